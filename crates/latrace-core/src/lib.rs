@@ -1,0 +1,1 @@
+//! The nouns of variational reasoning: tokenizer, chat template, seeds.

@@ -1,0 +1,1 @@
+//! Decoder language models: checkpoints, scoring, training. Knows tokens and loss weights, not the method.

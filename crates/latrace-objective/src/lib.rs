@@ -1,0 +1,1 @@
+//! The mathematics of variational reasoning: bounds, estimators, weights, selection.

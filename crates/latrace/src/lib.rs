@@ -1,0 +1,1 @@
+//! Variational reasoning from questions to a trained, measured model.

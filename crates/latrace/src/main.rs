@@ -1,0 +1,2 @@
+//! The `latrace` command.
+fn main() {}
