@@ -1,1 +1,39 @@
-//! The operations of a decoder, forward and backward, on packed sequences. All unsafe code lives here.
+//! The operations of a decoder, forward and backward, on packed sequences. All `unsafe` of the project lives here.
+//!
+//! Axes: t token, h head, d model width, v vocabulary. Buffers are contiguous, row-major, f32. Every operation is a
+//! plain function with explicit shapes, in one file with its `*_reference` twin in f64, which is its definition.
+//! [`Device`] gathers them, so that the decoder is written once.
+//!
+//! Results do not depend on the number of threads: a sum is either computed by one task in index order, or over
+//! blocks of fixed size whose sums are added in order.
+
+mod adamw;
+mod attention;
+mod cpu;
+mod device;
+mod embedding;
+mod gemm;
+mod head;
+mod linear;
+mod map;
+mod parallel;
+mod rms_norm;
+mod rotary;
+mod simd;
+mod swiglu;
+#[cfg(test)]
+mod testing;
+
+pub use adamw::{AdamW, adamw_reference};
+pub use attention::{AttentionShape, attention_backward_reference, attention_reference};
+pub use cpu::Cpu;
+pub use device::{Device, TokenLoss};
+pub use embedding::{embedding_backward_reference, embedding_reference};
+pub use gemm::{Matrix, MatrixProduct, Start, Tiled, TiledSerial, product_reference};
+pub use head::{LOGITS_CHUNK, head_reference};
+pub use linear::{linear_backward_reference, linear_reference};
+pub use map::map_file;
+pub use rms_norm::{rms_norm_backward_reference, rms_norm_reference};
+pub use rotary::{Rotation, rotary_reference};
+pub use simd::{Level, level};
+pub use swiglu::{swiglu_backward_reference, swiglu_reference};

@@ -1,0 +1,123 @@
+//! The CPU as a device: f32, all threads of the current rayon pool.
+
+use crate::{AdamW, AttentionShape, Device, Rotation, Start, TokenLoss};
+use crate::{adamw, attention, embedding, head, linear, rms_norm, rotary, swiglu};
+
+/// The CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+impl Device for Cpu {
+    type Buffer = Vec<f32>;
+
+    fn zeros(&self, length: usize) -> Vec<f32> {
+        vec![0.0; length]
+    }
+
+    fn from_host(&self, values: Vec<f32>) -> Vec<f32> {
+        values
+    }
+
+    fn to_host(&self, buffer: &Vec<f32>, values: &mut [f32]) {
+        values.copy_from_slice(&buffer[..values.len()]);
+    }
+
+    fn length(&self, buffer: &Vec<f32>) -> usize {
+        buffer.len()
+    }
+
+    fn clear(&self, buffer: &mut Vec<f32>) {
+        buffer.fill(0.0);
+    }
+
+    fn copy(&self, target: &mut Vec<f32>, source: &Vec<f32>, length: usize) {
+        target[..length].copy_from_slice(&source[..length]);
+    }
+
+    fn gather_rows(&self, y: &mut Vec<f32>, index: &[u32], table: &Vec<f32>, d: usize) {
+        embedding::gather_rows(&mut y[..index.len() * d], index, table, d);
+    }
+
+    fn scatter_add_rows(&self, table: &mut Vec<f32>, index: &[u32], y: &Vec<f32>, d: usize) {
+        embedding::scatter_add_rows(table, index, &y[..index.len() * d], d);
+    }
+
+    fn rms_norm(&self, y: &mut Vec<f32>, inverse_rms: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, epsilon: f32, rows: usize) {
+        let length = rows * w.len();
+        rms_norm::rms_norm(&mut y[..length], &mut inverse_rms[..rows], &x[..length], w, epsilon);
+    }
+
+    fn rms_norm_backward(&self, dx: &mut Vec<f32>, dw: &mut Vec<f32>, dy: &Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, inverse_rms: &Vec<f32>, rows: usize) {
+        let length = rows * w.len();
+        rms_norm::rms_norm_backward(&mut dx[..length], dw, &dy[..length], &x[..length], w, &inverse_rms[..rows]);
+    }
+
+    fn linear(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
+        let start = b.map_or(Start::Zero, |b| Start::Row(b));
+        linear::linear(&mut y[..rows * (w.len() / inputs)], x, w, rows, inputs, start);
+    }
+
+    fn linear_residual(&self, y: &mut Vec<f32>, residual: &Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
+        let y = &mut y[..rows * (w.len() / inputs)];
+        linear::linear(y, x, w, rows, inputs, Start::Matrix(residual));
+        if let Some(b) = b {
+            linear::add_bias(y, b);
+        }
+    }
+
+    fn linear_input_gradient(&self, dx: &mut Vec<f32>, dy: &Vec<f32>, w: &Vec<f32>, rows: usize, inputs: usize) {
+        linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Zero);
+    }
+
+    fn linear_input_gradient_add(&self, dx: &mut Vec<f32>, dy: &Vec<f32>, w: &Vec<f32>, rows: usize, inputs: usize) {
+        linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Accumulate);
+    }
+
+    fn linear_parameter_gradient(&self, dw: &mut Vec<f32>, db: Option<&mut Vec<f32>>, dy: &Vec<f32>, x: &Vec<f32>, rows: usize, inputs: usize) {
+        linear::linear_weight_gradient(dw, dy, x, rows, inputs);
+        if let Some(db) = db {
+            let length = rows * db.len();
+            linear::bias_gradient(db, &dy[..length]);
+        }
+    }
+
+    fn rotary_table(&self, frequencies: &[f32], scale: f32, positions: usize) -> Vec<f32> {
+        rotary::rotary_table(frequencies, scale, positions)
+    }
+
+    fn rotary(&self, x: &mut Vec<f32>, positions: &[u32], table: &Vec<f32>, heads: usize, head_dim: usize, rotation: Rotation) {
+        rotary::rotary(&mut x[..positions.len() * heads * head_dim], positions, table, heads, head_dim, rotation);
+    }
+
+    fn attention(&self, o: &mut Vec<f32>, lse: &mut Vec<f32>, [q, k, v]: [&Vec<f32>; 3], cu_seqlens: &[u32], shape: AttentionShape) {
+        attention::attention(o, lse, q, k, v, cu_seqlens, shape);
+    }
+
+    fn attention_backward(&self, [dq, dk, dv]: [&mut Vec<f32>; 3], dy: &Vec<f32>, o: &Vec<f32>, lse: &Vec<f32>, [q, k, v]: [&Vec<f32>; 3], cu_seqlens: &[u32], shape: AttentionShape) {
+        attention::attention_backward((dq, dk, dv), dy, o, lse, (q, k, v), cu_seqlens, shape);
+    }
+
+    fn swiglu(&self, y: &mut Vec<f32>, gate: &Vec<f32>, up: &Vec<f32>, length: usize) {
+        swiglu::swiglu(&mut y[..length], &gate[..length], &up[..length]);
+    }
+
+    fn swiglu_backward(&self, gate: &mut Vec<f32>, up: &mut Vec<f32>, dy: &Vec<f32>, length: usize) {
+        swiglu::swiglu_backward(&mut gate[..length], &mut up[..length], &dy[..length]);
+    }
+
+    fn head_logp(&self, logp: &mut [f32], hidden: &Vec<f32>, w: &Vec<f32>, targets: &[u32], d: usize, logits: &mut Vec<f32>) {
+        head::head_logp(logp, hidden, w, targets, d, logits);
+    }
+
+    fn head_backward(&self, logp: &mut [f32], [dhidden, dw]: [&mut Vec<f32>; 2], hidden: &Vec<f32>, w: &Vec<f32>, targets: &[u32], loss: TokenLoss<'_>, d: usize, logits: &mut Vec<f32>) {
+        head::head_backward(logp, dhidden, dw, hidden, w, targets, loss, d, logits);
+    }
+
+    fn squared_norm(&self, x: &Vec<f32>) -> f64 {
+        adamw::squared_norm(x)
+    }
+
+    fn adamw(&self, w: &mut Vec<f32>, m: &mut Vec<f32>, v: &mut Vec<f32>, gradient: &Vec<f32>, update: AdamW) {
+        adamw::adamw(w, m, v, gradient, update);
+    }
+}

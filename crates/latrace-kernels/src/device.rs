@@ -1,0 +1,94 @@
+//! What a device must offer: memory, and the operations of a decoder on it.
+
+use crate::{AdamW, AttentionShape, Rotation};
+
+/// The loss of one token, as a function of its log-prob; the weights hold the normaliser already.
+#[derive(Clone, Copy, Debug)]
+pub enum TokenLoss<'a> {
+    /// −weight · log p.
+    NegativeLogLikelihood {
+        /// Per row.
+        weights: &'a [f32],
+    },
+    /// −weight · min(r·A, clip(r, 1 − low, 1 + high)·A) with r = p / p_old (Schulman et al., 2017).
+    ClippedPolicyGradient {
+        /// Per row.
+        weights: &'a [f32],
+        /// A, per row.
+        advantages: &'a [f32],
+        /// log p_old (nats), per row.
+        old_logp: &'a [f32],
+        /// How far the ratio may fall below 1.
+        low: f32,
+        /// How far the ratio may rise above 1.
+        high: f32,
+    },
+}
+
+/// Memory and operations of a device. Buffers are f32, contiguous, row-major; operations use the first `rows` rows of buffers that
+/// may be longer, so that memory planned for the longest batch serves every batch. Small integer operands come from the host.
+///
+/// Gradients with respect to parameters are added; those with respect to activations are written, unless said otherwise.
+pub trait Device: Send + Sync {
+    /// f32 memory of the device.
+    type Buffer: Send + Sync;
+
+    /// `length` zeros.
+    fn zeros(&self, length: usize) -> Self::Buffer;
+    /// Takes host memory over.
+    fn from_host(&self, values: Vec<f32>) -> Self::Buffer;
+    /// Copies the first `values.len()` values to the host.
+    fn to_host(&self, buffer: &Self::Buffer, values: &mut [f32]);
+    /// Values it can hold.
+    fn length(&self, buffer: &Self::Buffer) -> usize;
+    /// Sets all to zero.
+    fn clear(&self, buffer: &mut Self::Buffer);
+    /// Copies the first `length` values.
+    fn copy(&self, target: &mut Self::Buffer, source: &Self::Buffer, length: usize);
+
+    /// `y[i] = table[index[i]]`; rows of `d` values.
+    fn gather_rows(&self, y: &mut Self::Buffer, index: &[u32], table: &Self::Buffer, d: usize);
+    /// `table[index[i]] += y[i]`.
+    fn scatter_add_rows(&self, table: &mut Self::Buffer, index: &[u32], y: &Self::Buffer, d: usize);
+
+    /// y = x / rms(x) · w over `rows` rows as wide as `w`.
+    fn rms_norm(&self, y: &mut Self::Buffer, inverse_rms: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, epsilon: f32, rows: usize);
+    /// dx and dw are added.
+    fn rms_norm_backward(&self, dx: &mut Self::Buffer, dw: &mut Self::Buffer, dy: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, inverse_rms: &Self::Buffer, rows: usize);
+
+    /// y = x·Wᵀ (+ b).
+    fn linear(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
+    /// y = residual + x·Wᵀ (+ b).
+    fn linear_residual(&self, y: &mut Self::Buffer, residual: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
+    /// dx = dy·W.
+    fn linear_input_gradient(&self, dx: &mut Self::Buffer, dy: &Self::Buffer, w: &Self::Buffer, rows: usize, inputs: usize);
+    /// dx += dy·W.
+    fn linear_input_gradient_add(&self, dx: &mut Self::Buffer, dy: &Self::Buffer, w: &Self::Buffer, rows: usize, inputs: usize);
+    /// dW += dyᵀ·x and db += Σ dy.
+    fn linear_parameter_gradient(&self, dw: &mut Self::Buffer, db: Option<&mut Self::Buffer>, dy: &Self::Buffer, x: &Self::Buffer, rows: usize, inputs: usize);
+
+    /// cos and sin of positions 0..`positions`, times `scale`.
+    fn rotary_table(&self, frequencies: &[f32], scale: f32, positions: usize) -> Self::Buffer;
+    /// Turns heads in place.
+    fn rotary(&self, x: &mut Self::Buffer, positions: &[u32], table: &Self::Buffer, heads: usize, head_dim: usize, rotation: Rotation);
+
+    /// Causal attention within each sequence; `lse` is T×heads.
+    fn attention(&self, o: &mut Self::Buffer, lse: &mut Self::Buffer, qkv: [&Self::Buffer; 3], cu_seqlens: &[u32], shape: AttentionShape);
+    /// Gradients of q, k and v.
+    fn attention_backward(&self, dqkv: [&mut Self::Buffer; 3], dy: &Self::Buffer, o: &Self::Buffer, lse: &Self::Buffer, qkv: [&Self::Buffer; 3], cu_seqlens: &[u32], shape: AttentionShape);
+
+    /// y = silu(gate)·up over `length` values.
+    fn swiglu(&self, y: &mut Self::Buffer, gate: &Self::Buffer, up: &Self::Buffer, length: usize);
+    /// The gradients take the places of `gate` and `up`.
+    fn swiglu_backward(&self, gate: &mut Self::Buffer, up: &mut Self::Buffer, dy: &Self::Buffer, length: usize);
+
+    /// log p(target) of each row of `hidden`, to the host; `logits` is scratch that the device grows to a chunk.
+    fn head_logp(&self, logp: &mut [f32], hidden: &Self::Buffer, w: &Self::Buffer, targets: &[u32], d: usize, logits: &mut Self::Buffer);
+    /// Log-probs and gradients of the loss; `dw` is added.
+    fn head_backward(&self, logp: &mut [f32], gradients: [&mut Self::Buffer; 2], hidden: &Self::Buffer, w: &Self::Buffer, targets: &[u32], loss: TokenLoss<'_>, d: usize, logits: &mut Self::Buffer);
+
+    /// Σ x².
+    fn squared_norm(&self, x: &Self::Buffer) -> f64;
+    /// One step of AdamW on one parameter and its two moments.
+    fn adamw(&self, w: &mut Self::Buffer, m: &mut Self::Buffer, v: &mut Self::Buffer, gradient: &Self::Buffer, update: AdamW);
+}

@@ -1,0 +1,77 @@
+//! Fixed division of work over threads: who computes an output never changes how it is computed.
+
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::thread::LocalKey;
+
+/// A pointer to one buffer that several tasks write, each its own disjoint part.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared {
+    pointer: *mut f32,
+    length: usize,
+}
+
+// SAFETY: `Shared` only hands out parts through `part`, whose callers keep parts disjoint.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn new(buffer: &mut [f32]) -> Self {
+        Self { pointer: buffer.as_mut_ptr(), length: buffer.len() }
+    }
+
+    /// The `length` values from `start`.
+    ///
+    /// # Safety
+    /// No two live parts overlap, and the buffer outlives them.
+    pub(crate) unsafe fn part<'a>(self, start: usize, length: usize) -> &'a mut [f32] {
+        assert!(start + length <= self.length, "part {start}+{length} of a buffer of {}", self.length);
+        // SAFETY: inside the buffer by the assertion; exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(start), length) }
+    }
+}
+
+/// Values per task of elementwise loops: large enough to hide the cost of a task, small enough to share.
+pub(crate) const GRAIN: usize = 1 << 14;
+
+/// Rows of `width` values per task.
+pub(crate) fn rows_per_task(width: usize) -> usize {
+    (GRAIN / width.max(1)).max(1)
+}
+
+/// Columns per task where each task walks all rows in order (sums over rows).
+pub(crate) const COLUMNS: usize = 64;
+
+/// Runs `task` on each of `0..count`, on all threads.
+pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
+    if count == 1 {
+        task(0);
+    } else {
+        (0..count).into_par_iter().for_each(task);
+    }
+}
+
+/// Runs `task(first, columns)` over blocks of columns of a row-major matrix of `width` columns.
+pub(crate) fn for_each_column_block(width: usize, task: impl Fn(usize, usize) + Sync + Send) {
+    for_each(width.div_ceil(COLUMNS), |block| {
+        let first = block * COLUMNS;
+        task(first, COLUMNS.min(width - first));
+    });
+}
+
+/// Memory that a thread keeps between tasks.
+pub(crate) type Scratch = RefCell<Vec<f32>>;
+
+/// Lends `length` values of a thread's scratch memory, aligned to a cache line; grows once, then stays.
+pub(crate) fn with_scratch<R>(cell: &'static LocalKey<Scratch>, length: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+    // Taken out while in use: a task stolen meanwhile by this thread gets memory of its own.
+    let mut memory = cell.take();
+    if memory.len() < length + 16 {
+        memory.resize(length + 16, 0.0);
+    }
+    let offset = memory.as_ptr().align_offset(64).min(16);
+    let result = body(&mut memory[offset..offset + length]);
+    cell.replace(memory);
+    result
+}

@@ -1,0 +1,200 @@
+//! Run-time choice of instruction set, and the few scalar functions that loops are built from.
+//!
+//! Each loop is written once, in plain Rust, and compiled three times: for AVX-512, for AVX2 with FMA, and for the
+//! baseline. Sums use [`LANES`] partial sums whatever the instruction set, and every multiply-add is fused,
+//! so all three give the same bits.
+
+use std::sync::OnceLock;
+
+/// Partial sums of every reduction: the width of the widest vector, so that all widths add in the same order.
+pub(crate) const LANES: usize = 16;
+
+/// What the processor offers, found once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// AVX-512 F, VL, BW and DQ, with FMA.
+    Avx512,
+    /// AVX2 with FMA.
+    Avx2,
+    /// What every processor of the target has.
+    Baseline,
+}
+
+/// The level in use on this machine.
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(detect)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Level {
+    use std::arch::is_x86_feature_detected as has;
+    if has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") && has!("fma") {
+        Level::Avx512
+    } else if has!("avx2") && has!("fma") {
+        Level::Avx2
+    } else {
+        Level::Baseline
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Level {
+    Level::Baseline
+}
+
+/// Defines a function whose body is compiled once per [`Level`] and chosen at run time.
+macro_rules! dispatched {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$doc])*
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn body($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            match $crate::simd::level() {
+                // SAFETY: the level says that the processor has the features.
+                #[cfg(target_arch = "x86_64")]
+                $crate::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
+                _ => body($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use dispatched;
+
+/// e^x with a relative error below 2e-7; 0 below −87.3, infinity above 88.7, NaN stays NaN.
+///
+/// Range reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 7 (Taylor's, whose remainder there is under 1e-8).
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
+    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let r = n.mul_add(-0.693_145_75, x);
+    let r = n.mul_add(-1.428_606_8e-6, r);
+    let mut p = 1.0 / 5040.0_f32;
+    p = p.mul_add(r, 1.0 / 720.0);
+    p = p.mul_add(r, 1.0 / 120.0);
+    p = p.mul_add(r, 1.0 / 24.0);
+    p = p.mul_add(r, 1.0 / 6.0);
+    p = p.mul_add(r, 0.5);
+    p = p.mul_add(r, 1.0);
+    p = p.mul_add(r, 1.0);
+    // Two factors, so that 2^n at the top of the range does not overflow on the way.
+    let bits = (n + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let half = bits >> 1;
+    let value = p * power_of_two(half) * power_of_two(bits - half);
+    let value = if x < -87.3 { 0.0 } else { value };
+    if x > 88.7 { f32::INFINITY } else { value }
+}
+
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
+}
+
+/// Sum of `LANES` partial sums, by halves.
+#[inline(always)]
+pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Σ a·b.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (a_blocks, a_tail) = a.as_chunks::<LANES>();
+    let (b_blocks, b_tail) = b.as_chunks::<LANES>();
+    for (x, y) in a_blocks.iter().zip(b_blocks) {
+        for i in 0..LANES {
+            lanes[i] = x[i].mul_add(y[i], lanes[i]);
+        }
+    }
+    for (i, (x, y)) in a_tail.iter().zip(b_tail).enumerate() {
+        lanes[i] = x.mul_add(*y, lanes[i]);
+    }
+    sum_lanes(lanes)
+}
+
+/// Largest element; −∞ of none.
+#[inline(always)]
+pub(crate) fn max(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] = if block[i] > lanes[i] { block[i] } else { lanes[i] };
+        }
+    }
+    for (i, &value) in tail.iter().enumerate() {
+        lanes[i] = if value > lanes[i] { value } else { lanes[i] };
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Replaces each element by e^(x − shift) and returns their sum.
+#[inline(always)]
+pub(crate) fn exp_sum(x: &mut [f32], shift: f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (blocks, tail) = x.as_chunks_mut::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            block[i] = exp(block[i] - shift);
+            lanes[i] += block[i];
+        }
+    }
+    for (i, value) in tail.iter_mut().enumerate() {
+        *value = exp(*value - shift);
+        lanes[i] += *value;
+    }
+    sum_lanes(lanes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_its_stated_error() {
+        let mut x = -87.0_f32;
+        while x < 88.5 {
+            let exact = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - exact).abs() / exact;
+            assert!(error < 2e-7, "exp({x}): relative error {error}");
+            x += 0.0137;
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(-1e30), 0.0);
+        assert_eq!(exp(1e30), f32::INFINITY);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn reductions_cover_blocks_and_tails() {
+        for n in [0, 1, 15, 16, 17, 40] {
+            let a: Vec<f32> = (0..n).map(|i| i as f32 - 3.0).collect();
+            let exact: f32 = a.iter().map(|x| x * x).sum();
+            assert_eq!(dot(&a, &a), exact);
+            assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            let mut e = a.clone();
+            let sum = exp_sum(&mut e, 40.0);
+            let exact: f64 = a.iter().map(|x| f64::from(x - 40.0).exp()).sum();
+            assert!((f64::from(sum) - exact).abs() <= 1e-6 * exact);
+        }
+    }
+}
