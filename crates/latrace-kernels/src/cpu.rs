@@ -14,11 +14,11 @@ impl Device for Cpu {
         vec![0.0; length]
     }
 
-    fn from_host(&self, values: Vec<f32>) -> Vec<f32> {
+    fn upload(&self, values: Vec<f32>) -> Vec<f32> {
         values
     }
 
-    fn to_host(&self, buffer: &Vec<f32>, values: &mut [f32]) {
+    fn download(&self, buffer: &Vec<f32>, values: &mut [f32]) {
         values.copy_from_slice(&buffer[..values.len()]);
     }
 
@@ -38,8 +38,8 @@ impl Device for Cpu {
         embedding::gather_rows(&mut y[..index.len() * d], index, table, d);
     }
 
-    fn scatter_add_rows(&self, table: &mut Vec<f32>, index: &[u32], y: &Vec<f32>, d: usize) {
-        embedding::scatter_add_rows(table, index, &y[..index.len() * d], d);
+    fn scatter_add_rows(&self, table: &mut Vec<f32>, index: &[u32], y: &Vec<f32>, d: usize, skip: Option<u32>) {
+        embedding::scatter_add_rows(table, index, &y[..index.len() * d], d, skip);
     }
 
     fn rms_norm(&self, y: &mut Vec<f32>, inverse_rms: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, epsilon: f32, rows: usize) {
@@ -55,6 +55,14 @@ impl Device for Cpu {
     fn linear(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
         let start = b.map_or(Start::Zero, |b| Start::Row(b));
         linear::linear(&mut y[..rows * (w.len() / inputs)], x, w, rows, inputs, start);
+    }
+
+    fn linear_add(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
+        let y = &mut y[..rows * (w.len() / inputs)];
+        linear::linear(y, x, w, rows, inputs, Start::Accumulate);
+        if let Some(b) = b {
+            linear::add_bias(y, b);
+        }
     }
 
     fn linear_residual(&self, y: &mut Vec<f32>, residual: &Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
@@ -99,6 +107,10 @@ impl Device for Cpu {
 
     fn swiglu(&self, y: &mut Vec<f32>, gate: &Vec<f32>, up: &Vec<f32>, length: usize) {
         swiglu::swiglu(&mut y[..length], &gate[..length], &up[..length]);
+    }
+
+    fn swiglu_in_place(&self, gate: &mut Vec<f32>, up: &Vec<f32>, length: usize) {
+        swiglu::swiglu_in_place(&mut gate[..length], &up[..length]);
     }
 
     fn swiglu_backward(&self, gate: &mut Vec<f32>, up: &mut Vec<f32>, dy: &Vec<f32>, length: usize) {

@@ -36,9 +36,9 @@ pub trait Device: Send + Sync {
     /// `length` zeros.
     fn zeros(&self, length: usize) -> Self::Buffer;
     /// Takes host memory over.
-    fn from_host(&self, values: Vec<f32>) -> Self::Buffer;
+    fn upload(&self, values: Vec<f32>) -> Self::Buffer;
     /// Copies the first `values.len()` values to the host.
-    fn to_host(&self, buffer: &Self::Buffer, values: &mut [f32]);
+    fn download(&self, buffer: &Self::Buffer, values: &mut [f32]);
     /// Values it can hold.
     fn length(&self, buffer: &Self::Buffer) -> usize;
     /// Sets all to zero.
@@ -48,8 +48,8 @@ pub trait Device: Send + Sync {
 
     /// `y[i] = table[index[i]]`; rows of `d` values.
     fn gather_rows(&self, y: &mut Self::Buffer, index: &[u32], table: &Self::Buffer, d: usize);
-    /// `table[index[i]] += y[i]`.
-    fn scatter_add_rows(&self, table: &mut Self::Buffer, index: &[u32], y: &Self::Buffer, d: usize);
+    /// `table[index[i]] += y[i]`, but for the index `skip`.
+    fn scatter_add_rows(&self, table: &mut Self::Buffer, index: &[u32], y: &Self::Buffer, d: usize, skip: Option<u32>);
 
     /// y = x / rms(x) · w over `rows` rows as wide as `w`.
     fn rms_norm(&self, y: &mut Self::Buffer, inverse_rms: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, epsilon: f32, rows: usize);
@@ -60,6 +60,8 @@ pub trait Device: Send + Sync {
     fn linear(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
     /// y = residual + x·Wᵀ (+ b).
     fn linear_residual(&self, y: &mut Self::Buffer, residual: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
+    /// y += x·Wᵀ (+ b).
+    fn linear_add(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
     /// dx = dy·W.
     fn linear_input_gradient(&self, dx: &mut Self::Buffer, dy: &Self::Buffer, w: &Self::Buffer, rows: usize, inputs: usize);
     /// dx += dy·W.
@@ -79,6 +81,8 @@ pub trait Device: Send + Sync {
 
     /// y = silu(gate)·up over `length` values.
     fn swiglu(&self, y: &mut Self::Buffer, gate: &Self::Buffer, up: &Self::Buffer, length: usize);
+    /// The result takes the place of `gate`, where nothing needs it afterwards.
+    fn swiglu_in_place(&self, gate: &mut Self::Buffer, up: &Self::Buffer, length: usize);
     /// The gradients take the places of `gate` and `up`.
     fn swiglu_backward(&self, gate: &mut Self::Buffer, up: &mut Self::Buffer, dy: &Self::Buffer, length: usize);
 

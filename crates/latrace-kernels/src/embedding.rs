@@ -19,13 +19,14 @@ pub(crate) fn gather_rows(y: &mut [f32], index: &[u32], table: &[f32], d: usize)
 }
 
 /// `table[index[i]] += y[i]`, in order of i: repeated indices add up the same way for any number of threads.
+/// The rows of index `skip` are left out.
 ///
 /// # Shapes
 /// As [`gather_rows`].
-pub(crate) fn scatter_add_rows(table: &mut [f32], index: &[u32], y: &[f32], d: usize) {
+pub(crate) fn scatter_add_rows(table: &mut [f32], index: &[u32], y: &[f32], d: usize, skip: Option<u32>) {
     let shared = Shared::new(table);
     for_each_column_block(d, |first, count| {
-        for (i, &row) in index.iter().enumerate() {
+        for (i, &row) in index.iter().enumerate().filter(|(_, row)| Some(**row) != skip) {
             // SAFETY: one block of columns per task.
             let target = unsafe { shared.part(row as usize * d + first, count) };
             target.iter_mut().zip(&y[i * d + first..][..count]).for_each(|(t, v)| *t += v);
@@ -60,9 +61,13 @@ mod tests {
         gather_rows(&mut y, &index, &table, d);
         close("y", &y, &embedding_reference(&index, &wide(&table), d));
         let mut dtable = vec![0.0; 4 * d];
-        scatter_add_rows(&mut dtable, &index, &dy, d);
+        scatter_add_rows(&mut dtable, &index, &dy, d, None);
         let expected = embedding_backward_reference(&wide(&dy), &index, 4, d);
         close("dtable", &dtable, &expected);
+        let mut skipped = vec![0.0; 4 * d];
+        scatter_add_rows(&mut skipped, &index, &dy, d, Some(3));
+        dtable[3 * d..].fill(0.0);
+        assert_eq!(skipped, dtable);
         derivative("dtable", &wide(&table), &expected, |t| inner(&embedding_reference(&index, t, d), &wide(&dy)));
     }
 }

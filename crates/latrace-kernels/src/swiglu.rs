@@ -19,8 +19,33 @@ pub(crate) fn swiglu(y: &mut [f32], gate: &[f32], up: &[f32]) {
 
 dispatched! {
     fn forward(y: &mut [f32], gate: &[f32], up: &[f32]) {
-        for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-            *y = g / (1.0 + exp(-g)) * u;
+        for ((y, &g), &u) in y.iter_mut().zip(gate).zip(up) {
+            *y = gated(g, u);
+        }
+    }
+}
+
+#[inline(always)]
+fn gated(gate: f32, up: f32) -> f32 {
+    gate / (1.0 + exp(-gate)) * up
+}
+
+/// [`swiglu`] whose result takes the place of `gate`.
+pub(crate) fn swiglu_in_place(gate: &mut [f32], up: &[f32]) {
+    let length = up.len();
+    let shared = Shared::new(gate);
+    for_each(length.div_ceil(GRAIN), |task| {
+        let first = task * GRAIN;
+        let range = first..(first + GRAIN).min(length);
+        // SAFETY: one block per task.
+        in_place(unsafe { shared.part(first, range.len()) }, &up[range]);
+    });
+}
+
+dispatched! {
+    fn in_place(gate: &mut [f32], up: &[f32]) {
+        for (g, &u) in gate.iter_mut().zip(up) {
+            *g = gated(*g, u);
         }
     }
 }
@@ -77,6 +102,9 @@ mod tests {
         let mut y = vec![0.0; n];
         swiglu(&mut y, &gate, &up);
         close("y", &y, &swiglu_reference(&wide(&gate), &wide(&up)));
+        let mut in_place = gate.clone();
+        swiglu_in_place(&mut in_place, &up);
+        assert_eq!(in_place, y);
         let (mut dgate, mut dup) = (gate.clone(), up.clone());
         swiglu_backward(&mut dgate, &mut dup, &dy);
         let (expected_gate, expected_up) = swiglu_backward_reference(&wide(&dy), &wide(&gate), &wide(&up));

@@ -1,0 +1,583 @@
+//! `config.json`: what a model is. Read once, checked, complete; the rest of the crate sees no JSON.
+//!
+//! Absent fields take the values of the configuration classes of transformers 5.19 (`Qwen2Config`, `Qwen3Config`,
+//! `LlamaConfig`). `attention_dropout` is not read: we never drop.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::rope::Rope;
+
+/// The families of decoders, by what differs in the code of transformers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `Qwen2ForCausalLM`: q, k and v have biases, always.
+    Qwen2,
+    /// `Qwen3ForCausalLM`: q and k are normed by head; biases by `attention_bias`.
+    Qwen3,
+    /// `LlamaForCausalLM`: biases by `attention_bias` and `mlp_bias`.
+    Llama,
+}
+
+/// A model's shape and options.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Which decoder.
+    pub family: Family,
+    /// Width d of the residual stream.
+    pub hidden_size: usize,
+    /// Number of decoder layers.
+    pub layers: usize,
+    /// Query heads h.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of one head; even.
+    pub head_dim: usize,
+    /// Width of the feed-forward block.
+    pub intermediate_size: usize,
+    /// Rows v of the embedding.
+    pub vocab_size: usize,
+    /// Epsilon of every RMSNorm.
+    pub norm_eps: f32,
+    /// Whether the output head is the embedding.
+    pub tied: bool,
+    /// Whether the q, k and v projections have biases.
+    pub qkv_bias: bool,
+    /// Whether the o projection has a bias.
+    pub output_bias: bool,
+    /// Whether the three projections of the feed-forward block have biases.
+    pub mlp_bias: bool,
+    /// Whether q and k are normed by head.
+    pub qk_norm: bool,
+    /// Rotary position embedding.
+    pub rope: Rope,
+    /// Longest context the model was made for, in tokens.
+    pub max_positions: usize,
+    /// Standard deviation of fresh weights.
+    pub initializer_range: f32,
+    /// Tokens that end a response: of `generation_config.json` if it names any, else of `config.json`.
+    pub eos_token_ids: Vec<u32>,
+    /// The padding token, whose embedding learns nothing as an input, as in transformers.
+    pub pad_token_id: Option<u32>,
+    /// The file as read, to be written back.
+    pub raw: Map<String, Value>,
+}
+
+/// One tensor of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name in transformers.
+    pub name: String,
+    /// Its shape; a projection is `[outputs, inputs]`.
+    pub shape: Vec<usize>,
+    /// Whether it is a norm or a bias, which weight decay may leave out.
+    pub decay_exempt: bool,
+}
+
+impl Parameter {
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no values; never, for a configuration that was read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Family {
+    /// The name in `architectures`.
+    #[must_use]
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen3 => "Qwen3ForCausalLM",
+            Self::Llama => "LlamaForCausalLM",
+        }
+    }
+
+    fn model_type(self) -> &'static str {
+        match self {
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Llama => "llama",
+        }
+    }
+
+    const ALL: [Self; 3] = [Self::Qwen2, Self::Qwen3, Self::Llama];
+
+    fn read(fields: &Fields<'_>) -> Result<Self, Error> {
+        let unknown = |got: String| Error::UnknownArchitecture { path: fields.path.to_owned(), got };
+        let named = fields.get("architectures").map(|list| match list {
+            Value::Array(names) if names.len() == 1 => names[0].as_str().ok_or_else(|| unknown(list.to_string())),
+            _ => Err(unknown(list.to_string())),
+        });
+        let model_type = fields.text("model_type")?;
+        let family = match (named.transpose()?, model_type) {
+            (Some(name), _) => Self::ALL.into_iter().find(|family| family.architecture() == name),
+            (None, Some(kind)) => Self::ALL.into_iter().find(|family| family.model_type() == kind),
+            (None, None) => return Err(unknown("neither architectures nor model_type".to_owned())),
+        };
+        let name = named_or(fields, model_type);
+        let family = family.ok_or_else(|| unknown(name))?;
+        match model_type {
+            Some(kind) if kind != family.model_type() => {
+                Err(fields.error("model_type", format!("{:?}, as in architectures", family.model_type()), format!("{kind:?}")))
+            }
+            _ => Ok(family),
+        }
+    }
+}
+
+fn named_or(fields: &Fields<'_>, model_type: Option<&str>) -> String {
+    fields.get("architectures").map_or_else(|| format!("{model_type:?}"), Value::to_string)
+}
+
+impl Config {
+    /// Reads and checks `config.json` (and the end tokens of `generation_config.json`) of a model folder.
+    ///
+    /// # Errors
+    /// A file that is missing or no JSON; an unknown architecture; a field with a value that we cannot honour.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("config.json");
+        let raw = read_object(&path)?;
+        let fields = Fields { path: &path, prefix: "", map: &raw };
+        let mut config = Self::from_fields(&fields)?;
+        let generation = dir.join("generation_config.json");
+        if generation.exists() {
+            let map = read_object(&generation)?;
+            let ids = (Fields { path: &generation, prefix: "", map: &map }).token_ids("eos_token_id")?;
+            if let Some(ids) = ids {
+                config.eos_token_ids = ids;
+            }
+        }
+        Ok(config)
+    }
+
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Error> {
+        let family = Family::read(fields)?;
+        let llama = family == Family::Llama;
+        let hidden_size = fields.size("hidden_size", 4096, 1 << 20)?;
+        let layers = fields.size("num_hidden_layers", 32, 1 << 12)?;
+        let heads = fields.size("num_attention_heads", 32, 1 << 16)?;
+        let attention_bias = family != Family::Qwen2 && fields.flag("attention_bias", false)?;
+        check_supported(fields, family, layers)?;
+        let config = Self {
+            family,
+            hidden_size,
+            layers,
+            heads,
+            kv_heads: read_kv_heads(fields, family, heads)?,
+            head_dim: read_head_dim(fields, family, hidden_size, heads)?,
+            intermediate_size: fields.size("intermediate_size", if llama { 11_008 } else { 22_016 }, 1 << 24)?,
+            vocab_size: fields.size("vocab_size", if llama { 32_000 } else { 151_936 }, 1 << 24)?,
+            norm_eps: fields.small("rms_norm_eps", 1e-6)?,
+            tied: fields.flag("tie_word_embeddings", false)?,
+            qkv_bias: family == Family::Qwen2 || attention_bias,
+            output_bias: attention_bias,
+            mlp_bias: llama && fields.flag("mlp_bias", false)?,
+            qk_norm: family == Family::Qwen3,
+            rope: Rope::read(fields)?,
+            max_positions: fields.size("max_position_embeddings", if llama { 2048 } else { 32_768 }, 1 << 31)?,
+            initializer_range: fields.small("initializer_range", 0.02)?,
+            eos_token_ids: match fields.token_ids("eos_token_id")? {
+                Some(ids) => ids,
+                None if llama && !fields.map.contains_key("eos_token_id") => vec![2],
+                None => Vec::new(),
+            },
+            pad_token_id: fields.map.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok()),
+            raw: fields.map.clone(),
+        };
+        config.check_total(fields)?;
+        Ok(config)
+    }
+
+    /// The model's tensors in the order that everything in this crate uses.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let embedding = [self.vocab_size, self.hidden_size];
+        let mut list = vec![weight("model.embed_tokens", embedding)];
+        for layer in 0..self.layers {
+            self.push_layer(&mut list, &format!("model.layers.{layer}"));
+        }
+        list.push(norm("model.norm", self.hidden_size));
+        if !self.tied {
+            list.push(weight("lm_head", embedding));
+        }
+        list
+    }
+
+    fn push_layer(&self, list: &mut Vec<Parameter>, layer: &str) {
+        let (d, inner) = (self.hidden_size, self.intermediate_size);
+        let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        list.push(norm(&format!("{layer}.input_layernorm"), d));
+        for (name, outputs) in [("q_proj", q), ("k_proj", kv), ("v_proj", kv)] {
+            push_linear(list, &format!("{layer}.self_attn.{name}"), [outputs, d], self.qkv_bias);
+        }
+        push_linear(list, &format!("{layer}.self_attn.o_proj"), [d, q], self.output_bias);
+        if self.qk_norm {
+            list.push(norm(&format!("{layer}.self_attn.q_norm"), self.head_dim));
+            list.push(norm(&format!("{layer}.self_attn.k_norm"), self.head_dim));
+        }
+        list.push(norm(&format!("{layer}.post_attention_layernorm"), d));
+        for (name, shape) in [("gate_proj", [inner, d]), ("up_proj", [inner, d]), ("down_proj", [d, inner])] {
+            push_linear(list, &format!("{layer}.mlp.{name}"), shape, self.mlp_bias);
+        }
+    }
+
+    /// Each size is bounded, but their products must stay countable too.
+    fn check_total(&self, fields: &Fields<'_>) -> Result<(), Error> {
+        const LIMIT: u128 = 1 << 40;
+        let [d, q, inner] = [self.hidden_size, self.heads * self.head_dim, self.intermediate_size].map(|n| n as u128);
+        let total = self.layers as u128 * d * (4 * q + 3 * inner) + 2 * self.vocab_size as u128 * d;
+        if total <= LIMIT {
+            return Ok(());
+        }
+        Err(fields.error("hidden_size", format!("at most {LIMIT} weights in all"), format!("about {total}")))
+    }
+}
+
+fn weight(name: &str, shape: [usize; 2]) -> Parameter {
+    Parameter { name: format!("{name}.weight"), shape: shape.to_vec(), decay_exempt: false }
+}
+
+fn norm(name: &str, width: usize) -> Parameter {
+    Parameter { name: format!("{name}.weight"), shape: vec![width], decay_exempt: true }
+}
+
+fn push_linear(list: &mut Vec<Parameter>, name: &str, shape: [usize; 2], bias: bool) {
+    list.push(weight(name, shape));
+    if bias {
+        list.push(Parameter { name: format!("{name}.bias"), shape: vec![shape[0]], decay_exempt: true });
+    }
+}
+
+fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<usize, Error> {
+    // An explicit null means as many as there are query heads, in every family; absence only in Llama.
+    let absent = family != Family::Llama && !fields.map.contains_key("num_key_value_heads");
+    let kv_heads = fields.size("num_key_value_heads", if absent { 32 } else { heads }, 1 << 16)?;
+    if heads.is_multiple_of(kv_heads) {
+        return Ok(kv_heads);
+    }
+    Err(fields.error("num_key_value_heads", format!("a divisor of num_attention_heads ({heads})"), kv_heads.to_string()))
+}
+
+fn read_head_dim(fields: &Fields<'_>, family: Family, hidden_size: usize, heads: usize) -> Result<usize, Error> {
+    let derived = family != Family::Qwen3 && !fields.has("head_dim");
+    if (derived || family == Family::Llama) && !hidden_size.is_multiple_of(heads) {
+        let expected = format!("a multiple of num_attention_heads ({heads})");
+        return Err(fields.error("hidden_size", expected, hidden_size.to_string()));
+    }
+    let head_dim = fields.size("head_dim", if derived { hidden_size / heads } else { 128 }, 1 << 16)?;
+    if head_dim.is_multiple_of(2) {
+        return Ok(head_dim);
+    }
+    Err(fields.error("head_dim", "an even number", head_dim.to_string()))
+}
+
+fn check_supported(fields: &Fields<'_>, family: Family, layers: usize) -> Result<(), Error> {
+    let activation = fields.text("hidden_act")?.unwrap_or("silu");
+    if !matches!(activation, "silu" | "swish") {
+        return Err(fields.error("hidden_act", "\"silu\"", format!("{activation:?}")));
+    }
+    if let Some(quantization) = fields.get("quantization_config") {
+        return Err(fields.error("quantization_config", "none: weights in f32, bf16 or f16", quantization.to_string()));
+    }
+    if family == Family::Llama { Ok(()) } else { check_full_attention(fields, layers) }
+}
+
+fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<(), Error> {
+    if let Some(types) = fields.get("layer_types") {
+        let full = types.as_array().is_some_and(|list| list.iter().all(|kind| kind == "full_attention"));
+        return if full { Ok(()) } else { Err(fields.error("layer_types", "\"full_attention\" only", types.to_string())) };
+    }
+    let windowed = fields.flag("use_sliding_window", false)? && fields.map.get("sliding_window") != Some(&Value::Null);
+    let full_layers = fields.number("max_window_layers")?.unwrap_or(28.0);
+    if windowed && full_layers < layers as f64 {
+        let got = format!("true, with max_window_layers {full_layers} below num_hidden_layers {layers}");
+        return Err(fields.error("use_sliding_window", "false", got));
+    }
+    Ok(())
+}
+
+fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
+}
+
+/// Typed access to a JSON object that knows where it came from. Null counts as absent.
+pub(crate) struct Fields<'a> {
+    path: &'a Path,
+    prefix: &'a str,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn error(&self, field: &str, expected: impl Into<String>, got: String) -> Error {
+        let dot = if self.prefix.is_empty() { "" } else { "." };
+        let field = format!("{}{dot}{field}", self.prefix);
+        Error::Field { path: PathBuf::from(self.path), field, expected: expected.into(), got }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    fn typed<T>(&self, name: &str, expected: &str, cast: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        cast(value).map(Some).ok_or_else(|| self.error(name, expected, value.to_string()))
+    }
+
+    pub(crate) fn object(&self, name: &'a str) -> Result<Option<Self>, Error> {
+        let map = self.typed(name, "an object", Value::as_object)?;
+        Ok(map.map(|map| Self { path: self.path, prefix: name, map }))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Error> {
+        self.typed(name, "a string", Value::as_str)
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, Error> {
+        self.typed(name, "a finite number", |value| value.as_f64().filter(|number| number.is_finite()))
+    }
+
+    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
+        Ok(self.typed(name, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    fn size(&self, name: &str, default: usize, limit: usize) -> Result<usize, Error> {
+        let cast = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
+        Ok(self.typed(name, &format!("a whole number from 1 to {limit}"), cast)?.unwrap_or(default))
+    }
+
+    fn small(&self, name: &str, default: f32) -> Result<f32, Error> {
+        let cast = |value: &Value| value.as_f64().map(|x| x as f32).filter(|x| (0.0..=1.0).contains(x));
+        Ok(self.typed(name, "a number from 0 to 1", cast)?.unwrap_or(default))
+    }
+
+    fn token_ids(&self, name: &str) -> Result<Option<Vec<u32>>, Error> {
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        self.typed(name, "a token id or a list of them", |value| match value {
+            Value::Array(list) => list.iter().map(id).collect(),
+            single => id(single).map(|id| vec![id]),
+        })
+    }
+
+    pub(crate) fn require_whole_rotation(&self) -> Result<(), Error> {
+        match self.number("partial_rotary_factor")? {
+            Some(part) if part != 1.0 => Err(self.error("partial_rotary_factor", "1", part.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rope parameters may be nested by layer type, which only models with mixed layers need.
+    pub(crate) fn require_flat(&self) -> Result<(), Error> {
+        match self.map.iter().find(|(_, value)| value.is_object()) {
+            Some((name, value)) => Err(self.error(name, "one set of rope parameters for all layers", value.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rope::RopeKind;
+
+    fn read(json: Value) -> Result<Config, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
+        Config::read(dir.path())
+    }
+
+    fn small(family: Family, changes: Value) -> Value {
+        let mut json = json!({
+            "architectures": [family.architecture()], "hidden_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "intermediate_size": 6, "vocab_size": 10,
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            json[key] = value.clone();
+        }
+        json
+    }
+
+    fn check_error(changes: Value, field: &str, mentions: &str) {
+        let message = read(small(Family::Qwen3, changes.clone())).unwrap_err().to_string();
+        for part in ["config.json", &format!("`{field}`"), mentions] {
+            assert!(message.contains(part), "{changes}: expected {part:?} in {message:?}");
+        }
+    }
+
+    fn names(config: &Config) -> Vec<String> {
+        config.parameters().into_iter().map(|parameter| parameter.name).collect()
+    }
+
+    #[test]
+    fn absent_fields_are_transformers_defaults() {
+        let qwen2 = read(json!({"model_type": "qwen2"})).unwrap();
+        assert_eq!((qwen2.hidden_size, qwen2.layers, qwen2.heads, qwen2.kv_heads), (4096, 32, 32, 32));
+        assert_eq!((qwen2.head_dim, qwen2.intermediate_size, qwen2.vocab_size), (128, 22_016, 151_936));
+        assert_eq!((qwen2.max_positions, qwen2.norm_eps, qwen2.tied, qwen2.qkv_bias), (32_768, 1e-6, false, true));
+        assert_eq!(qwen2.rope, Rope { theta: 10_000.0, kind: RopeKind::Default });
+        let llama = read(json!({"model_type": "llama", "num_attention_heads": 16})).unwrap();
+        assert_eq!((llama.kv_heads, llama.head_dim, llama.intermediate_size), (16, 256, 11_008));
+        assert_eq!((llama.vocab_size, llama.max_positions, llama.eos_token_ids), (32_000, 2048, vec![2]));
+        let qwen3 = read(json!({"model_type": "qwen3", "hidden_size": 64, "num_key_value_heads": null})).unwrap();
+        assert_eq!((qwen3.kv_heads, qwen3.head_dim, qwen3.qk_norm, qwen3.qkv_bias), (32, 128, true, false));
+    }
+
+    #[test]
+    fn parameters_of_a_llama_with_every_bias() {
+        let config = read(small(Family::Llama, json!({"attention_bias": true, "mlp_bias": true}))).unwrap();
+        let expected = [
+            ("model.embed_tokens.weight", vec![10, 8], false),
+            ("model.layers.0.input_layernorm.weight", vec![8], true),
+            ("model.layers.0.self_attn.q_proj.weight", vec![8, 8], false),
+            ("model.layers.0.self_attn.q_proj.bias", vec![8], true),
+            ("model.layers.0.self_attn.k_proj.weight", vec![4, 8], false),
+            ("model.layers.0.self_attn.k_proj.bias", vec![4], true),
+            ("model.layers.0.self_attn.v_proj.weight", vec![4, 8], false),
+            ("model.layers.0.self_attn.v_proj.bias", vec![4], true),
+            ("model.layers.0.self_attn.o_proj.weight", vec![8, 8], false),
+            ("model.layers.0.self_attn.o_proj.bias", vec![8], true),
+            ("model.layers.0.post_attention_layernorm.weight", vec![8], true),
+            ("model.layers.0.mlp.gate_proj.weight", vec![6, 8], false),
+            ("model.layers.0.mlp.gate_proj.bias", vec![6], true),
+            ("model.layers.0.mlp.up_proj.weight", vec![6, 8], false),
+            ("model.layers.0.mlp.up_proj.bias", vec![6], true),
+            ("model.layers.0.mlp.down_proj.weight", vec![8, 6], false),
+            ("model.layers.0.mlp.down_proj.bias", vec![8], true),
+            ("model.norm.weight", vec![8], true),
+            ("lm_head.weight", vec![10, 8], false),
+        ];
+        let expected = expected.map(|(name, shape, decay_exempt)| Parameter { name: name.to_owned(), shape, decay_exempt });
+        assert_eq!(config.parameters(), expected);
+    }
+
+    #[test]
+    fn families_differ_in_biases_norms_and_head() {
+        let qwen2 = names(&read(small(Family::Qwen2, json!({"tie_word_embeddings": true, "mlp_bias": true}))).unwrap());
+        let biases: Vec<_> = qwen2.iter().filter(|name| name.ends_with("bias")).collect();
+        let expected = ["q", "k", "v"].map(|p| format!("model.layers.0.self_attn.{p}_proj.bias"));
+        assert_eq!(biases, expected.iter().collect::<Vec<_>>());
+        assert_eq!(qwen2.last().unwrap(), "model.norm.weight");
+        let qwen3 = names(&read(small(Family::Qwen3, json!({"attention_bias": true}))).unwrap());
+        let o_bias = qwen3.iter().position(|name| name == "model.layers.0.self_attn.o_proj.bias").unwrap();
+        assert_eq!(qwen3[o_bias + 1], "model.layers.0.self_attn.q_norm.weight");
+        assert_eq!(qwen3[o_bias + 2], "model.layers.0.self_attn.k_norm.weight");
+    }
+
+    #[test]
+    fn both_spellings_of_rope_mean_the_same() {
+        let old = json!({"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": null});
+        let middle = json!({"rope_theta": 5e5, "rope_scaling": {"rope_type": "linear", "factor": 2.0, "type": "yarn"}});
+        let new = json!({"rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2}});
+        let expected = Rope { theta: 5e5, kind: RopeKind::Linear { factor: 2.0 } };
+        for spelling in [old, middle, new] {
+            assert_eq!(read(small(Family::Llama, spelling)).unwrap().rope, expected);
+        }
+    }
+
+    #[test]
+    fn yarn_defaults() {
+        let json = json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": null}});
+        let expected = RopeKind::Yarn {
+            factor: Some(4.0),
+            attention_factor: None,
+            mscale: None,
+            mscale_all_dim: None,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+            original_max_positions: None,
+        };
+        assert_eq!(read(small(Family::Qwen2, json)).unwrap().rope.kind, expected);
+    }
+
+    #[test]
+    fn end_tokens_of_the_generation_config_win() {
+        let dir = tempfile::tempdir().unwrap();
+        let json = small(Family::Qwen2, json!({"eos_token_id": 3}));
+        std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
+        assert_eq!(Config::read(dir.path()).unwrap().eos_token_ids, [3]);
+        std::fs::write(dir.path().join("generation_config.json"), r#"{"eos_token_id": [4, 5]}"#).unwrap();
+        assert_eq!(Config::read(dir.path()).unwrap().eos_token_ids, [4, 5]);
+    }
+
+    #[test]
+    fn unusable_fields_are_named() {
+        check_error(json!({"num_key_value_heads": 3}), "num_key_value_heads", "got 3");
+        check_error(json!({"head_dim": 5}), "head_dim", "expected an even number, got 5");
+        check_error(json!({"hidden_size": 0}), "hidden_size", "got 0");
+        check_error(json!({"hidden_size": -8}), "hidden_size", "got -8");
+        check_error(json!({"vocab_size": 1_u64 << 60}), "vocab_size", "got 1152921504606846976");
+        check_error(json!({"num_hidden_layers": "two"}), "num_hidden_layers", "got \"two\"");
+        check_error(json!({"hidden_size": 1 << 20, "num_attention_heads": 65536, "head_dim": 65536}), "hidden_size", "weights in all");
+        check_error(json!({"hidden_act": "gelu"}), "hidden_act", "expected \"silu\", got \"gelu\"");
+        check_error(json!({"rms_norm_eps": -1.0}), "rms_norm_eps", "got -1.0");
+        check_error(json!({"eos_token_id": -1}), "eos_token_id", "got -1");
+        check_error(json!({"quantization_config": {"bits": 4}}), "quantization_config", "got {\"bits\":4}");
+        check_error(json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor", "expected 1, got 0.5");
+        check_error(json!({"model_type": "llama"}), "model_type", "got \"llama\"");
+    }
+
+    #[test]
+    fn sliding_windows_in_use_are_refused() {
+        let on = json!({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 0});
+        check_error(on, "use_sliding_window", "expected false");
+        check_error(json!({"layer_types": ["sliding_attention"]}), "layer_types", "sliding_attention");
+        let unused = [
+            json!({"use_sliding_window": false, "sliding_window": 4, "max_window_layers": 0}),
+            json!({"use_sliding_window": true, "sliding_window": null, "max_window_layers": 0}),
+            json!({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1}),
+            json!({"layer_types": ["full_attention"]}),
+        ];
+        for changes in unused {
+            read(small(Family::Qwen3, changes)).unwrap();
+        }
+    }
+
+    #[test]
+    fn unusable_rope_is_named() {
+        let check = |scaling: Value, field: &str, mentions: &str| {
+            check_error(json!({"rope_scaling": scaling}), &format!("rope_scaling.{field}"), mentions);
+        };
+        check(json!({"type": "dynamic", "factor": 2.0}), "type", "unsupported");
+        check(json!({"rope_type": "longrope"}), "rope_type", "unsupported");
+        check(json!({"rope_type": "mrope"}), "rope_type", "got \"mrope\"");
+        check(json!({"rope_type": "linear"}), "factor", "got nothing");
+        check(json!({"rope_type": "linear", "factor": 0}), "factor", "above 0, got 0");
+        check(json!({"rope_type": "default", "partial_rotary_factor": 0.25}), "partial_rotary_factor", "got 0.25");
+        let equal = json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4});
+        check(equal, "high_freq_factor", "above 4, got 4");
+        check(json!({"full_attention": {"rope_type": "linear"}}), "full_attention", "all layers");
+        check_error(json!({"rope_theta": 0}), "rope_theta", "above 1, got 0");
+        check_error(json!({"rope_parameters": 3}), "rope_parameters", "expected an object, got 3");
+    }
+
+    #[test]
+    fn unknown_architectures_are_named() {
+        for json in [json!({"architectures": ["GPT2LMHeadModel"]}), json!({"model_type": "gpt2"}), json!({})] {
+            let error = read(json).unwrap_err();
+            assert!(matches!(error, Error::UnknownArchitecture { .. }), "{error}");
+        }
+        let message = read(json!({"architectures": ["GPT2LMHeadModel"]})).unwrap_err().to_string();
+        assert!(message.contains("GPT2LMHeadModel") && message.contains("config.json"), "{message}");
+    }
+}

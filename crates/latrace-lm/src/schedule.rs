@@ -1,0 +1,65 @@
+//! Course of the learning rate, and order of the rows.
+//!
+//! Differs in: transformers starts its warm-up at rate 0, so that its first update does nothing; ours starts at the first step of the
+//! ramp. After warm-up the two agree.
+
+use crate::random::mix;
+use crate::train_config::{Schedule, TrainConfig};
+
+/// Learning rate of update `step` (0-based) of `total`.
+pub fn learning_rate(config: &TrainConfig, step: u64, total: u64) -> f64 {
+    let warmup = (config.warmup_ratio * total as f64).ceil() as u64;
+    if step < warmup {
+        return config.learning_rate * (step + 1) as f64 / warmup as f64;
+    }
+    let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
+    config.learning_rate
+        * match config.schedule {
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            Schedule::Linear => 1.0 - progress,
+            Schedule::Constant => 1.0,
+        }
+}
+
+/// Order of `count` rows in epoch `epoch`: Fisher–Yates with a counter-based generator.
+pub fn epoch_order(count: usize, shuffle: bool, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    if shuffle {
+        for i in (1..count).rev() {
+            // A multiply-shift of 64 random bits: its bias is below count / 2^64.
+            let random = mix(seed ^ mix(epoch ^ mix(i as u64)));
+            let j = ((u128::from(random) * (i as u128 + 1)) >> 64) as usize;
+            order.swap(i, j);
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_rises_to_its_peak_and_falls() {
+        let config = TrainConfig { learning_rate: 2.0, warmup_ratio: 0.2, ..TrainConfig::default() };
+        let rates: Vec<f64> = (0..10).map(|s| learning_rate(&config, s, 10)).collect();
+        assert_eq!(rates[..3], [1.0, 2.0, 2.0]);
+        assert!((rates[6] - 1.0).abs() < 1e-12 && rates[9] > 0.0 && rates[9] < 0.1);
+        let linear = TrainConfig { schedule: Schedule::Linear, warmup_ratio: 0.0, learning_rate: 1.0, ..config.clone() };
+        assert_eq!([0, 5, 9].map(|s| learning_rate(&linear, s, 10)), [1.0, 0.5, 1.0 - 0.9]);
+        let constant = TrainConfig { schedule: Schedule::Constant, ..linear };
+        assert_eq!(learning_rate(&constant, 9, 10), 1.0);
+    }
+
+    #[test]
+    fn order_is_a_permutation_of_its_own_seed_and_epoch() {
+        let order = epoch_order(50, true, 1, 0);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..50).collect::<Vec<_>>());
+        assert_eq!(order, epoch_order(50, true, 1, 0));
+        assert_ne!(order, epoch_order(50, true, 1, 1));
+        assert_ne!(order, epoch_order(50, true, 2, 0));
+        assert_eq!(epoch_order(3, false, 1, 1), [0, 1, 2]);
+    }
+}

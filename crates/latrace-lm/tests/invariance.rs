@@ -1,0 +1,121 @@
+//! What the gradient must not depend on, and what it must.
+
+mod common;
+
+use common::{Golden, assert_close, golden_config, gradients, trainer};
+use latrace_lm::train_config::{Loss, Normaliser, TrainConfig};
+use latrace_lm::{Error, Policy, TrainRow};
+
+const CASES: [&str; 3] = ["qwen2", "qwen3", "llama-bias"];
+
+fn threads<R: Send>(count: usize, run: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap().install(run)
+}
+
+#[test]
+fn micro_batches_order_and_recomputation_do_not_matter() {
+    for case in CASES {
+        let rows = Golden::read(case).rows();
+        let whole = gradients(case, golden_config(), rows.clone());
+        for budget in [1, 45, 70] {
+            let config = TrainConfig { tokens_per_micro_batch: budget, ..golden_config() };
+            assert_close("micro-batch", &gradients(case, config, rows.clone()), &whole, 1e-5);
+        }
+        let reversed: Vec<TrainRow> = rows.iter().rev().cloned().collect();
+        assert_close("order", &gradients(case, golden_config(), reversed), &whole, 1e-5);
+        let config = TrainConfig { recompute: true, ..golden_config() };
+        assert_eq!(gradients(case, config, rows), whole, "recomputation gives the same bits");
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    for case in CASES {
+        let run = |count| {
+            let rows = Golden::read(case).rows();
+            threads(count, || {
+                let mut trainer = trainer(case, golden_config(), rows);
+                (0..3).for_each(|_| drop(trainer.update().unwrap()));
+                trainer.model().parameters().to_vec()
+            })
+        };
+        let one = run(1);
+        assert_eq!(run(2), one);
+        assert_eq!(run(5), one);
+    }
+}
+
+#[test]
+fn weight_counts_even_alone_in_a_micro_batch() {
+    for normaliser in [Normaliser::Constant, Normaliser::TokenMean] {
+        let config = TrainConfig { tokens_per_micro_batch: 1, batch_size: 1, normaliser, ..golden_config() };
+        let row = Golden::read("qwen3").rows().remove(0);
+        let once = gradients("qwen3", config.clone(), vec![row.clone()]);
+        let doubled = TrainRow { weights: row.weights.iter().map(|w| w * 2.0).collect(), ..row };
+        let twice = gradients("qwen3", config, vec![doubled]);
+        let expected: Vec<Vec<f32>> = once.iter().map(|g| g.iter().map(|x| x * 2.0).collect()).collect();
+        assert_close("doubled weight", &twice, &expected, 1e-6);
+    }
+}
+
+#[test]
+fn weight_zero_equals_leaving_the_row_out() {
+    let mut rows = Golden::read("qwen3").rows();
+    // Rows of one response length, so that the data set's mean is the same with and without one.
+    for row in &mut rows {
+        row.tokens.truncate(row.prompt_len + 1);
+        row.weights.truncate(1);
+    }
+    let without = gradients("qwen3", golden_config(), rows[..3].to_vec());
+    rows[3].weights = vec![0.0];
+    assert_close("weight 0", &gradients("qwen3", golden_config(), rows), &without, 1e-6);
+}
+
+#[test]
+fn token_weights_are_weights_of_tokens() {
+    let mut row = Golden::read("qwen3").rows().remove(0);
+    let config = TrainConfig { batch_size: 1, ..golden_config() };
+    row.weights = (0..row.weights.len()).map(|i| (i % 3) as f32).collect();
+    let all = gradients("qwen3", config.clone(), vec![row.clone()]);
+    let mut sum: Vec<Vec<f32>> = all.iter().map(|g| vec![0.0; g.len()]).collect();
+    for part in 1..3 {
+        let weights = row.weights.iter().map(|&w| if w == part as f32 { w } else { 0.0 }).collect();
+        let own = gradients("qwen3", config.clone(), vec![TrainRow { weights, ..row.clone() }]);
+        sum.iter_mut().zip(own).for_each(|(s, o)| s.iter_mut().zip(o).for_each(|(s, o)| *s += o));
+    }
+    assert_close("token weights", &all, &sum, 1e-5);
+}
+
+#[test]
+fn policy_gradient_at_ratio_one_is_the_weighted_likelihood_gradient() {
+    let rows = Golden::read("qwen3").rows();
+    let model = latrace_lm::Model::load(&common::folder("qwen3")).unwrap();
+    let expected = gradients("qwen3", golden_config(), rows.clone());
+    let with_policy = |row: TrainRow| {
+        let pair = latrace_lm::ScoreRow { prompt: row.tokens[..row.prompt_len].to_vec(), response: row.tokens[row.prompt_len..].to_vec() };
+        let mut old_logp = Vec::new();
+        latrace_lm::score(&model, &[pair], 1000, &mut |_, mut rows| {
+            old_logp = rows.remove(0);
+            Ok(())
+        })
+        .unwrap();
+        let policy = Policy { advantages: row.weights.clone(), old_logp };
+        TrainRow { weights: vec![1.0; row.weights.len()], policy: Some(policy), ..row }
+    };
+    let config = TrainConfig { loss: Loss::ClippedPolicyGradient, ..golden_config() };
+    let rows = rows.into_iter().map(with_policy).collect();
+    assert_close("policy gradient", &gradients("qwen3", config, rows), &expected, 1e-5);
+}
+
+#[test]
+fn a_non_finite_loss_stops_before_the_update() {
+    let golden = Golden::read("qwen3");
+    let mut config = golden_config();
+    config.learning_rate = 1e30;
+    let mut trainer = trainer("qwen3", config, golden.rows());
+    trainer.update().unwrap();
+    let before = trainer.model().parameters().to_vec();
+    let error = trainer.update().unwrap_err();
+    assert!(matches!(&error, Error::NonFinite { step: 2, ids, .. } if ids.len() == 4), "{error}");
+    assert_eq!(before, trainer.model().parameters());
+}
