@@ -175,6 +175,12 @@ dispatched! {
 }
 
 dispatched! {
+    fn product_sum(a: &[f32], b: &[f32]) -> f32 {
+        dot(a, b)
+    }
+}
+
+dispatched! {
     fn normalise(output: &mut [f32], sum: &[f32], dim: usize) {
         for (row, sum) in output.chunks_exact_mut(dim).zip(sum) {
             let inverse = 1.0 / sum;
@@ -259,7 +265,7 @@ impl Backward<'_> {
         for (i, delta) in delta.iter_mut().enumerate() {
             let head = self.query_head(i / self.length);
             let at = (self.start + i % self.length) * head.width + head.offset;
-            *delta = dot(&self.do_[at..][..self.shape.head_dim], &self.o[at..][..self.shape.head_dim]);
+            *delta = product_sum(&self.do_[at..][..self.shape.head_dim], &self.o[at..][..self.shape.head_dim]);
         }
     }
 

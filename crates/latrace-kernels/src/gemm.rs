@@ -64,7 +64,7 @@ pub struct TiledSerial;
 const KC: usize = 256;
 /// Columns of B packed at once: 256 × 1,024 values fill the second-level cache.
 const NC: usize = 1024;
-/// Rows of A packed at once by one task: a multiple of every tile height.
+/// Most rows of A packed at once by one task: a multiple of every tile height.
 const MC: usize = 96;
 
 impl MatrixProduct for Tiled {
@@ -147,6 +147,8 @@ fn tiled<const MR: usize, const NR: usize>(
     let each = |count: usize, task: &(dyn Fn(usize) + Sync + Send)| {
         if parallel { for_each(count, task) } else { (0..count).for_each(task) }
     };
+    // Several blocks a thread, so that all finish together; which block a row is in changes no bit.
+    let rows = if parallel { m.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(MR).min(MC) } else { MC };
     for jc in (0..n).step_by(NC) {
         let nc = NC.min(n - jc);
         let panels = nc.div_ceil(NR);
@@ -161,12 +163,12 @@ fn tiled<const MR: usize, const NR: usize>(
                     pack::<NR>(target, b.data, pc * b.row_stride + j * b.column_stride, b.column_stride, b.row_stride, NR.min(n - j), kc);
                 });
                 let packed_b = &*packed_b;
-                each(m.div_ceil(MC), &|block| {
-                    let ic = block * MC;
-                    let mc = MC.min(m - ic);
+                each(m.div_ceil(rows), &|block| {
+                    let ic = block * rows;
+                    let mc = rows.min(m - ic);
                     // SAFETY: one block of rows per task, and rows do not overlap.
                     let c = unsafe { shared.part(ic * ldc, ((mc - 1) * ldc + ldc).min(length - ic * ldc)) };
-                    with_scratch(&PANEL_A, MC.next_multiple_of(MR) * kc, |packed_a| {
+                    with_scratch(&PANEL_A, rows.next_multiple_of(MR) * kc, |packed_a| {
                         for (panel, target) in packed_a.chunks_exact_mut(MR * kc).take(mc.div_ceil(MR)).enumerate() {
                             let i = ic + panel * MR;
                             pack::<MR>(target, a.data, i * a.row_stride + pc * a.column_stride, a.row_stride, a.column_stride, MR.min(m - i), kc);
@@ -241,22 +243,29 @@ fn pack<const W: usize>(target: &mut [f32], source: &[f32], origin: usize, lane_
     let source = &source[origin..];
     if lane_stride == 1 {
         for (p, out) in target.chunks_exact_mut(W).enumerate() {
-            out[..lanes].copy_from_slice(&source[p * depth_stride..][..lanes]);
-            out[lanes..].fill(0.0);
-        }
-    } else if depth_stride == 1 {
-        // Transposition: 16 values of each lane at a time, so that the target's lines stay in the cache.
-        for first in (0..depth).step_by(16) {
-            let count = 16.min(depth - first);
-            let out = &mut target[first * W..(first + count) * W];
-            for i in 0..lanes {
-                let from = &source[i * lane_stride + first..][..count];
-                for (p, &value) in from.iter().enumerate() {
-                    out[p * W + i] = value;
+            let from = &source[p * depth_stride..];
+            // A copy of a length known to the compiler is a few moves; of one that is not, a call.
+            match (from.first_chunk::<W>(), out.first_chunk_mut::<W>()) {
+                (Some(from), Some(out)) if lanes == W => *out = *from,
+                _ => {
+                    out[..lanes].copy_from_slice(&from[..lanes]);
+                    out[lanes..].fill(0.0);
                 }
             }
-            for i in lanes..W {
-                (0..count).for_each(|p| out[p * W + i] = 0.0);
+        }
+    } else if depth_stride == 1 {
+        // Transposition by blocks of 4×4; lanes and depth beyond the last whole block one by one.
+        let (whole_lanes, whole_depth) = (lanes / 4 * 4, depth / 4 * 4);
+        for first in (0..whole_depth).step_by(4) {
+            for i in (0..whole_lanes).step_by(4) {
+                let rows = [0, 1, 2, 3].map(|r| &source[(i + r) * lane_stride + first..][..4]);
+                transpose_block::<W>(&mut target[first * W + i..], rows);
+            }
+        }
+        for p in 0..depth {
+            let from = if p < whole_depth { whole_lanes } else { 0 };
+            for i in from..W {
+                target[p * W + i] = if i < lanes { source[i * lane_stride + p] } else { 0.0 };
             }
         }
     } else {
@@ -265,6 +274,24 @@ fn pack<const W: usize>(target: &mut [f32], source: &[f32], origin: usize, lane_
                 *value = if i < lanes { source[i * lane_stride + p * depth_stride] } else { 0.0 };
             }
         }
+    }
+}
+
+/// `target[c * W + r] = rows[r][c]`, 4×4.
+#[inline(always)]
+fn transpose_block<const W: usize>(target: &mut [f32], rows: [&[f32]; 4]) {
+    assert!(target.len() >= 3 * W + 4 && rows.iter().all(|row| row.len() == 4));
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of the target; the lengths are asserted above.
+    unsafe {
+        use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
+        let [mut a, mut b, mut c, mut d] = rows.map(|row| _mm_loadu_ps(row.as_ptr()));
+        _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+        [a, b, c, d].into_iter().enumerate().for_each(|(i, column)| _mm_storeu_ps(target.as_mut_ptr().add(i * W), column));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for (r, row) in rows.into_iter().enumerate() {
+        (0..4).for_each(|c| target[c * W + r] = row[c]);
     }
 }
 

@@ -1,0 +1,41 @@
+//! Matrix products beside the `gemm` crate, in turns in one sitting: `cargo bench -p latrace-kernels --bench product`.
+//!
+//! Prints GFLOP/s (best of the turns) for the shapes of a training step: forward (x·Wᵀ), input gradient (dy·W), weight gradient (dyᵀ·x).
+
+use latrace_kernels::{Matrix, MatrixProduct, Start, Tiled};
+use std::time::Instant;
+
+const TURNS: usize = 7;
+
+fn main() {
+    println!("{:>6} {:>6} {:>6}  {:8} {:>8} {:>8} {:>6}", "m", "n", "k", "kind", "ours", "gemm", "ratio");
+    for (inputs, outputs) in [(256, 256), (256, 768), (768, 256), (512, 1536), (1536, 512), (1024, 3072)] {
+        let tokens = 3072;
+        compare("forward", tokens, outputs, inputs, (inputs, 1), (1, inputs));
+        compare("input", tokens, inputs, outputs, (outputs, 1), (inputs, 1));
+        compare("weight", outputs, inputs, tokens, (1, outputs), (inputs, 1));
+    }
+}
+
+fn compare(kind: &str, m: usize, n: usize, k: usize, a_strides: (usize, usize), b_strides: (usize, usize)) {
+    let a: Vec<f32> = (0..m * k).map(|i| (i % 17) as f32 - 8.0).collect();
+    let b: Vec<f32> = (0..k * n).map(|i| (i % 13) as f32 - 6.0).collect();
+    let mut c = vec![0.0_f32; m * n];
+    let matrix = |data, (row_stride, column_stride)| Matrix { data, row_stride, column_stride };
+    let (mut ours, mut library) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..TURNS {
+        let start = Instant::now();
+        Tiled.product(&mut c, n, m, n, k, matrix(&a, a_strides), matrix(&b, b_strides), Start::Zero);
+        ours = ours.min(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        let strides = |(row, column): (usize, usize)| (row as isize, column as isize);
+        let ((ar, ac), (br, bc)) = (strides(a_strides), strides(b_strides));
+        // SAFETY: lengths and strides are those of the vectors above.
+        unsafe {
+            gemm::gemm(m, n, k, c.as_mut_ptr(), 1, n as isize, false, a.as_ptr(), ac, ar, b.as_ptr(), bc, br, 0.0, 1.0, false, false, false, gemm::Parallelism::Rayon(0));
+        }
+        library = library.min(start.elapsed().as_secs_f64());
+    }
+    let rate = |seconds: f64| 2e-9 * (m * n * k) as f64 / seconds;
+    println!("{m:6} {n:6} {k:6}  {kind:8} {:8.0} {:8.0} {:6.2}", rate(ours), rate(library), library / ours);
+}
