@@ -1,2 +1,104 @@
-//! The project checks.
-fn main() {}
+//! The project's checks: `cargo xtask check`.
+
+mod borders;
+mod dependencies;
+mod licences;
+mod sources;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask check [--fast | --no-tests | --step NAME]
+
+Runs every check, cheapest first, and stops at the first that fails.
+  --fast      without documentation and tests
+  --no-tests  without tests
+  --step      one check alone";
+
+/// A check: its name, whether `--fast` and `--no-tests` leave it out, how it is done, and what to do when it fails.
+struct Step {
+    name: &'static str,
+    cost: Cost,
+    run: fn() -> Result<()>,
+    remedy: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cost {
+    Low,
+    Documentation,
+    Tests,
+}
+
+const STEPS: [Step; 7] = [
+    Step { name: "format", cost: Cost::Low, run: format, remedy: "run `cargo fmt --all`" },
+    Step { name: "borders", cost: Cost::Low, run: borders::check, remedy: "see ARCHITECTURE.md for what each crate may use" },
+    Step { name: "unused dependencies", cost: Cost::Low, run: dependencies::check, remedy: "remove the dependency from that Cargo.toml" },
+    Step { name: "licences", cost: Cost::Low, run: licences::check, remedy: "take another package, or extend the list in xtask/src/licences.rs with a reason" },
+    Step { name: "clippy", cost: Cost::Low, run: clippy, remedy: "run `cargo clippy --workspace --all-targets`; an `allow` needs its reason beside it" },
+    Step { name: "documentation", cost: Cost::Documentation, run: documentation, remedy: "run `cargo doc --workspace --no-deps`" },
+    Step { name: "tests", cost: Cost::Tests, run: tests, remedy: "run `cargo test --workspace`" },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let chosen: Vec<&Step> = match arguments.as_slice() {
+        ["check"] => up_to(Cost::Tests),
+        ["check", "--no-tests"] => up_to(Cost::Documentation),
+        ["check", "--fast"] => up_to(Cost::Low),
+        ["check", "--step", name] => STEPS.iter().filter(|step| step.name == *name).collect(),
+        _ => Vec::new(),
+    };
+    if chosen.is_empty() {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    check(&chosen)
+}
+
+fn up_to(most: Cost) -> Vec<&'static Step> {
+    STEPS.iter().filter(|step| step.cost <= most).collect()
+}
+
+fn check(steps: &[&Step]) -> ExitCode {
+    for step in steps {
+        println!("{} …", step.name);
+        let started = Instant::now();
+        let outcome = (step.run)();
+        let seconds = started.elapsed().as_secs_f64();
+        if let Err(error) = outcome {
+            println!("{}: failed after {seconds:.1} s\n{error:#}\nwhat to do: {}", step.name, step.remedy);
+            return ExitCode::FAILURE;
+        }
+        println!("{}: passed in {seconds:.1} s", step.name);
+    }
+    ExitCode::SUCCESS
+}
+
+fn format() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"], &[])
+}
+
+fn clippy() -> Result<()> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])
+}
+
+fn documentation() -> Result<()> {
+    cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn tests() -> Result<()> {
+    cargo(&["test", "--workspace"], &[])
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let status = Command::new(sources::cargo()).args(arguments).envs(environment.iter().copied()).status()?;
+    if !status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}

@@ -1,1 +1,15 @@
 //! Variational reasoning from questions to a trained, measured model.
+//!
+//! The command's parts: rows and model folders in, files and folders out. Tensors stay in `latrace-lm`.
+
+pub mod cli;
+pub mod failure;
+pub mod files;
+pub mod model_folder;
+mod parquet_rows;
+pub mod progress;
+pub mod recipe;
+pub mod rows;
+pub mod tensorboard;
+pub mod train_rows;
+pub mod verbs;

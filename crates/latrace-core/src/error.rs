@@ -1,0 +1,55 @@
+//! What can go wrong between text and token ids.
+
+/// An error of the core: the operation, what it got, and why it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tokenizer definition cannot be used.
+    #[error("cannot read the tokenizer definition ({bytes} bytes): {reason}")]
+    BadTokenizer {
+        /// Length of the definition.
+        bytes: usize,
+        /// The tokenizer library's message.
+        reason: String,
+    },
+    /// A text cannot be turned into token ids.
+    #[error("cannot encode a text of {bytes} bytes: {reason}")]
+    Encode {
+        /// Length of the text.
+        bytes: usize,
+        /// The tokenizer library's message.
+        reason: String,
+    },
+    /// Token ids cannot be turned into text.
+    #[error("cannot decode {tokens} token ids: {reason}")]
+    Decode {
+        /// Number of ids.
+        tokens: usize,
+        /// The tokenizer library's message, or the id it does not know.
+        reason: String,
+    },
+    /// The chat template is not valid.
+    #[error("cannot read the chat template: {reason}")]
+    BadTemplate {
+        /// The template engine's message, with the line.
+        reason: String,
+    },
+    /// The chat template refuses the messages.
+    #[error("cannot render the chat template over {messages} messages: {reason}")]
+    Render {
+        /// Number of messages.
+        messages: usize,
+        /// The template engine's message, with the line.
+        reason: String,
+    },
+    /// A conversation cannot be split into prompt and response.
+    #[error("cannot split a conversation of {messages} messages: {reason}")]
+    Split {
+        /// Number of messages.
+        messages: usize,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A result of the core.
+pub type Result<T> = std::result::Result<T, Error>;

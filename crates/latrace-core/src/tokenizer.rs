@@ -1,0 +1,111 @@
+//! Text to token ids and back.
+
+use crate::error::{Error, Result};
+
+/// A model's tokenizer. It never truncates, pads, or adds special tokens on its own.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    vocabulary_size: usize,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("vocabulary_size", &self.vocabulary_size).finish_non_exhaustive()
+    }
+}
+
+impl Tokenizer {
+    /// Reads the bytes of a `tokenizer.json`. Truncation and padding stored in it are switched off: both would change
+    /// rows silently.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Tokenizer> {
+        let bad = |reason: tokenizers::Error| Error::BadTokenizer { bytes: bytes.len(), reason: reason.to_string() };
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(bad)?;
+        inner.with_truncation(None).map_err(bad)?;
+        inner.with_padding(None);
+        let highest = inner.get_vocab(true).into_values().max();
+        let vocabulary_size = highest.map_or(0, |id| id as usize + 1);
+        Ok(Tokenizer { inner, vocabulary_size })
+    }
+
+    /// The token ids of `text`. Special tokens written out in the text are recognised; none are added.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        match self.inner.encode_fast(text, false) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(reason) => Err(Error::Encode { bytes: text.len(), reason: reason.to_string() }),
+        }
+    }
+
+    /// The text of `ids`, special tokens included. An id that the tokenizer does not know is an error.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let fail = |reason: String| Error::Decode { tokens: ids.len(), reason };
+        if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
+            return Err(fail(format!("id {id} is not in the tokenizer (highest id {})", self.vocabulary_size.saturating_sub(1))));
+        }
+        self.inner.decode(ids, false).map_err(|reason| fail(reason.to_string()))
+    }
+
+    /// The id of a token by its exact text, if it is one token.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The highest token id plus one, added tokens included. A model needs at least this many embedding rows.
+    pub fn vocabulary_size(&self) -> usize {
+        self.vocabulary_size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words and digits as tokens, one special token with a gap before its id, and stored truncation to two tokens.
+    const SMALL: &str = r#"{
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0},
+        "padding": null,
+        "added_tokens": [{"id": 9, "content": "<|end|>", "single_word": false, "lstrip": false, "rstrip": false,
+                          "normalized": false, "special": true}],
+        "normalizer": null,
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "<|end|>", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<|end|>": {"id": "<|end|>", "ids": [9], "tokens": ["<|end|>"]}}},
+        "decoder": null,
+        "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "one": 1, "two": 2, "three": 3, "<|end|>": 9}}
+    }"#;
+
+    fn small() -> Tokenizer {
+        Tokenizer::from_bytes(SMALL.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn encoding_neither_truncates_nor_adds_special_tokens() {
+        assert_eq!(small().encode("one two three one").unwrap(), [1, 2, 3, 1]);
+        assert_eq!(small().encode("two <|end|>").unwrap(), [2, 9]);
+        assert_eq!(small().encode("").unwrap(), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn decoding_keeps_special_tokens() {
+        assert_eq!(small().decode(&[1, 2, 9]).unwrap(), "one two <|end|>");
+    }
+
+    #[test]
+    fn an_unknown_id_is_an_error_that_names_it() {
+        let message = small().decode(&[1, 7]).unwrap_err().to_string();
+        assert!(message.contains("id 7"), "{message}");
+    }
+
+    #[test]
+    fn vocabulary_size_counts_added_tokens_and_gaps() {
+        assert_eq!(small().vocabulary_size(), 10);
+        assert_eq!(small().token_id("<|end|>"), Some(9));
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        assert!(Tokenizer::from_bytes(b"{\"model\": 3").is_err());
+    }
+}

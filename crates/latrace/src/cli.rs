@@ -1,0 +1,128 @@
+//! The command line: arguments, logging, threads, and the way to each verb.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::failure::Failure;
+use crate::verbs::{init, score, train};
+
+/// The command line of `latrace`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "latrace",
+    version,
+    about = "Variational reasoning: from questions to a trained, measured model",
+    after_help = "Exit codes: 0 done, 1 the work failed, 2 wrong usage."
+)]
+pub struct Cli {
+    /// Threads to compute with; default: all cores. Results do not depend on it
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Option<u64>,
+    /// What is logged to stderr
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevel> for tracing::level_filters::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::OFF,
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every stage of a recipe, from questions to a trained, measured model (not yet)
+    Run(RunArguments),
+    /// Write a run as one HTML page (not yet)
+    Report(ReportArguments),
+    /// Train a model on weighted rows
+    Train(train::TrainArguments),
+    /// Log-probs of given responses under a model
+    Score(score::ScoreArguments),
+    /// Make a randomly initialised model from a configuration
+    Init(init::InitArguments),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  latrace run recipes/quick.toml")]
+struct RunArguments {
+    /// The recipe
+    #[arg(value_name = "RECIPE.toml")]
+    recipe: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  latrace report runs/quick")]
+struct ReportArguments {
+    /// The run folder
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+}
+
+/// Does what the command line asks for.
+pub fn run(cli: &Cli) -> Result<()> {
+    start_logging(cli.log_level);
+    start_threads(cli.threads)?;
+    match &cli.command {
+        Command::Run(arguments) => Err(not_yet("run", &arguments.recipe)),
+        Command::Report(arguments) => Err(not_yet("report", &arguments.run)),
+        Command::Train(arguments) => train::run(arguments),
+        Command::Score(arguments) => score::run(arguments),
+        Command::Init(arguments) => init::run(arguments),
+    }
+}
+
+fn not_yet(verb: &str, operand: &std::path::Path) -> anyhow::Error {
+    let message = format!("not yet: `latrace {verb} {}` has no implementation", operand.display());
+    Failure::work(message).hint("`latrace train`, `latrace score` and `latrace init` work").into()
+}
+
+fn start_logging(level: LogLevel) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::level_filters::LevelFilter::from(level))
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr);
+    // A caller that uses this as a library may have set its own; that one stays.
+    let _ = subscriber.try_init();
+}
+
+fn start_threads(threads: Option<u64>) -> Result<()> {
+    let threads = match threads {
+        Some(threads) => threads as usize,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().with_context(|| format!("cannot start {threads} threads"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,160 @@
+//! Files and folders that are either whole or not there: written under a temporary name beside the target, synced, renamed.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+
+/// Writes `path` through `write`. On any failure the target is as it was before and the temporary file is gone.
+pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
+    let temporary = temporary_beside(path)?;
+    let written = write_and_rename(path, &temporary, write);
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_and_rename<T>(path: &Path, temporary: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
+    let cannot = || format!("cannot write {}", path.display());
+    let file = File::create_new(temporary).with_context(cannot)?;
+    let mut writer = BufWriter::new(file);
+    let value = write(&mut writer)?;
+    writer.flush().with_context(cannot)?;
+    writer.get_ref().sync_all().with_context(cannot)?;
+    drop(writer);
+    fs::rename(temporary, path).with_context(cannot)?;
+    sync_folder(parent_of(path)).with_context(cannot)?;
+    Ok(value)
+}
+
+/// Makes the folder `out` through `fill`, which gets an empty folder beside it. An `out` that exists must be empty: it
+/// is replaced. On any failure `out` is as it was before and the temporary folder is gone.
+pub fn replace_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let temporary = temporary_beside(out)?;
+    let filled = fill_and_rename(out, &temporary, fill);
+    if filled.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_dir_all(&temporary);
+    }
+    filled
+}
+
+fn fill_and_rename<T>(out: &Path, temporary: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let cannot = || format!("cannot write the folder {}", out.display());
+    fs::create_dir_all(parent_of(out)).with_context(cannot)?;
+    fs::create_dir(temporary).with_context(cannot)?;
+    let value = fill(temporary)?;
+    sync_tree(temporary).with_context(cannot)?;
+    // Renaming over an empty folder replaces it; over a folder with files it fails, and nothing is lost.
+    fs::rename(temporary, out).with_context(cannot)?;
+    sync_folder(parent_of(out)).with_context(cannot)?;
+    Ok(value)
+}
+
+/// Whether `folder` does not exist or holds nothing.
+pub fn is_absent_or_empty(folder: &Path) -> Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot read the folder {}", folder.display())),
+    }
+}
+
+fn sync_tree(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    sync_folder(folder)
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn temporary_beside(path: &Path) -> Result<PathBuf> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().with_context(|| format!("cannot write {}: it names no file", path.display()))?;
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    temporary.push(format!(".{}.{count}.tmp", std::process::id()));
+    Ok(parent_of(path).join(temporary))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "old").unwrap();
+        write_atomically(&path, |writer| Ok(writer.write_all(b"new")?)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "old").unwrap();
+        let failed: Result<()> = write_atomically(&path, |writer| {
+            writer.write_all(b"half")?;
+            anyhow::bail!("no more")
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_folder_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("deep/model");
+        let failed: Result<()> = replace_folder(&out, |temporary| {
+            fs::write(temporary.join("x"), "half")?;
+            anyhow::bail!("no more")
+        });
+        assert!(failed.is_err());
+        assert_eq!(names(&folder.path().join("deep")), Vec::<String>::new());
+        replace_folder(&out, |temporary| Ok(fs::write(temporary.join("x"), "whole")?)).unwrap();
+        assert_eq!(names(&out), ["x"]);
+    }
+
+    #[test]
+    fn a_folder_with_files_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("model");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("mine"), "keep").unwrap();
+        assert!(!is_absent_or_empty(&out).unwrap());
+        assert!(replace_folder(&out, |_| Ok(())).is_err());
+        assert_eq!(names(folder.path()), ["model"]);
+        assert_eq!(names(&out), ["mine"]);
+    }
+}

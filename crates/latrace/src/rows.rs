@@ -1,0 +1,569 @@
+//! Rows of data files: JSON Lines or Parquet by extension, in and out, unknown fields and field order kept.
+//!
+//! Numbers that JSON cannot hold (NaN and infinities, from Parquet) are read as the strings `NaN`, `inf` and `-inf`, so
+//! that a check of a field names them.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_core::Message;
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::files::write_atomically;
+use crate::model_folder::TextSide;
+use crate::parquet_rows;
+
+/// One row: fields in file order.
+pub type Row = Map<String, Value>;
+
+/// Where a row stands in its file, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line of JSON Lines.
+    Line(u64),
+    /// A row of a Parquet file, or an element of a JSON array.
+    Row(u64),
+}
+
+impl Place {
+    /// The line or row number.
+    pub fn number(self) -> u64 {
+        match self {
+            Place::Line(number) | Place::Row(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(number) => write!(f, "line {number}"),
+            Place::Row(number) => write!(f, "row {number}"),
+        }
+    }
+}
+
+/// What is wrong with a field: what is expected and what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    field: String,
+    expected: String,
+    got: String,
+}
+
+impl FieldProblem {
+    /// `field` holds `got` where `expected` is due.
+    pub fn new(field: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> FieldProblem {
+        FieldProblem { field: field.into(), expected: expected.into(), got: got.into() }
+    }
+}
+
+impl fmt::Display for FieldProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field \"{}\": expected {}, got {}", self.field, self.expected, self.got)
+    }
+}
+
+/// A row that cannot be used: file, line or row, and what is wrong. The one kind of error that may be skipped.
+#[derive(Debug)]
+pub struct BadRow {
+    file: PathBuf,
+    place: Place,
+    problem: String,
+}
+
+impl BadRow {
+    /// A bad row of `file`.
+    pub fn new(file: &Path, place: Place, problem: impl fmt::Display) -> BadRow {
+        BadRow { file: file.to_owned(), place, problem: problem.to_string() }
+    }
+}
+
+impl fmt::Display for BadRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.file.display(), self.place, self.problem)
+    }
+}
+
+impl std::error::Error for BadRow {}
+
+/// What to do with a row that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRows {
+    /// Stop the work.
+    Stop,
+    /// Leave it out, say so, and count it.
+    Skip,
+}
+
+/// Reads a file's rows one by one, applying the policy for bad rows and counting what it leaves out.
+pub struct RowReader {
+    path: PathBuf,
+    rows: Box<dyn Iterator<Item = Result<(Place, Row)>>>,
+    bad_rows: BadRows,
+    skipped: u64,
+}
+
+impl fmt::Debug for RowReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowReader").field("path", &self.path).field("skipped", &self.skipped).finish_non_exhaustive()
+    }
+}
+
+impl RowReader {
+    /// Opens `path`; the extension says the format.
+    pub fn open(path: &Path, bad_rows: BadRows) -> Result<RowReader> {
+        let format = Format::of(path)?;
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let rows: Box<dyn Iterator<Item = Result<(Place, Row)>>> = match format {
+            Format::JsonLines => json_rows(path, file)?,
+            Format::Parquet => Box::new(parquet_rows::read(path, file)?),
+        };
+        Ok(RowReader { path: path.to_owned(), rows, bad_rows, skipped: 0 })
+    }
+
+    /// The next row as `parse` reads it; `None` at the end. A row that `parse` refuses is a bad row.
+    pub fn next_with<T, E: fmt::Display>(&mut self, mut parse: impl FnMut(Place, Row) -> Result<T, E>) -> Result<Option<T>> {
+        while let Some(next) = self.rows.next() {
+            let parsed = next.and_then(|(place, row)| parse(place, row).map_err(|problem| BadRow::new(&self.path, place, problem).into()));
+            match parsed {
+                Ok(value) => return Ok(Some(value)),
+                Err(error) if self.bad_rows == BadRows::Skip && error.is::<BadRow>() => {
+                    self.skipped += 1;
+                    tracing::warn!("skipped: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bad rows left out so far.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    JsonLines,
+    Parquet,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Format> {
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        match extension.to_ascii_lowercase().as_str() {
+            "jsonl" | "json" | "ndjson" => Ok(Format::JsonLines),
+            "parquet" => Ok(Format::Parquet),
+            _ => Err(Failure::usage(format!("{}: expected an extension of .jsonl, .ndjson, .json or .parquet", path.display())).into()),
+        }
+    }
+}
+
+type RowIterator = Box<dyn Iterator<Item = Result<(Place, Row)>>>;
+
+/// JSON Lines, or a whole JSON array.
+fn json_rows(path: &Path, file: File) -> Result<RowIterator> {
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let cannot = || format!("cannot read {}", path.display());
+    skip_byte_order_mark(&mut reader).with_context(cannot)?;
+    let first = reader.fill_buf().with_context(cannot)?.trim_ascii_start().first().copied();
+    if first == Some(b'[') {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).with_context(cannot)?;
+        let values: Vec<Value> = serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
+        let path = path.to_owned();
+        return Ok(Box::new(values.into_iter().zip(1..).map(move |(value, number)| as_row(&path, Place::Row(number), value))));
+    }
+    Ok(Box::new(JsonLines { path: path.to_owned(), reader, line: 0, buffer: Vec::new() }))
+}
+
+fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if reader.fill_buf()?.starts_with(MARK) {
+        reader.consume(MARK.len());
+    }
+    Ok(())
+}
+
+struct JsonLines {
+    path: PathBuf,
+    reader: BufReader<File>,
+    line: u64,
+    buffer: Vec<u8>,
+}
+
+impl Iterator for JsonLines {
+    type Item = Result<(Place, Row)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.buffer.clear();
+            match self.reader.read_until(b'\n', &mut self.buffer) {
+                Ok(0) => return None,
+                Ok(_) => self.line += 1,
+                Err(error) => {
+                    let failed = anyhow::Error::from(error).context(format!("cannot read {} after line {}", self.path.display(), self.line));
+                    return Some(Err(failed));
+                }
+            }
+            if !self.buffer.trim_ascii().is_empty() {
+                return Some(self.parse_line());
+            }
+        }
+    }
+}
+
+impl JsonLines {
+    fn parse_line(&self) -> Result<(Place, Row)> {
+        let place = Place::Line(self.line);
+        match serde_json::from_slice(&self.buffer) {
+            Ok(value) => as_row(&self.path, place, value),
+            Err(error) => {
+                let reason = error.to_string().replace(" at line 1 column ", " at column ");
+                Err(BadRow::new(&self.path, place, format!("expected a JSON object, got invalid JSON: {reason}")).into())
+            }
+        }
+    }
+}
+
+fn as_row(path: &Path, place: Place, value: Value) -> Result<(Place, Row)> {
+    match value {
+        Value::Object(row) => Ok((place, row)),
+        other => Err(BadRow::new(path, place, format!("expected a JSON object, got {}", describe(&other))).into()),
+    }
+}
+
+/// Where rows are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// JSON Lines to standard output.
+    Stdout,
+    /// A file; the extension says the format.
+    File(PathBuf),
+}
+
+impl Output {
+    /// `-` or nothing is standard output. A path must have an extension that names a format.
+    pub fn new(out: Option<&Path>) -> Result<Output> {
+        match out {
+            Some(path) if path != Path::new("-") => Format::of(path).map(|_| Output::File(path.to_owned())),
+            _ => Ok(Output::Stdout),
+        }
+    }
+}
+
+/// Takes rows one by one.
+pub trait RowSink {
+    /// Adds a row.
+    fn write(&mut self, row: Row) -> Result<()>;
+}
+
+/// Writes what `produce` hands to the sink. A file appears whole when all is well, otherwise not at all.
+pub fn write_rows<T>(out: &Output, produce: impl FnOnce(&mut dyn RowSink) -> Result<T>) -> Result<T> {
+    match out {
+        Output::Stdout => {
+            let mut writer = std::io::BufWriter::new(std::io::stdout().lock());
+            let value = produce(&mut JsonLinesSink { writer: &mut writer })?;
+            writer.flush().context("cannot write to standard output")?;
+            Ok(value)
+        }
+        Output::File(path) => match Format::of(path)? {
+            Format::JsonLines => write_atomically(path, |writer| produce(&mut JsonLinesSink { writer })),
+            Format::Parquet => {
+                let mut collected = Collected(Vec::new());
+                let value = produce(&mut collected)?;
+                write_atomically(path, |writer| parquet_rows::write(writer, &collected.0))?;
+                Ok(value)
+            }
+        },
+    }
+}
+
+struct JsonLinesSink<'a, W: Write> {
+    writer: &'a mut W,
+}
+
+impl<W: Write> RowSink for JsonLinesSink<'_, W> {
+    fn write(&mut self, row: Row) -> Result<()> {
+        let write = |writer: &mut W| -> std::io::Result<()> {
+            serde_json::to_writer(&mut *writer, &row)?;
+            writer.write_all(b"\n")
+        };
+        write(self.writer).context("cannot write a row")
+    }
+}
+
+/// All rows, for Parquet: its schema is known only once every row is.
+struct Collected(Vec<Value>);
+
+impl RowSink for Collected {
+    fn write(&mut self, row: Row) -> Result<()> {
+        self.0.push(Value::Object(row));
+        Ok(())
+    }
+}
+
+/// A value in a few words, for messages.
+pub fn describe(value: &Value) -> String {
+    const SHOWN: usize = 40;
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => format!("number {number}"),
+        Value::String(text) if text.chars().count() > SHOWN => {
+            let start: String = text.chars().take(SHOWN).collect();
+            format!("string {start:?}…")
+        }
+        Value::String(text) => format!("string {text:?}"),
+        Value::Array(values) => format!("a list of {}", values.len()),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// A field's value; null is the same as absent, since Parquet has a value for every field of every row.
+pub fn field<'a>(row: &'a Row, name: &str) -> Option<&'a Value> {
+    row.get(name).filter(|value| !value.is_null())
+}
+
+/// A row's `id`, if it has one: a string or an integer, kept as it is.
+pub fn id_of(row: &Row) -> Result<Option<Value>, FieldProblem> {
+    match field(row, "id") {
+        None => Ok(None),
+        Some(id) if id.is_string() || id.is_u64() || id.is_i64() => Ok(Some(id.clone())),
+        Some(other) => Err(FieldProblem::new("id", "a string or an integer", describe(other))),
+    }
+}
+
+/// Ids seen so far, for stages that join on them.
+#[derive(Debug, Default)]
+pub struct UniqueIds(HashSet<String>);
+
+impl UniqueIds {
+    /// A row's `id`: there, and not seen before. The number 1 and the string "1" are different ids.
+    pub fn take(&mut self, row: &Row) -> Result<Value, FieldProblem> {
+        let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+        if self.0.insert(id.to_string()) { Ok(id) } else { Err(FieldProblem::new("id", "an id that no earlier row has", describe(&id))) }
+    }
+}
+
+/// Token ids of `name`: those of `{name}_ids` if they are there, otherwise the text's.
+pub fn tokens_of(row: &Row, name: &str, text: &TextSide) -> Result<Vec<u32>, FieldProblem> {
+    let ids_name = format!("{name}_ids");
+    if let Some(ids) = field(row, &ids_name) {
+        return ids_in(ids, &ids_name, text.vocabulary_size());
+    }
+    match field(row, name) {
+        Some(Value::String(value)) => text.encode(name, value),
+        Some(other) => Err(FieldProblem::new(name, "a text", describe(other))),
+        None => Err(FieldProblem::new(name, format!("a text, or token ids in \"{ids_name}\""), "nothing")),
+    }
+}
+
+fn ids_in(value: &Value, name: &str, vocabulary_size: usize) -> Result<Vec<u32>, FieldProblem> {
+    let Value::Array(values) = value else {
+        return Err(FieldProblem::new(name, "a list of token ids", describe(value)));
+    };
+    let id = |(at, value): (usize, &Value)| match value.as_u64() {
+        Some(id) if id < vocabulary_size as u64 => Ok(id as u32),
+        _ => {
+            let expected = format!("a token id below the vocabulary's {vocabulary_size}");
+            Err(FieldProblem::new(format!("{name}[{at}]"), expected, describe(value)))
+        }
+    };
+    values.iter().enumerate().map(id).collect()
+}
+
+/// The token ids of a row's prompt and response, neither empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptAndResponse {
+    /// Token ids of the prompt.
+    pub prompt: Vec<u32>,
+    /// Token ids of the response.
+    pub response: Vec<u32>,
+}
+
+/// Fields that [`prompt_and_response`] reads.
+pub const CONSUMED_FIELDS: [&str; 5] = ["prompt", "prompt_ids", "response", "response_ids", "messages"];
+
+/// Prompt and response of a row: from `prompt`/`prompt_ids` and `response`/`response_ids`, or from `messages`, whose last
+/// one, the assistant's, is the response.
+pub fn prompt_and_response(row: &Row, text: &TextSide) -> Result<PromptAndResponse, FieldProblem> {
+    let ready_made = ["prompt", "prompt_ids", "response", "response_ids"].iter().any(|name| field(row, name).is_some());
+    let (pair, names) = match field(row, "messages") {
+        Some(messages) if !ready_made => {
+            let turn = text.split(&messages_in(messages)?)?;
+            let pair = PromptAndResponse { prompt: text.encode("messages", &turn.prompt)?, response: text.encode("messages", &turn.response)? };
+            (pair, ["messages", "messages"])
+        }
+        _ => {
+            let pair = PromptAndResponse { prompt: tokens_of(row, "prompt", text)?, response: tokens_of(row, "response", text)? };
+            (pair, ["prompt", "response"])
+        }
+    };
+    if pair.prompt.is_empty() {
+        return Err(FieldProblem::new(names[0], "a prompt of at least one token", "an empty one"));
+    }
+    if pair.response.is_empty() {
+        return Err(FieldProblem::new(names[1], "a response of at least one token", "an empty one"));
+    }
+    Ok(pair)
+}
+
+fn messages_in(value: &Value) -> Result<Vec<Message>, FieldProblem> {
+    let Value::Array(values) = value else {
+        return Err(FieldProblem::new("messages", "a list of messages", describe(value)));
+    };
+    let part = |at: usize, message: &Value, name: &str| match message.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(FieldProblem::new(format!("messages[{at}].{name}"), "a text", describe(other))),
+        None => Err(FieldProblem::new(format!("messages[{at}].{name}"), "a text", "nothing")),
+    };
+    let message = |(at, value)| Ok(Message { role: part(at, value, "role")?, content: part(at, value, "content")? });
+    values.iter().enumerate().map(message).collect()
+}
+
+/// The `f64` whose shortest decimal is that of `number`, so that it prints as the `f32` does; `None` if not finite.
+pub fn shortest(number: f32) -> Option<f64> {
+    number.to_string().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read_all(path: &Path, bad_rows: BadRows) -> Result<(Vec<(Place, Row)>, u64)> {
+        let mut reader = RowReader::open(path, bad_rows)?;
+        let mut rows = Vec::new();
+        while let Some(row) = reader.next_with(|place, row| Ok::<_, FieldProblem>((place, row)))? {
+            rows.push(row);
+        }
+        Ok((rows, reader.skipped()))
+    }
+
+    fn row(value: Value) -> Row {
+        match value {
+            Value::Object(row) => row,
+            other => panic!("expected an object, got {other}"),
+        }
+    }
+
+    fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn json_lines_keep_field_order_and_count_blank_lines() {
+        let (_folder, path) = file("data.jsonl", "{\"z\": 1, \"a\": 0.1}\n\n{\"b\": null}");
+        let (rows, _) = read_all(&path, BadRows::Stop).unwrap();
+        assert_eq!(rows[0].1.keys().collect::<Vec<_>>(), ["z", "a"]);
+        assert_eq!(rows[1].0, Place::Line(3));
+    }
+
+    #[test]
+    fn a_json_array_is_read_row_by_row() {
+        let (_folder, path) = file("data.json", " [{\"a\": 1}, {\"a\": 2}]");
+        let (rows, _) = read_all(&path, BadRows::Stop).unwrap();
+        assert_eq!(rows.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [Place::Row(1), Place::Row(2)]);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_or_skipped_and_counted() {
+        let (_folder, path) = file("data.jsonl", "{\"a\": 1}\n{\"a\": \n7\n{\"a\": 1e999}\n{\"a\": 2}\n");
+        let message = read_all(&path, BadRows::Stop).unwrap_err().to_string();
+        assert!(message.contains("data.jsonl line 2: expected a JSON object, got invalid JSON"), "{message}");
+        let (rows, skipped) = read_all(&path, BadRows::Skip).unwrap();
+        assert_eq!((rows.len(), skipped), (2, 3));
+    }
+
+    #[test]
+    fn an_unknown_extension_is_wrong_usage() {
+        let error = RowReader::open(Path::new("data.csv"), BadRows::Stop).unwrap_err();
+        assert!(error.is::<Failure>(), "{error}");
+    }
+
+    #[track_caller]
+    fn check_ids(value: Value, expected: Result<Vec<u32>, &str>) {
+        let got = ids_in(&value, "prompt_ids", 10).map_err(|problem| problem.to_string());
+        assert_eq!(got, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn token_ids_are_checked() {
+        check_ids(json!([0, 9]), Ok(vec![0, 9]));
+        check_ids(json!("x"), Err("field \"prompt_ids\": expected a list of token ids, got string \"x\""));
+        check_ids(json!([1, 10]), Err("field \"prompt_ids[1]\": expected a token id below the vocabulary's 10, got number 10"));
+        check_ids(json!([-1]), Err("field \"prompt_ids[0]\": expected a token id below the vocabulary's 10, got number -1"));
+        check_ids(json!([1.5]), Err("field \"prompt_ids[0]\": expected a token id below the vocabulary's 10, got number 1.5"));
+    }
+
+    #[test]
+    fn ids_are_strings_or_integers_and_appear_once() {
+        let mut seen = UniqueIds::default();
+        assert_eq!(seen.take(&row(json!({"id": 1}))).unwrap(), json!(1));
+        assert_eq!(seen.take(&row(json!({"id": "1"}))).unwrap(), json!("1"));
+        assert!(seen.take(&row(json!({"id": 1}))).is_err());
+        assert!(seen.take(&row(json!({"id": 1.5}))).is_err());
+        assert!(seen.take(&row(json!({"id": null}))).is_err());
+    }
+
+    #[test]
+    fn parquet_holds_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        let rows = [
+            json!({"id": "a", "token_ids": [1, 2], "logprobs": [-0.1, -2.5], "nested": {"x": [{"y": "z"}]}, "flag": true}),
+            json!({"id": "b", "token_ids": [], "logprobs": [], "nested": null, "flag": false}),
+        ];
+        let out = Output::new(Some(&path)).unwrap();
+        write_rows(&out, |sink| rows.iter().try_for_each(|value| sink.write(row(value.clone())))).unwrap();
+        let (read, _) = read_all(&path, BadRows::Stop).unwrap();
+        let read: Vec<Value> = read.into_iter().map(|(_, row)| Value::Object(row)).collect();
+        assert_eq!(read, rows);
+        assert_eq!(row(read[0].clone()).keys().next().unwrap(), "id");
+    }
+
+    #[test]
+    fn parquet_takes_mixed_ids_empty_lists_nulls_and_no_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        let out = Output::new(Some(&path)).unwrap();
+        let rows = [json!({"id": "a", "none": null, "empty": []}), json!({"id": 2, "none": null, "empty": []})];
+        write_rows(&out, |sink| rows.iter().try_for_each(|value| sink.write(row(value.clone())))).unwrap();
+        let (read, _) = read_all(&path, BadRows::Stop).unwrap();
+        assert_eq!(read[1].1["id"], json!("2"));
+        assert_eq!(read[1].1["empty"], json!([]));
+        write_rows(&out, |_| Ok(())).unwrap();
+        assert_eq!(read_all(&path, BadRows::Stop).unwrap().0.len(), 0);
+    }
+
+    #[test]
+    fn a_failed_run_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let out = Output::new(Some(&path)).unwrap();
+        let failed: Result<()> = write_rows(&out, |sink| {
+            sink.write(row(json!({"a": 1})))?;
+            anyhow::bail!("no more")
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_f32_prints_as_its_shortest_decimal() {
+        assert_eq!(json!(shortest(-0.1)).to_string(), "-0.1");
+        assert_eq!(json!(shortest(-1.1920929e-7)).to_string(), "-1.1920929e-7");
+        assert_eq!(shortest(f32::NEG_INFINITY), None);
+    }
+}

@@ -1,0 +1,233 @@
+//! TensorBoard event files: scalars only.
+//!
+//! A file is a sequence of TFRecords: length (u64), masked CRC-32C of the length, data, masked CRC-32C of the data, all
+//! little-endian. The data is an `Event` protocol buffer, encoded here by hand.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+
+/// Writes scalars of one run to one event file.
+#[derive(Debug)]
+pub struct EventWriter {
+    file: BufWriter<File>,
+}
+
+impl EventWriter {
+    /// Opens a new event file in `folder`. `first_step` tells TensorBoard to forget points at or after that step, which
+    /// an interrupted run may have left in earlier files.
+    pub fn create(folder: &Path, first_step: u64) -> Result<EventWriter> {
+        let now = seconds_now();
+        let name = format!("events.out.tfevents.{}.{}.latrace", now as u64, std::process::id());
+        let path = folder.join(name);
+        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let mut writer = EventWriter { file: BufWriter::new(file) };
+        writer.write_record(&file_version_event(now))?;
+        writer.write_record(&session_start_event(now, first_step))?;
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    /// Adds the scalars of one step.
+    pub fn scalars(&mut self, step: u64, scalars: &[(&str, f32)]) -> Result<()> {
+        self.write_record(&scalars_event(seconds_now(), step, scalars))
+    }
+
+    /// Hands everything written so far to the system, so that a viewer sees it.
+    pub fn flush(&mut self) -> Result<()> {
+        self.file.flush().context("cannot write the TensorBoard event file")
+    }
+
+    fn write_record(&mut self, data: &[u8]) -> Result<()> {
+        self.file.write_all(&frame(data)).context("cannot write the TensorBoard event file")
+    }
+}
+
+fn seconds_now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
+}
+
+fn frame(data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u64).to_le_bytes();
+    let mut record = Vec::with_capacity(data.len() + 16);
+    record.extend(length);
+    record.extend(masked_crc(&length).to_le_bytes());
+    record.extend(data);
+    record.extend(masked_crc(data).to_le_bytes());
+    record
+}
+
+fn masked_crc(data: &[u8]) -> u32 {
+    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// `Event { wall_time = 1, file_version = 3 }`
+fn file_version_event(time: f64) -> Vec<u8> {
+    let mut event = Vec::new();
+    put_double(&mut event, 1, time);
+    put_bytes(&mut event, 3, b"brain.Event:2");
+    event
+}
+
+/// `Event { wall_time = 1, step = 2, session_log = 7: SessionLog { status = 1: START (1) } }`
+fn session_start_event(time: f64, step: u64) -> Vec<u8> {
+    let mut log = Vec::new();
+    put_integer(&mut log, 1, 1);
+    let mut event = Vec::new();
+    put_double(&mut event, 1, time);
+    put_integer(&mut event, 2, step);
+    put_bytes(&mut event, 7, &log);
+    event
+}
+
+/// `Event { wall_time = 1, step = 2, summary = 5: Summary { value = 1: Value { tag = 1, simple_value = 2 } } }`
+fn scalars_event(time: f64, step: u64, scalars: &[(&str, f32)]) -> Vec<u8> {
+    let mut summary = Vec::new();
+    for (tag, number) in scalars {
+        let mut value = Vec::new();
+        put_bytes(&mut value, 1, tag.as_bytes());
+        put_key(&mut value, 2, 5);
+        value.extend(number.to_le_bytes());
+        put_bytes(&mut summary, 1, &value);
+    }
+    let mut event = Vec::new();
+    put_double(&mut event, 1, time);
+    put_integer(&mut event, 2, step);
+    put_bytes(&mut event, 5, &summary);
+    event
+}
+
+fn put_double(message: &mut Vec<u8>, field: u64, number: f64) {
+    put_key(message, field, 1);
+    message.extend(number.to_le_bytes());
+}
+
+fn put_integer(message: &mut Vec<u8>, field: u64, number: u64) {
+    put_key(message, field, 0);
+    put_varint(message, number);
+}
+
+fn put_bytes(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
+    put_key(message, field, 2);
+    put_varint(message, bytes.len() as u64);
+    message.extend(bytes);
+}
+
+fn put_key(message: &mut Vec<u8>, field: u64, wire_type: u64) {
+    put_varint(message, field << 3 | wire_type);
+}
+
+fn put_varint(message: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        message.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    message.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A decoded field: its number and its value.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Field {
+        Integer(u64, u64),
+        Double(u64, f64),
+        Bytes(u64, Vec<u8>),
+        Float(u64, f32),
+    }
+
+    fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
+        let (head, tail) = bytes.split_at(count);
+        *bytes = tail;
+        head
+    }
+
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = take(bytes, 1)[0];
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return number;
+            }
+        }
+        panic!("a varint has at most ten bytes");
+    }
+
+    fn fields(mut bytes: &[u8]) -> Vec<Field> {
+        let mut fields = Vec::new();
+        while !bytes.is_empty() {
+            let key = varint(&mut bytes);
+            let number = key >> 3;
+            fields.push(match key & 7 {
+                0 => Field::Integer(number, varint(&mut bytes)),
+                1 => Field::Double(number, f64::from_le_bytes(take(&mut bytes, 8).try_into().unwrap())),
+                2 => {
+                    let length = varint(&mut bytes) as usize;
+                    Field::Bytes(number, take(&mut bytes, length).to_vec())
+                }
+                5 => Field::Float(number, f32::from_le_bytes(take(&mut bytes, 4).try_into().unwrap())),
+                other => panic!("wire type {other}"),
+            });
+        }
+        fields
+    }
+
+    fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        while !bytes.is_empty() {
+            let length = take(&mut bytes, 8);
+            let check = take(&mut bytes, 4);
+            assert_eq!(check, masked_crc(length).to_le_bytes());
+            let data = take(&mut bytes, u64::from_le_bytes(length.try_into().unwrap()) as usize);
+            let check = take(&mut bytes, 4);
+            assert_eq!(check, masked_crc(data).to_le_bytes());
+            records.push(data.to_vec());
+        }
+        records
+    }
+
+    #[test]
+    fn what_is_written_can_be_decoded() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::create(folder.path(), 300).unwrap();
+        writer.scalars(300, &[("loss", 1.5), ("lr", 1e-5)]).unwrap();
+        writer.flush().unwrap();
+        let path = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let records = records(&std::fs::read(path).unwrap());
+        assert_eq!(records.len(), 3);
+
+        let version = fields(&records[0]);
+        assert!(matches!(version[0], Field::Double(1, time) if time > 1e9));
+        assert_eq!(version[1], Field::Bytes(3, b"brain.Event:2".to_vec()));
+
+        let start = fields(&records[1]);
+        assert_eq!(start[1..], [Field::Integer(2, 300), Field::Bytes(7, vec![8, 1])]);
+
+        let event = fields(&records[2]);
+        assert_eq!(event[1], Field::Integer(2, 300));
+        let Field::Bytes(5, summary) = &event[2] else {
+            panic!("expected a summary, got {:?}", event[2]);
+        };
+        let values: Vec<Vec<Field>> = fields(summary)
+            .into_iter()
+            .map(|value| match value {
+                Field::Bytes(1, value) => fields(&value),
+                other => panic!("expected a value, got {other:?}"),
+            })
+            .collect();
+        assert_eq!(values, [[Field::Bytes(1, b"loss".to_vec()), Field::Float(2, 1.5)], [Field::Bytes(1, b"lr".to_vec()), Field::Float(2, 1e-5)],]);
+    }
+
+    /// The check value of CRC-32C over "123456789" is e3069283; TensorFlow's mask of it is worked out by hand.
+    #[test]
+    fn the_checksum_is_the_masked_crc32c() {
+        assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(masked_crc(b"123456789"), 0xc78a_b0e5);
+    }
+}

@@ -1,0 +1,80 @@
+//! `latrace init`: a randomly initialised model from a bare configuration.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use latrace_lm::{Model, SaveDtype};
+
+use crate::failure::Failure;
+use crate::files::{is_absent_or_empty, replace_folder};
+use crate::model_folder::{TextSide, read_config};
+
+/// Arguments of `latrace init`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  latrace init --config shapes/small --out models/small
+  latrace init --config small.json --tokenizer models/base --out models/small --seed 1")]
+pub struct InitArguments {
+    /// Folder with a config.json, or the configuration file itself
+    #[arg(long, value_name = "DIR|FILE")]
+    config: PathBuf,
+    /// Folder for the new model; must be empty or not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seed of the weights
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder to copy the tokenizer and chat template from; default: the configuration's
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+    /// How the weights are stored: 32 bits, or bfloat16 rounded to nearest
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Dtype {
+    F32,
+    Bf16,
+}
+
+impl From<Dtype> for SaveDtype {
+    fn from(dtype: Dtype) -> SaveDtype {
+        match dtype {
+            Dtype::F32 => SaveDtype::F32,
+            Dtype::Bf16 => SaveDtype::Bf16,
+        }
+    }
+}
+
+/// Runs `latrace init`.
+pub fn run(arguments: &InitArguments) -> Result<()> {
+    let out = arguments.out.as_path();
+    if !is_absent_or_empty(out)? {
+        let message = format!("the output folder {} is not empty", out.display());
+        return Err(Failure::work(message).hint("name another folder").into());
+    }
+    replace_folder(out, |folder| fill(folder, arguments))?;
+    tracing::info!("the model is in {}", out.display());
+    Ok(())
+}
+
+fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
+    let source = if arguments.config.is_dir() { arguments.config.join("config.json") } else { arguments.config.clone() };
+    let tokenizer = match &arguments.tokenizer {
+        Some(tokenizer) => tokenizer.as_path(),
+        None => source.parent().unwrap_or(Path::new("")),
+    };
+    if arguments.tokenizer.is_some() && !tokenizer.join("tokenizer.json").is_file() {
+        return Err(Failure::work(format!("{} has no tokenizer.json", tokenizer.display())).into());
+    }
+    // The new folder starts as one with only a configuration, whatever the given file is called; saving replaces it.
+    let copied = folder.join("config.json");
+    fs::copy(&source, &copied).with_context(|| format!("cannot read {}", source.display()))?;
+    TextSide::open(tokenizer, &read_config(folder)?)?;
+    let model = Model::random(folder, arguments.seed)?;
+    Ok(model.save(folder, arguments.dtype.into(), tokenizer)?)
+}

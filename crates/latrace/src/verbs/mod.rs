@@ -1,0 +1,5 @@
+//! The command's verbs, one file each.
+
+pub mod init;
+pub mod score;
+pub mod train;

@@ -1,0 +1,367 @@
+//! The command from outside: exit codes, what it prints, what it leaves behind.
+#![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Words as tokens, one special token, and a chat template.
+const TOKENIZER: &str = r#"{
+    "version": "1.0", "truncation": null, "padding": null,
+    "added_tokens": [{"id": 9, "content": "<end>", "single_word": false, "lstrip": false, "rstrip": false,
+                      "normalized": false, "special": true}],
+    "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+    "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "one": 1, "two": 2, "three": 3, "four": 4,
+              "plus": 5, "is": 6, "user": 7, "assistant": 8, "<end>": 9}}
+}"#;
+
+const TEMPLATE: &str = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} <end> {% endfor %}{% if add_generation_prompt %}assistant {% endif %}";
+
+const THREE_ROWS: &str = r#"{"id": "a", "prompt": "one plus one is", "response": "two <end>", "note": {"kept": [1]}}
+{"id": 2, "prompt_ids": [1, 5, 2, 6], "response_ids": [3], "prompt": "not read"}
+{"id": "c", "prompt": "two plus two is", "response": "four <end>"}
+"#;
+
+/// A folder to work in, with a tiny model in `model` and what else a test writes.
+struct Bench {
+    folder: TempDir,
+}
+
+/// What a command did.
+struct Outcome {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Outcome {
+    fn text(&self) -> String {
+        format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
+    }
+
+    #[track_caller]
+    fn success(self) -> Outcome {
+        assert_eq!(self.code, 0, "{}", self.text());
+        self
+    }
+
+    #[track_caller]
+    fn failure(self, code: i32, expected: &str) -> Outcome {
+        assert_eq!(self.code, code, "{}", self.text());
+        assert!(self.stderr.contains(expected), "expected {expected:?} in {}", self.text());
+        self
+    }
+}
+
+impl Bench {
+    /// Without a model.
+    fn empty() -> Bench {
+        Bench { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn new() -> Bench {
+        let bench = Bench::empty();
+        bench.write("shape/config.json", &config(16).to_string());
+        bench.write("shape/tokenizer.json", TOKENIZER);
+        bench.write("shape/tokenizer_config.json", &json!({"chat_template": TEMPLATE, "eos_token": "<end>"}).to_string());
+        bench.run("init --config shape --out model --seed 7").success();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn rows(&self, name: &str) -> Vec<Value> {
+        self.read(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.path(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs the command in the folder; words are split at spaces.
+    fn run(&self, arguments: &str) -> Outcome {
+        run_in(self.folder.path(), &["--log-level", "error"], arguments)
+    }
+}
+
+fn run_in(folder: &Path, before: &[&str], arguments: &str) -> Outcome {
+    let output =
+        Command::cargo_bin("latrace").unwrap().current_dir(folder).env("COLUMNS", "120").args(before).args(arguments.split_whitespace()).output().unwrap();
+    Outcome { code: output.status.code().unwrap(), stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
+}
+
+fn config(vocab_size: usize) -> Value {
+    json!({
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32, "vocab_size": vocab_size,
+        "max_position_embeddings": 32, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true
+    })
+}
+
+#[test]
+fn help_is_stable() {
+    let bench = Bench::empty();
+    for verb in ["", "score", "train", "init"] {
+        let help = run_in(bench.folder.path(), &[], &format!("{verb} --help")).success();
+        insta::assert_snapshot!(format!("help_{verb}"), help.stdout);
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let bench = Bench::empty();
+    for entry in fs::read_dir(root.join("examples/tiny")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        bench.write(&format!("examples/tiny/{name}"), &fs::read_to_string(&path).unwrap());
+    }
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, block) = readme.split_once("<!-- A test runs the commands of this block. -->\n```sh\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    for line in block.lines() {
+        bench.run(line.strip_prefix("latrace ").unwrap()).success();
+    }
+    assert_eq!(bench.rows("runs/tiny/scores.jsonl").len(), 55);
+    let losses: Vec<f64> = bench.rows("runs/tiny/tuned/metrics.jsonl").iter().map(|row| row["loss"].as_f64().unwrap()).collect();
+    assert_eq!(losses.len(), 100);
+    assert!(losses[99] < 0.5 * losses[0], "the loss falls from {} to {}", losses[0], losses[99]);
+}
+
+#[test]
+fn the_headline_commands_say_not_yet() {
+    let bench = Bench::empty();
+    bench.run("run recipe.toml").failure(1, "not yet");
+    bench.run("report runs/quick").failure(1, "not yet");
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", THREE_ROWS);
+    bench.run("").failure(2, "Usage");
+    bench.run("score --model model").failure(2, "--data");
+    bench.run("score --model model --data data.csv").failure(2, "expected an extension");
+    bench.run("score --model model --data data.jsonl --out scores.txt").failure(2, "expected an extension");
+    bench.run("--threads 0 score --model model --data data.jsonl").failure(2, "0");
+    let unknown = bench.run("train --model model --data data.jsonl --out out learning_rat=1");
+    insta::assert_snapshot!("unknown_key", unknown.text());
+    bench.write("recipe.toml", "batchsize = 4\n");
+    let unknown = bench.run("train --model model --data data.jsonl --out out --recipe recipe.toml");
+    unknown.failure(2, "recipe.toml: unknown key \"batchsize\"; the nearest known key is \"batch_size\"");
+    assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn missing_files_exit_with_1() {
+    let bench = Bench::new();
+    bench.run("score --model model --data none.jsonl").failure(1, "cannot read none.jsonl");
+    bench.write("data.jsonl", THREE_ROWS);
+    let no_model = bench.run("score --model nowhere --data data.jsonl");
+    insta::assert_snapshot!("no_model", no_model.text());
+}
+
+#[test]
+fn scores_come_in_order_with_unknown_fields_kept() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", THREE_ROWS);
+    bench.run("score --model model --data data.jsonl --out scores.jsonl").success();
+    let rows = bench.rows("scores.jsonl");
+    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [&json!("a"), &json!(2), &json!("c")]);
+    assert_eq!(rows[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "note", "token_ids", "logprobs", "sum_logprob", "mean_logprob"]);
+    assert_eq!(rows[0]["note"], json!({"kept": [1]}));
+    assert_eq!(rows[0]["token_ids"], json!([2, 9]));
+    for row in &rows {
+        let logprobs: Vec<f64> = row["logprobs"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        let sum: f64 = logprobs.iter().sum();
+        assert!(logprobs.iter().all(|&logprob| logprob < 0.0));
+        assert!((sum - row["sum_logprob"].as_f64().unwrap()).abs() < 1e-6);
+        assert!((sum / logprobs.len() as f64 - row["mean_logprob"].as_f64().unwrap()).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn scores_do_not_depend_on_threads_batches_or_where_they_go() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", THREE_ROWS);
+    bench.run("score --model model --data data.jsonl --out scores.jsonl").success();
+    let scores = bench.read("scores.jsonl");
+    assert_eq!(bench.run("score --model model --data data.jsonl --threads 1 --tokens-per-batch 1").success().stdout, scores);
+    assert_eq!(bench.run("score --model model --data data.jsonl --threads 3 --out -").success().stdout, scores);
+}
+
+#[test]
+fn parquet_goes_in_and_out() {
+    let bench = Bench::new();
+    let rows = "{\"id\": 1, \"prompt_ids\": [1, 5], \"response_ids\": [2]}\n{\"id\": 2, \"prompt_ids\": [2], \"response_ids\": [3, 9]}\n";
+    bench.write("data.jsonl", rows);
+    bench.run("score --model model --data data.jsonl --out scores.parquet").success();
+    let from_json = bench.run("score --model model --data data.jsonl").success().stdout;
+    // Scores are rows too: scored tokens serve as prompt and response of a second pass, read from Parquet and from JSON.
+    let again = |line: &str| {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        row["prompt_ids"] = row["token_ids"].clone();
+        row["response_ids"] = row["token_ids"].clone();
+        row
+    };
+    let second: Vec<Value> = from_json.lines().map(again).collect();
+    let rows_as = |name: &str| {
+        let out = latrace::rows::Output::new(Some(&bench.path(name))).unwrap();
+        latrace::rows::write_rows(&out, |sink| second.iter().try_for_each(|row| sink.write(row.as_object().unwrap().clone()))).unwrap();
+    };
+    rows_as("second.jsonl");
+    rows_as("second.parquet");
+    let from_json = bench.run("score --model model --data second.jsonl").success().stdout;
+    let from_parquet = bench.run("score --model model --data second.parquet").success().stdout;
+    assert_eq!(from_parquet, from_json);
+    assert!(fs::read(bench.path("scores.parquet")).unwrap().starts_with(b"PAR1"));
+}
+
+#[test]
+fn a_bad_row_stops_the_work_and_leaves_nothing() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", "{\"id\": 1, \"prompt\": \"one\", \"response\": \"two\"}\n\n{\"id\": 2, \"prompt_ids\": \"x\", \"response\": \"two\"}\n");
+    let outcome = bench.run("score --model model --data data.jsonl --out scores.jsonl");
+    insta::assert_snapshot!("bad_row", outcome.text());
+    assert_eq!(bench.names("."), ["data.jsonl", "model", "shape"]);
+}
+
+#[test]
+fn bad_rows_are_skipped_and_counted() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", &format!("{{\"id\": 0}}\n{THREE_ROWS}{{\"id\": \n"));
+    let arguments = "score --model model --data data.jsonl --out scores.jsonl --skip-bad-rows";
+    let outcome = run_in(bench.folder.path(), &[], arguments).success();
+    assert_eq!(bench.rows("scores.jsonl").len(), 3);
+    assert!(outcome.stderr.contains("3 rows scored, 2 bad rows skipped"), "{}", outcome.text());
+    assert!(outcome.stderr.contains("data.jsonl line 1: field \"prompt\""), "{}", outcome.text());
+}
+
+#[track_caller]
+fn check_score_row(row: &str, expected: &str) {
+    let bench = Bench::new();
+    bench.write("data.jsonl", &format!("{{\"id\": \"first\", \"prompt\": \"one\", \"response\": \"two\"}}\n{row}\n"));
+    let outcome = bench.run("score --model model --data data.jsonl").failure(1, expected);
+    assert!(outcome.stderr.starts_with("error: data.jsonl line 2: "), "{}", outcome.text());
+}
+
+#[test]
+fn each_fault_of_a_row_is_named() {
+    check_score_row(r#"{"prompt": "one", "response": "two"}"#, "field \"id\": expected a string or an integer, got nothing");
+    check_score_row(r#"{"id": "first", "prompt": "one", "response": "two"}"#, "expected an id that no earlier row has, got string \"first\"");
+    check_score_row(r#"{"id": 1, "prompt": "one", "response": ""}"#, "field \"response\": expected a response of at least one token, got an empty one");
+    check_score_row(r#"{"id": 1, "prompt": "", "response": "two"}"#, "field \"prompt\": expected a prompt of at least one token");
+    check_score_row(r#"{"id": 1, "prompt": 3, "response": "two"}"#, "field \"prompt\": expected a text, got number 3");
+    check_score_row(r#"{"id": 1, "prompt": "one", "response_ids": [1, 16]}"#, "field \"response_ids[1]\": expected a token id below the vocabulary's 16");
+    let long = format!("{{\"id\": 1, \"prompt\": \"one\", \"response\": \"{}\"}}", "two ".repeat(32));
+    check_score_row(&long, "expected at most the model's 32 tokens of prompt and response (id 1), got 33");
+    check_score_row("[1]", "expected a JSON object, got a list of 1");
+}
+
+#[test]
+fn a_vocabulary_smaller_than_the_tokenizer_is_refused() {
+    let bench = Bench::new();
+    bench.write("small/config.json", &config(9).to_string());
+    bench.write("small/tokenizer.json", TOKENIZER);
+    bench.run("init --config small --out never").failure(1, "vocabulary smaller than the tokenizer's");
+    assert!(!bench.path("never").exists());
+    bench.write("data.jsonl", THREE_ROWS);
+    bench.run("score --model small --data data.jsonl").failure(1, "vocabulary smaller than the tokenizer's");
+    bench.run("train --model small --data data.jsonl --out out init=random").failure(1, "vocabulary smaller than the tokenizer's");
+}
+
+#[test]
+fn init_makes_the_same_model_from_the_same_seed() {
+    let bench = Bench::new();
+    bench.write("tiny.json", &config(16).to_string());
+    bench.run("init --config tiny.json --tokenizer shape --out again --seed 7").success();
+    bench.run("init --config tiny.json --tokenizer shape --out other --seed 8").success();
+    let weights = |name: &str| fs::read(bench.path(name).join("model.safetensors")).unwrap();
+    assert!(weights("model") == weights("again") && weights("model") != weights("other"));
+    assert_eq!(bench.names("again"), bench.names("model"));
+    assert_eq!(bench.names("model"), ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+    bench.run("init --config tiny.json --out model").failure(1, "the output folder model is not empty");
+}
+
+const TRAIN: &str = "train --model model --data data.jsonl --out out batch_size=2 epochs=2 learning_rate=0.01 warmup_ratio=0";
+
+#[test]
+fn training_writes_a_model_metrics_and_the_recipe() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", THREE_ROWS);
+    bench.run(TRAIN).success();
+    let metrics = bench.rows("out/metrics.jsonl");
+    assert_eq!(metrics.iter().map(|row| row["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    for name in ["epoch", "loss", "lr", "grad_norm", "tokens", "tokens_per_second", "weight_ess", "peak_memory_bytes", "time"] {
+        assert!(metrics[0][name].is_number(), "{name} in {}", metrics[0]);
+    }
+    assert!(bench.read("out/recipe.toml").contains("batch_size = 2\n"));
+    assert!(bench.names("out").iter().any(|name| name.contains("tfevents")));
+    let total = |model: &str| -> f64 {
+        let scores = bench.run(&format!("score --model {model} --data data.jsonl")).success().stdout;
+        scores.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["sum_logprob"].as_f64().unwrap()).sum()
+    };
+    assert!(total("out") > total("model"));
+    bench.run(TRAIN).failure(1, "the output folder out is not empty");
+    let resumed = run_in(bench.folder.path(), &[], "train --model model --data data.jsonl --out out --resume").success();
+    assert!(resumed.stderr.contains("nothing to do"), "{}", resumed.text());
+    assert_eq!(bench.rows("out/metrics.jsonl").len(), 4);
+}
+
+#[test]
+fn a_run_that_cannot_start_leaves_no_folder() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", THREE_ROWS);
+    bench.run("train --model shape --data data.jsonl --out out").failure(1, "no weights");
+    assert!(!bench.path("out").exists());
+    bench.run("train --model shape --data data.jsonl --out out init=random max_steps=1").success();
+}
+
+#[test]
+fn messages_train_as_the_template_renders_them() {
+    let bench = Bench::new();
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    let chat = json!({"id": 1, "messages": [message("user", "one plus one"), message("assistant", "two")]});
+    bench.write("data.jsonl", &format!("{chat}\n"));
+    let scores = bench.run("score --model model --data data.jsonl").success().stdout;
+    let scored: Value = serde_json::from_str(&scores).unwrap();
+    assert_eq!(scored["token_ids"], json!([2, 9]));
+    bench.run(TRAIN).success();
+    let unfinished = json!({"id": 1, "messages": [message("user", "one")]});
+    bench.write("data.jsonl", &format!("{unfinished}\n"));
+    bench.run("train --model model --data data.jsonl --out never").failure(1, "expected the last message to be the assistant's");
+    assert!(!bench.path("never").exists());
+}
+
+#[track_caller]
+fn check_train_row(fields: &str, expected: &str) {
+    let bench = Bench::new();
+    bench.write("data.jsonl", &format!("{{\"prompt\": \"one\", \"response\": \"two <end>\", {fields}}}\n"));
+    bench.run(TRAIN).failure(1, expected);
+    assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn each_fault_of_a_weight_is_named() {
+    check_train_row("\"weight\": -0.5", "line 1: field \"weight\": expected a finite number of at least 0, got number -0.5");
+    check_train_row("\"weight\": 1e999", "line 1: expected a JSON object, got invalid JSON: number out of range");
+    check_train_row("\"token_weights\": [1]", "field \"token_weights\": expected a list of 2, one per response token, got a list of 1");
+    check_train_row("\"weight\": 1, \"token_weights\": [1, 1]", "expected either \"weight\" or \"token_weights\", got both");
+}
