@@ -6,12 +6,12 @@
 //! estimate (Jensen again); with the geometric ratio it is a surrogate ([`super::BoundKind`]).
 //! Limit cases: K = 1 is the ELBO (2); K = N is `log mean rho`. Where at least K traces have rho = 0, some subset has no
 //! correct trace and the value is -inf, exactly and without drawing.
-//! Errors: over traces, the jackknife of the U-statistic for K < N and the delta method `sqrt((1/ESS − 1/N) N/(N−1))`
-//! for K = N; over drawn subsets (large N only), their standard deviation over the square root of the draws.
+//! Errors: over traces, see [`super::monte_carlo_error`]; over drawn subsets (large N only), their standard deviation over
+//! the square root of the draws.
 
+use super::monte_carlo_error::{delta_method, jackknife};
 use super::subsets::{SubsetAverage, SubsetPlan, for_each_subset};
 use crate::error::{Result, check_log_weights};
-use crate::weights::normalise;
 
 /// The estimate of L^K at one K.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,28 +109,4 @@ fn log_mean_of_subset(descending: &[f64], subset: &[usize]) -> f64 {
         .map(|&k| (descending[k] - largest).exp())
         .sum();
     largest + (total / subset.len() as f64).ln()
-}
-
-/// `sqrt((N−1)/N Σ_k (U_{−k} − mean U_{−k})²)`, where `U_{−k}` averages the subsets without trace k.
-fn jackknife(sum: f64, visited: u64, with_k: &[(f64, u64)]) -> Option<f64> {
-    let without = |&(with, times): &(f64, u64)| (sum - with) / (visited - times) as f64;
-    if with_k.iter().any(|&(_, times)| times == visited) {
-        return None;
-    }
-    let count = with_k.len() as f64;
-    let mean = with_k.iter().map(without).sum::<f64>() / count;
-    let spread: f64 = with_k
-        .iter()
-        .map(|pair| (without(pair) - mean).powi(2))
-        .sum();
-    Some(((count - 1.0) / count * spread).sqrt())
-}
-
-fn delta_method(log_rho_k: &[f64]) -> Result<f64> {
-    let count = log_rho_k.len() as f64;
-    let (_, summary) = normalise(log_rho_k)?;
-    Ok(
-        ((1.0 / summary.effective_sample_size - 1.0 / count).max(0.0) * count / (count - 1.0))
-            .sqrt(),
-    )
 }

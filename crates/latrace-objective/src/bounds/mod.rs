@@ -3,6 +3,7 @@
 
 pub mod elbo;
 pub mod iwae;
+pub mod monte_carlo_error;
 pub mod subsets;
 pub mod summary;
 pub mod surrogate;

@@ -1,17 +1,16 @@
 //! Which traces of a question become training examples. The list is [`Selection::ALL`].
 
 use crate::Rng;
-use crate::error::{Error, Result, check_log_weights, same_length, unknown_name};
+use crate::error::{Error, Result, check_log_weights, unknown_name};
 use crate::weights::normalise;
 
 pub mod best;
+pub mod length;
 pub mod resample;
 pub mod weighted;
 
+pub use length::{PUBLISHED_LENGTH_LIMIT, drop_long_traces};
 pub use resample::Scheme;
-
-/// The published length limit: traces of this many tokens or more are dropped.
-pub const PUBLISHED_LENGTH_LIMIT: usize = 28_000;
 
 /// One chosen trace and its share of the question's weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,29 +104,4 @@ impl Selection {
             }
         })
     }
-}
-
-/// Drops traces of `limit` tokens or more by setting their log-weight to -inf; returns how many.
-///
-/// # Shapes
-/// `log_weight_k`: K log-weights (or log-ratios), changed in place. `tokens_k`: K trace lengths, tokens.
-///
-/// # Errors
-/// Lengths that differ.
-pub fn drop_long_traces(
-    log_weight_k: &mut [f64],
-    tokens_k: &[usize],
-    limit: usize,
-) -> Result<usize> {
-    same_length("drop_long_traces", log_weight_k.len(), tokens_k.len())?;
-    let mut dropped = 0;
-    for (log_weight, _) in log_weight_k
-        .iter_mut()
-        .zip(tokens_k)
-        .filter(|(_, tokens)| **tokens >= limit)
-    {
-        *log_weight = f64::NEG_INFINITY;
-        dropped += 1;
-    }
-    Ok(dropped)
 }
