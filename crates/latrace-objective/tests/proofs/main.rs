@@ -1,5 +1,13 @@
 //! Every identity of the paper that this crate relies on, on a world small enough to enumerate.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper's failed unwrap is a failed test"
+)]
+
 mod bounds;
 mod gradients;
+mod monte_carlo;
+mod properties;
+mod tables;
 mod world;
