@@ -8,6 +8,7 @@
 mod bounds;
 mod gradients;
 mod monte_carlo;
+mod parity;
 mod properties;
 mod tables;
 mod world;
