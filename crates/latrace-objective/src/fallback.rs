@@ -108,7 +108,7 @@ impl FallbackCounts {
         }
     }
 
-    /// Share of questions with no usable trace under the main estimator, in [0, 1]; 0 for no question.
+    /// Share of questions without a usable trace under the main estimator, in [0, 1].
     #[must_use]
     pub fn without_usable_trace(&self) -> f64 {
         let fell_back = self.geometric_likelihood + self.original_row + self.skipped;

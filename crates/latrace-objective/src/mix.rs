@@ -39,15 +39,14 @@ pub fn mix(built: usize, originals: usize, ratio: f64, seed: u64) -> Result<Vec<
             noun: "original row",
         });
     }
-    let mut rows: Vec<MixedRow> = (0..built).map(MixedRow::Built).collect();
-    let mut pass = 0;
-    while rows.len() < built + wanted {
-        let mut order: Vec<usize> = (0..originals).collect();
-        Rng::at(seed, &[0, pass]).shuffle(&mut order);
-        order.truncate(built + wanted - rows.len());
-        rows.extend(order.into_iter().map(MixedRow::Original));
-        pass += 1;
-    }
+    let mut order: Vec<usize> = (0..originals).collect();
+    Rng::at(seed, &[0]).shuffle(&mut order);
+    let drawn = order
+        .into_iter()
+        .cycle()
+        .take(wanted)
+        .map(MixedRow::Original);
+    let mut rows: Vec<MixedRow> = (0..built).map(MixedRow::Built).chain(drawn).collect();
     Rng::at(seed, &[1]).shuffle(&mut rows);
     Ok(rows)
 }

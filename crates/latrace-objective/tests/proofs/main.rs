@@ -5,6 +5,7 @@
     reason = "a helper's failed unwrap is a failed test"
 )]
 
+mod borders;
 mod bounds;
 mod gradients;
 mod monte_carlo;

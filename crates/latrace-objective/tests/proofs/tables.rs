@@ -727,3 +727,86 @@ fn draws_are_a_function_of_seed_and_path() {
         (0, None, Some(1))
     );
 }
+
+#[test]
+fn verdicts_keep_format_apart_from_correctness() {
+    let check = |verdict: Verdict, correct: bool, formatted: bool| {
+        assert_eq!(
+            (verdict.is_correct(), verdict.is_formatted()),
+            (correct, formatted),
+            "{verdict:?}"
+        );
+    };
+    check(Correct, true, true);
+    check(Wrong, false, true);
+    check(Undetermined, false, true);
+    check(Malformed, false, false);
+}
+
+#[test]
+fn reverse_kl_subtracts_the_mean_of_the_others() {
+    let got = weights_of(Objective::ReverseKl, &[], &[1.0, 2.0, 6.0], &[0.0; 3]).trace_k;
+    assert_eq!(got, [-3.0 / 3.0, -1.5 / 3.0, 4.5 / 3.0]);
+}
+
+#[test]
+fn the_elbo_and_the_bound_of_one_trace_state_the_same_error() {
+    let (ratio, answer) = ([0.3, -1.2, 0.8, -0.1], [-0.5, -0.2, -2.0, -1.0]);
+    let log_rho_k: Vec<f64> = ratio.iter().zip(&answer).map(|(a, b)| a + b).collect();
+    let (elbo, point) = (
+        elbo(&ratio, &answer).unwrap(),
+        iwae_bounds(&log_rho_k, &SubsetPlan::default()).unwrap()[0],
+    );
+    assert_near(elbo.value, point.value, 1e-15);
+    assert_near(elbo.value, elbo.reconstruction - elbo.divergence, 1e-15);
+    assert_near(
+        elbo.standard_error.unwrap(),
+        point.standard_error.unwrap(),
+        1e-15,
+    );
+}
+
+#[test]
+fn shuffles_and_large_ranges_are_uniform() {
+    let mut counts = std::collections::HashMap::new();
+    for seed in 0..6_000 {
+        let mut items = [0, 1, 2];
+        Rng::new(seed).shuffle(&mut items);
+        *counts.entry(items).or_insert(0_u32) += 1;
+    }
+    // Three standard deviations of Binomial(6000, 1/6) are 87.
+    assert!(
+        counts.len() == 6 && counts.values().all(|count| (913..=1_087).contains(count)),
+        "{counts:?}"
+    );
+    // A third of this range is below 2^62; taking remainders without rejection would make it a half.
+    let mut rng = Rng::new(1);
+    let low = (0..3_000).filter(|_| rng.below(3 << 62) < 1 << 62).count();
+    assert!((923..=1_077).contains(&low), "{low}");
+}
+
+#[test]
+fn length_bias_shows_under_the_sum_and_not_under_the_mean() {
+    use latrace_objective::diagnostics::{answer_length_bias, trace_length_bias};
+    let mut rng = Rng::new(1);
+    let score_k: Vec<TraceScore> = (0..300)
+        .map(|_| {
+            let tokens = 10 + rng.below(500);
+            let log_ratio_t: Vec<f64> = (0..tokens).map(|_| -rng.uniform()).collect();
+            TraceScore::from_tokens(&log_ratio_t, &vec![0.0; tokens]).unwrap()
+        })
+        .collect();
+    let bias = trace_length_bias(&score_k).unwrap();
+    assert!(
+        bias.summed.unwrap() < -0.95 && bias.mean.unwrap().abs() < 0.2,
+        "{bias:?}"
+    );
+    let answer_k: Vec<AnswerScore> = score_k
+        .iter()
+        .map(|score| AnswerScore {
+            logp_sum: score.logp_sum,
+            tokens: score.tokens,
+        })
+        .collect();
+    assert_eq!(answer_length_bias(&answer_k).unwrap(), bias);
+}
