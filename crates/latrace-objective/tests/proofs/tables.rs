@@ -810,3 +810,72 @@ fn length_bias_shows_under_the_sum_and_not_under_the_mean() {
         .collect();
     assert_eq!(answer_length_bias(&answer_k).unwrap(), bias);
 }
+
+#[test]
+fn sums_of_exponentials() {
+    use latrace_objective::log_space::{log_mean_exp, log_sum_exp};
+    let check = |values: &[f64], sum: f64, mean: f64| {
+        let (got_sum, got_mean) = (log_sum_exp(values), log_mean_exp(values));
+        assert!(
+            got_sum == sum || (got_sum - sum).abs() < 1e-12,
+            "{got_sum} {sum}"
+        );
+        assert!(
+            got_mean == mean || (got_mean - mean).abs() < 1e-12,
+            "{got_mean} {mean}"
+        );
+    };
+    check(&[0.0, 3.0_f64.ln()], 4.0_f64.ln(), 2.0_f64.ln());
+    check(&[9_000.0, 9_000.0], 9_000.0 + 2.0_f64.ln(), 9_000.0);
+    check(&[ZERO, -9_000.0], -9_000.0, -9_000.0 - 2.0_f64.ln());
+    check(&[ZERO], ZERO, ZERO);
+    check(&[], ZERO, ZERO);
+}
+
+#[test]
+fn the_leave_one_out_baseline_is_the_bound_of_the_others() {
+    let weigh = |log_rho_k: &[f64]| {
+        let zeros = vec![0.0; log_rho_k.len()];
+        weights_of(Objective::IwaePhiLeaveOneOut, &[], &zeros, log_rho_k).trace_k
+    };
+    // rho = 1, 2, 3: L = log 2, baselines log 5/2, log 2, log 3/2.
+    let got = weigh(&[0.0, 2.0_f64.ln(), 3.0_f64.ln()]);
+    let expected = [
+        (2.0_f64 / 2.5).ln() - 1.0 / 6.0,
+        -1.0 / 3.0,
+        (2.0_f64 / 1.5).ln() - 0.5,
+    ];
+    assert!(
+        got.iter()
+            .zip(&expected)
+            .all(|(a, b)| (a - b).abs() < 1e-12),
+        "{got:?}"
+    );
+    // One non-zero rho of three: its own baseline is 0, that of the others log 1/2.
+    let got = weigh(&[ZERO, 0.0, ZERO]);
+    let others = (1.0_f64 / 3.0).ln() - 0.5_f64.ln();
+    let expected = [others, (1.0_f64 / 3.0).ln() - 1.0, others];
+    assert!(
+        got.iter()
+            .zip(&expected)
+            .all(|(a, b)| (a - b).abs() < 1e-12),
+        "{got:?}"
+    );
+}
+
+#[test]
+fn rows_without_answers_train_on_traces_alone() {
+    let weights = Objective::Sft.weights(&Group::new(2).unwrap()).unwrap();
+    assert_eq!(
+        (weights.trace_k, weights.answer_km),
+        (vec![0.5, 0.5], vec![])
+    );
+    // A trace that rho already dropped misses no answer term.
+    let multi = weights_of(
+        Objective::from_name("multi-trace").unwrap(),
+        &[Wrong, Correct],
+        &[0.0, 0.0],
+        &[ZERO, 0.0],
+    );
+    assert_eq!((multi.without_answer, multi.trace_k), (0, vec![0.0, 1.0]));
+}
