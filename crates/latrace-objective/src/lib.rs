@@ -1,1 +1,66 @@
-//! The mathematics of variational reasoning: bounds, estimators, weights, selection.
+//! The mathematics of variational reasoning (Zhou et al., arXiv 2509.22637 v2): estimators of rho, bounds on
+//! `log P(Y_x|x)`, objectives as weights, selection and diagnostics.
+//!
+//! Pure f64 functions of log-probs and verdicts. This crate never sees a model, the text of a token, a device, a file or
+//! a clock; every draw takes a seed. Equation numbers are the paper's. Reading order is the order of a run:
+//!
+//! 1. [`TraceScore`], [`AnswerScore`], [`Verdict`]: what sampling, scoring and verifying leave per trace;
+//! 2. [`ratio`] × [`answer`] = rho, normalised in [`weights`] (or by an ablation, [`weighting`]);
+//! 3. [`bounds`]: ELBO and L^K;
+//! 4. [`objectives`]: one weight per trace and per answer, for each method of section 6;
+//! 5. [`selection`], [`fallback`], [`answer_choice`], [`mix`](mod@mix): from weights to rows of a data set;
+//! 6. [`diagnostics`].
+//!
+//! Axes in names: q question, k trace, m answer, t token. A zero weight is `-inf` in log space.
+//!
+//! ```
+//! use latrace_objective::{Accuracy, RatioEstimator, TraceScore, Verdict, weights};
+//!
+//! // Two traces of three and two tokens, four sampled answers each.
+//! let score_k = [
+//!     TraceScore::from_tokens(&[-0.1, -0.4, -0.2], &[-0.2, -0.3, -0.3])?,
+//!     TraceScore::from_tokens(&[-1.0, -0.8], &[-0.5, -0.4])?,
+//! ];
+//! let accuracy_k = [
+//!     Accuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong, Verdict::Correct, Verdict::Correct])?,
+//!     Accuracy::from_verdicts(&[Verdict::Wrong, Verdict::Wrong, Verdict::Correct, Verdict::Malformed])?,
+//! ];
+//! let log_rho = |k: usize| weights::log_rho(RatioEstimator::Geometric.log_ratio(&score_k[k]), accuracy_k[k].log_probability());
+//! let (rho_tilde, summary) = weights::normalise(&[log_rho(0), log_rho(1)])?;
+//! assert!(rho_tilde[0] > 0.8 && summary.effective_sample_size < 2.0);
+//! # Ok::<(), latrace_objective::Error>(())
+//! ```
+
+pub mod answer;
+pub mod answer_choice;
+pub mod bounds;
+pub mod diagnostics;
+mod error;
+pub mod fallback;
+pub mod log_space;
+pub mod mix;
+pub mod objectives;
+mod provenance;
+pub mod ratio;
+mod rng;
+mod score;
+pub mod selection;
+mod verdict;
+pub mod weighting;
+pub mod weights;
+
+pub use answer::{Accuracy, AnswerEstimator, AnswerEvidence};
+pub use answer_choice::AnswerChoice;
+pub use bounds::{BoundKind, SubsetPlan};
+pub use error::{Error, Result};
+pub use fallback::{Fallback, Resolution};
+pub use mix::{MixedRow, mix};
+pub use objectives::{Group, Objective, SequenceWeights};
+pub use provenance::Provenance;
+pub use ratio::RatioEstimator;
+pub use rng::Rng;
+pub use score::{AnswerScore, TraceScore};
+pub use selection::{Pick, Selection};
+pub use verdict::Verdict;
+pub use weighting::Weighting;
+pub use weights::{GroupOutcome, GroupSummary};

@@ -1,0 +1,94 @@
+//! Estimators of the answer probability `pi(Y_x|x,z)`, section 3. The list is [`AnswerEstimator::ALL`].
+
+use crate::error::{Error, Result, unknown_name};
+
+pub mod accuracy;
+pub mod geometric_likelihood;
+pub mod likelihood;
+
+pub use accuracy::Accuracy;
+
+use crate::AnswerScore;
+
+/// Which answer probability enters rho.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AnswerEstimator {
+    /// Share of correct sampled answers: see [`accuracy`].
+    #[default]
+    Accuracy,
+    /// Geometric mean likelihood of the reference answer: see [`geometric_likelihood`].
+    GeometricLikelihood,
+    /// Likelihood of the reference answer: see [`likelihood`].
+    Likelihood,
+}
+
+/// What is known about the answers of one trace. Each estimator reads one of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct AnswerEvidence {
+    /// Verdicts over sampled answers.
+    pub accuracy: Option<Accuracy>,
+    /// Log-probs of the reference answer.
+    pub reference: Option<AnswerScore>,
+}
+
+impl AnswerEstimator {
+    /// Every estimator.
+    pub const ALL: [Self; 3] = [Self::Accuracy, Self::GeometricLikelihood, Self::Likelihood];
+
+    /// The name in recipes.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::GeometricLikelihood => "geometric-likelihood",
+            Self::Likelihood => "likelihood",
+        }
+    }
+
+    /// The estimator of a name.
+    ///
+    /// # Errors
+    /// Unknown names, with the list of those there are.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|estimator| estimator.name() == name);
+        found
+            .ok_or_else(|| unknown_name("answer estimator", name, Self::ALL.iter().map(Self::name)))
+    }
+
+    /// Log of the estimated probability, nats; `-inf` is a weight of zero.
+    ///
+    /// # Shapes
+    /// Scalar per trace.
+    ///
+    /// # Errors
+    /// The evidence this estimator reads is absent.
+    pub fn log_probability(&self, evidence: &AnswerEvidence) -> Result<f64> {
+        let missing = |statistic| Error::Missing {
+            operation: self.name(),
+            statistic,
+        };
+        let reference = || {
+            evidence
+                .reference
+                .as_ref()
+                .ok_or(missing("log-probs of the reference answer"))
+        };
+        Ok(match self {
+            Self::Accuracy => evidence
+                .accuracy
+                .ok_or(missing("verdicts on sampled answers"))?
+                .log_probability(),
+            Self::GeometricLikelihood => geometric_likelihood::log_probability(reference()?),
+            Self::Likelihood => likelihood::log_probability(reference()?),
+        })
+    }
+}
+
+/// Theorem 1: in the worst case over pi at `pi(Y_x|x,z) = probability`, one sampled verdict varies no more than the
+/// likelihood, iff `probability ≥ 1/|Y_x|`.
+#[must_use]
+pub fn accuracy_varies_less(probability: f64, correct_answers: usize) -> bool {
+    probability * correct_answers as f64 >= 1.0
+}

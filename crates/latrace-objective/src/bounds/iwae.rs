@@ -1,0 +1,112 @@
+//! L^K `= E_{z_1..z_K ~ q} log (1/K) Σ_k rho_k` — (5), for every K from 1 to the N traces sampled.
+//!
+//! Estimate: the mean of `log (1/K) Σ_{k in S} rho_k` over the size-K subsets S of the N traces, a U-statistic: unbiased
+//! for each K, as pass@k is, and non-decreasing in K on every sample. See [`SubsetPlan`] for large N.
+//! Assumption: independent traces. With the full ratio it is a bound, also where the answer probability is an unbiased
+//! estimate (Jensen again); with the geometric ratio it is a surrogate ([`super::BoundKind`]).
+//! Limit cases: K = 1 is the ELBO (2); K = N is `log mean rho`. Where at least K traces have rho = 0, some subset has no
+//! correct trace and the value is -inf, exactly and without drawing.
+//! Errors: over traces, see [`super::monte_carlo_error`]; over drawn subsets (large N only), their standard deviation over
+//! the square root of the draws.
+
+use super::monte_carlo_error::{delta_method, jackknife};
+use super::subsets::{SubsetAverage, SubsetPlan, for_each_subset};
+use crate::error::{Result, check_log_weights};
+
+/// The estimate of L^K at one K.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IwaePoint {
+    /// K.
+    pub traces: usize,
+    /// Estimate of L^K, nats; -inf where a subset without a non-zero rho exists.
+    pub value: f64,
+    /// Monte Carlo standard error over traces, nats; `None` for a value of -inf or for N = 1.
+    pub standard_error: Option<f64>,
+    /// Further standard error from drawing subsets, nats; 0 where all were visited.
+    pub subset_error: f64,
+    /// Which subsets were averaged.
+    pub subsets: SubsetAverage,
+}
+
+/// Estimates L^1 .. L^N of one question.
+///
+/// # Shapes
+/// `log_rho_k`: N ≥ 1 log-weights of traces drawn from q, nats, -inf for zero. Returns N points, K ascending.
+///
+/// # Errors
+/// No trace, NaN or +inf.
+pub fn iwae_bounds(log_rho_k: &[f64], plan: &SubsetPlan) -> Result<Vec<IwaePoint>> {
+    check_log_weights("iwae_bounds", log_rho_k)?;
+    // Descending, so that the first member of an ascending subset is its largest; also makes the result independent of order.
+    let mut descending = log_rho_k.to_vec();
+    descending.sort_unstable_by(|a, b| b.total_cmp(a));
+    (1..=descending.len())
+        .map(|traces| point(&descending, traces, plan))
+        .collect()
+}
+
+/// `L^N − L^1`, nats: what more traces buy; +inf where L^1 is -inf and L^N is not, `None` where both are.
+#[must_use]
+pub fn gap(points: &[IwaePoint]) -> Option<f64> {
+    let (first, last) = (points.first()?.value, points.last()?.value);
+    (last > f64::NEG_INFINITY).then_some(last - first)
+}
+
+fn point(descending: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoint> {
+    let count = descending.len();
+    let (mut sum, mut squares, mut visited) = (0.0, 0.0, 0_u64);
+    let mut with_k = vec![(0.0, 0_u64); count];
+    let zeros = descending
+        .iter()
+        .filter(|value| **value == f64::NEG_INFINITY)
+        .count();
+    if zeros >= traces {
+        let subsets = SubsetAverage::Exact(super::subsets::binomial(count, traces));
+        return Ok(IwaePoint {
+            traces,
+            value: f64::NEG_INFINITY,
+            standard_error: None,
+            subset_error: 0.0,
+            subsets,
+        });
+    }
+    let centre = descending[0];
+    let subsets = for_each_subset(count, traces, plan, |subset| {
+        let value = log_mean_of_subset(descending, subset) - centre;
+        sum += value;
+        squares += value * value;
+        visited += 1;
+        for &k in subset {
+            with_k[k].0 += value;
+            with_k[k].1 += 1;
+        }
+    });
+    let mean = sum / visited as f64;
+    let standard_error = match count {
+        1 => None,
+        _ if traces == count => Some(delta_method(descending)?),
+        _ => jackknife(sum, visited, &with_k),
+    };
+    let subset_error = match subsets {
+        SubsetAverage::Exact(_) => 0.0,
+        SubsetAverage::Sampled(draws) => {
+            ((squares / visited as f64 - mean * mean).max(0.0) / draws as f64).sqrt()
+        }
+    };
+    Ok(IwaePoint {
+        traces,
+        value: centre + mean,
+        standard_error,
+        subset_error,
+        subsets,
+    })
+}
+
+fn log_mean_of_subset(descending: &[f64], subset: &[usize]) -> f64 {
+    let largest = descending[subset[0]];
+    let total: f64 = subset
+        .iter()
+        .map(|&k| (descending[k] - largest).exp())
+        .sum();
+    largest + (total / subset.len() as f64).ln()
+}

@@ -1,0 +1,35 @@
+//! Bounds on `log P(Y_x|x)`, section 2: [`elbo()`], [`iwae_bounds`] for every K, their mean over questions, and the
+//! surrogates that look like bounds and are not.
+
+pub mod elbo;
+pub mod iwae;
+pub mod monte_carlo_error;
+pub mod subsets;
+pub mod summary;
+pub mod surrogate;
+
+pub use elbo::{Elbo, elbo};
+pub use iwae::{IwaePoint, gap, iwae_bounds};
+pub use subsets::{SubsetAverage, SubsetPlan};
+pub use summary::BoundSummary;
+pub use surrogate::surrogate_bias;
+
+/// What `L^K` of a choice of ratio is. Reports print this word beside the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoundKind {
+    /// At most `log P(Y_x|x)` in expectation.
+    Bound,
+    /// Bounds nothing: length-normalised or clipped ratios are not importance weights.
+    Surrogate,
+}
+
+impl BoundKind {
+    /// The word in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Surrogate => "surrogate",
+        }
+    }
+}

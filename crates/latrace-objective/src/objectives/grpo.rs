@@ -1,0 +1,70 @@
+//! GRPO without clip — (12): advantage `(r − mean r) / std r` over the group's rollouts, binary reward.
+//!
+//! Assumption: on-policy rollouts, so that every probability ratio is 1. Weight per question: `sqrt(p/(1−p))` for a large
+//! group, [`finite_group_weight`] for N rollouts. Limit cases: all right or all wrong has no deviation, which is
+//! [`GroupOutcome::NoContrast`]; hence a weight of 0 at p = 0 and p = 1.
+//! differs in: Shao et al. 2024 add an epsilon to the deviation and divide by |o| (which is the trainer's choice here).
+
+use super::{Group, SequenceWeights};
+use crate::bounds::subsets::binomial;
+use crate::error::Result;
+use crate::weights::GroupOutcome;
+
+/// Weights on every rollout: advantage / (K n).
+///
+/// # Shapes
+/// Reads verdicts over (k, m).
+///
+/// # Errors
+/// They are missing.
+pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
+    let verdict_km = group.verdicts("grpo")?;
+    let correct = verdict_km
+        .iter()
+        .filter(|verdict| verdict.is_correct())
+        .count();
+    if correct == 0 || correct == verdict_km.len() {
+        return Ok(SequenceWeights::zero(group, GroupOutcome::NoContrast));
+    }
+    let mean = correct as f64 / verdict_km.len() as f64;
+    Ok(SequenceWeights::from_rollouts(
+        group,
+        verdict_km
+            .iter()
+            .map(|verdict| advantage(verdict.is_correct(), mean)),
+    ))
+}
+
+/// `(1(correct) − p) / sqrt(p (1−p))` for a mean reward 0 < p < 1.
+#[must_use]
+pub fn advantage(correct: bool, mean: f64) -> f64 {
+    (f64::from(u8::from(correct)) - mean) / (mean * (1.0 - mean)).sqrt()
+}
+
+/// Weight per question at an accuracy: `sqrt(p/(1−p))`; 0 at both ends.
+#[must_use]
+pub fn question_weight(accuracy: f64) -> f64 {
+    if accuracy >= 1.0 {
+        0.0
+    } else {
+        (accuracy / (1.0 - accuracy)).sqrt()
+    }
+}
+
+/// The weight that groups of `rollouts` give in expectation: `E[sqrt(c (N−c))/N] / (1−p)`, c ~ Binomial(N, p).
+///
+/// Tends to [`question_weight`] as N grows. N up to 60, beyond which binomials leave f64's exact integers slowly.
+#[must_use]
+pub fn finite_group_weight(accuracy: f64, rollouts: usize) -> f64 {
+    if accuracy >= 1.0 {
+        return 0.0;
+    }
+    let term = |correct: usize| {
+        let wrong = rollouts - correct;
+        let chance = binomial(rollouts, correct) as f64
+            * accuracy.powi(correct as i32)
+            * (1.0 - accuracy).powi(wrong as i32);
+        chance * ((correct * wrong) as f64).sqrt() / rollouts as f64
+    };
+    (1..rollouts).map(term).sum::<f64>() / (1.0 - accuracy)
+}

@@ -1,0 +1,241 @@
+//! Training objectives as weights on sequences, section 6. The list is [`Objective::ALL`].
+//!
+//! Each file gives `weights` (one number per trace and per answer of a group) and `question_weight`, the factor on a
+//! question's forward-KL gradient as a function of accuracy p. "1" means 1 for p > 0: without a correct trace there is
+//! no gradient. For the objectives of the posterior the factor is that of the question's bound.
+
+use crate::Weighting;
+use crate::error::{Result, unknown_name};
+
+pub mod binary_reward;
+pub mod debiased_reward;
+pub mod dr_grpo;
+pub mod elbo_single;
+pub mod format_reward;
+pub mod forward_kl;
+mod group;
+pub mod grpo;
+pub mod grpo_clipped;
+pub mod iwae_phi;
+pub mod iwae_phi_leave_one_out;
+pub mod multi_trace;
+pub mod posterior_behaviour;
+pub mod reverse_kl;
+pub mod rft;
+pub mod sft;
+pub mod verifree;
+
+pub use format_reward::Rewards;
+pub use group::{Group, SequenceWeights};
+pub use grpo_clipped::Clip;
+
+/// What a model is trained to do. See each variant's module.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Objective {
+    /// [`sft`]: imitate the data set.
+    Sft,
+    /// [`forward_kl`]: (9), the posterior.
+    ForwardKl,
+    /// [`multi_trace`]: (6), the reasoner.
+    MultiTrace(Weighting),
+    /// [`elbo_single`]: (27), the posterior.
+    ElboSingle,
+    /// [`iwae_phi`]: (15), the posterior.
+    IwaePhi,
+    /// [`iwae_phi_leave_one_out`]: (15) with less variance.
+    IwaePhiLeaveOneOut,
+    /// [`reverse_kl`]: (34), the posterior.
+    ReverseKl,
+    /// [`rft`]: (10).
+    Rft,
+    /// [`binary_reward`]: (11).
+    BinaryReward,
+    /// [`grpo`]: (12).
+    Grpo,
+    /// [`grpo_clipped`].
+    GrpoClipped(Clip),
+    /// [`dr_grpo`].
+    DrGrpo,
+    /// [`format_reward`]: (21).
+    FormatReward(Rewards),
+    /// [`debiased_reward`]: (24).
+    DebiasedReward(Rewards),
+    /// [`verifree`]: (26).
+    VeriFree,
+    /// [`posterior_behaviour`]: (30).
+    PosteriorBehaviour,
+}
+
+/// Who draws the traces an objective assumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceOrigin {
+    /// The data set.
+    Dataset,
+    /// pi (or, for `rft`, a fixed earlier pi).
+    Reasoner,
+    /// q.
+    Posterior,
+}
+
+/// Which model the weights train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trained {
+    /// pi_theta.
+    Reasoner,
+    /// q_phi.
+    Posterior,
+    /// Either (`sft`).
+    Either,
+}
+
+impl Objective {
+    /// Every objective, parameters at their defaults.
+    pub const ALL: [Self; 16] = [
+        Self::Sft,
+        Self::ForwardKl,
+        Self::MultiTrace(Weighting::Rho),
+        Self::ElboSingle,
+        Self::IwaePhi,
+        Self::IwaePhiLeaveOneOut,
+        Self::ReverseKl,
+        Self::Rft,
+        Self::BinaryReward,
+        Self::Grpo,
+        Self::GrpoClipped(Clip {
+            low: 0.2,
+            high: 0.2,
+        }),
+        Self::DrGrpo,
+        Self::FormatReward(Rewards {
+            alpha: 1.0,
+            beta: 0.0,
+            gamma: -1.0,
+        }),
+        Self::DebiasedReward(Rewards {
+            alpha: 1.0,
+            beta: 0.0,
+            gamma: -1.0,
+        }),
+        Self::VeriFree,
+        Self::PosteriorBehaviour,
+    ];
+
+    /// The name in recipes.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Sft => "sft",
+            Self::ForwardKl => "forward-kl",
+            Self::MultiTrace(_) => "multi-trace",
+            Self::ElboSingle => "elbo-single",
+            Self::IwaePhi => "iwae-phi",
+            Self::IwaePhiLeaveOneOut => "iwae-phi-leave-one-out",
+            Self::ReverseKl => "reverse-kl",
+            Self::Rft => "rft",
+            Self::BinaryReward => "binary-reward",
+            Self::Grpo => "grpo",
+            Self::GrpoClipped(_) => "grpo-clipped",
+            Self::DrGrpo => "dr-grpo",
+            Self::FormatReward(_) => "format-reward",
+            Self::DebiasedReward(_) => "debiased-reward",
+            Self::VeriFree => "verifree",
+            Self::PosteriorBehaviour => "posterior-behaviour",
+        }
+    }
+
+    /// The objective of a name, parameters at their defaults.
+    ///
+    /// # Errors
+    /// Unknown names, with the list of those there are.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|objective| objective.name() == name);
+        found.ok_or_else(|| unknown_name("objective", name, Self::ALL.iter().map(Self::name)))
+    }
+
+    /// Weights on the sequences of one question's group.
+    ///
+    /// # Shapes
+    /// See [`Group`] and [`SequenceWeights`]; each module says which statistics it reads.
+    ///
+    /// # Errors
+    /// A statistic it reads is missing.
+    pub fn weights(&self, group: &Group<'_>) -> Result<SequenceWeights> {
+        match *self {
+            Self::Sft => sft::weights(group),
+            Self::ForwardKl => forward_kl::weights(group),
+            Self::MultiTrace(weighting) => multi_trace::weights(group, weighting),
+            Self::ElboSingle => elbo_single::weights(group),
+            Self::IwaePhi => iwae_phi::weights(group),
+            Self::IwaePhiLeaveOneOut => iwae_phi_leave_one_out::weights(group),
+            Self::ReverseKl => reverse_kl::weights(group),
+            Self::Rft => rft::weights(group),
+            Self::BinaryReward => binary_reward::weights(group),
+            Self::Grpo => grpo::weights(group),
+            Self::GrpoClipped(_) => grpo_clipped::weights(group),
+            Self::DrGrpo => dr_grpo::weights(group),
+            Self::FormatReward(rewards) => format_reward::weights(group, rewards),
+            Self::DebiasedReward(rewards) => debiased_reward::weights(group, rewards),
+            Self::VeriFree => verifree::weights(group),
+            Self::PosteriorBehaviour => posterior_behaviour::weights(group),
+        }
+    }
+
+    /// Factor on a question's forward-KL gradient at accuracy p in [0, 1] (of the correctness term, for (21) and (24)).
+    #[must_use]
+    pub fn question_weight(&self, accuracy: f64) -> f64 {
+        match *self {
+            Self::Sft => sft::question_weight(accuracy),
+            Self::ForwardKl => forward_kl::question_weight(accuracy),
+            Self::MultiTrace(_) => multi_trace::question_weight(accuracy),
+            Self::ElboSingle => elbo_single::question_weight(accuracy),
+            Self::IwaePhi => iwae_phi::question_weight(accuracy),
+            Self::IwaePhiLeaveOneOut => iwae_phi_leave_one_out::question_weight(accuracy),
+            Self::ReverseKl => reverse_kl::question_weight(accuracy),
+            Self::Rft => rft::question_weight(accuracy),
+            Self::BinaryReward => binary_reward::question_weight(accuracy),
+            Self::Grpo => grpo::question_weight(accuracy),
+            Self::GrpoClipped(_) => grpo_clipped::question_weight(accuracy),
+            Self::DrGrpo => dr_grpo::question_weight(accuracy),
+            Self::FormatReward(rewards) => format_reward::question_weight(accuracy, rewards),
+            Self::DebiasedReward(rewards) => debiased_reward::question_weight(accuracy, rewards),
+            Self::VeriFree => verifree::question_weight(accuracy),
+            Self::PosteriorBehaviour => posterior_behaviour::question_weight(accuracy),
+        }
+    }
+
+    /// Which model the weights train.
+    #[must_use]
+    pub const fn trains(&self) -> Trained {
+        match self {
+            Self::Sft => Trained::Either,
+            Self::ForwardKl
+            | Self::ElboSingle
+            | Self::IwaePhi
+            | Self::IwaePhiLeaveOneOut
+            | Self::ReverseKl => Trained::Posterior,
+            _ => Trained::Reasoner,
+        }
+    }
+
+    /// Who must have drawn the traces.
+    #[must_use]
+    pub const fn traces_from(&self) -> TraceOrigin {
+        match self {
+            Self::Sft => TraceOrigin::Dataset,
+            Self::MultiTrace(_)
+            | Self::ElboSingle
+            | Self::IwaePhi
+            | Self::IwaePhiLeaveOneOut
+            | Self::ReverseKl
+            | Self::PosteriorBehaviour => TraceOrigin::Posterior,
+            _ => TraceOrigin::Reasoner,
+        }
+    }
+}
+
+/// The weight of every objective that normalises within a question.
+fn one_unless_never_correct(accuracy: f64) -> f64 {
+    if accuracy > 0.0 { 1.0 } else { 0.0 }
+}

@@ -1,0 +1,45 @@
+//! Reverse KL by policy gradient — (34): reward `R = log pi(Y_x|x,z) − log q(z|x,y') + log pi(z|x)` on phi, z ~ q.
+//!
+//! Ascends `−KL(q || true posterior)` up to a constant, so its expectation is that of (27).
+//! Assumption: full ratios. Weight per question: 1. Limit case: q = true posterior, where R is constant: no gradient.
+//! A trace of rho = 0 has reward -inf: the group is [`GroupOutcome::Unbounded`] and left out. Seeks one mode and may
+//! leak the hint into z (section 4): the default for the posterior is (9).
+//! differs in: subtracts the mean reward of the other traces (K ≥ 2), which leaves the expectation as it is.
+
+use super::{Group, SequenceWeights};
+use crate::error::Result;
+use crate::weights::GroupOutcome;
+
+/// Weights on the traces.
+///
+/// # Shapes
+/// Reads log-ratios and log answer probabilities over k, nats.
+///
+/// # Errors
+/// One of them is missing.
+pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
+    let reward_k = group.log_rho("reverse-kl")?;
+    if reward_k.contains(&f64::NEG_INFINITY) {
+        return Ok(SequenceWeights::zero(group, GroupOutcome::Unbounded));
+    }
+    let count = reward_k.len() as f64;
+    let total: f64 = reward_k.iter().sum();
+    let baseline = |reward: f64| {
+        if reward_k.len() == 1 {
+            0.0
+        } else {
+            (total - reward) / (count - 1.0)
+        }
+    };
+    let weight_k = reward_k
+        .iter()
+        .map(|&reward| (reward - baseline(reward)) / count)
+        .collect();
+    Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))
+}
+
+/// Weight per question at an accuracy: 1; 0 where nothing is ever correct.
+#[must_use]
+pub fn question_weight(accuracy: f64) -> f64 {
+    super::one_unless_never_correct(accuracy)
+}

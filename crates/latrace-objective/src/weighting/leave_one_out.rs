@@ -1,0 +1,26 @@
+//! `rho~_k − mean_{j≠k} rho~_j = (K rho~_k − 1)/(K − 1)` — RLOO's baseline (Kool et al. 2019) on rho~. Off by default.
+//!
+//! Assumption: traces worse than the rest should be pushed away from. The weights sum to 0, so for z ~ q they are not
+//! an estimate of (6); with z ~ pi they are, since then a baseline costs nothing in expectation.
+//! Limit case: equal rho, and K = 1, give 0 for every trace (no contrast).
+
+use crate::weights::{GroupOutcome, GroupSummary};
+
+/// Turns rho~ into leave-one-out weights in place.
+///
+/// # Shapes
+/// `weight_k`: K weights that sum to 1, on return K signed weights that sum to 0.
+pub fn centre(weight_k: &mut [f64], summary: &mut GroupSummary) {
+    if summary.outcome == GroupOutcome::AllZero {
+        return;
+    }
+    let count = weight_k.len() as f64;
+    if weight_k.iter().all(|&weight| weight == weight_k[0]) {
+        weight_k.fill(0.0);
+        summary.outcome = GroupOutcome::NoContrast;
+        return;
+    }
+    for weight in weight_k.iter_mut() {
+        *weight = (count * *weight - 1.0) / (count - 1.0);
+    }
+}
