@@ -32,7 +32,27 @@ fn compare(kind: &str, m: usize, n: usize, k: usize, a_strides: (usize, usize), 
         let ((ar, ac), (br, bc)) = (strides(a_strides), strides(b_strides));
         // SAFETY: lengths and strides are those of the vectors above.
         unsafe {
-            gemm::gemm(m, n, k, c.as_mut_ptr(), 1, n as isize, false, a.as_ptr(), ac, ar, b.as_ptr(), bc, br, 0.0, 1.0, false, false, false, gemm::Parallelism::Rayon(0));
+            gemm::gemm(
+                m,
+                n,
+                k,
+                c.as_mut_ptr(),
+                1,
+                n as isize,
+                false,
+                a.as_ptr(),
+                ac,
+                ar,
+                b.as_ptr(),
+                bc,
+                br,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::Rayon(0),
+            );
         }
         library = library.min(start.elapsed().as_secs_f64());
     }

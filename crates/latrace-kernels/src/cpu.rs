@@ -101,7 +101,16 @@ impl Device for Cpu {
         attention::attention(o, lse, q, k, v, cu_seqlens, shape);
     }
 
-    fn attention_backward(&self, [dq, dk, dv]: [&mut Vec<f32>; 3], dy: &Vec<f32>, o: &Vec<f32>, lse: &Vec<f32>, [q, k, v]: [&Vec<f32>; 3], cu_seqlens: &[u32], shape: AttentionShape) {
+    fn attention_backward(
+        &self,
+        [dq, dk, dv]: [&mut Vec<f32>; 3],
+        dy: &Vec<f32>,
+        o: &Vec<f32>,
+        lse: &Vec<f32>,
+        [q, k, v]: [&Vec<f32>; 3],
+        cu_seqlens: &[u32],
+        shape: AttentionShape,
+    ) {
         attention::attention_backward((dq, dk, dv), dy, o, lse, (q, k, v), cu_seqlens, shape);
     }
 
@@ -121,7 +130,17 @@ impl Device for Cpu {
         head::head_logp(logp, hidden, w, targets, d, logits);
     }
 
-    fn head_backward(&self, logp: &mut [f32], [dhidden, dw]: [&mut Vec<f32>; 2], hidden: &Vec<f32>, w: &Vec<f32>, targets: &[u32], loss: TokenLoss<'_>, d: usize, logits: &mut Vec<f32>) {
+    fn head_backward(
+        &self,
+        logp: &mut [f32],
+        [dhidden, dw]: [&mut Vec<f32>; 2],
+        hidden: &Vec<f32>,
+        w: &Vec<f32>,
+        targets: &[u32],
+        loss: TokenLoss<'_>,
+        d: usize,
+        logits: &mut Vec<f32>,
+    ) {
         head::head_backward(logp, dhidden, dw, hidden, w, targets, loss, d, logits);
     }
 

@@ -54,12 +54,30 @@ pub trait Device: Send + Sync {
     /// y = x / rms(x) · w over `rows` rows as wide as `w`.
     fn rms_norm(&self, y: &mut Self::Buffer, inverse_rms: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, epsilon: f32, rows: usize);
     /// dx and dw are added.
-    fn rms_norm_backward(&self, dx: &mut Self::Buffer, dw: &mut Self::Buffer, dy: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, inverse_rms: &Self::Buffer, rows: usize);
+    fn rms_norm_backward(
+        &self,
+        dx: &mut Self::Buffer,
+        dw: &mut Self::Buffer,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        inverse_rms: &Self::Buffer,
+        rows: usize,
+    );
 
     /// y = x·Wᵀ (+ b).
     fn linear(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
     /// y = residual + x·Wᵀ (+ b).
-    fn linear_residual(&self, y: &mut Self::Buffer, residual: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
+    fn linear_residual(
+        &self,
+        y: &mut Self::Buffer,
+        residual: &Self::Buffer,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        b: Option<&Self::Buffer>,
+        rows: usize,
+        inputs: usize,
+    );
     /// y += x·Wᵀ (+ b).
     fn linear_add(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
     /// dx = dy·W.
@@ -77,7 +95,16 @@ pub trait Device: Send + Sync {
     /// Causal attention within each sequence; `lse` is T×heads.
     fn attention(&self, o: &mut Self::Buffer, lse: &mut Self::Buffer, qkv: [&Self::Buffer; 3], cu_seqlens: &[u32], shape: AttentionShape);
     /// Gradients of q, k and v.
-    fn attention_backward(&self, dqkv: [&mut Self::Buffer; 3], dy: &Self::Buffer, o: &Self::Buffer, lse: &Self::Buffer, qkv: [&Self::Buffer; 3], cu_seqlens: &[u32], shape: AttentionShape);
+    fn attention_backward(
+        &self,
+        dqkv: [&mut Self::Buffer; 3],
+        dy: &Self::Buffer,
+        o: &Self::Buffer,
+        lse: &Self::Buffer,
+        qkv: [&Self::Buffer; 3],
+        cu_seqlens: &[u32],
+        shape: AttentionShape,
+    );
 
     /// y = silu(gate)·up over `length` values.
     fn swiglu(&self, y: &mut Self::Buffer, gate: &Self::Buffer, up: &Self::Buffer, length: usize);
@@ -89,7 +116,17 @@ pub trait Device: Send + Sync {
     /// log p(target) of each row of `hidden`, to the host; `logits` is scratch that the device grows to a chunk.
     fn head_logp(&self, logp: &mut [f32], hidden: &Self::Buffer, w: &Self::Buffer, targets: &[u32], d: usize, logits: &mut Self::Buffer);
     /// Log-probs and gradients of the loss; `dw` is added.
-    fn head_backward(&self, logp: &mut [f32], gradients: [&mut Self::Buffer; 2], hidden: &Self::Buffer, w: &Self::Buffer, targets: &[u32], loss: TokenLoss<'_>, d: usize, logits: &mut Self::Buffer);
+    fn head_backward(
+        &self,
+        logp: &mut [f32],
+        gradients: [&mut Self::Buffer; 2],
+        hidden: &Self::Buffer,
+        w: &Self::Buffer,
+        targets: &[u32],
+        loss: TokenLoss<'_>,
+        d: usize,
+        logits: &mut Self::Buffer,
+    );
 
     /// Σ x².
     fn squared_norm(&self, x: &Self::Buffer) -> f64;

@@ -465,7 +465,27 @@ mod tests {
         Tiled.product(&mut ours, n, m, n, k, Matrix::new(&a, k), Matrix::transposed(&b, k), Start::Zero);
         // SAFETY: the strides and lengths are those of the vectors above.
         unsafe {
-            gemm::gemm(m, n, k, library.as_mut_ptr(), 1, n as isize, false, a.as_ptr(), 1, k as isize, b.as_ptr(), k as isize, 1, 0.0, 1.0, false, false, false, gemm::Parallelism::None);
+            gemm::gemm(
+                m,
+                n,
+                k,
+                library.as_mut_ptr(),
+                1,
+                n as isize,
+                false,
+                a.as_ptr(),
+                1,
+                k as isize,
+                b.as_ptr(),
+                k as isize,
+                1,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
         }
         // Both sum 300 products of values below 1 in f32, in different orders.
         let worst = ours.iter().zip(&library).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);

@@ -54,7 +54,15 @@ pub(crate) fn head_backward(
 }
 
 /// Calls `body(first row, log-probs, logits less their log-sum)` chunk by chunk.
-fn for_each_chunk(logp: &mut [f32], hidden: &[f32], w: &[f32], targets: &[u32], d: usize, logits: &mut Vec<f32>, mut body: impl FnMut(usize, &[f32], &mut [f32])) {
+fn for_each_chunk(
+    logp: &mut [f32],
+    hidden: &[f32],
+    w: &[f32],
+    targets: &[u32],
+    d: usize,
+    logits: &mut Vec<f32>,
+    mut body: impl FnMut(usize, &[f32], &mut [f32]),
+) {
     let vocabulary = w.len() / d;
     let step = chunk_rows(vocabulary);
     for first in (0..targets.len()).step_by(step) {

@@ -97,7 +97,8 @@ mod tests {
         let x = values(4 * heads * 6, 1);
         let mut y = x.clone();
         rotary(&mut y, &positions, &table, heads, 6, Rotation::Forward);
-        let expected: Vec<f64> = wide(&x).chunks_exact(6).enumerate().flat_map(|(i, head)| rotary_reference(head, positions[i / heads], &FREQUENCIES, f64::from(1.1_f32))).collect();
+        let expected: Vec<f64> =
+            wide(&x).chunks_exact(6).enumerate().flat_map(|(i, head)| rotary_reference(head, positions[i / heads], &FREQUENCIES, f64::from(1.1_f32))).collect();
         close("y", &y, &expected);
         rotary(&mut y, &positions, &table, heads, 6, Rotation::Backward);
         let scaled: Vec<f64> = wide(&x).iter().map(|v| v * 1.21).collect();

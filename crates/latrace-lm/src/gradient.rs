@@ -267,15 +267,7 @@ impl<D: Device> Gradients<D> {
     }
 }
 
-fn parameter_gradient<D: Device>(
-    device: &D,
-    gradients: &mut [D::Buffer],
-    projection: Projection,
-    dy: &D::Buffer,
-    x: &D::Buffer,
-    tokens: usize,
-    inputs: usize,
-) {
+fn parameter_gradient<D: Device>(device: &D, gradients: &mut [D::Buffer], projection: Projection, dy: &D::Buffer, x: &D::Buffer, tokens: usize, inputs: usize) {
     // The bias is another buffer than the weight; it is taken out while both are written.
     let bias = projection.bias.map(|b| (b, std::mem::replace(&mut gradients[b], device.zeros(0))));
     match bias {

@@ -57,8 +57,7 @@ impl Layout {
         let known = |name: String| find(name.clone()).unwrap_or_else(|| panic!("Config::parameters lists {name}"));
         let layer = |i: usize| {
             let name = |part: &str| format!("model.layers.{i}.{part}");
-            let projection =
-                |part: &str| Projection { weight: known(name(&format!("{part}.weight"))), bias: find(name(&format!("{part}.bias"))) };
+            let projection = |part: &str| Projection { weight: known(name(&format!("{part}.weight"))), bias: find(name(&format!("{part}.bias"))) };
             LayerLayout {
                 input_norm: known(name("input_layernorm.weight")),
                 query: projection("self_attn.q_proj"),

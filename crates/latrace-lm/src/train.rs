@@ -5,7 +5,7 @@ use crate::checkpoint::SaveDtype;
 use crate::error::Error;
 use crate::gradient::Gradients;
 use crate::model::Model;
-use crate::resume::{Position, State, clear_checkpoints, finish, fingerprint, latest, write_checkpoint};
+use crate::resume::{Position, State, clear_checkpoints, fingerprint, finish, latest, write_checkpoint};
 use crate::schedule::{epoch_order, learning_rate};
 use crate::train_config::{Init, Loss, Normaliser, OverLength, StoreAs, TrainConfig};
 use latrace_kernels::{AdamW, Cpu, Device, TokenLoss};

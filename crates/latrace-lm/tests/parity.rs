@@ -38,7 +38,7 @@ fn gradients_are_those_of_transformers() {
             trainer.update().unwrap();
             for (parameter, gradient) in trainer.model().config.parameters().iter().zip(trainer.gradients()) {
                 let error = relative(gradient, golden.get(&format!("grad.{}", parameter.name)));
-            assert!(error < 1e-5, "{case}, recompute {recompute}: {}: relative error {error}", parameter.name);
+                assert!(error < 1e-5, "{case}, recompute {recompute}: {}: relative error {error}", parameter.name);
             }
         }
     }

@@ -45,11 +45,7 @@ impl AnswerChoice {
     /// `verdict_m`: n verdicts on the answers of one trace.
     #[must_use]
     pub fn choose(&self, verdict_m: &[Verdict], rng: &mut Rng) -> Option<usize> {
-        let mut correct = verdict_m
-            .iter()
-            .enumerate()
-            .filter(|(_, verdict)| verdict.is_correct())
-            .map(|(m, _)| m);
+        let mut correct = verdict_m.iter().enumerate().filter(|(_, verdict)| verdict.is_correct()).map(|(m, _)| m);
         match self {
             Self::First => correct.next(),
             Self::Random => {

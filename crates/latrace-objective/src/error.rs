@@ -58,47 +58,20 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 pub(crate) fn same_length(operation: &'static str, expected: usize, got: usize) -> Result<()> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(Error::Length {
-            operation,
-            expected,
-            got,
-        })
-    }
+    if expected == got { Ok(()) } else { Err(Error::Length { operation, expected, got }) }
 }
 
 /// Log-weights may be -inf (weight zero), never NaN and never +inf.
 pub(crate) fn check_log_weights(operation: &'static str, log_weight_k: &[f64]) -> Result<()> {
     if log_weight_k.is_empty() {
-        return Err(Error::Empty {
-            operation,
-            noun: "trace",
-        });
+        return Err(Error::Empty { operation, noun: "trace" });
     }
-    match log_weight_k
-        .iter()
-        .position(|&value| value.is_nan() || value == f64::INFINITY)
-    {
+    match log_weight_k.iter().position(|&value| value.is_nan() || value == f64::INFINITY) {
         None => Ok(()),
-        Some(index) => Err(Error::Domain {
-            operation,
-            expected: "a log-weight below +inf",
-            got: log_weight_k[index],
-            index,
-        }),
+        Some(index) => Err(Error::Domain { operation, expected: "a log-weight below +inf", got: log_weight_k[index], index }),
     }
 }
 
-pub(crate) fn unknown_name(
-    kind: &'static str,
-    name: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Error {
-    Error::UnknownName {
-        kind,
-        name: name.to_owned(),
-        known: known.collect::<Vec<_>>().join(", "),
-    }
+pub(crate) fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'static str>) -> Error {
+    Error::UnknownName { kind, name: name.to_owned(), known: known.collect::<Vec<_>>().join(", ") }
 }

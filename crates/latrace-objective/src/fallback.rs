@@ -37,20 +37,14 @@ impl Fallback {
     /// # Errors
     /// Unknown names, with the list of those there are.
     pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|fallback| fallback.name() == name);
+        let found = Self::ALL.into_iter().find(|fallback| fallback.name() == name);
         found.ok_or_else(|| unknown_name("fallback", name, Self::ALL.iter().map(Self::name)))
     }
 
     /// The release's rule for a row.
     #[must_use]
     pub const fn published(has_automatic_verifier: bool) -> Self {
-        if has_automatic_verifier {
-            Self::OriginalRow
-        } else {
-            Self::GeometricLikelihood
-        }
+        if has_automatic_verifier { Self::OriginalRow } else { Self::GeometricLikelihood }
     }
 
     /// Says from which log-weights a question's traces are to be selected.
@@ -60,8 +54,7 @@ impl Fallback {
     /// [`Fallback::GeometricLikelihood`]; empty where unknown.
     #[must_use]
     pub fn resolve(&self, log_rho_k: &[f64], log_rho_gml_k: &[f64]) -> Resolution {
-        let usable =
-            |log_weight_k: &[f64]| log_weight_k.iter().any(|&value| value > f64::NEG_INFINITY);
+        let usable = |log_weight_k: &[f64]| log_weight_k.iter().any(|&value| value > f64::NEG_INFINITY);
         match self {
             _ if usable(log_rho_k) => Resolution::Main,
             Self::GeometricLikelihood if usable(log_rho_gml_k) => Resolution::GeometricLikelihood,
@@ -113,10 +106,6 @@ impl FallbackCounts {
     pub fn without_usable_trace(&self) -> f64 {
         let fell_back = self.geometric_likelihood + self.original_row + self.skipped;
         let questions = self.main + fell_back;
-        if questions == 0 {
-            0.0
-        } else {
-            fell_back as f64 / questions as f64
-        }
+        if questions == 0 { 0.0 } else { fell_back as f64 / questions as f64 }
     }
 }

@@ -9,19 +9,11 @@
 /// `log_value_k`: K log-values, nats. Two passes, no allocation.
 #[must_use]
 pub fn log_sum_exp(log_value_k: &[f64]) -> f64 {
-    let largest = log_value_k
-        .iter()
-        .copied()
-        .fold(f64::NEG_INFINITY, f64::max);
+    let largest = log_value_k.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {
         return f64::NEG_INFINITY;
     }
-    largest
-        + log_value_k
-            .iter()
-            .map(|value| (value - largest).exp())
-            .sum::<f64>()
-            .ln()
+    largest + log_value_k.iter().map(|value| (value - largest).exp()).sum::<f64>().ln()
 }
 
 /// `log (1/K) Σ exp(x)` in nats; `-inf` where every value is, or where there is none.

@@ -25,27 +25,15 @@ pub enum MixedRow {
 /// A ratio that is negative or not finite; originals asked for where there are none.
 pub fn mix(built: usize, originals: usize, ratio: f64, seed: u64) -> Result<Vec<MixedRow>> {
     if !(ratio.is_finite() && ratio >= 0.0) {
-        return Err(Error::Domain {
-            operation: "mix",
-            expected: "a finite ratio of at least 0",
-            got: ratio,
-            index: 0,
-        });
+        return Err(Error::Domain { operation: "mix", expected: "a finite ratio of at least 0", got: ratio, index: 0 });
     }
     let wanted = (built as f64 * ratio).round() as usize;
     if wanted > 0 && originals == 0 {
-        return Err(Error::Empty {
-            operation: "mix",
-            noun: "original row",
-        });
+        return Err(Error::Empty { operation: "mix", noun: "original row" });
     }
     let mut order: Vec<usize> = (0..originals).collect();
     Rng::at(seed, &[0]).shuffle(&mut order);
-    let drawn = order
-        .into_iter()
-        .cycle()
-        .take(wanted)
-        .map(MixedRow::Original);
+    let drawn = order.into_iter().cycle().take(wanted).map(MixedRow::Original);
     let mut rows: Vec<MixedRow> = (0..built).map(MixedRow::Built).chain(drawn).collect();
     Rng::at(seed, &[1]).shuffle(&mut rows);
     Ok(rows)

@@ -22,19 +22,14 @@ impl Rng {
     /// The stream of one seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            key: mix(seed ^ GOLDEN),
-            counter: 0,
-        }
+        Self { key: mix(seed ^ GOLDEN), counter: 0 }
     }
 
     /// The stream at a path below a seed: (run seed; stage, question, trace, …). Order and length of the path count.
     #[must_use]
     pub fn at(seed: u64, path: &[u64]) -> Self {
         let start = mix(seed ^ GOLDEN);
-        let key = path.iter().fold(start, |key, &part| {
-            mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN)))
-        });
+        let key = path.iter().fold(start, |key, &part| mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN))));
         Self { key, counter: 0 }
     }
 
@@ -72,11 +67,7 @@ impl Rng {
         let total: f64 = weight_k.iter().sum();
         let mut left = self.uniform() * total;
         let mut last = None;
-        for (k, &weight) in weight_k
-            .iter()
-            .enumerate()
-            .filter(|&(_, &weight)| weight > 0.0)
-        {
+        for (k, &weight) in weight_k.iter().enumerate().filter(|&(_, &weight)| weight > 0.0) {
             last = Some(k);
             left -= weight;
             if left < 0.0 {

@@ -28,31 +28,14 @@ impl TraceScore {
         let operation = "TraceScore::from_tokens";
         same_length(operation, logp_t.len(), logq_t.len())?;
         if logp_t.is_empty() {
-            return Err(Error::Empty {
-                operation,
-                noun: "trace token",
-            });
+            return Err(Error::Empty { operation, noun: "trace token" });
         }
-        let score = Self {
-            logp_sum: sum(logp_t),
-            logq_sum: sum(logq_t),
-            tokens: logp_t.len(),
-        };
+        let score = Self { logp_sum: sum(logp_t), logq_sum: sum(logq_t), tokens: logp_t.len() };
         if !score.logq_sum.is_finite() {
-            return Err(Error::Domain {
-                operation,
-                expected: "a finite log q of a trace drawn from q",
-                got: score.logq_sum,
-                index: 0,
-            });
+            return Err(Error::Domain { operation, expected: "a finite log q of a trace drawn from q", got: score.logq_sum, index: 0 });
         }
         if score.logp_sum.is_nan() || score.logp_sum == f64::INFINITY {
-            return Err(Error::Domain {
-                operation,
-                expected: "a log pi below +inf",
-                got: score.logp_sum,
-                index: 0,
-            });
+            return Err(Error::Domain { operation, expected: "a log pi below +inf", got: score.logp_sum, index: 0 });
         }
         Ok(score)
     }
@@ -84,24 +67,13 @@ impl AnswerScore {
     pub fn from_tokens<T: Copy + Into<f64>>(logp_t: &[T]) -> Result<Self> {
         let operation = "AnswerScore::from_tokens";
         if logp_t.is_empty() {
-            return Err(Error::Empty {
-                operation,
-                noun: "answer token",
-            });
+            return Err(Error::Empty { operation, noun: "answer token" });
         }
         let logp_sum = sum(logp_t);
         if logp_sum.is_nan() || logp_sum == f64::INFINITY {
-            return Err(Error::Domain {
-                operation,
-                expected: "a log pi below +inf",
-                got: logp_sum,
-                index: 0,
-            });
+            return Err(Error::Domain { operation, expected: "a log pi below +inf", got: logp_sum, index: 0 });
         }
-        Ok(Self {
-            logp_sum,
-            tokens: logp_t.len(),
-        })
+        Ok(Self { logp_sum, tokens: logp_t.len() })
     }
 }
 

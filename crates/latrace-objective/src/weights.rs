@@ -46,11 +46,7 @@ pub struct GroupSummary {
 /// `log rho = log ratio + log answer` — (8), nats. Zero in either factor is zero in the product.
 #[must_use]
 pub fn log_rho(log_ratio: f64, log_answer: f64) -> f64 {
-    if log_ratio == f64::NEG_INFINITY || log_answer == f64::NEG_INFINITY {
-        f64::NEG_INFINITY
-    } else {
-        log_ratio + log_answer
-    }
+    if log_ratio == f64::NEG_INFINITY || log_answer == f64::NEG_INFINITY { f64::NEG_INFINITY } else { log_ratio + log_answer }
 }
 
 /// Normalises log-weights into `weight_k` (rho~ of (6)) without allocating.
@@ -64,18 +60,10 @@ pub fn log_rho(log_ratio: f64, log_answer: f64) -> f64 {
 pub fn normalise_into(log_weight_k: &[f64], weight_k: &mut [f64]) -> Result<GroupSummary> {
     check_log_weights("normalise", log_weight_k)?;
     same_length("normalise", log_weight_k.len(), weight_k.len())?;
-    let largest = log_weight_k
-        .iter()
-        .copied()
-        .fold(f64::NEG_INFINITY, f64::max);
+    let largest = log_weight_k.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {
         weight_k.fill(0.0);
-        return Ok(GroupSummary {
-            outcome: GroupOutcome::AllZero,
-            log_mean: largest,
-            effective_sample_size: 0.0,
-            entropy: 0.0,
-        });
+        return Ok(GroupSummary { outcome: GroupOutcome::AllZero, log_mean: largest, effective_sample_size: 0.0, entropy: 0.0 });
     }
     let mut total = 0.0;
     for (weight, log_weight) in weight_k.iter_mut().zip(log_weight_k) {
@@ -90,18 +78,9 @@ pub fn normalise_into(log_weight_k: &[f64], weight_k: &mut [f64]) -> Result<Grou
             entropy -= *weight * (log_weight - largest - total.ln());
         }
     }
-    let outcome = if weight_k.len() == 1 {
-        GroupOutcome::SingleTrace
-    } else {
-        GroupOutcome::Weighted
-    };
+    let outcome = if weight_k.len() == 1 { GroupOutcome::SingleTrace } else { GroupOutcome::Weighted };
     let log_mean = largest + (total / weight_k.len() as f64).ln();
-    Ok(GroupSummary {
-        outcome,
-        log_mean,
-        effective_sample_size: 1.0 / squares,
-        entropy,
-    })
+    Ok(GroupSummary { outcome, log_mean, effective_sample_size: 1.0 / squares, entropy })
 }
 
 /// [`normalise_into`] into a fresh vector.

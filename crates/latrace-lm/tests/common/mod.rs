@@ -7,9 +7,8 @@ use latrace_lm::{Model, TrainRow};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub const CASES: [&str; 13] = [
-    "qwen2", "qwen2-untied", "qwen3", "qwen3-odd", "llama", "llama-bias", "llama-mha", "rope-linear", "rope-llama3", "rope-yarn", "bf16", "f16", "sharded",
-];
+pub const CASES: [&str; 13] =
+    ["qwen2", "qwen2-untied", "qwen3", "qwen3-odd", "llama", "llama-bias", "llama-mha", "rope-linear", "rope-llama3", "rope-yarn", "bf16", "f16", "sharded"];
 
 /// Tensors of a golden file, all as f64.
 pub struct Golden(BTreeMap<String, Vec<f64>>);

@@ -28,22 +28,10 @@ impl Accuracy {
     /// No verdict.
     pub fn from_verdicts(verdict_m: &[Verdict]) -> Result<Self> {
         if verdict_m.is_empty() {
-            return Err(Error::Empty {
-                operation: "Accuracy::from_verdicts",
-                noun: "answer",
-            });
+            return Err(Error::Empty { operation: "Accuracy::from_verdicts", noun: "answer" });
         }
-        let count = |wanted| {
-            verdict_m
-                .iter()
-                .filter(|&&verdict| verdict == wanted)
-                .count()
-        };
-        Ok(Self {
-            correct: count(Verdict::Correct),
-            undetermined: count(Verdict::Undetermined),
-            sampled: verdict_m.len(),
-        })
+        let count = |wanted| verdict_m.iter().filter(|&&verdict| verdict == wanted).count();
+        Ok(Self { correct: count(Verdict::Correct), undetermined: count(Verdict::Undetermined), sampled: verdict_m.len() })
     }
 
     /// Estimate of `pi(Y_x|x,z)`, in [0, 1].
@@ -73,16 +61,8 @@ impl Accuracy {
         let shrink = 1.0 + z * z / n;
         let centre = (p + z * z / (2.0 * n)) / shrink;
         let half = z / shrink * (variance(p) / n + z * z / (4.0 * n * n)).sqrt();
-        let low = if self.correct == 0 {
-            0.0
-        } else {
-            (centre - half).max(0.0)
-        };
-        let high = if self.correct == self.sampled {
-            1.0
-        } else {
-            (centre + half).min(1.0)
-        };
+        let low = if self.correct == 0 { 0.0 } else { (centre - half).max(0.0) };
+        let high = if self.correct == self.sampled { 1.0 } else { (centre + half).min(1.0) };
         (low, high)
     }
 }

@@ -50,11 +50,8 @@ impl AnswerEstimator {
     /// # Errors
     /// Unknown names, with the list of those there are.
     pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|estimator| estimator.name() == name);
-        found
-            .ok_or_else(|| unknown_name("answer estimator", name, Self::ALL.iter().map(Self::name)))
+        let found = Self::ALL.into_iter().find(|estimator| estimator.name() == name);
+        found.ok_or_else(|| unknown_name("answer estimator", name, Self::ALL.iter().map(Self::name)))
     }
 
     /// Log of the estimated probability, nats; `-inf` is a weight of zero.
@@ -65,21 +62,10 @@ impl AnswerEstimator {
     /// # Errors
     /// The evidence this estimator reads is absent.
     pub fn log_probability(&self, evidence: &AnswerEvidence) -> Result<f64> {
-        let missing = |statistic| Error::Missing {
-            operation: self.name(),
-            statistic,
-        };
-        let reference = || {
-            evidence
-                .reference
-                .as_ref()
-                .ok_or(missing("log-probs of the reference answer"))
-        };
+        let missing = |statistic| Error::Missing { operation: self.name(), statistic };
+        let reference = || evidence.reference.as_ref().ok_or(missing("log-probs of the reference answer"));
         Ok(match self {
-            Self::Accuracy => evidence
-                .accuracy
-                .ok_or(missing("verdicts on sampled answers"))?
-                .log_probability(),
+            Self::Accuracy => evidence.accuracy.ok_or(missing("verdicts on sampled answers"))?.log_probability(),
             Self::GeometricLikelihood => geometric_likelihood::log_probability(reference()?),
             Self::Likelihood => likelihood::log_probability(reference()?),
         })

@@ -40,9 +40,7 @@ pub fn iwae_bounds(log_rho_k: &[f64], plan: &SubsetPlan) -> Result<Vec<IwaePoint
     // Descending, so that the first member of an ascending subset is its largest; also makes the result independent of order.
     let mut descending = log_rho_k.to_vec();
     descending.sort_unstable_by(|a, b| b.total_cmp(a));
-    (1..=descending.len())
-        .map(|traces| point(&descending, traces, plan))
-        .collect()
+    (1..=descending.len()).map(|traces| point(&descending, traces, plan)).collect()
 }
 
 /// `L^N − L^1`, nats: what more traces buy; +inf where L^1 is -inf and L^N is not, `None` where both are.
@@ -56,19 +54,10 @@ fn point(descending: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoi
     let count = descending.len();
     let (mut sum, mut squares, mut visited) = (0.0, 0.0, 0_u64);
     let mut with_k = vec![(0.0, 0_u64); count];
-    let zeros = descending
-        .iter()
-        .filter(|value| **value == f64::NEG_INFINITY)
-        .count();
+    let zeros = descending.iter().filter(|value| **value == f64::NEG_INFINITY).count();
     if zeros >= traces {
         let subsets = SubsetAverage::Exact(super::subsets::binomial(count, traces));
-        return Ok(IwaePoint {
-            traces,
-            value: f64::NEG_INFINITY,
-            standard_error: None,
-            subset_error: 0.0,
-            subsets,
-        });
+        return Ok(IwaePoint { traces, value: f64::NEG_INFINITY, standard_error: None, subset_error: 0.0, subsets });
     }
     let centre = descending[0];
     let subsets = for_each_subset(count, traces, plan, |subset| {
@@ -89,24 +78,13 @@ fn point(descending: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoi
     };
     let subset_error = match subsets {
         SubsetAverage::Exact(_) => 0.0,
-        SubsetAverage::Sampled(draws) => {
-            ((squares / visited as f64 - mean * mean).max(0.0) / draws as f64).sqrt()
-        }
+        SubsetAverage::Sampled(draws) => ((squares / visited as f64 - mean * mean).max(0.0) / draws as f64).sqrt(),
     };
-    Ok(IwaePoint {
-        traces,
-        value: centre + mean,
-        standard_error,
-        subset_error,
-        subsets,
-    })
+    Ok(IwaePoint { traces, value: centre + mean, standard_error, subset_error, subsets })
 }
 
 fn log_mean_of_subset(descending: &[f64], subset: &[usize]) -> f64 {
     let largest = descending[subset[0]];
-    let total: f64 = subset
-        .iter()
-        .map(|&k| (descending[k] - largest).exp())
-        .sum();
+    let total: f64 = subset.iter().map(|&k| (descending[k] - largest).exp()).sum();
     largest + (total / subset.len() as f64).ln()
 }

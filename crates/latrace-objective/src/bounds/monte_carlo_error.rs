@@ -18,10 +18,7 @@ pub(super) fn jackknife(sum: f64, visited: u64, with_k: &[(f64, u64)]) -> Option
     }
     let count = with_k.len() as f64;
     let mean = with_k.iter().map(without).sum::<f64>() / count;
-    let spread: f64 = with_k
-        .iter()
-        .map(|pair| (without(pair) - mean).powi(2))
-        .sum();
+    let spread: f64 = with_k.iter().map(|pair| (without(pair) - mean).powi(2)).sum();
     Some(((count - 1.0) / count * spread).sqrt())
 }
 
@@ -29,8 +26,5 @@ pub(super) fn jackknife(sum: f64, visited: u64, with_k: &[(f64, u64)]) -> Option
 pub(super) fn delta_method(log_rho_k: &[f64]) -> Result<f64> {
     let count = log_rho_k.len() as f64;
     let (_, summary) = normalise(log_rho_k)?;
-    Ok(
-        ((1.0 / summary.effective_sample_size - 1.0 / count).max(0.0) * count / (count - 1.0))
-            .sqrt(),
-    )
+    Ok(((1.0 / summary.effective_sample_size - 1.0 / count).max(0.0) * count / (count - 1.0)).sqrt())
 }

@@ -15,11 +15,7 @@ pub struct SubsetPlan {
 
 impl Default for SubsetPlan {
     fn default() -> Self {
-        Self {
-            exact_limit: 20_000,
-            draws: 4_096,
-            seed: 0,
-        }
+        Self { exact_limit: 20_000, draws: 4_096, seed: 0 }
     }
 }
 
@@ -46,12 +42,7 @@ pub fn binomial(n: usize, k: usize) -> u64 {
 }
 
 /// Calls `visit` with ascending indices of each subset of size `size` out of `0..count`.
-pub(super) fn for_each_subset(
-    count: usize,
-    size: usize,
-    plan: &SubsetPlan,
-    visit: impl FnMut(&[usize]),
-) -> SubsetAverage {
+pub(super) fn for_each_subset(count: usize, size: usize, plan: &SubsetPlan, visit: impl FnMut(&[usize])) -> SubsetAverage {
     let subsets = binomial(count, size);
     if subsets <= plan.exact_limit {
         enumerate(count, size, visit);
@@ -66,10 +57,7 @@ fn enumerate(count: usize, size: usize, mut visit: impl FnMut(&[usize])) {
     let mut subset: Vec<usize> = (0..size).collect();
     loop {
         visit(&subset);
-        let Some(place) = (0..size)
-            .rev()
-            .find(|&place| subset[place] < count - size + place)
-        else {
+        let Some(place) = (0..size).rev().find(|&place| subset[place] < count - size + place) else {
             return;
         };
         subset[place] += 1;

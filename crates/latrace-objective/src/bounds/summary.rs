@@ -34,29 +34,14 @@ impl BoundSummary {
             squares += delta * (bound - mean);
         }
         let mean_of_finite = if finite == 0 { f64::NAN } else { mean };
-        let standard_error =
-            (finite > 1).then(|| (squares / (finite - 1) as f64 / finite as f64).sqrt());
-        let all = if finite < questions {
-            f64::NEG_INFINITY
-        } else {
-            mean_of_finite
-        };
-        Self {
-            questions,
-            unbounded: questions - finite,
-            mean: all,
-            mean_of_finite,
-            standard_error,
-        }
+        let standard_error = (finite > 1).then(|| (squares / (finite - 1) as f64 / finite as f64).sqrt());
+        let all = if finite < questions { f64::NEG_INFINITY } else { mean_of_finite };
+        Self { questions, unbounded: questions - finite, mean: all, mean_of_finite, standard_error }
     }
 
     /// Share of questions whose bound is -inf, in [0, 1]; 0 for no question.
     #[must_use]
     pub fn unbounded_share(&self) -> f64 {
-        if self.questions == 0 {
-            0.0
-        } else {
-            self.unbounded as f64 / self.questions as f64
-        }
+        if self.questions == 0 { 0.0 } else { self.unbounded as f64 / self.questions as f64 }
     }
 }

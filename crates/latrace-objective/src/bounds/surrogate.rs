@@ -15,21 +15,9 @@ use crate::error::{Result, same_length};
 ///
 /// # Errors
 /// Lengths that differ, NaN or +inf.
-pub fn surrogate_bias(
-    log_rho_true_k: &[f64],
-    log_rho_surrogate_k: &[f64],
-    plan: &SubsetPlan,
-) -> Result<Vec<f64>> {
-    same_length(
-        "surrogate_bias",
-        log_rho_true_k.len(),
-        log_rho_surrogate_k.len(),
-    )?;
+pub fn surrogate_bias(log_rho_true_k: &[f64], log_rho_surrogate_k: &[f64], plan: &SubsetPlan) -> Result<Vec<f64>> {
+    same_length("surrogate_bias", log_rho_true_k.len(), log_rho_surrogate_k.len())?;
     let truth = iwae_bounds(log_rho_true_k, plan)?;
     let surrogate = iwae_bounds(log_rho_surrogate_k, plan)?;
-    Ok(surrogate
-        .iter()
-        .zip(&truth)
-        .map(|(surrogate, truth)| surrogate.value - truth.value)
-        .collect())
+    Ok(surrogate.iter().zip(&truth).map(|(surrogate, truth)| surrogate.value - truth.value).collect())
 }

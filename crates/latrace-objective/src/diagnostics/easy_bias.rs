@@ -33,12 +33,7 @@ pub fn gradient_share(objective: &Objective, accuracy_q: &[f64]) -> Result<Gradi
     let mut share = GradientShare::default();
     for (index, &accuracy) in accuracy_q.iter().enumerate() {
         if !(0.0..=1.0).contains(&accuracy) {
-            return Err(Error::Domain {
-                operation: "gradient_share",
-                expected: "an accuracy in [0, 1]",
-                got: accuracy,
-                index,
-            });
+            return Err(Error::Domain { operation: "gradient_share", expected: "an accuracy in [0, 1]", got: accuracy, index });
         }
         let stratum = match accuracy {
             accuracy if accuracy < HARD_BELOW => &mut share.hard,
@@ -49,11 +44,7 @@ pub fn gradient_share(objective: &Objective, accuracy_q: &[f64]) -> Result<Gradi
     }
     let total = share.easy + share.medium + share.hard;
     if total > 0.0 {
-        share = GradientShare {
-            easy: share.easy / total,
-            medium: share.medium / total,
-            hard: share.hard / total,
-        };
+        share = GradientShare { easy: share.easy / total, medium: share.medium / total, hard: share.hard / total };
     }
     Ok(share)
 }
@@ -62,7 +53,5 @@ pub fn gradient_share(objective: &Objective, accuracy_q: &[f64]) -> Result<Gradi
 #[must_use]
 pub fn weight_curve(objective: &Objective, points: usize) -> Vec<(f64, f64)> {
     let accuracy = |i: usize| i as f64 / points.max(1) as f64;
-    (0..=points)
-        .map(|i| (accuracy(i), objective.question_weight(accuracy(i))))
-        .collect()
+    (0..=points).map(|i| (accuracy(i), objective.question_weight(accuracy(i)))).collect()
 }

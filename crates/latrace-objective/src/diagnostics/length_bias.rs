@@ -24,11 +24,7 @@ pub struct LengthBias {
 /// # Errors
 /// NaN among the scores.
 pub fn trace_length_bias(score_k: &[TraceScore]) -> Result<LengthBias> {
-    length_bias(
-        score_k
-            .iter()
-            .map(|score| (score.tokens, score.log_ratio_sum())),
-    )
+    length_bias(score_k.iter().map(|score| (score.tokens, score.log_ratio_sum())))
 }
 
 /// Answer length against `log pi(y|x,z)`.
@@ -43,16 +39,7 @@ pub fn answer_length_bias(score_k: &[AnswerScore]) -> Result<LengthBias> {
 }
 
 fn length_bias(tokens_and_sum: impl Iterator<Item = (usize, f64)>) -> Result<LengthBias> {
-    let (tokens, summed): (Vec<f64>, Vec<f64>) = tokens_and_sum
-        .map(|(tokens, sum)| (tokens as f64, sum))
-        .unzip();
-    let mean: Vec<f64> = summed
-        .iter()
-        .zip(&tokens)
-        .map(|(sum, tokens)| sum / tokens)
-        .collect();
-    Ok(LengthBias {
-        summed: rank_correlation(&tokens, &summed)?,
-        mean: rank_correlation(&tokens, &mean)?,
-    })
+    let (tokens, summed): (Vec<f64>, Vec<f64>) = tokens_and_sum.map(|(tokens, sum)| (tokens as f64, sum)).unzip();
+    let mean: Vec<f64> = summed.iter().zip(&tokens).map(|(sum, tokens)| sum / tokens).collect();
+    Ok(LengthBias { summed: rank_correlation(&tokens, &summed)?, mean: rank_correlation(&tokens, &mean)? })
 }

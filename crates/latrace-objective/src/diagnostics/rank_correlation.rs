@@ -16,12 +16,7 @@ pub fn rank_correlation(left_k: &[f64], right_k: &[f64]) -> Result<Option<f64>> 
     same_length("rank_correlation", left_k.len(), right_k.len())?;
     let (left, right) = (ranks(left_k)?, ranks(right_k)?);
     let mean = (left.len() as f64 + 1.0) / 2.0;
-    let covariance = |a: &[f64], b: &[f64]| {
-        a.iter()
-            .zip(b)
-            .map(|(a, b)| (a - mean) * (b - mean))
-            .sum::<f64>()
-    };
+    let covariance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
     let scale = (covariance(&left, &left) * covariance(&right, &right)).sqrt();
     Ok((scale > 0.0).then(|| (covariance(&left, &right) / scale).clamp(-1.0, 1.0)))
 }
@@ -29,22 +24,14 @@ pub fn rank_correlation(left_k: &[f64], right_k: &[f64]) -> Result<Option<f64>> 
 /// Ranks from 1, ties at their mean.
 fn ranks(values: &[f64]) -> Result<Vec<f64>> {
     if let Some(index) = values.iter().position(|value| value.is_nan()) {
-        return Err(Error::Domain {
-            operation: "rank_correlation",
-            expected: "a number",
-            got: f64::NAN,
-            index,
-        });
+        return Err(Error::Domain { operation: "rank_correlation", expected: "a number", got: f64::NAN, index });
     }
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {
-        let equal = order[start..]
-            .iter()
-            .take_while(|&&index| values[index] == values[order[start]])
-            .count();
+        let equal = order[start..].iter().take_while(|&&index| values[index] == values[order[start]]).count();
         for &index in &order[start..start + equal] {
             ranks[index] = start as f64 + (equal as f64 + 1.0) / 2.0;
         }

@@ -20,23 +20,12 @@ use crate::error::Result;
 /// They are missing.
 pub fn weights(group: &Group<'_>, rewards: Rewards) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("debiased-reward")?;
-    let share = |holds: fn(Verdict) -> bool| {
-        verdict_km.iter().filter(|&&verdict| holds(verdict)).count() as f64
-            / verdict_km.len() as f64
-    };
+    let share = |holds: fn(Verdict) -> bool| verdict_km.iter().filter(|&&verdict| holds(verdict)).count() as f64 / verdict_km.len() as f64;
     let (correct, formatted) = (share(Verdict::is_correct), share(Verdict::is_formatted));
     // A verdict that holds was counted, so its share is above zero.
     let rollouts = verdict_km.iter().map(|verdict| {
-        let correctness = if verdict.is_correct() {
-            (rewards.alpha - rewards.beta) / correct
-        } else {
-            0.0
-        };
-        let format = if verdict.is_formatted() {
-            (rewards.beta - rewards.gamma) / formatted
-        } else {
-            0.0
-        };
+        let correctness = if verdict.is_correct() { (rewards.alpha - rewards.beta) / correct } else { 0.0 };
+        let format = if verdict.is_formatted() { (rewards.beta - rewards.gamma) / formatted } else { 0.0 };
         correctness + format
     });
     Ok(SequenceWeights::from_rollouts(group, rollouts))

@@ -16,17 +16,12 @@ use crate::weights::GroupOutcome;
 /// They are missing.
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("dr-grpo")?;
-    let correct = verdict_km
-        .iter()
-        .filter(|verdict| verdict.is_correct())
-        .count();
+    let correct = verdict_km.iter().filter(|verdict| verdict.is_correct()).count();
     if correct == 0 || correct == verdict_km.len() {
         return Ok(SequenceWeights::zero(group, GroupOutcome::NoContrast));
     }
     let mean = correct as f64 / verdict_km.len() as f64;
-    let advantages = verdict_km
-        .iter()
-        .map(|verdict| f64::from(u8::from(verdict.is_correct())) - mean);
+    let advantages = verdict_km.iter().map(|verdict| f64::from(u8::from(verdict.is_correct())) - mean);
     Ok(SequenceWeights::from_rollouts(group, advantages))
 }
 

@@ -22,10 +22,7 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
         return Ok(SequenceWeights::zero(group, GroupOutcome::Unbounded));
     }
     let count = log_rho_k.len() as f64;
-    let weight_k = log_rho_k
-        .iter()
-        .map(|log_rho| (log_rho - 1.0) / count)
-        .collect();
+    let weight_k = log_rho_k.iter().map(|log_rho| (log_rho - 1.0) / count).collect();
     Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))
 }
 

@@ -21,11 +21,7 @@ pub struct Rewards {
 
 impl Default for Rewards {
     fn default() -> Self {
-        Self {
-            alpha: 1.0,
-            beta: 0.0,
-            gamma: -1.0,
-        }
+        Self { alpha: 1.0, beta: 0.0, gamma: -1.0 }
     }
 }
 
@@ -39,10 +35,9 @@ impl Default for Rewards {
 pub fn weights(group: &Group<'_>, rewards: Rewards) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("format-reward")?;
     let indicator = |yes: bool| f64::from(u8::from(yes));
-    let rollouts = verdict_km.iter().map(|verdict| {
-        (rewards.alpha - rewards.beta) * indicator(verdict.is_correct())
-            + (rewards.beta - rewards.gamma) * indicator(verdict.is_formatted())
-    });
+    let rollouts = verdict_km
+        .iter()
+        .map(|verdict| (rewards.alpha - rewards.beta) * indicator(verdict.is_correct()) + (rewards.beta - rewards.gamma) * indicator(verdict.is_formatted()));
     Ok(SequenceWeights::from_rollouts(group, rollouts))
 }
 

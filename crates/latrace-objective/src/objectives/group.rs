@@ -21,17 +21,9 @@ impl<'a> Group<'a> {
     /// No trace.
     pub fn new(traces: usize) -> Result<Self> {
         if traces == 0 {
-            return Err(Error::Empty {
-                operation: "Group::new",
-                noun: "trace",
-            });
+            return Err(Error::Empty { operation: "Group::new", noun: "trace" });
         }
-        Ok(Self {
-            traces,
-            verdict_km: &[],
-            log_ratio_k: None,
-            log_answer_k: None,
-        })
+        Ok(Self { traces, verdict_km: &[], log_ratio_k: None, log_answer_k: None })
     }
 
     /// Adds verdicts on the answers; a reference answer (GML) is one answer per trace that is [`Verdict::Correct`].
@@ -95,39 +87,21 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn verdicts(&self, operation: &'static str) -> Result<&'a [Verdict]> {
-        let missing = Error::Missing {
-            operation,
-            statistic: "verdicts",
-        };
-        if self.verdict_km.is_empty() {
-            Err(missing)
-        } else {
-            Ok(self.verdict_km)
-        }
+        let missing = Error::Missing { operation, statistic: "verdicts" };
+        if self.verdict_km.is_empty() { Err(missing) } else { Ok(self.verdict_km) }
     }
 
     pub(super) fn log_ratio(&self, operation: &'static str) -> Result<&'a [f64]> {
-        self.log_ratio_k.ok_or(Error::Missing {
-            operation,
-            statistic: "log-ratios of its traces",
-        })
+        self.log_ratio_k.ok_or(Error::Missing { operation, statistic: "log-ratios of its traces" })
     }
 
     pub(super) fn log_answer(&self, operation: &'static str) -> Result<&'a [f64]> {
-        self.log_answer_k.ok_or(Error::Missing {
-            operation,
-            statistic: "log answer probabilities",
-        })
+        self.log_answer_k.ok_or(Error::Missing { operation, statistic: "log answer probabilities" })
     }
 
     pub(super) fn log_rho(&self, operation: &'static str) -> Result<Vec<f64>> {
-        let pairs = self
-            .log_ratio(operation)?
-            .iter()
-            .zip(self.log_answer(operation)?);
-        Ok(pairs
-            .map(|(&ratio, &answer)| log_rho(ratio, answer))
-            .collect())
+        let pairs = self.log_ratio(operation)?.iter().zip(self.log_answer(operation)?);
+        Ok(pairs.map(|(&ratio, &answer)| log_rho(ratio, answer)).collect())
     }
 }
 
@@ -152,71 +126,36 @@ impl SequenceWeights {
     /// Weights of zero with a reason.
     pub(super) fn zero(group: &Group<'_>, outcome: GroupOutcome) -> Self {
         let answers = group.traces() * group.answers();
-        Self {
-            trace_k: vec![0.0; group.traces()],
-            answer_km: vec![0.0; answers],
-            outcome,
-            without_answer: 0,
-        }
+        Self { trace_k: vec![0.0; group.traces()], answer_km: vec![0.0; answers], outcome, without_answer: 0 }
     }
 
     /// Weights on traces only.
     pub(super) fn traces(trace_k: Vec<f64>, outcome: GroupOutcome) -> Self {
-        Self {
-            trace_k,
-            answer_km: Vec::new(),
-            outcome,
-            without_answer: 0,
-        }
+        Self { trace_k, answer_km: Vec::new(), outcome, without_answer: 0 }
     }
 
     /// One weight per rollout (z_k, y_km), averaged over the K × n rollouts; a trace's weight is the sum over its answers.
     pub(super) fn from_rollouts(group: &Group<'_>, rollout_km: impl Iterator<Item = f64>) -> Self {
         let (traces, answers) = (group.traces(), group.answers());
-        let answer_km: Vec<f64> = rollout_km
-            .map(|weight| weight / (traces * answers) as f64)
-            .collect();
-        let trace_k = answer_km
-            .chunks(answers)
-            .map(|row| row.iter().sum())
-            .collect();
+        let answer_km: Vec<f64> = rollout_km.map(|weight| weight / (traces * answers) as f64).collect();
+        let trace_k = answer_km.chunks(answers).map(|row| row.iter().sum()).collect();
         let outcome = match traces {
             _ if answer_km.iter().all(|&weight| weight == 0.0) => GroupOutcome::AllZero,
             1 => GroupOutcome::SingleTrace,
             _ => GroupOutcome::Weighted,
         };
-        Self {
-            trace_k,
-            answer_km,
-            outcome,
-            without_answer: 0,
-        }
+        Self { trace_k, answer_km, outcome, without_answer: 0 }
     }
 
     /// Trace weights spread over each trace's correct answers: `∇ log pi(Y_x|x,z)` as the mean over them (section 3).
-    pub(super) fn with_correct_answers(
-        trace_k: Vec<f64>,
-        group: &Group<'_>,
-        outcome: GroupOutcome,
-    ) -> Self {
-        let mut weights = Self {
-            answer_km: Vec::with_capacity(group.traces() * group.answers()),
-            outcome,
-            ..Self::default()
-        };
+    pub(super) fn with_correct_answers(trace_k: Vec<f64>, group: &Group<'_>, outcome: GroupOutcome) -> Self {
+        let mut weights = Self { answer_km: Vec::with_capacity(group.traces() * group.answers()), outcome, ..Self::default() };
         for (trace, &weight) in trace_k.iter().enumerate() {
             let verdict_m = group.verdict_m(trace);
-            let correct = verdict_m
-                .iter()
-                .filter(|verdict| verdict.is_correct())
-                .count();
+            let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count();
             weights.without_answer += usize::from(correct == 0 && weight != 0.0);
             let share = |verdict: &Verdict| {
-                if verdict.is_correct() {
-                    weight / correct as f64
-                } else {
-                    0.0
-                }
+                if verdict.is_correct() { weight / correct as f64 } else { 0.0 }
             };
             weights.answer_km.extend(verdict_m.iter().map(share));
         }

@@ -19,20 +19,12 @@ use crate::weights::GroupOutcome;
 /// They are missing.
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("grpo")?;
-    let correct = verdict_km
-        .iter()
-        .filter(|verdict| verdict.is_correct())
-        .count();
+    let correct = verdict_km.iter().filter(|verdict| verdict.is_correct()).count();
     if correct == 0 || correct == verdict_km.len() {
         return Ok(SequenceWeights::zero(group, GroupOutcome::NoContrast));
     }
     let mean = correct as f64 / verdict_km.len() as f64;
-    Ok(SequenceWeights::from_rollouts(
-        group,
-        verdict_km
-            .iter()
-            .map(|verdict| advantage(verdict.is_correct(), mean)),
-    ))
+    Ok(SequenceWeights::from_rollouts(group, verdict_km.iter().map(|verdict| advantage(verdict.is_correct(), mean))))
 }
 
 /// `(1(correct) − p) / sqrt(p (1−p))` for a mean reward 0 < p < 1.
@@ -44,11 +36,7 @@ pub fn advantage(correct: bool, mean: f64) -> f64 {
 /// Weight per question at an accuracy: `sqrt(p/(1−p))`; 0 at both ends.
 #[must_use]
 pub fn question_weight(accuracy: f64) -> f64 {
-    if accuracy >= 1.0 {
-        0.0
-    } else {
-        (accuracy / (1.0 - accuracy)).sqrt()
-    }
+    if accuracy >= 1.0 { 0.0 } else { (accuracy / (1.0 - accuracy)).sqrt() }
 }
 
 /// The weight that groups of `rollouts` give in expectation: `E[sqrt(c (N−c))/N] / (1−p)`, c ~ Binomial(N, p).
@@ -61,9 +49,7 @@ pub fn finite_group_weight(accuracy: f64, rollouts: usize) -> f64 {
     }
     let term = |correct: usize| {
         let wrong = rollouts - correct;
-        let chance = binomial(rollouts, correct) as f64
-            * accuracy.powi(correct as i32)
-            * (1.0 - accuracy).powi(wrong as i32);
+        let chance = binomial(rollouts, correct) as f64 * accuracy.powi(correct as i32) * (1.0 - accuracy).powi(wrong as i32);
         chance * ((correct * wrong) as f64).sqrt() / rollouts as f64
     };
     (1..rollouts).map(term).sum::<f64>() / (1.0 - accuracy)

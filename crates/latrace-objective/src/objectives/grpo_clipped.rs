@@ -18,10 +18,7 @@ pub struct Clip {
 
 impl Default for Clip {
     fn default() -> Self {
-        Self {
-            low: 0.2,
-            high: 0.2,
-        }
+        Self { low: 0.2, high: 0.2 }
     }
 }
 
@@ -44,16 +41,8 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
 #[must_use]
 pub fn token_coefficient(weight: f64, log_ratio: f64, clip: Clip) -> f64 {
     let ratio = log_ratio.exp();
-    let clipped = if weight > 0.0 {
-        ratio > 1.0 + clip.high
-    } else {
-        ratio < 1.0 - clip.low
-    };
-    if clipped || weight == 0.0 {
-        0.0
-    } else {
-        weight * ratio
-    }
+    let clipped = if weight > 0.0 { ratio > 1.0 + clip.high } else { ratio < 1.0 - clip.low };
+    if clipped || weight == 0.0 { 0.0 } else { weight * ratio }
 }
 
 /// Weight per question at an accuracy: that of `grpo`.

@@ -19,10 +19,7 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     if summary.outcome == GroupOutcome::AllZero {
         return Ok(SequenceWeights::zero(group, GroupOutcome::AllZero));
     }
-    let weight_k = rho_tilde_k
-        .iter()
-        .map(|rho_tilde| summary.log_mean - rho_tilde)
-        .collect();
+    let weight_k = rho_tilde_k.iter().map(|rho_tilde| summary.log_mean - rho_tilde).collect();
     Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))
 }
 

@@ -27,19 +27,9 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let mut others = Vec::with_capacity(log_rho_k.len());
     let mut baseline = |trace: usize| {
         others.clear();
-        others.extend(
-            log_rho_k
-                .iter()
-                .enumerate()
-                .filter(|&(k, _)| k != trace)
-                .map(|(_, &log_rho)| log_rho),
-        );
+        others.extend(log_rho_k.iter().enumerate().filter(|&(k, _)| k != trace).map(|(_, &log_rho)| log_rho));
         let baseline = log_mean_exp(&others);
-        if baseline == f64::NEG_INFINITY {
-            0.0
-        } else {
-            baseline
-        }
+        if baseline == f64::NEG_INFINITY { 0.0 } else { baseline }
     };
     let weight = |(trace, rho_tilde): (usize, &f64)| summary.log_mean - baseline(trace) - rho_tilde;
     let weight_k = rho_tilde_k.iter().enumerate().map(weight).collect();

@@ -101,21 +101,10 @@ impl Objective {
         Self::Rft,
         Self::BinaryReward,
         Self::Grpo,
-        Self::GrpoClipped(Clip {
-            low: 0.2,
-            high: 0.2,
-        }),
+        Self::GrpoClipped(Clip { low: 0.2, high: 0.2 }),
         Self::DrGrpo,
-        Self::FormatReward(Rewards {
-            alpha: 1.0,
-            beta: 0.0,
-            gamma: -1.0,
-        }),
-        Self::DebiasedReward(Rewards {
-            alpha: 1.0,
-            beta: 0.0,
-            gamma: -1.0,
-        }),
+        Self::FormatReward(Rewards { alpha: 1.0, beta: 0.0, gamma: -1.0 }),
+        Self::DebiasedReward(Rewards { alpha: 1.0, beta: 0.0, gamma: -1.0 }),
         Self::VeriFree,
         Self::PosteriorBehaviour,
     ];
@@ -148,9 +137,7 @@ impl Objective {
     /// # Errors
     /// Unknown names, with the list of those there are.
     pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|objective| objective.name() == name);
+        let found = Self::ALL.into_iter().find(|objective| objective.name() == name);
         found.ok_or_else(|| unknown_name("objective", name, Self::ALL.iter().map(Self::name)))
     }
 
@@ -210,11 +197,7 @@ impl Objective {
     pub const fn trains(&self) -> Trained {
         match self {
             Self::Sft => Trained::Either,
-            Self::ForwardKl
-            | Self::ElboSingle
-            | Self::IwaePhi
-            | Self::IwaePhiLeaveOneOut
-            | Self::ReverseKl => Trained::Posterior,
+            Self::ForwardKl | Self::ElboSingle | Self::IwaePhi | Self::IwaePhiLeaveOneOut | Self::ReverseKl => Trained::Posterior,
             _ => Trained::Reasoner,
         }
     }
@@ -224,12 +207,9 @@ impl Objective {
     pub const fn traces_from(&self) -> TraceOrigin {
         match self {
             Self::Sft => TraceOrigin::Dataset,
-            Self::MultiTrace(_)
-            | Self::ElboSingle
-            | Self::IwaePhi
-            | Self::IwaePhiLeaveOneOut
-            | Self::ReverseKl
-            | Self::PosteriorBehaviour => TraceOrigin::Posterior,
+            Self::MultiTrace(_) | Self::ElboSingle | Self::IwaePhi | Self::IwaePhiLeaveOneOut | Self::ReverseKl | Self::PosteriorBehaviour => {
+                TraceOrigin::Posterior
+            }
             _ => TraceOrigin::Reasoner,
         }
     }

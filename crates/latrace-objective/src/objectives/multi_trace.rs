@@ -20,13 +20,8 @@ use crate::error::Result;
 pub fn weights(group: &Group<'_>, weighting: Weighting) -> Result<SequenceWeights> {
     let operation = "multi-trace";
     group.verdicts(operation)?;
-    let (weight_k, summary) =
-        weighting.weights(group.log_ratio(operation)?, group.log_answer(operation)?)?;
-    Ok(SequenceWeights::with_correct_answers(
-        weight_k,
-        group,
-        summary.outcome,
-    ))
+    let (weight_k, summary) = weighting.weights(group.log_ratio(operation)?, group.log_answer(operation)?)?;
+    Ok(SequenceWeights::with_correct_answers(weight_k, group, summary.outcome))
 }
 
 /// Weight per question at an accuracy: 1; 0 where nothing is ever correct.

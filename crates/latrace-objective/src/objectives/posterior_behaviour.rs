@@ -19,20 +19,10 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let operation = "posterior-behaviour";
     let (verdict_km, log_ratio_k) = (group.verdicts(operation)?, group.log_ratio(operation)?);
     if let Some(index) = log_ratio_k.iter().position(|&log_ratio| log_ratio > 700.0) {
-        return Err(Error::Domain {
-            operation,
-            expected: "a log-ratio of at most 700",
-            got: log_ratio_k[index],
-            index,
-        });
+        return Err(Error::Domain { operation, expected: "a log-ratio of at most 700", got: log_ratio_k[index], index });
     }
-    let rollouts = verdict_km.iter().enumerate().map(|(rollout, verdict)| {
-        if verdict.is_correct() {
-            log_ratio_k[rollout / group.answers()].exp()
-        } else {
-            0.0
-        }
-    });
+    let rollouts =
+        verdict_km.iter().enumerate().map(|(rollout, verdict)| if verdict.is_correct() { log_ratio_k[rollout / group.answers()].exp() } else { 0.0 });
     Ok(SequenceWeights::from_rollouts(group, rollouts))
 }
 

@@ -25,16 +25,9 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let count = reward_k.len() as f64;
     let total: f64 = reward_k.iter().sum();
     let baseline = |reward: f64| {
-        if reward_k.len() == 1 {
-            0.0
-        } else {
-            (total - reward) / (count - 1.0)
-        }
+        if reward_k.len() == 1 { 0.0 } else { (total - reward) / (count - 1.0) }
     };
-    let weight_k = reward_k
-        .iter()
-        .map(|&reward| (reward - baseline(reward)) / count)
-        .collect();
+    let weight_k = reward_k.iter().map(|&reward| (reward - baseline(reward)) / count).collect();
     Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))
 }
 

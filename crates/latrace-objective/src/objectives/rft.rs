@@ -15,9 +15,7 @@ use crate::error::Result;
 /// They are missing.
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("rft")?;
-    let kept = verdict_km
-        .iter()
-        .map(|verdict| f64::from(u8::from(verdict.is_correct())));
+    let kept = verdict_km.iter().map(|verdict| f64::from(u8::from(verdict.is_correct())));
     Ok(SequenceWeights::from_rollouts(group, kept))
 }
 

@@ -17,15 +17,9 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let rollouts = group.traces() * group.answers();
     if rollouts == 0 {
         let trace_k = vec![1.0 / group.traces() as f64; group.traces()];
-        return Ok(SequenceWeights::traces(
-            trace_k,
-            crate::GroupOutcome::Weighted,
-        ));
+        return Ok(SequenceWeights::traces(trace_k, crate::GroupOutcome::Weighted));
     }
-    Ok(SequenceWeights::from_rollouts(
-        group,
-        std::iter::repeat_n(1.0, rollouts),
-    ))
+    Ok(SequenceWeights::from_rollouts(group, std::iter::repeat_n(1.0, rollouts)))
 }
 
 /// Weight per question at an accuracy: 1.

@@ -18,11 +18,7 @@ use crate::weights::normalise;
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     group.verdicts("verifree")?;
     let (weight_k, summary) = normalise(group.log_answer("verifree")?)?;
-    Ok(SequenceWeights::with_correct_answers(
-        weight_k,
-        group,
-        summary.outcome,
-    ))
+    Ok(SequenceWeights::with_correct_answers(weight_k, group, summary.outcome))
 }
 
 /// Weight per question at an accuracy: 1; 0 where nothing is ever correct.

@@ -15,9 +15,5 @@ use crate::TraceScore;
 #[must_use]
 pub fn log_ratio(score: &TraceScore, bound: f64) -> f64 {
     let mean = geometric::log_ratio(score);
-    if mean == f64::NEG_INFINITY {
-        mean
-    } else {
-        mean.max(-bound).min(bound)
-    }
+    if mean == f64::NEG_INFINITY { mean } else { mean.max(-bound).min(bound) }
 }

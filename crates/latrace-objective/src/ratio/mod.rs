@@ -39,9 +39,7 @@ impl RatioEstimator {
     /// # Errors
     /// Unknown names, with the list of those there are.
     pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|estimator| estimator.name() == name);
+        let found = Self::ALL.into_iter().find(|estimator| estimator.name() == name);
         found.ok_or_else(|| unknown_name("ratio estimator", name, Self::ALL.iter().map(Self::name)))
     }
 

@@ -17,7 +17,5 @@ pub fn select(log_rho_k: &[f64]) -> Vec<Pick> {
             best = Some(trace);
         }
     }
-    best.map(|trace| Pick { trace, weight: 1.0 })
-        .into_iter()
-        .collect()
+    best.map(|trace| Pick { trace, weight: 1.0 }).into_iter().collect()
 }

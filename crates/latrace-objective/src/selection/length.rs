@@ -15,18 +15,10 @@ pub const PUBLISHED_LENGTH_LIMIT: usize = 28_000;
 ///
 /// # Errors
 /// Lengths that differ.
-pub fn drop_long_traces(
-    log_weight_k: &mut [f64],
-    tokens_k: &[usize],
-    limit: usize,
-) -> Result<usize> {
+pub fn drop_long_traces(log_weight_k: &mut [f64], tokens_k: &[usize], limit: usize) -> Result<usize> {
     same_length("drop_long_traces", log_weight_k.len(), tokens_k.len())?;
     let mut dropped = 0;
-    for (log_weight, _) in log_weight_k
-        .iter_mut()
-        .zip(tokens_k)
-        .filter(|(_, tokens)| **tokens >= limit)
-    {
+    for (log_weight, _) in log_weight_k.iter_mut().zip(tokens_k).filter(|(_, tokens)| **tokens >= limit) {
         *log_weight = f64::NEG_INFINITY;
         dropped += 1;
     }

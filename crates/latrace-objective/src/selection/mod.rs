@@ -40,18 +40,8 @@ pub enum Selection {
 
 impl Selection {
     /// Every selection, resampling with one draw.
-    pub const ALL: [Self; 4] = [
-        Self::Weighted,
-        Self::Best,
-        Self::Resample {
-            scheme: Scheme::Multinomial,
-            draws: 1,
-        },
-        Self::Resample {
-            scheme: Scheme::Systematic,
-            draws: 1,
-        },
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Weighted, Self::Best, Self::Resample { scheme: Scheme::Multinomial, draws: 1 }, Self::Resample { scheme: Scheme::Systematic, draws: 1 }];
 
     /// The name in recipes.
     #[must_use]
@@ -59,14 +49,8 @@ impl Selection {
         match self {
             Self::Weighted => "weighted",
             Self::Best => "best",
-            Self::Resample {
-                scheme: Scheme::Multinomial,
-                ..
-            } => "resample-multinomial",
-            Self::Resample {
-                scheme: Scheme::Systematic,
-                ..
-            } => "resample-systematic",
+            Self::Resample { scheme: Scheme::Multinomial, .. } => "resample-multinomial",
+            Self::Resample { scheme: Scheme::Systematic, .. } => "resample-systematic",
         }
     }
 
@@ -75,9 +59,7 @@ impl Selection {
     /// # Errors
     /// Unknown names, with the list of those there are.
     pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|selection| selection.name() == name);
+        let found = Self::ALL.into_iter().find(|selection| selection.name() == name);
         found.ok_or_else(|| unknown_name("selection", name, Self::ALL.iter().map(Self::name)))
     }
 
@@ -94,14 +76,9 @@ impl Selection {
             Self::Best => best::select(log_rho_k),
             Self::Weighted => weighted::select(&normalise(log_rho_k)?.0),
             Self::Resample { draws: 0, .. } => {
-                return Err(Error::Empty {
-                    operation: "Selection::select",
-                    noun: "draw",
-                });
+                return Err(Error::Empty { operation: "Selection::select", noun: "draw" });
             }
-            Self::Resample { scheme, draws } => {
-                resample::select(&normalise(log_rho_k)?.0, scheme, draws, rng)
-            }
+            Self::Resample { scheme, draws } => resample::select(&normalise(log_rho_k)?.0, scheme, draws, rng),
         })
     }
 }

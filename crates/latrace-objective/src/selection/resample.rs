@@ -24,21 +24,11 @@ pub enum Scheme {
 pub fn select(weight_k: &[f64], scheme: Scheme, draws: usize, rng: &mut Rng) -> Vec<Pick> {
     let mut copies_k = vec![0_usize; weight_k.len()];
     match scheme {
-        Scheme::Multinomial => (0..draws)
-            .filter_map(|_| rng.weighted(weight_k))
-            .for_each(|trace| copies_k[trace] += 1),
+        Scheme::Multinomial => (0..draws).filter_map(|_| rng.weighted(weight_k)).for_each(|trace| copies_k[trace] += 1),
         Scheme::Systematic => systematic(weight_k, draws, rng, &mut copies_k),
     }
-    let picked = copies_k
-        .iter()
-        .enumerate()
-        .filter(|(_, copies)| **copies > 0);
-    picked
-        .map(|(trace, &copies)| Pick {
-            trace,
-            weight: copies as f64 / draws as f64,
-        })
-        .collect()
+    let picked = copies_k.iter().enumerate().filter(|(_, copies)| **copies > 0);
+    picked.map(|(trace, &copies)| Pick { trace, weight: copies as f64 / draws as f64 }).collect()
 }
 
 fn systematic(weight_k: &[f64], draws: usize, rng: &mut Rng, copies_k: &mut [usize]) {
@@ -50,9 +40,7 @@ fn systematic(weight_k: &[f64], draws: usize, rng: &mut Rng, copies_k: &mut [usi
     for trace in 0..=last {
         cumulated += weight_k[trace] / total;
         // The last carrying trace takes what rounding in the running sum may have left over.
-        while drawn < draws
-            && (trace == last || (drawn as f64 + offset) / (draws as f64) < cumulated)
-        {
+        while drawn < draws && (trace == last || (drawn as f64 + offset) / (draws as f64) < cumulated) {
             copies_k[trace] += 1;
             drawn += 1;
         }

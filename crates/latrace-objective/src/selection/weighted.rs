@@ -10,11 +10,6 @@ use super::Pick;
 /// `weight_k`: K weights that sum to 1. Returns picks in ascending k.
 #[must_use]
 pub fn select(weight_k: &[f64]) -> Vec<Pick> {
-    let carrying = weight_k
-        .iter()
-        .enumerate()
-        .filter(|(_, weight)| **weight > 0.0);
-    carrying
-        .map(|(trace, &weight)| Pick { trace, weight })
-        .collect()
+    let carrying = weight_k.iter().enumerate().filter(|(_, weight)| **weight > 0.0);
+    carrying.map(|(trace, &weight)| Pick { trace, weight }).collect()
 }

@@ -6,9 +6,5 @@
 /// Log-weight of one trace, nats.
 #[must_use]
 pub fn log_weight(log_ratio: f64, log_answer: f64) -> f64 {
-    if log_ratio == f64::NEG_INFINITY {
-        log_ratio
-    } else {
-        log_answer
-    }
+    if log_ratio == f64::NEG_INFINITY { log_ratio } else { log_answer }
 }

@@ -27,13 +27,7 @@ pub enum Weighting {
 
 impl Weighting {
     /// Every weighting.
-    pub const ALL: [Self; 5] = [
-        Self::Rho,
-        Self::RatioOnly,
-        Self::AccuracyOnly,
-        Self::Uniform,
-        Self::LeaveOneOut,
-    ];
+    pub const ALL: [Self; 5] = [Self::Rho, Self::RatioOnly, Self::AccuracyOnly, Self::Uniform, Self::LeaveOneOut];
 
     /// The name in recipes.
     #[must_use]
@@ -52,9 +46,7 @@ impl Weighting {
     /// # Errors
     /// Unknown names, with the list of those there are.
     pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|weighting| weighting.name() == name);
+        let found = Self::ALL.into_iter().find(|weighting| weighting.name() == name);
         found.ok_or_else(|| unknown_name("weighting", name, Self::ALL.iter().map(Self::name)))
     }
 
@@ -76,16 +68,10 @@ impl Weighting {
     ///
     /// # Errors
     /// Lengths that differ, NaN or +inf.
-    pub fn weights(
-        &self,
-        log_ratio_k: &[f64],
-        log_answer_k: &[f64],
-    ) -> Result<(Vec<f64>, GroupSummary)> {
+    pub fn weights(&self, log_ratio_k: &[f64], log_answer_k: &[f64]) -> Result<(Vec<f64>, GroupSummary)> {
         same_length("Weighting::weights", log_ratio_k.len(), log_answer_k.len())?;
         let pairs = log_ratio_k.iter().zip(log_answer_k);
-        let log_weight_k: Vec<f64> = pairs
-            .map(|(&ratio, &answer)| self.log_weight(ratio, answer))
-            .collect();
+        let log_weight_k: Vec<f64> = pairs.map(|(&ratio, &answer)| self.log_weight(ratio, answer)).collect();
         let mut weight_k = vec![0.0; log_weight_k.len()];
         let mut summary = normalise_into(&log_weight_k, &mut weight_k)?;
         if *self == Self::LeaveOneOut {

@@ -7,9 +7,5 @@
 /// Log-weight of one trace, nats.
 #[must_use]
 pub fn log_weight(log_ratio: f64, _log_answer: f64) -> f64 {
-    if log_ratio == f64::NEG_INFINITY {
-        log_ratio
-    } else {
-        0.0
-    }
+    if log_ratio == f64::NEG_INFINITY { log_ratio } else { 0.0 }
 }

@@ -9,16 +9,12 @@ use latrace_objective::{BoundKind, RatioEstimator, SubsetPlan, weights};
 fn expect(world: &World, traces: usize, mut f: impl FnMut(&[usize]) -> f64) -> f64 {
     let q: Vec<f64> = (0..TRACES).map(|z| world.log_q(z).exp()).collect();
     let mut total = 0.0;
-    for_each_tuple(TRACES, traces, |tuple| {
-        total += tuple.iter().map(|&z| q[z]).product::<f64>() * f(tuple)
-    });
+    for_each_tuple(TRACES, traces, |tuple| total += tuple.iter().map(|&z| q[z]).product::<f64>() * f(tuple));
     total
 }
 
 fn log_rhos(world: &World, ratio: RatioEstimator) -> Vec<f64> {
-    (0..TRACES)
-        .map(|z| weights::log_rho(ratio.log_ratio(&world.score(z)), world.log_answer(z)))
-        .collect()
+    (0..TRACES).map(|z| weights::log_rho(ratio.log_ratio(&world.score(z)), world.log_answer(z))).collect()
 }
 
 #[test]
@@ -28,24 +24,12 @@ fn elbo_falls_short_by_the_divergence_from_the_true_posterior() {
         let single = |z: usize| elbo(&[world.log_ratio(z)], &[world.log_answer(z)]).unwrap();
         let value = expect(&world, 1, |tuple| single(tuple[0]).value);
         let posterior = world.true_posterior();
-        let gap: f64 = (0..TRACES)
-            .map(|z| world.log_q(z).exp() * (world.log_q(z) - posterior[z].ln()))
-            .sum();
+        let gap: f64 = (0..TRACES).map(|z| world.log_q(z).exp() * (world.log_q(z) - posterior[z].ln())).sum();
         assert!(gap > 0.1, "a gap of {gap} proves nothing");
         assert_near(value, world.accuracy().ln() - gap, TOLERANCE);
-        let divergence: f64 = (0..TRACES)
-            .map(|z| -world.log_q(z).exp() * world.log_ratio(z))
-            .sum();
-        assert_near(
-            expect(&world, 1, |tuple| single(tuple[0]).divergence),
-            divergence,
-            TOLERANCE,
-        );
-        assert_near(
-            world.with_true_posterior().bound(1),
-            world.accuracy().ln(),
-            TOLERANCE,
-        );
+        let divergence: f64 = (0..TRACES).map(|z| -world.log_q(z).exp() * world.log_ratio(z)).sum();
+        assert_near(expect(&world, 1, |tuple| single(tuple[0]).divergence), divergence, TOLERANCE);
+        assert_near(world.with_true_posterior().bound(1), world.accuracy().ln(), TOLERANCE);
     }
 }
 
@@ -64,10 +48,7 @@ fn bounds_rise_with_traces_and_stay_below_the_truth() {
     for (traces, bound) in bound_k.iter().enumerate() {
         assert_near(*bound, world.bound(traces + 1), TOLERANCE);
     }
-    assert!(
-        bound_k.windows(2).all(|pair| pair[1] - pair[0] > 1e-3),
-        "{bound_k:?}"
-    );
+    assert!(bound_k.windows(2).all(|pair| pair[1] - pair[0] > 1e-3), "{bound_k:?}");
     assert!(bound_k[3] < world.accuracy().ln(), "{bound_k:?}");
 }
 
@@ -94,23 +75,9 @@ fn the_geometric_surrogate_is_biased_and_no_bound() {
         let world = World::new(seed);
         let truth = log_rhos(&world, RatioEstimator::Full);
         let surrogate = log_rhos(&world, RatioEstimator::Geometric);
-        let pick =
-            |values: &[f64], tuple: &[usize]| tuple.iter().map(|&z| values[z]).collect::<Vec<_>>();
-        let bias = expect(&world, 2, |tuple| {
-            surrogate_bias(
-                &pick(&truth, tuple),
-                &pick(&surrogate, tuple),
-                &SubsetPlan::default(),
-            )
-            .unwrap()[1]
-        });
-        let value = expect(&world, 2, |tuple| {
-            tuple
-                .iter()
-                .map(|&z| surrogate[z].exp() / 2.0)
-                .sum::<f64>()
-                .ln()
-        });
+        let pick = |values: &[f64], tuple: &[usize]| tuple.iter().map(|&z| values[z]).collect::<Vec<_>>();
+        let bias = expect(&world, 2, |tuple| surrogate_bias(&pick(&truth, tuple), &pick(&surrogate, tuple), &SubsetPlan::default()).unwrap()[1]);
+        let value = expect(&world, 2, |tuple| tuple.iter().map(|&z| surrogate[z].exp() / 2.0).sum::<f64>().ln());
         assert_near(bias, value - world.bound(2), TOLERANCE);
         exceeded += u32::from(value > world.accuracy().ln());
     }
@@ -124,12 +91,7 @@ fn the_true_posterior_is_the_proposal_of_least_variance() {
     let world = World::new(3);
     let moments = |world: &World| {
         let mean = expect(world, 1, |tuple| world.log_rho(tuple[0]).exp());
-        (
-            mean,
-            expect(world, 1, |tuple| {
-                (world.log_rho(tuple[0]).exp() - mean).powi(2)
-            }),
-        )
+        (mean, expect(world, 1, |tuple| (world.log_rho(tuple[0]).exp() - mean).powi(2)))
     };
     let best = world.with_true_posterior();
     let (mean, least) = moments(&best);
@@ -140,17 +102,10 @@ fn the_true_posterior_is_the_proposal_of_least_variance() {
         moved.phi[index] += 0.01;
         let (mean, variance) = moments(&moved);
         assert_near(mean, world.accuracy(), TOLERANCE);
-        assert!(
-            variance > 1e-10,
-            "parameter {index} moves freely: {variance:e}"
-        );
+        assert!(variance > 1e-10, "parameter {index} moves freely: {variance:e}");
     }
     // The importance-weighted reward itself, one answer per trace: what is left is the answers' own p(1−p)-like noise.
-    let second_moment = |world: &World| {
-        expect(world, 1, |t| {
-            (2.0 * world.log_ratio(t[0]) + world.log_answer(t[0])).exp()
-        })
-    };
+    let second_moment = |world: &World| expect(world, 1, |t| (2.0 * world.log_ratio(t[0]) + world.log_answer(t[0])).exp());
     let mut on_policy = world.clone();
     on_policy.phi = world.theta[..TRACE_PARAMETERS].to_vec();
     assert_near(second_moment(&on_policy), world.accuracy(), TOLERANCE);
@@ -160,10 +115,7 @@ fn the_true_posterior_is_the_proposal_of_least_variance() {
 fn variances(probability_y: &[f64]) -> (f64, f64) {
     let count = probability_y.len() as f64;
     let p: f64 = probability_y.iter().sum();
-    let likelihood = probability_y
-        .iter()
-        .map(|y| (count * y - p).powi(2) / count)
-        .sum();
+    let likelihood = probability_y.iter().map(|y| (count * y - p).powi(2) / count).sum();
     let accuracy = p * (1.0 - p).powi(2) + (1.0 - p) * p * p;
     (likelihood, accuracy)
 }
@@ -177,34 +129,19 @@ fn theorem_1_worst_cases_and_their_crossing() {
             for_each_tuple(6, answers, |share| {
                 let total: usize = share.iter().sum();
                 if total > 0 {
-                    let spread: Vec<f64> = share
-                        .iter()
-                        .map(|&part| p * part as f64 / total as f64)
-                        .collect();
+                    let spread: Vec<f64> = share.iter().map(|&part| p * part as f64 / total as f64).collect();
                     let (likelihood, accuracy) = variances(&spread);
                     worst_likelihood = worst_likelihood.max(likelihood);
                     worst_accuracy = worst_accuracy.max(accuracy);
                 }
             });
-            assert_near(
-                worst_likelihood,
-                likelihood::worst_case_variance(p, answers),
-                TOLERANCE,
-            );
+            assert_near(worst_likelihood, likelihood::worst_case_variance(p, answers), TOLERANCE);
             assert_near(worst_accuracy, accuracy::variance(p), TOLERANCE);
             if (p * answers as f64 - 1.0).abs() > 1e-9 {
-                assert_eq!(
-                    accuracy_varies_less(p, answers),
-                    worst_accuracy < worst_likelihood,
-                    "p {p}, |Y| {answers}"
-                );
+                assert_eq!(accuracy_varies_less(p, answers), worst_accuracy < worst_likelihood, "p {p}, |Y| {answers}");
             }
         }
         let crossing = 1.0 / answers as f64;
-        assert_near(
-            likelihood::worst_case_variance(crossing, answers),
-            accuracy::variance(crossing),
-            1e-15,
-        );
+        assert_near(likelihood::worst_case_variance(crossing, answers), accuracy::variance(crossing), 1e-15);
     }
 }

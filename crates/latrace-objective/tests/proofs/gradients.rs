@@ -6,21 +6,13 @@ use latrace_objective::{Group, Objective, Rng, SequenceWeights, Verdict, Weighti
 
 const CORRECT: fn(Verdict) -> bool = Verdict::is_correct;
 const FORMATTED: fn(Verdict) -> bool = Verdict::is_formatted;
-const REWARDS: Rewards = Rewards {
-    alpha: 1.7,
-    beta: 0.4,
-    gamma: -0.9,
-};
+const REWARDS: Rewards = Rewards { alpha: 1.7, beta: 0.4, gamma: -0.9 };
 
 /// Expected coefficients of an objective on traces, over K-tuples from q. Answers are correct ones: in expectation a
 /// weight on a correct answer falls on y with probability pi(y|x,z,Y_x).
 fn over_traces(world: &World, objective: Objective, traces: usize) -> Coefficients {
     let table = |f: &dyn Fn(usize) -> f64| (0..TRACES).map(f).collect::<Vec<f64>>();
-    let (q, ratio, answer) = (
-        table(&|z| world.log_q(z).exp()),
-        table(&|z| world.log_ratio(z)),
-        table(&|z| world.log_answer(z)),
-    );
+    let (q, ratio, answer) = (table(&|z| world.log_q(z).exp()), table(&|z| world.log_ratio(z)), table(&|z| world.log_answer(z)));
     let verdicts = vec![Verdict::Correct; 2 * traces];
     let mut answer_weight = vec![0.0; TRACES];
     let mut total = Coefficients::zero();
@@ -28,15 +20,8 @@ fn over_traces(world: &World, objective: Objective, traces: usize) -> Coefficien
         let chance: f64 = tuple.iter().map(|&z| q[z]).product();
         let ratio_k: Vec<f64> = tuple.iter().map(|&z| ratio[z]).collect();
         let answer_k: Vec<f64> = tuple.iter().map(|&z| answer[z]).collect();
-        let group = Group::new(traces)
-            .unwrap()
-            .with_verdicts(&verdicts)
-            .unwrap();
-        let group = group
-            .with_log_ratio(&ratio_k)
-            .unwrap()
-            .with_log_answer(&answer_k)
-            .unwrap();
+        let group = Group::new(traces).unwrap().with_verdicts(&verdicts).unwrap();
+        let group = group.with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap();
         let weights = objective.weights(&group).unwrap();
         for (k, &z) in tuple.iter().enumerate() {
             total.trace[z] += chance * weights.trace_k[k];
@@ -53,27 +38,15 @@ fn over_traces(world: &World, objective: Objective, traces: usize) -> Coefficien
 
 /// Expected coefficients over groups of `rollouts` independent (z, y), z ~ q and y ~ pi, one answer per trace.
 fn over_rollouts(world: &World, objective: Objective, rollouts: usize) -> Coefficients {
-    let joint: Vec<f64> = (0..TRACES * ANSWERS)
-        .map(|zy| world.log_q(zy / ANSWERS).exp() * world.answer(zy / ANSWERS, zy % ANSWERS))
-        .collect();
+    let joint: Vec<f64> = (0..TRACES * ANSWERS).map(|zy| world.log_q(zy / ANSWERS).exp() * world.answer(zy / ANSWERS, zy % ANSWERS)).collect();
     let ratio: Vec<f64> = (0..TRACES).map(|z| world.log_ratio(z)).collect();
     let mut total = Coefficients::zero();
     for_each_tuple(TRACES * ANSWERS, rollouts, |tuple| {
         let chance: f64 = tuple.iter().map(|&zy| joint[zy]).product();
         let verdicts: Vec<Verdict> = tuple.iter().map(|&zy| VERDICTS[zy % ANSWERS]).collect();
         let ratio_k: Vec<f64> = tuple.iter().map(|&zy| ratio[zy / ANSWERS]).collect();
-        let group = Group::new(rollouts)
-            .unwrap()
-            .with_verdicts(&verdicts)
-            .unwrap()
-            .with_log_ratio(&ratio_k)
-            .unwrap();
-        accumulate(
-            &mut total,
-            chance,
-            tuple,
-            &objective.weights(&group).unwrap(),
-        );
+        let group = Group::new(rollouts).unwrap().with_verdicts(&verdicts).unwrap().with_log_ratio(&ratio_k).unwrap();
+        accumulate(&mut total, chance, tuple, &objective.weights(&group).unwrap());
     });
     total
 }
@@ -96,35 +69,21 @@ fn scaled(gradient: &[f64], factor: f64) -> Vec<f64> {
 }
 
 fn bound_gradient_theta(world: &World, traces: usize) -> Vec<f64> {
-    gradient(&world.theta, |theta| {
-        World {
-            theta: theta.to_vec(),
-            phi: world.phi.clone(),
-        }
-        .bound(traces)
-    })
+    gradient(&world.theta, |theta| World { theta: theta.to_vec(), phi: world.phi.clone() }.bound(traces))
 }
 
 fn bound_gradient_phi(world: &World, traces: usize) -> Vec<f64> {
-    gradient(&world.phi, |phi| {
-        World {
-            theta: world.theta.clone(),
-            phi: phi.to_vec(),
-        }
-        .bound(traces)
-    })
+    gradient(&world.phi, |phi| World { theta: world.theta.clone(), phi: phi.to_vec() }.bound(traces))
 }
 
 #[test]
 fn equation_6_is_the_theta_gradient_of_the_bound() {
     let world = World::new(1);
     for traces in 1..=2 {
-        let got = over_traces(&world, Objective::MultiTrace(Weighting::Rho), traces)
-            .theta_gradient(&world);
+        let got = over_traces(&world, Objective::MultiTrace(Weighting::Rho), traces).theta_gradient(&world);
         assert_same(&got, &bound_gradient_theta(&world, traces));
     }
-    let uniform =
-        over_traces(&world, Objective::MultiTrace(Weighting::Uniform), 2).theta_gradient(&world);
+    let uniform = over_traces(&world, Objective::MultiTrace(Weighting::Uniform), 2).theta_gradient(&world);
     assert_same(&uniform, &bound_gradient_theta(&world, 1));
 }
 
@@ -133,10 +92,7 @@ fn equation_15_is_the_phi_gradient_of_the_bound() {
     let world = World::new(1);
     for traces in 1..=3 {
         let expected = bound_gradient_phi(&world, traces);
-        assert_same(
-            &over_traces(&world, Objective::IwaePhi, traces).phi_gradient(&world),
-            &expected,
-        );
+        assert_same(&over_traces(&world, Objective::IwaePhi, traces).phi_gradient(&world), &expected);
         let leave_one_out = over_traces(&world, Objective::IwaePhiLeaveOneOut, traces);
         assert_same(&leave_one_out.phi_gradient(&world), &expected);
     }
@@ -147,32 +103,14 @@ fn equation_15_is_the_phi_gradient_of_the_bound() {
 fn equations_6_and_15_hold_for_more_traces_along_directions() {
     let world = World::new(4);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let moved = |from: &[f64], along: &[f64], h: f64| {
-        from.iter()
-            .zip(along)
-            .map(|(x, d)| x + h * d)
-            .collect::<Vec<_>>()
-    };
+    let moved = |from: &[f64], along: &[f64], h: f64| from.iter().zip(along).map(|(x, d)| x + h * d).collect::<Vec<_>>();
     for traces in [3, 4] {
         let direction = World::new(100 + traces as u64);
-        let theta = over_traces(&world, Objective::MultiTrace(Weighting::Rho), traces)
-            .theta_gradient(&world);
-        let expected = derivative(|h| {
-            World {
-                theta: moved(&world.theta, &direction.theta, h),
-                phi: world.phi.clone(),
-            }
-            .bound(traces)
-        });
+        let theta = over_traces(&world, Objective::MultiTrace(Weighting::Rho), traces).theta_gradient(&world);
+        let expected = derivative(|h| World { theta: moved(&world.theta, &direction.theta, h), phi: world.phi.clone() }.bound(traces));
         assert_near(dot(&theta, &direction.theta), expected, TOLERANCE);
         let phi = over_traces(&world, Objective::IwaePhi, traces).phi_gradient(&world);
-        let expected = derivative(|h| {
-            World {
-                theta: world.theta.clone(),
-                phi: moved(&world.phi, &direction.phi, h),
-            }
-            .bound(traces)
-        });
+        let expected = derivative(|h| World { theta: world.theta.clone(), phi: moved(&world.phi, &direction.phi, h) }.bound(traces));
         assert_near(dot(&phi, &direction.phi), expected, TOLERANCE);
     }
 }
@@ -182,21 +120,12 @@ fn single_trace_and_reverse_kl_gradients_are_those_of_the_elbo() {
     let world = World::new(5);
     let expected = bound_gradient_phi(&world, 1);
     for traces in 1..=3 {
-        assert_same(
-            &over_traces(&world, Objective::ElboSingle, traces).phi_gradient(&world),
-            &expected,
-        );
-        assert_same(
-            &over_traces(&world, Objective::ReverseKl, traces).phi_gradient(&world),
-            &expected,
-        );
+        assert_same(&over_traces(&world, Objective::ElboSingle, traces).phi_gradient(&world), &expected);
+        assert_same(&over_traces(&world, Objective::ReverseKl, traces).phi_gradient(&world), &expected);
     }
     let best = world.with_true_posterior();
     let at_best = over_traces(&best, Objective::ReverseKl, 2).phi_gradient(&best);
-    assert!(
-        at_best.iter().all(|value| value.abs() < 1e-12),
-        "{at_best:?}"
-    );
+    assert!(at_best.iter().all(|value| value.abs() < 1e-12), "{at_best:?}");
 }
 
 #[test]
@@ -208,33 +137,17 @@ fn leave_one_out_lowers_the_variance_of_equation_15() {
             let chance: f64 = tuple.iter().map(|&z| world.log_q(z).exp()).product();
             let ratio_k: Vec<f64> = tuple.iter().map(|&z| world.log_ratio(z)).collect();
             let answer_k: Vec<f64> = tuple.iter().map(|&z| world.log_answer(z)).collect();
-            let group = Group::new(3)
-                .unwrap()
-                .with_log_ratio(&ratio_k)
-                .unwrap()
-                .with_log_answer(&answer_k)
-                .unwrap();
+            let group = Group::new(3).unwrap().with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap();
             let mut one = Coefficients::zero();
             for (weight, &z) in objective.weights(&group).unwrap().trace_k.iter().zip(tuple) {
                 one.trace[z] += weight;
             }
-            total += chance
-                * one
-                    .phi_gradient(&world)
-                    .iter()
-                    .map(|value| value * value)
-                    .sum::<f64>();
+            total += chance * one.phi_gradient(&world).iter().map(|value| value * value).sum::<f64>();
         });
         total
     };
-    let (plain, baseline) = (
-        second_moment(Objective::IwaePhi),
-        second_moment(Objective::IwaePhiLeaveOneOut),
-    );
-    assert!(
-        baseline < 0.9 * plain,
-        "second moments: plain {plain}, leave-one-out {baseline}"
-    );
+    let (plain, baseline) = (second_moment(Objective::IwaePhi), second_moment(Objective::IwaePhiLeaveOneOut));
+    assert!(baseline < 0.9 * plain, "second moments: plain {plain}, leave-one-out {baseline}");
 }
 
 /// The answer term: the mean over the correct ones of n = 2 sampled answers, given that there is one, is unbiased.
@@ -250,16 +163,9 @@ fn the_answer_gradient_is_the_mean_over_correct_answers() {
             if verdicts.iter().any(|verdict| verdict.is_correct()) {
                 let (ratio, answer) = ([0.0], [-1.0]);
                 let group = Group::new(1).unwrap().with_verdicts(&verdicts).unwrap();
-                let group = group
-                    .with_log_ratio(&ratio)
-                    .unwrap()
-                    .with_log_answer(&answer)
-                    .unwrap();
-                let weights = Objective::MultiTrace(Weighting::Rho)
-                    .weights(&group)
-                    .unwrap();
-                let chance =
-                    world.answer(z, pair[0]) * world.answer(z, pair[1]) / (1.0 - chance_of_none);
+                let group = group.with_log_ratio(&ratio).unwrap().with_log_answer(&answer).unwrap();
+                let weights = Objective::MultiTrace(Weighting::Rho).weights(&group).unwrap();
+                let chance = world.answer(z, pair[0]) * world.answer(z, pair[1]) / (1.0 - chance_of_none);
                 for (m, &y) in pair.iter().enumerate() {
                     total.answer[z][y] += chance * weights.answer_km[m];
                 }
@@ -269,38 +175,20 @@ fn the_answer_gradient_is_the_mean_over_correct_answers() {
             expected.answer[z][y] = world.answer(z, y) / world.mass(z, CORRECT);
         }
     }
-    assert_same(
-        &total.theta_gradient(&world),
-        &expected.theta_gradient(&world),
-    );
+    assert_same(&total.theta_gradient(&world), &expected.theta_gradient(&world));
     let log_answers = |theta: &[f64]| {
-        let moved = World {
-            theta: theta.to_vec(),
-            phi: world.phi.clone(),
-        };
+        let moved = World { theta: theta.to_vec(), phi: world.phi.clone() };
         (0..TRACES).map(|z| moved.log_answer(z)).sum::<f64>()
     };
-    assert_same(
-        &total.theta_gradient(&world),
-        &gradient(&world.theta, log_answers),
-    );
+    assert_same(&total.theta_gradient(&world), &gradient(&world.theta, log_answers));
 }
 
 /// (9) on the whole population: all traces at once, log-weights `log pi(z) pi(Y_x|z)` against the counting measure.
 fn population_forward_kl(world: &World) -> Vec<f64> {
-    let log_joint: Vec<f64> = (0..TRACES)
-        .map(|z| world.log_pi(z) + world.log_answer(z))
-        .collect();
-    let group = Group::new(TRACES)
-        .unwrap()
-        .with_log_answer(&log_joint)
-        .unwrap();
+    let log_joint: Vec<f64> = (0..TRACES).map(|z| world.log_pi(z) + world.log_answer(z)).collect();
+    let group = Group::new(TRACES).unwrap().with_log_answer(&log_joint).unwrap();
     let trace = Objective::ForwardKl.weights(&group).unwrap().trace_k;
-    Coefficients {
-        trace,
-        ..Coefficients::zero()
-    }
-    .phi_gradient(world)
+    Coefficients { trace, ..Coefficients::zero() }.phi_gradient(world)
 }
 
 #[test]
@@ -308,30 +196,18 @@ fn equation_9_descends_the_forward_kl_and_rests_at_the_true_posterior() {
     let world = World::new(7);
     let posterior = world.true_posterior();
     let expected = gradient(&world.phi, |phi| {
-        let moved = World {
-            theta: world.theta.clone(),
-            phi: phi.to_vec(),
-        };
-        -(0..TRACES)
-            .map(|z| posterior[z] * (posterior[z].ln() - moved.log_q(z)))
-            .sum::<f64>()
+        let moved = World { theta: world.theta.clone(), phi: phi.to_vec() };
+        -(0..TRACES).map(|z| posterior[z] * (posterior[z].ln() - moved.log_q(z))).sum::<f64>()
     });
     assert_same(&population_forward_kl(&world), &expected);
     let at_best = population_forward_kl(&world.with_true_posterior());
-    assert!(
-        at_best.iter().all(|value| value.abs() < TOLERANCE),
-        "{at_best:?}"
-    );
+    assert!(at_best.iter().all(|value| value.abs() < TOLERANCE), "{at_best:?}");
     // Finite M: self-normalisation biases the expectation, less and less.
     let mut sampled = world.clone();
     sampled.phi = world.theta[..TRACE_PARAMETERS].to_vec();
     let bias = |traces: usize| {
         let got = over_traces(&sampled, Objective::ForwardKl, traces).phi_gradient(&world);
-        got.iter()
-            .zip(&expected)
-            .map(|(a, b)| (a - b).powi(2))
-            .sum::<f64>()
-            .sqrt()
+        got.iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
     };
     let bias_k = [bias(1), bias(2), bias(3)];
     assert!(bias_k[0] > bias_k[1] && bias_k[1] > bias_k[2], "{bias_k:?}");
@@ -341,34 +217,19 @@ fn equation_9_descends_the_forward_kl_and_rests_at_the_true_posterior() {
 fn equation_10_rft_weighs_questions_by_the_reference_accuracy() {
     let reference = on_policy(8);
     let model = World::new(9);
-    let expected = scaled(
-        &reference.negative_kl_gradient(&model, CORRECT),
-        Objective::Rft.question_weight(reference.accuracy()),
-    );
+    let expected = scaled(&reference.negative_kl_gradient(&model, CORRECT), Objective::Rft.question_weight(reference.accuracy()));
     for rollouts in 1..=2 {
-        assert_same(
-            &over_rollouts(&reference, Objective::Rft, rollouts).theta_gradient(&model),
-            &expected,
-        );
+        assert_same(&over_rollouts(&reference, Objective::Rft, rollouts).theta_gradient(&model), &expected);
     }
 }
 
 #[test]
 fn equation_11_binary_reward_weighs_questions_by_accuracy() {
     let world = on_policy(8);
-    let expected = scaled(
-        &world.negative_kl_gradient(&world, CORRECT),
-        Objective::BinaryReward.question_weight(world.accuracy()),
-    );
+    let expected = scaled(&world.negative_kl_gradient(&world, CORRECT), Objective::BinaryReward.question_weight(world.accuracy()));
     let got = over_rollouts(&world, Objective::BinaryReward, 2).theta_gradient(&world);
     assert_same(&got, &expected);
-    let accuracy = |theta: &[f64]| {
-        World {
-            theta: theta.to_vec(),
-            phi: world.phi.clone(),
-        }
-        .accuracy()
-    };
+    let accuracy = |theta: &[f64]| World { theta: theta.to_vec(), phi: world.phi.clone() }.accuracy();
     assert_same(&got, &gradient(&world.theta, accuracy));
 }
 
@@ -381,33 +242,18 @@ fn equation_12_grpo_weighs_questions_by_the_odds_to_the_half() {
     let mut population = Coefficients::zero();
     for zy in 0..TRACES * ANSWERS {
         let (z, y) = (zy / ANSWERS, zy % ANSWERS);
-        let weight =
-            world.log_pi(z).exp() * world.answer(z, y) * grpo::advantage(CORRECT(VERDICTS[y]), p);
+        let weight = world.log_pi(z).exp() * world.answer(z, y) * grpo::advantage(CORRECT(VERDICTS[y]), p);
         population.trace[z] += weight;
         population.answer[z][y] += weight;
     }
-    assert_same(
-        &population.theta_gradient(&world),
-        &scaled(&forward_kl, Objective::Grpo.question_weight(p)),
-    );
+    assert_same(&population.theta_gradient(&world), &scaled(&forward_kl, Objective::Grpo.question_weight(p)));
     for rollouts in 2..=3 {
         let got = over_rollouts(&world, Objective::Grpo, rollouts).theta_gradient(&world);
-        assert_same(
-            &got,
-            &scaled(&forward_kl, grpo::finite_group_weight(p, rollouts)),
-        );
+        assert_same(&got, &scaled(&forward_kl, grpo::finite_group_weight(p, rollouts)));
     }
-    assert_near(
-        grpo::finite_group_weight(p, 60),
-        Objective::Grpo.question_weight(p),
-        0.02,
-    );
-    let clipped = over_rollouts(&world, Objective::from_name("grpo-clipped").unwrap(), 2)
-        .theta_gradient(&world);
-    assert_same(
-        &clipped,
-        &scaled(&forward_kl, grpo::finite_group_weight(p, 2)),
-    );
+    assert_near(grpo::finite_group_weight(p, 60), Objective::Grpo.question_weight(p), 0.02);
+    let clipped = over_rollouts(&world, Objective::from_name("grpo-clipped").unwrap(), 2).theta_gradient(&world);
+    assert_same(&clipped, &scaled(&forward_kl, grpo::finite_group_weight(p, 2)));
 }
 
 #[test]
@@ -417,24 +263,14 @@ fn dr_grpo_weighs_questions_by_accuracy_up_to_its_own_mean() {
     for rollouts in 2..=3_usize {
         let factor = weight * (rollouts as f64 - 1.0) / rollouts as f64;
         let got = over_rollouts(&world, Objective::DrGrpo, rollouts).theta_gradient(&world);
-        assert_same(
-            &got,
-            &scaled(&world.negative_kl_gradient(&world, CORRECT), factor),
-        );
+        assert_same(&got, &scaled(&world.negative_kl_gradient(&world, CORRECT), factor));
     }
 }
 
 /// `(correct weight) ∇ −KL(P(.|correct)) + (format weight) ∇ −KL(P(.|formatted))`.
 fn two_terms(world: &World, correct: f64, format: f64) -> Vec<f64> {
-    let (correct_kl, format_kl) = (
-        world.negative_kl_gradient(world, CORRECT),
-        world.negative_kl_gradient(world, FORMATTED),
-    );
-    correct_kl
-        .iter()
-        .zip(&format_kl)
-        .map(|(a, b)| correct * a + format * b)
-        .collect()
+    let (correct_kl, format_kl) = (world.negative_kl_gradient(world, CORRECT), world.negative_kl_gradient(world, FORMATTED));
+    correct_kl.iter().zip(&format_kl).map(|(a, b)| correct * a + format * b).collect()
 }
 
 #[test]
@@ -446,14 +282,9 @@ fn equation_21_the_general_reward_splits_into_correctness_and_format() {
     let got = over_rollouts(&world, objective, 2).theta_gradient(&world);
     assert_same(&got, &expected);
     let reward = |theta: &[f64]| {
-        let moved = World {
-            theta: theta.to_vec(),
-            phi: world.phi.clone(),
-        };
+        let moved = World { theta: theta.to_vec(), phi: world.phi.clone() };
         let (correct, formatted) = (moved.accuracy(), moved.marginal(FORMATTED));
-        REWARDS.alpha * correct
-            + REWARDS.beta * (formatted - correct)
-            + REWARDS.gamma * (1.0 - formatted)
+        REWARDS.alpha * correct + REWARDS.beta * (formatted - correct) + REWARDS.gamma * (1.0 - formatted)
     };
     assert_same(&got, &gradient(&world.theta, reward));
 }
@@ -477,8 +308,7 @@ fn equation_26_verifree_is_the_bound_with_the_reasoner_as_posterior() {
     for traces in 1..=2 {
         let got = over_traces(&world, Objective::VeriFree, traces).theta_gradient(&world);
         assert_same(&got, &bound_gradient_theta(&world, traces));
-        let multi = over_traces(&world, Objective::MultiTrace(Weighting::Rho), traces)
-            .theta_gradient(&world);
+        let multi = over_traces(&world, Objective::MultiTrace(Weighting::Rho), traces).theta_gradient(&world);
         assert_same(&got, &multi);
     }
 }
@@ -489,10 +319,7 @@ fn equation_30_the_posterior_as_behaviour_policy_keeps_the_gradient() {
     let weight = Objective::PosteriorBehaviour.question_weight(world.accuracy());
     let expected = scaled(&world.negative_kl_gradient(&world, CORRECT), weight);
     for world in [world.clone(), world.with_true_posterior()] {
-        assert_same(
-            &over_rollouts(&world, Objective::PosteriorBehaviour, 2).theta_gradient(&world),
-            &expected,
-        );
+        assert_same(&over_rollouts(&world, Objective::PosteriorBehaviour, 2).theta_gradient(&world), &expected);
     }
 }
 
@@ -500,26 +327,12 @@ fn equation_30_the_posterior_as_behaviour_policy_keeps_the_gradient() {
 fn sft_descends_the_cross_entropy_of_its_rows() {
     let world = World::new(16);
     let rows = [3 * ANSWERS + 1, 20 * ANSWERS + 3];
-    let group = Group::new(2)
-        .unwrap()
-        .with_verdicts(&[Verdict::Undetermined; 2])
-        .unwrap();
+    let group = Group::new(2).unwrap().with_verdicts(&[Verdict::Undetermined; 2]).unwrap();
     let mut total = Coefficients::zero();
-    accumulate(
-        &mut total,
-        1.0,
-        &rows,
-        &Objective::Sft.weights(&group).unwrap(),
-    );
+    accumulate(&mut total, 1.0, &rows, &Objective::Sft.weights(&group).unwrap());
     let expected = gradient(&world.theta, |theta| {
-        let moved = World {
-            theta: theta.to_vec(),
-            phi: world.phi.clone(),
-        };
-        rows.iter()
-            .map(|&zy| moved.log_pi(zy / ANSWERS) + moved.answer(zy / ANSWERS, zy % ANSWERS).ln())
-            .sum::<f64>()
-            / 2.0
+        let moved = World { theta: theta.to_vec(), phi: world.phi.clone() };
+        rows.iter().map(|&zy| moved.log_pi(zy / ANSWERS) + moved.answer(zy / ANSWERS, zy % ANSWERS).ln()).sum::<f64>() / 2.0
     });
     assert_same(&total.theta_gradient(&world), &expected);
 }
@@ -527,10 +340,7 @@ fn sft_descends_the_cross_entropy_of_its_rows() {
 #[test]
 fn the_clipped_coefficient_is_the_slope_of_the_clipped_surrogate() {
     use latrace_objective::objectives::{Clip, grpo_clipped::token_coefficient};
-    let clip = Clip {
-        low: 0.2,
-        high: 0.3,
-    };
+    let clip = Clip { low: 0.2, high: 0.3 };
     let mut rng = Rng::new(1);
     for _ in 0..200 {
         let (weight, log_ratio) = (4.0 * rng.uniform() - 2.0, 2.0 * rng.uniform() - 1.0);
@@ -538,15 +348,9 @@ fn the_clipped_coefficient_is_the_slope_of_the_clipped_surrogate() {
             let ratio = (log_ratio + h).exp();
             (ratio * weight).min(ratio.clamp(1.0 - clip.low, 1.0 + clip.high) * weight)
         };
-        let corner = [0.8_f64, 1.3]
-            .iter()
-            .any(|edge| (edge.ln() - log_ratio).abs() < 3e-3);
+        let corner = [0.8_f64, 1.3].iter().any(|edge| (edge.ln() - log_ratio).abs() < 3e-3);
         if !corner {
-            assert_near(
-                token_coefficient(weight, log_ratio, clip),
-                derivative(surrogate),
-                TOLERANCE,
-            );
+            assert_near(token_coefficient(weight, log_ratio, clip), derivative(surrogate), TOLERANCE);
         }
     }
     assert_eq!(token_coefficient(0.7, 0.0, clip), 0.7);

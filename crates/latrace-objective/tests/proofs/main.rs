@@ -1,9 +1,6 @@
 //! Every identity of the paper that this crate relies on, on a world small enough to enumerate.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper's failed unwrap is a failed test"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper's failed unwrap is a failed test")]
 
 mod borders;
 mod bounds;

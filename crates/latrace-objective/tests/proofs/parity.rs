@@ -4,8 +4,7 @@
 use latrace_objective::answer::Accuracy;
 use latrace_objective::selection::{PUBLISHED_LENGTH_LIMIT, drop_long_traces};
 use latrace_objective::{
-    AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Fallback, Provenance,
-    RatioEstimator, Resolution, Rng, Selection, TraceScore, Verdict, weights,
+    AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Fallback, Provenance, RatioEstimator, Resolution, Rng, Selection, TraceScore, Verdict, weights,
 };
 
 const TRACES: usize = 8;
@@ -29,25 +28,15 @@ fn questions() -> Vec<Question> {
 fn question(rng: &mut Rng) -> Question {
     let difficulty = [0.0, 0.02, 0.2, 0.7][rng.below(4)];
     let all_long = rng.below(12) == 0;
-    let mut made = Question {
-        has_automatic_verifier: rng.below(3) > 0,
-        trace: vec![],
-        reference: vec![],
-        verdict: vec![],
-    };
+    let mut made = Question { has_automatic_verifier: rng.below(3) > 0, trace: vec![], reference: vec![], verdict: vec![] };
     for k in 0..TRACES {
         let length = match rng.below(10) {
             _ if all_long => 28_000 + rng.below(3),
             0 => 27_998 + rng.below(4),
             _ => 1 + rng.below(40),
         };
-        let log_probs = |rng: &mut Rng, count: usize| {
-            (0..count)
-                .map(|_| -2.0 * rng.uniform())
-                .collect::<Vec<f64>>()
-        };
-        made.trace
-            .push((log_probs(rng, length), log_probs(rng, length)));
+        let log_probs = |rng: &mut Rng, count: usize| (0..count).map(|_| -2.0 * rng.uniform()).collect::<Vec<f64>>();
+        made.trace.push((log_probs(rng, length), log_probs(rng, length)));
         let answer_length = 1 + rng.below(12);
         made.reference.push(log_probs(rng, answer_length));
         let verdict = |rng: &mut Rng| match rng.uniform() {
@@ -69,11 +58,7 @@ fn question(rng: &mut Rng) -> Question {
 /// "Both token lists are cut to the shorter of the two, then the mean difference is taken"; `None` from 28,000 on.
 fn published_log_ratio(question: &Question, k: usize) -> Option<f64> {
     let (pi, q) = &question.trace[k];
-    let shared = if pi.len() < q.len() {
-        pi.len()
-    } else {
-        q.len()
-    };
+    let shared = if pi.len() < q.len() { pi.len() } else { q.len() };
     if shared >= 28_000 {
         return None;
     }
@@ -148,8 +133,7 @@ fn log_rho(question: &Question, answer: AnswerEstimator) -> Vec<f64> {
             accuracy: Some(Accuracy::from_verdicts(&question.verdict[k]).unwrap()),
             reference: Some(AnswerScore::from_tokens(&question.reference[k]).unwrap()),
         };
-        let log_ratio =
-            RatioEstimator::Geometric.log_ratio(&TraceScore::from_tokens(pi, q).unwrap());
+        let log_ratio = RatioEstimator::Geometric.log_ratio(&TraceScore::from_tokens(pi, q).unwrap());
         weights::log_rho(log_ratio, answer.log_probability(&evidence).unwrap())
     };
     let mut log_rho_k: Vec<f64> = (0..TRACES).map(trace).collect();
@@ -159,26 +143,15 @@ fn log_rho(question: &Question, answer: AnswerEstimator) -> Vec<f64> {
 }
 
 fn build(question: &Question, answer: AnswerEstimator, fallback: Fallback) -> (Row, Resolution) {
-    let (main_k, gml_k) = (
-        log_rho(question, answer),
-        log_rho(question, AnswerEstimator::GeometricLikelihood),
-    );
+    let (main_k, gml_k) = (log_rho(question, answer), log_rho(question, AnswerEstimator::GeometricLikelihood));
     let mut rng = Rng::new(0);
     let resolution = fallback.resolve(&main_k, &gml_k);
-    let mut best =
-        |log_rho_k: &[f64]| Selection::Best.select(log_rho_k, &mut rng).unwrap()[0].trace;
+    let mut best = |log_rho_k: &[f64]| Selection::Best.select(log_rho_k, &mut rng).unwrap()[0].trace;
     let row = match resolution {
         Resolution::Main => {
             let trace = best(&main_k);
-            let first = || {
-                AnswerChoice::First
-                    .choose(&question.verdict[trace], &mut Rng::new(0))
-                    .unwrap()
-            };
-            (
-                Provenance::Trace(trace).code(),
-                (answer == AnswerEstimator::Accuracy).then(first),
-            )
+            let first = || AnswerChoice::First.choose(&question.verdict[trace], &mut Rng::new(0)).unwrap();
+            (Provenance::Trace(trace).code(), (answer == AnswerEstimator::Accuracy).then(first))
         }
         Resolution::GeometricLikelihood => (Provenance::Trace(best(&gml_k)).code(), None),
         Resolution::OriginalRow => (Provenance::FellBack.code(), None),
@@ -196,10 +169,7 @@ fn accuracy_rows_are_those_of_the_published_build() {
         assert_eq!(row, published_acc(question), "question {q}");
         counts.add(resolution);
     }
-    assert!(
-        counts.main > 90 && counts.geometric_likelihood > 10 && counts.original_row > 20,
-        "{counts:?}"
-    );
+    assert!(counts.main > 90 && counts.geometric_likelihood > 10 && counts.original_row > 20, "{counts:?}");
     assert_eq!(counts.skipped, 0);
 }
 
@@ -207,11 +177,7 @@ fn accuracy_rows_are_those_of_the_published_build() {
 fn geometric_likelihood_rows_are_those_of_the_published_build() {
     let mut fell_back = 0;
     for (q, question) in questions().iter().enumerate() {
-        let (row, _) = build(
-            question,
-            AnswerEstimator::GeometricLikelihood,
-            Fallback::OriginalRow,
-        );
+        let (row, _) = build(question, AnswerEstimator::GeometricLikelihood, Fallback::OriginalRow);
         assert_eq!(row, published_gml(question), "question {q}");
         fell_back += u32::from(row.0 == -1);
     }

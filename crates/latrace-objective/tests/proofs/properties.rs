@@ -3,27 +3,16 @@
 use latrace_objective::bounds::iwae_bounds;
 use latrace_objective::diagnostics::{gradient_share, rank_correlation};
 use latrace_objective::selection::Scheme;
-use latrace_objective::{
-    Accuracy, Group, GroupOutcome, MixedRow, Objective, Rng, Selection, SubsetPlan, Verdict,
-    Weighting, mix, weights,
-};
+use latrace_objective::{Accuracy, Group, GroupOutcome, MixedRow, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, mix, weights};
 use proptest::prelude::*;
 
 /// Log-weights of up to ten traces, some of them zero, spread over hundreds of nats as full ratios are.
 fn log_weights() -> impl Strategy<Value = Vec<f64>> {
-    prop::collection::vec(
-        prop_oneof![4 => -400.0..400.0_f64, 4 => -2.0..2.0_f64, 1 => Just(f64::NEG_INFINITY)],
-        1..10,
-    )
+    prop::collection::vec(prop_oneof![4 => -400.0..400.0_f64, 4 => -2.0..2.0_f64, 1 => Just(f64::NEG_INFINITY)], 1..10)
 }
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
-    prop_oneof![
-        Just(Verdict::Correct),
-        Just(Verdict::Wrong),
-        Just(Verdict::Malformed),
-        Just(Verdict::Undetermined)
-    ]
+    prop_oneof![Just(Verdict::Correct), Just(Verdict::Wrong), Just(Verdict::Malformed), Just(Verdict::Undetermined)]
 }
 
 fn near(left: f64, right: f64) -> bool {

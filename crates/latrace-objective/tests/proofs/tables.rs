@@ -2,15 +2,12 @@
 
 use crate::world::assert_near;
 use latrace_objective::bounds::{BoundSummary, SubsetAverage, elbo, gap, iwae_bounds};
-use latrace_objective::diagnostics::{
-    distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve,
-};
+use latrace_objective::diagnostics::{distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve};
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
-    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Error, Fallback, Group,
-    GroupOutcome, Objective, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore,
-    Verdict, Weighting, mix, weights,
+    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Error, Fallback, Group, GroupOutcome, Objective, RatioEstimator, Resolution, Rng,
+    Selection, SubsetPlan, TraceScore, Verdict, Weighting, mix, weights,
 };
 
 const ZERO: f64 = f64::NEG_INFINITY;
@@ -18,45 +15,21 @@ use Verdict::{Correct, Malformed, Undetermined, Wrong};
 
 #[test]
 fn every_name_leads_back_to_its_variant() {
-    fn check<T: PartialEq + std::fmt::Debug>(
-        all: &[T],
-        name: impl Fn(&T) -> &'static str,
-        from: impl Fn(&str) -> Result<T, Error>,
-    ) {
+    fn check<T: PartialEq + std::fmt::Debug>(all: &[T], name: impl Fn(&T) -> &'static str, from: impl Fn(&str) -> Result<T, Error>) {
         let mut names: Vec<_> = all.iter().map(&name).collect();
-        assert!(
-            all.iter()
-                .all(|variant| from(name(variant)).as_ref() == Ok(variant))
-        );
+        assert!(all.iter().all(|variant| from(name(variant)).as_ref() == Ok(variant)));
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all.len());
-        assert!(
-            from("nonsense")
-                .unwrap_err()
-                .to_string()
-                .contains(name(&all[0]))
-        );
+        assert!(from("nonsense").unwrap_err().to_string().contains(name(&all[0])));
     }
-    check(
-        &RatioEstimator::ALL,
-        RatioEstimator::name,
-        RatioEstimator::from_name,
-    );
-    check(
-        &AnswerEstimator::ALL,
-        AnswerEstimator::name,
-        AnswerEstimator::from_name,
-    );
+    check(&RatioEstimator::ALL, RatioEstimator::name, RatioEstimator::from_name);
+    check(&AnswerEstimator::ALL, AnswerEstimator::name, AnswerEstimator::from_name);
     check(&Weighting::ALL, Weighting::name, Weighting::from_name);
     check(&Objective::ALL, Objective::name, Objective::from_name);
     check(&Selection::ALL, Selection::name, Selection::from_name);
     check(&Fallback::ALL, Fallback::name, Fallback::from_name);
-    check(
-        &AnswerChoice::ALL,
-        AnswerChoice::name,
-        AnswerChoice::from_name,
-    );
+    check(&AnswerChoice::ALL, AnswerChoice::name, AnswerChoice::from_name);
 }
 
 #[test]
@@ -71,112 +44,46 @@ fn the_paper_is_the_default() {
 #[test]
 fn ratios() {
     let check = |estimator: RatioEstimator, logp: &[f64], logq: &[f64], expected: f64| {
-        assert_near(
-            estimator.log_ratio(&TraceScore::from_tokens(logp, logq).unwrap()),
-            expected,
-            1e-12,
-        );
+        assert_near(estimator.log_ratio(&TraceScore::from_tokens(logp, logq).unwrap()), expected, 1e-12);
     };
     check(RatioEstimator::Full, &[-1.0, -2.0], &[-0.5, -0.5], -2.0);
-    check(
-        RatioEstimator::Geometric,
-        &[-1.0, -2.0],
-        &[-0.5, -0.5],
-        -1.0,
-    );
-    check(
-        RatioEstimator::Clipped(0.2),
-        &[-1.0, -2.0],
-        &[-0.5, -0.5],
-        -0.2,
-    );
+    check(RatioEstimator::Geometric, &[-1.0, -2.0], &[-0.5, -0.5], -1.0);
+    check(RatioEstimator::Clipped(0.2), &[-1.0, -2.0], &[-0.5, -0.5], -0.2);
     check(RatioEstimator::Clipped(0.2), &[-0.1], &[-0.5], 0.2);
-    check(
-        RatioEstimator::Clipped(9.0),
-        &[-1.0, -2.0],
-        &[-0.5, -0.5],
-        -1.0,
-    );
+    check(RatioEstimator::Clipped(9.0), &[-1.0, -2.0], &[-0.5, -0.5], -1.0);
     let impossible = TraceScore::from_tokens(&[ZERO, -1.0], &[-1.0, -1.0]).unwrap();
-    assert!(
-        RatioEstimator::ALL
-            .iter()
-            .all(|estimator| estimator.log_ratio(&impossible) == ZERO)
-    );
+    assert!(RatioEstimator::ALL.iter().all(|estimator| estimator.log_ratio(&impossible) == ZERO));
     let single = TraceScore::from_tokens(&[-1.0_f32, -2.0], &[-0.5, -0.5]).unwrap();
     assert_eq!(single.log_ratio_sum(), -2.0);
 }
 
 #[test]
 fn scores_refuse_what_cannot_be() {
-    assert_eq!(
-        TraceScore::from_tokens(&[-1.0], &[-1.0, -2.0])
-            .unwrap_err()
-            .to_string(),
-        "TraceScore::from_tokens: expected 1 values, got 2"
-    );
-    assert!(matches!(
-        TraceScore::from_tokens::<f64>(&[], &[]),
-        Err(Error::Empty { .. })
-    ));
-    for (logp, logq) in [
-        (-1.0, ZERO),
-        (-1.0, f64::NAN),
-        (f64::NAN, -1.0),
-        (f64::INFINITY, -1.0),
-    ] {
-        assert!(
-            matches!(
-                TraceScore::from_tokens(&[logp], &[logq]),
-                Err(Error::Domain { .. })
-            ),
-            "{logp} {logq}"
-        );
+    assert_eq!(TraceScore::from_tokens(&[-1.0], &[-1.0, -2.0]).unwrap_err().to_string(), "TraceScore::from_tokens: expected 1 values, got 2");
+    assert!(matches!(TraceScore::from_tokens::<f64>(&[], &[]), Err(Error::Empty { .. })));
+    for (logp, logq) in [(-1.0, ZERO), (-1.0, f64::NAN), (f64::NAN, -1.0), (f64::INFINITY, -1.0)] {
+        assert!(matches!(TraceScore::from_tokens(&[logp], &[logq]), Err(Error::Domain { .. })), "{logp} {logq}");
     }
-    assert!(
-        AnswerScore::from_tokens(&[f64::NAN]).is_err()
-            && AnswerScore::from_tokens::<f64>(&[]).is_err()
-    );
+    assert!(AnswerScore::from_tokens(&[f64::NAN]).is_err() && AnswerScore::from_tokens::<f64>(&[]).is_err());
 }
 
 #[test]
 fn answer_estimators_read_their_own_evidence() {
     let verdicts = [Correct, Wrong, Undetermined, Malformed];
     let accuracy = Accuracy::from_verdicts(&verdicts).unwrap();
-    assert_eq!(
-        accuracy,
-        Accuracy {
-            correct: 1,
-            undetermined: 1,
-            sampled: 4
-        }
-    );
-    assert_eq!(
-        (accuracy.probability(), accuracy.variance()),
-        (0.25, 0.25 * 0.75 / 4.0)
-    );
+    assert_eq!(accuracy, Accuracy { correct: 1, undetermined: 1, sampled: 4 });
+    assert_eq!((accuracy.probability(), accuracy.variance()), (0.25, 0.25 * 0.75 / 4.0));
     let reference = AnswerScore::from_tokens(&[-1.0, -3.0]).unwrap();
-    let both = AnswerEvidence {
-        accuracy: Some(accuracy),
-        reference: Some(reference),
-    };
+    let both = AnswerEvidence { accuracy: Some(accuracy), reference: Some(reference) };
     let check = |estimator: AnswerEstimator, expected: f64| {
         assert_near(estimator.log_probability(&both).unwrap(), expected, 1e-15);
-        assert!(matches!(
-            estimator.log_probability(&AnswerEvidence::default()),
-            Err(Error::Missing { .. })
-        ));
+        assert!(matches!(estimator.log_probability(&AnswerEvidence::default()), Err(Error::Missing { .. })));
     };
     check(AnswerEstimator::Accuracy, 0.25_f64.ln());
     check(AnswerEstimator::GeometricLikelihood, -2.0);
     check(AnswerEstimator::Likelihood, -4.0);
     assert!(Accuracy::from_verdicts(&[]).is_err());
-    assert_eq!(
-        Accuracy::from_verdicts(&[Wrong; 8])
-            .unwrap()
-            .log_probability(),
-        ZERO
-    );
+    assert_eq!(Accuracy::from_verdicts(&[Wrong; 8]).unwrap().log_probability(), ZERO);
     // Wilson at 0 of 8: (0, z²/(n+z²)).
     let (low, high) = Accuracy::from_verdicts(&[Wrong; 8]).unwrap().wilson(1.96);
     assert_eq!(low, 0.0);
@@ -187,40 +94,23 @@ fn answer_estimators_read_their_own_evidence() {
 fn groups_of_weights() {
     let check = |log_weight_k: &[f64], weight_k: &[f64], outcome: GroupOutcome, size: f64| {
         let (got, summary) = weights::normalise(log_weight_k).unwrap();
-        assert!(
-            got.iter().zip(weight_k).all(|(a, b)| (a - b).abs() < 1e-12),
-            "{got:?}"
-        );
+        assert!(got.iter().zip(weight_k).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
         assert_eq!(summary.outcome, outcome);
         assert_near(summary.effective_sample_size, size, 1e-12);
     };
     check(&[0.0, 0.0], &[0.5, 0.5], GroupOutcome::Weighted, 2.0);
-    check(
-        &[3.0_f64.ln(), 0.0],
-        &[0.75, 0.25],
-        GroupOutcome::Weighted,
-        1.6,
-    );
+    check(&[3.0_f64.ln(), 0.0], &[0.75, 0.25], GroupOutcome::Weighted, 1.6);
     check(&[-7.0], &[1.0], GroupOutcome::SingleTrace, 1.0);
     check(&[ZERO], &[0.0], GroupOutcome::AllZero, 0.0);
     check(&[ZERO, ZERO], &[0.0, 0.0], GroupOutcome::AllZero, 0.0);
     check(&[ZERO, -900.0], &[0.0, 1.0], GroupOutcome::Weighted, 1.0);
     // 30,000 tokens at ±0.5 nats each: far beyond exp's range on both sides.
-    check(
-        &[15_000.0, 15_000.0, -15_000.0],
-        &[0.5, 0.5, 0.0],
-        GroupOutcome::Weighted,
-        2.0,
-    );
+    check(&[15_000.0, 15_000.0, -15_000.0], &[0.5, 0.5, 0.0], GroupOutcome::Weighted, 2.0);
     assert!(weights::normalise(&[]).is_err() && weights::normalise(&[f64::NAN]).is_err());
     assert!(weights::normalise(&[f64::INFINITY]).is_err());
     assert_eq!(weights::log_rho(3.0, ZERO), ZERO);
     let (_, summary) = weights::normalise(&[3.0_f64.ln(), 0.0]).unwrap();
-    assert_near(
-        summary.entropy,
-        -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln()),
-        1e-15,
-    );
+    assert_near(summary.entropy, -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln()), 1e-15);
     assert_near(summary.log_mean, 2.0_f64.ln(), 1e-15);
 }
 
@@ -229,26 +119,14 @@ fn weightings() {
     let (ratio, answer) = ([0.0, 2.0_f64.ln(), ZERO], [0.5_f64.ln(), ZERO, 0.0]);
     let check = |weighting: Weighting, expected: [f64; 3]| {
         let (got, _) = weighting.weights(&ratio, &answer).unwrap();
-        assert!(
-            got.iter()
-                .zip(&expected)
-                .all(|(a, b)| (a - b).abs() < 1e-15),
-            "{}: {got:?}",
-            weighting.name()
-        );
+        assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-15), "{}: {got:?}", weighting.name());
     };
     check(Weighting::Rho, [1.0, 0.0, 0.0]);
     check(Weighting::RatioOnly, [1.0 / 3.0, 2.0 / 3.0, 0.0]);
     check(Weighting::AccuracyOnly, [1.0, 0.0, 0.0]);
     check(Weighting::Uniform, [0.5, 0.5, 0.0]);
     check(Weighting::LeaveOneOut, [1.0, -0.5, -0.5]);
-    let outcome = |ratio: &[f64]| {
-        Weighting::LeaveOneOut
-            .weights(ratio, &vec![0.0; ratio.len()])
-            .unwrap()
-            .1
-            .outcome
-    };
+    let outcome = |ratio: &[f64]| Weighting::LeaveOneOut.weights(ratio, &vec![0.0; ratio.len()]).unwrap().1.outcome;
     assert_eq!(outcome(&[0.3]), GroupOutcome::NoContrast);
     assert_eq!(outcome(&[0.3, 0.3]), GroupOutcome::NoContrast);
     assert_eq!(outcome(&[ZERO, ZERO]), GroupOutcome::AllZero);
@@ -259,48 +137,26 @@ fn weightings() {
 fn bounds_with_traces_that_are_never_correct() {
     let points = iwae_bounds(&[ZERO, 0.0, ZERO, 0.0], &SubsetPlan::default()).unwrap();
     assert_eq!((points[0].value, points[1].value), (ZERO, ZERO));
-    assert_eq!(
-        (points[0].standard_error, points[1].subsets),
-        (None, SubsetAverage::Exact(6))
-    );
+    assert_eq!((points[0].standard_error, points[1].subsets), (None, SubsetAverage::Exact(6)));
     // K = 3: two subsets hold one zero and two ones, two hold two zeros and one... all four: log 1/3 twice, log 2/3 twice.
-    assert_near(
-        points[2].value,
-        ((1.0_f64 / 3.0).ln() + (2.0_f64 / 3.0).ln()) / 2.0,
-        1e-15,
-    );
+    assert_near(points[2].value, ((1.0_f64 / 3.0).ln() + (2.0_f64 / 3.0).ln()) / 2.0, 1e-15);
     assert_near(points[3].value, 0.5_f64.ln(), 1e-15);
     assert_eq!(gap(&points), Some(f64::INFINITY));
     let none = iwae_bounds(&[ZERO, ZERO], &SubsetPlan::default()).unwrap();
     assert_eq!((none[1].value, gap(&none)), (ZERO, None));
     let certain = iwae_bounds(&[-1.5; 3], &SubsetPlan::default()).unwrap();
     assert!(certain.iter().all(|point| (point.value + 1.5).abs() < 1e-12 && point.standard_error.unwrap() < 1e-12));
-    assert_eq!(
-        iwae_bounds(&[-1.5], &SubsetPlan::default()).unwrap()[0].standard_error,
-        None
-    );
+    assert_eq!(iwae_bounds(&[-1.5], &SubsetPlan::default()).unwrap()[0].standard_error, None);
     assert_eq!(elbo(&[0.5, 0.0], &[ZERO, -1.0]).unwrap().value, ZERO);
     // Far apart: no subset under- or overflows.
     let spread = iwae_bounds(&[5_000.0, 0.0, -5_000.0], &SubsetPlan::default()).unwrap();
-    assert_near(
-        spread[1].value,
-        (5_000.0 + 5_000.0 + 0.0) / 3.0 - 2.0_f64.ln(),
-        1e-9,
-    );
+    assert_near(spread[1].value, (5_000.0 + 5_000.0 + 0.0) / 3.0 - 2.0_f64.ln(), 1e-9);
 }
 
 #[test]
 fn bounds_over_questions_count_what_is_unbounded() {
     let summary = BoundSummary::from_questions([-1.0, ZERO, -3.0]);
-    assert_eq!(
-        (
-            summary.questions,
-            summary.unbounded,
-            summary.mean,
-            summary.mean_of_finite
-        ),
-        (3, 1, ZERO, -2.0)
-    );
+    assert_eq!((summary.questions, summary.unbounded, summary.mean, summary.mean_of_finite), (3, 1, ZERO, -2.0));
     assert_near(summary.standard_error.unwrap(), 1.0, 1e-15);
     assert_near(summary.unbounded_share(), 1.0 / 3.0, 1e-15);
     let empty = BoundSummary::from_questions([]);
@@ -314,85 +170,34 @@ fn large_groups_draw_subsets() {
     assert_eq!(points[0].subsets, SubsetAverage::Exact(32));
     assert_eq!(points[2].subsets, SubsetAverage::Exact(4_960));
     assert_eq!(points[15].subsets, SubsetAverage::Sampled(4_096));
-    assert!(
-        points[15].subset_error > 0.0 && points[15].subset_error < 0.01,
-        "{:?}",
-        points[15]
-    );
-    let again = iwae_bounds(
-        &log_rho_k,
-        &SubsetPlan {
-            seed: 1,
-            ..SubsetPlan::default()
-        },
-    )
-    .unwrap();
+    assert!(points[15].subset_error > 0.0 && points[15].subset_error < 0.01, "{:?}", points[15]);
+    let again = iwae_bounds(&log_rho_k, &SubsetPlan { seed: 1, ..SubsetPlan::default() }).unwrap();
     assert_ne!(points[15].value, again[15].value);
     // 100 choose 50 saturates nothing it should not.
     assert_eq!(latrace_objective::bounds::subsets::binomial(8, 4), 70);
     assert_eq!(latrace_objective::bounds::subsets::binomial(16, 8), 12_870);
-    assert_eq!(
-        latrace_objective::bounds::subsets::binomial(61, 30),
-        232_714_176_627_630_544
-    );
-    assert_eq!(
-        latrace_objective::bounds::subsets::binomial(200, 100),
-        u64::MAX
-    );
+    assert_eq!(latrace_objective::bounds::subsets::binomial(61, 30), 232_714_176_627_630_544);
+    assert_eq!(latrace_objective::bounds::subsets::binomial(200, 100), u64::MAX);
     assert_eq!(latrace_objective::bounds::subsets::binomial(2, 3), 0);
 }
 
-fn weights_of(
-    objective: Objective,
-    verdicts: &[Verdict],
-    ratio: &[f64],
-    answer: &[f64],
-) -> latrace_objective::SequenceWeights {
-    let group = Group::new(ratio.len())
-        .unwrap()
-        .with_verdicts(verdicts)
-        .unwrap();
-    objective
-        .weights(
-            &group
-                .with_log_ratio(ratio)
-                .unwrap()
-                .with_log_answer(answer)
-                .unwrap(),
-        )
-        .unwrap()
+fn weights_of(objective: Objective, verdicts: &[Verdict], ratio: &[f64], answer: &[f64]) -> latrace_objective::SequenceWeights {
+    let group = Group::new(ratio.len()).unwrap().with_verdicts(verdicts).unwrap();
+    objective.weights(&group.with_log_ratio(ratio).unwrap().with_log_answer(answer).unwrap()).unwrap()
 }
 
 #[test]
 fn groups_without_a_gradient_say_why() {
     let check = |name: &str, verdicts: &[Verdict], answer: &[f64], outcome: GroupOutcome| {
-        let weights = weights_of(
-            Objective::from_name(name).unwrap(),
-            verdicts,
-            &[0.0, 0.0],
-            answer,
-        );
+        let weights = weights_of(Objective::from_name(name).unwrap(), verdicts, &[0.0, 0.0], answer);
         assert_eq!(weights.outcome, outcome, "{name}");
-        assert!(
-            weights
-                .trace_k
-                .iter()
-                .chain(&weights.answer_km)
-                .all(|&weight| weight == 0.0),
-            "{name}"
-        );
+        assert!(weights.trace_k.iter().chain(&weights.answer_km).all(|&weight| weight == 0.0), "{name}");
     };
     let (none, all) = ([Wrong, Wrong], [Correct, Correct]);
     for name in ["rft", "binary-reward", "posterior-behaviour"] {
         check(name, &none, &[ZERO, ZERO], GroupOutcome::AllZero);
     }
-    for name in [
-        "multi-trace",
-        "verifree",
-        "forward-kl",
-        "iwae-phi",
-        "iwae-phi-leave-one-out",
-    ] {
+    for name in ["multi-trace", "verifree", "forward-kl", "iwae-phi", "iwae-phi-leave-one-out"] {
         check(name, &none, &[ZERO, ZERO], GroupOutcome::AllZero);
     }
     for name in ["elbo-single", "reverse-kl"] {
@@ -403,12 +208,7 @@ fn groups_without_a_gradient_say_why() {
         check(name, &all, &[0.0, 0.0], GroupOutcome::NoContrast);
     }
     for name in ["format-reward", "debiased-reward"] {
-        check(
-            name,
-            &[Malformed, Malformed],
-            &[ZERO, ZERO],
-            GroupOutcome::AllZero,
-        );
+        check(name, &[Malformed, Malformed], &[ZERO, ZERO], GroupOutcome::AllZero);
     }
 }
 
@@ -417,53 +217,27 @@ fn objectives_on_a_group_done_by_hand() {
     let verdicts = [Correct, Wrong, Correct, Correct];
     let (ratio, answer) = ([2.0_f64.ln(), 0.0], [0.5_f64.ln(), 0.0]);
     let check = |name: &str, trace_k: &[f64], answer_km: &[f64]| {
-        let got = weights_of(
-            Objective::from_name(name).unwrap(),
-            &verdicts,
-            &ratio,
-            &answer,
-        );
-        let near = |a: &[f64], b: &[f64]| {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-15)
-        };
-        assert!(
-            near(&got.trace_k, trace_k) && near(&got.answer_km, answer_km),
-            "{name}: {got:?}"
-        );
+        let got = weights_of(Objective::from_name(name).unwrap(), &verdicts, &ratio, &answer);
+        let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-15);
+        assert!(near(&got.trace_k, trace_k) && near(&got.answer_km, answer_km), "{name}: {got:?}");
     };
     check("sft", &[0.5, 0.5], &[0.25; 4]);
     check("forward-kl", &[1.0 / 3.0, 2.0 / 3.0], &[]);
     check("multi-trace", &[0.5, 0.5], &[0.5, 0.0, 0.25, 0.25]);
-    check(
-        "verifree",
-        &[1.0 / 3.0, 2.0 / 3.0],
-        &[1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0],
-    );
+    check("verifree", &[1.0 / 3.0, 2.0 / 3.0], &[1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0]);
     check("elbo-single", &[-0.5, -0.5], &[]);
     check("iwae-phi", &[-0.5, -0.5], &[]);
     check("iwae-phi-leave-one-out", &[-0.5, -0.5], &[]);
     check("reverse-kl", &[0.0, 0.0], &[]);
     check("rft", &[0.25, 0.5], &[0.25, 0.0, 0.25, 0.25]);
     check("binary-reward", &[0.25, 0.5], &[0.25, 0.0, 0.25, 0.25]);
-    check(
-        "dr-grpo",
-        &[-0.125, 0.125],
-        &[0.0625, -0.1875, 0.0625, 0.0625],
-    );
+    check("dr-grpo", &[-0.125, 0.125], &[0.0625, -0.1875, 0.0625, 0.0625]);
     check("posterior-behaviour", &[0.5, 0.5], &[0.5, 0.0, 0.25, 0.25]);
     check("format-reward", &[0.75, 1.0], &[0.5, 0.25, 0.5, 0.5]);
     let correct = 1.0 / 3.0 + 0.25;
-    check(
-        "debiased-reward",
-        &[correct + 0.25, 2.0 * correct],
-        &[correct, 0.25, correct, correct],
-    );
+    check("debiased-reward", &[correct + 0.25, 2.0 * correct], &[correct, 0.25, correct, correct]);
     let grpo = 0.25 / (0.75_f64 * 0.25).sqrt() / 4.0;
-    check(
-        "grpo",
-        &[-2.0 * grpo, 2.0 * grpo],
-        &[grpo, -3.0 * grpo, grpo, grpo],
-    );
+    check("grpo", &[-2.0 * grpo, 2.0 * grpo], &[grpo, -3.0 * grpo, grpo, grpo]);
 }
 
 #[test]
@@ -473,56 +247,29 @@ fn groups_refuse_what_does_not_fit() {
     assert!(Group::new(2).unwrap().with_log_ratio(&[0.0]).is_err());
     assert!(Group::new(1).unwrap().with_log_answer(&[f64::NAN]).is_err());
     let bare = Group::new(2).unwrap();
-    for objective in Objective::ALL
-        .into_iter()
-        .filter(|objective| *objective != Objective::Sft)
-    {
+    for objective in Objective::ALL.into_iter().filter(|objective| *objective != Objective::Sft) {
         let error = objective.weights(&bare).unwrap_err();
-        assert!(
-            matches!(error, Error::Missing { operation, .. } if operation == objective.name()),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Missing { operation, .. } if operation == objective.name()), "{error}");
     }
-    let overflow = Group::new(1)
-        .unwrap()
-        .with_verdicts(&[Correct])
-        .unwrap()
-        .with_log_ratio(&[701.0])
-        .unwrap();
+    let overflow = Group::new(1).unwrap().with_verdicts(&[Correct]).unwrap().with_log_ratio(&[701.0]).unwrap();
     assert!(Objective::PosteriorBehaviour.weights(&overflow).is_err());
     // Uniform weights keep a trace that has no correct answer; the missing answer term is counted.
-    let ablation = weights_of(
-        Objective::MultiTrace(Weighting::Uniform),
-        &[Wrong, Correct],
-        &[0.0, 0.0],
-        &[ZERO, 0.0],
-    );
-    assert_eq!(
-        (ablation.without_answer, ablation.answer_km),
-        (1, vec![0.0, 0.5])
-    );
+    let ablation = weights_of(Objective::MultiTrace(Weighting::Uniform), &[Wrong, Correct], &[0.0, 0.0], &[ZERO, 0.0]);
+    assert_eq!((ablation.without_answer, ablation.answer_km), (1, vec![0.0, 0.5]));
 }
 
 #[test]
 fn objectives_say_whom_they_train_on_whose_traces() {
     let check = |name: &str, trains: Trained, from: TraceOrigin| {
         let objective = Objective::from_name(name).unwrap();
-        assert_eq!(
-            (objective.trains(), objective.traces_from()),
-            (trains, from),
-            "{name}"
-        );
+        assert_eq!((objective.trains(), objective.traces_from()), (trains, from), "{name}");
     };
     check("sft", Trained::Either, TraceOrigin::Dataset);
     check("forward-kl", Trained::Posterior, TraceOrigin::Reasoner);
     check("iwae-phi", Trained::Posterior, TraceOrigin::Posterior);
     check("multi-trace", Trained::Reasoner, TraceOrigin::Posterior);
     check("grpo", Trained::Reasoner, TraceOrigin::Reasoner);
-    check(
-        "posterior-behaviour",
-        Trained::Reasoner,
-        TraceOrigin::Posterior,
-    );
+    check("posterior-behaviour", Trained::Reasoner, TraceOrigin::Posterior);
 }
 
 /// Three questions of accuracy 0.1, 0.5, 0.9: who receives the gradient.
@@ -532,26 +279,15 @@ fn the_bias_towards_easy_questions() {
         let share = gradient_share(&Objective::from_name(name).unwrap(), &[0.1, 0.5, 0.9]).unwrap();
         [share.hard, share.medium, share.easy]
     };
-    let near = |got: [f64; 3], expected: [f64; 3]| {
-        got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12)
-    };
+    let near = |got: [f64; 3], expected: [f64; 3]| got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12);
     assert!(near(share("multi-trace"), [1.0 / 3.0; 3]));
     assert!(near(share("rft"), [0.1 / 1.5, 0.5 / 1.5, 0.9 / 1.5]));
     assert!(near(share("grpo"), [1.0 / 13.0, 3.0 / 13.0, 9.0 / 13.0]));
     let curve = weight_curve(&Objective::Grpo, 4);
-    assert_eq!(
-        (curve[0], curve[2], curve[4]),
-        ((0.0, 0.0), (0.5, 1.0), (1.0, 0.0))
-    );
+    assert_eq!((curve[0], curve[2], curve[4]), ((0.0, 0.0), (0.5, 1.0), (1.0, 0.0)));
     assert!(gradient_share(&Objective::Grpo, &[1.5]).is_err());
-    assert_eq!(
-        gradient_share(&Objective::Rft, &[]).unwrap(),
-        latrace_objective::diagnostics::GradientShare::default()
-    );
-    for objective in Objective::ALL
-        .into_iter()
-        .filter(|objective| *objective != Objective::Sft)
-    {
+    assert_eq!(gradient_share(&Objective::Rft, &[]).unwrap(), latrace_objective::diagnostics::GradientShare::default());
+    for objective in Objective::ALL.into_iter().filter(|objective| *objective != Objective::Sft) {
         assert_eq!(objective.question_weight(0.0), 0.0, "{}", objective.name());
     }
 }
@@ -565,21 +301,11 @@ fn selection_keeps_order_and_drops_long_traces() {
     assert_eq!(select(Selection::Best, &[-1.0, 2.0, 2.0]), [1]);
     assert_eq!(select(Selection::Best, &[ZERO, ZERO]), [0; 0]);
     assert_eq!(select(Selection::Weighted, &[-1.0, ZERO, 2.0]), [0, 2]);
-    assert!(
-        Selection::Best
-            .select(&[f64::NAN], &mut Rng::new(1))
-            .is_err()
-    );
-    let none = Selection::Resample {
-        scheme: latrace_objective::selection::Scheme::Systematic,
-        draws: 0,
-    };
+    assert!(Selection::Best.select(&[f64::NAN], &mut Rng::new(1)).is_err());
+    let none = Selection::Resample { scheme: latrace_objective::selection::Scheme::Systematic, draws: 0 };
     assert!(none.select(&[0.0], &mut Rng::new(1)).is_err());
     let mut log_rho_k = [1.0, 2.0, 3.0];
-    assert_eq!(
-        drop_long_traces(&mut log_rho_k, &[27_999, 28_000, 28_001], 28_000).unwrap(),
-        2
-    );
+    assert_eq!(drop_long_traces(&mut log_rho_k, &[27_999, 28_000, 28_001], 28_000).unwrap(), 2);
     assert_eq!(log_rho_k, [1.0, ZERO, ZERO]);
     assert!(drop_long_traces(&mut log_rho_k, &[1], 2).is_err());
 }
@@ -587,69 +313,30 @@ fn selection_keeps_order_and_drops_long_traces() {
 #[test]
 fn fallbacks() {
     let check = |fallback: Fallback, main: &[f64], gml: &[f64], expected: Resolution| {
-        assert_eq!(
-            fallback.resolve(main, gml),
-            expected,
-            "{fallback:?} {main:?} {gml:?}"
-        );
+        assert_eq!(fallback.resolve(main, gml), expected, "{fallback:?} {main:?} {gml:?}");
     };
     for fallback in Fallback::ALL {
         check(fallback, &[ZERO, -1.0], &[], Resolution::Main);
     }
-    check(
-        Fallback::OriginalRow,
-        &[ZERO],
-        &[-1.0],
-        Resolution::OriginalRow,
-    );
+    check(Fallback::OriginalRow, &[ZERO], &[-1.0], Resolution::OriginalRow);
     check(Fallback::Skip, &[ZERO], &[-1.0], Resolution::Skipped);
-    check(
-        Fallback::GeometricLikelihood,
-        &[ZERO],
-        &[-1.0],
-        Resolution::GeometricLikelihood,
-    );
-    check(
-        Fallback::GeometricLikelihood,
-        &[ZERO],
-        &[ZERO],
-        Resolution::OriginalRow,
-    );
+    check(Fallback::GeometricLikelihood, &[ZERO], &[-1.0], Resolution::GeometricLikelihood);
+    check(Fallback::GeometricLikelihood, &[ZERO], &[ZERO], Resolution::OriginalRow);
     let mut counts = latrace_objective::fallback::FallbackCounts::default();
-    for resolution in [
-        Resolution::Main,
-        Resolution::Skipped,
-        Resolution::OriginalRow,
-        Resolution::Main,
-    ] {
+    for resolution in [Resolution::Main, Resolution::Skipped, Resolution::OriginalRow, Resolution::Main] {
         counts.add(resolution);
     }
-    assert_eq!(
-        (counts.main, counts.skipped, counts.without_usable_trace()),
-        (2, 1, 0.5)
-    );
+    assert_eq!((counts.main, counts.skipped, counts.without_usable_trace()), (2, 1, 0.5));
     assert_eq!(latrace_objective::Provenance::Original.code(), -2);
 }
 
 #[test]
 fn answers_are_chosen_among_the_correct() {
     let verdicts = [Wrong, Correct, Undetermined, Correct];
-    assert_eq!(
-        AnswerChoice::First.choose(&verdicts, &mut Rng::new(0)),
-        Some(1)
-    );
-    let drawn: Vec<_> = (0..200)
-        .map(|seed| {
-            AnswerChoice::Random
-                .choose(&verdicts, &mut Rng::new(seed))
-                .unwrap()
-        })
-        .collect();
+    assert_eq!(AnswerChoice::First.choose(&verdicts, &mut Rng::new(0)), Some(1));
+    let drawn: Vec<_> = (0..200).map(|seed| AnswerChoice::Random.choose(&verdicts, &mut Rng::new(seed)).unwrap()).collect();
     let threes = drawn.iter().filter(|&&m| m == 3).count();
-    assert!(
-        drawn.iter().all(|m| [1, 3].contains(m)) && (70..130).contains(&threes),
-        "{threes}"
-    );
+    assert!(drawn.iter().all(|m| [1, 3].contains(m)) && (70..130).contains(&threes), "{threes}");
     for choice in AnswerChoice::ALL {
         assert_eq!(choice.choose(&[Wrong], &mut Rng::new(0)), None);
     }
@@ -657,11 +344,7 @@ fn answers_are_chosen_among_the_correct() {
 
 #[test]
 fn mixing_refuses_what_it_cannot_do() {
-    assert!(
-        mix(3, 0, 1.0, 0).is_err()
-            && mix(3, 3, -1.0, 0).is_err()
-            && mix(3, 3, f64::NAN, 0).is_err()
-    );
+    assert!(mix(3, 0, 1.0, 0).is_err() && mix(3, 3, -1.0, 0).is_err() && mix(3, 3, f64::NAN, 0).is_err());
     assert_eq!(mix(3, 0, 0.0, 0).unwrap().len(), 3);
     assert_ne!(mix(20, 20, 1.0, 0).unwrap(), mix(20, 20, 1.0, 1).unwrap());
 }
@@ -669,29 +352,16 @@ fn mixing_refuses_what_it_cannot_do() {
 #[test]
 fn diagnostics_done_by_hand() {
     // Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4.
-    let correlation = rank_correlation(&[1.0, 2.0, 2.0, 9.0], &[1.0, 2.0, 3.0, 4.0])
-        .unwrap()
-        .unwrap();
+    let correlation = rank_correlation(&[1.0, 2.0, 2.0, 9.0], &[1.0, 2.0, 3.0, 4.0]).unwrap().unwrap();
     assert_near(correlation, 4.5 / (4.5_f64 * 5.0).sqrt(), 1e-15);
     assert_eq!(rank_correlation(&[1.0, 1.0], &[1.0, 2.0]).unwrap(), None);
-    assert!(
-        rank_correlation(&[f64::NAN], &[1.0]).is_err() && rank_correlation(&[1.0], &[]).is_err()
-    );
+    assert!(rank_correlation(&[f64::NAN], &[1.0]).is_err() && rank_correlation(&[1.0], &[]).is_err());
     let traces: [&[u32]; 3] = [&[1, 2, 3], &[1, 2, 3], &[4]];
     assert_eq!(distinct_n(&traces, 2), Some(0.5));
     assert_eq!(mean_pairwise_overlap(&traces, 1), Some(1.0 / 3.0));
     assert_eq!(mean_pairwise_overlap(&traces, 2), Some(1.0));
-    assert_eq!(
-        (distinct_n(&traces, 9), distinct_n(&traces, 0)),
-        (None, None)
-    );
-    assert_eq!(
-        (
-            mean_pairwise_overlap(&traces, 3),
-            mean_pairwise_overlap(&traces, 0)
-        ),
-        (Some(1.0), None)
-    );
+    assert_eq!((distinct_n(&traces, 9), distinct_n(&traces, 0)), (None, None));
+    assert_eq!((mean_pairwise_overlap(&traces, 3), mean_pairwise_overlap(&traces, 0)), (Some(1.0), None));
 }
 
 #[test]
@@ -699,14 +369,7 @@ fn draws_are_a_function_of_seed_and_path() {
     // SplitMix64 from key 0 is the published sequence; here the key is hashed first, so only relations are fixed.
     let first = |seed, path: &[u64]| Rng::at(seed, path).next_u64();
     assert_eq!(first(1, &[2, 3]), first(1, &[2, 3]));
-    let all = [
-        first(1, &[2, 3]),
-        first(1, &[3, 2]),
-        first(2, &[2, 3]),
-        first(1, &[2]),
-        first(1, &[2, 3, 0]),
-        first(1, &[]),
-    ];
+    let all = [first(1, &[2, 3]), first(1, &[3, 2]), first(2, &[2, 3]), first(1, &[2]), first(1, &[2, 3, 0]), first(1, &[])];
     let distinct: std::collections::HashSet<_> = all.into_iter().collect();
     assert_eq!(distinct.len(), all.len());
     let mut rng = Rng::new(3);
@@ -714,28 +377,14 @@ fn draws_are_a_function_of_seed_and_path() {
     assert_near(mean, 0.5, 3.0 * (1.0_f64 / 12.0 / 10_000.0).sqrt());
     let mut counts = [0_u32; 7];
     (0..7_000).for_each(|_| counts[rng.below(7)] += 1);
-    assert!(
-        counts.iter().all(|count| (905..1_095).contains(count)),
-        "{counts:?}"
-    );
-    assert_eq!(
-        (
-            rng.below(0),
-            rng.weighted(&[0.0]),
-            rng.weighted(&[0.0, 2.0])
-        ),
-        (0, None, Some(1))
-    );
+    assert!(counts.iter().all(|count| (905..1_095).contains(count)), "{counts:?}");
+    assert_eq!((rng.below(0), rng.weighted(&[0.0]), rng.weighted(&[0.0, 2.0])), (0, None, Some(1)));
 }
 
 #[test]
 fn verdicts_keep_format_apart_from_correctness() {
     let check = |verdict: Verdict, correct: bool, formatted: bool| {
-        assert_eq!(
-            (verdict.is_correct(), verdict.is_formatted()),
-            (correct, formatted),
-            "{verdict:?}"
-        );
+        assert_eq!((verdict.is_correct(), verdict.is_formatted()), (correct, formatted), "{verdict:?}");
     };
     check(Correct, true, true);
     check(Wrong, false, true);
@@ -753,17 +402,10 @@ fn reverse_kl_subtracts_the_mean_of_the_others() {
 fn the_elbo_and_the_bound_of_one_trace_state_the_same_error() {
     let (ratio, answer) = ([0.3, -1.2, 0.8, -0.1], [-0.5, -0.2, -2.0, -1.0]);
     let log_rho_k: Vec<f64> = ratio.iter().zip(&answer).map(|(a, b)| a + b).collect();
-    let (elbo, point) = (
-        elbo(&ratio, &answer).unwrap(),
-        iwae_bounds(&log_rho_k, &SubsetPlan::default()).unwrap()[0],
-    );
+    let (elbo, point) = (elbo(&ratio, &answer).unwrap(), iwae_bounds(&log_rho_k, &SubsetPlan::default()).unwrap()[0]);
     assert_near(elbo.value, point.value, 1e-15);
     assert_near(elbo.value, elbo.reconstruction - elbo.divergence, 1e-15);
-    assert_near(
-        elbo.standard_error.unwrap(),
-        point.standard_error.unwrap(),
-        1e-15,
-    );
+    assert_near(elbo.standard_error.unwrap(), point.standard_error.unwrap(), 1e-15);
 }
 
 #[test]
@@ -775,10 +417,7 @@ fn shuffles_and_large_ranges_are_uniform() {
         *counts.entry(items).or_insert(0_u32) += 1;
     }
     // Three standard deviations of Binomial(6000, 1/6) are 87.
-    assert!(
-        counts.len() == 6 && counts.values().all(|count| (913..=1_087).contains(count)),
-        "{counts:?}"
-    );
+    assert!(counts.len() == 6 && counts.values().all(|count| (913..=1_087).contains(count)), "{counts:?}");
     // A third of this range is below 2^62; taking remainders without rejection would make it a half.
     let mut rng = Rng::new(1);
     let low = (0..3_000).filter(|_| rng.below(3 << 62) < 1 << 62).count();
@@ -797,17 +436,8 @@ fn length_bias_shows_under_the_sum_and_not_under_the_mean() {
         })
         .collect();
     let bias = trace_length_bias(&score_k).unwrap();
-    assert!(
-        bias.summed.unwrap() < -0.95 && bias.mean.unwrap().abs() < 0.2,
-        "{bias:?}"
-    );
-    let answer_k: Vec<AnswerScore> = score_k
-        .iter()
-        .map(|score| AnswerScore {
-            logp_sum: score.logp_sum,
-            tokens: score.tokens,
-        })
-        .collect();
+    assert!(bias.summed.unwrap() < -0.95 && bias.mean.unwrap().abs() < 0.2, "{bias:?}");
+    let answer_k: Vec<AnswerScore> = score_k.iter().map(|score| AnswerScore { logp_sum: score.logp_sum, tokens: score.tokens }).collect();
     assert_eq!(answer_length_bias(&answer_k).unwrap(), bias);
 }
 
@@ -816,14 +446,8 @@ fn sums_of_exponentials() {
     use latrace_objective::log_space::{log_mean_exp, log_sum_exp};
     let check = |values: &[f64], sum: f64, mean: f64| {
         let (got_sum, got_mean) = (log_sum_exp(values), log_mean_exp(values));
-        assert!(
-            got_sum == sum || (got_sum - sum).abs() < 1e-12,
-            "{got_sum} {sum}"
-        );
-        assert!(
-            got_mean == mean || (got_mean - mean).abs() < 1e-12,
-            "{got_mean} {mean}"
-        );
+        assert!(got_sum == sum || (got_sum - sum).abs() < 1e-12, "{got_sum} {sum}");
+        assert!(got_mean == mean || (got_mean - mean).abs() < 1e-12, "{got_mean} {mean}");
     };
     check(&[0.0, 3.0_f64.ln()], 4.0_f64.ln(), 2.0_f64.ln());
     check(&[9_000.0, 9_000.0], 9_000.0 + 2.0_f64.ln(), 9_000.0);
@@ -840,42 +464,20 @@ fn the_leave_one_out_baseline_is_the_bound_of_the_others() {
     };
     // rho = 1, 2, 3: L = log 2, baselines log 5/2, log 2, log 3/2.
     let got = weigh(&[0.0, 2.0_f64.ln(), 3.0_f64.ln()]);
-    let expected = [
-        (2.0_f64 / 2.5).ln() - 1.0 / 6.0,
-        -1.0 / 3.0,
-        (2.0_f64 / 1.5).ln() - 0.5,
-    ];
-    assert!(
-        got.iter()
-            .zip(&expected)
-            .all(|(a, b)| (a - b).abs() < 1e-12),
-        "{got:?}"
-    );
+    let expected = [(2.0_f64 / 2.5).ln() - 1.0 / 6.0, -1.0 / 3.0, (2.0_f64 / 1.5).ln() - 0.5];
+    assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
     // One non-zero rho of three: its own baseline is 0, that of the others log 1/2.
     let got = weigh(&[ZERO, 0.0, ZERO]);
     let others = (1.0_f64 / 3.0).ln() - 0.5_f64.ln();
     let expected = [others, (1.0_f64 / 3.0).ln() - 1.0, others];
-    assert!(
-        got.iter()
-            .zip(&expected)
-            .all(|(a, b)| (a - b).abs() < 1e-12),
-        "{got:?}"
-    );
+    assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
 }
 
 #[test]
 fn rows_without_answers_train_on_traces_alone() {
     let weights = Objective::Sft.weights(&Group::new(2).unwrap()).unwrap();
-    assert_eq!(
-        (weights.trace_k, weights.answer_km),
-        (vec![0.5, 0.5], vec![])
-    );
+    assert_eq!((weights.trace_k, weights.answer_km), (vec![0.5, 0.5], vec![]));
     // A trace that rho already dropped misses no answer term.
-    let multi = weights_of(
-        Objective::from_name("multi-trace").unwrap(),
-        &[Wrong, Correct],
-        &[0.0, 0.0],
-        &[ZERO, 0.0],
-    );
+    let multi = weights_of(Objective::from_name("multi-trace").unwrap(), &[Wrong, Correct], &[0.0, 0.0], &[ZERO, 0.0]);
     assert_eq!((multi.without_answer, multi.trace_k), (0, vec![0.0, 1.0]));
 }

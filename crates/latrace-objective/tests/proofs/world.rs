@@ -10,13 +10,7 @@ pub const ANSWERS: usize = 5;
 pub const PREFIXES: usize = 15;
 pub const TRACE_PARAMETERS: usize = 3 * PREFIXES;
 pub const THETA: usize = TRACE_PARAMETERS + TRACES * ANSWERS;
-pub const VERDICTS: [Verdict; ANSWERS] = [
-    Verdict::Wrong,
-    Verdict::Correct,
-    Verdict::Undetermined,
-    Verdict::Correct,
-    Verdict::Malformed,
-];
+pub const VERDICTS: [Verdict; ANSWERS] = [Verdict::Wrong, Verdict::Correct, Verdict::Undetermined, Verdict::Correct, Verdict::Malformed];
 const END: usize = 2;
 
 /// Parameters and the quantities they imply. `theta` holds the trace tables, then the answer tables; `phi` trace tables.
@@ -30,10 +24,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut draw = |count| (0..count).map(|_| 3.0 * (rng.uniform() - 0.5)).collect();
-        Self {
-            theta: draw(THETA),
-            phi: draw(TRACE_PARAMETERS),
-        }
+        Self { theta: draw(THETA), phi: draw(TRACE_PARAMETERS) }
     }
 
     pub fn log_pi(&self, z: usize) -> f64 {
@@ -45,11 +36,7 @@ impl World {
     }
 
     pub fn score(&self, z: usize) -> TraceScore {
-        TraceScore::from_tokens(
-            &token_log_probs(&self.theta, z),
-            &token_log_probs(&self.phi, z),
-        )
-        .unwrap()
+        TraceScore::from_tokens(&token_log_probs(&self.theta, z), &token_log_probs(&self.phi, z)).unwrap()
     }
 
     /// `pi(y|x,z)`.
@@ -59,10 +46,7 @@ impl World {
 
     /// `pi(y in set|x,z)`.
     pub fn mass(&self, z: usize, set: fn(Verdict) -> bool) -> f64 {
-        (0..ANSWERS)
-            .filter(|&y| set(VERDICTS[y]))
-            .map(|y| self.answer(z, y))
-            .sum()
+        (0..ANSWERS).filter(|&y| set(VERDICTS[y])).map(|y| self.answer(z, y)).sum()
     }
 
     /// `log pi(Y_x|x,z)`.
@@ -81,9 +65,7 @@ impl World {
 
     /// `P(y in set|x)`; with `is_correct` the accuracy.
     pub fn marginal(&self, set: fn(Verdict) -> bool) -> f64 {
-        (0..TRACES)
-            .map(|z| self.log_pi(z).exp() * self.mass(z, set))
-            .sum()
+        (0..TRACES).map(|z| self.log_pi(z).exp() * self.mass(z, set)).sum()
     }
 
     pub fn accuracy(&self) -> f64 {
@@ -93,9 +75,7 @@ impl World {
     /// `P(z|x,Y_x)`.
     pub fn true_posterior(&self) -> Vec<f64> {
         let p = self.accuracy();
-        (0..TRACES)
-            .map(|z| (self.log_pi(z) + self.log_answer(z)).exp() / p)
-            .collect()
+        (0..TRACES).map(|z| (self.log_pi(z) + self.log_answer(z)).exp() / p).collect()
     }
 
     /// The same reasoner with q set to its true posterior, token by token.
@@ -107,10 +87,7 @@ impl World {
                 phi[3 * prefix + token] += mass;
             }
         }
-        Self {
-            theta: self.theta.clone(),
-            phi: phi.into_iter().map(f64::ln).collect(),
-        }
+        Self { theta: self.theta.clone(), phi: phi.into_iter().map(f64::ln).collect() }
     }
 
     /// `L^K` by summing over all K-tuples, from definitions alone.
@@ -130,14 +107,9 @@ impl World {
     pub fn negative_kl_gradient(&self, at: &Self, set: fn(Verdict) -> bool) -> Vec<f64> {
         let total = self.marginal(set);
         let target = |z: usize, y: usize| self.log_pi(z).exp() * self.answer(z, y) / total;
-        let target: Vec<Vec<f64>> = (0..TRACES)
-            .map(|z| (0..ANSWERS).map(|y| target(z, y)).collect())
-            .collect();
+        let target: Vec<Vec<f64>> = (0..TRACES).map(|z| (0..ANSWERS).map(|y| target(z, y)).collect()).collect();
         gradient(&at.theta, |theta| {
-            let moved = Self {
-                theta: theta.to_vec(),
-                phi: at.phi.clone(),
-            };
+            let moved = Self { theta: theta.to_vec(), phi: at.phi.clone() };
             let mut divergence = 0.0;
             for (z, row) in target.iter().enumerate() {
                 let log_pi = moved.log_pi(z);
@@ -160,10 +132,7 @@ pub struct Coefficients {
 
 impl Coefficients {
     pub fn zero() -> Self {
-        Self {
-            trace: vec![0.0; TRACES],
-            answer: vec![[0.0; ANSWERS]; TRACES],
-        }
+        Self { trace: vec![0.0; TRACES], answer: vec![[0.0; ANSWERS]; TRACES] }
     }
 
     /// `Σ_z c_z ∇ log pi(z) + Σ_zy c_zy ∇ log pi(y|z)` in theta.
@@ -203,11 +172,7 @@ impl Coefficients {
 /// (prefix, next token) pairs of trace number z. Prefixes are numbered as a binary heap.
 pub fn steps(z: usize) -> Vec<(usize, usize)> {
     // Traces 0..15 are the 15 prefixes followed by `end`; 15..31 the 16 binary words of four tokens.
-    let mut steps = if z < PREFIXES {
-        vec![(z, END)]
-    } else {
-        Vec::new()
-    };
+    let mut steps = if z < PREFIXES { vec![(z, END)] } else { Vec::new() };
     let mut node = z;
     while node > 0 {
         let parent = (node - 1) / 2;
@@ -219,8 +184,7 @@ pub fn steps(z: usize) -> Vec<(usize, usize)> {
 }
 
 pub fn token_log_probs(table: &[f64], z: usize) -> Vec<f64> {
-    let log_prob =
-        |(prefix, token): (usize, usize)| softmax(&table[3 * prefix..3 * prefix + 3])[token].ln();
+    let log_prob = |(prefix, token): (usize, usize)| softmax(&table[3 * prefix..3 * prefix + 3])[token].ln();
     steps(z).into_iter().map(log_prob).collect()
 }
 
@@ -267,26 +231,15 @@ pub const TOLERANCE: f64 = 1e-9;
 
 #[track_caller]
 pub fn assert_near(got: f64, expected: f64, tolerance: f64) {
-    assert!(
-        (got - expected).abs() <= tolerance,
-        "got {got}, expected {expected}, off by {:e}",
-        got - expected
-    );
+    assert!((got - expected).abs() <= tolerance, "got {got}, expected {expected}, off by {:e}", got - expected);
 }
 
 #[track_caller]
 pub fn assert_same(got: &[f64], expected: &[f64]) {
     assert_eq!(got.len(), expected.len());
-    let worst = got
-        .iter()
-        .zip(expected)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f64::max);
+    let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let scale = expected.iter().map(|value| value.abs()).fold(0.0, f64::max);
-    assert!(
-        worst <= TOLERANCE,
-        "largest difference {worst:e} at scale {scale:e}"
-    );
+    assert!(worst <= TOLERANCE, "largest difference {worst:e} at scale {scale:e}");
     assert!(scale > 1e-3, "a gradient of scale {scale:e} proves nothing");
 }
 
@@ -297,10 +250,7 @@ fn the_world_is_normalised() {
     assert_near((0..TRACES).map(|z| world.log_q(z).exp()).sum(), 1.0, 1e-14);
     assert_near(world.true_posterior().iter().sum(), 1.0, 1e-14);
     let lengths: Vec<usize> = (0..TRACES).map(|z| steps(z).len()).collect();
-    assert_eq!(
-        [1, 2, 3, 4].map(|length| lengths.iter().filter(|&&l| l == length).count()),
-        [1, 2, 4, 24]
-    );
+    assert_eq!([1, 2, 3, 4].map(|length| lengths.iter().filter(|&&l| l == length).count()), [1, 2, 4, 24]);
     let posterior = world.with_true_posterior();
     for (z, mass) in world.true_posterior().into_iter().enumerate() {
         assert_near(posterior.log_q(z).exp(), mass, 1e-14);
