@@ -256,11 +256,8 @@ fn pack<const W: usize>(target: &mut [f32], source: &[f32], origin: usize, lane_
     } else if depth_stride == 1 {
         // Transposition by blocks of 4×4; lanes and depth beyond the last whole block one by one.
         let (whole_lanes, whole_depth) = (lanes / 4 * 4, depth / 4 * 4);
-        for first in (0..whole_depth).step_by(4) {
-            for i in (0..whole_lanes).step_by(4) {
-                let rows = [0, 1, 2, 3].map(|r| &source[(i + r) * lane_stride + first..][..4]);
-                transpose_block::<W>(&mut target[first * W + i..], rows);
-            }
+        for i in (0..whole_lanes).step_by(4) {
+            transpose_lanes::<W>(&mut target[i..], &source[i * lane_stride..], lane_stride, whole_depth);
         }
         for p in 0..depth {
             let from = if p < whole_depth { whole_lanes } else { 0 };
@@ -277,21 +274,31 @@ fn pack<const W: usize>(target: &mut [f32], source: &[f32], origin: usize, lane_
     }
 }
 
-/// `target[c * W + r] = rows[r][c]`, 4×4.
+/// `target[p * W + r] = source[r * stride + p]` for four lanes r and `depth` values of each, a multiple of 4.
 #[inline(always)]
-fn transpose_block<const W: usize>(target: &mut [f32], rows: [&[f32]; 4]) {
-    assert!(target.len() >= 3 * W + 4 && rows.iter().all(|row| row.len() == 4));
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of the target; the lengths are asserted above.
-    unsafe {
-        use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
-        let [mut a, mut b, mut c, mut d] = rows.map(|row| _mm_loadu_ps(row.as_ptr()));
-        _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
-        [a, b, c, d].into_iter().enumerate().for_each(|(i, column)| _mm_storeu_ps(target.as_mut_ptr().add(i * W), column));
+fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: usize, depth: usize) {
+    if depth == 0 {
+        return;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    for (r, row) in rows.into_iter().enumerate() {
-        (0..4).for_each(|c| target[c * W + r] = row[c]);
+    assert!(target.len() >= (depth - 1) * W + 4 && source.len() >= 3 * stride + depth, "lanes to transpose lie within their buffers");
+    for p in (0..depth).step_by(4) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: SSE is part of the target; all reads and writes lie within what is asserted above.
+        unsafe {
+            use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
+            let (from, to) = (source.as_ptr().add(p), target.as_mut_ptr().add(p * W));
+            let (mut a, mut b) = (_mm_loadu_ps(from), _mm_loadu_ps(from.add(stride)));
+            let (mut c, mut d) = (_mm_loadu_ps(from.add(2 * stride)), _mm_loadu_ps(from.add(3 * stride)));
+            _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+            _mm_storeu_ps(to, a);
+            _mm_storeu_ps(to.add(W), b);
+            _mm_storeu_ps(to.add(2 * W), c);
+            _mm_storeu_ps(to.add(3 * W), d);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        for (r, c) in (0..16).map(|i| (i / 4, i % 4)) {
+            target[(p + c) * W + r] = source[r * stride + p + c];
+        }
     }
 }
 
