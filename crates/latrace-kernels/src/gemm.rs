@@ -101,7 +101,7 @@ fn run(c: &mut [f32], ldc: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b
         Start::Zero | Start::Accumulate => {}
     }
     if k == 0 {
-        (0..m).for_each(|i| fill_start(&mut c[i * ldc..][..n], i, ldc, start));
+        (0..m).for_each(|i| fill_start(&mut c[i * ldc..][..n], i, 0, ldc, start));
         return;
     }
     match level() {
@@ -113,12 +113,13 @@ fn run(c: &mut [f32], ldc: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b
     }
 }
 
-fn fill_start(c: &mut [f32], i: usize, ldc: usize, start: Start<'_>) {
+/// Puts what C starts as into `c`, its row i from column j on.
+fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: Start<'_>) {
     match start {
         Start::Zero => c.fill(0.0),
         Start::Accumulate => {}
-        Start::Row(row) => c.copy_from_slice(row),
-        Start::Matrix(x) => c.copy_from_slice(&x[i * ldc..][..c.len()]),
+        Start::Row(row) => c.copy_from_slice(&row[j..j + c.len()]),
+        Start::Matrix(x) => c.copy_from_slice(&x[i * ldc + j..][..c.len()]),
     }
 }
 
@@ -176,7 +177,7 @@ fn tiled<const MR: usize, const NR: usize>(
                         if pc == 0 {
                             for i in 0..mc {
                                 if !matches!(start, Start::Zero) {
-                                    fill_block(&mut c[i * ldc + jc..][..nc], ic + i, jc, ldc, start);
+                                    fill_start(&mut c[i * ldc + jc..][..nc], ic + i, jc, ldc, start);
                                 }
                             }
                         }
@@ -186,14 +187,6 @@ fn tiled<const MR: usize, const NR: usize>(
                 });
             });
         }
-    }
-}
-
-fn fill_block(c: &mut [f32], i: usize, j: usize, ldc: usize, start: Start<'_>) {
-    match start {
-        Start::Zero | Start::Accumulate => {}
-        Start::Row(row) => c.copy_from_slice(&row[j..j + c.len()]),
-        Start::Matrix(x) => c.copy_from_slice(&x[i * ldc + j..][..c.len()]),
     }
 }
 
@@ -388,7 +381,7 @@ unsafe fn portable_tile(k: usize, a: *const f32, b: *const f32, c: *mut f32, ldc
 /// The definition: each output one chain of fused multiply-adds over k, from its start.
 pub fn product_reference(c: &mut [f32], row_stride: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
     for i in 0..m {
-        fill_start(&mut c[i * row_stride..][..n], i, row_stride, start);
+        fill_start(&mut c[i * row_stride..][..n], i, 0, row_stride, start);
         for j in 0..n {
             for p in 0..k {
                 let (x, y) = (a.data[i * a.row_stride + p * a.column_stride], b.data[p * b.row_stride + j * b.column_stride]);

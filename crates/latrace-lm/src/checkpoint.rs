@@ -349,7 +349,12 @@ pub fn save_sharded(out: &Path, config: &Config, parameters: &[Vec<f32>], dtype:
         write_json(&out.join(INDEX), &json!({"metadata": sizes, "weight_map": places}))?;
     }
     write_json(&out.join("config.json"), &Value::Object(config_json(config, dtype)))?;
-    File::open(out).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", out))
+    sync_folder(out)
+}
+
+/// Makes the names in a folder survive a crash.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))
 }
 
 /// A tensor's description and its values.
@@ -404,7 +409,7 @@ fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Resul
     })
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
     write_file(path, |file| writeln!(file, "{value:#}"))
 }
 

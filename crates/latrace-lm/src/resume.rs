@@ -4,15 +4,14 @@
 //! and `training.json`. It is written under a temporary name, synced and renamed; only then is the one before removed.
 //! The order of the rows follows from the step and the seed. `training.json` beside the final model marks a finished run.
 
-use crate::checkpoint::{SaveDtype, load, save};
+use crate::checkpoint::{SaveDtype, load, save, sync_folder, write_json};
 use crate::config::Config;
 use crate::error::Error;
 use crate::random::mix;
 use crate::train::{TrainRow, Trainer};
 use crate::train_config::TrainConfig;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 const STATE: &str = "training.json";
@@ -114,7 +113,7 @@ pub(crate) fn write_checkpoint(out: &Path, source: &Path, trainer: &Trainer, fin
         write_record(unfinished, step, false, fingerprint, trainer.config.seed)?;
         fs::rename(unfinished, &folder).map_err(Error::io("rename", unfinished))
     })?;
-    sync(out)?;
+    sync_folder(out)?;
     for (_, path) in checkpoints(out)?.into_iter().filter(|(other, _)| *other != step) {
         fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
     }
@@ -129,12 +128,12 @@ pub(crate) fn finish(out: &Path, source: &Path, trainer: &Trainer, dtype: SaveDt
             let entry = entry.map_err(Error::io("list", unfinished))?;
             fs::rename(entry.path(), out.join(entry.file_name())).map_err(Error::io("rename", &entry.path()))?;
         }
-        sync(out)?;
+        sync_folder(out)?;
         write_record(unfinished, trainer.step, true, fingerprint, trainer.config.seed)?;
         fs::rename(unfinished.join(STATE), out.join(STATE)).map_err(Error::io("rename", &unfinished.join(STATE)))?;
         fs::remove_dir(unfinished).map_err(Error::io("remove", unfinished))
     })?;
-    sync(out)
+    sync_folder(out)
 }
 
 /// Removes what a finished run no longer needs.
@@ -157,18 +156,9 @@ fn write_folder(folder: &Path, body: impl FnOnce(&Path) -> Result<(), Error>) ->
 fn write_record(folder: &Path, step: u64, finished: bool, fingerprint: u64, seed: u64) -> Result<(), Error> {
     let record = Record { schema: 1, step, finished, fingerprint: hex(fingerprint), seed };
     let path = folder.join(STATE);
-    let text = serde_json::to_string_pretty(&record).map_err(|source| Error::Json { path: path.clone(), source })?;
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&path)?;
-        writeln!(file, "{text}")?;
-        file.sync_all()
-    };
-    write().map_err(Error::io("write", &path))?;
-    sync(folder)
-}
-
-fn sync(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))
+    let value = serde_json::to_value(&record).map_err(|source| Error::Json { path: path.clone(), source })?;
+    write_json(&path, &value)?;
+    sync_folder(folder)
 }
 
 /// A 64-bit hash of all rows and of the settings that change results: not memory, not how often to save.

@@ -267,7 +267,7 @@ impl Trainer {
         if rows.is_empty() {
             return Err(Error::Invalid("no rows to train on".into()));
         }
-        let per_epoch = rows.len().div_ceil(config.batch_size) as u64;
+        let per_epoch = updates_per_epoch(rows.len(), &config);
         let mean_response = rows.iter().map(TrainRow::response_len).sum::<usize>() as f64 / rows.len() as f64;
         let zeros = || model.parameters.iter().map(|p| vec![0.0; p.len()]).collect::<Vec<_>>();
         let decayed = model.config.parameters().iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect();
@@ -306,7 +306,7 @@ impl Trainer {
 
     /// The rows of the next update.
     fn next_rows(&mut self) -> Vec<usize> {
-        let per_epoch = self.rows.len().div_ceil(self.config.batch_size) as u64;
+        let per_epoch = updates_per_epoch(self.rows.len(), &self.config);
         let (epoch, within) = (self.step / per_epoch, (self.step % per_epoch) as usize);
         if self.order.0 != epoch {
             self.order = (epoch, epoch_order(self.rows.len(), self.config.shuffle, self.config.seed, epoch));
@@ -334,7 +334,7 @@ impl Trainer {
         self.step += 1;
         self.apply(rate, norm);
         let seconds = start.elapsed().as_secs_f64();
-        let per_epoch = self.rows.len().div_ceil(self.config.batch_size) as f64;
+        let per_epoch = updates_per_epoch(self.rows.len(), &self.config) as f64;
         Ok(Metrics {
             step: self.step,
             epoch: self.step as f64 / per_epoch,
@@ -419,6 +419,11 @@ impl Trainer {
         let (sum, squares) = (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
         if squares > 0.0 { sum * sum / squares } else { 0.0 }
     }
+}
+
+/// Updates of a pass over the data, the last one's batch perhaps smaller.
+fn updates_per_epoch(rows: usize, config: &TrainConfig) -> u64 {
+    rows.div_ceil(config.batch_size) as u64
 }
 
 /// Most memory the process has held (resident), in bytes; 0 where the system does not say.
