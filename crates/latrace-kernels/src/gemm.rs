@@ -60,11 +60,13 @@ pub struct Tiled;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TiledSerial;
 
-/// Depth of a packed panel: 12 rows × 256 values of A stay in the first-level cache.
-const KC: usize = 256;
-/// Columns of B packed at once: 256 × 1,024 values fill the second-level cache.
+/// Depth of a tile's run over k: 12 rows × 512 values of A stay in the first-level cache while columns of B stream by.
+const KC: usize = 512;
+/// Columns of B packed at once.
 const NC: usize = 1024;
-/// Most rows of A packed at once by one task: a multiple of every tile height.
+/// Values of B packed at once: a few megabytes, so that threads meet seldom and the third-level cache holds them.
+const PACKED: usize = 1 << 20;
+/// Most rows of A in one task: a multiple of every tile height.
 const MC: usize = 96;
 
 impl MatrixProduct for Tiled {
@@ -123,8 +125,8 @@ fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: Start<'_>) {
     }
 }
 
-/// `tile(k, a, b, c, ldc, zero)`: C[MR×NR] (+)= A panel · B panel, starting from zero or from C.
-type Tile = unsafe fn(usize, *const f32, *const f32, *mut f32, usize, bool);
+/// `tile(k, a, [row, step], b, c, ldc, zero)`: C[MR×NR] (+)= A·B panel, starting from zero or from C; A's element (i, p) is `a[i * row + p * step]`.
+type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, *mut f32, usize, bool);
 
 thread_local! {
     static PANEL_A: Scratch = const { Scratch::new(Vec::new()) };
@@ -143,91 +145,93 @@ fn tiled<const MR: usize, const NR: usize>(
     parallel: bool,
     tile: Tile,
 ) {
-    let shared = Shared::new(c);
-    let length = c.len();
+    let (shared, length) = (Shared::new(c), c.len());
     let each = |count: usize, task: &(dyn Fn(usize) + Sync + Send)| {
         if parallel { for_each(count, task) } else { (0..count).for_each(task) }
     };
-    // Several blocks a thread, so that all finish together; which block a row is in changes no bit.
-    let rows = if parallel { m.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(MR).min(MC) } else { MC };
+    // Many blocks a thread, so that all finish together; which block a row is in changes no bit.
+    let rows = if parallel { (m / (8 * rayon::current_num_threads()) / MR * MR).clamp(MR, MC) } else { MC };
     for jc in (0..n).step_by(NC) {
-        let nc = NC.min(n - jc);
-        let panels = nc.div_ceil(NR);
-        for pc in (0..k).step_by(KC) {
-            let kc = KC.min(k - pc);
-            with_scratch(&PANEL_B, panels * NR * kc, |packed_b| {
+        let columns = NC.min(n - jc);
+        let width = columns.next_multiple_of(NR);
+        for p0 in (0..k).step_by(PACKED / width / KC * KC) {
+            let depth = (PACKED / width / KC * KC).min(k - p0);
+            with_scratch(&PANEL_B, width * depth, |packed_b| {
                 let target = Shared::new(packed_b);
-                each(panels, &|panel| {
+                let panels = width / NR;
+                each(panels * depth.div_ceil(KC), &|task| {
+                    let (p, j) = (task / panels * KC, task % panels * NR);
+                    let kc = KC.min(depth - p);
                     // SAFETY: one panel per task.
-                    let target = unsafe { target.part(panel * NR * kc, NR * kc) };
-                    let j = jc + panel * NR;
-                    pack::<NR>(target, b.data, pc * b.row_stride + j * b.column_stride, b.column_stride, b.row_stride, NR.min(n - j), kc);
+                    let target = unsafe { target.part(width * p + j * kc, NR * kc) };
+                    let origin = (p0 + p) * b.row_stride + (jc + j) * b.column_stride;
+                    pack::<NR>(target, b.data, origin, b.column_stride, b.row_stride, NR.min(columns - j), kc);
                 });
                 let packed_b = &*packed_b;
                 each(m.div_ceil(rows), &|block| {
-                    let ic = block * rows;
-                    let mc = rows.min(m - ic);
+                    let i0 = block * rows;
+                    let rows = rows.min(m - i0);
                     // SAFETY: one block of rows per task, and rows do not overlap.
-                    let c = unsafe { shared.part(ic * ldc, ((mc - 1) * ldc + ldc).min(length - ic * ldc)) };
-                    with_scratch(&PANEL_A, rows.next_multiple_of(MR) * kc, |packed_a| {
-                        for (panel, target) in packed_a.chunks_exact_mut(MR * kc).take(mc.div_ceil(MR)).enumerate() {
-                            let i = ic + panel * MR;
-                            pack::<MR>(target, a.data, i * a.row_stride + pc * a.column_stride, a.row_stride, a.column_stride, MR.min(m - i), kc);
-                        }
-                        if pc == 0 {
-                            for i in 0..mc {
-                                if !matches!(start, Start::Zero) {
-                                    fill_start(&mut c[i * ldc + jc..][..nc], ic + i, jc, ldc, start);
-                                }
-                            }
-                        }
-                        let zero = pc == 0 && matches!(start, Start::Zero);
-                        block_product::<MR, NR>(c, ldc, jc, mc, nc, kc, packed_a, packed_b, zero, tile);
-                    });
+                    let c = unsafe { shared.part(i0 * ldc, (rows * ldc).min(length - i0 * ldc)) };
+                    if p0 == 0 && !matches!(start, Start::Zero) {
+                        (0..rows).for_each(|i| fill_start(&mut c[i * ldc + jc..][..columns], i0 + i, jc, ldc, start));
+                    }
+                    for p in (0..depth).step_by(KC) {
+                        let kc = KC.min(depth - p);
+                        let a = Matrix { data: &a.data[i0 * a.row_stride + (p0 + p) * a.column_stride..], ..a };
+                        let zero = p0 + p == 0 && matches!(start, Start::Zero);
+                        block_product::<MR, NR>(&mut c[jc..], ldc, [rows, columns, kc], a, &packed_b[width * p..][..width * kc], zero, tile);
+                    }
                 });
             });
         }
     }
 }
 
-/// All tiles of a block of rows against the packed columns.
-fn block_product<const MR: usize, const NR: usize>(
-    c: &mut [f32],
-    ldc: usize,
-    jc: usize,
-    mc: usize,
-    nc: usize,
-    kc: usize,
-    packed_a: &[f32],
-    packed_b: &[f32],
-    zero: bool,
-    tile: Tile,
-) {
-    for ir in (0..mc).step_by(MR) {
-        let a = &packed_a[ir * kc..][..MR * kc];
-        for jr in (0..nc).step_by(NR) {
-            let b = &packed_b[jr * kc..][..NR * kc];
-            let (rows, columns) = (MR.min(mc - ir), NR.min(nc - jr));
-            let origin = ir * ldc + jc + jr;
-            if rows == MR && columns == NR {
-                let c = &mut c[origin..][..(MR - 1) * ldc + NR];
-                // SAFETY: the panels hold kc rows, and C an MR×NR tile of stride ldc, by the slices above.
-                unsafe { tile(kc, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), ldc, zero) };
-                continue;
-            }
-            let mut edge = [0.0_f32; 12 * 32];
-            let edge = &mut edge[..MR * NR];
-            if !zero {
-                for i in 0..rows {
-                    edge[i * NR..][..columns].copy_from_slice(&c[origin + i * ldc..][..columns]);
+/// Whether tiles read these rows of A where they are: whole panels of rows that are contiguous over k need no packing, unless their
+/// distance puts all of them into the same few lines of the first-level cache.
+fn is_read_in_place(a: Matrix<'_>, rows: usize, panel: usize) -> bool {
+    a.column_stride == 1 && rows == panel && !a.row_stride.is_multiple_of(1024)
+}
+
+/// All tiles of a block of rows against the packed columns: C (m×n) (+)= A·B over a depth of k.
+fn block_product<const MR: usize, const NR: usize>(c: &mut [f32], ldc: usize, [m, n, k]: [usize; 3], a: Matrix<'_>, packed_b: &[f32], zero: bool, tile: Tile) {
+    with_scratch(&PANEL_A, MR * k, |packed_a| {
+        for i in (0..m).step_by(MR) {
+            let rows = MR.min(m - i);
+            let (a, strides) = if is_read_in_place(a, rows, MR) {
+                (&a.data[i * a.row_stride..][..(MR - 1) * a.row_stride + k], [a.row_stride, 1])
+            } else {
+                pack::<MR>(packed_a, a.data, i * a.row_stride, a.row_stride, a.column_stride, rows, k);
+                (&*packed_a, [1, MR])
+            };
+            for j in (0..n).step_by(NR) {
+                let b = &packed_b[j * k..][..NR * k];
+                let columns = NR.min(n - j);
+                if rows == MR && columns == NR {
+                    let c = &mut c[i * ldc + j..][..(MR - 1) * ldc + NR];
+                    // SAFETY: the panels hold k rows, and C an MR×NR tile of stride ldc, by the slices above.
+                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), c.as_mut_ptr(), ldc, zero) };
+                } else {
+                    edge_tile::<MR, NR>(&mut c[i * ldc + j..], ldc, [rows, columns], |edge| {
+                        // SAFETY: as above, on a whole tile of our own.
+                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), edge.as_mut_ptr(), NR, zero) };
+                    });
                 }
             }
-            // SAFETY: as above, on a whole tile of our own.
-            unsafe { tile(kc, a.as_ptr(), b.as_ptr(), edge.as_mut_ptr(), NR, zero) };
-            for i in 0..rows {
-                c[origin + i * ldc..][..columns].copy_from_slice(&edge[i * NR..][..columns]);
-            }
         }
+    });
+}
+
+/// A tile that reaches beyond C: worked on in a whole tile, of which C's part is copied in and out.
+fn edge_tile<const MR: usize, const NR: usize>(c: &mut [f32], ldc: usize, [rows, columns]: [usize; 2], work: impl FnOnce(&mut [f32])) {
+    let mut edge = [0.0_f32; 12 * 32];
+    for i in 0..rows {
+        edge[i * NR..][..columns].copy_from_slice(&c[i * ldc..][..columns]);
+    }
+    work(&mut edge[..MR * NR]);
+    for i in 0..rows {
+        c[i * ldc..][..columns].copy_from_slice(&edge[i * NR..][..columns]);
     }
 }
 
@@ -297,11 +301,13 @@ fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: u
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512_tile(k: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
+unsafe fn avx512_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
     use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
     const MR: usize = 12;
-    // SAFETY: the caller gives k packed rows of 12 and 32 values, and a tile of 12 rows of 32 at stride ldc.
+    // SAFETY: the caller gives 12 rows of k values at the strides, k packed rows of 32, and a tile of 12 rows of 32 at stride ldc.
     unsafe {
+        // Every third row has a pointer; the two after it are within reach of an address.
+        let mut a = [a, a.add(3 * row), a.add(6 * row), a.add(9 * row)];
         let mut acc = [[_mm512_setzero_ps(); 2]; MR];
         if !zero {
             for (i, row) in acc.iter_mut().enumerate() {
@@ -310,11 +316,11 @@ unsafe fn avx512_tile(k: usize, mut a: *const f32, mut b: *const f32, c: *mut f3
         }
         for _ in 0..k {
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
-            for (i, row) in acc.iter_mut().enumerate() {
-                let x = _mm512_set1_ps(*a.add(i));
-                *row = [_mm512_fmadd_ps(x, b0, row[0]), _mm512_fmadd_ps(x, b1, row[1])];
+            for (i, c) in acc.iter_mut().enumerate() {
+                let x = _mm512_set1_ps(*a[i / 3].add(i % 3 * row));
+                *c = [_mm512_fmadd_ps(x, b0, c[0]), _mm512_fmadd_ps(x, b1, c[1])];
             }
-            a = a.add(MR);
+            a = a.map(|a| a.add(step));
             b = b.add(32);
         }
         for (i, row) in acc.iter().enumerate() {
@@ -326,11 +332,12 @@ unsafe fn avx512_tile(k: usize, mut a: *const f32, mut b: *const f32, c: *mut f3
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_tile(k: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
+unsafe fn avx2_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
     use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
     const MR: usize = 6;
-    // SAFETY: the caller gives k packed rows of 6 and 16 values, and a tile of 6 rows of 16 at stride ldc.
+    // SAFETY: the caller gives 6 rows of k values at the strides, k packed rows of 16, and a tile of 6 rows of 16 at stride ldc.
     unsafe {
+        let mut a = [a, a.add(3 * row)];
         let mut acc = [[_mm256_setzero_ps(); 2]; MR];
         if !zero {
             for (i, row) in acc.iter_mut().enumerate() {
@@ -339,11 +346,11 @@ unsafe fn avx2_tile(k: usize, mut a: *const f32, mut b: *const f32, c: *mut f32,
         }
         for _ in 0..k {
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
-            for (i, row) in acc.iter_mut().enumerate() {
-                let x = _mm256_set1_ps(*a.add(i));
-                *row = [_mm256_fmadd_ps(x, b0, row[0]), _mm256_fmadd_ps(x, b1, row[1])];
+            for (i, c) in acc.iter_mut().enumerate() {
+                let x = _mm256_set1_ps(*a[i / 3].add(i % 3 * row));
+                *c = [_mm256_fmadd_ps(x, b0, c[0]), _mm256_fmadd_ps(x, b1, c[1])];
             }
-            a = a.add(MR);
+            a = a.map(|a| a.add(step));
             b = b.add(16);
         }
         for (i, row) in acc.iter().enumerate() {
@@ -353,11 +360,11 @@ unsafe fn avx2_tile(k: usize, mut a: *const f32, mut b: *const f32, c: *mut f32,
     }
 }
 
-unsafe fn portable_tile(k: usize, a: *const f32, b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
+unsafe fn portable_tile(k: usize, a: *const f32, [row, step]: [usize; 2], b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
     const MR: usize = 4;
     const NR: usize = 16;
-    // SAFETY: the caller gives k packed rows of 4 and 16 values.
-    let (a, b) = unsafe { (std::slice::from_raw_parts(a, k * MR), std::slice::from_raw_parts(b, k * NR)) };
+    // SAFETY: the caller gives 4 rows of k values at the strides, and k packed rows of 16.
+    let (a, b) = unsafe { (std::slice::from_raw_parts(a, (MR - 1) * row + (k - 1) * step + 1), std::slice::from_raw_parts(b, k * NR)) };
     // SAFETY: and a tile of 4 rows of 16 at stride ldc, which nothing else touches.
     let c = unsafe { std::slice::from_raw_parts_mut(c, (MR - 1) * ldc + NR) };
     let mut acc = [[0.0_f32; NR]; MR];
@@ -366,10 +373,11 @@ unsafe fn portable_tile(k: usize, a: *const f32, b: *const f32, c: *mut f32, ldc
             row.copy_from_slice(&c[i * ldc..][..NR]);
         }
     }
-    for (x, y) in a.as_chunks::<MR>().0.iter().zip(b.as_chunks::<NR>().0) {
+    for (p, y) in b.as_chunks::<NR>().0.iter().enumerate() {
         for i in 0..MR {
+            let x = a[i * row + p * step];
             for j in 0..NR {
-                acc[i][j] = x[i].mul_add(y[j], acc[i][j]);
+                acc[i][j] = x.mul_add(y[j], acc[i][j]);
             }
         }
     }
@@ -433,6 +441,8 @@ mod tests {
         check_shape(13, 1100, 300, (true, false), 1, 1104);
         check_shape(97, 33, 257, (false, false), 2, 33);
         check_shape(100, 64, 512, (false, true), 3, 64);
+        check_shape(31, 40, 1024, (false, true), 3, 41);
+        check_shape(30, 1030, 1100, (true, false), 2, 1030);
         check_shape(3, 4, 0, (false, false), 2, 4);
     }
 

@@ -33,16 +33,16 @@ pub struct Gradients<D: Device> {
     tokens: usize,
     positions: usize,
     table: D::Buffer,
-    /// The residual stream before each layer, and after the last: layers + 1 of T×d.
+    /// The residual stream before each layer, T×d, and after the last, where only the R rows with a target are left.
     x: Vec<D::Buffer>,
     /// One per layer; just one if activations are recomputed.
     layers: Vec<LayerMemory<D::Buffer>>,
-    /// Rows with a target: their stream, its norm, and the gradients of both.
-    final_x: D::Buffer,
+    /// Rows with a target, on their way through the last layer: the stream before it, and attention's output.
+    kept_x: D::Buffer,
+    kept_o: D::Buffer,
     final_h: D::Buffer,
     final_inverse_rms: D::Buffer,
     dfinal_h: D::Buffer,
-    dfinal_x: D::Buffer,
     logits: D::Buffer,
     dx: D::Buffer,
     dh: D::Buffer,
@@ -100,11 +100,16 @@ impl<D: Device> Gradients<D> {
         if self.recompute { 0 } else { layer }
     }
 
+    /// Rows of a layer beyond its attention: in the last layer, only those with a target matter from there on.
+    fn rows(model: &Model<D>, batch: &Batch, layer: usize) -> usize {
+        if layer + 1 == model.config.layers { batch.rows.len() } else { batch.tokens() }
+    }
+
     /// A layer up to the gate: all that its backward pass needs.
     fn forward_layer(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
         let (device, config, tokens) = (&model.device, &model.config, batch.tokens());
         let (d, shape, layer) = (config.hidden_size, model.attention_shape(), &model.layout.layers[i]);
-        let slot = self.slot(i);
+        let (slot, rows) = (self.slot(i), Self::rows(model, batch, i));
         let (x, m) = (&self.x[i], &mut self.layers[slot]);
         let parameter = |i: usize| &model.parameters[i];
         let bias = |p: Projection| p.bias.map(parameter);
@@ -124,38 +129,41 @@ impl<D: Device> Gradients<D> {
         device.rotary(&mut m.q, &batch.positions, &self.table, shape.heads, shape.head_dim, Rotation::Forward);
         device.rotary(&mut m.k, &batch.positions, &self.table, shape.kv_heads, shape.head_dim, Rotation::Forward);
         device.attention(&mut m.o, &mut m.lse, [&m.q, &m.k, &m.v], &batch.cu_seqlens, shape);
-        let output = parameter(layer.output.weight);
-        device.linear_residual(&mut m.x_mid, x, &m.o, output, bias(layer.output), tokens, shape.query_width());
-        device.rms_norm(&mut m.h_mid, &mut m.mid_inverse_rms, &m.x_mid, parameter(layer.mlp_norm), config.norm_eps, tokens);
-        project(&mut m.gate, &m.h_mid, layer.gate);
-        project(&mut m.up, &m.h_mid, layer.up);
+        let (x, o) = if i + 1 == config.layers {
+            device.gather_rows(&mut self.kept_x, &batch.rows, x, d);
+            device.gather_rows(&mut self.kept_o, &batch.rows, &m.o, shape.query_width());
+            (&self.kept_x, &self.kept_o)
+        } else {
+            (x, &m.o)
+        };
+        device.linear_residual(&mut m.x_mid, x, o, parameter(layer.output.weight), bias(layer.output), rows, shape.query_width());
+        device.rms_norm(&mut m.h_mid, &mut m.mid_inverse_rms, &m.x_mid, parameter(layer.mlp_norm), config.norm_eps, rows);
+        device.linear(&mut m.gate, &m.h_mid, parameter(layer.gate.weight), bias(layer.gate), rows, d);
+        device.linear(&mut m.up, &m.h_mid, parameter(layer.up.weight), bias(layer.up), rows, d);
     }
 
     /// The rest of a layer: the gated unit and the way back to the residual stream.
     fn mlp_output(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
-        let (device, width, tokens) = (&model.device, model.config.intermediate_size, batch.tokens());
+        let (device, width, rows) = (&model.device, model.config.intermediate_size, Self::rows(model, batch, i));
         let (slot, down) = (self.slot(i), model.layout.layers[i].down);
         let m = &self.layers[slot];
-        device.swiglu(&mut self.act, &m.gate, &m.up, tokens * width);
+        device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
         let bias = down.bias.map(|b| &model.parameters[b]);
-        device.linear_residual(&mut self.x[i + 1], &m.x_mid, &self.act, &model.parameters[down.weight], bias, tokens, width);
+        device.linear_residual(&mut self.x[i + 1], &m.x_mid, &self.act, &model.parameters[down.weight], bias, rows, width);
     }
 
-    /// Final norm, head and loss; leaves the gradient of the last residual stream in `dx`.
+    /// Final norm, head and loss; leaves the gradient of the last residual stream, R×d, in `dx`.
     fn head(&mut self, model: &Model<D>, batch: &Batch, loss: TokenLoss<'_>) -> Vec<f32> {
         let (device, config, rows) = (&model.device, &model.config, batch.rows.len());
         let (d, norm, head) = (config.hidden_size, model.layout.norm, model.layout.head);
-        device.gather_rows(&mut self.final_x, &batch.rows, &self.x[config.layers], d);
-        let weight = &model.parameters[norm];
-        device.rms_norm(&mut self.final_h, &mut self.final_inverse_rms, &self.final_x, weight, config.norm_eps, rows);
+        let (x, weight) = (&self.x[config.layers], &model.parameters[norm]);
+        device.rms_norm(&mut self.final_h, &mut self.final_inverse_rms, x, weight, config.norm_eps, rows);
         let mut logp = vec![0.0; rows];
         let gradients = [&mut self.dfinal_h, &mut self.gradients[head]];
         device.head_backward(&mut logp, gradients, &self.final_h, &model.parameters[head], &batch.targets, loss, d, &mut self.logits);
-        device.clear(&mut self.dfinal_x);
-        let dweight = &mut self.gradients[norm];
-        device.rms_norm_backward(&mut self.dfinal_x, dweight, &self.dfinal_h, &self.final_x, weight, &self.final_inverse_rms, rows);
         device.clear(&mut self.dx);
-        device.scatter_add_rows(&mut self.dx, &batch.rows, &self.dfinal_x, d, None);
+        let dweight = &mut self.gradients[norm];
+        device.rms_norm_backward(&mut self.dx, dweight, &self.dfinal_h, x, weight, &self.final_inverse_rms, rows);
         logp
     }
 
@@ -171,27 +179,46 @@ impl<D: Device> Gradients<D> {
     }
 
     fn backward_mlp(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
-        let (device, tokens, width, d) = (&model.device, batch.tokens(), model.config.intermediate_size, model.config.hidden_size);
+        let (device, rows, width, d) = (&model.device, Self::rows(model, batch, i), model.config.intermediate_size, model.config.hidden_size);
         let slot = self.slot(i);
         let m = &mut self.layers[slot];
-        device.swiglu(&mut self.act, &m.gate, &m.up, tokens * width);
-        parameter_gradient(device, &mut self.gradients, layer.down, &self.dx, &self.act, tokens, width);
-        device.linear_input_gradient(&mut self.dact, &self.dx, &model.parameters[layer.down.weight], tokens, width);
-        device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, tokens * width);
-        parameter_gradient(device, &mut self.gradients, layer.gate, &m.gate, &m.h_mid, tokens, d);
-        parameter_gradient(device, &mut self.gradients, layer.up, &m.up, &m.h_mid, tokens, d);
-        device.linear_input_gradient(&mut self.dh, &m.gate, &model.parameters[layer.gate.weight], tokens, d);
-        device.linear_input_gradient_add(&mut self.dh, &m.up, &model.parameters[layer.up.weight], tokens, d);
+        device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
+        parameter_gradient(device, &mut self.gradients, layer.down, &self.dx, &self.act, rows, width);
+        device.linear_input_gradient(&mut self.dact, &self.dx, &model.parameters[layer.down.weight], rows, width);
+        device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, rows * width);
+        parameter_gradient(device, &mut self.gradients, layer.gate, &m.gate, &m.h_mid, rows, d);
+        parameter_gradient(device, &mut self.gradients, layer.up, &m.up, &m.h_mid, rows, d);
+        device.linear_input_gradient(&mut self.dh, &m.gate, &model.parameters[layer.gate.weight], rows, d);
+        device.linear_input_gradient_add(&mut self.dh, &m.up, &model.parameters[layer.up.weight], rows, d);
         let (weight, dweight) = (&model.parameters[layer.mlp_norm], &mut self.gradients[layer.mlp_norm]);
-        device.rms_norm_backward(&mut self.dx, dweight, &self.dh, &m.x_mid, weight, &m.mid_inverse_rms, tokens);
+        device.rms_norm_backward(&mut self.dx, dweight, &self.dh, &m.x_mid, weight, &m.mid_inverse_rms, rows);
+    }
+
+    /// From `dx` to the gradient of attention's output, `do_`; both are of all tokens from here on.
+    fn backward_output(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
+        let (device, rows, d, width) = (&model.device, Self::rows(model, batch, i), model.config.hidden_size, model.attention_shape().query_width());
+        let weight = &model.parameters[layer.output.weight];
+        if i + 1 < model.config.layers {
+            let slot = self.slot(i);
+            parameter_gradient(device, &mut self.gradients, layer.output, &self.dx, &self.layers[slot].o, rows, width);
+            device.linear_input_gradient(&mut self.do_, &self.dx, weight, rows, width);
+            return;
+        }
+        parameter_gradient(device, &mut self.gradients, layer.output, &self.dx, &self.kept_o, rows, width);
+        // What was kept of the forward pass has been read: it becomes its gradient, on its way back to its rows.
+        device.linear_input_gradient(&mut self.kept_o, &self.dx, weight, rows, width);
+        std::mem::swap(&mut self.kept_x, &mut self.dx);
+        for (target, kept, width) in [(&mut self.do_, &self.kept_o, width), (&mut self.dx, &self.kept_x, d)] {
+            device.clear(target);
+            device.scatter_add_rows(target, &batch.rows, kept, width, None);
+        }
     }
 
     fn backward_attention(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
         let (device, tokens, d, shape) = (&model.device, batch.tokens(), model.config.hidden_size, model.attention_shape());
+        self.backward_output(model, batch, layer, i);
         let slot = self.slot(i);
         let m = &self.layers[slot];
-        parameter_gradient(device, &mut self.gradients, layer.output, &self.dx, &m.o, tokens, shape.query_width());
-        device.linear_input_gradient(&mut self.do_, &self.dx, &model.parameters[layer.output.weight], tokens, shape.query_width());
         let dqkv = [&mut self.dq, &mut self.dk, &mut self.dv];
         device.attention_backward(dqkv, &self.do_, &m.o, &m.lse, [&m.q, &m.k, &m.v], &batch.cu_seqlens, shape);
         device.rotary(&mut self.dq, &batch.positions, &self.table, shape.heads, shape.head_dim, Rotation::Backward);
@@ -248,11 +275,11 @@ impl<D: Device> Gradients<D> {
             table: device.rotary_table(&frequencies, scale, positions),
             x: (0..=config.layers).map(|_| zeros(d)).collect(),
             layers: (0..if recompute { 1 } else { config.layers }).map(layer).collect(),
-            final_x: zeros(d),
+            kept_x: zeros(d),
+            kept_o: zeros(q),
             final_h: zeros(d),
             final_inverse_rms: zeros(1),
             dfinal_h: zeros(d),
-            dfinal_x: zeros(d),
             logits: device.zeros(0),
             dx: zeros(d),
             dh: zeros(d),

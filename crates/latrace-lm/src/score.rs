@@ -102,16 +102,20 @@ impl<'a, D: Device> Scorer<'a, D> {
         let (model, memory) = (self.model, &mut self.memory);
         let (device, d) = (&model.device, model.config.hidden_size);
         device.gather_rows(&mut memory.x, &batch.ids, &model.parameters[model.layout.embedding], d);
-        for layer in &model.layout.layers {
-            forward_layer(model, memory, layer, batch);
+        for (i, layer) in model.layout.layers.iter().enumerate() {
+            attention(model, memory, layer, batch);
+            // Beyond the last attention, only rows with a target matter.
+            let is_last = i + 1 == model.config.layers;
+            if is_last {
+                memory.keep_rows(model, &batch.rows);
+            }
+            let rows = if is_last { batch.rows.len() } else { batch.tokens() };
+            output_and_mlp(model, memory, layer, rows);
         }
-        // Only rows with a target need the final norm and the head.
         let mut logp = vec![0.0; batch.rows.len()];
-        let [gathered, hidden] = &mut memory.wide;
-        let Memory { x, inverse_rms, logits, .. } = memory;
-        device.gather_rows(gathered, &batch.rows, x, d);
-        device.rms_norm(hidden, inverse_rms, gathered, &model.parameters[model.layout.norm], model.config.norm_eps, batch.rows.len());
-        device.head_logp(&mut logp, hidden, &model.parameters[model.layout.head], &batch.targets, d, logits);
+        let Memory { x, h, inverse_rms, logits, .. } = memory;
+        device.rms_norm(h, inverse_rms, x, &model.parameters[model.layout.norm], model.config.norm_eps, batch.rows.len());
+        device.head_logp(&mut logp, h, &model.parameters[model.layout.head], &batch.targets, d, logits);
         logp
     }
 }
@@ -128,7 +132,8 @@ pub(crate) fn check_row<D: Device>(model: &Model<D>, index: usize, row: &ScoreRo
     model.check_ids(&index.to_string(), &all)
 }
 
-fn forward_layer<D: Device>(model: &Model<D>, memory: &mut Memory<D>, layer: &LayerLayout, batch: &Batch) {
+/// A layer up to its attention, whose output is left in `wide[0]`.
+fn attention<D: Device>(model: &Model<D>, memory: &mut Memory<D>, layer: &LayerLayout, batch: &Batch) {
     let Memory { table, x, h, wide: [a, b], k, v, inverse_rms, lse, .. } = memory;
     let (device, config, tokens) = (&model.device, &model.config, batch.tokens());
     let (d, shape) = (config.hidden_size, model.attention_shape());
@@ -150,16 +155,32 @@ fn forward_layer<D: Device>(model: &Model<D>, memory: &mut Memory<D>, layer: &La
     device.rotary(b, &batch.positions, table, shape.heads, shape.head_dim, Rotation::Forward);
     device.rotary(k, &batch.positions, table, shape.kv_heads, shape.head_dim, Rotation::Forward);
     device.attention(a, lse, [b, k, v], &batch.cu_seqlens, shape);
-    device.linear_add(x, a, parameter(layer.output.weight), bias(layer.output), tokens, shape.query_width());
+}
 
-    device.rms_norm(h, inverse_rms, x, parameter(layer.mlp_norm), config.norm_eps, tokens);
-    project(a, h, layer.gate, d);
-    project(b, h, layer.up, d);
-    device.swiglu_in_place(a, b, tokens * config.intermediate_size);
-    device.linear_add(x, a, parameter(layer.down.weight), bias(layer.down), tokens, config.intermediate_size);
+/// The rest of a layer, over the first `rows` rows of the stream and of attention's output.
+fn output_and_mlp<D: Device>(model: &Model<D>, memory: &mut Memory<D>, layer: &LayerLayout, rows: usize) {
+    let Memory { x, h, wide: [a, b], inverse_rms, .. } = memory;
+    let (device, config) = (&model.device, &model.config);
+    let parameter = |i: usize| &model.parameters[i];
+    let bias = |p: Projection| p.bias.map(parameter);
+    device.linear_add(x, a, parameter(layer.output.weight), bias(layer.output), rows, model.attention_shape().query_width());
+    device.rms_norm(h, inverse_rms, x, parameter(layer.mlp_norm), config.norm_eps, rows);
+    device.linear(a, h, parameter(layer.gate.weight), bias(layer.gate), rows, config.hidden_size);
+    device.linear(b, h, parameter(layer.up.weight), bias(layer.up), rows, config.hidden_size);
+    device.swiglu_in_place(a, b, rows * config.intermediate_size);
+    device.linear_add(x, a, parameter(layer.down.weight), bias(layer.down), rows, config.intermediate_size);
 }
 
 impl<D: Device> Memory<D> {
+    /// Moves the given rows of the stream and of attention's output to the front.
+    fn keep_rows(&mut self, model: &Model<D>, rows: &[u32]) {
+        model.device.gather_rows(&mut self.h, rows, &self.x, model.config.hidden_size);
+        std::mem::swap(&mut self.x, &mut self.h);
+        let [a, b] = &mut self.wide;
+        model.device.gather_rows(b, rows, a, model.attention_shape().query_width());
+        std::mem::swap(a, b);
+    }
+
     fn planned(model: &Model<D>, tokens: usize, positions: usize) -> Self {
         let (device, config, shape) = (&model.device, &model.config, model.attention_shape());
         let zeros = |width: usize| device.zeros(tokens * width);
