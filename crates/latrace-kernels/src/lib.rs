@@ -32,7 +32,7 @@ pub use embedding::{embedding_backward_reference, embedding_reference};
 pub use gemm::{Matrix, MatrixProduct, Start, Tiled, TiledSerial, product_reference};
 pub use head::{LOGITS_CHUNK, head_reference};
 pub use linear::{linear_backward_reference, linear_reference};
-pub use map::map_file;
+pub use map::{map_file, release};
 pub use rms_norm::{rms_norm_backward_reference, rms_norm_reference};
 pub use rotary::{Rotation, rotary_reference};
 pub use simd::{Level, level};

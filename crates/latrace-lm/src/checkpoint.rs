@@ -96,9 +96,9 @@ pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>, Error> {
     let found = parameters.iter().map(|parameter| find(&files, &stored, parameter)).collect::<Result<Vec<_>, _>>()?;
     let head = if config.tied { stored.get(HEAD) } else { None };
     if let Some(head) = head {
-        check_tied_head(head, found[0])?;
+        check_tied_head(head, &found[0].view)?;
     }
-    Ok(found.into_par_iter().map(decode).collect())
+    found.into_par_iter().map(decode).collect()
 }
 
 /// The mapped weight files of a folder.
@@ -112,6 +112,7 @@ struct Files {
 /// A tensor and the file it lies in.
 struct Stored<'a> {
     path: &'a Path,
+    map: &'a Mmap,
     view: TensorView<'a>,
 }
 
@@ -152,11 +153,11 @@ impl Files {
     /// Every tensor of every file, each file's header checked.
     fn tensors(&self) -> Result<BTreeMap<String, Stored<'_>>, Error> {
         let mut all = BTreeMap::new();
-        for (place, (path, bytes)) in self.maps.iter().enumerate() {
-            let parsed = parse(path, bytes)?;
+        for (place, (path, map)) in self.maps.iter().enumerate() {
+            let parsed = parse(path, map)?;
             for (name, view) in parsed.tensors() {
                 self.check_place(&name, place)?;
-                all.insert(name, Stored { path, view });
+                all.insert(name, Stored { path, map, view });
             }
         }
         Ok(all)
@@ -255,11 +256,11 @@ fn check_names(files: &Files, stored: &BTreeMap<String, Stored<'_>>, parameters:
     }
 }
 
-fn find<'a>(files: &Files, stored: &'a BTreeMap<String, Stored<'_>>, parameter: &Parameter) -> Result<&'a TensorView<'a>, Error> {
+fn find<'a>(files: &Files, stored: &'a BTreeMap<String, Stored<'_>>, parameter: &Parameter) -> Result<&'a Stored<'a>, Error> {
     let tensor = stored.get(&parameter.name).ok_or_else(|| files.missing(&parameter.name))?;
     check_dtype(&parameter.name, tensor)?;
     if tensor.view.shape() == parameter.shape {
-        return Ok(&tensor.view);
+        return Ok(tensor);
     }
     Err(Error::Shape { path: tensor.path.to_owned(), tensor: parameter.name.clone(), expected: parameter.shape.clone(), got: tensor.view.shape().to_vec() })
 }
@@ -299,10 +300,15 @@ fn chunks<'a>(view: &TensorView<'a>) -> rayon::slice::Chunks<'a, u8> {
     view.data().par_chunks(CHUNK * element_bytes(view))
 }
 
-fn decode(view: &TensorView<'_>) -> Vec<f32> {
+/// A tensor as f32. What has been read of the file is let go at once, so that loading needs little more memory than the weights.
+fn decode(stored: &Stored<'_>) -> Result<Vec<f32>, Error> {
+    let Stored { path, map, view } = stored;
     let mut values = vec![0.0; view.data().len() / element_bytes(view)];
-    values.par_chunks_mut(CHUNK).zip(chunks(view)).for_each(|(out, bytes)| decode_into(view.dtype(), bytes, out));
-    values
+    values.par_chunks_mut(CHUNK).zip(chunks(view)).try_for_each(|(out, bytes)| {
+        decode_into(view.dtype(), bytes, out);
+        latrace_kernels::release(map, bytes).map_err(Error::io("release the pages of", path))
+    })?;
+    Ok(values)
 }
 
 fn decode_into(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
