@@ -25,9 +25,19 @@ pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainCo
     }
     check_keys(&given, "the command line".to_owned())?;
     table.extend(given);
-    let config: TrainConfig = Value::Table(table).try_into().map_err(|error: toml::de::Error| Failure::usage(one_line(&error)))?;
+    let config = typed(table)?;
     config.validate().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(config)
+}
+
+/// The settings as their types. The library's error does not say which of them is wrong: the one that fails alone is.
+fn typed(table: Table) -> Result<TrainConfig> {
+    let parse = |table: Table| Value::Table(table).try_into::<TrainConfig>();
+    parse(table.clone()).map_err(|error| {
+        let wrong = table.into_iter().find(|(key, value)| parse(Table::from_iter([(key.clone(), value.clone())])).is_err());
+        let key = wrong.map_or_else(String::new, |(key, _)| format!("{key}: "));
+        Failure::usage(format!("{key}{}", one_line(&error))).into()
+    })
 }
 
 /// The complete recipe as TOML, every value spelt out.
@@ -145,8 +155,8 @@ mod tests {
     fn wrong_keys_and_values_are_named() {
         check_refused(&["learning_rat=1"], "the command line: unknown key \"learning_rat\"; the nearest known key is \"learning_rate\"");
         check_refused(&["seed"], "expected key=value, got \"seed\"");
-        check_refused(&["schedule=exponential"], "exponential");
-        check_refused(&["epochs=many"], "many");
+        check_refused(&["schedule=exponential"], "schedule: unknown variant `exponential`");
+        check_refused(&["seed=1", "epochs=many"], "epochs: invalid type: string \"many\"");
         check_refused(&["batch_size=0"], "batch_size: expected at least 1, got 0");
     }
 
