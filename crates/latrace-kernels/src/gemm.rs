@@ -443,6 +443,7 @@ mod tests {
         check_shape(100, 64, 512, (false, true), 3, 64);
         check_shape(31, 40, 1024, (false, true), 3, 41);
         check_shape(30, 1030, 1100, (true, false), 2, 1030);
+        check_shape(14, 1030, 1100, (false, true), 0, 1030);
         check_shape(3, 4, 0, (false, false), 2, 4);
     }
 
