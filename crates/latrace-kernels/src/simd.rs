@@ -10,20 +10,33 @@ use std::sync::OnceLock;
 pub(crate) const LANES: usize = 16;
 
 /// What the processor offers, found once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// AVX-512 F, VL, BW and DQ, with FMA.
-    Avx512,
-    /// AVX2 with FMA.
-    Avx2,
     /// What every processor of the target has.
     Baseline,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512 F, VL, BW and DQ, with FMA.
+    Avx512,
+}
+
+impl Level {
+    /// The environment variable that names the highest level to use, to try a narrower one than the processor has.
+    pub const VARIABLE: &str = "LATRACE_SIMD";
+    /// Its values.
+    pub const NAMES: [(&str, Level); 3] = [("baseline", Level::Baseline), ("avx2", Level::Avx2), ("avx512", Level::Avx512)];
+
+    /// The level of that name.
+    pub fn named(name: &str) -> Option<Level> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, level)| *level)
+    }
 }
 
 /// The level in use on this machine.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(detect)
+    let highest = || std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name)).unwrap_or(Level::Avx512);
+    *LEVEL.get_or_init(|| detect().min(highest()))
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -17,6 +17,7 @@ pub mod train_config;
 pub use checkpoint::SaveDtype;
 pub use config::Config;
 pub use error::Error;
+pub use latrace_kernels::Level;
 pub use model::Model;
 pub use score::{ScoreRow, Scorer, score};
 pub use train::{Event, Metrics, Policy, TrainJob, TrainRow, train};

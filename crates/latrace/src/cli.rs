@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use latrace_lm::Level;
 
 use crate::failure::Failure;
 use crate::verbs::{init, score, train};
@@ -14,7 +15,8 @@ use crate::verbs::{init, score, train};
     name = "latrace",
     version,
     about = "Variational reasoning: from questions to a trained, measured model",
-    after_help = "Exit codes: 0 done, 1 the work failed, 2 wrong usage."
+    after_help = "Exit codes: 0 done, 1 the work failed, 2 wrong usage.\n\
+        Environment: LATRACE_SIMD=baseline|avx2|avx512 is the widest instruction set to use. Results do not depend on it."
 )]
 pub struct Cli {
     /// Threads to compute with; default: all cores. Results do not depend on it
@@ -83,6 +85,7 @@ struct ReportArguments {
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Result<()> {
     start_logging(cli.log_level);
+    check_simd()?;
     start_threads(cli.threads)?;
     match &cli.command {
         Command::Run(arguments) => Err(not_yet("run", &arguments.recipe)),
@@ -106,6 +109,17 @@ fn start_logging(level: LogLevel) {
         .with_writer(std::io::stderr);
     // A caller that uses this as a library may have set its own; that one stays.
     let _ = subscriber.try_init();
+}
+
+/// The engine takes the variable as it is; a wrong value would silently mean nothing.
+fn check_simd() -> Result<()> {
+    match std::env::var(Level::VARIABLE) {
+        Ok(name) if Level::named(&name).is_none() => {
+            let known = Level::NAMES.map(|(name, _)| name).join(", ");
+            Err(Failure::usage(format!("the environment's {}: expected one of {known}, got \"{name}\"", Level::VARIABLE)).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn start_threads(threads: Option<u64>) -> Result<()> {

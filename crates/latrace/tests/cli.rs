@@ -99,11 +99,25 @@ impl Bench {
     fn run(&self, arguments: &str) -> Outcome {
         run_in(self.folder.path(), &["--log-level", "error"], arguments)
     }
+
+    /// As [`Bench::run`], with no wider instructions than named.
+    fn run_with_simd(&self, simd: &str, arguments: &str) -> Outcome {
+        outcome(command_in(self.folder.path(), &["--log-level", "error"], arguments).env("LATRACE_SIMD", simd))
+    }
 }
 
 fn run_in(folder: &Path, before: &[&str], arguments: &str) -> Outcome {
-    let output =
-        Command::cargo_bin("latrace").unwrap().current_dir(folder).env("COLUMNS", "120").args(before).args(arguments.split_whitespace()).output().unwrap();
+    outcome(&mut command_in(folder, before, arguments))
+}
+
+fn command_in(folder: &Path, before: &[&str], arguments: &str) -> Command {
+    let mut command = Command::cargo_bin("latrace").unwrap();
+    command.current_dir(folder).env("COLUMNS", "120").env_remove("LATRACE_SIMD").args(before).args(arguments.split_whitespace());
+    command
+}
+
+fn outcome(command: &mut Command) -> Outcome {
+    let output = command.output().unwrap();
     Outcome { code: output.status.code().unwrap(), stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
 }
 
@@ -198,13 +212,18 @@ fn scores_come_in_order_with_unknown_fields_kept() {
 }
 
 #[test]
-fn scores_do_not_depend_on_threads_batches_or_where_they_go() {
+fn scores_do_not_depend_on_threads_batches_instructions_or_where_they_go() {
     let bench = Bench::new();
     bench.write("data.jsonl", THREE_ROWS);
     bench.run("score --model model --data data.jsonl --out scores.jsonl").success();
     let scores = bench.read("scores.jsonl");
     assert_eq!(bench.run("score --model model --data data.jsonl --threads 1 --tokens-per-batch 1").success().stdout, scores);
     assert_eq!(bench.run("score --model model --data data.jsonl --threads 3 --out -").success().stdout, scores);
+    for simd in ["baseline", "avx2"] {
+        assert_eq!(bench.run_with_simd(simd, "score --model model --data data.jsonl").success().stdout, scores);
+    }
+    let refused = bench.run_with_simd("sse", "score --model model --data data.jsonl");
+    assert_eq!((refused.code, refused.stderr.contains("expected one of baseline, avx2, avx512, got \"sse\"")), (2, true), "{}", refused.stderr);
 }
 
 #[test]
