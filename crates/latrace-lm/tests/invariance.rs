@@ -122,3 +122,22 @@ fn a_non_finite_loss_stops_before_the_update() {
     assert!(matches!(&error, Error::NonFinite { step: 2, ids, .. } if ids.len() == 4), "{error}");
     assert_eq!(before, trainer.model().parameters());
 }
+
+#[test]
+fn norms_and_biases_are_left_out_of_the_decay_on_request() {
+    for decay_norms_and_biases in [true, false] {
+        let mut rows = Golden::read("llama-bias").rows();
+        // Without a gradient, decay alone moves a weight.
+        rows.iter_mut().for_each(|row| row.weights.fill(0.0));
+        let config = TrainConfig { weight_decay: 0.5, decay_norms_and_biases, ..golden_config() };
+        let mut trainer = trainer("llama-bias", config, rows);
+        let before = trainer.model().parameters().to_vec();
+        let exempt: Vec<bool> = trainer.model().config.parameters().iter().map(|p| p.decay_exempt).collect();
+        trainer.update().unwrap();
+        for ((before, after), exempt) in before.iter().zip(trainer.model().parameters()).zip(exempt) {
+            let kept = if exempt && !decay_norms_and_biases { 1.0 } else { 1.0 - 1e-2 * 0.5 };
+            let expected: Vec<f32> = before.iter().map(|w| w * kept).collect();
+            assert_eq!(*after, expected);
+        }
+    }
+}
