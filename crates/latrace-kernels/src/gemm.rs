@@ -108,10 +108,10 @@ fn run(c: &mut [f32], ldc: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b
     }
     match level() {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => tiled::<12, 32>(c, ldc, m, n, k, a, b, start, parallel, avx512_tile),
+        Level::Avx512 => tiled::<12, 32>(c, ldc, m, n, k, a, b, start, parallel, AVX512_TILES),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => tiled::<6, 16>(c, ldc, m, n, k, a, b, start, parallel, avx2_tile),
-        _ => tiled::<4, 16>(c, ldc, m, n, k, a, b, start, parallel, portable_tile),
+        Level::Avx2 => tiled::<6, 16>(c, ldc, m, n, k, a, b, start, parallel, AVX2_TILES),
+        _ => tiled::<4, 16>(c, ldc, m, n, k, a, b, start, parallel, PORTABLE_TILES),
     }
 }
 
@@ -125,8 +125,19 @@ fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: Start<'_>) {
     }
 }
 
-/// `tile(k, a, [row, step], b, c, ldc, zero)`: C[MR×NR] (+)= A·B panel, starting from zero or from C; A's element (i, p) is `a[i * row + p * step]`.
-type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, *mut f32, usize, bool);
+/// `tile(k, a, [row, step], b, b_row, c, ldc, zero)`: C (+)= A·B over k, starting from zero or from C, for a tile as wide as a panel of B;
+/// A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p * b_row]`.
+pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool);
+
+/// The tiles of one instruction set, by their number of rows less one.
+macro_rules! tiles {
+    ($tile:ident, $($rows:literal)*) => { [$($tile::<$rows> as Tile),*] };
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) const AVX512_TILES: [Tile; 12] = tiles!(avx512_tile, 1 2 3 4 5 6 7 8 9 10 11 12);
+#[cfg(target_arch = "x86_64")]
+pub(crate) const AVX2_TILES: [Tile; 6] = tiles!(avx2_tile, 1 2 3 4 5 6);
+pub(crate) const PORTABLE_TILES: [Tile; 4] = tiles!(portable_tile, 1 2 3 4);
 
 thread_local! {
     static PANEL_A: Scratch = const { Scratch::new(Vec::new()) };
@@ -143,7 +154,7 @@ fn tiled<const MR: usize, const NR: usize>(
     b: Matrix<'_>,
     start: Start<'_>,
     parallel: bool,
-    tile: Tile,
+    tiles: [Tile; MR],
 ) {
     let (shared, length) = (Shared::new(c), c.len());
     let each = |count: usize, task: &(dyn Fn(usize) + Sync + Send)| {
@@ -180,7 +191,7 @@ fn tiled<const MR: usize, const NR: usize>(
                         let kc = KC.min(depth - p);
                         let a = Matrix { data: &a.data[i0 * a.row_stride + (p0 + p) * a.column_stride..], ..a };
                         let zero = p0 + p == 0 && matches!(start, Start::Zero);
-                        block_product::<MR, NR>(&mut c[jc..], ldc, [rows, columns, kc], a, &packed_b[width * p..][..width * kc], zero, tile);
+                        block_product::<MR, NR>(&mut c[jc..], ldc, [rows, columns, kc], a, &packed_b[width * p..][..width * kc], zero, tiles);
                     }
                 });
             });
@@ -188,19 +199,28 @@ fn tiled<const MR: usize, const NR: usize>(
     }
 }
 
-/// Whether tiles read these rows of A where they are: whole panels of rows that are contiguous over k need no packing, unless their
-/// distance puts all of them into the same few lines of the first-level cache.
-fn is_read_in_place(a: Matrix<'_>, rows: usize, panel: usize) -> bool {
-    a.column_stride == 1 && rows == panel && !a.row_stride.is_multiple_of(1024)
+/// Whether tiles read A where it is: rows that are contiguous over k need no packing, unless their distance puts all of them into the
+/// same few lines of the first-level cache.
+fn is_read_in_place(a: Matrix<'_>) -> bool {
+    a.column_stride == 1 && !a.row_stride.is_multiple_of(1024)
 }
 
 /// All tiles of a block of rows against the packed columns: C (m×n) (+)= A·B over a depth of k.
-fn block_product<const MR: usize, const NR: usize>(c: &mut [f32], ldc: usize, [m, n, k]: [usize; 3], a: Matrix<'_>, packed_b: &[f32], zero: bool, tile: Tile) {
+fn block_product<const MR: usize, const NR: usize>(
+    c: &mut [f32],
+    ldc: usize,
+    [m, n, k]: [usize; 3],
+    a: Matrix<'_>,
+    packed_b: &[f32],
+    zero: bool,
+    tiles: [Tile; MR],
+) {
     with_scratch(&PANEL_A, MR * k, |packed_a| {
         for i in (0..m).step_by(MR) {
             let rows = MR.min(m - i);
-            let (a, strides) = if is_read_in_place(a, rows, MR) {
-                (&a.data[i * a.row_stride..][..(MR - 1) * a.row_stride + k], [a.row_stride, 1])
+            let tile = tiles[rows - 1];
+            let (a, strides) = if is_read_in_place(a) {
+                (&a.data[i * a.row_stride..][..(rows - 1) * a.row_stride + k], [a.row_stride, 1])
             } else {
                 pack::<MR>(packed_a, a.data, i * a.row_stride, a.row_stride, a.column_stride, rows, k);
                 (&*packed_a, [1, MR])
@@ -208,14 +228,14 @@ fn block_product<const MR: usize, const NR: usize>(c: &mut [f32], ldc: usize, [m
             for j in (0..n).step_by(NR) {
                 let b = &packed_b[j * k..][..NR * k];
                 let columns = NR.min(n - j);
-                if rows == MR && columns == NR {
-                    let c = &mut c[i * ldc + j..][..(MR - 1) * ldc + NR];
-                    // SAFETY: the panels hold k rows, and C an MR×NR tile of stride ldc, by the slices above.
-                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), c.as_mut_ptr(), ldc, zero) };
+                if columns == NR {
+                    let c = &mut c[i * ldc + j..][..(rows - 1) * ldc + NR];
+                    // SAFETY: A holds the rows, the panel k rows, and C a tile of stride ldc, by the slices above.
+                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, c.as_mut_ptr(), ldc, zero) };
                 } else {
-                    edge_tile::<MR, NR>(&mut c[i * ldc + j..], ldc, [rows, columns], |edge| {
+                    edge_tile::<NR>(&mut c[i * ldc + j..], ldc, [rows, columns], |edge| {
                         // SAFETY: as above, on a whole tile of our own.
-                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), edge.as_mut_ptr(), NR, zero) };
+                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero) };
                     });
                 }
             }
@@ -223,13 +243,13 @@ fn block_product<const MR: usize, const NR: usize>(c: &mut [f32], ldc: usize, [m
     });
 }
 
-/// A tile that reaches beyond C: worked on in a whole tile, of which C's part is copied in and out.
-fn edge_tile<const MR: usize, const NR: usize>(c: &mut [f32], ldc: usize, [rows, columns]: [usize; 2], work: impl FnOnce(&mut [f32])) {
+/// A tile that is wider than what is left of C: worked on in a whole tile, of which C's part is copied in and out.
+pub(crate) fn edge_tile<const NR: usize>(c: &mut [f32], ldc: usize, [rows, columns]: [usize; 2], work: impl FnOnce(&mut [f32])) {
     let mut edge = [0.0_f32; 12 * 32];
     for i in 0..rows {
         edge[i * NR..][..columns].copy_from_slice(&c[i * ldc..][..columns]);
     }
-    work(&mut edge[..MR * NR]);
+    work(&mut edge[..rows * NR]);
     for i in 0..rows {
         c[i * ldc..][..columns].copy_from_slice(&edge[i * NR..][..columns]);
     }
@@ -301,13 +321,12 @@ fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: u
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
+unsafe fn avx512_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, b_row: usize, c: *mut f32, ldc: usize, zero: bool) {
     use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
-    const MR: usize = 12;
-    // SAFETY: the caller gives 12 rows of k values at the strides, k packed rows of 32, and a tile of 12 rows of 32 at stride ldc.
+    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 32 at b_row, and a tile of MR rows of 32 at stride ldc.
     unsafe {
         // Every third row has a pointer; the two after it are within reach of an address.
-        let mut a = [a, a.add(3 * row), a.add(6 * row), a.add(9 * row)];
+        let mut a = [a, a.wrapping_add(3 * row), a.wrapping_add(6 * row), a.wrapping_add(9 * row)];
         let mut acc = [[_mm512_setzero_ps(); 2]; MR];
         if !zero {
             for (i, row) in acc.iter_mut().enumerate() {
@@ -320,8 +339,8 @@ unsafe fn avx512_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *
                 let x = _mm512_set1_ps(*a[i / 3].add(i % 3 * row));
                 *c = [_mm512_fmadd_ps(x, b0, c[0]), _mm512_fmadd_ps(x, b1, c[1])];
             }
-            a = a.map(|a| a.add(step));
-            b = b.add(32);
+            a = a.map(|a| a.wrapping_add(step));
+            b = b.wrapping_add(b_row);
         }
         for (i, row) in acc.iter().enumerate() {
             _mm512_storeu_ps(c.add(i * ldc), row[0]);
@@ -332,12 +351,11 @@ unsafe fn avx512_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
+unsafe fn avx2_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, b_row: usize, c: *mut f32, ldc: usize, zero: bool) {
     use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
-    const MR: usize = 6;
-    // SAFETY: the caller gives 6 rows of k values at the strides, k packed rows of 16, and a tile of 6 rows of 16 at stride ldc.
+    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 16 at b_row, and a tile of MR rows of 16 at stride ldc.
     unsafe {
-        let mut a = [a, a.add(3 * row)];
+        let mut a = [a, a.wrapping_add(3 * row)];
         let mut acc = [[_mm256_setzero_ps(); 2]; MR];
         if !zero {
             for (i, row) in acc.iter_mut().enumerate() {
@@ -350,8 +368,8 @@ unsafe fn avx2_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *co
                 let x = _mm256_set1_ps(*a[i / 3].add(i % 3 * row));
                 *c = [_mm256_fmadd_ps(x, b0, c[0]), _mm256_fmadd_ps(x, b1, c[1])];
             }
-            a = a.map(|a| a.add(step));
-            b = b.add(16);
+            a = a.map(|a| a.wrapping_add(step));
+            b = b.wrapping_add(b_row);
         }
         for (i, row) in acc.iter().enumerate() {
             _mm256_storeu_ps(c.add(i * ldc), row[0]);
@@ -360,12 +378,11 @@ unsafe fn avx2_tile(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *co
     }
 }
 
-unsafe fn portable_tile(k: usize, a: *const f32, [row, step]: [usize; 2], b: *const f32, c: *mut f32, ldc: usize, zero: bool) {
-    const MR: usize = 4;
+unsafe fn portable_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usize; 2], b: *const f32, b_row: usize, c: *mut f32, ldc: usize, zero: bool) {
     const NR: usize = 16;
-    // SAFETY: the caller gives 4 rows of k values at the strides, and k packed rows of 16.
-    let (a, b) = unsafe { (std::slice::from_raw_parts(a, (MR - 1) * row + (k - 1) * step + 1), std::slice::from_raw_parts(b, k * NR)) };
-    // SAFETY: and a tile of 4 rows of 16 at stride ldc, which nothing else touches.
+    // SAFETY: the caller gives MR rows of k values at the strides, and k rows of 16 at b_row.
+    let (a, b) = unsafe { (std::slice::from_raw_parts(a, (MR - 1) * row + (k - 1) * step + 1), std::slice::from_raw_parts(b, (k - 1) * b_row + NR)) };
+    // SAFETY: and a tile of MR rows of 16 at stride ldc, which nothing else touches.
     let c = unsafe { std::slice::from_raw_parts_mut(c, (MR - 1) * ldc + NR) };
     let mut acc = [[0.0_f32; NR]; MR];
     if !zero {
@@ -373,7 +390,8 @@ unsafe fn portable_tile(k: usize, a: *const f32, [row, step]: [usize; 2], b: *co
             row.copy_from_slice(&c[i * ldc..][..NR]);
         }
     }
-    for (p, y) in b.as_chunks::<NR>().0.iter().enumerate() {
+    for p in 0..k {
+        let y = &b[p * b_row..][..NR];
         for i in 0..MR {
             let x = a[i * row + p * step];
             for j in 0..NR {
@@ -426,9 +444,9 @@ mod tests {
             match tile {
                 #[cfg(target_arch = "x86_64")]
                 0 if std::arch::is_x86_feature_detected!("fma") && k > 0 => {
-                    tiled::<6, 16>(&mut narrow, stride, m, n, k, a, b, start, true, avx2_tile);
+                    tiled::<6, 16>(&mut narrow, stride, m, n, k, a, b, start, true, AVX2_TILES);
                 }
-                _ if k > 0 => tiled::<4, 16>(&mut narrow, stride, m, n, k, a, b, start, true, portable_tile),
+                _ if k > 0 => tiled::<4, 16>(&mut narrow, stride, m, n, k, a, b, start, true, PORTABLE_TILES),
                 _ => continue,
             }
             assert_eq!(narrow, expected, "{m}×{n}×{k}, narrower tiles");
