@@ -30,11 +30,11 @@ impl AttentionShape {
         self.kv_heads * self.head_dim
     }
 
-    fn group(self) -> usize {
+    pub(crate) fn group(self) -> usize {
         self.heads / self.kv_heads
     }
 
-    fn scale(self) -> f32 {
+    pub(crate) fn scale(self) -> f32 {
         (1.0 / (self.head_dim as f64).sqrt()) as f32
     }
 }
@@ -42,7 +42,7 @@ impl AttentionShape {
 /// Queries of a tile.
 const QUERIES: usize = 64;
 /// Keys of a tile.
-const KEYS: usize = 64;
+pub(crate) const KEYS: usize = 64;
 
 thread_local! {
     static SCRATCH: Scratch = const { Scratch::new(Vec::new()) };
@@ -154,7 +154,7 @@ fn query_tile(
 dispatched! {
     /// Turns a tile of scores into weights relative to the running maximum, and rescales what was summed before.
     /// Row i sees the keys up to i + `diagonal`.
-    fn online_softmax(scores: &mut [f32], top: &mut [f32], sum: &mut [f32], output: &mut [f32], rows: usize, keys: usize, diagonal: isize, scale: f32) {
+    pub(crate) fn online_softmax(scores: &mut [f32], top: &mut [f32], sum: &mut [f32], output: &mut [f32], rows: usize, keys: usize, diagonal: isize, scale: f32) {
         let dim = output.len() / rows;
         for (i, row) in scores.chunks_exact_mut(KEYS).take(rows).enumerate() {
             let visible = (i as isize + diagonal + 1).clamp(0, keys as isize) as usize;
@@ -181,7 +181,7 @@ dispatched! {
 }
 
 dispatched! {
-    fn normalise(output: &mut [f32], sum: &[f32], dim: usize) {
+    pub(crate) fn normalise(output: &mut [f32], sum: &[f32], dim: usize) {
         for (row, sum) in output.chunks_exact_mut(dim).zip(sum) {
             let inverse = 1.0 / sum;
             row.iter_mut().for_each(|o| *o *= inverse);

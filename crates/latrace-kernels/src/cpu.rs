@@ -1,7 +1,7 @@
 //! The CPU as a device: f32, all threads of the current rayon pool.
 
-use crate::{AdamW, AttentionShape, Device, Rotation, Start, TokenLoss};
-use crate::{adamw, attention, embedding, head, linear, rms_norm, rotary, swiglu};
+use crate::{AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, Rotation, Start, TokenLoss};
+use crate::{adamw, attention, cached_attention, choice, embedding, head, linear, packed, rms_norm, rotary, swiglu};
 
 /// The CPU.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,6 +142,43 @@ impl Device for Cpu {
         logits: &mut Vec<f32>,
     ) {
         head::head_backward(logp, dhidden, dw, hidden, w, targets, loss, d, logits);
+    }
+
+    fn pack(&self, w: &Vec<f32>, inputs: usize) -> Vec<f32> {
+        packed::pack_weights(w, inputs)
+    }
+
+    fn packed_linear(&self, y: &mut Vec<f32>, x: &Vec<f32>, packed: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize, outputs: usize) {
+        let start = b.map_or(Start::Zero, |b| Start::Row(b));
+        packed::packed_linear(y, x, packed, rows, inputs, outputs, start);
+    }
+
+    fn packed_linear_add(&self, y: &mut Vec<f32>, x: &Vec<f32>, packed: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize, outputs: usize) {
+        packed::packed_linear(y, x, packed, rows, inputs, outputs, Start::Accumulate);
+        if let Some(b) = b {
+            linear::add_bias(&mut y[..rows * outputs], b);
+        }
+    }
+
+    fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize) {
+        let (keys, values) = cached_attention::block_lengths(shape);
+        (blocks * keys, blocks * values)
+    }
+
+    fn cache_store(&self, [keys, values]: [&mut Vec<f32>; 2], k: &Vec<f32>, v: &Vec<f32>, spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
+        cached_attention::store([keys, values], k, v, spans, blocks, shape);
+    }
+
+    fn cache_copy(&self, [keys, values]: [&mut Vec<f32>; 2], from: usize, to: usize, shape: AttentionShape) {
+        cached_attention::copy_block([keys, values], from, to, shape);
+    }
+
+    fn cached_attention(&self, o: &mut Vec<f32>, q: &Vec<f32>, [keys, values]: [&Vec<f32>; 2], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
+        cached_attention::cached_attention(o, q, [keys, values], spans, blocks, shape);
+    }
+
+    fn choose(&self, logits: &mut Vec<f32>, vocabulary: usize, draws: &[Draw]) -> Vec<Choice> {
+        choice::choose(&mut logits[..draws.len() * vocabulary], vocabulary, draws)
     }
 
     fn squared_norm(&self, x: &Vec<f32>) -> f64 {

@@ -1,6 +1,6 @@
 //! What a device must offer: memory, and the operations of a decoder on it.
 
-use crate::{AdamW, AttentionShape, Rotation};
+use crate::{AdamW, AttentionShape, CacheSpan, Choice, Draw, Rotation};
 
 /// The loss of one token, as a function of its log-prob; the weights hold the normaliser already.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +127,41 @@ pub trait Device: Send + Sync {
         d: usize,
         logits: &mut Self::Buffer,
     );
+
+    /// W (outputs×inputs) as this device likes it for products of any number of rows; see [`Device::packed_linear`].
+    fn pack(&self, w: &Self::Buffer, inputs: usize) -> Self::Buffer;
+    /// y = x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear`].
+    fn packed_linear(
+        &self,
+        y: &mut Self::Buffer,
+        x: &Self::Buffer,
+        packed: &Self::Buffer,
+        b: Option<&Self::Buffer>,
+        rows: usize,
+        inputs: usize,
+        outputs: usize,
+    );
+    /// y += x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear_add`].
+    fn packed_linear_add(
+        &self,
+        y: &mut Self::Buffer,
+        x: &Self::Buffer,
+        packed: &Self::Buffer,
+        b: Option<&Self::Buffer>,
+        rows: usize,
+        inputs: usize,
+        outputs: usize,
+    );
+    /// Values that `blocks` blocks of one layer's cache take: (keys, values).
+    fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize);
+    /// Puts new tokens' keys and values into the blocks of their sequences.
+    fn cache_store(&self, cache: [&mut Self::Buffer; 2], k: &Self::Buffer, v: &Self::Buffer, spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape);
+    /// Copies a block of a cache to another.
+    fn cache_copy(&self, cache: [&mut Self::Buffer; 2], from: usize, to: usize, shape: AttentionShape);
+    /// Attention of new tokens over the cached keys of their sequences; the same bits as [`Device::attention`] over whole sequences.
+    fn cached_attention(&self, o: &mut Self::Buffer, q: &Self::Buffer, cache: [&Self::Buffer; 2], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape);
+    /// Draws a token from each row of logits, which are overwritten.
+    fn choose(&self, logits: &mut Self::Buffer, vocabulary: usize, draws: &[Draw]) -> Vec<Choice>;
 
     /// Σ x².
     fn squared_norm(&self, x: &Self::Buffer) -> f64;

@@ -52,6 +52,17 @@ pub trait MatrixProduct {
     fn product(&self, c: &mut [f32], row_stride: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>);
 }
 
+/// The tiles of the instruction set in use, by their number of rows less one; as wide as its panels.
+pub(crate) fn tiles() -> &'static [Tile] {
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => &AVX512_TILES,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => &AVX2_TILES,
+        _ => &PORTABLE_TILES,
+    }
+}
+
 /// Our product, on all threads of the current pool.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tiled;
@@ -116,7 +127,7 @@ fn run(c: &mut [f32], ldc: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b
 }
 
 /// Puts what C starts as into `c`, its row i from column j on.
-fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: Start<'_>) {
+pub(crate) fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: Start<'_>) {
     match start {
         Start::Zero => c.fill(0.0),
         Start::Accumulate => {}
@@ -125,19 +136,37 @@ fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: Start<'_>) {
     }
 }
 
+/// Chooses the panel's width of the instruction set in use as a constant of `$body`.
+macro_rules! with_panel {
+    ($width:ident => $body:expr) => {
+        match $crate::simd::level() {
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Level::Avx512 => {
+                const $width: usize = 32;
+                $body
+            }
+            _ => {
+                const $width: usize = 16;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_panel;
+
 /// `tile(k, a, [row, step], b, b_row, c, ldc, zero)`: C (+)= A·B over k, starting from zero or from C, for a tile as wide as a panel of B;
 /// A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p * b_row]`.
 pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool);
 
 /// The tiles of one instruction set, by their number of rows less one.
-macro_rules! tiles {
+macro_rules! by_rows {
     ($tile:ident, $($rows:literal)*) => { [$($tile::<$rows> as Tile),*] };
 }
 #[cfg(target_arch = "x86_64")]
-pub(crate) const AVX512_TILES: [Tile; 12] = tiles!(avx512_tile, 1 2 3 4 5 6 7 8 9 10 11 12);
+static AVX512_TILES: [Tile; 12] = by_rows!(avx512_tile, 1 2 3 4 5 6 7 8 9 10 11 12);
 #[cfg(target_arch = "x86_64")]
-pub(crate) const AVX2_TILES: [Tile; 6] = tiles!(avx2_tile, 1 2 3 4 5 6);
-pub(crate) const PORTABLE_TILES: [Tile; 4] = tiles!(portable_tile, 1 2 3 4);
+static AVX2_TILES: [Tile; 6] = by_rows!(avx2_tile, 1 2 3 4 5 6);
+static PORTABLE_TILES: [Tile; 4] = by_rows!(portable_tile, 1 2 3 4);
 
 thread_local! {
     static PANEL_A: Scratch = const { Scratch::new(Vec::new()) };
@@ -256,7 +285,7 @@ pub(crate) fn edge_tile<const NR: usize>(c: &mut [f32], ldc: usize, [rows, colum
 }
 
 /// Copies a panel of `W` lanes × `depth`: `target[p * W + i] = source[origin + i * lane_stride + p * depth_stride]`, zeros beyond `lanes`.
-fn pack<const W: usize>(target: &mut [f32], source: &[f32], origin: usize, lane_stride: usize, depth_stride: usize, lanes: usize, depth: usize) {
+pub(crate) fn pack<const W: usize>(target: &mut [f32], source: &[f32], origin: usize, lane_stride: usize, depth_stride: usize, lanes: usize, depth: usize) {
     let source = &source[origin..];
     if lane_stride == 1 {
         for (p, out) in target.chunks_exact_mut(W).enumerate() {

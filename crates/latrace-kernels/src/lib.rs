@@ -9,6 +9,8 @@
 
 mod adamw;
 mod attention;
+mod cached_attention;
+mod choice;
 mod cpu;
 mod device;
 mod embedding;
@@ -16,6 +18,7 @@ mod gemm;
 mod head;
 mod linear;
 mod map;
+mod packed;
 mod parallel;
 mod rms_norm;
 mod rotary;
@@ -26,6 +29,8 @@ mod testing;
 
 pub use adamw::{AdamW, adamw_reference};
 pub use attention::{AttentionShape, attention_backward_reference, attention_reference};
+pub use cached_attention::{CACHE_BLOCK, CacheSpan};
+pub use choice::{Choice, Draw, draw_reference};
 pub use cpu::Cpu;
 pub use device::{Device, TokenLoss};
 pub use embedding::{embedding_backward_reference, embedding_reference};

@@ -21,6 +21,13 @@ impl Shared {
         Self { pointer: buffer.as_mut_ptr(), length: buffer.len() }
     }
 
+    /// Where value `index` is.
+    pub(crate) fn at(self, index: usize) -> *mut f32 {
+        assert!(index < self.length, "value {index} of a buffer of {}", self.length);
+        // SAFETY: inside the buffer by the assertion.
+        unsafe { self.pointer.add(index) }
+    }
+
     /// The `length` values from `start`.
     ///
     /// # Safety
