@@ -1,0 +1,113 @@
+//! The decoder's forward pass without anything kept for a backward pass: what scoring and sampling share.
+//!
+//! Between [`Stream::project`] and [`Stream::output_and_mlp`] stands attention, in which the two differ.
+
+use crate::model::{LayerLayout, Model, Projection};
+use latrace_kernels::{Device, Rotation};
+
+/// How a model's projections are computed: from weights as they are, or from packed ones.
+pub(crate) trait Projections<D: Device> {
+    /// y = x·Wᵀ (+ b).
+    fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, projection: Projection, rows: usize, inputs: usize);
+    /// y += x·Wᵀ (+ b).
+    fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, projection: Projection, rows: usize, inputs: usize);
+}
+
+impl<D: Device> Projections<D> for Model<D> {
+    fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
+        self.device.linear(y, x, &self.parameters[p.weight], p.bias.map(|b| &self.parameters[b]), rows, inputs);
+    }
+
+    fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
+        self.device.linear_add(y, x, &self.parameters[p.weight], p.bias.map(|b| &self.parameters[b]), rows, inputs);
+    }
+}
+
+/// The memory of a pass over at most `rows` tokens at positions below `positions`.
+pub(crate) struct Stream<D: Device> {
+    pub rows: usize,
+    pub positions: usize,
+    table: D::Buffer,
+    /// The residual stream, T×d.
+    pub x: D::Buffer,
+    /// The normalised stream, T×d.
+    pub h: D::Buffer,
+    /// Two work areas, T×max(query width, intermediate size): gate and up, or attention's output and queries.
+    pub wide: [D::Buffer; 2],
+    pub k: D::Buffer,
+    pub v: D::Buffer,
+    inverse_rms: D::Buffer,
+}
+
+impl<D: Device> Stream<D> {
+    pub fn planned(model: &Model<D>, rows: usize, positions: usize) -> Self {
+        let (device, config, shape) = (&model.device, &model.config, model.attention_shape());
+        let zeros = |width: usize| device.zeros(rows * width);
+        let wide = shape.query_width().max(config.intermediate_size).max(shape.key_width());
+        let (frequencies, scale) = config.rope.frequencies(config.head_dim, config.max_positions);
+        Self {
+            rows,
+            positions,
+            table: device.rotary_table(&frequencies, scale, positions),
+            x: zeros(config.hidden_size),
+            h: zeros(config.hidden_size),
+            wide: [zeros(wide), zeros(wide)],
+            k: zeros(shape.key_width()),
+            v: zeros(shape.key_width()),
+            inverse_rms: zeros(shape.heads),
+        }
+    }
+
+    /// Token ids → `x`.
+    pub fn embed(&mut self, model: &Model<D>, ids: &[u32]) {
+        model.device.gather_rows(&mut self.x, ids, &model.parameters[model.layout.embedding], model.config.hidden_size);
+    }
+
+    /// `x` → queries in `wide[1]`, `k` and `v`, turned to their positions.
+    pub fn project(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, positions: &[u32]) {
+        let Self { table, x, h, wide: [a, b], k, v, inverse_rms, .. } = self;
+        let (device, config, tokens) = (&model.device, &model.config, positions.len());
+        let (d, shape) = (config.hidden_size, model.attention_shape());
+        let parameter = |i: usize| &model.parameters[i];
+        device.rms_norm(h, inverse_rms, x, parameter(layer.input_norm), config.norm_eps, tokens);
+        projections.linear(v, h, layer.value, tokens, d);
+        if let Some((query_norm, key_norm)) = layer.head_norms {
+            projections.linear(a, h, layer.key, tokens, d);
+            device.rms_norm(k, inverse_rms, a, parameter(key_norm), config.norm_eps, tokens * shape.kv_heads);
+            projections.linear(a, h, layer.query, tokens, d);
+            device.rms_norm(b, inverse_rms, a, parameter(query_norm), config.norm_eps, tokens * shape.heads);
+        } else {
+            projections.linear(k, h, layer.key, tokens, d);
+            projections.linear(b, h, layer.query, tokens, d);
+        }
+        device.rotary(b, positions, table, shape.heads, shape.head_dim, Rotation::Forward);
+        device.rotary(k, positions, table, shape.kv_heads, shape.head_dim, Rotation::Forward);
+    }
+
+    /// The rest of a layer, over the first `rows` rows of `x` and of attention's output in `wide[0]`.
+    pub fn output_and_mlp(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, rows: usize) {
+        let Self { x, h, wide: [a, b], inverse_rms, .. } = self;
+        let (device, config) = (&model.device, &model.config);
+        projections.linear_add(x, a, layer.output, rows, model.attention_shape().query_width());
+        device.rms_norm(h, inverse_rms, x, &model.parameters[layer.mlp_norm], config.norm_eps, rows);
+        projections.linear(a, h, layer.gate, rows, config.hidden_size);
+        projections.linear(b, h, layer.up, rows, config.hidden_size);
+        device.swiglu_in_place(a, b, rows * config.intermediate_size);
+        projections.linear_add(x, a, layer.down, rows, config.intermediate_size);
+    }
+
+    /// Moves the given rows of `x` and of attention's output to the front.
+    pub fn keep_rows(&mut self, model: &Model<D>, rows: &[u32]) {
+        model.device.gather_rows(&mut self.h, rows, &self.x, model.config.hidden_size);
+        std::mem::swap(&mut self.x, &mut self.h);
+        let [a, b] = &mut self.wide;
+        model.device.gather_rows(b, rows, a, model.attention_shape().query_width());
+        std::mem::swap(a, b);
+    }
+
+    /// `x` → `h`, ready for the head.
+    pub fn final_norm(&mut self, model: &Model<D>, rows: usize) {
+        let (weight, epsilon) = (&model.parameters[model.layout.norm], model.config.norm_eps);
+        model.device.rms_norm(&mut self.h, &mut self.inverse_rms, &self.x, weight, epsilon, rows);
+    }
+}
