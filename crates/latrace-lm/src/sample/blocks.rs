@@ -1,0 +1,167 @@
+//! Who holds which block of the cache, and which blocks hold what: prefixes are shared, and found again after their last holder is gone.
+//!
+//! A full block is known by its tokens and by the block before it, so that equal prefixes have equal blocks. Blocks that nobody holds
+//! keep their contents until their place is needed, the longest unused first.
+
+use latrace_kernels::CACHE_BLOCK;
+use std::collections::{BTreeMap, HashMap};
+
+/// A full block's name: nobody's twice, so that a name never means what was evicted.
+pub(crate) type Serial = u64;
+
+/// The contents of a full block: the block before it, and its tokens.
+type Contents = (Option<Serial>, Box<[u32]>);
+
+#[derive(Debug, Default)]
+struct Block {
+    holders: u32,
+    /// Set once the block is full and known.
+    known: Option<(Serial, Contents)>,
+    /// When its last holder let go.
+    idle_since: u64,
+}
+
+/// The blocks of a cache.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    blocks: Vec<Block>,
+    free: Vec<u32>,
+    /// Known blocks without holders, by when they became so.
+    idle: BTreeMap<u64, u32>,
+    by_contents: HashMap<Contents, u32>,
+    clock: u64,
+    /// Most blocks held at once so far.
+    pub peak: usize,
+}
+
+impl Blocks {
+    pub fn new(count: usize) -> Self {
+        Self {
+            blocks: (0..count).map(|_| Block::default()).collect(),
+            free: (0..count as u32).rev().collect(),
+            idle: BTreeMap::new(),
+            by_contents: HashMap::new(),
+            clock: 0,
+            peak: 0,
+        }
+    }
+
+    /// Blocks in all.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn held(&self) -> usize {
+        self.blocks.len() - self.free.len() - self.idle.len()
+    }
+
+    /// An empty block with one holder, if there is any that nobody holds.
+    pub fn take(&mut self) -> Option<u32> {
+        let block = self.free.pop().or_else(|| self.evict())?;
+        self.blocks[block as usize].holders = 1;
+        self.peak = self.peak.max(self.held());
+        Some(block)
+    }
+
+    fn evict(&mut self) -> Option<u32> {
+        let (_, block) = self.idle.pop_first()?;
+        if let Some((_, contents)) = self.blocks[block as usize].known.take() {
+            self.by_contents.remove(&contents);
+        }
+        Some(block)
+    }
+
+    /// One more holder of a block that is held.
+    pub fn share(&mut self, block: u32) {
+        self.blocks[block as usize].holders += 1;
+    }
+
+    /// One holder less.
+    pub fn release(&mut self, block: u32) {
+        let entry = &mut self.blocks[block as usize];
+        entry.holders -= 1;
+        if entry.holders > 0 {
+            return;
+        }
+        if entry.known.is_some() {
+            self.clock += 1;
+            entry.idle_since = self.clock;
+            self.idle.insert(self.clock, block);
+        } else {
+            self.free.push(block);
+        }
+    }
+
+    /// Makes a block known that is about to be full of `tokens` after block `parent`: its name, or that of another block with the same contents.
+    pub fn register(&mut self, block: u32, parent: Option<Serial>, tokens: &[u32]) -> Serial {
+        debug_assert_eq!(tokens.len(), CACHE_BLOCK);
+        let contents: Contents = (parent, tokens.into());
+        if let Some((serial, _)) = self.by_contents.get(&contents).and_then(|same| self.blocks[*same as usize].known.as_ref()) {
+            return *serial;
+        }
+        self.clock += 1;
+        self.by_contents.insert(contents.clone(), block);
+        self.blocks[block as usize].known = Some((self.clock, contents));
+        self.clock
+    }
+
+    /// The known blocks that begin `tokens`, at most `limit` of them, each with one holder more; and the name of the last.
+    pub fn find_prefix(&mut self, tokens: &[u32], limit: usize) -> (Vec<u32>, Option<Serial>) {
+        let (mut found, mut parent) = (Vec::new(), None);
+        for part in tokens.chunks_exact(CACHE_BLOCK).take(limit) {
+            let Some(&block) = self.by_contents.get(&(parent, Box::from(part))) else { break };
+            let entry = &mut self.blocks[block as usize];
+            if entry.holders == 0 {
+                self.idle.remove(&entry.idle_since);
+            }
+            entry.holders += 1;
+            parent = entry.known.as_ref().map(|(serial, _)| *serial);
+            found.push(block);
+        }
+        self.peak = self.peak.max(self.held());
+        (found, parent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(seed: u32) -> Vec<u32> {
+        (0..CACHE_BLOCK as u32).map(|i| i * 7 + seed).collect()
+    }
+
+    #[test]
+    fn prefixes_are_found_until_their_place_is_needed() {
+        let mut blocks = Blocks::new(3);
+        let (a, b) = (blocks.take().unwrap(), blocks.take().unwrap());
+        let first = blocks.register(a, None, &tokens(1));
+        blocks.register(b, Some(first), &tokens(2));
+        let text = [tokens(1), tokens(2), tokens(3)].concat();
+        assert_eq!(blocks.find_prefix(&text, 9).0, [a, b]);
+        assert_eq!(blocks.find_prefix(&text, 1).0, [a]);
+        assert_eq!(blocks.find_prefix(&tokens(2), 9).0, [], "the same tokens after something else are other contents");
+        for block in [a, b, a, b, a] {
+            blocks.release(block);
+        }
+        assert_eq!(blocks.held(), 0);
+        assert_eq!(blocks.find_prefix(&text, 9).0, [a, b], "contents outlive their holders");
+        blocks.release(b);
+        blocks.release(a);
+        // The free block first, then the longest unused.
+        assert_eq!([blocks.take(), blocks.take()].map(Option::unwrap), [2, b]);
+        assert_eq!(blocks.find_prefix(&text, 9).0, [a]);
+        assert_eq!(blocks.take(), None, "all are held");
+        assert_eq!(blocks.peak, 3);
+    }
+
+    #[test]
+    fn equal_contents_have_one_name() {
+        let mut blocks = Blocks::new(2);
+        let (a, b) = (blocks.take().unwrap(), blocks.take().unwrap());
+        let name = blocks.register(a, None, &tokens(1));
+        assert_eq!(blocks.register(b, None, &tokens(1)), name);
+        blocks.release(b);
+        assert_eq!(blocks.free, [b], "the second copy has no name to be found by");
+    }
+}

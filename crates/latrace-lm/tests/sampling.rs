@@ -1,0 +1,222 @@
+//! What a sample must not depend on, whose log-probs it has, and from which distribution it comes.
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails where it stands")]
+
+mod common;
+
+use common::{CASES, folder};
+use latrace_lm::sample::stream;
+use latrace_lm::{Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, ScoreRow, Scorer, StopReason};
+
+#[derive(Default)]
+struct Collected(Vec<Sample>);
+
+impl Observer for Collected {
+    fn finished(&mut self, sample: Sample) -> Result<(), Error> {
+        self.0.push(sample);
+        Ok(())
+    }
+}
+
+fn sampling(max_new_tokens: usize) -> Sampling {
+    Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, max_new_tokens, end_ids: vec![] }
+}
+
+fn prompt(length: usize, seed: u32, vocabulary: usize) -> Vec<u32> {
+    (0..length as u32).map(|i| (i * i + 7 * i + seed * 13) % vocabulary as u32).collect()
+}
+
+fn request(id: &str, prompt: Vec<u32>, samples: u64, sampling: Sampling) -> SampleRequest {
+    SampleRequest { prompt, streams: (0..samples).map(|sample| stream(1, "test", id, sample)).collect(), sampling }
+}
+
+/// All samples, by request and sample.
+fn run(model: Model, options: SamplerOptions, requests: &[SampleRequest]) -> (Vec<Sample>, Sampler) {
+    let mut sampler = Sampler::new(model, options);
+    let mut collected = Collected::default();
+    sampler.run(requests, &mut collected).unwrap();
+    let mut samples = collected.0;
+    samples.sort_by_key(|s| (s.request, s.sample));
+    (samples, sampler)
+}
+
+fn score(model: &Model, requests: &[SampleRequest], samples: &[Sample]) -> Vec<Vec<f32>> {
+    let rows: Vec<ScoreRow> = samples.iter().map(|s| ScoreRow { prompt: requests[s.request].prompt.clone(), response: s.tokens.clone() }).collect();
+    let mut all = Vec::new();
+    let mut collect = |_, batch| {
+        all.extend::<Vec<Vec<f32>>>(batch);
+        Ok(())
+    };
+    Scorer::new(model).score(&rows, 300, &mut collect).unwrap();
+    all
+}
+
+/// Settings of different needs, on prompts with a common head.
+fn mixed_requests(vocabulary: usize) -> Vec<SampleRequest> {
+    let head = prompt(70, 1, vocabulary);
+    let with_head = |tail: usize, seed| [head.clone(), prompt(tail, seed, vocabulary)].concat();
+    vec![
+        request("a", with_head(3, 2), 3, sampling(80)),
+        request("b", with_head(65, 3), 2, Sampling { temperature: 0.7, top_p: 0.9, ..sampling(20) }),
+        request("c", prompt(1, 4, vocabulary), 2, Sampling { temperature: 0.0, ..sampling(5) }),
+        request("d", with_head(58, 5), 1, Sampling { top_k: 5, ..sampling(30) }),
+    ]
+}
+
+fn long_positions(case: &str) -> Model {
+    let mut model = Model::load(&folder(case)).unwrap();
+    model.config.max_positions = model.config.max_positions.max(5000);
+    model
+}
+
+#[test]
+fn log_probs_are_bitwise_the_scorers_for_every_family() {
+    for case in CASES {
+        let model = long_positions(case);
+        let requests = mixed_requests(model.config.vocab_size);
+        let options = SamplerOptions { prefill_tokens: 37, ..SamplerOptions::default() };
+        let (samples, _) = run(long_positions(case), options, &requests);
+        assert_eq!(samples.len(), 8);
+        let scores = score(&model, &requests, &samples);
+        for (sample, expected) in samples.iter().zip(scores) {
+            assert_eq!(sample.logp, expected, "{case}, request {}", sample.request);
+        }
+    }
+}
+
+#[test]
+fn log_probs_are_bitwise_the_scorers_over_4096_tokens() {
+    for case in ["qwen3", "llama-bias"] {
+        let model = long_positions(case);
+        let requests = [request("long", prompt(4000, 1, model.config.vocab_size), 2, sampling(96))];
+        let (samples, _) = run(long_positions(case), SamplerOptions::default(), &requests);
+        let scores = score(&model, &requests, &samples);
+        assert_eq!(samples.iter().map(|s| s.logp.clone()).collect::<Vec<_>>(), scores);
+    }
+}
+
+#[test]
+fn samples_depend_on_nothing_but_their_request() {
+    let load = || long_positions("qwen3");
+    let requests = mixed_requests(load().config.vocab_size);
+    let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
+    let block = sampler.block_bytes();
+    let reversed: Vec<SampleRequest> = requests.iter().rev().cloned().collect();
+    for options in [
+        SamplerOptions { batch: 1, ..SamplerOptions::default() },
+        SamplerOptions { batch: 2, prefill_tokens: 1, ..SamplerOptions::default() },
+        SamplerOptions { prefill_tokens: 100, ..SamplerOptions::default() },
+        // The least that one sample needs: requests wait for each other, and blocks are evicted.
+        SamplerOptions { kv_cache_bytes: 3 * block, ..SamplerOptions::default() },
+    ] {
+        assert_eq!(run(load(), options, &requests).0, expected, "{options:?}");
+        let (mut others, sampler) = run(load(), options, &reversed);
+        others.iter_mut().for_each(|s| s.request = requests.len() - 1 - s.request);
+        others.sort_by_key(|s| (s.request, s.sample));
+        assert_eq!(others, expected, "{options:?}, in another order");
+        assert!(sampler.peak_cache_bytes() <= options.kv_cache_bytes);
+    }
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| run(load(), SamplerOptions::default(), &requests).0), expected);
+    }
+    for (i, request) in requests.iter().enumerate() {
+        let alone = run(load(), SamplerOptions::default(), std::slice::from_ref(request)).0;
+        let same = alone.iter().zip(expected.iter().filter(|s| s.request == i)).all(|(a, e)| (&a.tokens, &a.logp) == (&e.tokens, &e.logp));
+        assert!(same, "request {i} alone");
+    }
+}
+
+#[test]
+fn prompts_and_their_heads_are_read_once() {
+    let load = || long_positions("qwen2");
+    let head = prompt(640, 1, load().config.vocab_size);
+    let with_tail = |seed| [head.clone(), prompt(10, seed, load().config.vocab_size)].concat();
+    let (_, sampler) = run(load(), SamplerOptions::default(), &[request("a", with_tail(1), 8, sampling(3))]);
+    assert_eq!(sampler.prefilled(), 650, "8 samples read their prompt once");
+    let (_, sampler) = run(load(), SamplerOptions::default(), &[request("a", with_tail(1), 2, sampling(3)), request("b", with_tail(2), 2, sampling(3))]);
+    assert_eq!(sampler.prefilled(), 650 + 10, "a head in common is read once");
+}
+
+#[test]
+fn samples_end_for_the_reason_they_say() {
+    struct Stops(Vec<Sample>);
+    impl Observer for Stops {
+        fn token(&mut self, request: usize, _: usize, tokens: &[u32]) -> Option<StopReason> {
+            (request == 1 && tokens.len() == 4).then_some(StopReason::StopString)
+        }
+        fn finished(&mut self, sample: Sample) -> Result<(), Error> {
+            self.0.push(sample);
+            Ok(())
+        }
+    }
+    let load = || Model::load(&folder("qwen3")).unwrap();
+    let plain = run(load(), SamplerOptions::default(), &[request("a", vec![1, 2], 1, sampling(30))]).0;
+    let end = plain[0].tokens[5];
+    let first = plain[0].tokens.iter().position(|&t| t == end).unwrap();
+    let requests = [
+        request("a", vec![1, 2], 1, Sampling { end_ids: vec![end], ..sampling(30) }),
+        request("a", vec![1, 2], 1, sampling(30)),
+        request("a", vec![1, 2], 1, sampling(2)),
+    ];
+    let mut stops = Stops(Vec::new());
+    Sampler::new(load(), SamplerOptions::default()).run(&requests, &mut stops).unwrap();
+    stops.0.sort_by_key(|s| s.request);
+    let ends: Vec<(StopReason, usize)> = stops.0.iter().map(|s| (s.stop, s.tokens.len())).collect();
+    assert_eq!(ends, [(StopReason::End, first + 1), (StopReason::StopString, 4), (StopReason::MaxTokens, 2)]);
+    assert!(stops.0.iter().all(|s| plain[0].tokens.starts_with(&s.tokens)));
+    let positions = load().config.max_positions;
+    let full = run(load(), SamplerOptions::default(), &[request("a", vec![3; positions - 2], 1, sampling(30))]).0;
+    assert_eq!((full[0].stop, full[0].tokens.len()), (StopReason::MaxTokens, 2), "the model's positions are a limit too");
+}
+
+#[test]
+fn what_cannot_be_sampled_is_refused() {
+    let check = |request: SampleRequest, options: SamplerOptions, expected: &str| {
+        let mut sampler = Sampler::new(Model::load(&folder("qwen3")).unwrap(), options);
+        let error = sampler.run(&[request], &mut Collected::default()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let default = SamplerOptions::default();
+    check(request("a", vec![], 1, sampling(3)), default, "the prompt has no tokens");
+    check(request("a", vec![100_000], 1, sampling(3)), default, "token 0: expected an id below");
+    check(request("a", vec![1; 100_000], 1, sampling(3)), default, "expected at most");
+    check(request("a", vec![1], 1, Sampling { top_p: 0.0, ..sampling(3) }), default, "top_p: expected a number above 0");
+    check(request("a", vec![1], 1, sampling(30)), SamplerOptions { kv_cache_bytes: 1000, ..default }, "bytes of keys and values, and the budget is 1000");
+}
+
+/// 100,000 first tokens against the exact distribution.
+fn check_distribution(sampling: Sampling) {
+    let case = "qwen3";
+    let model = Model::load(&folder(case)).unwrap();
+    let vocabulary = model.config.vocab_size;
+    let prompt = prompt(9, 1, vocabulary);
+    let rows: Vec<SampleRequest> = (0..vocabulary as u32).map(|t| request("a", [prompt.clone(), vec![t]].concat(), 0, sampling.clone())).collect();
+    let ask = |t: usize| Sample { request: t, sample: 0, tokens: rows[t].prompt[9..].to_vec(), logp: vec![], stop: StopReason::End };
+    let single = vec![SampleRequest { prompt: prompt.clone(), streams: vec![], sampling: sampling.clone() }; vocabulary];
+    let logits: Vec<f64> = score(&model, &single, &(0..vocabulary).map(ask).collect::<Vec<_>>()).iter().map(|l| f64::from(l[0])).collect();
+    let expected = latrace_kernels::draw_reference(&logits, sampling.temperature.into(), sampling.top_k, sampling.top_p.into(), sampling.min_p.into());
+    let count = 100_000;
+    let (samples, _) = run(
+        model,
+        SamplerOptions { batch: 4096, ..SamplerOptions::default() },
+        &[request("draws", prompt, count, Sampling { max_new_tokens: 1, ..sampling.clone() })],
+    );
+    let mut seen = vec![0.0; vocabulary];
+    samples.iter().for_each(|s| seen[s.tokens[0] as usize] += 1.0);
+    let possible = expected.iter().filter(|p| **p > 0.0).count();
+    assert!(seen.iter().zip(&expected).all(|(seen, p)| *p > 0.0 || *seen == 0.0), "a token outside the distribution was drawn");
+    let chi: f64 = seen.iter().zip(&expected).filter(|(_, p)| **p > 0.0).map(|(seen, p)| (seen - p * count as f64).powi(2) / (p * count as f64)).sum();
+    let freedom = (possible - 1) as f64;
+    // Wilson and Hilferty: the cube root is close to normal; beyond 4 standard deviations once in 30,000 tries. The seed is fixed.
+    let deviations = ((chi / freedom).cbrt() - (1.0 - 2.0 / (9.0 * freedom))) / (2.0 / (9.0 * freedom)).sqrt();
+    assert!(deviations.abs() < 4.0, "{sampling:?}: chi-square {chi:.1} of {freedom} degrees of freedom");
+}
+
+#[test]
+fn first_tokens_follow_the_exact_distribution() {
+    check_distribution(sampling(1));
+    check_distribution(Sampling { temperature: 0.7, ..sampling(1) });
+    check_distribution(Sampling { top_p: 0.8, ..sampling(1) });
+    check_distribution(Sampling { top_k: 7, ..sampling(1) });
+    check_distribution(Sampling { temperature: 0.7, top_k: 20, top_p: 0.9, min_p: 0.01, ..sampling(1) });
+}
