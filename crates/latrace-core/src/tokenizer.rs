@@ -44,6 +44,13 @@ impl Tokenizer {
         self.inner.decode(ids, false).map_err(|reason| fail(reason.to_string()))
     }
 
+    /// The text of ids that a model drew, special tokens included. Models have more embedding rows than their tokenizer has tokens;
+    /// such ids have no text.
+    pub fn decode_drawn(&self, ids: &[u32]) -> Result<String> {
+        let known: Vec<u32> = ids.iter().copied().filter(|&id| self.inner.id_to_token(id).is_some()).collect();
+        self.decode(&known)
+    }
+
     /// The id of a token by its exact text, if it is one token.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

@@ -10,6 +10,7 @@ use crate::AttentionShape;
 use crate::attention::{KEYS, normalise, online_softmax};
 use crate::gemm::{Tile, tiles, with_panel};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
+use crate::simd::prefetch;
 
 /// Tokens in a block of the cache.
 pub const CACHE_BLOCK: usize = KEYS;
@@ -86,13 +87,19 @@ pub(crate) fn cached_attention(o: &mut [f32], q: &[f32], cache: [&[f32]; 2], spa
     let mut tasks: Vec<CacheSpan> = spans.iter().flat_map(|span| query_tiles(*span)).collect();
     // The longest first, so that all threads finish together.
     tasks.sort_by_key(|task| std::cmp::Reverse(task.position + task.rows));
-    for_each(tasks.len() * shape.kv_heads, |task| {
-        let (span, head) = (tasks[task / shape.kv_heads], task % shape.kv_heads);
-        let tile = QueryTile { span, blocks: &blocks[span.blocks..], head, shape };
-        // One token's heads lie side by side and see the same keys: they are the rows of one tile.
-        let passes = if span.rows == 1 { 1 } else { shape.group() };
-        for member in 0..passes {
-            tile.attend(o, q, cache, member);
+    // A token's heads together read whole blocks in the order of memory; apart, they are more tasks to share.
+    let heads_together = if tasks.len() >= 4 * rayon::current_num_threads() { shape.kv_heads } else { 1 };
+    let parts = shape.kv_heads.div_ceil(heads_together);
+    for_each(tasks.len() * parts, |task| {
+        let (span, first) = (tasks[task / parts], task % parts * heads_together);
+        let tile = QueryTile { span, blocks: &blocks[span.blocks..], shape };
+        if span.rows == 1 {
+            // One token's heads lie side by side and see the same keys: they are the rows of one tile.
+            tile.attend(o, q, cache, first..first + heads_together, 0);
+            return;
+        }
+        for head in first..first + heads_together {
+            (0..shape.group()).for_each(|member| tile.attend(o, q, cache, head..head + 1, member));
         }
     });
 }
@@ -106,53 +113,105 @@ fn query_tiles(span: CacheSpan) -> impl Iterator<Item = CacheSpan> {
     })
 }
 
-/// Queries of one span and one key head.
+/// Queries of one span.
 struct QueryTile<'a> {
     span: CacheSpan,
     blocks: &'a [u32],
-    head: usize,
     shape: AttentionShape,
 }
 
+/// What a key head's queries have come to so far.
+struct Partial<'a> {
+    scores: &'a mut [f32],
+    output: &'a mut [f32],
+    top: &'a mut [f32],
+    sum: &'a mut [f32],
+}
+
 impl QueryTile<'_> {
-    /// Rows of the tile, the distance between them in q and o, and by how many positions each is after the one before.
+    /// Rows of a key head, the distance between them in q and o, and by how many positions each is after the one before.
     fn rows(&self) -> (usize, usize, usize) {
         if self.span.rows == 1 { (self.shape.group(), self.shape.head_dim, 0) } else { (self.span.rows, self.shape.query_width(), 1) }
     }
 
-    fn attend(&self, o: Shared, q: &[f32], [keys, values]: [&[f32]; 2], member: usize) {
-        let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
-        let (rows, stride, step) = self.rows();
-        let first = self.span.row * self.shape.query_width() + (self.head * self.shape.group() + member) * dim;
-        let (key_block, value_block) = block_lengths(self.shape);
-        with_scratch(&SCRATCH, rows * (KEYS + width + 2), |scratch| {
-            let (scores, rest) = scratch.split_at_mut(rows * KEYS);
-            let (output, statistics) = rest.split_at_mut(rows * width);
-            let (top, sum) = statistics.split_at_mut(rows);
-            top.fill(f32::NEG_INFINITY);
-            sum.fill(0.0);
-            output.fill(0.0);
+    fn attend(&self, o: Shared, q: &[f32], cache: [&[f32]; 2], heads: std::ops::Range<usize>, member: usize) {
+        let (width, (rows, _, step)) = (value_width(self.shape.head_dim), self.rows());
+        let (score_length, output_length) = (rows * KEYS, rows * width);
+        with_scratch(&SCRATCH, heads.len() * (score_length + output_length + 2 * rows), |scratch| {
+            let mut partials: Vec<Partial<'_>> = scratch
+                .chunks_exact_mut(score_length + output_length + 2 * rows)
+                .map(|part| {
+                    let (scores, rest) = part.split_at_mut(score_length);
+                    let (output, statistics) = rest.split_at_mut(output_length);
+                    let (top, sum) = statistics.split_at_mut(rows);
+                    top.fill(f32::NEG_INFINITY);
+                    sum.fill(0.0);
+                    output.fill(0.0);
+                    Partial { scores, output, top, sum }
+                })
+                .collect();
             let end = self.span.position + (rows - 1) * step + 1;
             for tile in (0..end).step_by(KEYS) {
-                let count = KEYS.min(end - tile);
+                // All heads' keys, then all heads' values: that is how they lie in a block.
                 let block = self.blocks[tile / KEYS] as usize;
-                let key = &keys[block * key_block + self.head * dim * KEYS..][..dim * KEYS];
-                multiply(scores, KEYS, count, [rows, dim], &q[first..], stride, key, KEYS, true);
-                for i in 0..rows {
-                    let diagonal = (self.span.position + i * step) as isize - tile as isize;
-                    let (score, output) = (&mut scores[i * KEYS..][..KEYS], &mut output[i * width..][..dim]);
-                    online_softmax(score, &mut top[i..=i], &mut sum[i..=i], output, 1, count, diagonal, self.shape.scale());
+                prefetch(&cache[1][block * block_lengths(self.shape).1 + heads.start * width * KEYS..], width * KEYS);
+                for (head, partial) in heads.clone().zip(&mut partials) {
+                    self.weigh(partial, q, cache[0], head, member, tile, KEYS.min(end - tile));
                 }
-                let value = &values[block * value_block + self.head * width * KEYS..][..width * KEYS];
-                multiply(output, width, dim, [rows, count], scores, KEYS, value, width, false);
+                if tile + KEYS < end {
+                    let block = self.blocks[tile / KEYS + 1] as usize;
+                    prefetch(&cache[0][block * block_lengths(self.shape).0 + heads.start * self.shape.head_dim * KEYS..], self.shape.head_dim * KEYS);
+                }
+                for (head, partial) in heads.clone().zip(&mut partials) {
+                    self.add_values(partial, cache[1], head, tile, KEYS.min(end - tile));
+                }
             }
-            for i in 0..rows {
-                let row = &mut output[i * width..][..dim];
-                normalise(row, &sum[i..=i], dim);
-                // SAFETY: each (token, head) belongs to one task.
-                unsafe { o.part(first + i * stride, dim) }.copy_from_slice(row);
+            for (head, partial) in heads.clone().zip(partials) {
+                self.write(partial, o, head, member);
             }
         });
+    }
+
+    /// Where the first row is, in q and o.
+    fn origin(&self, head: usize, member: usize) -> usize {
+        self.span.row * self.shape.query_width() + (head * self.shape.group() + member) * self.shape.head_dim
+    }
+
+    /// Scores of a tile of keys, turned into weights.
+    fn weigh(&self, partial: &mut Partial<'_>, q: &[f32], keys: &[f32], head: usize, member: usize, tile: usize, count: usize) {
+        let (dim, (rows, stride, step)) = (self.shape.head_dim, self.rows());
+        let width = value_width(dim);
+        let block = self.blocks[tile / KEYS] as usize;
+        let at = block * block_lengths(self.shape).0 + head * dim * KEYS;
+        let key = &keys[at..][..dim * KEYS];
+        prefetch(&keys[at + dim * KEYS..], dim * KEYS);
+        multiply(partial.scores, KEYS, count, [rows, dim], &q[self.origin(head, member)..], stride, key, KEYS, true);
+        for i in 0..rows {
+            let diagonal = (self.span.position + i * step) as isize - tile as isize;
+            let (scores, output) = (&mut partial.scores[i * KEYS..][..KEYS], &mut partial.output[i * width..][..dim]);
+            online_softmax(scores, &mut partial.top[i..=i], &mut partial.sum[i..=i], output, 1, count, diagonal, self.shape.scale());
+        }
+    }
+
+    /// Weighted values of a tile of keys.
+    fn add_values(&self, partial: &mut Partial<'_>, values: &[f32], head: usize, tile: usize, count: usize) {
+        let (dim, (rows, ..)) = (self.shape.head_dim, self.rows());
+        let width = value_width(dim);
+        let block = self.blocks[tile / KEYS] as usize;
+        let at = block * block_lengths(self.shape).1 + head * width * KEYS;
+        let value = &values[at..][..width * KEYS];
+        prefetch(&values[at + width * KEYS..], width * KEYS);
+        multiply(partial.output, width, dim, [rows, count], partial.scores, KEYS, value, width, false);
+    }
+
+    fn write(&self, partial: Partial<'_>, o: Shared, head: usize, member: usize) {
+        let (dim, (rows, stride, _)) = (self.shape.head_dim, self.rows());
+        for i in 0..rows {
+            let row = &mut partial.output[i * value_width(dim)..][..dim];
+            normalise(row, &partial.sum[i..=i], dim);
+            // SAFETY: each (token, head) belongs to one task.
+            unsafe { o.part(self.origin(head, member) + i * stride, dim) }.copy_from_slice(row);
+        }
     }
 }
 

@@ -83,6 +83,19 @@ macro_rules! dispatched {
 }
 pub(crate) use dispatched;
 
+/// Asks for the first `length` values to be brought near, while something else is computed.
+#[inline(always)]
+pub(crate) fn prefetch(values: &[f32], length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values[..length.min(values.len())].chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of the target, and a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, length);
+}
+
 /// e^x with a relative error below 2e-7; 0 below −87.3, infinity above 88.7, NaN stays NaN.
 ///
 /// Range reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 7 (Taylor's, whose remainder there is under 1e-8).

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{init, score, train};
+use crate::verbs::{init, sample, score, train};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ enum Command {
     Report(ReportArguments),
     /// Train a model on weighted rows
     Train(train::TrainArguments),
+    /// Samples of given prompts from a model
+    Sample(sample::SampleArguments),
     /// Log-probs of given responses under a model
     Score(score::ScoreArguments),
     /// Make a randomly initialised model from a configuration
@@ -87,10 +89,16 @@ pub fn run(cli: &Cli) -> Result<()> {
     start_logging(cli.log_level);
     check_simd()?;
     start_threads(cli.threads)?;
-    match &cli.command {
+    // On a thread of the pool: from outside of it, each of the many short parallel loops would begin with waking the pool up.
+    rayon::scope(|_| dispatch(&cli.command))
+}
+
+fn dispatch(command: &Command) -> Result<()> {
+    match command {
         Command::Run(arguments) => Err(not_yet("run", &arguments.recipe)),
         Command::Report(arguments) => Err(not_yet("report", &arguments.run)),
         Command::Train(arguments) => train::run(arguments),
+        Command::Sample(arguments) => sample::run(arguments),
         Command::Score(arguments) => score::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,6 +54,22 @@ fn fill_and_rename<T>(out: &Path, temporary: &Path, fill: impl FnOnce(&Path) -> 
     fs::rename(temporary, out).with_context(cannot)?;
     sync_folder(parent_of(out)).with_context(cannot)?;
     Ok(value)
+}
+
+/// The CRC-32C of a file's contents, and its length: enough to notice that it is another file.
+pub fn checksum(path: &Path) -> Result<String> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(cannot)?;
+    let (mut sum, mut length, mut buffer) = (0, 0, vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).with_context(cannot)? {
+            0 => return Ok(format!("{sum:08x}-{length}")),
+            count => {
+                sum = crc32c::crc32c_append(sum, &buffer[..count]);
+                length += count as u64;
+            }
+        }
+    }
 }
 
 /// Whether `folder` does not exist or holds nothing.

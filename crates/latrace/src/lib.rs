@@ -5,11 +5,13 @@
 pub mod cli;
 pub mod failure;
 pub mod files;
+pub mod memory;
 pub mod model_folder;
 mod parquet_rows;
 pub mod progress;
 pub mod recipe;
 pub mod rows;
+pub mod sampling;
 pub mod tensorboard;
 pub mod train_rows;
 pub mod verbs;

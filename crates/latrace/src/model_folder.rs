@@ -1,5 +1,6 @@
 //! The text side of a model folder: vocabulary size, tokenizer, chat template.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use latrace_lm::Config;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::files::checksum;
 use crate::rows::FieldProblem;
 
 /// What turns a row's text into token ids for one model.
@@ -51,14 +53,35 @@ impl TextSide {
         }
     }
 
+    /// Whether ids have a text.
+    pub fn has_tokenizer(&self) -> bool {
+        self.tokenizer.is_some()
+    }
+
+    /// The text of ids that the model drew; none without a tokenizer.
+    pub fn decode(&self, ids: &[u32]) -> Option<String> {
+        // Ids without a text are left out, and the tokenizer decodes all others.
+        self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.decode_drawn(ids).ok())
+    }
+
     /// A conversation as prompt and response text.
     pub fn split(&self, messages: &[Message]) -> Result<Turn, FieldProblem> {
-        let refused = |got: String| FieldProblem::new("messages", "a conversation that the chat template takes", got);
-        match &self.template {
-            Some(template) => template.split(messages).map_err(|error| refused(error.to_string())),
-            None => Err(FieldProblem::new("messages", "a prompt and a response, since the model folder has no chat template", "messages")),
-        }
+        self.template()?.split(messages).map_err(refused)
     }
+
+    /// A conversation as the text after which the assistant writes.
+    pub fn prompt(&self, messages: &[Message]) -> Result<String, FieldProblem> {
+        self.template()?.render(messages, true).map_err(refused)
+    }
+
+    fn template(&self) -> Result<&ChatTemplate, FieldProblem> {
+        let missing = || FieldProblem::new("messages", "ready-made fields, since the model folder has no chat template", "messages");
+        self.template.as_ref().ok_or_else(missing)
+    }
+}
+
+fn refused(error: latrace_core::Error) -> FieldProblem {
+    FieldProblem::new("messages", "a conversation that the chat template takes", error.to_string())
 }
 
 /// The configuration of the model in `folder`, or an error that says what a model folder is.
@@ -68,6 +91,21 @@ pub fn read_config(folder: &Path) -> Result<Config> {
         return Err(Failure::work(message).hint("a model folder holds config.json, model.safetensors and tokenizer.json").into());
     }
     Ok(Config::read(folder)?)
+}
+
+/// What tells a model from another: checksums of its configuration, tokenizer and weights, by file name.
+pub fn fingerprint(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let cannot = || format!("cannot read the folder {}", folder.display());
+    let mut sums = BTreeMap::new();
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let matters = name.ends_with(".safetensors") || ["config.json", "generation_config.json", "tokenizer.json"].contains(&name.as_str());
+        if matters {
+            sums.insert(name, checksum(&path)?);
+        }
+    }
+    Ok(sums)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {

@@ -416,6 +416,19 @@ pub fn prompt_and_response(row: &Row, text: &TextSide) -> Result<PromptAndRespon
     Ok(pair)
 }
 
+/// Fields that [`prompt_of`] reads.
+pub const PROMPT_FIELDS: [&str; 3] = ["prompt", "prompt_ids", "messages"];
+
+/// The prompt of a row, not empty: `prompt_ids`, `prompt`, or `messages` up to where the assistant writes.
+pub fn prompt_of(row: &Row, text: &TextSide) -> Result<Vec<u32>, FieldProblem> {
+    let ready_made = ["prompt", "prompt_ids"].iter().any(|name| field(row, name).is_some());
+    let prompt = match field(row, "messages") {
+        Some(messages) if !ready_made => text.encode("messages", &text.prompt(&messages_in(messages)?)?)?,
+        _ => tokens_of(row, "prompt", text)?,
+    };
+    if prompt.is_empty() { Err(FieldProblem::new("prompt", "a prompt of at least one token", "an empty one")) } else { Ok(prompt) }
+}
+
 fn messages_in(value: &Value) -> Result<Vec<Message>, FieldProblem> {
     let Value::Array(values) = value else {
         return Err(FieldProblem::new("messages", "a list of messages", describe(value)));

@@ -1,5 +1,6 @@
 //! The command's verbs, one file each.
 
 pub mod init;
+pub mod sample;
 pub mod score;
 pub mod train;
