@@ -238,7 +238,7 @@ fn multiply_panels<const NR: usize>(
         for j in (0..columns).step_by(NR) {
             let (b, c) = (&b[j..][..(k - 1) * b_row + NR], &mut c[i * ldc + j..][..(rows - 1) * ldc + NR]);
             // SAFETY: A's rows, B's k rows and C's tile lie within the slices above.
-            unsafe { tiles[rows - 1](k, a.as_ptr(), [a_row, 1], b.as_ptr(), b_row, c.as_mut_ptr(), ldc, zero) };
+            unsafe { tiles[rows - 1](k, a.as_ptr(), [a_row, 1], b.as_ptr(), b_row, c.as_mut_ptr(), ldc, zero, b.as_ptr()) };
         }
     }
 }

@@ -154,9 +154,10 @@ macro_rules! with_panel {
 }
 pub(crate) use with_panel;
 
-/// `tile(k, a, [row, step], b, b_row, c, ldc, zero)`: C (+)= A·B over k, starting from zero or from C, for a tile as wide as a panel of B;
+/// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C, for a tile as wide as a panel of B;
 /// A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p * b_row]`.
-pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool);
+/// Meanwhile k lines of 16 values from `ahead` on are asked for, which may be anywhere.
+pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, *const f32);
 
 /// The tiles of one instruction set, by their number of rows less one.
 macro_rules! by_rows {
@@ -260,11 +261,11 @@ fn block_product<const MR: usize, const NR: usize>(
                 if columns == NR {
                     let c = &mut c[i * ldc + j..][..(rows - 1) * ldc + NR];
                     // SAFETY: A holds the rows, the panel k rows, and C a tile of stride ldc, by the slices above.
-                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, c.as_mut_ptr(), ldc, zero) };
+                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, c.as_mut_ptr(), ldc, zero, b.as_ptr_range().end) };
                 } else {
                     edge_tile::<NR>(&mut c[i * ldc + j..], ldc, [rows, columns], |edge| {
                         // SAFETY: as above, on a whole tile of our own.
-                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero) };
+                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero, b.as_ptr_range().end) };
                     });
                 }
             }
@@ -350,8 +351,18 @@ fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: u
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, b_row: usize, c: *mut f32, ldc: usize, zero: bool) {
-    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
+unsafe fn avx512_tile<const MR: usize>(
+    k: usize,
+    a: *const f32,
+    [row, step]: [usize; 2],
+    mut b: *const f32,
+    b_row: usize,
+    c: *mut f32,
+    ldc: usize,
+    zero: bool,
+    ahead: *const f32,
+) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
     // SAFETY: the caller gives MR rows of k values at the strides, k rows of 32 at b_row, and a tile of MR rows of 32 at stride ldc.
     unsafe {
         // Every third row has a pointer; the two after it are within reach of an address.
@@ -362,7 +373,8 @@ unsafe fn avx512_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [us
                 *row = [_mm512_loadu_ps(c.add(i * ldc)), _mm512_loadu_ps(c.add(i * ldc + 16))];
             }
         }
-        for _ in 0..k {
+        for p in 0..k {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16 * p).cast());
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
             for (i, c) in acc.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*a[i / 3].add(i % 3 * row));
@@ -380,8 +392,18 @@ unsafe fn avx512_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [us
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usize; 2], mut b: *const f32, b_row: usize, c: *mut f32, ldc: usize, zero: bool) {
-    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
+unsafe fn avx2_tile<const MR: usize>(
+    k: usize,
+    a: *const f32,
+    [row, step]: [usize; 2],
+    mut b: *const f32,
+    b_row: usize,
+    c: *mut f32,
+    ldc: usize,
+    zero: bool,
+    ahead: *const f32,
+) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
     // SAFETY: the caller gives MR rows of k values at the strides, k rows of 16 at b_row, and a tile of MR rows of 16 at stride ldc.
     unsafe {
         let mut a = [a, a.wrapping_add(3 * row)];
@@ -391,7 +413,8 @@ unsafe fn avx2_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usiz
                 *row = [_mm256_loadu_ps(c.add(i * ldc)), _mm256_loadu_ps(c.add(i * ldc + 8))];
             }
         }
-        for _ in 0..k {
+        for p in 0..k {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16 * p).cast());
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
             for (i, c) in acc.iter_mut().enumerate() {
                 let x = _mm256_set1_ps(*a[i / 3].add(i % 3 * row));
@@ -407,7 +430,17 @@ unsafe fn avx2_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usiz
     }
 }
 
-unsafe fn portable_tile<const MR: usize>(k: usize, a: *const f32, [row, step]: [usize; 2], b: *const f32, b_row: usize, c: *mut f32, ldc: usize, zero: bool) {
+unsafe fn portable_tile<const MR: usize>(
+    k: usize,
+    a: *const f32,
+    [row, step]: [usize; 2],
+    b: *const f32,
+    b_row: usize,
+    c: *mut f32,
+    ldc: usize,
+    zero: bool,
+    _: *const f32,
+) {
     const NR: usize = 16;
     // SAFETY: the caller gives MR rows of k values at the strides, and k rows of 16 at b_row.
     let (a, b) = unsafe { (std::slice::from_raw_parts(a, (MR - 1) * row + (k - 1) * step + 1), std::slice::from_raw_parts(b, (k - 1) * b_row + NR)) };

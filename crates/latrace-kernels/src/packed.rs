@@ -42,8 +42,10 @@ fn product<const NR: usize>(y: &mut [f32], x: &[f32], packed: &[f32], [m, n, k]:
         let rows = task % blocks * ROWS..m.min((task % blocks + 1) * ROWS);
         for panel in task / blocks * group..panels.min((task / blocks + 1) * group) {
             let b = &packed[panel * NR * k..][..NR * k];
-            for (i, count) in even_tiles(rows.clone(), tiles.len()) {
-                panel_tile::<NR>(shared, &x[i * k..][..count * k], b, [i, count, panel * NR], [n, k], start, tiles[count - 1]);
+            for (at, (i, count)) in even_tiles(rows.clone(), tiles.len()).enumerate() {
+                // While the panel is multiplied, the next one comes from memory, a part with each tile.
+                let ahead = b.as_ptr_range().end.wrapping_add(at * 16 * k);
+                panel_tile::<NR>(shared, &x[i * k..][..count * k], b, [i, count, panel * NR], [n, k], start, tiles[count - 1], ahead);
             }
         }
     });
@@ -57,7 +59,7 @@ fn even_tiles(rows: std::ops::Range<usize>, height: usize) -> impl Iterator<Item
 }
 
 /// Rows i.. of y, columns j..j + NR.
-fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [usize; 3], [n, k]: [usize; 2], start: Start<'_>, tile: Tile) {
+fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [usize; 3], [n, k]: [usize; 2], start: Start<'_>, tile: Tile, ahead: *const f32) {
     let columns = NR.min(n - j);
     let zero = matches!(start, Start::Zero);
     for row in i..i + rows {
@@ -67,7 +69,7 @@ fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [u
     }
     if columns == NR {
         // SAFETY: x holds the rows and b the panel's k rows; the tile's parts of y's rows belong to this task.
-        unsafe { tile(k, x.as_ptr(), [k, 1], b.as_ptr(), NR, y.at(i * n + j), n, zero) };
+        unsafe { tile(k, x.as_ptr(), [k, 1], b.as_ptr(), NR, y.at(i * n + j), n, zero, ahead) };
         return;
     }
     let mut c = vec![0.0; (rows - 1) * columns + columns];
@@ -77,7 +79,7 @@ fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [u
         c[row * columns..][..columns].copy_from_slice(unsafe { std::slice::from_raw_parts(part(row), columns) });
     }
     // SAFETY: as above, on a whole tile of our own.
-    edge_tile::<NR>(&mut c, columns, [rows, columns], |edge| unsafe { tile(k, x.as_ptr(), [k, 1], b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero) });
+    edge_tile::<NR>(&mut c, columns, [rows, columns], |edge| unsafe { tile(k, x.as_ptr(), [k, 1], b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero, ahead) });
     for row in 0..rows {
         // SAFETY: as above.
         unsafe { std::slice::from_raw_parts_mut(part(row), columns) }.copy_from_slice(&c[row * columns..][..columns]);
