@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{init, sample, score, train};
+use crate::verbs::{chat, init, sample, score, train};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ enum Command {
     Sample(sample::SampleArguments),
     /// Log-probs of given responses under a model
     Score(score::ScoreArguments),
+    /// Talk with a model in the terminal
+    Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
     Init(init::InitArguments),
 }
@@ -100,13 +102,14 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Train(arguments) => train::run(arguments),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Score(arguments) => score::run(arguments),
+        Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }
 }
 
 fn not_yet(verb: &str, operand: &std::path::Path) -> anyhow::Error {
     let message = format!("not yet: `latrace {verb} {}` has no implementation", operand.display());
-    Failure::work(message).hint("`latrace train`, `latrace score` and `latrace init` work").into()
+    Failure::work(message).hint("the other commands work; `latrace --help` lists them").into()
 }
 
 fn start_logging(level: LogLevel) {

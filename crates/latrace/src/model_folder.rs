@@ -58,6 +58,11 @@ impl TextSide {
         self.tokenizer.is_some()
     }
 
+    /// Whether conversations have a text.
+    pub fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
     /// The text of ids that the model drew; none without a tokenizer.
     pub fn decode(&self, ids: &[u32]) -> Option<String> {
         // Ids without a text are left out, and the tokenizer decodes all others.

@@ -132,7 +132,7 @@ fn config(vocab_size: usize) -> Value {
 #[test]
 fn help_is_stable() {
     let bench = Bench::empty();
-    for verb in ["", "score", "train", "init"] {
+    for verb in ["", "sample", "score", "train", "chat", "init"] {
         let help = run_in(bench.folder.path(), &[], &format!("{verb} --help")).success();
         insta::assert_snapshot!(format!("help_{verb}"), help.stdout);
     }
@@ -383,4 +383,138 @@ fn each_fault_of_a_weight_is_named() {
     check_train_row("\"weight\": 1e999", "line 1: expected a JSON object, got invalid JSON: number out of range");
     check_train_row("\"token_weights\": [1]", "field \"token_weights\": expected a list of 2, one per response token, got a list of 1");
     check_train_row("\"weight\": 1, \"token_weights\": [1, 1]", "expected either \"weight\" or \"token_weights\", got both");
+}
+
+const PROMPTS: &str = "{\"id\": \"a\", \"prompt\": \"hello\", \"kept\": 1}\n{\"id\": 2, \"prompt_ids\": [2, 9, 3]}\n";
+
+/// Prompts that the tests' tokenizer knows, and a model that ends rarely.
+fn sampling_bench() -> Bench {
+    let bench = Bench::new();
+    bench.write("prompts.jsonl", PROMPTS);
+    bench
+}
+
+const SAMPLE: &str = "sample --model model --data prompts.jsonl --n 3 --max-new-tokens 20 --temperature 1 --seed 5";
+
+#[test]
+fn samples_come_in_order_with_the_scorers_log_probs() {
+    let bench = sampling_bench();
+    bench.run(&format!("{SAMPLE} --out samples.jsonl")).success();
+    let rows = bench.rows("samples.jsonl");
+    let keys: Vec<(Value, Value)> = rows.iter().map(|row| (row["id"].clone(), row["sample"].clone())).collect();
+    assert_eq!(
+        keys,
+        ["a", "a", "a", "2", "2", "2"]
+            .iter()
+            .zip([0, 1, 2, 0, 1, 2])
+            .map(|(id, k)| (if *id == "a" { json!("a") } else { json!(2) }, json!(k)))
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(rows[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "kept", "sample", "text", "token_ids", "logprobs", "stop_reason"]);
+    let prompts: Vec<Value> = PROMPTS.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let to_score: Vec<String> = rows
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let mut scored = prompts[i / 3].clone();
+            scored["id"] = json!(i);
+            scored["response_ids"] = row["token_ids"].clone();
+            scored.to_string() + "\n"
+        })
+        .collect();
+    bench.write("to_score.jsonl", &to_score.concat());
+    bench.run("score --model model --data to_score.jsonl --out scores.jsonl").success();
+    for (sample, score) in rows.iter().zip(bench.rows("scores.jsonl")) {
+        assert_eq!(sample["logprobs"], score["logprobs"]);
+    }
+}
+
+#[test]
+fn samples_do_not_depend_on_threads_batches_or_where_they_go() {
+    let bench = sampling_bench();
+    bench.run(&format!("{SAMPLE} --out samples.jsonl")).success();
+    let samples = bench.read("samples.jsonl");
+    bench.run(&format!("{SAMPLE} --out again.jsonl --threads 1 --batch 1 --prefill-tokens 1")).success();
+    assert_eq!(bench.read("again.jsonl"), samples);
+    let printed = bench.run(SAMPLE).success().stdout;
+    let sorted = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(sorted(&printed), sorted(&samples));
+    let other = bench.run(&SAMPLE.replace("--seed 5", "--seed 6")).success().stdout;
+    assert_ne!(sorted(&other), sorted(&samples));
+}
+
+#[test]
+fn a_stopped_sampling_goes_on_to_the_same_file() {
+    let bench = sampling_bench();
+    bench.run(&format!("{SAMPLE} --out samples.jsonl")).success();
+    let (whole, description) = (bench.read("samples.jsonl"), bench.read("samples.jsonl.sampling.json"));
+    let unfinished = description.replace("\"done\": true", "\"done\": false");
+    assert_ne!(unfinished, description);
+    // As a kill leaves it: lines in the order in which they finished, the last one cut anywhere.
+    let lines: Vec<&str> = whole.lines().collect();
+    for cut in [0, 1, 40] {
+        bench.write("samples.jsonl", &format!("{}\n{}\n{}", lines[4], lines[1], &lines[2][..cut]));
+        bench.write("samples.jsonl.sampling.json", &unfinished);
+        bench.run(&format!("{SAMPLE} --out samples.jsonl")).success();
+        assert_eq!(bench.read("samples.jsonl"), whole, "cut after {cut} bytes");
+    }
+    bench.write("samples.jsonl.sampling.json", &unfinished);
+    let other = bench.run(&format!("{} --out samples.jsonl", SAMPLE.replace("--seed 5", "--seed 6")));
+    assert_eq!(other.code, 1);
+    assert!(other.stderr.contains("holds unfinished samples of other work: seed was 5, is 6") && other.stderr.contains("hint:"), "{}", other.stderr);
+    bench.run(&format!("{SAMPLE} --out samples.parquet")).success();
+    assert_eq!(bench.names(".").iter().filter(|name| name.starts_with("samples.parquet")).count(), 2, "the journal is gone");
+}
+
+#[test]
+fn a_stop_string_ends_a_sample_and_is_cut_from_its_text() {
+    let bench = sampling_bench();
+    bench.run(&format!("{SAMPLE} --out samples.jsonl")).success();
+    let texts: Vec<String> = bench.rows("samples.jsonl").iter().map(|row| row["text"].as_str().unwrap().to_owned()).collect();
+    let (at, text) = texts.iter().enumerate().max_by_key(|(_, text)| text.len()).unwrap();
+    let stop: String = text.chars().filter(|c| !c.is_whitespace()).skip(2).take(1).collect();
+    let stopped = |extra: &str| {
+        bench.run(&format!("{SAMPLE} --out stopped.jsonl --stop {stop} {extra}")).success();
+        bench.rows("stopped.jsonl")[at].clone()
+    };
+    let without = stopped("");
+    assert_eq!((without["stop_reason"].as_str(), without["text"].as_str()), (Some("stop_string"), text.split(&stop).next()));
+    let with = stopped("--include-stop");
+    assert_eq!(with["text"].as_str().map(|text| text.ends_with(&stop)), Some(true));
+    assert_eq!(with["token_ids"], without["token_ids"]);
+}
+
+#[test]
+fn what_cannot_be_sampled_is_named() {
+    let bench = sampling_bench();
+    let check = |arguments: &str, code: i32, expected: &str| {
+        let outcome = bench.run(&format!("sample --model model {arguments}"));
+        assert_eq!((outcome.code, outcome.stderr.contains(expected)), (code, true), "{arguments}: {}", outcome.stderr);
+    };
+    check("--data prompts.jsonl --top-p 0", 2, "top_p (see --help): expected a number above 0 and at most 1, got 0");
+    check("--data prompts.jsonl --temperature -1", 2, "temperature (see --help): expected a finite number of at least 0, got -1");
+    check("--data prompts.jsonl --max-new-tokens 0", 2, "max_new_tokens (see --help): expected at least 1");
+    check("--data prompts.jsonl --kv-cache-bytes 100", 1, "id \"a\"");
+    for (row, expected) in [
+        (r#"{"id": "x", "prompt": ""}"#, "line 1: field \"prompt\": expected a prompt of at least one token, got an empty one"),
+        (r#"{"id": "x", "prompt_ids": [99]}"#, "field \"prompt_ids[0]\": expected a token id below the vocabulary's 16, got number 99"),
+        (r#"{"prompt": "hello"}"#, "field \"id\": expected a string or an integer, got nothing"),
+        ("{\"id\": 1, \"prompt_ids\": [2]}\n{\"id\": 1, \"prompt_ids\": [2]}", "line 2: field \"id\": expected an id that no earlier row has"),
+        (&format!("{{\"id\": 1, \"prompt_ids\": [{}2]}}", "2,".repeat(200)), "field \"prompt\": expected fewer than the model's"),
+    ] {
+        bench.write("bad.jsonl", row);
+        check("--data bad.jsonl", 1, expected);
+    }
+    fs::remove_file(bench.path("model/tokenizer.json")).unwrap();
+    check("--data prompts.jsonl", 1, "line 1: field \"prompt\": expected token ids, since the model folder has no tokenizer.json");
+    check("--data prompts.jsonl --stop x", 2, "--stop needs texts");
+}
+
+#[test]
+fn a_chat_replies_resets_and_ends() {
+    let bench = sampling_bench();
+    let mut command = command_in(bench.folder.path(), &["--log-level", "error"], "chat --model model --max-new-tokens 5 --seed 1");
+    let output = command.write_stdin("hello\n/reset\nhello\n/nonsense\n/quit\nnever read\n").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("(a new conversation)") && text.contains("(unknown: /nonsense; there are /reset and /quit)"), "{text}");
 }

@@ -1,5 +1,6 @@
 //! The command's verbs, one file each.
 
+pub mod chat;
 pub mod init;
 pub mod sample;
 pub mod score;

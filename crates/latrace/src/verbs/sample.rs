@@ -79,7 +79,7 @@ pub struct SampleArguments {
 #[derive(Args, Clone, Debug)]
 pub struct DrawingArguments {
     /// 0 takes the likeliest token; above 1 flattens the distribution
-    #[arg(long, value_name = "T", default_value_t = 0.7)]
+    #[arg(long, value_name = "T", default_value_t = 0.7, allow_negative_numbers = true)]
     temperature: f32,
     /// Only the fewest tokens whose probability reaches this
     #[arg(long, value_name = "P", default_value_t = 1.0)]

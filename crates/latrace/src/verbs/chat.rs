@@ -1,0 +1,204 @@
+//! `latrace chat`: a conversation with a model in the terminal.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use latrace_core::Message;
+use latrace_lm::sample::stream;
+use latrace_lm::{Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, StopReason};
+
+use crate::failure::Failure;
+use crate::memory::{Bytes, free_memory};
+use crate::model_folder::{TextSide, read_config};
+use crate::verbs::sample::DrawingArguments;
+
+/// The stage's name in the key of every random number.
+const STAGE: &str = "chat";
+
+/// Arguments of `latrace chat`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A line is a message; the reply appears as it is drawn. Ctrl-C stops the reply, /reset starts a new conversation,
+/quit or the end of input (Ctrl-D) ends it. Without a chat template, the model continues the text as it is.
+
+Examples:
+  latrace chat --model models/small
+  latrace chat --model models/small --system 'Answer in one sentence.' --temperature 0
+  echo 'What is 6 times 7?' | latrace chat --model models/small")]
+pub struct ChatArguments {
+    /// Model folder (config.json, weights, tokenizer)
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A message of the system, before the conversation
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    #[command(flatten)]
+    drawing: DrawingArguments,
+    /// Seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Memory for keys and values, such as 4G [default: half of what is free]
+    #[arg(long, value_name = "BYTES")]
+    kv_cache_bytes: Option<Bytes>,
+}
+
+/// Runs `latrace chat`.
+pub fn run(arguments: &ChatArguments) -> Result<()> {
+    let config = read_config(&arguments.model)?;
+    let text = TextSide::open(&arguments.model, &config)?;
+    if !text.has_tokenizer() {
+        let message = format!("{} has no tokenizer.json, and a conversation is text", arguments.model.display());
+        return Err(Failure::work(message).into());
+    }
+    let sampling = arguments.drawing.sampling(&config)?;
+    let interrupted = watch_for_interrupts()?;
+    let kv_cache_bytes = arguments.kv_cache_bytes.map_or_else(|| free_memory() / 2, |bytes| bytes.0);
+    let sampler = Sampler::new(Model::load(&arguments.model)?, SamplerOptions { kv_cache_bytes, batch: 1, ..SamplerOptions::default() });
+    let conversation = Conversation { messages: Vec::new(), system: arguments.system.clone(), plain: !text.has_template() };
+    Chat { sampler, text: &text, sampling, conversation, seed: arguments.seed, replies: 0, interrupted }.run()
+}
+
+/// Set by Ctrl-C.
+fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || {
+        // Asked for once more before anyone listened: whoever asks twice means it.
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot watch for Ctrl-C")?;
+    Ok(interrupted)
+}
+
+/// What was said so far.
+#[derive(Debug, Default)]
+struct Conversation {
+    messages: Vec<Message>,
+    system: Option<String>,
+    /// Without a chat template: the text alone.
+    plain: bool,
+}
+
+impl Conversation {
+    fn say(&mut self, role: &str, content: &str) {
+        if self.messages.is_empty()
+            && let Some(system) = &self.system
+        {
+            self.messages.push(Message { role: "system".to_owned(), content: system.clone() });
+        }
+        self.messages.push(Message { role: role.to_owned(), content: content.to_owned() });
+    }
+
+    fn prompt(&self, text: &TextSide) -> Result<Vec<u32>> {
+        let rendered = if self.plain {
+            self.messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
+        } else {
+            text.prompt(&self.messages).map_err(|problem| Failure::work(problem.to_string()))?
+        };
+        Ok(text.encode("message", &rendered).map_err(|problem| Failure::work(problem.to_string()))?)
+    }
+}
+
+struct Chat<'a> {
+    sampler: Sampler,
+    text: &'a TextSide,
+    sampling: Sampling,
+    conversation: Conversation,
+    seed: u64,
+    replies: u64,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Chat<'_> {
+    fn run(&mut self) -> Result<()> {
+        let mut lines = std::io::stdin().lock().lines();
+        loop {
+            if std::io::stdin().is_terminal() {
+                print!("> ");
+                std::io::stdout().flush()?;
+            }
+            let Some(line) = lines.next() else {
+                return Ok(());
+            };
+            match line.context("cannot read a message")?.trim() {
+                "" => {}
+                "/quit" | "/exit" => return Ok(()),
+                "/reset" => {
+                    self.conversation.messages.clear();
+                    println!("(a new conversation)");
+                }
+                command if command.starts_with('/') => println!("(unknown: {command}; there are /reset and /quit)"),
+                message => self.reply(message)?,
+            }
+        }
+    }
+
+    fn reply(&mut self, message: &str) -> Result<()> {
+        self.interrupted.store(false, Ordering::SeqCst);
+        self.conversation.say("user", message);
+        let prompt = self.conversation.prompt(self.text)?;
+        let streams = vec![stream(self.seed, STAGE, "", self.replies)];
+        self.replies += 1;
+        let request = SampleRequest { prompt, streams, sampling: self.sampling.clone() };
+        let mut printer = Printer { text: self.text, end_ids: &self.sampling.end_ids, printed: String::new(), interrupted: &self.interrupted, stop: None };
+        if let Err(error) = self.sampler.run(&[request], &mut printer) {
+            // The conversation has outgrown the model or its memory: it can go on afresh.
+            self.conversation.messages.clear();
+            println!("({error}; a new conversation)");
+            return Ok(());
+        }
+        match printer.stop {
+            Some(StopReason::MaxTokens) => println!("\n(cut at the limit of tokens)"),
+            Some(StopReason::Interrupted) => println!("\n(stopped)"),
+            _ => println!(),
+        }
+        let reply = printer.printed;
+        self.conversation.say("assistant", &reply);
+        Ok(())
+    }
+}
+
+/// Prints a reply as it comes.
+struct Printer<'a> {
+    text: &'a TextSide,
+    end_ids: &'a [u32],
+    printed: String,
+    interrupted: &'a AtomicBool,
+    stop: Option<StopReason>,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, tokens: &[u32]) {
+        let tokens = match tokens.split_last() {
+            Some((last, before)) if self.end_ids.contains(last) => before,
+            _ => tokens,
+        };
+        let text = self.text.decode(tokens).unwrap_or_default();
+        // A character in pieces decodes to a replacement until its last piece is there.
+        let whole = text.trim_end_matches('\u{fffd}');
+        if let Some(new) = whole.strip_prefix(self.printed.as_str()) {
+            print!("{new}");
+            // A terminal that is gone shows in the next read.
+            let _ = std::io::stdout().flush();
+            self.printed = whole.to_owned();
+        }
+    }
+}
+
+impl Observer for Printer<'_> {
+    fn token(&mut self, _: usize, _: usize, tokens: &[u32]) -> Option<StopReason> {
+        self.print(tokens);
+        self.interrupted.load(Ordering::SeqCst).then_some(StopReason::Interrupted)
+    }
+
+    fn finished(&mut self, sample: Sample) -> Result<(), Error> {
+        self.stop = Some(sample.stop);
+        Ok(())
+    }
+}
