@@ -494,7 +494,7 @@ fn what_cannot_be_sampled_is_named() {
     check("--data prompts.jsonl --top-p 0", 2, "top_p (see --help): expected a number above 0 and at most 1, got 0");
     check("--data prompts.jsonl --temperature -1", 2, "temperature (see --help): expected a finite number of at least 0, got -1");
     check("--data prompts.jsonl --max-new-tokens 0", 2, "max_new_tokens (see --help): expected at least 1");
-    check("--data prompts.jsonl --kv-cache-bytes 100", 1, "id \"a\"");
+    check("--data prompts.jsonl --kv-cache-bytes 100", 1, "row \"a\": one sample may need");
     for (row, expected) in [
         (r#"{"id": "x", "prompt": ""}"#, "line 1: field \"prompt\": expected a prompt of at least one token, got an empty one"),
         (r#"{"id": "x", "prompt_ids": [99]}"#, "field \"prompt_ids[0]\": expected a token id below the vocabulary's 16, got number 99"),

@@ -351,8 +351,8 @@ impl Observer for Work<'_> {
 fn name_row(error: Error, work: &Work<'_>) -> Error {
     match error {
         Error::Row { id, detail } => {
-            let prompt = id.parse::<usize>().ok().and_then(|request| work.requested.get(request));
-            Error::Row { id: prompt.map_or(id, |(prompt, _)| work.prompts[*prompt].id.to_string()), detail }
+            let prompt = id.parse::<usize>().ok().and_then(|request| work.requested.get(request)).map(|(prompt, _)| &work.prompts[*prompt].id);
+            Error::Row { id: prompt.map_or(id, |name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)), detail }
         }
         other => other,
     }
