@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
-use crate::verbs::{init, score, train};
+use crate::verbs::{init, score, train, verify};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ enum Command {
     Train(train::TrainArguments),
     /// Log-probs of given responses under a model
     Score(score::ScoreArguments),
+    /// Whether answers are right: maths, choices, words, programs
+    Verify(verify::VerifyArguments),
     /// Make a randomly initialised model from a configuration
     Init(init::InitArguments),
 }
@@ -89,6 +91,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Report(arguments) => Err(not_yet("report", &arguments.run)),
         Command::Train(arguments) => train::run(arguments),
         Command::Score(arguments) => score::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }
 }

@@ -3,3 +3,4 @@
 pub mod init;
 pub mod score;
 pub mod train;
+pub mod verify;

@@ -1,0 +1,169 @@
+//! `latrace verify`: whether answers are right.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use latrace_verify::{Judgement, Reason, choice, maths, words};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::progress::Progress;
+use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, field, write_rows};
+
+/// Rows read, judged and written before the next are read.
+const WINDOW_ROWS: usize = 4096;
+
+/// Arguments of `latrace verify`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Rows in: `id`, `kind` (`math`, `choice`, `text`, `code`), `gold` (a text or a list of accepted ones), `prediction` (a full
+response or a bare answer), for choices perhaps `options` (a list of texts).
+Rows out, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`), `reason`, `extracted`
+(the answer that was judged, or null).
+
+Examples:
+  latrace verify --data answers.jsonl --out verdicts.jsonl
+  latrace verify --data answers.jsonl --jobs 2 | head")]
+pub struct VerifyArguments {
+    /// Rows to judge (.jsonl or .parquet)
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Where verdicts go (.jsonl or .parquet); `-` or nothing is standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Rows judged at once; default: the number of threads. Verdicts do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    jobs: Option<u64>,
+    /// Leave bad rows out and count them, instead of stopping at the first
+    #[arg(long)]
+    skip_bad_rows: bool,
+}
+
+/// Runs `latrace verify`.
+pub fn run(arguments: &VerifyArguments) -> Result<()> {
+    let out = Output::new(arguments.out.as_deref())?;
+    let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
+    let mut reader = RowReader::open(&arguments.data, bad_rows)?;
+    let pool = rayon::ThreadPoolBuilder::new();
+    let pool = arguments.jobs.map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize)).build().context("cannot start threads")?;
+    let summary = write_rows(&out, |sink| judge_all(&pool, &mut reader, sink))?;
+    tracing::info!("{summary}, {} bad rows skipped", reader.skipped());
+    Ok(())
+}
+
+/// What a row asks.
+enum Task {
+    Math { golds: Vec<String>, prediction: String },
+    Text { golds: Vec<String>, prediction: String },
+    Choice { golds: Vec<String>, prediction: String, options: Option<Vec<String>> },
+}
+
+impl Task {
+    fn judge(&self) -> Judgement {
+        match self {
+            Task::Math { golds, prediction } => maths::judge(golds, prediction),
+            Task::Text { golds, prediction } => words::judge(golds, prediction),
+            Task::Choice { golds, prediction, options } => choice::judge(golds, prediction, options.as_deref()),
+        }
+    }
+
+    /// The judgement; a failure of the judge costs this row alone.
+    fn judge_safely(&self) -> Judgement {
+        catch_unwind(AssertUnwindSafe(|| self.judge())).unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
+    }
+}
+
+/// Rows by verdict and reason.
+#[derive(Debug, Default)]
+struct Summary(BTreeMap<(&'static str, &'static str), u64>);
+
+impl Summary {
+    fn count(&mut self, judgement: &Judgement) {
+        *self.0.entry((judgement.verdict().name(), judgement.reason.code())).or_default() += 1;
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} rows judged", self.0.values().sum::<u64>())?;
+        self.0.iter().try_for_each(|((verdict, reason), count)| write!(f, ", {count} {verdict} ({reason})"))
+    }
+}
+
+fn judge_all(pool: &rayon::ThreadPool, reader: &mut RowReader, sink: &mut dyn RowSink) -> Result<Summary> {
+    let mut progress = Progress::new("rows judged", 0, None);
+    let mut summary = Summary::default();
+    let mut ids = UniqueIds::default();
+    loop {
+        let window = read_window(reader, &mut ids)?;
+        if window.is_empty() {
+            progress.finish();
+            return Ok(summary);
+        }
+        // Collecting keeps the rows' order whatever order their judgements end in.
+        let judged: Vec<Judgement> = pool.install(|| window.par_iter().map(|(_, task)| task.judge_safely()).collect());
+        progress.advance(window.len() as u64);
+        for ((row, _), judgement) in window.into_iter().zip(judged) {
+            summary.count(&judgement);
+            sink.write(with_verdict(row, judgement))?;
+        }
+    }
+}
+
+fn read_window(reader: &mut RowReader, ids: &mut UniqueIds) -> Result<Vec<(Row, Task)>> {
+    let mut window = Vec::new();
+    while window.len() < WINDOW_ROWS {
+        let Some(next) = reader.next_with(|_, row| parse(row, ids))? else {
+            break;
+        };
+        window.push(next);
+    }
+    Ok(window)
+}
+
+fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
+    row.insert("verdict".to_owned(), json!(judgement.verdict().name()));
+    row.insert("reason".to_owned(), json!(judgement.reason.code()));
+    row.insert("extracted".to_owned(), json!(judgement.extracted));
+    row
+}
+
+fn parse(row: Row, ids: &mut UniqueIds) -> Result<(Row, Task), FieldProblem> {
+    ids.take(&row)?;
+    let prediction = text(&row, "prediction")?;
+    let task = match text(&row, "kind")?.as_str() {
+        "math" => Task::Math { golds: texts(&row, "gold")?, prediction },
+        "text" => Task::Text { golds: texts(&row, "gold")?, prediction },
+        "choice" => Task::Choice { golds: texts(&row, "gold")?, prediction, options: options(&row)? },
+        other => return Err(FieldProblem::new("kind", "\"math\", \"choice\", \"text\" or \"code\"", format!("string {other:?}"))),
+    };
+    Ok((row, task))
+}
+
+fn text(row: &Row, name: &str) -> Result<String, FieldProblem> {
+    match field(row, name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
+    }
+}
+
+/// A text or a list of texts; a number is taken as it is written.
+fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
+    let one = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(FieldProblem::new(name, "a text or a list of texts", describe(other))),
+    };
+    match field(row, name) {
+        Some(Value::Array(values)) if !values.is_empty() => values.iter().map(one).collect(),
+        Some(value) => Ok(vec![one(value)?]),
+        None => Err(FieldProblem::new(name, "a text or a list of texts", "nothing")),
+    }
+}
+
+fn options(row: &Row) -> Result<Option<Vec<String>>, FieldProblem> {
+    field(row, "options").map(|_| texts(row, "options")).transpose()
+}
