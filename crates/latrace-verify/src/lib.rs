@@ -4,6 +4,8 @@
 //! state, no files, no clock, bounded work. [`code`] alone runs something, in a sandbox or not at all.
 
 pub mod choice;
+#[cfg(target_os = "linux")]
+pub mod code;
 pub mod maths;
 pub mod response;
 mod verdict;
