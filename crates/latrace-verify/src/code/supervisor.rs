@@ -107,7 +107,7 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
 /// Kills the namespace's first process, and with it all that runs there; bubblewrap then ends by itself and leaves nothing
 /// for others to clear away. What does not end is killed.
 fn stop(child: &mut Child, ending: Ending) -> Ending {
-    const PATIENCE: Duration = Duration::from_millis(300);
+    const PATIENCE: Duration = Duration::from_secs(2);
     let first: Vec<u32> = memory::children(child.id());
     for process in first.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
         let _ = kill_process(process, Signal::KILL);
