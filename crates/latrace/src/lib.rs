@@ -13,3 +13,4 @@ pub mod rows;
 pub mod tensorboard;
 pub mod train_rows;
 pub mod verbs;
+pub mod verdict_journal;

@@ -278,7 +278,7 @@ fn scaled(rows: &[Vec<Expression>], factor: &Expression) -> Option<Vec<Vec<Expre
 
 /// Words: the same, or lists of the same.
 fn same_text(gold: &str, answer: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    let letters = |text: &str| text.split_whitespace().collect::<String>();
     if gold == answer || (!gold.contains(',') && !answer.contains(',') && letters(gold) == letters(answer) && !letters(gold).is_empty()) {
         return true;
     }

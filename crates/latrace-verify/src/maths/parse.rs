@@ -29,10 +29,20 @@ pub(crate) fn parse(text: &str, commas: Commas) -> Option<Expression> {
     if is_prose(&raw) {
         return Some(Expression::Text(plain_text(&plain)));
     }
+    let words = is_phrase(&plain, &raw);
     let mut parser = Parser { tokens: refine(raw), at: 0, depth: 0, bars: 0, commas };
     parser.skip_choice_label();
-    let answer = parser.list()?;
-    (parser.at == parser.tokens.len()).then_some(answer)
+    match parser.list().filter(|_| parser.at == parser.tokens.len()) {
+        None if words => Some(Expression::Text(plain_text(&plain))),
+        answer => answer,
+    }
+}
+
+/// Whether a text that is no formula is a phrase with values in it, such as `3 hours 30 minutes`.
+fn is_phrase(text: &str, tokens: &[Token]) -> bool {
+    let words = tokens.iter().filter(|token| matches!(&token.kind, Kind::Word(word) | Kind::Text(word) if word.len() > 1)).count();
+    let formula = text.contains(['\\', '_', '^', '{', '(', '[', '=', '<', '>']);
+    words > 0 && !formula && tokens.first().is_some_and(|token| !matches!(token.kind, Kind::Mark(_)))
 }
 
 /// Whether reading commas the other way makes a difference.
@@ -46,7 +56,9 @@ pub(crate) fn plain_text(text: &str) -> String {
     for name in ["\\text", "\\textbf", "\\textit", "\\mathrm", "\\mbox", "\\operatorname", "\\quad", "\\ "] {
         plain = plain.replace(&format!("{name}{{"), " {").replace(name, " ");
     }
-    let kept: String = plain.chars().map(|c| if c.is_alphanumeric() || matches!(c, ',' | '-' | '+' | '=' | '<' | '>' | '/') { c } else { ' ' }).collect();
+    let point = |at: usize| plain[..at].ends_with(|c: char| c.is_ascii_digit()) && plain[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+    let keep = |at: usize, c: char| c.is_alphanumeric() || matches!(c, ',' | '-' | '+' | '=' | '<' | '>' | '/') || (matches!(c, '.' | ':') && point(at));
+    let kept: String = plain.char_indices().map(|(at, c)| if keep(at, c) { c } else { ' ' }).collect();
     let words = kept.split_whitespace().filter(|word| !matches!(*word, "a" | "an" | "the"));
     words.collect::<Vec<_>>().join(" ")
 }
@@ -496,6 +508,11 @@ impl Parser {
         if matches!(first, Some(Kind::Command(name)) if matches!(name.as_str(), "circ" | "degree")) {
             self.at += 1 + 2 * usize::from(braced);
             return Some(Expression::Degrees(Box::new(base)));
+        }
+        // The letters of an ordinal number say nothing more.
+        if matches!(first, Some(Kind::Text(ending)) if matches!(ending.as_str(), "st" | "nd" | "rd" | "th")) {
+            self.at += 1 + 2 * usize::from(braced);
+            return Some(base);
         }
         let exponent = self.exponent()?;
         Some(Expression::Power(Box::new((base, exponent))))

@@ -14,7 +14,8 @@ const NO_UNIT: [&str; 9] = ["not", "is", "are", "but", "if", "then", "than", "fo
 
 /// `text` without its dressing: formula delimiters, digit groups, closing punctuation.
 pub(crate) fn undress(text: &str) -> String {
-    let mut plain = text.replace("{,}", "\\!").replace("{, }", "\\!").replace("\\,\\!", "\\!").replace("{\\,}", "\\,");
+    let mut plain =
+        text.replace("{,}", "\\!").replace("{, }", "\\!").replace("\\,\\!", "\\!").replace("{\\,}", "\\,").replace("p.m", "pm").replace("a.m", "am");
     plain = join_grouped(&plain);
     let mut trimmed = plain.trim();
     loop {

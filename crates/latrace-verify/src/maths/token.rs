@@ -195,13 +195,14 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether words in a text command are a number, a single letter, or such in brackets.
+/// Whether words in a text command are a number, perhaps with its unit, a sign, a function or an option's letter.
 fn is_formula(text: &str) -> bool {
     let core = text.trim_matches(|c: char| matches!(c, '(' | ')' | '-' | '+' | '%' | ',' | '.'));
     let number = !core.is_empty() && core.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '/'));
     let operator = matches!(text, "=" | "<" | ">" | "," | ";" | "+" | "-" | "(" | ")");
     let function = matches!(text, "sin" | "cos" | "tan" | "ln" | "log" | "arcsin" | "arccos" | "arctan" | "lcm" | "gcd" | "sec" | "csc" | "cot");
-    number || operator || function
+    let option = text.len() == 3 && text.starts_with('(') && text.ends_with(')') && core.bytes().all(|byte| byte.is_ascii_uppercase());
+    number || operator || function || option || text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The inside of the braces that `text` begins with.

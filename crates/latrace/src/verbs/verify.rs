@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 
 use crate::progress::Progress;
 use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, field, write_rows};
+use crate::verdict_journal::Journal;
 
 /// Rows read, judged and written before the next are read.
 const WINDOW_ROWS: usize = 4096;
+/// The most programs among them: they may run for minutes, and what is judged is kept window by window.
+const WINDOW_PROGRAMS: usize = 64;
 
 /// Arguments of `latrace verify`.
 #[derive(Args, Debug)]
@@ -56,7 +59,13 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let pool = rayon::ThreadPoolBuilder::new();
     let pool = arguments.jobs.map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize)).build().context("cannot start threads")?;
-    let summary = write_rows(&out, |sink| judge_all(arguments, &pool, &mut reader, sink))?;
+    let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
+    let mut journal = Journal::open(&out, &arguments.data, &options)?;
+    if journal.len() > 0 {
+        tracing::info!("{} rows were judged by a run that did not end", journal.len());
+    }
+    let summary = write_rows(&out, |sink| judge_all(arguments, &pool, &mut reader, &mut journal, sink))?;
+    journal.close()?;
     tracing::info!("{summary}, {} bad rows skipped", reader.skipped());
     Ok(())
 }
@@ -81,6 +90,10 @@ impl Task {
                 None => Judgement::new(Reason::NoSandbox, code::program(prediction, *fencing)),
             },
         }
+    }
+
+    fn runs_a_program(&self) -> bool {
+        matches!(self, Task::Code { tests: Ok(_), .. })
     }
 
     /// The judgement; a failure of the judge costs this row alone.
@@ -121,7 +134,7 @@ impl std::fmt::Display for Summary {
     }
 }
 
-fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut RowReader, sink: &mut dyn RowSink) -> Result<Summary> {
+fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut RowReader, journal: &mut Journal, sink: &mut dyn RowSink) -> Result<Summary> {
     let mut progress = Progress::new("rows judged", 0, None);
     let mut summary = Summary::default();
     let mut ids = UniqueIds::default();
@@ -132,10 +145,14 @@ fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut
             progress.finish();
             return Ok(summary);
         }
-        let runs_programs = window.iter().any(|(_, task)| matches!(task, Task::Code { .. }));
+        let mut judged = journal.take(window.len());
+        let rest = &window[judged.len()..];
+        let runs_programs = rest.iter().any(|(_, task)| task.runs_a_program());
         let sandbox = if runs_programs { sandbox.get() } else { None };
         // Collecting keeps the rows' order whatever order their judgements end in.
-        let judged: Vec<Judgement> = pool.install(|| window.par_iter().map(|(_, task)| task.judge_safely(sandbox)).collect());
+        let fresh: Vec<Judgement> = pool.install(|| rest.par_iter().map(|(_, task)| task.judge_safely(sandbox)).collect());
+        journal.add(&fresh)?;
+        judged.extend(fresh);
         progress.advance(window.len() as u64);
         for ((row, _), judgement) in window.into_iter().zip(judged) {
             summary.count(&judgement);
@@ -145,11 +162,13 @@ fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut
 }
 
 fn read_window(reader: &mut RowReader, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<Vec<(Row, Task)>> {
-    let mut window = Vec::new();
-    while window.len() < WINDOW_ROWS {
+    let mut window: Vec<(Row, Task)> = Vec::new();
+    let mut programs = 0;
+    while window.len() < WINDOW_ROWS && programs < WINDOW_PROGRAMS {
         let Some(next) = reader.next_with(|_, row| parse(row, ids, arguments))? else {
             break;
         };
+        programs += usize::from(next.1.runs_a_program());
         window.push(next);
     }
     Ok(window)
