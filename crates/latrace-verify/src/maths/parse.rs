@@ -434,8 +434,10 @@ impl Parser {
         if number_before && matches!(self.peek(), Some(Kind::Number(_))) {
             return if whole { self.plain_mixed(left) } else { None };
         }
+        // In brackets a fraction is a factor.
+        let bare_fraction = matches!(self.peek(), Some(Kind::Command(name)) if name.ends_with("frac"));
         let right = self.operand()?;
-        if whole && is_proper_fraction(&right) {
+        if whole && bare_fraction && is_proper_fraction(&right) {
             return Some(sum(left, right));
         }
         Some(product(left, right))
