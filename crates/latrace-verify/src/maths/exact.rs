@@ -273,7 +273,7 @@ fn root(radicand: &Expression, index: u32) -> Option<Fraction> {
 }
 
 fn exact_root(value: &Rational, index: u32) -> Option<Rational> {
-    if index == 0 || (value.is_negative() && index % 2 == 0) {
+    if index == 0 || (value.is_negative() && index.is_multiple_of(2)) {
         return None;
     }
     let (numerator, denominator) = (value.numer().nth_root(index), value.denom().nth_root(index));

@@ -135,7 +135,7 @@ fn last_formula(text: &str) -> Option<(usize, String)> {
         let end = text[..closing].trim_end_matches('$').len();
         let start = text[..end].rfind('$')? + 1;
         // An odd number of signs is money, not a formula.
-        (text.matches('$').count() % 2 == 0).then(|| (closing + 1, text[start..end].to_owned()))
+        text.matches('$').count().is_multiple_of(2).then(|| (closing + 1, text[start..end].to_owned()))
     };
     delimited.chain(dollars()).filter(|(_, formula)| !formula.trim().is_empty()).max_by_key(|(end, _)| *end)
 }
