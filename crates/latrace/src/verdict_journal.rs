@@ -42,7 +42,7 @@ impl Journal {
     }
 
     /// How many judgements an earlier run left.
-    pub fn len(&self) -> usize {
+    pub fn count_earlier(&self) -> usize {
         self.earlier.len()
     }
 
@@ -137,9 +137,9 @@ mod tests {
         let (data, out) = (folder.path().join("data.jsonl"), Output::File(folder.path().join("out.jsonl")));
         fs::write(&data, "{}").unwrap();
         Journal::open(&out, &data, "a").unwrap().add(&[Judgement::new(Reason::Equal, None)]).unwrap();
-        assert_eq!(Journal::open(&out, &data, "b").unwrap().len(), 0);
+        assert_eq!(Journal::open(&out, &data, "b").unwrap().count_earlier(), 0);
         Journal::open(&out, &data, "b").unwrap().add(&[Judgement::new(Reason::Equal, None)]).unwrap();
         fs::write(&data, "{ }").unwrap();
-        assert_eq!(Journal::open(&out, &data, "b").unwrap().len(), 0);
+        assert_eq!(Journal::open(&out, &data, "b").unwrap().count_earlier(), 0);
     }
 }

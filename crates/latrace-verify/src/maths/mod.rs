@@ -8,6 +8,7 @@ mod compare;
 mod exact;
 mod numeric;
 mod parse;
+mod point;
 mod prepare;
 mod relation;
 mod syntax;

@@ -8,6 +8,7 @@ use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 
 use super::exact;
+use super::point::{Point, at_point};
 use super::syntax::{Constant, Expression, Function, Rational};
 
 const PRECISION: usize = 192;
@@ -116,37 +117,6 @@ fn needs_integers(expression: &Expression) -> bool {
         Expression::Power(pair) => exact::rational(&pair.0).is_some_and(|base| base.is_negative()) && has_variables(&pair.1),
         _ => false,
     })
-}
-
-/// Where variables are evaluated.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    trial: u64,
-    whole: bool,
-}
-
-impl Point {
-    /// The value of the variable `name`: positive in the first trials, of either sign after them, seldom far from 1.
-    fn value(self, name: &str) -> Rational {
-        let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15), |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        let mixed = mix(seed);
-        if self.whole {
-            return Rational::from_integer(BigInt::from(1 + mixed % 23));
-        }
-        let fraction = (mixed >> 20) % 1_000_003;
-        let scale = [1_000_003, 400_009, 150_001, 2_000_003][(self.trial % 4) as usize];
-        let size = Rational::new(BigInt::from(fraction + 1), BigInt::from(scale));
-        let negative = self.trial >= 4 && mixed & 1 == 1;
-        if negative { -size } else { size }
-    }
-}
-
-fn mix(seed: u64) -> u64 {
-    let one = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let two = (one ^ (one >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    two ^ (two >> 31)
 }
 
 #[derive(Clone, Debug)]
@@ -517,13 +487,5 @@ impl Arithmetic {
             Function::Secant => self.divide(&Arithmetic::real(one()), &cosine),
             _ => self.divide(&Arithmetic::real(one()), &sine),
         }
-    }
-}
-
-/// The expression with its variables replaced by their values at a point.
-fn at_point(expression: &Expression, point: &Point) -> Expression {
-    match expression {
-        Expression::Symbol(name) => Expression::Number(point.value(name), super::syntax::Written::Exactly),
-        other => other.map(&mut |part| at_point(part, point)),
     }
 }

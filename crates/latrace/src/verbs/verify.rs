@@ -61,8 +61,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let pool = arguments.jobs.map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize)).build().context("cannot start threads")?;
     let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
     let mut journal = Journal::open(&out, &arguments.data, &options)?;
-    if journal.len() > 0 {
-        tracing::info!("{} rows were judged by a run that did not end", journal.len());
+    if journal.count_earlier() > 0 {
+        tracing::info!("{} rows were judged by a run that did not end", journal.count_earlier());
     }
     let summary = write_rows(&out, |sink| judge_all(arguments, &pool, &mut reader, &mut journal, sink))?;
     journal.close()?;
