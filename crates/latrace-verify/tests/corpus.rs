@@ -32,7 +32,7 @@ fn every_rule_holds_on_both_sides_of_its_border() {
     let failed: Vec<String> = rows
         .iter()
         .filter_map(|(gold, answer, expected, why)| {
-            let got = maths::judge(&[gold.clone()], answer);
+            let got = maths::judge(std::slice::from_ref(gold), answer);
             (got.verdict() != *expected).then(|| format!("{gold} | {answer} ({why}): {} for {}", got.reason, expected.name()))
         })
         .collect();

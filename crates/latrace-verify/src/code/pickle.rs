@@ -66,6 +66,7 @@ mod tests {
         // os.system by name, a list, a second string, an end that is missing.
         assert!(one_string(b"\x80\x04\x8c\x02os\x8c\x06system\x93.").is_err());
         assert!(one_string(b"cos\nsystem\n.").is_err());
+        assert!(one_string(b"\x80\x04\x8c\x02os\x93.").is_err());
         assert!(one_string(b"\x80\x04].").is_err());
         assert!(one_string(b"\x80\x04\x8c\x02os").is_err());
         assert!(one_string(b"\x80\x04\x8c\xffos.").is_err());

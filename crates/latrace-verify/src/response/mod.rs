@@ -1,6 +1,6 @@
 //! Where the answer stands in a response.
 //!
-//! The thought is dropped; then the last balanced box counts, else the last of the forms in [`ANSWER_FORMS`], else the
+//! The thought is dropped; then the last balanced box counts, else the last of the forms in `ANSWER_FORMS`, else the
 //! whole text if it is a bare answer, else the last formula or number. An empty or unclosed box is no answer.
 
 mod boxed;
