@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{chat, init, sample, score, train};
+use crate::verbs::{chat, init, sample, score, train, verify};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ enum Command {
     Sample(sample::SampleArguments),
     /// Log-probs of given responses under a model
     Score(score::ScoreArguments),
+    /// Whether answers are right: maths, choices, words, programs
+    Verify(verify::VerifyArguments),
     /// Talk with a model in the terminal
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
@@ -102,6 +104,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Train(arguments) => train::run(arguments),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Score(arguments) => score::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }

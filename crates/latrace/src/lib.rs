@@ -15,3 +15,4 @@ pub mod sampling;
 pub mod tensorboard;
 pub mod train_rows;
 pub mod verbs;
+pub mod verdict_journal;

@@ -6,8 +6,19 @@ use clap::Parser;
 use latrace::{cli, failure};
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(arguments) = launcher_arguments() {
+        return latrace_verify::code::launcher::run(&arguments);
+    }
     match cli::run(&cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
+}
+
+/// What follows if this process is to start a sandbox, not to be the command.
+#[cfg(target_os = "linux")]
+fn launcher_arguments() -> Option<Vec<std::ffi::OsString>> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == latrace_verify::code::launcher::ARGUMENT).then(|| arguments.collect())
 }

@@ -5,3 +5,4 @@ pub mod init;
 pub mod sample;
 pub mod score;
 pub mod train;
+pub mod verify;

@@ -1,0 +1,170 @@
+//! Multiple choice: one letter, or an option's own text.
+//!
+//! A box or a form such as "The answer is (C)" says which letter; without one, the last letter in brackets, then the last
+//! letter that stands alone. Several letters are no answer. Nothing is right because it is one of several options.
+
+use crate::maths::same_answer;
+use crate::response;
+use crate::verdict::{Judgement, Reason};
+
+/// The most options: letters A to J.
+const MOST_OPTIONS: usize = 10;
+
+/// Whether `prediction`, a response or a bare answer, chooses what one of `golds` (letters, or options' texts) says.
+pub fn judge(golds: &[String], prediction: &str, options: Option<&[String]>) -> Judgement {
+    let right: Vec<char> = golds.iter().filter_map(|gold| choice_of(gold.trim(), options)).collect();
+    if right.is_empty() {
+        return Judgement::new(Reason::BadGold, None);
+    }
+    match letter_of(prediction, options) {
+        Some(letter) if right.contains(&letter) => Judgement::new(Reason::Equal, letter.to_string()),
+        Some(letter) => Judgement::new(Reason::Different, letter.to_string()),
+        None => Judgement::new(Reason::NoAnswer, None),
+    }
+}
+
+/// The letter that a response chooses.
+fn letter_of(prediction: &str, options: Option<&[String]>) -> Option<char> {
+    if let Some(marked) = response::marked(prediction) {
+        return choice_of(&marked, options);
+    }
+    let text = response::visible(prediction)?.trim();
+    choice_of(text, options).or_else(|| last_in_brackets(text, options)).or_else(|| last_alone(text, options))
+}
+
+/// Whether a text is the letter of an option.
+pub(crate) fn is_letter(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'A'..=b'J'])
+}
+
+/// A letter that an answer begins with, or the option whose text it is.
+fn choice_of(answer: &str, options: Option<&[String]>) -> Option<char> {
+    letter_in(answer, options).or_else(|| option_with_text(answer, options))
+}
+
+/// The letter that an answer consists of or begins with, as `(C)`, `C.`, `C) 42`; `None` where there are several.
+pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char> {
+    let plain = unmarked(answer);
+    let text = plain.trim().trim_start_matches("Option ").trim_start_matches("option ").trim();
+    let bracketed = text.starts_with(['(', '[']);
+    let core = text.trim_start_matches(['(', '[']);
+    let letter = core.chars().next().filter(char::is_ascii_alphabetic)?;
+    let rest = &core[1..];
+    let alone = rest.trim().trim_matches([')', ']', '.', ':']).is_empty();
+    let labelled = rest.starts_with([')', ']', '.', ':']) && (bracketed || rest[1..].starts_with(char::is_whitespace) || rest.len() == 1);
+    let letter = if alone { letter.to_ascii_uppercase() } else { letter };
+    ((alone || labelled) && is_option(letter, options) && !joins_another(rest)).then_some(letter)
+}
+
+/// Whether what follows a letter is another one, as in `A, C` or `(A) and (B)`.
+fn joins_another(rest: &str) -> bool {
+    let next = rest.trim_start_matches([')', ']', '.', ':', ' ', '\n']);
+    let joined = ["and ", "or ", ",", "&", "/", ";"].iter().find_map(|joint| next.strip_prefix(joint));
+    let words = joined.map(|other| other.trim_start_matches([' ', '(', '[']));
+    words.is_some_and(|other| {
+        let mut letters = other.chars();
+        letters.next().is_some_and(|c| c.is_ascii_uppercase()) && !letters.next().is_some_and(char::is_alphanumeric)
+    })
+}
+
+/// The text with formula and emphasis marks removed.
+fn unmarked(text: &str) -> String {
+    let mut plain = text.to_owned();
+    for command in ["\\textbf", "\\text", "\\mathrm", "\\mathbf", "\\boxed", "\\left", "\\right", "\\quad", "\\ ", "\\,", "\\;", "\\(", "\\)"] {
+        plain = plain.replace(command, " ");
+    }
+    plain.replace(['{', '}', '$', '*', '~', '`', '\\'], " ").replace("( ", "(").replace(" )", ")").trim().to_owned()
+}
+
+fn is_option(letter: char, options: Option<&[String]>) -> bool {
+    let count = options.map_or(MOST_OPTIONS, |options| options.len().min(26));
+    letter.is_ascii_uppercase() && (letter as usize - 'A' as usize) < count
+}
+
+/// The one option whose text the answer is.
+fn option_with_text(answer: &str, options: Option<&[String]>) -> Option<char> {
+    let equal = |option: &String| option.trim() == answer.trim() || same_answer(option, answer);
+    let mut matching = options?.iter().zip('A'..='Z').filter(|(option, _)| equal(option));
+    let (_, letter) = matching.next()?;
+    // Two options with one text choose nothing.
+    matching.next().is_none().then_some(letter)
+}
+
+fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<char> {
+    let bytes = text.as_bytes();
+    let bracketed = |at: usize| bytes[at] == b'(' && bytes[at + 2] == b')' && is_option(char::from(bytes[at + 1]), options);
+    let at = (0..bytes.len().saturating_sub(2)).rev().find(|at| bracketed(*at))?;
+    (!follows_another(&text[..at])).then(|| char::from(bytes[at + 1]))
+}
+
+/// Whether a letter after `text` is one of several: `A, `, `(A) or `.
+fn follows_another(text: &str) -> bool {
+    let before = text.trim_end();
+    let Some(joined) = [",", " and", " or", "&", "/", ";"].iter().find_map(|joint| before.strip_suffix(joint)) else {
+        return false;
+    };
+    let joined = joined.trim_end_matches([',', ' ']);
+    let mut letters = joined.trim_end_matches([')', '.', '*', '$']).chars().rev();
+    letters.next().is_some_and(|letter| letter.is_ascii_uppercase()) && !letters.next().is_some_and(char::is_alphanumeric)
+}
+
+/// The last capital letter that is a word; "A" and "I" before a word in lower case are words of the sentence.
+fn last_alone(text: &str, options: Option<&[String]>) -> Option<char> {
+    let bytes = text.as_bytes();
+    let in_word = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'\'' | 0x80..));
+    let alone = |at: &usize| {
+        let letter = char::from(bytes[*at]);
+        let in_sentence =
+            matches!(letter, 'A' | 'I') && text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_lowercase()) && !text[at + 1..].starts_with(['.', ')']);
+        is_option(letter, options) && !in_word(at.checked_sub(1)) && !in_word(Some(at + 1)) && !in_sentence
+    };
+    let at = (0..bytes.len()).rev().find(alone)?;
+    (!follows_another(&text[..at])).then(|| char::from(bytes[at]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(prediction: &str, expected: Option<char>) {
+        assert_eq!(letter_of(prediction, None), expected, "{prediction:?}");
+    }
+
+    #[test]
+    fn letters_are_found_where_models_write_them() {
+        check("\\boxed{(B)}", Some('B'));
+        check("The answer is (C).", Some('C'));
+        check("The answer is C) 42.", Some('C'));
+        check("2 + 2 = 4, so the answer is B.\n\nAnswer: D", Some('D'));
+        check("\\textbf{(B)}\\ 42", Some('B'));
+        check("I think it's (D).", Some('D'));
+        check("I think it's B", Some('B'));
+        check("**J**", Some('J'));
+        check("a", Some('A'));
+    }
+
+    #[test]
+    fn several_letters_or_none_are_no_answer() {
+        check("\\boxed{A, C}", None);
+        check("The answer is (A) or (B).", None);
+        check("A, C", None);
+        check("It is A or B", None);
+        check("Neither A nor B fits, so C", Some('C'));
+        check("None of these.", None);
+        check("A good question.", None);
+        check("<think>\\boxed{A}", None);
+    }
+
+    #[test]
+    fn an_options_text_chooses_it_unless_two_have_it() {
+        let options: Vec<String> = ["1/2", "2", "0.5 kg", "none of these"].map(str::to_owned).to_vec();
+        assert_eq!(letter_of("\\boxed{2}", Some(&options)), Some('B'));
+        assert_eq!(letter_of("\\boxed{3}", Some(&options)), None);
+        assert_eq!(letter_of("The answer is none of these.", Some(&options)), Some('D'));
+        assert_eq!(letter_of("\\boxed{E}", Some(&options)), None);
+        assert_eq!(judge(&["2".to_owned()], "(B)", Some(&options)).reason, Reason::Equal);
+        assert_eq!(judge(&["B".to_owned()], "(A)", Some(&options)).reason, Reason::Different);
+        assert_eq!(judge(&["Z".to_owned()], "(A)", Some(&options)).reason, Reason::BadGold);
+    }
+}

@@ -1,0 +1,186 @@
+//! The process between us and bubblewrap: it sets limits on itself, makes the filter and the program's file, and becomes
+//! bubblewrap. A process of its own, since descriptors that bubblewrap is to inherit would leak into whatever else a
+//! threaded process starts meanwhile.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, sock_filter};
+
+/// The first argument that asks an executable to be the launcher.
+pub const ARGUMENT: &str = "__sandbox";
+
+/// Becomes bubblewrap. `arguments` follow [`ARGUMENT`]: user id (0: as it is), memory in MiB, seconds of processor time,
+/// bubblewrap, its options, `--` and the command. Standard input begins with the program: eight bytes of length, then text.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let failure = match start(arguments) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    eprintln!("{FAILED}{failure}");
+    ExitCode::from(FAILED_CODE)
+}
+
+/// What standard error begins with where the sandbox, not the program, failed.
+pub(crate) const FAILED: &str = "sandbox: ";
+/// The exit code that goes with it.
+pub(crate) const FAILED_CODE: u8 = 121;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn start(arguments: &[OsString]) -> Result<std::convert::Infallible, Failure> {
+    let [user, memory, seconds, bubblewrap, options @ ..] = arguments else {
+        return Err("too few arguments".into());
+    };
+    let number = |text: &OsString| -> Result<u64, Failure> { Ok(text.to_str().ok_or("no number")?.parse()?) };
+    let border = options.iter().position(|option| option == "--").ok_or("no command")?;
+    let program = shared_file("program", &read_program()?)?;
+    let filter = shared_file("filter", &filter_bytes()?)?;
+    limit(number(memory)?, number(seconds)?)?;
+    let mut command = Command::new(bubblewrap);
+    command.args(&options[..border]);
+    command.arg("--ro-bind-data").arg(program.as_raw_fd().to_string()).arg("/program.py");
+    command.args(["--remount-ro", "/"]).arg("--seccomp").arg(filter.as_raw_fd().to_string());
+    command.args(&options[border..]).env_clear();
+    let user = u32::try_from(number(user)?)?;
+    if user != 0 {
+        command.uid(user).gid(user);
+    }
+    Err(command.exec().into())
+}
+
+/// Reads exactly the program, unbuffered, so that what follows is left for the program itself.
+fn read_program() -> Result<Vec<u8>, Failure> {
+    let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let mut length = [0; 8];
+    input.read_exact(&mut length)?;
+    let mut program = vec![0; usize::try_from(u64::from_le_bytes(length))?];
+    input.read_exact(&mut program)?;
+    Ok(program)
+}
+
+/// A file in memory that bubblewrap inherits.
+fn shared_file(name: &str, content: &[u8]) -> Result<OwnedFd, Failure> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+fn limit(memory_mb: u64, seconds: u64) -> Result<(), Failure> {
+    // Interpreter and libraries map more than they use; the supervisor watches what is used.
+    const ADDRESS_SLACK: u64 = 256 << 20;
+    const FILE_BYTES: u64 = 64 << 20;
+    const STACK_BYTES: u64 = 64 << 20;
+    const OPEN_FILES: u64 = 256;
+    let limits = [
+        (Resource::As, (memory_mb << 20) + ADDRESS_SLACK),
+        (Resource::Cpu, seconds),
+        (Resource::Fsize, FILE_BYTES),
+        (Resource::Nofile, OPEN_FILES),
+        (Resource::Stack, STACK_BYTES),
+        (Resource::Core, 0),
+    ];
+    for (resource, most) in limits {
+        let known = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let most = most.min(known);
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    Ok(())
+}
+
+/// System calls that no solution of a task needs, and that reach beyond its own process.
+const REFUSED: [libc::c_long; 49] = [
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_kexec_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_syslog,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_personality,
+    libc::SYS_vhangup,
+    libc::SYS_fanotify_init,
+    // Memory that the supervisor cannot see.
+    libc::SYS_memfd_create,
+    libc::SYS_shmget,
+    libc::SYS_msgget,
+];
+
+/// The filter as the kernel takes it: refused calls fail with "operation not permitted".
+fn filter_bytes() -> Result<Vec<u8>, Failure> {
+    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![family_is_not(libc::AF_UNIX)?, family_is_not(libc::AF_INET)?, family_is_not(libc::AF_INET6)?])?]);
+    let typing = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCSTI)?;
+    let pasting = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCLINUX)?;
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![typing])?, SeccompRule::new(vec![pasting])?]);
+    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
+    let program: BpfProgram = filter.try_into()?;
+    let all = without_second_table().into_iter().chain(program);
+    Ok(all.flat_map(instruction_bytes).collect())
+}
+
+/// Families whose sockets no network namespace confines, such as those between a virtual machine and its host.
+fn family_is_not(family: libc::c_int) -> Result<SeccompCondition, Failure> {
+    Ok(SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64)?)
+}
+
+/// x86-64 kernels may offer every call a second time, under numbers from 0x4000_0000 on, which the rules do not name.
+fn without_second_table() -> [sock_filter; 3] {
+    let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let (load_word, jump_if_at_least, give_back) = (0x20, 0x35, 0x06);
+    let refuse = 0x0005_0000 | libc::EPERM as u32;
+    [instruction(load_word, 0, 0, 0), instruction(jump_if_at_least, 0, 1, 0x4000_0000), instruction(give_back, 0, 0, refuse)]
+}
+
+fn instruction_bytes(instruction: sock_filter) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..2].copy_from_slice(&instruction.code.to_ne_bytes());
+    bytes[2] = instruction.jt;
+    bytes[3] = instruction.jf;
+    bytes[4..].copy_from_slice(&instruction.k.to_ne_bytes());
+    bytes
+}

@@ -1,0 +1,81 @@
+//! The private tests of LiveCodeBench: base64 of zlib of a pickle of one string.
+//!
+//! A pickle is a program. This reader knows the instructions that push one string, and refuses every other.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// The most bytes that private tests may unpack to.
+const MOST_BYTES: usize = 512 << 20;
+
+/// The string that was packed.
+///
+/// # Errors
+/// Says which layer is broken, or which instruction is refused.
+pub(crate) fn unpack(packed: &str) -> Result<String, String> {
+    let compressed = STANDARD.decode(packed.trim()).map_err(|error| format!("base64: {error}"))?;
+    let pickled = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(&compressed, MOST_BYTES).map_err(|error| format!("zlib: {error}"))?;
+    one_string(&pickled)
+}
+
+fn one_string(pickle: &[u8]) -> Result<String, String> {
+    let mut rest = pickle;
+    let mut string = None;
+    loop {
+        let [instruction, after @ ..] = rest else {
+            return Err("the pickle has no end".to_owned());
+        };
+        // Instruction, then the number of bytes of its operand, or of its operand's length.
+        let (operand, length) = match instruction {
+            b'.' => return string.ok_or_else(|| "the pickle is empty".to_owned()),
+            0x94 => (0, None),
+            0x80 | b'q' => (1, None),
+            b'r' => (4, None),
+            0x95 => (8, None),
+            0x8c => (1, Some(())),
+            b'X' => (4, Some(())),
+            0x8d => (8, Some(())),
+            other => return Err(format!("the pickle's instruction {other:#04x} is not one that pushes a string")),
+        };
+        let (bytes, after) = after.split_at_checked(operand).ok_or("the pickle is cut off")?;
+        rest = after;
+        if length.is_some() {
+            let length = bytes.iter().rev().fold(0_usize, |length, byte| length.saturating_mul(256).saturating_add(usize::from(*byte)));
+            let (text, after) = rest.split_at_checked(length).ok_or("the pickle is cut off")?;
+            rest = after;
+            let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+            if string.replace(text.to_owned()).is_some() {
+                return Err("the pickle holds more than one string".to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pickled_string_is_read_in_every_protocol() {
+        assert_eq!(one_string(b"\x80\x04\x95\x06\0\0\0\0\0\0\0\x8c\x02[]\x94.").unwrap(), "[]");
+        assert_eq!(one_string(b"\x80\x02X\x02\0\0\0[]q\0.").unwrap(), "[]");
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        // os.system by name, a list, a second string, an end that is missing.
+        assert!(one_string(b"\x80\x04\x8c\x02os\x8c\x06system\x93.").is_err());
+        assert!(one_string(b"cos\nsystem\n.").is_err());
+        assert!(one_string(b"\x80\x04\x8c\x02os\x93.").is_err());
+        assert!(one_string(b"\x80\x04].").is_err());
+        assert!(one_string(b"\x80\x04\x8c\x02os").is_err());
+        assert!(one_string(b"\x80\x04\x8c\xffos.").is_err());
+        assert!(unpack("no base64!").is_err());
+    }
+
+    #[test]
+    fn the_layers_come_off_in_order() {
+        let compressed = miniz_oxide::deflate::compress_to_vec_zlib(b"\x80\x04\x8c\x02[]\x94.", 6);
+        assert_eq!(unpack(&STANDARD.encode(compressed)).unwrap(), "[]");
+    }
+}

@@ -1,0 +1,337 @@
+//! Whether an answer is the reference: by kind, exactly where that is possible.
+
+use num_traits::{Signed, Zero};
+
+use super::numeric::{self, Agreement};
+use super::syntax::{Bracket, Constant, Expression, Function, Joint, Rational, Relation, Written};
+use super::{exact, relation, unit};
+
+/// How far a written decimal may be from another, relative to the reference. Never applies to integers and fractions.
+const DECIMAL_TOLERANCE: f64 = 1.0 / INVERSE_TOLERANCE as f64;
+/// One over the tolerance, for exact arithmetic.
+const INVERSE_TOLERANCE: i32 = 1_000_000;
+/// The most alternatives that plus-minus signs may stand for.
+const MOST_ALTERNATIVES: usize = 64;
+/// The most parts of two lists that are compared with one another.
+const MOST_PARTS: usize = 200;
+
+/// Whether `answer` says what `gold` says.
+pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
+    use Expression as E;
+    if gold == answer {
+        return true;
+    }
+    let (gold, answer) = (&without_signs(gold), &without_signs(answer));
+    match (gold, answer) {
+        (E::Chain(..), _) | (_, E::Chain(..)) => relation::same(gold, answer),
+        (E::List(..), E::List(..)) if relation::is_system(gold) || relation::is_system(answer) => relation::same_system(gold, answer),
+        (E::List(..) | E::Set(_), _) | (_, E::List(..) | E::Set(_)) => same_collection(gold, answer),
+        (E::Union(_), _) | (_, E::Union(_)) => same_union(gold, answer),
+        (E::Percent(one), E::Percent(two)) => same(one, two),
+        (E::Percent(inner), other) | (other, E::Percent(inner)) if !matches!(other, E::Quantity(..) | E::Text(_)) => {
+            same_percent(inner, other, matches!(gold, E::Percent(_)))
+        }
+        (E::Quantity(..), _) | (_, E::Quantity(..)) => same_quantity(gold, answer),
+        (E::Degrees(one), E::Degrees(two)) => same(one, two),
+        (E::Degrees(inner), other) if matches!(other, E::Number(..)) => same(inner, other),
+        (other, E::Degrees(inner)) if matches!(other, E::Number(..)) => same(other, inner),
+        (E::Bracketed(..), _) | (_, E::Bracketed(..)) => same_bracketed(gold, answer),
+        (E::Matrix(_), _) | (_, E::Matrix(_)) => same_matrix(gold, answer),
+        (E::Text(one), E::Text(two)) => same_text(one, two),
+        (E::Text(text), E::Symbol(name)) | (E::Symbol(name), E::Text(text)) => text.eq_ignore_ascii_case(name),
+        (E::Ratio(_) | E::Time(_), _) | (_, E::Ratio(_) | E::Time(_)) => same_ratio(gold, answer),
+        (E::InBase(one, base, _), E::InBase(two, other, _)) if base == other => one == two,
+        (E::Constant(_), E::Constant(_)) => exact::canonical(gold) == exact::canonical(answer),
+        (E::Text(_), _) | (_, E::Text(_)) => false,
+        _ if congruence(gold).is_some() && congruence(answer).is_some() => same_congruence(gold, answer),
+        _ => same_value(gold, answer),
+    }
+}
+
+/// Plus-minus signs written out as a list, if there are any and not too many.
+fn without_signs(expression: &Expression) -> Expression {
+    use Expression as E;
+    if !expression.any(&|part| matches!(part, E::PlusMinus(..))) {
+        return expression.clone();
+    }
+    match expression {
+        E::List(joint, parts) => E::List(*joint, spread(parts)),
+        E::Set(parts) => E::Set(spread(parts)),
+        other => {
+            let mut parts = spread(std::slice::from_ref(other));
+            match parts.len() {
+                1 => parts.remove(0),
+                _ => E::List(Joint::Or, parts),
+            }
+        }
+    }
+}
+
+fn spread(parts: &[Expression]) -> Vec<Expression> {
+    let both = |part: &Expression| {
+        let signed = part.any(&|inner| matches!(inner, Expression::PlusMinus(..)));
+        if signed { vec![with_sign(part, true), with_sign(part, false)] } else { vec![part.clone()] }
+    };
+    let spread: Vec<Expression> = parts.iter().flat_map(both).collect();
+    if spread.len() <= MOST_ALTERNATIVES { spread } else { parts.to_vec() }
+}
+
+/// The expression with the upper or the lower of all its signs.
+fn with_sign(expression: &Expression, upper: bool) -> Expression {
+    match expression {
+        Expression::PlusMinus(inner, lower) => {
+            let inner = with_sign(inner, upper);
+            if upper != *lower { inner } else { Expression::Negative(Box::new(inner)) }
+        }
+        other => other.map(&mut |part| with_sign(part, upper)),
+    }
+}
+
+/// Two values: exactly if both are rational, within a tolerance if both are written decimals, else at random points.
+pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
+    if let (Some(one), Some(two)) = (infinite(gold), infinite(answer)) {
+        return one == two;
+    }
+    if let (Some((gold_value, gold_written)), Some((value, written))) = (literal(gold), literal(answer)) {
+        return gold_value == value || (gold_written == Written::Decimal && written == Written::Decimal && near(&gold_value, &value));
+    }
+    match (exact::normal(gold), exact::normal(answer)) {
+        (Some(one), Some(two)) => match one.equals(&two) {
+            Some(true) => return true,
+            Some(false) if exact::is_rational_function(gold) && exact::is_rational_function(answer) => return false,
+            Some(false) if one.as_constant().is_some() && two.as_constant().is_some() => return false,
+            _ => {}
+        },
+        _ if exact::canonical(gold) == exact::canonical(answer) => return true,
+        _ => {}
+    }
+    if let Some((value, Written::Decimal)) = literal(gold)
+        && !value.is_integer()
+        && exact::rational(answer).is_none()
+        && numeric::approximate(answer, DECIMAL_TOLERANCE, &value) == Some(true)
+    {
+        return true;
+    }
+    numeric::compare(gold, answer) == Agreement::Same
+}
+
+/// +1 or −1 for an infinity.
+fn infinite(expression: &Expression) -> Option<i8> {
+    match expression {
+        Expression::Constant(Constant::Infinity) => Some(1),
+        Expression::Negative(inner) => infinite(inner).map(|sign| -sign),
+        _ => None,
+    }
+}
+
+/// A number as it is written, with a sign or a power of ten.
+fn literal(expression: &Expression) -> Option<(Rational, Written)> {
+    match expression {
+        Expression::Number(value, written) => Some((value.clone(), *written)),
+        Expression::Negative(inner) => literal(inner).map(|(value, written)| (-value, written)),
+        Expression::Product(parts) => match parts.as_slice() {
+            [Expression::Number(..) | Expression::Negative(_), Expression::Power(pair)] if pair.0 == Expression::integer(10) => {
+                let (value, written) = literal(&parts[0])?;
+                let power = exact::rational(&parts[1])?;
+                Some((value * power, written))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether two written decimals, neither a whole number, are within the tolerance.
+fn near(gold: &Rational, value: &Rational) -> bool {
+    if gold.is_integer() || value.is_integer() {
+        return false;
+    }
+    (value - gold).abs() * Rational::from_integer(INVERSE_TOLERANCE.into()) <= gold.abs()
+}
+
+/// Policy: a percentage is its hundredth part; the sign may be left out where the number is above 1.
+fn same_percent(inner: &Expression, other: &Expression, gold_is_percent: bool) -> bool {
+    let as_fraction = Expression::Percent(Box::new(inner.clone()));
+    let (one, two) = if gold_is_percent { (&as_fraction, other) } else { (other, &as_fraction) };
+    if same_value(one, two) {
+        return true;
+    }
+    let above_one = exact::rational(inner).is_some_and(|value| value.abs() > Rational::from_integer(1.into()));
+    above_one && if gold_is_percent { same_value(inner, other) } else { same_value(other, inner) }
+}
+
+fn same_quantity(gold: &Expression, answer: &Expression) -> bool {
+    let (gold_value, gold_unit) = measured(gold);
+    let (value, unit) = measured(answer);
+    let (Some(gold_unit), Some(unit)) = (gold_unit, unit) else {
+        return !matches!((&gold_value, &value), (Expression::Text(_), _) | (_, Expression::Text(_))) && same(&gold_value, &value);
+    };
+    match unit::compare(&unit, &gold_unit) {
+        unit::Match::Same => same(&gold_value, &value),
+        unit::Match::Factor(factor) => {
+            same(&gold_value, &Expression::Number(exact::rational(&value).map_or_else(Rational::zero, |value| value * &factor), decimal_of(&value)))
+                && exact::rational(&value).is_some()
+        }
+        unit::Match::Different => false,
+    }
+}
+
+fn decimal_of(value: &Expression) -> Written {
+    literal(value).map_or(Written::Exactly, |(_, written)| written)
+}
+
+fn measured(expression: &Expression) -> (Expression, Option<String>) {
+    match expression {
+        Expression::Quantity(value, unit) => (Expression::clone(value), Some(unit.clone())),
+        Expression::Degrees(value) => (Expression::clone(value), Some("degree".to_owned())),
+        Expression::Percent(value) => (Expression::clone(value), Some("percent".to_owned())),
+        other => (other.clone(), None),
+    }
+}
+
+/// Sets and lists of solutions: the same members, in any order and however often.
+fn same_collection(gold: &Expression, answer: &Expression) -> bool {
+    let (gold, answer) = (members(gold), members(answer));
+    let (Some(gold), Some(answer)) = (relation::unlabelled(&gold), relation::unlabelled(&answer)) else {
+        return relation::same_record(&gold, &answer);
+    };
+    same_members(&gold, &answer)
+}
+
+pub(crate) fn same_members(gold: &[Expression], answer: &[Expression]) -> bool {
+    if gold.len() > MOST_PARTS || answer.len() > MOST_PARTS {
+        return false;
+    }
+    let covered = |one: &Expression| answer.iter().any(|two| same(one, two));
+    gold.iter().all(covered) && answer.iter().all(|two| gold.iter().any(|one| same(one, two)))
+}
+
+fn members(expression: &Expression) -> Vec<Expression> {
+    match expression {
+        Expression::List(_, parts) | Expression::Set(parts) => parts.clone(),
+        other => vec![other.clone()],
+    }
+}
+
+/// Unions: the same parts in any order.
+fn same_union(gold: &Expression, answer: &Expression) -> bool {
+    let parts = |expression: &Expression| match expression {
+        Expression::Union(parts) => parts.clone(),
+        other => vec![other.clone()],
+    };
+    same_members(&parts(gold), &parts(answer))
+}
+
+/// Tuples and intervals: the same brackets, the same parts in order.
+fn same_bracketed(gold: &Expression, answer: &Expression) -> bool {
+    use Expression as E;
+    match (gold, answer) {
+        (E::Bracketed(left, right, one), E::Bracketed(other_left, other_right, two)) => {
+            let brackets = (vector_like(*left), vector_like(*right)) == (vector_like(*other_left), vector_like(*other_right));
+            brackets && one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same(one, two))
+        }
+        (E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts), E::Matrix(rows))
+        | (E::Matrix(rows), E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts)) => {
+            let column = rows.iter().all(|row| row.len() == 1) && rows.len() == parts.len();
+            column && rows.iter().flatten().zip(parts).all(|(one, two)| same(one, two))
+        }
+        (E::Bracketed(_, _, parts), E::Constant(Constant::NumberSet('R'))) | (E::Constant(Constant::NumberSet('R')), E::Bracketed(_, _, parts)) => {
+            parts.len() == 2 && infinite(&parts[0]) == Some(-1) && infinite(&parts[1]) == Some(1)
+        }
+        _ => false,
+    }
+}
+
+/// Angle brackets write the same vectors as round ones.
+fn vector_like(bracket: Bracket) -> Bracket {
+    if bracket == Bracket::Angle { Bracket::Round } else { bracket }
+}
+
+fn same_matrix(gold: &Expression, answer: &Expression) -> bool {
+    let (Some(one), Some(two)) = (matrix(gold), matrix(answer)) else {
+        return false;
+    };
+    let shape = |rows: &[Vec<Expression>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
+    shape(&one) == shape(&two) && one.iter().flatten().zip(two.iter().flatten()).all(|(one, two)| same(one, two))
+}
+
+/// The entries of a matrix, or of a matrix times scalars.
+fn matrix(expression: &Expression) -> Option<Vec<Vec<Expression>>> {
+    match expression {
+        Expression::Matrix(rows) => Some(rows.clone()),
+        Expression::Negative(inner) => scaled(&matrix(inner)?, &Expression::integer(-1)),
+        Expression::Product(parts) => {
+            let (matrices, scalars): (Vec<&Expression>, Vec<&Expression>) = parts.iter().partition(|part| matches!(part, Expression::Matrix(_)));
+            let [Expression::Matrix(rows)] = matrices.as_slice() else {
+                return None;
+            };
+            scaled(rows, &Expression::Product(scalars.into_iter().cloned().collect()))
+        }
+        _ => None,
+    }
+}
+
+fn scaled(rows: &[Vec<Expression>], factor: &Expression) -> Option<Vec<Vec<Expression>>> {
+    let scale = |entry: &Expression| Expression::Product(vec![factor.clone(), entry.clone()]);
+    Some(rows.iter().map(|row| row.iter().map(scale).collect()).collect())
+}
+
+/// Words: the same, or lists of the same.
+fn same_text(gold: &str, answer: &str) -> bool {
+    let letters = |text: &str| text.split_whitespace().collect::<String>();
+    if gold == answer || (!gold.contains(',') && !answer.contains(',') && letters(gold) == letters(answer) && !letters(gold).is_empty()) {
+        return true;
+    }
+    let parts = |text: &str| {
+        let commas = text.replace(" and ", ",");
+        let mut parts: Vec<String> = commas.split(',').map(letters).filter(|part| !part.is_empty()).collect();
+        parts.sort();
+        parts
+    };
+    let gold = parts(gold);
+    gold.len() > 1 && gold == parts(answer)
+}
+
+/// Ratios up to a common factor; times exactly; a ratio of two is their quotient.
+fn same_ratio(gold: &Expression, answer: &Expression) -> bool {
+    use Expression as E;
+    if let (E::Time(one), E::Time(two)) = (gold, answer) {
+        return one == two;
+    }
+    let parts = |expression: &Expression| match expression {
+        E::Ratio(parts) => Some(parts.clone()),
+        E::Time(parts) => Some(parts.iter().map(|part| Expression::integer(i64::from(*part))).collect()),
+        E::Quotient(pair) => Some(vec![pair.0.clone(), pair.1.clone()]),
+        _ => None,
+    };
+    let (Some(one), Some(two)) = (parts(gold), parts(answer)) else {
+        return false;
+    };
+    let cross = |left: (&Expression, &Expression), right: (&Expression, &Expression)| {
+        let product = |one: &Expression, two: &Expression| E::Product(vec![one.clone(), two.clone()]);
+        same_value(&product(left.0, right.1), &product(left.1, right.0))
+    };
+    let nothing = |parts: &[Expression]| parts.iter().any(|part| exact::rational(part).is_some_and(|value| value.is_zero()));
+    if nothing(&one) || nothing(&two) {
+        return one.len() == two.len() && one.iter().zip(&two).all(|(one, two)| same_value(one, two));
+    }
+    one.len() == two.len() && (1..one.len()).all(|at| cross((&one[0], &one[at]), (&two[0], &two[at])))
+}
+
+/// Remainders: the same modulus, the same class.
+fn same_congruence(gold: &Expression, answer: &Expression) -> bool {
+    congruence(gold).zip(congruence(answer)).is_some_and(|((_, modulus), (_, other))| same_value(modulus, other)) && same_value(gold, answer)
+}
+
+/// The value and the modulus of `3 \pmod 7`.
+fn congruence(expression: &Expression) -> Option<(&Expression, &Expression)> {
+    match expression {
+        Expression::Call(Function::Modulo, parts) => Some((parts.first()?, parts.get(1)?)),
+        _ => None,
+    }
+}
+
+/// A relation between values that leaves the left side's name out.
+pub(crate) fn names_a_value(relation: Relation) -> bool {
+    matches!(relation, Relation::Equal | Relation::In | Relation::Approximate | Relation::Congruent)
+}

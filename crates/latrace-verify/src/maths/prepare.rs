@@ -1,0 +1,146 @@
+//! From an answer's characters to the tokens that the parser reads: digit groups joined, words told apart.
+
+use super::token::{Kind, Token, tokens};
+use super::unit;
+
+/// Function names that need no backslash.
+const PLAIN_FUNCTIONS: [&str; 28] = [
+    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "lg", "exp", "pi", "infinity",
+    "infty", "min", "max", "gcd", "lcm", "det", "mod", "inf", "abs",
+];
+
+/// Words after a number that make it no quantity.
+const NO_UNIT: [&str; 9] = ["not", "is", "are", "but", "if", "then", "than", "for", "where"];
+
+/// `text` without its dressing: formula delimiters, digit groups, closing punctuation.
+pub(crate) fn undress(text: &str) -> String {
+    let mut plain =
+        text.replace("{,}", "\\!").replace("{, }", "\\!").replace("\\,\\!", "\\!").replace("{\\,}", "\\,").replace("p.m", "pm").replace("a.m", "am");
+    plain = join_grouped(&plain);
+    let mut trimmed = plain.trim();
+    loop {
+        let shorter = trimmed.trim_end_matches(['.', ',', ';', ':', '*']).trim_start_matches("**").trim();
+        let shorter = shorter.strip_suffix("\\").filter(|_| !shorter.ends_with("\\\\")).unwrap_or(shorter);
+        if shorter.len() == trimmed.len() {
+            return trimmed.to_owned();
+        }
+        trimmed = shorter;
+    }
+}
+
+/// Joins digits around `\!`, and before it a comma: `11,\! 111` and `12\!345`.
+fn join_grouped(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\\!") {
+        let before = &rest[..at];
+        let core = before.strip_suffix(',').unwrap_or(before);
+        let after = rest[at + 2..].trim_start_matches("\\!");
+        let follows = after.trim_start();
+        let digits = core.ends_with(|c: char| c.is_ascii_digit()) && follows.starts_with(|c: char| c.is_ascii_digit());
+        joined.push_str(if digits { core } else { before });
+        rest = if digits { follows } else { after };
+    }
+    joined.push_str(rest);
+    joined
+}
+
+/// Whether the tokens are words alone: an answer in prose.
+pub(crate) fn is_prose(tokens: &[Token]) -> bool {
+    let wordy = |token: &Token| matches!(&token.kind, Kind::Word(_) | Kind::Text(_) | Kind::Mark('\'' | '-' | ',' | '.' | '"' | '!' | '?' | '’'));
+    let telling = |token: &Token| match &token.kind {
+        Kind::Word(word) => is_telling(word),
+        Kind::Text(text) => text.split(|c: char| !c.is_alphanumeric()).any(is_telling) || !text.is_ascii(),
+        _ => false,
+    };
+    tokens.iter().all(wordy) && tokens.iter().any(telling)
+}
+
+/// Whether a word is one, and neither a joint nor letters side by side.
+fn is_telling(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    let known = PLAIN_FUNCTIONS.contains(&lower.as_str()) || matches!(lower.as_str(), "and" | "or");
+    let letters_of_a_figure = word.len() <= 4 && word.chars().all(|c| c.is_ascii_uppercase());
+    !known && !letters_of_a_figure && (word.len() > 2 || matches!(lower.as_str(), "no" | "up" | "on" | "it"))
+}
+
+/// Tokens with plain words read as functions, joints, units or single letters.
+pub(crate) fn refine(raw: Vec<Token>) -> Vec<Token> {
+    let mut refined: Vec<Token> = Vec::with_capacity(raw.len());
+    let mut at = 0;
+    while at < raw.len() {
+        at += refine_one(&raw[at..], &mut refined);
+    }
+    refined
+}
+
+/// Reads the first of `raw`, and says how many tokens were read.
+fn refine_one(raw: &[Token], refined: &mut Vec<Token>) -> usize {
+    let token = &raw[0];
+    match &token.kind {
+        Kind::Text(text) => {
+            refined.push(Token { kind: text_kind(text), spaced: token.spaced });
+            1
+        }
+        Kind::Word(word) => refine_word(word, raw, refined),
+        Kind::Command(name) if matches!(name.as_str(), "begin" | "end") && raw.len() > 3 => {
+            refined.extend_from_slice(&raw[..3]);
+            3
+        }
+        _ => {
+            refined.push(token.clone());
+            1
+        }
+    }
+}
+
+fn text_kind(text: &str) -> Kind {
+    match text.to_ascii_lowercase().trim_matches([',', ' ']) {
+        "and" => Kind::Command("and".to_owned()),
+        "or" => Kind::Command("or".to_owned()),
+        "percent" | "pct" | "per cent" => Kind::Mark('%'),
+        "degrees" | "degree" => Kind::Command("degree".to_owned()),
+        "mod" => Kind::Command("mod".to_owned()),
+        _ => Kind::Text(text.to_owned()),
+    }
+}
+
+fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
+    let spaced = raw[0].spaced;
+    let lower = word.to_ascii_lowercase();
+    let known = text_kind(word);
+    if !matches!(known, Kind::Text(_)) {
+        refined.push(Token { kind: known, spaced });
+        return 1;
+    }
+    let after_value = matches!(refined.last().map(|token| &token.kind), Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%')));
+    if after_value && let Some((phrase, length)) = unit_phrase(raw) {
+        refined.push(Token { kind: Kind::Text(phrase), spaced });
+        return length;
+    }
+    if PLAIN_FUNCTIONS.contains(&lower.as_str()) {
+        refined.push(Token { kind: Kind::Command(lower), spaced });
+        return 1;
+    }
+    for (at, letter) in word.chars().enumerate() {
+        refined.push(Token { kind: Kind::Word(letter.to_string()), spaced: spaced && at == 0 });
+    }
+    1
+}
+
+/// The words from the first of `raw` on, where they name a unit or a counted noun.
+fn unit_phrase(raw: &[Token]) -> Option<(String, usize)> {
+    let words: Vec<&str> = raw.iter().map_while(|token| if let Kind::Word(word) = &token.kind { Some(word.as_str()) } else { None }).collect();
+    let joint = words.iter().position(|word| matches!(word.to_ascii_lowercase().as_str(), "and" | "or")).unwrap_or(words.len());
+    let words = &words[..joint];
+    let first = words.first()?;
+    let plain = PLAIN_FUNCTIONS.contains(first) || words.iter().any(|word| NO_UNIT.contains(&word.to_ascii_lowercase().as_str()));
+    let noun = raw[0].spaced && first.len() > 2;
+    let measure = first.len() > 1 && unit::is_known(first);
+    (!plain && (noun || measure)).then(|| (words.join(" "), words.len()))
+}
+
+/// The tokens of an undressed answer, before [`refine`]; `None` where it is empty or too long.
+pub(crate) fn raw_tokens(text: &str) -> Option<Vec<Token>> {
+    tokens(text).filter(|tokens| !tokens.is_empty())
+}

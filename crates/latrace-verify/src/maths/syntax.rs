@@ -1,0 +1,196 @@
+//! What an answer says, as a tree.
+
+use num_bigint::BigInt;
+use num_rational::Ratio;
+
+/// An exact rational number.
+pub(crate) type Rational = Ratio<BigInt>;
+
+/// How a number is written: only a written decimal may differ by a tolerance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Written {
+    /// Digits alone, or a repeating decimal: exact.
+    Exactly,
+    /// With a decimal point or an exponent.
+    Decimal,
+}
+
+/// A symbol of the language that stands for a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Constant {
+    Pi,
+    Euler,
+    Imaginary,
+    Infinity,
+    /// The set of all real numbers and its kin, by letter.
+    NumberSet(char),
+    EmptySet,
+}
+
+/// A function that can be evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Function {
+    Sine,
+    Cosine,
+    Tangent,
+    Cotangent,
+    Secant,
+    Cosecant,
+    ArcSine,
+    ArcCosine,
+    ArcTangent,
+    HyperbolicSine,
+    HyperbolicCosine,
+    HyperbolicTangent,
+    /// Natural logarithm.
+    Logarithm,
+    /// `[base, argument]`.
+    LogarithmTo,
+    Absolute,
+    Floor,
+    Ceiling,
+    Factorial,
+    /// `[n, k]`.
+    Binomial,
+    Minimum,
+    Maximum,
+    GreatestDivisor,
+    LeastMultiple,
+    Determinant,
+    /// `[value, modulus]`.
+    Modulo,
+}
+
+/// How two sides relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Relation {
+    Equal,
+    Approximate,
+    Congruent,
+    In,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// An end of an interval, or the bracket of a tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bracket {
+    /// `(` or `)`
+    Round,
+    /// `[` or `]`
+    Square,
+    /// `⟨` or `⟩`
+    Angle,
+}
+
+/// What joins the parts of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Joint {
+    /// Commas or semicolons.
+    Comma,
+    And,
+    Or,
+}
+
+/// An answer or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Expression {
+    Number(Rational, Written),
+    /// A variable with its subscript.
+    Symbol(String),
+    Constant(Constant),
+    Sum(Vec<Expression>),
+    Product(Vec<Expression>),
+    Quotient(Box<(Expression, Expression)>),
+    Negative(Box<Expression>),
+    /// Both signs; the flag is set for `\mp`.
+    PlusMinus(Box<Expression>, bool),
+    Power(Box<(Expression, Expression)>),
+    /// `[radicand, index]`: `index` is a plain number.
+    Root(Box<Expression>, u32),
+    Call(Function, Vec<Expression>),
+    /// A named operator that is compared by its parts only, such as a sum with bounds.
+    Opaque(String, Vec<Expression>),
+    /// Tuples, points and intervals, by their brackets.
+    Bracketed(Bracket, Bracket, Vec<Expression>),
+    Set(Vec<Expression>),
+    List(Joint, Vec<Expression>),
+    Union(Vec<Expression>),
+    Matrix(Vec<Vec<Expression>>),
+    /// `sides` with one relation fewer between them.
+    Chain(Vec<Expression>, Vec<Relation>),
+    Percent(Box<Expression>),
+    Degrees(Box<Expression>),
+    /// A number with its unit or noun, lower case.
+    Quantity(Box<Expression>, String),
+    /// A numeral in a base: its digits as written, its value.
+    InBase(String, u32, BigInt),
+    Ratio(Vec<Expression>),
+    /// `hours:minutes`, two digits in every part but the first.
+    Time(Vec<u32>),
+    Text(String),
+}
+
+impl Expression {
+    /// An integer.
+    pub(crate) fn integer(value: i64) -> Expression {
+        Expression::Number(Rational::from_integer(BigInt::from(value)), Written::Exactly)
+    }
+
+    /// The parts directly below.
+    pub(crate) fn children(&self) -> Vec<&Expression> {
+        use Expression as E;
+        match self {
+            E::Number(..) | E::Symbol(_) | E::Constant(_) | E::InBase(..) | E::Time(_) | E::Text(_) => Vec::new(),
+            E::Negative(inner) | E::PlusMinus(inner, _) | E::Root(inner, _) | E::Percent(inner) | E::Degrees(inner) | E::Quantity(inner, _) => vec![inner],
+            E::Quotient(pair) | E::Power(pair) => vec![&pair.0, &pair.1],
+            E::Sum(parts)
+            | E::Product(parts)
+            | E::Call(_, parts)
+            | E::Opaque(_, parts)
+            | E::Bracketed(_, _, parts)
+            | E::Set(parts)
+            | E::List(_, parts)
+            | E::Union(parts)
+            | E::Chain(parts, _)
+            | E::Ratio(parts) => parts.iter().collect(),
+            E::Matrix(rows) => rows.iter().flatten().collect(),
+        }
+    }
+
+    /// The tree with every direct part replaced by what `change` makes of it.
+    pub(crate) fn map(&self, change: &mut dyn FnMut(&Expression) -> Expression) -> Expression {
+        use Expression as E;
+        let mut all = |parts: &[Expression]| parts.iter().map(&mut *change).collect::<Vec<_>>();
+        match self {
+            E::Number(..) | E::Symbol(_) | E::Constant(_) | E::InBase(..) | E::Time(_) | E::Text(_) => self.clone(),
+            E::Negative(inner) => E::Negative(Box::new(change(inner))),
+            E::PlusMinus(inner, lower) => E::PlusMinus(Box::new(change(inner)), *lower),
+            E::Root(inner, index) => E::Root(Box::new(change(inner)), *index),
+            E::Percent(inner) => E::Percent(Box::new(change(inner))),
+            E::Degrees(inner) => E::Degrees(Box::new(change(inner))),
+            E::Quantity(inner, unit) => E::Quantity(Box::new(change(inner)), unit.clone()),
+            E::Quotient(pair) => E::Quotient(Box::new((change(&pair.0), change(&pair.1)))),
+            E::Power(pair) => E::Power(Box::new((change(&pair.0), change(&pair.1)))),
+            E::Sum(parts) => E::Sum(all(parts)),
+            E::Product(parts) => E::Product(all(parts)),
+            E::Call(function, parts) => E::Call(*function, all(parts)),
+            E::Opaque(name, parts) => E::Opaque(name.clone(), all(parts)),
+            E::Bracketed(left, right, parts) => E::Bracketed(*left, *right, all(parts)),
+            E::Set(parts) => E::Set(all(parts)),
+            E::List(joint, parts) => E::List(*joint, all(parts)),
+            E::Union(parts) => E::Union(all(parts)),
+            E::Chain(parts, relations) => E::Chain(all(parts), relations.clone()),
+            E::Ratio(parts) => E::Ratio(all(parts)),
+            E::Matrix(rows) => E::Matrix(rows.iter().map(|row| all(row)).collect()),
+        }
+    }
+
+    /// Whether `test` holds for the tree or any part of it.
+    pub(crate) fn any(&self, test: &dyn Fn(&Expression) -> bool) -> bool {
+        test(self) || self.children().into_iter().any(|child| child.any(test))
+    }
+}

@@ -1,0 +1,109 @@
+//! The rules of `maths`, each with rows on both sides of its border: `corpus/math.txt`.
+#![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
+
+use latrace_verify::{Verdict, maths};
+
+/// Reference, answer, expected verdict and why.
+type Row = (String, String, Verdict, String);
+
+fn rows() -> Vec<Row> {
+    let lines = include_str!("corpus/math.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(row).collect()
+}
+
+fn row(line: &str) -> Row {
+    let (verdict, rest) = line.split_once(" | ").unwrap();
+    let (rest, why) = rest.rsplit_once(" | ").unwrap();
+    // Bars inside an answer stand without blanks around them.
+    let (gold, answer) = rest.split_once(" | ").unwrap();
+    let verdict = [Verdict::Correct, Verdict::Wrong, Verdict::Undetermined].into_iter().find(|known| known.name() == verdict).unwrap();
+    (gold.to_owned(), answer.to_owned(), verdict, why.to_owned())
+}
+
+fn verdict(gold: &str, answer: &str) -> Verdict {
+    maths::judge(&[gold.to_owned()], answer).verdict()
+}
+
+#[test]
+fn every_rule_holds_on_both_sides_of_its_border() {
+    let rows = rows();
+    let count = |wanted: Verdict| rows.iter().filter(|row| row.2 == wanted).count();
+    assert!(count(Verdict::Correct) > 80 && count(Verdict::Wrong) > 70);
+    let failed: Vec<String> = rows
+        .iter()
+        .filter_map(|(gold, answer, expected, why)| {
+            let got = maths::judge(std::slice::from_ref(gold), answer);
+            (got.verdict() != *expected).then(|| format!("{gold} | {answer} ({why}): {} for {}", got.reason, expected.name()))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{} rows:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn every_readable_answer_equals_itself() {
+    for (gold, answer, expected, _) in rows() {
+        for text in [gold, answer] {
+            // Prose around a value, and what cannot be read, is no reference.
+            if expected != Verdict::Undetermined {
+                let itself = verdict(&text, &format!("\\boxed{{{text}}}"));
+                assert_ne!(itself, Verdict::Wrong, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn equality_is_symmetric_but_for_decimals() {
+    for (gold, answer, expected, _) in rows() {
+        let one_sided = answer.contains("\\sqrt{2}") && gold.contains("1.4142") || gold.contains("\\sqrt{2}") && answer.contains("1.4142");
+        let readable = verdict(&answer, &answer) != Verdict::Undetermined;
+        if expected != Verdict::Undetermined && readable && !one_sided {
+            assert_eq!(verdict(&answer, &gold), expected, "{answer} | {gold}");
+        }
+    }
+}
+
+#[test]
+fn any_of_several_references_will_do() {
+    let golds = ["\\frac12".to_owned(), "50\\%".to_owned()];
+    assert_eq!(maths::judge(&golds, "0.5").verdict(), Verdict::Correct);
+    assert_eq!(maths::judge(&golds, "0.4").verdict(), Verdict::Wrong);
+}
+
+#[test]
+fn work_is_bounded() {
+    let roots = "\\sqrt{".repeat(3_000) + "2" + &"}".repeat(3_000);
+    let hostile = [
+        "9^{9^{9^9}}".to_owned(),
+        "9^{9^{9^{9^9}}}!".to_owned(),
+        "100000!".to_owned(),
+        roots,
+        "7".repeat(100_000),
+        format!("1.{}", "3".repeat(100_000)),
+        "\\boxed{5} ".repeat(20_000),
+        "\\boxed{".repeat(20_000),
+        "{".repeat(100_000),
+        "(".repeat(100_000),
+        "1+".repeat(50_000) + "1",
+        "x".repeat(100_000),
+        "(a+b+c+d+e+f)^{40}(a-b-c-d-e-f)^{39}".to_owned(),
+        "1,".repeat(20_000) + "1",
+        "\\pm 1".repeat(5_000),
+        "\\sin(10^{10^{9}})".to_owned(),
+        "1e999999999".to_owned(),
+        "x^{999999999}+1".to_owned(),
+        "\\binom{999999999}{5}".to_owned(),
+        "-".repeat(50_000) + "1",
+        "2^{0.5^{0.5^{0.5^{-99999999}}}}".to_owned(),
+        "\\frac".repeat(30_000),
+    ];
+    for text in hostile {
+        for gold in ["5", "x+1", text.as_str()] {
+            let started = std::time::Instant::now();
+            let got = verdict(gold, &text);
+            let seconds = started.elapsed().as_secs_f64();
+            assert!(seconds < 1.0, "{seconds} s for {}", &text[..text.len().min(40)]);
+            assert!(gold == text || got != Verdict::Correct || text.starts_with("\\boxed{5}"), "{}", &text[..text.len().min(40)]);
+        }
+    }
+}

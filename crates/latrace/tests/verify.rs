@@ -1,0 +1,167 @@
+//! `latrace verify` from outside: rows in, verdicts out.
+#![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new(rows: &[Value]) -> Bench {
+        let bench = Bench { folder: tempfile::tempdir().unwrap() };
+        let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+        fs::write(bench.path("rows.jsonl"), lines.join("\n")).unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn verify(&self, options: &[&str]) -> (i32, String) {
+        let output = Command::cargo_bin("latrace")
+            .unwrap()
+            .current_dir(self.folder.path())
+            .args(["verify", "--data", "rows.jsonl", "--out", "out.jsonl"])
+            .args(options)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    fn verdicts(&self) -> Vec<Value> {
+        fs::read_to_string(self.path("out.jsonl")).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn reasons(rows: &[Value]) -> Vec<&str> {
+    rows.iter().map(|row| row["reason"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn each_kind_is_judged_and_other_fields_are_kept() {
+    let bench = Bench::new(&[
+        json!({"id": 1, "kind": "math", "gold": "1/2", "prediction": "so \\boxed{0.5}", "note": [1]}),
+        json!({"id": 2, "kind": "math", "gold": ["3", "4"], "prediction": "\\boxed{5}"}),
+        json!({"id": 3, "kind": "choice", "gold": "C", "prediction": "The answer is (C)."}),
+        json!({"id": 4, "kind": "choice", "gold": "B", "prediction": "\\boxed{A, B}", "options": ["x", "y"]}),
+        json!({"id": 5, "kind": "text", "gold": "an ellipse", "prediction": "Ellipse."}),
+        json!({"id": 6, "kind": "math", "gold": "\\frac{1}{", "prediction": "1"}),
+        json!({"id": 7, "kind": "code", "gold": {}, "prediction": "```\nprint(1)\n```"}),
+    ]);
+    let (code, stderr) = bench.verify(&[]);
+    assert_eq!(code, 0, "{stderr}");
+    let rows = bench.verdicts();
+    assert_eq!(reasons(&rows), ["equal", "different", "equal", "no_answer", "equal", "bad_gold", "bad_gold"]);
+    assert_eq!(
+        rows[0],
+        json!({"id": 1, "kind": "math", "gold": "1/2", "prediction": "so \\boxed{0.5}", "note": [1], "verdict": "correct", "reason": "equal", "extracted": "0.5"})
+    );
+    assert_eq!(rows[5]["verdict"], "undetermined");
+    assert!(stderr.contains("7 rows judged"), "{stderr}");
+}
+
+#[test]
+fn order_is_that_of_the_input_for_any_number_of_jobs() {
+    let rows: Vec<Value> =
+        (0..5000).map(|id| json!({"id": id, "kind": "math", "gold": id.to_string(), "prediction": format!("\\boxed{{{}}}", id + id % 3)})).collect();
+    let bench = Bench::new(&rows);
+    bench.verify(&["--jobs", "1"]);
+    let one = bench.verdicts();
+    bench.verify(&["--jobs", "4"]);
+    assert_eq!(one, bench.verdicts());
+    assert!(one.iter().enumerate().all(|(at, row)| row["id"] == at && (row["verdict"] == "correct") == (at % 3 == 0)));
+}
+
+#[test]
+fn a_bad_row_stops_the_work_or_is_counted() {
+    let bench =
+        Bench::new(&[json!({"id": 1, "kind": "maths", "gold": "1", "prediction": "1"}), json!({"id": 2, "kind": "math", "gold": "1", "prediction": "1"})]);
+    let (code, stderr) = bench.verify(&[]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("rows.jsonl line 1: field \"kind\""), "{stderr}");
+    assert!(!bench.path("out.jsonl").exists());
+    let (code, stderr) = bench.verify(&["--skip-bad-rows"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("1 bad rows skipped"), "{stderr}");
+    assert_eq!(bench.verdicts().len(), 1);
+}
+
+#[test]
+fn what_an_earlier_run_judged_is_not_judged_again() {
+    let bench =
+        Bench::new(&[json!({"id": 1, "kind": "math", "gold": "1", "prediction": "1"}), json!({"id": 2, "kind": "math", "gold": "1", "prediction": "2"})]);
+    // The journal of a run that ends is gone, so one is kept by making its end impossible: the output is a folder.
+    fs::create_dir_all(bench.path("out.jsonl/x")).unwrap();
+    assert_eq!(bench.verify(&[]).0, 1);
+    fs::remove_dir_all(bench.path("out.jsonl")).unwrap();
+    let journal = bench.path(".out.jsonl.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    assert_eq!(text.lines().count(), 3);
+    // An earlier judgement that no judge would give shows that it was taken over.
+    fs::write(&journal, text.replace("[\"different\",\"2\"]", "[\"crashed\",\"2\"]")).unwrap();
+    assert_eq!(bench.verify(&[]).0, 0);
+    assert_eq!(reasons(&bench.verdicts()), ["equal", "crashed"]);
+    assert!(!journal.exists());
+}
+
+/// What a program may do, and the reason that is due. Only where a sandbox works; elsewhere all must be `no_sandbox`.
+#[test]
+fn programs_run_in_the_sandbox_or_not_at_all() {
+    let double = json!({"inputs": ["3\n", "10\n"], "outputs": ["6\n", "20\n"]});
+    let cases = [
+        ("print(2 * int(input()))", "equal"),
+        ("print(6)", "different"),
+        ("import sys; sys.exit(3)", "crashed"),
+        ("while True: pass", "time_limit"),
+        ("import time; time.sleep(60)", "time_limit"),
+        ("import os, time\nfor i in range(6):\n  if os.fork() == 0:\n    b = bytearray(60 << 20); time.sleep(9)\ntime.sleep(9)", "memory_limit"),
+        ("import os, time\nfor i in range(40):\n  if os.fork() == 0: time.sleep(9)", "crashed"),
+        ("while True: print('x' * 1000)", "output_limit"),
+        ("import socket; socket.create_connection(('127.0.0.1', 1), 1)", "crashed"),
+        ("open('/etc/passwd')", "crashed"),
+        ("open('/usr/x', 'w')", "crashed"),
+        ("import os; print(2 * int(input()) if set(os.environ) <= {'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'} else os.environ)", "equal"),
+        ("import os\nprint(2 * int(input()) if not os.listdir('.') else 'left over')\nopen('mark', 'w')", "equal"),
+        ("import os\nprint(2 * int(input()) if sorted(os.listdir('/proc/self/fd'))[:3] == ['0', '1', '2'] and os.getuid() else 'open')", "equal"),
+        (
+            "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(2 * int(input()) if libc.unshare(0x10000000) == -1 and ctypes.get_errno() == 1 else 'unshared')",
+            "equal",
+        ),
+        (
+            "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(2 * int(input()) if libc.socket(40, 1, 0) == -1 and ctypes.get_errno() == 1 else 'vsock')",
+            "equal",
+        ),
+    ];
+    let limits = json!({"time_s": 3, "memory_mb": 256, "output_mb": 1, "processes": 16});
+    let mut rows: Vec<Value> = cases
+        .iter()
+        .enumerate()
+        .map(|(id, (program, _))| json!({"id": id, "kind": "code", "gold": double, "prediction": format!("```python\n{program}\n```"), "limits": limits}))
+        .collect();
+    let called = json!({"fn_name": "f", "inputs": [[[1, 5, 2]]], "outputs": [[1, 5]]});
+    let function = |body: &str| format!("print('noise')\nclass Solution:\n    def f(self, x: List[int]):\n        {body}");
+    for (id, (body, _)) in FUNCTIONS.iter().enumerate() {
+        rows.push(json!({"id": format!("f{id}"), "kind": "code", "gold": called.to_string(), "prediction": function(body), "bare": true}));
+    }
+    let bench = Bench::new(&rows);
+    let (code, stderr) = bench.verify(&["--jobs", "2"]);
+    assert_eq!(code, 0, "{stderr}");
+    let judged = bench.verdicts();
+    if stderr.contains("no program is run") {
+        println!("no sandbox here: {stderr}");
+        assert!(judged.iter().all(|row| row["verdict"] == "undetermined" && row["reason"] == "no_sandbox"));
+        return;
+    }
+    let expected: Vec<&str> = cases.iter().chain(&FUNCTIONS).map(|(_, reason)| *reason).collect();
+    assert_eq!(reasons(&judged), expected);
+}
+
+const FUNCTIONS: [(&str, &str); 4] =
+    [("return (min(x), max(x))", "equal"), ("return [5, 1]", "different"), ("raise SystemExit(0)", "different"), ("return object()", "crashed")];
