@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{chat, init, sample, score, train, verify};
+use crate::verbs::{chat, init, sample, score, train, verify, weigh};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ enum Command {
     Score(score::ScoreArguments),
     /// Whether answers are right: maths, choices, words, programs
     Verify(verify::VerifyArguments),
+    /// What each trace weighs: rho~, bounds, the chosen traces
+    Weigh(weigh::WeighArguments),
     /// Talk with a model in the terminal
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
@@ -105,6 +107,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Sample(arguments) => sample::run(arguments),
         Command::Score(arguments) => score::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Weigh(arguments) => weigh::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }

@@ -16,3 +16,4 @@ pub mod tensorboard;
 pub mod train_rows;
 pub mod verbs;
 pub mod verdict_journal;
+pub mod weigh;

@@ -6,3 +6,4 @@ pub mod sample;
 pub mod score;
 pub mod train;
 pub mod verify;
+pub mod weigh;
