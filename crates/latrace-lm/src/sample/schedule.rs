@@ -136,8 +136,10 @@ impl<'a> Schedule<'a> {
         while let Some((request, first)) = self.waiting.front_mut() {
             let (asked, places) = (&self.requests[*request], self.limits.samples - self.active);
             let reservation = Reservation::new(asked.prompt.len(), Self::limit(asked, self.limits.positions));
-            let left = (self.blocks.len() - self.reserved).saturating_sub(reservation.shared);
-            let count = places.min(asked.streams.len() - *first).min(left / reservation.each.max(1));
+            // A sample whose only token needs no block of its own is limited by the prompt's alone.
+            let left = (self.blocks.len() - self.reserved).checked_sub(reservation.shared);
+            let fitting = left.map_or(0, |left| left.checked_div(reservation.each).unwrap_or(usize::MAX));
+            let count = places.min(asked.streams.len() - *first).min(fitting);
             if count == 0 {
                 return;
             }

@@ -57,8 +57,9 @@ impl Journal {
         let mut file = open_file(&path)?;
         let finished = if is_same { repair(&path, &mut file)? } else { Vec::new() };
         if !is_same {
+            // Emptied first: under the new description, earlier samples would pass for this work's.
+            file.set_len(0).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))?;
             write_description(&description_path, &description, false)?;
-            file.set_len(0).with_context(|| format!("cannot write {}", path.display()))?;
         }
         file.seek(SeekFrom::End(0)).with_context(|| format!("cannot write {}", path.display()))?;
         Ok((Journal { path, description_path, description, file }, finished))

@@ -22,8 +22,8 @@ impl StopStrings {
         if self.texts.is_empty() {
             return false;
         }
-        let tail = text.decode(&tokens[tokens.len().saturating_sub(self.window)..]).unwrap_or_default();
-        self.texts.iter().any(|stop| tail.contains(stop))
+        let tail = text.decode(&tokens[tokens.len().saturating_sub(self.window)..]);
+        tail.is_some_and(|tail| self.texts.iter().any(|stop| tail.contains(stop)))
     }
 
     /// The text up to the first stop, with or without it.
