@@ -140,7 +140,8 @@ fn prompts_and_their_heads_are_read_once() {
 #[test]
 fn one_token_of_a_prompt_that_fills_the_whole_cache_is_drawn() {
     let load = || long_positions("qwen3");
-    let requests = [request("a", prompt(64, 1, load().config.vocab_size), 3, sampling(1)), request("b", prompt(64, 2, load().config.vocab_size), 2, sampling(1))];
+    let requests =
+        [request("a", prompt(64, 1, load().config.vocab_size), 3, sampling(1)), request("b", prompt(64, 2, load().config.vocab_size), 2, sampling(1))];
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
     assert_eq!(expected.len(), 5);
     let tight = SamplerOptions { kv_cache_bytes: sampler.block_bytes(), ..SamplerOptions::default() };
