@@ -95,7 +95,7 @@ fn raise_exception(message: String) -> std::result::Result<Value, TemplateError>
 }
 
 /// The message, its line, and what caused it, in one line.
-fn describe(error: &TemplateError) -> String {
+pub(crate) fn describe(error: &TemplateError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

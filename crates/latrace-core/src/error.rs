@@ -41,6 +41,30 @@ pub enum Error {
         /// The template engine's message, with the line.
         reason: String,
     },
+    /// A prompt template refuses a question.
+    #[error("cannot render the prompt template: {reason}")]
+    RenderPrompt {
+        /// The template engine's message, with the line.
+        reason: String,
+    },
+    /// A name that is not known.
+    #[error("unknown {what} \"{name}\"; known are {known}")]
+    UnknownName {
+        /// What it should name.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// Markers by which no trace would end.
+    #[error("markers: expected `cut` within `close` {close:?}, got {cut:?}")]
+    BadMarkers {
+        /// The cut.
+        cut: String,
+        /// The close.
+        close: String,
+    },
     /// A conversation cannot be split into prompt and response.
     #[error("cannot split a conversation of {messages} messages: {reason}")]
     Split {

@@ -1,5 +1,6 @@
 //! Parquet in and out as rows of JSON values.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use arrow_schema::{DataType, Field, Fields, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value, json};
 
@@ -123,11 +125,19 @@ fn other_values(array: &ArrayRef) -> Result<Vec<Value>> {
     rows.map(|row| Ok(row?.remove(NAME).unwrap_or(Value::Null))).collect()
 }
 
-/// Writes `rows`, all objects, as one Parquet file; the schema is that of all rows.
-pub(crate) fn write(writer: impl Write + Send, rows: &[Value]) -> Result<()> {
+/// The texts that a file carries beside its rows.
+pub(crate) fn metadata(file: &File) -> Result<HashMap<String, String>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.try_clone()?)?;
+    let pairs = reader.metadata().file_metadata().key_value_metadata().into_iter().flatten();
+    Ok(pairs.filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))).collect())
+}
+
+/// Writes `rows`, all objects, as one Parquet file with the texts of `metadata`; the schema is that of all rows.
+pub(crate) fn write(writer: impl Write + Send, rows: &[Value], metadata: &[(&str, &str)]) -> Result<()> {
     let schema = infer_json_schema_from_iterator(rows.iter().map(Ok)).context("the rows have no common schema")?;
     let schema = Arc::new(Schema::new(schema.fields().iter().map(|field| without_null_type(field)).collect::<Vec<_>>()));
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?)).build();
+    let metadata = metadata.iter().map(|&(key, value)| KeyValue::new(key.to_owned(), value.to_owned())).collect();
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?)).set_key_value_metadata(Some(metadata)).build();
     let mut writer = ArrowWriter::try_new(writer, schema.clone(), Some(properties))?;
     if !schema.fields().is_empty() {
         let mut decoder = ReaderBuilder::new(schema).with_coerce_primitive(true).with_batch_size(BATCH).build_decoder()?;

@@ -279,7 +279,7 @@ pub fn write_rows<T>(out: &Output, produce: impl FnOnce(&mut dyn RowSink) -> Res
             Format::Parquet => {
                 let mut collected = Collected(Vec::new());
                 let value = produce(&mut collected)?;
-                write_atomically(path, |writer| parquet_rows::write(writer, &collected.0))?;
+                write_atomically(path, |writer| parquet_rows::write(writer, &collected.0, &[]))?;
                 Ok(value)
             }
         },

@@ -94,18 +94,30 @@ pub struct WeighSummary {
 /// # Errors
 /// Unreadable files; records that are missing, superfluous, double, or of different lengths; evidence that the answer estimator lacks.
 pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
-    let groups = join(inputs)?;
+    weigh_groups(join(inputs)?, config)
+}
+
+/// Weighs groups of traces, each group those of one question.
+///
+/// # Errors
+/// Double traces; evidence that the answer estimator lacks.
+pub fn weigh_groups(groups: Vec<Vec<Evidence>>, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     let weighed: Vec<Question> = groups.into_par_iter().enumerate().map(|(q, group)| weigh_question(q, group, config)).collect::<Result<_>>()?;
     let summary = summarise(&weighed);
     Ok((weighed.into_iter().flat_map(|question| question.traces).collect(), summary))
 }
 
 /// What is known of a trace.
-struct Evidence {
-    id: Value,
-    sample: u64,
-    score: TraceScore,
-    answer: AnswerEvidence,
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The question.
+    pub id: Value,
+    /// The trace's number.
+    pub sample: u64,
+    /// log pi and log q of the trace.
+    pub score: TraceScore,
+    /// What is known of answers after it.
+    pub answer: AnswerEvidence,
 }
 
 /// A weighed question.
@@ -183,12 +195,19 @@ fn read_verdicts(path: &Path) -> Result<HashMap<(String, u64), Vec<Verdict>>> {
 
 fn verdict_of(row: &Row) -> Result<Verdict, FieldProblem> {
     let got = field(row, "verdict");
-    match (got.and_then(Value::as_str), field(row, "reason").and_then(Value::as_str)) {
-        (Some("correct"), _) => Ok(Verdict::Correct),
-        (Some("wrong"), Some("no_answer")) => Ok(Verdict::Malformed),
-        (Some("wrong"), _) => Ok(Verdict::Wrong),
-        (Some("undetermined"), _) => Ok(Verdict::Undetermined),
-        _ => Err(FieldProblem::new("verdict", "\"correct\", \"wrong\" or \"undetermined\"", got.map_or("nothing".to_owned(), describe))),
+    let reason = field(row, "reason").and_then(Value::as_str).unwrap_or_default();
+    let verdict = got.and_then(Value::as_str).and_then(|name| verdict_named(name, reason));
+    verdict.ok_or_else(|| FieldProblem::new("verdict", "\"correct\", \"wrong\" or \"undetermined\"", got.map_or("nothing".to_owned(), describe)))
+}
+
+/// A verdict by the words of `latrace verify`.
+pub fn verdict_named(name: &str, reason: &str) -> Option<Verdict> {
+    match (name, reason) {
+        ("correct", _) => Some(Verdict::Correct),
+        ("wrong", "no_answer") => Some(Verdict::Malformed),
+        ("wrong", _) => Some(Verdict::Wrong),
+        ("undetermined", _) => Some(Verdict::Undetermined),
+        _ => None,
     }
 }
 

@@ -1,0 +1,135 @@
+//! How a thought and an answer are marked, and where a thought ends on token ids.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The texts around a trace z and an answer y. A row reads: prompt (which ends with `open`), trace, `close`, `answer_open`, answer, `answer_close`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Markers {
+    /// After the prompt, before the trace.
+    pub open: String,
+    /// After the trace.
+    pub close: String,
+    /// The part of `close` with which a trace counts as ended. z ends with it, y begins with the rest of `close`. A posterior whose own marker
+    /// differs needs no more than this in common.
+    pub cut: String,
+    /// Before the answer.
+    pub answer_open: String,
+    /// After the answer; empty where only the end of text ends it.
+    pub answer_close: String,
+}
+
+impl Markers {
+    /// Names of the built-in families.
+    pub const NAMES: [&'static str; 3] = ["think", "stratos", "plain"];
+
+    /// A built-in family: `think` (`<think>…</think>`), `stratos` (Bespoke-Stratos' four markers), `plain` (built-in tasks: words and spaces).
+    ///
+    /// # Errors
+    /// Unknown names, with those there are.
+    pub fn named(name: &str) -> Result<Markers> {
+        let markers = |texts: [&str; 5]| {
+            let [open, close, cut, answer_open, answer_close] = texts.map(str::to_owned);
+            Markers { open, close, cut, answer_open, answer_close }
+        };
+        match name {
+            "think" => Ok(markers(["<think>\n", "\n</think>", "</think>", "\n\n", ""])),
+            "stratos" => {
+                let close = "\n\n<|end_of_thought|>";
+                Ok(markers(["<|begin_of_thought|>\n\n", close, "<|end_of", "\n\n<|begin_of_solution|>\n\n", "\n\n<|end_of_solution|>"]))
+            }
+            "plain" => Ok(markers(["<think>", " </think>", "</think>", " ", ""])),
+            _ => Err(Error::UnknownName { what: "marker family", name: name.to_owned(), known: Self::NAMES.join(", ") }),
+        }
+    }
+
+    /// Fails where z would have no end.
+    ///
+    /// # Errors
+    /// `cut` is empty or not within `close`.
+    pub fn check(&self) -> Result<()> {
+        if self.cut.is_empty() || !self.close.contains(&self.cut) {
+            return Err(Error::BadMarkers { cut: self.cut.clone(), close: self.close.clone() });
+        }
+        Ok(())
+    }
+
+    /// What follows a trace's text within z, and what y begins with.
+    pub fn ends(&self) -> (&str, String) {
+        let at = self.close.find(&self.cut).map_or(self.close.len(), |at| at + self.cut.len());
+        let (of_trace, rest) = self.close.split_at(at);
+        (of_trace, format!("{rest}{}", self.answer_open))
+    }
+}
+
+/// How many of `ids` are z: up to and with the token in which the first `cut` completes. None where it never does.
+///
+/// `decode` gives the text of ids; it is asked O(log n) times.
+pub fn border(ids: &[u32], cut: &str, decode: impl Fn(&[u32]) -> Option<String>) -> Option<usize> {
+    let ended = |tokens: usize| decode(&ids[..tokens]).is_some_and(|text| text.contains(cut));
+    if !ended(ids.len()) {
+        return None;
+    }
+    // More tokens never undo a text that is there.
+    let (mut open, mut closed) = (0, ids.len());
+    while closed - open > 1 {
+        let middle = open + (closed - open) / 2;
+        if ended(middle) { closed = middle } else { open = middle }
+    }
+    Some(closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// One token per byte, as byte-level tokenizers without merges have it.
+    fn bytes(ids: &[u32]) -> Option<String> {
+        Some(String::from_utf8_lossy(&ids.iter().map(|&id| id as u8).collect::<Vec<u8>>()).into_owned())
+    }
+
+    fn ids(text: &str) -> Vec<u32> {
+        text.bytes().map(u32::from).collect()
+    }
+
+    #[test]
+    fn a_trace_ends_with_the_first_cut() {
+        for name in Markers::NAMES {
+            let markers = Markers::named(name).unwrap();
+            markers.check().unwrap();
+            let (of_trace, rest) = markers.ends();
+            assert_eq!(format!("{of_trace}{rest}"), format!("{}{}", markers.close, markers.answer_open));
+            let text = format!("why {of_trace}{rest}because {of_trace}");
+            assert_eq!(border(&ids(&text), &markers.cut, bytes), Some(4 + of_trace.len()), "{name}");
+            assert_eq!(border(&ids("no end"), &markers.cut, bytes), None);
+            assert_eq!(border(&[], &markers.cut, bytes), None);
+        }
+    }
+
+    #[test]
+    fn the_token_that_holds_the_end_of_the_cut_belongs_to_the_trace() {
+        let words = ["a", "</th", "ink>b", "c</think>"];
+        let decode = |ids: &[u32]| Some(ids.iter().map(|&id| words[id as usize]).collect());
+        assert_eq!(border(&[0, 1, 2, 0, 3], "</think>", decode), Some(3));
+        assert_eq!(border(&[3, 0], "</think>", decode), Some(1));
+    }
+
+    #[test]
+    fn unknown_families_and_cuts_outside_the_close_are_refused() {
+        assert!(Markers::named("thing").unwrap_err().to_string().contains("think, stratos, plain"));
+        let markers = Markers { cut: "x".to_owned(), ..Markers::named("think").unwrap() };
+        assert!(markers.check().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_border_is_where_reading_token_by_token_finds_it(text in "[a<>/é ]{0,40}(</t>)?[a</t>é]{0,20}") {
+            let all = ids(&text);
+            let slow = (1..=all.len()).find(|&tokens| bytes(&all[..tokens]).is_some_and(|text| text.contains("</t>")));
+            prop_assert_eq!(border(&all, "</t>", bytes), slow);
+        }
+    }
+}

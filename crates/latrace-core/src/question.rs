@@ -1,0 +1,62 @@
+//! A question as rows have it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A question x with what is known of it. Fields that nobody asks for are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Question {
+    /// Its name.
+    pub id: String,
+    /// The question.
+    pub question: String,
+    /// A thought that leads to the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// The answer at length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solution: Option<String>,
+    /// The reference answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// What the posterior is shown, if not the solution or the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Who judges answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Tests of a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Value>,
+    /// Choices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Vec<String>>,
+    /// Where it is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// How hard it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difficulty: Option<String>,
+    /// The reasoner's prompt, ready-made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The posterior's prompt, ready-made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posterior_prompt: Option<String>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl Question {
+    /// y': the hint, else the solution, else the answer.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref().or(self.response())
+    }
+
+    /// y: what a response says after its thought: the solution, else the answer.
+    pub fn response(&self) -> Option<&str> {
+        self.solution.as_deref().or(self.answer.as_deref())
+    }
+}
