@@ -1,0 +1,359 @@
+//! The recipe of a whole run: defaults, a file (perhaps on top of another), then `key=value` overrides, into complete, checked settings.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_lm::{Sampling, TrainConfig};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::{one_line, parse_override, read_table};
+use crate::failure::Failure;
+use crate::questions::Source;
+use crate::weigh::WeighConfig;
+
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// All settings of a run. `defaults.toml` documents them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecipe {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What the final model learns from.
+    pub method: Method,
+    /// Baselines to leave out.
+    pub skip: Vec<String>,
+    /// What pi_theta0 and q start from.
+    pub model: ModelSource,
+    /// Where questions come from.
+    pub questions: Source,
+    /// How questions, hints and thoughts become text.
+    pub prompts: Prompts,
+    /// Training of pi_theta0.
+    pub initial: TrainConfig,
+    /// Training of q.
+    pub posterior: TrainConfig,
+    /// Sampling of traces.
+    pub traces: Traces,
+    /// Sampling of answers.
+    pub answers: Drawing,
+    /// Judging of answers.
+    pub verdicts: Verdicts,
+    /// Weighing of traces.
+    pub weights: WeighConfig,
+    /// From weights to examples.
+    pub dataset: Dataset,
+    /// Training of pi_theta.
+    pub r#final: TrainConfig,
+    /// Measuring of models.
+    pub evaluation: Evaluation,
+    /// Memory, batches, parts: what results do not depend on.
+    pub engine: Engine,
+    /// Other methods on the same data: the settings that differ, by name.
+    pub baselines: BTreeMap<String, Table>,
+}
+
+/// What the final model learns from; method.md section 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Weighted traces of the posterior: (6).
+    Variational,
+    /// The rows' own traces alone.
+    Sft,
+    /// Correct samples of pi_theta0: (10).
+    Rft,
+    /// Samples of pi_theta0, rewarded by 1 or 0: (11).
+    BinaryRl,
+    /// Samples of pi_theta0, rewards normalised within a question: (12).
+    Grpo,
+    /// Traces of pi_theta0, weighted by the likelihood of the reference answer: (26).
+    Verifree,
+}
+
+/// What pi_theta0 and q start from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSource {
+    /// A model folder or hub id; empty for a random model.
+    pub folder: String,
+    /// The random model's `config.json`, without what the tokenizer decides.
+    #[serde(default)]
+    pub shape: Table,
+}
+
+/// How questions, hints and thoughts become text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompts {
+    /// Name of the marker family.
+    pub markers: String,
+    /// Template of the reasoner.
+    pub reasoner: String,
+    /// Template of the posterior.
+    pub posterior: String,
+}
+
+/// Who writes traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proposal {
+    /// q, which sees a hint.
+    Posterior,
+    /// pi_theta0, without one.
+    Initial,
+}
+
+/// For which questions traces are sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// All of the training split.
+    All,
+    /// Those without a trace of their own.
+    Unseen,
+}
+
+/// Sampling of traces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traces {
+    /// Who writes them.
+    pub from: Proposal,
+    /// Of which questions.
+    pub questions: Asked,
+    /// How they are drawn.
+    #[serde(flatten)]
+    pub drawing: Drawing,
+}
+
+/// How samples are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drawing {
+    /// Samples of each prompt.
+    pub n: u64,
+    /// 0: the likeliest token.
+    pub temperature: f32,
+    /// Only the fewest tokens whose probability reaches this.
+    pub top_p: f32,
+    /// Only so many of the likeliest tokens; 0: all.
+    pub top_k: usize,
+    /// Only tokens at least so many times as likely as the likeliest.
+    pub min_p: f32,
+    /// Most tokens of a sample.
+    pub max_new_tokens: usize,
+}
+
+impl Drawing {
+    /// The sampler's settings, with the tokens that end a sample.
+    pub fn sampling(&self, end_ids: Vec<u32>) -> Sampling {
+        let Drawing { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
+        Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids }
+    }
+}
+
+/// Judging of answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdicts {
+    /// Seconds that a program may run.
+    pub time_limit: f64,
+}
+
+/// Which verified answers of a chosen trace become examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswersOfTrace {
+    /// Their mean, as the answer gradient asks.
+    All,
+    /// A seeded choice.
+    One,
+    /// The first, as the paper's release does.
+    First,
+}
+
+/// What becomes of equal sequences of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duplicates {
+    /// Their weights add up.
+    Add,
+    /// They weigh as one.
+    Once,
+}
+
+/// From weights to examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Answers of a chosen trace.
+    pub answers: AnswersOfTrace,
+    /// What becomes of equal sequences of a question.
+    pub duplicates: Duplicates,
+    /// Weight of each row with a trace of its own; 0 leaves them out.
+    pub originals: f64,
+}
+
+/// A split of the questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// Trained on.
+    Train,
+    /// For choices.
+    Validation,
+    /// For the last word.
+    Test,
+}
+
+/// Measuring of models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// On which questions.
+    pub split: Split,
+    /// How responses are drawn.
+    #[serde(flatten)]
+    pub drawing: Drawing,
+}
+
+/// What results do not depend on, but for the parts in which they lie.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// Questions in one part of a table.
+    pub part_questions: usize,
+    /// Samples at a time.
+    pub batch: usize,
+    /// Most tokens of prompts in one pass.
+    pub prefill_tokens: usize,
+    /// Most tokens of one batch of scores.
+    pub score_tokens: usize,
+    /// Memory for keys and values; 0: half of what is free.
+    pub kv_cache_bytes: u64,
+}
+
+impl RunRecipe {
+    /// Reads `file`, applies `overrides` (`dotted.key=value`) in order, and checks the whole.
+    pub fn read(file: &Path, overrides: &[String]) -> Result<RunRecipe> {
+        let mut table = with_base(file)?;
+        for text in overrides {
+            let (key, value) = parse_override(text)?;
+            set(&mut table, &key, value)?;
+        }
+        let shown = file.display().to_string();
+        let recipe = resolve(&table, &shown)?;
+        recipe.baselines.keys().try_for_each(|name| recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}")))?;
+        Ok(recipe)
+    }
+
+    /// The recipe of a baseline: this one, with what differs.
+    pub fn variant(&self, name: &str) -> Result<RunRecipe> {
+        let Value::Table(mut table) = Value::try_from(self).context("cannot write the recipe as TOML")? else {
+            unreachable!("a struct is a table");
+        };
+        let differing = self.baselines.get(name).cloned().unwrap_or_default();
+        table.insert("baselines".to_owned(), Value::Table(Table::new()));
+        merge(&mut table, differing);
+        typed(table, name)
+    }
+
+    /// All settings as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("cannot write the recipe as TOML")
+    }
+}
+
+/// The file's settings on top of those of the file that its `base` names, if it does.
+fn with_base(file: &Path) -> Result<Table> {
+    let mut table = read_table(file)?;
+    let Some(base) = table.remove("base") else {
+        return Ok(table);
+    };
+    let Some(base) = base.as_str() else {
+        return Err(Failure::usage(format!("{}: base: expected the name of a recipe beside it, got {base}", file.display())).into());
+    };
+    let path: PathBuf = file.parent().unwrap_or(Path::new("")).join(base);
+    let mut whole = with_base(&path).with_context(|| format!("the base of {}", file.display()))?;
+    merge(&mut whole, table);
+    Ok(whole)
+}
+
+fn resolve(given: &Table, source: &str) -> Result<RunRecipe> {
+    let mut table: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
+    merge(&mut table, given.clone());
+    typed(table, source)
+}
+
+fn typed(mut table: Table, source: &str) -> Result<RunRecipe> {
+    seed_stages(&mut table);
+    let recipe: RunRecipe = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let path = error.path().to_string();
+        let message = one_line(error.inner());
+        Failure::usage(format!("{source}: {path}: {message}")).hint("`docs/recipe.md` lists every setting")
+    })?;
+    recipe.check().with_context(|| source.to_owned())?;
+    Ok(recipe)
+}
+
+impl RunRecipe {
+    fn check(&self) -> Result<()> {
+        for (name, config) in [("initial", &self.initial), ("posterior", &self.posterior), ("final", &self.r#final)] {
+            config.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
+        }
+        for (name, drawing) in [("traces", &self.traces.drawing), ("answers", &self.answers), ("evaluation", &self.evaluation.drawing)] {
+            drawing.sampling(Vec::new()).validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
+            at_least_one(&format!("{name}.n"), drawing.n)?;
+        }
+        at_least_one("engine.part_questions", self.engine.part_questions as u64)?;
+        at_least_one("engine.batch", self.engine.batch as u64)?;
+        at_least_one("engine.prefill_tokens", self.engine.prefill_tokens as u64)?;
+        if !(self.dataset.originals.is_finite() && self.dataset.originals >= 0.0) {
+            return Err(Failure::usage(format!("dataset.originals: expected a finite number of at least 0, got {}", self.dataset.originals)).into());
+        }
+        let unknown = self.skip.iter().find(|&name| !self.baselines.contains_key(name));
+        unknown.map_or(Ok(()), |name| Err(Failure::usage(format!("skip: the recipe has no baseline \"{name}\"")).into()))
+    }
+}
+
+fn at_least_one(name: &str, number: u64) -> Result<()> {
+    if number > 0 { Ok(()) } else { Err(Failure::usage(format!("{name}: expected at least 1, got 0")).into()) }
+}
+
+/// One seed for all, where a stage has none of its own.
+fn seed_stages(table: &mut Table) {
+    let Some(seed) = table.get("seed").cloned() else { return };
+    for stage in ["questions", "initial", "posterior", "weights", "final"] {
+        if let Some(Value::Table(stage)) = table.get_mut(stage) {
+            stage.entry("seed").or_insert_with(|| seed.clone());
+        }
+    }
+}
+
+/// Puts the settings of `over` in place of those of `table`, table by table.
+fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets a dotted key.
+fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
+    let (path, key) = dotted.rsplit_once('.').map_or((None, dotted), |(path, key)| (Some(path), key));
+    let mut inner = table;
+    for name in path.into_iter().flat_map(|path| path.split('.')) {
+        let entry = inner.entry(name).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(next) = entry else {
+            return Err(Failure::usage(format!("{dotted}: \"{name}\" is a value, not a table")).into());
+        };
+        inner = next;
+    }
+    inner.insert(key.to_owned(), value);
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Stage 5: answers y ~ pi_theta0(y|x,z) after each trace, for the accuracy estimator.
+
+use std::path::Path;
+
+use anyhow::Result;
+use latrace_lm::{Sample, StopReason};
+use serde_json::{Value, json};
+
+use super::scores::question_of;
+use super::{missing_parts, sampler};
+use crate::pipeline::drawing::{Draws, Prompt, draw};
+use crate::pipeline::folder::StageFolder;
+use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
+use crate::pipeline::table::Table;
+use crate::pipeline::thought::Thought;
+use crate::progress::Progress;
+use crate::recipe::run::RunRecipe;
+use crate::rows::shortest;
+
+/// Draws answers after every closed trace.
+pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
+    let (questions, traces) = (Table::<QuestionRecord>::open(questions), Table::<TraceRecord>::open(traces));
+    let out = Table::<AnswerRecord>::create(&stage.path, &stage.key());
+    let drawing = &recipe.answers;
+    let draws = Draws {
+        stage: "answers",
+        seed: recipe.seed,
+        n: drawing.n,
+        sampling: drawing.sampling(thought.answer_end_ids()),
+        stops: thought.answer_stops(),
+        text: &thought.text,
+    };
+    let groups = missing_parts(&traces, &out)?;
+    if !groups.is_empty() {
+        let mut sampler = sampler(reasoner, &recipe.engine)?;
+        let mut progress = Progress::new("answers", 0, None);
+        for group in groups {
+            let asked = asked(&questions, &traces, &group, thought)?;
+            for &part in group.iter().filter(|&&part| asked.iter().all(|asked| asked.prompt.part != part)) {
+                out.write(part, &[])?;
+            }
+            let prompts: Vec<Prompt> = asked.iter().map(|asked| asked.prompt.clone()).collect();
+            draw(&mut sampler, &draws, &prompts, &mut progress, &mut |part, samples| {
+                let of_part = asked.iter().filter(|asked| asked.prompt.part == part);
+                let records: Vec<AnswerRecord> = of_part.zip(samples).flat_map(|(asked, samples)| answers_of(asked, samples, thought)).collect();
+                out.write(part, &records)
+            })?;
+        }
+        progress.finish();
+    }
+    count(&out)
+}
+
+/// A trace after which answers are drawn.
+struct Asked {
+    id: String,
+    sample: u64,
+    prompt: Prompt,
+}
+
+fn asked(questions: &Table<QuestionRecord>, traces: &Table<TraceRecord>, parts: &[usize], thought: &Thought) -> Result<Vec<Asked>> {
+    let mut asked = Vec::new();
+    for &part in parts {
+        let questions = questions.read(part)?;
+        for trace in traces.read(part)?.into_iter().filter(|trace| trace.closed) {
+            let ids = [&question_of(&questions, &trace.id)?.prompt_ids, &trace.token_ids, &thought.answer_prefix].concat().to_vec();
+            let prompt = Prompt { part, key: format!("{}/{}", trace.id, trace.sample), ids };
+            asked.push(Asked { id: trace.id, sample: trace.sample, prompt });
+        }
+    }
+    Ok(asked)
+}
+
+fn answers_of<'a>(asked: &'a Asked, samples: Vec<Sample>, thought: &'a Thought) -> impl Iterator<Item = AnswerRecord> + 'a {
+    samples.into_iter().map(|sample| {
+        let token_ids = [thought.answer_prefix.as_slice(), &sample.tokens].concat();
+        AnswerRecord {
+            id: asked.id.clone(),
+            sample: asked.sample,
+            answer: sample.sample as u64,
+            text: thought.answer_text(&token_ids),
+            given: thought.answer_prefix.len() as u64,
+            token_ids,
+            // The sampler lets no log-prob pass that is not finite.
+            logprobs: sample.logp.iter().filter_map(|&logp| shortest(logp)).collect(),
+            ended: sample.stop != StopReason::MaxTokens,
+        }
+    })
+}
+
+fn count(out: &Table<AnswerRecord>) -> Result<Value> {
+    let (mut sampled, mut ended, mut tokens) = (0_u64, 0_u64, 0_u64);
+    for answer in out.records()? {
+        let answer = answer?;
+        sampled += 1;
+        ended += u64::from(answer.ended);
+        tokens += answer.logprobs.len() as u64;
+    }
+    Ok(json!({"sampled": sampled, "ended": ended, "tokens": tokens}))
+}

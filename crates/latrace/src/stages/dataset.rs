@@ -1,0 +1,278 @@
+//! Stage 8: from weights to sequences to learn from, for every method.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_objective::{AnswerChoice, Group, Objective, Rng, SequenceWeights, Verdict};
+use serde_json::{Value, json};
+
+use super::weights::by_trace;
+use crate::pipeline::folder::StageFolder;
+use crate::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
+use crate::pipeline::table::Table;
+use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, RunRecipe, Split};
+
+/// A row of its own, in place of a question whose traces are of no use.
+const FELL_BACK: i64 = -1;
+/// A row of its own, mixed in.
+const MIXED_IN: i64 = -2;
+
+/// Folders of the stages that examples are built from; without them, only rows with traces of their own are.
+pub struct Sampled<'a> {
+    /// Stage 3.
+    pub traces: &'a Path,
+    /// Stage 4.
+    pub scores: &'a Path,
+    /// Stage 5, if answers were drawn.
+    pub answers: Option<&'a Path>,
+    /// Stage 6, if answers were drawn.
+    pub verdicts: Option<&'a Path>,
+    /// Stage 7.
+    pub weights: &'a Path,
+}
+
+/// Builds the examples, in parts as the questions are.
+pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
+    let questions = Table::<QuestionRecord>::open(questions);
+    let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
+    let mut parts = Vec::new();
+    let mut totals = Totals::default();
+    for part in 0..questions.parts()? {
+        let questions = questions.read(part)?;
+        let mut groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
+        let mut examples = Vec::new();
+        for question in questions.iter().filter(|question| question.split == Split::Train) {
+            if let Some(group) = groups.remove(&question.id) {
+                examples.extend(of_question(question, &group, recipe, &mut totals)?);
+            }
+            examples.extend(own_row(question, MIXED_IN, recipe.dataset.originals));
+        }
+        parts.push(examples);
+    }
+    // Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
+    let scale = if totals.weight > 0.0 { totals.used as f64 / totals.weight } else { 1.0 };
+    let (mut built, mut own) = (0, 0);
+    for (part, mut examples) in parts.into_iter().enumerate() {
+        for example in examples.iter_mut().filter(|example| example.source >= 0) {
+            example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
+        }
+        built += examples.iter().filter(|example| example.source >= 0).count();
+        own += examples.iter().filter(|example| example.source < 0).count();
+        out.write(part, &examples)?;
+    }
+    let Totals { asked, used, fell_back, skipped, .. } = totals;
+    Ok(json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": scale}))
+}
+
+/// What becomes of questions, and the weight of all that is built.
+#[derive(Default)]
+struct Totals {
+    asked: usize,
+    used: usize,
+    fell_back: usize,
+    skipped: usize,
+    weight: f64,
+}
+
+/// What is known of a question's traces.
+#[derive(Default)]
+struct Sampling {
+    traces: Vec<TraceRecord>,
+    scores: HashMap<u64, ScoreRecord>,
+    weights: HashMap<u64, WeightRecord>,
+    answers: HashMap<u64, Vec<AnswerRecord>>,
+    verdicts: HashMap<u64, Vec<Verdict>>,
+}
+
+fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sampling>> {
+    let mut groups: HashMap<String, Sampling> = HashMap::new();
+    for trace in Table::<TraceRecord>::open(sampled.traces).read(part)? {
+        groups.entry(trace.id.clone()).or_default().traces.push(trace);
+    }
+    for score in Table::<ScoreRecord>::open(sampled.scores).read(part)? {
+        groups.entry(score.id.clone()).or_default().scores.insert(score.sample, score);
+    }
+    for weight in Table::<WeightRecord>::open(sampled.weights).read(part)? {
+        groups.entry(weight.id.clone()).or_default().weights.insert(weight.sample, weight);
+    }
+    if let (Some(answers), Some(verdicts)) = (sampled.answers, sampled.verdicts) {
+        for answer in Table::<AnswerRecord>::open(answers).read(part)? {
+            groups.entry(answer.id.clone()).or_default().answers.entry(answer.sample).or_default().push(answer);
+        }
+        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?) {
+            groups.entry(id).or_default().verdicts.insert(sample, verdicts);
+        }
+    }
+    Ok(groups)
+}
+
+/// The examples of a question: its traces with answers, by weight, or its own row where none is of use.
+fn of_question(question: &QuestionRecord, sampling: &Sampling, recipe: &RunRecipe, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
+    totals.asked += 1;
+    let weights = sequence_weights(question, sampling, recipe).with_context(|| format!("question {}", question.id))?;
+    let mut examples = merged(sequences(question, sampling, &weights, recipe)?, recipe.dataset.duplicates);
+    examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
+    if examples.is_empty() {
+        // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no gradient.
+        let own = if recipe.method == Method::Variational { own_row(question, FELL_BACK, 1.0) } else { None };
+        totals.fell_back += usize::from(own.is_some());
+        totals.skipped += usize::from(own.is_none());
+        return Ok(own.into_iter().collect());
+    }
+    totals.used += 1;
+    totals.weight += examples.iter().map(|example| example.token_weights[0].abs()).sum::<f64>();
+    Ok(examples)
+}
+
+fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<ExampleRecord> {
+    let (trace, answer) = (question.trace_ids.as_ref()?, question.answer_ids.as_ref()?);
+    let response_ids = [trace.as_slice(), answer].concat();
+    let example = ExampleRecord {
+        id: question.id.clone(),
+        source,
+        prompt_ids: question.prompt_ids.clone(),
+        trace_tokens: trace.len() as u64,
+        token_weights: vec![weight; response_ids.len()],
+        response_ids,
+        old_logprobs: None,
+    };
+    (weight > 0.0).then_some(example)
+}
+
+/// One weight for each trace and for each answer, as the method has it.
+fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, recipe: &RunRecipe) -> Result<SequenceWeights> {
+    let verdict_km = verdicts_of(sampling, recipe.answers.n);
+    if recipe.method == Method::Variational {
+        return Ok(chosen_weights(question, sampling, &verdict_km, recipe));
+    }
+    let group = Group::new(sampling.traces.len())?;
+    let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
+        sampling.traces.iter().map(|trace| sampling.weights.get(&trace.sample).and_then(pick).unwrap_or(f64::NEG_INFINITY)).collect()
+    };
+    let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
+    let group = group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
+    let objective = match recipe.method {
+        Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
+        Method::BinaryRl => Objective::BinaryReward,
+        Method::Grpo => Objective::Grpo,
+        Method::Verifree => Objective::VeriFree,
+    };
+    Ok(objective.weights(&group)?)
+}
+
+/// Verdicts over (k, m). A trace that was never closed has answers of no form; one without a verifier has its reference.
+fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
+    if sampling.answers.is_empty() {
+        return sampling.traces.iter().map(|trace| if trace.closed { Verdict::Correct } else { Verdict::Malformed }).collect();
+    }
+    let missing = vec![Verdict::Malformed; n as usize];
+    sampling.traces.iter().flat_map(|trace| sampling.verdicts.get(&trace.sample).unwrap_or(&missing).clone()).collect()
+}
+
+/// (6) with the chosen traces, each spread over its correct answers, or given to one of them.
+fn chosen_weights(question: &QuestionRecord, sampling: &Sampling, verdict_km: &[Verdict], recipe: &RunRecipe) -> SequenceWeights {
+    let n = verdict_km.len() / sampling.traces.len().max(1);
+    let mut weights = SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
+    for (k, trace) in sampling.traces.iter().enumerate() {
+        let chosen = sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
+        let verdict_m = &verdict_km[k * n..(k + 1) * n];
+        weights.trace_k.push(chosen);
+        weights.answer_km.extend(shares(verdict_m, question, trace, &recipe.dataset, recipe.seed).into_iter().map(|share| share * chosen));
+    }
+    weights
+}
+
+/// The share of each answer in its trace's weight.
+fn shares(verdict_m: &[Verdict], question: &QuestionRecord, trace: &TraceRecord, dataset: &Dataset, seed: u64) -> Vec<f64> {
+    let one = |choice: AnswerChoice| {
+        let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
+        let chosen = choice.choose(verdict_m, &mut Rng::at(seed, &[8, key, trace.sample]));
+        (0..verdict_m.len()).map(|m| if chosen == Some(m) { 1.0 } else { 0.0 }).collect()
+    };
+    match dataset.answers {
+        AnswersOfTrace::One => one(AnswerChoice::Random),
+        AnswersOfTrace::First => one(AnswerChoice::First),
+        AnswersOfTrace::All => {
+            let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count().max(1);
+            verdict_m.iter().map(|verdict| if verdict.is_correct() { 1.0 / correct as f64 } else { 0.0 }).collect()
+        }
+    }
+}
+
+/// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with the trace alone.
+fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, recipe: &RunRecipe) -> Result<Vec<ExampleRecord>> {
+    let is_policy = matches!(recipe.method, Method::BinaryRl | Method::Grpo);
+    let n = weights.answer_km.len() / sampling.traces.len().max(1);
+    let mut examples = Vec::new();
+    for (k, trace) in sampling.traces.iter().enumerate().filter(|(_, trace)| trace.closed) {
+        let mut left = weights.trace_k[k];
+        for m in 0..n {
+            let weight = weights.answer_km[k * n + m];
+            left -= weight;
+            if weight != 0.0 {
+                let answer = answer_of(question, sampling, trace, m)?;
+                examples.push(example(question, trace, &answer, weight, if is_policy { sampling.scores.get(&trace.sample) } else { None }));
+            }
+        }
+        // Rounding aside, only a trace none of whose answers was right has weight left.
+        if left.abs() > 1e-9 {
+            examples.push(example(question, trace, &Answer::default(), left, if is_policy { sampling.scores.get(&trace.sample) } else { None }));
+        }
+    }
+    Ok(examples)
+}
+
+/// An answer as an example takes it.
+#[derive(Default)]
+struct Answer {
+    token_ids: Vec<u32>,
+    given: usize,
+    logprobs: Vec<f64>,
+}
+
+/// Answer m of a trace; the question's own where none was drawn.
+fn answer_of(question: &QuestionRecord, sampling: &Sampling, trace: &TraceRecord, m: usize) -> Result<Answer> {
+    if sampling.answers.is_empty() {
+        let own = question.answer_ids.clone().context("the question has no answer of its own, and none was drawn")?;
+        return Ok(Answer { token_ids: own, ..Answer::default() });
+    }
+    let drawn = sampling.answers.get(&trace.sample).and_then(|answers| answers.get(m));
+    let drawn = drawn.with_context(|| format!("trace {} has no answer {m}", trace.sample))?;
+    Ok(Answer { token_ids: drawn.token_ids.clone(), given: drawn.given as usize, logprobs: drawn.logprobs.clone() })
+}
+
+fn example(question: &QuestionRecord, trace: &TraceRecord, answer: &Answer, weight: f64, policy: Option<&ScoreRecord>) -> ExampleRecord {
+    let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
+    let mut token_weights = vec![weight; response_ids.len()];
+    let old_logprobs = policy.map(|score| {
+        // What was given, not drawn, is no action: it has no advantage.
+        let given = trace.token_ids.len()..trace.token_ids.len() + answer.given;
+        token_weights[given].fill(0.0);
+        [&score.logprobs, vec![0.0; answer.given].as_slice(), &answer.logprobs].concat()
+    });
+    ExampleRecord {
+        id: question.id.clone(),
+        source: trace.sample as i64,
+        prompt_ids: question.prompt_ids.clone(),
+        trace_tokens: trace.token_ids.len() as u64,
+        response_ids,
+        token_weights,
+        old_logprobs,
+    }
+}
+
+/// Equal sequences as one: with the sum of their weights, or with the weight of one.
+fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRecord> {
+    let mut places: HashMap<Vec<u32>, usize> = HashMap::new();
+    let mut merged: Vec<ExampleRecord> = Vec::new();
+    for example in examples {
+        let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
+        match merged.get_mut(place) {
+            None => merged.push(example),
+            Some(earlier) if duplicates == Duplicates::Add => earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight),
+            Some(_) => {}
+        }
+    }
+    merged
+}

@@ -1,0 +1,119 @@
+//! Stage 10: how often a model answers right, on questions that nobody trained on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use latrace_lm::{Sample, StopReason};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::scores::question_of;
+use super::{missing_parts, sampler};
+use crate::judge::Judge;
+use crate::pipeline::drawing::{Draws, Prompt, draw};
+use crate::pipeline::folder::StageFolder;
+use crate::pipeline::records::{QuestionRecord, ResponseRecord};
+use crate::pipeline::table::Table;
+use crate::pipeline::thought::Thought;
+use crate::progress::Progress;
+use crate::recipe::run::{RunRecipe, Split};
+use crate::statistics::{Interval, bootstrap};
+
+/// What a model's responses say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Share of right responses: the mean over questions.
+    pub accuracy: f64,
+    /// Lower end of its 95 % interval, by bootstrap over questions.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Questions.
+    pub questions: usize,
+    /// Responses.
+    pub samples: usize,
+}
+
+/// Draws and judges responses to the questions of the recipe's evaluation split.
+pub fn run(questions: &Path, model: &Path, thought: &Thought, judge: &Judge, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
+    let (source, out) = (Table::<QuestionRecord>::open(questions), Table::<ResponseRecord>::create(&stage.path, &stage.key()));
+    let evaluation = &recipe.evaluation;
+    let draws = Draws {
+        stage: "responses",
+        seed: recipe.seed,
+        n: evaluation.drawing.n,
+        sampling: evaluation.drawing.sampling(thought.answer_end_ids()),
+        stops: thought.answer_stops(),
+        text: &thought.text,
+    };
+    let groups = missing_parts(&source, &out)?;
+    if !groups.is_empty() {
+        let mut sampler = sampler(model, &recipe.engine)?;
+        let mut progress = Progress::new("responses", 0, None);
+        for group in groups {
+            let mut prompts = Vec::new();
+            for &part in &group {
+                let asked: Vec<QuestionRecord> = source.read(part)?.into_iter().filter(|question| question.split == evaluation.split).collect();
+                if asked.is_empty() {
+                    out.write(part, &[])?;
+                }
+                prompts.extend(asked.into_iter().map(|question| Prompt { part, key: question.id, ids: question.prompt_ids }));
+            }
+            draw(&mut sampler, &draws, &prompts, &mut progress, &mut |part, samples| {
+                let questions = source.read(part)?;
+                let ids = prompts.iter().filter(|prompt| prompt.part == part).map(|prompt| &prompt.key);
+                let pairs: Vec<(&String, Sample)> = ids.zip(samples).flat_map(|(id, samples)| samples.into_iter().map(move |sample| (id, sample))).collect();
+                let responses = pairs.into_par_iter().map(|(id, sample)| judged(question_of(&questions, id)?, sample, thought, judge));
+                out.write(part, &responses.collect::<Result<Vec<_>>>()?)
+            })?;
+        }
+        progress.finish();
+    }
+    count(&out, recipe.seed, evaluation.split)
+}
+
+fn judged(question: &QuestionRecord, sample: Sample, thought: &Thought, judge: &Judge) -> Result<ResponseRecord> {
+    // A thought that has no end has no answer, whatever stands in it.
+    let text = thought.border(&sample.tokens).map(|border| thought.answer_text(&sample.tokens[border..]));
+    let judgement = match &text {
+        Some(text) => judge.judge(question, text)?,
+        None => latrace_verify::Judgement::new(latrace_verify::Reason::NoAnswer, None),
+    };
+    Ok(ResponseRecord {
+        id: question.id.clone(),
+        sample: sample.sample as u64,
+        difficulty: question.difficulty.clone(),
+        truncated: sample.stop == StopReason::MaxTokens,
+        token_ids: sample.tokens,
+        text,
+        verdict: judgement.verdict().name().to_owned(),
+        reason: judgement.reason.code().to_owned(),
+    })
+}
+
+fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> {
+    let mut by_question: BTreeMap<(Option<String>, String), Vec<bool>> = BTreeMap::new();
+    let (mut truncated, mut tokens) = (0_u64, 0_u64);
+    for response in out.records()? {
+        let response = response?;
+        truncated += u64::from(response.truncated);
+        tokens += response.token_ids.len() as u64;
+        by_question.entry((response.difficulty, response.id)).or_default().push(response.verdict == "correct");
+    }
+    let of = |pick: &dyn Fn(&Option<String>) -> bool| accuracy(by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right), seed);
+    let difficulties: std::collections::BTreeSet<&String> = by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
+    let by_difficulty: BTreeMap<&String, Accuracy> = difficulties.into_iter().map(|name| (name, of(&|difficulty| difficulty.as_ref() == Some(name)))).collect();
+    Ok(json!({"overall": of(&|_| true), "by_difficulty": by_difficulty, "truncated": truncated, "tokens": tokens, "split": split}))
+}
+
+fn accuracy<'a>(right_q: impl Iterator<Item = &'a Vec<bool>>, seed: u64) -> Accuracy {
+    let right_q: Vec<&Vec<bool>> = right_q.collect();
+    if right_q.is_empty() {
+        return Accuracy { accuracy: 0.0, low: 0.0, high: 1.0, questions: 0, samples: 0 };
+    }
+    let value_q: Vec<f64> = right_q.iter().map(|right| right.iter().filter(|&&right| right).count() as f64 / right.len() as f64).collect();
+    let Interval { mean, low, high } = bootstrap(&value_q, seed);
+    Accuracy { accuracy: mean, low, high, questions: value_q.len(), samples: right_q.iter().map(|right| right.len()).sum() }
+}
