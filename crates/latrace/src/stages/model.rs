@@ -1,5 +1,6 @@
 //! Before stage 1: the model that pi_theta0 and q start from. A given one stays where it is; a random one is made.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use latrace_core::tokenizer::END;
 use latrace_core::{Markers, Tokenizer};
 use latrace_lm::{Model, SaveDtype};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -28,6 +30,34 @@ pub fn settings(model: &ModelSource, source: &Source) -> Result<Value> {
     Ok(json!({"model": fingerprint(Path::new(&model.folder))?}))
 }
 
+/// Fails where the folder's contents are no longer those that the run began with: everything would silently be made anew.
+///
+/// # Errors
+/// Names the file that differs.
+pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
+    let noted = run.join("00-model").join(GIVEN);
+    if model.folder.is_empty() || !noted.is_file() {
+        return Ok(());
+    }
+    let Given { folder, files } = serde_json::from_slice(&fs::read(&noted)?).with_context(|| format!("{} does not say which model was given", noted.display()))?;
+    let now = fingerprint(Path::new(&model.folder))?;
+    let Some(name) = files.keys().chain(now.keys()).find(|&name| folder == model.folder && files.get(name) != now.get(name)) else {
+        return Ok(());
+    };
+    let message = format!("{} is not what it was when the run began", Path::new(&folder).join(name).display());
+    Err(Failure::work(message).hint("put it back, or begin another run with --run-dir").into())
+}
+
+/// The file that says which model was given.
+const GIVEN: &str = "model.json";
+
+/// A given model.
+#[derive(Debug, Serialize, Deserialize)]
+struct Given {
+    folder: String,
+    files: BTreeMap<String, String>,
+}
+
 /// The folder of the model, once the stage is done.
 pub fn folder_of(model: &ModelSource, stage: &Path) -> PathBuf {
     if model.folder.is_empty() { stage.to_owned() } else { PathBuf::from(&model.folder) }
@@ -36,8 +66,8 @@ pub fn folder_of(model: &ModelSource, stage: &Path) -> PathBuf {
 /// Makes a random model with its tokenizer, or notes which model is given.
 pub fn run(model: &ModelSource, source: &Source, markers: &Markers, seed: u64, stage: &StageFolder) -> Result<Value> {
     if !model.folder.is_empty() {
-        let sums = fingerprint(Path::new(&model.folder))?;
-        write(&stage.path, "model.json", &format!("{:#}", json!(sums)))?;
+        let given = Given { folder: model.folder.clone(), files: fingerprint(Path::new(&model.folder))? };
+        write(&stage.path, GIVEN, &format!("{:#}", json!(given)))?;
         return Ok(json!({"folder": model.folder}));
     }
     let text = match source.task()? {

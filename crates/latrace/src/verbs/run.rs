@@ -12,6 +12,7 @@ use crate::pipeline;
 use crate::pipeline::folder::{Plan, Planned, RunFolder, Stages};
 use crate::pipeline::summary::{Summary, in_words};
 use crate::recipe::run::RunRecipe;
+use crate::stages::model::check_unchanged;
 
 /// The recipe in full, in the run folder.
 const RECIPE: &str = "recipe.toml";
@@ -49,6 +50,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
         return show_plan(&recipe, &folder);
     }
     let held = RunFolder::lock(&folder)?;
+    check_unchanged(&recipe.model, &folder)?;
     let toml = recipe.to_toml()?;
     write_atomically(&folder.join(RECIPE), |writer| writer.write_all(toml.as_bytes()).context("cannot write the recipe"))?;
     announce(&recipe, &held)?;
