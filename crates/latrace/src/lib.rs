@@ -13,6 +13,7 @@ pub mod recipe;
 pub mod rows;
 pub mod sampling;
 pub mod statistics;
+pub mod tasks;
 pub mod tensorboard;
 pub mod train_rows;
 pub mod training;
