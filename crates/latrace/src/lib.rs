@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod failure;
 pub mod files;
+pub mod hub;
 pub mod memory;
 pub mod model_folder;
 mod parquet_rows;
