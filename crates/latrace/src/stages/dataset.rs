@@ -270,7 +270,9 @@ fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRe
         let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
         match merged.get_mut(place) {
             None => merged.push(example),
-            Some(earlier) if duplicates == Duplicates::Add => earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight),
+            Some(earlier) if duplicates == Duplicates::Add => {
+                earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight)
+            }
             Some(_) => {}
         }
     }
