@@ -10,6 +10,7 @@ pub mod model_folder;
 mod parquet_rows;
 pub mod progress;
 pub mod recipe;
+pub mod report;
 pub mod rows;
 pub mod sampling;
 pub mod statistics;
