@@ -113,14 +113,14 @@ function traceView(vocabulary, trace) {
   const bar = h("i", null);
   bar.style.setProperty("width", `${(trace.weight ?? 0) * 100}%`);
   const facts = [
-    trace.weight === null ? h("span", null, "no weight") : h("span", null, h("span", { class: "weight", "aria-hidden": "true" }, bar), "ρ̃ ", h("b", null, decimal(trace.weight, 3))),
+    trace.weight === null ? h("span", null, "no weight") : h("span", null, h("span", { class: "weight", "aria-hidden": "true" }, bar), "weight ", h("b", null, decimal(trace.weight, 3))),
     trace.log_ratio === null ? null : h("span", null, "log-ratio ", h("b", null, decimal(trace.log_ratio, 3))),
     judged ? h("span", null, "answers right ", h("b", null, `${right}/${judged}`)) : null,
     h("span", null, plural(trace.length, "token")),
     trace.closed ? null : h("span", null, h("b", null, "cut off before its end")),
     trace.chosen > 0 ? h("span", { class: "chosen" }, "chosen") : null,
   ];
-  return h("section", { class: "trace", "data-sample": trace.sample, "aria-label": `Trace ${trace.sample + 1}` }, h("header", null, h("h4", null, `Trace ${trace.sample + 1}`), facts), tokensView(vocabulary, trace), answersView(trace.answers));
+  return h("section", { class: "trace", "data-sample": trace.sample, "aria-label": `Trace ${trace.sample + 1}` }, h("header", null, h("h3", null, `Trace ${trace.sample + 1}`), facts), tokensView(vocabulary, trace), answersView(trace.answers));
 }
 
 // One stop of the Tab key for all tokens of a trace; arrow keys step through them.

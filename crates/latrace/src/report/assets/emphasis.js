@@ -12,7 +12,7 @@ function emphasisFigure(data) {
   const at = emphasis.curves[0].points.map(([accuracy], i) => [decimal(accuracy, 2), ...emphasis.curves.map((curve) => decimal(curve.points[i][1], 3))]);
   return figure("emphasis", title, `Above, the weight that a question of some accuracy gets; RFT and binary RL weigh it by that accuracy and share one line, GRPO by √(p/(1−p)). Below, how many of the run’s questions have that accuracy, measured on ${emphasis.of}.`, {
     wide: true,
-    body: [chart("Weight of a question by its accuracy", (width) => drawEmphasis(emphasis.curves, width)), chart("Accuracies of the run’s questions", (width) => drawHistogram(emphasis.accuracies, { name: "Accuracy", unit: "question", digits: 2, height: 150, colour: "var(--grey)", label: "accuracy on a question, p" }, width))],
+    body: [h("h4", { class: "over" }, "Weight of a question"), chart("Weight of a question by its accuracy", (width) => drawEmphasis(emphasis.curves, width)), h("h4", { class: "over" }, "Questions in each bin"), chart("Accuracies of the run’s questions", (width) => drawHistogram(emphasis.accuracies, { name: "Accuracy", unit: "question", digits: 2, height: 150, colour: "var(--grey)", label: "accuracy on a question, p" }, width))],
     numbers: [
       table("Share of the gradient by the accuracy of questions", ["Method", "Hard: below 1/3", "Medium", "Easy: from 2/3"], shares),
       table("Weight by accuracy", ["Accuracy", ...emphasis.curves.map((curve) => shownName(curve.name))], at),
@@ -29,8 +29,8 @@ function drawEmphasis(curves, width) {
   const marks = [];
   for (const curve of curves) {
     const [colour, dash] = METHOD_LOOKS[curve.name] ?? ["var(--grey)", null];
-    // At the very ends a curve may jump: never right, or always.
-    const shown = curve.points.slice(1, -1).filter(([, weight]) => weight <= HEAVIEST);
+    // At the very ends a curve may jump to 0: never right, or always.
+    const shown = curve.points.filter(([accuracy, weight]) => weight <= HEAVIEST && (weight > 0 || (accuracy > 0 && accuracy < 1)));
     svg.append(s("path", { class: "mark", d: path(shown.map(([accuracy, weight]) => [x(accuracy), y(weight)])), fill: "none", stroke: colour, "stroke-width": curve.name === "variational" ? 2.5 : 2, "stroke-dasharray": dash, "data-series": curve.name, "data-points": curve.points.length }));
     for (const [accuracy, weight] of shown.filter((_, i) => i % 4 === 3)) marks.push({ x: x(accuracy), y: y(weight), title: `${shownName(curve.name)} at accuracy ${decimal(accuracy, 2)}`, lines: [`weight ${decimal(weight, 3)}`] });
   }

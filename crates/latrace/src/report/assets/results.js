@@ -51,7 +51,7 @@ function drawAccuracy(models, width) {
       ? s("text", { x: area.left, y: y - 14, "font-weight": bold }, modelTitle(model), s("tspan", { class: "quiet-text", dx: 8, "font-weight": 400 }, `${percent(accuracy)} (${range})`))
       : s("g", null, s("text", { x: area.left - 16, y: y + 4.5, "text-anchor": "end", "font-size": 15, "font-weight": bold }, modelTitle(model)),
         s("text", { x: area.right + 18, y: y + 4.5, "font-size": 15, "font-weight": bold }, percent(accuracy), s("tspan", { class: "quiet-text", dx: 10, "font-size": 13, "font-weight": 400 }, range))));
-    svg.append(s("line", { x1: x(low), x2: x(high), y1: y, y2: y, stroke: look.colour, "stroke-width": 7, "stroke-opacity": 0.3 }), pointMark(look, x(accuracy), y, accuracy, model.name));
+    svg.append(s("line", { x1: x(low), x2: x(high), y1: y, y2: y, stroke: look.colour, "stroke-width": 7, "stroke-opacity": 0.38 }), pointMark(look, x(accuracy), y, accuracy, model.name));
     marks.push({ x: x(accuracy), y, frame: { x: x(low), y: y - 9, width: x(high) - x(low), height: 18 }, title: modelTitle(model), lines: intervalLines(model.overall) });
   });
   return { svg, marks };

@@ -22,6 +22,13 @@ function roundUp(value) {
   return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((candidate) => candidate >= value * (1 - 1e-9));
 }
 
+// Round ticks from 0 on, the last of which is at least `value`.
+function ticksUpTo(value, wanted) {
+  const found = ticks(0, value > 0 ? value : 1, wanted);
+  if (found.at(-1) < value * (1 - 1e-9)) found.push(Number((found.at(-1) + found[1]).toPrecision(12)));
+  return found;
+}
+
 // Digits after the point that tell these numbers apart.
 function digitsOf(values) {
   const steps = values.slice(1).map((value, i) => Math.abs(value - values[i])).filter((step) => step > 0);

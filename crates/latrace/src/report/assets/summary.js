@@ -36,7 +36,7 @@ function drawProgress(data) {
       h("span", { class: "amount" }, progressText(stage)), stage.progress?.total ? h("progress", { value: stage.progress.done, max: stage.progress.total, "aria-label": stage.title }) : null);
   });
   const done = data.stages.filter((stage) => stage.state === "done").length;
-  return [h("h2", null, `Not finished: ${done} of ${data.stages.length} stages are done`), h("ul", { class: "stages" }, items)];
+  return [h("h2", null, "Progress"), h("p", { class: "lead" }, `${done} of ${data.stages.length} stages are done.`), h("ul", { class: "stages" }, items)];
 }
 
 function progressText({ state, seconds, progress }) {

@@ -35,10 +35,9 @@ function thinned(points, most) {
 function drawCurve(run, field, colour, label, width) {
   const area = box(width, 170, { left: 46, right: 10, top: 10, bottom: 26 });
   const values = run.points.map((point) => point[field]);
-  const top = roundUp(Math.max(...values, 1e-9));
+  const rows = ticksUpTo(Math.max(...values, 1e-9), 3);
   const x = scale(0, run.steps, area.left, area.right);
-  const y = scale(0, top, area.bottom, area.top);
-  const rows = ticks(0, top, 3);
+  const y = scale(0, rows.at(-1), area.bottom, area.top);
   const places = run.points.map((point) => [x(point.step), y(point[field])]);
   const svg = drawing(area, yAxis(area, y, rows, plainTicks(rows)), xAxis(area, x, ticks(0, run.steps, width < 320 ? 3 : 4), count));
   svg.append(s("path", { class: "mark", d: path(places), fill: "none", stroke: colour, "stroke-width": 1.8, "stroke-linejoin": "round", "data-series": run.name, "data-points": run.points.length, "data-value": values.at(-1) }));

@@ -4,7 +4,7 @@ function drawWeighing(data) {
   return [
     h("h2", { id: "weighing-title" }, "Traces and weights"),
     h("p", { class: "lead" }, "Each question gets several traces. A trace’s weight, ρ̃, grows with how natural it is to the initial model and with how often right answers follow it; the weights of a question’s traces sum to 1."),
-    h("div", { class: "figures" }, funnelFigure(data), weightsFigure(data), boundsFigure(data), lengthsFigure(data), emphasisFigure(data)),
+    h("div", { class: "figures" }, funnelFigure(data), boundsFigure(data), weightsFigure(data), lengthsFigure(data), emphasisFigure(data)),
   ];
 }
 
@@ -14,7 +14,6 @@ function funnelFigure(data) {
   const reasons = verdicts.map(({ verdict, reason, count: number }) => [`${verdict}: ${reason.replaceAll("_", " ")}`, count(number)]);
   return figure("funnel", "From sampled traces to chosen ones", "How many traces were left after each step.", {
     absent: data.missing.funnel,
-    wide: true,
     body: chart("Traces left after each step", (width) => drawFunnel(funnel, width)),
     numbers: [
       table("Traces left after each step", ["Step", "Traces", "Share of sampled", "The others"], funnel.map((step) => [step.name, count(step.count), percent(first ? step.count / first : 0), step.lost])),
@@ -34,7 +33,7 @@ function drawFunnel(funnel, width) {
     const top = i * step;
     const frame = { x: 0, y: top + 24, width: Math.max(x(entry.count), 1), height: 16 };
     const lost = i ? funnel[i - 1].count - entry.count : 0;
-    svg.append(s("text", { x: 0, y: top + 17, "font-size": 14 }, s("tspan", { "font-weight": 600 }, `${capital(entry.name)} `), s("tspan", null, `${count(entry.count)} (${percent(entry.count / most)})`), lost && width > 620 ? s("tspan", { class: "quiet-text", dx: 10, "font-size": 13 }, `${count(lost)} ${entry.lost}`) : null));
+    svg.append(s("text", { x: 0, y: top + 17, "font-size": 14 }, s("tspan", { "font-weight": 600 }, `${capital(entry.name)} `), s("tspan", null, `${count(entry.count)} (${percent(entry.count / most)})`), lost && width > 480 ? s("tspan", { class: "quiet-text", dx: 10, "font-size": 13 }, `${count(lost)} ${entry.lost}`) : null));
     svg.append(s("rect", { x: 0, y: frame.y, width: area.right, height: 16, fill: "var(--raised)" }), s("rect", { class: "mark", ...frame, fill: i === funnel.length - 1 ? "var(--accent)" : "var(--grey)", "data-value": entry.count }));
     marks.push({ x: frame.width / 2, y: frame.y, frame, title: capital(entry.name), lines: [`${plural(entry.count, "trace")}, ${percent(entry.count / most)} of the first step`, ...(lost ? [`${count(lost)} ${entry.lost}`] : [])] });
   });
@@ -50,10 +49,9 @@ function binRows(histogram, digits) {
 // Bars of a histogram, with a line at a value worth knowing.
 function drawHistogram(histogram, options, width) {
   const area = box(width, options.height ?? 200, { left: 46, right: 10, top: 22, bottom: 42 });
-  const top = roundUp(Math.max(...histogram.counts, 1));
+  const rows = ticksUpTo(Math.max(...histogram.counts, 1), 3).filter((value) => Number.isInteger(value));
   const x = scale(histogram.low, histogram.high, area.left, area.right);
-  const y = scale(0, top, area.bottom, area.top);
-  const rows = ticks(0, top, 3).filter((value) => Number.isInteger(value));
+  const y = scale(0, rows.at(-1), area.bottom, area.top);
   const columns = ticks(histogram.low, histogram.high, width < 360 ? 4 : 6);
   const svg = drawing(area, yAxis(area, y, rows, count), xAxis(area, x, columns, options.format ?? plainTicks(columns), options.label));
   const step = (histogram.high - histogram.low) / histogram.counts.length;
@@ -76,15 +74,15 @@ function weightsFigure(data) {
   const title = "How unequal the weights are";
   if (!weights) return figure("weights", title, null, { absent: data.missing.weights });
   const equal = 1 / weights.traces_each;
-  const rho = { name: "ρ̃ from", unit: "trace", digits: 2, line: equal, lineText: `all equal: 1/${weights.traces_each}`, label: "ρ̃ of a trace" };
+  const rho = { name: "Weight", unit: "trace", digits: 2, line: equal, lineText: `all equal: 1/${weights.traces_each}`, label: "weight of a trace" };
   const effective = { name: "Effective sample size", unit: "question", digits: 2, colour: "var(--green)", line: weights.mean_effective, lineText: `mean ${decimal(weights.mean_effective, 2)}`, label: "effective sample size of a question" };
-  return figure("weights", title, `Left, the weight of every trace; right, of how many equally weighted traces each question’s ${weights.traces_each} are worth: 1 / Σ ρ̃². ${weights.description}`, {
+  return figure("weights", title, `First, the weight of every trace; then, of how many equally weighted traces each question’s ${weights.traces_each} are worth (one over the sum of its squared weights). ${weights.description}`, {
     wide: true,
     body: h("div", { class: "panels" },
-      h("div", null, h("h4", null, "ρ̃ ", h("span", null, "traces in each bin")), chart("Weights of traces", (width) => drawHistogram(weights.rho, rho, width))),
+      h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", (width) => drawHistogram(weights.rho, rho, width))),
       h("div", null, h("h4", null, "Effective sample size ", h("span", null, "questions in each bin")), chart("Effective sample sizes", (width) => drawHistogram(weights.effective, effective, width)))),
-    note: weights.without_weight ? `${plural(weights.without_weight, "question")} of ${count(weights.questions + weights.without_weight)} had no trace of any weight and is not among these.`.replace("is not", weights.without_weight === 1 ? "is not" : "are not") : null,
-    numbers: [table("Weights of traces", ["ρ̃", "Traces"], binRows(weights.rho, 2)), table("Effective sample sizes", ["Effective sample size", "Questions"], binRows(weights.effective, 2))],
+    note: weights.without_weight ? `${plural(weights.without_weight, "question")} of ${count(weights.questions + weights.without_weight)} had no trace of any weight and ${weights.without_weight === 1 ? "is" : "are"} not among these.` : null,
+    numbers: [table("Weights of traces", ["Weight", "Traces"], binRows(weights.rho, 2)), table("Effective sample sizes", ["Effective sample size", "Questions"], binRows(weights.effective, 2))],
   });
 }
 
