@@ -41,6 +41,14 @@ pub enum Error {
         /// The template engine's message, with the line.
         reason: String,
     },
+    /// No tokenizer can be learnt.
+    #[error("cannot learn a tokenizer from {texts} texts: {reason}")]
+    Train {
+        /// How many texts there are.
+        texts: usize,
+        /// The library's message.
+        reason: String,
+    },
     /// A prompt template refuses a question.
     #[error("cannot render the prompt template: {reason}")]
     RenderPrompt {

@@ -56,6 +56,23 @@ impl Markers {
         Ok(())
     }
 
+    /// The markers that a tokenizer should have as single tokens.
+    pub fn specials(&self) -> Vec<String> {
+        let texts = [&self.open, &self.close, &self.answer_open, &self.answer_close];
+        texts.into_iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A whole response as trace and answer, without markers; none where the thought has no end.
+    pub fn split<'a>(&self, response: &'a str) -> Option<(&'a str, &'a str)> {
+        let response = response.trim();
+        let thought = response.strip_prefix(self.open.trim()).unwrap_or(response);
+        let (trace, rest) = thought.split_once(self.close.trim())?;
+        let answer = rest.trim();
+        let answer = answer.strip_prefix(self.answer_open.trim()).unwrap_or(answer);
+        let answer = answer.strip_suffix(self.answer_close.trim()).unwrap_or(answer);
+        Some((trace.trim(), answer.trim()))
+    }
+
     /// What follows a trace's text within z, and what y begins with.
     pub fn ends(&self) -> (&str, String) {
         let at = self.close.find(&self.cut).map_or(self.close.len(), |at| at + self.cut.len());
@@ -106,6 +123,17 @@ mod tests {
             assert_eq!(border(&ids(&text), &markers.cut, bytes), Some(4 + of_trace.len()), "{name}");
             assert_eq!(border(&ids("no end"), &markers.cut, bytes), None);
             assert_eq!(border(&[], &markers.cut, bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_response_splits_into_trace_and_answer() {
+        for name in Markers::NAMES {
+            let markers = Markers::named(name).unwrap();
+            let Markers { open, close, answer_open, answer_close, .. } = &markers;
+            assert_eq!(markers.split(&format!("{open}why{close}{answer_open}so{answer_close}")), Some(("why", "so")), "{name}");
+            assert_eq!(markers.split(&format!("why{close}")), Some(("why", "")), "{name}");
+            assert_eq!(markers.split("so"), None);
         }
     }
 

@@ -1,6 +1,13 @@
 //! Text to token ids and back.
 
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, NormalizerWrapper, TokenizerBuilder};
+
 use crate::error::{Error, Result};
+
+/// The token that ends a text, in tokenizers made here.
+pub const END: &str = "<|end|>";
 
 /// A model's tokenizer. It never truncates, pads, or adds special tokens on its own.
 pub struct Tokenizer {
@@ -25,6 +32,22 @@ impl Tokenizer {
         let highest = inner.get_vocab(true).into_values().max();
         let vocabulary_size = highest.map_or(0, |id| id as usize + 1);
         Ok(Tokenizer { inner, vocabulary_size })
+    }
+
+    /// The `tokenizer.json` of byte pairs learnt from `texts`: every text has tokens, since all bytes do. `specials` and [`END`] are single tokens.
+    /// At most `vocabulary` tokens, but never fewer than the bytes and the special ones.
+    ///
+    /// # Errors
+    /// What the trainer refuses.
+    pub fn train(texts: &[String], vocabulary: usize, specials: &[String]) -> Result<String> {
+        let specials = std::iter::once(END).chain(specials.iter().map(String::as_str)).map(|text| AddedToken::from(text, true)).collect();
+        let alphabet = ByteLevel::alphabet().into_iter().collect();
+        let mut trainer = BpeTrainer::builder().show_progress(false).vocab_size(vocabulary).initial_alphabet(alphabet).special_tokens(specials).build();
+        let bytes = ByteLevel::new(false, true, true);
+        let builder = TokenizerBuilder::<BPE, NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel>::new();
+        let builder = builder.with_model(BPE::default()).with_normalizer(None).with_pre_tokenizer(Some(bytes)).with_post_processor(None).with_decoder(Some(bytes));
+        let learnt = builder.build().and_then(|mut tokenizer| tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?.to_string(true));
+        learnt.map_err(|reason| Error::Train { texts: texts.len(), reason: reason.to_string() })
     }
 
     /// The token ids of `text`. Special tokens written out in the text are recognised; none are added.
@@ -109,6 +132,21 @@ mod tests {
     fn vocabulary_size_counts_added_tokens_and_gaps() {
         assert_eq!(small().vocabulary_size(), 10);
         assert_eq!(small().token_id("<|end|>"), Some(9));
+    }
+
+    #[test]
+    fn learnt_byte_pairs_take_any_text_and_are_the_same_each_time() {
+        let texts: Vec<String> = (0..200).map(|i| format!("there were {i} ducks and {} geese", i * 7)).collect();
+        let train = || Tokenizer::train(&texts, 400, &["<think>".to_owned(), "</think>".to_owned()]).unwrap();
+        let json = train();
+        assert_eq!(json, train());
+        let tokenizer = Tokenizer::from_bytes(json.as_bytes()).unwrap();
+        assert_eq!(tokenizer.vocabulary_size(), 400);
+        for text in ["there were 12 ducks", "ünïcödé \n\t \u{1F986}", "<think>so</think> 42<|end|>"] {
+            assert_eq!(tokenizer.decode(&tokenizer.encode(text).unwrap()).unwrap(), text);
+        }
+        assert_eq!(tokenizer.encode("ducks</think><|end|>").unwrap().len() - tokenizer.encode("ducks").unwrap().len(), 2);
+        assert!(tokenizer.token_id(END).is_some());
     }
 
     #[test]

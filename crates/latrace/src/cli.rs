@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{chat, init, sample, score, train, verify, weigh};
+use crate::verbs::{chat, init, run as run_verb, sample, score, train, verify, weigh};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -54,8 +54,8 @@ impl From<LogLevel> for tracing::level_filters::LevelFilter {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every stage of a recipe, from questions to a trained, measured model (not yet)
-    Run(RunArguments),
+    /// Run every stage of a recipe, from questions to a trained, measured model
+    Run(run_verb::RunArguments),
     /// Write a run as one HTML page (not yet)
     Report(ReportArguments),
     /// Train a model on weighted rows
@@ -72,14 +72,6 @@ enum Command {
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
     Init(init::InitArguments),
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  latrace run recipes/quick.toml")]
-struct RunArguments {
-    /// The recipe
-    #[arg(value_name = "RECIPE.toml")]
-    recipe: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -101,7 +93,7 @@ pub fn run(cli: &Cli) -> Result<()> {
 
 fn dispatch(command: &Command) -> Result<()> {
     match command {
-        Command::Run(arguments) => Err(not_yet("run", &arguments.recipe)),
+        Command::Run(arguments) => run_verb::run(arguments),
         Command::Report(arguments) => Err(not_yet("report", &arguments.run)),
         Command::Train(arguments) => train::run(arguments),
         Command::Sample(arguments) => sample::run(arguments),

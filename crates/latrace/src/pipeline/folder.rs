@@ -3,10 +3,12 @@
 //! A stage is known by its key: its settings and the digests of what it reads. A stage that is done under the same key is kept, any other is
 //! made anew; so a changed recipe costs the stages that depend on the change and no more.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -29,6 +31,13 @@ pub struct Done {
     digest: Option<String>,
 }
 
+impl Done {
+    /// The stage, its files being elsewhere.
+    pub fn at(self, folder: PathBuf) -> Done {
+        Done { folder, ..self }
+    }
+}
+
 /// What is kept of a stage in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
@@ -40,6 +49,8 @@ pub struct StageRecord {
     pub done: bool,
     /// Working time (s) of the sessions that ended.
     pub seconds: f64,
+    /// Most memory (bytes) that the process had held when the stage ended; 0 where the system does not say.
+    pub peak_memory_bytes: u64,
     /// Checksums of its files.
     pub files: BTreeMap<String, String>,
     /// What it counted, such as rows left out.
@@ -114,19 +125,29 @@ pub struct Stages<'a> {
     shown_as: String,
     base: Option<&'a Stages<'a>>,
     only_plan: bool,
-    planned: std::cell::RefCell<Vec<Planned>>,
+    /// Shared by a run and its variants and rounds, in the order in which they come.
+    planned: Rc<RefCell<Vec<Planned>>>,
 }
 
 impl<'a> Stages<'a> {
     /// Stages in a run's folder; with `only_plan`, nothing is done.
     pub fn new(run: &RunFolder, only_plan: bool) -> Stages<'static> {
-        Stages { folder: run.path().to_owned(), shown_as: String::new(), base: None, only_plan, planned: Vec::new().into() }
+        Stages { folder: run.path().to_owned(), shown_as: String::new(), base: None, only_plan, planned: Rc::default() }
     }
 
     /// Stages of another method: what equals a stage of `self` is shared.
     pub fn variant(&'a self, name: &str) -> Stages<'a> {
         let folder = self.folder.join("baselines").join(name);
-        Stages { folder, shown_as: format!("{name}: "), base: Some(self), only_plan: self.only_plan, planned: Vec::new().into() }
+        Stages { folder, shown_as: format!("{name}: "), base: Some(self), only_plan: self.only_plan, planned: self.planned.clone() }
+    }
+
+    /// Stages of a later round: what equals a stage of an earlier one, such as a posterior that learns from the same traces, is shared.
+    pub fn round(&'a self, round: u64) -> Stages<'a> {
+        let (folder, shown_as) = match round {
+            1 => (self.folder.clone(), self.shown_as.clone()),
+            _ => (self.folder.join(format!("round-{round}")), format!("{}round {round}: ", self.shown_as)),
+        };
+        Stages { folder, shown_as, base: Some(self), only_plan: self.only_plan, planned: self.planned.clone() }
     }
 
     /// Whether nothing is done.
@@ -147,7 +168,7 @@ impl<'a> Stages<'a> {
             self.plan(name, plan);
             return Ok(Done { folder, digest: None });
         };
-        if let Some(shared) = self.base.and_then(|base| base.done(name, &key)) {
+        if let Some(shared) = self.base.and_then(|base| base.find(name, &key)).filter(|shared| shared.folder != folder) {
             self.plan(name, Plan::Share);
             return Ok(shared);
         }
@@ -175,10 +196,12 @@ impl<'a> Stages<'a> {
         self.planned.borrow_mut().push(Planned { stage: format!("{}{name}", self.shown_as), plan });
     }
 
-    fn done(&self, name: &str, key: &Value) -> Option<Done> {
+    /// The stage of the same key, here or where these stages may take from.
+    fn find(&self, name: &str, key: &Value) -> Option<Done> {
         let folder = self.folder.join(name);
-        let record = read_record(&folder).ok()??;
-        (record.done && record.key == *key).then(|| Done { digest: Some(digest(&record)), folder })
+        let record = read_record(&folder).ok().flatten().filter(|record| record.done && record.key == *key);
+        let here = record.map(|record| Done { digest: Some(digest(&record)), folder });
+        here.or_else(|| self.base?.find(name, key))
     }
 }
 
@@ -221,7 +244,7 @@ impl StageFolder {
 
     fn write_record(&self, done: bool, files: BTreeMap<String, String>, counts: Value) -> Result<StageRecord> {
         let seconds = self.before + self.started.elapsed().as_secs_f64();
-        let record = StageRecord { stage: self.name.clone(), key: self.key.clone(), done, seconds, files, counts };
+        let record = StageRecord { stage: self.name.clone(), key: self.key.clone(), done, seconds, peak_memory_bytes: latrace_lm::train::peak_memory_bytes(), files, counts };
         let text = serde_json::to_string_pretty(&record)?;
         write_atomically(&self.path.join(RECORD), |writer| writeln!(writer, "{text}").context("cannot write the stage's record"))?;
         Ok(record)
@@ -406,7 +429,10 @@ mod tests {
         assert_eq!(shared.folder, folder.path().join("a"));
         let own = variant.stage("a", &json!({"n": 2}), &[], write_file("x", "2")).unwrap();
         assert_eq!(own.folder, folder.path().join("baselines/other/a"));
-        assert_eq!(plans(&variant), [Plan::Share, Plan::Make]);
+        assert_eq!(plans(&variant), [Plan::Make, Plan::Share, Plan::Make]);
+        let later = variant.round(2);
+        assert_eq!(later.stage("a", &json!({"n": 1}), &[], never).unwrap().folder, shared.folder);
+        assert_eq!(later.stage("a", &json!({"n": 3}), &[], write_file("x", "3")).unwrap().folder, folder.path().join("baselines/other/round-2/a"));
     }
 
     #[test]

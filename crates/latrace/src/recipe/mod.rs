@@ -1,5 +1,7 @@
 //! The recipe of a training run: a TOML file, then `key=value` overrides, into a complete, checked configuration.
 
+pub mod run;
+
 use std::fs;
 use std::path::Path;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use latrace_lm::train_config::Loss;
 use latrace_lm::{Sampling, TrainConfig};
+use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -23,6 +25,8 @@ pub struct RunRecipe {
     pub seed: u64,
     /// What the final model learns from.
     pub method: Method,
+    /// T of algorithm 1: how often traces are sampled, and a model trained on them.
+    pub rounds: u64,
     /// Baselines to leave out.
     pub skip: Vec<String>,
     /// What pi_theta0 and q start from.
@@ -42,9 +46,11 @@ pub struct RunRecipe {
     /// Judging of answers.
     pub verdicts: Verdicts,
     /// Weighing of traces.
-    pub weights: WeighConfig,
+    pub weights: WeighSettings,
     /// From weights to examples.
     pub dataset: Dataset,
+    /// What pi_theta starts from.
+    pub start: Start,
     /// Training of pi_theta.
     pub r#final: TrainConfig,
     /// Measuring of models.
@@ -73,12 +79,24 @@ pub enum Method {
     Verifree,
 }
 
+/// What pi_theta starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// pi_theta0, as algorithm 1 has it.
+    Initial,
+    /// The model that pi_theta0 started from.
+    Base,
+}
+
 /// What pi_theta0 and q start from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSource {
     /// A model folder or hub id; empty for a random model.
     pub folder: String,
+    /// Tokens of a tokenizer that is made of the questions' texts, for a random model; a built-in task has its own.
+    pub vocabulary: usize,
     /// The random model's `config.json`, without what the tokenizer decides.
     #[serde(default)]
     pub shape: Table,
@@ -151,6 +169,40 @@ impl Drawing {
     pub fn sampling(&self, end_ids: Vec<u32>) -> Sampling {
         let Drawing { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
         Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids }
+    }
+}
+
+/// Weighing of traces, by the names of `latrace weigh`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeighSettings {
+    /// Estimator of pi(z|x) / q(z|x,y').
+    pub ratio: String,
+    /// Estimator of pi(Y|x,z).
+    pub answer: String,
+    /// What the weight is made of.
+    pub weighting: String,
+    /// Which traces become examples.
+    pub selection: String,
+    /// What a question without a usable trace becomes.
+    pub fallback: String,
+    /// Traces of so many tokens or more weigh nothing.
+    pub length_limit: usize,
+}
+
+impl WeighSettings {
+    fn config(&self, seed: u64, by_likelihood: bool) -> Result<WeighConfig> {
+        let wrong = |name: &'static str| move |error: latrace_objective::Error| Failure::usage(format!("weights.{name}: {error}"));
+        let answer = AnswerEstimator::from_name(&self.answer).map_err(wrong("answer"))?;
+        Ok(WeighConfig {
+            ratio: RatioEstimator::from_name(&self.ratio).map_err(wrong("ratio"))?,
+            answer: if by_likelihood && answer == AnswerEstimator::Accuracy { AnswerEstimator::Likelihood } else { answer },
+            weighting: Weighting::from_name(&self.weighting).map_err(wrong("weighting"))?,
+            selection: Selection::from_name(&self.selection).map_err(wrong("selection"))?,
+            fallback: Fallback::from_name(&self.fallback).map_err(wrong("fallback"))?,
+            length_limit: self.length_limit,
+            seed,
+        })
     }
 }
 
@@ -259,6 +311,45 @@ impl RunRecipe {
         typed(table, name)
     }
 
+    /// The baselines that are not left out, by name.
+    pub fn variants(&self) -> Result<Vec<(String, RunRecipe)>> {
+        let named = self.baselines.keys().filter(|name| !self.skip.contains(name));
+        named.map(|name| Ok((name.clone(), self.variant(name)?))).collect()
+    }
+
+    /// Who writes traces: methods that learn from samples of the reasoner have them from it.
+    pub fn proposal(&self) -> Proposal {
+        if self.method == Method::Variational { self.traces.from } else { Proposal::Initial }
+    }
+
+    /// Whether answers are drawn and judged.
+    pub fn draws_answers(&self) -> bool {
+        match self.method {
+            Method::Variational => self.weights.answer == "accuracy",
+            Method::Verifree | Method::Sft => false,
+            Method::Rft | Method::BinaryRl | Method::Grpo => true,
+        }
+    }
+
+    /// Whether log pi of the reference answer is needed.
+    pub fn reads_references(&self) -> bool {
+        self.method == Method::Verifree || (self.method == Method::Variational && self.weights.answer != "accuracy")
+    }
+
+    /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.
+    pub fn final_config(&self) -> TrainConfig {
+        let loss = match self.method {
+            Method::BinaryRl | Method::Grpo => Loss::ClippedPolicyGradient,
+            _ => self.r#final.loss,
+        };
+        TrainConfig { loss, ..self.r#final.clone() }
+    }
+
+    /// How traces are weighed.
+    pub fn weigh_config(&self) -> Result<WeighConfig> {
+        self.weights.config(self.seed, self.method == Method::Verifree)
+    }
+
     /// All settings as TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).context("cannot write the recipe as TOML")
@@ -306,6 +397,9 @@ impl RunRecipe {
             drawing.sampling(Vec::new()).validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
             at_least_one(&format!("{name}.n"), drawing.n)?;
         }
+        self.questions.check()?;
+        self.weigh_config()?;
+        at_least_one("rounds", self.rounds)?;
         at_least_one("engine.part_questions", self.engine.part_questions as u64)?;
         at_least_one("engine.batch", self.engine.batch as u64)?;
         at_least_one("engine.prefill_tokens", self.engine.prefill_tokens as u64)?;
@@ -324,7 +418,7 @@ fn at_least_one(name: &str, number: u64) -> Result<()> {
 /// One seed for all, where a stage has none of its own.
 fn seed_stages(table: &mut Table) {
     let Some(seed) = table.get("seed").cloned() else { return };
-    for stage in ["questions", "initial", "posterior", "weights", "final"] {
+    for stage in ["questions", "initial", "posterior", "final"] {
         if let Some(Value::Table(stage)) = table.get_mut(stage) {
             stage.entry("seed").or_insert_with(|| seed.clone());
         }

@@ -63,7 +63,7 @@ fn asked(questions: &Table<QuestionRecord>, traces: &Table<TraceRecord>, parts: 
     for &part in parts {
         let questions = questions.read(part)?;
         for trace in traces.read(part)?.into_iter().filter(|trace| trace.closed) {
-            let ids = [&question_of(&questions, &trace.id)?.prompt_ids, &trace.token_ids, &thought.answer_prefix].concat().to_vec();
+            let ids = [question_of(&questions, &trace.id)?.prompt_ids.as_slice(), &trace.token_ids, &thought.answer_prefix].concat();
             let prompt = Prompt { part, key: format!("{}/{}", trace.id, trace.sample), ids };
             asked.push(Asked { id: trace.id, sample: trace.sample, prompt });
         }

@@ -249,7 +249,7 @@ fn example(question: &QuestionRecord, trace: &TraceRecord, answer: &Answer, weig
         // What was given, not drawn, is no action: it has no advantage.
         let given = trace.token_ids.len()..trace.token_ids.len() + answer.given;
         token_weights[given].fill(0.0);
-        [&score.logprobs, vec![0.0; answer.given].as_slice(), &answer.logprobs].concat()
+        [score.logprobs.as_slice(), &vec![0.0; answer.given], &answer.logprobs].concat()
     });
     ExampleRecord {
         id: question.id.clone(),

@@ -36,6 +36,21 @@ pub struct Accuracy {
     pub samples: usize,
 }
 
+/// What the stage counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// On all questions.
+    pub overall: Accuracy,
+    /// On questions of each difficulty.
+    pub by_difficulty: BTreeMap<String, Accuracy>,
+    /// Responses that were cut at the most tokens allowed.
+    pub truncated: u64,
+    /// Tokens drawn.
+    pub tokens: u64,
+    /// The questions' split.
+    pub split: Split,
+}
+
 /// Draws and judges responses to the questions of the recipe's evaluation split.
 pub fn run(questions: &Path, model: &Path, thought: &Thought, judge: &Judge, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
     let (source, out) = (Table::<QuestionRecord>::open(questions), Table::<ResponseRecord>::create(&stage.path, &stage.key()));
@@ -104,8 +119,8 @@ fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> 
     }
     let of = |pick: &dyn Fn(&Option<String>) -> bool| accuracy(by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right), seed);
     let difficulties: std::collections::BTreeSet<&String> = by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
-    let by_difficulty: BTreeMap<&String, Accuracy> = difficulties.into_iter().map(|name| (name, of(&|difficulty| difficulty.as_ref() == Some(name)))).collect();
-    Ok(json!({"overall": of(&|_| true), "by_difficulty": by_difficulty, "truncated": truncated, "tokens": tokens, "split": split}))
+    let by_difficulty = difficulties.into_iter().map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name)))).collect();
+    Ok(json!(Measured { overall: of(&|_| true), by_difficulty, truncated, tokens, split }))
 }
 
 fn accuracy<'a>(right_q: impl Iterator<Item = &'a Vec<bool>>, seed: u64) -> Accuracy {

@@ -5,6 +5,7 @@
 pub mod answers;
 pub mod dataset;
 pub mod evaluation;
+pub mod model;
 pub mod questions;
 pub mod scores;
 pub mod traces;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_lm::{Model, ScoreRow, Scorer};
+use latrace_lm::{Model, ScoreRow, score};
 use serde_json::{Value, json};
 
 use super::missing_parts;
@@ -30,10 +30,9 @@ pub fn run(questions: &Path, traces: &Path, scoring: &Scoring<'_>, stage: &Stage
     let missing = missing_parts(&traces, &out)?.concat();
     if !missing.is_empty() {
         let model = Model::load(scoring.model)?;
-        let mut scorer = Scorer::new(&model);
         let mut progress = Progress::new("parts scored", (traces.parts()? - missing.len()) as u64, Some(traces.parts()? as u64));
         for part in missing {
-            let scores = score_part(&mut scorer, &questions.read(part)?, traces.read(part)?, scoring)?;
+            let scores = score_part(&model, &questions.read(part)?, traces.read(part)?, scoring)?;
             out.write(part, &scores)?;
             progress.advance(1);
         }
@@ -43,11 +42,11 @@ pub fn run(questions: &Path, traces: &Path, scoring: &Scoring<'_>, stage: &Stage
     Ok(json!({"scored": scored}))
 }
 
-fn score_part(scorer: &mut Scorer<'_, latrace_lm::Cpu>, questions: &[QuestionRecord], traces: Vec<TraceRecord>, scoring: &Scoring<'_>) -> Result<Vec<ScoreRecord>> {
+fn score_part(model: &Model, questions: &[QuestionRecord], traces: Vec<TraceRecord>, scoring: &Scoring<'_>) -> Result<Vec<ScoreRecord>> {
     let traces: Vec<TraceRecord> = traces.into_iter().filter(|trace| trace.closed).collect();
     let rows = traces.iter().map(|trace| row(question_of(questions, &trace.id)?, trace, scoring.references)).collect::<Result<Vec<_>>>()?;
-    let mut logp = Vec::new();
-    scorer.score(&rows, scoring.tokens_per_batch, &mut |_, batch| {
+    let mut logp: Vec<Vec<f32>> = Vec::new();
+    score(model, &rows, scoring.tokens_per_batch, &mut |_, batch| {
         logp.extend(batch);
         Ok(())
     })?;
@@ -61,7 +60,7 @@ pub fn question_of<'a>(questions: &'a [QuestionRecord], id: &str) -> Result<&'a 
 
 fn row(question: &QuestionRecord, trace: &TraceRecord, references: bool) -> Result<ScoreRow> {
     let answer = question.answer_ids.as_deref().filter(|_| references).unwrap_or(&[]);
-    Ok(ScoreRow { prompt: question.prompt_ids.clone(), response: [&trace.token_ids, answer].concat() })
+    Ok(ScoreRow { prompt: question.prompt_ids.clone(), response: [trace.token_ids.as_slice(), answer].concat() })
 }
 
 fn record(trace: &TraceRecord, row: &ScoreRow, logp: &[f32]) -> Result<ScoreRecord> {

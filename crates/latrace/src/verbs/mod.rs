@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod init;
+pub mod run;
 pub mod sample;
 pub mod score;
 pub mod train;

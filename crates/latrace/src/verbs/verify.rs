@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -71,49 +72,62 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
 }
 
 /// What a row asks.
-enum Task {
+#[derive(Debug)]
+pub(crate) enum Asked {
     Math { golds: Vec<String>, prediction: String },
     Text { golds: Vec<String>, prediction: String },
     Choice { golds: Vec<String>, prediction: String, options: Option<Vec<String>> },
     Code { tests: Result<Tests, String>, prediction: String, fencing: Fencing, limits: Limits },
 }
 
-impl Task {
-    fn judge(&self, sandbox: Option<&Sandbox>) -> Judgement {
+impl Asked {
+    fn judge(&self, sandbox: &SharedSandbox) -> Judgement {
         match self {
-            Task::Math { golds, prediction } => maths::judge(golds, prediction),
-            Task::Text { golds, prediction } => words::judge(golds, prediction),
-            Task::Choice { golds, prediction, options } => choice::judge(golds, prediction, options.as_deref()),
-            Task::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
-            Task::Code { tests: Ok(tests), prediction, fencing, limits } => match sandbox {
+            Asked::Math { golds, prediction } => maths::judge(golds, prediction),
+            Asked::Text { golds, prediction } => words::judge(golds, prediction),
+            Asked::Choice { golds, prediction, options } => choice::judge(golds, prediction, options.as_deref()),
+            Asked::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
+            Asked::Code { tests: Ok(tests), prediction, fencing, limits } => match sandbox.get() {
                 Some(sandbox) => code::judge(tests, prediction, *fencing, limits, sandbox, rayon::current_thread_index().unwrap_or(0) as u32),
                 None => Judgement::new(Reason::NoSandbox, code::program(prediction, *fencing)),
             },
         }
     }
 
+    /// What a row with `kind`, `gold`, `prediction` and what else its kind has asks.
+    pub(crate) fn of(row: &Row, time_limit: f64) -> Result<Asked, FieldProblem> {
+        let prediction = text(row, "prediction")?;
+        match text(row, "kind")?.as_str() {
+            "math" => Ok(Asked::Math { golds: texts(row, "gold")?, prediction }),
+            "text" => Ok(Asked::Text { golds: texts(row, "gold")?, prediction }),
+            "choice" => Ok(Asked::Choice { golds: texts(row, "gold")?, prediction, options: options(row)? }),
+            "code" => Ok(Asked::Code { tests: tests(row)?, prediction, fencing: fencing(row), limits: limits(row, time_limit)? }),
+            other => Err(FieldProblem::new("kind", "\"math\", \"choice\", \"text\" or \"code\"", format!("string {other:?}"))),
+        }
+    }
+
     fn runs_a_program(&self) -> bool {
-        matches!(self, Task::Code { tests: Ok(_), .. })
+        matches!(self, Asked::Code { tests: Ok(_), .. })
     }
 
     /// The judgement; a failure of the judge costs this row alone.
-    fn judge_safely(&self, sandbox: Option<&Sandbox>) -> Judgement {
+    pub(crate) fn judge_safely(&self, sandbox: &SharedSandbox) -> Judgement {
         catch_unwind(AssertUnwindSafe(|| self.judge(sandbox))).unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
     }
 }
 
 /// The sandbox, started when the first program comes, and told of once if there is none.
-#[derive(Default)]
-struct LazySandbox(Option<Option<Sandbox>>);
+#[derive(Debug, Default)]
+pub(crate) struct SharedSandbox(OnceLock<Option<Sandbox>>);
 
-impl LazySandbox {
-    fn get(&mut self) -> Option<&Sandbox> {
+impl SharedSandbox {
+    fn get(&self) -> Option<&Sandbox> {
         let start = || {
             let launcher = std::env::current_exe().map_err(|error| error.to_string());
             let sandbox = launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string()));
             sandbox.inspect_err(|error| tracing::warn!("no program is run, their rows are undetermined: {error}")).ok()
         };
-        self.0.get_or_insert_with(start).as_ref()
+        self.0.get_or_init(start).as_ref()
     }
 }
 
@@ -138,7 +152,7 @@ fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut
     let mut progress = Progress::new("rows judged", 0, None);
     let mut summary = Summary::default();
     let mut ids = UniqueIds::default();
-    let mut sandbox = LazySandbox::default();
+    let sandbox = SharedSandbox::default();
     loop {
         let window = read_window(reader, &mut ids, arguments)?;
         if window.is_empty() {
@@ -147,10 +161,8 @@ fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut
         }
         let mut judged = journal.take(window.len());
         let rest = &window[judged.len()..];
-        let runs_programs = rest.iter().any(|(_, task)| task.runs_a_program());
-        let sandbox = if runs_programs { sandbox.get() } else { None };
         // Collecting keeps the rows' order whatever order their judgements end in.
-        let fresh: Vec<Judgement> = pool.install(|| rest.par_iter().map(|(_, task)| task.judge_safely(sandbox)).collect());
+        let fresh: Vec<Judgement> = pool.install(|| rest.par_iter().map(|(_, task)| task.judge_safely(&sandbox)).collect());
         journal.add(&fresh)?;
         judged.extend(fresh);
         progress.advance(window.len() as u64);
@@ -161,8 +173,8 @@ fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut
     }
 }
 
-fn read_window(reader: &mut RowReader, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<Vec<(Row, Task)>> {
-    let mut window: Vec<(Row, Task)> = Vec::new();
+fn read_window(reader: &mut RowReader, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<Vec<(Row, Asked)>> {
+    let mut window: Vec<(Row, Asked)> = Vec::new();
     let mut programs = 0;
     while window.len() < WINDOW_ROWS && programs < WINDOW_PROGRAMS {
         let Some(next) = reader.next_with(|_, row| parse(row, ids, arguments))? else {
@@ -181,17 +193,10 @@ fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
     row
 }
 
-fn parse(row: Row, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<(Row, Task), FieldProblem> {
+fn parse(row: Row, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<(Row, Asked), FieldProblem> {
     ids.take(&row)?;
-    let prediction = text(&row, "prediction")?;
-    let task = match text(&row, "kind")?.as_str() {
-        "math" => Task::Math { golds: texts(&row, "gold")?, prediction },
-        "text" => Task::Text { golds: texts(&row, "gold")?, prediction },
-        "choice" => Task::Choice { golds: texts(&row, "gold")?, prediction, options: options(&row)? },
-        "code" => Task::Code { tests: tests(&row)?, prediction, fencing: fencing(&row), limits: limits(&row, arguments.time_limit)? },
-        other => return Err(FieldProblem::new("kind", "\"math\", \"choice\", \"text\" or \"code\"", format!("string {other:?}"))),
-    };
-    Ok((row, task))
+    let asked = Asked::of(&row, arguments.time_limit)?;
+    Ok((row, asked))
 }
 
 fn text(row: &Row, name: &str) -> Result<String, FieldProblem> {

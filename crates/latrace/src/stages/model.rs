@@ -1,0 +1,103 @@
+//! Before stage 1: the model that pi_theta0 and q start from. A given one stays where it is; a random one is made.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_core::tokenizer::END;
+use latrace_core::{Markers, Tokenizer};
+use latrace_lm::{Model, SaveDtype};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::files::write_atomically;
+use crate::model_folder::fingerprint;
+use crate::pipeline::folder::StageFolder;
+use crate::questions::Source;
+use crate::recipe::run::ModelSource;
+
+/// What tells this model from others.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn settings(model: &ModelSource, source: &Source) -> Result<Value> {
+    if model.folder.is_empty() {
+        return Ok(json!({"model": model, "texts": source.fingerprint()?}));
+    }
+    // Where the folder is does not matter; what is in it does.
+    Ok(json!({"model": fingerprint(Path::new(&model.folder))?}))
+}
+
+/// Fails where the folder's contents are no longer those that the run began with: everything would silently be made anew.
+///
+/// # Errors
+/// Names the file that differs.
+pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
+    let noted = run.join("00-model").join(GIVEN);
+    if model.folder.is_empty() || !noted.is_file() {
+        return Ok(());
+    }
+    let Given { folder, files } = serde_json::from_slice(&fs::read(&noted)?).with_context(|| format!("{} does not say which model was given", noted.display()))?;
+    let now = fingerprint(Path::new(&model.folder))?;
+    let Some(name) = files.keys().chain(now.keys()).find(|&name| folder == model.folder && files.get(name) != now.get(name)) else {
+        return Ok(());
+    };
+    let message = format!("{} is not what it was when the run began", Path::new(&folder).join(name).display());
+    Err(Failure::work(message).hint("put it back, or begin another run with --run-dir").into())
+}
+
+/// The file that says which model was given.
+const GIVEN: &str = "model.json";
+
+/// A given model.
+#[derive(Debug, Serialize, Deserialize)]
+struct Given {
+    folder: String,
+    files: BTreeMap<String, String>,
+}
+
+/// The folder of the model, once the stage is done.
+pub fn folder_of(model: &ModelSource, stage: &Path) -> PathBuf {
+    if model.folder.is_empty() { stage.to_owned() } else { PathBuf::from(&model.folder) }
+}
+
+/// Makes a random model with its tokenizer, or notes which model is given.
+pub fn run(model: &ModelSource, source: &Source, markers: &Markers, seed: u64, stage: &StageFolder) -> Result<Value> {
+    if !model.folder.is_empty() {
+        let given = Given { folder: model.folder.clone(), files: fingerprint(Path::new(&model.folder))? };
+        write(&stage.path, GIVEN, &format!("{:#}", json!(given)))?;
+        return Ok(json!({"folder": model.folder}));
+    }
+    let text = match source.task()? {
+        Some(task) => task.tokenizer(),
+        None => Tokenizer::train(&source.texts(markers)?, model.vocabulary, &markers.specials())?,
+    };
+    let tokenizer = Tokenizer::from_bytes(text.as_bytes())?;
+    write(&stage.path, "tokenizer.json", &text)?;
+    write(&stage.path, "tokenizer_config.json", &format!("{:#}", json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END})))?;
+    write(&stage.path, "config.json", &format!("{:#}", config(model, &tokenizer)?))?;
+    let random = Model::random(&stage.path, seed)?;
+    random.save(&stage.path, SaveDtype::F32, &stage.path)?;
+    let parameters: usize = random.parameters().iter().map(Vec::len).sum();
+    Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
+}
+
+/// The shape as a `config.json`, with what the tokenizer decides.
+fn config(model: &ModelSource, tokenizer: &Tokenizer) -> Result<Value> {
+    let mut config = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
+    let end = tokenizer.token_id(END).context("the tokenizer has no token that ends a text")?;
+    for (name, value) in [("vocab_size", json!(tokenizer.vocabulary_size())), ("eos_token_id", json!(end))] {
+        if config.get(name).is_some() {
+            return Err(Failure::usage(format!("model.shape.{name}: the tokenizer decides this")).hint("leave it out").into());
+        }
+        config[name] = value;
+    }
+    Ok(config)
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    write_atomically(&folder.join(name), |writer| Ok(std::io::Write::write_all(writer, text.as_bytes())?))
+}

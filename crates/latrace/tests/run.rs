@@ -1,0 +1,263 @@
+//! `latrace run` from outside: a tiny recipe from start to end, killed, changed, refused.
+#![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Small enough for seconds, with every stage and a second method.
+const RECIPE: &str = r#"
+[model]
+shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2, num_key_value_heads = 1, head_dim = 8, max_position_embeddings = 96, rms_norm_eps = 1e-6, rope_theta = 1000.0, tie_word_embeddings = true }
+
+[questions]
+task = "walk"
+sizes = { traced = 60, untraced = 40, validation = 10, test = 20 }
+
+[prompts]
+markers = "plain"
+reasoner = "plain"
+posterior = "plain_posterior"
+
+[initial]
+batch_size = 8
+max_steps = 30
+learning_rate = 1e-2
+checkpoint_every = 7
+
+[posterior]
+batch_size = 8
+max_steps = 30
+learning_rate = 1e-2
+checkpoint_every = 7
+
+[traces]
+questions = "unseen"
+n = 4
+temperature = 1.0
+max_new_tokens = 48
+
+[answers]
+n = 2
+temperature = 1.0
+max_new_tokens = 12
+
+[weights]
+selection = "weighted"
+
+[final]
+batch_size = 8
+max_steps = 20
+learning_rate = 1e-3
+checkpoint_every = 7
+
+[evaluation]
+n = 2
+max_new_tokens = 64
+
+[engine]
+part_questions = 8
+
+[baselines.rft]
+method = "rft"
+rounds = 2
+"#;
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("tiny.toml"), RECIPE).unwrap();
+        Bench { folder }
+    }
+
+    fn run_folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, run: &str, settings: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+        command.current_dir(self.folder.path()).args(["run", "tiny.toml", "--run-dir", run]).args(settings);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, run: &str, settings: &[&str]) -> Output {
+        self.command(run, settings).output().unwrap()
+    }
+
+    #[track_caller]
+    fn done(&self, run: &str, settings: &[&str]) -> String {
+        let output = self.run(run, settings);
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
+        assert!(output.status.success(), "{stdout}{stderr}");
+        stdout + &stderr
+    }
+
+    #[track_caller]
+    fn refused(&self, run: &str, settings: &[&str], code: i32, expected: &str) {
+        let output = self.run(run, settings);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(expected), "expected {expected:?} in {stderr}");
+    }
+}
+
+/// Files that say when and how fast, not what.
+fn is_incidental(name: &str) -> bool {
+    ["stage.json", "metrics.jsonl", "summary.json", "report.html", "lock"].contains(&name) || name.starts_with("events.out.")
+}
+
+/// Contents by path, of everything that a run leaves and that its result is.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(inner) = open.pop() {
+        for entry in fs::read_dir(&inner).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if !is_incidental(&path.file_name().unwrap().to_string_lossy()) {
+                found.insert(path.strip_prefix(folder).unwrap().display().to_string(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn assert_same(left: &Path, right: &Path) {
+    let (left, right) = (contents(left), contents(right));
+    let names = |contents: &BTreeMap<String, Vec<u8>>| contents.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&left), names(&right));
+    let different: Vec<&String> = left.iter().filter(|(name, bytes)| right[*name] != **bytes).map(|(name, _)| name).collect();
+    assert!(different.is_empty(), "{different:?}");
+}
+
+/// Numbers below 1, the same each time.
+fn numbers(seed: u64) -> impl Iterator<Item = f64> {
+    let mut rng = latrace_objective::Rng::new(seed);
+    std::iter::repeat_with(move || rng.uniform())
+}
+
+#[test]
+fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
+    let bench = Bench::new();
+    let started = std::time::Instant::now();
+    bench.done("whole", &[]);
+    let whole = started.elapsed();
+    let (mut kills, mut stages) = (0, std::collections::BTreeSet::new());
+    // Each life is a random share of what a twelfth of the run takes: later ones begin where earlier ones ended, so kills fall into all stages.
+    for share in numbers(7).take(60) {
+        let mut child = bench.command("killed", &[]).spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(share / 6.0) + Duration::from_millis(30));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        let reached = latest_stage(&bench.run_folder("killed"));
+        stages.extend(reached);
+        if kills == 20 {
+            break;
+        }
+    }
+    assert!(kills >= 10, "only {kills} kills before the run ended");
+    assert!(stages.len() >= 4, "kills fell into {stages:?} alone");
+    bench.done("killed", &[]);
+    assert_same(&bench.run_folder("whole"), &bench.run_folder("killed"));
+    let summary: Value = serde_json::from_slice(&fs::read(bench.run_folder("killed").join("summary.json")).unwrap()).unwrap();
+    let before: Value = serde_json::from_slice(&fs::read(bench.run_folder("whole").join("summary.json")).unwrap()).unwrap();
+    for same in ["models", "bounds", "effective_sample_size", "unbounded", "seed", "version"] {
+        assert_eq!(summary[same], before[same], "{same}");
+    }
+}
+
+/// The stage that is begun and not done.
+fn latest_stage(run: &Path) -> Option<String> {
+    let mut open = vec![run.to_owned()];
+    while let Some(inner) = open.pop() {
+        for entry in fs::read_dir(&inner).ok()?.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.ends_with("stage.json") {
+                let record: Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+                if record["done"] == false {
+                    return inner.strip_prefix(run).ok().map(|path| path.display().to_string());
+                }
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn the_summary_has_what_the_contract_says() {
+    let bench = Bench::new();
+    let printed = bench.done("r", &["--threads", "1"]);
+    assert!(printed.contains("final") && printed.contains("Bounds L^1"), "{printed}");
+    let summary: Value = serde_json::from_slice(&fs::read(bench.run_folder("r/summary.json")).unwrap()).unwrap();
+    for model in ["initial", "final", "rft"] {
+        let of = &summary["models"][model];
+        assert_eq!((of["questions"].as_u64(), of["samples"].as_u64()), (Some(20), Some(40)), "{model}");
+        let number = |name: &str| of[name].as_f64().unwrap();
+        assert!(number("low") <= number("accuracy") && number("accuracy") <= number("high"), "{of}");
+        let questions: u64 = of["by_difficulty"].as_object().unwrap().values().map(|of| of["questions"].as_u64().unwrap()).sum();
+        assert_eq!(questions, 20);
+    }
+    assert!(summary["seconds"]["03-traces"].is_number() && summary["peak_memory_bytes"].as_u64().unwrap() > 0, "{summary}");
+    assert!(bench.run_folder("r/recipe.toml").is_file());
+    // Another number of threads changes nothing.
+    bench.done("s", &["--threads", "2"]);
+    assert_same(&bench.run_folder("r"), &bench.run_folder("s"));
+}
+
+#[test]
+fn a_changed_recipe_redoes_what_depends_on_the_change() {
+    let bench = Bench::new();
+    let settings = ["skip=[\"rft\"]"];
+    bench.done("r", &settings);
+    let before = contents(&bench.run_folder("r"));
+    let planned = bench.done("r", &["skip=[\"rft\"]", "weights.selection=best", "--dry-run"]);
+    let line = |name: &str| planned.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(line("06-verdicts").ends_with("done"), "{planned}");
+    assert!(line("07-weights").contains("selection was \"weighted\", is \"best\""), "{planned}");
+    assert!(line("09-final").contains("depends on a stage that is"), "{planned}");
+    assert_eq!(contents(&bench.run_folder("r")), before, "a plan changes nothing");
+    let said = bench.done("r", &["skip=[\"rft\"]", "weights.selection=best"]);
+    assert!(said.contains("07-weights is made anew: selection was"), "{said}");
+    bench.done("fresh", &["skip=[\"rft\"]", "weights.selection=best"]);
+    assert_same(&bench.run_folder("r"), &bench.run_folder("fresh"));
+}
+
+#[test]
+fn what_cannot_be_run_is_refused() {
+    let bench = Bench::new();
+    bench.refused("r", &["weights.selction=best"], 2, "selction");
+    bench.refused("r", &["traces.n=0"], 2, "traces.n: expected at least 1, got 0");
+    bench.refused("r", &["prompts.markers=thing"], 2, "think, stratos, plain");
+    bench.refused("r", &["prompts.reasoner=nowhere.jinja"], 2, "neither a built-in template nor a file");
+    bench.refused("r", &["questions.task=wlak"], 2, "walk, countdown, arithmetic");
+    bench.refused("r", &["skip=[\"nothing\"]"], 2, "no baseline \"nothing\"");
+    bench.refused("r", &["questions.sizes.test=100000"], 1, "00-questions");
+    let lock = fs::File::options().create(true).truncate(false).write(true).open(bench.run_folder("r").join("lock")).unwrap();
+    lock.lock().unwrap();
+    bench.refused("r", &[], 1, "another process is working in r");
+    drop(lock);
+    bench.done("r", &["skip=[\"rft\"]"]);
+    // A part that is damaged afterwards is noticed, not trained on.
+    let part = bench.run_folder("r/03-traces/part-00008.parquet");
+    let bytes = fs::read(&part).unwrap();
+    fs::write(&part, &bytes[..bytes.len() - 7]).unwrap();
+    bench.refused("r", &["skip=[\"rft\"]"], 1, "part-00008.parquet has changed since the stage was done");
+}
