@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stages::evaluation::Accuracy;
+use crate::statistics::Interval;
+
 /// A run as its report tells it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReportData {
@@ -159,21 +162,6 @@ pub struct Questions {
     pub example: Option<String>,
 }
 
-/// Share of right responses, with its 95 % interval over questions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Accuracy {
-    /// The mean over questions.
-    pub accuracy: f64,
-    /// Lower end of the interval.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-    /// Questions.
-    pub questions: usize,
-    /// Responses.
-    pub samples: usize,
-}
-
 /// The part that a model plays in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -216,17 +204,6 @@ pub struct ByDifficulty {
     pub difficulty: String,
     /// Accuracy on its questions.
     pub accuracy: Accuracy,
-}
-
-/// A mean and its 95 % interval over questions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// The mean.
-    pub mean: f64,
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
 }
 
 /// Two models on the same questions.
@@ -302,7 +279,7 @@ pub struct Histogram {
 /// How unequal the traces of a question weigh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
-    /// What a weight is made of, and how traces are chosen.
+    /// What a weight is made of, and how traces are chosen, in a sentence.
     pub description: String,
     /// Traces of a question: K.
     pub traces_each: usize,

@@ -114,7 +114,7 @@ fn with_interval(model: &Model) -> String {
 
 fn difference(pair: &Comparison) -> String {
     let inner = |value: f64| format!("{}{:.1}", if value < 0.0 { "−" } else { "+" }, (value * 100.0).abs());
-    let super::Interval { mean, low, high } = pair.difference;
+    let crate::statistics::Interval { mean, low, high } = pair.difference;
     format!("{} percentage points ({} to {})", inner(mean), inner(low), inner(high))
 }
 
@@ -311,8 +311,10 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{Accuracy, FunnelStep, Histogram, Interval, Training, TrainingPoint, VerdictCount, Weights};
+    use super::super::data::{FunnelStep, Histogram, Training, TrainingPoint, VerdictCount, Weights};
     use super::*;
+    use crate::stages::evaluation::Accuracy;
+    use crate::statistics::Interval;
 
     fn measured(name: &str, role: Role, low: f64, high: f64) -> Model {
         let overall = Accuracy { accuracy: (low + high) / 2.0, low, high, questions: 600, samples: 2400 };

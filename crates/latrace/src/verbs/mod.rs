@@ -2,9 +2,11 @@
 
 pub mod chat;
 pub mod init;
+pub mod report;
 pub mod run;
 pub mod sample;
 pub mod score;
+pub mod serve;
 pub mod train;
 pub mod verify;
 pub mod weigh;

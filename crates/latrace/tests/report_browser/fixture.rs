@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use latrace::report::{
-    Accuracy, BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis, EmphasisCurve, FunnelStep, Histogram,
-    Interval, Lengths, Model, Questions, ReportData, Role, Run, Stage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis, EmphasisCurve, FunnelStep, Histogram, Lengths,
+    Model, Questions, ReportData, Role, Run, Stage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
 };
-use latrace::statistics::{bootstrap, pass_at};
+use latrace::stages::evaluation::Accuracy;
+use latrace::statistics::{Interval, bootstrap, pass_at};
 use latrace_objective::Rng;
 
 /// Texts that would run if they became markup.
@@ -126,8 +127,7 @@ fn accuracy(share_q: &[f64]) -> Accuracy {
 }
 
 fn interval(value_q: &[f64]) -> Interval {
-    let found = bootstrap(value_q, 2);
-    Interval { mean: found.mean, low: found.low, high: found.high }
+    bootstrap(value_q, 2)
 }
 
 fn compared(models: &[(Model, Vec<f64>)], model: &str, against: &str) -> Comparison {
