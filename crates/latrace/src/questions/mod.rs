@@ -94,7 +94,9 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let text = |question: Question| [Some(question.question), question.trace, question.solution, question.answer].into_iter().flatten().collect::<Vec<_>>().join("\n");
+        let text = |question: Question| {
+            [Some(question.question), question.trace, question.solution, question.answer].into_iter().flatten().collect::<Vec<_>>().join("\n")
+        };
         Ok(self.read(markers, None)?.into_iter().filter(|(split, _)| *split == Split::Train).map(|(_, question)| text(question)).collect())
     }
 
@@ -183,7 +185,8 @@ mod tests {
     fn columns_are_renamed_and_places_name_rows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.jsonl");
-        std::fs::write(&path, "{\"problem\": \"1 + 1\", \"answer\": \"2\", \"trace\": \"t\"}\n{\"problem\": \"2 + 2\", \"answer\": 4, \"trace\": \"u\"}\n").unwrap();
+        std::fs::write(&path, "{\"problem\": \"1 + 1\", \"answer\": \"2\", \"trace\": \"t\"}\n{\"problem\": \"2 + 2\", \"answer\": 4, \"trace\": \"u\"}\n")
+            .unwrap();
         let source = Source { columns: BTreeMap::from([("question".to_owned(), "problem".to_owned())]), traced: 1, ..source(&path) };
         let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
         let seen: Vec<_> = read.iter().map(|(split, q)| (*split, q.id.as_str(), q.question.as_str(), q.answer.as_deref(), q.trace.as_deref())).collect();
@@ -198,6 +201,8 @@ mod tests {
         source(path).check().unwrap();
         assert!(Source { task: "walk".to_owned(), ..source(path) }.check().unwrap_err().to_string().contains("got both"));
         assert!(Source { train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("got neither"));
-        assert!(Source { task: "wlak".to_owned(), train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("walk, countdown, arithmetic"));
+        assert!(
+            Source { task: "wlak".to_owned(), train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("walk, countdown, arithmetic")
+        );
     }
 }

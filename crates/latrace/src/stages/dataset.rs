@@ -36,24 +36,16 @@ pub struct Sampled<'a> {
 pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(questions);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
-    let mut parts = Vec::new();
+    // Twice over all parts, since the scale is that of all of them and memory is to hold one.
     let mut totals = Totals::default();
     for part in 0..questions.parts()? {
-        let questions = questions.read(part)?;
-        let mut groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
-        let mut examples = Vec::new();
-        for question in questions.iter().filter(|question| question.split == Split::Train) {
-            if let Some(group) = groups.remove(&question.id) {
-                examples.extend(of_question(question, &group, recipe, &mut totals)?);
-            }
-            examples.extend(own_row(question, MIXED_IN, recipe.dataset.originals));
-        }
-        parts.push(examples);
+        of_part(questions.read(part)?, sampled, part, recipe, &mut totals)?;
     }
     // Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
     let scale = if totals.weight > 0.0 { totals.used as f64 / totals.weight } else { 1.0 };
     let (mut built, mut own) = (0, 0);
-    for (part, mut examples) in parts.into_iter().enumerate() {
+    for part in 0..questions.parts()? {
+        let mut examples = of_part(questions.read(part)?, sampled, part, recipe, &mut Totals::default())?;
         for example in examples.iter_mut().filter(|example| example.source >= 0) {
             example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
         }
@@ -63,6 +55,21 @@ pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, 
     }
     let Totals { asked, used, fell_back, skipped, .. } = totals;
     Ok(json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": scale}))
+}
+
+/// The examples of a part's training questions: what is built of their traces, and their own rows.
+fn of_part(questions: Vec<QuestionRecord>, sampled: Option<&Sampled<'_>>, part: usize, recipe: &RunRecipe, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
+    let mut groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
+    // A policy gradient has no use for rows that no policy drew.
+    let originals = if recipe.method.is_policy_gradient() { 0.0 } else { recipe.dataset.originals };
+    let mut examples = Vec::new();
+    for question in questions.iter().filter(|question| question.split == Split::Train) {
+        if let Some(group) = groups.remove(&question.id) {
+            examples.extend(of_question(question, &group, recipe, totals)?);
+        }
+        examples.extend(own_row(question, MIXED_IN, originals));
+    }
+    Ok(examples)
 }
 
 /// What becomes of questions, and the weight of all that is built.
@@ -202,7 +209,7 @@ fn shares(verdict_m: &[Verdict], question: &QuestionRecord, trace: &TraceRecord,
 
 /// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with the trace alone.
 fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, recipe: &RunRecipe) -> Result<Vec<ExampleRecord>> {
-    let is_policy = matches!(recipe.method, Method::BinaryRl | Method::Grpo);
+    let is_policy = recipe.method.is_policy_gradient();
     let n = weights.answer_km.len() / sampling.traces.len().max(1);
     let mut examples = Vec::new();
     for (k, trace) in sampling.traces.iter().enumerate().filter(|(_, trace)| trace.closed) {
@@ -270,7 +277,9 @@ fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRe
         let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
         match merged.get_mut(place) {
             None => merged.push(example),
-            Some(earlier) if duplicates == Duplicates::Add => earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight),
+            Some(earlier) if duplicates == Duplicates::Add => {
+                earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight)
+            }
             Some(_) => {}
         }
     }

@@ -39,7 +39,8 @@ pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
     if model.folder.is_empty() || !noted.is_file() {
         return Ok(());
     }
-    let Given { folder, files } = serde_json::from_slice(&fs::read(&noted)?).with_context(|| format!("{} does not say which model was given", noted.display()))?;
+    let Given { folder, files } =
+        serde_json::from_slice(&fs::read(&noted)?).with_context(|| format!("{} does not say which model was given", noted.display()))?;
     let now = fingerprint(Path::new(&model.folder))?;
     let Some(name) = files.keys().chain(now.keys()).find(|&name| folder == model.folder && files.get(name) != now.get(name)) else {
         return Ok(());

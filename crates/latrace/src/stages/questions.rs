@@ -99,7 +99,8 @@ impl Encoding<'_> {
 
 /// What a judge compares with: tests, or the accepted answers; the solution alone, where there is no answer.
 fn reference(question: &Question) -> Value {
-    let gold = question.tests.clone().or_else(|| question.answer.as_ref().map(|answer| json!(answer))).or_else(|| question.solution.as_ref().map(|text| json!(text)));
+    let gold =
+        question.tests.clone().or_else(|| question.answer.as_ref().map(|answer| json!(answer))).or_else(|| question.solution.as_ref().map(|text| json!(text)));
     let mut reference = json!({"gold": gold});
     if let Some(options) = &question.options {
         reference["options"] = json!(options);
