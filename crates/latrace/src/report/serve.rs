@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::Collector;
+use super::ReportData;
 use super::page::{PageUse, page, policy};
-use super::{ReportData, data};
 
 /// For so long an answer is given again, so that many readers cost no more than one.
 const FRESH: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ async fn answer_data(State(shared): State<Shared>, headers: HeaderMap) -> Respon
 }
 
 /// Reads the run away from the thread that serves, and answers with what is made of it, or with the error's chain.
-async fn answer(shared: Shared, kind: &'static str, make: fn(&data::ReportData) -> serde_json::Result<String>) -> Response {
+async fn answer(shared: Shared, kind: &'static str, make: fn(&ReportData) -> serde_json::Result<String>) -> Response {
     let text = tokio::task::spawn_blocking(move || -> Result<String> {
         // A reader that panicked has left no half-made data: it is kept only when it is whole.
         let data = shared.lock().unwrap_or_else(PoisonError::into_inner).data()?;

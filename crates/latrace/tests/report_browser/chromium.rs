@@ -178,7 +178,8 @@ impl Browser {
 
     /// Picture of the whole page, as PNG in base 64.
     pub fn picture(&mut self) -> String {
-        let shot = self.call("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true, "clip": self.whole()}));
+        let whole = self.whole();
+        let shot = self.call("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true, "clip": whole}));
         shot["data"].as_str().unwrap().to_owned()
     }
 

@@ -11,8 +11,7 @@ use latrace::statistics::{Interval, bootstrap, pass_at};
 use latrace_objective::Rng;
 
 /// Texts that would run if they became markup.
-pub const HOSTILE: [&str; 3] =
-    ["</script><script>window.hacked = 1</script>", "<img src=x onerror=\"window.hacked = 1\">", "<svg onload=window.hacked=1><!--"];
+pub const HOSTILE: [&str; 3] = ["</script><script>window.hacked = 1</script>", "<img src=x onerror=\"window.hacked = 1\">", "<svg onload=window.hacked=1><!--"];
 
 const TRACES: usize = 8;
 const ANSWERS: usize = 4;
@@ -48,7 +47,9 @@ pub fn finished_run(questions: usize) -> ReportData {
         }),
         models: models.into_iter().map(|(model, _)| model).collect(),
         comparisons,
-        training: [("initial", 2000, 2.6), ("posterior", 1800, 2.2), ("final", 1200, 0.9)].map(|(name, steps, loss)| training(name, steps, loss, &mut rng)).to_vec(),
+        training: [("initial", 2000, 2.6), ("posterior", 1800, 2.2), ("final", 1200, 0.9)]
+            .map(|(name, steps, loss)| training(name, steps, loss, &mut rng))
+            .to_vec(),
         funnel: funnel(),
         verdicts: [("correct", "equal", 61_830), ("wrong", "different", 17_410), ("wrong", "no_answer", 1_512), ("undetermined", "time_limit", 96)]
             .map(|(verdict, reason, count)| VerdictCount { verdict: verdict.to_owned(), reason: reason.to_owned(), count })
@@ -89,7 +90,13 @@ pub fn begun_run() -> ReportData {
 
 /// Each model with the share of right responses to each question.
 fn models(rng: &mut Rng) -> Vec<(Model, Vec<f64>)> {
-    let strength = [("initial", Role::Initial, 0.0), ("posterior", Role::Posterior, 2.6), ("final", Role::Final, 1.25), ("rft", Role::Baseline, 0.8), ("uniform", Role::Baseline, 0.35)];
+    let strength = [
+        ("initial", Role::Initial, 0.0),
+        ("posterior", Role::Posterior, 2.6),
+        ("final", Role::Final, 1.25),
+        ("rft", Role::Baseline, 0.8),
+        ("uniform", Role::Baseline, 0.35),
+    ];
     let luck: Vec<f64> = (0..300).map(|_| rng.uniform() * 2.0 - 1.0).collect();
     strength.map(|(name, role, strength)| measured(name, role, strength, &luck, rng)).to_vec()
 }
@@ -168,7 +175,11 @@ fn training(name: &str, steps: u64, start: f64, rng: &mut Rng) -> Training {
     let points = (1..=200_u64).map(|at| {
         let done = at as f64 / 200.0;
         let noise = 0.04 * (rng.uniform() - 0.5);
-        TrainingPoint { step: steps * at / 200, loss: start * (0.32 + 0.68 * (-6.0 * done).exp()) + noise, grad_norm: 0.35 + 1.4 * (-9.0 * done).exp() + 3.0 * noise.abs() }
+        TrainingPoint {
+            step: steps * at / 200,
+            loss: start * (0.32 + 0.68 * (-6.0 * done).exp()) + noise,
+            grad_norm: 0.35 + 1.4 * (-9.0 * done).exp() + 3.0 * noise.abs(),
+        }
     });
     Training { name: name.to_owned(), steps, steps_per_point: steps / 200, points: points.collect() }
 }
@@ -198,7 +209,8 @@ fn weights(traces: &Traces) -> Weights {
 }
 
 fn bounds() -> Bounds {
-    let point = |k: usize| BoundPoint { k, mean: Some(-0.62 + 0.36 * (1.0 - (-(k as f64 - 1.0) / 2.2).exp())), standard_error: Some(0.012), unbounded: 700 / k };
+    let point =
+        |k: usize| BoundPoint { k, mean: Some(-0.62 + 0.36 * (1.0 - (-(k as f64 - 1.0) / 2.2).exp())), standard_error: Some(0.012), unbounded: 700 / k };
     Bounds { is_bound: false, ratio: "geometric".to_owned(), points: (1..=TRACES).map(point).collect() }
 }
 

@@ -55,7 +55,8 @@ impl Opened {
 
     /// The cells of a figure's table, row by row.
     fn rows(&mut self, figure: &str, table: usize) -> Vec<Vec<String>> {
-        let script = format!("[...document.querySelectorAll('#{figure} table')[{table}].tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent))");
+        let script =
+            format!("[...document.querySelectorAll('#{figure} table')[{table}].tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent))");
         serde_json::from_value(self.browser.evaluate(&script)).unwrap()
     }
 
@@ -178,12 +179,15 @@ fn check_question(opened: &mut Opened, data: &ReportData, at: usize) {
     assert_eq!(opened.text(".list button[aria-current] .id"), question.id);
     assert_eq!(opened.text(".asked dd"), question.id);
     assert!(opened.text(".asked").contains(question.hint.as_ref().unwrap()));
-    let shown = opened.browser.evaluate("[...document.querySelectorAll('.trace')].map((t) => [t.querySelectorAll('.t').length, t.querySelectorAll('.answers li').length])");
+    let shown = opened
+        .browser
+        .evaluate("[...document.querySelectorAll('.trace')].map((t) => [t.querySelectorAll('.t').length, t.querySelectorAll('.answers li').length])");
     let mut traces: Vec<_> = question.traces.iter().collect();
     traces.sort_by(|a, b| b.weight.unwrap_or(-1.0).total_cmp(&a.weight.unwrap_or(-1.0)));
     assert_eq!(shown, json!(traces.iter().map(|trace| [trace.tokens.len(), trace.answers.len()]).collect::<Vec<_>>()));
     let words = |trace: &latrace::report::BrowsedTrace| trace.tokens.iter().map(|&token| data.traces.vocabulary[token as usize].as_str()).collect::<String>();
-    let text = opened.browser.evaluate("[...document.querySelectorAll('.trace .tokens')[0].querySelectorAll('.t:not(.void)')].map((t) => t.textContent).join('')");
+    let text =
+        opened.browser.evaluate("[...document.querySelectorAll('.trace .tokens')[0].querySelectorAll('.t:not(.void)')].map((t) => t.textContent).join('')");
     assert_eq!(text, json!(words(traces[0])));
 }
 
@@ -216,7 +220,11 @@ fn the_policy_stops_what_would_become_markup_all_the_same() {
 fn a_large_run_becomes_a_page_of_bounded_size() {
     let data = fit(fixture::finished_run(2600), LARGEST_PAGE).unwrap();
     let length = page(&data, PageUse::File).unwrap().len();
-    assert!(data.traces.questions.len() < 2600 && length <= LARGEST_PAGE && length > LARGEST_PAGE * 9 / 10, "{} questions, {length}", data.traces.questions.len());
+    assert!(
+        data.traces.questions.len() < 2600 && length <= LARGEST_PAGE && length > LARGEST_PAGE * 9 / 10,
+        "{} questions, {length}",
+        data.traces.questions.len()
+    );
     let Some(mut opened) = open(&data) else { return };
     assert_eq!(opened.browser.evaluate("document.querySelectorAll('.list button').length"), json!(data.traces.questions.len()));
     opened.check_calm();
@@ -315,7 +323,8 @@ fn everything_has_a_name_and_headings_descend() {
 #[test]
 fn pictures_can_be_taken() {
     let pictures = std::env::var_os("LATRACE_PICTURES").map(PathBuf::from);
-    let sizes: &[(&str, &str, u32)] = if pictures.is_some() { &[("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 390)] } else { &[("narrow", "light", 390)] };
+    let sizes: &[(&str, &str, u32)] =
+        if pictures.is_some() { &[("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 390)] } else { &[("narrow", "light", 390)] };
     for (run, data) in [("finished", fixture::finished_run(40)), ("begun", fixture::begun_run())] {
         let Some(mut opened) = open(&data) else { return };
         for &(name, theme, width) in sizes {

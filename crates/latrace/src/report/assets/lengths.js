@@ -10,6 +10,7 @@ function lengthsFigure(data) {
   return figure("lengths", title, `Length of ${plural(lengths.traces, "trace")} in tokens, against how much likelier the initial model finds a trace than its writer did (log π − log q). Darker cells hold more traces. A sum over tokens grows with length whatever the trace is worth; a mean should not.`, {
     wide: true,
     body: h("div", { class: "panels" }, panel(lengths.summed, "Sum over tokens", "nats", 1), panel(lengths.mean, "Mean over tokens", "nats per token", 2)),
+    note: "The few traces beyond an end of the vertical axis are counted at that end.",
     numbers: [table("Sum over tokens: cells that hold traces", ["Tokens", "Nats", "Traces"], densityRows(lengths.summed, 1)), table("Mean over tokens: cells that hold traces", ["Tokens", "Nats per token", "Traces"], densityRows(lengths.mean, 3))],
   });
 }

@@ -34,7 +34,8 @@ struct Responses {
 
 /// Reads all evaluations that are done.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurements> {
-    let mut named = vec![("initial".to_owned(), Role::Initial, "10-evaluation/initial".to_owned()), ("final".to_owned(), Role::Final, "10-evaluation/final".to_owned())];
+    let mut named =
+        vec![("initial".to_owned(), Role::Initial, "10-evaluation/initial".to_owned()), ("final".to_owned(), Role::Final, "10-evaluation/final".to_owned())];
     for (name, _) in recipe.variants()? {
         let stage = format!("baselines/{name}/10-evaluation/final");
         named.push((name, Role::Baseline, stage));
@@ -68,7 +69,8 @@ fn read_responses(folder: &Path) -> Result<Responses> {
 
 fn model(name: &str, role: Role, folder: &Path, responses: &Responses, seed: u64) -> Result<Model> {
     let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
-    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(record.counts).with_context(|| format!("{} holds no evaluation", folder.display()))?;
+    let Measured { overall, by_difficulty, truncated, .. } =
+        serde_json::from_value(record.counts).with_context(|| format!("{} holds no evaluation", folder.display()))?;
     Ok(Model {
         name: name.to_owned(),
         role,
@@ -137,7 +139,10 @@ mod tests {
 
     #[test]
     fn differences_are_paired_by_question() {
-        let all = BTreeMap::from([("final".to_owned(), responses(&[("a", 4, 4), ("b", 2, 4), ("c", 1, 4)])), ("rft".to_owned(), responses(&[("a", 3, 4), ("b", 1, 4), ("d", 4, 4)]))]);
+        let all = BTreeMap::from([
+            ("final".to_owned(), responses(&[("a", 4, 4), ("b", 2, 4), ("c", 1, 4)])),
+            ("rft".to_owned(), responses(&[("a", 3, 4), ("b", 1, 4), ("d", 4, 4)])),
+        ]);
         let pair = compare(&all, "final", "rft", 0).unwrap();
         assert_eq!((pair.questions, pair.difference.mean, pair.difference.low, pair.difference.high), (2, 0.25, 0.25, 0.25));
         assert_eq!(compare(&all, "final", "nobody", 0), None);

@@ -115,7 +115,11 @@ fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
 }
 
 fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<Questions> {
-    let mut counts = Questions { responses_each: Some(recipe.evaluation.drawing.n), evaluation_split: Some(split_name(recipe.evaluation.split).to_owned()), ..Questions::default() };
+    let mut counts = Questions {
+        responses_each: Some(recipe.evaluation.drawing.n),
+        evaluation_split: Some(split_name(recipe.evaluation.split).to_owned()),
+        ..Questions::default()
+    };
     for question in Table::<QuestionRecord>::open(folder).records()? {
         let question = question?;
         counts.evaluation += usize::from(question.split == recipe.evaluation.split);

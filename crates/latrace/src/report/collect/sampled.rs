@@ -286,7 +286,8 @@ fn browsed(question: QuestionRecord, traces: Vec<Joined>) -> Browsed {
 
 fn browsed_trace(joined: Joined) -> BrowsedTrace {
     let Joined { trace, score, answers, weight } = joined;
-    let centinats = score.map(|score| score.logprobs.iter().zip(&trace.logprobs).take(SHOWN_TOKENS).map(|(logp, logq)| ((logp - logq) * 100.0).round() as i32).collect());
+    let centinats =
+        score.map(|score| score.logprobs.iter().zip(&trace.logprobs).take(SHOWN_TOKENS).map(|(logp, logq)| ((logp - logq) * 100.0).round() as i32).collect());
     BrowsedTrace {
         sample: trace.sample,
         closed: trace.closed,

@@ -84,7 +84,13 @@ mod tests {
 
     fn folder(steps: u64) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let line = |step: u64| format!("{{\"step\":{step},\"epoch\":{},\"loss\":{step},\"grad_norm\":2.0,\"tokens\":10,\"time\":{},\"lr\":0.1}}\n", step as f64 / 100.0, step as f64 / 4.0);
+        let line = |step: u64| {
+            format!(
+                "{{\"step\":{step},\"epoch\":{},\"loss\":{step},\"grad_norm\":2.0,\"tokens\":10,\"time\":{},\"lr\":0.1}}\n",
+                step as f64 / 100.0,
+                step as f64 / 4.0
+            )
+        };
         fs::write(folder.path().join(METRICS), (1..=steps).map(line).collect::<String>() + "{\"step\":").unwrap();
         folder
     }
