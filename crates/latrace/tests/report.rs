@@ -86,7 +86,7 @@ fn the_page_holds_what_the_run_counted() {
     let summary = read_json(&run.join("summary.json"));
     assert_eq!(data.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["initial", "final", "rft"]);
     for model in &data.models {
-        assert_eq!(serde_json::to_value(model.overall).unwrap()["accuracy"], summary["models"][&model.name]["accuracy"]);
+        assert_eq!(serde_json::to_value(&model.overall).unwrap()["accuracy"], summary["models"][&model.name]["accuracy"]);
         assert_eq!((model.overall.questions, model.overall.samples, model.pass_at.len()), (20, 60, 3));
         let pass = model.pass_at[0];
         // pass@1 is the accuracy, summed in another order.
