@@ -34,16 +34,17 @@ shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_siz
 
 /// A finished run, made once.
 fn finished_run() -> &'static Path {
-    static RUN: OnceLock<TempDir> = OnceLock::new();
-    let folder = RUN.get_or_init(|| {
-        let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join("tiny.toml"), RECIPE).unwrap();
-        let output = latrace().current_dir(folder.path()).args(["run", "tiny.toml", "--run-dir", "run"]).output().unwrap();
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+        // What an earlier version of the program left is no run of this one.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("tiny.toml"), RECIPE).unwrap();
+        let output = latrace().current_dir(&folder).args(["run", "tiny.toml", "--run-dir", "run"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        folder
-    });
-    // The folder is named, not canonical, and lives as long as the process.
-    Box::leak(folder.path().join("run").into_boxed_path())
+        folder.join("run")
+    })
 }
 
 /// A copy of the finished run, to be damaged.
@@ -86,7 +87,7 @@ fn the_page_holds_what_the_run_counted() {
     let summary = read_json(&run.join("summary.json"));
     assert_eq!(data.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["initial", "final", "rft"]);
     for model in &data.models {
-        assert_eq!(serde_json::to_value(model.overall).unwrap()["accuracy"], summary["models"][&model.name]["accuracy"]);
+        assert_eq!(serde_json::to_value(&model.overall).unwrap()["accuracy"], summary["models"][&model.name]["accuracy"]);
         assert_eq!((model.overall.questions, model.overall.samples, model.pass_at.len()), (20, 60, 3));
         let pass = model.pass_at[0];
         // pass@1 is the accuracy, summed in another order.
