@@ -34,16 +34,17 @@ shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_siz
 
 /// A finished run, made once.
 fn finished_run() -> &'static Path {
-    static RUN: OnceLock<TempDir> = OnceLock::new();
-    let folder = RUN.get_or_init(|| {
-        let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join("tiny.toml"), RECIPE).unwrap();
-        let output = latrace().current_dir(folder.path()).args(["run", "tiny.toml", "--run-dir", "run"]).output().unwrap();
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+        // What an earlier version of the program left is no run of this one.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("tiny.toml"), RECIPE).unwrap();
+        let output = latrace().current_dir(&folder).args(["run", "tiny.toml", "--run-dir", "run"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        folder
-    });
-    // The folder is named, not canonical, and lives as long as the process.
-    Box::leak(folder.path().join("run").into_boxed_path())
+        folder.join("run")
+    })
 }
 
 /// A copy of the finished run, to be damaged.

@@ -165,9 +165,15 @@ const VERDICTS = { correct: ["✓", "right"], wrong: ["✗", "wrong"], undetermi
 
 function answersView(answers) {
   if (!answers.length) return null;
-  return h("ul", { class: "answers", "aria-label": "Answers" }, answers.map((answer) => {
+  // Equal answers stand as one, with their number.
+  const equal = new Map();
+  for (const answer of answers) {
+    const key = JSON.stringify(answer);
+    equal.set(key, [answer, (equal.get(key)?.[1] ?? 0) + 1]);
+  }
+  return h("ul", { class: "answers", "aria-label": "Answers" }, [...equal.values()].map(([answer, times]) => {
     const [sign, spoken] = VERDICTS[answer.verdict ?? "unjudged"] ?? VERDICTS.unjudged;
     const why = [spoken, answer.reason?.replaceAll("_", " "), answer.ended ? null : "cut off"].filter(Boolean).join(", ");
-    return h("li", { class: answer.verdict ?? "unjudged" }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", { class: "text" }, answer.text), h("span", { class: "why" }, why));
+    return h("li", { class: answer.verdict ?? "unjudged" }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", { class: "text" }, answer.text), h("span", { class: "why" }, times > 1 ? `${why} (${times} times)` : why));
   }));
 }
