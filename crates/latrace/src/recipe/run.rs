@@ -456,3 +456,53 @@ fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
     inner.insert(key.to_owned(), value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn every_shipped_recipe_resolves_and_reads_back_the_same() {
+        let files = shipped();
+        assert!(files.len() >= 10, "{files:?}");
+        for file in files {
+            let recipe = RunRecipe::read(&file, &[]).unwrap_or_else(|error| panic!("{}: {error:#}", file.display()));
+            let text = recipe.to_toml().unwrap();
+            assert_eq!(toml::from_str::<RunRecipe>(&text).unwrap(), recipe, "{}", file.display());
+            for (name, variant) in recipe.variants().unwrap() {
+                variant.check().unwrap_or_else(|error| panic!("{}, {name}: {error:#}", file.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_method_is_one_line_away() {
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "verifree"] {
+            let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
+            assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
+            assert_eq!(recipe.final_config().loss == Loss::ClippedPolicyGradient, ["binary-rl", "grpo"].contains(&method), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_stands_on_its_base_and_under_the_command_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("base.toml", "seed = 3\n[questions]\ntask = \"walk\"\n[traces]\nn = 4\n[baselines.rft]\nmethod = \"rft\"\n");
+        write("top.toml", "base = \"base.toml\"\n[traces]\ntemperature = 1.0\n");
+        let recipe = RunRecipe::read(&folder.path().join("top.toml"), &["traces.n=5".to_owned(), "skip=[\"rft\"]".to_owned()]).unwrap();
+        assert_eq!((recipe.seed, recipe.initial.seed, recipe.traces.drawing.n, recipe.traces.drawing.temperature), (3, 3, 5, 1.0));
+        assert!(recipe.variants().unwrap().is_empty());
+        write("wrong.toml", "base = \"base.toml\"\n[trace]\nn = 4\n");
+        let error = format!("{:#}", RunRecipe::read(&folder.path().join("wrong.toml"), &[]).unwrap_err());
+        assert!(error.contains("trace"), "{error}");
+    }
+}
