@@ -176,7 +176,7 @@ fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
     assert_same(&bench.run_folder("whole"), &bench.run_folder("killed"));
     let summary: Value = serde_json::from_slice(&fs::read(bench.run_folder("killed").join("summary.json")).unwrap()).unwrap();
     let before: Value = serde_json::from_slice(&fs::read(bench.run_folder("whole").join("summary.json")).unwrap()).unwrap();
-    for same in ["models", "bounds", "effective_sample_size", "unbounded", "seed", "version"] {
+    for same in ["models", "bounds", "surrogates", "effective_sample_size", "unbounded", "seed", "version"] {
         assert_eq!(summary[same], before[same], "{same}");
     }
 }
