@@ -1,13 +1,11 @@
 //! The command line: arguments, logging, threads, and the way to each verb.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{chat, compare, eval, init, run as run_verb, sample, score, train, verify, weigh};
+use crate::verbs::{chat, compare, eval, init, report, run as run_verb, sample, score, serve, train, verify, weigh};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -56,8 +54,10 @@ impl From<LogLevel> for tracing::level_filters::LevelFilter {
 enum Command {
     /// Run every stage of a recipe, from questions to a trained, measured model
     Run(run_verb::RunArguments),
-    /// Write a run as one HTML page (not yet)
-    Report(ReportArguments),
+    /// Write a run as one HTML page
+    Report(report::ReportArguments),
+    /// Serve a run's page on this machine, drawn anew while the run goes on
+    Serve(serve::ServeArguments),
     /// Train a model on weighted rows
     Train(train::TrainArguments),
     /// Samples of given prompts from a model
@@ -78,14 +78,6 @@ enum Command {
     Init(init::InitArguments),
 }
 
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  latrace report runs/quick")]
-struct ReportArguments {
-    /// The run folder
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
-}
-
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Result<()> {
     start_logging(cli.log_level);
@@ -98,7 +90,8 @@ pub fn run(cli: &Cli) -> Result<()> {
 fn dispatch(command: &Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run_verb::run(arguments),
-        Command::Report(arguments) => Err(not_yet("report", &arguments.run)),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Train(arguments) => train::run(arguments),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Score(arguments) => score::run(arguments),
@@ -109,11 +102,6 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }
-}
-
-fn not_yet(verb: &str, operand: &std::path::Path) -> anyhow::Error {
-    let message = format!("not yet: `latrace {verb} {}` has no implementation", operand.display());
-    Failure::work(message).hint("the other commands work; `latrace --help` lists them").into()
 }
 
 fn start_logging(level: LogLevel) {

@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod questions;
 pub mod recipe;
+pub mod report;
 pub mod rows;
 pub mod sampling;
 pub mod stages;

@@ -160,13 +160,6 @@ fn the_commands_of_the_readme_work() {
 }
 
 #[test]
-fn the_headline_commands_say_not_yet() {
-    let bench = Bench::empty();
-    bench.run("run recipe.toml").failure(1, "not yet");
-    bench.run("report runs/quick").failure(1, "not yet");
-}
-
-#[test]
 fn wrong_usage_exits_with_2() {
     let bench = Bench::new();
     bench.write("data.jsonl", THREE_ROWS);
