@@ -78,12 +78,28 @@ impl Accuracy {
 /// # Shapes
 /// `value_q`: one number per question, at least one.
 pub fn bootstrap(value_q: &[f64], seed: u64) -> Interval {
-    let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / value_q.len() as f64;
+    let count = value_q.len() as f64;
     let mut rng = Rng::at(seed, &[10]);
-    let mut resampled: Vec<f64> = (0..RESAMPLES).map(|_| mean(&mut (0..value_q.len()).map(|_| value_q[rng.below(value_q.len())]))).collect();
+    let mut resampled: Vec<f64> = (0..RESAMPLES).map(|_| resampled_sum(value_q, &mut rng) / count).collect();
     resampled.sort_by(f64::total_cmp);
     let at = |share: f64| resampled[((RESAMPLES - 1) as f64 * share).round() as usize];
-    Interval { mean: mean(&mut value_q.iter().copied()), low: at(0.025), high: at(0.975) }
+    Interval { mean: value_q.iter().sum::<f64>() / count, low: at(0.025), high: at(0.975) }
+}
+
+/// The sum of as many values as there are, drawn with replacement. Two places come from each 64 bits: none of them is likelier than another by more than the number of values
+/// over 2^32.
+fn resampled_sum(value_q: &[f64], rng: &mut Rng) -> f64 {
+    let count = value_q.len();
+    let place = |bits: u64| ((bits & 0xFFFF_FFFF) * count as u64 >> 32) as usize;
+    let mut sum = 0.0;
+    for first in (0..count).step_by(2) {
+        let bits = rng.next_u64();
+        sum += value_q[place(bits)];
+        if first + 1 < count {
+            sum += value_q[place(bits >> 32)];
+        }
+    }
+    sum
 }
 
 /// Chance that at least one of k samples is right, from n of which c are: 1 − C(n−c, k) / C(n, k), unbiased.
@@ -237,10 +253,10 @@ mod tests {
         assert!((interval.low - low).abs() < 1e-12 && (interval.high - high).abs() < 1e-12, "{interval:?}, expected {low}, {high}");
     }
 
-    /// The share of intervals that hold the truth, of sets of 200 values with mean `truth`. Over 4000 sets its standard error is 0.34 %.
+    /// The share of intervals that hold the truth, of sets of 200 values with mean `truth`. Over 2000 sets its standard error is 0.49 %.
     #[track_caller]
     fn check_coverage(truth: f64, draw: impl Fn(&mut Rng) -> f64) {
-        const SETS: u64 = 4000;
+        const SETS: u64 = 2000;
         let mut rng = Rng::at(5, &[]);
         let covered = (0..SETS).filter(|&seed| {
             let value_q: Vec<f64> = (0..200).map(|_| draw(&mut rng)).collect();

@@ -15,13 +15,15 @@ struct FakeHub {
 }
 
 /// What the hub does.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, PartialEq)]
 enum Manner {
     Kind,
     /// The first answer with a file ends in its middle.
     Interrupts,
     /// Every answer is this status.
     Refuses(u16),
+    /// Files are on another host.
+    Redirects(String),
 }
 
 impl FakeHub {
@@ -34,7 +36,7 @@ impl FakeHub {
         std::thread::spawn(move || {
             let mut interrupts = manner == Manner::Interrupts;
             for stream in listener.incoming() {
-                answer(stream.unwrap(), &files, manner, &mut interrupts, &log);
+                answer(stream.unwrap(), &files, &manner, &mut interrupts, &log);
             }
         });
         FakeHub { endpoint, requests }
@@ -49,7 +51,7 @@ impl FakeHub {
     }
 }
 
-fn answer(mut stream: TcpStream, files: &BTreeMap<String, String>, manner: Manner, interrupts: &mut bool, log: &Mutex<Vec<String>>) {
+fn answer(mut stream: TcpStream, files: &BTreeMap<String, String>, manner: &Manner, interrupts: &mut bool, log: &Mutex<Vec<String>>) {
     let lines: Vec<String> = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let Some(path) = lines.first().and_then(|line| line.split(' ').nth(1)) else { return };
     let header = |name: &str| lines.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix(name).map(|value| value.trim().to_owned()));
@@ -61,13 +63,16 @@ fn answer(mut stream: TcpStream, files: &BTreeMap<String, String>, manner: Manne
         let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
     };
-    if let Manner::Refuses(status) = manner {
+    if let Manner::Refuses(status) = *manner {
         return respond(&format!("{status} no"), "", 0);
     }
     if path.starts_with("/api/") {
         let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
         let body = serde_json::json!({"sha": COMMIT, "siblings": siblings, "id": "org/name"}).to_string();
         return respond("200 OK", &body, body.len());
+    }
+    if let Manner::Redirects(elsewhere) = manner {
+        return respond(&format!("302 Found\r\nlocation: {elsewhere}{path}"), "", 0);
     }
     let text = path.split_once(&format!("/resolve/{COMMIT}/")).and_then(|(_, name)| files.get(name));
     match text {
@@ -130,6 +135,18 @@ fn a_model_is_loaded_once_and_only_what_belongs_to_it() {
     // A commit never changes, so it is not even asked for.
     assert_eq!(hub.model(&model(&format!("org/name@{COMMIT}"))).unwrap(), snapshot);
     assert!(fake.requests().is_empty());
+}
+
+#[test]
+fn the_token_stays_with_the_hub_where_a_file_is_elsewhere() {
+    let files = [("config.json", "{}"), ("model.safetensors", "w")];
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), FakeHub::with(&files, Manner::Kind));
+    let fake = FakeHub::with(&files, Manner::Redirects(elsewhere.endpoint.clone()));
+    let snapshot = fake.hub(folder.path(), Some("secret")).model(&model("org/name")).unwrap();
+    assert_eq!(std::fs::read_to_string(snapshot.join("model.safetensors")).unwrap(), "w");
+    assert!(fake.requests().iter().all(|request| request.ends_with("bearer secret")));
+    let requests = elsewhere.requests();
+    assert!(requests.len() == 2 && requests.iter().all(|request| !request.contains("secret")), "{requests:?}");
 }
 
 #[test]
