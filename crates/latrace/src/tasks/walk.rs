@@ -63,7 +63,7 @@ impl Rules for Walk {
         for to in 0..=LARGEST {
             let routes = Routes::to(to);
             for from in 0..=LARGEST {
-                if let Some(moves @ 1..=MOST_DIFFICULT) = routes.distance(from) {
+                if let Some(moves @ 1..) = routes.distance(from) {
                     grades[moves - 1].puzzles.push(Ends { from, to });
                 }
             }
@@ -129,9 +129,9 @@ fn false_start(ends: &Ends, rng: &mut Rng) -> Option<[Move; 2]> {
     pairs.get(rng.below(pairs.len())).copied()
 }
 
-/// Shortest walks from everywhere to one value.
+/// Shortest walks to one value, from wherever they are no longer than those of questions.
 struct Routes {
-    /// Fewest moves from each value, if it can be left for the end at all, and how many shortest walks there are.
+    /// Fewest moves from each value, and how many shortest walks there are.
     fewest: Vec<Option<(usize, f64)>>,
 }
 
@@ -140,7 +140,7 @@ impl Routes {
     fn to(end: u8) -> Routes {
         let mut routes = Routes { fewest: vec![None; usize::from(LARGEST) + 1] };
         routes.fewest[usize::from(end)] = Some((0, 1.0));
-        for distance in 0..usize::from(LARGEST) {
+        for distance in 0..MOST_DIFFICULT {
             let reached: Vec<(u8, f64)> = (0..=LARGEST).filter(|&at| routes.distance(at).is_none()).map(|at| (at, routes.ways(at, distance))).collect();
             reached.into_iter().filter(|&(_, ways)| ways > 0.0).for_each(|(at, ways)| routes.fewest[usize::from(at)] = Some((distance + 1, ways)));
         }
