@@ -90,7 +90,7 @@ pub fn bootstrap(value_q: &[f64], seed: u64) -> Interval {
 /// over 2^32.
 fn resampled_sum(value_q: &[f64], rng: &mut Rng) -> f64 {
     let count = value_q.len();
-    let place = |bits: u64| ((bits & 0xFFFF_FFFF) * count as u64 >> 32) as usize;
+    let place = |bits: u64| (((bits & 0xFFFF_FFFF) * count as u64) >> 32) as usize;
     let mut sum = 0.0;
     for first in (0..count).step_by(2) {
         let bits = rng.next_u64();

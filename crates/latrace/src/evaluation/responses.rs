@@ -25,7 +25,7 @@ const STAGE: &str = "eval";
 /// Where responses come from.
 pub enum Source<'a> {
     /// A model draws them.
-    Model(Model<'a>),
+    Model(Box<Model<'a>>),
     /// A file has them: `id`, `response` (or `text`), perhaps `sample`, `stop_reason`, `token_ids`.
     File(PathBuf),
     /// The benchmark's own answers, to see that it takes them.
@@ -82,9 +82,19 @@ pub struct Responses {
 }
 
 enum Held {
-    Drawn { samples: Vec<Vec<Finished>>, prompts: Vec<Prompted>, text: TextSide, cut: String, stops: StopStrings },
+    Drawn(Box<ByModel>),
     Given(HashMap<String, Vec<Response>>),
     Right,
+}
+
+/// What a model drew, and what makes texts of it.
+struct ByModel {
+    /// By question.
+    samples: Vec<Vec<Finished>>,
+    prompts: Vec<Prompted>,
+    text: TextSide,
+    cut: String,
+    stops: StopStrings,
 }
 
 /// The responses of `source` to the questions `asked`.
@@ -138,7 +148,7 @@ fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Respons
     let Drawn { samples, earlier, tokens, seconds } = drawn;
     let mut by_question: Vec<Vec<Finished>> = vec![Vec::new(); asked.len()];
     samples.into_iter().for_each(|((question, _), finished)| by_question[question].push(finished));
-    let held = Held::Drawn { samples: by_question, prompts, text, cut: plan.markers.cut.clone(), stops };
+    let held = Held::Drawn(Box::new(ByModel { samples: by_question, prompts, text, cut: plan.markers.cut.clone(), stops }));
     Ok(Responses { held, file, name: model.name.clone(), model: hashes, settings, drawn: Some((earlier, tokens, seconds)) })
 }
 
@@ -255,10 +265,7 @@ impl Responses {
     /// A benchmark that has no right answers of its own.
     pub fn to(&self, place: usize, id: &str, item: &Item) -> Result<Vec<Response>> {
         match &self.held {
-            Held::Drawn { samples, prompts, text, cut, stops } => {
-                let opened = prompts[place].opens;
-                Ok(samples[place].iter().map(|finished| drawn(finished, opened, text, cut, stops)).collect())
-            }
+            Held::Drawn(by) => Ok(by.samples[place].iter().map(|finished| by.response(place, finished)).collect()),
             Held::Given(responses) => Ok(responses[id].clone()),
             Held::Right => {
                 let right = item.reference.right_response();
@@ -272,23 +279,25 @@ impl Responses {
     /// A question's prompt as text, and its tokens.
     pub fn prompt(&self, place: usize) -> Option<(&str, u64)> {
         match &self.held {
-            Held::Drawn { prompts, .. } => Some((prompts[place].text.as_str(), prompts[place].ids.len() as u64)),
+            Held::Drawn(by) => Some((by.prompts[place].text.as_str(), by.prompts[place].ids.len() as u64)),
             _ => None,
         }
     }
 }
 
-fn drawn(finished: &Finished, opened: bool, text: &TextSide, cut: &str, stops: &StopStrings) -> Response {
-    let ids = match finished.stop_reason == StopReason::End.name() {
-        true => &finished.token_ids[..finished.token_ids.len() - 1],
-        false => &finished.token_ids,
-    };
-    let whole = text.decode(ids).unwrap_or_default();
-    Response {
-        text: stops.cut(&whole, true).to_owned(),
-        opened,
-        stop_reason: Some(finished.stop_reason.clone()),
-        tokens: Some(finished.token_ids.len() as u64),
-        thought_tokens: border(ids, cut, |ids| text.decode(ids)).map(|tokens| tokens as u64),
+impl ByModel {
+    fn response(&self, place: usize, finished: &Finished) -> Response {
+        let ids = match finished.stop_reason == StopReason::End.name() {
+            true => &finished.token_ids[..finished.token_ids.len() - 1],
+            false => &finished.token_ids,
+        };
+        let whole = self.text.decode(ids).unwrap_or_default();
+        Response {
+            text: self.stops.cut(&whole, true).to_owned(),
+            opened: self.prompts[place].opens,
+            stop_reason: Some(finished.stop_reason.clone()),
+            tokens: Some(finished.token_ids.len() as u64),
+            thought_tokens: border(ids, &self.cut, |ids| self.text.decode(ids)).map(|tokens| tokens as u64),
+        }
     }
 }

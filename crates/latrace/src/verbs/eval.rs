@@ -124,7 +124,8 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
         (Some(responses), _) => Source::File(responses.clone()),
         (None, Some(model)) => {
             let name = arguments.name.clone().unwrap_or_else(|| model.display().to_string());
-            Source::Model(Model { name, folder: model_folder(model)?, wrapping: Wrapping::named(&arguments.template)?, sampler: &sampler })
+            let (folder, wrapping) = (model_folder(model)?, Wrapping::named(&arguments.template)?);
+            Source::Model(Box::new(Model { name, folder, wrapping, sampler: &sampler }))
         }
         (None, None) => return Err(Failure::usage("expected --model or --responses").into()),
     };
