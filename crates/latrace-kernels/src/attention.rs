@@ -6,7 +6,7 @@
 
 use crate::gemm::{Matrix, MatrixProduct, Start, TiledSerial};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
-use crate::simd::{dispatched, dot, exp, exp_sum, max};
+use crate::simd::{LANES, dispatched, dot, exp_bounded, max, sum_lanes};
 
 /// Widths of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,33 +145,63 @@ fn query_tile(
         let keys = KEYS.min(end - tile);
         let (a, b) = (query.matrix(q, start + first), key.transposed(k, start + tile));
         TiledSerial.product(scores, KEYS, rows, keys, dim, a, b, Start::Zero);
-        online_softmax(scores, top, sum, output, rows, keys, first as isize - tile as isize, shape.scale());
+        let sight = Sight { keys, diagonal: first as isize - tile as isize, group: 1 };
+        online_softmax(scores, &mut top[..rows], &mut sum[..rows], output, dim, dim, sight, shape.scale());
         TiledSerial.product(output, dim, rows, dim, keys, Matrix::new(scores, KEYS), key.matrix(v, start + tile), Start::Accumulate);
     }
     normalise(output, sum, dim);
 }
 
+/// Which keys of a tile its rows see.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight {
+    /// Keys in the tile.
+    pub keys: usize,
+    /// The last key that the first row sees, which may lie beyond the tile, or before it.
+    pub diagonal: isize,
+    /// So many rows after one another see the same; the next so many one key more.
+    pub group: usize,
+}
+
+impl Sight {
+    fn visible(self, row: usize) -> usize {
+        ((row / self.group) as isize + self.diagonal + 1).clamp(0, self.keys as isize) as usize
+    }
+}
+
 dispatched! {
-    /// Turns a tile of scores into weights relative to the running maximum, and rescales what was summed before.
-    /// Row i sees the keys up to i + `diagonal`.
-    pub(crate) fn online_softmax(scores: &mut [f32], top: &mut [f32], sum: &mut [f32], output: &mut [f32], rows: usize, keys: usize, diagonal: isize, scale: f32) {
-        let dim = output.len() / rows;
-        for (i, row) in scores.chunks_exact_mut(KEYS).take(rows).enumerate() {
-            let visible = (i as isize + diagonal + 1).clamp(0, keys as isize) as usize;
-            let (seen, hidden) = row[..keys].split_at_mut(visible);
-            hidden.fill(0.0);
+    /// Turns a tile of scores into weights relative to the running maximum, and rescales what was summed before: rows of `dim` values, `stride` apart.
+    pub(crate) fn online_softmax(scores: &mut [f32], top: &mut [f32], sum: &mut [f32], output: &mut [f32], stride: usize, dim: usize, sight: Sight, scale: f32) {
+        let rows = scores.as_chunks_mut::<KEYS>().0.iter_mut().zip(output.chunks_mut(stride)).zip(top).zip(sum);
+        for (i, (((row, output), top), sum)) in rows.enumerate() {
+            let visible = sight.visible(i);
             if visible == 0 {
+                row.fill(0.0);
                 continue;
             }
-            seen.iter_mut().for_each(|s| *s *= scale);
-            let highest = max(seen).max(top[i]);
-            let tile_sum = exp_sum(seen, highest);
-            let keep = exp(top[i] - highest);
-            sum[i] = sum[i].mul_add(keep, tile_sum);
-            top[i] = highest;
-            output[i * dim..][..dim].iter_mut().for_each(|o| *o *= keep);
+            // A weight of zero, whatever the score.
+            row[visible..].fill(f32::NEG_INFINITY);
+            let highest = (max(row) * scale).max(*top);
+            let tile_sum = exp_sum_scaled(row, scale, highest);
+            let keep = exp_bounded(*top - highest);
+            *sum = sum.mul_add(keep, tile_sum);
+            *top = highest;
+            output[..dim].iter_mut().for_each(|o| *o *= keep);
         }
     }
+}
+
+/// Replaces each score s by e^(s·scale − shift), and returns their sum.
+#[inline(always)]
+fn exp_sum_scaled(row: &mut [f32; KEYS], scale: f32, shift: f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    for block in row.as_chunks_mut::<LANES>().0 {
+        for i in 0..LANES {
+            block[i] = exp_bounded(block[i] * scale - shift);
+            lanes[i] += block[i];
+        }
+    }
+    sum_lanes(lanes)
 }
 
 dispatched! {
@@ -306,7 +336,7 @@ dispatched! {
             dp[visible..keys].fill(0.0);
             let shift = lse[i * heads];
             for (p, dp) in p[..visible].iter_mut().zip(&mut dp[..visible]) {
-                *p = exp(*p * scale - shift);
+                *p = exp_bounded(*p * scale - shift);
                 *dp = *p * (*dp - delta) * scale;
             }
         }

@@ -1,16 +1,18 @@
 //! Attention of new tokens over keys and values kept from before, in blocks: the attention of sampling.
 //!
 //! A block holds [`CACHE_BLOCK`] tokens, which is also a key tile of [`crate::attention`], and tiles are visited in the same order with the same
-//! operations. A token's result is therefore, bit for bit, the one that scoring the whole sequence gives.
+//! operations. A token's result is therefore, bit for bit, the one that scoring the whole sequence gives. The query heads that share a key head are
+//! multiplied together, and so are sequences that begin with the same blocks.
 //!
-//! Layout of a cache, for each block and key head: keys as `[value][token]`, ready to be multiplied; values as `[token][value]`, padded to
+//! Layout of a cache, for each block and key head: keys as `[panel][value][token]`, ready to be multiplied; values as `[token][value]`, padded to
 //! a multiple of a panel's width.
 
 use crate::AttentionShape;
-use crate::attention::{KEYS, normalise, online_softmax};
+use crate::attention::{KEYS, Sight, normalise, online_softmax};
 use crate::gemm::{Tile, tiles, with_panel};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
-use crate::simd::prefetch;
+use std::cmp::Reverse;
+use std::ops::Range;
 
 /// Tokens in a block of the cache.
 pub const CACHE_BLOCK: usize = KEYS;
@@ -28,8 +30,17 @@ pub struct CacheSpan {
     pub blocks: usize,
 }
 
-/// Most queries in one task.
+impl CacheSpan {
+    /// Tokens that the last of the span sees, itself among them.
+    fn end(self) -> usize {
+        self.position + self.rows
+    }
+}
+
+/// Most queries of a key head in one task.
 const QUERIES: usize = 64;
+/// Up to so many, a task takes all key heads in turns, in the order of memory; more fill the first-level cache with one.
+const FEW: usize = 8;
 
 thread_local! {
     static SCRATCH: Scratch = const { Scratch::new(Vec::new()) };
@@ -46,6 +57,10 @@ pub(crate) fn block_lengths(shape: AttentionShape) -> (usize, usize) {
     (shape.kv_heads * shape.head_dim * KEYS, shape.kv_heads * value_width(shape.head_dim) * KEYS)
 }
 
+fn panel_width() -> usize {
+    with_panel!(NR => NR)
+}
+
 /// Puts the keys and values of the spans' tokens into their blocks.
 ///
 /// # Shapes
@@ -53,15 +68,17 @@ pub(crate) fn block_lengths(shape: AttentionShape) -> (usize, usize) {
 pub(crate) fn store(cache: [&mut [f32]; 2], k: &[f32], v: &[f32], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
     let [keys, values] = cache.map(Shared::new);
     let (dim, width, (key_block, value_block)) = (shape.head_dim, value_width(shape.head_dim), block_lengths(shape));
+    let panel = panel_width();
     for_each(spans.len(), |span| {
         let span = spans[span];
         for i in 0..span.rows {
             let (block, slot) = (blocks[span.blocks + (span.position + i) / KEYS] as usize, (span.position + i) % KEYS);
+            let place = slot / panel * panel * dim + slot % panel;
             for head in 0..shape.kv_heads {
                 let from = (span.row + i) * shape.key_width() + head * dim;
                 for (p, &value) in k[from..][..dim].iter().enumerate() {
                     // SAFETY: no two tokens have the same place.
-                    unsafe { *keys.at(block * key_block + (head * dim + p) * KEYS + slot) = value };
+                    unsafe { *keys.at(block * key_block + head * dim * KEYS + place + p * panel) = value };
                 }
                 // SAFETY: as above.
                 unsafe { values.part(block * value_block + (head * KEYS + slot) * width, dim) }.copy_from_slice(&v[from..][..dim]);
@@ -84,140 +101,223 @@ pub(crate) fn copy_block(cache: [&mut [f32]; 2], from: usize, to: usize, shape: 
 /// `o`, `q`: rows×(heads·head_dim).
 pub(crate) fn cached_attention(o: &mut [f32], q: &[f32], cache: [&[f32]; 2], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
     let o = Shared::new(o);
-    let mut tasks: Vec<CacheSpan> = spans.iter().flat_map(|span| query_tiles(*span)).collect();
+    let (tiles, mut bundles) = bundle(spans, blocks, (QUERIES / shape.group()).max(1));
     // The longest first, so that all threads finish together.
-    tasks.sort_by_key(|task| std::cmp::Reverse(task.position + task.rows));
-    // A token's heads together read whole blocks in the order of memory; apart, they are more tasks to share.
-    let heads_together = if tasks.len() >= 4 * rayon::current_num_threads() { shape.kv_heads } else { 1 };
-    let parts = shape.kv_heads.div_ceil(heads_together);
-    for_each(tasks.len() * parts, |task| {
-        let (span, first) = (tasks[task / parts], task % parts * heads_together);
-        let tile = QueryTile { span, blocks: &blocks[span.blocks..], shape };
-        if span.rows == 1 {
-            // One token's heads lie side by side and see the same keys: they are the rows of one tile.
-            tile.attend(o, q, cache, first..first + heads_together, 0);
-            return;
-        }
-        for head in first..first + heads_together {
-            (0..shape.group()).for_each(|member| tile.attend(o, q, cache, head..head + 1, member));
+    bundles.sort_by_key(|bundle| Reverse(tiles[bundle.spans.clone()].iter().map(|span| span.rows * span.end()).sum::<usize>()));
+    // A task for each key head, where there are too few bundles to share out.
+    let parts = if bundles.len() >= 4 * rayon::current_num_threads() { 1 } else { shape.kv_heads };
+    for_each(bundles.len() * parts, |task| {
+        let bundle = &bundles[task / parts];
+        let queries = Queries { spans: &tiles[bundle.spans.clone()], shared: bundle.shared, blocks, cache, shape };
+        let all = shape.kv_heads / parts;
+        let together = if queries.rows() <= FEW { all } else { 1 };
+        for head in (task % parts * all..(task % parts + 1) * all).step_by(together) {
+            queries.attend(o, q, head..head + together);
         }
     });
 }
 
-fn query_tiles(span: CacheSpan) -> impl Iterator<Item = CacheSpan> {
-    (0..span.rows).step_by(QUERIES).map(move |first| CacheSpan {
-        row: span.row + first,
-        rows: QUERIES.min(span.rows - first),
-        position: span.position + first,
-        ..span
-    })
+/// Spans whose sequences have their first `shared` blocks in common.
+#[derive(Debug, PartialEq)]
+struct Bundle {
+    spans: Range<usize>,
+    shared: usize,
 }
 
-/// Queries of one span.
-struct QueryTile<'a> {
-    span: CacheSpan,
+/// Spans in pieces of at most `most` tokens, and which of the pieces go together: single tokens one after another whose sequences are the same for
+/// at least half of the way.
+fn bundle(spans: &[CacheSpan], blocks: &[u32], most: usize) -> (Vec<CacheSpan>, Vec<Bundle>) {
+    let (mut tiles, mut bundles) = (Vec::<CacheSpan>::with_capacity(spans.len()), Vec::<Bundle>::new());
+    for span in spans {
+        // Full blocks that the token sees, itself in none of them.
+        let full = &blocks[span.blocks..][..span.position / KEYS];
+        if span.rows == 1
+            && let Some(last) = bundles.last_mut()
+            && last.spans.len() < most
+            && let CacheSpan { rows: 1, blocks: first, .. } = tiles[last.spans.start]
+        {
+            let common = full.iter().zip(&blocks[first..][..last.shared]).take_while(|(a, b)| a == b).count();
+            if common > 0 && 2 * common >= full.len().max(last.shared) {
+                last.shared = common;
+                last.spans.end += 1;
+                tiles.push(*span);
+                continue;
+            }
+        }
+        for first in (0..span.rows).step_by(most) {
+            let rows = most.min(span.rows - first);
+            bundles.push(Bundle { spans: tiles.len()..tiles.len() + 1, shared: if span.rows == 1 { full.len() } else { 0 } });
+            tiles.push(CacheSpan { row: span.row + first, rows, position: span.position + first, ..*span });
+        }
+    }
+    (tiles, bundles)
+}
+
+/// The queries of a bundle: span by span, token by token, and for each token the heads of a key head's group.
+struct Queries<'a> {
+    spans: &'a [CacheSpan],
+    shared: usize,
     blocks: &'a [u32],
+    cache: [&'a [f32]; 2],
     shape: AttentionShape,
 }
 
 /// What a key head's queries have come to so far.
 struct Partial<'a> {
+    queries: &'a mut [f32],
     scores: &'a mut [f32],
     output: &'a mut [f32],
     top: &'a mut [f32],
     sum: &'a mut [f32],
 }
 
-impl QueryTile<'_> {
-    /// Rows of a key head, the distance between them in q and o, and by how many positions each is after the one before.
-    fn rows(&self) -> (usize, usize, usize) {
-        if self.span.rows == 1 { (self.shape.group(), self.shape.head_dim, 0) } else { (self.span.rows, self.shape.query_width(), 1) }
+/// Which of a bundle's rows visit which block.
+#[derive(Clone, Copy)]
+struct Visit<'a> {
+    first: usize,
+    rows: usize,
+    sight: Sight,
+    block: u32,
+    /// The blocks after it, if any.
+    rest: &'a [u32],
+}
+
+/// Which half of a block.
+#[derive(Clone, Copy, PartialEq)]
+enum Half {
+    Keys,
+    Values,
+}
+
+impl Queries<'_> {
+    fn rows(&self) -> usize {
+        self.spans.iter().map(|span| span.rows).sum::<usize>() * self.shape.group()
     }
 
-    fn attend(&self, o: Shared, q: &[f32], cache: [&[f32]; 2], heads: std::ops::Range<usize>, member: usize) {
-        let (width, (rows, _, step)) = (value_width(self.shape.head_dim), self.rows());
-        let (score_length, output_length) = (rows * KEYS, rows * width);
-        with_scratch(&SCRATCH, heads.len() * (score_length + output_length + 2 * rows), |scratch| {
-            let mut partials: Vec<Partial<'_>> = scratch
-                .chunks_exact_mut(score_length + output_length + 2 * rows)
-                .map(|part| {
-                    let (scores, rest) = part.split_at_mut(score_length);
-                    let (output, statistics) = rest.split_at_mut(output_length);
-                    let (top, sum) = statistics.split_at_mut(rows);
-                    top.fill(f32::NEG_INFINITY);
-                    sum.fill(0.0);
-                    output.fill(0.0);
-                    Partial { scores, output, top, sum }
-                })
-                .collect();
-            let end = self.span.position + (rows - 1) * step + 1;
-            for tile in (0..end).step_by(KEYS) {
-                // All heads' keys, then all heads' values: that is how they lie in a block.
-                let block = self.blocks[tile / KEYS] as usize;
-                prefetch(&cache[1][block * block_lengths(self.shape).1 + heads.start * width * KEYS..], width * KEYS);
-                for (head, partial) in heads.clone().zip(&mut partials) {
-                    self.weigh(partial, q, cache[0], head, member, tile, KEYS.min(end - tile));
-                }
-                if tile + KEYS < end {
-                    let block = self.blocks[tile / KEYS + 1] as usize;
-                    prefetch(&cache[0][block * block_lengths(self.shape).0 + heads.start * self.shape.head_dim * KEYS..], self.shape.head_dim * KEYS);
-                }
-                for (head, partial) in heads.clone().zip(&mut partials) {
-                    self.add_values(partial, cache[1], head, tile, KEYS.min(end - tile));
-                }
+    fn attend(&self, o: Shared, q: &[f32], heads: Range<usize>) {
+        let (rows, dim, width) = (self.rows(), self.shape.head_dim, value_width(self.shape.head_dim));
+        let length = rows * (dim + KEYS + width + 2);
+        with_scratch(&SCRATCH, heads.len() * length, |scratch| {
+            let mut partials: Vec<Partial<'_>> = scratch.chunks_exact_mut(length).map(|part| Partial::new(part, rows, dim, width)).collect();
+            for (head, partial) in heads.clone().zip(&mut partials) {
+                self.for_each_row(head, |row, at| partial.queries[row * dim..][..dim].copy_from_slice(&q[at..][..dim]));
             }
+            self.for_each_visit(rows, |visit| {
+                // All heads' keys, then all heads' values: that is how they lie in a block.
+                for (head, partial) in heads.clone().zip(&mut partials) {
+                    self.weigh(partial, visit, head, self.next(visit, Half::Keys, head, &heads));
+                }
+                for (head, partial) in heads.clone().zip(&mut partials) {
+                    self.add_values(partial, visit, head, self.next(visit, Half::Values, head, &heads));
+                }
+            });
             for (head, partial) in heads.clone().zip(partials) {
-                self.write(partial, o, head, member);
+                self.for_each_row(head, |row, at| {
+                    let output = &mut partial.output[row * width..][..dim];
+                    normalise(output, &partial.sum[row..=row], dim);
+                    // SAFETY: each (token, head) belongs to one task.
+                    unsafe { o.part(at, dim) }.copy_from_slice(output);
+                });
             }
         });
     }
 
-    /// Where the first row is, in q and o.
-    fn origin(&self, head: usize, member: usize) -> usize {
-        self.span.row * self.shape.query_width() + (head * self.shape.group() + member) * self.shape.head_dim
-    }
-
-    /// Scores of a tile of keys, turned into weights.
-    fn weigh(&self, partial: &mut Partial<'_>, q: &[f32], keys: &[f32], head: usize, member: usize, tile: usize, count: usize) {
-        let (dim, (rows, stride, step)) = (self.shape.head_dim, self.rows());
-        let width = value_width(dim);
-        let block = self.blocks[tile / KEYS] as usize;
-        let at = block * block_lengths(self.shape).0 + head * dim * KEYS;
-        let key = &keys[at..][..dim * KEYS];
-        prefetch(&keys[at + dim * KEYS..], dim * KEYS);
-        multiply(partial.scores, KEYS, count, [rows, dim], &q[self.origin(head, member)..], stride, key, KEYS, true);
-        for i in 0..rows {
-            let diagonal = (self.span.position + i * step) as isize - tile as isize;
-            let (scores, output) = (&mut partial.scores[i * KEYS..][..KEYS], &mut partial.output[i * width..][..dim]);
-            online_softmax(scores, &mut partial.top[i..=i], &mut partial.sum[i..=i], output, 1, count, diagonal, self.shape.scale());
+    /// Calls `body(row, where its values are in q and o)`.
+    fn for_each_row(&self, head: usize, mut body: impl FnMut(usize, usize)) {
+        let group = self.shape.group();
+        let mut row = 0;
+        for token in self.spans.iter().flat_map(|span| span.row..span.row + span.rows) {
+            for member in 0..group {
+                body(row, token * self.shape.query_width() + (head * group + member) * self.shape.head_dim);
+                row += 1;
+            }
         }
     }
 
-    /// Weighted values of a tile of keys.
-    fn add_values(&self, partial: &mut Partial<'_>, values: &[f32], head: usize, tile: usize, count: usize) {
-        let (dim, (rows, ..)) = (self.shape.head_dim, self.rows());
-        let width = value_width(dim);
-        let block = self.blocks[tile / KEYS] as usize;
-        let at = block * block_lengths(self.shape).1 + head * width * KEYS;
-        let value = &values[at..][..width * KEYS];
-        prefetch(&values[at + width * KEYS..], width * KEYS);
-        multiply(partial.output, width, dim, [rows, count], partial.scores, KEYS, value, width, false);
+    /// The blocks in the order of each sequence: first those in common, then each span's own.
+    fn for_each_visit(&self, rows: usize, mut body: impl FnMut(Visit<'_>)) {
+        let group = self.shape.group();
+        let common = &self.blocks[self.spans[0].blocks..][..self.shared];
+        for (i, &block) in common.iter().enumerate() {
+            let sight = Sight { keys: KEYS, diagonal: KEYS as isize - 1, group };
+            body(Visit { first: 0, rows, sight, block, rest: &common[i + 1..] });
+        }
+        let mut first = 0;
+        for span in self.spans {
+            let blocks = &self.blocks[span.blocks..][..span.end().div_ceil(KEYS)];
+            for (i, &block) in blocks.iter().enumerate().skip(self.shared) {
+                let start = i * KEYS;
+                let sight = Sight { keys: KEYS.min(span.end() - start), diagonal: span.position as isize - start as isize, group };
+                body(Visit { first, rows: span.rows * group, sight, block, rest: &blocks[i + 1..] });
+            }
+            first += span.rows * group;
+        }
     }
 
-    fn write(&self, partial: Partial<'_>, o: Shared, head: usize, member: usize) {
-        let (dim, (rows, stride, _)) = (self.shape.head_dim, self.rows());
-        for i in 0..rows {
-            let row = &mut partial.output[i * value_width(dim)..][..dim];
-            normalise(row, &partial.sum[i..=i], dim);
-            // SAFETY: each (token, head) belongs to one task.
-            unsafe { o.part(self.origin(head, member) + i * stride, dim) }.copy_from_slice(row);
+    /// A head's part of a block.
+    fn part(&self, half: Half, block: u32, head: usize) -> &[f32] {
+        let (lengths, kv_heads) = (block_lengths(self.shape), self.shape.kv_heads);
+        let (cache, length) = if half == Half::Keys { (self.cache[0], lengths.0) } else { (self.cache[1], lengths.1) };
+        &cache[block as usize * length + head * (length / kv_heads)..][..length / kv_heads]
+    }
+
+    /// What is read after a head's half of a block, to be asked for meanwhile.
+    fn next(&self, visit: Visit<'_>, half: Half, head: usize, heads: &Range<usize>) -> *const f32 {
+        if head + 1 < heads.end {
+            self.part(half, visit.block, head + 1).as_ptr()
+        } else if half == Half::Keys {
+            self.part(Half::Values, visit.block, heads.start).as_ptr()
+        } else {
+            // After the last block nothing: what is near already costs least.
+            let block = visit.rest.first().unwrap_or(&visit.block);
+            self.part(Half::Keys, *block, heads.start).as_ptr()
         }
+    }
+
+    /// Scores of a block's keys, turned into weights.
+    fn weigh(&self, partial: &mut Partial<'_>, visit: Visit<'_>, head: usize, ahead: *const f32) {
+        let Visit { first, rows, sight, .. } = visit;
+        let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
+        let scores = &mut partial.scores[first * KEYS..][..rows * KEYS];
+        let keys = Panels { data: self.part(Half::Keys, visit.block, head), panel: panel_width() * dim, row: panel_width() };
+        multiply(scores, KEYS, sight.keys, [rows, dim], &partial.queries[first * dim..], dim, keys, true, ahead);
+        let (top, sum) = (&mut partial.top[first..][..rows], &mut partial.sum[first..][..rows]);
+        online_softmax(scores, top, sum, &mut partial.output[first * width..], width, dim, sight, self.shape.scale());
+    }
+
+    /// Weighted values of a block.
+    fn add_values(&self, partial: &mut Partial<'_>, visit: Visit<'_>, head: usize, ahead: *const f32) {
+        let Visit { first, rows, sight, .. } = visit;
+        let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
+        let values = Panels { data: self.part(Half::Values, visit.block, head), panel: panel_width(), row: width };
+        multiply(&mut partial.output[first * width..], width, dim, [rows, sight.keys], &partial.scores[first * KEYS..], KEYS, values, false, ahead);
     }
 }
 
-/// C (+)= A·B in whole panels of columns, at least the first `columns`; B's rows are `b_row` ≥ them apart.
-fn multiply(c: &mut [f32], ldc: usize, columns: usize, [m, k]: [usize; 2], a: &[f32], a_row: usize, b: &[f32], b_row: usize, zero: bool) {
-    with_panel!(NR => multiply_panels::<NR>(c, ldc, columns, [m, k], a, a_row, b, b_row, zero, tiles()));
+impl<'a> Partial<'a> {
+    fn new(memory: &'a mut [f32], rows: usize, dim: usize, width: usize) -> Self {
+        let (queries, rest) = memory.split_at_mut(rows * dim);
+        let (scores, rest) = rest.split_at_mut(rows * KEYS);
+        let (output, statistics) = rest.split_at_mut(rows * width);
+        let (top, sum) = statistics.split_at_mut(rows);
+        top.fill(f32::NEG_INFINITY);
+        sum.fill(0.0);
+        output.fill(0.0);
+        Self { queries, scores, output, top, sum }
+    }
+}
+
+/// B as panels of columns: where they begin, and how far apart they and their rows are.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    data: &'a [f32],
+    panel: usize,
+    row: usize,
+}
+
+/// C (+)= A·B in whole panels of columns, at least the first `columns`; as much is asked for from `ahead` on, in the layout of B.
+fn multiply(c: &mut [f32], ldc: usize, columns: usize, [m, k]: [usize; 2], a: &[f32], a_row: usize, b: Panels<'_>, zero: bool, ahead: *const f32) {
+    with_panel!(NR => multiply_panels::<NR>(c, ldc, columns, [m, k], a, a_row, b, zero, ahead, tiles()));
 }
 
 fn multiply_panels<const NR: usize>(
@@ -227,18 +327,19 @@ fn multiply_panels<const NR: usize>(
     [m, k]: [usize; 2],
     a: &[f32],
     a_row: usize,
-    b: &[f32],
-    b_row: usize,
+    b: Panels<'_>,
     zero: bool,
+    ahead: *const f32,
     tiles: &[Tile],
 ) {
     for i in (0..m).step_by(tiles.len()) {
         let rows = tiles.len().min(m - i);
         let a = &a[i * a_row..][..(rows - 1) * a_row + k];
-        for j in (0..columns).step_by(NR) {
-            let (b, c) = (&b[j..][..(k - 1) * b_row + NR], &mut c[i * ldc + j..][..(rows - 1) * ldc + NR]);
+        for j in 0..columns.div_ceil(NR) {
+            let data = &b.data[j * b.panel..][..(k - 1) * b.row + NR];
+            let c = &mut c[i * ldc + j * NR..][..(rows - 1) * ldc + NR];
             // SAFETY: A's rows, B's k rows and C's tile lie within the slices above.
-            unsafe { tiles[rows - 1](k, a.as_ptr(), [a_row, 1], b.as_ptr(), b_row, c.as_mut_ptr(), ldc, zero, b.as_ptr()) };
+            unsafe { tiles[rows - 1](k, a.as_ptr(), [a_row, 1], data.as_ptr(), b.row, c.as_mut_ptr(), ldc, zero, ahead.wrapping_add(j * b.panel)) };
         }
     }
 }
@@ -271,6 +372,63 @@ mod tests {
             cached_attention(&mut got, &q, [&keys, &cached], &spans, &blocks, shape);
         }
         assert!(got == expected, "{shape:?}, {lengths:?} in steps of {chunk}");
+    }
+
+    /// `count` sequences of `shared` and a few tokens, whose first `shared` tokens lie in the same blocks, token by token together.
+    fn check_shared(shape: AttentionShape, count: usize, shared: usize) {
+        let (length, own) = (shared + 40, 2);
+        let per_token = |width: usize, seed| {
+            let head = values(shared * width, seed);
+            (0..count as u64).flat_map(|s| [head.clone(), values(40 * width, seed + 10 + s)].concat()).collect::<Vec<f32>>()
+        };
+        let (q, k, v) = (per_token(shape.query_width(), 1), per_token(shape.key_width(), 2), per_token(shape.key_width(), 3));
+        let cu_seqlens: Vec<u32> = (0..=count).map(|s| (s * length) as u32).collect();
+        let (mut expected, mut lse) = (vec![0.0; q.len()], vec![0.0; count * length * shape.heads]);
+        attention(&mut expected, &mut lse, &q, &k, &v, &cu_seqlens, shape);
+        let common = shared / KEYS;
+        let blocks: Vec<u32> = (0..count).flat_map(|s| (0..common).chain(common + own * s..common + own * (s + 1))).map(|b| b as u32).collect();
+        let total = common + own * count;
+        let (key_block, value_block) = block_lengths(shape);
+        let (mut keys, mut cached) = (vec![f32::NAN; total * key_block], vec![f32::NAN; total * value_block]);
+        let mut got = vec![0.0; q.len()];
+        let mut pass = |at: usize, rows: usize| {
+            let spans: Vec<CacheSpan> = (0..count).map(|s| CacheSpan { row: s * length + at, rows, position: at, blocks: s * (common + own) }).collect();
+            // What they have in common is kept once.
+            let kept = if at == 0 { &spans[..1] } else { &spans[..] };
+            store([&mut keys, &mut cached], &k, &v, kept, &blocks, shape);
+            cached_attention(&mut got, &q, [&keys, &cached], &spans, &blocks, shape);
+            bundle(&spans, &blocks, 64 / shape.group()).1.len()
+        };
+        pass(0, shared);
+        for at in shared..length {
+            assert_eq!(pass(at, 1), count.div_ceil(64 / shape.group()), "sequences with a common head go together");
+        }
+        assert!(got == expected, "{shape:?}, {count} sequences, {shared} tokens in common");
+    }
+
+    #[test]
+    fn sequences_with_blocks_in_common_have_the_bits_of_each_alone() {
+        check_shared(AttentionShape { heads: 4, kv_heads: 2, head_dim: 32 }, 3, 128);
+        check_shared(AttentionShape { heads: 4, kv_heads: 2, head_dim: 20 }, 2, 64);
+        check_shared(AttentionShape { heads: 6, kv_heads: 1, head_dim: 48 }, 12, 192);
+    }
+
+    #[test]
+    fn sequences_go_together_while_they_are_the_same_for_half_of_the_way() {
+        let span = |row: usize, position: usize, blocks: usize| CacheSpan { row, rows: 1, position, blocks };
+        //          0..4           4..8           8..12         12..16
+        let blocks = [[0, 1, 2, 3], [0, 1, 2, 9], [0, 5, 6, 7], [0, 1, 2, 8]].concat();
+        let check = |spans: &[CacheSpan], most, expected: &[(Range<usize>, usize)]| {
+            let expected: Vec<Bundle> = expected.iter().map(|(spans, shared)| Bundle { spans: spans.clone(), shared: *shared }).collect();
+            assert_eq!(bundle(spans, &blocks, most).1, expected);
+        };
+        check(&[span(0, 200, 0), span(1, 250, 4), span(2, 200, 8), span(3, 192, 12)], 9, &[(0..2, 3), (2..3, 3), (3..4, 3)]);
+        check(&[span(0, 200, 0), span(1, 250, 4), span(2, 200, 12)], 9, &[(0..3, 3)]);
+        check(&[span(0, 200, 0), span(1, 250, 4), span(2, 200, 12)], 2, &[(0..2, 3), (2..3, 3)]);
+        check(&[span(0, 63, 0), span(1, 63, 4)], 9, &[(0..1, 0), (1..2, 0)]);
+        check(&[span(0, 130, 0), span(1, 70, 8)], 9, &[(0..2, 1)]);
+        let long = CacheSpan { rows: 5, ..span(0, 128, 0) };
+        check(&[long, span(5, 200, 4), span(6, 200, 12)], 3, &[(0..1, 0), (1..2, 0), (2..4, 3)]);
     }
 
     #[test]

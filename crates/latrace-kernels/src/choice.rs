@@ -1,7 +1,7 @@
 //! Drawing a token from logits.
 
-use crate::simd::{dispatched, exp, exp_sum, max, sum_lanes};
-use rayon::prelude::*;
+use crate::parallel::{Shared, for_each};
+use crate::simd::{dispatched, exp_bounded, exp_sum, max, sum_lanes};
 use std::cell::RefCell;
 
 /// How a token is drawn.
@@ -40,7 +40,14 @@ thread_local! {
 /// # Shapes
 /// `logits`: rows×vocabulary, one row for each of `draws`.
 pub(crate) fn choose(logits: &mut [f32], vocabulary: usize, draws: &[Draw]) -> Vec<Choice> {
-    logits.par_chunks_exact_mut(vocabulary).zip(draws).map(|(logits, draw)| choose_row(logits, *draw)).collect()
+    let mut choices = vec![Choice { token: 0, logp: 0.0 }; draws.len()];
+    let (logits, shared) = (Shared::new(logits), Shared::new(&mut choices));
+    for_each(draws.len(), |row| {
+        // SAFETY: one row per task.
+        let (logits, choice) = unsafe { (logits.part(row * vocabulary, vocabulary), shared.part(row, 1)) };
+        choice[0] = choose_row(logits, draws[row]);
+    });
+    choices
 }
 
 fn choose_row(logits: &mut [f32], draw: Draw) -> Choice {
@@ -71,7 +78,7 @@ dispatched! {
     fn temper(weights: &mut [f32], logits: &[f32], temperature: f32) {
         let (top, inverse) = (max(logits), 1.0 / temperature);
         for (weight, logit) in weights.iter_mut().zip(logits) {
-            *weight = exp((logit - top) * inverse);
+            *weight = exp_bounded((logit - top) * inverse);
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The CPU as a device: f32, all threads of the current rayon pool.
 
-use crate::{AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, Rotation, Start, TokenLoss};
-use crate::{adamw, attention, cached_attention, choice, embedding, head, linear, packed, rms_norm, rotary, swiglu};
+use crate::{AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss};
+use crate::{adamw, attention, cached_attention, choice, embedding, head, large_pages, linear, packed, rms_norm, rotary, swiglu};
 
 /// The CPU.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
+
+fn values<'a>(w: &PackedWeights<'a, Vec<f32>>) -> &'a [f32] {
+    &w.buffer[w.at..][..packed::packed_length(w.inputs, w.outputs)]
+}
 
 impl Device for Cpu {
     type Buffer = Vec<f32>;
@@ -144,19 +148,27 @@ impl Device for Cpu {
         head::head_backward(logp, dhidden, dw, hidden, w, targets, loss, d, logits);
     }
 
-    fn pack(&self, w: &Vec<f32>, inputs: usize) -> Vec<f32> {
-        packed::pack_weights(w, inputs)
+    fn resident(&self, length: usize) -> Vec<f32> {
+        large_pages::zeros(length)
     }
 
-    fn packed_linear(&self, y: &mut Vec<f32>, x: &Vec<f32>, packed: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize, outputs: usize) {
+    fn packed_length(&self, inputs: usize, outputs: usize) -> usize {
+        packed::packed_length(inputs, outputs)
+    }
+
+    fn pack(&self, packed: &mut Vec<f32>, at: usize, w: &Vec<f32>, inputs: usize) {
+        packed::pack_weights(&mut packed[at..][..packed::packed_length(inputs, w.len() / inputs)], w, inputs);
+    }
+
+    fn packed_linear(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: PackedWeights<'_, Vec<f32>>, b: Option<&Vec<f32>>, rows: usize) {
         let start = b.map_or(Start::Zero, |b| Start::Row(b));
-        packed::packed_linear(y, x, packed, rows, inputs, outputs, start);
+        packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, start);
     }
 
-    fn packed_linear_add(&self, y: &mut Vec<f32>, x: &Vec<f32>, packed: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize, outputs: usize) {
-        packed::packed_linear(y, x, packed, rows, inputs, outputs, Start::Accumulate);
+    fn packed_linear_add(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: PackedWeights<'_, Vec<f32>>, b: Option<&Vec<f32>>, rows: usize) {
+        packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, Start::Accumulate);
         if let Some(b) = b {
-            linear::add_bias(&mut y[..rows * outputs], b);
+            linear::add_bias(&mut y[..rows * w.outputs], b);
         }
     }
 

@@ -25,6 +25,19 @@ pub enum TokenLoss<'a> {
     },
 }
 
+/// Weights that [`Device::pack`] has put into a buffer.
+#[derive(Debug)]
+pub struct PackedWeights<'a, B> {
+    /// Where they are, perhaps among others.
+    pub buffer: &'a B,
+    /// Where they begin.
+    pub at: usize,
+    /// Columns of W.
+    pub inputs: usize,
+    /// Rows of W.
+    pub outputs: usize,
+}
+
 /// Memory and operations of a device. Buffers are f32, contiguous, row-major; operations use the first `rows` rows of buffers that
 /// may be longer, so that memory planned for the longest batch serves every batch. Small integer operands come from the host.
 ///
@@ -128,30 +141,16 @@ pub trait Device: Send + Sync {
         logits: &mut Self::Buffer,
     );
 
-    /// W (outputs×inputs) as this device likes it for products of any number of rows; see [`Device::packed_linear`].
-    fn pack(&self, w: &Self::Buffer, inputs: usize) -> Self::Buffer;
+    /// `length` zeros that will be read from end to end again and again.
+    fn resident(&self, length: usize) -> Self::Buffer;
+    /// Values that [`Device::pack`] writes.
+    fn packed_length(&self, inputs: usize, outputs: usize) -> usize;
+    /// Puts W (outputs×inputs) into `packed` from `at` on, as this device likes it for products of any number of rows; see [`Device::packed_linear`].
+    fn pack(&self, packed: &mut Self::Buffer, at: usize, w: &Self::Buffer, inputs: usize);
     /// y = x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear`].
-    fn packed_linear(
-        &self,
-        y: &mut Self::Buffer,
-        x: &Self::Buffer,
-        packed: &Self::Buffer,
-        b: Option<&Self::Buffer>,
-        rows: usize,
-        inputs: usize,
-        outputs: usize,
-    );
+    fn packed_linear(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: PackedWeights<'_, Self::Buffer>, b: Option<&Self::Buffer>, rows: usize);
     /// y += x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear_add`].
-    fn packed_linear_add(
-        &self,
-        y: &mut Self::Buffer,
-        x: &Self::Buffer,
-        packed: &Self::Buffer,
-        b: Option<&Self::Buffer>,
-        rows: usize,
-        inputs: usize,
-        outputs: usize,
-    );
+    fn packed_linear_add(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: PackedWeights<'_, Self::Buffer>, b: Option<&Self::Buffer>, rows: usize);
     /// Values that `blocks` blocks of one layer's cache take: (keys, values).
     fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize);
     /// Puts new tokens' keys and values into the blocks of their sequences.

@@ -156,7 +156,7 @@ pub(crate) use with_panel;
 
 /// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C, for a tile as wide as a panel of B;
 /// A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p * b_row]`.
-/// Meanwhile k lines of 16 values from `ahead` on are asked for, which may be anywhere.
+/// Meanwhile as much is asked for from `ahead` on, which may be anywhere: k rows as wide as a panel, b_row apart.
 pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, *const f32);
 
 /// The tiles of one instruction set, by their number of rows less one.
@@ -360,7 +360,7 @@ unsafe fn avx512_tile<const MR: usize>(
     c: *mut f32,
     ldc: usize,
     zero: bool,
-    ahead: *const f32,
+    mut ahead: *const f32,
 ) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
     // SAFETY: the caller gives MR rows of k values at the strides, k rows of 32 at b_row, and a tile of MR rows of 32 at stride ldc.
@@ -373,8 +373,10 @@ unsafe fn avx512_tile<const MR: usize>(
                 *row = [_mm512_loadu_ps(c.add(i * ldc)), _mm512_loadu_ps(c.add(i * ldc + 16))];
             }
         }
-        for p in 0..k {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16 * p).cast());
+        for _ in 0..k {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16).cast());
+            ahead = ahead.wrapping_add(b_row);
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
             for (i, c) in acc.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*a[i / 3].add(i % 3 * row));
@@ -401,7 +403,7 @@ unsafe fn avx2_tile<const MR: usize>(
     c: *mut f32,
     ldc: usize,
     zero: bool,
-    ahead: *const f32,
+    mut ahead: *const f32,
 ) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
     // SAFETY: the caller gives MR rows of k values at the strides, k rows of 16 at b_row, and a tile of MR rows of 16 at stride ldc.
@@ -413,8 +415,9 @@ unsafe fn avx2_tile<const MR: usize>(
                 *row = [_mm256_loadu_ps(c.add(i * ldc)), _mm256_loadu_ps(c.add(i * ldc + 8))];
             }
         }
-        for p in 0..k {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16 * p).cast());
+        for _ in 0..k {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            ahead = ahead.wrapping_add(b_row);
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
             for (i, c) in acc.iter_mut().enumerate() {
                 let x = _mm256_set1_ps(*a[i / 3].add(i % 3 * row));

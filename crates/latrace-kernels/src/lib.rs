@@ -16,6 +16,7 @@ mod device;
 mod embedding;
 mod gemm;
 mod head;
+mod large_pages;
 mod linear;
 mod map;
 mod packed;
@@ -24,6 +25,7 @@ mod rms_norm;
 mod rotary;
 mod simd;
 mod swiglu;
+mod team;
 #[cfg(test)]
 mod testing;
 
@@ -32,7 +34,7 @@ pub use attention::{AttentionShape, attention_backward_reference, attention_refe
 pub use cached_attention::{CACHE_BLOCK, CacheSpan};
 pub use choice::{Choice, Draw, draw_reference};
 pub use cpu::Cpu;
-pub use device::{Device, TokenLoss};
+pub use device::{Device, PackedWeights, TokenLoss};
 pub use embedding::{embedding_backward_reference, embedding_reference};
 pub use gemm::{Matrix, MatrixProduct, Start, Tiled, TiledSerial, product_reference};
 pub use head::{LOGITS_CHUNK, head_reference};
@@ -42,3 +44,4 @@ pub use rms_norm::{rms_norm_backward_reference, rms_norm_reference};
 pub use rotary::{Rotation, rotary_reference};
 pub use simd::{Level, level};
 pub use swiglu::{swiglu_backward_reference, swiglu_reference};
+pub use team::standing_by;

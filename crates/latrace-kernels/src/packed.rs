@@ -8,12 +8,16 @@ use crate::parallel::{Shared, for_each};
 /// Most rows that one task multiplies: their part of x stays in the second-level cache.
 const ROWS: usize = 96;
 
-/// W (outputs×inputs) as panels of columns of Wᵀ: `packed[panel][input][column]`, zeros beyond the last output.
-pub(crate) fn pack_weights(w: &[f32], inputs: usize) -> Vec<f32> {
+/// Values of packed weights.
+pub(crate) fn packed_length(inputs: usize, outputs: usize) -> usize {
+    with_panel!(NR => outputs.next_multiple_of(NR) * inputs)
+}
+
+/// Puts W (outputs×inputs) into `packed` as panels of columns of Wᵀ: `packed[panel][input][column]`, zeros beyond the last output.
+pub(crate) fn pack_weights(packed: &mut [f32], w: &[f32], inputs: usize) {
     let outputs = w.len() / inputs;
     let width = with_panel!(NR => NR);
-    let mut packed = vec![0.0; outputs.next_multiple_of(width) * inputs];
-    let shared = Shared::new(&mut packed);
+    let shared = Shared::new(packed);
     for_each(outputs.div_ceil(width), |panel| {
         // SAFETY: one panel per task.
         let target = unsafe { shared.part(panel * width * inputs, width * inputs) };
@@ -21,7 +25,6 @@ pub(crate) fn pack_weights(w: &[f32], inputs: usize) -> Vec<f32> {
         let transposed = Matrix::transposed(&w[panel * width * inputs..], inputs);
         with_panel!(NR => pack::<NR>(target, transposed.data, 0, transposed.column_stride, transposed.row_stride, lanes, inputs));
     });
-    packed
 }
 
 /// y = start + x·Wᵀ with packed W.
@@ -42,9 +45,9 @@ fn product<const NR: usize>(y: &mut [f32], x: &[f32], packed: &[f32], [m, n, k]:
         let rows = task % blocks * ROWS..m.min((task % blocks + 1) * ROWS);
         for panel in task / blocks * group..panels.min((task / blocks + 1) * group) {
             let b = &packed[panel * NR * k..][..NR * k];
-            for (at, (i, count)) in even_tiles(rows.clone(), tiles.len()).enumerate() {
-                // While the panel is multiplied, the next one comes from memory, a part with each tile.
-                let ahead = b.as_ptr_range().end.wrapping_add(at * 16 * k);
+            for (i, count) in even_tiles(rows.clone(), tiles.len()) {
+                // With the first tile, the next panel comes from memory; with the others, what is a few steps ahead comes near.
+                let ahead = if i == rows.start { b.as_ptr_range().end } else { b.as_ptr().wrapping_add(8 * NR) };
                 panel_tile::<NR>(shared, &x[i * k..][..count * k], b, [i, count, panel * NR], [n, k], start, tiles[count - 1], ahead);
             }
         }
@@ -100,7 +103,9 @@ mod tests {
         let mut expected = values(rows * outputs, 5);
         let mut got = expected.clone();
         product_reference(&mut expected, outputs, rows, outputs, inputs, Matrix::new(&x, inputs), Matrix::transposed(&w, inputs), start);
-        packed_linear(&mut got, &x, &pack_weights(&w, inputs), rows, inputs, outputs, start);
+        let mut packed = vec![9.0; packed_length(inputs, outputs)];
+        pack_weights(&mut packed, &w, inputs);
+        packed_linear(&mut got, &x, &packed, rows, inputs, outputs, start);
         assert_eq!(got, expected, "{rows}×{outputs}×{inputs}, start {start_kind}");
     }
 

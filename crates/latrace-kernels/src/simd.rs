@@ -83,26 +83,39 @@ macro_rules! dispatched {
 }
 pub(crate) use dispatched;
 
-/// Asks for the first `length` values to be brought near, while something else is computed.
-#[inline(always)]
-pub(crate) fn prefetch(values: &[f32], length: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in values[..length.min(values.len())].chunks(16) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of the target, and a prefetch reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, length);
-}
-
 /// e^x with a relative error below 2e-7; 0 below −87.3, infinity above 88.7, NaN stays NaN.
 ///
 /// Range reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 7 (Taylor's, whose remainder there is under 1e-8).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
     let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let p = exp_fraction(x, n);
+    // Two factors, so that 2^n at the top of the range does not overflow on the way.
+    let bits = (n + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let half = bits >> 1;
+    let value = p * power_of_two(half) * power_of_two(bits - half);
+    let value = if x < LOWEST { 0.0 } else { value };
+    if x > 88.7 { f32::INFINITY } else { value }
+}
+
+/// [`exp`] of at most 88, the same bits with fewer operations: 2^n is one factor there.
+#[inline(always)]
+pub(crate) fn exp_bounded(x: f32) -> f32 {
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let p = exp_fraction(x, shifted - ROUND);
+    // n stands in the low bits of what it was rounded with; the rest is shifted out.
+    let value = p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    if x < LOWEST { 0.0 } else { value }
+}
+
+/// Adding it rounds to an integer: 1.5 · 2^23.
+const ROUND: f32 = 12_582_912.0;
+/// Below it e^x would lose bits to the end of f32's range.
+const LOWEST: f32 = -87.3;
+
+/// e^(x − n·ln 2).
+#[inline(always)]
+fn exp_fraction(x: f32, n: f32) -> f32 {
     let r = n.mul_add(-0.693_145_75, x);
     let r = n.mul_add(-1.428_606_8e-6, r);
     let mut p = 1.0 / 5040.0_f32;
@@ -112,13 +125,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 1.0 / 6.0);
     p = p.mul_add(r, 0.5);
     p = p.mul_add(r, 1.0);
-    p = p.mul_add(r, 1.0);
-    // Two factors, so that 2^n at the top of the range does not overflow on the way.
-    let bits = (n + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
-    let half = bits >> 1;
-    let value = p * power_of_two(half) * power_of_two(bits - half);
-    let value = if x < -87.3 { 0.0 } else { value };
-    if x > 88.7 { f32::INFINITY } else { value }
+    p.mul_add(r, 1.0)
 }
 
 #[inline(always)]
@@ -169,22 +176,35 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     for (i, &value) in tail.iter().enumerate() {
         lanes[i] = if value > lanes[i] { value } else { lanes[i] };
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    max_lanes(lanes)
 }
 
-/// Replaces each element by e^(x − shift) and returns their sum.
+/// Largest of `LANES` values, by halves; none of them is NaN.
+#[inline(always)]
+fn max_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Replaces each element by e^(x − shift), where no x is more than 88 above the shift, and returns their sum.
 #[inline(always)]
 pub(crate) fn exp_sum(x: &mut [f32], shift: f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (blocks, tail) = x.as_chunks_mut::<LANES>();
     for block in blocks {
         for i in 0..LANES {
-            block[i] = exp(block[i] - shift);
+            block[i] = exp_bounded(block[i] - shift);
             lanes[i] += block[i];
         }
     }
     for (i, value) in tail.iter_mut().enumerate() {
-        *value = exp(*value - shift);
+        *value = exp_bounded(*value - shift);
         lanes[i] += *value;
     }
     sum_lanes(lanes)
@@ -208,6 +228,17 @@ mod tests {
         assert_eq!(exp(-1e30), 0.0);
         assert_eq!(exp(1e30), f32::INFINITY);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn bounded_exp_has_the_bits_of_exp() {
+        let grid = (0..1_000_000).map(|i| 88.0 - i as f32 * 0.000_2);
+        for x in grid.chain([0.0, -0.0, -87.3, -87.300_01, -1e-30, f32::NEG_INFINITY, -1e30]) {
+            assert_eq!(exp_bounded(x).to_bits(), exp(x).to_bits(), "exp({x})");
+        }
+        for bits in [0x7FC0_0000, 0x7FC0_0001, 0x7FFF_FFFF, 0xFFC0_0003] {
+            assert!(exp_bounded(f32::from_bits(bits)).is_nan(), "a NaN of any kind stays one");
+        }
     }
 
     #[test]

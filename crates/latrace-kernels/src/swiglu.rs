@@ -1,16 +1,16 @@
 //! The gated unit of the MLP (Shazeer, 2020): y = silu(gate) · up, with silu(g) = g / (1 + e^{−g}).
 
-use crate::parallel::{GRAIN, Shared, for_each};
+use crate::parallel::{Shared, for_each, grain};
 use crate::simd::{dispatched, exp};
 
 /// # Shapes
 /// All of one length.
 pub(crate) fn swiglu(y: &mut [f32], gate: &[f32], up: &[f32]) {
-    let length = y.len();
+    let (length, grain) = (y.len(), grain());
     let shared = Shared::new(y);
-    for_each(length.div_ceil(GRAIN), |task| {
-        let first = task * GRAIN;
-        let range = first..(first + GRAIN).min(length);
+    for_each(length.div_ceil(grain), |task| {
+        let first = task * grain;
+        let range = first..(first + grain).min(length);
         // SAFETY: one block per task.
         let y = unsafe { shared.part(first, range.len()) };
         forward(y, &gate[range.clone()], &up[range]);
@@ -32,11 +32,11 @@ fn gated(gate: f32, up: f32) -> f32 {
 
 /// [`swiglu`] whose result takes the place of `gate`.
 pub(crate) fn swiglu_in_place(gate: &mut [f32], up: &[f32]) {
-    let length = up.len();
+    let (length, grain) = (up.len(), grain());
     let shared = Shared::new(gate);
-    for_each(length.div_ceil(GRAIN), |task| {
-        let first = task * GRAIN;
-        let range = first..(first + GRAIN).min(length);
+    for_each(length.div_ceil(grain), |task| {
+        let first = task * grain;
+        let range = first..(first + grain).min(length);
         // SAFETY: one block per task.
         in_place(unsafe { shared.part(first, range.len()) }, &up[range]);
     });
@@ -54,11 +54,11 @@ dispatched! {
 ///
 /// `gate` and `up` come in, their gradients go out in their place: nothing needs them afterwards.
 pub(crate) fn swiglu_backward(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
-    let length = dy.len();
+    let (length, grain) = (dy.len(), grain());
     let (gate, up) = (Shared::new(gate), Shared::new(up));
-    for_each(length.div_ceil(GRAIN), |task| {
-        let first = task * GRAIN;
-        let count = GRAIN.min(length - first);
+    for_each(length.div_ceil(grain), |task| {
+        let first = task * grain;
+        let count = grain.min(length - first);
         // SAFETY: one block per task.
         let (gate, up) = unsafe { (gate.part(first, count), up.part(first, count)) };
         backward(gate, up, &dy[first..first + count]);
@@ -93,6 +93,7 @@ pub fn swiglu_backward_reference(dy: &[f64], gate: &[f64], up: &[f64]) -> (Vec<f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::GRAIN;
     use crate::testing::{close, derivative, inner, values, wide};
 
     #[test]

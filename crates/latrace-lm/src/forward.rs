@@ -32,7 +32,7 @@ pub(crate) struct Stream<D: Device> {
     pub x: D::Buffer,
     /// The normalised stream, T×d.
     pub h: D::Buffer,
-    /// Two work areas, T×max(query width, intermediate size): gate and up, or attention's output and queries.
+    /// Two work areas, T×the widest of all: gate and up, or attention's output and queries.
     pub wide: [D::Buffer; 2],
     pub k: D::Buffer,
     pub v: D::Buffer,
@@ -43,7 +43,7 @@ impl<D: Device> Stream<D> {
     pub fn planned(model: &Model<D>, rows: usize, positions: usize) -> Self {
         let (device, config, shape) = (&model.device, &model.config, model.attention_shape());
         let zeros = |width: usize| device.zeros(rows * width);
-        let wide = shape.query_width().max(config.intermediate_size).max(shape.key_width());
+        let wide = shape.query_width().max(config.intermediate_size).max(config.hidden_size);
         let (frequencies, scale) = config.rope.frequencies(config.head_dim, config.max_positions);
         Self {
             rows,
@@ -65,23 +65,36 @@ impl<D: Device> Stream<D> {
 
     /// `x` → queries in `wide[1]`, `k` and `v`, turned to their positions.
     pub fn project(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, positions: &[u32]) {
-        let Self { table, x, h, wide: [a, b], k, v, inverse_rms, .. } = self;
-        let (device, config, tokens) = (&model.device, &model.config, positions.len());
-        let (d, shape) = (config.hidden_size, model.attention_shape());
-        let parameter = |i: usize| &model.parameters[i];
-        device.rms_norm(h, inverse_rms, x, parameter(layer.input_norm), config.norm_eps, tokens);
-        projections.linear(v, h, layer.value, tokens, d);
-        if let Some((query_norm, key_norm)) = layer.head_norms {
-            projections.linear(a, h, layer.key, tokens, d);
-            device.rms_norm(k, inverse_rms, a, parameter(key_norm), config.norm_eps, tokens * shape.kv_heads);
-            projections.linear(a, h, layer.query, tokens, d);
-            device.rms_norm(b, inverse_rms, a, parameter(query_norm), config.norm_eps, tokens * shape.heads);
+        self.project_keys(model, projections, layer, positions);
+        self.project_queries(model, projections, layer, positions);
+    }
+
+    /// `x` → `h`, and `k` and `v`, turned to their positions.
+    pub fn project_keys(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, positions: &[u32]) {
+        let Self { table, x, h, wide: [a, _], k, v, inverse_rms, .. } = self;
+        let (device, config, tokens, shape) = (&model.device, &model.config, positions.len(), model.attention_shape());
+        device.rms_norm(h, inverse_rms, x, &model.parameters[layer.input_norm], config.norm_eps, tokens);
+        projections.linear(v, h, layer.value, tokens, config.hidden_size);
+        if let Some((_, key_norm)) = layer.head_norms {
+            projections.linear(a, h, layer.key, tokens, config.hidden_size);
+            device.rms_norm(k, inverse_rms, a, &model.parameters[key_norm], config.norm_eps, tokens * shape.kv_heads);
         } else {
-            projections.linear(k, h, layer.key, tokens, d);
-            projections.linear(b, h, layer.query, tokens, d);
+            projections.linear(k, h, layer.key, tokens, config.hidden_size);
+        }
+        device.rotary(k, positions, table, shape.kv_heads, shape.head_dim, Rotation::Forward);
+    }
+
+    /// `h` → queries in `wide[1]`, turned to their positions.
+    pub fn project_queries(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, positions: &[u32]) {
+        let Self { table, h, wide: [a, b], inverse_rms, .. } = self;
+        let (device, config, tokens, shape) = (&model.device, &model.config, positions.len(), model.attention_shape());
+        if let Some((query_norm, _)) = layer.head_norms {
+            projections.linear(a, h, layer.query, tokens, config.hidden_size);
+            device.rms_norm(b, inverse_rms, a, &model.parameters[query_norm], config.norm_eps, tokens * shape.heads);
+        } else {
+            projections.linear(b, h, layer.query, tokens, config.hidden_size);
         }
         device.rotary(b, positions, table, shape.heads, shape.head_dim, Rotation::Forward);
-        device.rotary(k, positions, table, shape.kv_heads, shape.head_dim, Rotation::Forward);
     }
 
     /// The rest of a layer, over the first `rows` rows of `x` and of attention's output in `wide[0]`.
@@ -94,6 +107,15 @@ impl<D: Device> Stream<D> {
         projections.linear(b, h, layer.up, rows, config.hidden_size);
         device.swiglu_in_place(a, b, rows * config.intermediate_size);
         projections.linear_add(x, a, layer.down, rows, config.intermediate_size);
+    }
+
+    /// Moves the given rows of `x` and `h` to the front: what queries and all after them need.
+    pub fn keep_inputs(&mut self, model: &Model<D>, rows: &[u32]) {
+        let (Self { x, h, wide: [a, _], .. }, d) = (self, model.config.hidden_size);
+        model.device.gather_rows(a, rows, h, d);
+        model.device.gather_rows(h, rows, x, d);
+        std::mem::swap(x, h);
+        model.device.copy(h, a, rows.len() * d);
     }
 
     /// Moves the given rows of `x` and of attention's output to the front.

@@ -148,6 +148,94 @@ fn one_token_of_a_prompt_that_fills_the_whole_cache_is_drawn() {
     assert_eq!(run(load(), tight, &requests).0, expected);
 }
 
+/// Counts the samples that have begun and not ended.
+#[derive(Default)]
+struct Concurrency {
+    begun: std::collections::BTreeSet<(usize, usize)>,
+    most: usize,
+    samples: Vec<Sample>,
+}
+
+impl Observer for Concurrency {
+    fn token(&mut self, request: usize, sample: usize, _: &[u32]) -> Option<StopReason> {
+        self.begun.insert((request, sample));
+        self.most = self.most.max(self.begun.len());
+        None
+    }
+
+    fn finished(&mut self, sample: Sample) -> Result<(), Error> {
+        self.begun.remove(&(sample.request, sample.sample));
+        self.samples.push(sample);
+        Ok(())
+    }
+}
+
+#[test]
+fn samples_that_give_their_blocks_back_go_on_as_if_nothing_had_been() {
+    let load = || long_positions("qwen3");
+    let vocabulary = load().config.vocab_size;
+    let requests: Vec<SampleRequest> = (0..5).map(|i| request(&i.to_string(), prompt(50 + 9 * i as usize, i, vocabulary), 2, sampling(160))).collect();
+    let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
+    assert_eq!(sampler.preempted(), 0, "a roomy cache");
+    // One sample may need 4 blocks.
+    for (blocks, prefill_tokens) in [(4, 512), (5, 40), (9, 512), (13, 7)] {
+        let options = SamplerOptions { kv_cache_bytes: blocks * sampler.block_bytes(), prefill_tokens, ..SamplerOptions::default() };
+        let mut tight = Sampler::new(load(), options);
+        let mut observer = Concurrency::default();
+        tight.run(&requests, &mut observer).unwrap();
+        observer.samples.sort_by_key(|s| (s.request, s.sample));
+        assert!(observer.samples == expected, "{blocks} blocks");
+        assert!(tight.preempted() > 0, "{blocks} blocks: samples were to give theirs back");
+        assert!(tight.peak_cache_bytes() <= options.kv_cache_bytes);
+        assert!(observer.most > blocks as usize / 4, "{blocks} blocks: no more samples at once than if each were to have all it may need");
+        // Reading again stays within what is drawn and what the prompts hold.
+        assert!(tight.prefilled() < 3 * 1600, "{blocks} blocks: {} tokens read", tight.prefilled());
+    }
+}
+
+#[test]
+fn a_sampler_finds_what_an_earlier_run_has_read() {
+    let load = || long_positions("llama");
+    let vocabulary = load().config.vocab_size;
+    let mut sampler = Sampler::new(load(), SamplerOptions::default());
+    let mut turn = |prompt: &[u32]| {
+        let before = sampler.prefilled();
+        let mut collected = Collected::default();
+        sampler.run(&[request("turn", prompt.to_vec(), 1, sampling(100))], &mut collected).unwrap();
+        (collected.0.remove(0).tokens, sampler.prefilled() - before)
+    };
+    let first = prompt(200, 1, vocabulary);
+    let (reply, read) = turn(&first);
+    assert_eq!(read, 200);
+    let second = [first, reply, prompt(50, 2, vocabulary)].concat();
+    let (reply, read) = turn(&second);
+    // All but the last of the reply's tokens have been read, 299; their full blocks are found.
+    assert_eq!(read, 350 - 256);
+    assert_eq!(run(load(), SamplerOptions::default(), &[request("turn", second, 1, sampling(100))]).0[0].tokens, reply);
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_cache_whole() {
+    struct Failing(usize);
+    impl Observer for Failing {
+        fn finished(&mut self, _: Sample) -> Result<(), Error> {
+            self.0 -= 1;
+            if self.0 == 0 { Err(Error::Invalid("enough".into())) } else { Ok(()) }
+        }
+    }
+    let load = || long_positions("qwen3");
+    let requests = mixed_requests(load().config.vocab_size);
+    let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
+    let mut tight = Sampler::new(load(), SamplerOptions { kv_cache_bytes: 4 * sampler.block_bytes(), prefill_tokens: 30, ..SamplerOptions::default() });
+    for count in 1..8 {
+        assert_eq!(tight.run(&requests, &mut Failing(count)).unwrap_err().to_string(), "enough");
+    }
+    let mut collected = Collected::default();
+    tight.run(&requests, &mut collected).unwrap();
+    collected.0.sort_by_key(|s| (s.request, s.sample));
+    assert!(collected.0 == expected);
+}
+
 #[test]
 fn samples_end_for_the_reason_they_say() {
     struct Stops(Vec<Sample>);

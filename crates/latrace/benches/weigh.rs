@@ -11,7 +11,7 @@ use std::time::Instant;
 use arrow_array::builder::{Float32Builder, ListBuilder};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use latrace::weigh::{WeighConfig, WeighInputs, weigh};
-use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Rng, Selection, Weighting};
+use latrace_objective::Rng;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -38,15 +38,7 @@ fn main() -> anyhow::Result<()> {
     let verdicts = folder.path().join("verdicts.jsonl");
     write_verdicts(&verdicts, questions, traces, answers)?;
     let inputs = WeighInputs { traces: folder.path().join("traces"), scores: folder.path().join("scores"), verdicts: Some(verdicts), references: None };
-    let config = WeighConfig {
-        ratio: RatioEstimator::Geometric,
-        answer: AnswerEstimator::Accuracy,
-        weighting: Weighting::Rho,
-        selection: Selection::Best,
-        fallback: Fallback::OriginalRow,
-        length_limit: usize::MAX,
-        seed: 0,
-    };
+    let config = WeighConfig { length_limit: usize::MAX, ..WeighConfig::default() };
     let before = latrace_lm::train::peak_memory_bytes();
     let start = Instant::now();
     let (rows, summary) = weigh(&inputs, &config)?;

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{chat, init, report, run as run_verb, sample, score, serve, train, verify, weigh};
+use crate::verbs::{chat, compare, eval, init, report, run as run_verb, sample, score, serve, train, verify, weigh};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -68,6 +68,10 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// What each trace weighs: rho~, bounds, the chosen traces
     Weigh(weigh::WeighArguments),
+    /// How good a model is on a benchmark: avg@k, pass@k with intervals
+    Eval(eval::EvalArguments),
+    /// Models beside each other: one table over models and benchmarks
+    Compare(compare::CompareArguments),
     /// Talk with a model in the terminal
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
@@ -93,6 +97,8 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Score(arguments) => score::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Weigh(arguments) => weigh::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }

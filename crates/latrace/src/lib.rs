@@ -2,9 +2,13 @@
 //!
 //! The command's parts: rows and model folders in, files and folders out. Tensors stay in `latrace-lm`.
 
+pub mod benchmarks;
 pub mod cli;
+pub mod comparison;
+pub mod evaluation;
 pub mod failure;
 pub mod files;
+pub mod hub;
 pub mod judge;
 pub mod memory;
 pub mod model_folder;
@@ -18,6 +22,7 @@ pub mod rows;
 pub mod sampling;
 pub mod stages;
 pub mod statistics;
+pub mod tables;
 pub mod tasks;
 pub mod tensorboard;
 pub mod train_rows;

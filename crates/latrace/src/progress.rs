@@ -1,6 +1,7 @@
 //! Progress to stderr: a bar where a person watches, otherwise a log line now and then.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -65,6 +66,28 @@ impl Progress {
         if let Display::Bar(bar) = &self.display {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A count that several threads add to.
+#[derive(Debug)]
+pub struct SharedProgress(Mutex<Progress>);
+
+impl SharedProgress {
+    /// Shares a count.
+    pub fn new(progress: Progress) -> SharedProgress {
+        SharedProgress(Mutex::new(progress))
+    }
+
+    /// Counts `units` more.
+    pub fn advance(&self, units: u64) {
+        // A count is whole even where another thread panicked while it held the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).advance(units);
+    }
+
+    /// Clears the bar.
+    pub fn finish(self) {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
     }
 }
 

@@ -22,7 +22,7 @@ use crate::parquet_rows;
 pub type Row = Map<String, Value>;
 
 /// Where a row stands in its file, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// A line of JSON Lines.
     Line(u64),

@@ -132,7 +132,7 @@ fn config(vocab_size: usize) -> Value {
 #[test]
 fn help_is_stable() {
     let bench = Bench::empty();
-    for verb in ["", "sample", "score", "train", "verify", "chat", "init"] {
+    for verb in ["", "run", "report", "serve", "sample", "score", "train", "verify", "weigh", "eval", "compare", "chat", "init"] {
         let help = run_in(bench.folder.path(), &[], &format!("{verb} --help")).success();
         insta::assert_snapshot!(format!("help_{verb}"), help.stdout);
     }

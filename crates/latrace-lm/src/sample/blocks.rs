@@ -22,7 +22,7 @@ struct Block {
 }
 
 /// The blocks of a cache.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Blocks {
     blocks: Vec<Block>,
     free: Vec<u32>,
@@ -35,15 +35,11 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    pub fn new(count: usize) -> Self {
-        Self {
-            blocks: (0..count).map(|_| Block::default()).collect(),
-            free: (0..count as u32).rev().collect(),
-            idle: BTreeMap::new(),
-            by_contents: HashMap::new(),
-            clock: 0,
-            peak: 0,
-        }
+    /// Adds blocks, up to `count` in all.
+    pub fn grow(&mut self, count: usize) {
+        let before = self.blocks.len();
+        self.blocks.resize_with(count.max(before), Block::default);
+        self.free.splice(0..0, (before as u32..count as u32).rev());
     }
 
     /// Blocks in all.
@@ -51,8 +47,23 @@ impl Blocks {
         self.blocks.len()
     }
 
+    /// Blocks that nobody holds.
+    pub fn available(&self) -> usize {
+        self.free.len() + self.idle.len()
+    }
+
     fn held(&self) -> usize {
-        self.blocks.len() - self.free.len() - self.idle.len()
+        self.blocks.len() - self.available()
+    }
+
+    /// Those of `blocks` that somebody holds.
+    pub fn held_among(&self, blocks: &[u32]) -> usize {
+        blocks.iter().filter(|block| self.blocks[**block as usize].holders > 0).count()
+    }
+
+    /// Whether a block has more than one holder.
+    pub fn is_shared(&self, block: u32) -> bool {
+        self.blocks[block as usize].holders > 1
     }
 
     /// An empty block with one holder, if there is any that nobody holds.
@@ -105,21 +116,32 @@ impl Blocks {
         self.clock
     }
 
-    /// The known blocks that begin `tokens`, at most `limit` of them, each with one holder more; and the name of the last.
-    pub fn find_prefix(&mut self, tokens: &[u32], limit: usize) -> (Vec<u32>, Option<Serial>) {
+    /// The known blocks that begin `tokens`, at most `limit` of them.
+    pub fn prefix(&self, tokens: &[u32], limit: usize) -> Vec<u32> {
         let (mut found, mut parent) = (Vec::new(), None);
         for part in tokens.chunks_exact(CACHE_BLOCK).take(limit) {
             let Some(&block) = self.by_contents.get(&(parent, Box::from(part))) else { break };
+            parent = self.serial(block);
+            found.push(block);
+        }
+        found
+    }
+
+    /// One more holder of each of the blocks, which are known; the name of the last.
+    pub fn hold(&mut self, known: &[u32]) -> Option<Serial> {
+        for &block in known {
             let entry = &mut self.blocks[block as usize];
             if entry.holders == 0 {
                 self.idle.remove(&entry.idle_since);
             }
             entry.holders += 1;
-            parent = entry.known.as_ref().map(|(serial, _)| *serial);
-            found.push(block);
         }
         self.peak = self.peak.max(self.held());
-        (found, parent)
+        known.last().and_then(|&block| self.serial(block))
+    }
+
+    fn serial(&self, block: u32) -> Option<Serial> {
+        self.blocks[block as usize].known.as_ref().map(|(serial, _)| *serial)
     }
 }
 
@@ -131,33 +153,48 @@ mod tests {
         (0..CACHE_BLOCK as u32).map(|i| i * 7 + seed).collect()
     }
 
+    fn blocks(count: usize) -> Blocks {
+        let mut blocks = Blocks::default();
+        blocks.grow(count);
+        blocks
+    }
+
+    fn find(blocks: &mut Blocks, tokens: &[u32], limit: usize) -> Vec<u32> {
+        let found = blocks.prefix(tokens, limit);
+        blocks.hold(&found);
+        found
+    }
+
     #[test]
     fn prefixes_are_found_until_their_place_is_needed() {
-        let mut blocks = Blocks::new(3);
+        let mut blocks = blocks(3);
         let (a, b) = (blocks.take().unwrap(), blocks.take().unwrap());
         let first = blocks.register(a, None, &tokens(1));
         blocks.register(b, Some(first), &tokens(2));
         let text = [tokens(1), tokens(2), tokens(3)].concat();
-        assert_eq!(blocks.find_prefix(&text, 9).0, [a, b]);
-        assert_eq!(blocks.find_prefix(&text, 1).0, [a]);
-        assert!(blocks.find_prefix(&tokens(2), 9).0.is_empty(), "the same tokens after something else are other contents");
+        assert_eq!(find(&mut blocks, &text, 9), [a, b]);
+        assert_eq!(find(&mut blocks, &text, 1), [a]);
+        assert!(blocks.prefix(&tokens(2), 9).is_empty(), "the same tokens after something else are other contents");
+        assert!(blocks.is_shared(a) && blocks.held_among(&[a, b, 2]) == 2);
         for block in [a, b, a, b, a] {
             blocks.release(block);
         }
-        assert_eq!(blocks.held(), 0);
-        assert_eq!(blocks.find_prefix(&text, 9).0, [a, b], "contents outlive their holders");
+        assert_eq!((blocks.held(), blocks.available()), (0, 3));
+        assert_eq!(find(&mut blocks, &text, 9), [a, b], "contents outlive their holders");
         blocks.release(b);
         blocks.release(a);
         // The free block first, then the longest unused.
         assert_eq!([blocks.take(), blocks.take()].map(Option::unwrap), [2, b]);
-        assert_eq!(blocks.find_prefix(&text, 9).0, [a]);
+        assert_eq!(find(&mut blocks, &text, 9), [a]);
         assert_eq!(blocks.take(), None, "all are held");
         assert_eq!(blocks.peak, 3);
+        blocks.grow(5);
+        assert_eq!([blocks.take(), blocks.take(), blocks.take()], [Some(3), Some(4), None]);
     }
 
     #[test]
     fn equal_contents_have_one_name() {
-        let mut blocks = Blocks::new(2);
+        let mut blocks = blocks(2);
         let (a, b) = (blocks.take().unwrap(), blocks.take().unwrap());
         let name = blocks.register(a, None, &tokens(1));
         assert_eq!(blocks.register(b, None, &tokens(1)), name);

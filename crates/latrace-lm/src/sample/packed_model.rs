@@ -1,57 +1,67 @@
 //! A model whose projections are packed for sampling.
 
+use crate::config::Parameter;
 use crate::forward::Projections;
 use crate::model::{Model, Projection};
-use latrace_kernels::Device;
+use latrace_kernels::{Device, PackedWeights};
 
 /// A model with packed projections. The weights they were packed from are let go, but for the embedding.
 pub(crate) struct PackedModel<D: Device> {
     pub model: Model<D>,
-    /// By parameter: packed weights and their number of outputs.
-    packed: Vec<Option<(D::Buffer, usize)>>,
+    packed: D::Buffer,
+    /// By parameter, if it is a projection.
+    places: Vec<Option<Place>>,
+}
+
+/// Where a projection is among the packed ones, and its shape.
+#[derive(Clone, Copy)]
+struct Place {
+    at: usize,
+    inputs: usize,
+    outputs: usize,
 }
 
 impl<D: Device> PackedModel<D> {
     pub fn new(mut model: Model<D>) -> Self {
-        let shapes: Vec<Vec<usize>> = model.config.parameters().into_iter().map(|p| p.shape).collect();
         let (embedding, head) = (model.layout.embedding, model.layout.head);
-        let pack = |(i, shape): (usize, &Vec<usize>)| {
-            let is_projection = shape.len() == 2 && (i != embedding || i == head);
+        let mut length = 0;
+        let place = |(i, parameter): (usize, Parameter)| {
+            let is_projection = parameter.shape.len() == 2 && (i != embedding || i == head);
             is_projection.then(|| {
-                let packed = model.device.pack(&model.parameters[i], shape[1]);
-                if i != embedding {
-                    model.parameters[i] = model.device.zeros(0);
-                }
-                (packed, shape[0])
+                let place = Place { at: length, inputs: parameter.shape[1], outputs: parameter.shape[0] };
+                length += model.device.packed_length(place.inputs, place.outputs);
+                place
             })
         };
-        let packed = shapes.iter().enumerate().map(pack).collect();
-        Self { model, packed }
+        let places: Vec<Option<Place>> = model.config.parameters().into_iter().enumerate().map(place).collect();
+        let mut packed = model.device.resident(length);
+        for (i, place) in places.iter().enumerate().filter_map(|(i, place)| Some((i, (*place)?))) {
+            model.device.pack(&mut packed, place.at, &model.parameters[i], place.inputs);
+            if i != embedding {
+                model.parameters[i] = model.device.zeros(0);
+            }
+        }
+        Self { model, packed, places }
     }
 
     /// The logits of the first `rows` rows of `hidden`.
     pub fn logits(&self, logits: &mut D::Buffer, hidden: &D::Buffer, rows: usize) {
-        let (packed, outputs) = self.weights(self.model.layout.head);
-        self.model.device.packed_linear(logits, hidden, packed, None, rows, self.model.config.hidden_size, outputs);
+        self.model.device.packed_linear(logits, hidden, self.weights(self.model.layout.head), None, rows);
     }
 
-    fn weights(&self, parameter: usize) -> (&D::Buffer, usize) {
-        match &self.packed[parameter] {
-            Some((packed, outputs)) => (packed, *outputs),
-            // `Layout` names matrices alone as projections, and `new` packs all of them.
-            None => unreachable!("parameter {parameter} is packed"),
-        }
+    fn weights(&self, parameter: usize) -> PackedWeights<'_, D::Buffer> {
+        // `Layout` names matrices alone as projections, and `new` packs all of them.
+        let Some(Place { at, inputs, outputs }) = self.places[parameter] else { unreachable!("parameter {parameter} is packed") };
+        PackedWeights { buffer: &self.packed, at, inputs, outputs }
     }
 }
 
 impl<D: Device> Projections<D> for PackedModel<D> {
-    fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        let (packed, outputs) = self.weights(p.weight);
-        self.model.device.packed_linear(y, x, packed, p.bias.map(|b| &self.model.parameters[b]), rows, inputs, outputs);
+    fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, _: usize) {
+        self.model.device.packed_linear(y, x, self.weights(p.weight), p.bias.map(|b| &self.model.parameters[b]), rows);
     }
 
-    fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        let (packed, outputs) = self.weights(p.weight);
-        self.model.device.packed_linear_add(y, x, packed, p.bias.map(|b| &self.model.parameters[b]), rows, inputs, outputs);
+    fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, _: usize) {
+        self.model.device.packed_linear_add(y, x, self.weights(p.weight), p.bias.map(|b| &self.model.parameters[b]), rows);
     }
 }

@@ -7,7 +7,7 @@ use super::{Observer, Sample, SampleRequest, StopReason};
 use crate::error::Error;
 use crate::forward::Stream;
 use crate::model::Model;
-use latrace_kernels::{Choice, Cpu, Device, Draw, LOGITS_CHUNK};
+use latrace_kernels::{Choice, Cpu, Device, LOGITS_CHUNK, standing_by};
 
 /// What a sampler may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,14 @@ impl Default for SamplerOptions {
 pub struct Sampler<D: Device = Cpu> {
     packed: PackedModel<D>,
     options: SamplerOptions,
-    /// Tokens of prompts read so far, those found in shared blocks left out.
+    /// What the blocks of the cache hold. It outlives a run: the next one finds what it has in common with this one.
+    blocks: Blocks,
+    memory: Memory<D>,
     prefilled: u64,
-    peak_cache_bytes: u64,
+    preempted: u64,
 }
 
-/// Memory of a run of the sampler.
+/// Memory, as much as the runs so far needed.
 struct Memory<D: Device> {
     stream: Stream<D>,
     /// Keys and values, by layer.
@@ -47,7 +49,9 @@ struct Memory<D: Device> {
 impl<D: Device> Sampler<D> {
     /// Packs a model's weights.
     pub fn new(model: Model<D>, options: SamplerOptions) -> Self {
-        Self { packed: PackedModel::new(model), options, prefilled: 0, peak_cache_bytes: 0 }
+        let packed = PackedModel::new(model);
+        let memory = Memory::planned(&packed.model, options);
+        Self { packed, options, blocks: Blocks::default(), memory, prefilled: 0, preempted: 0 }
     }
 
     /// Bytes of keys and values of [`latrace_kernels::CACHE_BLOCK`] tokens.
@@ -57,14 +61,20 @@ impl<D: Device> Sampler<D> {
         (model.config.layers * (keys + values) * size_of::<f32>()) as u64
     }
 
-    /// Tokens of prompts read so far; those found in shared blocks are not among them.
+    /// Tokens read so far, not drawn one by one: prompts, but for what was found in blocks of the cache, and what was read again of samples that had
+    /// to give their blocks back.
     pub fn prefilled(&self) -> u64 {
         self.prefilled
     }
 
+    /// How often samples gave their blocks back for want of memory, to go on later.
+    pub fn preempted(&self) -> u64 {
+        self.preempted
+    }
+
     /// Most bytes of keys and values held at once so far.
     pub fn peak_cache_bytes(&self) -> u64 {
-        self.peak_cache_bytes
+        self.blocks.peak as u64 * self.block_bytes()
     }
 
     /// Draws all samples of all requests.
@@ -79,24 +89,35 @@ impl<D: Device> Sampler<D> {
             self.check(&i.to_string(), request, capacity)?;
         }
         let limits = Limits { samples: self.options.batch.max(1), prompt_tokens: self.options.prefill_tokens.max(1), positions };
-        let needed: usize = requests.iter().map(|r| r.streams.len() * Schedule::blocks_of_one(r, positions)).sum();
-        let mut schedule = Schedule::new(requests, Blocks::new(capacity.min(needed)), limits);
-        let longest = requests.iter().map(|r| r.prompt.len() + Schedule::limit(r, positions)).max().unwrap_or(0);
-        let mut memory = Memory::planned(&self.packed.model, limits, longest, schedule.blocks.len());
+        self.plan(requests, limits, capacity);
+        // Passes are made of many short loops.
+        standing_by(|| self.passes(requests, limits, observer))
+    }
+
+    /// Makes the memory large enough for as many samples as may be active at once, within the budget.
+    fn plan(&mut self, requests: &[SampleRequest], limits: Limits, capacity: usize) {
+        let longest = requests.iter().map(|r| r.prompt.len() + Schedule::limit(r, limits.positions)).max().unwrap_or(0);
+        let mut needs: Vec<(usize, usize)> = requests.iter().map(|r| (Schedule::blocks_of_one(r, limits.positions), r.streams.len())).collect();
+        needs.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut blocks, mut places) = (0, limits.samples);
+        for (each, samples) in needs {
+            let active = samples.min(places);
+            blocks += active * each;
+            places -= active;
+        }
+        self.blocks.grow(blocks.min(capacity));
+        self.memory.grow(&self.packed.model, longest, self.blocks.len());
+    }
+
+    fn passes(&mut self, requests: &[SampleRequest], limits: Limits, observer: &mut dyn Observer) -> Result<(), Error> {
+        let Self { packed, blocks, memory, prefilled, preempted, .. } = self;
+        let mut schedule = Schedule::new(requests, blocks, limits);
         while let Some(mut step) = schedule.next_step() {
-            let choices = self.pass(&mut memory, &step);
-            let first = schedule.running.len();
-            let prompt_tokens = step.ids.len() - step.continued;
-            self.prefilled += prompt_tokens as u64;
-            let (device, shape) = (&self.packed.model.device, self.packed.model.attention_shape());
-            schedule.start_samples(&mut step, &mut |from, to| {
-                for [keys, values] in &mut memory.cache {
-                    device.cache_copy([keys, values], from as usize, to as usize, shape);
-                }
-            });
-            debug_assert_eq!(first, step.continued);
-            accept(&mut schedule, &choices, requests, positions, observer)?;
-            self.peak_cache_bytes = self.peak_cache_bytes.max(schedule.blocks.peak as u64 * self.block_bytes());
+            let choices = memory.pass(packed, &step);
+            *prefilled += (step.ids.len() - step.continued) as u64;
+            *preempted += std::mem::take(&mut schedule.preempted);
+            schedule.start_samples(&mut step);
+            accept(&mut schedule, &choices, requests, limits.positions, observer)?;
         }
         Ok(())
     }
@@ -120,42 +141,6 @@ impl<D: Device> Sampler<D> {
         }
         Ok(())
     }
-
-    /// One pass: the token of each draw.
-    fn pass(&self, memory: &mut Memory<D>, step: &Step) -> Vec<Choice> {
-        let (packed, Memory { stream, cache, hidden, logits }) = (&self.packed, memory);
-        let model = &packed.model;
-        let (device, shape) = (&model.device, model.attention_shape());
-        stream.embed(model, &step.ids);
-        for (i, layer) in model.layout.layers.iter().enumerate() {
-            let [keys, values] = &mut cache[i];
-            stream.project(model, packed, layer, &step.positions);
-            device.cache_store([keys, values], &stream.k, &stream.v, &step.spans, &step.blocks, shape);
-            let [o, q] = &mut stream.wide;
-            device.cached_attention(o, q, [keys, values], &step.spans, &step.blocks, shape);
-            let is_last = i + 1 == model.config.layers;
-            if is_last {
-                stream.keep_rows(model, &step.rows);
-            }
-            stream.output_and_mlp(model, packed, layer, if is_last { step.rows.len() } else { step.ids.len() });
-        }
-        stream.final_norm(model, step.rows.len());
-        self.choose(stream, hidden, logits, &step.draws)
-    }
-
-    /// Logits and draws, a chunk of rows at a time.
-    fn choose(&self, stream: &Stream<D>, hidden: &mut D::Buffer, logits: &mut D::Buffer, draws: &[Draw]) -> Vec<Choice> {
-        let (model, d) = (&self.packed.model, self.packed.model.config.hidden_size);
-        let (vocabulary, chunk) = (model.config.vocab_size, logit_rows(model.config.vocab_size));
-        let mut choices = Vec::with_capacity(draws.len());
-        for (i, draws) in draws.chunks(chunk).enumerate() {
-            let rows: Vec<u32> = (i * chunk..i * chunk + draws.len()).map(|row| row as u32).collect();
-            model.device.gather_rows(hidden, &rows, &stream.h, d);
-            self.packed.logits(logits, hidden, draws.len());
-            choices.extend(model.device.choose(logits, vocabulary, draws));
-        }
-        choices
-    }
 }
 
 /// Rows of logits held at once.
@@ -164,16 +149,76 @@ fn logit_rows(vocabulary: usize) -> usize {
 }
 
 impl<D: Device> Memory<D> {
-    fn planned(model: &Model<D>, limits: Limits, positions: usize, blocks: usize) -> Self {
+    fn planned(model: &Model<D>, options: SamplerOptions) -> Self {
         let (device, config) = (&model.device, &model.config);
-        let (keys, values) = device.cache_lengths(blocks, model.attention_shape());
-        let rows = logit_rows(config.vocab_size).min(limits.samples);
+        let rows = logit_rows(config.vocab_size).min(options.batch.max(1));
         Self {
-            stream: Stream::planned(model, limits.samples + limits.prompt_tokens, positions),
-            cache: (0..config.layers).map(|_| [device.zeros(keys), device.zeros(values)]).collect(),
+            stream: Stream::planned(model, options.batch.max(1) + options.prefill_tokens.max(1), 0),
+            cache: (0..config.layers).map(|_| [device.zeros(0), device.zeros(0)]).collect(),
             hidden: device.zeros(rows * config.hidden_size),
             logits: device.zeros(rows * config.vocab_size),
         }
+    }
+
+    /// Room for `blocks` blocks, what is in them stays, and for positions below `positions`.
+    fn grow(&mut self, model: &Model<D>, positions: usize, blocks: usize) {
+        let device = &model.device;
+        if positions > self.stream.positions {
+            self.stream = Stream::planned(model, self.stream.rows, positions);
+        }
+        let (keys, values) = device.cache_lengths(blocks, model.attention_shape());
+        for (buffer, length) in self.cache.iter_mut().flat_map(|[k, v]| [(k, keys), (v, values)]) {
+            let before = device.length(buffer);
+            if length > before {
+                let mut larger = device.resident(length);
+                device.copy(&mut larger, buffer, before);
+                *buffer = larger;
+            }
+        }
+    }
+
+    /// One pass: the token of each draw.
+    fn pass(&mut self, packed: &PackedModel<D>, step: &Step) -> Vec<Choice> {
+        let Self { stream, cache, .. } = self;
+        let model = &packed.model;
+        let (device, shape) = (&model.device, model.attention_shape());
+        for [keys, values] in cache.iter_mut() {
+            step.copies.iter().for_each(|&(from, to)| device.cache_copy([keys, values], from as usize, to as usize, shape));
+        }
+        stream.embed(model, &step.ids);
+        for (i, layer) in model.layout.layers.iter().enumerate() {
+            let [keys, values] = &mut cache[i];
+            stream.project_keys(model, packed, layer, &step.positions);
+            device.cache_store([keys, values], &stream.k, &stream.v, &step.spans, &step.blocks, shape);
+            // Of the last layer's output, only rows that are drawn from matter; others leave their keys and values.
+            let is_last = i + 1 == model.config.layers;
+            let (spans, positions) = if is_last { (&step.last_spans, &step.last_positions) } else { (&step.spans, &step.positions) };
+            if is_last {
+                stream.keep_inputs(model, &step.rows);
+            }
+            if positions.is_empty() {
+                return Vec::new();
+            }
+            stream.project_queries(model, packed, layer, positions);
+            let [o, q] = &mut stream.wide;
+            device.cached_attention(o, q, [keys, values], spans, &step.blocks, shape);
+            stream.output_and_mlp(model, packed, layer, positions.len());
+        }
+        stream.final_norm(model, step.rows.len());
+        self.choose(packed, step)
+    }
+
+    /// Logits and draws, a chunk of rows at a time.
+    fn choose(&mut self, packed: &PackedModel<D>, step: &Step) -> Vec<Choice> {
+        let (Self { stream, hidden, logits, .. }, model) = (self, &packed.model);
+        let (vocabulary, chunk) = (model.config.vocab_size, logit_rows(model.config.vocab_size));
+        let mut choices = Vec::with_capacity(step.draws.len());
+        for (rows, draws) in step.drawn_from.chunks(chunk).zip(step.draws.chunks(chunk)) {
+            model.device.gather_rows(hidden, rows, &stream.h, model.config.hidden_size);
+            packed.logits(logits, hidden, draws.len());
+            choices.extend(model.device.choose(logits, vocabulary, draws));
+        }
+        choices
     }
 }
 

@@ -1,18 +1,41 @@
-//! Which tokens go into the next pass: one of each running sample, and a piece of the prompts that wait to be read.
+//! Which tokens go into the next pass: one of each running sample, and a piece of the prompt that is being read.
+//!
+//! Samples take blocks of the cache as they grow. When none is left, the youngest sample gives its blocks back and waits again; later it is read like
+//! a prompt, its drawn tokens too. Nothing of that shows in its tokens or log-probs. The oldest sample always goes on, and alone it always fits,
+//! so that all of them end. Age is the order of requests and of samples in them.
 
 use super::blocks::{Blocks, Serial};
 use super::{SampleRequest, uniform};
 use latrace_kernels::{CACHE_BLOCK, CacheSpan, Draw};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-/// Samples of one request that start together, and what is known of their prompt.
+/// A request's place, and a sample's among the request's: the smaller, the older.
+type Age = (usize, usize);
+
+/// Samples of one request that have not started, or one that has given its blocks back.
 #[derive(Debug)]
-struct Prompt {
+struct Waiting {
+    samples: Range<usize>,
+    drawn: Drawn,
+}
+
+/// Tokens drawn so far, and their log-probs.
+#[derive(Debug, Default)]
+struct Drawn {
+    tokens: Vec<u32>,
+    logp: Vec<f32>,
+}
+
+/// Samples whose prompt, and what they have drawn before, is being read.
+#[derive(Debug)]
+struct Reading {
     request: usize,
-    samples: std::ops::Range<usize>,
+    samples: Range<usize>,
+    drawn: Drawn,
+    /// All that is to be read.
+    tokens: Vec<u32>,
     chain: Chain,
-    started: bool,
-    reservation: Reservation,
 }
 
 /// The blocks of a sequence, and how many of its tokens they hold.
@@ -24,27 +47,6 @@ struct Chain {
     parent: Option<Serial>,
 }
 
-/// Blocks promised to samples that start together, so that none ever lacks one.
-#[derive(Clone, Copy, Debug)]
-struct Reservation {
-    /// Of the prompt, shared by all.
-    shared: usize,
-    /// Of each sample.
-    each: usize,
-}
-
-impl Reservation {
-    fn new(prompt: usize, limit: usize) -> Self {
-        // The last token drawn is never read.
-        let (shared, all) = (prompt / CACHE_BLOCK, (prompt + limit - 1).div_ceil(CACHE_BLOCK));
-        Self { shared, each: all - shared }
-    }
-
-    fn total(self, samples: usize) -> usize {
-        self.shared + samples * self.each
-    }
-}
-
 /// A running sample.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -53,30 +55,35 @@ pub(super) struct Running {
     pub tokens: Vec<u32>,
     pub logp: Vec<f32>,
     chain: Chain,
-    group: usize,
 }
 
-/// Samples that started together and still run.
-#[derive(Debug)]
-struct Group {
-    running: usize,
-    reservation: Reservation,
+impl Running {
+    fn age(&self) -> Age {
+        (self.request, self.sample)
+    }
 }
 
 /// One pass through the model.
 #[derive(Debug, Default)]
 pub(super) struct Step {
+    /// Blocks to be copied before anything else, in order: from, to.
+    pub copies: Vec<(u32, u32)>,
     pub ids: Vec<u32>,
     pub positions: Vec<u32>,
     pub spans: Vec<CacheSpan>,
     pub blocks: Vec<u32>,
-    /// Rows from which tokens are drawn, and how.
+    /// Rows from which tokens are drawn; nothing else is needed of the last layer's output.
     pub rows: Vec<u32>,
+    /// The positions of those rows alone, and their spans over the same blocks.
+    pub last_positions: Vec<u32>,
+    pub last_spans: Vec<CacheSpan>,
+    /// How tokens are drawn, and from which of `rows`.
     pub draws: Vec<Draw>,
+    pub drawn_from: Vec<u32>,
     /// How many of the draws are of running samples; the rest are first tokens.
     pub continued: usize,
-    /// Prompts that are read to their end with this pass.
-    completed: Vec<Prompt>,
+    /// What is read to its end with this pass.
+    completed: Vec<Reading>,
 }
 
 /// Limits of a pass.
@@ -94,21 +101,23 @@ pub(super) struct Limits {
 pub(super) struct Schedule<'a> {
     requests: &'a [SampleRequest],
     limits: Limits,
-    pub blocks: Blocks,
-    /// Requests, and the first of their samples that has not started.
-    waiting: VecDeque<(usize, usize)>,
-    prompts: VecDeque<Prompt>,
+    pub blocks: &'a mut Blocks,
+    waiting: BTreeMap<Age, Waiting>,
+    reading: Option<Reading>,
+    /// The oldest first.
     pub running: Vec<Running>,
-    groups: Vec<Group>,
-    reserved: usize,
-    /// Samples admitted and not finished.
+    /// Samples that run or are read.
     active: usize,
+    /// How often samples gave their blocks back before their end.
+    pub preempted: u64,
 }
 
 impl<'a> Schedule<'a> {
-    pub fn new(requests: &'a [SampleRequest], blocks: Blocks, limits: Limits) -> Self {
-        let waiting = (0..requests.len()).filter(|&i| !requests[i].streams.is_empty()).map(|i| (i, 0)).collect();
-        Self { requests, limits, blocks, waiting, prompts: VecDeque::new(), running: Vec::new(), groups: Vec::new(), reserved: 0, active: 0 }
+    /// Everything waits.
+    pub fn new(requests: &'a [SampleRequest], blocks: &'a mut Blocks, limits: Limits) -> Self {
+        let samples = requests.iter().map(|request| 0..request.streams.len()).enumerate().filter(|(_, samples)| !samples.is_empty());
+        let waiting = samples.map(|(request, samples)| ((request, 0), Waiting { samples, drawn: Drawn::default() })).collect();
+        Self { requests, limits, blocks, waiting, reading: None, running: Vec::new(), active: 0, preempted: 0 }
     }
 
     /// Most new tokens of a request's samples.
@@ -116,123 +125,214 @@ impl<'a> Schedule<'a> {
         request.sampling.max_new_tokens.min(positions - request.prompt.len())
     }
 
-    /// Blocks that one sample of the request needs.
+    /// Most blocks that one sample of the request needs.
     pub fn blocks_of_one(request: &SampleRequest, positions: usize) -> usize {
-        Reservation::new(request.prompt.len(), Self::limit(request, positions)).total(1)
+        // The last token drawn is never read.
+        (request.prompt.len() + Self::limit(request, positions) - 1).div_ceil(CACHE_BLOCK)
     }
 
     /// The next pass; none when all is done.
     pub fn next_step(&mut self) -> Option<Step> {
-        self.admit();
         let mut step = Step::default();
         self.add_running(&mut step);
         step.continued = step.draws.len();
-        self.add_prompts(&mut step);
+        while self.read_on(&mut step) {}
+        let is_done = self.running.is_empty() && self.reading.is_none() && self.waiting.is_empty();
+        assert!(is_done || !step.ids.is_empty(), "a sample that is alone fits: it was checked before");
         (!step.ids.is_empty()).then_some(step)
     }
 
-    /// Lets requests in, in order, as long as memory is sure to suffice for all they may ever need.
-    fn admit(&mut self) {
-        while let Some((request, first)) = self.waiting.front_mut() {
-            let (asked, places) = (&self.requests[*request], self.limits.samples - self.active);
-            let reservation = Reservation::new(asked.prompt.len(), Self::limit(asked, self.limits.positions));
-            // A sample whose only token needs no block of its own is limited by the prompt's alone.
-            let left = (self.blocks.len() - self.reserved).checked_sub(reservation.shared);
-            let fitting = left.map_or(0, |left| left.checked_div(reservation.each).unwrap_or(usize::MAX));
-            let count = places.min(asked.streams.len() - *first).min(fitting);
-            if count == 0 {
-                return;
-            }
-            let samples = *first..*first + count;
-            self.reserved += reservation.total(count);
-            self.active += count;
-            self.prompts.push_back(Prompt { request: *request, samples: samples.clone(), chain: Chain::default(), started: false, reservation });
-            *first = samples.end;
-            if *first == asked.streams.len() {
-                self.waiting.pop_front();
-            }
-        }
-    }
-
     fn add_running(&mut self, step: &mut Step) {
-        for i in 0..self.running.len() {
+        // Those that were read again come in at the end.
+        self.running.sort_by_key(Running::age);
+        let mut i = 0;
+        while i < self.running.len() {
+            let needs_block = self.running[i].chain.needs_block(self.blocks);
+            if needs_block && self.blocks.available() == 0 {
+                // The youngest has no part in this pass yet. It may be this sample.
+                self.preempt();
+                continue;
+            }
             let running = &mut self.running[i];
             let request = &self.requests[running.request];
+            running.chain.own_last_block(self.blocks, step);
             let token = running.tokens[running.tokens.len() - 1];
             let tokens = || request.prompt.iter().chain(&running.tokens).copied();
-            let row = append(&mut self.blocks, &mut running.chain, step, std::iter::once(token), tokens);
-            step.rows.push(row as u32);
-            step.draws.push(draw(request, running.sample, running.tokens.len()));
+            running.chain.append(self.blocks, step, std::iter::once(token), tokens);
+            step.draw_from_last_row([draw(request, running.sample, running.tokens.len())]);
+            i += 1;
         }
     }
 
-    fn add_prompts(&mut self, step: &mut Step) {
-        let mut left = self.limits.prompt_tokens;
-        while left > 0
-            && let Some(prompt) = self.prompts.front_mut()
-        {
-            let request = &self.requests[prompt.request];
-            if !prompt.started {
-                // The last token is always read: the first new token is drawn from its row.
-                let (blocks, parent) = self.blocks.find_prefix(&request.prompt, (request.prompt.len() - 1) / CACHE_BLOCK);
-                prompt.chain = Chain { length: blocks.len() * CACHE_BLOCK, blocks, parent };
-                prompt.started = true;
-            }
-            let from = prompt.chain.length;
-            let until = request.prompt.len().min(from + left);
-            left -= until - from;
-            let tokens = || request.prompt.iter().copied();
-            let row = append(&mut self.blocks, &mut prompt.chain, step, request.prompt[from..until].iter().copied(), tokens);
-            if until < request.prompt.len() {
-                return;
-            }
-            for sample in prompt.samples.clone() {
-                step.rows.push((row + until - from - 1) as u32);
-                step.draws.push(draw(request, sample, 0));
-            }
-            step.completed.extend(self.prompts.pop_front());
-        }
+    /// Takes all blocks from the youngest of those that run or are read.
+    fn preempt(&mut self) {
+        self.preempted += 1;
+        let youngest = self.running.last().map(Running::age);
+        let reading = self.reading.take_if(|reading| Some((reading.request, reading.samples.start)) > youngest);
+        let (age, samples, drawn, chain) = if let Some(Reading { request, samples, drawn, chain, .. }) = reading {
+            ((request, samples.start), samples, drawn, chain)
+        } else if let Some(Running { request, sample, tokens, logp, chain }) = self.running.pop() {
+            ((request, sample), sample..sample + 1, Drawn { tokens, logp }, chain)
+        } else {
+            return;
+        };
+        chain.release(self.blocks);
+        self.active -= samples.len();
+        self.waiting.insert(age, Waiting { samples, drawn });
     }
 
-    /// Starts the samples whose prompts the pass has read: (index in `running` of the first, how many); `copy` copies a block.
-    pub fn start_samples(&mut self, step: &mut Step, copy: &mut dyn FnMut(u32, u32)) {
-        for prompt in step.completed.drain(..) {
-            let group = self.groups.len();
-            self.groups.push(Group { running: prompt.samples.len(), reservation: prompt.reservation });
-            let partial = !prompt.chain.length.is_multiple_of(CACHE_BLOCK);
-            for sample in prompt.samples.clone() {
-                let mut chain = prompt.chain.clone();
-                if sample > prompt.samples.start {
-                    let shared = chain.blocks.len() - usize::from(partial);
-                    chain.blocks[..shared].iter().for_each(|&block| self.blocks.share(block));
-                    if partial {
-                        let own = take(&mut self.blocks);
-                        copy(chain.blocks[shared], own);
-                        chain.blocks[shared] = own;
-                    }
+    /// Adds a piece of what is being read, or begins to read what waits longest; says whether there may be more to add.
+    fn read_on(&mut self, step: &mut Step) -> bool {
+        let left = self.limits.prompt_tokens - (step.ids.len() - step.continued);
+        let Some(mut reading) = self.reading.take().or_else(|| (left > 0).then(|| self.admit()).flatten()) else {
+            return false;
+        };
+        let from = reading.chain.length;
+        let until = reading.tokens.len().min(from + left.min(reading.chain.room() + self.blocks.available() * CACHE_BLOCK));
+        if until == from {
+            // It goes on when the pass is full, or when a running sample has ended or given its blocks back.
+            self.reading = Some(reading);
+            return false;
+        }
+        let new = reading.tokens[from..until].iter().copied();
+        reading.chain.append(self.blocks, step, new, || reading.tokens.iter().copied());
+        if until < reading.tokens.len() {
+            self.reading = Some(reading);
+            return false;
+        }
+        let request = &self.requests[reading.request];
+        step.draw_from_last_row(reading.samples.clone().map(|sample| draw(request, sample, reading.drawn.tokens.len())));
+        step.completed.push(reading);
+        true
+    }
+
+    /// Lets the oldest of those that wait in, as many of its samples as there is place for; none while memory is short.
+    fn admit(&mut self) -> Option<Reading> {
+        let (&(number, first), waiting) = self.waiting.first_key_value()?;
+        let request = &self.requests[number];
+        let tokens: Vec<u32> = request.prompt.iter().chain(&waiting.drawn.tokens).copied().collect();
+        // The last token is always read: the next one is drawn from its row.
+        let known = self.blocks.prefix(&tokens, (tokens.len() - 1) / CACHE_BLOCK);
+        let needed = tokens.len().div_ceil(CACHE_BLOCK) - self.blocks.held_among(&known);
+        let left = Self::limit(request, self.limits.positions) - waiting.drawn.tokens.len();
+        let again = if waiting.drawn.tokens.is_empty() { 0 } else { tokens.len().min(left).div_ceil(CACHE_BLOCK) };
+        let count = waiting.samples.len().min(self.limits.samples - self.active).min(self.fitting(needed, left, again));
+        if count == 0 {
+            return None;
+        }
+        let Waiting { samples, drawn } = self.waiting.remove(&(number, first))?;
+        let (samples, rest) = (first..first + count, first + count..samples.end);
+        if !rest.is_empty() {
+            self.waiting.insert((number, rest.start), Waiting { samples: rest, drawn: Drawn::default() });
+        }
+        self.active += count;
+        let chain = Chain { length: known.len() * CACHE_BLOCK, parent: self.blocks.hold(&known), blocks: known };
+        Some(Reading { request: number, samples, drawn, tokens, chain })
+    }
+
+    /// How many samples fit that need `needed` blocks together at first, and may draw `left` tokens each.
+    ///
+    /// Everyone should have room to grow by a block. What is read `again` should be able to grow by as much, so that reading never takes the most of
+    /// the time. One sample is let in whenever no other is.
+    fn fitting(&self, needed: usize, left: usize, again: usize) -> usize {
+        let room = self.blocks.available().checked_sub(needed);
+        // The last token drawn needs no place.
+        let fitting = room.map_or(0, |room| if left == 1 { usize::MAX } else { room.saturating_sub(self.active + again) });
+        if self.active == 0 { fitting.max(1) } else { fitting }
+    }
+
+    /// Starts the samples whose prompts the pass has read. They share its last block too, until they write to it.
+    pub fn start_samples(&mut self, step: &mut Step) {
+        for Reading { request, samples, drawn, chain, .. } in step.completed.drain(..) {
+            for sample in samples.clone() {
+                if sample > samples.start {
+                    chain.blocks.iter().for_each(|&block| self.blocks.share(block));
                 }
-                self.running.push(Running { request: prompt.request, sample, tokens: Vec::new(), logp: Vec::new(), chain, group });
+                let (tokens, logp) = (drawn.tokens.clone(), drawn.logp.clone());
+                self.running.push(Running { request, sample, tokens, logp, chain: chain.clone() });
             }
         }
     }
 
     /// Takes the samples out that are marked as finished.
     pub fn finish(&mut self, finished: &[bool]) -> Vec<Running> {
-        let mut out = Vec::new();
-        let all = std::mem::take(&mut self.running);
-        for (running, finished) in all.into_iter().zip(finished) {
-            if !finished {
-                self.running.push(running);
-                continue;
-            }
-            running.chain.blocks.iter().rev().for_each(|&block| self.blocks.release(block));
-            let group = &mut self.groups[running.group];
-            group.running -= 1;
-            self.reserved -= group.reservation.each + if group.running == 0 { group.reservation.shared } else { 0 };
-            self.active -= 1;
-            out.push(running);
+        let mut finished = finished.iter();
+        let done: Vec<Running> = self.running.extract_if(.., |_| finished.next().is_some_and(|finished| *finished)).collect();
+        done.iter().for_each(|running| running.chain.release(self.blocks));
+        self.active -= done.len();
+        done
+    }
+}
+
+impl Drop for Schedule<'_> {
+    fn drop(&mut self) {
+        // After an error there are samples left; the blocks stay good for others.
+        let left = self.running.iter().map(|running| &running.chain).chain(self.reading.iter().map(|reading| &reading.chain));
+        left.for_each(|chain| chain.release(self.blocks));
+    }
+}
+
+impl Chain {
+    /// Whether the next token needs a block: a new one, or one of its own instead of one that others hold too.
+    fn needs_block(&self, blocks: &Blocks) -> bool {
+        self.room() == 0 || blocks.is_shared(self.blocks[self.blocks.len() - 1])
+    }
+
+    /// Tokens that fit into the last block.
+    fn room(&self) -> usize {
+        self.blocks.len() * CACHE_BLOCK - self.length
+    }
+
+    /// Before a token is added to a last block that others hold too, it is copied.
+    fn own_last_block(&mut self, blocks: &mut Blocks, step: &mut Step) {
+        if self.room() > 0
+            && let Some(last) = self.blocks.last_mut()
+            && blocks.is_shared(*last)
+        {
+            let own = take(blocks);
+            step.copies.push((*last, own));
+            blocks.release(*last);
+            *last = own;
         }
-        out
+    }
+
+    /// Adds tokens to the sequence and to the pass, taking blocks as needed. `all` are the sequence's tokens, the new among them.
+    fn append<I: Iterator<Item = u32>>(&mut self, blocks: &mut Blocks, step: &mut Step, new: impl Iterator<Item = u32>, all: impl Fn() -> I) {
+        let (row, position) = (step.ids.len(), self.length);
+        for token in new {
+            step.ids.push(token);
+            step.positions.push(self.length as u32);
+            if self.room() == 0 {
+                self.blocks.push(take(blocks));
+            }
+            self.length += 1;
+            if self.room() == 0 {
+                // The pass will fill it: keys are stored before any attention of the same layer reads them.
+                let tokens: Vec<u32> = all().skip(self.length - CACHE_BLOCK).take(CACHE_BLOCK).collect();
+                self.parent = Some(blocks.register(self.blocks[self.blocks.len() - 1], self.parent, &tokens));
+            }
+        }
+        step.spans.push(CacheSpan { row, rows: step.ids.len() - row, position, blocks: step.blocks.len() });
+        step.blocks.extend(&self.blocks);
+    }
+
+    fn release(&self, blocks: &mut Blocks) {
+        // The first of a chain is of use to the most others: it should be the last to go.
+        self.blocks.iter().rev().for_each(|&block| blocks.release(block));
+    }
+}
+
+impl Step {
+    /// Draws tokens from the row that was added last.
+    fn draw_from_last_row(&mut self, draws: impl IntoIterator<Item = Draw>) {
+        let Some(span) = self.spans.last() else { return };
+        let (row, position) = (span.row + span.rows - 1, span.position + span.rows - 1);
+        let kept = self.rows.len();
+        self.last_spans.push(CacheSpan { row: kept, rows: 1, position, blocks: span.blocks });
+        self.rows.push(row as u32);
+        self.last_positions.push(position as u32);
+        self.draws.extend(draws);
+        self.drawn_from.resize(self.draws.len(), kept as u32);
     }
 }
 
@@ -241,28 +341,7 @@ fn draw(request: &SampleRequest, sample: usize, position: usize) -> Draw {
     Draw { temperature: s.temperature, top_k: s.top_k, top_p: s.top_p, min_p: s.min_p, uniform: uniform(request.streams[sample], position) }
 }
 
-/// Appends tokens to a sequence and to the pass, taking blocks as needed; returns the first one's row. `all` are the sequence's tokens, the new among them.
-fn append<I: Iterator<Item = u32>>(blocks: &mut Blocks, chain: &mut Chain, step: &mut Step, new: impl Iterator<Item = u32>, all: impl Fn() -> I) -> usize {
-    let (row, position) = (step.ids.len(), chain.length);
-    for token in new {
-        step.ids.push(token);
-        step.positions.push(chain.length as u32);
-        if chain.length.is_multiple_of(CACHE_BLOCK) {
-            chain.blocks.push(take(blocks));
-        }
-        chain.length += 1;
-        if chain.length.is_multiple_of(CACHE_BLOCK) {
-            // The pass will fill it: keys are stored before any attention of the same layer reads them.
-            let tokens: Vec<u32> = all().skip(chain.length - CACHE_BLOCK).take(CACHE_BLOCK).collect();
-            chain.parent = Some(blocks.register(chain.blocks[chain.blocks.len() - 1], chain.parent, &tokens));
-        }
-    }
-    step.spans.push(CacheSpan { row, rows: step.ids.len() - row, position, blocks: step.blocks.len() });
-    step.blocks.extend(&chain.blocks);
-    row
-}
-
-/// A block, of which admission has made sure that there is one.
+/// A block, of which it has been made sure that there is one.
 fn take(blocks: &mut Blocks) -> u32 {
-    blocks.take().unwrap_or_else(|| unreachable!("admission reserves every block that a sample may need"))
+    blocks.take().unwrap_or_else(|| unreachable!("callers look whether a block is available"))
 }

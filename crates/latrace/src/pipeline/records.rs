@@ -132,6 +132,8 @@ pub struct WeightRecord {
     pub weight: f64,
     /// Its share among the chosen traces.
     pub chosen: f64,
+    /// Whether its question fell back on the likelihood of the reference answer, which then goes with the trace.
+    pub by_reference: bool,
 }
 
 impl Record for WeightRecord {

@@ -31,8 +31,10 @@ pub struct Outcomes {
 pub struct Summary {
     /// `initial`, `final`, and baselines by name.
     pub models: BTreeMap<String, ModelSummary>,
-    /// L^1 … L^K (nats): means over questions where they are finite.
+    /// L^1 … L^K (nats), means over the questions where L^1 is finite.
     pub bounds: Vec<f64>,
+    /// The same with the ratio that weighs: no bound, but what the weights are made of.
+    pub surrogates: Vec<f64>,
     /// Questions none of whose traces weighs anything, for which the bounds are minus infinity.
     pub unbounded: u64,
     /// Mean effective number of traces among those of a question.
@@ -69,11 +71,12 @@ impl Summary {
         let baselines = outcomes.baselines.iter().map(|(name, outcome)| (name.as_str(), &outcome.r#final));
         let models = named.into_iter().chain(baselines).map(|(name, done)| Ok((name.to_owned(), measured(&done.folder)?))).collect::<Result<_>>()?;
         let weights = outcomes.main.weights.as_ref().map(|done| counts(&done.folder)).transpose()?.unwrap_or_default();
-        let bounds = weights["bounds"].as_array().into_iter().flatten().filter_map(|bound| bound["mean"].as_f64()).collect();
+        let means = |series: &str| weights[series]["common"].as_array().into_iter().flatten().filter_map(|bound| bound["mean_of_finite"].as_f64()).collect();
         let records = records(run)?;
         Ok(Summary {
             models,
-            bounds,
+            bounds: means("bounds"),
+            surrogates: means("surrogates"),
             unbounded: weights["without_usable_trace"].as_u64().unwrap_or(0),
             effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
             peak_memory_bytes: records.values().map(|record| record.1).max().unwrap_or(0),
@@ -144,7 +147,7 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
     lines.extend(verdict(summary));
     if let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) {
         let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
-        lines.push(format!("Bounds L^1 … L^{} on log P(correct), nats, with the geometric ratio a surrogate: {}.", summary.bounds.len(), shown.join(", ")));
+        lines.push(format!("Bounds L^1 … L^{} on log P(correct), nats, where all are finite: {}.", summary.bounds.len(), shown.join(", ")));
         lines.push(format!(
             "More traces close {:.3} nats of the gap; {:.1} of {} traces count on average; {} questions have no usable trace.",
             last - first,
@@ -152,6 +155,8 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
             summary.bounds.len(),
             summary.unbounded
         ));
+    } else {
+        lines.push("No trace led to a correct answer, so there is no finite bound.".to_owned());
     }
     let total: f64 = summary.seconds.values().sum();
     lines.push(format!("{total:.0} s of work, {:.0} MB at the peak, seed {}.", summary.peak_memory_bytes as f64 / 1e6, summary.seed));

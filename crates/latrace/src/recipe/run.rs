@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use latrace_lm::train_config::Loss;
 use latrace_lm::{Sampling, TrainConfig};
-use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
+use latrace_objective::AnswerEstimator;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -46,7 +46,7 @@ pub struct RunRecipe {
     /// Judging of answers.
     pub verdicts: Verdicts,
     /// Weighing of traces.
-    pub weights: WeighSettings,
+    pub weights: WeighConfig,
     /// From weights to examples.
     pub dataset: Dataset,
     /// What pi_theta starts from.
@@ -179,40 +179,6 @@ impl Drawing {
     }
 }
 
-/// Weighing of traces, by the names of `latrace weigh`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WeighSettings {
-    /// Estimator of pi(z|x) / q(z|x,y').
-    pub ratio: String,
-    /// Estimator of pi(Y|x,z).
-    pub answer: String,
-    /// What the weight is made of.
-    pub weighting: String,
-    /// Which traces become examples.
-    pub selection: String,
-    /// What a question without a usable trace becomes.
-    pub fallback: String,
-    /// Traces of so many tokens or more weigh nothing.
-    pub length_limit: usize,
-}
-
-impl WeighSettings {
-    fn config(&self, seed: u64, by_likelihood: bool) -> Result<WeighConfig> {
-        let wrong = |name: &'static str| move |error: latrace_objective::Error| Failure::usage(format!("weights.{name}: {error}"));
-        let answer = AnswerEstimator::from_name(&self.answer).map_err(wrong("answer"))?;
-        Ok(WeighConfig {
-            ratio: RatioEstimator::from_name(&self.ratio).map_err(wrong("ratio"))?,
-            answer: if by_likelihood && answer == AnswerEstimator::Accuracy { AnswerEstimator::Likelihood } else { answer },
-            weighting: Weighting::from_name(&self.weighting).map_err(wrong("weighting"))?,
-            selection: Selection::from_name(&self.selection).map_err(wrong("selection"))?,
-            fallback: Fallback::from_name(&self.fallback).map_err(wrong("fallback"))?,
-            length_limit: self.length_limit,
-            seed,
-        })
-    }
-}
-
 /// Judging of answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -333,7 +299,7 @@ impl RunRecipe {
     /// Whether answers are drawn and judged.
     pub fn draws_answers(&self) -> bool {
         match self.method {
-            Method::Variational => self.weights.answer == "accuracy",
+            Method::Variational => self.weights.answer == AnswerEstimator::Accuracy,
             Method::Verifree | Method::Sft => false,
             Method::Rft | Method::BinaryRl | Method::Grpo => true,
         }
@@ -341,7 +307,7 @@ impl RunRecipe {
 
     /// Whether log pi of the reference answer is needed.
     pub fn reads_references(&self) -> bool {
-        self.method == Method::Verifree || (self.method == Method::Variational && self.weights.answer != "accuracy")
+        self.weigh_config().reads_references()
     }
 
     /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.
@@ -351,8 +317,9 @@ impl RunRecipe {
     }
 
     /// How traces are weighed.
-    pub fn weigh_config(&self) -> Result<WeighConfig> {
-        self.weights.config(self.seed, self.method == Method::Verifree)
+    pub fn weigh_config(&self) -> WeighConfig {
+        let by_reference = self.method == Method::Verifree && self.weights.answer == AnswerEstimator::Accuracy;
+        WeighConfig { answer: if by_reference { AnswerEstimator::Likelihood } else { self.weights.answer }, ..self.weights }
     }
 
     /// All settings as TOML.
@@ -403,7 +370,7 @@ impl RunRecipe {
             at_least_one(&format!("{name}.n"), drawing.n)?;
         }
         self.questions.check()?;
-        self.weigh_config()?;
+        self.weights.check().context("weights")?;
         at_least_one("rounds", self.rounds)?;
         at_least_one("engine.part_questions", self.engine.part_questions as u64)?;
         at_least_one("engine.batch", self.engine.batch as u64)?;
@@ -423,7 +390,7 @@ fn at_least_one(name: &str, number: u64) -> Result<()> {
 /// One seed for all, where a stage has none of its own.
 fn seed_stages(table: &mut Table) {
     let Some(seed) = table.get("seed").cloned() else { return };
-    for stage in ["questions", "initial", "posterior", "final"] {
+    for stage in ["questions", "initial", "posterior", "weights", "final"] {
         if let Some(Value::Table(stage)) = table.get_mut(stage) {
             stage.entry("seed").or_insert_with(|| seed.clone());
         }
@@ -455,4 +422,54 @@ fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
     }
     inner.insert(key.to_owned(), value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn every_shipped_recipe_resolves_and_reads_back_the_same() {
+        let files = shipped();
+        assert!(files.len() >= 10, "{files:?}");
+        for file in files {
+            let recipe = RunRecipe::read(&file, &[]).unwrap_or_else(|error| panic!("{}: {error:#}", file.display()));
+            let text = recipe.to_toml().unwrap();
+            assert_eq!(toml::from_str::<RunRecipe>(&text).unwrap(), recipe, "{}", file.display());
+            for (name, variant) in recipe.variants().unwrap() {
+                variant.check().unwrap_or_else(|error| panic!("{}, {name}: {error:#}", file.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_method_is_one_line_away() {
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "verifree"] {
+            let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
+            assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
+            assert_eq!(recipe.final_config().loss == Loss::ClippedPolicyGradient, ["binary-rl", "grpo"].contains(&method), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_stands_on_its_base_and_under_the_command_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("base.toml", "seed = 3\n[questions]\ntask = \"walk\"\n[traces]\nn = 4\n[baselines.rft]\nmethod = \"rft\"\n");
+        write("top.toml", "base = \"base.toml\"\n[traces]\ntemperature = 1.0\n");
+        let recipe = RunRecipe::read(&folder.path().join("top.toml"), &["traces.n=5".to_owned(), "skip=[\"rft\"]".to_owned()]).unwrap();
+        assert_eq!((recipe.seed, recipe.initial.seed, recipe.traces.drawing.n, recipe.traces.drawing.temperature), (3, 3, 5, 1.0));
+        assert!(recipe.variants().unwrap().is_empty());
+        write("wrong.toml", "base = \"base.toml\"\n[trace]\nn = 4\n");
+        let error = format!("{:#}", RunRecipe::read(&folder.path().join("wrong.toml"), &[]).unwrap_err());
+        assert!(error.contains("trace"), "{error}");
+    }
 }

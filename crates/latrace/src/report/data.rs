@@ -311,7 +311,7 @@ pub struct Bounds {
 pub struct BoundPoint {
     /// Traces of each question.
     pub k: usize,
-    /// Mean over questions where it is finite (nats); none where there are none.
+    /// Mean over the questions where L^1 is finite (nats), the same for every k; none where there are none.
     pub mean: Option<f64>,
     /// Its standard error.
     pub standard_error: Option<f64>,

@@ -27,6 +27,9 @@ use anyhow::{Context, Result};
 
 use crate::files::write_atomically;
 
+/// The page in a run folder.
+pub const PAGE: &str = "report.html";
+
 /// The data of a run folder, with what a page has room for.
 ///
 /// # Errors

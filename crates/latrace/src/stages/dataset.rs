@@ -224,7 +224,9 @@ fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceW
         }
         // Rounding aside, only a trace none of whose answers was right has weight left.
         if left.abs() > 1e-9 {
-            examples.push(example(question, trace, &Answer::default(), left, if is_policy { sampling.scores.get(&trace.sample) } else { None }));
+            let by_reference = sampling.weights.get(&trace.sample).is_some_and(|weight| weight.by_reference);
+            let answer = if by_reference { own_answer(question)? } else { Answer::default() };
+            examples.push(example(question, trace, &answer, left, if is_policy { sampling.scores.get(&trace.sample) } else { None }));
         }
     }
     Ok(examples)
@@ -238,11 +240,15 @@ struct Answer {
     logprobs: Vec<f64>,
 }
 
+fn own_answer(question: &QuestionRecord) -> Result<Answer> {
+    let token_ids = question.answer_ids.clone().context("the question has no answer of its own, and none was drawn")?;
+    Ok(Answer { token_ids, ..Answer::default() })
+}
+
 /// Answer m of a trace; the question's own where none was drawn.
 fn answer_of(question: &QuestionRecord, sampling: &Sampling, trace: &TraceRecord, m: usize) -> Result<Answer> {
     if sampling.answers.is_empty() {
-        let own = question.answer_ids.clone().context("the question has no answer of its own, and none was drawn")?;
-        return Ok(Answer { token_ids: own, ..Answer::default() });
+        return own_answer(question);
     }
     let drawn = sampling.answers.get(&trace.sample).and_then(|answers| answers.get(m));
     let drawn = drawn.with_context(|| format!("trace {} has no answer {m}", trace.sample))?;

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_objective::{Accuracy, AnswerEvidence, AnswerScore, TraceScore, Verdict};
+use latrace_objective::{Accuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore, Verdict};
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
 use crate::pipeline::table::Table;
-use crate::weigh::{Evidence, WeighConfig, WeighSummary, WeighedTrace, weigh_groups};
+use crate::weigh::{Evidence, WeighConfig, WeighedTrace, weigh_groups};
 
 /// Weighs the traces that have scores; `verdicts` are needed by the accuracy estimator alone.
 pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &WeighConfig, stage: &StageFolder) -> Result<Value> {
@@ -28,7 +28,7 @@ pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &Weigh
     for (part, count) in parts.into_iter().enumerate() {
         out.write(part, &weighed.by_ref().take(count).map(record).collect::<Vec<_>>())?;
     }
-    Ok(counts(&summary))
+    Ok(summary.to_json())
 }
 
 /// The evidence on a part's traces, by question.
@@ -78,21 +78,6 @@ fn record(trace: WeighedTrace) -> WeightRecord {
         log_answer: finite(trace.log_answer),
         weight: trace.weight,
         chosen: trace.chosen,
+        by_reference: trace.resolution == Resolution::GeometricLikelihood,
     }
-}
-
-fn counts(summary: &WeighSummary) -> Value {
-    let bounds: Vec<Value> = summary
-        .bounds
-        .iter()
-        .map(|bound| json!({"mean": bound.mean_of_finite, "standard_error": bound.standard_error, "unbounded": bound.unbounded}))
-        .collect();
-    json!({
-        "questions": summary.questions,
-        "traces": summary.traces,
-        "too_long": summary.too_long,
-        "without_usable_trace": summary.all_zero,
-        "effective_sample_size": summary.effective_sample_size,
-        "bounds": bounds,
-    })
 }

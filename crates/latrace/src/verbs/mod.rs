@@ -1,6 +1,8 @@
 //! The command's verbs, one file each.
 
 pub mod chat;
+pub mod compare;
+pub mod eval;
 pub mod init;
 pub mod report;
 pub mod run;

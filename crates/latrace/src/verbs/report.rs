@@ -7,9 +7,6 @@ use clap::Args;
 
 use crate::report;
 
-/// The page in the run folder.
-const PAGE: &str = "report.html";
-
 /// Arguments of `latrace report`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -29,7 +26,7 @@ pub struct ReportArguments {
 
 /// Runs `latrace report`.
 pub fn run(arguments: &ReportArguments) -> Result<()> {
-    let out = arguments.out.clone().unwrap_or_else(|| arguments.run.join(PAGE));
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.run.join(report::PAGE));
     report::write(&arguments.run, &out)?;
     tracing::info!("the report is {}", out.display());
     Ok(())

@@ -12,6 +12,7 @@ use crate::pipeline;
 use crate::pipeline::folder::{Plan, Planned, RunFolder, Stages};
 use crate::pipeline::summary::{Summary, in_words};
 use crate::recipe::run::RunRecipe;
+use crate::report;
 use crate::stages::model::check_unchanged;
 
 /// The recipe in full, in the run folder.
@@ -21,7 +22,8 @@ const RECIPE: &str = "recipe.toml";
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Run again, it goes on where it was stopped (kill -9 too), to the same result. What a changed recipe does not touch is kept.
-Settings are those of `docs/recipe.md`; the recipe in full is written to RUN/recipe.toml, what came out to RUN/summary.json.
+Settings are those of `docs/recipe.md`; the recipe in full is written to RUN/recipe.toml, what came out to RUN/summary.json and,
+as a page to look at, to RUN/report.html.
 
 Examples:
   latrace run recipes/quickstart.toml
@@ -57,6 +59,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let outcomes = pipeline::run(&recipe, &Stages::new(&held, false))?;
     let summary = Summary::of(&outcomes, &folder, &recipe)?;
     summary.write(&folder)?;
+    report::write(&folder, &folder.join(report::PAGE))?;
     print(&in_words(&summary, &folder))
 }
 

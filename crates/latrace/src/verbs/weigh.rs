@@ -1,27 +1,40 @@
 //! `latrace weigh`: what each trace weighs.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use latrace_objective::{AnswerEstimator, BoundKind, Fallback, RatioEstimator, Selection, Weighting};
+use latrace_objective::ratio::clipped::DEFAULT_BOUND;
+use latrace_objective::selection::PUBLISHED_LENGTH_LIMIT;
+use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::files::write_atomically;
 use crate::rows::{Output, Row, write_rows};
-use crate::weigh::{WeighConfig, WeighInputs, WeighSummary, WeighedTrace, weigh};
+use crate::weigh::{BoundSeries, WeighConfig, WeighInputs, WeighSummary, WeighedTrace, weigh};
 
 /// Arguments of `latrace weigh`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Files are .jsonl, .parquet, or folders of such; they are joined on `id` and `sample`, never on the order of rows.
-Rows out, in the order of the traces: `id`, `sample`, `tokens`, `log_ratio`, `log_answer` (nats; null is minus infinity),
-`weight` (rho~: 1 over a question's traces), `chosen` (the share among the chosen traces, 0 if not).
-Bounds, effective sample size and what became of questions go to stderr.
+Rows out, in the order of the traces: `id`, `sample`, `tokens`, `log_ratio`, `log_answer` (nats; null is minus
+infinity), `weight` (rho~: 1 over a question's traces), `chosen` (the share among the chosen traces, 0 if not),
+`resolution` (how its question is to be built: `main`, `geometric-likelihood`, `original-row`, `skipped`).
+
+A question none of whose traces weighs anything takes its fallback. With `--fallback geometric-likelihood` its traces
+weigh by the mean likelihood of the reference answer instead, where --references has rows for them; elsewhere it keeps
+its original row. Such a question may have no verdicts at all. With references for the rows without a verifier alone,
+that is the published data set.
+
+Bounds, effective sample size and what became of questions go to stderr, and as JSON to --bounds: `bounds` are L^1 to
+L^K with the true ratio, `surrogates` the same with the ratio that weighs, which bounds nothing, and `surrogate_bias`
+their difference. `monte_carlo_error` is over traces alone, `standard_error` over questions too (nats).
 
 Examples:
-  latrace weigh --traces traces.jsonl --scores scores.jsonl --verdicts verdicts.jsonl --out weights.jsonl
-  latrace weigh --traces 03-traces --scores 04-scores --references gold.jsonl --answer geometric-likelihood --out weights.parquet")]
+  latrace weigh --traces traces.jsonl --scores scores.jsonl --verdicts verdicts.jsonl --bounds bounds.json
+  latrace weigh --traces 03-traces --scores 04-scores --references gold --answer geometric-likelihood --out w.parquet")]
 pub struct WeighArguments {
     /// Traces with their log-probs under the posterior, as `latrace sample` writes them
     #[arg(long, value_name = "PATH")]
@@ -38,23 +51,32 @@ pub struct WeighArguments {
     /// Where weights go (.jsonl or .parquet); `-` or nothing is standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Where bounds and counts go, as JSON
+    #[arg(long, value_name = "FILE")]
+    bounds: Option<PathBuf>,
     /// geometric, full or clipped
-    #[arg(long, value_name = "NAME", default_value = "geometric")]
-    ratio: String,
+    #[arg(long, value_name = "NAME", default_value = "geometric", value_parser = RatioEstimator::from_name)]
+    ratio: RatioEstimator,
+    /// Bound on the clipped ratio's mean log-ratio, nats per token
+    #[arg(long, value_name = "NATS", default_value_t = DEFAULT_BOUND)]
+    clip: f64,
     /// accuracy, geometric-likelihood or likelihood
-    #[arg(long, value_name = "NAME", default_value = "accuracy")]
-    answer: String,
+    #[arg(long, value_name = "NAME", default_value = "accuracy", value_parser = AnswerEstimator::from_name)]
+    answer: AnswerEstimator,
     /// rho, ratio-only, accuracy-only, uniform or leave-one-out
-    #[arg(long, value_name = "NAME", default_value = "rho")]
-    weighting: String,
+    #[arg(long, value_name = "NAME", default_value = "rho", value_parser = Weighting::from_name)]
+    weighting: Weighting,
     /// weighted, best, resample-multinomial or resample-systematic
-    #[arg(long, value_name = "NAME", default_value = "best")]
-    selection: String,
-    /// original-row or skip: what a question without a usable trace becomes
-    #[arg(long, value_name = "NAME", default_value = "original-row")]
-    fallback: String,
+    #[arg(long, value_name = "NAME", default_value = "best", value_parser = Selection::from_name)]
+    selection: Selection,
+    /// Traces drawn for each question by the selections that resample
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    draws: usize,
+    /// original-row, skip or geometric-likelihood: what a question without a usable trace becomes
+    #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
+    fallback: Fallback,
     /// Traces of so many tokens or more weigh nothing
-    #[arg(long, value_name = "N", default_value_t = latrace_objective::selection::PUBLISHED_LENGTH_LIMIT)]
+    #[arg(long, value_name = "N", default_value_t = PUBLISHED_LENGTH_LIMIT)]
     length_limit: usize,
     /// Seed of draws
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -72,30 +94,36 @@ pub fn run(arguments: &WeighArguments) -> Result<()> {
         references: arguments.references.clone(),
     };
     let (traces, summary) = weigh(&inputs, &config)?;
+    if let Some(path) = &arguments.bounds {
+        write_summary(path, &summary)?;
+    }
     write_rows(&out, |sink| traces.iter().try_for_each(|trace| sink.write(row_of(trace))))?;
-    report(&summary, config.ratio.bound_kind());
+    report(&summary);
     Ok(())
 }
 
 fn config(arguments: &WeighArguments) -> Result<WeighConfig> {
-    let usage = |error: latrace_objective::Error| Failure::usage(error.to_string());
-    let config = WeighConfig {
-        ratio: RatioEstimator::from_name(&arguments.ratio).map_err(usage)?,
-        answer: AnswerEstimator::from_name(&arguments.answer).map_err(usage)?,
-        weighting: Weighting::from_name(&arguments.weighting).map_err(usage)?,
-        selection: Selection::from_name(&arguments.selection).map_err(usage)?,
-        fallback: Fallback::from_name(&arguments.fallback).map_err(usage)?,
-        length_limit: arguments.length_limit,
-        seed: arguments.seed,
-    };
-    let (needed, given) = match config.answer {
-        AnswerEstimator::Accuracy => ("--verdicts", arguments.verdicts.is_some()),
-        AnswerEstimator::GeometricLikelihood | AnswerEstimator::Likelihood => ("--references", arguments.references.is_some()),
-    };
-    if !given {
-        return Err(Failure::usage(format!("--answer {} needs {needed}", arguments.answer)).into());
+    let &WeighArguments { ratio, clip, answer, weighting, selection, draws, fallback, length_limit, seed, .. } = arguments;
+    let config = WeighConfig { ratio, clip, answer, weighting, selection, draws, fallback, length_limit, seed };
+    config.check()?;
+    missing_file(arguments, &config).map_or(Ok(config), |message| Err(Failure::usage(message).into()))
+}
+
+/// What the settings read and nobody gave.
+fn missing_file(arguments: &WeighArguments, config: &WeighConfig) -> Option<String> {
+    let lacks_references = config.reads_references() && arguments.references.is_none();
+    match config.answer {
+        AnswerEstimator::Accuracy if arguments.verdicts.is_none() => Some("--answer accuracy needs --verdicts".to_owned()),
+        AnswerEstimator::Accuracy => lacks_references.then(|| format!("--fallback {} needs --references", config.fallback.name())),
+        answer => lacks_references.then(|| format!("--answer {} needs --references", answer.name())),
     }
-    Ok(config)
+}
+
+fn write_summary(path: &Path, summary: &WeighSummary) -> Result<()> {
+    write_atomically(path, |writer| {
+        serde_json::to_writer_pretty(&mut *writer, &summary.to_json()).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(writer.write_all(b"\n")?)
+    })
 }
 
 fn row_of(trace: &WeighedTrace) -> Row {
@@ -108,24 +136,43 @@ fn row_of(trace: &WeighedTrace) -> Row {
         ("log_answer", json!(finite(trace.log_answer))),
         ("weight", json!(trace.weight)),
         ("chosen", json!(trace.chosen)),
+        ("resolution", json!(trace.resolution)),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn report(summary: &WeighSummary, kind: BoundKind) {
+fn report(summary: &WeighSummary) {
     tracing::info!(
-        "{} traces of {} questions; {} too long; {} questions without a usable trace; mean effective sample size of the others {:.2}",
+        "{} traces of {} questions; {} too long; {} questions without a usable trace; the others: effective sample size {:.2}, entropy {:.2} nats",
         summary.traces,
         summary.questions,
         summary.too_long,
         summary.all_zero,
-        summary.effective_sample_size
+        summary.effective_sample_size,
+        summary.entropy
     );
-    let name = if kind == BoundKind::Bound { "bound" } else { "surrogate (not a bound)" };
-    for (k, bound) in summary.bounds.iter().enumerate() {
-        let error = bound.standard_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
-        tracing::info!("{name} L^{}: {:.4}{error} nats over questions where it is finite, {} where it is not", k + 1, bound.mean_of_finite, bound.unbounded);
-    }
+    tracing::info!(
+        "without a correct trace: {} of {} judged questions ({:.1} %)",
+        summary.without_correct,
+        summary.questions - summary.without_verdicts,
+        100.0 * summary.share_without_correct()
+    );
+    report_series(&summary.bounds);
+    report_series(&summary.surrogates);
     let counts = summary.fallbacks;
-    tracing::info!("questions built from traces: {}; original rows: {}; left out: {}", counts.main, counts.original_row, counts.skipped);
+    tracing::info!(
+        "questions built from traces: {}, of them {} by the geometric likelihood; original rows: {}; left out: {}",
+        counts.main + counts.geometric_likelihood,
+        counts.geometric_likelihood,
+        counts.original_row,
+        counts.skipped
+    );
+}
+
+fn report_series(series: &BoundSeries) {
+    for (k, bound) in series.of_k.iter().enumerate() {
+        let error = bound.monte_carlo_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
+        let (title, unbounded) = (series.title(), bound.unbounded);
+        tracing::info!("{title}: L^{} = {:.4}{error} nats over questions where it is finite, {unbounded} where it is not", k + 1, bound.mean_of_finite);
+    }
 }

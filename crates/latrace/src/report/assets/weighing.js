@@ -96,7 +96,7 @@ function boundsFigure(data) {
   const rows = bounds.points.map((point) => [count(point.k), decimal(point.mean, 4), decimal(point.standard_error, 4), count(point.unbounded)]);
   return figure("bounds", title, `${how} Bars are one standard error over questions.`, {
     body: chart("L by number of traces", (width) => drawBounds(bounds.points, width)),
-    note: "Means over the questions where the value is finite. It is minus infinity where a choice of k traces has none that leads to a right answer; how many questions that concerns falls as k grows, so neighbouring values are means over different questions.",
+    note: "Means over the questions for which every trace leads to a right answer at least once, so that all values are of the same questions. Elsewhere L¹ is minus infinity; of how many questions Lᵏ is, stands in the table.",
     numbers: table("L by number of traces, nats", ["k", "Mean", "Standard error", "Questions at minus infinity"], rows),
   });
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::Tokenizer;
-use latrace_objective::bounds::BoundKind;
 use latrace_objective::{Rng, TraceScore};
 use serde_json::Value;
 
@@ -53,7 +52,7 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
     Ok(Sampled {
         funnel: counts.funnel(&tables, recipe),
         weights: if tables.weights.is_some() { Some(counts.weights(recipe)?) } else { None },
-        bounds: stages.counts("07-weights").map(|counted| bounds(counted, recipe)).transpose()?,
+        bounds: stages.counts("07-weights").map(bounds),
         lengths: lengths(&counts.scores)?,
         traces: counts.choice.traces(recipe, tokenizer(stages)?)?,
         verdicts: counts.reasons.into_iter().map(|((verdict, reason), count)| VerdictCount { verdict, reason, count }).collect(),
@@ -182,7 +181,7 @@ impl Counts {
 
 /// What a weight is made of, and what is chosen by it.
 fn describe(recipe: &RunRecipe) -> Result<String> {
-    let config = recipe.weigh_config()?;
+    let config = recipe.weigh_config();
     let answer = match config.answer.name() {
         "accuracy" => "the share of right answers after it",
         "geometric-likelihood" => "the mean likelihood per token of the reference answer after it",
@@ -197,7 +196,7 @@ fn describe(recipe: &RunRecipe) -> Result<String> {
             format!("A trace weighs in proportion to its {} likelihood ratio times {answer}{how}.", config.ratio.name())
         }
     };
-    let chosen = match recipe.weights.selection.as_str() {
+    let chosen = match recipe.weights.selection.name() {
         "weighted" => "The final model learns from all of them, by weight.",
         "best" => "The final model learns from the heaviest one of each question.",
         _ => "The final model learns from some of them, drawn by weight.",
@@ -205,17 +204,18 @@ fn describe(recipe: &RunRecipe) -> Result<String> {
     Ok(if recipe.method == Method::Variational { format!("{made_of} {chosen}") } else { made_of })
 }
 
-/// The bounds that stage 7 counted.
-fn bounds(counts: &Value, recipe: &RunRecipe) -> Result<Bounds> {
-    let ratio = recipe.weigh_config()?.ratio;
+/// The bounds that stage 7 counted, with the true ratio, over the questions where all of them are finite.
+fn bounds(counts: &Value) -> Bounds {
+    let series = &counts["bounds"];
     let point = |(at, bound): (usize, &Value)| BoundPoint {
         k: at + 1,
-        mean: bound["mean"].as_f64(),
+        mean: bound["mean_of_finite"].as_f64(),
         standard_error: bound["standard_error"].as_f64(),
-        unbounded: bound["unbounded"].as_u64().unwrap_or(0) as usize,
+        unbounded: series["of_k"][at]["unbounded"].as_u64().unwrap_or(0) as usize,
     };
-    let points = counts["bounds"].as_array().into_iter().flatten().enumerate().map(point).collect();
-    Ok(Bounds { is_bound: ratio.bound_kind() == BoundKind::Bound, ratio: ratio.name().to_owned(), points })
+    let points = series["common"].as_array().into_iter().flatten().enumerate().map(point).collect();
+    let text = |name: &str| series[name].as_str().unwrap_or_default().to_owned();
+    Bounds { is_bound: series["is_bound"] == true, ratio: text("ratio"), points }
 }
 
 /// Questions to read: those with the lowest keys, which are random, as many as may be held.

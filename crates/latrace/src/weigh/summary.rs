@@ -1,0 +1,186 @@
+//! What the weights of a set of questions say: bounds, surrogates, effective sample size, and what became of questions.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use latrace_objective::bounds::{BoundSummary, IwaePoint, gap};
+use latrace_objective::diagnostics::{LengthBias, trace_length_bias};
+use latrace_objective::fallback::FallbackCounts;
+use latrace_objective::{AnswerEstimator, BoundKind, RatioEstimator, Resolution, TraceScore};
+use serde_json::{Value, json};
+
+use super::WeighConfig;
+use super::question::{Question, QuestionBounds};
+
+/// What the weights of a set of questions say.
+#[derive(Clone, Debug)]
+pub struct WeighSummary {
+    /// Questions.
+    pub questions: usize,
+    /// Traces of all questions.
+    pub traces: usize,
+    /// Traces over the length limit.
+    pub too_long: usize,
+    /// Questions none of whose traces weighs anything, whatever became of them.
+    pub all_zero: usize,
+    /// Questions whose answers nothing judged; no bound counts them.
+    pub without_verdicts: usize,
+    /// Questions whose answers were judged, and no trace of which has an answer probability above zero.
+    pub without_correct: usize,
+    /// Mean effective sample size over questions with a trace that weighs something.
+    pub effective_sample_size: f64,
+    /// Mean entropy of rho~ over the same (nats).
+    pub entropy: f64,
+    /// L^1 … L^K with the true ratio, over questions with K traces, K the most common number.
+    pub bounds: BoundSeries,
+    /// The same with the ratio that weighs (the geometric one, if that is the true one). Bounds nothing.
+    pub surrogates: BoundSeries,
+    /// Surrogate less bound, over questions where both are finite.
+    pub surrogate_bias: Vec<BoundSummary>,
+    /// Trace length against log pi/q, summed and mean: rank correlations.
+    pub length_bias: LengthBias,
+    /// What became of questions.
+    pub fallbacks: FallbackCounts,
+}
+
+/// L^1 … L^K, and what they are made of.
+#[derive(Clone, Debug)]
+pub struct BoundSeries {
+    /// Estimator of the ratio.
+    pub ratio: RatioEstimator,
+    /// Estimator of the answer probability.
+    pub answer: AnswerEstimator,
+    /// L^k at index k − 1, nats.
+    pub of_k: Vec<BoundSummary>,
+    /// The same over the questions where L^1, and so every L^k, is finite: means over the same questions, which never fall as k grows.
+    pub common: Vec<BoundSummary>,
+    /// L^K − L^1 over questions where both are finite, nats.
+    pub gap: BoundSummary,
+}
+
+impl BoundSeries {
+    fn new(ratio: RatioEstimator, answer: AnswerEstimator, points_q: &[&[IwaePoint]]) -> BoundSeries {
+        let traces = points_q.first().map_or(0, |points| points.len());
+        let finite: Vec<&&[IwaePoint]> = points_q.iter().filter(|points| points[0].value.is_finite()).collect();
+        BoundSeries {
+            ratio,
+            answer,
+            of_k: (0..traces).map(|k| BoundSummary::from_points(points_q.iter().map(|points| &points[k]))).collect(),
+            common: (0..traces).map(|k| BoundSummary::from_points(finite.iter().map(|points| &points[k]))).collect(),
+            gap: BoundSummary::from_questions(points_q.iter().filter_map(|points| gap(points)).filter(|gap| gap.is_finite())),
+        }
+    }
+
+    /// Whether the values bound `log P(Y|x)`.
+    pub fn kind(&self) -> BoundKind {
+        BoundKind::of(&self.ratio, &self.answer)
+    }
+
+    /// What it is in words.
+    pub fn title(&self) -> String {
+        let not = if self.kind() == BoundKind::Bound { "" } else { " (not a bound)" };
+        format!("{}{not}, {} ratio, {}", self.kind().name(), self.ratio.name(), self.answer.name())
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "kind": self.kind(),
+            "is_bound": self.kind() == BoundKind::Bound,
+            "ratio": self.ratio,
+            "answer": self.answer,
+            "of_k": of_k(&self.of_k),
+            "common": of_k(&self.common),
+            "gap": {"questions": self.gap.questions, "mean": self.gap.mean, "standard_error": self.gap.standard_error},
+        })
+    }
+}
+
+impl WeighSummary {
+    /// Share of the judged questions no trace of which has an answer probability above zero, in [0, 1].
+    pub fn share_without_correct(&self) -> f64 {
+        self.without_correct as f64 / (self.questions - self.without_verdicts).max(1) as f64
+    }
+
+    /// The summary as one object; null is a value that is not there, or not finite.
+    pub fn to_json(&self) -> Value {
+        let counts = self.fallbacks;
+        let by_resolution = [
+            (Resolution::Main, counts.main),
+            (Resolution::GeometricLikelihood, counts.geometric_likelihood),
+            (Resolution::OriginalRow, counts.original_row),
+            (Resolution::Skipped, counts.skipped),
+        ];
+        json!({
+            "questions": self.questions,
+            "traces": self.traces,
+            "too_long": self.too_long,
+            "without_usable_trace": self.all_zero,
+            "without_verdicts": self.without_verdicts,
+            "without_correct_trace": self.without_correct,
+            "share_without_correct_trace": self.share_without_correct(),
+            "effective_sample_size": self.effective_sample_size,
+            "entropy": self.entropy,
+            "bounds": self.bounds.to_json(),
+            "surrogates": self.surrogates.to_json(),
+            "surrogate_bias": of_k(&self.surrogate_bias),
+            "length_bias": {"summed": self.length_bias.summed, "mean": self.length_bias.mean},
+            "resolutions": by_resolution.map(|(resolution, count)| (resolution.name().to_owned(), json!(count))).into_iter().collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+fn of_k(summaries: &[BoundSummary]) -> Vec<Value> {
+    let entry = |(k, summary): (usize, &BoundSummary)| {
+        json!({
+            "traces": k + 1,
+            "questions": summary.questions,
+            "unbounded": summary.unbounded,
+            "mean": summary.mean,
+            "mean_of_finite": summary.mean_of_finite,
+            "standard_error": summary.standard_error,
+            "monte_carlo_error": summary.monte_carlo_error,
+        })
+    };
+    summaries.iter().enumerate().map(entry).collect()
+}
+
+/// Summarises weighed questions.
+pub(super) fn summarise(questions: &[Question], config: &WeighConfig) -> Result<WeighSummary> {
+    let weighing: Vec<&Question> = questions.iter().filter(|question| question.weights.effective_sample_size > 0.0).collect();
+    let mean = |of: fn(&Question) -> f64| weighing.iter().map(|question| of(question)).sum::<f64>() / weighing.len().max(1) as f64;
+    let judged: Vec<&QuestionBounds> = questions.iter().filter_map(|question| question.bounds.as_ref()).collect();
+    let usual = usual(&judged);
+    let of_usual = |points: fn(&QuestionBounds) -> &[IwaePoint]| -> Vec<&[IwaePoint]> { usual.iter().map(|bounds| points(bounds)).collect() };
+    let mut fallbacks = FallbackCounts::default();
+    questions.iter().for_each(|question| fallbacks.add(question.resolution));
+    let scores: Vec<TraceScore> = questions.iter().flat_map(|question| question.scores.iter().copied()).collect();
+    Ok(WeighSummary {
+        questions: questions.len(),
+        traces: scores.len(),
+        too_long: questions.iter().map(|question| question.too_long).sum(),
+        all_zero: questions.iter().filter(|question| question.resolution != Resolution::Main).count(),
+        without_verdicts: questions.len() - judged.len(),
+        without_correct: judged.iter().filter(|bounds| !bounds.any_correct).count(),
+        effective_sample_size: mean(|question| question.weights.effective_sample_size),
+        entropy: mean(|question| question.weights.entropy),
+        bounds: BoundSeries::new(RatioEstimator::Full, config.bound_answer(), &of_usual(|bounds| &bounds.bound)),
+        surrogates: BoundSeries::new(config.surrogate_ratio(), config.answer, &of_usual(|bounds| &bounds.surrogate)),
+        surrogate_bias: biases(&usual),
+        length_bias: trace_length_bias(&scores)?,
+        fallbacks,
+    })
+}
+
+/// The questions with the most common number of traces, the larger where two are as common.
+fn usual<'a>(judged: &[&'a QuestionBounds]) -> Vec<&'a QuestionBounds> {
+    let mut counts: HashMap<usize, usize> = HashMap::new();
+    judged.iter().for_each(|bounds| *counts.entry(bounds.bound.len()).or_default() += 1);
+    let usual = counts.into_iter().max_by_key(|&(traces, count)| (count, traces)).map_or(0, |(traces, _)| traces);
+    judged.iter().copied().filter(|bounds| bounds.bound.len() == usual).collect()
+}
+
+fn biases(usual: &[&QuestionBounds]) -> Vec<BoundSummary> {
+    let traces = usual.first().map_or(0, |bounds| bounds.bound.len());
+    let bias = |bounds: &&QuestionBounds, k: usize| bounds.surrogate[k].value - bounds.bound[k].value;
+    (0..traces).map(|k| BoundSummary::from_questions(usual.iter().map(|bounds| bias(bounds, k)).filter(|bias| bias.is_finite()))).collect()
+}
