@@ -113,7 +113,7 @@ fn with_interval(model: &Model) -> String {
 }
 
 fn difference(pair: &Comparison) -> String {
-    let inner = |value: f64| format!("{}{:.1}", if value < 0.0 { "−" } else { "+" }, (value * 100.0).abs());
+    let inner = |value: f64| format!("{}{:.1}", if value < 0.0 { "−" } else { "+" }, tenths((value * 100.0).abs()));
     let crate::statistics::Interval { mean, low, high } = pair.difference;
     format!("{} percentage points ({} to {})", inner(mean), inner(low), inner(high))
 }
@@ -281,7 +281,12 @@ fn capital(text: &str) -> String {
 }
 
 fn digits(share: f64) -> String {
-    format!("{:.1}", share * 100.0)
+    format!("{:.1}", tenths(share * 100.0))
+}
+
+/// Rounded to tenths, halves up: the page's script rounds the same way.
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 fn percent(share: f64) -> String {

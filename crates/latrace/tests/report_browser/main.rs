@@ -71,7 +71,7 @@ fn check_equal(got: &[f64], expected: impl IntoIterator<Item = f64>) {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.1}\u{a0}%", share * 100.0)
+    format!("{:.1}\u{a0}%", (share * 100.0 * 10.0).round() / 10.0)
 }
 
 #[test]

@@ -5,8 +5,10 @@ const MISSING = "–";
 
 function decimal(value, digits) {
   if (value === null || value === undefined) return MISSING;
-  const text = Math.abs(value).toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  return value < 0 && Number(value.toFixed(digits)) !== 0 ? `−${text}` : text;
+  // Halves go up, as in the page's sentences, which are made elsewhere.
+  const rounded = Math.round(Math.abs(value) * 10 ** digits) / 10 ** digits;
+  const text = rounded.toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value < 0 && rounded !== 0 ? `−${text}` : text;
 }
 
 function count(value) {
