@@ -43,7 +43,7 @@ impl Opened {
     fn check_calm(&mut self) {
         assert_eq!(self.browser.complaints(), Vec::<String>::new());
         let asked: Vec<String> = self.browser.requests().into_iter().filter(|address| !address.starts_with("data:")).collect();
-        assert_eq!(asked, [self.address.clone()]);
+        assert_eq!(asked, std::slice::from_ref(&self.address));
         assert_eq!(self.browser.evaluate("typeof window.hacked"), json!("undefined"));
     }
 
