@@ -139,7 +139,7 @@ mod tests {
         let policy = policy(PageUse::File);
         assert!(policy.contains(&hash(&inner("<script>", "</script>"))));
         assert!(policy.contains(&hash(&inner("<style>", "</style>"))));
-        assert!(!policy.contains("unsafe") && !policy.contains("connect-src"));
+        assert!(!policy.contains("-inline") && !policy.contains("-eval") && !policy.contains("connect-src"));
     }
 
     #[test]
