@@ -122,7 +122,7 @@ fn traces_can_be_read_with_their_tokens() {
     for trace in traces.questions.iter().flat_map(|question| &question.traces) {
         assert_eq!(trace.tokens.len(), trace.length);
         assert_eq!(trace.centinats.len(), if trace.closed { trace.length } else { 0 });
-        assert_eq!(trace.answers.len(), if trace.closed { 2 } else { 0 });
+        assert_eq!(trace.answers.iter().map(|answer| answer.times).sum::<u64>(), if trace.closed { 2 } else { 0 });
         assert_eq!(trace.weight.is_some(), trace.closed);
         if let Some(log_ratio) = trace.log_ratio {
             // Hundredths are rounded, each by at most half of one.

@@ -416,11 +416,11 @@ pub struct BrowsedTrace {
     pub tokens: Vec<u32>,
     /// log pi − log q of each shown token, in hundredths of a nat; empty where it is not known.
     pub centinats: Vec<i32>,
-    /// Answers after it.
+    /// Answers after it, equal ones as one.
     pub answers: Vec<BrowsedAnswer>,
 }
 
-/// An answer.
+/// An answer, and how often it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrowsedAnswer {
     /// As its judge reads it.
@@ -431,6 +431,8 @@ pub struct BrowsedAnswer {
     pub reason: Option<String>,
     /// Whether it came to its end.
     pub ended: bool,
+    /// How many of the trace's answers are this.
+    pub times: u64,
 }
 
 impl Histogram {

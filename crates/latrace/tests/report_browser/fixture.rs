@@ -307,5 +307,5 @@ fn trace(q: usize, k: usize, from: usize, rng: &mut Rng) -> BrowsedTrace {
 fn answer(q: usize, m: usize, right: bool) -> BrowsedAnswer {
     let (verdict, reason) = if right { ("correct", "equal") } else { ("wrong", "different") };
     let text = if q == 1 && m == 0 { HOSTILE[0].to_owned() } else { ["+7 *2 -3 +7", "*2 +7 +7 -3", "-3 -3 *2", "+7 +7 *2 *2"][m % 4].to_owned() };
-    BrowsedAnswer { text, verdict: Some(verdict.to_owned()), reason: Some(reason.to_owned()), ended: true }
+    BrowsedAnswer { text, verdict: Some(verdict.to_owned()), reason: Some(reason.to_owned()), ended: true, times: 1 }
 }

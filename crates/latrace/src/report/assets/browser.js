@@ -44,8 +44,9 @@ function searchable(question) {
 }
 
 function rightOf(answers) {
+  const sum = (some) => some.reduce((total, answer) => total + answer.times, 0);
   const judged = answers.filter((answer) => answer.verdict !== null);
-  return [judged.filter((answer) => answer.verdict === "correct").length, judged.length];
+  return [sum(judged.filter((answer) => answer.verdict === "correct")), sum(judged)];
 }
 
 function stepInList(event, list) {
@@ -165,15 +166,9 @@ const VERDICTS = { correct: ["✓", "right"], wrong: ["✗", "wrong"], undetermi
 
 function answersView(answers) {
   if (!answers.length) return null;
-  // Equal answers stand as one, with their number.
-  const equal = new Map();
-  for (const answer of answers) {
-    const key = JSON.stringify(answer);
-    equal.set(key, [answer, (equal.get(key)?.[1] ?? 0) + 1]);
-  }
-  return h("ul", { class: "answers", "aria-label": "Answers" }, [...equal.values()].map(([answer, times]) => {
+  return h("ul", { class: "answers", "aria-label": "Answers" }, answers.map((answer) => {
     const [sign, spoken] = VERDICTS[answer.verdict ?? "unjudged"] ?? VERDICTS.unjudged;
     const why = [spoken, answer.reason?.replaceAll("_", " "), answer.ended ? null : "cut off"].filter(Boolean).join(", ");
-    return h("li", { class: answer.verdict ?? "unjudged" }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", { class: "text" }, answer.text), h("span", { class: "why" }, times > 1 ? `${why} (${times} times)` : why));
+    return h("li", { class: answer.verdict ?? "unjudged" }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", { class: "text" }, answer.text), h("span", { class: "why" }, answer.times > 1 ? `${why} (${answer.times} times)` : why));
   }));
 }

@@ -7,7 +7,7 @@ function lengthsFigure(data) {
   const panel = (density, name, unit, digits) => h("div", null,
     h("h4", null, `${name} `, h("span", null, density.correlation === null ? "no rank correlation" : `rank correlation ${decimal(density.correlation, 2)}`)),
     chart(`Length of traces against log-ratio, ${name.toLowerCase()}`, (width) => drawDensity(density, unit, digits, width)));
-  return figure("lengths", title, `Length of ${plural(lengths.traces, "trace")} in tokens, against how much likelier the initial model finds a trace than its writer did (log π − log q). Darker cells hold more traces. A sum over tokens grows with length whatever the trace is worth; a mean should not.`, {
+  return figure("lengths", title, `Length of ${plural(lengths.traces, "trace")} in tokens, against how much likelier the initial model finds a trace than its writer did (log π − log q). The stronger a cell’s colour, the more traces it holds. A sum over tokens grows with length whatever the trace is worth; a mean should not.`, {
     wide: true,
     body: h("div", { class: "panels" }, panel(lengths.summed, "Sum over tokens", "nats", 1), panel(lengths.mean, "Mean over tokens", "nats per token", 2)),
     note: "The few traces beyond an end of the vertical axis are counted at that end.",

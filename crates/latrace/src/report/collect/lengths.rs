@@ -10,7 +10,7 @@ use super::super::data::{Density, Lengths, bin};
 const COLUMNS: usize = 30;
 const ROWS: usize = 22;
 /// Share of traces beyond each end of the vertical axis, which count at it: a few outliers would leave nothing of the rest.
-const BEYOND: f64 = 0.002;
+const BEYOND: f64 = 0.005;
 
 /// The densities of scored traces; none where there are none.
 pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<Lengths>> {

@@ -298,13 +298,24 @@ fn browsed_trace(joined: Joined) -> BrowsedTrace {
         length: trace.token_ids.len(),
         tokens: trace.token_ids.into_iter().take(SHOWN_TOKENS).collect(),
         centinats: centinats.unwrap_or_default(),
-        answers: answers.into_iter().map(browsed_answer).collect(),
+        answers: browsed_answers(answers),
     }
 }
 
-fn browsed_answer((answer, verdict): (AnswerRecord, Option<VerdictRecord>)) -> BrowsedAnswer {
-    let (verdict, reason) = verdict.map(|verdict| (verdict.verdict, verdict.reason)).unzip();
-    BrowsedAnswer { text: shortened(answer.text), verdict, reason, ended: answer.ended }
+/// Equal answers as one, in the order in which they first came.
+fn browsed_answers(answers: Vec<(AnswerRecord, Option<VerdictRecord>)>) -> Vec<BrowsedAnswer> {
+    let mut browsed: Vec<BrowsedAnswer> = Vec::new();
+    for (answer, verdict) in answers {
+        let (verdict, reason) = verdict.map(|verdict| (verdict.verdict, verdict.reason)).unzip();
+        let new = BrowsedAnswer { text: shortened(answer.text), verdict, reason, ended: answer.ended, times: 1 };
+        let is_same =
+            |known: &&mut BrowsedAnswer| known.text == new.text && known.verdict == new.verdict && known.reason == new.reason && known.ended == new.ended;
+        match browsed.iter_mut().find(is_same) {
+            Some(known) => known.times += 1,
+            None => browsed.push(new),
+        }
+    }
+    browsed
 }
 
 fn shortened(text: String) -> String {
