@@ -1,35 +1,51 @@
 //! Multiple choice: one letter, or an option's own text.
 //!
-//! A box or a form such as "The answer is (C)" says which letter; without one, the last letter in brackets, then the last
-//! letter that stands alone. Several letters are no answer. Nothing is right because it is one of several options.
+//! A box, or words such as "The answer is (C)", say which letter; without them, the last letter that stands in brackets or
+//! alone. Several letters are no answer. Nothing is right because it is one of several options.
 
 use crate::maths::same_answer;
-use crate::response;
+use crate::response::{self, Convention, Found, Place};
 use crate::verdict::{Judgement, Reason};
 
 /// The most options: letters A to J.
 const MOST_OPTIONS: usize = 10;
 
 /// Whether `prediction`, a response or a bare answer, chooses what one of `golds` (letters, or options' texts) says.
-pub fn judge(golds: &[String], prediction: &str, options: Option<&[String]>) -> Judgement {
+/// `convention` says where it stands.
+pub fn judge(golds: &[String], prediction: &str, options: Option<&[String]>, convention: &Convention) -> Judgement {
     let right: Vec<char> = golds.iter().filter_map(|gold| choice_of(gold.trim(), options)).collect();
     if right.is_empty() {
         return Judgement::new(Reason::BadGold, None);
     }
-    match letter_of(prediction, options) {
+    match letter_of(prediction, options, convention) {
         Some(letter) if right.contains(&letter) => Judgement::new(Reason::Equal, letter.to_string()),
         Some(letter) => Judgement::new(Reason::Different, letter.to_string()),
         None => Judgement::new(Reason::NoAnswer, None),
     }
 }
 
-/// The letter that a response chooses.
-fn letter_of(prediction: &str, options: Option<&[String]>) -> Option<char> {
-    if let Some(marked) = response::marked(prediction) {
-        return choice_of(&marked, options);
+/// The letter that a response chooses. A box, or words that announce an answer, decide; a whole text does if it is a choice.
+fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Convention) -> Option<char> {
+    let text = response::visible(prediction)?;
+    for place in &convention.places {
+        let decides = matches!(place, Place::Box { .. } | Place::Words { .. });
+        let chosen = match (place, response::look(text, place)) {
+            (_, Found::Absent) => continue,
+            (Place::LastLetter, _) => last_letter(text, options),
+            (_, Found::Answer(answer, _)) => choice_of(&answer, options),
+            (_, Found::Nothing) => None,
+        };
+        if decides || chosen.is_some() {
+            return chosen;
+        }
     }
-    let text = response::visible(prediction)?.trim();
-    choice_of(text, options).or_else(|| last_in_brackets(text, options)).or_else(|| last_alone(text, options))
+    None
+}
+
+/// The last letter of an option that stands in brackets or alone; none where it is one of several.
+pub(crate) fn last_letter(text: &str, options: Option<&[String]>) -> Option<char> {
+    let at = last_in_brackets(text, options).max(last_alone(text, options))?;
+    (!follows_another(text[..at].trim_end_matches(['(', '[']))).then(|| char::from(text.as_bytes()[at]))
 }
 
 /// Whether a text is the letter of an option.
@@ -56,15 +72,19 @@ pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char
     ((alone || labelled) && is_option(letter, options) && !joins_another(rest)).then_some(letter)
 }
 
-/// Whether what follows a letter is another one, as in `A, C` or `(A) and (B)`.
+/// Whether what follows a letter is another one, as in `A, C`, `(A) and (B)`, `(A)(B)` and `A. B. C`.
 fn joins_another(rest: &str) -> bool {
+    let label = rest.chars().next().filter(|mark| matches!(mark, ')' | ']' | '.' | ':'));
     let next = rest.trim_start_matches([')', ']', '.', ':', ' ', '\n']);
-    let joined = ["and ", "or ", ",", "&", "/", ";"].iter().find_map(|joint| next.strip_prefix(joint));
-    let words = joined.map(|other| other.trim_start_matches([' ', '(', '[']));
-    words.is_some_and(|other| {
-        let mut letters = other.chars();
-        letters.next().is_some_and(|c| c.is_ascii_uppercase()) && !letters.next().is_some_and(char::is_alphanumeric)
-    })
+    let joint = ["and", "or", ",", "&", "/", ";"].iter().find_map(|joint| next.strip_prefix(joint));
+    let other = joint.unwrap_or(next).trim_start();
+    let bracketed = other.starts_with(['(', '[']);
+    let mut letters = other.trim_start_matches(['(', '[']).chars();
+    let is_letter = letters.next().is_some_and(|c| c.is_ascii_uppercase());
+    let then = letters.next();
+    let alone = !then.is_some_and(char::is_alphanumeric);
+    let labelled_alike = then.is_some() && then == label;
+    is_letter && alone && (joint.is_some() || bracketed || labelled_alike)
 }
 
 /// The text with formula and emphasis marks removed.
@@ -90,11 +110,10 @@ fn option_with_text(answer: &str, options: Option<&[String]>) -> Option<char> {
     matching.next().is_none().then_some(letter)
 }
 
-fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<char> {
+fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<usize> {
     let bytes = text.as_bytes();
-    let bracketed = |at: usize| bytes[at] == b'(' && bytes[at + 2] == b')' && is_option(char::from(bytes[at + 1]), options);
-    let at = (0..bytes.len().saturating_sub(2)).rev().find(|at| bracketed(*at))?;
-    (!follows_another(&text[..at])).then(|| char::from(bytes[at + 1]))
+    let bracketed = |at: &usize| bytes[at - 1] == b'(' && bytes[at + 1] == b')' && is_option(char::from(bytes[*at]), options);
+    (1..bytes.len().saturating_sub(1)).rev().find(bracketed)
 }
 
 /// Whether a letter after `text` is one of several: `A, `, `(A) or `.
@@ -109,7 +128,7 @@ fn follows_another(text: &str) -> bool {
 }
 
 /// The last capital letter that is a word; "A" and "I" before a word in lower case are words of the sentence.
-fn last_alone(text: &str, options: Option<&[String]>) -> Option<char> {
+fn last_alone(text: &str, options: Option<&[String]>) -> Option<usize> {
     let bytes = text.as_bytes();
     let in_word = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'\'' | 0x80..));
     let alone = |at: &usize| {
@@ -118,8 +137,7 @@ fn last_alone(text: &str, options: Option<&[String]>) -> Option<char> {
             matches!(letter, 'A' | 'I') && text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_lowercase()) && !text[at + 1..].starts_with(['.', ')']);
         is_option(letter, options) && !in_word(at.checked_sub(1)) && !in_word(Some(at + 1)) && !in_sentence
     };
-    let at = (0..bytes.len()).rev().find(alone)?;
-    (!follows_another(&text[..at])).then(|| char::from(bytes[at]))
+    (0..bytes.len()).rev().find(alone)
 }
 
 #[cfg(test)]
@@ -128,7 +146,7 @@ mod tests {
 
     #[track_caller]
     fn check(prediction: &str, expected: Option<char>) {
-        assert_eq!(letter_of(prediction, None), expected, "{prediction:?}");
+        assert_eq!(letter_of(prediction, None, Convention::choices()), expected, "{prediction:?}");
     }
 
     #[test]
@@ -149,6 +167,11 @@ mod tests {
         check("\\boxed{A, C}", None);
         check("The answer is (A) or (B).", None);
         check("A, C", None);
+        check("\\boxed{(A)(B)}", None);
+        check("\\boxed{(A)and(B)}", None);
+        check("Answer: A. B. C.", None);
+        check("Answer: (C) A", Some('C'));
+        check("(A) is wrong, so I take B", Some('B'));
         check("It is A or B", None);
         check("Neither A nor B fits, so C", Some('C'));
         check("None of these.", None);
@@ -159,12 +182,12 @@ mod tests {
     #[test]
     fn an_options_text_chooses_it_unless_two_have_it() {
         let options: Vec<String> = ["1/2", "2", "0.5 kg", "none of these"].map(str::to_owned).to_vec();
-        assert_eq!(letter_of("\\boxed{2}", Some(&options)), Some('B'));
-        assert_eq!(letter_of("\\boxed{3}", Some(&options)), None);
-        assert_eq!(letter_of("The answer is none of these.", Some(&options)), Some('D'));
-        assert_eq!(letter_of("\\boxed{E}", Some(&options)), None);
-        assert_eq!(judge(&["2".to_owned()], "(B)", Some(&options)).reason, Reason::Equal);
-        assert_eq!(judge(&["B".to_owned()], "(A)", Some(&options)).reason, Reason::Different);
-        assert_eq!(judge(&["Z".to_owned()], "(A)", Some(&options)).reason, Reason::BadGold);
+        assert_eq!(letter_of("\\boxed{2}", Some(&options), Convention::choices()), Some('B'));
+        assert_eq!(letter_of("\\boxed{3}", Some(&options), Convention::choices()), None);
+        assert_eq!(letter_of("The answer is none of these.", Some(&options), Convention::choices()), Some('D'));
+        assert_eq!(letter_of("\\boxed{E}", Some(&options), Convention::choices()), None);
+        assert_eq!(judge(&["2".to_owned()], "(B)", Some(&options), Convention::choices()).reason, Reason::Equal);
+        assert_eq!(judge(&["B".to_owned()], "(A)", Some(&options), Convention::choices()).reason, Reason::Different);
+        assert_eq!(judge(&["Z".to_owned()], "(A)", Some(&options), Convention::choices()).reason, Reason::BadGold);
     }
 }

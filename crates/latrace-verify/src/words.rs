@@ -1,16 +1,16 @@
 //! Answers in words: the same once case, articles, punctuation and markup are gone.
 
 use crate::maths::plain_text;
-use crate::response;
+use crate::response::{self, Convention};
 use crate::verdict::{Judgement, Reason};
 
-/// Whether the words in `prediction`, a response or a bare answer, are one of `golds`.
-pub fn judge(golds: &[String], prediction: &str) -> Judgement {
+/// Whether the words in `prediction`, a response or a bare answer, are one of `golds`. `convention` says where they stand.
+pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Judgement {
     let references: Vec<String> = golds.iter().map(|gold| plain_text(&response::reference(gold))).filter(|gold| !gold.is_empty()).collect();
     if references.is_empty() {
         return Judgement::new(Reason::BadGold, None);
     }
-    let Some(answer) = response::marked(prediction).or_else(|| response::visible(prediction).map(|text| text.trim().to_owned())) else {
+    let Some(answer) = response::answer(prediction, convention) else {
         return Judgement::new(Reason::NoAnswer, None);
     };
     let plain = plain_text(&answer);
@@ -28,7 +28,7 @@ mod tests {
 
     #[track_caller]
     fn check(gold: &str, prediction: &str, expected: Reason) {
-        assert_eq!(judge(&[gold.to_owned()], prediction).reason, expected, "{gold:?} {prediction:?}");
+        assert_eq!(judge(&[gold.to_owned()], prediction, Convention::words()).reason, expected, "{gold:?} {prediction:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The rules of `maths`, each with rows on both sides of its border: `corpus/math.txt`.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
-use latrace_verify::{Verdict, maths};
+use latrace_verify::{Convention, Verdict, maths};
 
 /// Reference, answer, expected verdict and why.
 type Row = (String, String, Verdict, String);
@@ -21,7 +21,7 @@ fn row(line: &str) -> Row {
 }
 
 fn verdict(gold: &str, answer: &str) -> Verdict {
-    maths::judge(&[gold.to_owned()], answer).verdict()
+    maths::judge(&[gold.to_owned()], answer, Convention::maths()).verdict()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn every_rule_holds_on_both_sides_of_its_border() {
     let failed: Vec<String> = rows
         .iter()
         .filter_map(|(gold, answer, expected, why)| {
-            let got = maths::judge(std::slice::from_ref(gold), answer);
+            let got = maths::judge(std::slice::from_ref(gold), answer, Convention::maths());
             (got.verdict() != *expected).then(|| format!("{gold} | {answer} ({why}): {} for {}", got.reason, expected.name()))
         })
         .collect();
@@ -53,11 +53,9 @@ fn every_readable_answer_equals_itself() {
 }
 
 #[test]
-fn equality_is_symmetric_but_for_decimals_and_repetition() {
+fn equality_is_symmetric_where_no_row_says_otherwise() {
     for (gold, answer, expected, why) in rows() {
-        let one_sided = why.contains("repetition in the answer alone")
-            || answer.contains("\\sqrt{2}") && gold.contains("1.4142")
-            || gold.contains("\\sqrt{2}") && answer.contains("1.4142");
+        let one_sided = why.starts_with("one way");
         let readable = verdict(&answer, &answer) != Verdict::Undetermined;
         if expected != Verdict::Undetermined && readable && !one_sided {
             assert_eq!(verdict(&answer, &gold), expected, "{answer} | {gold}");
@@ -68,8 +66,14 @@ fn equality_is_symmetric_but_for_decimals_and_repetition() {
 #[test]
 fn any_of_several_references_will_do() {
     let golds = ["\\frac12".to_owned(), "50\\%".to_owned()];
-    assert_eq!(maths::judge(&golds, "0.5").verdict(), Verdict::Correct);
-    assert_eq!(maths::judge(&golds, "0.4").verdict(), Verdict::Wrong);
+    assert_eq!(maths::judge(&golds, "0.5", Convention::maths()).verdict(), Verdict::Correct);
+    assert_eq!(maths::judge(&golds, "0.4", Convention::maths()).verdict(), Verdict::Wrong);
+}
+
+/// Time for which this thread has had a processor, so that other work on the machine does not count.
+fn busy() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
 #[test]
@@ -101,9 +105,9 @@ fn work_is_bounded() {
     ];
     for text in hostile {
         for gold in ["5", "x+1", text.as_str()] {
-            let started = std::time::Instant::now();
+            let started = busy();
             let got = verdict(gold, &text);
-            let seconds = started.elapsed().as_secs_f64();
+            let seconds = (busy() - started).as_secs_f64();
             assert!(seconds < 1.0, "{seconds} s for {}", &text[..text.len().min(40)]);
             assert!(gold == text || got != Verdict::Correct || text.starts_with("\\boxed{5}"), "{}", &text[..text.len().min(40)]);
         }

@@ -1,12 +1,18 @@
 //! What holds for every answer, tried on random ones.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use latrace_verify::{Verdict, choice, code, maths, words};
+use latrace_verify::{Convention, Verdict, choice, code, maths, words};
 use proptest::prelude::*;
 
+/// Time for which this thread has had a processor.
+fn busy() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 fn verdict(gold: &str, answer: &str) -> Verdict {
-    maths::judge(&[gold.to_owned()], &format!("\\boxed{{{answer}}}")).verdict()
+    maths::judge(&[gold.to_owned()], &format!("\\boxed{{{answer}}}"), Convention::maths()).verdict()
 }
 
 /// Text that looks like an answer: pieces of notation in any order.
@@ -100,17 +106,17 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_judge_panic_or_run_long(gold in notation(), answer in notation()) {
-        let started = Instant::now();
-        let _ = maths::judge(std::slice::from_ref(&gold), &answer);
-        let _ = choice::judge(std::slice::from_ref(&gold), &answer, None);
-        let _ = words::judge(std::slice::from_ref(&gold), &answer);
+        let started = busy();
+        let _ = maths::judge(std::slice::from_ref(&gold), &answer, Convention::maths());
+        let _ = choice::judge(std::slice::from_ref(&gold), &answer, None, Convention::choices());
+        let _ = words::judge(std::slice::from_ref(&gold), &answer, Convention::words());
         let _ = code::program(&answer, code::Fencing::Required);
-        prop_assert!(started.elapsed() < Duration::from_secs(1), "{gold:?} {answer:?}");
+        prop_assert!(busy() - started < Duration::from_secs(1), "{gold:?} {answer:?}");
     }
 
     #[test]
     fn a_readable_answer_equals_itself(gold in notation()) {
-        let judged = maths::judge(std::slice::from_ref(&gold), &format!("\\boxed{{{gold}}}"));
+        let judged = maths::judge(std::slice::from_ref(&gold), &format!("\\boxed{{{gold}}}"), Convention::maths());
         // A reference with a box in it, or braces that end the box early, is not what was boxed.
         if judged.extracted.as_deref() == Some(gold.trim()) && !gold.contains("boxed") {
             prop_assert_ne!(judged.verdict(), Verdict::Wrong, "{:?}", gold);
@@ -127,6 +133,13 @@ proptest! {
     }
 
     #[test]
+    fn signs_count_whatever_the_names(one in "[a-df-hj-z]", two in "[A-Z]") {
+        prop_assert_eq!(verdict(&one, &format!("|{one}|")), Verdict::Wrong);
+        prop_assert_eq!(verdict(&format!("{one}|{two}|"), &format!("|{one}|{two}")), Verdict::Wrong);
+        prop_assert_eq!(verdict(&format!("\\sqrt{{{one}^2}}"), &format!("|{one}|")), Verdict::Correct);
+    }
+
+    #[test]
     fn integers_of_any_size_are_exact(digits in "[1-9][0-9]{0,60}", place in 0..60_usize) {
         let mut other = digits.clone().into_bytes();
         let place = place % other.len();
@@ -139,7 +152,7 @@ proptest! {
 
     #[test]
     fn any_text_may_be_tests(text in ".{0,200}") {
-        let _ = code::Tests::read(&serde_json::Value::String(text.clone()));
-        let _ = code::Tests::read(&serde_json::json!({"private_test_cases": text}));
+        let _ = code::Tests::read(&code::Json::Text(text.clone()));
+        let _ = code::Tests::read(&code::Json::Object(vec![("private_test_cases".to_owned(), code::Json::Text(text))]));
     }
 }

@@ -49,6 +49,6 @@ impl Judge {
         };
         row.insert("kind".to_owned(), json!(question.kind));
         row.insert("prediction".to_owned(), json!(answer));
-        Asked::of(&row, self.time_limit).map_err(|problem| anyhow::anyhow!("{problem}")).with_context(named)
+        Asked::of(&row, Some(&question.reference), self.time_limit).map_err(|problem| anyhow::anyhow!("{problem}")).with_context(named)
     }
 }

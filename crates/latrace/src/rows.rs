@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::Message;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
@@ -104,7 +105,7 @@ pub enum BadRows {
 /// Reads a file's rows one by one, applying the policy for bad rows and counting what it leaves out.
 pub struct RowReader {
     path: PathBuf,
-    rows: Box<dyn Iterator<Item = Result<(Place, Row)>>>,
+    rows: RowIterator,
     bad_rows: BadRows,
     skipped: u64,
 }
@@ -120,17 +121,23 @@ impl RowReader {
     pub fn open(path: &Path, bad_rows: BadRows) -> Result<RowReader> {
         let format = Format::of(path)?;
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let rows: Box<dyn Iterator<Item = Result<(Place, Row)>>> = match format {
+        let rows: RowIterator = match format {
             Format::JsonLines => json_rows(path, file)?,
-            Format::Parquet => Box::new(parquet_rows::read(path, file)?),
+            Format::Parquet => Box::new(parquet_rows::read(path, file)?.map(|read| read.map(|(place, row)| Source { place, row, text: None }))),
         };
         Ok(RowReader { path: path.to_owned(), rows, bad_rows, skipped: 0 })
     }
 
     /// The next row as `parse` reads it; `None` at the end. A row that `parse` refuses is a bad row.
     pub fn next_with<T, E: fmt::Display>(&mut self, mut parse: impl FnMut(Place, Row) -> Result<T, E>) -> Result<Option<T>> {
+        self.next_with_text(|place, row, _| parse(place, row))
+    }
+
+    /// The same with the row's JSON text where it holds integers that a [`Value`] may not hold exactly.
+    pub fn next_with_text<T, E: fmt::Display>(&mut self, mut parse: impl FnMut(Place, Row, Option<&str>) -> Result<T, E>) -> Result<Option<T>> {
         while let Some(next) = self.rows.next() {
-            let parsed = next.and_then(|(place, row)| parse(place, row).map_err(|problem| BadRow::new(&self.path, place, problem).into()));
+            let parsed = next
+                .and_then(|Source { place, row, text }| parse(place, row, text.as_deref()).map_err(|problem| BadRow::new(&self.path, place, problem).into()));
             match parsed {
                 Ok(value) => return Ok(Some(value)),
                 Err(error) if self.bad_rows == BadRows::Skip && error.is::<BadRow>() => {
@@ -166,7 +173,14 @@ impl Format {
     }
 }
 
-type RowIterator = Box<dyn Iterator<Item = Result<(Place, Row)>>>;
+/// A row as it was read, with its JSON text where that says more than the row.
+struct Source {
+    place: Place,
+    row: Row,
+    text: Option<String>,
+}
+
+type RowIterator = Box<dyn Iterator<Item = Result<Source>>>;
 
 /// JSON Lines, or a whole JSON array.
 fn json_rows(path: &Path, file: File) -> Result<RowIterator> {
@@ -177,9 +191,9 @@ fn json_rows(path: &Path, file: File) -> Result<RowIterator> {
     if first == Some(b'[') {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).with_context(cannot)?;
-        let values: Vec<Value> = serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
+        let values: Vec<Box<RawValue>> = serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
         let path = path.to_owned();
-        return Ok(Box::new(values.into_iter().zip(1..).map(move |(value, number)| as_row(&path, Place::Row(number), value))));
+        return Ok(Box::new(values.into_iter().zip(1..).map(move |(value, number)| source(&path, Place::Row(number), value.get().as_bytes()))));
     }
     Ok(Box::new(JsonLines { path: path.to_owned(), reader, line: 0, buffer: Vec::new() }))
 }
@@ -200,7 +214,7 @@ struct JsonLines {
 }
 
 impl Iterator for JsonLines {
-    type Item = Result<(Place, Row)>;
+    type Item = Result<Source>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -221,23 +235,33 @@ impl Iterator for JsonLines {
 }
 
 impl JsonLines {
-    fn parse_line(&self) -> Result<(Place, Row)> {
-        let place = Place::Line(self.line);
-        match serde_json::from_slice(&self.buffer) {
-            Ok(value) => as_row(&self.path, place, value),
-            Err(error) => {
-                let reason = error.to_string().replace(" at line 1 column ", " at column ");
-                Err(BadRow::new(&self.path, place, format!("expected a JSON object, got invalid JSON: {reason}")).into())
-            }
-        }
+    fn parse_line(&self) -> Result<Source> {
+        source(&self.path, Place::Line(self.line), &self.buffer)
     }
 }
 
-fn as_row(path: &Path, place: Place, value: Value) -> Result<(Place, Row)> {
-    match value {
-        Value::Object(row) => Ok((place, row)),
-        other => Err(BadRow::new(path, place, format!("expected a JSON object, got {}", describe(&other))).into()),
-    }
+/// The row that a JSON text holds.
+fn source(path: &Path, place: Place, text: &[u8]) -> Result<Source> {
+    let row = match serde_json::from_slice(text) {
+        Ok(Value::Object(row)) => row,
+        Ok(other) => return Err(BadRow::new(path, place, format!("expected a JSON object, got {}", describe(&other))).into()),
+        Err(error) => {
+            let reason = error.to_string().replace(" at line 1 column ", " at column ");
+            return Err(BadRow::new(path, place, format!("expected a JSON object, got invalid JSON: {reason}")).into());
+        }
+    };
+    let text = has_long_integer(text).then(|| String::from_utf8_lossy(text).into_owned());
+    Ok(Source { place, row, text })
+}
+
+/// Whether a text holds digits that may be an integer beyond 64 bits.
+fn has_long_integer(text: &[u8]) -> bool {
+    const LONG: usize = 19;
+    let mut run = 0;
+    text.iter().any(|byte| {
+        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
+        run >= LONG
+    })
 }
 
 /// Where rows are written.

@@ -68,6 +68,57 @@ fn each_kind_is_judged_and_other_fields_are_kept() {
 }
 
 #[test]
+fn a_row_may_name_where_its_answer_stands() {
+    let row = |id: u64, convention: &str, prediction: &str| json!({"id": id, "kind": "math", "gold": "42", "prediction": prediction, "convention": convention});
+    let bench = Bench::new(&[
+        row(1, "boxed-first", "\\boxed{41} of 42"),
+        row(2, "last-number", "\\boxed{41} of 42"),
+        row(3, "gsm8k", "\\boxed{41}\n#### 42"),
+        row(4, "strict-boxed", "The answer is 42."),
+        json!({"id": 5, "kind": "choice", "gold": "B", "prediction": "I take (B)", "convention": "strict-boxed"}),
+        json!({"id": 6, "kind": "choice", "gold": "B", "prediction": "I take (B)", "convention": null}),
+    ]);
+    let (code, stderr) = bench.verify(&[]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(reasons(&bench.verdicts()), ["different", "equal", "equal", "no_answer", "no_answer", "equal"]);
+}
+
+#[test]
+fn an_unknown_convention_is_a_bad_row() {
+    let bench = Bench::new(&[json!({"id": 1, "kind": "math", "gold": "1", "prediction": "1", "convention": "boxed"})]);
+    let (code, stderr) = bench.verify(&[]);
+    assert_eq!(code, 1);
+    let expected = "rows.jsonl line 1: field \"convention\": expected one of \"boxed-first\", \"strict-boxed\"";
+    assert!(stderr.contains(expected) && stderr.contains("got string \"boxed\""), "{stderr}");
+}
+
+#[test]
+fn every_convention_is_told_by_help() {
+    let output = Command::cargo_bin("latrace").unwrap().args(["verify", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for name in latrace_verify::Convention::names() {
+        assert!(help.contains(&format!("  {name}")), "{name}: {help}");
+    }
+}
+
+#[test]
+fn integers_beyond_64_bits_stay_exact_in_tests_of_functions() {
+    let big = "123456789012345678901234567890";
+    let text = |expected: &str| format!("{{\"fn_name\": \"f\", \"inputs\": [[{big}]], \"outputs\": [{expected}]}}");
+    let row = |id: u64, gold: String| format!("{{\"id\": {id}, \"kind\": \"code\", \"bare\": true, \"prediction\": \"def f(x): return x\", \"gold\": {gold}}}");
+    let off = "123456789012345678901234567891";
+    let quoted = |text: String| Value::from(text).to_string();
+    let bench = Bench::new(&[]);
+    let rows = [row(1, text(big)), row(2, text(off)), row(3, quoted(text(big))), row(4, quoted(text(off)))];
+    fs::write(bench.path("rows.jsonl"), rows.join("\n")).unwrap();
+    let (code, stderr) = bench.verify(&[]);
+    assert_eq!(code, 0, "{stderr}");
+    if !stderr.contains("no program is run") {
+        assert_eq!(reasons(&bench.verdicts()), ["equal", "different", "equal", "different"]);
+    }
+}
+
+#[test]
 fn order_is_that_of_the_input_for_any_number_of_jobs() {
     let rows: Vec<Value> =
         (0..5000).map(|id| json!({"id": id, "kind": "math", "gold": id.to_string(), "prediction": format!("\\boxed{{{}}}", id + id % 3)})).collect();

@@ -1,7 +1,6 @@
 //! Tests of programs, in the forms of APPS/TACO and of LiveCodeBench.
 
-use serde_json::Value;
-
+use super::json::Json;
 use super::pickle;
 
 /// One test.
@@ -19,9 +18,9 @@ pub enum Test {
         /// Its name; without one, the only public method of `Solution`.
         function: Option<String>,
         /// Its arguments.
-        arguments: Vec<Value>,
+        arguments: Vec<Json>,
         /// What it should return.
-        expected: Value,
+        expected: Json,
         /// Whether `expected` may be a list of the one value to return, as APPS writes it.
         unwrapped: bool,
     },
@@ -37,12 +36,12 @@ impl Tests {
     ///
     /// # Errors
     /// Says what is expected and what is there.
-    pub fn read(value: &Value) -> Result<Tests, String> {
+    pub fn read(value: &Json) -> Result<Tests, String> {
         let tests = match value {
-            Value::String(text) => return Tests::read(&parsed(text)?),
-            Value::Array(tests) => tests.iter().map(|test| listed(test, None)).collect::<Result<Vec<_>, _>>()?,
-            Value::Object(object) if object.contains_key("inputs") => paired(value)?,
-            Value::Object(object) if object.contains_key("public_test_cases") || object.contains_key("private_test_cases") => public_and_private(value)?,
+            Json::Text(text) => return Tests::read(&parsed(text)?),
+            Json::List(tests) => tests.iter().map(|test| listed(test, None)).collect::<Result<Vec<_>, _>>()?,
+            _ if value.has("inputs") => paired(value)?,
+            _ if value.has("public_test_cases") || value.has("private_test_cases") => public_and_private(value)?,
             _ => return Err("expected tests: an object with inputs and outputs, or a list of tests".to_owned()),
         };
         if tests.is_empty() { Err("expected at least one test".to_owned()) } else { Ok(Tests(tests)) }
@@ -54,48 +53,48 @@ impl Tests {
     }
 }
 
-fn parsed(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("expected tests as JSON: {error}"))
+fn parsed(text: &str) -> Result<Json, String> {
+    Json::read(text).map_err(|error| format!("expected tests as JSON: {error}"))
 }
 
-fn paired(value: &Value) -> Result<Vec<Test>, String> {
-    let list = |name: &str| value[name].as_array().ok_or_else(|| format!("expected a list in {name}"));
+fn paired(value: &Json) -> Result<Vec<Test>, String> {
+    let list = |name: &str| value.field(name).list().ok_or_else(|| format!("expected a list in {name}"));
     let (inputs, outputs) = (list("inputs")?, list("outputs")?);
     if inputs.len() != outputs.len() {
         return Err(format!("expected as many outputs as inputs, got {} and {}", outputs.len(), inputs.len()));
     }
-    let Some(function) = value["fn_name"].as_str().filter(|name| !name.is_empty()) else {
+    let Some(function) = value.field("fn_name").text().filter(|name| !name.is_empty()) else {
         return Ok(inputs.iter().zip(outputs).map(|(input, output)| Test::Printing { input: lines(input), output: lines(output) }).collect());
     };
-    let unwrapped = outputs.iter().all(|output| output.as_array().is_some_and(|inner| inner.len() == 1));
-    let test = |(input, output): (&Value, &Value)| {
-        let arguments = input.as_array().cloned().ok_or("expected a list of arguments in inputs")?;
+    let unwrapped = outputs.iter().all(|output| output.list().is_some_and(|inner| inner.len() == 1));
+    let test = |(input, output): (&Json, &Json)| {
+        let arguments = input.list().map(<[Json]>::to_vec).ok_or("expected a list of arguments in inputs")?;
         Ok(Test::Returning { function: Some(function.to_owned()), arguments, expected: output.clone(), unwrapped })
     };
     inputs.iter().zip(outputs).map(test).collect()
 }
 
 /// A text, or a list of lines.
-fn lines(value: &Value) -> String {
+fn lines(value: &Json) -> String {
     match value {
-        Value::String(text) => text.clone(),
-        Value::Array(lines) => lines.iter().map(self::lines).collect::<Vec<_>>().join("\n"),
+        Json::Text(text) => text.clone(),
+        Json::List(lines) => lines.iter().map(self::lines).collect::<Vec<_>>().join("\n"),
         other => other.to_string(),
     }
 }
 
-fn public_and_private(value: &Value) -> Result<Vec<Test>, String> {
+fn public_and_private(value: &Json) -> Result<Vec<Test>, String> {
     let function = function_named(value);
     let mut tests = Vec::new();
     for name in ["public_test_cases", "private_test_cases"] {
-        let list = match &value[name] {
-            Value::Null => continue,
-            Value::String(text) if text.is_empty() => continue,
-            Value::String(text) if text.trim_start().starts_with(['[', '{']) => parsed(text)?,
-            Value::String(packed) => parsed(&pickle::unpack(packed)?)?,
+        let list = match value.field(name) {
+            Json::Null => continue,
+            Json::Text(text) if text.is_empty() => continue,
+            Json::Text(text) if text.trim_start().starts_with(['[', '{']) => parsed(text)?,
+            Json::Text(packed) => parsed(&pickle::unpack(packed)?)?,
             list => list.clone(),
         };
-        let list = list.as_array().ok_or_else(|| format!("expected a list in {name}"))?;
+        let list = list.list().ok_or_else(|| format!("expected a list in {name}"))?;
         for test in list {
             tests.push(listed(test, function.as_deref())?);
         }
@@ -104,24 +103,24 @@ fn public_and_private(value: &Value) -> Result<Vec<Test>, String> {
 }
 
 /// `fn_name` or `func_name`, on the value or in its `metadata`, which may be a JSON text.
-fn function_named(value: &Value) -> Option<String> {
-    let direct = value["fn_name"].as_str().or_else(|| value["func_name"].as_str()).filter(|name| !name.is_empty());
-    let inner = || match &value["metadata"] {
-        Value::String(text) => function_named(&serde_json::from_str(text).ok()?),
-        Value::Null => None,
+fn function_named(value: &Json) -> Option<String> {
+    let direct = value.field("fn_name").text().or_else(|| value.field("func_name").text()).filter(|name| !name.is_empty());
+    let inner = || match value.field("metadata") {
+        Json::Text(text) => function_named(&Json::read(text).ok()?),
+        Json::Null => None,
         metadata => function_named(metadata),
     };
     direct.map(str::to_owned).or_else(inner)
 }
 
-fn listed(test: &Value, function: Option<&str>) -> Result<Test, String> {
-    let text = |name: &str| test[name].as_str().ok_or_else(|| format!("expected a text in {name} of each test"));
+fn listed(test: &Json, function: Option<&str>) -> Result<Test, String> {
+    let text = |name: &str| test.field(name).text().ok_or_else(|| format!("expected a text in {name} of each test"));
     let (input, output) = (text("input")?, text("output")?);
-    if test["testtype"].as_str() != Some("functional") {
+    if test.field("testtype").text() != Some("functional") {
         return Ok(Test::Printing { input: input.to_owned(), output: output.to_owned() });
     }
-    let value = |text: &str| serde_json::from_str(text).map_err(|error| format!("expected JSON in a functional test: {error}"));
-    let arguments = input.lines().filter(|line| !line.trim().is_empty()).map(value).collect::<Result<Vec<Value>, _>>()?;
+    let value = |text: &str| Json::read(text).map_err(|error| format!("expected JSON in a functional test: {error}"));
+    let arguments = input.lines().filter(|line| !line.trim().is_empty()).map(value).collect::<Result<Vec<Json>, _>>()?;
     let function = function_named(test).or_else(|| function.map(str::to_owned));
     Ok(Test::Returning { function, arguments, expected: value(output)?, unwrapped: false })
 }
@@ -129,23 +128,40 @@ fn listed(test: &Value, function: Option<&str>) -> Result<Test, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn read(value: &Value) -> Result<Tests, String> {
+        Tests::read(&Json::from(value))
+    }
 
     #[test]
     fn every_form_is_read() {
         let printing = |input: &str, output: &str| Test::Printing { input: input.to_owned(), output: output.to_owned() };
-        assert_eq!(Tests::read(&json!({"inputs": ["1\n"], "outputs": ["2\n"]})).unwrap().0, [printing("1\n", "2\n")]);
-        assert_eq!(Tests::read(&json!(r#"{"inputs": [["1", "2"]], "outputs": ["3"]}"#)).unwrap().0, [printing("1\n2", "3")]);
-        assert_eq!(Tests::read(&json!([{"input": "1", "output": "2", "testtype": "stdin"}])).unwrap().0, [printing("1", "2")]);
-        let called = Test::Returning { function: Some("f".to_owned()), arguments: vec![json!(1), json!([2])], expected: json!(3), unwrapped: false };
+        assert_eq!(read(&json!({"inputs": ["1\n"], "outputs": ["2\n"]})).unwrap().0, [printing("1\n", "2\n")]);
+        assert_eq!(read(&json!(r#"{"inputs": [["1", "2"]], "outputs": ["3"]}"#)).unwrap().0, [printing("1\n2", "3")]);
+        assert_eq!(read(&json!([{"input": "1", "output": "2", "testtype": "stdin"}])).unwrap().0, [printing("1", "2")]);
+        let called = Test::Returning {
+            function: Some("f".to_owned()),
+            arguments: vec![Json::from(&json!(1)), Json::from(&json!([2]))],
+            expected: Json::from(&json!(3)),
+            unwrapped: false,
+        };
         let listed = json!({"public_test_cases": r#"[{"input": "1\n[2]", "output": "3", "testtype": "functional"}]"#, "metadata": r#"{"func_name": "f"}"#});
-        assert_eq!(Tests::read(&listed).unwrap().0, [called]);
+        assert_eq!(read(&listed).unwrap().0, [called]);
+    }
+
+    #[test]
+    fn integers_of_any_size_stay_what_they_are() {
+        let big = "123456789012345678901234567890";
+        let text = format!(r#"{{"fn_name": "f", "inputs": [[{big}]], "outputs": [{big}]}}"#);
+        let tests = Tests::read(&Json::Text(text)).unwrap();
+        assert!(matches!(&tests.0[0], Test::Returning { arguments, expected, .. } if arguments[0].to_string() == big && expected.to_string() == big));
     }
 
     #[test]
     fn tests_that_cannot_be_read_are_refused() {
         for value in [json!([]), json!({}), json!("no json"), json!({"inputs": [1], "outputs": []}), json!({"fn_name": "f", "inputs": [1], "outputs": [1]})] {
-            assert!(Tests::read(&value).is_err(), "{value}");
+            assert!(read(&value).is_err(), "{value}");
         }
     }
 }

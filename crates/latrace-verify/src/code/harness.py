@@ -11,7 +11,11 @@ try:
     _out = _place
 except OSError:
     pass
+# Integers of any size are read and written; the program itself keeps Python's limit.
+_digits = getattr(sys, "set_int_max_str_digits", lambda most: None)
+_digits(0)
 _request = json.loads(sys.stdin.read())
+_digits(4300)
 _null = os.open(os.devnull, os.O_RDWR)
 os.dup2(_null, 0)
 os.dup2(_null, 1)
@@ -53,4 +57,5 @@ if _class is not None and _name is not None and hasattr(_class, _name):
 else:
     _function = _names[_name]
 _value = _function(*_request["arguments"])
+_digits(0)
 os.write(_out, (_request["nonce"] + json.dumps(_plain(_value)) + "\n").encode())

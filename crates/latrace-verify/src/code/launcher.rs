@@ -1,30 +1,35 @@
-//! The process between us and bubblewrap: it sets limits on itself, makes the filter and the program's file, and becomes
-//! bubblewrap. A process of its own, since descriptors that bubblewrap is to inherit would leak into whatever else a
-//! threaded process starts meanwhile.
+//! The process between us and bubblewrap: it sets limits on itself, makes the filter and the program's file, starts
+//! bubblewrap and stays until nothing of it is left. A process of its own, since descriptors that bubblewrap is to inherit
+//! would leak into whatever else a threaded process starts meanwhile, and since it takes over what bubblewrap leaves:
+//! bubblewrap reports the program's end and goes, often before the first process of its namespace is gone. Whose child that
+//! becomes must clear it away, and a machine's init may not.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, Signal, WaitOptions, getpid, getppid, set_child_subreaper, set_parent_process_death_signal, setrlimit, wait};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, sock_filter};
 
 /// The first argument that asks an executable to be the launcher.
 pub const ARGUMENT: &str = "__sandbox";
 
-/// Becomes bubblewrap. `arguments` follow [`ARGUMENT`]: user id (0: as it is), memory in MiB, seconds of processor time,
-/// bubblewrap, its options, `--` and the command. Standard input begins with the program: eight bytes of length, then text.
+/// Runs bubblewrap. `arguments` follow [`ARGUMENT`]: our process id, user id (0: as it is), memory in MiB, seconds of
+/// processor time, bubblewrap, its options, `--` and the command. Standard input begins with the program: eight bytes of
+/// length, then text. The exit code is bubblewrap's.
 pub fn run(arguments: &[OsString]) -> ExitCode {
-    let failure = match start(arguments) {
-        Ok(never) => match never {},
-        Err(failure) => failure,
-    };
-    eprintln!("{FAILED}{failure}");
-    ExitCode::from(FAILED_CODE)
+    match start(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("{FAILED}{failure}");
+            ExitCode::from(FAILED_CODE)
+        }
+    }
 }
 
 /// What standard error begins with where the sandbox, not the program, failed.
@@ -34,12 +39,13 @@ pub(crate) const FAILED_CODE: u8 = 121;
 
 type Failure = Box<dyn std::error::Error>;
 
-fn start(arguments: &[OsString]) -> Result<std::convert::Infallible, Failure> {
-    let [user, memory, seconds, bubblewrap, options @ ..] = arguments else {
+fn start(arguments: &[OsString]) -> Result<u8, Failure> {
+    let [parent, user, memory, seconds, bubblewrap, options @ ..] = arguments else {
         return Err("too few arguments".into());
     };
     let number = |text: &OsString| -> Result<u64, Failure> { Ok(text.to_str().ok_or("no number")?.parse()?) };
     let border = options.iter().position(|option| option == "--").ok_or("no command")?;
+    take_place(number(parent)?)?;
     let program = shared_file("program", &read_program()?)?;
     let filter = shared_file("filter", &filter_bytes()?)?;
     limit(number(memory)?, number(seconds)?)?;
@@ -52,7 +58,30 @@ fn start(arguments: &[OsString]) -> Result<std::convert::Infallible, Failure> {
     if user != 0 {
         command.uid(user).gid(user);
     }
-    Err(command.exec().into())
+    let status = command.spawn()?.wait()?;
+    clear_away();
+    const SIGNALLED: i32 = 128;
+    Ok(u8::try_from(status.code().unwrap_or_else(|| SIGNALLED + status.signal().unwrap_or(0)))?)
+}
+
+/// Ends with the process that started us, and becomes the parent of what bubblewrap leaves.
+fn take_place(parent: u64) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let known = getppid().map(|parent| u64::from(parent.as_raw_nonzero().get().unsigned_abs()));
+    if known != Some(parent) {
+        return Err("what started this has ended".into());
+    }
+    Ok(set_child_subreaper(Some(getpid()))?)
+}
+
+/// Waits until no child is left: with the first process of its namespace, every other of it has ended.
+fn clear_away() {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Reads exactly the program, unbuffered, so that what follows is left for the program itself.

@@ -4,7 +4,10 @@
 
 mod block;
 mod cases;
+mod json;
 pub mod launcher;
+mod layers;
+mod number;
 mod output;
 mod pickle;
 mod sandbox;
@@ -12,6 +15,8 @@ mod supervisor;
 
 pub use block::{Fencing, program};
 pub use cases::{Test, Tests};
+pub use json::Json;
+pub use layers::{Layer, LayerState, layers};
 pub use sandbox::{Limits, Sandbox, Unavailable};
 
 use crate::verdict::{Judgement, Reason};
@@ -35,10 +40,19 @@ fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot
         }
         Test::Returning { function, arguments, expected, unwrapped } => {
             let nonce = sandbox.nonce();
-            let request = serde_json::json!({"nonce": nonce, "function": function, "arguments": arguments}).to_string();
+            let text = |text: &str| Json::Text(text.to_owned());
+            let request = Json::Object(vec![
+                ("nonce".to_owned(), text(&nonce)),
+                ("function".to_owned(), function.as_deref().map_or(Json::Null, text)),
+                ("arguments".to_owned(), Json::List(arguments.clone())),
+            ]);
+            let request = request.to_string();
             let run = supervisor::run(sandbox, &sandbox::harness(), source, &request, limits, slot);
             after(&run, || match output::returned(&run.stdout, &nonce) {
-                Some(value) => output::same_value(expected, &value) || (*unwrapped && expected.get(0).is_some_and(|inner| output::same_value(inner, &value))),
+                Some(value) => {
+                    output::same_value(expected, &value)
+                        || (*unwrapped && expected.list().and_then(<[Json]>::first).is_some_and(|inner| output::same_value(inner, &value)))
+                }
                 None => false,
             })
         }

@@ -1,9 +1,7 @@
 //! Whether what a program printed or returned is what was expected.
 
-use serde_json::Value;
-
-/// How far a printed or returned decimal may be from the expected one: relative, or absolute below 1.
-const TOLERANCE: f64 = 1e-6;
+use super::json::Json;
+use super::number::same_number;
 
 /// Lines without blanks at their ends, blank lines at either end left out; then token by token, decimals within the
 /// tolerance. Order and number of lines and tokens count.
@@ -21,62 +19,22 @@ fn lines(text: &str) -> Vec<&str> {
 
 fn same_tokens(expected: &str, printed: &str) -> bool {
     let (expected, printed): (Vec<&str>, Vec<&str>) = (expected.split_whitespace().collect(), printed.split_whitespace().collect());
-    expected.len() == printed.len() && expected.iter().zip(&printed).all(|(one, two)| one == two || same_numbers(one, two))
-}
-
-/// Two decimals; a whole number only equals a whole number.
-fn same_numbers(expected: &str, printed: &str) -> bool {
-    if !is_decimal(expected) || !is_decimal(printed) {
-        return false;
-    }
-    match (whole(expected), whole(printed)) {
-        (Some(one), Some(two)) => one == two,
-        (None, None) => expected.parse::<f64>().ok().zip(printed.parse::<f64>().ok()).is_some_and(|(one, two)| near(one, two)),
-        // An expected 0.5 may come out as 0.5000001, an expected 3 may not come out as 3.0000001; 2.9999999 is no 3.
-        (None, Some(_)) => expected.parse::<f64>().ok().zip(printed.parse::<f64>().ok()).is_some_and(|(one, two)| near(one, two)),
-        (Some(_), None) => false,
-    }
-}
-
-fn is_decimal(token: &str) -> bool {
-    token.bytes().any(|byte| byte.is_ascii_digit()) && token.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
-}
-
-/// The sign and digits of a whole number, also one written as `6.0`.
-fn whole(token: &str) -> Option<(bool, &str)> {
-    let (negative, digits) = match token.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, token.strip_prefix('+').unwrap_or(token)),
-    };
-    let (integer, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let digits_only = !integer.is_empty() && integer.bytes().all(|byte| byte.is_ascii_digit()) && fraction.bytes().all(|byte| byte == b'0');
-    let significant = integer.trim_start_matches('0');
-    digits_only.then_some((negative && !significant.is_empty(), significant))
-}
-
-fn near(expected: f64, got: f64) -> bool {
-    (expected - got).abs() <= TOLERANCE * expected.abs().max(1.0)
+    expected.len() == printed.len() && expected.iter().zip(&printed).all(|(one, two)| one == two || same_number(one, two))
 }
 
 /// The value that the harness reported behind its nonce.
-pub(crate) fn returned(stdout: &[u8], nonce: &str) -> Option<Value> {
+pub(crate) fn returned(stdout: &[u8], nonce: &str) -> Option<Json> {
     let text = std::str::from_utf8(stdout).ok()?;
     let (_, value) = text.rsplit_once(nonce)?;
-    serde_json::from_str(value.trim()).ok()
+    Json::read(value.trim()).ok()
 }
 
-/// JSON values: numbers by value, decimals within the tolerance, everything else exactly. A truth value is no number.
-pub(crate) fn same_value(expected: &Value, got: &Value) -> bool {
+/// JSON values: numbers by value, everything else exactly. A truth value is no number.
+pub(crate) fn same_value(expected: &Json, got: &Json) -> bool {
     match (expected, got) {
-        (Value::Number(one), Value::Number(two)) => match (one.as_i64(), two.as_i64()) {
-            (Some(one), Some(two)) => one == two,
-            _ if one.is_u64() && two.is_u64() => one == two,
-            _ => one.as_f64().zip(two.as_f64()).is_some_and(|(left, right)| left == right || ((one.is_f64() && left.fract() != 0.0) && near(left, right))),
-        },
-        (Value::Array(one), Value::Array(two)) => one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same_value(one, two)),
-        (Value::Object(one), Value::Object(two)) => {
-            one.len() == two.len() && one.iter().all(|(key, value)| two.get(key).is_some_and(|other| same_value(value, other)))
-        }
+        (Json::Number(one), Json::Number(two)) => same_number(one, two),
+        (Json::List(one), Json::List(two)) => one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same_value(one, two)),
+        (Json::Object(one), Json::Object(two)) => one.len() == two.len() && one.iter().all(|(name, value)| got.has(name) && same_value(value, got.field(name))),
         _ => expected == got,
     }
 }
@@ -84,7 +42,6 @@ pub(crate) fn same_value(expected: &Value, got: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[track_caller]
     fn check(expected: &str, printed: &str, same: bool) {
@@ -120,15 +77,35 @@ mod tests {
         check("1.5", "nan", false);
     }
 
+    #[track_caller]
+    fn check_values(expected: &str, got: &str, same: bool) {
+        assert_eq!(same_value(&Json::read(expected).unwrap(), &Json::read(got).unwrap()), same, "{expected} {got}");
+    }
+
     #[test]
     fn values_are_compared_as_json() {
-        assert!(same_value(&json!([1, 2.5]), &json!([1, 2.500_000_1])));
-        assert!(same_value(&json!({"a": 1}), &json!({"a": 1.0})));
-        assert!(!same_value(&json!(1), &json!(true)));
-        assert!(!same_value(&json!([1, 2]), &json!([2, 1])));
-        assert!(!same_value(&json!(9_007_199_254_740_993_i64), &json!(9_007_199_254_740_992_i64)));
-        assert!(!same_value(&json!("1"), &json!(1)));
-        assert_eq!(returned(b"noise\nabc[1]\n", "abc"), Some(json!([1])));
+        check_values("[1, 2.5]", "[1, 2.5000001]", true);
+        check_values(r#"{"a": 1, "b": [2]}"#, r#"{"b": [2], "a": 1.0}"#, true);
+        check_values(r#"{"a": 1}"#, r#"{"b": 1}"#, false);
+        check_values("1", "true", false);
+        check_values("[1, 2]", "[2, 1]", false);
+        check_values("[1]", "[1, 1]", false);
+        check_values("\"1\"", "1", false);
+        check_values("null", "[]", false);
+    }
+
+    #[test]
+    fn integers_beyond_64_bits_are_compared_exactly() {
+        check_values("9007199254740993", "9007199254740992", false);
+        check_values("[123456789012345678901234567890]", "[123456789012345678901234567890]", true);
+        check_values("[123456789012345678901234567890]", "[123456789012345678901234567891]", false);
+        check_values("-18446744073709551617", "-18446744073709551616", false);
+        check_values("100000000000000000000", "1e20", true);
+    }
+
+    #[test]
+    fn a_value_counts_only_behind_its_nonce() {
+        assert_eq!(returned(b"noise\nabc[1]\n", "abc"), Some(Json::read("[1]").unwrap()));
         assert_eq!(returned(b"[1]", "abc"), None);
     }
 }

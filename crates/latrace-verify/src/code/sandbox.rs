@@ -67,8 +67,7 @@ impl Sandbox {
     /// # Errors
     /// If a part is missing or the sandbox does not start.
     pub fn new(launcher: &Path) -> Result<Sandbox, Unavailable> {
-        let bubblewrap = find("bwrap").ok_or(Unavailable::Missing { program: "bwrap", package: "bubblewrap" })?;
-        let python = find("python3").ok_or(Unavailable::Missing { program: "python3", package: "python3" })?;
+        let (bubblewrap, python) = (Parts::bubblewrap()?, Parts::python()?);
         let user = rustix::process::geteuid().is_root().then_some(FIRST_USER);
         let sandbox = Sandbox { launcher: launcher.to_owned(), bubblewrap, python, user, nonce: random()?, counter: AtomicU64::new(0) };
         sandbox.probe()?;
@@ -91,7 +90,7 @@ impl Sandbox {
     pub(crate) fn command(&self, inside: &[String], limits: &Limits, slot: u32) -> (&Path, Vec<OsString>) {
         let user = self.user.map_or(0, |first| first + slot % 1000);
         let seconds = Duration::from_secs_f64(limits.time_s.max(0.0)).as_secs() + 2;
-        let numbers = [u64::from(user), limits.memory_mb, seconds];
+        let numbers = [u64::from(std::process::id()), u64::from(user), limits.memory_mb, seconds];
         let mut arguments: Vec<OsString> = vec![super::launcher::ARGUMENT.into()];
         arguments.extend(numbers.iter().map(|number| number.to_string().into()));
         arguments.push(self.bubblewrap.clone().into());
@@ -104,7 +103,9 @@ impl Sandbox {
 
     /// Bubblewrap's options, but for the descriptors that the launcher adds.
     fn wrapping(&self, limits: &Limits) -> Vec<OsString> {
+        // What is written to these folders is memory too, and the supervisor does not see it.
         let room = (limits.memory_mb.clamp(16, 256) << 20).to_string();
+        let little = (limits.memory_mb.clamp(16, 256) << 18).to_string();
         let mut options: Vec<String> =
             ["--unshare-user", "--unshare-all", "--die-with-parent", "--new-session", "--disable-userns", "--clearenv"].map(str::to_owned).to_vec();
         let mut add = |parts: &[&str]| options.extend(parts.iter().map(|part| (*part).to_owned()));
@@ -117,9 +118,22 @@ impl Sandbox {
                 Err(_) => add(&["--ro-bind-try", folder, folder]),
             }
         }
-        add(&["--proc", "/proc", "--dev", "/dev", "--size", &room, "--tmpfs", "/dev/shm", "--size", &room, "--tmpfs", "/tmp"]);
+        add(&["--proc", "/proc", "--dev", "/dev", "--size", &little, "--tmpfs", "/dev/shm", "--size", &little, "--tmpfs", "/tmp"]);
         add(&["--size", &room, "--tmpfs", "/work", "--chdir", "/work", "--remount-ro", "/dev"]);
         options.into_iter().map(OsString::from).collect()
+    }
+}
+
+/// The programs that the sandbox consists of.
+pub(crate) struct Parts;
+
+impl Parts {
+    pub(crate) fn bubblewrap() -> Result<PathBuf, Unavailable> {
+        find("bwrap").ok_or(Unavailable::Missing { program: "bwrap", package: "bubblewrap" })
+    }
+
+    pub(crate) fn python() -> Result<PathBuf, Unavailable> {
+        find("python3").ok_or(Unavailable::Missing { program: "python3", package: "python3" })
     }
 }
 

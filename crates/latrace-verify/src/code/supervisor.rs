@@ -1,6 +1,6 @@
 //! Watches one run: time from the start of execution, memory of all processes together, output.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,12 +44,37 @@ const KEPT_ERRORS: usize = 4096;
 
 /// Runs `source` in the sandbox with `input` to read.
 pub(crate) fn run(sandbox: &Sandbox, inside: &[String], source: &str, input: &str, limits: &Limits, slot: u32) -> Run {
-    let (launcher, arguments) = sandbox.command(inside, limits, slot);
-    let spawned = Command::new(launcher).args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    match spawned {
+    match spawn(sandbox, inside, limits, slot) {
         Ok(child) => watch(child, source, input, limits),
         Err(error) => Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: error.to_string().into_bytes() },
     }
+}
+
+/// Starts the launcher. It waits for the program on its standard input.
+pub(crate) fn spawn(sandbox: &Sandbox, inside: &[String], limits: &Limits, slot: u32) -> io::Result<Child> {
+    let (launcher, arguments) = sandbox.command(inside, limits, slot);
+    Command::new(launcher).args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// Hands the launcher the program.
+pub(crate) fn send_program(stdin: &mut impl Write, source: &str) -> io::Result<()> {
+    stdin.write_all(&(source.len() as u64).to_le_bytes())?;
+    stdin.write_all(source.as_bytes())
+}
+
+/// Ends a run that is no longer needed.
+pub(crate) fn end(child: &mut Child) {
+    stop(child, Ending::Exited(0));
+}
+
+/// The processes below a launcher, parents before children.
+pub(crate) fn processes(launcher: u32) -> Vec<u32> {
+    memory::descendants(launcher)
+}
+
+/// The memory that processes hold, in bytes; pages that several share are counted once.
+pub(crate) fn memory_of(processes: &[u32]) -> u64 {
+    processes.iter().map(|process| memory::proportional(*process)).sum()
 }
 
 fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
@@ -61,9 +86,8 @@ fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
     let most = usize::try_from(limits.output_mb << 20).unwrap_or(usize::MAX);
     thread::scope(|scope| {
         scope.spawn(move || {
-            let length = (source.len() as u64).to_le_bytes();
             // A program need not read all its input.
-            let _ = stdin.write_all(&length).and_then(|()| stdin.write_all(source.as_bytes())).and_then(|()| stdin.write_all(input.as_bytes()));
+            let _ = send_program(&mut stdin, source).and_then(|()| stdin.write_all(input.as_bytes()));
         });
         let output = scope.spawn(|| read_up_to(stdout, most, Some(&overflow)));
         let errors = scope.spawn(|| read_up_to(stderr, KEPT_ERRORS, None));
@@ -104,16 +128,19 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
     }
 }
 
-/// Kills the namespace's first process, and with it all that runs there; bubblewrap then ends by itself and leaves nothing
-/// for others to clear away. What does not end is killed.
+/// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end by themselves
+/// and leave nothing for others to clear away. What does not end is killed.
 fn stop(child: &mut Child, ending: Ending) -> Ending {
-    const PATIENCE: Duration = Duration::from_secs(2);
-    let first: Vec<u32> = memory::children(child.id());
-    for process in first.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let bubblewraps = memory::children(child.id());
+    let first: Vec<u32> = bubblewraps.iter().flat_map(|bubblewrap| memory::children(*bubblewrap)).collect();
+    // Bubblewrap that has no namespace yet is killed itself.
+    let last = if first.is_empty() { bubblewraps } else { first };
+    for process in last.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
         let _ = kill_process(process, Signal::KILL);
     }
     let deadline = Instant::now() + PATIENCE;
-    while !first.is_empty() && Instant::now() < deadline {
+    while !last.is_empty() && Instant::now() < deadline {
         if let Ok(Some(_)) = child.try_wait() {
             return ending;
         }
@@ -159,28 +186,28 @@ fn read_up_to(mut pipe: impl Read, most: usize, overflow: Option<&AtomicBool>) -
                     overflow.store(true, Ordering::Relaxed);
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return kept,
         }
     }
 }
 
-/// The memory of a process and all below it.
+/// The memory of all processes below one.
 mod memory {
     use std::fs;
 
     /// The most processes looked at.
     const MOST: usize = 4096;
 
-    /// Whether they hold more than `most` bytes. Pages that several share are counted once.
-    pub(super) fn is_above(root: u32, most: u64) -> bool {
-        let all = descendants(root);
+    /// Whether what the launcher started holds more than `most` bytes. Pages that several share are counted once.
+    pub(super) fn is_above(launcher: u32, most: u64) -> bool {
+        let all = descendants(launcher);
         // Resident sizes count shared pages several times: only if they exceed the limit is the exact sum worth its time.
         all.iter().map(|process| resident(*process)).sum::<u64>() > most && all.iter().map(|process| proportional(*process)).sum::<u64>() > most
     }
 
-    fn descendants(root: u32) -> Vec<u32> {
-        let mut all = vec![root];
+    pub(super) fn descendants(process: u32) -> Vec<u32> {
+        let mut all = children(process);
         let mut at = 0;
         while at < all.len() && all.len() < MOST {
             all.extend(children(all[at]));
@@ -202,7 +229,7 @@ mod memory {
     }
 
     /// Each page divided by the number of processes that share it; the resident size where that cannot be read.
-    fn proportional(process: u32) -> u64 {
+    pub(super) fn proportional(process: u32) -> u64 {
         let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or_else(|| resident(process), |kilobytes| kilobytes << 10)

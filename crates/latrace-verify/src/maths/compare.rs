@@ -4,20 +4,18 @@ use num_traits::{Signed, Zero};
 
 use super::collection::{same_bracketed, same_collection, same_union};
 use super::numeric::{self, Agreement};
-use super::syntax::{Constant, Expression, Function, Joint, Rational, Written};
-use super::{exact, matrix, record, region, relation, unit};
+use super::syntax::{Constant, Expression, Function, Rational, Written};
+use super::{exact, matrix, record, region, relation, signs, unit};
 
 /// One over how far a written decimal may be from another, relative to the reference. Never applies to integers and fractions.
 const INVERSE_TOLERANCE: i32 = 1_000_000;
-/// The most alternatives that plus-minus signs may stand for.
-const MOST_ALTERNATIVES: usize = 64;
 
 /// Whether `answer` says what `gold` says.
 pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
     if gold == answer {
         return true;
     }
-    let (gold, answer) = (&without_signs(gold), &without_signs(answer));
+    let (gold, answer) = (&signs::written_out(gold), &signs::written_out(answer));
     if let Some(same) = record::compare(gold, answer) {
         return same;
     }
@@ -50,45 +48,6 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
         (E::Text(_), _) | (_, E::Text(_)) => false,
         _ if congruence(gold).is_some() && congruence(answer).is_some() => same_congruence(gold, answer),
         _ => same_value(gold, answer),
-    }
-}
-
-/// Plus-minus signs written out as a list, if there are any and not too many.
-fn without_signs(expression: &Expression) -> Expression {
-    use Expression as E;
-    if !expression.any(&|part| matches!(part, E::PlusMinus(..))) {
-        return expression.clone();
-    }
-    match expression {
-        E::List(joint, parts) => E::List(*joint, spread(parts)),
-        E::Set(parts) => E::Set(spread(parts)),
-        other => {
-            let mut parts = spread(std::slice::from_ref(other));
-            match parts.len() {
-                1 => parts.remove(0),
-                _ => E::List(Joint::Or, parts),
-            }
-        }
-    }
-}
-
-fn spread(parts: &[Expression]) -> Vec<Expression> {
-    let both = |part: &Expression| {
-        let signed = part.any(&|inner| matches!(inner, Expression::PlusMinus(..)));
-        if signed { vec![with_sign(part, true), with_sign(part, false)] } else { vec![part.clone()] }
-    };
-    let spread: Vec<Expression> = parts.iter().flat_map(both).collect();
-    if spread.len() <= MOST_ALTERNATIVES { spread } else { parts.to_vec() }
-}
-
-/// The expression with the upper or the lower of all its signs.
-fn with_sign(expression: &Expression, upper: bool) -> Expression {
-    match expression {
-        Expression::PlusMinus(inner, lower) => {
-            let inner = with_sign(inner, upper);
-            if upper != *lower { inner } else { Expression::Negative(Box::new(inner)) }
-        }
-        other => other.map(&mut |part| with_sign(part, upper)),
     }
 }
 

@@ -318,10 +318,10 @@ fn factorial(value: &BigInt, step: usize) -> Option<BigInt> {
 }
 
 fn binomial(upper: &BigInt, lower: &BigInt) -> Option<BigInt> {
-    let (upper, lower) = (upper.to_u32().filter(|upper| *upper <= MOST_FACTORIAL)?, lower.to_u32()?);
-    if lower > upper {
+    if !upper.is_negative() && (lower.is_negative() || lower > upper) {
         return Some(BigInt::zero());
     }
+    let (upper, lower) = (upper.to_u32().filter(|upper| *upper <= MOST_FACTORIAL)?, lower.to_u32()?);
     Some((0..lower.min(upper - lower)).fold(BigInt::one(), |product, at| product * (upper - at) / (at + 1)))
 }
 

@@ -17,27 +17,34 @@ mod prepare;
 mod record;
 mod region;
 mod relation;
+mod signs;
 mod syntax;
 mod token;
 mod unit;
 
+use crate::choice;
+use crate::response::{self, Convention};
 use crate::verdict::{Judgement, Reason};
-use crate::{choice, response};
 pub(crate) use parse::plain_text;
 use parse::{Commas, has_grouped_digits, parse};
+pub(crate) use token::group;
 
 /// The longest answer that is read.
 const MOST_BYTES: usize = 200_000;
 
-/// Whether the answer in `prediction`, a response or a bare answer, is one of `golds`.
-pub fn judge(golds: &[String], prediction: &str) -> Judgement {
+/// Whether the answer in `prediction`, a response or a bare answer, is one of `golds`. `convention` says where it stands.
+pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Judgement {
     let references: Vec<Reference> = golds.iter().filter_map(|gold| Reference::read(gold)).collect();
-    let Some(answer) = response::answer(prediction) else {
+    let Some((answer, list)) = response::answers(prediction, convention) else {
         let reason = if references.is_empty() { Reason::BadGold } else { Reason::NoAnswer };
         return Judgement::new(reason, None);
     };
     if references.is_empty() {
         return Judgement::new(Reason::BadGold, answer);
+    }
+    // The last box may be the last member of the list that a reference is.
+    if let Some(list) = list.filter(|list| references.iter().any(|reference| reference.is_list() && reference.is(list))) {
+        return Judgement::new(Reason::Equal, list);
     }
     let reason = if references.iter().any(|reference| reference.is(&answer)) {
         Reason::Equal
@@ -60,6 +67,11 @@ impl Reference {
         let text = response::reference(gold);
         let read = parse_bounded(&text, Commas::InNumbers)?;
         Some(Reference { text, read })
+    }
+
+    fn is_list(&self) -> bool {
+        let is_signed = |part: &syntax::Expression| matches!(part, syntax::Expression::PlusMinus(..));
+        matches!(self.read, syntax::Expression::List(..) | syntax::Expression::Set(_)) || self.read.any(&is_signed)
     }
 
     fn is(&self, answer: &str) -> bool {

@@ -19,11 +19,14 @@ const PRECISION: usize = 192;
 /// Bits at the point where agreement is confirmed, at the least and at the most.
 const CONFIRMING: (usize, usize) = (1024, 8192);
 /// Points at which both sides must be defined and agree.
-const POINTS: usize = 10;
+const POINTS: usize = 16;
 /// Points tried.
-const TRIALS: u64 = 48;
+const TRIALS: u64 = 64;
 /// Above this many operations an expression is not evaluated.
 const MOST_NODES: usize = 4_000;
+
+/// Where expressions without variables are evaluated.
+const ONLY: Point = Point { trial: 0, whole: false, wide: false };
 
 /// How two expressions compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +49,11 @@ pub(crate) fn proportional(one: &Expression, two: &Expression, positive: bool) -
 
 /// Whether an expression without variables is within `tolerance`, relative to `reference`, of it; `None` without a value.
 pub(crate) fn approximate(expression: &Expression, tolerance: &Rational, reference: &Rational) -> Option<bool> {
+    if has_variables(expression) {
+        return None;
+    }
     let mut arithmetic = Arithmetic::new(PRECISION)?;
-    let value = arithmetic.value(expression, &Point { trial: 0, whole: false })?;
+    let value = arithmetic.value(expression, &ONLY)?;
     let bound = arithmetic.rational(&(tolerance * reference))?;
     let reference = arithmetic.rational(reference)?;
     let difference = arithmetic.subtract(&value, &reference);
@@ -64,8 +70,7 @@ pub(crate) fn order(one: &Expression, two: &Expression) -> Option<Ordering> {
         return None;
     }
     let mut arithmetic = Arithmetic::new(PRECISION)?;
-    let point = Point { trial: 0, whole: false };
-    let (left, right) = (arithmetic.value(one, &point)?, arithmetic.value(two, &point)?);
+    let (left, right) = (arithmetic.value(one, &ONLY)?, arithmetic.value(two, &ONLY)?);
     if !arithmetic.is_real(&left) || !arithmetic.is_real(&right) {
         return None;
     }
@@ -146,10 +151,10 @@ fn confirm(arithmetic: &mut Arithmetic, pair: (&Expression, &Expression), relati
 /// Compares at points until `needed` agree.
 fn agree(arithmetic: &mut Arithmetic, (one, two): (&Expression, &Expression), relation: Relation, needed: usize) -> Agreement {
     let mut test = Test { relation, ratio: None };
-    let (whole, steps) = (needs_integers(one) || needs_integers(two), has_steps(one) || has_steps(two));
+    let (whole, steps, wide) = (needs_integers(one) || needs_integers(two), has_steps(one) || has_steps(two), is_wide(one) || is_wide(two));
     let (mut agreed, mut undefined) = (0, 0);
     for trial in 0..if needed == 1 { 1 } else { TRIALS } {
-        let point = Point { trial, whole: whole || (steps && trial % 2 == 0) };
+        let point = Point { trial, whole: whole || (steps && trial % 2 == 0), wide };
         arithmetic.forget();
         match (arithmetic.value(one, &point), arithmetic.value(two, &point)) {
             (Some(left), Some(right)) if !test.holds(arithmetic, &left, &right) => return Agreement::Different,
@@ -183,4 +188,12 @@ fn needs_integers(expression: &Expression) -> bool {
 /// Functions that jump at whole numbers are compared there too.
 fn has_steps(expression: &Expression) -> bool {
     expression.any(&|part| matches!(part, Expression::Call(Function::Floor | Function::Ceiling, _)))
+}
+
+/// Functions that show only far from zero what they do are looked at there too.
+fn is_wide(expression: &Expression) -> bool {
+    use Function as F;
+    let shows_late =
+        |function: &Function| matches!(function, F::Floor | F::Ceiling | F::Modulo | F::GreatestDivisor | F::LeastMultiple | F::Minimum | F::Maximum);
+    expression.any(&|part| matches!(part, Expression::Call(function, _) if shows_late(function)))
 }

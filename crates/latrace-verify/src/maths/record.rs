@@ -42,9 +42,16 @@ pub(super) fn is_name(expression: &Expression) -> bool {
         Expression::Constant(Constant::Euler) => true,
         Expression::Product(parts) => parts.iter().all(is_name),
         Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => parts.iter().all(is_name),
+        // `\frac{dy}{dx}`
+        Expression::Quotient(pair) => [&pair.0, &pair.1].into_iter().all(is_differential),
         Expression::Opaque(name, parts) => matches!(name.as_str(), "angle" | "overline" | "vec" | "triangle" | "hat" | "bar") && parts.iter().all(is_name),
         _ => false,
     }
+}
+
+fn is_differential(expression: &Expression) -> bool {
+    let is_d = |part: &Expression| matches!(part, Expression::Symbol(letter) if letter == "d");
+    is_d(expression) || matches!(expression, Expression::Product(parts) if parts.first().is_some_and(is_d) && parts.iter().all(is_name))
 }
 
 /// The values that a chain gives: what it names or what all its sides agree on, and the decimal it rounds that to.

@@ -193,7 +193,12 @@ impl Expression {
 
     /// How many operations and operands the tree consists of.
     pub(crate) fn nodes(&self) -> usize {
-        1 + self.children().into_iter().map(Expression::nodes).sum::<usize>()
+        self.count(&|_| true)
+    }
+
+    /// For how many parts of the tree `test` holds.
+    pub(crate) fn count(&self, test: &dyn Fn(&Expression) -> bool) -> usize {
+        usize::from(test(self)) + self.children().into_iter().map(|child| child.count(test)).sum::<usize>()
     }
 
     /// Whether `test` holds for the tree or any part of it.

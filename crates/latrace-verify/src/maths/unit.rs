@@ -91,6 +91,11 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
     if first == second {
         return Match::Same;
     }
+    match (price(first), price(second)) {
+        (Some(money), None) => return compare(money, second),
+        (None, Some(money)) => return compare(first, money),
+        _ => {}
+    }
     match (measure(first), measure(second)) {
         (Some(one), Some(other)) if one.powers == other.powers => Match::Factor(one.factor / other.factor),
         (Some(_), Some(_)) => Match::Different,
@@ -100,6 +105,12 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
             if within(&one, &other) || within(&other, &one) { Match::Same } else { Match::Different }
         }
     }
+}
+
+/// The money in `dollars per hour`: what a price is for may be left out.
+fn price(unit: &str) -> Option<&str> {
+    let (money, _) = unit.split_once(" per ").or_else(|| unit.split_once('/'))?;
+    matches!(find(money)?.0, "money" | "euro" | "sterling").then_some(money)
 }
 
 /// What a unit measures: powers of kinds, and the factor to their base units.
@@ -179,13 +190,16 @@ mod tests {
         check("cubic meters", "liters", Some((1000, 1)));
         check("m s^-2", "m/s^2", Some((1, 1)));
         check("dollars", "cents", Some((100, 1)));
+        check("dollars per apple", "dollars", Some((1, 1)));
+        check("dollars", "$ per hour", Some((1, 1)));
     }
 
     #[test]
     fn what_measures_another_thing_differs() {
         check("m/s", "m/s^2", None);
         check("cm", "cm^2", None);
-        check("dollars per hour", "dollars", None);
+        check("dollars per hour", "euros", None);
+        check("dollars per hour", "dollars per day", Some((24, 1)));
         check("kg", "m", None);
         check("apples", "oranges", None);
         check("apples", "red apples", Some((1, 1)));

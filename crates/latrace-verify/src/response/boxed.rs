@@ -68,11 +68,65 @@ fn after_command(text: &str, at: usize, open: &mut Vec<(usize, bool)>, found: &m
 
 /// A box's content without boxes around all of it.
 fn inner(content: &str) -> Boxed<'_> {
-    let trimmed = content.trim();
-    let nested = COMMANDS.iter().find_map(|command| trimmed.strip_prefix(command)).and_then(|rest| rest.trim_start().strip_prefix('{'));
-    match nested.and_then(|rest| rest.strip_suffix('}')) {
-        Some(unwrapped) => inner(unwrapped),
-        None if trimmed.is_empty() => Boxed::Unusable,
-        None => Boxed::Found(trimmed),
+    let mut content = content.trim();
+    while let Some(rest) = COMMANDS.iter().find_map(|command| content.strip_prefix(command)).map(str::trim_start)
+        && let Some(nested) = crate::maths::group(rest).filter(|nested| nested.len() + 2 == rest.len())
+    {
+        content = nested.trim();
     }
+    if content.is_empty() { Boxed::Unusable } else { Boxed::Found(content) }
+}
+
+/// The contents of the last box and those side by side with it, as a list; `None` where it stands alone. Only `and`, `or`
+/// and commas stand between boxes of one list, perhaps with a name of the next: `x=\boxed{1}` or `x=\boxed{2}`.
+pub(super) fn joined(text: &str) -> Option<String> {
+    joined_over(text, 0)
+}
+
+/// The same for a reference, where the noun that a box counts may follow it: `\boxed{1} papers and \boxed{2} bins`.
+pub(super) fn joined_with_nouns(text: &str) -> Option<String> {
+    joined_over(text, 1)
+}
+
+fn joined_over(text: &str, nouns: usize) -> Option<String> {
+    let mut start = text.rfind(COMMANDS[0])?;
+    let mut contents = vec![content_at(text, start)?.1];
+    while let Some(before) = text[..start].rfind(COMMANDS[0]) {
+        let (end, content) = content_at(text, before)?;
+        if end > start || !is_joint(&text[end..start], nouns) {
+            break;
+        }
+        contents.push(content);
+        start = before;
+    }
+    contents.reverse();
+    (contents.len() > 1 && contents.iter().all(|content| !content.is_empty())).then(|| contents.join(", "))
+}
+
+/// Where the box that begins at `at` ends, and what it holds.
+fn content_at(text: &str, at: usize) -> Option<(usize, &str)> {
+    let inside = text[at + COMMANDS[0].len()..].trim_start();
+    let content = crate::maths::group(inside)?;
+    Some((text.len() - inside.len() + content.len() + 2, content.trim()))
+}
+
+/// Whether what stands between two boxes joins them, with at most so many other words.
+fn is_joint(gap: &str, nouns: usize) -> bool {
+    const MOST: usize = 60;
+    if gap.len() > MOST {
+        return false;
+    }
+    let plain = ["\\text", "\\textbf", "\\quad", "\\qquad", "\\(", "\\)", "\\[", "\\]", "\\,", "\\;", "\\ ", "$", "{", "}"]
+        .iter()
+        .fold(gap.to_owned(), |gap, mark| gap.replace(mark, " "));
+    let plain = plain.replace(',', " , ").replace(';', " , ").replace('=', " = ");
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let is_comma = |word: &str| matches!(word, "," | "and" | "or" | "&");
+    // A name of the next box, `x =`.
+    let words = match words.as_slice() {
+        [before @ .., name, "="] if name.len() <= 3 => before.to_vec(),
+        other => other.to_vec(),
+    };
+    let others = words.iter().filter(|word| !is_comma(word)).count();
+    words.len() > others && others <= nouns && words.iter().all(|word| is_comma(word) || word.chars().all(char::is_alphabetic))
 }

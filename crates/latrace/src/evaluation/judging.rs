@@ -136,7 +136,7 @@ impl Judge<'_> {
         };
         let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref(), answer);
         let asked =
-            Asked::of(&row, benchmark.time_limit).map_err(|problem| anyhow::anyhow!("{problem}")).with_context(|| format!("question {}", question.id))?;
+            Asked::of(&row, None, benchmark.time_limit).map_err(|problem| anyhow::anyhow!("{problem}")).with_context(|| format!("question {}", question.id))?;
         Ok(asked.judge_safely(&self.sandbox))
     }
 

@@ -7,9 +7,11 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_verify::code::{Fencing, Limits, Sandbox, Tests};
-use latrace_verify::{Judgement, Reason, choice, code, maths, words};
+use latrace_verify::code::{Fencing, Json, Limits, Sandbox, Tests};
+use latrace_verify::{Convention, Judgement, Reason, choice, code, maths, words};
 use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::progress::Progress;
@@ -21,9 +23,18 @@ const WINDOW_ROWS: usize = 4096;
 /// The most programs among them: they may run for minutes, and what is judged is kept window by window.
 const WINDOW_PROGRAMS: usize = 64;
 
-/// Arguments of `latrace verify`.
-#[derive(Args, Debug)]
-#[command(after_help = "\
+/// What `--help` says behind the options: rows in and out, and the conventions from their files.
+fn help() -> String {
+    let default = |name: &str| match name {
+        _ if name == Convention::maths().name() => " (default of `math`)",
+        _ if name == Convention::choices().name() => " (default of `choice`)",
+        _ if name == Convention::words().name() => " (default of `text`)",
+        _ => "",
+    };
+    let about = |name: &str| Convention::named(name).map_or("", Convention::about);
+    let conventions: String = Convention::names().map(|name| format!("  {name}{}: {}\n", default(name), about(name))).collect();
+    format!(
+        "\
 Rows in: `id`, `kind` (`math`, `choice`, `text`, `code`), `gold` (a text or a list of accepted ones), `prediction` (a full
 response or a bare answer), for choices perhaps `options` (a list of texts). For `code`, `gold` holds the tests (`inputs`,
 `outputs`, perhaps `fn_name`; or a list of LiveCodeBench tests; or such as a JSON text), `prediction` a response whose last
@@ -32,9 +43,17 @@ fenced block is the program (or with `bare: true` the program), and `limits` per
 Rows out, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`), `reason`, `extracted`
 (the answer that was judged, or null).
 
+`convention` in a row perhaps names where its answer stands in the response, behind the thought in any case:
+{conventions}
 Examples:
   latrace verify --data answers.jsonl --out verdicts.jsonl
-  latrace verify --data answers.jsonl --jobs 2 | head")]
+  latrace verify --data answers.jsonl --jobs 2 | head"
+    )
+}
+
+/// Arguments of `latrace verify`.
+#[derive(Args, Debug)]
+#[command(after_help = help())]
 pub struct VerifyArguments {
     /// Rows to judge (.jsonl or .parquet)
     #[arg(long, value_name = "FILE")]
@@ -74,18 +93,18 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
 /// What a row asks.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Math { golds: Vec<String>, prediction: String },
-    Text { golds: Vec<String>, prediction: String },
-    Choice { golds: Vec<String>, prediction: String, options: Option<Vec<String>> },
+    Math { golds: Vec<String>, prediction: String, convention: &'static Convention },
+    Text { golds: Vec<String>, prediction: String, convention: &'static Convention },
+    Choice { golds: Vec<String>, prediction: String, options: Option<Vec<String>>, convention: &'static Convention },
     Code { tests: Result<Tests, String>, prediction: String, fencing: Fencing, limits: Limits },
 }
 
 impl Asked {
     fn judge(&self, sandbox: &SharedSandbox) -> Judgement {
         match self {
-            Asked::Math { golds, prediction } => maths::judge(golds, prediction),
-            Asked::Text { golds, prediction } => words::judge(golds, prediction),
-            Asked::Choice { golds, prediction, options } => choice::judge(golds, prediction, options.as_deref()),
+            Asked::Math { golds, prediction, convention } => maths::judge(golds, prediction, convention),
+            Asked::Text { golds, prediction, convention } => words::judge(golds, prediction, convention),
+            Asked::Choice { golds, prediction, options, convention } => choice::judge(golds, prediction, options.as_deref(), convention),
             Asked::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
             Asked::Code { tests: Ok(tests), prediction, fencing, limits } => match sandbox.get() {
                 Some(sandbox) => code::judge(tests, prediction, *fencing, limits, sandbox, rayon::current_thread_index().unwrap_or(0) as u32),
@@ -94,14 +113,19 @@ impl Asked {
         }
     }
 
-    /// What a row with `kind`, `gold`, `prediction` and what else its kind has asks.
-    pub(crate) fn of(row: &Row, time_limit: f64) -> Result<Asked, FieldProblem> {
+    /// What a row with `kind`, `gold`, `prediction` and what else its kind has asks. `source` is the row's text, which holds integers exactly
+    /// that the row does not.
+    pub(crate) fn of(row: &Row, source: Option<&str>, time_limit: f64) -> Result<Asked, FieldProblem> {
         let prediction = text(row, "prediction")?;
+        let convention = convention(row)?;
         match text(row, "kind")?.as_str() {
-            "math" => Ok(Asked::Math { golds: texts(row, "gold")?, prediction }),
-            "text" => Ok(Asked::Text { golds: texts(row, "gold")?, prediction }),
-            "choice" => Ok(Asked::Choice { golds: texts(row, "gold")?, prediction, options: options(row)? }),
-            "code" => Ok(Asked::Code { tests: tests(row)?, prediction, fencing: fencing(row), limits: limits(row, time_limit)? }),
+            "math" => Ok(Asked::Math { golds: texts(row, "gold")?, prediction, convention: convention.unwrap_or(Convention::maths()) }),
+            "text" => Ok(Asked::Text { golds: texts(row, "gold")?, prediction, convention: convention.unwrap_or(Convention::words()) }),
+            "choice" => {
+                let convention = convention.unwrap_or(Convention::choices());
+                Ok(Asked::Choice { golds: texts(row, "gold")?, prediction, options: options(row)?, convention })
+            }
+            "code" => Ok(Asked::Code { tests: tests(row, source)?, prediction, fencing: fencing(row), limits: limits(row, time_limit)? }),
             other => Err(FieldProblem::new("kind", "\"math\", \"choice\", \"text\" or \"code\"", format!("string {other:?}"))),
         }
     }
@@ -177,7 +201,7 @@ fn read_window(reader: &mut RowReader, ids: &mut UniqueIds, arguments: &VerifyAr
     let mut window: Vec<(Row, Asked)> = Vec::new();
     let mut programs = 0;
     while window.len() < WINDOW_ROWS && programs < WINDOW_PROGRAMS {
-        let Some(next) = reader.next_with(|_, row| parse(row, ids, arguments))? else {
+        let Some(next) = reader.next_with_text(|_, row, text| parse(row, text, ids, arguments))? else {
             break;
         };
         programs += usize::from(next.1.runs_a_program());
@@ -193,9 +217,9 @@ fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
     row
 }
 
-fn parse(row: Row, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<(Row, Asked), FieldProblem> {
+fn parse(row: Row, source: Option<&str>, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<(Row, Asked), FieldProblem> {
     ids.take(&row)?;
-    let asked = Asked::of(&row, arguments.time_limit)?;
+    let asked = Asked::of(&row, source, arguments.time_limit)?;
     Ok((row, asked))
 }
 
@@ -220,14 +244,31 @@ fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
     }
 }
 
+fn convention(row: &Row) -> Result<Option<&'static Convention>, FieldProblem> {
+    let known = || format!("one of {}", Convention::names().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "));
+    let named = |name: &str| Convention::named(name).map_err(|error| FieldProblem::new("convention", known(), format!("string {:?}", error.name)));
+    match field(row, "convention") {
+        None => Ok(None),
+        Some(Value::String(name)) => named(name).map(Some),
+        Some(other) => Err(FieldProblem::new("convention", known(), describe(other))),
+    }
+}
+
 fn options(row: &Row) -> Result<Option<Vec<String>>, FieldProblem> {
     field(row, "options").map(|_| texts(row, "options")).transpose()
 }
 
-/// The tests of a program; `Err` within where they are there and cannot be read.
-fn tests(row: &Row) -> Result<Result<Tests, String>, FieldProblem> {
+/// The tests of a program; `Err` within where they are there and cannot be read. `source` is the row's text, which holds
+/// integers exactly that the row does not.
+fn tests(row: &Row, source: Option<&str>) -> Result<Result<Tests, String>, FieldProblem> {
+    #[derive(Deserialize)]
+    struct Gold<'a> {
+        #[serde(borrow)]
+        gold: &'a RawValue,
+    }
+    let exact = || Json::read(serde_json::from_str::<Gold>(source?).ok()?.gold.get()).ok();
     match field(row, "gold") {
-        Some(value) => Ok(Tests::read(value)),
+        Some(value) => Ok(Tests::read(&exact().unwrap_or_else(|| Json::from(value)))),
         None => Err(FieldProblem::new("gold", "tests", "nothing")),
     }
 }

@@ -47,9 +47,10 @@ fn is_phrase(text: &str, tokens: &[Token]) -> bool {
     words > 0 && !formula && tokens.first().is_some_and(|token| !matches!(token.kind, Kind::Mark(_)))
 }
 
-/// Whether reading commas the other way makes a difference.
+/// Whether commas between groups of digits may as well separate numbers: none begins with a zero.
 pub(crate) fn has_grouped_digits(text: &str) -> bool {
-    text.as_bytes().windows(5).any(|five| five[0].is_ascii_digit() && five[1] == b',' && five[2..].iter().all(u8::is_ascii_digit))
+    let groups = || text.as_bytes().windows(5).filter(|five| five[0].is_ascii_digit() && five[1] == b',' && five[2..].iter().all(u8::is_ascii_digit));
+    groups().next().is_some() && groups().all(|five| five[2] != b'0')
 }
 
 /// A prose answer in words alone: case, markup and blanks removed.
@@ -149,7 +150,13 @@ impl Parser {
             }
             parts.push(self.chain()?);
         }
-        if parts.len() == 1 { parts.pop() } else { Some(Expression::List(joint, parts)) }
+        // `3 hours and 20 minutes` is one value.
+        let one = || parts[1..].iter().try_fold(parts[0].clone(), |sum, part| quantity::together(&sum, part));
+        match (parts.len(), joint) {
+            (1, _) => parts.pop(),
+            (_, Joint::And) if one().is_some() => one(),
+            _ => Some(Expression::List(joint, parts)),
+        }
     }
 
     fn joint(&mut self) -> Option<Joint> {
@@ -269,7 +276,7 @@ impl Parser {
             Operator::PlusMinus => sum(left, Expression::PlusMinus(Box::new(right), false)),
             Operator::MinusPlus => sum(left, Expression::PlusMinus(Box::new(right), true)),
             Operator::Times => product(left, right),
-            Operator::Over | Operator::Beside => Expression::Quotient(Box::new((left, right))),
+            Operator::Over | Operator::Beside => quotient(left, right),
         })
     }
 
@@ -291,10 +298,17 @@ impl Parser {
         // In brackets a fraction is a factor.
         let bare_fraction = matches!(self.peek(), Some(Kind::Command(name)) if name.ends_with("frac"));
         let right = self.operand()?;
-        if whole && bare_fraction && is_proper_fraction(&right) {
-            return Some(sum(left, right));
+        match right {
+            // The sign behind a mixed number is that of all of it.
+            Expression::Percent(fraction) if whole && bare_fraction && is_proper_fraction(&fraction) => {
+                Some(Expression::Percent(Box::new(sum(left, *fraction))))
+            }
+            Expression::Degrees(fraction) if whole && bare_fraction && is_proper_fraction(&fraction) => {
+                Some(Expression::Degrees(Box::new(sum(left, *fraction))))
+            }
+            fraction if whole && bare_fraction && is_proper_fraction(&fraction) => Some(sum(left, fraction)),
+            right => Some(product(left, right)),
         }
-        Some(product(left, right))
     }
 
     fn prefix(&mut self) -> Option<Expression> {
@@ -360,6 +374,15 @@ fn sum(left: Expression, right: Expression) -> Expression {
             Expression::Sum(parts)
         }
         left => Expression::Sum(vec![left, right]),
+    }
+}
+
+/// A quotient; the sign behind `1/3\%` and `45/2^\circ` is that of all of it.
+fn quotient(left: Expression, right: Expression) -> Expression {
+    match right {
+        Expression::Percent(right) => Expression::Percent(Box::new(quotient(left, *right))),
+        Expression::Degrees(right) => Expression::Degrees(Box::new(quotient(left, *right))),
+        right => Expression::Quotient(Box::new((left, right))),
     }
 }
 

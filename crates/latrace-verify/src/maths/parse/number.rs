@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 use num_traits::{Num, One, Pow};
 
-use super::{Commas, Parser, decimal, is_proper_fraction, sum};
+use super::{Commas, Parser, decimal, is_proper_fraction, quotient, sum};
 use crate::maths::syntax::{Expression, Rational, Written};
 use crate::maths::token::Kind;
 
@@ -43,8 +43,16 @@ impl Parser {
         if !self.take_mark('/') {
             return None;
         }
-        let fraction = Expression::Quotient(Box::new((numerator, self.operand()?)));
-        is_proper_fraction(&fraction).then(|| sum(whole, fraction))
+        let (fraction, sign) = match self.operand()? {
+            Expression::Percent(denominator) => (quotient(numerator, *denominator), Some(Expression::Percent as fn(Box<Expression>) -> Expression)),
+            Expression::Degrees(denominator) => (quotient(numerator, *denominator), Some(Expression::Degrees as fn(Box<Expression>) -> Expression)),
+            denominator => (quotient(numerator, denominator), None),
+        };
+        let mixed = is_proper_fraction(&fraction).then(|| sum(whole, fraction))?;
+        Some(match sign {
+            Some(sign) => sign(Box::new(mixed)),
+            None => mixed,
+        })
     }
 
     pub(super) fn number(&mut self, digits: &str) -> Option<Expression> {

@@ -1,23 +1,85 @@
 //! Values with what they count: units, currencies, moduli.
 
+use num_bigint::BigInt;
+use num_traits::One;
+
 use super::{Parser, SUM, plain_text};
-use crate::maths::syntax::{Expression, Function};
+use crate::maths::syntax::{Expression, Function, Rational, Written};
 use crate::maths::token::Kind;
+use crate::maths::{exact, unit};
+
+/// Words behind a number that change what it says, so that they count nothing.
+const NO_UNITS: [&str; 16] =
+    ["not", "below", "negative", "minus", "plus", "times", "squared", "cubed", "factorial", "over", "less", "than", "except", "if", "unless", "but"];
+
+/// The number that a word behind a number multiplies it by.
+fn scale(word: &str) -> Option<Rational> {
+    let (above, below): (i64, i64) = match word {
+        "dozen" => (12, 1),
+        "hundred" => (100, 1),
+        "thousand" => (1_000, 1),
+        "million" => (1_000_000, 1),
+        "billion" => (1_000_000_000, 1),
+        "trillion" => (1_000_000_000_000, 1),
+        "halves" => (1, 2),
+        "thirds" => (1, 3),
+        "fourths" => (1, 4),
+        "fifths" => (1, 5),
+        "sixths" => (1, 6),
+        "eighths" => (1, 8),
+        "tenths" => (1, 10),
+        "hundredths" => (1, 100),
+        "thousandths" => (1, 1_000),
+        _ => return None,
+    };
+    Some(Rational::new(BigInt::from(above), BigInt::from(below)))
+}
+
+/// A value times a factor, written as the value is where it is a number.
+fn scaled(value: Expression, factor: &Rational) -> Option<Expression> {
+    Some(match value {
+        Expression::Number(value, written) => Expression::Number(value * factor, written),
+        Expression::Negative(inner) => Expression::Negative(Box::new(scaled(*inner, factor)?)),
+        other => Expression::Product(vec![Expression::Number(factor.clone(), Written::Exactly), other]),
+    })
+}
+
+/// Quantities that add up because the second's unit is a part of the first's, in the second's unit.
+pub(super) fn together(first: &Expression, second: &Expression) -> Option<Expression> {
+    let (Expression::Quantity(value, unit), Expression::Quantity(rest, part)) = (first, second) else {
+        return None;
+    };
+    match unit::compare(unit, part) {
+        unit::Match::Factor(factor) if factor > Rational::one() => {
+            let sum = exact::rational(value)? * factor + exact::rational(rest)?;
+            Some(Expression::Quantity(Box::new(Expression::Number(sum, Written::Exactly)), part.clone()))
+        }
+        _ => None,
+    }
+}
 
 impl Parser {
-    /// A value with what is counted, `5 cm`.
+    /// A value with what is counted, `5 cm`, or several that add up, `3 hours 20 minutes`.
     pub(super) fn quantity(&mut self) -> Option<Expression> {
+        let mut quantity = self.single_quantity()?;
+        while let (Expression::Quantity(..), Some(Kind::Number(_))) = (&quantity, self.peek()) {
+            let next = self.single_quantity()?;
+            quantity = together(&quantity, &next)?;
+        }
+        Some(quantity)
+    }
+
+    fn single_quantity(&mut self) -> Option<Expression> {
         if let Some(currency) = self.currency() {
             let value = self.binary(SUM)?;
-            self.unit();
-            return Some(Expression::Quantity(Box::new(value), currency));
+            return self.counted(value, Some(currency));
         }
         if let [Kind::Mark('-'), Kind::Command(name)] = &self.kinds::<2>()[..]
             && name == "$"
         {
             self.at += 2;
             let value = Expression::Negative(Box::new(self.binary(SUM)?));
-            return Some(Expression::Quantity(Box::new(value), "$".to_owned()));
+            return self.counted(value, Some("$".to_owned()));
         }
         let value = if let Some(Kind::Text(text)) = self.peek()
             && text.len() > 1
@@ -27,10 +89,29 @@ impl Parser {
             self.binary(SUM)?
         };
         let value = self.modulus(value)?;
-        match self.unit() {
-            Some(unit) => Some(Expression::Quantity(Box::new(value), unit)),
-            None => Some(value),
+        self.counted(value, None)
+    }
+
+    /// A value with the unit behind it, whose first word may be a number too: `5 million dollars`.
+    fn counted(&mut self, value: Expression, currency: Option<String>) -> Option<Expression> {
+        let Some(unit) = self.unit() else {
+            return Some(match currency {
+                Some(currency) => Expression::Quantity(Box::new(value), currency),
+                None => value,
+            });
+        };
+        if unit.split(|c: char| !c.is_alphabetic()).any(|word| NO_UNITS.contains(&word)) {
+            return None;
         }
+        let (first, rest) = unit.split_once(' ').unwrap_or((&unit, ""));
+        let (value, unit) = match scale(first) {
+            Some(factor) => (scaled(value, &factor)?, rest.trim_start_matches("of ").to_owned()),
+            None => (value, unit),
+        };
+        Some(match currency.or(Some(unit).filter(|unit| !unit.is_empty())) {
+            Some(unit) => Expression::Quantity(Box::new(value), unit),
+            None => value,
+        })
     }
 
     pub(super) fn text_operand(&mut self) -> Option<Expression> {

@@ -1,0 +1,171 @@
+//! JSON values with their numbers as they are written, so that integers of any size stay what they are.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// How deep lists and objects may nest.
+const MOST_DEPTH: usize = 100;
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Truth(bool),
+    /// A number as it is written.
+    Number(String),
+    /// A string.
+    Text(String),
+    /// An array.
+    List(Vec<Json>),
+    /// An object, in its order.
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// Reads a JSON text.
+    ///
+    /// # Errors
+    /// If it is none, or nests too deep.
+    pub fn read(text: &str) -> Result<Json, serde_json::Error> {
+        read_within(text, MOST_DEPTH)
+    }
+
+    /// The value of an object's field; `Null` where there is none.
+    pub fn field(&self, name: &str) -> &Json {
+        match self {
+            Json::Object(fields) => fields.iter().rev().find(|(known, _)| known == name).map_or(&Json::Null, |(_, value)| value),
+            _ => &Json::Null,
+        }
+    }
+
+    /// Whether an object has a field.
+    pub fn has(&self, name: &str) -> bool {
+        matches!(self, Json::Object(fields) if fields.iter().any(|(known, _)| known == name))
+    }
+
+    /// The members of a list.
+    pub fn list(&self) -> Option<&[Json]> {
+        match self {
+            Json::List(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The text of a string.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Json::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+fn read_within(text: &str, depth: usize) -> Result<Json, serde_json::Error> {
+    let text = text.trim_start();
+    let too_deep = || serde::de::Error::custom("too deep");
+    let within = |raw: &RawValue| read_within(raw.get(), depth - 1);
+    Ok(match text.as_bytes().first() {
+        Some(b'[' | b'{') if depth == 0 => return Err(too_deep()),
+        Some(b'[') => Json::List(serde_json::from_str::<Vec<&RawValue>>(text)?.into_iter().map(within).collect::<Result<_, _>>()?),
+        Some(b'{') => {
+            let fields = serde_json::from_str::<Fields>(text)?.0;
+            Json::Object(fields.into_iter().map(|(name, raw)| Ok((name, within(raw)?))).collect::<Result<_, serde_json::Error>>()?)
+        }
+        Some(b'-' | b'0'..=b'9') => Json::Number(serde_json::from_str::<&RawValue>(text)?.get().to_owned()),
+        _ => Json::from(&serde_json::from_str::<Value>(text)?),
+    })
+}
+
+/// An object's fields in order.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+impl From<&Value> for Json {
+    /// A value that was read already; integers that it holds are those of 64 bits.
+    fn from(value: &Value) -> Json {
+        match value {
+            Value::Null => Json::Null,
+            Value::Bool(truth) => Json::Truth(*truth),
+            Value::Number(number) => Json::Number(number.to_string()),
+            Value::String(text) => Json::Text(text.clone()),
+            Value::Array(members) => Json::List(members.iter().map(Json::from).collect()),
+            Value::Object(fields) => Json::Object(fields.iter().map(|(name, value)| (name.clone(), Json::from(value))).collect()),
+        }
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| Value::from(text).to_string();
+        match self {
+            Json::Null => f.write_str("null"),
+            Json::Truth(truth) => write!(f, "{truth}"),
+            Json::Number(number) => f.write_str(number),
+            Json::Text(text) => f.write_str(&quoted(text)),
+            Json::List(members) => {
+                f.write_str("[")?;
+                for (at, member) in members.iter().enumerate() {
+                    write!(f, "{}{member}", if at == 0 { "" } else { "," })?;
+                }
+                f.write_str("]")
+            }
+            Json::Object(fields) => {
+                f.write_str("{")?;
+                for (at, (name, value)) in fields.iter().enumerate() {
+                    write!(f, "{}{}:{value}", if at == 0 { "" } else { "," }, quoted(name))?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str) {
+        assert_eq!(Json::read(text).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn what_is_read_is_written_again() {
+        check(r#"{"z":[1,-2.50,1e400,123456789012345678901234567890],"a":{"é\n":null},"b":[true,"x",[]],"c":{}}"#);
+        assert_eq!(Json::read(" [ 1 ] ").unwrap().to_string(), "[1]");
+        assert_eq!(Json::from(&serde_json::json!({"a": [1, "b"]})).to_string(), r#"{"a":[1,"b"]}"#);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in ["", "[1", "{\"a\"}", "01", "[1] 2", "nul", "1 2", &"[".repeat(100_000), &("[".repeat(500) + &"]".repeat(500))] {
+            assert!(Json::read(text).is_err(), "{}", &text[..text.len().min(20)]);
+        }
+    }
+}

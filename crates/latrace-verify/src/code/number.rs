@@ -1,0 +1,96 @@
+//! Whether a number that a program printed or returned is the one that was expected: by their digits.
+
+/// How far a decimal may be from the expected one: relative, absolute below 1 and for whole numbers.
+const TOLERANCE: f64 = 1e-6;
+/// The greatest power of ten that is written out.
+const MOST_ZEROS: usize = 5_000;
+
+/// Two numbers in decimal notation. Whole numbers, `6.0` and `1e3` among them, are equal exactly whatever their size; a
+/// number written with a point or an exponent may differ by the tolerance; one written without is not met by a fraction.
+pub(crate) fn same_number(expected: &str, got: &str) -> bool {
+    if !is_number(expected) || !is_number(got) {
+        return false;
+    }
+    let values = || expected.parse::<f64>().ok().zip(got.parse::<f64>().ok());
+    match (whole(expected), whole(got)) {
+        (Some(one), Some(two)) => one == two,
+        (Some(_), None) => expected.contains(['.', 'e', 'E']) && values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE),
+        (None, _) => values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE * one.abs().max(1.0)),
+    }
+}
+
+fn is_number(token: &str) -> bool {
+    token.bytes().any(|byte| byte.is_ascii_digit()) && token.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
+}
+
+/// The sign and the digits of a whole number.
+fn whole(token: &str) -> Option<(bool, String)> {
+    let (negative, unsigned) = match token.strip_prefix('-') {
+        Some(unsigned) => (true, unsigned),
+        None => (false, token.strip_prefix('+').unwrap_or(token)),
+    };
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(integer) || !digits(fraction) || integer.len() + fraction.len() == 0 {
+        return None;
+    }
+    let fraction = fraction.trim_end_matches('0');
+    let zeros = usize::try_from(exponent.parse::<i64>().ok()?).ok()?.checked_sub(fraction.len()).filter(|zeros| *zeros <= MOST_ZEROS)?;
+    let all = format!("{integer}{fraction}{}", "0".repeat(zeros));
+    let significant = all.trim_start_matches('0');
+    Some((negative && !significant.is_empty(), significant.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(expected: &str, got: &str, same: bool) {
+        assert_eq!(same_number(expected, got), same, "{expected} {got}");
+    }
+
+    #[test]
+    fn whole_numbers_are_exact_whatever_their_size() {
+        check("6", "6.0", true);
+        check("6.00", "+6", true);
+        check("-0", "0", true);
+        check("007", "7", true);
+        check("1e3", "1000", true);
+        check("1.5e+3", "1500.0", true);
+        check("1000000007", "1000000009", false);
+        check("1000000007.0", "1000000009.0", false);
+        check("9007199254740993", "9007199254740992", false);
+        check("9007199254740993", "9007199254740992.0", false);
+        check("18446744073709551616", "18446744073709551617", false);
+        check("123456789012345678901234567890", "123456789012345678901234567890", true);
+        check("123456789012345678901234567890", "123456789012345678901234567891", false);
+        check("123456789012345678901234567890", "1.2345678901234568e+29", false);
+        check("6", "-6", false);
+    }
+
+    #[test]
+    fn decimals_have_a_tolerance() {
+        check("0.333333", "0.3333333333", true);
+        check("0.333", "0.334", false);
+        check("2.0", "1.9999999999999998", true);
+        check("0.9999999", "1", true);
+        check("3", "3.0000001", false);
+        check("2.0", "2.1", false);
+        check("123456.5", "123456.6", true);
+        check("12.5", "12.6", false);
+        check("1e-7", "0", true);
+        check("1.5", "-1.5", false);
+    }
+
+    #[test]
+    fn what_is_no_number_is_equal_to_none() {
+        check("1.5", "nan", false);
+        check("2020-01-01", "2020-01-02", false);
+        check("1.2.3", "1.2.4", false);
+        check("e", "e", false);
+        check("1e999999999", "2e999999999", false);
+        check("-", "-", false);
+    }
+}

@@ -1,0 +1,63 @@
+//! Plus-minus signs.
+//!
+//! Policy: with a minus-plus sign beside it, a plus-minus sign means the upper or the lower of all; several without one are
+//! independent, as in `\pm\sqrt{5\pm\sqrt5}`.
+
+use super::syntax::{Expression, Joint};
+
+/// The most alternatives that plus-minus signs may stand for.
+const MOST_ALTERNATIVES: usize = 64;
+
+/// Plus-minus signs written out as a list, if there are any and not too many.
+pub(super) fn written_out(expression: &Expression) -> Expression {
+    use Expression as E;
+    if !expression.any(&|part| matches!(part, E::PlusMinus(..))) {
+        return expression.clone();
+    }
+    match expression {
+        E::List(joint, parts) => E::List(*joint, spread(parts)),
+        E::Set(parts) => E::Set(spread(parts)),
+        other => {
+            let mut parts = spread(std::slice::from_ref(other));
+            match parts.len() {
+                1 => parts.remove(0),
+                _ => E::List(Joint::Or, parts),
+            }
+        }
+    }
+}
+
+fn spread(parts: &[Expression]) -> Vec<Expression> {
+    let spread: Option<Vec<Vec<Expression>>> = parts.iter().map(alternatives).collect();
+    let spread = spread.map(|spread| spread.concat()).filter(|spread| spread.len() <= MOST_ALTERNATIVES);
+    spread.unwrap_or_else(|| parts.to_vec())
+}
+
+/// What an expression may mean; `None` where that is too much.
+fn alternatives(expression: &Expression) -> Option<Vec<Expression>> {
+    let count = expression.count(&|part| matches!(part, Expression::PlusMinus(..)));
+    let tied = expression.any(&|part| matches!(part, Expression::PlusMinus(_, true)));
+    let signs = if tied { count.min(1) } else { count };
+    let all = 1_usize.checked_shl(u32::try_from(signs).ok()?).filter(|all| *all <= MOST_ALTERNATIVES)?;
+    let choice = |choice: usize| {
+        let mut next = 0;
+        with_signs(expression, &mut || {
+            let upper = choice >> next & 1 == 0;
+            next = if tied { 0 } else { next + 1 };
+            upper
+        })
+    };
+    Some((0..all).map(choice).collect())
+}
+
+/// The expression with its signs decided one by one.
+fn with_signs(expression: &Expression, upper: &mut dyn FnMut() -> bool) -> Expression {
+    match expression {
+        Expression::PlusMinus(inner, lower) => {
+            let is_plus = upper() != *lower;
+            let inner = with_signs(inner, upper);
+            if is_plus { inner } else { Expression::Negative(Box::new(inner)) }
+        }
+        other => other.map(&mut |part| with_signs(part, upper)),
+    }
+}

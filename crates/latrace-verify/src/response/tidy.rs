@@ -1,0 +1,88 @@
+//! An answer as it is handed on: arguments of `\frac` and `\sqrt` in braces.
+
+/// Commands whose arguments may stand without braces, and how many they have.
+const COMMANDS: [(&str, usize); 5] = [("\\frac", 2), ("\\dfrac", 2), ("\\tfrac", 2), ("\\cfrac", 2), ("\\sqrt", 1)];
+
+/// `\frac12` becomes `\frac{1}{2}`; all else stays.
+pub(super) fn tidy(answer: &str) -> String {
+    let mut tidied = String::with_capacity(answer.len());
+    let mut rest = answer;
+    while let Some(at) = rest.find('\\') {
+        tidied.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let command = COMMANDS.iter().find(|(name, _)| rest.strip_prefix(name).is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_alphabetic())));
+        let Some((name, arguments)) = command else {
+            // A backslash and what it escapes stay together.
+            let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+            tidied.push_str(&rest[..length]);
+            rest = &rest[length..];
+            continue;
+        };
+        tidied.push_str(name);
+        rest = with_braces(&rest[name.len()..], *arguments, &mut tidied);
+    }
+    tidied + rest
+}
+
+/// Takes arguments of one character, puts them in braces, and stops at any other.
+fn with_braces<'a>(mut rest: &'a str, arguments: usize, tidied: &mut String) -> &'a str {
+    for argument in 0..arguments {
+        let bare = rest.trim_start();
+        if let Some(group) = crate::maths::group(bare).filter(|_| bare.starts_with('{')) {
+            if argument + 1 == arguments {
+                return rest;
+            }
+            tidied.push_str(&rest[..rest.len() - bare.len() + group.len() + 2]);
+            rest = &bare[group.len() + 2..];
+            continue;
+        }
+        let Some(first) = bare.chars().next().filter(char::is_ascii_alphanumeric) else {
+            return rest;
+        };
+        // The root of several digits is meant to be of all.
+        if arguments == 1 && bare[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+            return rest;
+        }
+        tidied.extend(['{', first, '}']);
+        rest = &bare[1..];
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(answer: &str, expected: &str) {
+        assert_eq!(tidy(answer), expected);
+        assert_eq!(tidy(expected), expected);
+    }
+
+    #[test]
+    fn arguments_get_braces() {
+        check("\\frac12", "\\frac{1}{2}");
+        check("\\frac 1 2", "\\frac{1}{2}");
+        check("-\\frac1{23}x", "-\\frac{1}{23}x");
+        check("\\dfrac{1}2", "\\dfrac{1}{2}");
+        check("\\frac\\pi2", "\\frac\\pi2");
+        check("\\sqrt3+\\sqrt x", "\\sqrt{3}+\\sqrt{x}");
+    }
+
+    #[test]
+    fn all_else_stays() {
+        for answer in [
+            "\\sqrt12",
+            "\\sqrt[3]{2}",
+            "\\frac{1}{2}",
+            "\\frac",
+            "\\fracas",
+            "\\\\frac",
+            "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}",
+            "５\\",
+            "{\\frac{1}",
+        ] {
+            check(answer, answer);
+        }
+    }
+}
