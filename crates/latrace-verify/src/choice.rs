@@ -32,6 +32,7 @@ fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Conventi
         let chosen = match (place, response::look(text, place)) {
             (_, Found::Absent) => continue,
             (Place::LastLetter, _) => last_letter(text, options),
+            (Place::WholeText, Found::Answer(answer, _)) => choice_of(&answer, options).filter(|letter| opens_answer(*letter, &answer, options)),
             (_, Found::Answer(answer, _)) => choice_of(&answer, options),
             (_, Found::Nothing) => None,
         };
@@ -40,6 +41,13 @@ fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Conventi
         }
     }
     None
+}
+
+/// Whether the letter that a text begins with is its answer: it is a short one, or no other letter follows. `(A) is wrong, so
+/// I take B` begins with a letter too.
+fn opens_answer(letter: char, text: &str, options: Option<&[String]>) -> bool {
+    const SHORT: usize = 5;
+    text.split_whitespace().count() <= SHORT || last_letter(text, options).is_none_or(|last| last == letter)
 }
 
 /// The last letter of an option that stands in brackets or alone; none where it is one of several.
@@ -61,7 +69,9 @@ fn choice_of(answer: &str, options: Option<&[String]>) -> Option<char> {
 /// The letter that an answer consists of or begins with, as `(C)`, `C.`, `C) 42`; `None` where there are several.
 pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char> {
     let plain = unmarked(answer);
-    let text = plain.trim().trim_start_matches("Option ").trim_start_matches("option ").trim();
+    let lower = plain.to_ascii_lowercase();
+    let noun = ["option ", "choice ", "letter ", "answer "].iter().find(|noun| lower.starts_with(**noun));
+    let text = noun.map_or(plain.as_str(), |noun| &plain[noun.len()..]).trim();
     let bracketed = text.starts_with(['(', '[']);
     let core = text.trim_start_matches(['(', '[']);
     let letter = core.chars().next().filter(char::is_ascii_alphabetic)?;
@@ -93,7 +103,7 @@ fn unmarked(text: &str) -> String {
     for command in ["\\textbf", "\\text", "\\mathrm", "\\mathbf", "\\boxed", "\\left", "\\right", "\\quad", "\\ ", "\\,", "\\;", "\\(", "\\)"] {
         plain = plain.replace(command, " ");
     }
-    plain.replace(['{', '}', '$', '*', '~', '`', '\\'], " ").replace("( ", "(").replace(" )", ")").trim().to_owned()
+    plain.replace(['{', '}', '$', '*', '~', '`', '\\', '"', '\'', '“', '”', '!', '?'], " ").replace("( ", "(").replace(" )", ")").trim().to_owned()
 }
 
 fn is_option(letter: char, options: Option<&[String]>) -> bool {
@@ -116,14 +126,16 @@ fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<usize> {
     (1..bytes.len().saturating_sub(1)).rev().find(bracketed)
 }
 
-/// Whether a letter after `text` is one of several: `A, `, `(A) or `.
+/// Whether a letter after `text` is one of several: `A, `, `(A) or `, `(A)`, `A. `.
 fn follows_another(text: &str) -> bool {
     let before = text.trim_end();
-    let Some(joined) = [",", " and", " or", "&", "/", ";"].iter().find_map(|joint| before.strip_suffix(joint)) else {
+    let joint = [",", " and", " or", " nor", "&", "/", ";"].iter().find_map(|joint| before.strip_suffix(joint));
+    let labelled = before.ends_with([')', ']', '.']);
+    if joint.is_none() && !labelled {
         return false;
-    };
-    let joined = joined.trim_end_matches([',', ' ']);
-    let mut letters = joined.trim_end_matches([')', '.', '*', '$']).chars().rev();
+    }
+    let other = joint.unwrap_or(before).trim_end_matches([',', ' ']);
+    let mut letters = other.trim_end_matches([')', ']', '.', '*', '$']).chars().rev();
     letters.next().is_some_and(|letter| letter.is_ascii_uppercase()) && !letters.next().is_some_and(char::is_alphanumeric)
 }
 
@@ -158,6 +170,8 @@ mod tests {
         check("\\textbf{(B)}\\ 42", Some('B'));
         check("I think it's (D).", Some('D'));
         check("I think it's B", Some('B'));
+        check("The answer is choice C!", Some('C'));
+        check("The answer isn't A; it's \"B\".", Some('B'));
         check("**J**", Some('J'));
         check("a", Some('A'));
     }
@@ -169,11 +183,13 @@ mod tests {
         check("A, C", None);
         check("\\boxed{(A)(B)}", None);
         check("\\boxed{(A)and(B)}", None);
-        check("Answer: A. B. C.", None);
+        check("\\boxed{A. B. C.}", None);
         check("Answer: (C) A", Some('C'));
         check("(A) is wrong, so I take B", Some('B'));
+        check("(B) vitamin A", Some('B'));
         check("It is A or B", None);
         check("Neither A nor B fits, so C", Some('C'));
+        check("Neither A nor B.", None);
         check("None of these.", None);
         check("A good question.", None);
         check("<think>\\boxed{A}", None);

@@ -20,8 +20,10 @@ const PRECISION: usize = 192;
 const CONFIRMING: (usize, usize) = (1024, 8192);
 /// Points at which both sides must be defined and agree.
 const POINTS: usize = 16;
+/// The same for functions that tell signs: every pair of variables must have had different ones.
+const SIGNED_POINTS: usize = 40;
 /// Points tried.
-const TRIALS: u64 = 64;
+const TRIALS: u64 = 128;
 /// Above this many operations an expression is not evaluated.
 const MOST_NODES: usize = 4_000;
 
@@ -124,7 +126,11 @@ fn agreement(one: &Expression, two: &Expression, relation: Relation) -> Agreemen
     let Some(mut arithmetic) = Arithmetic::new(PRECISION) else {
         return Agreement::Unknown;
     };
-    let points = if has_variables(one) || has_variables(two) { POINTS } else { 1 };
+    let points = match has_variables(one) || has_variables(two) {
+        true if tells_signs(one) || tells_signs(two) => SIGNED_POINTS,
+        true => POINTS,
+        false => 1,
+    };
     match agree(&mut arithmetic, (one, two), relation, points) {
         Agreement::Same => confirm(&mut arithmetic, (one, two), relation, size),
         other => other,
@@ -196,4 +202,13 @@ fn is_wide(expression: &Expression) -> bool {
     let shows_late =
         |function: &Function| matches!(function, F::Floor | F::Ceiling | F::Modulo | F::GreatestDivisor | F::LeastMultiple | F::Minimum | F::Maximum);
     expression.any(&|part| matches!(part, Expression::Call(function, _) if shows_late(function)))
+}
+
+fn tells_signs(expression: &Expression) -> bool {
+    use Function as F;
+    expression.any(&|part| match part {
+        Expression::Root(..) | Expression::Call(F::Absolute | F::Minimum | F::Maximum | F::Logarithm | F::LogarithmTo, _) => true,
+        Expression::Power(pair) => !exact::rational(&pair.1).is_some_and(|exponent| exponent.is_integer()),
+        _ => false,
+    })
 }

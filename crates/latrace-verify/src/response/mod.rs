@@ -146,6 +146,7 @@ mod tests {
         check("In the end we see that it costs $1,250.50 in all.", Some("1,250.50"));
         check("So we conclude that the sum equals $x+1$.", Some("x+1"));
         check("125 miles", Some("125 miles"));
+        check("The answer isn't 5.", None);
         check("we cannot tell from what is given here", None);
     }
 

@@ -4,11 +4,17 @@
 pub(super) fn after(text: &str, words: &[String], ends: &[String]) -> Option<String> {
     // ASCII lower case keeps every byte's place.
     let lower = text.to_ascii_lowercase();
-    let start = words.iter().filter_map(|form| lower.rfind(form.as_str()).map(|at| at + form.len())).max()?;
+    let start = words.iter().filter_map(|word| last_end(&lower, word)).max()?;
     let rest = text[start..].trim_start_matches([':', '*', ' ', '\n', '\t', '#', '=', '\r']);
     let answer = sentence(rest, ends).trim().trim_end_matches('*').trim_end_matches('.').trim_end_matches('*').trim();
     let has_content = answer.chars().any(char::is_alphanumeric) || answer.contains('\\');
     has_content.then(|| answer.to_owned())
+}
+
+/// Where the last occurrence of `word` ends; "answer isn't" is none of "answer is".
+fn last_end(text: &str, word: &str) -> Option<usize> {
+    let goes_on = |end: &usize| word.ends_with(char::is_alphabetic) && text[*end..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '\'' | '’'));
+    text.rmatch_indices(word).map(|(at, _)| at + word.len()).find(|end| !goes_on(end))
 }
 
 /// The formula that `text` begins with, or its first sentence.

@@ -66,5 +66,10 @@ pub(super) fn last_number(text: &str) -> Option<(usize, String)> {
     let signed = start > 0 && bytes[start - 1] == b'-' && !(start > 1 && bytes[start - 2].is_ascii_alphanumeric());
     let from = start - usize::from(signed);
     let percent = usize::from(bytes.get(last) == Some(&b'%'));
+    // "It is not 5" says nothing.
+    let before = text[..from].trim_end().to_ascii_lowercase();
+    if before.ends_with(" not") || before.ends_with("n't") {
+        return None;
+    }
     Some((last, text[from..last + percent].to_owned()))
 }
