@@ -119,7 +119,7 @@ fn is_joint(gap: &str, nouns: usize) -> bool {
     let plain = ["\\text", "\\textbf", "\\quad", "\\qquad", "\\(", "\\)", "\\[", "\\]", "\\,", "\\;", "\\ ", "$", "{", "}"]
         .iter()
         .fold(gap.to_owned(), |gap, mark| gap.replace(mark, " "));
-    let plain = plain.replace(',', " , ").replace(';', " , ").replace('=', " = ");
+    let plain = plain.replace([',', ';'], " , ").replace('=', " = ");
     let words: Vec<&str> = plain.split_whitespace().collect();
     let is_comma = |word: &str| matches!(word, "," | "and" | "or" | "&");
     // A name of the next box, `x =`.

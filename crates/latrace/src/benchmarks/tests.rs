@@ -108,7 +108,7 @@ fn programs_as_they_are_published() {
     let item_of = item("livecodebench", called);
     assert!(item_of.asked.contains("Fill in the class") && item_of.asked.ends_with("class Solution:\n    def f(self):\n\n```"), "{}", item_of.asked);
     let row_of = item_of.reference.row(Kind::Code, None, "```\nx\n```");
-    assert!(latrace_verify::code::Tests::read(&row_of["gold"]).is_ok());
+    assert!(latrace_verify::code::Tests::read(&latrace_verify::code::Json::from(&row_of["gold"])).is_ok());
     let printing =
         json!({"question_content": "Add one.", "question_id": "c2", "starter_code": "", "difficulty": "hard", "public_test_cases": "[]", "metadata": "{}"});
     let printing = item("livecodebench", printing);
