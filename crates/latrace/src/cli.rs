@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{chat, init, run as run_verb, sample, score, train, verify, weigh};
+use crate::verbs::{answer, build, chat, init, questions, run as run_verb, sample, score, train, verify, weigh};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -56,18 +56,24 @@ impl From<LogLevel> for tracing::level_filters::LevelFilter {
 enum Command {
     /// Run every stage of a recipe, from questions to a trained, measured model
     Run(run_verb::RunArguments),
-    /// Write a run as one HTML page (not yet)
-    Report(ReportArguments),
+    /// Question rows from a file or a built-in task, with prompts and hints
+    Questions(questions::QuestionsArguments),
     /// Train a model on weighted rows
     Train(train::TrainArguments),
     /// Samples of given prompts from a model
     Sample(sample::SampleArguments),
     /// Log-probs of given responses under a model
     Score(score::ScoreArguments),
+    /// Answers after given traces, from the reasoner
+    Answer(answer::AnswerArguments),
     /// Whether answers are right: maths, choices, words, programs
     Verify(verify::VerifyArguments),
     /// What each trace weighs: rho~, bounds, the chosen traces
     Weigh(weigh::WeighArguments),
+    /// From weights to rows to train on
+    Build(build::BuildArguments),
+    /// Write a run as one HTML page (not yet)
+    Report(ReportArguments),
     /// Talk with a model in the terminal
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
@@ -95,11 +101,14 @@ fn dispatch(command: &Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run_verb::run(arguments),
         Command::Report(arguments) => Err(not_yet("report", &arguments.run)),
+        Command::Questions(arguments) => questions::run(arguments),
         Command::Train(arguments) => train::run(arguments),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Score(arguments) => score::run(arguments),
+        Command::Answer(arguments) => answer::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Weigh(arguments) => weigh::run(arguments),
+        Command::Build(arguments) => build::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }

@@ -3,6 +3,7 @@
 //! The command's parts: rows and model folders in, files and folders out. Tensors stay in `latrace-lm`.
 
 pub mod cli;
+pub mod columns;
 pub mod failure;
 pub mod files;
 pub mod judge;

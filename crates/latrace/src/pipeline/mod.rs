@@ -2,7 +2,7 @@
 
 pub mod drawing;
 pub mod folder;
-mod kit;
+pub mod kit;
 pub mod records;
 pub mod summary;
 pub mod table;
@@ -86,15 +86,18 @@ struct Models<'a> {
 fn examples(kit: &Kit<'_>, stages: &Stages<'_>, models: &Models<'_>, questions: &Done) -> Result<(Done, Option<Done>)> {
     let recipe = kit.recipe;
     if recipe.method == Method::Sft {
-        let built = stages.stage("08-dataset", &kit.dataset_settings(), &[("questions", questions)], |stage| dataset::run(&questions.folder, None, recipe, stage))?;
+        let built =
+            stages.stage("08-dataset", &kit.dataset_settings(), &[("questions", questions)], |stage| dataset::run(&questions.folder, None, recipe, stage))?;
         return Ok((built, None));
     }
     let thought = || kit.thought(&models.base.folder);
     let writer = match recipe.proposal() {
         Proposal::Initial => models.reasoner.clone(),
-        Proposal::Posterior => stages.stage("02-posterior", &kit.training_settings(&recipe.posterior), &[("model", models.base), ("questions", questions)], |stage| {
-            training::run(&models.base.folder, training::posterior_rows(&questions.folder)?, &recipe.posterior, stage)
-        })?,
+        Proposal::Posterior => {
+            stages.stage("02-posterior", &kit.training_settings(&recipe.posterior), &[("model", models.base), ("questions", questions)], |stage| {
+                training::run(&models.base.folder, training::posterior_rows(&questions.folder)?, &recipe.posterior, stage)
+            })?
+        }
     };
     let traces = stages.stage("03-traces", &kit.trace_settings(), &[("questions", questions), ("writer", &writer)], |stage| {
         traces::run(&questions.folder, &writer.folder, thought()?, recipe, stage)

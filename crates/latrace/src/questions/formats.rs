@@ -1,5 +1,6 @@
 //! Formats of question rows: ours, GSM8K's, conversations.
 
+use clap::ValueEnum;
 use latrace_core::{Markers, Message, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::model_folder::TextSide;
 use crate::rows::{FieldProblem, Row, describe, field};
 
 /// How a file's rows become questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// `question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and `response` (a marked thought, then the
@@ -122,7 +123,8 @@ fn conversation(mut row: Row, markers: &Markers) -> Result<Question, FieldProble
         Some(Value::Array(turns)) => turns,
         other => return Err(FieldProblem::new("conversations", "a list of turns", other.as_ref().map_or("nothing".to_owned(), describe))),
     };
-    let value = |who: &[&str]| turns.iter().rev().find(|turn| turn["from"].as_str().is_some_and(|from| who.contains(&from))).and_then(|turn| turn["value"].as_str());
+    let value =
+        |who: &[&str]| turns.iter().rev().find(|turn| turn["from"].as_str().is_some_and(|from| who.contains(&from))).and_then(|turn| turn["value"].as_str());
     let (Some(asked), Some(response)) = (value(&["user", "human"]), value(&["assistant", "gpt"])) else {
         return Err(FieldProblem::new("conversations", "a turn of the user and one of the assistant", format!("{} turns", turns.len())));
     };
@@ -168,7 +170,8 @@ mod tests {
 
     #[test]
     fn rows_with_ready_made_prompts() {
-        let question = read(Format::Rows, "think", json!({"id": 7, "prompt": "p <think>\n", "posterior_prompt": "pp", "response": "<think>\nz\n</think>\n\ny"})).unwrap();
+        let question =
+            read(Format::Rows, "think", json!({"id": 7, "prompt": "p <think>\n", "posterior_prompt": "pp", "response": "<think>\nz\n</think>\n\ny"})).unwrap();
         assert_eq!((question.id.as_str(), question.question.as_str(), question.posterior_prompt.as_deref()), ("7", "p <think>\n", Some("pp")));
         assert_eq!((question.trace.as_deref(), question.solution.as_deref()), (Some("z"), Some("y")));
     }

@@ -69,9 +69,7 @@ impl Source {
         if self.task.is_empty() {
             return Ok(None);
         }
-        let known = || Task::ALL.map(Task::name).join(", ");
-        let task = Task::named(&self.task);
-        task.map(Some).ok_or_else(|| Failure::usage(format!("questions.task: expected one of {}, got \"{}\"", known(), self.task)).into())
+        named_task("questions.task", &self.task).map(Some)
     }
 
     /// The files with their splits.
@@ -94,7 +92,9 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let text = |question: Question| [Some(question.question), question.trace, question.solution, question.answer].into_iter().flatten().collect::<Vec<_>>().join("\n");
+        let text = |question: Question| {
+            [Some(question.question), question.trace, question.solution, question.answer].into_iter().flatten().collect::<Vec<_>>().join("\n")
+        };
         Ok(self.read(markers, None)?.into_iter().filter(|(split, _)| *split == Split::Train).map(|(_, question)| text(question)).collect())
     }
 
@@ -146,6 +146,15 @@ impl Source {
     }
 }
 
+/// The built-in task that a setting or option names.
+///
+/// # Errors
+/// A name that no task has.
+pub fn named_task(setting: &str, name: &str) -> Result<Task> {
+    let known = || Task::ALL.map(Task::name).join(", ");
+    Task::named(name).ok_or_else(|| Failure::usage(format!("{setting}: expected one of {}, got \"{name}\"", known())).into())
+}
+
 /// A question whose id comes a second time.
 ///
 /// # Errors
@@ -183,7 +192,8 @@ mod tests {
     fn columns_are_renamed_and_places_name_rows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.jsonl");
-        std::fs::write(&path, "{\"problem\": \"1 + 1\", \"answer\": \"2\", \"trace\": \"t\"}\n{\"problem\": \"2 + 2\", \"answer\": 4, \"trace\": \"u\"}\n").unwrap();
+        std::fs::write(&path, "{\"problem\": \"1 + 1\", \"answer\": \"2\", \"trace\": \"t\"}\n{\"problem\": \"2 + 2\", \"answer\": 4, \"trace\": \"u\"}\n")
+            .unwrap();
         let source = Source { columns: BTreeMap::from([("question".to_owned(), "problem".to_owned())]), traced: 1, ..source(&path) };
         let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
         let seen: Vec<_> = read.iter().map(|(split, q)| (*split, q.id.as_str(), q.question.as_str(), q.answer.as_deref(), q.trace.as_deref())).collect();
@@ -198,6 +208,8 @@ mod tests {
         source(path).check().unwrap();
         assert!(Source { task: "walk".to_owned(), ..source(path) }.check().unwrap_err().to_string().contains("got both"));
         assert!(Source { train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("got neither"));
-        assert!(Source { task: "wlak".to_owned(), train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("walk, countdown, arithmetic"));
+        assert!(
+            Source { task: "wlak".to_owned(), train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("walk, countdown, arithmetic")
+        );
     }
 }

@@ -1,4 +1,5 @@
 //! What stands between rows and the sampler: finished samples kept as they come, texts at which a sample stops.
 
+pub mod draws;
 pub mod journal;
 pub mod stop_strings;

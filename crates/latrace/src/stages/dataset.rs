@@ -32,37 +32,73 @@ pub struct Sampled<'a> {
     pub weights: &'a Path,
 }
 
+/// How examples are built.
+#[derive(Clone, Debug)]
+pub struct Building<'a> {
+    /// What the model learns from.
+    pub method: Method,
+    /// From weights to examples.
+    pub dataset: &'a Dataset,
+    /// Answers drawn after each trace.
+    pub answers: u64,
+    /// Seed of choices.
+    pub seed: u64,
+}
+
+impl<'a> Building<'a> {
+    /// As the recipe has it.
+    pub fn of(recipe: &'a RunRecipe) -> Building<'a> {
+        Building { method: recipe.method, dataset: &recipe.dataset, answers: recipe.answers.n, seed: recipe.seed }
+    }
+}
+
 /// Builds the examples, in parts as the questions are.
 pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(questions);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
+    let read = |part: usize| {
+        let groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
+        Ok((questions.read(part)?, groups))
+    };
+    let (parts, counts) = build((0..questions.parts()?).map(read), &Building::of(recipe))?;
+    parts.iter().enumerate().try_for_each(|(part, examples)| out.write(part, examples))?;
+    Ok(counts)
+}
+
+/// Questions, and what is known of the traces of each, by its id.
+pub type Part = (Vec<QuestionRecord>, HashMap<String, Sampling>);
+
+/// The examples of each part, and what was counted.
+///
+/// # Errors
+/// Parts that cannot be read; traces, answers and verdicts that do not fit each other.
+pub fn build(read: impl Iterator<Item = Result<Part>>, building: &Building<'_>) -> Result<(Vec<Vec<ExampleRecord>>, Value)> {
     let mut parts = Vec::new();
     let mut totals = Totals::default();
-    for part in 0..questions.parts()? {
-        let questions = questions.read(part)?;
-        let mut groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
+    for part in read {
+        let (questions, mut groups) = part?;
         let mut examples = Vec::new();
         for question in questions.iter().filter(|question| question.split == Split::Train) {
             if let Some(group) = groups.remove(&question.id) {
-                examples.extend(of_question(question, &group, recipe, &mut totals)?);
+                examples.extend(of_question(question, &group, building, &mut totals)?);
             }
-            examples.extend(own_row(question, MIXED_IN, recipe.dataset.originals));
+            examples.extend(own_row(question, MIXED_IN, building.dataset.originals));
         }
         parts.push(examples);
     }
     // Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
     let scale = if totals.weight > 0.0 { totals.used as f64 / totals.weight } else { 1.0 };
     let (mut built, mut own) = (0, 0);
-    for (part, mut examples) in parts.into_iter().enumerate() {
+    for examples in &mut parts {
         for example in examples.iter_mut().filter(|example| example.source >= 0) {
             example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
         }
         built += examples.iter().filter(|example| example.source >= 0).count();
         own += examples.iter().filter(|example| example.source < 0).count();
-        out.write(part, &examples)?;
     }
     let Totals { asked, used, fell_back, skipped, .. } = totals;
-    Ok(json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": scale}))
+    let counts = json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": scale});
+    Ok((parts, counts))
 }
 
 /// What becomes of questions, and the weight of all that is built.
@@ -76,13 +112,18 @@ struct Totals {
 }
 
 /// What is known of a question's traces.
-#[derive(Default)]
-struct Sampling {
-    traces: Vec<TraceRecord>,
-    scores: HashMap<u64, ScoreRecord>,
-    weights: HashMap<u64, WeightRecord>,
-    answers: HashMap<u64, Vec<AnswerRecord>>,
-    verdicts: HashMap<u64, Vec<Verdict>>,
+#[derive(Debug, Default)]
+pub struct Sampling {
+    /// All traces, in the order of their numbers.
+    pub traces: Vec<TraceRecord>,
+    /// Scores by the trace's number; rewards need them alone.
+    pub scores: HashMap<u64, ScoreRecord>,
+    /// Weights by the trace's number.
+    pub weights: HashMap<u64, WeightRecord>,
+    /// Answers by the trace's number, in the order of theirs.
+    pub answers: HashMap<u64, Vec<AnswerRecord>>,
+    /// Verdicts on those answers.
+    pub verdicts: HashMap<u64, Vec<Verdict>>,
 }
 
 fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sampling>> {
@@ -108,14 +149,14 @@ fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sam
 }
 
 /// The examples of a question: its traces with answers, by weight, or its own row where none is of use.
-fn of_question(question: &QuestionRecord, sampling: &Sampling, recipe: &RunRecipe, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
+fn of_question(question: &QuestionRecord, sampling: &Sampling, building: &Building<'_>, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
     totals.asked += 1;
-    let weights = sequence_weights(question, sampling, recipe).with_context(|| format!("question {}", question.id))?;
-    let mut examples = merged(sequences(question, sampling, &weights, recipe)?, recipe.dataset.duplicates);
+    let weights = sequence_weights(question, sampling, building).with_context(|| format!("question {}", question.id))?;
+    let mut examples = merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
     examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
     if examples.is_empty() {
         // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no gradient.
-        let own = if recipe.method == Method::Variational { own_row(question, FELL_BACK, 1.0) } else { None };
+        let own = if building.method == Method::Variational { own_row(question, FELL_BACK, 1.0) } else { None };
         totals.fell_back += usize::from(own.is_some());
         totals.skipped += usize::from(own.is_none());
         return Ok(own.into_iter().collect());
@@ -141,10 +182,10 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
 }
 
 /// One weight for each trace and for each answer, as the method has it.
-fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, recipe: &RunRecipe) -> Result<SequenceWeights> {
-    let verdict_km = verdicts_of(sampling, recipe.answers.n);
-    if recipe.method == Method::Variational {
-        return Ok(chosen_weights(question, sampling, &verdict_km, recipe));
+fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, building: &Building<'_>) -> Result<SequenceWeights> {
+    let verdict_km = verdicts_of(sampling, building.answers);
+    if building.method == Method::Variational {
+        return Ok(chosen_weights(question, sampling, &verdict_km, building));
     }
     let group = Group::new(sampling.traces.len())?;
     let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
@@ -152,7 +193,7 @@ fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, recipe: &Run
     };
     let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
     let group = group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
-    let objective = match recipe.method {
+    let objective = match building.method {
         Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
         Method::BinaryRl => Objective::BinaryReward,
         Method::Grpo => Objective::Grpo,
@@ -171,14 +212,14 @@ fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
 }
 
 /// (6) with the chosen traces, each spread over its correct answers, or given to one of them.
-fn chosen_weights(question: &QuestionRecord, sampling: &Sampling, verdict_km: &[Verdict], recipe: &RunRecipe) -> SequenceWeights {
+fn chosen_weights(question: &QuestionRecord, sampling: &Sampling, verdict_km: &[Verdict], building: &Building<'_>) -> SequenceWeights {
     let n = verdict_km.len() / sampling.traces.len().max(1);
     let mut weights = SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
     for (k, trace) in sampling.traces.iter().enumerate() {
         let chosen = sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
         let verdict_m = &verdict_km[k * n..(k + 1) * n];
         weights.trace_k.push(chosen);
-        weights.answer_km.extend(shares(verdict_m, question, trace, &recipe.dataset, recipe.seed).into_iter().map(|share| share * chosen));
+        weights.answer_km.extend(shares(verdict_m, question, trace, building.dataset, building.seed).into_iter().map(|share| share * chosen));
     }
     weights
 }
@@ -201,8 +242,8 @@ fn shares(verdict_m: &[Verdict], question: &QuestionRecord, trace: &TraceRecord,
 }
 
 /// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with the trace alone.
-fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, recipe: &RunRecipe) -> Result<Vec<ExampleRecord>> {
-    let is_policy = matches!(recipe.method, Method::BinaryRl | Method::Grpo);
+fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, building: &Building<'_>) -> Result<Vec<ExampleRecord>> {
+    let is_policy = matches!(building.method, Method::BinaryRl | Method::Grpo);
     let n = weights.answer_km.len() / sampling.traces.len().max(1);
     let mut examples = Vec::new();
     for (k, trace) in sampling.traces.iter().enumerate().filter(|(_, trace)| trace.closed) {
@@ -270,7 +311,9 @@ fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRe
         let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
         match merged.get_mut(place) {
             None => merged.push(example),
-            Some(earlier) if duplicates == Duplicates::Add => earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight),
+            Some(earlier) if duplicates == Duplicates::Add => {
+                earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight)
+            }
             Some(_) => {}
         }
     }

@@ -1,7 +1,10 @@
 //! The command's verbs, one file each.
 
+pub mod answer;
+pub mod build;
 pub mod chat;
 pub mod init;
+pub mod questions;
 pub mod run;
 pub mod sample;
 pub mod score;

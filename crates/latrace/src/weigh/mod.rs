@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::rows::{BadRows, FieldProblem, Row, RowReader, describe, field};
+pub(crate) use sums::files_of;
 
 /// The files of the stage.
 #[derive(Clone, Debug)]
@@ -184,7 +185,7 @@ fn check_nothing_left<'a>(path: &Path, mut left: impl ExactSizeIterator<Item = &
 /// Verdicts on the answers of each trace.
 fn read_verdicts(path: &Path) -> Result<HashMap<(String, u64), Vec<Verdict>>> {
     let mut verdicts: HashMap<(String, u64), Vec<Verdict>> = HashMap::new();
-    for file in sums::files_of(path)? {
+    for file in files_of(path)? {
         let mut reader = RowReader::open(&file, BadRows::Stop)?;
         while let Some((key, verdict)) = reader.next_with(|_, row| Ok::<_, FieldProblem>((sums::key_of(&row)?, verdict_of(&row)?)))? {
             verdicts.entry((key.0.to_string(), key.1)).or_default().push(verdict);

@@ -49,7 +49,7 @@ pub fn read(path: &Path) -> Result<Vec<Sums>> {
 }
 
 /// The data files that a path stands for.
-pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
