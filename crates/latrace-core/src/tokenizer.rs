@@ -45,7 +45,8 @@ impl Tokenizer {
         let mut trainer = BpeTrainer::builder().show_progress(false).vocab_size(vocabulary).initial_alphabet(alphabet).special_tokens(specials).build();
         let bytes = ByteLevel::new(false, true, true);
         let builder = TokenizerBuilder::<BPE, NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel>::new();
-        let builder = builder.with_model(BPE::default()).with_normalizer(None).with_pre_tokenizer(Some(bytes)).with_post_processor(None).with_decoder(Some(bytes));
+        let builder =
+            builder.with_model(BPE::default()).with_normalizer(None).with_pre_tokenizer(Some(bytes)).with_post_processor(None).with_decoder(Some(bytes));
         let learnt = builder.build().and_then(|mut tokenizer| tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?.to_string(true));
         learnt.map_err(|reason| Error::Train { texts: texts.len(), reason: reason.to_string() })
     }

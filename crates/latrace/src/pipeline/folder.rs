@@ -244,7 +244,15 @@ impl StageFolder {
 
     fn write_record(&self, done: bool, files: BTreeMap<String, String>, counts: Value) -> Result<StageRecord> {
         let seconds = self.before + self.started.elapsed().as_secs_f64();
-        let record = StageRecord { stage: self.name.clone(), key: self.key.clone(), done, seconds, peak_memory_bytes: latrace_lm::train::peak_memory_bytes(), files, counts };
+        let record = StageRecord {
+            stage: self.name.clone(),
+            key: self.key.clone(),
+            done,
+            seconds,
+            peak_memory_bytes: latrace_lm::train::peak_memory_bytes(),
+            files,
+            counts,
+        };
         let text = serde_json::to_string_pretty(&record)?;
         write_atomically(&self.path.join(RECORD), |writer| writeln!(writer, "{text}").context("cannot write the stage's record"))?;
         Ok(record)

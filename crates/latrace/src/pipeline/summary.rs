@@ -109,7 +109,8 @@ fn counts(folder: &Path) -> Result<Value> {
 }
 
 fn measured(folder: &Path) -> Result<ModelSummary> {
-    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(counts(folder)?).with_context(|| format!("{} holds no evaluation", folder.display()))?;
+    let Measured { overall, by_difficulty, truncated, .. } =
+        serde_json::from_value(counts(folder)?).with_context(|| format!("{} holds no evaluation", folder.display()))?;
     Ok(ModelSummary { overall, by_difficulty, truncated })
 }
 
@@ -155,7 +156,11 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
     let total: f64 = summary.seconds.values().sum();
     lines.push(format!("{total:.0} s of work, {:.0} MB at the peak, seed {}.", summary.peak_memory_bytes as f64 / 1e6, summary.seed));
     lines.push(String::new());
-    lines.push(format!("Next: `latrace report {0}` draws the run as one page; `latrace run … seed={1}` repeats it with another seed.", run.display(), summary.seed + 1));
+    lines.push(format!(
+        "Next: `latrace report {0}` draws the run as one page; `latrace run … seed={1}` repeats it with another seed.",
+        run.display(),
+        summary.seed + 1
+    ));
     lines.join("\n")
 }
 
@@ -186,7 +191,10 @@ fn verdict(summary: &Summary) -> Option<String> {
     Some(if last.low > initial.high {
         format!("The final model answers {gain:.1} points more questions right than the initial one, {of}; the intervals do not overlap.")
     } else if last.high < initial.low {
-        format!("The final model is worse than the initial one by {:.1} points, {of}; the intervals do not overlap. The report shows where traces were lost.", -gain)
+        format!(
+            "The final model is worse than the initial one by {:.1} points, {of}; the intervals do not overlap. The report shows where traces were lost.",
+            -gain
+        )
     } else {
         format!("The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance.")
     })

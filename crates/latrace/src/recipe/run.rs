@@ -80,6 +80,13 @@ pub enum Method {
     Verifree,
 }
 
+impl Method {
+    /// Whether samples are learnt from by their rewards.
+    pub fn is_policy_gradient(self) -> bool {
+        matches!(self, Method::BinaryRl | Method::Grpo)
+    }
+}
+
 /// What pi_theta starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -308,6 +315,7 @@ impl RunRecipe {
         };
         let differing = self.baselines.get(name).cloned().unwrap_or_default();
         table.insert("baselines".to_owned(), Value::Table(Table::new()));
+        table.insert("skip".to_owned(), Value::Array(Vec::new()));
         merge(&mut table, differing);
         typed(table, name)
     }
@@ -339,10 +347,7 @@ impl RunRecipe {
 
     /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.
     pub fn final_config(&self) -> TrainConfig {
-        let loss = match self.method {
-            Method::BinaryRl | Method::Grpo => Loss::ClippedPolicyGradient,
-            _ => self.r#final.loss,
-        };
+        let loss = if self.method.is_policy_gradient() { Loss::ClippedPolicyGradient } else { self.r#final.loss };
         TrainConfig { loss, ..self.r#final.clone() }
     }
 

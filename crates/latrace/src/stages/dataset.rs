@@ -56,59 +56,81 @@ impl<'a> Building<'a> {
 pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(questions);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
-    let read = |part: usize| {
+    let (building, mut totals) = (Building::of(recipe), Totals::default());
+    let examples = |part: usize, totals: &mut Totals| {
         let groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
-        Ok((questions.read(part)?, groups))
+        of_part(&questions.read(part)?, groups, &building, totals)
     };
-    let (parts, counts) = build((0..questions.parts()?).map(read), &Building::of(recipe))?;
-    parts.iter().enumerate().try_for_each(|(part, examples)| out.write(part, examples))?;
-    Ok(counts)
+    // Twice over all parts, since the scale is that of all of them and memory is to hold one.
+    for part in 0..questions.parts()? {
+        examples(part, &mut totals)?;
+    }
+    for part in 0..questions.parts()? {
+        let mut of_part = examples(part, &mut Totals::default())?;
+        totals.rescale(&mut of_part);
+        out.write(part, &of_part)?;
+    }
+    Ok(totals.counts())
 }
 
-/// Questions, and what is known of the traces of each, by its id.
-pub type Part = (Vec<QuestionRecord>, HashMap<String, Sampling>);
-
-/// The examples of each part, and what was counted.
+/// The examples of a part's training questions, on a scale of their own: what is built of their traces, by id, and their own rows.
 ///
 /// # Errors
-/// Parts that cannot be read; traces, answers and verdicts that do not fit each other.
-pub fn build(read: impl Iterator<Item = Result<Part>>, building: &Building<'_>) -> Result<(Vec<Vec<ExampleRecord>>, Value)> {
-    let mut parts = Vec::new();
-    let mut totals = Totals::default();
-    for part in read {
-        let (questions, mut groups) = part?;
-        let mut examples = Vec::new();
-        for question in questions.iter().filter(|question| question.split == Split::Train) {
-            if let Some(group) = groups.remove(&question.id) {
-                examples.extend(of_question(question, &group, building, &mut totals)?);
-            }
-            examples.extend(own_row(question, MIXED_IN, building.dataset.originals));
+/// Traces, answers and verdicts that do not fit each other.
+pub fn of_part(
+    questions: &[QuestionRecord],
+    mut groups: HashMap<String, Sampling>,
+    building: &Building<'_>,
+    totals: &mut Totals,
+) -> Result<Vec<ExampleRecord>> {
+    // A policy gradient has no use for rows that no policy drew.
+    let originals = if building.method.is_policy_gradient() { 0.0 } else { building.dataset.originals };
+    let mut examples = Vec::new();
+    for question in questions.iter().filter(|question| question.split == Split::Train) {
+        if let Some(group) = groups.remove(&question.id) {
+            examples.extend(of_question(question, &group, building, totals)?);
         }
-        parts.push(examples);
+        examples.extend(own_row(question, MIXED_IN, originals));
     }
-    // Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
-    let scale = if totals.weight > 0.0 { totals.used as f64 / totals.weight } else { 1.0 };
-    let (mut built, mut own) = (0, 0);
-    for examples in &mut parts {
-        for example in examples.iter_mut().filter(|example| example.source >= 0) {
-            example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
-        }
-        built += examples.iter().filter(|example| example.source >= 0).count();
-        own += examples.iter().filter(|example| example.source < 0).count();
-    }
-    let Totals { asked, used, fell_back, skipped, .. } = totals;
-    let counts = json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": scale});
-    Ok((parts, counts))
+    Ok(examples)
 }
 
 /// What becomes of questions, and the weight of all that is built.
-#[derive(Default)]
-struct Totals {
+#[derive(Debug, Default)]
+pub struct Totals {
     asked: usize,
     used: usize,
     fell_back: usize,
     skipped: usize,
     weight: f64,
+    built: usize,
+    own: usize,
+}
+
+impl Totals {
+    /// Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
+    fn scale(&self) -> f64 {
+        if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
+    }
+
+    /// Brings examples to the scale of all, once all are counted.
+    pub fn rescale(&mut self, examples: &mut [ExampleRecord]) {
+        let scale = self.scale();
+        for example in examples {
+            if example.source >= 0 {
+                example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
+                self.built += 1;
+            } else {
+                self.own += 1;
+            }
+        }
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Value {
+        let Totals { asked, used, fell_back, skipped, built, own, .. } = self;
+        json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": self.scale()})
+    }
 }
 
 /// What is known of a question's traces.
@@ -243,7 +265,7 @@ fn shares(verdict_m: &[Verdict], question: &QuestionRecord, trace: &TraceRecord,
 
 /// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with the trace alone.
 fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, building: &Building<'_>) -> Result<Vec<ExampleRecord>> {
-    let is_policy = matches!(building.method, Method::BinaryRl | Method::Grpo);
+    let is_policy = building.method.is_policy_gradient();
     let n = weights.answer_km.len() / sampling.traces.len().max(1);
     let mut examples = Vec::new();
     for (k, trace) in sampling.traces.iter().enumerate().filter(|(_, trace)| trace.closed) {

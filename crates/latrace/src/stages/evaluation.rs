@@ -117,7 +117,8 @@ fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> 
         tokens += response.token_ids.len() as u64;
         by_question.entry((response.difficulty, response.id)).or_default().push(response.verdict == "correct");
     }
-    let of = |pick: &dyn Fn(&Option<String>) -> bool| accuracy(by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right), seed);
+    let of =
+        |pick: &dyn Fn(&Option<String>) -> bool| accuracy(by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right), seed);
     let difficulties: std::collections::BTreeSet<&String> = by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
     let by_difficulty = difficulties.into_iter().map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name)))).collect();
     Ok(json!(Measured { overall: of(&|_| true), by_difficulty, truncated, tokens, split }))

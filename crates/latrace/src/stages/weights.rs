@@ -82,7 +82,11 @@ fn record(trace: WeighedTrace) -> WeightRecord {
 }
 
 fn counts(summary: &WeighSummary) -> Value {
-    let bounds: Vec<Value> = summary.bounds.iter().map(|bound| json!({"mean": bound.mean_of_finite, "standard_error": bound.standard_error, "unbounded": bound.unbounded})).collect();
+    let bounds: Vec<Value> = summary
+        .bounds
+        .iter()
+        .map(|bound| json!({"mean": bound.mean_of_finite, "standard_error": bound.standard_error, "unbounded": bound.unbounded}))
+        .collect();
     json!({
         "questions": summary.questions,
         "traces": summary.traces,

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord};
 use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, Split};
 use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, describe, field, id_of, write_rows};
-use crate::stages::dataset::{Building, Sampling, build};
+use crate::stages::dataset::{Building, Sampling, Totals, of_part};
 use crate::weigh::{files_of, verdict_named};
 
 /// Arguments of `latrace build`.
@@ -76,10 +76,11 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     let answers = answers_per_trace(&groups)?;
     let dataset = Dataset { answers: arguments.answers_of_trace, duplicates: arguments.duplicates, originals: arguments.originals };
     let building = Building { method: arguments.method, dataset: &dataset, answers, seed: arguments.seed };
-    let (parts, counts) = build(std::iter::once(Ok((questions, groups))), &building)?;
-    let examples: Vec<ExampleRecord> = parts.into_iter().flatten().collect();
+    let mut totals = Totals::default();
+    let mut examples = of_part(&questions, groups, &building, &mut totals)?;
+    totals.rescale(&mut examples);
     write_rows(&out, |sink| examples.iter().try_for_each(|example| sink.write(row_of(example))))?;
-    report(&counts);
+    report(&totals.counts());
     if examples.is_empty() {
         return Err(Failure::work("there is no row to train on").hint("the counts above say what became of the questions").into());
     }
@@ -87,7 +88,7 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
 }
 
 fn check(arguments: &BuildArguments) -> Result<()> {
-    let (method, rewards) = (arguments.method, matches!(arguments.method, Method::BinaryRl | Method::Grpo));
+    let (method, rewards) = (arguments.method, arguments.method.is_policy_gradient());
     let weighs = matches!(method, Method::Variational | Method::Verifree);
     let needed = [
         (method != Method::Sft && arguments.traces.is_none(), "--traces"),

@@ -1,0 +1,200 @@
+//! Arithmetic: the value of a nested expression.
+//!
+//! A question is `( 3 + 4 ) * 2`, every operation but the outermost in brackets, its numbers 1 to 9; the answer is one number. All values on the way are 0 to
+//! 99, each one token. The difficulty is the number of operations, 1 to 6.
+//!
+//! A trace works the operations out, those within before those around: `3 + 4 = 7 , 7 * 2 = 14`. In 45 % of questions one step is first written with a wrong
+//! result not far from the right one, noticed at once and done again: `3 + 4 = 9 x 3 + 4 = 7 , …`.
+
+use std::collections::BTreeSet;
+
+use latrace_objective::Rng;
+use latrace_verify::Reason;
+
+use super::expression::{Expression, Operator, Step, told};
+use super::splits::{FALSE_STARTS, Grade, PER_GRADE, Solution};
+use super::{LARGEST, MISTAKE, Rules, number};
+
+const OPERATORS: [Operator; 3] = [Operator::Add, Operator::Subtract, Operator::Multiply];
+const LARGEST_GIVEN: u8 = 9;
+const MOST_DIFFICULT: usize = 6;
+/// How far a wrong result is from the right one, at most.
+const NEAR: u8 = 9;
+
+/// The task.
+pub(super) struct Arithmetic;
+
+impl Rules for Arithmetic {
+    type Puzzle = Expression;
+    const WORDS: &'static [&'static str] = &["(", ")", "+", "-", "*", "=", ","];
+
+    fn pool(rng: &mut Rng) -> Vec<Grade<Expression>> {
+        let simple = Grade { difficulty: "1".to_owned(), puzzles: simple() };
+        let nested = (2..=MOST_DIFFICULT).map(|operations| Grade { difficulty: operations.to_string(), puzzles: drawn(operations, rng) });
+        [simple].into_iter().chain(nested).collect()
+    }
+
+    fn label(expression: &Expression) -> String {
+        expression.to_string().replace(' ', "")
+    }
+
+    fn question(expression: &Expression) -> String {
+        expression.to_string()
+    }
+
+    fn solve(expression: &Expression, rng: &mut Rng) -> Solution {
+        let mut steps = expression.steps().unwrap_or_default();
+        let answer = steps.last().map_or(String::new(), |step| step.result.to_string());
+        if rng.uniform() >= FALSE_STARTS {
+            return Solution { trace: told(&steps), answer };
+        }
+        let at = rng.below(steps.len());
+        let rest = steps.split_off(at);
+        let wrong = rest.first().map(|&step| Step { result: slip(step.result, rng), ..step });
+        steps.extend(wrong);
+        Solution { trace: format!("{} {MISTAKE} {}", told(&steps), told(&rest)), answer }
+    }
+
+    fn judge(question: &str, answer: &str) -> Reason {
+        let Some(value) = Expression::parse(question).and_then(|expression| expression.value()) else {
+            return Reason::BadGold;
+        };
+        match number(answer) {
+            Some(answer) if answer == value => Reason::Equal,
+            Some(_) => Reason::Different,
+            None => Reason::Unreadable,
+        }
+    }
+}
+
+/// All expressions of one operation.
+fn simple() -> Vec<Expression> {
+    let numbers = || (1..=LARGEST_GIVEN).map(Expression::Number);
+    let all =
+        numbers().flat_map(|left| numbers().flat_map(move |right| OPERATORS.map(|operator| Expression::operation(left.clone(), operator, right.clone()))));
+    all.filter(|expression| expression.value().is_some()).collect()
+}
+
+/// As many distinct expressions as a grade has; there are many more of two operations and of each greater number.
+fn drawn(operations: usize, rng: &mut Rng) -> Vec<Expression> {
+    let (mut seen, mut expressions) = (BTreeSet::new(), Vec::new());
+    while expressions.len() < PER_GRADE {
+        if let Some((expression, _)) = draw(operations, rng)
+            && seen.insert(expression.to_string())
+        {
+            expressions.push(expression);
+        }
+    }
+    expressions
+}
+
+/// A random expression and its value: a random split of the operations between two sides, then one of the operators whose result has a token.
+fn draw(operations: usize, rng: &mut Rng) -> Option<(Expression, u8)> {
+    if operations == 0 {
+        let number = 1 + rng.below(usize::from(LARGEST_GIVEN)) as u8;
+        return Some((Expression::Number(number), number));
+    }
+    let before = rng.below(operations);
+    let ((left, first), (right, second)) = (draw(before, rng)?, draw(operations - 1 - before, rng)?);
+    let results: Vec<(Operator, u8)> = OPERATORS.into_iter().filter_map(|operator| Some((operator, operator.apply(first, second)?))).collect();
+    let (operator, value) = *results.get(rng.below(results.len()))?;
+    Some((Expression::operation(left, operator, right), value))
+}
+
+/// A wrong result not far from the right one.
+fn slip(right: u8, rng: &mut Rng) -> u8 {
+    let near: Vec<u8> = (right.saturating_sub(NEAR)..=LARGEST.min(right.saturating_add(NEAR))).filter(|&wrong| wrong != right).collect();
+    near.get(rng.below(near.len())).copied().unwrap_or(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::{Sizes, Task};
+    use latrace_core::Question;
+
+    fn some(seed: u64) -> Vec<Question> {
+        Task::Arithmetic.questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed).unwrap().traced
+    }
+
+    /// Rewrites the first innermost operation as its value, until one number is left; every step that this takes.
+    fn steps_reference(question: &str) -> Vec<String> {
+        let (mut text, mut steps) = (format!("( {question} )"), Vec::new());
+        while let Some(close) = text.find(" )") {
+            let open = text[..close].rfind("( ").unwrap();
+            let inner = text[open + 2..close].to_owned();
+            let words: Vec<&str> = inner.split(' ').collect();
+            let (left, right): (i32, i32) = (words[0].parse().unwrap(), words[2].parse().unwrap());
+            let value = match words[1] {
+                "+" => left + right,
+                "-" => left - right,
+                _ => left * right,
+            };
+            steps.push(format!("{inner} = {value}"));
+            text.replace_range(open..close + 2, &value.to_string());
+        }
+        steps
+    }
+
+    #[test]
+    fn traces_are_all_steps_in_order_and_end_in_their_answer() {
+        for question in some(3) {
+            let trace = question.trace.unwrap();
+            let steps = steps_reference(&question.question);
+            assert_eq!(question.difficulty.unwrap(), steps.len().to_string());
+            assert_eq!(trace.rsplit(' ').next(), question.answer.as_deref());
+            let Some((before, after)) = trace.split_once(" x ") else {
+                assert_eq!(trace, steps.join(" , "));
+                continue;
+            };
+            let (before, after): (Vec<&str>, Vec<&str>) = (before.split(" , ").collect(), after.split(" , ").collect());
+            assert_eq!([&before[..before.len() - 1], &after].concat(), steps);
+            let (wrong, right) = (before.last().unwrap(), after[0]);
+            let (wrong, right) = (wrong.split_once(" = ").unwrap(), right.split_once(" = ").unwrap());
+            assert!(wrong.0 == right.0 && number(wrong.1).unwrap().abs_diff(number(right.1).unwrap()) <= NEAR && wrong.1 != right.1, "{trace}");
+        }
+    }
+
+    #[test]
+    fn false_starts_are_as_frequent_as_they_should_be() {
+        let questions = some(8);
+        let count = questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
+        let expected = questions.len() as f64 * FALSE_STARTS;
+        assert!((count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(), "{count} of {expected}");
+    }
+
+    #[test]
+    fn one_operation_is_every_pair_of_numbers() {
+        // 81 sums, 81 products, and the 45 differences that are not negative.
+        assert_eq!(simple().len(), 81 + 81 + 45);
+        let counts: Vec<usize> = Arithmetic::pool(&mut Rng::new(1)).iter().map(|grade| grade.puzzles.len()).collect();
+        assert_eq!(counts, [207, PER_GRADE, PER_GRADE, PER_GRADE, PER_GRADE, PER_GRADE]);
+    }
+
+    #[track_caller]
+    fn check(question: &str, answer: &str, expected: Reason) {
+        assert_eq!(Task::Arithmetic.judge(question, answer).reason, expected, "{question}: {answer}");
+    }
+
+    #[test]
+    fn the_value_alone_is_right() {
+        check("( 3 + 4 ) * 2", "14", Reason::Equal);
+        check("3 + 4 * 2", "11", Reason::Equal);
+        check("( 3 + 4 ) * 2", "7 * 2", Reason::Unreadable);
+        check("( 3 + 4 ) * 2", "14 14", Reason::Unreadable);
+        check("( 3 + 4 ) * 2", "+14", Reason::Unreadable);
+        check("( 3 + 4 ) * 2", "014", Reason::Unreadable);
+        check("( 3 + 4 ) * 2", "11", Reason::Different);
+        check("( 3 + 4 ) * 2", "114", Reason::Unreadable);
+        check("( 3 + 4 ) * 2", "", Reason::NoAnswer);
+        check("3 - 4", "-1", Reason::BadGold);
+        check("( 3 + 4", "7", Reason::BadGold);
+    }
+
+    #[test]
+    fn slips_stay_in_range() {
+        let slips: BTreeSet<u8> = (0..500).map(|draw| slip(97, &mut Rng::at(0, &[draw]))).collect();
+        assert_eq!(slips, (88..=99).filter(|&value| value != 97).collect());
+        assert!((0..500).all(|draw| (1..=9).contains(&slip(0, &mut Rng::at(0, &[draw])))));
+    }
+}

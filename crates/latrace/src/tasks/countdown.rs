@@ -1,0 +1,415 @@
+//! Countdown: reach a number from three or four others by + - * /, each used at most once.
+//!
+//! A question is `2 7 8 -> 42`, the numbers in ascending order; an answer is an expression, `( 8 - 2 ) * 7`, and every one that has the value is right. It
+//! is worked out in exact fractions, and need not use all numbers.
+//!
+//! The form is chosen for small models. A number is one token: digits would have to be learned first. Numbers are 1 to 10 and results on the way 1 to 99, so
+//! that the same sums come up again and again; the larger operand stands first, which halves them. Every operation but the outermost is in brackets, so
+//! there is no precedence to know. The trace has the results, the answer does not: it cannot be copied from the thought, nor the thought from it.
+//!
+//! A trace is steps, `8 - 2 = 6 , 6 * 7 = 42`. In 45 % of questions it begins with two random steps that miss, and starts anew.
+//!
+//! The difficulty is the fewest numbers that an answer needs, 2 to 4, with a star where each such answer multiplies or divides.
+
+use std::collections::BTreeMap;
+
+use latrace_objective::Rng;
+use latrace_verify::Reason;
+
+use super::expression::{Expression, Operator, Step, told};
+use super::splits::{FALSE_STARTS, Grade, Solution, cap};
+use super::{MISTAKE, Rules, number};
+
+const LARGEST_GIVEN: u8 = 10;
+const FEWEST_GIVEN: usize = 3;
+const MOST_GIVEN: usize = 4;
+/// Stands between the numbers and the target.
+const ARROW: &str = "->";
+
+/// The task.
+pub(super) struct Countdown;
+
+/// Numbers in ascending order, and what to reach from them.
+pub(super) struct Puzzle {
+    numbers: Vec<u8>,
+    target: u8,
+}
+
+impl Rules for Countdown {
+    type Puzzle = Puzzle;
+    const WORDS: &'static [&'static str] = &[ARROW, "(", ")", "+", "-", "*", "/", "=", ","];
+
+    fn pool(rng: &mut Rng) -> Vec<Grade<Puzzle>> {
+        let mut grades: BTreeMap<String, Vec<Puzzle>> = BTreeMap::new();
+        for numbers in (FEWEST_GIVEN..=MOST_GIVEN).flat_map(|count| ascending(1, count)) {
+            for (target, difficulty) in targets(&numbers) {
+                grades.entry(difficulty.to_string()).or_default().push(Puzzle { numbers: numbers.clone(), target });
+            }
+        }
+        grades.into_iter().map(|(difficulty, puzzles)| cap(Grade { difficulty, puzzles }, rng)).collect()
+    }
+
+    fn label(puzzle: &Puzzle) -> String {
+        format!("{}-{}", spaced(&puzzle.numbers).replace(' ', "-"), puzzle.target)
+    }
+
+    fn question(puzzle: &Puzzle) -> String {
+        format!("{} {ARROW} {}", spaced(&puzzle.numbers), puzzle.target)
+    }
+
+    fn solve(puzzle: &Puzzle, rng: &mut Rng) -> Solution {
+        let mut trace = Vec::new();
+        if rng.uniform() < FALSE_STARTS
+            && let Some(steps) = false_start(puzzle, rng)
+        {
+            trace.extend([told(&steps), MISTAKE.to_owned()]);
+        }
+        let shortest = shortest(puzzle);
+        let steps = shortest.get(rng.below(shortest.len())).map_or(Vec::new(), |at| at.steps.clone());
+        trace.push(told(&steps));
+        Solution { trace: trace.join(" "), answer: expression(&puzzle.numbers, &steps).to_string() }
+    }
+
+    fn judge(question: &str, answer: &str) -> Reason {
+        let Some(puzzle) = read(question) else {
+            return Reason::BadGold;
+        };
+        let Some(expression) = Expression::parse(answer) else {
+            return Reason::Unreadable;
+        };
+        // Numbers are compared first: an expression of at most four cannot overflow.
+        match available(&puzzle.numbers, expression.numbers()) && exact(&expression).is_some_and(|value| value.is(puzzle.target)) {
+            true => Reason::Equal,
+            false => Reason::Different,
+        }
+    }
+}
+
+fn spaced(numbers: &[u8]) -> String {
+    numbers.iter().map(u8::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// All ascending lists of `count` numbers from `least` on.
+fn ascending(least: u8, count: usize) -> Vec<Vec<u8>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let after = |first: u8| ascending(first, count - 1).into_iter().map(move |rest| [vec![first], rest].concat());
+    (least..=LARGEST_GIVEN).flat_map(after).collect()
+}
+
+fn read(question: &str) -> Option<Puzzle> {
+    let (numbers, target) = question.split_once(ARROW)?;
+    let words: Vec<&str> = numbers.split_whitespace().take(MOST_GIVEN + 1).collect();
+    let numbers: Vec<u8> = words.into_iter().map(number).collect::<Option<_>>()?;
+    (1..=MOST_GIVEN).contains(&numbers.len()).then_some(Puzzle { numbers, target: number(target.trim())? })
+}
+
+/// Whether each of `used` is given, as often as it is used.
+fn available(given: &[u8], used: Vec<u8>) -> bool {
+    let mut left = given.to_vec();
+    used.into_iter().all(|number| left.iter().position(|&other| other == number).map(|at| left.swap_remove(at)).is_some())
+}
+
+/// A fraction, not in lowest terms. Of an expression of n numbers up to 99, both parts are at most 2^(n - 1) 99^n.
+#[derive(Clone, Copy)]
+struct Fraction {
+    numerator: i64,
+    denominator: i64,
+}
+
+impl Fraction {
+    fn is(self, whole: u8) -> bool {
+        self.numerator == i64::from(whole) * self.denominator
+    }
+}
+
+/// The value; none where something is divided by zero.
+fn exact(expression: &Expression) -> Option<Fraction> {
+    let (left, operator, right) = match expression {
+        Expression::Number(number) => return Some(Fraction { numerator: i64::from(*number), denominator: 1 }),
+        Expression::Operation(left, operator, right) => (exact(left)?, operator, exact(right)?),
+    };
+    let (a, b, c, d) = (left.numerator, left.denominator, right.numerator, right.denominator);
+    let (numerator, denominator) = match operator {
+        Operator::Add => (a * d + c * b, b * d),
+        Operator::Subtract => (a * d - c * b, b * d),
+        Operator::Multiply => (a * c, b * d),
+        Operator::Divide => (a * d, b * c),
+    };
+    (denominator != 0).then_some(Fraction { numerator, denominator })
+}
+
+/// What is left after some steps.
+#[derive(Clone, Default)]
+struct State {
+    numbers: Vec<u8>,
+    steps: Vec<Step>,
+}
+
+impl State {
+    fn start(numbers: &[u8]) -> State {
+        State { numbers: numbers.to_vec(), steps: Vec::new() }
+    }
+
+    fn reached(&self) -> Option<u8> {
+        self.steps.last().map(|step| step.result)
+    }
+
+    fn multiplies(&self) -> bool {
+        self.steps.iter().any(|step| step.operator.is_product())
+    }
+
+    /// All states one step on. Steps that lead nowhere new, to 0 or to one of the two numbers, are left out: no shortest way has one.
+    fn onwards(&self) -> Vec<State> {
+        let mut states: Vec<State> = Vec::new();
+        for (first, second) in pairs(self.numbers.len()) {
+            let (one, other) = (self.numbers[first], self.numbers[second]);
+            let (left, right) = (one.max(other), one.min(other));
+            let steps = Operator::ALL.into_iter().filter_map(|operator| Step::of(left, operator, right));
+            for step in steps.filter(|step| ![0, left, right].contains(&step.result)) {
+                let mut next = self.clone();
+                // The later one first, so that the other keeps its place.
+                next.numbers.remove(second);
+                next.numbers.remove(first);
+                next.numbers.push(step.result);
+                next.steps.push(step);
+                if !states.iter().any(|state| state.steps == next.steps) {
+                    states.push(next);
+                }
+            }
+        }
+        states
+    }
+}
+
+fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..count).flat_map(move |first| (first + 1..count).map(move |second| (first, second)))
+}
+
+/// States by the number of steps that led to them, from 1 on.
+fn levels(numbers: &[u8]) -> impl Iterator<Item = Vec<State>> {
+    let mut states = vec![State::start(numbers)];
+    (1..numbers.len()).map(move |_| {
+        states = states.iter().flat_map(State::onwards).collect();
+        states.clone()
+    })
+}
+
+/// How hard a target is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Difficulty {
+    numbers: usize,
+    multiplies: bool,
+}
+
+impl std::fmt::Display for Difficulty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.numbers, if self.multiplies { "*" } else { "" })
+    }
+}
+
+/// What can be reached from `numbers` and is not among them, each with its least difficulty.
+fn targets(numbers: &[u8]) -> BTreeMap<u8, Difficulty> {
+    let mut targets: BTreeMap<u8, Difficulty> = BTreeMap::new();
+    for state in levels(numbers).flatten() {
+        let difficulty = Difficulty { numbers: state.steps.len() + 1, multiplies: state.multiplies() };
+        if let Some(reached) = state.reached().filter(|reached| !numbers.contains(reached)) {
+            targets.entry(reached).and_modify(|least| *least = difficulty.min(*least)).or_insert(difficulty);
+        }
+    }
+    targets
+}
+
+/// The ends of all shortest ways to the target.
+fn shortest(puzzle: &Puzzle) -> Vec<State> {
+    let arrived = levels(&puzzle.numbers).map(|level| level.into_iter().filter(|state| state.reached() == Some(puzzle.target)).collect::<Vec<_>>());
+    arrived.into_iter().find(|states| !states.is_empty()).unwrap_or_default()
+}
+
+/// Two steps that never meet the target, all such pairs equally likely; none where there is no such pair.
+fn false_start(puzzle: &Puzzle, rng: &mut Rng) -> Option<Vec<Step>> {
+    let astray = |state: &State| state.onwards().into_iter().filter(|next| next.reached() != Some(puzzle.target)).collect::<Vec<_>>();
+    let states: Vec<State> = astray(&State::start(&puzzle.numbers)).iter().flat_map(astray).collect();
+    states.get(rng.below(states.len())).map(|state| state.steps.clone())
+}
+
+/// Steps as one expression. Where a number is there twice, given and made, either will do: on a shortest way each step counts.
+fn expression(numbers: &[u8], steps: &[Step]) -> Expression {
+    let mut parts: Vec<(u8, Expression)> = numbers.iter().map(|&number| (number, Expression::Number(number))).collect();
+    for step in steps {
+        let mut take = |value: u8| {
+            let at = parts.iter().rposition(|(other, _)| *other == value);
+            at.map_or(Expression::Number(value), |at| parts.remove(at).1)
+        };
+        let (left, right) = (take(step.left), take(step.right));
+        parts.push((step.result, Expression::operation(left, step.operator, right)));
+    }
+    parts.pop().map_or(Expression::Number(0), |(_, expression)| expression)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::{Sizes, Task};
+    use latrace_core::Question;
+    use std::collections::BTreeSet;
+
+    fn some(seed: u64) -> Vec<Question> {
+        Task::Countdown.questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed).unwrap().traced
+    }
+
+    fn steps(text: &str) -> Vec<Step> {
+        let step = |text: &str| {
+            let words: Vec<&str> = text.split(' ').collect();
+            let operator = Operator::ALL.into_iter().find(|operator| operator.word() == words[1]).unwrap();
+            let step = Step::of(number(words[0]).unwrap(), operator, number(words[2]).unwrap()).unwrap();
+            assert_eq!(step.to_string(), text);
+            step
+        };
+        text.split(" , ").map(step).collect()
+    }
+
+    /// The numbers left after `steps`; fails where a step uses what is not there.
+    #[track_caller]
+    fn left_after(numbers: &[u8], steps: &[Step]) -> Vec<u8> {
+        let mut left = numbers.to_vec();
+        for step in steps {
+            for used in [step.left, step.right] {
+                left.remove(left.iter().position(|&number| number == used).unwrap());
+            }
+            left.push(step.result);
+        }
+        left
+    }
+
+    #[test]
+    fn traces_end_in_their_answer() {
+        for question in some(3) {
+            let (puzzle, trace) = (read(&question.question).unwrap(), question.trace.unwrap());
+            let parts: Vec<Vec<Step>> = trace.split(" x ").map(steps).collect();
+            parts.iter().for_each(|steps| drop(left_after(&puzzle.numbers, steps)));
+            let last = parts.last().unwrap();
+            assert_eq!(last.last().unwrap().result, puzzle.target);
+            let answer = Expression::parse(question.answer.as_ref().unwrap()).unwrap();
+            let sorted = |steps: &[Step]| steps.iter().copied().collect::<BTreeSet<_>>();
+            assert_eq!(sorted(&answer.steps().unwrap()), sorted(last), "{trace} but {answer}");
+            assert!(parts.len() == 1 || parts.len() == 2 && parts[0].len() == 2 && parts[0].iter().all(|step| step.result != puzzle.target), "{trace}");
+        }
+    }
+
+    /// The fewest numbers that reach each value, and whether that takes a product: every expression of every choice of numbers, worked out one by one.
+    fn difficulties_reference(numbers: &[u8]) -> BTreeMap<u8, (usize, bool)> {
+        let mut found: BTreeMap<u8, (usize, bool)> = BTreeMap::new();
+        for choice in 1_u32..1 << numbers.len() {
+            let chosen: Vec<u8> = (0..numbers.len()).filter(|at| choice >> at & 1 == 1).map(|at| numbers[at]).collect();
+            for (value, multiplies) in values_reference(&chosen) {
+                let candidate = (chosen.len(), multiplies);
+                found.entry(value).and_modify(|best| *best = candidate.min(*best)).or_insert(candidate);
+            }
+        }
+        found
+    }
+
+    /// Values of the expressions that use all of `numbers`, by every split into two sides.
+    fn values_reference(numbers: &[u8]) -> BTreeSet<(u8, bool)> {
+        if numbers.len() == 1 {
+            return BTreeSet::from([(numbers[0], false)]);
+        }
+        let mut values = BTreeSet::new();
+        for side in 1_u32..(1 << numbers.len()) - 1 {
+            let (left, right): (Vec<usize>, Vec<usize>) = (0..numbers.len()).partition(|at| side >> at & 1 == 1);
+            let of = |side: Vec<usize>| values_reference(&side.into_iter().map(|at| numbers[at]).collect::<Vec<_>>());
+            let (left, right) = (of(left), of(right));
+            for ((a, one), (b, other)) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
+                let results = Operator::ALL.into_iter().filter_map(|operator| Some((operator.apply(a, b)?, one || other || operator.is_product())));
+                values.extend(results);
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn difficulties_are_those_of_all_expressions() {
+        for numbers in [vec![1, 1, 1], vec![2, 7, 8], vec![1, 2, 3, 4], vec![3, 3, 8, 8], vec![5, 5, 5, 5], vec![1, 4, 9, 10]] {
+            let mut expected = difficulties_reference(&numbers);
+            expected.retain(|value, _| *value != 0 && !numbers.contains(value));
+            let found: BTreeMap<u8, (usize, bool)> = targets(&numbers).into_iter().map(|(target, least)| (target, (least.numbers, least.multiplies))).collect();
+            assert_eq!(found, expected, "{numbers:?}");
+        }
+    }
+
+    #[test]
+    fn reference_answers_use_as_few_numbers_as_the_difficulty_says() {
+        for question in some(4) {
+            let (answer, difficulty) = (Expression::parse(question.answer.as_ref().unwrap()).unwrap(), question.difficulty.unwrap());
+            assert_eq!(answer.numbers().len().to_string(), difficulty.trim_end_matches('*'), "{answer}");
+            let multiplies = answer.steps().unwrap().iter().any(|step| step.operator.is_product());
+            assert!(multiplies || !difficulty.ends_with('*'), "{answer} at {difficulty}");
+        }
+    }
+
+    #[test]
+    fn shortest_ways_are_equally_likely() {
+        let puzzle = Puzzle { numbers: vec![2, 3, 4, 9], target: 10 };
+        let ways: Vec<String> = shortest(&puzzle).iter().map(|state| told(&state.steps)).collect();
+        assert!(ways.len() > 3, "{ways:?}");
+        let mut counts: BTreeMap<String, f64> = ways.iter().map(|way| (way.clone(), 0.0)).collect();
+        assert_eq!(counts.len(), ways.len());
+        for draw in 0..200 * ways.len() {
+            let trace = Countdown::solve(&puzzle, &mut Rng::at(2, &[draw as u64])).trace;
+            *counts.get_mut(trace.rsplit(" x ").next().unwrap()).unwrap() += 1.0;
+        }
+        let chi_square: f64 = counts.values().map(|count| (count - 200.0).powi(2) / 200.0).sum();
+        let freedom = (ways.len() - 1) as f64;
+        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or not at all.
+        assert!(chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(), "{chi_square} at {freedom} degrees of freedom");
+    }
+
+    #[test]
+    fn false_starts_are_as_frequent_as_they_should_be() {
+        let questions = some(8);
+        let count = questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
+        let expected = questions.len() as f64 * FALSE_STARTS;
+        assert!((count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(), "{count} of {expected}");
+    }
+
+    #[track_caller]
+    fn check(question: &str, answer: &str, expected: Reason) {
+        assert_eq!(Task::Countdown.judge(question, answer).reason, expected, "{question}: {answer}");
+    }
+
+    #[test]
+    fn every_expression_with_the_value_is_right() {
+        check("2 7 8 -> 42", "( 8 - 2 ) * 7", Reason::Equal);
+        check("2 7 8 -> 42", "7 * ( 8 - 2 )", Reason::Equal);
+        check("2 7 8 -> 42", "7 * 8 - 2 * 7", Reason::Different);
+        check("2 7 8 -> 15", "8 + 7", Reason::Equal);
+        check("2 7 8 -> 42", "8 - 2 * 7", Reason::Different);
+        check("3 3 8 8 -> 24", "8 / ( 3 - 8 / 3 )", Reason::Equal);
+        check("1 3 3 -> 1", "1 / 3 * 3", Reason::Equal);
+        check("2 5 7 -> 4", "2 - 5 + 7", Reason::Equal);
+        check("2 5 7 -> 0", "( 2 + 5 ) - 7", Reason::Equal);
+        check("7 -> 7", "7", Reason::Equal);
+    }
+
+    #[test]
+    fn numbers_are_used_as_often_as_they_are_given() {
+        check("2 7 8 -> 16", "8 + 8", Reason::Different);
+        check("2 8 8 -> 16", "8 + 8", Reason::Equal);
+        check("2 7 8 -> 42", "42", Reason::Different);
+        check("2 7 8 -> 42", "6 * 7", Reason::Different);
+    }
+
+    #[test]
+    fn what_has_no_value_is_not_right() {
+        check("2 2 7 -> 0", "7 / ( 2 - 2 )", Reason::Different);
+        check("2 2 7 -> 7", "7 + ( 2 - 2 ) / ( 2 - 2 )", Reason::Different);
+        check("2 7 8 -> 42", "( 8 - 2 ) * 7 = 42", Reason::Unreadable);
+        check("2 7 8 -> 42", "( 8 - 2 * 7", Reason::Unreadable);
+        check("2 7 8 -> 42", "", Reason::NoAnswer);
+        check("2 7 8 42", "( 8 - 2 ) * 7", Reason::BadGold);
+        check("2 7 8 8 8 -> 42", "( 8 - 2 ) * 7", Reason::BadGold);
+        check("-> 42", "( 8 - 2 ) * 7", Reason::BadGold);
+    }
+}

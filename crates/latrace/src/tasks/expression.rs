@@ -1,0 +1,244 @@
+//! Expressions of whole numbers: read, written, and worked out step by step.
+
+use std::fmt;
+
+use super::{LARGEST, number};
+
+/// Words of the longest expression that is read: bounds the work, and how deep brackets nest.
+const MOST_WORDS: usize = 64;
+
+/// What joins two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+impl Operator {
+    pub(super) const ALL: [Operator; 4] = [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide];
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Operator::Add => "+",
+            Operator::Subtract => "-",
+            Operator::Multiply => "*",
+            Operator::Divide => "/",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Operator> {
+        Operator::ALL.into_iter().find(|operator| operator.word() == word)
+    }
+
+    /// Whether it binds more strongly than a sum.
+    pub(super) fn is_product(self) -> bool {
+        matches!(self, Operator::Multiply | Operator::Divide)
+    }
+
+    /// The result, where it is a whole number that has a token.
+    pub(super) fn apply(self, left: u8, right: u8) -> Option<u8> {
+        let result = match self {
+            Operator::Add => left.checked_add(right),
+            Operator::Subtract => left.checked_sub(right),
+            Operator::Multiply => left.checked_mul(right),
+            Operator::Divide if left.checked_rem(right) == Some(0) => left.checked_div(right),
+            Operator::Divide => None,
+        };
+        result.filter(|&result| result <= LARGEST)
+    }
+}
+
+/// One operation worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Step {
+    pub(super) left: u8,
+    pub(super) operator: Operator,
+    pub(super) right: u8,
+    pub(super) result: u8,
+}
+
+impl Step {
+    /// The operation, where its result has a token.
+    pub(super) fn of(left: u8, operator: Operator, right: u8) -> Option<Step> {
+        operator.apply(left, right).map(|result| Step { left, operator, right, result })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} = {}", self.left, self.operator.word(), self.right, self.result)
+    }
+}
+
+/// Steps as a trace has them.
+pub(super) fn told(steps: &[Step]) -> String {
+    steps.iter().map(Step::to_string).collect::<Vec<_>>().join(" , ")
+}
+
+/// A number, or an operation on two expressions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Expression {
+    Number(u8),
+    Operation(Box<Expression>, Operator, Box<Expression>),
+}
+
+impl Expression {
+    pub(super) fn operation(left: Expression, operator: Operator, right: Expression) -> Expression {
+        Expression::Operation(Box::new(left), operator, Box::new(right))
+    }
+
+    /// Reads words with a space between: products bind more strongly than sums, equals go from left to right.
+    pub(super) fn parse(text: &str) -> Option<Expression> {
+        let words: Vec<&str> = text.split_whitespace().take(MOST_WORDS + 1).collect();
+        if words.len() > MOST_WORDS {
+            return None;
+        }
+        let mut rest = words.as_slice();
+        let expression = sum(&mut rest)?;
+        rest.is_empty().then_some(expression)
+    }
+
+    /// The numbers in it, from left to right.
+    pub(super) fn numbers(&self) -> Vec<u8> {
+        match self {
+            Expression::Number(number) => vec![*number],
+            Expression::Operation(left, _, right) => [left.numbers(), right.numbers()].concat(),
+        }
+    }
+
+    /// Its operations worked out, those within before those around, from left to right; none where a result has no token.
+    pub(super) fn steps(&self) -> Option<Vec<Step>> {
+        let mut steps = Vec::new();
+        self.work_out(&mut steps)?;
+        Some(steps)
+    }
+
+    /// Its value, where it and all values on the way have tokens.
+    pub(super) fn value(&self) -> Option<u8> {
+        self.work_out(&mut Vec::new())
+    }
+
+    fn work_out(&self, steps: &mut Vec<Step>) -> Option<u8> {
+        match self {
+            Expression::Number(number) => Some(*number),
+            Expression::Operation(left, operator, right) => {
+                let step = Step::of(left.work_out(steps)?, *operator, right.work_out(steps)?)?;
+                steps.push(step);
+                Some(step.result)
+            }
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, bracketed: bool) -> fmt::Result {
+        match self {
+            Expression::Number(number) => write!(f, "{number}"),
+            Expression::Operation(left, operator, right) => {
+                f.write_str(if bracketed { "( " } else { "" })?;
+                left.write(f, true)?;
+                write!(f, " {} ", operator.word())?;
+                right.write(f, true)?;
+                f.write_str(if bracketed { " )" } else { "" })
+            }
+        }
+    }
+}
+
+/// Every operation but the outermost is in brackets, so that no rule of precedence has to be learned.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, false)
+    }
+}
+
+fn sum(words: &mut &[&str]) -> Option<Expression> {
+    let mut left = product(words)?;
+    while let Some(operator) = next_operator(words, |operator| !operator.is_product()) {
+        left = Expression::operation(left, operator, product(words)?);
+    }
+    Some(left)
+}
+
+fn product(words: &mut &[&str]) -> Option<Expression> {
+    let mut left = operand(words)?;
+    while let Some(operator) = next_operator(words, Operator::is_product) {
+        left = Expression::operation(left, operator, operand(words)?);
+    }
+    Some(left)
+}
+
+fn operand(words: &mut &[&str]) -> Option<Expression> {
+    let first = next(words)?;
+    if first != "(" {
+        return number(first).map(Expression::Number);
+    }
+    let inner = sum(words)?;
+    (next(words)? == ")").then_some(inner)
+}
+
+fn next_operator(words: &mut &[&str], wanted: impl Fn(Operator) -> bool) -> Option<Operator> {
+    let operator = words.first().and_then(|word| Operator::of_word(word)).filter(|&operator| wanted(operator))?;
+    next(words);
+    Some(operator)
+}
+
+fn next<'a>(words: &mut &[&'a str]) -> Option<&'a str> {
+    let (first, rest) = words.split_first()?;
+    *words = rest;
+    Some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, written: &str, value: Option<u8>) {
+        let expression = Expression::parse(text).unwrap();
+        assert_eq!((expression.to_string().as_str(), expression.value()), (written, value));
+        assert_eq!(Expression::parse(written), Some(expression));
+    }
+
+    #[test]
+    fn products_come_before_sums_and_equals_from_left_to_right() {
+        check("7", "7", Some(7));
+        check("8 - 3 - 2", "( 8 - 3 ) - 2", Some(3));
+        check("8 - ( 3 - 2 )", "8 - ( 3 - 2 )", Some(7));
+        check("2 + 3 * 4", "2 + ( 3 * 4 )", Some(14));
+        check("( ( 2 + 3 ) ) * 4", "( 2 + 3 ) * 4", Some(20));
+        check("8 / 4 * 2 + 1", "( ( 8 / 4 ) * 2 ) + 1", Some(5));
+    }
+
+    #[test]
+    fn values_are_whole_and_have_tokens() {
+        check("2 - 3 + 4", "( 2 - 3 ) + 4", None);
+        check("7 / 2", "7 / 2", None);
+        check("7 / 0", "7 / 0", None);
+        check("50 * 2", "50 * 2", None);
+        check("50 * 6 - 99", "( 50 * 6 ) - 99", None);
+        check("99 + 1 - 1", "( 99 + 1 ) - 1", None);
+        check("0 / 7", "0 / 7", Some(0));
+    }
+
+    #[test]
+    fn steps_go_from_within_from_left_to_right() {
+        let steps = Expression::parse("( 9 - ( 2 + 1 ) ) * ( 4 + 3 )").unwrap().steps().unwrap();
+        assert_eq!(told(&steps), "2 + 1 = 3 , 9 - 3 = 6 , 4 + 3 = 7 , 6 * 7 = 42");
+    }
+
+    #[test]
+    fn what_is_no_expression_is_not_read() {
+        for text in ["", "+", "1 +", "1 2", "( 1", "1 )", "( )", "- 1", "1 - - 1", "1+1", "100", "01", "x", "1 x 2"] {
+            assert_eq!(Expression::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_not_read() {
+        let nested = |depth: usize| format!("{}1{}", "( ".repeat(depth), " )".repeat(depth));
+        assert!(Expression::parse(&nested(31)).is_some());
+        assert_eq!(Expression::parse(&nested(32)), None);
+        assert_eq!(Expression::parse(&nested(100_000)), None);
+    }
+}

@@ -1,0 +1,302 @@
+//! Built-in tasks: seeded questions with reference traces, judges and vocabularies, small enough for a model that is trained from nothing.
+//!
+//! | task | question | answer | right answers |
+//! | --- | --- | --- | --- |
+//! | [`walk`] | `36 97` | `+7 *2 -3 +7 +7` | every list of moves that arrives |
+//! | [`countdown`] | `2 7 8 -> 42` | `( 8 - 2 ) * 7` | every expression with the value |
+//! | [`arithmetic`] | `( 3 + 4 ) * 2` | `14` | one |
+//!
+//! Words are separated by spaces, and each is one token: a number, a move, an operator. All draws are functions of the seed and the question.
+
+pub mod arithmetic;
+pub mod countdown;
+mod expression;
+mod splits;
+pub mod tokenizer;
+pub mod walk;
+
+use anyhow::Result;
+use latrace_objective::Rng;
+use latrace_verify::{Judgement, Reason};
+use serde::{Deserialize, Serialize};
+
+use splits::{Grade, Solution};
+pub use splits::{Sizes, Splits};
+
+use arithmetic::Arithmetic;
+use countdown::Countdown;
+use walk::Walk;
+
+/// The largest number that has a token; the least is 0.
+pub const LARGEST: u8 = 99;
+/// In a trace: what came before was a mistake.
+const MISTAKE: &str = "x";
+
+/// A built-in task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// From a number to another by +7, -3 and *2.
+    Walk,
+    /// Reach a number from others, each used at most once.
+    Countdown,
+    /// Evaluate a nested expression.
+    Arithmetic,
+}
+
+impl Task {
+    /// All tasks.
+    pub const ALL: [Task; 3] = [Task::Walk, Task::Countdown, Task::Arithmetic];
+
+    /// The name in recipes and in a question's `kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Walk => "walk",
+            Task::Countdown => "countdown",
+            Task::Arithmetic => "arithmetic",
+        }
+    }
+
+    /// The task of a name.
+    pub fn named(name: &str) -> Option<Task> {
+        Task::ALL.into_iter().find(|task| task.name() == name)
+    }
+
+    /// Disjoint splits, a function of sizes and seed alone. Each has about the same mix of difficulties.
+    ///
+    /// # Errors
+    /// The task has fewer distinct questions than are asked for.
+    pub fn questions(self, sizes: &Sizes, seed: u64) -> Result<Splits> {
+        match self {
+            Task::Walk => splits::splits::<Walk>(self.name(), sizes, seed),
+            Task::Countdown => splits::splits::<Countdown>(self.name(), sizes, seed),
+            Task::Arithmetic => splits::splits::<Arithmetic>(self.name(), sizes, seed),
+        }
+    }
+
+    /// Whether `answer` answers `question`. Both may be any text; the work is bounded whatever they are.
+    pub fn judge(self, question: &str, answer: &str) -> Judgement {
+        let answer = answer.trim();
+        if answer.is_empty() {
+            return Judgement::new(Reason::NoAnswer, None);
+        }
+        let reason = match self {
+            Task::Walk => Walk::judge(question, answer),
+            Task::Countdown => Countdown::judge(question, answer),
+            Task::Arithmetic => Arithmetic::judge(question, answer),
+        };
+        Judgement::new(reason, answer.to_owned())
+    }
+
+    /// The `tokenizer.json` of the task's vocabulary.
+    pub fn tokenizer(self) -> String {
+        let own = match self {
+            Task::Walk => Walk::WORDS,
+            Task::Countdown => Countdown::WORDS,
+            Task::Arithmetic => Arithmetic::WORDS,
+        };
+        let numbers = (0..=LARGEST).map(|number| number.to_string());
+        let words: Vec<String> = numbers.chain(own.iter().map(|&word| word.to_owned())).chain([MISTAKE.to_owned()]).collect();
+        tokenizer::tokenizer_json(&words)
+    }
+}
+
+/// What makes a task.
+trait Rules {
+    /// A question in the task's own terms.
+    type Puzzle;
+    /// Its words, besides numbers and the mark of a mistake.
+    const WORDS: &'static [&'static str];
+
+    /// All puzzles that the task asks under a seed, distinct, by difficulty. How many there are does not depend on the draws.
+    fn pool(rng: &mut Rng) -> Vec<Grade<Self::Puzzle>>;
+    /// What tells a puzzle from every other of the task, for its id.
+    fn label(puzzle: &Self::Puzzle) -> String;
+    /// The text of the question.
+    fn question(puzzle: &Self::Puzzle) -> String;
+    /// A reference solution, drawn.
+    fn solve(puzzle: &Self::Puzzle, rng: &mut Rng) -> Solution;
+    /// Whether a text that is not empty answers another.
+    fn judge(question: &str, answer: &str) -> Reason;
+}
+
+/// A number as it stands in questions and answers: no sign, no leading zeros.
+fn number(word: &str) -> Option<u8> {
+    let plain = word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
+    word.parse().ok().filter(|&value| plain && value <= LARGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use latrace_core::{Question, Tokenizer};
+    use latrace_verify::Verdict;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const SIZES: Sizes = Sizes { traced: 400, untraced: 500, validation: 100, test: 200 };
+
+    fn all(splits: &Splits) -> impl Iterator<Item = &Question> {
+        [&splits.test, &splits.validation, &splits.traced, &splits.untraced].into_iter().flatten()
+    }
+
+    #[test]
+    fn names_lead_to_tasks_and_are_those_of_files() {
+        for task in Task::ALL {
+            assert_eq!(Task::named(task.name()), Some(task));
+            assert_eq!(serde_json::to_value(task).unwrap(), task.name());
+        }
+        assert_eq!(Task::named("Walk"), None);
+        assert!(serde_json::from_str::<Sizes>(r#"{"traced": 1, "untraced": 1, "validation": 1, "test": 1, "rest": 1}"#).is_err());
+    }
+
+    #[test]
+    fn splits_are_as_large_as_asked_disjoint_and_reproducible() {
+        for task in Task::ALL {
+            let splits = task.questions(&SIZES, 5).unwrap();
+            assert_eq!([splits.traced.len(), splits.untraced.len(), splits.validation.len(), splits.test.len()], [400, 500, 100, 200]);
+            let ids: BTreeSet<&str> = all(&splits).map(|question| question.id.as_str()).collect();
+            let texts: BTreeSet<&str> = all(&splits).map(|question| question.question.as_str()).collect();
+            assert_eq!((ids.len(), texts.len()), (1200, 1200), "{task:?}");
+            assert_eq!(splits, task.questions(&SIZES, 5).unwrap());
+            assert_ne!(splits, task.questions(&SIZES, 6).unwrap());
+        }
+    }
+
+    #[test]
+    fn held_out_questions_do_not_depend_on_how_many_there_are_to_learn_from() {
+        for task in Task::ALL {
+            let (splits, fewer) = (task.questions(&SIZES, 5).unwrap(), task.questions(&Sizes { traced: 10, untraced: 0, ..SIZES }, 5).unwrap());
+            assert_eq!((&splits.test, &splits.validation), (&fewer.test, &fewer.validation));
+            assert_eq!(splits.traced[..10], fewer.traced);
+        }
+    }
+
+    #[test]
+    fn splits_have_the_same_mix_of_difficulties() {
+        for task in Task::ALL {
+            let splits = task.questions(&SIZES, 2).unwrap();
+            let shares = |questions: &[Question]| {
+                let mut shares: BTreeMap<String, f64> = BTreeMap::new();
+                questions.iter().for_each(|question| *shares.entry(question.difficulty.clone().unwrap()).or_default() += 1.0 / questions.len() as f64);
+                shares
+            };
+            let (traced, test) = (shares(&splits.traced), shares(&splits.test));
+            // A cut moves at most one question of a grade at either end.
+            let close = traced.iter().all(|(name, share)| (share - test.get(name).unwrap_or(&0.0)).abs() <= 2.0 / 200.0 + 2.0 / 400.0);
+            assert!(close, "{task:?}: {traced:?} against {test:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_questions_are_refused_with_how_many_there_are() {
+        for task in Task::ALL {
+            let error = task.questions(&Sizes { traced: usize::MAX, ..SIZES }, 0).unwrap_err().to_string();
+            assert!(error.contains(&format!("the task {} has ", task.name())) && !error.contains(" has 0 "), "{error}");
+        }
+    }
+
+    #[test]
+    fn fields_are_those_of_each_kind_of_question() {
+        for task in Task::ALL {
+            let splits = task.questions(&SIZES, 1).unwrap();
+            let with_trace = |questions: &[Question]| questions.iter().filter(|question| question.trace.is_some()).count();
+            assert_eq!([&splits.traced, &splits.untraced, &splits.validation, &splits.test].map(|split| with_trace(split)), [400, 0, 0, 0]);
+            for question in all(&splits) {
+                assert_eq!((question.kind.as_deref(), question.source.as_deref()), (Some(task.name()), Some(task.name())));
+                assert!(question.difficulty.is_some() && question.id.starts_with(task.name()));
+                assert_eq!(question.hint(), question.answer.as_deref());
+            }
+        }
+    }
+
+    #[test]
+    fn a_question_is_solved_the_same_in_whatever_split_it_is() {
+        for task in Task::ALL {
+            let apart = task.questions(&Sizes { test: 300, validation: 0, traced: 0, untraced: 0 }, 4).unwrap();
+            let together = task.questions(&Sizes { test: 0, validation: 0, traced: 300, untraced: 0 }, 4).unwrap();
+            for (tested, traced) in apart.test.iter().zip(&together.traced) {
+                assert_eq!(*tested, Question { trace: None, ..traced.clone() });
+            }
+        }
+    }
+
+    #[test]
+    fn every_text_is_made_of_known_words() {
+        for task in Task::ALL {
+            let tokenizer = Tokenizer::from_bytes(task.tokenizer().as_bytes()).unwrap();
+            let splits = task.questions(&SIZES, 9).unwrap();
+            for text in all(&splits).flat_map(|question| [Some(&question.question), question.trace.as_ref(), question.answer.as_ref()]).flatten() {
+                let ids = tokenizer.encode(text).unwrap();
+                assert!(!ids.contains(&tokenizer.token_id(tokenizer::UNKNOWN).unwrap()), "{text}");
+                assert_eq!(tokenizer.decode(&ids).unwrap(), *text);
+            }
+        }
+    }
+
+    #[test]
+    fn reference_answers_are_right_and_spoilt_ones_are_not() {
+        for task in Task::ALL {
+            let splits = task.questions(&SIZES, 7).unwrap();
+            for question in all(&splits) {
+                let answer = question.answer.as_deref().unwrap();
+                let verdict = |answer: &str| task.judge(&question.question, answer).verdict();
+                assert_eq!(verdict(answer), Verdict::Correct, "{question:?}");
+                assert_eq!(verdict(&format!(" {answer}\n")), Verdict::Correct);
+                for spoilt in ["", " ", "?", "100", "<unk>", "x", &format!("{answer} ?"), &format!("{answer} x"), &answer.replace(' ', "")[1..]] {
+                    assert_eq!(verdict(spoilt), Verdict::Wrong, "{spoilt} for {question:?}");
+                }
+                let (last, others) =
+                    answer.split_once(' ').map_or((answer, ""), |_| (answer.rsplit(' ').next().unwrap(), &answer[..answer.rfind(' ').unwrap()]));
+                assert_ne!(verdict(others), Verdict::Correct, "{last} missing from {question:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn endless_answers_are_wrong() {
+        for task in Task::ALL {
+            let question = &task.questions(&SIZES, 7).unwrap().test[0];
+            let answer = question.answer.as_deref().unwrap();
+            for word in [answer, "+7 *2", "1 +", "1 + 1 = 2 ,", "(", ")", "9", "?"] {
+                assert_eq!(task.judge(&question.question, &format!("{word} ").repeat(100_000)).verdict(), Verdict::Wrong, "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_read_is_neither_right_nor_wrong() {
+        for task in Task::ALL {
+            for question in
+                ["", "one two", "1 100", "( 1", "1 +", "1 + 1 )", "01 2", "1 -> 100", "1 2 3 4 5 6 7 8 -> 9", &"( ".repeat(100_000), &"1 + ".repeat(100_000)]
+            {
+                assert_eq!(task.judge(question, "1").verdict(), Verdict::Undetermined, "{task:?} {question}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_have_one_spelling() {
+        assert_eq!(["0", "7", "99"].map(number), [Some(0), Some(7), Some(99)]);
+        assert_eq!(["", "+7", "-0", "07", "00", "100", "1.0", "٣"].map(number), [None; 8]);
+    }
+
+    proptest! {
+        #[test]
+        fn judges_take_any_text(question in "\\PC*", answer in "\\PC*") {
+            for task in Task::ALL {
+                prop_assert!(task.judge(&question, &answer).extracted.is_none_or(|extracted| extracted == answer.trim()));
+            }
+        }
+
+        #[test]
+        fn judges_take_any_words(
+            question in "(([0-9]{1,3}|[-+*/()=,x]|->|[+]7|[*]2|-3) ){0,12}",
+            answer in "(([0-9]{1,3}|[0-9]/[0-9]|[-+*/()=,x]|->|[+]7|[*]2|-3) ){0,24}",
+        ) {
+            for task in Task::ALL {
+                prop_assert!(task.judge(&question, &answer).extracted.is_none_or(|extracted| extracted == answer.trim()));
+            }
+        }
+    }
+}

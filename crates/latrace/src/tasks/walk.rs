@@ -1,0 +1,302 @@
+//! The number walk: from one number to another by +7, -3 and *2, never below 0 or above 99.
+//!
+//! A question is `FROM TO`, an answer is a list of moves, and every list that arrives is right. The difficulty is the fewest moves that do, 1 to 6.
+//! A trace writes the value after each move. In 45 % of questions it begins with two random moves that do not arrive, and goes back.
+
+use latrace_objective::Rng;
+use latrace_verify::Reason;
+
+use super::splits::{FALSE_STARTS, Grade, Solution};
+use super::{LARGEST, MISTAKE, Rules, number};
+
+/// A walk of more moves than there are other values has been somewhere twice.
+const MOST_MOVES: usize = LARGEST as usize;
+const MOST_DIFFICULT: usize = 6;
+
+const MOVES: [Move; 3] = [Move::Add, Move::Subtract, Move::Double];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Move {
+    Add,
+    Subtract,
+    Double,
+}
+
+impl Move {
+    fn word(self) -> &'static str {
+        match self {
+            Move::Add => "+7",
+            Move::Subtract => "-3",
+            Move::Double => "*2",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Move> {
+        MOVES.into_iter().find(|step| step.word() == word)
+    }
+
+    fn from(self, value: u8) -> Option<u8> {
+        let next = match self {
+            Move::Add => value.checked_add(7),
+            Move::Subtract => value.checked_sub(3),
+            Move::Double => value.checked_mul(2),
+        };
+        next.filter(|&next| next <= LARGEST)
+    }
+}
+
+/// The task.
+pub(super) struct Walk;
+
+/// Where a walk starts and where it ends.
+pub(super) struct Ends {
+    from: u8,
+    to: u8,
+}
+
+impl Rules for Walk {
+    type Puzzle = Ends;
+    const WORDS: &'static [&'static str] = &["+7", "-3", "*2"];
+
+    fn pool(_: &mut Rng) -> Vec<Grade<Ends>> {
+        let mut grades: Vec<Grade<Ends>> = (1..=MOST_DIFFICULT).map(|moves| Grade { difficulty: moves.to_string(), puzzles: Vec::new() }).collect();
+        for to in 0..=LARGEST {
+            let routes = Routes::to(to);
+            for from in 0..=LARGEST {
+                if let Some(moves @ 1..=MOST_DIFFICULT) = routes.distance(from) {
+                    grades[moves - 1].puzzles.push(Ends { from, to });
+                }
+            }
+        }
+        grades
+    }
+
+    fn label(ends: &Ends) -> String {
+        format!("{}-{}", ends.from, ends.to)
+    }
+
+    fn question(ends: &Ends) -> String {
+        format!("{} {}", ends.from, ends.to)
+    }
+
+    fn solve(ends: &Ends, rng: &mut Rng) -> Solution {
+        let mut trace = Vec::new();
+        if rng.uniform() < FALSE_STARTS
+            && let Some(moves) = false_start(ends, rng)
+        {
+            trace.extend([told(ends.from, &moves), MISTAKE.to_owned()]);
+        }
+        let path = Routes::to(ends.to).path(ends.from, rng);
+        trace.push(told(ends.from, &path));
+        Solution { trace: trace.join(" "), answer: path.iter().map(|step| step.word()).collect::<Vec<_>>().join(" ") }
+    }
+
+    fn judge(question: &str, answer: &str) -> Reason {
+        let mut ends = question.split_whitespace().map(number);
+        let (Some(Some(from)), Some(Some(to)), None) = (ends.next(), ends.next(), ends.next()) else {
+            return Reason::BadGold;
+        };
+        let mut at = from;
+        for (count, word) in answer.split_whitespace().enumerate() {
+            let Some(step) = Move::of_word(word) else {
+                return Reason::Unreadable;
+            };
+            match step.from(at) {
+                Some(next) if count < MOST_MOVES => at = next,
+                _ => return Reason::Different,
+            }
+        }
+        if at == to { Reason::Equal } else { Reason::Different }
+    }
+}
+
+/// The start, then each move and the value after it.
+fn told(from: u8, moves: &[Move]) -> String {
+    let mut at = from;
+    let mut text = from.to_string();
+    for step in moves {
+        at = step.from(at).unwrap_or(at);
+        text.push_str(&format!(" {} {at}", step.word()));
+    }
+    text
+}
+
+/// Two moves that never meet the end, all such pairs equally likely; none where every walk meets it.
+fn false_start(ends: &Ends, rng: &mut Rng) -> Option<[Move; 2]> {
+    let astray = |at: u8, step: Move| step.from(at).filter(|&next| next != ends.to);
+    let pairs = MOVES.into_iter().flat_map(|first| MOVES.map(|second| [first, second]));
+    let pairs: Vec<[Move; 2]> = pairs.filter(|&[first, second]| astray(ends.from, first).is_some_and(|at| astray(at, second).is_some())).collect();
+    pairs.get(rng.below(pairs.len())).copied()
+}
+
+/// Shortest walks from everywhere to one value.
+struct Routes {
+    /// Fewest moves from each value, if it can be left for the end at all, and how many shortest walks there are.
+    fewest: Vec<Option<(usize, f64)>>,
+}
+
+impl Routes {
+    /// Layer by layer from the end: a value is in the next layer if some move leads from it into this one.
+    fn to(end: u8) -> Routes {
+        let mut routes = Routes { fewest: vec![None; usize::from(LARGEST) + 1] };
+        routes.fewest[usize::from(end)] = Some((0, 1.0));
+        for distance in 0..usize::from(LARGEST) {
+            let reached: Vec<(u8, f64)> = (0..=LARGEST).filter(|&at| routes.distance(at).is_none()).map(|at| (at, routes.ways(at, distance))).collect();
+            reached.into_iter().filter(|&(_, ways)| ways > 0.0).for_each(|(at, ways)| routes.fewest[usize::from(at)] = Some((distance + 1, ways)));
+        }
+        routes
+    }
+
+    fn distance(&self, at: u8) -> Option<usize> {
+        self.fewest[usize::from(at)].map(|(distance, _)| distance)
+    }
+
+    /// How many walks of one move and `left` more begin at `at`, if `left` more is the fewest from there.
+    fn ways(&self, at: u8, left: usize) -> f64 {
+        MOVES.into_iter().map(|step| self.ways_after(at, step, left)).sum()
+    }
+
+    fn ways_after(&self, at: u8, step: Move, left: usize) -> f64 {
+        let after = step.from(at).and_then(|next| self.fewest[usize::from(next)]);
+        after.filter(|&(distance, _)| distance == left).map_or(0.0, |(_, ways)| ways)
+    }
+
+    /// A shortest walk, all of them equally likely: a move is drawn in proportion to the walks that go on from it.
+    fn path(&self, from: u8, rng: &mut Rng) -> Vec<Move> {
+        let (mut at, mut path) = (from, Vec::new());
+        for left in (0..self.distance(from).unwrap_or(0)).rev() {
+            let ways = MOVES.map(|step| self.ways_after(at, step, left));
+            let Some(step) = rng.weighted(&ways).map(|chosen| MOVES[chosen]) else { break };
+            at = step.from(at).unwrap_or(at);
+            path.push(step);
+        }
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::{Sizes, Task};
+    use std::collections::{BTreeMap, VecDeque};
+
+    /// Fewest moves from `from` to everywhere, one value at a time from a queue.
+    fn distances_reference(from: u8) -> BTreeMap<u8, usize> {
+        let (mut distances, mut queue) = (BTreeMap::from([(from, 0)]), VecDeque::from([from]));
+        while let Some(at) = queue.pop_front() {
+            for next in MOVES.into_iter().filter_map(|step| step.from(at)) {
+                if !distances.contains_key(&next) {
+                    distances.insert(next, distances[&at] + 1);
+                    queue.push_back(next);
+                }
+            }
+        }
+        distances
+    }
+
+    /// Every list of `moves` moves that arrives.
+    fn walks_reference(from: u8, to: u8, moves: usize) -> Vec<Vec<Move>> {
+        if moves == 0 {
+            return if from == to { vec![Vec::new()] } else { Vec::new() };
+        }
+        let after = |step: Move| step.from(from).map_or(Vec::new(), |next| walks_reference(next, to, moves - 1));
+        MOVES.into_iter().flat_map(|step| after(step).into_iter().map(move |rest| [vec![step], rest].concat())).collect()
+    }
+
+    fn everything(seed: u64) -> Vec<latrace_core::Question> {
+        Task::Walk.questions(&Sizes { traced: 4927, untraced: 0, validation: 0, test: 0 }, seed).unwrap().traced
+    }
+
+    #[test]
+    fn the_pool_is_every_pair_one_to_six_moves_apart() {
+        let grades = Walk::pool(&mut Rng::new(0));
+        assert_eq!(grades.iter().map(|grade| grade.puzzles.len()).sum::<usize>(), 4927);
+        let mut expected = vec![0; 6];
+        for from in 0..=LARGEST {
+            distances_reference(from).values().filter(|&&moves| (1..=6).contains(&moves)).for_each(|moves| expected[moves - 1] += 1);
+        }
+        assert_eq!(grades.iter().map(|grade| grade.puzzles.len()).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn traces_end_in_their_answer_by_a_shortest_walk() {
+        for question in everything(3) {
+            let (from, to) = question.question.split_once(' ').unwrap();
+            let (trace, answer) = (question.trace.unwrap(), question.answer.unwrap());
+            let parts: Vec<&str> = trace.split(" x ").collect();
+            for (part, moves) in parts.iter().zip([2, 0].into_iter().skip(2 - parts.len())) {
+                let words: Vec<&str> = part.split(' ').collect();
+                assert_eq!(words[0], from);
+                let values: Vec<u8> = words.iter().step_by(2).map(|word| number(word).unwrap()).collect();
+                for (pair, word) in values.windows(2).zip(words.iter().skip(1).step_by(2)) {
+                    assert_eq!(Move::of_word(word).unwrap().from(pair[0]), Some(pair[1]), "{trace}");
+                }
+                assert!(moves == 0 || values.len() == 3 && !words[1..].contains(&to), "{trace}");
+            }
+            let last: Vec<&str> = parts.last().unwrap().split(' ').collect();
+            assert_eq!(last.iter().skip(1).step_by(2).copied().collect::<Vec<_>>().join(" "), answer);
+            assert_eq!(*last.last().unwrap(), to);
+            let fewest = distances_reference(number(from).unwrap())[&number(to).unwrap()];
+            assert_eq!((answer.split(' ').count(), question.difficulty.unwrap()), (fewest, fewest.to_string()));
+            assert_eq!(question.id, format!("walk-{from}-{to}"));
+        }
+    }
+
+    #[test]
+    fn false_starts_are_as_frequent_as_they_should_be() {
+        let questions = everything(8);
+        let count = questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
+        let expected = questions.len() as f64 * FALSE_STARTS;
+        assert!((count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(), "{count} of {expected}");
+    }
+
+    #[test]
+    fn shortest_walks_are_equally_likely() {
+        let pairs = (0..=LARGEST).flat_map(|from| distances_reference(from).into_iter().filter(|&(_, moves)| moves == 6).map(move |(to, _)| (from, to)));
+        let (from, to, all) = pairs.map(|(from, to)| (from, to, walks_reference(from, to, 6))).max_by_key(|(.., all)| all.len()).unwrap();
+        assert!(all.len() >= 10, "{}", all.len());
+        let routes = Routes::to(to);
+        let mut counts: BTreeMap<Vec<Move>, f64> = all.iter().map(|walk| (walk.clone(), 0.0)).collect();
+        let draws = 200 * all.len();
+        (0..draws).for_each(|draw| *counts.get_mut(&routes.path(from, &mut Rng::at(1, &[draw as u64]))).unwrap() += 1.0);
+        let chi_square: f64 = counts.values().map(|count| (count - 200.0).powi(2) / 200.0).sum();
+        let freedom = (all.len() - 1) as f64;
+        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or not at all.
+        assert!(chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(), "{chi_square} at {freedom} degrees of freedom");
+    }
+
+    #[track_caller]
+    fn check(question: &str, answer: &str, expected: Reason) {
+        assert_eq!(Task::Walk.judge(question, answer).reason, expected, "{question}: {answer}");
+    }
+
+    #[test]
+    fn every_walk_that_arrives_is_right() {
+        check("36 97", "+7 *2 -3 +7 +7", Reason::Equal);
+        check("36 97", "+7 -3 -3 *2 +7 +7 +7 -3 -3 -3 +7 -3 +7", Reason::Equal);
+        check("10 14", "+7 -3", Reason::Equal);
+        check("10 14", "-3 +7", Reason::Equal);
+        check("10 14", "-3 *2", Reason::Equal);
+        check("10 14", "+7 -3 +7 -3 -3 -3 +7 -3", Reason::Different);
+        check("10 14", "+7 -3 x", Reason::Unreadable);
+        check("10 14", "17 -3", Reason::Unreadable);
+        check("10 14", "", Reason::NoAnswer);
+        check("10 14", "+7", Reason::Different);
+        check("10 114", "+7", Reason::BadGold);
+        check("10 14 3", "+7", Reason::BadGold);
+    }
+
+    #[test]
+    fn walks_stay_between_0_and_99() {
+        check("1 5", "-3 +7", Reason::Different);
+        check("98 99", "+7 -3 -3", Reason::Different);
+        check("98 95", "*2 -3", Reason::Different);
+        check("0 0", "*2", Reason::Equal);
+    }
+
+    #[test]
+    fn walks_have_fewer_moves_than_there_are_values() {
+        check("0 0", &["*2"; 99].join(" "), Reason::Equal);
+        check("0 0", &["*2"; 100].join(" "), Reason::Different);
+    }
+}
