@@ -1,6 +1,8 @@
 //! Prompts of the reasoner and of the posterior, from templates.
 
+use minijinja::value::Serde;
 use minijinja::{Environment, Error as TemplateError, UndefinedBehavior, context};
+use serde::Serialize;
 
 use crate::chat::describe;
 use crate::error::{Error, Result};
@@ -61,6 +63,15 @@ impl PromptTemplate {
         };
         render().map_err(|error| Error::RenderPrompt { reason: describe(&error) })
     }
+
+    /// The text of a template that sees `values`, an object, instead of the above.
+    ///
+    /// # Errors
+    /// The template asks for what there is not.
+    pub fn fill(&self, values: &impl Serialize) -> Result<String> {
+        let filled = self.environment.get_template(NAME).and_then(|template| template.render(Serde(values)));
+        filled.map_err(|error| Error::RenderPrompt { reason: describe(&error) })
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +96,12 @@ mod tests {
         let template = PromptTemplate::new(PromptTemplate::built_in("posterior_a").unwrap()).unwrap();
         assert!(template.render("q", None, false, &markers).unwrap_err().to_string().contains("undefined"));
         assert!(PromptTemplate::new("{{ open").is_err());
+    }
+
+    #[test]
+    fn a_template_of_other_values() {
+        let template = PromptTemplate::new("{{ row.a }}{% if row.b is defined %}{{ row.b }}{% endif %}").unwrap();
+        assert_eq!(template.fill(&serde_json::json!({"row": {"a": "x"}})).unwrap(), "x");
+        assert!(template.fill(&serde_json::json!({})).unwrap_err().to_string().contains("undefined"));
     }
 }

@@ -136,9 +136,11 @@ pub(crate) fn finish(out: &Path, source: &Path, trainer: &Trainer, dtype: SaveDt
     sync_folder(out)
 }
 
-/// Removes what a finished run no longer needs.
-pub(crate) fn clear_checkpoints(out: &Path) -> Result<(), Error> {
-    checkpoints(out)?.into_iter().try_for_each(|(_, path)| fs::remove_dir_all(&path).map_err(Error::io("remove", &path)))
+/// Removes what a finished run no longer needs, whenever it was interrupted.
+pub(crate) fn clear(out: &Path) -> Result<(), Error> {
+    let unfinished = Some(out.join(UNFINISHED)).filter(|path| path.exists());
+    let leftovers = checkpoints(out)?.into_iter().map(|(_, path)| path).chain(unfinished);
+    leftovers.into_iter().try_for_each(|path| fs::remove_dir_all(&path).map_err(Error::io("remove", &path)))
 }
 
 /// Runs `body` on a new folder; what a failure leaves of it is removed.

@@ -5,7 +5,7 @@ use crate::checkpoint::SaveDtype;
 use crate::error::Error;
 use crate::gradient::Gradients;
 use crate::model::Model;
-use crate::resume::{Position, State, clear_checkpoints, fingerprint, finish, latest, write_checkpoint};
+use crate::resume::{Position, State, clear, fingerprint, finish, latest, write_checkpoint};
 use crate::schedule::{epoch_order, learning_rate};
 use crate::train_config::{Init, Loss, Normaliser, OverLength, StoreAs, TrainConfig};
 use latrace_kernels::{AdamW, Cpu, Device, TokenLoss};
@@ -127,7 +127,10 @@ pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Er
     let job_fingerprint = fingerprint(&job.config, &job.rows);
     let position = if job.resume { latest(job.out, job_fingerprint)? } else { Position::Fresh };
     let model = match &position {
-        Position::Finished => return observer(Event::NothingToDo),
+        Position::Finished => {
+            clear(job.out)?;
+            return observer(Event::NothingToDo);
+        }
         Position::Checkpoint(state) => Model::load(&state.folder)?,
         Position::Fresh if job.config.init == Init::Random => Model::random(job.model_dir, job.config.seed)?,
         Position::Fresh => Model::load(job.model_dir)?,
@@ -156,7 +159,7 @@ pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Er
         StoreAs::Bf16 => SaveDtype::Bf16,
     };
     finish(job.out, job.model_dir, &trainer, dtype, job_fingerprint)?;
-    clear_checkpoints(job.out)?;
+    clear(job.out)?;
     observer(Event::Finished)
 }
 

@@ -57,10 +57,15 @@ fn a_finished_run_says_that_nothing_is_left_to_do() {
     let out = tempfile::tempdir().unwrap();
     run(out.path(), &config(), rows.clone(), false, None).0.unwrap();
     let before = weights(out.path());
+    // What a kill between the end of the run and its clearing up leaves behind.
+    for left in [".unfinished", "checkpoint-2"] {
+        std::fs::create_dir(out.path().join(left)).unwrap();
+    }
     let (result, events) = run(out.path(), &config(), rows, true, None);
     result.unwrap();
     assert!(matches!(events[..], [Event::NothingToDo]), "{events:?}");
     assert_eq!(weights(out.path()), before);
+    assert!([".unfinished", "checkpoint-2"].iter().all(|left| !out.path().join(left).exists()));
 }
 
 #[test]

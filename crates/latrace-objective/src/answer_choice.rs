@@ -4,7 +4,7 @@
 //! differs in: the paper says "random", its release takes the first (21bc48a); here `random` is the default and `first`
 //! the release. Limit case: one verified answer, where both agree; none, where there is no choice.
 
-use crate::error::{Result, unknown_name};
+use crate::names::named;
 use crate::{Rng, Verdict};
 
 /// How the answer is chosen.
@@ -17,28 +17,12 @@ pub enum AnswerChoice {
     First,
 }
 
+named!(AnswerChoice, "answer choice", {
+    Random = "random",
+    First = "first",
+});
+
 impl AnswerChoice {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Random, Self::First];
-
-    /// The name in recipes.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::First => "first",
-        }
-    }
-
-    /// The choice of a name.
-    ///
-    /// # Errors
-    /// Unknown names, with the list of those there are.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|choice| choice.name() == name);
-        found.ok_or_else(|| unknown_name("answer choice", name, Self::ALL.iter().map(Self::name)))
-    }
-
     /// Index m of the chosen answer; `None` where none is correct.
     ///
     /// # Shapes

@@ -71,7 +71,3 @@ pub(crate) fn check_log_weights(operation: &'static str, log_weight_k: &[f64]) -
         Some(index) => Err(Error::Domain { operation, expected: "a log-weight below +inf", got: log_weight_k[index], index }),
     }
 }
-
-pub(crate) fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'static str>) -> Error {
-    Error::UnknownName { kind, name: name.to_owned(), known: known.collect::<Vec<_>>().join(", ") }
-}

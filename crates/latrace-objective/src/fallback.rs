@@ -4,7 +4,7 @@
 //! original trace; rows without an automatic one (RUC) are built from the GML score and the reference answer.
 //! Limit case: where the GML scores are empty too (every trace too long), the original row is kept.
 
-use crate::error::{Result, unknown_name};
+use crate::names::named;
 
 /// What to do where the main estimator leaves every trace at zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,29 +18,13 @@ pub enum Fallback {
     GeometricLikelihood,
 }
 
+named!(Fallback, "fallback", {
+    OriginalRow = "original-row",
+    Skip = "skip",
+    GeometricLikelihood = "geometric-likelihood",
+});
+
 impl Fallback {
-    /// Every fallback.
-    pub const ALL: [Self; 3] = [Self::OriginalRow, Self::Skip, Self::GeometricLikelihood];
-
-    /// The name in recipes.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::OriginalRow => "original-row",
-            Self::Skip => "skip",
-            Self::GeometricLikelihood => "geometric-likelihood",
-        }
-    }
-
-    /// The fallback of a name.
-    ///
-    /// # Errors
-    /// Unknown names, with the list of those there are.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|fallback| fallback.name() == name);
-        found.ok_or_else(|| unknown_name("fallback", name, Self::ALL.iter().map(Self::name)))
-    }
-
     /// The release's rule for a row.
     #[must_use]
     pub const fn published(has_automatic_verifier: bool) -> Self {
@@ -76,6 +60,13 @@ pub enum Resolution {
     /// Not at all.
     Skipped,
 }
+
+named!(Resolution, "resolution", {
+    Main = "main",
+    GeometricLikelihood = "geometric-likelihood",
+    OriginalRow = "original-row",
+    Skipped = "skipped",
+});
 
 /// Questions per resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

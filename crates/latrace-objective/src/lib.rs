@@ -39,6 +39,7 @@ mod error;
 pub mod fallback;
 pub mod log_space;
 pub mod mix;
+mod names;
 pub mod objectives;
 mod provenance;
 pub mod ratio;

@@ -6,7 +6,7 @@
 /// `log Σ exp(x)` in nats; `-inf` for an empty sum or one of zeros only.
 ///
 /// # Shapes
-/// `log_value_k`: K log-values, nats. Two passes, no allocation.
+/// `log_value_k`: K log-values below +inf, nats. Two passes, no allocation.
 #[must_use]
 pub fn log_sum_exp(log_value_k: &[f64]) -> f64 {
     let largest = log_value_k.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -19,7 +19,7 @@ pub fn log_sum_exp(log_value_k: &[f64]) -> f64 {
 /// `log (1/K) Σ exp(x)` in nats; `-inf` where every value is, or where there is none.
 ///
 /// # Shapes
-/// `log_value_k`: K log-values, nats.
+/// `log_value_k`: K log-values below +inf, nats.
 #[must_use]
 pub fn log_mean_exp(log_value_k: &[f64]) -> f64 {
     if log_value_k.is_empty() {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result, same_length};
 
 /// Log-probs of one trace z under both models, summed over its tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TraceScore {
     /// `log pi(z|x)`, nats summed over the trace.
     pub logp_sum: f64,
@@ -30,14 +30,12 @@ impl TraceScore {
         if logp_t.is_empty() {
             return Err(Error::Empty { operation, noun: "trace token" });
         }
-        let score = Self { logp_sum: sum(logp_t), logq_sum: sum(logq_t), tokens: logp_t.len() };
-        if !score.logq_sum.is_finite() {
-            return Err(Error::Domain { operation, expected: "a finite log q of a trace drawn from q", got: score.logq_sum, index: 0 });
+        let logp_sum = sum_below_infinity(operation, logp_t)?;
+        let logq_sum = sum(logq_t);
+        if !logq_sum.is_finite() {
+            return Err(first_outside(operation, "a finite log q of a trace drawn from q", logq_t, f64::is_finite));
         }
-        if score.logp_sum.is_nan() || score.logp_sum == f64::INFINITY {
-            return Err(Error::Domain { operation, expected: "a log pi below +inf", got: score.logp_sum, index: 0 });
-        }
-        Ok(score)
+        Ok(Self { logp_sum, logq_sum, tokens: logp_t.len() })
     }
 
     /// `log pi(z|x) − log q(z|x,y')`, nats summed over the trace.
@@ -48,7 +46,7 @@ impl TraceScore {
 }
 
 /// Log-prob of one answer y given its trace, summed over its tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AnswerScore {
     /// `log pi(y|x,z)`, nats summed over the answer.
     pub logp_sum: f64,
@@ -69,14 +67,25 @@ impl AnswerScore {
         if logp_t.is_empty() {
             return Err(Error::Empty { operation, noun: "answer token" });
         }
-        let logp_sum = sum(logp_t);
-        if logp_sum.is_nan() || logp_sum == f64::INFINITY {
-            return Err(Error::Domain { operation, expected: "a log pi below +inf", got: logp_sum, index: 0 });
-        }
-        Ok(Self { logp_sum, tokens: logp_t.len() })
+        Ok(Self { logp_sum: sum_below_infinity(operation, logp_t)?, tokens: logp_t.len() })
     }
 }
 
 fn sum<T: Copy + Into<f64>>(values: &[T]) -> f64 {
     values.iter().map(|&value| value.into()).sum()
+}
+
+/// Log-probs may be -inf (a token of probability zero), never NaN and never +inf.
+fn sum_below_infinity<T: Copy + Into<f64>>(operation: &'static str, values: &[T]) -> Result<f64> {
+    let total = sum(values);
+    if total < f64::INFINITY {
+        return Ok(total);
+    }
+    Err(first_outside(operation, "a log pi below +inf", values, |value| value < f64::INFINITY))
+}
+
+/// The first token outside the domain; sums are checked, since tokens are many and faults are rare.
+fn first_outside<T: Copy + Into<f64>>(operation: &'static str, expected: &'static str, values: &[T], inside: fn(f64) -> bool) -> Error {
+    let index = values.iter().position(|&value| !inside(value.into())).unwrap_or(0);
+    Error::Domain { operation, expected, got: values[index].into(), index }
 }

@@ -9,10 +9,10 @@ use crate::error::{Result, check_log_weights, same_length};
 /// What became of a question's group of traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum GroupOutcome {
-    /// At least two traces, at least one weight above zero.
+    /// At least one weight that is not zero.
     #[default]
     Weighted,
-    /// One trace of weight above zero: rho~ is 1 whatever rho was, so the group says nothing about its quality.
+    /// The group is one trace: its normalised weight is 1 whatever rho was, and says nothing about its quality.
     SingleTrace,
     /// Every trace has weight zero (none correct, or all dropped): weights are 0, the bound is -inf.
     AllZero,

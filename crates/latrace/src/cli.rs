@@ -1,13 +1,11 @@
 //! The command line: arguments, logging, threads, and the way to each verb.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{answer, build, chat, init, questions, run as run_verb, sample, score, train, verify, weigh};
+use crate::verbs::{answer, build, chat, compare, eval, init, questions, report, run as run_verb, sample, score, serve, train, verify, weigh};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -72,20 +70,18 @@ enum Command {
     Weigh(weigh::WeighArguments),
     /// From weights to rows to train on
     Build(build::BuildArguments),
-    /// Write a run as one HTML page (not yet)
-    Report(ReportArguments),
+    /// How good a model is on a benchmark: avg@k, pass@k with intervals
+    Eval(eval::EvalArguments),
+    /// Write a run as one HTML page
+    Report(report::ReportArguments),
+    /// Serve a run's page on this machine, drawn anew while the run goes on
+    Serve(serve::ServeArguments),
+    /// Models beside each other: one table over models and benchmarks
+    Compare(compare::CompareArguments),
     /// Talk with a model in the terminal
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
     Init(init::InitArguments),
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  latrace report runs/quick")]
-struct ReportArguments {
-    /// The run folder
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
 }
 
 /// Does what the command line asks for.
@@ -100,7 +96,6 @@ pub fn run(cli: &Cli) -> Result<()> {
 fn dispatch(command: &Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run_verb::run(arguments),
-        Command::Report(arguments) => Err(not_yet("report", &arguments.run)),
         Command::Questions(arguments) => questions::run(arguments),
         Command::Train(arguments) => train::run(arguments),
         Command::Sample(arguments) => sample::run(arguments),
@@ -109,14 +104,13 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Weigh(arguments) => weigh::run(arguments),
         Command::Build(arguments) => build::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }
-}
-
-fn not_yet(verb: &str, operand: &std::path::Path) -> anyhow::Error {
-    let message = format!("not yet: `latrace {verb} {}` has no implementation", operand.display());
-    Failure::work(message).hint("the other commands work; `latrace --help` lists them").into()
 }
 
 fn start_logging(level: LogLevel) {

@@ -8,7 +8,7 @@ use crate::Verdict;
 use crate::error::{Error, Result};
 
 /// Counts of verdicts over the answers sampled for one trace (or for one question).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accuracy {
     /// Answers in Y_x.
     pub correct: usize,

@@ -1,6 +1,8 @@
 //! Estimators of the answer probability `pi(Y_x|x,z)`, section 3. The list is [`AnswerEstimator::ALL`].
 
-use crate::error::{Error, Result, unknown_name};
+use crate::bounds::BoundKind;
+use crate::error::{Error, Result};
+use crate::names::named;
 
 pub mod accuracy;
 pub mod geometric_likelihood;
@@ -31,29 +33,13 @@ pub struct AnswerEvidence {
     pub reference: Option<AnswerScore>,
 }
 
+named!(AnswerEstimator, "answer estimator", {
+    Accuracy = "accuracy",
+    GeometricLikelihood = "geometric-likelihood",
+    Likelihood = "likelihood",
+});
+
 impl AnswerEstimator {
-    /// Every estimator.
-    pub const ALL: [Self; 3] = [Self::Accuracy, Self::GeometricLikelihood, Self::Likelihood];
-
-    /// The name in recipes.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::GeometricLikelihood => "geometric-likelihood",
-            Self::Likelihood => "likelihood",
-        }
-    }
-
-    /// The estimator of a name.
-    ///
-    /// # Errors
-    /// Unknown names, with the list of those there are.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|estimator| estimator.name() == name);
-        found.ok_or_else(|| unknown_name("answer estimator", name, Self::ALL.iter().map(Self::name)))
-    }
-
     /// Log of the estimated probability, nats; `-inf` is a weight of zero.
     ///
     /// # Shapes
@@ -70,11 +56,21 @@ impl AnswerEstimator {
             Self::Likelihood => likelihood::log_probability(reference()?),
         })
     }
+
+    /// Whether L^K of this estimate is a bound on `log P(Y_x|x)`, as far as the answer goes: accuracy is unbiased, the
+    /// likelihood of one correct answer is at most that of all.
+    #[must_use]
+    pub const fn bound_kind(&self) -> BoundKind {
+        match self {
+            Self::Accuracy | Self::Likelihood => BoundKind::Bound,
+            Self::GeometricLikelihood => BoundKind::Surrogate,
+        }
+    }
 }
 
-/// Theorem 1: in the worst case over pi at `pi(Y_x|x,z) = probability`, one sampled verdict varies no more than the
+/// Theorem 1: in the worst case over pi at `pi(Y_x|x,z) = probability` > 0, one sampled verdict varies no more than the
 /// likelihood, iff `probability ≥ 1/|Y_x|`.
 #[must_use]
 pub fn accuracy_varies_less(probability: f64, correct_answers: usize) -> bool {
-    probability * correct_answers as f64 >= 1.0
+    probability >= 1.0 / correct_answers as f64
 }

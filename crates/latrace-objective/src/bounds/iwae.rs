@@ -13,6 +13,9 @@ use super::monte_carlo_error::{delta_method, jackknife};
 use super::subsets::{SubsetAverage, SubsetPlan, for_each_subset};
 use crate::error::{Result, check_log_weights};
 
+/// Below this share of the largest rho, a subset's sum has lost bits to the least number that f64 holds (1e-308).
+const UNDERFLOW: f64 = 1e-280;
+
 /// The estimate of L^K at one K.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IwaePoint {
@@ -28,6 +31,14 @@ pub struct IwaePoint {
     pub subsets: SubsetAverage,
 }
 
+impl IwaePoint {
+    /// Standard error over traces and drawn subsets together, nats.
+    #[must_use]
+    pub fn error(&self) -> Option<f64> {
+        self.standard_error.map(|error| error.hypot(self.subset_error))
+    }
+}
+
 /// Estimates L^1 .. L^N of one question.
 ///
 /// # Shapes
@@ -40,7 +51,9 @@ pub fn iwae_bounds(log_rho_k: &[f64], plan: &SubsetPlan) -> Result<Vec<IwaePoint
     // Descending, so that the first member of an ascending subset is its largest; also makes the result independent of order.
     let mut descending = log_rho_k.to_vec();
     descending.sort_unstable_by(|a, b| b.total_cmp(a));
-    (1..=descending.len()).map(|traces| point(&descending, traces, plan)).collect()
+    let largest = descending[0];
+    let relative: Vec<f64> = descending.iter().map(|log_rho| (log_rho - largest).exp()).collect();
+    (1..=descending.len()).map(|traces| point(&descending, &relative, traces, plan)).collect()
 }
 
 /// `L^N − L^1`, nats: what more traces buy; +inf where L^1 is -inf and L^N is not, `None` where both are.
@@ -50,7 +63,8 @@ pub fn gap(points: &[IwaePoint]) -> Option<f64> {
     (last > f64::NEG_INFINITY).then_some(last - first)
 }
 
-fn point(descending: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoint> {
+/// `relative`: each rho divided by the largest.
+fn point(descending: &[f64], relative: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoint> {
     let count = descending.len();
     let (mut sum, mut squares, mut visited) = (0.0, 0.0, 0_u64);
     let mut with_k = vec![(0.0, 0_u64); count];
@@ -61,7 +75,10 @@ fn point(descending: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoi
     }
     let centre = descending[0];
     let subsets = for_each_subset(count, traces, plan, |subset| {
-        let value = log_mean_of_subset(descending, subset) - centre;
+        let value = match subset.iter().map(|&k| relative[k]).sum::<f64>() {
+            total if total > UNDERFLOW => (total / subset.len() as f64).ln(),
+            _ => log_mean_of_subset(descending, subset) - centre,
+        };
         sum += value;
         squares += value * value;
         visited += 1;
@@ -83,6 +100,7 @@ fn point(descending: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoi
     Ok(IwaePoint { traces, value: centre + mean, standard_error, subset_error, subsets })
 }
 
+/// `log (1/K) Σ_{k in S} rho_k` by itself, however small its members are beside those of other subsets.
 fn log_mean_of_subset(descending: &[f64], subset: &[usize]) -> f64 {
     let largest = descending[subset[0]];
     let total: f64 = subset.iter().map(|&k| (descending[k] - largest).exp()).sum();

@@ -1,5 +1,7 @@
 //! A bound over many questions, with the questions whose bound is -inf counted rather than dropped silently.
 
+use super::iwae::IwaePoint;
+
 /// Mean of one bound over questions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoundSummary {
@@ -11,8 +13,12 @@ pub struct BoundSummary {
     pub mean: f64,
     /// Mean over the questions with a finite bound, nats; NaN where there is none. Not a bound on the whole set.
     pub mean_of_finite: f64,
-    /// Standard error of `mean_of_finite` over questions; `None` below two of them.
+    /// Standard error of `mean_of_finite` over questions and their traces: another set of questions would differ by so
+    /// much. `None` below two of them.
     pub standard_error: Option<f64>,
+    /// Standard error of `mean_of_finite` over traces alone, `sqrt(Σ_q error_q²) / questions`: the same questions with
+    /// other traces would differ by so much. `None` where a question states no error.
+    pub monte_carlo_error: Option<f64>,
 }
 
 impl BoundSummary {
@@ -22,8 +28,22 @@ impl BoundSummary {
     /// `bound_q`: nats per question, -inf allowed.
     #[must_use]
     pub fn from_questions(bound_q: impl IntoIterator<Item = f64>) -> Self {
+        Self::from_pairs(bound_q.into_iter().map(|bound| (bound, None)))
+    }
+
+    /// Summarises one K of L^K, with the error of each question's estimate.
+    ///
+    /// # Shapes
+    /// `point_q`: one estimate per question, all of one K.
+    #[must_use]
+    pub fn from_points<'a>(point_q: impl IntoIterator<Item = &'a IwaePoint>) -> Self {
+        Self::from_pairs(point_q.into_iter().map(|point| (point.value, point.error())))
+    }
+
+    fn from_pairs(pairs_q: impl Iterator<Item = (f64, Option<f64>)>) -> Self {
         let (mut questions, mut finite, mut mean, mut squares) = (0_usize, 0_usize, 0.0, 0.0);
-        for bound in bound_q {
+        let mut error_squares = Some(0.0);
+        for (bound, error) in pairs_q {
             questions += 1;
             if bound == f64::NEG_INFINITY {
                 continue;
@@ -32,11 +52,17 @@ impl BoundSummary {
             let delta = bound - mean;
             mean += delta / finite as f64;
             squares += delta * (bound - mean);
+            error_squares = error_squares.zip(error).map(|(sum, error)| sum + error * error);
         }
         let mean_of_finite = if finite == 0 { f64::NAN } else { mean };
-        let standard_error = (finite > 1).then(|| (squares / (finite - 1) as f64 / finite as f64).sqrt());
-        let all = if finite < questions { f64::NEG_INFINITY } else { mean_of_finite };
-        Self { questions, unbounded: questions - finite, mean: all, mean_of_finite, standard_error }
+        Self {
+            questions,
+            unbounded: questions - finite,
+            mean: if finite < questions { f64::NEG_INFINITY } else { mean_of_finite },
+            mean_of_finite,
+            standard_error: (finite > 1).then(|| (squares / (finite - 1) as f64 / finite as f64).sqrt()),
+            monte_carlo_error: error_squares.filter(|_| finite > 0).map(|sum| sum.sqrt() / finite as f64),
+        }
     }
 
     /// Share of questions whose bound is -inf, in [0, 1]; 0 for no question.

@@ -19,7 +19,7 @@ use crate::weights::GroupOutcome;
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let log_rho_k = group.log_rho("elbo-single")?;
     if log_rho_k.contains(&f64::NEG_INFINITY) {
-        return Ok(SequenceWeights::zero(group, GroupOutcome::Unbounded));
+        return Ok(SequenceWeights::zero_traces(group, GroupOutcome::Unbounded));
     }
     let count = log_rho_k.len() as f64;
     let weight_k = log_rho_k.iter().map(|log_rho| (log_rho - 1.0) / count).collect();

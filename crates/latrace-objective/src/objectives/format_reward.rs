@@ -19,9 +19,14 @@ pub struct Rewards {
     pub gamma: f64,
 }
 
+impl Rewards {
+    /// One for a correct answer, a penalty of one for an unreadable one.
+    pub const DEFAULT: Self = Self { alpha: 1.0, beta: 0.0, gamma: -1.0 };
+}
+
 impl Default for Rewards {
     fn default() -> Self {
-        Self { alpha: 1.0, beta: 0.0, gamma: -1.0 }
+        Self::DEFAULT
     }
 }
 

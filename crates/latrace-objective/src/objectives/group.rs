@@ -129,6 +129,11 @@ impl SequenceWeights {
         Self { trace_k: vec![0.0; group.traces()], answer_km: vec![0.0; answers], outcome, without_answer: 0 }
     }
 
+    /// Weights of zero on traces only, with a reason.
+    pub(super) fn zero_traces(group: &Group<'_>, outcome: GroupOutcome) -> Self {
+        Self::traces(vec![0.0; group.traces()], outcome)
+    }
+
     /// Weights on traces only.
     pub(super) fn traces(trace_k: Vec<f64>, outcome: GroupOutcome) -> Self {
         Self { trace_k, answer_km: Vec::new(), outcome, without_answer: 0 }

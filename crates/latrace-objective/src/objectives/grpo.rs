@@ -6,7 +6,6 @@
 //! differs in: Shao et al. 2024 add an epsilon to the deviation and divide by |o| (which is the trainer's choice here).
 
 use super::{Group, SequenceWeights};
-use crate::bounds::subsets::binomial;
 use crate::error::Result;
 use crate::weights::GroupOutcome;
 
@@ -41,16 +40,19 @@ pub fn question_weight(accuracy: f64) -> f64 {
 
 /// The weight that groups of `rollouts` give in expectation: `E[sqrt(c (N−c))/N] / (1−p)`, c ~ Binomial(N, p).
 ///
-/// Tends to [`question_weight`] as N grows. N up to 60, beyond which binomials leave f64's exact integers slowly.
+/// Tends to [`question_weight`] as N grows. Chances are multiplied in log space, so that any N will do.
 #[must_use]
 pub fn finite_group_weight(accuracy: f64, rollouts: usize) -> f64 {
-    if accuracy >= 1.0 {
+    if accuracy <= 0.0 || accuracy >= 1.0 {
         return 0.0;
     }
-    let term = |correct: usize| {
-        let wrong = rollouts - correct;
-        let chance = binomial(rollouts, correct) as f64 * accuracy.powi(correct as i32) * (1.0 - accuracy).powi(wrong as i32);
-        chance * ((correct * wrong) as f64).sqrt() / rollouts as f64
-    };
-    (1..rollouts).map(term).sum::<f64>() / (1.0 - accuracy)
+    let (log_odds, count) = (accuracy.ln() - (-accuracy).ln_1p(), rollouts as f64);
+    let mut log_chance = count * (-accuracy).ln_1p();
+    let mut expected = 0.0;
+    for correct in 1..rollouts {
+        let (right, wrong) = (correct as f64, (rollouts - correct) as f64);
+        log_chance += ((wrong + 1.0) / right).ln() + log_odds;
+        expected += log_chance.exp() * (right * wrong).sqrt() / count;
+    }
+    expected / (1.0 - accuracy)
 }

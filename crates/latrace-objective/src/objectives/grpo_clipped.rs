@@ -16,9 +16,14 @@ pub struct Clip {
     pub high: f64,
 }
 
+impl Clip {
+    /// The interval of the GRPO paper.
+    pub const DEFAULT: Self = Self { low: 0.2, high: 0.2 };
+}
+
 impl Default for Clip {
     fn default() -> Self {
-        Self { low: 0.2, high: 0.2 }
+        Self::DEFAULT
     }
 }
 

@@ -17,7 +17,7 @@ use crate::weights::{GroupOutcome, normalise};
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let (rho_tilde_k, summary) = normalise(&group.log_rho("iwae-phi")?)?;
     if summary.outcome == GroupOutcome::AllZero {
-        return Ok(SequenceWeights::zero(group, GroupOutcome::AllZero));
+        return Ok(SequenceWeights::zero_traces(group, GroupOutcome::AllZero));
     }
     let weight_k = rho_tilde_k.iter().map(|rho_tilde| summary.log_mean - rho_tilde).collect();
     Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))

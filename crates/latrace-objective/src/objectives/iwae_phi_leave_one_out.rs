@@ -22,7 +22,7 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let log_rho_k = group.log_rho("iwae-phi-leave-one-out")?;
     let (rho_tilde_k, summary) = normalise(&log_rho_k)?;
     if summary.outcome == GroupOutcome::AllZero {
-        return Ok(SequenceWeights::zero(group, GroupOutcome::AllZero));
+        return Ok(SequenceWeights::zero_traces(group, GroupOutcome::AllZero));
     }
     let mut others = Vec::with_capacity(log_rho_k.len());
     let mut baseline = |trace: usize| {

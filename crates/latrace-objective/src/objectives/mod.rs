@@ -5,7 +5,8 @@
 //! no gradient. For the objectives of the posterior the factor is that of the question's bound.
 
 use crate::Weighting;
-use crate::error::{Result, unknown_name};
+use crate::error::Result;
+use crate::names::named;
 
 pub mod binary_reward;
 pub mod debiased_reward;
@@ -88,59 +89,26 @@ pub enum Trained {
     Either,
 }
 
+named!(Objective, "objective", {
+    Sft = "sft",
+    ForwardKl = "forward-kl",
+    MultiTrace(Weighting::Rho) = "multi-trace",
+    ElboSingle = "elbo-single",
+    IwaePhi = "iwae-phi",
+    IwaePhiLeaveOneOut = "iwae-phi-leave-one-out",
+    ReverseKl = "reverse-kl",
+    Rft = "rft",
+    BinaryReward = "binary-reward",
+    Grpo = "grpo",
+    GrpoClipped(Clip::DEFAULT) = "grpo-clipped",
+    DrGrpo = "dr-grpo",
+    FormatReward(Rewards::DEFAULT) = "format-reward",
+    DebiasedReward(Rewards::DEFAULT) = "debiased-reward",
+    VeriFree = "verifree",
+    PosteriorBehaviour = "posterior-behaviour",
+});
+
 impl Objective {
-    /// Every objective, parameters at their defaults.
-    pub const ALL: [Self; 16] = [
-        Self::Sft,
-        Self::ForwardKl,
-        Self::MultiTrace(Weighting::Rho),
-        Self::ElboSingle,
-        Self::IwaePhi,
-        Self::IwaePhiLeaveOneOut,
-        Self::ReverseKl,
-        Self::Rft,
-        Self::BinaryReward,
-        Self::Grpo,
-        Self::GrpoClipped(Clip { low: 0.2, high: 0.2 }),
-        Self::DrGrpo,
-        Self::FormatReward(Rewards { alpha: 1.0, beta: 0.0, gamma: -1.0 }),
-        Self::DebiasedReward(Rewards { alpha: 1.0, beta: 0.0, gamma: -1.0 }),
-        Self::VeriFree,
-        Self::PosteriorBehaviour,
-    ];
-
-    /// The name in recipes.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Sft => "sft",
-            Self::ForwardKl => "forward-kl",
-            Self::MultiTrace(_) => "multi-trace",
-            Self::ElboSingle => "elbo-single",
-            Self::IwaePhi => "iwae-phi",
-            Self::IwaePhiLeaveOneOut => "iwae-phi-leave-one-out",
-            Self::ReverseKl => "reverse-kl",
-            Self::Rft => "rft",
-            Self::BinaryReward => "binary-reward",
-            Self::Grpo => "grpo",
-            Self::GrpoClipped(_) => "grpo-clipped",
-            Self::DrGrpo => "dr-grpo",
-            Self::FormatReward(_) => "format-reward",
-            Self::DebiasedReward(_) => "debiased-reward",
-            Self::VeriFree => "verifree",
-            Self::PosteriorBehaviour => "posterior-behaviour",
-        }
-    }
-
-    /// The objective of a name, parameters at their defaults.
-    ///
-    /// # Errors
-    /// Unknown names, with the list of those there are.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|objective| objective.name() == name);
-        found.ok_or_else(|| unknown_name("objective", name, Self::ALL.iter().map(Self::name)))
-    }
-
     /// Weights on the sequences of one question's group.
     ///
     /// # Shapes

@@ -1,7 +1,8 @@
 //! Reverse KL by policy gradient — (34): reward `R = log pi(Y_x|x,z) − log q(z|x,y') + log pi(z|x)` on phi, z ~ q.
 //!
 //! Ascends `−KL(q || true posterior)` up to a constant, so its expectation is that of (27).
-//! Assumption: full ratios. Weight per question: 1. Limit case: q = true posterior, where R is constant: no gradient.
+//! Assumption: full ratios. Weight per question: 1. Limit case: q = true posterior, where R is constant: no gradient
+//! ([`GroupOutcome::NoContrast`], rounding aside).
 //! A trace of rho = 0 has reward -inf: the group is [`GroupOutcome::Unbounded`] and left out. Seeks one mode and may
 //! leak the hint into z (section 4): the default for the posterior is (9).
 //! differs in: subtracts the mean reward of the other traces (K ≥ 2), which leaves the expectation as it is.
@@ -20,7 +21,10 @@ use crate::weights::GroupOutcome;
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let reward_k = group.log_rho("reverse-kl")?;
     if reward_k.contains(&f64::NEG_INFINITY) {
-        return Ok(SequenceWeights::zero(group, GroupOutcome::Unbounded));
+        return Ok(SequenceWeights::zero_traces(group, GroupOutcome::Unbounded));
+    }
+    if reward_k.len() > 1 && reward_k.iter().all(|&reward| reward == reward_k[0]) {
+        return Ok(SequenceWeights::zero_traces(group, GroupOutcome::NoContrast));
     }
     let count = reward_k.len() as f64;
     let total: f64 = reward_k.iter().sum();

@@ -8,6 +8,9 @@
 use super::geometric;
 use crate::TraceScore;
 
+/// c where none is given, nats per token.
+pub const DEFAULT_BOUND: f64 = 0.2;
+
 /// Mean token log-ratio held within ±`bound`, nats per token.
 ///
 /// # Shapes

@@ -2,7 +2,7 @@
 
 use crate::TraceScore;
 use crate::bounds::BoundKind;
-use crate::error::{Result, unknown_name};
+use crate::names::named;
 
 pub mod clipped;
 pub mod full;
@@ -20,27 +20,20 @@ pub enum RatioEstimator {
     Clipped(f64),
 }
 
+named!(RatioEstimator, "ratio estimator", {
+    Geometric = "geometric",
+    Full = "full",
+    Clipped(clipped::DEFAULT_BOUND) = "clipped",
+});
+
 impl RatioEstimator {
-    /// Every estimator, those with a parameter at its default.
-    pub const ALL: [Self; 3] = [Self::Geometric, Self::Full, Self::Clipped(0.2)];
-
-    /// The name in recipes.
+    /// The same estimator, its bound (if it has one) set to `bound` nats per token, ≥ 0.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn with_bound(self, bound: f64) -> Self {
         match self {
-            Self::Geometric => "geometric",
-            Self::Full => "full",
-            Self::Clipped(_) => "clipped",
+            Self::Clipped(_) => Self::Clipped(bound),
+            other => other,
         }
-    }
-
-    /// The estimator of a name.
-    ///
-    /// # Errors
-    /// Unknown names, with the list of those there are.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|estimator| estimator.name() == name);
-        found.ok_or_else(|| unknown_name("ratio estimator", name, Self::ALL.iter().map(Self::name)))
     }
 
     /// Log of the estimated ratio, nats (per token for geometric and clipped, per trace for full).
@@ -56,7 +49,7 @@ impl RatioEstimator {
         }
     }
 
-    /// Whether L^K of this ratio is a bound on `log P(Y_x|x)`.
+    /// Whether L^K of this ratio is a bound on `log P(Y_x|x)`, as far as the ratio goes.
     #[must_use]
     pub const fn bound_kind(&self) -> BoundKind {
         match self {

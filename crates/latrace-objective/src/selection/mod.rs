@@ -1,7 +1,8 @@
 //! Which traces of a question become training examples. The list is [`Selection::ALL`].
 
 use crate::Rng;
-use crate::error::{Error, Result, check_log_weights, unknown_name};
+use crate::error::{Error, Result, check_log_weights};
+use crate::names::named;
 use crate::weights::normalise;
 
 pub mod best;
@@ -29,38 +30,28 @@ pub enum Selection {
     /// The first of highest rho: see [`best`].
     #[default]
     Best,
-    /// Seeded draws in proportion to rho~: see [`resample`].
-    Resample {
-        /// How draws depend on each other.
-        scheme: Scheme,
-        /// Draws per question, ≥ 1.
-        draws: usize,
-    },
+    /// This many independent draws (≥ 1) in proportion to rho~: see [`resample`].
+    ResampleMultinomial(usize),
+    /// This many evenly spaced draws (≥ 1) in proportion to rho~: see [`resample`].
+    ResampleSystematic(usize),
 }
 
+named!(Selection, "selection", {
+    Weighted = "weighted",
+    Best = "best",
+    ResampleMultinomial(1) = "resample-multinomial",
+    ResampleSystematic(1) = "resample-systematic",
+});
+
 impl Selection {
-    /// Every selection, resampling with one draw.
-    pub const ALL: [Self; 4] =
-        [Self::Weighted, Self::Best, Self::Resample { scheme: Scheme::Multinomial, draws: 1 }, Self::Resample { scheme: Scheme::Systematic, draws: 1 }];
-
-    /// The name in recipes.
+    /// The same selection, with so many draws (≥ 1) for each question where it draws.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn with_draws(self, draws: usize) -> Self {
         match self {
-            Self::Weighted => "weighted",
-            Self::Best => "best",
-            Self::Resample { scheme: Scheme::Multinomial, .. } => "resample-multinomial",
-            Self::Resample { scheme: Scheme::Systematic, .. } => "resample-systematic",
+            Self::ResampleMultinomial(_) => Self::ResampleMultinomial(draws),
+            Self::ResampleSystematic(_) => Self::ResampleSystematic(draws),
+            other => other,
         }
-    }
-
-    /// The selection of a name.
-    ///
-    /// # Errors
-    /// Unknown names, with the list of those there are.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|selection| selection.name() == name);
-        found.ok_or_else(|| unknown_name("selection", name, Self::ALL.iter().map(Self::name)))
     }
 
     /// Chooses among a question's traces; no pick where every rho is zero (then [`crate::fallback`] decides).
@@ -75,10 +66,15 @@ impl Selection {
         Ok(match *self {
             Self::Best => best::select(log_rho_k),
             Self::Weighted => weighted::select(&normalise(log_rho_k)?.0),
-            Self::Resample { draws: 0, .. } => {
-                return Err(Error::Empty { operation: "Selection::select", noun: "draw" });
-            }
-            Self::Resample { scheme, draws } => resample::select(&normalise(log_rho_k)?.0, scheme, draws, rng),
+            Self::ResampleMultinomial(draws) => resample(log_rho_k, Scheme::Multinomial, draws, rng)?,
+            Self::ResampleSystematic(draws) => resample(log_rho_k, Scheme::Systematic, draws, rng)?,
         })
     }
+}
+
+fn resample(log_rho_k: &[f64], scheme: Scheme, draws: usize, rng: &mut Rng) -> Result<Vec<Pick>> {
+    if draws == 0 {
+        return Err(Error::Empty { operation: "Selection::select", noun: "draw" });
+    }
+    Ok(resample::select(&normalise(log_rho_k)?.0, scheme, draws, rng))
 }

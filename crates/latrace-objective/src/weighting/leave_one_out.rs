@@ -1,7 +1,8 @@
 //! `rho~_k − mean_{j≠k} rho~_j = (K rho~_k − 1)/(K − 1)` — RLOO's baseline (Kool et al. 2019) on rho~. Off by default.
 //!
-//! Assumption: traces worse than the rest should be pushed away from. The weights sum to 0, so for z ~ q they are not
-//! an estimate of (6); with z ~ pi they are, since then a baseline costs nothing in expectation.
+//! Assumption: traces worse than the rest should be pushed away from. The weights are `K/(K−1)` times rho~ less a
+//! constant 1/(K−1), so that they sum to 0. With z ~ pi that constant costs the trace term nothing in expectation (it is
+//! then `K/(K−1)` times that of (6)); with z ~ q, and in the answer term, it does, and they are no estimate of (6).
 //! Limit case: equal rho, and K = 1, give 0 for every trace (no contrast).
 
 use crate::weights::{GroupOutcome, GroupSummary};

@@ -1,6 +1,7 @@
 //! What the weight of a trace is made of: rho, or one of the ablations. The list is [`Weighting::ALL`].
 
-use crate::error::{Result, same_length, unknown_name};
+use crate::error::{Result, same_length};
+use crate::names::named;
 use crate::weights::{GroupSummary, normalise_into};
 
 pub mod accuracy_only;
@@ -25,31 +26,15 @@ pub enum Weighting {
     LeaveOneOut,
 }
 
+named!(Weighting, "weighting", {
+    Rho = "rho",
+    RatioOnly = "ratio-only",
+    AccuracyOnly = "accuracy-only",
+    Uniform = "uniform",
+    LeaveOneOut = "leave-one-out",
+});
+
 impl Weighting {
-    /// Every weighting.
-    pub const ALL: [Self; 5] = [Self::Rho, Self::RatioOnly, Self::AccuracyOnly, Self::Uniform, Self::LeaveOneOut];
-
-    /// The name in recipes.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Rho => "rho",
-            Self::RatioOnly => "ratio-only",
-            Self::AccuracyOnly => "accuracy-only",
-            Self::Uniform => "uniform",
-            Self::LeaveOneOut => "leave-one-out",
-        }
-    }
-
-    /// The weighting of a name.
-    ///
-    /// # Errors
-    /// Unknown names, with the list of those there are.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|weighting| weighting.name() == name);
-        found.ok_or_else(|| unknown_name("weighting", name, Self::ALL.iter().map(Self::name)))
-    }
-
     /// Log of a trace's weight before normalisation, nats.
     #[must_use]
     pub fn log_weight(&self, log_ratio: f64, log_answer: f64) -> f64 {

@@ -46,7 +46,7 @@ fn bounds_rise_with_traces_and_stay_below_the_truth() {
         })
         .collect();
     for (traces, bound) in bound_k.iter().enumerate() {
-        assert_near(*bound, world.bound(traces + 1), TOLERANCE);
+        assert_near(*bound, world.bound_reference(traces + 1), TOLERANCE);
     }
     assert!(bound_k.windows(2).all(|pair| pair[1] - pair[0] > 1e-3), "{bound_k:?}");
     assert!(bound_k[3] < world.accuracy().ln(), "{bound_k:?}");
@@ -142,6 +142,7 @@ fn theorem_1_worst_cases_and_their_crossing() {
             }
         }
         let crossing = 1.0 / answers as f64;
+        assert!(accuracy_varies_less(crossing, answers));
         assert_near(likelihood::worst_case_variance(crossing, answers), accuracy::variance(crossing), 1e-15);
     }
 }

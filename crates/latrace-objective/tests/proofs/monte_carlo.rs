@@ -1,10 +1,12 @@
 //! Sampled versions of each estimator meet the enumerated values within three standard errors; seeds are fixed.
 
+use crate::gradients::{on_policy, over_rollouts, over_traces};
 use crate::world::*;
-use latrace_objective::bounds::{BoundSummary, iwae_bounds};
+use latrace_objective::bounds::{BoundSummary, elbo, iwae_bounds, surrogate_bias};
 use latrace_objective::diagnostics::{distinct_n, mean_pairwise_overlap};
+use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::{Scheme, resample};
-use latrace_objective::{Accuracy, Group, Objective, Rng, SubsetPlan, Verdict, Weighting, weights};
+use latrace_objective::{Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, Group, Objective, RatioEstimator, Rng, SubsetPlan, Verdict, weights};
 
 /// Mean and standard error of a repeated measurement; fails beyond three standard errors.
 #[track_caller]
@@ -119,54 +121,128 @@ fn drawn_subsets_agree_with_all_of_them() {
     assert!(drawn[8].subset_error > 1e-4);
 }
 
-/// Directional derivative of sampled multi-trace, phi and behaviour-policy gradients.
-#[test]
-fn sampled_gradients() {
-    let sampler = Sampler::new(World::new(1));
-    let world = &sampler.world;
-    let direction = World::new(77);
-    let moved = |from: &[f64], along: &[f64], h: f64| from.iter().zip(along).map(|(x, d)| x + h * d).collect::<Vec<_>>();
-    let theta = |h: f64| World { theta: moved(&world.theta, &direction.theta, h), phi: world.phi.clone() };
-    let phi = |h: f64| World { theta: world.theta.clone(), phi: moved(&world.phi, &direction.phi, h) };
-    let sampled = |sampler: &Sampler, objective: Objective, trains_theta: bool, draw: usize| {
-        let world = &sampler.world;
-        let mut rng = Rng::at(6, &[draw as u64]);
-        let traces = sampler.traces(2, &mut rng);
-        let ratio_k: Vec<f64> = traces.iter().map(|&z| world.log_ratio(z)).collect();
-        let answer_k: Vec<f64> = traces.iter().map(|&z| world.log_answer(z)).collect();
-        // The mean over correct answers is unbiased given that there is one, so (6) redraws where there is none;
-        // (30) needs the plain draws.
-        let answers = |z: usize, rng: &mut Rng| {
-            loop {
-                let drawn = sampler.answers(z, 8, rng);
-                let redraw = matches!(objective, Objective::MultiTrace(_));
-                if !redraw || drawn.iter().any(|&y| VERDICTS[y].is_correct()) {
-                    return drawn;
-                }
-            }
+/// `∇ log pi(z)`, `∇ log pi(y|z)` and `∇ log q(z)` along one direction: gradients are linear in the weights.
+struct Slopes {
+    trace: Vec<f64>,
+    answer: Vec<[f64; ANSWERS]>,
+}
+
+impl Slopes {
+    fn new(world: &World, trained: Trained) -> Self {
+        let direction = World::new(77);
+        let along = |one: &Coefficients| {
+            let (gradient, direction) = match trained {
+                Trained::Posterior => (one.phi_gradient(world), &direction.phi),
+                Trained::Reasoner | Trained::Either => (one.theta_gradient(world), &direction.theta),
+            };
+            gradient.iter().zip(direction).map(|(g, d)| g * d).sum::<f64>()
         };
-        let answer_km: Vec<usize> = traces.iter().flat_map(|&z| answers(z, &mut rng)).collect();
-        let verdict_km: Vec<Verdict> = answer_km.iter().map(|&y| VERDICTS[y]).collect();
-        let group = Group::new(2).unwrap().with_verdicts(&verdict_km).unwrap();
-        let group = group.with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap();
-        let weights = objective.weights(&group).unwrap();
-        let mut one = Coefficients::zero();
-        for (k, &z) in traces.iter().enumerate() {
-            one.trace[z] += weights.trace_k[k];
-            for (&y, weight) in answer_km[8 * k..].iter().zip(weights.answer_km.iter().skip(8 * k).take(8)) {
-                one.answer[z][y] += weight;
+        let mut slopes = Self { trace: vec![0.0; TRACES], answer: vec![[0.0; ANSWERS]; TRACES] };
+        for z in 0..TRACES {
+            let mut one = Coefficients::zero();
+            one.trace[z] = 1.0;
+            slopes.trace[z] = along(&one);
+            for y in 0..ANSWERS {
+                let mut one = Coefficients::zero();
+                one.answer[z][y] = 1.0;
+                slopes.answer[z][y] = along(&one);
             }
         }
-        let (gradient, along) = if trains_theta { (one.theta_gradient(world), &direction.theta) } else { (one.phi_gradient(world), &direction.phi) };
-        gradient.iter().zip(along).map(|(g, d)| g * d).sum::<f64>()
+        slopes
+    }
+
+    fn of(&self, weights: &Coefficients) -> f64 {
+        let traces: f64 = self.trace.iter().zip(&weights.trace).map(|(slope, weight)| slope * weight).sum();
+        let answers = self.answer.iter().flatten().zip(weights.answer.iter().flatten());
+        traces + answers.map(|(slope, weight)| slope * weight).sum::<f64>()
+    }
+}
+
+/// One sampled gradient of two traces, along the direction of `slopes`.
+fn sampled_gradient(sampler: &Sampler, objective: Objective, answers: usize, slopes: &Slopes, rng: &mut Rng) -> f64 {
+    let world = &sampler.world;
+    let traces = sampler.traces(2, rng);
+    // The mean over correct answers is unbiased given that there is one, so objectives that take it draw until there is.
+    let takes_mean = matches!(objective, Objective::MultiTrace(_) | Objective::VeriFree);
+    let mut draw = |z: usize| loop {
+        let drawn = sampler.answers(z, answers, rng);
+        if !takes_mean || drawn.iter().any(|&y| VERDICTS[y].is_correct()) {
+            return drawn;
+        }
     };
-    let bound_theta = derivative(|h| theta(h).bound(2));
-    let bound_phi = derivative(|h| phi(h).bound(2));
-    let accuracy = derivative(|h| theta(h).accuracy());
-    let posterior = Sampler::new(world.with_true_posterior());
-    check_mean(40_000, bound_theta, |draw| sampled(&sampler, Objective::MultiTrace(Weighting::Rho), true, draw));
-    check_mean(40_000, bound_phi, |draw| sampled(&sampler, Objective::IwaePhiLeaveOneOut, false, draw));
-    check_mean(40_000, accuracy, |draw| sampled(&posterior, Objective::PosteriorBehaviour, true, draw));
+    let answer_km: Vec<usize> = traces.iter().flat_map(|&z| draw(z)).collect();
+    let verdict_km: Vec<Verdict> = answer_km.iter().map(|&y| VERDICTS[y]).collect();
+    let ratio_k: Vec<f64> = traces.iter().map(|&z| world.log_ratio(z)).collect();
+    let answer_k: Vec<f64> = traces.iter().map(|&z| world.log_answer(z)).collect();
+    let group = Group::new(2).unwrap().with_verdicts(&verdict_km).unwrap();
+    let weights = objective.weights(&group.with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap()).unwrap();
+    let of_trace: f64 = traces.iter().zip(&weights.trace_k).map(|(&z, weight)| slopes.trace[z] * weight).sum();
+    let of_answers = weights.answer_km.iter().enumerate().map(|(km, weight)| slopes.answer[traces[km / answers]][answer_km[km]] * weight);
+    of_trace + of_answers.sum::<f64>()
+}
+
+/// Every objective on sampled groups, against its enumerated expectation, which the proofs of gradients check.
+#[test]
+fn sampled_gradients() {
+    for (number, objective) in Objective::ALL.into_iter().enumerate().filter(|(_, objective)| *objective != Objective::Sft) {
+        let world = match objective.traces_from() {
+            // The true posterior: other proposals need many more draws for the same error.
+            _ if objective == Objective::PosteriorBehaviour => World::new(1).with_true_posterior(),
+            TraceOrigin::Posterior => World::new(1),
+            TraceOrigin::Reasoner | TraceOrigin::Dataset => on_policy(1),
+        };
+        let slopes = Slopes::new(&world, objective.trains());
+        let takes_log_answer = objective.trains() == Trained::Posterior || matches!(objective, Objective::MultiTrace(_) | Objective::VeriFree);
+        let (expected, answers) = if takes_log_answer { (over_traces(&world, objective, 2), 8) } else { (over_rollouts(&world, objective, 2), 1) };
+        let sampler = Sampler::new(world);
+        check_mean(60_000, slopes.of(&expected), |draw| {
+            sampled_gradient(&sampler, objective, answers, &slopes, &mut Rng::at(6, &[number as u64, draw as u64]))
+        });
+    }
+}
+
+/// Each ratio and each estimate from the reference answer, and the bounds made of them, by their means over traces of q.
+#[test]
+fn ratios_references_and_their_bounds() {
+    let sampler = Sampler::new(World::new(1));
+    let world = &sampler.world;
+    let over_q = |f: &dyn Fn(usize) -> f64| (0..TRACES).map(|z| sampler.q[z] * f(z)).sum::<f64>();
+    let draw = |stage: u64, number: usize, count: usize| sampler.traces(count, &mut Rng::at(stage, &[number as u64]));
+    for ratio in RatioEstimator::ALL {
+        let estimate = |z: usize| ratio.log_ratio(&world.score(z)).exp();
+        check_mean(40_000, over_q(&estimate), |number| estimate(draw(10, number, 1)[0]));
+    }
+    for estimator in [AnswerEstimator::GeometricLikelihood, AnswerEstimator::Likelihood] {
+        let reference = |z: usize| AnswerScore { logp_sum: world.answer(z, 1).ln(), tokens: 1 };
+        let evidence = |z: usize| AnswerEvidence { accuracy: None, reference: Some(reference(z)) };
+        let estimate = |z: usize| estimator.log_probability(&evidence(z)).unwrap().exp();
+        check_mean(40_000, over_q(&estimate), |number| estimate(draw(11, number, 1)[0]));
+    }
+    let parts = |number: usize| {
+        let traces = draw(12, number, 4);
+        let (ratio_k, answer_k): (Vec<f64>, Vec<f64>) = traces.iter().map(|&z| (world.log_ratio(z), world.log_answer(z))).unzip();
+        elbo(&ratio_k, &answer_k).unwrap()
+    };
+    check_mean(10_000, world.bound(1), |number| parts(number).value);
+    check_mean(10_000, over_q(&|z| world.log_answer(z)), |number| parts(number).reconstruction);
+    check_mean(10_000, -over_q(&|z| world.log_ratio(z)), |number| parts(number).divergence);
+    // The surrogate's L^2, and its bias.
+    let geometric = |z: usize| weights::log_rho(RatioEstimator::Geometric.log_ratio(&world.score(z)), world.log_answer(z));
+    let mut surrogate = 0.0;
+    for_each_tuple(TRACES, 2, |pair| {
+        surrogate += sampler.q[pair[0]] * sampler.q[pair[1]] * weights::normalise(&[geometric(pair[0]), geometric(pair[1])]).unwrap().1.log_mean;
+    });
+    let both = |number: usize| {
+        let traces = draw(13, number, 8);
+        let of = |log_rho: &dyn Fn(usize) -> f64| traces.iter().map(|&z| log_rho(z)).collect::<Vec<f64>>();
+        (of(&|z| world.log_rho(z)), of(&geometric))
+    };
+    let plan = SubsetPlan::default();
+    check_mean(10_000, surrogate, |number| iwae_bounds(&both(number).1, &plan).unwrap()[1].value);
+    check_mean(10_000, surrogate - world.bound(2), |number| {
+        let (truth, geometric) = both(number);
+        surrogate_bias(&truth, &geometric, &plan).unwrap()[1]
+    });
 }
 
 /// Self-normalised weights of many traces become the true posterior.

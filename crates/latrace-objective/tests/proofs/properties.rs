@@ -2,7 +2,6 @@
 
 use latrace_objective::bounds::iwae_bounds;
 use latrace_objective::diagnostics::{gradient_share, rank_correlation};
-use latrace_objective::selection::Scheme;
 use latrace_objective::{Accuracy, Group, GroupOutcome, MixedRow, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, mix, weights};
 use proptest::prelude::*;
 
@@ -13,6 +12,24 @@ fn log_weights() -> impl Strategy<Value = Vec<f64>> {
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
     prop_oneof![Just(Verdict::Correct), Just(Verdict::Wrong), Just(Verdict::Malformed), Just(Verdict::Undetermined)]
+}
+
+/// L^1 … L^N by their definition: subsets as the bits of a number, each `log (1/K) Σ rho` relative to its own largest rho.
+fn iwae_reference(log_rho_k: &[f64]) -> Vec<f64> {
+    let count = log_rho_k.len();
+    let log_mean = |subset: u32| {
+        let members = || log_rho_k.iter().enumerate().filter(|(k, _)| subset >> k & 1 == 1).map(|(_, log_rho)| *log_rho);
+        let largest = members().fold(f64::NEG_INFINITY, f64::max);
+        if largest == f64::NEG_INFINITY {
+            return largest;
+        }
+        largest + (members().map(|log_rho| (log_rho - largest).exp()).sum::<f64>() / f64::from(subset.count_ones())).ln()
+    };
+    let mean = |size: u32| {
+        let values: Vec<f64> = (0_u32..1 << count).filter(|subset| subset.count_ones() == size).map(log_mean).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    (1..=count as u32).map(mean).collect()
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -80,21 +97,24 @@ proptest! {
     }
 
     #[test]
+    fn bounds_are_means_over_all_subsets(log_weight_k in log_weights()) {
+        let points = iwae_bounds(&log_weight_k, &SubsetPlan::default()).unwrap();
+        for (point, expected) in points.iter().zip(iwae_reference(&log_weight_k)) {
+            prop_assert!(near(point.value, expected), "K = {}: {}, expected {expected}", point.traces, point.value);
+        }
+    }
+
+    #[test]
     fn selections_weigh_a_question_once(log_weight_k in log_weights(), seed: u64, draws in 1_usize..20) {
         let (weight_k, summary) = weights::normalise(&log_weight_k).unwrap();
-        for selection in [
-            Selection::Weighted,
-            Selection::Best,
-            Selection::Resample { scheme: Scheme::Multinomial, draws },
-            Selection::Resample { scheme: Scheme::Systematic, draws },
-        ] {
+        for selection in Selection::ALL.map(|selection| selection.with_draws(draws)) {
             let picks = selection.select(&log_weight_k, &mut Rng::new(seed)).unwrap();
             prop_assert_eq!(&picks, &selection.select(&log_weight_k, &mut Rng::new(seed)).unwrap());
             prop_assert_eq!(picks.is_empty(), summary.outcome == GroupOutcome::AllZero);
             prop_assert!(picks.windows(2).all(|pair| pair[0].trace < pair[1].trace));
             prop_assert!(picks.iter().all(|pick| weight_k[pick.trace] > 0.0));
             prop_assert!(picks.is_empty() || near(picks.iter().map(|pick| pick.weight).sum(), 1.0));
-            if selection == (Selection::Resample { scheme: Scheme::Systematic, draws }) {
+            if selection == Selection::ResampleSystematic(draws) {
                 let off = |pick: &latrace_objective::Pick| (pick.weight - weight_k[pick.trace]).abs() * draws as f64;
                 prop_assert!(picks.iter().all(|pick| off(pick) < 1.0 + 1e-9));
             }

@@ -1,13 +1,13 @@
 //! Limit cases and refusals, by table.
 
 use crate::world::assert_near;
-use latrace_objective::bounds::{BoundSummary, SubsetAverage, elbo, gap, iwae_bounds};
+use latrace_objective::bounds::{BoundSummary, IwaePoint, SubsetAverage, elbo, gap, iwae_bounds};
 use latrace_objective::diagnostics::{distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve};
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
-    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Error, Fallback, Group, GroupOutcome, Objective, RatioEstimator, Resolution, Rng,
-    Selection, SubsetPlan, TraceScore, Verdict, Weighting, mix, weights,
+    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback, Group, GroupOutcome, Objective, RatioEstimator,
+    Resolution, Rng, Selection, SubsetPlan, TraceScore, Verdict, Weighting, mix, weights,
 };
 
 const ZERO: f64 = f64::NEG_INFINITY;
@@ -15,13 +15,23 @@ use Verdict::{Correct, Malformed, Undetermined, Wrong};
 
 #[test]
 fn every_name_leads_back_to_its_variant() {
-    fn check<T: PartialEq + std::fmt::Debug>(all: &[T], name: impl Fn(&T) -> &'static str, from: impl Fn(&str) -> Result<T, Error>) {
+    fn check<T>(all: &[T], name: impl Fn(&T) -> &'static str, from: impl Fn(&str) -> Result<T, Error>)
+    where
+        T: PartialEq + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+    {
         let mut names: Vec<_> = all.iter().map(&name).collect();
         assert!(all.iter().all(|variant| from(name(variant)).as_ref() == Ok(variant)));
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all.len());
         assert!(from("nonsense").unwrap_err().to_string().contains(name(&all[0])));
+        for variant in all {
+            let text = serde_json::to_string(variant).unwrap();
+            assert_eq!(text, format!("\"{}\"", name(variant)));
+            assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), variant);
+        }
+        assert!(serde_json::from_str::<T>("\"nonsense\"").unwrap_err().to_string().contains("\"nonsense\", expected one of: "));
+        assert!(serde_json::from_str::<T>("3").is_err());
     }
     check(&RatioEstimator::ALL, RatioEstimator::name, RatioEstimator::from_name);
     check(&AnswerEstimator::ALL, AnswerEstimator::name, AnswerEstimator::from_name);
@@ -30,6 +40,25 @@ fn every_name_leads_back_to_its_variant() {
     check(&Selection::ALL, Selection::name, Selection::from_name);
     check(&Fallback::ALL, Fallback::name, Fallback::from_name);
     check(&AnswerChoice::ALL, AnswerChoice::name, AnswerChoice::from_name);
+    check(&BoundKind::ALL, BoundKind::name, BoundKind::from_name);
+    check(&Resolution::ALL, Resolution::name, Resolution::from_name);
+}
+
+#[test]
+fn parameters_are_set_where_there_are_any() {
+    assert_eq!(RatioEstimator::ALL.map(|ratio| ratio.with_bound(0.7)), [RatioEstimator::Geometric, RatioEstimator::Full, RatioEstimator::Clipped(0.7)]);
+    let drawn = [Selection::Weighted, Selection::Best, Selection::ResampleMultinomial(5), Selection::ResampleSystematic(5)];
+    assert_eq!(Selection::ALL.map(|selection| selection.with_draws(5)), drawn);
+}
+
+#[test]
+fn only_the_true_ratio_and_a_probability_make_a_bound() {
+    for ratio in RatioEstimator::ALL {
+        for answer in AnswerEstimator::ALL {
+            let is_bound = ratio == RatioEstimator::Full && answer != AnswerEstimator::GeometricLikelihood;
+            assert_eq!(BoundKind::of(&ratio, &answer) == BoundKind::Bound, is_bound, "{} {}", ratio.name(), answer.name());
+        }
+    }
 }
 
 #[test]
@@ -65,6 +94,11 @@ fn scores_refuse_what_cannot_be() {
         assert!(matches!(TraceScore::from_tokens(&[logp], &[logq]), Err(Error::Domain { .. })), "{logp} {logq}");
     }
     assert!(AnswerScore::from_tokens(&[f64::NAN]).is_err() && AnswerScore::from_tokens::<f64>(&[]).is_err());
+    // The token at fault is named, and what it is.
+    let error = TraceScore::from_tokens(&[-1.0, -1.0, -1.0], &[-1.0, -1.0, ZERO]).unwrap_err();
+    assert_eq!(error.to_string(), "TraceScore::from_tokens: expected a finite log q of a trace drawn from q, got -inf at index 2");
+    let error = AnswerScore::from_tokens(&[-1.0, f64::INFINITY]).unwrap_err();
+    assert_eq!(error.to_string(), "AnswerScore::from_tokens: expected a log pi below +inf, got inf at index 1");
 }
 
 #[test]
@@ -160,7 +194,22 @@ fn bounds_over_questions_count_what_is_unbounded() {
     assert_near(summary.standard_error.unwrap(), 1.0, 1e-15);
     assert_near(summary.unbounded_share(), 1.0 / 3.0, 1e-15);
     let empty = BoundSummary::from_questions([]);
-    assert!(empty.mean.is_nan() && empty.unbounded_share() == 0.0);
+    assert!(empty.mean.is_nan() && empty.unbounded_share() == 0.0 && empty.monte_carlo_error.is_none());
+}
+
+#[test]
+fn errors_of_questions_add_in_squares() {
+    let plan = SubsetPlan::default();
+    let points: Vec<_> = [[0.0, 2.0], [ZERO, 1.0], [-1.0, 5.0]].iter().map(|log_rho_k| iwae_bounds(log_rho_k, &plan).unwrap()[0]).collect();
+    // Standard errors of two traces are half their distance: 1 and 3, over two questions of finite bound.
+    let summary = BoundSummary::from_points(&points);
+    assert_near(summary.monte_carlo_error.unwrap(), 10.0_f64.sqrt() / 2.0, 1e-15);
+    assert_eq!((summary.unbounded, summary.mean_of_finite), (1, 1.5));
+    // A question of one trace states no error, so neither does the mean.
+    let single = iwae_bounds(&[0.5], &plan).unwrap()[0];
+    assert_eq!(BoundSummary::from_points(&[points[0], single]).monte_carlo_error, None);
+    let drawn = IwaePoint { standard_error: Some(3.0), subset_error: 4.0, ..single };
+    assert_eq!(drawn.error(), Some(5.0));
 }
 
 #[test]
@@ -283,13 +332,82 @@ fn the_bias_towards_easy_questions() {
     assert!(near(share("multi-trace"), [1.0 / 3.0; 3]));
     assert!(near(share("rft"), [0.1 / 1.5, 0.5 / 1.5, 0.9 / 1.5]));
     assert!(near(share("grpo"), [1.0 / 13.0, 3.0 / 13.0, 9.0 / 13.0]));
+    assert!(near(share("dr-grpo"), share("rft")) && near(share("debiased-reward"), share("multi-trace")));
     let curve = weight_curve(&Objective::Grpo, 4);
     assert_eq!((curve[0], curve[2], curve[4]), ((0.0, 0.0), (0.5, 1.0), (1.0, 0.0)));
-    assert!(gradient_share(&Objective::Grpo, &[1.5]).is_err());
+    assert!(gradient_share(&Objective::Grpo, &[1.5]).is_err() && gradient_share(&Objective::Grpo, &[f64::NAN]).is_err());
+    // Strata hold their lower ends.
+    let strata = gradient_share(&Objective::Sft, &[0.0, 0.33, 1.0 / 3.0, 0.66, 2.0 / 3.0, 1.0, 1.0, 1.0]).unwrap();
+    assert_eq!((strata.hard, strata.medium, strata.easy), (0.25, 0.25, 0.5));
     assert_eq!(gradient_share(&Objective::Rft, &[]).unwrap(), latrace_objective::diagnostics::GradientShare::default());
     for objective in Objective::ALL.into_iter().filter(|objective| *objective != Objective::Sft) {
         assert_eq!(objective.question_weight(0.0), 0.0, "{}", objective.name());
     }
+}
+
+/// Section 6's column, at accuracy 1/5.
+#[test]
+fn weights_per_question_are_those_of_the_table() {
+    let check = |names: &[&str], expected: f64| {
+        for name in names {
+            assert_near(Objective::from_name(name).unwrap().question_weight(0.2), expected, 1e-15);
+        }
+    };
+    check(&["sft", "forward-kl", "multi-trace", "elbo-single", "iwae-phi", "iwae-phi-leave-one-out", "reverse-kl", "verifree"], 1.0);
+    check(&["rft", "binary-reward", "dr-grpo", "posterior-behaviour"], 0.2);
+    check(&["grpo", "grpo-clipped"], 0.5);
+    let rewards = latrace_objective::objectives::Rewards { alpha: 3.0, beta: 1.0, gamma: -5.0 };
+    assert_near(Objective::FormatReward(rewards).question_weight(0.2), 0.4, 1e-15);
+    assert_near(Objective::DebiasedReward(rewards).question_weight(0.2), 2.0, 1e-15);
+}
+
+#[test]
+fn grpo_weights_of_finite_groups() {
+    use latrace_objective::objectives::grpo::finite_group_weight;
+    // N = 2: one right and one wrong, chance 2p(1−p), sqrt(1·1)/2 each.
+    assert_near(finite_group_weight(0.2, 2), 0.2, 1e-15);
+    // N = 3: 3p(1−p)² + 3p²(1−p), sqrt 2 / 3 each.
+    assert_near(finite_group_weight(0.2, 3), (3.0 * 0.2 * 0.64 + 3.0 * 0.04 * 0.8) * 2.0_f64.sqrt() / 3.0 / 0.8, 1e-15);
+    for accuracy in [0.02, 0.5, 0.97] {
+        let limit = Objective::Grpo.question_weight(accuracy);
+        // The gap shrinks as 1/N, also beyond where binomials fit an integer.
+        let gap = |rollouts: usize| 1.0 - finite_group_weight(accuracy, rollouts) / limit;
+        assert!(gap(64) > 0.0 && gap(6_400) < gap(64) / 50.0 && gap(6_400).abs() < 0.01, "{accuracy}: {} {}", gap(64), gap(6_400));
+    }
+    assert_eq!([0.0, 1.0].map(|accuracy| finite_group_weight(accuracy, 8)), [0.0; 2]);
+}
+
+/// 30,000 tokens at log-ratios of ±0.5 nats: sums of ±15,000, exponentials of which no f64 holds.
+#[test]
+fn long_traces_neither_overflow_nor_vanish() {
+    let tokens = 30_000;
+    let score = |log_ratio: f64| TraceScore::from_tokens(&vec![-1.0 + log_ratio; tokens], &vec![-1.0; tokens]).unwrap();
+    let score_k = [score(0.5), score(-0.5), score(0.5 - 1e-5), score(0.0)];
+    for ratio in RatioEstimator::ALL {
+        let log_ratio_k: Vec<f64> = score_k.iter().map(|score| ratio.log_ratio(score)).collect();
+        let log_answer_k = [0.25_f64.ln(), 0.0, 0.5_f64.ln(), ZERO];
+        for weighting in Weighting::ALL {
+            let (weight_k, summary) = weighting.weights(&log_ratio_k, &log_answer_k).unwrap();
+            assert!(weight_k.iter().all(|weight| weight.is_finite()) && summary.entropy.is_finite() && summary.log_mean.is_finite());
+        }
+        let points = iwae_bounds(&log_ratio_k, &SubsetPlan::default()).unwrap();
+        assert!(points.iter().all(|point| point.value.is_finite() && point.standard_error.unwrap().is_finite()), "{points:?}");
+        let verdicts = [Correct; 4];
+        for objective in Objective::ALL {
+            let group = Group::new(4).unwrap().with_verdicts(&verdicts).unwrap();
+            match objective.weights(&group.with_log_ratio(&log_ratio_k).unwrap().with_log_answer(&log_answer_k).unwrap()) {
+                Ok(weights) => assert!(weights.trace_k.iter().all(|weight| weight.is_finite()), "{}", objective.name()),
+                Err(error) => assert!(objective == Objective::PosteriorBehaviour && ratio == RatioEstimator::Full, "{error}"),
+            }
+        }
+    }
+    // The full ratio of the first and third differ by 0.3 nats: rho is 0.25 against 0.5 e^{-0.3}.
+    let log_rho = |k: usize, answer: f64| weights::log_rho(RatioEstimator::Full.log_ratio(&score_k[k]), answer.ln());
+    let (weight_k, _) = weights::normalise(&[log_rho(0, 0.25), log_rho(1, 1.0), log_rho(2, 0.5)]).unwrap();
+    let third = 0.5 * (-0.3_f64).exp();
+    // Adding 30,000 numbers to sums of 15,000 rounds by up to 30,000 × 1e-12.
+    assert_near(weight_k[0], 0.25 / (0.25 + third), 3e-8);
+    assert_eq!(weight_k[1], 0.0);
 }
 
 #[test]
@@ -302,8 +420,9 @@ fn selection_keeps_order_and_drops_long_traces() {
     assert_eq!(select(Selection::Best, &[ZERO, ZERO]), [0; 0]);
     assert_eq!(select(Selection::Weighted, &[-1.0, ZERO, 2.0]), [0, 2]);
     assert!(Selection::Best.select(&[f64::NAN], &mut Rng::new(1)).is_err());
-    let none = Selection::Resample { scheme: latrace_objective::selection::Scheme::Systematic, draws: 0 };
-    assert!(none.select(&[0.0], &mut Rng::new(1)).is_err());
+    for none in [Selection::ResampleMultinomial(0), Selection::ResampleSystematic(0)] {
+        assert!(none.select(&[0.0], &mut Rng::new(1)).is_err());
+    }
     let mut log_rho_k = [1.0, 2.0, 3.0];
     assert_eq!(drop_long_traces(&mut log_rho_k, &[27_999, 28_000, 28_001], 28_000).unwrap(), 2);
     assert_eq!(log_rho_k, [1.0, ZERO, ZERO]);
@@ -394,8 +513,12 @@ fn verdicts_keep_format_apart_from_correctness() {
 
 #[test]
 fn reverse_kl_subtracts_the_mean_of_the_others() {
-    let got = weights_of(Objective::ReverseKl, &[], &[1.0, 2.0, 6.0], &[0.0; 3]).trace_k;
-    assert_eq!(got, [-3.0 / 3.0, -1.5 / 3.0, 4.5 / 3.0]);
+    let weigh = |ratio: &[f64]| weights_of(Objective::ReverseKl, &[], ratio, &vec![0.0; ratio.len()]);
+    assert_eq!(weigh(&[1.0, 2.0, 6.0]).trace_k, [-3.0 / 3.0, -1.5 / 3.0, 4.5 / 3.0]);
+    let equal = weigh(&[0.1; 3]);
+    assert_eq!((equal.trace_k, equal.outcome), (vec![0.0; 3], GroupOutcome::NoContrast));
+    let single = weigh(&[0.1]);
+    assert_eq!((single.trace_k, single.outcome), (vec![0.1], GroupOutcome::Weighted));
 }
 
 #[test]

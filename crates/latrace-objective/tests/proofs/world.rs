@@ -90,8 +90,21 @@ impl World {
         Self { theta: self.theta.clone(), phi: phi.into_iter().map(f64::ln).collect() }
     }
 
-    /// `L^K` by summing over all K-tuples, from definitions alone.
+    /// `L^K` by summing over all K-tuples, each set of equal ones at once: what finite differences of every parameter can afford.
     pub fn bound(&self, traces: usize) -> f64 {
+        let q: Vec<f64> = (0..TRACES).map(|z| self.log_q(z).exp()).collect();
+        let rho: Vec<f64> = (0..TRACES).map(|z| self.log_rho(z).exp()).collect();
+        let mut bound = 0.0;
+        for_each_multiset(TRACES, traces, |multiset, tuples| {
+            let chance: f64 = multiset.iter().map(|&z| q[z]).product();
+            let mean = multiset.iter().map(|&z| rho[z]).sum::<f64>() / traces as f64;
+            bound += tuples * chance * mean.ln();
+        });
+        bound
+    }
+
+    /// `L^K` by summing over all K-tuples, from definitions alone.
+    pub fn bound_reference(&self, traces: usize) -> f64 {
         let q: Vec<f64> = (0..TRACES).map(|z| self.log_q(z).exp()).collect();
         let rho: Vec<f64> = (0..TRACES).map(|z| self.log_rho(z).exp()).collect();
         let mut bound = 0.0;
@@ -209,6 +222,25 @@ pub fn for_each_tuple(count: usize, length: usize, mut visit: impl FnMut(&[usize
     }
 }
 
+/// Ascending tuples, each with the number of tuples that are its permutations: `K! / Π m!` over the multiplicities m.
+pub fn for_each_multiset(count: usize, length: usize, mut visit: impl FnMut(&[usize], f64)) {
+    let mut tuple = vec![0; length];
+    loop {
+        // The i-th member, the m-th of its kind, brings a factor i/m.
+        let (mut permutations, mut multiplicity) = (1.0, 0);
+        for i in 0..length {
+            multiplicity = if i > 0 && tuple[i] == tuple[i - 1] { multiplicity + 1 } else { 1 };
+            permutations *= (i + 1) as f64 / f64::from(multiplicity);
+        }
+        visit(&tuple, permutations);
+        let Some(place) = tuple.iter().rposition(|&index| index + 1 < count) else {
+            return;
+        };
+        let next = tuple[place] + 1;
+        tuple[place..].fill(next);
+    }
+}
+
 /// Richardson-extrapolated central differences: error of order h^4 ≈ 1e-11, rounding ≈ 1e-13 / h ≈ 1e-11.
 pub fn derivative(mut f: impl FnMut(f64) -> f64) -> f64 {
     let mut central = |h: f64| (f(h) - f(-h)) / (2.0 * h);
@@ -244,13 +276,16 @@ pub fn assert_same(got: &[f64], expected: &[f64]) {
 }
 
 #[test]
-fn the_world_is_normalised() {
+fn the_world_is_normalised_and_its_sums_agree() {
     let world = World::new(1);
     assert_near((0..TRACES).map(|z| world.log_pi(z).exp()).sum(), 1.0, 1e-14);
     assert_near((0..TRACES).map(|z| world.log_q(z).exp()).sum(), 1.0, 1e-14);
     assert_near(world.true_posterior().iter().sum(), 1.0, 1e-14);
     let lengths: Vec<usize> = (0..TRACES).map(|z| steps(z).len()).collect();
     assert_eq!([1, 2, 3, 4].map(|length| lengths.iter().filter(|&&l| l == length).count()), [1, 2, 4, 24]);
+    for traces in 1..=4 {
+        assert_near(world.bound(traces), world.bound_reference(traces), 1e-13);
+    }
     let posterior = world.with_true_posterior();
     for (z, mass) in world.true_posterior().into_iter().enumerate() {
         assert_near(posterior.log_q(z).exp(), mass, 1e-14);

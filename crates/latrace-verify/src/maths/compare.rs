@@ -2,26 +2,31 @@
 
 use num_traits::{Signed, Zero};
 
+use super::collection::{same_bracketed, same_collection, same_union};
 use super::numeric::{self, Agreement};
-use super::syntax::{Bracket, Constant, Expression, Function, Joint, Rational, Relation, Written};
-use super::{exact, relation, unit};
+use super::syntax::{Constant, Expression, Function, Joint, Rational, Written};
+use super::{exact, matrix, record, region, relation, unit};
 
-/// How far a written decimal may be from another, relative to the reference. Never applies to integers and fractions.
-const DECIMAL_TOLERANCE: f64 = 1.0 / INVERSE_TOLERANCE as f64;
-/// One over the tolerance, for exact arithmetic.
+/// One over how far a written decimal may be from another, relative to the reference. Never applies to integers and fractions.
 const INVERSE_TOLERANCE: i32 = 1_000_000;
 /// The most alternatives that plus-minus signs may stand for.
 const MOST_ALTERNATIVES: usize = 64;
-/// The most parts of two lists that are compared with one another.
-const MOST_PARTS: usize = 200;
 
 /// Whether `answer` says what `gold` says.
 pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
-    use Expression as E;
     if gold == answer {
         return true;
     }
     let (gold, answer) = (&without_signs(gold), &without_signs(answer));
+    if let Some(same) = record::compare(gold, answer) {
+        return same;
+    }
+    same_kind(gold, answer) || region::same(gold, answer)
+}
+
+/// Compares by kind, the more telling kinds first.
+fn same_kind(gold: &Expression, answer: &Expression) -> bool {
+    use Expression as E;
     match (gold, answer) {
         (E::Chain(..), _) | (_, E::Chain(..)) => relation::same(gold, answer),
         (E::List(..), E::List(..)) if relation::is_system(gold) || relation::is_system(answer) => relation::same_system(gold, answer),
@@ -36,11 +41,11 @@ pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
         (E::Degrees(inner), other) if matches!(other, E::Number(..)) => same(inner, other),
         (other, E::Degrees(inner)) if matches!(other, E::Number(..)) => same(other, inner),
         (E::Bracketed(..), _) | (_, E::Bracketed(..)) => same_bracketed(gold, answer),
-        (E::Matrix(_), _) | (_, E::Matrix(_)) => same_matrix(gold, answer),
+        _ if matrix::is_matrix(gold) || matrix::is_matrix(answer) => matrix::same_matrix(gold, answer),
         (E::Text(one), E::Text(two)) => same_text(one, two),
         (E::Text(text), E::Symbol(name)) | (E::Symbol(name), E::Text(text)) => text.eq_ignore_ascii_case(name),
         (E::Ratio(_) | E::Time(_), _) | (_, E::Ratio(_) | E::Time(_)) => same_ratio(gold, answer),
-        (E::InBase(one, base, _), E::InBase(two, other, _)) if base == other => one == two,
+        (E::InBase(..), _) | (_, E::InBase(..)) => same_in_base(gold, answer),
         (E::Constant(_), E::Constant(_)) => exact::canonical(gold) == exact::canonical(answer),
         (E::Text(_), _) | (_, E::Text(_)) => false,
         _ if congruence(gold).is_some() && congruence(answer).is_some() => same_congruence(gold, answer),
@@ -108,7 +113,7 @@ pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
     if let Some((value, Written::Decimal)) = literal(gold)
         && !value.is_integer()
         && exact::rational(answer).is_none()
-        && numeric::approximate(answer, DECIMAL_TOLERANCE, &value) == Some(true)
+        && numeric::approximate(answer, &Rational::new(1.into(), INVERSE_TOLERANCE.into()), &value) == Some(true)
     {
         return true;
     }
@@ -116,7 +121,7 @@ pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
 }
 
 /// +1 or −1 for an infinity.
-fn infinite(expression: &Expression) -> Option<i8> {
+pub(super) fn infinite(expression: &Expression) -> Option<i8> {
     match expression {
         Expression::Constant(Constant::Infinity) => Some(1),
         Expression::Negative(inner) => infinite(inner).map(|sign| -sign),
@@ -125,7 +130,7 @@ fn infinite(expression: &Expression) -> Option<i8> {
 }
 
 /// A number as it is written, with a sign or a power of ten.
-fn literal(expression: &Expression) -> Option<(Rational, Written)> {
+pub(super) fn literal(expression: &Expression) -> Option<(Rational, Written)> {
     match expression {
         Expression::Number(value, written) => Some((value.clone(), *written)),
         Expression::Negative(inner) => literal(inner).map(|(value, written)| (-value, written)),
@@ -141,12 +146,22 @@ fn literal(expression: &Expression) -> Option<(Rational, Written)> {
     }
 }
 
+/// Whether an answer is one written decimal with a fraction.
+pub(super) fn is_decimal(expression: &Expression) -> bool {
+    literal(expression).is_some_and(|(value, written)| written == Written::Decimal && !value.is_integer())
+}
+
 /// Whether two written decimals, neither a whole number, are within the tolerance.
 fn near(gold: &Rational, value: &Rational) -> bool {
     if gold.is_integer() || value.is_integer() {
         return false;
     }
     (value - gold).abs() * Rational::from_integer(INVERSE_TOLERANCE.into()) <= gold.abs()
+}
+
+/// Whether a value rounds to a decimal with some digits of it.
+pub(super) fn near_enough(exact: &Expression, rounded: &Rational) -> bool {
+    numeric::approximate(exact, &Rational::new(1.into(), 200.into()), rounded) == Some(true)
 }
 
 /// Policy: a percentage is its hundredth part; the sign may be left out where the number is above 1.
@@ -187,93 +202,6 @@ fn measured(expression: &Expression) -> (Expression, Option<String>) {
         Expression::Percent(value) => (Expression::clone(value), Some("percent".to_owned())),
         other => (other.clone(), None),
     }
-}
-
-/// Sets and lists of solutions: the same members, in any order and however often.
-fn same_collection(gold: &Expression, answer: &Expression) -> bool {
-    let (gold, answer) = (members(gold), members(answer));
-    let (Some(gold), Some(answer)) = (relation::unlabelled(&gold), relation::unlabelled(&answer)) else {
-        return relation::same_record(&gold, &answer);
-    };
-    same_members(&gold, &answer)
-}
-
-pub(crate) fn same_members(gold: &[Expression], answer: &[Expression]) -> bool {
-    if gold.len() > MOST_PARTS || answer.len() > MOST_PARTS {
-        return false;
-    }
-    let covered = |one: &Expression| answer.iter().any(|two| same(one, two));
-    gold.iter().all(covered) && answer.iter().all(|two| gold.iter().any(|one| same(one, two)))
-}
-
-fn members(expression: &Expression) -> Vec<Expression> {
-    match expression {
-        Expression::List(_, parts) | Expression::Set(parts) => parts.clone(),
-        other => vec![other.clone()],
-    }
-}
-
-/// Unions: the same parts in any order.
-fn same_union(gold: &Expression, answer: &Expression) -> bool {
-    let parts = |expression: &Expression| match expression {
-        Expression::Union(parts) => parts.clone(),
-        other => vec![other.clone()],
-    };
-    same_members(&parts(gold), &parts(answer))
-}
-
-/// Tuples and intervals: the same brackets, the same parts in order.
-fn same_bracketed(gold: &Expression, answer: &Expression) -> bool {
-    use Expression as E;
-    match (gold, answer) {
-        (E::Bracketed(left, right, one), E::Bracketed(other_left, other_right, two)) => {
-            let brackets = (vector_like(*left), vector_like(*right)) == (vector_like(*other_left), vector_like(*other_right));
-            brackets && one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same(one, two))
-        }
-        (E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts), E::Matrix(rows))
-        | (E::Matrix(rows), E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts)) => {
-            let column = rows.iter().all(|row| row.len() == 1) && rows.len() == parts.len();
-            column && rows.iter().flatten().zip(parts).all(|(one, two)| same(one, two))
-        }
-        (E::Bracketed(_, _, parts), E::Constant(Constant::NumberSet('R'))) | (E::Constant(Constant::NumberSet('R')), E::Bracketed(_, _, parts)) => {
-            parts.len() == 2 && infinite(&parts[0]) == Some(-1) && infinite(&parts[1]) == Some(1)
-        }
-        _ => false,
-    }
-}
-
-/// Angle brackets write the same vectors as round ones.
-fn vector_like(bracket: Bracket) -> Bracket {
-    if bracket == Bracket::Angle { Bracket::Round } else { bracket }
-}
-
-fn same_matrix(gold: &Expression, answer: &Expression) -> bool {
-    let (Some(one), Some(two)) = (matrix(gold), matrix(answer)) else {
-        return false;
-    };
-    let shape = |rows: &[Vec<Expression>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
-    shape(&one) == shape(&two) && one.iter().flatten().zip(two.iter().flatten()).all(|(one, two)| same(one, two))
-}
-
-/// The entries of a matrix, or of a matrix times scalars.
-fn matrix(expression: &Expression) -> Option<Vec<Vec<Expression>>> {
-    match expression {
-        Expression::Matrix(rows) => Some(rows.clone()),
-        Expression::Negative(inner) => scaled(&matrix(inner)?, &Expression::integer(-1)),
-        Expression::Product(parts) => {
-            let (matrices, scalars): (Vec<&Expression>, Vec<&Expression>) = parts.iter().partition(|part| matches!(part, Expression::Matrix(_)));
-            let [Expression::Matrix(rows)] = matrices.as_slice() else {
-                return None;
-            };
-            scaled(rows, &Expression::Product(scalars.into_iter().cloned().collect()))
-        }
-        _ => None,
-    }
-}
-
-fn scaled(rows: &[Vec<Expression>], factor: &Expression) -> Option<Vec<Vec<Expression>>> {
-    let scale = |entry: &Expression| Expression::Product(vec![factor.clone(), entry.clone()]);
-    Some(rows.iter().map(|row| row.iter().map(scale).collect()).collect())
 }
 
 /// Words: the same, or lists of the same.
@@ -318,6 +246,19 @@ fn same_ratio(gold: &Expression, answer: &Expression) -> bool {
     one.len() == two.len() && (1..one.len()).all(|at| cross((&one[0], &one[at]), (&two[0], &two[at])))
 }
 
+/// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value alone is none;
+/// without a base stands ten.
+fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
+    use Expression as E;
+    match (gold, answer) {
+        (E::InBase(one, base, _), E::InBase(two, other, _)) => base == other && one == two,
+        (E::InBase(_, 10, value), other) | (other, E::InBase(_, 10, value)) => {
+            exact::rational(other).is_some_and(|other| other == Rational::from_integer(value.clone()))
+        }
+        _ => false,
+    }
+}
+
 /// Remainders: the same modulus, the same class.
 fn same_congruence(gold: &Expression, answer: &Expression) -> bool {
     congruence(gold).zip(congruence(answer)).is_some_and(|((_, modulus), (_, other))| same_value(modulus, other)) && same_value(gold, answer)
@@ -329,9 +270,4 @@ fn congruence(expression: &Expression) -> Option<(&Expression, &Expression)> {
         Expression::Call(Function::Modulo, parts) => Some((parts.first()?, parts.get(1)?)),
         _ => None,
     }
-}
-
-/// A relation between values that leaves the left side's name out.
-pub(crate) fn names_a_value(relation: Relation) -> bool {
-    matches!(relation, Relation::Equal | Relation::In | Relation::Approximate | Relation::Congruent)
 }

@@ -302,7 +302,8 @@ pub(crate) fn on_rationals(function: Function, values: &[Rational]) -> Option<Ra
         Function::Ceiling => values.first().map(Rational::ceil),
         Function::Minimum => values.iter().min().cloned(),
         Function::Maximum => values.iter().max().cloned(),
-        Function::Factorial => integer(factorial(&whole(0)?)?),
+        Function::Factorial => integer(factorial(&whole(0)?, 1)?),
+        Function::DoubleFactorial => integer(factorial(&whole(0)?, 2)?),
         Function::Binomial => integer(binomial(&whole(0)?, &whole(1)?)?),
         Function::GreatestDivisor => integer(whole(0)?.gcd(&whole(1)?)),
         Function::LeastMultiple => integer(whole(0)?.lcm(&whole(1)?)),
@@ -310,9 +311,10 @@ pub(crate) fn on_rationals(function: Function, values: &[Rational]) -> Option<Ra
     }
 }
 
-fn factorial(value: &BigInt) -> Option<BigInt> {
+/// The product of the value and every `step`-th number below it.
+fn factorial(value: &BigInt, step: usize) -> Option<BigInt> {
     let most = value.to_u32().filter(|value| *value <= MOST_FACTORIAL)?;
-    Some((2..=most).fold(BigInt::one(), |product, factor| product * factor))
+    Some((1..=most).rev().step_by(step).fold(BigInt::one(), |product, factor| product * factor))
 }
 
 fn binomial(upper: &BigInt, lower: &BigInt) -> Option<BigInt> {
@@ -325,7 +327,7 @@ fn binomial(upper: &BigInt, lower: &BigInt) -> Option<BigInt> {
 
 /// A text that equal expressions share where expansion shows them equal.
 pub(crate) fn canonical(expression: &Expression) -> String {
-    if !matches!(expression, Expression::Opaque(..))
+    if !matches!(expression, Expression::Opaque(..) | Expression::InBase(..))
         && let Some(form) = normal(expression)
     {
         return canonical_form(&form);
@@ -339,7 +341,8 @@ pub(crate) fn canonical(expression: &Expression) -> String {
         Expression::Quantity(_, unit) => format!("quantity {unit:?}"),
         Expression::Time(parts) => format!("time {parts:?}"),
         Expression::PlusMinus(_, lower) => format!("plus-minus {lower}"),
-        Expression::Matrix(rows) => format!("matrix {}", rows.len()),
+        Expression::Matrix(rows) => format!("matrix {:?}", rows.iter().map(Vec::len).collect::<Vec<_>>()),
+        Expression::InBase(digits, base, _) => format!("{digits} in base {base}"),
         Expression::Call(function, _) => format!("{function:?}"),
         other => format!("{:?}", std::mem::discriminant(other)),
     };

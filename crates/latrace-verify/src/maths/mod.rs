@@ -4,12 +4,18 @@
 //! relative tolerance, everything else by normal form and then at random points in 192-bit arithmetic. Never is text of a
 //! response evaluated as a program.
 
+mod collection;
 mod compare;
+mod complex;
+mod evaluate;
 mod exact;
+mod matrix;
 mod numeric;
 mod parse;
 mod point;
 mod prepare;
+mod record;
+mod region;
 mod relation;
 mod syntax;
 mod token;
@@ -69,6 +75,9 @@ impl Reference {
         if compare::same(&self.read, &read) {
             return true;
         }
+        if compare::is_decimal(&self.read) && with_decimal_point(answer).is_some_and(|pointed| self.is(&pointed)) {
+            return true;
+        }
         let is_list = |expression: &syntax::Expression| matches!(expression, syntax::Expression::List(..) | syntax::Expression::Set(_));
         let regrouped = (has_grouped_digits(&self.text) && is_list(&read)) || (has_grouped_digits(answer) && is_list(&self.read));
         regrouped && self.is_with_separate_commas(answer)
@@ -78,6 +87,17 @@ impl Reference {
         let (gold, answer) = (parse_bounded(&self.text, Commas::Separate), parse_bounded(answer, Commas::Separate));
         gold.zip(answer).is_some_and(|(gold, answer)| compare::same(&gold, &answer))
     }
+}
+
+/// An answer that is one number with a comma for its decimal point, as `1000,99`. With one digit or a group of three behind
+/// the comma it is as well two numbers, or a greater one.
+fn with_decimal_point(answer: &str) -> Option<String> {
+    let plain = answer.trim().trim_matches('$').trim();
+    let (whole, fraction) = plain.split_once(',')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = whole.strip_prefix('-').unwrap_or(whole);
+    let grouped = fraction.len() == 3 && unsigned.len() <= 3 && unsigned != "0";
+    (digits(unsigned) && digits(fraction) && fraction.len() > 1 && !grouped).then(|| format!("{whole}.{fraction}"))
 }
 
 /// Whether two bare answers say the same, for options that are formulas.

@@ -45,8 +45,14 @@ fn join_grouped(text: &str) -> String {
     joined
 }
 
-/// Whether the tokens are words alone: an answer in prose.
+/// Whether the tokens are words alone: an answer in prose, or the letters of a figure, whose order counts.
 pub(crate) fn is_prose(tokens: &[Token]) -> bool {
+    if let [Token { kind: Kind::Word(letters) | Kind::Text(letters), .. }] = tokens
+        && letters.len() > 2
+        && letters.bytes().all(|byte| byte.is_ascii_uppercase())
+    {
+        return true;
+    }
     let wordy = |token: &Token| matches!(&token.kind, Kind::Word(_) | Kind::Text(_) | Kind::Mark('\'' | '-' | ',' | '.' | '"' | '!' | '?' | '’'));
     let telling = |token: &Token| match &token.kind {
         Kind::Word(word) => is_telling(word),
@@ -101,6 +107,7 @@ fn text_kind(text: &str) -> Kind {
         "percent" | "pct" | "per cent" => Kind::Mark('%'),
         "degrees" | "degree" => Kind::Command("degree".to_owned()),
         "mod" => Kind::Command("mod".to_owned()),
+        "infinity" => Kind::Command("infty".to_owned()),
         _ => Kind::Text(text.to_owned()),
     }
 }
@@ -113,7 +120,12 @@ fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
         refined.push(Token { kind: known, spaced });
         return 1;
     }
-    let after_value = matches!(refined.last().map(|token| &token.kind), Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%')));
+    let after_degrees = follows_degrees(refined);
+    let after_value = after_degrees || matches!(refined.last().map(|token| &token.kind), Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%')));
+    if after_degrees && matches!(word, "C" | "F") {
+        refined.push(Token { kind: Kind::Text(word.to_owned()), spaced });
+        return 1;
+    }
     if after_value && let Some((phrase, length)) = unit_phrase(raw) {
         refined.push(Token { kind: Kind::Text(phrase), spaced });
         return length;
@@ -128,6 +140,13 @@ fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
     1
 }
 
+/// Whether the last token is a degree sign, or the end of braces around one.
+fn follows_degrees(refined: &[Token]) -> bool {
+    let kind = |back: usize| refined.len().checked_sub(back).map(|at| &refined[at].kind);
+    let is_degree = |kind: Option<&Kind>| matches!(kind, Some(Kind::Command(name)) if matches!(name.as_str(), "degree" | "circ"));
+    is_degree(kind(1)) || (kind(1) == Some(&Kind::Mark('}')) && is_degree(kind(2)))
+}
+
 /// The words from the first of `raw` on, where they name a unit or a counted noun.
 fn unit_phrase(raw: &[Token]) -> Option<(String, usize)> {
     let words: Vec<&str> = raw.iter().map_while(|token| if let Kind::Word(word) = &token.kind { Some(word.as_str()) } else { None }).collect();
@@ -136,7 +155,7 @@ fn unit_phrase(raw: &[Token]) -> Option<(String, usize)> {
     let first = words.first()?;
     let plain = PLAIN_FUNCTIONS.contains(first) || words.iter().any(|word| NO_UNIT.contains(&word.to_ascii_lowercase().as_str()));
     let noun = raw[0].spaced && first.len() > 2;
-    let measure = first.len() > 1 && unit::is_known(first);
+    let measure = first.len() > 1 && (unit::is_known(first) || matches!(first.to_lowercase().as_str(), "am" | "pm"));
     (!plain && (noun || measure)).then(|| (words.join(" "), words.len()))
 }
 

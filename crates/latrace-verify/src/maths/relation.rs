@@ -1,23 +1,19 @@
-//! Equations, inequalities and labelled values.
+//! Equations and inequalities.
 //!
-//! Policy: `x = 5` says what `5` says; `x = 5` and `y = 5` differ; equations are the same up to a constant factor, and
-//! inequalities up to a positive one. An inequality in one variable, solved for it, is the interval of its solutions.
+//! Policy: `x = 5` and `y = 5` differ; equations are the same up to a constant factor, and inequalities up to a positive
+//! one. An inequality in one variable, solved for it, is the interval of its solutions.
 
-use super::compare::{names_a_value, same_members, same_value};
+use super::compare;
 use super::exact;
 use super::numeric::{self, Agreement};
+use super::record::{is_name, labelled, values_of};
 use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
 
 /// Compares two answers of which at least one is a chain of relations.
-pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
-    same_relation(gold, answer)
-}
-
-fn same_relation(gold: &Expression, answer: &Expression) -> bool {
-    if let (Some((name, value)), Some((other, other_value))) = (labelled(gold), labelled(answer)) {
-        if exact::canonical(name) == exact::canonical(other) {
-            return super::compare::same(&value, &other_value);
-        }
+pub(super) fn same(gold: &Expression, answer: &Expression) -> bool {
+    if let (Some((name, _)), Some((other, _))) = (labelled(gold), labelled(answer))
+        && exact::canonical(name) != exact::canonical(other)
+    {
         return same_equation(gold, answer);
     }
     match (bounds(gold), bounds(answer)) {
@@ -26,96 +22,11 @@ fn same_relation(gold: &Expression, answer: &Expression) -> bool {
         (None, Some(two)) => return is_interval_of(gold, &two),
         (None, None) => {}
     }
-    match (gold, answer) {
-        (Expression::Chain(..), Expression::Chain(..)) => same_equation(gold, answer),
-        (Expression::Chain(..), other) => value_of(gold).is_some_and(|value| super::compare::same(&value, other)),
-        (other, chain) => value_of(chain).is_some_and(|value| super::compare::same(other, &value)),
-    }
-}
-
-/// The value that a chain gives: what it names, or what all its sides agree on.
-fn value_of(chain: &Expression) -> Option<Expression> {
-    if let Some((_, value)) = labelled(chain) {
-        return Some(value);
-    }
-    let Expression::Chain(sides, relations) = chain else {
-        return None;
-    };
-    let first = sides.first()?;
-    match relations.as_slice() {
-        // The exact value comes before its approximation.
-        [Relation::Approximate] => Some(first.clone()),
-        _ if relations.iter().all(|relation| *relation == Relation::Equal) => sides[1..].iter().all(|side| same_value(first, side)).then(|| first.clone()),
-        _ => None,
-    }
-}
-
-/// The name and the value of `x = 5`, `f(x) = x^2`, `(x, y) = (1, 2)`, `x \in [0, 1]`; a chain of equals must agree.
-fn labelled(expression: &Expression) -> Option<(&Expression, Expression)> {
-    let Expression::Chain(sides, relations) = expression else {
-        return None;
-    };
-    if !relations.iter().all(|relation| names_a_value(*relation)) {
-        return None;
-    }
-    let (name, values) = match (sides.first()?, sides.last()?) {
-        (first, _) if is_name(first) => (first, &sides[1..]),
-        (_, last) if is_name(last) && sides.len() == 2 => (last, &sides[..1]),
-        _ => return None,
-    };
-    let value = values.first()?;
-    let approximates = |at: usize| relations.get(at) == Some(&Relation::Approximate);
-    let agree = (1..values.len()).all(|at| approximates(at) || super::compare::same(value, &values[at]));
-    agree.then(|| (name, value.clone()))
-}
-
-/// Whether an expression only names something: letters side by side, with brackets of letters.
-fn is_name(expression: &Expression) -> bool {
-    match expression {
-        Expression::Symbol(_) | Expression::Text(_) => true,
-        Expression::Constant(Constant::Euler) => true,
-        Expression::Product(parts) => parts.iter().all(is_name),
-        Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => parts.iter().all(is_name),
-        Expression::Opaque(name, parts) => matches!(name.as_str(), "angle" | "overline" | "vec" | "triangle" | "hat" | "bar") && parts.iter().all(is_name),
-        _ => false,
-    }
-}
-
-/// The values of a list in which at most one name occurs; `None` where several do.
-pub(crate) fn unlabelled(parts: &[Expression]) -> Option<Vec<Expression>> {
-    let names: Vec<String> = parts.iter().filter_map(|part| labelled(part).map(|(name, _)| exact::canonical(name))).collect();
-    if names.windows(2).any(|pair| pair[0] != pair[1]) {
-        return None;
-    }
-    Some(parts.iter().map(|part| labelled(part).map_or_else(|| part.clone(), |(_, value)| value)).collect())
-}
-
-/// Records such as `a = 1, b = 2`: by name where both have names, else by place.
-pub(crate) fn same_record(gold: &[Expression], answer: &[Expression]) -> bool {
-    match (entries(gold), entries(answer)) {
-        (Some(one), Some(two)) => {
-            let covered = |(name, value): &(String, Expression), others: &[(String, Expression)]| {
-                others.iter().any(|(other, other_value)| name == other && super::compare::same(value, other_value))
-            };
-            one.len() == two.len() && one.iter().all(|entry| covered(entry, &two)) && two.iter().all(|entry| covered(entry, &one))
-        }
-        (Some(one), None) => in_order(&one.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), answer),
-        (None, Some(two)) => in_order(gold, &two.into_iter().map(|(_, value)| value).collect::<Vec<_>>()),
-        (None, None) => same_members(gold, answer),
-    }
-}
-
-fn in_order(gold: &[Expression], answer: &[Expression]) -> bool {
-    let parts = |side: &[Expression]| match side {
-        [Expression::Bracketed(Bracket::Round, Bracket::Round, parts)] => parts.clone(),
-        other => other.to_vec(),
-    };
-    let (gold, answer) = (parts(gold), parts(answer));
-    gold.len() == answer.len() && gold.iter().zip(&answer).all(|(one, two)| super::compare::same(one, two))
-}
-
-fn entries(parts: &[Expression]) -> Option<Vec<(String, Expression)>> {
-    parts.iter().map(|part| labelled(part).map(|(name, value)| (exact::canonical(name), value))).collect()
+    let (values, others) = (values_of(gold), values_of(answer));
+    let same_values = values.iter().any(|one| others.iter().any(|two| compare::same(one, two)));
+    let both = matches!((gold, answer), (Expression::Chain(..), Expression::Chain(..)));
+    let unlabelled = both && labelled(gold).is_none() && labelled(answer).is_none();
+    if unlabelled { same_equation(gold, answer) } else { same_values || both && same_equation(gold, answer) }
 }
 
 /// Two equations, or two chains with the same relations.
@@ -128,10 +39,10 @@ fn same_equation(gold: &Expression, answer: &Expression) -> bool {
     }
     match relations.as_slice() {
         [Relation::Equal | Relation::NotEqual] => {
-            let sides_agree = super::compare::same(&one[0], &two[0]) && super::compare::same(&one[1], &two[1]);
+            let sides_agree = compare::same(&one[0], &two[0]) && compare::same(&one[1], &two[1]);
             sides_agree || is_multiple(&difference(&one[0], &one[1]), &difference(&two[0], &two[1]), false)
         }
-        _ => one.iter().zip(two).all(|(one, two)| super::compare::same(one, two)),
+        _ => one.iter().zip(two).all(|(one, two)| compare::same(one, two)),
     }
 }
 
@@ -141,6 +52,10 @@ fn difference(left: &Expression, right: &Expression) -> Expression {
 
 /// Whether one expression is a constant times the other, a positive one if `positive`.
 fn is_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
+    // Numbers alone are multiples of one another whatever they are.
+    if !numeric::has_variables(one) || !numeric::has_variables(two) {
+        return false;
+    }
     if let (Some(left), Some(right)) = (exact::normal(one), exact::normal(two))
         && let Some(ratio) = left.ratio(&right)
     {
@@ -208,13 +123,13 @@ fn same_bounds(one: &Bounds, two: &Bounds) -> bool {
 }
 
 fn same_gap(one: &Bound, two: &Bound) -> bool {
-    let ends = super::compare::same(&one.low, &two.low) && super::compare::same(&one.high, &two.high);
+    let ends = compare::same(&one.low, &two.low) && compare::same(&one.high, &two.high);
     ends || is_multiple(&difference(&one.high, &one.low), &difference(&two.high, &two.low), true)
 }
 
 /// Whether `interval` holds what the bounds allow to the one name in them.
 fn is_interval_of(interval: &Expression, bounds: &Bounds) -> bool {
-    solution(bounds).is_some_and(|solution| super::compare::same(interval, &solution))
+    solution(bounds).is_some_and(|solution| compare::same(interval, &solution))
 }
 
 /// The interval, or the union of two rays, that bounds on one name describe.

@@ -50,6 +50,8 @@ pub(crate) enum Function {
     Floor,
     Ceiling,
     Factorial,
+    /// `n!!`, the product of every other number.
+    DoubleFactorial,
     /// `[n, k]`.
     Binomial,
     Minimum,
@@ -187,6 +189,11 @@ impl Expression {
             E::Ratio(parts) => E::Ratio(all(parts)),
             E::Matrix(rows) => E::Matrix(rows.iter().map(|row| all(row)).collect()),
         }
+    }
+
+    /// How many operations and operands the tree consists of.
+    pub(crate) fn nodes(&self) -> usize {
+        1 + self.children().into_iter().map(Expression::nodes).sum::<usize>()
     }
 
     /// Whether `test` holds for the tree or any part of it.

@@ -1,76 +1,78 @@
 //! Units and counted nouns behind a number.
 //!
-//! Policy: a unit that one side leaves out is no difference; two known units of one kind are converted exactly; two
-//! other nouns agree if the words of one are among the other's.
+//! Policy: a unit that one side leaves out is no difference; units that can be read (powers and quotients of those in
+//! `UNITS`) are converted exactly where they measure the same and differ otherwise; two other nouns agree if the words of
+//! one are among the other's.
+
+use std::collections::BTreeMap;
 
 use num_bigint::BigInt;
+use num_traits::{One, Pow};
 
 use super::syntax::Rational;
 
-/// A unit's kind, its factor to the kind's base unit as a fraction, and its names.
-type Unit = (&'static str, i64, i64, &'static [&'static str]);
+/// What a unit measures and to which power, its factor to that as a fraction, and its names.
+type Unit = (&'static str, i32, i64, i64, &'static [&'static str]);
 
-const UNITS: [Unit; 46] = [
-    ("length", 1, 1_000_000_000, &["nm", "nanometer", "nanometre"]),
-    ("length", 1, 1_000, &["mm", "millimeter", "millimetre"]),
-    ("length", 1, 100, &["cm", "centimeter", "centimetre"]),
-    ("length", 1, 10, &["dm", "decimeter", "decimetre"]),
-    ("length", 1, 1, &["m", "meter", "metre"]),
-    ("length", 1_000, 1, &["km", "kilometer", "kilometre"]),
-    ("length", 254, 10_000, &["in", "inch", "inches"]),
-    ("length", 3_048, 10_000, &["ft", "foot", "feet"]),
-    ("length", 9_144, 10_000, &["yd", "yard"]),
-    ("length", 1_609_344, 1_000, &["mi", "mile"]),
-    ("mass", 1, 1_000_000, &["mg", "milligram"]),
-    ("mass", 1, 1_000, &["g", "gram"]),
-    ("mass", 1, 1, &["kg", "kilogram"]),
-    ("mass", 1_000, 1, &["t", "tonne"]),
-    ("mass", 45_359_237, 100_000_000, &["lb", "lbs", "pound"]),
-    ("mass", 45_359_237, 1_600_000_000, &["oz", "ounce"]),
-    ("time", 1, 1_000, &["ms", "millisecond"]),
-    ("time", 1, 1, &["s", "sec", "second"]),
-    ("time", 60, 1, &["min", "mins", "minute"]),
-    ("time", 3_600, 1, &["h", "hr", "hrs", "hour"]),
-    ("time", 86_400, 1, &["d", "day"]),
-    ("time", 604_800, 1, &["wk", "week"]),
-    ("month", 1, 1, &["month"]),
-    ("month", 12, 1, &["yr", "year"]),
-    ("volume", 1, 1_000, &["ml", "milliliter", "millilitre", "cm^3", "cubic centimeter", "cc"]),
-    ("volume", 1, 1, &["l", "liter", "litre", "dm^3"]),
-    ("volume", 1_000, 1, &["m^3", "cubic meter", "cubic metre"]),
-    ("cubic feet", 1, 1, &["ft^3", "cubic feet", "cubic foot"]),
-    ("cubic inches", 1, 1, &["in^3", "cubic inch", "cubic inches"]),
-    ("gallon", 1, 1, &["gal", "gallon"]),
-    ("area", 1, 1_000_000, &["mm^2", "square millimeter"]),
-    ("area", 1, 10_000, &["cm^2", "square centimeter", "square cm", "sq cm"]),
-    ("area", 1, 1, &["m^2", "square meter", "square metre", "sq m"]),
-    ("area", 1_000_000, 1, &["km^2", "square kilometer", "square km"]),
-    ("square feet", 1, 1, &["ft^2", "square feet", "square foot", "sq ft"]),
-    ("square feet", 1, 144, &["in^2", "square inch", "square inches", "sq in"]),
-    ("square feet", 9, 1, &["yd^2", "square yard"]),
-    ("speed", 10, 36, &["km/h", "kph", "kmh", "kilometers per hour", "km per hour", "km/hr"]),
-    ("speed", 1, 1, &["m/s", "meters per second"]),
-    ("speed", 44_704, 100_000, &["mph", "miles per hour", "mi/h", "miles/hour"]),
-    ("money", 1, 1, &["$", "dollar", "usd"]),
-    ("money", 1, 100, &["cent", "¢"]),
-    ("euro", 1, 1, &["€", "euro", "eur"]),
-    ("sterling", 1, 1, &["£", "gbp"]),
-    ("angle", 1, 1, &["degree", "deg", "°"]),
-    ("radian", 1, 1, &["radian", "rad"]),
+const UNITS: [Unit; 41] = [
+    ("length", 1, 1, 1_000_000_000, &["nm", "nanometer", "nanometre"]),
+    ("length", 1, 1, 10_000_000_000, &["ångström", "angstrom"]),
+    ("length", 1, 1, 1_000, &["mm", "millimeter", "millimetre"]),
+    ("length", 1, 1, 100, &["cm", "centimeter", "centimetre"]),
+    ("length", 1, 1, 10, &["dm", "decimeter", "decimetre"]),
+    ("length", 1, 1, 1, &["m", "meter", "metre"]),
+    ("length", 1, 1_000, 1, &["km", "kilometer", "kilometre"]),
+    ("length", 1, 254, 10_000, &["in", "inch", "inches"]),
+    ("length", 1, 3_048, 10_000, &["ft", "foot", "feet"]),
+    ("length", 1, 9_144, 10_000, &["yd", "yard"]),
+    ("length", 1, 1_609_344, 1_000, &["mi", "mile"]),
+    ("mass", 1, 1, 1_000_000, &["mg", "milligram"]),
+    ("mass", 1, 1, 1_000, &["g", "gram"]),
+    ("mass", 1, 1, 1, &["kg", "kilogram"]),
+    ("mass", 1, 1_000, 1, &["t", "tonne"]),
+    ("mass", 1, 45_359_237, 100_000_000, &["lb", "lbs", "pound"]),
+    ("mass", 1, 45_359_237, 1_600_000_000, &["oz", "ounce"]),
+    ("time", 1, 1, 1_000, &["ms", "millisecond"]),
+    ("time", 1, 1, 1, &["s", "sec", "second"]),
+    ("time", 1, 60, 1, &["min", "mins", "minute"]),
+    ("time", 1, 3_600, 1, &["h", "hr", "hrs", "hour"]),
+    ("time", 1, 86_400, 1, &["d", "day"]),
+    ("time", 1, 604_800, 1, &["wk", "week"]),
+    ("month", 1, 1, 1, &["month"]),
+    ("month", 1, 12, 1, &["yr", "year"]),
+    ("length", 3, 1, 1_000_000, &["ml", "milliliter", "millilitre", "cc"]),
+    ("length", 3, 1, 1_000, &["l", "liter", "litre"]),
+    ("gallon", 1, 1, 1, &["gal", "gallon"]),
+    ("money", 1, 1, 1, &["$", "dollar", "usd"]),
+    ("money", 1, 1, 100, &["cent", "¢"]),
+    ("euro", 1, 1, 1, &["€", "euro", "eur"]),
+    ("sterling", 1, 1, 1, &["£", "gbp"]),
+    ("angle", 1, 1, 1, &["degree", "deg", "°"]),
+    ("radian", 1, 1, 1, &["radian", "rad"]),
+    ("celsius", 1, 1, 1, &["celsius", "°c"]),
+    ("fahrenheit", 1, 1, 1, &["fahrenheit", "°f"]),
+    ("force", 1, 1, 1, &["n", "newton"]),
+    ("energy", 1, 1, 1, &["j", "joule"]),
+    ("energy", 1, 1_000, 1, &["kj", "kilojoule"]),
+    ("power", 1, 1, 1, &["w", "watt"]),
+    ("part", 1, 1, 100, &["percent"]),
 ];
+
+/// Short names of quotients.
+const QUOTIENTS: [(&str, &str); 3] = [("mph", "mi/h"), ("kph", "km/h"), ("kmh", "km/h")];
 
 /// Words that count nothing in particular, so that they never tell two quantities apart.
 const EMPTY: [&str; 14] = ["unit", "units", "square", "cubic", "the", "of", "a", "an", "total", "sq", "linear", "per", "approximately", "each"];
 
 fn find(name: &str) -> Option<&'static Unit> {
     let lower = name.trim().trim_end_matches('.').to_lowercase();
-    let matches = |unit: &&Unit| unit.3.iter().any(|known| *known == lower || (known.len() > 3 && lower.strip_suffix('s') == Some(known)));
+    let matches = |unit: &&Unit| unit.4.iter().any(|known| *known == lower || (known.len() > 3 && lower.strip_suffix('s') == Some(known)));
     UNITS.iter().find(matches)
 }
 
-/// Whether `name` is a unit with a factor.
+/// Whether a word begins a unit that can be read.
 pub(crate) fn is_known(name: &str) -> bool {
-    find(name).is_some()
+    find(name).is_some() || QUOTIENTS.iter().any(|(short, _)| *short == name.to_lowercase())
 }
 
 /// How two units go together.
@@ -89,11 +91,8 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
     if first == second {
         return Match::Same;
     }
-    match (find(first), find(second)) {
-        (Some(one), Some(other)) if one.0 == other.0 => {
-            let factor = |unit: &Unit| Rational::new(BigInt::from(unit.1), BigInt::from(unit.2));
-            Match::Factor(factor(one) / factor(other))
-        }
+    match (measure(first), measure(second)) {
+        (Some(one), Some(other)) if one.powers == other.powers => Match::Factor(one.factor / other.factor),
         (Some(_), Some(_)) => Match::Different,
         _ => {
             let (one, other) = (words(first), words(second));
@@ -103,8 +102,94 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
     }
 }
 
+/// What a unit measures: powers of kinds, and the factor to their base units.
+#[derive(Clone, Debug)]
+struct Measure {
+    powers: BTreeMap<&'static str, i32>,
+    factor: Rational,
+}
+
+/// Reads `m/s^2`, `square feet`, `miles per hour`, `kg m^{-3}`; `None` where a part of it is no unit.
+fn measure(name: &str) -> Option<Measure> {
+    let mut measure = Measure { powers: BTreeMap::new(), factor: Rational::one() };
+    let spelled = name.to_lowercase().replace(" per ", "/").replace(" squared", "^2").replace(" cubed", "^3").replace(['(', ')'], " ");
+    for (at, side) in spelled.split('/').enumerate() {
+        let mut next = 1;
+        for word in side.split([' ', '·', '*']).filter(|word| !word.is_empty() && !matches!(*word, "a" | "an" | "the" | "of")) {
+            match word {
+                "square" | "sq" | "sq." => next = 2,
+                "cubic" | "cu" | "cu." => next = 3,
+                _ => {
+                    measure.take(word, if at == 0 { next } else { -next })?;
+                    next = 1;
+                }
+            }
+        }
+    }
+    measure.powers.retain(|_, power| *power != 0);
+    (!measure.powers.is_empty()).then_some(measure)
+}
+
+impl Measure {
+    /// Multiplies by a word, perhaps with a power behind it, to the power `times`.
+    fn take(&mut self, word: &str, times: i32) -> Option<()> {
+        const MOST_POWER: i32 = 6;
+        let (name, power) = word.split_once('^').unwrap_or((word, "1"));
+        if let Some((_, quotient)) = QUOTIENTS.iter().find(|(short, _)| *short == name) {
+            let (above, below) = quotient.split_once('/')?;
+            self.take(above, times)?;
+            return self.take(below, -times);
+        }
+        let power = power.parse::<i32>().ok().filter(|power| power.abs() <= MOST_POWER)? * times;
+        let (kind, own, above, below, _) = find(name)?;
+        *self.powers.entry(kind).or_default() += own * power;
+        let factor = Rational::new(BigInt::from(*above), BigInt::from(*below));
+        self.factor *= Pow::pow(factor, power);
+        Some(())
+    }
+}
+
 fn words(phrase: &str) -> Vec<String> {
     let lower = phrase.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !EMPTY.contains(word));
     words.map(|word| if word.len() > 3 { word.trim_end_matches('s').to_owned() } else { word.to_owned() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(first: &str, second: &str, expected: Option<(i64, i64)>) {
+        let got = match compare(first, second) {
+            Match::Same => Some(Rational::one()),
+            Match::Factor(factor) => Some(factor),
+            Match::Different => None,
+        };
+        assert_eq!(got, expected.map(|(above, below)| Rational::new(above.into(), below.into())), "{first:?} {second:?}");
+    }
+
+    #[test]
+    fn what_measures_the_same_is_converted() {
+        check("km/h", "m/s", Some((10, 36)));
+        check("miles per hour", "mph", Some((1, 1)));
+        check("square feet", "ft^2", Some((1, 1)));
+        check("sq in", "square feet", Some((1, 144)));
+        check("cm^3", "ml", Some((1, 1)));
+        check("cubic meters", "liters", Some((1000, 1)));
+        check("m s^-2", "m/s^2", Some((1, 1)));
+        check("dollars", "cents", Some((100, 1)));
+    }
+
+    #[test]
+    fn what_measures_another_thing_differs() {
+        check("m/s", "m/s^2", None);
+        check("cm", "cm^2", None);
+        check("dollars per hour", "dollars", None);
+        check("kg", "m", None);
+        check("apples", "oranges", None);
+        check("apples", "red apples", Some((1, 1)));
+        check("miles", "miles away", Some((1, 1)));
+        check("units", "cm", Some((1, 1)));
+    }
 }

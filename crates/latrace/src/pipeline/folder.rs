@@ -98,7 +98,10 @@ impl RunFolder {
         let cannot = || format!("cannot lock {}", file.display());
         let lock = File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
         match lock.try_lock() {
-            Ok(()) => Ok(RunFolder { path: path.to_owned(), _lock: Some(lock) }),
+            Ok(()) => {
+                remove_temporary(path)?;
+                Ok(RunFolder { path: path.to_owned(), _lock: Some(lock) })
+            }
             Err(TryLockError::WouldBlock) => {
                 let hint = "wait for it, or name another folder with --run-dir";
                 Err(Failure::work(format!("another process is working in {}", path.display())).hint(hint).into())
@@ -219,6 +222,7 @@ pub struct StageFolder {
 impl StageFolder {
     fn begin(folder: &Path, name: &str, key: Value, before: f64) -> Result<StageFolder> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        remove_temporary(folder)?;
         let stage = StageFolder { path: folder.to_owned(), name: name.to_owned(), key, before, started: Instant::now() };
         stage.write_record(false, BTreeMap::new(), Value::Null)?;
         Ok(stage)
@@ -257,6 +261,19 @@ impl StageFolder {
         write_atomically(&self.path.join(RECORD), |writer| writeln!(writer, "{text}").context("cannot write the stage's record"))?;
         Ok(record)
     }
+}
+
+/// Removes what a killed process had not finished writing; the lock says that no other writes here.
+fn remove_temporary(folder: &Path) -> Result<()> {
+    let cannot = || format!("cannot clear the folder {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_file() && name.starts_with('.') && name.ends_with(".tmp") {
+            fs::remove_file(&path).with_context(cannot)?;
+        }
+    }
+    Ok(())
 }
 
 /// The record in a stage's folder, if there is one.

@@ -152,6 +152,8 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
             summary.bounds.len(),
             summary.unbounded
         ));
+    } else {
+        lines.push("No trace led to a correct answer, so there is no finite bound.".to_owned());
     }
     let total: f64 = summary.seconds.values().sum();
     lines.push(format!("{total:.0} s of work, {:.0} MB at the peak, seed {}.", summary.peak_memory_bytes as f64 / 1e6, summary.seed));

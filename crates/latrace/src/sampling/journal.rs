@@ -82,6 +82,11 @@ impl Journal {
     }
 }
 
+/// The work that an output is, or is becoming, the samples of.
+pub fn described(out: &Path) -> Result<Option<Value>> {
+    Ok(read_description(&beside(out, "sampling.json"))?.map(|mut description| description["work"].take()))
+}
+
 fn beside(out: &Path, extension: &str) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
     name.push(".");
@@ -108,7 +113,7 @@ fn write_description(path: &Path, work: &Value, done: bool) -> Result<()> {
 }
 
 /// The settings in which two descriptions differ.
-fn difference(earlier: &Value, now: &Value) -> String {
+pub fn difference(earlier: &Value, now: &Value) -> String {
     let keys = now.as_object().into_iter().flat_map(|now| now.keys());
     let differing: Vec<String> = keys.filter(|key| earlier[*key] != now[*key]).map(|key| format!("{key} was {}, is {}", earlier[key], now[key])).collect();
     differing.join("; ")

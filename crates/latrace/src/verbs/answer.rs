@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::Markers;
 use latrace_lm::Sampling;
@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 
 use crate::columns::ColumnArguments;
 use crate::failure::Failure;
+use crate::hub::model_folder;
 use crate::model_folder::read_config;
 use crate::pipeline::thought::Thought;
 use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, describe, field, ids_of, prompt_of, text_of};
-use crate::sampling::draws::{Draws, Prompt};
+use crate::sampling::drawing::{Draws, Logprobs, Prompt};
 use crate::sampling::journal::Finished;
+use crate::sampling::output::{describe_work, draw_to};
 use crate::verbs::sample::{DrawingArguments, EngineArguments};
 
 /// The stage's name in the key of every random number: that of `latrace run`, so that answers are the same.
@@ -43,7 +45,7 @@ Examples:
   latrace answer --model models/initial --data traces.jsonl --out answers.jsonl --markers stratos --max-new-tokens 4096
   latrace answer --model models/initial --data traces.parquet --n 1 --temperature 0 | head")]
 pub struct AnswerArguments {
-    /// Model folder of the reasoner (config.json, weights, tokenizer)
+    /// Model folder of the reasoner (config.json, weights, tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Traces with the reasoner's prompts (.jsonl or .parquet)
@@ -75,40 +77,56 @@ pub struct AnswerArguments {
 /// Runs `latrace answer`.
 pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
-    let config = read_config(&arguments.model)?;
+    let model = model_folder(&arguments.model)?;
+    let config = read_config(&model)?;
     let markers = Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
-    let thought = Thought::open(&arguments.model, markers)?;
+    let thought = Thought::open(&model, markers)?;
     let drawn = arguments.drawing.sampling(&config)?;
     let end_ids = if drawn.end_ids.is_empty() { Vec::new() } else { thought.answer_end_ids() };
-    let sampling = Sampling { end_ids, ..drawn };
-    let (prompts, rows) = read_traces(arguments, &thought, config.max_positions)?;
-    let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, .. } = arguments;
-    let settings = json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let (sampling, stops) = (Sampling { end_ids, ..drawn }, thought.answer_stops());
+    let Traces { prompts, rows, open } = read_traces(arguments, &thought, config.max_positions)?;
+    let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, engine, .. } = arguments;
+    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling: &sampling, stops: &stops, text: &thought.text, logprobs: Logprobs::Kept };
     let row = |prompt: usize, finished: &Finished| answer_row(rows[prompt].clone(), finished, &thought);
-    let stops = thought.answer_stops();
-    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling, stops: &stops, text: &thought.text, data, prompts: &prompts, row: &row };
-    draws.run(&arguments.model, arguments.engine.options(), &out, settings)
+    let settings = json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let work = describe_work(&draws, &model, data, settings)?;
+    let empty = open.iter().flat_map(|&place| (0..*n).map(move |sample| (place, sample)));
+    let empty = empty.map(|(place, sample)| (place, empty_answer(&prompts[place], sample))).collect();
+    draw_to(&out, &draws, &prompts, work, empty, || engine.sampler(&model), &row).with_context(|| format!("cannot answer {}", data.display()))
 }
 
-/// What answers continue: prompt, trace, and what an answer begins with; and the rows without them.
-fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: usize) -> Result<(Vec<Prompt>, Vec<Row>)> {
+/// What answers continue: prompt, trace, and what an answer begins with; the rows without them; and the places of those whose trace has no end.
+struct Traces {
+    prompts: Vec<Prompt>,
+    rows: Vec<Row>,
+    open: Vec<usize>,
+}
+
+fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: usize) -> Result<Traces> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let (mut prompts, mut rows, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
+    let (mut traces, mut ids) = (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
     while let Some((prompt, row)) = reader.next_with(|_, row| parse(row, &arguments.columns, thought, max_positions, &mut ids))? {
-        prompts.push(prompt);
-        rows.push(row);
+        if prompt.ids.is_empty() {
+            traces.open.push(traces.prompts.len());
+        }
+        traces.prompts.push(prompt);
+        traces.rows.push(row);
     }
-    let open = prompts.iter().filter(|prompt| prompt.ids.is_err()).count();
-    if open > 0 {
-        tracing::warn!("{open} of {} traces have no end: their answers are empty, and will be judged wrong", prompts.len());
+    if !traces.open.is_empty() {
+        tracing::warn!("{} of {} traces have no end: their answers are empty, and will be judged wrong", traces.open.len(), traces.prompts.len());
     }
     if reader.skipped() > 0 {
         tracing::warn!("{} bad rows skipped", reader.skipped());
     }
-    Ok((prompts, rows))
+    Ok(traces)
 }
 
+fn empty_answer(prompt: &Prompt, sample: u64) -> Finished {
+    Finished { id: prompt.id.clone(), sample, token_ids: Vec::new(), logprobs: Vec::new(), stop_reason: OPEN.to_owned() }
+}
+
+/// A trace without an end has a prompt without tokens, from which nothing is drawn.
 fn parse(mut row: Row, columns: &ColumnArguments, thought: &Thought, max_positions: usize, ids: &mut UniqueIds) -> Result<(Prompt, Row), FieldProblem> {
     let id = ids.take_sample(&row)?;
     let sample = field(&row, "sample");
@@ -117,16 +135,15 @@ fn parse(mut row: Row, columns: &ColumnArguments, thought: &Thought, max_positio
     let view = columns.view(&row)?;
     let prompt = prompt_of(&view, &thought.text)?;
     let trace = trace_of(&view, thought)?;
-    let ids = trace.map(|trace| [prompt.as_slice(), &trace, &thought.answer_prefix].concat());
-    let length = ids.as_ref().map_or(0, Vec::len);
-    if length >= max_positions {
+    let ids = trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &thought.answer_prefix].concat());
+    if ids.len() >= max_positions {
         let expected = format!("a prompt and a trace of fewer than the model's {max_positions} tokens (id {id}, sample {number})");
-        return Err(FieldProblem::new("token_ids", expected, length.to_string()));
+        return Err(FieldProblem::new("token_ids", expected, ids.len().to_string()));
     }
     columns.remove_read(&mut row, &PROMPT_FIELDS);
     REPLACED.iter().for_each(|name| drop(row.shift_remove(*name)));
     let name = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-    Ok((Prompt { id: json!([id, number]), stream: format!("{name}/{number}"), ids: ids.ok_or(OPEN) }, row))
+    Ok((Prompt { id: json!([id, number]), stream: format!("{name}/{number}"), ids }, row))
 }
 
 /// z: the row's trace up to the border; none where the thought has no end. A text without the marker is a trace without its end only if

@@ -12,6 +12,7 @@ use latrace_lm::sample::stream;
 use latrace_lm::{Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, StopReason};
 
 use crate::failure::Failure;
+use crate::hub::model_folder;
 use crate::memory::{Bytes, free_memory};
 use crate::model_folder::{TextSide, read_config};
 use crate::verbs::sample::DrawingArguments;
@@ -30,7 +31,7 @@ Examples:
   latrace chat --model models/small --system 'Answer in one sentence.' --temperature 0
   echo 'What is 6 times 7?' | latrace chat --model models/small")]
 pub struct ChatArguments {
-    /// Model folder (config.json, weights, tokenizer)
+    /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// A message of the system, before the conversation
@@ -48,8 +49,9 @@ pub struct ChatArguments {
 
 /// Runs `latrace chat`.
 pub fn run(arguments: &ChatArguments) -> Result<()> {
-    let config = read_config(&arguments.model)?;
-    let text = TextSide::open(&arguments.model, &config)?;
+    let model = model_folder(&arguments.model)?;
+    let config = read_config(&model)?;
+    let text = TextSide::open(&model, &config)?;
     if !text.has_tokenizer() {
         let message = format!("{} has no tokenizer.json, and a conversation is text", arguments.model.display());
         return Err(Failure::work(message).into());
@@ -57,7 +59,7 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
     let sampling = arguments.drawing.sampling(&config)?;
     let interrupted = watch_for_interrupts()?;
     let kv_cache_bytes = arguments.kv_cache_bytes.map_or_else(|| free_memory() / 2, |bytes| bytes.0);
-    let sampler = Sampler::new(Model::load(&arguments.model)?, SamplerOptions { kv_cache_bytes, batch: 1, ..SamplerOptions::default() });
+    let sampler = Sampler::new(Model::load(&model)?, SamplerOptions { kv_cache_bytes, batch: 1, ..SamplerOptions::default() });
     let conversation = Conversation { messages: Vec::new(), system: arguments.system.clone(), plain: !text.has_template() };
     Chat { sampler, text: &text, sampling, conversation, seed: arguments.seed, replies: 0, interrupted }.run()
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::columns::pair;
 use crate::failure::Failure;
+use crate::hub::model_folder;
 use crate::pipeline::kit::template;
 use crate::pipeline::thought::Thought;
 use crate::questions::{Format, Source, check_ids};
@@ -78,7 +79,7 @@ pub struct QuestionsArguments {
     /// Template of the posterior's prompt, built in or a file [default: posterior_a; plain_posterior for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     posterior: Option<String>,
-    /// Model folder, for its tokenizer, its end of a text, and its chat template
+    /// Model folder or hub id, for its tokenizer, its end of a text, and its chat template
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Write these rows alone
@@ -127,7 +128,7 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let source = source(arguments);
     let texts = Texts::of(arguments)?;
-    let thought = arguments.model.as_deref().map(|model| Thought::open(model, texts.markers.clone())).transpose()?;
+    let thought = arguments.model.as_deref().map(|model| Thought::open(&model_folder(model)?, texts.markers.clone())).transpose()?;
     let questions = source.read(&texts.markers, thought.as_ref().map(|thought| &thought.text))?;
     check_ids(&questions)?;
     let mut written = 0;

@@ -1,19 +1,21 @@
 //! `latrace sample`: samples of given prompts from a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use latrace_lm::{Config, SamplerOptions, Sampling, StopReason};
+use latrace_lm::{Config, Model, Sampler, SamplerOptions, Sampling, StopReason};
 use serde_json::json;
 
 use crate::columns::ColumnArguments;
 use crate::failure::Failure;
+use crate::hub::model_folder;
 use crate::memory::{Bytes, free_memory};
 use crate::model_folder::{TextSide, read_config};
 use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, prompt_of};
-use crate::sampling::draws::{Draws, Prompt};
+use crate::sampling::drawing::{Draws, Logprobs, Prompt};
 use crate::sampling::journal::Finished;
+use crate::sampling::output::{describe_work, draw_to};
 use crate::sampling::stop_strings::StopStrings;
 
 /// The stage's name in the key of every random number.
@@ -37,7 +39,7 @@ Examples:
   latrace sample --model models/q --data questions.jsonl --out traces.jsonl --column prompt_ids=posterior_prompt_ids
   latrace sample --model models/small --data questions.jsonl --temperature 0 --n 1 | head")]
 pub struct SampleArguments {
-    /// Model folder (config.json, weights, tokenizer)
+    /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Rows with prompts (.jsonl or .parquet)
@@ -69,7 +71,7 @@ pub struct SampleArguments {
     engine: EngineArguments,
 }
 
-/// What drawing costs; samples do not depend on it.
+/// What samples do not depend on.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArguments {
     /// Most samples at a time: memory against speed; samples do not depend on it
@@ -84,13 +86,14 @@ pub struct EngineArguments {
 }
 
 impl EngineArguments {
-    /// The sampler's options.
-    pub fn options(&self) -> SamplerOptions {
-        SamplerOptions {
+    /// The sampler of the model in a folder.
+    pub fn sampler(&self, model: &Path) -> Result<Sampler> {
+        let options = SamplerOptions {
             kv_cache_bytes: self.kv_cache_bytes.map_or_else(|| free_memory() / 2, |bytes| bytes.0),
             batch: self.batch as usize,
             prefill_tokens: self.prefill_tokens as usize,
-        }
+        };
+        Ok(Sampler::new(Model::load(model)?, options))
     }
 }
 
@@ -136,17 +139,19 @@ impl DrawingArguments {
 /// Runs `latrace sample`.
 pub fn run(arguments: &SampleArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
-    let config = read_config(&arguments.model)?;
+    let model = model_folder(&arguments.model)?;
+    let config = read_config(&model)?;
     let sampling = arguments.drawing.sampling(&config)?;
-    let text = TextSide::open(&arguments.model, &config)?;
+    let text = TextSide::open(&model, &config)?;
     check_stops(arguments, &text)?;
-    let (prompts, rows) = read_prompts(arguments, &text, &config)?;
-    let stops = StopStrings::new(arguments.stop.clone());
-    let SampleArguments { seed, n, data, stop, include_stop, skip_bad_rows, columns, .. } = arguments;
-    let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let (rows, prompts) = read_prompts(arguments, &text, &config)?;
+    let SampleArguments { seed, n, data, stop, include_stop, skip_bad_rows, columns, engine, .. } = arguments;
+    let stops = StopStrings::new(stop.clone());
+    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling: &sampling, stops: &stops, text: &text, logprobs: Logprobs::Kept };
     let row = |prompt: usize, finished: &Finished| sampled_row(rows[prompt].clone(), finished, &text, &stops, *include_stop);
-    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling, stops: &stops, text: &text, data, prompts: &prompts, row: &row };
-    draws.run(&arguments.model, arguments.engine.options(), &out, settings)
+    let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let work = describe_work(&draws, &model, data, settings)?;
+    draw_to(&out, &draws, &prompts, work, Vec::new(), || engine.sampler(&model), &row).with_context(|| format!("cannot sample {}", data.display()))
 }
 
 fn check_stops(arguments: &SampleArguments, text: &TextSide) -> Result<()> {
@@ -160,30 +165,30 @@ fn check_stops(arguments: &SampleArguments, text: &TextSide) -> Result<()> {
     Ok(())
 }
 
-/// The prompts, and their rows without them.
-fn read_prompts(arguments: &SampleArguments, text: &TextSide, config: &Config) -> Result<(Vec<Prompt>, Vec<Row>)> {
+/// Rows without their prompts, and the prompts.
+fn read_prompts(arguments: &SampleArguments, text: &TextSide, config: &Config) -> Result<(Vec<Row>, Vec<Prompt>)> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let (mut prompts, mut rows, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
-    while let Some((prompt, row)) = reader.next_with(|_, row| parse(row, arguments, text, config, &mut ids))? {
-        prompts.push(prompt);
+    let (mut rows, mut prompts, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
+    while let Some((row, prompt)) = reader.next_with(|_, row| parse(row, &arguments.columns, text, config, &mut ids))? {
         rows.push(row);
+        prompts.push(prompt);
     }
     if reader.skipped() > 0 {
         tracing::warn!("{} bad rows skipped", reader.skipped());
     }
-    Ok((prompts, rows))
+    Ok((rows, prompts))
 }
 
-fn parse(mut row: Row, arguments: &SampleArguments, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Prompt, Row), FieldProblem> {
+fn parse(mut row: Row, columns: &ColumnArguments, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Row, Prompt), FieldProblem> {
     let id = ids.take(&row)?;
-    let prompt = prompt_of(&*arguments.columns.view(&row)?, text)?;
+    let prompt = prompt_of(&*columns.view(&row)?, text)?;
     if prompt.len() >= config.max_positions {
         let expected = format!("fewer than the model's {} tokens (id {id})", config.max_positions);
         return Err(FieldProblem::new("prompt", expected, prompt.len().to_string()));
     }
-    arguments.columns.remove_read(&mut row, &PROMPT_FIELDS);
-    Ok((Prompt { stream: id.to_string(), id, ids: Ok(prompt) }, row))
+    columns.remove_read(&mut row, &PROMPT_FIELDS);
+    Ok((row, Prompt::new(id, prompt)))
 }
 
 /// The row of a finished sample.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::columns::ColumnArguments;
 use crate::failure::Failure;
+use crate::hub::model_folder;
 use crate::model_folder::{TextSide, read_config};
 use crate::progress::Progress;
 use crate::rows::{BadRows, CONSUMED_FIELDS, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, prompt_and_response, shortest, write_rows};
@@ -30,7 +31,7 @@ Examples:
   latrace score --model models/initial --data traces.jsonl --out scores.jsonl --column response_ids=token_ids
   latrace score --model models/small --data rows.jsonl | head")]
 pub struct ScoreArguments {
-    /// Model folder (config.json, weights, tokenizer)
+    /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Rows to score (.jsonl or .parquet)
@@ -54,9 +55,10 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let config = read_config(&arguments.model)?;
-    let text = TextSide::open(&arguments.model, &config)?;
-    let model = Model::load(&arguments.model)?;
+    let folder = model_folder(&arguments.model)?;
+    let config = read_config(&folder)?;
+    let text = TextSide::open(&folder, &config)?;
+    let model = Model::load(&folder)?;
     let written = write_rows(&out, |sink| score_all(arguments, &model, &text, &mut reader, sink))?;
     tracing::info!("{written} rows scored, {} bad rows skipped", reader.skipped());
     Ok(())

@@ -10,6 +10,7 @@ use latrace_lm::{TrainConfig, TrainJob, TrainRow};
 use crate::columns::ColumnArguments;
 use crate::failure::Failure;
 use crate::files::is_absent_or_empty;
+use crate::hub::model_folder;
 use crate::model_folder::{TextSide, read_config};
 use crate::recipe;
 use crate::rows::{BadRows, RowReader};
@@ -31,7 +32,7 @@ Examples:
   latrace train --model models/base --data questions.jsonl --out models/q --column prompt_ids=posterior_prompt_ids --column response_ids=trace_ids
   latrace train --model models/shape --data rows.jsonl --out models/fresh init=random save_dtype=bf16")]
 pub struct TrainArguments {
-    /// Model folder to start from; with init=random it needs only config.json and a tokenizer
+    /// Model folder to start from (with init=random it needs only config.json and a tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Rows to train on (.jsonl or .parquet)
@@ -61,9 +62,10 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let out = arguments.out.as_path();
     let config = resolve_recipe(arguments)?;
     check_out_folder(out, arguments.resume)?;
-    let rows = read_rows(arguments)?;
+    let model = model_folder(&arguments.model)?;
+    let rows = read_rows(arguments, &model)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let trained = run_job(TrainJob { model_dir: &arguments.model, out, rows, config, resume: arguments.resume });
+    let trained = run_job(TrainJob { model_dir: &model, out, rows, config, resume: arguments.resume });
     if trained.is_err() {
         // Before the first event the folder is as empty as it was; one with files in it stays.
         let _ = fs::remove_dir(out);
@@ -89,8 +91,8 @@ fn check_out_folder(out: &Path, resume: bool) -> Result<()> {
     Err(Failure::work(message).hint("add --resume to continue the run in it, or name another folder").into())
 }
 
-fn read_rows(arguments: &TrainArguments) -> Result<Vec<TrainRow>> {
-    let text = TextSide::open(&arguments.model, &read_config(&arguments.model)?)?;
+fn read_rows(arguments: &TrainArguments, model: &Path) -> Result<Vec<TrainRow>> {
+    let text = TextSide::open(model, &read_config(model)?)?;
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let mut rows = Vec::new();

@@ -259,6 +259,6 @@ fn limits(row: &Row, time_s: f64) -> Result<Limits, FieldProblem> {
     })
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     text.parse::<f64>().ok().filter(|number| *number > 0.0 && number.is_finite()).ok_or_else(|| "expected a number of seconds above 0".to_owned())
 }

@@ -1,6 +1,7 @@
 //! What stands behind a backslash: fractions, roots, sets, matrices, functions.
 
 use super::{Operator, PRODUCT, Parser, SUM, decimal};
+use crate::maths::matrix;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Written};
 use crate::maths::token::{Kind, Token};
 
@@ -132,7 +133,7 @@ impl Parser {
         self.take_command("end").then_some(())?;
         (self.environment_name()? == name).then_some(())?;
         match name.as_str() {
-            "vmatrix" => Some(Expression::Call(Function::Determinant, vec![Expression::Matrix(rows)])),
+            "vmatrix" => Some(matrix::determinant(rows)),
             "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => Some(Expression::Matrix(rows)),
             _ => Some(Expression::Opaque(name, rows.into_iter().map(|row| Expression::Bracketed(Bracket::Round, Bracket::Round, row)).collect())),
         }
@@ -218,7 +219,11 @@ impl Parser {
         }
         let power = self.function_power()?;
         let arguments = self.function_arguments()?;
-        Some(raised(Expression::Call(function, arguments), power))
+        let call = match (function, arguments.as_slice()) {
+            (Function::Determinant, [Expression::Matrix(rows)]) => matrix::determinant(rows.clone()),
+            _ => Expression::Call(function, arguments),
+        };
+        Some(raised(call, power))
     }
 
     pub(super) fn is_inverse_power(&self) -> bool {

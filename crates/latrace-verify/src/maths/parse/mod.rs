@@ -178,7 +178,7 @@ impl Parser {
         let (relation, length) = match (self.peek()?, self.kind_at(1)) {
             (Kind::Mark('<'), Some(Kind::Mark('='))) => (Relation::LessOrEqual, 2),
             (Kind::Mark('>'), Some(Kind::Mark('='))) => (Relation::GreaterOrEqual, 2),
-            (Kind::Mark('!'), Some(Kind::Mark('='))) => (Relation::NotEqual, 2),
+            (Kind::Mark('!'), _) if self.is_unequal() => (Relation::NotEqual, 2),
             (Kind::Mark('='), Some(Kind::Mark('='))) => (Relation::Equal, 2),
             (Kind::Mark(':'), Some(Kind::Mark('='))) => (Relation::Equal, 2),
             (Kind::Mark('='), _) => (Relation::Equal, 1),

@@ -12,10 +12,7 @@ impl Parser {
         loop {
             value = match self.peek() {
                 Some(Kind::Mark('^')) => self.power(value)?,
-                Some(Kind::Mark('!')) if self.kind_at(1) != Some(&Kind::Mark('=')) => {
-                    self.at += 1;
-                    Expression::Call(Function::Factorial, vec![value])
-                }
+                Some(Kind::Mark('!')) if !self.is_unequal() => self.factorial(value)?,
                 Some(Kind::Mark('%')) => {
                     self.at += 1;
                     Expression::Percent(Box::new(value))
@@ -27,6 +24,23 @@ impl Parser {
                 _ => return Some(value),
             };
         }
+    }
+
+    /// Whether an exclamation mark and an equals sign stand side by side.
+    pub(super) fn is_unequal(&self) -> bool {
+        self.is_mark('!') && self.kind_at(1) == Some(&Kind::Mark('=')) && !self.tokens[self.at + 1].spaced
+    }
+
+    /// `n!` and `n!!`; more signs side by side have no meaning that all agree on.
+    fn factorial(&mut self, value: Expression) -> Option<Expression> {
+        self.at += 1;
+        let mut function = Function::Factorial;
+        while self.is_mark('!') && !self.tokens[self.at].spaced && !self.is_unequal() {
+            (function == Function::Factorial).then_some(())?;
+            function = Function::DoubleFactorial;
+            self.at += 1;
+        }
+        Some(Expression::Call(function, vec![value]))
     }
 
     pub(super) fn power(&mut self, base: Expression) -> Option<Expression> {

@@ -1,0 +1,81 @@
+//! The first model of each benchmark against each other one, question by question.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Entry;
+use super::sources::Results;
+use crate::statistics::{Paired, paired};
+use crate::tables::{self, percent};
+
+/// Seed of intervals and permutations: what is compared says the same each time.
+const SEED: u64 = 0;
+
+/// Two models on the same questions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pair {
+    /// The benchmark.
+    pub benchmark: String,
+    /// The model that is compared with.
+    pub first: String,
+    /// The model that is compared.
+    pub second: String,
+    /// The second's accuracy minus the first's.
+    #[serde(flatten)]
+    pub paired: Paired,
+}
+
+/// All pairs, and why others are none.
+pub fn pairs(entries: &[Entry]) -> Result<(Vec<Pair>, Vec<String>)> {
+    let (mut found, mut reasons) = (Vec::new(), Vec::new());
+    for (place, first) in entries.iter().enumerate() {
+        let is_first = !entries[..place].iter().any(|earlier| earlier.benchmark == first.benchmark);
+        let others: Vec<&Entry> = entries[place + 1..].iter().filter(|other| other.benchmark == first.benchmark).collect();
+        if !is_first || others.is_empty() {
+            continue;
+        }
+        let base = first.questions.read()?;
+        for second in others {
+            match aligned(first, base.as_ref(), second, second.questions.read()?.as_ref()) {
+                Ok((first_q, second_q)) => found.push(Pair {
+                    benchmark: first.benchmark.clone(),
+                    first: first.model.clone(),
+                    second: second.model.clone(),
+                    paired: paired(&first_q, &second_q, SEED),
+                }),
+                Err(reason) => reasons.push(format!("{} and {} on {}: {reason}", first.model, second.model, first.benchmark)),
+            }
+        }
+    }
+    Ok((found, reasons))
+}
+
+/// Shares of right responses in one order of questions, or why there is none.
+fn aligned(first: &Entry, first_results: Option<&Results>, second: &Entry, second_results: Option<&Results>) -> Result<(Vec<f64>, Vec<f64>), String> {
+    let missing = |entry: &Entry| format!("{} has no results question by question", entry.folder.display());
+    let (one, other) = (first_results.ok_or_else(|| missing(first))?, second_results.ok_or_else(|| missing(second))?);
+    if let Some(id) = one.keys().find(|id| !other.contains_key(*id)).or_else(|| other.keys().find(|id| !one.contains_key(*id))) {
+        return Err(format!("their questions differ ({} and {}; \"{id}\" is asked of one alone)", one.len(), other.len()));
+    }
+    if let Some((id, _)) = one.iter().find(|(id, (text, _))| *text != other[*id].0) {
+        return Err(format!("their questions differ (\"{id}\" has another text)"));
+    }
+    Ok((one.values().map(|(_, tally)| tally.share()).collect(), other.values().map(|(_, tally)| tally.share()).collect()))
+}
+
+/// The pairs as a table.
+pub fn markdown(pairs: &[Pair]) -> String {
+    let header = ["benchmark", "compared", "with", "difference", "95 %", "p", "questions"].map(str::to_owned);
+    let signed = |share: f64| format!("{}{}", if share > 0.0 { "+" } else { "" }, percent(share));
+    let row = |Pair { benchmark, first, second, paired }: &Pair| {
+        let Paired { difference, p, questions } = paired;
+        let interval = format!("{} to {}", signed(difference.low), signed(difference.high));
+        [benchmark.clone(), second.clone(), first.clone(), signed(difference.mean), interval, small(*p), questions.to_string()]
+    };
+    let table = tables::markdown(&header, &pairs.iter().map(row).collect::<Vec<_>>());
+    format!("{table}\nDifferences in points of percent on the same questions; p of the sign-flip permutation test, two-sided.\n")
+}
+
+fn small(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+}

@@ -1,0 +1,56 @@
+//! What of a response is judged: the answer behind the thought, and nothing where the thought did not come to an end.
+
+use latrace_core::Markers;
+
+/// The part of a response that counts as its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// What stands behind the thought, or all of a response that has none.
+    Given(&'a str),
+    /// The thought has no end.
+    Unclosed,
+    /// The response was cut at the most tokens allowed, before an end of a thought: whatever stands there is not its answer.
+    Truncated,
+}
+
+/// The answer in `response`. `opened`: the prompt began the thought; `truncated`: the response was cut at the most tokens allowed.
+pub fn answer_of<'a>(response: &'a str, opened: bool, truncated: bool, markers: &Markers) -> Answer<'a> {
+    match markers.split(response) {
+        Some((_, answer)) => Answer::Given(answer),
+        None if truncated => Answer::Truncated,
+        None if opened || response.contains(markers.open.trim()) => Answer::Unclosed,
+        None => Answer::Given(response),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(family: &str, response: &str, opened: bool, truncated: bool, expected: Answer<'_>) {
+        assert_eq!(answer_of(response, opened, truncated, &Markers::named(family).unwrap()), expected, "{response:?}");
+    }
+
+    #[test]
+    fn the_answer_stands_behind_the_thought() {
+        check("think", "so 4\n</think>\n\n\\boxed{4}", true, false, Answer::Given("\\boxed{4}"));
+        check("think", "<think>\nso 4\n</think>\n\n\\boxed{4}", false, false, Answer::Given("\\boxed{4}"));
+        check("stratos", "why\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\n4\n\n<|end_of_solution|>", true, false, Answer::Given("4"));
+        // The answer may be cut; its thought is whole.
+        check("think", "so 4</think> The answer is", true, true, Answer::Given("The answer is"));
+    }
+
+    #[test]
+    fn a_thought_without_an_end_has_no_answer() {
+        check("think", "so \\boxed{4}", true, false, Answer::Unclosed);
+        check("think", "<think> so \\boxed{4}", false, false, Answer::Unclosed);
+        check("think", "so \\boxed{4}", true, true, Answer::Truncated);
+    }
+
+    #[test]
+    fn a_response_without_a_thought_is_all_answer_unless_it_was_cut() {
+        check("think", "2 + 2 = 4, so \\boxed{4}", false, false, Answer::Given("2 + 2 = 4, so \\boxed{4}"));
+        check("think", "2 + 2 = 4, so", false, true, Answer::Truncated);
+    }
+}

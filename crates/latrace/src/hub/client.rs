@@ -1,0 +1,206 @@
+//! The hub's interface: what a repository holds, and its files, over HTTPS.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::http::Response;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, Body};
+
+use super::repository::Repository;
+use crate::progress::Progress;
+
+/// Ending of the name of a file that is not all there.
+pub const INCOMPLETE: &str = ".incomplete";
+
+/// Times that a broken download goes on where it broke.
+const ATTEMPTS: u32 = 5;
+
+/// Why the hub did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No answer.
+    #[error("cannot reach {url}: {reason}")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// An answer that says no.
+    #[error("{url} answers with status {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The status of HTTP.
+        status: u16,
+    },
+    /// An answer that cannot be used.
+    #[error("{url}: {reason}")]
+    Unusable {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The answer has no place on this machine.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+}
+
+/// A commit and the names of its files.
+#[derive(Debug)]
+pub struct Listing {
+    /// The commit.
+    pub commit: String,
+    /// Its files.
+    pub files: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+/// Asks the hub.
+#[derive(Debug)]
+pub struct Client {
+    endpoint: String,
+    token: Option<String>,
+    agent: Agent,
+}
+
+impl Client {
+    /// A client of the hub at `endpoint`. The token goes to that host alone, never along with a redirection.
+    pub fn new(endpoint: String, token: Option<String>) -> Client {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls =
+            TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(RootCerts::PlatformVerifier).unversioned_rustls_crypto_provider(provider).build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .timeout_resolve(Some(Duration::from_secs(10)))
+            .timeout_connect(Some(Duration::from_secs(15)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(Duration::from_secs(60)))
+            .user_agent(concat!("latrace/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Client { endpoint: endpoint.trim_end_matches('/').to_owned(), token, agent: config.into() }
+    }
+
+    /// What a repository's revision holds.
+    ///
+    /// # Errors
+    /// No answer, or one that says no.
+    pub fn listing(&self, repository: &Repository) -> Result<Listing, ClientError> {
+        let url = format!("{}/{}", self.endpoint, repository.listing_path());
+        let mut response = self.get(&url, 0)?;
+        let answer: Answer = response.body_mut().read_json().map_err(|error| ClientError::Unusable { url: url.clone(), reason: error.to_string() })?;
+        let is_commit = !answer.sha.is_empty() && answer.sha.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let files: Vec<String> = answer.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        // These become paths: none may lead out of the snapshot.
+        let stays = |name: &String| Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        match files.iter().find(|name| !stays(name)) {
+            _ if !is_commit => Err(ClientError::Unusable { url, reason: format!("expected a commit, got {:?}", answer.sha) }),
+            Some(name) => Err(ClientError::Unusable { url, reason: format!("expected names of files, got {name:?}") }),
+            None => Ok(Listing { commit: answer.sha, files }),
+        }
+    }
+
+    /// Loads a file of a commit to `target`, unless it is there. What an earlier attempt left is kept: a commit's file never changes.
+    ///
+    /// # Errors
+    /// No answer, one that says no, or what the file system refuses.
+    pub fn download(&self, repository: &Repository, commit: &str, name: &str, target: &Path) -> Result<(), ClientError> {
+        let url = format!("{}/{}", self.endpoint, repository.file_path(commit, name));
+        let cannot = |source| ClientError::Write { path: target.to_owned(), source };
+        let partial = PathBuf::from(format!("{}{INCOMPLETE}", target.display()));
+        fs::create_dir_all(target.parent().unwrap_or(Path::new("."))).map_err(cannot)?;
+        if target.is_file() {
+            return Ok(());
+        }
+        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&partial).map_err(cannot)?;
+        // Another process may be loading the same file: it is there when the lock is ours.
+        file.lock().map_err(cannot)?;
+        if target.is_file() {
+            return Ok(());
+        }
+        let mut attempt = 1;
+        while let Err(error) = self.fill(&url, name, &partial, &mut file) {
+            let is_final = !matches!(error, ClientError::Unreachable { .. }) || attempt >= ATTEMPTS;
+            if is_final {
+                return Err(error);
+            }
+            tracing::warn!("{error}; going on where it broke");
+            std::thread::sleep(Duration::from_millis(300 << attempt));
+            attempt += 1;
+        }
+        file.sync_all().and_then(|()| fs::rename(&partial, target)).map_err(cannot)
+    }
+
+    /// Adds to the file what it lacks.
+    fn fill(&self, url: &str, name: &str, path: &Path, file: &mut File) -> Result<(), ClientError> {
+        let cannot = |source| ClientError::Write { path: path.to_owned(), source };
+        let mut held = file.metadata().map_err(cannot)?.len();
+        let response = match self.get(url, held) {
+            // Nothing behind what is there: whether it is all, only a fresh start can tell.
+            Err(ClientError::Status { status: 416, .. }) => self.get(url, 0)?,
+            other => other?,
+        };
+        if response.status().as_u16() != 206 {
+            held = 0;
+            file.set_len(0).map_err(cannot)?;
+        }
+        file.seek(SeekFrom::Start(held)).map_err(cannot)?;
+        let length = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let total = length.map(|length| held + length);
+        let mut progress = Progress::new("MB loaded", held >> 20, total.map(|total| total >> 20));
+        progress.message(name.to_owned());
+        let mut reader = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = reader.read(&mut buffer).map_err(|error| ClientError::Unreachable { url: url.to_owned(), reason: error.to_string() })?;
+            if count == 0 {
+                break;
+            }
+            file.write_all(&buffer[..count]).map_err(cannot)?;
+            let before = held >> 20;
+            held += count as u64;
+            progress.advance((held >> 20) - before);
+        }
+        progress.finish();
+        match total {
+            Some(total) if total != held => Err(ClientError::Unreachable { url: url.to_owned(), reason: format!("it ended after {held} of {total} bytes") }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The answer to a request, for what is behind the first `held` bytes.
+    fn get(&self, url: &str, held: u64) -> Result<Response<Body>, ClientError> {
+        let mut request = self.agent.get(url);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if held > 0 {
+            request = request.header("range", format!("bytes={held}-"));
+        }
+        request.call().map_err(|error| match error {
+            ureq::Error::StatusCode(status) => ClientError::Status { url: url.to_owned(), status },
+            other => ClientError::Unreachable { url: url.to_owned(), reason: other.to_string() },
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! Models and data sets of the Hugging Face hub, as folders and files of this machine.
+//!
+//! The cache is that of `huggingface_hub` (`HF_HOME`, refs and snapshots), so that each finds what the other has loaded. A small client of our own, since both lines of
+//! the `hf-hub` crate bring packages under the MPL, and neither heeds `HF_TOKEN`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE`.
+
+mod cache;
+mod client;
+mod repository;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::failure::Failure;
+use cache::Cache;
+use client::{Client, ClientError};
+use repository::{Kind, Repository};
+
+/// The folder of a model: `name` itself where it exists or cannot be a hub id, otherwise the hub's `org/name[@revision]`, loaded if need be.
+///
+/// # Errors
+/// A hub id that is neither in the cache nor within reach.
+pub fn model_folder(name: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf> {
+    let path = name.as_ref();
+    match path.to_str().filter(|_| !path.exists()).and_then(|name| Repository::parse(Kind::Model, name)) {
+        Some(repository) => Hub::from_environment()?.model(&repository),
+        None => Ok(path.to_owned()),
+    }
+}
+
+/// Files of a data set of the hub, `org/name[@revision]`, whose paths within it match one of `patterns` (`*` stands for any characters), in the patterns' order and by name
+/// within each.
+///
+/// # Errors
+/// No hub id; a data set that is neither in the cache nor within reach, or has no such file.
+pub fn dataset_files(id: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<PathBuf>> {
+    let patterns: Vec<&str> = patterns.iter().map(AsRef::as_ref).collect();
+    let repository = Repository::parse(Kind::Dataset, id).ok_or_else(|| Failure::work(format!("{id} is not a hub id: expected org/name[@revision]")))?;
+    Hub::from_environment()?.files(&repository, &patterns)
+}
+
+/// The hub as this machine sees it.
+#[derive(Debug)]
+struct Hub {
+    cache: Cache,
+    /// None: the cache is all there is.
+    client: Option<Client>,
+}
+
+/// Files beside the weights.
+const MODEL_FILES: [&str; 8] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    cache::INDEX,
+];
+
+impl Hub {
+    fn from_environment() -> Result<Hub> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let offline = variable("HF_HUB_OFFLINE").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str()));
+        let home = cache::home(&variable)?;
+        let token = variable("HF_TOKEN").or_else(|| cache::stored_token(&home));
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        let cache = Cache::new(variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from));
+        Ok(Hub { cache, client: (!offline).then(|| Client::new(endpoint, token)) })
+    }
+
+    fn model(&self, repository: &Repository) -> Result<PathBuf> {
+        let known = self.cache.snapshot(repository).filter(|snapshot| cache::missing_of_model(snapshot).is_empty());
+        self.snapshot(repository, known, |client, commit, files| {
+            let wanted: Vec<&str> = MODEL_FILES.into_iter().filter(|name| files.iter().any(|file| file == name)).collect();
+            let snapshot = self.load(client, repository, commit, &wanted)?;
+            let weights = cache::weights(&snapshot)?;
+            let absent = weights.iter().find(|name| !files.contains(name));
+            if let Some(name) = absent.or((!wanted.contains(&"config.json")).then_some(&"config.json".to_owned())) {
+                let hint = "a model is config.json, weights in safetensors and tokenizer.json";
+                return Err(Failure::work(format!("{repository} on the hub has no {name}")).hint(hint).into());
+            }
+            self.load(client, repository, commit, &weights)
+        })
+    }
+
+    fn files(&self, repository: &Repository, patterns: &[&str]) -> Result<Vec<PathBuf>> {
+        let held = |snapshot: &Path| repository::matching(&cache::files_under(snapshot), patterns);
+        let known = self.cache.snapshot(repository).filter(|snapshot| !held(snapshot).is_empty());
+        let snapshot = self.snapshot(repository, known, |client, commit, files| {
+            let wanted = repository::matching(files, patterns);
+            if wanted.is_empty() {
+                let message = format!("{repository} on the hub has no file like {}", patterns.join(", "));
+                return Err(Failure::work(message).hint(format!("it has {}", shown(files))).into());
+            }
+            self.load(client, repository, commit, &wanted)
+        })?;
+        Ok(held(&snapshot).into_iter().map(|name| snapshot.join(name)).collect())
+    }
+
+    /// The snapshot that `load` makes of the hub's newest commit and its files; where the hub is out of reach, what is `known`.
+    fn snapshot(&self, repository: &Repository, known: Option<PathBuf>, load: impl FnOnce(&Client, &str, &[String]) -> Result<PathBuf>) -> Result<PathBuf> {
+        // A commit never changes: there is nothing to ask.
+        if let Some(known) = known.as_ref().filter(|_| repository.is_commit()) {
+            return Ok(known.clone());
+        }
+        let Some(client) = &self.client else {
+            return known.ok_or_else(|| self.out_of_reach(repository, "HF_HUB_OFFLINE is set".to_owned()));
+        };
+        match (client.listing(repository), known) {
+            (Ok(listing), _) => load(client, &listing.commit, &listing.files),
+            (Err(ClientError::Unreachable { url, reason }), Some(known)) => {
+                tracing::warn!("cannot reach {url} ({reason}); {repository} is taken from the cache as it was");
+                Ok(known)
+            }
+            (Err(ClientError::Unreachable { url, reason }), None) => Err(self.out_of_reach(repository, format!("cannot reach {url}: {reason}"))),
+            (Err(error), _) => Err(refused(repository, &error)),
+        }
+    }
+
+    fn load(&self, client: &Client, repository: &Repository, commit: &str, names: &[impl AsRef<str>]) -> Result<PathBuf> {
+        let snapshot = self.cache.snapshot_of(repository, commit);
+        for name in names {
+            let name = name.as_ref();
+            client.download(repository, commit, name, &snapshot.join(name)).map_err(|error| match error {
+                ClientError::Unreachable { url, reason } => self.out_of_reach(repository, format!("cannot reach {url}: {reason}")),
+                other => refused(repository, &other),
+            })?;
+        }
+        self.cache.set_reference(repository, commit)?;
+        Ok(snapshot)
+    }
+
+    fn out_of_reach(&self, repository: &Repository, reason: String) -> anyhow::Error {
+        let what = repository.kind.noun();
+        let message = format!("{repository} is no {what} on this machine, and not in the hub's cache {}; {reason}", self.cache.root().display());
+        let hint = match repository.kind {
+            Kind::Model => "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)",
+            Kind::Dataset => "give the rows with --data FILE, or fill the cache where there is a network (HF_HOME says where it is)",
+        };
+        Failure::work(message).hint(hint).into()
+    }
+}
+
+fn refused(repository: &Repository, error: &ClientError) -> anyhow::Error {
+    let message = format!("cannot load {repository} from the hub: {error}");
+    let hint = match error {
+        ClientError::Status { status: 401 | 403, .. } => {
+            "it is private, or its terms must be accepted on its page first; then set HF_TOKEN to a token that may read it"
+        }
+        ClientError::Status { status: 404, .. } => "check the spelling of org/name and the revision behind @",
+        _ => "the same command goes on where the download stopped",
+    };
+    Failure::work(message).hint(hint).into()
+}
+
+fn shown(files: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let more = if files.len() > SHOWN { format!(" and {} more", files.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", files[..files.len().min(SHOWN)].join(", "))
+}
+
+#[cfg(test)]
+mod tests;

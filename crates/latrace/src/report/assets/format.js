@@ -1,0 +1,49 @@
+// Numbers as people read them: British, with a real minus sign and spaces that do not break.
+
+const SPACE = "\u00a0";
+const MISSING = "–";
+
+function decimal(value, digits) {
+  if (value === null || value === undefined) return MISSING;
+  const text = Math.abs(value).toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value < 0 && Number(value.toFixed(digits)) !== 0 ? `−${text}` : text;
+}
+
+function count(value) {
+  return decimal(value, 0);
+}
+
+function percent(share) {
+  return share === null || share === undefined ? MISSING : `${decimal(share * 100, 1)}${SPACE}%`;
+}
+
+function points(difference) {
+  return `${difference > 0 ? "+" : ""}${decimal(difference * 100, 1)}`;
+}
+
+function between(low, high) {
+  return `${decimal(low * 100, 1)} to ${percent(high)}`;
+}
+
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) return MISSING;
+  if (seconds < 60) return `${decimal(seconds, seconds < 10 ? 1 : 0)}${SPACE}s`;
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}${SPACE}min ${Math.round(seconds % 60)}${SPACE}s`;
+  return `${Math.floor(minutes / 60)}${SPACE}h ${minutes % 60}${SPACE}min`;
+}
+
+function plural(number, one, many) {
+  return `${count(number)} ${number === 1 ? one : many ?? `${one}s`}`;
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+const METHOD_NAMES = { sft: "SFT", rft: "RFT", grpo: "GRPO", "binary-rl": "Binary RL", verifree: "VeriFree" };
+
+// A model's or method's name as the page writes it.
+function shownName(name) {
+  return METHOD_NAMES[name] ?? capital(name.replaceAll("-", " "));
+}

@@ -1,0 +1,122 @@
+// What became of the sampled traces, how unequal their weights are, and the bounds.
+
+function drawWeighing(data) {
+  return [
+    h("h2", { id: "weighing-title" }, "Traces and weights"),
+    h("p", { class: "lead" }, "Each question gets several traces. A trace’s weight, ρ̃, grows with how natural it is to the initial model and with how often right answers follow it; the weights of a question’s traces sum to 1."),
+    h("div", { class: "figures" }, funnelFigure(data), boundsFigure(data), weightsFigure(data), lengthsFigure(data), emphasisFigure(data)),
+  ];
+}
+
+function funnelFigure(data) {
+  const { funnel, verdicts } = data;
+  const first = funnel[0]?.count ?? 0;
+  const reasons = verdicts.map(({ verdict, reason, count: number }) => [`${verdict}: ${reason.replaceAll("_", " ")}`, count(number)]);
+  return figure("funnel", "From sampled traces to chosen ones", "How many traces were left after each step.", {
+    absent: data.missing.funnel,
+    body: chart("Traces left after each step", (width) => drawFunnel(funnel, width)),
+    numbers: [
+      table("Traces left after each step", ["Step", "Traces", "Share of sampled", "The others"], funnel.map((step) => [step.name, count(step.count), percent(first ? step.count / first : 0), step.lost])),
+      reasons.length ? table("Verdicts on answers, by reason", ["Verdict", "Answers"], reasons) : null,
+    ],
+  });
+}
+
+function drawFunnel(funnel, width) {
+  const step = 58;
+  const area = box(width, funnel.length * step + 4, { left: 0, right: 4, top: 0, bottom: 0 });
+  const most = Math.max(...funnel.map(({ count: number }) => number), 1);
+  const x = scale(0, most, area.left, area.right);
+  const marks = [];
+  const svg = drawing(area);
+  funnel.forEach((entry, i) => {
+    const top = i * step;
+    const frame = { x: 0, y: top + 24, width: Math.max(x(entry.count), 1), height: 16 };
+    const lost = i ? funnel[i - 1].count - entry.count : 0;
+    svg.append(s("text", { x: 0, y: top + 17, "font-size": 14 }, s("tspan", { "font-weight": 600 }, `${capital(entry.name)} `), s("tspan", null, `${count(entry.count)} (${percent(entry.count / most)})`), lost && width > 480 ? s("tspan", { class: "quiet-text", dx: 10, "font-size": 13 }, `${count(lost)} ${entry.lost}`) : null));
+    svg.append(s("rect", { x: 0, y: frame.y, width: area.right, height: 16, fill: "var(--raised)" }), s("rect", { class: "mark", ...frame, fill: i === funnel.length - 1 ? "var(--accent)" : "var(--grey)", "data-value": entry.count }));
+    marks.push({ x: frame.width / 2, y: frame.y, frame, title: capital(entry.name), lines: [`${plural(entry.count, "trace")}, ${percent(entry.count / most)} of the first step`, ...(lost ? [`${count(lost)} ${entry.lost}`] : [])] });
+  });
+  return { svg, marks };
+}
+
+// Rows of a histogram's table: the bin and its count.
+function binRows(histogram, digits) {
+  const width = (histogram.high - histogram.low) / histogram.counts.length;
+  return histogram.counts.map((number, i) => [`${decimal(histogram.low + i * width, digits)} to ${decimal(histogram.low + (i + 1) * width, digits)}`, count(number)]);
+}
+
+// Bars of a histogram, with a line at a value worth knowing.
+function drawHistogram(histogram, options, width) {
+  const area = box(width, options.height ?? 200, { left: 46, right: 10, top: 22, bottom: 42 });
+  const rows = ticksUpTo(Math.max(...histogram.counts, 1), 3).filter((value) => Number.isInteger(value));
+  const x = scale(histogram.low, histogram.high, area.left, area.right);
+  const y = scale(0, rows.at(-1), area.bottom, area.top);
+  const columns = ticks(histogram.low, histogram.high, width < 360 ? 4 : 6);
+  const svg = drawing(area, yAxis(area, y, rows, count), xAxis(area, x, columns, options.format ?? plainTicks(columns), options.label));
+  const step = (histogram.high - histogram.low) / histogram.counts.length;
+  const marks = histogram.counts.map((number, i) => {
+    const [from, to] = [histogram.low + i * step, histogram.low + (i + 1) * step];
+    const frame = { x: x(from) + 0.75, y: y(number), width: Math.max(x(to) - x(from) - 1.5, 0.5), height: area.bottom - y(number) };
+    svg.append(s("rect", { class: "mark", ...frame, fill: options.colour ?? "var(--accent)", "data-value": number }));
+    return { x: frame.x + frame.width / 2, y: frame.y, frame, title: `${options.name} ${decimal(from, options.digits)} to ${decimal(to, options.digits)}`, lines: [plural(number, options.unit)] };
+  });
+  if (options.line !== undefined) {
+    const anchor = x(options.line) > (area.left + area.right) / 2 ? "end" : "start";
+    svg.append(s("line", { x1: x(options.line), x2: x(options.line), y1: area.top - 8, y2: area.bottom, stroke: "var(--ink)", "stroke-dasharray": "3 3" }),
+      s("text", { x: x(options.line) + (anchor === "end" ? -6 : 6), y: area.top - 9, "text-anchor": anchor }, options.lineText));
+  }
+  return { svg, marks };
+}
+
+function weightsFigure(data) {
+  const weights = data.weights;
+  const title = "How unequal the weights are";
+  if (!weights) return figure("weights", title, null, { absent: data.missing.weights });
+  const equal = 1 / weights.traces_each;
+  const rho = { name: "Weight", unit: "trace", digits: 2, line: equal, lineText: `all equal: 1/${weights.traces_each}`, label: "weight of a trace" };
+  const effective = { name: "Effective sample size", unit: "question", digits: 2, colour: "var(--green)", line: weights.mean_effective, lineText: `mean ${decimal(weights.mean_effective, 2)}`, label: "effective sample size of a question" };
+  return figure("weights", title, `First, the weight of every trace; then, of how many equally weighted traces each question’s ${weights.traces_each} are worth (one over the sum of its squared weights). ${weights.description}`, {
+    wide: true,
+    body: h("div", { class: "panels" },
+      h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", (width) => drawHistogram(weights.rho, rho, width))),
+      h("div", null, h("h4", null, "Effective sample size ", h("span", null, "questions in each bin")), chart("Effective sample sizes", (width) => drawHistogram(weights.effective, effective, width)))),
+    note: weights.without_weight ? `${plural(weights.without_weight, "question")} of ${count(weights.questions + weights.without_weight)} had no trace of any weight and ${weights.without_weight === 1 ? "is" : "are"} not among these.` : null,
+    numbers: [table("Weights of traces", ["Weight", "Traces"], binRows(weights.rho, 2)), table("Effective sample sizes", ["Effective sample size", "Questions"], binRows(weights.effective, 2))],
+  });
+}
+
+function boundsFigure(data) {
+  const bounds = data.bounds;
+  const title = bounds && !bounds.is_bound ? "L¹ to Lᴷ, as surrogates" : "The bounds L¹ to Lᴷ";
+  if (!bounds) return figure("bounds", title, null, { absent: data.missing.bounds });
+  const how = bounds.is_bound
+    ? "Lower bounds on the log-chance of a right answer, in nats: the more traces, the tighter."
+    : `With the ${bounds.ratio} ratio these are surrogates, not bounds on the log-chance of a right answer: compare them with each other, not with it.`;
+  const rows = bounds.points.map((point) => [count(point.k), decimal(point.mean, 4), decimal(point.standard_error, 4), count(point.unbounded)]);
+  return figure("bounds", title, `${how} Bars are one standard error over questions.`, {
+    body: chart("L by number of traces", (width) => drawBounds(bounds.points, width)),
+    note: "Means over the questions where the value is finite. It is minus infinity where a choice of k traces has none that leads to a right answer; how many questions that concerns falls as k grows, so neighbouring values are means over different questions.",
+    numbers: table("L by number of traces, nats", ["k", "Mean", "Standard error", "Questions at minus infinity"], rows),
+  });
+}
+
+function drawBounds(points, width) {
+  const finite = points.filter((point) => point.mean !== null);
+  const area = box(width, 300, { left: 52, right: 14, top: 16, bottom: 44 });
+  const ends = finite.flatMap((point) => [point.mean - (point.standard_error ?? 0), point.mean + (point.standard_error ?? 0)]);
+  const [low, high] = [Math.min(...ends, 0), Math.max(...ends, Math.min(...ends) + 0.01)];
+  const room = (high - low) * 0.08;
+  const x = scale(1, Math.max(points.length, 2), area.left + 16, area.right - 10);
+  const y = scale(low - room, high + room, area.bottom, area.top);
+  const rows = ticks(low - room, high + room, 5);
+  const svg = drawing(area, yAxis(area, y, rows, plainTicks(rows)), xAxis(area, x, points.map((point) => point.k).filter((k) => points.length <= 10 || k % Math.ceil(points.length / 8) === 0 || k === 1), count, "traces, k"));
+  svg.append(s("path", { d: path(finite.map((point) => [x(point.k), y(point.mean)])), fill: "none", stroke: "var(--accent)", "stroke-width": 1.5, "stroke-opacity": 0.5 }));
+  const marks = finite.map((point) => {
+    const error = point.standard_error ?? 0;
+    svg.append(s("line", { x1: x(point.k), x2: x(point.k), y1: y(point.mean - error), y2: y(point.mean + error), stroke: "var(--accent)", "stroke-width": 5, "stroke-opacity": 0.3 }),
+      s("circle", { class: "mark", cx: x(point.k), cy: y(point.mean), r: 4.5, fill: "var(--accent)", "data-value": point.mean }));
+    return { x: x(point.k), y: y(point.mean), title: `L with k = ${point.k}`, lines: [`${decimal(point.mean, 4)} nats`, `standard error ${decimal(point.standard_error, 4)}`, `minus infinity for ${plural(point.unbounded, "question")}`] };
+  });
+  return { svg, marks };
+}

@@ -1,0 +1,84 @@
+//! Length of traces against log pi − log q: Figure 4 of the paper, as a density.
+
+use anyhow::Result;
+use latrace_objective::TraceScore;
+use latrace_objective::diagnostics::trace_length_bias;
+
+use super::super::data::{Density, Lengths, bin};
+
+/// Bins of each axis at most.
+const COLUMNS: usize = 30;
+const ROWS: usize = 22;
+/// Share of traces beyond each end of the vertical axis, which count at it: a few outliers would leave nothing of the rest.
+const BEYOND: f64 = 0.002;
+
+/// The densities of scored traces; none where there are none.
+pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<Lengths>> {
+    if scores.is_empty() {
+        return Ok(None);
+    }
+    let bias = trace_length_bias(scores)?;
+    let summed = density(scores, TraceScore::log_ratio_sum, bias.summed);
+    let mean = density(scores, |score| score.log_ratio_sum() / score.tokens.max(1) as f64, bias.mean);
+    Ok(Some(Lengths { traces: scores.len(), summed, mean }))
+}
+
+fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlation: Option<f64>) -> Density {
+    let (shortest, longest) = scores.iter().fold((usize::MAX, 0), |(low, high), score| (low.min(score.tokens), high.max(score.tokens)));
+    // A bin for each length where there are few, with its length in its middle.
+    let x = (shortest as f64 - 0.5, longest as f64 + 0.5);
+    let columns = COLUMNS.min(longest - shortest + 1);
+    let y = ends(scores.iter().map(&value).collect());
+    let mut counts = vec![vec![0; columns]; ROWS];
+    for score in scores {
+        counts[bin(value(score), y.0, y.1, ROWS)][bin(score.tokens as f64, x.0, x.1, columns)] += 1;
+    }
+    Density { x, y, counts, correlation }
+}
+
+/// Ends between which nearly all values lie.
+fn ends(mut values: Vec<f64>) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    let (low, high) = (at(BEYOND), at(1.0 - BEYOND));
+    // Equal values, such as those of traces that pi wrote itself, still need an axis.
+    if high - low > 1e-6 { (low, high) } else { (low - 0.5, high + 0.5) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(tokens: usize, per_token: f64) -> TraceScore {
+        TraceScore { logp_sum: per_token * tokens as f64, logq_sum: 0.0, tokens }
+    }
+
+    #[test]
+    fn every_trace_is_in_a_cell_of_its_length() {
+        let scores: Vec<TraceScore> = (0..400).map(|at| score(5 + at % 4, -0.1 - (at % 7) as f64 / 100.0)).collect();
+        let lengths = lengths(&scores).unwrap().unwrap();
+        assert_eq!(lengths.traces, 400);
+        for density in [&lengths.summed, &lengths.mean] {
+            assert_eq!((density.x, density.counts[0].len()), ((4.5, 8.5), 4));
+            let by_length: Vec<u64> = (0..4).map(|column| density.counts.iter().map(|row| row[column]).sum()).collect();
+            assert_eq!(by_length, [100; 4]);
+        }
+        assert!(lengths.summed.correlation.unwrap() < -0.5 && lengths.mean.correlation.unwrap().abs() < 0.1);
+    }
+
+    #[test]
+    fn equal_values_have_an_axis_and_no_correlation() {
+        let lengths = lengths(&[score(3, 0.0), score(3, 0.0)]).unwrap().unwrap();
+        assert_eq!((lengths.mean.y, lengths.mean.correlation), ((-0.5, 0.5), None));
+        assert!(super::lengths(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn outliers_count_at_the_ends() {
+        let mut scores: Vec<TraceScore> = (0..1000).map(|at| score(10, f64::from(at) / 1000.0)).collect();
+        scores.push(score(10, -1000.0));
+        let lengths = lengths(&scores).unwrap().unwrap();
+        assert!(lengths.mean.y.0 > -0.1, "{:?}", lengths.mean.y);
+        assert_eq!(lengths.mean.counts.concat().iter().sum::<u64>(), 1001);
+    }
+}

@@ -1,0 +1,165 @@
+//! `latrace eval`: how good a model is on a benchmark.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use latrace_core::Markers;
+use latrace_lm::Sampler;
+
+use crate::benchmarks::{Benchmark, Chosen, Drawing};
+use crate::evaluation::{self, Model, Plan, Source, Summary, Wrapping};
+use crate::failure::Failure;
+use crate::hub::model_folder;
+use crate::verbs::sample::EngineArguments;
+
+/// What `--responses` says for the benchmark's own answers.
+const RIGHT: &str = "gold";
+
+/// Arguments of `latrace eval`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Benchmarks: math500, aime24, aime25, amc23, olympiadbench, gpqa_diamond, livecodebench, mmlu_pro, mmlu_stem, gsm8k,
+minervamath, humaneval; or a TOML file written like these. Questions come from the Hugging Face hub or its cache, or from
+--data. What is not said here is the benchmark's: for the paper's, temperature 0.7, top-p 1, 38,912 tokens, avg@32 for
+AIME and AMC, avg@8 for GPQA-Diamond and LiveCodeBench, avg@2 for MATH500 and OlympiadBench, avg@1 for MMLU-Pro.
+
+The folder gets `results.json` (each question with its responses and verdicts) and `summary.json` (avg@k, pass@1..k with 95 %
+intervals, subsets, truncation, lengths, reasons, settings, checksums), which the tools of SkyThought's evaluation read too,
+and `responses.jsonl`, the responses as token ids. A thought without an end is never judged as an answer.
+
+A response depends on its question, its number, the settings and the seed alone. Stopped (kill -9 too), the same command goes
+on where it was. Programs run in a sandbox (Linux, bubblewrap); without it they are undetermined and do not count as right.
+
+Examples:
+  latrace eval --model models/tuned --bench math500 --out evaluations/math500
+  latrace eval --model Qwen/Qwen3-4B --template chat --bench aime24 --out evaluations/aime24
+  latrace eval --model models/tuned --bench gsm8k --data gsm8k.jsonl --k 4 --limit 100 --out evaluations/gsm8k
+  latrace eval --bench gsm8k --responses samples.jsonl --out evaluations/given
+  latrace eval --bench gsm8k --responses gold --out evaluations/check")]
+pub struct EvalArguments {
+    /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
+    #[arg(long, value_name = "DIR", required_unless_present = "responses")]
+    model: Option<PathBuf>,
+    /// A benchmark's name, or a file that describes one
+    #[arg(long, value_name = "NAME|FILE")]
+    bench: String,
+    /// Responses to each question [default: the benchmark's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    k: Option<u64>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Questions from a file (.jsonl or .parquet) instead of the hub; may be given several times
+    #[arg(long, value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// Only questions of a subset, such as easy; may be given several times
+    #[arg(long, value_name = "NAME")]
+    subset: Vec<String>,
+    /// Only the first so many questions
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Judge given responses (rows of `id`, `response` or `text`) instead of a model's; `gold`: the benchmark's own answers
+    #[arg(long, value_name = "FILE|gold", conflicts_with_all = ["model", "k"])]
+    responses: Option<PathBuf>,
+    /// The model's name in tables [default: what --model says]
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// What goes around a question: reasoner, plain, a file, or chat for the model's own chat template
+    #[arg(long, value_name = "NAME|FILE", default_value = "reasoner")]
+    template: String,
+    /// How thoughts are marked: think, stratos, plain
+    #[arg(long, value_name = "NAME", default_value = "think")]
+    markers: String,
+    #[command(flatten)]
+    drawing: DrawingOverrides,
+    /// Seconds that a program may run per test [default: the benchmark's]
+    #[arg(long, value_name = "S", value_parser = super::verify::positive)]
+    time_limit: Option<f64>,
+    /// Seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    engine: EngineArguments,
+}
+
+/// How tokens are drawn, where it is not as the benchmark says.
+#[derive(Args, Clone, Debug)]
+struct DrawingOverrides {
+    /// 0 takes the likeliest token; above 1 flattens the distribution [default: the benchmark's]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// Only the fewest tokens whose probability reaches this [default: the benchmark's]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Only so many of the likeliest tokens; 0: all [default: the benchmark's]
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Only tokens at least so many times as likely as the likeliest [default: the benchmark's]
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
+    /// Most tokens of a response; the model's positions are a limit too [default: the benchmark's]
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
+}
+
+impl DrawingOverrides {
+    fn over(&self, drawing: &Drawing) -> Drawing {
+        Drawing {
+            temperature: self.temperature.unwrap_or(drawing.temperature),
+            top_p: self.top_p.unwrap_or(drawing.top_p),
+            top_k: self.top_k.unwrap_or(drawing.top_k),
+            min_p: self.min_p.unwrap_or(drawing.min_p),
+            max_new_tokens: self.max_new_tokens.unwrap_or(drawing.max_new_tokens),
+        }
+    }
+}
+
+/// Runs `latrace eval`.
+pub fn run(arguments: &EvalArguments) -> Result<()> {
+    let plan = plan(arguments)?;
+    let sampler = |folder: &Path| -> Result<Sampler> { arguments.engine.sampler(folder) };
+    let source = match (&arguments.responses, &arguments.model) {
+        (Some(responses), _) if responses == Path::new(RIGHT) => Source::Right,
+        (Some(responses), _) => Source::File(responses.clone()),
+        (None, Some(model)) => {
+            let name = arguments.name.clone().unwrap_or_else(|| model.display().to_string());
+            Source::Model(Model { name, folder: model_folder(model)?, wrapping: Wrapping::named(&arguments.template)?, sampler: &sampler })
+        }
+        (None, None) => return Err(Failure::usage("expected --model or --responses").into()),
+    };
+    let summary = evaluation::run(&plan, &source)?;
+    print!("{}", evaluation::table(&summary));
+    tell(&summary);
+    Ok(())
+}
+
+fn plan(arguments: &EvalArguments) -> Result<Plan> {
+    let mut benchmark = Benchmark::find(&arguments.bench)?;
+    benchmark.k = arguments.k.unwrap_or(benchmark.k);
+    benchmark.sampling = arguments.drawing.over(&benchmark.sampling);
+    benchmark.time_limit = arguments.time_limit.unwrap_or(benchmark.time_limit);
+    let markers = Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
+    let files = if arguments.data.is_empty() { benchmark.files()? } else { arguments.data.clone() };
+    let chosen = Chosen { subsets: arguments.subset.clone(), limit: arguments.limit.map(|limit| limit as usize) };
+    Ok(Plan { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
+}
+
+/// The rest in words, to stderr.
+fn tell(summary: &Summary) {
+    let reasons: Vec<String> = summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    tracing::info!("{} responses: {}", summary.overall.samples, reasons.join(", "));
+    if summary.truncated + summary.unclosed > 0 {
+        let percent = 100.0 * summary.truncation_rate;
+        tracing::info!("{} responses ({percent:.1} %) cut at the most tokens allowed; {} thoughts without an end", summary.truncated, summary.unclosed);
+    }
+    if let Some(lengths) = &summary.lengths {
+        tracing::info!("{:.0} tokens a response, half of them no more than {}, nine of ten no more than {}", lengths.mean, lengths.median, lengths.ninetieth);
+    }
+    let undetermined = summary.verdicts.get("undetermined").copied().unwrap_or(0);
+    if undetermined > 0 {
+        tracing::warn!("{undetermined} responses could not be judged and do not count as right: the accuracy is too low by up to {:.1} points", {
+            100.0 * undetermined as f64 / summary.overall.samples as f64
+        });
+    }
+}

@@ -1,0 +1,42 @@
+//! `latrace serve`: a run's page over HTTP, drawn anew while the run goes on.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::report;
+
+/// Arguments of `latrace serve`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The address is printed to stdout once the page is there. Ctrl-C ends it. Nobody is asked who they are: only this machine is served, unless
+--host says otherwise.
+
+Examples:
+  latrace serve runs/quickstart
+  latrace serve runs/quickstart --port 0")]
+pub struct ServeArguments {
+    /// The run folder
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Port; 0: any that is free
+    #[arg(long, value_name = "N", default_value_t = 7777)]
+    port: u16,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+}
+
+/// Runs `latrace serve`.
+pub fn run(arguments: &ServeArguments) -> Result<()> {
+    if !arguments.host.is_loopback() {
+        tracing::warn!("{} can be reached from other machines; whoever can reaches the run's questions, traces and settings", arguments.host);
+    }
+    report::serve(&arguments.run, SocketAddr::new(arguments.host, arguments.port), |address| {
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "http://{address}/").and_then(|()| stdout.flush()).context("cannot write to standard output")
+    })
+}

@@ -1,0 +1,344 @@
+//! The report in a real browser: what it draws, what it asks for, what it lets run. Without a Chromium these tests say so and hold nothing.
+#![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
+
+mod chromium;
+mod fixture;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chromium::Browser;
+use latrace::report::{LARGEST_PAGE, PageUse, ReportData, fit, page};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A browser with a report in it.
+struct Opened {
+    browser: Browser,
+    address: String,
+    _folder: TempDir,
+}
+
+/// Opens the report of `data`; nothing where there is no browser.
+fn open(data: &ReportData) -> Option<Opened> {
+    let Some(program) = chromium::program() else {
+        // Not through `eprintln!`, which the test harness would keep to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no Chromium is installed, so the report is not looked at (Debian package `chromium`)");
+        return None;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("report.html");
+    std::fs::write(&path, page(data, PageUse::File).unwrap()).unwrap();
+    let address = format!("file://{}", path.display());
+    let mut browser = Browser::start(&program);
+    browser.set_size(1280, 900);
+    browser.open(&address);
+    Some(Opened { browser, address, _folder: folder })
+}
+
+impl Opened {
+    #[track_caller]
+    fn check_calm(&mut self) {
+        assert_eq!(self.browser.complaints(), Vec::<String>::new());
+        let asked: Vec<String> = self.browser.requests().into_iter().filter(|address| !address.starts_with("data:")).collect();
+        assert_eq!(asked, [self.address.clone()]);
+        assert_eq!(self.browser.evaluate("typeof window.hacked"), json!("undefined"));
+    }
+
+    /// The numbers of the marks of a figure, in their order.
+    fn values(&mut self, figure: &str) -> Vec<f64> {
+        let found = self.browser.evaluate(&format!("[...document.querySelectorAll('#{figure} .mark[data-value]')].map((mark) => Number(mark.dataset.value))"));
+        found.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+    }
+
+    /// The cells of a figure's table, row by row.
+    fn rows(&mut self, figure: &str, table: usize) -> Vec<Vec<String>> {
+        let script = format!("[...document.querySelectorAll('#{figure} table')[{table}].tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent))");
+        serde_json::from_value(self.browser.evaluate(&script)).unwrap()
+    }
+
+    fn text(&mut self, selector: &str) -> String {
+        self.browser.evaluate(&format!("document.querySelector({}).textContent", json!(selector))).as_str().unwrap().to_owned()
+    }
+}
+
+#[track_caller]
+fn check_equal(got: &[f64], expected: impl IntoIterator<Item = f64>) {
+    assert_eq!(got, expected.into_iter().collect::<Vec<f64>>());
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}\u{a0}%", share * 100.0)
+}
+
+#[test]
+fn every_chart_has_its_data() {
+    let data = fixture::finished_run(40);
+    let Some(mut opened) = open(&data) else { return };
+    let of = |counts: &[u64]| counts.iter().map(|&count| count as f64).collect::<Vec<f64>>();
+    check_equal(&opened.values("accuracy"), data.models.iter().map(|model| model.overall.accuracy));
+    check_equal(&opened.values("difficulty"), data.models.iter().flat_map(|model| model.by_difficulty.iter().map(|entry| entry.accuracy.accuracy)));
+    check_equal(&opened.values("pass-at-k"), data.models.iter().flat_map(|model| model.pass_at.iter().map(|pass| pass.mean)));
+    let last = |pick: fn(&latrace::report::TrainingPoint) -> f64| data.training.iter().map(move |training| pick(training.points.last().unwrap()));
+    check_equal(&opened.values("training"), last(|point| point.loss).chain(last(|point| point.grad_norm)));
+    check_equal(&opened.values("funnel"), data.funnel.iter().map(|step| step.count as f64));
+    let weights = data.weights.as_ref().unwrap();
+    check_equal(&opened.values("weights"), [of(&weights.rho.counts), of(&weights.effective.counts)].concat());
+    check_equal(&opened.values("bounds"), data.bounds.as_ref().unwrap().points.iter().map(|point| point.mean.unwrap()));
+    let lengths = data.lengths.as_ref().unwrap();
+    let cells = |density: &latrace::report::Density| of(&density.counts.concat()).into_iter().filter(|&count| count > 0.0).collect::<Vec<f64>>();
+    check_equal(&opened.values("lengths"), [cells(&lengths.summed), cells(&lengths.mean)].concat());
+    check_equal(&opened.values("emphasis"), of(&data.emphasis.as_ref().unwrap().accuracies.counts));
+    check_equal(&opened.values("time"), data.stages.iter().map(|stage| stage.seconds.unwrap()));
+    let curves = opened.browser.evaluate("[...document.querySelectorAll('#emphasis .mark[data-points]')].map((mark) => mark.dataset.series)");
+    assert_eq!(curves, json!(["variational", "rft", "binary-rl", "grpo"]));
+    opened.check_calm();
+}
+
+#[test]
+fn tables_hold_the_exact_numbers() {
+    let data = fixture::finished_run(2);
+    let Some(mut opened) = open(&data) else { return };
+    let accuracy = opened.rows("accuracy", 0);
+    let expected = data.models.iter().map(|model| [percent(model.overall.accuracy), percent(model.overall.low), percent(model.overall.high)]);
+    assert_eq!(accuracy.iter().map(|row| row[1..4].to_vec()).collect::<Vec<_>>(), expected.map(|row| row.to_vec()).collect::<Vec<_>>());
+    assert_eq!(accuracy.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), ["Initial", "Posterior", "Final", "RFT", "Uniform"]);
+    assert_eq!(opened.rows("bounds", 0).len(), 8);
+    assert_eq!(opened.rows("weights", 0).len(), 20);
+    assert_eq!(opened.rows("funnel", 0)[1][1..3], ["20,212".to_owned(), percent(20_212.0 / 20_800.0)]);
+    assert_eq!(opened.rows("emphasis", 0)[1], ["RFT", "8.0\u{a0}%", "29.0\u{a0}%", "63.0\u{a0}%"]);
+    assert_eq!(opened.rows("time", 0).len(), data.stages.len());
+    assert_eq!(opened.text("h1"), data.findings.headline);
+    for remark in &data.findings.remarks {
+        assert!(opened.text(".remarks").contains(&remark.text), "{remark:?}");
+    }
+}
+
+#[test]
+fn charts_tell_their_values_to_mouse_and_keyboard() {
+    let data = fixture::finished_run(2);
+    let Some(mut opened) = open(&data) else { return };
+    opened.browser.hover("#accuracy .mark[data-series='final']");
+    let shown = opened.text("#accuracy .tip");
+    assert!(shown.contains("Final") && shown.contains(&percent(data.models[2].overall.accuracy)), "{shown}");
+    opened.browser.evaluate("document.querySelector('#bounds .chart').focus()");
+    for _ in 0..3 {
+        opened.browser.press("ArrowRight");
+    }
+    assert!(opened.text("#bounds [role='status']").starts_with("L with k = 3"), "{}", opened.text("#bounds [role='status']"));
+    assert_eq!(opened.browser.evaluate("document.querySelectorAll('#bounds .ring').length"), json!(1));
+    opened.browser.press("Escape");
+    assert_eq!(opened.browser.evaluate("document.querySelectorAll('#bounds .ring').length"), json!(0));
+    opened.check_calm();
+}
+
+#[test]
+fn traces_are_browsed_by_mouse_and_keyboard() {
+    let data = fixture::finished_run(40);
+    let Some(mut opened) = open(&data) else { return };
+    assert!(opened.text("#browser .lead").contains("40 of 2,600 questions"));
+    assert_eq!(opened.text("#browser .steps p"), "Question 1 of 40");
+    // By mouse: the third question of the list, then the next one.
+    opened.browser.click(".list li:nth-child(3) button");
+    check_question(&mut opened, &data, 2);
+    opened.browser.click(".step:last-child");
+    check_question(&mut opened, &data, 3);
+    // By keyboard: back with the focused button, then search, list, Enter.
+    opened.browser.evaluate("document.querySelector('.step').focus()");
+    opened.browser.press("Enter");
+    check_question(&mut opened, &data, 2);
+    opened.browser.evaluate("document.querySelector('#search').focus()");
+    opened.browser.type_text("walk-001");
+    assert_eq!(opened.text(".found"), "10 of 40 questions");
+    opened.browser.press("ArrowDown");
+    opened.browser.press("ArrowDown");
+    opened.browser.press("Enter");
+    check_question(&mut opened, &data, 11);
+    // Tokens tell their log-ratio to the arrow keys.
+    let first = best_trace(&data, 11);
+    opened.browser.evaluate("document.querySelector('.tokens').focus()");
+    opened.browser.press("ArrowRight");
+    let said = opened.text(".tokens [role='status']");
+    let expected = format!("{:.2}", f64::from(first.centinats[0]) / 100.0).replace('-', "−");
+    assert!(said.ends_with(&format!("= {}", if expected == "−0.00" { "0.00" } else { &expected })), "{said}");
+    opened.check_calm();
+}
+
+fn best_trace(data: &ReportData, question: usize) -> &latrace::report::BrowsedTrace {
+    let traces = &data.traces.questions[question].traces;
+    traces.iter().rev().max_by(|a, b| a.weight.unwrap_or(-1.0).total_cmp(&b.weight.unwrap_or(-1.0))).unwrap()
+}
+
+#[track_caller]
+fn check_question(opened: &mut Opened, data: &ReportData, at: usize) {
+    let question = &data.traces.questions[at];
+    assert_eq!(opened.text("#browser .steps p"), format!("Question {} of 40", at + 1));
+    assert_eq!(opened.text(".list button[aria-current] .id"), question.id);
+    assert_eq!(opened.text(".asked dd"), question.id);
+    assert!(opened.text(".asked").contains(question.hint.as_ref().unwrap()));
+    let shown = opened.browser.evaluate("[...document.querySelectorAll('.trace')].map((t) => [t.querySelectorAll('.t').length, t.querySelectorAll('.answers li').length])");
+    let mut traces: Vec<_> = question.traces.iter().collect();
+    traces.sort_by(|a, b| b.weight.unwrap_or(-1.0).total_cmp(&a.weight.unwrap_or(-1.0)));
+    assert_eq!(shown, json!(traces.iter().map(|trace| [trace.tokens.len(), trace.answers.len()]).collect::<Vec<_>>()));
+    let words = |trace: &latrace::report::BrowsedTrace| trace.tokens.iter().map(|&token| data.traces.vocabulary[token as usize].as_str()).collect::<String>();
+    let text = opened.browser.evaluate("[...document.querySelectorAll('.trace .tokens')[0].querySelectorAll('.t:not(.void)')].map((t) => t.textContent).join('')");
+    assert_eq!(text, json!(words(traces[0])));
+}
+
+#[test]
+fn what_a_model_wrote_never_runs() {
+    let data = fixture::finished_run(3);
+    let Some(mut opened) = open(&data) else { return };
+    opened.browser.click(".list li:nth-child(2) button");
+    let text = opened.text("#browser .reader");
+    for hostile in fixture::HOSTILE {
+        assert!(text.contains(hostile), "{text}");
+    }
+    opened.browser.hover(".tokens .t:nth-last-child(5)");
+    assert_eq!(opened.browser.evaluate("document.querySelectorAll('main img, main script, main svg[onload]').length"), json!(0));
+    assert_eq!(opened.browser.evaluate("document.scripts.length"), json!(2));
+    opened.check_calm();
+}
+
+#[test]
+fn the_policy_stops_what_would_become_markup_all_the_same() {
+    let Some(mut opened) = open(&fixture::finished_run(1)) else { return };
+    opened.browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hacked = 1\"><img src=\"http://127.0.0.1:9/\">')");
+    opened.browser.evaluate("{ const s = document.createElement('script'); s.textContent = 'window.hacked = 1'; document.body.append(s); 0 }");
+    opened.browser.settle();
+    assert_eq!(opened.browser.evaluate("typeof window.hacked"), json!("undefined"));
+    assert!(!opened.browser.complaints().is_empty());
+}
+
+#[test]
+fn a_large_run_becomes_a_page_of_bounded_size() {
+    let data = fit(fixture::finished_run(2600), LARGEST_PAGE).unwrap();
+    let length = page(&data, PageUse::File).unwrap().len();
+    assert!(data.traces.questions.len() < 2600 && length <= LARGEST_PAGE && length > LARGEST_PAGE * 9 / 10, "{} questions, {length}", data.traces.questions.len());
+    let Some(mut opened) = open(&data) else { return };
+    assert_eq!(opened.browser.evaluate("document.querySelectorAll('.list button').length"), json!(data.traces.questions.len()));
+    opened.check_calm();
+}
+
+#[test]
+fn a_narrow_screen_never_scrolls_sideways() {
+    for data in [fixture::finished_run(4), fixture::begun_run()] {
+        let Some(mut opened) = open(&data) else { return };
+        for width in [320, 390, 768] {
+            opened.browser.set_size(width, 844);
+            let wide = opened.browser.evaluate("document.documentElement.scrollWidth");
+            assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} at {width}");
+            let beyond = opened.browser.evaluate("[...document.querySelectorAll('main svg text')].filter((t) => { const r = t.getBoundingClientRect(); return r.right > innerWidth || r.left < 0; }).map((t) => t.textContent)");
+            assert_eq!(beyond, json!([]), "at {width}");
+        }
+        opened.check_calm();
+    }
+}
+
+#[test]
+fn an_unfinished_run_says_what_is_missing() {
+    let data = fixture::begun_run();
+    let Some(mut opened) = open(&data) else { return };
+    assert_eq!(opened.text("#accuracy .absent"), data.missing["accuracy"]);
+    assert_eq!(opened.browser.evaluate("document.querySelectorAll('.absent').length"), json!(data.missing.len()));
+    assert!(opened.text("#progress").contains("12 of 65 parts"));
+    assert_eq!(opened.browser.evaluate("document.querySelector('#progress progress').value"), json!(12));
+    opened.check_calm();
+}
+
+#[test]
+fn themes_have_contrast_and_the_button_changes_them() {
+    let Some(mut opened) = open(&fixture::finished_run(3)) else { return };
+    for theme in ["light", "dark"] {
+        opened.browser.set_theme(theme);
+        let low = opened.browser.evaluate(CONTRASTS);
+        assert_eq!(low, json!([]), "{theme}");
+    }
+    opened.browser.set_theme("light");
+    let paper = "getComputedStyle(document.body).backgroundColor";
+    let light = opened.browser.evaluate(paper);
+    opened.browser.click("#theme");
+    assert_ne!(opened.browser.evaluate(paper), light);
+    opened.browser.click("#theme");
+    assert_eq!(opened.browser.evaluate(paper), light);
+    opened.check_calm();
+}
+
+/// Texts whose contrast with what is behind them is below 4.5, and marks below 3.
+const CONTRASTS: &str = r"(() => {
+    const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    const rgba = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); const d = canvas.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3] / 255]; };
+    const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
+    const light = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
+    const behind = (e) => { const layers = []; for (let n = e; n; n = n.parentElement) layers.push(rgba(getComputedStyle(n).backgroundColor)); return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]); };
+    const low = [];
+    for (const e of document.querySelectorAll('main *, header *, footer *')) {
+        const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+        const style = getComputedStyle(e);
+        if (e.closest('[disabled], .visually-hidden, [hidden]')) continue;
+        if (own) {
+            const colour = e.closest('svg') ? style.fill : style.color;
+            const got = contrast(over(rgba(colour), behind(e)), behind(e));
+            if (got < 4.5) low.push([e.className.baseVal ?? e.className, e.textContent.slice(0, 30), got]);
+        } else if (e.matches('svg .mark') && !e.hasAttribute('fill-opacity')) {
+            const colour = style.fill === 'none' ? style.stroke : style.fill;
+            const got = contrast(over(rgba(colour), behind(e)), behind(e));
+            if (got < 3) low.push(['mark', e.closest('figure').id, got]);
+        }
+    }
+    return low;
+})()";
+
+#[test]
+fn everything_has_a_name_and_headings_descend() {
+    let Some(mut opened) = open(&fixture::finished_run(3)) else { return };
+    let levels = opened.browser.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))");
+    let levels: Vec<u64> = serde_json::from_value(levels).unwrap();
+    assert_eq!(levels[0], 1);
+    assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
+    let nameless = "[...document.querySelectorAll('button, input, select, [tabindex], [role=group]')].filter((e) => !(e.getAttribute('aria-label') || e.labels?.length || e.textContent.trim())).length";
+    assert_eq!(opened.browser.evaluate(nameless), json!(0));
+    let twice = "[...document.querySelectorAll('[id]')].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)";
+    assert_eq!(opened.browser.evaluate(twice), json!([]));
+    // Tab reaches the skip link first, and what has the focus shows it.
+    opened.browser.press("Tab");
+    assert_eq!(opened.browser.evaluate("document.activeElement.className"), json!("skip"));
+    opened.browser.press("Tab");
+    let outline = opened.browser.evaluate("getComputedStyle(document.activeElement).outlineStyle");
+    assert_eq!(outline, json!("solid"));
+}
+
+/// Pictures for people, where `LATRACE_PICTURES` names a folder for them.
+#[test]
+fn pictures_can_be_taken() {
+    let pictures = std::env::var_os("LATRACE_PICTURES").map(PathBuf::from);
+    let sizes: &[(&str, &str, u32)] = if pictures.is_some() { &[("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 390)] } else { &[("narrow", "light", 390)] };
+    for (run, data) in [("finished", fixture::finished_run(40)), ("begun", fixture::begun_run())] {
+        let Some(mut opened) = open(&data) else { return };
+        for &(name, theme, width) in sizes {
+            opened.browser.set_theme(theme);
+            opened.browser.set_size(width, 900);
+            opened.browser.settle();
+            let picture = STANDARD.decode(opened.browser.picture()).unwrap();
+            assert!(picture.len() > 10_000, "{} bytes", picture.len());
+            if let Some(folder) = &pictures {
+                write(folder, &format!("{run}-{name}.png"), &picture);
+            }
+        }
+    }
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+#[test]
+fn numbers_are_read_back_as_they_were_written() {
+    let data = fixture::finished_run(1);
+    let back: Value = serde_json::from_str(&serde_json::to_string(&data).unwrap()).unwrap();
+    assert_eq!(serde_json::from_value::<ReportData>(back).unwrap(), data);
+}
