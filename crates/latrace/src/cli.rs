@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{answer, build, chat, compare, eval, init, questions, report, run as run_verb, sample, score, serve, train, verify, weigh};
+use crate::verbs::{answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report, run as run_verb, sample, score, serve, status, train, verify, weigh};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -13,7 +13,12 @@ use crate::verbs::{answer, build, chat, compare, eval, init, questions, report, 
     name = "latrace",
     version,
     about = "Variational reasoning: from questions to a trained, measured model",
-    after_help = "Exit codes: 0 done, 1 the work failed, 2 wrong usage.\n\
+    after_help = "Examples:\n  \
+        latrace run recipes/quickstart.toml    every stage, in the order of the verbs above\n  \
+        latrace status runs/quickstart         how far it is\n  \
+        latrace report runs/quickstart         the run as one page\n  \
+        latrace VERB --help                    what a verb reads and writes, with examples\n\n\
+        Exit codes: 0 done, 1 the work failed, 2 wrong usage.\n\
         Environment: LATRACE_SIMD=baseline|avx2|avx512 is the widest instruction set to use. Results do not depend on it."
 )]
 pub struct Cli {
@@ -76,12 +81,22 @@ enum Command {
     Report(report::ReportArguments),
     /// Serve a run's page on this machine, drawn anew while the run goes on
     Serve(serve::ServeArguments),
+    /// How far a run is
+    Status(status::StatusArguments),
     /// Models beside each other: one table over models and benchmarks
     Compare(compare::CompareArguments),
+    /// A run's last training for other trainers: TRL, LLaMA-Factory
+    Export(export::ExportArguments),
     /// Talk with a model in the terminal
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
     Init(init::InitArguments),
+    /// Whether this machine has what a run needs
+    Doctor(doctor::DoctorArguments),
+    /// What a shell needs to complete the command line
+    Completions(completions::CompletionsArguments),
+    /// Write manual pages
+    Man(man::ManArguments),
 }
 
 /// Does what the command line asks for.
@@ -107,9 +122,14 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Eval(arguments) => eval::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     }
 }
 
@@ -150,5 +170,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_come_in_the_order_of_the_pipeline_and_each_shows_examples() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+        let stages = readme.lines().filter(|line| line.starts_with("| ") && line[2..].starts_with(|first: char| first.is_ascii_digit()));
+        let mut expected = vec!["run"];
+        for verb in stages.filter_map(|line| line.split('|').nth(4)).map(|cell| cell.trim().trim_matches('`')) {
+            if !expected.contains(&verb) {
+                expected.push(verb);
+            }
+        }
+        let command = Cli::command();
+        let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(verbs[..expected.len()], expected);
+        for verb in command.get_subcommands() {
+            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Example") && after.contains(&format!("  latrace {}", verb.get_name())), "{}", verb.get_name());
+        }
     }
 }

@@ -46,7 +46,8 @@ fn of_row(mut row: Row, markers: &Markers, text: Option<&TextSide>) -> Result<Qu
         let asked = messages.iter().rev().find(|message| message.role == "user").map(|message| message.content.clone());
         row.entry("question").or_insert_with(|| json!(asked.unwrap_or_default()));
     }
-    if let Some(response) = row.shift_remove("response") {
+    // A trace of its own says what the response would.
+    if let Some(response) = row.shift_remove("response").filter(|_| field(&row, "trace").is_none()) {
         let response = match response {
             Value::String(text) => text,
             other => return Err(FieldProblem::new("response", "a text", describe(&other))),

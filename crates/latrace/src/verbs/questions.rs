@@ -18,6 +18,9 @@ use crate::rows::{Output, Row, write_rows};
 use crate::stages::questions::{Encoding, PromptTexts, prompts, reference};
 use crate::tasks::Sizes;
 
+/// Fields of token ids.
+const IDS: [&str; 5] = ["prompt_ids", "posterior_prompt_ids", "trace_ids", "answer_ids", "response_ids"];
+
 /// Arguments of `latrace questions`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -189,6 +192,8 @@ impl Texts {
 
     fn row(&self, split: Split, question: &Question, thought: Option<&Thought>) -> Result<Row> {
         let Value::Object(mut row) = serde_json::to_value(question)? else { unreachable!("a struct is an object") };
+        // Token ids that a file already has may be another model's.
+        IDS.iter().for_each(|name| drop(row.shift_remove(*name)));
         let PromptTexts { prompt, posterior_prompt } = prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
         let mut add = |name: &str, value: Value| {
             if !value.is_null() {
@@ -207,11 +212,8 @@ impl Texts {
             let encoding = Encoding { thought, markers: &self.markers, reasoner: &self.reasoner, posterior: &self.posterior };
             let record = encoding.record(split, question)?;
             let response = record.trace_ids.as_ref().zip(record.answer_ids.as_ref()).map(|(trace, answer)| [trace.as_slice(), answer].concat());
-            add("prompt_ids", json!(record.prompt_ids));
-            add("posterior_prompt_ids", json!(record.posterior_prompt_ids));
-            add("trace_ids", json!(record.trace_ids));
-            add("answer_ids", json!(record.answer_ids));
-            add("response_ids", json!(response));
+            let ids = [Some(record.prompt_ids), record.posterior_prompt_ids, record.trace_ids, record.answer_ids, response];
+            IDS.iter().zip(ids).for_each(|(name, ids)| add(name, json!(ids)));
         }
         Ok(row)
     }
