@@ -12,8 +12,9 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask check [--fast | --no-tests | --step NAME]
+       cargo xtask docs
 
-Runs every check, cheapest first, and stops at the first that fails.
+docs rewrites the reference pages that are made from the code. check runs every check, cheapest first, and stops at the first that fails.
   --fast      without documentation and tests
   --no-tests  without tests
   --step      one check alone";
@@ -47,6 +48,9 @@ const STEPS: [Step; 8] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if arguments == ["docs"] {
+        return rewrite_pages();
+    }
     let chosen: Vec<&Step> = match arguments.as_slice() {
         ["check"] => up_to(Cost::Tests),
         ["check", "--no-tests"] => up_to(Cost::Documentation),
@@ -78,6 +82,17 @@ fn check(steps: &[&Step]) -> ExitCode {
         println!("{}: passed in {seconds:.1} s", step.name);
     }
     ExitCode::SUCCESS
+}
+
+/// The test that compares the pages with the code writes them instead.
+fn rewrite_pages() -> ExitCode {
+    match cargo(&["test", "--package", "latrace", "--test", "docs"], &[("LATRACE_UPDATE_DOCS", "1")]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn format() -> Result<()> {

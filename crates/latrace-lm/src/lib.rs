@@ -19,7 +19,7 @@ pub mod train_config;
 pub use checkpoint::SaveDtype;
 pub use config::Config;
 pub use error::Error;
-pub use latrace_kernels::Level;
+pub use latrace_kernels::{Level, level};
 pub use model::Model;
 pub use sample::{Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, StopReason};
 pub use score::{ScoreRow, Scorer, score};

@@ -5,7 +5,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use latrace_lm::Level;
 
 use crate::failure::Failure;
-use crate::verbs::{chat, compare, eval, init, report, run as run_verb, sample, score, serve, train, verify, weigh};
+use crate::verbs::{
+    answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report, run as run_verb, sample, score, serve, status, train,
+    verify, weigh,
+};
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -13,7 +16,12 @@ use crate::verbs::{chat, compare, eval, init, report, run as run_verb, sample, s
     name = "latrace",
     version,
     about = "Variational reasoning: from questions to a trained, measured model",
-    after_help = "Exit codes: 0 done, 1 the work failed, 2 wrong usage.\n\
+    after_help = "Examples:\n  \
+        latrace run recipes/quickstart.toml    every stage, in the order of the verbs above\n  \
+        latrace status runs/quickstart         how far it is\n  \
+        latrace report runs/quickstart         the run as one page\n  \
+        latrace VERB --help                    what a verb reads and writes, with examples\n\n\
+        Exit codes: 0 done, 1 the work failed, 2 wrong usage.\n\
         Environment: LATRACE_SIMD=baseline|avx2|avx512 is the widest instruction set to use. Results do not depend on it."
 )]
 pub struct Cli {
@@ -54,28 +62,44 @@ impl From<LogLevel> for tracing::level_filters::LevelFilter {
 enum Command {
     /// Run every stage of a recipe, from questions to a trained, measured model
     Run(run_verb::RunArguments),
-    /// Write a run as one HTML page
-    Report(report::ReportArguments),
-    /// Serve a run's page on this machine, drawn anew while the run goes on
-    Serve(serve::ServeArguments),
+    /// Question rows from a file or a built-in task, with prompts and hints
+    Questions(questions::QuestionsArguments),
     /// Train a model on weighted rows
     Train(train::TrainArguments),
     /// Samples of given prompts from a model
     Sample(sample::SampleArguments),
     /// Log-probs of given responses under a model
     Score(score::ScoreArguments),
+    /// Answers after given traces, from the reasoner
+    Answer(answer::AnswerArguments),
     /// Whether answers are right: maths, choices, words, programs
     Verify(verify::VerifyArguments),
     /// What each trace weighs: rho~, bounds, the chosen traces
     Weigh(weigh::WeighArguments),
+    /// From weights to rows to train on
+    Build(build::BuildArguments),
     /// How good a model is on a benchmark: avg@k, pass@k with intervals
     Eval(eval::EvalArguments),
+    /// Write a run as one HTML page
+    Report(report::ReportArguments),
+    /// Serve a run's page on this machine, drawn anew while the run goes on
+    Serve(serve::ServeArguments),
+    /// How far a run is
+    Status(status::StatusArguments),
     /// Models beside each other: one table over models and benchmarks
     Compare(compare::CompareArguments),
+    /// A run's last training for other trainers: TRL, LLaMA-Factory
+    Export(export::ExportArguments),
     /// Talk with a model in the terminal
     Chat(chat::ChatArguments),
     /// Make a randomly initialised model from a configuration
     Init(init::InitArguments),
+    /// Whether this machine has what a run needs
+    Doctor(doctor::DoctorArguments),
+    /// What a shell needs to complete the command line
+    Completions(completions::CompletionsArguments),
+    /// Write manual pages
+    Man(man::ManArguments),
 }
 
 /// Does what the command line asks for.
@@ -90,17 +114,25 @@ pub fn run(cli: &Cli) -> Result<()> {
 fn dispatch(command: &Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run_verb::run(arguments),
-        Command::Report(arguments) => report::run(arguments),
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Questions(arguments) => questions::run(arguments),
         Command::Train(arguments) => train::run(arguments),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Score(arguments) => score::run(arguments),
+        Command::Answer(arguments) => answer::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Weigh(arguments) => weigh::run(arguments),
+        Command::Build(arguments) => build::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     }
 }
 
@@ -141,5 +173,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_come_in_the_order_of_the_pipeline_and_each_shows_examples() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+        let stages = readme.lines().filter(|line| line.starts_with("| ") && line[2..].starts_with(|first: char| first.is_ascii_digit()));
+        let mut expected = vec!["run"];
+        for verb in stages.filter_map(|line| line.split('|').nth(4)).map(|cell| cell.trim().trim_matches('`')) {
+            if !expected.contains(&verb) {
+                expected.push(verb);
+            }
+        }
+        let command = Cli::command();
+        let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(verbs[..expected.len()], expected);
+        for verb in command.get_subcommands() {
+            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Example") && after.contains(&format!("  latrace {}", verb.get_name())), "{}", verb.get_name());
+        }
     }
 }

@@ -4,8 +4,11 @@
 
 pub mod benchmarks;
 pub mod cli;
+pub mod columns;
 pub mod comparison;
+pub mod doctor;
 pub mod evaluation;
+pub mod export;
 pub mod failure;
 pub mod files;
 pub mod hub;
@@ -22,6 +25,7 @@ pub mod rows;
 pub mod sampling;
 pub mod stages;
 pub mod statistics;
+pub mod status;
 pub mod tables;
 pub mod tasks;
 pub mod tensorboard;

@@ -1,5 +1,6 @@
 //! Amounts of memory: as people write them, and as the machine has them.
 
+use std::path::Path;
 use std::str::FromStr;
 
 /// A number of bytes: digits, and perhaps K, M, G or T (powers of 1024).
@@ -26,14 +27,66 @@ impl FromStr for Bytes {
 
 /// Memory that the system could give now, in bytes; 4 GiB where it does not say.
 pub fn free_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).map_or(4 << 30, |kilobytes| kilobytes * 1024)
+    of_system("MemAvailable:").unwrap_or(4 << 30)
+}
+
+/// Memory of the machine, in bytes, where the system says it.
+pub fn total_memory() -> Option<u64> {
+    of_system("MemTotal:")
+}
+
+fn of_system(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// What a control group lets its processes have, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// In all.
+    pub total: u64,
+    /// Of that, what is not in use.
+    pub free: u64,
+}
+
+/// The limit of the control group that this process is in, where there is one (Linux; both versions, as containers mount them).
+pub fn memory_limit() -> Option<Limit> {
+    let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let root = Path::new("/sys/fs/cgroup");
+    let of_version_2 = group.lines().find_map(|line| line.strip_prefix("0::/"));
+    let folders = [of_version_2.map(|name| root.join(name)), Some(root.to_owned()), Some(root.join("memory"))];
+    folders.into_iter().flatten().find_map(|folder| {
+        let version_2 = limit_in(&folder, "memory.max", "memory.current");
+        version_2.or_else(|| limit_in(&folder, "memory.limit_in_bytes", "memory.usage_in_bytes"))
+    })
+}
+
+/// The limit in a group's folder: a number below what any machine has, or none.
+fn limit_in(folder: &Path, limit: &str, usage: &str) -> Option<Limit> {
+    let number = |name: &str| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    let total = number(limit).filter(|&total| total < 1 << 60)?;
+    Some(Limit { total, free: total.saturating_sub(number(usage).unwrap_or(0)) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_a_group_are_numbers_and_max_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let read = || limit_in(folder.path(), "memory.max", "memory.current");
+        assert_eq!(read(), None);
+        write("memory.current", "300\n");
+        write("memory.max", "max\n");
+        assert_eq!(read(), None);
+        write("memory.max", "1000\n");
+        assert_eq!(read(), Some(Limit { total: 1000, free: 700 }));
+        write("memory.max", "9223372036854771712\n");
+        assert_eq!(read(), None);
+    }
 
     #[test]
     fn amounts_are_read_as_written() {

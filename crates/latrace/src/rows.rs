@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use latrace_core::Message;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::files::write_atomically;
@@ -375,6 +375,30 @@ impl UniqueIds {
         let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
         if self.0.insert(id.to_string()) { Ok(id) } else { Err(FieldProblem::new("id", "an id that no earlier row has", describe(&id))) }
     }
+
+    /// As [`UniqueIds::take`], for rows of samples: those of a question share its `id`, and differ in `sample` or in `answer`.
+    pub fn take_sample(&mut self, row: &Row) -> Result<Value, FieldProblem> {
+        let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+        let numbers = ["sample", "answer"].map(|name| field(row, name).filter(|number| number.is_u64()));
+        let [Some(_), answer] = numbers else { return self.take(row) };
+        if self.0.insert(json!([id, numbers[0], answer]).to_string()) {
+            return Ok(id);
+        }
+        Err(FieldProblem::new("id", "an id, `sample` and `answer` that no earlier row has together", describe(&id)))
+    }
+}
+
+/// The text in a field.
+pub fn text_of<'a>(row: &'a Row, name: &str) -> Result<&'a str, FieldProblem> {
+    match field(row, name) {
+        Some(Value::String(text)) => Ok(text),
+        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
+    }
+}
+
+/// The token ids in a field.
+pub fn ids_of(row: &Row, name: &str, vocabulary_size: usize) -> Result<Vec<u32>, FieldProblem> {
+    ids_in(field(row, name).unwrap_or(&Value::Null), name, vocabulary_size)
 }
 
 /// Token ids of `name`: those of `{name}_ids` if they are there, otherwise the text's.
@@ -474,7 +498,6 @@ pub fn shortest(number: f32) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn read_all(path: &Path, bad_rows: BadRows) -> Result<(Vec<(Place, Row)>, u64)> {
         let mut reader = RowReader::open(path, bad_rows)?;
@@ -552,6 +575,25 @@ mod tests {
         assert!(seen.take(&row(json!({"id": 1}))).is_err());
         assert!(seen.take(&row(json!({"id": 1.5}))).is_err());
         assert!(seen.take(&row(json!({"id": null}))).is_err());
+    }
+
+    #[test]
+    fn samples_share_an_id_and_differ_in_their_numbers() {
+        let mut seen = UniqueIds::default();
+        for fresh in [
+            json!({"id": 1}),
+            json!({"id": 1, "sample": 0}),
+            json!({"id": 1, "sample": 1}),
+            json!({"id": 1, "sample": 1, "answer": 0}),
+            json!({"id": "1", "sample": 1}),
+        ] {
+            seen.take_sample(&row(fresh)).unwrap();
+        }
+        for known in
+            [json!({"id": 1}), json!({"id": 1, "sample": 1, "answer": 0}), json!({"id": 1, "sample": 1, "note": 3}), json!({"id": 1, "answer": "a text"})]
+        {
+            assert!(seen.take_sample(&row(known)).is_err());
+        }
     }
 
     #[test]

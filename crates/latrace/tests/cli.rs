@@ -129,10 +129,34 @@ fn config(vocab_size: usize) -> Value {
     })
 }
 
+/// All of them, after the command itself.
+const VERBS: [&str; 20] = [
+    "",
+    "run",
+    "questions",
+    "train",
+    "sample",
+    "score",
+    "answer",
+    "verify",
+    "weigh",
+    "build",
+    "eval",
+    "report",
+    "serve",
+    "status",
+    "compare",
+    "export",
+    "chat",
+    "init",
+    "doctor",
+    "man",
+];
+
 #[test]
 fn help_is_stable() {
     let bench = Bench::empty();
-    for verb in ["", "run", "report", "serve", "sample", "score", "train", "verify", "weigh", "eval", "compare", "chat", "init"] {
+    for verb in VERBS {
         let help = run_in(bench.folder.path(), &[], &format!("{verb} --help")).success();
         insta::assert_snapshot!(format!("help_{verb}"), help.stdout);
     }
@@ -157,6 +181,46 @@ fn the_commands_of_the_readme_work() {
     let losses: Vec<f64> = bench.rows("runs/tiny/tuned/metrics.jsonl").iter().map(|row| row["loss"].as_f64().unwrap()).collect();
     assert_eq!(losses.len(), 100);
     assert!(losses[99] < 0.5 * losses[0], "the loss falls from {} to {}", losses[0], losses[99]);
+}
+
+#[test]
+fn what_is_no_run_is_named() {
+    let bench = Bench::empty();
+    bench.run("run recipe.toml").failure(1, "cannot read recipe.toml");
+    for verb in ["report", "status", "export --format trl --out out"] {
+        bench.run(&format!("{verb} runs/quick")).failure(1, "runs/quick is not a run folder: it has no recipe.toml");
+    }
+}
+
+#[test]
+fn the_doctor_tells_what_there_is_and_leaves_nothing() {
+    let bench = Bench::empty();
+    let findings: Vec<Value> = serde_json::from_str(&bench.run("doctor --json").success().stdout).unwrap();
+    let names: Vec<&str> = findings.iter().map(|finding| finding["what"].as_str().unwrap()).collect();
+    assert_eq!(names, ["latrace", "threads", "instructions", "memory", "disk", "GPU", "python3", "sandbox", "hub"]);
+    assert!(findings.iter().all(|finding| finding["health"] != "missing"), "{findings:?}");
+    let table = bench.run("doctor --threads 1").success().stdout;
+    assert_eq!(table.lines().count(), names.len(), "{table}");
+    assert!(table.contains("1 in use"), "{table}");
+    assert_eq!(bench.names("."), Vec::<String>::new());
+    bench.write("file", "");
+    bench.run("doctor --runs file/runs").failure(1, "every run needs what is missing: disk");
+}
+
+#[test]
+fn shells_and_man_get_the_command_line() {
+    let bench = Bench::empty();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = bench.run(&format!("completions {shell}")).success().stdout;
+        assert!(script.contains("posterior") && script.contains("max-new-tokens"), "{shell}");
+    }
+    bench.run("completions sh").failure(2, "bash");
+    bench.run("man --out pages").success();
+    let mut expected: Vec<String> =
+        VERBS.into_iter().chain(["completions"]).map(|verb| if verb.is_empty() { "latrace.1".to_owned() } else { format!("latrace-{verb}.1") }).collect();
+    expected.sort();
+    assert_eq!(bench.names("pages"), expected);
+    assert!(bench.read("pages/latrace-sample.1").contains("max\\-new\\-tokens"));
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Respons
     let file = plan.out.join(RESPONSES);
     let drawn = {
         let (mut journal, earlier) = open_journal(plan, &file, json!({"model": hashes, "settings": settings}))?;
-        let to_draw: Vec<Prompt> = asked.iter().zip(&prompts).map(|(asked, prompt)| Prompt { id: json!(asked.id), ids: prompt.ids.clone() }).collect();
+        let to_draw: Vec<Prompt> = asked.iter().zip(&prompts).map(|(asked, prompt)| Prompt::new(json!(asked.id), prompt.ids.clone())).collect();
         let draws = Draws { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, sampling: &sampling, stops: &stops, text: &text, logprobs: Logprobs::Dropped };
         let drawn = draw(&draws, &to_draw, earlier, || (model.sampler)(&model.folder), &mut |_, finished| journal.add(finished));
         let drawn = drawn.with_context(|| format!("cannot draw responses to {}", plan.benchmark.title))?;

@@ -102,6 +102,16 @@ impl Client {
         Client { endpoint: endpoint.trim_end_matches('/').to_owned(), token, agent: config.into() }
     }
 
+    /// Where the hub is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Whether it says who asks.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// What a repository's revision holds.
     ///
     /// # Errors

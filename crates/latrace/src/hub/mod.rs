@@ -39,6 +39,27 @@ pub fn dataset_files(id: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<PathB
     Hub::from_environment()?.files(&repository, &patterns)
 }
 
+/// How this machine reaches the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Where the hub is; none where `HF_HUB_OFFLINE` says not to ask.
+    pub endpoint: Option<String>,
+    /// Whether there is a token for what is not public.
+    pub has_token: bool,
+    /// Folder of what was loaded.
+    pub cache: PathBuf,
+}
+
+/// How this machine reaches the hub, by the environment; nobody is asked.
+///
+/// # Errors
+/// A user without a home.
+pub fn reach() -> Result<Reach> {
+    let Hub { cache, client } = Hub::from_environment()?;
+    let has_token = client.as_ref().is_some_and(Client::has_token);
+    Ok(Reach { endpoint: client.map(|client| client.endpoint().to_owned()), has_token, cache: cache.root().to_owned() })
+}
+
 /// The hub as this machine sees it.
 #[derive(Debug)]
 struct Hub {

@@ -9,7 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ impl RunFolder {
         let file = path.join("lock");
         let cannot = || format!("cannot lock {}", file.display());
         let lock = File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
-        match lock.try_lock() {
+        match try_for_a_moment(&lock) {
             Ok(()) => {
                 remove_temporary(path)?;
                 Ok(RunFolder { path: path.to_owned(), _lock: Some(lock) })
@@ -110,6 +110,19 @@ impl RunFolder {
         }
     }
 
+    /// Whether a process is working in the folder.
+    ///
+    /// # Errors
+    /// A lock that cannot be opened.
+    pub fn is_at_work(path: &Path) -> Result<bool> {
+        let file = path.join("lock");
+        match File::open(&file) {
+            Ok(lock) => Ok(matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+
     /// The folder as it is, to look at.
     pub fn look(path: &Path) -> RunFolder {
         RunFolder { path: path.to_owned(), _lock: None }
@@ -119,6 +132,17 @@ impl RunFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// [`RunFolder::is_at_work`] holds the lock for an instant: that is nobody's work.
+fn try_for_a_moment(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..4 {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(25)),
+            outcome => return outcome,
+        }
+    }
+    lock.try_lock()
 }
 
 /// Where stages are done: a folder, the stages of which may be shared with those of another.
@@ -463,8 +487,12 @@ mod tests {
     #[test]
     fn two_processes_never_share_a_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let _held = RunFolder::lock(folder.path()).unwrap();
+        assert!(!RunFolder::is_at_work(folder.path()).unwrap());
+        let held = RunFolder::lock(folder.path()).unwrap();
+        assert!(RunFolder::is_at_work(folder.path()).unwrap());
         let error = RunFolder::lock(folder.path()).unwrap_err().to_string();
         assert!(error.contains("another process is working in"), "{error}");
+        drop(held);
+        assert!(!RunFolder::is_at_work(folder.path()).unwrap());
     }
 }

@@ -110,7 +110,10 @@ impl<'a> Kit<'a> {
 }
 
 /// A built-in template, or that of a file, with its source.
-fn template(setting: &str, name: &str) -> Result<(String, PromptTemplate)> {
+///
+/// # Errors
+/// A name that is neither; a source that does not compile.
+pub fn template(setting: &str, name: &str) -> Result<(String, PromptTemplate)> {
     let source = match PromptTemplate::built_in(name) {
         Some(source) => source.to_owned(),
         None if Path::new(name).is_file() => fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?,

@@ -2,7 +2,7 @@
 
 pub mod drawing;
 pub mod folder;
-mod kit;
+pub mod kit;
 pub mod records;
 pub mod summary;
 pub mod table;

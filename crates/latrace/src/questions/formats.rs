@@ -1,5 +1,6 @@
 //! Formats of question rows: ours, GSM8K's, conversations.
 
+use clap::ValueEnum;
 use latrace_core::{Markers, Message, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::model_folder::TextSide;
 use crate::rows::{FieldProblem, Row, describe, field};
 
 /// How a file's rows become questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// `question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and `response` (a marked thought, then the
@@ -45,7 +46,8 @@ fn of_row(mut row: Row, markers: &Markers, text: Option<&TextSide>) -> Result<Qu
         let asked = messages.iter().rev().find(|message| message.role == "user").map(|message| message.content.clone());
         row.entry("question").or_insert_with(|| json!(asked.unwrap_or_default()));
     }
-    if let Some(response) = row.shift_remove("response") {
+    // A trace of its own says what the response would.
+    if let Some(response) = row.shift_remove("response").filter(|_| field(&row, "trace").is_none()) {
         let response = match response {
             Value::String(text) => text,
             other => return Err(FieldProblem::new("response", "a text", describe(&other))),

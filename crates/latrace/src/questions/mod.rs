@@ -69,9 +69,7 @@ impl Source {
         if self.task.is_empty() {
             return Ok(None);
         }
-        let known = || Task::ALL.map(Task::name).join(", ");
-        let task = Task::named(&self.task);
-        task.map(Some).ok_or_else(|| Failure::usage(format!("questions.task: expected one of {}, got \"{}\"", known(), self.task)).into())
+        named_task("questions.task", &self.task).map(Some)
     }
 
     /// The files with their splits.
@@ -146,6 +144,15 @@ impl Source {
         }
         row
     }
+}
+
+/// The built-in task that a setting or option names.
+///
+/// # Errors
+/// A name that no task has.
+pub fn named_task(setting: &str, name: &str) -> Result<Task> {
+    let known = || Task::ALL.map(Task::name).join(", ");
+    Task::named(name).ok_or_else(|| Failure::usage(format!("{setting}: expected one of {}, got \"{name}\"", known())).into())
 }
 
 /// A question whose id comes a second time.

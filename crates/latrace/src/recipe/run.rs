@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use latrace_lm::train_config::Loss;
 use latrace_lm::{Sampling, TrainConfig};
 use latrace_objective::AnswerEstimator;
@@ -62,7 +63,7 @@ pub struct RunRecipe {
 }
 
 /// What the final model learns from; method.md section 6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Weighted traces of the posterior: (6).
@@ -188,7 +189,7 @@ pub struct Verdicts {
 }
 
 /// Which verified answers of a chosen trace become examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum AnswersOfTrace {
     /// Their mean, as the answer gradient asks.
@@ -200,7 +201,7 @@ pub enum AnswersOfTrace {
 }
 
 /// What becomes of equal sequences of a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Duplicates {
     /// Their weights add up.
@@ -222,7 +223,7 @@ pub struct Dataset {
 }
 
 /// A split of the questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// Trained on.

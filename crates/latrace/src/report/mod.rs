@@ -10,7 +10,7 @@ mod fit;
 mod page;
 mod serve;
 
-pub use collect::Collector;
+pub use collect::{Collector, recipe, stages};
 pub use data::{
     BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis, EmphasisCurve, Findings, FunnelStep, Histogram,
     Lengths, Model, Progress, Questions, Remark, RemarkKind, ReportData, Role, Run, Stage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights,

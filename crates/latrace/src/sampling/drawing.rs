@@ -19,8 +19,17 @@ use crate::rows::shortest;
 pub struct Prompt {
     /// Its row's id, which no other prompt has.
     pub id: Value,
+    /// Its name in the key of its random numbers.
+    pub stream: String,
     /// Token ids.
     pub ids: Vec<u32>,
+}
+
+impl Prompt {
+    /// The prompt of a row, whose random numbers its id names.
+    pub fn new(id: Value, ids: Vec<u32>) -> Prompt {
+        Prompt { stream: id.to_string(), id, ids }
+    }
 }
 
 /// Whether log-probs of samples are kept.
@@ -133,8 +142,7 @@ impl Work<'_, '_> {
             if left.is_empty() {
                 continue;
             }
-            let id = prompt.id.to_string();
-            let streams = left.iter().map(|&sample| stream(self.draws.seed, self.draws.stage, &id, sample)).collect();
+            let streams = left.iter().map(|&sample| stream(self.draws.seed, self.draws.stage, &prompt.stream, sample)).collect();
             requests.push(SampleRequest { prompt: prompt.ids.clone(), streams, sampling: self.draws.sampling.clone() });
             self.requested.push((i, left));
         }

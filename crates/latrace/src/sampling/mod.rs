@@ -2,4 +2,5 @@
 
 pub mod drawing;
 pub mod journal;
+pub mod output;
 pub mod stop_strings;

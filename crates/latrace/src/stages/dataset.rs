@@ -32,40 +32,63 @@ pub struct Sampled<'a> {
     pub weights: &'a Path,
 }
 
+/// How examples are built.
+#[derive(Clone, Debug)]
+pub struct Building<'a> {
+    /// What the model learns from.
+    pub method: Method,
+    /// From weights to examples.
+    pub dataset: &'a Dataset,
+    /// Answers drawn after each trace.
+    pub answers: u64,
+    /// Seed of choices.
+    pub seed: u64,
+}
+
+impl<'a> Building<'a> {
+    /// As the recipe has it.
+    pub fn of(recipe: &'a RunRecipe) -> Building<'a> {
+        Building { method: recipe.method, dataset: &recipe.dataset, answers: recipe.answers.n, seed: recipe.seed }
+    }
+}
+
 /// Builds the examples, in parts as the questions are.
 pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(questions);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
+    let (building, mut totals) = (Building::of(recipe), Totals::default());
+    let examples = |part: usize, totals: &mut Totals| {
+        let groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
+        of_part(&questions.read(part)?, groups, &building, totals)
+    };
     // Twice over all parts, since the scale is that of all of them and memory is to hold one.
-    let mut totals = Totals::default();
     for part in 0..questions.parts()? {
-        of_part(questions.read(part)?, sampled, part, recipe, &mut totals)?;
+        examples(part, &mut totals)?;
     }
-    // Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
-    let scale = if totals.weight > 0.0 { totals.used as f64 / totals.weight } else { 1.0 };
-    let (mut built, mut own) = (0, 0);
     for part in 0..questions.parts()? {
-        let mut examples = of_part(questions.read(part)?, sampled, part, recipe, &mut Totals::default())?;
-        for example in examples.iter_mut().filter(|example| example.source >= 0) {
-            example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
-        }
-        built += examples.iter().filter(|example| example.source >= 0).count();
-        own += examples.iter().filter(|example| example.source < 0).count();
-        out.write(part, &examples)?;
+        let mut of_part = examples(part, &mut Totals::default())?;
+        totals.rescale(&mut of_part);
+        out.write(part, &of_part)?;
     }
-    let Totals { asked, used, fell_back, skipped, .. } = totals;
-    Ok(json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": scale}))
+    Ok(totals.counts())
 }
 
-/// The examples of a part's training questions: what is built of their traces, and their own rows.
-fn of_part(questions: Vec<QuestionRecord>, sampled: Option<&Sampled<'_>>, part: usize, recipe: &RunRecipe, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
-    let mut groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
+/// The examples of a part's training questions, on a scale of their own: what is built of their traces, by id, and their own rows.
+///
+/// # Errors
+/// Traces, answers and verdicts that do not fit each other.
+pub fn of_part(
+    questions: &[QuestionRecord],
+    mut groups: HashMap<String, Sampling>,
+    building: &Building<'_>,
+    totals: &mut Totals,
+) -> Result<Vec<ExampleRecord>> {
     // A policy gradient has no use for rows that no policy drew.
-    let originals = if recipe.method.is_policy_gradient() { 0.0 } else { recipe.dataset.originals };
+    let originals = if building.method.is_policy_gradient() { 0.0 } else { building.dataset.originals };
     let mut examples = Vec::new();
     for question in questions.iter().filter(|question| question.split == Split::Train) {
         if let Some(group) = groups.remove(&question.id) {
-            examples.extend(of_question(question, &group, recipe, totals)?);
+            examples.extend(of_question(question, &group, building, totals)?);
         }
         examples.extend(own_row(question, MIXED_IN, originals));
     }
@@ -73,23 +96,56 @@ fn of_part(questions: Vec<QuestionRecord>, sampled: Option<&Sampled<'_>>, part: 
 }
 
 /// What becomes of questions, and the weight of all that is built.
-#[derive(Default)]
-struct Totals {
+#[derive(Debug, Default)]
+pub struct Totals {
     asked: usize,
     used: usize,
     fell_back: usize,
     skipped: usize,
     weight: f64,
+    built: usize,
+    own: usize,
+}
+
+impl Totals {
+    /// Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
+    fn scale(&self) -> f64 {
+        if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
+    }
+
+    /// Brings examples to the scale of all, once all are counted.
+    pub fn rescale(&mut self, examples: &mut [ExampleRecord]) {
+        let scale = self.scale();
+        for example in examples {
+            if example.source >= 0 {
+                example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
+                self.built += 1;
+            } else {
+                self.own += 1;
+            }
+        }
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Value {
+        let Totals { asked, used, fell_back, skipped, built, own, .. } = self;
+        json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": self.scale()})
+    }
 }
 
 /// What is known of a question's traces.
-#[derive(Default)]
-struct Sampling {
-    traces: Vec<TraceRecord>,
-    scores: HashMap<u64, ScoreRecord>,
-    weights: HashMap<u64, WeightRecord>,
-    answers: HashMap<u64, Vec<AnswerRecord>>,
-    verdicts: HashMap<u64, Vec<Verdict>>,
+#[derive(Debug, Default)]
+pub struct Sampling {
+    /// All traces, in the order of their numbers.
+    pub traces: Vec<TraceRecord>,
+    /// Scores by the trace's number; rewards need them alone.
+    pub scores: HashMap<u64, ScoreRecord>,
+    /// Weights by the trace's number.
+    pub weights: HashMap<u64, WeightRecord>,
+    /// Answers by the trace's number, in the order of theirs.
+    pub answers: HashMap<u64, Vec<AnswerRecord>>,
+    /// Verdicts on those answers.
+    pub verdicts: HashMap<u64, Vec<Verdict>>,
 }
 
 fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sampling>> {
@@ -115,14 +171,14 @@ fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sam
 }
 
 /// The examples of a question: its traces with answers, by weight, or its own row where none is of use.
-fn of_question(question: &QuestionRecord, sampling: &Sampling, recipe: &RunRecipe, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
+fn of_question(question: &QuestionRecord, sampling: &Sampling, building: &Building<'_>, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
     totals.asked += 1;
-    let weights = sequence_weights(question, sampling, recipe).with_context(|| format!("question {}", question.id))?;
-    let mut examples = merged(sequences(question, sampling, &weights, recipe)?, recipe.dataset.duplicates);
+    let weights = sequence_weights(question, sampling, building).with_context(|| format!("question {}", question.id))?;
+    let mut examples = merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
     examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
     if examples.is_empty() {
         // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no gradient.
-        let own = if recipe.method == Method::Variational { own_row(question, FELL_BACK, 1.0) } else { None };
+        let own = if building.method == Method::Variational { own_row(question, FELL_BACK, 1.0) } else { None };
         totals.fell_back += usize::from(own.is_some());
         totals.skipped += usize::from(own.is_none());
         return Ok(own.into_iter().collect());
@@ -148,10 +204,10 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
 }
 
 /// One weight for each trace and for each answer, as the method has it.
-fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, recipe: &RunRecipe) -> Result<SequenceWeights> {
-    let verdict_km = verdicts_of(sampling, recipe.answers.n);
-    if recipe.method == Method::Variational {
-        return Ok(chosen_weights(question, sampling, &verdict_km, recipe));
+fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, building: &Building<'_>) -> Result<SequenceWeights> {
+    let verdict_km = verdicts_of(sampling, building.answers);
+    if building.method == Method::Variational {
+        return Ok(chosen_weights(question, sampling, &verdict_km, building));
     }
     let group = Group::new(sampling.traces.len())?;
     let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
@@ -159,7 +215,7 @@ fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, recipe: &Run
     };
     let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
     let group = group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
-    let objective = match recipe.method {
+    let objective = match building.method {
         Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
         Method::BinaryRl => Objective::BinaryReward,
         Method::Grpo => Objective::Grpo,
@@ -178,14 +234,14 @@ fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
 }
 
 /// (6) with the chosen traces, each spread over its correct answers, or given to one of them.
-fn chosen_weights(question: &QuestionRecord, sampling: &Sampling, verdict_km: &[Verdict], recipe: &RunRecipe) -> SequenceWeights {
+fn chosen_weights(question: &QuestionRecord, sampling: &Sampling, verdict_km: &[Verdict], building: &Building<'_>) -> SequenceWeights {
     let n = verdict_km.len() / sampling.traces.len().max(1);
     let mut weights = SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
     for (k, trace) in sampling.traces.iter().enumerate() {
         let chosen = sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
         let verdict_m = &verdict_km[k * n..(k + 1) * n];
         weights.trace_k.push(chosen);
-        weights.answer_km.extend(shares(verdict_m, question, trace, &recipe.dataset, recipe.seed).into_iter().map(|share| share * chosen));
+        weights.answer_km.extend(shares(verdict_m, question, trace, building.dataset, building.seed).into_iter().map(|share| share * chosen));
     }
     weights
 }
@@ -208,8 +264,8 @@ fn shares(verdict_m: &[Verdict], question: &QuestionRecord, trace: &TraceRecord,
 }
 
 /// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with the trace alone.
-fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, recipe: &RunRecipe) -> Result<Vec<ExampleRecord>> {
-    let is_policy = recipe.method.is_policy_gradient();
+fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, building: &Building<'_>) -> Result<Vec<ExampleRecord>> {
+    let is_policy = building.method.is_policy_gradient();
     let n = weights.answer_km.len() / sampling.traces.len().max(1);
     let mut examples = Vec::new();
     for (k, trace) in sampling.traces.iter().enumerate().filter(|(_, trace)| trace.closed) {

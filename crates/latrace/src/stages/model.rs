@@ -75,27 +75,31 @@ pub fn run(model: &ModelSource, source: &Source, markers: &Markers, seed: u64, s
         Some(task) => task.tokenizer(),
         None => Tokenizer::train(&source.texts(markers)?, model.vocabulary, &markers.specials())?,
     };
-    let tokenizer = Tokenizer::from_bytes(text.as_bytes())?;
-    write(&stage.path, "tokenizer.json", &text)?;
-    write(&stage.path, "tokenizer_config.json", &format!("{:#}", json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END})))?;
-    write(&stage.path, "config.json", &format!("{:#}", config(model, &tokenizer)?))?;
+    let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
+    let tokenizer = write_shape(&stage.path, shape, &text)?;
     let random = Model::random(&stage.path, seed)?;
     random.save(&stage.path, SaveDtype::F32, &stage.path)?;
     let parameters: usize = random.parameters().iter().map(Vec::len).sum();
     Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
 }
 
-/// The shape as a `config.json`, with what the tokenizer decides.
-fn config(model: &ModelSource, tokenizer: &Tokenizer) -> Result<Value> {
-    let mut config = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
+/// Writes a model folder without weights: a tokenizer, and the shape as `config.json`, with what the tokenizer decides.
+///
+/// # Errors
+/// A tokenizer that cannot be read or ends no text; a shape that says what the tokenizer decides; files that cannot be written.
+pub fn write_shape(folder: &Path, mut shape: Value, tokenizer_json: &str) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
     let end = tokenizer.token_id(END).context("the tokenizer has no token that ends a text")?;
     for (name, value) in [("vocab_size", json!(tokenizer.vocabulary_size())), ("eos_token_id", json!(end))] {
-        if config.get(name).is_some() {
-            return Err(Failure::usage(format!("model.shape.{name}: the tokenizer decides this")).hint("leave it out").into());
+        if shape.get(name).is_some() {
+            return Err(Failure::usage(format!("the model's shape: {name}: the tokenizer decides this")).hint("leave it out").into());
         }
-        config[name] = value;
+        shape[name] = value;
     }
-    Ok(config)
+    write(folder, "tokenizer.json", tokenizer_json)?;
+    write(folder, "tokenizer_config.json", &format!("{:#}", json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END})))?;
+    write(folder, "config.json", &format!("{shape:#}"))?;
+    Ok(tokenizer)
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {

@@ -67,20 +67,17 @@ impl Counts {
 }
 
 impl Encoding<'_> {
-    fn record(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
+    /// The question as token ids.
+    ///
+    /// # Errors
+    /// Templates that ask for what there is not; texts that the tokenizer refuses; a trace that holds its own end.
+    pub fn record(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         self.encode(split, question).with_context(|| format!("question {}", question.id))
     }
 
     fn encode(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         let kind = question.kind.clone().unwrap_or_default();
-        let boxed = kind == "math" || kind == "choice";
-        let render = |template: &PromptTemplate, hint: Option<&str>| template.render(&question.question, hint, boxed, self.markers);
-        let prompt = question.prompt.clone().map_or_else(|| render(self.reasoner, None), Ok)?;
-        let posterior_prompt = match (&question.posterior_prompt, question.hint()) {
-            (Some(prompt), _) => Some(prompt.clone()),
-            (None, Some(hint)) => Some(render(self.posterior, Some(hint))?),
-            (None, None) => None,
-        };
+        let PromptTexts { prompt, posterior_prompt } = prompts(question, self.reasoner, self.posterior, self.markers)?;
         Ok(QuestionRecord {
             id: question.id.clone(),
             split,
@@ -97,8 +94,33 @@ impl Encoding<'_> {
     }
 }
 
+/// A question's prompts as texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptTexts {
+    /// The reasoner's.
+    pub prompt: String,
+    /// The posterior's; none without a hint.
+    pub posterior_prompt: Option<String>,
+}
+
+/// The prompts that a question has of its own, or those of the templates.
+///
+/// # Errors
+/// Templates that ask for what there is not.
+pub fn prompts(question: &Question, reasoner: &PromptTemplate, posterior: &PromptTemplate, markers: &Markers) -> Result<PromptTexts> {
+    let boxed = question.kind.as_deref().is_some_and(|kind| kind == "math" || kind == "choice");
+    let render = |template: &PromptTemplate, hint: Option<&str>| template.render(&question.question, hint, boxed, markers);
+    let prompt = question.prompt.clone().map_or_else(|| render(reasoner, None), Ok)?;
+    let posterior_prompt = match (&question.posterior_prompt, question.hint()) {
+        (Some(prompt), _) => Some(prompt.clone()),
+        (None, Some(hint)) => Some(render(posterior, Some(hint))?),
+        (None, None) => None,
+    };
+    Ok(PromptTexts { prompt, posterior_prompt })
+}
+
 /// What a judge compares with: tests, or the accepted answers; the solution alone, where there is no answer.
-fn reference(question: &Question) -> Value {
+pub fn reference(question: &Question) -> Value {
     let gold =
         question.tests.clone().or_else(|| question.answer.as_ref().map(|answer| json!(answer))).or_else(|| question.solution.as_ref().map(|text| json!(text)));
     let mut reference = json!({"gold": gold});

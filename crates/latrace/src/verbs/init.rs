@@ -10,13 +10,16 @@ use latrace_lm::{Model, SaveDtype};
 use crate::failure::Failure;
 use crate::files::{is_absent_or_empty, replace_folder};
 use crate::model_folder::{TextSide, read_config};
+use crate::questions::named_task;
+use crate::stages::model::write_shape;
 
 /// Arguments of `latrace init`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   latrace init --config shapes/small --out models/small
-  latrace init --config small.json --tokenizer models/base --out models/small --seed 1")]
+  latrace init --config small.json --tokenizer models/base --out models/small --seed 1
+  latrace init --config examples/walk --task walk --out models/walk")]
 pub struct InitArguments {
     /// Folder with a config.json, or the configuration file itself
     #[arg(long, value_name = "DIR|FILE")]
@@ -30,6 +33,9 @@ pub struct InitArguments {
     /// Folder to copy the tokenizer and chat template from; default: the configuration's
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
+    /// Take the tokenizer of a built-in task: walk, countdown or arithmetic; the configuration is then without vocab_size and eos_token_id
+    #[arg(long, value_name = "NAME", conflicts_with = "tokenizer")]
+    task: Option<String>,
     /// How the weights are stored: 32 bits, or bfloat16 rounded to nearest
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
@@ -64,17 +70,29 @@ pub fn run(arguments: &InitArguments) -> Result<()> {
 
 fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
     let source = if arguments.config.is_dir() { arguments.config.join("config.json") } else { arguments.config.clone() };
-    let tokenizer = match &arguments.tokenizer {
-        Some(tokenizer) => tokenizer.as_path(),
-        None => source.parent().unwrap_or(Path::new("")),
+    let tokenizer = match &arguments.task {
+        Some(name) => {
+            let text = fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+            let shape = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", source.display()))?;
+            write_shape(folder, shape, &named_task("--task", name)?.tokenizer())?;
+            folder
+        }
+        None => {
+            // The new folder starts as one with only a configuration, whatever the given file is called; saving replaces it.
+            fs::copy(&source, folder.join("config.json")).with_context(|| format!("cannot read {}", source.display()))?;
+            given_tokenizer(arguments, &source)?
+        }
     };
-    if arguments.tokenizer.is_some() && !tokenizer.join("tokenizer.json").is_file() {
-        return Err(Failure::work(format!("{} has no tokenizer.json", tokenizer.display())).into());
-    }
-    // The new folder starts as one with only a configuration, whatever the given file is called; saving replaces it.
-    let copied = folder.join("config.json");
-    fs::copy(&source, &copied).with_context(|| format!("cannot read {}", source.display()))?;
     TextSide::open(tokenizer, &read_config(folder)?)?;
     let model = Model::random(folder, arguments.seed)?;
     Ok(model.save(folder, arguments.dtype.into(), tokenizer)?)
+}
+
+/// The folder that the tokenizer is copied from.
+fn given_tokenizer<'a>(arguments: &'a InitArguments, source: &'a Path) -> Result<&'a Path> {
+    match &arguments.tokenizer {
+        Some(tokenizer) if !tokenizer.join("tokenizer.json").is_file() => Err(Failure::work(format!("{} has no tokenizer.json", tokenizer.display())).into()),
+        Some(tokenizer) => Ok(tokenizer),
+        None => Ok(source.parent().unwrap_or(Path::new(""))),
+    }
 }

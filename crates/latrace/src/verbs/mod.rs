@@ -1,14 +1,22 @@
 //! The command's verbs, one file each.
 
+pub mod answer;
+pub mod build;
 pub mod chat;
 pub mod compare;
+pub mod completions;
+pub mod doctor;
 pub mod eval;
+pub mod export;
 pub mod init;
+pub mod man;
+pub mod questions;
 pub mod report;
 pub mod run;
 pub mod sample;
 pub mod score;
 pub mod serve;
+pub mod status;
 pub mod train;
 pub mod verify;
 pub mod weigh;

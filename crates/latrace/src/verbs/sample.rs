@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_lm::{Config, Model, Sampler, SamplerOptions, Sampling, StopReason};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::columns::ColumnArguments;
 use crate::failure::Failure;
 use crate::hub::model_folder;
 use crate::memory::{Bytes, free_memory};
-use crate::model_folder::{TextSide, fingerprint, read_config};
-use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, RowSink, UniqueIds, prompt_of, shortest, write_rows};
-use crate::sampling::drawing::{Draws, Logprobs, Prompt, Samples, draw};
-use crate::sampling::journal::{Finished, Journal};
+use crate::model_folder::{TextSide, read_config};
+use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, prompt_of};
+use crate::sampling::drawing::{Draws, Logprobs, Prompt};
+use crate::sampling::journal::Finished;
+use crate::sampling::output::{describe_work, draw_to};
 use crate::sampling::stop_strings::StopStrings;
 
 /// The stage's name in the key of every random number.
@@ -34,6 +36,7 @@ is being sampled.
 Examples:
   latrace sample --model models/small --data questions.jsonl --out traces.jsonl --n 8
   latrace sample --model models/small --data questions.jsonl --out traces.jsonl --stop '</think>' --include-stop
+  latrace sample --model models/q --data questions.jsonl --out traces.jsonl --column prompt_ids=posterior_prompt_ids
   latrace sample --model models/small --data questions.jsonl --temperature 0 --n 1 | head")]
 pub struct SampleArguments {
     /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
@@ -62,6 +65,8 @@ pub struct SampleArguments {
     /// Leave bad rows out and count them, instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
+    #[command(flatten)]
+    columns: ColumnArguments,
     #[command(flatten)]
     engine: EngineArguments,
 }
@@ -140,26 +145,13 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     let text = TextSide::open(&model, &config)?;
     check_stops(arguments, &text)?;
     let (rows, prompts) = read_prompts(arguments, &text, &config)?;
-    let stops = StopStrings::new(arguments.stop.clone());
-    let (mut journal, earlier) = match &out {
-        Output::Stdout => (None, Vec::new()),
-        Output::File(path) => {
-            let (journal, earlier) = Journal::open(path, describe_work(arguments, &model, &sampling)?)?;
-            (Some(journal), earlier)
-        }
-    };
-    let writer = Writer { rows: &rows, text: &text, stops: &stops, include_stop: arguments.include_stop };
-    let draws = Draws { stage: STAGE, seed: arguments.seed, n: arguments.n, sampling: &sampling, stops: &stops, text: &text, logprobs: Logprobs::Kept };
-    let drawn = draw(&draws, &prompts, earlier, || arguments.engine.sampler(&model), &mut |prompt, finished| match &mut journal {
-        Some(journal) => journal.add(finished),
-        // Without a journal, samples go to standard output as they finish.
-        None => write_rows(&Output::Stdout, |sink| sink.write(writer.row(prompt, finished))),
-    });
-    let drawn = drawn.with_context(|| format!("cannot sample {}", arguments.data.display()))?;
-    match (journal, &out) {
-        (Some(journal), Output::File(path)) => write_out(&out, path, &writer, &drawn.samples, journal),
-        _ => Ok(()),
-    }
+    let SampleArguments { seed, n, data, stop, include_stop, skip_bad_rows, columns, engine, .. } = arguments;
+    let stops = StopStrings::new(stop.clone());
+    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling: &sampling, stops: &stops, text: &text, logprobs: Logprobs::Kept };
+    let row = |prompt: usize, finished: &Finished| sampled_row(rows[prompt].clone(), finished, &text, &stops, *include_stop);
+    let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let work = describe_work(&draws, &model, data, settings)?;
+    draw_to(&out, &draws, &prompts, work, Vec::new(), || engine.sampler(&model), &row).with_context(|| format!("cannot sample {}", data.display()))
 }
 
 fn check_stops(arguments: &SampleArguments, text: &TextSide) -> Result<()> {
@@ -178,7 +170,7 @@ fn read_prompts(arguments: &SampleArguments, text: &TextSide, config: &Config) -
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let (mut rows, mut prompts, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
-    while let Some((row, prompt)) = reader.next_with(|_, row| parse(row, text, config, &mut ids))? {
+    while let Some((row, prompt)) = reader.next_with(|_, row| parse(row, &arguments.columns, text, config, &mut ids))? {
         rows.push(row);
         prompts.push(prompt);
     }
@@ -188,66 +180,28 @@ fn read_prompts(arguments: &SampleArguments, text: &TextSide, config: &Config) -
     Ok((rows, prompts))
 }
 
-fn parse(mut row: Row, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Row, Prompt), FieldProblem> {
+fn parse(mut row: Row, columns: &ColumnArguments, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Row, Prompt), FieldProblem> {
     let id = ids.take(&row)?;
-    let prompt = prompt_of(&row, text)?;
+    let prompt = prompt_of(&*columns.view(&row)?, text)?;
     if prompt.len() >= config.max_positions {
         let expected = format!("fewer than the model's {} tokens (id {id})", config.max_positions);
         return Err(FieldProblem::new("prompt", expected, prompt.len().to_string()));
     }
-    for name in PROMPT_FIELDS {
-        row.shift_remove(name);
-    }
-    Ok((row, Prompt { id, ids: prompt }))
+    columns.remove_read(&mut row, &PROMPT_FIELDS);
+    Ok((row, Prompt::new(id, prompt)))
 }
 
-/// All that a sample depends on.
-fn describe_work(arguments: &SampleArguments, model: &Path, sampling: &Sampling) -> Result<Value> {
-    Ok(json!({
-        "model": fingerprint(model)?,
-        "data": crate::files::checksum(&arguments.data)?,
-        "n": arguments.n,
-        "seed": arguments.seed,
-        "temperature": shortest(sampling.temperature),
-        "top_p": shortest(sampling.top_p),
-        "top_k": sampling.top_k,
-        "min_p": shortest(sampling.min_p),
-        "max_new_tokens": sampling.max_new_tokens,
-        "end_ids": sampling.end_ids,
-        "stop": arguments.stop,
-        "include_stop": arguments.include_stop,
-        "skip_bad_rows": arguments.skip_bad_rows,
-    }))
-}
-
-/// Rows of samples.
-struct Writer<'a> {
-    rows: &'a [Row],
-    text: &'a TextSide,
-    stops: &'a StopStrings,
-    include_stop: bool,
-}
-
-impl Writer<'_> {
-    /// The row of a finished sample.
-    fn row(&self, prompt: usize, finished: &Finished) -> Row {
-        let mut row = self.rows[prompt].clone();
-        let drawn = match finished.stop_reason == StopReason::End.name() {
-            true => &finished.token_ids[..finished.token_ids.len() - 1],
-            false => &finished.token_ids,
-        };
-        let text = self.text.decode(drawn).map(|text| self.stops.cut(&text, self.include_stop).to_owned());
-        row.insert("sample".to_owned(), json!(finished.sample));
-        row.insert("text".to_owned(), json!(text));
-        row.insert("token_ids".to_owned(), json!(finished.token_ids));
-        row.insert("logprobs".to_owned(), json!(finished.logprobs));
-        row.insert("stop_reason".to_owned(), json!(finished.stop_reason));
-        row
-    }
-}
-
-/// Puts finished samples in the order of their rows.
-fn write_out(out: &Output, path: &Path, writer: &Writer<'_>, samples: &Samples, journal: Journal) -> Result<()> {
-    write_rows(out, |sink: &mut dyn RowSink| samples.iter().try_for_each(|((prompt, _), finished)| sink.write(writer.row(*prompt, finished))))?;
-    journal.finish(path)
+/// The row of a finished sample.
+fn sampled_row(mut row: Row, finished: &Finished, text: &TextSide, stops: &StopStrings, include_stop: bool) -> Row {
+    let drawn = match finished.stop_reason == StopReason::End.name() {
+        true => &finished.token_ids[..finished.token_ids.len() - 1],
+        false => &finished.token_ids,
+    };
+    let text = text.decode(drawn).map(|text| stops.cut(&text, include_stop).to_owned());
+    row.insert("sample".to_owned(), json!(finished.sample));
+    row.insert("text".to_owned(), json!(text));
+    row.insert("token_ids".to_owned(), json!(finished.token_ids));
+    row.insert("logprobs".to_owned(), json!(finished.logprobs));
+    row.insert("stop_reason".to_owned(), json!(finished.stop_reason));
+    row
 }

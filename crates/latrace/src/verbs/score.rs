@@ -8,6 +8,7 @@ use clap::Args;
 use latrace_lm::{Config, Model, ScoreRow, Scorer};
 use serde_json::{Value, json};
 
+use crate::columns::ColumnArguments;
 use crate::failure::Failure;
 use crate::hub::model_folder;
 use crate::model_folder::{TextSide, read_config};
@@ -20,13 +21,14 @@ const WINDOW_ROWS: usize = 512;
 /// Arguments of `latrace score`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Rows in: `id`, `prompt` or `prompt_ids`, `response` or `response_ids`.
+Rows in: `id` (and perhaps `sample` and `answer`), `prompt` or `prompt_ids`, `response` or `response_ids`.
 Rows out, in the same order: the row's other fields, `token_ids` (of the response), `logprobs` (nats per token),
 `sum_logprob`, `mean_logprob`.
 
 Examples:
   latrace score --model models/small --data rows.jsonl --out scores.jsonl
   latrace score --model models/small --data rows.parquet --out scores.parquet
+  latrace score --model models/initial --data traces.jsonl --out scores.jsonl --column response_ids=token_ids
   latrace score --model models/small --data rows.jsonl | head")]
 pub struct ScoreArguments {
     /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
@@ -41,6 +43,8 @@ pub struct ScoreArguments {
     /// Leave bad rows out and count them, instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
+    #[command(flatten)]
+    columns: ColumnArguments,
     /// Most tokens in one forward pass: memory against speed; scores do not depend on it
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
     tokens_per_batch: u64,
@@ -66,7 +70,7 @@ fn score_all(arguments: &ScoreArguments, model: &Model, text: &TextSide, reader:
     let mut ids = UniqueIds::default();
     let mut written = 0;
     loop {
-        let mut window = read_window(reader, |row| parse(row, text, &model.config, &mut ids))?;
+        let mut window = read_window(reader, |row| parse(row, &arguments.columns, text, &model.config, &mut ids))?;
         if window.rows.is_empty() {
             progress.finish();
             return Ok(written);
@@ -107,17 +111,15 @@ fn read_window(reader: &mut RowReader, mut parse: impl FnMut(Row) -> Result<(Row
     Ok(window)
 }
 
-fn parse(mut row: Row, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Row, ScoreRow), FieldProblem> {
-    let id = ids.take(&row)?;
-    let pair = prompt_and_response(&row, text)?;
+fn parse(mut row: Row, columns: &ColumnArguments, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Row, ScoreRow), FieldProblem> {
+    let id = ids.take_sample(&row)?;
+    let pair = prompt_and_response(&*columns.view(&row)?, text)?;
     let (length, limit) = (pair.prompt.len() + pair.response.len(), config.max_positions);
     if length > limit {
         let expected = format!("at most the model's {limit} tokens of prompt and response (id {id})");
         return Err(FieldProblem::new("response", expected, length.to_string()));
     }
-    for name in CONSUMED_FIELDS {
-        row.shift_remove(name);
-    }
+    columns.remove_read(&mut row, &CONSUMED_FIELDS);
     Ok((row, ScoreRow { prompt: pair.prompt, response: pair.response }))
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use latrace_lm::{TrainConfig, TrainJob, TrainRow};
 
+use crate::columns::ColumnArguments;
 use crate::failure::Failure;
 use crate::files::is_absent_or_empty;
 use crate::hub::model_folder;
@@ -28,6 +29,7 @@ Examples:
   latrace train --model models/base --data rows.jsonl --out models/tuned
   latrace train --model models/base --data rows.jsonl --out models/tuned --recipe sft.toml learning_rate=2e-5 epochs=1
   latrace train --model models/base --data rows.jsonl --out models/tuned --resume
+  latrace train --model models/base --data questions.jsonl --out models/q --column prompt_ids=posterior_prompt_ids --column response_ids=trace_ids
   latrace train --model models/shape --data rows.jsonl --out models/fresh init=random save_dtype=bf16")]
 pub struct TrainArguments {
     /// Model folder to start from (with init=random it needs only config.json and a tokenizer), or a hub id: org/name[@revision]
@@ -48,6 +50,8 @@ pub struct TrainArguments {
     /// Leave bad rows out and count them, instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
+    #[command(flatten)]
+    columns: ColumnArguments,
     /// Settings that override the recipe's, such as learning_rate=2e-5
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -92,7 +96,7 @@ fn read_rows(arguments: &TrainArguments, model: &Path) -> Result<Vec<TrainRow>> 
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let mut rows = Vec::new();
-    while let Some(row) = reader.next_with(|place, row| train_row(place, &row, &text))? {
+    while let Some(row) = reader.next_with(|place, row| train_row(place, &*arguments.columns.view(&row)?, &text))? {
         rows.push(row);
     }
     tracing::info!("{} rows read, {} bad rows skipped", rows.len(), reader.skipped());

@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::progress::Progress;
-use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, field, write_rows};
+use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, field, text_of, write_rows};
+use crate::tasks::Task;
 use crate::verdict_journal::Journal;
 
 /// Rows read, judged and written before the next are read.
@@ -35,11 +36,12 @@ fn help() -> String {
     let conventions: String = Convention::names().map(|name| format!("  {name}{}: {}\n", default(name), about(name))).collect();
     format!(
         "\
-Rows in: `id`, `kind` (`math`, `choice`, `text`, `code`), `gold` (a text or a list of accepted ones), `prediction` (a full
+Rows in: `id` (and perhaps `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`), `gold` (a text or a list of accepted ones), `prediction` (a full
 response or a bare answer), for choices perhaps `options` (a list of texts). For `code`, `gold` holds the tests (`inputs`,
 `outputs`, perhaps `fn_name`; or a list of LiveCodeBench tests; or such as a JSON text), `prediction` a response whose last
 fenced block is the program (or with `bare: true` the program), and `limits` perhaps `time_s`, `memory_mb`, `output_mb`,
 `processes`. Programs run in a sandbox of bubblewrap; without one their rows are `undetermined` (`no_sandbox`).
+A built-in task (`walk`, `countdown`, `arithmetic`) is a kind too: it judges by `question`, and needs no `gold`.
 Rows out, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`), `reason`, `extracted`
 (the answer that was judged, or null).
 
@@ -97,6 +99,7 @@ pub(crate) enum Asked {
     Text { golds: Vec<String>, prediction: String, convention: &'static Convention },
     Choice { golds: Vec<String>, prediction: String, options: Option<Vec<String>>, convention: &'static Convention },
     Code { tests: Result<Tests, String>, prediction: String, fencing: Fencing, limits: Limits },
+    Task { task: Task, question: String, prediction: String },
 }
 
 impl Asked {
@@ -105,6 +108,7 @@ impl Asked {
             Asked::Math { golds, prediction, convention } => maths::judge(golds, prediction, convention),
             Asked::Text { golds, prediction, convention } => words::judge(golds, prediction, convention),
             Asked::Choice { golds, prediction, options, convention } => choice::judge(golds, prediction, options.as_deref(), convention),
+            Asked::Task { task, question, prediction } => task.judge(question, prediction),
             Asked::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
             Asked::Code { tests: Ok(tests), prediction, fencing, limits } => match sandbox.get() {
                 Some(sandbox) => code::judge(tests, prediction, *fencing, limits, sandbox, rayon::current_thread_index().unwrap_or(0) as u32),
@@ -116,9 +120,13 @@ impl Asked {
     /// What a row with `kind`, `gold`, `prediction` and what else its kind has asks. `source` is the row's text, which holds integers exactly
     /// that the row does not.
     pub(crate) fn of(row: &Row, source: Option<&str>, time_limit: f64) -> Result<Asked, FieldProblem> {
-        let prediction = text(row, "prediction")?;
+        let prediction = text_of(row, "prediction")?.to_owned();
+        let kind = text_of(row, "kind")?;
+        if let Some(task) = Task::named(kind) {
+            return Ok(Asked::Task { task, question: text_of(row, "question")?.to_owned(), prediction });
+        }
         let convention = convention(row)?;
-        match text(row, "kind")?.as_str() {
+        match kind {
             "math" => Ok(Asked::Math { golds: texts(row, "gold")?, prediction, convention: convention.unwrap_or(Convention::maths()) }),
             "text" => Ok(Asked::Text { golds: texts(row, "gold")?, prediction, convention: convention.unwrap_or(Convention::words()) }),
             "choice" => {
@@ -126,7 +134,7 @@ impl Asked {
                 Ok(Asked::Choice { golds: texts(row, "gold")?, prediction, options: options(row)?, convention })
             }
             "code" => Ok(Asked::Code { tests: tests(row, source)?, prediction, fencing: fencing(row), limits: limits(row, time_limit)? }),
-            other => Err(FieldProblem::new("kind", "\"math\", \"choice\", \"text\" or \"code\"", format!("string {other:?}"))),
+            other => Err(FieldProblem::new("kind", "\"math\", \"choice\", \"text\", \"code\" or a built-in task", format!("string {other:?}"))),
         }
     }
 
@@ -218,16 +226,9 @@ fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
 }
 
 fn parse(row: Row, source: Option<&str>, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<(Row, Asked), FieldProblem> {
-    ids.take(&row)?;
+    ids.take_sample(&row)?;
     let asked = Asked::of(&row, source, arguments.time_limit)?;
     Ok((row, asked))
-}
-
-fn text(row: &Row, name: &str) -> Result<String, FieldProblem> {
-    match field(row, name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
-    }
 }
 
 /// A text or a list of texts; a number is taken as it is written.

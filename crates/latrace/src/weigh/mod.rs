@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::progress::{Progress, SharedProgress};
 
+pub(crate) use sums::files_of;
+
 pub use config::WeighConfig;
 pub use join::{WeighInputs, verdict_named};
 pub use question::Evidence;

@@ -122,7 +122,7 @@ fn is_parquet(file: &Path) -> bool {
 }
 
 /// The data files that a path stands for.
-fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::data::{Emphasis, Model, Questions, ReportData, Run};
+use super::data::{Emphasis, Model, Questions, ReportData, Run, Stage};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
@@ -52,7 +52,7 @@ impl Collector {
     /// # Errors
     /// A folder that is no run's, records that cannot be read.
     pub fn collect(&mut self) -> Result<ReportData> {
-        let recipe = read_recipe(&self.run)?;
+        let recipe = recipe(&self.run)?;
         let stages = RunStages::look(&self.run, &recipe)?;
         let finished = stages.fingerprint();
         if self.known.as_ref().is_none_or(|known| known.finished != finished) {
@@ -70,7 +70,19 @@ impl Collector {
     }
 }
 
-fn read_recipe(run: &Path) -> Result<RunRecipe> {
+/// The stages of a run folder as they are now; its tables are left alone.
+///
+/// # Errors
+/// A folder that is no run's, records that cannot be read.
+pub fn stages(run: &Path) -> Result<Vec<Stage>> {
+    RunStages::look(run, &recipe(run)?)?.shown()
+}
+
+/// The recipe in full that a run folder holds.
+///
+/// # Errors
+/// A folder that is no run's.
+pub fn recipe(run: &Path) -> Result<RunRecipe> {
     let path = run.join("recipe.toml");
     if !path.is_file() {
         let hint = "a run folder is made by `latrace run`; it holds recipe.toml and a folder for each stage";

@@ -1,0 +1,95 @@
+//! For LLaMA-Factory. Rows are text, set without a template; `tokenized.py` hands over the token ids instead.
+
+use latrace_lm::train_config::{Schedule, StoreAs};
+use serde_json::json;
+
+use super::yaml::Yaml;
+use super::{File, Job, json_lines};
+
+const TOKENIZED: &str = include_str!("tokenized.py");
+
+pub(super) fn files(job: &Job) -> Vec<File> {
+    let rows = job.rows.iter().map(|example| {
+        let mut row = example.row();
+        row["prompt_ids"] = json!(example.record.prompt_ids);
+        row["completion_ids"] = json!(example.record.response_ids);
+        row
+    });
+    let described = json!({"latrace": {"file_name": "train.jsonl", "formatting": "alpaca", "columns": {"prompt": "prompt", "response": "completion"}}});
+    vec![
+        ("data/train.jsonl", json_lines(rows)),
+        ("data/dataset_info.json", format!("{described:#}\n")),
+        ("sft.yaml", settings(job)),
+        ("tokenized.py", TOKENIZED.to_owned()),
+        ("README.md", readme(job)),
+    ]
+}
+
+fn settings(job: &Job) -> String {
+    let config = &job.config;
+    let schedule = match config.schedule {
+        Schedule::Cosine => "cosine",
+        Schedule::Linear => "linear",
+        Schedule::Constant => "constant_with_warmup",
+    };
+    Yaml::default()
+        .comment("Begin in this folder: `llamafactory-cli train sft.yaml`")
+        .text("model_name_or_path", &job.model)
+        .text("stage", "sft")
+        .flag("do_train", true)
+        .text("finetuning_type", "full")
+        .text("dataset", "latrace")
+        .text("dataset_dir", "data")
+        .comment("Prompts are ready-made: nothing goes around them.")
+        .text("template", "empty")
+        .whole("cutoff_len", config.cutoff_length as u64)
+        .flag("packing", false)
+        .text("output_dir", "trained")
+        .whole("max_steps", job.steps())
+        .comment("Per device; times gradient_accumulation_steps and devices: the sequences of an update.")
+        .whole("per_device_train_batch_size", 1)
+        .whole("gradient_accumulation_steps", config.batch_size as u64)
+        .number("learning_rate", config.learning_rate)
+        .text("lr_scheduler_type", schedule)
+        .whole("warmup_steps", job.warmup_steps())
+        .text("optim", "adamw_torch")
+        .number("adam_beta1", config.beta1)
+        .number("adam_beta2", config.beta2)
+        .number("adam_epsilon", config.epsilon)
+        .number("weight_decay", config.weight_decay)
+        .number("max_grad_norm", config.clip_norm)
+        .flag("disable_gradient_checkpointing", !config.recompute)
+        .flag("bf16", config.save_dtype == StoreAs::Bf16)
+        .whole("seed", config.seed)
+        .whole("logging_steps", 1)
+        .text("report_to", "none")
+        .into_text()
+}
+
+fn readme(job: &Job) -> String {
+    format!(
+        "# For LLaMA-Factory\n\n\
+         Written for LLaMA-Factory 0.9.\n\n\
+         * `data/train.jsonl`: {rows} rows. `prompt` and `completion` are text, the end of a text included; `prompt_ids` and `completion_ids` are the very tokens of the\n  \
+         run; `weight` is the weight of the sequence, `source` the trace's number (-1: the row's own, since no trace was usable; -2: its own, mixed in).\n\
+         * `data/dataset_info.json`: the data set, in the alpaca format, as `latrace`.\n\
+         * `sft.yaml`: the settings of the last training; `llamafactory-cli train sft.yaml`, in this folder.\n\
+         * `tokenized.py`: writes the token ids as a data set for `tokenized_path`, so that no text is tokenised anew.\n\n\
+         ## What LLaMA-Factory cannot say\n\n\
+         * **Weights.** {weights} It knows no weight of a sequence: to keep them, its `CustomSeq2SeqTrainer.compute_loss` must multiply each sequence's sum of token\n  \
+         losses by the row's `weight`, and the column must reach it (`remove_unused_columns: false` and a collator that keeps it). Or make the weights equal before: `weights.selection =\n  \
+         \"best\"` or `\"resample-multinomial\"` in the recipe.\n\
+         * **Normaliser.** It divides an update's sum of token losses by the update's tokens. The recipe's constant would be {mean:.3} tokens times the update's sequences.\n\
+         * **Weight decay.** transformers leaves norms and biases out of it; here they are in it with `decay_norms_and_biases = true` ({decay}).\n\
+         * **Warm-up.** transformers begins at rate 0, latrace at the first step of the ramp.\n\
+         * **Lengths.** {dropped} rows over the cut-off length are left out here already; LLaMA-Factory would cut them.\n\n\
+         ## Text\n\n\
+         {text}\n",
+        rows = job.rows.len(),
+        weights = job.on_weights(),
+        mean = job.mean_response(),
+        decay = job.config.decay_norms_and_biases,
+        dropped = job.dropped,
+        text = super::on_text(job),
+    )
+}

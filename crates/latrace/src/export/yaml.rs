@@ -1,0 +1,56 @@
+//! Settings as lines of YAML.
+
+use std::fmt::Write;
+
+/// A mapping, written line by line.
+#[derive(Debug, Default)]
+pub(super) struct Yaml(String);
+
+impl Yaml {
+    /// A comment.
+    pub(super) fn comment(mut self, text: &str) -> Yaml {
+        let _ = writeln!(self.0, "# {text}");
+        self
+    }
+
+    /// A text; as JSON writes it, which is YAML too.
+    pub(super) fn text(mut self, key: &str, value: &str) -> Yaml {
+        let _ = writeln!(self.0, "{key}: {}", serde_json::Value::from(value));
+        self
+    }
+
+    /// A whole number.
+    pub(super) fn whole(mut self, key: &str, value: u64) -> Yaml {
+        let _ = writeln!(self.0, "{key}: {value}");
+        self
+    }
+
+    /// A number, without an exponent: readers of YAML 1.1 take `1e-5` for a text.
+    pub(super) fn number(mut self, key: &str, value: f64) -> Yaml {
+        let plain = format!("{value}");
+        let _ = writeln!(self.0, "{key}: {}", if plain.contains('.') { plain } else { format!("{plain}.0") });
+        self
+    }
+
+    /// True or false.
+    pub(super) fn flag(mut self, key: &str, value: bool) -> Yaml {
+        let _ = writeln!(self.0, "{key}: {value}");
+        self
+    }
+
+    /// The whole.
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_value_reads_back_as_what_it_is() {
+        let yaml = Yaml::default().comment("c").text("a", "x: \"y\"").whole("b", 3).number("c", 1e-5).number("d", 2.0).flag("e", true).into_text();
+        assert_eq!(yaml, "# c\na: \"x: \\\"y\\\"\"\nb: 3\nc: 0.00001\nd: 2.0\ne: true\n");
+    }
+}

@@ -1,0 +1,175 @@
+//! `latrace answer`: answers after given traces, from the reasoner.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use latrace_core::Markers;
+use latrace_lm::Sampling;
+use serde_json::{Value, json};
+
+use crate::columns::ColumnArguments;
+use crate::failure::Failure;
+use crate::hub::model_folder;
+use crate::model_folder::read_config;
+use crate::pipeline::thought::Thought;
+use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, describe, field, ids_of, prompt_of, text_of};
+use crate::sampling::drawing::{Draws, Logprobs, Prompt};
+use crate::sampling::journal::Finished;
+use crate::sampling::output::{describe_work, draw_to};
+use crate::verbs::sample::{DrawingArguments, EngineArguments};
+
+/// The stage's name in the key of every random number: that of `latrace run`, so that answers are the same.
+const STAGE: &str = "answers";
+
+/// The stop reason of a trace that has no end.
+const OPEN: &str = "open_trace";
+
+/// Fields of the trace in whose place the answer's stand.
+const REPLACED: [&str; 5] = ["text", "token_ids", "text_ids", "logprobs", "stop_reason"];
+
+/// Arguments of `latrace answer`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Rows in: `id`, `sample` (the trace's number), `prompt` or `prompt_ids` (the reasoner's), and the trace as `token_ids` or `text`.
+A trace is cut at the end of the thought, as the markers have it; what follows is left out.
+Rows out, `--n` for each trace, in order: the row's other fields, `answer` (0..n), `text` and `prediction` (the answer as its
+judge reads it), `given_ids` (what every answer begins with: the rest of the markers), `token_ids` and `logprobs` (what was
+drawn after it), `stop_reason` (`end`, `stop_string`, `max_tokens`; `open_trace` for a trace without an end, whose answers are empty).
+Where the rows have `kind` and `gold`, `latrace verify` takes the rows out as they are.
+
+Stopped (kill -9 too), the same command goes on where it was, as `latrace sample` does.
+
+Examples:
+  latrace answer --model models/initial --data traces.jsonl --out answers.jsonl --n 8
+  latrace answer --model models/initial --data traces.jsonl --out answers.jsonl --markers stratos --max-new-tokens 4096
+  latrace answer --model models/initial --data traces.parquet --n 1 --temperature 0 | head")]
+pub struct AnswerArguments {
+    /// Model folder of the reasoner (config.json, weights, tokenizer), or a hub id: org/name[@revision]
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Traces with the reasoner's prompts (.jsonl or .parquet)
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Where answers go (.jsonl or .parquet); `-` or nothing is standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Answers of each trace
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    n: u64,
+    /// How a thought is marked: think, stratos, plain (built-in tasks)
+    #[arg(long, value_name = "NAME", default_value = "think")]
+    markers: String,
+    #[command(flatten)]
+    drawing: DrawingArguments,
+    /// Seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Leave bad rows out and count them, instead of stopping at the first
+    #[arg(long)]
+    skip_bad_rows: bool,
+    #[command(flatten)]
+    columns: ColumnArguments,
+    #[command(flatten)]
+    engine: EngineArguments,
+}
+
+/// Runs `latrace answer`.
+pub fn run(arguments: &AnswerArguments) -> Result<()> {
+    let out = Output::new(arguments.out.as_deref())?;
+    let model = model_folder(&arguments.model)?;
+    let config = read_config(&model)?;
+    let markers = Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
+    let thought = Thought::open(&model, markers)?;
+    let drawn = arguments.drawing.sampling(&config)?;
+    let end_ids = if drawn.end_ids.is_empty() { Vec::new() } else { thought.answer_end_ids() };
+    let (sampling, stops) = (Sampling { end_ids, ..drawn }, thought.answer_stops());
+    let Traces { prompts, rows, open } = read_traces(arguments, &thought, config.max_positions)?;
+    let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, engine, .. } = arguments;
+    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling: &sampling, stops: &stops, text: &thought.text, logprobs: Logprobs::Kept };
+    let row = |prompt: usize, finished: &Finished| answer_row(rows[prompt].clone(), finished, &thought);
+    let settings = json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let work = describe_work(&draws, &model, data, settings)?;
+    let empty = open.iter().flat_map(|&place| (0..*n).map(move |sample| (place, sample)));
+    let empty = empty.map(|(place, sample)| (place, empty_answer(&prompts[place], sample))).collect();
+    draw_to(&out, &draws, &prompts, work, empty, || engine.sampler(&model), &row).with_context(|| format!("cannot answer {}", data.display()))
+}
+
+/// What answers continue: prompt, trace, and what an answer begins with; the rows without them; and the places of those whose trace has no end.
+struct Traces {
+    prompts: Vec<Prompt>,
+    rows: Vec<Row>,
+    open: Vec<usize>,
+}
+
+fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: usize) -> Result<Traces> {
+    let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
+    let mut reader = RowReader::open(&arguments.data, bad_rows)?;
+    let (mut traces, mut ids) = (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
+    while let Some((prompt, row)) = reader.next_with(|_, row| parse(row, &arguments.columns, thought, max_positions, &mut ids))? {
+        if prompt.ids.is_empty() {
+            traces.open.push(traces.prompts.len());
+        }
+        traces.prompts.push(prompt);
+        traces.rows.push(row);
+    }
+    if !traces.open.is_empty() {
+        tracing::warn!("{} of {} traces have no end: their answers are empty, and will be judged wrong", traces.open.len(), traces.prompts.len());
+    }
+    if reader.skipped() > 0 {
+        tracing::warn!("{} bad rows skipped", reader.skipped());
+    }
+    Ok(traces)
+}
+
+fn empty_answer(prompt: &Prompt, sample: u64) -> Finished {
+    Finished { id: prompt.id.clone(), sample, token_ids: Vec::new(), logprobs: Vec::new(), stop_reason: OPEN.to_owned() }
+}
+
+/// A trace without an end has a prompt without tokens, from which nothing is drawn.
+fn parse(mut row: Row, columns: &ColumnArguments, thought: &Thought, max_positions: usize, ids: &mut UniqueIds) -> Result<(Prompt, Row), FieldProblem> {
+    let id = ids.take_sample(&row)?;
+    let sample = field(&row, "sample");
+    let number = sample.and_then(Value::as_u64);
+    let number = number.ok_or_else(|| FieldProblem::new("sample", "the trace's number, from 0", sample.map_or("nothing".to_owned(), describe)))?;
+    let view = columns.view(&row)?;
+    let prompt = prompt_of(&view, &thought.text)?;
+    let trace = trace_of(&view, thought)?;
+    let ids = trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &thought.answer_prefix].concat());
+    if ids.len() >= max_positions {
+        let expected = format!("a prompt and a trace of fewer than the model's {max_positions} tokens (id {id}, sample {number})");
+        return Err(FieldProblem::new("token_ids", expected, ids.len().to_string()));
+    }
+    columns.remove_read(&mut row, &PROMPT_FIELDS);
+    REPLACED.iter().for_each(|name| drop(row.shift_remove(*name)));
+    let name = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    Ok((Prompt { id: json!([id, number]), stream: format!("{name}/{number}"), ids }, row))
+}
+
+/// z: the row's trace up to the border; none where the thought has no end. A text without the marker is a trace without its end only if
+/// the sample was cut at its most tokens: `latrace sample` leaves a stop string out of the text.
+fn trace_of(row: &Row, thought: &Thought) -> Result<Option<Vec<u32>>, FieldProblem> {
+    let by_ids = field(row, "token_ids").is_some();
+    let ids = if by_ids { ids_of(row, "token_ids", thought.text.vocabulary_size())? } else { thought.text.encode("text", text_of(row, "text")?)? };
+    if let Some(border) = thought.border(&ids) {
+        return Ok(Some(ids[..border].to_vec()));
+    }
+    if by_ids || field(row, "stop_reason").is_some_and(|reason| reason == "max_tokens") {
+        return Ok(None);
+    }
+    let refused = |error: anyhow::Error| FieldProblem::new("text", "a trace", error.to_string());
+    thought.trace_ids(text_of(row, "text")?).map(Some).map_err(refused)
+}
+
+fn answer_row(mut row: Row, finished: &Finished, thought: &Thought) -> Row {
+    let given = if finished.stop_reason == OPEN { &[][..] } else { thought.answer_prefix.as_slice() };
+    let text = thought.answer_text(&[given, &finished.token_ids].concat());
+    row.insert("answer".to_owned(), json!(finished.sample));
+    row.insert("text".to_owned(), json!(text));
+    row.insert("prediction".to_owned(), json!(text));
+    row.insert("given_ids".to_owned(), json!(given));
+    row.insert("token_ids".to_owned(), json!(finished.token_ids));
+    row.insert("logprobs".to_owned(), json!(finished.logprobs));
+    row.insert("stop_reason".to_owned(), json!(finished.stop_reason));
+    row
+}

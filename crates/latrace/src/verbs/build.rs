@@ -1,0 +1,347 @@
+//! `latrace build`: from weights to rows to train on.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord};
+use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, Split};
+use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, describe, field, id_of, write_rows};
+use crate::stages::dataset::{Building, Sampling, Totals, of_part};
+use crate::weigh::{files_of, verdict_named};
+
+/// Arguments of `latrace build`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Files are .jsonl, .parquet, or folders of such; they are joined on `id`, `sample` and `answer`, never on the order of rows.
+Questions are those of `latrace questions --model`: with `prompt_ids`, and where they have them `trace_ids`, `answer_ids`, `split`.
+Rows out, as `latrace train` takes them: `id`, `source` (the trace's number; -1: the row's own, since no trace was usable; -2: the
+row's own, mixed in), `prompt_ids`, `response_ids`, `trace_tokens`, `weight`. Methods that reward samples give `advantages` and
+`old_logprobs` instead. What becomes of questions goes to stderr.
+
+Examples:
+  latrace build --questions questions.jsonl --traces traces.jsonl --weights weights.jsonl \\
+      --answers answers.jsonl --verdicts verdicts.jsonl --out examples.jsonl
+  latrace build --questions 00-questions --traces 03-traces --weights 07-weights --out examples.parquet --originals 0
+  latrace build --questions questions.jsonl --method sft --out examples.jsonl")]
+pub struct BuildArguments {
+    /// Questions with their token ids
+    #[arg(long, value_name = "PATH")]
+    questions: PathBuf,
+    /// Traces, as `latrace sample` writes them
+    #[arg(long, value_name = "PATH")]
+    traces: Option<PathBuf>,
+    /// What the traces weigh, as `latrace weigh` writes it
+    #[arg(long, value_name = "PATH")]
+    weights: Option<PathBuf>,
+    /// Answers after the traces, as `latrace answer` writes them; without them, the question's own follows each trace
+    #[arg(long, value_name = "PATH", requires = "verdicts")]
+    answers: Option<PathBuf>,
+    /// Verdicts on the answers, as `latrace verify` writes them
+    #[arg(long, value_name = "PATH", requires = "answers")]
+    verdicts: Option<PathBuf>,
+    /// Log-probs of the traces under the reasoner, as `latrace score` writes them; methods that reward samples need them
+    #[arg(long, value_name = "PATH")]
+    scores: Option<PathBuf>,
+    /// Where examples go (.jsonl or .parquet); `-` or nothing is standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// What the model learns from
+    #[arg(long, value_enum, default_value_t = Method::Variational)]
+    method: Method,
+    /// Which verified answers follow a chosen trace
+    #[arg(long = "answers-of-trace", value_name = "WHICH", value_enum, default_value_t = AnswersOfTrace::All)]
+    answers_of_trace: AnswersOfTrace,
+    /// Equal sequences of a question
+    #[arg(long, value_enum, default_value_t = Duplicates::Add)]
+    duplicates: Duplicates,
+    /// Weight of each question's own trace and answer beside the new ones; 0 leaves them out
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]
+    originals: f64,
+    /// Seed of choices
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+/// Runs `latrace build`.
+pub fn run(arguments: &BuildArguments) -> Result<()> {
+    let out = Output::new(arguments.out.as_deref())?;
+    check(arguments)?;
+    let questions = read_questions(&arguments.questions)?;
+    let groups = read_groups(arguments, &questions)?;
+    let answers = answers_per_trace(&groups)?;
+    let dataset = Dataset { answers: arguments.answers_of_trace, duplicates: arguments.duplicates, originals: arguments.originals };
+    let building = Building { method: arguments.method, dataset: &dataset, answers, seed: arguments.seed };
+    let mut totals = Totals::default();
+    let mut examples = of_part(&questions, groups, &building, &mut totals)?;
+    totals.rescale(&mut examples);
+    write_rows(&out, |sink| examples.iter().try_for_each(|example| sink.write(row_of(example))))?;
+    report(&totals.counts());
+    if examples.is_empty() {
+        return Err(Failure::work("there is no row to train on").hint("the counts above say what became of the questions").into());
+    }
+    Ok(())
+}
+
+fn check(arguments: &BuildArguments) -> Result<()> {
+    let (method, rewards) = (arguments.method, arguments.method.is_policy_gradient());
+    let weighs = matches!(method, Method::Variational | Method::Verifree);
+    let needed = [
+        (method != Method::Sft && arguments.traces.is_none(), "--traces"),
+        (weighs && arguments.weights.is_none(), "--weights"),
+        ((rewards || method == Method::Rft) && arguments.answers.is_none(), "--answers and --verdicts"),
+        (rewards && arguments.scores.is_none(), "--scores"),
+    ];
+    let originals = arguments.originals;
+    match needed.into_iter().find(|(missing, _)| *missing) {
+        Some((_, option)) => Err(Failure::usage(format!("this method needs {option}")).into()),
+        None if originals.is_finite() && originals >= 0.0 => Ok(()),
+        None => Err(Failure::usage(format!("--originals: expected a finite number of at least 0, got {originals}")).into()),
+    }
+}
+
+/// All rows of a path's files, as `parse` reads them.
+fn read<T>(path: &Path, mut parse: impl FnMut(Row) -> Result<T, FieldProblem>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    for file in files_of(path)? {
+        let mut reader = RowReader::open(&file, BadRows::Stop)?;
+        while let Some(value) = reader.next_with(|_, row| parse(row))? {
+            all.push(value);
+        }
+    }
+    Ok(all)
+}
+
+/// An id as records have it.
+fn name_of(row: &Row) -> Result<String, FieldProblem> {
+    let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+    Ok(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+}
+
+fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
+    let mut seen = HashSet::new();
+    read(path, |row| {
+        let id = name_of(&row)?;
+        if !seen.insert(id.clone()) {
+            return Err(FieldProblem::new("id", "an id that no earlier question has", format!("{id:?}")));
+        }
+        Ok(QuestionRecord {
+            id,
+            split: optional(&row, "split")?.unwrap_or(Split::Train),
+            prompt_ids: required(&row, "prompt_ids")?,
+            trace_ids: optional(&row, "trace_ids")?,
+            answer_ids: optional(&row, "answer_ids")?,
+            // What examples are not made of.
+            question: String::new(),
+            hint: None,
+            difficulty: None,
+            kind: String::new(),
+            reference: String::new(),
+            posterior_prompt_ids: None,
+        })
+    })
+}
+
+/// What is known of the traces, by question.
+fn read_groups(arguments: &BuildArguments, questions: &[QuestionRecord]) -> Result<HashMap<String, Sampling>> {
+    let mut groups: HashMap<String, Sampling> = HashMap::new();
+    let Some(path) = arguments.traces.as_deref().filter(|_| arguments.method != Method::Sft) else {
+        return Ok(groups);
+    };
+    let known: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
+    let traces = read(path, trace_of)?;
+    if !traces.iter().any(|trace| trace.closed) {
+        let hint = "sample them with the marker that ends a thought as `--stop`, such as --stop '</think>'";
+        return Err(Failure::work(format!("{} has no trace that came to its end", path.display())).hint(hint).into());
+    }
+    for trace in traces {
+        if !known.contains(trace.id.as_str()) {
+            return Err(Failure::work(format!("{} has a trace of id {:?}, which no question has", path.display(), trace.id)).into());
+        }
+        groups.entry(trace.id.clone()).or_default().traces.push(trace);
+    }
+    let BuildArguments { weights, scores, answers, verdicts, .. } = arguments;
+    add(&mut groups, weights.as_deref(), weight_of, |weight| (&weight.id, weight.sample), |of, weight| drop(of.weights.insert(weight.sample, weight)))?;
+    add(&mut groups, scores.as_deref(), score_of, |score| (&score.id, score.sample), |of, score| drop(of.scores.insert(score.sample, score)))?;
+    add(
+        &mut groups,
+        answers.as_deref(),
+        answer_of,
+        |answer| (&answer.id, answer.sample),
+        |of, answer| of.answers.entry(answer.sample).or_default().push(answer),
+    )?;
+    groups.iter_mut().try_for_each(|(id, group)| put_in_order(id, group, weights.is_some()))?;
+    verdicts.as_deref().map_or(Ok(()), |path| add_verdicts(&mut groups, path))?;
+    Ok(groups)
+}
+
+/// Sorts a question's traces and answers by their numbers. Double ones, and with `weighed` a closed trace without a weight, are errors.
+fn put_in_order(id: &str, group: &mut Sampling, weighed: bool) -> Result<()> {
+    group.traces.sort_by_key(|trace| trace.sample);
+    let twice = group.traces.windows(2).find(|pair| pair[0].sample == pair[1].sample);
+    let unweighed = group.traces.iter().find(|trace| weighed && trace.closed && !group.weights.contains_key(&trace.sample));
+    let wrong = twice.map(|pair| (pair[0].sample, "comes twice")).or(unweighed.map(|trace| (trace.sample, "has no weight")));
+    if let Some((sample, what)) = wrong {
+        return Err(Failure::work(format!("id {id}: trace {sample} {what}")).into());
+    }
+    group.answers.values_mut().for_each(|answers| answers.sort_by_key(|answer| answer.answer));
+    Ok(())
+}
+
+/// Adds the verdicts: one on each answer, and no other.
+fn add_verdicts(groups: &mut HashMap<String, Sampling>, path: &Path) -> Result<()> {
+    let mut verdicts = HashMap::new();
+    for (key, verdict) in read(path, verdict_of)? {
+        if let Some((id, sample, answer)) = verdicts.insert(key.clone(), verdict).map(|_| key) {
+            return Err(Failure::work(format!("{}: id {id}, sample {sample}, answer {answer} comes twice", path.display())).into());
+        }
+    }
+    for (id, group) in groups {
+        for (&sample, answers) in &group.answers {
+            let verdict = |answer: &AnswerRecord| {
+                let verdict = verdicts.remove(&(id.clone(), sample, answer.answer));
+                verdict.with_context(|| format!("id {id}, sample {sample}: answer {} comes twice, or has no verdict in {}", answer.answer, path.display()))
+            };
+            group.verdicts.insert(sample, answers.iter().map(verdict).collect::<Result<_>>()?);
+        }
+    }
+    match verdicts.keys().next() {
+        None => Ok(()),
+        Some((id, sample, answer)) => {
+            Err(Failure::work(format!("{} has a verdict on id {id}, sample {sample}, answer {answer}, which is not among the answers", path.display())).into())
+        }
+    }
+}
+
+/// Adds the rows of a path, if there is one, to the traces that they are of.
+fn add<T>(
+    groups: &mut HashMap<String, Sampling>,
+    path: Option<&Path>,
+    parse: impl FnMut(Row) -> Result<T, FieldProblem>,
+    key: impl Fn(&T) -> (&String, u64),
+    mut take: impl FnMut(&mut Sampling, T),
+) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    for record in read(path, parse)? {
+        let (id, sample) = key(&record);
+        let group = groups.get_mut(id).filter(|group| group.traces.iter().any(|trace| trace.sample == sample));
+        match group {
+            Some(group) => take(group, record),
+            None => return Err(Failure::work(format!("{} has a row of id {id}, sample {sample}, of which there is no trace", path.display())).into()),
+        }
+    }
+    Ok(())
+}
+
+/// A trace that `latrace sample` stopped at a stop string came to its end; one of a run's table says so itself.
+fn trace_of(row: Row) -> Result<TraceRecord, FieldProblem> {
+    let stopped = optional::<String>(&row, "stop_reason")?.is_none_or(|reason| reason == "stop_string");
+    Ok(TraceRecord {
+        id: name_of(&row)?,
+        sample: required(&row, "sample")?,
+        token_ids: required(&row, "token_ids")?,
+        logprobs: Vec::new(),
+        closed: optional(&row, "closed")?.unwrap_or(stopped),
+    })
+}
+
+fn weight_of(row: Row) -> Result<WeightRecord, FieldProblem> {
+    Ok(WeightRecord {
+        id: name_of(&row)?,
+        sample: required(&row, "sample")?,
+        log_ratio: optional(&row, "log_ratio")?,
+        log_answer: optional(&row, "log_answer")?,
+        weight: required(&row, "weight")?,
+        chosen: required(&row, "chosen")?,
+        by_reference: optional::<String>(&row, "resolution")?.is_some_and(|resolution| resolution == "geometric-likelihood"),
+    })
+}
+
+fn score_of(row: Row) -> Result<ScoreRecord, FieldProblem> {
+    Ok(ScoreRecord { id: name_of(&row)?, sample: required(&row, "sample")?, logprobs: required(&row, "logprobs")?, reference_logprobs: None })
+}
+
+/// An answer, with what it begins with before what was drawn.
+fn answer_of(row: Row) -> Result<AnswerRecord, FieldProblem> {
+    let given: Option<Vec<u32>> = optional(&row, "given_ids")?;
+    let drawn: Vec<u32> = required(&row, "token_ids")?;
+    Ok(AnswerRecord {
+        id: name_of(&row)?,
+        sample: required(&row, "sample")?,
+        answer: required(&row, "answer")?,
+        given: given.as_ref().map_or_else(|| optional(&row, "given"), |given| Ok(Some(given.len() as u64)))?.unwrap_or(0),
+        token_ids: given.map_or_else(|| drawn.clone(), |given| [given.as_slice(), &drawn].concat()),
+        logprobs: required(&row, "logprobs")?,
+        ended: true,
+        text: String::new(),
+    })
+}
+
+type VerdictOfAnswer = ((String, u64, u64), latrace_objective::Verdict);
+
+fn verdict_of(row: Row) -> Result<VerdictOfAnswer, FieldProblem> {
+    let (name, reason): (String, Option<String>) = (required(&row, "verdict")?, optional(&row, "reason")?);
+    let verdict = verdict_named(&name, &reason.unwrap_or_default());
+    let verdict = verdict.ok_or_else(|| FieldProblem::new("verdict", "\"correct\", \"wrong\" or \"undetermined\"", format!("{name:?}")))?;
+    Ok(((name_of(&row)?, required(&row, "sample")?, required(&row, "answer")?), verdict))
+}
+
+fn required<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<T, FieldProblem> {
+    optional(row, name)?.ok_or_else(|| FieldProblem::new(name, "a value", "nothing"))
+}
+
+fn optional<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<Option<T>, FieldProblem> {
+    let read = |value: &Value| {
+        let of_type = serde_json::from_value(value.clone());
+        of_type.map_err(|error| FieldProblem::new(name, format!("another value ({error})"), describe(value)))
+    };
+    field(row, name).map(read).transpose()
+}
+
+/// How many answers follow each trace: as many after each that has any.
+fn answers_per_trace(groups: &HashMap<String, Sampling>) -> Result<u64> {
+    let mut counts = groups.iter().flat_map(|(id, group)| group.answers.iter().map(move |(sample, answers)| (id, sample, answers.len())));
+    let Some((id, sample, first)) = counts.next() else { return Ok(0) };
+    match counts.find(|(.., count)| *count != first) {
+        None => Ok(first as u64),
+        Some((other, k, count)) => {
+            let message = format!("id {id}, sample {sample} has {first} answers, and id {other}, sample {k} has {count}");
+            Err(Failure::work(message).hint("draw as many answers after each trace, and keep them all").into())
+        }
+    }
+}
+
+fn row_of(example: &ExampleRecord) -> Row {
+    let ExampleRecord { id, source, prompt_ids, response_ids, trace_tokens, token_weights, old_logprobs } = example;
+    let mut row = Row::new();
+    let mut add = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
+    add("id", json!(id));
+    add("source", json!(source));
+    add("prompt_ids", json!(prompt_ids));
+    add("response_ids", json!(response_ids));
+    add("trace_tokens", json!(trace_tokens));
+    match old_logprobs {
+        Some(old) => {
+            add("advantages", json!(token_weights));
+            add("old_logprobs", json!(old));
+        }
+        None => add("weight", json!(token_weights.first())),
+    }
+    row
+}
+
+fn report(counts: &Value) {
+    tracing::info!(
+        "{} examples of traces and {} rows of their own; of {} questions with traces {} have usable ones, {} fell back, {} are left out",
+        counts["built"],
+        counts["own"],
+        counts["questions"],
+        counts["used"],
+        counts["fell_back"],
+        counts["left_out"]
+    );
+}

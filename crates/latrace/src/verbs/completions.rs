@@ -1,0 +1,29 @@
+//! `latrace completions`: what a shell needs to complete the command line.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+
+/// Arguments of `latrace completions`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  latrace completions bash > ~/.local/share/bash-completion/completions/latrace
+  latrace completions zsh > ~/.zfunc/_latrace
+  latrace completions fish > ~/.config/fish/completions/latrace.fish")]
+pub struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Runs `latrace completions`.
+pub fn run(arguments: &CompletionsArguments) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "latrace", &mut script);
+    std::io::stdout().write_all(&script).context("cannot write to standard output")
+}

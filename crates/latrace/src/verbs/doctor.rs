@@ -1,0 +1,48 @@
+//! `latrace doctor`: whether this machine has what a run needs.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::doctor::{Finding, Health, examine};
+use crate::failure::Failure;
+
+/// Arguments of `latrace doctor`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit code 0, unless something is missing that every run needs. Nothing is loaded, and no token is shown.
+
+Examples:
+  latrace doctor
+  latrace doctor --runs /data/runs --json")]
+pub struct DoctorArguments {
+    /// Folder that runs are to go to
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `latrace doctor`.
+pub fn run(arguments: &DoctorArguments) -> Result<()> {
+    let findings = examine(&arguments.runs);
+    let text = if arguments.json { serde_json::to_string_pretty(&findings)? } else { table(&findings) };
+    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")?;
+    let missing: Vec<&str> = findings.iter().filter(|finding| finding.health == Health::Missing).map(|finding| finding.what).collect();
+    if missing.is_empty() { Ok(()) } else { Err(Failure::work(format!("every run needs what is missing: {}", missing.join(", "))).into()) }
+}
+
+fn table(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| {
+        let mark = match finding.health {
+            Health::Good => "ok",
+            Health::Lacking => "note",
+            Health::Missing => "MISSING",
+        };
+        format!("{:<14}{mark:<9}{}", finding.what, finding.found)
+    };
+    findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,51 @@
+//! `latrace export`: a run's last training for other trainers.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::export::{Target, export};
+use crate::failure::Failure;
+use crate::files::is_absent_or_empty;
+
+/// Arguments of `latrace export`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Writes the examples of the run's last data set (stage 8) as text and as token ids, the settings of the training on them in the other trainer's own
+words, and a README that says what it cannot express: weights of sequences above all. The trained model comes back as any model folder does.
+
+Examples:
+  latrace export runs/qwen3-4b-acc --format trl --out exported
+  latrace export runs/qwen3-4b-acc --format llama-factory --out exported
+  latrace eval --model exported/trained --bench math500 --out evaluations/math500")]
+pub struct ExportArguments {
+    /// The run folder; its stage 8 must be done
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Who is to train
+    #[arg(long, value_enum)]
+    format: Target,
+    /// Folder to write; must be empty or not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Runs `latrace export`.
+pub fn run(arguments: &ExportArguments) -> Result<()> {
+    let out = &arguments.out;
+    if !is_absent_or_empty(out)? {
+        return Err(Failure::work(format!("the output folder {} is not empty", out.display())).hint("name another folder").into());
+    }
+    let exported = export(&arguments.run, arguments.format, out)?;
+    tracing::info!(
+        "{} rows are in {}, {} left out as too long; README.md there says what the trainer cannot express",
+        exported.rows,
+        out.display(),
+        exported.dropped
+    );
+    if exported.ambiguous > 0 {
+        tracing::warn!("the text of {} rows gives other tokens than theirs: prefer the token ids", exported.ambiguous);
+    }
+    Ok(())
+}

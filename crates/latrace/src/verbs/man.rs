@@ -1,0 +1,30 @@
+//! `latrace man`: manual pages.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, CommandFactory};
+
+use crate::cli::Cli;
+
+/// Arguments of `latrace man`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  latrace man --out ~/.local/share/man/man1
+  latrace man --out man && man man/latrace-run.1")]
+pub struct ManArguments {
+    /// Folder for latrace.1 and one page for each verb
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Runs `latrace man`.
+pub fn run(arguments: &ManArguments) -> Result<()> {
+    let cannot = || format!("cannot write the manual pages to {}", arguments.out.display());
+    fs::create_dir_all(&arguments.out).with_context(cannot)?;
+    clap_mangen::generate_to(Cli::command(), &arguments.out).with_context(cannot)?;
+    tracing::info!("the pages are in {}", arguments.out.display());
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! `latrace questions`: question rows, with the prompts of the reasoner and of the posterior.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use latrace_core::{Markers, PromptTemplate, Question};
+use serde_json::{Value, json};
+
+use crate::columns::pair;
+use crate::failure::Failure;
+use crate::hub::model_folder;
+use crate::pipeline::kit::template;
+use crate::pipeline::thought::Thought;
+use crate::questions::{Format, Source, check_ids};
+use crate::recipe::run::Split;
+use crate::rows::{Output, Row, write_rows};
+use crate::stages::questions::{Encoding, PromptTexts, prompts, reference};
+use crate::tasks::Sizes;
+
+/// Fields of token ids.
+const IDS: [&str; 5] = ["prompt_ids", "posterior_prompt_ids", "trace_ids", "answer_ids", "response_ids"];
+
+/// Arguments of `latrace questions`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Rows in: those of a built-in task, or a file's: `question` with what else is known of it (`trace`, `solution`, `answer`, `hint`,
+`kind`, `tests`, `options`, `source`, `difficulty`), or a ready-made `prompt` and perhaps `posterior_prompt` and `response`, or `messages`.
+Rows out: the same fields, `id`, `split`, `prompt`, `posterior_prompt` (where there is a hint: by default the solution, else the
+answer), `response` (where there is a trace: trace and answer, marked), and for `latrace verify` `gold`. With `--model` the same as token
+ids, the model's end of a text included: `prompt_ids`, `posterior_prompt_ids`, `trace_ids`, `answer_ids`, `response_ids`.
+
+The reasoner trains on and samples from these rows as they are. The posterior reads other fields of the same rows:
+  latrace train  … --column prompt_ids=posterior_prompt_ids --column response_ids=trace_ids
+  latrace sample … --column prompt_ids=posterior_prompt_ids
+
+Examples:
+  latrace questions --task walk --traced 1500 --untraced 2600 --test 600 --model models/walk --out questions.jsonl
+  latrace questions --task walk --traced 1500 --untraced 2600 --model models/walk --only traced --out traced.jsonl
+  latrace questions --data gsm8k.jsonl --format gsm8k --model models/base --out questions.parquet
+  latrace questions --data problems.jsonl --column question=problem --column answer=expected --kind math --out questions.jsonl")]
+pub struct QuestionsArguments {
+    /// A built-in task: walk, countdown or arithmetic
+    #[arg(long, value_name = "NAME", required_unless_present = "data", conflicts_with = "data")]
+    task: Option<String>,
+    /// Questions (.jsonl or .parquet)
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Questions with a trace. Of a file: the first so many keep theirs [default: all]
+    #[arg(long, value_name = "N")]
+    traced: Option<usize>,
+    /// A task's questions with an answer alone, to learn from
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "data")]
+    untraced: usize,
+    /// A task's questions to choose settings by
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "data")]
+    validation: usize,
+    /// A task's questions to measure once, at the end
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "data")]
+    test: usize,
+    /// How the file's rows are to be read
+    #[arg(long, value_enum, default_value_t = Format::Rows)]
+    format: Format,
+    /// A field that the file calls otherwise, such as question=problem
+    #[arg(long, value_name = "OURS=THEIRS", value_parser = pair)]
+    column: Vec<(String, String)>,
+    /// Who judges answers of the file's rows that do not say: math, choice, text, code
+    #[arg(long, value_name = "KIND", default_value = "math")]
+    kind: String,
+    /// What the file's questions are for
+    #[arg(long, value_enum, default_value_t = Split::Train, conflicts_with = "task")]
+    split: Split,
+    /// The first so many questions of the file
+    #[arg(long, value_name = "N", conflicts_with = "task")]
+    limit: Option<usize>,
+    /// How a thought is marked: think, stratos or plain [default: think; plain for a built-in task]
+    #[arg(long, value_name = "NAME")]
+    markers: Option<String>,
+    /// Template of the reasoner's prompt, built in or a file [default: reasoner; plain for a built-in task]
+    #[arg(long, value_name = "NAME|FILE")]
+    reasoner: Option<String>,
+    /// Template of the posterior's prompt, built in or a file [default: posterior_a; plain_posterior for a built-in task]
+    #[arg(long, value_name = "NAME|FILE")]
+    posterior: Option<String>,
+    /// Model folder or hub id, for its tokenizer, its end of a text, and its chat template
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Write these rows alone
+    #[arg(long, value_enum, default_value_t = Only::All)]
+    only: Only,
+    /// Seed of a task's questions
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Where questions go (.jsonl or .parquet); `-` or nothing is standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Which of the rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// Every row
+    All,
+    /// Those to learn from that have a trace
+    Traced,
+    /// Those to learn from that have none
+    Untraced,
+    /// Those to learn from
+    Train,
+    /// Those to choose settings by
+    Validation,
+    /// Those to measure once, at the end
+    Test,
+}
+
+impl Only {
+    fn takes(self, split: Split, question: &Question) -> bool {
+        match self {
+            Only::All => true,
+            Only::Traced => split == Split::Train && question.trace.is_some(),
+            Only::Untraced => split == Split::Train && question.trace.is_none(),
+            Only::Train => split == Split::Train,
+            Only::Validation => split == Split::Validation,
+            Only::Test => split == Split::Test,
+        }
+    }
+}
+
+/// Runs `latrace questions`.
+pub fn run(arguments: &QuestionsArguments) -> Result<()> {
+    let out = Output::new(arguments.out.as_deref())?;
+    let source = source(arguments);
+    let texts = Texts::of(arguments)?;
+    let thought = arguments.model.as_deref().map(|model| Thought::open(&model_folder(model)?, texts.markers.clone())).transpose()?;
+    let questions = source.read(&texts.markers, thought.as_ref().map(|thought| &thought.text))?;
+    check_ids(&questions)?;
+    let mut written = 0;
+    write_rows(&out, |sink| {
+        for (split, question) in questions.iter().filter(|(split, question)| arguments.only.takes(*split, question)) {
+            sink.write(texts.row(*split, question, thought.as_ref()).with_context(|| format!("question {}", question.id))?)?;
+            written += 1;
+        }
+        Ok(())
+    })?;
+    tracing::info!("{written} of {} questions written", questions.len());
+    if thought.is_none() {
+        tracing::info!("without --model, responses do not end with a model's end of a text, and there are no token ids");
+    }
+    Ok(())
+}
+
+fn source(arguments: &QuestionsArguments) -> Source {
+    let QuestionsArguments { traced, untraced, validation, test, seed, kind, format, .. } = arguments;
+    let path = |split: Split| {
+        let given = arguments.data.as_deref().filter(|_| arguments.split == split);
+        given.map_or(String::new(), |path: &Path| path.display().to_string())
+    };
+    Source {
+        task: arguments.task.clone().unwrap_or_default(),
+        sizes: Sizes { traced: traced.unwrap_or(0), untraced: *untraced, validation: *validation, test: *test },
+        train: path(Split::Train),
+        validation: path(Split::Validation),
+        test: path(Split::Test),
+        format: *format,
+        columns: arguments.column.iter().cloned().collect(),
+        kind: kind.clone(),
+        traced: traced.unwrap_or(0),
+        limit: arguments.limit.unwrap_or(0),
+        seed: *seed,
+    }
+}
+
+/// What turns questions into rows.
+struct Texts {
+    markers: Markers,
+    reasoner: PromptTemplate,
+    posterior: PromptTemplate,
+}
+
+impl Texts {
+    fn of(arguments: &QuestionsArguments) -> Result<Texts> {
+        let plain = arguments.task.is_some();
+        let named =
+            |given: &Option<String>, of_task: &str, otherwise: &str| given.clone().unwrap_or_else(|| if plain { of_task } else { otherwise }.to_owned());
+        let markers = named(&arguments.markers, "plain", "think");
+        Ok(Texts {
+            markers: Markers::named(&markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?,
+            reasoner: template("--reasoner", &named(&arguments.reasoner, "plain", "reasoner"))?.1,
+            posterior: template("--posterior", &named(&arguments.posterior, "plain_posterior", "posterior_a"))?.1,
+        })
+    }
+
+    fn row(&self, split: Split, question: &Question, thought: Option<&Thought>) -> Result<Row> {
+        let Value::Object(mut row) = serde_json::to_value(question)? else { unreachable!("a struct is an object") };
+        // Token ids that a file already has may be another model's.
+        IDS.iter().for_each(|name| drop(row.shift_remove(*name)));
+        let PromptTexts { prompt, posterior_prompt } = prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
+        let mut add = |name: &str, value: Value| {
+            if !value.is_null() {
+                row.insert(name.to_owned(), value);
+            }
+        };
+        add("hint", json!(question.hint()));
+        add("split", json!(split));
+        add("prompt", json!(prompt));
+        add("posterior_prompt", json!(posterior_prompt));
+        add("response", json!(self.response(question)));
+        if let Value::Object(judged_by) = reference(question) {
+            judged_by.into_iter().for_each(|(name, value)| add(&name, value));
+        }
+        if let Some(thought) = thought {
+            let encoding = Encoding { thought, markers: &self.markers, reasoner: &self.reasoner, posterior: &self.posterior };
+            let record = encoding.record(split, question)?;
+            let response = record.trace_ids.as_ref().zip(record.answer_ids.as_ref()).map(|(trace, answer)| [trace.as_slice(), answer].concat());
+            let ids = [Some(record.prompt_ids), record.posterior_prompt_ids, record.trace_ids, record.answer_ids, response];
+            IDS.iter().zip(ids).for_each(|(name, ids)| add(name, json!(ids)));
+        }
+        Ok(row)
+    }
+
+    /// Trace and answer with their markers, but for the first, with which prompts end.
+    fn response(&self, question: &Question) -> Option<String> {
+        let Markers { close, answer_open, answer_close, .. } = &self.markers;
+        Some(format!("{}{close}{answer_open}{}{answer_close}", question.trace.as_ref()?, question.response()?))
+    }
+}

@@ -1,0 +1,295 @@
+//! The stages by their verbs on plain files: a round of the method by hand, and that it is what `latrace run` does.
+#![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use latrace::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, TraceRecord};
+use latrace::pipeline::table::{Record, Table};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const RECIPE: &str = r#"
+[model]
+shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2, num_key_value_heads = 1, head_dim = 8, max_position_embeddings = 96, rms_norm_eps = 1e-6, rope_theta = 1000.0, tie_word_embeddings = true }
+
+[questions]
+task = "walk"
+sizes = { traced = 60, untraced = 20, validation = 0, test = 4 }
+
+[prompts]
+markers = "plain"
+reasoner = "plain"
+posterior = "plain_posterior"
+
+[initial]
+batch_size = 8
+max_steps = 60
+learning_rate = 1e-2
+
+[posterior]
+batch_size = 8
+max_steps = 60
+learning_rate = 1e-2
+
+[traces]
+questions = "unseen"
+n = 4
+temperature = 1.0
+max_new_tokens = 48
+
+[answers]
+n = 2
+temperature = 1.0
+max_new_tokens = 12
+
+[weights]
+selection = "weighted"
+
+[final]
+batch_size = 8
+max_steps = 2
+learning_rate = 1e-3
+
+[evaluation]
+n = 1
+max_new_tokens = 64
+
+[engine]
+part_questions = 16
+"#;
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// With a finished run in `r`.
+    fn with_run(settings: &[&str]) -> Bench {
+        let bench = Bench::new();
+        fs::write(bench.path("tiny.toml"), RECIPE).unwrap();
+        bench.done(&format!("run tiny.toml --run-dir r {}", settings.join(" ")));
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the command in the folder; words are split at spaces.
+    fn run(&self, arguments: &str) -> (i32, String) {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+        let output = command.current_dir(self.folder.path()).args(["--log-level", "warn"]).args(arguments.split_whitespace()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    #[track_caller]
+    fn done(&self, arguments: &str) {
+        let (code, stderr) = self.run(arguments);
+        assert_eq!(code, 0, "{arguments}\n{stderr}");
+    }
+
+    #[track_caller]
+    fn refused(&self, arguments: &str, code: i32, expected: &str) {
+        let (got, stderr) = self.run(arguments);
+        assert!(got == code && stderr.contains(expected), "expected {code}, {expected:?}; got {got}, {stderr}");
+    }
+
+    fn rows(&self, name: &str) -> Vec<Value> {
+        fs::read_to_string(self.path(name)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn write_rows(&self, name: &str, rows: &[Value]) {
+        fs::write(self.path(name), rows.iter().map(|row| format!("{row}\n")).collect::<String>()).unwrap();
+    }
+
+    fn records<R: Record>(&self, folder: &str) -> Vec<R> {
+        Table::open(&self.path(folder)).records().unwrap().map(|record| record.unwrap()).collect()
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn the_commands_of_the_method_by_hand_work() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let bench = Bench::new();
+    copy_folder(&root.join("examples/walk"), &bench.path("examples/walk"));
+    let document = fs::read_to_string(root.join("docs/by-hand.md")).unwrap();
+    let (_, block) = document.split_once("<!-- A test runs the commands of this block. -->\n```sh\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    for line in block.lines() {
+        bench.done(line.strip_prefix("latrace ").unwrap());
+    }
+    let (traces, answers) = (bench.rows("walk/traces.jsonl"), bench.rows("walk/answers.jsonl"));
+    assert_eq!((traces.len(), answers.len()), (40 * 4, 40 * 4 * 2));
+    assert_eq!(bench.rows("walk/verdicts.jsonl").len(), answers.len());
+    let closed = traces.iter().filter(|trace| trace["stop_reason"] == "stop_string").count();
+    assert!(closed > traces.len() / 2, "only {closed} of {} traces have an end", traces.len());
+    let open = answers.iter().filter(|answer| answer["stop_reason"] == "open_trace").count();
+    assert_eq!(open, (traces.len() - closed) * 2);
+    let examples = bench.rows("walk/examples.jsonl");
+    assert_eq!(examples.iter().filter(|example| example["source"] == -2).count(), 200);
+    assert_eq!(bench.rows("walk/final/metrics.jsonl").len(), 30);
+    // Without a verifier: the reference answer after each trace.
+    bench.done(
+        "score --model walk/initial --data walk/traces.jsonl --column prompt_ids=prompt_ids+token_ids --column response_ids=answer_ids --out walk/references.jsonl",
+    );
+    let weigh = "weigh --traces walk/traces.jsonl --scores walk/scores.jsonl --answer geometric-likelihood --references walk/references.jsonl";
+    bench.done(&format!("{weigh} --out walk/likelihoods.jsonl"));
+    bench.done("build --questions walk/train.jsonl --traces walk/traces.jsonl --weights walk/likelihoods.jsonl --out walk/gml.jsonl --originals 0");
+    assert!(!bench.rows("walk/gml.jsonl").is_empty());
+}
+
+#[test]
+fn verbs_give_what_the_pipeline_gives() {
+    let bench = Bench::with_run(&[]);
+    let questions: Vec<QuestionRecord> = bench.records("r/00-questions");
+    bench.done("questions --task walk --traced 60 --untraced 20 --test 4 --model r/00-model --out questions.jsonl");
+    let rows = bench.rows("questions.jsonl");
+    assert_eq!(rows.len(), questions.len());
+    for (row, record) in rows.iter().zip(&questions) {
+        assert_eq!((&row["id"], &row["split"], &row["prompt_ids"]), (&json!(record.id), &json!(record.split), &json!(record.prompt_ids)));
+        assert_eq!((&row["posterior_prompt_ids"], &row["trace_ids"]), (&json!(record.posterior_prompt_ids), &json!(record.trace_ids)));
+        assert_eq!(row["answer_ids"], json!(record.answer_ids));
+    }
+
+    let prompts: HashMap<&str, &Vec<u32>> = questions.iter().map(|question| (question.id.as_str(), &question.prompt_ids)).collect();
+    let traces: Vec<TraceRecord> = bench.records("r/03-traces");
+    let trace = |trace: &TraceRecord| json!({"id": trace.id, "sample": trace.sample, "token_ids": trace.token_ids, "prompt_ids": prompts[trace.id.as_str()]});
+    bench.write_rows("traces.jsonl", &traces.iter().map(trace).collect::<Vec<_>>());
+    bench.done("answer --model r/01-initial --data traces.jsonl --markers plain --n 2 --temperature 1 --max-new-tokens 12 --out answers.jsonl");
+    let answers: Vec<AnswerRecord> = bench.records("r/05-answers");
+    let drawn: Vec<Value> = bench.rows("answers.jsonl").into_iter().filter(|row| row["stop_reason"] != "open_trace").collect();
+    assert_eq!(drawn.len(), answers.len());
+    for (row, record) in drawn.iter().zip(&answers) {
+        assert_eq!((&row["id"], &row["sample"], &row["answer"]), (&json!(record.id), &json!(record.sample), &json!(record.answer)));
+        let (given, token_ids) = record.token_ids.split_at(record.given as usize);
+        assert_eq!((&row["given_ids"], &row["token_ids"]), (&json!(given), &json!(token_ids)));
+        assert_eq!((&row["logprobs"], &row["prediction"]), (&json!(record.logprobs), &json!(record.text)));
+    }
+
+    bench
+        .done("build --questions r/00-questions --traces r/03-traces --weights r/07-weights --answers r/05-answers --verdicts r/06-verdicts --out built.jsonl");
+    check_built(&bench, "built.jsonl");
+}
+
+#[track_caller]
+fn check_built(bench: &Bench, built: &str) {
+    let examples: Vec<ExampleRecord> = bench.records("r/08-dataset");
+    let rows = bench.rows(built);
+    assert_eq!(rows.len(), examples.len());
+    assert!(examples.iter().any(|example| example.source >= 0), "nothing was built of traces");
+    for (row, record) in rows.iter().zip(&examples) {
+        assert_eq!((&row["id"], &row["source"], &row["prompt_ids"]), (&json!(record.id), &json!(record.source), &json!(record.prompt_ids)));
+        assert_eq!(row["response_ids"], json!(record.response_ids));
+        match &record.old_logprobs {
+            None => assert!((row["weight"].as_f64().unwrap() - record.token_weights[0]).abs() < 1e-12, "{row}"),
+            Some(old) => assert_eq!((&row["old_logprobs"], &row["advantages"]), (&json!(old), &json!(record.token_weights))),
+        }
+    }
+}
+
+#[test]
+fn rewards_are_built_as_the_pipeline_builds_them() {
+    let bench = Bench::with_run(&["method=grpo"]);
+    let tables = "--questions r/00-questions --traces r/03-traces --answers r/05-answers --verdicts r/06-verdicts --weights r/07-weights";
+    bench.done(&format!("build --method grpo {tables} --scores r/04-scores --out built.jsonl"));
+    check_built(&bench, "built.jsonl");
+    bench.refused(&format!("build --method grpo {tables}"), 2, "this method needs --scores");
+}
+
+#[test]
+fn a_stopped_answering_goes_on_to_the_same_file() {
+    let bench = Bench::with_run(&["final.max_steps=1"]);
+    bench.done("questions --task walk --untraced 6 --seed 3 --model r/00-model --out questions.jsonl");
+    bench.done("sample --model r/02-posterior --data questions.jsonl --out traces.jsonl --column prompt_ids=posterior_prompt_ids --stop </think> --n 2 --max-new-tokens 40");
+    let answer = "answer --model r/01-initial --data traces.jsonl --markers plain --n 3 --max-new-tokens 8";
+    bench.done(&format!("{answer} --out answers.jsonl"));
+    let (out, described) = (bench.path("answers.jsonl"), bench.path("answers.jsonl.sampling.json"));
+    let (whole, description) = (fs::read_to_string(&out).unwrap(), fs::read_to_string(&described).unwrap());
+    // What a kill leaves: a description of unfinished work, and finished answers in any order.
+    bench.done(&format!("{answer} --out answers.parquet"));
+    let rows = bench.rows("answers.jsonl");
+    let line = |row: &Value| {
+        let id = json!([row["id"], row["sample"]]);
+        json!({"id": id, "sample": row["answer"], "token_ids": row["token_ids"], "logprobs": row["logprobs"], "stop_reason": row["stop_reason"]})
+    };
+    fs::write(&out, format!("{}\n{}\n{{\"id\"", line(&rows[5]), line(&rows[0]))).unwrap();
+    fs::write(&described, description.replace("\"done\": true", "\"done\": false")).unwrap();
+    bench.done(&format!("{answer} --out answers.jsonl"));
+    assert_eq!(fs::read_to_string(&out).unwrap(), whole);
+    fs::write(&described, description.replace("\"done\": true", "\"done\": false")).unwrap();
+    bench.refused(&format!("{answer} --seed 9 --out answers.jsonl"), 1, "seed was 0, is 9");
+}
+
+#[test]
+fn what_does_not_fit_together_is_named() {
+    let bench = Bench::new();
+    bench.write_rows("q.jsonl", &[json!({"id": "a", "prompt_ids": [1], "trace_ids": [2], "answer_ids": [3]}), json!({"id": "b", "prompt_ids": [1]})]);
+    bench.write_rows("t.jsonl", &[json!({"id": "a", "sample": 0, "token_ids": [5]}), json!({"id": "a", "sample": 1, "token_ids": [6]})]);
+    let weight = |sample: u64| json!({"id": "a", "sample": sample, "weight": 0.5, "chosen": 0.5});
+    let answer = |sample: u64, m: u64| json!({"id": "a", "sample": sample, "answer": m, "token_ids": [7], "logprobs": [-1.0], "verdict": "correct"});
+    bench.write_rows("w.jsonl", &[weight(0), weight(1)]);
+    bench.write_rows("y.jsonl", &[answer(0, 0), answer(1, 0)]);
+    let build = |traces: &str, weights: &str, answers: &str, verdicts: &str| {
+        format!("build --questions q.jsonl --traces {traces} --weights {weights} --answers {answers} --verdicts {verdicts} --out out.jsonl")
+    };
+    bench.done(&build("t.jsonl", "w.jsonl", "y.jsonl", "y.jsonl"));
+    assert_eq!(bench.rows("out.jsonl").iter().map(|row| row["source"].as_i64().unwrap()).collect::<Vec<_>>(), [0, 1, -2]);
+    bench.write_rows("w1.jsonl", &[weight(0)]);
+    bench.refused(&build("t.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "id a: trace 1 has no weight");
+    bench.write_rows("w3.jsonl", &[weight(0), weight(1), weight(2)]);
+    bench.refused(&build("t.jsonl", "w3.jsonl", "y.jsonl", "y.jsonl"), 1, "has a row of id a, sample 2, of which there is no trace");
+    bench.write_rows("y3.jsonl", &[answer(0, 0), answer(1, 0), answer(1, 1)]);
+    bench.refused(&build("t.jsonl", "w.jsonl", "y3.jsonl", "y3.jsonl"), 1, "draw as many answers after each trace");
+    bench.refused(&build("t.jsonl", "w.jsonl", "y3.jsonl", "y.jsonl"), 1, "answer 1 comes twice, or has no verdict");
+    bench.refused(&build("t.jsonl", "w.jsonl", "y.jsonl", "y3.jsonl"), 1, "which is not among the answers");
+    bench.write_rows("t2.jsonl", &[json!({"id": "a", "sample": 0, "token_ids": [5]}), json!({"id": "a", "sample": 0, "token_ids": [6]})]);
+    bench.refused(&build("t2.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "of which there is no trace");
+    bench.write_rows("y1.jsonl", &[answer(0, 0)]);
+    bench.refused(&build("t2.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "id a: trace 0 comes twice");
+    bench.write_rows("open.jsonl", &[json!({"id": "a", "sample": 0, "token_ids": [5], "stop_reason": "max_tokens"})]);
+    bench.refused(&build("open.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "has no trace that came to its end");
+    bench.refused("build --questions q.jsonl --traces t.jsonl", 2, "this method needs --weights");
+    bench.done("build --questions q.jsonl --method sft --out sft.jsonl");
+    assert_eq!(bench.rows("sft.jsonl").len(), 1);
+}
+
+#[test]
+fn questions_of_a_file_have_prompts_hints_and_marked_responses() {
+    let bench = Bench::new();
+    bench.write_rows(
+        "data.jsonl",
+        &[json!({"problem": "1 + 1?", "answer": 2, "trace": "One and one."}), json!({"problem": "2 + 2?", "answer": "4", "note": [1]})],
+    );
+    bench.done("questions --data data.jsonl --column question=problem --out q.jsonl");
+    let rows = bench.rows("q.jsonl");
+    assert_eq!((&rows[0]["id"], &rows[0]["split"], &rows[0]["hint"], &rows[0]["gold"]), (&json!("data-1"), &json!("train"), &json!("2"), &json!("2")));
+    assert_eq!(rows[0]["response"], "One and one.\n</think>\n\n2");
+    let prompt = rows[0]["prompt"].as_str().unwrap();
+    assert!(prompt.contains("1 + 1?") && prompt.ends_with("<think>\n") && !prompt.contains("One and one."), "{prompt}");
+    assert!(rows[0]["posterior_prompt"].as_str().unwrap().ends_with("<think>\n"));
+    assert_eq!((&rows[1]["note"], rows[1].get("response"), rows[1].get("prompt_ids")), (&json!([1]), None, None));
+    // What was written reads back the same.
+    bench.done("questions --data q.jsonl --out again.jsonl");
+    assert_eq!(bench.rows("again.jsonl"), rows);
+    bench.done("questions --data data.jsonl --column question=problem --only untraced --split train --out u.jsonl");
+    assert_eq!(bench.rows("u.jsonl").len(), 1);
+    bench.refused("questions --task walk --traced 100000", 2, "distinct questions");
+    bench.refused("questions --task wlak", 2, "--task: expected one of walk, countdown, arithmetic");
+    bench.refused("questions", 2, "--task");
+    bench.refused("questions --data data.jsonl --untraced 4", 2, "cannot be used with");
+}
