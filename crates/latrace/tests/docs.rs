@@ -154,7 +154,7 @@ const SECTIONS: [(&str, &str, &str); 11] = [
     ("traces", "latrace/src/recipe/run.rs", "Traces"),
     ("answers", "latrace/src/recipe/run.rs", "Drawing"),
     ("verdicts", "latrace/src/recipe/run.rs", "Verdicts"),
-    ("weights", "latrace/src/recipe/run.rs", "WeighSettings"),
+    ("weights", "latrace/src/weigh/config.rs", "WeighConfig"),
     ("dataset", "latrace/src/recipe/run.rs", "Dataset"),
     ("evaluation", "latrace/src/recipe/run.rs", "Evaluation"),
     ("engine", "latrace/src/recipe/run.rs", "Engine"),

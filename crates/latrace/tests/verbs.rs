@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const RECIPE: &str = r#"
 [model]
-shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2, num_key_value_heads = 1, head_dim = 8, max_position_embeddings = 96, rms_norm_eps = 1e-6, rope_theta = 1000.0, tie_word_embeddings = true }
+shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_size = 64, intermediate_size = 128, num_hidden_layers = 2, num_attention_heads = 4, num_key_value_heads = 4, head_dim = 16, max_position_embeddings = 96, rms_norm_eps = 1e-6, rope_theta = 1000.0, tie_word_embeddings = true }
 
 [questions]
 task = "walk"
@@ -25,17 +25,17 @@ reasoner = "plain"
 posterior = "plain_posterior"
 
 [initial]
-batch_size = 8
-max_steps = 60
-learning_rate = 1e-2
+batch_size = 16
+max_steps = 300
+learning_rate = 5e-3
 
 [posterior]
-batch_size = 8
-max_steps = 60
-learning_rate = 1e-2
+batch_size = 16
+max_steps = 300
+learning_rate = 5e-3
 
 [traces]
-questions = "unseen"
+questions = "all"
 n = 4
 temperature = 1.0
 max_new_tokens = 48
@@ -289,7 +289,7 @@ fn questions_of_a_file_have_prompts_hints_and_marked_responses() {
     bench.done("questions --data data.jsonl --column question=problem --only untraced --split train --out u.jsonl");
     assert_eq!(bench.rows("u.jsonl").len(), 1);
     bench.refused("questions --task walk --traced 100000", 2, "distinct questions");
-    bench.refused("questions --task wlak", 2, "--task: expected one of walk, countdown, arithmetic");
+    bench.refused("questions --task wlak", 2, "expected one of walk, countdown, arithmetic");
     bench.refused("questions", 2, "--task");
     bench.refused("questions --data data.jsonl --untraced 4", 2, "cannot be used with");
 }
