@@ -22,7 +22,7 @@ pub const METRICS: &str = "metrics.jsonl";
 /// Trains, and keeps what is reported.
 ///
 /// # Errors
-/// As [`latrace_lm::train`]; files that cannot be written.
+/// As [`fn@latrace_lm::train`]; files that cannot be written.
 pub fn run_job(job: TrainJob<'_>) -> Result<()> {
     let mut recorder = Recorder { out: job.out.to_owned(), recipe: recipe::to_toml(&job.config)?, open: None };
     let mut failure = None;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use latrace::pipeline::records::{ScoreRecord, TraceRecord};
+use latrace::pipeline::table::{Record, Table};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -141,6 +143,10 @@ fn assert_same(left: &Path, right: &Path) {
     assert!(different.is_empty(), "{different:?}");
 }
 
+fn records<R: Record>(folder: &Path) -> Vec<R> {
+    Table::<R>::open(folder).records().unwrap().collect::<anyhow::Result<_>>().unwrap()
+}
+
 /// Numbers below 1, the same each time.
 fn numbers(seed: u64) -> impl Iterator<Item = f64> {
     let mut rng = latrace_objective::Rng::new(seed);
@@ -216,6 +222,12 @@ fn the_summary_has_what_the_contract_says() {
     }
     assert!(summary["seconds"]["03-traces"].is_number() && summary["peak_memory_bytes"].as_u64().unwrap() > 0, "{summary}");
     assert!(bench.run_folder("r/recipe.toml").is_file());
+    // Rejection sampling sees no hint: what it drew is, bit for bit, what the reasoner itself gives it.
+    let rft = bench.run_folder("r/baselines/rft");
+    let (drawn, scored) = (records::<TraceRecord>(&rft.join("03-traces")), records::<ScoreRecord>(&rft.join("04-scores")));
+    let closed: Vec<&TraceRecord> = drawn.iter().filter(|trace| trace.closed).collect();
+    assert!(!closed.is_empty() && closed.len() == scored.len());
+    assert!(closed.iter().zip(&scored).all(|(trace, score)| trace.logprobs == score.logprobs));
     // Another number of threads changes nothing.
     bench.done("s", &["--threads", "2"]);
     assert_same(&bench.run_folder("r"), &bench.run_folder("s"));

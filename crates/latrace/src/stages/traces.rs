@@ -52,7 +52,7 @@ fn prompts(source: &Table<QuestionRecord>, parts: &[usize], recipe: &RunRecipe) 
     for &part in parts {
         for question in source.read(part)? {
             let is_asked = question.split == Split::Train && (recipe.traces.questions == Asked::All || question.trace_ids.is_none());
-            let ids = match recipe.traces.from {
+            let ids = match recipe.proposal() {
                 Proposal::Posterior => question.posterior_prompt_ids,
                 Proposal::Initial => Some(question.prompt_ids),
             };
