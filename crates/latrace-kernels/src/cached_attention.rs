@@ -9,7 +9,7 @@
 
 use crate::AttentionShape;
 use crate::attention::{KEYS, Sight, normalise, online_softmax};
-use crate::gemm::{Tile, tiles, with_panel};
+use crate::gemm::{Ahead, Tile, tiles, with_panel};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -339,7 +339,19 @@ fn multiply_panels<const NR: usize>(
             let data = &b.data[j * b.panel..][..(k - 1) * b.row + NR];
             let c = &mut c[i * ldc + j * NR..][..(rows - 1) * ldc + NR];
             // SAFETY: A's rows, B's k rows and C's tile lie within the slices above.
-            unsafe { tiles[rows - 1](k, a.as_ptr(), [a_row, 1], data.as_ptr(), b.row, c.as_mut_ptr(), ldc, zero, ahead.wrapping_add(j * b.panel)) };
+            unsafe {
+                tiles[rows - 1](
+                    k,
+                    a.as_ptr(),
+                    [a_row, 1],
+                    data.as_ptr(),
+                    b.row,
+                    c.as_mut_ptr(),
+                    ldc,
+                    zero,
+                    Ahead::panel(ahead.wrapping_add(j * b.panel), b.row),
+                )
+            };
         }
     }
 }

@@ -156,8 +156,32 @@ pub(crate) use with_panel;
 
 /// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C, for a tile as wide as a panel of B;
 /// A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p * b_row]`.
-/// Meanwhile as much is asked for from `ahead` on, which may be anywhere: k rows as wide as a panel, b_row apart.
-pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, *const f32);
+/// Meanwhile what is needed next is asked for.
+pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, Ahead);
+
+/// Memory to ask for while multiplying, which may lie anywhere: at each of the k steps the line at `at`, on AVX-512 that at `at + second` too; then
+/// `at` moves on by `step` values.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    at: *const f32,
+    second: usize,
+    step: usize,
+}
+
+/// Values of a cache line.
+pub(crate) const LINE: usize = 16;
+
+impl Ahead {
+    /// A panel: k rows, `step` values apart.
+    pub(crate) fn panel(at: *const f32, step: usize) -> Self {
+        Self { at, second: LINE, step }
+    }
+
+    /// k lines, one after another.
+    pub(crate) fn lines(at: *const f32) -> Self {
+        Self { at, second: 0, step: LINE }
+    }
+}
 
 /// The tiles of one instruction set, by their number of rows less one.
 macro_rules! by_rows {
@@ -261,11 +285,11 @@ fn block_product<const MR: usize, const NR: usize>(
                 if columns == NR {
                     let c = &mut c[i * ldc + j..][..(rows - 1) * ldc + NR];
                     // SAFETY: A holds the rows, the panel k rows, and C a tile of stride ldc, by the slices above.
-                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, c.as_mut_ptr(), ldc, zero, b.as_ptr_range().end) };
+                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, c.as_mut_ptr(), ldc, zero, Ahead::panel(b.as_ptr_range().end, NR)) };
                 } else {
                     edge_tile::<NR>(&mut c[i * ldc + j..], ldc, [rows, columns], |edge| {
                         // SAFETY: as above, on a whole tile of our own.
-                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero, b.as_ptr_range().end) };
+                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero, Ahead::panel(b.as_ptr_range().end, NR)) };
                     });
                 }
             }
@@ -360,7 +384,7 @@ unsafe fn avx512_tile<const MR: usize>(
     c: *mut f32,
     ldc: usize,
     zero: bool,
-    mut ahead: *const f32,
+    mut ahead: Ahead,
 ) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
     // SAFETY: the caller gives MR rows of k values at the strides, k rows of 32 at b_row, and a tile of MR rows of 32 at stride ldc.
@@ -374,9 +398,9 @@ unsafe fn avx512_tile<const MR: usize>(
             }
         }
         for _ in 0..k {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16).cast());
-            ahead = ahead.wrapping_add(b_row);
+            _mm_prefetch::<_MM_HINT_T0>(ahead.at.cast());
+            _mm_prefetch::<_MM_HINT_T0>(ahead.at.wrapping_add(ahead.second).cast());
+            ahead.at = ahead.at.wrapping_add(ahead.step);
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
             for (i, c) in acc.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*a[i / 3].add(i % 3 * row));
@@ -403,7 +427,7 @@ unsafe fn avx2_tile<const MR: usize>(
     c: *mut f32,
     ldc: usize,
     zero: bool,
-    mut ahead: *const f32,
+    mut ahead: Ahead,
 ) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
     // SAFETY: the caller gives MR rows of k values at the strides, k rows of 16 at b_row, and a tile of MR rows of 16 at stride ldc.
@@ -416,8 +440,8 @@ unsafe fn avx2_tile<const MR: usize>(
             }
         }
         for _ in 0..k {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-            ahead = ahead.wrapping_add(b_row);
+            _mm_prefetch::<_MM_HINT_T0>(ahead.at.cast());
+            ahead.at = ahead.at.wrapping_add(ahead.step);
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
             for (i, c) in acc.iter_mut().enumerate() {
                 let x = _mm256_set1_ps(*a[i / 3].add(i % 3 * row));
@@ -442,7 +466,7 @@ unsafe fn portable_tile<const MR: usize>(
     c: *mut f32,
     ldc: usize,
     zero: bool,
-    _: *const f32,
+    _: Ahead,
 ) {
     const NR: usize = 16;
     // SAFETY: the caller gives MR rows of k values at the strides, and k rows of 16 at b_row.

@@ -2,7 +2,7 @@
 //!
 //! Every output is the same chain of fused multiply-adds as in [`crate::Tiled`], so that sampling and scoring agree in every bit.
 
-use crate::gemm::{Matrix, Start, Tile, edge_tile, fill_start, pack, tiles, with_panel};
+use crate::gemm::{Ahead, LINE, Matrix, Start, Tile, edge_tile, fill_start, pack, tiles, with_panel};
 use crate::parallel::{Shared, for_each};
 
 /// Most rows that one task multiplies: their part of x stays in the second-level cache.
@@ -40,14 +40,24 @@ fn product<const NR: usize>(y: &mut [f32], x: &[f32], packed: &[f32], [m, n, k]:
     let shared = Shared::new(y);
     let (panels, blocks) = (n.div_ceil(NR), m.div_ceil(ROWS));
     // A few tasks a thread; which task computes an output changes no bit.
-    let group = (panels * blocks / (8 * rayon::current_num_threads())).clamp(1, panels.max(1));
+    let threads = rayon::current_num_threads();
+    let group = (panels * blocks / (8 * threads)).clamp(1, panels.max(1));
+    // Where this thread's next task begins, if threads take tasks in turns: with few rows, each panel is read from memory for one task alone.
+    let skipped = if blocks == 1 { (threads - 1) * group } else { 0 };
     for_each(panels.div_ceil(group) * blocks, |task| {
         let rows = task % blocks * ROWS..m.min((task % blocks + 1) * ROWS);
-        for panel in task / blocks * group..panels.min((task / blocks + 1) * group) {
+        let halves = NR > LINE && rows.len() > tiles.len();
+        let last = panels.min((task / blocks + 1) * group);
+        for panel in task / blocks * group..last {
             let b = &packed[panel * NR * k..][..NR * k];
-            for (i, count) in even_tiles(rows.clone(), tiles.len()) {
-                // With the first tile, the next panel comes from memory; with the others, what is a few steps ahead comes near.
-                let ahead = if i == rows.start { b.as_ptr_range().end } else { b.as_ptr().wrapping_add(8 * NR) };
+            let next = b.as_ptr().wrapping_add(NR * k * if panel + 1 == last { 1 + skipped } else { 1 });
+            for (tile, (i, count)) in even_tiles(rows.clone(), tiles.len()).enumerate() {
+                // With the first two tiles, half of the next panel each comes from memory; with the others, what is a few steps ahead comes near.
+                let ahead = match tile {
+                    0 | 1 if halves => Ahead::lines(next.wrapping_add(tile * (NR * k / 2))),
+                    0 => Ahead::panel(next, NR),
+                    _ => Ahead::panel(b.as_ptr().wrapping_add(8 * NR), NR),
+                };
                 panel_tile::<NR>(shared, &x[i * k..][..count * k], b, [i, count, panel * NR], [n, k], start, tiles[count - 1], ahead);
             }
         }
@@ -62,13 +72,14 @@ fn even_tiles(rows: std::ops::Range<usize>, height: usize) -> impl Iterator<Item
 }
 
 /// Rows i.. of y, columns j..j + NR.
-fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [usize; 3], [n, k]: [usize; 2], start: Start<'_>, tile: Tile, ahead: *const f32) {
+fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [usize; 3], [n, k]: [usize; 2], start: Start<'_>, tile: Tile, ahead: Ahead) {
     let columns = NR.min(n - j);
     let zero = matches!(start, Start::Zero);
-    for row in i..i + rows {
-        // SAFETY: each row of a panel belongs to one task.
-        let part = unsafe { y.part(row * n + j, columns) };
-        fill_start(part, row, j, n, if zero { Start::Accumulate } else { start });
+    if matches!(start, Start::Row(_) | Start::Matrix(_)) {
+        for row in i..i + rows {
+            // SAFETY: each row of a panel belongs to one task.
+            fill_start(unsafe { y.part(row * n + j, columns) }, row, j, n, start);
+        }
     }
     if columns == NR {
         // SAFETY: x holds the rows and b the panel's k rows; the tile's parts of y's rows belong to this task.

@@ -111,13 +111,22 @@ fn is_option(letter: char, options: Option<&[String]>) -> bool {
     letter.is_ascii_uppercase() && (letter as usize - 'A' as usize) < count
 }
 
-/// The one option whose text the answer is.
+/// The one option whose text the answer is: to the letter, or else in what it says. "True, False" is not "False, True" where both are options,
+/// though as solutions they are the same.
 fn option_with_text(answer: &str, options: Option<&[String]>) -> Option<char> {
-    let equal = |option: &String| option.trim() == answer.trim() || same_answer(option, answer);
-    let mut matching = options?.iter().zip('A'..='Z').filter(|(option, _)| equal(option));
-    let (_, letter) = matching.next()?;
-    // Two options with one text choose nothing.
-    matching.next().is_none().then_some(letter)
+    let options = options?;
+    let plain = unmarked(answer);
+    only(options, |option| option.trim() == answer.trim())
+        .or_else(|| only(options, |option| unmarked(option) == plain))
+        .or_else(|| only(options, |option| same_answer(option, answer)))
+        .flatten()
+}
+
+/// The letter of the one option that is `chosen`; `Some(None)` where several are, which chooses nothing.
+fn only(options: &[String], chosen: impl Fn(&str) -> bool) -> Option<Option<char>> {
+    let mut letters = options.iter().zip('A'..='Z').filter(|(option, _)| chosen(option)).map(|(_, letter)| letter);
+    let first = letters.next()?;
+    Some(letters.next().is_none().then_some(first))
 }
 
 fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<usize> {
@@ -205,5 +214,11 @@ mod tests {
         assert_eq!(judge(&["2".to_owned()], "(B)", Some(&options), Convention::choices()).reason, Reason::Equal);
         assert_eq!(judge(&["B".to_owned()], "(A)", Some(&options), Convention::choices()).reason, Reason::Different);
         assert_eq!(judge(&["Z".to_owned()], "(A)", Some(&options), Convention::choices()).reason, Reason::BadGold);
+        let orders: Vec<String> = ["True, True", "False, False", "True, False", "False, True"].map(str::to_owned).to_vec();
+        assert_eq!(letter_of("\\boxed{\\text{True, False}}", Some(&orders), Convention::choices()), Some('C'));
+        assert_eq!(letter_of("\\boxed{False, True}", Some(&orders), Convention::choices()), Some('D'));
+        let twice: Vec<String> = ["2", "1/2", "2", "0.5"].map(str::to_owned).to_vec();
+        assert_eq!(letter_of("\\boxed{2}", Some(&twice), Convention::choices()), None);
+        assert_eq!(letter_of("\\boxed{\\frac{1}{2}}", Some(&twice), Convention::choices()), None);
     }
 }

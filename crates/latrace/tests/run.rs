@@ -272,3 +272,62 @@ fn what_cannot_be_run_is_refused() {
     fs::write(&part, &bytes[..bytes.len() - 7]).unwrap();
     bench.refused("r", &["skip=[\"rft\"]"], 1, "part-00008.parquet has changed since the stage was done");
 }
+
+/// A repository in the hub's cache, as its own tools leave it.
+fn put_in_cache(cache: &Path, repository: &str, files: &[(&str, Vec<u8>)]) {
+    let (folder, commit) = (cache.join(repository), "0123456789012345678901234567890123456789");
+    fs::create_dir_all(folder.join("refs")).unwrap();
+    fs::write(folder.join("refs/main"), commit).unwrap();
+    for (name, bytes) in files {
+        let path = folder.join("snapshots").join(commit).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Questions of the walk as rows of a published data set.
+fn walk_rows(bench: &Bench, part: &str, count: &str) -> Vec<u8> {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+    let output =
+        command.args(["questions", "--task", "walk", "--markers", "plain", "--traced", "40", "--test", count, "--only", part]).current_dir(bench.folder.path());
+    let rows = String::from_utf8(output.output().unwrap().stdout).unwrap();
+    let kept = ["id", "question", "trace", "answer", "kind"];
+    let row = |line: &str| {
+        let row: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+        Value::Object(row.into_iter().filter(|(name, _)| kept.contains(&name.as_str())).collect()).to_string() + "\n"
+    };
+    rows.lines().map(row).collect::<String>().into_bytes()
+}
+
+#[test]
+fn a_recipe_takes_model_and_questions_from_the_hub() {
+    let bench = Bench::new();
+    let cache = bench.folder.path().join("cache");
+    bench.done("r", &["skip=[\"rft\"]", "initial.max_steps=1", "posterior.max_steps=1", "final.max_steps=1"]);
+    let model = |name: &str| fs::read(bench.run_folder("r/00-model").join(name)).unwrap();
+    let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"].map(|name| (name, model(name)));
+    put_in_cache(&cache, "models--lab--tiny", &files);
+    let rows = [("data/train-0.jsonl", walk_rows(&bench, "train", "20")), ("data/test-0.jsonl", walk_rows(&bench, "test", "20"))];
+    put_in_cache(&cache, "datasets--lab--walks", &rows);
+    let recipe = RECIPE.replace("task = \"walk\"\n", "train = \"lab/walks:data/train-*.jsonl\"\ntest = \"lab/walks:data/test-*.jsonl\"\n");
+    let recipe = recipe.replace("sizes = { traced = 60, untraced = 40, validation = 10, test = 20 }\n", "");
+    let shape = recipe.lines().find(|line| line.starts_with("shape")).unwrap();
+    fs::write(bench.folder.path().join("tiny.toml"), recipe.replace(shape, "folder = \"lab/tiny\"")).unwrap();
+    let settings = ["skip=[\"rft\"]", "traces.questions=\"all\""];
+    let run = |name: &str, more: &[&str]| {
+        let settings = [&settings[..], more].concat();
+        bench.command(name, &settings).env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", &cache).output().unwrap()
+    };
+    let output = run("of-hub", &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let counts = records::<latrace::pipeline::records::QuestionRecord>(&bench.run_folder("of-hub/00-questions"));
+    assert_eq!(counts.len(), 60);
+    // What is neither here nor in the cache is named, with what to do.
+    for (setting, expected) in
+        [("model.folder=lab/other", "lab/other"), ("questions.train=lab/nothing", "lab/nothing"), ("questions.test=lab/walks", "*test*.parquet")]
+    {
+        let output = run("absent", &[setting]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected) && said.contains("HF_HUB_OFFLINE"), "{setting}: {said}");
+    }
+}

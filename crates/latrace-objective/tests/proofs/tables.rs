@@ -1,12 +1,14 @@
 //! Limit cases and refusals, by table.
 
+use std::collections::HashSet;
+
 use crate::world::assert_near;
 use latrace_objective::bounds::{BoundSummary, IwaePoint, SubsetAverage, elbo, gap, iwae_bounds};
 use latrace_objective::diagnostics::{distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve};
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
-    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback, Group, GroupOutcome, Objective, RatioEstimator,
+    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback, Group, GroupOutcome, MixedRow, Objective, RatioEstimator,
     Resolution, Rng, Selection, SubsetPlan, TraceScore, Verdict, Weighting, mix, weights,
 };
 
@@ -143,6 +145,7 @@ fn groups_of_weights() {
     assert!(weights::normalise(&[]).is_err() && weights::normalise(&[f64::NAN]).is_err());
     assert!(weights::normalise(&[f64::INFINITY]).is_err());
     assert_eq!(weights::log_rho(3.0, ZERO), ZERO);
+    assert_eq!(weights::log_rho(f64::INFINITY, ZERO), ZERO);
     let (_, summary) = weights::normalise(&[3.0_f64.ln(), 0.0]).unwrap();
     assert_near(summary.entropy, -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln()), 1e-15);
     assert_near(summary.log_mean, 2.0_f64.ln(), 1e-15);
@@ -445,7 +448,9 @@ fn fallbacks() {
     for resolution in [Resolution::Main, Resolution::Skipped, Resolution::OriginalRow, Resolution::Main] {
         counts.add(resolution);
     }
-    assert_eq!((counts.main, counts.skipped, counts.without_usable_trace()), (2, 1, 0.5));
+    assert_eq!((counts.main, counts.skipped, counts.original_row, counts.without_usable_trace()), (2, 1, 1, 0.5));
+    counts.add(Resolution::GeometricLikelihood);
+    assert_eq!((counts.geometric_likelihood, counts.without_usable_trace()), (1, 0.6));
     assert_eq!(latrace_objective::Provenance::Original.code(), -2);
 }
 
@@ -465,7 +470,19 @@ fn answers_are_chosen_among_the_correct() {
 fn mixing_refuses_what_it_cannot_do() {
     assert!(mix(3, 0, 1.0, 0).is_err() && mix(3, 3, -1.0, 0).is_err() && mix(3, 3, f64::NAN, 0).is_err());
     assert_eq!(mix(3, 0, 0.0, 0).unwrap().len(), 3);
-    assert_ne!(mix(20, 20, 1.0, 0).unwrap(), mix(20, 20, 1.0, 1).unwrap());
+    let both = [0, 1].map(|seed| mix(20, 20, 0.5, seed).unwrap());
+    // The seed decides which originals come in, and where the built rows stand.
+    let originals = both.each_ref().map(|rows| rows.iter().filter(|row| matches!(row, MixedRow::Original(_))).collect::<HashSet<_>>());
+    assert_ne!(originals[0], originals[1]);
+    let places = both.each_ref().map(|rows| (0..20).map(|i| rows.iter().position(|row| *row == MixedRow::Built(i))).collect::<Vec<_>>());
+    assert_ne!(places[0], places[1]);
+}
+
+#[test]
+fn the_error_of_the_whole_bound_is_that_of_a_log_of_a_mean() {
+    // rho of 1 and 3: a mean of 2 whose standard error is 1, so that its logarithm's is a half.
+    let points = iwae_bounds(&[0.0, 3.0_f64.ln()], &SubsetPlan::default()).unwrap();
+    assert_near(points[1].error().unwrap(), 0.5, 1e-15);
 }
 
 #[test]
@@ -489,7 +506,7 @@ fn draws_are_a_function_of_seed_and_path() {
     let first = |seed, path: &[u64]| Rng::at(seed, path).next_u64();
     assert_eq!(first(1, &[2, 3]), first(1, &[2, 3]));
     let all = [first(1, &[2, 3]), first(1, &[3, 2]), first(2, &[2, 3]), first(1, &[2]), first(1, &[2, 3, 0]), first(1, &[])];
-    let distinct: std::collections::HashSet<_> = all.into_iter().collect();
+    let distinct: HashSet<_> = all.into_iter().collect();
     assert_eq!(distinct.len(), all.len());
     let mut rng = Rng::new(3);
     let mean = (0..10_000).map(|_| rng.uniform()).sum::<f64>() / 10_000.0;

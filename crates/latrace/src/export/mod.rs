@@ -183,7 +183,7 @@ fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
         return Err(Failure::work(message).hint("`latrace status` says how far the run is").into());
     };
     let model = match recipe.start {
-        Start::Base => folder_of(&recipe.model, &run.join("00-model")),
+        Start::Base => folder_of(&recipe.model, &run.join("00-model"))?,
         Start::Initial if round == 1 => run.join("01-initial"),
         Start::Initial => in_round(round - 1, "09-final"),
     };

@@ -58,7 +58,7 @@ pub enum ClientError {
 }
 
 /// A commit and the names of its files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listing {
     /// The commit.
     pub commit: String,

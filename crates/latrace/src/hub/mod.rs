@@ -7,13 +7,15 @@ mod cache;
 mod client;
 mod repository;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
 use crate::failure::Failure;
 use cache::Cache;
-use client::{Client, ClientError};
+use client::{Client, ClientError, Listing};
 use repository::{Kind, Repository};
 
 /// The folder of a model: `name` itself where it exists or cannot be a hub id, otherwise the hub's `org/name[@revision]`, loaded if need be.
@@ -37,6 +39,21 @@ pub fn dataset_files(id: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<PathB
     let patterns: Vec<&str> = patterns.iter().map(AsRef::as_ref).collect();
     let repository = Repository::parse(Kind::Dataset, id).ok_or_else(|| Failure::work(format!("{id} is not a hub id: expected org/name[@revision]")))?;
     Hub::from_environment()?.files(&repository, &patterns)
+}
+
+/// Files of one part (`train`, `test`, …) of the questions that a recipe names: a path, or the hub's `org/name[@revision][:pattern]`, by default all its Parquet files
+/// with the part's name in theirs.
+///
+/// # Errors
+/// As [`dataset_files`]. A path that is no hub id is not looked at.
+pub fn part_files(name: &str, part: &str) -> Result<Vec<PathBuf>> {
+    let path = Path::new(name);
+    let (id, pattern) = name.split_once(':').map_or((name, format!("*{part}*.parquet")), |(id, pattern)| (id, pattern.to_owned()));
+    let is_file = path.exists() || path.extension().is_some_and(|extension| ["jsonl", "parquet"].iter().any(|known| extension == *known));
+    if (is_file && !name.contains(':')) || Repository::parse(Kind::Dataset, id).is_none() {
+        return Ok(vec![path.to_owned()]);
+    }
+    dataset_files(id, &[pattern])
 }
 
 /// How this machine reaches the hub.
@@ -93,7 +110,7 @@ impl Hub {
 
     fn model(&self, repository: &Repository) -> Result<PathBuf> {
         let known = self.cache.snapshot(repository).filter(|snapshot| cache::missing_of_model(snapshot).is_empty());
-        self.snapshot(repository, known, |client, commit, files| {
+        self.snapshot(repository, "model", known, |client, commit, files| {
             let wanted: Vec<&str> = MODEL_FILES.into_iter().filter(|name| files.iter().any(|file| file == name)).collect();
             let snapshot = self.load(client, repository, commit, &wanted)?;
             let weights = cache::weights(&snapshot)?;
@@ -109,7 +126,8 @@ impl Hub {
     fn files(&self, repository: &Repository, patterns: &[&str]) -> Result<Vec<PathBuf>> {
         let held = |snapshot: &Path| repository::matching(&cache::files_under(snapshot), patterns);
         let known = self.cache.snapshot(repository).filter(|snapshot| !held(snapshot).is_empty());
-        let snapshot = self.snapshot(repository, known, |client, commit, files| {
+        let what = format!("data set with a file like {}", patterns.join(", "));
+        let snapshot = self.snapshot(repository, &what, known, |client, commit, files| {
             let wanted = repository::matching(files, patterns);
             if wanted.is_empty() {
                 let message = format!("{repository} on the hub has no file like {}", patterns.join(", "));
@@ -121,21 +139,27 @@ impl Hub {
     }
 
     /// The snapshot that `load` makes of the hub's newest commit and its files; where the hub is out of reach, what is `known`.
-    fn snapshot(&self, repository: &Repository, known: Option<PathBuf>, load: impl FnOnce(&Client, &str, &[String]) -> Result<PathBuf>) -> Result<PathBuf> {
+    fn snapshot(
+        &self,
+        repository: &Repository,
+        what: &str,
+        known: Option<PathBuf>,
+        load: impl FnOnce(&Client, &str, &[String]) -> Result<PathBuf>,
+    ) -> Result<PathBuf> {
         // A commit never changes: there is nothing to ask.
         if let Some(known) = known.as_ref().filter(|_| repository.is_commit()) {
             return Ok(known.clone());
         }
         let Some(client) = &self.client else {
-            return known.ok_or_else(|| self.out_of_reach(repository, "HF_HUB_OFFLINE is set".to_owned()));
+            return known.ok_or_else(|| self.out_of_reach(repository, what, "HF_HUB_OFFLINE is set".to_owned()));
         };
-        match (client.listing(repository), known) {
+        match (listing(client, repository), known) {
             (Ok(listing), _) => load(client, &listing.commit, &listing.files),
             (Err(ClientError::Unreachable { url, reason }), Some(known)) => {
                 tracing::warn!("cannot reach {url} ({reason}); {repository} is taken from the cache as it was");
                 Ok(known)
             }
-            (Err(ClientError::Unreachable { url, reason }), None) => Err(self.out_of_reach(repository, format!("cannot reach {url}: {reason}"))),
+            (Err(ClientError::Unreachable { url, reason }), None) => Err(self.out_of_reach(repository, what, format!("cannot reach {url}: {reason}"))),
             (Err(error), _) => Err(refused(repository, &error)),
         }
     }
@@ -145,7 +169,7 @@ impl Hub {
         for name in names {
             let name = name.as_ref();
             client.download(repository, commit, name, &snapshot.join(name)).map_err(|error| match error {
-                ClientError::Unreachable { url, reason } => self.out_of_reach(repository, format!("cannot reach {url}: {reason}")),
+                ClientError::Unreachable { url, reason } => self.out_of_reach(repository, repository.kind.noun(), format!("cannot reach {url}: {reason}")),
                 other => refused(repository, &other),
             })?;
         }
@@ -153,15 +177,27 @@ impl Hub {
         Ok(snapshot)
     }
 
-    fn out_of_reach(&self, repository: &Repository, reason: String) -> anyhow::Error {
-        let what = repository.kind.noun();
+    fn out_of_reach(&self, repository: &Repository, what: &str, reason: String) -> anyhow::Error {
         let message = format!("{repository} is no {what} on this machine, and not in the hub's cache {}; {reason}", self.cache.root().display());
         let hint = match repository.kind {
             Kind::Model => "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)",
-            Kind::Dataset => "give the rows with --data FILE, or fill the cache where there is a network (HF_HOME says where it is)",
+            Kind::Dataset => "name a file of rows instead, or fill the cache where there is a network (HF_HOME says where it is)",
         };
         Failure::work(message).hint(hint).into()
     }
+}
+
+/// What the hub lists for a revision, asked for once: a command sees one commit from start to end, should the revision move on meanwhile.
+fn listing(client: &Client, repository: &Repository) -> Result<Listing, ClientError> {
+    static ASKED: Mutex<BTreeMap<String, Listing>> = Mutex::new(BTreeMap::new());
+    let key = format!("{}/{}", client.endpoint(), repository.listing_path());
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = asked.get(&key) {
+        return Ok(known.clone());
+    }
+    let listing = client.listing(repository)?;
+    asked.insert(key, listing.clone());
+    Ok(listing)
 }
 
 fn refused(repository: &Repository, error: &ClientError) -> anyhow::Error {

@@ -45,7 +45,7 @@ pub fn run(recipe: &RunRecipe, stages: &Stages<'_>) -> Result<summary::Outcomes>
 fn method(recipe: &RunRecipe, stages: &Stages<'_>) -> Result<Outcome> {
     let kit = Kit::new(recipe)?;
     let base = stages.stage("00-model", &kit.model_settings()?, &[], |stage| model::run(&recipe.model, &recipe.questions, &kit.markers, recipe.seed, stage))?;
-    let folder = model::folder_of(&recipe.model, &base.folder);
+    let folder = model::folder_of(&recipe.model, &base.folder)?;
     let base = base.at(folder);
     let questions = stages.stage("00-questions", &kit.question_settings()?, &[("model", &base)], |stage| {
         questions::run(&recipe.questions, &kit.encoding(kit.thought(&base.folder)?), kit.judge(), &recipe.engine, stage)

@@ -3,7 +3,7 @@
 mod formats;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::{Markers, Question};
@@ -14,6 +14,7 @@ pub use formats::Format;
 
 use crate::failure::Failure;
 use crate::files::checksum;
+use crate::hub;
 use crate::model_folder::TextSide;
 use crate::recipe::run::Split;
 use crate::rows::{BadRows, Place, Row, RowReader};
@@ -27,7 +28,8 @@ pub struct Source {
     pub task: String,
     /// How many questions of the task.
     pub sizes: Sizes,
-    /// Files of questions, as paths or hub ids; empty: none.
+    /// Questions to learn from, a path or a data set of the hub, `org/name[@revision][:pattern]`; without a pattern (`*` stands for any characters),
+    /// its Parquet files with `train` in their names (`validation`, `test` below); empty: none.
     pub train: String,
     /// Questions for choices; empty: none.
     pub validation: String,
@@ -41,7 +43,7 @@ pub struct Source {
     pub kind: String,
     /// Training questions that keep their traces, the first so many; the others have answers only. 0: all.
     pub traced: usize,
-    /// The first so many questions of each file. 0: all.
+    /// The first so many questions of each split. 0: all.
     pub limit: usize,
     /// Seed of a task's questions.
     pub seed: u64,
@@ -72,10 +74,10 @@ impl Source {
         named_task("questions.task", &self.task).map(Some)
     }
 
-    /// The files with their splits.
-    fn files(&self) -> Vec<(Split, PathBuf)> {
-        let named = [(Split::Train, &self.train), (Split::Validation, &self.validation), (Split::Test, &self.test)];
-        named.into_iter().filter(|(_, path)| !path.is_empty()).map(|(split, path)| (split, PathBuf::from(path))).collect()
+    /// The files with their splits; those of the hub are on this machine then.
+    fn files(&self) -> Result<Vec<(Split, Vec<PathBuf>)>> {
+        let named = [(Split::Train, "train", &self.train), (Split::Validation, "validation", &self.validation), (Split::Test, "test", &self.test)];
+        named.into_iter().filter(|(_, _, name)| !name.is_empty()).map(|(split, part, name)| Ok((split, hub::part_files(name, part)?))).collect()
     }
 
     /// What tells these questions from others: the settings, and the files' contents.
@@ -83,7 +85,7 @@ impl Source {
     /// # Errors
     /// Files that cannot be read.
     pub fn fingerprint(&self) -> Result<Value> {
-        let sums = self.files().iter().map(|(_, path)| checksum(path)).collect::<Result<Vec<_>>>()?;
+        let sums = self.files()?.iter().flat_map(|(_, paths)| paths).map(|path| checksum(path)).collect::<Result<Vec<_>>>()?;
         Ok(json!({"source": self, "files": sums}))
     }
 
@@ -109,22 +111,30 @@ impl Source {
             return Ok(all.into_iter().flat_map(|(split, questions)| questions.into_iter().map(move |question| (split, question))).collect());
         }
         let mut all = Vec::new();
-        for (split, path) in self.files() {
-            let mut reader = RowReader::open(&path, BadRows::Stop)?;
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let mut of_file = Vec::new();
-            let is_full = |count: usize| self.limit > 0 && count >= self.limit;
-            while !is_full(of_file.len())
-                && let Some(question) = reader.next_with(|place, row| self.question(place, row, &stem, markers, text))?
-            {
-                of_file.push(question);
+        for (split, paths) in self.files()? {
+            let mut of_split = Vec::new();
+            for path in paths {
+                self.read_file(&path, &mut of_split, markers, text)?;
             }
             if split == Split::Train && self.traced > 0 {
-                of_file.iter_mut().skip(self.traced).for_each(|question| question.trace = None);
+                of_split.iter_mut().skip(self.traced).for_each(|question| question.trace = None);
             }
-            all.extend(of_file.into_iter().map(|question| (split, question)));
+            all.extend(of_split.into_iter().map(|question| (split, question)));
         }
         Ok(all)
+    }
+
+    /// Adds a file's questions to those of its split, up to the limit.
+    fn read_file(&self, path: &Path, of_split: &mut Vec<Question>, markers: &Markers, text: Option<&TextSide>) -> Result<()> {
+        let mut reader = RowReader::open(path, BadRows::Stop)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let is_full = |count: usize| self.limit > 0 && count >= self.limit;
+        while !is_full(of_split.len())
+            && let Some(question) = reader.next_with(|place, row| self.question(place, row, &stem, markers, text))?
+        {
+            of_split.push(question);
+        }
+        Ok(())
     }
 
     fn question(&self, place: Place, row: Row, stem: &str, markers: &Markers, text: Option<&TextSide>) -> Result<Question, crate::rows::FieldProblem> {
@@ -172,7 +182,7 @@ pub fn check_ids(questions: &[(Split, Question)]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn source(train: &std::path::Path) -> Source {
+    fn source(train: &Path) -> Source {
         Source {
             task: String::new(),
             sizes: Sizes { traced: 0, untraced: 0, validation: 0, test: 0 },
@@ -204,7 +214,7 @@ mod tests {
 
     #[test]
     fn one_source_is_named() {
-        let path = std::path::Path::new("x.jsonl");
+        let path = Path::new("x.jsonl");
         source(path).check().unwrap();
         assert!(Source { task: "walk".to_owned(), ..source(path) }.check().unwrap_err().to_string().contains("got both"));
         assert!(Source { train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("got neither"));

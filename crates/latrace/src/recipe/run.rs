@@ -101,7 +101,7 @@ pub enum Start {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSource {
-    /// A model folder or hub id; empty for a random model.
+    /// A model folder or a hub id, `org/name[@revision]`; empty for a random model.
     pub folder: String,
     /// Tokens of a tokenizer that is made of the questions' texts, for a random model; a built-in task has its own.
     pub vocabulary: usize,

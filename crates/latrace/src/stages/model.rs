@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::files::write_atomically;
+use crate::hub::model_folder;
 use crate::model_folder::fingerprint;
 use crate::pipeline::folder::StageFolder;
 use crate::questions::Source;
@@ -27,7 +28,7 @@ pub fn settings(model: &ModelSource, source: &Source) -> Result<Value> {
         return Ok(json!({"model": model, "texts": source.fingerprint()?}));
     }
     // Where the folder is does not matter; what is in it does.
-    Ok(json!({"model": fingerprint(Path::new(&model.folder))?}))
+    Ok(json!({"model": fingerprint(&model_folder(&model.folder)?)?}))
 }
 
 /// Fails where the folder's contents are no longer those that the run began with: everything would silently be made anew.
@@ -41,12 +42,12 @@ pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
     }
     let Given { folder, files } =
         serde_json::from_slice(&fs::read(&noted)?).with_context(|| format!("{} does not say which model was given", noted.display()))?;
-    let now = fingerprint(Path::new(&model.folder))?;
+    let now = fingerprint(&model_folder(&model.folder)?)?;
     let Some(name) = files.keys().chain(now.keys()).find(|&name| folder == model.folder && files.get(name) != now.get(name)) else {
         return Ok(());
     };
     let message = format!("{} is not what it was when the run began", Path::new(&folder).join(name).display());
-    Err(Failure::work(message).hint("put it back, or begin another run with --run-dir").into())
+    Err(Failure::work(message).hint("put it back (for a hub id, name the commit: org/name@COMMIT), or begin another run with --run-dir").into())
 }
 
 /// The file that says which model was given.
@@ -60,14 +61,17 @@ struct Given {
 }
 
 /// The folder of the model, once the stage is done.
-pub fn folder_of(model: &ModelSource, stage: &Path) -> PathBuf {
-    if model.folder.is_empty() { stage.to_owned() } else { PathBuf::from(&model.folder) }
+///
+/// # Errors
+/// A hub id that is neither in the cache nor within reach.
+pub fn folder_of(model: &ModelSource, stage: &Path) -> Result<PathBuf> {
+    if model.folder.is_empty() { Ok(stage.to_owned()) } else { model_folder(&model.folder) }
 }
 
 /// Makes a random model with its tokenizer, or notes which model is given.
 pub fn run(model: &ModelSource, source: &Source, markers: &Markers, seed: u64, stage: &StageFolder) -> Result<Value> {
     if !model.folder.is_empty() {
-        let given = Given { folder: model.folder.clone(), files: fingerprint(Path::new(&model.folder))? };
+        let given = Given { folder: model.folder.clone(), files: fingerprint(&model_folder(&model.folder)?)? };
         write(&stage.path, GIVEN, &format!("{:#}", json!(given)))?;
         return Ok(json!({"folder": model.folder}));
     }
