@@ -4,8 +4,9 @@
 mod chromium;
 mod fixture;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,13 +22,19 @@ struct Opened {
     _folder: TempDir,
 }
 
-/// Opens the report of `data`; nothing where there is no browser.
-fn open(data: &ReportData) -> Option<Opened> {
-    let Some(program) = chromium::program() else {
+/// The browser's program; where there is none, that is said.
+fn program() -> Option<PathBuf> {
+    let program = chromium::program();
+    if program.is_none() {
         // Not through `eprintln!`, which the test harness would keep to itself.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no Chromium is installed, so the report is not looked at (Debian package `chromium`)");
-        return None;
-    };
+    }
+    program
+}
+
+/// Opens the report of `data`; nothing where there is no browser.
+fn open(data: &ReportData) -> Option<Opened> {
+    let program = program()?;
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("report.html");
     std::fs::write(&path, page(data, PageUse::File).unwrap()).unwrap();
@@ -319,6 +326,33 @@ fn everything_has_a_name_and_headings_descend() {
     opened.browser.press("Tab");
     let outline = opened.browser.evaluate("getComputedStyle(document.activeElement).outlineStyle");
     assert_eq!(outline, json!("solid"));
+}
+
+#[test]
+fn a_served_page_follows_its_run() {
+    let Some(program) = program() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("recipe.toml"), "[questions]\ntask = \"walk\"\n").unwrap();
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+    let mut server = command.arg("serve").arg(folder.path()).args(["--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut address = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    let address = address.trim().to_owned();
+    let mut browser = Browser::start(&program);
+    browser.open(&address);
+    let headline = |start: &str| format!("document.querySelector('h1').textContent.startsWith({})", json!(start));
+    assert_eq!(browser.evaluate(&headline("Not finished: 0 of ")), json!(true));
+    let stage = folder.path().join("00-model");
+    std::fs::create_dir(&stage).unwrap();
+    let record = json!({"stage": "00-model", "key": {}, "done": true, "seconds": 1.5, "peak_memory_bytes": 0, "files": {}, "counts": null});
+    std::fs::write(stage.join("stage.json"), record.to_string()).unwrap();
+    browser.wait_for(&headline("Not finished: 1 of "));
+    assert_eq!(browser.evaluate("document.querySelector('#live').className"), json!("live on"));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let strangers: Vec<String> = browser.requests().into_iter().filter(|asked| !asked.starts_with(&address) && !asked.starts_with("data:")).collect();
+    assert_eq!(strangers, Vec::<String>::new());
+    let _ = server.kill();
+    let _ = server.wait();
 }
 
 /// Pictures for people, where `LATRACE_PICTURES` names a folder for them.
