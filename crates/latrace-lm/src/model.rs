@@ -79,6 +79,11 @@ impl Layout {
             head: find("lm_head.weight".into()).unwrap_or(embedding),
         }
     }
+    /// The weights of all projections and of the head, in the order in which a pass uses them.
+    pub fn projections(&self) -> impl Iterator<Item = usize> {
+        let of_layer = |layer: &LayerLayout| [layer.value, layer.key, layer.query, layer.output, layer.gate, layer.up, layer.down].map(|p| p.weight);
+        self.layers.iter().flat_map(of_layer).chain([self.head])
+    }
 }
 
 impl Model<Cpu> {

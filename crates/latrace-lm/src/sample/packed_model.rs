@@ -1,6 +1,5 @@
 //! A model whose projections are packed for sampling.
 
-use crate::config::Parameter;
 use crate::forward::Projections;
 use crate::model::{Model, Projection};
 use latrace_kernels::{Device, PackedWeights};
@@ -23,17 +22,14 @@ struct Place {
 
 impl<D: Device> PackedModel<D> {
     pub fn new(mut model: Model<D>) -> Self {
-        let (embedding, head) = (model.layout.embedding, model.layout.head);
-        let mut length = 0;
-        let place = |(i, parameter): (usize, Parameter)| {
-            let is_projection = parameter.shape.len() == 2 && (i != embedding || i == head);
-            is_projection.then(|| {
-                let place = Place { at: length, inputs: parameter.shape[1], outputs: parameter.shape[0] };
-                length += model.device.packed_length(place.inputs, place.outputs);
-                place
-            })
-        };
-        let places: Vec<Option<Place>> = model.config.parameters().into_iter().enumerate().map(place).collect();
+        let (embedding, parameters) = (model.layout.embedding, model.config.parameters());
+        let (mut places, mut length) = (vec![None; parameters.len()], 0);
+        // In the order of their use, so that what is asked for ahead, beyond the end of one, is the beginning of the next.
+        for i in model.layout.projections() {
+            let (inputs, outputs) = (parameters[i].shape[1], parameters[i].shape[0]);
+            places[i] = Some(Place { at: length, inputs, outputs });
+            length += model.device.packed_length(inputs, outputs);
+        }
         let mut packed = model.device.resident(length);
         for (i, place) in places.iter().enumerate().filter_map(|(i, place)| Some((i, (*place)?))) {
             model.device.pack(&mut packed, place.at, &model.parameters[i], place.inputs);
@@ -50,7 +46,7 @@ impl<D: Device> PackedModel<D> {
     }
 
     fn weights(&self, parameter: usize) -> PackedWeights<'_, D::Buffer> {
-        // `Layout` names matrices alone as projections, and `new` packs all of them.
+        // `new` packs all projections of the layout.
         let Some(Place { at, inputs, outputs }) = self.places[parameter] else { unreachable!("parameter {parameter} is packed") };
         PackedWeights { buffer: &self.packed, at, inputs, outputs }
     }

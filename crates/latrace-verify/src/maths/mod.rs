@@ -82,7 +82,7 @@ impl Reference {
             return true;
         }
         let Some(read) = parse_bounded(answer, Commas::InNumbers) else {
-            return false;
+            return self.is_inner(answer);
         };
         if compare::same(&self.read, &read) {
             return true;
@@ -92,7 +92,13 @@ impl Reference {
         }
         let is_list = |expression: &syntax::Expression| matches!(expression, syntax::Expression::List(..) | syntax::Expression::Set(_));
         let regrouped = (has_grouped_digits(&self.text) && is_list(&read)) || (has_grouped_digits(answer) && is_list(&self.read));
-        regrouped && self.is_with_separate_commas(answer)
+        (regrouped && self.is_with_separate_commas(answer)) || self.is_inner(answer)
+    }
+
+    /// A box with words and a box in it says what the inner box says, as a reference does.
+    fn is_inner(&self, answer: &str) -> bool {
+        let inner = response::reference(answer);
+        inner.len() < answer.trim().len() && self.is(&inner)
     }
 
     fn is_with_separate_commas(&self, answer: &str) -> bool {
