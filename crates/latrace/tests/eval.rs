@@ -302,6 +302,12 @@ fn right_answers_are_right_in_every_kind() {
         }
         assert_eq!(bench.json(&format!("{name}/summary.json"))["accuracy"], 1.0, "{}", bench.read(&format!("{name}/results.json")));
     }
+    for name in ["walk", "countdown", "arithmetic"] {
+        let output = bench.command(&format!("eval --bench {name} --limit 50 --responses gold --out {name}")).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let summary = bench.json(&format!("{name}/summary.json"));
+        assert_eq!((&summary["accuracy"], &summary["questions"]), (&json!(1.0), &json!(50)), "{}", bench.read(&format!("{name}/results.json")));
+    }
 }
 
 #[test]
@@ -379,7 +385,7 @@ fn what_is_out_of_reach_is_named() {
     bench.failure(
         "eval --model model --bench aime24 --out out",
         1,
-        &["cannot load the questions of AIME24", "cannot reach", "hint: give the rows with --data FILE"],
+        &["cannot load the questions of AIME24", "cannot reach", "hint: give the rows in a file (--data FILE"],
     );
     let mut offline = bench.command("score --data questions.jsonl --model some/model");
     check_failure(&offline.env("HF_HUB_OFFLINE", "1").output().unwrap(), 1, &["HF_HUB_OFFLINE is set"]);

@@ -30,6 +30,13 @@ pub enum Reference {
     Answers(Vec<String>),
     /// Options and the right one.
     Choice(Choices),
+    /// A built-in task's question, which says what is right, and one right answer.
+    Task {
+        /// The question.
+        question: String,
+        /// A right answer.
+        answer: String,
+    },
     /// Tests that the program reads input and prints, or has its function called.
     Tests(Value),
     /// A text that a program goes on from, and one that checks its function.
@@ -55,6 +62,7 @@ impl Reference {
             Reference::Answers(golds) => (json!(golds), answer.to_owned()),
             Reference::Choice(choices) => (json!(choices.right.to_string()), answer.to_owned()),
             Reference::Tests(tests) => (tests.clone(), answer.to_owned()),
+            Reference::Task { answer: right, .. } => (json!(right), answer.to_owned()),
             Reference::Check { start, check, function, .. } => {
                 let gold = json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]});
                 (gold, code::program(answer, Fencing::Required).map_or_else(String::new, |program| checked(start, &program, check, function)))
@@ -65,6 +73,7 @@ impl Reference {
         match self {
             Reference::Choice(choices) => add("options", json!(choices.options)),
             Reference::Check { .. } => add("bare", json!(true)),
+            Reference::Task { question, .. } => add("question", json!(question)),
             _ => None,
         };
         if let Some(convention) = convention {
@@ -78,6 +87,7 @@ impl Reference {
         match self {
             Reference::Answers(golds) => Some(format!("The answer is \\boxed{{{}}}.", golds.first()?)),
             Reference::Choice(choices) => Some(format!("The answer is \\boxed{{{}}}.", choices.right)),
+            Reference::Task { answer, .. } => Some(answer.clone()),
             Reference::Check { start, solution: Some(solution), .. } => Some(format!("```python\n{start}{solution}\n```")),
             Reference::Tests(_) | Reference::Check { solution: None, .. } => None,
         }
@@ -89,6 +99,7 @@ impl Reference {
             Reference::Answers(golds) if golds.len() == 1 => json!(golds[0]),
             Reference::Answers(golds) => json!(golds),
             Reference::Choice(choices) => json!(choices.right.to_string()),
+            Reference::Task { answer, .. } => json!(answer),
             Reference::Tests(_) | Reference::Check { .. } => Value::Null,
         }
     }
@@ -143,6 +154,7 @@ impl Benchmark {
         match (self.kind, &self.tests) {
             (Kind::Choice, _) => choice(&self.columns, row, question).map(Reference::Choice),
             (Kind::Code, Some(tests)) => program(tests, row),
+            (kind, _) if kind.task().is_some() => Ok(Reference::Task { question: question.to_owned(), answer: answers(&self.columns, row)?.swap_remove(0) }),
             _ => answers(&self.columns, row).map(Reference::Answers),
         }
     }

@@ -8,6 +8,7 @@ mod item;
 mod reader;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -18,10 +19,12 @@ pub use item::{Item, Reference};
 pub use reader::{Chosen, for_each};
 
 use crate::failure::Failure;
+use crate::files::write_atomically;
 use crate::hub;
+use crate::tasks::{Sizes, Task};
 
 /// The benchmarks that are built in, in the order of the paper's tables.
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 15] = [
     ("math500", include_str!("math500.toml")),
     ("aime24", include_str!("aime24.toml")),
     ("aime25", include_str!("aime25.toml")),
@@ -34,6 +37,9 @@ const BUILT_IN: [(&str, &str); 12] = [
     ("gsm8k", include_str!("gsm8k.toml")),
     ("minervamath", include_str!("minervamath.toml")),
     ("humaneval", include_str!("humaneval.toml")),
+    ("walk", include_str!("walk.toml")),
+    ("countdown", include_str!("countdown.toml")),
+    ("arithmetic", include_str!("arithmetic.toml")),
 ];
 
 /// What a benchmark's file says.
@@ -89,6 +95,12 @@ pub enum Kind {
     Code,
     /// Words.
     Text,
+    /// The built-in task.
+    Walk,
+    /// The built-in task.
+    Countdown,
+    /// The built-in task.
+    Arithmetic,
 }
 
 impl Kind {
@@ -99,20 +111,30 @@ impl Kind {
             Kind::Choice => "choice",
             Kind::Code => "code",
             Kind::Text => "text",
+            Kind::Walk => "walk",
+            Kind::Countdown => "countdown",
+            Kind::Arithmetic => "arithmetic",
         }
+    }
+
+    /// The built-in task, if it is one.
+    pub fn task(self) -> Option<Task> {
+        Task::named(self.name())
     }
 
     /// How a question is put where the benchmark does not say.
     fn prompt(self) -> &'static str {
-        match self {
-            Kind::Choice => include_str!("choice.jinja"),
-            Kind::Math | Kind::Code | Kind::Text => "{{ question }}",
-        }
+        if self == Kind::Choice { include_str!("choice.jinja") } else { "{{ question }}" }
     }
 
     /// Whether the final answer belongs in a box.
     pub fn is_boxed(self) -> bool {
-        self != Kind::Code
+        self != Kind::Code && self.task().is_none()
+    }
+
+    /// The names of the template around a question and of the marks of a thought, where nobody says: those that the built-in recipes train with.
+    pub fn form(self) -> [&'static str; 2] {
+        if self.task().is_some() { ["plain", "plain"] } else { ["reasoner", "think"] }
     }
 }
 
@@ -131,6 +153,8 @@ pub struct Source {
     pub files: Vec<String>,
     /// Which rows count; without it, all.
     pub keep: Option<Keep>,
+    /// How many questions of a built-in task, of those that its recipe keeps for the last word; instead of all above.
+    pub questions: usize,
 }
 
 /// Rows of which a column has one of some values.
@@ -254,6 +278,9 @@ impl Benchmark {
             _ if self.k == 0 => Err("k: expected at least 1, got 0".to_owned()),
             Kind::Choice if has_list == has_columns => Err("columns: a choice has either options and answer, or right and wrong".to_owned()),
             Kind::Code if self.tests.is_none() => Err("tests: expected a table for programs, got nothing".to_owned()),
+            kind if kind.task().is_some() && self.source.questions == 0 => {
+                Err("source.questions: expected how many questions of the task, got nothing".to_owned())
+            }
             Kind::Math | Kind::Text if answer.is_empty() => Err("columns.answer: expected the name of a column, got nothing".to_owned()),
             _ => self.template().map(drop).map_err(|error| format!("prompt: {error}")),
         }
@@ -264,17 +291,35 @@ impl Benchmark {
         PromptTemplate::new(self.prompt.as_deref().unwrap_or_else(|| self.kind.prompt()))
     }
 
-    /// The files with the questions.
+    /// The files with the questions; those of a built-in task are made in the folder `out`.
     ///
     /// # Errors
-    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none.
-    pub fn files(&self) -> Result<Vec<PathBuf>> {
+    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none; what the file system refuses.
+    pub fn files(&self, out: &Path) -> Result<Vec<PathBuf>> {
+        if let Some(task) = self.kind.task() {
+            return Ok(vec![write_questions(task, self.source.questions, out)?]);
+        }
         match (&self.source.dataset, &self.folder) {
             (Some(dataset), _) => hub::dataset_files(dataset, &self.source.files).with_context(|| format!("cannot load the questions of {}", self.title)),
             (None, Some(folder)) if !self.source.files.is_empty() => Ok(self.source.files.iter().map(|name| folder.join(name)).collect()),
             _ => Err(Failure::usage(format!("{} does not say where its questions are", self.title)).hint("give them with --data FILE").into()),
         }
     }
+}
+
+/// Writes a task's test questions, the same as those of a run with as many of them and the tasks' default seed.
+fn write_questions(task: Task, count: usize, out: &Path) -> Result<PathBuf> {
+    let splits = task.questions(&Sizes { traced: 0, untraced: 0, validation: 0, test: count }, 0)?;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let path = out.join("questions.jsonl");
+    write_atomically(&path, |writer| {
+        for question in &splits.test {
+            serde_json::to_writer(&mut *writer, question).context("cannot write a question")?;
+            writer.write_all(b"\n").context("cannot write a question")?;
+        }
+        Ok(())
+    })?;
+    Ok(path)
 }
 
 fn six_seconds() -> f64 {

@@ -33,8 +33,8 @@ fn answers(item: &Item) -> Vec<String> {
 
 #[test]
 fn the_protocol_is_the_papers() {
-    for (name, _) in BUILT_IN {
-        let benchmark = named(name);
+    for benchmark in BUILT_IN.map(|(name, _)| named(name)).into_iter().filter(|benchmark| benchmark.kind.task().is_none()) {
+        let name = &benchmark.name;
         let Drawing { temperature, top_p, top_k, min_p, max_new_tokens } = benchmark.sampling;
         assert_eq!((temperature, top_p, top_k, min_p, max_new_tokens), (0.7, 1.0, 0, 0.0, 38_912), "{name}");
         assert!(benchmark.source.dataset.is_some() && !benchmark.source.files.is_empty(), "{name}");
@@ -144,10 +144,29 @@ fn what_a_file_lacks_is_named() {
         (format!("title = \"t\"\nkind = \"math\"\nk = 0\n{columns}answer = \"a\"\n"), "k: expected at least 1"),
         (format!("title = \"t\"\nkind = \"math\"\nk = 1\nprompt = \"{{{{\"\n{columns}answer = \"a\"\n"), "prompt: "),
         (format!("title = \"t\"\nkind = \"maths\"\nk = 1\n{columns}"), "unknown variant `maths`"),
+        (format!("title = \"t\"\nkind = \"walk\"\nk = 1\n{columns}answer = \"a\"\n"), "source.questions: expected how many"),
         (format!("title = \"t\"\nkind = \"math\"\nk = 1\nsplit = 3\n{columns}"), "unknown field `split`"),
     ] {
         let error = Benchmark::parse("own", &text, "own.toml").unwrap_err().to_string();
         assert!(error.starts_with("own.toml is not a benchmark: ") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_tasks_questions_are_those_that_its_recipe_keeps_back() {
+    let (folder, recipes) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes"));
+    for (name, recipe) in [("walk", "quickstart.toml"), ("countdown", "countdown.toml"), ("arithmetic", "arithmetic.toml")] {
+        let recipe = crate::recipe::run::RunRecipe::read(&recipes.join(recipe), &[]).unwrap();
+        let kept = named(name).kind.task().unwrap().questions(&recipe.questions.sizes, recipe.questions.seed).unwrap().test;
+        let (benchmark, mut read) = (named(name), Vec::new());
+        for_each(&benchmark, &benchmark.files(folder.path()).unwrap(), &Chosen::default(), |id, item| {
+            assert_eq!(item.subset, kept[read.len()].difficulty);
+            assert_eq!(item.reference.right_response(), kept[read.len()].answer);
+            read.push((id, item.asked));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(read, kept.into_iter().map(|question| (question.id, question.question)).collect::<Vec<_>>(), "{name}");
     }
 }
 
@@ -162,7 +181,7 @@ fn questions_are_read_in_order_and_by_subset() {
     let read = |subsets: &[&str], limit: Option<usize>| -> Result<Vec<(String, String)>> {
         let chosen = Chosen { subsets: subsets.iter().map(|name| (*name).to_owned()).collect(), limit };
         let mut read = Vec::new();
-        for_each(&benchmark, &benchmark.files()?, &chosen, |id, item| {
+        for_each(&benchmark, &benchmark.files(folder.path())?, &chosen, |id, item| {
             read.push((id, item.question));
             Ok(())
         })?;

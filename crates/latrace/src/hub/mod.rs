@@ -181,7 +181,9 @@ impl Hub {
         let message = format!("{repository} is no {what} on this machine, and not in the hub's cache {}; {reason}", self.cache.root().display());
         let hint = match repository.kind {
             Kind::Model => "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)",
-            Kind::Dataset => "give the rows in a file (--data FILE, or its path in the recipe), or fill the cache where there is a network (HF_HOME says where it is)",
+            Kind::Dataset => {
+                "give the rows in a file (--data FILE, or its path in the recipe), or fill the cache where there is a network (HF_HOME says where it is)"
+            }
         };
         Failure::work(message).hint(hint).into()
     }

@@ -21,7 +21,7 @@ const RIGHT: &str = "gold";
 #[command(after_help = "\
 Benchmarks: math500, aime24, aime25, amc23, olympiadbench, gpqa_diamond, livecodebench, mmlu_pro, mmlu_stem, gsm8k,
 minervamath, humaneval; or a TOML file written like these. Questions come from the Hugging Face hub or its cache, or from
---data. What is not said here is the benchmark's: for the paper's, temperature 0.7, top-p 1, 38,912 tokens, avg@32 for
+--data. The built-in tasks walk, countdown and arithmetic make theirs: those that their recipes keep for the last word. What is not said here is the benchmark's: for the paper's, temperature 0.7, top-p 1, 38,912 tokens, avg@32 for
 AIME and AMC, avg@8 for GPQA-Diamond and LiveCodeBench, avg@2 for MATH500 and OlympiadBench, avg@1 for MMLU-Pro.
 
 The folder gets `results.json` (each question with its responses and verdicts) and `summary.json` (avg@k, pass@1..k with 95 %
@@ -35,6 +35,7 @@ Examples:
   latrace eval --model models/tuned --bench math500 --out evaluations/math500
   latrace eval --model Qwen/Qwen3-4B --template chat --bench aime24 --out evaluations/aime24
   latrace eval --model models/tuned --bench gsm8k --data gsm8k.jsonl --k 4 --limit 100 --out evaluations/gsm8k
+  latrace eval --model runs/quickstart/09-final --bench walk --out evaluations/walk
   latrace eval --bench gsm8k --responses samples.jsonl --out evaluations/given
   latrace eval --bench gsm8k --responses gold --out evaluations/check")]
 pub struct EvalArguments {
@@ -65,12 +66,13 @@ pub struct EvalArguments {
     /// The model's name in tables [default: what --model says]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// What goes around a question: reasoner, plain, a file, or chat for the model's own chat template
-    #[arg(long, value_name = "NAME|FILE", default_value = "reasoner")]
-    template: String,
-    /// How thoughts are marked: think, stratos, plain
-    #[arg(long, value_name = "NAME", default_value = "think")]
-    markers: String,
+    /// What goes around a question: reasoner, plain, a file, or chat for the model's own chat template [default: reasoner;
+    /// plain for a built-in task]
+    #[arg(long, value_name = "NAME|FILE")]
+    template: Option<String>,
+    /// How thoughts are marked: think, stratos, plain [default: think; plain for a built-in task]
+    #[arg(long, value_name = "NAME")]
+    markers: Option<String>,
     #[command(flatten)]
     drawing: DrawingOverrides,
     /// Seconds that a program may run per test [default: the benchmark's]
@@ -124,7 +126,7 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
         (Some(responses), _) => Source::File(responses.clone()),
         (None, Some(model)) => {
             let name = arguments.name.clone().unwrap_or_else(|| model.display().to_string());
-            let (folder, wrapping) = (model_folder(model)?, Wrapping::named(&arguments.template)?);
+            let (folder, wrapping) = (model_folder(model)?, Wrapping::named(arguments.template.as_deref().unwrap_or(plan.benchmark.kind.form()[0]))?);
             Source::Model(Box::new(Model { name, folder, wrapping, sampler: &sampler }))
         }
         (None, None) => return Err(Failure::usage("expected --model or --responses").into()),
@@ -140,8 +142,9 @@ fn plan(arguments: &EvalArguments) -> Result<Plan> {
     benchmark.k = arguments.k.unwrap_or(benchmark.k);
     benchmark.sampling = arguments.drawing.over(&benchmark.sampling);
     benchmark.time_limit = arguments.time_limit.unwrap_or(benchmark.time_limit);
-    let markers = Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
-    let files = if arguments.data.is_empty() { benchmark.files()? } else { arguments.data.clone() };
+    let markers =
+        Markers::named(arguments.markers.as_deref().unwrap_or(benchmark.kind.form()[1])).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
+    let files = if arguments.data.is_empty() { benchmark.files(&arguments.out)? } else { arguments.data.clone() };
     let chosen = Chosen { subsets: arguments.subset.clone(), limit: arguments.limit.map(|limit| limit as usize) };
     Ok(Plan { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
 }
