@@ -188,6 +188,32 @@ fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
 }
 
 /// The stage that is begun and not done.
+/// Kills a run while a part's samples are being drawn, once some are finished; `None` where it was too fast for that.
+fn killed_within_a_part(bench: &Bench, name: &str, settings: &[&str]) -> Option<usize> {
+    let mut child = bench.command(name, settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let unfinished = bench.run_folder(name).join("03-traces/unfinished.jsonl");
+    let lines = || fs::read_to_string(&unfinished).map_or(0, |text| text.lines().count());
+    while child.try_wait().unwrap().is_none() && lines() < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    Some(lines()).filter(|&count| count >= 5)
+}
+
+#[test]
+fn samples_of_an_unfinished_part_are_not_drawn_again() {
+    let bench = Bench::new();
+    // One sample at a time, all questions in one part.
+    let settings = ["skip=[\"rft\"]", "engine.batch=1", "engine.part_questions=100"];
+    let name = (0..20).map(|attempt| format!("killed-{attempt}")).find(|name| killed_within_a_part(&bench, name, &settings).is_some()).unwrap();
+    let said = bench.done(&name, &settings);
+    assert!(said.contains("samples were finished before"), "{said}");
+    assert!(!bench.run_folder(&name).join("03-traces/unfinished.jsonl").exists());
+    bench.done("whole", &settings);
+    assert_same(&bench.run_folder(&name), &bench.run_folder("whole"));
+}
+
 fn latest_stage(run: &Path) -> Option<String> {
     let mut open = vec![run.to_owned()];
     while let Some(inner) = open.pop() {

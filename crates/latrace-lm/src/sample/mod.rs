@@ -85,6 +85,11 @@ impl StopReason {
             Self::Interrupted => "interrupted",
         }
     }
+
+    /// The reason of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::End, Self::StopString, Self::MaxTokens, Self::Interrupted].into_iter().find(|reason| reason.name() == name)
+    }
 }
 
 /// A finished sample.

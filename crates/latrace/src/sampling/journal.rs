@@ -29,13 +29,61 @@ pub struct Finished {
     pub stop_reason: String,
 }
 
+/// A file of finished samples that grows by whole lines.
+#[derive(Debug)]
+pub struct Lines {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lines {
+    /// Opens the file, which need not exist, and reads what is in it; a last line that was written by half is cut.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written; a line that is no finished sample.
+    pub fn open(path: &Path) -> Result<(Lines, Vec<Finished>)> {
+        let mut lines = Lines { path: path.to_owned(), file: open_file(path)? };
+        let finished = repair(path, &mut lines.file)?;
+        lines.file.seek(SeekFrom::End(0)).with_context(|| lines.cannot_write())?;
+        Ok((lines, finished))
+    }
+
+    /// Opens the file and empties it, on the disk too.
+    fn emptied(path: &Path) -> Result<Lines> {
+        let lines = Lines { path: path.to_owned(), file: open_file(path)? };
+        lines.file.set_len(0).and_then(|()| lines.file.sync_all()).with_context(|| lines.cannot_write())?;
+        Ok(lines)
+    }
+
+    /// Adds a finished sample, in one write.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn add(&mut self, finished: &Finished) -> Result<()> {
+        let mut line = serde_json::to_vec(finished)?;
+        line.push(b'\n');
+        self.file.write_all(&line).with_context(|| self.cannot_write())
+    }
+
+    /// Removes the file, once what it holds stands elsewhere.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
+    }
+
+    fn cannot_write(&self) -> String {
+        format!("cannot write {}", self.path.display())
+    }
+}
+
 /// The journal of an output.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
+    lines: Lines,
     description_path: PathBuf,
     description: Value,
-    file: File,
 }
 
 impl Journal {
@@ -54,31 +102,25 @@ impl Journal {
             let hint = format!("finish it with the command that began it, give another --out, or remove {}", description_path.display());
             return Err(Failure::work(message).hint(hint).into());
         }
-        let mut file = open_file(&path)?;
-        let finished = if is_same { repair(&path, &mut file)? } else { Vec::new() };
-        if !is_same {
-            // Emptied first: under the new description, earlier samples would pass for this work's.
-            file.set_len(0).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))?;
-            write_description(&description_path, &description, false)?;
+        if is_same {
+            let (lines, finished) = Lines::open(&path)?;
+            return Ok((Journal { lines, description_path, description }, finished));
         }
-        file.seek(SeekFrom::End(0)).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok((Journal { path, description_path, description, file }, finished))
+        // Emptied first: under the new description, earlier samples would pass for this work's.
+        let lines = Lines::emptied(&path)?;
+        write_description(&description_path, &description, false)?;
+        Ok((Journal { lines, description_path, description }, Vec::new()))
     }
 
     /// Adds a finished sample, in one write.
     pub fn add(&mut self, finished: &Finished) -> Result<()> {
-        let mut line = serde_json::to_vec(finished)?;
-        line.push(b'\n');
-        self.file.write_all(&line).with_context(|| format!("cannot write {}", self.path.display()))
+        self.lines.add(finished)
     }
 
     /// Says that the output is written; a journal that is not the output goes.
     pub fn finish(self, out: &Path) -> Result<()> {
         write_description(&self.description_path, &self.description, true)?;
-        if self.path != out {
-            fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
-        }
-        Ok(())
+        if self.lines.path == out { Ok(()) } else { self.lines.remove() }
     }
 }
 

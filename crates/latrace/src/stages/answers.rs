@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::scores::question_of;
 use super::{missing_parts, sampler};
-use crate::pipeline::drawing::{Draws, Prompt, draw};
+use crate::pipeline::drawing::{Draws, Prompt, draw, unfinished};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
 use crate::pipeline::table::Table;
@@ -29,6 +29,7 @@ pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, 
         sampling: drawing.sampling(thought.answer_end_ids()),
         stops: thought.answer_stops(),
         text: &thought.text,
+        unfinished: unfinished(stage),
     };
     let groups = missing_parts(&traces, &out)?;
     if !groups.is_empty() {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::scores::question_of;
 use super::{missing_parts, sampler};
 use crate::judge::Judge;
-use crate::pipeline::drawing::{Draws, Prompt, draw};
+use crate::pipeline::drawing::{Draws, Prompt, draw, unfinished};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::pipeline::table::Table;
@@ -62,6 +62,7 @@ pub fn run(questions: &Path, model: &Path, thought: &Thought, judge: &Judge, rec
         sampling: evaluation.drawing.sampling(thought.answer_end_ids()),
         stops: thought.answer_stops(),
         text: &thought.text,
+        unfinished: unfinished(stage),
     };
     let groups = missing_parts(&source, &out)?;
     if !groups.is_empty() {

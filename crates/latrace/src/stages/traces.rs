@@ -7,7 +7,7 @@ use latrace_lm::{Sample, StopReason};
 use serde_json::{Value, json};
 
 use super::{missing_parts, sampler};
-use crate::pipeline::drawing::{Draws, Prompt, draw};
+use crate::pipeline::drawing::{Draws, Prompt, draw, unfinished};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::pipeline::table::Table;
@@ -27,6 +27,7 @@ pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecip
         sampling: drawing.sampling(thought.trace_end_ids()),
         stops: thought.trace_stops(),
         text: &thought.text,
+        unfinished: unfinished(stage),
     };
     let groups = missing_parts(&source, &out)?;
     if !groups.is_empty() {
