@@ -442,6 +442,35 @@ fn evaluations_and_runs_stand_beside_each_other() {
 }
 
 #[test]
+fn evaluations_of_one_model_are_taken_together_and_by_subset() {
+    let bench = Bench::new();
+    let benchmark = "title = \"Own\"\nkind = \"math\"\nk = 2\n[source]\nfiles = \"own.jsonl\"\n[columns]\nquestion = \"q\"\nanswer = \"a\"\nsubset = \"s\"\n";
+    bench.write("own.toml", benchmark);
+    bench.write("own.jsonl", "{\"q\": \"x\", \"a\": 1, \"s\": \"easy\"}\n{\"q\": \"y\", \"a\": 2, \"s\": \"hard\"}\n");
+    // Right responses of two to each question, in two runs of two models.
+    for (folder, name, right) in [("one/a", "a", [2, 0]), ("one/b", "b", [2, 2]), ("two/a", "a", [1, 0]), ("two/b", "b", [2, 1])] {
+        let response = |id: usize, sample: usize| json!({"id": id, "sample": sample, "response": if sample < right[id] { id + 1 } else { 0 }.to_string()});
+        let rows: Vec<String> = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(id, sample)| response(id, sample).to_string()).to_vec();
+        bench.write(&format!("{name}.jsonl"), &rows.join("\n"));
+        bench.success(&format!("eval --bench own.toml --responses {name}.jsonl --out {folder}"));
+    }
+    let compare = |arguments: &str| -> Value { serde_json::from_str(&bench.success(&format!("compare --json {arguments}"))).unwrap() };
+    let pooled = compare("--pooled one two --against b");
+    let row = |at: usize| (pooled["rows"][at]["model"].clone(), pooled["rows"][at]["cells"][0]["accuracy"].clone());
+    assert_eq!([row(0), row(1)], [(json!("a"), json!(3.0 / 8.0)), (json!("b"), json!(7.0 / 8.0))]);
+    assert_eq!((&pooled["columns"][0]["k"], &pooled["paired"].as_array().unwrap().len()), (&json!(4), &1));
+    let pair = &pooled["paired"][0];
+    assert_eq!((&pair["first"], &pair["second"], &pair["difference"]["mean"]), (&json!("b"), &json!("a"), &json!(-0.5)));
+    let hard = compare("--pooled --only hard one two");
+    assert_eq!((&hard["rows"][0]["cells"][0]["accuracy"], &hard["rows"][1]["cells"][0]["accuracy"]), (&json!(0.0), &json!(0.75)));
+    assert_eq!(hard["paired"][0]["questions"], 1);
+    bench.failure("compare --only medium one", 2, &["--only medium: a has no such question on Own", "hint: it has easy, hard"]);
+    bench.failure("compare --against c one", 2, &["--against c: no such model on Own", "hint: it has a, b"]);
+    bench.success("eval --bench own.toml --responses a.jsonl --limit 1 --out three/a");
+    bench.failure("compare --pooled one three", 1, &["cannot take one/a and three/a together: their questions differ (2 and 1"]);
+}
+
+#[test]
 fn what_cannot_be_compared_is_named() {
     let bench = Bench::new();
     bench.success("eval --bench sums.toml --responses gold --out one");

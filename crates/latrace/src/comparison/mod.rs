@@ -1,6 +1,7 @@
 //! Models beside each other: one table over models and benchmarks, and differences question by question.
 
 mod pairs;
+mod recount;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use crate::tables::{self, percent, range};
 pub struct Entry {
     /// The model's name for people.
     pub model: String,
+    /// The same without its folder, where that is part of the name.
+    pub name: String,
     /// The folder that says it.
     pub folder: PathBuf,
     /// The benchmark's name for people.
@@ -74,20 +77,37 @@ pub struct Comparison {
     pub columns: Vec<Column>,
     /// The models.
     pub rows: Vec<Line>,
-    /// The first model of each benchmark against each other one.
+    /// One model of each benchmark against each other one.
     pub paired: Vec<Pair>,
     /// Pairs that could not be compared question by question, and why.
     pub unpaired: Vec<String>,
 }
 
+/// What of the folders is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Models of one name are taken together.
+    pub pooled: bool,
+    /// Subsets whose questions count; empty: all.
+    pub only: Vec<String>,
+    /// The model that the others are compared with; none: the first of each benchmark.
+    pub against: Option<String>,
+}
+
 /// Compares what the folders hold: evaluations, folders of evaluations, runs.
 ///
 /// # Errors
-/// A folder that holds none of these, or one that is not finished.
-pub fn compare(folders: &[PathBuf]) -> Result<Comparison> {
+/// A folder that holds none of these, or one that is not finished; a choice that it does not give.
+pub fn compare(folders: &[PathBuf], choice: &Choice) -> Result<Comparison> {
     let mut entries = Vec::new();
     for folder in folders {
         entries.extend(sources::read(folder)?);
+    }
+    if choice.pooled {
+        entries = recount::pool(entries)?;
+    }
+    if !choice.only.is_empty() {
+        entries = recount::keep(entries, &choice.only)?;
     }
     tell_apart(&mut entries);
     let columns = columns(&entries);
@@ -99,7 +119,7 @@ pub fn compare(folders: &[PathBuf]) -> Result<Comparison> {
     });
     let rows =
         models.into_iter().map(|model| Line { model: model.clone(), cells: columns.iter().map(|column| cell(&entries, model, column)).collect() }).collect();
-    let (paired, unpaired) = pairs::pairs(&entries)?;
+    let (paired, unpaired) = pairs::pairs(&entries, choice.against.as_deref())?;
     Ok(Comparison { columns, rows, paired, unpaired })
 }
 
@@ -189,7 +209,7 @@ mod tests {
         let by_subset = ["easy", "hard", "medium"].into_iter().map(|name| (name.to_owned(), accuracy(0.5))).collect();
         let (model, benchmark, folder) = (model.to_owned(), benchmark.to_owned(), PathBuf::from(folder));
         let questions = Questions::Evaluation(folder.clone());
-        Entry { model, folder, benchmark, k: Some(k), overall: accuracy(0.25), by_subset, shows: Shows::Overall, questions }
+        Entry { name: model.clone(), model, folder, benchmark, k: Some(k), overall: accuracy(0.25), by_subset, shows: Shows::Overall, questions }
     }
 
     #[test]

@@ -25,10 +25,23 @@ pub enum Questions {
     Evaluation(PathBuf),
     /// In a run: its folder, and that of the stage.
     Run(PathBuf, PathBuf),
+    /// Here.
+    Counted(Results),
 }
 
-/// A question's text and how its responses came out, by its id.
-pub type Results = BTreeMap<String, (String, Tally)>;
+/// How responses to a question came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The question's text.
+    pub question: String,
+    /// Its subject or difficulty.
+    pub subset: Option<String>,
+    /// The right ones among all.
+    pub tally: Tally,
+}
+
+/// Questions by their ids.
+pub type Results = BTreeMap<String, Outcome>;
 
 impl Questions {
     /// The results; none where there are none.
@@ -42,13 +55,15 @@ impl Questions {
                 let results = read_results(folder)?.map(|questions| {
                     let of = |question: crate::evaluation::QuestionResult| {
                         let right = question.responses.iter().filter(|response| response.correctness == Some(true)).count();
-                        (question.id, (question.question, tally(right, question.responses.len())))
+                        let outcome = Outcome { question: question.question, subset: question.subset, tally: tally(right, question.responses.len()) };
+                        (question.id, outcome)
                     };
                     questions.into_iter().map(of).collect()
                 });
                 Ok(results)
             }
             Questions::Run(run, stage) => of_run(run, stage),
+            Questions::Counted(results) => Ok(Some(results.clone())),
         }
     }
 }
@@ -65,7 +80,7 @@ fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
     for question in Table::<QuestionRecord>::open(&run.join("00-questions")).records()? {
         let question = question?;
         if let Some(tally) = tallies.remove(&question.id) {
-            results.insert(question.id, (question.question, tally));
+            results.insert(question.id, Outcome { question: question.question, subset: question.difficulty, tally });
         }
     }
     Ok(Some(results).filter(|results| !results.is_empty()))
@@ -107,7 +122,7 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
     let Summary { model, title, k, overall, by_subset, tabled_by_subset, .. } = Summary::parse(&path, value)?;
     let shows = if tabled_by_subset { Shows::Subsets } else { Shows::Overall };
     let questions = Questions::Evaluation(folder.to_owned());
-    Ok(Some(vec![Entry { model, folder: folder.to_owned(), benchmark: title, k: Some(k), overall, by_subset, shows, questions }]))
+    Ok(Some(vec![Entry { name: model.clone(), model, folder: folder.to_owned(), benchmark: title, k: Some(k), overall, by_subset, shows, questions }]))
 }
 
 /// What of a run's summary counts here.
@@ -134,6 +149,7 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
         let stage = if rank(&name) < 3 { folder.join("10-evaluation").join(&name) } else { folder.join("baselines").join(&name).join("10-evaluation/final") };
         Entry {
             model: format!("{}: {name}", folder.display()),
+            name,
             folder: folder.to_owned(),
             benchmark: HELD_OUT.to_owned(),
             k: Some(model.overall.samples / model.overall.questions.max(1)),

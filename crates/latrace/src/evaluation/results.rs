@@ -69,6 +69,9 @@ pub struct QuestionResult {
     pub prompt: String,
     /// Its text.
     pub question: String,
+    /// Its subject or difficulty.
+    #[serde(default)]
+    pub subset: Option<String>,
     /// Its responses.
     pub responses: Vec<Correctness>,
 }

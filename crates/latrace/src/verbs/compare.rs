@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::comparison::compare;
+use crate::comparison::{Choice, compare};
 
 /// Arguments of `latrace compare`.
 #[derive(Args, Debug)]
@@ -14,14 +14,27 @@ A folder is that of an evaluation (`latrace eval --out`), one that holds such fo
 each model and a column for each benchmark: accuracy in percent with its 95 % interval. The first model of each benchmark is
 compared with each other one question by question, where their questions are the same.
 
+With --pooled, runs of one recipe that differ in their seeds are taken together: a question's responses are those of all runs.
+
 Examples:
   latrace compare evaluations/base-math500 evaluations/tuned-math500
   latrace compare evaluations/base evaluations/tuned
+  latrace compare --pooled --against rft runs/seed-1 runs/seed-2 runs/seed-3
+  latrace compare --only 5 --only 6 runs/quickstart
   latrace compare runs/quickstart --json")]
 pub struct CompareArguments {
     /// Folders of evaluations or runs
     #[arg(value_name = "RUN|DIR", required = true)]
     folders: Vec<PathBuf>,
+    /// Take models of one name together, such as those of runs with other seeds
+    #[arg(long)]
+    pooled: bool,
+    /// Only questions of a subset or difficulty; may be given several times
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// The model that the others are compared with [default: the first of each benchmark]
+    #[arg(long, value_name = "MODEL")]
+    against: Option<String>,
     /// Print JSON instead of Markdown
     #[arg(long)]
     json: bool,
@@ -29,7 +42,8 @@ pub struct CompareArguments {
 
 /// Runs `latrace compare`.
 pub fn run(arguments: &CompareArguments) -> Result<()> {
-    let comparison = compare(&arguments.folders)?;
+    let choice = Choice { pooled: arguments.pooled, only: arguments.only.clone(), against: arguments.against.clone() };
+    let comparison = compare(&arguments.folders, &choice)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&comparison)?);
     } else {
