@@ -209,6 +209,28 @@ fn rewards_are_built_as_the_pipeline_builds_them() {
     bench.done(&format!("build --method grpo {tables} --scores r/04-scores --out built.jsonl"));
     check_built(&bench, "built.jsonl");
     bench.refused(&format!("build --method grpo {tables}"), 2, "this method needs --scores");
+    // Advantages are about the group's mean, in which traces without an end count: so they do among the examples.
+    let traces: Vec<TraceRecord> = bench.records("r/03-traces");
+    assert!(traces.iter().any(|trace| !trace.closed), "every trace came to its end, so that this test shows nothing");
+    let mut sums: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
+    for example in bench.records::<ExampleRecord>("r/08-dataset") {
+        assert_eq!(example.old_logprobs.as_ref().map(Vec::len), Some(example.response_ids.len()));
+        *sums.entry(example.id).or_default() += example.token_weights[0];
+    }
+    assert!(!sums.is_empty() && sums.values().all(|sum| sum.abs() < 1e-9), "{sums:?}");
+}
+
+#[test]
+fn questions_without_a_usable_trace_are_left_out_where_the_recipe_says_so() {
+    // No trace is that short, so that every question falls back.
+    let bench = Bench::with_run(&["weights.fallback=skip", "weights.length_limit=1"]);
+    let fell_back = |examples: &[ExampleRecord]| examples.iter().filter(|example| example.source == -1).count();
+    assert_eq!(fell_back(&bench.records("r/08-dataset")), 0);
+    let tables = "--questions r/00-questions --traces r/03-traces --answers r/05-answers --verdicts r/06-verdicts --weights r/07-weights";
+    let count = |out: &str| bench.rows(out).iter().filter(|row| row["source"] == -1).count();
+    bench.done(&format!("build {tables} --fallback skip --out skipped.jsonl"));
+    bench.done(&format!("build {tables} --out kept.jsonl"));
+    assert_eq!((count("skipped.jsonl"), count("kept.jsonl") > 0), (0, true));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! L^K `= E_{z_1..z_K ~ q} log (1/K) Σ_k rho_k` — (5), for every K from 1 to the N traces sampled.
 //!
 //! Estimate: the mean of `log (1/K) Σ_{k in S} rho_k` over the size-K subsets S of the N traces, a U-statistic: unbiased
-//! for each K, as pass@k is, and non-decreasing in K on every sample. See [`SubsetPlan`] for large N.
+//! for each K, as pass@k is, and non-decreasing in K on every sample, where all subsets are visited; drawn ones (see
+//! [`SubsetPlan`], large N) keep this up to their error.
 //! Assumption: independent traces. With the full ratio it is a bound, also where the answer probability is an unbiased
 //! estimate (Jensen again); with the geometric ratio it is a surrogate ([`super::BoundKind`]).
 //! Limit cases: K = 1 is the ELBO (2); K = N is `log mean rho`. Where at least K traces have rho = 0, some subset has no

@@ -2,7 +2,7 @@
 //!
 //! Gradient: `(alpha−beta) ∇ −KL(P(.|correct) || pi) + (beta−gamma) ∇ −KL(P(.|formatted) || pi)`.
 //! Assumption: p and p_format are estimated by the group's own means. Given that one of N rollouts is correct, the mean
-//! over the correct ones is unbiased, so in expectation the two terms are merely scaled by `1−(1−p)^N` and `1−(1−p_format)^N`.
+//! over the correct ones is unbiased (one answer for each trace), so in expectation the two terms are merely scaled by `1−(1−p)^N` and `1−(1−p_format)^N`.
 //! Weight per question of the correctness term: alpha−beta, for every accuracy above 0. Limit case: beta = gamma is (9)
 //! on the reasoner itself. Nothing correct: only the format term is left.
 

@@ -40,7 +40,7 @@ pub fn question_weight(accuracy: f64) -> f64 {
 
 /// The weight that groups of `rollouts` give in expectation: `E[sqrt(c (N−c))/N] / (1−p)`, c ~ Binomial(N, p).
 ///
-/// Tends to [`question_weight`] as N grows. Chances are multiplied in log space, so that any N will do.
+/// One answer for each trace: several share the trace, and are no independent rollouts. Tends to [`question_weight`] as N grows. Chances are multiplied in log space, so that any N will do.
 #[must_use]
 pub fn finite_group_weight(accuracy: f64, rollouts: usize) -> f64 {
     if accuracy <= 0.0 || accuracy >= 1.0 {

@@ -2,7 +2,8 @@
 //! `∇ P(Y_x|x) = E_{z~q} E_{y~pi}[ (pi/q)(z) 1(y in Y_x) ∇ log pi(z,y|x) ]`.
 //!
 //! Assumption: full ratios, else the estimate is biased. Weight per question: p, as in (11); q changes the variance
-//! alone. Limit case: q = true posterior has rho = P(Y_x|x) for every trace, variance 0 (31)–(33); q = pi is (11).
+//! alone. Limit case: q = true posterior has `(pi/q)(z) pi(Y_x|z) = P(Y_x|x)` for every trace: of (31)–(33)'s variance
+//! only that of the verdicts is left, `P(1−P)` for one answer; q = pi is (11).
 //! A log-ratio above 700 nats overflows f64 and is refused.
 
 use super::{Group, SequenceWeights};

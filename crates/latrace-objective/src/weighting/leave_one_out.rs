@@ -10,18 +10,19 @@ use crate::weights::{GroupOutcome, GroupSummary};
 /// Turns rho~ into leave-one-out weights in place.
 ///
 /// # Shapes
-/// `weight_k`: K weights that sum to 1, on return K signed weights that sum to 0.
-pub fn centre(weight_k: &mut [f64], summary: &mut GroupSummary) {
+/// `weight_k`: K weights that sum to 1, on return K signed weights that sum to 0. Dropped traces weigh nothing, and K is the number of the others.
+pub fn centre(weight_k: &mut [f64], dropped: impl Fn(usize) -> bool, summary: &mut GroupSummary) {
     if summary.outcome == GroupOutcome::AllZero {
         return;
     }
-    let count = weight_k.len() as f64;
-    if weight_k.iter().all(|&weight| weight == weight_k[0]) {
+    let kept: Vec<usize> = (0..weight_k.len()).filter(|&k| !dropped(k)).collect();
+    let count = kept.len() as f64;
+    if kept.iter().all(|&k| weight_k[k] == weight_k[kept[0]]) {
         weight_k.fill(0.0);
         summary.outcome = GroupOutcome::NoContrast;
         return;
     }
-    for weight in weight_k.iter_mut() {
-        *weight = (count * *weight - 1.0) / (count - 1.0);
+    for k in kept {
+        weight_k[k] = (count * weight_k[k] - 1.0) / (count - 1.0);
     }
 }

@@ -60,7 +60,7 @@ impl Weighting {
         let mut weight_k = vec![0.0; log_weight_k.len()];
         let mut summary = normalise_into(&log_weight_k, &mut weight_k)?;
         if *self == Self::LeaveOneOut {
-            leave_one_out::centre(&mut weight_k, &mut summary);
+            leave_one_out::centre(&mut weight_k, |k| log_ratio_k[k] == f64::NEG_INFINITY, &mut summary);
         }
         Ok((weight_k, summary))
     }

@@ -162,7 +162,8 @@ fn weightings() {
     check(Weighting::RatioOnly, [1.0 / 3.0, 2.0 / 3.0, 0.0]);
     check(Weighting::AccuracyOnly, [1.0, 0.0, 0.0]);
     check(Weighting::Uniform, [0.5, 0.5, 0.0]);
-    check(Weighting::LeaveOneOut, [1.0, -0.5, -0.5]);
+    // The third is dropped: it weighs nothing, and the others are centred on each other.
+    check(Weighting::LeaveOneOut, [1.0, -1.0, 0.0]);
     let outcome = |ratio: &[f64]| Weighting::LeaveOneOut.weights(ratio, &vec![0.0; ratio.len()]).unwrap().1.outcome;
     assert_eq!(outcome(&[0.3]), GroupOutcome::NoContrast);
     assert_eq!(outcome(&[0.3, 0.3]), GroupOutcome::NoContrast);

@@ -101,7 +101,7 @@ impl<'a> Kit<'a> {
     }
 
     pub(super) fn dataset_settings(&self) -> Value {
-        json!({"method": self.recipe.method, "dataset": self.recipe.dataset, "seed": self.recipe.seed})
+        json!({"method": self.recipe.method, "dataset": self.recipe.dataset, "fallback": self.recipe.weights.fallback, "seed": self.recipe.seed})
     }
 
     pub(super) fn evaluation_settings(&self) -> Value {

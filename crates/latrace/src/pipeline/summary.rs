@@ -33,6 +33,8 @@ pub struct Summary {
     pub models: BTreeMap<String, ModelSummary>,
     /// L^1 … L^K (nats), means over the questions where L^1 is finite.
     pub bounds: Vec<f64>,
+    /// Whether they are bounds: traces and answers were drawn at temperature 1 without any cut, as they are scored.
+    pub bounds_hold: bool,
     /// The same with the ratio that weighs: no bound, but what the weights are made of.
     pub surrogates: Vec<f64>,
     /// Questions none of whose traces weighs anything, for which the bounds are minus infinity.
@@ -76,6 +78,7 @@ impl Summary {
         Ok(Summary {
             models,
             bounds: means("bounds"),
+            bounds_hold: weights["bounds"]["is_bound"].as_bool().unwrap_or(false),
             surrogates: means("surrogates"),
             unbounded: weights["without_usable_trace"].as_u64().unwrap_or(0),
             effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
@@ -148,6 +151,12 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
     if let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) {
         let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
         lines.push(format!("Bounds L^1 … L^{} on log P(correct), nats, where all are finite: {}.", summary.bounds.len(), shown.join(", ")));
+        if !summary.bounds_hold {
+            lines.push(
+                "They are estimates, no bounds: traces and answers were drawn at another temperature than 1, or cut, while log q is that of temperature 1."
+                    .into(),
+            );
+        }
         lines.push(format!(
             "More traces close {:.3} nats of the gap; {:.1} of {} traces count on average; {} questions have no usable trace.",
             last - first,

@@ -173,6 +173,11 @@ pub struct Drawing {
 }
 
 impl Drawing {
+    /// Whether samples come from the model's own distribution, the one whose log-probs are kept.
+    pub fn is_plain(&self) -> bool {
+        (self.temperature, self.top_p, self.top_k, self.min_p) == (1.0, 1.0, 0, 0.0)
+    }
+
     /// The sampler's settings, with the tokens that end a sample.
     pub fn sampling(&self, end_ids: Vec<u32>) -> Sampling {
         let Drawing { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
@@ -309,6 +314,11 @@ impl RunRecipe {
     /// Whether log pi of the reference answer is needed.
     pub fn reads_references(&self) -> bool {
         self.weigh_config().reads_references()
+    }
+
+    /// Whether traces and answers come from the distributions whose log-probs are scored.
+    pub fn draws_plainly(&self) -> bool {
+        self.traces.drawing.is_plain() && (!self.draws_answers() || self.answers.is_plain())
     }
 
     /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_objective::{AnswerChoice, Group, Objective, Rng, SequenceWeights, Verdict};
+use latrace_objective::{AnswerChoice, Fallback, Group, Objective, Rng, SequenceWeights, Verdict};
 use serde_json::{Value, json};
 
 use super::weights::by_trace;
@@ -41,6 +41,8 @@ pub struct Building<'a> {
     pub dataset: &'a Dataset,
     /// Answers drawn after each trace.
     pub answers: u64,
+    /// What becomes of a question without a usable trace.
+    pub fallback: Fallback,
     /// Seed of choices.
     pub seed: u64,
 }
@@ -48,7 +50,7 @@ pub struct Building<'a> {
 impl<'a> Building<'a> {
     /// As the recipe has it.
     pub fn of(recipe: &'a RunRecipe) -> Building<'a> {
-        Building { method: recipe.method, dataset: &recipe.dataset, answers: recipe.answers.n, seed: recipe.seed }
+        Building { method: recipe.method, dataset: &recipe.dataset, answers: recipe.answers.n, fallback: recipe.weights.fallback, seed: recipe.seed }
     }
 }
 
@@ -178,7 +180,8 @@ fn of_question(question: &QuestionRecord, sampling: &Sampling, building: &Buildi
     examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
     if examples.is_empty() {
         // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no gradient.
-        let own = if building.method == Method::Variational { own_row(question, FELL_BACK, 1.0) } else { None };
+        let falls_back = building.method == Method::Variational && building.fallback != Fallback::Skip;
+        let own = if falls_back { own_row(question, FELL_BACK, 1.0) } else { None };
         totals.fell_back += usize::from(own.is_some());
         totals.skipped += usize::from(own.is_none());
         return Ok(own.into_iter().collect());
@@ -268,21 +271,30 @@ fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceW
     let is_policy = building.method.is_policy_gradient();
     let n = weights.answer_km.len() / sampling.traces.len().max(1);
     let mut examples = Vec::new();
-    for (k, trace) in sampling.traces.iter().enumerate().filter(|(_, trace)| trace.closed) {
+    for (k, trace) in sampling.traces.iter().enumerate() {
         let mut left = weights.trace_k[k];
+        if !trace.closed {
+            // No answer follows, which a policy gradient counts against the trace; others learn from none of it. The policy itself drew it: its
+            // log-probs are the old ones.
+            if is_policy && left != 0.0 {
+                examples.push(example(question, trace, &Answer::default(), left, Some(&trace.logprobs)));
+            }
+            continue;
+        }
+        let old_logprobs = sampling.scores.get(&trace.sample).filter(|_| is_policy).map(|score| score.logprobs.as_slice());
         for m in 0..n {
             let weight = weights.answer_km[k * n + m];
             left -= weight;
             if weight != 0.0 {
                 let answer = answer_of(question, sampling, trace, m)?;
-                examples.push(example(question, trace, &answer, weight, if is_policy { sampling.scores.get(&trace.sample) } else { None }));
+                examples.push(example(question, trace, &answer, weight, old_logprobs));
             }
         }
         // Rounding aside, only a trace none of whose answers was right has weight left.
         if left.abs() > 1e-9 {
             let by_reference = sampling.weights.get(&trace.sample).is_some_and(|weight| weight.by_reference);
             let answer = if by_reference { own_answer(question)? } else { Answer::default() };
-            examples.push(example(question, trace, &answer, left, if is_policy { sampling.scores.get(&trace.sample) } else { None }));
+            examples.push(example(question, trace, &answer, left, old_logprobs));
         }
     }
     Ok(examples)
@@ -311,14 +323,14 @@ fn answer_of(question: &QuestionRecord, sampling: &Sampling, trace: &TraceRecord
     Ok(Answer { token_ids: drawn.token_ids.clone(), given: drawn.given as usize, logprobs: drawn.logprobs.clone() })
 }
 
-fn example(question: &QuestionRecord, trace: &TraceRecord, answer: &Answer, weight: f64, policy: Option<&ScoreRecord>) -> ExampleRecord {
+fn example(question: &QuestionRecord, trace: &TraceRecord, answer: &Answer, weight: f64, old_logprobs: Option<&[f64]>) -> ExampleRecord {
     let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
     let mut token_weights = vec![weight; response_ids.len()];
-    let old_logprobs = policy.map(|score| {
+    let old_logprobs = old_logprobs.map(|of_trace| {
         // What was given, not drawn, is no action: it has no advantage.
         let given = trace.token_ids.len()..trace.token_ids.len() + answer.given;
         token_weights[given].fill(0.0);
-        [score.logprobs.as_slice(), &vec![0.0; answer.given], &answer.logprobs].concat()
+        [of_trace, &vec![0.0; answer.given], &answer.logprobs].concat()
     });
     ExampleRecord {
         id: question.id.clone(),

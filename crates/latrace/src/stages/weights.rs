@@ -10,16 +10,17 @@ use serde_json::{Value, json};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
 use crate::pipeline::table::Table;
-use crate::weigh::{Evidence, WeighConfig, WeighedTrace, weigh_groups};
+use crate::weigh::{Evidence, Group, WeighConfig, WeighedTrace, weigh_groups};
 
-/// Weighs the traces that have scores; `verdicts` are needed by the accuracy estimator alone.
-pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &WeighConfig, stage: &StageFolder) -> Result<Value> {
+/// Weighs the traces that have scores; `verdicts` are needed by the accuracy estimator alone. `plain`: traces and answers were drawn at temperature 1
+/// without any cut. Only then does log q belong to the distribution that traces came from, and what is called a bound is one.
+pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &WeighConfig, plain: bool, stage: &StageFolder) -> Result<Value> {
     let traces = Table::<TraceRecord>::open(traces);
     let tables = (Table::<ScoreRecord>::open(scores), verdicts.map(Table::<VerdictRecord>::open));
     let (mut groups, mut parts) = (Vec::new(), Vec::new());
     for part in 0..traces.parts()? {
         let of_part = join(traces.read(part)?, tables.0.read(part)?, tables.1.as_ref().map(|table| table.read(part)).transpose()?)?;
-        parts.push(of_part.iter().map(Vec::len).sum::<usize>());
+        parts.push(of_part.iter().map(|group| group.traces.len()).sum::<usize>());
         groups.extend(of_part);
     }
     let (weighed, summary) = weigh_groups(groups, config)?;
@@ -28,15 +29,28 @@ pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &Weigh
     for (part, count) in parts.into_iter().enumerate() {
         out.write(part, &weighed.by_ref().take(count).map(record).collect::<Vec<_>>())?;
     }
-    Ok(summary.to_json())
+    let mut summary = summary.to_json();
+    if !plain {
+        summary["bounds"]["is_bound"] = json!(false);
+    }
+    Ok(summary)
 }
 
 /// The evidence on a part's traces, by question.
-fn join(traces: Vec<TraceRecord>, scores: Vec<ScoreRecord>, verdicts: Option<Vec<VerdictRecord>>) -> Result<Vec<Vec<Evidence>>> {
+fn join(traces: Vec<TraceRecord>, scores: Vec<ScoreRecord>, verdicts: Option<Vec<VerdictRecord>>) -> Result<Vec<Group>> {
     let scores: HashMap<(String, u64), ScoreRecord> = scores.into_iter().map(|score| ((score.id.clone(), score.sample), score)).collect();
     let verdicts = verdicts.map(by_trace);
-    let mut groups: Vec<Vec<Evidence>> = Vec::new();
-    for trace in traces.into_iter().filter(|trace| trace.closed) {
+    let mut groups: Vec<Group> = Vec::new();
+    for trace in traces {
+        let id = json!(trace.id);
+        if groups.last().is_none_or(|group| group.id != id) {
+            groups.push(Group { id: id.clone(), traces: Vec::new(), unended: 0 });
+        }
+        let last = groups.len() - 1;
+        if !trace.closed {
+            groups[last].unended += 1;
+            continue;
+        }
         let key = (trace.id.clone(), trace.sample);
         let score = scores.get(&key).with_context(|| format!("id {}, sample {} has no score", key.0, key.1))?;
         let accuracy = match &verdicts {
@@ -45,15 +59,12 @@ fn join(traces: Vec<TraceRecord>, scores: Vec<ScoreRecord>, verdicts: Option<Vec
         };
         let reference = score.reference_logprobs.as_ref().map(|logp| AnswerScore { logp_sum: logp.iter().sum(), tokens: logp.len() });
         let evidence = Evidence {
-            id: json!(trace.id),
+            id,
             sample: trace.sample,
             score: TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?,
             answer: AnswerEvidence { accuracy, reference },
         };
-        match groups.last_mut().filter(|group| group[0].id == evidence.id) {
-            Some(group) => group.push(evidence),
-            None => groups.push(vec![evidence]),
-        }
+        groups[last].traces.push(evidence);
     }
     Ok(groups)
 }

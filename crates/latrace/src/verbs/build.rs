@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use latrace_objective::Fallback;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -56,6 +57,9 @@ pub struct BuildArguments {
     /// Which verified answers follow a chosen trace
     #[arg(long = "answers-of-trace", value_name = "WHICH", value_enum, default_value_t = AnswersOfTrace::All)]
     answers_of_trace: AnswersOfTrace,
+    /// What becomes of a question without a usable trace: original-row, skip or geometric-likelihood, as it was weighed
+    #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
+    fallback: Fallback,
     /// Equal sequences of a question
     #[arg(long, value_enum, default_value_t = Duplicates::Add)]
     duplicates: Duplicates,
@@ -75,7 +79,7 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     let groups = read_groups(arguments, &questions)?;
     let answers = answers_per_trace(&groups)?;
     let dataset = Dataset { answers: arguments.answers_of_trace, duplicates: arguments.duplicates, originals: arguments.originals };
-    let building = Building { method: arguments.method, dataset: &dataset, answers, seed: arguments.seed };
+    let building = Building { method: arguments.method, dataset: &dataset, answers, fallback: arguments.fallback, seed: arguments.seed };
     let mut totals = Totals::default();
     let mut examples = of_part(&questions, groups, &building, &mut totals)?;
     totals.rescale(&mut examples);
@@ -240,13 +244,10 @@ fn add<T>(
 /// A trace that `latrace sample` stopped at a stop string came to its end; one of a run's table says so itself.
 fn trace_of(row: Row) -> Result<TraceRecord, FieldProblem> {
     let stopped = optional::<String>(&row, "stop_reason")?.is_none_or(|reason| reason == "stop_string");
-    Ok(TraceRecord {
-        id: name_of(&row)?,
-        sample: required(&row, "sample")?,
-        token_ids: required(&row, "token_ids")?,
-        logprobs: Vec::new(),
-        closed: optional(&row, "closed")?.unwrap_or(stopped),
-    })
+    let closed = optional(&row, "closed")?.unwrap_or(stopped);
+    // Those of the others come with their scores.
+    let logprobs = if closed { Vec::new() } else { optional(&row, "logprobs")?.unwrap_or_default() };
+    Ok(TraceRecord { id: name_of(&row)?, sample: required(&row, "sample")?, token_ids: required(&row, "token_ids")?, logprobs, closed })
 }
 
 fn weight_of(row: Row) -> Result<WeightRecord, FieldProblem> {

@@ -17,7 +17,7 @@ pub(crate) use sums::files_of;
 
 pub use config::WeighConfig;
 pub use join::{WeighInputs, verdict_named};
-pub use question::Evidence;
+pub use question::{Evidence, Group};
 pub use summary::{BoundSeries, WeighSummary};
 
 /// A trace and its weight.
@@ -47,14 +47,15 @@ pub struct WeighedTrace {
 /// Unreadable files; records that are missing, superfluous, double, or of different lengths; evidence that the answer estimator lacks.
 pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
-    weigh_groups(join::join(inputs, config)?, config)
+    let groups = join::join(inputs, config)?.into_iter().map(|traces| Group { id: traces[0].id.clone(), traces, unended: 0 });
+    weigh_groups(groups.collect(), config)
 }
 
 /// Weighs groups of traces, each group those of one question.
 ///
 /// # Errors
 /// A setting outside its range; double traces; evidence that the answer estimator lacks.
-pub fn weigh_groups(groups: Vec<Vec<Evidence>>, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
+pub fn weigh_groups(groups: Vec<Group>, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
     let progress = SharedProgress::new(Progress::new("questions weighed", 0, Some(groups.len() as u64)));
     let weigh_one = |group| {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use latrace_lm::sample::stream;
 use latrace_objective::bounds::{IwaePoint, iwae_bounds};
 use latrace_objective::selection::drop_long_traces;
-use latrace_objective::weights::log_rho;
+use latrace_objective::weights::{log_rho, normalise};
 use latrace_objective::{AnswerEstimator, AnswerEvidence, Fallback, GroupSummary, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore};
 use serde_json::Value;
 
@@ -22,6 +22,17 @@ pub struct Evidence {
     pub score: TraceScore,
     /// What is known of answers after it.
     pub answer: AnswerEvidence,
+}
+
+/// A question's traces.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The question.
+    pub id: Value,
+    /// Those that came to their end.
+    pub traces: Vec<Evidence>,
+    /// How many more were drawn: no answer follows them, so that their rho is 0. They weigh nothing, and count in the bounds.
+    pub unended: usize,
 }
 
 /// A weighed question.
@@ -47,10 +58,13 @@ pub(super) struct QuestionBounds {
 }
 
 /// Weighs the traces of one question.
-pub(super) fn weigh_question(mut group: Vec<Evidence>, config: &WeighConfig) -> Result<Question> {
+pub(super) fn weigh_question(Group { id, traces: mut group, unended }: Group, config: &WeighConfig) -> Result<Question> {
+    if group.is_empty() {
+        return without_traces(unended, config);
+    }
     group.sort_by_key(|trace| trace.sample);
     check_samples(&group)?;
-    let id = group[0].id.to_string();
+    let id = id.to_string();
     let named = || format!("id {id}");
     let ratio = config.bounded_ratio();
     let tokens_k: Vec<usize> = group.iter().map(|trace| trace.score.tokens).collect();
@@ -61,7 +75,7 @@ pub(super) fn weigh_question(mut group: Vec<Evidence>, config: &WeighConfig) -> 
     let log_weights = |log_answer_k: &[f64]| -> Vec<f64> {
         log_ratio_k.iter().zip(log_answer_k).map(|(&log_ratio, &log_answer)| config.weighting.log_weight(log_ratio, log_answer)).collect()
     };
-    let bounds = main_k.as_deref().map(|_| question_bounds(&group, &id, config)).transpose().with_context(named)?;
+    let bounds = main_k.as_deref().map(|_| question_bounds(&group, unended, &id, config)).transpose().with_context(named)?;
     let main_k = main_k.unwrap_or_else(|| vec![f64::NEG_INFINITY; group.len()]);
     let resolution = config.fallback.resolve(&log_weights(&main_k), &log_weights(&fallback_k));
     let log_answer_k = if resolution == Resolution::GeometricLikelihood { fallback_k } else { main_k };
@@ -79,6 +93,16 @@ pub(super) fn weigh_question(mut group: Vec<Evidence>, config: &WeighConfig) -> 
         resolution,
     });
     Ok(Question { traces: traces.collect(), scores, too_long, weights, resolution, bounds })
+}
+
+/// A question none of whose traces came to its end.
+fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
+    let zeros = vec![f64::NEG_INFINITY; unended];
+    let points = iwae_bounds(&zeros, &SubsetPlan::default())?;
+    let (_, weights) = normalise(&zeros)?;
+    let bounds = QuestionBounds { bound: points.clone(), surrogate: points, any_correct: false };
+    let resolution = config.fallback.resolve(&[], &[]);
+    Ok(Question { traces: Vec::new(), scores: Vec::new(), too_long: 0, weights, resolution, bounds: Some(bounds) })
 }
 
 fn check_samples(group: &[Evidence]) -> Result<()> {
@@ -119,12 +143,13 @@ fn choose(log_weight_k: &[f64], weight_k: &[f64], id: &str, config: &WeighConfig
     Ok(chosen_k)
 }
 
-/// Bounds take every trace that q drew, however long.
-fn question_bounds(group: &[Evidence], id: &str, config: &WeighConfig) -> Result<QuestionBounds> {
+/// Bounds take every trace that q drew, however long, and those without an end.
+fn question_bounds(group: &[Evidence], unended: usize, id: &str, config: &WeighConfig) -> Result<QuestionBounds> {
     let plan = SubsetPlan { seed: stream(config.seed, "subsets", id, 0), ..SubsetPlan::default() };
     let points = |ratio: RatioEstimator, answer: AnswerEstimator| -> Result<Vec<IwaePoint>> {
         let log_answer_k = answers(group, answer)?;
-        let log_rho_k: Vec<f64> = group.iter().zip(&log_answer_k).map(|(trace, &log_answer)| log_rho(ratio.log_ratio(&trace.score), log_answer)).collect();
+        let ended = group.iter().zip(&log_answer_k).map(|(trace, &log_answer)| log_rho(ratio.log_ratio(&trace.score), log_answer));
+        let log_rho_k: Vec<f64> = ended.chain(std::iter::repeat_n(f64::NEG_INFINITY, unended)).collect();
         Ok(iwae_bounds(&log_rho_k, &plan)?)
     };
     Ok(QuestionBounds {
@@ -132,4 +157,42 @@ fn question_bounds(group: &[Evidence], id: &str, config: &WeighConfig) -> Result
         surrogate: points(config.surrogate_ratio(), config.answer)?,
         any_correct: answers(group, config.answer)?.iter().any(|&log_answer| log_answer > f64::NEG_INFINITY),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use latrace_objective::{Accuracy, Verdict};
+    use serde_json::json;
+
+    fn evidence(sample: u64) -> Evidence {
+        let accuracy = Accuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong]).unwrap();
+        let score = TraceScore::from_tokens(&[-1.0, -2.0], &[-1.0, -1.0]).unwrap();
+        Evidence { id: json!("q"), sample, score, answer: AnswerEvidence { accuracy: Some(accuracy), reference: None } }
+    }
+
+    fn weigh(traces: usize, unended: usize) -> Question {
+        let traces = (0..traces as u64).map(evidence).collect();
+        weigh_question(Group { id: json!("q"), traces, unended }, &WeighConfig::default()).unwrap()
+    }
+
+    #[test]
+    fn traces_without_an_end_count_in_the_bounds_and_weigh_nothing() {
+        // log rho of each trace with an end: -1 - log 2. Half of four have none: the mean over all halves.
+        let all: Vec<f64> = weigh(2, 2).bounds.unwrap().bound.iter().map(|point| point.value).collect();
+        assert_eq!(all.len(), 4);
+        assert!((all[3] - (-1.0 - 2.0 * 2.0_f64.ln())).abs() < 1e-12, "{all:?}");
+        assert_eq!(all[0], f64::NEG_INFINITY, "a single trace may be one without an end");
+        let alone: Vec<f64> = weigh(2, 0).bounds.unwrap().bound.iter().map(|point| point.value).collect();
+        assert!((alone[1] - (-1.0 - 2.0_f64.ln())).abs() < 1e-12, "{alone:?}");
+        let weights = |question: Question| question.traces.into_iter().map(|trace| trace.weight).collect::<Vec<_>>();
+        assert_eq!(weights(weigh(2, 2)), weights(weigh(2, 0)));
+    }
+
+    #[test]
+    fn a_question_none_of_whose_traces_ends_is_counted() {
+        let question = weigh(0, 3);
+        assert_eq!((question.traces.len(), question.resolution), (0, Resolution::OriginalRow));
+        assert!(question.bounds.unwrap().bound.iter().all(|point| point.value == f64::NEG_INFINITY));
+    }
 }

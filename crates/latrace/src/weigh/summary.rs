@@ -52,7 +52,7 @@ pub struct BoundSeries {
     pub answer: AnswerEstimator,
     /// L^k at index k − 1, nats.
     pub of_k: Vec<BoundSummary>,
-    /// The same over the questions where L^1, and so every L^k, is finite: means over the same questions, which never fall as k grows.
+    /// The same over the questions where L^1, and so every L^k, is finite: means over the same questions, which never fall as k grows, but for the error of drawn subsets where traces are many.
     pub common: Vec<BoundSummary>,
     /// L^K − L^1 over questions where both are finite, nats.
     pub gap: BoundSummary,

@@ -92,6 +92,8 @@ function boundsFigure(data) {
   if (!bounds) return figure("bounds", title, null, { absent: data.missing.bounds });
   const how = bounds.is_bound
     ? "Lower bounds on the log-chance of a right answer, in nats: the more traces, the tighter."
+    : bounds.ratio === "full"
+    ? "Traces or answers were drawn at another temperature than 1, or cut, and are scored at 1: these are estimates, not bounds on the log-chance of a right answer."
     : `With the ${bounds.ratio} ratio these are surrogates, not bounds on the log-chance of a right answer: compare them with each other, not with it.`;
   const rows = bounds.points.map((point) => [count(point.k), decimal(point.mean, 4), decimal(point.standard_error, 4), count(point.unbounded)]);
   return figure("bounds", title, `${how} Bars are one standard error over questions.`, {
