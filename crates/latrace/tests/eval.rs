@@ -435,7 +435,7 @@ fn evaluations_and_runs_stand_beside_each_other() {
     assert!(table.contains("held-out avg@2 | held-out easy avg@2 | held-out hard avg@2 |") && table.contains("20.0 (10.0–90.0)"), "{table}");
     assert!(
         table.contains(
-            "Not compared question by question: runs/quick: initial and runs/quick: final on held-out: runs/quick has no results question by question."
+            "Not compared question by question: runs/quick: initial and runs/quick: final, runs/quick: rft on held-out: runs/quick has no results question by question."
         ),
         "{table}"
     );

@@ -59,6 +59,7 @@ fn of_benchmark_pairs(first: &Entry, of_benchmark: &[&Entry], found: &mut Vec<Pa
         return Ok(());
     }
     let base = first.questions.read()?;
+    let mut apart: Vec<(String, Vec<&str>)> = Vec::new();
     for second in others {
         match aligned(first, base.as_ref(), second, second.questions.read()?.as_ref()) {
             Ok((first_q, second_q)) => found.push(Pair {
@@ -67,9 +68,14 @@ fn of_benchmark_pairs(first: &Entry, of_benchmark: &[&Entry], found: &mut Vec<Pa
                 second: second.model.clone(),
                 paired: paired(&first_q, &second_q, SEED),
             }),
-            Err(reason) => reasons.push(format!("{} and {} on {}: {reason}", first.model, second.model, first.benchmark)),
+            Err(reason) => match apart.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, models)) => models.push(&second.model),
+                None => apart.push((reason, vec![&second.model])),
+            },
         }
     }
+    let sentence = |(reason, models): (String, Vec<&str>)| format!("{} and {} on {}: {reason}", first.model, models.join(", "), first.benchmark);
+    reasons.extend(apart.into_iter().map(sentence));
     Ok(())
 }
 
