@@ -102,9 +102,11 @@ fn work_is_bounded() {
         "-".repeat(50_000) + "1",
         "2^{0.5^{0.5^{0.5^{-99999999}}}}".to_owned(),
         "\\frac".repeat(30_000),
+        // Found by fuzzing: factorials of thousands at every point, multiplied and divided.
+        "lcm1 By!the Integer Root Theorem x".to_owned(),
     ];
     for text in hostile {
-        for gold in ["5", "x+1", text.as_str()] {
+        for gold in ["5", "x+1", "lcm1 By!the Integer Root Theorem", text.as_str()] {
             let started = busy();
             let got = verdict(gold, &text);
             let seconds = (busy() - started).as_secs_f64();

@@ -149,7 +149,11 @@ impl Arithmetic {
         if !whole {
             return None;
         }
-        let values = arguments.iter().map(|argument| exact::rational(&at_point(argument, point))).collect::<Option<Vec<_>>>()?;
+        let value = |argument: &Expression| {
+            let argument = at_point(argument, point);
+            if argument.any(&is_large_factorial) { None } else { exact::rational(&argument) }
+        };
+        let values = arguments.iter().map(value).collect::<Option<Vec<_>>>()?;
         match (function, values.as_slice()) {
             (Function::Modulo, [value, modulus]) if !modulus.is_zero() => Some(value - (value / modulus).floor() * modulus),
             _ => exact::on_rationals(function, &values),
@@ -200,4 +204,10 @@ impl Arithmetic {
             _ => self.divide(&Arithmetic::real(one()), &sine),
         }
     }
+}
+/// Whether it is a factorial that is not to be multiplied by others at every point: thousands of digits, and a common divisor with each.
+fn is_large_factorial(expression: &Expression) -> bool {
+    const MOST: u32 = 200;
+    let large = |argument: &Expression| exact::rational(argument).is_some_and(|value| value > Rational::from_integer(MOST.into()));
+    matches!(expression, Expression::Call(Function::Factorial | Function::DoubleFactorial, arguments) if arguments.first().is_some_and(large))
 }
