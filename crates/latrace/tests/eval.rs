@@ -466,8 +466,14 @@ fn evaluations_of_one_model_are_taken_together_and_by_subset() {
     assert_eq!(hard["paired"][0]["questions"], 1);
     bench.failure("compare --only medium one", 2, &["--only medium: a has no such question on Own", "hint: it has easy, hard"]);
     bench.failure("compare --against c one", 2, &["--against c: no such model on Own", "hint: it has a, b"]);
+    // Questions that one run alone asks count once.
     bench.success("eval --bench own.toml --responses a.jsonl --limit 1 --out three/a");
-    bench.failure("compare --pooled one three", 1, &["cannot take one/a and three/a together: their questions differ (2 and 1"]);
+    let some = compare("--pooled one/a three/a");
+    assert_eq!((&some["rows"][0]["cells"][0]["accuracy"], &some["columns"][0]["k"]), (&json!(0.375), &Value::Null));
+    bench.write("own.jsonl", "{\"q\": \"z\", \"a\": 1, \"s\": \"easy\"}\n");
+    bench.write("a.jsonl", "{\"id\": 0, \"response\": \"1\"}\n");
+    bench.success("eval --bench own.toml --responses a.jsonl --out four/a");
+    bench.failure("compare --pooled one/a four/a", 1, &["cannot take one/a and four/a together: question \"0\" has another text"]);
 }
 
 #[test]

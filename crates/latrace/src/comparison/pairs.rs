@@ -89,7 +89,7 @@ fn aligned(first: &Entry, first_results: Option<&Results>, second: &Entry, secon
 }
 
 /// Fails where two sets of questions differ, with why.
-pub(super) fn same_questions(one: &Results, other: &Results) -> Result<(), String> {
+fn same_questions(one: &Results, other: &Results) -> Result<(), String> {
     if let Some(id) = one.keys().find(|id| !other.contains_key(*id)).or_else(|| other.keys().find(|id| !one.contains_key(*id))) {
         return Err(format!("their questions differ ({} and {}; \"{id}\" is asked of one alone)", one.len(), other.len()));
     }

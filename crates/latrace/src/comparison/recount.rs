@@ -4,28 +4,26 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::pairs::{SEED, same_questions};
+use super::pairs::SEED;
 use super::sources::{Questions, Results};
 use super::{Entry, Shows};
 use crate::failure::Failure;
 use crate::statistics::{Accuracy, Tally};
 
-/// Takes models of one name and benchmark together: runs of one recipe that differ in their seeds. A question's responses then are those of all runs.
+/// Takes models of one name and benchmark together: runs of one recipe that differ in their seeds, and perhaps in their questions. A question's responses
+/// then are those of all runs that ask it.
 ///
 /// # Errors
-/// Models whose questions differ, or that have no results question by question.
+/// Questions of one id and two texts; models without results question by question.
 pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
     let mut pooled: Vec<(Entry, Results)> = Vec::new();
     for entry in entries {
         let results = results_of(&entry)?;
         match pooled.iter_mut().find(|(known, _)| known.name == entry.name && known.benchmark == entry.benchmark) {
-            Some((known, together)) => {
-                same_questions(together, &results)
-                    .map_err(|reason| Failure::work(format!("cannot take {} and {} together: {reason}", known.folder.display(), entry.folder.display())))?;
-                together.iter_mut().zip(results.values()).for_each(|((_, sum), more)| {
-                    sum.tally = Tally { right: sum.tally.right + more.tally.right, samples: sum.tally.samples + more.tally.samples };
-                });
-            }
+            Some((known, together)) => add(together, results).map_err(|id| {
+                let (one, other) = (known.folder.display(), entry.folder.display());
+                Failure::work(format!("cannot take {one} and {other} together: question \"{id}\" has another text"))
+            })?,
             None => pooled.push((Entry { model: entry.name.clone(), ..entry }, results)),
         }
     }
@@ -48,6 +46,21 @@ pub fn keep(entries: Vec<Entry>, subsets: &[String]) -> Result<Vec<Entry>> {
         Ok(counted(entry, results))
     };
     entries.into_iter().map(kept).collect()
+}
+
+/// Adds the results of another run; the id of a question that has two texts.
+fn add(together: &mut Results, more: Results) -> Result<(), String> {
+    for (id, outcome) in more {
+        match together.get_mut(&id) {
+            Some(known) if known.question != outcome.question => return Err(id),
+            Some(known) => {
+                let Tally { right, samples } = known.tally;
+                known.tally = Tally { right: right + outcome.tally.right, samples: samples + outcome.tally.samples };
+            }
+            None => drop(together.insert(id, outcome)),
+        }
+    }
+    Ok(())
 }
 
 fn results_of(entry: &Entry) -> Result<Results> {

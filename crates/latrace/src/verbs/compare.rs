@@ -14,7 +14,8 @@ A folder is that of an evaluation (`latrace eval --out`), one that holds such fo
 each model and a column for each benchmark: accuracy in percent with its 95 % interval. The first model of each benchmark is
 compared with each other one question by question, where their questions are the same.
 
-With --pooled, runs of one recipe that differ in their seeds are taken together: a question's responses are those of all runs.
+With --pooled, runs of one recipe that differ in their seeds are taken together: a question's responses are those of all
+runs that ask it.
 
 Examples:
   latrace compare evaluations/base-math500 evaluations/tuned-math500
