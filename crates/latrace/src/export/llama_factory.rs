@@ -1,6 +1,5 @@
 //! For LLaMA-Factory. Rows are text, set without a template; `tokenized.py` hands over the token ids instead.
 
-use latrace_lm::train_config::{Schedule, StoreAs};
 use serde_json::json;
 
 use super::yaml::Yaml;
@@ -27,11 +26,6 @@ pub(super) fn files(job: &Job) -> Vec<File> {
 
 fn settings(job: &Job) -> String {
     let config = &job.config;
-    let schedule = match config.schedule {
-        Schedule::Cosine => "cosine",
-        Schedule::Linear => "linear",
-        Schedule::Constant => "constant_with_warmup",
-    };
     Yaml::default()
         .comment("Begin in this folder: `llamafactory-cli train sft.yaml`")
         .text("model_name_or_path", &job.model)
@@ -45,24 +39,9 @@ fn settings(job: &Job) -> String {
         .whole("cutoff_len", config.cutoff_length as u64)
         .flag("packing", false)
         .text("output_dir", "trained")
-        .whole("max_steps", job.steps())
-        .comment("Per device; times gradient_accumulation_steps and devices: the sequences of an update.")
-        .whole("per_device_train_batch_size", 1)
-        .whole("gradient_accumulation_steps", config.batch_size as u64)
-        .number("learning_rate", config.learning_rate)
-        .text("lr_scheduler_type", schedule)
-        .whole("warmup_steps", job.warmup_steps())
-        .text("optim", "adamw_torch")
-        .number("adam_beta1", config.beta1)
-        .number("adam_beta2", config.beta2)
-        .number("adam_epsilon", config.epsilon)
-        .number("weight_decay", config.weight_decay)
-        .number("max_grad_norm", config.clip_norm)
+        .updates(job)
         .flag("disable_gradient_checkpointing", !config.recompute)
-        .flag("bf16", config.save_dtype == StoreAs::Bf16)
-        .whole("seed", config.seed)
-        .whole("logging_steps", 1)
-        .text("report_to", "none")
+        .run_settings(config)
         .into_text()
 }
 

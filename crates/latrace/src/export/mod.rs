@@ -3,6 +3,7 @@
 //! What a target cannot say is told in the README that goes along, never left out silently.
 
 mod llama_factory;
+mod transformers;
 mod trl;
 mod yaml;
 
