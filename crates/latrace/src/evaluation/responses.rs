@@ -15,8 +15,9 @@ use crate::failure::Failure;
 use crate::files::checksum;
 use crate::model_folder::{TextSide, fingerprint, read_config};
 use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, describe, field, shortest, write_rows};
-use crate::sampling::drawing::{Drawn, Draws, Logprobs, Prompt, draw};
+use crate::sampling::drawing::{Drawn, Logprobs, draw};
 use crate::sampling::journal::{Finished, Journal, described, difference};
+use crate::sampling::missing::{Draws, Prompt, Spent};
 use crate::sampling::stop_strings::StopStrings;
 
 /// The stage's name in the key of every random number.
@@ -137,15 +138,15 @@ fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Respons
     let drawn = {
         let (mut journal, earlier) = open_journal(plan, &file, json!({"model": hashes, "settings": settings}))?;
         let to_draw: Vec<Prompt> = asked.iter().zip(&prompts).map(|(asked, prompt)| Prompt::new(json!(asked.id), prompt.ids.clone())).collect();
-        let draws = Draws { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, sampling: &sampling, stops: &stops, text: &text, logprobs: Logprobs::Dropped };
-        let drawn = draw(&draws, &to_draw, earlier, || (model.sampler)(&model.folder), &mut |_, finished| journal.add(finished));
+        let draws = Draws { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, sampling, stops: stops.clone(), text: &text };
+        let drawn = draw(&draws, Logprobs::Dropped, &to_draw, earlier, || (model.sampler)(&model.folder), &mut |_, finished| journal.add(finished));
         let drawn = drawn.with_context(|| format!("cannot draw responses to {}", plan.benchmark.title))?;
         // In the order of the questions, whatever the order in which they finished.
         write_rows(&Output::File(file.clone()), |sink| drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?)))?;
         journal.finish(&file)?;
         drawn
     };
-    let Drawn { samples, earlier, tokens, seconds } = drawn;
+    let Drawn { samples, earlier, spent: Spent { tokens, seconds } } = drawn;
     let mut by_question: Vec<Vec<Finished>> = vec![Vec::new(); asked.len()];
     samples.into_iter().for_each(|((question, _), finished)| by_question[question].push(finished));
     let held = Held::Drawn(Box::new(ByModel { samples: by_question, prompts, text, cut: plan.markers.cut.clone(), stops }));

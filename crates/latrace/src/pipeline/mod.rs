@@ -122,7 +122,7 @@ fn examples(kit: &Kit<'_>, stages: &Stages<'_>, models: &Models<'_>, questions: 
     let mut evidence = vec![("traces", &traces), ("scores", &scores)];
     evidence.extend(verdicts.map(|verdicts| ("verdicts", verdicts)));
     let weights = stages.stage("07-weights", &kit.weight_settings(), &evidence, |stage| {
-        weights::run(&traces.folder, &scores.folder, verdicts.map(|done| done.folder.as_path()), &recipe.weigh_config(), recipe.draws_plainly(), stage)
+        weights::run(&traces.folder, &scores.folder, verdicts.map(|done| done.folder.as_path()), &recipe.weigh_config(), recipe.drawn(), stage)
     })?;
     let mut built_from = vec![("questions", questions), ("weights", &weights)];
     built_from.extend(evidence);

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 use super::{one_line, parse_override, read_table};
 use crate::failure::Failure;
 use crate::questions::Source;
-use crate::weigh::WeighConfig;
+use crate::weigh::{Drawn, WeighConfig};
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 
@@ -317,8 +317,9 @@ impl RunRecipe {
     }
 
     /// Whether traces and answers come from the distributions whose log-probs are scored.
-    pub fn draws_plainly(&self) -> bool {
-        self.traces.drawing.is_plain() && (!self.draws_answers() || self.answers.is_plain())
+    pub fn drawn(&self) -> Drawn {
+        let is_plain = self.traces.drawing.is_plain() && (!self.draws_answers() || self.answers.is_plain());
+        if is_plain { Drawn::Plainly } else { Drawn::Otherwise }
     }
 
     /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.

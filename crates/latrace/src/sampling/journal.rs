@@ -8,11 +8,13 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use latrace_lm::Sample;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::files::write_atomically;
+use crate::rows::shortest;
 
 /// A finished sample, as a line of the journal has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,20 @@ pub struct Finished {
     pub logprobs: Vec<f64>,
     /// Why it ended.
     pub stop_reason: String,
+}
+
+impl Finished {
+    /// A sample of the row of that id.
+    pub fn new(id: Value, sample: &Sample) -> Finished {
+        Finished {
+            id,
+            sample: sample.sample as u64,
+            token_ids: sample.tokens.clone(),
+            // The sampler lets no log-prob pass that is not finite.
+            logprobs: sample.logp.iter().filter_map(|&logp| shortest(logp)).collect(),
+            stop_reason: sample.stop.name().to_owned(),
+        }
+    }
 }
 
 /// A file of finished samples that grows by whole lines.

@@ -2,5 +2,6 @@
 
 pub mod drawing;
 pub mod journal;
+pub mod missing;
 pub mod output;
 pub mod stop_strings;

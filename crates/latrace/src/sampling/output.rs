@@ -6,8 +6,9 @@ use anyhow::Result;
 use latrace_lm::{Sampler, Sampling};
 use serde_json::{Value, json};
 
-use super::drawing::{Draws, Prompt, draw};
+use super::drawing::{Logprobs, draw};
 use super::journal::{Finished, Journal};
+use super::missing::{Draws, Prompt};
 use crate::files::checksum;
 use crate::model_folder::fingerprint;
 use crate::rows::{Output, Row, shortest, write_rows};
@@ -17,7 +18,7 @@ use crate::rows::{Output, Row, shortest, write_rows};
 /// # Errors
 /// Files that cannot be read.
 pub fn describe_work(draws: &Draws<'_>, model: &Path, data: &Path, settings: Value) -> Result<Value> {
-    let Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids } = draws.sampling;
+    let Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids } = &draws.sampling;
     let mut work = json!({
         "stage": draws.stage,
         "model": fingerprint(model)?,
@@ -54,11 +55,11 @@ pub fn draw_to(
     let Output::File(path) = out else {
         let mut write = |prompt: usize, finished: &Finished| write_rows(&Output::Stdout, |sink| sink.write(row(prompt, finished)));
         ready.iter().try_for_each(|(prompt, finished)| write(*prompt, finished))?;
-        return draw(draws, prompts, ready.into_iter().map(|(_, finished)| finished).collect(), sampler, &mut write).map(drop);
+        return draw(draws, Logprobs::Kept, prompts, ready.into_iter().map(|(_, finished)| finished).collect(), sampler, &mut write).map(drop);
     };
     let (mut journal, mut earlier) = Journal::open(path, work)?;
     earlier.extend(ready.into_iter().map(|(_, finished)| finished));
-    let drawn = draw(draws, prompts, earlier, sampler, &mut |_, finished| journal.add(finished))?;
+    let drawn = draw(draws, Logprobs::Kept, prompts, earlier, sampler, &mut |_, finished| journal.add(finished))?;
     write_rows(out, |sink| drawn.samples.iter().try_for_each(|((prompt, _), finished)| sink.write(row(*prompt, finished))))?;
     journal.finish(path)
 }

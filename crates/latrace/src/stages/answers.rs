@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::scores::question_of;
 use super::{missing_parts, sampler};
-use crate::pipeline::drawing::{Draws, Prompt, draw, unfinished};
+use crate::pipeline::drawing::{Part, draw, unfinished};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
 use crate::pipeline::table::Table;
@@ -16,6 +16,7 @@ use crate::pipeline::thought::Thought;
 use crate::progress::Progress;
 use crate::recipe::run::RunRecipe;
 use crate::rows::shortest;
+use crate::sampling::missing::{Draws, Prompt};
 
 /// Draws answers after every closed trace.
 pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
@@ -29,22 +30,17 @@ pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, 
         sampling: drawing.sampling(thought.answer_end_ids()),
         stops: thought.answer_stops(),
         text: &thought.text,
-        unfinished: unfinished(stage),
     };
     let groups = missing_parts(&traces, &out)?;
     if !groups.is_empty() {
         let mut sampler = sampler(reasoner, &recipe.engine)?;
         let mut progress = Progress::new("answers", 0, None);
         for group in groups {
-            let asked = asked(&questions, &traces, &group, thought)?;
-            for &part in group.iter().filter(|&&part| asked.iter().all(|asked| asked.prompt.part != part)) {
-                out.write(part, &[])?;
-            }
-            let prompts: Vec<Prompt> = asked.iter().map(|asked| asked.prompt.clone()).collect();
-            draw(&mut sampler, &draws, &prompts, &mut progress, &mut |part, samples| {
-                let of_part = asked.iter().filter(|asked| asked.prompt.part == part);
-                let records: Vec<AnswerRecord> = of_part.zip(samples).flat_map(|(asked, samples)| answers_of(asked, samples, thought)).collect();
-                out.write(part, &records)
+            let asked = group.iter().map(|&part| asked(&questions, &traces, part, thought)).collect::<Result<Vec<_>>>()?;
+            let (parts, asked): (Vec<Part>, Vec<Vec<Asked>>) = asked.into_iter().unzip();
+            draw(&mut sampler, &draws, &parts, &unfinished(stage), &mut progress, &mut |at, samples| {
+                let records: Vec<AnswerRecord> = asked[at].iter().zip(samples).flat_map(|(asked, samples)| answers_of(asked, samples, thought)).collect();
+                out.write(parts[at].number, &records)
             })?;
         }
         progress.finish();
@@ -56,20 +52,18 @@ pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, 
 struct Asked {
     id: String,
     sample: u64,
-    prompt: Prompt,
 }
 
-fn asked(questions: &Table<QuestionRecord>, traces: &Table<TraceRecord>, parts: &[usize], thought: &Thought) -> Result<Vec<Asked>> {
-    let mut asked = Vec::new();
-    for &part in parts {
-        let questions = questions.read(part)?;
-        for trace in traces.read(part)?.into_iter().filter(|trace| trace.closed) {
-            let ids = [question_of(&questions, &trace.id)?.prompt_ids.as_slice(), &trace.token_ids, &thought.answer_prefix].concat();
-            let prompt = Prompt { part, key: format!("{}/{}", trace.id, trace.sample), ids };
-            asked.push(Asked { id: trace.id, sample: trace.sample, prompt });
-        }
+/// A part's closed traces, and the prompts that they and their questions make.
+fn asked(questions: &Table<QuestionRecord>, traces: &Table<TraceRecord>, number: usize, thought: &Thought) -> Result<(Part, Vec<Asked>)> {
+    let (mut prompts, mut asked) = (Vec::new(), Vec::new());
+    let questions = questions.read(number)?;
+    for trace in traces.read(number)?.into_iter().filter(|trace| trace.closed) {
+        let ids = [question_of(&questions, &trace.id)?.prompt_ids.as_slice(), &trace.token_ids, &thought.answer_prefix].concat();
+        prompts.push(Prompt::keyed(format!("{}/{}", trace.id, trace.sample), ids));
+        asked.push(Asked { id: trace.id, sample: trace.sample });
     }
-    Ok(asked)
+    Ok((Part { number, prompts }, asked))
 }
 
 fn answers_of<'a>(asked: &'a Asked, samples: Vec<Sample>, thought: &'a Thought) -> impl Iterator<Item = AnswerRecord> + 'a {

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use super::scores::question_of;
 use super::{missing_parts, sampler};
 use crate::judge::Judge;
-use crate::pipeline::drawing::{Draws, Prompt, draw, unfinished};
+use crate::pipeline::drawing::{Part, draw, unfinished};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::pipeline::table::Table;
 use crate::pipeline::thought::Thought;
 use crate::progress::Progress;
 use crate::recipe::run::{RunRecipe, Split};
+use crate::sampling::missing::{Draws, Prompt};
 use crate::statistics::{Interval, bootstrap};
 
 /// What a model's responses say.
@@ -62,32 +63,31 @@ pub fn run(questions: &Path, model: &Path, thought: &Thought, judge: &Judge, rec
         sampling: evaluation.drawing.sampling(thought.answer_end_ids()),
         stops: thought.answer_stops(),
         text: &thought.text,
-        unfinished: unfinished(stage),
     };
     let groups = missing_parts(&source, &out)?;
     if !groups.is_empty() {
         let mut sampler = sampler(model, &recipe.engine)?;
         let mut progress = Progress::new("responses", 0, None);
         for group in groups {
-            let mut prompts = Vec::new();
-            for &part in &group {
-                let asked: Vec<QuestionRecord> = source.read(part)?.into_iter().filter(|question| question.split == evaluation.split).collect();
-                if asked.is_empty() {
-                    out.write(part, &[])?;
-                }
-                prompts.extend(asked.into_iter().map(|question| Prompt { part, key: question.id, ids: question.prompt_ids }));
-            }
-            draw(&mut sampler, &draws, &prompts, &mut progress, &mut |part, samples| {
-                let questions = source.read(part)?;
-                let ids = prompts.iter().filter(|prompt| prompt.part == part).map(|prompt| &prompt.key);
-                let pairs: Vec<(&String, Sample)> = ids.zip(samples).flat_map(|(id, samples)| samples.into_iter().map(move |sample| (id, sample))).collect();
+            let parts = group.iter().map(|&part| prompts(&source, part, evaluation.split)).collect::<Result<Vec<Part>>>()?;
+            draw(&mut sampler, &draws, &parts, &unfinished(stage), &mut progress, &mut |at, samples| {
+                let questions = source.read(parts[at].number)?;
+                let asked = parts[at].prompts.iter().zip(samples);
+                let pairs: Vec<(&str, Sample)> =
+                    asked.flat_map(|(prompt, samples)| samples.into_iter().map(|sample| (prompt.stream.as_str(), sample))).collect();
                 let responses = pairs.into_par_iter().map(|(id, sample)| judged(question_of(&questions, id)?, sample, thought, judge));
-                out.write(part, &responses.collect::<Result<Vec<_>>>()?)
+                out.write(parts[at].number, &responses.collect::<Result<Vec<_>>>()?)
             })?;
         }
         progress.finish();
     }
     count(&out, recipe.seed, evaluation.split)
+}
+
+/// The prompts of a part's questions of a split.
+fn prompts(source: &Table<QuestionRecord>, number: usize, split: Split) -> Result<Part> {
+    let asked = source.read(number)?.into_iter().filter(|question| question.split == split);
+    Ok(Part { number, prompts: asked.map(|question| Prompt::keyed(question.id, question.prompt_ids)).collect() })
 }
 
 fn judged(question: &QuestionRecord, sample: Sample, thought: &Thought, judge: &Judge) -> Result<ResponseRecord> {

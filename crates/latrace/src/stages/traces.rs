@@ -7,7 +7,7 @@ use latrace_lm::{Sample, StopReason};
 use serde_json::{Value, json};
 
 use super::{missing_parts, sampler};
-use crate::pipeline::drawing::{Draws, Prompt, draw, unfinished};
+use crate::pipeline::drawing::{Part, draw, unfinished};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::pipeline::table::Table;
@@ -15,6 +15,7 @@ use crate::pipeline::thought::Thought;
 use crate::progress::Progress;
 use crate::recipe::run::{Asked, Proposal, RunRecipe, Split};
 use crate::rows::shortest;
+use crate::sampling::missing::{Draws, Prompt};
 
 /// Draws the traces of all questions that are asked; a part without any is empty.
 pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
@@ -27,19 +28,17 @@ pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecip
         sampling: drawing.sampling(thought.trace_end_ids()),
         stops: thought.trace_stops(),
         text: &thought.text,
-        unfinished: unfinished(stage),
     };
     let groups = missing_parts(&source, &out)?;
     if !groups.is_empty() {
         let mut sampler = sampler(writer, &recipe.engine)?;
         let mut progress = Progress::new("traces", 0, None);
         for group in groups {
-            let prompts = prompts(&source, &group, recipe)?;
-            write_empty_parts(&out, &group, &prompts)?;
-            draw(&mut sampler, &draws, &prompts, &mut progress, &mut |part, samples| {
-                let keys = prompts.iter().filter(|prompt| prompt.part == part).map(|prompt| &prompt.key);
-                let records: Vec<TraceRecord> = keys.zip(samples).flat_map(|(id, samples)| traces_of(id, samples, thought)).collect();
-                out.write(part, &records)
+            let parts = group.iter().map(|&part| prompts(&source, part, recipe)).collect::<Result<Vec<Part>>>()?;
+            draw(&mut sampler, &draws, &parts, &unfinished(stage), &mut progress, &mut |at, samples| {
+                let asked = parts[at].prompts.iter().zip(samples);
+                let records: Vec<TraceRecord> = asked.flat_map(|(prompt, samples)| traces_of(&prompt.stream, samples, thought)).collect();
+                out.write(parts[at].number, &records)
             })?;
         }
         progress.finish();
@@ -47,24 +46,18 @@ pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecip
     count(&out)
 }
 
-/// The prompts of the questions that are asked.
-fn prompts(source: &Table<QuestionRecord>, parts: &[usize], recipe: &RunRecipe) -> Result<Vec<Prompt>> {
+/// The prompts of a part's questions that are asked.
+fn prompts(source: &Table<QuestionRecord>, number: usize, recipe: &RunRecipe) -> Result<Part> {
     let mut prompts = Vec::new();
-    for &part in parts {
-        for question in source.read(part)? {
-            let is_asked = question.split == Split::Train && (recipe.traces.questions == Asked::All || question.trace_ids.is_none());
-            let ids = match recipe.proposal() {
-                Proposal::Posterior => question.posterior_prompt_ids,
-                Proposal::Initial => Some(question.prompt_ids),
-            };
-            prompts.extend(ids.filter(|_| is_asked).map(|ids| Prompt { part, key: question.id, ids }));
-        }
+    for question in source.read(number)? {
+        let is_asked = question.split == Split::Train && (recipe.traces.questions == Asked::All || question.trace_ids.is_none());
+        let ids = match recipe.proposal() {
+            Proposal::Posterior => question.posterior_prompt_ids,
+            Proposal::Initial => Some(question.prompt_ids),
+        };
+        prompts.extend(ids.filter(|_| is_asked).map(|ids| Prompt::keyed(question.id, ids)));
     }
-    Ok(prompts)
-}
-
-fn write_empty_parts(out: &Table<TraceRecord>, parts: &[usize], prompts: &[Prompt]) -> Result<()> {
-    parts.iter().filter(|&&part| prompts.iter().all(|prompt| prompt.part != part)).try_for_each(|&part| out.write(part, &[]))
+    Ok(Part { number, prompts })
 }
 
 fn traces_of<'a>(id: &'a str, samples: Vec<Sample>, thought: &'a Thought) -> impl Iterator<Item = TraceRecord> + 'a {

@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
 use crate::pipeline::table::Table;
-use crate::weigh::{Evidence, Group, WeighConfig, WeighedTrace, weigh_groups};
+use crate::weigh::{Drawn, Evidence, Group, WeighConfig, WeighedTrace, weigh_groups};
 
-/// Weighs the traces that have scores; `verdicts` are needed by the accuracy estimator alone. `plain`: traces and answers were drawn at temperature 1
-/// without any cut. Only then does log q belong to the distribution that traces came from, and what is called a bound is one.
-pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &WeighConfig, plain: bool, stage: &StageFolder) -> Result<Value> {
+/// Weighs the traces that have scores; `verdicts` are needed by the accuracy estimator alone.
+pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &WeighConfig, drawn: Drawn, stage: &StageFolder) -> Result<Value> {
     let traces = Table::<TraceRecord>::open(traces);
     let tables = (Table::<ScoreRecord>::open(scores), verdicts.map(Table::<VerdictRecord>::open));
     let (mut groups, mut parts) = (Vec::new(), Vec::new());
@@ -23,17 +22,13 @@ pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &Weigh
         parts.push(of_part.iter().map(|group| group.traces.len()).sum::<usize>());
         groups.extend(of_part);
     }
-    let (weighed, summary) = weigh_groups(groups, config)?;
+    let (weighed, summary) = weigh_groups(groups, config, drawn)?;
     let out = Table::<WeightRecord>::create(&stage.path, &stage.key());
     let mut weighed = weighed.into_iter();
     for (part, count) in parts.into_iter().enumerate() {
         out.write(part, &weighed.by_ref().take(count).map(record).collect::<Vec<_>>())?;
     }
-    let mut summary = summary.to_json();
-    if !plain {
-        summary["bounds"]["is_bound"] = json!(false);
-    }
-    Ok(summary)
+    Ok(summary.to_json())
 }
 
 /// The evidence on a part's traces, by question.

@@ -14,8 +14,8 @@ use crate::hub::model_folder;
 use crate::model_folder::read_config;
 use crate::pipeline::thought::Thought;
 use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, describe, field, ids_of, prompt_of, text_of};
-use crate::sampling::drawing::{Draws, Logprobs, Prompt};
 use crate::sampling::journal::Finished;
+use crate::sampling::missing::{Draws, Prompt};
 use crate::sampling::output::{describe_work, draw_to};
 use crate::verbs::sample::{DrawingArguments, EngineArguments};
 
@@ -86,7 +86,7 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let (sampling, stops) = (Sampling { end_ids, ..drawn }, thought.answer_stops());
     let Traces { prompts, rows, open } = read_traces(arguments, &thought, config.max_positions)?;
     let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, engine, .. } = arguments;
-    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling: &sampling, stops: &stops, text: &thought.text, logprobs: Logprobs::Kept };
+    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling, stops, text: &thought.text };
     let row = |prompt: usize, finished: &Finished| answer_row(rows[prompt].clone(), finished, &thought);
     let settings = json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
     let work = describe_work(&draws, &model, data, settings)?;

@@ -13,8 +13,8 @@ use crate::hub::model_folder;
 use crate::memory::{Bytes, free_memory};
 use crate::model_folder::{TextSide, read_config};
 use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, prompt_of};
-use crate::sampling::drawing::{Draws, Logprobs, Prompt};
 use crate::sampling::journal::Finished;
+use crate::sampling::missing::{Draws, Prompt};
 use crate::sampling::output::{describe_work, draw_to};
 use crate::sampling::stop_strings::StopStrings;
 
@@ -146,9 +146,8 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     check_stops(arguments, &text)?;
     let (rows, prompts) = read_prompts(arguments, &text, &config)?;
     let SampleArguments { seed, n, data, stop, include_stop, skip_bad_rows, columns, engine, .. } = arguments;
-    let stops = StopStrings::new(stop.clone());
-    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling: &sampling, stops: &stops, text: &text, logprobs: Logprobs::Kept };
-    let row = |prompt: usize, finished: &Finished| sampled_row(rows[prompt].clone(), finished, &text, &stops, *include_stop);
+    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling, stops: StopStrings::new(stop.clone()), text: &text };
+    let row = |prompt: usize, finished: &Finished| sampled_row(rows[prompt].clone(), finished, &text, &draws.stops, *include_stop);
     let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
     let work = describe_work(&draws, &model, data, settings)?;
     draw_to(&out, &draws, &prompts, work, Vec::new(), || engine.sampler(&model), &row).with_context(|| format!("cannot sample {}", data.display()))

@@ -41,21 +41,30 @@ pub struct WeighedTrace {
     pub resolution: Resolution,
 }
 
-/// Weighs the traces of all questions, in the order of the traces' file.
+/// How traces and answers were drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// At temperature 1 and without any cut, as they are scored: log q belongs to the distribution that traces came from.
+    Plainly,
+    /// In any other way; then nothing that is computed of them is a bound.
+    Otherwise,
+}
+
+/// Weighs the traces of all questions, drawn plainly, in the order of the traces' file.
 ///
 /// # Errors
 /// Unreadable files; records that are missing, superfluous, double, or of different lengths; evidence that the answer estimator lacks.
 pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
     let groups = join::join(inputs, config)?.into_iter().map(|traces| Group { id: traces[0].id.clone(), traces, unended: 0 });
-    weigh_groups(groups.collect(), config)
+    weigh_groups(groups.collect(), config, Drawn::Plainly)
 }
 
 /// Weighs groups of traces, each group those of one question.
 ///
 /// # Errors
 /// A setting outside its range; double traces; evidence that the answer estimator lacks.
-pub fn weigh_groups(groups: Vec<Group>, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
+pub fn weigh_groups(groups: Vec<Group>, config: &WeighConfig, drawn: Drawn) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
     let progress = SharedProgress::new(Progress::new("questions weighed", 0, Some(groups.len() as u64)));
     let weigh_one = |group| {
@@ -65,6 +74,6 @@ pub fn weigh_groups(groups: Vec<Group>, config: &WeighConfig) -> Result<(Vec<Wei
     };
     let weighed: Vec<question::Question> = groups.into_par_iter().map(weigh_one).collect::<Result<_>>()?;
     progress.finish();
-    let summary = summary::summarise(&weighed, config)?;
+    let summary = summary::summarise(&weighed, config, drawn)?;
     Ok((weighed.into_iter().flat_map(|question| question.traces).collect(), summary))
 }

@@ -9,8 +9,8 @@ use latrace_objective::fallback::FallbackCounts;
 use latrace_objective::{AnswerEstimator, BoundKind, RatioEstimator, Resolution, TraceScore};
 use serde_json::{Value, json};
 
-use super::WeighConfig;
 use super::question::{Question, QuestionBounds};
+use super::{Drawn, WeighConfig};
 
 /// What the weights of a set of questions say.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub struct BoundSeries {
     pub ratio: RatioEstimator,
     /// Estimator of the answer probability.
     pub answer: AnswerEstimator,
+    /// How traces and answers were drawn.
+    pub drawn: Drawn,
     /// L^k at index k − 1, nats.
     pub of_k: Vec<BoundSummary>,
     /// The same over the questions where L^1, and so every L^k, is finite: means over the same questions, which never fall as k grows, but for the error of drawn subsets where traces are many.
@@ -59,33 +61,39 @@ pub struct BoundSeries {
 }
 
 impl BoundSeries {
-    fn new(ratio: RatioEstimator, answer: AnswerEstimator, points_q: &[&[IwaePoint]]) -> BoundSeries {
+    fn new(ratio: RatioEstimator, answer: AnswerEstimator, drawn: Drawn, points_q: &[&[IwaePoint]]) -> BoundSeries {
         let traces = points_q.first().map_or(0, |points| points.len());
         let finite: Vec<&&[IwaePoint]> = points_q.iter().filter(|points| points[0].value.is_finite()).collect();
         BoundSeries {
             ratio,
             answer,
+            drawn,
             of_k: (0..traces).map(|k| BoundSummary::from_points(points_q.iter().map(|points| &points[k]))).collect(),
             common: (0..traces).map(|k| BoundSummary::from_points(finite.iter().map(|points| &points[k]))).collect(),
             gap: BoundSummary::from_questions(points_q.iter().filter_map(|points| gap(points)).filter(|gap| gap.is_finite())),
         }
     }
 
-    /// Whether the values bound `log P(Y|x)`.
+    /// What the values are of plainly drawn traces.
     pub fn kind(&self) -> BoundKind {
         BoundKind::of(&self.ratio, &self.answer)
     }
 
+    /// Whether the values bound `log P(Y|x)`.
+    pub fn is_bound(&self) -> bool {
+        self.kind() == BoundKind::Bound && self.drawn == Drawn::Plainly
+    }
+
     /// What it is in words.
     pub fn title(&self) -> String {
-        let not = if self.kind() == BoundKind::Bound { "" } else { " (not a bound)" };
+        let not = if self.is_bound() { "" } else { " (not a bound)" };
         format!("{}{not}, {} ratio, {}", self.kind().name(), self.ratio.name(), self.answer.name())
     }
 
     fn to_json(&self) -> Value {
         json!({
             "kind": self.kind(),
-            "is_bound": self.kind() == BoundKind::Bound,
+            "is_bound": self.is_bound(),
             "ratio": self.ratio,
             "answer": self.answer,
             "of_k": of_k(&self.of_k),
@@ -145,7 +153,7 @@ fn of_k(summaries: &[BoundSummary]) -> Vec<Value> {
 }
 
 /// Summarises weighed questions.
-pub(super) fn summarise(questions: &[Question], config: &WeighConfig) -> Result<WeighSummary> {
+pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: Drawn) -> Result<WeighSummary> {
     let weighing: Vec<&Question> = questions.iter().filter(|question| question.weights.effective_sample_size > 0.0).collect();
     let mean = |of: fn(&Question) -> f64| weighing.iter().map(|question| of(question)).sum::<f64>() / weighing.len().max(1) as f64;
     let judged: Vec<&QuestionBounds> = questions.iter().filter_map(|question| question.bounds.as_ref()).collect();
@@ -163,8 +171,8 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig) -> Result<
         without_correct: judged.iter().filter(|bounds| !bounds.any_correct).count(),
         effective_sample_size: mean(|question| question.weights.effective_sample_size),
         entropy: mean(|question| question.weights.entropy),
-        bounds: BoundSeries::new(RatioEstimator::Full, config.bound_answer(), &of_usual(|bounds| &bounds.bound)),
-        surrogates: BoundSeries::new(config.surrogate_ratio(), config.answer, &of_usual(|bounds| &bounds.surrogate)),
+        bounds: BoundSeries::new(RatioEstimator::Full, config.bound_answer(), drawn, &of_usual(|bounds| &bounds.bound)),
+        surrogates: BoundSeries::new(config.surrogate_ratio(), config.answer, drawn, &of_usual(|bounds| &bounds.surrogate)),
         surrogate_bias: biases(&usual),
         length_bias: trace_length_bias(&scores)?,
         fallbacks,
