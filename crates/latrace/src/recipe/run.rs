@@ -472,6 +472,20 @@ mod tests {
     }
 
     #[test]
+    fn any_cut_of_any_distribution_that_is_scored_shows() {
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        let drawn = |changes: &[&str]| {
+            let plain = ["traces.temperature=1.0", "traces.top_p=1.0", "traces.top_k=0", "answers.temperature=1.0", "answers.top_p=1.0", "answers.top_k=0"];
+            let overrides: Vec<String> = plain.iter().chain(changes).map(|&text| text.to_owned()).collect();
+            RunRecipe::read(&file, &overrides).unwrap().drawn()
+        };
+        assert_eq!(drawn(&[]), Drawn::Plainly);
+        assert_eq!(drawn(&["traces.temperature=0.7"]), Drawn::Otherwise);
+        assert_eq!(drawn(&["traces.min_p=0.1"]), Drawn::Otherwise);
+        assert_eq!(drawn(&["answers.top_p=0.9"]), Drawn::Otherwise);
+    }
+
+    #[test]
     fn a_recipe_stands_on_its_base_and_under_the_command_line() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

@@ -162,6 +162,7 @@ fn question_bounds(group: &[Evidence], unended: usize, id: &str, config: &WeighC
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weigh::{Drawn, weigh_groups};
     use latrace_objective::{Accuracy, Verdict};
     use serde_json::json;
 
@@ -194,5 +195,16 @@ mod tests {
         let question = weigh(0, 3);
         assert_eq!((question.traces.len(), question.resolution), (0, Resolution::OriginalRow));
         assert!(question.bounds.unwrap().bound.iter().all(|point| point.value == f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn what_was_not_drawn_plainly_is_no_bound() {
+        for (drawn, is_bound) in [(Drawn::Plainly, true), (Drawn::Otherwise, false)] {
+            let group = Group { id: json!("q"), traces: vec![evidence(0), evidence(1)], unended: 0 };
+            let (_, summary) = weigh_groups(vec![group], &WeighConfig::default(), drawn).unwrap();
+            assert_eq!((summary.bounds.is_bound(), summary.to_json()["bounds"]["is_bound"] == true), (is_bound, is_bound));
+            assert_eq!(summary.bounds.title().contains("(not a bound)"), !is_bound);
+            assert!(!summary.surrogates.is_bound(), "the geometric ratio never is one");
+        }
     }
 }
