@@ -3,7 +3,6 @@
 //! Until then, finished samples stand line by line in the stage's folder, so that a kill loses those in flight alone.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_lm::{Sample, Sampler, StopReason};
@@ -13,33 +12,27 @@ use crate::progress::Progress;
 use crate::sampling::journal::{Finished, Lines};
 use crate::sampling::missing::{Draws, Missing, Prompt};
 
-/// The prompts of a part of a table.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// Its number.
-    pub number: usize,
-    /// Its prompts, perhaps none. No two prompts of a stage have the same id.
-    pub prompts: Vec<Prompt>,
-}
-
-/// The file in a stage's folder that keeps finished samples of unfinished parts.
-pub fn unfinished(stage: &StageFolder) -> PathBuf {
-    stage.path.join("unfinished.jsonl")
-}
-
 /// Takes the place of a part and the samples of its prompts, each in the order of their numbers.
 pub type PartDone<'a> = dyn FnMut(usize, Vec<Vec<Sample>>) -> Result<()> + 'a;
 
-/// Draws samples of the parts' prompts; `done` gets each part as soon as all of its samples are there.
+/// Draws samples of the parts' prompts, each with what it is the prompt of; `done` gets each part as soon as all of its samples are there, a part without
+/// prompts at once. No two prompts of a stage have the same id.
 ///
 /// # Errors
 /// What `done` refuses, prompts that do not fit the model or its memory, and what the file system refuses.
-pub fn draw(sampler: &mut Sampler, draws: &Draws<'_>, parts: &[Part], unfinished: &Path, progress: &mut Progress, done: &mut PartDone<'_>) -> Result<()> {
-    let (mut journal, earlier) = Lines::open(unfinished)?;
-    let (prompts, mut open) = (parts.iter().flat_map(|part| &part.prompts).collect::<Vec<_>>(), OpenParts::new(parts, draws.n as usize));
+pub fn draw<T>(
+    sampler: &mut Sampler,
+    draws: &Draws<'_>,
+    parts: &[Vec<(T, Prompt)>],
+    stage: &StageFolder,
+    progress: &mut Progress,
+    done: &mut PartDone<'_>,
+) -> Result<()> {
+    let (mut journal, earlier) = Lines::open(&stage.path.join("unfinished.jsonl"))?;
+    let prompts: Vec<&Prompt> = parts.iter().flatten().map(|(_, prompt)| prompt).collect();
     let earlier = recognised(earlier, &prompts, draws.n);
-    // Only now is it known which parts have no sample to wait for.
-    (0..parts.len()).filter(|&part| open.parts[part].missing == 0).try_for_each(|part| done(part, Vec::new()))?;
+    let mut open = OpenParts::new(parts.iter().map(Vec::len), draws.n as usize);
+    (0..parts.len()).filter(|&part| parts[part].is_empty()).try_for_each(|part| done(part, Vec::new()))?;
     let mut taken = 0;
     for sample in earlier {
         if !open.has(sample.request, sample.sample) {
@@ -51,7 +44,7 @@ pub fn draw(sampler: &mut Sampler, draws: &Draws<'_>, parts: &[Part], unfinished
     if taken > 0 {
         tracing::info!("{taken} samples were finished before");
     }
-    let missing = Missing::new(draws, prompts.clone(), |place, number| open.has(place, number));
+    let missing = Missing::new(draws, &prompts, |place, number| open.has(place, number));
     if !missing.is_empty() {
         let drawn = missing.draw(sampler, progress, &mut |sample| {
             journal.add(&Finished::new(prompts[sample.request].id.clone(), &sample))?;
@@ -88,14 +81,15 @@ struct OpenPart {
 }
 
 impl OpenParts {
-    fn new(parts: &[Part], n: usize) -> OpenParts {
+    /// `counts`: prompts of each part; `n`: samples of each prompt.
+    fn new(counts: impl Iterator<Item = usize>, n: usize) -> OpenParts {
         let mut end = 0;
-        let open = |part: &Part| {
-            let (first, count) = (end, part.prompts.len());
+        let open = |count: usize| {
+            let first = end;
             end += count;
             OpenPart { first, end, samples: vec![vec![None; n]; count], missing: count * n }
         };
-        OpenParts { parts: parts.iter().map(open).collect() }
+        OpenParts { parts: counts.map(open).collect() }
     }
 
     /// The part of a prompt.

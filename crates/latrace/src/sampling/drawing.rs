@@ -50,7 +50,8 @@ pub fn draw(
     if earlier > 0 {
         tracing::info!("{earlier} samples were finished before");
     }
-    let missing = Missing::new(draws, prompts.iter().collect(), |place, number| samples.contains_key(&(place, number as u64)));
+    let asked: Vec<&Prompt> = prompts.iter().collect();
+    let missing = Missing::new(draws, &asked, |place, number| samples.contains_key(&(place, number as u64)));
     let mut spent = Spent::default();
     if !missing.is_empty() {
         let mut sampler = make()?;

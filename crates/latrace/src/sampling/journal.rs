@@ -38,11 +38,15 @@ impl Finished {
             id,
             sample: sample.sample as u64,
             token_ids: sample.tokens.clone(),
-            // The sampler lets no log-prob pass that is not finite.
-            logprobs: sample.logp.iter().filter_map(|&logp| shortest(logp)).collect(),
+            logprobs: logprobs(&sample.logp),
             stop_reason: sample.stop.name().to_owned(),
         }
     }
+}
+
+/// A sample's log-probs (nats) as files have them. The sampler lets none pass that is not finite.
+pub fn logprobs(logp: &[f32]) -> Vec<f64> {
+    logp.iter().filter_map(|&logp| shortest(logp)).collect()
 }
 
 /// A file of finished samples that grows by whole lines.

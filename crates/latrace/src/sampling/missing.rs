@@ -64,7 +64,7 @@ pub struct Spent {
 #[derive(Debug)]
 pub struct Missing<'a> {
     draws: &'a Draws<'a>,
-    prompts: Vec<&'a Prompt>,
+    prompts: &'a [&'a Prompt],
     requests: Vec<SampleRequest>,
     /// For each request: its prompt, and the numbers of its samples.
     requested: Vec<(usize, Vec<usize>)>,
@@ -72,7 +72,7 @@ pub struct Missing<'a> {
 
 impl<'a> Missing<'a> {
     /// All samples of the prompts, but for those that are there: by the prompt's place and the sample's number.
-    pub fn new(draws: &'a Draws<'a>, prompts: Vec<&'a Prompt>, is_there: impl Fn(usize, usize) -> bool) -> Missing<'a> {
+    pub fn new(draws: &'a Draws<'a>, prompts: &'a [&'a Prompt], is_there: impl Fn(usize, usize) -> bool) -> Missing<'a> {
         let (mut requests, mut requested) = (Vec::new(), Vec::new());
         for (place, prompt) in prompts.iter().enumerate() {
             let left: Vec<usize> = (0..draws.n as usize).filter(|&number| !is_there(place, number)).collect();

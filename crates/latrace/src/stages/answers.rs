@@ -7,15 +7,13 @@ use latrace_lm::{Sample, StopReason};
 use serde_json::{Value, json};
 
 use super::scores::question_of;
-use super::{missing_parts, sampler};
-use crate::pipeline::drawing::{Part, draw, unfinished};
+use super::{draw_missing, sampler};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
 use crate::pipeline::table::Table;
 use crate::pipeline::thought::Thought;
-use crate::progress::Progress;
 use crate::recipe::run::RunRecipe;
-use crate::rows::shortest;
+use crate::sampling::journal::logprobs;
 use crate::sampling::missing::{Draws, Prompt};
 
 /// Draws answers after every closed trace.
@@ -31,56 +29,42 @@ pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, 
         stops: thought.answer_stops(),
         text: &thought.text,
     };
-    let groups = missing_parts(&traces, &out)?;
-    if !groups.is_empty() {
-        let mut sampler = sampler(reasoner, &recipe.engine)?;
-        let mut progress = Progress::new("answers", 0, None);
-        for group in groups {
-            let asked = group.iter().map(|&part| asked(&questions, &traces, part, thought)).collect::<Result<Vec<_>>>()?;
-            let (parts, asked): (Vec<Part>, Vec<Vec<Asked>>) = asked.into_iter().unzip();
-            draw(&mut sampler, &draws, &parts, &unfinished(stage), &mut progress, &mut |at, samples| {
-                let records: Vec<AnswerRecord> = asked[at].iter().zip(samples).flat_map(|(asked, samples)| answers_of(asked, samples, thought)).collect();
-                out.write(parts[at].number, &records)
-            })?;
-        }
-        progress.finish();
-    }
+    let make = || sampler(reasoner, &recipe.engine);
+    let ask = |part| asked(&questions, &traces, part, thought);
+    draw_missing(&traces, &out, make, &draws, stage, ask, |trace, sample| Ok(answer(trace, sample, thought)))?;
     count(&out)
 }
 
 /// A trace after which answers are drawn.
-struct Asked {
+struct Trace {
     id: String,
     sample: u64,
 }
 
 /// A part's closed traces, and the prompts that they and their questions make.
-fn asked(questions: &Table<QuestionRecord>, traces: &Table<TraceRecord>, number: usize, thought: &Thought) -> Result<(Part, Vec<Asked>)> {
-    let (mut prompts, mut asked) = (Vec::new(), Vec::new());
-    let questions = questions.read(number)?;
-    for trace in traces.read(number)?.into_iter().filter(|trace| trace.closed) {
-        let ids = [question_of(&questions, &trace.id)?.prompt_ids.as_slice(), &trace.token_ids, &thought.answer_prefix].concat();
-        prompts.push(Prompt::keyed(format!("{}/{}", trace.id, trace.sample), ids));
-        asked.push(Asked { id: trace.id, sample: trace.sample });
-    }
-    Ok((Part { number, prompts }, asked))
+fn asked(questions: &Table<QuestionRecord>, traces: &Table<TraceRecord>, part: usize, thought: &Thought) -> Result<Vec<(Trace, Prompt)>> {
+    let questions = questions.read(part)?;
+    let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
+    let ask = |TraceRecord { id, sample, token_ids, .. }: TraceRecord| {
+        let ids = [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &thought.answer_prefix].concat();
+        let prompt = Prompt::keyed(format!("{id}/{sample}"), ids);
+        Ok((Trace { id, sample }, prompt))
+    };
+    closed.map(ask).collect()
 }
 
-fn answers_of<'a>(asked: &'a Asked, samples: Vec<Sample>, thought: &'a Thought) -> impl Iterator<Item = AnswerRecord> + 'a {
-    samples.into_iter().map(|sample| {
-        let token_ids = [thought.answer_prefix.as_slice(), &sample.tokens].concat();
-        AnswerRecord {
-            id: asked.id.clone(),
-            sample: asked.sample,
-            answer: sample.sample as u64,
-            text: thought.answer_text(&token_ids),
-            given: thought.answer_prefix.len() as u64,
-            token_ids,
-            // The sampler lets no log-prob pass that is not finite.
-            logprobs: sample.logp.iter().filter_map(|&logp| shortest(logp)).collect(),
-            ended: sample.stop != StopReason::MaxTokens,
-        }
-    })
+fn answer(trace: &Trace, sample: Sample, thought: &Thought) -> AnswerRecord {
+    let token_ids = [thought.answer_prefix.as_slice(), &sample.tokens].concat();
+    AnswerRecord {
+        id: trace.id.clone(),
+        sample: trace.sample,
+        answer: sample.sample as u64,
+        text: thought.answer_text(&token_ids),
+        given: thought.answer_prefix.len() as u64,
+        token_ids,
+        logprobs: logprobs(&sample.logp),
+        ended: sample.stop != StopReason::MaxTokens,
+    }
 }
 
 fn count(out: &Table<AnswerRecord>) -> Result<Value> {

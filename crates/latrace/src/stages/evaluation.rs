@@ -5,19 +5,15 @@ use std::path::Path;
 
 use anyhow::Result;
 use latrace_lm::{Sample, StopReason};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::scores::question_of;
-use super::{missing_parts, sampler};
+use super::{draw_missing, sampler};
 use crate::judge::Judge;
-use crate::pipeline::drawing::{Part, draw, unfinished};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::pipeline::table::Table;
 use crate::pipeline::thought::Thought;
-use crate::progress::Progress;
 use crate::recipe::run::{RunRecipe, Split};
 use crate::sampling::missing::{Draws, Prompt};
 use crate::statistics::{Interval, bootstrap};
@@ -64,30 +60,20 @@ pub fn run(questions: &Path, model: &Path, thought: &Thought, judge: &Judge, rec
         stops: thought.answer_stops(),
         text: &thought.text,
     };
-    let groups = missing_parts(&source, &out)?;
-    if !groups.is_empty() {
-        let mut sampler = sampler(model, &recipe.engine)?;
-        let mut progress = Progress::new("responses", 0, None);
-        for group in groups {
-            let parts = group.iter().map(|&part| prompts(&source, part, evaluation.split)).collect::<Result<Vec<Part>>>()?;
-            draw(&mut sampler, &draws, &parts, &unfinished(stage), &mut progress, &mut |at, samples| {
-                let questions = source.read(parts[at].number)?;
-                let asked = parts[at].prompts.iter().zip(samples);
-                let pairs: Vec<(&str, Sample)> =
-                    asked.flat_map(|(prompt, samples)| samples.into_iter().map(|sample| (prompt.stream.as_str(), sample))).collect();
-                let responses = pairs.into_par_iter().map(|(id, sample)| judged(question_of(&questions, id)?, sample, thought, judge));
-                out.write(parts[at].number, &responses.collect::<Result<Vec<_>>>()?)
-            })?;
-        }
-        progress.finish();
-    }
+    let make = || sampler(model, &recipe.engine);
+    let ask = |part| asked(&source, part, evaluation.split);
+    draw_missing(&source, &out, make, &draws, stage, ask, |question, sample| judged(question, sample, thought, judge))?;
     count(&out, recipe.seed, evaluation.split)
 }
 
-/// The prompts of a part's questions of a split.
-fn prompts(source: &Table<QuestionRecord>, number: usize, split: Split) -> Result<Part> {
-    let asked = source.read(number)?.into_iter().filter(|question| question.split == split);
-    Ok(Part { number, prompts: asked.map(|question| Prompt::keyed(question.id, question.prompt_ids)).collect() })
+/// A part's questions of a split, and their prompts.
+fn asked(source: &Table<QuestionRecord>, part: usize, split: Split) -> Result<Vec<(QuestionRecord, Prompt)>> {
+    let of_split = source.read(part)?.into_iter().filter(|question| question.split == split);
+    let ask = |question: QuestionRecord| {
+        let prompt = Prompt::keyed(question.id.clone(), question.prompt_ids.clone());
+        (question, prompt)
+    };
+    Ok(of_split.map(ask).collect())
 }
 
 fn judged(question: &QuestionRecord, sample: Sample, thought: &Thought, judge: &Judge) -> Result<ResponseRecord> {

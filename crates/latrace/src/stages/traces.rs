@@ -6,15 +6,13 @@ use anyhow::Result;
 use latrace_lm::{Sample, StopReason};
 use serde_json::{Value, json};
 
-use super::{missing_parts, sampler};
-use crate::pipeline::drawing::{Part, draw, unfinished};
+use super::{draw_missing, sampler};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::pipeline::table::Table;
 use crate::pipeline::thought::Thought;
-use crate::progress::Progress;
 use crate::recipe::run::{Asked, Proposal, RunRecipe, Split};
-use crate::rows::shortest;
+use crate::sampling::journal::logprobs;
 use crate::sampling::missing::{Draws, Prompt};
 
 /// Draws the traces of all questions that are asked; a part without any is empty.
@@ -29,50 +27,35 @@ pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecip
         stops: thought.trace_stops(),
         text: &thought.text,
     };
-    let groups = missing_parts(&source, &out)?;
-    if !groups.is_empty() {
-        let mut sampler = sampler(writer, &recipe.engine)?;
-        let mut progress = Progress::new("traces", 0, None);
-        for group in groups {
-            let parts = group.iter().map(|&part| prompts(&source, part, recipe)).collect::<Result<Vec<Part>>>()?;
-            draw(&mut sampler, &draws, &parts, &unfinished(stage), &mut progress, &mut |at, samples| {
-                let asked = parts[at].prompts.iter().zip(samples);
-                let records: Vec<TraceRecord> = asked.flat_map(|(prompt, samples)| traces_of(&prompt.stream, samples, thought)).collect();
-                out.write(parts[at].number, &records)
-            })?;
-        }
-        progress.finish();
-    }
+    let make = || sampler(writer, &recipe.engine);
+    draw_missing(&source, &out, make, &draws, stage, |part| asked(&source, part, recipe), |id, sample| Ok(trace(id, sample, thought)))?;
     count(&out)
 }
 
-/// The prompts of a part's questions that are asked.
-fn prompts(source: &Table<QuestionRecord>, number: usize, recipe: &RunRecipe) -> Result<Part> {
-    let mut prompts = Vec::new();
-    for question in source.read(number)? {
+/// A part's questions that are asked, by id, and their prompts.
+fn asked(source: &Table<QuestionRecord>, part: usize, recipe: &RunRecipe) -> Result<Vec<(String, Prompt)>> {
+    let mut asked = Vec::new();
+    for question in source.read(part)? {
         let is_asked = question.split == Split::Train && (recipe.traces.questions == Asked::All || question.trace_ids.is_none());
         let ids = match recipe.proposal() {
             Proposal::Posterior => question.posterior_prompt_ids,
             Proposal::Initial => Some(question.prompt_ids),
         };
-        prompts.extend(ids.filter(|_| is_asked).map(|ids| Prompt::keyed(question.id, ids)));
+        asked.extend(ids.filter(|_| is_asked).map(|ids| (question.id.clone(), Prompt::keyed(question.id, ids))));
     }
-    Ok(Part { number, prompts })
+    Ok(asked)
 }
 
-fn traces_of<'a>(id: &'a str, samples: Vec<Sample>, thought: &'a Thought) -> impl Iterator<Item = TraceRecord> + 'a {
-    samples.into_iter().map(|sample| {
-        let border = thought.border(&sample.tokens);
-        let tokens = border.unwrap_or(sample.tokens.len() - usize::from(sample.stop == StopReason::End));
-        TraceRecord {
-            id: id.to_owned(),
-            sample: sample.sample as u64,
-            token_ids: sample.tokens[..tokens].to_vec(),
-            // The sampler lets no log-prob pass that is not finite.
-            logprobs: sample.logp[..tokens].iter().filter_map(|&logp| shortest(logp)).collect(),
-            closed: border.is_some(),
-        }
-    })
+fn trace(id: &str, sample: Sample, thought: &Thought) -> TraceRecord {
+    let border = thought.border(&sample.tokens);
+    let tokens = border.unwrap_or(sample.tokens.len() - usize::from(sample.stop == StopReason::End));
+    TraceRecord {
+        id: id.to_owned(),
+        sample: sample.sample as u64,
+        token_ids: sample.tokens[..tokens].to_vec(),
+        logprobs: logprobs(&sample.logp[..tokens]),
+        closed: border.is_some(),
+    }
 }
 
 fn count(out: &Table<TraceRecord>) -> Result<Value> {
