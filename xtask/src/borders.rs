@@ -1,11 +1,13 @@
-//! The borders of ARCHITECTURE.md: which crate may use which, where files may be opened, and where `unsafe` may be.
+//! The borders of ARCHITECTURE.md: which crate may use which, where files may be opened, and where `unsafe`
+//! may be.
 
 use anyhow::{Context, Result, bail};
 
 use crate::sources::{Member, has_word, members, rust_files, without_comment};
 
 /// The crates in order: each may use only those before it.
-const ORDER: [&str; 6] = ["latrace-core", "latrace-objective", "latrace-verify", "latrace-kernels", "latrace-lm", "latrace"];
+const ORDER: [&str; 6] =
+    ["latrace-core", "latrace-objective", "latrace-verify", "latrace-kernels", "latrace-lm", "latrace"];
 
 /// Pure crates: no files, network, environment or clock.
 const PURE: [&str; 2] = ["latrace-core", "latrace-objective"];
@@ -43,9 +45,16 @@ pub fn check() -> Result<()> {
 fn wrong_dependencies(member: &Member) -> Vec<String> {
     let rank = |name: &str| ORDER.iter().position(|known| *known == name);
     let Some(own) = rank(&member.name) else {
-        return if member.name == "xtask" { Vec::new() } else { vec![format!("{} is not in the order of crates", member.name)] };
+        return if member.name == "xtask" {
+            Vec::new()
+        } else {
+            vec![format!("{} is not in the order of crates", member.name)]
+        };
     };
-    let wrong = member.dependencies.iter().filter(|dependency| rank(&dependency.name).is_some_and(|other| other >= own));
+    let wrong = member
+        .dependencies
+        .iter()
+        .filter(|dependency| rank(&dependency.name).is_some_and(|other| other >= own));
     wrong.map(|dependency| format!("{} may not use {}", member.name, dependency.name)).collect()
 }
 

@@ -28,6 +28,11 @@ fn unused_of(member: &Member) -> Result<Vec<String>> {
         DependencyKind::Development => occurs(&library, name) || occurs(&development, name),
         DependencyKind::Build => has_word(&build, name),
     };
-    let unused = member.dependencies.iter().filter(|dependency| !is_used(&dependency.name.replace('-', "_"), dependency.kind));
-    Ok(unused.map(|dependency| format!("{}: {} ({:?}) is not used", member.name, dependency.name, dependency.kind)).collect())
+    let unused = member
+        .dependencies
+        .iter()
+        .filter(|dependency| !is_used(&dependency.name.replace('-', "_"), dependency.kind));
+    Ok(unused
+        .map(|dependency| format!("{}: {} ({:?}) is not used", member.name, dependency.name, dependency.kind))
+        .collect())
 }

@@ -86,7 +86,10 @@ fn one(words: &mut &[&str]) -> Option<bool> {
         [licence, "WITH", exception, rest @ ..] => {
             *words = rest;
             // An exception only adds permissions.
-            Some(ACCEPTED.contains(licence) || ACCEPTED.contains(&format!("{licence} WITH {exception}").as_str()))
+            Some(
+                ACCEPTED.contains(licence)
+                    || ACCEPTED.contains(&format!("{licence} WITH {exception}").as_str()),
+            )
         }
         [licence, rest @ ..] => {
             *words = rest;

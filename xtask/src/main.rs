@@ -19,7 +19,8 @@ docs rewrites the reference pages that are made from the code. check runs every 
   --no-tests  without tests
   --step      one check alone";
 
-/// A check: its name, whether `--fast` and `--no-tests` leave it out, how it is done, and what to do when it fails.
+/// A check: its name, whether `--fast` and `--no-tests` leave it out, how it is done, and what to do when it
+/// fails.
 struct Step {
     name: &'static str,
     cost: Cost,
@@ -36,12 +37,42 @@ enum Cost {
 
 const STEPS: [Step; 8] = [
     Step { name: "format", cost: Cost::Low, run: format, remedy: "run `cargo fmt --all`" },
-    Step { name: "borders", cost: Cost::Low, run: borders::check, remedy: "see ARCHITECTURE.md for what each crate may use" },
-    Step { name: "unused dependencies", cost: Cost::Low, run: dependencies::check, remedy: "remove the dependency from that Cargo.toml" },
-    Step { name: "licences", cost: Cost::Low, run: licences::check, remedy: "take another package, or extend the list in xtask/src/licences.rs with a reason" },
-    Step { name: "clippy", cost: Cost::Low, run: clippy, remedy: "run `cargo clippy --workspace --all-targets`; an `allow` needs its reason beside it" },
-    Step { name: "fuzz targets", cost: Cost::Documentation, run: fuzz_targets, remedy: "run `cargo check --manifest-path fuzz/Cargo.toml`" },
-    Step { name: "documentation", cost: Cost::Documentation, run: documentation, remedy: "run `cargo doc --workspace --no-deps`" },
+    Step {
+        name: "borders",
+        cost: Cost::Low,
+        run: borders::check,
+        remedy: "see ARCHITECTURE.md for what each crate may use",
+    },
+    Step {
+        name: "unused dependencies",
+        cost: Cost::Low,
+        run: dependencies::check,
+        remedy: "remove the dependency from that Cargo.toml",
+    },
+    Step {
+        name: "licences",
+        cost: Cost::Low,
+        run: licences::check,
+        remedy: "take another package, or extend the list in xtask/src/licences.rs with a reason",
+    },
+    Step {
+        name: "clippy",
+        cost: Cost::Low,
+        run: clippy,
+        remedy: "run `cargo clippy --workspace --all-targets`; an `allow` needs its reason beside it",
+    },
+    Step {
+        name: "fuzz targets",
+        cost: Cost::Documentation,
+        run: fuzz_targets,
+        remedy: "run `cargo check --manifest-path fuzz/Cargo.toml`",
+    },
+    Step {
+        name: "documentation",
+        cost: Cost::Documentation,
+        run: documentation,
+        remedy: "run `cargo doc --workspace --no-deps`",
+    },
     Step { name: "tests", cost: Cost::Tests, run: tests, remedy: "run `cargo test --workspace`" },
 ];
 

@@ -15,7 +15,8 @@ pub fn cargo() -> OsString {
 
 /// `cargo metadata` with more arguments.
 pub fn metadata(arguments: &[&str]) -> Result<Value> {
-    let output = Command::new(cargo()).args(["metadata", "--format-version", "1"]).args(arguments).output()?;
+    let output =
+        Command::new(cargo()).args(["metadata", "--format-version", "1"]).args(arguments).output()?;
     if !output.status.success() {
         bail!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -51,7 +52,8 @@ pub fn members() -> Result<Vec<Member>> {
 
 fn member(package: &Value) -> Result<Member> {
     let manifest = Path::new(package["manifest_path"].as_str().context("a package without a manifest")?);
-    let dependencies = package["dependencies"].as_array().context("a package without a list of dependencies")?;
+    let dependencies =
+        package["dependencies"].as_array().context("a package without a list of dependencies")?;
     Ok(Member {
         name: package["name"].as_str().context("a package without a name")?.to_owned(),
         folder: manifest.parent().context("a manifest without a folder")?.to_owned(),

@@ -1,8 +1,8 @@
 //! Chat templates: a conversation to the text a model is trained on.
 //!
-//! The environment is the one `transformers` uses: `trim_blocks`, `lstrip_blocks`, loop controls, `raise_exception`,
-//! a `tojson` that writes JSON as Python does, and Python's string methods.
-//! Differs in: no `strftime_now`, no tools or documents, no `{% generation %}` blocks.
+//! The environment is the one `transformers` uses: `trim_blocks`, `lstrip_blocks`, loop controls,
+//! `raise_exception`, a `tojson` that writes JSON as Python does, and Python's string methods. Differs in: no
+//! `strftime_now`, no tools or documents, no `{% generation %}` blocks.
 
 use std::io;
 
@@ -56,9 +56,11 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
-    /// The text of `messages`. With `add_generation_prompt` it ends where the assistant's next message begins.
+    /// The text of `messages`. With `add_generation_prompt` it ends where the assistant's next message
+    /// begins.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let fail = |error: TemplateError| Error::Render { messages: messages.len(), reason: describe(&error) };
+        let fail =
+            |error: TemplateError| Error::Render { messages: messages.len(), reason: describe(&error) };
         let template = self.environment.get_template(NAME).map_err(fail)?;
         template
             .render(context! {
@@ -70,14 +72,17 @@ impl ChatTemplate {
             .map_err(fail)
     }
 
-    /// Splits a conversation that ends with an assistant message: the prompt is the render of all before it with the
-    /// generation prompt, the response is the rest of the full render.
+    /// Splits a conversation that ends with an assistant message: the prompt is the render of all before it
+    /// with the generation prompt, the response is the rest of the full render.
     pub fn split(&self, messages: &[Message]) -> Result<Turn> {
         let fail = |reason: String| Error::Split { messages: messages.len(), reason };
         let before = match messages.split_last() {
             Some((last, before)) if last.role == "assistant" => before,
             Some((last, _)) => {
-                return Err(fail(format!("expected the last message to be the assistant's, got role \"{}\"", last.role)));
+                return Err(fail(format!(
+                    "expected the last message to be the assistant's, got role \"{}\"",
+                    last.role
+                )));
             }
             None => return Err(fail("expected at least one message, got none".to_owned())),
         };
@@ -105,10 +110,12 @@ pub(crate) fn describe(error: &TemplateError) -> String {
     text
 }
 
-/// JSON as Python's `json.dumps(ensure_ascii=False)` writes it: a space after commas and colons, nothing escaped for HTML.
+/// JSON as Python's `json.dumps(ensure_ascii=False)` writes it: a space after commas and colons, nothing
+/// escaped for HTML.
 fn to_json(value: &Value, options: minijinja::value::Kwargs) -> std::result::Result<Value, TemplateError> {
     let indent: Option<usize> = options.get("indent")?;
-    // `transformers` accepts these too; the first is already so, the others change nothing for text and numbers.
+    // `transformers` accepts these too; the first is already so, the others change nothing for text and
+    // numbers.
     let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     let mut bytes = Vec::new();
@@ -166,7 +173,10 @@ mod tests {
         let template = ChatTemplate::new(CHATML, "", "").unwrap();
         let messages = [message("user", " 1+1? ")];
         assert_eq!(template.render(&messages, false).unwrap(), "<|im_start|>user\n1+1?<|im_end|>\n");
-        assert_eq!(template.render(&messages, true).unwrap(), "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n");
+        assert_eq!(
+            template.render(&messages, true).unwrap(),
+            "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n"
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The texts around a trace z and an answer y. A row reads: prompt (which ends with `open`), trace, `close`, `answer_open`, answer, `answer_close`.
+/// The texts around a trace z and an answer y. A row reads: prompt (which ends with `open`), trace, `close`,
+/// `answer_open`, answer, `answer_close`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Markers {
@@ -12,8 +13,8 @@ pub struct Markers {
     pub open: String,
     /// After the trace.
     pub close: String,
-    /// The part of `close` with which a trace counts as ended. z ends with it, y begins with the rest of `close`. A posterior whose own marker
-    /// differs needs no more than this in common.
+    /// The part of `close` with which a trace counts as ended. z ends with it, y begins with the rest of
+    /// `close`. A posterior whose own marker differs needs no more than this in common.
     pub cut: String,
     /// Before the answer.
     pub answer_open: String,
@@ -25,7 +26,8 @@ impl Markers {
     /// Names of the built-in families.
     pub const NAMES: [&'static str; 3] = ["think", "stratos", "plain"];
 
-    /// A built-in family: `think` (`<think>…</think>`), `stratos` (Bespoke-Stratos' four markers), `plain` (built-in tasks: words and spaces).
+    /// A built-in family: `think` (`<think>…</think>`), `stratos` (Bespoke-Stratos' four markers), `plain`
+    /// (built-in tasks: words and spaces).
     ///
     /// # Errors
     /// Unknown names, with those there are.
@@ -38,10 +40,20 @@ impl Markers {
             "think" => Ok(markers(["<think>\n", "\n</think>", "</think>", "\n\n", ""])),
             "stratos" => {
                 let close = "\n\n<|end_of_thought|>";
-                Ok(markers(["<|begin_of_thought|>\n\n", close, "<|end_of", "\n\n<|begin_of_solution|>\n\n", "\n\n<|end_of_solution|>"]))
+                Ok(markers([
+                    "<|begin_of_thought|>\n\n",
+                    close,
+                    "<|end_of",
+                    "\n\n<|begin_of_solution|>\n\n",
+                    "\n\n<|end_of_solution|>",
+                ]))
             }
             "plain" => Ok(markers(["<think>", " </think>", "</think>", " ", ""])),
-            _ => Err(Error::UnknownName { what: "marker family", name: name.to_owned(), known: Self::NAMES.join(", ") }),
+            _ => Err(Error::UnknownName {
+                what: "marker family",
+                name: name.to_owned(),
+                known: Self::NAMES.join(", "),
+            }),
         }
     }
 
@@ -81,7 +93,8 @@ impl Markers {
     }
 }
 
-/// How many of `ids` are z: up to and with the token in which the first `cut` completes. None where it never does.
+/// How many of `ids` are z: up to and with the token in which the first `cut` completes. None where it never
+/// does.
 ///
 /// `decode` gives the text of ids; it is asked O(log n) times.
 pub fn border(ids: &[u32], cut: &str, decode: impl Fn(&[u32]) -> Option<String>) -> Option<usize> {
@@ -131,7 +144,11 @@ mod tests {
         for name in Markers::NAMES {
             let markers = Markers::named(name).unwrap();
             let Markers { open, close, answer_open, answer_close, .. } = &markers;
-            assert_eq!(markers.split(&format!("{open}why{close}{answer_open}so{answer_close}")), Some(("why", "so")), "{name}");
+            assert_eq!(
+                markers.split(&format!("{open}why{close}{answer_open}so{answer_close}")),
+                Some(("why", "so")),
+                "{name}"
+            );
             assert_eq!(markers.split(&format!("why{close}")), Some(("why", "")), "{name}");
             assert_eq!(markers.split("so"), None);
         }

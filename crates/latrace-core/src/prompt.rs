@@ -19,8 +19,8 @@ const BUILT_IN: [(&str, &str); 5] = [
 
 const NAME: &str = "prompt";
 
-/// A compiled prompt template. It sees `question`, `hint` (if there is one), `open` (the marker after which the trace begins) and `boxed` (whether the final
-/// answer belongs in a box); anything else is an error.
+/// A compiled prompt template. It sees `question`, `hint` (if there is one), `open` (the marker after which
+/// the trace begins) and `boxed` (whether the final answer belongs in a box); anything else is an error.
 #[derive(Debug)]
 pub struct PromptTemplate {
     environment: Environment<'static>,
@@ -53,7 +53,13 @@ impl PromptTemplate {
     ///
     /// # Errors
     /// The template asks for what there is not, such as a hint.
-    pub fn render(&self, question: &str, hint: Option<&str>, boxed: bool, markers: &Markers) -> Result<String> {
+    pub fn render(
+        &self,
+        question: &str,
+        hint: Option<&str>,
+        boxed: bool,
+        markers: &Markers,
+    ) -> Result<String> {
         let render = || -> std::result::Result<String, TemplateError> {
             let template = self.environment.get_template(NAME)?;
             match hint {
@@ -83,8 +89,14 @@ mod tests {
         for (name, source) in BUILT_IN {
             for family in Markers::NAMES {
                 let markers = Markers::named(family).unwrap();
-                let prompt = PromptTemplate::new(source).unwrap().render("How many?", Some("Three."), true, &markers).unwrap();
-                assert!(prompt.contains("How many?") && prompt.ends_with(&markers.open), "{name}, {family}: {prompt}");
+                let prompt = PromptTemplate::new(source)
+                    .unwrap()
+                    .render("How many?", Some("Three."), true, &markers)
+                    .unwrap();
+                assert!(
+                    prompt.contains("How many?") && prompt.ends_with(&markers.open),
+                    "{name}, {family}: {prompt}"
+                );
                 assert_eq!(prompt.contains("Three."), name.contains("posterior"), "{name}");
             }
         }
@@ -100,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_template_of_other_values() {
-        let template = PromptTemplate::new("{{ row.a }}{% if row.b is defined %}{{ row.b }}{% endif %}").unwrap();
+        let template =
+            PromptTemplate::new("{{ row.a }}{% if row.b is defined %}{{ row.b }}{% endif %}").unwrap();
         assert_eq!(template.fill(&serde_json::json!({"row": {"a": "x"}})).unwrap(), "x");
         assert!(template.fill(&serde_json::json!({})).unwrap_err().to_string().contains("undefined"));
     }

@@ -22,10 +22,13 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the bytes of a `tokenizer.json`. Truncation and padding stored in it are switched off: both would change
-    /// rows silently.
+    /// Reads the bytes of a `tokenizer.json`. Truncation and padding stored in it are switched off: both
+    /// would change rows silently.
     pub fn from_bytes(bytes: &[u8]) -> Result<Tokenizer> {
-        let bad = |reason: tokenizers::Error| Error::BadTokenizer { bytes: bytes.len(), reason: reason.to_string() };
+        let bad = |reason: tokenizers::Error| Error::BadTokenizer {
+            bytes: bytes.len(),
+            reason: reason.to_string(),
+        };
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(bad)?;
         inner.with_truncation(None).map_err(bad)?;
         inner.with_padding(None);
@@ -34,20 +37,35 @@ impl Tokenizer {
         Ok(Tokenizer { inner, vocabulary_size })
     }
 
-    /// The `tokenizer.json` of byte pairs learnt from `texts`: every text has tokens, since all bytes do. `specials` and [`END`] are single tokens.
-    /// At most `vocabulary` tokens, but never fewer than the bytes and the special ones.
+    /// The `tokenizer.json` of byte pairs learnt from `texts`: every text has tokens, since all bytes do.
+    /// `specials` and [`END`] are single tokens. At most `vocabulary` tokens, but never fewer than the bytes
+    /// and the special ones.
     ///
     /// # Errors
     /// What the trainer refuses.
     pub fn train(texts: &[String], vocabulary: usize, specials: &[String]) -> Result<String> {
-        let specials = std::iter::once(END).chain(specials.iter().map(String::as_str)).map(|text| AddedToken::from(text, true)).collect();
+        let specials = std::iter::once(END)
+            .chain(specials.iter().map(String::as_str))
+            .map(|text| AddedToken::from(text, true))
+            .collect();
         let alphabet = ByteLevel::alphabet().into_iter().collect();
-        let mut trainer = BpeTrainer::builder().show_progress(false).vocab_size(vocabulary).initial_alphabet(alphabet).special_tokens(specials).build();
+        let mut trainer = BpeTrainer::builder()
+            .show_progress(false)
+            .vocab_size(vocabulary)
+            .initial_alphabet(alphabet)
+            .special_tokens(specials)
+            .build();
         let bytes = ByteLevel::new(false, true, true);
         let builder = TokenizerBuilder::<BPE, NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel>::new();
-        let builder =
-            builder.with_model(BPE::default()).with_normalizer(None).with_pre_tokenizer(Some(bytes)).with_post_processor(None).with_decoder(Some(bytes));
-        let learnt = builder.build().and_then(|mut tokenizer| tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?.to_string(true));
+        let builder = builder
+            .with_model(BPE::default())
+            .with_normalizer(None)
+            .with_pre_tokenizer(Some(bytes))
+            .with_post_processor(None)
+            .with_decoder(Some(bytes));
+        let learnt = builder.build().and_then(|mut tokenizer| {
+            tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?.to_string(true)
+        });
         learnt.map_err(|reason| Error::Train { texts: texts.len(), reason: reason.to_string() })
     }
 
@@ -63,15 +81,19 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let fail = |reason: String| Error::Decode { tokens: ids.len(), reason };
         if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
-            return Err(fail(format!("id {id} is not in the tokenizer (highest id {})", self.vocabulary_size.saturating_sub(1))));
+            return Err(fail(format!(
+                "id {id} is not in the tokenizer (highest id {})",
+                self.vocabulary_size.saturating_sub(1)
+            )));
         }
         self.inner.decode(ids, false).map_err(|reason| fail(reason.to_string()))
     }
 
-    /// The text of ids that a model drew, special tokens included. Models have more embedding rows than their tokenizer has tokens;
-    /// such ids have no text.
+    /// The text of ids that a model drew, special tokens included. Models have more embedding rows than their
+    /// tokenizer has tokens; such ids have no text.
     pub fn decode_drawn(&self, ids: &[u32]) -> Result<String> {
-        let known: Vec<u32> = ids.iter().copied().filter(|&id| self.inner.id_to_token(id).is_some()).collect();
+        let known: Vec<u32> =
+            ids.iter().copied().filter(|&id| self.inner.id_to_token(id).is_some()).collect();
         self.decode(&known)
     }
 
@@ -90,7 +112,8 @@ impl Tokenizer {
 mod tests {
     use super::*;
 
-    /// Words and digits as tokens, one special token with a gap before its id, and stored truncation to two tokens.
+    /// Words and digits as tokens, one special token with a gap before its id, and stored truncation to two
+    /// tokens.
     const SMALL: &str = r#"{
         "version": "1.0",
         "truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0},
@@ -137,7 +160,8 @@ mod tests {
 
     #[test]
     fn learnt_byte_pairs_take_any_text_and_are_the_same_each_time() {
-        let texts: Vec<String> = (0..200).map(|i| format!("there were {i} ducks and {} geese", i * 7)).collect();
+        let texts: Vec<String> =
+            (0..200).map(|i| format!("there were {i} ducks and {} geese", i * 7)).collect();
         let train = || Tokenizer::train(&texts, 400, &["<think>".to_owned(), "</think>".to_owned()]).unwrap();
         let json = train();
         assert_eq!(json, train());
@@ -146,7 +170,11 @@ mod tests {
         for text in ["there were 12 ducks", "ünïcödé \n\t \u{1F986}", "<think>so</think> 42<|end|>"] {
             assert_eq!(tokenizer.decode(&tokenizer.encode(text).unwrap()).unwrap(), text);
         }
-        assert_eq!(tokenizer.encode("ducks</think><|end|>").unwrap().len() - tokenizer.encode("ducks").unwrap().len(), 2);
+        assert_eq!(
+            tokenizer.encode("ducks</think><|end|>").unwrap().len()
+                - tokenizer.encode("ducks").unwrap().len(),
+            2
+        );
         assert!(tokenizer.token_id(END).is_some());
     }
 

@@ -1,6 +1,8 @@
-//! Matrix products beside the `gemm` crate, in turns in one sitting: `cargo bench -p latrace-kernels --bench product`.
+//! Matrix products beside the `gemm` crate, in turns in one sitting: `cargo bench -p latrace-kernels --bench
+//! product`.
 //!
-//! Prints GFLOP/s (best of the turns) for the shapes of a training step: forward (x·Wᵀ), input gradient (dy·W), weight gradient (dyᵀ·x).
+//! Prints GFLOP/s (best of the turns) for the shapes of a training step: forward (x·Wᵀ), input gradient
+//! (dy·W), weight gradient (dyᵀ·x).
 
 use latrace_kernels::{Matrix, MatrixProduct, Start, Tiled};
 use std::time::Instant;

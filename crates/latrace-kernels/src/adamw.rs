@@ -71,7 +71,8 @@ dispatched! {
 
 /// The definition, for one value: returns (w, m, v).
 pub fn adamw_reference(w: f64, m: f64, v: f64, gradient: f64, update: AdamW) -> (f64, f64, f64) {
-    let [lr, eps, decay, scale] = [update.learning_rate, update.epsilon, update.weight_decay, update.gradient_scale].map(f64::from);
+    let [lr, eps, decay, scale] =
+        [update.learning_rate, update.epsilon, update.weight_decay, update.gradient_scale].map(f64::from);
     let (b1, b2) = (update.beta1, update.beta2);
     let g = gradient * scale;
     let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * g * g);
@@ -87,14 +88,25 @@ mod tests {
     #[test]
     fn follows_the_reference_over_steps() {
         let n = GRAIN + 5;
-        let mut update = AdamW { learning_rate: 0.05, beta1: 0.9, beta2: 0.999, epsilon: 1e-3, weight_decay: 0.1, step: 0, gradient_scale: 0.7 };
+        let mut update = AdamW {
+            learning_rate: 0.05,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-3,
+            weight_decay: 0.1,
+            step: 0,
+            gradient_scale: 0.7,
+        };
         let (mut w, mut m, mut v) = (values(n, 1), vec![0.0; n], vec![0.0; n]);
         let mut exact: Vec<(f64, f64, f64)> = wide(&w).into_iter().map(|w| (w, 0.0, 0.0)).collect();
         for step in 1..=5 {
             update.step = step;
             let gradient = values(n, 10 + step);
             adamw(&mut w, &mut m, &mut v, &gradient, update);
-            exact.iter_mut().zip(&gradient).for_each(|(e, &g)| *e = adamw_reference(e.0, e.1, e.2, f64::from(g), update));
+            exact
+                .iter_mut()
+                .zip(&gradient)
+                .for_each(|(e, &g)| *e = adamw_reference(e.0, e.1, e.2, f64::from(g), update));
         }
         close("w", &w, &exact.iter().map(|e| e.0).collect::<Vec<_>>());
         close("m", &m, &exact.iter().map(|e| e.1).collect::<Vec<_>>());

@@ -1,8 +1,9 @@
-//! Causal grouped-query attention over packed sequences, tiled, with online softmax (Dao et al., 2022): memory O(T) in
-//! both directions.
+//! Causal grouped-query attention over packed sequences, tiled, with online softmax (Dao et al., 2022):
+//! memory O(T) in both directions.
 //!
-//! Query head h reads key head h / (heads / kv_heads); keys are never repeated. Key tiles always start at multiples of
-//! [`KEYS`] from the start of the sequence, so a query's result does not depend on which queries are computed beside it.
+//! Query head h reads key head h / (heads / kv_heads); keys are never repeated. Key tiles always start at
+//! multiples of [`KEYS`] from the start of the sequence, so a query's result does not depend on which queries
+//! are computed beside it.
 
 use crate::gemm::{Matrix, MatrixProduct, Start, TiledSerial};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
@@ -72,7 +73,8 @@ impl Head {
     }
 }
 
-/// The rows of all sequences in tiles: (start of the sequence, first row of the tile in it, rows in the tile).
+/// The rows of all sequences in tiles: (start of the sequence, first row of the tile in it, rows in the
+/// tile).
 fn tile_count(lengths: &[u32], size: usize) -> usize {
     lengths.windows(2).map(|w| ((w[1] - w[0]) as usize).div_ceil(size)).sum()
 }
@@ -92,9 +94,17 @@ fn tile_at(cu_seqlens: &[u32], size: usize, mut index: usize) -> (usize, usize, 
 /// o_i = Σ_{j ≤ i} softmax_j(q_i·k_j / √head_dim) v_j, within each sequence.
 ///
 /// # Shapes
-/// `o`, `q`: T×(heads·head_dim); `k`, `v`: T×(kv_heads·head_dim); `lse`: T×heads, the log of each softmax's sum (nats), for the
-/// backward pass; `cu_seqlens`: sequences + 1, from 0 to T.
-pub(crate) fn attention(o: &mut [f32], lse: &mut [f32], q: &[f32], k: &[f32], v: &[f32], cu_seqlens: &[u32], shape: AttentionShape) {
+/// `o`, `q`: T×(heads·head_dim); `k`, `v`: T×(kv_heads·head_dim); `lse`: T×heads, the log of each softmax's
+/// sum (nats), for the backward pass; `cu_seqlens`: sequences + 1, from 0 to T.
+pub(crate) fn attention(
+    o: &mut [f32],
+    lse: &mut [f32],
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    cu_seqlens: &[u32],
+    shape: AttentionShape,
+) {
     let (o, lse) = (Shared::new(o), Shared::new(lse));
     let tiles = tile_count(cu_seqlens, QUERIES);
     // Last tiles first: they see the most keys, and short tasks at the end even out the threads.
@@ -147,7 +157,16 @@ fn query_tile(
         TiledSerial.product(scores, KEYS, rows, keys, dim, a, b, Start::Zero);
         let sight = Sight { keys, diagonal: first as isize - tile as isize, group: 1 };
         online_softmax(scores, &mut top[..rows], &mut sum[..rows], output, dim, dim, sight, shape.scale());
-        TiledSerial.product(output, dim, rows, dim, keys, Matrix::new(scores, KEYS), key.matrix(v, start + tile), Start::Accumulate);
+        TiledSerial.product(
+            output,
+            dim,
+            rows,
+            dim,
+            keys,
+            Matrix::new(scores, KEYS),
+            key.matrix(v, start + tile),
+            Start::Accumulate,
+        );
     }
     normalise(output, sum, dim);
 }
@@ -170,7 +189,8 @@ impl Sight {
 }
 
 dispatched! {
-    /// Turns a tile of scores into weights relative to the running maximum, and rescales what was summed before: rows of `dim` values, `stride` apart.
+    /// Turns a tile of scores into weights relative to the running maximum, and rescales what was summed
+    /// before: rows of `dim` values, `stride` apart.
     pub(crate) fn online_softmax(scores: &mut [f32], top: &mut [f32], sum: &mut [f32], output: &mut [f32], stride: usize, dim: usize, sight: Sight, scale: f32) {
         let rows = scores.as_chunks_mut::<KEYS>().0.iter_mut().zip(output.chunks_mut(stride)).zip(top).zip(sum);
         for (i, (((row, output), top), sum)) in rows.enumerate() {
@@ -235,8 +255,20 @@ pub(crate) fn attention_backward(
     let gradients = [dq, dk, dv].map(Shared::new);
     let sequences = cu_seqlens.len() - 1;
     for_each(sequences * shape.kv_heads, |task| {
-        let (start, end) = (cu_seqlens[task / shape.kv_heads] as usize, cu_seqlens[task / shape.kv_heads + 1] as usize);
-        let backward = Backward { do_, o, lse, q, k, v, start, length: end - start, kv_head: task % shape.kv_heads, shape };
+        let (start, end) =
+            (cu_seqlens[task / shape.kv_heads] as usize, cu_seqlens[task / shape.kv_heads + 1] as usize);
+        let backward = Backward {
+            do_,
+            o,
+            lse,
+            q,
+            k,
+            v,
+            start,
+            length: end - start,
+            kv_head: task % shape.kv_heads,
+            shape,
+        };
         backward.run(gradients);
     });
 }
@@ -272,22 +304,43 @@ impl Backward<'_> {
                 dk.fill(0.0);
                 dv.fill(0.0);
                 for member in 0..group {
-                    let (dq, delta) = (&mut dq[member * length * dim..][..length * dim], &delta[member * length..][..length]);
+                    let (dq, delta) = (
+                        &mut dq[member * length * dim..][..length * dim],
+                        &delta[member * length..][..length],
+                    );
                     for first in (tile / QUERIES * QUERIES..length).step_by(QUERIES) {
-                        self.pair(dq, dk, dv, delta, weights, dweights, member, (first, QUERIES.min(length - first)), (tile, keys));
+                        self.pair(
+                            dq,
+                            dk,
+                            dv,
+                            delta,
+                            weights,
+                            dweights,
+                            member,
+                            (first, QUERIES.min(length - first)),
+                            (tile, keys),
+                        );
                     }
                 }
                 key.store(dk_out, self.start + tile, &dk[..keys * dim], dim);
                 key.store(dv_out, self.start + tile, &dv[..keys * dim], dim);
             }
             for member in 0..group {
-                self.query_head(member).store(dq_out, self.start, &dq[member * length * dim..][..length * dim], dim);
+                self.query_head(member).store(
+                    dq_out,
+                    self.start,
+                    &dq[member * length * dim..][..length * dim],
+                    dim,
+                );
             }
         });
     }
 
     fn query_head(&self, member: usize) -> Head {
-        Head { width: self.shape.query_width(), offset: (self.kv_head * self.shape.group() + member) * self.shape.head_dim }
+        Head {
+            width: self.shape.query_width(),
+            offset: (self.kv_head * self.shape.group() + member) * self.shape.head_dim,
+        }
     }
 
     /// Σ dO·O of each query: what the softmax's gradient subtracts.
@@ -295,7 +348,8 @@ impl Backward<'_> {
         for (i, delta) in delta.iter_mut().enumerate() {
             let head = self.query_head(i / self.length);
             let at = (self.start + i % self.length) * head.width + head.offset;
-            *delta = product_sum(&self.do_[at..][..self.shape.head_dim], &self.o[at..][..self.shape.head_dim]);
+            *delta =
+                product_sum(&self.do_[at..][..self.shape.head_dim], &self.o[at..][..self.shape.head_dim]);
         }
     }
 
@@ -316,18 +370,73 @@ impl Backward<'_> {
         let query = self.query_head(member);
         let key = Head { width: shape.key_width(), offset: self.kv_head * dim };
         let (query_at, key_at) = (self.start + first, self.start + tile);
-        TiledSerial.product(weights, KEYS, rows, keys, dim, query.matrix(self.q, query_at), key.transposed(self.k, key_at), Start::Zero);
-        TiledSerial.product(dweights, KEYS, rows, keys, dim, query.matrix(self.do_, query_at), key.transposed(self.v, key_at), Start::Zero);
+        TiledSerial.product(
+            weights,
+            KEYS,
+            rows,
+            keys,
+            dim,
+            query.matrix(self.q, query_at),
+            key.transposed(self.k, key_at),
+            Start::Zero,
+        );
+        TiledSerial.product(
+            dweights,
+            KEYS,
+            rows,
+            keys,
+            dim,
+            query.matrix(self.do_, query_at),
+            key.transposed(self.v, key_at),
+            Start::Zero,
+        );
         let lse = Head { width: shape.heads, offset: query.offset / dim }.matrix(self.lse, query_at);
-        softmax_gradient(weights, dweights, lse.data, shape.heads, &delta[first..first + rows], keys, first as isize - tile as isize, shape.scale());
-        TiledSerial.product(dv, dim, keys, dim, rows, Matrix::transposed(weights, KEYS), query.matrix(self.do_, query_at), Start::Accumulate);
-        TiledSerial.product(dk, dim, keys, dim, rows, Matrix::transposed(dweights, KEYS), query.matrix(self.q, query_at), Start::Accumulate);
-        TiledSerial.product(&mut dq[first * dim..], dim, rows, dim, keys, Matrix::new(dweights, KEYS), key.matrix(self.k, key_at), Start::Accumulate);
+        softmax_gradient(
+            weights,
+            dweights,
+            lse.data,
+            shape.heads,
+            &delta[first..first + rows],
+            keys,
+            first as isize - tile as isize,
+            shape.scale(),
+        );
+        TiledSerial.product(
+            dv,
+            dim,
+            keys,
+            dim,
+            rows,
+            Matrix::transposed(weights, KEYS),
+            query.matrix(self.do_, query_at),
+            Start::Accumulate,
+        );
+        TiledSerial.product(
+            dk,
+            dim,
+            keys,
+            dim,
+            rows,
+            Matrix::transposed(dweights, KEYS),
+            query.matrix(self.q, query_at),
+            Start::Accumulate,
+        );
+        TiledSerial.product(
+            &mut dq[first * dim..],
+            dim,
+            rows,
+            dim,
+            keys,
+            Matrix::new(dweights, KEYS),
+            key.matrix(self.k, key_at),
+            Start::Accumulate,
+        );
     }
 }
 
 dispatched! {
-    /// Scores → weights p = e^{s − lse}; their gradients dp → those of the scores before scaling, p·(dp − delta)·scale.
+    /// Scores → weights p = e^{s − lse}; their gradients dp → those of the scores before scaling, p·(dp −
+    /// delta)·scale.
     fn softmax_gradient(weights: &mut [f32], dweights: &mut [f32], lse: &[f32], heads: usize, delta: &[f32], keys: usize, diagonal: isize, scale: f32) {
         let tiles = weights.chunks_exact_mut(KEYS).zip(dweights.chunks_exact_mut(KEYS));
         for (i, ((p, dp), &delta)) in tiles.zip(delta).enumerate() {
@@ -344,7 +453,13 @@ dispatched! {
 }
 
 /// The definition: every query against every key before it.
-pub fn attention_reference(q: &[f64], k: &[f64], v: &[f64], cu_seqlens: &[u32], shape: AttentionShape) -> Vec<f64> {
+pub fn attention_reference(
+    q: &[f64],
+    k: &[f64],
+    v: &[f64],
+    cu_seqlens: &[u32],
+    shape: AttentionShape,
+) -> Vec<f64> {
     let mut o = vec![0.0; q.len()];
     visit(q, k, cu_seqlens, shape, |query, keys, weights| {
         for (&key, weight) in keys.iter().zip(weights) {
@@ -355,11 +470,19 @@ pub fn attention_reference(q: &[f64], k: &[f64], v: &[f64], cu_seqlens: &[u32], 
 }
 
 /// Gradients (dq, dk, dv) of the definition.
-pub fn attention_backward_reference(dy: &[f64], q: &[f64], k: &[f64], v: &[f64], cu_seqlens: &[u32], shape: AttentionShape) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+pub fn attention_backward_reference(
+    dy: &[f64],
+    q: &[f64],
+    k: &[f64],
+    v: &[f64],
+    cu_seqlens: &[u32],
+    shape: AttentionShape,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
     let scale = 1.0 / (shape.head_dim as f64).sqrt();
     visit(q, k, cu_seqlens, shape, |query, keys, weights| {
-        let dweights: Vec<f64> = keys.iter().map(|key| (0..shape.head_dim).map(|c| dy[query + c] * v[key + c]).sum()).collect();
+        let dweights: Vec<f64> =
+            keys.iter().map(|key| (0..shape.head_dim).map(|c| dy[query + c] * v[key + c]).sum()).collect();
         let mean: f64 = weights.iter().zip(&dweights).map(|(w, d)| w * d).sum();
         for ((&key, weight), dweight) in keys.iter().zip(weights).zip(&dweights) {
             let dscore = weight * (dweight - mean) * scale;
@@ -374,13 +497,24 @@ pub fn attention_backward_reference(dy: &[f64], q: &[f64], k: &[f64], v: &[f64],
 }
 
 /// Calls `body(offset of the query, offsets of its keys, weights)` for each token and head.
-fn visit(q: &[f64], k: &[f64], cu_seqlens: &[u32], shape: AttentionShape, mut body: impl FnMut(usize, &[usize], &[f64])) {
+fn visit(
+    q: &[f64],
+    k: &[f64],
+    cu_seqlens: &[u32],
+    shape: AttentionShape,
+    mut body: impl FnMut(usize, &[usize], &[f64]),
+) {
     let dim = shape.head_dim;
     for bounds in cu_seqlens.windows(2) {
         for (token, head) in (bounds[0]..bounds[1]).flat_map(|t| (0..shape.heads).map(move |h| (t, h))) {
             let query = token as usize * shape.query_width() + head * dim;
-            let keys: Vec<usize> = (bounds[0]..=token).map(|t| t as usize * shape.key_width() + head / shape.group() * dim).collect();
-            let scores: Vec<f64> = keys.iter().map(|key| (0..dim).map(|c| q[query + c] * k[key + c]).sum::<f64>() / (dim as f64).sqrt()).collect();
+            let keys: Vec<usize> = (bounds[0]..=token)
+                .map(|t| t as usize * shape.key_width() + head / shape.group() * dim)
+                .collect();
+            let scores: Vec<f64> = keys
+                .iter()
+                .map(|key| (0..dim).map(|c| q[query + c] * k[key + c]).sum::<f64>() / (dim as f64).sqrt())
+                .collect();
             let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = scores.iter().map(|s| (s - top).exp()).sum();
             let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp() / sum).collect();
@@ -423,7 +557,8 @@ mod tests {
             close("o", &o, &attention_reference(&wide(&q), &wide(&k), &wide(&v), &cu, shape));
             let (mut dq, mut dk, mut dv) = (vec![9.0; q.len()], vec![9.0; k.len()], vec![9.0; v.len()]);
             attention_backward((&mut dq, &mut dk, &mut dv), &dy, &o, &lse, (&q, &k, &v), &cu, shape);
-            let expected = attention_backward_reference(&wide(&dy), &wide(&q), &wide(&k), &wide(&v), &cu, shape);
+            let expected =
+                attention_backward_reference(&wide(&dy), &wide(&q), &wide(&k), &wide(&v), &cu, shape);
             close("dq", &dq, &expected.0);
             close("dk", &dk, &expected.1);
             close("dv", &dv, &expected.2);

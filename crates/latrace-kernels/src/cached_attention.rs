@@ -1,11 +1,12 @@
 //! Attention of new tokens over keys and values kept from before, in blocks: the attention of sampling.
 //!
-//! A block holds [`CACHE_BLOCK`] tokens, which is also a key tile of [`crate::attention`], and tiles are visited in the same order with the same
-//! operations. A token's result is therefore, bit for bit, the one that scoring the whole sequence gives. The query heads that share a key head are
-//! multiplied together, and so are sequences that begin with the same blocks.
+//! A block holds [`CACHE_BLOCK`] tokens, which is also a key tile of [`crate::attention`], and tiles are
+//! visited in the same order with the same operations. A token's result is therefore, bit for bit, the one
+//! that scoring the whole sequence gives. The query heads that share a key head are multiplied together, and
+//! so are sequences that begin with the same blocks.
 //!
-//! Layout of a cache, for each block and key head: keys as `[panel][value][token]`, ready to be multiplied; values as `[token][value]`, padded to
-//! a multiple of a panel's width.
+//! Layout of a cache, for each block and key head: keys as `[panel][value][token]`, ready to be multiplied;
+//! values as `[token][value]`, padded to a multiple of a panel's width.
 
 use crate::AttentionShape;
 use crate::attention::{KEYS, Sight, normalise, online_softmax};
@@ -39,7 +40,8 @@ impl CacheSpan {
 
 /// Most queries of a key head in one task.
 const QUERIES: usize = 64;
-/// Up to so many, a task takes all key heads in turns, in the order of memory; more fill the first-level cache with one.
+/// Up to so many, a task takes all key heads in turns, in the order of memory; more fill the first-level
+/// cache with one.
 const FEW: usize = 8;
 
 thread_local! {
@@ -65,14 +67,23 @@ fn panel_width() -> usize {
 ///
 /// # Shapes
 /// `k`, `v`: rows×(kv_heads·head_dim).
-pub(crate) fn store(cache: [&mut [f32]; 2], k: &[f32], v: &[f32], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
+pub(crate) fn store(
+    cache: [&mut [f32]; 2],
+    k: &[f32],
+    v: &[f32],
+    spans: &[CacheSpan],
+    blocks: &[u32],
+    shape: AttentionShape,
+) {
     let [keys, values] = cache.map(Shared::new);
-    let (dim, width, (key_block, value_block)) = (shape.head_dim, value_width(shape.head_dim), block_lengths(shape));
+    let (dim, width, (key_block, value_block)) =
+        (shape.head_dim, value_width(shape.head_dim), block_lengths(shape));
     let panel = panel_width();
     for_each(spans.len(), |span| {
         let span = spans[span];
         for i in 0..span.rows {
-            let (block, slot) = (blocks[span.blocks + (span.position + i) / KEYS] as usize, (span.position + i) % KEYS);
+            let (block, slot) =
+                (blocks[span.blocks + (span.position + i) / KEYS] as usize, (span.position + i) % KEYS);
             let place = slot / panel * panel * dim + slot % panel;
             for head in 0..shape.kv_heads {
                 let from = (span.row + i) * shape.key_width() + head * dim;
@@ -81,7 +92,8 @@ pub(crate) fn store(cache: [&mut [f32]; 2], k: &[f32], v: &[f32], spans: &[Cache
                     unsafe { *keys.at(block * key_block + head * dim * KEYS + place + p * panel) = value };
                 }
                 // SAFETY: as above.
-                unsafe { values.part(block * value_block + (head * KEYS + slot) * width, dim) }.copy_from_slice(&v[from..][..dim]);
+                unsafe { values.part(block * value_block + (head * KEYS + slot) * width, dim) }
+                    .copy_from_slice(&v[from..][..dim]);
             }
         }
     });
@@ -95,20 +107,31 @@ pub(crate) fn copy_block(cache: [&mut [f32]; 2], from: usize, to: usize, shape: 
     }
 }
 
-/// o_i = Σ_{j ≤ i} softmax_j(q_i·k_j / √head_dim) v_j over the cached keys of each span's sequence, its own among them.
+/// o_i = Σ_{j ≤ i} softmax_j(q_i·k_j / √head_dim) v_j over the cached keys of each span's sequence, its own
+/// among them.
 ///
 /// # Shapes
 /// `o`, `q`: rows×(heads·head_dim).
-pub(crate) fn cached_attention(o: &mut [f32], q: &[f32], cache: [&[f32]; 2], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
+pub(crate) fn cached_attention(
+    o: &mut [f32],
+    q: &[f32],
+    cache: [&[f32]; 2],
+    spans: &[CacheSpan],
+    blocks: &[u32],
+    shape: AttentionShape,
+) {
     let o = Shared::new(o);
     let (tiles, mut bundles) = bundle(spans, blocks, (QUERIES / shape.group()).max(1));
     // The longest first, so that all threads finish together.
-    bundles.sort_by_key(|bundle| Reverse(tiles[bundle.spans.clone()].iter().map(|span| span.rows * span.end()).sum::<usize>()));
+    bundles.sort_by_key(|bundle| {
+        Reverse(tiles[bundle.spans.clone()].iter().map(|span| span.rows * span.end()).sum::<usize>())
+    });
     // A task for each key head, where there are too few bundles to share out.
     let parts = if bundles.len() >= 4 * rayon::current_num_threads() { 1 } else { shape.kv_heads };
     for_each(bundles.len() * parts, |task| {
         let bundle = &bundles[task / parts];
-        let queries = Queries { spans: &tiles[bundle.spans.clone()], shared: bundle.shared, blocks, cache, shape };
+        let queries =
+            Queries { spans: &tiles[bundle.spans.clone()], shared: bundle.shared, blocks, cache, shape };
         let all = shape.kv_heads / parts;
         let together = if queries.rows() <= FEW { all } else { 1 };
         for head in (task % parts * all..(task % parts + 1) * all).step_by(together) {
@@ -124,8 +147,8 @@ struct Bundle {
     shared: usize,
 }
 
-/// Spans in pieces of at most `most` tokens, and which of the pieces go together: single tokens one after another whose sequences are the same for
-/// at least half of the way.
+/// Spans in pieces of at most `most` tokens, and which of the pieces go together: single tokens one after
+/// another whose sequences are the same for at least half of the way.
 fn bundle(spans: &[CacheSpan], blocks: &[u32], most: usize) -> (Vec<CacheSpan>, Vec<Bundle>) {
     let (mut tiles, mut bundles) = (Vec::<CacheSpan>::with_capacity(spans.len()), Vec::<Bundle>::new());
     for span in spans {
@@ -146,7 +169,10 @@ fn bundle(spans: &[CacheSpan], blocks: &[u32], most: usize) -> (Vec<CacheSpan>, 
         }
         for first in (0..span.rows).step_by(most) {
             let rows = most.min(span.rows - first);
-            bundles.push(Bundle { spans: tiles.len()..tiles.len() + 1, shared: if span.rows == 1 { full.len() } else { 0 } });
+            bundles.push(Bundle {
+                spans: tiles.len()..tiles.len() + 1,
+                shared: if span.rows == 1 { full.len() } else { 0 },
+            });
             tiles.push(CacheSpan { row: span.row + first, rows, position: span.position + first, ..*span });
         }
     }
@@ -198,9 +224,12 @@ impl Queries<'_> {
         let (rows, dim, width) = (self.rows(), self.shape.head_dim, value_width(self.shape.head_dim));
         let length = rows * (dim + KEYS + width + 2);
         with_scratch(&SCRATCH, heads.len() * length, |scratch| {
-            let mut partials: Vec<Partial<'_>> = scratch.chunks_exact_mut(length).map(|part| Partial::new(part, rows, dim, width)).collect();
+            let mut partials: Vec<Partial<'_>> =
+                scratch.chunks_exact_mut(length).map(|part| Partial::new(part, rows, dim, width)).collect();
             for (head, partial) in heads.clone().zip(&mut partials) {
-                self.for_each_row(head, |row, at| partial.queries[row * dim..][..dim].copy_from_slice(&q[at..][..dim]));
+                self.for_each_row(head, |row, at| {
+                    partial.queries[row * dim..][..dim].copy_from_slice(&q[at..][..dim])
+                });
             }
             self.for_each_visit(rows, |visit| {
                 // All heads' keys, then all heads' values: that is how they lie in a block.
@@ -247,7 +276,11 @@ impl Queries<'_> {
             let blocks = &self.blocks[span.blocks..][..span.end().div_ceil(KEYS)];
             for (i, &block) in blocks.iter().enumerate().skip(self.shared) {
                 let start = i * KEYS;
-                let sight = Sight { keys: KEYS.min(span.end() - start), diagonal: span.position as isize - start as isize, group };
+                let sight = Sight {
+                    keys: KEYS.min(span.end() - start),
+                    diagonal: span.position as isize - start as isize,
+                    group,
+                };
                 body(Visit { first, rows: span.rows * group, sight, block, rest: &blocks[i + 1..] });
             }
             first += span.rows * group;
@@ -257,7 +290,8 @@ impl Queries<'_> {
     /// A head's part of a block.
     fn part(&self, half: Half, block: u32, head: usize) -> &[f32] {
         let (lengths, kv_heads) = (block_lengths(self.shape), self.shape.kv_heads);
-        let (cache, length) = if half == Half::Keys { (self.cache[0], lengths.0) } else { (self.cache[1], lengths.1) };
+        let (cache, length) =
+            if half == Half::Keys { (self.cache[0], lengths.0) } else { (self.cache[1], lengths.1) };
         &cache[block as usize * length + head * (length / kv_heads)..][..length / kv_heads]
     }
 
@@ -279,18 +313,52 @@ impl Queries<'_> {
         let Visit { first, rows, sight, .. } = visit;
         let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
         let scores = &mut partial.scores[first * KEYS..][..rows * KEYS];
-        let keys = Panels { data: self.part(Half::Keys, visit.block, head), panel: panel_width() * dim, row: panel_width() };
-        multiply(scores, KEYS, sight.keys, [rows, dim], &partial.queries[first * dim..], dim, keys, true, ahead);
+        let keys = Panels {
+            data: self.part(Half::Keys, visit.block, head),
+            panel: panel_width() * dim,
+            row: panel_width(),
+        };
+        multiply(
+            scores,
+            KEYS,
+            sight.keys,
+            [rows, dim],
+            &partial.queries[first * dim..],
+            dim,
+            keys,
+            true,
+            ahead,
+        );
         let (top, sum) = (&mut partial.top[first..][..rows], &mut partial.sum[first..][..rows]);
-        online_softmax(scores, top, sum, &mut partial.output[first * width..], width, dim, sight, self.shape.scale());
+        online_softmax(
+            scores,
+            top,
+            sum,
+            &mut partial.output[first * width..],
+            width,
+            dim,
+            sight,
+            self.shape.scale(),
+        );
     }
 
     /// Weighted values of a block.
     fn add_values(&self, partial: &mut Partial<'_>, visit: Visit<'_>, head: usize, ahead: *const f32) {
         let Visit { first, rows, sight, .. } = visit;
         let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
-        let values = Panels { data: self.part(Half::Values, visit.block, head), panel: panel_width(), row: width };
-        multiply(&mut partial.output[first * width..], width, dim, [rows, sight.keys], &partial.scores[first * KEYS..], KEYS, values, false, ahead);
+        let values =
+            Panels { data: self.part(Half::Values, visit.block, head), panel: panel_width(), row: width };
+        multiply(
+            &mut partial.output[first * width..],
+            width,
+            dim,
+            [rows, sight.keys],
+            &partial.scores[first * KEYS..],
+            KEYS,
+            values,
+            false,
+            ahead,
+        );
     }
 }
 
@@ -315,8 +383,19 @@ struct Panels<'a> {
     row: usize,
 }
 
-/// C (+)= A·B in whole panels of columns, at least the first `columns`; as much is asked for from `ahead` on, in the layout of B.
-fn multiply(c: &mut [f32], ldc: usize, columns: usize, [m, k]: [usize; 2], a: &[f32], a_row: usize, b: Panels<'_>, zero: bool, ahead: *const f32) {
+/// C (+)= A·B in whole panels of columns, at least the first `columns`; as much is asked for from `ahead` on,
+/// in the layout of B.
+fn multiply(
+    c: &mut [f32],
+    ldc: usize,
+    columns: usize,
+    [m, k]: [usize; 2],
+    a: &[f32],
+    a_row: usize,
+    b: Panels<'_>,
+    zero: bool,
+    ahead: *const f32,
+) {
     with_panel!(NR => multiply_panels::<NR>(c, ldc, columns, [m, k], a, a_row, b, zero, ahead, tiles()));
 }
 
@@ -365,7 +444,11 @@ mod tests {
     /// Two sequences through the cache in `steps`, against attention over whole sequences.
     fn check(shape: AttentionShape, lengths: [usize; 2], chunk: usize) {
         let tokens = lengths[0] + lengths[1];
-        let (q, k, v) = (values(tokens * shape.query_width(), 1), values(tokens * shape.key_width(), 2), values(tokens * shape.key_width(), 3));
+        let (q, k, v) = (
+            values(tokens * shape.query_width(), 1),
+            values(tokens * shape.key_width(), 2),
+            values(tokens * shape.key_width(), 3),
+        );
         let (mut expected, mut lse) = (vec![0.0; q.len()], vec![0.0; tokens * shape.heads]);
         attention(&mut expected, &mut lse, &q, &k, &v, &[0, lengths[0] as u32, tokens as u32], shape);
         // Blocks of the two sequences alternate, and what is not written is not a number.
@@ -378,7 +461,12 @@ mod tests {
                 .into_iter()
                 .zip(lengths)
                 .filter(|(_, length)| first < *length)
-                .map(|((row, blocks), length)| CacheSpan { row: row + first, rows: chunk.min(length - first), position: first, blocks })
+                .map(|((row, blocks), length)| CacheSpan {
+                    row: row + first,
+                    rows: chunk.min(length - first),
+                    position: first,
+                    blocks,
+                })
                 .collect();
             store([&mut keys, &mut cached], &k, &v, &spans, &blocks, shape);
             cached_attention(&mut got, &q, [&keys, &cached], &spans, &blocks, shape);
@@ -386,25 +474,37 @@ mod tests {
         assert!(got == expected, "{shape:?}, {lengths:?} in steps of {chunk}");
     }
 
-    /// `count` sequences of `shared` and a few tokens, whose first `shared` tokens lie in the same blocks, token by token together.
+    /// `count` sequences of `shared` and a few tokens, whose first `shared` tokens lie in the same blocks,
+    /// token by token together.
     fn check_shared(shape: AttentionShape, count: usize, shared: usize) {
         let (length, own) = (shared + 40, 2);
         let per_token = |width: usize, seed| {
             let head = values(shared * width, seed);
-            (0..count as u64).flat_map(|s| [head.clone(), values(40 * width, seed + 10 + s)].concat()).collect::<Vec<f32>>()
+            (0..count as u64)
+                .flat_map(|s| [head.clone(), values(40 * width, seed + 10 + s)].concat())
+                .collect::<Vec<f32>>()
         };
-        let (q, k, v) = (per_token(shape.query_width(), 1), per_token(shape.key_width(), 2), per_token(shape.key_width(), 3));
+        let (q, k, v) = (
+            per_token(shape.query_width(), 1),
+            per_token(shape.key_width(), 2),
+            per_token(shape.key_width(), 3),
+        );
         let cu_seqlens: Vec<u32> = (0..=count).map(|s| (s * length) as u32).collect();
         let (mut expected, mut lse) = (vec![0.0; q.len()], vec![0.0; count * length * shape.heads]);
         attention(&mut expected, &mut lse, &q, &k, &v, &cu_seqlens, shape);
         let common = shared / KEYS;
-        let blocks: Vec<u32> = (0..count).flat_map(|s| (0..common).chain(common + own * s..common + own * (s + 1))).map(|b| b as u32).collect();
+        let blocks: Vec<u32> = (0..count)
+            .flat_map(|s| (0..common).chain(common + own * s..common + own * (s + 1)))
+            .map(|b| b as u32)
+            .collect();
         let total = common + own * count;
         let (key_block, value_block) = block_lengths(shape);
         let (mut keys, mut cached) = (vec![f32::NAN; total * key_block], vec![f32::NAN; total * value_block]);
         let mut got = vec![0.0; q.len()];
         let mut pass = |at: usize, rows: usize| {
-            let spans: Vec<CacheSpan> = (0..count).map(|s| CacheSpan { row: s * length + at, rows, position: at, blocks: s * (common + own) }).collect();
+            let spans: Vec<CacheSpan> = (0..count)
+                .map(|s| CacheSpan { row: s * length + at, rows, position: at, blocks: s * (common + own) })
+                .collect();
             // What they have in common is kept once.
             let kept = if at == 0 { &spans[..1] } else { &spans[..] };
             store([&mut keys, &mut cached], &k, &v, kept, &blocks, shape);
@@ -413,7 +513,11 @@ mod tests {
         };
         pass(0, shared);
         for at in shared..length {
-            assert_eq!(pass(at, 1), count.div_ceil(64 / shape.group()), "sequences with a common head go together");
+            assert_eq!(
+                pass(at, 1),
+                count.div_ceil(64 / shape.group()),
+                "sequences with a common head go together"
+            );
         }
         assert!(got == expected, "{shape:?}, {count} sequences, {shared} tokens in common");
     }
@@ -431,10 +535,17 @@ mod tests {
         //          0..4           4..8           8..12         12..16
         let blocks = [[0, 1, 2, 3], [0, 1, 2, 9], [0, 5, 6, 7], [0, 1, 2, 8]].concat();
         let check = |spans: &[CacheSpan], most, expected: &[(Range<usize>, usize)]| {
-            let expected: Vec<Bundle> = expected.iter().map(|(spans, shared)| Bundle { spans: spans.clone(), shared: *shared }).collect();
+            let expected: Vec<Bundle> = expected
+                .iter()
+                .map(|(spans, shared)| Bundle { spans: spans.clone(), shared: *shared })
+                .collect();
             assert_eq!(bundle(spans, &blocks, most).1, expected);
         };
-        check(&[span(0, 200, 0), span(1, 250, 4), span(2, 200, 8), span(3, 192, 12)], 9, &[(0..2, 3), (2..3, 3), (3..4, 3)]);
+        check(
+            &[span(0, 200, 0), span(1, 250, 4), span(2, 200, 8), span(3, 192, 12)],
+            9,
+            &[(0..2, 3), (2..3, 3), (3..4, 3)],
+        );
         check(&[span(0, 200, 0), span(1, 250, 4), span(2, 200, 12)], 9, &[(0..3, 3)]);
         check(&[span(0, 200, 0), span(1, 250, 4), span(2, 200, 12)], 2, &[(0..2, 3), (2..3, 3)]);
         check(&[span(0, 63, 0), span(1, 63, 4)], 9, &[(0..1, 0), (1..2, 0)]);

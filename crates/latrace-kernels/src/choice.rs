@@ -6,8 +6,9 @@ use std::cell::RefCell;
 
 /// How a token is drawn.
 ///
-/// The logits are divided by `temperature`; of the resulting distribution the `top_k` most likely tokens are kept, of those the fewest whose
-/// probability reaches `top_p` of theirs, of those the ones at least `min_p` times as likely as the likeliest. Equal logits rank by index.
+/// The logits are divided by `temperature`; of the resulting distribution the `top_k` most likely tokens are
+/// kept, of those the fewest whose probability reaches `top_p` of theirs, of those the ones at least `min_p`
+/// times as likely as the likeliest. Equal logits rank by index.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     /// 0: the likeliest token.
@@ -57,7 +58,11 @@ fn choose_row(logits: &mut [f32], draw: Draw) -> Choice {
         WEIGHTS.with_borrow_mut(|weights| {
             weights.resize(logits.len(), 0.0);
             temper(weights, logits, draw.temperature);
-            if draw.top_k > 0 || draw.top_p < 1.0 { draw_ranked(weights, draw) } else { draw_any(weights, draw) }
+            if draw.top_k > 0 || draw.top_p < 1.0 {
+                draw_ranked(weights, draw)
+            } else {
+                draw_any(weights, draw)
+            }
         })
     };
     Choice { token: token as u32, logp: log_prob(logits, token) }
@@ -163,7 +168,8 @@ fn draw_ranked(weights: &[f32], draw: Draw) -> usize {
         } else {
             f64::INFINITY
         };
-        let kept = reaching(order[..ranked].iter().map(|i| weights[*i as usize]), f64::from(draw.top_p) * whole);
+        let kept =
+            reaching(order[..ranked].iter().map(|i| weights[*i as usize]), f64::from(draw.top_p) * whole);
         if let Some(kept) = kept.or((ranked == limit).then_some(limit)) {
             let kept = &order[..kept];
             let likely = kept.iter().take_while(|i| weights[**i as usize] >= draw.min_p).count().max(1);
@@ -196,7 +202,11 @@ pub fn draw_reference(logits: &[f64], temperature: f64, top_k: usize, top_p: f64
     order.truncate(if top_k > 0 { top_k } else { order.len() });
     let total: f64 = order.iter().map(|i| weights[*i]).sum();
     let before = |rank: usize| order[..rank].iter().map(|i| weights[*i]).sum::<f64>();
-    let kept: Vec<usize> = (0..order.len()).filter(|&r| r == 0 || before(r) < top_p * total).map(|r| order[r]).filter(|i| weights[*i] >= min_p).collect();
+    let kept: Vec<usize> = (0..order.len())
+        .filter(|&r| r == 0 || before(r) < top_p * total)
+        .map(|r| order[r])
+        .filter(|i| weights[*i] >= min_p)
+        .collect();
     let sum: f64 = kept.iter().map(|i| weights[*i]).sum();
     (0..weights.len()).map(|i| if kept.contains(&i) { weights[i] / sum } else { 0.0 }).collect()
 }
@@ -211,16 +221,27 @@ mod tests {
     /// The distribution, by walking `uniform` over a fine grid.
     fn check(draw: Draw) {
         let logits: Vec<f32> = values(700, 9).iter().map(|x| x * 6.0).collect();
-        let expected = draw_reference(&wide(&logits), draw.temperature.into(), draw.top_k, draw.top_p.into(), draw.min_p.into());
+        let expected = draw_reference(
+            &wide(&logits),
+            draw.temperature.into(),
+            draw.top_k,
+            draw.top_p.into(),
+            draw.min_p.into(),
+        );
         let (grid, mut seen) = (20_000, vec![0_u32; 700]);
-        let draws: Vec<Draw> = (0..grid).map(|i| Draw { uniform: (f64::from(i) + 0.5) / f64::from(grid), ..draw }).collect();
+        let draws: Vec<Draw> =
+            (0..grid).map(|i| Draw { uniform: (f64::from(i) + 0.5) / f64::from(grid), ..draw }).collect();
         for draws in draws.chunks(1000) {
             let mut rows = logits.repeat(draws.len());
             choose(&mut rows, 700, draws).iter().for_each(|choice| seen[choice.token as usize] += 1);
         }
         for (seen, expected) in seen.iter().zip(expected) {
-            // A token's interval of length p holds p·grid points, one more or less at each end; weights are f32.
-            assert!((f64::from(*seen) - expected * f64::from(grid)).abs() <= 2.0 + 1e-5 * f64::from(grid), "{draw:?}: {seen} of {expected}");
+            // A token's interval of length p holds p·grid points, one more or less at each end; weights are
+            // f32.
+            assert!(
+                (f64::from(*seen) - expected * f64::from(grid)).abs() <= 2.0 + 1e-5 * f64::from(grid),
+                "{draw:?}: {seen} of {expected}"
+            );
         }
     }
 
@@ -245,6 +266,9 @@ mod tests {
     fn the_ends_of_the_distribution_have_weight() {
         let mut logits = vec![f32::NEG_INFINITY, 0.0, 0.0, f32::NEG_INFINITY];
         assert_eq!(choose(&mut logits.clone(), 4, &[PLAIN])[0].token, 1);
-        assert_eq!(choose(&mut logits, 4, &[Draw { uniform: 1.0 - f64::EPSILON / 2.0, ..PLAIN }])[0].token, 2);
+        assert_eq!(
+            choose(&mut logits, 4, &[Draw { uniform: 1.0 - f64::EPSILON / 2.0, ..PLAIN }])[0].token,
+            2
+        );
     }
 }

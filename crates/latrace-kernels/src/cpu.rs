@@ -1,7 +1,12 @@
 //! The CPU as a device: f32, all threads of the current rayon pool.
 
-use crate::{AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss};
-use crate::{adamw, attention, cached_attention, choice, embedding, head, large_pages, linear, packed, rms_norm, rotary, swiglu};
+use crate::{
+    AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss,
+};
+use crate::{
+    adamw, attention, cached_attention, choice, embedding, head, large_pages, linear, packed, rms_norm,
+    rotary, swiglu,
+};
 
 /// The CPU.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,26 +47,73 @@ impl Device for Cpu {
         embedding::gather_rows(&mut y[..index.len() * d], index, table, d);
     }
 
-    fn scatter_add_rows(&self, table: &mut Vec<f32>, index: &[u32], y: &Vec<f32>, d: usize, skip: Option<u32>) {
+    fn scatter_add_rows(
+        &self,
+        table: &mut Vec<f32>,
+        index: &[u32],
+        y: &Vec<f32>,
+        d: usize,
+        skip: Option<u32>,
+    ) {
         embedding::scatter_add_rows(table, index, &y[..index.len() * d], d, skip);
     }
 
-    fn rms_norm(&self, y: &mut Vec<f32>, inverse_rms: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, epsilon: f32, rows: usize) {
+    fn rms_norm(
+        &self,
+        y: &mut Vec<f32>,
+        inverse_rms: &mut Vec<f32>,
+        x: &Vec<f32>,
+        w: &Vec<f32>,
+        epsilon: f32,
+        rows: usize,
+    ) {
         let length = rows * w.len();
         rms_norm::rms_norm(&mut y[..length], &mut inverse_rms[..rows], &x[..length], w, epsilon);
     }
 
-    fn rms_norm_backward(&self, dx: &mut Vec<f32>, dw: &mut Vec<f32>, dy: &Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, inverse_rms: &Vec<f32>, rows: usize) {
+    fn rms_norm_backward(
+        &self,
+        dx: &mut Vec<f32>,
+        dw: &mut Vec<f32>,
+        dy: &Vec<f32>,
+        x: &Vec<f32>,
+        w: &Vec<f32>,
+        inverse_rms: &Vec<f32>,
+        rows: usize,
+    ) {
         let length = rows * w.len();
-        rms_norm::rms_norm_backward(&mut dx[..length], dw, &dy[..length], &x[..length], w, &inverse_rms[..rows]);
+        rms_norm::rms_norm_backward(
+            &mut dx[..length],
+            dw,
+            &dy[..length],
+            &x[..length],
+            w,
+            &inverse_rms[..rows],
+        );
     }
 
-    fn linear(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
+    fn linear(
+        &self,
+        y: &mut Vec<f32>,
+        x: &Vec<f32>,
+        w: &Vec<f32>,
+        b: Option<&Vec<f32>>,
+        rows: usize,
+        inputs: usize,
+    ) {
         let start = b.map_or(Start::Zero, |b| Start::Row(b));
         linear::linear(&mut y[..rows * (w.len() / inputs)], x, w, rows, inputs, start);
     }
 
-    fn linear_add(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
+    fn linear_add(
+        &self,
+        y: &mut Vec<f32>,
+        x: &Vec<f32>,
+        w: &Vec<f32>,
+        b: Option<&Vec<f32>>,
+        rows: usize,
+        inputs: usize,
+    ) {
         let y = &mut y[..rows * (w.len() / inputs)];
         linear::linear(y, x, w, rows, inputs, Start::Accumulate);
         if let Some(b) = b {
@@ -69,7 +121,16 @@ impl Device for Cpu {
         }
     }
 
-    fn linear_residual(&self, y: &mut Vec<f32>, residual: &Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, b: Option<&Vec<f32>>, rows: usize, inputs: usize) {
+    fn linear_residual(
+        &self,
+        y: &mut Vec<f32>,
+        residual: &Vec<f32>,
+        x: &Vec<f32>,
+        w: &Vec<f32>,
+        b: Option<&Vec<f32>>,
+        rows: usize,
+        inputs: usize,
+    ) {
         let y = &mut y[..rows * (w.len() / inputs)];
         linear::linear(y, x, w, rows, inputs, Start::Matrix(residual));
         if let Some(b) = b {
@@ -77,15 +138,37 @@ impl Device for Cpu {
         }
     }
 
-    fn linear_input_gradient(&self, dx: &mut Vec<f32>, dy: &Vec<f32>, w: &Vec<f32>, rows: usize, inputs: usize) {
+    fn linear_input_gradient(
+        &self,
+        dx: &mut Vec<f32>,
+        dy: &Vec<f32>,
+        w: &Vec<f32>,
+        rows: usize,
+        inputs: usize,
+    ) {
         linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Zero);
     }
 
-    fn linear_input_gradient_add(&self, dx: &mut Vec<f32>, dy: &Vec<f32>, w: &Vec<f32>, rows: usize, inputs: usize) {
+    fn linear_input_gradient_add(
+        &self,
+        dx: &mut Vec<f32>,
+        dy: &Vec<f32>,
+        w: &Vec<f32>,
+        rows: usize,
+        inputs: usize,
+    ) {
         linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Accumulate);
     }
 
-    fn linear_parameter_gradient(&self, dw: &mut Vec<f32>, db: Option<&mut Vec<f32>>, dy: &Vec<f32>, x: &Vec<f32>, rows: usize, inputs: usize) {
+    fn linear_parameter_gradient(
+        &self,
+        dw: &mut Vec<f32>,
+        db: Option<&mut Vec<f32>>,
+        dy: &Vec<f32>,
+        x: &Vec<f32>,
+        rows: usize,
+        inputs: usize,
+    ) {
         linear::linear_weight_gradient(dw, dy, x, rows, inputs);
         if let Some(db) = db {
             let length = rows * db.len();
@@ -97,11 +180,33 @@ impl Device for Cpu {
         rotary::rotary_table(frequencies, scale, positions)
     }
 
-    fn rotary(&self, x: &mut Vec<f32>, positions: &[u32], table: &Vec<f32>, heads: usize, head_dim: usize, rotation: Rotation) {
-        rotary::rotary(&mut x[..positions.len() * heads * head_dim], positions, table, heads, head_dim, rotation);
+    fn rotary(
+        &self,
+        x: &mut Vec<f32>,
+        positions: &[u32],
+        table: &Vec<f32>,
+        heads: usize,
+        head_dim: usize,
+        rotation: Rotation,
+    ) {
+        rotary::rotary(
+            &mut x[..positions.len() * heads * head_dim],
+            positions,
+            table,
+            heads,
+            head_dim,
+            rotation,
+        );
     }
 
-    fn attention(&self, o: &mut Vec<f32>, lse: &mut Vec<f32>, [q, k, v]: [&Vec<f32>; 3], cu_seqlens: &[u32], shape: AttentionShape) {
+    fn attention(
+        &self,
+        o: &mut Vec<f32>,
+        lse: &mut Vec<f32>,
+        [q, k, v]: [&Vec<f32>; 3],
+        cu_seqlens: &[u32],
+        shape: AttentionShape,
+    ) {
         attention::attention(o, lse, q, k, v, cu_seqlens, shape);
     }
 
@@ -130,7 +235,15 @@ impl Device for Cpu {
         swiglu::swiglu_backward(&mut gate[..length], &mut up[..length], &dy[..length]);
     }
 
-    fn head_logp(&self, logp: &mut [f32], hidden: &Vec<f32>, w: &Vec<f32>, targets: &[u32], d: usize, logits: &mut Vec<f32>) {
+    fn head_logp(
+        &self,
+        logp: &mut [f32],
+        hidden: &Vec<f32>,
+        w: &Vec<f32>,
+        targets: &[u32],
+        d: usize,
+        logits: &mut Vec<f32>,
+    ) {
         head::head_logp(logp, hidden, w, targets, d, logits);
     }
 
@@ -160,12 +273,26 @@ impl Device for Cpu {
         packed::pack_weights(&mut packed[at..][..packed::packed_length(inputs, w.len() / inputs)], w, inputs);
     }
 
-    fn packed_linear(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: PackedWeights<'_, Vec<f32>>, b: Option<&Vec<f32>>, rows: usize) {
+    fn packed_linear(
+        &self,
+        y: &mut Vec<f32>,
+        x: &Vec<f32>,
+        w: PackedWeights<'_, Vec<f32>>,
+        b: Option<&Vec<f32>>,
+        rows: usize,
+    ) {
         let start = b.map_or(Start::Zero, |b| Start::Row(b));
         packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, start);
     }
 
-    fn packed_linear_add(&self, y: &mut Vec<f32>, x: &Vec<f32>, w: PackedWeights<'_, Vec<f32>>, b: Option<&Vec<f32>>, rows: usize) {
+    fn packed_linear_add(
+        &self,
+        y: &mut Vec<f32>,
+        x: &Vec<f32>,
+        w: PackedWeights<'_, Vec<f32>>,
+        b: Option<&Vec<f32>>,
+        rows: usize,
+    ) {
         packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, Start::Accumulate);
         if let Some(b) = b {
             linear::add_bias(&mut y[..rows * w.outputs], b);
@@ -177,7 +304,15 @@ impl Device for Cpu {
         (blocks * keys, blocks * values)
     }
 
-    fn cache_store(&self, [keys, values]: [&mut Vec<f32>; 2], k: &Vec<f32>, v: &Vec<f32>, spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
+    fn cache_store(
+        &self,
+        [keys, values]: [&mut Vec<f32>; 2],
+        k: &Vec<f32>,
+        v: &Vec<f32>,
+        spans: &[CacheSpan],
+        blocks: &[u32],
+        shape: AttentionShape,
+    ) {
         cached_attention::store([keys, values], k, v, spans, blocks, shape);
     }
 
@@ -185,7 +320,15 @@ impl Device for Cpu {
         cached_attention::copy_block([keys, values], from, to, shape);
     }
 
-    fn cached_attention(&self, o: &mut Vec<f32>, q: &Vec<f32>, [keys, values]: [&Vec<f32>; 2], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape) {
+    fn cached_attention(
+        &self,
+        o: &mut Vec<f32>,
+        q: &Vec<f32>,
+        [keys, values]: [&Vec<f32>; 2],
+        spans: &[CacheSpan],
+        blocks: &[u32],
+        shape: AttentionShape,
+    ) {
         cached_attention::cached_attention(o, q, [keys, values], spans, blocks, shape);
     }
 
@@ -197,7 +340,14 @@ impl Device for Cpu {
         adamw::squared_norm(x)
     }
 
-    fn adamw(&self, w: &mut Vec<f32>, m: &mut Vec<f32>, v: &mut Vec<f32>, gradient: &Vec<f32>, update: AdamW) {
+    fn adamw(
+        &self,
+        w: &mut Vec<f32>,
+        m: &mut Vec<f32>,
+        v: &mut Vec<f32>,
+        gradient: &Vec<f32>,
+        update: AdamW,
+    ) {
         adamw::adamw(w, m, v, gradient, update);
     }
 }

@@ -38,10 +38,12 @@ pub struct PackedWeights<'a, B> {
     pub outputs: usize,
 }
 
-/// Memory and operations of a device. Buffers are f32, contiguous, row-major; operations use the first `rows` rows of buffers that
-/// may be longer, so that memory planned for the longest batch serves every batch. Small integer operands come from the host.
+/// Memory and operations of a device. Buffers are f32, contiguous, row-major; operations use the first `rows`
+/// rows of buffers that may be longer, so that memory planned for the longest batch serves every batch. Small
+/// integer operands come from the host.
 ///
-/// Gradients with respect to parameters are added; those with respect to activations are written, unless said otherwise.
+/// Gradients with respect to parameters are added; those with respect to activations are written, unless said
+/// otherwise.
 pub trait Device: Send + Sync {
     /// f32 memory of the device.
     type Buffer: Send + Sync;
@@ -62,10 +64,25 @@ pub trait Device: Send + Sync {
     /// `y[i] = table[index[i]]`; rows of `d` values.
     fn gather_rows(&self, y: &mut Self::Buffer, index: &[u32], table: &Self::Buffer, d: usize);
     /// `table[index[i]] += y[i]`, but for the index `skip`.
-    fn scatter_add_rows(&self, table: &mut Self::Buffer, index: &[u32], y: &Self::Buffer, d: usize, skip: Option<u32>);
+    fn scatter_add_rows(
+        &self,
+        table: &mut Self::Buffer,
+        index: &[u32],
+        y: &Self::Buffer,
+        d: usize,
+        skip: Option<u32>,
+    );
 
     /// y = x / rms(x) · w over `rows` rows as wide as `w`.
-    fn rms_norm(&self, y: &mut Self::Buffer, inverse_rms: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, epsilon: f32, rows: usize);
+    fn rms_norm(
+        &self,
+        y: &mut Self::Buffer,
+        inverse_rms: &mut Self::Buffer,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        epsilon: f32,
+        rows: usize,
+    );
     /// dx and dw are added.
     fn rms_norm_backward(
         &self,
@@ -79,7 +96,15 @@ pub trait Device: Send + Sync {
     );
 
     /// y = x·Wᵀ (+ b).
-    fn linear(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
+    fn linear(
+        &self,
+        y: &mut Self::Buffer,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        b: Option<&Self::Buffer>,
+        rows: usize,
+        inputs: usize,
+    );
     /// y = residual + x·Wᵀ (+ b).
     fn linear_residual(
         &self,
@@ -92,21 +117,66 @@ pub trait Device: Send + Sync {
         inputs: usize,
     );
     /// y += x·Wᵀ (+ b).
-    fn linear_add(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, b: Option<&Self::Buffer>, rows: usize, inputs: usize);
+    fn linear_add(
+        &self,
+        y: &mut Self::Buffer,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        b: Option<&Self::Buffer>,
+        rows: usize,
+        inputs: usize,
+    );
     /// dx = dy·W.
-    fn linear_input_gradient(&self, dx: &mut Self::Buffer, dy: &Self::Buffer, w: &Self::Buffer, rows: usize, inputs: usize);
+    fn linear_input_gradient(
+        &self,
+        dx: &mut Self::Buffer,
+        dy: &Self::Buffer,
+        w: &Self::Buffer,
+        rows: usize,
+        inputs: usize,
+    );
     /// dx += dy·W.
-    fn linear_input_gradient_add(&self, dx: &mut Self::Buffer, dy: &Self::Buffer, w: &Self::Buffer, rows: usize, inputs: usize);
+    fn linear_input_gradient_add(
+        &self,
+        dx: &mut Self::Buffer,
+        dy: &Self::Buffer,
+        w: &Self::Buffer,
+        rows: usize,
+        inputs: usize,
+    );
     /// dW += dyᵀ·x and db += Σ dy.
-    fn linear_parameter_gradient(&self, dw: &mut Self::Buffer, db: Option<&mut Self::Buffer>, dy: &Self::Buffer, x: &Self::Buffer, rows: usize, inputs: usize);
+    fn linear_parameter_gradient(
+        &self,
+        dw: &mut Self::Buffer,
+        db: Option<&mut Self::Buffer>,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        rows: usize,
+        inputs: usize,
+    );
 
     /// cos and sin of positions 0..`positions`, times `scale`.
     fn rotary_table(&self, frequencies: &[f32], scale: f32, positions: usize) -> Self::Buffer;
     /// Turns heads in place.
-    fn rotary(&self, x: &mut Self::Buffer, positions: &[u32], table: &Self::Buffer, heads: usize, head_dim: usize, rotation: Rotation);
+    fn rotary(
+        &self,
+        x: &mut Self::Buffer,
+        positions: &[u32],
+        table: &Self::Buffer,
+        heads: usize,
+        head_dim: usize,
+        rotation: Rotation,
+    );
 
     /// Causal attention within each sequence; `lse` is T×heads.
-    fn attention(&self, o: &mut Self::Buffer, lse: &mut Self::Buffer, qkv: [&Self::Buffer; 3], cu_seqlens: &[u32], shape: AttentionShape);
+    fn attention(
+        &self,
+        o: &mut Self::Buffer,
+        lse: &mut Self::Buffer,
+        qkv: [&Self::Buffer; 3],
+        cu_seqlens: &[u32],
+        shape: AttentionShape,
+    );
     /// Gradients of q, k and v.
     fn attention_backward(
         &self,
@@ -124,10 +194,25 @@ pub trait Device: Send + Sync {
     /// The result takes the place of `gate`, where nothing needs it afterwards.
     fn swiglu_in_place(&self, gate: &mut Self::Buffer, up: &Self::Buffer, length: usize);
     /// The gradients take the places of `gate` and `up`.
-    fn swiglu_backward(&self, gate: &mut Self::Buffer, up: &mut Self::Buffer, dy: &Self::Buffer, length: usize);
+    fn swiglu_backward(
+        &self,
+        gate: &mut Self::Buffer,
+        up: &mut Self::Buffer,
+        dy: &Self::Buffer,
+        length: usize,
+    );
 
-    /// log p(target) of each row of `hidden`, to the host; `logits` is scratch that the device grows to a chunk.
-    fn head_logp(&self, logp: &mut [f32], hidden: &Self::Buffer, w: &Self::Buffer, targets: &[u32], d: usize, logits: &mut Self::Buffer);
+    /// log p(target) of each row of `hidden`, to the host; `logits` is scratch that the device grows to a
+    /// chunk.
+    fn head_logp(
+        &self,
+        logp: &mut [f32],
+        hidden: &Self::Buffer,
+        w: &Self::Buffer,
+        targets: &[u32],
+        d: usize,
+        logits: &mut Self::Buffer,
+    );
     /// Log-probs and gradients of the loss; `dw` is added.
     fn head_backward(
         &self,
@@ -145,25 +230,64 @@ pub trait Device: Send + Sync {
     fn resident(&self, length: usize) -> Self::Buffer;
     /// Values that [`Device::pack`] writes.
     fn packed_length(&self, inputs: usize, outputs: usize) -> usize;
-    /// Puts W (outputs×inputs) into `packed` from `at` on, as this device likes it for products of any number of rows; see [`Device::packed_linear`].
+    /// Puts W (outputs×inputs) into `packed` from `at` on, as this device likes it for products of any number
+    /// of rows; see [`Device::packed_linear`].
     fn pack(&self, packed: &mut Self::Buffer, at: usize, w: &Self::Buffer, inputs: usize);
     /// y = x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear`].
-    fn packed_linear(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: PackedWeights<'_, Self::Buffer>, b: Option<&Self::Buffer>, rows: usize);
+    fn packed_linear(
+        &self,
+        y: &mut Self::Buffer,
+        x: &Self::Buffer,
+        w: PackedWeights<'_, Self::Buffer>,
+        b: Option<&Self::Buffer>,
+        rows: usize,
+    );
     /// y += x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear_add`].
-    fn packed_linear_add(&self, y: &mut Self::Buffer, x: &Self::Buffer, w: PackedWeights<'_, Self::Buffer>, b: Option<&Self::Buffer>, rows: usize);
+    fn packed_linear_add(
+        &self,
+        y: &mut Self::Buffer,
+        x: &Self::Buffer,
+        w: PackedWeights<'_, Self::Buffer>,
+        b: Option<&Self::Buffer>,
+        rows: usize,
+    );
     /// Values that `blocks` blocks of one layer's cache take: (keys, values).
     fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize);
     /// Puts new tokens' keys and values into the blocks of their sequences.
-    fn cache_store(&self, cache: [&mut Self::Buffer; 2], k: &Self::Buffer, v: &Self::Buffer, spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape);
+    fn cache_store(
+        &self,
+        cache: [&mut Self::Buffer; 2],
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        spans: &[CacheSpan],
+        blocks: &[u32],
+        shape: AttentionShape,
+    );
     /// Copies a block of a cache to another.
     fn cache_copy(&self, cache: [&mut Self::Buffer; 2], from: usize, to: usize, shape: AttentionShape);
-    /// Attention of new tokens over the cached keys of their sequences; the same bits as [`Device::attention`] over whole sequences.
-    fn cached_attention(&self, o: &mut Self::Buffer, q: &Self::Buffer, cache: [&Self::Buffer; 2], spans: &[CacheSpan], blocks: &[u32], shape: AttentionShape);
+    /// Attention of new tokens over the cached keys of their sequences; the same bits as
+    /// [`Device::attention`] over whole sequences.
+    fn cached_attention(
+        &self,
+        o: &mut Self::Buffer,
+        q: &Self::Buffer,
+        cache: [&Self::Buffer; 2],
+        spans: &[CacheSpan],
+        blocks: &[u32],
+        shape: AttentionShape,
+    );
     /// Draws a token from each row of logits, which are overwritten.
     fn choose(&self, logits: &mut Self::Buffer, vocabulary: usize, draws: &[Draw]) -> Vec<Choice>;
 
     /// Σ x².
     fn squared_norm(&self, x: &Self::Buffer) -> f64;
     /// One step of AdamW on one parameter and its two moments.
-    fn adamw(&self, w: &mut Self::Buffer, m: &mut Self::Buffer, v: &mut Self::Buffer, gradient: &Self::Buffer, update: AdamW);
+    fn adamw(
+        &self,
+        w: &mut Self::Buffer,
+        m: &mut Self::Buffer,
+        v: &mut Self::Buffer,
+        gradient: &Self::Buffer,
+        update: AdamW,
+    );
 }

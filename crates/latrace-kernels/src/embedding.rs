@@ -68,6 +68,8 @@ mod tests {
         scatter_add_rows(&mut skipped, &index, &dy, d, Some(3));
         dtable[3 * d..].fill(0.0);
         assert_eq!(skipped, dtable);
-        derivative("dtable", &wide(&table), &expected, |t| inner(&embedding_reference(&index, t, d), &wide(&dy)));
+        derivative("dtable", &wide(&table), &expected, |t| {
+            inner(&embedding_reference(&index, t, d), &wide(&dy))
+        });
     }
 }

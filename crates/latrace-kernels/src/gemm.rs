@@ -1,8 +1,9 @@
 //! Matrix products in which every output is one chain of fused multiply-adds over k, in index order.
 //!
-//! The accumulators are loaded from C (or from what C starts as) at each block of k, not added at its end. The result of
-//! an output therefore depends on its row of A, its column of B and its start alone: not on tiling, on the number of rows
-//! beside it, on threads, or on the instruction set. Packed panels, register tiles of 12×32 (AVX-512) or 6×16 (AVX2).
+//! The accumulators are loaded from C (or from what C starts as) at each block of k, not added at its end.
+//! The result of an output therefore depends on its row of A, its column of B and its start alone: not on
+//! tiling, on the number of rows beside it, on threads, or on the instruction set. Packed panels, register
+//! tiles of 12×32 (AVX-512) or 6×16 (AVX2).
 
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::simd::{Level, level};
@@ -49,7 +50,17 @@ pub trait MatrixProduct {
     ///
     /// # Shapes
     /// `c`: m×n, row-major with `row_stride` ≥ n (`Start::Matrix` has the same stride); `a`: m×k; `b`: k×n.
-    fn product(&self, c: &mut [f32], row_stride: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>);
+    fn product(
+        &self,
+        c: &mut [f32],
+        row_stride: usize,
+        m: usize,
+        n: usize,
+        k: usize,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        start: Start<'_>,
+    );
 }
 
 /// The tiles of the instruction set in use, by their number of rows less one; as wide as its panels.
@@ -71,17 +82,29 @@ pub struct Tiled;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TiledSerial;
 
-/// Depth of a tile's run over k: 12 rows × 512 values of A stay in the first-level cache while columns of B stream by.
+/// Depth of a tile's run over k: 12 rows × 512 values of A stay in the first-level cache while columns of B
+/// stream by.
 const KC: usize = 512;
 /// Columns of B packed at once.
 const NC: usize = 1024;
-/// Values of B packed at once: a few megabytes, so that threads meet seldom and the third-level cache holds them.
+/// Values of B packed at once: a few megabytes, so that threads meet seldom and the third-level cache holds
+/// them.
 const PACKED: usize = 1 << 20;
 /// Most rows of A in one task: a multiple of every tile height.
 const MC: usize = 96;
 
 impl MatrixProduct for Tiled {
-    fn product(&self, c: &mut [f32], row_stride: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
+    fn product(
+        &self,
+        c: &mut [f32],
+        row_stride: usize,
+        m: usize,
+        n: usize,
+        k: usize,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        start: Start<'_>,
+    ) {
         // Below ~1 M multiply-adds, sharing costs more than it saves.
         let parallel = m * n * k > 1 << 20;
         run(c, row_stride, m, n, k, a, b, start, parallel);
@@ -89,7 +112,17 @@ impl MatrixProduct for Tiled {
 }
 
 impl MatrixProduct for TiledSerial {
-    fn product(&self, c: &mut [f32], row_stride: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
+    fn product(
+        &self,
+        c: &mut [f32],
+        row_stride: usize,
+        m: usize,
+        n: usize,
+        k: usize,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        start: Start<'_>,
+    ) {
         run(c, row_stride, m, n, k, a, b, start, false);
     }
 }
@@ -97,15 +130,34 @@ impl MatrixProduct for TiledSerial {
 fn check(name: &str, x: Matrix<'_>, rows: usize, columns: usize) {
     if rows > 0 && columns > 0 {
         let last = (rows - 1) * x.row_stride + (columns - 1) * x.column_stride;
-        assert!(last < x.data.len(), "matrix {name} of {rows}×{columns} needs {} values, got {}", last + 1, x.data.len());
+        assert!(
+            last < x.data.len(),
+            "matrix {name} of {rows}×{columns} needs {} values, got {}",
+            last + 1,
+            x.data.len()
+        );
     }
 }
 
-fn run(c: &mut [f32], ldc: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>, parallel: bool) {
+fn run(
+    c: &mut [f32],
+    ldc: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    start: Start<'_>,
+    parallel: bool,
+) {
     if m == 0 || n == 0 {
         return;
     }
-    assert!(ldc >= n && (m - 1) * ldc + n <= c.len(), "C of {m}×{n} with stride {ldc} does not fit in {} values", c.len());
+    assert!(
+        ldc >= n && (m - 1) * ldc + n <= c.len(),
+        "C of {m}×{n} with stride {ldc} does not fit in {} values",
+        c.len()
+    );
     check("A", a, m, k);
     check("B", b, k, n);
     match start {
@@ -154,13 +206,14 @@ macro_rules! with_panel {
 }
 pub(crate) use with_panel;
 
-/// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C, for a tile as wide as a panel of B;
-/// A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p * b_row]`.
-/// Meanwhile what is needed next is asked for.
-pub(crate) type Tile = unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, Ahead);
+/// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C,
+/// for a tile as wide as a panel of B; A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p *
+/// b_row]`. Meanwhile what is needed next is asked for.
+pub(crate) type Tile =
+    unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, Ahead);
 
-/// Memory to ask for while multiplying, which may lie anywhere: at each of the k steps the line at `at`, on AVX-512 that at `at + second` too; then
-/// `at` moves on by `step` values.
+/// Memory to ask for while multiplying, which may lie anywhere: at each of the k steps the line at `at`, on
+/// AVX-512 that at `at + second` too; then `at` moves on by `step` values.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
     at: *const f32,
@@ -230,7 +283,15 @@ fn tiled<const MR: usize, const NR: usize>(
                     // SAFETY: one panel per task.
                     let target = unsafe { target.part(width * p + j * kc, NR * kc) };
                     let origin = (p0 + p) * b.row_stride + (jc + j) * b.column_stride;
-                    pack::<NR>(target, b.data, origin, b.column_stride, b.row_stride, NR.min(columns - j), kc);
+                    pack::<NR>(
+                        target,
+                        b.data,
+                        origin,
+                        b.column_stride,
+                        b.row_stride,
+                        NR.min(columns - j),
+                        kc,
+                    );
                 });
                 let packed_b = &*packed_b;
                 each(m.div_ceil(rows), &|block| {
@@ -239,13 +300,24 @@ fn tiled<const MR: usize, const NR: usize>(
                     // SAFETY: one block of rows per task, and rows do not overlap.
                     let c = unsafe { shared.part(i0 * ldc, (rows * ldc).min(length - i0 * ldc)) };
                     if p0 == 0 && !matches!(start, Start::Zero) {
-                        (0..rows).for_each(|i| fill_start(&mut c[i * ldc + jc..][..columns], i0 + i, jc, ldc, start));
+                        (0..rows).for_each(|i| {
+                            fill_start(&mut c[i * ldc + jc..][..columns], i0 + i, jc, ldc, start)
+                        });
                     }
                     for p in (0..depth).step_by(KC) {
                         let kc = KC.min(depth - p);
-                        let a = Matrix { data: &a.data[i0 * a.row_stride + (p0 + p) * a.column_stride..], ..a };
+                        let a =
+                            Matrix { data: &a.data[i0 * a.row_stride + (p0 + p) * a.column_stride..], ..a };
                         let zero = p0 + p == 0 && matches!(start, Start::Zero);
-                        block_product::<MR, NR>(&mut c[jc..], ldc, [rows, columns, kc], a, &packed_b[width * p..][..width * kc], zero, tiles);
+                        block_product::<MR, NR>(
+                            &mut c[jc..],
+                            ldc,
+                            [rows, columns, kc],
+                            a,
+                            &packed_b[width * p..][..width * kc],
+                            zero,
+                            tiles,
+                        );
                     }
                 });
             });
@@ -253,8 +325,8 @@ fn tiled<const MR: usize, const NR: usize>(
     }
 }
 
-/// Whether tiles read A where it is: rows that are contiguous over k need no packing, unless their distance puts all of them into the
-/// same few lines of the first-level cache.
+/// Whether tiles read A where it is: rows that are contiguous over k need no packing, unless their distance
+/// puts all of them into the same few lines of the first-level cache.
 fn is_read_in_place(a: Matrix<'_>) -> bool {
     a.column_stride == 1 && !a.row_stride.is_multiple_of(1024)
 }
@@ -284,12 +356,37 @@ fn block_product<const MR: usize, const NR: usize>(
                 let columns = NR.min(n - j);
                 if columns == NR {
                     let c = &mut c[i * ldc + j..][..(rows - 1) * ldc + NR];
-                    // SAFETY: A holds the rows, the panel k rows, and C a tile of stride ldc, by the slices above.
-                    unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, c.as_mut_ptr(), ldc, zero, Ahead::panel(b.as_ptr_range().end, NR)) };
+                    // SAFETY: A holds the rows, the panel k rows, and C a tile of stride ldc, by the slices
+                    // above.
+                    unsafe {
+                        tile(
+                            k,
+                            a.as_ptr(),
+                            strides,
+                            b.as_ptr(),
+                            NR,
+                            c.as_mut_ptr(),
+                            ldc,
+                            zero,
+                            Ahead::panel(b.as_ptr_range().end, NR),
+                        )
+                    };
                 } else {
                     edge_tile::<NR>(&mut c[i * ldc + j..], ldc, [rows, columns], |edge| {
                         // SAFETY: as above, on a whole tile of our own.
-                        unsafe { tile(k, a.as_ptr(), strides, b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero, Ahead::panel(b.as_ptr_range().end, NR)) };
+                        unsafe {
+                            tile(
+                                k,
+                                a.as_ptr(),
+                                strides,
+                                b.as_ptr(),
+                                NR,
+                                edge.as_mut_ptr(),
+                                NR,
+                                zero,
+                                Ahead::panel(b.as_ptr_range().end, NR),
+                            )
+                        };
                     });
                 }
             }
@@ -297,8 +394,14 @@ fn block_product<const MR: usize, const NR: usize>(
     });
 }
 
-/// A tile that is wider than what is left of C: worked on in a whole tile, of which C's part is copied in and out.
-pub(crate) fn edge_tile<const NR: usize>(c: &mut [f32], ldc: usize, [rows, columns]: [usize; 2], work: impl FnOnce(&mut [f32])) {
+/// A tile that is wider than what is left of C: worked on in a whole tile, of which C's part is copied in and
+/// out.
+pub(crate) fn edge_tile<const NR: usize>(
+    c: &mut [f32],
+    ldc: usize,
+    [rows, columns]: [usize; 2],
+    work: impl FnOnce(&mut [f32]),
+) {
     let mut edge = [0.0_f32; 12 * 32];
     for i in 0..rows {
         edge[i * NR..][..columns].copy_from_slice(&c[i * ldc..][..columns]);
@@ -309,8 +412,17 @@ pub(crate) fn edge_tile<const NR: usize>(c: &mut [f32], ldc: usize, [rows, colum
     }
 }
 
-/// Copies a panel of `W` lanes × `depth`: `target[p * W + i] = source[origin + i * lane_stride + p * depth_stride]`, zeros beyond `lanes`.
-pub(crate) fn pack<const W: usize>(target: &mut [f32], source: &[f32], origin: usize, lane_stride: usize, depth_stride: usize, lanes: usize, depth: usize) {
+/// Copies a panel of `W` lanes × `depth`: `target[p * W + i] = source[origin + i * lane_stride + p *
+/// depth_stride]`, zeros beyond `lanes`.
+pub(crate) fn pack<const W: usize>(
+    target: &mut [f32],
+    source: &[f32],
+    origin: usize,
+    lane_stride: usize,
+    depth_stride: usize,
+    lanes: usize,
+    depth: usize,
+) {
     let source = &source[origin..];
     if lane_stride == 1 {
         for (p, out) in target.chunks_exact_mut(W).enumerate() {
@@ -351,7 +463,10 @@ fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: u
     if depth == 0 {
         return;
     }
-    assert!(target.len() >= (depth - 1) * W + 4 && source.len() >= 3 * stride + depth, "lanes to transpose lie within their buffers");
+    assert!(
+        target.len() >= (depth - 1) * W + 4 && source.len() >= 3 * stride + depth,
+        "lanes to transpose lie within their buffers"
+    );
     for p in (0..depth).step_by(4) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: SSE is part of the target; all reads and writes lie within what is asserted above.
@@ -386,8 +501,12 @@ unsafe fn avx512_tile<const MR: usize>(
     zero: bool,
     mut ahead: Ahead,
 ) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
-    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 32 at b_row, and a tile of MR rows of 32 at stride ldc.
+    use std::arch::x86_64::{
+        _MM_HINT_T0, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
+    };
+    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 32 at b_row, and a tile of MR
+    // rows of 32 at stride ldc.
     unsafe {
         // Every third row has a pointer; the two after it are within reach of an address.
         let mut a = [a, a.wrapping_add(3 * row), a.wrapping_add(6 * row), a.wrapping_add(9 * row)];
@@ -429,8 +548,12 @@ unsafe fn avx2_tile<const MR: usize>(
     zero: bool,
     mut ahead: Ahead,
 ) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
-    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 16 at b_row, and a tile of MR rows of 16 at stride ldc.
+    use std::arch::x86_64::{
+        _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_storeu_ps,
+    };
+    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 16 at b_row, and a tile of MR
+    // rows of 16 at stride ldc.
     unsafe {
         let mut a = [a, a.wrapping_add(3 * row)];
         let mut acc = [[_mm256_setzero_ps(); 2]; MR];
@@ -470,7 +593,12 @@ unsafe fn portable_tile<const MR: usize>(
 ) {
     const NR: usize = 16;
     // SAFETY: the caller gives MR rows of k values at the strides, and k rows of 16 at b_row.
-    let (a, b) = unsafe { (std::slice::from_raw_parts(a, (MR - 1) * row + (k - 1) * step + 1), std::slice::from_raw_parts(b, (k - 1) * b_row + NR)) };
+    let (a, b) = unsafe {
+        (
+            std::slice::from_raw_parts(a, (MR - 1) * row + (k - 1) * step + 1),
+            std::slice::from_raw_parts(b, (k - 1) * b_row + NR),
+        )
+    };
     // SAFETY: and a tile of MR rows of 16 at stride ldc, which nothing else touches.
     let c = unsafe { std::slice::from_raw_parts_mut(c, (MR - 1) * ldc + NR) };
     let mut acc = [[0.0_f32; NR]; MR];
@@ -494,12 +622,24 @@ unsafe fn portable_tile<const MR: usize>(
 }
 
 /// The definition: each output one chain of fused multiply-adds over k, from its start.
-pub fn product_reference(c: &mut [f32], row_stride: usize, m: usize, n: usize, k: usize, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
+pub fn product_reference(
+    c: &mut [f32],
+    row_stride: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    start: Start<'_>,
+) {
     for i in 0..m {
         fill_start(&mut c[i * row_stride..][..n], i, 0, row_stride, start);
         for j in 0..n {
             for p in 0..k {
-                let (x, y) = (a.data[i * a.row_stride + p * a.column_stride], b.data[p * b.row_stride + j * b.column_stride]);
+                let (x, y) = (
+                    a.data[i * a.row_stride + p * a.column_stride],
+                    b.data[p * b.row_stride + j * b.column_stride],
+                );
                 c[i * row_stride + j] = x.mul_add(y, c[i * row_stride + j]);
             }
         }
@@ -570,7 +710,16 @@ mod tests {
         Tiled.product(&mut all, n, m, n, k, Matrix::new(&a, k), Matrix::transposed(&b, k), Start::Zero);
         for i in [0, 17, 149] {
             let mut one = vec![0.0; n];
-            Tiled.product(&mut one, n, 1, n, k, Matrix::new(&a[i * k..], k), Matrix::transposed(&b, k), Start::Zero);
+            Tiled.product(
+                &mut one,
+                n,
+                1,
+                n,
+                k,
+                Matrix::new(&a[i * k..], k),
+                Matrix::transposed(&b, k),
+                Start::Zero,
+            );
             assert_eq!(one, all[i * n..][..n]);
         }
     }

@@ -1,5 +1,5 @@
-//! The fused head: hidden states × vocabulary → the log-prob of each row's target, and the loss's gradient, with never
-//! more than a chunk of logits in memory.
+//! The fused head: hidden states × vocabulary → the log-prob of each row's target, and the loss's gradient,
+//! with never more than a chunk of logits in memory.
 
 use crate::device::TokenLoss;
 use crate::gemm::{Matrix, MatrixProduct, Start, Tiled};
@@ -18,8 +18,16 @@ pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
 /// log p(target) in nats of each row.
 ///
 /// # Shapes
-/// `logp`, `targets`: rows; `hidden`: rows×d; `w`: vocabulary×d; `logits`: scratch of chunk_rows × vocabulary.
-pub(crate) fn head_logp(logp: &mut [f32], hidden: &[f32], w: &[f32], targets: &[u32], d: usize, logits: &mut Vec<f32>) {
+/// `logp`, `targets`: rows; `hidden`: rows×d; `w`: vocabulary×d; `logits`: scratch of chunk_rows ×
+/// vocabulary.
+pub(crate) fn head_logp(
+    logp: &mut [f32],
+    hidden: &[f32],
+    w: &[f32],
+    targets: &[u32],
+    d: usize,
+    logits: &mut Vec<f32>,
+) {
     for_each_chunk(logp, hidden, w, targets, d, logits, |_, _, _| {});
 }
 
@@ -48,8 +56,26 @@ pub(crate) fn head_backward(
             logit_gradient(logits, targets[first + row] as usize, loss.derivative(first + row, logp[row]));
         });
         let (hidden, dhidden) = (&hidden[first * d..][..rows * d], &mut dhidden[first * d..][..rows * d]);
-        Tiled.product(dhidden, d, rows, d, vocabulary, Matrix::new(logits, vocabulary), Matrix::new(w, d), Start::Zero);
-        Tiled.product(dw, d, vocabulary, d, rows, Matrix::transposed(logits, vocabulary), Matrix::new(hidden, d), Start::Accumulate);
+        Tiled.product(
+            dhidden,
+            d,
+            rows,
+            d,
+            vocabulary,
+            Matrix::new(logits, vocabulary),
+            Matrix::new(w, d),
+            Start::Zero,
+        );
+        Tiled.product(
+            dw,
+            d,
+            vocabulary,
+            d,
+            rows,
+            Matrix::transposed(logits, vocabulary),
+            Matrix::new(hidden, d),
+            Start::Accumulate,
+        );
     });
 }
 
@@ -71,12 +97,22 @@ fn for_each_chunk(
             logits.resize(rows * vocabulary, 0.0);
         }
         let logits = &mut logits[..rows * vocabulary];
-        Tiled.product(logits, vocabulary, rows, vocabulary, d, Matrix::new(&hidden[first * d..], d), Matrix::transposed(w, d), Start::Zero);
+        Tiled.product(
+            logits,
+            vocabulary,
+            rows,
+            vocabulary,
+            d,
+            Matrix::new(&hidden[first * d..], d),
+            Matrix::transposed(w, d),
+            Start::Zero,
+        );
         let logp = &mut logp[first..first + rows];
         let (all_logits, all_logp) = (Shared::new(logits), Shared::new(logp));
         for_each(rows, |row| {
             // SAFETY: one row per task.
-            let (logits, logp) = unsafe { (all_logits.part(row * vocabulary, vocabulary), all_logp.part(row, 1)) };
+            let (logits, logp) =
+                unsafe { (all_logits.part(row * vocabulary, vocabulary), all_logp.part(row, 1)) };
             logp[0] = log_softmax(logits, targets[first + row] as usize);
         });
         body(first, logp, logits);
@@ -111,7 +147,8 @@ impl TokenLoss<'_> {
             Self::NegativeLogLikelihood { weights } => -weights[row],
             Self::ClippedPolicyGradient { weights, advantages, old_logp, low, high } => {
                 let (ratio, advantage) = (exp(logp - old_logp[row]), advantages[row]);
-                let clipped = (advantage > 0.0 && ratio > 1.0 + high) || (advantage < 0.0 && ratio < 1.0 - low);
+                let clipped =
+                    (advantage > 0.0 && ratio > 1.0 + high) || (advantage < 0.0 && ratio < 1.0 - low);
                 if clipped { 0.0 } else { -weights[row] * advantage * ratio }
             }
         }
@@ -131,7 +168,13 @@ impl TokenLoss<'_> {
 }
 
 /// The definition: log-probs, and gradients (dhidden, dw) of Σ dlogp·logp.
-pub fn head_reference(hidden: &[f64], w: &[f64], targets: &[u32], dlogp: &[f64], d: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+pub fn head_reference(
+    hidden: &[f64],
+    w: &[f64],
+    targets: &[u32],
+    dlogp: &[f64],
+    d: usize,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (mut logp, mut dhidden, mut dw) = (Vec::new(), vec![0.0; hidden.len()], vec![0.0; w.len()]);
     for (row, (&target, scale)) in targets.iter().zip(dlogp).enumerate() {
         let h = &hidden[row * d..][..d];
@@ -160,7 +203,9 @@ mod tests {
         let (d, targets) = (3, [4, 0]);
         let (hidden, w, scale) = (wide(&values(6, 1)), wide(&values(15, 2)), [0.7, -0.4]);
         let (_, dhidden, dw) = head_reference(&hidden, &w, &targets, &scale, d);
-        derivative("dhidden", &hidden, &dhidden, |h| inner(&head_reference(h, &w, &targets, &scale, d).0, &scale));
+        derivative("dhidden", &hidden, &dhidden, |h| {
+            inner(&head_reference(h, &w, &targets, &scale, d).0, &scale)
+        });
         derivative("dw", &w, &dw, |w| inner(&head_reference(&hidden, w, &targets, &scale, d).0, &scale));
     }
 
@@ -174,7 +219,17 @@ mod tests {
         let (mut logp, mut again) = (vec![0.0; rows], vec![0.0; rows]);
         let (mut dhidden, mut dw, mut logits) = (vec![9.0; rows * d], vec![0.0; vocabulary * d], Vec::new());
         head_logp(&mut logp, &hidden, &w, &targets, d, &mut logits);
-        head_backward(&mut again, &mut dhidden, &mut dw, &hidden, &w, &targets, TokenLoss::NegativeLogLikelihood { weights: &weights }, d, &mut logits);
+        head_backward(
+            &mut again,
+            &mut dhidden,
+            &mut dw,
+            &hidden,
+            &w,
+            &targets,
+            TokenLoss::NegativeLogLikelihood { weights: &weights },
+            d,
+            &mut logits,
+        );
         let dlogp: Vec<f64> = wide(&weights).iter().map(|w| -w).collect();
         let expected = head_reference(&wide(&hidden), &wide(&w), &targets, &dlogp, d);
         assert_eq!(logp, again);
@@ -187,14 +242,30 @@ mod tests {
     fn policy_gradient_clips_and_its_derivative_is_the_derivative() {
         let cases = [(0.1, 1.0), (0.3, 1.0), (-0.1, -1.0), (-0.4, -1.0), (-0.4, 1.0), (0.3, -1.0)];
         for (difference, advantage) in cases {
-            let loss = TokenLoss::ClippedPolicyGradient { weights: &[0.5], advantages: &[advantage], old_logp: &[-1.0], low: 0.2, high: 0.25 };
+            let loss = TokenLoss::ClippedPolicyGradient {
+                weights: &[0.5],
+                advantages: &[advantage],
+                old_logp: &[-1.0],
+                low: 0.2,
+                high: 0.25,
+            };
             let logp = -1.0 + difference;
             let step = 1e-3;
-            let quotient = (loss.value(0, logp + step) - loss.value(0, logp - step)) / (2.0 * f64::from(step));
+            let quotient =
+                (loss.value(0, logp + step) - loss.value(0, logp - step)) / (2.0 * f64::from(step));
             // A step of 1e-3 in f32: rounding of 1e-7 / 1e-3.
-            assert!((quotient - f64::from(loss.derivative(0, logp))).abs() < 5e-4, "{difference} {advantage}");
+            assert!(
+                (quotient - f64::from(loss.derivative(0, logp))).abs() < 5e-4,
+                "{difference} {advantage}"
+            );
         }
-        let clipped = TokenLoss::ClippedPolicyGradient { weights: &[1.0], advantages: &[1.0], old_logp: &[-1.0], low: 0.2, high: 0.25 };
+        let clipped = TokenLoss::ClippedPolicyGradient {
+            weights: &[1.0],
+            advantages: &[1.0],
+            old_logp: &[-1.0],
+            low: 0.2,
+            high: 0.25,
+        };
         assert_eq!(clipped.derivative(0, -0.7), 0.0);
     }
 }

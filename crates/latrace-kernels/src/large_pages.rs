@@ -1,4 +1,5 @@
-//! Memory in large pages: what is read from end to end with every token spans more small pages than a processor remembers the places of.
+//! Memory in large pages: what is read from end to end with every token spans more small pages than a
+//! processor remembers the places of.
 
 /// `length` zeros, in large pages where the system gives them.
 pub(crate) fn zeros(length: usize) -> Vec<f32> {
@@ -8,7 +9,8 @@ pub(crate) fn zeros(length: usize) -> Vec<f32> {
     buffer
 }
 
-/// Asks for large pages behind the part of a buffer that they can hold. It is advice: nothing but time depends on whether it is taken.
+/// Asks for large pages behind the part of a buffer that they can hold. It is advice: nothing but time
+/// depends on whether it is taken.
 #[cfg(target_os = "linux")]
 fn ask_for_large_pages(buffer: &[f32]) {
     const PAGE: usize = 1 << 21;

@@ -1,11 +1,12 @@
-//! The operations of a decoder, forward and backward, on packed sequences. All `unsafe` of the project lives here.
+//! The operations of a decoder, forward and backward, on packed sequences. All `unsafe` of the project lives
+//! here.
 //!
-//! Axes: t token, h head, d model width, v vocabulary. Buffers are contiguous, row-major, f32. Every operation is a
-//! plain function with explicit shapes, in one file with its `*_reference` twin in f64, which is its definition.
-//! [`Device`] gathers them, so that the decoder is written once.
+//! Axes: t token, h head, d model width, v vocabulary. Buffers are contiguous, row-major, f32. Every
+//! operation is a plain function with explicit shapes, in one file with its `*_reference` twin in f64, which
+//! is its definition. [`Device`] gathers them, so that the decoder is written once.
 //!
-//! Results do not depend on the number of threads: a sum is either computed by one task in index order, or over
-//! blocks of fixed size whose sums are added in order.
+//! Results do not depend on the number of threads: a sum is either computed by one task in index order, or
+//! over blocks of fixed size whose sums are added in order.
 
 mod adamw;
 mod attention;

@@ -9,14 +9,30 @@ use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 /// `y`: rows×outputs; `x`: rows×inputs; `w`: outputs×inputs.
 pub(crate) fn linear(y: &mut [f32], x: &[f32], w: &[f32], rows: usize, inputs: usize, start: Start<'_>) {
     let outputs = w.len() / inputs;
-    Tiled.product(y, outputs, rows, outputs, inputs, Matrix::new(x, inputs), Matrix::transposed(w, inputs), start);
+    Tiled.product(
+        y,
+        outputs,
+        rows,
+        outputs,
+        inputs,
+        Matrix::new(x, inputs),
+        Matrix::transposed(w, inputs),
+        start,
+    );
 }
 
 /// dx = start + dy·W.
 ///
 /// # Shapes
 /// As [`linear`].
-pub(crate) fn linear_input_gradient(dx: &mut [f32], dy: &[f32], w: &[f32], rows: usize, inputs: usize, start: Start<'_>) {
+pub(crate) fn linear_input_gradient(
+    dx: &mut [f32],
+    dy: &[f32],
+    w: &[f32],
+    rows: usize,
+    inputs: usize,
+    start: Start<'_>,
+) {
     let outputs = w.len() / inputs;
     Tiled.product(dx, inputs, rows, inputs, outputs, Matrix::new(dy, outputs), Matrix::new(w, inputs), start);
 }
@@ -27,7 +43,16 @@ pub(crate) fn linear_input_gradient(dx: &mut [f32], dy: &[f32], w: &[f32], rows:
 /// As [`linear`].
 pub(crate) fn linear_weight_gradient(dw: &mut [f32], dy: &[f32], x: &[f32], rows: usize, inputs: usize) {
     let outputs = dw.len() / inputs;
-    Tiled.product(dw, inputs, outputs, inputs, rows, Matrix::transposed(dy, outputs), Matrix::new(x, inputs), Start::Accumulate);
+    Tiled.product(
+        dw,
+        inputs,
+        outputs,
+        inputs,
+        rows,
+        Matrix::transposed(dy, outputs),
+        Matrix::new(x, inputs),
+        Start::Accumulate,
+    );
 }
 
 /// y += b, on every row.
@@ -58,12 +83,22 @@ pub(crate) fn bias_gradient(db: &mut [f32], dy: &[f32]) {
 
 /// The definition.
 pub fn linear_reference(x: &[f64], w: &[f64], b: &[f64], inputs: usize) -> Vec<f64> {
-    let row = |x: &[f64]| w.chunks_exact(inputs).zip(b).map(|(w, b)| b + x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>()).collect::<Vec<_>>();
+    let row = |x: &[f64]| {
+        w.chunks_exact(inputs)
+            .zip(b)
+            .map(|(w, b)| b + x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>())
+            .collect::<Vec<_>>()
+    };
     x.chunks_exact(inputs).flat_map(row).collect()
 }
 
 /// Gradients (dx, dw, db) of the definition.
-pub fn linear_backward_reference(dy: &[f64], x: &[f64], w: &[f64], inputs: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+pub fn linear_backward_reference(
+    dy: &[f64],
+    x: &[f64],
+    w: &[f64],
+    inputs: usize,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let outputs = w.len() / inputs;
     let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; outputs]);
     for (t, dy) in dy.chunks_exact(outputs).enumerate() {
@@ -86,7 +121,12 @@ mod tests {
     #[test]
     fn follows_the_reference_whose_gradient_is_the_derivative() {
         let (rows, inputs, outputs) = (5, 7, 70);
-        let (x, w, b, dy) = (values(rows * inputs, 1), values(outputs * inputs, 2), values(outputs, 3), values(rows * outputs, 4));
+        let (x, w, b, dy) = (
+            values(rows * inputs, 1),
+            values(outputs * inputs, 2),
+            values(outputs, 3),
+            values(rows * outputs, 4),
+        );
         let (wx, ww, wb, wdy) = (wide(&x), wide(&w), wide(&b), wide(&dy));
         let mut y = vec![0.0; rows * outputs];
         linear(&mut y, &x, &w, rows, inputs, Start::Row(&b));

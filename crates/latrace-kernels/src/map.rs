@@ -7,19 +7,21 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 /// Maps a whole file for reading.
 ///
-/// The caller must not let anyone shorten or rewrite the file while the mapping lives: reading a page that is gone
-/// ends the process (SIGBUS). Checkpoints are written under a temporary name and renamed, never in place.
+/// The caller must not let anyone shorten or rewrite the file while the mapping lives: reading a page that is
+/// gone ends the process (SIGBUS). Checkpoints are written under a temporary name and renamed, never in
+/// place.
 ///
 /// # Errors
 /// The operating system's error, e.g. when `file` is a folder.
 pub fn map_file(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the mapping is private and read-only, and its bytes are only ever read as plain data, for which every
-    // bit pattern is valid. What remains is that another process could change the file underneath us; model files
-    // are replaced by rename, which keeps the mapped inode intact.
+    // SAFETY: the mapping is private and read-only, and its bytes are only ever read as plain data, for which
+    // every bit pattern is valid. What remains is that another process could change the file underneath us;
+    // model files are replaced by rename, which keeps the mapped inode intact.
     unsafe { Mmap::map(file) }
 }
 
-/// Lets go of the memory behind a part of a mapping that has been read. Reading it again fetches it from the file.
+/// Lets go of the memory behind a part of a mapping that has been read. Reading it again fetches it from the
+/// file.
 ///
 /// # Errors
 /// The operating system's error.
@@ -30,8 +32,15 @@ pub fn release(map: &Mmap, part: &[u8]) -> io::Result<()> {
     let whole = map.as_ptr_range();
     let range = part.as_ptr_range();
     assert!(whole.start <= range.start && range.end <= whole.end, "the part lies within the mapping");
-    // SAFETY: the mapping is read-only and backed by a file, so that a dropped page comes back with the same bytes.
-    unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start as usize - whole.start as usize, part.len()) }
+    // SAFETY: the mapping is read-only and backed by a file, so that a dropped page comes back with the same
+    // bytes.
+    unsafe {
+        map.unchecked_advise_range(
+            UncheckedAdvice::DontNeed,
+            range.start as usize - whole.start as usize,
+            part.len(),
+        )
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! Weights packed once, for the many products of sampling: the panels of a matrix product of any number of rows.
+//! Weights packed once, for the many products of sampling: the panels of a matrix product of any number of
+//! rows.
 //!
-//! Every output is the same chain of fused multiply-adds as in [`crate::Tiled`], so that sampling and scoring agree in every bit.
+//! Every output is the same chain of fused multiply-adds as in [`crate::Tiled`], so that sampling and scoring
+//! agree in every bit.
 
 use crate::gemm::{Ahead, LINE, Matrix, Start, Tile, edge_tile, fill_start, pack, tiles, with_panel};
 use crate::parallel::{Shared, for_each};
@@ -13,7 +15,8 @@ pub(crate) fn packed_length(inputs: usize, outputs: usize) -> usize {
     with_panel!(NR => outputs.next_multiple_of(NR) * inputs)
 }
 
-/// Puts W (outputs×inputs) into `packed` as panels of columns of Wᵀ: `packed[panel][input][column]`, zeros beyond the last output.
+/// Puts W (outputs×inputs) into `packed` as panels of columns of Wᵀ: `packed[panel][input][column]`, zeros
+/// beyond the last output.
 pub(crate) fn pack_weights(packed: &mut [f32], w: &[f32], inputs: usize) {
     let outputs = w.len() / inputs;
     let width = with_panel!(NR => NR);
@@ -31,18 +34,37 @@ pub(crate) fn pack_weights(packed: &mut [f32], w: &[f32], inputs: usize) {
 ///
 /// # Shapes
 /// `y`: rows×outputs; `x`: rows×inputs.
-pub(crate) fn packed_linear(y: &mut [f32], x: &[f32], packed: &[f32], rows: usize, inputs: usize, outputs: usize, start: Start<'_>) {
+pub(crate) fn packed_linear(
+    y: &mut [f32],
+    x: &[f32],
+    packed: &[f32],
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    start: Start<'_>,
+) {
     with_panel!(NR => product::<NR>(y, x, packed, [rows, outputs, inputs], start, tiles()));
 }
 
-fn product<const NR: usize>(y: &mut [f32], x: &[f32], packed: &[f32], [m, n, k]: [usize; 3], start: Start<'_>, tiles: &[Tile]) {
-    assert!(y.len() >= m * n && x.len() >= m * k && packed.len() == n.next_multiple_of(NR) * k, "the product's operands have its shape");
+fn product<const NR: usize>(
+    y: &mut [f32],
+    x: &[f32],
+    packed: &[f32],
+    [m, n, k]: [usize; 3],
+    start: Start<'_>,
+    tiles: &[Tile],
+) {
+    assert!(
+        y.len() >= m * n && x.len() >= m * k && packed.len() == n.next_multiple_of(NR) * k,
+        "the product's operands have its shape"
+    );
     let shared = Shared::new(y);
     let (panels, blocks) = (n.div_ceil(NR), m.div_ceil(ROWS));
     // A few tasks a thread; which task computes an output changes no bit.
     let threads = rayon::current_num_threads();
     let group = (panels * blocks / (8 * threads)).clamp(1, panels.max(1));
-    // Where this thread's next task begins, if threads take tasks in turns: with few rows, each panel is read from memory for one task alone.
+    // Where this thread's next task begins, if threads take tasks in turns: with few rows, each panel is read
+    // from memory for one task alone.
     let skipped = if blocks == 1 { (threads - 1) * group } else { 0 };
     for_each(panels.div_ceil(group) * blocks, |task| {
         let rows = task % blocks * ROWS..m.min((task % blocks + 1) * ROWS);
@@ -52,13 +74,23 @@ fn product<const NR: usize>(y: &mut [f32], x: &[f32], packed: &[f32], [m, n, k]:
             let b = &packed[panel * NR * k..][..NR * k];
             let next = b.as_ptr().wrapping_add(NR * k * if panel + 1 == last { 1 + skipped } else { 1 });
             for (tile, (i, count)) in even_tiles(rows.clone(), tiles.len()).enumerate() {
-                // With the first two tiles, half of the next panel each comes from memory; with the others, what is a few steps ahead comes near.
+                // With the first two tiles, half of the next panel each comes from memory; with the others,
+                // what is a few steps ahead comes near.
                 let ahead = match tile {
                     0 | 1 if halves => Ahead::lines(next.wrapping_add(tile * (NR * k / 2))),
                     0 => Ahead::panel(next, NR),
                     _ => Ahead::panel(b.as_ptr().wrapping_add(8 * NR), NR),
                 };
-                panel_tile::<NR>(shared, &x[i * k..][..count * k], b, [i, count, panel * NR], [n, k], start, tiles[count - 1], ahead);
+                panel_tile::<NR>(
+                    shared,
+                    &x[i * k..][..count * k],
+                    b,
+                    [i, count, panel * NR],
+                    [n, k],
+                    start,
+                    tiles[count - 1],
+                    ahead,
+                );
             }
         }
     });
@@ -68,11 +100,22 @@ fn product<const NR: usize>(y: &mut [f32], x: &[f32], packed: &[f32], [m, n, k]:
 fn even_tiles(rows: std::ops::Range<usize>, height: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.len().div_ceil(height).max(1);
     let at = move |tile: usize| rows.start + rows.len() * tile / count;
-    (0..count).map(move |tile| (at.clone()(tile), at.clone()(tile + 1) - at.clone()(tile))).filter(|(_, rows)| *rows > 0)
+    (0..count)
+        .map(move |tile| (at.clone()(tile), at.clone()(tile + 1) - at.clone()(tile)))
+        .filter(|(_, rows)| *rows > 0)
 }
 
 /// Rows i.. of y, columns j..j + NR.
-fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [usize; 3], [n, k]: [usize; 2], start: Start<'_>, tile: Tile, ahead: Ahead) {
+fn panel_tile<const NR: usize>(
+    y: Shared,
+    x: &[f32],
+    b: &[f32],
+    [i, rows, j]: [usize; 3],
+    [n, k]: [usize; 2],
+    start: Start<'_>,
+    tile: Tile,
+    ahead: Ahead,
+) {
     let columns = NR.min(n - j);
     let zero = matches!(start, Start::Zero);
     if matches!(start, Start::Row(_) | Start::Matrix(_)) {
@@ -82,7 +125,8 @@ fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [u
         }
     }
     if columns == NR {
-        // SAFETY: x holds the rows and b the panel's k rows; the tile's parts of y's rows belong to this task.
+        // SAFETY: x holds the rows and b the panel's k rows; the tile's parts of y's rows belong to this
+        // task.
         unsafe { tile(k, x.as_ptr(), [k, 1], b.as_ptr(), NR, y.at(i * n + j), n, zero, ahead) };
         return;
     }
@@ -90,13 +134,17 @@ fn panel_tile<const NR: usize>(y: Shared, x: &[f32], b: &[f32], [i, rows, j]: [u
     let part = |row: usize| y.at((i + row) * n + j);
     for row in 0..rows {
         // SAFETY: as above.
-        c[row * columns..][..columns].copy_from_slice(unsafe { std::slice::from_raw_parts(part(row), columns) });
+        c[row * columns..][..columns]
+            .copy_from_slice(unsafe { std::slice::from_raw_parts(part(row), columns) });
     }
     // SAFETY: as above, on a whole tile of our own.
-    edge_tile::<NR>(&mut c, columns, [rows, columns], |edge| unsafe { tile(k, x.as_ptr(), [k, 1], b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero, ahead) });
+    edge_tile::<NR>(&mut c, columns, [rows, columns], |edge| unsafe {
+        tile(k, x.as_ptr(), [k, 1], b.as_ptr(), NR, edge.as_mut_ptr(), NR, zero, ahead)
+    });
     for row in 0..rows {
         // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(part(row), columns) }.copy_from_slice(&c[row * columns..][..columns]);
+        unsafe { std::slice::from_raw_parts_mut(part(row), columns) }
+            .copy_from_slice(&c[row * columns..][..columns]);
     }
 }
 
@@ -113,7 +161,16 @@ mod tests {
         let start = [Start::Zero, Start::Accumulate, Start::Row(&row), Start::Matrix(&other)][start_kind];
         let mut expected = values(rows * outputs, 5);
         let mut got = expected.clone();
-        product_reference(&mut expected, outputs, rows, outputs, inputs, Matrix::new(&x, inputs), Matrix::transposed(&w, inputs), start);
+        product_reference(
+            &mut expected,
+            outputs,
+            rows,
+            outputs,
+            inputs,
+            Matrix::new(&x, inputs),
+            Matrix::transposed(&w, inputs),
+            start,
+        );
         let mut packed = vec![9.0; packed_length(inputs, outputs)];
         pack_weights(&mut packed, &w, inputs);
         packed_linear(&mut got, &x, &packed, rows, inputs, outputs, start);

@@ -47,10 +47,12 @@ impl<T> Shared<T> {
     }
 }
 
-/// Values per task of elementwise loops: large enough to hide the cost of a task, small enough to share. Sums over blocks of this size depend on it.
+/// Values per task of elementwise loops: large enough to hide the cost of a task, small enough to share. Sums
+/// over blocks of this size depend on it.
 pub(crate) const GRAIN: usize = 1 << 14;
 
-/// Values per task of elementwise loops on this thread: fewer while threads stand by, where a task costs less.
+/// Values per task of elementwise loops on this thread: fewer while threads stand by, where a task costs
+/// less.
 pub(crate) fn grain() -> usize {
     if team::is_standing_by() { GRAIN / 8 } else { GRAIN }
 }
@@ -84,7 +86,11 @@ pub(crate) fn for_each_column_block(width: usize, task: impl Fn(usize, usize) + 
 pub(crate) type Scratch = RefCell<Vec<f32>>;
 
 /// Lends `length` values of a thread's scratch memory, aligned to a cache line; grows once, then stays.
-pub(crate) fn with_scratch<R>(cell: &'static LocalKey<Scratch>, length: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(crate) fn with_scratch<R>(
+    cell: &'static LocalKey<Scratch>,
+    length: usize,
+    body: impl FnOnce(&mut [f32]) -> R,
+) -> R {
     // Taken out while in use: a task stolen meanwhile by this thread gets memory of its own.
     let mut memory = cell.take();
     if memory.len() < length + 16 {

@@ -34,7 +34,14 @@ dispatched! {
 ///
 /// # Shapes
 /// `dx`, `dy`, `x`: rows×d; `dw`, `w`: d; `inverse_rms`: rows.
-pub(crate) fn rms_norm_backward(dx: &mut [f32], dw: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], inverse_rms: &[f32]) {
+pub(crate) fn rms_norm_backward(
+    dx: &mut [f32],
+    dw: &mut [f32],
+    dy: &[f32],
+    x: &[f32],
+    w: &[f32],
+    inverse_rms: &[f32],
+) {
     let (d, rows) = (w.len(), x.len() / w.len());
     let step = rows_per_task(d);
     let shared = Shared::new(dx);
@@ -126,10 +133,12 @@ mod tests {
     fn follows_the_reference() {
         for (rows, d) in [(1, 1), (7, 12), (300, 130)] {
             let (x, w, dy) = (values(rows * d, 1), values(d, 2), values(rows * d, 3));
-            let (mut y, mut inverse, mut dx, mut dw) = (vec![9.0; rows * d], vec![9.0; rows], vec![1.0; rows * d], vec![1.0; d]);
+            let (mut y, mut inverse, mut dx, mut dw) =
+                (vec![9.0; rows * d], vec![9.0; rows], vec![1.0; rows * d], vec![1.0; d]);
             rms_norm(&mut y, &mut inverse, &x, &w, 1e-6);
             rms_norm_backward(&mut dx, &mut dw, &dy, &x, &w, &inverse);
-            let (mut expected_dx, mut expected_dw) = rms_norm_backward_reference(&wide(&dy), &wide(&x), &wide(&w), 1e-6);
+            let (mut expected_dx, mut expected_dw) =
+                rms_norm_backward_reference(&wide(&dy), &wide(&x), &wide(&w), 1e-6);
             close("y", &y, &rms_norm_reference(&wide(&x), &wide(&w), 1e-6));
             expected_dx.iter_mut().chain(&mut expected_dw).for_each(|v| *v += 1.0);
             close("dx", &dx, &expected_dx);

@@ -15,7 +15,8 @@ pub enum Rotation {
 
 /// cos and sin tables of `positions` rows: row p holds cos(p·f_i)·scale, then sin(p·f_i)·scale.
 ///
-/// The angle is rounded to f32 before its cosine is taken, as the models were trained (transformers computes it in f32 at every precision).
+/// The angle is rounded to f32 before its cosine is taken, as the models were trained (transformers computes
+/// it in f32 at every precision).
 pub(crate) fn rotary_table(frequencies: &[f32], scale: f32, positions: usize) -> Vec<f32> {
     let half = frequencies.len();
     let mut table = vec![0.0; positions * 2 * half];
@@ -39,8 +40,16 @@ pub(crate) fn rotary_table(frequencies: &[f32], scale: f32, positions: usize) ->
 /// Turns every head of every token, in place.
 ///
 /// # Shapes
-/// `x`: T × heads·head_dim; `positions`: T; `table`: as [`rotary_table`] makes it, with head_dim values a row.
-pub(crate) fn rotary(x: &mut [f32], positions: &[u32], table: &[f32], heads: usize, head_dim: usize, rotation: Rotation) {
+/// `x`: T × heads·head_dim; `positions`: T; `table`: as [`rotary_table`] makes it, with head_dim values a
+/// row.
+pub(crate) fn rotary(
+    x: &mut [f32],
+    positions: &[u32],
+    table: &[f32],
+    heads: usize,
+    head_dim: usize,
+    rotation: Rotation,
+) {
     let width = heads * head_dim;
     let step = rows_per_task(width);
     let shared = Shared::new(x);
@@ -97,8 +106,13 @@ mod tests {
         let x = values(4 * heads * 6, 1);
         let mut y = x.clone();
         rotary(&mut y, &positions, &table, heads, 6, Rotation::Forward);
-        let expected: Vec<f64> =
-            wide(&x).chunks_exact(6).enumerate().flat_map(|(i, head)| rotary_reference(head, positions[i / heads], &FREQUENCIES, f64::from(1.1_f32))).collect();
+        let expected: Vec<f64> = wide(&x)
+            .chunks_exact(6)
+            .enumerate()
+            .flat_map(|(i, head)| {
+                rotary_reference(head, positions[i / heads], &FREQUENCIES, f64::from(1.1_f32))
+            })
+            .collect();
         close("y", &y, &expected);
         rotary(&mut y, &positions, &table, heads, 6, Rotation::Backward);
         let scaled: Vec<f64> = wide(&x).iter().map(|v| v * 1.21).collect();
@@ -112,7 +126,9 @@ mod tests {
         let mut dx = dy.clone();
         rotary(&mut dx, &[7], &table, 1, 6, Rotation::Backward);
         let exact = rotary_reference(&wide(&dy), 7, &FREQUENCIES.map(|f| -f), 1.0);
-        derivative("dx", &wide(&x), &exact, |x| inner(&rotary_reference(x, 7, &FREQUENCIES, 1.0), &wide(&dy)));
+        derivative("dx", &wide(&x), &exact, |x| {
+            inner(&rotary_reference(x, 7, &FREQUENCIES, 1.0), &wide(&dy))
+        });
         close("dx", &dx, &exact);
     }
 }

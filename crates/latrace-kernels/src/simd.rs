@@ -1,8 +1,8 @@
 //! Run-time choice of instruction set, and the few scalar functions that loops are built from.
 //!
-//! Each loop is written once, in plain Rust, and compiled three times: for AVX-512, for AVX2 with FMA, and for the
-//! baseline. Sums use [`LANES`] partial sums whatever the instruction set, and every multiply-add is fused,
-//! so all three give the same bits.
+//! Each loop is written once, in plain Rust, and compiled three times: for AVX-512, for AVX2 with FMA, and
+//! for the baseline. Sums use [`LANES`] partial sums whatever the instruction set, and every multiply-add is
+//! fused, so all three give the same bits.
 
 use std::sync::OnceLock;
 
@@ -21,10 +21,12 @@ pub enum Level {
 }
 
 impl Level {
-    /// The environment variable that names the highest level to use, to try a narrower one than the processor has.
+    /// The environment variable that names the highest level to use, to try a narrower one than the processor
+    /// has.
     pub const VARIABLE: &str = "LATRACE_SIMD";
     /// Its values.
-    pub const NAMES: [(&str, Level); 3] = [("baseline", Level::Baseline), ("avx2", Level::Avx2), ("avx512", Level::Avx512)];
+    pub const NAMES: [(&str, Level); 3] =
+        [("baseline", Level::Baseline), ("avx2", Level::Avx2), ("avx512", Level::Avx512)];
 
     /// The level of that name.
     pub fn named(name: &str) -> Option<Level> {
@@ -35,7 +37,8 @@ impl Level {
 /// The level in use on this machine.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
-    let highest = || std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name)).unwrap_or(Level::Avx512);
+    let highest =
+        || std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name)).unwrap_or(Level::Avx512);
     *LEVEL.get_or_init(|| detect().min(highest()))
 }
 
@@ -85,7 +88,8 @@ pub(crate) use dispatched;
 
 /// e^x with a relative error below 2e-7; 0 below −87.3, infinity above 88.7, NaN stays NaN.
 ///
-/// Range reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 7 (Taylor's, whose remainder there is under 1e-8).
+/// Range reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 7 (Taylor's, whose remainder there is under
+/// 1e-8).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;

@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn follows_the_reference_whose_gradient_is_the_derivative() {
         let n = GRAIN + 37;
-        let (gate, up, dy): (Vec<f32>, _, _) = (values(n, 1).iter().map(|v| v * 9.0).collect(), values(n, 2), values(n, 3));
+        let (gate, up, dy): (Vec<f32>, _, _) =
+            (values(n, 1).iter().map(|v| v * 9.0).collect(), values(n, 2), values(n, 3));
         let mut y = vec![0.0; n];
         swiglu(&mut y, &gate, &up);
         close("y", &y, &swiglu_reference(&wide(&gate), &wide(&up)));

@@ -1,7 +1,8 @@
 //! Threads that stand by for many short parallel loops.
 //!
-//! A pool's threads go to sleep between loops, and to wake one takes longer than many a loop of decoding does. While a [`Team`] is led, the pool's
-//! threads wait awake instead: a loop begins within a fraction of a microsecond. Who runs a task changes nothing but time.
+//! A pool's threads go to sleep between loops, and to wake one takes longer than many a loop of decoding
+//! does. While a [`Team`] is led, the pool's threads wait awake instead: a loop begins within a fraction of a
+//! microsecond. Who runs a task changes nothing but time.
 
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -84,14 +85,16 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// The state in which helpers leave; even numbers otherwise mean that there is nothing to do, odd ones name a loop.
+/// The state in which helpers leave; even numbers otherwise mean that there is nothing to do, odd ones name a
+/// loop.
 const CLOSED: u64 = u64::MAX - 1;
 
 /// One leader, who has loops to run, and helpers.
 #[derive(Default)]
 struct Team {
     state: AtomicU64,
-    /// The loop that `state` names. Written by the leader while no helper is inside, read by helpers inside alone.
+    /// The loop that `state` names. Written by the leader while no helper is inside, read by helpers inside
+    /// alone.
     work: UnsafeCell<Option<(*const Task<'static>, usize)>>,
     /// The next task that nobody has taken.
     next: AtomicUsize,
@@ -107,9 +110,11 @@ unsafe impl Sync for Team {}
 impl Team {
     fn lead(&self, count: usize, task: &Task<'_>) {
         let _role = Playing::new(Role::Member);
-        // SAFETY: only the lifetime changes. Nobody is left who could use the pointer when `Retreat` is dropped, which is before this function ends.
+        // SAFETY: only the lifetime changes. Nobody is left who could use the pointer when `Retreat` is
+        // dropped, which is before this function ends.
         let task: *const Task<'static> = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
-        // SAFETY: `state` names no loop and nobody is inside, as `Retreat` left it: helpers that come in now see the state and turn round.
+        // SAFETY: `state` names no loop and nobody is inside, as `Retreat` left it: helpers that come in now
+        // see the state and turn round.
         unsafe { *self.work.get() = Some((task, count)) };
         self.next.store(0, Ordering::Relaxed);
         self.state.fetch_add(1, Ordering::SeqCst);
@@ -118,7 +123,10 @@ impl Team {
             // SAFETY: the caller's task, which outlives this call.
             self.take_tasks(unsafe { &*task }, count);
         }
-        assert!(!self.failed.load(Ordering::SeqCst), "a task on another thread has panicked; its message stands above");
+        assert!(
+            !self.failed.load(Ordering::SeqCst),
+            "a task on another thread has panicked; its message stands above"
+        );
     }
 
     fn take_tasks(&self, task: &Task<'_>, count: usize) {
@@ -135,15 +143,20 @@ impl Team {
         let _role = Playing::new(Role::Member);
         let mut seen = 0;
         loop {
-            seen = wait_until(|| Some(self.state.load(Ordering::SeqCst)).filter(|&state| state == CLOSED || (state % 2 == 1 && state != seen)));
+            seen = wait_until(|| {
+                Some(self.state.load(Ordering::SeqCst))
+                    .filter(|&state| state == CLOSED || (state % 2 == 1 && state != seen))
+            });
             if seen == CLOSED {
                 return;
             }
             self.inside.fetch_add(1, Ordering::SeqCst);
             let _leaving = Leaving(self);
-            // The leader takes the loop's name away before it looks whether somebody is inside: either it sees us, or we see that.
+            // The leader takes the loop's name away before it looks whether somebody is inside: either it
+            // sees us, or we see that.
             if self.state.load(Ordering::SeqCst) == seen {
-                // SAFETY: the loop is still named and we are inside, so the leader neither writes `work` nor lets go of the task.
+                // SAFETY: the loop is still named and we are inside, so the leader neither writes `work` nor
+                // lets go of the task.
                 if let Some((task, count)) = unsafe { *self.work.get() } {
                     // SAFETY: as above.
                     self.take_tasks(unsafe { &*task }, count);
@@ -153,7 +166,8 @@ impl Team {
     }
 }
 
-/// Ends a loop: takes its name away and waits until no helper is inside, when the leader's own task panics too.
+/// Ends a loop: takes its name away and waits until no helper is inside, when the leader's own task panics
+/// too.
 struct Retreat<'a>(&'a Team);
 
 impl Drop for Retreat<'_> {
@@ -215,7 +229,11 @@ mod tests {
     #[test]
     fn loops_and_teams_inside_a_loop_run_where_they_are() {
         let all = counts(9);
-        standing_by(|| for_each(3, |i| standing_by(|| for_each(3, |j| assert_eq!(all[3 * i + j].fetch_add(1, Ordering::Relaxed), 0)))));
+        standing_by(|| {
+            for_each(3, |i| {
+                standing_by(|| for_each(3, |j| assert_eq!(all[3 * i + j].fetch_add(1, Ordering::Relaxed), 0)))
+            })
+        });
         assert!(all.iter().all(|n| n.load(Ordering::Relaxed) == 1));
     }
 
@@ -223,7 +241,9 @@ mod tests {
     fn teams_beside_each_other_do_not_wait_for_each_other() {
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| standing_by(|| (0..200).for_each(|_| for_each(5, |_| std::hint::black_box(())))));
+                scope.spawn(|| {
+                    standing_by(|| (0..200).for_each(|_| for_each(5, |_| std::hint::black_box(()))))
+                });
             }
         });
     }

@@ -34,8 +34,8 @@ pub(crate) fn close(name: &str, got: &[f32], expected: &[f64]) {
 
 /// Fails unless `gradient` is the derivative of `f` at `x`, by central differences in f64.
 ///
-/// With a step of 1e-5 the difference quotient is exact to about 1e-10 in truncation and 1e-11 in rounding; 1e-7 leaves room for
-/// third derivatives of some hundreds.
+/// With a step of 1e-5 the difference quotient is exact to about 1e-10 in truncation and 1e-11 in rounding;
+/// 1e-7 leaves room for third derivatives of some hundreds.
 #[track_caller]
 pub(crate) fn derivative(name: &str, x: &[f64], gradient: &[f64], mut f: impl FnMut(&[f64]) -> f64) {
     let mut at = x.to_vec();
@@ -47,7 +47,11 @@ pub(crate) fn derivative(name: &str, x: &[f64], gradient: &[f64], mut f: impl Fn
         let below = f(&at);
         at[i] = x[i];
         let quotient = (above - below) / (2.0 * step);
-        assert!((quotient - gradient[i]).abs() < 1e-7 * (1.0 + quotient.abs()), "{name}[{i}]: difference quotient {quotient}, gradient {}", gradient[i]);
+        assert!(
+            (quotient - gradient[i]).abs() < 1e-7 * (1.0 + quotient.abs()),
+            "{name}[{i}]: difference quotient {quotient}, gradient {}",
+            gradient[i]
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! Training steps on random tokens: `cargo bench -p latrace-lm --bench training -- MODEL_DIR ROWS TOKENS_PER_ROW STEPS`.
+//! Training steps on random tokens: `cargo bench -p latrace-lm --bench training -- MODEL_DIR ROWS
+//! TOKENS_PER_ROW STEPS`.
 //!
 //! Prints tokens per second of each update; for profiling the step alone, without rows or tokenizer.
 

@@ -31,7 +31,12 @@ impl Batch {
     }
 
     /// Adds a sequence of which the tokens from `first_target` (≥ 1) on are scored, where `keep` says so.
-    pub fn push(&mut self, tokens: impl Iterator<Item = u32>, first_target: usize, keep: impl Fn(usize) -> bool) {
+    pub fn push(
+        &mut self,
+        tokens: impl Iterator<Item = u32>,
+        first_target: usize,
+        keep: impl Fn(usize) -> bool,
+    ) {
         let start = self.ids.len();
         self.ids.extend(tokens);
         let length = self.ids.len() - start;
@@ -49,7 +54,8 @@ impl Batch {
     }
 }
 
-/// Splits rows, in order, into runs of at most `budget` tokens each; a row longer than that is a run of its own.
+/// Splits rows, in order, into runs of at most `budget` tokens each; a row longer than that is a run of its
+/// own.
 pub fn runs(lengths: &[usize], budget: usize) -> Vec<std::ops::Range<usize>> {
     let mut runs = Vec::new();
     let (mut first, mut tokens) = (0, 0);

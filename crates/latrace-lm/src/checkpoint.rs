@@ -1,7 +1,8 @@
 //! Weights on disk: safetensors, in one file or in shards with an index, and fresh weights.
 //!
-//! A folder is read whole or not at all: every name, shape and type is checked against the configuration before the
-//! first value is converted. Writing goes tensor by tensor, so saving needs no second copy of the model.
+//! A folder is read whole or not at all: every name, shape and type is checked against the configuration
+//! before the first value is converted. Writing goes tensor by tensor, so saving needs no second copy of the
+//! model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -87,13 +88,15 @@ impl SaveDtype {
 /// One vector for each of [`Config::parameters`], in that order, row-major.
 ///
 /// # Errors
-/// No weights; a damaged file; a tensor that is missing, too many, of another shape or type, or in the wrong shard.
+/// No weights; a damaged file; a tensor that is missing, too many, of another shape or type, or in the wrong
+/// shard.
 pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>, Error> {
     let files = Files::open(dir)?;
     let stored = files.tensors()?;
     let parameters = config.parameters();
     check_names(&files, &stored, &parameters, config.tied)?;
-    let found = parameters.iter().map(|parameter| find(&files, &stored, parameter)).collect::<Result<Vec<_>, _>>()?;
+    let found =
+        parameters.iter().map(|parameter| find(&files, &stored, parameter)).collect::<Result<Vec<_>, _>>()?;
     let head = if config.tied { stored.get(HEAD) } else { None };
     if let Some(head) = head {
         check_tied_head(head, &found[0].view)?;
@@ -122,13 +125,22 @@ impl Files {
         if single.exists() {
             return Ok(Self { maps: vec![map(single)?], index: None });
         }
-        if index.exists() { Self::open_shards(dir, index) } else { Err(Error::NoWeights { path: dir.to_owned() }) }
+        if index.exists() {
+            Self::open_shards(dir, index)
+        } else {
+            Err(Error::NoWeights { path: dir.to_owned() })
+        }
     }
 
     fn open_shards(dir: &Path, index: PathBuf) -> Result<Self, Error> {
         let (mut maps, mut places, mut shards) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (tensor, file) in read_index(&index)? {
-            let shard = |detail| Error::Shard { path: index.clone(), tensor: tensor.clone(), file: file.clone(), detail };
+            let shard = |detail| Error::Shard {
+                path: index.clone(),
+                tensor: tensor.clone(),
+                file: file.clone(),
+                detail,
+            };
             let place = match shards.get(&file) {
                 Some(&place) => place,
                 None => {
@@ -180,7 +192,9 @@ impl Files {
     fn home(&self, tensor: &str) -> PathBuf {
         match &self.index {
             None => self.maps[0].0.clone(),
-            Some((path, places)) => places.get(tensor).map_or_else(|| path.clone(), |&place| self.maps[place].0.clone()),
+            Some((path, places)) => {
+                places.get(tensor).map_or_else(|| path.clone(), |&place| self.maps[place].0.clone())
+            }
         }
     }
 
@@ -197,7 +211,8 @@ fn map(path: PathBuf) -> Result<(PathBuf, Mmap), Error> {
 
 fn read_index(path: &Path) -> Result<Vec<(String, String)>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let json: Value = serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    let json: Value =
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })?;
     let wrong = |expected: &str, got: Option<&Value>| Error::Field {
         path: path.to_owned(),
         field: "weight_map".to_owned(),
@@ -213,8 +228,8 @@ fn read_index(path: &Path) -> Result<Vec<(String, String)>, Error> {
     object.iter().map(entry).collect()
 }
 
-/// Parses a file's header by the `safetensors` crate, after checks of our own: the crate adds offsets up to 2^64
-/// without looking for overflow, and its messages have no numbers.
+/// Parses a file's header by the `safetensors` crate, after checks of our own: the crate adds offsets up to
+/// 2^64 without looking for overflow, and its messages have no numbers.
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
     let bad = |detail: String| Error::BadSafetensors { path: path.to_owned(), detail };
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
@@ -222,15 +237,19 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
     };
     let length = u64::from_le_bytes(*length);
     let header = usize::try_from(length).ok().and_then(|length| rest.get(..length));
-    let header = header.ok_or_else(|| bad(format!("expected a header of {length} bytes, got {} bytes after its length", rest.len())))?;
-    let entries: Map<String, Value> = serde_json::from_slice(header).map_err(|error| bad(format!("its header is no JSON object: {error}")))?;
+    let header = header.ok_or_else(|| {
+        bad(format!("expected a header of {length} bytes, got {} bytes after its length", rest.len()))
+    })?;
+    let entries: Map<String, Value> = serde_json::from_slice(header)
+        .map_err(|error| bad(format!("its header is no JSON object: {error}")))?;
     let available = (rest.len() - header.len()) as u64;
     for (name, entry) in entries.iter().filter(|(name, _)| *name != "__metadata__") {
         let end = entry.get("data_offsets").and_then(|offsets| offsets.get(1)).and_then(Value::as_u64);
         match end {
             Some(end) if end <= available => {}
             Some(end) => {
-                let detail = format!("tensor `{name}` ends at byte {end} of the data, which has {available} bytes");
+                let detail =
+                    format!("tensor `{name}` ends at byte {end} of the data, which has {available} bytes");
                 return Err(bad(detail));
             }
             None => return Err(bad(format!("tensor `{name}` has no data_offsets"))),
@@ -239,7 +258,12 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
     SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))
 }
 
-fn check_names(files: &Files, stored: &BTreeMap<String, Stored<'_>>, parameters: &[Parameter], tied: bool) -> Result<(), Error> {
+fn check_names(
+    files: &Files,
+    stored: &BTreeMap<String, Stored<'_>>,
+    parameters: &[Parameter],
+    tied: bool,
+) -> Result<(), Error> {
     let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let indexed = files.index.iter().flat_map(|(_, places)| places.keys().map(String::as_str));
     let absent = wanted.iter().copied().chain(indexed).find(|name| !stored.contains_key(*name));
@@ -256,26 +280,40 @@ fn check_names(files: &Files, stored: &BTreeMap<String, Stored<'_>>, parameters:
     }
 }
 
-fn find<'a>(files: &Files, stored: &'a BTreeMap<String, Stored<'_>>, parameter: &Parameter) -> Result<&'a Stored<'a>, Error> {
+fn find<'a>(
+    files: &Files,
+    stored: &'a BTreeMap<String, Stored<'_>>,
+    parameter: &Parameter,
+) -> Result<&'a Stored<'a>, Error> {
     let tensor = stored.get(&parameter.name).ok_or_else(|| files.missing(&parameter.name))?;
     check_dtype(&parameter.name, tensor)?;
     if tensor.view.shape() == parameter.shape {
         return Ok(tensor);
     }
-    Err(Error::Shape { path: tensor.path.to_owned(), tensor: parameter.name.clone(), expected: parameter.shape.clone(), got: tensor.view.shape().to_vec() })
+    Err(Error::Shape {
+        path: tensor.path.to_owned(),
+        tensor: parameter.name.clone(),
+        expected: parameter.shape.clone(),
+        got: tensor.view.shape().to_vec(),
+    })
 }
 
 fn check_dtype(name: &str, tensor: &Stored<'_>) -> Result<(), Error> {
     match tensor.view.dtype() {
         Dtype::F32 | Dtype::BF16 | Dtype::F16 => Ok(()),
-        other => Err(Error::Dtype { path: tensor.path.to_owned(), tensor: name.to_owned(), got: format!("{other:?}") }),
+        other => Err(Error::Dtype {
+            path: tensor.path.to_owned(),
+            tensor: name.to_owned(),
+            got: format!("{other:?}"),
+        }),
     }
 }
 
 /// A tied model may store its head too, if it is the embedding over again.
 fn check_tied_head(head: &Stored<'_>, embedding: &TensorView<'_>) -> Result<(), Error> {
     check_dtype(HEAD, head)?;
-    let (path, expected, got) = (head.path.to_owned(), embedding.shape().to_vec(), head.view.shape().to_vec());
+    let (path, expected, got) =
+        (head.path.to_owned(), embedding.shape().to_vec(), head.view.shape().to_vec());
     if expected != got {
         return Err(Error::Shape { path, tensor: HEAD.to_owned(), expected, got });
     }
@@ -300,7 +338,8 @@ fn chunks<'a>(view: &TensorView<'a>) -> rayon::slice::Chunks<'a, u8> {
     view.data().par_chunks(CHUNK * element_bytes(view))
 }
 
-/// A tensor as f32. What has been read of the file is let go at once, so that loading needs little more memory than the weights.
+/// A tensor as f32. What has been read of the file is let go at once, so that loading needs little more
+/// memory than the weights.
 fn decode(stored: &Stored<'_>) -> Result<Vec<f32>, Error> {
     let Stored { path, map, view } = stored;
     let mut values = vec![0.0; view.data().len() / element_bytes(view)];
@@ -322,13 +361,19 @@ fn decode_into(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Writes a model that `transformers` loads: `config.json`, the weights (in shards above 5 GB), and the tokenizer's
-/// and generation's files of `source`. `out` is an existing folder; making it appear at once, by renaming it, is the
-/// caller's part. Every file is synced.
+/// Writes a model that `transformers` loads: `config.json`, the weights (in shards above 5 GB), and the
+/// tokenizer's and generation's files of `source`. `out` is an existing folder; making it appear at once, by
+/// renaming it, is the caller's part. Every file is synced.
 ///
 /// # Errors
 /// A file that cannot be written; parameters that are not those of `config`.
-pub fn save(out: &Path, config: &Config, parameters: &[Vec<f32>], dtype: SaveDtype, source: &Path) -> Result<(), Error> {
+pub fn save(
+    out: &Path,
+    config: &Config,
+    parameters: &[Vec<f32>],
+    dtype: SaveDtype,
+    source: &Path,
+) -> Result<(), Error> {
     save_sharded(out, config, parameters, dtype, source, SHARD_BYTES)
 }
 
@@ -336,7 +381,14 @@ pub fn save(out: &Path, config: &Config, parameters: &[Vec<f32>], dtype: SaveDty
 ///
 /// # Errors
 /// As for [`save`].
-pub fn save_sharded(out: &Path, config: &Config, parameters: &[Vec<f32>], dtype: SaveDtype, source: &Path, shard_bytes: u64) -> Result<(), Error> {
+pub fn save_sharded(
+    out: &Path,
+    config: &Config,
+    parameters: &[Vec<f32>],
+    dtype: SaveDtype,
+    source: &Path,
+    shard_bytes: u64,
+) -> Result<(), Error> {
     let tensors = pair(config.parameters(), parameters)?;
     copy_companions(source, out)?;
     let shards = split(&tensors, dtype, shard_bytes);
@@ -368,11 +420,20 @@ type Tensor<'a> = (Parameter, &'a [f32]);
 
 fn pair(expected: Vec<Parameter>, values: &[Vec<f32>]) -> Result<Vec<Tensor<'_>>, Error> {
     if expected.len() != values.len() {
-        return Err(Error::Invalid(format!("cannot save: expected {} tensors, got {}", expected.len(), values.len())));
+        return Err(Error::Invalid(format!(
+            "cannot save: expected {} tensors, got {}",
+            expected.len(),
+            values.len()
+        )));
     }
     let check = |(parameter, values): (Parameter, &'_ Vec<f32>)| match parameter.len() == values.len() {
         true => Ok(parameter),
-        false => Err(Error::Invalid(format!("cannot save tensor `{}`: expected shape {:?}, got {} values", parameter.name, parameter.shape, values.len()))),
+        false => Err(Error::Invalid(format!(
+            "cannot save tensor `{}`: expected shape {:?}, got {} values",
+            parameter.name,
+            parameter.shape,
+            values.len()
+        ))),
     };
     expected.into_iter().zip(values).map(|(p, v)| check((p, v)).map(|p| (p, v.as_slice()))).collect()
 }
@@ -397,7 +458,8 @@ fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Resul
     for (parameter, values) in tensors {
         let start = end;
         end += values.len() as u64 * dtype.bytes();
-        let entry = json!({"dtype": dtype.in_header(), "shape": parameter.shape, "data_offsets": [start, end]});
+        let entry =
+            json!({"dtype": dtype.in_header(), "shape": parameter.shape, "data_offsets": [start, end]});
         header.insert(parameter.name.clone(), entry);
     }
     let mut header = Value::Object(header).to_string().into_bytes();
@@ -454,15 +516,17 @@ fn copy_companions(source: &Path, out: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Fresh weights as transformers makes them: norms 1, biases 0, everything else normal with mean 0 and standard
-/// deviation `initializer_range`. Each value is a function of (seed, tensor, element) alone.
+/// Fresh weights as transformers makes them: norms 1, biases 0, everything else normal with mean 0 and
+/// standard deviation `initializer_range`. Each value is a function of (seed, tensor, element) alone.
 ///
 /// # Shapes
 /// As for [`load`].
 #[must_use]
 pub fn initialise(config: &Config, seed: u64) -> Vec<Vec<f32>> {
     let fresh = |(tensor, parameter): (usize, &Parameter)| match parameter {
-        _ if parameter.decay_exempt => vec![if parameter.name.ends_with(".bias") { 0.0 } else { 1.0 }; parameter.len()],
+        _ if parameter.decay_exempt => {
+            vec![if parameter.name.ends_with(".bias") { 0.0 } else { 1.0 }; parameter.len()]
+        }
         _ => normal(mix(mix(seed) ^ tensor as u64), parameter.len(), f64::from(config.initializer_range)),
     };
     config.parameters().iter().enumerate().map(fresh).collect()

@@ -1,7 +1,7 @@
 //! `config.json`: what a model is. Read once, checked, complete; the rest of the crate sees no JSON.
 //!
-//! Absent fields take the values of the configuration classes of transformers 5.19 (`Qwen2Config`, `Qwen3Config`,
-//! `LlamaConfig`). `attention_dropout` is not read: we never drop.
+//! Absent fields take the values of the configuration classes of transformers 5.19 (`Qwen2Config`,
+//! `Qwen3Config`, `LlamaConfig`). `attention_dropout` is not read: we never drop.
 
 use std::path::{Path, PathBuf};
 
@@ -115,7 +115,9 @@ impl Family {
     fn read(fields: &Fields<'_>) -> Result<Self, Error> {
         let unknown = |got: String| Error::UnknownArchitecture { path: fields.path.to_owned(), got };
         let named = fields.get("architectures").map(|list| match list {
-            Value::Array(names) if names.len() == 1 => names[0].as_str().ok_or_else(|| unknown(list.to_string())),
+            Value::Array(names) if names.len() == 1 => {
+                names[0].as_str().ok_or_else(|| unknown(list.to_string()))
+            }
             _ => Err(unknown(list.to_string())),
         });
         let model_type = fields.text("model_type")?;
@@ -127,9 +129,11 @@ impl Family {
         let name = named_or(fields, model_type);
         let family = family.ok_or_else(|| unknown(name))?;
         match model_type {
-            Some(kind) if kind != family.model_type() => {
-                Err(fields.error("model_type", format!("{:?}, as in architectures", family.model_type()), format!("{kind:?}")))
-            }
+            Some(kind) if kind != family.model_type() => Err(fields.error(
+                "model_type",
+                format!("{:?}, as in architectures", family.model_type()),
+                format!("{kind:?}"),
+            )),
             _ => Ok(family),
         }
     }
@@ -143,7 +147,8 @@ impl Config {
     /// Reads and checks `config.json` (and the end tokens of `generation_config.json`) of a model folder.
     ///
     /// # Errors
-    /// A file that is missing or no JSON; an unknown architecture; a field with a value that we cannot honour.
+    /// A file that is missing or no JSON; an unknown architecture; a field with a value that we cannot
+    /// honour.
     pub fn read(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("config.json");
         let raw = read_object(&path)?;
@@ -175,7 +180,11 @@ impl Config {
             heads,
             kv_heads: read_kv_heads(fields, family, heads)?,
             head_dim: read_head_dim(fields, family, hidden_size, heads)?,
-            intermediate_size: fields.size("intermediate_size", if llama { 11_008 } else { 22_016 }, 1 << 24)?,
+            intermediate_size: fields.size(
+                "intermediate_size",
+                if llama { 11_008 } else { 22_016 },
+                1 << 24,
+            )?,
             vocab_size: fields.size("vocab_size", if llama { 32_000 } else { 151_936 }, 1 << 24)?,
             norm_eps: fields.small("rms_norm_eps", 1e-6)?,
             tied: fields.flag("tie_word_embeddings", false)?,
@@ -184,14 +193,22 @@ impl Config {
             mlp_bias: llama && fields.flag("mlp_bias", false)?,
             qk_norm: family == Family::Qwen3,
             rope: Rope::read(fields)?,
-            max_positions: fields.size("max_position_embeddings", if llama { 2048 } else { 32_768 }, 1 << 31)?,
+            max_positions: fields.size(
+                "max_position_embeddings",
+                if llama { 2048 } else { 32_768 },
+                1 << 31,
+            )?,
             initializer_range: fields.small("initializer_range", 0.02)?,
             eos_token_ids: match fields.token_ids("eos_token_id")? {
                 Some(ids) => ids,
                 None if llama && !fields.map.contains_key("eos_token_id") => vec![2],
                 None => Vec::new(),
             },
-            pad_token_id: fields.map.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok()),
+            pad_token_id: fields
+                .map
+                .get("pad_token_id")
+                .and_then(Value::as_u64)
+                .and_then(|id| u32::try_from(id).ok()),
             raw: fields.map.clone(),
         };
         config.check_total(fields)?;
@@ -234,7 +251,8 @@ impl Config {
     /// Each size is bounded, but their products must stay countable too.
     fn check_total(&self, fields: &Fields<'_>) -> Result<(), Error> {
         const LIMIT: u128 = 1 << 40;
-        let [d, q, inner] = [self.hidden_size, self.heads * self.head_dim, self.intermediate_size].map(|n| n as u128);
+        let [d, q, inner] =
+            [self.hidden_size, self.heads * self.head_dim, self.intermediate_size].map(|n| n as u128);
         let total = self.layers as u128 * d * (4 * q + 3 * inner) + 2 * self.vocab_size as u128 * d;
         if total <= LIMIT {
             return Ok(());
@@ -265,10 +283,19 @@ fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<us
     if heads.is_multiple_of(kv_heads) {
         return Ok(kv_heads);
     }
-    Err(fields.error("num_key_value_heads", format!("a divisor of num_attention_heads ({heads})"), kv_heads.to_string()))
+    Err(fields.error(
+        "num_key_value_heads",
+        format!("a divisor of num_attention_heads ({heads})"),
+        kv_heads.to_string(),
+    ))
 }
 
-fn read_head_dim(fields: &Fields<'_>, family: Family, hidden_size: usize, heads: usize) -> Result<usize, Error> {
+fn read_head_dim(
+    fields: &Fields<'_>,
+    family: Family,
+    hidden_size: usize,
+    heads: usize,
+) -> Result<usize, Error> {
     let derived = family != Family::Qwen3 && !fields.has("head_dim");
     if (derived || family == Family::Llama) && !hidden_size.is_multiple_of(heads) {
         let expected = format!("a multiple of num_attention_heads ({heads})");
@@ -287,7 +314,11 @@ fn check_supported(fields: &Fields<'_>, family: Family, layers: usize) -> Result
         return Err(fields.error("hidden_act", "\"silu\"", format!("{activation:?}")));
     }
     if let Some(quantization) = fields.get("quantization_config") {
-        return Err(fields.error("quantization_config", "none: weights in f32, bf16 or f16", quantization.to_string()));
+        return Err(fields.error(
+            "quantization_config",
+            "none: weights in f32, bf16 or f16",
+            quantization.to_string(),
+        ));
     }
     if family == Family::Llama { Ok(()) } else { check_full_attention(fields, layers) }
 }
@@ -295,9 +326,14 @@ fn check_supported(fields: &Fields<'_>, family: Family, layers: usize) -> Result
 fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<(), Error> {
     if let Some(types) = fields.get("layer_types") {
         let full = types.as_array().is_some_and(|list| list.iter().all(|kind| kind == "full_attention"));
-        return if full { Ok(()) } else { Err(fields.error("layer_types", "\"full_attention\" only", types.to_string())) };
+        return if full {
+            Ok(())
+        } else {
+            Err(fields.error("layer_types", "\"full_attention\" only", types.to_string()))
+        };
     }
-    let windowed = fields.flag("use_sliding_window", false)? && fields.map.get("sliding_window") != Some(&Value::Null);
+    let windowed =
+        fields.flag("use_sliding_window", false)? && fields.map.get("sliding_window") != Some(&Value::Null);
     let full_layers = fields.number("max_window_layers")?.unwrap_or(28.0);
     if windowed && full_layers < layers as f64 {
         let got = format!("true, with max_window_layers {full_layers} below num_hidden_layers {layers}");
@@ -337,7 +373,12 @@ impl<'a> Fields<'a> {
         self.map.is_empty()
     }
 
-    fn typed<T>(&self, name: &str, expected: &str, cast: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>, Error> {
+    fn typed<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        cast: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         cast(value).map(Some).ok_or_else(|| self.error(name, expected, value.to_string()))
     }
@@ -387,7 +428,9 @@ impl<'a> Fields<'a> {
     /// Rope parameters may be nested by layer type, which only models with mixed layers need.
     pub(crate) fn require_flat(&self) -> Result<(), Error> {
         match self.map.iter().find(|(_, value)| value.is_object()) {
-            Some((name, value)) => Err(self.error(name, "one set of rope parameters for all layers", value.to_string())),
+            Some((name, value)) => {
+                Err(self.error(name, "one set of rope parameters for all layers", value.to_string()))
+            }
             None => Ok(()),
         }
     }
@@ -433,12 +476,16 @@ mod tests {
         let qwen2 = read(json!({"model_type": "qwen2"})).unwrap();
         assert_eq!((qwen2.hidden_size, qwen2.layers, qwen2.heads, qwen2.kv_heads), (4096, 32, 32, 32));
         assert_eq!((qwen2.head_dim, qwen2.intermediate_size, qwen2.vocab_size), (128, 22_016, 151_936));
-        assert_eq!((qwen2.max_positions, qwen2.norm_eps, qwen2.tied, qwen2.qkv_bias), (32_768, 1e-6, false, true));
+        assert_eq!(
+            (qwen2.max_positions, qwen2.norm_eps, qwen2.tied, qwen2.qkv_bias),
+            (32_768, 1e-6, false, true)
+        );
         assert_eq!(qwen2.rope, Rope { theta: 10_000.0, kind: RopeKind::Default });
         let llama = read(json!({"model_type": "llama", "num_attention_heads": 16})).unwrap();
         assert_eq!((llama.kv_heads, llama.head_dim, llama.intermediate_size), (16, 256, 11_008));
         assert_eq!((llama.vocab_size, llama.max_positions, llama.eos_token_ids), (32_000, 2048, vec![2]));
-        let qwen3 = read(json!({"model_type": "qwen3", "hidden_size": 64, "num_key_value_heads": null})).unwrap();
+        let qwen3 =
+            read(json!({"model_type": "qwen3", "hidden_size": 64, "num_key_value_heads": null})).unwrap();
         assert_eq!((qwen3.kv_heads, qwen3.head_dim, qwen3.qk_norm, qwen3.qkv_bias), (32, 128, true, false));
     }
 
@@ -466,13 +513,19 @@ mod tests {
             ("model.norm.weight", vec![8], true),
             ("lm_head.weight", vec![10, 8], false),
         ];
-        let expected = expected.map(|(name, shape, decay_exempt)| Parameter { name: name.to_owned(), shape, decay_exempt });
+        let expected = expected.map(|(name, shape, decay_exempt)| Parameter {
+            name: name.to_owned(),
+            shape,
+            decay_exempt,
+        });
         assert_eq!(config.parameters(), expected);
     }
 
     #[test]
     fn families_differ_in_biases_norms_and_head() {
-        let qwen2 = names(&read(small(Family::Qwen2, json!({"tie_word_embeddings": true, "mlp_bias": true}))).unwrap());
+        let qwen2 = names(
+            &read(small(Family::Qwen2, json!({"tie_word_embeddings": true, "mlp_bias": true}))).unwrap(),
+        );
         let biases: Vec<_> = qwen2.iter().filter(|name| name.ends_with("bias")).collect();
         let expected = ["q", "k", "v"].map(|p| format!("model.layers.0.self_attn.{p}_proj.bias"));
         assert_eq!(biases, expected.iter().collect::<Vec<_>>());
@@ -528,7 +581,11 @@ mod tests {
         check_error(json!({"hidden_size": -8}), "hidden_size", "got -8");
         check_error(json!({"vocab_size": 1_u64 << 60}), "vocab_size", "got 1152921504606846976");
         check_error(json!({"num_hidden_layers": "two"}), "num_hidden_layers", "got \"two\"");
-        check_error(json!({"hidden_size": 1 << 20, "num_attention_heads": 65536, "head_dim": 65536}), "hidden_size", "weights in all");
+        check_error(
+            json!({"hidden_size": 1 << 20, "num_attention_heads": 65536, "head_dim": 65536}),
+            "hidden_size",
+            "weights in all",
+        );
         check_error(json!({"hidden_act": "gelu"}), "hidden_act", "expected \"silu\", got \"gelu\"");
         check_error(json!({"rms_norm_eps": -1.0}), "rms_norm_eps", "got -1.0");
         check_error(json!({"eos_token_id": -1}), "eos_token_id", "got -1");
@@ -563,7 +620,11 @@ mod tests {
         check(json!({"rope_type": "mrope"}), "rope_type", "got \"mrope\"");
         check(json!({"rope_type": "linear"}), "factor", "got nothing");
         check(json!({"rope_type": "linear", "factor": 0}), "factor", "above 0, got 0");
-        check(json!({"rope_type": "default", "partial_rotary_factor": 0.25}), "partial_rotary_factor", "got 0.25");
+        check(
+            json!({"rope_type": "default", "partial_rotary_factor": 0.25}),
+            "partial_rotary_factor",
+            "got 0.25",
+        );
         let equal = json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4});
         check(equal, "high_freq_factor", "above 4, got 4");
         check(json!({"full_attention": {"rope_type": "linear"}}), "full_attention", "all layers");
@@ -573,7 +634,8 @@ mod tests {
 
     #[test]
     fn unknown_architectures_are_named() {
-        for json in [json!({"architectures": ["GPT2LMHeadModel"]}), json!({"model_type": "gpt2"}), json!({})] {
+        for json in [json!({"architectures": ["GPT2LMHeadModel"]}), json!({"model_type": "gpt2"}), json!({})]
+        {
             let error = read(json).unwrap_err();
             assert!(matches!(error, Error::UnknownArchitecture { .. }), "{error}");
         }

@@ -1,5 +1,5 @@
-//! What can go wrong with a model, its files and its rows. Every variant carries its operands: what was being done,
-//! with which file or tensor, what was expected and what was found.
+//! What can go wrong with a model, its files and its rows. Every variant carries its operands: what was being
+//! done, with which file or tensor, what was expected and what was found.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -179,7 +179,9 @@ impl Error {
             Self::Field { field, .. } if field.contains("sliding") || field == "layer_types" => {
                 "sliding-window attention is not supported; set use_sliding_window to false if rows fit in the window"
             }
-            Self::Field { field, .. } if field.starts_with("rope_") => "supported rope types are default, linear, llama3 and yarn",
+            Self::Field { field, .. } if field.starts_with("rope_") => {
+                "supported rope types are default, linear, llama3 and yarn"
+            }
             Self::UnknownArchitecture { .. } => "convert the model, or take one of the supported families",
             Self::NoWeights { .. } => {
                 "pickled weights (pytorch_model.bin) are not read; save the model again with safetensors, or \
@@ -188,12 +190,22 @@ impl Error {
             Self::MissingTensor { name, .. } if name == "lm_head.weight" => {
                 "if the output head shares the embedding, set tie_word_embeddings to true in config.json"
             }
-            Self::MissingTensor { .. } | Self::ExtraTensors { .. } | Self::Shape { .. } => "config.json and the weights do not belong together",
+            Self::MissingTensor { .. } | Self::ExtraTensors { .. } | Self::Shape { .. } => {
+                "config.json and the weights do not belong together"
+            }
             Self::Dtype { .. } => "quantised weights are not read; save the model in f32, bf16 or f16",
-            Self::BadSafetensors { .. } => "the file may be an incomplete download or a Git LFS pointer; fetch it again",
-            Self::Shard { .. } | Self::WrongShard { .. } => "fetch the index and all of its shards again, together",
-            Self::TiedHeadDiffers { .. } => "set tie_word_embeddings to false in config.json to use the separate head",
-            Self::VocabularySmaller { .. } => "the tokenizer is another model's, or the embedding needs resizing",
+            Self::BadSafetensors { .. } => {
+                "the file may be an incomplete download or a Git LFS pointer; fetch it again"
+            }
+            Self::Shard { .. } | Self::WrongShard { .. } => {
+                "fetch the index and all of its shards again, together"
+            }
+            Self::TiedHeadDiffers { .. } => {
+                "set tie_word_embeddings to false in config.json to use the separate head"
+            }
+            Self::VocabularySmaller { .. } => {
+                "the tokenizer is another model's, or the embedding needs resizing"
+            }
             Self::NonFinite { .. } => "lower the learning rate, or look at the named rows",
             _ => return None,
         };

@@ -10,16 +10,37 @@ pub(crate) trait Projections<D: Device> {
     /// y = x·Wᵀ (+ b).
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, projection: Projection, rows: usize, inputs: usize);
     /// y += x·Wᵀ (+ b).
-    fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, projection: Projection, rows: usize, inputs: usize);
+    fn linear_add(
+        &self,
+        y: &mut D::Buffer,
+        x: &D::Buffer,
+        projection: Projection,
+        rows: usize,
+        inputs: usize,
+    );
 }
 
 impl<D: Device> Projections<D> for Model<D> {
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear(y, x, &self.parameters[p.weight], p.bias.map(|b| &self.parameters[b]), rows, inputs);
+        self.device.linear(
+            y,
+            x,
+            &self.parameters[p.weight],
+            p.bias.map(|b| &self.parameters[b]),
+            rows,
+            inputs,
+        );
     }
 
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear_add(y, x, &self.parameters[p.weight], p.bias.map(|b| &self.parameters[b]), rows, inputs);
+        self.device.linear_add(
+            y,
+            x,
+            &self.parameters[p.weight],
+            p.bias.map(|b| &self.parameters[b]),
+            rows,
+            inputs,
+        );
     }
 }
 
@@ -60,24 +81,49 @@ impl<D: Device> Stream<D> {
 
     /// Token ids → `x`.
     pub fn embed(&mut self, model: &Model<D>, ids: &[u32]) {
-        model.device.gather_rows(&mut self.x, ids, &model.parameters[model.layout.embedding], model.config.hidden_size);
+        model.device.gather_rows(
+            &mut self.x,
+            ids,
+            &model.parameters[model.layout.embedding],
+            model.config.hidden_size,
+        );
     }
 
     /// `x` → queries in `wide[1]`, `k` and `v`, turned to their positions.
-    pub fn project(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, positions: &[u32]) {
+    pub fn project(
+        &mut self,
+        model: &Model<D>,
+        projections: &impl Projections<D>,
+        layer: &LayerLayout,
+        positions: &[u32],
+    ) {
         self.project_keys(model, projections, layer, positions);
         self.project_queries(model, projections, layer, positions);
     }
 
     /// `x` → `h`, and `k` and `v`, turned to their positions.
-    pub fn project_keys(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, positions: &[u32]) {
+    pub fn project_keys(
+        &mut self,
+        model: &Model<D>,
+        projections: &impl Projections<D>,
+        layer: &LayerLayout,
+        positions: &[u32],
+    ) {
         let Self { table, x, h, wide: [a, _], k, v, inverse_rms, .. } = self;
-        let (device, config, tokens, shape) = (&model.device, &model.config, positions.len(), model.attention_shape());
+        let (device, config, tokens, shape) =
+            (&model.device, &model.config, positions.len(), model.attention_shape());
         device.rms_norm(h, inverse_rms, x, &model.parameters[layer.input_norm], config.norm_eps, tokens);
         projections.linear(v, h, layer.value, tokens, config.hidden_size);
         if let Some((_, key_norm)) = layer.head_norms {
             projections.linear(a, h, layer.key, tokens, config.hidden_size);
-            device.rms_norm(k, inverse_rms, a, &model.parameters[key_norm], config.norm_eps, tokens * shape.kv_heads);
+            device.rms_norm(
+                k,
+                inverse_rms,
+                a,
+                &model.parameters[key_norm],
+                config.norm_eps,
+                tokens * shape.kv_heads,
+            );
         } else {
             projections.linear(k, h, layer.key, tokens, config.hidden_size);
         }
@@ -85,12 +131,26 @@ impl<D: Device> Stream<D> {
     }
 
     /// `h` → queries in `wide[1]`, turned to their positions.
-    pub fn project_queries(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, positions: &[u32]) {
+    pub fn project_queries(
+        &mut self,
+        model: &Model<D>,
+        projections: &impl Projections<D>,
+        layer: &LayerLayout,
+        positions: &[u32],
+    ) {
         let Self { table, h, wide: [a, b], inverse_rms, .. } = self;
-        let (device, config, tokens, shape) = (&model.device, &model.config, positions.len(), model.attention_shape());
+        let (device, config, tokens, shape) =
+            (&model.device, &model.config, positions.len(), model.attention_shape());
         if let Some((query_norm, _)) = layer.head_norms {
             projections.linear(a, h, layer.query, tokens, config.hidden_size);
-            device.rms_norm(b, inverse_rms, a, &model.parameters[query_norm], config.norm_eps, tokens * shape.heads);
+            device.rms_norm(
+                b,
+                inverse_rms,
+                a,
+                &model.parameters[query_norm],
+                config.norm_eps,
+                tokens * shape.heads,
+            );
         } else {
             projections.linear(b, h, layer.query, tokens, config.hidden_size);
         }
@@ -98,7 +158,13 @@ impl<D: Device> Stream<D> {
     }
 
     /// The rest of a layer, over the first `rows` rows of `x` and of attention's output in `wide[0]`.
-    pub fn output_and_mlp(&mut self, model: &Model<D>, projections: &impl Projections<D>, layer: &LayerLayout, rows: usize) {
+    pub fn output_and_mlp(
+        &mut self,
+        model: &Model<D>,
+        projections: &impl Projections<D>,
+        layer: &LayerLayout,
+        rows: usize,
+    ) {
         let Self { x, h, wide: [a, b], inverse_rms, .. } = self;
         let (device, config) = (&model.device, &model.config);
         projections.linear_add(x, a, layer.output, rows, model.attention_shape().query_width());

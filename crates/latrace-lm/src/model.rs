@@ -51,13 +51,18 @@ pub(crate) struct Layout {
 
 impl Layout {
     fn new(parameters: &[Parameter], layers: usize) -> Self {
-        let index: HashMap<&str, usize> = parameters.iter().enumerate().map(|(i, p)| (p.name.as_str(), i)).collect();
+        let index: HashMap<&str, usize> =
+            parameters.iter().enumerate().map(|(i, p)| (p.name.as_str(), i)).collect();
         let find = |name: String| index.get(name.as_str()).copied();
         // Every name below is one that `Config::parameters` makes; a missing one would be a defect there.
-        let known = |name: String| find(name.clone()).unwrap_or_else(|| panic!("Config::parameters lists {name}"));
+        let known =
+            |name: String| find(name.clone()).unwrap_or_else(|| panic!("Config::parameters lists {name}"));
         let layer = |i: usize| {
             let name = |part: &str| format!("model.layers.{i}.{part}");
-            let projection = |part: &str| Projection { weight: known(name(&format!("{part}.weight"))), bias: find(name(&format!("{part}.bias"))) };
+            let projection = |part: &str| Projection {
+                weight: known(name(&format!("{part}.weight"))),
+                bias: find(name(&format!("{part}.bias"))),
+            };
             LayerLayout {
                 input_norm: known(name("input_layernorm.weight")),
                 query: projection("self_attn.q_proj"),
@@ -81,7 +86,10 @@ impl Layout {
     }
     /// The weights of all projections and of the head, in the order in which a pass uses them.
     pub fn projections(&self) -> impl Iterator<Item = usize> {
-        let of_layer = |layer: &LayerLayout| [layer.value, layer.key, layer.query, layer.output, layer.gate, layer.up, layer.down].map(|p| p.weight);
+        let of_layer = |layer: &LayerLayout| {
+            [layer.value, layer.key, layer.query, layer.output, layer.gate, layer.up, layer.down]
+                .map(|p| p.weight)
+        };
         self.layers.iter().flat_map(of_layer).chain([self.head])
     }
 }
@@ -130,17 +138,28 @@ impl<D: Device> Model<D> {
     }
 
     pub(crate) fn attention_shape(&self) -> AttentionShape {
-        AttentionShape { heads: self.config.heads, kv_heads: self.config.kv_heads, head_dim: self.config.head_dim }
+        AttentionShape {
+            heads: self.config.heads,
+            kv_heads: self.config.kv_heads,
+            head_dim: self.config.head_dim,
+        }
     }
 
     /// Fails unless every id is in the vocabulary and the row fits the positions.
     pub(crate) fn check_ids(&self, row: &str, ids: &[u32]) -> Result<(), Error> {
         let vocabulary = self.config.vocab_size;
         if let Some((at, id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= vocabulary) {
-            return Err(Error::Row { id: row.into(), detail: format!("token {at}: expected an id below {vocabulary}, got {id}") });
+            return Err(Error::Row {
+                id: row.into(),
+                detail: format!("token {at}: expected an id below {vocabulary}, got {id}"),
+            });
         }
         if ids.len() > self.config.max_positions {
-            let detail = format!("expected at most {} tokens (max_position_embeddings), got {}", self.config.max_positions, ids.len());
+            let detail = format!(
+                "expected at most {} tokens (max_position_embeddings), got {}",
+                self.config.max_positions,
+                ids.len()
+            );
             return Err(Error::Row { id: row.into(), detail });
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Checkpoints of a training run: weights, moments and position, whole or not at all.
 //!
-//! `checkpoint-<step>/` in the output folder holds the weights as a model folder, `first_moment/` and `second_moment/` in the same form,
-//! and `training.json`. It is written under a temporary name, synced and renamed; only then is the one before removed.
-//! The order of the rows follows from the step and the seed. `training.json` beside the final model marks a finished run.
+//! `checkpoint-<step>/` in the output folder holds the weights as a model folder, `first_moment/` and
+//! `second_moment/` in the same form, and `training.json`. It is written under a temporary name, synced and
+//! renamed; only then is the one before removed. The order of the rows follows from the step and the seed.
+//! `training.json` beside the final model marks a finished run.
 
 use crate::checkpoint::{SaveDtype, load, save, sync_folder, write_json};
 use crate::config::Config;
@@ -69,7 +70,8 @@ pub(crate) fn latest(out: &Path, fingerprint: u64) -> Result<Position, Error> {
 fn read(folder: &Path, fingerprint: u64) -> Result<Record, Error> {
     let path = folder.join(STATE);
     let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    let record: Record = serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.clone(), source })?;
+    let record: Record =
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.clone(), source })?;
     if record.fingerprint != hex(fingerprint) {
         return Err(Error::Field {
             path,
@@ -99,7 +101,12 @@ fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 }
 
 /// Writes a checkpoint, then removes those before it.
-pub(crate) fn write_checkpoint(out: &Path, source: &Path, trainer: &Trainer, fingerprint: u64) -> Result<(), Error> {
+pub(crate) fn write_checkpoint(
+    out: &Path,
+    source: &Path,
+    trainer: &Trainer,
+    fingerprint: u64,
+) -> Result<(), Error> {
     let step = trainer.step;
     let config = &trainer.model.config;
     let folder = out.join(format!("{PREFIX}{step}"));
@@ -121,16 +128,24 @@ pub(crate) fn write_checkpoint(out: &Path, source: &Path, trainer: &Trainer, fin
 }
 
 /// Puts the final model into `out`: file by file from a finished folder, the mark of completion last.
-pub(crate) fn finish(out: &Path, source: &Path, trainer: &Trainer, dtype: SaveDtype, fingerprint: u64) -> Result<(), Error> {
+pub(crate) fn finish(
+    out: &Path,
+    source: &Path,
+    trainer: &Trainer,
+    dtype: SaveDtype,
+    fingerprint: u64,
+) -> Result<(), Error> {
     write_folder(&out.join(UNFINISHED), |unfinished| {
         trainer.model.save(unfinished, dtype, source)?;
         for entry in fs::read_dir(unfinished).map_err(Error::io("list", unfinished))? {
             let entry = entry.map_err(Error::io("list", unfinished))?;
-            fs::rename(entry.path(), out.join(entry.file_name())).map_err(Error::io("rename", &entry.path()))?;
+            fs::rename(entry.path(), out.join(entry.file_name()))
+                .map_err(Error::io("rename", &entry.path()))?;
         }
         sync_folder(out)?;
         write_record(unfinished, trainer.step, true, fingerprint, trainer.config.seed)?;
-        fs::rename(unfinished.join(STATE), out.join(STATE)).map_err(Error::io("rename", &unfinished.join(STATE)))?;
+        fs::rename(unfinished.join(STATE), out.join(STATE))
+            .map_err(Error::io("rename", &unfinished.join(STATE)))?;
         fs::remove_dir(unfinished).map_err(Error::io("remove", unfinished))
     })?;
     sync_folder(out)
@@ -165,7 +180,8 @@ fn write_record(folder: &Path, step: u64, finished: bool, fingerprint: u64, seed
 
 /// A 64-bit hash of all rows and of the settings that change results: not memory, not how often to save.
 pub(crate) fn fingerprint(config: &TrainConfig, rows: &[TrainRow]) -> u64 {
-    let same = TrainConfig { checkpoint_every: 0, tokens_per_micro_batch: 1, recompute: false, ..config.clone() };
+    let same =
+        TrainConfig { checkpoint_every: 0, tokens_per_micro_batch: 1, recompute: false, ..config.clone() };
     let mut state = 0;
     let mut add = |value: u64| state = mix(state ^ value);
     format!("{same:?}").bytes().for_each(|b| add(b.into()));

@@ -1,10 +1,11 @@
 //! Rotary position embedding: the angles, not their application.
 //!
-//! Position `t` turns pair `i` of a head by `t · f_i`; the plain frequencies are `f_i = theta^(-2i/d)` (Su et al.,
-//! RoFormer, arXiv 2104.09864, §3.2.2, eq. 15). The variants change `f_i`, and YaRN also scales cos and sin.
+//! Position `t` turns pair `i` of a head by `t · f_i`; the plain frequencies are `f_i = theta^(-2i/d)` (Su et
+//! al., RoFormer, arXiv 2104.09864, §3.2.2, eq. 15). The variants change `f_i`, and YaRN also scales cos and
+//! sin.
 //!
-//! Differs in: transformers 5.19 (`modeling_rope_utils.py`), which we follow, computes in f32; we compute in f64 and
-//! round once. Frequencies agree within a few units in the last place of f32.
+//! Differs in: transformers 5.19 (`modeling_rope_utils.py`), which we follow, computes in f32; we compute in
+//! f64 and round once. Frequencies agree within a few units in the last place of f32.
 
 use std::f64::consts::PI;
 
@@ -30,8 +31,8 @@ pub enum RopeKind {
         /// The stretch of positions.
         factor: f64,
     },
-    /// Llama 3.1 (`apply_scaling` in Meta's `llama-models`): long wavelengths are divided by `factor`, short ones
-    /// kept, those between `original / high_freq_factor` and `original / low_freq_factor` blended.
+    /// Llama 3.1 (`apply_scaling` in Meta's `llama-models`): long wavelengths are divided by `factor`, short
+    /// ones kept, those between `original / high_freq_factor` and `original / low_freq_factor` blended.
     Llama3 {
         /// The stretch of long wavelengths.
         factor: f64,
@@ -42,11 +43,11 @@ pub enum RopeKind {
         /// Context length of pretraining, in tokens; none: the model's `max_positions`.
         original_max_positions: Option<f64>,
     },
-    /// YaRN (Peng et al., arXiv 2309.00071): §3.2 "NTK-by-parts" for the frequencies (with its definition 2), §3.4
-    /// for the attention scaling `0.1 ln(s) + 1`.
+    /// YaRN (Peng et al., arXiv 2309.00071): §3.2 "NTK-by-parts" for the frequencies (with its definition 2),
+    /// §3.4 for the attention scaling `0.1 ln(s) + 1`.
     ///
-    /// Differs in: as in the authors' code and transformers, the ramp is linear in the index of the pair, not in the
-    /// number of its turns, and its ends are rounded outwards to whole indices (`truncate`).
+    /// Differs in: as in the authors' code and transformers, the ramp is linear in the index of the pair, not
+    /// in the number of its turns, and its ends are rounded outwards to whole indices (`truncate`).
     Yarn {
         /// The stretch `s`; none: `max_positions / original_max_positions`.
         factor: Option<f64>,
@@ -81,22 +82,24 @@ impl Rope {
             RopeKind::Linear { factor } => (plain.iter().map(|f| f / factor).collect(), 1.0),
             RopeKind::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
                 let original = original_max_positions.unwrap_or(max_positions);
-                let scale = |f: &f64| llama3_frequency(*f, *factor, *low_freq_factor, *high_freq_factor, original);
+                let scale =
+                    |f: &f64| llama3_frequency(*f, *factor, *low_freq_factor, *high_freq_factor, original);
                 (plain.iter().map(scale).collect(), 1.0)
             }
             RopeKind::Yarn { factor, beta_fast, beta_slow, truncate, original_max_positions, .. } => {
                 let original = original_max_positions.unwrap_or(max_positions);
                 let factor = factor.unwrap_or(max_positions / original);
-                let (low, high) = yarn_range(self.theta, head_dim, original, *beta_fast, *beta_slow, *truncate);
+                let (low, high) =
+                    yarn_range(self.theta, head_dim, original, *beta_fast, *beta_slow, *truncate);
                 (yarn_frequencies(&plain, factor, low, high), self.kind.yarn_scaling(factor))
             }
         };
         (frequencies.iter().map(|&f| f as f32).collect(), scaling as f32)
     }
 
-    /// Reads both spellings: `rope_theta` beside `rope_scaling` (with `type` or `rope_type`), or `rope_parameters`.
-    /// As in transformers, a non-empty `rope_scaling` hides `rope_parameters`, and a `rope_theta` inside hides the
-    /// one outside.
+    /// Reads both spellings: `rope_theta` beside `rope_scaling` (with `type` or `rope_type`), or
+    /// `rope_parameters`. As in transformers, a non-empty `rope_scaling` hides `rope_parameters`, and a
+    /// `rope_theta` inside hides the one outside.
     pub(crate) fn read(config: &Fields<'_>) -> Result<Self, Error> {
         let scaling = match config.object("rope_scaling")? {
             Some(fields) if !fields.is_empty() => Some(fields),
@@ -105,7 +108,10 @@ impl Rope {
         let outer_theta = config.number("rope_theta")?.unwrap_or(10_000.0);
         config.require_whole_rotation()?;
         let Some(fields) = scaling else {
-            return Ok(Self { theta: above(config, "rope_theta", outer_theta, 1.0)?, kind: RopeKind::Default });
+            return Ok(Self {
+                theta: above(config, "rope_theta", outer_theta, 1.0)?,
+                kind: RopeKind::Default,
+            });
         };
         fields.require_whole_rotation()?;
         fields.require_flat()?;
@@ -121,10 +127,18 @@ impl Rope {
             "llama3" => read_llama3(&fields, original)?,
             "yarn" => read_yarn(&fields, original)?,
             known @ ("dynamic" | "longrope") => {
-                return Err(fields.error(spelling, "a supported rope type", format!("{known:?}, which is unsupported")));
+                return Err(fields.error(
+                    spelling,
+                    "a supported rope type",
+                    format!("{known:?}, which is unsupported"),
+                ));
             }
             other => {
-                return Err(fields.error(spelling, "\"default\", \"linear\", \"llama3\" or \"yarn\"", format!("{other:?}")));
+                return Err(fields.error(
+                    spelling,
+                    "\"default\", \"linear\", \"llama3\" or \"yarn\"",
+                    format!("{other:?}"),
+                ));
             }
         };
         Ok(Self { theta, kind })
@@ -137,7 +151,9 @@ impl RopeKind {
         let grow = |weight: f64| if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 };
         match self {
             Self::Yarn { attention_factor: Some(given), .. } => *given,
-            Self::Yarn { mscale: Some(up), mscale_all_dim: Some(down), .. } if *up != 0.0 && *down != 0.0 => grow(*up) / grow(*down),
+            Self::Yarn { mscale: Some(up), mscale_all_dim: Some(down), .. } if *up != 0.0 && *down != 0.0 => {
+                grow(*up) / grow(*down)
+            }
             _ => grow(1.0),
         }
     }
@@ -159,9 +175,16 @@ fn llama3_frequency(frequency: f64, factor: f64, low_factor: f64, high_factor: f
     }
 }
 
-/// The indices of the pairs between which YaRN blends: those that make `beta_fast` and `beta_slow` turns over the
-/// original context.
-fn yarn_range(theta: f64, head_dim: usize, original: f64, beta_fast: f64, beta_slow: f64, truncate: bool) -> (f64, f64) {
+/// The indices of the pairs between which YaRN blends: those that make `beta_fast` and `beta_slow` turns over
+/// the original context.
+fn yarn_range(
+    theta: f64,
+    head_dim: usize,
+    original: f64,
+    beta_fast: f64,
+    beta_slow: f64,
+    truncate: bool,
+) -> (f64, f64) {
     let dim = head_dim as f64;
     let index_of = |turns: f64| dim * (original / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
     let (mut low, mut high) = (index_of(beta_fast), index_of(beta_slow));
@@ -185,7 +208,12 @@ fn read_llama3(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Resu
     let low_freq_factor = required(fields, "low_freq_factor")?;
     let high_freq_factor = required(fields, "high_freq_factor")?;
     above(fields, "high_freq_factor", high_freq_factor, low_freq_factor)?;
-    Ok(RopeKind::Llama3 { factor: required(fields, "factor")?, low_freq_factor, high_freq_factor, original_max_positions })
+    Ok(RopeKind::Llama3 {
+        factor: required(fields, "factor")?,
+        low_freq_factor,
+        high_freq_factor,
+        original_max_positions,
+    })
 }
 
 fn read_yarn(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Result<RopeKind, Error> {
@@ -197,7 +225,11 @@ fn read_yarn(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Result
     let beta_slow = turns("beta_slow", 1.0)?;
     let beta_fast = turns("beta_fast", 32.0)?;
     if beta_fast < beta_slow {
-        return Err(fields.error("beta_fast", format!("at least beta_slow ({beta_slow})"), beta_fast.to_string()));
+        return Err(fields.error(
+            "beta_fast",
+            format!("at least beta_slow ({beta_slow})"),
+            beta_fast.to_string(),
+        ));
     }
     Ok(RopeKind::Yarn {
         factor: positive(fields, "factor")?,
@@ -212,7 +244,11 @@ fn read_yarn(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Result
 }
 
 fn above(fields: &Fields<'_>, name: &str, value: f64, bound: f64) -> Result<f64, Error> {
-    if value > bound { Ok(value) } else { Err(fields.error(name, format!("a number above {bound}"), value.to_string())) }
+    if value > bound {
+        Ok(value)
+    } else {
+        Err(fields.error(name, format!("a number above {bound}"), value.to_string()))
+    }
 }
 
 fn positive(fields: &Fields<'_>, name: &str) -> Result<Option<f64>, Error> {
@@ -234,7 +270,10 @@ mod tests {
         for (got, expected) in got.iter().zip(expected) {
             assert!((f64::from(*got) / expected - 1.0).abs() < 1e-6, "expected {expected}, got {got}");
         }
-        assert!((f64::from(scaling) - expected_scaling).abs() < 1e-7, "expected {expected_scaling}, got {scaling}");
+        assert!(
+            (f64::from(scaling) - expected_scaling).abs() < 1e-7,
+            "expected {expected_scaling}, got {scaling}"
+        );
     }
 
     fn yarn(change: impl FnOnce(&mut RopeKind)) -> RopeKind {
@@ -266,8 +305,22 @@ mod tests {
 
     #[test]
     fn llama3_keeps_blends_and_stretches() {
-        let kind = RopeKind::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: Some(8192.0) };
-        let expected = [1.0, 0.193922758, 0.0376060307, 0.00729266508, 0.000524846022, 3.42810235e-05, 6.64786967e-06, 1.28917316e-06];
+        let kind = RopeKind::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_positions: Some(8192.0),
+        };
+        let expected = [
+            1.0,
+            0.193922758,
+            0.0376060307,
+            0.00729266508,
+            0.000524846022,
+            3.42810235e-05,
+            6.64786967e-06,
+            1.28917316e-06,
+        ];
         check(&Rope { theta: 500_000.0, kind }, 16, 131_072, &expected, 1.0);
     }
 
@@ -278,7 +331,16 @@ mod tests {
                 *original_max_positions = Some(8192.0);
             }
         });
-        let expected = [1.0, 0.177827939, 0.0316227786, 0.00421755994, 0.000500000024, 4.44569851e-05, 7.90569356e-06, 1.40585337e-06];
+        let expected = [
+            1.0,
+            0.177827939,
+            0.0316227786,
+            0.00421755994,
+            0.000500000024,
+            4.44569851e-05,
+            7.90569356e-06,
+            1.40585337e-06,
+        ];
         check(&Rope { theta: 1e6, kind }, 16, 32_768, &expected, 1.138629436111989);
     }
 
@@ -286,10 +348,20 @@ mod tests {
     fn yarn_with_exact_ends_and_other_betas() {
         let kind = yarn(|kind| {
             if let RopeKind::Yarn { original_max_positions, truncate, beta_fast, beta_slow, .. } = kind {
-                (*original_max_positions, *truncate, *beta_fast, *beta_slow) = (Some(8192.0), false, 16.0, 2.0);
+                (*original_max_positions, *truncate, *beta_fast, *beta_slow) =
+                    (Some(8192.0), false, 16.0, 2.0);
             }
         });
-        let expected = [1.0, 0.177827939, 0.0316227786, 0.00404065475, 0.000250000012, 4.44569851e-05, 7.90569356e-06, 1.40585337e-06];
+        let expected = [
+            1.0,
+            0.177827939,
+            0.0316227786,
+            0.00404065475,
+            0.000250000012,
+            4.44569851e-05,
+            7.90569356e-06,
+            1.40585337e-06,
+        ];
         check(&Rope { theta: 1e6, kind }, 16, 32_768, &expected, 1.138629436111989);
     }
 
@@ -300,7 +372,16 @@ mod tests {
                 (*factor, *mscale, *mscale_all_dim) = (Some(40.0), Some(1.0), Some(0.707));
             }
         });
-        let expected = [1.0, 0.316227764, 0.100000001, 0.0239147246, 0.00512499968, 0.000849862176, 2.49999994e-05, 7.90569447e-06];
+        let expected = [
+            1.0,
+            0.316227764,
+            0.100000001,
+            0.0239147246,
+            0.00512499968,
+            0.000849862176,
+            2.49999994e-05,
+            7.90569447e-06,
+        ];
         check(&Rope { theta: 1e4, kind }, 16, 32_768, &expected, 1.0857263992561355);
     }
 
@@ -311,7 +392,16 @@ mod tests {
                 *factor = None;
             }
         });
-        let expected = [1.0, 0.316227764, 0.100000001, 0.0247052945, 0.00562499976, 0.00108703296, 0.000125000006, 3.95284733e-05];
+        let expected = [
+            1.0,
+            0.316227764,
+            0.100000001,
+            0.0247052945,
+            0.00562499976,
+            0.00108703296,
+            0.000125000006,
+            3.95284733e-05,
+        ];
         check(&Rope { theta: 1e4, kind }, 16, 32_768, &expected, 1.2079441541679836);
     }
 
@@ -322,7 +412,16 @@ mod tests {
                 (*factor, *attention_factor, *original_max_positions) = (Some(8.0), Some(1.5), None);
             }
         });
-        let expected = [1.0, 0.316227764, 0.100000001, 0.0316227786, 0.00999999978, 0.00247052964, 0.000562500034, 0.000108703302];
+        let expected = [
+            1.0,
+            0.316227764,
+            0.100000001,
+            0.0316227786,
+            0.00999999978,
+            0.00247052964,
+            0.000562500034,
+            0.000108703302,
+        ];
         check(&Rope { theta: 1e4, kind }, 16, 32_768, &expected, 1.5);
     }
 }

@@ -1,7 +1,7 @@
 //! Course of the learning rate, and order of the rows.
 //!
-//! Differs in: transformers starts its warm-up at rate 0, so that its first update does nothing; ours starts at the first step of the
-//! ramp. After warm-up the two agree.
+//! Differs in: transformers starts its warm-up at rate 0, so that its first update does nothing; ours starts
+//! at the first step of the ramp. After warm-up the two agree.
 
 use crate::random::mix;
 use crate::train_config::{Schedule, TrainConfig};
@@ -45,7 +45,12 @@ mod tests {
         let rates: Vec<f64> = (0..10).map(|s| learning_rate(&config, s, 10)).collect();
         assert_eq!(rates[..3], [1.0, 2.0, 2.0]);
         assert!((rates[6] - 1.0).abs() < 1e-12 && rates[9] > 0.0 && rates[9] < 0.1);
-        let linear = TrainConfig { schedule: Schedule::Linear, warmup_ratio: 0.0, learning_rate: 1.0, ..config.clone() };
+        let linear = TrainConfig {
+            schedule: Schedule::Linear,
+            warmup_ratio: 0.0,
+            learning_rate: 1.0,
+            ..config.clone()
+        };
         assert_eq!([0, 5, 9].map(|s| learning_rate(&linear, s, 10)), [1.0, 0.5, 1.0 - 0.9]);
         let constant = TrainConfig { schedule: Schedule::Constant, ..linear };
         assert_eq!(learning_rate(&constant, 9, 10), 1.0);

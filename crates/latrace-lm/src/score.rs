@@ -21,7 +21,8 @@ pub struct ScoreRow {
 /// A first token without a prompt has nothing to be predicted from and is an error.
 ///
 /// # Errors
-/// An empty prompt or response, an id out of range, a row longer than the model's positions; the index stands for the id.
+/// An empty prompt or response, an id out of range, a row longer than the model's positions; the index stands
+/// for the id.
 pub fn score<D: Device>(
     model: &Model<D>,
     rows: &[ScoreRow],
@@ -88,7 +89,11 @@ impl<'a, D: Device> Scorer<'a, D> {
         let positions = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
         let planned = &self.memory.stream;
         if batch.tokens() > planned.rows || positions > planned.positions {
-            self.memory = Memory::planned(self.model, batch.tokens().max(planned.rows), positions.max(planned.positions));
+            self.memory = Memory::planned(
+                self.model,
+                batch.tokens().max(planned.rows),
+                positions.max(planned.positions),
+            );
         }
         let (model, Memory { stream, lse, logits }) = (self.model, &mut self.memory);
         let (device, d, shape) = (&model.device, model.config.hidden_size, model.attention_shape());
@@ -107,7 +112,14 @@ impl<'a, D: Device> Scorer<'a, D> {
         }
         stream.final_norm(model, batch.rows.len());
         let mut logp = vec![0.0; batch.rows.len()];
-        device.head_logp(&mut logp, &stream.h, &model.parameters[model.layout.head], &batch.targets, d, logits);
+        device.head_logp(
+            &mut logp,
+            &stream.h,
+            &model.parameters[model.layout.head],
+            &batch.targets,
+            d,
+            logits,
+        );
         logp
     }
 }
@@ -115,7 +127,9 @@ impl<'a, D: Device> Scorer<'a, D> {
 pub(crate) fn check_row<D: Device>(model: &Model<D>, index: usize, row: &ScoreRow) -> Result<(), Error> {
     let fail = |detail: &str| Err(Error::Row { id: index.to_string(), detail: detail.into() });
     if row.prompt.is_empty() {
-        return fail("the prompt has no tokens: expected at least one for the first response token to follow");
+        return fail(
+            "the prompt has no tokens: expected at least one for the first response token to follow",
+        );
     }
     if row.response.is_empty() {
         return fail("the response has no tokens");

@@ -145,7 +145,13 @@ pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Er
         trainer.restore(state)?;
     }
     let total_steps = trainer.total_steps;
-    observer(Event::Started { total_steps, dropped, truncated, resumed_from, normaliser: trainer.mean_response })?;
+    observer(Event::Started {
+        total_steps,
+        dropped,
+        truncated,
+        resumed_from,
+        normaliser: trainer.mean_response,
+    })?;
     while trainer.step < total_steps {
         observer(Event::Step(trainer.update()?))?;
         let every = trainer.config.checkpoint_every;
@@ -164,7 +170,11 @@ pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Er
 }
 
 /// Checks rows and applies the cut-off: (rows, dropped, truncated).
-fn prepare(mut rows: Vec<TrainRow>, config: &TrainConfig, model: &Model) -> Result<(Vec<TrainRow>, usize, usize), Error> {
+fn prepare(
+    mut rows: Vec<TrainRow>,
+    config: &TrainConfig,
+    model: &Model,
+) -> Result<(Vec<TrainRow>, usize, usize), Error> {
     let limit = config.cutoff_length.min(model.config.max_positions);
     let (mut dropped, mut truncated) = (0, 0);
     for row in &rows {
@@ -192,14 +202,18 @@ fn prepare(mut rows: Vec<TrainRow>, config: &TrainConfig, model: &Model) -> Resu
         }
     });
     if let Some((id, length)) = failure {
-        let detail = format!("expected at most {limit} tokens (cutoff_length and the model's positions), got {length}; over_length = \"error\"");
+        let detail = format!(
+            "expected at most {limit} tokens (cutoff_length and the model's positions), got {length}; over_length = \"error\""
+        );
         return Err(Error::Row { id, detail });
     }
     for row in &rows {
         model.check_ids(&row.id, &row.tokens)?;
     }
     if rows.is_empty() {
-        return Err(Error::Invalid(format!("no rows to train on: {dropped} of {dropped} are longer than {limit} tokens")));
+        return Err(Error::Invalid(format!(
+            "no rows to train on: {dropped} of {dropped} are longer than {limit} tokens"
+        )));
     }
     Ok((rows, dropped, truncated))
 }
@@ -217,29 +231,42 @@ fn truncate(row: &mut TrainRow, limit: usize) {
 fn check_row(row: &TrainRow, loss: Loss) -> Result<(), Error> {
     let fail = |detail: String| Err(Error::Row { id: row.id.clone(), detail });
     if row.prompt_len == 0 {
-        return fail("the prompt has no tokens: expected at least one for the first response token to follow".into());
+        return fail(
+            "the prompt has no tokens: expected at least one for the first response token to follow".into(),
+        );
     }
     if row.prompt_len >= row.tokens.len() {
         return fail("the response has no tokens".into());
     }
     let response = row.response_len();
     if row.weights.len() != response {
-        return fail(format!("expected {response} token weights, one per response token, got {}", row.weights.len()));
+        return fail(format!(
+            "expected {response} token weights, one per response token, got {}",
+            row.weights.len()
+        ));
     }
     if let Some((at, w)) = row.weights.iter().enumerate().find(|(_, w)| !w.is_finite() || **w < 0.0) {
-        return fail(format!("weight of response token {at}: expected a finite number of at least 0, got {w}"));
+        return fail(format!(
+            "weight of response token {at}: expected a finite number of at least 0, got {w}"
+        ));
     }
     match (&row.policy, loss) {
         (None, Loss::Nll) => Ok(()),
         (Some(p), Loss::ClippedPolicyGradient) => {
             let finite = p.advantages.iter().chain(&p.old_logp).all(|x| x.is_finite());
             if p.advantages.len() != response || p.old_logp.len() != response || !finite {
-                return fail(format!("expected {response} finite advantages and old log-probs, one per response token"));
+                return fail(format!(
+                    "expected {response} finite advantages and old log-probs, one per response token"
+                ));
             }
             Ok(())
         }
-        (None, Loss::ClippedPolicyGradient) => fail("loss = \"clipped-policy-gradient\" needs advantages and old log-probs".into()),
-        (Some(_), Loss::Nll) => fail("advantages and old log-probs have no meaning with loss = \"nll\"".into()),
+        (None, Loss::ClippedPolicyGradient) => {
+            fail("loss = \"clipped-policy-gradient\" needs advantages and old log-probs".into())
+        }
+        (Some(_), Loss::Nll) => {
+            fail("advantages and old log-probs have no meaning with loss = \"nll\"".into())
+        }
     }
 }
 
@@ -273,7 +300,12 @@ impl Trainer {
         let per_epoch = updates_per_epoch(rows.len(), &config);
         let mean_response = rows.iter().map(TrainRow::response_len).sum::<usize>() as f64 / rows.len() as f64;
         let zeros = || model.parameters.iter().map(|p| vec![0.0; p.len()]).collect::<Vec<_>>();
-        let decayed = model.config.parameters().iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect();
+        let decayed = model
+            .config
+            .parameters()
+            .iter()
+            .map(|p| config.decay_norms_and_biases || !p.decay_exempt)
+            .collect();
         Ok(Self {
             moments: [zeros(), zeros()],
             total_steps: config.max_steps.unwrap_or(config.epochs * per_epoch),
@@ -326,7 +358,8 @@ impl Trainer {
         let start = Instant::now();
         let rows = self.next_rows();
         let (loss, tokens) = self.accumulate(&rows);
-        let norm = self.gradients.gradients.iter().map(|g| self.model.device.squared_norm(g)).sum::<f64>().sqrt();
+        let norm =
+            self.gradients.gradients.iter().map(|g| self.model.device.squared_norm(g)).sum::<f64>().sqrt();
         for (what, value) in [("loss", loss), ("gradient norm", norm)] {
             if !value.is_finite() {
                 let ids = rows.iter().map(|&i| self.rows[i].id.clone()).collect();
@@ -412,12 +445,20 @@ impl Trainer {
                 step: self.step,
                 gradient_scale: scale as f32,
             };
-            self.model.device.adamw(parameter, &mut first[i], &mut second[i], &self.gradients.gradients[i], update);
+            self.model.device.adamw(
+                parameter,
+                &mut first[i],
+                &mut second[i],
+                &self.gradients.gradients[i],
+                update,
+            );
         }
     }
 
     fn weight_ess(&self, rows: &[usize]) -> f64 {
-        let mean = |row: &TrainRow| row.weights.iter().map(|&w| f64::from(w)).sum::<f64>() / row.weights.len() as f64;
+        let mean = |row: &TrainRow| {
+            row.weights.iter().map(|&w| f64::from(w)).sum::<f64>() / row.weights.len() as f64
+        };
         let weights: Vec<f64> = rows.iter().map(|&i| mean(&self.rows[i])).collect();
         let (sum, squares) = (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
         if squares > 0.0 { sum * sum / squares } else { 0.0 }

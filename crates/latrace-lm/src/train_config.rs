@@ -1,4 +1,5 @@
-//! What a training run is told. Defaults are the paper's settings of the initial reasoner (method of arXiv 2509.22637).
+//! What a training run is told. Defaults are the paper's settings of the initial reasoner (method of arXiv
+//! 2509.22637).
 
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
@@ -164,23 +165,55 @@ impl TrainConfig {
         let at_least_0 = |x: f64| x.is_finite() && x >= 0.0;
         let below_1 = |x: f64| (0.0..1.0).contains(&x);
         let checks = [
-            (at_least_0(self.learning_rate), "learning_rate", "a finite number of at least 0", self.learning_rate),
-            ((0.0..=1.0).contains(&self.warmup_ratio), "warmup_ratio", "a share from 0 to 1", self.warmup_ratio),
+            (
+                at_least_0(self.learning_rate),
+                "learning_rate",
+                "a finite number of at least 0",
+                self.learning_rate,
+            ),
+            (
+                (0.0..=1.0).contains(&self.warmup_ratio),
+                "warmup_ratio",
+                "a share from 0 to 1",
+                self.warmup_ratio,
+            ),
             (self.epochs > 0, "epochs", "at least 1", self.epochs as f64),
             (self.batch_size > 0, "batch_size", "at least 1", self.batch_size as f64),
             (self.max_steps != Some(0), "max_steps", "at least 1", 0.0),
             (below_1(self.beta1), "beta1", "at least 0 and below 1", self.beta1),
             (below_1(self.beta2), "beta2", "at least 0 and below 1", self.beta2),
-            (self.epsilon.is_finite() && self.epsilon > 0.0, "epsilon", "a finite number above 0", self.epsilon),
-            (at_least_0(self.weight_decay), "weight_decay", "a finite number of at least 0", self.weight_decay),
-            (at_least_0(self.clip_norm), "clip_norm", "a finite number of at least 0 (0: no clipping)", self.clip_norm),
+            (
+                self.epsilon.is_finite() && self.epsilon > 0.0,
+                "epsilon",
+                "a finite number above 0",
+                self.epsilon,
+            ),
+            (
+                at_least_0(self.weight_decay),
+                "weight_decay",
+                "a finite number of at least 0",
+                self.weight_decay,
+            ),
+            (
+                at_least_0(self.clip_norm),
+                "clip_norm",
+                "a finite number of at least 0 (0: no clipping)",
+                self.clip_norm,
+            ),
             (below_1(self.clip_low), "clip_low", "at least 0 and below 1", self.clip_low),
             (at_least_0(self.clip_high), "clip_high", "a finite number of at least 0", self.clip_high),
             (self.cutoff_length >= 2, "cutoff_length", "at least 2", self.cutoff_length as f64),
-            (self.tokens_per_micro_batch > 0, "tokens_per_micro_batch", "at least 1", self.tokens_per_micro_batch as f64),
+            (
+                self.tokens_per_micro_batch > 0,
+                "tokens_per_micro_batch",
+                "at least 1",
+                self.tokens_per_micro_batch as f64,
+            ),
         ];
         match checks.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, expected, got)) => Err(Error::Invalid(format!("{field}: expected {expected}, got {got}"))),
+            Some((_, field, expected, got)) => {
+                Err(Error::Invalid(format!("{field}: expected {expected}, got {got}")))
+            }
             None => Ok(()),
         }
     }

@@ -92,7 +92,12 @@ fn bf16_rounds_to_nearest_even() {
     let (source, config) = source(true);
     let mut weights = initialise(&config, 7);
     // bf16 has 7 bits after the point: 2^-8 is half a step above 1.
-    weights[0][..4].copy_from_slice(&[1.0 + 2_f32.powi(-8), 1.0 + 3.0 * 2_f32.powi(-8), 1.0 + 2_f32.powi(-7), -0.0]);
+    weights[0][..4].copy_from_slice(&[
+        1.0 + 2_f32.powi(-8),
+        1.0 + 3.0 * 2_f32.powi(-8),
+        1.0 + 2_f32.powi(-7),
+        -0.0,
+    ]);
     let out = tempfile::tempdir().unwrap();
     save(out.path(), &config, &weights, SaveDtype::Bf16, source.path()).unwrap();
     let read = load(out.path(), &config).unwrap();
@@ -126,7 +131,8 @@ fn a_saved_folder_is_complete() {
     let mut names: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json"]);
-    let json: Value = serde_json::from_slice(&std::fs::read(out.path().join("config.json")).unwrap()).unwrap();
+    let json: Value =
+        serde_json::from_slice(&std::fs::read(out.path().join("config.json")).unwrap()).unwrap();
     assert_eq!(json["torch_dtype"], "bfloat16");
     assert_eq!(json["architectures"], json!(["Qwen2ForCausalLM"]));
     assert_eq!(json["some_other_field"], json!([1, 2]));
@@ -183,9 +189,16 @@ fn bad_indices_are_named() {
     check_message(elsewhere(""), &["plain file name"]);
     let wrong = load_reindexed(|index| index["weight_map"][NORM] = index["weight_map"][EMBEDDING].clone());
     check_message(wrong, &[name, NORM, "wrong shard: expected in", "model-00001-of-"]);
-    check_message(load_reindexed(|index| index["weight_map"] = json!(5)), &[name, "weight_map", "an object, got 5"]);
-    check_message(load_reindexed(|index| index["weight_map"][NORM] = json!(5)), &[name, "weight_map", "got 5"]);
-    let unlisted = load_reindexed(|index| drop(index["weight_map"].as_object_mut().unwrap().remove(EMBEDDING)));
+    check_message(
+        load_reindexed(|index| index["weight_map"] = json!(5)),
+        &[name, "weight_map", "an object, got 5"],
+    );
+    check_message(
+        load_reindexed(|index| index["weight_map"][NORM] = json!(5)),
+        &[name, "weight_map", "got 5"],
+    );
+    let unlisted =
+        load_reindexed(|index| drop(index["weight_map"].as_object_mut().unwrap().remove(EMBEDDING)));
     check_message(unlisted, &[EMBEDDING]);
     let invented = load_reindexed(|index| index["weight_map"]["extra"] = index["weight_map"][NORM].clone());
     check_message(invented, &["missing tensor `extra`", "model-000"]);
@@ -197,7 +210,10 @@ fn bad_indices_are_named() {
 #[test]
 fn wrong_tensors_are_named() {
     let file = "model.safetensors";
-    check_message(load_changed(true, |t| drop(t.remove(NORM))), &[file, "missing tensor `model.norm.weight`"]);
+    check_message(
+        load_changed(true, |t| drop(t.remove(NORM))),
+        &[file, "missing tensor `model.norm.weight`"],
+    );
     let missing_head = load_changed(false, |t| drop(t.remove(HEAD))).unwrap_err();
     assert!(missing_head.hint().unwrap().contains("tie_word_embeddings"));
     let extra = load_changed(true, |t| drop(t.insert("other".to_owned(), ("F32", vec![1], vec![0; 4]))));
@@ -275,7 +291,10 @@ fn saving_other_tensors_is_refused() {
     let out = tempfile::tempdir().unwrap();
     let result = save(out.path(), &config, &weights, SaveDtype::F32, dir.path());
     check_message(result, &["model.layers.0.input_layernorm.weight", "[8]", "7 values"]);
-    check_message(save(out.path(), &config, &weights[1..], SaveDtype::F32, dir.path()), &["expected 26", "got 25"]);
+    check_message(
+        save(out.path(), &config, &weights[1..], SaveDtype::F32, dir.path()),
+        &["expected 26", "got 25"],
+    );
 }
 
 #[test]

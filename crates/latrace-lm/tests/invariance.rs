@@ -95,7 +95,10 @@ fn policy_gradient_at_ratio_one_is_the_weighted_likelihood_gradient() {
     let model = latrace_lm::Model::load(&common::folder("qwen3")).unwrap();
     let expected = gradients("qwen3", golden_config(), rows.clone());
     let with_policy = |row: TrainRow| {
-        let pair = latrace_lm::ScoreRow { prompt: row.tokens[..row.prompt_len].to_vec(), response: row.tokens[row.prompt_len..].to_vec() };
+        let pair = latrace_lm::ScoreRow {
+            prompt: row.tokens[..row.prompt_len].to_vec(),
+            response: row.tokens[row.prompt_len..].to_vec(),
+        };
         let mut old_logp = Vec::new();
         latrace_lm::score(&model, &[pair], 1000, &mut |_, mut rows| {
             old_logp = rows.remove(0);

@@ -1,4 +1,5 @@
-//! An interrupted run goes on to the same bits; rows over the cut-off are dropped, cut or refused, and counted.
+//! An interrupted run goes on to the same bits; rows over the cut-off are dropped, cut or refused, and
+//! counted.
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails where it stands")]
 
 mod common;
@@ -9,7 +10,13 @@ use latrace_lm::{Error, Event, TrainJob, TrainRow, train};
 use std::path::Path;
 
 /// Runs the job, stopping as a kill would right after `stop` updates; returns what was reported.
-fn run(out: &Path, config: &TrainConfig, rows: Vec<TrainRow>, resume: bool, stop: Option<u64>) -> (Result<(), Error>, Vec<Event>) {
+fn run(
+    out: &Path,
+    config: &TrainConfig,
+    rows: Vec<TrainRow>,
+    resume: bool,
+    stop: Option<u64>,
+) -> (Result<(), Error>, Vec<Event>) {
     let model_dir = folder("qwen3");
     let job = TrainJob { model_dir: &model_dir, out, rows, config: config.clone(), resume };
     let mut events = Vec::new();
@@ -26,7 +33,15 @@ fn weights(out: &Path) -> Vec<u8> {
 }
 
 fn config() -> TrainConfig {
-    TrainConfig { batch_size: 3, max_steps: Some(9), checkpoint_every: 2, shuffle: true, schedule: Schedule::Cosine, warmup_ratio: 0.2, ..golden_config() }
+    TrainConfig {
+        batch_size: 3,
+        max_steps: Some(9),
+        checkpoint_every: 2,
+        shuffle: true,
+        schedule: Schedule::Cosine,
+        warmup_ratio: 0.2,
+        ..golden_config()
+    }
 }
 
 #[test]
@@ -42,12 +57,20 @@ fn an_interrupted_run_ends_in_the_same_bits() {
         std::fs::write(out.path().join(".unfinished/model.safetensors"), "half").unwrap();
         let (result, events) = run(out.path(), &config(), rows.clone(), true, None);
         result.unwrap();
-        // The checkpoint of step `stop` itself is written after its metrics, so a kill between the two loses it.
+        // The checkpoint of step `stop` itself is written after its metrics, so a kill between the two loses
+        // it.
         let expected = ((stop - 1) / 2 * 2 > 0).then_some((stop - 1) / 2 * 2);
-        assert!(matches!(events[0], Event::Started { resumed_from, .. } if resumed_from == expected), "{:?}", events[0]);
+        assert!(
+            matches!(events[0], Event::Started { resumed_from, .. } if resumed_from == expected),
+            "{:?}",
+            events[0]
+        );
         assert_eq!(weights(out.path()), weights(whole.path()), "stopped after {stop}");
         let left: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert!(!left.iter().any(|name| name.to_string_lossy().contains("checkpoint-") || name == ".unfinished"), "{left:?}");
+        assert!(
+            !left.iter().any(|name| name.to_string_lossy().contains("checkpoint-") || name == ".unfinished"),
+            "{left:?}"
+        );
     }
 }
 
@@ -91,7 +114,8 @@ fn rows_over_the_cut_off_are_counted() {
     let cutoff = *lengths.iter().max().unwrap() - 1;
     let started = |over_length| {
         let out = tempfile::tempdir().unwrap();
-        let config = TrainConfig { cutoff_length: cutoff, over_length, max_steps: Some(1), ..golden_config() };
+        let config =
+            TrainConfig { cutoff_length: cutoff, over_length, max_steps: Some(1), ..golden_config() };
         let (result, events) = run(out.path(), &config, rows.clone(), false, None);
         result.map(|()| match (&events[0], &events[1]) {
             (Event::Started { dropped, truncated, .. }, Event::Step(metrics)) => {

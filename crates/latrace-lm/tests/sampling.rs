@@ -5,7 +5,10 @@ mod common;
 
 use common::{CASES, folder};
 use latrace_lm::sample::stream;
-use latrace_lm::{Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, ScoreRow, Scorer, StopReason};
+use latrace_lm::{
+    Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, ScoreRow, Scorer,
+    StopReason,
+};
 
 #[derive(Default)]
 struct Collected(Vec<Sample>);
@@ -26,7 +29,11 @@ fn prompt(length: usize, seed: u32, vocabulary: usize) -> Vec<u32> {
 }
 
 fn request(id: &str, prompt: Vec<u32>, samples: u64, sampling: Sampling) -> SampleRequest {
-    SampleRequest { prompt, streams: (0..samples).map(|sample| stream(1, "test", id, sample)).collect(), sampling }
+    SampleRequest {
+        prompt,
+        streams: (0..samples).map(|sample| stream(1, "test", id, sample)).collect(),
+        sampling,
+    }
 }
 
 /// All samples, by request and sample.
@@ -40,7 +47,10 @@ fn run(model: Model, options: SamplerOptions, requests: &[SampleRequest]) -> (Ve
 }
 
 fn score(model: &Model, requests: &[SampleRequest], samples: &[Sample]) -> Vec<Vec<f32>> {
-    let rows: Vec<ScoreRow> = samples.iter().map(|s| ScoreRow { prompt: requests[s.request].prompt.clone(), response: s.tokens.clone() }).collect();
+    let rows: Vec<ScoreRow> = samples
+        .iter()
+        .map(|s| ScoreRow { prompt: requests[s.request].prompt.clone(), response: s.tokens.clone() })
+        .collect();
     let mut all = Vec::new();
     let mut collect = |_, batch| {
         all.extend::<Vec<Vec<f32>>>(batch);
@@ -121,7 +131,10 @@ fn samples_depend_on_nothing_but_their_request() {
     }
     for (i, request) in requests.iter().enumerate() {
         let alone = run(load(), SamplerOptions::default(), std::slice::from_ref(request)).0;
-        let same = alone.iter().zip(expected.iter().filter(|s| s.request == i)).all(|(a, e)| (&a.tokens, &a.logp) == (&e.tokens, &e.logp));
+        let same = alone
+            .iter()
+            .zip(expected.iter().filter(|s| s.request == i))
+            .all(|(a, e)| (&a.tokens, &a.logp) == (&e.tokens, &e.logp));
         assert!(same, "request {i} alone");
     }
 }
@@ -133,15 +146,21 @@ fn prompts_and_their_heads_are_read_once() {
     let with_tail = |seed| [head.clone(), prompt(10, seed, load().config.vocab_size)].concat();
     let (_, sampler) = run(load(), SamplerOptions::default(), &[request("a", with_tail(1), 8, sampling(3))]);
     assert_eq!(sampler.prefilled(), 650, "8 samples read their prompt once");
-    let (_, sampler) = run(load(), SamplerOptions::default(), &[request("a", with_tail(1), 2, sampling(3)), request("b", with_tail(2), 2, sampling(3))]);
+    let (_, sampler) = run(
+        load(),
+        SamplerOptions::default(),
+        &[request("a", with_tail(1), 2, sampling(3)), request("b", with_tail(2), 2, sampling(3))],
+    );
     assert_eq!(sampler.prefilled(), 650 + 10, "a head in common is read once");
 }
 
 #[test]
 fn one_token_of_a_prompt_that_fills_the_whole_cache_is_drawn() {
     let load = || long_positions("qwen3");
-    let requests =
-        [request("a", prompt(64, 1, load().config.vocab_size), 3, sampling(1)), request("b", prompt(64, 2, load().config.vocab_size), 2, sampling(1))];
+    let requests = [
+        request("a", prompt(64, 1, load().config.vocab_size), 3, sampling(1)),
+        request("b", prompt(64, 2, load().config.vocab_size), 2, sampling(1)),
+    ];
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
     assert_eq!(expected.len(), 5);
     let tight = SamplerOptions { kv_cache_bytes: sampler.block_bytes(), ..SamplerOptions::default() };
@@ -174,12 +193,18 @@ impl Observer for Concurrency {
 fn samples_that_give_their_blocks_back_go_on_as_if_nothing_had_been() {
     let load = || long_positions("qwen3");
     let vocabulary = load().config.vocab_size;
-    let requests: Vec<SampleRequest> = (0..5).map(|i| request(&i.to_string(), prompt(50 + 9 * i as usize, i, vocabulary), 2, sampling(160))).collect();
+    let requests: Vec<SampleRequest> = (0..5)
+        .map(|i| request(&i.to_string(), prompt(50 + 9 * i as usize, i, vocabulary), 2, sampling(160)))
+        .collect();
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
     assert_eq!(sampler.preempted(), 0, "a roomy cache");
     // One sample may need 4 blocks.
     for (blocks, prefill_tokens) in [(4, 512), (5, 40), (9, 512), (13, 7)] {
-        let options = SamplerOptions { kv_cache_bytes: blocks * sampler.block_bytes(), prefill_tokens, ..SamplerOptions::default() };
+        let options = SamplerOptions {
+            kv_cache_bytes: blocks * sampler.block_bytes(),
+            prefill_tokens,
+            ..SamplerOptions::default()
+        };
         let mut tight = Sampler::new(load(), options);
         let mut observer = Concurrency::default();
         tight.run(&requests, &mut observer).unwrap();
@@ -187,7 +212,10 @@ fn samples_that_give_their_blocks_back_go_on_as_if_nothing_had_been() {
         assert!(observer.samples == expected, "{blocks} blocks");
         assert!(tight.preempted() > 0, "{blocks} blocks: samples were to give theirs back");
         assert!(tight.peak_cache_bytes() <= options.kv_cache_bytes);
-        assert!(observer.most > blocks as usize / 4, "{blocks} blocks: no more samples at once than if each were to have all it may need");
+        assert!(
+            observer.most > blocks as usize / 4,
+            "{blocks} blocks: no more samples at once than if each were to have all it may need"
+        );
         // Reading again stays within what is drawn and what the prompts hold.
         assert!(tight.prefilled() < 3 * 1600, "{blocks} blocks: {} tokens read", tight.prefilled());
     }
@@ -211,7 +239,10 @@ fn a_sampler_finds_what_an_earlier_run_has_read() {
     let (reply, read) = turn(&second);
     // All but the last of the reply's tokens have been read, 299; their full blocks are found.
     assert_eq!(read, 350 - 256);
-    assert_eq!(run(load(), SamplerOptions::default(), &[request("turn", second, 1, sampling(100))]).0[0].tokens, reply);
+    assert_eq!(
+        run(load(), SamplerOptions::default(), &[request("turn", second, 1, sampling(100))]).0[0].tokens,
+        reply
+    );
 }
 
 #[test]
@@ -226,7 +257,14 @@ fn a_run_that_fails_leaves_the_cache_whole() {
     let load = || long_positions("qwen3");
     let requests = mixed_requests(load().config.vocab_size);
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
-    let mut tight = Sampler::new(load(), SamplerOptions { kv_cache_bytes: 4 * sampler.block_bytes(), prefill_tokens: 30, ..SamplerOptions::default() });
+    let mut tight = Sampler::new(
+        load(),
+        SamplerOptions {
+            kv_cache_bytes: 4 * sampler.block_bytes(),
+            prefill_tokens: 30,
+            ..SamplerOptions::default()
+        },
+    );
     for count in 1..8 {
         assert_eq!(tight.run(&requests, &mut Failing(count)).unwrap_err().to_string(), "enough");
     }
@@ -264,8 +302,13 @@ fn samples_end_for_the_reason_they_say() {
     assert_eq!(ends, [(StopReason::End, first + 1), (StopReason::StopString, 4), (StopReason::MaxTokens, 2)]);
     assert!(stops.0.iter().all(|s| plain[0].tokens.starts_with(&s.tokens)));
     let positions = load().config.max_positions;
-    let full = run(load(), SamplerOptions::default(), &[request("a", vec![3; positions - 2], 1, sampling(30))]).0;
-    assert_eq!((full[0].stop, full[0].tokens.len()), (StopReason::MaxTokens, 2), "the model's positions are a limit too");
+    let full =
+        run(load(), SamplerOptions::default(), &[request("a", vec![3; positions - 2], 1, sampling(30))]).0;
+    assert_eq!(
+        (full[0].stop, full[0].tokens.len()),
+        (StopReason::MaxTokens, 2),
+        "the model's positions are a limit too"
+    );
 }
 
 #[test]
@@ -279,8 +322,16 @@ fn what_cannot_be_sampled_is_refused() {
     check(request("a", vec![], 1, sampling(3)), default, "the prompt has no tokens");
     check(request("a", vec![100_000], 1, sampling(3)), default, "token 0: expected an id below");
     check(request("a", vec![1; 100_000], 1, sampling(3)), default, "expected at most");
-    check(request("a", vec![1], 1, Sampling { top_p: 0.0, ..sampling(3) }), default, "top_p: expected a number above 0");
-    check(request("a", vec![1], 1, sampling(30)), SamplerOptions { kv_cache_bytes: 1000, ..default }, "bytes of keys and values, and the budget is 1000");
+    check(
+        request("a", vec![1], 1, Sampling { top_p: 0.0, ..sampling(3) }),
+        default,
+        "top_p: expected a number above 0",
+    );
+    check(
+        request("a", vec![1], 1, sampling(30)),
+        SamplerOptions { kv_cache_bytes: 1000, ..default },
+        "bytes of keys and values, and the budget is 1000",
+    );
 }
 
 /// 100,000 first tokens against the exact distribution.
@@ -289,11 +340,31 @@ fn check_distribution(sampling: Sampling) {
     let model = Model::load(&folder(case)).unwrap();
     let vocabulary = model.config.vocab_size;
     let prompt = prompt(9, 1, vocabulary);
-    let rows: Vec<SampleRequest> = (0..vocabulary as u32).map(|t| request("a", [prompt.clone(), vec![t]].concat(), 0, sampling.clone())).collect();
-    let ask = |t: usize| Sample { request: t, sample: 0, tokens: rows[t].prompt[9..].to_vec(), logp: vec![], stop: StopReason::End };
-    let single = vec![SampleRequest { prompt: prompt.clone(), streams: vec![], sampling: sampling.clone() }; vocabulary];
-    let logits: Vec<f64> = score(&model, &single, &(0..vocabulary).map(ask).collect::<Vec<_>>()).iter().map(|l| f64::from(l[0])).collect();
-    let expected = latrace_kernels::draw_reference(&logits, sampling.temperature.into(), sampling.top_k, sampling.top_p.into(), sampling.min_p.into());
+    let rows: Vec<SampleRequest> = (0..vocabulary as u32)
+        .map(|t| request("a", [prompt.clone(), vec![t]].concat(), 0, sampling.clone()))
+        .collect();
+    let ask = |t: usize| Sample {
+        request: t,
+        sample: 0,
+        tokens: rows[t].prompt[9..].to_vec(),
+        logp: vec![],
+        stop: StopReason::End,
+    };
+    let single = vec![
+        SampleRequest { prompt: prompt.clone(), streams: vec![], sampling: sampling.clone() };
+        vocabulary
+    ];
+    let logits: Vec<f64> = score(&model, &single, &(0..vocabulary).map(ask).collect::<Vec<_>>())
+        .iter()
+        .map(|l| f64::from(l[0]))
+        .collect();
+    let expected = latrace_kernels::draw_reference(
+        &logits,
+        sampling.temperature.into(),
+        sampling.top_k,
+        sampling.top_p.into(),
+        sampling.min_p.into(),
+    );
     let count = 100_000;
     let (samples, _) = run(
         model,
@@ -303,11 +374,21 @@ fn check_distribution(sampling: Sampling) {
     let mut seen = vec![0.0; vocabulary];
     samples.iter().for_each(|s| seen[s.tokens[0] as usize] += 1.0);
     let possible = expected.iter().filter(|p| **p > 0.0).count();
-    assert!(seen.iter().zip(&expected).all(|(seen, p)| *p > 0.0 || *seen == 0.0), "a token outside the distribution was drawn");
-    let chi: f64 = seen.iter().zip(&expected).filter(|(_, p)| **p > 0.0).map(|(seen, p)| (seen - p * count as f64).powi(2) / (p * count as f64)).sum();
+    assert!(
+        seen.iter().zip(&expected).all(|(seen, p)| *p > 0.0 || *seen == 0.0),
+        "a token outside the distribution was drawn"
+    );
+    let chi: f64 = seen
+        .iter()
+        .zip(&expected)
+        .filter(|(_, p)| **p > 0.0)
+        .map(|(seen, p)| (seen - p * count as f64).powi(2) / (p * count as f64))
+        .sum();
     let freedom = (possible - 1) as f64;
-    // Wilson and Hilferty: the cube root is close to normal; beyond 4 standard deviations once in 30,000 tries. The seed is fixed.
-    let deviations = ((chi / freedom).cbrt() - (1.0 - 2.0 / (9.0 * freedom))) / (2.0 / (9.0 * freedom)).sqrt();
+    // Wilson and Hilferty: the cube root is close to normal; beyond 4 standard deviations once in 30,000
+    // tries. The seed is fixed.
+    let deviations =
+        ((chi / freedom).cbrt() - (1.0 - 2.0 / (9.0 * freedom))) / (2.0 / (9.0 * freedom)).sqrt();
     assert!(deviations.abs() < 4.0, "{sampling:?}: chi-square {chi:.1} of {freedom} degrees of freedom");
 }
 

@@ -68,6 +68,11 @@ pub(crate) fn check_log_weights(operation: &'static str, log_weight_k: &[f64]) -
     }
     match log_weight_k.iter().position(|&value| value.is_nan() || value == f64::INFINITY) {
         None => Ok(()),
-        Some(index) => Err(Error::Domain { operation, expected: "a log-weight below +inf", got: log_weight_k[index], index }),
+        Some(index) => Err(Error::Domain {
+            operation,
+            expected: "a log-weight below +inf",
+            got: log_weight_k[index],
+            index,
+        }),
     }
 }

@@ -1,8 +1,8 @@
 //! What a question without a usable trace becomes: named, and counted.
 //!
-//! Published rules (sail-sg/variational-reasoning 21bc48a, section 8 of the paper): rows with a verifier keep their
-//! original trace; rows without an automatic one (RUC) are built from the GML score and the reference answer.
-//! Limit case: where the GML scores are empty too (every trace too long), the original row is kept.
+//! Published rules (sail-sg/variational-reasoning 21bc48a, section 8 of the paper): rows with a verifier keep
+//! their original trace; rows without an automatic one (RUC) are built from the GML score and the reference
+//! answer. Limit case: where the GML scores are empty too (every trace too long), the original row is kept.
 
 use crate::names::named;
 

@@ -1,8 +1,9 @@
 //! The mathematics of variational reasoning (Zhou et al., arXiv 2509.22637 v2): estimators of rho, bounds on
 //! `log P(Y_x|x)`, objectives as weights, selection and diagnostics.
 //!
-//! Pure f64 functions of log-probs and verdicts. This crate never sees a model, the text of a token, a device, a file or
-//! a clock; every draw takes a seed. Equation numbers are the paper's. Reading order is the order of a run:
+//! Pure f64 functions of log-probs and verdicts. This crate never sees a model, the text of a token, a
+//! device, a file or a clock; every draw takes a seed. Equation numbers are the paper's. Reading order is the
+//! order of a run:
 //!
 //! 1. [`TraceScore`], [`AnswerScore`], [`Verdict`]: what sampling, scoring and verifying leave per trace;
 //! 2. [`ratio`] × [`answer`] = rho, normalised in [`weights`] (or by an ablation, [`weighting`]);

@@ -1,7 +1,7 @@
 //! Sums of exponentials without overflow.
 //!
-//! A full log-ratio of a 30,000-token trace is thousands of nats, and `exp(1000)` is not a number f64 holds. Every
-//! sum of weights therefore subtracts its largest term first. Zero weights are `-inf` and stay exact.
+//! A full log-ratio of a 30,000-token trace is thousands of nats, and `exp(1000)` is not a number f64 holds.
+//! Every sum of weights therefore subtracts its largest term first. Zero weights are `-inf` and stay exact.
 
 /// `log Σ exp(x)` in nats; `-inf` for an empty sum or one of zeros only.
 ///

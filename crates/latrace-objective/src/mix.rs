@@ -1,8 +1,8 @@
 //! Mixing built rows with original ones (section 8: 1:1, which doubles the data set).
 //!
-//! Assumption: an original row is as good a neighbour as another, so whole passes over the originals come first and a
-//! seeded sample without repetition makes up the rest. Limit cases: ratio 0 is built rows only; ratio 1 with as many
-//! originals as built rows is the release: every row of both, once.
+//! Assumption: an original row is as good a neighbour as another, so whole passes over the originals come
+//! first and a seeded sample without repetition makes up the rest. Limit cases: ratio 0 is built rows only;
+//! ratio 1 with as many originals as built rows is the release: every row of both, once.
 
 use crate::Rng;
 use crate::error::{Error, Result};
@@ -25,7 +25,12 @@ pub enum MixedRow {
 /// A ratio that is negative or not finite; originals asked for where there are none.
 pub fn mix(built: usize, originals: usize, ratio: f64, seed: u64) -> Result<Vec<MixedRow>> {
     if !(ratio.is_finite() && ratio >= 0.0) {
-        return Err(Error::Domain { operation: "mix", expected: "a finite ratio of at least 0", got: ratio, index: 0 });
+        return Err(Error::Domain {
+            operation: "mix",
+            expected: "a finite ratio of at least 0",
+            got: ratio,
+            index: 0,
+        });
     }
     let wanted = (built as f64 * ratio).round() as usize;
     if wanted > 0 && originals == 0 {

@@ -1,9 +1,10 @@
-//! Names of variants: one list for each enum, from which `ALL`, `name`, `from_name` and its form in recipes are made.
+//! Names of variants: one list for each enum, from which `ALL`, `name`, `from_name` and its form in recipes
+//! are made.
 
 use crate::error::{Error, Result};
 
-/// Gives an enum its registry: `ALL`, `name`, `from_name`, and serde by name. A parameter is not part of the name: it is
-/// a setting of its own, and the list holds its default.
+/// Gives an enum its registry: `ALL`, `name`, `from_name`, and serde by name. A parameter is not part of the
+/// name: it is a setting of its own, and the list holds its default.
 macro_rules! named {
     ($type:ident, $kind:literal, { $($variant:ident $(($($parameter:expr),+))? = $name:literal),+ $(,)? }) => {
         impl $type {
@@ -45,7 +46,12 @@ macro_rules! named {
 pub(crate) use named;
 
 /// The variant that has `name`.
-pub(crate) fn find<T, const N: usize>(kind: &'static str, name: &str, all: [T; N], name_of: fn(&T) -> &'static str) -> Result<T> {
+pub(crate) fn find<T, const N: usize>(
+    kind: &'static str,
+    name: &str,
+    all: [T; N],
+    name_of: fn(&T) -> &'static str,
+) -> Result<T> {
     let known = || all.iter().map(name_of).collect::<Vec<_>>().join(", ");
     let unknown = Error::UnknownName { kind, name: name.to_owned(), known: known() };
     all.into_iter().find(|variant| name_of(variant) == name).ok_or(unknown)

@@ -1,7 +1,8 @@
-//! A small counter-based generator: draw i of a stream is a hash of (key, i), so no draw depends on another's order.
+//! A small counter-based generator: draw i of a stream is a hash of (key, i), so no draw depends on another's
+//! order.
 //!
-//! The hash is the finaliser of SplitMix64 (Steele, Lea, Flood 2014), the stream is that of SplitMix64 started at the
-//! key. Good for choices and Monte Carlo; not for secrets.
+//! The hash is the finaliser of SplitMix64 (Steele, Lea, Flood 2014), the stream is that of SplitMix64
+//! started at the key. Good for choices and Monte Carlo; not for secrets.
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -25,11 +26,14 @@ impl Rng {
         Self { key: mix(seed ^ GOLDEN), counter: 0 }
     }
 
-    /// The stream at a path below a seed: (run seed; stage, question, trace, …). Order and length of the path count.
+    /// The stream at a path below a seed: (run seed; stage, question, trace, …). Order and length of the path
+    /// count.
     #[must_use]
     pub fn at(seed: u64, path: &[u64]) -> Self {
         let start = mix(seed ^ GOLDEN);
-        let key = path.iter().fold(start, |key, &part| mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN))));
+        let key = path
+            .iter()
+            .fold(start, |key, &part| mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN))));
         Self { key, counter: 0 }
     }
 

@@ -20,10 +20,11 @@ impl TraceScore {
     /// `logp_t`, `logq_t`: T ≥ 1 log-probs of the same token ids under pi and q, nats per token (f32 or f64).
     ///
     /// # Errors
-    /// Different lengths (the ids are the same, so there is nothing to cut), no token, NaN, or `log q = -inf`: a
-    /// trace that q cannot produce was not drawn from it.
+    /// Different lengths (the ids are the same, so there is nothing to cut), no token, NaN, or `log q =
+    /// -inf`: a trace that q cannot produce was not drawn from it.
     ///
-    /// differs in: the published build cuts both lists to the shorter one (sail-sg/variational-reasoning 21bc48a).
+    /// differs in: the published build cuts both lists to the shorter one (sail-sg/variational-reasoning
+    /// 21bc48a).
     pub fn from_tokens<T: Copy + Into<f64>>(logp_t: &[T], logq_t: &[T]) -> Result<Self> {
         let operation = "TraceScore::from_tokens";
         same_length(operation, logp_t.len(), logq_t.len())?;
@@ -33,7 +34,12 @@ impl TraceScore {
         let logp_sum = sum_below_infinity(operation, logp_t)?;
         let logq_sum = sum(logq_t);
         if !logq_sum.is_finite() {
-            return Err(first_outside(operation, "a finite log q of a trace drawn from q", logq_t, f64::is_finite));
+            return Err(first_outside(
+                operation,
+                "a finite log q of a trace drawn from q",
+                logq_t,
+                f64::is_finite,
+            ));
         }
         Ok(Self { logp_sum, logq_sum, tokens: logp_t.len() })
     }
@@ -85,7 +91,12 @@ fn sum_below_infinity<T: Copy + Into<f64>>(operation: &'static str, values: &[T]
 }
 
 /// The first token outside the domain; sums are checked, since tokens are many and faults are rare.
-fn first_outside<T: Copy + Into<f64>>(operation: &'static str, expected: &'static str, values: &[T], inside: fn(f64) -> bool) -> Error {
+fn first_outside<T: Copy + Into<f64>>(
+    operation: &'static str,
+    expected: &'static str,
+    values: &[T],
+    inside: fn(f64) -> bool,
+) -> Error {
     let index = values.iter().position(|&value| !inside(value.into())).unwrap_or(0);
     Error::Domain { operation, expected, got: values[index].into(), index }
 }

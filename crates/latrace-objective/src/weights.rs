@@ -1,7 +1,7 @@
 //! rho and rho~ in log space — (5), (6), (8).
 //!
-//! `log rho_k = log ratio_k + log answer_k` and `rho~_k = rho_k / Σ_j rho_j`. Nothing leaves log space before the
-//! largest log-weight is subtracted, so traces of 30,000 tokens neither overflow nor vanish together.
+//! `log rho_k = log ratio_k + log answer_k` and `rho~_k = rho_k / Σ_j rho_j`. Nothing leaves log space before
+//! the largest log-weight is subtracted, so traces of 30,000 tokens neither overflow nor vanish together.
 //! Groups without a usable weight have a name ([`GroupOutcome`]) and weights of zero, never NaN.
 
 use crate::error::{Result, check_log_weights, same_length};
@@ -12,11 +12,13 @@ pub enum GroupOutcome {
     /// At least one weight that is not zero.
     #[default]
     Weighted,
-    /// The group is one trace: its normalised weight is 1 whatever rho was, and says nothing about its quality.
+    /// The group is one trace: its normalised weight is 1 whatever rho was, and says nothing about its
+    /// quality.
     SingleTrace,
     /// Every trace has weight zero (none correct, or all dropped): weights are 0, the bound is -inf.
     AllZero,
-    /// A score-function weight would be infinite (log of a zero rho): weights are 0 and the group is left out.
+    /// A score-function weight would be infinite (log of a zero rho): weights are 0 and the group is left
+    /// out.
     Unbounded,
     /// Every reward is the same, so that a normalised advantage does not exist: weights are 0.
     NoContrast,
@@ -46,14 +48,18 @@ pub struct GroupSummary {
 /// `log rho = log ratio + log answer` — (8), nats. Zero in either factor is zero in the product.
 #[must_use]
 pub fn log_rho(log_ratio: f64, log_answer: f64) -> f64 {
-    if log_ratio == f64::NEG_INFINITY || log_answer == f64::NEG_INFINITY { f64::NEG_INFINITY } else { log_ratio + log_answer }
+    if log_ratio == f64::NEG_INFINITY || log_answer == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else {
+        log_ratio + log_answer
+    }
 }
 
 /// Normalises log-weights into `weight_k` (rho~ of (6)) without allocating.
 ///
 /// # Shapes
-/// `log_weight_k`: K ≥ 1 log-weights, nats, -inf for zero. `weight_k`: K, filled with numbers that sum to 1, or with 0
-/// for a group of zeros.
+/// `log_weight_k`: K ≥ 1 log-weights, nats, -inf for zero. `weight_k`: K, filled with numbers that sum to 1,
+/// or with 0 for a group of zeros.
 ///
 /// # Errors
 /// No trace, NaN, +inf, or lengths that differ.
@@ -63,7 +69,12 @@ pub fn normalise_into(log_weight_k: &[f64], weight_k: &mut [f64]) -> Result<Grou
     let largest = log_weight_k.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {
         weight_k.fill(0.0);
-        return Ok(GroupSummary { outcome: GroupOutcome::AllZero, log_mean: largest, effective_sample_size: 0.0, entropy: 0.0 });
+        return Ok(GroupSummary {
+            outcome: GroupOutcome::AllZero,
+            log_mean: largest,
+            effective_sample_size: 0.0,
+            entropy: 0.0,
+        });
     }
     let mut total = 0.0;
     for (weight, log_weight) in weight_k.iter_mut().zip(log_weight_k) {

@@ -1,7 +1,8 @@
 //! Multiple choice: one letter, or an option's own text.
 //!
-//! A box, or words such as "The answer is (C)", say which letter; without them, the last letter that stands in brackets or
-//! alone. Several letters are no answer. Nothing is right because it is one of several options.
+//! A box, or words such as "The answer is (C)", say which letter; without them, the last letter that stands
+//! in brackets or alone. Several letters are no answer. Nothing is right because it is one of several
+//! options.
 
 use crate::maths::same_answer;
 use crate::response::{self, Convention, Found, Place};
@@ -10,9 +11,14 @@ use crate::verdict::{Judgement, Reason};
 /// The most options: letters A to J.
 const MOST_OPTIONS: usize = 10;
 
-/// Whether `prediction`, a response or a bare answer, chooses what one of `golds` (letters, or options' texts) says.
-/// `convention` says where it stands.
-pub fn judge(golds: &[String], prediction: &str, options: Option<&[String]>, convention: &Convention) -> Judgement {
+/// Whether `prediction`, a response or a bare answer, chooses what one of `golds` (letters, or options'
+/// texts) says. `convention` says where it stands.
+pub fn judge(
+    golds: &[String],
+    prediction: &str,
+    options: Option<&[String]>,
+    convention: &Convention,
+) -> Judgement {
     let right: Vec<char> = golds.iter().filter_map(|gold| choice_of(gold.trim(), options)).collect();
     if right.is_empty() {
         return Judgement::new(Reason::BadGold, None);
@@ -24,7 +30,8 @@ pub fn judge(golds: &[String], prediction: &str, options: Option<&[String]>, con
     }
 }
 
-/// The letter that a response chooses. A box, or words that announce an answer, decide; a whole text does if it is a choice.
+/// The letter that a response chooses. A box, or words that announce an answer, decide; a whole text does if
+/// it is a choice.
 fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Convention) -> Option<char> {
     let text = response::visible(prediction)?;
     for place in &convention.places {
@@ -32,7 +39,9 @@ fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Conventi
         let chosen = match (place, response::look(text, place)) {
             (_, Found::Absent) => continue,
             (Place::LastLetter, _) => last_letter(text, options),
-            (Place::WholeText, Found::Answer(answer, _)) => choice_of(&answer, options).filter(|letter| opens_answer(*letter, &answer, options)),
+            (Place::WholeText, Found::Answer(answer, _)) => {
+                choice_of(&answer, options).filter(|letter| opens_answer(*letter, &answer, options))
+            }
             (_, Found::Answer(answer, _)) => choice_of(&answer, options),
             (_, Found::Nothing) => None,
         };
@@ -43,8 +52,8 @@ fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Conventi
     None
 }
 
-/// Whether the letter that a text begins with is its answer: it is a short one, or no other letter follows. `(A) is wrong, so
-/// I take B` begins with a letter too.
+/// Whether the letter that a text begins with is its answer: it is a short one, or no other letter follows.
+/// `(A) is wrong, so I take B` begins with a letter too.
 fn opens_answer(letter: char, text: &str, options: Option<&[String]>) -> bool {
     const SHORT: usize = 5;
     text.split_whitespace().count() <= SHORT || last_letter(text, options).is_none_or(|last| last == letter)
@@ -66,7 +75,8 @@ fn choice_of(answer: &str, options: Option<&[String]>) -> Option<char> {
     letter_in(answer, options).or_else(|| option_with_text(answer, options))
 }
 
-/// The letter that an answer consists of or begins with, as `(C)`, `C.`, `C) 42`; `None` where there are several.
+/// The letter that an answer consists of or begins with, as `(C)`, `C.`, `C) 42`; `None` where there are
+/// several.
 pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char> {
     let plain = unmarked(answer);
     let lower = plain.to_ascii_lowercase();
@@ -77,7 +87,8 @@ pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char
     let letter = core.chars().next().filter(char::is_ascii_alphabetic)?;
     let rest = &core[1..];
     let alone = rest.trim().trim_matches([')', ']', '.', ':']).is_empty();
-    let labelled = rest.starts_with([')', ']', '.', ':']) && (bracketed || rest[1..].starts_with(char::is_whitespace) || rest.len() == 1);
+    let labelled = rest.starts_with([')', ']', '.', ':'])
+        && (bracketed || rest[1..].starts_with(char::is_whitespace) || rest.len() == 1);
     let letter = if alone { letter.to_ascii_uppercase() } else { letter };
     ((alone || labelled) && is_option(letter, options) && !joins_another(rest)).then_some(letter)
 }
@@ -100,10 +111,18 @@ fn joins_another(rest: &str) -> bool {
 /// The text with formula and emphasis marks removed.
 fn unmarked(text: &str) -> String {
     let mut plain = text.to_owned();
-    for command in ["\\textbf", "\\text", "\\mathrm", "\\mathbf", "\\boxed", "\\left", "\\right", "\\quad", "\\ ", "\\,", "\\;", "\\(", "\\)"] {
+    for command in [
+        "\\textbf", "\\text", "\\mathrm", "\\mathbf", "\\boxed", "\\left", "\\right", "\\quad", "\\ ", "\\,",
+        "\\;", "\\(", "\\)",
+    ] {
         plain = plain.replace(command, " ");
     }
-    plain.replace(['{', '}', '$', '*', '~', '`', '\\', '"', '\'', '“', '”', '!', '?'], " ").replace("( ", "(").replace(" )", ")").trim().to_owned()
+    plain
+        .replace(['{', '}', '$', '*', '~', '`', '\\', '"', '\'', '“', '”', '!', '?'], " ")
+        .replace("( ", "(")
+        .replace(" )", ")")
+        .trim()
+        .to_owned()
 }
 
 fn is_option(letter: char, options: Option<&[String]>) -> bool {
@@ -111,8 +130,8 @@ fn is_option(letter: char, options: Option<&[String]>) -> bool {
     letter.is_ascii_uppercase() && (letter as usize - 'A' as usize) < count
 }
 
-/// The one option whose text the answer is: to the letter, or else in what it says. "True, False" is not "False, True" where both are options,
-/// though as solutions they are the same.
+/// The one option whose text the answer is: to the letter, or else in what it says. "True, False" is not
+/// "False, True" where both are options, though as solutions they are the same.
 fn option_with_text(answer: &str, options: Option<&[String]>) -> Option<char> {
     let options = options?;
     let plain = unmarked(answer);
@@ -124,38 +143,47 @@ fn option_with_text(answer: &str, options: Option<&[String]>) -> Option<char> {
 
 /// The letter of the one option that is `chosen`; `Some(None)` where several are, which chooses nothing.
 fn only(options: &[String], chosen: impl Fn(&str) -> bool) -> Option<Option<char>> {
-    let mut letters = options.iter().zip('A'..='Z').filter(|(option, _)| chosen(option)).map(|(_, letter)| letter);
+    let mut letters =
+        options.iter().zip('A'..='Z').filter(|(option, _)| chosen(option)).map(|(_, letter)| letter);
     let first = letters.next()?;
     Some(letters.next().is_none().then_some(first))
 }
 
 fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<usize> {
     let bytes = text.as_bytes();
-    let bracketed = |at: &usize| bytes[at - 1] == b'(' && bytes[at + 1] == b')' && is_option(char::from(bytes[*at]), options);
+    let bracketed = |at: &usize| {
+        bytes[at - 1] == b'(' && bytes[at + 1] == b')' && is_option(char::from(bytes[*at]), options)
+    };
     (1..bytes.len().saturating_sub(1)).rev().find(bracketed)
 }
 
 /// Whether a letter after `text` is one of several: `A, `, `(A) or `, `(A)`, `A. `.
 fn follows_another(text: &str) -> bool {
     let before = text.trim_end();
-    let joint = [",", " and", " or", " nor", "&", "/", ";"].iter().find_map(|joint| before.strip_suffix(joint));
+    let joint =
+        [",", " and", " or", " nor", "&", "/", ";"].iter().find_map(|joint| before.strip_suffix(joint));
     let labelled = before.ends_with([')', ']', '.']);
     if joint.is_none() && !labelled {
         return false;
     }
     let other = joint.unwrap_or(before).trim_end_matches([',', ' ']);
     let mut letters = other.trim_end_matches([')', ']', '.', '*', '$']).chars().rev();
-    letters.next().is_some_and(|letter| letter.is_ascii_uppercase()) && !letters.next().is_some_and(char::is_alphanumeric)
+    letters.next().is_some_and(|letter| letter.is_ascii_uppercase())
+        && !letters.next().is_some_and(char::is_alphanumeric)
 }
 
 /// The last capital letter that is a word; "A" and "I" before a word in lower case are words of the sentence.
 fn last_alone(text: &str, options: Option<&[String]>) -> Option<usize> {
     let bytes = text.as_bytes();
-    let in_word = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'\'' | 0x80..));
+    let in_word = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'\'' | 0x80..))
+    };
     let alone = |at: &usize| {
         let letter = char::from(bytes[*at]);
-        let in_sentence =
-            matches!(letter, 'A' | 'I') && text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_lowercase()) && !text[at + 1..].starts_with(['.', ')']);
+        let in_sentence = matches!(letter, 'A' | 'I')
+            && text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
+            && !text[at + 1..].starts_with(['.', ')']);
         is_option(letter, options) && !in_word(at.checked_sub(1)) && !in_word(Some(at + 1)) && !in_sentence
     };
     (0..bytes.len()).rev().find(alone)
@@ -209,13 +237,29 @@ mod tests {
         let options: Vec<String> = ["1/2", "2", "0.5 kg", "none of these"].map(str::to_owned).to_vec();
         assert_eq!(letter_of("\\boxed{2}", Some(&options), Convention::choices()), Some('B'));
         assert_eq!(letter_of("\\boxed{3}", Some(&options), Convention::choices()), None);
-        assert_eq!(letter_of("The answer is none of these.", Some(&options), Convention::choices()), Some('D'));
+        assert_eq!(
+            letter_of("The answer is none of these.", Some(&options), Convention::choices()),
+            Some('D')
+        );
         assert_eq!(letter_of("\\boxed{E}", Some(&options), Convention::choices()), None);
-        assert_eq!(judge(&["2".to_owned()], "(B)", Some(&options), Convention::choices()).reason, Reason::Equal);
-        assert_eq!(judge(&["B".to_owned()], "(A)", Some(&options), Convention::choices()).reason, Reason::Different);
-        assert_eq!(judge(&["Z".to_owned()], "(A)", Some(&options), Convention::choices()).reason, Reason::BadGold);
-        let orders: Vec<String> = ["True, True", "False, False", "True, False", "False, True"].map(str::to_owned).to_vec();
-        assert_eq!(letter_of("\\boxed{\\text{True, False}}", Some(&orders), Convention::choices()), Some('C'));
+        assert_eq!(
+            judge(&["2".to_owned()], "(B)", Some(&options), Convention::choices()).reason,
+            Reason::Equal
+        );
+        assert_eq!(
+            judge(&["B".to_owned()], "(A)", Some(&options), Convention::choices()).reason,
+            Reason::Different
+        );
+        assert_eq!(
+            judge(&["Z".to_owned()], "(A)", Some(&options), Convention::choices()).reason,
+            Reason::BadGold
+        );
+        let orders: Vec<String> =
+            ["True, True", "False, False", "True, False", "False, True"].map(str::to_owned).to_vec();
+        assert_eq!(
+            letter_of("\\boxed{\\text{True, False}}", Some(&orders), Convention::choices()),
+            Some('C')
+        );
         assert_eq!(letter_of("\\boxed{False, True}", Some(&orders), Convention::choices()), Some('D'));
         let twice: Vec<String> = ["2", "1/2", "2", "0.5"].map(str::to_owned).to_vec();
         assert_eq!(letter_of("\\boxed{2}", Some(&twice), Convention::choices()), None);

@@ -75,8 +75,20 @@ impl Reason {
     /// The reason of a code.
     pub fn from_code(code: &str) -> Option<Reason> {
         use Reason as R;
-        let all = [R::Equal, R::Different, R::NoAnswer, R::Unreadable, R::BadGold, R::TimeLimit, R::MemoryLimit, R::OutputLimit, R::Crashed];
-        all.into_iter().chain([R::Blocked, R::NoSandbox, R::VerifierFailed]).find(|reason| reason.code() == code)
+        let all = [
+            R::Equal,
+            R::Different,
+            R::NoAnswer,
+            R::Unreadable,
+            R::BadGold,
+            R::TimeLimit,
+            R::MemoryLimit,
+            R::OutputLimit,
+            R::Crashed,
+        ];
+        all.into_iter()
+            .chain([R::Blocked, R::NoSandbox, R::VerifierFailed])
+            .find(|reason| reason.code() == code)
     }
 
     /// The verdict that goes with the reason.

@@ -4,9 +4,14 @@ use crate::maths::plain_text;
 use crate::response::{self, Convention};
 use crate::verdict::{Judgement, Reason};
 
-/// Whether the words in `prediction`, a response or a bare answer, are one of `golds`. `convention` says where they stand.
+/// Whether the words in `prediction`, a response or a bare answer, are one of `golds`. `convention` says
+/// where they stand.
 pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Judgement {
-    let references: Vec<String> = golds.iter().map(|gold| plain_text(&response::reference(gold))).filter(|gold| !gold.is_empty()).collect();
+    let references: Vec<String> = golds
+        .iter()
+        .map(|gold| plain_text(&response::reference(gold)))
+        .filter(|gold| !gold.is_empty())
+        .collect();
     if references.is_empty() {
         return Judgement::new(Reason::BadGold, None);
     }
@@ -28,7 +33,11 @@ mod tests {
 
     #[track_caller]
     fn check(gold: &str, prediction: &str, expected: Reason) {
-        assert_eq!(judge(&[gold.to_owned()], prediction, Convention::words()).reason, expected, "{gold:?} {prediction:?}");
+        assert_eq!(
+            judge(&[gold.to_owned()], prediction, Convention::words()).reason,
+            expected,
+            "{gold:?} {prediction:?}"
+        );
     }
 
     #[test]

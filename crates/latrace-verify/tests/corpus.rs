@@ -7,7 +7,8 @@ use latrace_verify::{Convention, Verdict, maths};
 type Row = (String, String, Verdict, String);
 
 fn rows() -> Vec<Row> {
-    let lines = include_str!("corpus/math.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines =
+        include_str!("corpus/math.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(row).collect()
 }
 
@@ -16,7 +17,10 @@ fn row(line: &str) -> Row {
     let (rest, why) = rest.rsplit_once(" | ").unwrap();
     // Bars inside an answer stand without blanks around them.
     let (gold, answer) = rest.split_once(" | ").unwrap();
-    let verdict = [Verdict::Correct, Verdict::Wrong, Verdict::Undetermined].into_iter().find(|known| known.name() == verdict).unwrap();
+    let verdict = [Verdict::Correct, Verdict::Wrong, Verdict::Undetermined]
+        .into_iter()
+        .find(|known| known.name() == verdict)
+        .unwrap();
     (gold.to_owned(), answer.to_owned(), verdict, why.to_owned())
 }
 
@@ -33,7 +37,8 @@ fn every_rule_holds_on_both_sides_of_its_border() {
         .iter()
         .filter_map(|(gold, answer, expected, why)| {
             let got = maths::judge(std::slice::from_ref(gold), answer, Convention::maths());
-            (got.verdict() != *expected).then(|| format!("{gold} | {answer} ({why}): {} for {}", got.reason, expected.name()))
+            (got.verdict() != *expected)
+                .then(|| format!("{gold} | {answer} ({why}): {} for {}", got.reason, expected.name()))
         })
         .collect();
     assert!(failed.is_empty(), "{} rows:\n{}", failed.len(), failed.join("\n"));
@@ -111,7 +116,11 @@ fn work_is_bounded() {
             let got = verdict(gold, &text);
             let seconds = (busy() - started).as_secs_f64();
             assert!(seconds < 1.0, "{seconds} s for {}", &text[..text.len().min(40)]);
-            assert!(gold == text || got != Verdict::Correct || text.starts_with("\\boxed{5}"), "{}", &text[..text.len().min(40)]);
+            assert!(
+                gold == text || got != Verdict::Correct || text.starts_with("\\boxed{5}"),
+                "{}",
+                &text[..text.len().min(40)]
+            );
         }
     }
 }

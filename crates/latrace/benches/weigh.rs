@@ -1,6 +1,8 @@
-//! Weights, bounds and selection from Parquet parts: `cargo bench -p latrace --bench weigh -- [QUESTIONS TRACES TOKENS ANSWERS]`.
+//! Weights, bounds and selection from Parquet parts: `cargo bench -p latrace --bench weigh -- [QUESTIONS
+//! TRACES TOKENS ANSWERS]`.
 //!
-//! Makes traces and scores of random log-probs in a temporary folder (twice QUESTIONS × TRACES × TOKENS × 4 bytes), and prints seconds and peak memory.
+//! Makes traces and scores of random log-probs in a temporary folder (twice QUESTIONS × TRACES × TOKENS × 4
+//! bytes), and prints seconds and peak memory.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -37,7 +39,12 @@ fn main() -> anyhow::Result<()> {
     }
     let verdicts = folder.path().join("verdicts.jsonl");
     write_verdicts(&verdicts, questions, traces, answers)?;
-    let inputs = WeighInputs { traces: folder.path().join("traces"), scores: folder.path().join("scores"), verdicts: Some(verdicts), references: None };
+    let inputs = WeighInputs {
+        traces: folder.path().join("traces"),
+        scores: folder.path().join("scores"),
+        verdicts: Some(verdicts),
+        references: None,
+    };
     let config = WeighConfig { length_limit: usize::MAX, ..WeighConfig::default() };
     let before = latrace_lm::train::peak_memory_bytes();
     let start = Instant::now();
@@ -54,7 +61,13 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_part(path: &Path, questions: std::ops::Range<usize>, traces: usize, tokens: usize, seed: u64) -> anyhow::Result<()> {
+fn write_part(
+    path: &Path,
+    questions: std::ops::Range<usize>,
+    traces: usize,
+    tokens: usize,
+    seed: u64,
+) -> anyhow::Result<()> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_dictionary_enabled(false)
@@ -75,7 +88,8 @@ fn write_part(path: &Path, questions: std::ops::Range<usize>, traces: usize, tok
         ];
         let batch = RecordBatch::try_from_iter(columns)?;
         if writer.is_none() {
-            writer = Some(ArrowWriter::try_new(File::create(path)?, batch.schema(), Some(properties.clone()))?);
+            writer =
+                Some(ArrowWriter::try_new(File::create(path)?, batch.schema(), Some(properties.clone()))?);
         }
         if let Some(writer) = &mut writer {
             writer.write(&batch)?;
@@ -90,10 +104,15 @@ fn write_part(path: &Path, questions: std::ops::Range<usize>, traces: usize, tok
 fn write_verdicts(path: &Path, questions: usize, traces: usize, answers: usize) -> anyhow::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut rng = Rng::new(3);
-    for (question, trace) in (0..questions).flat_map(|question| (0..traces).map(move |trace| (question, trace))) {
+    for (question, trace) in
+        (0..questions).flat_map(|question| (0..traces).map(move |trace| (question, trace)))
+    {
         for answer in 0..answers {
             let verdict = if rng.uniform() < 0.5 { "correct" } else { "wrong" };
-            writeln!(file, "{{\"id\":{question},\"sample\":{trace},\"answer\":{answer},\"verdict\":\"{verdict}\"}}")?;
+            writeln!(
+                file,
+                "{{\"id\":{question},\"sample\":{trace},\"answer\":{answer},\"verdict\":\"{verdict}\"}}"
+            )?;
         }
     }
     Ok(file.flush()?)

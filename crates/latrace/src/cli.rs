@@ -6,8 +6,8 @@ use latrace_lm::Level;
 
 use crate::failure::Failure;
 use crate::verbs::{
-    answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report, run as run_verb, sample, score, serve, status, train,
-    verify, weigh,
+    answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report,
+    run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
 
 /// The command line of `latrace`.
@@ -107,7 +107,8 @@ pub fn run(cli: &Cli) -> Result<()> {
     start_logging(cli.log_level);
     check_simd()?;
     start_threads(cli.threads)?;
-    // On a thread of the pool: from outside of it, each of the many short parallel loops would begin with waking the pool up.
+    // On a thread of the pool: from outside of it, each of the many short parallel loops would begin with
+    // waking the pool up.
     rayon::scope(|_| dispatch(&cli.command))
 }
 
@@ -151,7 +152,11 @@ fn check_simd() -> Result<()> {
     match std::env::var(Level::VARIABLE) {
         Ok(name) if Level::named(&name).is_none() => {
             let known = Level::NAMES.map(|(name, _)| name).join(", ");
-            Err(Failure::usage(format!("the environment's {}: expected one of {known}, got \"{name}\"", Level::VARIABLE)).into())
+            Err(Failure::usage(format!(
+                "the environment's {}: expected one of {known}, got \"{name}\"",
+                Level::VARIABLE
+            ))
+            .into())
         }
         _ => Ok(()),
     }
@@ -162,7 +167,10 @@ fn start_threads(threads: Option<u64>) -> Result<()> {
         Some(threads) => threads as usize,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().with_context(|| format!("cannot start {threads} threads"))
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .with_context(|| format!("cannot start {threads} threads"))
 }
 
 #[cfg(test)]
@@ -177,10 +185,14 @@ mod tests {
 
     #[test]
     fn verbs_come_in_the_order_of_the_pipeline_and_each_shows_examples() {
-        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        let stages = readme.lines().filter(|line| line.starts_with("| ") && line[2..].starts_with(|first: char| first.is_ascii_digit()));
+        let readme =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+        let stages = readme.lines().filter(|line| {
+            line.starts_with("| ") && line[2..].starts_with(|first: char| first.is_ascii_digit())
+        });
         let mut expected = vec!["run"];
-        for verb in stages.filter_map(|line| line.split('|').nth(4)).map(|cell| cell.trim().trim_matches('`')) {
+        for verb in stages.filter_map(|line| line.split('|').nth(4)).map(|cell| cell.trim().trim_matches('`'))
+        {
             if !expected.contains(&verb) {
                 expected.push(verb);
             }
@@ -190,7 +202,11 @@ mod tests {
         assert_eq!(verbs[..expected.len()], expected);
         for verb in command.get_subcommands() {
             let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(after.contains("Example") && after.contains(&format!("  latrace {}", verb.get_name())), "{}", verb.get_name());
+            assert!(
+                after.contains("Example") && after.contains(&format!("  latrace {}", verb.get_name())),
+                "{}",
+                verb.get_name()
+            );
         }
     }
 }

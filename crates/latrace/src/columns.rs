@@ -11,7 +11,8 @@ use crate::rows::{FieldProblem, Row, describe, field};
 /// The option by which rows are read under other names.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ColumnArguments {
-    /// A field read from another, such as prompt=question; lists join with `+`: prompt_ids=prompt_ids+token_ids
+    /// A field read from another, such as prompt=question; lists join with `+`:
+    /// prompt_ids=prompt_ids+token_ids
     #[arg(long, value_name = "OURS=THEIRS", value_parser = pair)]
     column: Vec<(String, String)>,
 }
@@ -19,7 +20,9 @@ pub struct ColumnArguments {
 /// `ours=theirs` as a pair.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((ours, theirs)) if !ours.is_empty() && !theirs.is_empty() => Ok((ours.to_owned(), theirs.to_owned())),
+        Some((ours, theirs)) if !ours.is_empty() && !theirs.is_empty() => {
+            Ok((ours.to_owned(), theirs.to_owned()))
+        }
         _ => Err("expected ours=theirs".to_owned()),
     }
 }
@@ -33,7 +36,8 @@ impl ColumnArguments {
         self.column.iter().cloned().collect()
     }
 
-    /// The row as it is read. A prompt or response that is read from elsewhere hides the row's own, be it text or token ids.
+    /// The row as it is read. A prompt or response that is read from elsewhere hides the row's own, be it
+    /// text or token ids.
     ///
     /// # Errors
     /// A field that the row does not have; fields joined that are no lists.
@@ -64,7 +68,10 @@ fn family(name: &str) -> &'static [&'static str] {
 }
 
 fn value(row: &Row, ours: &str, theirs: &str) -> Result<Value, FieldProblem> {
-    let of = |name: &str| field(row, name).ok_or_else(|| FieldProblem::new(name, format!("what is read as \"{ours}\""), "nothing"));
+    let of = |name: &str| {
+        field(row, name)
+            .ok_or_else(|| FieldProblem::new(name, format!("what is read as \"{ours}\""), "nothing"))
+    };
     if !theirs.contains('+') {
         return of(theirs).cloned();
     }
@@ -107,20 +114,36 @@ mod tests {
     fn what_is_read_from_elsewhere_hides_the_rows_own_and_leaves_it() {
         let row = json!({"id": 1, "prompt": "p", "prompt_ids": [1], "posterior_prompt": "q"});
         let seen = json!({"id": 1, "posterior_prompt": "q", "prompt": "q"});
-        check(&["prompt=posterior_prompt"], row, Ok((seen, json!({"id": 1, "prompt": "p", "prompt_ids": [1]}))));
+        check(
+            &["prompt=posterior_prompt"],
+            row,
+            Ok((seen, json!({"id": 1, "prompt": "p", "prompt_ids": [1]}))),
+        );
     }
 
     #[test]
     fn lists_are_joined() {
         let row = json!({"prompt_ids": [1], "token_ids": [2, 3], "response_ids": [9]});
         let seen = json!({"token_ids": [2, 3], "response_ids": [9], "prompt_ids": [1, 2, 3]});
-        check(&["prompt_ids=prompt_ids+token_ids"], row, Ok((seen, json!({"prompt_ids": [1], "token_ids": [2, 3]}))));
-        check(&["prompt_ids=prompt_ids+text"], json!({"prompt_ids": [1], "text": "x"}), Err("field \"text\": expected a list"));
+        check(
+            &["prompt_ids=prompt_ids+token_ids"],
+            row,
+            Ok((seen, json!({"prompt_ids": [1], "token_ids": [2, 3]}))),
+        );
+        check(
+            &["prompt_ids=prompt_ids+text"],
+            json!({"prompt_ids": [1], "text": "x"}),
+            Err("field \"text\": expected a list"),
+        );
     }
 
     #[test]
     fn a_field_that_is_not_there_is_named() {
-        check(&["prompt=qestion"], json!({"question": "q"}), Err("field \"qestion\": expected what is read as \"prompt\", got nothing"));
+        check(
+            &["prompt=qestion"],
+            json!({"question": "q"}),
+            Err("field \"qestion\": expected what is read as \"prompt\", got nothing"),
+        );
         assert!(pair("prompt").is_err() && pair("=x").is_err() && pair("x=").is_err());
     }
 }

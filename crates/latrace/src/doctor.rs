@@ -48,7 +48,11 @@ impl Finding {
 /// Looks at everything. `runs` is the folder that runs are to go to; it need not exist.
 pub fn examine(runs: &Path) -> Vec<Finding> {
     vec![
-        Finding::new("latrace", Health::Good, format!("{}, {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)),
+        Finding::new(
+            "latrace",
+            Health::Good,
+            format!("{}, {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH),
+        ),
         threads(),
         instructions(),
         memory(),
@@ -69,7 +73,8 @@ fn threads() -> Finding {
 fn instructions() -> Finding {
     let level = latrace_lm::level();
     let name = Level::NAMES.iter().find(|(_, known)| *known == level).map_or("unknown", |(name, _)| name);
-    let chosen = std::env::var(Level::VARIABLE).map_or(String::new(), |value| format!(", as {}={value} asks", Level::VARIABLE));
+    let chosen = std::env::var(Level::VARIABLE)
+        .map_or(String::new(), |value| format!(", as {}={value} asks", Level::VARIABLE));
     let health = if level == Level::Baseline { Health::Lacking } else { Health::Good };
     let slow = if level == Level::Baseline { ": right, and many times slower than avx2" } else { "" };
     Finding::new("instructions", health, format!("{name}{chosen}{slow}"))
@@ -79,7 +84,8 @@ fn memory() -> Finding {
     let free = memory_limit().map_or(free_memory(), |limit| limit.free.min(free_memory()));
     let health = if free < LEAST_MEMORY { Health::Missing } else { Health::Good };
     let total = total_memory().map_or(String::new(), |total| format!(" of {}", bytes(total)));
-    let limit = memory_limit().map_or(String::new(), |limit| format!("; the control group allows {} in all", bytes(limit.total)));
+    let limit = memory_limit()
+        .map_or(String::new(), |limit| format!("; the control group allows {} in all", bytes(limit.total)));
     Finding::new("memory", health, format!("{} free{total}{limit}", bytes(free)))
 }
 
@@ -93,11 +99,21 @@ fn disk(runs: &Path) -> Finding {
     let folder = existing(runs);
     let shown = folder.display();
     if let Err(error) = can_write(&folder) {
-        return Finding::new("disk", Health::Missing, format!("cannot write to {shown}, where runs go: {error}"));
+        return Finding::new(
+            "disk",
+            Health::Missing,
+            format!("cannot write to {shown}, where runs go: {error}"),
+        );
     }
     match free_space(&folder) {
-        Some(free) if free < LITTLE_DISK => Finding::new("disk", Health::Lacking, format!("only {} free in {shown}, where runs go", bytes(free))),
-        Some(free) => Finding::new("disk", Health::Good, format!("{} free in {shown}, where runs go", bytes(free))),
+        Some(free) if free < LITTLE_DISK => Finding::new(
+            "disk",
+            Health::Lacking,
+            format!("only {} free in {shown}, where runs go", bytes(free)),
+        ),
+        Some(free) => {
+            Finding::new("disk", Health::Good, format!("{} free in {shown}, where runs go", bytes(free)))
+        }
         None => Finding::new("disk", Health::Good, format!("{shown}, where runs go, can be written to")),
     }
 }
@@ -130,15 +146,23 @@ fn gpu() -> Finding {
 fn python() -> Finding {
     match first_output("python3", &["--version"]) {
         Some(version) => Finding::new("python3", Health::Good, format!("{version}, for judging programs")),
-        None => Finding::new("python3", Health::Lacking, "not there: answers that are programs are not judged"),
+        None => {
+            Finding::new("python3", Health::Lacking, "not there: answers that are programs are not judged")
+        }
     }
 }
 
 fn sandbox() -> Finding {
     let launcher = std::env::current_exe().map_err(|error| error.to_string());
     match launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string())) {
-        Ok(_) => Finding::new("sandbox", Health::Good, "works: programs run without network, behind namespaces, a filter of system calls and limits"),
-        Err(reason) => Finding::new("sandbox", Health::Lacking, format!("none, so that no program is run: {reason}")),
+        Ok(_) => Finding::new(
+            "sandbox",
+            Health::Good,
+            "works: programs run without network, behind namespaces, a filter of system calls and limits",
+        ),
+        Err(reason) => {
+            Finding::new("sandbox", Health::Lacking, format!("none, so that no program is run: {reason}"))
+        }
     }
 }
 
@@ -146,7 +170,8 @@ fn hub_reach() -> Finding {
     match hub::reach() {
         Ok(hub::Reach { endpoint, has_token, cache }) => {
             let asked = endpoint.unwrap_or_else(|| "offline (HF_HUB_OFFLINE)".to_owned());
-            let token = if has_token { "with a token" } else { "without a token: public models and data sets alone" };
+            let token =
+                if has_token { "with a token" } else { "without a token: public models and data sets alone" };
             Finding::new("hub", Health::Good, format!("{asked}, {token}; cache {}", cache.display()))
         }
         Err(error) => Finding::new("hub", Health::Lacking, error.to_string()),
@@ -155,13 +180,18 @@ fn hub_reach() -> Finding {
 
 /// What a program prints, if it is there and succeeds.
 fn first_output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+    let output =
+        Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn bytes(count: u64) -> String {
     let gigabytes = count as f64 / (1_u64 << 30) as f64;
-    if gigabytes >= 1.0 { format!("{gigabytes:.1} GiB") } else { format!("{:.0} MiB", count as f64 / (1_u64 << 20) as f64) }
+    if gigabytes >= 1.0 {
+        format!("{gigabytes:.1} GiB")
+    } else {
+        format!("{:.0} MiB", count as f64 / (1_u64 << 20) as f64)
+    }
 }
 
 #[cfg(test)]

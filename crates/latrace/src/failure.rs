@@ -1,4 +1,5 @@
-//! Errors of the command: what is printed, what the reader can do, and the exit code. The one place that prints a chain.
+//! Errors of the command: what is printed, what the reader can do, and the exit code. The one place that
+//! prints a chain.
 
 use std::error::Error;
 use std::fmt;
@@ -87,14 +88,20 @@ mod tests {
 
     #[test]
     fn the_chain_is_printed_in_order_and_the_hint_last() {
-        let error = Err::<(), _>(Failure::work("no such column").hint("name it `id`")).context("cannot read data.jsonl").unwrap_err();
-        assert_eq!(describe(&error), "error: cannot read data.jsonl\ncaused by: no such column\nhint: name it `id`\n");
+        let error = Err::<(), _>(Failure::work("no such column").hint("name it `id`"))
+            .context("cannot read data.jsonl")
+            .unwrap_err();
+        assert_eq!(
+            describe(&error),
+            "error: cannot read data.jsonl\ncaused by: no such column\nhint: name it `id`\n"
+        );
         assert_eq!(kind_of(&error), FailureKind::Work);
     }
 
     #[test]
     fn wrong_usage_is_told_apart_under_context() {
-        let error = Err::<(), _>(Failure::usage("unknown key")).context("cannot read the recipe").unwrap_err();
+        let error =
+            Err::<(), _>(Failure::usage("unknown key")).context("cannot read the recipe").unwrap_err();
         assert_eq!(kind_of(&error), FailureKind::Usage);
     }
 }

@@ -1,4 +1,5 @@
-//! Files and folders that are either whole or not there: written under a temporary name beside the target, synced, renamed.
+//! Files and folders that are either whole or not there: written under a temporary name beside the target,
+//! synced, renamed.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
-/// Writes `path` through `write`. On any failure the target is as it was before and the temporary file is gone.
+/// Writes `path` through `write`. On any failure the target is as it was before and the temporary file is
+/// gone.
 pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
     let temporary = temporary_beside(path)?;
     let written = write_and_rename(path, &temporary, write);
@@ -19,7 +21,11 @@ pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>)
     written
 }
 
-fn write_and_rename<T>(path: &Path, temporary: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
+fn write_and_rename<T>(
+    path: &Path,
+    temporary: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
+) -> Result<T> {
     let cannot = || format!("cannot write {}", path.display());
     let file = File::create_new(temporary).with_context(cannot)?;
     let mut writer = BufWriter::new(file);
@@ -32,8 +38,8 @@ fn write_and_rename<T>(path: &Path, temporary: &Path, write: impl FnOnce(&mut Bu
     Ok(value)
 }
 
-/// Makes the folder `out` through `fill`, which gets an empty folder beside it. An `out` that exists must be empty: it
-/// is replaced. On any failure `out` is as it was before and the temporary folder is gone.
+/// Makes the folder `out` through `fill`, which gets an empty folder beside it. An `out` that exists must be
+/// empty: it is replaced. On any failure `out` is as it was before and the temporary folder is gone.
 pub fn replace_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let temporary = temporary_beside(out)?;
     let filled = fill_and_rename(out, &temporary, fill);
@@ -106,7 +112,8 @@ fn parent_of(path: &Path) -> &Path {
 
 fn temporary_beside(path: &Path) -> Result<PathBuf> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().with_context(|| format!("cannot write {}: it names no file", path.display()))?;
+    let name =
+        path.file_name().with_context(|| format!("cannot write {}: it names no file", path.display()))?;
     let mut temporary = OsString::from(".");
     temporary.push(name);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +126,10 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

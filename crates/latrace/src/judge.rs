@@ -46,6 +46,8 @@ impl Judge {
         row.insert("kind".to_owned(), json!(question.kind));
         row.insert("question".to_owned(), json!(question.question));
         row.insert("prediction".to_owned(), json!(answer));
-        Asked::of(&row, Some(&question.reference), self.time_limit).map_err(|problem| anyhow::anyhow!("{problem}")).with_context(named)
+        Asked::of(&row, Some(&question.reference), self.time_limit)
+            .map_err(|problem| anyhow::anyhow!("{problem}"))
+            .with_context(named)
     }
 }

@@ -12,16 +12,22 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Bytes, String> {
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let power = match text[digits.len()..].to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
-            "" => 0,
-            "K" => 1,
-            "M" => 2,
-            "G" => 3,
-            "T" => 4,
-            _ => return Err("expected a number of bytes such as 500M or 4G".to_owned()),
-        };
-        let number: f64 = digits.parse().map_err(|_| "expected a number of bytes such as 500M or 4G".to_owned())?;
-        if number.is_finite() && number > 0.0 { Ok(Bytes((number * 1024_f64.powi(power)) as u64)) } else { Err("expected more than 0 bytes".to_owned()) }
+        let power =
+            match text[digits.len()..].to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+                "" => 0,
+                "K" => 1,
+                "M" => 2,
+                "G" => 3,
+                "T" => 4,
+                _ => return Err("expected a number of bytes such as 500M or 4G".to_owned()),
+            };
+        let number: f64 =
+            digits.parse().map_err(|_| "expected a number of bytes such as 500M or 4G".to_owned())?;
+        if number.is_finite() && number > 0.0 {
+            Ok(Bytes((number * 1024_f64.powi(power)) as u64))
+        } else {
+            Err("expected more than 0 bytes".to_owned())
+        }
     }
 }
 
@@ -50,12 +56,14 @@ pub struct Limit {
     pub free: u64,
 }
 
-/// The limit of the control group that this process is in, where there is one (Linux; both versions, as containers mount them).
+/// The limit of the control group that this process is in, where there is one (Linux; both versions, as
+/// containers mount them).
 pub fn memory_limit() -> Option<Limit> {
     let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let root = Path::new("/sys/fs/cgroup");
     let of_version_2 = group.lines().find_map(|line| line.strip_prefix("0::/"));
-    let folders = [of_version_2.map(|name| root.join(name)), Some(root.to_owned()), Some(root.join("memory"))];
+    let folders =
+        [of_version_2.map(|name| root.join(name)), Some(root.to_owned()), Some(root.join("memory"))];
     folders.into_iter().flatten().find_map(|folder| {
         let version_2 = limit_in(&folder, "memory.max", "memory.current");
         version_2.or_else(|| limit_in(&folder, "memory.limit_in_bytes", "memory.usage_in_bytes"))
@@ -90,7 +98,9 @@ mod tests {
 
     #[test]
     fn amounts_are_read_as_written() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(text.parse::<Bytes>().ok().map(|bytes| bytes.0), expected, "{text}");
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(text.parse::<Bytes>().ok().map(|bytes| bytes.0), expected, "{text}")
+        };
         check("1000", Some(1000));
         check("4G", Some(4 << 30));
         check("1.5MiB", Some(3 << 19));

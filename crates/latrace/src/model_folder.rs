@@ -22,17 +22,21 @@ pub struct TextSide {
 }
 
 impl TextSide {
-    /// Reads `tokenizer.json` and the chat template of `folder`, where they are. A tokenizer with more ids than the model
-    /// of `config` has is an error.
+    /// Reads `tokenizer.json` and the chat template of `folder`, where they are. A tokenizer with more ids
+    /// than the model of `config` has is an error.
     pub fn open(folder: &Path, config: &Config) -> Result<TextSide> {
         let tokenizer = match read_if_there(&folder.join("tokenizer.json"))? {
-            Some(bytes) => Some(Tokenizer::from_bytes(&bytes).with_context(|| format!("cannot use {}", folder.join("tokenizer.json").display()))?),
+            Some(bytes) => Some(
+                Tokenizer::from_bytes(&bytes)
+                    .with_context(|| format!("cannot use {}", folder.join("tokenizer.json").display()))?,
+            ),
             None => None,
         };
         if let Some(tokenizer) = &tokenizer
             && tokenizer.vocabulary_size() > config.vocab_size
         {
-            let (path, model, tokenizer) = (folder.join("config.json"), config.vocab_size, tokenizer.vocabulary_size());
+            let (path, model, tokenizer) =
+                (folder.join("config.json"), config.vocab_size, tokenizer.vocabulary_size());
             return Err(latrace_lm::Error::VocabularySmaller { path, model, tokenizer }.into());
         }
         Ok(TextSide { vocabulary_size: config.vocab_size, tokenizer, template: read_template(folder)? })
@@ -46,10 +50,18 @@ impl TextSide {
     /// The token ids of a field's text.
     pub fn encode(&self, field: &str, text: &str) -> Result<Vec<u32>, FieldProblem> {
         match &self.tokenizer {
-            Some(tokenizer) => {
-                tokenizer.encode(text).map_err(|error| FieldProblem::new(field, "a text that the tokenizer takes", format!("one that it refuses: {error}")))
-            }
-            None => Err(FieldProblem::new(field, "token ids, since the model folder has no tokenizer.json", "a text")),
+            Some(tokenizer) => tokenizer.encode(text).map_err(|error| {
+                FieldProblem::new(
+                    field,
+                    "a text that the tokenizer takes",
+                    format!("one that it refuses: {error}"),
+                )
+            }),
+            None => Err(FieldProblem::new(
+                field,
+                "token ids, since the model folder has no tokenizer.json",
+                "a text",
+            )),
         }
     }
 
@@ -80,7 +92,13 @@ impl TextSide {
     }
 
     fn template(&self) -> Result<&ChatTemplate, FieldProblem> {
-        let missing = || FieldProblem::new("messages", "ready-made fields, since the model folder has no chat template", "messages");
+        let missing = || {
+            FieldProblem::new(
+                "messages",
+                "ready-made fields, since the model folder has no chat template",
+                "messages",
+            )
+        };
         self.template.as_ref().ok_or_else(missing)
     }
 }
@@ -93,7 +111,9 @@ fn refused(error: latrace_core::Error) -> FieldProblem {
 pub fn read_config(folder: &Path) -> Result<Config> {
     if !folder.join("config.json").is_file() {
         let message = format!("{} is not a model folder: it has no config.json", folder.display());
-        return Err(Failure::work(message).hint("a model folder holds config.json, model.safetensors and tokenizer.json").into());
+        return Err(Failure::work(message)
+            .hint("a model folder holds config.json, model.safetensors and tokenizer.json")
+            .into());
     }
     Ok(Config::read(folder)?)
 }
@@ -105,7 +125,8 @@ pub fn fingerprint(folder: &Path) -> Result<BTreeMap<String, String>> {
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let matters = name.ends_with(".safetensors") || ["config.json", "generation_config.json", "tokenizer.json"].contains(&name.as_str());
+        let matters = name.ends_with(".safetensors")
+            || ["config.json", "generation_config.json", "tokenizer.json"].contains(&name.as_str());
         if matters {
             sums.insert(name, checksum(&path)?);
         }
@@ -125,15 +146,20 @@ fn read_json_if_there(path: &Path) -> Result<Option<Value>> {
     let Some(bytes) = read_if_there(path)? else {
         return Ok(None);
     };
-    let value = serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
+    let value =
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
     Ok(Some(value))
 }
 
-/// The template of `chat_template.jinja`, of `chat_template.json`, or of `tokenizer_config.json`, in that order.
+/// The template of `chat_template.jinja`, of `chat_template.json`, or of `tokenizer_config.json`, in that
+/// order.
 fn read_template(folder: &Path) -> Result<Option<ChatTemplate>> {
     let settings = read_json_if_there(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
     let source = match read_if_there(&folder.join("chat_template.jinja"))? {
-        Some(bytes) => Some(String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", folder.join("chat_template.jinja").display()))?),
+        Some(bytes) => Some(
+            String::from_utf8(bytes)
+                .with_context(|| format!("{} is not UTF-8", folder.join("chat_template.jinja").display()))?,
+        ),
         None => {
             let own_file = read_json_if_there(&folder.join("chat_template.json"))?.unwrap_or(Value::Null);
             template_in(&own_file["chat_template"]).or_else(|| template_in(&settings["chat_template"]))
@@ -142,7 +168,8 @@ fn read_template(folder: &Path) -> Result<Option<ChatTemplate>> {
     let Some(source) = source else {
         return Ok(None);
     };
-    let template = ChatTemplate::new(&source, token_text(&settings["bos_token"]), token_text(&settings["eos_token"]));
+    let template =
+        ChatTemplate::new(&source, token_text(&settings["bos_token"]), token_text(&settings["eos_token"]));
     template.map(Some).with_context(|| format!("cannot use the chat template of {}", folder.display()))
 }
 
@@ -171,7 +198,12 @@ mod tests {
     #[test]
     fn both_spellings_of_templates_and_special_tokens_are_read() {
         assert_eq!(template_in(&json!("x")), Some("x".to_owned()));
-        assert_eq!(template_in(&json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}])), Some("d".to_owned()));
+        assert_eq!(
+            template_in(
+                &json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}])
+            ),
+            Some("d".to_owned())
+        );
         assert_eq!(template_in(&Value::Null), None);
         assert_eq!(token_text(&json!("<s>")), "<s>");
         assert_eq!(token_text(&json!({"content": "<s>", "lstrip": false})), "<s>");

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_json::reader::{ReaderBuilder, infer_json_schema_from_iterator};
 use arrow_json::writer::{LineDelimited, WriterBuilder};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -89,8 +92,12 @@ fn values_of(array: &ArrayRef) -> Result<Vec<Value>> {
         DataType::UInt16 => primitives::<UInt16Type>(array, |value| json!(value)),
         DataType::UInt32 => primitives::<UInt32Type>(array, |value| json!(value)),
         DataType::UInt64 => primitives::<UInt64Type>(array, |value| json!(value)),
-        DataType::Float32 => primitives::<Float32Type>(array, |value| shortest(value).map_or_else(|| json!(value.to_string()), |value| json!(value))),
-        DataType::Float64 => primitives::<Float64Type>(array, |value| if value.is_finite() { json!(value) } else { json!(value.to_string()) }),
+        DataType::Float32 => primitives::<Float32Type>(array, |value| {
+            shortest(value).map_or_else(|| json!(value.to_string()), |value| json!(value))
+        }),
+        DataType::Float64 => primitives::<Float64Type>(array, |value| {
+            if value.is_finite() { json!(value) } else { json!(value.to_string()) }
+        }),
         DataType::Utf8 => array.as_string::<i32>().iter().map(|value| json!(value)).collect(),
         DataType::LargeUtf8 => array.as_string::<i64>().iter().map(|value| json!(value)).collect(),
         DataType::List(_) => lists(array.as_list::<i32>().iter())?,
@@ -98,7 +105,10 @@ fn values_of(array: &ArrayRef) -> Result<Vec<Value>> {
         DataType::FixedSizeList(..) => lists(array.as_fixed_size_list().iter())?,
         DataType::Struct(fields) => {
             let rows = zip_fields(fields, array.as_struct().columns(), array.len())?;
-            rows.into_iter().enumerate().map(|(at, row)| if array.is_null(at) { Value::Null } else { Value::Object(row) }).collect()
+            rows.into_iter()
+                .enumerate()
+                .map(|(at, row)| if array.is_null(at) { Value::Null } else { Value::Object(row) })
+                .collect()
         }
         _ => other_values(array)?,
     })
@@ -132,15 +142,24 @@ pub(crate) fn metadata(file: &File) -> Result<HashMap<String, String>> {
     Ok(pairs.filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))).collect())
 }
 
-/// Writes `rows`, all objects, as one Parquet file with the texts of `metadata`; the schema is that of all rows.
+/// Writes `rows`, all objects, as one Parquet file with the texts of `metadata`; the schema is that of all
+/// rows.
 pub(crate) fn write(writer: impl Write + Send, rows: &[Value], metadata: &[(&str, &str)]) -> Result<()> {
-    let schema = infer_json_schema_from_iterator(rows.iter().map(Ok)).context("the rows have no common schema")?;
-    let schema = Arc::new(Schema::new(schema.fields().iter().map(|field| without_null_type(field)).collect::<Vec<_>>()));
-    let metadata = metadata.iter().map(|&(key, value)| KeyValue::new(key.to_owned(), value.to_owned())).collect();
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?)).set_key_value_metadata(Some(metadata)).build();
+    let schema =
+        infer_json_schema_from_iterator(rows.iter().map(Ok)).context("the rows have no common schema")?;
+    let schema = Arc::new(Schema::new(
+        schema.fields().iter().map(|field| without_null_type(field)).collect::<Vec<_>>(),
+    ));
+    let metadata =
+        metadata.iter().map(|&(key, value)| KeyValue::new(key.to_owned(), value.to_owned())).collect();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_key_value_metadata(Some(metadata))
+        .build();
     let mut writer = ArrowWriter::try_new(writer, schema.clone(), Some(properties))?;
     if !schema.fields().is_empty() {
-        let mut decoder = ReaderBuilder::new(schema).with_coerce_primitive(true).with_batch_size(BATCH).build_decoder()?;
+        let mut decoder =
+            ReaderBuilder::new(schema).with_coerce_primitive(true).with_batch_size(BATCH).build_decoder()?;
         for rows in rows.chunks(BATCH) {
             decoder.serialize(rows)?;
             if let Some(batch) = decoder.flush()? {
@@ -157,7 +176,9 @@ fn without_null_type(field: &Field) -> Field {
     let data_type = match field.data_type() {
         DataType::Null => DataType::Utf8,
         DataType::List(item) => DataType::List(Arc::new(without_null_type(item))),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| Arc::new(without_null_type(field))).collect()),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| Arc::new(without_null_type(field))).collect())
+        }
         other => other.clone(),
     };
     field.clone().with_data_type(data_type)

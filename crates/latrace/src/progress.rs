@@ -93,7 +93,10 @@ impl SharedProgress {
 
 fn bar(what: &'static str, done: u64, total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), format!("{{bar:30}} {{pos}}/{{len}} {what} [{{elapsed}}, {{eta}} left] {{msg}}")),
+        Some(total) => (
+            ProgressBar::new(total),
+            format!("{{bar:30}} {{pos}}/{{len}} {what} [{{elapsed}}, {{eta}} left] {{msg}}"),
+        ),
         None => (ProgressBar::new_spinner(), format!("{{spinner}} {{pos}} {what} [{{elapsed}}] {{msg}}")),
     };
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());

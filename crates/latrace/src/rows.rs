@@ -1,7 +1,7 @@
 //! Rows of data files: JSON Lines or Parquet by extension, in and out, unknown fields and field order kept.
 //!
-//! Numbers that JSON cannot hold (NaN and infinities, from Parquet) are read as the strings `NaN`, `inf` and `-inf`, so
-//! that a check of a field names them.
+//! Numbers that JSON cannot hold (NaN and infinities, from Parquet) are read as the strings `NaN`, `inf` and
+//! `-inf`, so that a check of a field names them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -59,7 +59,11 @@ pub struct FieldProblem {
 
 impl FieldProblem {
     /// `field` holds `got` where `expected` is due.
-    pub fn new(field: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> FieldProblem {
+    pub fn new(
+        field: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> FieldProblem {
         FieldProblem { field: field.into(), expected: expected.into(), got: got.into() }
     }
 }
@@ -70,7 +74,8 @@ impl fmt::Display for FieldProblem {
     }
 }
 
-/// A row that cannot be used: file, line or row, and what is wrong. The one kind of error that may be skipped.
+/// A row that cannot be used: file, line or row, and what is wrong. The one kind of error that may be
+/// skipped.
 #[derive(Debug)]
 pub struct BadRow {
     file: PathBuf,
@@ -112,7 +117,10 @@ pub struct RowReader {
 
 impl fmt::Debug for RowReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowReader").field("path", &self.path).field("skipped", &self.skipped).finish_non_exhaustive()
+        f.debug_struct("RowReader")
+            .field("path", &self.path)
+            .field("skipped", &self.skipped)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,21 +131,32 @@ impl RowReader {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         let rows: RowIterator = match format {
             Format::JsonLines => json_rows(path, file)?,
-            Format::Parquet => Box::new(parquet_rows::read(path, file)?.map(|read| read.map(|(place, row)| Source { place, row, text: None }))),
+            Format::Parquet => Box::new(
+                parquet_rows::read(path, file)?
+                    .map(|read| read.map(|(place, row)| Source { place, row, text: None })),
+            ),
         };
         Ok(RowReader { path: path.to_owned(), rows, bad_rows, skipped: 0 })
     }
 
     /// The next row as `parse` reads it; `None` at the end. A row that `parse` refuses is a bad row.
-    pub fn next_with<T, E: fmt::Display>(&mut self, mut parse: impl FnMut(Place, Row) -> Result<T, E>) -> Result<Option<T>> {
+    pub fn next_with<T, E: fmt::Display>(
+        &mut self,
+        mut parse: impl FnMut(Place, Row) -> Result<T, E>,
+    ) -> Result<Option<T>> {
         self.next_with_text(|place, row, _| parse(place, row))
     }
 
     /// The same with the row's JSON text where it holds integers that a [`Value`] may not hold exactly.
-    pub fn next_with_text<T, E: fmt::Display>(&mut self, mut parse: impl FnMut(Place, Row, Option<&str>) -> Result<T, E>) -> Result<Option<T>> {
+    pub fn next_with_text<T, E: fmt::Display>(
+        &mut self,
+        mut parse: impl FnMut(Place, Row, Option<&str>) -> Result<T, E>,
+    ) -> Result<Option<T>> {
         while let Some(next) = self.rows.next() {
-            let parsed = next
-                .and_then(|Source { place, row, text }| parse(place, row, text.as_deref()).map_err(|problem| BadRow::new(&self.path, place, problem).into()));
+            let parsed = next.and_then(|Source { place, row, text }| {
+                parse(place, row, text.as_deref())
+                    .map_err(|problem| BadRow::new(&self.path, place, problem).into())
+            });
             match parsed {
                 Ok(value) => return Ok(Some(value)),
                 Err(error) if self.bad_rows == BadRows::Skip && error.is::<BadRow>() => {
@@ -168,7 +187,11 @@ impl Format {
         match extension.to_ascii_lowercase().as_str() {
             "jsonl" | "json" | "ndjson" => Ok(Format::JsonLines),
             "parquet" => Ok(Format::Parquet),
-            _ => Err(Failure::usage(format!("{}: expected an extension of .jsonl, .ndjson, .json or .parquet", path.display())).into()),
+            _ => Err(Failure::usage(format!(
+                "{}: expected an extension of .jsonl, .ndjson, .json or .parquet",
+                path.display()
+            ))
+            .into()),
         }
     }
 }
@@ -191,9 +214,15 @@ fn json_rows(path: &Path, file: File) -> Result<RowIterator> {
     if first == Some(b'[') {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).with_context(cannot)?;
-        let values: Vec<Box<RawValue>> = serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
+        let values: Vec<Box<RawValue>> = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is not valid JSON", path.display()))?;
         let path = path.to_owned();
-        return Ok(Box::new(values.into_iter().zip(1..).map(move |(value, number)| source(&path, Place::Row(number), value.get().as_bytes()))));
+        return Ok(Box::new(
+            values
+                .into_iter()
+                .zip(1..)
+                .map(move |(value, number)| source(&path, Place::Row(number), value.get().as_bytes())),
+        ));
     }
     Ok(Box::new(JsonLines { path: path.to_owned(), reader, line: 0, buffer: Vec::new() }))
 }
@@ -223,7 +252,11 @@ impl Iterator for JsonLines {
                 Ok(0) => return None,
                 Ok(_) => self.line += 1,
                 Err(error) => {
-                    let failed = anyhow::Error::from(error).context(format!("cannot read {} after line {}", self.path.display(), self.line));
+                    let failed = anyhow::Error::from(error).context(format!(
+                        "cannot read {} after line {}",
+                        self.path.display(),
+                        self.line
+                    ));
                     return Some(Err(failed));
                 }
             }
@@ -244,10 +277,22 @@ impl JsonLines {
 fn source(path: &Path, place: Place, text: &[u8]) -> Result<Source> {
     let row = match serde_json::from_slice(text) {
         Ok(Value::Object(row)) => row,
-        Ok(other) => return Err(BadRow::new(path, place, format!("expected a JSON object, got {}", describe(&other))).into()),
+        Ok(other) => {
+            return Err(BadRow::new(
+                path,
+                place,
+                format!("expected a JSON object, got {}", describe(&other)),
+            )
+            .into());
+        }
         Err(error) => {
             let reason = error.to_string().replace(" at line 1 column ", " at column ");
-            return Err(BadRow::new(path, place, format!("expected a JSON object, got invalid JSON: {reason}")).into());
+            return Err(BadRow::new(
+                path,
+                place,
+                format!("expected a JSON object, got invalid JSON: {reason}"),
+            )
+            .into());
         }
     };
     let text = has_long_integer(text).then(|| String::from_utf8_lossy(text).into_owned());
@@ -373,10 +418,15 @@ impl UniqueIds {
     /// A row's `id`: there, and not seen before. The number 1 and the string "1" are different ids.
     pub fn take(&mut self, row: &Row) -> Result<Value, FieldProblem> {
         let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
-        if self.0.insert(id.to_string()) { Ok(id) } else { Err(FieldProblem::new("id", "an id that no earlier row has", describe(&id))) }
+        if self.0.insert(id.to_string()) {
+            Ok(id)
+        } else {
+            Err(FieldProblem::new("id", "an id that no earlier row has", describe(&id)))
+        }
     }
 
-    /// As [`UniqueIds::take`], for rows of samples: those of a question share its `id`, and differ in `sample` or in `answer`.
+    /// As [`UniqueIds::take`], for rows of samples: those of a question share its `id`, and differ in
+    /// `sample` or in `answer`.
     pub fn take_sample(&mut self, row: &Row) -> Result<Value, FieldProblem> {
         let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
         let numbers = ["sample", "answer"].map(|name| field(row, name).filter(|number| number.is_u64()));
@@ -384,7 +434,11 @@ impl UniqueIds {
         if self.0.insert(json!([id, numbers[0], answer]).to_string()) {
             return Ok(id);
         }
-        Err(FieldProblem::new("id", "an id, `sample` and `answer` that no earlier row has together", describe(&id)))
+        Err(FieldProblem::new(
+            "id",
+            "an id, `sample` and `answer` that no earlier row has together",
+            describe(&id),
+        ))
     }
 }
 
@@ -440,18 +494,25 @@ pub struct PromptAndResponse {
 /// Fields that [`prompt_and_response`] reads.
 pub const CONSUMED_FIELDS: [&str; 5] = ["prompt", "prompt_ids", "response", "response_ids", "messages"];
 
-/// Prompt and response of a row: from `prompt`/`prompt_ids` and `response`/`response_ids`, or from `messages`, whose last
-/// one, the assistant's, is the response.
+/// Prompt and response of a row: from `prompt`/`prompt_ids` and `response`/`response_ids`, or from
+/// `messages`, whose last one, the assistant's, is the response.
 pub fn prompt_and_response(row: &Row, text: &TextSide) -> Result<PromptAndResponse, FieldProblem> {
-    let ready_made = ["prompt", "prompt_ids", "response", "response_ids"].iter().any(|name| field(row, name).is_some());
+    let ready_made =
+        ["prompt", "prompt_ids", "response", "response_ids"].iter().any(|name| field(row, name).is_some());
     let (pair, names) = match field(row, "messages") {
         Some(messages) if !ready_made => {
             let turn = text.split(&messages_in(messages)?)?;
-            let pair = PromptAndResponse { prompt: text.encode("messages", &turn.prompt)?, response: text.encode("messages", &turn.response)? };
+            let pair = PromptAndResponse {
+                prompt: text.encode("messages", &turn.prompt)?,
+                response: text.encode("messages", &turn.response)?,
+            };
             (pair, ["messages", "messages"])
         }
         _ => {
-            let pair = PromptAndResponse { prompt: tokens_of(row, "prompt", text)?, response: tokens_of(row, "response", text)? };
+            let pair = PromptAndResponse {
+                prompt: tokens_of(row, "prompt", text)?,
+                response: tokens_of(row, "response", text)?,
+            };
             (pair, ["prompt", "response"])
         }
     };
@@ -474,7 +535,11 @@ pub fn prompt_of(row: &Row, text: &TextSide) -> Result<Vec<u32>, FieldProblem> {
         Some(messages) if !ready_made => text.encode("messages", &text.prompt(&messages_in(messages)?)?)?,
         _ => tokens_of(row, "prompt", text)?,
     };
-    if prompt.is_empty() { Err(FieldProblem::new("prompt", "a prompt of at least one token", "an empty one")) } else { Ok(prompt) }
+    if prompt.is_empty() {
+        Err(FieldProblem::new("prompt", "a prompt of at least one token", "an empty one"))
+    } else {
+        Ok(prompt)
+    }
 }
 
 fn messages_in(value: &Value) -> Result<Vec<Message>, FieldProblem> {
@@ -486,11 +551,13 @@ fn messages_in(value: &Value) -> Result<Vec<Message>, FieldProblem> {
         Some(other) => Err(FieldProblem::new(format!("messages[{at}].{name}"), "a text", describe(other))),
         None => Err(FieldProblem::new(format!("messages[{at}].{name}"), "a text", "nothing")),
     };
-    let message = |(at, value)| Ok(Message { role: part(at, value, "role")?, content: part(at, value, "content")? });
+    let message =
+        |(at, value)| Ok(Message { role: part(at, value, "role")?, content: part(at, value, "content")? });
     values.iter().enumerate().map(message).collect()
 }
 
-/// The `f64` whose shortest decimal is that of `number`, so that it prints as the `f32` does; `None` if not finite.
+/// The `f64` whose shortest decimal is that of `number`, so that it prints as the `f32` does; `None` if not
+/// finite.
 pub fn shortest(number: f32) -> Option<f64> {
     number.to_string().parse().ok().filter(|number: &f64| number.is_finite())
 }
@@ -562,9 +629,18 @@ mod tests {
     fn token_ids_are_checked() {
         check_ids(json!([0, 9]), Ok(vec![0, 9]));
         check_ids(json!("x"), Err("field \"prompt_ids\": expected a list of token ids, got string \"x\""));
-        check_ids(json!([1, 10]), Err("field \"prompt_ids[1]\": expected a token id below the vocabulary's 10, got number 10"));
-        check_ids(json!([-1]), Err("field \"prompt_ids[0]\": expected a token id below the vocabulary's 10, got number -1"));
-        check_ids(json!([1.5]), Err("field \"prompt_ids[0]\": expected a token id below the vocabulary's 10, got number 1.5"));
+        check_ids(
+            json!([1, 10]),
+            Err("field \"prompt_ids[1]\": expected a token id below the vocabulary's 10, got number 10"),
+        );
+        check_ids(
+            json!([-1]),
+            Err("field \"prompt_ids[0]\": expected a token id below the vocabulary's 10, got number -1"),
+        );
+        check_ids(
+            json!([1.5]),
+            Err("field \"prompt_ids[0]\": expected a token id below the vocabulary's 10, got number 1.5"),
+        );
     }
 
     #[test]
@@ -589,9 +665,12 @@ mod tests {
         ] {
             seen.take_sample(&row(fresh)).unwrap();
         }
-        for known in
-            [json!({"id": 1}), json!({"id": 1, "sample": 1, "answer": 0}), json!({"id": 1, "sample": 1, "note": 3}), json!({"id": 1, "answer": "a text"})]
-        {
+        for known in [
+            json!({"id": 1}),
+            json!({"id": 1, "sample": 1, "answer": 0}),
+            json!({"id": 1, "sample": 1, "note": 3}),
+            json!({"id": 1, "answer": "a text"}),
+        ] {
             assert!(seen.take_sample(&row(known)).is_err());
         }
     }
@@ -617,7 +696,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.parquet");
         let out = Output::new(Some(&path)).unwrap();
-        let rows = [json!({"id": "a", "none": null, "empty": []}), json!({"id": 2, "none": null, "empty": []})];
+        let rows =
+            [json!({"id": "a", "none": null, "empty": []}), json!({"id": 2, "none": null, "empty": []})];
         write_rows(&out, |sink| rows.iter().try_for_each(|value| sink.write(row(value.clone())))).unwrap();
         let (read, _) = read_all(&path, BadRows::Stop).unwrap();
         assert_eq!(read[1].1["id"], json!("2"));

@@ -1,4 +1,5 @@
-//! What a measured accuracy is worth: averages, intervals over questions, pass@k, two models on the same questions.
+//! What a measured accuracy is worth: averages, intervals over questions, pass@k, two models on the same
+//! questions.
 //!
 //! Everything random is a function of a seed.
 
@@ -67,11 +68,18 @@ impl Accuracy {
         }
         let share_q: Vec<f64> = tally_q.iter().map(|tally| tally.share()).collect();
         let Interval { mean, low, high } = bootstrap(&share_q, seed);
-        Accuracy { accuracy: mean, low, high, questions: tally_q.len(), samples: tally_q.iter().map(|tally| tally.samples).sum() }
+        Accuracy {
+            accuracy: mean,
+            low,
+            high,
+            questions: tally_q.len(),
+            samples: tally_q.iter().map(|tally| tally.samples).sum(),
+        }
     }
 }
 
-/// The mean over questions of each one's mean, and its percentile bootstrap interval over questions: samples of one question are not independent.
+/// The mean over questions of each one's mean, and its percentile bootstrap interval over questions: samples
+/// of one question are not independent.
 ///
 /// Where all values are equal the interval has no width, which says more of the method than of the model.
 ///
@@ -86,8 +94,8 @@ pub fn bootstrap(value_q: &[f64], seed: u64) -> Interval {
     Interval { mean: value_q.iter().sum::<f64>() / count, low: at(0.025), high: at(0.975) }
 }
 
-/// The sum of as many values as there are, drawn with replacement. Two places come from each 64 bits: none of them is likelier than another by more than the number of values
-/// over 2^32.
+/// The sum of as many values as there are, drawn with replacement. Two places come from each 64 bits: none of
+/// them is likelier than another by more than the number of values over 2^32.
 fn resampled_sum(value_q: &[f64], rng: &mut Rng) -> f64 {
     let count = value_q.len();
     let place = |bits: u64| (((bits & 0xFFFF_FFFF) * count as u64) >> 32) as usize;
@@ -110,22 +118,26 @@ pub fn pass_at(k: usize, n: usize, c: usize) -> f64 {
     1.0 - (n - c + 1..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
 }
 
-/// pass@k for every k from 1 to the fewest samples that a question has: means over questions, intervals as [`bootstrap`].
+/// pass@k for every k from 1 to the fewest samples that a question has: means over questions, intervals as
+/// [`bootstrap`].
 ///
 /// # Shapes
 /// `tally_q`: one per question; the result's place i is k = i + 1.
 pub fn pass_curve(tally_q: &[Tally], seed: u64) -> Vec<Interval> {
     let most = tally_q.iter().map(|tally| tally.samples).min().unwrap_or(0);
-    let at = |k: usize| tally_q.iter().map(|tally| pass_at(k, tally.samples, tally.right)).collect::<Vec<f64>>();
+    let at =
+        |k: usize| tally_q.iter().map(|tally| pass_at(k, tally.samples, tally.right)).collect::<Vec<f64>>();
     (1..=most).map(|k| bootstrap(&at(k), seed)).collect()
 }
 
 /// Two models on the same questions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Paired {
-    /// Mean over questions of the second's share minus the first's, with its interval by bootstrap over questions.
+    /// Mean over questions of the second's share minus the first's, with its interval by bootstrap over
+    /// questions.
     pub difference: Interval,
-    /// Chance of a mean difference at least so far from 0, if on each question either model might as well be the other: two-sided.
+    /// Chance of a mean difference at least so far from 0, if on each question either model might as well be
+    /// the other: two-sided.
     pub p: f64,
     /// Questions.
     pub questions: usize,
@@ -137,11 +149,15 @@ pub struct Paired {
 /// `first_q`, `second_q`: one number per question, in the same order, at least one.
 pub fn paired(first_q: &[f64], second_q: &[f64], seed: u64) -> Paired {
     let difference_q: Vec<f64> = first_q.iter().zip(second_q).map(|(first, second)| second - first).collect();
-    Paired { difference: bootstrap(&difference_q, seed), p: sign_flip_p(&difference_q, seed), questions: difference_q.len() }
+    Paired {
+        difference: bootstrap(&difference_q, seed),
+        p: sign_flip_p(&difference_q, seed),
+        questions: difference_q.len(),
+    }
 }
 
-/// The p value of the sign-flip permutation test of a mean of 0, two-sided: over all assignments of signs where they are few, otherwise over drawn ones, of which the one
-/// that is there counts as one more.
+/// The p value of the sign-flip permutation test of a mean of 0, two-sided: over all assignments of signs
+/// where they are few, otherwise over drawn ones, of which the one that is there counts as one more.
 ///
 /// # Shapes
 /// `difference_q`: one number per question.
@@ -149,7 +165,8 @@ pub fn sign_flip_p(difference_q: &[f64], seed: u64) -> f64 {
     // A difference of 0 is the same with either sign.
     let moved: Vec<f64> = difference_q.iter().copied().filter(|&difference| difference != 0.0).collect();
     // Sums in another order differ in their last bits; equal ones must still count as equal.
-    let least = moved.iter().sum::<f64>().abs() - 1e-9 * moved.iter().map(|difference| difference.abs()).sum::<f64>();
+    let least =
+        moved.iter().sum::<f64>().abs() - 1e-9 * moved.iter().map(|difference| difference.abs()).sum::<f64>();
     let signed = |mut negative: u64| -> f64 {
         moved
             .iter()
@@ -189,7 +206,8 @@ mod tests {
     /// All subsets of k of n samples, the first c of which are right.
     fn enumerated(k: usize, n: usize, c: usize) -> f64 {
         let subsets = (0_u32..1 << n).filter(|subset| subset.count_ones() as usize == k);
-        let (hits, all) = subsets.fold((0, 0), |(hits, all), subset| (hits + u32::from(subset & ((1 << c) - 1) != 0), all + 1));
+        let (hits, all) = subsets
+            .fold((0, 0), |(hits, all), subset| (hits + u32::from(subset & ((1 << c) - 1) != 0), all + 1));
         f64::from(hits) / f64::from(all)
     }
 
@@ -207,12 +225,16 @@ mod tests {
 
     #[test]
     fn the_curve_is_the_mean_over_questions_up_to_the_fewest_samples() {
-        let tally_q = [Tally { right: 1, samples: 4 }, Tally { right: 0, samples: 5 }, Tally { right: 4, samples: 4 }];
+        let tally_q =
+            [Tally { right: 1, samples: 4 }, Tally { right: 0, samples: 5 }, Tally { right: 4, samples: 4 }];
         let curve = pass_curve(&tally_q, 3);
         assert_eq!(curve.len(), 4);
         for (k, point) in (1..).zip(&curve) {
             let expected = (enumerated(k, 4, 1) + enumerated(k, 5, 0) + 1.0) / 3.0;
-            assert!((point.mean - expected).abs() < 1e-12 && point.low <= point.mean && point.mean <= point.high, "k {k}: {point:?}");
+            assert!(
+                (point.mean - expected).abs() < 1e-12 && point.low <= point.mean && point.mean <= point.high,
+                "k {k}: {point:?}"
+            );
         }
         assert!((curve[0].mean - Accuracy::of(&tally_q, 3).accuracy).abs() < 1e-12, "pass@1 is avg@k");
         assert!(pass_curve(&[], 3).is_empty());
@@ -222,7 +244,10 @@ mod tests {
     fn accuracy_counts_questions_and_samples() {
         let got = Accuracy::of(&[Tally { right: 1, samples: 4 }, Tally { right: 2, samples: 2 }], 0);
         assert_eq!((got.accuracy, got.questions, got.samples), (0.625, 2, 6));
-        assert_eq!(Accuracy::of(&[], 0), Accuracy { accuracy: 0.0, low: 0.0, high: 1.0, questions: 0, samples: 0 });
+        assert_eq!(
+            Accuracy::of(&[], 0),
+            Accuracy { accuracy: 0.0, low: 0.0, high: 1.0, questions: 0, samples: 0 }
+        );
     }
 
     /// Percentiles of the mean over every resample there is, each as likely as any other.
@@ -246,14 +271,19 @@ mod tests {
 
     #[test]
     fn the_interval_is_that_of_all_resamples() {
-        // 5^5 = 3125 equally likely resamples; drawing 2000 of them moves a quantile by less than the gaps of these means, 0.1.
+        // 5^5 = 3125 equally likely resamples; drawing 2000 of them moves a quantile by less than the gaps of
+        // these means, 0.1.
         let value_q = [0.0, 0.5, 0.5, 1.0, 1.0];
         let (low, high) = all_resamples(&value_q);
         let interval = bootstrap(&value_q, 7);
-        assert!((interval.low - low).abs() < 1e-12 && (interval.high - high).abs() < 1e-12, "{interval:?}, expected {low}, {high}");
+        assert!(
+            (interval.low - low).abs() < 1e-12 && (interval.high - high).abs() < 1e-12,
+            "{interval:?}, expected {low}, {high}"
+        );
     }
 
-    /// The share of intervals that hold the truth, of sets of 200 values with mean `truth`. Over 2000 sets its standard error is 0.49 %.
+    /// The share of intervals that hold the truth, of sets of 200 values with mean `truth`. Over 2000 sets
+    /// its standard error is 0.49 %.
     #[track_caller]
     fn check_coverage(truth: f64, draw: impl Fn(&mut Rng) -> f64) {
         const SETS: u64 = 2000;
@@ -264,7 +294,10 @@ mod tests {
             (interval.low..=interval.high).contains(&truth)
         });
         let share = covered.count() as f64 / SETS as f64;
-        println!("intervals of 200 questions hold a mean of {truth} in {:.2} % of {SETS} sets", 100.0 * share);
+        println!(
+            "intervals of 200 questions hold a mean of {truth} in {:.2} % of {SETS} sets",
+            100.0 * share
+        );
         assert!((0.93..=0.97).contains(&share), "{share}");
     }
 
@@ -299,22 +332,35 @@ mod tests {
 
     /// Over all assignments of signs, those of the zeros too.
     fn p_reference(difference_q: &[f64]) -> f64 {
-        let sum = |negative: u32| difference_q.iter().enumerate().map(|(q, d)| if negative >> q & 1 == 0 { *d } else { -d }).sum::<f64>().abs();
+        let sum = |negative: u32| {
+            difference_q
+                .iter()
+                .enumerate()
+                .map(|(q, d)| if negative >> q & 1 == 0 { *d } else { -d })
+                .sum::<f64>()
+                .abs()
+        };
         let all = 1_u32 << difference_q.len();
         (0..all).filter(|&negative| sum(negative) >= sum(0) - 1e-12).count() as f64 / f64::from(all)
     }
 
     #[test]
     fn p_is_the_share_of_signs_with_a_difference_as_large() {
-        for difference_q in [&[1.0, 0.5, -0.25, 0.0, 0.75][..], &[0.1, 0.2, 0.3], &[-0.5, 0.5], &[0.0, 0.0], &[], &[1.0; 10]] {
-            assert!((sign_flip_p(difference_q, 1) - p_reference(difference_q)).abs() < 1e-12, "{difference_q:?}");
+        for difference_q in
+            [&[1.0, 0.5, -0.25, 0.0, 0.75][..], &[0.1, 0.2, 0.3], &[-0.5, 0.5], &[0.0, 0.0], &[], &[1.0; 10]]
+        {
+            assert!(
+                (sign_flip_p(difference_q, 1) - p_reference(difference_q)).abs() < 1e-12,
+                "{difference_q:?}"
+            );
         }
         assert_eq!(sign_flip_p(&[1.0; 10], 1), 2.0 / 1024.0);
     }
 
     #[test]
     fn drawn_signs_agree_with_all_signs() {
-        // 16 differences: drawn by the function, tried in full by the reference. 10,000 draws have a standard error of at most 0.5 %.
+        // 16 differences: drawn by the function, tried in full by the reference. 10,000 draws have a standard
+        // error of at most 0.5 %.
         let mut rng = Rng::at(2, &[]);
         for shift in [0.0, 0.1, 0.3] {
             let difference_q: Vec<f64> = (0..16).map(|_| rng.uniform() - 0.5 + shift).collect();

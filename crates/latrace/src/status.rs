@@ -1,4 +1,5 @@
-//! How far a run is, from its folder alone: nothing is locked for longer than a look, and whoever works there is not disturbed.
+//! How far a run is, from its folder alone: nothing is locked for longer than a look, and whoever works there
+//! is not disturbed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +64,10 @@ pub struct StageStatus {
 /// A folder that is no run's, records that cannot be read.
 pub fn look(run: &Path) -> Result<RunStatus> {
     let is_at_work = RunFolder::is_at_work(run)?;
-    let mut stages = report::stages(run)?.into_iter().map(|stage| status_of(run, stage, is_at_work)).collect::<Result<Vec<_>>>()?;
+    let mut stages = report::stages(run)?
+        .into_iter()
+        .map(|stage| status_of(run, stage, is_at_work))
+        .collect::<Result<Vec<_>>>()?;
     estimate(&mut stages);
     let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done).count();
     let state = match (done == stages.len(), is_at_work) {
@@ -77,7 +81,11 @@ pub fn look(run: &Path) -> Result<RunStatus> {
         done,
         seconds_spent: stages.iter().map(|stage| stage.seconds_spent).sum(),
         seconds_left: stages.iter().filter_map(|stage| stage.seconds_left).sum(),
-        unknown: stages.iter().filter(|stage| stage.seconds_left.is_none()).map(|stage| stage.stage.folder.clone()).collect(),
+        unknown: stages
+            .iter()
+            .filter(|stage| stage.seconds_left.is_none())
+            .map(|stage| stage.stage.folder.clone())
+            .collect(),
         stages,
     })
 }
@@ -114,12 +122,15 @@ fn this_session(folder: &Path, is_at_work: bool) -> Result<f64> {
     Ok(until.duration_since(begun).map_or(0.0, |since| since.as_secs_f64()))
 }
 
-/// What a stage of the same kind took in this run, it may take again: in a later round, for another method, on another model.
+/// What a stage of the same kind took in this run, it may take again: in a later round, for another method,
+/// on another model.
 fn estimate(stages: &mut [StageStatus]) {
     let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done);
-    let known: BTreeMap<String, f64> = done.map(|stage| (kind(&stage.stage.folder), stage.seconds_spent)).collect();
+    let known: BTreeMap<String, f64> =
+        done.map(|stage| (kind(&stage.stage.folder), stage.seconds_spent)).collect();
     for stage in stages.iter_mut().filter(|stage| stage.seconds_left.is_none()) {
-        stage.seconds_left = known.get(&kind(&stage.stage.folder)).map(|took| (took - stage.seconds_spent).max(0.0));
+        stage.seconds_left =
+            known.get(&kind(&stage.stage.folder)).map(|took| (took - stage.seconds_spent).max(0.0));
     }
 }
 
@@ -134,8 +145,21 @@ mod tests {
     use super::*;
 
     fn stage(folder: &str, state: StageState, seconds_spent: f64) -> StageStatus {
-        let stage = Stage { folder: folder.to_owned(), title: String::new(), method: None, state, seconds: None, tokens: None, progress: None };
-        StageStatus { stage, seconds_spent, seconds_left: (state == StageState::Done).then_some(0.0), counts: Value::Null }
+        let stage = Stage {
+            folder: folder.to_owned(),
+            title: String::new(),
+            method: None,
+            state,
+            seconds: None,
+            tokens: None,
+            progress: None,
+        };
+        StageStatus {
+            stage,
+            seconds_spent,
+            seconds_left: (state == StageState::Done).then_some(0.0),
+            counts: Value::Null,
+        }
     }
 
     #[test]
@@ -148,6 +172,9 @@ mod tests {
             stage("baselines/rft/round-2/03-traces", StageState::Begun, 12.0),
         ];
         estimate(&mut stages);
-        assert_eq!(stages.map(|stage| stage.seconds_left), [Some(0.0), Some(0.0), None, Some(8.0), Some(18.0)]);
+        assert_eq!(
+            stages.map(|stage| stage.seconds_left),
+            [Some(0.0), Some(0.0), None, Some(8.0), Some(18.0)]
+        );
     }
 }

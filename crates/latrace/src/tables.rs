@@ -2,14 +2,29 @@
 
 /// A table with a header; all columns but the first are set to the right.
 pub fn markdown(header: &[String], rows: &[impl AsRef<[String]>]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row.as_ref()).chain([header]).map(|row| row[column].chars().count()).max().unwrap_or(0).max(3);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row.as_ref())
+            .chain([header])
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(3)
+    };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let cell = |column: usize, text: &str| {
         let space = " ".repeat(widths[column] - text.chars().count());
         if column == 0 { format!("{text}{space}") } else { format!("{space}{text}") }
     };
-    let line = |row: &[String]| format!("| {} |\n", row.iter().enumerate().map(|(column, text)| cell(column, text)).collect::<Vec<_>>().join(" | "));
-    let rule = |(column, width): (usize, &usize)| if column == 0 { "-".repeat(*width) } else { format!("{}:", "-".repeat(width - 1)) };
+    let line = |row: &[String]| {
+        format!(
+            "| {} |\n",
+            row.iter().enumerate().map(|(column, text)| cell(column, text)).collect::<Vec<_>>().join(" | ")
+        )
+    };
+    let rule = |(column, width): (usize, &usize)| {
+        if column == 0 { "-".repeat(*width) } else { format!("{}:", "-".repeat(width - 1)) }
+    };
     let rules = format!("| {} |\n", widths.iter().enumerate().map(rule).collect::<Vec<_>>().join(" | "));
     let body: String = rows.iter().map(|row| line(row.as_ref())).collect();
     format!("{}{rules}{body}", line(header))

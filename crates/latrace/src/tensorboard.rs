@@ -1,7 +1,7 @@
 //! TensorBoard event files: scalars only.
 //!
-//! A file is a sequence of TFRecords: length (u64), masked CRC-32C of the length, data, masked CRC-32C of the data, all
-//! little-endian. The data is an `Event` protocol buffer, encoded here by hand.
+//! A file is a sequence of TFRecords: length (u64), masked CRC-32C of the length, data, masked CRC-32C of the
+//! data, all little-endian. The data is an `Event` protocol buffer, encoded here by hand.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -17,8 +17,8 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Opens a new event file in `folder`. `first_step` tells TensorBoard to forget points at or after that step, which
-    /// an interrupted run may have left in earlier files.
+    /// Opens a new event file in `folder`. `first_step` tells TensorBoard to forget points at or after that
+    /// step, which an interrupted run may have left in earlier files.
     pub fn create(folder: &Path, first_step: u64) -> Result<EventWriter> {
         let now = seconds_now();
         let name = format!("events.out.tfevents.{}.{}.latrace", now as u64, std::process::id());
@@ -83,7 +83,8 @@ fn session_start_event(time: f64, step: u64) -> Vec<u8> {
     event
 }
 
-/// `Event { wall_time = 1, step = 2, summary = 5: Summary { value = 1: Value { tag = 1, simple_value = 2 } } }`
+/// `Event { wall_time = 1, step = 2, summary = 5: Summary { value = 1: Value { tag = 1, simple_value = 2 } }
+/// }`
 fn scalars_event(time: f64, step: u64, scalars: &[(&str, f32)]) -> Vec<u8> {
     let mut summary = Vec::new();
     for (tag, number) in scalars {
@@ -221,10 +222,17 @@ mod tests {
                 other => panic!("expected a value, got {other:?}"),
             })
             .collect();
-        assert_eq!(values, [[Field::Bytes(1, b"loss".to_vec()), Field::Float(2, 1.5)], [Field::Bytes(1, b"lr".to_vec()), Field::Float(2, 1e-5)],]);
+        assert_eq!(
+            values,
+            [
+                [Field::Bytes(1, b"loss".to_vec()), Field::Float(2, 1.5)],
+                [Field::Bytes(1, b"lr".to_vec()), Field::Float(2, 1e-5)],
+            ]
+        );
     }
 
-    /// The check value of CRC-32C over "123456789" is e3069283; TensorFlow's mask of it is worked out by hand.
+    /// The check value of CRC-32C over "123456789" is e3069283; TensorFlow's mask of it is worked out by
+    /// hand.
     #[test]
     fn the_checksum_is_the_masked_crc32c() {
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);

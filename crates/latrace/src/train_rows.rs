@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::model_folder::TextSide;
 use crate::rows::{FieldProblem, Place, Row, describe, field, id_of, prompt_and_response};
 
-/// A row with its token ids and one weight per response token. Without an `id`, the line or row number names it.
+/// A row with its token ids and one weight per response token. Without an `id`, the line or row number names
+/// it.
 pub fn train_row(place: Place, row: &Row, text: &TextSide) -> Result<TrainRow, FieldProblem> {
     let id = match id_of(row)? {
         Some(Value::String(id)) => id,
@@ -25,36 +26,58 @@ pub fn train_row(place: Place, row: &Row, text: &TextSide) -> Result<TrainRow, F
 /// `weight` for every token (default 1), or `token_weights` one by one.
 fn weights_of(row: &Row, response_len: usize) -> Result<Vec<f32>, FieldProblem> {
     match (field(row, "weight"), field(row, "token_weights")) {
-        (Some(_), Some(_)) => Err(FieldProblem::new("weight", "either \"weight\" or \"token_weights\"", "both")),
+        (Some(_), Some(_)) => {
+            Err(FieldProblem::new("weight", "either \"weight\" or \"token_weights\"", "both"))
+        }
         (None, None) => Ok(vec![1.0; response_len]),
         (Some(weight), None) => Ok(vec![weight_in("weight", weight)?; response_len]),
         (None, Some(weights)) => list_in("token_weights", weights, response_len, weight_in),
     }
 }
 
-/// What a clipped policy gradient needs: `old_logprobs`, and `advantages` one by one or one `advantage` for all tokens.
+/// What a clipped policy gradient needs: `old_logprobs`, and `advantages` one by one or one `advantage` for
+/// all tokens.
 fn policy_of(row: &Row, response_len: usize) -> Result<Option<Policy>, FieldProblem> {
     let advantages = match (field(row, "advantage"), field(row, "advantages")) {
-        (Some(_), Some(_)) => return Err(FieldProblem::new("advantage", "either \"advantage\" or \"advantages\"", "both")),
+        (Some(_), Some(_)) => {
+            return Err(FieldProblem::new("advantage", "either \"advantage\" or \"advantages\"", "both"));
+        }
         (None, None) => None,
         (Some(advantage), None) => Some(vec![number_in("advantage", advantage)?; response_len]),
         (None, Some(advantages)) => Some(list_in("advantages", advantages, response_len, number_in)?),
     };
-    let old_logp = field(row, "old_logprobs").map(|values| list_in("old_logprobs", values, response_len, number_in)).transpose()?;
+    let old_logp = field(row, "old_logprobs")
+        .map(|values| list_in("old_logprobs", values, response_len, number_in))
+        .transpose()?;
     match (advantages, old_logp) {
         (None, None) => Ok(None),
         (Some(advantages), Some(old_logp)) => Ok(Some(Policy { advantages, old_logp })),
         (Some(_), None) => Err(FieldProblem::new("old_logprobs", "a list beside the advantages", "nothing")),
-        (None, Some(_)) => Err(FieldProblem::new("advantages", "a list, or a number in \"advantage\", beside \"old_logprobs\"", "nothing")),
+        (None, Some(_)) => Err(FieldProblem::new(
+            "advantages",
+            "a list, or a number in \"advantage\", beside \"old_logprobs\"",
+            "nothing",
+        )),
     }
 }
 
 type NumberReader = fn(&str, &Value) -> Result<f32, FieldProblem>;
 
-fn list_in(name: &str, value: &Value, response_len: usize, read: NumberReader) -> Result<Vec<f32>, FieldProblem> {
+fn list_in(
+    name: &str,
+    value: &Value,
+    response_len: usize,
+    read: NumberReader,
+) -> Result<Vec<f32>, FieldProblem> {
     match value {
-        Value::Array(values) if values.len() == response_len => values.iter().enumerate().map(|(at, value)| read(&format!("{name}[{at}]"), value)).collect(),
-        other => Err(FieldProblem::new(name, format!("a list of {response_len}, one per response token"), describe(other))),
+        Value::Array(values) if values.len() == response_len => {
+            values.iter().enumerate().map(|(at, value)| read(&format!("{name}[{at}]"), value)).collect()
+        }
+        other => Err(FieldProblem::new(
+            name,
+            format!("a list of {response_len}, one per response token"),
+            describe(other),
+        )),
     }
 }
 
@@ -95,12 +118,30 @@ mod tests {
 
     #[test]
     fn weights_that_make_no_sense_are_named() {
-        check(json!({"weight": -1}), Err("field \"weight\": expected a finite number of at least 0, got number -1"));
-        check(json!({"weight": 1e300}), Err("field \"weight\": expected a finite number of at least 0, got number 1e+300"));
-        check(json!({"weight": "NaN"}), Err("field \"weight\": expected a finite number of at least 0, got string \"NaN\""));
-        check(json!({"token_weights": [1]}), Err("field \"token_weights\": expected a list of 2, one per response token, got a list of 1"));
-        check(json!({"token_weights": [1, -2]}), Err("field \"token_weights[1]\": expected a finite number of at least 0, got number -2"));
-        check(json!({"weight": 1, "token_weights": [1, 1]}), Err("field \"weight\": expected either \"weight\" or \"token_weights\", got both"));
+        check(
+            json!({"weight": -1}),
+            Err("field \"weight\": expected a finite number of at least 0, got number -1"),
+        );
+        check(
+            json!({"weight": 1e300}),
+            Err("field \"weight\": expected a finite number of at least 0, got number 1e+300"),
+        );
+        check(
+            json!({"weight": "NaN"}),
+            Err("field \"weight\": expected a finite number of at least 0, got string \"NaN\""),
+        );
+        check(
+            json!({"token_weights": [1]}),
+            Err("field \"token_weights\": expected a list of 2, one per response token, got a list of 1"),
+        );
+        check(
+            json!({"token_weights": [1, -2]}),
+            Err("field \"token_weights[1]\": expected a finite number of at least 0, got number -2"),
+        );
+        check(
+            json!({"weight": 1, "token_weights": [1, 1]}),
+            Err("field \"weight\": expected either \"weight\" or \"token_weights\", got both"),
+        );
     }
 
     #[test]

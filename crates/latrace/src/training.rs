@@ -24,7 +24,8 @@ pub const METRICS: &str = "metrics.jsonl";
 /// # Errors
 /// As [`fn@latrace_lm::train`]; files that cannot be written.
 pub fn run_job(job: TrainJob<'_>) -> Result<()> {
-    let mut recorder = Recorder { out: job.out.to_owned(), recipe: recipe::to_toml(&job.config)?, open: None };
+    let mut recorder =
+        Recorder { out: job.out.to_owned(), recipe: recipe::to_toml(&job.config)?, open: None };
     let mut failure = None;
     let outcome = train(job, &mut |event| {
         recorder.observe(event).map_err(|error| {
@@ -61,7 +62,9 @@ impl Recorder {
                 if resumed_from.is_some() {
                     tracing::info!("resumed after update {done}");
                 }
-                write_atomically(&self.out.join(RECIPE), |writer| Ok(writer.write_all(self.recipe.as_bytes())?))?;
+                write_atomically(&self.out.join(RECIPE), |writer| {
+                    Ok(writer.write_all(self.recipe.as_bytes())?)
+                })?;
                 self.open = Some(OpenRecord {
                     metrics: open_metrics(&self.out.join(METRICS), done)?,
                     events: EventWriter::create(&self.out, done + 1)?,
@@ -150,6 +153,9 @@ mod tests {
         fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
         let mut file = open_metrics(&path, 2).unwrap();
         file.write_all(b"{\"step\":3,\"again\":true}\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"again\":true}\n");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"again\":true}\n"
+        );
     }
 }

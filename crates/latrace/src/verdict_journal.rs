@@ -1,6 +1,7 @@
 //! Judgements made so far, kept beside the output, so that a run that was killed goes on where it stopped.
 //!
-//! The first line says what was judged, with which options and by which version; a journal of anything else is begun anew.
+//! The first line says what was judged, with which options and by which version; a journal of anything else
+//! is begun anew.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -58,7 +59,9 @@ impl Journal {
             self.write_line(&json!([judgement.reason.code(), judgement.extracted]).to_string())?;
         }
         match &mut self.file {
-            Some((path, writer)) => writer.flush().with_context(|| format!("cannot write {}", path.display())),
+            Some((path, writer)) => {
+                writer.flush().with_context(|| format!("cannot write {}", path.display()))
+            }
             None => Ok(()),
         }
     }
@@ -66,21 +69,26 @@ impl Journal {
     /// Removes the journal: the output is whole.
     pub fn close(self) -> Result<()> {
         match self.file {
-            Some((path, _)) => fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display())),
+            Some((path, _)) => {
+                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+            }
             None => Ok(()),
         }
     }
 
     fn write_line(&mut self, line: &str) -> Result<()> {
         match &mut self.file {
-            Some((path, writer)) => writeln!(writer, "{line}").with_context(|| format!("cannot write {}", path.display())),
+            Some((path, writer)) => {
+                writeln!(writer, "{line}").with_context(|| format!("cannot write {}", path.display()))
+            }
             None => Ok(()),
         }
     }
 }
 
 fn beside(out: &Path) -> Result<PathBuf> {
-    let name = out.file_name().with_context(|| format!("cannot write {}: it names no file", out.display()))?;
+    let name =
+        out.file_name().with_context(|| format!("cannot write {}: it names no file", out.display()))?;
     Ok(out.with_file_name(format!(".{}.journal", name.to_string_lossy())))
 }
 
@@ -105,7 +113,8 @@ fn judgement(line: &str) -> Option<Judgement> {
     let value: Value = serde_json::from_str(line).ok()?;
     let reason = Reason::from_code(value.get(0)?.as_str()?)?;
     let extracted = value.get(1)?;
-    (extracted.is_null() || extracted.is_string()).then(|| Judgement::new(reason, extracted.as_str().map(str::to_owned)))
+    (extracted.is_null() || extracted.is_string())
+        .then(|| Judgement::new(reason, extracted.as_str().map(str::to_owned)))
 }
 
 #[cfg(test)]

@@ -66,7 +66,10 @@ impl Bench {
         let bench = Bench::empty();
         bench.write("shape/config.json", &config(16).to_string());
         bench.write("shape/tokenizer.json", TOKENIZER);
-        bench.write("shape/tokenizer_config.json", &json!({"chat_template": TEMPLATE, "eos_token": "<end>"}).to_string());
+        bench.write(
+            "shape/tokenizer_config.json",
+            &json!({"chat_template": TEMPLATE, "eos_token": "<end>"}).to_string(),
+        );
         bench.run("init --config shape --out model --seed 7").success();
         bench
     }
@@ -90,7 +93,10 @@ impl Bench {
     }
 
     fn names(&self, folder: &str) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(self.path(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(self.path(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -102,7 +108,9 @@ impl Bench {
 
     /// As [`Bench::run`], with no wider instructions than named.
     fn run_with_simd(&self, simd: &str, arguments: &str) -> Outcome {
-        outcome(command_in(self.folder.path(), &["--log-level", "error"], arguments).env("LATRACE_SIMD", simd))
+        outcome(
+            command_in(self.folder.path(), &["--log-level", "error"], arguments).env("LATRACE_SIMD", simd),
+        )
     }
 }
 
@@ -112,13 +120,22 @@ fn run_in(folder: &Path, before: &[&str], arguments: &str) -> Outcome {
 
 fn command_in(folder: &Path, before: &[&str], arguments: &str) -> Command {
     let mut command = Command::cargo_bin("latrace").unwrap();
-    command.current_dir(folder).env("COLUMNS", "120").env_remove("LATRACE_SIMD").args(before).args(arguments.split_whitespace());
+    command
+        .current_dir(folder)
+        .env("COLUMNS", "120")
+        .env_remove("LATRACE_SIMD")
+        .args(before)
+        .args(arguments.split_whitespace());
     command
 }
 
 fn outcome(command: &mut Command) -> Outcome {
     let output = command.output().unwrap();
-    Outcome { code: output.status.code().unwrap(), stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
+    Outcome {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
 }
 
 fn config(vocab_size: usize) -> Value {
@@ -178,7 +195,8 @@ fn the_commands_of_the_readme_work() {
         bench.run(line.strip_prefix("latrace ").unwrap()).success();
     }
     assert_eq!(bench.rows("runs/tiny/scores.jsonl").len(), 55);
-    let losses: Vec<f64> = bench.rows("runs/tiny/tuned/metrics.jsonl").iter().map(|row| row["loss"].as_f64().unwrap()).collect();
+    let losses: Vec<f64> =
+        bench.rows("runs/tiny/tuned/metrics.jsonl").iter().map(|row| row["loss"].as_f64().unwrap()).collect();
     assert_eq!(losses.len(), 100);
     assert!(losses[99] < 0.5 * losses[0], "the loss falls from {} to {}", losses[0], losses[99]);
 }
@@ -188,7 +206,9 @@ fn what_is_no_run_is_named() {
     let bench = Bench::empty();
     bench.run("run recipe.toml").failure(1, "cannot read recipe.toml");
     for verb in ["report", "status", "export --format trl --out out"] {
-        bench.run(&format!("{verb} runs/quick")).failure(1, "runs/quick is not a run folder: it has no recipe.toml");
+        bench
+            .run(&format!("{verb} runs/quick"))
+            .failure(1, "runs/quick is not a run folder: it has no recipe.toml");
     }
 }
 
@@ -197,7 +217,10 @@ fn the_doctor_tells_what_there_is_and_leaves_nothing() {
     let bench = Bench::empty();
     let findings: Vec<Value> = serde_json::from_str(&bench.run("doctor --json").success().stdout).unwrap();
     let names: Vec<&str> = findings.iter().map(|finding| finding["what"].as_str().unwrap()).collect();
-    assert_eq!(names, ["latrace", "threads", "instructions", "memory", "disk", "GPU", "python3", "sandbox", "hub"]);
+    assert_eq!(
+        names,
+        ["latrace", "threads", "instructions", "memory", "disk", "GPU", "python3", "sandbox", "hub"]
+    );
     assert!(findings.iter().all(|finding| finding["health"] != "missing"), "{findings:?}");
     let table = bench.run("doctor --threads 1").success().stdout;
     assert_eq!(table.lines().count(), names.len(), "{table}");
@@ -216,8 +239,11 @@ fn shells_and_man_get_the_command_line() {
     }
     bench.run("completions sh").failure(2, "bash");
     bench.run("man --out pages").success();
-    let mut expected: Vec<String> =
-        VERBS.into_iter().chain(["completions"]).map(|verb| if verb.is_empty() { "latrace.1".to_owned() } else { format!("latrace-{verb}.1") }).collect();
+    let mut expected: Vec<String> = VERBS
+        .into_iter()
+        .chain(["completions"])
+        .map(|verb| if verb.is_empty() { "latrace.1".to_owned() } else { format!("latrace-{verb}.1") })
+        .collect();
     expected.sort();
     assert_eq!(bench.names("pages"), expected);
     assert!(bench.read("pages/latrace-sample.1").contains("max\\-new\\-tokens"));
@@ -256,11 +282,15 @@ fn scores_come_in_order_with_unknown_fields_kept() {
     bench.run("score --model model --data data.jsonl --out scores.jsonl").success();
     let rows = bench.rows("scores.jsonl");
     assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [&json!("a"), &json!(2), &json!("c")]);
-    assert_eq!(rows[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "note", "token_ids", "logprobs", "sum_logprob", "mean_logprob"]);
+    assert_eq!(
+        rows[0].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["id", "note", "token_ids", "logprobs", "sum_logprob", "mean_logprob"]
+    );
     assert_eq!(rows[0]["note"], json!({"kept": [1]}));
     assert_eq!(rows[0]["token_ids"], json!([2, 9]));
     for row in &rows {
-        let logprobs: Vec<f64> = row["logprobs"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        let logprobs: Vec<f64> =
+            row["logprobs"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
         let sum: f64 = logprobs.iter().sum();
         assert!(logprobs.iter().all(|&logprob| logprob < 0.0));
         assert!((sum - row["sum_logprob"].as_f64().unwrap()).abs() < 1e-6);
@@ -274,13 +304,27 @@ fn scores_do_not_depend_on_threads_batches_instructions_or_where_they_go() {
     bench.write("data.jsonl", THREE_ROWS);
     bench.run("score --model model --data data.jsonl --out scores.jsonl").success();
     let scores = bench.read("scores.jsonl");
-    assert_eq!(bench.run("score --model model --data data.jsonl --threads 1 --tokens-per-batch 1").success().stdout, scores);
-    assert_eq!(bench.run("score --model model --data data.jsonl --threads 3 --out -").success().stdout, scores);
+    assert_eq!(
+        bench.run("score --model model --data data.jsonl --threads 1 --tokens-per-batch 1").success().stdout,
+        scores
+    );
+    assert_eq!(
+        bench.run("score --model model --data data.jsonl --threads 3 --out -").success().stdout,
+        scores
+    );
     for simd in ["baseline", "avx2"] {
-        assert_eq!(bench.run_with_simd(simd, "score --model model --data data.jsonl").success().stdout, scores);
+        assert_eq!(
+            bench.run_with_simd(simd, "score --model model --data data.jsonl").success().stdout,
+            scores
+        );
     }
     let refused = bench.run_with_simd("sse", "score --model model --data data.jsonl");
-    assert_eq!((refused.code, refused.stderr.contains("expected one of baseline, avx2, avx512, got \"sse\"")), (2, true), "{}", refused.stderr);
+    assert_eq!(
+        (refused.code, refused.stderr.contains("expected one of baseline, avx2, avx512, got \"sse\"")),
+        (2, true),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
@@ -290,7 +334,8 @@ fn parquet_goes_in_and_out() {
     bench.write("data.jsonl", rows);
     bench.run("score --model model --data data.jsonl --out scores.parquet").success();
     let from_json = bench.run("score --model model --data data.jsonl").success().stdout;
-    // Scores are rows too: scored tokens serve as prompt and response of a second pass, read from Parquet and from JSON.
+    // Scores are rows too: scored tokens serve as prompt and response of a second pass, read from Parquet and
+    // from JSON.
     let again = |line: &str| {
         let mut row: Value = serde_json::from_str(line).unwrap();
         row["prompt_ids"] = row["token_ids"].clone();
@@ -300,7 +345,10 @@ fn parquet_goes_in_and_out() {
     let second: Vec<Value> = from_json.lines().map(again).collect();
     let rows_as = |name: &str| {
         let out = latrace::rows::Output::new(Some(&bench.path(name))).unwrap();
-        latrace::rows::write_rows(&out, |sink| second.iter().try_for_each(|row| sink.write(row.as_object().unwrap().clone()))).unwrap();
+        latrace::rows::write_rows(&out, |sink| {
+            second.iter().try_for_each(|row| sink.write(row.as_object().unwrap().clone()))
+        })
+        .unwrap();
     };
     rows_as("second.jsonl");
     rows_as("second.parquet");
@@ -333,19 +381,40 @@ fn bad_rows_are_skipped_and_counted() {
 #[track_caller]
 fn check_score_row(row: &str, expected: &str) {
     let bench = Bench::new();
-    bench.write("data.jsonl", &format!("{{\"id\": \"first\", \"prompt\": \"one\", \"response\": \"two\"}}\n{row}\n"));
+    bench.write(
+        "data.jsonl",
+        &format!("{{\"id\": \"first\", \"prompt\": \"one\", \"response\": \"two\"}}\n{row}\n"),
+    );
     let outcome = bench.run("score --model model --data data.jsonl").failure(1, expected);
     assert!(outcome.stderr.starts_with("error: data.jsonl line 2: "), "{}", outcome.text());
 }
 
 #[test]
 fn each_fault_of_a_row_is_named() {
-    check_score_row(r#"{"prompt": "one", "response": "two"}"#, "field \"id\": expected a string or an integer, got nothing");
-    check_score_row(r#"{"id": "first", "prompt": "one", "response": "two"}"#, "expected an id that no earlier row has, got string \"first\"");
-    check_score_row(r#"{"id": 1, "prompt": "one", "response": ""}"#, "field \"response\": expected a response of at least one token, got an empty one");
-    check_score_row(r#"{"id": 1, "prompt": "", "response": "two"}"#, "field \"prompt\": expected a prompt of at least one token");
-    check_score_row(r#"{"id": 1, "prompt": 3, "response": "two"}"#, "field \"prompt\": expected a text, got number 3");
-    check_score_row(r#"{"id": 1, "prompt": "one", "response_ids": [1, 16]}"#, "field \"response_ids[1]\": expected a token id below the vocabulary's 16");
+    check_score_row(
+        r#"{"prompt": "one", "response": "two"}"#,
+        "field \"id\": expected a string or an integer, got nothing",
+    );
+    check_score_row(
+        r#"{"id": "first", "prompt": "one", "response": "two"}"#,
+        "expected an id that no earlier row has, got string \"first\"",
+    );
+    check_score_row(
+        r#"{"id": 1, "prompt": "one", "response": ""}"#,
+        "field \"response\": expected a response of at least one token, got an empty one",
+    );
+    check_score_row(
+        r#"{"id": 1, "prompt": "", "response": "two"}"#,
+        "field \"prompt\": expected a prompt of at least one token",
+    );
+    check_score_row(
+        r#"{"id": 1, "prompt": 3, "response": "two"}"#,
+        "field \"prompt\": expected a text, got number 3",
+    );
+    check_score_row(
+        r#"{"id": 1, "prompt": "one", "response_ids": [1, 16]}"#,
+        "field \"response_ids[1]\": expected a token id below the vocabulary's 16",
+    );
     let long = format!("{{\"id\": 1, \"prompt\": \"one\", \"response\": \"{}\"}}", "two ".repeat(32));
     check_score_row(&long, "expected at most the model's 32 tokens of prompt and response (id 1), got 33");
     check_score_row("[1]", "expected a JSON object, got a list of 1");
@@ -360,7 +429,9 @@ fn a_vocabulary_smaller_than_the_tokenizer_is_refused() {
     assert!(!bench.path("never").exists());
     bench.write("data.jsonl", THREE_ROWS);
     bench.run("score --model small --data data.jsonl").failure(1, "vocabulary smaller than the tokenizer's");
-    bench.run("train --model small --data data.jsonl --out out init=random").failure(1, "vocabulary smaller than the tokenizer's");
+    bench
+        .run("train --model small --data data.jsonl --out out init=random")
+        .failure(1, "vocabulary smaller than the tokenizer's");
 }
 
 #[test]
@@ -372,11 +443,15 @@ fn init_makes_the_same_model_from_the_same_seed() {
     let weights = |name: &str| fs::read(bench.path(name).join("model.safetensors")).unwrap();
     assert!(weights("model") == weights("again") && weights("model") != weights("other"));
     assert_eq!(bench.names("again"), bench.names("model"));
-    assert_eq!(bench.names("model"), ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+    assert_eq!(
+        bench.names("model"),
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    );
     bench.run("init --config tiny.json --out model").failure(1, "the output folder model is not empty");
 }
 
-const TRAIN: &str = "train --model model --data data.jsonl --out out batch_size=2 epochs=2 learning_rate=0.01 warmup_ratio=0";
+const TRAIN: &str =
+    "train --model model --data data.jsonl --out out batch_size=2 epochs=2 learning_rate=0.01 warmup_ratio=0";
 
 #[test]
 fn training_writes_a_model_metrics_and_the_recipe() {
@@ -385,18 +460,33 @@ fn training_writes_a_model_metrics_and_the_recipe() {
     bench.run(TRAIN).success();
     let metrics = bench.rows("out/metrics.jsonl");
     assert_eq!(metrics.iter().map(|row| row["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    for name in ["epoch", "loss", "lr", "grad_norm", "tokens", "tokens_per_second", "weight_ess", "peak_memory_bytes", "time"] {
+    for name in [
+        "epoch",
+        "loss",
+        "lr",
+        "grad_norm",
+        "tokens",
+        "tokens_per_second",
+        "weight_ess",
+        "peak_memory_bytes",
+        "time",
+    ] {
         assert!(metrics[0][name].is_number(), "{name} in {}", metrics[0]);
     }
     assert!(bench.read("out/recipe.toml").contains("batch_size = 2\n"));
     assert!(bench.names("out").iter().any(|name| name.contains("tfevents")));
     let total = |model: &str| -> f64 {
         let scores = bench.run(&format!("score --model {model} --data data.jsonl")).success().stdout;
-        scores.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["sum_logprob"].as_f64().unwrap()).sum()
+        scores
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["sum_logprob"].as_f64().unwrap())
+            .sum()
     };
     assert!(total("out") > total("model"));
     bench.run(TRAIN).failure(1, "the output folder out is not empty");
-    let resumed = run_in(bench.folder.path(), &[], "train --model model --data data.jsonl --out out --resume").success();
+    let resumed =
+        run_in(bench.folder.path(), &[], "train --model model --data data.jsonl --out out --resume")
+            .success();
     assert!(resumed.stderr.contains("nothing to do"), "{}", resumed.text());
     assert_eq!(bench.rows("out/metrics.jsonl").len(), 4);
 }
@@ -422,7 +512,9 @@ fn messages_train_as_the_template_renders_them() {
     bench.run(TRAIN).success();
     let unfinished = json!({"id": 1, "messages": [message("user", "one")]});
     bench.write("data.jsonl", &format!("{unfinished}\n"));
-    bench.run("train --model model --data data.jsonl --out never").failure(1, "expected the last message to be the assistant's");
+    bench
+        .run("train --model model --data data.jsonl --out never")
+        .failure(1, "expected the last message to be the assistant's");
     assert!(!bench.path("never").exists());
 }
 
@@ -436,13 +528,26 @@ fn check_train_row(fields: &str, expected: &str) {
 
 #[test]
 fn each_fault_of_a_weight_is_named() {
-    check_train_row("\"weight\": -0.5", "line 1: field \"weight\": expected a finite number of at least 0, got number -0.5");
-    check_train_row("\"weight\": 1e999", "line 1: expected a JSON object, got invalid JSON: number out of range");
-    check_train_row("\"token_weights\": [1]", "field \"token_weights\": expected a list of 2, one per response token, got a list of 1");
-    check_train_row("\"weight\": 1, \"token_weights\": [1, 1]", "expected either \"weight\" or \"token_weights\", got both");
+    check_train_row(
+        "\"weight\": -0.5",
+        "line 1: field \"weight\": expected a finite number of at least 0, got number -0.5",
+    );
+    check_train_row(
+        "\"weight\": 1e999",
+        "line 1: expected a JSON object, got invalid JSON: number out of range",
+    );
+    check_train_row(
+        "\"token_weights\": [1]",
+        "field \"token_weights\": expected a list of 2, one per response token, got a list of 1",
+    );
+    check_train_row(
+        "\"weight\": 1, \"token_weights\": [1, 1]",
+        "expected either \"weight\" or \"token_weights\", got both",
+    );
 }
 
-const PROMPTS: &str = "{\"id\": \"a\", \"prompt\": \"hello\", \"kept\": 1}\n{\"id\": 2, \"prompt_ids\": [2, 9, 3]}\n";
+const PROMPTS: &str =
+    "{\"id\": \"a\", \"prompt\": \"hello\", \"kept\": 1}\n{\"id\": 2, \"prompt_ids\": [2, 9, 3]}\n";
 
 /// Prompts that the tests' tokenizer knows, and a model that ends rarely.
 fn sampling_bench() -> Bench {
@@ -451,14 +556,16 @@ fn sampling_bench() -> Bench {
     bench
 }
 
-const SAMPLE: &str = "sample --model model --data prompts.jsonl --n 3 --max-new-tokens 20 --temperature 1 --seed 5";
+const SAMPLE: &str =
+    "sample --model model --data prompts.jsonl --n 3 --max-new-tokens 20 --temperature 1 --seed 5";
 
 #[test]
 fn samples_come_in_order_with_the_scorers_log_probs() {
     let bench = sampling_bench();
     bench.run(&format!("{SAMPLE} --out samples.jsonl")).success();
     let rows = bench.rows("samples.jsonl");
-    let keys: Vec<(Value, Value)> = rows.iter().map(|row| (row["id"].clone(), row["sample"].clone())).collect();
+    let keys: Vec<(Value, Value)> =
+        rows.iter().map(|row| (row["id"].clone(), row["sample"].clone())).collect();
     assert_eq!(
         keys,
         ["a", "a", "a", "2", "2", "2"]
@@ -467,7 +574,10 @@ fn samples_come_in_order_with_the_scorers_log_probs() {
             .map(|(id, k)| (if *id == "a" { json!("a") } else { json!(2) }, json!(k)))
             .collect::<Vec<_>>()
     );
-    assert_eq!(rows[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "kept", "sample", "text", "token_ids", "logprobs", "stop_reason"]);
+    assert_eq!(
+        rows[0].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["id", "kept", "sample", "text", "token_ids", "logprobs", "stop_reason"]
+    );
     let prompts: Vec<Value> = PROMPTS.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let to_score: Vec<String> = rows
         .iter()
@@ -518,16 +628,26 @@ fn a_stopped_sampling_goes_on_to_the_same_file() {
     bench.write("samples.jsonl.sampling.json", &unfinished);
     let other = bench.run(&format!("{} --out samples.jsonl", SAMPLE.replace("--seed 5", "--seed 6")));
     assert_eq!(other.code, 1);
-    assert!(other.stderr.contains("holds unfinished samples of other work: seed was 5, is 6") && other.stderr.contains("hint:"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("holds unfinished samples of other work: seed was 5, is 6")
+            && other.stderr.contains("hint:"),
+        "{}",
+        other.stderr
+    );
     bench.run(&format!("{SAMPLE} --out samples.parquet")).success();
-    assert_eq!(bench.names(".").iter().filter(|name| name.starts_with("samples.parquet")).count(), 2, "the journal is gone");
+    assert_eq!(
+        bench.names(".").iter().filter(|name| name.starts_with("samples.parquet")).count(),
+        2,
+        "the journal is gone"
+    );
 }
 
 #[test]
 fn a_stop_string_ends_a_sample_and_is_cut_from_its_text() {
     let bench = sampling_bench();
     bench.run(&format!("{SAMPLE} --out samples.jsonl")).success();
-    let texts: Vec<String> = bench.rows("samples.jsonl").iter().map(|row| row["text"].as_str().unwrap().to_owned()).collect();
+    let texts: Vec<String> =
+        bench.rows("samples.jsonl").iter().map(|row| row["text"].as_str().unwrap().to_owned()).collect();
     let (at, text) = texts.iter().enumerate().max_by_key(|(_, text)| text.len()).unwrap();
     let stop: String = text.chars().filter(|c| !c.is_whitespace()).skip(2).take(1).collect();
     let stopped = |extra: &str| {
@@ -535,7 +655,10 @@ fn a_stop_string_ends_a_sample_and_is_cut_from_its_text() {
         bench.rows("stopped.jsonl")[at].clone()
     };
     let without = stopped("");
-    assert_eq!((without["stop_reason"].as_str(), without["text"].as_str()), (Some("stop_string"), text.split(&stop).next()));
+    assert_eq!(
+        (without["stop_reason"].as_str(), without["text"].as_str()),
+        (Some("stop_string"), text.split(&stop).next())
+    );
     let with = stopped("--include-stop");
     assert_eq!(with["text"].as_str().map(|text| text.ends_with(&stop)), Some(true));
     assert_eq!(with["token_ids"], without["token_ids"]);
@@ -546,32 +669,71 @@ fn what_cannot_be_sampled_is_named() {
     let bench = sampling_bench();
     let check = |arguments: &str, code: i32, expected: &str| {
         let outcome = bench.run(&format!("sample --model model {arguments}"));
-        assert_eq!((outcome.code, outcome.stderr.contains(expected)), (code, true), "{arguments}: {}", outcome.stderr);
+        assert_eq!(
+            (outcome.code, outcome.stderr.contains(expected)),
+            (code, true),
+            "{arguments}: {}",
+            outcome.stderr
+        );
     };
-    check("--data prompts.jsonl --top-p 0", 2, "top_p (see --help): expected a number above 0 and at most 1, got 0");
-    check("--data prompts.jsonl --temperature -1", 2, "temperature (see --help): expected a finite number of at least 0, got -1");
+    check(
+        "--data prompts.jsonl --top-p 0",
+        2,
+        "top_p (see --help): expected a number above 0 and at most 1, got 0",
+    );
+    check(
+        "--data prompts.jsonl --temperature -1",
+        2,
+        "temperature (see --help): expected a finite number of at least 0, got -1",
+    );
     check("--data prompts.jsonl --max-new-tokens 0", 2, "max_new_tokens (see --help): expected at least 1");
     check("--data prompts.jsonl --kv-cache-bytes 100", 1, "row \"a\": one sample may need");
     for (row, expected) in [
-        (r#"{"id": "x", "prompt": ""}"#, "line 1: field \"prompt\": expected a prompt of at least one token, got an empty one"),
-        (r#"{"id": "x", "prompt_ids": [99]}"#, "field \"prompt_ids[0]\": expected a token id below the vocabulary's 16, got number 99"),
+        (
+            r#"{"id": "x", "prompt": ""}"#,
+            "line 1: field \"prompt\": expected a prompt of at least one token, got an empty one",
+        ),
+        (
+            r#"{"id": "x", "prompt_ids": [99]}"#,
+            "field \"prompt_ids[0]\": expected a token id below the vocabulary's 16, got number 99",
+        ),
         (r#"{"prompt": "hello"}"#, "field \"id\": expected a string or an integer, got nothing"),
-        ("{\"id\": 1, \"prompt_ids\": [2]}\n{\"id\": 1, \"prompt_ids\": [2]}", "line 2: field \"id\": expected an id that no earlier row has"),
-        (&format!("{{\"id\": 1, \"prompt_ids\": [{}2]}}", "2,".repeat(200)), "field \"prompt\": expected fewer than the model's"),
+        (
+            "{\"id\": 1, \"prompt_ids\": [2]}\n{\"id\": 1, \"prompt_ids\": [2]}",
+            "line 2: field \"id\": expected an id that no earlier row has",
+        ),
+        (
+            &format!("{{\"id\": 1, \"prompt_ids\": [{}2]}}", "2,".repeat(200)),
+            "field \"prompt\": expected fewer than the model's",
+        ),
     ] {
         bench.write("bad.jsonl", row);
         check("--data bad.jsonl", 1, expected);
     }
     fs::remove_file(bench.path("model/tokenizer.json")).unwrap();
-    check("--data prompts.jsonl", 1, "line 1: field \"prompt\": expected token ids, since the model folder has no tokenizer.json");
+    check(
+        "--data prompts.jsonl",
+        1,
+        "line 1: field \"prompt\": expected token ids, since the model folder has no tokenizer.json",
+    );
     check("--data prompts.jsonl --stop x", 2, "--stop needs texts");
 }
 
 #[test]
 fn a_chat_replies_resets_and_ends() {
     let bench = sampling_bench();
-    let mut command = command_in(bench.folder.path(), &["--log-level", "error"], "chat --model model --max-new-tokens 5 --seed 1");
-    let output = command.write_stdin("hello\n/reset\nhello\n/nonsense\n/quit\nnever read\n").output().unwrap();
+    let mut command = command_in(
+        bench.folder.path(),
+        &["--log-level", "error"],
+        "chat --model model --max-new-tokens 5 --seed 1",
+    );
+    let output =
+        command.write_stdin("hello\n/reset\nhello\n/nonsense\n/quit\nnever read\n").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && text.contains("(a new conversation)") && text.contains("(unknown: /nonsense; there are /reset and /quit)"), "{text}");
+    assert!(
+        output.status.success()
+            && text.contains("(a new conversation)")
+            && text.contains("(unknown: /nonsense; there are /reset and /quit)"),
+        "{text}"
+    );
 }

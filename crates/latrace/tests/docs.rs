@@ -1,4 +1,5 @@
-//! Reference pages that are made from the code: `cargo xtask docs` writes them, this test fails where they have drifted.
+//! Reference pages that are made from the code: `cargo xtask docs` writes them, this test fails where they
+//! have drifted.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
 use std::collections::BTreeSet;
@@ -38,10 +39,16 @@ fn fields(source: &str, name: &str) -> Vec<Field> {
             add_line(&mut documentation, text);
         } else if line.starts_with("#[") {
             flattened |= line.contains("flatten");
-        } else if let Some((name, kind)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
+        } else if let Some((name, kind)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": "))
+        {
             let name = name.trim_start_matches("r#").to_owned();
             let kind = kind.trim_end_matches(',').to_owned();
-            found.push(Field { name, kind, documentation: std::mem::take(&mut documentation), flattened: std::mem::take(&mut flattened) });
+            found.push(Field {
+                name,
+                kind,
+                documentation: std::mem::take(&mut documentation),
+                flattened: std::mem::take(&mut flattened),
+            });
         }
     }
     assert!(!found.is_empty(), "no fields of {name}");
@@ -54,8 +61,14 @@ fn variants(source: &str, name: &str) -> Vec<String> {
     if !source.contains(&opening) {
         return Vec::new();
     }
-    let is_variant = |line: &&str| line.starts_with(|first: char| first.is_ascii_uppercase()) && line.ends_with(',');
-    body(source, &opening).lines().map(str::trim).filter(is_variant).map(|line| kebab(line.trim_end_matches(','))).collect()
+    let is_variant =
+        |line: &&str| line.starts_with(|first: char| first.is_ascii_uppercase()) && line.ends_with(',');
+    body(source, &opening)
+        .lines()
+        .map(str::trim)
+        .filter(is_variant)
+        .map(|line| kebab(line.trim_end_matches(',')))
+        .collect()
 }
 
 fn body<'a>(source: &'a str, opening: &str) -> &'a str {
@@ -81,7 +94,8 @@ fn add_line(text: &mut String, line: &str) {
     text.push_str(line.trim());
 }
 
-/// Replaces what stands between `<!-- generated: NAME -->` and `<!-- end -->` by what `make` gives for each name.
+/// Replaces what stands between `<!-- generated: NAME -->` and `<!-- end -->` by what `make` gives for each
+/// name.
 fn regenerated(page: &str, make: impl Fn(&str) -> String) -> String {
     const OPENING: &str = "<!-- generated: ";
     let (mut whole, mut rest) = (String::new(), page);
@@ -103,7 +117,10 @@ fn check_page(name: &str, make: impl Fn(&str) -> String) -> String {
         fs::write(&path, &expected).unwrap();
     } else {
         let differing = page.lines().zip(expected.lines()).find(|(left, right)| left != right);
-        assert!(page == expected, "docs/{name} has drifted from the code; `cargo xtask docs` rewrites it. First difference: {differing:?}");
+        assert!(
+            page == expected,
+            "docs/{name} has drifted from the code; `cargo xtask docs` rewrites it. First difference: {differing:?}"
+        );
     }
     expected
 }
@@ -119,7 +136,10 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 fn spelt(value: &Value) -> String {
     match value {
         Value::Table(table) if table.is_empty() => "`{}`".to_owned(),
-        Value::Table(table) => format!("`{{ {} }}`", table.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")),
+        Value::Table(table) => format!(
+            "`{{ {} }}`",
+            table.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
+        ),
         Value::Float(number) => format!("`{number:?}`"),
         other => format!("`{other}`"),
     }
@@ -161,7 +181,8 @@ const SECTIONS: [(&str, &str, &str); 11] = [
 ];
 
 /// Files with enums that settings have as their types.
-const ENUMS: [&str; 3] = ["latrace/src/recipe/run.rs", "latrace/src/questions/formats.rs", "latrace-lm/src/train_config.rs"];
+const ENUMS: [&str; 3] =
+    ["latrace/src/recipe/run.rs", "latrace/src/questions/formats.rs", "latrace-lm/src/train_config.rs"];
 
 /// All settings of a section: dotted key, type, documentation of the type.
 fn settings(section: &str, file: &str, name: &str) -> Vec<(String, String, String)> {
@@ -176,7 +197,9 @@ fn settings(section: &str, file: &str, name: &str) -> Vec<(String, String, Strin
 
 fn one_of(kind: &str) -> String {
     let names = ENUMS.iter().map(|file| variants(&source(file), kind)).find(|names| !names.is_empty());
-    names.map_or(String::new(), |names| format!(" One of {}.", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")))
+    names.map_or(String::new(), |names| {
+        format!(" One of {}.", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+    })
 }
 
 fn lookup<'a>(table: &'a Table, dotted: &str) -> Option<&'a Value> {
@@ -187,21 +210,29 @@ fn lookup<'a>(table: &'a Table, dotted: &str) -> Option<&'a Value> {
 
 fn section_table(section: &str) -> String {
     let defaults = source("latrace/src/recipe/defaults.toml");
-    let (comments, values): (Vec<(String, String)>, Table) = (comments(&defaults), toml::from_str(&defaults).unwrap());
+    let (comments, values): (Vec<(String, String)>, Table) =
+        (comments(&defaults), toml::from_str(&defaults).unwrap());
     let (_, file, name) = SECTIONS.into_iter().find(|(known, ..)| *known == section).unwrap();
-    let is_section = |key: &str| SECTIONS.iter().any(|(section, ..)| *section == key) || TRAININGS.contains(&key) || key == "baselines";
-    let rows = settings(section, file, name).into_iter().filter(|(key, ..)| !is_section(key)).map(|(key, kind, documentation)| {
-        let comment = comments.iter().find(|(known, text)| *known == key && !text.is_empty()).map(|(_, text)| text.clone());
-        let has_names = comment.is_some();
-        let text = comment.unwrap_or(documentation);
-        let names = if has_names { String::new() } else { one_of(&kind) };
-        let default = match lookup(&values, &key) {
-            Some(value) => spelt(value),
-            None if key.ends_with(".seed") => "the recipe's `seed`".to_owned(),
-            None => "none".to_owned(),
-        };
-        vec![format!("`{key}`"), default, format!("{text}{names}")]
-    });
+    let is_section = |key: &str| {
+        SECTIONS.iter().any(|(section, ..)| *section == key) || TRAININGS.contains(&key) || key == "baselines"
+    };
+    let rows = settings(section, file, name).into_iter().filter(|(key, ..)| !is_section(key)).map(
+        |(key, kind, documentation)| {
+            let comment = comments
+                .iter()
+                .find(|(known, text)| *known == key && !text.is_empty())
+                .map(|(_, text)| text.clone());
+            let has_names = comment.is_some();
+            let text = comment.unwrap_or(documentation);
+            let names = if has_names { String::new() } else { one_of(&kind) };
+            let default = match lookup(&values, &key) {
+                Some(value) => spelt(value),
+                None if key.ends_with(".seed") => "the recipe's `seed`".to_owned(),
+                None => "none".to_owned(),
+            };
+            vec![format!("`{key}`"), default, format!("{text}{names}")]
+        },
+    );
     table(&["setting", "default", "what it says"], &rows.collect::<Vec<_>>())
 }
 
@@ -212,13 +243,19 @@ fn training_table() -> String {
     let values: Table = toml::from_str(&source("latrace/src/recipe/defaults.toml")).unwrap();
     let defaults = Table::try_from(TrainConfig::default()).unwrap();
     let rows = fields(&source("latrace-lm/src/train_config.rs"), "TrainConfig").into_iter().map(|field| {
-        let of = |section: &str| match lookup(&values, &format!("{section}.{}", field.name)).or_else(|| defaults.get(&field.name)) {
+        let of = |section: &str| match lookup(&values, &format!("{section}.{}", field.name))
+            .or_else(|| defaults.get(&field.name))
+        {
             _ if field.name == "seed" => "the recipe's `seed`".to_owned(),
             Some(value) => spelt(value),
             None => "none".to_owned(),
         };
         let of_each = TRAININGS.map(of);
-        let default = if of_each.iter().all(|value| *value == of_each[0]) { of_each[0].clone() } else { of_each.join(", ") };
+        let default = if of_each.iter().all(|value| *value == of_each[0]) {
+            of_each[0].clone()
+        } else {
+            of_each.join(", ")
+        };
         vec![format!("`{}`", field.name), default, format!("{}{}", field.documentation, one_of(&field.kind))]
     });
     table(&["setting", "default", "what it says"], &rows.collect::<Vec<_>>())
@@ -239,7 +276,9 @@ fn the_reference_of_recipes_is_that_of_the_code() {
     let mut keys = BTreeSet::new();
     for (section, value) in &whole {
         match value {
-            Value::Table(table) if TRAININGS.contains(&section.as_str()) => keys.extend(table.keys().cloned()),
+            Value::Table(table) if TRAININGS.contains(&section.as_str()) => {
+                keys.extend(table.keys().cloned())
+            }
             Value::Table(table) => keys.extend(table.keys().map(|key| format!("{section}.{key}"))),
             _ => drop(keys.insert(section.clone())),
         }
@@ -263,7 +302,10 @@ fn in_words(kind: &str) -> String {
         "Vec<f64>" => "list of numbers",
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",
-        "BTreeMap<String, String>" | "BTreeMap<String, f64>" | "BTreeMap<String, ModelSummary>" | "BTreeMap<String, Accuracy>" => "object",
+        "BTreeMap<String, String>"
+        | "BTreeMap<String, f64>"
+        | "BTreeMap<String, ModelSummary>"
+        | "BTreeMap<String, Accuracy>" => "object",
         other => panic!("a type without words: {other}"),
     }
     .to_owned()
@@ -280,9 +322,14 @@ const FILES: [(&str, &str); 5] = [
 
 fn columns(name: &str) -> String {
     let exact = FILES.iter().find(|(known, _)| *known == name);
-    let (_, file) = exact.or_else(|| FILES.iter().find(|(known, _)| name.ends_with(known))).unwrap_or_else(|| panic!("no file of {name}"));
+    let (_, file) = exact
+        .or_else(|| FILES.iter().find(|(known, _)| name.ends_with(known)))
+        .unwrap_or_else(|| panic!("no file of {name}"));
     let all = fields(&source(file), name);
-    let rows = all.iter().filter(|field| !field.flattened).map(|field| vec![format!("`{}`", field.name), in_words(&field.kind), field.documentation.clone()]);
+    let rows = all
+        .iter()
+        .filter(|field| !field.flattened)
+        .map(|field| vec![format!("`{}`", field.name), in_words(&field.kind), field.documentation.clone()]);
     table(&["name", "what it is", "what it says"], &rows.collect::<Vec<_>>())
 }
 
@@ -291,7 +338,10 @@ fn the_tables_of_the_run_folder_are_those_of_the_code() {
     let page = check_page("run-folder.md", columns);
     // Every record of the pipeline is described.
     let records = source("latrace/src/pipeline/records.rs");
-    let names = records.lines().filter_map(|line| line.strip_prefix("pub struct ")).filter_map(|rest| rest.strip_suffix(" {"));
+    let names = records
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub struct "))
+        .filter_map(|rest| rest.strip_suffix(" {"));
     for name in names {
         assert!(page.contains(&format!("<!-- generated: {name} -->")), "{name} is not described");
     }
@@ -301,11 +351,18 @@ fn the_tables_of_the_run_folder_are_those_of_the_code() {
 fn fields_and_variants_are_read_as_they_stand() {
     let source = "/// A.\npub struct A {\n    /// One\n    /// line.\n    pub r#type: String,\n    #[serde(flatten)]\n    pub b: Vec<B>,\n}\npub enum B {\n    /// X.\n    X,\n    TwoWords,\n}\n";
     let found = fields(source, "A");
-    assert_eq!((found[0].name.as_str(), found[0].kind.as_str(), found[0].documentation.as_str()), ("type", "String", "One line."));
+    assert_eq!(
+        (found[0].name.as_str(), found[0].kind.as_str(), found[0].documentation.as_str()),
+        ("type", "String", "One line.")
+    );
     assert!(found[1].flattened && !found[0].flattened);
     assert_eq!(variants(source, "B"), ["x", "two-words"]);
-    assert_eq!(regenerated("a <!-- generated: x -->\nold\n<!-- end --> b", |name| format!("{name}!\n")), "a <!-- generated: x -->\nx!\n<!-- end --> b");
+    assert_eq!(
+        regenerated("a <!-- generated: x -->\nold\n<!-- end --> b", |name| format!("{name}!\n")),
+        "a <!-- generated: x -->\nx!\n<!-- end --> b"
+    );
     let text = "# About it.\n[m]\n# First\n# part.\na = 1\nb = 2\n\n# Loose.\n\nc = 3\n";
-    let pairs = [("m", "About it."), ("m.a", "First part."), ("m.b", ""), ("m.c", "")].map(|(key, text)| (key.to_owned(), text.to_owned()));
+    let pairs = [("m", "About it."), ("m.a", "First part."), ("m.b", ""), ("m.c", "")]
+        .map(|(key, text)| (key.to_owned(), text.to_owned()));
     assert_eq!(comments(text), pairs);
 }

@@ -41,7 +41,8 @@ fn finished_run() -> &'static Path {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("tiny.toml"), RECIPE).unwrap();
-        let output = latrace().current_dir(&folder).args(["run", "tiny.toml", "--run-dir", "run"]).output().unwrap();
+        let output =
+            latrace().current_dir(&folder).args(["run", "tiny.toml", "--run-dir", "run"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         folder.join("run")
     })
@@ -83,20 +84,39 @@ fn the_page_holds_what_the_run_counted() {
     let run = finished_run();
     let (text, data) = report(run);
     assert_eq!(text, report(run).0, "the same run gives the same page");
-    assert!(data.run.finished && data.stages.iter().all(|stage| stage.state == StageState::Done && stage.seconds.is_some()));
+    assert!(
+        data.run.finished
+            && data.stages.iter().all(|stage| stage.state == StageState::Done && stage.seconds.is_some())
+    );
     let summary = read_json(&run.join("summary.json"));
-    assert_eq!(data.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["initial", "final", "rft"]);
+    assert_eq!(
+        data.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(),
+        ["initial", "final", "rft"]
+    );
     for model in &data.models {
-        assert_eq!(serde_json::to_value(&model.overall).unwrap()["accuracy"], summary["models"][&model.name]["accuracy"]);
+        assert_eq!(
+            serde_json::to_value(&model.overall).unwrap()["accuracy"],
+            summary["models"][&model.name]["accuracy"]
+        );
         assert_eq!((model.overall.questions, model.overall.samples, model.pass_at.len()), (20, 60, 3));
         let pass = model.pass_at[0];
         // pass@1 is the accuracy, summed in another order.
-        assert!((pass.mean - model.overall.accuracy).abs() < 1e-12 && pass.low <= pass.mean && pass.mean <= pass.high);
+        assert!(
+            (pass.mean - model.overall.accuracy).abs() < 1e-12
+                && pass.low <= pass.mean
+                && pass.mean <= pass.high
+        );
     }
-    assert_eq!(data.comparisons.iter().map(|pair| (pair.against.as_str(), pair.questions)).collect::<Vec<_>>(), [("initial", 20), ("rft", 20)]);
+    assert_eq!(
+        data.comparisons.iter().map(|pair| (pair.against.as_str(), pair.questions)).collect::<Vec<_>>(),
+        [("initial", 20), ("rft", 20)]
+    );
     let traces = read_json(&run.join("03-traces/stage.json"))["counts"].clone();
     let funnel: Vec<u64> = data.funnel.iter().map(|step| step.count).collect();
-    assert_eq!((funnel[0], funnel[1]), (traces["sampled"].as_u64().unwrap(), traces["closed"].as_u64().unwrap()));
+    assert_eq!(
+        (funnel[0], funnel[1]),
+        (traces["sampled"].as_u64().unwrap(), traces["closed"].as_u64().unwrap())
+    );
     assert!(funnel.windows(2).all(|pair| pair[1] <= pair[0]), "{funnel:?}");
     let judged = read_json(&run.join("06-verdicts/stage.json"))["counts"]["judged"].as_u64().unwrap();
     assert_eq!(data.verdicts.iter().map(|verdict| verdict.count).sum::<u64>(), judged);
@@ -118,11 +138,17 @@ fn the_page_holds_what_the_run_counted() {
 fn traces_can_be_read_with_their_tokens() {
     let data = report(finished_run()).1;
     let traces = &data.traces;
-    assert_eq!((traces.questions.len(), traces.of, traces.seed, traces.writer.as_str()), (24, 24, None, "the posterior"));
+    assert_eq!(
+        (traces.questions.len(), traces.of, traces.seed, traces.writer.as_str()),
+        (24, 24, None, "the posterior")
+    );
     for trace in traces.questions.iter().flat_map(|question| &question.traces) {
         assert_eq!(trace.tokens.len(), trace.length);
         assert_eq!(trace.centinats.len(), if trace.closed { trace.length } else { 0 });
-        assert_eq!(trace.answers.iter().map(|answer| answer.times).sum::<u64>(), if trace.closed { 2 } else { 0 });
+        assert_eq!(
+            trace.answers.iter().map(|answer| answer.times).sum::<u64>(),
+            if trace.closed { 2 } else { 0 }
+        );
         assert_eq!(trace.weight.is_some(), trace.closed);
         if let Some(log_ratio) = trace.log_ratio {
             // Hundredths are rounded, each by at most half of one.
@@ -131,7 +157,8 @@ fn traces_can_be_read_with_their_tokens() {
         }
     }
     let question = &traces.questions[0];
-    let text: String = question.traces[0].tokens.iter().map(|&token| traces.vocabulary[token as usize].as_str()).collect();
+    let text: String =
+        question.traces[0].tokens.iter().map(|&token| traces.vocabulary[token as usize].as_str()).collect();
     assert!(text.split_whitespace().count() > 2, "{text:?}");
     assert!(question.hint.is_some() && question.difficulty.is_some());
 }
@@ -148,7 +175,9 @@ fn an_unfinished_run_gives_what_there_is() {
     value["done"] = Value::Bool(false);
     fs::write(&record, value.to_string()).unwrap();
     let (_, data) = report(&run);
-    assert!(!data.run.finished && data.models.is_empty() && data.weights.is_none() && data.emphasis.is_none());
+    assert!(
+        !data.run.finished && data.models.is_empty() && data.weights.is_none() && data.emphasis.is_none()
+    );
     assert!(data.findings.headline.starts_with("Not finished: 7 of "), "{}", data.findings.headline);
     let verdicts = data.stages.iter().find(|stage| stage.folder == "06-verdicts").unwrap();
     let progress = verdicts.progress.as_ref().unwrap();
@@ -156,7 +185,13 @@ fn an_unfinished_run_gives_what_there_is() {
     assert_eq!(data.missing["accuracy"], "Not there yet: stage 10-evaluation/initial has not begun.");
     assert_eq!(data.missing["emphasis"], "Not there yet: stage 06-verdicts is at work, or was stopped.");
     assert_eq!(data.traces.questions.len(), 24);
-    assert!(data.traces.questions.iter().flat_map(|question| &question.traces).all(|trace| trace.weight.is_none()));
+    assert!(
+        data.traces
+            .questions
+            .iter()
+            .flat_map(|question| &question.traces)
+            .all(|trace| trace.weight.is_none())
+    );
 }
 
 #[test]
@@ -178,7 +213,14 @@ struct Server {
 
 impl Server {
     fn start(run: &Path) -> Server {
-        let mut child = latrace().arg("serve").arg(run).args(["--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = latrace()
+            .arg("serve")
+            .arg(run)
+            .args(["--port", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
@@ -212,7 +254,12 @@ impl Drop for Server {
 fn the_server_answers_with_the_page_and_its_data_to_its_own_name_alone() {
     let server = Server::start(finished_run());
     let (head, body) = server.get("/");
-    assert!(head.starts_with("http/1.1 200") && body.starts_with("<!doctype html>") && body.contains(" data-live"), "{head}");
+    assert!(
+        head.starts_with("http/1.1 200")
+            && body.starts_with("<!doctype html>")
+            && body.contains(" data-live"),
+        "{head}"
+    );
     for header in [
         "content-security-policy: default-src 'none'; script-src 'sha256-",
         "frame-ancestors 'none'",
@@ -228,7 +275,12 @@ fn the_server_answers_with_the_page_and_its_data_to_its_own_name_alone() {
     let (head, body) = server.ask("GET /data.json", &format!("Host: localhost\r\nIf-None-Match: {tag}\r\n"));
     assert!(head.starts_with("http/1.1 304") && body.is_empty(), "{head}");
     assert!(server.ask("GET /data.json", "Host: attacker.example\r\n").0.starts_with("http/1.1 403"));
-    assert!(server.ask("POST /data.json", &format!("Host: {}\r\nContent-Length: 0\r\n", server.address)).0.starts_with("http/1.1 405"));
+    assert!(
+        server
+            .ask("POST /data.json", &format!("Host: {}\r\nContent-Length: 0\r\n", server.address))
+            .0
+            .starts_with("http/1.1 405")
+    );
     assert!(server.get("/../recipe.toml").0.starts_with("http/1.1 404"));
 }
 

@@ -99,7 +99,10 @@ impl Bench {
     #[track_caller]
     fn done(&self, run: &str, settings: &[&str]) -> String {
         let output = self.run(run, settings);
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        );
         assert!(output.status.success(), "{stdout}{stderr}");
         stdout + &stderr
     }
@@ -115,7 +118,8 @@ impl Bench {
 
 /// Files that say when and how fast, not what.
 fn is_incidental(name: &str) -> bool {
-    ["stage.json", "metrics.jsonl", "summary.json", "report.html", "lock"].contains(&name) || name.starts_with("events.out.")
+    ["stage.json", "metrics.jsonl", "summary.json", "report.html", "lock"].contains(&name)
+        || name.starts_with("events.out.")
 }
 
 /// Contents by path, of everything that a run leaves and that its result is.
@@ -128,7 +132,10 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             if path.is_dir() {
                 open.push(path);
             } else if !is_incidental(&path.file_name().unwrap().to_string_lossy()) {
-                found.insert(path.strip_prefix(folder).unwrap().display().to_string(), fs::read(&path).unwrap());
+                found.insert(
+                    path.strip_prefix(folder).unwrap().display().to_string(),
+                    fs::read(&path).unwrap(),
+                );
             }
         }
     }
@@ -160,7 +167,8 @@ fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
     bench.done("whole", &[]);
     let whole = started.elapsed();
     let (mut kills, mut stages) = (0, std::collections::BTreeSet::new());
-    // Each life is a random share of what a twelfth of the run takes: later ones begin where earlier ones ended, so kills fall into all stages.
+    // Each life is a random share of what a twelfth of the run takes: later ones begin where earlier ones
+    // ended, so kills fall into all stages.
     for share in numbers(7).take(60) {
         let mut child = bench.command("killed", &[]).spawn().unwrap();
         std::thread::sleep(whole.mul_f64(share / 6.0) + Duration::from_millis(30));
@@ -180,17 +188,20 @@ fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
     assert!(stages.len() >= 4, "kills fell into {stages:?} alone");
     bench.done("killed", &[]);
     assert_same(&bench.run_folder("whole"), &bench.run_folder("killed"));
-    let summary: Value = serde_json::from_slice(&fs::read(bench.run_folder("killed").join("summary.json")).unwrap()).unwrap();
-    let before: Value = serde_json::from_slice(&fs::read(bench.run_folder("whole").join("summary.json")).unwrap()).unwrap();
+    let summary: Value =
+        serde_json::from_slice(&fs::read(bench.run_folder("killed").join("summary.json")).unwrap()).unwrap();
+    let before: Value =
+        serde_json::from_slice(&fs::read(bench.run_folder("whole").join("summary.json")).unwrap()).unwrap();
     for same in ["models", "bounds", "surrogates", "effective_sample_size", "unbounded", "seed", "version"] {
         assert_eq!(summary[same], before[same], "{same}");
     }
 }
 
-/// The stage that is begun and not done.
-/// Kills a run while a part's samples are being drawn, once some are finished; `None` where it was too fast for that.
+/// The stage that is begun and not done. Kills a run while a part's samples are being drawn, once some are
+/// finished; `None` where it was too fast for that.
 fn killed_within_a_part(bench: &Bench, name: &str, settings: &[&str]) -> Option<usize> {
-    let mut child = bench.command(name, settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        bench.command(name, settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let unfinished = bench.run_folder(name).join("03-traces/unfinished.jsonl");
     let lines = || fs::read_to_string(&unfinished).map_or(0, |text| text.lines().count());
     while child.try_wait().unwrap().is_none() && lines() < 5 {
@@ -206,7 +217,10 @@ fn samples_of_an_unfinished_part_are_not_drawn_again() {
     let bench = Bench::new();
     // One sample at a time, all questions in one part.
     let settings = ["skip=[\"rft\"]", "engine.batch=1", "engine.part_questions=100"];
-    let name = (0..20).map(|attempt| format!("killed-{attempt}")).find(|name| killed_within_a_part(&bench, name, &settings).is_some()).unwrap();
+    let name = (0..20)
+        .map(|attempt| format!("killed-{attempt}"))
+        .find(|name| killed_within_a_part(&bench, name, &settings).is_some())
+        .unwrap();
     let said = bench.done(&name, &settings);
     assert!(said.contains("samples were finished before"), "{said}");
     assert!(!bench.run_folder(&name).join("03-traces/unfinished.jsonl").exists());
@@ -237,20 +251,30 @@ fn the_summary_has_what_the_contract_says() {
     let bench = Bench::new();
     let printed = bench.done("r", &["--threads", "1"]);
     assert!(printed.contains("The final model") && printed.contains("bound"), "{printed}");
-    let summary: Value = serde_json::from_slice(&fs::read(bench.run_folder("r/summary.json")).unwrap()).unwrap();
+    let summary: Value =
+        serde_json::from_slice(&fs::read(bench.run_folder("r/summary.json")).unwrap()).unwrap();
     for model in ["initial", "final", "rft"] {
         let of = &summary["models"][model];
         assert_eq!((of["questions"].as_u64(), of["samples"].as_u64()), (Some(20), Some(40)), "{model}");
         let number = |name: &str| of[name].as_f64().unwrap();
         assert!(number("low") <= number("accuracy") && number("accuracy") <= number("high"), "{of}");
-        let questions: u64 = of["by_difficulty"].as_object().unwrap().values().map(|of| of["questions"].as_u64().unwrap()).sum();
+        let questions: u64 = of["by_difficulty"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|of| of["questions"].as_u64().unwrap())
+            .sum();
         assert_eq!(questions, 20);
     }
-    assert!(summary["seconds"]["03-traces"].is_number() && summary["peak_memory_bytes"].as_u64().unwrap() > 0, "{summary}");
+    assert!(
+        summary["seconds"]["03-traces"].is_number() && summary["peak_memory_bytes"].as_u64().unwrap() > 0,
+        "{summary}"
+    );
     assert!(bench.run_folder("r/recipe.toml").is_file());
     // Rejection sampling sees no hint: what it drew is, bit for bit, what the reasoner itself gives it.
     let rft = bench.run_folder("r/baselines/rft");
-    let (drawn, scored) = (records::<TraceRecord>(&rft.join("03-traces")), records::<ScoreRecord>(&rft.join("04-scores")));
+    let (drawn, scored) =
+        (records::<TraceRecord>(&rft.join("03-traces")), records::<ScoreRecord>(&rft.join("04-scores")));
     let closed: Vec<&TraceRecord> = drawn.iter().filter(|trace| trace.closed).collect();
     assert!(!closed.is_empty() && closed.len() == scored.len());
     assert!(closed.iter().zip(&scored).all(|(trace, score)| trace.logprobs == score.logprobs));
@@ -287,7 +311,12 @@ fn what_cannot_be_run_is_refused() {
     bench.refused("r", &["questions.task=wlak"], 2, "walk, countdown, arithmetic");
     bench.refused("r", &["skip=[\"nothing\"]"], 2, "no baseline \"nothing\"");
     bench.refused("r", &["questions.sizes.test=100000"], 2, "00-questions");
-    let lock = fs::File::options().create(true).truncate(false).write(true).open(bench.run_folder("r").join("lock")).unwrap();
+    let lock = fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(bench.run_folder("r").join("lock"))
+        .unwrap();
     lock.lock().unwrap();
     bench.refused("r", &[], 1, "another process is working in r");
     drop(lock);
@@ -314,13 +343,27 @@ fn put_in_cache(cache: &Path, repository: &str, files: &[(&str, Vec<u8>)]) {
 /// Questions of the walk as rows of a published data set.
 fn walk_rows(bench: &Bench, part: &str, count: &str) -> Vec<u8> {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-    let output =
-        command.args(["questions", "--task", "walk", "--markers", "plain", "--traced", "40", "--test", count, "--only", part]).current_dir(bench.folder.path());
+    let output = command
+        .args([
+            "questions",
+            "--task",
+            "walk",
+            "--markers",
+            "plain",
+            "--traced",
+            "40",
+            "--test",
+            count,
+            "--only",
+            part,
+        ])
+        .current_dir(bench.folder.path());
     let rows = String::from_utf8(output.output().unwrap().stdout).unwrap();
     let kept = ["id", "question", "trace", "answer", "kind"];
     let row = |line: &str| {
         let row: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
-        Value::Object(row.into_iter().filter(|(name, _)| kept.contains(&name.as_str())).collect()).to_string() + "\n"
+        Value::Object(row.into_iter().filter(|(name, _)| kept.contains(&name.as_str())).collect()).to_string()
+            + "\n"
     };
     rows.lines().map(row).collect::<String>().into_bytes()
 }
@@ -331,29 +374,47 @@ fn a_recipe_takes_model_and_questions_from_the_hub() {
     let cache = bench.folder.path().join("cache");
     bench.done("r", &["skip=[\"rft\"]", "initial.max_steps=1", "posterior.max_steps=1", "final.max_steps=1"]);
     let model = |name: &str| fs::read(bench.run_folder("r/00-model").join(name)).unwrap();
-    let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"].map(|name| (name, model(name)));
+    let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+        .map(|name| (name, model(name)));
     put_in_cache(&cache, "models--lab--tiny", &files);
-    let rows = [("data/train-0.jsonl", walk_rows(&bench, "train", "20")), ("data/test-0.jsonl", walk_rows(&bench, "test", "20"))];
+    let rows = [
+        ("data/train-0.jsonl", walk_rows(&bench, "train", "20")),
+        ("data/test-0.jsonl", walk_rows(&bench, "test", "20")),
+    ];
     put_in_cache(&cache, "datasets--lab--walks", &rows);
-    let recipe = RECIPE.replace("task = \"walk\"\n", "train = \"lab/walks:data/train-*.jsonl\"\ntest = \"lab/walks:data/test-*.jsonl\"\n");
+    let recipe = RECIPE.replace(
+        "task = \"walk\"\n",
+        "train = \"lab/walks:data/train-*.jsonl\"\ntest = \"lab/walks:data/test-*.jsonl\"\n",
+    );
     let recipe = recipe.replace("sizes = { traced = 60, untraced = 40, validation = 10, test = 20 }\n", "");
     let shape = recipe.lines().find(|line| line.starts_with("shape")).unwrap();
     fs::write(bench.folder.path().join("tiny.toml"), recipe.replace(shape, "folder = \"lab/tiny\"")).unwrap();
     let settings = ["skip=[\"rft\"]", "traces.questions=\"all\""];
     let run = |name: &str, more: &[&str]| {
         let settings = [&settings[..], more].concat();
-        bench.command(name, &settings).env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", &cache).output().unwrap()
+        bench
+            .command(name, &settings)
+            .env("HF_HUB_OFFLINE", "1")
+            .env("HF_HUB_CACHE", &cache)
+            .output()
+            .unwrap()
     };
     let output = run("of-hub", &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let counts = records::<latrace::pipeline::records::QuestionRecord>(&bench.run_folder("of-hub/00-questions"));
+    let counts =
+        records::<latrace::pipeline::records::QuestionRecord>(&bench.run_folder("of-hub/00-questions"));
     assert_eq!(counts.len(), 60);
     // What is neither here nor in the cache is named, with what to do.
-    for (setting, expected) in
-        [("model.folder=lab/other", "lab/other"), ("questions.train=lab/nothing", "lab/nothing"), ("questions.test=lab/walks", "*test*.parquet")]
-    {
+    for (setting, expected) in [
+        ("model.folder=lab/other", "lab/other"),
+        ("questions.train=lab/nothing", "lab/nothing"),
+        ("questions.test=lab/walks", "*test*.parquet"),
+    ] {
         let output = run("absent", &[setting]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(expected) && said.contains("HF_HUB_OFFLINE"), "{setting}: {said}");
+        assert!(
+            !output.status.success() && said.contains(expected) && said.contains("HF_HUB_OFFLINE"),
+            "{setting}: {said}"
+        );
     }
 }

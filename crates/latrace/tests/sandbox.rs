@@ -1,6 +1,7 @@
 //! What the sandbox consists of here, and that nothing is left of a program that ran in it.
 //!
-//! One test at a time: processes that lose their parent become this process's children, and it looks at all it has.
+//! One test at a time: processes that lose their parent become this process's children, and it looks at all
+//! it has.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
@@ -73,8 +74,19 @@ fn integers_of_any_size_go_in_and_come_out() {
         return;
     };
     let judged = |program: &str, expected: &str| {
-        let text = format!(r#"{{"fn_name": "f", "inputs": [[123456789012345678901234567890]], "outputs": [{expected}]}}"#);
-        judge(&Tests::read(&Json::Text(text)).unwrap(), program, Fencing::Optional, &Limits::default(), &sandbox, 0).reason.code()
+        let text = format!(
+            r#"{{"fn_name": "f", "inputs": [[123456789012345678901234567890]], "outputs": [{expected}]}}"#
+        );
+        judge(
+            &Tests::read(&Json::Text(text)).unwrap(),
+            program,
+            Fencing::Optional,
+            &Limits::default(),
+            &sandbox,
+            0,
+        )
+        .reason
+        .code()
     };
     assert_eq!(judged("def f(x): return x + 1", "123456789012345678901234567891"), "equal");
     assert_eq!(judged("def f(x): return x + 1", "123456789012345678901234567890"), "different");
@@ -93,8 +105,17 @@ fn layers_are_those_that_programs_see() {
     }
     assert_eq!(found[0].name, "sandbox");
     let state = |name: &str| found.iter().find(|layer| layer.name == name).map(|layer| layer.state);
-    let within = ["user namespace", "process namespace", "network namespace", "system call filter", "resource limits", "read-only system", "memory watch"];
-    let expected = if found[0].state == LayerState::Active { LayerState::Active } else { LayerState::Untried };
+    let within = [
+        "user namespace",
+        "process namespace",
+        "network namespace",
+        "system call filter",
+        "resource limits",
+        "read-only system",
+        "memory watch",
+    ];
+    let expected =
+        if found[0].state == LayerState::Active { LayerState::Active } else { LayerState::Untried };
     for name in within {
         // A namespace is tried by itself where the whole does not work.
         if expected == LayerState::Active || !name.ends_with("namespace") {
@@ -103,7 +124,10 @@ fn layers_are_those_that_programs_see() {
     }
     let is_root = rustix::process::geteuid().is_root();
     if expected == LayerState::Active {
-        assert_eq!(state("another user"), Some(if is_root { LayerState::Active } else { LayerState::NotNeeded }));
+        assert_eq!(
+            state("another user"),
+            Some(if is_root { LayerState::Active } else { LayerState::NotNeeded })
+        );
     }
 }
 
@@ -111,7 +135,12 @@ fn layers_are_those_that_programs_see() {
 fn without_an_executable_nothing_works_and_every_layer_says_so() {
     let found = layers(&PathBuf::from("/nowhere/launcher"));
     assert_eq!(found[0].state, LayerState::Missing, "{}", found[0]);
-    assert!(found.iter().filter(|layer| layer.name == "system call filter").all(|layer| layer.state == LayerState::Untried));
+    assert!(
+        found
+            .iter()
+            .filter(|layer| layer.name == "system call filter")
+            .all(|layer| layer.state == LayerState::Untried)
+    );
 }
 
 #[test]
@@ -124,10 +153,20 @@ fn what_starts_the_launcher_takes_it_along_when_it_ends() {
     let row = serde_json::json!({"id": 1, "kind": "code", "gold": {"inputs": [""], "outputs": [""]}, "prediction": "import time; time.sleep(50)", "bare": true, "limits": {"time_s": 50}});
     fs::write(folder.path().join("rows.jsonl"), row.to_string()).unwrap();
     let mut command = std::process::Command::new(launcher());
-    let mut child = command.args(["verify", "--data", "rows.jsonl", "--out", "out.jsonl"]).current_dir(folder.path()).spawn().unwrap();
+    let mut child = command
+        .args(["verify", "--data", "rows.jsonl", "--out", "out.jsonl"])
+        .current_dir(folder.path())
+        .spawn()
+        .unwrap();
     let below = || {
-        let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
-        all.filter(|line| line.contains("__sandbox") && line.contains(&format!("__sandbox\0{}\0", child.id()))).count()
+        let all = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+        all.filter(|line| {
+            line.contains("__sandbox") && line.contains(&format!("__sandbox\0{}\0", child.id()))
+        })
+        .count()
     };
     let until = |wanted: &dyn Fn() -> bool| {
         let start = Instant::now();
@@ -137,7 +176,11 @@ fn what_starts_the_launcher_takes_it_along_when_it_ends() {
         wanted()
     };
     assert!(until(&|| below() == 1));
-    rustix::process::kill_process(rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
     assert!(until(&|| below() == 0));
     child.wait().unwrap();
 }

@@ -1,4 +1,5 @@
-//! The stages by their verbs on plain files: a round of the method by hand, and that it is what `latrace run` does.
+//! The stages by their verbs on plain files: a round of the method by hand, and that it is what `latrace run`
+//! does.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
 use std::collections::HashMap;
@@ -85,7 +86,12 @@ impl Bench {
     /// Runs the command in the folder; words are split at spaces.
     fn run(&self, arguments: &str) -> (i32, String) {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-        let output = command.current_dir(self.folder.path()).args(["--log-level", "warn"]).args(arguments.split_whitespace()).output().unwrap();
+        let output = command
+            .current_dir(self.folder.path())
+            .args(["--log-level", "warn"])
+            .args(arguments.split_whitespace())
+            .output()
+            .unwrap();
         (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
@@ -98,11 +104,18 @@ impl Bench {
     #[track_caller]
     fn refused(&self, arguments: &str, code: i32, expected: &str) {
         let (got, stderr) = self.run(arguments);
-        assert!(got == code && stderr.contains(expected), "expected {code}, {expected:?}; got {got}, {stderr}");
+        assert!(
+            got == code && stderr.contains(expected),
+            "expected {code}, {expected:?}; got {got}, {stderr}"
+        );
     }
 
     fn rows(&self, name: &str) -> Vec<Value> {
-        fs::read_to_string(self.path(name)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        fs::read_to_string(self.path(name))
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     fn write_rows(&self, name: &str, rows: &[Value]) {
@@ -128,7 +141,8 @@ fn the_commands_of_the_method_by_hand_work() {
     let bench = Bench::new();
     copy_folder(&root.join("examples/walk"), &bench.path("examples/walk"));
     let document = fs::read_to_string(root.join("docs/by-hand.md")).unwrap();
-    let (_, block) = document.split_once("<!-- A test runs the commands of this block. -->\n```sh\n").unwrap();
+    let (_, block) =
+        document.split_once("<!-- A test runs the commands of this block. -->\n```sh\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     for line in block.lines() {
         bench.done(line.strip_prefix("latrace ").unwrap());
@@ -157,25 +171,38 @@ fn the_commands_of_the_method_by_hand_work() {
 fn verbs_give_what_the_pipeline_gives() {
     let bench = Bench::with_run(&[]);
     let questions: Vec<QuestionRecord> = bench.records("r/00-questions");
-    bench.done("questions --task walk --traced 60 --untraced 20 --test 4 --model r/00-model --out questions.jsonl");
+    bench.done(
+        "questions --task walk --traced 60 --untraced 20 --test 4 --model r/00-model --out questions.jsonl",
+    );
     let rows = bench.rows("questions.jsonl");
     assert_eq!(rows.len(), questions.len());
     for (row, record) in rows.iter().zip(&questions) {
-        assert_eq!((&row["id"], &row["split"], &row["prompt_ids"]), (&json!(record.id), &json!(record.split), &json!(record.prompt_ids)));
-        assert_eq!((&row["posterior_prompt_ids"], &row["trace_ids"]), (&json!(record.posterior_prompt_ids), &json!(record.trace_ids)));
+        assert_eq!(
+            (&row["id"], &row["split"], &row["prompt_ids"]),
+            (&json!(record.id), &json!(record.split), &json!(record.prompt_ids))
+        );
+        assert_eq!(
+            (&row["posterior_prompt_ids"], &row["trace_ids"]),
+            (&json!(record.posterior_prompt_ids), &json!(record.trace_ids))
+        );
         assert_eq!(row["answer_ids"], json!(record.answer_ids));
     }
 
-    let prompts: HashMap<&str, &Vec<u32>> = questions.iter().map(|question| (question.id.as_str(), &question.prompt_ids)).collect();
+    let prompts: HashMap<&str, &Vec<u32>> =
+        questions.iter().map(|question| (question.id.as_str(), &question.prompt_ids)).collect();
     let traces: Vec<TraceRecord> = bench.records("r/03-traces");
     let trace = |trace: &TraceRecord| json!({"id": trace.id, "sample": trace.sample, "token_ids": trace.token_ids, "prompt_ids": prompts[trace.id.as_str()]});
     bench.write_rows("traces.jsonl", &traces.iter().map(trace).collect::<Vec<_>>());
     bench.done("answer --model r/01-initial --data traces.jsonl --markers plain --n 2 --temperature 1 --max-new-tokens 12 --out answers.jsonl");
     let answers: Vec<AnswerRecord> = bench.records("r/05-answers");
-    let drawn: Vec<Value> = bench.rows("answers.jsonl").into_iter().filter(|row| row["stop_reason"] != "open_trace").collect();
+    let drawn: Vec<Value> =
+        bench.rows("answers.jsonl").into_iter().filter(|row| row["stop_reason"] != "open_trace").collect();
     assert_eq!(drawn.len(), answers.len());
     for (row, record) in drawn.iter().zip(&answers) {
-        assert_eq!((&row["id"], &row["sample"], &row["answer"]), (&json!(record.id), &json!(record.sample), &json!(record.answer)));
+        assert_eq!(
+            (&row["id"], &row["sample"], &row["answer"]),
+            (&json!(record.id), &json!(record.sample), &json!(record.answer))
+        );
         let (given, token_ids) = record.token_ids.split_at(record.given as usize);
         assert_eq!((&row["given_ids"], &row["token_ids"]), (&json!(given), &json!(token_ids)));
         assert_eq!((&row["logprobs"], &row["prediction"]), (&json!(record.logprobs), &json!(record.text)));
@@ -193,11 +220,19 @@ fn check_built(bench: &Bench, built: &str) {
     assert_eq!(rows.len(), examples.len());
     assert!(examples.iter().any(|example| example.source >= 0), "nothing was built of traces");
     for (row, record) in rows.iter().zip(&examples) {
-        assert_eq!((&row["id"], &row["source"], &row["prompt_ids"]), (&json!(record.id), &json!(record.source), &json!(record.prompt_ids)));
+        assert_eq!(
+            (&row["id"], &row["source"], &row["prompt_ids"]),
+            (&json!(record.id), &json!(record.source), &json!(record.prompt_ids))
+        );
         assert_eq!(row["response_ids"], json!(record.response_ids));
         match &record.old_logprobs {
-            None => assert!((row["weight"].as_f64().unwrap() - record.token_weights[0]).abs() < 1e-12, "{row}"),
-            Some(old) => assert_eq!((&row["old_logprobs"], &row["advantages"]), (&json!(old), &json!(record.token_weights))),
+            None => {
+                assert!((row["weight"].as_f64().unwrap() - record.token_weights[0]).abs() < 1e-12, "{row}")
+            }
+            Some(old) => assert_eq!(
+                (&row["old_logprobs"], &row["advantages"]),
+                (&json!(old), &json!(record.token_weights))
+            ),
         }
     }
 }
@@ -209,9 +244,13 @@ fn rewards_are_built_as_the_pipeline_builds_them() {
     bench.done(&format!("build --method grpo {tables} --scores r/04-scores --out built.jsonl"));
     check_built(&bench, "built.jsonl");
     bench.refused(&format!("build --method grpo {tables}"), 2, "this method needs --scores");
-    // Advantages are about the group's mean, in which traces without an end count: so they do among the examples.
+    // Advantages are about the group's mean, in which traces without an end count: so they do among the
+    // examples.
     let traces: Vec<TraceRecord> = bench.records("r/03-traces");
-    assert!(traces.iter().any(|trace| !trace.closed), "every trace came to its end, so that this test shows nothing");
+    assert!(
+        traces.iter().any(|trace| !trace.closed),
+        "every trace came to its end, so that this test shows nothing"
+    );
     let mut sums: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
     for example in bench.records::<ExampleRecord>("r/08-dataset") {
         assert_eq!(example.old_logprobs.as_ref().map(Vec::len), Some(example.response_ids.len()));
@@ -224,7 +263,8 @@ fn rewards_are_built_as_the_pipeline_builds_them() {
 fn questions_without_a_usable_trace_are_left_out_where_the_recipe_says_so() {
     // No trace is that short, so that every question falls back.
     let bench = Bench::with_run(&["weights.fallback=skip", "weights.length_limit=1"]);
-    let fell_back = |examples: &[ExampleRecord]| examples.iter().filter(|example| example.source == -1).count();
+    let fell_back =
+        |examples: &[ExampleRecord]| examples.iter().filter(|example| example.source == -1).count();
     assert_eq!(fell_back(&bench.records("r/08-dataset")), 0);
     let tables = "--questions r/00-questions --traces r/03-traces --answers r/05-answers --verdicts r/06-verdicts --weights r/07-weights";
     let count = |out: &str| bench.rows(out).iter().filter(|row| row["source"] == -1).count();
@@ -260,31 +300,73 @@ fn a_stopped_answering_goes_on_to_the_same_file() {
 #[test]
 fn what_does_not_fit_together_is_named() {
     let bench = Bench::new();
-    bench.write_rows("q.jsonl", &[json!({"id": "a", "prompt_ids": [1], "trace_ids": [2], "answer_ids": [3]}), json!({"id": "b", "prompt_ids": [1]})]);
-    bench.write_rows("t.jsonl", &[json!({"id": "a", "sample": 0, "token_ids": [5]}), json!({"id": "a", "sample": 1, "token_ids": [6]})]);
+    bench.write_rows(
+        "q.jsonl",
+        &[
+            json!({"id": "a", "prompt_ids": [1], "trace_ids": [2], "answer_ids": [3]}),
+            json!({"id": "b", "prompt_ids": [1]}),
+        ],
+    );
+    bench.write_rows(
+        "t.jsonl",
+        &[
+            json!({"id": "a", "sample": 0, "token_ids": [5]}),
+            json!({"id": "a", "sample": 1, "token_ids": [6]}),
+        ],
+    );
     let weight = |sample: u64| json!({"id": "a", "sample": sample, "weight": 0.5, "chosen": 0.5});
     let answer = |sample: u64, m: u64| json!({"id": "a", "sample": sample, "answer": m, "token_ids": [7], "logprobs": [-1.0], "verdict": "correct"});
     bench.write_rows("w.jsonl", &[weight(0), weight(1)]);
     bench.write_rows("y.jsonl", &[answer(0, 0), answer(1, 0)]);
     let build = |traces: &str, weights: &str, answers: &str, verdicts: &str| {
-        format!("build --questions q.jsonl --traces {traces} --weights {weights} --answers {answers} --verdicts {verdicts} --out out.jsonl")
+        format!(
+            "build --questions q.jsonl --traces {traces} --weights {weights} --answers {answers} --verdicts {verdicts} --out out.jsonl"
+        )
     };
     bench.done(&build("t.jsonl", "w.jsonl", "y.jsonl", "y.jsonl"));
-    assert_eq!(bench.rows("out.jsonl").iter().map(|row| row["source"].as_i64().unwrap()).collect::<Vec<_>>(), [0, 1, -2]);
+    assert_eq!(
+        bench.rows("out.jsonl").iter().map(|row| row["source"].as_i64().unwrap()).collect::<Vec<_>>(),
+        [0, 1, -2]
+    );
     bench.write_rows("w1.jsonl", &[weight(0)]);
     bench.refused(&build("t.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "id a: trace 1 has no weight");
     bench.write_rows("w3.jsonl", &[weight(0), weight(1), weight(2)]);
-    bench.refused(&build("t.jsonl", "w3.jsonl", "y.jsonl", "y.jsonl"), 1, "has a row of id a, sample 2, of which there is no trace");
+    bench.refused(
+        &build("t.jsonl", "w3.jsonl", "y.jsonl", "y.jsonl"),
+        1,
+        "has a row of id a, sample 2, of which there is no trace",
+    );
     bench.write_rows("y3.jsonl", &[answer(0, 0), answer(1, 0), answer(1, 1)]);
-    bench.refused(&build("t.jsonl", "w.jsonl", "y3.jsonl", "y3.jsonl"), 1, "draw as many answers after each trace");
-    bench.refused(&build("t.jsonl", "w.jsonl", "y3.jsonl", "y.jsonl"), 1, "answer 1 comes twice, or has no verdict");
+    bench.refused(
+        &build("t.jsonl", "w.jsonl", "y3.jsonl", "y3.jsonl"),
+        1,
+        "draw as many answers after each trace",
+    );
+    bench.refused(
+        &build("t.jsonl", "w.jsonl", "y3.jsonl", "y.jsonl"),
+        1,
+        "answer 1 comes twice, or has no verdict",
+    );
     bench.refused(&build("t.jsonl", "w.jsonl", "y.jsonl", "y3.jsonl"), 1, "which is not among the answers");
-    bench.write_rows("t2.jsonl", &[json!({"id": "a", "sample": 0, "token_ids": [5]}), json!({"id": "a", "sample": 0, "token_ids": [6]})]);
+    bench.write_rows(
+        "t2.jsonl",
+        &[
+            json!({"id": "a", "sample": 0, "token_ids": [5]}),
+            json!({"id": "a", "sample": 0, "token_ids": [6]}),
+        ],
+    );
     bench.refused(&build("t2.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "of which there is no trace");
     bench.write_rows("y1.jsonl", &[answer(0, 0)]);
     bench.refused(&build("t2.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "id a: trace 0 comes twice");
-    bench.write_rows("open.jsonl", &[json!({"id": "a", "sample": 0, "token_ids": [5], "stop_reason": "max_tokens"})]);
-    bench.refused(&build("open.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "has no trace that came to its end");
+    bench.write_rows(
+        "open.jsonl",
+        &[json!({"id": "a", "sample": 0, "token_ids": [5], "stop_reason": "max_tokens"})],
+    );
+    bench.refused(
+        &build("open.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"),
+        1,
+        "has no trace that came to its end",
+    );
     bench.refused("build --questions q.jsonl --traces t.jsonl", 2, "this method needs --weights");
     bench.done("build --questions q.jsonl --method sft --out sft.jsonl");
     assert_eq!(bench.rows("sft.jsonl").len(), 1);
@@ -295,20 +377,34 @@ fn questions_of_a_file_have_prompts_hints_and_marked_responses() {
     let bench = Bench::new();
     bench.write_rows(
         "data.jsonl",
-        &[json!({"problem": "1 + 1?", "answer": 2, "trace": "One and one."}), json!({"problem": "2 + 2?", "answer": "4", "note": [1]})],
+        &[
+            json!({"problem": "1 + 1?", "answer": 2, "trace": "One and one."}),
+            json!({"problem": "2 + 2?", "answer": "4", "note": [1]}),
+        ],
     );
     bench.done("questions --data data.jsonl --column question=problem --out q.jsonl");
     let rows = bench.rows("q.jsonl");
-    assert_eq!((&rows[0]["id"], &rows[0]["split"], &rows[0]["hint"], &rows[0]["gold"]), (&json!("data-1"), &json!("train"), &json!("2"), &json!("2")));
+    assert_eq!(
+        (&rows[0]["id"], &rows[0]["split"], &rows[0]["hint"], &rows[0]["gold"]),
+        (&json!("data-1"), &json!("train"), &json!("2"), &json!("2"))
+    );
     assert_eq!(rows[0]["response"], "One and one.\n</think>\n\n2");
     let prompt = rows[0]["prompt"].as_str().unwrap();
-    assert!(prompt.contains("1 + 1?") && prompt.ends_with("<think>\n") && !prompt.contains("One and one."), "{prompt}");
+    assert!(
+        prompt.contains("1 + 1?") && prompt.ends_with("<think>\n") && !prompt.contains("One and one."),
+        "{prompt}"
+    );
     assert!(rows[0]["posterior_prompt"].as_str().unwrap().ends_with("<think>\n"));
-    assert_eq!((&rows[1]["note"], rows[1].get("response"), rows[1].get("prompt_ids")), (&json!([1]), None, None));
+    assert_eq!(
+        (&rows[1]["note"], rows[1].get("response"), rows[1].get("prompt_ids")),
+        (&json!([1]), None, None)
+    );
     // What was written reads back the same.
     bench.done("questions --data q.jsonl --out again.jsonl");
     assert_eq!(bench.rows("again.jsonl"), rows);
-    bench.done("questions --data data.jsonl --column question=problem --only untraced --split train --out u.jsonl");
+    bench.done(
+        "questions --data data.jsonl --column question=problem --only untraced --split train --out u.jsonl",
+    );
     assert_eq!(bench.rows("u.jsonl").len(), 1);
     bench.refused("questions --task walk --traced 100000", 2, "distinct questions");
     bench.refused("questions --task wlak", 2, "expected one of walk, countdown, arithmetic");

@@ -36,7 +36,11 @@ impl Bench {
     }
 
     fn verdicts(&self) -> Vec<Value> {
-        fs::read_to_string(self.path("out.jsonl")).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        fs::read_to_string(self.path("out.jsonl"))
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -80,15 +84,21 @@ fn a_row_may_name_where_its_answer_stands() {
     ]);
     let (code, stderr) = bench.verify(&[]);
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(reasons(&bench.verdicts()), ["different", "equal", "equal", "no_answer", "no_answer", "equal"]);
+    assert_eq!(
+        reasons(&bench.verdicts()),
+        ["different", "equal", "equal", "no_answer", "no_answer", "equal"]
+    );
 }
 
 #[test]
 fn an_unknown_convention_is_a_bad_row() {
-    let bench = Bench::new(&[json!({"id": 1, "kind": "math", "gold": "1", "prediction": "1", "convention": "boxed"})]);
+    let bench = Bench::new(&[
+        json!({"id": 1, "kind": "math", "gold": "1", "prediction": "1", "convention": "boxed"}),
+    ]);
     let (code, stderr) = bench.verify(&[]);
     assert_eq!(code, 1);
-    let expected = "rows.jsonl line 1: field \"convention\": expected one of \"boxed-first\", \"strict-boxed\"";
+    let expected =
+        "rows.jsonl line 1: field \"convention\": expected one of \"boxed-first\", \"strict-boxed\"";
     assert!(stderr.contains(expected) && stderr.contains("got string \"boxed\""), "{stderr}");
 }
 
@@ -104,8 +114,13 @@ fn every_convention_is_told_by_help() {
 #[test]
 fn integers_beyond_64_bits_stay_exact_in_tests_of_functions() {
     let big = "123456789012345678901234567890";
-    let text = |expected: &str| format!("{{\"fn_name\": \"f\", \"inputs\": [[{big}]], \"outputs\": [{expected}]}}");
-    let row = |id: u64, gold: String| format!("{{\"id\": {id}, \"kind\": \"code\", \"bare\": true, \"prediction\": \"def f(x): return x\", \"gold\": {gold}}}");
+    let text =
+        |expected: &str| format!("{{\"fn_name\": \"f\", \"inputs\": [[{big}]], \"outputs\": [{expected}]}}");
+    let row = |id: u64, gold: String| {
+        format!(
+            "{{\"id\": {id}, \"kind\": \"code\", \"bare\": true, \"prediction\": \"def f(x): return x\", \"gold\": {gold}}}"
+        )
+    };
     let off = "123456789012345678901234567891";
     let quoted = |text: String| Value::from(text).to_string();
     let bench = Bench::new(&[]);
@@ -127,13 +142,19 @@ fn order_is_that_of_the_input_for_any_number_of_jobs() {
     let one = bench.verdicts();
     bench.verify(&["--jobs", "4"]);
     assert_eq!(one, bench.verdicts());
-    assert!(one.iter().enumerate().all(|(at, row)| row["id"] == at && (row["verdict"] == "correct") == (at % 3 == 0)));
+    assert!(
+        one.iter()
+            .enumerate()
+            .all(|(at, row)| row["id"] == at && (row["verdict"] == "correct") == (at % 3 == 0))
+    );
 }
 
 #[test]
 fn a_bad_row_stops_the_work_or_is_counted() {
-    let bench =
-        Bench::new(&[json!({"id": 1, "kind": "maths", "gold": "1", "prediction": "1"}), json!({"id": 2, "kind": "math", "gold": "1", "prediction": "1"})]);
+    let bench = Bench::new(&[
+        json!({"id": 1, "kind": "maths", "gold": "1", "prediction": "1"}),
+        json!({"id": 2, "kind": "math", "gold": "1", "prediction": "1"}),
+    ]);
     let (code, stderr) = bench.verify(&[]);
     assert_eq!(code, 1);
     assert!(stderr.contains("rows.jsonl line 1: field \"kind\""), "{stderr}");
@@ -146,9 +167,12 @@ fn a_bad_row_stops_the_work_or_is_counted() {
 
 #[test]
 fn what_an_earlier_run_judged_is_not_judged_again() {
-    let bench =
-        Bench::new(&[json!({"id": 1, "kind": "math", "gold": "1", "prediction": "1"}), json!({"id": 2, "kind": "math", "gold": "1", "prediction": "2"})]);
-    // The journal of a run that ends is gone, so one is kept by making its end impossible: the output is a folder.
+    let bench = Bench::new(&[
+        json!({"id": 1, "kind": "math", "gold": "1", "prediction": "1"}),
+        json!({"id": 2, "kind": "math", "gold": "1", "prediction": "2"}),
+    ]);
+    // The journal of a run that ends is gone, so one is kept by making its end impossible: the output is a
+    // folder.
     fs::create_dir_all(bench.path("out.jsonl/x")).unwrap();
     assert_eq!(bench.verify(&[]).0, 1);
     fs::remove_dir_all(bench.path("out.jsonl")).unwrap();
@@ -162,7 +186,8 @@ fn what_an_earlier_run_judged_is_not_judged_again() {
     assert!(!journal.exists());
 }
 
-/// What a program may do, and the reason that is due. Only where a sandbox works; elsewhere all must be `no_sandbox`.
+/// What a program may do, and the reason that is due. Only where a sandbox works; elsewhere all must be
+/// `no_sandbox`.
 #[test]
 fn programs_run_in_the_sandbox_or_not_at_all() {
     let double = json!({"inputs": ["3\n", "10\n"], "outputs": ["6\n", "20\n"]});
@@ -172,15 +197,27 @@ fn programs_run_in_the_sandbox_or_not_at_all() {
         ("import sys; sys.exit(3)", "crashed"),
         ("while True: pass", "time_limit"),
         ("import time; time.sleep(60)", "time_limit"),
-        ("import os, time\nfor i in range(6):\n  if os.fork() == 0:\n    b = bytearray(60 << 20); time.sleep(9)\ntime.sleep(9)", "memory_limit"),
+        (
+            "import os, time\nfor i in range(6):\n  if os.fork() == 0:\n    b = bytearray(60 << 20); time.sleep(9)\ntime.sleep(9)",
+            "memory_limit",
+        ),
         ("import os, time\nfor i in range(40):\n  if os.fork() == 0: time.sleep(9)", "crashed"),
         ("while True: print('x' * 1000)", "output_limit"),
         ("import socket; socket.create_connection(('127.0.0.1', 1), 1)", "crashed"),
         ("open('/etc/passwd')", "crashed"),
         ("open('/usr/x', 'w')", "crashed"),
-        ("import os; print(2 * int(input()) if set(os.environ) <= {'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'} else os.environ)", "equal"),
-        ("import os\nprint(2 * int(input()) if not os.listdir('.') else 'left over')\nopen('mark', 'w')", "equal"),
-        ("import os\nprint(2 * int(input()) if sorted(os.listdir('/proc/self/fd'))[:3] == ['0', '1', '2'] and os.getuid() else 'open')", "equal"),
+        (
+            "import os; print(2 * int(input()) if set(os.environ) <= {'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'} else os.environ)",
+            "equal",
+        ),
+        (
+            "import os\nprint(2 * int(input()) if not os.listdir('.') else 'left over')\nopen('mark', 'w')",
+            "equal",
+        ),
+        (
+            "import os\nprint(2 * int(input()) if sorted(os.listdir('/proc/self/fd'))[:3] == ['0', '1', '2'] and os.getuid() else 'open')",
+            "equal",
+        ),
         (
             "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(2 * int(input()) if libc.unshare(0x10000000) == -1 and ctypes.get_errno() == 1 else 'unshared')",
             "equal",
@@ -197,7 +234,9 @@ fn programs_run_in_the_sandbox_or_not_at_all() {
         .map(|(id, (program, _))| json!({"id": id, "kind": "code", "gold": double, "prediction": format!("```python\n{program}\n```"), "limits": limits}))
         .collect();
     let called = json!({"fn_name": "f", "inputs": [[[1, 5, 2]]], "outputs": [[1, 5]]});
-    let function = |body: &str| format!("print('noise')\nclass Solution:\n    def f(self, x: List[int]):\n        {body}");
+    let function = |body: &str| {
+        format!("print('noise')\nclass Solution:\n    def f(self, x: List[int]):\n        {body}")
+    };
     for (id, (body, _)) in FUNCTIONS.iter().enumerate() {
         rows.push(json!({"id": format!("f{id}"), "kind": "code", "gold": called.to_string(), "prediction": function(body), "bare": true}));
     }
@@ -214,5 +253,9 @@ fn programs_run_in_the_sandbox_or_not_at_all() {
     assert_eq!(reasons(&judged), expected);
 }
 
-const FUNCTIONS: [(&str, &str); 4] =
-    [("return (min(x), max(x))", "equal"), ("return [5, 1]", "different"), ("raise SystemExit(0)", "different"), ("return object()", "crashed")];
+const FUNCTIONS: [(&str, &str); 4] = [
+    ("return (min(x), max(x))", "equal"),
+    ("return [5, 1]", "different"),
+    ("raise SystemExit(0)", "different"),
+    ("return object()", "crashed"),
+];

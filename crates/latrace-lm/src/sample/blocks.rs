@@ -1,7 +1,8 @@
-//! Who holds which block of the cache, and which blocks hold what: prefixes are shared, and found again after their last holder is gone.
+//! Who holds which block of the cache, and which blocks hold what: prefixes are shared, and found again after
+//! their last holder is gone.
 //!
-//! A full block is known by its tokens and by the block before it, so that equal prefixes have equal blocks. Blocks that nobody holds
-//! keep their contents until their place is needed, the longest unused first.
+//! A full block is known by its tokens and by the block before it, so that equal prefixes have equal blocks.
+//! Blocks that nobody holds keep their contents until their place is needed, the longest unused first.
 
 use latrace_kernels::CACHE_BLOCK;
 use std::collections::{BTreeMap, HashMap};
@@ -103,11 +104,14 @@ impl Blocks {
         }
     }
 
-    /// Makes a block known that is about to be full of `tokens` after block `parent`: its name, or that of another block with the same contents.
+    /// Makes a block known that is about to be full of `tokens` after block `parent`: its name, or that of
+    /// another block with the same contents.
     pub fn register(&mut self, block: u32, parent: Option<Serial>, tokens: &[u32]) -> Serial {
         debug_assert_eq!(tokens.len(), CACHE_BLOCK);
         let contents: Contents = (parent, tokens.into());
-        if let Some((serial, _)) = self.by_contents.get(&contents).and_then(|same| self.blocks[*same as usize].known.as_ref()) {
+        if let Some((serial, _)) =
+            self.by_contents.get(&contents).and_then(|same| self.blocks[*same as usize].known.as_ref())
+        {
             return *serial;
         }
         self.clock += 1;
@@ -174,7 +178,10 @@ mod tests {
         let text = [tokens(1), tokens(2), tokens(3)].concat();
         assert_eq!(find(&mut blocks, &text, 9), [a, b]);
         assert_eq!(find(&mut blocks, &text, 1), [a]);
-        assert!(blocks.prefix(&tokens(2), 9).is_empty(), "the same tokens after something else are other contents");
+        assert!(
+            blocks.prefix(&tokens(2), 9).is_empty(),
+            "the same tokens after something else are other contents"
+        );
         assert!(blocks.is_shared(a) && blocks.held_among(&[a, b, 2]) == 2);
         for block in [a, b, a, b, a] {
             blocks.release(block);

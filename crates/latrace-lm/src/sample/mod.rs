@@ -1,8 +1,9 @@
 //! The sampler: continuous batching over a cache of keys and values in blocks, with shared prefixes.
 //!
-//! A sample is a function of its prompt, its stream of random numbers and its settings alone. What it is batched with, in which order, on
-//! how many threads, from which shared blocks and in which pieces its prompt was read, change no token and no bit of its log-probs;
-//! and the log-probs are, bit for bit, those of [`crate::Scorer`] on the same tokens.
+//! A sample is a function of its prompt, its stream of random numbers and its settings alone. What it is
+//! batched with, in which order, on how many threads, from which shared blocks and in which pieces its prompt
+//! was read, change no token and no bit of its log-probs; and the log-probs are, bit for bit, those of
+//! [`crate::Scorer`] on the same tokens.
 
 mod blocks;
 mod packed_model;
@@ -39,13 +40,20 @@ impl Sampling {
     pub fn validate(&self) -> Result<(), Error> {
         let unit = |x: f32| (0.0..=1.0).contains(&x);
         let checks = [
-            ("temperature", self.temperature.is_finite() && self.temperature >= 0.0, "a finite number of at least 0", self.temperature),
+            (
+                "temperature",
+                self.temperature.is_finite() && self.temperature >= 0.0,
+                "a finite number of at least 0",
+                self.temperature,
+            ),
             ("top_p", unit(self.top_p) && self.top_p > 0.0, "a number above 0 and at most 1", self.top_p),
             ("min_p", unit(self.min_p), "a number from 0 to 1", self.min_p),
             ("max_new_tokens", self.max_new_tokens > 0, "at least 1", self.max_new_tokens as f32),
         ];
         match checks.into_iter().find(|(_, good, ..)| !good) {
-            Some((name, _, expected, got)) => Err(Error::Invalid(format!("{name}: expected {expected}, got {got}"))),
+            Some((name, _, expected, got)) => {
+                Err(Error::Invalid(format!("{name}: expected {expected}, got {got}")))
+            }
             None => Ok(()),
         }
     }
@@ -88,7 +96,9 @@ impl StopReason {
 
     /// The reason of a name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::End, Self::StopString, Self::MaxTokens, Self::Interrupted].into_iter().find(|reason| reason.name() == name)
+        [Self::End, Self::StopString, Self::MaxTokens, Self::Interrupted]
+            .into_iter()
+            .find(|reason| reason.name() == name)
     }
 }
 
@@ -122,7 +132,8 @@ pub trait Observer {
     fn finished(&mut self, sample: Sample) -> Result<(), Error>;
 }
 
-/// The stream of random numbers of one sample: a function of the run's seed, the stage, the question's id and the sample's index.
+/// The stream of random numbers of one sample: a function of the run's seed, the stage, the question's id and
+/// the sample's index.
 pub fn stream(seed: u64, stage: &str, id: &str, sample: u64) -> u64 {
     let absorb = |state: u64, bytes: &[u8]| {
         let state = bytes.chunks(8).fold(state, |state, chunk| {
@@ -146,8 +157,17 @@ mod tests {
 
     #[test]
     fn streams_differ_in_every_part_of_their_key() {
-        let keys = [(0, "a", "b", 0), (1, "a", "b", 0), (0, "c", "b", 0), (0, "a", "c", 0), (0, "a", "b", 1), (0, "ab", "", 0), (0, "", "ab", 0)];
-        let streams: std::collections::BTreeSet<u64> = keys.iter().map(|&(seed, stage, id, sample)| stream(seed, stage, id, sample)).collect();
+        let keys = [
+            (0, "a", "b", 0),
+            (1, "a", "b", 0),
+            (0, "c", "b", 0),
+            (0, "a", "c", 0),
+            (0, "a", "b", 1),
+            (0, "ab", "", 0),
+            (0, "", "ab", 0),
+        ];
+        let streams: std::collections::BTreeSet<u64> =
+            keys.iter().map(|&(seed, stage, id, sample)| stream(seed, stage, id, sample)).collect();
         assert_eq!(streams.len(), keys.len());
     }
 
@@ -160,12 +180,26 @@ mod tests {
 
     #[test]
     fn settings_outside_their_range_are_named() {
-        let good = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, max_new_tokens: 1, end_ids: vec![] };
+        let good = Sampling {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            max_new_tokens: 1,
+            end_ids: vec![],
+        };
         good.validate().unwrap();
-        let check = |bad: Sampling, name: &str| assert!(bad.validate().unwrap_err().to_string().contains(name));
-        check(Sampling { temperature: -1.0, ..good.clone() }, "temperature: expected a finite number of at least 0, got -1");
+        let check =
+            |bad: Sampling, name: &str| assert!(bad.validate().unwrap_err().to_string().contains(name));
+        check(
+            Sampling { temperature: -1.0, ..good.clone() },
+            "temperature: expected a finite number of at least 0, got -1",
+        );
         check(Sampling { temperature: f32::NAN, ..good.clone() }, "temperature");
-        check(Sampling { top_p: 0.0, ..good.clone() }, "top_p: expected a number above 0 and at most 1, got 0");
+        check(
+            Sampling { top_p: 0.0, ..good.clone() },
+            "top_p: expected a number above 0 and at most 1, got 0",
+        );
         check(Sampling { min_p: 1.5, ..good.clone() }, "min_p");
         check(Sampling { max_new_tokens: 0, ..good }, "max_new_tokens: expected at least 1");
     }

@@ -24,7 +24,8 @@ impl<D: Device> PackedModel<D> {
     pub fn new(mut model: Model<D>) -> Self {
         let (embedding, parameters) = (model.layout.embedding, model.config.parameters());
         let (mut places, mut length) = (vec![None; parameters.len()], 0);
-        // In the order of their use, so that what is asked for ahead, beyond the end of one, is the beginning of the next.
+        // In the order of their use, so that what is asked for ahead, beyond the end of one, is the beginning
+        // of the next.
         for i in model.layout.projections() {
             let (inputs, outputs) = (parameters[i].shape[1], parameters[i].shape[0]);
             places[i] = Some(Place { at: length, inputs, outputs });
@@ -47,17 +48,31 @@ impl<D: Device> PackedModel<D> {
 
     fn weights(&self, parameter: usize) -> PackedWeights<'_, D::Buffer> {
         // `new` packs all projections of the layout.
-        let Some(Place { at, inputs, outputs }) = self.places[parameter] else { unreachable!("parameter {parameter} is packed") };
+        let Some(Place { at, inputs, outputs }) = self.places[parameter] else {
+            unreachable!("parameter {parameter} is packed")
+        };
         PackedWeights { buffer: &self.packed, at, inputs, outputs }
     }
 }
 
 impl<D: Device> Projections<D> for PackedModel<D> {
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, _: usize) {
-        self.model.device.packed_linear(y, x, self.weights(p.weight), p.bias.map(|b| &self.model.parameters[b]), rows);
+        self.model.device.packed_linear(
+            y,
+            x,
+            self.weights(p.weight),
+            p.bias.map(|b| &self.model.parameters[b]),
+            rows,
+        );
     }
 
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, _: usize) {
-        self.model.device.packed_linear_add(y, x, self.weights(p.weight), p.bias.map(|b| &self.model.parameters[b]), rows);
+        self.model.device.packed_linear_add(
+            y,
+            x,
+            self.weights(p.weight),
+            p.bias.map(|b| &self.model.parameters[b]),
+            rows,
+        );
     }
 }

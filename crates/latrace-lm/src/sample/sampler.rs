@@ -30,7 +30,8 @@ impl Default for SamplerOptions {
 pub struct Sampler<D: Device = Cpu> {
     packed: PackedModel<D>,
     options: SamplerOptions,
-    /// What the blocks of the cache hold. It outlives a run: the next one finds what it has in common with this one.
+    /// What the blocks of the cache hold. It outlives a run: the next one finds what it has in common with
+    /// this one.
     blocks: Blocks,
     memory: Memory<D>,
     prefilled: u64,
@@ -61,8 +62,8 @@ impl<D: Device> Sampler<D> {
         (model.config.layers * (keys + values) * size_of::<f32>()) as u64
     }
 
-    /// Tokens read so far, not drawn one by one: prompts, but for what was found in blocks of the cache, and what was read again of samples that had
-    /// to give their blocks back.
+    /// Tokens read so far, not drawn one by one: prompts, but for what was found in blocks of the cache, and
+    /// what was read again of samples that had to give their blocks back.
     pub fn prefilled(&self) -> u64 {
         self.prefilled
     }
@@ -80,15 +81,19 @@ impl<D: Device> Sampler<D> {
     /// Draws all samples of all requests.
     ///
     /// # Errors
-    /// A bad setting; an empty prompt, or one that fills the model's positions; a sample that the cache cannot hold even alone; what the observer
-    /// returns. Rows are named by their place among the requests.
+    /// A bad setting; an empty prompt, or one that fills the model's positions; a sample that the cache
+    /// cannot hold even alone; what the observer returns. Rows are named by their place among the requests.
     pub fn run(&mut self, requests: &[SampleRequest], observer: &mut dyn Observer) -> Result<(), Error> {
         let positions = self.packed.model.config.max_positions;
         let capacity = (self.options.kv_cache_bytes / self.block_bytes()) as usize;
         for (i, request) in requests.iter().enumerate() {
             self.check(&i.to_string(), request, capacity)?;
         }
-        let limits = Limits { samples: self.options.batch.max(1), prompt_tokens: self.options.prefill_tokens.max(1), positions };
+        let limits = Limits {
+            samples: self.options.batch.max(1),
+            prompt_tokens: self.options.prefill_tokens.max(1),
+            positions,
+        };
         self.plan(requests, limits, capacity);
         // Passes are made of many short loops.
         standing_by(|| self.passes(requests, limits, observer))
@@ -96,8 +101,12 @@ impl<D: Device> Sampler<D> {
 
     /// Makes the memory large enough for as many samples as may be active at once, within the budget.
     fn plan(&mut self, requests: &[SampleRequest], limits: Limits, capacity: usize) {
-        let longest = requests.iter().map(|r| r.prompt.len() + Schedule::limit(r, limits.positions)).max().unwrap_or(0);
-        let mut needs: Vec<(usize, usize)> = requests.iter().map(|r| (Schedule::blocks_of_one(r, limits.positions), r.streams.len())).collect();
+        let longest =
+            requests.iter().map(|r| r.prompt.len() + Schedule::limit(r, limits.positions)).max().unwrap_or(0);
+        let mut needs: Vec<(usize, usize)> = requests
+            .iter()
+            .map(|r| (Schedule::blocks_of_one(r, limits.positions), r.streams.len()))
+            .collect();
         needs.sort_unstable_by(|a, b| b.cmp(a));
         let (mut blocks, mut places) = (0, limits.samples);
         for (each, samples) in needs {
@@ -109,7 +118,12 @@ impl<D: Device> Sampler<D> {
         self.memory.grow(&self.packed.model, longest, self.blocks.len());
     }
 
-    fn passes(&mut self, requests: &[SampleRequest], limits: Limits, observer: &mut dyn Observer) -> Result<(), Error> {
+    fn passes(
+        &mut self,
+        requests: &[SampleRequest],
+        limits: Limits,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
         let Self { packed, blocks, memory, prefilled, preempted, .. } = self;
         let mut schedule = Schedule::new(requests, blocks, limits);
         while let Some(mut step) = schedule.next_step() {
@@ -127,17 +141,23 @@ impl<D: Device> Sampler<D> {
         let fail = |detail: String| Err(Error::Row { id: row.to_owned(), detail });
         request.sampling.validate()?;
         if request.prompt.is_empty() {
-            return fail("the prompt has no tokens: expected at least one for the first new token to follow".into());
+            return fail(
+                "the prompt has no tokens: expected at least one for the first new token to follow".into(),
+            );
         }
         model.check_ids(row, &request.prompt)?;
         let positions = model.config.max_positions;
         if request.prompt.len() == positions {
-            return fail(format!("the prompt fills all {positions} of the model's positions: expected room for a new token"));
+            return fail(format!(
+                "the prompt fills all {positions} of the model's positions: expected room for a new token"
+            ));
         }
         let needed = Schedule::blocks_of_one(request, positions);
         if needed > capacity {
             let (needed, got) = (needed as u64 * self.block_bytes(), self.options.kv_cache_bytes);
-            return fail(format!("one sample may need {needed} bytes of keys and values, and the budget is {got} (kv_cache_bytes)"));
+            return fail(format!(
+                "one sample may need {needed} bytes of keys and values, and the budget is {got} (kv_cache_bytes)"
+            ));
         }
         Ok(())
     }
@@ -183,16 +203,23 @@ impl<D: Device> Memory<D> {
         let model = &packed.model;
         let (device, shape) = (&model.device, model.attention_shape());
         for [keys, values] in cache.iter_mut() {
-            step.copies.iter().for_each(|&(from, to)| device.cache_copy([keys, values], from as usize, to as usize, shape));
+            step.copies
+                .iter()
+                .for_each(|&(from, to)| device.cache_copy([keys, values], from as usize, to as usize, shape));
         }
         stream.embed(model, &step.ids);
         for (i, layer) in model.layout.layers.iter().enumerate() {
             let [keys, values] = &mut cache[i];
             stream.project_keys(model, packed, layer, &step.positions);
             device.cache_store([keys, values], &stream.k, &stream.v, &step.spans, &step.blocks, shape);
-            // Of the last layer's output, only rows that are drawn from matter; others leave their keys and values.
+            // Of the last layer's output, only rows that are drawn from matter; others leave their keys and
+            // values.
             let is_last = i + 1 == model.config.layers;
-            let (spans, positions) = if is_last { (&step.last_spans, &step.last_positions) } else { (&step.spans, &step.positions) };
+            let (spans, positions) = if is_last {
+                (&step.last_spans, &step.last_positions)
+            } else {
+                (&step.spans, &step.positions)
+            };
             if is_last {
                 stream.keep_inputs(model, &step.rows);
             }
@@ -223,12 +250,22 @@ impl<D: Device> Memory<D> {
 }
 
 /// Appends the chosen tokens to their samples, and hands over those that are finished.
-fn accept(schedule: &mut Schedule<'_>, choices: &[Choice], requests: &[SampleRequest], positions: usize, observer: &mut dyn Observer) -> Result<(), Error> {
+fn accept(
+    schedule: &mut Schedule<'_>,
+    choices: &[Choice],
+    requests: &[SampleRequest],
+    positions: usize,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
     let mut reasons = Vec::with_capacity(choices.len());
     for (running, choice) in schedule.running.iter_mut().zip(choices) {
         if !choice.logp.is_finite() {
-            let detail =
-                format!("sample {}: the log-prob of token {} is {}: the model's weights may be damaged", running.sample, running.tokens.len(), choice.logp);
+            let detail = format!(
+                "sample {}: the log-prob of token {} is {}: the model's weights may be damaged",
+                running.sample,
+                running.tokens.len(),
+                choice.logp
+            );
             return Err(Error::Row { id: running.request.to_string(), detail });
         }
         running.tokens.push(choice.token);
@@ -237,13 +274,20 @@ fn accept(schedule: &mut Schedule<'_>, choices: &[Choice], requests: &[SampleReq
     }
     let finished: Vec<bool> = reasons.iter().map(Option::is_some).collect();
     let done = schedule.finish(&finished);
-    for (Running { request, sample, tokens, logp, .. }, stop) in done.into_iter().zip(reasons.into_iter().flatten()) {
+    for (Running { request, sample, tokens, logp, .. }, stop) in
+        done.into_iter().zip(reasons.into_iter().flatten())
+    {
         observer.finished(Sample { request, sample, tokens, logp, stop })?;
     }
     Ok(())
 }
 
-fn stop_reason(running: &Running, request: &SampleRequest, positions: usize, observer: &mut dyn Observer) -> Option<StopReason> {
+fn stop_reason(
+    running: &Running,
+    request: &SampleRequest,
+    positions: usize,
+    observer: &mut dyn Observer,
+) -> Option<StopReason> {
     let seen = observer.token(running.request, running.sample, &running.tokens);
     let last = running.tokens.last()?;
     if request.sampling.end_ids.contains(last) {

@@ -1,8 +1,10 @@
-//! Which tokens go into the next pass: one of each running sample, and a piece of the prompt that is being read.
+//! Which tokens go into the next pass: one of each running sample, and a piece of the prompt that is being
+//! read.
 //!
-//! Samples take blocks of the cache as they grow. When none is left, the youngest sample gives its blocks back and waits again; later it is read like
-//! a prompt, its drawn tokens too. Nothing of that shows in its tokens or log-probs. The oldest sample always goes on, and alone it always fits,
-//! so that all of them end. Age is the order of requests and of samples in them.
+//! Samples take blocks of the cache as they grow. When none is left, the youngest sample gives its blocks
+//! back and waits again; later it is read like a prompt, its drawn tokens too. Nothing of that shows in its
+//! tokens or log-probs. The oldest sample always goes on, and alone it always fits, so that all of them end.
+//! Age is the order of requests and of samples in them.
 
 use super::blocks::{Blocks, Serial};
 use super::{SampleRequest, uniform};
@@ -115,9 +117,24 @@ pub(super) struct Schedule<'a> {
 impl<'a> Schedule<'a> {
     /// Everything waits.
     pub fn new(requests: &'a [SampleRequest], blocks: &'a mut Blocks, limits: Limits) -> Self {
-        let samples = requests.iter().map(|request| 0..request.streams.len()).enumerate().filter(|(_, samples)| !samples.is_empty());
-        let waiting = samples.map(|(request, samples)| ((request, 0), Waiting { samples, drawn: Drawn::default() })).collect();
-        Self { requests, limits, blocks, waiting, reading: None, running: Vec::new(), active: 0, preempted: 0 }
+        let samples = requests
+            .iter()
+            .map(|request| 0..request.streams.len())
+            .enumerate()
+            .filter(|(_, samples)| !samples.is_empty());
+        let waiting = samples
+            .map(|(request, samples)| ((request, 0), Waiting { samples, drawn: Drawn::default() }))
+            .collect();
+        Self {
+            requests,
+            limits,
+            blocks,
+            waiting,
+            reading: None,
+            running: Vec::new(),
+            active: 0,
+            preempted: 0,
+        }
     }
 
     /// Most new tokens of a request's samples.
@@ -168,27 +185,34 @@ impl<'a> Schedule<'a> {
     fn preempt(&mut self) {
         self.preempted += 1;
         let youngest = self.running.last().map(Running::age);
-        let reading = self.reading.take_if(|reading| Some((reading.request, reading.samples.start)) > youngest);
-        let (age, samples, drawn, chain) = if let Some(Reading { request, samples, drawn, chain, .. }) = reading {
-            ((request, samples.start), samples, drawn, chain)
-        } else if let Some(Running { request, sample, tokens, logp, chain }) = self.running.pop() {
-            ((request, sample), sample..sample + 1, Drawn { tokens, logp }, chain)
-        } else {
-            return;
-        };
+        let reading =
+            self.reading.take_if(|reading| Some((reading.request, reading.samples.start)) > youngest);
+        let (age, samples, drawn, chain) =
+            if let Some(Reading { request, samples, drawn, chain, .. }) = reading {
+                ((request, samples.start), samples, drawn, chain)
+            } else if let Some(Running { request, sample, tokens, logp, chain }) = self.running.pop() {
+                ((request, sample), sample..sample + 1, Drawn { tokens, logp }, chain)
+            } else {
+                return;
+            };
         chain.release(self.blocks);
         self.active -= samples.len();
         self.waiting.insert(age, Waiting { samples, drawn });
     }
 
-    /// Adds a piece of what is being read, or begins to read what waits longest; says whether there may be more to add.
+    /// Adds a piece of what is being read, or begins to read what waits longest; says whether there may be
+    /// more to add.
     fn read_on(&mut self, step: &mut Step) -> bool {
         let left = self.limits.prompt_tokens - (step.ids.len() - step.continued);
-        let Some(mut reading) = self.reading.take().or_else(|| (left > 0).then(|| self.admit()).flatten()) else {
+        let Some(mut reading) = self.reading.take().or_else(|| (left > 0).then(|| self.admit()).flatten())
+        else {
             return false;
         };
         let from = reading.chain.length;
-        let until = reading.tokens.len().min(from + left.min(reading.chain.room() + self.blocks.available() * CACHE_BLOCK));
+        let until = reading
+            .tokens
+            .len()
+            .min(from + left.min(reading.chain.room() + self.blocks.available() * CACHE_BLOCK));
         if until == from {
             // It goes on when the pass is full, or when a running sample has ended or given its blocks back.
             self.reading = Some(reading);
@@ -201,12 +225,15 @@ impl<'a> Schedule<'a> {
             return false;
         }
         let request = &self.requests[reading.request];
-        step.draw_from_last_row(reading.samples.clone().map(|sample| draw(request, sample, reading.drawn.tokens.len())));
+        step.draw_from_last_row(
+            reading.samples.clone().map(|sample| draw(request, sample, reading.drawn.tokens.len())),
+        );
         step.completed.push(reading);
         true
     }
 
-    /// Lets the oldest of those that wait in, as many of its samples as there is place for; none while memory is short.
+    /// Lets the oldest of those that wait in, as many of its samples as there is place for; none while memory
+    /// is short.
     fn admit(&mut self) -> Option<Reading> {
         let (&(number, first), waiting) = self.waiting.first_key_value()?;
         let request = &self.requests[number];
@@ -215,8 +242,13 @@ impl<'a> Schedule<'a> {
         let known = self.blocks.prefix(&tokens, (tokens.len() - 1) / CACHE_BLOCK);
         let needed = tokens.len().div_ceil(CACHE_BLOCK) - self.blocks.held_among(&known);
         let left = Self::limit(request, self.limits.positions) - waiting.drawn.tokens.len();
-        let again = if waiting.drawn.tokens.is_empty() { 0 } else { tokens.len().min(left).div_ceil(CACHE_BLOCK) };
-        let count = waiting.samples.len().min(self.limits.samples - self.active).min(self.fitting(needed, left, again));
+        let again =
+            if waiting.drawn.tokens.is_empty() { 0 } else { tokens.len().min(left).div_ceil(CACHE_BLOCK) };
+        let count = waiting
+            .samples
+            .len()
+            .min(self.limits.samples - self.active)
+            .min(self.fitting(needed, left, again));
         if count == 0 {
             return None;
         }
@@ -226,22 +258,25 @@ impl<'a> Schedule<'a> {
             self.waiting.insert((number, rest.start), Waiting { samples: rest, drawn: Drawn::default() });
         }
         self.active += count;
-        let chain = Chain { length: known.len() * CACHE_BLOCK, parent: self.blocks.hold(&known), blocks: known };
+        let chain =
+            Chain { length: known.len() * CACHE_BLOCK, parent: self.blocks.hold(&known), blocks: known };
         Some(Reading { request: number, samples, drawn, tokens, chain })
     }
 
     /// How many samples fit that need `needed` blocks together at first, and may draw `left` tokens each.
     ///
-    /// Everyone should have room to grow by a block. What is read `again` should be able to grow by as much, so that reading never takes the most of
-    /// the time. One sample is let in whenever no other is.
+    /// Everyone should have room to grow by a block. What is read `again` should be able to grow by as much,
+    /// so that reading never takes the most of the time. One sample is let in whenever no other is.
     fn fitting(&self, needed: usize, left: usize, again: usize) -> usize {
         let room = self.blocks.available().checked_sub(needed);
         // The last token drawn needs no place.
-        let fitting = room.map_or(0, |room| if left == 1 { usize::MAX } else { room.saturating_sub(self.active + again) });
+        let fitting = room
+            .map_or(0, |room| if left == 1 { usize::MAX } else { room.saturating_sub(self.active + again) });
         if self.active == 0 { fitting.max(1) } else { fitting }
     }
 
-    /// Starts the samples whose prompts the pass has read. They share its last block too, until they write to it.
+    /// Starts the samples whose prompts the pass has read. They share its last block too, until they write to
+    /// it.
     pub fn start_samples(&mut self, step: &mut Step) {
         for Reading { request, samples, drawn, chain, .. } in step.completed.drain(..) {
             for sample in samples.clone() {
@@ -257,7 +292,8 @@ impl<'a> Schedule<'a> {
     /// Takes the samples out that are marked as finished.
     pub fn finish(&mut self, finished: &[bool]) -> Vec<Running> {
         let mut finished = finished.iter();
-        let done: Vec<Running> = self.running.extract_if(.., |_| finished.next().is_some_and(|finished| *finished)).collect();
+        let done: Vec<Running> =
+            self.running.extract_if(.., |_| finished.next().is_some_and(|finished| *finished)).collect();
         done.iter().for_each(|running| running.chain.release(self.blocks));
         self.active -= done.len();
         done
@@ -267,13 +303,18 @@ impl<'a> Schedule<'a> {
 impl Drop for Schedule<'_> {
     fn drop(&mut self) {
         // After an error there are samples left; the blocks stay good for others.
-        let left = self.running.iter().map(|running| &running.chain).chain(self.reading.iter().map(|reading| &reading.chain));
+        let left = self
+            .running
+            .iter()
+            .map(|running| &running.chain)
+            .chain(self.reading.iter().map(|reading| &reading.chain));
         left.for_each(|chain| chain.release(self.blocks));
     }
 }
 
 impl Chain {
-    /// Whether the next token needs a block: a new one, or one of its own instead of one that others hold too.
+    /// Whether the next token needs a block: a new one, or one of its own instead of one that others hold
+    /// too.
     fn needs_block(&self, blocks: &Blocks) -> bool {
         self.room() == 0 || blocks.is_shared(self.blocks[self.blocks.len() - 1])
     }
@@ -296,8 +337,15 @@ impl Chain {
         }
     }
 
-    /// Adds tokens to the sequence and to the pass, taking blocks as needed. `all` are the sequence's tokens, the new among them.
-    fn append<I: Iterator<Item = u32>>(&mut self, blocks: &mut Blocks, step: &mut Step, new: impl Iterator<Item = u32>, all: impl Fn() -> I) {
+    /// Adds tokens to the sequence and to the pass, taking blocks as needed. `all` are the sequence's tokens,
+    /// the new among them.
+    fn append<I: Iterator<Item = u32>>(
+        &mut self,
+        blocks: &mut Blocks,
+        step: &mut Step,
+        new: impl Iterator<Item = u32>,
+        all: impl Fn() -> I,
+    ) {
         let (row, position) = (step.ids.len(), self.length);
         for token in new {
             step.ids.push(token);
@@ -338,7 +386,13 @@ impl Step {
 
 fn draw(request: &SampleRequest, sample: usize, position: usize) -> Draw {
     let s = &request.sampling;
-    Draw { temperature: s.temperature, top_k: s.top_k, top_p: s.top_p, min_p: s.min_p, uniform: uniform(request.streams[sample], position) }
+    Draw {
+        temperature: s.temperature,
+        top_k: s.top_k,
+        top_p: s.top_p,
+        min_p: s.min_p,
+        uniform: uniform(request.streams[sample], position),
+    }
 }
 
 /// A block, of which it has been made sure that there is one.

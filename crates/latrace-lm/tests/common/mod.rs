@@ -8,8 +8,21 @@ use latrace_lm::{Model, TrainRow};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub const CASES: [&str; 13] =
-    ["qwen2", "qwen2-untied", "qwen3", "qwen3-odd", "llama", "llama-bias", "llama-mha", "rope-linear", "rope-llama3", "rope-yarn", "bf16", "f16", "sharded"];
+pub const CASES: [&str; 13] = [
+    "qwen2",
+    "qwen2-untied",
+    "qwen3",
+    "qwen3-odd",
+    "llama",
+    "llama-bias",
+    "llama-mha",
+    "rope-linear",
+    "rope-llama3",
+    "rope-yarn",
+    "bf16",
+    "f16",
+    "sharded",
+];
 
 /// Tensors of a golden file, all as f64.
 pub struct Golden(BTreeMap<String, Vec<f64>>);
@@ -20,9 +33,15 @@ impl Golden {
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let values = |view: &safetensors::tensor::TensorView<'_>| -> Vec<f64> {
             match view.dtype() {
-                safetensors::Dtype::I64 => view.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
-                safetensors::Dtype::F64 => view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-                safetensors::Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
+                safetensors::Dtype::I64 => {
+                    view.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect()
+                }
+                safetensors::Dtype::F64 => {
+                    view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect()
+                }
+                safetensors::Dtype::F32 => {
+                    view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect()
+                }
                 other => panic!("golden tensor of type {other:?}"),
             }
         };

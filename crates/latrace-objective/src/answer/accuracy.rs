@@ -1,8 +1,9 @@
 //! Accuracy ("Acc") `(1/n) Σ_m 1(y_m in Y_x)`, y_m ~ pi(.|x,z) — second factor of (8), the default, n = 8.
 //!
-//! Assumption: a verifier exists. Unbiased; its variance is `p(1−p)/n` whatever pi does within Y_x (Theorem 1, (7)).
-//! Limit case: n → ∞ gives pi(Y_x|x,z). An estimate of 0 of n is a zero weight, not proof of p = 0: see [`Accuracy::wilson`].
-//! differs in: answers the verifier could not judge are counted apart, and, as in the release, as not correct.
+//! Assumption: a verifier exists. Unbiased; its variance is `p(1−p)/n` whatever pi does within Y_x (Theorem
+//! 1, (7)). Limit case: n → ∞ gives pi(Y_x|x,z). An estimate of 0 of n is a zero weight, not proof of p = 0:
+//! see [`Accuracy::wilson`]. differs in: answers the verifier could not judge are counted apart, and, as in
+//! the release, as not correct.
 
 use crate::Verdict;
 use crate::error::{Error, Result};
@@ -31,7 +32,11 @@ impl Accuracy {
             return Err(Error::Empty { operation: "Accuracy::from_verdicts", noun: "answer" });
         }
         let count = |wanted| verdict_m.iter().filter(|&&verdict| verdict == wanted).count();
-        Ok(Self { correct: count(Verdict::Correct), undetermined: count(Verdict::Undetermined), sampled: verdict_m.len() })
+        Ok(Self {
+            correct: count(Verdict::Correct),
+            undetermined: count(Verdict::Undetermined),
+            sampled: verdict_m.len(),
+        })
     }
 
     /// Estimate of `pi(Y_x|x,z)`, in [0, 1].

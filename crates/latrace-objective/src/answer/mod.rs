@@ -51,14 +51,16 @@ impl AnswerEstimator {
         let missing = |statistic| Error::Missing { operation: self.name(), statistic };
         let reference = || evidence.reference.as_ref().ok_or(missing("log-probs of the reference answer"));
         Ok(match self {
-            Self::Accuracy => evidence.accuracy.ok_or(missing("verdicts on sampled answers"))?.log_probability(),
+            Self::Accuracy => {
+                evidence.accuracy.ok_or(missing("verdicts on sampled answers"))?.log_probability()
+            }
             Self::GeometricLikelihood => geometric_likelihood::log_probability(reference()?),
             Self::Likelihood => likelihood::log_probability(reference()?),
         })
     }
 
-    /// Whether L^K of this estimate is a bound on `log P(Y_x|x)`, as far as the answer goes: accuracy is unbiased, the
-    /// likelihood of one correct answer is at most that of all.
+    /// Whether L^K of this estimate is a bound on `log P(Y_x|x)`, as far as the answer goes: accuracy is
+    /// unbiased, the likelihood of one correct answer is at most that of all.
     #[must_use]
     pub const fn bound_kind(&self) -> BoundKind {
         match self {
@@ -68,8 +70,8 @@ impl AnswerEstimator {
     }
 }
 
-/// Theorem 1: in the worst case over pi at `pi(Y_x|x,z) = probability` > 0, one sampled verdict varies no more than the
-/// likelihood, iff `probability ≥ 1/|Y_x|`.
+/// Theorem 1: in the worst case over pi at `pi(Y_x|x,z) = probability` > 0, one sampled verdict varies no
+/// more than the likelihood, iff `probability ≥ 1/|Y_x|`.
 #[must_use]
 pub fn accuracy_varies_less(probability: f64, correct_answers: usize) -> bool {
     probability >= 1.0 / correct_answers as f64

@@ -1,8 +1,8 @@
 //! ELBO `E_q[log pi(Y_x|x,z)] − KL(q(z|x,y') || pi(z|x)) = L^1` — (2), estimated from traces z_k ~ q.
 //!
-//! Assumption: K independent traces of q and full ratios. Its gap to `log P(Y_x|x)` is KL(q || true posterior), (4).
-//! Limit case: q = true posterior, where every trace gives `log P(Y_x|x)` and the error is 0.
-//! One trace of answer probability zero makes the estimate -inf; that is the estimate, not a fault.
+//! Assumption: K independent traces of q and full ratios. Its gap to `log P(Y_x|x)` is KL(q || true
+//! posterior), (4). Limit case: q = true posterior, where every trace gives `log P(Y_x|x)` and the error is
+//! 0. One trace of answer probability zero makes the estimate -inf; that is the estimate, not a fault.
 
 use crate::error::{Result, check_log_weights, same_length};
 use crate::weights::log_rho;

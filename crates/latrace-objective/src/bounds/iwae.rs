@@ -1,20 +1,21 @@
 //! L^K `= E_{z_1..z_K ~ q} log (1/K) Σ_k rho_k` — (5), for every K from 1 to the N traces sampled.
 //!
-//! Estimate: the mean of `log (1/K) Σ_{k in S} rho_k` over the size-K subsets S of the N traces, a U-statistic: unbiased
-//! for each K, as pass@k is, and non-decreasing in K on every sample, where all subsets are visited; drawn ones (see
-//! [`SubsetPlan`], large N) keep this up to their error.
-//! Assumption: independent traces. With the full ratio it is a bound, also where the answer probability is an unbiased
-//! estimate (Jensen again); with the geometric ratio it is a surrogate ([`super::BoundKind`]).
-//! Limit cases: K = 1 is the ELBO (2); K = N is `log mean rho`. Where at least K traces have rho = 0, some subset has no
-//! correct trace and the value is -inf, exactly and without drawing.
-//! Errors: over traces, see [`super::monte_carlo_error`]; over drawn subsets (large N only), their standard deviation over
-//! the square root of the draws.
+//! Estimate: the mean of `log (1/K) Σ_{k in S} rho_k` over the size-K subsets S of the N traces, a
+//! U-statistic: unbiased for each K, as pass@k is, and non-decreasing in K on every sample, where all subsets
+//! are visited; drawn ones (see [`SubsetPlan`], large N) keep this up to their error. Assumption: independent
+//! traces. With the full ratio it is a bound, also where the answer probability is an unbiased estimate
+//! (Jensen again); with the geometric ratio it is a surrogate ([`super::BoundKind`]). Limit cases: K = 1 is
+//! the ELBO (2); K = N is `log mean rho`. Where at least K traces have rho = 0, some subset has no correct
+//! trace and the value is -inf, exactly and without drawing. Errors: over traces, see
+//! [`super::monte_carlo_error`]; over drawn subsets (large N only), their standard deviation over the square
+//! root of the draws.
 
 use super::monte_carlo_error::{delta_method, jackknife};
 use super::subsets::{SubsetAverage, SubsetPlan, for_each_subset};
 use crate::error::{Result, check_log_weights};
 
-/// Below this share of the largest rho, a subset's sum has lost bits to the least number that f64 holds (1e-308).
+/// Below this share of the largest rho, a subset's sum has lost bits to the least number that f64 holds
+/// (1e-308).
 const UNDERFLOW: f64 = 1e-280;
 
 /// The estimate of L^K at one K.
@@ -49,7 +50,8 @@ impl IwaePoint {
 /// No trace, NaN or +inf.
 pub fn iwae_bounds(log_rho_k: &[f64], plan: &SubsetPlan) -> Result<Vec<IwaePoint>> {
     check_log_weights("iwae_bounds", log_rho_k)?;
-    // Descending, so that the first member of an ascending subset is its largest; also makes the result independent of order.
+    // Descending, so that the first member of an ascending subset is its largest; also makes the result
+    // independent of order.
     let mut descending = log_rho_k.to_vec();
     descending.sort_unstable_by(|a, b| b.total_cmp(a));
     let largest = descending[0];
@@ -72,7 +74,13 @@ fn point(descending: &[f64], relative: &[f64], traces: usize, plan: &SubsetPlan)
     let zeros = descending.iter().filter(|value| **value == f64::NEG_INFINITY).count();
     if zeros >= traces {
         let subsets = SubsetAverage::Exact(super::subsets::binomial(count, traces));
-        return Ok(IwaePoint { traces, value: f64::NEG_INFINITY, standard_error: None, subset_error: 0.0, subsets });
+        return Ok(IwaePoint {
+            traces,
+            value: f64::NEG_INFINITY,
+            standard_error: None,
+            subset_error: 0.0,
+            subsets,
+        });
     }
     let centre = descending[0];
     let subsets = for_each_subset(count, traces, plan, |subset| {
@@ -96,7 +104,9 @@ fn point(descending: &[f64], relative: &[f64], traces: usize, plan: &SubsetPlan)
     };
     let subset_error = match subsets {
         SubsetAverage::Exact(_) => 0.0,
-        SubsetAverage::Sampled(draws) => ((squares / visited as f64 - mean * mean).max(0.0) / draws as f64).sqrt(),
+        SubsetAverage::Sampled(draws) => {
+            ((squares / visited as f64 - mean * mean).max(0.0) / draws as f64).sqrt()
+        }
     };
     Ok(IwaePoint { traces, value: centre + mean, standard_error, subset_error, subsets })
 }

@@ -1,5 +1,5 @@
-//! Bounds on `log P(Y_x|x)`, section 2: [`elbo()`], [`iwae_bounds`] for every K, their mean over questions, and the
-//! surrogates that look like bounds and are not.
+//! Bounds on `log P(Y_x|x)`, section 2: [`elbo()`], [`iwae_bounds`] for every K, their mean over questions,
+//! and the surrogates that look like bounds and are not.
 
 pub mod elbo;
 pub mod iwae;
@@ -22,7 +22,8 @@ pub use surrogate::surrogate_bias;
 pub enum BoundKind {
     /// At most `log P(Y_x|x)` in expectation.
     Bound,
-    /// Bounds nothing: length-normalised or clipped ratios are not importance weights, nor is a mean per token a probability.
+    /// Bounds nothing: length-normalised or clipped ratios are not importance weights, nor is a mean per
+    /// token a probability.
     Surrogate,
 }
 

@@ -1,13 +1,15 @@
-//! Monte Carlo standard errors of the subset average (L^K, [`super::iwae`]) over the N traces of one question.
+//! Monte Carlo standard errors of the subset average (L^K, [`super::iwae`]) over the N traces of one
+//! question.
 //!
-//! K < N: the jackknife of a U-statistic (Arvesen 1969), which for K = 1 is `s / sqrt N` exactly and leans upwards above.
-//! K = N: no trace can be left out, so the delta method on `log mean rho`: `sqrt((1/ESS − 1/N) N/(N−1))`.
-//! Assumption: independent traces. Limit case: equal rho, where both are 0.
+//! K < N: the jackknife of a U-statistic (Arvesen 1969), which for K = 1 is `s / sqrt N` exactly and leans
+//! upwards above. K = N: no trace can be left out, so the delta method on `log mean rho`: `sqrt((1/ESS − 1/N)
+//! N/(N−1))`. Assumption: independent traces. Limit case: equal rho, where both are 0.
 
 use crate::error::Result;
 use crate::weights::normalise;
 
-/// `sqrt((N−1)/N Σ_k (U_{−k} − mean U_{−k})²)`, where `U_{−k}` averages the subsets without trace k; `None` where a trace is in all.
+/// `sqrt((N−1)/N Σ_k (U_{−k} − mean U_{−k})²)`, where `U_{−k}` averages the subsets without trace k; `None`
+/// where a trace is in all.
 ///
 /// # Shapes
 /// `with_k`: for each trace, sum and number of the visited subsets that hold it.

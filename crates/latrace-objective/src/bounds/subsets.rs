@@ -5,7 +5,8 @@ use crate::Rng;
 /// How many subsets to visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubsetPlan {
-    /// Enumerate every subset of a size where there are at most this many. N = 8 has at most 70, N = 16 at most 12,870.
+    /// Enumerate every subset of a size where there are at most this many. N = 8 has at most 70, N = 16 at
+    /// most 12,870.
     pub exact_limit: u64,
     /// Otherwise draw this many, independently and uniformly.
     pub draws: usize,
@@ -42,7 +43,12 @@ pub fn binomial(n: usize, k: usize) -> u64 {
 }
 
 /// Calls `visit` with ascending indices of each subset of size `size` out of `0..count`.
-pub(super) fn for_each_subset(count: usize, size: usize, plan: &SubsetPlan, visit: impl FnMut(&[usize])) -> SubsetAverage {
+pub(super) fn for_each_subset(
+    count: usize,
+    size: usize,
+    plan: &SubsetPlan,
+    visit: impl FnMut(&[usize]),
+) -> SubsetAverage {
     let subsets = binomial(count, size);
     if subsets <= plan.exact_limit {
         enumerate(count, size, visit);

@@ -11,13 +11,14 @@ pub struct BoundSummary {
     pub unbounded: usize,
     /// Mean over all questions, nats per question: -inf as soon as one is.
     pub mean: f64,
-    /// Mean over the questions with a finite bound, nats; NaN where there is none. Not a bound on the whole set.
+    /// Mean over the questions with a finite bound, nats; NaN where there is none. Not a bound on the whole
+    /// set.
     pub mean_of_finite: f64,
-    /// Standard error of `mean_of_finite` over questions and their traces: another set of questions would differ by so
-    /// much. `None` below two of them.
+    /// Standard error of `mean_of_finite` over questions and their traces: another set of questions would
+    /// differ by so much. `None` below two of them.
     pub standard_error: Option<f64>,
-    /// Standard error of `mean_of_finite` over traces alone, `sqrt(Σ_q error_q²) / questions`: the same questions with
-    /// other traces would differ by so much. `None` where a question states no error.
+    /// Standard error of `mean_of_finite` over traces alone, `sqrt(Σ_q error_q²) / questions`: the same
+    /// questions with other traces would differ by so much. `None` where a question states no error.
     pub monte_carlo_error: Option<f64>,
 }
 

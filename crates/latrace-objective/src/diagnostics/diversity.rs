@@ -31,7 +31,8 @@ pub fn mean_pairwise_overlap(token_kt: &[&[u32]], n: usize) -> Option<f64> {
     if n == 0 {
         return None;
     }
-    let sets: Vec<HashSet<&[u32]>> = token_kt.iter().filter(|trace| trace.len() >= n).map(|trace| trace.windows(n).collect()).collect();
+    let sets: Vec<HashSet<&[u32]>> =
+        token_kt.iter().filter(|trace| trace.len() >= n).map(|trace| trace.windows(n).collect()).collect();
     let (mut overlap, mut pairs) = (0.0, 0_usize);
     for (index, left) in sets.iter().enumerate() {
         for right in &sets[index + 1..] {

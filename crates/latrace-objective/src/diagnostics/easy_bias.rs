@@ -1,4 +1,5 @@
-//! The bias towards easy questions — section 6: weight per question against accuracy, and who receives the gradient.
+//! The bias towards easy questions — section 6: weight per question against accuracy, and who receives the
+//! gradient.
 //!
 //! Assumption: a question's share is its weight, i.e. every question's forward-KL gradient is of equal size.
 //! Limit case: a weight of 1 gives each stratum its share of the questions that have a gradient at all.
@@ -33,7 +34,12 @@ pub fn gradient_share(objective: &Objective, accuracy_q: &[f64]) -> Result<Gradi
     let mut share = GradientShare::default();
     for (index, &accuracy) in accuracy_q.iter().enumerate() {
         if !(0.0..=1.0).contains(&accuracy) {
-            return Err(Error::Domain { operation: "gradient_share", expected: "an accuracy in [0, 1]", got: accuracy, index });
+            return Err(Error::Domain {
+                operation: "gradient_share",
+                expected: "an accuracy in [0, 1]",
+                got: accuracy,
+                index,
+            });
         }
         let stratum = match accuracy {
             accuracy if accuracy < HARD_BELOW => &mut share.hard,
@@ -44,7 +50,11 @@ pub fn gradient_share(objective: &Objective, accuracy_q: &[f64]) -> Result<Gradi
     }
     let total = share.easy + share.medium + share.hard;
     if total > 0.0 {
-        share = GradientShare { easy: share.easy / total, medium: share.medium / total, hard: share.hard / total };
+        share = GradientShare {
+            easy: share.easy / total,
+            medium: share.medium / total,
+            hard: share.hard / total,
+        };
     }
     Ok(share)
 }

@@ -1,7 +1,7 @@
 //! Length bias — Figure 4: length against summed log-scores, and against their means per token.
 //!
-//! Assumption: a strong correlation under the sum that fades under the mean is what the geometric estimators are for.
-//! Limit case: traces of one length have no ranks, and no correlation (`None`).
+//! Assumption: a strong correlation under the sum that fades under the mean is what the geometric estimators
+//! are for. Limit case: traces of one length have no ranks, and no correlation (`None`).
 
 use super::rank_correlation::rank_correlation;
 use crate::error::Result;
@@ -39,7 +39,8 @@ pub fn answer_length_bias(score_k: &[AnswerScore]) -> Result<LengthBias> {
 }
 
 fn length_bias(tokens_and_sum: impl Iterator<Item = (usize, f64)>) -> Result<LengthBias> {
-    let (tokens, summed): (Vec<f64>, Vec<f64>) = tokens_and_sum.map(|(tokens, sum)| (tokens as f64, sum)).unzip();
+    let (tokens, summed): (Vec<f64>, Vec<f64>) =
+        tokens_and_sum.map(|(tokens, sum)| (tokens as f64, sum)).unzip();
     let mean: Vec<f64> = summed.iter().zip(&tokens).map(|(sum, tokens)| sum / tokens).collect();
     Ok(LengthBias { summed: rank_correlation(&tokens, &summed)?, mean: rank_correlation(&tokens, &mean)? })
 }

@@ -1,4 +1,5 @@
-//! Spearman's rank correlation — Figure 4: trace length against `log pi/q`, answer length against `log pi(y)`.
+//! Spearman's rank correlation — Figure 4: trace length against `log pi/q`, answer length against `log
+//! pi(y)`.
 //!
 //! Assumption: a monotone relation is of interest, not a linear one. Ties share their mean rank.
 //! Limit case: a constant series has no ranks, and no correlation (`None`).
@@ -16,7 +17,8 @@ pub fn rank_correlation(left_k: &[f64], right_k: &[f64]) -> Result<Option<f64>> 
     same_length("rank_correlation", left_k.len(), right_k.len())?;
     let (left, right) = (ranks(left_k)?, ranks(right_k)?);
     let mean = (left.len() as f64 + 1.0) / 2.0;
-    let covariance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let covariance =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
     let scale = (covariance(&left, &left) * covariance(&right, &right)).sqrt();
     Ok((scale > 0.0).then(|| (covariance(&left, &right) / scale).clamp(-1.0, 1.0)))
 }
@@ -24,7 +26,12 @@ pub fn rank_correlation(left_k: &[f64], right_k: &[f64]) -> Result<Option<f64>> 
 /// Ranks from 1, ties at their mean.
 fn ranks(values: &[f64]) -> Result<Vec<f64>> {
     if let Some(index) = values.iter().position(|value| value.is_nan()) {
-        return Err(Error::Domain { operation: "rank_correlation", expected: "a number", got: f64::NAN, index });
+        return Err(Error::Domain {
+            operation: "rank_correlation",
+            expected: "a number",
+            got: f64::NAN,
+            index,
+        });
     }
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));

@@ -1,7 +1,9 @@
-//! Binary-reward RL (REINFORCE) — (11): `∇ P(Y_x|x) = E_pi[1(y in Y_x) ∇ log pi(z,y|x)] = p ∇ −KL(P(.|x,Y_x) || pi)`.
+//! Binary-reward RL (REINFORCE) — (11): `∇ P(Y_x|x) = E_pi[1(y in Y_x) ∇ log pi(z,y|x)] = p ∇ −KL(P(.|x,Y_x)
+//! || pi)`.
 //!
-//! Assumption: rollouts come from the current model; no baseline. The weights are those of `rft`, whose rollouts come
-//! from a fixed model instead. Weight per question: p. Limit case: p → 0 leaves hard questions without gradient.
+//! Assumption: rollouts come from the current model; no baseline. The weights are those of `rft`, whose
+//! rollouts come from a fixed model instead. Weight per question: p. Limit case: p → 0 leaves hard questions
+//! without gradient.
 
 use super::{Group, SequenceWeights, rft};
 use crate::error::Result;

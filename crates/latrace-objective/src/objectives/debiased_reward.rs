@@ -1,10 +1,11 @@
 //! Debiased reward — (24): `(alpha−beta) 1(correct)/p + (beta−gamma) 1(formatted)/p_format`.
 //!
-//! Gradient: `(alpha−beta) ∇ −KL(P(.|correct) || pi) + (beta−gamma) ∇ −KL(P(.|formatted) || pi)`.
-//! Assumption: p and p_format are estimated by the group's own means. Given that one of N rollouts is correct, the mean
-//! over the correct ones is unbiased (one answer for each trace), so in expectation the two terms are merely scaled by `1−(1−p)^N` and `1−(1−p_format)^N`.
-//! Weight per question of the correctness term: alpha−beta, for every accuracy above 0. Limit case: beta = gamma is (9)
-//! on the reasoner itself. Nothing correct: only the format term is left.
+//! Gradient: `(alpha−beta) ∇ −KL(P(.|correct) || pi) + (beta−gamma) ∇ −KL(P(.|formatted) || pi)`. Assumption:
+//! p and p_format are estimated by the group's own means. Given that one of N rollouts is correct, the mean
+//! over the correct ones is unbiased (one answer for each trace), so in expectation the two terms are merely
+//! scaled by `1−(1−p)^N` and `1−(1−p_format)^N`. Weight per question of the correctness term: alpha−beta, for
+//! every accuracy above 0. Limit case: beta = gamma is (9) on the reasoner itself. Nothing correct: only the
+//! format term is left.
 
 use super::format_reward::Rewards;
 use super::{Group, SequenceWeights};
@@ -20,7 +21,9 @@ use crate::error::Result;
 /// They are missing.
 pub fn weights(group: &Group<'_>, rewards: Rewards) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("debiased-reward")?;
-    let share = |holds: fn(Verdict) -> bool| verdict_km.iter().filter(|&&verdict| holds(verdict)).count() as f64 / verdict_km.len() as f64;
+    let share = |holds: fn(Verdict) -> bool| {
+        verdict_km.iter().filter(|&&verdict| holds(verdict)).count() as f64 / verdict_km.len() as f64
+    };
     let (correct, formatted) = (share(Verdict::is_correct), share(Verdict::is_formatted));
     // A verdict that holds was counted, so its share is above zero.
     let rollouts = verdict_km.iter().map(|verdict| {

@@ -1,8 +1,9 @@
 //! Dr. GRPO (Liu et al. 2025): advantage `r − mean r`, neither divided by the deviation nor by the length.
 //!
-//! Assumption: on-policy rollouts, one answer for each trace. The mean includes the rollout itself, so N rollouts give
-//! `(N−1)/N` of the gradient of (11) in expectation. With n answers for each of K traces the trace's part is scaled by
-//! `(K−1)/K`, the answer's by `(Kn−1)/(Kn)`: a single trace then has no gradient at all. Weight per question: p. Limit case: all right or all wrong is [`GroupOutcome::NoContrast`].
+//! Assumption: on-policy rollouts, one answer for each trace. The mean includes the rollout itself, so N
+//! rollouts give `(N−1)/N` of the gradient of (11) in expectation. With n answers for each of K traces the
+//! trace's part is scaled by `(K−1)/K`, the answer's by `(Kn−1)/(Kn)`: a single trace then has no gradient at
+//! all. Weight per question: p. Limit case: all right or all wrong is [`GroupOutcome::NoContrast`].
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;

@@ -1,4 +1,5 @@
-//! phi-gradient of the ELBO — (27): `E_q[(log rho − 1) ∇_phi log q(z|x,y')]`, averaged over K independent traces.
+//! phi-gradient of the ELBO — (27): `E_q[(log rho − 1) ∇_phi log q(z|x,y')]`, averaged over K independent
+//! traces.
 //!
 //! Assumption: full ratios. The −1 has expectation 0 and is kept as in (15) at K = 1. Weight per question: 1.
 //! Limit case: q = true posterior, where log rho is constant and the expected gradient 0.

@@ -1,9 +1,9 @@
 //! General reward — (20), (21): alpha if correct, beta if only well-formatted, gamma otherwise;
 //! `∇ E[r] = (alpha−beta) p ∇ −KL(P(.|correct) || pi) + (beta−gamma) p_format ∇ −KL(P(.|formatted) || pi)`.
 //!
-//! Assumption: correct answers are well-formatted ([`Verdict::is_formatted`](crate::Verdict::is_formatted)). gamma is
-//! subtracted from every reward, which a constant baseline may be.
-//! Weight per question of the correctness term: (alpha−beta) p. Limit case: beta = gamma is `binary-reward` times alpha−gamma.
+//! Assumption: correct answers are well-formatted ([`Verdict::is_formatted`](crate::Verdict::is_formatted)).
+//! gamma is subtracted from every reward, which a constant baseline may be. Weight per question of the
+//! correctness term: (alpha−beta) p. Limit case: beta = gamma is `binary-reward` times alpha−gamma.
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;
@@ -40,9 +40,10 @@ impl Default for Rewards {
 pub fn weights(group: &Group<'_>, rewards: Rewards) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("format-reward")?;
     let indicator = |yes: bool| f64::from(u8::from(yes));
-    let rollouts = verdict_km
-        .iter()
-        .map(|verdict| (rewards.alpha - rewards.beta) * indicator(verdict.is_correct()) + (rewards.beta - rewards.gamma) * indicator(verdict.is_formatted()));
+    let rollouts = verdict_km.iter().map(|verdict| {
+        (rewards.alpha - rewards.beta) * indicator(verdict.is_correct())
+            + (rewards.beta - rewards.gamma) * indicator(verdict.is_formatted())
+    });
     Ok(SequenceWeights::from_rollouts(group, rollouts))
 }
 

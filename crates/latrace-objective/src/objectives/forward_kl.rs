@@ -1,8 +1,9 @@
-//! Forward KL for the posterior — (9): ascend `Σ_m w~_m ∇_phi log q(z_m|x,y')`, `w_m = pi(Y_x|x,z_m)`, z_m ~ pi.
+//! Forward KL for the posterior — (9): ascend `Σ_m w~_m ∇_phi log q(z_m|x,y')`, `w_m = pi(Y_x|x,z_m)`, z_m ~
+//! pi.
 //!
-//! Assumption: traces come from the reasoner. Self-normalised, so biased of order 1/M; exact as M → ∞, where it is
-//! `−∇_phi KL(P(z|x,Y_x) || q)`. Weight per question: 1, for every accuracy above 0.
-//! Limit case: every trace equally accurate, where it is `sft` on traces. No accurate trace: no gradient.
+//! Assumption: traces come from the reasoner. Self-normalised, so biased of order 1/M; exact as M → ∞, where
+//! it is `−∇_phi KL(P(z|x,Y_x) || q)`. Weight per question: 1, for every accuracy above 0. Limit case: every
+//! trace equally accurate, where it is `sft` on traces. No accurate trace: no gradient.
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;

@@ -4,8 +4,8 @@ use crate::Verdict;
 use crate::error::{Error, Result, check_log_weights, same_length};
 use crate::weights::{GroupOutcome, log_rho};
 
-/// What is known of one question: K traces, n answers each. Objectives read the statistics they need and fail by name
-/// where one is missing.
+/// What is known of one question: K traces, n answers each. Objectives read the statistics they need and fail
+/// by name where one is missing.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
     traces: usize,
@@ -26,7 +26,8 @@ impl<'a> Group<'a> {
         Ok(Self { traces, verdict_km: &[], log_ratio_k: None, log_answer_k: None })
     }
 
-    /// Adds verdicts on the answers; a reference answer (GML) is one answer per trace that is [`Verdict::Correct`].
+    /// Adds verdicts on the answers; a reference answer (GML) is one answer per trace that is
+    /// [`Verdict::Correct`].
     ///
     /// # Shapes
     /// `verdict_km`: K × n, row k holds the n answers of trace k.
@@ -139,7 +140,8 @@ impl SequenceWeights {
         Self { trace_k, answer_km: Vec::new(), outcome, without_answer: 0 }
     }
 
-    /// One weight per rollout (z_k, y_km), averaged over the K × n rollouts; a trace's weight is the sum over its answers.
+    /// One weight per rollout (z_k, y_km), averaged over the K × n rollouts; a trace's weight is the sum over
+    /// its answers.
     pub(super) fn from_rollouts(group: &Group<'_>, rollout_km: impl Iterator<Item = f64>) -> Self {
         let (traces, answers) = (group.traces(), group.answers());
         let answer_km: Vec<f64> = rollout_km.map(|weight| weight / (traces * answers) as f64).collect();
@@ -152,9 +154,14 @@ impl SequenceWeights {
         Self { trace_k, answer_km, outcome, without_answer: 0 }
     }
 
-    /// Trace weights spread over each trace's correct answers: `∇ log pi(Y_x|x,z)` as the mean over them (section 3).
+    /// Trace weights spread over each trace's correct answers: `∇ log pi(Y_x|x,z)` as the mean over them
+    /// (section 3).
     pub(super) fn with_correct_answers(trace_k: Vec<f64>, group: &Group<'_>, outcome: GroupOutcome) -> Self {
-        let mut weights = Self { answer_km: Vec::with_capacity(group.traces() * group.answers()), outcome, ..Self::default() };
+        let mut weights = Self {
+            answer_km: Vec::with_capacity(group.traces() * group.answers()),
+            outcome,
+            ..Self::default()
+        };
         for (trace, &weight) in trace_k.iter().enumerate() {
             let verdict_m = group.verdict_m(trace);
             let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count();

@@ -1,9 +1,9 @@
 //! GRPO without clip — (12): advantage `(r − mean r) / std r` over the group's rollouts, binary reward.
 //!
-//! Assumption: on-policy rollouts, so that every probability ratio is 1. Weight per question: `sqrt(p/(1−p))` for a large
-//! group, [`finite_group_weight`] for N rollouts. Limit cases: all right or all wrong has no deviation, which is
-//! [`GroupOutcome::NoContrast`]; hence a weight of 0 at p = 0 and p = 1.
-//! differs in: Shao et al. 2024 add an epsilon to the deviation and divide by |o| (which is the trainer's choice here).
+//! Assumption: on-policy rollouts, so that every probability ratio is 1. Weight per question: `sqrt(p/(1−p))`
+//! for a large group, [`finite_group_weight`] for N rollouts. Limit cases: all right or all wrong has no
+//! deviation, which is [`GroupOutcome::NoContrast`]; hence a weight of 0 at p = 0 and p = 1. differs in: Shao
+//! et al. 2024 add an epsilon to the deviation and divide by |o| (which is the trainer's choice here).
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;
@@ -23,7 +23,10 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
         return Ok(SequenceWeights::zero(group, GroupOutcome::NoContrast));
     }
     let mean = correct as f64 / verdict_km.len() as f64;
-    Ok(SequenceWeights::from_rollouts(group, verdict_km.iter().map(|verdict| advantage(verdict.is_correct(), mean))))
+    Ok(SequenceWeights::from_rollouts(
+        group,
+        verdict_km.iter().map(|verdict| advantage(verdict.is_correct(), mean)),
+    ))
 }
 
 /// `(1(correct) − p) / sqrt(p (1−p))` for a mean reward 0 < p < 1.
@@ -38,9 +41,11 @@ pub fn question_weight(accuracy: f64) -> f64 {
     if accuracy >= 1.0 { 0.0 } else { (accuracy / (1.0 - accuracy)).sqrt() }
 }
 
-/// The weight that groups of `rollouts` give in expectation: `E[sqrt(c (N−c))/N] / (1−p)`, c ~ Binomial(N, p).
+/// The weight that groups of `rollouts` give in expectation: `E[sqrt(c (N−c))/N] / (1−p)`, c ~ Binomial(N,
+/// p).
 ///
-/// One answer for each trace: several share the trace, and are no independent rollouts. Tends to [`question_weight`] as N grows. Chances are multiplied in log space, so that any N will do.
+/// One answer for each trace: several share the trace, and are no independent rollouts. Tends to
+/// [`question_weight`] as N grows. Chances are multiplied in log space, so that any N will do.
 #[must_use]
 pub fn finite_group_weight(accuracy: f64, rollouts: usize) -> f64 {
     if accuracy <= 0.0 || accuracy >= 1.0 {

@@ -1,8 +1,8 @@
 //! GRPO with clip: ascend `Σ_t min(r_t A, clip(r_t, 1−low, 1+high) A)`, `r_t = pi(token)/pi_old(token)`.
 //!
-//! The sequence weights are the advantages of `grpo`; [`token_coefficient`] turns one into the factor on
-//! `∇ log pi(token)` once the trainer knows r_t. Assumption: a few updates per batch of rollouts.
-//! Weight per question: `sqrt(p/(1−p))`, as clipping is idle at r = 1. Limit case: on-policy, or clip → ∞, is `grpo`.
+//! The sequence weights are the advantages of `grpo`; [`token_coefficient`] turns one into the factor on `∇
+//! log pi(token)` once the trainer knows r_t. Assumption: a few updates per batch of rollouts. Weight per
+//! question: `sqrt(p/(1−p))`, as clipping is idle at r = 1. Limit case: on-policy, or clip → ∞, is `grpo`.
 
 use super::{Group, SequenceWeights, grpo};
 use crate::error::Result;

@@ -1,10 +1,10 @@
 //! (15) with a leave-one-out baseline: `Σ_k (−rho~_k + L_K − L_{−k}) ∇_phi log q(z_k|x,y')`. Off by default.
 //!
-//! `L_{−k} = log (1/(K−1)) Σ_{j≠k} rho_j` depends on the other traces only, so the expectation is that of (15).
-//! Assumption: full ratios. Weight per question: 1. Limit case: K = 1 has no baseline and is `elbo-single`; where every
-//! other rho is zero the baseline is 0.
-//! differs in: VIMCO (Mnih and Rezende 2016) puts the geometric mean of the others in place of rho_k, which a single
-//! zero rho — a trace without a correct answer — makes zero; the arithmetic mean survives it.
+//! `L_{−k} = log (1/(K−1)) Σ_{j≠k} rho_j` depends on the other traces only, so the expectation is that of
+//! (15). Assumption: full ratios. Weight per question: 1. Limit case: K = 1 has no baseline and is
+//! `elbo-single`; where every other rho is zero the baseline is 0. differs in: VIMCO (Mnih and Rezende 2016)
+//! puts the geometric mean of the others in place of rho_k, which a single zero rho — a trace without a
+//! correct answer — makes zero; the arithmetic mean survives it.
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;

@@ -1,8 +1,9 @@
 //! Training objectives as weights on sequences, section 6. The list is [`Objective::ALL`].
 //!
-//! Each file gives `weights` (one number per trace and per answer of a group) and `question_weight`, the factor on a
-//! question's forward-KL gradient as a function of accuracy p. "1" means 1 for p > 0: without a correct trace there is
-//! no gradient. For the objectives of the posterior the factor is that of the question's bound.
+//! Each file gives `weights` (one number per trace and per answer of a group) and `question_weight`, the
+//! factor on a question's forward-KL gradient as a function of accuracy p. "1" means 1 for p > 0: without a
+//! correct trace there is no gradient. For the objectives of the posterior the factor is that of the
+//! question's bound.
 
 use crate::Weighting;
 use crate::error::Result;
@@ -137,7 +138,8 @@ impl Objective {
         }
     }
 
-    /// Factor on a question's forward-KL gradient at accuracy p in [0, 1] (of the correctness term, for (21) and (24)).
+    /// Factor on a question's forward-KL gradient at accuracy p in [0, 1] (of the correctness term, for (21)
+    /// and (24)).
     #[must_use]
     pub fn question_weight(&self, accuracy: f64) -> f64 {
         match *self {
@@ -165,7 +167,11 @@ impl Objective {
     pub const fn trains(&self) -> Trained {
         match self {
             Self::Sft => Trained::Either,
-            Self::ForwardKl | Self::ElboSingle | Self::IwaePhi | Self::IwaePhiLeaveOneOut | Self::ReverseKl => Trained::Posterior,
+            Self::ForwardKl
+            | Self::ElboSingle
+            | Self::IwaePhi
+            | Self::IwaePhiLeaveOneOut
+            | Self::ReverseKl => Trained::Posterior,
             _ => Trained::Reasoner,
         }
     }
@@ -175,9 +181,12 @@ impl Objective {
     pub const fn traces_from(&self) -> TraceOrigin {
         match self {
             Self::Sft => TraceOrigin::Dataset,
-            Self::MultiTrace(_) | Self::ElboSingle | Self::IwaePhi | Self::IwaePhiLeaveOneOut | Self::ReverseKl | Self::PosteriorBehaviour => {
-                TraceOrigin::Posterior
-            }
+            Self::MultiTrace(_)
+            | Self::ElboSingle
+            | Self::IwaePhi
+            | Self::IwaePhiLeaveOneOut
+            | Self::ReverseKl
+            | Self::PosteriorBehaviour => TraceOrigin::Posterior,
             _ => TraceOrigin::Reasoner,
         }
     }

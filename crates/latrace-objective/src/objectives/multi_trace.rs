@@ -2,9 +2,10 @@
 //!
 //! `∇ log pi(Y_x|x,z)` is the mean of `∇ log pi(y|x,z)` over the correct ones of the same n sampled answers.
 //! It is unbiased given that one of the n is correct; a trace with none has accuracy 0 and drops out.
-//! Assumption: log-ratios and answer probabilities by any estimator; (8) by default. With another [`Weighting`] it is
-//! one of the ablations. With GML, give the reference answer as the one correct answer of each trace.
-//! Weight per question: 1, for every accuracy above 0. Limit case: K = 1 is the theta-gradient of the ELBO (2).
+//! Assumption: log-ratios and answer probabilities by any estimator; (8) by default. With another
+//! [`Weighting`] it is one of the ablations. With GML, give the reference answer as the one correct answer of
+//! each trace. Weight per question: 1, for every accuracy above 0. Limit case: K = 1 is the theta-gradient of
+//! the ELBO (2).
 
 use super::{Group, SequenceWeights};
 use crate::Weighting;

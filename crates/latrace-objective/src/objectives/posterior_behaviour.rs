@@ -1,10 +1,10 @@
 //! Binary-reward RL with the posterior as behaviour policy — (30):
 //! `∇ P(Y_x|x) = E_{z~q} E_{y~pi}[ (pi/q)(z) 1(y in Y_x) ∇ log pi(z,y|x) ]`.
 //!
-//! Assumption: full ratios, else the estimate is biased. Weight per question: p, as in (11); q changes the variance
-//! alone. Limit case: q = true posterior has `(pi/q)(z) pi(Y_x|z) = P(Y_x|x)` for every trace: of (31)–(33)'s variance
-//! only that of the verdicts is left, `P(1−P)` for one answer; q = pi is (11).
-//! A log-ratio above 700 nats overflows f64 and is refused.
+//! Assumption: full ratios, else the estimate is biased. Weight per question: p, as in (11); q changes the
+//! variance alone. Limit case: q = true posterior has `(pi/q)(z) pi(Y_x|z) = P(Y_x|x)` for every trace: of
+//! (31)–(33)'s variance only that of the verdicts is left, `P(1−P)` for one answer; q = pi is (11). A
+//! log-ratio above 700 nats overflows f64 and is refused.
 
 use super::{Group, SequenceWeights};
 use crate::error::{Error, Result};
@@ -20,10 +20,16 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let operation = "posterior-behaviour";
     let (verdict_km, log_ratio_k) = (group.verdicts(operation)?, group.log_ratio(operation)?);
     if let Some(index) = log_ratio_k.iter().position(|&log_ratio| log_ratio > 700.0) {
-        return Err(Error::Domain { operation, expected: "a log-ratio of at most 700", got: log_ratio_k[index], index });
+        return Err(Error::Domain {
+            operation,
+            expected: "a log-ratio of at most 700",
+            got: log_ratio_k[index],
+            index,
+        });
     }
-    let rollouts =
-        verdict_km.iter().enumerate().map(|(rollout, verdict)| if verdict.is_correct() { log_ratio_k[rollout / group.answers()].exp() } else { 0.0 });
+    let rollouts = verdict_km.iter().enumerate().map(|(rollout, verdict)| {
+        if verdict.is_correct() { log_ratio_k[rollout / group.answers()].exp() } else { 0.0 }
+    });
     Ok(SequenceWeights::from_rollouts(group, rollouts))
 }
 

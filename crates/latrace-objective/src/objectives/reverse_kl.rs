@@ -1,11 +1,12 @@
-//! Reverse KL by policy gradient — (34): reward `R = log pi(Y_x|x,z) − log q(z|x,y') + log pi(z|x)` on phi, z ~ q.
+//! Reverse KL by policy gradient — (34): reward `R = log pi(Y_x|x,z) − log q(z|x,y') + log pi(z|x)` on phi, z
+//! ~ q.
 //!
-//! Ascends `−KL(q || true posterior)` up to a constant, so its expectation is that of (27).
-//! Assumption: full ratios. Weight per question: 1. Limit case: q = true posterior, where R is constant: no gradient
-//! ([`GroupOutcome::NoContrast`], rounding aside).
-//! A trace of rho = 0 has reward -inf: the group is [`GroupOutcome::Unbounded`] and left out. Seeks one mode and may
-//! leak the hint into z (section 4): the default for the posterior is (9).
-//! differs in: subtracts the mean reward of the other traces (K ≥ 2), which leaves the expectation as it is.
+//! Ascends `−KL(q || true posterior)` up to a constant, so its expectation is that of (27). Assumption: full
+//! ratios. Weight per question: 1. Limit case: q = true posterior, where R is constant: no gradient
+//! ([`GroupOutcome::NoContrast`], rounding aside). A trace of rho = 0 has reward -inf: the group is
+//! [`GroupOutcome::Unbounded`] and left out. Seeks one mode and may leak the hint into z (section 4): the
+//! default for the posterior is (9). differs in: subtracts the mean reward of the other traces (K ≥ 2), which
+//! leaves the expectation as it is.
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;

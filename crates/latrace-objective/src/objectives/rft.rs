@@ -1,7 +1,9 @@
-//! Rejection-sampling fine-tuning — (10): `E_ref[1(y in Y_x) ∇ log pi(z,y|x)] = −p_ref ∇ KL(P_ref(z,y|x,Y_x) || pi)`.
+//! Rejection-sampling fine-tuning — (10): `E_ref[1(y in Y_x) ∇ log pi(z,y|x)] = −p_ref ∇ KL(P_ref(z,y|x,Y_x)
+//! || pi)`.
 //!
 //! Assumption: rollouts come from a fixed reference model, often the initial one; every correct one is kept.
-//! Weight per question: p_ref, so easy questions fill the data set. Limit case: p_ref = 1 is `sft` on samples.
+//! Weight per question: p_ref, so easy questions fill the data set. Limit case: p_ref = 1 is `sft` on
+//! samples.
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;

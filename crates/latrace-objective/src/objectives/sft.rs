@@ -1,7 +1,7 @@
 //! Supervised fine-tuning: `(1/K) Σ_k ∇ log p(z_k, y_k)` on the data set's own traces and answers.
 //!
-//! Assumption: every row is right. Weight per question: 1, whatever the model's accuracy.
-//! Limit case: K = 1 is the usual loss of one row; normalise by a constant, not by tokens, to keep it so (Appendix C).
+//! Assumption: every row is right. Weight per question: 1, whatever the model's accuracy. Limit case: K = 1
+//! is the usual loss of one row; normalise by a constant, not by tokens, to keep it so (Appendix C).
 
 use super::{Group, SequenceWeights};
 use crate::error::Result;

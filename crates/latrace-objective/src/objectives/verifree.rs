@@ -1,4 +1,5 @@
-//! Normalised VeriFree — (26): (6) with q = pi, `Σ_k w~_k ∇ log pi(z_k, Y_x|x)`, `w_k = pi(Y_x|x,z_k)`, z_k ~ pi.
+//! Normalised VeriFree — (26): (6) with q = pi, `Σ_k w~_k ∇ log pi(z_k, Y_x|x)`, `w_k = pi(Y_x|x,z_k)`, z_k ~
+//! pi.
 //!
 //! Assumption: no posterior; any answer estimator (VeriFree's own is `likelihood` of the reference answer).
 //! Weight per question: 1, for every accuracy above 0. Limit case: K → ∞ is `∇ log P(Y_x|x)`.

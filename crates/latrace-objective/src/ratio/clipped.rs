@@ -1,8 +1,9 @@
-//! Clipped geometric ratio `clip((pi/q)^(1/|z|), exp(-c), exp(c))` — no equation in the paper; off by default.
+//! Clipped geometric ratio `clip((pi/q)^(1/|z|), exp(-c), exp(c))` — no equation in the paper; off by
+//! default.
 //!
-//! Assumption: extreme mean log-ratios come from degenerate traces (loops, copied hints) rather than from good ones.
-//! Limit case: c → ∞ is `geometric`; c = 0 is ratio 1, i.e. weighting by the answer probability alone.
-//! differs in: truncated importance sampling (Ionides 2008) clips the full ratio and only from above.
+//! Assumption: extreme mean log-ratios come from degenerate traces (loops, copied hints) rather than from
+//! good ones. Limit case: c → ∞ is `geometric`; c = 0 is ratio 1, i.e. weighting by the answer probability
+//! alone. differs in: truncated importance sampling (Ionides 2008) clips the full ratio and only from above.
 //! A trace of probability zero under pi stays at zero.
 
 use super::geometric;

@@ -1,7 +1,7 @@
 //! Full likelihood ratio `pi(z|x) / q(z|x,y')` — the definition in (5).
 //!
-//! Assumption: none; it is the importance weight that makes L^K a bound.
-//! Limit case: q = pi gives 1. On long traces its log has a spread of hundreds of nats, so one trace takes all of rho~.
+//! Assumption: none; it is the importance weight that makes L^K a bound. Limit case: q = pi gives 1. On long
+//! traces its log has a spread of hundreds of nats, so one trace takes all of rho~.
 
 use crate::TraceScore;
 

@@ -1,7 +1,7 @@
 //! The one trace of highest rho, with weight 1, ties to the lowest index — the paper's "-S" setting.
 //!
-//! Assumption: traces stand in run order, as in the release, where the first maximum wins.
-//! differs in: compares log rho, not rho (sail-sg/variational-reasoning 21bc48a exponentiates first); same order.
+//! Assumption: traces stand in run order, as in the release, where the first maximum wins. differs in:
+//! compares log rho, not rho (sail-sg/variational-reasoning 21bc48a exponentiates first); same order.
 
 use super::Pick;
 

@@ -1,7 +1,7 @@
 //! Length cut-off: a trace of `limit` tokens or more gets weight 0, i.e. log-weight -inf (section 8).
 //!
-//! Assumption: a trace that long was cut by the sampler or does not fit the trainer. Limit case: every trace too long,
-//! where the group is all zero and [`crate::fallback`] decides.
+//! Assumption: a trace that long was cut by the sampler or does not fit the trainer. Limit case: every trace
+//! too long, where the group is all zero and [`crate::fallback`] decides.
 
 use crate::error::{Result, same_length};
 

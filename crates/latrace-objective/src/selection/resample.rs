@@ -1,8 +1,8 @@
 //! Traces drawn in proportion to rho~, equally weighted: sampling-importance-resampling of (6).
 //!
-//! Assumption: the trainer prefers equal weights (fewer, whole examples). The expected weight of trace k is rho~_k.
-//! Limit cases: many draws give `weighted`; one non-zero rho gives `best`.
-//! Multinomial: independent draws. Systematic (Kitagawa 1996): one uniform offset, so copies of k are within 1 of draws × rho~_k.
+//! Assumption: the trainer prefers equal weights (fewer, whole examples). The expected weight of trace k is
+//! rho~_k. Limit cases: many draws give `weighted`; one non-zero rho gives `best`. Multinomial: independent
+//! draws. Systematic (Kitagawa 1996): one uniform offset, so copies of k are within 1 of draws × rho~_k.
 
 use super::Pick;
 use crate::Rng;
@@ -24,7 +24,9 @@ pub enum Scheme {
 pub fn select(weight_k: &[f64], scheme: Scheme, draws: usize, rng: &mut Rng) -> Vec<Pick> {
     let mut copies_k = vec![0_usize; weight_k.len()];
     match scheme {
-        Scheme::Multinomial => (0..draws).filter_map(|_| rng.weighted(weight_k)).for_each(|trace| copies_k[trace] += 1),
+        Scheme::Multinomial => {
+            (0..draws).filter_map(|_| rng.weighted(weight_k)).for_each(|trace| copies_k[trace] += 1)
+        }
         Scheme::Systematic => systematic(weight_k, draws, rng, &mut copies_k),
     }
     let picked = copies_k.iter().enumerate().filter(|(_, copies)| **copies > 0);

@@ -1,4 +1,5 @@
-//! `answer_k` alone — ablation asked for by the paper's reviewers; the weights w of (9) where z ~ pi. Off by default.
+//! `answer_k` alone — ablation asked for by the paper's reviewers; the weights w of (9) where z ~ pi. Off by
+//! default.
 //!
 //! Assumption: q = pi, so that no ratio is needed. Limit case: equal ratios, where it equals `rho`.
 //! A dropped trace (log-ratio -inf) stays dropped.

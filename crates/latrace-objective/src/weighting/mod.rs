@@ -49,7 +49,8 @@ impl Weighting {
     /// Weights of a question's traces, normalised over the group; they sum to 1 (to 0 for leave-one-out).
     ///
     /// # Shapes
-    /// `log_ratio_k`, `log_answer_k`: K ≥ 1, nats; a dropped trace has log-ratio -inf. Returns weights over k.
+    /// `log_ratio_k`, `log_answer_k`: K ≥ 1, nats; a dropped trace has log-ratio -inf. Returns weights over
+    /// k.
     ///
     /// # Errors
     /// Lengths that differ, NaN or +inf.

@@ -1,8 +1,8 @@
 //! 1 for every trace that was not dropped — ablation asked for by the paper's reviewers. Off by default.
 //!
-//! Assumption: every trace of q is as good as another. Limit case: q = true posterior, where rho is constant and uniform
-//! equals `rho` exactly.
-//! It is also the theta-gradient of the single-trace ELBO (2), averaged over the K traces.
+//! Assumption: every trace of q is as good as another. Limit case: q = true posterior, where rho is constant
+//! and uniform equals `rho` exactly. It is also the theta-gradient of the single-trace ELBO (2), averaged
+//! over the K traces.
 
 /// Log-weight of one trace, nats.
 #[must_use]

@@ -19,7 +19,18 @@ fn source_folder() -> PathBuf {
 fn the_mathematics_knows_no_file_clock_thread_or_console() {
     for path in sources(&source_folder()) {
         let text = std::fs::read_to_string(&path).unwrap();
-        for border in ["std::fs", "std::io", "std::net", "std::time", "std::thread", "std::env", "println!", "unsafe", "unwrap()", "expect("] {
+        for border in [
+            "std::fs",
+            "std::io",
+            "std::net",
+            "std::time",
+            "std::thread",
+            "std::env",
+            "println!",
+            "unsafe",
+            "unwrap()",
+            "expect(",
+        ] {
             assert!(!text.contains(border), "{} uses {border}", path.display());
         }
     }

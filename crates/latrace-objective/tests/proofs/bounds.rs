@@ -65,7 +65,8 @@ fn subset_averages_are_unbiased_for_every_k() {
     }
 }
 
-/// The bias is the enumerated one, and in some worlds the surrogate exceeds what it is sometimes taken to bound.
+/// The bias is the enumerated one, and in some worlds the surrogate exceeds what it is sometimes taken to
+/// bound.
 #[test]
 fn the_geometric_surrogate_is_biased_and_no_bound() {
     assert_eq!(RatioEstimator::Full.bound_kind(), BoundKind::Bound);
@@ -76,8 +77,11 @@ fn the_geometric_surrogate_is_biased_and_no_bound() {
         let truth = log_rhos(&world, RatioEstimator::Full);
         let surrogate = log_rhos(&world, RatioEstimator::Geometric);
         let pick = |values: &[f64], tuple: &[usize]| tuple.iter().map(|&z| values[z]).collect::<Vec<_>>();
-        let bias = expect(&world, 2, |tuple| surrogate_bias(&pick(&truth, tuple), &pick(&surrogate, tuple), &SubsetPlan::default()).unwrap()[1]);
-        let value = expect(&world, 2, |tuple| tuple.iter().map(|&z| surrogate[z].exp() / 2.0).sum::<f64>().ln());
+        let bias = expect(&world, 2, |tuple| {
+            surrogate_bias(&pick(&truth, tuple), &pick(&surrogate, tuple), &SubsetPlan::default()).unwrap()[1]
+        });
+        let value =
+            expect(&world, 2, |tuple| tuple.iter().map(|&z| surrogate[z].exp() / 2.0).sum::<f64>().ln());
         assert_near(bias, value - world.bound(2), TOLERANCE);
         exceeded += u32::from(value > world.accuracy().ln());
     }
@@ -104,8 +108,10 @@ fn the_true_posterior_is_the_proposal_of_least_variance() {
         assert_near(mean, world.accuracy(), TOLERANCE);
         assert!(variance > 1e-10, "parameter {index} moves freely: {variance:e}");
     }
-    // The importance-weighted reward itself, one answer per trace: what is left is the answers' own p(1−p)-like noise.
-    let second_moment = |world: &World| expect(world, 1, |t| (2.0 * world.log_ratio(t[0]) + world.log_answer(t[0])).exp());
+    // The importance-weighted reward itself, one answer per trace: what is left is the answers' own
+    // p(1−p)-like noise.
+    let second_moment =
+        |world: &World| expect(world, 1, |t| (2.0 * world.log_ratio(t[0]) + world.log_answer(t[0])).exp());
     let mut on_policy = world.clone();
     on_policy.phi = world.theta[..TRACE_PARAMETERS].to_vec();
     assert_near(second_moment(&on_policy), world.accuracy(), TOLERANCE);
@@ -138,7 +144,11 @@ fn theorem_1_worst_cases_and_their_crossing() {
             assert_near(worst_likelihood, likelihood::worst_case_variance(p, answers), TOLERANCE);
             assert_near(worst_accuracy, accuracy::variance(p), TOLERANCE);
             if (p * answers as f64 - 1.0).abs() > 1e-9 {
-                assert_eq!(accuracy_varies_less(p, answers), worst_accuracy < worst_likelihood, "p {p}, |Y| {answers}");
+                assert_eq!(
+                    accuracy_varies_less(p, answers),
+                    worst_accuracy < worst_likelihood,
+                    "p {p}, |Y| {answers}"
+                );
             }
         }
         let crossing = 1.0 / answers as f64;

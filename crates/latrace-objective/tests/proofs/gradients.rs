@@ -8,11 +8,12 @@ const CORRECT: fn(Verdict) -> bool = Verdict::is_correct;
 const FORMATTED: fn(Verdict) -> bool = Verdict::is_formatted;
 const REWARDS: Rewards = Rewards { alpha: 1.7, beta: 0.4, gamma: -0.9 };
 
-/// Expected coefficients of an objective on traces, over K-tuples from q. Answers are correct ones: in expectation a
-/// weight on a correct answer falls on y with probability pi(y|x,z,Y_x).
+/// Expected coefficients of an objective on traces, over K-tuples from q. Answers are correct ones: in
+/// expectation a weight on a correct answer falls on y with probability pi(y|x,z,Y_x).
 pub fn over_traces(world: &World, objective: Objective, traces: usize) -> Coefficients {
     let table = |f: &dyn Fn(usize) -> f64| (0..TRACES).map(f).collect::<Vec<f64>>();
-    let (q, ratio, answer) = (table(&|z| world.log_q(z).exp()), table(&|z| world.log_ratio(z)), table(&|z| world.log_answer(z)));
+    let (q, ratio, answer) =
+        (table(&|z| world.log_q(z).exp()), table(&|z| world.log_ratio(z)), table(&|z| world.log_answer(z)));
     let verdicts = vec![Verdict::Correct; 2 * traces];
     let mut answer_weight = vec![0.0; TRACES];
     let mut total = Coefficients::zero();
@@ -36,16 +37,20 @@ pub fn over_traces(world: &World, objective: Objective, traces: usize) -> Coeffi
     total
 }
 
-/// Expected coefficients over groups of `rollouts` independent (z, y), z ~ q and y ~ pi, one answer per trace.
+/// Expected coefficients over groups of `rollouts` independent (z, y), z ~ q and y ~ pi, one answer per
+/// trace.
 pub fn over_rollouts(world: &World, objective: Objective, rollouts: usize) -> Coefficients {
-    let joint: Vec<f64> = (0..TRACES * ANSWERS).map(|zy| world.log_q(zy / ANSWERS).exp() * world.answer(zy / ANSWERS, zy % ANSWERS)).collect();
+    let joint: Vec<f64> = (0..TRACES * ANSWERS)
+        .map(|zy| world.log_q(zy / ANSWERS).exp() * world.answer(zy / ANSWERS, zy % ANSWERS))
+        .collect();
     let ratio: Vec<f64> = (0..TRACES).map(|z| world.log_ratio(z)).collect();
     let mut total = Coefficients::zero();
     for_each_tuple(TRACES * ANSWERS, rollouts, |tuple| {
         let chance: f64 = tuple.iter().map(|&zy| joint[zy]).product();
         let verdicts: Vec<Verdict> = tuple.iter().map(|&zy| VERDICTS[zy % ANSWERS]).collect();
         let ratio_k: Vec<f64> = tuple.iter().map(|&zy| ratio[zy / ANSWERS]).collect();
-        let group = Group::new(rollouts).unwrap().with_verdicts(&verdicts).unwrap().with_log_ratio(&ratio_k).unwrap();
+        let group =
+            Group::new(rollouts).unwrap().with_verdicts(&verdicts).unwrap().with_log_ratio(&ratio_k).unwrap();
         accumulate(&mut total, chance, tuple, &objective.weights(&group).unwrap());
     });
     total
@@ -136,7 +141,8 @@ fn leave_one_out_lowers_the_variance_of_equation_15() {
             let chance: f64 = tuple.iter().map(|&z| world.log_q(z).exp()).product();
             let ratio_k: Vec<f64> = tuple.iter().map(|&z| world.log_ratio(z)).collect();
             let answer_k: Vec<f64> = tuple.iter().map(|&z| world.log_answer(z)).collect();
-            let group = Group::new(3).unwrap().with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap();
+            let group =
+                Group::new(3).unwrap().with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap();
             let mut one = Coefficients::zero();
             for (weight, &z) in objective.weights(&group).unwrap().trace_k.iter().zip(tuple) {
                 one.trace[z] += weight;
@@ -149,7 +155,8 @@ fn leave_one_out_lowers_the_variance_of_equation_15() {
     assert!(baseline < 0.9 * plain, "second moments: plain {plain}, leave-one-out {baseline}");
 }
 
-/// The answer term: the mean over the correct ones of n = 2 sampled answers, given that there is one, is unbiased.
+/// The answer term: the mean over the correct ones of n = 2 sampled answers, given that there is one, is
+/// unbiased.
 #[test]
 fn the_answer_gradient_is_the_mean_over_correct_answers() {
     let world = World::new(6);
@@ -182,7 +189,8 @@ fn the_answer_gradient_is_the_mean_over_correct_answers() {
     assert_same(&total.theta_gradient(&world), &gradient(&world.theta, log_answers));
 }
 
-/// (9) on the whole population: all traces at once, log-weights `log pi(z) pi(Y_x|z)` against the counting measure.
+/// (9) on the whole population: all traces at once, log-weights `log pi(z) pi(Y_x|z)` against the counting
+/// measure.
 fn population_forward_kl(world: &World) -> Vec<f64> {
     let log_joint: Vec<f64> = (0..TRACES).map(|z| world.log_pi(z) + world.log_answer(z)).collect();
     let group = Group::new(TRACES).unwrap().with_log_answer(&log_joint).unwrap();
@@ -216,7 +224,10 @@ fn equation_9_descends_the_forward_kl_and_rests_at_the_true_posterior() {
 fn equation_10_rft_weighs_questions_by_the_reference_accuracy() {
     let reference = on_policy(8);
     let model = World::new(9);
-    let expected = scaled(&reference.negative_kl_gradient(&model, CORRECT), Objective::Rft.question_weight(reference.accuracy()));
+    let expected = scaled(
+        &reference.negative_kl_gradient(&model, CORRECT),
+        Objective::Rft.question_weight(reference.accuracy()),
+    );
     for rollouts in 1..=2 {
         assert_same(&over_rollouts(&reference, Objective::Rft, rollouts).theta_gradient(&model), &expected);
     }
@@ -225,7 +236,10 @@ fn equation_10_rft_weighs_questions_by_the_reference_accuracy() {
 #[test]
 fn equation_11_binary_reward_weighs_questions_by_accuracy() {
     let world = on_policy(8);
-    let expected = scaled(&world.negative_kl_gradient(&world, CORRECT), Objective::BinaryReward.question_weight(world.accuracy()));
+    let expected = scaled(
+        &world.negative_kl_gradient(&world, CORRECT),
+        Objective::BinaryReward.question_weight(world.accuracy()),
+    );
     let got = over_rollouts(&world, Objective::BinaryReward, 2).theta_gradient(&world);
     assert_same(&got, &expected);
     let accuracy = |theta: &[f64]| World { theta: theta.to_vec(), phi: world.phi.clone() }.accuracy();
@@ -251,7 +265,8 @@ fn equation_12_grpo_weighs_questions_by_the_odds_to_the_half() {
         assert_same(&got, &scaled(&forward_kl, grpo::finite_group_weight(p, rollouts)));
     }
     assert_near(grpo::finite_group_weight(p, 60), Objective::Grpo.question_weight(p), 0.02);
-    let clipped = over_rollouts(&world, Objective::from_name("grpo-clipped").unwrap(), 2).theta_gradient(&world);
+    let clipped =
+        over_rollouts(&world, Objective::from_name("grpo-clipped").unwrap(), 2).theta_gradient(&world);
     assert_same(&clipped, &scaled(&forward_kl, grpo::finite_group_weight(p, 2)));
 }
 
@@ -268,7 +283,8 @@ fn dr_grpo_weighs_questions_by_accuracy_up_to_its_own_mean() {
 
 /// `(correct weight) ∇ −KL(P(.|correct)) + (format weight) ∇ −KL(P(.|formatted))`.
 fn two_terms(world: &World, correct: f64, format: f64) -> Vec<f64> {
-    let (correct_kl, format_kl) = (world.negative_kl_gradient(world, CORRECT), world.negative_kl_gradient(world, FORMATTED));
+    let (correct_kl, format_kl) =
+        (world.negative_kl_gradient(world, CORRECT), world.negative_kl_gradient(world, FORMATTED));
     correct_kl.iter().zip(&format_kl).map(|(a, b)| correct * a + format * b).collect()
 }
 
@@ -318,7 +334,10 @@ fn equation_30_the_posterior_as_behaviour_policy_keeps_the_gradient() {
     let weight = Objective::PosteriorBehaviour.question_weight(world.accuracy());
     let expected = scaled(&world.negative_kl_gradient(&world, CORRECT), weight);
     for world in [world.clone(), world.with_true_posterior()] {
-        assert_same(&over_rollouts(&world, Objective::PosteriorBehaviour, 2).theta_gradient(&world), &expected);
+        assert_same(
+            &over_rollouts(&world, Objective::PosteriorBehaviour, 2).theta_gradient(&world),
+            &expected,
+        );
     }
 }
 
@@ -331,7 +350,10 @@ fn sft_descends_the_cross_entropy_of_its_rows() {
     accumulate(&mut total, 1.0, &rows, &Objective::Sft.weights(&group).unwrap());
     let expected = gradient(&world.theta, |theta| {
         let moved = World { theta: theta.to_vec(), phi: world.phi.clone() };
-        rows.iter().map(|&zy| moved.log_pi(zy / ANSWERS) + moved.answer(zy / ANSWERS, zy % ANSWERS).ln()).sum::<f64>() / 2.0
+        rows.iter()
+            .map(|&zy| moved.log_pi(zy / ANSWERS) + moved.answer(zy / ANSWERS, zy % ANSWERS).ln())
+            .sum::<f64>()
+            / 2.0
     });
     assert_same(&total.theta_gradient(&world), &expected);
 }

@@ -1,4 +1,5 @@
-//! Sampled versions of each estimator meet the enumerated values within three standard errors; seeds are fixed.
+//! Sampled versions of each estimator meet the enumerated values within three standard errors; seeds are
+//! fixed.
 
 use crate::gradients::{on_policy, over_rollouts, over_traces};
 use crate::world::*;
@@ -6,14 +7,20 @@ use latrace_objective::bounds::{BoundSummary, elbo, iwae_bounds, surrogate_bias}
 use latrace_objective::diagnostics::{distinct_n, mean_pairwise_overlap};
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::{Scheme, resample};
-use latrace_objective::{Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, Group, Objective, RatioEstimator, Rng, SubsetPlan, Verdict, weights};
+use latrace_objective::{
+    Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, Group, Objective, RatioEstimator, Rng,
+    SubsetPlan, Verdict, weights,
+};
 
 /// Mean and standard error of a repeated measurement; fails beyond three standard errors.
 #[track_caller]
 fn check_mean(draws: usize, expected: f64, mut measure: impl FnMut(usize) -> f64) {
     let summary = BoundSummary::from_questions((0..draws).map(&mut measure));
     let (mean, error) = (summary.mean, summary.standard_error.unwrap());
-    assert!(error < 0.05 * expected.abs().max(0.1), "a standard error of {error} proves nothing about {expected}");
+    assert!(
+        error < 0.05 * expected.abs().max(0.1),
+        "a standard error of {error} proves nothing about {expected}"
+    );
     assert!((mean - expected).abs() < 3.0 * error, "mean {mean} ± {error}, expected {expected}");
 }
 
@@ -43,7 +50,8 @@ impl Sampler {
 fn accuracy_and_its_variance() {
     let sampler = Sampler::new(World::new(1));
     let estimate = |draw: usize| {
-        let verdicts = sampler.answers(7, 8, &mut Rng::at(1, &[draw as u64])).into_iter().map(|y| VERDICTS[y]);
+        let verdicts =
+            sampler.answers(7, 8, &mut Rng::at(1, &[draw as u64])).into_iter().map(|y| VERDICTS[y]);
         Accuracy::from_verdicts(&verdicts.collect::<Vec<_>>()).unwrap()
     };
     let p = sampler.world.mass(7, Verdict::is_correct);
@@ -82,7 +90,8 @@ fn bounds_and_their_standard_errors() {
     for traces in 1..=4 {
         let truth = sampler.world.bound(traces);
         check_mean(2_000, truth, |draw| points(draw)[traces - 1].value);
-        // Mean squared standard error against the true squared error: exact for K = 1, the jackknife leans upwards above.
+        // Mean squared standard error against the true squared error: exact for K = 1, the jackknife leans
+        // upwards above.
         let mean = |f: &dyn Fn(usize) -> f64| (0..2_000).map(f).sum::<f64>() / 2_000.0;
         let stated = mean(&|draw| points(draw)[traces - 1].standard_error.unwrap().powi(2));
         let actual = mean(&|draw| (points(draw)[traces - 1].value - truth).powi(2));
@@ -97,7 +106,8 @@ fn sampled_verdicts_in_rho_keep_the_bound_below_the_truth() {
     let with_verdicts = |draw: usize| {
         let mut rng = Rng::at(4, &[draw as u64]);
         let rho = |z: usize, rng: &mut Rng| {
-            let correct = sampler.answers(z, 8, rng).into_iter().filter(|&y| VERDICTS[y].is_correct()).count();
+            let correct =
+                sampler.answers(z, 8, rng).into_iter().filter(|&y| VERDICTS[y].is_correct()).count();
             sampler.world.log_ratio(z).exp() * correct as f64 / 8.0
         };
         sampler.traces(8, &mut rng).into_iter().map(|z| rho(z, &mut rng)).sum::<f64>() / 8.0
@@ -112,7 +122,8 @@ fn sampled_verdicts_in_rho_keep_the_bound_below_the_truth() {
 fn drawn_subsets_agree_with_all_of_them() {
     let world = World::new(2);
     let log_rho_k: Vec<f64> = (0..18).map(|z| world.log_rho(z)).collect();
-    let all = iwae_bounds(&log_rho_k, &SubsetPlan { exact_limit: u64::MAX, ..SubsetPlan::default() }).unwrap();
+    let all =
+        iwae_bounds(&log_rho_k, &SubsetPlan { exact_limit: u64::MAX, ..SubsetPlan::default() }).unwrap();
     let drawn = iwae_bounds(&log_rho_k, &SubsetPlan { exact_limit: 1, draws: 2_000, seed: 5 }).unwrap();
     for (all, drawn) in all.iter().zip(&drawn) {
         assert_eq!(all.subset_error, 0.0);
@@ -159,10 +170,17 @@ impl Slopes {
 }
 
 /// One sampled gradient of two traces, along the direction of `slopes`.
-fn sampled_gradient(sampler: &Sampler, objective: Objective, answers: usize, slopes: &Slopes, rng: &mut Rng) -> f64 {
+fn sampled_gradient(
+    sampler: &Sampler,
+    objective: Objective,
+    answers: usize,
+    slopes: &Slopes,
+    rng: &mut Rng,
+) -> f64 {
     let world = &sampler.world;
     let traces = sampler.traces(2, rng);
-    // The mean over correct answers is unbiased given that there is one, so objectives that take it draw until there is.
+    // The mean over correct answers is unbiased given that there is one, so objectives that take it draw
+    // until there is.
     let takes_mean = matches!(objective, Objective::MultiTrace(_) | Objective::VeriFree);
     let mut draw = |z: usize| loop {
         let drawn = sampler.answers(z, answers, rng);
@@ -175,16 +193,26 @@ fn sampled_gradient(sampler: &Sampler, objective: Objective, answers: usize, slo
     let ratio_k: Vec<f64> = traces.iter().map(|&z| world.log_ratio(z)).collect();
     let answer_k: Vec<f64> = traces.iter().map(|&z| world.log_answer(z)).collect();
     let group = Group::new(2).unwrap().with_verdicts(&verdict_km).unwrap();
-    let weights = objective.weights(&group.with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap()).unwrap();
-    let of_trace: f64 = traces.iter().zip(&weights.trace_k).map(|(&z, weight)| slopes.trace[z] * weight).sum();
-    let of_answers = weights.answer_km.iter().enumerate().map(|(km, weight)| slopes.answer[traces[km / answers]][answer_km[km]] * weight);
+    let weights = objective
+        .weights(&group.with_log_ratio(&ratio_k).unwrap().with_log_answer(&answer_k).unwrap())
+        .unwrap();
+    let of_trace: f64 =
+        traces.iter().zip(&weights.trace_k).map(|(&z, weight)| slopes.trace[z] * weight).sum();
+    let of_answers = weights
+        .answer_km
+        .iter()
+        .enumerate()
+        .map(|(km, weight)| slopes.answer[traces[km / answers]][answer_km[km]] * weight);
     of_trace + of_answers.sum::<f64>()
 }
 
-/// Every objective on sampled groups, against its enumerated expectation, which the proofs of gradients check.
+/// Every objective on sampled groups, against its enumerated expectation, which the proofs of gradients
+/// check.
 #[test]
 fn sampled_gradients() {
-    for (number, objective) in Objective::ALL.into_iter().enumerate().filter(|(_, objective)| *objective != Objective::Sft) {
+    for (number, objective) in
+        Objective::ALL.into_iter().enumerate().filter(|(_, objective)| *objective != Objective::Sft)
+    {
         let world = match objective.traces_from() {
             // The true posterior: other proposals need many more draws for the same error.
             _ if objective == Objective::PosteriorBehaviour => World::new(1).with_true_posterior(),
@@ -192,22 +220,36 @@ fn sampled_gradients() {
             TraceOrigin::Reasoner | TraceOrigin::Dataset => on_policy(1),
         };
         let slopes = Slopes::new(&world, objective.trains());
-        let takes_log_answer = objective.trains() == Trained::Posterior || matches!(objective, Objective::MultiTrace(_) | Objective::VeriFree);
-        let (expected, answers) = if takes_log_answer { (over_traces(&world, objective, 2), 8) } else { (over_rollouts(&world, objective, 2), 1) };
+        let takes_log_answer = objective.trains() == Trained::Posterior
+            || matches!(objective, Objective::MultiTrace(_) | Objective::VeriFree);
+        let (expected, answers) = if takes_log_answer {
+            (over_traces(&world, objective, 2), 8)
+        } else {
+            (over_rollouts(&world, objective, 2), 1)
+        };
         let sampler = Sampler::new(world);
         check_mean(60_000, slopes.of(&expected), |draw| {
-            sampled_gradient(&sampler, objective, answers, &slopes, &mut Rng::at(6, &[number as u64, draw as u64]))
+            sampled_gradient(
+                &sampler,
+                objective,
+                answers,
+                &slopes,
+                &mut Rng::at(6, &[number as u64, draw as u64]),
+            )
         });
     }
 }
 
-/// Each ratio and each estimate from the reference answer, and the bounds made of them, by their means over traces of q.
+/// Each ratio and each estimate from the reference answer, and the bounds made of them, by their means over
+/// traces of q.
 #[test]
 fn ratios_references_and_their_bounds() {
     let sampler = Sampler::new(World::new(1));
     let world = &sampler.world;
     let over_q = |f: &dyn Fn(usize) -> f64| (0..TRACES).map(|z| sampler.q[z] * f(z)).sum::<f64>();
-    let draw = |stage: u64, number: usize, count: usize| sampler.traces(count, &mut Rng::at(stage, &[number as u64]));
+    let draw = |stage: u64, number: usize, count: usize| {
+        sampler.traces(count, &mut Rng::at(stage, &[number as u64]))
+    };
     for ratio in RatioEstimator::ALL {
         let estimate = |z: usize| ratio.log_ratio(&world.score(z)).exp();
         check_mean(40_000, over_q(&estimate), |number| estimate(draw(10, number, 1)[0]));
@@ -220,17 +262,22 @@ fn ratios_references_and_their_bounds() {
     }
     let parts = |number: usize| {
         let traces = draw(12, number, 4);
-        let (ratio_k, answer_k): (Vec<f64>, Vec<f64>) = traces.iter().map(|&z| (world.log_ratio(z), world.log_answer(z))).unzip();
+        let (ratio_k, answer_k): (Vec<f64>, Vec<f64>) =
+            traces.iter().map(|&z| (world.log_ratio(z), world.log_answer(z))).unzip();
         elbo(&ratio_k, &answer_k).unwrap()
     };
     check_mean(10_000, world.bound(1), |number| parts(number).value);
     check_mean(10_000, over_q(&|z| world.log_answer(z)), |number| parts(number).reconstruction);
     check_mean(10_000, -over_q(&|z| world.log_ratio(z)), |number| parts(number).divergence);
     // The surrogate's L^2, and its bias.
-    let geometric = |z: usize| weights::log_rho(RatioEstimator::Geometric.log_ratio(&world.score(z)), world.log_answer(z));
+    let geometric = |z: usize| {
+        weights::log_rho(RatioEstimator::Geometric.log_ratio(&world.score(z)), world.log_answer(z))
+    };
     let mut surrogate = 0.0;
     for_each_tuple(TRACES, 2, |pair| {
-        surrogate += sampler.q[pair[0]] * sampler.q[pair[1]] * weights::normalise(&[geometric(pair[0]), geometric(pair[1])]).unwrap().1.log_mean;
+        surrogate += sampler.q[pair[0]]
+            * sampler.q[pair[1]]
+            * weights::normalise(&[geometric(pair[0]), geometric(pair[1])]).unwrap().1.log_mean;
     });
     let both = |number: usize| {
         let traces = draw(13, number, 8);
@@ -254,10 +301,12 @@ fn weights_converge_to_the_true_posterior() {
     let (weight_k, summary) = weights::normalise(&log_rho_k).unwrap();
     assert!(summary.effective_sample_size > 1_000.0);
     for (z, mass) in sampler.world.true_posterior().into_iter().enumerate() {
-        let with_z = || traces.iter().zip(&weight_k).filter(|(trace, _)| **trace == z).map(|(_, weight)| weight);
+        let with_z =
+            || traces.iter().zip(&weight_k).filter(|(trace, _)| **trace == z).map(|(_, weight)| weight);
         let got: f64 = with_z().sum();
         // Standard error of a self-normalised mean: sqrt(Σ w² (1(z) − mass)²).
-        let error = traces.iter().zip(&weight_k).map(|(&t, w)| (w * (f64::from(u8::from(t == z)) - mass)).powi(2));
+        let error =
+            traces.iter().zip(&weight_k).map(|(&t, w)| (w * (f64::from(u8::from(t == z)) - mass)).powi(2));
         let error = error.sum::<f64>().sqrt();
         assert!((got - mass).abs() < 3.0 * error, "trace {z}: {got} ± {error}, expected {mass}");
     }
@@ -285,7 +334,9 @@ fn diversity_tells_a_collapsed_posterior_from_a_spread_one() {
     let collapsed = Sampler::new(collapsed);
     let tokens = |sampler: &Sampler| {
         let traces = sampler.traces(64, &mut Rng::new(9)).into_iter();
-        traces.map(|z| steps(z).into_iter().map(|(_, token)| token as u32).collect()).collect::<Vec<Vec<u32>>>()
+        traces
+            .map(|z| steps(z).into_iter().map(|(_, token)| token as u32).collect())
+            .collect::<Vec<Vec<u32>>>()
     };
     let measure = |token_kt: &[Vec<u32>]| {
         let views: Vec<&[u32]> = token_kt.iter().map(Vec::as_slice).collect();

@@ -1,10 +1,12 @@
-//! The published build rules (sail-sg/variational-reasoning 21bc48a, as described in the project's notes), transcribed
-//! plainly, against this crate's estimators, `best`, `first` and fallbacks on 200 synthetic questions with K = 8.
+//! The published build rules (sail-sg/variational-reasoning 21bc48a, as described in the project's notes),
+//! transcribed plainly, against this crate's estimators, `best`, `first` and fallbacks on 200 synthetic
+//! questions with K = 8.
 
 use latrace_objective::answer::Accuracy;
 use latrace_objective::selection::{PUBLISHED_LENGTH_LIMIT, drop_long_traces};
 use latrace_objective::{
-    AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Fallback, Provenance, RatioEstimator, Resolution, Rng, Selection, TraceScore, Verdict, weights,
+    AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Fallback, Provenance, RatioEstimator,
+    Resolution, Rng, Selection, TraceScore, Verdict, weights,
 };
 
 const TRACES: usize = 8;
@@ -28,14 +30,20 @@ fn questions() -> Vec<Question> {
 fn question(rng: &mut Rng) -> Question {
     let difficulty = [0.0, 0.02, 0.2, 0.7][rng.below(4)];
     let all_long = rng.below(12) == 0;
-    let mut made = Question { has_automatic_verifier: rng.below(3) > 0, trace: vec![], reference: vec![], verdict: vec![] };
+    let mut made = Question {
+        has_automatic_verifier: rng.below(3) > 0,
+        trace: vec![],
+        reference: vec![],
+        verdict: vec![],
+    };
     for k in 0..TRACES {
         let length = match rng.below(10) {
             _ if all_long => 28_000 + rng.below(3),
             0 => 27_998 + rng.below(4),
             _ => 1 + rng.below(40),
         };
-        let log_probs = |rng: &mut Rng, count: usize| (0..count).map(|_| -2.0 * rng.uniform()).collect::<Vec<f64>>();
+        let log_probs =
+            |rng: &mut Rng, count: usize| (0..count).map(|_| -2.0 * rng.uniform()).collect::<Vec<f64>>();
         made.trace.push((log_probs(rng, length), log_probs(rng, length)));
         let answer_length = 1 + rng.below(12);
         made.reference.push(log_probs(rng, answer_length));
@@ -55,7 +63,8 @@ fn question(rng: &mut Rng) -> Question {
     made
 }
 
-/// "Both token lists are cut to the shorter of the two, then the mean difference is taken"; `None` from 28,000 on.
+/// "Both token lists are cut to the shorter of the two, then the mean difference is taken"; `None` from
+/// 28,000 on.
 fn published_log_ratio(question: &Question, k: usize) -> Option<f64> {
     let (pi, q) = &question.trace[k];
     let shared = if pi.len() < q.len() { pi.len() } else { q.len() };
@@ -89,9 +98,9 @@ fn published_gml(question: &Question) -> Row {
     (chosen, None)
 }
 
-/// "Acc score = accuracy × exp(mean log-ratio); traces of accuracy 0 are not candidates; first maximum in run order
-/// wins; the answer is a verified sampled answer of that trace. RUC rows without any candidate fall back to the GML
-/// score with the reference answer; other rows without a candidate keep the original trace."
+/// "Acc score = accuracy × exp(mean log-ratio); traces of accuracy 0 are not candidates; first maximum in run
+/// order wins; the answer is a verified sampled answer of that trace. RUC rows without any candidate fall
+/// back to the GML score with the reference answer; other rows without a candidate keep the original trace."
 fn published_acc(question: &Question) -> Row {
     let (mut best, mut chosen) = (-1.0, None);
     for k in 0..8 {
@@ -143,7 +152,8 @@ fn log_rho(question: &Question, answer: AnswerEstimator) -> Vec<f64> {
 }
 
 fn build(question: &Question, answer: AnswerEstimator, fallback: Fallback) -> (Row, Resolution) {
-    let (main_k, gml_k) = (log_rho(question, answer), log_rho(question, AnswerEstimator::GeometricLikelihood));
+    let (main_k, gml_k) =
+        (log_rho(question, answer), log_rho(question, AnswerEstimator::GeometricLikelihood));
     let mut rng = Rng::new(0);
     let resolution = fallback.resolve(&main_k, &gml_k);
     let mut best = |log_rho_k: &[f64]| Selection::Best.select(log_rho_k, &mut rng).unwrap()[0].trace;

@@ -2,31 +2,49 @@
 
 use latrace_objective::bounds::iwae_bounds;
 use latrace_objective::diagnostics::{gradient_share, rank_correlation};
-use latrace_objective::{Accuracy, Group, GroupOutcome, MixedRow, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, mix, weights};
+use latrace_objective::{
+    Accuracy, Group, GroupOutcome, MixedRow, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, mix,
+    weights,
+};
 use proptest::prelude::*;
 
 /// Log-weights of up to ten traces, some of them zero, spread over hundreds of nats as full ratios are.
 fn log_weights() -> impl Strategy<Value = Vec<f64>> {
-    prop::collection::vec(prop_oneof![4 => -400.0..400.0_f64, 4 => -2.0..2.0_f64, 1 => Just(f64::NEG_INFINITY)], 1..10)
+    prop::collection::vec(
+        prop_oneof![4 => -400.0..400.0_f64, 4 => -2.0..2.0_f64, 1 => Just(f64::NEG_INFINITY)],
+        1..10,
+    )
 }
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
-    prop_oneof![Just(Verdict::Correct), Just(Verdict::Wrong), Just(Verdict::Malformed), Just(Verdict::Undetermined)]
+    prop_oneof![
+        Just(Verdict::Correct),
+        Just(Verdict::Wrong),
+        Just(Verdict::Malformed),
+        Just(Verdict::Undetermined)
+    ]
 }
 
-/// L^1 … L^N by their definition: subsets as the bits of a number, each `log (1/K) Σ rho` relative to its own largest rho.
+/// L^1 … L^N by their definition: subsets as the bits of a number, each `log (1/K) Σ rho` relative to its own
+/// largest rho.
 fn iwae_reference(log_rho_k: &[f64]) -> Vec<f64> {
     let count = log_rho_k.len();
     let log_mean = |subset: u32| {
-        let members = || log_rho_k.iter().enumerate().filter(|(k, _)| subset >> k & 1 == 1).map(|(_, log_rho)| *log_rho);
+        let members = || {
+            log_rho_k.iter().enumerate().filter(|(k, _)| subset >> k & 1 == 1).map(|(_, log_rho)| *log_rho)
+        };
         let largest = members().fold(f64::NEG_INFINITY, f64::max);
         if largest == f64::NEG_INFINITY {
             return largest;
         }
-        largest + (members().map(|log_rho| (log_rho - largest).exp()).sum::<f64>() / f64::from(subset.count_ones())).ln()
+        largest
+            + (members().map(|log_rho| (log_rho - largest).exp()).sum::<f64>()
+                / f64::from(subset.count_ones()))
+            .ln()
     };
     let mean = |size: u32| {
-        let values: Vec<f64> = (0_u32..1 << count).filter(|subset| subset.count_ones() == size).map(log_mean).collect();
+        let values: Vec<f64> =
+            (0_u32..1 << count).filter(|subset| subset.count_ones() == size).map(log_mean).collect();
         values.iter().sum::<f64>() / values.len() as f64
     };
     (1..=count as u32).map(mean).collect()

@@ -4,12 +4,15 @@ use std::collections::HashSet;
 
 use crate::world::assert_near;
 use latrace_objective::bounds::{BoundSummary, IwaePoint, SubsetAverage, elbo, gap, iwae_bounds};
-use latrace_objective::diagnostics::{distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve};
+use latrace_objective::diagnostics::{
+    distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve,
+};
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
-    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback, Group, GroupOutcome, MixedRow, Objective, RatioEstimator,
-    Resolution, Rng, Selection, SubsetPlan, TraceScore, Verdict, Weighting, mix, weights,
+    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback, Group,
+    GroupOutcome, MixedRow, Objective, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore,
+    Verdict, Weighting, mix, weights,
 };
 
 const ZERO: f64 = f64::NEG_INFINITY;
@@ -32,7 +35,12 @@ fn every_name_leads_back_to_its_variant() {
             assert_eq!(text, format!("\"{}\"", name(variant)));
             assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), variant);
         }
-        assert!(serde_json::from_str::<T>("\"nonsense\"").unwrap_err().to_string().contains("\"nonsense\", expected one of: "));
+        assert!(
+            serde_json::from_str::<T>("\"nonsense\"")
+                .unwrap_err()
+                .to_string()
+                .contains("\"nonsense\", expected one of: ")
+        );
         assert!(serde_json::from_str::<T>("3").is_err());
     }
     check(&RatioEstimator::ALL, RatioEstimator::name, RatioEstimator::from_name);
@@ -48,8 +56,16 @@ fn every_name_leads_back_to_its_variant() {
 
 #[test]
 fn parameters_are_set_where_there_are_any() {
-    assert_eq!(RatioEstimator::ALL.map(|ratio| ratio.with_bound(0.7)), [RatioEstimator::Geometric, RatioEstimator::Full, RatioEstimator::Clipped(0.7)]);
-    let drawn = [Selection::Weighted, Selection::Best, Selection::ResampleMultinomial(5), Selection::ResampleSystematic(5)];
+    assert_eq!(
+        RatioEstimator::ALL.map(|ratio| ratio.with_bound(0.7)),
+        [RatioEstimator::Geometric, RatioEstimator::Full, RatioEstimator::Clipped(0.7)]
+    );
+    let drawn = [
+        Selection::Weighted,
+        Selection::Best,
+        Selection::ResampleMultinomial(5),
+        Selection::ResampleSystematic(5),
+    ];
     assert_eq!(Selection::ALL.map(|selection| selection.with_draws(5)), drawn);
 }
 
@@ -58,7 +74,13 @@ fn only_the_true_ratio_and_a_probability_make_a_bound() {
     for ratio in RatioEstimator::ALL {
         for answer in AnswerEstimator::ALL {
             let is_bound = ratio == RatioEstimator::Full && answer != AnswerEstimator::GeometricLikelihood;
-            assert_eq!(BoundKind::of(&ratio, &answer) == BoundKind::Bound, is_bound, "{} {}", ratio.name(), answer.name());
+            assert_eq!(
+                BoundKind::of(&ratio, &answer) == BoundKind::Bound,
+                is_bound,
+                "{} {}",
+                ratio.name(),
+                answer.name()
+            );
         }
     }
 }
@@ -90,17 +112,29 @@ fn ratios() {
 
 #[test]
 fn scores_refuse_what_cannot_be() {
-    assert_eq!(TraceScore::from_tokens(&[-1.0], &[-1.0, -2.0]).unwrap_err().to_string(), "TraceScore::from_tokens: expected 1 values, got 2");
+    assert_eq!(
+        TraceScore::from_tokens(&[-1.0], &[-1.0, -2.0]).unwrap_err().to_string(),
+        "TraceScore::from_tokens: expected 1 values, got 2"
+    );
     assert!(matches!(TraceScore::from_tokens::<f64>(&[], &[]), Err(Error::Empty { .. })));
     for (logp, logq) in [(-1.0, ZERO), (-1.0, f64::NAN), (f64::NAN, -1.0), (f64::INFINITY, -1.0)] {
-        assert!(matches!(TraceScore::from_tokens(&[logp], &[logq]), Err(Error::Domain { .. })), "{logp} {logq}");
+        assert!(
+            matches!(TraceScore::from_tokens(&[logp], &[logq]), Err(Error::Domain { .. })),
+            "{logp} {logq}"
+        );
     }
     assert!(AnswerScore::from_tokens(&[f64::NAN]).is_err() && AnswerScore::from_tokens::<f64>(&[]).is_err());
     // The token at fault is named, and what it is.
     let error = TraceScore::from_tokens(&[-1.0, -1.0, -1.0], &[-1.0, -1.0, ZERO]).unwrap_err();
-    assert_eq!(error.to_string(), "TraceScore::from_tokens: expected a finite log q of a trace drawn from q, got -inf at index 2");
+    assert_eq!(
+        error.to_string(),
+        "TraceScore::from_tokens: expected a finite log q of a trace drawn from q, got -inf at index 2"
+    );
     let error = AnswerScore::from_tokens(&[-1.0, f64::INFINITY]).unwrap_err();
-    assert_eq!(error.to_string(), "AnswerScore::from_tokens: expected a log pi below +inf, got inf at index 1");
+    assert_eq!(
+        error.to_string(),
+        "AnswerScore::from_tokens: expected a log pi below +inf, got inf at index 1"
+    );
 }
 
 #[test]
@@ -156,7 +190,11 @@ fn weightings() {
     let (ratio, answer) = ([0.0, 2.0_f64.ln(), ZERO], [0.5_f64.ln(), ZERO, 0.0]);
     let check = |weighting: Weighting, expected: [f64; 3]| {
         let (got, _) = weighting.weights(&ratio, &answer).unwrap();
-        assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-15), "{}: {got:?}", weighting.name());
+        assert!(
+            got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-15),
+            "{}: {got:?}",
+            weighting.name()
+        );
     };
     check(Weighting::Rho, [1.0, 0.0, 0.0]);
     check(Weighting::RatioOnly, [1.0 / 3.0, 2.0 / 3.0, 0.0]);
@@ -164,7 +202,8 @@ fn weightings() {
     check(Weighting::Uniform, [0.5, 0.5, 0.0]);
     // The third is dropped: it weighs nothing, and the others are centred on each other.
     check(Weighting::LeaveOneOut, [1.0, -1.0, 0.0]);
-    let outcome = |ratio: &[f64]| Weighting::LeaveOneOut.weights(ratio, &vec![0.0; ratio.len()]).unwrap().1.outcome;
+    let outcome =
+        |ratio: &[f64]| Weighting::LeaveOneOut.weights(ratio, &vec![0.0; ratio.len()]).unwrap().1.outcome;
     assert_eq!(outcome(&[0.3]), GroupOutcome::NoContrast);
     assert_eq!(outcome(&[0.3, 0.3]), GroupOutcome::NoContrast);
     assert_eq!(outcome(&[ZERO, ZERO]), GroupOutcome::AllZero);
@@ -176,14 +215,19 @@ fn bounds_with_traces_that_are_never_correct() {
     let points = iwae_bounds(&[ZERO, 0.0, ZERO, 0.0], &SubsetPlan::default()).unwrap();
     assert_eq!((points[0].value, points[1].value), (ZERO, ZERO));
     assert_eq!((points[0].standard_error, points[1].subsets), (None, SubsetAverage::Exact(6)));
-    // K = 3: two subsets hold one zero and two ones, two hold two zeros and one... all four: log 1/3 twice, log 2/3 twice.
+    // K = 3: two subsets hold one zero and two ones, two hold two zeros and one... all four: log 1/3 twice,
+    // log 2/3 twice.
     assert_near(points[2].value, ((1.0_f64 / 3.0).ln() + (2.0_f64 / 3.0).ln()) / 2.0, 1e-15);
     assert_near(points[3].value, 0.5_f64.ln(), 1e-15);
     assert_eq!(gap(&points), Some(f64::INFINITY));
     let none = iwae_bounds(&[ZERO, ZERO], &SubsetPlan::default()).unwrap();
     assert_eq!((none[1].value, gap(&none)), (ZERO, None));
     let certain = iwae_bounds(&[-1.5; 3], &SubsetPlan::default()).unwrap();
-    assert!(certain.iter().all(|point| (point.value + 1.5).abs() < 1e-12 && point.standard_error.unwrap() < 1e-12));
+    assert!(
+        certain
+            .iter()
+            .all(|point| (point.value + 1.5).abs() < 1e-12 && point.standard_error.unwrap() < 1e-12)
+    );
     assert_eq!(iwae_bounds(&[-1.5], &SubsetPlan::default()).unwrap()[0].standard_error, None);
     assert_eq!(elbo(&[0.5, 0.0], &[ZERO, -1.0]).unwrap().value, ZERO);
     // Far apart: no subset under- or overflows.
@@ -194,7 +238,10 @@ fn bounds_with_traces_that_are_never_correct() {
 #[test]
 fn bounds_over_questions_count_what_is_unbounded() {
     let summary = BoundSummary::from_questions([-1.0, ZERO, -3.0]);
-    assert_eq!((summary.questions, summary.unbounded, summary.mean, summary.mean_of_finite), (3, 1, ZERO, -2.0));
+    assert_eq!(
+        (summary.questions, summary.unbounded, summary.mean, summary.mean_of_finite),
+        (3, 1, ZERO, -2.0)
+    );
     assert_near(summary.standard_error.unwrap(), 1.0, 1e-15);
     assert_near(summary.unbounded_share(), 1.0 / 3.0, 1e-15);
     let empty = BoundSummary::from_questions([]);
@@ -204,7 +251,10 @@ fn bounds_over_questions_count_what_is_unbounded() {
 #[test]
 fn errors_of_questions_add_in_squares() {
     let plan = SubsetPlan::default();
-    let points: Vec<_> = [[0.0, 2.0], [ZERO, 1.0], [-1.0, 5.0]].iter().map(|log_rho_k| iwae_bounds(log_rho_k, &plan).unwrap()[0]).collect();
+    let points: Vec<_> = [[0.0, 2.0], [ZERO, 1.0], [-1.0, 5.0]]
+        .iter()
+        .map(|log_rho_k| iwae_bounds(log_rho_k, &plan).unwrap()[0])
+        .collect();
     // Standard errors of two traces are half their distance: 1 and 3, over two questions of finite bound.
     let summary = BoundSummary::from_points(&points);
     assert_near(summary.monte_carlo_error.unwrap(), 10.0_f64.sqrt() / 2.0, 1e-15);
@@ -234,7 +284,12 @@ fn large_groups_draw_subsets() {
     assert_eq!(latrace_objective::bounds::subsets::binomial(2, 3), 0);
 }
 
-fn weights_of(objective: Objective, verdicts: &[Verdict], ratio: &[f64], answer: &[f64]) -> latrace_objective::SequenceWeights {
+fn weights_of(
+    objective: Objective,
+    verdicts: &[Verdict],
+    ratio: &[f64],
+    answer: &[f64],
+) -> latrace_objective::SequenceWeights {
     let group = Group::new(ratio.len()).unwrap().with_verdicts(verdicts).unwrap();
     objective.weights(&group.with_log_ratio(ratio).unwrap().with_log_answer(answer).unwrap()).unwrap()
 }
@@ -271,7 +326,8 @@ fn objectives_on_a_group_done_by_hand() {
     let (ratio, answer) = ([2.0_f64.ln(), 0.0], [0.5_f64.ln(), 0.0]);
     let check = |name: &str, trace_k: &[f64], answer_km: &[f64]| {
         let got = weights_of(Objective::from_name(name).unwrap(), &verdicts, &ratio, &answer);
-        let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-15);
+        let near =
+            |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-15);
         assert!(near(&got.trace_k, trace_k) && near(&got.answer_km, answer_km), "{name}: {got:?}");
     };
     check("sft", &[0.5, 0.5], &[0.25; 4]);
@@ -302,12 +358,17 @@ fn groups_refuse_what_does_not_fit() {
     let bare = Group::new(2).unwrap();
     for objective in Objective::ALL.into_iter().filter(|objective| *objective != Objective::Sft) {
         let error = objective.weights(&bare).unwrap_err();
-        assert!(matches!(error, Error::Missing { operation, .. } if operation == objective.name()), "{error}");
+        assert!(
+            matches!(error, Error::Missing { operation, .. } if operation == objective.name()),
+            "{error}"
+        );
     }
-    let overflow = Group::new(1).unwrap().with_verdicts(&[Correct]).unwrap().with_log_ratio(&[701.0]).unwrap();
+    let overflow =
+        Group::new(1).unwrap().with_verdicts(&[Correct]).unwrap().with_log_ratio(&[701.0]).unwrap();
     assert!(Objective::PosteriorBehaviour.weights(&overflow).is_err());
     // Uniform weights keep a trace that has no correct answer; the missing answer term is counted.
-    let ablation = weights_of(Objective::MultiTrace(Weighting::Uniform), &[Wrong, Correct], &[0.0, 0.0], &[ZERO, 0.0]);
+    let ablation =
+        weights_of(Objective::MultiTrace(Weighting::Uniform), &[Wrong, Correct], &[0.0, 0.0], &[ZERO, 0.0]);
     assert_eq!((ablation.without_answer, ablation.answer_km), (1, vec![0.0, 0.5]));
 }
 
@@ -332,18 +393,26 @@ fn the_bias_towards_easy_questions() {
         let share = gradient_share(&Objective::from_name(name).unwrap(), &[0.1, 0.5, 0.9]).unwrap();
         [share.hard, share.medium, share.easy]
     };
-    let near = |got: [f64; 3], expected: [f64; 3]| got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12);
+    let near =
+        |got: [f64; 3], expected: [f64; 3]| got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12);
     assert!(near(share("multi-trace"), [1.0 / 3.0; 3]));
     assert!(near(share("rft"), [0.1 / 1.5, 0.5 / 1.5, 0.9 / 1.5]));
     assert!(near(share("grpo"), [1.0 / 13.0, 3.0 / 13.0, 9.0 / 13.0]));
     assert!(near(share("dr-grpo"), share("rft")) && near(share("debiased-reward"), share("multi-trace")));
     let curve = weight_curve(&Objective::Grpo, 4);
     assert_eq!((curve[0], curve[2], curve[4]), ((0.0, 0.0), (0.5, 1.0), (1.0, 0.0)));
-    assert!(gradient_share(&Objective::Grpo, &[1.5]).is_err() && gradient_share(&Objective::Grpo, &[f64::NAN]).is_err());
+    assert!(
+        gradient_share(&Objective::Grpo, &[1.5]).is_err()
+            && gradient_share(&Objective::Grpo, &[f64::NAN]).is_err()
+    );
     // Strata hold their lower ends.
-    let strata = gradient_share(&Objective::Sft, &[0.0, 0.33, 1.0 / 3.0, 0.66, 2.0 / 3.0, 1.0, 1.0, 1.0]).unwrap();
+    let strata =
+        gradient_share(&Objective::Sft, &[0.0, 0.33, 1.0 / 3.0, 0.66, 2.0 / 3.0, 1.0, 1.0, 1.0]).unwrap();
     assert_eq!((strata.hard, strata.medium, strata.easy), (0.25, 0.25, 0.5));
-    assert_eq!(gradient_share(&Objective::Rft, &[]).unwrap(), latrace_objective::diagnostics::GradientShare::default());
+    assert_eq!(
+        gradient_share(&Objective::Rft, &[]).unwrap(),
+        latrace_objective::diagnostics::GradientShare::default()
+    );
     for objective in Objective::ALL.into_iter().filter(|objective| *objective != Objective::Sft) {
         assert_eq!(objective.question_weight(0.0), 0.0, "{}", objective.name());
     }
@@ -357,7 +426,19 @@ fn weights_per_question_are_those_of_the_table() {
             assert_near(Objective::from_name(name).unwrap().question_weight(0.2), expected, 1e-15);
         }
     };
-    check(&["sft", "forward-kl", "multi-trace", "elbo-single", "iwae-phi", "iwae-phi-leave-one-out", "reverse-kl", "verifree"], 1.0);
+    check(
+        &[
+            "sft",
+            "forward-kl",
+            "multi-trace",
+            "elbo-single",
+            "iwae-phi",
+            "iwae-phi-leave-one-out",
+            "reverse-kl",
+            "verifree",
+        ],
+        1.0,
+    );
     check(&["rft", "binary-reward", "dr-grpo", "posterior-behaviour"], 0.2);
     check(&["grpo", "grpo-clipped"], 0.5);
     let rewards = latrace_objective::objectives::Rewards { alpha: 3.0, beta: 1.0, gamma: -5.0 };
@@ -371,12 +452,21 @@ fn grpo_weights_of_finite_groups() {
     // N = 2: one right and one wrong, chance 2p(1−p), sqrt(1·1)/2 each.
     assert_near(finite_group_weight(0.2, 2), 0.2, 1e-15);
     // N = 3: 3p(1−p)² + 3p²(1−p), sqrt 2 / 3 each.
-    assert_near(finite_group_weight(0.2, 3), (3.0 * 0.2 * 0.64 + 3.0 * 0.04 * 0.8) * 2.0_f64.sqrt() / 3.0 / 0.8, 1e-15);
+    assert_near(
+        finite_group_weight(0.2, 3),
+        (3.0 * 0.2 * 0.64 + 3.0 * 0.04 * 0.8) * 2.0_f64.sqrt() / 3.0 / 0.8,
+        1e-15,
+    );
     for accuracy in [0.02, 0.5, 0.97] {
         let limit = Objective::Grpo.question_weight(accuracy);
         // The gap shrinks as 1/N, also beyond where binomials fit an integer.
         let gap = |rollouts: usize| 1.0 - finite_group_weight(accuracy, rollouts) / limit;
-        assert!(gap(64) > 0.0 && gap(6_400) < gap(64) / 50.0 && gap(6_400).abs() < 0.01, "{accuracy}: {} {}", gap(64), gap(6_400));
+        assert!(
+            gap(64) > 0.0 && gap(6_400) < gap(64) / 50.0 && gap(6_400).abs() < 0.01,
+            "{accuracy}: {} {}",
+            gap(64),
+            gap(6_400)
+        );
     }
     assert_eq!([0.0, 1.0].map(|accuracy| finite_group_weight(accuracy, 8)), [0.0; 2]);
 }
@@ -385,28 +475,45 @@ fn grpo_weights_of_finite_groups() {
 #[test]
 fn long_traces_neither_overflow_nor_vanish() {
     let tokens = 30_000;
-    let score = |log_ratio: f64| TraceScore::from_tokens(&vec![-1.0 + log_ratio; tokens], &vec![-1.0; tokens]).unwrap();
+    let score = |log_ratio: f64| {
+        TraceScore::from_tokens(&vec![-1.0 + log_ratio; tokens], &vec![-1.0; tokens]).unwrap()
+    };
     let score_k = [score(0.5), score(-0.5), score(0.5 - 1e-5), score(0.0)];
     for ratio in RatioEstimator::ALL {
         let log_ratio_k: Vec<f64> = score_k.iter().map(|score| ratio.log_ratio(score)).collect();
         let log_answer_k = [0.25_f64.ln(), 0.0, 0.5_f64.ln(), ZERO];
         for weighting in Weighting::ALL {
             let (weight_k, summary) = weighting.weights(&log_ratio_k, &log_answer_k).unwrap();
-            assert!(weight_k.iter().all(|weight| weight.is_finite()) && summary.entropy.is_finite() && summary.log_mean.is_finite());
+            assert!(
+                weight_k.iter().all(|weight| weight.is_finite())
+                    && summary.entropy.is_finite()
+                    && summary.log_mean.is_finite()
+            );
         }
         let points = iwae_bounds(&log_ratio_k, &SubsetPlan::default()).unwrap();
-        assert!(points.iter().all(|point| point.value.is_finite() && point.standard_error.unwrap().is_finite()), "{points:?}");
+        assert!(
+            points.iter().all(|point| point.value.is_finite() && point.standard_error.unwrap().is_finite()),
+            "{points:?}"
+        );
         let verdicts = [Correct; 4];
         for objective in Objective::ALL {
             let group = Group::new(4).unwrap().with_verdicts(&verdicts).unwrap();
-            match objective.weights(&group.with_log_ratio(&log_ratio_k).unwrap().with_log_answer(&log_answer_k).unwrap()) {
-                Ok(weights) => assert!(weights.trace_k.iter().all(|weight| weight.is_finite()), "{}", objective.name()),
-                Err(error) => assert!(objective == Objective::PosteriorBehaviour && ratio == RatioEstimator::Full, "{error}"),
+            match objective
+                .weights(&group.with_log_ratio(&log_ratio_k).unwrap().with_log_answer(&log_answer_k).unwrap())
+            {
+                Ok(weights) => {
+                    assert!(weights.trace_k.iter().all(|weight| weight.is_finite()), "{}", objective.name())
+                }
+                Err(error) => assert!(
+                    objective == Objective::PosteriorBehaviour && ratio == RatioEstimator::Full,
+                    "{error}"
+                ),
             }
         }
     }
     // The full ratio of the first and third differ by 0.3 nats: rho is 0.25 against 0.5 e^{-0.3}.
-    let log_rho = |k: usize, answer: f64| weights::log_rho(RatioEstimator::Full.log_ratio(&score_k[k]), answer.ln());
+    let log_rho =
+        |k: usize, answer: f64| weights::log_rho(RatioEstimator::Full.log_ratio(&score_k[k]), answer.ln());
     let (weight_k, _) = weights::normalise(&[log_rho(0, 0.25), log_rho(1, 1.0), log_rho(2, 0.5)]).unwrap();
     let third = 0.5 * (-0.3_f64).exp();
     // Adding 30,000 numbers to sums of 15,000 rounds by up to 30,000 × 1e-12.
@@ -449,7 +556,10 @@ fn fallbacks() {
     for resolution in [Resolution::Main, Resolution::Skipped, Resolution::OriginalRow, Resolution::Main] {
         counts.add(resolution);
     }
-    assert_eq!((counts.main, counts.skipped, counts.original_row, counts.without_usable_trace()), (2, 1, 1, 0.5));
+    assert_eq!(
+        (counts.main, counts.skipped, counts.original_row, counts.without_usable_trace()),
+        (2, 1, 1, 0.5)
+    );
     counts.add(Resolution::GeometricLikelihood);
     assert_eq!((counts.geometric_likelihood, counts.without_usable_trace()), (1, 0.6));
     assert_eq!(latrace_objective::Provenance::Original.code(), -2);
@@ -459,7 +569,8 @@ fn fallbacks() {
 fn answers_are_chosen_among_the_correct() {
     let verdicts = [Wrong, Correct, Undetermined, Correct];
     assert_eq!(AnswerChoice::First.choose(&verdicts, &mut Rng::new(0)), Some(1));
-    let drawn: Vec<_> = (0..200).map(|seed| AnswerChoice::Random.choose(&verdicts, &mut Rng::new(seed)).unwrap()).collect();
+    let drawn: Vec<_> =
+        (0..200).map(|seed| AnswerChoice::Random.choose(&verdicts, &mut Rng::new(seed)).unwrap()).collect();
     let threes = drawn.iter().filter(|&&m| m == 3).count();
     assert!(drawn.iter().all(|m| [1, 3].contains(m)) && (70..130).contains(&threes), "{threes}");
     for choice in AnswerChoice::ALL {
@@ -473,9 +584,13 @@ fn mixing_refuses_what_it_cannot_do() {
     assert_eq!(mix(3, 0, 0.0, 0).unwrap().len(), 3);
     let both = [0, 1].map(|seed| mix(20, 20, 0.5, seed).unwrap());
     // The seed decides which originals come in, and where the built rows stand.
-    let originals = both.each_ref().map(|rows| rows.iter().filter(|row| matches!(row, MixedRow::Original(_))).collect::<HashSet<_>>());
+    let originals = both
+        .each_ref()
+        .map(|rows| rows.iter().filter(|row| matches!(row, MixedRow::Original(_))).collect::<HashSet<_>>());
     assert_ne!(originals[0], originals[1]);
-    let places = both.each_ref().map(|rows| (0..20).map(|i| rows.iter().position(|row| *row == MixedRow::Built(i))).collect::<Vec<_>>());
+    let places = both.each_ref().map(|rows| {
+        (0..20).map(|i| rows.iter().position(|row| *row == MixedRow::Built(i))).collect::<Vec<_>>()
+    });
     assert_ne!(places[0], places[1]);
 }
 
@@ -503,10 +618,18 @@ fn diagnostics_done_by_hand() {
 
 #[test]
 fn draws_are_a_function_of_seed_and_path() {
-    // SplitMix64 from key 0 is the published sequence; here the key is hashed first, so only relations are fixed.
+    // SplitMix64 from key 0 is the published sequence; here the key is hashed first, so only relations are
+    // fixed.
     let first = |seed, path: &[u64]| Rng::at(seed, path).next_u64();
     assert_eq!(first(1, &[2, 3]), first(1, &[2, 3]));
-    let all = [first(1, &[2, 3]), first(1, &[3, 2]), first(2, &[2, 3]), first(1, &[2]), first(1, &[2, 3, 0]), first(1, &[])];
+    let all = [
+        first(1, &[2, 3]),
+        first(1, &[3, 2]),
+        first(2, &[2, 3]),
+        first(1, &[2]),
+        first(1, &[2, 3, 0]),
+        first(1, &[]),
+    ];
     let distinct: HashSet<_> = all.into_iter().collect();
     assert_eq!(distinct.len(), all.len());
     let mut rng = Rng::new(3);
@@ -543,7 +666,8 @@ fn reverse_kl_subtracts_the_mean_of_the_others() {
 fn the_elbo_and_the_bound_of_one_trace_state_the_same_error() {
     let (ratio, answer) = ([0.3, -1.2, 0.8, -0.1], [-0.5, -0.2, -2.0, -1.0]);
     let log_rho_k: Vec<f64> = ratio.iter().zip(&answer).map(|(a, b)| a + b).collect();
-    let (elbo, point) = (elbo(&ratio, &answer).unwrap(), iwae_bounds(&log_rho_k, &SubsetPlan::default()).unwrap()[0]);
+    let (elbo, point) =
+        (elbo(&ratio, &answer).unwrap(), iwae_bounds(&log_rho_k, &SubsetPlan::default()).unwrap()[0]);
     assert_near(elbo.value, point.value, 1e-15);
     assert_near(elbo.value, elbo.reconstruction - elbo.divergence, 1e-15);
     assert_near(elbo.standard_error.unwrap(), point.standard_error.unwrap(), 1e-15);
@@ -578,7 +702,8 @@ fn length_bias_shows_under_the_sum_and_not_under_the_mean() {
         .collect();
     let bias = trace_length_bias(&score_k).unwrap();
     assert!(bias.summed.unwrap() < -0.95 && bias.mean.unwrap().abs() < 0.2, "{bias:?}");
-    let answer_k: Vec<AnswerScore> = score_k.iter().map(|score| AnswerScore { logp_sum: score.logp_sum, tokens: score.tokens }).collect();
+    let answer_k: Vec<AnswerScore> =
+        score_k.iter().map(|score| AnswerScore { logp_sum: score.logp_sum, tokens: score.tokens }).collect();
     assert_eq!(answer_length_bias(&answer_k).unwrap(), bias);
 }
 
@@ -619,6 +744,11 @@ fn rows_without_answers_train_on_traces_alone() {
     let weights = Objective::Sft.weights(&Group::new(2).unwrap()).unwrap();
     assert_eq!((weights.trace_k, weights.answer_km), (vec![0.5, 0.5], vec![]));
     // A trace that rho already dropped misses no answer term.
-    let multi = weights_of(Objective::from_name("multi-trace").unwrap(), &[Wrong, Correct], &[0.0, 0.0], &[ZERO, 0.0]);
+    let multi = weights_of(
+        Objective::from_name("multi-trace").unwrap(),
+        &[Wrong, Correct],
+        &[0.0, 0.0],
+        &[ZERO, 0.0],
+    );
     assert_eq!((multi.without_answer, multi.trace_k), (0, vec![0.0, 1.0]));
 }

@@ -1,7 +1,8 @@
 //! A tabular world: every trace and answer can be summed over.
 //!
-//! Vocabulary {0, 1, end}; a trace ends at `end` or after four tokens, so there are 31 of them. pi and q are softmax
-//! tables over the 15 prefixes, pi(y|x,z) one over 5 answers for each trace; two answers are correct, one malformed.
+//! Vocabulary {0, 1, end}; a trace ends at `end` or after four tokens, so there are 31 of them. pi and q are
+//! softmax tables over the 15 prefixes, pi(y|x,z) one over 5 answers for each trace; two answers are correct,
+//! one malformed.
 
 use latrace_objective::{Rng, TraceScore, Verdict};
 
@@ -10,10 +11,12 @@ pub const ANSWERS: usize = 5;
 pub const PREFIXES: usize = 15;
 pub const TRACE_PARAMETERS: usize = 3 * PREFIXES;
 pub const THETA: usize = TRACE_PARAMETERS + TRACES * ANSWERS;
-pub const VERDICTS: [Verdict; ANSWERS] = [Verdict::Wrong, Verdict::Correct, Verdict::Undetermined, Verdict::Correct, Verdict::Malformed];
+pub const VERDICTS: [Verdict; ANSWERS] =
+    [Verdict::Wrong, Verdict::Correct, Verdict::Undetermined, Verdict::Correct, Verdict::Malformed];
 const END: usize = 2;
 
-/// Parameters and the quantities they imply. `theta` holds the trace tables, then the answer tables; `phi` trace tables.
+/// Parameters and the quantities they imply. `theta` holds the trace tables, then the answer tables; `phi`
+/// trace tables.
 #[derive(Clone)]
 pub struct World {
     pub theta: Vec<f64>,
@@ -90,7 +93,8 @@ impl World {
         Self { theta: self.theta.clone(), phi: phi.into_iter().map(f64::ln).collect() }
     }
 
-    /// `L^K` by summing over all K-tuples, each set of equal ones at once: what finite differences of every parameter can afford.
+    /// `L^K` by summing over all K-tuples, each set of equal ones at once: what finite differences of every
+    /// parameter can afford.
     pub fn bound(&self, traces: usize) -> f64 {
         let q: Vec<f64> = (0..TRACES).map(|z| self.log_q(z).exp()).collect();
         let rho: Vec<f64> = (0..TRACES).map(|z| self.log_rho(z).exp()).collect();
@@ -120,7 +124,8 @@ impl World {
     pub fn negative_kl_gradient(&self, at: &Self, set: fn(Verdict) -> bool) -> Vec<f64> {
         let total = self.marginal(set);
         let target = |z: usize, y: usize| self.log_pi(z).exp() * self.answer(z, y) / total;
-        let target: Vec<Vec<f64>> = (0..TRACES).map(|z| (0..ANSWERS).map(|y| target(z, y)).collect()).collect();
+        let target: Vec<Vec<f64>> =
+            (0..TRACES).map(|z| (0..ANSWERS).map(|y| target(z, y)).collect()).collect();
         gradient(&at.theta, |theta| {
             let moved = Self { theta: theta.to_vec(), phi: at.phi.clone() };
             let mut divergence = 0.0;
@@ -222,7 +227,8 @@ pub fn for_each_tuple(count: usize, length: usize, mut visit: impl FnMut(&[usize
     }
 }
 
-/// Ascending tuples, each with the number of tuples that are its permutations: `K! / Π m!` over the multiplicities m.
+/// Ascending tuples, each with the number of tuples that are its permutations: `K! / Π m!` over the
+/// multiplicities m.
 pub fn for_each_multiset(count: usize, length: usize, mut visit: impl FnMut(&[usize], f64)) {
     let mut tuple = vec![0; length];
     loop {
@@ -263,7 +269,11 @@ pub const TOLERANCE: f64 = 1e-9;
 
 #[track_caller]
 pub fn assert_near(got: f64, expected: f64, tolerance: f64) {
-    assert!((got - expected).abs() <= tolerance, "got {got}, expected {expected}, off by {:e}", got - expected);
+    assert!(
+        (got - expected).abs() <= tolerance,
+        "got {got}, expected {expected}, off by {:e}",
+        got - expected
+    );
 }
 
 #[track_caller]

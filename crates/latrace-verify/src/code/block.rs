@@ -11,7 +11,8 @@ pub enum Fencing {
     Optional,
 }
 
-/// The last fenced block of a response, closed or cut off at the response's end; `None` where there is none with content.
+/// The last fenced block of a response, closed or cut off at the response's end; `None` where there is none
+/// with content.
 pub fn program(response: &str, fencing: Fencing) -> Option<String> {
     if fencing == Fencing::Optional && !response.contains("```") {
         return (!response.trim().is_empty()).then(|| response.to_owned());

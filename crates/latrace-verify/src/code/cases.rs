@@ -31,18 +31,26 @@ pub enum Test {
 pub struct Tests(Vec<Test>);
 
 impl Tests {
-    /// Reads `inputs`/`outputs`/`fn_name`, a list of `input`/`output`/`testtype`, an object of public and private lists,
-    /// or any of these as a JSON text.
+    /// Reads `inputs`/`outputs`/`fn_name`, a list of `input`/`output`/`testtype`, an object of public and
+    /// private lists, or any of these as a JSON text.
     ///
     /// # Errors
     /// Says what is expected and what is there.
     pub fn read(value: &Json) -> Result<Tests, String> {
         let tests = match value {
             Json::Text(text) => return Tests::read(&parsed(text)?),
-            Json::List(tests) => tests.iter().map(|test| listed(test, None)).collect::<Result<Vec<_>, _>>()?,
+            Json::List(tests) => {
+                tests.iter().map(|test| listed(test, None)).collect::<Result<Vec<_>, _>>()?
+            }
             _ if value.has("inputs") => paired(value)?,
-            _ if value.has("public_test_cases") || value.has("private_test_cases") => public_and_private(value)?,
-            _ => return Err("expected tests: an object with inputs and outputs, or a list of tests".to_owned()),
+            _ if value.has("public_test_cases") || value.has("private_test_cases") => {
+                public_and_private(value)?
+            }
+            _ => {
+                return Err(
+                    "expected tests: an object with inputs and outputs, or a list of tests".to_owned()
+                );
+            }
         };
         if tests.is_empty() { Err("expected at least one test".to_owned()) } else { Ok(Tests(tests)) }
     }
@@ -61,15 +69,28 @@ fn paired(value: &Json) -> Result<Vec<Test>, String> {
     let list = |name: &str| value.field(name).list().ok_or_else(|| format!("expected a list in {name}"));
     let (inputs, outputs) = (list("inputs")?, list("outputs")?);
     if inputs.len() != outputs.len() {
-        return Err(format!("expected as many outputs as inputs, got {} and {}", outputs.len(), inputs.len()));
+        return Err(format!(
+            "expected as many outputs as inputs, got {} and {}",
+            outputs.len(),
+            inputs.len()
+        ));
     }
     let Some(function) = value.field("fn_name").text().filter(|name| !name.is_empty()) else {
-        return Ok(inputs.iter().zip(outputs).map(|(input, output)| Test::Printing { input: lines(input), output: lines(output) }).collect());
+        return Ok(inputs
+            .iter()
+            .zip(outputs)
+            .map(|(input, output)| Test::Printing { input: lines(input), output: lines(output) })
+            .collect());
     };
     let unwrapped = outputs.iter().all(|output| output.list().is_some_and(|inner| inner.len() == 1));
     let test = |(input, output): (&Json, &Json)| {
         let arguments = input.list().map(<[Json]>::to_vec).ok_or("expected a list of arguments in inputs")?;
-        Ok(Test::Returning { function: Some(function.to_owned()), arguments, expected: output.clone(), unwrapped })
+        Ok(Test::Returning {
+            function: Some(function.to_owned()),
+            arguments,
+            expected: output.clone(),
+            unwrapped,
+        })
     };
     inputs.iter().zip(outputs).map(test).collect()
 }
@@ -104,7 +125,11 @@ fn public_and_private(value: &Json) -> Result<Vec<Test>, String> {
 
 /// `fn_name` or `func_name`, on the value or in its `metadata`, which may be a JSON text.
 fn function_named(value: &Json) -> Option<String> {
-    let direct = value.field("fn_name").text().or_else(|| value.field("func_name").text()).filter(|name| !name.is_empty());
+    let direct = value
+        .field("fn_name")
+        .text()
+        .or_else(|| value.field("func_name").text())
+        .filter(|name| !name.is_empty());
     let inner = || match value.field("metadata") {
         Json::Text(text) => function_named(&Json::read(text).ok()?),
         Json::Null => None,
@@ -114,13 +139,16 @@ fn function_named(value: &Json) -> Option<String> {
 }
 
 fn listed(test: &Json, function: Option<&str>) -> Result<Test, String> {
-    let text = |name: &str| test.field(name).text().ok_or_else(|| format!("expected a text in {name} of each test"));
+    let text =
+        |name: &str| test.field(name).text().ok_or_else(|| format!("expected a text in {name} of each test"));
     let (input, output) = (text("input")?, text("output")?);
     if test.field("testtype").text() != Some("functional") {
         return Ok(Test::Printing { input: input.to_owned(), output: output.to_owned() });
     }
-    let value = |text: &str| Json::read(text).map_err(|error| format!("expected JSON in a functional test: {error}"));
-    let arguments = input.lines().filter(|line| !line.trim().is_empty()).map(value).collect::<Result<Vec<Json>, _>>()?;
+    let value =
+        |text: &str| Json::read(text).map_err(|error| format!("expected JSON in a functional test: {error}"));
+    let arguments =
+        input.lines().filter(|line| !line.trim().is_empty()).map(value).collect::<Result<Vec<Json>, _>>()?;
     let function = function_named(test).or_else(|| function.map(str::to_owned));
     Ok(Test::Returning { function, arguments, expected: value(output)?, unwrapped: false })
 }
@@ -136,10 +164,20 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        let printing = |input: &str, output: &str| Test::Printing { input: input.to_owned(), output: output.to_owned() };
-        assert_eq!(read(&json!({"inputs": ["1\n"], "outputs": ["2\n"]})).unwrap().0, [printing("1\n", "2\n")]);
-        assert_eq!(read(&json!(r#"{"inputs": [["1", "2"]], "outputs": ["3"]}"#)).unwrap().0, [printing("1\n2", "3")]);
-        assert_eq!(read(&json!([{"input": "1", "output": "2", "testtype": "stdin"}])).unwrap().0, [printing("1", "2")]);
+        let printing =
+            |input: &str, output: &str| Test::Printing { input: input.to_owned(), output: output.to_owned() };
+        assert_eq!(
+            read(&json!({"inputs": ["1\n"], "outputs": ["2\n"]})).unwrap().0,
+            [printing("1\n", "2\n")]
+        );
+        assert_eq!(
+            read(&json!(r#"{"inputs": [["1", "2"]], "outputs": ["3"]}"#)).unwrap().0,
+            [printing("1\n2", "3")]
+        );
+        assert_eq!(
+            read(&json!([{"input": "1", "output": "2", "testtype": "stdin"}])).unwrap().0,
+            [printing("1", "2")]
+        );
         let called = Test::Returning {
             function: Some("f".to_owned()),
             arguments: vec![Json::from(&json!(1)), Json::from(&json!([2]))],
@@ -155,12 +193,20 @@ mod tests {
         let big = "123456789012345678901234567890";
         let text = format!(r#"{{"fn_name": "f", "inputs": [[{big}]], "outputs": [{big}]}}"#);
         let tests = Tests::read(&Json::Text(text)).unwrap();
-        assert!(matches!(&tests.0[0], Test::Returning { arguments, expected, .. } if arguments[0].to_string() == big && expected.to_string() == big));
+        assert!(
+            matches!(&tests.0[0], Test::Returning { arguments, expected, .. } if arguments[0].to_string() == big && expected.to_string() == big)
+        );
     }
 
     #[test]
     fn tests_that_cannot_be_read_are_refused() {
-        for value in [json!([]), json!({}), json!("no json"), json!({"inputs": [1], "outputs": []}), json!({"fn_name": "f", "inputs": [1], "outputs": [1]})] {
+        for value in [
+            json!([]),
+            json!({}),
+            json!("no json"),
+            json!({"inputs": [1], "outputs": []}),
+            json!({"fn_name": "f", "inputs": [1], "outputs": [1]}),
+        ] {
             assert!(read(&value).is_err(), "{value}");
         }
     }

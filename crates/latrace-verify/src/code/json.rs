@@ -38,7 +38,9 @@ impl Json {
     /// The value of an object's field; `Null` where there is none.
     pub fn field(&self, name: &str) -> &Json {
         match self {
-            Json::Object(fields) => fields.iter().rev().find(|(known, _)| known == name).map_or(&Json::Null, |(_, value)| value),
+            Json::Object(fields) => {
+                fields.iter().rev().find(|(known, _)| known == name).map_or(&Json::Null, |(_, value)| value)
+            }
             _ => &Json::Null,
         }
     }
@@ -71,10 +73,20 @@ fn read_within(text: &str, depth: usize) -> Result<Json, serde_json::Error> {
     let within = |raw: &RawValue| read_within(raw.get(), depth - 1);
     Ok(match text.as_bytes().first() {
         Some(b'[' | b'{') if depth == 0 => return Err(too_deep()),
-        Some(b'[') => Json::List(serde_json::from_str::<Vec<&RawValue>>(text)?.into_iter().map(within).collect::<Result<_, _>>()?),
+        Some(b'[') => Json::List(
+            serde_json::from_str::<Vec<&RawValue>>(text)?
+                .into_iter()
+                .map(within)
+                .collect::<Result<_, _>>()?,
+        ),
         Some(b'{') => {
             let fields = serde_json::from_str::<Fields>(text)?.0;
-            Json::Object(fields.into_iter().map(|(name, raw)| Ok((name, within(raw)?))).collect::<Result<_, serde_json::Error>>()?)
+            Json::Object(
+                fields
+                    .into_iter()
+                    .map(|(name, raw)| Ok((name, within(raw)?)))
+                    .collect::<Result<_, serde_json::Error>>()?,
+            )
         }
         Some(b'-' | b'0'..=b'9') => Json::Number(serde_json::from_str::<&RawValue>(text)?.get().to_owned()),
         _ => Json::from(&serde_json::from_str::<Value>(text)?),
@@ -115,7 +127,9 @@ impl From<&Value> for Json {
             Value::Number(number) => Json::Number(number.to_string()),
             Value::String(text) => Json::Text(text.clone()),
             Value::Array(members) => Json::List(members.iter().map(Json::from).collect()),
-            Value::Object(fields) => Json::Object(fields.iter().map(|(name, value)| (name.clone(), Json::from(value))).collect()),
+            Value::Object(fields) => {
+                Json::Object(fields.iter().map(|(name, value)| (name.clone(), Json::from(value))).collect())
+            }
         }
     }
 }
@@ -157,14 +171,26 @@ mod tests {
 
     #[test]
     fn what_is_read_is_written_again() {
-        check(r#"{"z":[1,-2.50,1e400,123456789012345678901234567890],"a":{"é\n":null},"b":[true,"x",[]],"c":{}}"#);
+        check(
+            r#"{"z":[1,-2.50,1e400,123456789012345678901234567890],"a":{"é\n":null},"b":[true,"x",[]],"c":{}}"#,
+        );
         assert_eq!(Json::read(" [ 1 ] ").unwrap().to_string(), "[1]");
         assert_eq!(Json::from(&serde_json::json!({"a": [1, "b"]})).to_string(), r#"{"a":[1,"b"]}"#);
     }
 
     #[test]
     fn what_is_no_json_is_refused() {
-        for text in ["", "[1", "{\"a\"}", "01", "[1] 2", "nul", "1 2", &"[".repeat(100_000), &("[".repeat(500) + &"]".repeat(500))] {
+        for text in [
+            "",
+            "[1",
+            "{\"a\"}",
+            "01",
+            "[1] 2",
+            "nul",
+            "1 2",
+            &"[".repeat(100_000),
+            &("[".repeat(500) + &"]".repeat(500)),
+        ] {
             assert!(Json::read(text).is_err(), "{}", &text[..text.len().min(20)]);
         }
     }

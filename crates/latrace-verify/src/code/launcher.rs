@@ -1,8 +1,9 @@
-//! The process between us and bubblewrap: it sets limits on itself, makes the filter and the program's file, starts
-//! bubblewrap and stays until nothing of it is left. A process of its own, since descriptors that bubblewrap is to inherit
-//! would leak into whatever else a threaded process starts meanwhile, and since it takes over what bubblewrap leaves:
-//! bubblewrap reports the program's end and goes, often before the first process of its namespace is gone. Whose child that
-//! becomes must clear it away, and a machine's init may not.
+//! The process between us and bubblewrap: it sets limits on itself, makes the filter and the program's file,
+//! starts bubblewrap and stays until nothing of it is left. A process of its own, since descriptors that
+//! bubblewrap is to inherit would leak into whatever else a threaded process starts meanwhile, and since it
+//! takes over what bubblewrap leaves: bubblewrap reports the program's end and goes, often before the first
+//! process of its namespace is gone. Whose child that becomes must clear it away, and a machine's init may
+//! not.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,15 +14,21 @@ use std::process::{Command, ExitCode};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal, WaitOptions, getpid, getppid, set_child_subreaper, set_parent_process_death_signal, setrlimit, wait};
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, sock_filter};
+use rustix::process::{
+    Resource, Rlimit, Signal, WaitOptions, getpid, getppid, set_child_subreaper,
+    set_parent_process_death_signal, setrlimit, wait,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
+};
 
 /// The first argument that asks an executable to be the launcher.
 pub const ARGUMENT: &str = "__sandbox";
 
-/// Runs bubblewrap. `arguments` follow [`ARGUMENT`]: our process id, user id (0: as it is), memory in MiB, seconds of
-/// processor time, bubblewrap, its options, `--` and the command. Standard input begins with the program: eight bytes of
-/// length, then text. The exit code is bubblewrap's.
+/// Runs bubblewrap. `arguments` follow [`ARGUMENT`]: our process id, user id (0: as it is), memory in MiB,
+/// seconds of processor time, bubblewrap, its options, `--` and the command. Standard input begins with the
+/// program: eight bytes of length, then text. The exit code is bubblewrap's.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     match start(arguments) {
         Ok(code) => ExitCode::from(code),
@@ -180,8 +187,16 @@ const REFUSED: [libc::c_long; 49] = [
 
 /// The filter as the kernel takes it: refused calls fail with "operation not permitted".
 fn filter_bytes() -> Result<Vec<u8>, Failure> {
-    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![family_is_not(libc::AF_UNIX)?, family_is_not(libc::AF_INET)?, family_is_not(libc::AF_INET6)?])?]);
+    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
+        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    rules.insert(
+        libc::SYS_socket,
+        vec![SeccompRule::new(vec![
+            family_is_not(libc::AF_UNIX)?,
+            family_is_not(libc::AF_INET)?,
+            family_is_not(libc::AF_INET6)?,
+        ])?],
+    );
     let typing = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCSTI)?;
     let pasting = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCLINUX)?;
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![typing])?, SeccompRule::new(vec![pasting])?]);
@@ -192,17 +207,23 @@ fn filter_bytes() -> Result<Vec<u8>, Failure> {
     Ok(all.flat_map(instruction_bytes).collect())
 }
 
-/// Families whose sockets no network namespace confines, such as those between a virtual machine and its host.
+/// Families whose sockets no network namespace confines, such as those between a virtual machine and its
+/// host.
 fn family_is_not(family: libc::c_int) -> Result<SeccompCondition, Failure> {
     Ok(SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64)?)
 }
 
-/// x86-64 kernels may offer every call a second time, under numbers from 0x4000_0000 on, which the rules do not name.
+/// x86-64 kernels may offer every call a second time, under numbers from 0x4000_0000 on, which the rules do
+/// not name.
 fn without_second_table() -> [sock_filter; 3] {
     let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let (load_word, jump_if_at_least, give_back) = (0x20, 0x35, 0x06);
     let refuse = 0x0005_0000 | libc::EPERM as u32;
-    [instruction(load_word, 0, 0, 0), instruction(jump_if_at_least, 0, 1, 0x4000_0000), instruction(give_back, 0, 0, refuse)]
+    [
+        instruction(load_word, 0, 0, 0),
+        instruction(jump_if_at_least, 0, 1, 0x4000_0000),
+        instruction(give_back, 0, 0, refuse),
+    ]
 }
 
 fn instruction_bytes(instruction: sock_filter) -> [u8; 8] {

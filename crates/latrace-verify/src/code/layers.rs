@@ -80,13 +80,21 @@ const NAMESPACES: [(&str, &str, &str); 7] = [
 ];
 
 /// Layers that only a program in the sandbox shows.
-const WITHIN: [&str; 7] =
-    ["system call filter", "no new privileges", "no nested user namespaces", "resource limits", "read-only system", "another user", "memory watch"];
+const WITHIN: [&str; 7] = [
+    "system call filter",
+    "no new privileges",
+    "no nested user namespaces",
+    "resource limits",
+    "read-only system",
+    "another user",
+    "memory watch",
+];
 
 /// All layers, the sandbox as a whole first. `launcher` is as for [`Sandbox::new`].
 pub fn layers(launcher: &Path) -> Vec<Layer> {
     let parts = [("bubblewrap", Parts::bubblewrap()), ("python3", Parts::python())];
-    let mut layers: Vec<Layer> = parts.into_iter().map(|(name, part)| program(name, part.as_deref())).collect();
+    let mut layers: Vec<Layer> =
+        parts.into_iter().map(|(name, part)| program(name, part.as_deref())).collect();
     let whole = match Sandbox::new(launcher) {
         Ok(sandbox) => match observe(&sandbox) {
             Ok(seen) => {
@@ -115,9 +123,11 @@ fn program(name: &'static str, part: Result<&Path, &Unavailable>) -> Layer {
     };
     let said = Command::new(path).arg("--version").stdin(Stdio::null()).output();
     match said {
-        Ok(output) if output.status.success() => {
-            Layer::new(name, LayerState::Active, format!("{}, {}", path.display(), String::from_utf8_lossy(&output.stdout).trim()))
-        }
+        Ok(output) if output.status.success() => Layer::new(
+            name,
+            LayerState::Active,
+            format!("{}, {}", path.display(), String::from_utf8_lossy(&output.stdout).trim()),
+        ),
         Ok(output) => Layer::new(name, LayerState::Missing, format!("{}: {}", path.display(), output.status)),
         Err(error) => Layer::new(name, LayerState::Missing, format!("{}: {error}", path.display())),
     }
@@ -134,9 +144,14 @@ fn singly(whole: &Unavailable) -> Vec<Layer> {
 }
 
 fn alone(name: &'static str, bubblewrap: &Path, option: &str) -> Layer {
-    let tried = Command::new(bubblewrap).args(["--unshare-user", option, "--ro-bind", "/", "/", "/bin/true"]).stdin(Stdio::null()).output();
+    let tried = Command::new(bubblewrap)
+        .args(["--unshare-user", option, "--ro-bind", "/", "/", "/bin/true"])
+        .stdin(Stdio::null())
+        .output();
     match tried {
-        Ok(output) if output.status.success() => Layer::new(name, LayerState::Active, format!("{option} by itself works")),
+        Ok(output) if output.status.success() => {
+            Layer::new(name, LayerState::Active, format!("{option} by itself works"))
+        }
         Ok(output) => Layer::new(name, LayerState::Missing, String::from_utf8_lossy(&output.stderr).trim()),
         Err(error) => Layer::new(name, LayerState::Missing, error.to_string()),
     }
@@ -158,7 +173,8 @@ struct Report {
 /// Runs a program that tells what it sees, and looks at it from outside meanwhile.
 fn observe(sandbox: &Sandbox) -> Result<Vec<Layer>, String> {
     let limits = Limits { time_s: 20.0, ..Limits::default() };
-    let mut child = supervisor::spawn(sandbox, &super::sandbox::script(), &limits, 0).map_err(|error| error.to_string())?;
+    let mut child = supervisor::spawn(sandbox, &super::sandbox::script(), &limits, 0)
+        .map_err(|error| error.to_string())?;
     let seen = watch(&mut child, &limits);
     supervisor::end(&mut child);
     seen
@@ -176,7 +192,8 @@ fn watch(child: &mut Child, limits: &Limits) -> Result<Vec<Layer>, String> {
         format!("the program that looks around failed: {error} {}", said.trim())
     })?;
     let processes = supervisor::processes(child.id());
-    let mut layers: Vec<Layer> = NAMESPACES.iter().map(|(short, name, _)| namespace(&report, short, name)).collect();
+    let mut layers: Vec<Layer> =
+        NAMESPACES.iter().map(|(short, name, _)| namespace(&report, short, name)).collect();
     layers.extend(within(&report, limits));
     layers.push(another_user(&processes));
     layers.push(memory_watch(&processes));
@@ -196,11 +213,14 @@ fn first_line(stdout: ChildStdout) -> Option<String> {
 }
 
 fn namespace(report: &Report, short: &str, name: &'static str) -> Layer {
-    let own = std::fs::read_link(format!("/proc/self/ns/{short}")).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
+    let own = std::fs::read_link(format!("/proc/self/ns/{short}"))
+        .map(|link| link.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let Some(theirs) = report.namespaces.get(short) else {
         return Layer::new(name, LayerState::Missing, "this kernel has none");
     };
-    let others: Vec<&String> = report.interfaces.iter().filter(|interface| short == "net" && *interface != "lo").collect();
+    let others: Vec<&String> =
+        report.interfaces.iter().filter(|interface| short == "net" && *interface != "lo").collect();
     let holds = *theirs != own && others.is_empty();
     let detail = match (holds, others.is_empty()) {
         (true, _) => format!("{theirs}, not {own}"),
@@ -213,29 +233,59 @@ fn namespace(report: &Report, short: &str, name: &'static str) -> Layer {
 /// Layers that the program inside has seen at work.
 fn within(report: &Report, limits: &Limits) -> Vec<Layer> {
     const FILTERING: &str = "2";
-    let said = |error: i32| if error == 0 { "it works".to_owned() } else { Errno::from_raw_os_error(error).to_string() };
+    let said = |error: i32| {
+        if error == 0 { "it works".to_owned() } else { Errno::from_raw_os_error(error).to_string() }
+    };
     let filters = report.filter == FILTERING && report.refused_call == Errno::PERM.raw_os_error();
     let mut layers = vec![
-        Layer::tried("system call filter", filters, format!("mode {}, a socket to a machine's host: {}", report.filter, said(report.refused_call))),
-        Layer::tried("no new privileges", report.no_new_privileges == "1", format!("NoNewPrivs {}", report.no_new_privileges)),
+        Layer::tried(
+            "system call filter",
+            filters,
+            format!("mode {}, a socket to a machine's host: {}", report.filter, said(report.refused_call)),
+        ),
+        Layer::tried(
+            "no new privileges",
+            report.no_new_privileges == "1",
+            format!("NoNewPrivs {}", report.no_new_privileges),
+        ),
     ];
     layers.push(match report.nested.parse::<i32>() {
-        Ok(error) => Layer::tried("no nested user namespaces", error != 0, format!("making one: {}", said(error))),
+        Ok(error) => {
+            Layer::tried("no nested user namespaces", error != 0, format!("making one: {}", said(error)))
+        }
         Err(_) => Layer::new("no nested user namespaces", LayerState::Untried, report.nested.clone()),
     });
     layers.push(resource_limits(report, limits));
-    layers.push(Layer::tried("read-only system", report.write != 0, format!("writing to /usr: {}", said(report.write))));
+    layers.push(Layer::tried(
+        "read-only system",
+        report.write != 0,
+        format!("writing to /usr: {}", said(report.write)),
+    ));
     layers
 }
 
 fn resource_limits(report: &Report, limits: &Limits) -> Layer {
-    let expected = [("AS", i64::MAX), ("CPU", i64::MAX), ("FSIZE", i64::MAX), ("NOFILE", i64::MAX), ("STACK", i64::MAX), ("CORE", 0)];
+    let expected = [
+        ("AS", i64::MAX),
+        ("CPU", i64::MAX),
+        ("FSIZE", i64::MAX),
+        ("NOFILE", i64::MAX),
+        ("STACK", i64::MAX),
+        ("CORE", 0),
+    ];
     let processes = i64::try_from(limits.processes).unwrap_or(i64::MAX);
     let unlimited = |most: i64| most < 0;
-    let holds = |(name, most): (&str, i64)| report.limits.get(name).is_some_and(|limit| !unlimited(*limit) && *limit <= most);
+    let holds = |(name, most): (&str, i64)| {
+        report.limits.get(name).is_some_and(|limit| !unlimited(*limit) && *limit <= most)
+    };
     let all = expected.into_iter().chain([("NPROC", processes)]).all(holds);
-    let shown: Vec<String> =
-        report.limits.iter().map(|(name, limit)| format!("{name} {}", if unlimited(*limit) { "unlimited".to_owned() } else { limit.to_string() })).collect();
+    let shown: Vec<String> = report
+        .limits
+        .iter()
+        .map(|(name, limit)| {
+            format!("{name} {}", if unlimited(*limit) { "unlimited".to_owned() } else { limit.to_string() })
+        })
+        .collect();
     Layer::tried("resource limits", all, shown.join(", "))
 }
 
@@ -246,7 +296,9 @@ fn another_user(processes: &[u32]) -> Layer {
     let name = "another user";
     match theirs {
         None => Layer::new(name, LayerState::Untried, "the user of the processes inside cannot be read"),
-        Some(user) if own != 0 => Layer::new(name, LayerState::NotNeeded, format!("programs run as user {user}, who is not root")),
+        Some(user) if own != 0 => {
+            Layer::new(name, LayerState::NotNeeded, format!("programs run as user {user}, who is not root"))
+        }
         Some(user) => Layer::tried(name, user != 0, format!("we are root, programs run as user {user}")),
     }
 }
@@ -270,8 +322,10 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let namespaces = NAMESPACES.iter().map(|(short, ..)| ((*short).to_owned(), format!("{short}:[1]"))).collect();
-        let limits = [("AS", 9), ("CPU", 9), ("FSIZE", 9), ("NOFILE", 9), ("STACK", 9), ("CORE", 0), ("NPROC", 32)];
+        let namespaces =
+            NAMESPACES.iter().map(|(short, ..)| ((*short).to_owned(), format!("{short}:[1]"))).collect();
+        let limits =
+            [("AS", 9), ("CPU", 9), ("FSIZE", 9), ("NOFILE", 9), ("STACK", 9), ("CORE", 0), ("NPROC", 32)];
         Report {
             namespaces,
             interfaces: vec!["lo".to_owned()],

@@ -1,6 +1,7 @@
 //! Programs: taken from a response, run against tests in a sandbox, judged by what they print or return.
 //!
-//! Expected outputs never enter the sandbox. Without a working sandbox nothing runs and the verdict is undetermined.
+//! Expected outputs never enter the sandbox. Without a working sandbox nothing runs and the verdict is
+//! undetermined.
 
 mod block;
 mod cases;
@@ -22,13 +23,23 @@ pub use sandbox::{Limits, Sandbox, Unavailable};
 use crate::verdict::{Judgement, Reason};
 use supervisor::{Ending, Run};
 
-/// Whether the program in `prediction` passes all of `tests`; the first that fails gives the reason. `slot` tells runs at
-/// the same time apart.
-pub fn judge(tests: &Tests, prediction: &str, fencing: Fencing, limits: &Limits, sandbox: &Sandbox, slot: u32) -> Judgement {
+/// Whether the program in `prediction` passes all of `tests`; the first that fails gives the reason. `slot`
+/// tells runs at the same time apart.
+pub fn judge(
+    tests: &Tests,
+    prediction: &str,
+    fencing: Fencing,
+    limits: &Limits,
+    sandbox: &Sandbox,
+    slot: u32,
+) -> Judgement {
     let Some(source) = program(prediction, fencing) else {
         return Judgement::new(Reason::NoAnswer, None);
     };
-    let failed = tests.iter().map(|test| judge_one(test, &source, limits, sandbox, slot)).find(|reason| *reason != Reason::Equal);
+    let failed = tests
+        .iter()
+        .map(|test| judge_one(test, &source, limits, sandbox, slot))
+        .find(|reason| *reason != Reason::Equal);
     Judgement::new(failed.unwrap_or(Reason::Equal), source)
 }
 
@@ -51,7 +62,11 @@ fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot
             after(&run, || match output::returned(&run.stdout, &nonce) {
                 Some(value) => {
                     output::same_value(expected, &value)
-                        || (*unwrapped && expected.list().and_then(<[Json]>::first).is_some_and(|inner| output::same_value(inner, &value)))
+                        || (*unwrapped
+                            && expected
+                                .list()
+                                .and_then(<[Json]>::first)
+                                .is_some_and(|inner| output::same_value(inner, &value)))
                 }
                 None => false,
             })

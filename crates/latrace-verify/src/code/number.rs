@@ -5,8 +5,9 @@ const TOLERANCE: f64 = 1e-6;
 /// The greatest power of ten that is written out.
 const MOST_ZEROS: usize = 5_000;
 
-/// Two numbers in decimal notation. Whole numbers, `6.0` and `1e3` among them, are equal exactly whatever their size; a
-/// number written with a point or an exponent may differ by the tolerance; one written without is not met by a fraction.
+/// Two numbers in decimal notation. Whole numbers, `6.0` and `1e3` among them, are equal exactly whatever
+/// their size; a number written with a point or an exponent may differ by the tolerance; one written without
+/// is not met by a fraction.
 pub(crate) fn same_number(expected: &str, got: &str) -> bool {
     if !is_number(expected) || !is_number(got) {
         return false;
@@ -14,13 +15,17 @@ pub(crate) fn same_number(expected: &str, got: &str) -> bool {
     let values = || expected.parse::<f64>().ok().zip(got.parse::<f64>().ok());
     match (whole(expected), whole(got)) {
         (Some(one), Some(two)) => one == two,
-        (Some(_), None) => expected.contains(['.', 'e', 'E']) && values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE),
+        (Some(_), None) => {
+            expected.contains(['.', 'e', 'E'])
+                && values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE)
+        }
         (None, _) => values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE * one.abs().max(1.0)),
     }
 }
 
 fn is_number(token: &str) -> bool {
-    token.bytes().any(|byte| byte.is_ascii_digit()) && token.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
+    token.bytes().any(|byte| byte.is_ascii_digit())
+        && token.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
 }
 
 /// The sign and the digits of a whole number.
@@ -36,7 +41,10 @@ fn whole(token: &str) -> Option<(bool, String)> {
         return None;
     }
     let fraction = fraction.trim_end_matches('0');
-    let zeros = usize::try_from(exponent.parse::<i64>().ok()?).ok()?.checked_sub(fraction.len()).filter(|zeros| *zeros <= MOST_ZEROS)?;
+    let zeros = usize::try_from(exponent.parse::<i64>().ok()?)
+        .ok()?
+        .checked_sub(fraction.len())
+        .filter(|zeros| *zeros <= MOST_ZEROS)?;
     let all = format!("{integer}{fraction}{}", "0".repeat(zeros));
     let significant = all.trim_start_matches('0');
     Some((negative && !significant.is_empty(), significant.to_owned()))

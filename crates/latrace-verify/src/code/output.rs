@@ -3,11 +3,12 @@
 use super::json::Json;
 use super::number::same_number;
 
-/// Lines without blanks at their ends, blank lines at either end left out; then token by token, decimals within the
-/// tolerance. Order and number of lines and tokens count.
+/// Lines without blanks at their ends, blank lines at either end left out; then token by token, decimals
+/// within the tolerance. Order and number of lines and tokens count.
 pub(crate) fn same_text(expected: &str, printed: &str) -> bool {
     let (expected, printed) = (lines(expected), lines(printed));
-    expected.len() == printed.len() && expected.iter().zip(&printed).all(|(one, two)| one == two || same_tokens(one, two))
+    expected.len() == printed.len()
+        && expected.iter().zip(&printed).all(|(one, two)| one == two || same_tokens(one, two))
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -18,8 +19,10 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 fn same_tokens(expected: &str, printed: &str) -> bool {
-    let (expected, printed): (Vec<&str>, Vec<&str>) = (expected.split_whitespace().collect(), printed.split_whitespace().collect());
-    expected.len() == printed.len() && expected.iter().zip(&printed).all(|(one, two)| one == two || same_number(one, two))
+    let (expected, printed): (Vec<&str>, Vec<&str>) =
+        (expected.split_whitespace().collect(), printed.split_whitespace().collect());
+    expected.len() == printed.len()
+        && expected.iter().zip(&printed).all(|(one, two)| one == two || same_number(one, two))
 }
 
 /// The value that the harness reported behind its nonce.
@@ -33,8 +36,13 @@ pub(crate) fn returned(stdout: &[u8], nonce: &str) -> Option<Json> {
 pub(crate) fn same_value(expected: &Json, got: &Json) -> bool {
     match (expected, got) {
         (Json::Number(one), Json::Number(two)) => same_number(one, two),
-        (Json::List(one), Json::List(two)) => one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same_value(one, two)),
-        (Json::Object(one), Json::Object(two)) => one.len() == two.len() && one.iter().all(|(name, value)| got.has(name) && same_value(value, got.field(name))),
+        (Json::List(one), Json::List(two)) => {
+            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same_value(one, two))
+        }
+        (Json::Object(one), Json::Object(two)) => {
+            one.len() == two.len()
+                && one.iter().all(|(name, value)| got.has(name) && same_value(value, got.field(name)))
+        }
         _ => expected == got,
     }
 }
@@ -79,7 +87,11 @@ mod tests {
 
     #[track_caller]
     fn check_values(expected: &str, got: &str, same: bool) {
-        assert_eq!(same_value(&Json::read(expected).unwrap(), &Json::read(got).unwrap()), same, "{expected} {got}");
+        assert_eq!(
+            same_value(&Json::read(expected).unwrap(), &Json::read(got).unwrap()),
+            same,
+            "{expected} {got}"
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ const MOST_BYTES: usize = 512 << 20;
 /// Says which layer is broken, or which instruction is refused.
 pub(crate) fn unpack(packed: &str) -> Result<String, String> {
     let compressed = STANDARD.decode(packed.trim()).map_err(|error| format!("base64: {error}"))?;
-    let pickled = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(&compressed, MOST_BYTES).map_err(|error| format!("zlib: {error}"))?;
+    let pickled = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(&compressed, MOST_BYTES)
+        .map_err(|error| format!("zlib: {error}"))?;
     one_string(&pickled)
 }
 
@@ -35,12 +36,17 @@ fn one_string(pickle: &[u8]) -> Result<String, String> {
             0x8c => (1, Some(())),
             b'X' => (4, Some(())),
             0x8d => (8, Some(())),
-            other => return Err(format!("the pickle's instruction {other:#04x} is not one that pushes a string")),
+            other => {
+                return Err(format!("the pickle's instruction {other:#04x} is not one that pushes a string"));
+            }
         };
         let (bytes, after) = after.split_at_checked(operand).ok_or("the pickle is cut off")?;
         rest = after;
         if length.is_some() {
-            let length = bytes.iter().rev().fold(0_usize, |length, byte| length.saturating_mul(256).saturating_add(usize::from(*byte)));
+            let length = bytes
+                .iter()
+                .rev()
+                .fold(0_usize, |length, byte| length.saturating_mul(256).saturating_add(usize::from(*byte)));
             let (text, after) = rest.split_at_checked(length).ok_or("the pickle is cut off")?;
             rest = after;
             let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;

@@ -1,5 +1,5 @@
-//! The sandbox: bubblewrap with every namespace unshared, a read-only system, small temporary folders, no network, a filter
-//! of system calls, resource limits, and another user where we are root.
+//! The sandbox: bubblewrap with every namespace unshared, a read-only system, small temporary folders, no
+//! network, a filter of system calls, resource limits, and another user where we are root.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,14 @@ impl Sandbox {
     pub fn new(launcher: &Path) -> Result<Sandbox, Unavailable> {
         let (bubblewrap, python) = (Parts::bubblewrap()?, Parts::python()?);
         let user = rustix::process::geteuid().is_root().then_some(FIRST_USER);
-        let sandbox = Sandbox { launcher: launcher.to_owned(), bubblewrap, python, user, nonce: random()?, counter: AtomicU64::new(0) };
+        let sandbox = Sandbox {
+            launcher: launcher.to_owned(),
+            bubblewrap,
+            python,
+            user,
+            nonce: random()?,
+            counter: AtomicU64::new(0),
+        };
         sandbox.probe()?;
         Ok(sandbox)
     }
@@ -77,13 +84,21 @@ impl Sandbox {
     fn probe(&self) -> Result<(), Unavailable> {
         let limits = Limits { time_s: 20.0, ..Limits::default() };
         let run = supervisor::run(self, &script(), "print(6 * 7)", "", &limits, 0);
-        if run.stdout == b"42\n" { Ok(()) } else { Err(Unavailable::NotWorking(String::from_utf8_lossy(&run.stderr).trim().to_owned())) }
+        if run.stdout == b"42\n" {
+            Ok(())
+        } else {
+            Err(Unavailable::NotWorking(String::from_utf8_lossy(&run.stderr).trim().to_owned()))
+        }
     }
 
     /// A text that nothing in the sandbox can know before it is told.
     pub(crate) fn nonce(&self) -> String {
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}{:016x}{count:x}:", self.nonce[0], self.nonce[1].wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        format!(
+            "{:016x}{:016x}{count:x}:",
+            self.nonce[0],
+            self.nonce[1].wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        )
     }
 
     /// The launcher and its arguments: what it is to start, under which limits.
@@ -97,7 +112,9 @@ impl Sandbox {
         arguments.extend(self.wrapping(limits));
         arguments.push("--".into());
         arguments.push(self.python.clone().into());
-        arguments.extend(inside.iter().map(|argument| argument.replace("PROCESSES", &limits.processes.to_string()).into()));
+        arguments.extend(
+            inside.iter().map(|argument| argument.replace("PROCESSES", &limits.processes.to_string()).into()),
+        );
         (&self.launcher, arguments)
     }
 
@@ -106,19 +123,50 @@ impl Sandbox {
         // What is written to these folders is memory too, and the supervisor does not see it.
         let room = (limits.memory_mb.clamp(16, 256) << 20).to_string();
         let little = (limits.memory_mb.clamp(16, 256) << 18).to_string();
-        let mut options: Vec<String> =
-            ["--unshare-user", "--unshare-all", "--die-with-parent", "--new-session", "--disable-userns", "--clearenv"].map(str::to_owned).to_vec();
+        let mut options: Vec<String> = [
+            "--unshare-user",
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--disable-userns",
+            "--clearenv",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         let mut add = |parts: &[&str]| options.extend(parts.iter().map(|part| (*part).to_owned()));
         add(&["--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]);
-        add(&["--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/work", "--setenv", "LANG", "C.UTF-8"]);
-        add(&["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]);
+        add(&[
+            "--setenv",
+            "PATH",
+            "/usr/bin:/bin",
+            "--setenv",
+            "HOME",
+            "/work",
+            "--setenv",
+            "LANG",
+            "C.UTF-8",
+        ]);
+        add(&[
+            "--ro-bind",
+            "/usr",
+            "/usr",
+            "--ro-bind-try",
+            "/etc/ld.so.cache",
+            "/etc/ld.so.cache",
+            "--ro-bind-try",
+            "/etc/alternatives",
+            "/etc/alternatives",
+        ]);
         for folder in ["/bin", "/lib", "/lib64"] {
             match std::fs::read_link(folder) {
                 Ok(target) => add(&["--symlink", &target.to_string_lossy(), folder]),
                 Err(_) => add(&["--ro-bind-try", folder, folder]),
             }
         }
-        add(&["--proc", "/proc", "--dev", "/dev", "--size", &little, "--tmpfs", "/dev/shm", "--size", &little, "--tmpfs", "/tmp"]);
+        add(&[
+            "--proc", "/proc", "--dev", "/dev", "--size", &little, "--tmpfs", "/dev/shm", "--size", &little,
+            "--tmpfs", "/tmp",
+        ]);
         add(&["--size", &room, "--tmpfs", "/work", "--chdir", "/work", "--remount-ro", "/dev"]);
         options.into_iter().map(OsString::from).collect()
     }
@@ -139,7 +187,10 @@ impl Parts {
 
 /// Only system folders are in the sandbox, so only what they hold can run there.
 fn find(program: &str) -> Option<PathBuf> {
-    ["/usr/bin", "/bin", "/usr/local/bin"].iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+    ["/usr/bin", "/bin", "/usr/local/bin"]
+        .iter()
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| path.is_file())
 }
 
 fn random() -> Result<[u64; 2], Unavailable> {
@@ -154,8 +205,8 @@ fn random() -> Result<[u64; 2], Unavailable> {
 
 /// The interpreter's arguments that run the program as it is.
 pub(crate) fn script() -> Vec<String> {
-    // Descriptors that our caller left open are closed before the program begins; the limit on processes is set inside,
-    // where only the sandbox's own are counted.
+    // Descriptors that our caller left open are closed before the program begins; the limit on processes is
+    // set inside, where only the sandbox's own are counted.
     let start = "__import__('os').closerange(3, 1 << 16); __import__('resource').setrlimit(__import__('resource').RLIMIT_NPROC, (PROCESSES, PROCESSES)); \
                  exec(compile(open('/program.py', 'rb').read(), '/program.py', 'exec'))";
     python(start)

@@ -43,17 +43,32 @@ const MEMORY_EVERY: Duration = Duration::from_millis(15);
 const KEPT_ERRORS: usize = 4096;
 
 /// Runs `source` in the sandbox with `input` to read.
-pub(crate) fn run(sandbox: &Sandbox, inside: &[String], source: &str, input: &str, limits: &Limits, slot: u32) -> Run {
+pub(crate) fn run(
+    sandbox: &Sandbox,
+    inside: &[String],
+    source: &str,
+    input: &str,
+    limits: &Limits,
+    slot: u32,
+) -> Run {
     match spawn(sandbox, inside, limits, slot) {
         Ok(child) => watch(child, source, input, limits),
-        Err(error) => Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: error.to_string().into_bytes() },
+        Err(error) => {
+            Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: error.to_string().into_bytes() }
+        }
     }
 }
 
 /// Starts the launcher. It waits for the program on its standard input.
 pub(crate) fn spawn(sandbox: &Sandbox, inside: &[String], limits: &Limits, slot: u32) -> io::Result<Child> {
     let (launcher, arguments) = sandbox.command(inside, limits, slot);
-    Command::new(launcher).args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    Command::new(launcher)
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
 }
 
 /// Hands the launcher the program.
@@ -78,7 +93,9 @@ pub(crate) fn memory_of(processes: &[u32]) -> u64 {
 }
 
 fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+    let (Some(mut stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
         let _ = child.kill();
         return Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: b"no pipes".to_vec() };
     };
@@ -94,7 +111,11 @@ fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
         let ending = supervise(&mut child, limits, &overflow);
         let (stdout, stderr) = (output.join().unwrap_or_default(), errors.join().unwrap_or_default());
         // What was printed last may only now be known to be too much.
-        let ending = if overflow.load(Ordering::Relaxed) && ending == Ending::Exited(0) { Ending::OutputLimit } else { ending };
+        let ending = if overflow.load(Ordering::Relaxed) && ending == Ending::Exited(0) {
+            Ending::OutputLimit
+        } else {
+            ending
+        };
         let failed = failed_to_start(ending, &stderr);
         Run { ending: if failed { Ending::NotStarted } else { ending }, stdout, stderr }
     })
@@ -128,8 +149,8 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
     }
 }
 
-/// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end by themselves
-/// and leave nothing for others to clear away. What does not end is killed.
+/// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end
+/// by themselves and leave nothing for others to clear away. What does not end is killed.
 fn stop(child: &mut Child, ending: Ending) -> Ending {
     const PATIENCE: Duration = Duration::from_secs(1);
     let bubblewraps = memory::children(child.id());
@@ -164,7 +185,9 @@ fn ended(status: ExitStatus) -> Ending {
 /// Whether the sandbox itself failed. A program that pretends this gains no verdict but "undetermined".
 fn failed_to_start(ending: Ending, stderr: &[u8]) -> bool {
     match ending {
-        Ending::Exited(code) if code == i32::from(launcher::FAILED_CODE) => stderr.starts_with(launcher::FAILED.as_bytes()),
+        Ending::Exited(code) if code == i32::from(launcher::FAILED_CODE) => {
+            stderr.starts_with(launcher::FAILED.as_bytes())
+        }
         Ending::Exited(1) => stderr.starts_with(b"bwrap: "),
         _ => false,
     }
@@ -199,11 +222,14 @@ mod memory {
     /// The most processes looked at.
     const MOST: usize = 4096;
 
-    /// Whether what the launcher started holds more than `most` bytes. Pages that several share are counted once.
+    /// Whether what the launcher started holds more than `most` bytes. Pages that several share are counted
+    /// once.
     pub(super) fn is_above(launcher: u32, most: u64) -> bool {
         let all = descendants(launcher);
-        // Resident sizes count shared pages several times: only if they exceed the limit is the exact sum worth its time.
-        all.iter().map(|process| resident(*process)).sum::<u64>() > most && all.iter().map(|process| proportional(*process)).sum::<u64>() > most
+        // Resident sizes count shared pages several times: only if they exceed the limit is the exact sum
+        // worth its time.
+        all.iter().map(|process| resident(*process)).sum::<u64>() > most
+            && all.iter().map(|process| proportional(*process)).sum::<u64>() > most
     }
 
     pub(super) fn descendants(process: u32) -> Vec<u32> {
@@ -219,19 +245,26 @@ mod memory {
     pub(super) fn children(process: u32) -> Vec<u32> {
         let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
         let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-        lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
+        lists
+            .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+            .collect()
     }
 
     fn resident(process: u32) -> u64 {
         const PAGE: u64 = 4096;
         let text = fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
-        text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).map_or(0, |pages| pages * PAGE)
+        text.split_whitespace()
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok())
+            .map_or(0, |pages| pages * PAGE)
     }
 
-    /// Each page divided by the number of processes that share it; the resident size where that cannot be read.
+    /// Each page divided by the number of processes that share it; the resident size where that cannot be
+    /// read.
     pub(super) fn proportional(process: u32) -> u64 {
         let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or_else(|| resident(process), |kilobytes| kilobytes << 10)
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+            .map_or_else(|| resident(process), |kilobytes| kilobytes << 10)
     }
 }

@@ -1,8 +1,8 @@
 //! Sets, lists of solutions, unions, tuples and intervals.
 //!
-//! Policy: order counts in brackets alone; repetition counts where a reference that is a list of values repeats one, as a
-//! factorisation does, and not in sets, nor in lists of points; braces around the only solution are no difference, but
-//! within another collection they are.
+//! Policy: order counts in brackets alone; repetition counts where a reference that is a list of values
+//! repeats one, as a factorisation does, and not in sets, nor in lists of points; braces around the only
+//! solution are no difference, but within another collection they are.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,22 +23,32 @@ pub(super) fn same_collection(gold: &Expression, answer: &Expression) -> bool {
     let (Some(one), Some(two)) = (record::unlabelled(&one), record::unlabelled(&two)) else {
         return false;
     };
-    let repeats = matches!(gold, Expression::List(..)) && !one.iter().any(|part| matches!(part, Expression::Bracketed(..))) && by_name(&one).len() < one.len();
+    let repeats = matches!(gold, Expression::List(..))
+        && !one.iter().any(|part| matches!(part, Expression::Bracketed(..)))
+        && by_name(&one).len() < one.len();
     if repeats { are_paired(&one, &two) } else { same_members(&one, &two) }
 }
 
 /// Whether each member of either is one of the other's.
 pub(super) fn same_members(gold: &[Expression], answer: &[Expression]) -> bool {
     let (gold, answer) = (by_name(gold), by_name(answer));
-    let left = |one: &BTreeMap<String, &Expression>, other: &BTreeMap<String, &Expression>| -> Vec<Expression> {
-        one.iter().filter(|(name, _)| !other.contains_key(*name)).map(|(_, member)| Expression::clone(member)).collect()
-    };
+    let left =
+        |one: &BTreeMap<String, &Expression>, other: &BTreeMap<String, &Expression>| -> Vec<Expression> {
+            one.iter()
+                .filter(|(name, _)| !other.contains_key(*name))
+                .map(|(_, member)| Expression::clone(member))
+                .collect()
+        };
     let (gold_left, answer_left) = (left(&gold, &answer), left(&answer, &gold));
     if gold_left.is_empty() && answer_left.is_empty() {
         return true;
     }
-    let within = |inner: &[Expression], outer: &BTreeMap<String, &Expression>| inner.iter().all(|one| outer.values().any(|two| same_part(one, two)));
-    gold.len().max(answer.len()) <= MOST_UNPAIRED && within(&gold_left, &answer) && within(&answer_left, &gold)
+    let within = |inner: &[Expression], outer: &BTreeMap<String, &Expression>| {
+        inner.iter().all(|one| outer.values().any(|two| same_part(one, two)))
+    };
+    gold.len().max(answer.len()) <= MOST_UNPAIRED
+        && within(&gold_left, &answer)
+        && within(&answer_left, &gold)
 }
 
 /// Members by canonical text: each once.
@@ -55,7 +65,10 @@ fn are_paired(gold: &[Expression], answer: &[Expression]) -> bool {
     for member in answer {
         open.entry(exact::canonical(member)).or_default().push(member);
     }
-    let unpaired: Vec<&Expression> = gold.iter().filter(|member| open.get_mut(&exact::canonical(member)).and_then(Vec::pop).is_none()).collect();
+    let unpaired: Vec<&Expression> = gold
+        .iter()
+        .filter(|member| open.get_mut(&exact::canonical(member)).and_then(Vec::pop).is_none())
+        .collect();
     let mut others: Vec<&Expression> = open.into_values().flatten().collect();
     unpaired.len() <= MOST_UNPAIRED
         && unpaired.iter().all(|one| match others.iter().position(|two| same_part(one, two)) {
@@ -69,7 +82,9 @@ fn are_paired(gold: &[Expression], answer: &[Expression]) -> bool {
 
 /// Parts of collections: a collection is only ever another collection.
 pub(super) fn same_part(gold: &Expression, answer: &Expression) -> bool {
-    let is_collection = |part: &Expression| matches!(part, Expression::Set(_) | Expression::List(..) | Expression::Constant(Constant::EmptySet));
+    let is_collection = |part: &Expression| {
+        matches!(part, Expression::Set(_) | Expression::List(..) | Expression::Constant(Constant::EmptySet))
+    };
     is_collection(gold) == is_collection(answer) && same(gold, answer)
 }
 
@@ -94,12 +109,20 @@ pub(super) fn same_bracketed(gold: &Expression, answer: &Expression) -> bool {
     use Expression as E;
     match (gold, answer) {
         (E::Bracketed(left, right, one), E::Bracketed(other_left, other_right, two)) => {
-            let brackets = (vector_like(*left), vector_like(*right)) == (vector_like(*other_left), vector_like(*other_right));
+            let brackets = (vector_like(*left), vector_like(*right))
+                == (vector_like(*other_left), vector_like(*other_right));
             brackets && in_order(one, two)
         }
-        (E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts), E::Matrix(rows)) => is_column(rows, parts),
-        (E::Matrix(rows), E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts)) => is_column(rows, parts),
-        (E::Bracketed(_, _, parts), E::Constant(Constant::NumberSet('R'))) | (E::Constant(Constant::NumberSet('R')), E::Bracketed(_, _, parts)) => {
+        (
+            E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts),
+            E::Matrix(rows),
+        ) => is_column(rows, parts),
+        (
+            E::Matrix(rows),
+            E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts),
+        ) => is_column(rows, parts),
+        (E::Bracketed(_, _, parts), E::Constant(Constant::NumberSet('R')))
+        | (E::Constant(Constant::NumberSet('R')), E::Bracketed(_, _, parts)) => {
             parts.len() == 2 && infinite(&parts[0]) == Some(-1) && infinite(&parts[1]) == Some(1)
         }
         _ => false,

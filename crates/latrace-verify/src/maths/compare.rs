@@ -7,7 +7,8 @@ use super::numeric::{self, Agreement};
 use super::syntax::{Constant, Expression, Function, Rational, Written};
 use super::{exact, matrix, record, region, relation, signs, unit};
 
-/// One over how far a written decimal may be from another, relative to the reference. Never applies to integers and fractions.
+/// One over how far a written decimal may be from another, relative to the reference. Never applies to
+/// integers and fractions.
 const INVERSE_TOLERANCE: i32 = 1_000_000;
 
 /// Whether `answer` says what `gold` says.
@@ -27,11 +28,15 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
     use Expression as E;
     match (gold, answer) {
         (E::Chain(..), _) | (_, E::Chain(..)) => relation::same(gold, answer),
-        (E::List(..), E::List(..)) if relation::is_system(gold) || relation::is_system(answer) => relation::same_system(gold, answer),
+        (E::List(..), E::List(..)) if relation::is_system(gold) || relation::is_system(answer) => {
+            relation::same_system(gold, answer)
+        }
         (E::List(..) | E::Set(_), _) | (_, E::List(..) | E::Set(_)) => same_collection(gold, answer),
         (E::Union(_), _) | (_, E::Union(_)) => same_union(gold, answer),
         (E::Percent(one), E::Percent(two)) => same(one, two),
-        (E::Percent(inner), other) | (other, E::Percent(inner)) if !matches!(other, E::Quantity(..) | E::Text(_)) => {
+        (E::Percent(inner), other) | (other, E::Percent(inner))
+            if !matches!(other, E::Quantity(..) | E::Text(_)) =>
+        {
             same_percent(inner, other, matches!(gold, E::Percent(_)))
         }
         (E::Quantity(..), _) | (_, E::Quantity(..)) => same_quantity(gold, answer),
@@ -41,7 +46,9 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
         (E::Bracketed(..), _) | (_, E::Bracketed(..)) => same_bracketed(gold, answer),
         _ if matrix::is_matrix(gold) || matrix::is_matrix(answer) => matrix::same_matrix(gold, answer),
         (E::Text(one), E::Text(two)) => same_text(one, two),
-        (E::Text(text), E::Symbol(name)) | (E::Symbol(name), E::Text(text)) => text.eq_ignore_ascii_case(name),
+        (E::Text(text), E::Symbol(name)) | (E::Symbol(name), E::Text(text)) => {
+            text.eq_ignore_ascii_case(name)
+        }
         (E::Ratio(_) | E::Time(_), _) | (_, E::Ratio(_) | E::Time(_)) => same_ratio(gold, answer),
         (E::InBase(..), _) | (_, E::InBase(..)) => same_in_base(gold, answer),
         (E::Constant(_), E::Constant(_)) => exact::canonical(gold) == exact::canonical(answer),
@@ -51,18 +58,24 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
     }
 }
 
-/// Two values: exactly if both are rational, within a tolerance if both are written decimals, else at random points.
+/// Two values: exactly if both are rational, within a tolerance if both are written decimals, else at random
+/// points.
 pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
     if let (Some(one), Some(two)) = (infinite(gold), infinite(answer)) {
         return one == two;
     }
     if let (Some((gold_value, gold_written)), Some((value, written))) = (literal(gold), literal(answer)) {
-        return gold_value == value || (gold_written == Written::Decimal && written == Written::Decimal && near(&gold_value, &value));
+        return gold_value == value
+            || (gold_written == Written::Decimal
+                && written == Written::Decimal
+                && near(&gold_value, &value));
     }
     match (exact::normal(gold), exact::normal(answer)) {
         (Some(one), Some(two)) => match one.equals(&two) {
             Some(true) => return true,
-            Some(false) if exact::is_rational_function(gold) && exact::is_rational_function(answer) => return false,
+            Some(false) if exact::is_rational_function(gold) && exact::is_rational_function(answer) => {
+                return false;
+            }
             Some(false) if one.as_constant().is_some() && two.as_constant().is_some() => return false,
             _ => {}
         },
@@ -72,7 +85,8 @@ pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
     if let Some((value, Written::Decimal)) = literal(gold)
         && !value.is_integer()
         && exact::rational(answer).is_none()
-        && numeric::approximate(answer, &Rational::new(1.into(), INVERSE_TOLERANCE.into()), &value) == Some(true)
+        && numeric::approximate(answer, &Rational::new(1.into(), INVERSE_TOLERANCE.into()), &value)
+            == Some(true)
     {
         return true;
     }
@@ -94,7 +108,9 @@ pub(super) fn literal(expression: &Expression) -> Option<(Rational, Written)> {
         Expression::Number(value, written) => Some((value.clone(), *written)),
         Expression::Negative(inner) => literal(inner).map(|(value, written)| (-value, written)),
         Expression::Product(parts) => match parts.as_slice() {
-            [Expression::Number(..) | Expression::Negative(_), Expression::Power(pair)] if pair.0 == Expression::integer(10) => {
+            [Expression::Number(..) | Expression::Negative(_), Expression::Power(pair)]
+                if pair.0 == Expression::integer(10) =>
+            {
                 let (value, written) = literal(&parts[0])?;
                 let power = exact::rational(&parts[1])?;
                 Some((value * power, written))
@@ -130,7 +146,8 @@ fn same_percent(inner: &Expression, other: &Expression, gold_is_percent: bool) -
     if same_value(one, two) {
         return true;
     }
-    let above_one = exact::rational(inner).is_some_and(|value| value.abs() > Rational::from_integer(1.into()));
+    let above_one =
+        exact::rational(inner).is_some_and(|value| value.abs() > Rational::from_integer(1.into()));
     above_one && if gold_is_percent { same_value(inner, other) } else { same_value(other, inner) }
 }
 
@@ -138,13 +155,19 @@ fn same_quantity(gold: &Expression, answer: &Expression) -> bool {
     let (gold_value, gold_unit) = measured(gold);
     let (value, unit) = measured(answer);
     let (Some(gold_unit), Some(unit)) = (gold_unit, unit) else {
-        return !matches!((&gold_value, &value), (Expression::Text(_), _) | (_, Expression::Text(_))) && same(&gold_value, &value);
+        return !matches!((&gold_value, &value), (Expression::Text(_), _) | (_, Expression::Text(_)))
+            && same(&gold_value, &value);
     };
     match unit::compare(&unit, &gold_unit) {
         unit::Match::Same => same(&gold_value, &value),
         unit::Match::Factor(factor) => {
-            same(&gold_value, &Expression::Number(exact::rational(&value).map_or_else(Rational::zero, |value| value * &factor), decimal_of(&value)))
-                && exact::rational(&value).is_some()
+            same(
+                &gold_value,
+                &Expression::Number(
+                    exact::rational(&value).map_or_else(Rational::zero, |value| value * &factor),
+                    decimal_of(&value),
+                ),
+            ) && exact::rational(&value).is_some()
         }
         unit::Match::Different => false,
     }
@@ -166,7 +189,12 @@ fn measured(expression: &Expression) -> (Expression, Option<String>) {
 /// Words: the same, or lists of the same.
 fn same_text(gold: &str, answer: &str) -> bool {
     let letters = |text: &str| text.split_whitespace().collect::<String>();
-    if gold == answer || (!gold.contains(',') && !answer.contains(',') && letters(gold) == letters(answer) && !letters(gold).is_empty()) {
+    if gold == answer
+        || (!gold.contains(',')
+            && !answer.contains(',')
+            && letters(gold) == letters(answer)
+            && !letters(gold).is_empty())
+    {
         return true;
     }
     let parts = |text: &str| {
@@ -198,15 +226,17 @@ fn same_ratio(gold: &Expression, answer: &Expression) -> bool {
         let product = |one: &Expression, two: &Expression| E::Product(vec![one.clone(), two.clone()]);
         same_value(&product(left.0, right.1), &product(left.1, right.0))
     };
-    let nothing = |parts: &[Expression]| parts.iter().any(|part| exact::rational(part).is_some_and(|value| value.is_zero()));
+    let nothing = |parts: &[Expression]| {
+        parts.iter().any(|part| exact::rational(part).is_some_and(|value| value.is_zero()))
+    };
     if nothing(&one) || nothing(&two) {
         return one.len() == two.len() && one.iter().zip(&two).all(|(one, two)| same_value(one, two));
     }
     one.len() == two.len() && (1..one.len()).all(|at| cross((&one[0], &one[at]), (&two[0], &two[at])))
 }
 
-/// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value alone is none;
-/// without a base stands ten.
+/// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value
+/// alone is none; without a base stands ten.
 fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
     use Expression as E;
     match (gold, answer) {
@@ -220,7 +250,10 @@ fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
 
 /// Remainders: the same modulus, the same class.
 fn same_congruence(gold: &Expression, answer: &Expression) -> bool {
-    congruence(gold).zip(congruence(answer)).is_some_and(|((_, modulus), (_, other))| same_value(modulus, other)) && same_value(gold, answer)
+    congruence(gold)
+        .zip(congruence(answer))
+        .is_some_and(|((_, modulus), (_, other))| same_value(modulus, other))
+        && same_value(gold, answer)
 }
 
 /// The value and the modulus of `3 \pmod 7`.

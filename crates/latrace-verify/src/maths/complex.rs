@@ -39,7 +39,13 @@ pub(super) fn one() -> BigFloat {
 
 impl Arithmetic {
     pub(super) fn new(precision: usize) -> Option<Arithmetic> {
-        Some(Arithmetic { constants: Consts::new().ok()?, precision, greatest: None, greatest_ever: i32::MIN, least: i32::MAX })
+        Some(Arithmetic {
+            constants: Consts::new().ok()?,
+            precision,
+            greatest: None,
+            greatest_ever: i32::MIN,
+            least: i32::MAX,
+        })
     }
 
     /// Goes on with another precision.
@@ -76,7 +82,8 @@ impl Arithmetic {
         if let Some(exponent) = size.exponent().filter(|_| !size.is_zero()) {
             (self.greatest_ever, self.least) = (self.greatest_ever.max(exponent), self.least.min(exponent));
         }
-        let greater = self.greatest.as_ref().is_none_or(|known| size.cmp(known).is_some_and(|order| order > 0));
+        let greater =
+            self.greatest.as_ref().is_none_or(|known| size.cmp(known).is_some_and(|order| order > 0));
         if greater {
             self.greatest = Some(size);
         }
@@ -86,7 +93,11 @@ impl Arithmetic {
         if value.im.is_zero() {
             return value.re.abs();
         }
-        let square = value.re.mul(&value.re, self.precision, ROUNDING).add(&value.im.mul(&value.im, self.precision, ROUNDING), self.precision, ROUNDING);
+        let square = value.re.mul(&value.re, self.precision, ROUNDING).add(
+            &value.im.mul(&value.im, self.precision, ROUNDING),
+            self.precision,
+            ROUNDING,
+        );
         square.sqrt(self.precision, ROUNDING)
     }
 
@@ -110,10 +121,10 @@ impl Arithmetic {
     pub(super) fn is_nothing(&self, value: &Complex) -> bool {
         let size = self.magnitude(value);
         size.is_zero()
-            || self
-                .greatest
-                .as_ref()
-                .is_some_and(|greatest| size.cmp(&Arithmetic::lowered(greatest, self.precision - ROUNDED_BITS)).is_some_and(|order| order <= 0))
+            || self.greatest.as_ref().is_some_and(|greatest| {
+                size.cmp(&Arithmetic::lowered(greatest, self.precision - ROUNDED_BITS))
+                    .is_some_and(|order| order <= 0)
+            })
     }
 
     pub(super) fn same(&mut self, left: &Complex, right: &Complex) -> bool {
@@ -128,11 +139,17 @@ impl Arithmetic {
     }
 
     pub(super) fn add(&self, left: &Complex, right: &Complex) -> Complex {
-        Complex { re: left.re.add(&right.re, self.precision, ROUNDING), im: left.im.add(&right.im, self.precision, ROUNDING) }
+        Complex {
+            re: left.re.add(&right.re, self.precision, ROUNDING),
+            im: left.im.add(&right.im, self.precision, ROUNDING),
+        }
     }
 
     pub(super) fn subtract(&self, left: &Complex, right: &Complex) -> Complex {
-        Complex { re: left.re.sub(&right.re, self.precision, ROUNDING), im: left.im.sub(&right.im, self.precision, ROUNDING) }
+        Complex {
+            re: left.re.sub(&right.re, self.precision, ROUNDING),
+            im: left.im.sub(&right.im, self.precision, ROUNDING),
+        }
     }
 
     pub(super) fn multiply(&self, left: &Complex, right: &Complex) -> Complex {
@@ -149,8 +166,15 @@ impl Arithmetic {
         if self.is_nothing(right) {
             return None;
         }
-        let size = right.re.mul(&right.re, self.precision, ROUNDING).add(&right.im.mul(&right.im, self.precision, ROUNDING), self.precision, ROUNDING);
-        let conjugate = Complex { re: right.re.div(&size, self.precision, ROUNDING), im: right.im.neg().div(&size, self.precision, ROUNDING) };
+        let size = right.re.mul(&right.re, self.precision, ROUNDING).add(
+            &right.im.mul(&right.im, self.precision, ROUNDING),
+            self.precision,
+            ROUNDING,
+        );
+        let conjugate = Complex {
+            re: right.re.div(&size, self.precision, ROUNDING),
+            im: right.im.neg().div(&size, self.precision, ROUNDING),
+        };
         Arithmetic::checked(self.multiply(left, &conjugate))
     }
 
@@ -164,7 +188,10 @@ impl Arithmetic {
         let (_, words) = top.to_u64_digits();
         let word = |value: u64| BigFloat::from_u64(value, 64);
         let two_64 = Arithmetic::raised(&one(), 64);
-        let float = words.iter().rev().fold(zero(), |sum, digits| sum.mul(&two_64, kept, ROUNDING).add(&word(*digits), kept, ROUNDING));
+        let float = words
+            .iter()
+            .rev()
+            .fold(zero(), |sum, digits| sum.mul(&two_64, kept, ROUNDING).add(&word(*digits), kept, ROUNDING));
         let mut float = Arithmetic::raised(&float, i32::try_from(drop).ok()?);
         float.set_sign(if value.is_negative() { Sign::Neg } else { Sign::Pos });
         Some(float)
@@ -186,7 +213,9 @@ impl Arithmetic {
     /// e to a complex power, where the power's size lets it be computed.
     pub(super) fn exponential(&mut self, power: &Complex) -> Option<Complex> {
         const MOST_EXPONENT: i32 = 28;
-        let small = |part: &BigFloat| part.is_zero() || part.exponent().is_some_and(|exponent| exponent <= MOST_EXPONENT);
+        let small = |part: &BigFloat| {
+            part.is_zero() || part.exponent().is_some_and(|exponent| exponent <= MOST_EXPONENT)
+        };
         if !small(&power.re) || !small(&power.im) {
             return None;
         }
@@ -195,8 +224,14 @@ impl Arithmetic {
             return Some(Arithmetic::real(size));
         }
         self.note(size.clone());
-        let (sine, cosine) = (power.im.sin(self.precision, ROUNDING, &mut self.constants), power.im.cos(self.precision, ROUNDING, &mut self.constants));
-        Some(Complex { re: size.mul(&cosine, self.precision, ROUNDING), im: size.mul(&sine, self.precision, ROUNDING) })
+        let (sine, cosine) = (
+            power.im.sin(self.precision, ROUNDING, &mut self.constants),
+            power.im.cos(self.precision, ROUNDING, &mut self.constants),
+        );
+        Some(Complex {
+            re: size.mul(&cosine, self.precision, ROUNDING),
+            im: size.mul(&sine, self.precision, ROUNDING),
+        })
     }
 
     /// The principal logarithm.
@@ -221,7 +256,11 @@ impl Arithmetic {
             let quarter = self.pi().div(&two, self.precision, ROUNDING);
             return if value.im.is_negative() { quarter.neg() } else { quarter };
         }
-        let principal = value.im.div(&value.re, self.precision, ROUNDING).atan(self.precision, ROUNDING, &mut self.constants);
+        let principal = value.im.div(&value.re, self.precision, ROUNDING).atan(
+            self.precision,
+            ROUNDING,
+            &mut self.constants,
+        );
         match (value.re.is_negative(), value.im.is_negative()) {
             (false, _) => principal,
             (true, false) => principal.add(&self.pi(), self.precision, ROUNDING),

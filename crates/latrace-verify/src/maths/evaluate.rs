@@ -24,7 +24,9 @@ impl Arithmetic {
             E::Symbol(name) => self.rational(&point.value(name)),
             E::Opaque(..) => self.rational(&point.value(&exact::canonical(expression))),
             E::Constant(Constant::Pi) => Some(Arithmetic::real(self.pi())),
-            E::Constant(Constant::Euler) => Some(Arithmetic::real(one().exp(self.precision, ROUNDING, &mut self.constants))),
+            E::Constant(Constant::Euler) => {
+                Some(Arithmetic::real(one().exp(self.precision, ROUNDING, &mut self.constants)))
+            }
             E::Constant(Constant::Imaginary) => Some(Complex { re: zero(), im: one() }),
             E::Sum(parts) => self.sum(parts, point),
             E::Product(parts) => parts.iter().try_fold(Arithmetic::real(one()), |product, part| {
@@ -39,10 +41,13 @@ impl Arithmetic {
                 let value = self.value(inner, point)?;
                 Some(Complex { re: value.re.neg(), im: value.im.neg() })
             }
-            E::Percent(inner) => self.value(inner, point).and_then(|value| self.divide(&value, &Arithmetic::real(BigFloat::from_i64(100, self.precision)))),
+            E::Percent(inner) => self.value(inner, point).and_then(|value| {
+                self.divide(&value, &Arithmetic::real(BigFloat::from_i64(100, self.precision)))
+            }),
             E::Degrees(inner) => {
                 let value = self.value(inner, point)?;
-                let factor = self.pi().div(&BigFloat::from_i64(180, self.precision), self.precision, ROUNDING);
+                let factor =
+                    self.pi().div(&BigFloat::from_i64(180, self.precision), self.precision, ROUNDING);
                 Some(self.multiply(&value, &Arithmetic::real(factor)))
             }
             E::Root(inner, index) => {
@@ -108,7 +113,8 @@ impl Arithmetic {
         if base.re.is_zero() && base.im.is_zero() && !exponent.is_positive() {
             return exponent.is_zero().then(|| Arithmetic::real(one()));
         }
-        let (mut power, mut square, mut left) = (Arithmetic::real(one()), base.clone(), exponent.abs().to_u64()?);
+        let (mut power, mut square, mut left) =
+            (Arithmetic::real(one()), base.clone(), exponent.abs().to_u64()?);
         while left > 0 {
             if left & 1 == 1 {
                 power = Arithmetic::checked(self.multiply(&power, &square))?;
@@ -123,7 +129,8 @@ impl Arithmetic {
         if let Some(exact) = self.exact_call(function, arguments, point) {
             return self.rational(&exact);
         }
-        let values = arguments.iter().map(|argument| self.value(argument, point)).collect::<Option<Vec<_>>>()?;
+        let values =
+            arguments.iter().map(|argument| self.value(argument, point)).collect::<Option<Vec<_>>>()?;
         let first = values.first()?;
         match function {
             Function::Logarithm => self.logarithm(first),
@@ -141,10 +148,20 @@ impl Arithmetic {
     }
 
     /// Functions of whole numbers, where the arguments are such at this point.
-    fn exact_call(&mut self, function: Function, arguments: &[Expression], point: &Point) -> Option<Rational> {
+    fn exact_call(
+        &mut self,
+        function: Function,
+        arguments: &[Expression],
+        point: &Point,
+    ) -> Option<Rational> {
         let whole = matches!(
             function,
-            Function::Factorial | Function::DoubleFactorial | Function::Binomial | Function::GreatestDivisor | Function::LeastMultiple | Function::Modulo
+            Function::Factorial
+                | Function::DoubleFactorial
+                | Function::Binomial
+                | Function::GreatestDivisor
+                | Function::LeastMultiple
+                | Function::Modulo
         );
         if !whole {
             return None;
@@ -155,7 +172,9 @@ impl Arithmetic {
         };
         let values = arguments.iter().map(value).collect::<Option<Vec<_>>>()?;
         match (function, values.as_slice()) {
-            (Function::Modulo, [value, modulus]) if !modulus.is_zero() => Some(value - (value / modulus).floor() * modulus),
+            (Function::Modulo, [value, modulus]) if !modulus.is_zero() => {
+                Some(value - (value / modulus).floor() * modulus)
+            }
             _ => exact::on_rationals(function, &values),
         }
     }
@@ -181,7 +200,9 @@ impl Arithmetic {
             Function::Sine => value.sin(self.precision, ROUNDING, cc),
             Function::Cosine => value.cos(self.precision, ROUNDING, cc),
             Function::Tangent => value.tan(self.precision, ROUNDING, cc),
-            Function::Cotangent | Function::Secant | Function::Cosecant => return self.reciprocal_function(function, value),
+            Function::Cotangent | Function::Secant | Function::Cosecant => {
+                return self.reciprocal_function(function, value);
+            }
             Function::ArcTangent => value.atan(self.precision, ROUNDING, cc),
             Function::ArcSine if value.abs().cmp(&one())? <= 0 => value.asin(self.precision, ROUNDING, cc),
             Function::ArcCosine if value.abs().cmp(&one())? <= 0 => value.acos(self.precision, ROUNDING, cc),
@@ -205,9 +226,12 @@ impl Arithmetic {
         }
     }
 }
-/// Whether it is a factorial that is not to be multiplied by others at every point: thousands of digits, and a common divisor with each.
+/// Whether it is a factorial that is not to be multiplied by others at every point: thousands of digits, and
+/// a common divisor with each.
 fn is_large_factorial(expression: &Expression) -> bool {
     const MOST: u32 = 200;
-    let large = |argument: &Expression| exact::rational(argument).is_some_and(|value| value > Rational::from_integer(MOST.into()));
+    let large = |argument: &Expression| {
+        exact::rational(argument).is_some_and(|value| value > Rational::from_integer(MOST.into()))
+    };
     matches!(expression, Expression::Call(Function::Factorial | Function::DoubleFactorial, arguments) if arguments.first().is_some_and(large))
 }

@@ -1,4 +1,5 @@
-//! Exact values: rationals, and fractions of polynomials whose atoms are variables and whatever else cannot be expanded.
+//! Exact values: rationals, and fractions of polynomials whose atoms are variables and whatever else cannot
+//! be expanded.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +82,9 @@ impl Polynomial {
     }
 
     fn scale(&self, factor: &Rational) -> Polynomial {
-        Polynomial(self.0.iter().map(|(monomial, coefficient)| (monomial.clone(), coefficient * factor)).collect())
+        Polynomial(
+            self.0.iter().map(|(monomial, coefficient)| (monomial.clone(), coefficient * factor)).collect(),
+        )
     }
 
     /// The rational that the other times it gives this one, if there is one.
@@ -127,7 +130,10 @@ pub(crate) struct Fraction {
 
 impl Fraction {
     fn constant(value: Rational) -> Fraction {
-        Fraction { numerator: Polynomial::constant(value), denominator: Polynomial::constant(Rational::one()) }
+        Fraction {
+            numerator: Polynomial::constant(value),
+            denominator: Polynomial::constant(Rational::one()),
+        }
     }
 
     fn atom(name: String) -> Fraction {
@@ -138,7 +144,10 @@ impl Fraction {
     fn new(numerator: Polynomial, denominator: Polynomial) -> Option<Fraction> {
         match denominator.as_constant() {
             Some(value) if value.is_zero() => None,
-            Some(value) => Some(Fraction { numerator: numerator.scale(&value.recip()), denominator: Polynomial::constant(Rational::one()) }),
+            Some(value) => Some(Fraction {
+                numerator: numerator.scale(&value.recip()),
+                denominator: Polynomial::constant(Rational::one()),
+            }),
             None => Some(Fraction { numerator, denominator }),
         }
     }
@@ -157,7 +166,10 @@ impl Fraction {
     }
 
     fn multiply(&self, other: &Fraction) -> Option<Fraction> {
-        Fraction::new(self.numerator.multiply(&other.numerator)?, self.denominator.multiply(&other.denominator)?)
+        Fraction::new(
+            self.numerator.multiply(&other.numerator)?,
+            self.denominator.multiply(&other.denominator)?,
+        )
     }
 
     fn reciprocal(&self) -> Option<Fraction> {
@@ -199,7 +211,10 @@ pub(crate) fn power_of(base: &Rational, exponent: &BigInt) -> Option<Rational> {
     if *base == -Rational::one() {
         return Some(if exponent.is_even() { Rational::one() } else { base.clone() });
     }
-    let size = exponent.abs().to_u64().filter(|size| size.checked_mul(bits(base)).is_some_and(|bits| bits <= MOST_BITS))?;
+    let size = exponent
+        .abs()
+        .to_u64()
+        .filter(|size| size.checked_mul(bits(base)).is_some_and(|bits| bits <= MOST_BITS))?;
     let power: Rational = Pow::pow(base, u32::try_from(size).ok()?);
     Some(if exponent.is_negative() { power.recip() } else { power })
 }
@@ -214,13 +229,20 @@ pub(crate) fn normal(expression: &Expression) -> Option<Fraction> {
         E::Constant(Constant::Pi) => Some(Fraction::atom("π".to_owned())),
         E::Constant(Constant::Euler) => Some(Fraction::atom("ℯ".to_owned())),
         E::Constant(Constant::Imaginary) => Some(Fraction::atom(IMAGINARY.to_owned())),
-        E::Sum(parts) => parts.iter().try_fold(Fraction::constant(Rational::zero()), |sum, part| sum.add(&normal(part)?)),
-        E::Product(parts) => parts.iter().try_fold(Fraction::constant(Rational::one()), |product, part| product.multiply(&normal(part)?)),
+        E::Sum(parts) => {
+            parts.iter().try_fold(Fraction::constant(Rational::zero()), |sum, part| sum.add(&normal(part)?))
+        }
+        E::Product(parts) => parts
+            .iter()
+            .try_fold(Fraction::constant(Rational::one()), |product, part| product.multiply(&normal(part)?)),
         E::Quotient(pair) => normal(&pair.0)?.multiply(&normal(&pair.1)?.reciprocal()?),
         E::Negative(inner) => normal(inner)?.multiply(&Fraction::constant(-Rational::one())),
-        E::Percent(inner) => normal(inner)?.multiply(&Fraction::constant(Rational::new(BigInt::one(), BigInt::from(100)))),
+        E::Percent(inner) => {
+            normal(inner)?.multiply(&Fraction::constant(Rational::new(BigInt::one(), BigInt::from(100))))
+        }
         E::Degrees(inner) => {
-            let factor = Fraction::atom("π".to_owned()).multiply(&Fraction::constant(Rational::new(BigInt::one(), BigInt::from(180))))?;
+            let factor = Fraction::atom("π".to_owned())
+                .multiply(&Fraction::constant(Rational::new(BigInt::one(), BigInt::from(180))))?;
             normal(inner)?.multiply(&factor)
         }
         E::Power(pair) => power(&pair.0, &pair.1),
@@ -254,10 +276,15 @@ fn power(base: &Expression, exponent: &Expression) -> Option<Fraction> {
         None => match exponent_form.as_constant().filter(|value| value.denom().to_u32().is_some()) {
             Some(value) => {
                 let inner = Expression::Root(Box::new(base.clone()), value.denom().to_u32()?);
-                let exponent = Expression::Number(Rational::from_integer(value.numer().clone()), super::syntax::Written::Exactly);
+                let exponent = Expression::Number(
+                    Rational::from_integer(value.numer().clone()),
+                    super::syntax::Written::Exactly,
+                );
                 power(&inner, &exponent)
             }
-            None => Some(Fraction::atom(format!("({})^({})", canonical(base), canonical_form(&exponent_form)))),
+            None => {
+                Some(Fraction::atom(format!("({})^({})", canonical(base), canonical_form(&exponent_form))))
+            }
         },
     }
 }
@@ -277,16 +304,19 @@ fn exact_root(value: &Rational, index: u32) -> Option<Rational> {
         return None;
     }
     let (numerator, denominator) = (value.numer().nth_root(index), value.denom().nth_root(index));
-    let exact = Pow::pow(&numerator, index) == *value.numer() && Pow::pow(&denominator, index) == *value.denom();
+    let exact =
+        Pow::pow(&numerator, index) == *value.numer() && Pow::pow(&denominator, index) == *value.denom();
     exact.then(|| Rational::new(numerator, denominator))
 }
 
 fn call(function: Function, arguments: &[Expression]) -> Option<Fraction> {
-    let values: Option<Vec<Rational>> = arguments.iter().map(|argument| normal(argument)?.as_constant()).collect();
+    let values: Option<Vec<Rational>> =
+        arguments.iter().map(|argument| normal(argument)?.as_constant()).collect();
     match values.and_then(|values| on_rationals(function, &values)) {
         Some(value) => Some(Fraction::constant(value)),
         None => {
-            let names: Option<Vec<String>> = arguments.iter().map(|argument| normal(argument).map(|form| canonical_form(&form))).collect();
+            let names: Option<Vec<String>> =
+                arguments.iter().map(|argument| normal(argument).map(|form| canonical_form(&form))).collect();
             Some(Fraction::atom(format!("{function:?}({})", names?.join(","))))
         }
     }
@@ -365,11 +395,15 @@ fn canonical_form(form: &Fraction) -> String {
 pub(crate) fn is_rational_function(expression: &Expression) -> bool {
     use Expression as E;
     match expression {
-        E::Number(..) | E::Symbol(_) | E::InBase(..) | E::Constant(Constant::Pi | Constant::Imaginary) => true,
+        E::Number(..) | E::Symbol(_) | E::InBase(..) | E::Constant(Constant::Pi | Constant::Imaginary) => {
+            true
+        }
         E::Sum(parts) | E::Product(parts) => parts.iter().all(is_rational_function),
         E::Quotient(pair) => is_rational_function(&pair.0) && is_rational_function(&pair.1),
         E::Negative(inner) | E::Percent(inner) => is_rational_function(inner),
-        E::Power(pair) => is_rational_function(&pair.0) && rational(&pair.1).is_some_and(|exponent| exponent.is_integer()),
+        E::Power(pair) => {
+            is_rational_function(&pair.0) && rational(&pair.1).is_some_and(|exponent| exponent.is_integer())
+        }
         _ => false,
     }
 }

@@ -20,7 +20,8 @@ pub(super) fn same_matrix(gold: &Expression, answer: &Expression) -> bool {
         return false;
     };
     let shape = |rows: &Rows| rows.iter().map(Vec::len).collect::<Vec<_>>();
-    shape(&one) == shape(&two) && one.iter().flatten().zip(two.iter().flatten()).all(|(one, two)| same(one, two))
+    shape(&one) == shape(&two)
+        && one.iter().flatten().zip(two.iter().flatten()).all(|(one, two)| same(one, two))
 }
 
 /// Whether an expression is computed from a matrix.
@@ -44,7 +45,8 @@ fn rows(expression: &Expression) -> Option<Rows> {
             all.try_fold(first, |sum, part| added(&sum, &part?))
         }
         Expression::Product(parts) => {
-            let (matrices, mut scalars): (Vec<Expression>, Vec<Expression>) = parts.iter().cloned().partition(is_matrix);
+            let (matrices, mut scalars): (Vec<Expression>, Vec<Expression>) =
+                parts.iter().cloned().partition(is_matrix);
             let mut all = matrices.iter().map(rows);
             let first = all.next()??;
             let product = all.try_fold(first, |product, part| multiplied(&product, &part?))?;
@@ -54,10 +56,14 @@ fn rows(expression: &Expression) -> Option<Rows> {
                 _ => scaled(&product, &Expression::Product(scalars)),
             }
         }
-        Expression::Quotient(pair) => scaled(&rows(&pair.0)?, &Expression::Quotient(Box::new((Expression::integer(1), pair.1.clone())))),
+        Expression::Quotient(pair) => {
+            scaled(&rows(&pair.0)?, &Expression::Quotient(Box::new((Expression::integer(1), pair.1.clone()))))
+        }
         Expression::Power(pair) => {
             let (base, power) = (rows(&pair.0)?, exact::rational(&pair.1)?);
-            let power = i64::try_from(power.to_integer()).ok().filter(|whole| power.is_integer() && (1..=MOST_POWER).contains(whole))?;
+            let power = i64::try_from(power.to_integer())
+                .ok()
+                .filter(|whole| power.is_integer() && (1..=MOST_POWER).contains(whole))?;
             (1..power).try_fold(base.clone(), |product, _| multiplied(&product, &base))
         }
         _ => None,
@@ -79,7 +85,8 @@ fn scaled(rows: &Rows, factor: &Expression) -> Option<Rows> {
 
 fn added(one: &Rows, two: &Rows) -> Option<Rows> {
     let sum = |(left, right): (&Vec<Expression>, &Vec<Expression>)| {
-        let pairs = left.iter().zip(right).map(|(one, two)| entry(Expression::Sum(vec![one.clone(), two.clone()])));
+        let pairs =
+            left.iter().zip(right).map(|(one, two)| entry(Expression::Sum(vec![one.clone(), two.clone()])));
         (left.len() == right.len()).then(|| pairs.collect::<Option<Vec<_>>>())?
     };
     (one.len() == two.len()).then(|| one.iter().zip(two).map(sum).collect())?
@@ -92,13 +99,17 @@ fn multiplied(one: &Rows, two: &Rows) -> Option<Rows> {
         return None;
     }
     let product = |row: &Vec<Expression>, column: usize| {
-        let terms = row.iter().zip(two).map(|(left, below)| Expression::Product(vec![left.clone(), below[column].clone()]));
+        let terms = row
+            .iter()
+            .zip(two)
+            .map(|(left, below)| Expression::Product(vec![left.clone(), below[column].clone()]));
         entry(Expression::Sum(terms.collect()))
     };
     one.iter().map(|row| (0..columns).map(|column| product(row, column)).collect()).collect()
 }
 
-/// The determinant of rows by its first row's cofactors; a call of the function where that takes too many operations.
+/// The determinant of rows by its first row's cofactors; a call of the function where that takes too many
+/// operations.
 pub(super) fn determinant(rows: Rows) -> Expression {
     expanded(&rows).unwrap_or_else(|| Expression::Call(Function::Determinant, vec![Expression::Matrix(rows)]))
 }
@@ -112,7 +123,8 @@ fn expanded(rows: &[Vec<Expression>]) -> Option<Expression> {
         return entry(row[0].clone());
     }
     let terms = (0..rows.len()).map(|column| {
-        let minor: Vec<Vec<Expression>> = rows[1..].iter().map(|row| [&row[..column], &row[column + 1..]].concat()).collect();
+        let minor: Vec<Vec<Expression>> =
+            rows[1..].iter().map(|row| [&row[..column], &row[column + 1..]].concat()).collect();
         let product = Expression::Product(vec![rows[0][column].clone(), expanded(&minor)?]);
         Some(if column % 2 == 0 { product } else { Expression::Negative(Box::new(product)) })
     });

@@ -1,9 +1,10 @@
-//! Agreement of two expressions at random points, in arithmetic of 192 bits and more over the complex numbers.
+//! Agreement of two expressions at random points, in arithmetic of 192 bits and more over the complex
+//! numbers.
 //!
-//! Points depend on nothing but the variables' names and the trial's number. A root of odd index of a negative real is
-//! the real one; every other power is the principal one. Where one side is undefined and the other is not, they differ.
-//! What agrees at every point is compared once more at a precision that shows the smallest term beside the greatest:
-//! `e^{100}` and `e^{100}+1` agree to 144 bits.
+//! Points depend on nothing but the variables' names and the trial's number. A root of odd index of a
+//! negative real is the real one; every other power is the principal one. Where one side is undefined and the
+//! other is not, they differ. What agrees at every point is compared once more at a precision that shows the
+//! smallest term beside the greatest: `e^{100}` and `e^{100}+1` agree to 144 bits.
 
 use std::cmp::Ordering;
 
@@ -49,8 +50,13 @@ pub(crate) fn proportional(one: &Expression, two: &Expression, positive: bool) -
     agreement(one, two, Relation::Proportional { positive })
 }
 
-/// Whether an expression without variables is within `tolerance`, relative to `reference`, of it; `None` without a value.
-pub(crate) fn approximate(expression: &Expression, tolerance: &Rational, reference: &Rational) -> Option<bool> {
+/// Whether an expression without variables is within `tolerance`, relative to `reference`, of it; `None`
+/// without a value.
+pub(crate) fn approximate(
+    expression: &Expression,
+    tolerance: &Rational,
+    reference: &Rational,
+) -> Option<bool> {
     if has_variables(expression) {
         return None;
     }
@@ -137,9 +143,14 @@ fn agreement(one: &Expression, two: &Expression, relation: Relation) -> Agreemen
     }
 }
 
-/// Compares once more, precisely enough to see the smallest term; a pair too large for that keeps its agreement if its
-/// terms were seen already.
-fn confirm(arithmetic: &mut Arithmetic, pair: (&Expression, &Expression), relation: Relation, size: usize) -> Agreement {
+/// Compares once more, precisely enough to see the smallest term; a pair too large for that keeps its
+/// agreement if its terms were seen already.
+fn confirm(
+    arithmetic: &mut Arithmetic,
+    pair: (&Expression, &Expression),
+    relation: Relation,
+    size: usize,
+) -> Agreement {
     const MARGIN: usize = 256;
     const SEEN: usize = 60;
     const MOST_WORK: usize = 40_000;
@@ -155,15 +166,26 @@ fn confirm(arithmetic: &mut Arithmetic, pair: (&Expression, &Expression), relati
 }
 
 /// Compares at points until `needed` agree.
-fn agree(arithmetic: &mut Arithmetic, (one, two): (&Expression, &Expression), relation: Relation, needed: usize) -> Agreement {
+fn agree(
+    arithmetic: &mut Arithmetic,
+    (one, two): (&Expression, &Expression),
+    relation: Relation,
+    needed: usize,
+) -> Agreement {
     let mut test = Test { relation, ratio: None };
-    let (whole, steps, wide) = (needs_integers(one) || needs_integers(two), has_steps(one) || has_steps(two), is_wide(one) || is_wide(two));
+    let (whole, steps, wide) = (
+        needs_integers(one) || needs_integers(two),
+        has_steps(one) || has_steps(two),
+        is_wide(one) || is_wide(two),
+    );
     let (mut agreed, mut undefined) = (0, 0);
     for trial in 0..if needed == 1 { 1 } else { TRIALS } {
         let point = Point { trial, whole: whole || (steps && trial % 2 == 0), wide };
         arithmetic.forget();
         match (arithmetic.value(one, &point), arithmetic.value(two, &point)) {
-            (Some(left), Some(right)) if !test.holds(arithmetic, &left, &right) => return Agreement::Different,
+            (Some(left), Some(right)) if !test.holds(arithmetic, &left, &right) => {
+                return Agreement::Different;
+            }
             (Some(_), Some(_)) => agreed += 1,
             (None, None) => {}
             _ => undefined += 1,
@@ -183,10 +205,17 @@ pub(super) fn has_variables(expression: &Expression) -> bool {
 fn needs_integers(expression: &Expression) -> bool {
     expression.any(&|part| match part {
         Expression::Call(
-            Function::Factorial | Function::DoubleFactorial | Function::Binomial | Function::GreatestDivisor | Function::LeastMultiple | Function::Modulo,
+            Function::Factorial
+            | Function::DoubleFactorial
+            | Function::Binomial
+            | Function::GreatestDivisor
+            | Function::LeastMultiple
+            | Function::Modulo,
             _,
         ) => true,
-        Expression::Power(pair) => exact::rational(&pair.0).is_some_and(|base| base.is_negative()) && has_variables(&pair.1),
+        Expression::Power(pair) => {
+            exact::rational(&pair.0).is_some_and(|base| base.is_negative()) && has_variables(&pair.1)
+        }
         _ => false,
     })
 }
@@ -199,15 +228,26 @@ fn has_steps(expression: &Expression) -> bool {
 /// Functions that show only far from zero what they do are looked at there too.
 fn is_wide(expression: &Expression) -> bool {
     use Function as F;
-    let shows_late =
-        |function: &Function| matches!(function, F::Floor | F::Ceiling | F::Modulo | F::GreatestDivisor | F::LeastMultiple | F::Minimum | F::Maximum);
+    let shows_late = |function: &Function| {
+        matches!(
+            function,
+            F::Floor
+                | F::Ceiling
+                | F::Modulo
+                | F::GreatestDivisor
+                | F::LeastMultiple
+                | F::Minimum
+                | F::Maximum
+        )
+    };
     expression.any(&|part| matches!(part, Expression::Call(function, _) if shows_late(function)))
 }
 
 fn tells_signs(expression: &Expression) -> bool {
     use Function as F;
     expression.any(&|part| match part {
-        Expression::Root(..) | Expression::Call(F::Absolute | F::Minimum | F::Maximum | F::Logarithm | F::LogarithmTo, _) => true,
+        Expression::Root(..)
+        | Expression::Call(F::Absolute | F::Minimum | F::Maximum | F::Logarithm | F::LogarithmTo, _) => true,
         Expression::Power(pair) => !exact::rational(&pair.1).is_some_and(|exponent| exponent.is_integer()),
         _ => false,
     })

@@ -15,12 +15,14 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// The value of the variable `name`: positive in the first trials, negative in the next, of either sign after it.
+    /// The value of the variable `name`: positive in the first trials, negative in the next, of either sign
+    /// after it.
     pub(super) fn value(self, name: &str) -> Rational {
         const POSITIVE: u64 = 4;
-        let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15), |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let seed = name.bytes().fold(
+            0xcbf2_9ce4_8422_2325_u64 ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3),
+        );
         let mixed = mix(seed);
         let far = self.wide && self.trial % 3 == 2;
         if self.whole {
@@ -28,7 +30,8 @@ impl Point {
         }
         let fraction = (mixed >> 20) % 1_000_003;
         let scale = [1_000_003, 400_009, 150_001, 2_000_003][(self.trial % 4) as usize];
-        let size = Rational::new(BigInt::from(fraction + 1) * if far { 1_009 } else { 1 }, BigInt::from(scale));
+        let size =
+            Rational::new(BigInt::from(fraction + 1) * if far { 1_009 } else { 1 }, BigInt::from(scale));
         let negative = self.trial == POSITIVE || (self.trial > POSITIVE && mixed & 1 == 1);
         if negative { -size } else { size }
     }

@@ -5,8 +5,9 @@ use super::unit;
 
 /// Function names that need no backslash.
 const PLAIN_FUNCTIONS: [&str; 28] = [
-    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "lg", "exp", "pi", "infinity",
-    "infty", "min", "max", "gcd", "lcm", "det", "mod", "inf", "abs",
+    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
+    "ln", "log", "lg", "exp", "pi", "infinity", "infty", "min", "max", "gcd", "lcm", "det", "mod", "inf",
+    "abs",
 ];
 
 /// Words after a number that make it no quantity.
@@ -14,8 +15,13 @@ const NO_UNIT: [&str; 9] = ["not", "is", "are", "but", "if", "then", "than", "fo
 
 /// `text` without its dressing: formula delimiters, digit groups, closing punctuation.
 pub(crate) fn undress(text: &str) -> String {
-    let mut plain =
-        text.replace("{,}", "\\!").replace("{, }", "\\!").replace("\\,\\!", "\\!").replace("{\\,}", "\\,").replace("p.m", "pm").replace("a.m", "am");
+    let mut plain = text
+        .replace("{,}", "\\!")
+        .replace("{, }", "\\!")
+        .replace("\\,\\!", "\\!")
+        .replace("{\\,}", "\\,")
+        .replace("p.m", "pm")
+        .replace("a.m", "am");
     plain = join_grouped(&plain);
     let mut trimmed = plain.trim();
     loop {
@@ -37,7 +43,8 @@ fn join_grouped(text: &str) -> String {
         let core = before.strip_suffix(',').unwrap_or(before);
         let after = rest[at + 2..].trim_start_matches("\\!");
         let follows = after.trim_start();
-        let digits = core.ends_with(|c: char| c.is_ascii_digit()) && follows.starts_with(|c: char| c.is_ascii_digit());
+        let digits =
+            core.ends_with(|c: char| c.is_ascii_digit()) && follows.starts_with(|c: char| c.is_ascii_digit());
         joined.push_str(if digits { core } else { before });
         rest = if digits { follows } else { after };
     }
@@ -53,7 +60,12 @@ pub(crate) fn is_prose(tokens: &[Token]) -> bool {
     {
         return true;
     }
-    let wordy = |token: &Token| matches!(&token.kind, Kind::Word(_) | Kind::Text(_) | Kind::Mark('\'' | '-' | ',' | '.' | '"' | '!' | '?' | '’'));
+    let wordy = |token: &Token| {
+        matches!(
+            &token.kind,
+            Kind::Word(_) | Kind::Text(_) | Kind::Mark('\'' | '-' | ',' | '.' | '"' | '!' | '?' | '’')
+        )
+    };
     let telling = |token: &Token| match &token.kind {
         Kind::Word(word) => is_telling(word),
         Kind::Text(text) => text.split(|c: char| !c.is_alphanumeric()).any(is_telling) || !text.is_ascii(),
@@ -121,7 +133,11 @@ fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
         return 1;
     }
     let after_degrees = follows_degrees(refined);
-    let after_value = after_degrees || matches!(refined.last().map(|token| &token.kind), Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%')));
+    let after_value = after_degrees
+        || matches!(
+            refined.last().map(|token| &token.kind),
+            Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%'))
+        );
     if after_degrees && matches!(word, "C" | "F") {
         refined.push(Token { kind: Kind::Text(word.to_owned()), spaced });
         return 1;
@@ -149,13 +165,21 @@ fn follows_degrees(refined: &[Token]) -> bool {
 
 /// The words from the first of `raw` on, where they name a unit or a counted noun.
 fn unit_phrase(raw: &[Token]) -> Option<(String, usize)> {
-    let words: Vec<&str> = raw.iter().map_while(|token| if let Kind::Word(word) = &token.kind { Some(word.as_str()) } else { None }).collect();
-    let joint = words.iter().position(|word| matches!(word.to_ascii_lowercase().as_str(), "and" | "or")).unwrap_or(words.len());
+    let words: Vec<&str> = raw
+        .iter()
+        .map_while(|token| if let Kind::Word(word) = &token.kind { Some(word.as_str()) } else { None })
+        .collect();
+    let joint = words
+        .iter()
+        .position(|word| matches!(word.to_ascii_lowercase().as_str(), "and" | "or"))
+        .unwrap_or(words.len());
     let words = &words[..joint];
     let first = words.first()?;
-    let plain = PLAIN_FUNCTIONS.contains(first) || words.iter().any(|word| NO_UNIT.contains(&word.to_ascii_lowercase().as_str()));
+    let plain = PLAIN_FUNCTIONS.contains(first)
+        || words.iter().any(|word| NO_UNIT.contains(&word.to_ascii_lowercase().as_str()));
     let noun = raw[0].spaced && first.len() > 2;
-    let measure = first.len() > 1 && (unit::is_known(first) || matches!(first.to_lowercase().as_str(), "am" | "pm"));
+    let measure =
+        first.len() > 1 && (unit::is_known(first) || matches!(first.to_lowercase().as_str(), "am" | "pm"));
     (!plain && (noun || measure)).then(|| (words.join(" "), words.len()))
 }
 

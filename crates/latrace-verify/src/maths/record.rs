@@ -1,7 +1,8 @@
 //! Labelled values: `x = 5`, `(x, y) = (1, 2)`, `a = 1, b = 2`.
 //!
-//! Policy: `x = 5` says what `5` says; values with several names are compared by name where both sides have names, else by
-//! place. Neighbouring letters (x, y; a, b, c) and letters with subscripts have the alphabet's places, others as written.
+//! Policy: `x = 5` says what `5` says; values with several names are compared by name where both sides have
+//! names, else by place. Neighbouring letters (x, y; a, b, c) and letters with subscripts have the alphabet's
+//! places, others as written.
 
 use super::collection::{in_order, same_part};
 use super::compare::{is_decimal, literal, near_enough, same, same_value};
@@ -16,7 +17,8 @@ fn names_a_value(relation: Relation) -> bool {
     matches!(relation, Relation::Equal | Relation::In | Relation::Approximate | Relation::Congruent)
 }
 
-/// The name and the value of `x = 5`, `f(x) = x^2`, `(x, y) = (1, 2)`, `x \in [0, 1]`; a chain of equals must agree.
+/// The name and the value of `x = 5`, `f(x) = x^2`, `(x, y) = (1, 2)`, `x \in [0, 1]`; a chain of equals must
+/// agree.
 pub(super) fn labelled(expression: &Expression) -> Option<(&Expression, Expression)> {
     let Expression::Chain(sides, relations) = expression else {
         return None;
@@ -44,17 +46,22 @@ pub(super) fn is_name(expression: &Expression) -> bool {
         Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => parts.iter().all(is_name),
         // `\frac{dy}{dx}`
         Expression::Quotient(pair) => [&pair.0, &pair.1].into_iter().all(is_differential),
-        Expression::Opaque(name, parts) => matches!(name.as_str(), "angle" | "overline" | "vec" | "triangle" | "hat" | "bar") && parts.iter().all(is_name),
+        Expression::Opaque(name, parts) => {
+            matches!(name.as_str(), "angle" | "overline" | "vec" | "triangle" | "hat" | "bar")
+                && parts.iter().all(is_name)
+        }
         _ => false,
     }
 }
 
 fn is_differential(expression: &Expression) -> bool {
     let is_d = |part: &Expression| matches!(part, Expression::Symbol(letter) if letter == "d");
-    is_d(expression) || matches!(expression, Expression::Product(parts) if parts.first().is_some_and(is_d) && parts.iter().all(is_name))
+    is_d(expression)
+        || matches!(expression, Expression::Product(parts) if parts.first().is_some_and(is_d) && parts.iter().all(is_name))
 }
 
-/// The values that a chain gives: what it names or what all its sides agree on, and the decimal it rounds that to.
+/// The values that a chain gives: what it names or what all its sides agree on, and the decimal it rounds
+/// that to.
 pub(super) fn values_of(chain: &Expression) -> Vec<Expression> {
     let Expression::Chain(sides, relations) = chain else {
         return vec![chain.clone()];
@@ -73,7 +80,9 @@ fn agreed(sides: &[Expression], relations: &[Relation]) -> Option<Expression> {
     match relations {
         // The exact value comes before its approximation.
         [Relation::Approximate] => Some(first.clone()),
-        _ if relations.iter().all(|relation| *relation == Relation::Equal) => sides[1..].iter().all(|side| same_value(first, side)).then(|| first.clone()),
+        _ if relations.iter().all(|relation| *relation == Relation::Equal) => {
+            sides[1..].iter().all(|side| same_value(first, side)).then(|| first.clone())
+        }
         _ => None,
     }
 }
@@ -87,7 +96,8 @@ fn rounded(exact: Option<&Expression>, sides: &[Expression], relations: &[Relati
 
 /// The values of a list in which at most one name occurs; `None` where several do.
 pub(super) fn unlabelled(parts: &[Expression]) -> Option<Vec<Expression>> {
-    let names: Vec<String> = parts.iter().filter_map(|part| labelled(part).map(|(name, _)| exact::canonical(name))).collect();
+    let names: Vec<String> =
+        parts.iter().filter_map(|part| labelled(part).map(|(name, _)| exact::canonical(name))).collect();
     if names.windows(2).any(|pair| pair[0] != pair[1]) {
         return None;
     }
@@ -118,7 +128,8 @@ fn records(expression: &Expression) -> Option<Vec<Record>> {
                     None => records.push(vec![(name, value)]),
                 }
             }
-            let names = |record: &Record| sorted(record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+            let names =
+                |record: &Record| sorted(record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
             let first = names(records.first()?);
             (first.len() > 1 && records.iter().all(|record| names(record) == first)).then_some(records)
         }
@@ -130,9 +141,10 @@ fn records(expression: &Expression) -> Option<Vec<Record>> {
 fn tuple(expression: &Expression) -> Option<Record> {
     let (name, value) = labelled(expression)?;
     match (name, value) {
-        (Expression::Bracketed(Bracket::Round, Bracket::Round, names), Expression::Bracketed(Bracket::Round, Bracket::Round, values)) => {
-            (names.len() == values.len()).then(|| names.iter().map(name_of).zip(values).collect())
-        }
+        (
+            Expression::Bracketed(Bracket::Round, Bracket::Round, names),
+            Expression::Bracketed(Bracket::Round, Bracket::Round, values),
+        ) => (names.len() == values.len()).then(|| names.iter().map(name_of).zip(values).collect()),
         _ => None,
     }
 }
@@ -147,21 +159,27 @@ fn sorted(record: &Record) -> Record {
 fn same_records(gold: &[Record], answer: &[Record]) -> bool {
     let same_one = |one: &Record, two: &Record| {
         let (one, two) = (sorted(one), sorted(two));
-        one.len() == two.len() && one.iter().zip(&two).all(|((name, value), (other, other_value))| name == other && same_part(value, other_value))
+        one.len() == two.len()
+            && one
+                .iter()
+                .zip(&two)
+                .all(|((name, value), (other, other_value))| name == other && same_part(value, other_value))
     };
-    let within = |inner: &[Record], outer: &[Record]| inner.iter().all(|one| outer.iter().any(|two| same_one(one, two)));
+    let within = |inner: &[Record], outer: &[Record]| {
+        inner.iter().all(|one| outer.iter().any(|two| same_one(one, two)))
+    };
     const MOST: usize = 24;
     gold.len() == answer.len() && gold.len() <= MOST && within(gold, answer) && within(answer, gold)
 }
 
-/// Whether values without names are those of the records, by place; `as_written` where the records say which order is asked.
+/// Whether values without names are those of the records, by place; `as_written` where the records say which
+/// order is asked.
 fn is_in_places(records: &[Record], values: &Expression, as_written: bool) -> bool {
     if !as_written && !records.iter().all(stands_in_order) {
         return false;
     }
     let places = |record: &Record| record.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
-    let is_one =
-        |record: &Record, tuple: &Expression| matches!(tuple, Expression::Bracketed(Bracket::Round, Bracket::Round, parts) if in_order(&places(record), parts));
+    let is_one = |record: &Record, tuple: &Expression| matches!(tuple, Expression::Bracketed(Bracket::Round, Bracket::Round, parts) if in_order(&places(record), parts));
     match (records, values) {
         ([record], Expression::Bracketed(..)) => is_one(record, values),
         ([record], Expression::List(_, parts)) => in_order(&places(record), parts),

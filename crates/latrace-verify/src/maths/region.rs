@@ -1,7 +1,7 @@
 //! Sets of real numbers: unions of intervals and points, however they are written.
 //!
-//! `x < -2 or x > 2`, `(-\infty, -2) \cup (2, \infty)` and `\mathbb{R} \setminus [-2, 2]` are one set. Where ends cannot be
-//! put in order, because they are no numbers, nothing is said.
+//! `x < -2 or x > 2`, `(-\infty, -2) \cup (2, \infty)` and `\mathbb{R} \setminus [-2, 2]` are one set. Where
+//! ends cannot be put in order, because they are no numbers, nothing is said.
 
 use std::cmp::Ordering;
 
@@ -41,16 +41,22 @@ pub(super) fn same(gold: &Expression, answer: &Expression) -> bool {
     };
     let names = one.name.is_none() || two.name.is_none() || one.name == two.name;
     let equal = |left: &Cut, right: &Cut| order(left, right) == Some(Ordering::Equal);
-    names && one.pieces.len() == two.pieces.len() && one.pieces.iter().zip(&two.pieces).all(|(one, two)| equal(&one.0, &two.0) && equal(&one.1, &two.1))
+    names
+        && one.pieces.len() == two.pieces.len()
+        && one.pieces.iter().zip(&two.pieces).all(|(one, two)| equal(&one.0, &two.0) && equal(&one.1, &two.1))
 }
 
 /// Whether an answer is a set of numbers beyond doubt: a pair in brackets may be a point.
 fn is_telling(expression: &Expression) -> bool {
     match expression {
         Expression::Union(_) => true,
-        Expression::Opaque(name, _) => matches!(name.as_str(), "cap" | "setminus" | "backslash" | "such that"),
+        Expression::Opaque(name, _) => {
+            matches!(name.as_str(), "cap" | "setminus" | "backslash" | "such that")
+        }
         Expression::List(_, parts) => parts.iter().any(is_telling),
-        Expression::Chain(_, relations) => relations.iter().any(|relation| !matches!(relation, Relation::Equal | Relation::Approximate | Relation::Congruent)),
+        Expression::Chain(_, relations) => relations.iter().any(|relation| {
+            !matches!(relation, Relation::Equal | Relation::Approximate | Relation::Congruent)
+        }),
         _ => false,
     }
 }
@@ -62,7 +68,9 @@ fn region(expression: &Expression) -> Option<Region> {
         Expression::Constant(Constant::EmptySet) => unnamed(Vec::new()),
         Expression::Bracketed(left, right, parts) => unnamed(interval(*left, *right, parts)?),
         Expression::Set(parts) => unnamed(union(parts.iter().map(|part| vec![point(part)]).collect())?),
-        Expression::Union(parts) => unnamed(union(parts.iter().map(|part| region(part).map(|region| region.pieces)).collect::<Option<_>>()?)?),
+        Expression::Union(parts) => unnamed(union(
+            parts.iter().map(|part| region(part).map(|region| region.pieces)).collect::<Option<_>>()?,
+        )?),
         Expression::Opaque(name, parts) => operation(name, parts),
         Expression::Chain(sides, relations) => chain(sides, relations),
         Expression::List(joint, parts) => joined(*joint, parts),
@@ -98,7 +106,9 @@ fn operation(name: &str, parts: &[Expression]) -> Option<Region> {
         return None;
     };
     let (one, two) = match (name, one) {
-        ("such that", Expression::Symbol(name)) => (Region { pieces: vec![(Cut::Start, Cut::End)], name: Some(name.clone()) }, region(two)?),
+        ("such that", Expression::Symbol(name)) => {
+            (Region { pieces: vec![(Cut::Start, Cut::End)], name: Some(name.clone()) }, region(two)?)
+        }
         _ => (region(one)?, region(two)?),
     };
     let pieces = match name {
@@ -121,7 +131,8 @@ fn chain(sides: &[Expression], relations: &[Relation]) -> Option<Region> {
     }
     let mut pieces = vec![(Cut::Start, Cut::End)];
     for (place, relation) in relations.iter().enumerate() {
-        let (other, relation) = if place == at { (&sides[at + 1], *relation) } else { (&sides[place], mirrored(*relation)?) };
+        let (other, relation) =
+            if place == at { (&sides[at + 1], *relation) } else { (&sides[place], mirrored(*relation)?) };
         pieces = intersection(&pieces, &ray(relation, other)?)?;
     }
     Some(Region { pieces, name: Some(name.clone()) })
@@ -155,7 +166,8 @@ fn ray(relation: Relation, value: &Expression) -> Option<Pieces> {
     })
 }
 
-/// Conditions on one name: all hold, or one of them does; commas mean the former, unless nothing would be left.
+/// Conditions on one name: all hold, or one of them does; commas mean the former, unless nothing would be
+/// left.
 fn joined(joint: Joint, parts: &[Expression]) -> Option<Region> {
     let regions = parts.iter().map(region).collect::<Option<Vec<_>>>()?;
     let name = regions.first()?.name.clone();
@@ -163,7 +175,8 @@ fn joined(joint: Joint, parts: &[Expression]) -> Option<Region> {
         return None;
     }
     let all: Vec<Pieces> = regions.into_iter().map(|region| region.pieces).collect();
-    let common = || all.iter().skip(1).try_fold(all[0].clone(), |common, pieces| intersection(&common, pieces));
+    let common =
+        || all.iter().skip(1).try_fold(all[0].clone(), |common, pieces| intersection(&common, pieces));
     let pieces = match joint {
         Joint::Or => union(all)?,
         Joint::And => common()?,

@@ -1,7 +1,7 @@
 //! Equations and inequalities.
 //!
-//! Policy: `x = 5` and `y = 5` differ; equations are the same up to a constant factor, and inequalities up to a positive
-//! one. An inequality in one variable, solved for it, is the interval of its solutions.
+//! Policy: `x = 5` and `y = 5` differ; equations are the same up to a constant factor, and inequalities up to
+//! a positive one. An inequality in one variable, solved for it, is the interval of its solutions.
 
 use super::compare;
 use super::exact;
@@ -61,7 +61,9 @@ fn is_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
     {
         match ratio {
             Some(ratio) => return !positive || ratio > num_traits::Zero::zero(),
-            None if exact::is_rational_function(one) && exact::is_rational_function(two) => return irrational_multiple(one, two, positive),
+            None if exact::is_rational_function(one) && exact::is_rational_function(two) => {
+                return irrational_multiple(one, two, positive);
+            }
             None => {}
         }
     }
@@ -70,7 +72,8 @@ fn is_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
 
 /// Rational functions whose ratio is no rational may still have a constant one, such as π.
 fn irrational_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
-    let has_pi = |expression: &Expression| expression.any(&|part| *part == Expression::Constant(Constant::Pi));
+    let has_pi =
+        |expression: &Expression| expression.any(&|part| *part == Expression::Constant(Constant::Pi));
     (has_pi(one) || has_pi(two)) && numeric::proportional(one, two, positive) == Agreement::Same
 }
 
@@ -92,20 +95,29 @@ struct Bounds {
 fn bounds(expression: &Expression) -> Option<Bounds> {
     match expression {
         Expression::Chain(sides, relations) => {
-            let bounds = relations.iter().enumerate().map(|(at, relation)| bound(&sides[at], *relation, &sides[at + 1])).collect::<Option<Vec<_>>>()?;
+            let bounds = relations
+                .iter()
+                .enumerate()
+                .map(|(at, relation)| bound(&sides[at], *relation, &sides[at + 1]))
+                .collect::<Option<Vec<_>>>()?;
             Some(Bounds { bounds, joint: Joint::And })
         }
         Expression::List(joint, parts) => {
             let inner = parts.iter().map(bounds).collect::<Option<Vec<_>>>()?;
             let single = inner.iter().all(|one| one.bounds.len() == 1);
-            (single || *joint == Joint::And).then(|| Bounds { bounds: inner.into_iter().flat_map(|one| one.bounds).collect(), joint: *joint })
+            (single || *joint == Joint::And).then(|| Bounds {
+                bounds: inner.into_iter().flat_map(|one| one.bounds).collect(),
+                joint: *joint,
+            })
         }
         _ => None,
     }
 }
 
 fn bound(left: &Expression, relation: Relation, right: &Expression) -> Option<Bound> {
-    let made = |low: &Expression, high: &Expression, strict| Some(Bound { low: low.clone(), high: high.clone(), strict });
+    let made = |low: &Expression, high: &Expression, strict| {
+        Some(Bound { low: low.clone(), high: high.clone(), strict })
+    };
     match relation {
         Relation::Less => made(left, right, true),
         Relation::LessOrEqual => made(left, right, false),
@@ -116,9 +128,14 @@ fn bound(left: &Expression, relation: Relation, right: &Expression) -> Option<Bo
 }
 
 fn same_bounds(one: &Bounds, two: &Bounds) -> bool {
-    let joined = one.joint == two.joint || one.joint == Joint::Comma || two.joint == Joint::Comma || one.bounds.len() == 1;
+    let joined = one.joint == two.joint
+        || one.joint == Joint::Comma
+        || two.joint == Joint::Comma
+        || one.bounds.len() == 1;
     let equal = |left: &Bound, right: &Bound| left.strict == right.strict && same_gap(left, right);
-    let covered = |inner: &Bounds, outer: &Bounds| inner.bounds.iter().all(|left| outer.bounds.iter().any(|right| equal(left, right)));
+    let covered = |inner: &Bounds, outer: &Bounds| {
+        inner.bounds.iter().all(|left| outer.bounds.iter().any(|right| equal(left, right)))
+    };
     joined && one.bounds.len() == two.bounds.len() && covered(one, two) && covered(two, one)
 }
 
@@ -137,7 +154,11 @@ fn solution(bounds: &Bounds) -> Option<Expression> {
     let mut name = None;
     let mut rays = Vec::new();
     for bound in &bounds.bounds {
-        let (this, ray) = if is_name(&bound.low) { (&bound.low, ray(None, Some(bound))) } else { (&bound.high, ray(Some(bound), None)) };
+        let (this, ray) = if is_name(&bound.low) {
+            (&bound.low, ray(None, Some(bound)))
+        } else {
+            (&bound.high, ray(Some(bound), None))
+        };
         let known = name.get_or_insert_with(|| exact::canonical(this));
         if !is_name(this) || *known != exact::canonical(this) {
             return None;
@@ -156,8 +177,11 @@ fn solution(bounds: &Bounds) -> Option<Expression> {
 /// From the lower bound's low end to the upper bound's high end; infinity where there is none.
 fn ray(lower: Option<&Bound>, upper: Option<&Bound>) -> Expression {
     let infinity = Expression::Constant(Constant::Infinity);
-    let bracket = |bound: Option<&Bound>| if bound.is_none_or(|bound| bound.strict) { Bracket::Round } else { Bracket::Square };
-    let low = lower.map_or_else(|| Expression::Negative(Box::new(infinity.clone())), |bound| bound.low.clone());
+    let bracket = |bound: Option<&Bound>| {
+        if bound.is_none_or(|bound| bound.strict) { Bracket::Round } else { Bracket::Square }
+    };
+    let low =
+        lower.map_or_else(|| Expression::Negative(Box::new(infinity.clone())), |bound| bound.low.clone());
     let high = upper.map_or(infinity, |bound| bound.high.clone());
     Expression::Bracketed(bracket(lower), bracket(upper), vec![low, high])
 }

@@ -1,7 +1,7 @@
 //! Plus-minus signs.
 //!
-//! Policy: with a minus-plus sign beside it, a plus-minus sign means the upper or the lower of all; several without one are
-//! independent, as in `\pm\sqrt{5\pm\sqrt5}`.
+//! Policy: with a minus-plus sign beside it, a plus-minus sign means the upper or the lower of all; several
+//! without one are independent, as in `\pm\sqrt{5\pm\sqrt5}`.
 
 use super::syntax::{Expression, Joint};
 

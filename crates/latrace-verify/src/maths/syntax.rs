@@ -146,8 +146,15 @@ impl Expression {
     pub(crate) fn children(&self) -> Vec<&Expression> {
         use Expression as E;
         match self {
-            E::Number(..) | E::Symbol(_) | E::Constant(_) | E::InBase(..) | E::Time(_) | E::Text(_) => Vec::new(),
-            E::Negative(inner) | E::PlusMinus(inner, _) | E::Root(inner, _) | E::Percent(inner) | E::Degrees(inner) | E::Quantity(inner, _) => vec![inner],
+            E::Number(..) | E::Symbol(_) | E::Constant(_) | E::InBase(..) | E::Time(_) | E::Text(_) => {
+                Vec::new()
+            }
+            E::Negative(inner)
+            | E::PlusMinus(inner, _)
+            | E::Root(inner, _)
+            | E::Percent(inner)
+            | E::Degrees(inner)
+            | E::Quantity(inner, _) => vec![inner],
             E::Quotient(pair) | E::Power(pair) => vec![&pair.0, &pair.1],
             E::Sum(parts)
             | E::Product(parts)
@@ -168,7 +175,9 @@ impl Expression {
         use Expression as E;
         let mut all = |parts: &[Expression]| parts.iter().map(&mut *change).collect::<Vec<_>>();
         match self {
-            E::Number(..) | E::Symbol(_) | E::Constant(_) | E::InBase(..) | E::Time(_) | E::Text(_) => self.clone(),
+            E::Number(..) | E::Symbol(_) | E::Constant(_) | E::InBase(..) | E::Time(_) | E::Text(_) => {
+                self.clone()
+            }
             E::Negative(inner) => E::Negative(Box::new(change(inner))),
             E::PlusMinus(inner, lower) => E::PlusMinus(Box::new(change(inner)), *lower),
             E::Root(inner, index) => E::Root(Box::new(change(inner)), *index),

@@ -26,7 +26,20 @@ pub(crate) enum Kind {
 const MOST_TOKENS: usize = 20_000;
 
 /// Commands whose braces hold words, not formulas.
-const TEXT_COMMANDS: [&str; 12] = ["text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "mathrm", "operatorname", "mathbf", "rm"];
+const TEXT_COMMANDS: [&str; 12] = [
+    "text",
+    "textbf",
+    "textit",
+    "textrm",
+    "textnormal",
+    "textsf",
+    "texttt",
+    "mbox",
+    "mathrm",
+    "operatorname",
+    "mathbf",
+    "rm",
+];
 
 /// Commands that only set type or space.
 const IGNORED: [&str; 33] = [
@@ -120,7 +133,8 @@ impl<'a> Scanner<'a> {
         self.spaced = false;
     }
 
-    /// The length of digits with at most one point among or before them; a point with no digit after it ends a sentence.
+    /// The length of digits with at most one point among or before them; a point with no digit after it ends
+    /// a sentence.
     fn number_length(&self) -> usize {
         let bytes = self.rest.as_bytes();
         let whole = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -128,7 +142,9 @@ impl<'a> Scanner<'a> {
             Some(b'.') => bytes[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count(),
             _ => 0,
         };
-        let repeats = self.rest[whole..].starts_with(".\\overline") || self.rest[whole..].starts_with(".\\dot") || self.rest[whole..].starts_with(".\\bar");
+        let repeats = self.rest[whole..].starts_with(".\\overline")
+            || self.rest[whole..].starts_with(".\\dot")
+            || self.rest[whole..].starts_with(".\\bar");
         if fraction > 0 || (repeats && whole > 0) { whole + 1 + fraction } else { whole }
     }
 
@@ -177,7 +193,11 @@ impl<'a> Scanner<'a> {
             return;
         };
         self.advance(content.len() + 2);
-        let plain = content.replace(['~', '$', '\u{a0}'], " ").replace("\\ ", " ").replace("\\,", " ").replace('\\', "");
+        let plain = content
+            .replace(['~', '$', '\u{a0}'], " ")
+            .replace("\\ ", " ")
+            .replace("\\,", " ")
+            .replace('\\', "");
         let trimmed = plain.trim().trim_matches('"');
         match trimmed {
             "" => self.spaced = true,
@@ -195,13 +215,32 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether words in a text command are a number, perhaps with its unit, a sign, a function or an option's letter.
+/// Whether words in a text command are a number, perhaps with its unit, a sign, a function or an option's
+/// letter.
 fn is_formula(text: &str) -> bool {
     let core = text.trim_matches(|c: char| matches!(c, '(' | ')' | '-' | '+' | '%' | ',' | '.'));
     let number = !core.is_empty() && core.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '/'));
     let operator = matches!(text, "=" | "<" | ">" | "," | ";" | "+" | "-" | "(" | ")");
-    let function = matches!(text, "sin" | "cos" | "tan" | "ln" | "log" | "arcsin" | "arccos" | "arctan" | "lcm" | "gcd" | "sec" | "csc" | "cot");
-    let option = text.len() == 3 && text.starts_with('(') && text.ends_with(')') && core.bytes().all(|byte| byte.is_ascii_uppercase());
+    let function = matches!(
+        text,
+        "sin"
+            | "cos"
+            | "tan"
+            | "ln"
+            | "log"
+            | "arcsin"
+            | "arccos"
+            | "arctan"
+            | "lcm"
+            | "gcd"
+            | "sec"
+            | "csc"
+            | "cot"
+    );
+    let option = text.len() == 3
+        && text.starts_with('(')
+        && text.ends_with(')')
+        && core.bytes().all(|byte| byte.is_ascii_uppercase());
     number || operator || function || option || text.starts_with(|c: char| c.is_ascii_digit())
 }
 
@@ -257,7 +296,9 @@ fn plain(character: char) -> Kind {
         '，' | '、' => Kind::Mark(','),
         '（' => Kind::Mark('('),
         '）' => Kind::Mark(')'),
-        '０'..='９' => Kind::Number(char::from(b'0' + (u32::from(character) - u32::from('０')) as u8).to_string()),
+        '０'..='９' => {
+            Kind::Number(char::from(b'0' + (u32::from(character) - u32::from('０')) as u8).to_string())
+        }
         _ => Kind::Mark(character),
     }
 }

@@ -1,8 +1,8 @@
 //! Units and counted nouns behind a number.
 //!
-//! Policy: a unit that one side leaves out is no difference; units that can be read (powers and quotients of those in
-//! `UNITS`) are converted exactly where they measure the same and differ otherwise; two other nouns agree if the words of
-//! one are among the other's.
+//! Policy: a unit that one side leaves out is no difference; units that can be read (powers and quotients of
+//! those in `UNITS`) are converted exactly where they measure the same and differ otherwise; two other nouns
+//! agree if the words of one are among the other's.
 
 use std::collections::BTreeMap;
 
@@ -62,11 +62,30 @@ const UNITS: [Unit; 41] = [
 const QUOTIENTS: [(&str, &str); 3] = [("mph", "mi/h"), ("kph", "km/h"), ("kmh", "km/h")];
 
 /// Words that count nothing in particular, so that they never tell two quantities apart.
-const EMPTY: [&str; 14] = ["unit", "units", "square", "cubic", "the", "of", "a", "an", "total", "sq", "linear", "per", "approximately", "each"];
+const EMPTY: [&str; 14] = [
+    "unit",
+    "units",
+    "square",
+    "cubic",
+    "the",
+    "of",
+    "a",
+    "an",
+    "total",
+    "sq",
+    "linear",
+    "per",
+    "approximately",
+    "each",
+];
 
 fn find(name: &str) -> Option<&'static Unit> {
     let lower = name.trim().trim_end_matches('.').to_lowercase();
-    let matches = |unit: &&Unit| unit.4.iter().any(|known| *known == lower || (known.len() > 3 && lower.strip_suffix('s') == Some(known)));
+    let matches = |unit: &&Unit| {
+        unit.4
+            .iter()
+            .any(|known| *known == lower || (known.len() > 3 && lower.strip_suffix('s') == Some(known)))
+    };
     UNITS.iter().find(matches)
 }
 
@@ -123,10 +142,18 @@ struct Measure {
 /// Reads `m/s^2`, `square feet`, `miles per hour`, `kg m^{-3}`; `None` where a part of it is no unit.
 fn measure(name: &str) -> Option<Measure> {
     let mut measure = Measure { powers: BTreeMap::new(), factor: Rational::one() };
-    let spelled = name.to_lowercase().replace(" per ", "/").replace(" squared", "^2").replace(" cubed", "^3").replace(['(', ')'], " ");
+    let spelled = name
+        .to_lowercase()
+        .replace(" per ", "/")
+        .replace(" squared", "^2")
+        .replace(" cubed", "^3")
+        .replace(['(', ')'], " ");
     for (at, side) in spelled.split('/').enumerate() {
         let mut next = 1;
-        for word in side.split([' ', '·', '*']).filter(|word| !word.is_empty() && !matches!(*word, "a" | "an" | "the" | "of")) {
+        for word in side
+            .split([' ', '·', '*'])
+            .filter(|word| !word.is_empty() && !matches!(*word, "a" | "an" | "the" | "of"))
+        {
             match word {
                 "square" | "sq" | "sq." => next = 2,
                 "cubic" | "cu" | "cu." => next = 3,
@@ -162,8 +189,11 @@ impl Measure {
 
 fn words(phrase: &str) -> Vec<String> {
     let lower = phrase.to_lowercase();
-    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !EMPTY.contains(word));
-    words.map(|word| if word.len() > 3 { word.trim_end_matches('s').to_owned() } else { word.to_owned() }).collect()
+    let words =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !EMPTY.contains(word));
+    words
+        .map(|word| if word.len() > 3 { word.trim_end_matches('s').to_owned() } else { word.to_owned() })
+        .collect()
 }
 
 #[cfg(test)]
@@ -177,7 +207,11 @@ mod tests {
             Match::Factor(factor) => Some(factor),
             Match::Different => None,
         };
-        assert_eq!(got, expected.map(|(above, below)| Rational::new(above.into(), below.into())), "{first:?} {second:?}");
+        assert_eq!(
+            got,
+            expected.map(|(above, below)| Rational::new(above.into(), below.into())),
+            "{first:?} {second:?}"
+        );
     }
 
     #[test]

@@ -51,7 +51,12 @@ pub(super) fn last(text: &str) -> Boxed<'_> {
 }
 
 /// Takes the brace that opens a box, or the one word that is boxed without braces.
-fn after_command(text: &str, at: usize, open: &mut Vec<(usize, bool)>, found: &mut Option<(usize, usize)>) -> usize {
+fn after_command(
+    text: &str,
+    at: usize,
+    open: &mut Vec<(usize, bool)>,
+    found: &mut Option<(usize, usize)>,
+) -> usize {
     let rest = &text[at..];
     let blanks = rest.len() - rest.trim_start_matches(' ').len();
     let start = at + blanks;
@@ -59,7 +64,9 @@ fn after_command(text: &str, at: usize, open: &mut Vec<(usize, bool)>, found: &m
         open.push((start, true));
         return start + 1;
     }
-    let word = text[start..].find(|c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '}' | ',' | '.')).unwrap_or(text.len() - start);
+    let word = text[start..]
+        .find(|c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '}' | ',' | '.'))
+        .unwrap_or(text.len() - start);
     if blanks > 0 && word > 0 {
         *found = Some((start, start + word));
     }
@@ -69,7 +76,8 @@ fn after_command(text: &str, at: usize, open: &mut Vec<(usize, bool)>, found: &m
 /// A box's content without boxes around all of it.
 fn inner(content: &str) -> Boxed<'_> {
     let mut content = content.trim();
-    while let Some(rest) = COMMANDS.iter().find_map(|command| content.strip_prefix(command)).map(str::trim_start)
+    while let Some(rest) =
+        COMMANDS.iter().find_map(|command| content.strip_prefix(command)).map(str::trim_start)
         && let Some(nested) = crate::maths::group(rest).filter(|nested| nested.len() + 2 == rest.len())
     {
         content = nested.trim();
@@ -77,13 +85,15 @@ fn inner(content: &str) -> Boxed<'_> {
     if content.is_empty() { Boxed::Unusable } else { Boxed::Found(content) }
 }
 
-/// The contents of the last box and those side by side with it, as a list; `None` where it stands alone. Only `and`, `or`
-/// and commas stand between boxes of one list, perhaps with a name of the next: `x=\boxed{1}` or `x=\boxed{2}`.
+/// The contents of the last box and those side by side with it, as a list; `None` where it stands alone. Only
+/// `and`, `or` and commas stand between boxes of one list, perhaps with a name of the next: `x=\boxed{1}` or
+/// `x=\boxed{2}`.
 pub(super) fn joined(text: &str) -> Option<String> {
     joined_over(text, 0)
 }
 
-/// The same for a reference, where the noun that a box counts may follow it: `\boxed{1} papers and \boxed{2} bins`.
+/// The same for a reference, where the noun that a box counts may follow it: `\boxed{1} papers and \boxed{2}
+/// bins`.
 pub(super) fn joined_with_nouns(text: &str) -> Option<String> {
     joined_over(text, 1)
 }
@@ -116,9 +126,12 @@ fn is_joint(gap: &str, nouns: usize) -> bool {
     if gap.len() > MOST {
         return false;
     }
-    let plain = ["\\text", "\\textbf", "\\quad", "\\qquad", "\\(", "\\)", "\\[", "\\]", "\\,", "\\;", "\\ ", "$", "{", "}"]
-        .iter()
-        .fold(gap.to_owned(), |gap, mark| gap.replace(mark, " "));
+    let plain = [
+        "\\text", "\\textbf", "\\quad", "\\qquad", "\\(", "\\)", "\\[", "\\]", "\\,", "\\;", "\\ ", "$", "{",
+        "}",
+    ]
+    .iter()
+    .fold(gap.to_owned(), |gap, mark| gap.replace(mark, " "));
     let plain = plain.replace([',', ';'], " , ").replace('=', " = ");
     let words: Vec<&str> = plain.split_whitespace().collect();
     let is_comma = |word: &str| matches!(word, "," | "and" | "or" | "&");
@@ -128,5 +141,7 @@ fn is_joint(gap: &str, nouns: usize) -> bool {
         other => other.to_vec(),
     };
     let others = words.iter().filter(|word| !is_comma(word)).count();
-    words.len() > others && others <= nouns && words.iter().all(|word| is_comma(word) || word.chars().all(char::is_alphabetic))
+    words.len() > others
+        && others <= nouns
+        && words.iter().all(|word| is_comma(word) || word.chars().all(char::is_alphabetic))
 }

@@ -19,7 +19,8 @@ pub struct Convention {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Place {
-    /// The last balanced box. An empty box, or boxes none of which is closed, are no answer, and nothing else is looked at.
+    /// The last balanced box. An empty box, or boxes none of which is closed, are no answer, and nothing else
+    /// is looked at.
     Box {
         /// Whether boxes side by side, as in `\boxed{1} and \boxed{2}`, may be a list.
         #[serde(default)]
@@ -60,7 +61,8 @@ const FILES: [(&str, &str); 6] = [
     ("whole-text", include_str!("../../conventions/whole-text.toml")),
 ];
 
-static ALL: LazyLock<Vec<Convention>> = LazyLock::new(|| FILES.iter().map(|(name, text)| read(name, text)).collect());
+static ALL: LazyLock<Vec<Convention>> =
+    LazyLock::new(|| FILES.iter().map(|(name, text)| read(name, text)).collect());
 
 #[expect(clippy::panic, reason = "the files are part of the program, and a test reads each")]
 fn read(name: &str, text: &str) -> Convention {
@@ -76,7 +78,9 @@ impl Convention {
     /// # Errors
     /// If there is none; the error lists those that there are.
     pub fn named(name: &str) -> Result<&'static Convention, UnknownConvention> {
-        ALL.iter().find(|convention| convention.name == name).ok_or_else(|| UnknownConvention { name: name.to_owned() })
+        ALL.iter()
+            .find(|convention| convention.name == name)
+            .ok_or_else(|| UnknownConvention { name: name.to_owned() })
     }
 
     /// All names.
@@ -121,18 +125,26 @@ mod tests {
             assert_eq!(convention.name(), name);
             assert!(!convention.places.is_empty() && !convention.about().is_empty());
         }
-        assert_eq!([Convention::maths(), Convention::choices(), Convention::words()].map(Convention::name), ["boxed-first", "choice-letter", "whole-text"]);
+        assert_eq!(
+            [Convention::maths(), Convention::choices(), Convention::words()].map(Convention::name),
+            ["boxed-first", "choice-letter", "whole-text"]
+        );
     }
 
     #[test]
     fn an_unknown_name_is_told_with_the_known_ones() {
         let error = Convention::named("boxed").unwrap_err();
-        assert_eq!(error.to_string(), "there is no convention \"boxed\"; there are boxed-first, strict-boxed, gsm8k, last-number, choice-letter, whole-text");
+        assert_eq!(
+            error.to_string(),
+            "there is no convention \"boxed\"; there are boxed-first, strict-boxed, gsm8k, last-number, choice-letter, whole-text"
+        );
     }
 
     #[test]
     fn a_misspelt_setting_is_refused() {
-        assert!(toml::from_str::<Convention>("about = \"x\"\n[[places]]\nkind = \"box\"\njoined = true").is_err());
+        assert!(
+            toml::from_str::<Convention>("about = \"x\"\n[[places]]\nkind = \"box\"\njoined = true").is_err()
+        );
         assert!(toml::from_str::<Convention>("about = \"x\"\n[[places]]\nkind = \"boxes\"").is_err());
         assert!(toml::from_str::<Convention>("about = \"x\"\nplaces = []\nwhere = 1").is_err());
     }

@@ -65,7 +65,8 @@ pub fn answer(response: &str, convention: &Convention) -> Option<String> {
     answers(response, convention).map(|(answer, _)| answer)
 }
 
-/// The answer in a reference: its last box, or boxes side by side as a list; what follows `####`; or all of it.
+/// The answer in a reference: its last box, or boxes side by side as a list; what follows `####`; or all of
+/// it.
 pub fn reference(gold: &str) -> String {
     if let Boxed::Found(content) = boxed::last(gold) {
         return boxed::joined_with_nouns(gold).unwrap_or_else(|| content.trim().to_owned());
@@ -93,7 +94,11 @@ mod tests {
 
     #[track_caller]
     fn check_by(convention: &str, response: &str, expected: Option<&str>) {
-        assert_eq!(answer(response, Convention::named(convention).unwrap()).as_deref(), expected, "{response:?}");
+        assert_eq!(
+            answer(response, Convention::named(convention).unwrap()).as_deref(),
+            expected,
+            "{response:?}"
+        );
     }
 
     #[test]
@@ -114,7 +119,10 @@ mod tests {
         let list = |response: &str| answers(response, Convention::maths()).and_then(|(_, list)| list);
         assert_eq!(list("\\boxed{1}, \\boxed{2} and \\boxed{3}").as_deref(), Some("1, 2, 3"));
         assert_eq!(list("$x = \\boxed{1}$ or $x=\\boxed{-2}$.").as_deref(), Some("1, -2"));
-        assert_eq!(list("\\[\\boxed{(2, 2)} \\quad \\text{and} \\quad \\boxed{(6, 2)}\\]").as_deref(), Some("(2, 2), (6, 2)"));
+        assert_eq!(
+            list("\\[\\boxed{(2, 2)} \\quad \\text{and} \\quad \\boxed{(6, 2)}\\]").as_deref(),
+            Some("(2, 2), (6, 2)")
+        );
         assert_eq!(list("first \\boxed{1}. Then corrected: \\boxed{2}"), None);
         assert_eq!(list("\\boxed{1} \\boxed{2}"), None);
         assert_eq!(list("\\boxed{1} is wrong, \\boxed{2}"), None);
@@ -127,7 +135,10 @@ mod tests {
         check("<think>\\boxed{1}</think> The answer is 2.", Some("2"));
         check("<think>\\boxed{1}", None);
         check("\\boxed{1}</think>\\boxed{2}", Some("2"));
-        check("<|begin_of_thought|>\\boxed{1}<|end_of_thought|><|begin_of_solution|>\\boxed{6}<|end_of_solution|>", Some("6"));
+        check(
+            "<|begin_of_thought|>\\boxed{1}<|end_of_thought|><|begin_of_solution|>\\boxed{6}<|end_of_solution|>",
+            Some("6"),
+        );
     }
 
     #[test]

@@ -6,14 +6,18 @@ pub(super) fn after(text: &str, words: &[String], ends: &[String]) -> Option<Str
     let lower = text.to_ascii_lowercase();
     let start = words.iter().filter_map(|word| last_end(&lower, word)).max()?;
     let rest = text[start..].trim_start_matches([':', '*', ' ', '\n', '\t', '#', '=', '\r']);
-    let answer = sentence(rest, ends).trim().trim_end_matches('*').trim_end_matches('.').trim_end_matches('*').trim();
+    let answer =
+        sentence(rest, ends).trim().trim_end_matches('*').trim_end_matches('.').trim_end_matches('*').trim();
     let has_content = answer.chars().any(char::is_alphanumeric) || answer.contains('\\');
     has_content.then(|| answer.to_owned())
 }
 
 /// Where the last occurrence of `word` ends; "answer isn't" is none of "answer is".
 fn last_end(text: &str, word: &str) -> Option<usize> {
-    let goes_on = |end: &usize| word.ends_with(char::is_alphabetic) && text[*end..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '\'' | '’'));
+    let goes_on = |end: &usize| {
+        word.ends_with(char::is_alphabetic)
+            && text[*end..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '\'' | '’'))
+    };
     text.rmatch_indices(word).map(|(at, _)| at + word.len()).find(|end| !goes_on(end))
 }
 
@@ -26,7 +30,11 @@ fn sentence<'a>(text: &'a str, ends: &[String]) -> &'a str {
             let after = &inner[end + close.len()..];
             // Several formulas, or a unit behind one, are one answer up to the sentence's end.
             let tail = first_line(after, ends);
-            return if tail.trim_matches(['.', ' ', '*']).is_empty() { &inner[..end] } else { &text[..open.len() + end + close.len() + tail.len()] };
+            return if tail.trim_matches(['.', ' ', '*']).is_empty() {
+                &inner[..end]
+            } else {
+                &text[..open.len() + end + close.len() + tail.len()]
+            };
         }
     }
     first_line(text, ends)

@@ -10,14 +10,16 @@ const THOUGHTS: [(&str, &str); 5] = [
 ];
 
 /// Markers around the part that answers.
-const SOLUTIONS: [(&str, &str); 2] = [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<answer>", "</answer>")];
+const SOLUTIONS: [(&str, &str); 2] =
+    [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<answer>", "</answer>")];
 
 /// Markers after which another turn begins.
 const ENDS: [&str; 6] = ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "</s>", "<|end|>"];
 
 /// The text behind the thought; `None` where a thought does not end.
 pub fn visible(response: &str) -> Option<&str> {
-    let closed = THOUGHTS.iter().filter_map(|(_, close)| response.rfind(close).map(|at| at + close.len())).max();
+    let closed =
+        THOUGHTS.iter().filter_map(|(_, close)| response.rfind(close).map(|at| at + close.len())).max();
     let mut text = &response[closed.unwrap_or(0)..];
     if THOUGHTS.iter().any(|(open, _)| text.contains(open)) {
         return None;

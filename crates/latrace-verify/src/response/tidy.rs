@@ -1,7 +1,8 @@
 //! An answer as it is handed on: arguments of `\frac` and `\sqrt` in braces.
 
 /// Commands whose arguments may stand without braces, and how many they have.
-const COMMANDS: [(&str, usize); 5] = [("\\frac", 2), ("\\dfrac", 2), ("\\tfrac", 2), ("\\cfrac", 2), ("\\sqrt", 1)];
+const COMMANDS: [(&str, usize); 5] =
+    [("\\frac", 2), ("\\dfrac", 2), ("\\tfrac", 2), ("\\cfrac", 2), ("\\sqrt", 1)];
 
 /// `\frac12` becomes `\frac{1}{2}`; all else stays.
 pub(super) fn tidy(answer: &str) -> String {
@@ -10,7 +11,9 @@ pub(super) fn tidy(answer: &str) -> String {
     while let Some(at) = rest.find('\\') {
         tidied.push_str(&rest[..at]);
         rest = &rest[at..];
-        let command = COMMANDS.iter().find(|(name, _)| rest.strip_prefix(name).is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_alphabetic())));
+        let command = COMMANDS.iter().find(|(name, _)| {
+            rest.strip_prefix(name).is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_alphabetic()))
+        });
         let Some((name, arguments)) = command else {
             // A backslash and what it escapes stay together.
             let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);

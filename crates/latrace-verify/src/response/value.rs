@@ -4,9 +4,15 @@
 pub(super) fn is_bare(text: &str) -> bool {
     const MOST_WORDS: usize = 4;
     let outside = without_formulas(text);
-    let words =
-        outside.split(|c: char| !c.is_ascii_alphabetic() && c != '\'').filter(|word| word.len() > 1 && word.chars().any(|c| c.is_ascii_lowercase())).count();
-    let starts_in_prose = outside.split_whitespace().take_while(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_alphabetic())).count() >= 2;
+    let words = outside
+        .split(|c: char| !c.is_ascii_alphabetic() && c != '\'')
+        .filter(|word| word.len() > 1 && word.chars().any(|c| c.is_ascii_lowercase()))
+        .count();
+    let starts_in_prose = outside
+        .split_whitespace()
+        .take_while(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_alphabetic()))
+        .count()
+        >= 2;
     let holds_value = text.contains('$') || text.bytes().any(|byte| byte.is_ascii_digit());
     words <= MOST_WORDS && !(starts_in_prose && holds_value && words > 2) && text.lines().count() <= 3
 }
@@ -19,7 +25,11 @@ fn without_formulas(text: &str) -> String {
     }
     let mut plain = String::new();
     for part in outside.split('\\') {
-        let rest = if plain.is_empty() && outside.starts_with(part) { part } else { part.trim_start_matches(|c: char| c.is_ascii_alphabetic()) };
+        let rest = if plain.is_empty() && outside.starts_with(part) {
+            part
+        } else {
+            part.trim_start_matches(|c: char| c.is_ascii_alphabetic())
+        };
         plain.push(' ');
         plain.push_str(rest);
     }
@@ -60,10 +70,13 @@ pub(super) fn last_number(text: &str) -> Option<(usize, String)> {
     while start > 0 && belongs(bytes[start - 1]) {
         start -= 1;
     }
-    while matches!(bytes[start], b'.' | b',' | b'/') && !(bytes[start] == b'.' && bytes[start + 1].is_ascii_digit()) {
+    while matches!(bytes[start], b'.' | b',' | b'/')
+        && !(bytes[start] == b'.' && bytes[start + 1].is_ascii_digit())
+    {
         start += 1;
     }
-    let signed = start > 0 && bytes[start - 1] == b'-' && !(start > 1 && bytes[start - 2].is_ascii_alphanumeric());
+    let signed =
+        start > 0 && bytes[start - 1] == b'-' && !(start > 1 && bytes[start - 2].is_ascii_alphanumeric());
     let from = start - usize::from(signed);
     let percent = usize::from(bytes.get(last) == Some(&b'%'));
     // "It is not 5" says nothing.

@@ -1,4 +1,5 @@
-//! Options of a multiple choice: in an order that is a function of the question, so that no letter is favoured by those who wrote it.
+//! Options of a multiple choice: in an order that is a function of the question, so that no letter is
+//! favoured by those who wrote it.
 
 use latrace_lm::sample::stream;
 use latrace_objective::Rng;
@@ -18,8 +19,8 @@ pub struct Choices {
 /// The most options: one for each letter.
 pub const MOST: usize = 26;
 
-/// Shuffles options that were published with places of their own. Those that speak of others by letter, such as "both A and B", keep the published order; one that
-/// speaks of those above it keeps its place.
+/// Shuffles options that were published with places of their own. Those that speak of others by letter, such
+/// as "both A and B", keep the published order; one that speaks of those above it keeps its place.
 pub fn shuffled(published: Vec<String>, right: usize, question: &str) -> Choices {
     let places: Vec<usize> = match published.iter().any(|option| names_letters(option)) {
         true => Vec::new(),
@@ -28,13 +29,20 @@ pub fn shuffled(published: Vec<String>, right: usize, question: &str) -> Choices
     arrange(published, right, &places, question)
 }
 
-/// Shuffles options that were published without places: the right one, and wrong ones. Those that speak of others above them come last.
+/// Shuffles options that were published without places: the right one, and wrong ones. Those that speak of
+/// others above them come last.
 pub fn mixed(right: String, wrong: Vec<String>, question: &str) -> Choices {
-    let mut all: Vec<(bool, String)> = std::iter::once((true, right)).chain(wrong.into_iter().map(|option| (false, option))).collect();
+    let mut all: Vec<(bool, String)> =
+        std::iter::once((true, right)).chain(wrong.into_iter().map(|option| (false, option))).collect();
     all.sort_by_key(|(_, option)| points_up(option));
     let free = all.iter().filter(|(_, option)| !points_up(option)).count();
     let right = all.iter().position(|(is_right, _)| *is_right).unwrap_or(0);
-    arrange(all.into_iter().map(|(_, option)| option).collect(), right, &(0..free).collect::<Vec<_>>(), question)
+    arrange(
+        all.into_iter().map(|(_, option)| option).collect(),
+        right,
+        &(0..free).collect::<Vec<_>>(),
+        question,
+    )
 }
 
 /// Options with those at `places` shuffled among themselves, by the question.
@@ -45,7 +53,10 @@ fn arrange(published: Vec<String>, right: usize, places: &[usize], question: &st
         from.swap(places[last], places[rng.below(last + 1)]);
     }
     let place = from.iter().position(|&published| published == right).unwrap_or(0);
-    Choices { options: from.into_iter().map(|place| published[place].clone()).collect(), right: letter(place) }
+    Choices {
+        options: from.into_iter().map(|place| published[place].clone()).collect(),
+        right: letter(place),
+    }
 }
 
 /// The letter of a place.
@@ -55,15 +66,20 @@ pub fn letter(place: usize) -> char {
 
 /// Whether an option names others by their letters: "A and C", "either (A) or (B)".
 fn names_letters(option: &str) -> bool {
-    let words: Vec<&str> = option.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        option.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let is_letter = |word: &str| word.len() == 1 && word.starts_with(|c: char| c.is_ascii_uppercase());
-    words.windows(3).any(|words| is_letter(words[0]) && ["and", "or"].contains(&words[1]) && is_letter(words[2]))
+    words
+        .windows(3)
+        .any(|words| is_letter(words[0]) && ["and", "or"].contains(&words[1]) && is_letter(words[2]))
 }
 
 /// Whether an option speaks of those above it.
 fn points_up(option: &str) -> bool {
     let lower = option.to_lowercase();
-    ["of the above", "of above", "all the above", "both the above", "the above methods", "listed above"].iter().any(|words| lower.contains(words))
+    ["of the above", "of above", "all the above", "both the above", "the above methods", "listed above"]
+        .iter()
+        .any(|words| lower.contains(words))
 }
 
 #[cfg(test)]
@@ -97,19 +113,30 @@ mod tests {
         for question in 0..20 {
             let question = format!("question {question}");
             let letters = ["x", "y", "Both A and B", "neither"];
-            assert_eq!(shuffled(texts(&letters), 3, &question), Choices { options: texts(&letters), right: 'D' });
+            assert_eq!(
+                shuffled(texts(&letters), 3, &question),
+                Choices { options: texts(&letters), right: 'D' }
+            );
             let above = shuffled(texts(&["x", "None of the above.", "y", "z"]), 2, &question);
             assert_eq!(above.options[1], "None of the above.");
             assert_eq!(above.options[(above.right as u8 - b'A') as usize], "y");
             let last = mixed("all of the above".to_owned(), texts(&["x", "y"]), &question);
             assert_eq!((last.options[2].as_str(), last.right), ("all of the above", 'C'));
         }
-        assert!(names_letters("either (A) or (B).") && !names_letters("vitamin A and zinc") && !names_letters("I and II only"));
+        assert!(
+            names_letters("either (A) or (B).")
+                && !names_letters("vitamin A and zinc")
+                && !names_letters("I and II only")
+        );
     }
 
     #[test]
     fn mixed_options_favour_no_letter() {
-        let firsts = (0..400).filter(|question| mixed("r".to_owned(), texts(&["a", "b", "c"]), &question.to_string()).right == 'A').count();
+        let firsts = (0..400)
+            .filter(|question| {
+                mixed("r".to_owned(), texts(&["a", "b", "c"]), &question.to_string()).right == 'A'
+            })
+            .count();
         assert!((65..=135).contains(&firsts), "{firsts}");
     }
 }

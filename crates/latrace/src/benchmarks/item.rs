@@ -65,10 +65,18 @@ impl Reference {
             Reference::Task { answer: right, .. } => (json!(right), answer.to_owned()),
             Reference::Check { start, check, function, .. } => {
                 let gold = json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]});
-                (gold, code::program(answer, Fencing::Required).map_or_else(String::new, |program| checked(start, &program, check, function)))
+                (
+                    gold,
+                    code::program(answer, Fencing::Required)
+                        .map_or_else(String::new, |program| checked(start, &program, check, function)),
+                )
             }
         };
-        let mut row = Row::from_iter([("kind".to_owned(), json!(kind.name())), ("gold".to_owned(), gold), ("prediction".to_owned(), json!(prediction))]);
+        let mut row = Row::from_iter([
+            ("kind".to_owned(), json!(kind.name())),
+            ("gold".to_owned(), gold),
+            ("prediction".to_owned(), json!(prediction)),
+        ]);
         let mut add = |name: &str, value: Value| row.insert(name.to_owned(), value);
         match self {
             Reference::Choice(choices) => add("options", json!(choices.options)),
@@ -88,7 +96,9 @@ impl Reference {
             Reference::Answers(golds) => Some(format!("The answer is \\boxed{{{}}}.", golds.first()?)),
             Reference::Choice(choices) => Some(format!("The answer is \\boxed{{{}}}.", choices.right)),
             Reference::Task { answer, .. } => Some(answer.clone()),
-            Reference::Check { start, solution: Some(solution), .. } => Some(format!("```python\n{start}{solution}\n```")),
+            Reference::Check { start, solution: Some(solution), .. } => {
+                Some(format!("```python\n{start}{solution}\n```"))
+            }
             Reference::Tests(_) | Reference::Check { solution: None, .. } => None,
         }
     }
@@ -113,8 +123,8 @@ impl Reference {
     }
 }
 
-/// The program that a check runs. A program that defines the function stands behind what the given text has before it, imports and helpers; another one goes on from
-/// where that text ends.
+/// The program that a check runs. A program that defines the function stands behind what the given text has
+/// before it, imports and helpers; another one goes on from where that text ends.
 fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
     let definition = format!("def {function}(");
     let given = match start.find(&definition) {
@@ -138,30 +148,50 @@ impl Benchmark {
             other => return Err(FieldProblem::new(shown(&self.columns.question), "a text", describe(other))),
         };
         let reference = self.reference(row, &question)?;
-        let options: Vec<Value> =
-            reference.options().into_iter().flatten().enumerate().map(|(place, text)| json!({"letter": choices::letter(place), "text": text})).collect();
+        let options: Vec<Value> = reference
+            .options()
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(|(place, text)| json!({"letter": choices::letter(place), "text": text}))
+            .collect();
         let asked = template.fill(&json!({"question": question, "options": options, "row": row}));
-        let asked = asked.map_err(|error| FieldProblem::new("prompt", "columns that the template has", error.to_string()))?;
+        let asked = asked.map_err(|error| {
+            FieldProblem::new("prompt", "columns that the template has", error.to_string())
+        })?;
         let text = |names: &[String]| first(row, names).map(plain);
-        Ok(Some(Item { id: text(&self.columns.id), subset: text(&self.columns.subset), asked: asked.trim().to_owned(), question, reference }))
+        Ok(Some(Item {
+            id: text(&self.columns.id),
+            subset: text(&self.columns.subset),
+            asked: asked.trim().to_owned(),
+            question,
+            reference,
+        }))
     }
 
     fn keeps(&self, row: &Row) -> bool {
-        self.source.keep.as_ref().is_none_or(|keep| first(row, &keep.column).is_some_and(|value| keep.values.contains(&plain(value))))
+        self.source.keep.as_ref().is_none_or(|keep| {
+            first(row, &keep.column).is_some_and(|value| keep.values.contains(&plain(value)))
+        })
     }
 
     fn reference(&self, row: &Row, question: &str) -> Result<Reference, FieldProblem> {
         match (self.kind, &self.tests) {
             (Kind::Choice, _) => choice(&self.columns, row, question).map(Reference::Choice),
             (Kind::Code, Some(tests)) => program(tests, row),
-            (kind, _) if kind.task().is_some() => Ok(Reference::Task { question: question.to_owned(), answer: answers(&self.columns, row)?.swap_remove(0) }),
+            (kind, _) if kind.task().is_some() => Ok(Reference::Task {
+                question: question.to_owned(),
+                answer: answers(&self.columns, row)?.swap_remove(0),
+            }),
             _ => answers(&self.columns, row).map(Reference::Answers),
         }
     }
 }
 
 fn answers(columns: &Columns, row: &Row) -> Result<Vec<String>, FieldProblem> {
-    let wrong = |value: &Value| FieldProblem::new(shown(&columns.answer), "a text, a number or a list of them", describe(value));
+    let wrong = |value: &Value| {
+        FieldProblem::new(shown(&columns.answer), "a text, a number or a list of them", describe(value))
+    };
     let one = |value: &Value| match value {
         Value::String(text) => cut(columns, text),
         Value::Number(_) | Value::Bool(_) => Ok(plain(value)),
@@ -179,7 +209,13 @@ fn cut(columns: &Columns, text: &str) -> Result<String, FieldProblem> {
         return Ok(text.trim().to_owned());
     };
     let behind = text.rsplit_once(mark.as_str()).map(|(_, answer)| answer.trim().to_owned());
-    behind.ok_or_else(|| FieldProblem::new(shown(&columns.answer), format!("an answer behind {mark:?}"), describe(&json!(text))))
+    behind.ok_or_else(|| {
+        FieldProblem::new(
+            shown(&columns.answer),
+            format!("an answer behind {mark:?}"),
+            describe(&json!(text)),
+        )
+    })
 }
 
 fn choice(columns: &Columns, row: &Row, question: &str) -> Result<Choices, FieldProblem> {
@@ -188,16 +224,29 @@ fn choice(columns: &Columns, row: &Row, question: &str) -> Result<Choices, Field
         other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
     };
     if let Some(right) = &columns.right {
-        return Ok(choices::mixed(text(right)?, columns.wrong.iter().map(text).collect::<Result<_, _>>()?, question));
+        return Ok(choices::mixed(
+            text(right)?,
+            columns.wrong.iter().map(text).collect::<Result<_, _>>()?,
+            question,
+        ));
     }
     let options = match found(row, &columns.options)? {
-        Value::Array(options) if (2..=MOST).contains(&options.len()) => options.iter().map(|option| plain(option).trim().to_owned()).collect::<Vec<_>>(),
-        other => return Err(FieldProblem::new(shown(&columns.options), format!("a list of 2 to {MOST} options"), describe(other))),
+        Value::Array(options) if (2..=MOST).contains(&options.len()) => {
+            options.iter().map(|option| plain(option).trim().to_owned()).collect::<Vec<_>>()
+        }
+        other => {
+            return Err(FieldProblem::new(
+                shown(&columns.options),
+                format!("a list of 2 to {MOST} options"),
+                describe(other),
+            ));
+        }
     };
     let answer = found(row, &columns.answer)?;
     let right = place_of(answer, &options);
     let expected = || format!("a number below {}, a letter or the text of an option", options.len());
-    let right = right.ok_or_else(|| FieldProblem::new(shown(&columns.answer), expected(), describe(answer)))?;
+    let right =
+        right.ok_or_else(|| FieldProblem::new(shown(&columns.answer), expected(), describe(answer)))?;
     Ok(choices::shuffled(options, right, question))
 }
 
@@ -206,7 +255,8 @@ fn place_of(answer: &Value, options: &[String]) -> Option<usize> {
     let place = match answer {
         Value::Number(number) => number.as_u64()? as usize,
         Value::String(text) => {
-            let by_letter = (0..options.len()).find(|&place| text.trim().chars().eq([choices::letter(place)]));
+            let by_letter =
+                (0..options.len()).find(|&place| text.trim().chars().eq([choices::letter(place)]));
             by_letter.or_else(|| options.iter().position(|option| option == text.trim()))?
         }
         _ => return None,
@@ -226,11 +276,16 @@ fn program(tests: &Tests, row: &Row) -> Result<Reference, FieldProblem> {
             if [public, private].iter().all(|name| field(row, name).is_none()) {
                 return Err(FieldProblem::new(public, "tests", "nothing"));
             }
-            Ok(Reference::Tests(json!({"public_test_cases": list(public), "private_test_cases": list(private), "metadata": list(metadata)})))
+            Ok(Reference::Tests(
+                json!({"public_test_cases": list(public), "private_test_cases": list(private), "metadata": list(metadata)}),
+            ))
         }
-        Tests::Check { start, check, function, solution } => {
-            Ok(Reference::Check { start: text(start)?, check: text(check)?, function: text(function)?, solution: solution.as_ref().map(text).transpose()? })
-        }
+        Tests::Check { start, check, function, solution } => Ok(Reference::Check {
+            start: text(start)?,
+            check: text(check)?,
+            function: text(function)?,
+            solution: solution.as_ref().map(text).transpose()?,
+        }),
     }
 }
 

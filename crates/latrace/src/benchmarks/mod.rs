@@ -1,7 +1,8 @@
-//! Benchmarks as data: where the questions are, what their columns mean, how they are asked and judged, how often.
+//! Benchmarks as data: where the questions are, what their columns mean, how they are asked and judged, how
+//! often.
 //!
-//! One file for each; a user's own file is written the same way. What a file does not say is the paper's protocol (method.md section 8): temperature 0.7, top_p 1,
-//! 38,912 tokens.
+//! One file for each; a user's own file is written the same way. What a file does not say is the paper's
+//! protocol (method.md section 8): temperature 0.7, top_p 1, 38,912 tokens.
 
 mod choices;
 mod item;
@@ -64,7 +65,8 @@ pub struct Benchmark {
     /// Whether tables have a column for each subset instead of one for all.
     #[serde(default)]
     pub by_subset: bool,
-    /// How a question is put: a template that sees `question`, `options` (each with `letter` and `text`) and `row`, the row as published.
+    /// How a question is put: a template that sees `question`, `options` (each with `letter` and `text`) and
+    /// `row`, the row as published.
     #[serde(default)]
     prompt: Option<String>,
     /// Where the questions are.
@@ -132,7 +134,8 @@ impl Kind {
         self != Kind::Code && self.task().is_none()
     }
 
-    /// The names of the template around a question and of the marks of a thought, where nobody says: those that the built-in recipes train with.
+    /// The names of the template around a question and of the marks of a thought, where nobody says: those
+    /// that the built-in recipes train with.
     pub fn form(self) -> [&'static str; 2] {
         if self.task().is_some() { ["plain", "plain"] } else { ["reasoner", "think"] }
     }
@@ -153,7 +156,8 @@ pub struct Source {
     pub files: Vec<String>,
     /// Which rows count; without it, all.
     pub keep: Option<Keep>,
-    /// How many questions of a built-in task, of those that its recipe keeps for the last word; instead of all above.
+    /// How many questions of a built-in task, of those that its recipe keeps for the last word; instead of
+    /// all above.
     pub questions: usize,
 }
 
@@ -175,7 +179,8 @@ struct Columns {
     id: Vec<String>,
     #[serde(deserialize_with = "one_or_more")]
     question: Vec<String>,
-    /// A text, a number or a list of accepted ones; for choices the right option's number from 0, letter or text.
+    /// A text, a number or a list of accepted ones; for choices the right option's number from 0, letter or
+    /// text.
     #[serde(default, deserialize_with = "one_or_more")]
     answer: Vec<String>,
     /// The answer is what stands behind the last of these in the column.
@@ -203,7 +208,8 @@ enum Tests {
     Column { column: String },
     /// LiveCodeBench's lists, and the metadata that names the function.
     Lists { public: String, private: String, metadata: String },
-    /// HumanEval's: the program goes on from `start`; `check` defines `check(function)`, which fails by an exception.
+    /// HumanEval's: the program goes on from `start`; `check` defines `check(function)`, which fails by an
+    /// exception.
     Check {
         start: String,
         check: String,
@@ -253,20 +259,29 @@ impl Benchmark {
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();
             return Ok(Benchmark { folder: Some(folder), ..Benchmark::parse(&stem, &text, name)? });
         }
-        let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+        let plain = |text: &str| {
+            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+        };
         let found = BUILT_IN.iter().find(|(known, _)| plain(known) == plain(name));
         let Some((known, text)) = found else {
-            let hint = format!("known benchmarks: {}; or the path of a file that describes one", Benchmark::names());
-            return Err(Failure::usage(format!("--bench {name}: no such benchmark, and no such file")).hint(hint).into());
+            let hint =
+                format!("known benchmarks: {}; or the path of a file that describes one", Benchmark::names());
+            return Err(Failure::usage(format!("--bench {name}: no such benchmark, and no such file"))
+                .hint(hint)
+                .into());
         };
         Benchmark::parse(known, text, known)
     }
 
     fn parse(name: &str, text: &str, shown: &str) -> Result<Benchmark> {
         let parsed: Result<Benchmark, _> = toml::from_str(text);
-        let benchmark = parsed.map_err(|error| Failure::usage(format!("{shown} is not a benchmark: {}", error.to_string().trim())))?;
+        let benchmark = parsed.map_err(|error| {
+            Failure::usage(format!("{shown} is not a benchmark: {}", error.to_string().trim()))
+        })?;
         let benchmark = Benchmark { name: name.to_owned(), ..benchmark };
-        benchmark.check().map_err(|problem| Failure::usage(format!("{shown} is not a benchmark: {problem}")))?;
+        benchmark
+            .check()
+            .map_err(|problem| Failure::usage(format!("{shown} is not a benchmark: {problem}")))?;
         Ok(benchmark)
     }
 
@@ -276,12 +291,18 @@ impl Benchmark {
         let has_columns = right.is_some() && !wrong.is_empty();
         match self.kind {
             _ if self.k == 0 => Err("k: expected at least 1, got 0".to_owned()),
-            Kind::Choice if has_list == has_columns => Err("columns: a choice has either options and answer, or right and wrong".to_owned()),
-            Kind::Code if self.tests.is_none() => Err("tests: expected a table for programs, got nothing".to_owned()),
+            Kind::Choice if has_list == has_columns => {
+                Err("columns: a choice has either options and answer, or right and wrong".to_owned())
+            }
+            Kind::Code if self.tests.is_none() => {
+                Err("tests: expected a table for programs, got nothing".to_owned())
+            }
             kind if kind.task().is_some() && self.source.questions == 0 => {
                 Err("source.questions: expected how many questions of the task, got nothing".to_owned())
             }
-            Kind::Math | Kind::Text if answer.is_empty() => Err("columns.answer: expected the name of a column, got nothing".to_owned()),
+            Kind::Math | Kind::Text if answer.is_empty() => {
+                Err("columns.answer: expected the name of a column, got nothing".to_owned())
+            }
             _ => self.template().map(drop).map_err(|error| format!("prompt: {error}")),
         }
     }
@@ -294,20 +315,27 @@ impl Benchmark {
     /// The files with the questions; those of a built-in task are made in the folder `out`.
     ///
     /// # Errors
-    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none; what the file system refuses.
+    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none; what the
+    /// file system refuses.
     pub fn files(&self, out: &Path) -> Result<Vec<PathBuf>> {
         if let Some(task) = self.kind.task() {
             return Ok(vec![write_questions(task, self.source.questions, out)?]);
         }
         match (&self.source.dataset, &self.folder) {
-            (Some(dataset), _) => hub::dataset_files(dataset, &self.source.files).with_context(|| format!("cannot load the questions of {}", self.title)),
-            (None, Some(folder)) if !self.source.files.is_empty() => Ok(self.source.files.iter().map(|name| folder.join(name)).collect()),
-            _ => Err(Failure::usage(format!("{} does not say where its questions are", self.title)).hint("give them with --data FILE").into()),
+            (Some(dataset), _) => hub::dataset_files(dataset, &self.source.files)
+                .with_context(|| format!("cannot load the questions of {}", self.title)),
+            (None, Some(folder)) if !self.source.files.is_empty() => {
+                Ok(self.source.files.iter().map(|name| folder.join(name)).collect())
+            }
+            _ => Err(Failure::usage(format!("{} does not say where its questions are", self.title))
+                .hint("give them with --data FILE")
+                .into()),
         }
     }
 }
 
-/// Writes a task's test questions, the same as those of a run with as many of them and the tasks' default seed.
+/// Writes a task's test questions, the same as those of a run with as many of them and the tasks' default
+/// seed.
 fn write_questions(task: Task, count: usize, out: &Path) -> Result<PathBuf> {
     let splits = task.questions(&Sizes { traced: 0, untraced: 0, validation: 0, test: count }, 0)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;

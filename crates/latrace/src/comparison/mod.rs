@@ -117,16 +117,24 @@ pub fn compare(folders: &[PathBuf], choice: &Choice) -> Result<Comparison> {
             models.push(&entry.model)
         }
     });
-    let rows =
-        models.into_iter().map(|model| Line { model: model.clone(), cells: columns.iter().map(|column| cell(&entries, model, column)).collect() }).collect();
+    let rows = models
+        .into_iter()
+        .map(|model| Line {
+            model: model.clone(),
+            cells: columns.iter().map(|column| cell(&entries, model, column)).collect(),
+        })
+        .collect();
     let (paired, unpaired) = pairs::pairs(&entries, choice.against.as_deref())?;
     Ok(Comparison { columns, rows, paired, unpaired })
 }
 
 /// Adds the folder to the names of models that were evaluated on one benchmark twice.
 fn tell_apart(entries: &mut [Entry]) {
-    let clash = |one: &Entry, other: &Entry| one.model == other.model && one.benchmark == other.benchmark && one.folder != other.folder;
-    let clashing: Vec<bool> = entries.iter().map(|entry| entries.iter().any(|other| clash(entry, other))).collect();
+    let clash = |one: &Entry, other: &Entry| {
+        one.model == other.model && one.benchmark == other.benchmark && one.folder != other.folder
+    };
+    let clashing: Vec<bool> =
+        entries.iter().map(|entry| entries.iter().any(|other| clash(entry, other))).collect();
     for (entry, _) in entries.iter_mut().zip(clashing).filter(|(_, clashes)| *clashes) {
         entry.model = format!("{} ({})", entry.model, entry.folder.display());
     }
@@ -142,7 +150,8 @@ fn columns(entries: &[Entry]) -> Vec<Column> {
     let mut columns = Vec::new();
     for benchmark in benchmarks {
         let of = || entries.iter().filter(|entry| entry.benchmark == *benchmark);
-        let k = of().map(|entry| entry.k).reduce(|one, other| if one == other { one } else { None }).flatten();
+        let k =
+            of().map(|entry| entry.k).reduce(|one, other| if one == other { one } else { None }).flatten();
         let column = |subset: Option<String>| Column { benchmark: benchmark.clone(), subset, k };
         let shows = |wanted: &[Shows]| of().any(|entry| wanted.contains(&entry.shows));
         if shows(&[Shows::Overall, Shows::Both]) {
@@ -179,12 +188,17 @@ impl Comparison {
             let average = column.k.map_or(String::new(), |k| format!(" avg@{k}"));
             format!("{}{subset}{average}", column.benchmark)
         };
-        let header: Vec<String> = std::iter::once("model".to_owned()).chain(self.columns.iter().map(heading)).collect();
+        let header: Vec<String> =
+            std::iter::once("model".to_owned()).chain(self.columns.iter().map(heading)).collect();
         let shown = |cell: &Option<Accuracy>| match cell {
-            Some(Accuracy { accuracy, low, high, .. }) => format!("{} ({})", percent(*accuracy), range(*low, *high)),
+            Some(Accuracy { accuracy, low, high, .. }) => {
+                format!("{} ({})", percent(*accuracy), range(*low, *high))
+            }
             None => "–".to_owned(),
         };
-        let row = |line: &Line| std::iter::once(line.model.clone()).chain(line.cells.iter().map(shown)).collect::<Vec<String>>();
+        let row = |line: &Line| {
+            std::iter::once(line.model.clone()).chain(line.cells.iter().map(shown)).collect::<Vec<String>>()
+        };
         let mut text = tables::markdown(&header, &self.rows.iter().map(row).collect::<Vec<_>>());
         text.push_str("\nAccuracy in percent, with its 95 % interval by bootstrap over questions.\n");
         if !self.paired.is_empty() {
@@ -206,18 +220,44 @@ mod tests {
     }
 
     fn entry(model: &str, benchmark: &str, folder: &str, k: usize) -> Entry {
-        let by_subset = ["easy", "hard", "medium"].into_iter().map(|name| (name.to_owned(), accuracy(0.5))).collect();
+        let by_subset =
+            ["easy", "hard", "medium"].into_iter().map(|name| (name.to_owned(), accuracy(0.5))).collect();
         let (model, benchmark, folder) = (model.to_owned(), benchmark.to_owned(), PathBuf::from(folder));
         let questions = Questions::Evaluation(folder.clone());
-        Entry { name: model.clone(), model, folder, benchmark, k: Some(k), overall: accuracy(0.25), by_subset, shows: Shows::Overall, questions }
+        Entry {
+            name: model.clone(),
+            model,
+            folder,
+            benchmark,
+            k: Some(k),
+            overall: accuracy(0.25),
+            by_subset,
+            shows: Shows::Overall,
+            questions,
+        }
     }
 
     #[test]
     fn columns_are_benchmarks_and_subsets_from_easy_to_hard() {
-        let entries = [entry("a", "B1", "x", 2), Entry { shows: Shows::Subsets, ..entry("a", "B2", "y", 8) }, entry("b", "B1", "z", 4)];
+        let entries = [
+            entry("a", "B1", "x", 2),
+            Entry { shows: Shows::Subsets, ..entry("a", "B2", "y", 8) },
+            entry("b", "B1", "z", 4),
+        ];
         let columns = columns(&entries);
-        let names: Vec<String> = columns.iter().map(|column| format!("{} {:?} {:?}", column.benchmark, column.subset, column.k)).collect();
-        assert_eq!(names, ["B1 None None", "B2 Some(\"easy\") Some(8)", "B2 Some(\"medium\") Some(8)", "B2 Some(\"hard\") Some(8)"]);
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{} {:?} {:?}", column.benchmark, column.subset, column.k))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "B1 None None",
+                "B2 Some(\"easy\") Some(8)",
+                "B2 Some(\"medium\") Some(8)",
+                "B2 Some(\"hard\") Some(8)"
+            ]
+        );
         assert_eq!(cell(&entries, "b", &columns[0]), Some(accuracy(0.25)));
         assert_eq!(cell(&entries, "b", &columns[1]), None);
     }

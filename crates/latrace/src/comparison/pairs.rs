@@ -26,7 +26,8 @@ pub struct Pair {
     pub paired: Paired,
 }
 
-/// All pairs, and why others are none. `against` names the model that the others are compared with; by default the first of each benchmark.
+/// All pairs, and why others are none. `against` names the model that the others are compared with; by
+/// default the first of each benchmark.
 ///
 /// # Errors
 /// A name that no model has; results that are damaged.
@@ -36,7 +37,8 @@ pub fn pairs(entries: &[Entry], against: Option<&str>) -> Result<(Vec<Pair>, Vec
         if entries[..place].iter().any(|earlier| earlier.benchmark == entry.benchmark) {
             continue;
         }
-        let of_benchmark: Vec<&Entry> = entries.iter().filter(|other| other.benchmark == entry.benchmark).collect();
+        let of_benchmark: Vec<&Entry> =
+            entries.iter().filter(|other| other.benchmark == entry.benchmark).collect();
         let first = base(&of_benchmark, against)?;
         of_benchmark_pairs(first, &of_benchmark, &mut found, &mut reasons)?;
     }
@@ -49,11 +51,18 @@ fn base<'a>(of_benchmark: &[&'a Entry], against: Option<&str>) -> Result<&'a Ent
     let named = of_benchmark.iter().find(|entry| entry.model == name || entry.name == name);
     named.copied().ok_or_else(|| {
         let known: Vec<&str> = of_benchmark.iter().map(|entry| entry.model.as_str()).collect();
-        Failure::usage(format!("--against {name}: no such model on {}", of_benchmark[0].benchmark)).hint(format!("it has {}", known.join(", "))).into()
+        Failure::usage(format!("--against {name}: no such model on {}", of_benchmark[0].benchmark))
+            .hint(format!("it has {}", known.join(", ")))
+            .into()
     })
 }
 
-fn of_benchmark_pairs(first: &Entry, of_benchmark: &[&Entry], found: &mut Vec<Pair>, reasons: &mut Vec<String>) -> Result<()> {
+fn of_benchmark_pairs(
+    first: &Entry,
+    of_benchmark: &[&Entry],
+    found: &mut Vec<Pair>,
+    reasons: &mut Vec<String>,
+) -> Result<()> {
     let others: Vec<&&Entry> = of_benchmark.iter().filter(|other| !std::ptr::eq(**other, first)).collect();
     if others.is_empty() {
         return Ok(());
@@ -74,15 +83,23 @@ fn of_benchmark_pairs(first: &Entry, of_benchmark: &[&Entry], found: &mut Vec<Pa
             },
         }
     }
-    let sentence = |(reason, models): (String, Vec<&str>)| format!("{} and {} on {}: {reason}", first.model, models.join(", "), first.benchmark);
+    let sentence = |(reason, models): (String, Vec<&str>)| {
+        format!("{} and {} on {}: {reason}", first.model, models.join(", "), first.benchmark)
+    };
     reasons.extend(apart.into_iter().map(sentence));
     Ok(())
 }
 
 /// Shares of right responses in one order of questions, or why there is none.
-fn aligned(first: &Entry, first_results: Option<&Results>, second: &Entry, second_results: Option<&Results>) -> Result<(Vec<f64>, Vec<f64>), String> {
+fn aligned(
+    first: &Entry,
+    first_results: Option<&Results>,
+    second: &Entry,
+    second_results: Option<&Results>,
+) -> Result<(Vec<f64>, Vec<f64>), String> {
     let missing = |entry: &Entry| format!("{} has no results question by question", entry.folder.display());
-    let (one, other) = (first_results.ok_or_else(|| missing(first))?, second_results.ok_or_else(|| missing(second))?);
+    let (one, other) =
+        (first_results.ok_or_else(|| missing(first))?, second_results.ok_or_else(|| missing(second))?);
     same_questions(one, other)?;
     let shares = |results: &Results| results.values().map(|outcome| outcome.tally.share()).collect();
     Ok((shares(one), shares(other)))
@@ -90,8 +107,16 @@ fn aligned(first: &Entry, first_results: Option<&Results>, second: &Entry, secon
 
 /// Fails where two sets of questions differ, with why.
 fn same_questions(one: &Results, other: &Results) -> Result<(), String> {
-    if let Some(id) = one.keys().find(|id| !other.contains_key(*id)).or_else(|| other.keys().find(|id| !one.contains_key(*id))) {
-        return Err(format!("their questions differ ({} and {}; \"{id}\" is asked of one alone)", one.len(), other.len()));
+    if let Some(id) = one
+        .keys()
+        .find(|id| !other.contains_key(*id))
+        .or_else(|| other.keys().find(|id| !one.contains_key(*id)))
+    {
+        return Err(format!(
+            "their questions differ ({} and {}; \"{id}\" is asked of one alone)",
+            one.len(),
+            other.len()
+        ));
     }
     match one.iter().find(|(id, outcome)| outcome.question != other[*id].question) {
         Some((id, _)) => Err(format!("their questions differ (\"{id}\" has another text)")),
@@ -106,10 +131,20 @@ pub fn markdown(pairs: &[Pair]) -> String {
     let row = |Pair { benchmark, first, second, paired }: &Pair| {
         let Paired { difference, p, questions } = paired;
         let interval = format!("{} to {}", signed(difference.low), signed(difference.high));
-        [benchmark.clone(), second.clone(), first.clone(), signed(difference.mean), interval, small(*p), questions.to_string()]
+        [
+            benchmark.clone(),
+            second.clone(),
+            first.clone(),
+            signed(difference.mean),
+            interval,
+            small(*p),
+            questions.to_string(),
+        ]
     };
     let table = tables::markdown(&header, &pairs.iter().map(row).collect::<Vec<_>>());
-    format!("{table}\nDifferences in points of percent on the same questions; p of the sign-flip permutation test, two-sided.\n")
+    format!(
+        "{table}\nDifferences in points of percent on the same questions; p of the sign-flip permutation test, two-sided.\n"
+    )
 }
 
 fn small(p: f64) -> String {

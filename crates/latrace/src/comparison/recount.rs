@@ -10,8 +10,8 @@ use super::{Entry, Shows};
 use crate::failure::Failure;
 use crate::statistics::{Accuracy, Tally};
 
-/// Takes models of one name and benchmark together: runs of one recipe that differ in their seeds, and perhaps in their questions. A question's responses
-/// then are those of all runs that ask it.
+/// Takes models of one name and benchmark together: runs of one recipe that differ in their seeds, and
+/// perhaps in their questions. A question's responses then are those of all runs that ask it.
 ///
 /// # Errors
 /// Questions of one id and two texts; models without results question by question.
@@ -19,10 +19,15 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
     let mut pooled: Vec<(Entry, Results)> = Vec::new();
     for entry in entries {
         let results = results_of(&entry)?;
-        match pooled.iter_mut().find(|(known, _)| known.name == entry.name && known.benchmark == entry.benchmark) {
+        match pooled
+            .iter_mut()
+            .find(|(known, _)| known.name == entry.name && known.benchmark == entry.benchmark)
+        {
             Some((known, together)) => add(together, results).map_err(|id| {
                 let (one, other) = (known.folder.display(), entry.folder.display());
-                Failure::work(format!("cannot take {one} and {other} together: question \"{id}\" has another text"))
+                Failure::work(format!(
+                    "cannot take {one} and {other} together: question \"{id}\" has another text"
+                ))
             })?,
             None => pooled.push((Entry { model: entry.name.clone(), ..entry }, results)),
         }
@@ -40,7 +45,12 @@ pub fn keep(entries: Vec<Entry>, subsets: &[String]) -> Result<Vec<Entry>> {
         results.retain(|_, outcome| outcome.subset.as_ref().is_some_and(|subset| subsets.contains(subset)));
         if results.is_empty() {
             let known: Vec<&str> = entry.by_subset.keys().map(String::as_str).collect();
-            let message = format!("--only {}: {} has no such question on {}", subsets.join(", "), entry.model, entry.benchmark);
+            let message = format!(
+                "--only {}: {} has no such question on {}",
+                subsets.join(", "),
+                entry.model,
+                entry.benchmark
+            );
             return Err(Failure::usage(message).hint(format!("it has {}", known.join(", "))).into());
         }
         Ok(counted(entry, results))
@@ -55,7 +65,8 @@ fn add(together: &mut Results, more: Results) -> Result<(), String> {
             Some(known) if known.question != outcome.question => return Err(id),
             Some(known) => {
                 let Tally { right, samples } = known.tally;
-                known.tally = Tally { right: right + outcome.tally.right, samples: samples + outcome.tally.samples };
+                known.tally =
+                    Tally { right: right + outcome.tally.right, samples: samples + outcome.tally.samples };
             }
             None => drop(together.insert(id, outcome)),
         }
@@ -81,6 +92,7 @@ fn counted(entry: Entry, results: Results) -> Entry {
     let k = tally_q.iter().all(|tally| tally.samples == tally_q[0].samples).then(|| tally_q[0].samples);
     // A subset's mean is of interest where there are several.
     let shows = if by_subset.len() > 1 { entry.shows } else { Shows::Overall };
-    let by_subset = by_subset.into_iter().map(|(subset, tally_q)| (subset, Accuracy::of(&tally_q, SEED))).collect();
+    let by_subset =
+        by_subset.into_iter().map(|(subset, tally_q)| (subset, Accuracy::of(&tally_q, SEED))).collect();
     Entry { k, overall, by_subset, shows, questions: Questions::Counted(results), ..entry }
 }

@@ -54,8 +54,16 @@ impl Questions {
                 let tally = |right: usize, samples: usize| Tally { right, samples };
                 let results = read_results(folder)?.map(|questions| {
                     let of = |question: crate::evaluation::QuestionResult| {
-                        let right = question.responses.iter().filter(|response| response.correctness == Some(true)).count();
-                        let outcome = Outcome { question: question.question, subset: question.subset, tally: tally(right, question.responses.len()) };
+                        let right = question
+                            .responses
+                            .iter()
+                            .filter(|response| response.correctness == Some(true))
+                            .count();
+                        let outcome = Outcome {
+                            question: question.question,
+                            subset: question.subset,
+                            tally: tally(right, question.responses.len()),
+                        };
                         (question.id, outcome)
                     };
                     questions.into_iter().map(of).collect()
@@ -80,7 +88,10 @@ fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
     for question in Table::<QuestionRecord>::open(&run.join("00-questions")).records()? {
         let question = question?;
         if let Some(tally) = tallies.remove(&question.id) {
-            results.insert(question.id, Outcome { question: question.question, subset: question.difficulty, tally });
+            results.insert(
+                question.id,
+                Outcome { question: question.question, subset: question.difficulty, tally },
+            );
         }
     }
     Ok(Some(results).filter(|results| !results.is_empty()))
@@ -94,8 +105,10 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>> {
     if let Some(entries) = read_one(folder)? {
         return Ok(entries);
     }
-    let inner = fs::read_dir(folder).map_err(|error| Failure::work(format!("cannot read the folder {}: {error}", folder.display())))?;
-    let mut folders: Vec<PathBuf> = inner.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let inner = fs::read_dir(folder)
+        .map_err(|error| Failure::work(format!("cannot read the folder {}: {error}", folder.display())))?;
+    let mut folders: Vec<PathBuf> =
+        inner.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     let mut entries = Vec::new();
     for inner in folders {
@@ -115,14 +128,25 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
         return Ok(None);
     }
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::work(format!("{} is not valid JSON: {error}", path.display())))?;
+    let value: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::work(format!("{} is not valid JSON: {error}", path.display())))?;
     if value.get("models").is_some() {
         return run_models(folder, &path, value).map(Some);
     }
     let Summary { model, title, k, overall, by_subset, tabled_by_subset, .. } = Summary::parse(&path, value)?;
     let shows = if tabled_by_subset { Shows::Subsets } else { Shows::Overall };
     let questions = Questions::Evaluation(folder.to_owned());
-    Ok(Some(vec![Entry { name: model.clone(), model, folder: folder.to_owned(), benchmark: title, k: Some(k), overall, by_subset, shows, questions }]))
+    Ok(Some(vec![Entry {
+        name: model.clone(),
+        model,
+        folder: folder.to_owned(),
+        benchmark: title,
+        k: Some(k),
+        overall,
+        by_subset,
+        shows,
+        questions,
+    }]))
 }
 
 /// What of a run's summary counts here.
@@ -140,13 +164,19 @@ struct RunModel {
 }
 
 fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
-    let summary: RunSummary = serde_json::from_value(value).map_err(|error| Failure::work(format!("{} is no summary of a run: {error}", path.display())))?;
+    let summary: RunSummary = serde_json::from_value(value)
+        .map_err(|error| Failure::work(format!("{} is no summary of a run: {error}", path.display())))?;
     let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
     // The order in which they come about; baselines by name.
-    let rank = |name: &str| ["initial", "posterior", "final"].iter().position(|known| *known == name).unwrap_or(3);
+    let rank =
+        |name: &str| ["initial", "posterior", "final"].iter().position(|known| *known == name).unwrap_or(3);
     models.sort_by(|(one, _), (other, _)| (rank(one), one).cmp(&(rank(other), other)));
     let entry = |(name, model): (String, RunModel)| {
-        let stage = if rank(&name) < 3 { folder.join("10-evaluation").join(&name) } else { folder.join("baselines").join(&name).join("10-evaluation/final") };
+        let stage = if rank(&name) < 3 {
+            folder.join("10-evaluation").join(&name)
+        } else {
+            folder.join("baselines").join(&name).join("10-evaluation/final")
+        };
         Entry {
             model: format!("{}: {name}", folder.display()),
             name,

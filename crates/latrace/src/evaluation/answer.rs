@@ -1,4 +1,5 @@
-//! What of a response is judged: the answer behind the thought, and nothing where the thought did not come to an end.
+//! What of a response is judged: the answer behind the thought, and nothing where the thought did not come to
+//! an end.
 
 use latrace_core::Markers;
 
@@ -9,11 +10,13 @@ pub enum Answer<'a> {
     Given(&'a str),
     /// The thought has no end.
     Unclosed,
-    /// The response was cut at the most tokens allowed, before an end of a thought: whatever stands there is not its answer.
+    /// The response was cut at the most tokens allowed, before an end of a thought: whatever stands there is
+    /// not its answer.
     Truncated,
 }
 
-/// The answer in `response`. `opened`: the prompt began the thought; `truncated`: the response was cut at the most tokens allowed.
+/// The answer in `response`. `opened`: the prompt began the thought; `truncated`: the response was cut at the
+/// most tokens allowed.
 pub fn answer_of<'a>(response: &'a str, opened: bool, truncated: bool, markers: &Markers) -> Answer<'a> {
     match markers.split(response) {
         Some((_, answer)) => Answer::Given(answer),
@@ -29,14 +32,24 @@ mod tests {
 
     #[track_caller]
     fn check(family: &str, response: &str, opened: bool, truncated: bool, expected: Answer<'_>) {
-        assert_eq!(answer_of(response, opened, truncated, &Markers::named(family).unwrap()), expected, "{response:?}");
+        assert_eq!(
+            answer_of(response, opened, truncated, &Markers::named(family).unwrap()),
+            expected,
+            "{response:?}"
+        );
     }
 
     #[test]
     fn the_answer_stands_behind_the_thought() {
         check("think", "so 4\n</think>\n\n\\boxed{4}", true, false, Answer::Given("\\boxed{4}"));
         check("think", "<think>\nso 4\n</think>\n\n\\boxed{4}", false, false, Answer::Given("\\boxed{4}"));
-        check("stratos", "why\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\n4\n\n<|end_of_solution|>", true, false, Answer::Given("4"));
+        check(
+            "stratos",
+            "why\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\n4\n\n<|end_of_solution|>",
+            true,
+            false,
+            Answer::Given("4"),
+        );
         // The answer may be cut; its thought is whole.
         check("think", "so 4</think> The answer is", true, true, Answer::Given("The answer is"));
     }

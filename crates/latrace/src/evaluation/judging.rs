@@ -1,4 +1,5 @@
-//! From responses to verdicts: window by window, kept in a journal, written to `results.json` in the order of the questions.
+//! From responses to verdicts: window by window, kept in a journal, written to `results.json` in the order of
+//! the questions.
 
 use std::io::Write;
 
@@ -73,7 +74,13 @@ pub fn judge(plan: &Plan, responses: &Responses) -> Result<Vec<Scored>> {
     if journal.count_earlier() > 0 {
         tracing::info!("{} responses were judged by a run that did not end", journal.count_earlier());
     }
-    let mut judge = Judge { plan, all: responses, sandbox: SharedSandbox::default(), scored: Vec::new(), progress: Progress::new("responses judged", 0, None) };
+    let mut judge = Judge {
+        plan,
+        all: responses,
+        sandbox: SharedSandbox::default(),
+        scored: Vec::new(),
+        progress: Progress::new("responses judged", 0, None),
+    };
     write_atomically(&path, |writer| {
         writer.write_all(b"{").context("cannot write results")?;
         let (mut window, mut place) = (Vec::new(), 0);
@@ -81,7 +88,11 @@ pub fn judge(plan: &Plan, responses: &Responses) -> Result<Vec<Scored>> {
             let to_it = responses.to(place, &id, &item)?;
             window.push(Question { place, id, item, responses: to_it });
             place += 1;
-            if judge.is_full(&window) { judge.window(std::mem::take(&mut window), &mut journal, writer) } else { Ok(()) }
+            if judge.is_full(&window) {
+                judge.window(std::mem::take(&mut window), &mut journal, writer)
+            } else {
+                Ok(())
+            }
         })?;
         judge.window(window, &mut journal, writer)?;
         writer.write_all(b"\n}\n").context("cannot write results")
@@ -112,12 +123,22 @@ impl Judge<'_> {
     }
 
     /// Judges the questions of a window, those apart that an earlier run judged.
-    fn window(&mut self, window: Vec<Question>, journal: &mut Journal, writer: &mut impl Write) -> Result<()> {
-        let pairs: Vec<(&Question, &Response)> =
-            window.iter().flat_map(|question| question.responses.iter().map(move |response| (question, response))).collect();
+    fn window(
+        &mut self,
+        window: Vec<Question>,
+        journal: &mut Journal,
+        writer: &mut impl Write,
+    ) -> Result<()> {
+        let pairs: Vec<(&Question, &Response)> = window
+            .iter()
+            .flat_map(|question| question.responses.iter().map(move |response| (question, response)))
+            .collect();
         let mut judged = journal.take(pairs.len());
         // Collecting keeps their order whatever order they end in.
-        let fresh = pairs[judged.len()..].par_iter().map(|(question, response)| self.one(question, response)).collect::<Result<Vec<Judgement>>>()?;
+        let fresh = pairs[judged.len()..]
+            .par_iter()
+            .map(|(question, response)| self.one(question, response))
+            .collect::<Result<Vec<Judgement>>>()?;
         journal.add(&fresh)?;
         judged.extend(fresh);
         self.progress.advance(pairs.len() as u64);
@@ -131,18 +152,22 @@ impl Judge<'_> {
 
     fn one(&self, question: &Question, response: &Response) -> Result<Judgement> {
         let benchmark = &self.plan.benchmark;
-        let Answer::Given(answer) = answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers) else {
+        let Answer::Given(answer) =
+            answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers)
+        else {
             return Ok(Judgement::new(Reason::NoAnswer, None));
         };
         let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref(), answer);
-        let asked =
-            Asked::of(&row, None, benchmark.time_limit).map_err(|problem| anyhow::anyhow!("{problem}")).with_context(|| format!("question {}", question.id))?;
+        let asked = Asked::of(&row, None, benchmark.time_limit)
+            .map_err(|problem| anyhow::anyhow!("{problem}"))
+            .with_context(|| format!("question {}", question.id))?;
         Ok(asked.judge_safely(&self.sandbox))
     }
 
     fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {
         let of = |(response, judgement): (&Response, &Judgement)| {
-            let answer = answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers);
+            let answer =
+                answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers);
             Judged {
                 reason: judgement.reason,
                 truncated: response.is_truncated(),
@@ -153,7 +178,11 @@ impl Judge<'_> {
         };
         let responses = question.responses.iter().zip(judgements).map(of).collect();
         let prompt = self.all.prompt(question.place);
-        self.scored.push(Scored { subset: question.item.subset.clone(), prompt_tokens: prompt.map_or(0, |(_, tokens)| tokens), responses });
+        self.scored.push(Scored {
+            subset: question.item.subset.clone(),
+            prompt_tokens: prompt.map_or(0, |(_, tokens)| tokens),
+            responses,
+        });
         results::write(question, judgements, prompt, writer)
     }
 }

@@ -61,7 +61,8 @@ pub struct Asked {
 /// Evaluates: asks, draws or takes responses, judges them, writes `results.json` and `summary.json`.
 ///
 /// # Errors
-/// Questions that cannot be read, models that cannot be used, a folder that holds another evaluation; what the file system refuses.
+/// Questions that cannot be read, models that cannot be used, a folder that holds another evaluation; what
+/// the file system refuses.
 pub fn run(plan: &Plan, source: &Source) -> Result<Summary> {
     let out = &plan.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;

@@ -51,13 +51,21 @@ impl Wrapping {
         let (source, around) = match PromptTemplate::built_in(name) {
             _ if name == CHAT => (MESSAGE.to_owned(), Around::Chat),
             Some(source) => (source.to_owned(), Around::Nothing),
-            None if Path::new(name).is_file() => (fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?, Around::Nothing),
+            None if Path::new(name).is_file() => {
+                (fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?, Around::Nothing)
+            }
             None => {
-                let hint = format!("known templates: {CHAT}, {}; or the path of a file that is one", PromptTemplate::names());
-                return Err(Failure::usage(format!("--template {name}: no such template, and no such file")).hint(hint).into());
+                let hint = format!(
+                    "known templates: {CHAT}, {}; or the path of a file that is one",
+                    PromptTemplate::names()
+                );
+                return Err(Failure::usage(format!("--template {name}: no such template, and no such file"))
+                    .hint(hint)
+                    .into());
             }
         };
-        let template = PromptTemplate::new(&source).with_context(|| format!("cannot use the template {name}"))?;
+        let template =
+            PromptTemplate::new(&source).with_context(|| format!("cannot use the template {name}"))?;
         Ok(Wrapping { template, source, around })
     }
 
@@ -70,13 +78,21 @@ impl Wrapping {
     ///
     /// # Errors
     /// A template that asks for what there is not; a model without tokenizer or chat template.
-    pub fn prompt(&self, question: &str, boxed: bool, markers: &Markers, text: &TextSide) -> Result<Prompted> {
+    pub fn prompt(
+        &self,
+        question: &str,
+        boxed: bool,
+        markers: &Markers,
+        text: &TextSide,
+    ) -> Result<Prompted> {
         let rendered = self.template.render(question, None, boxed, markers)?;
         let prompt = match self.around {
             Around::Nothing => rendered,
             Around::Chat => {
                 let message = Message { role: "user".to_owned(), content: rendered.trim().to_owned() };
-                text.prompt(&[message]).map_err(|problem| Failure::work(problem.to_string()).hint("give --template reasoner, or a file"))?
+                text.prompt(&[message]).map_err(|problem| {
+                    Failure::work(problem.to_string()).hint("give --template reasoner, or a file")
+                })?
             }
         };
         let ids = text.encode("prompt", &prompt).map_err(|problem| Failure::work(problem.to_string()))?;

@@ -108,11 +108,31 @@ pub fn of(plan: &Plan, source: &Source<'_>, asked: &[Asked]) -> Result<Responses
         Source::File(file) => {
             let held = Held::Given(read(file, asked)?);
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            given(plan, Responses { held, file: file.clone(), name, model: Value::Null, settings: Value::Null, drawn: None })
+            given(
+                plan,
+                Responses {
+                    held,
+                    file: file.clone(),
+                    name,
+                    model: Value::Null,
+                    settings: Value::Null,
+                    drawn: None,
+                },
+            )
         }
         Source::Right => {
             let (file, name) = (plan.files[0].clone(), "right answers".to_owned());
-            given(plan, Responses { held: Held::Right, file, name, model: Value::Null, settings: Value::Null, drawn: None })
+            given(
+                plan,
+                Responses {
+                    held: Held::Right,
+                    file,
+                    name,
+                    model: Value::Null,
+                    settings: Value::Null,
+                    drawn: None,
+                },
+            )
         }
     }
 }
@@ -130,27 +150,67 @@ fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Respons
     let config = read_config(&model.folder)?;
     let text = TextSide::open(&model.folder, &config)?;
     let sampling = sampling(plan, config.eos_token_ids.clone())?;
-    let stops = StopStrings::new([plan.markers.answer_close.trim()].into_iter().filter(|close| !close.is_empty()).map(str::to_owned).collect());
+    let stops = StopStrings::new(
+        [plan.markers.answer_close.trim()]
+            .into_iter()
+            .filter(|close| !close.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    );
     let prompts = prompts(plan, model, asked, &text, config.max_positions)?;
     let settings = settings(plan, model, &sampling);
     let hashes = json!(fingerprint(&model.folder)?);
     let file = plan.out.join(RESPONSES);
     let drawn = {
-        let (mut journal, earlier) = open_journal(plan, &file, json!({"model": hashes, "settings": settings}))?;
-        let to_draw: Vec<Prompt> = asked.iter().zip(&prompts).map(|(asked, prompt)| Prompt::new(json!(asked.id), prompt.ids.clone())).collect();
-        let draws = Draws { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, sampling, stops: stops.clone(), text: &text };
-        let drawn = draw(&draws, Logprobs::Dropped, &to_draw, earlier, || (model.sampler)(&model.folder), &mut |_, finished| journal.add(finished));
+        let (mut journal, earlier) =
+            open_journal(plan, &file, json!({"model": hashes, "settings": settings}))?;
+        let to_draw: Vec<Prompt> = asked
+            .iter()
+            .zip(&prompts)
+            .map(|(asked, prompt)| Prompt::new(json!(asked.id), prompt.ids.clone()))
+            .collect();
+        let draws = Draws {
+            stage: STAGE,
+            seed: plan.seed,
+            n: plan.benchmark.k,
+            sampling,
+            stops: stops.clone(),
+            text: &text,
+        };
+        let drawn = draw(
+            &draws,
+            Logprobs::Dropped,
+            &to_draw,
+            earlier,
+            || (model.sampler)(&model.folder),
+            &mut |_, finished| journal.add(finished),
+        );
         let drawn = drawn.with_context(|| format!("cannot draw responses to {}", plan.benchmark.title))?;
         // In the order of the questions, whatever the order in which they finished.
-        write_rows(&Output::File(file.clone()), |sink| drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?)))?;
+        write_rows(&Output::File(file.clone()), |sink| {
+            drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
+        })?;
         journal.finish(&file)?;
         drawn
     };
     let Drawn { samples, earlier, spent: Spent { tokens, seconds } } = drawn;
     let mut by_question: Vec<Vec<Finished>> = vec![Vec::new(); asked.len()];
     samples.into_iter().for_each(|((question, _), finished)| by_question[question].push(finished));
-    let held = Held::Drawn(Box::new(ByModel { samples: by_question, prompts, text, cut: plan.markers.cut.clone(), stops }));
-    Ok(Responses { held, file, name: model.name.clone(), model: hashes, settings, drawn: Some((earlier, tokens, seconds)) })
+    let held = Held::Drawn(Box::new(ByModel {
+        samples: by_question,
+        prompts,
+        text,
+        cut: plan.markers.cut.clone(),
+        stops,
+    }));
+    Ok(Responses {
+        held,
+        file,
+        name: model.name.clone(),
+        model: hashes,
+        settings,
+        drawn: Some((earlier, tokens, seconds)),
+    })
 }
 
 fn sampling(plan: &Plan, end_ids: Vec<u32>) -> Result<Sampling> {
@@ -167,15 +227,30 @@ fn sampling(plan: &Plan, end_ids: Vec<u32>) -> Result<Sampling> {
     Ok(sampling)
 }
 
-fn prompts(plan: &Plan, model: &Model<'_>, asked: &[Asked], text: &TextSide, most: usize) -> Result<Vec<Prompted>> {
+fn prompts(
+    plan: &Plan,
+    model: &Model<'_>,
+    asked: &[Asked],
+    text: &TextSide,
+    most: usize,
+) -> Result<Vec<Prompted>> {
     let boxed = plan.benchmark.kind.is_boxed();
     let prompt = |asked: &Asked| {
-        let prompted = model.wrapping.prompt(&asked.text, boxed, &plan.markers, text).with_context(|| format!("question {}", asked.id))?;
+        let prompted = model
+            .wrapping
+            .prompt(&asked.text, boxed, &plan.markers, text)
+            .with_context(|| format!("question {}", asked.id))?;
         match prompted.ids.len() {
-            0 => Err(Failure::work(format!("question {}: expected a prompt of at least one token, got an empty one", asked.id)).into()),
-            tokens if tokens >= most => {
-                Err(Failure::work(format!("question {}: expected fewer than the model's {most} tokens, got {tokens}", asked.id)).into())
-            }
+            0 => Err(Failure::work(format!(
+                "question {}: expected a prompt of at least one token, got an empty one",
+                asked.id
+            ))
+            .into()),
+            tokens if tokens >= most => Err(Failure::work(format!(
+                "question {}: expected fewer than the model's {most} tokens, got {tokens}",
+                asked.id
+            ))
+            .into()),
             _ => Ok(prompted),
         }
     };
@@ -205,7 +280,11 @@ fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Jou
     description["data"] = json!(plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?);
     description["benchmark"] = json!(plan.benchmark);
     if let Some(earlier) = described(file)?.filter(|earlier| *earlier != description) {
-        let message = format!("{} holds another evaluation: {}", plan.out.display(), difference(&earlier, &description));
+        let message = format!(
+            "{} holds another evaluation: {}",
+            plan.out.display(),
+            difference(&earlier, &description)
+        );
         return Err(Failure::work(message).hint("give another --out, or remove the folder").into());
     }
     Journal::open(file, description)
@@ -220,7 +299,8 @@ fn row_of(finished: &Finished) -> Result<Row> {
 
 /// The responses of a file, by question.
 fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<Response>>> {
-    let mut found: HashMap<String, Vec<(u64, Response)>> = asked.iter().map(|asked| (asked.id.clone(), Vec::new())).collect();
+    let mut found: HashMap<String, Vec<(u64, Response)>> =
+        asked.iter().map(|asked| (asked.id.clone(), Vec::new())).collect();
     let mut reader = RowReader::open(file, BadRows::Stop)?;
     let mut others = 0_u64;
     while let Some((id, sample, response)) = reader.next_with(|_, row| given_response(&row))? {
@@ -235,10 +315,18 @@ fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<Response>>> 
     if others > 0 {
         tracing::warn!("{others} responses of {} are to questions that are not asked", file.display());
     }
-    let without: Vec<&str> = asked.iter().map(|asked| asked.id.as_str()).filter(|id| found[*id].is_empty()).collect();
+    let without: Vec<&str> =
+        asked.iter().map(|asked| asked.id.as_str()).filter(|id| found[*id].is_empty()).collect();
     if let Some(first) = without.first() {
-        let message = format!("{} has no response to {} of {} questions, such as \"{first}\"", file.display(), without.len(), asked.len());
-        return Err(Failure::work(message).hint("each row has the `id` of its question; `--limit` and `--subset` ask fewer").into());
+        let message = format!(
+            "{} has no response to {} of {} questions, such as \"{first}\"",
+            file.display(),
+            without.len(),
+            asked.len()
+        );
+        return Err(Failure::work(message)
+            .hint("each row has the `id` of its question; `--limit` and `--subset` ask fewer")
+            .into());
     }
     let in_order = |(id, mut responses): (String, Vec<(u64, Response)>)| {
         responses.sort_by_key(|(sample, _)| *sample);
@@ -248,15 +336,26 @@ fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<Response>>> 
 }
 
 fn given_response(row: &Row) -> Result<(String, Option<u64>, Response), FieldProblem> {
-    let id = crate::rows::id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+    let id = crate::rows::id_of(row)?
+        .ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
     let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
     let text = match field(row, "response").or_else(|| field(row, "text")) {
         Some(Value::String(text)) => text.clone(),
-        other => return Err(FieldProblem::new("response", "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
+        other => {
+            return Err(FieldProblem::new(
+                "response",
+                "a text",
+                other.map_or_else(|| "nothing".to_owned(), describe),
+            ));
+        }
     };
     let tokens = field(row, "token_ids").and_then(Value::as_array).map(|ids| ids.len() as u64);
     let stop_reason = field(row, "stop_reason").and_then(Value::as_str).map(str::to_owned);
-    Ok((id, field(row, "sample").and_then(Value::as_u64), Response { text, stop_reason, tokens, ..Response::default() }))
+    Ok((
+        id,
+        field(row, "sample").and_then(Value::as_u64),
+        Response { text, stop_reason, tokens, ..Response::default() },
+    ))
 }
 
 impl Responses {
@@ -266,12 +365,16 @@ impl Responses {
     /// A benchmark that has no right answers of its own.
     pub fn to(&self, place: usize, id: &str, item: &Item) -> Result<Vec<Response>> {
         match &self.held {
-            Held::Drawn(by) => Ok(by.samples[place].iter().map(|finished| by.response(place, finished)).collect()),
+            Held::Drawn(by) => {
+                Ok(by.samples[place].iter().map(|finished| by.response(place, finished)).collect())
+            }
             Held::Given(responses) => Ok(responses[id].clone()),
             Held::Right => {
                 let right = item.reference.right_response();
                 let hint = "its tests say what is right, but not how; give responses with --responses FILE";
-                let text = right.ok_or_else(|| Failure::work(format!("question {id} has no right answer of its own")).hint(hint))?;
+                let text = right.ok_or_else(|| {
+                    Failure::work(format!("question {id} has no right answer of its own")).hint(hint)
+                })?;
                 Ok(vec![Response { text, ..Response::default() }])
             }
         }

@@ -1,8 +1,10 @@
 //! `results.json`: an object with each question under its place among those asked, "0", "1", …
 //!
-//! Read by the tools of SkyThought's evaluation (NovaSky-AI/SkyThought, `skythought/evals`). Theirs are, of a question, `prompt`, `input_conversation`, `responses` (`content`,
-//! `correctness`, `reason`) and `token_usages` (`completion_tokens`, `prompt_tokens`). Differs in: of the row as published only the question and its answer are kept, under our
-//! names; `correctness` is null where nobody can say; `reason` is a code of the verifier's.
+//! Read by the tools of SkyThought's evaluation (NovaSky-AI/SkyThought, `skythought/evals`). Theirs are, of a
+//! question, `prompt`, `input_conversation`, `responses` (`content`, `correctness`, `reason`) and
+//! `token_usages` (`completion_tokens`, `prompt_tokens`). Differs in: of the row as published only the
+//! question and its answer are kept, under our names; `correctness` is null where nobody can say; `reason` is
+//! a code of the verifier's.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +22,12 @@ use super::responses::Response;
 use crate::failure::Failure;
 
 /// Writes a question as one line of the object.
-pub(super) fn write(question: &Question, judgements: &[Judgement], prompt: Option<(&str, u64)>, writer: &mut impl Write) -> Result<()> {
+pub(super) fn write(
+    question: &Question,
+    judgements: &[Judgement],
+    prompt: Option<(&str, u64)>,
+    writer: &mut impl Write,
+) -> Result<()> {
     let record = record(question, judgements, prompt);
     let separator = if question.place == 0 { "" } else { "," };
     write!(writer, "{separator}\n\"{}\": {record}", question.place).context("cannot write results")
@@ -28,8 +35,10 @@ pub(super) fn write(question: &Question, judgements: &[Judgement], prompt: Optio
 
 fn record(question: &Question, judgements: &[Judgement], prompt: Option<(&str, u64)>) -> Value {
     let Question { id, item, responses, .. } = question;
-    let (text, prompt_tokens) = prompt.map_or((item.asked.as_str(), None), |(text, tokens)| (text, Some(tokens)));
-    let usage = |response: &Response| json!({"completion_tokens": response.tokens, "prompt_tokens": prompt_tokens});
+    let (text, prompt_tokens) =
+        prompt.map_or((item.asked.as_str(), None), |(text, tokens)| (text, Some(tokens)));
+    let usage =
+        |response: &Response| json!({"completion_tokens": response.tokens, "prompt_tokens": prompt_tokens});
     json!({
         "id": id,
         "question": item.question,
@@ -91,6 +100,8 @@ pub fn read_results(folder: &Path) -> Result<Option<Vec<QuestionResult>>> {
     let path = folder.join(RESULTS);
     let Ok(file) = File::open(&path) else { return Ok(None) };
     let parsed: Result<BTreeMap<usize, QuestionResult>, _> = serde_json::from_reader(BufReader::new(file));
-    let parsed = parsed.map_err(|error| Failure::work(format!("{} holds no results of an evaluation: {error}", path.display())))?;
+    let parsed = parsed.map_err(|error| {
+        Failure::work(format!("{} holds no results of an evaluation: {error}", path.display()))
+    })?;
     Ok(Some(parsed.into_values().collect()))
 }

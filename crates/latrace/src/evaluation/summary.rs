@@ -1,8 +1,9 @@
 //! `summary.json`: what the responses come to.
 //!
-//! Read by the tools of SkyThought's evaluation. Theirs are `configuration`, `total_completion_tokens`, `avg_completion_tokens`, `total_prompt_tokens`, `avg_prompt_tokens`,
-//! `accuracy` (a fraction) and `pass_at_k` (percent by "k=…"). Differs in: tokens of a prompt count once for each response to it, in the sum as in the mean; `pass_at_k` has
-//! every k.
+//! Read by the tools of SkyThought's evaluation. Theirs are `configuration`, `total_completion_tokens`,
+//! `avg_completion_tokens`, `total_prompt_tokens`, `avg_prompt_tokens`, `accuracy` (a fraction) and
+//! `pass_at_k` (percent by "k=…"). Differs in: tokens of a prompt count once for each response to it, in the
+//! sum as in the mean; `pass_at_k` has every k.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -125,12 +126,19 @@ struct Counts {
 
 impl Counts {
     fn of(scored: &[Scored]) -> Counts {
-        let right = |question: &Scored| question.responses.iter().filter(|response| response.is_right()).count();
+        let right =
+            |question: &Scored| question.responses.iter().filter(|response| response.is_right()).count();
         let responses = || scored.iter().flat_map(|question| &question.responses);
         Counts {
-            tally_q: scored.iter().map(|question| Tally { right: right(question), samples: question.responses.len() }).collect(),
+            tally_q: scored
+                .iter()
+                .map(|question| Tally { right: right(question), samples: question.responses.len() })
+                .collect(),
             completion: responses().filter_map(|response| response.tokens).sum(),
-            prompt: scored.iter().map(|question| question.prompt_tokens * question.responses.len() as u64).sum(),
+            prompt: scored
+                .iter()
+                .map(|question| question.prompt_tokens * question.responses.len() as u64)
+                .sum(),
         }
     }
 }
@@ -140,12 +148,19 @@ impl Summary {
     ///
     /// # Errors
     /// Files that cannot be read again for their checksums.
-    pub fn of(plan: &Plan, scored: &[Scored], responses: &Responses, judging_seconds: f64) -> Result<Summary> {
+    pub fn of(
+        plan: &Plan,
+        scored: &[Scored],
+        responses: &Responses,
+        judging_seconds: f64,
+    ) -> Result<Summary> {
         let counts = Counts::of(scored);
         let overall = Accuracy::of(&counts.tally_q, plan.seed);
         let pass: BTreeMap<usize, Interval> = (1..).zip(pass_curve(&counts.tally_q, plan.seed)).collect();
         let all = || scored.iter().flat_map(|question| &question.responses);
-        let of = |pick: &dyn Fn(&Judged) -> bool| Lengths::of(all().filter(|response| pick(response)).filter_map(|response| response.tokens));
+        let of = |pick: &dyn Fn(&Judged) -> bool| {
+            Lengths::of(all().filter(|response| pick(response)).filter_map(|response| response.tokens))
+        };
         let count = |pick: &dyn Fn(&Judged) -> bool| all().filter(|response| pick(response)).count() as u64;
         let truncated = count(&|response| response.truncated);
         Ok(Summary {
@@ -187,7 +202,9 @@ impl Summary {
     /// What the file system refuses.
     pub fn write(&self, out: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        write_atomically(&out.join(SUMMARY), |writer| writeln!(writer, "{text}").context("cannot write a summary"))
+        write_atomically(&out.join(SUMMARY), |writer| {
+            writeln!(writer, "{text}").context("cannot write a summary")
+        })
     }
 
     /// The summary in a file's contents.
@@ -195,14 +212,22 @@ impl Summary {
     /// # Errors
     /// It is none.
     pub fn parse(path: &Path, value: Value) -> Result<Summary> {
-        serde_json::from_value(value).map_err(|error| Failure::work(format!("{} is no summary of an evaluation: {error}", path.display())).into())
+        serde_json::from_value(value).map_err(|error| {
+            Failure::work(format!("{} is no summary of an evaluation: {error}", path.display())).into()
+        })
     }
 }
 
 fn by_subset(scored: &[Scored], tally_q: &[Tally], seed: u64) -> BTreeMap<String, Accuracy> {
     let names: BTreeSet<&String> = scored.iter().filter_map(|question| question.subset.as_ref()).collect();
-    let of =
-        |name: &String| scored.iter().zip(tally_q).filter(|(question, _)| question.subset.as_ref() == Some(name)).map(|(_, tally)| *tally).collect::<Vec<_>>();
+    let of = |name: &String| {
+        scored
+            .iter()
+            .zip(tally_q)
+            .filter(|(question, _)| question.subset.as_ref() == Some(name))
+            .map(|(_, tally)| *tally)
+            .collect::<Vec<_>>()
+    };
     names.into_iter().map(|name| (name.clone(), Accuracy::of(&of(name), seed))).collect()
 }
 
@@ -243,16 +268,27 @@ fn configuration(plan: &Plan, responses: &Responses) -> Value {
 
 /// The summary as a table for people.
 pub fn table(summary: &Summary) -> String {
-    let header = [summary.title.clone(), "questions".to_owned(), format!("avg@{}", summary.k), "95 %".to_owned()];
-    let row =
-        |name: &str, accuracy: &Accuracy| [name.to_owned(), accuracy.questions.to_string(), percent(accuracy.accuracy), range(accuracy.low, accuracy.high)];
+    let header =
+        [summary.title.clone(), "questions".to_owned(), format!("avg@{}", summary.k), "95 %".to_owned()];
+    let row = |name: &str, accuracy: &Accuracy| {
+        [
+            name.to_owned(),
+            accuracy.questions.to_string(),
+            percent(accuracy.accuracy),
+            range(accuracy.low, accuracy.high),
+        ]
+    };
     let mut rows = vec![row("all", &summary.overall)];
     rows.extend(summary.by_subset.iter().map(|(name, accuracy)| row(name, accuracy)));
     let mut text = tables::markdown(&header, &rows);
     let powers = || summary.pass.iter().filter(|(k, _)| k.is_power_of_two() || **k == summary.k);
     if summary.k > 1 {
         let header: Vec<String> = powers().map(|(k, _)| format!("pass@{k}")).collect();
-        let cells: Vec<String> = powers().map(|(_, interval)| format!("{} ({})", percent(interval.mean), range(interval.low, interval.high))).collect();
+        let cells: Vec<String> = powers()
+            .map(|(_, interval)| {
+                format!("{} ({})", percent(interval.mean), range(interval.low, interval.high))
+            })
+            .collect();
         text.push_str(&format!("\n{}", tables::markdown(&header, &[cells])));
     }
     text
@@ -264,20 +300,36 @@ mod tests {
     use latrace_verify::Reason;
 
     fn response(reason: Reason, tokens: u64) -> Judged {
-        Judged { reason, truncated: tokens == 9, unclosed: tokens == 9, tokens: Some(tokens), thought_tokens: None }
+        Judged {
+            reason,
+            truncated: tokens == 9,
+            unclosed: tokens == 9,
+            tokens: Some(tokens),
+            thought_tokens: None,
+        }
     }
 
     #[test]
     fn lengths_are_those_of_the_sorted_list() {
         let lengths = Lengths::of([5, 1, 2, 4, 3, 10, 7, 8, 9, 6].into_iter()).unwrap();
-        assert_eq!((lengths.least, lengths.median, lengths.ninetieth, lengths.most, lengths.mean, lengths.count), (1, 5, 9, 10, 5.5, 10));
-        assert_eq!(Lengths::of([3].into_iter()).map(|lengths| (lengths.median, lengths.ninetieth)), Some((3, 3)));
+        assert_eq!(
+            (lengths.least, lengths.median, lengths.ninetieth, lengths.most, lengths.mean, lengths.count),
+            (1, 5, 9, 10, 5.5, 10)
+        );
+        assert_eq!(
+            Lengths::of([3].into_iter()).map(|lengths| (lengths.median, lengths.ninetieth)),
+            Some((3, 3))
+        );
         assert_eq!(Lengths::of(std::iter::empty()), None);
     }
 
     #[test]
     fn subsets_and_reasons_are_counted() {
-        let scored = |subset: &str, responses: Vec<Judged>| Scored { subset: Some(subset.to_owned()), prompt_tokens: 3, responses };
+        let scored = |subset: &str, responses: Vec<Judged>| Scored {
+            subset: Some(subset.to_owned()),
+            prompt_tokens: 3,
+            responses,
+        };
         let all = [
             scored("easy", vec![response(Reason::Equal, 1), response(Reason::Equal, 2)]),
             scored("hard", vec![response(Reason::Different, 1), response(Reason::NoAnswer, 9)]),
@@ -286,11 +338,16 @@ mod tests {
         let counts = Counts::of(&all);
         assert_eq!((counts.completion, counts.prompt), (16, 18));
         let subsets = by_subset(&all, &counts.tally_q, 0);
-        assert_eq!((subsets["easy"].accuracy, subsets["hard"].accuracy, subsets["hard"].samples), (1.0, 0.25, 4));
-        let reasons = by(all.iter().flat_map(|question| &question.responses).map(|response| response.reason.code()));
+        assert_eq!(
+            (subsets["easy"].accuracy, subsets["hard"].accuracy, subsets["hard"].samples),
+            (1.0, 0.25, 4)
+        );
+        let reasons =
+            by(all.iter().flat_map(|question| &question.responses).map(|response| response.reason.code()));
         assert_eq!(
             reasons.into_iter().collect::<Vec<_>>(),
-            [("different", 1), ("equal", 3), ("no_answer", 1), ("no_sandbox", 1)].map(|(name, count)| (name.to_owned(), count))
+            [("different", 1), ("equal", 3), ("no_answer", 1), ("no_sandbox", 1)]
+                .map(|(name, count)| (name.to_owned(), count))
         );
     }
 }

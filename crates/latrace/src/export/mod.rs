@@ -1,4 +1,5 @@
-//! The examples of a run and its last training, for other trainers: rows as text and as token ids, and the recipe in their words.
+//! The examples of a run and its last training, for other trainers: rows as text and as token ids, and the
+//! recipe in their words.
 //!
 //! What a target cannot say is told in the README that goes along, never left out silently.
 
@@ -91,15 +92,20 @@ impl Job {
 
     /// C of the loss: mean response length of the data set (tokens).
     fn mean_response(&self) -> f64 {
-        self.rows.iter().map(|row| row.record.response_ids.len()).sum::<usize>() as f64 / self.rows.len() as f64
+        self.rows.iter().map(|row| row.record.response_ids.len()).sum::<usize>() as f64
+            / self.rows.len() as f64
     }
 
     /// What a trainer without weights loses.
     fn on_weights(&self) -> String {
         let weights = self.rows.iter().map(Example::weight);
-        let (low, high) = weights.fold((f64::INFINITY, 0.0_f64), |(low, high), weight| (low.min(weight), high.max(weight)));
+        let (low, high) =
+            weights.fold((f64::INFINITY, 0.0_f64), |(low, high), weight| (low.min(weight), high.max(weight)));
         if high - low <= 1e-9 * high {
-            return format!("All {} rows weigh {high:.4}: a trainer without weights of sequences loses nothing but that factor.", self.rows.len());
+            return format!(
+                "All {} rows weigh {high:.4}: a trainer without weights of sequences loses nothing but that factor.",
+                self.rows.len()
+            );
         }
         format!(
             "The {} rows weigh from {low:.4} to {high:.4} (`weight` in data/train.jsonl): a trainer without weights of sequences does something else.",
@@ -122,7 +128,9 @@ pub fn export(run: &Path, target: Target, out: &Path) -> Result<Exported> {
         for (name, text) in &files {
             let path = folder.join(name);
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
-            fs::File::create(&path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))?;
+            fs::File::create(&path)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     })?;
@@ -151,7 +159,9 @@ fn read_job(run: &Path) -> Result<Job> {
     let recipe = report::recipe(run)?;
     if recipe.method.is_policy_gradient() {
         let message = "the examples of this run are rewarded samples, which supervised trainers cannot take";
-        return Err(Failure::work(message).hint("TRL and others draw samples for rewards of their own").into());
+        return Err(Failure::work(message)
+            .hint("TRL and others draw samples for rewards of their own")
+            .into());
     }
     let (dataset, model) = last_training(run, &recipe)?;
     let config = recipe.final_config();
@@ -162,22 +172,33 @@ fn read_job(run: &Path) -> Result<Job> {
     let mut job = Job { model, config, rows: Vec::new(), dropped: 0, ambiguous: 0 };
     for record in Table::<ExampleRecord>::open(&dataset).records()? {
         let record = record?;
-        if record.prompt_ids.len() + record.response_ids.len() > limit && job.config.over_length != OverLength::Truncate {
+        if record.prompt_ids.len() + record.response_ids.len() > limit
+            && job.config.over_length != OverLength::Truncate
+        {
             job.dropped += 1;
             continue;
         }
-        let decode = |ids: &[u32]| text.decode(ids).with_context(|| format!("{} has no tokenizer", initial.display()));
+        let decode =
+            |ids: &[u32]| text.decode(ids).with_context(|| format!("{} has no tokenizer", initial.display()));
         let (prompt, completion) = (decode(&record.prompt_ids)?, decode(&record.response_ids)?);
         let is_same = |part: &str, ids: &[u32]| text.encode("text", part).is_ok_and(|encoded| encoded == ids);
-        job.ambiguous += usize::from(!(is_same(&prompt, &record.prompt_ids) && is_same(&completion, &record.response_ids)));
+        job.ambiguous += usize::from(
+            !(is_same(&prompt, &record.prompt_ids) && is_same(&completion, &record.response_ids)),
+        );
         job.rows.push(Example { record, prompt, completion });
     }
-    if job.rows.is_empty() { Err(Failure::work("the run has no row to train on within the cut-off length").into()) } else { Ok(job) }
+    if job.rows.is_empty() {
+        Err(Failure::work("the run has no row to train on within the cut-off length").into())
+    } else {
+        Ok(job)
+    }
 }
 
 /// The examples of the last round that has some, and what training on them starts from.
 fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
-    let in_round = |round: u64, stage: &str| if round == 1 { run.join(stage) } else { run.join(format!("round-{round}")).join(stage) };
+    let in_round = |round: u64, stage: &str| {
+        if round == 1 { run.join(stage) } else { run.join(format!("round-{round}")).join(stage) }
+    };
     let is_done = |folder: &Path| read_record(folder).ok().flatten().is_some_and(|record| record.done);
     let Some(round) = (1..=recipe.rounds).rev().find(|&round| is_done(&in_round(round, "08-dataset"))) else {
         let message = format!("{} has no finished stage 08-dataset", run.display());

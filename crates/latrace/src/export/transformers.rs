@@ -32,6 +32,9 @@ impl Yaml {
 
     /// Precision, seed, and what is told meanwhile.
     pub(super) fn run_settings(self, config: &TrainConfig) -> Yaml {
-        self.flag("bf16", config.save_dtype == StoreAs::Bf16).whole("seed", config.seed).whole("logging_steps", 1).text("report_to", "none")
+        self.flag("bf16", config.save_dtype == StoreAs::Bf16)
+            .whole("seed", config.seed)
+            .whole("logging_steps", 1)
+            .text("report_to", "none")
     }
 }

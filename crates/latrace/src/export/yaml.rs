@@ -50,7 +50,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_value_reads_back_as_what_it_is() {
-        let yaml = Yaml::default().comment("c").text("a", "x: \"y\"").whole("b", 3).number("c", 1e-5).number("d", 2.0).flag("e", true).into_text();
+        let yaml = Yaml::default()
+            .comment("c")
+            .text("a", "x: \"y\"")
+            .whole("b", 3)
+            .number("c", 1e-5)
+            .number("d", 2.0)
+            .flag("e", true)
+            .into_text();
         assert_eq!(yaml, "# c\na: \"x: \\\"y\\\"\"\nb: 3\nc: 0.00001\nd: 2.0\ne: true\n");
     }
 }

@@ -1,4 +1,5 @@
-//! The hub's cache on this machine: `<root>/<kind>--<org>--<name>/refs/<revision>` holds a commit, `snapshots/<commit>/` its files.
+//! The hub's cache on this machine: `<root>/<kind>--<org>--<name>/refs/<revision>` holds a commit,
+//! `snapshots/<commit>/` its files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,14 +24,26 @@ const WEIGHTS: &str = "model.safetensors";
 /// # Errors
 /// A user without a home.
 pub fn home(variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf> {
-    let in_cache = || variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    let home = variable("HF_HOME").map(PathBuf::from).or_else(|| in_cache().map(|cache| cache.join("huggingface")));
-    home.ok_or_else(|| Failure::work("the user has no home folder, so the hub's cache has no place").hint("set HF_HOME to a folder").into())
+    let in_cache = || {
+        variable("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+    };
+    let home =
+        variable("HF_HOME").map(PathBuf::from).or_else(|| in_cache().map(|cache| cache.join("huggingface")));
+    home.ok_or_else(|| {
+        Failure::work("the user has no home folder, so the hub's cache has no place")
+            .hint("set HF_HOME to a folder")
+            .into()
+    })
 }
 
 /// The token that a login of the hub's own tools left.
 pub fn stored_token(home: &Path) -> Option<String> {
-    fs::read_to_string(home.join("token")).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
+    fs::read_to_string(home.join("token"))
+        .ok()
+        .map(|token| token.trim().to_owned())
+        .filter(|token| !token.is_empty())
 }
 
 /// The cache.
@@ -94,11 +107,17 @@ pub fn weights(snapshot: &Path) -> Result<Vec<String>> {
     }
     let cannot = || format!("cannot read {}", path.display());
     let index: Value = serde_json::from_slice(&fs::read(&path).with_context(cannot)?).with_context(cannot)?;
-    let files: BTreeSet<String> =
-        index["weight_map"].as_object().into_iter().flat_map(|map| map.values()).filter_map(|file| file.as_str().map(str::to_owned)).collect();
+    let files: BTreeSet<String> = index["weight_map"]
+        .as_object()
+        .into_iter()
+        .flat_map(|map| map.values())
+        .filter_map(|file| file.as_str().map(str::to_owned))
+        .collect();
     // A name with a path in it would leave the snapshot.
     match files.iter().find(|name| name.contains(['/', '\\'])) {
-        Some(name) => Err(Failure::work(format!("{}: expected names of files, got \"{name}\"", path.display())).into()),
+        Some(name) => {
+            Err(Failure::work(format!("{}: expected names of files, got \"{name}\"", path.display())).into())
+        }
         None => Ok(files.into_iter().collect()),
     }
 }

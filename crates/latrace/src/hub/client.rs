@@ -89,8 +89,11 @@ impl Client {
     /// A client of the hub at `endpoint`. The token goes to that host alone, never along with a redirection.
     pub fn new(endpoint: String, token: Option<String>) -> Client {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls =
-            TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(RootCerts::PlatformVerifier).unversioned_rustls_crypto_provider(provider).build();
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(provider)
+            .build();
         let config = Agent::config_builder()
             .tls_config(tls)
             .timeout_resolve(Some(Duration::from_secs(10)))
@@ -119,23 +122,39 @@ impl Client {
     pub fn listing(&self, repository: &Repository) -> Result<Listing, ClientError> {
         let url = format!("{}/{}", self.endpoint, repository.listing_path());
         let mut response = self.get(&url, 0)?;
-        let answer: Answer = response.body_mut().read_json().map_err(|error| ClientError::Unusable { url: url.clone(), reason: error.to_string() })?;
+        let answer: Answer = response
+            .body_mut()
+            .read_json()
+            .map_err(|error| ClientError::Unusable { url: url.clone(), reason: error.to_string() })?;
         let is_commit = !answer.sha.is_empty() && answer.sha.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let files: Vec<String> = answer.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
         // These become paths: none may lead out of the snapshot.
-        let stays = |name: &String| Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        let stays = |name: &String| {
+            Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+        };
         match files.iter().find(|name| !stays(name)) {
-            _ if !is_commit => Err(ClientError::Unusable { url, reason: format!("expected a commit, got {:?}", answer.sha) }),
-            Some(name) => Err(ClientError::Unusable { url, reason: format!("expected names of files, got {name:?}") }),
+            _ if !is_commit => {
+                Err(ClientError::Unusable { url, reason: format!("expected a commit, got {:?}", answer.sha) })
+            }
+            Some(name) => {
+                Err(ClientError::Unusable { url, reason: format!("expected names of files, got {name:?}") })
+            }
             None => Ok(Listing { commit: answer.sha, files }),
         }
     }
 
-    /// Loads a file of a commit to `target`, unless it is there. What an earlier attempt left is kept: a commit's file never changes.
+    /// Loads a file of a commit to `target`, unless it is there. What an earlier attempt left is kept: a
+    /// commit's file never changes.
     ///
     /// # Errors
     /// No answer, one that says no, or what the file system refuses.
-    pub fn download(&self, repository: &Repository, commit: &str, name: &str, target: &Path) -> Result<(), ClientError> {
+    pub fn download(
+        &self,
+        repository: &Repository,
+        commit: &str,
+        name: &str,
+        target: &Path,
+    ) -> Result<(), ClientError> {
         let url = format!("{}/{}", self.endpoint, repository.file_path(commit, name));
         let cannot = |source| ClientError::Write { path: target.to_owned(), source };
         let partial = PathBuf::from(format!("{}{INCOMPLETE}", target.display()));
@@ -143,7 +162,13 @@ impl Client {
         if target.is_file() {
             return Ok(());
         }
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&partial).map_err(cannot)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&partial)
+            .map_err(cannot)?;
         // Another process may be loading the same file: it is there when the lock is ours.
         file.lock().map_err(cannot)?;
         if target.is_file() {
@@ -176,14 +201,20 @@ impl Client {
             file.set_len(0).map_err(cannot)?;
         }
         file.seek(SeekFrom::Start(held)).map_err(cannot)?;
-        let length = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let length = response
+            .headers()
+            .get("content-length")
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let total = length.map(|length| held + length);
         let mut progress = Progress::new("MB loaded", held >> 20, total.map(|total| total >> 20));
         progress.message(name.to_owned());
         let mut reader = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = reader.read(&mut buffer).map_err(|error| ClientError::Unreachable { url: url.to_owned(), reason: error.to_string() })?;
+            let count = reader.read(&mut buffer).map_err(|error| ClientError::Unreachable {
+                url: url.to_owned(),
+                reason: error.to_string(),
+            })?;
             if count == 0 {
                 break;
             }
@@ -194,7 +225,10 @@ impl Client {
         }
         progress.finish();
         match total {
-            Some(total) if total != held => Err(ClientError::Unreachable { url: url.to_owned(), reason: format!("it ended after {held} of {total} bytes") }),
+            Some(total) if total != held => Err(ClientError::Unreachable {
+                url: url.to_owned(),
+                reason: format!("it ended after {held} of {total} bytes"),
+            }),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,8 @@
 //! Models and data sets of the Hugging Face hub, as folders and files of this machine.
 //!
-//! The cache is that of `huggingface_hub` (`HF_HOME`, refs and snapshots), so that each finds what the other has loaded. A small client of our own, since both lines of
-//! the `hf-hub` crate bring packages under the MPL, and neither heeds `HF_TOKEN`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE`.
+//! The cache is that of `huggingface_hub` (`HF_HOME`, refs and snapshots), so that each finds what the other
+//! has loaded. A small client of our own, since both lines of the `hf-hub` crate bring packages under the
+//! MPL, and neither heeds `HF_TOKEN`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE`.
 
 mod cache;
 mod client;
@@ -18,7 +19,8 @@ use cache::Cache;
 use client::{Client, ClientError, Listing};
 use repository::{Kind, Repository};
 
-/// The folder of a model: `name` itself where it exists or cannot be a hub id, otherwise the hub's `org/name[@revision]`, loaded if need be.
+/// The folder of a model: `name` itself where it exists or cannot be a hub id, otherwise the hub's
+/// `org/name[@revision]`, loaded if need be.
 ///
 /// # Errors
 /// A hub id that is neither in the cache nor within reach.
@@ -30,26 +32,32 @@ pub fn model_folder(name: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf> {
     }
 }
 
-/// Files of a data set of the hub, `org/name[@revision]`, whose paths within it match one of `patterns` (`*` stands for any characters), in the patterns' order and by name
-/// within each.
+/// Files of a data set of the hub, `org/name[@revision]`, whose paths within it match one of `patterns` (`*`
+/// stands for any characters), in the patterns' order and by name within each.
 ///
 /// # Errors
 /// No hub id; a data set that is neither in the cache nor within reach, or has no such file.
 pub fn dataset_files(id: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<PathBuf>> {
     let patterns: Vec<&str> = patterns.iter().map(AsRef::as_ref).collect();
-    let repository = Repository::parse(Kind::Dataset, id).ok_or_else(|| Failure::work(format!("{id} is not a hub id: expected org/name[@revision]")))?;
+    let repository = Repository::parse(Kind::Dataset, id)
+        .ok_or_else(|| Failure::work(format!("{id} is not a hub id: expected org/name[@revision]")))?;
     Hub::from_environment()?.files(&repository, &patterns)
 }
 
-/// Files of one part (`train`, `test`, …) of the questions that a recipe names: a path, or the hub's `org/name[@revision][:pattern]`, by default all its Parquet files
-/// with the part's name in theirs.
+/// Files of one part (`train`, `test`, …) of the questions that a recipe names: a path, or the hub's
+/// `org/name[@revision][:pattern]`, by default all its Parquet files with the part's name in theirs.
 ///
 /// # Errors
 /// As [`dataset_files`]. A path that is no hub id is not looked at.
 pub fn part_files(name: &str, part: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(name);
-    let (id, pattern) = name.split_once(':').map_or((name, format!("*{part}*.parquet")), |(id, pattern)| (id, pattern.to_owned()));
-    let is_file = path.exists() || path.extension().is_some_and(|extension| ["jsonl", "parquet"].iter().any(|known| extension == *known));
+    let (id, pattern) = name
+        .split_once(':')
+        .map_or((name, format!("*{part}*.parquet")), |(id, pattern)| (id, pattern.to_owned()));
+    let is_file = path.exists()
+        || path
+            .extension()
+            .is_some_and(|extension| ["jsonl", "parquet"].iter().any(|known| extension == *known));
     if (is_file && !name.contains(':')) || Repository::parse(Kind::Dataset, id).is_none() {
         return Ok(vec![path.to_owned()]);
     }
@@ -74,7 +82,11 @@ pub struct Reach {
 pub fn reach() -> Result<Reach> {
     let Hub { cache, client } = Hub::from_environment()?;
     let has_token = client.as_ref().is_some_and(Client::has_token);
-    Ok(Reach { endpoint: client.map(|client| client.endpoint().to_owned()), has_token, cache: cache.root().to_owned() })
+    Ok(Reach {
+        endpoint: client.map(|client| client.endpoint().to_owned()),
+        has_token,
+        cache: cache.root().to_owned(),
+    })
 }
 
 /// The hub as this machine sees it.
@@ -100,7 +112,8 @@ const MODEL_FILES: [&str; 8] = [
 impl Hub {
     fn from_environment() -> Result<Hub> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let offline = variable("HF_HUB_OFFLINE").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str()));
+        let offline = variable("HF_HUB_OFFLINE")
+            .is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str()));
         let home = cache::home(&variable)?;
         let token = variable("HF_TOKEN").or_else(|| cache::stored_token(&home));
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
@@ -109,15 +122,21 @@ impl Hub {
     }
 
     fn model(&self, repository: &Repository) -> Result<PathBuf> {
-        let known = self.cache.snapshot(repository).filter(|snapshot| cache::missing_of_model(snapshot).is_empty());
+        let known =
+            self.cache.snapshot(repository).filter(|snapshot| cache::missing_of_model(snapshot).is_empty());
         self.snapshot(repository, "model", known, |client, commit, files| {
-            let wanted: Vec<&str> = MODEL_FILES.into_iter().filter(|name| files.iter().any(|file| file == name)).collect();
+            let wanted: Vec<&str> =
+                MODEL_FILES.into_iter().filter(|name| files.iter().any(|file| file == name)).collect();
             let snapshot = self.load(client, repository, commit, &wanted)?;
             let weights = cache::weights(&snapshot)?;
             let absent = weights.iter().find(|name| !files.contains(name));
-            if let Some(name) = absent.or((!wanted.contains(&"config.json")).then_some(&"config.json".to_owned())) {
+            if let Some(name) =
+                absent.or((!wanted.contains(&"config.json")).then_some(&"config.json".to_owned()))
+            {
                 let hint = "a model is config.json, weights in safetensors and tokenizer.json";
-                return Err(Failure::work(format!("{repository} on the hub has no {name}")).hint(hint).into());
+                return Err(Failure::work(format!("{repository} on the hub has no {name}"))
+                    .hint(hint)
+                    .into());
             }
             self.load(client, repository, commit, &weights)
         })
@@ -138,7 +157,8 @@ impl Hub {
         Ok(held(&snapshot).into_iter().map(|name| snapshot.join(name)).collect())
     }
 
-    /// The snapshot that `load` makes of the hub's newest commit and its files; where the hub is out of reach, what is `known`.
+    /// The snapshot that `load` makes of the hub's newest commit and its files; where the hub is out of
+    /// reach, what is `known`.
     fn snapshot(
         &self,
         repository: &Repository,
@@ -151,25 +171,40 @@ impl Hub {
             return Ok(known.clone());
         }
         let Some(client) = &self.client else {
-            return known.ok_or_else(|| self.out_of_reach(repository, what, "HF_HUB_OFFLINE is set".to_owned()));
+            return known
+                .ok_or_else(|| self.out_of_reach(repository, what, "HF_HUB_OFFLINE is set".to_owned()));
         };
         match (listing(client, repository), known) {
             (Ok(listing), _) => load(client, &listing.commit, &listing.files),
             (Err(ClientError::Unreachable { url, reason }), Some(known)) => {
-                tracing::warn!("cannot reach {url} ({reason}); {repository} is taken from the cache as it was");
+                tracing::warn!(
+                    "cannot reach {url} ({reason}); {repository} is taken from the cache as it was"
+                );
                 Ok(known)
             }
-            (Err(ClientError::Unreachable { url, reason }), None) => Err(self.out_of_reach(repository, what, format!("cannot reach {url}: {reason}"))),
+            (Err(ClientError::Unreachable { url, reason }), None) => {
+                Err(self.out_of_reach(repository, what, format!("cannot reach {url}: {reason}")))
+            }
             (Err(error), _) => Err(refused(repository, &error)),
         }
     }
 
-    fn load(&self, client: &Client, repository: &Repository, commit: &str, names: &[impl AsRef<str>]) -> Result<PathBuf> {
+    fn load(
+        &self,
+        client: &Client,
+        repository: &Repository,
+        commit: &str,
+        names: &[impl AsRef<str>],
+    ) -> Result<PathBuf> {
         let snapshot = self.cache.snapshot_of(repository, commit);
         for name in names {
             let name = name.as_ref();
             client.download(repository, commit, name, &snapshot.join(name)).map_err(|error| match error {
-                ClientError::Unreachable { url, reason } => self.out_of_reach(repository, repository.kind.noun(), format!("cannot reach {url}: {reason}")),
+                ClientError::Unreachable { url, reason } => self.out_of_reach(
+                    repository,
+                    repository.kind.noun(),
+                    format!("cannot reach {url}: {reason}"),
+                ),
                 other => refused(repository, &other),
             })?;
         }
@@ -178,9 +213,14 @@ impl Hub {
     }
 
     fn out_of_reach(&self, repository: &Repository, what: &str, reason: String) -> anyhow::Error {
-        let message = format!("{repository} is no {what} on this machine, and not in the hub's cache {}; {reason}", self.cache.root().display());
+        let message = format!(
+            "{repository} is no {what} on this machine, and not in the hub's cache {}; {reason}",
+            self.cache.root().display()
+        );
         let hint = match repository.kind {
-            Kind::Model => "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)",
+            Kind::Model => {
+                "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)"
+            }
             Kind::Dataset => {
                 "give the rows in a file (--data FILE, or its path in the recipe), or fill the cache where there is a network (HF_HOME says where it is)"
             }
@@ -189,7 +229,8 @@ impl Hub {
     }
 }
 
-/// What the hub lists for a revision, asked for once: a command sees one commit from start to end, should the revision move on meanwhile.
+/// What the hub lists for a revision, asked for once: a command sees one commit from start to end, should the
+/// revision move on meanwhile.
 fn listing(client: &Client, repository: &Repository) -> Result<Listing, ClientError> {
     static ASKED: Mutex<BTreeMap<String, Listing>> = Mutex::new(BTreeMap::new());
     let key = format!("{}/{}", client.endpoint(), repository.listing_path());

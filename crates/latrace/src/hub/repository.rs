@@ -45,9 +45,18 @@ impl Repository {
     pub fn parse(kind: Kind, text: &str) -> Option<Repository> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (organisation, name) = id.split_once('/')?;
-        let is_name = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && !part.contains("..") && part.chars().all(is_plain);
-        let is_revision = revision.split('/').all(|part| !part.is_empty() && part != ".." && part.chars().all(is_plain));
-        (is_name(organisation) && is_name(name) && is_revision).then(|| Repository { kind, id: id.to_owned(), revision: revision.to_owned() })
+        let is_name = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+                && !part.contains("..")
+                && part.chars().all(is_plain)
+        };
+        let is_revision =
+            revision.split('/').all(|part| !part.is_empty() && part != ".." && part.chars().all(is_plain));
+        (is_name(organisation) && is_name(name) && is_revision).then(|| Repository {
+            kind,
+            id: id.to_owned(),
+            revision: revision.to_owned(),
+        })
     }
 
     /// Whether the revision is a commit, which never changes.
@@ -85,7 +94,13 @@ fn is_plain(c: char) -> bool {
 
 /// A file's name as part of an address.
 fn escaped(name: &str) -> String {
-    let escape = |byte: u8| if byte == b'/' || is_plain(char::from(byte)) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let escape = |byte: u8| {
+        if byte == b'/' || is_plain(char::from(byte)) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
     name.bytes().map(escape).collect()
 }
 
@@ -93,7 +108,8 @@ fn escaped(name: &str) -> String {
 pub fn matching(names: &[String], patterns: &[&str]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for pattern in patterns {
-        let mut of_pattern: Vec<&String> = names.iter().filter(|name| matches(pattern, name) && !found.contains(name)).collect();
+        let mut of_pattern: Vec<&String> =
+            names.iter().filter(|name| matches(pattern, name) && !found.contains(name)).collect();
         of_pattern.sort();
         found.extend(of_pattern.into_iter().cloned().collect::<Vec<_>>());
     }
@@ -104,9 +120,9 @@ pub fn matching(names: &[String], patterns: &[&str]) -> Vec<String> {
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((before, rest)) => {
-            name.strip_prefix(before).is_some_and(|after| (0..=after.len()).any(|at| after.is_char_boundary(at) && matches(rest, &after[at..])))
-        }
+        Some((before, rest)) => name.strip_prefix(before).is_some_and(|after| {
+            (0..=after.len()).any(|at| after.is_char_boundary(at) && matches(rest, &after[at..]))
+        }),
     }
 }
 
@@ -125,7 +141,22 @@ mod tests {
         check("org/name", Some(("org/name", "main")));
         check("org/name@refs/convert/parquet", Some(("org/name", "refs/convert/parquet")));
         check("Qwen/Qwen3-4B-Base@v1.0", Some(("Qwen/Qwen3-4B-Base", "v1.0")));
-        for path in ["name", "./a", "/a/b", "../a", "a/b/c", "a/", "/", "", "a b/c", "a/b@", "a/b@..", "a/b@x/../y", "a/..", "~/models"] {
+        for path in [
+            "name",
+            "./a",
+            "/a/b",
+            "../a",
+            "a/b/c",
+            "a/",
+            "/",
+            "",
+            "a b/c",
+            "a/b@",
+            "a/b@..",
+            "a/b@x/../y",
+            "a/..",
+            "~/models",
+        ] {
             check(path, None);
         }
     }
@@ -141,9 +172,19 @@ mod tests {
 
     #[test]
     fn patterns_choose_names_in_their_own_order() {
-        let names: Vec<String> =
-            ["data/test-1.parquet", "data/test-0.parquet", "data/train-0.parquet", "test.jsonl", "test2.jsonl"].map(str::to_owned).to_vec();
-        assert_eq!(matching(&names, &["data/test-*.parquet"]), ["data/test-0.parquet", "data/test-1.parquet"]);
+        let names: Vec<String> = [
+            "data/test-1.parquet",
+            "data/test-0.parquet",
+            "data/train-0.parquet",
+            "test.jsonl",
+            "test2.jsonl",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        assert_eq!(
+            matching(&names, &["data/test-*.parquet"]),
+            ["data/test-0.parquet", "data/test-1.parquet"]
+        );
         assert_eq!(matching(&names, &["test2.jsonl", "test*.jsonl"]), ["test2.jsonl", "test.jsonl"]);
         assert_eq!(matching(&names, &["*train*"]), ["data/train-0.parquet"]);
         assert!(matching(&names, &["test"]).is_empty());

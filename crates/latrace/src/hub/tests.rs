@@ -31,7 +31,8 @@ impl FakeHub {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let files: BTreeMap<String, String> = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let files: BTreeMap<String, String> =
+            files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let log = Arc::clone(&requests);
         std::thread::spawn(move || {
             let mut interrupts = manner == Manner::Interrupts;
@@ -43,7 +44,10 @@ impl FakeHub {
     }
 
     fn hub(&self, cache: &Path, token: Option<&str>) -> Hub {
-        Hub { cache: Cache::new(cache.to_owned()), client: Some(Client::new(self.endpoint.clone(), token.map(str::to_owned))) }
+        Hub {
+            cache: Cache::new(cache.to_owned()),
+            client: Some(Client::new(self.endpoint.clone(), token.map(str::to_owned))),
+        }
     }
 
     fn requests(&self) -> Vec<String> {
@@ -51,16 +55,32 @@ impl FakeHub {
     }
 }
 
-fn answer(mut stream: TcpStream, files: &BTreeMap<String, String>, manner: &Manner, interrupts: &mut bool, log: &Mutex<Vec<String>>) {
-    let lines: Vec<String> = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+fn answer(
+    mut stream: TcpStream,
+    files: &BTreeMap<String, String>,
+    manner: &Manner,
+    interrupts: &mut bool,
+    log: &Mutex<Vec<String>>,
+) {
+    let lines: Vec<String> =
+        BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let Some(path) = lines.first().and_then(|line| line.split(' ').nth(1)) else { return };
-    let header = |name: &str| lines.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix(name).map(|value| value.trim().to_owned()));
+    let header = |name: &str| {
+        lines.iter().find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix(name).map(|value| value.trim().to_owned())
+        })
+    };
     let range = header("range:");
     let token = header("authorization:").map_or(String::new(), |token| format!(" {token}"));
-    log.lock().unwrap().push(format!("{path}{}{token}", range.as_ref().map_or(String::new(), |range| format!(" {range}"))));
-    let start: usize = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()).unwrap_or(0);
+    log.lock()
+        .unwrap()
+        .push(format!("{path}{}{token}", range.as_ref().map_or(String::new(), |range| format!(" {range}"))));
+    let start: usize =
+        range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()).unwrap_or(0);
     let mut respond = |status: &str, body: &str, length: usize| {
-        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
     };
     if let Manner::Refuses(status) = *manner {
@@ -104,7 +124,10 @@ fn names(folder: &Path) -> Vec<String> {
 const SHARDED: [(&str, &str); 7] = [
     ("config.json", "{}"),
     ("tokenizer.json", "[]"),
-    (cache::INDEX, r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#),
+    (
+        cache::INDEX,
+        r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#,
+    ),
     ("model-1.safetensors", "first"),
     ("model-2.safetensors", "second"),
     ("consolidated.safetensors", "the same again"),
@@ -113,7 +136,10 @@ const SHARDED: [(&str, &str); 7] = [
 
 /// Nobody listens there.
 fn nowhere(cache: &Path) -> Hub {
-    Hub { cache: Cache::new(cache.to_owned()), client: Some(Client::new("http://127.0.0.1:9".to_owned(), None)) }
+    Hub {
+        cache: Cache::new(cache.to_owned()),
+        client: Some(Client::new("http://127.0.0.1:9".to_owned(), None)),
+    }
 }
 
 #[test]
@@ -122,7 +148,10 @@ fn a_model_is_loaded_once_and_only_what_belongs_to_it() {
     let hub = fake.hub(folder.path(), Some("secret"));
     let snapshot = hub.model(&model("org/name")).unwrap();
     assert_eq!(snapshot, folder.path().join("models--org--name/snapshots").join(COMMIT));
-    assert_eq!(names(&snapshot), ["config.json", "model-1.safetensors", "model-2.safetensors", cache::INDEX, "tokenizer.json"]);
+    assert_eq!(
+        names(&snapshot),
+        ["config.json", "model-1.safetensors", "model-2.safetensors", cache::INDEX, "tokenizer.json"]
+    );
     assert_eq!(std::fs::read_to_string(snapshot.join("model-2.safetensors")).unwrap(), "second");
     assert_eq!(std::fs::read_to_string(folder.path().join("models--org--name/refs/main")).unwrap(), COMMIT);
     let requests = fake.requests();
@@ -146,7 +175,10 @@ fn the_token_stays_with_the_hub_where_a_file_is_elsewhere() {
     assert_eq!(std::fs::read_to_string(snapshot.join("model.safetensors")).unwrap(), "w");
     assert!(fake.requests().iter().all(|request| request.ends_with("bearer secret")));
     let requests = elsewhere.requests();
-    assert!(requests.len() == 2 && requests.iter().all(|request| !request.contains("secret")), "{requests:?}");
+    assert!(
+        requests.len() == 2 && requests.iter().all(|request| !request.contains("secret")),
+        "{requests:?}"
+    );
 }
 
 #[test]
@@ -162,7 +194,11 @@ fn a_broken_download_goes_on_where_it_broke() {
         std::fs::write(snapshot.join("model.safetensors.incomplete"), left).unwrap();
         fake.hub(folder.path(), None).model(&model("org/name")).unwrap();
         assert_eq!(names(&snapshot), ["config.json", "model.safetensors"]);
-        assert_eq!(std::fs::read_to_string(snapshot.join("model.safetensors")).unwrap(), "0123456789", "{left}");
+        assert_eq!(
+            std::fs::read_to_string(snapshot.join("model.safetensors")).unwrap(),
+            "0123456789",
+            "{left}"
+        );
     }
 }
 
@@ -172,7 +208,10 @@ fn files_of_a_data_set_by_pattern() {
     let (folder, fake) = (tempfile::tempdir().unwrap(), FakeHub::with(&files, Manner::Kind));
     let hub = fake.hub(folder.path(), None);
     let found = hub.files(&dataset("org/name@refs/convert/parquet"), &["data/test-*.parquet"]).unwrap();
-    assert_eq!(found.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        found.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
     assert_eq!(fake.requests()[1], format!("/datasets/org/name/resolve/{COMMIT}/data/test-0.parquet"));
     let error = format!("{:#}", hub.files(&dataset("org/name"), &["test.jsonl"]).unwrap_err());
     assert!(error.contains("org/name on the hub has no file like test.jsonl"), "{error}");
@@ -188,7 +227,10 @@ fn without_a_network_the_cache_serves() {
     std::fs::write(snapshot.join("config.json"), "{}").unwrap();
     let offline = Hub { cache: Cache::new(folder.path().to_owned()), client: None };
     let error = offline.model(&model("org/name")).unwrap_err().to_string();
-    assert!(error.contains("org/name is no model on this machine") && error.contains("HF_HUB_OFFLINE is set"), "{error}");
+    assert!(
+        error.contains("org/name is no model on this machine") && error.contains("HF_HUB_OFFLINE is set"),
+        "{error}"
+    );
     std::fs::write(snapshot.join("model.safetensors"), "w").unwrap();
     assert_eq!(offline.model(&model("org/name")).unwrap(), snapshot);
     assert_eq!(nowhere(folder.path()).model(&model("org/name")).unwrap(), snapshot);
@@ -207,10 +249,22 @@ fn check_refused(manner: Manner, files: &[(&str, &str)], expected: &str) {
 fn what_the_hub_refuses_is_named() {
     check_refused(Manner::Refuses(401), &[], "answers with status 401");
     check_refused(Manner::Refuses(404), &[], "answers with status 404");
-    check_refused(Manner::Kind, &[("config.json", "{}"), ("pytorch_model.bin", "w")], "org/name on the hub has no model.safetensors");
+    check_refused(
+        Manner::Kind,
+        &[("config.json", "{}"), ("pytorch_model.bin", "w")],
+        "org/name on the hub has no model.safetensors",
+    );
     check_refused(Manner::Kind, &[("model.safetensors", "w")], "org/name on the hub has no config.json");
-    check_refused(Manner::Kind, &[("../config.json", "{}")], "expected names of files, got \"../config.json\"");
-    check_refused(Manner::Kind, &[("config.json", "{}"), (cache::INDEX, r#"{"weight_map": {"a": "../x"}}"#)], "expected names of files, got \"../x\"");
+    check_refused(
+        Manner::Kind,
+        &[("../config.json", "{}")],
+        "expected names of files, got \"../config.json\"",
+    );
+    check_refused(
+        Manner::Kind,
+        &[("config.json", "{}"), (cache::INDEX, r#"{"weight_map": {"a": "../x"}}"#)],
+        "expected names of files, got \"../x\"",
+    );
 }
 
 #[test]
@@ -219,5 +273,7 @@ fn a_path_that_exists_wins_and_what_is_no_id_stays() {
     assert_eq!(model_folder(folder.path()).unwrap(), folder.path());
     assert_eq!(model_folder("nowhere").unwrap(), Path::new("nowhere"));
     assert_eq!(model_folder("./models/small").unwrap(), Path::new("./models/small"));
-    assert!(dataset_files("nowhere", &["*"]).unwrap_err().to_string().contains("expected org/name[@revision]"));
+    assert!(
+        dataset_files("nowhere", &["*"]).unwrap_err().to_string().contains("expected org/name[@revision]")
+    );
 }

@@ -1,6 +1,7 @@
 //! Samples for stages: parts in ascending order, a callback when all samples of a part are drawn.
 //!
-//! Until then, finished samples stand line by line in the stage's folder, so that a kill loses those in flight alone.
+//! Until then, finished samples stand line by line in the stage's folder, so that a kill loses those in
+//! flight alone.
 
 use std::collections::HashMap;
 
@@ -15,8 +16,8 @@ use crate::sampling::missing::{Draws, Missing, Prompt};
 /// Takes the place of a part and the samples of its prompts, each in the order of their numbers.
 pub type PartDone<'a> = dyn FnMut(usize, Vec<Vec<Sample>>) -> Result<()> + 'a;
 
-/// Draws samples of the parts' prompts, each with what it is the prompt of; `done` gets each part as soon as all of its samples are there, a part without
-/// prompts at once. No two prompts of a stage have the same id.
+/// Draws samples of the parts' prompts, each with what it is the prompt of; `done` gets each part as soon as
+/// all of its samples are there, a part without prompts at once. No two prompts of a stage have the same id.
 ///
 /// # Errors
 /// What `done` refuses, prompts that do not fit the model or its memory, and what the file system refuses.
@@ -57,11 +58,18 @@ pub fn draw<T>(
 
 /// Samples that were finished before; those of parts that are whole have no prompt here any more.
 fn recognised(earlier: Vec<Finished>, prompts: &[&Prompt], n: u64) -> Vec<Sample> {
-    let places: HashMap<&str, usize> = prompts.iter().enumerate().map(|(place, prompt)| (prompt.stream.as_str(), place)).collect();
+    let places: HashMap<&str, usize> =
+        prompts.iter().enumerate().map(|(place, prompt)| (prompt.stream.as_str(), place)).collect();
     let recognise = |Finished { id, sample, token_ids, logprobs, stop_reason }: Finished| {
         let place = *id.as_str().and_then(|key| places.get(key)).filter(|_| sample < n)?;
         let logp = logprobs.into_iter().map(|logp| logp as f32).collect();
-        Some(Sample { request: place, sample: sample as usize, tokens: token_ids, logp, stop: StopReason::named(&stop_reason)? })
+        Some(Sample {
+            request: place,
+            sample: sample as usize,
+            tokens: token_ids,
+            logp,
+            stop: StopReason::named(&stop_reason)?,
+        })
     };
     earlier.into_iter().filter_map(recognise).collect()
 }

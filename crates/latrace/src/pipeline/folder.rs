@@ -1,7 +1,8 @@
 //! The run folder: one folder for each stage, with a record of what it was made from, and a lock.
 //!
-//! A stage is known by its key: its settings and the digests of what it reads. A stage that is done under the same key is kept, any other is
-//! made anew; so a changed recipe costs the stages that depend on the change and no more.
+//! A stage is known by its key: its settings and the digests of what it reads. A stage that is done under the
+//! same key is kept, any other is made anew; so a changed recipe costs the stages that depend on the change
+//! and no more.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -96,7 +97,8 @@ impl RunFolder {
         fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
         let file = path.join("lock");
         let cannot = || format!("cannot lock {}", file.display());
-        let lock = File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
         match try_for_a_moment(&lock) {
             Ok(()) => {
                 remove_temporary(path)?;
@@ -104,7 +106,9 @@ impl RunFolder {
             }
             Err(TryLockError::WouldBlock) => {
                 let hint = "wait for it, or name another folder with --run-dir";
-                Err(Failure::work(format!("another process is working in {}", path.display())).hint(hint).into())
+                Err(Failure::work(format!("another process is working in {}", path.display()))
+                    .hint(hint)
+                    .into())
             }
             Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
         }
@@ -159,22 +163,41 @@ pub struct Stages<'a> {
 impl<'a> Stages<'a> {
     /// Stages in a run's folder; with `only_plan`, nothing is done.
     pub fn new(run: &RunFolder, only_plan: bool) -> Stages<'static> {
-        Stages { folder: run.path().to_owned(), shown_as: String::new(), base: None, only_plan, planned: Rc::default() }
+        Stages {
+            folder: run.path().to_owned(),
+            shown_as: String::new(),
+            base: None,
+            only_plan,
+            planned: Rc::default(),
+        }
     }
 
     /// Stages of another method: what equals a stage of `self` is shared.
     pub fn variant(&'a self, name: &str) -> Stages<'a> {
         let folder = self.folder.join("baselines").join(name);
-        Stages { folder, shown_as: format!("{name}: "), base: Some(self), only_plan: self.only_plan, planned: self.planned.clone() }
+        Stages {
+            folder,
+            shown_as: format!("{name}: "),
+            base: Some(self),
+            only_plan: self.only_plan,
+            planned: self.planned.clone(),
+        }
     }
 
-    /// Stages of a later round: what equals a stage of an earlier one, such as a posterior that learns from the same traces, is shared.
+    /// Stages of a later round: what equals a stage of an earlier one, such as a posterior that learns from
+    /// the same traces, is shared.
     pub fn round(&'a self, round: u64) -> Stages<'a> {
         let (folder, shown_as) = match round {
             1 => (self.folder.clone(), self.shown_as.clone()),
             _ => (self.folder.join(format!("round-{round}")), format!("{}round {round}: ", self.shown_as)),
         };
-        Stages { folder, shown_as, base: Some(self), only_plan: self.only_plan, planned: self.planned.clone() }
+        Stages {
+            folder,
+            shown_as,
+            base: Some(self),
+            only_plan: self.only_plan,
+            planned: self.planned.clone(),
+        }
     }
 
     /// Whether nothing is done.
@@ -187,15 +210,24 @@ impl<'a> Stages<'a> {
         self.planned.borrow().clone()
     }
 
-    /// Does a stage, unless it is done: `work` fills the folder it is given, going on from what is there, and says what it counted.
-    pub fn stage(&self, name: &str, settings: &Value, inputs: &[(&str, &Done)], work: impl FnOnce(&StageFolder) -> Result<Value>) -> Result<Done> {
+    /// Does a stage, unless it is done: `work` fills the folder it is given, going on from what is there, and
+    /// says what it counted.
+    pub fn stage(
+        &self,
+        name: &str,
+        settings: &Value,
+        inputs: &[(&str, &Done)],
+        work: impl FnOnce(&StageFolder) -> Result<Value>,
+    ) -> Result<Done> {
         let folder = self.folder.join(name);
         let Some(key) = key_of(name, settings, inputs) else {
             let plan = if folder.is_dir() { Plan::Depends } else { Plan::Make };
             self.plan(name, plan);
             return Ok(Done { folder, digest: None });
         };
-        if let Some(shared) = self.base.and_then(|base| base.find(name, &key)).filter(|shared| shared.folder != folder) {
+        if let Some(shared) =
+            self.base.and_then(|base| base.find(name, &key)).filter(|shared| shared.folder != folder)
+        {
             self.plan(name, Plan::Share);
             return Ok(shared);
         }
@@ -247,7 +279,13 @@ impl StageFolder {
     fn begin(folder: &Path, name: &str, key: Value, before: f64) -> Result<StageFolder> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         remove_temporary(folder)?;
-        let stage = StageFolder { path: folder.to_owned(), name: name.to_owned(), key, before, started: Instant::now() };
+        let stage = StageFolder {
+            path: folder.to_owned(),
+            name: name.to_owned(),
+            key,
+            before,
+            started: Instant::now(),
+        };
         stage.write_record(false, BTreeMap::new(), Value::Null)?;
         Ok(stage)
     }
@@ -270,7 +308,12 @@ impl StageFolder {
         Ok(Done { digest: Some(digest(&record)), folder: self.path })
     }
 
-    fn write_record(&self, done: bool, files: BTreeMap<String, String>, counts: Value) -> Result<StageRecord> {
+    fn write_record(
+        &self,
+        done: bool,
+        files: BTreeMap<String, String>,
+        counts: Value,
+    ) -> Result<StageRecord> {
         let seconds = self.before + self.started.elapsed().as_secs_f64();
         let record = StageRecord {
             stage: self.name.clone(),
@@ -282,7 +325,9 @@ impl StageFolder {
             counts,
         };
         let text = serde_json::to_string_pretty(&record)?;
-        write_atomically(&self.path.join(RECORD), |writer| writeln!(writer, "{text}").context("cannot write the stage's record"))?;
+        write_atomically(&self.path.join(RECORD), |writer| {
+            writeln!(writer, "{text}").context("cannot write the stage's record")
+        })?;
         Ok(record)
     }
 }
@@ -304,7 +349,10 @@ fn remove_temporary(folder: &Path) -> Result<()> {
 pub fn read_record(folder: &Path) -> Result<Option<StageRecord>> {
     let path = folder.join(RECORD);
     match fs::read(&path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is not a stage's record", path.display()))?)),
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is not a stage's record", path.display()))?,
+        )),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -312,7 +360,10 @@ pub fn read_record(folder: &Path) -> Result<Option<StageRecord>> {
 
 /// All that a stage's result depends on; none while an input is yet to be made.
 fn key_of(name: &str, settings: &Value, inputs: &[(&str, &Done)]) -> Option<Value> {
-    let inputs = inputs.iter().map(|(name, done)| Some(((*name).to_owned(), json!(done.digest.as_ref()?)))).collect::<Option<serde_json::Map<_, _>>>()?;
+    let inputs = inputs
+        .iter()
+        .map(|(name, done)| Some(((*name).to_owned(), json!(done.digest.as_ref()?))))
+        .collect::<Option<serde_json::Map<_, _>>>()?;
     Some(json!({"stage": name, "version": STAGE_VERSION, "settings": settings, "inputs": inputs}))
 }
 
@@ -332,7 +383,11 @@ fn digest(record: &StageRecord) -> String {
 
 /// Files whose contents do not tell one result from another: times, rates, and what is being written.
 fn is_incidental(name: &str) -> bool {
-    name == RECORD || name == "metrics.jsonl" || name.starts_with("events.out.") || name.starts_with('.') || name == "recipe.toml"
+    name == RECORD
+        || name == "metrics.jsonl"
+        || name.starts_with("events.out.")
+        || name.starts_with('.')
+        || name == "recipe.toml"
 }
 
 fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
@@ -363,7 +418,9 @@ fn check_files(folder: &Path, record: &StageRecord) -> Result<()> {
         _ => "has changed",
     };
     let hint = format!("put it back, or remove {} to make the stage anew", folder.display());
-    Err(Failure::work(format!("{} {state} since the stage was done", folder.join(name).display())).hint(hint).into())
+    Err(Failure::work(format!("{} {state} since the stage was done", folder.join(name).display()))
+        .hint(hint)
+        .into())
 }
 
 /// Where two keys differ, as dotted names with both values.
@@ -381,7 +438,12 @@ fn collect_differences(name: &str, earlier: &Value, now: &Value, found: &mut Vec
         let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
         for inner in names {
             let dotted = if name.is_empty() { inner.clone() } else { format!("{name}.{inner}") };
-            collect_differences(&dotted, left.get(inner).unwrap_or(&Value::Null), right.get(inner).unwrap_or(&Value::Null), found);
+            collect_differences(
+                &dotted,
+                left.get(inner).unwrap_or(&Value::Null),
+                right.get(inner).unwrap_or(&Value::Null),
+                found,
+            );
         }
     } else if earlier != now {
         let shown = name.trim_start_matches("settings.");
@@ -451,7 +513,9 @@ mod tests {
             anyhow::bail!("no more")
         });
         assert!(failed.is_err());
-        let done = stages.stage("a", &json!({}), &[], |stage| Ok(json!(fs::read_to_string(stage.path.join("x"))?))).unwrap();
+        let done = stages
+            .stage("a", &json!({}), &[], |stage| Ok(json!(fs::read_to_string(stage.path.join("x"))?)))
+            .unwrap();
         assert_eq!(read_record(&done.folder).unwrap().unwrap().counts, json!("1"));
         assert_eq!(plans(&stages), [Plan::Make, Plan::Continue]);
     }
@@ -481,7 +545,10 @@ mod tests {
         assert_eq!(plans(&variant), [Plan::Make, Plan::Share, Plan::Make]);
         let later = variant.round(2);
         assert_eq!(later.stage("a", &json!({"n": 1}), &[], never).unwrap().folder, shared.folder);
-        assert_eq!(later.stage("a", &json!({"n": 3}), &[], write_file("x", "3")).unwrap().folder, folder.path().join("baselines/other/round-2/a"));
+        assert_eq!(
+            later.stage("a", &json!({"n": 3}), &[], write_file("x", "3")).unwrap().folder,
+            folder.path().join("baselines/other/round-2/a")
+        );
     }
 
     #[test]

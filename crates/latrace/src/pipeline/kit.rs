@@ -1,4 +1,5 @@
-//! What the stages of a recipe share: prompts, markers, the judge, and the settings that each stage's result depends on.
+//! What the stages of a recipe share: prompts, markers, the judge, and the settings that each stage's result
+//! depends on.
 
 use std::cell::OnceCell;
 use std::fs;
@@ -35,7 +36,8 @@ impl<'a> Kit<'a> {
     /// Markers or templates that do not exist or do not compile.
     pub fn new(recipe: &'a RunRecipe) -> Result<Kit<'a>> {
         let prompts = &recipe.prompts;
-        let markers = Markers::named(&prompts.markers).map_err(|error| Failure::usage(format!("prompts.markers: {error}")))?;
+        let markers = Markers::named(&prompts.markers)
+            .map_err(|error| Failure::usage(format!("prompts.markers: {error}")))?;
         Ok(Kit {
             recipe,
             markers,
@@ -46,7 +48,8 @@ impl<'a> Kit<'a> {
         })
     }
 
-    /// The tokenizer and the markers; those of the first call, since all models of a run share their tokenizer.
+    /// The tokenizer and the markers; those of the first call, since all models of a run share their
+    /// tokenizer.
     pub fn thought(&self, model: &Path) -> Result<&Thought> {
         if let Some(thought) = self.thought.get() {
             return Ok(thought);
@@ -66,17 +69,27 @@ impl<'a> Kit<'a> {
     }
 
     pub(super) fn model_settings(&self) -> Result<Value> {
-        Ok(json!({"from": model::settings(&self.recipe.model, &self.recipe.questions)?, "seed": self.recipe.seed, "markers": self.markers}))
+        Ok(
+            json!({"from": model::settings(&self.recipe.model, &self.recipe.questions)?, "seed": self.recipe.seed, "markers": self.markers}),
+        )
     }
 
     pub(super) fn question_settings(&self) -> Result<Value> {
-        let texts = json!({"markers": self.markers, "reasoner": self.reasoner.0, "posterior": self.posterior.0});
-        Ok(json!({"questions": self.recipe.questions.fingerprint()?, "prompts": texts, "part_questions": self.recipe.engine.part_questions}))
+        let texts =
+            json!({"markers": self.markers, "reasoner": self.reasoner.0, "posterior": self.posterior.0});
+        Ok(
+            json!({"questions": self.recipe.questions.fingerprint()?, "prompts": texts, "part_questions": self.recipe.engine.part_questions}),
+        )
     }
 
     /// Without what changes memory and time alone.
     pub(super) fn training_settings(&self, config: &TrainConfig) -> Value {
-        json!(TrainConfig { checkpoint_every: 0, tokens_per_micro_batch: 1, recompute: false, ..config.clone() })
+        json!(TrainConfig {
+            checkpoint_every: 0,
+            tokens_per_micro_batch: 1,
+            recompute: false,
+            ..config.clone()
+        })
     }
 
     pub(super) fn trace_settings(&self) -> Value {
@@ -116,12 +129,17 @@ impl<'a> Kit<'a> {
 pub fn template(setting: &str, name: &str) -> Result<(String, PromptTemplate)> {
     let source = match PromptTemplate::built_in(name) {
         Some(source) => source.to_owned(),
-        None if Path::new(name).is_file() => fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?,
+        None if Path::new(name).is_file() => {
+            fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?
+        }
         None => {
             let message = format!("{setting}: \"{name}\" is neither a built-in template nor a file");
-            return Err(Failure::usage(message).hint(format!("built in are {}", PromptTemplate::names())).into());
+            return Err(Failure::usage(message)
+                .hint(format!("built in are {}", PromptTemplate::names()))
+                .into());
         }
     };
-    let compiled = PromptTemplate::new(&source).map_err(|error| Failure::usage(format!("{setting}: {error}")))?;
+    let compiled =
+        PromptTemplate::new(&source).map_err(|error| Failure::usage(format!("{setting}: {error}")))?;
     Ok((source, compiled))
 }

@@ -1,4 +1,5 @@
-//! What stages hand to each other. Texts became token ids in stage 0; from there on ids travel, and are never made from text again.
+//! What stages hand to each other. Texts became token ids in stage 0; from there on ids travel, and are never
+//! made from text again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,7 +66,8 @@ pub struct ScoreRecord {
     pub sample: u64,
     /// log pi of each token of z (nats).
     pub logprobs: Vec<f64>,
-    /// log pi of each token of y* after z (nats); none where the question has no answer, or no estimator asks.
+    /// log pi of each token of y* after z (nats); none where the question has no answer, or no estimator
+    /// asks.
     pub reference_logprobs: Option<Vec<f64>>,
 }
 
@@ -132,7 +134,8 @@ pub struct WeightRecord {
     pub weight: f64,
     /// Its share among the chosen traces.
     pub chosen: f64,
-    /// Whether its question fell back on the likelihood of the reference answer, which then goes with the trace.
+    /// Whether its question fell back on the likelihood of the reference answer, which then goes with the
+    /// trace.
     pub by_reference: bool,
 }
 

@@ -33,7 +33,8 @@ pub struct Summary {
     pub models: BTreeMap<String, ModelSummary>,
     /// L^1 … L^K (nats), means over the questions where L^1 is finite.
     pub bounds: Vec<f64>,
-    /// Whether they are bounds: traces and answers were drawn at temperature 1 without any cut, as they are scored.
+    /// Whether they are bounds: traces and answers were drawn at temperature 1 without any cut, as they are
+    /// scored.
     pub bounds_hold: bool,
     /// The same with the ratio that weighs: no bound, but what the weights are made of.
     pub surrogates: Vec<f64>,
@@ -71,9 +72,21 @@ impl Summary {
     pub fn of(outcomes: &Outcomes, run: &Path, recipe: &RunRecipe) -> Result<Summary> {
         let named = [("initial", &outcomes.main.initial), ("final", &outcomes.main.r#final)];
         let baselines = outcomes.baselines.iter().map(|(name, outcome)| (name.as_str(), &outcome.r#final));
-        let models = named.into_iter().chain(baselines).map(|(name, done)| Ok((name.to_owned(), measured(&done.folder)?))).collect::<Result<_>>()?;
-        let weights = outcomes.main.weights.as_ref().map(|done| counts(&done.folder)).transpose()?.unwrap_or_default();
-        let means = |series: &str| weights[series]["common"].as_array().into_iter().flatten().filter_map(|bound| bound["mean_of_finite"].as_f64()).collect();
+        let models = named
+            .into_iter()
+            .chain(baselines)
+            .map(|(name, done)| Ok((name.to_owned(), measured(&done.folder)?)))
+            .collect::<Result<_>>()?;
+        let weights =
+            outcomes.main.weights.as_ref().map(|done| counts(&done.folder)).transpose()?.unwrap_or_default();
+        let means = |series: &str| {
+            weights[series]["common"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|bound| bound["mean_of_finite"].as_f64())
+                .collect()
+        };
         let records = records(run)?;
         Ok(Summary {
             models,
@@ -95,7 +108,9 @@ impl Summary {
     /// What the file system refuses.
     pub fn write(&self, run: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        write_atomically(&run.join(SUMMARY), |writer| std::io::Write::write_all(writer, text.as_bytes()).context("cannot write the summary"))
+        write_atomically(&run.join(SUMMARY), |writer| {
+            std::io::Write::write_all(writer, text.as_bytes()).context("cannot write the summary")
+        })
     }
 
     /// Reads the summary of a finished run.
@@ -104,7 +119,8 @@ impl Summary {
     /// A run that is not finished.
     pub fn read(run: &Path) -> Result<Summary> {
         let path = run.join(SUMMARY);
-        let bytes = fs::read(&path).with_context(|| format!("{} has no {SUMMARY}: the run is not finished", run.display()))?;
+        let bytes = fs::read(&path)
+            .with_context(|| format!("{} has no {SUMMARY}: the run is not finished", run.display()))?;
         serde_json::from_slice(&bytes).with_context(|| format!("{} is not a run's summary", path.display()))
     }
 }
@@ -115,8 +131,8 @@ fn counts(folder: &Path) -> Result<Value> {
 }
 
 fn measured(folder: &Path) -> Result<ModelSummary> {
-    let Measured { overall, by_difficulty, truncated, .. } =
-        serde_json::from_value(counts(folder)?).with_context(|| format!("{} holds no evaluation", folder.display()))?;
+    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(counts(folder)?)
+        .with_context(|| format!("{} holds no evaluation", folder.display()))?;
     Ok(ModelSummary { overall, by_difficulty, truncated })
 }
 
@@ -150,7 +166,11 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
     lines.extend(verdict(summary));
     if let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) {
         let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
-        lines.push(format!("Bounds L^1 … L^{} on log P(correct), nats, where all are finite: {}.", summary.bounds.len(), shown.join(", ")));
+        lines.push(format!(
+            "Bounds L^1 … L^{} on log P(correct), nats, where all are finite: {}.",
+            summary.bounds.len(),
+            shown.join(", ")
+        ));
         if !summary.bounds_hold {
             lines.push(
                 "They are estimates, no bounds: traces and answers were drawn at another temperature than 1, or cut, while log q is that of temperature 1."
@@ -168,7 +188,11 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
         lines.push("No trace led to a correct answer, so there is no finite bound.".to_owned());
     }
     let total: f64 = summary.seconds.values().sum();
-    lines.push(format!("{total:.0} s of work, {:.0} MB at the peak, seed {}.", summary.peak_memory_bytes as f64 / 1e6, summary.seed));
+    lines.push(format!(
+        "{total:.0} s of work, {:.0} MB at the peak, seed {}.",
+        summary.peak_memory_bytes as f64 / 1e6,
+        summary.seed
+    ));
     lines.push(String::new());
     lines.push(format!(
         "Next: `latrace report {0}` draws the run as one page; `latrace run … seed={1}` repeats it with another seed.",
@@ -179,7 +203,8 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
 }
 
 fn table(summary: &Summary) -> Vec<String> {
-    let difficulties: Vec<&String> = summary.models.values().next().into_iter().flat_map(|model| model.by_difficulty.keys()).collect();
+    let difficulties: Vec<&String> =
+        summary.models.values().next().into_iter().flat_map(|model| model.by_difficulty.keys()).collect();
     let header = difficulties.iter().map(|name| format!("{name:>7}")).collect::<String>();
     let mut lines = vec![format!("{:<16}{:>9}   {:<15}{header}", "model", "accuracy", "95 % interval")];
     let order = |name: &str| match name {
@@ -191,8 +216,19 @@ fn table(summary: &Summary) -> Vec<String> {
     models.sort_by_key(|(name, _)| order(name));
     for (name, model) in models {
         let Accuracy { accuracy, low, high, .. } = model.overall;
-        let by = difficulties.iter().map(|name| model.by_difficulty.get(*name).map_or("      -".to_owned(), |of| format!("{:>7.1}", of.accuracy * 100.0)));
-        lines.push(format!("{name:<16}{:>8.1} %  {:>5.1} to {:<5.1} {}", accuracy * 100.0, low * 100.0, high * 100.0, by.collect::<String>()));
+        let by = difficulties.iter().map(|name| {
+            model
+                .by_difficulty
+                .get(*name)
+                .map_or("      -".to_owned(), |of| format!("{:>7.1}", of.accuracy * 100.0))
+        });
+        lines.push(format!(
+            "{name:<16}{:>8.1} %  {:>5.1} to {:<5.1} {}",
+            accuracy * 100.0,
+            low * 100.0,
+            high * 100.0,
+            by.collect::<String>()
+        ));
     }
     lines
 }
@@ -203,13 +239,17 @@ fn verdict(summary: &Summary) -> Option<String> {
     let gain = (last.accuracy - initial.accuracy) * 100.0;
     let of = format!("on {} questions × {} responses", last.questions, last.samples / last.questions.max(1));
     Some(if last.low > initial.high {
-        format!("The final model answers {gain:.1} points more questions right than the initial one, {of}; the intervals do not overlap.")
+        format!(
+            "The final model answers {gain:.1} points more questions right than the initial one, {of}; the intervals do not overlap."
+        )
     } else if last.high < initial.low {
         format!(
             "The final model is worse than the initial one by {:.1} points, {of}; the intervals do not overlap. The report shows where traces were lost.",
             -gain
         )
     } else {
-        format!("The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance.")
+        format!(
+            "The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance."
+        )
     })
 }

@@ -1,6 +1,8 @@
-//! A stage's records: Parquet parts in its folder, each with the schema's version and the key of the stage that wrote it.
+//! A stage's records: Parquet parts in its folder, each with the schema's version and the key of the stage
+//! that wrote it.
 //!
-//! Part i of a stage comes from part i of the one before it, so that records join within a part and memory holds one part at a time.
+//! Part i of a stage comes from part i of the one before it, so that records join within a part and memory
+//! holds one part at a time.
 
 use std::fs;
 use std::marker::PhantomData;
@@ -50,7 +52,11 @@ impl<R: Record> Table<R> {
     /// How many parts there are, all of them from 0 on.
     pub fn parts(&self) -> Result<usize> {
         let mut parts = 0;
-        while self.path(parts).try_exists().with_context(|| format!("cannot read {}", self.folder.display()))? {
+        while self
+            .path(parts)
+            .try_exists()
+            .with_context(|| format!("cannot read {}", self.folder.display()))?
+        {
             parts += 1;
         }
         Ok(parts)
@@ -65,7 +71,11 @@ impl<R: Record> Table<R> {
     pub fn write(&self, part: usize, records: &[R]) -> Result<()> {
         let path = self.path(part);
         let cannot = || format!("cannot write {}", path.display());
-        let rows = records.iter().map(serde_json::to_value).collect::<Result<Vec<Value>, _>>().with_context(cannot)?;
+        let rows = records
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<Result<Vec<Value>, _>>()
+            .with_context(cannot)?;
         let key = self.key.as_deref().unwrap_or_default();
         let metadata = [(SCHEMA_KEY, SCHEMA_VERSION), (RECORD_KEY, R::NAME), (STAGE_KEY, key)];
         write_atomically(&path, |writer| parquet_rows::write(writer, &rows, &metadata)).with_context(cannot)
@@ -83,14 +93,22 @@ impl<R: Record> Table<R> {
         let known = |name: &str| metadata.get(name).map(String::as_str);
         if known(SCHEMA_KEY) != Some(SCHEMA_VERSION) || known(RECORD_KEY) != Some(R::NAME) {
             let expected = format!("{} of layout {SCHEMA_VERSION}", R::NAME);
-            let got = format!("{} of layout {}", known(RECORD_KEY).unwrap_or("rows"), known(SCHEMA_KEY).unwrap_or("none"));
+            let got = format!(
+                "{} of layout {}",
+                known(RECORD_KEY).unwrap_or("rows"),
+                known(SCHEMA_KEY).unwrap_or("none")
+            );
             return Err(Failure::work(format!("{}: expected {expected}, got {got}", path.display())).into());
         }
         let parse = |row: Result<(crate::rows::Place, crate::rows::Row)>| {
             let (place, row) = row?;
-            serde_json::from_value(Value::Object(row)).with_context(|| format!("{} row {}", path.display(), place.number()))
+            serde_json::from_value(Value::Object(row))
+                .with_context(|| format!("{} row {}", path.display(), place.number()))
         };
-        parquet_rows::read(&path, file)?.map(parse).collect::<Result<Vec<R>>>().map_err(|error| error.context(damaged()))
+        parquet_rows::read(&path, file)?
+            .map(parse)
+            .collect::<Result<Vec<R>>>()
+            .map_err(|error| error.context(damaged()))
     }
 
     /// All records, part by part.
@@ -155,7 +173,10 @@ mod tests {
         for part in 0..2 {
             table.write(part, &[pair("a", &[1, 2])]).unwrap();
         }
-        assert_eq!(fs::read(folder.path().join("part-00000.parquet")).unwrap(), fs::read(folder.path().join("part-00001.parquet")).unwrap());
+        assert_eq!(
+            fs::read(folder.path().join("part-00000.parquet")).unwrap(),
+            fs::read(folder.path().join("part-00001.parquet")).unwrap()
+        );
     }
 
     #[test]
@@ -163,7 +184,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Table::<Pair>::create(folder.path(), "k").write(0, &[pair("a", &[])]).unwrap();
         let error = Table::<Other>::open(folder.path()).read(0).unwrap_err().to_string();
-        assert!(error.contains("part-00000.parquet: expected other of layout 1, got pair of layout 1"), "{error}");
+        assert!(
+            error.contains("part-00000.parquet: expected other of layout 1, got pair of layout 1"),
+            "{error}"
+        );
         let path = folder.path().join("part-00000.parquet");
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();

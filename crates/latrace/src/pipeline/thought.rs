@@ -10,7 +10,8 @@ use crate::failure::Failure;
 use crate::model_folder::{TextSide, read_config};
 use crate::sampling::stop_strings::StopStrings;
 
-/// What a model's tokenizer makes of the markers. Texts become ids here, once; z and y are cut and joined on ids from then on.
+/// What a model's tokenizer makes of the markers. Texts become ids here, once; z and y are cut and joined on
+/// ids from then on.
 #[derive(Debug)]
 pub struct Thought {
     /// The tokenizer.
@@ -36,15 +37,29 @@ impl Thought {
         let text = TextSide::open(model, &config)?;
         if !text.has_tokenizer() {
             let hint = "prompts, hints and markers are texts; put the model's tokenizer.json there";
-            return Err(Failure::work(format!("{} has no tokenizer.json", model.display())).hint(hint).into());
+            return Err(Failure::work(format!("{} has no tokenizer.json", model.display()))
+                .hint(hint)
+                .into());
         }
         let Config { eos_token_ids, .. } = config;
         if eos_token_ids.is_empty() {
             let hint = "name it as `eos_token_id` in config.json or generation_config.json";
-            return Err(Failure::work(format!("the model in {} has no token that ends a text", model.display())).hint(hint).into());
+            return Err(Failure::work(format!(
+                "the model in {} has no token that ends a text",
+                model.display()
+            ))
+            .hint(hint)
+            .into());
         }
         let (_, rest) = markers.ends();
-        let mut thought = Thought { text, answer_prefix: Vec::new(), markers, end_ids: eos_token_ids, cut_id: None, close_id: None };
+        let mut thought = Thought {
+            text,
+            answer_prefix: Vec::new(),
+            markers,
+            end_ids: eos_token_ids,
+            cut_id: None,
+            close_id: None,
+        };
         thought.answer_prefix = thought.encode(&rest)?;
         thought.cut_id = thought.single(&thought.markers.cut)?;
         thought.close_id = thought.single(thought.markers.answer_close.trim_start())?;
@@ -61,7 +76,11 @@ impl Thought {
         let (of_trace, _) = self.markers.ends();
         let ids = self.encode(&format!("{trace}{of_trace}"))?;
         let found = self.border(&ids);
-        if found == Some(ids.len()) { Ok(ids) } else { Err(anyhow::anyhow!("the trace holds {:?} before its end", self.markers.cut)) }
+        if found == Some(ids.len()) {
+            Ok(ids)
+        } else {
+            Err(anyhow::anyhow!("the trace holds {:?} before its end", self.markers.cut))
+        }
     }
 
     /// y of an answer's text: what is given, the answer, its closing marker, and the end of the row.
@@ -107,13 +126,20 @@ impl Thought {
     /// Texts that end an answer, where its closing marker is no single token.
     pub fn answer_stops(&self) -> StopStrings {
         let close = self.markers.answer_close.trim_start();
-        StopStrings::new(if self.close_id.is_some() || close.is_empty() { Vec::new() } else { vec![close.to_owned()] })
+        StopStrings::new(if self.close_id.is_some() || close.is_empty() {
+            Vec::new()
+        } else {
+            vec![close.to_owned()]
+        })
     }
 
     /// The id of a text that is one token.
     fn single(&self, text: &str) -> Result<Option<u32>> {
         let ids = self.encode(text).with_context(|| format!("cannot read the marker {text:?}"))?;
         // A token that only looks like the marker, such as an unknown one, must not end anything.
-        Ok(ids.first().copied().filter(|_| ids.len() == 1 && self.text.decode(&ids).is_some_and(|decoded| decoded == text)))
+        Ok(ids
+            .first()
+            .copied()
+            .filter(|_| ids.len() == 1 && self.text.decode(&ids).is_some_and(|decoded| decoded == text)))
     }
 }

@@ -12,12 +12,14 @@ use crate::rows::{FieldProblem, Row, describe, field};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// `question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and `response` (a marked thought, then the
-    /// answer); or `messages`, a chat whose last message is such a response.
+    /// `question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and
+    /// `response` (a marked thought, then the answer); or `messages`, a chat whose last message is such a
+    /// response.
     Rows,
     /// GSM8K's: `answer` is a worked solution that ends in `#### NUMBER`.
     Gsm8k,
-    /// `system` and `conversations` (`from`, `value`), the last of which is a marked thought, then the answer (Bespoke-Stratos).
+    /// `system` and `conversations` (`from`, `value`), the last of which is a marked thought, then the answer
+    /// (Bespoke-Stratos).
     Conversations,
 }
 
@@ -26,7 +28,12 @@ impl Format {
     ///
     /// # Errors
     /// Names the field, what was expected and what is there.
-    pub fn question(self, row: Row, markers: &Markers, text: Option<&TextSide>) -> Result<Question, FieldProblem> {
+    pub fn question(
+        self,
+        row: Row,
+        markers: &Markers,
+        text: Option<&TextSide>,
+    ) -> Result<Question, FieldProblem> {
         match self {
             Format::Rows => of_row(row, markers, text),
             Format::Gsm8k => gsm8k(row),
@@ -37,13 +44,18 @@ impl Format {
 
 fn of_row(mut row: Row, markers: &Markers, text: Option<&TextSide>) -> Result<Question, FieldProblem> {
     if let Some(messages) = row.shift_remove("messages") {
-        let messages: Vec<Message> = serde_json::from_value(messages).map_err(|error| FieldProblem::new("messages", "a chat", error.to_string()))?;
+        let messages: Vec<Message> = serde_json::from_value(messages)
+            .map_err(|error| FieldProblem::new("messages", "a chat", error.to_string()))?;
         if let Some(text) = text {
             let turn = text.split(&messages)?;
             row.insert("prompt".to_owned(), json!(format!("{}{}", turn.prompt, markers.open)));
             row.insert("response".to_owned(), json!(turn.response));
         }
-        let asked = messages.iter().rev().find(|message| message.role == "user").map(|message| message.content.clone());
+        let asked = messages
+            .iter()
+            .rev()
+            .find(|message| message.role == "user")
+            .map(|message| message.content.clone());
         row.entry("question").or_insert_with(|| json!(asked.unwrap_or_default()));
     }
     // A trace of its own says what the response would.
@@ -70,8 +82,11 @@ fn of_row(mut row: Row, markers: &Markers, text: Option<&TextSide>) -> Result<Qu
     let parse = |row: Row| serde_json::from_value::<Question>(Value::Object(row));
     parse(row.clone()).map_err(|error| {
         // Alone beside an id, the field that is wrong fails too.
-        let wrong = row.into_iter().find(|(name, value)| parse(Row::from_iter([(name.clone(), value.clone())])).is_err());
-        let (name, got) = wrong.map_or(("question".to_owned(), error.to_string()), |(name, value)| (name, describe(&value)));
+        let wrong = row
+            .into_iter()
+            .find(|(name, value)| parse(Row::from_iter([(name.clone(), value.clone())])).is_err());
+        let (name, got) = wrong
+            .map_or(("question".to_owned(), error.to_string()), |(name, value)| (name, describe(&value)));
         FieldProblem::new(name, "a value as `latrace questions --help` has it", got)
     })
 }
@@ -80,7 +95,11 @@ fn of_row(mut row: Row, markers: &Markers, text: Option<&TextSide>) -> Result<Qu
 fn add_response(row: &mut Row, response: &str, markers: &Markers) -> Result<(), FieldProblem> {
     let Some((trace, answer)) = markers.split(response) else {
         let expected = format!("a thought that ends with {:?}, then the answer", markers.close.trim());
-        return Err(FieldProblem::new("response", expected, format!("{} characters without it", response.chars().count())));
+        return Err(FieldProblem::new(
+            "response",
+            expected,
+            format!("{} characters without it", response.chars().count()),
+        ));
     };
     row.insert("trace".to_owned(), json!(trace));
     row.insert("solution".to_owned(), json!(answer));
@@ -94,7 +113,11 @@ fn gsm8k(row: Row) -> Result<Question, FieldProblem> {
     };
     let worked = text("answer")?;
     let Some((work, answer)) = worked.rsplit_once("####") else {
-        return Err(FieldProblem::new("answer", "a solution that ends in \"#### NUMBER\"", describe(&json!(worked))));
+        return Err(FieldProblem::new(
+            "answer",
+            "a solution that ends in \"#### NUMBER\"",
+            describe(&json!(worked)),
+        ));
     };
     let answer = answer.trim().to_owned();
     Ok(Question {
@@ -122,15 +145,36 @@ fn without_calculator(text: &str) -> String {
 fn conversation(mut row: Row, markers: &Markers) -> Result<Question, FieldProblem> {
     let turns = match row.shift_remove("conversations") {
         Some(Value::Array(turns)) => turns,
-        other => return Err(FieldProblem::new("conversations", "a list of turns", other.as_ref().map_or("nothing".to_owned(), describe))),
+        other => {
+            return Err(FieldProblem::new(
+                "conversations",
+                "a list of turns",
+                other.as_ref().map_or("nothing".to_owned(), describe),
+            ));
+        }
     };
-    let value =
-        |who: &[&str]| turns.iter().rev().find(|turn| turn["from"].as_str().is_some_and(|from| who.contains(&from))).and_then(|turn| turn["value"].as_str());
+    let value = |who: &[&str]| {
+        turns
+            .iter()
+            .rev()
+            .find(|turn| turn["from"].as_str().is_some_and(|from| who.contains(&from)))
+            .and_then(|turn| turn["value"].as_str())
+    };
     let (Some(asked), Some(response)) = (value(&["user", "human"]), value(&["assistant", "gpt"])) else {
-        return Err(FieldProblem::new("conversations", "a turn of the user and one of the assistant", format!("{} turns", turns.len())));
+        return Err(FieldProblem::new(
+            "conversations",
+            "a turn of the user and one of the assistant",
+            format!("{} turns", turns.len()),
+        ));
     };
     let system = row.shift_remove("system").and_then(|system| system.as_str().map(str::to_owned));
-    row.entry("prompt").or_insert_with(|| json!(format!("{}{asked}\n\n{}", system.map_or(String::new(), |system| format!("{system}\n\n")), markers.open)));
+    row.entry("prompt").or_insert_with(|| {
+        json!(format!(
+            "{}{asked}\n\n{}",
+            system.map_or(String::new(), |system| format!("{system}\n\n")),
+            markers.open
+        ))
+    });
     row.insert("question".to_owned(), json!(asked));
     add_response(&mut row, response, markers)?;
     of_row(row, markers, None)
@@ -150,11 +194,18 @@ mod tests {
 
     #[test]
     fn gsm8k_rows_are_worked_solutions() {
-        let question = read(Format::Gsm8k, "think", json!({"id": "g", "question": "q", "answer": "Half: 48/2=<<48/2=24>>24.\n#### 1,024"})).unwrap();
+        let question = read(
+            Format::Gsm8k,
+            "think",
+            json!({"id": "g", "question": "q", "answer": "Half: 48/2=<<48/2=24>>24.\n#### 1,024"}),
+        )
+        .unwrap();
         assert_eq!(question.trace.as_deref(), Some("Half: 48/2=24."));
         assert_eq!(question.solution.as_deref(), Some("The answer is \\boxed{1,024}."));
         assert_eq!(question.answer.as_deref(), Some("1,024"));
-        let error = read(Format::Gsm8k, "think", json!({"id": "g", "question": "q", "answer": "24"})).unwrap_err().to_string();
+        let error = read(Format::Gsm8k, "think", json!({"id": "g", "question": "q", "answer": "24"}))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("field \"answer\": expected a solution that ends in"), "{error}");
     }
 
@@ -162,7 +213,12 @@ mod tests {
     fn conversations_are_split_at_their_markers() {
         let response = "<|begin_of_thought|>\n\nwhy\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\n42\n\n<|end_of_solution|>";
         let turns = json!([{"from": "user", "value": "q?"}, {"from": "assistant", "value": response}]);
-        let question = read(Format::Conversations, "stratos", json!({"id": "c", "system": "be kind", "conversations": turns})).unwrap();
+        let question = read(
+            Format::Conversations,
+            "stratos",
+            json!({"id": "c", "system": "be kind", "conversations": turns}),
+        )
+        .unwrap();
         assert_eq!((question.trace.as_deref(), question.solution.as_deref()), (Some("why"), Some("42")));
         assert_eq!(question.prompt.as_deref(), Some("be kind\n\nq?\n\n<|begin_of_thought|>\n\n"));
         let turns = json!([{"from": "user", "value": "q?"}, {"from": "assistant", "value": "42"}]);
@@ -173,13 +229,18 @@ mod tests {
     fn rows_with_ready_made_prompts() {
         let question =
             read(Format::Rows, "think", json!({"id": 7, "prompt": "p <think>\n", "posterior_prompt": "pp", "response": "<think>\nz\n</think>\n\ny"})).unwrap();
-        assert_eq!((question.id.as_str(), question.question.as_str(), question.posterior_prompt.as_deref()), ("7", "p <think>\n", Some("pp")));
+        assert_eq!(
+            (question.id.as_str(), question.question.as_str(), question.posterior_prompt.as_deref()),
+            ("7", "p <think>\n", Some("pp"))
+        );
         assert_eq!((question.trace.as_deref(), question.solution.as_deref()), (Some("z"), Some("y")));
     }
 
     #[test]
     fn wrong_fields_are_named() {
-        let error = read(Format::Rows, "think", json!({"id": "a", "question": "q", "trace": 3})).unwrap_err().to_string();
+        let error = read(Format::Rows, "think", json!({"id": "a", "question": "q", "trace": 3}))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("field \"trace\""), "{error}");
         let error = read(Format::Rows, "think", json!({"id": "a"})).unwrap_err().to_string();
         assert!(error.contains("field \"question\""), "{error}");

@@ -28,8 +28,9 @@ pub struct Source {
     pub task: String,
     /// How many questions of the task.
     pub sizes: Sizes,
-    /// Questions to learn from, a path or a data set of the hub, `org/name[@revision][:pattern]`; without a pattern (`*` stands for any characters),
-    /// its Parquet files with `train` in their names (`validation`, `test` below); empty: none.
+    /// Questions to learn from, a path or a data set of the hub, `org/name[@revision][:pattern]`; without a
+    /// pattern (`*` stands for any characters), its Parquet files with `train` in their names (`validation`,
+    /// `test` below); empty: none.
     pub train: String,
     /// Questions for choices; empty: none.
     pub validation: String,
@@ -56,8 +57,12 @@ impl Source {
     /// Names the setting.
     pub fn check(&self) -> Result<()> {
         match (self.task.is_empty(), self.train.is_empty()) {
-            (true, true) => Err(Failure::usage("questions: expected a task or a file to train on, got neither").into()),
-            (false, false) => Err(Failure::usage("questions: expected a task or a file to train on, got both").into()),
+            (true, true) => {
+                Err(Failure::usage("questions: expected a task or a file to train on, got neither").into())
+            }
+            (false, false) => {
+                Err(Failure::usage("questions: expected a task or a file to train on, got both").into())
+            }
             (false, true) => self.task().map(drop),
             (true, false) => Ok(()),
         }
@@ -76,8 +81,16 @@ impl Source {
 
     /// The files with their splits; those of the hub are on this machine then.
     fn files(&self) -> Result<Vec<(Split, Vec<PathBuf>)>> {
-        let named = [(Split::Train, "train", &self.train), (Split::Validation, "validation", &self.validation), (Split::Test, "test", &self.test)];
-        named.into_iter().filter(|(_, _, name)| !name.is_empty()).map(|(split, part, name)| Ok((split, hub::part_files(name, part)?))).collect()
+        let named = [
+            (Split::Train, "train", &self.train),
+            (Split::Validation, "validation", &self.validation),
+            (Split::Test, "test", &self.test),
+        ];
+        named
+            .into_iter()
+            .filter(|(_, _, name)| !name.is_empty())
+            .map(|(split, part, name)| Ok((split, hub::part_files(name, part)?)))
+            .collect()
     }
 
     /// What tells these questions from others: the settings, and the files' contents.
@@ -85,7 +98,12 @@ impl Source {
     /// # Errors
     /// Files that cannot be read.
     pub fn fingerprint(&self) -> Result<Value> {
-        let sums = self.files()?.iter().flat_map(|(_, paths)| paths).map(|path| checksum(path)).collect::<Result<Vec<_>>>()?;
+        let sums = self
+            .files()?
+            .iter()
+            .flat_map(|(_, paths)| paths)
+            .map(|path| checksum(path))
+            .collect::<Result<Vec<_>>>()?;
         Ok(json!({"source": self, "files": sums}))
     }
 
@@ -95,20 +113,38 @@ impl Source {
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
         let text = |question: Question| {
-            [Some(question.question), question.trace, question.solution, question.answer].into_iter().flatten().collect::<Vec<_>>().join("\n")
+            [Some(question.question), question.trace, question.solution, question.answer]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("\n")
         };
-        Ok(self.read(markers, None)?.into_iter().filter(|(split, _)| *split == Split::Train).map(|(_, question)| text(question)).collect())
+        Ok(self
+            .read(markers, None)?
+            .into_iter()
+            .filter(|(split, _)| *split == Split::Train)
+            .map(|(_, question)| text(question))
+            .collect())
     }
 
     /// All questions with their splits, in order.
     ///
     /// # Errors
-    /// Files that cannot be read; rows that are no questions, with file, row and field; a task with fewer questions than asked for.
+    /// Files that cannot be read; rows that are no questions, with file, row and field; a task with fewer
+    /// questions than asked for.
     pub fn read(&self, markers: &Markers, text: Option<&TextSide>) -> Result<Vec<(Split, Question)>> {
         if let Some(task) = self.task()? {
             let splits = task.questions(&self.sizes, self.seed)?;
-            let all = [(Split::Train, splits.traced), (Split::Train, splits.untraced), (Split::Validation, splits.validation), (Split::Test, splits.test)];
-            return Ok(all.into_iter().flat_map(|(split, questions)| questions.into_iter().map(move |question| (split, question))).collect());
+            let all = [
+                (Split::Train, splits.traced),
+                (Split::Train, splits.untraced),
+                (Split::Validation, splits.validation),
+                (Split::Test, splits.test),
+            ];
+            return Ok(all
+                .into_iter()
+                .flat_map(|(split, questions)| questions.into_iter().map(move |question| (split, question)))
+                .collect());
         }
         let mut all = Vec::new();
         for (split, paths) in self.files()? {
@@ -125,19 +161,33 @@ impl Source {
     }
 
     /// Adds a file's questions to those of its split, up to the limit.
-    fn read_file(&self, path: &Path, of_split: &mut Vec<Question>, markers: &Markers, text: Option<&TextSide>) -> Result<()> {
+    fn read_file(
+        &self,
+        path: &Path,
+        of_split: &mut Vec<Question>,
+        markers: &Markers,
+        text: Option<&TextSide>,
+    ) -> Result<()> {
         let mut reader = RowReader::open(path, BadRows::Stop)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let is_full = |count: usize| self.limit > 0 && count >= self.limit;
         while !is_full(of_split.len())
-            && let Some(question) = reader.next_with(|place, row| self.question(place, row, &stem, markers, text))?
+            && let Some(question) =
+                reader.next_with(|place, row| self.question(place, row, &stem, markers, text))?
         {
             of_split.push(question);
         }
         Ok(())
     }
 
-    fn question(&self, place: Place, row: Row, stem: &str, markers: &Markers, text: Option<&TextSide>) -> Result<Question, crate::rows::FieldProblem> {
+    fn question(
+        &self,
+        place: Place,
+        row: Row,
+        stem: &str,
+        markers: &Markers,
+        text: Option<&TextSide>,
+    ) -> Result<Question, crate::rows::FieldProblem> {
         let mut row = self.renamed(row);
         // Without ids, a row's place names it: it stays what it is while the file does.
         row.entry("id").or_insert_with(|| json!(format!("{stem}-{}", place.number())));
@@ -162,7 +212,9 @@ impl Source {
 /// A name that no task has.
 pub fn named_task(setting: &str, name: &str) -> Result<Task> {
     let known = || Task::ALL.map(Task::name).join(", ");
-    Task::named(name).ok_or_else(|| Failure::usage(format!("{setting}: expected one of {}, got \"{name}\"", known())).into())
+    Task::named(name).ok_or_else(|| {
+        Failure::usage(format!("{setting}: expected one of {}, got \"{name}\"", known())).into()
+    })
 }
 
 /// A question whose id comes a second time.
@@ -174,7 +226,8 @@ pub fn check_ids(questions: &[(Split, Question)]) -> Result<()> {
     let double = questions.iter().find(|(_, question)| !seen.insert(question.id.as_str()));
     double.map_or(Ok(()), |(_, question)| {
         let failure = Failure::work(format!("two questions have the id \"{}\"", question.id));
-        Err(failure.hint("ids name questions across all splits; leave the column out to number rows by file")).context("cannot use the questions")
+        Err(failure.hint("ids name questions across all splits; leave the column out to number rows by file"))
+            .context("cannot use the questions")
     })
 }
 
@@ -204,22 +257,58 @@ mod tests {
         let path = folder.path().join("data.jsonl");
         std::fs::write(&path, "{\"problem\": \"1 + 1\", \"answer\": \"2\", \"trace\": \"t\"}\n{\"problem\": \"2 + 2\", \"answer\": 4, \"trace\": \"u\"}\n")
             .unwrap();
-        let source = Source { columns: BTreeMap::from([("question".to_owned(), "problem".to_owned())]), traced: 1, ..source(&path) };
+        let source = Source {
+            columns: BTreeMap::from([("question".to_owned(), "problem".to_owned())]),
+            traced: 1,
+            ..source(&path)
+        };
         let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
-        let seen: Vec<_> = read.iter().map(|(split, q)| (*split, q.id.as_str(), q.question.as_str(), q.answer.as_deref(), q.trace.as_deref())).collect();
-        assert_eq!(seen, [(Split::Train, "data-1", "1 + 1", Some("2"), Some("t")), (Split::Train, "data-2", "2 + 2", Some("4"), None)]);
+        let seen: Vec<_> = read
+            .iter()
+            .map(|(split, q)| {
+                (*split, q.id.as_str(), q.question.as_str(), q.answer.as_deref(), q.trace.as_deref())
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (Split::Train, "data-1", "1 + 1", Some("2"), Some("t")),
+                (Split::Train, "data-2", "2 + 2", Some("4"), None)
+            ]
+        );
         check_ids(&read).unwrap();
-        assert!(check_ids(&[read[0].clone(), read[0].clone()]).unwrap_err().chain().any(|cause| cause.to_string().contains("\"data-1\"")));
+        assert!(
+            check_ids(&[read[0].clone(), read[0].clone()])
+                .unwrap_err()
+                .chain()
+                .any(|cause| cause.to_string().contains("\"data-1\""))
+        );
     }
 
     #[test]
     fn one_source_is_named() {
         let path = Path::new("x.jsonl");
         source(path).check().unwrap();
-        assert!(Source { task: "walk".to_owned(), ..source(path) }.check().unwrap_err().to_string().contains("got both"));
-        assert!(Source { train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("got neither"));
         assert!(
-            Source { task: "wlak".to_owned(), train: String::new(), ..source(path) }.check().unwrap_err().to_string().contains("walk, countdown, arithmetic")
+            Source { task: "walk".to_owned(), ..source(path) }
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("got both")
+        );
+        assert!(
+            Source { train: String::new(), ..source(path) }
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("got neither")
+        );
+        assert!(
+            Source { task: "wlak".to_owned(), train: String::new(), ..source(path) }
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("walk, countdown, arithmetic")
         );
     }
 }

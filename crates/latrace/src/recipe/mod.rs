@@ -1,4 +1,5 @@
-//! The recipe of a training run: a TOML file, then `key=value` overrides, into a complete, checked configuration.
+//! The recipe of a training run: a TOML file, then `key=value` overrides, into a complete, checked
+//! configuration.
 
 pub mod run;
 
@@ -32,11 +33,14 @@ pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainCo
     Ok(config)
 }
 
-/// The settings as their types. The library's error does not say which of them is wrong: the one that fails alone is.
+/// The settings as their types. The library's error does not say which of them is wrong: the one that fails
+/// alone is.
 fn typed(table: Table) -> Result<TrainConfig> {
     let parse = |table: Table| Value::Table(table).try_into::<TrainConfig>();
     parse(table.clone()).map_err(|error| {
-        let wrong = table.into_iter().find(|(key, value)| parse(Table::from_iter([(key.clone(), value.clone())])).is_err());
+        let wrong = table
+            .into_iter()
+            .find(|(key, value)| parse(Table::from_iter([(key.clone(), value.clone())])).is_err());
         let key = wrong.map_or_else(String::new, |(key, _)| format!("{key}: "));
         Failure::usage(format!("{key}{}", one_line(&error))).into()
     })
@@ -50,7 +54,9 @@ pub fn to_toml(config: &TrainConfig) -> Result<String> {
 fn read_table(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let parsed = toml::from_str(&text);
-    parsed.map_err(|error| Failure::usage(format!("{} is not valid TOML: {}", path.display(), one_line(&error))).into())
+    parsed.map_err(|error| {
+        Failure::usage(format!("{} is not valid TOML: {}", path.display(), one_line(&error))).into()
+    })
 }
 
 fn one_line(error: &toml::de::Error) -> String {
@@ -63,8 +69,10 @@ fn parse_override(text: &str) -> Result<(String, Value)> {
         let hint = "settings of the recipe are written key=value, for example learning_rate=1e-4";
         return Err(Failure::usage(format!("expected key=value, got \"{text}\"")).hint(hint).into());
     };
-    let parsed = if raw.contains('\n') { None } else { toml::from_str::<Table>(&format!("value = {raw}")).ok() };
-    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(raw.to_owned()));
+    let parsed =
+        if raw.contains('\n') { None } else { toml::from_str::<Table>(&format!("value = {raw}")).ok() };
+    let value =
+        parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(raw.to_owned()));
     Ok((key.trim().to_owned(), value))
 }
 
@@ -95,7 +103,12 @@ impl<'de> Deserializer<'de> for FieldNames<'_> {
         Err(FieldsError::custom("not a struct"))
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, fields: &'static [&'static str], _: V) -> Result<V::Value, FieldsError> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, FieldsError> {
         *self.0 = fields;
         Err(FieldsError::custom("only the names are read"))
     }
@@ -135,8 +148,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recipe.toml");
         fs::write(&path, "learning_rate = 1e-4\nbatch_size = 8\n").unwrap();
-        let config = train_config(Some(&path), &["batch_size=4".to_owned(), "schedule=linear".to_owned()]).unwrap();
-        let expected = TrainConfig { learning_rate: 1e-4, batch_size: 4, schedule: latrace_lm::train_config::Schedule::Linear, ..TrainConfig::default() };
+        let config =
+            train_config(Some(&path), &["batch_size=4".to_owned(), "schedule=linear".to_owned()]).unwrap();
+        let expected = TrainConfig {
+            learning_rate: 1e-4,
+            batch_size: 4,
+            schedule: latrace_lm::train_config::Schedule::Linear,
+            ..TrainConfig::default()
+        };
         assert_eq!(config, expected);
     }
 
@@ -155,7 +174,10 @@ mod tests {
 
     #[test]
     fn wrong_keys_and_values_are_named() {
-        check_refused(&["learning_rat=1"], "the command line: unknown key \"learning_rat\"; the nearest known key is \"learning_rate\"");
+        check_refused(
+            &["learning_rat=1"],
+            "the command line: unknown key \"learning_rat\"; the nearest known key is \"learning_rate\"",
+        );
         check_refused(&["seed"], "expected key=value, got \"seed\"");
         check_refused(&["schedule=exponential"], "schedule: unknown variant `exponential`");
         check_refused(&["seed=1", "epochs=many"], "epochs: invalid type: string \"many\"");

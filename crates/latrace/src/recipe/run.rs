@@ -1,4 +1,5 @@
-//! The recipe of a whole run: defaults, a file (perhaps on top of another), then `key=value` overrides, into complete, checked settings.
+//! The recipe of a whole run: defaults, a file (perhaps on top of another), then `key=value` overrides, into
+//! complete, checked settings.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,8 @@ pub enum Start {
 pub struct ModelSource {
     /// A model folder or a hub id, `org/name[@revision]`; empty for a random model.
     pub folder: String,
-    /// Tokens of a tokenizer that is made of the questions' texts, for a random model; a built-in task has its own.
+    /// Tokens of a tokenizer that is made of the questions' texts, for a random model; a built-in task has
+    /// its own.
     pub vocabulary: usize,
     /// The random model's `config.json`, without what the tokenizer decides.
     #[serde(default)]
@@ -275,13 +277,16 @@ impl RunRecipe {
         }
         let shown = file.display().to_string();
         let recipe = resolve(&table, &shown)?;
-        recipe.baselines.keys().try_for_each(|name| recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}")))?;
+        recipe.baselines.keys().try_for_each(|name| {
+            recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}"))
+        })?;
         Ok(recipe)
     }
 
     /// The recipe of a baseline: this one, with what differs.
     pub fn variant(&self, name: &str) -> Result<RunRecipe> {
-        let Value::Table(mut table) = Value::try_from(self).context("cannot write the recipe as TOML")? else {
+        let Value::Table(mut table) = Value::try_from(self).context("cannot write the recipe as TOML")?
+        else {
             unreachable!("a struct is a table");
         };
         let differing = self.baselines.get(name).cloned().unwrap_or_default();
@@ -324,14 +329,19 @@ impl RunRecipe {
 
     /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.
     pub fn final_config(&self) -> TrainConfig {
-        let loss = if self.method.is_policy_gradient() { Loss::ClippedPolicyGradient } else { self.r#final.loss };
+        let loss =
+            if self.method.is_policy_gradient() { Loss::ClippedPolicyGradient } else { self.r#final.loss };
         TrainConfig { loss, ..self.r#final.clone() }
     }
 
     /// How traces are weighed.
     pub fn weigh_config(&self) -> WeighConfig {
-        let by_reference = self.method == Method::Verifree && self.weights.answer == AnswerEstimator::Accuracy;
-        WeighConfig { answer: if by_reference { AnswerEstimator::Likelihood } else { self.weights.answer }, ..self.weights }
+        let by_reference =
+            self.method == Method::Verifree && self.weights.answer == AnswerEstimator::Accuracy;
+        WeighConfig {
+            answer: if by_reference { AnswerEstimator::Likelihood } else { self.weights.answer },
+            ..self.weights
+        }
     }
 
     /// All settings as TOML.
@@ -347,7 +357,11 @@ fn with_base(file: &Path) -> Result<Table> {
         return Ok(table);
     };
     let Some(base) = base.as_str() else {
-        return Err(Failure::usage(format!("{}: base: expected the name of a recipe beside it, got {base}", file.display())).into());
+        return Err(Failure::usage(format!(
+            "{}: base: expected the name of a recipe beside it, got {base}",
+            file.display()
+        ))
+        .into());
     };
     let path: PathBuf = file.parent().unwrap_or(Path::new("")).join(base);
     let mut whole = with_base(&path).with_context(|| format!("the base of {}", file.display()))?;
@@ -374,11 +388,20 @@ fn typed(mut table: Table, source: &str) -> Result<RunRecipe> {
 
 impl RunRecipe {
     fn check(&self) -> Result<()> {
-        for (name, config) in [("initial", &self.initial), ("posterior", &self.posterior), ("final", &self.r#final)] {
+        for (name, config) in
+            [("initial", &self.initial), ("posterior", &self.posterior), ("final", &self.r#final)]
+        {
             config.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
         }
-        for (name, drawing) in [("traces", &self.traces.drawing), ("answers", &self.answers), ("evaluation", &self.evaluation.drawing)] {
-            drawing.sampling(Vec::new()).validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
+        for (name, drawing) in [
+            ("traces", &self.traces.drawing),
+            ("answers", &self.answers),
+            ("evaluation", &self.evaluation.drawing),
+        ] {
+            drawing
+                .sampling(Vec::new())
+                .validate()
+                .map_err(|error| Failure::usage(format!("{name}.{error}")))?;
             at_least_one(&format!("{name}.n"), drawing.n)?;
         }
         self.questions.check()?;
@@ -388,15 +411,25 @@ impl RunRecipe {
         at_least_one("engine.batch", self.engine.batch as u64)?;
         at_least_one("engine.prefill_tokens", self.engine.prefill_tokens as u64)?;
         if !(self.dataset.originals.is_finite() && self.dataset.originals >= 0.0) {
-            return Err(Failure::usage(format!("dataset.originals: expected a finite number of at least 0, got {}", self.dataset.originals)).into());
+            return Err(Failure::usage(format!(
+                "dataset.originals: expected a finite number of at least 0, got {}",
+                self.dataset.originals
+            ))
+            .into());
         }
         let unknown = self.skip.iter().find(|&name| !self.baselines.contains_key(name));
-        unknown.map_or(Ok(()), |name| Err(Failure::usage(format!("skip: the recipe has no baseline \"{name}\"")).into()))
+        unknown.map_or(Ok(()), |name| {
+            Err(Failure::usage(format!("skip: the recipe has no baseline \"{name}\"")).into())
+        })
     }
 }
 
 fn at_least_one(name: &str, number: u64) -> Result<()> {
-    if number > 0 { Ok(()) } else { Err(Failure::usage(format!("{name}: expected at least 1, got 0")).into()) }
+    if number > 0 {
+        Ok(())
+    } else {
+        Err(Failure::usage(format!("{name}: expected at least 1, got 0")).into())
+    }
 }
 
 /// One seed for all, where a stage has none of its own.
@@ -442,7 +475,8 @@ mod tests {
 
     fn shipped() -> Vec<PathBuf> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-        let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
     }
@@ -452,7 +486,8 @@ mod tests {
         let files = shipped();
         assert!(files.len() >= 10, "{files:?}");
         for file in files {
-            let recipe = RunRecipe::read(&file, &[]).unwrap_or_else(|error| panic!("{}: {error:#}", file.display()));
+            let recipe =
+                RunRecipe::read(&file, &[]).unwrap_or_else(|error| panic!("{}: {error:#}", file.display()));
             let text = recipe.to_toml().unwrap();
             assert_eq!(toml::from_str::<RunRecipe>(&text).unwrap(), recipe, "{}", file.display());
             for (name, variant) in recipe.variants().unwrap() {
@@ -467,7 +502,11 @@ mod tests {
         for method in ["variational", "sft", "rft", "binary-rl", "grpo", "verifree"] {
             let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
             assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
-            assert_eq!(recipe.final_config().loss == Loss::ClippedPolicyGradient, ["binary-rl", "grpo"].contains(&method), "{method}");
+            assert_eq!(
+                recipe.final_config().loss == Loss::ClippedPolicyGradient,
+                ["binary-rl", "grpo"].contains(&method),
+                "{method}"
+            );
         }
     }
 
@@ -475,7 +514,14 @@ mod tests {
     fn any_cut_of_any_distribution_that_is_scored_shows() {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
         let drawn = |changes: &[&str]| {
-            let plain = ["traces.temperature=1.0", "traces.top_p=1.0", "traces.top_k=0", "answers.temperature=1.0", "answers.top_p=1.0", "answers.top_k=0"];
+            let plain = [
+                "traces.temperature=1.0",
+                "traces.top_p=1.0",
+                "traces.top_k=0",
+                "answers.temperature=1.0",
+                "answers.top_p=1.0",
+                "answers.top_k=0",
+            ];
             let overrides: Vec<String> = plain.iter().chain(changes).map(|&text| text.to_owned()).collect();
             RunRecipe::read(&file, &overrides).unwrap().drawn()
         };
@@ -489,10 +535,20 @@ mod tests {
     fn a_recipe_stands_on_its_base_and_under_the_command_line() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("base.toml", "seed = 3\n[questions]\ntask = \"walk\"\n[traces]\nn = 4\n[baselines.rft]\nmethod = \"rft\"\n");
+        write(
+            "base.toml",
+            "seed = 3\n[questions]\ntask = \"walk\"\n[traces]\nn = 4\n[baselines.rft]\nmethod = \"rft\"\n",
+        );
         write("top.toml", "base = \"base.toml\"\n[traces]\ntemperature = 1.0\n");
-        let recipe = RunRecipe::read(&folder.path().join("top.toml"), &["traces.n=5".to_owned(), "skip=[\"rft\"]".to_owned()]).unwrap();
-        assert_eq!((recipe.seed, recipe.initial.seed, recipe.traces.drawing.n, recipe.traces.drawing.temperature), (3, 3, 5, 1.0));
+        let recipe = RunRecipe::read(
+            &folder.path().join("top.toml"),
+            &["traces.n=5".to_owned(), "skip=[\"rft\"]".to_owned()],
+        )
+        .unwrap();
+        assert_eq!(
+            (recipe.seed, recipe.initial.seed, recipe.traces.drawing.n, recipe.traces.drawing.temperature),
+            (3, 3, 5, 1.0)
+        );
         assert!(recipe.variants().unwrap().is_empty());
         write("wrong.toml", "base = \"base.toml\"\n[trace]\nn = 4\n");
         let error = format!("{:#}", RunRecipe::read(&folder.path().join("wrong.toml"), &[]).unwrap_err());

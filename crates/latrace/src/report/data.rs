@@ -1,4 +1,5 @@
-//! All that the report shows, and nothing else. The page is drawn from this alone, so what is not here cannot be on it.
+//! All that the report shows, and nothing else. The page is drawn from this alone, so what is not here cannot
+//! be on it.
 
 use std::collections::BTreeMap;
 
@@ -446,7 +447,8 @@ impl Histogram {
 
 /// The bin of a value, the ends' for what lies outside.
 pub(super) fn bin(value: f64, low: f64, high: f64, bins: usize) -> usize {
-    // Differences of rounding must not move a value that stands on an edge, such as 0.15 of 20 bins, below it.
+    // Differences of rounding must not move a value that stands on an edge, such as 0.15 of 20 bins, below
+    // it.
     let place = (value - low) / (high - low) * bins as f64 + 1e-9;
     (place.max(0.0) as usize).min(bins.saturating_sub(1))
 }

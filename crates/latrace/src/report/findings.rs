@@ -1,4 +1,5 @@
-//! The run in words: what was asked, what came out, whether to believe it. Every sentence is made from the report's numbers.
+//! The run in words: what was asked, what came out, whether to believe it. Every sentence is made from the
+//! report's numbers.
 
 use super::data::{Comparison, Findings, Model, Questions, Remark, RemarkKind, ReportData, Role};
 
@@ -33,7 +34,9 @@ fn headline(data: &ReportData) -> String {
     match gain(data, last, first) {
         Gain::Up => format!("Training on weighted traces raised accuracy from {from} to {to}"),
         Gain::Down => format!("Training on weighted traces lowered accuracy from {from} to {to}"),
-        Gain::Unclear => format!("No clear gain: {from} right before training on weighted traces, {to} after"),
+        Gain::Unclear => {
+            format!("No clear gain: {from} right before training on weighted traces, {to} after")
+        }
     }
 }
 
@@ -65,8 +68,12 @@ fn asked(data: &ReportData) -> Vec<String> {
     };
     let mut sentences = vec![training_questions(questions)];
     if questions.evaluation > 0 {
-        let each = questions.responses_each.map_or(String::new(), |n| format!(", {} each", plural(n, "response")));
-        sentences.push(format!("Models are measured on {} that none of them was trained on{each}.", plural(questions.evaluation as u64, "other question")));
+        let each =
+            questions.responses_each.map_or(String::new(), |n| format!(", {} each", plural(n, "response")));
+        sentences.push(format!(
+            "Models are measured on {} that none of them was trained on{each}.",
+            plural(questions.evaluation as u64, "other question")
+        ));
     }
     if let Some(example) = &questions.example {
         sentences.push(format!("One of the questions: “{}”", shortened(example)));
@@ -84,36 +91,67 @@ fn training_questions(questions: &Questions) -> String {
     } else if with_trace == 0 {
         format!("{start} None of them comes with a written-out thought.")
     } else {
-        format!("{start} {} of them come with a written-out thought; the other {} only with {hints}.", count(with_trace as u64), count(rest as u64))
+        format!(
+            "{start} {} of them come with a written-out thought; the other {} only with {hints}.",
+            count(with_trace as u64),
+            count(rest as u64)
+        )
     }
 }
 
 fn outcome(data: &ReportData) -> Vec<String> {
     let (Some(first), Some(last)) = (model(data, Role::Initial), model(data, Role::Final)) else {
-        return data.models.iter().map(|model| format!("The {} model is right {}.", model.name, with_interval(model))).chain(waiting(data)).collect();
+        return data
+            .models
+            .iter()
+            .map(|model| format!("The {} model is right {}.", model.name, with_interval(model)))
+            .chain(waiting(data))
+            .collect();
     };
-    let mut sentences = vec![format!("The initial model is right {}; the final model {}.", with_interval(first), with_interval(last))];
-    sentences.extend(comparison(data, &last.name, &first.name).map(|pair| format!("Question by question, that is {}.", difference(pair))));
+    let mut sentences = vec![format!(
+        "The initial model is right {}; the final model {}.",
+        with_interval(first),
+        with_interval(last)
+    )];
+    sentences.extend(
+        comparison(data, &last.name, &first.name)
+            .map(|pair| format!("Question by question, that is {}.", difference(pair))),
+    );
     sentences.extend(hardest(first, last));
     sentences.extend(best_baseline(data).map(|other| {
-        let end = comparison(data, &last.name, &other.name).map_or(".".to_owned(), |pair| format!(": against it, the final model makes {}.", difference(pair)));
-        format!("Of the other methods, {} does best, with {}{end}", method_name(&other.name), percent(other.overall.accuracy))
+        let end = comparison(data, &last.name, &other.name).map_or(".".to_owned(), |pair| {
+            format!(": against it, the final model makes {}.", difference(pair))
+        });
+        format!(
+            "Of the other methods, {} does best, with {}{end}",
+            method_name(&other.name),
+            percent(other.overall.accuracy)
+        )
     }));
     sentences
 }
 
 fn waiting(data: &ReportData) -> Option<String> {
     let what = if model(data, Role::Final).is_some() { "the initial model" } else { "the final model" };
-    data.models.iter().all(|model| model.role != Role::Final).then(|| format!("How good {what} is will be known when it has been measured."))
+    data.models
+        .iter()
+        .all(|model| model.role != Role::Final)
+        .then(|| format!("How good {what} is will be known when it has been measured."))
 }
 
 fn with_interval(model: &Model) -> String {
     let overall = &model.overall;
-    format!("on {} of questions (95{SPACE}% interval {} to {})", percent(overall.accuracy), digits(overall.low), percent(overall.high))
+    format!(
+        "on {} of questions (95{SPACE}% interval {} to {})",
+        percent(overall.accuracy),
+        digits(overall.low),
+        percent(overall.high)
+    )
 }
 
 fn difference(pair: &Comparison) -> String {
-    let inner = |value: f64| format!("{}{:.1}", if value < 0.0 { "−" } else { "+" }, tenths((value * 100.0).abs()));
+    let inner =
+        |value: f64| format!("{}{:.1}", if value < 0.0 { "−" } else { "+" }, tenths((value * 100.0).abs()));
     let crate::statistics::Interval { mean, low, high } = pair.difference;
     format!("{} percentage points ({} to {})", inner(mean), inner(low), inner(high))
 }
@@ -132,8 +170,14 @@ fn best_baseline(data: &ReportData) -> Option<&Model> {
 }
 
 fn remarks(data: &ReportData) -> Vec<Remark> {
-    let found = [about_gain(data), about_baseline(data), about_size(data), about_split(data)].into_iter().flatten();
-    let found = found.chain(about_responses(data)).chain(about_traces(data)).chain(about_verdicts(data)).chain(about_weights(data)).chain(about_training(data));
+    let found =
+        [about_gain(data), about_baseline(data), about_size(data), about_split(data)].into_iter().flatten();
+    let found = found
+        .chain(about_responses(data))
+        .chain(about_traces(data))
+        .chain(about_verdicts(data))
+        .chain(about_weights(data))
+        .chain(about_training(data));
     let mut remarks: Vec<Remark> = found.chain(about_seed(data)).collect();
     remarks.sort_by_key(|remark| match remark.kind {
         RemarkKind::Support => 0,
@@ -150,12 +194,18 @@ fn about_gain(data: &ReportData) -> Option<Remark> {
     let (first, last) = (model(data, Role::Initial)?, model(data, Role::Final)?);
     let apart = first.overall.high < last.overall.low || last.overall.high < first.overall.low;
     Some(match (gain(data, last, first), apart) {
-        (Gain::Up, true) => {
-            support("The intervals of the initial and the final model do not overlap: the gain is not an accident of which questions were asked.")
-        }
-        (Gain::Up, false) => support("The two intervals overlap, but question by question the difference is above zero throughout its interval."),
-        (Gain::Down, _) => caution("The final model is worse than the initial one, and the difference is below zero throughout its interval."),
-        (Gain::Unclear, _) => caution("The difference between the initial and the final model may be chance: its interval holds zero."),
+        (Gain::Up, true) => support(
+            "The intervals of the initial and the final model do not overlap: the gain is not an accident of which questions were asked.",
+        ),
+        (Gain::Up, false) => support(
+            "The two intervals overlap, but question by question the difference is above zero throughout its interval.",
+        ),
+        (Gain::Down, _) => caution(
+            "The final model is worse than the initial one, and the difference is below zero throughout its interval.",
+        ),
+        (Gain::Unclear, _) => caution(
+            "The difference between the initial and the final model may be chance: its interval holds zero.",
+        ),
     })
 }
 
@@ -163,16 +213,27 @@ fn about_baseline(data: &ReportData) -> Option<Remark> {
     let (last, other) = (model(data, Role::Final)?, best_baseline(data)?);
     let name = method_name(&other.name);
     Some(match gain(data, last, other) {
-        Gain::Up => support(format!("The final model beats the best other method, {name}, beyond the interval of their difference.")),
-        Gain::Down => caution(format!("{} beats the final model beyond the interval of their difference.", capital(&name))),
-        Gain::Unclear => caution(format!("Whether the final model is better than {name} cannot be told: the interval of their difference holds zero.")),
+        Gain::Up => support(format!(
+            "The final model beats the best other method, {name}, beyond the interval of their difference."
+        )),
+        Gain::Down => caution(format!(
+            "{} beats the final model beyond the interval of their difference.",
+            capital(&name)
+        )),
+        Gain::Unclear => caution(format!(
+            "Whether the final model is better than {name} cannot be told: the interval of their difference holds zero."
+        )),
     })
 }
 
 fn about_size(data: &ReportData) -> Option<Remark> {
     let questions = data.models.iter().map(|model| model.overall.questions).min()?;
     let width = data.models.iter().map(|model| model.overall.high - model.overall.low).fold(0.0, f64::max);
-    let text = format!("Only {} were asked: an accuracy is known to about ± {} points.", plural(questions as u64, "question"), digits(width / 2.0));
+    let text = format!(
+        "Only {} were asked: an accuracy is known to about ± {} points.",
+        plural(questions as u64, "question"),
+        digits(width / 2.0)
+    );
     (questions < FEW_QUESTIONS).then(|| caution(text))
 }
 
@@ -206,13 +267,26 @@ fn about_responses(data: &ReportData) -> Vec<Remark> {
 fn about_traces(data: &ReportData) -> Option<Remark> {
     let (sampled, ended) = (data.funnel.first()?.count, data.funnel.get(1)?.count);
     let lost = 1.0 - ended as f64 / sampled.max(1) as f64;
-    (lost > MANY).then(|| caution(format!("{} of the sampled traces never came to their end and were left out.", percent(lost))))
+    (lost > MANY).then(|| {
+        caution(format!("{} of the sampled traces never came to their end and were left out.", percent(lost)))
+    })
 }
 
 fn about_verdicts(data: &ReportData) -> Option<Remark> {
-    let of = |wanted: Option<&str>| data.verdicts.iter().filter(|count| wanted.is_none_or(|name| count.verdict == name)).map(|count| count.count).sum::<u64>();
+    let of = |wanted: Option<&str>| {
+        data.verdicts
+            .iter()
+            .filter(|count| wanted.is_none_or(|name| count.verdict == name))
+            .map(|count| count.count)
+            .sum::<u64>()
+    };
     let share = of(Some("undetermined")) as f64 / of(None).max(1) as f64;
-    (share > 0.01).then(|| caution(format!("The verifier could not judge {} of the answers that traces are weighed by.", percent(share))))
+    (share > 0.01).then(|| {
+        caution(format!(
+            "The verifier could not judge {} of the answers that traces are weighed by.",
+            percent(share)
+        ))
+    })
 }
 
 fn about_weights(data: &ReportData) -> Vec<Remark> {
@@ -226,7 +300,10 @@ fn about_weights(data: &ReportData) -> Vec<Remark> {
     }
     let without = weights.without_weight as f64 / (weights.questions + weights.without_weight).max(1) as f64;
     if without > MANY_WITHOUT_WEIGHT {
-        remarks.push(caution(format!("For {} of the questions no trace led to a right answer: nothing new is learnt from them.", percent(without))));
+        remarks.push(caution(format!(
+            "For {} of the questions no trace led to a right answer: nothing new is learnt from them.",
+            percent(without)
+        )));
     }
     remarks
 }
@@ -236,7 +313,10 @@ fn about_training(data: &ReportData) -> Vec<Remark> {
         let (first, last) = (training.points.first(), training.points.last());
         first.zip(last).is_some_and(|(first, last)| last.loss > first.loss)
     });
-    rose.map(|training| caution(format!("The loss of the {} model ended higher than it began.", training.name))).collect()
+    rose.map(|training| {
+        caution(format!("The loss of the {} model ended higher than it began.", training.name))
+    })
+    .collect()
 }
 
 fn about_seed(data: &ReportData) -> Option<Remark> {
@@ -311,7 +391,11 @@ fn plural(number: u64, noun: &str) -> String {
 
 fn shortened(text: &str) -> String {
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if one_line.chars().count() <= EXAMPLE_LETTERS { one_line } else { format!("{}…", one_line.chars().take(EXAMPLE_LETTERS).collect::<String>()) }
+    if one_line.chars().count() <= EXAMPLE_LETTERS {
+        one_line
+    } else {
+        format!("{}…", one_line.chars().take(EXAMPLE_LETTERS).collect::<String>())
+    }
 }
 
 #[cfg(test)]
@@ -323,7 +407,16 @@ mod tests {
 
     fn measured(name: &str, role: Role, low: f64, high: f64) -> Model {
         let overall = Accuracy { accuracy: (low + high) / 2.0, low, high, questions: 600, samples: 2400 };
-        Model { name: name.to_owned(), role, overall, by_difficulty: Vec::new(), pass_at: Vec::new(), truncated: 0, undetermined: 0, mean_tokens: 20.0 }
+        Model {
+            name: name.to_owned(),
+            role,
+            overall,
+            by_difficulty: Vec::new(),
+            pass_at: Vec::new(),
+            truncated: 0,
+            undetermined: 0,
+            mean_tokens: 20.0,
+        }
     }
 
     fn pair(model: &str, against: &str, low: f64, high: f64) -> Comparison {
@@ -333,7 +426,10 @@ mod tests {
 
     fn gained() -> ReportData {
         ReportData {
-            models: vec![measured("initial", Role::Initial, 0.40, 0.46), measured("final", Role::Final, 0.62, 0.68)],
+            models: vec![
+                measured("initial", Role::Initial, 0.40, 0.46),
+                measured("final", Role::Final, 0.62, 0.68),
+            ],
             comparisons: vec![pair("final", "initial", 0.19, 0.25)],
             ..ReportData::default()
         }
@@ -342,13 +438,19 @@ mod tests {
     #[track_caller]
     fn check(data: &ReportData, kind: RemarkKind, expected: &str) {
         let findings = findings(data);
-        assert!(findings.remarks.iter().any(|remark| remark.kind == kind && remark.text.contains(expected)), "{findings:?}");
+        assert!(
+            findings.remarks.iter().any(|remark| remark.kind == kind && remark.text.contains(expected)),
+            "{findings:?}"
+        );
     }
 
     #[test]
     fn the_headline_follows_the_interval_of_the_difference() {
         let mut data = gained();
-        assert_eq!(findings(&data).headline, "Training on weighted traces raised accuracy from 43.0\u{a0}% to 65.0\u{a0}%");
+        assert_eq!(
+            findings(&data).headline,
+            "Training on weighted traces raised accuracy from 43.0\u{a0}% to 65.0\u{a0}%"
+        );
         check(&data, RemarkKind::Support, "do not overlap");
         data.comparisons[0] = pair("final", "initial", -0.01, 0.25);
         assert!(findings(&data).headline.starts_with("No clear gain"));
@@ -372,7 +474,8 @@ mod tests {
     #[test]
     fn other_methods_are_weighed_against_the_final_model() {
         let mut data = gained();
-        data.models.extend([measured("sft", Role::Baseline, 0.4, 0.5), measured("rft", Role::Baseline, 0.55, 0.61)]);
+        data.models
+            .extend([measured("sft", Role::Baseline, 0.4, 0.5), measured("rft", Role::Baseline, 0.55, 0.61)]);
         data.comparisons.push(pair("final", "rft", 0.04, 0.1));
         check(&data, RemarkKind::Support, "beats the best other method, RFT");
         data.comparisons[1] = pair("final", "rft", -0.04, 0.1);
@@ -388,12 +491,29 @@ mod tests {
         data.models[1].truncated = 300;
         data.models[1].undetermined = 240;
         data.funnel = vec![step("sampled", 100), step("ended", 90)];
-        data.verdicts = vec![VerdictCount { verdict: "undetermined".to_owned(), reason: "time_limit".to_owned(), count: 1 }];
+        data.verdicts = vec![VerdictCount {
+            verdict: "undetermined".to_owned(),
+            reason: "time_limit".to_owned(),
+            count: 1,
+        }];
         let rho = Histogram::of([0.5], 0.0, 1.0, 2);
-        let weights = Weights { description: String::new(), traces_each: 8, effective: rho.clone(), rho, mean_effective: 1.5, questions: 3, without_weight: 1 };
+        let weights = Weights {
+            description: String::new(),
+            traces_each: 8,
+            effective: rho.clone(),
+            rho,
+            mean_effective: 1.5,
+            questions: 3,
+            without_weight: 1,
+        };
         data.weights = Some(weights);
         let point = |step, loss| TrainingPoint { step, loss, grad_norm: 1.0 };
-        data.training = vec![Training { name: "final".to_owned(), steps: 2, steps_per_point: 1, points: vec![point(1, 1.0), point(2, 1.5)] }];
+        data.training = vec![Training {
+            name: "final".to_owned(),
+            steps: 2,
+            steps_per_point: 1,
+            points: vec![point(1, 1.0), point(2, 1.5)],
+        }];
         for expected in [
             "Only 30 questions",
             "12.5\u{a0}% of the responses of the final model were cut",
@@ -422,6 +542,9 @@ mod tests {
 
     #[test]
     fn large_numbers_have_commas() {
-        assert_eq!([count(7), count(1_000), count(16_710), count(1_234_567)], ["7", "1,000", "16,710", "1,234,567"]);
+        assert_eq!(
+            [count(7), count(1_000), count(16_710), count(1_234_567)],
+            ["7", "1,000", "16,710", "1,234,567"]
+        );
     }
 }

@@ -21,31 +21,52 @@ pub fn fit(mut data: ReportData, largest: usize) -> anyhow::Result<ReportData> {
     data.traces.seed = Some(seed);
     let without = page(&data, PageUse::Served)?.len();
     if without > largest {
-        return Err(Failure::work(format!("the report would be {without} bytes without any trace; at most {largest} are wanted")).into());
+        return Err(Failure::work(format!(
+            "the report would be {without} bytes without any trace; at most {largest} are wanted"
+        ))
+        .into());
     }
     let kept = chosen(&questions, &vocabulary, seed, largest - without)?;
     if kept.len() == data.traces.of {
         data.traces.seed = None;
     }
-    let questions: Vec<Browsed> = questions.into_iter().enumerate().filter(|(at, _)| kept.binary_search(at).is_ok()).map(|(_, question)| question).collect();
+    let questions: Vec<Browsed> = questions
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| kept.binary_search(at).is_ok())
+        .map(|(_, question)| question)
+        .collect();
     data.traces = renumbered(Traces { questions, ..data.traces }, &vocabulary);
     Ok(data)
 }
 
 /// Places of the questions that fit into `room` bytes, in ascending order.
-fn chosen(questions: &[Browsed], vocabulary: &[String], seed: u64, mut room: usize) -> serde_json::Result<Vec<usize>> {
+fn chosen(
+    questions: &[Browsed],
+    vocabulary: &[String],
+    seed: u64,
+    mut room: usize,
+) -> serde_json::Result<Vec<usize>> {
     let mut order: Vec<usize> = (0..questions.len()).collect();
     Rng::at(seed, &[11]).shuffle(&mut order);
     let mut is_known = vec![false; vocabulary.len()];
     let mut kept = Vec::new();
     for at in order {
         let question = &questions[at];
-        let mut new: Vec<u32> = question.traces.iter().flat_map(|trace| &trace.tokens).copied().filter(|&token| !is_known[token as usize]).collect();
+        let mut new: Vec<u32> = question
+            .traces
+            .iter()
+            .flat_map(|trace| &trace.tokens)
+            .copied()
+            .filter(|&token| !is_known[token as usize])
+            .collect();
         new.sort_unstable();
         new.dedup();
-        let words = new.iter().map(|&token| size(&vocabulary[token as usize])).sum::<serde_json::Result<usize>>()?;
+        let words =
+            new.iter().map(|&token| size(&vocabulary[token as usize])).sum::<serde_json::Result<usize>>()?;
         let cost = size(question)? + words;
-        // A large question is left out for several small ones: where nothing fits any more, few more are tried in vain.
+        // A large question is left out for several small ones: where nothing fits any more, few more are
+        // tried in vain.
         if cost <= room {
             room -= cost;
             new.iter().for_each(|&token| is_known[token as usize] = true);
@@ -64,13 +85,20 @@ fn size(value: &(impl serde::Serialize + ?Sized)) -> serde_json::Result<usize> {
 /// The vocabulary without words that no trace has, frequent ones first: their numbers are short.
 fn renumbered(mut traces: Traces, vocabulary: &[String]) -> Traces {
     let mut counts: HashMap<u32, u64> = HashMap::new();
-    for token in traces.questions.iter().flat_map(|question| &question.traces).flat_map(|trace| &trace.tokens) {
+    for token in traces.questions.iter().flat_map(|question| &question.traces).flat_map(|trace| &trace.tokens)
+    {
         *counts.entry(*token).or_default() += 1;
     }
     let mut tokens: Vec<(u32, u64)> = counts.into_iter().collect();
     tokens.sort_by_key(|&(token, count)| (std::cmp::Reverse(count), token));
-    let number: HashMap<u32, u32> = tokens.iter().enumerate().map(|(at, &(token, _))| (token, at as u32)).collect();
-    for token in traces.questions.iter_mut().flat_map(|question| &mut question.traces).flat_map(|trace| &mut trace.tokens) {
+    let number: HashMap<u32, u32> =
+        tokens.iter().enumerate().map(|(at, &(token, _))| (token, at as u32)).collect();
+    for token in traces
+        .questions
+        .iter_mut()
+        .flat_map(|question| &mut question.traces)
+        .flat_map(|trace| &mut trace.tokens)
+    {
         *token = number[token];
     }
     traces.vocabulary = tokens.iter().map(|&(token, _)| vocabulary[token as usize].clone()).collect();
@@ -106,13 +134,23 @@ mod tests {
             traces: vec![trace(&[0, 3 + at % 40, 3 + at % 7]); 4],
         };
         let vocabulary = (0..50).map(|at| format!("</{at}>")).collect();
-        let traces = Traces { of: 0, seed: None, writer: "the posterior".to_owned(), vocabulary, questions: (0..questions).map(browsed).collect() };
+        let traces = Traces {
+            of: 0,
+            seed: None,
+            writer: "the posterior".to_owned(),
+            vocabulary,
+            questions: (0..questions).map(browsed).collect(),
+        };
         ReportData { traces, ..ReportData::default() }
     }
 
     fn texts(data: &ReportData) -> Vec<Vec<&str>> {
         let traces = data.traces.questions.iter().flat_map(|question| &question.traces);
-        traces.map(|trace| trace.tokens.iter().map(|&token| data.traces.vocabulary[token as usize].as_str()).collect()).collect()
+        traces
+            .map(|trace| {
+                trace.tokens.iter().map(|&token| data.traces.vocabulary[token as usize].as_str()).collect()
+            })
+            .collect()
     }
 
     #[test]
@@ -144,7 +182,13 @@ mod tests {
             let mut data = many(400);
             data.run.seed = Some(seed);
             let without = page(&many(0), PageUse::Served).unwrap().len();
-            fit(data, without + 20_000).unwrap().traces.questions.into_iter().map(|question| question.id).collect::<Vec<_>>()
+            fit(data, without + 20_000)
+                .unwrap()
+                .traces
+                .questions
+                .into_iter()
+                .map(|question| question.id)
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(1), names(1));
         assert_ne!(names(1), names(2));

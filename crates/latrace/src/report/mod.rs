@@ -1,7 +1,8 @@
 //! The report: a run folder as one self-contained HTML page, written for someone who has never seen the run.
 //!
-//! [`collect`] reads a run folder, finished or not, into [`ReportData`], all that the page shows; [`fit`] leaves out traces that a page has no room
-//! for; [`page`] draws it. What a model wrote stays text on every way there.
+//! [`collect`] reads a run folder, finished or not, into [`ReportData`], all that the page shows; [`fit`]
+//! leaves out traces that a page has no room for; [`page`] draws it. What a model wrote stays text on every
+//! way there.
 
 mod collect;
 mod data;
@@ -12,8 +13,9 @@ mod serve;
 
 pub use collect::{Collector, recipe, stages};
 pub use data::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis, EmphasisCurve, Findings, FunnelStep, Histogram,
-    Lengths, Model, Progress, Questions, Remark, RemarkKind, ReportData, Role, Run, Stage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights,
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
+    EmphasisCurve, Findings, FunnelStep, Histogram, Lengths, Model, Progress, Questions, Remark, RemarkKind,
+    ReportData, Role, Run, Stage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights,
 };
 pub use findings::findings;
 pub use fit::fit;

@@ -45,7 +45,8 @@ pub enum PageUse {
 /// Data that has no JSON.
 pub fn page(data: &ReportData, used: PageUse) -> serde_json::Result<String> {
     let data_text = embeddable(&serde_json::to_string(data)?);
-    let title = if data.run.name.is_empty() { "latrace".to_owned() } else { format!("{} · latrace", data.run.name) };
+    let title =
+        if data.run.name.is_empty() { "latrace".to_owned() } else { format!("{} · latrace", data.run.name) };
     Ok(fill(TEMPLATE, |name| match name {
         "live" => if used == PageUse::Served { " data-live" } else { "" }.to_owned(),
         "policy" => policy(used),
@@ -57,12 +58,14 @@ pub fn page(data: &ReportData, used: PageUse) -> serde_json::Result<String> {
     }))
 }
 
-/// What the page may do: run its own script, take its own style, and, if it is served, ask its server. Anything else is refused by the
-/// browser, so that a text that became markup by mistake could do nothing.
+/// What the page may do: run its own script, take its own style, and, if it is served, ask its server.
+/// Anything else is refused by the browser, so that a text that became markup by mistake could do nothing.
 pub fn policy(used: PageUse) -> String {
     let asks = if used == PageUse::Served { "; connect-src 'self'" } else { "" };
     let (script, style) = (hash(&script()), hash(STYLE));
-    format!("default-src 'none'; script-src {script}; style-src {style}; img-src data:{asks}; base-uri 'none'; form-action 'none'")
+    format!(
+        "default-src 'none'; script-src {script}; style-src {style}; img-src data:{asks}; base-uri 'none'; form-action 'none'"
+    )
 }
 
 fn script() -> String {
@@ -73,7 +76,8 @@ fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-/// JSON that ends no script element and opens no comment, whatever its strings hold: the letters that could are written as escapes.
+/// JSON that ends no script element and opens no comment, whatever its strings hold: the letters that could
+/// are written as escapes.
 pub(super) fn embeddable(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -135,7 +139,9 @@ mod tests {
     #[test]
     fn the_policy_names_what_is_in_the_page() {
         let text = page(&named("a"), PageUse::File).unwrap();
-        let inner = |open: &str, close: &str| text.rsplit_once(open).unwrap().1.split_once(close).unwrap().0.to_owned();
+        let inner = |open: &str, close: &str| {
+            text.rsplit_once(open).unwrap().1.split_once(close).unwrap().0.to_owned()
+        };
         let policy = policy(PageUse::File);
         assert!(policy.contains(&hash(&inner("<script>", "</script>"))));
         assert!(policy.contains(&hash(&inner("<style>", "</style>"))));
@@ -144,8 +150,18 @@ mod tests {
 
     #[test]
     fn scripts_never_make_markup_from_text() {
-        for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser", "</script", "http:", "https:"]
-        {
+        for forbidden in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "DOMParser",
+            "</script",
+            "http:",
+            "https:",
+        ] {
             let text = script().replace("http://www.w3.org/2000/svg", "");
             assert!(!text.contains(forbidden), "{forbidden}");
         }
@@ -155,7 +171,10 @@ mod tests {
     #[test]
     fn every_script_is_in_the_page() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/assets");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "js"));
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|end| end == "js"));
         let texts: Vec<String> = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
         assert_eq!(texts.len(), SCRIPTS.len());
         assert!(texts.iter().all(|text| SCRIPTS.contains(&text.as_str())));

@@ -1,4 +1,5 @@
-//! The report over HTTP, drawn anew while the run goes on: the page, and its data, which the page asks for now and then.
+//! The report over HTTP, drawn anew while the run goes on: the page, and its data, which the page asks for
+//! now and then.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -9,7 +10,10 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -30,9 +34,14 @@ pub fn serve(run: &Path, address: SocketAddr, announce: impl FnOnce(SocketAddr) 
     let mut collector = Collector::new(run);
     // A wrong folder is an error here, not in the browser.
     collector.collect()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the server")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the server")?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
         announce(listener.local_addr().context("the server has no address")?)?;
         let stopped = async {
             // Without the signal's handler, Ctrl-C still ends the process, only less politely.
@@ -40,7 +49,10 @@ pub fn serve(run: &Path, address: SocketAddr, announce: impl FnOnce(SocketAddr) 
                 std::future::pending::<()>().await;
             }
         };
-        axum::serve(listener, router(collector)).with_graceful_shutdown(stopped).await.context("the server failed")
+        axum::serve(listener, router(collector))
+            .with_graceful_shutdown(stopped)
+            .await
+            .context("the server failed")
     })
 }
 
@@ -67,7 +79,11 @@ impl Served {
 
 fn router(collector: Collector) -> Router {
     let shared: Shared = Arc::new(Mutex::new(Served { collector, last: None }));
-    Router::new().route("/", get(answer_page)).route("/data.json", get(answer_data)).with_state(shared).layer(from_fn(guard))
+    Router::new()
+        .route("/", get(answer_page))
+        .route("/data.json", get(answer_data))
+        .with_state(shared)
+        .layer(from_fn(guard))
 }
 
 async fn answer_page(State(shared): State<Shared>) -> Response {
@@ -83,8 +99,13 @@ async fn answer_data(State(shared): State<Shared>, headers: HeaderMap) -> Respon
     response
 }
 
-/// Reads the run away from the thread that serves, and answers with what is made of it, or with the error's chain.
-async fn answer(shared: Shared, kind: &'static str, make: fn(&ReportData) -> serde_json::Result<String>) -> Response {
+/// Reads the run away from the thread that serves, and answers with what is made of it, or with the error's
+/// chain.
+async fn answer(
+    shared: Shared,
+    kind: &'static str,
+    make: fn(&ReportData) -> serde_json::Result<String>,
+) -> Response {
     let text = tokio::task::spawn_blocking(move || -> Result<String> {
         // A reader that panicked has left no half-made data: it is kept only when it is whole.
         let data = shared.lock().unwrap_or_else(PoisonError::into_inner).data()?;
@@ -95,7 +116,12 @@ async fn answer(shared: Shared, kind: &'static str, make: fn(&ReportData) -> ser
             let tag = format!("\"{:08x}-{}\"", crc32c::crc32c(text.as_bytes()), text.len());
             ([(CONTENT_TYPE, kind.to_owned()), (ETAG, tag)], text).into_response()
         }
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{error:#}")).into_response(),
+        Ok(Err(error)) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
+            format!("{error:#}"),
+        )
+            .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -116,11 +142,15 @@ async fn guard(request: Request, next: Next) -> Response {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
     response
 }
 
-/// Whether a `Host` header is an address or `localhost`: a name of someone else's, made to point here, is neither.
+/// Whether a `Host` header is an address or `localhost`: a name of someone else's, made to point here, is
+/// neither.
 fn is_own_name(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(inner, _)| inner),

@@ -32,11 +32,12 @@ pub struct Drawn {
     pub spent: Spent,
 }
 
-/// Draws what `earlier` lacks with the sampler that `make` gives, which is not asked for where nothing is left. `keep` gets each sample, by its
-/// prompt's place, in the order in which they finish.
+/// Draws what `earlier` lacks with the sampler that `make` gives, which is not asked for where nothing is
+/// left. `keep` gets each sample, by its prompt's place, in the order in which they finish.
 ///
 /// # Errors
-/// Earlier samples that nobody asked for, what `make` or `keep` refuse, and prompts that do not fit the model or its memory, by their id.
+/// Earlier samples that nobody asked for, what `make` or `keep` refuse, and prompts that do not fit the model
+/// or its memory, by their id.
 pub fn draw(
     draws: &Draws<'_>,
     logprobs: Logprobs,
@@ -73,10 +74,16 @@ pub fn draw(
 
 /// Earlier samples by prompt and number.
 fn place(draws: &Draws<'_>, prompts: &[Prompt], earlier: Vec<Finished>) -> Result<Samples> {
-    let places: HashMap<String, usize> = prompts.iter().enumerate().map(|(i, prompt)| (prompt.id.to_string(), i)).collect();
+    let places: HashMap<String, usize> =
+        prompts.iter().enumerate().map(|(i, prompt)| (prompt.id.to_string(), i)).collect();
     let keyed = earlier.into_iter().map(|sample| {
         let place = places.get(&sample.id.to_string()).filter(|_| sample.sample < draws.n);
-        let place = place.with_context(|| format!("the journal has sample {} of id {}, which the data does not ask for", sample.sample, sample.id))?;
+        let place = place.with_context(|| {
+            format!(
+                "the journal has sample {} of id {}, which the data does not ask for",
+                sample.sample, sample.id
+            )
+        })?;
         Ok(((*place, sample.sample), sample))
     });
     keyed.collect()

@@ -1,7 +1,8 @@
 //! Finished samples, kept line by line as they come, so that a stopped run goes on where it was.
 //!
-//! Beside the output stands `OUT.sampling.json`: what is being sampled, from what. While it says that the work is not done, the journal holds finished
-//! samples in the order in which they finished; for JSON Lines it is the output itself, which is put in the order of the rows at the end.
+//! Beside the output stands `OUT.sampling.json`: what is being sampled, from what. While it says that the
+//! work is not done, the journal holds finished samples in the order in which they finished; for JSON Lines
+//! it is the output itself, which is put in the order of the rows at the end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -57,7 +58,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Opens the file, which need not exist, and reads what is in it; a last line that was written by half is cut.
+    /// Opens the file, which need not exist, and reads what is in it; a last line that was written by half is
+    /// cut.
     ///
     /// # Errors
     /// A file that cannot be read or written; a line that is no finished sample.
@@ -107,8 +109,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of `out` for the work that `description` says, and reads what is finished. Work of another description that is not done is
-    /// an error; any other earlier output is replaced.
+    /// Opens the journal of `out` for the work that `description` says, and reads what is finished. Work of
+    /// another description that is not done is an error; any other earlier output is replaced.
     pub fn open(out: &Path, description: Value) -> Result<(Journal, Vec<Finished>)> {
         let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
         let path = if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() };
@@ -118,8 +120,15 @@ impl Journal {
         if let (Some(earlier), false) = (&earlier, is_same)
             && earlier["done"] != true
         {
-            let message = format!("{} holds unfinished samples of other work: {}", out.display(), difference(&earlier["work"], &description));
-            let hint = format!("finish it with the command that began it, give another --out, or remove {}", description_path.display());
+            let message = format!(
+                "{} holds unfinished samples of other work: {}",
+                out.display(),
+                difference(&earlier["work"], &description)
+            );
+            let hint = format!(
+                "finish it with the command that began it, give another --out, or remove {}",
+                description_path.display()
+            );
             return Err(Failure::work(message).hint(hint).into());
         }
         if is_same {
@@ -163,21 +172,29 @@ fn open_file(path: &Path) -> Result<File> {
 
 fn read_description(path: &Path) -> Result<Option<Value>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?)),
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is not valid JSON", path.display()))?,
+        )),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
 fn write_description(path: &Path, work: &Value, done: bool) -> Result<()> {
-    let text = serde_json::to_string_pretty(&json!({"version": env!("CARGO_PKG_VERSION"), "done": done, "work": work}))?;
+    let text = serde_json::to_string_pretty(
+        &json!({"version": env!("CARGO_PKG_VERSION"), "done": done, "work": work}),
+    )?;
     write_atomically(path, |writer| writeln!(writer, "{text}").context("cannot write a description"))
 }
 
 /// The settings in which two descriptions differ.
 pub fn difference(earlier: &Value, now: &Value) -> String {
     let keys = now.as_object().into_iter().flat_map(|now| now.keys());
-    let differing: Vec<String> = keys.filter(|key| earlier[*key] != now[*key]).map(|key| format!("{key} was {}, is {}", earlier[key], now[key])).collect();
+    let differing: Vec<String> = keys
+        .filter(|key| earlier[*key] != now[*key])
+        .map(|key| format!("{key} was {}, is {}", earlier[key], now[key]))
+        .collect();
     differing.join("; ")
 }
 
@@ -188,13 +205,23 @@ fn repair(path: &Path, file: &mut File) -> Result<Vec<Finished>> {
     file.read_to_end(&mut bytes).with_context(cannot)?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     if whole < bytes.len() {
-        tracing::warn!("{}: cut a last line that was written by half ({} bytes)", path.display(), bytes.len() - whole);
+        tracing::warn!(
+            "{}: cut a last line that was written by half ({} bytes)",
+            path.display(),
+            bytes.len() - whole
+        );
         file.set_len(whole as u64).with_context(cannot)?;
     }
     let parse = |(number, line): (usize, &[u8])| {
-        serde_json::from_slice(line).with_context(|| format!("{} line {}: expected a finished sample", path.display(), number + 1))
+        serde_json::from_slice(line)
+            .with_context(|| format!("{} line {}: expected a finished sample", path.display(), number + 1))
     };
-    bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).enumerate().map(parse).collect()
+    bytes[..whole]
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .enumerate()
+        .map(parse)
+        .collect()
 }
 
 #[cfg(test)]
@@ -202,7 +229,13 @@ mod tests {
     use super::*;
 
     fn finished(sample: u64) -> Finished {
-        Finished { id: json!("a"), sample, token_ids: vec![1, 2], logprobs: vec![-0.5, -0.25], stop_reason: "end".to_owned() }
+        Finished {
+            id: json!("a"),
+            sample,
+            token_ids: vec![1, 2],
+            logprobs: vec![-0.5, -0.25],
+            stop_reason: "end".to_owned(),
+        }
     }
 
     #[test]
@@ -224,6 +257,9 @@ mod tests {
         let refused = Journal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
         assert!(refused.contains("holds unfinished samples of other work: seed was 1, is 2"), "{refused}");
         journal.finish(&out).unwrap();
-        assert!(Journal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(), "what is done may be replaced");
+        assert!(
+            Journal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),
+            "what is done may be replaced"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Samples that are not there yet: what is asked of the sampler for them, and what comes back by prompt and number.
+//! Samples that are not there yet: what is asked of the sampler for them, and what comes back by prompt and
+//! number.
 
 use std::time::Instant;
 
@@ -71,16 +72,28 @@ pub struct Missing<'a> {
 }
 
 impl<'a> Missing<'a> {
-    /// All samples of the prompts, but for those that are there: by the prompt's place and the sample's number.
-    pub fn new(draws: &'a Draws<'a>, prompts: &'a [&'a Prompt], is_there: impl Fn(usize, usize) -> bool) -> Missing<'a> {
+    /// All samples of the prompts, but for those that are there: by the prompt's place and the sample's
+    /// number.
+    pub fn new(
+        draws: &'a Draws<'a>,
+        prompts: &'a [&'a Prompt],
+        is_there: impl Fn(usize, usize) -> bool,
+    ) -> Missing<'a> {
         let (mut requests, mut requested) = (Vec::new(), Vec::new());
         for (place, prompt) in prompts.iter().enumerate() {
             let left: Vec<usize> = (0..draws.n as usize).filter(|&number| !is_there(place, number)).collect();
             if left.is_empty() {
                 continue;
             }
-            let streams = left.iter().map(|&number| stream(draws.seed, draws.stage, &prompt.stream, number as u64)).collect();
-            requests.push(SampleRequest { prompt: prompt.ids.clone(), streams, sampling: draws.sampling.clone() });
+            let streams = left
+                .iter()
+                .map(|&number| stream(draws.seed, draws.stage, &prompt.stream, number as u64))
+                .collect();
+            requests.push(SampleRequest {
+                prompt: prompt.ids.clone(),
+                streams,
+                sampling: draws.sampling.clone(),
+            });
             requested.push((place, left));
         }
         Missing { draws, prompts, requests, requested }
@@ -91,12 +104,19 @@ impl<'a> Missing<'a> {
         self.requests.is_empty()
     }
 
-    /// Draws them. `keep` gets each as it finishes, its request the prompt's place and its sample the number among all of the prompt's.
+    /// Draws them. `keep` gets each as it finishes, its request the prompt's place and its sample the number
+    /// among all of the prompt's.
     ///
     /// # Errors
     /// What `keep` refuses, and prompts that do not fit the model or its memory, by their id.
-    pub fn draw(&self, sampler: &mut Sampler, progress: &mut Progress, keep: &mut dyn FnMut(Sample) -> Result<()>) -> Result<Spent> {
-        let mut work = Work { missing: self, keep, progress, started: Instant::now(), tokens: 0, failure: None };
+    pub fn draw(
+        &self,
+        sampler: &mut Sampler,
+        progress: &mut Progress,
+        keep: &mut dyn FnMut(Sample) -> Result<()>,
+    ) -> Result<Spent> {
+        let mut work =
+            Work { missing: self, keep, progress, started: Instant::now(), tokens: 0, failure: None };
         let outcome = sampler.run(&self.requests, &mut work);
         work.failure.take().map_or(Ok(()), Err)?;
         let spent = Spent { tokens: work.tokens, seconds: work.started.elapsed().as_secs_f64() };
@@ -108,8 +128,16 @@ impl<'a> Missing<'a> {
     fn name_prompt(&self, error: Error) -> Error {
         match error {
             Error::Row { id, detail } => {
-                let prompt = id.parse::<usize>().ok().and_then(|request| self.requested.get(request)).map(|(place, _)| &self.prompts[*place].id);
-                Error::Row { id: prompt.map_or(id, |name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)), detail }
+                let prompt = id
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|request| self.requested.get(request))
+                    .map(|(place, _)| &self.prompts[*place].id);
+                Error::Row {
+                    id: prompt
+                        .map_or(id, |name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)),
+                    detail,
+                }
             }
             other => other,
         }
@@ -134,7 +162,10 @@ impl Observer for Work<'_, '_> {
         self.tokens += 1;
         // The first sample may be minutes away.
         if self.tokens.is_multiple_of(SHOW_EVERY) {
-            self.progress.message(format!("{:.0} tokens/s", self.tokens as f64 / self.started.elapsed().as_secs_f64()));
+            self.progress.message(format!(
+                "{:.0} tokens/s",
+                self.tokens as f64 / self.started.elapsed().as_secs_f64()
+            ));
             self.progress.advance(0);
         }
         self.missing.draws.stops.found(tokens, self.missing.draws.text).then_some(StopReason::StopString)

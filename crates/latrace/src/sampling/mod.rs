@@ -1,4 +1,5 @@
-//! What stands between rows and the sampler: finished samples kept as they come, texts at which a sample stops.
+//! What stands between rows and the sampler: finished samples kept as they come, texts at which a sample
+//! stops.
 
 pub mod drawing;
 pub mod journal;

@@ -38,8 +38,8 @@ pub fn describe_work(draws: &Draws<'_>, model: &Path, data: &Path, settings: Val
     Ok(work)
 }
 
-/// Draws what an earlier run of the same `work` has not, and writes the rows of all samples in the order of the prompts. `ready` are samples that need no
-/// drawing.
+/// Draws what an earlier run of the same `work` has not, and writes the rows of all samples in the order of
+/// the prompts. `ready` are samples that need no drawing.
 ///
 /// # Errors
 /// As [`draw`]; files that cannot be written; unfinished samples of other work.
@@ -53,13 +53,26 @@ pub fn draw_to(
     row: &dyn Fn(usize, &Finished) -> Row,
 ) -> Result<()> {
     let Output::File(path) = out else {
-        let mut write = |prompt: usize, finished: &Finished| write_rows(&Output::Stdout, |sink| sink.write(row(prompt, finished)));
+        let mut write = |prompt: usize, finished: &Finished| {
+            write_rows(&Output::Stdout, |sink| sink.write(row(prompt, finished)))
+        };
         ready.iter().try_for_each(|(prompt, finished)| write(*prompt, finished))?;
-        return draw(draws, Logprobs::Kept, prompts, ready.into_iter().map(|(_, finished)| finished).collect(), sampler, &mut write).map(drop);
+        return draw(
+            draws,
+            Logprobs::Kept,
+            prompts,
+            ready.into_iter().map(|(_, finished)| finished).collect(),
+            sampler,
+            &mut write,
+        )
+        .map(drop);
     };
     let (mut journal, mut earlier) = Journal::open(path, work)?;
     earlier.extend(ready.into_iter().map(|(_, finished)| finished));
-    let drawn = draw(draws, Logprobs::Kept, prompts, earlier, sampler, &mut |_, finished| journal.add(finished))?;
-    write_rows(out, |sink| drawn.samples.iter().try_for_each(|((prompt, _), finished)| sink.write(row(*prompt, finished))))?;
+    let drawn =
+        draw(draws, Logprobs::Kept, prompts, earlier, sampler, &mut |_, finished| journal.add(finished))?;
+    write_rows(out, |sink| {
+        drawn.samples.iter().try_for_each(|((prompt, _), finished)| sink.write(row(*prompt, finished)))
+    })?;
     journal.finish(path)
 }

@@ -28,7 +28,10 @@ impl StopStrings {
 
     /// The text up to the first stop, with or without it.
     pub fn cut<'a>(&self, text: &'a str, include: bool) -> &'a str {
-        let ends = self.texts.iter().filter_map(|stop| text.find(stop).map(|at| if include { at + stop.len() } else { at }));
+        let ends = self
+            .texts
+            .iter()
+            .filter_map(|stop| text.find(stop).map(|at| if include { at + stop.len() } else { at }));
         ends.min().map_or(text, |end| &text[..end])
     }
 }

@@ -17,7 +17,14 @@ use crate::sampling::journal::logprobs;
 use crate::sampling::missing::{Draws, Prompt};
 
 /// Draws answers after every closed trace.
-pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
+pub fn run(
+    questions: &Path,
+    traces: &Path,
+    reasoner: &Path,
+    thought: &Thought,
+    recipe: &RunRecipe,
+    stage: &StageFolder,
+) -> Result<Value> {
     let (questions, traces) = (Table::<QuestionRecord>::open(questions), Table::<TraceRecord>::open(traces));
     let out = Table::<AnswerRecord>::create(&stage.path, &stage.key());
     let drawing = &recipe.answers;
@@ -31,7 +38,9 @@ pub fn run(questions: &Path, traces: &Path, reasoner: &Path, thought: &Thought, 
     };
     let make = || sampler(reasoner, &recipe.engine);
     let ask = |part| asked(&questions, &traces, part, thought);
-    draw_missing(&traces, &out, make, &draws, stage, ask, |trace, sample| Ok(answer(trace, sample, thought)))?;
+    draw_missing(&traces, &out, make, &draws, stage, ask, |trace, sample| {
+        Ok(answer(trace, sample, thought))
+    })?;
     count(&out)
 }
 
@@ -42,11 +51,17 @@ struct Trace {
 }
 
 /// A part's closed traces, and the prompts that they and their questions make.
-fn asked(questions: &Table<QuestionRecord>, traces: &Table<TraceRecord>, part: usize, thought: &Thought) -> Result<Vec<(Trace, Prompt)>> {
+fn asked(
+    questions: &Table<QuestionRecord>,
+    traces: &Table<TraceRecord>,
+    part: usize,
+    thought: &Thought,
+) -> Result<Vec<(Trace, Prompt)>> {
     let questions = questions.read(part)?;
     let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
     let ask = |TraceRecord { id, sample, token_ids, .. }: TraceRecord| {
-        let ids = [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &thought.answer_prefix].concat();
+        let ids = [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &thought.answer_prefix]
+            .concat();
         let prompt = Prompt::keyed(format!("{id}/{sample}"), ids);
         Ok((Trace { id, sample }, prompt))
     };

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::weights::by_trace;
 use crate::pipeline::folder::StageFolder;
-use crate::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
+use crate::pipeline::records::{
+    AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
+};
 use crate::pipeline::table::Table;
 use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, RunRecipe, Split};
 
@@ -50,12 +52,23 @@ pub struct Building<'a> {
 impl<'a> Building<'a> {
     /// As the recipe has it.
     pub fn of(recipe: &'a RunRecipe) -> Building<'a> {
-        Building { method: recipe.method, dataset: &recipe.dataset, answers: recipe.answers.n, fallback: recipe.weights.fallback, seed: recipe.seed }
+        Building {
+            method: recipe.method,
+            dataset: &recipe.dataset,
+            answers: recipe.answers.n,
+            fallback: recipe.weights.fallback,
+            seed: recipe.seed,
+        }
     }
 }
 
 /// Builds the examples, in parts as the questions are.
-pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
+pub fn run(
+    questions: &Path,
+    sampled: Option<&Sampled<'_>>,
+    recipe: &RunRecipe,
+    stage: &StageFolder,
+) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(questions);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
     let (building, mut totals) = (Building::of(recipe), Totals::default());
@@ -75,7 +88,8 @@ pub fn run(questions: &Path, sampled: Option<&Sampled<'_>>, recipe: &RunRecipe, 
     Ok(totals.counts())
 }
 
-/// The examples of a part's training questions, on a scale of their own: what is built of their traces, by id, and their own rows.
+/// The examples of a part's training questions, on a scale of their own: what is built of their traces, by
+/// id, and their own rows.
 ///
 /// # Errors
 /// Traces, answers and verdicts that do not fit each other.
@@ -110,7 +124,8 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1 too.
+    /// Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1
+    /// too.
     fn scale(&self) -> f64 {
         if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
     }
@@ -163,7 +178,13 @@ fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sam
     }
     if let (Some(answers), Some(verdicts)) = (sampled.answers, sampled.verdicts) {
         for answer in Table::<AnswerRecord>::open(answers).read(part)? {
-            groups.entry(answer.id.clone()).or_default().answers.entry(answer.sample).or_default().push(answer);
+            groups
+                .entry(answer.id.clone())
+                .or_default()
+                .answers
+                .entry(answer.sample)
+                .or_default()
+                .push(answer);
         }
         for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?) {
             groups.entry(id).or_default().verdicts.insert(sample, verdicts);
@@ -173,13 +194,21 @@ fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sam
 }
 
 /// The examples of a question: its traces with answers, by weight, or its own row where none is of use.
-fn of_question(question: &QuestionRecord, sampling: &Sampling, building: &Building<'_>, totals: &mut Totals) -> Result<Vec<ExampleRecord>> {
+fn of_question(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    building: &Building<'_>,
+    totals: &mut Totals,
+) -> Result<Vec<ExampleRecord>> {
     totals.asked += 1;
-    let weights = sequence_weights(question, sampling, building).with_context(|| format!("question {}", question.id))?;
-    let mut examples = merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
+    let weights = sequence_weights(question, sampling, building)
+        .with_context(|| format!("question {}", question.id))?;
+    let mut examples =
+        merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
     examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
     if examples.is_empty() {
-        // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no gradient.
+        // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no
+        // gradient.
         let falls_back = building.method == Method::Variational && building.fallback != Fallback::Skip;
         let own = if falls_back { own_row(question, FELL_BACK, 1.0) } else { None };
         totals.fell_back += usize::from(own.is_some());
@@ -207,17 +236,26 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
 }
 
 /// One weight for each trace and for each answer, as the method has it.
-fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, building: &Building<'_>) -> Result<SequenceWeights> {
+fn sequence_weights(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    building: &Building<'_>,
+) -> Result<SequenceWeights> {
     let verdict_km = verdicts_of(sampling, building.answers);
     if building.method == Method::Variational {
         return Ok(chosen_weights(question, sampling, &verdict_km, building));
     }
     let group = Group::new(sampling.traces.len())?;
     let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
-        sampling.traces.iter().map(|trace| sampling.weights.get(&trace.sample).and_then(pick).unwrap_or(f64::NEG_INFINITY)).collect()
+        sampling
+            .traces
+            .iter()
+            .map(|trace| sampling.weights.get(&trace.sample).and_then(pick).unwrap_or(f64::NEG_INFINITY))
+            .collect()
     };
     let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
-    let group = group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
+    let group =
+        group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
     let objective = match building.method {
         Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
         Method::BinaryRl => Objective::BinaryReward,
@@ -227,30 +265,55 @@ fn sequence_weights(question: &QuestionRecord, sampling: &Sampling, building: &B
     Ok(objective.weights(&group)?)
 }
 
-/// Verdicts over (k, m). A trace that was never closed has answers of no form; one without a verifier has its reference.
+/// Verdicts over (k, m). A trace that was never closed has answers of no form; one without a verifier has its
+/// reference.
 fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
     if sampling.answers.is_empty() {
-        return sampling.traces.iter().map(|trace| if trace.closed { Verdict::Correct } else { Verdict::Malformed }).collect();
+        return sampling
+            .traces
+            .iter()
+            .map(|trace| if trace.closed { Verdict::Correct } else { Verdict::Malformed })
+            .collect();
     }
     let missing = vec![Verdict::Malformed; n as usize];
-    sampling.traces.iter().flat_map(|trace| sampling.verdicts.get(&trace.sample).unwrap_or(&missing).clone()).collect()
+    sampling
+        .traces
+        .iter()
+        .flat_map(|trace| sampling.verdicts.get(&trace.sample).unwrap_or(&missing).clone())
+        .collect()
 }
 
 /// (6) with the chosen traces, each spread over its correct answers, or given to one of them.
-fn chosen_weights(question: &QuestionRecord, sampling: &Sampling, verdict_km: &[Verdict], building: &Building<'_>) -> SequenceWeights {
+fn chosen_weights(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    verdict_km: &[Verdict],
+    building: &Building<'_>,
+) -> SequenceWeights {
     let n = verdict_km.len() / sampling.traces.len().max(1);
-    let mut weights = SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
+    let mut weights =
+        SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
     for (k, trace) in sampling.traces.iter().enumerate() {
         let chosen = sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
         let verdict_m = &verdict_km[k * n..(k + 1) * n];
         weights.trace_k.push(chosen);
-        weights.answer_km.extend(shares(verdict_m, question, trace, building.dataset, building.seed).into_iter().map(|share| share * chosen));
+        weights.answer_km.extend(
+            shares(verdict_m, question, trace, building.dataset, building.seed)
+                .into_iter()
+                .map(|share| share * chosen),
+        );
     }
     weights
 }
 
 /// The share of each answer in its trace's weight.
-fn shares(verdict_m: &[Verdict], question: &QuestionRecord, trace: &TraceRecord, dataset: &Dataset, seed: u64) -> Vec<f64> {
+fn shares(
+    verdict_m: &[Verdict],
+    question: &QuestionRecord,
+    trace: &TraceRecord,
+    dataset: &Dataset,
+    seed: u64,
+) -> Vec<f64> {
     let one = |choice: AnswerChoice| {
         let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
         let chosen = choice.choose(verdict_m, &mut Rng::at(seed, &[8, key, trace.sample]));
@@ -261,27 +324,37 @@ fn shares(verdict_m: &[Verdict], question: &QuestionRecord, trace: &TraceRecord,
         AnswersOfTrace::First => one(AnswerChoice::First),
         AnswersOfTrace::All => {
             let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count().max(1);
-            verdict_m.iter().map(|verdict| if verdict.is_correct() { 1.0 / correct as f64 } else { 0.0 }).collect()
+            verdict_m
+                .iter()
+                .map(|verdict| if verdict.is_correct() { 1.0 / correct as f64 } else { 0.0 })
+                .collect()
         }
     }
 }
 
-/// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with the trace alone.
-fn sequences(question: &QuestionRecord, sampling: &Sampling, weights: &SequenceWeights, building: &Building<'_>) -> Result<Vec<ExampleRecord>> {
+/// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with
+/// the trace alone.
+fn sequences(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    weights: &SequenceWeights,
+    building: &Building<'_>,
+) -> Result<Vec<ExampleRecord>> {
     let is_policy = building.method.is_policy_gradient();
     let n = weights.answer_km.len() / sampling.traces.len().max(1);
     let mut examples = Vec::new();
     for (k, trace) in sampling.traces.iter().enumerate() {
         let mut left = weights.trace_k[k];
         if !trace.closed {
-            // No answer follows, which a policy gradient counts against the trace; others learn from none of it. The policy itself drew it: its
-            // log-probs are the old ones.
+            // No answer follows, which a policy gradient counts against the trace; others learn from none of
+            // it. The policy itself drew it: its log-probs are the old ones.
             if is_policy && left != 0.0 {
                 examples.push(example(question, trace, &Answer::default(), left, Some(&trace.logprobs)));
             }
             continue;
         }
-        let old_logprobs = sampling.scores.get(&trace.sample).filter(|_| is_policy).map(|score| score.logprobs.as_slice());
+        let old_logprobs =
+            sampling.scores.get(&trace.sample).filter(|_| is_policy).map(|score| score.logprobs.as_slice());
         for m in 0..n {
             let weight = weights.answer_km[k * n + m];
             left -= weight;
@@ -309,21 +382,37 @@ struct Answer {
 }
 
 fn own_answer(question: &QuestionRecord) -> Result<Answer> {
-    let token_ids = question.answer_ids.clone().context("the question has no answer of its own, and none was drawn")?;
+    let token_ids =
+        question.answer_ids.clone().context("the question has no answer of its own, and none was drawn")?;
     Ok(Answer { token_ids, ..Answer::default() })
 }
 
 /// Answer m of a trace; the question's own where none was drawn.
-fn answer_of(question: &QuestionRecord, sampling: &Sampling, trace: &TraceRecord, m: usize) -> Result<Answer> {
+fn answer_of(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    trace: &TraceRecord,
+    m: usize,
+) -> Result<Answer> {
     if sampling.answers.is_empty() {
         return own_answer(question);
     }
     let drawn = sampling.answers.get(&trace.sample).and_then(|answers| answers.get(m));
     let drawn = drawn.with_context(|| format!("trace {} has no answer {m}", trace.sample))?;
-    Ok(Answer { token_ids: drawn.token_ids.clone(), given: drawn.given as usize, logprobs: drawn.logprobs.clone() })
+    Ok(Answer {
+        token_ids: drawn.token_ids.clone(),
+        given: drawn.given as usize,
+        logprobs: drawn.logprobs.clone(),
+    })
 }
 
-fn example(question: &QuestionRecord, trace: &TraceRecord, answer: &Answer, weight: f64, old_logprobs: Option<&[f64]>) -> ExampleRecord {
+fn example(
+    question: &QuestionRecord,
+    trace: &TraceRecord,
+    answer: &Answer,
+    weight: f64,
+    old_logprobs: Option<&[f64]>,
+) -> ExampleRecord {
     let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
     let mut token_weights = vec![weight; response_ids.len()];
     let old_logprobs = old_logprobs.map(|of_trace| {
@@ -351,9 +440,11 @@ fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRe
         let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
         match merged.get_mut(place) {
             None => merged.push(example),
-            Some(earlier) if duplicates == Duplicates::Add => {
-                earlier.token_weights.iter_mut().zip(&example.token_weights).for_each(|(sum, weight)| *sum += weight)
-            }
+            Some(earlier) if duplicates == Duplicates::Add => earlier
+                .token_weights
+                .iter_mut()
+                .zip(&example.token_weights)
+                .for_each(|(sum, weight)| *sum += weight),
             Some(_) => {}
         }
     }

@@ -49,8 +49,18 @@ pub struct Measured {
 }
 
 /// Draws and judges responses to the questions of the recipe's evaluation split.
-pub fn run(questions: &Path, model: &Path, thought: &Thought, judge: &Judge, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
-    let (source, out) = (Table::<QuestionRecord>::open(questions), Table::<ResponseRecord>::create(&stage.path, &stage.key()));
+pub fn run(
+    questions: &Path,
+    model: &Path,
+    thought: &Thought,
+    judge: &Judge,
+    recipe: &RunRecipe,
+    stage: &StageFolder,
+) -> Result<Value> {
+    let (source, out) = (
+        Table::<QuestionRecord>::open(questions),
+        Table::<ResponseRecord>::create(&stage.path, &stage.key()),
+    );
     let evaluation = &recipe.evaluation;
     let draws = Draws {
         stage: "responses",
@@ -62,7 +72,9 @@ pub fn run(questions: &Path, model: &Path, thought: &Thought, judge: &Judge, rec
     };
     let make = || sampler(model, &recipe.engine);
     let ask = |part| asked(&source, part, evaluation.split);
-    draw_missing(&source, &out, make, &draws, stage, ask, |question, sample| judged(question, sample, thought, judge))?;
+    draw_missing(&source, &out, make, &draws, stage, ask, |question, sample| {
+        judged(question, sample, thought, judge)
+    })?;
     count(&out, recipe.seed, evaluation.split)
 }
 
@@ -76,7 +88,12 @@ fn asked(source: &Table<QuestionRecord>, part: usize, split: Split) -> Result<Ve
     Ok(of_split.map(ask).collect())
 }
 
-fn judged(question: &QuestionRecord, sample: Sample, thought: &Thought, judge: &Judge) -> Result<ResponseRecord> {
+fn judged(
+    question: &QuestionRecord,
+    sample: Sample,
+    thought: &Thought,
+    judge: &Judge,
+) -> Result<ResponseRecord> {
     // A thought that has no end has no answer, whatever stands in it.
     let text = thought.border(&sample.tokens).map(|border| thought.answer_text(&sample.tokens[border..]));
     let judgement = match &text {
@@ -102,12 +119,23 @@ fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> 
         let response = response?;
         truncated += u64::from(response.truncated);
         tokens += response.token_ids.len() as u64;
-        by_question.entry((response.difficulty, response.id)).or_default().push(response.verdict == "correct");
+        by_question
+            .entry((response.difficulty, response.id))
+            .or_default()
+            .push(response.verdict == "correct");
     }
-    let of =
-        |pick: &dyn Fn(&Option<String>) -> bool| accuracy(by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right), seed);
-    let difficulties: std::collections::BTreeSet<&String> = by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
-    let by_difficulty = difficulties.into_iter().map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name)))).collect();
+    let of = |pick: &dyn Fn(&Option<String>) -> bool| {
+        accuracy(
+            by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right),
+            seed,
+        )
+    };
+    let difficulties: std::collections::BTreeSet<&String> =
+        by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
+    let by_difficulty = difficulties
+        .into_iter()
+        .map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name))))
+        .collect();
     Ok(json!(Measured { overall: of(&|_| true), by_difficulty, truncated, tokens, split }))
 }
 
@@ -116,7 +144,16 @@ fn accuracy<'a>(right_q: impl Iterator<Item = &'a Vec<bool>>, seed: u64) -> Accu
     if right_q.is_empty() {
         return Accuracy { accuracy: 0.0, low: 0.0, high: 1.0, questions: 0, samples: 0 };
     }
-    let value_q: Vec<f64> = right_q.iter().map(|right| right.iter().filter(|&&right| right).count() as f64 / right.len() as f64).collect();
+    let value_q: Vec<f64> = right_q
+        .iter()
+        .map(|right| right.iter().filter(|&&right| right).count() as f64 / right.len() as f64)
+        .collect();
     let Interval { mean, low, high } = bootstrap(&value_q, seed);
-    Accuracy { accuracy: mean, low, high, questions: value_q.len(), samples: right_q.iter().map(|right| right.len()).sum() }
+    Accuracy {
+        accuracy: mean,
+        low,
+        high,
+        questions: value_q.len(),
+        samples: right_q.iter().map(|right| right.len()).sum(),
+    }
 }

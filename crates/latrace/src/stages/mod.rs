@@ -1,4 +1,5 @@
-//! The stages of a run, one file each, of one shape: what earlier stages left, settings, and the folder to fill, in; counts out.
+//! The stages of a run, one file each, of one shape: what earlier stages left, settings, and the folder to
+//! fill, in; counts out.
 //!
 //! Each goes on from the parts that are in its folder, and writes a part only when it is whole.
 
@@ -36,7 +37,8 @@ fn missing_parts<S: Record, R: Record>(source: &Table<S>, out: &Table<R>) -> Res
     Ok(missing.chunks(PARTS_AT_ONCE).map(<[usize]>::to_vec).collect())
 }
 
-/// Writes the parts of `out` that are missing: `ask` gives what a part of `source` asks, each with its prompt, and `record` makes the record of a sample.
+/// Writes the parts of `out` that are missing: `ask` gives what a part of `source` asks, each with its
+/// prompt, and `record` makes the record of a sample.
 fn draw_missing<S: Record, R: Record + Send, T: Sync>(
     source: &Table<S>,
     out: &Table<R>,
@@ -55,8 +57,11 @@ fn draw_missing<S: Record, R: Record + Send, T: Sync>(
         let parts = group.iter().map(|&part| ask(part)).collect::<Result<Vec<_>>>()?;
         draw(&mut sampler, draws, &parts, stage, &mut progress, &mut |at, samples| {
             let asked = parts[at].iter().zip(samples);
-            let drawn: Vec<(&T, Sample)> = asked.flat_map(|((of, _), samples)| samples.into_iter().map(move |sample| (of, sample))).collect();
-            let records = drawn.into_par_iter().map(|(of, sample)| record(of, sample)).collect::<Result<Vec<R>>>()?;
+            let drawn: Vec<(&T, Sample)> = asked
+                .flat_map(|((of, _), samples)| samples.into_iter().map(move |sample| (of, sample)))
+                .collect();
+            let records =
+                drawn.into_par_iter().map(|(of, sample)| record(of, sample)).collect::<Result<Vec<R>>>()?;
             out.write(group[at], &records)
         })?;
     }
@@ -67,6 +72,7 @@ fn draw_missing<S: Record, R: Record + Send, T: Sync>(
 /// The sampler of a model folder.
 fn sampler(model: &Path, engine: &Engine) -> Result<Sampler> {
     let kv_cache_bytes = if engine.kv_cache_bytes > 0 { engine.kv_cache_bytes } else { free_memory() / 2 };
-    let options = SamplerOptions { kv_cache_bytes, batch: engine.batch, prefill_tokens: engine.prefill_tokens };
+    let options =
+        SamplerOptions { kv_cache_bytes, batch: engine.batch, prefill_tokens: engine.prefill_tokens };
     Ok(Sampler::new(Model::load(model)?, options))
 }

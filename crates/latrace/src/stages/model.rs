@@ -1,4 +1,5 @@
-//! Before stage 1: the model that pi_theta0 and q start from. A given one stays where it is; a random one is made.
+//! Before stage 1: the model that pi_theta0 and q start from. A given one stays where it is; a random one is
+//! made.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +32,8 @@ pub fn settings(model: &ModelSource, source: &Source) -> Result<Value> {
     Ok(json!({"model": fingerprint(&model_folder(&model.folder)?)?}))
 }
 
-/// Fails where the folder's contents are no longer those that the run began with: everything would silently be made anew.
+/// Fails where the folder's contents are no longer those that the run began with: everything would silently
+/// be made anew.
 ///
 /// # Errors
 /// Names the file that differs.
@@ -40,13 +42,18 @@ pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
     if model.folder.is_empty() || !noted.is_file() {
         return Ok(());
     }
-    let Given { folder, files } =
-        serde_json::from_slice(&fs::read(&noted)?).with_context(|| format!("{} does not say which model was given", noted.display()))?;
+    let Given { folder, files } = serde_json::from_slice(&fs::read(&noted)?)
+        .with_context(|| format!("{} does not say which model was given", noted.display()))?;
     let now = fingerprint(&model_folder(&model.folder)?)?;
-    let Some(name) = files.keys().chain(now.keys()).find(|&name| folder == model.folder && files.get(name) != now.get(name)) else {
+    let Some(name) = files
+        .keys()
+        .chain(now.keys())
+        .find(|&name| folder == model.folder && files.get(name) != now.get(name))
+    else {
         return Ok(());
     };
-    let message = format!("{} is not what it was when the run began", Path::new(&folder).join(name).display());
+    let message =
+        format!("{} is not what it was when the run began", Path::new(&folder).join(name).display());
     Err(Failure::work(message).hint("put it back (for a hub id, name the commit: org/name@COMMIT), or begin another run with --run-dir").into())
 }
 
@@ -69,9 +76,16 @@ pub fn folder_of(model: &ModelSource, stage: &Path) -> Result<PathBuf> {
 }
 
 /// Makes a random model with its tokenizer, or notes which model is given.
-pub fn run(model: &ModelSource, source: &Source, markers: &Markers, seed: u64, stage: &StageFolder) -> Result<Value> {
+pub fn run(
+    model: &ModelSource,
+    source: &Source,
+    markers: &Markers,
+    seed: u64,
+    stage: &StageFolder,
+) -> Result<Value> {
     if !model.folder.is_empty() {
-        let given = Given { folder: model.folder.clone(), files: fingerprint(&model_folder(&model.folder)?)? };
+        let given =
+            Given { folder: model.folder.clone(), files: fingerprint(&model_folder(&model.folder)?)? };
         write(&stage.path, GIVEN, &format!("{:#}", json!(given)))?;
         return Ok(json!({"folder": model.folder}));
     }
@@ -87,21 +101,29 @@ pub fn run(model: &ModelSource, source: &Source, markers: &Markers, seed: u64, s
     Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
 }
 
-/// Writes a model folder without weights: a tokenizer, and the shape as `config.json`, with what the tokenizer decides.
+/// Writes a model folder without weights: a tokenizer, and the shape as `config.json`, with what the
+/// tokenizer decides.
 ///
 /// # Errors
-/// A tokenizer that cannot be read or ends no text; a shape that says what the tokenizer decides; files that cannot be written.
+/// A tokenizer that cannot be read or ends no text; a shape that says what the tokenizer decides; files that
+/// cannot be written.
 pub fn write_shape(folder: &Path, mut shape: Value, tokenizer_json: &str) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
     let end = tokenizer.token_id(END).context("the tokenizer has no token that ends a text")?;
     for (name, value) in [("vocab_size", json!(tokenizer.vocabulary_size())), ("eos_token_id", json!(end))] {
         if shape.get(name).is_some() {
-            return Err(Failure::usage(format!("the model's shape: {name}: the tokenizer decides this")).hint("leave it out").into());
+            return Err(Failure::usage(format!("the model's shape: {name}: the tokenizer decides this"))
+                .hint("leave it out")
+                .into());
         }
         shape[name] = value;
     }
     write(folder, "tokenizer.json", tokenizer_json)?;
-    write(folder, "tokenizer_config.json", &format!("{:#}", json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END})))?;
+    write(
+        folder,
+        "tokenizer_config.json",
+        &format!("{:#}", json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END})),
+    )?;
     write(folder, "config.json", &format!("{shape:#}"))?;
     Ok(tokenizer)
 }

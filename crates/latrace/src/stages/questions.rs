@@ -25,13 +25,22 @@ pub struct Encoding<'a> {
 }
 
 /// Reads all questions and writes them in parts.
-pub fn run(source: &Source, encoding: &Encoding<'_>, judge: &Judge, engine: &Engine, stage: &StageFolder) -> Result<Value> {
+pub fn run(
+    source: &Source,
+    encoding: &Encoding<'_>,
+    judge: &Judge,
+    engine: &Engine,
+    stage: &StageFolder,
+) -> Result<Value> {
     let questions = source.read(encoding.markers, Some(&encoding.thought.text))?;
     check_ids(&questions)?;
     let out = Table::<QuestionRecord>::create(&stage.path, &stage.key());
     let mut counts = Counts::default();
     for (part, questions) in questions.chunks(engine.part_questions).enumerate() {
-        let records: Vec<QuestionRecord> = questions.iter().map(|(split, question)| encoding.record(*split, question)).collect::<Result<_>>()?;
+        let records: Vec<QuestionRecord> = questions
+            .iter()
+            .map(|(split, question)| encoding.record(*split, question))
+            .collect::<Result<_>>()?;
         records.iter().try_for_each(|record| judge.check(record))?;
         records.iter().for_each(|record| counts.add(record));
         out.write(part, &records)?;
@@ -70,14 +79,16 @@ impl Encoding<'_> {
     /// The question as token ids.
     ///
     /// # Errors
-    /// Templates that ask for what there is not; texts that the tokenizer refuses; a trace that holds its own end.
+    /// Templates that ask for what there is not; texts that the tokenizer refuses; a trace that holds its own
+    /// end.
     pub fn record(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         self.encode(split, question).with_context(|| format!("question {}", question.id))
     }
 
     fn encode(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         let kind = question.kind.clone().unwrap_or_default();
-        let PromptTexts { prompt, posterior_prompt } = prompts(question, self.reasoner, self.posterior, self.markers)?;
+        let PromptTexts { prompt, posterior_prompt } =
+            prompts(question, self.reasoner, self.posterior, self.markers)?;
         Ok(QuestionRecord {
             id: question.id.clone(),
             split,
@@ -107,9 +118,16 @@ pub struct PromptTexts {
 ///
 /// # Errors
 /// Templates that ask for what there is not.
-pub fn prompts(question: &Question, reasoner: &PromptTemplate, posterior: &PromptTemplate, markers: &Markers) -> Result<PromptTexts> {
+pub fn prompts(
+    question: &Question,
+    reasoner: &PromptTemplate,
+    posterior: &PromptTemplate,
+    markers: &Markers,
+) -> Result<PromptTexts> {
     let boxed = question.kind.as_deref().is_some_and(|kind| kind == "math" || kind == "choice");
-    let render = |template: &PromptTemplate, hint: Option<&str>| template.render(&question.question, hint, boxed, markers);
+    let render = |template: &PromptTemplate, hint: Option<&str>| {
+        template.render(&question.question, hint, boxed, markers)
+    };
     let prompt = question.prompt.clone().map_or_else(|| render(reasoner, None), Ok)?;
     let posterior_prompt = match (&question.posterior_prompt, question.hint()) {
         (Some(prompt), _) => Some(prompt.clone()),
@@ -121,8 +139,11 @@ pub fn prompts(question: &Question, reasoner: &PromptTemplate, posterior: &Promp
 
 /// What a judge compares with: tests, or the accepted answers; the solution alone, where there is no answer.
 pub fn reference(question: &Question) -> Value {
-    let gold =
-        question.tests.clone().or_else(|| question.answer.as_ref().map(|answer| json!(answer))).or_else(|| question.solution.as_ref().map(|text| json!(text)));
+    let gold = question
+        .tests
+        .clone()
+        .or_else(|| question.answer.as_ref().map(|answer| json!(answer)))
+        .or_else(|| question.solution.as_ref().map(|text| json!(text)));
     let mut reference = json!({"gold": gold});
     if let Some(options) = &question.options {
         reference["options"] = json!(options);

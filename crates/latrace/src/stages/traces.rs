@@ -16,8 +16,15 @@ use crate::sampling::journal::logprobs;
 use crate::sampling::missing::{Draws, Prompt};
 
 /// Draws the traces of all questions that are asked; a part without any is empty.
-pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecipe, stage: &StageFolder) -> Result<Value> {
-    let (source, out) = (Table::<QuestionRecord>::open(questions), Table::<TraceRecord>::create(&stage.path, &stage.key()));
+pub fn run(
+    questions: &Path,
+    writer: &Path,
+    thought: &Thought,
+    recipe: &RunRecipe,
+    stage: &StageFolder,
+) -> Result<Value> {
+    let (source, out) =
+        (Table::<QuestionRecord>::open(questions), Table::<TraceRecord>::create(&stage.path, &stage.key()));
     let drawing = &recipe.traces.drawing;
     let draws = Draws {
         stage: "traces",
@@ -28,7 +35,15 @@ pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecip
         text: &thought.text,
     };
     let make = || sampler(writer, &recipe.engine);
-    draw_missing(&source, &out, make, &draws, stage, |part| asked(&source, part, recipe), |id, sample| Ok(trace(id, sample, thought)))?;
+    draw_missing(
+        &source,
+        &out,
+        make,
+        &draws,
+        stage,
+        |part| asked(&source, part, recipe),
+        |id, sample| Ok(trace(id, sample, thought)),
+    )?;
     count(&out)
 }
 
@@ -36,12 +51,15 @@ pub fn run(questions: &Path, writer: &Path, thought: &Thought, recipe: &RunRecip
 fn asked(source: &Table<QuestionRecord>, part: usize, recipe: &RunRecipe) -> Result<Vec<(String, Prompt)>> {
     let mut asked = Vec::new();
     for question in source.read(part)? {
-        let is_asked = question.split == Split::Train && (recipe.traces.questions == Asked::All || question.trace_ids.is_none());
+        let is_asked = question.split == Split::Train
+            && (recipe.traces.questions == Asked::All || question.trace_ids.is_none());
         let ids = match recipe.proposal() {
             Proposal::Posterior => question.posterior_prompt_ids,
             Proposal::Initial => Some(question.prompt_ids),
         };
-        asked.extend(ids.filter(|_| is_asked).map(|ids| (question.id.clone(), Prompt::keyed(question.id, ids))));
+        asked.extend(
+            ids.filter(|_| is_asked).map(|ids| (question.id.clone(), Prompt::keyed(question.id, ids))),
+        );
     }
     Ok(asked)
 }

@@ -15,7 +15,9 @@ use crate::training::run_job;
 
 /// Rows of pi_theta0: prompt, trace, answer.
 pub fn initial_rows(questions: &Path) -> Result<Vec<TrainRow>> {
-    rows_with_traces(questions, |question, trace| Some((question.prompt_ids, [trace, question.answer_ids?].concat())))
+    rows_with_traces(questions, |question, trace| {
+        Some((question.prompt_ids, [trace, question.answer_ids?].concat()))
+    })
 }
 
 /// Rows of q: prompt with the hint, trace.
@@ -23,12 +25,17 @@ pub fn posterior_rows(questions: &Path) -> Result<Vec<TrainRow>> {
     rows_with_traces(questions, |question, trace| Some((question.posterior_prompt_ids?, trace)))
 }
 
-fn rows_with_traces(questions: &Path, pair: impl Fn(QuestionRecord, Vec<u32>) -> Option<(Vec<u32>, Vec<u32>)>) -> Result<Vec<TrainRow>> {
+fn rows_with_traces(
+    questions: &Path,
+    pair: impl Fn(QuestionRecord, Vec<u32>) -> Option<(Vec<u32>, Vec<u32>)>,
+) -> Result<Vec<TrainRow>> {
     let mut rows = Vec::new();
     for question in Table::<QuestionRecord>::open(questions).records()? {
         let mut question = question?;
         let (id, split, trace) = (question.id.clone(), question.split, question.trace_ids.take());
-        if let Some((prompt, response)) = trace.filter(|_| split == Split::Train).and_then(|trace| pair(question, trace)) {
+        if let Some((prompt, response)) =
+            trace.filter(|_| split == Split::Train).and_then(|trace| pair(question, trace))
+        {
             let weights = vec![1.0; response.len()];
             rows.push(row(id, &prompt, &response, weights, None));
         }
@@ -46,7 +53,13 @@ pub fn final_rows(dataset: &Path) -> Result<Vec<TrainRow>> {
         };
         let old_logp = old.iter().map(|&logp| logp as f32).collect();
         let ones = vec![1.0; weights.len()];
-        Ok(row(example.id, &example.prompt_ids, &example.response_ids, ones, Some(Policy { advantages: weights, old_logp })))
+        Ok(row(
+            example.id,
+            &example.prompt_ids,
+            &example.response_ids,
+            ones,
+            Some(Policy { advantages: weights, old_logp }),
+        ))
     };
     Table::<ExampleRecord>::open(dataset).records()?.map(of_example).collect()
 }

@@ -16,13 +16,21 @@ use crate::progress::Progress;
 
 /// Judges the answers of all parts, in their order.
 pub fn run(questions: &Path, answers: &Path, judge: &Judge, stage: &StageFolder) -> Result<Value> {
-    let (questions, answers) = (Table::<QuestionRecord>::open(questions), Table::<AnswerRecord>::open(answers));
+    let (questions, answers) =
+        (Table::<QuestionRecord>::open(questions), Table::<AnswerRecord>::open(answers));
     let out = Table::<VerdictRecord>::create(&stage.path, &stage.key());
     let missing = missing_parts(&answers, &out)?.concat();
-    let mut progress = Progress::new("parts judged", (answers.parts()? - missing.len()) as u64, Some(answers.parts()? as u64));
+    let mut progress = Progress::new(
+        "parts judged",
+        (answers.parts()? - missing.len()) as u64,
+        Some(answers.parts()? as u64),
+    );
     for part in missing {
         let of_part = questions.read(part)?;
-        let verdicts = answers.read(part)?.into_par_iter().map(|answer| judged(question_of(&of_part, &answer.id)?, answer, judge));
+        let verdicts = answers
+            .read(part)?
+            .into_par_iter()
+            .map(|answer| judged(question_of(&of_part, &answer.id)?, answer, judge));
         // Collecting keeps the answers' order whatever order their verdicts end in.
         out.write(part, &verdicts.collect::<Result<Vec<_>>>()?)?;
         progress.advance(1);
@@ -32,7 +40,8 @@ pub fn run(questions: &Path, answers: &Path, judge: &Judge, stage: &StageFolder)
 }
 
 fn judged(question: &QuestionRecord, answer: AnswerRecord, judge: &Judge) -> Result<VerdictRecord> {
-    // An answer that was cut at its most tokens is judged as far as it goes: a right one may be followed by idle words.
+    // An answer that was cut at its most tokens is judged as far as it goes: a right one may be followed by
+    // idle words.
     let judgement = judge.judge(question, &answer.text)?;
     Ok(VerdictRecord {
         id: answer.id,

@@ -13,12 +13,23 @@ use crate::pipeline::table::Table;
 use crate::weigh::{Drawn, Evidence, Group, WeighConfig, WeighedTrace, weigh_groups};
 
 /// Weighs the traces that have scores; `verdicts` are needed by the accuracy estimator alone.
-pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &WeighConfig, drawn: Drawn, stage: &StageFolder) -> Result<Value> {
+pub fn run(
+    traces: &Path,
+    scores: &Path,
+    verdicts: Option<&Path>,
+    config: &WeighConfig,
+    drawn: Drawn,
+    stage: &StageFolder,
+) -> Result<Value> {
     let traces = Table::<TraceRecord>::open(traces);
     let tables = (Table::<ScoreRecord>::open(scores), verdicts.map(Table::<VerdictRecord>::open));
     let (mut groups, mut parts) = (Vec::new(), Vec::new());
     for part in 0..traces.parts()? {
-        let of_part = join(traces.read(part)?, tables.0.read(part)?, tables.1.as_ref().map(|table| table.read(part)).transpose()?)?;
+        let of_part = join(
+            traces.read(part)?,
+            tables.0.read(part)?,
+            tables.1.as_ref().map(|table| table.read(part)).transpose()?,
+        )?;
         parts.push(of_part.iter().map(|group| group.traces.len()).sum::<usize>());
         groups.extend(of_part);
     }
@@ -32,8 +43,13 @@ pub fn run(traces: &Path, scores: &Path, verdicts: Option<&Path>, config: &Weigh
 }
 
 /// The evidence on a part's traces, by question.
-fn join(traces: Vec<TraceRecord>, scores: Vec<ScoreRecord>, verdicts: Option<Vec<VerdictRecord>>) -> Result<Vec<Group>> {
-    let scores: HashMap<(String, u64), ScoreRecord> = scores.into_iter().map(|score| ((score.id.clone(), score.sample), score)).collect();
+fn join(
+    traces: Vec<TraceRecord>,
+    scores: Vec<ScoreRecord>,
+    verdicts: Option<Vec<VerdictRecord>>,
+) -> Result<Vec<Group>> {
+    let scores: HashMap<(String, u64), ScoreRecord> =
+        scores.into_iter().map(|score| ((score.id.clone(), score.sample), score)).collect();
     let verdicts = verdicts.map(by_trace);
     let mut groups: Vec<Group> = Vec::new();
     for trace in traces {
@@ -47,12 +63,18 @@ fn join(traces: Vec<TraceRecord>, scores: Vec<ScoreRecord>, verdicts: Option<Vec
             continue;
         }
         let key = (trace.id.clone(), trace.sample);
-        let score = scores.get(&key).with_context(|| format!("id {}, sample {} has no score", key.0, key.1))?;
+        let score =
+            scores.get(&key).with_context(|| format!("id {}, sample {} has no score", key.0, key.1))?;
         let accuracy = match &verdicts {
-            Some(verdicts) => Some(Accuracy::from_verdicts(verdicts.get(&key).map_or(&[][..], Vec::as_slice))?),
+            Some(verdicts) => {
+                Some(Accuracy::from_verdicts(verdicts.get(&key).map_or(&[][..], Vec::as_slice))?)
+            }
             None => None,
         };
-        let reference = score.reference_logprobs.as_ref().map(|logp| AnswerScore { logp_sum: logp.iter().sum(), tokens: logp.len() });
+        let reference = score
+            .reference_logprobs
+            .as_ref()
+            .map(|logp| AnswerScore { logp_sum: logp.iter().sum(), tokens: logp.len() });
         let evidence = Evidence {
             id,
             sample: trace.sample,
@@ -68,7 +90,8 @@ fn join(traces: Vec<TraceRecord>, scores: Vec<ScoreRecord>, verdicts: Option<Vec
 pub fn by_trace(verdicts: Vec<VerdictRecord>) -> HashMap<(String, u64), Vec<Verdict>> {
     let mut by_trace: HashMap<(String, u64), Vec<Verdict>> = HashMap::new();
     for record in verdicts {
-        let verdict = crate::weigh::verdict_named(&record.verdict, &record.reason).unwrap_or(Verdict::Undetermined);
+        let verdict =
+            crate::weigh::verdict_named(&record.verdict, &record.reason).unwrap_or(Verdict::Undetermined);
         by_trace.entry((record.id, record.sample)).or_default().push(verdict);
     }
     by_trace

@@ -1,10 +1,12 @@
 //! Arithmetic: the value of a nested expression.
 //!
-//! A question is `( 3 + 4 ) * 2`, every operation but the outermost in brackets, its numbers 1 to 9; the answer is one number. All values on the way are 0 to
-//! 99, each one token. The difficulty is the number of operations, 1 to 6.
+//! A question is `( 3 + 4 ) * 2`, every operation but the outermost in brackets, its numbers 1 to 9; the
+//! answer is one number. All values on the way are 0 to 99, each one token. The difficulty is the number of
+//! operations, 1 to 6.
 //!
-//! A trace works the operations out, those within before those around: `3 + 4 = 7 , 7 * 2 = 14`. In 45 % of questions one step is first written with a wrong
-//! result not far from the right one, noticed at once and done again: `3 + 4 = 9 x 3 + 4 = 7 , …`.
+//! A trace works the operations out, those within before those around: `3 + 4 = 7 , 7 * 2 = 14`. In 45 % of
+//! questions one step is first written with a wrong result not far from the right one, noticed at once and
+//! done again: `3 + 4 = 9 x 3 + 4 = 7 , …`.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +32,8 @@ impl Rules for Arithmetic {
 
     fn pool(rng: &mut Rng) -> Vec<Grade<Expression>> {
         let simple = Grade { difficulty: "1".to_owned(), puzzles: simple() };
-        let nested = (2..=MOST_DIFFICULT).map(|operations| Grade { difficulty: operations.to_string(), puzzles: drawn(operations, rng) });
+        let nested = (2..=MOST_DIFFICULT)
+            .map(|operations| Grade { difficulty: operations.to_string(), puzzles: drawn(operations, rng) });
         [simple].into_iter().chain(nested).collect()
     }
 
@@ -70,12 +73,16 @@ impl Rules for Arithmetic {
 /// All expressions of one operation.
 fn simple() -> Vec<Expression> {
     let numbers = || (1..=LARGEST_GIVEN).map(Expression::Number);
-    let all =
-        numbers().flat_map(|left| numbers().flat_map(move |right| OPERATORS.map(|operator| Expression::operation(left.clone(), operator, right.clone()))));
+    let all = numbers().flat_map(|left| {
+        numbers().flat_map(move |right| {
+            OPERATORS.map(|operator| Expression::operation(left.clone(), operator, right.clone()))
+        })
+    });
     all.filter(|expression| expression.value().is_some()).collect()
 }
 
-/// As many distinct expressions as a grade has; there are many more of two operations and of each greater number.
+/// As many distinct expressions as a grade has; there are many more of two operations and of each greater
+/// number.
 fn drawn(operations: usize, rng: &mut Rng) -> Vec<Expression> {
     let (mut seen, mut expressions) = (BTreeSet::new(), Vec::new());
     while expressions.len() < PER_GRADE {
@@ -88,7 +95,8 @@ fn drawn(operations: usize, rng: &mut Rng) -> Vec<Expression> {
     expressions
 }
 
-/// A random expression and its value: a random split of the operations between two sides, then one of the operators whose result has a token.
+/// A random expression and its value: a random split of the operations between two sides, then one of the
+/// operators whose result has a token.
 fn draw(operations: usize, rng: &mut Rng) -> Option<(Expression, u8)> {
     if operations == 0 {
         let number = 1 + rng.below(usize::from(LARGEST_GIVEN)) as u8;
@@ -96,14 +104,19 @@ fn draw(operations: usize, rng: &mut Rng) -> Option<(Expression, u8)> {
     }
     let before = rng.below(operations);
     let ((left, first), (right, second)) = (draw(before, rng)?, draw(operations - 1 - before, rng)?);
-    let results: Vec<(Operator, u8)> = OPERATORS.into_iter().filter_map(|operator| Some((operator, operator.apply(first, second)?))).collect();
+    let results: Vec<(Operator, u8)> = OPERATORS
+        .into_iter()
+        .filter_map(|operator| Some((operator, operator.apply(first, second)?)))
+        .collect();
     let (operator, value) = *results.get(rng.below(results.len()))?;
     Some((Expression::operation(left, operator, right), value))
 }
 
 /// A wrong result not far from the right one.
 fn slip(right: u8, rng: &mut Rng) -> u8 {
-    let near: Vec<u8> = (right.saturating_sub(NEAR)..=LARGEST.min(right.saturating_add(NEAR))).filter(|&wrong| wrong != right).collect();
+    let near: Vec<u8> = (right.saturating_sub(NEAR)..=LARGEST.min(right.saturating_add(NEAR)))
+        .filter(|&wrong| wrong != right)
+        .collect();
     near.get(rng.below(near.len())).copied().unwrap_or(right)
 }
 
@@ -114,10 +127,14 @@ mod tests {
     use latrace_core::Question;
 
     fn some(seed: u64) -> Vec<Question> {
-        Task::Arithmetic.questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed).unwrap().traced
+        Task::Arithmetic
+            .questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed)
+            .unwrap()
+            .traced
     }
 
-    /// Rewrites the first innermost operation as its value, until one number is left; every step that this takes.
+    /// Rewrites the first innermost operation as its value, until one number is left; every step that this
+    /// takes.
     fn steps_reference(question: &str) -> Vec<String> {
         let (mut text, mut steps) = (format!("( {question} )"), Vec::new());
         while let Some(close) = text.find(" )") {
@@ -147,27 +164,38 @@ mod tests {
                 assert_eq!(trace, steps.join(" , "));
                 continue;
             };
-            let (before, after): (Vec<&str>, Vec<&str>) = (before.split(" , ").collect(), after.split(" , ").collect());
+            let (before, after): (Vec<&str>, Vec<&str>) =
+                (before.split(" , ").collect(), after.split(" , ").collect());
             assert_eq!([&before[..before.len() - 1], &after].concat(), steps);
             let (wrong, right) = (before.last().unwrap(), after[0]);
             let (wrong, right) = (wrong.split_once(" = ").unwrap(), right.split_once(" = ").unwrap());
-            assert!(wrong.0 == right.0 && number(wrong.1).unwrap().abs_diff(number(right.1).unwrap()) <= NEAR && wrong.1 != right.1, "{trace}");
+            assert!(
+                wrong.0 == right.0
+                    && number(wrong.1).unwrap().abs_diff(number(right.1).unwrap()) <= NEAR
+                    && wrong.1 != right.1,
+                "{trace}"
+            );
         }
     }
 
     #[test]
     fn false_starts_are_as_frequent_as_they_should_be() {
         let questions = some(8);
-        let count = questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
+        let count =
+            questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
         let expected = questions.len() as f64 * FALSE_STARTS;
-        assert!((count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(), "{count} of {expected}");
+        assert!(
+            (count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(),
+            "{count} of {expected}"
+        );
     }
 
     #[test]
     fn one_operation_is_every_pair_of_numbers() {
         // 81 sums, 81 products, and the 45 differences that are not negative.
         assert_eq!(simple().len(), 81 + 81 + 45);
-        let counts: Vec<usize> = Arithmetic::pool(&mut Rng::new(1)).iter().map(|grade| grade.puzzles.len()).collect();
+        let counts: Vec<usize> =
+            Arithmetic::pool(&mut Rng::new(1)).iter().map(|grade| grade.puzzles.len()).collect();
         assert_eq!(counts, [207, PER_GRADE, PER_GRADE, PER_GRADE, PER_GRADE, PER_GRADE]);
     }
 

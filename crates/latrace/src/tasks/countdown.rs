@@ -1,15 +1,20 @@
 //! Countdown: reach a number from three or four others by + - * /, each used at most once.
 //!
-//! A question is `2 7 8 -> 42`, the numbers in ascending order; an answer is an expression, `( 8 - 2 ) * 7`, and every one that has the value is right. It
-//! is worked out in exact fractions, and need not use all numbers.
+//! A question is `2 7 8 -> 42`, the numbers in ascending order; an answer is an expression, `( 8 - 2 ) * 7`,
+//! and every one that has the value is right. It is worked out in exact fractions, and need not use all
+//! numbers.
 //!
-//! The form is chosen for small models. A number is one token: digits would have to be learned first. Numbers are 1 to 10 and results on the way 1 to 99, so
-//! that the same sums come up again and again; the larger operand stands first, which halves them. Every operation but the outermost is in brackets, so
-//! there is no precedence to know. The trace has the results, the answer does not: it cannot be copied from the thought, nor the thought from it.
+//! The form is chosen for small models. A number is one token: digits would have to be learned first. Numbers
+//! are 1 to 10 and results on the way 1 to 99, so that the same sums come up again and again; the larger
+//! operand stands first, which halves them. Every operation but the outermost is in brackets, so there is no
+//! precedence to know. The trace has the results, the answer does not: it cannot be copied from the thought,
+//! nor the thought from it.
 //!
-//! A trace is steps, `8 - 2 = 6 , 6 * 7 = 42`. In 45 % of questions it begins with two random steps that miss, and starts anew.
+//! A trace is steps, `8 - 2 = 6 , 6 * 7 = 42`. In 45 % of questions it begins with two random steps that
+//! miss, and starts anew.
 //!
-//! The difficulty is the fewest numbers that an answer needs, 2 to 4, with a star where each such answer multiplies or divides.
+//! The difficulty is the fewest numbers that an answer needs, 2 to 4, with a star where each such answer
+//! multiplies or divides.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +48,10 @@ impl Rules for Countdown {
         let mut grades: BTreeMap<String, Vec<Puzzle>> = BTreeMap::new();
         for numbers in (FEWEST_GIVEN..=MOST_GIVEN).flat_map(|count| ascending(1, count)) {
             for (target, difficulty) in targets(&numbers) {
-                grades.entry(difficulty.to_string()).or_default().push(Puzzle { numbers: numbers.clone(), target });
+                grades
+                    .entry(difficulty.to_string())
+                    .or_default()
+                    .push(Puzzle { numbers: numbers.clone(), target });
             }
         }
         grades.into_iter().map(|(difficulty, puzzles)| cap(Grade { difficulty, puzzles }, rng)).collect()
@@ -78,7 +86,9 @@ impl Rules for Countdown {
             return Reason::Unreadable;
         };
         // Numbers are compared first: an expression of at most four cannot overflow.
-        match available(&puzzle.numbers, expression.numbers()) && exact(&expression).is_some_and(|value| value.is(puzzle.target)) {
+        match available(&puzzle.numbers, expression.numbers())
+            && exact(&expression).is_some_and(|value| value.is(puzzle.target))
+        {
             true => Reason::Equal,
             false => Reason::Different,
         }
@@ -94,7 +104,8 @@ fn ascending(least: u8, count: usize) -> Vec<Vec<u8>> {
     if count == 0 {
         return vec![Vec::new()];
     }
-    let after = |first: u8| ascending(first, count - 1).into_iter().map(move |rest| [vec![first], rest].concat());
+    let after =
+        |first: u8| ascending(first, count - 1).into_iter().map(move |rest| [vec![first], rest].concat());
     (least..=LARGEST_GIVEN).flat_map(after).collect()
 }
 
@@ -108,10 +119,12 @@ fn read(question: &str) -> Option<Puzzle> {
 /// Whether each of `used` is given, as often as it is used.
 fn available(given: &[u8], used: Vec<u8>) -> bool {
     let mut left = given.to_vec();
-    used.into_iter().all(|number| left.iter().position(|&other| other == number).map(|at| left.swap_remove(at)).is_some())
+    used.into_iter()
+        .all(|number| left.iter().position(|&other| other == number).map(|at| left.swap_remove(at)).is_some())
 }
 
-/// A fraction, not in lowest terms. Of an expression of n numbers up to 99, both parts are at most 2^(n - 1) 99^n.
+/// A fraction, not in lowest terms. Of an expression of n numbers up to 99, both parts are at most 2^(n - 1)
+/// 99^n.
 #[derive(Clone, Copy)]
 struct Fraction {
     numerator: i64,
@@ -127,7 +140,9 @@ impl Fraction {
 /// The value; none where something is divided by zero.
 fn exact(expression: &Expression) -> Option<Fraction> {
     let (left, operator, right) = match expression {
-        Expression::Number(number) => return Some(Fraction { numerator: i64::from(*number), denominator: 1 }),
+        Expression::Number(number) => {
+            return Some(Fraction { numerator: i64::from(*number), denominator: 1 });
+        }
         Expression::Operation(left, operator, right) => (exact(left)?, operator, exact(right)?),
     };
     let (a, b, c, d) = (left.numerator, left.denominator, right.numerator, right.denominator);
@@ -160,7 +175,8 @@ impl State {
         self.steps.iter().any(|step| step.operator.is_product())
     }
 
-    /// All states one step on. Steps that lead nowhere new, to 0 or to one of the two numbers, are left out: no shortest way has one.
+    /// All states one step on. Steps that lead nowhere new, to 0 or to one of the two numbers, are left out:
+    /// no shortest way has one.
     fn onwards(&self) -> Vec<State> {
         let mut states: Vec<State> = Vec::new();
         for (first, second) in pairs(self.numbers.len()) {
@@ -223,20 +239,26 @@ fn targets(numbers: &[u8]) -> BTreeMap<u8, Difficulty> {
 
 /// The ends of all shortest ways to the target.
 fn shortest(puzzle: &Puzzle) -> Vec<State> {
-    let arrived = levels(&puzzle.numbers).map(|level| level.into_iter().filter(|state| state.reached() == Some(puzzle.target)).collect::<Vec<_>>());
+    let arrived = levels(&puzzle.numbers).map(|level| {
+        level.into_iter().filter(|state| state.reached() == Some(puzzle.target)).collect::<Vec<_>>()
+    });
     arrived.into_iter().find(|states| !states.is_empty()).unwrap_or_default()
 }
 
 /// Two steps that never meet the target, all such pairs equally likely; none where there is no such pair.
 fn false_start(puzzle: &Puzzle, rng: &mut Rng) -> Option<Vec<Step>> {
-    let astray = |state: &State| state.onwards().into_iter().filter(|next| next.reached() != Some(puzzle.target)).collect::<Vec<_>>();
+    let astray = |state: &State| {
+        state.onwards().into_iter().filter(|next| next.reached() != Some(puzzle.target)).collect::<Vec<_>>()
+    };
     let states: Vec<State> = astray(&State::start(&puzzle.numbers)).iter().flat_map(astray).collect();
     states.get(rng.below(states.len())).map(|state| state.steps.clone())
 }
 
-/// Steps as one expression. Where a number is there twice, given and made, either will do: on a shortest way each step counts.
+/// Steps as one expression. Where a number is there twice, given and made, either will do: on a shortest way
+/// each step counts.
 fn expression(numbers: &[u8], steps: &[Step]) -> Expression {
-    let mut parts: Vec<(u8, Expression)> = numbers.iter().map(|&number| (number, Expression::Number(number))).collect();
+    let mut parts: Vec<(u8, Expression)> =
+        numbers.iter().map(|&number| (number, Expression::Number(number))).collect();
     for step in steps {
         let mut take = |value: u8| {
             let at = parts.iter().rposition(|(other, _)| *other == value);
@@ -256,7 +278,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn some(seed: u64) -> Vec<Question> {
-        Task::Countdown.questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed).unwrap().traced
+        Task::Countdown
+            .questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed)
+            .unwrap()
+            .traced
     }
 
     fn steps(text: &str) -> Vec<Step> {
@@ -294,15 +319,23 @@ mod tests {
             let answer = Expression::parse(question.answer.as_ref().unwrap()).unwrap();
             let sorted = |steps: &[Step]| steps.iter().copied().collect::<BTreeSet<_>>();
             assert_eq!(sorted(&answer.steps().unwrap()), sorted(last), "{trace} but {answer}");
-            assert!(parts.len() == 1 || parts.len() == 2 && parts[0].len() == 2 && parts[0].iter().all(|step| step.result != puzzle.target), "{trace}");
+            assert!(
+                parts.len() == 1
+                    || parts.len() == 2
+                        && parts[0].len() == 2
+                        && parts[0].iter().all(|step| step.result != puzzle.target),
+                "{trace}"
+            );
         }
     }
 
-    /// The fewest numbers that reach each value, and whether that takes a product: every expression of every choice of numbers, worked out one by one.
+    /// The fewest numbers that reach each value, and whether that takes a product: every expression of every
+    /// choice of numbers, worked out one by one.
     fn difficulties_reference(numbers: &[u8]) -> BTreeMap<u8, (usize, bool)> {
         let mut found: BTreeMap<u8, (usize, bool)> = BTreeMap::new();
         for choice in 1_u32..1 << numbers.len() {
-            let chosen: Vec<u8> = (0..numbers.len()).filter(|at| choice >> at & 1 == 1).map(|at| numbers[at]).collect();
+            let chosen: Vec<u8> =
+                (0..numbers.len()).filter(|at| choice >> at & 1 == 1).map(|at| numbers[at]).collect();
             for (value, multiplies) in values_reference(&chosen) {
                 let candidate = (chosen.len(), multiplies);
                 found.entry(value).and_modify(|best| *best = candidate.min(*best)).or_insert(candidate);
@@ -318,11 +351,16 @@ mod tests {
         }
         let mut values = BTreeSet::new();
         for side in 1_u32..(1 << numbers.len()) - 1 {
-            let (left, right): (Vec<usize>, Vec<usize>) = (0..numbers.len()).partition(|at| side >> at & 1 == 1);
-            let of = |side: Vec<usize>| values_reference(&side.into_iter().map(|at| numbers[at]).collect::<Vec<_>>());
+            let (left, right): (Vec<usize>, Vec<usize>) =
+                (0..numbers.len()).partition(|at| side >> at & 1 == 1);
+            let of = |side: Vec<usize>| {
+                values_reference(&side.into_iter().map(|at| numbers[at]).collect::<Vec<_>>())
+            };
             let (left, right) = (of(left), of(right));
             for ((a, one), (b, other)) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
-                let results = Operator::ALL.into_iter().filter_map(|operator| Some((operator.apply(a, b)?, one || other || operator.is_product())));
+                let results = Operator::ALL.into_iter().filter_map(|operator| {
+                    Some((operator.apply(a, b)?, one || other || operator.is_product()))
+                });
                 values.extend(results);
             }
         }
@@ -331,10 +369,20 @@ mod tests {
 
     #[test]
     fn difficulties_are_those_of_all_expressions() {
-        for numbers in [vec![1, 1, 1], vec![2, 7, 8], vec![1, 2, 3, 4], vec![3, 3, 8, 8], vec![5, 5, 5, 5], vec![1, 4, 9, 10]] {
+        for numbers in [
+            vec![1, 1, 1],
+            vec![2, 7, 8],
+            vec![1, 2, 3, 4],
+            vec![3, 3, 8, 8],
+            vec![5, 5, 5, 5],
+            vec![1, 4, 9, 10],
+        ] {
             let mut expected = difficulties_reference(&numbers);
             expected.retain(|value, _| *value != 0 && !numbers.contains(value));
-            let found: BTreeMap<u8, (usize, bool)> = targets(&numbers).into_iter().map(|(target, least)| (target, (least.numbers, least.multiplies))).collect();
+            let found: BTreeMap<u8, (usize, bool)> = targets(&numbers)
+                .into_iter()
+                .map(|(target, least)| (target, (least.numbers, least.multiplies)))
+                .collect();
             assert_eq!(found, expected, "{numbers:?}");
         }
     }
@@ -342,7 +390,8 @@ mod tests {
     #[test]
     fn reference_answers_use_as_few_numbers_as_the_difficulty_says() {
         for question in some(4) {
-            let (answer, difficulty) = (Expression::parse(question.answer.as_ref().unwrap()).unwrap(), question.difficulty.unwrap());
+            let (answer, difficulty) =
+                (Expression::parse(question.answer.as_ref().unwrap()).unwrap(), question.difficulty.unwrap());
             assert_eq!(answer.numbers().len().to_string(), difficulty.trim_end_matches('*'), "{answer}");
             let multiplies = answer.steps().unwrap().iter().any(|step| step.operator.is_product());
             assert!(multiplies || !difficulty.ends_with('*'), "{answer} at {difficulty}");
@@ -362,16 +411,24 @@ mod tests {
         }
         let chi_square: f64 = counts.values().map(|count| (count - 200.0).powi(2) / 200.0).sum();
         let freedom = (ways.len() - 1) as f64;
-        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or not at all.
-        assert!(chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(), "{chi_square} at {freedom} degrees of freedom");
+        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or
+        // not at all.
+        assert!(
+            chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(),
+            "{chi_square} at {freedom} degrees of freedom"
+        );
     }
 
     #[test]
     fn false_starts_are_as_frequent_as_they_should_be() {
         let questions = some(8);
-        let count = questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
+        let count =
+            questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
         let expected = questions.len() as f64 * FALSE_STARTS;
-        assert!((count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(), "{count} of {expected}");
+        assert!(
+            (count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(),
+            "{count} of {expected}"
+        );
     }
 
     #[track_caller]

@@ -17,7 +17,8 @@ pub(super) enum Operator {
 }
 
 impl Operator {
-    pub(super) const ALL: [Operator; 4] = [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide];
+    pub(super) const ALL: [Operator; 4] =
+        [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide];
 
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -108,7 +109,8 @@ impl Expression {
         }
     }
 
-    /// Its operations worked out, those within before those around, from left to right; none where a result has no token.
+    /// Its operations worked out, those within before those around, from left to right; none where a result
+    /// has no token.
     pub(super) fn steps(&self) -> Option<Vec<Step>> {
         let mut steps = Vec::new();
         self.work_out(&mut steps)?;
@@ -178,7 +180,8 @@ fn operand(words: &mut &[&str]) -> Option<Expression> {
 }
 
 fn next_operator(words: &mut &[&str], wanted: impl Fn(Operator) -> bool) -> Option<Operator> {
-    let operator = words.first().and_then(|word| Operator::of_word(word)).filter(|&operator| wanted(operator))?;
+    let operator =
+        words.first().and_then(|word| Operator::of_word(word)).filter(|&operator| wanted(operator))?;
     next(words);
     Some(operator)
 }
@@ -229,7 +232,9 @@ mod tests {
 
     #[test]
     fn what_is_no_expression_is_not_read() {
-        for text in ["", "+", "1 +", "1 2", "( 1", "1 )", "( )", "- 1", "1 - - 1", "1+1", "100", "01", "x", "1 x 2"] {
+        for text in
+            ["", "+", "1 +", "1 2", "( 1", "1 )", "( )", "- 1", "1 - - 1", "1+1", "100", "01", "x", "1 x 2"]
+        {
             assert_eq!(Expression::parse(text), None, "{text}");
         }
     }

@@ -1,4 +1,5 @@
-//! Built-in tasks: seeded questions with reference traces, judges and vocabularies, small enough for a model that is trained from nothing.
+//! Built-in tasks: seeded questions with reference traces, judges and vocabularies, small enough for a model
+//! that is trained from nothing.
 //!
 //! | task | question | answer | right answers |
 //! | --- | --- | --- | --- |
@@ -6,7 +7,8 @@
 //! | [`countdown`] | `2 7 8 -> 42` | `( 8 - 2 ) * 7` | every expression with the value |
 //! | [`arithmetic`] | `( 3 + 4 ) * 2` | `14` | one |
 //!
-//! Words are separated by spaces, and each is one token: a number, a move, an operator. All draws are functions of the seed and the question.
+//! Words are separated by spaces, and each is one token: a number, a move, an operator. All draws are
+//! functions of the seed and the question.
 
 pub mod arithmetic;
 pub mod countdown;
@@ -96,7 +98,8 @@ impl Task {
             Task::Arithmetic => Arithmetic::WORDS,
         };
         let numbers = (0..=LARGEST).map(|number| number.to_string());
-        let words: Vec<String> = numbers.chain(own.iter().map(|&word| word.to_owned())).chain([MISTAKE.to_owned()]).collect();
+        let words: Vec<String> =
+            numbers.chain(own.iter().map(|&word| word.to_owned())).chain([MISTAKE.to_owned()]).collect();
         tokenizer::tokenizer_json(&words)
     }
 }
@@ -108,7 +111,8 @@ trait Rules {
     /// Its words, besides numbers and the mark of a mistake.
     const WORDS: &'static [&'static str];
 
-    /// All puzzles that the task asks under a seed, distinct, by difficulty. How many there are does not depend on the draws.
+    /// All puzzles that the task asks under a seed, distinct, by difficulty. How many there are does not
+    /// depend on the draws.
     fn pool(rng: &mut Rng) -> Vec<Grade<Self::Puzzle>>;
     /// What tells a puzzle from every other of the task, for its id.
     fn label(puzzle: &Self::Puzzle) -> String;
@@ -147,14 +151,22 @@ mod tests {
             assert_eq!(serde_json::to_value(task).unwrap(), task.name());
         }
         assert_eq!(Task::named("Walk"), None);
-        assert!(serde_json::from_str::<Sizes>(r#"{"traced": 1, "untraced": 1, "validation": 1, "test": 1, "rest": 1}"#).is_err());
+        assert!(
+            serde_json::from_str::<Sizes>(
+                r#"{"traced": 1, "untraced": 1, "validation": 1, "test": 1, "rest": 1}"#
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn splits_are_as_large_as_asked_disjoint_and_reproducible() {
         for task in Task::ALL {
             let splits = task.questions(&SIZES, 5).unwrap();
-            assert_eq!([splits.traced.len(), splits.untraced.len(), splits.validation.len(), splits.test.len()], [400, 500, 100, 200]);
+            assert_eq!(
+                [splits.traced.len(), splits.untraced.len(), splits.validation.len(), splits.test.len()],
+                [400, 500, 100, 200]
+            );
             let ids: BTreeSet<&str> = all(&splits).map(|question| question.id.as_str()).collect();
             let texts: BTreeSet<&str> = all(&splits).map(|question| question.question.as_str()).collect();
             assert_eq!((ids.len(), texts.len()), (1200, 1200), "{task:?}");
@@ -166,7 +178,10 @@ mod tests {
     #[test]
     fn held_out_questions_do_not_depend_on_how_many_there_are_to_learn_from() {
         for task in Task::ALL {
-            let (splits, fewer) = (task.questions(&SIZES, 5).unwrap(), task.questions(&Sizes { traced: 10, untraced: 0, ..SIZES }, 5).unwrap());
+            let (splits, fewer) = (
+                task.questions(&SIZES, 5).unwrap(),
+                task.questions(&Sizes { traced: 10, untraced: 0, ..SIZES }, 5).unwrap(),
+            );
             assert_eq!((&splits.test, &splits.validation), (&fewer.test, &fewer.validation));
             assert_eq!(splits.traced[..10], fewer.traced);
         }
@@ -178,12 +193,17 @@ mod tests {
             let splits = task.questions(&SIZES, 2).unwrap();
             let shares = |questions: &[Question]| {
                 let mut shares: BTreeMap<String, f64> = BTreeMap::new();
-                questions.iter().for_each(|question| *shares.entry(question.difficulty.clone().unwrap()).or_default() += 1.0 / questions.len() as f64);
+                questions.iter().for_each(|question| {
+                    *shares.entry(question.difficulty.clone().unwrap()).or_default() +=
+                        1.0 / questions.len() as f64
+                });
                 shares
             };
             let (traced, test) = (shares(&splits.traced), shares(&splits.test));
             // A cut moves at most one question of a grade at either end.
-            let close = traced.iter().all(|(name, share)| (share - test.get(name).unwrap_or(&0.0)).abs() <= 2.0 / 200.0 + 2.0 / 400.0);
+            let close = traced.iter().all(|(name, share)| {
+                (share - test.get(name).unwrap_or(&0.0)).abs() <= 2.0 / 200.0 + 2.0 / 400.0
+            });
             assert!(close, "{task:?}: {traced:?} against {test:?}");
         }
     }
@@ -192,7 +212,10 @@ mod tests {
     fn too_many_questions_are_refused_with_how_many_there_are() {
         for task in Task::ALL {
             let error = task.questions(&Sizes { traced: usize::MAX, ..SIZES }, 0).unwrap_err().to_string();
-            assert!(error.contains(&format!("the task {} has ", task.name())) && !error.contains(" has 0 "), "{error}");
+            assert!(
+                error.contains(&format!("the task {} has ", task.name())) && !error.contains(" has 0 "),
+                "{error}"
+            );
         }
     }
 
@@ -200,10 +223,18 @@ mod tests {
     fn fields_are_those_of_each_kind_of_question() {
         for task in Task::ALL {
             let splits = task.questions(&SIZES, 1).unwrap();
-            let with_trace = |questions: &[Question]| questions.iter().filter(|question| question.trace.is_some()).count();
-            assert_eq!([&splits.traced, &splits.untraced, &splits.validation, &splits.test].map(|split| with_trace(split)), [400, 0, 0, 0]);
+            let with_trace =
+                |questions: &[Question]| questions.iter().filter(|question| question.trace.is_some()).count();
+            assert_eq!(
+                [&splits.traced, &splits.untraced, &splits.validation, &splits.test]
+                    .map(|split| with_trace(split)),
+                [400, 0, 0, 0]
+            );
             for question in all(&splits) {
-                assert_eq!((question.kind.as_deref(), question.source.as_deref()), (Some(task.name()), Some(task.name())));
+                assert_eq!(
+                    (question.kind.as_deref(), question.source.as_deref()),
+                    (Some(task.name()), Some(task.name()))
+                );
                 assert!(question.difficulty.is_some() && question.id.starts_with(task.name()));
                 assert_eq!(question.hint(), question.answer.as_deref());
             }
@@ -213,8 +244,10 @@ mod tests {
     #[test]
     fn a_question_is_solved_the_same_in_whatever_split_it_is() {
         for task in Task::ALL {
-            let apart = task.questions(&Sizes { test: 300, validation: 0, traced: 0, untraced: 0 }, 4).unwrap();
-            let together = task.questions(&Sizes { test: 0, validation: 0, traced: 300, untraced: 0 }, 4).unwrap();
+            let apart =
+                task.questions(&Sizes { test: 300, validation: 0, traced: 0, untraced: 0 }, 4).unwrap();
+            let together =
+                task.questions(&Sizes { test: 0, validation: 0, traced: 300, untraced: 0 }, 4).unwrap();
             for (tested, traced) in apart.test.iter().zip(&together.traced) {
                 assert_eq!(*tested, Question { trace: None, ..traced.clone() });
             }
@@ -226,7 +259,12 @@ mod tests {
         for task in Task::ALL {
             let tokenizer = Tokenizer::from_bytes(task.tokenizer().as_bytes()).unwrap();
             let splits = task.questions(&SIZES, 9).unwrap();
-            for text in all(&splits).flat_map(|question| [Some(&question.question), question.trace.as_ref(), question.answer.as_ref()]).flatten() {
+            for text in all(&splits)
+                .flat_map(|question| {
+                    [Some(&question.question), question.trace.as_ref(), question.answer.as_ref()]
+                })
+                .flatten()
+            {
                 let ids = tokenizer.encode(text).unwrap();
                 assert!(!ids.contains(&tokenizer.token_id(tokenizer::UNKNOWN).unwrap()), "{text}");
                 assert_eq!(tokenizer.decode(&ids).unwrap(), *text);
@@ -243,11 +281,22 @@ mod tests {
                 let verdict = |answer: &str| task.judge(&question.question, answer).verdict();
                 assert_eq!(verdict(answer), Verdict::Correct, "{question:?}");
                 assert_eq!(verdict(&format!(" {answer}\n")), Verdict::Correct);
-                for spoilt in ["", " ", "?", "100", "<unk>", "x", &format!("{answer} ?"), &format!("{answer} x"), &answer.replace(' ', "")[1..]] {
+                for spoilt in [
+                    "",
+                    " ",
+                    "?",
+                    "100",
+                    "<unk>",
+                    "x",
+                    &format!("{answer} ?"),
+                    &format!("{answer} x"),
+                    &answer.replace(' ', "")[1..],
+                ] {
                     assert_eq!(verdict(spoilt), Verdict::Wrong, "{spoilt} for {question:?}");
                 }
-                let (last, others) =
-                    answer.split_once(' ').map_or((answer, ""), |_| (answer.rsplit(' ').next().unwrap(), &answer[..answer.rfind(' ').unwrap()]));
+                let (last, others) = answer.split_once(' ').map_or((answer, ""), |_| {
+                    (answer.rsplit(' ').next().unwrap(), &answer[..answer.rfind(' ').unwrap()])
+                });
                 assert_ne!(verdict(others), Verdict::Correct, "{last} missing from {question:?}");
             }
         }
@@ -259,7 +308,11 @@ mod tests {
             let question = &task.questions(&SIZES, 7).unwrap().test[0];
             let answer = question.answer.as_deref().unwrap();
             for word in [answer, "+7 *2", "1 +", "1 + 1 = 2 ,", "(", ")", "9", "?"] {
-                assert_eq!(task.judge(&question.question, &format!("{word} ").repeat(100_000)).verdict(), Verdict::Wrong, "{word}");
+                assert_eq!(
+                    task.judge(&question.question, &format!("{word} ").repeat(100_000)).verdict(),
+                    Verdict::Wrong,
+                    "{word}"
+                );
             }
         }
     }
@@ -267,9 +320,19 @@ mod tests {
     #[test]
     fn a_question_that_cannot_be_read_is_neither_right_nor_wrong() {
         for task in Task::ALL {
-            for question in
-                ["", "one two", "1 100", "( 1", "1 +", "1 + 1 )", "01 2", "1 -> 100", "1 2 3 4 5 6 7 8 -> 9", &"( ".repeat(100_000), &"1 + ".repeat(100_000)]
-            {
+            for question in [
+                "",
+                "one two",
+                "1 100",
+                "( 1",
+                "1 +",
+                "1 + 1 )",
+                "01 2",
+                "1 -> 100",
+                "1 2 3 4 5 6 7 8 -> 9",
+                &"( ".repeat(100_000),
+                &"1 + ".repeat(100_000),
+            ] {
                 assert_eq!(task.judge(question, "1").verdict(), Verdict::Undetermined, "{task:?} {question}");
             }
         }

@@ -75,30 +75,50 @@ pub(super) fn cap<P>(mut grade: Grade<P>, rng: &mut Rng) -> Grade<P> {
     grade
 }
 
-/// The splits of a task's puzzles. Test questions come first, then validation: they do not depend on how many others are asked for.
+/// The splits of a task's puzzles. Test questions come first, then validation: they do not depend on how many
+/// others are asked for.
 pub(super) fn splits<R: Rules>(name: &str, sizes: &Sizes, seed: u64) -> Result<Splits> {
     let puzzles = interleaved(R::pool(&mut Rng::at(seed, &[POOL])), &mut Rng::at(seed, &[ORDER]));
     if puzzles.len() < sizes.total() {
-        let message = format!("the task {name} has {} distinct questions, and {} are asked for", puzzles.len(), sizes.total());
+        let message = format!(
+            "the task {name} has {} distinct questions, and {} are asked for",
+            puzzles.len(),
+            sizes.total()
+        );
         return Err(Failure::usage(message).hint("lower traced, untraced, validation or test").into());
     }
     let mut rest = puzzles.iter();
-    let mut next =
-        |count: usize| -> Vec<Question> { rest.by_ref().take(count).map(|(difficulty, puzzle)| question::<R>(name, difficulty, puzzle, seed)).collect() };
-    let mut splits = Splits { test: next(sizes.test), validation: next(sizes.validation), traced: next(sizes.traced), untraced: next(sizes.untraced) };
+    let mut next = |count: usize| -> Vec<Question> {
+        rest.by_ref()
+            .take(count)
+            .map(|(difficulty, puzzle)| question::<R>(name, difficulty, puzzle, seed))
+            .collect()
+    };
+    let mut splits = Splits {
+        test: next(sizes.test),
+        validation: next(sizes.validation),
+        traced: next(sizes.traced),
+        untraced: next(sizes.untraced),
+    };
     for question in splits.test.iter_mut().chain(&mut splits.validation).chain(&mut splits.untraced) {
         question.trace = None;
     }
     Ok(splits)
 }
 
-/// All puzzles in a random order of which every stretch has the mix of the whole: puzzle i of a grade of n lies somewhere in [i / n, (i + 1) / n).
+/// All puzzles in a random order of which every stretch has the mix of the whole: puzzle i of a grade of n
+/// lies somewhere in [i / n, (i + 1) / n).
 fn interleaved<P>(grades: Vec<Grade<P>>, rng: &mut Rng) -> Vec<(String, P)> {
     let mut placed = Vec::new();
     for Grade { difficulty, mut puzzles } in grades {
         rng.shuffle(&mut puzzles);
         let count = puzzles.len() as f64;
-        placed.extend(puzzles.into_iter().enumerate().map(|(rank, puzzle)| ((rank as f64 + rng.uniform()) / count, difficulty.clone(), puzzle)));
+        placed.extend(
+            puzzles
+                .into_iter()
+                .enumerate()
+                .map(|(rank, puzzle)| ((rank as f64 + rng.uniform()) / count, difficulty.clone(), puzzle)),
+        );
     }
     placed.sort_by(|(left, ..), (right, ..)| left.total_cmp(right));
     placed.into_iter().map(|(_, difficulty, puzzle)| (difficulty, puzzle)).collect()
@@ -128,7 +148,10 @@ mod tests {
 
     #[test]
     fn every_stretch_has_the_mix_of_the_whole() {
-        let grade = |difficulty: &str, count: usize| Grade { difficulty: difficulty.to_owned(), puzzles: (0..count).collect() };
+        let grade = |difficulty: &str, count: usize| Grade {
+            difficulty: difficulty.to_owned(),
+            puzzles: (0..count).collect(),
+        };
         let order = interleaved(vec![grade("few", 100), grade("many", 900)], &mut Rng::new(3));
         for stretch in order.chunks(100) {
             let few = stretch.iter().filter(|(difficulty, _)| difficulty == "few").count();

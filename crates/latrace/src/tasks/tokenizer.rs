@@ -9,11 +9,14 @@ pub const UNKNOWN: &str = "<unk>";
 /// Tokens of their own, from id 0: the border tokens of prompts and thoughts, and the two above.
 const SPECIAL: [&str; 5] = [UNKNOWN, END, "<think>", "</think>", "<hint>"];
 
-/// The text of a `tokenizer.json` (Hugging Face) whose vocabulary is the special tokens, then `words`. Decoding joins words by one space.
+/// The text of a `tokenizer.json` (Hugging Face) whose vocabulary is the special tokens, then `words`.
+/// Decoding joins words by one space.
 pub fn tokenizer_json(words: &[String]) -> String {
     let all = SPECIAL.into_iter().chain(words.iter().map(String::as_str));
-    let vocabulary: Map<String, Value> = all.enumerate().map(|(id, word)| (word.to_owned(), json!(id))).collect();
-    let added: Vec<Value> = SPECIAL.iter().enumerate().map(|(id, content)| added_token(id, content)).collect();
+    let vocabulary: Map<String, Value> =
+        all.enumerate().map(|(id, word)| (word.to_owned(), json!(id))).collect();
+    let added: Vec<Value> =
+        SPECIAL.iter().enumerate().map(|(id, content)| added_token(id, content)).collect();
     let tokenizer = json!({
         "version": "1.0",
         "truncation": null,
@@ -38,7 +41,8 @@ mod tests {
     use latrace_core::Tokenizer;
 
     fn small() -> Tokenizer {
-        Tokenizer::from_bytes(tokenizer_json(&["36".to_owned(), "*2".to_owned(), "x".to_owned()]).as_bytes()).unwrap()
+        Tokenizer::from_bytes(tokenizer_json(&["36".to_owned(), "*2".to_owned(), "x".to_owned()]).as_bytes())
+            .unwrap()
     }
 
     #[track_caller]
@@ -50,7 +54,11 @@ mod tests {
     #[test]
     fn words_and_special_tokens_are_one_token_each_and_come_back_with_one_space_between() {
         check("36 *2 x", &[5, 6, 7], "36 *2 x");
-        check("36 <hint> *2 <think>36 </think> x<|end|>", &[5, 4, 6, 2, 5, 3, 7, 1], "36 <hint> *2 <think> 36 </think> x <|end|>");
+        check(
+            "36 <hint> *2 <think>36 </think> x<|end|>",
+            &[5, 4, 6, 2, 5, 3, 7, 1],
+            "36 <hint> *2 <think> 36 </think> x <|end|>",
+        );
         check("  36\n*2  ", &[5, 6], "36 *2");
         check("36*2 y", &[0, 0], "<unk> <unk>");
         check("", &[], "");

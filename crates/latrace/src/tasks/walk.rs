@@ -1,7 +1,8 @@
 //! The number walk: from one number to another by +7, -3 and *2, never below 0 or above 99.
 //!
-//! A question is `FROM TO`, an answer is a list of moves, and every list that arrives is right. The difficulty is the fewest moves that do, 1 to 6.
-//! A trace writes the value after each move. In 45 % of questions it begins with two random moves that do not arrive, and goes back.
+//! A question is `FROM TO`, an answer is a list of moves, and every list that arrives is right. The
+//! difficulty is the fewest moves that do, 1 to 6. A trace writes the value after each move. In 45 % of
+//! questions it begins with two random moves that do not arrive, and goes back.
 
 use latrace_objective::Rng;
 use latrace_verify::Reason;
@@ -59,7 +60,9 @@ impl Rules for Walk {
     const WORDS: &'static [&'static str] = &["+7", "-3", "*2"];
 
     fn pool(_: &mut Rng) -> Vec<Grade<Ends>> {
-        let mut grades: Vec<Grade<Ends>> = (1..=MOST_DIFFICULT).map(|moves| Grade { difficulty: moves.to_string(), puzzles: Vec::new() }).collect();
+        let mut grades: Vec<Grade<Ends>> = (1..=MOST_DIFFICULT)
+            .map(|moves| Grade { difficulty: moves.to_string(), puzzles: Vec::new() })
+            .collect();
         for to in 0..=LARGEST {
             let routes = Routes::to(to);
             for from in 0..=LARGEST {
@@ -88,7 +91,10 @@ impl Rules for Walk {
         }
         let path = Routes::to(ends.to).path(ends.from, rng);
         trace.push(told(ends.from, &path));
-        Solution { trace: trace.join(" "), answer: path.iter().map(|step| step.word()).collect::<Vec<_>>().join(" ") }
+        Solution {
+            trace: trace.join(" "),
+            answer: path.iter().map(|step| step.word()).collect::<Vec<_>>().join(" "),
+        }
     }
 
     fn judge(question: &str, answer: &str) -> Reason {
@@ -125,7 +131,9 @@ fn told(from: u8, moves: &[Move]) -> String {
 fn false_start(ends: &Ends, rng: &mut Rng) -> Option<[Move; 2]> {
     let astray = |at: u8, step: Move| step.from(at).filter(|&next| next != ends.to);
     let pairs = MOVES.into_iter().flat_map(|first| MOVES.map(|second| [first, second]));
-    let pairs: Vec<[Move; 2]> = pairs.filter(|&[first, second]| astray(ends.from, first).is_some_and(|at| astray(at, second).is_some())).collect();
+    let pairs: Vec<[Move; 2]> = pairs
+        .filter(|&[first, second]| astray(ends.from, first).is_some_and(|at| astray(at, second).is_some()))
+        .collect();
     pairs.get(rng.below(pairs.len())).copied()
 }
 
@@ -141,8 +149,14 @@ impl Routes {
         let mut routes = Routes { fewest: vec![None; usize::from(LARGEST) + 1] };
         routes.fewest[usize::from(end)] = Some((0, 1.0));
         for distance in 0..MOST_DIFFICULT {
-            let reached: Vec<(u8, f64)> = (0..=LARGEST).filter(|&at| routes.distance(at).is_none()).map(|at| (at, routes.ways(at, distance))).collect();
-            reached.into_iter().filter(|&(_, ways)| ways > 0.0).for_each(|(at, ways)| routes.fewest[usize::from(at)] = Some((distance + 1, ways)));
+            let reached: Vec<(u8, f64)> = (0..=LARGEST)
+                .filter(|&at| routes.distance(at).is_none())
+                .map(|at| (at, routes.ways(at, distance)))
+                .collect();
+            reached
+                .into_iter()
+                .filter(|&(_, ways)| ways > 0.0)
+                .for_each(|(at, ways)| routes.fewest[usize::from(at)] = Some((distance + 1, ways)));
         }
         routes
     }
@@ -161,7 +175,8 @@ impl Routes {
         after.filter(|&(distance, _)| distance == left).map_or(0.0, |(_, ways)| ways)
     }
 
-    /// A shortest walk, all of them equally likely: a move is drawn in proportion to the walks that go on from it.
+    /// A shortest walk, all of them equally likely: a move is drawn in proportion to the walks that go on
+    /// from it.
     fn path(&self, from: u8, rng: &mut Rng) -> Vec<Move> {
         let (mut at, mut path) = (from, Vec::new());
         for left in (0..self.distance(from).unwrap_or(0)).rev() {
@@ -199,12 +214,19 @@ mod tests {
         if moves == 0 {
             return if from == to { vec![Vec::new()] } else { Vec::new() };
         }
-        let after = |step: Move| step.from(from).map_or(Vec::new(), |next| walks_reference(next, to, moves - 1));
-        MOVES.into_iter().flat_map(|step| after(step).into_iter().map(move |rest| [vec![step], rest].concat())).collect()
+        let after =
+            |step: Move| step.from(from).map_or(Vec::new(), |next| walks_reference(next, to, moves - 1));
+        MOVES
+            .into_iter()
+            .flat_map(|step| after(step).into_iter().map(move |rest| [vec![step], rest].concat()))
+            .collect()
     }
 
     fn everything(seed: u64) -> Vec<latrace_core::Question> {
-        Task::Walk.questions(&Sizes { traced: 4927, untraced: 0, validation: 0, test: 0 }, seed).unwrap().traced
+        Task::Walk
+            .questions(&Sizes { traced: 4927, untraced: 0, validation: 0, test: 0 }, seed)
+            .unwrap()
+            .traced
     }
 
     #[test]
@@ -213,7 +235,10 @@ mod tests {
         assert_eq!(grades.iter().map(|grade| grade.puzzles.len()).sum::<usize>(), 4927);
         let mut expected = vec![0; 6];
         for from in 0..=LARGEST {
-            distances_reference(from).values().filter(|&&moves| (1..=6).contains(&moves)).for_each(|moves| expected[moves - 1] += 1);
+            distances_reference(from)
+                .values()
+                .filter(|&&moves| (1..=6).contains(&moves))
+                .for_each(|moves| expected[moves - 1] += 1);
         }
         assert_eq!(grades.iter().map(|grade| grade.puzzles.len()).collect::<Vec<_>>(), expected);
     }
@@ -237,7 +262,10 @@ mod tests {
             assert_eq!(last.iter().skip(1).step_by(2).copied().collect::<Vec<_>>().join(" "), answer);
             assert_eq!(*last.last().unwrap(), to);
             let fewest = distances_reference(number(from).unwrap())[&number(to).unwrap()];
-            assert_eq!((answer.split(' ').count(), question.difficulty.unwrap()), (fewest, fewest.to_string()));
+            assert_eq!(
+                (answer.split(' ').count(), question.difficulty.unwrap()),
+                (fewest, fewest.to_string())
+            );
             assert_eq!(question.id, format!("walk-{from}-{to}"));
         }
     }
@@ -245,24 +273,42 @@ mod tests {
     #[test]
     fn false_starts_are_as_frequent_as_they_should_be() {
         let questions = everything(8);
-        let count = questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
+        let count =
+            questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
         let expected = questions.len() as f64 * FALSE_STARTS;
-        assert!((count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(), "{count} of {expected}");
+        assert!(
+            (count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(),
+            "{count} of {expected}"
+        );
     }
 
     #[test]
     fn shortest_walks_are_equally_likely() {
-        let pairs = (0..=LARGEST).flat_map(|from| distances_reference(from).into_iter().filter(|&(_, moves)| moves == 6).map(move |(to, _)| (from, to)));
-        let (from, to, all) = pairs.map(|(from, to)| (from, to, walks_reference(from, to, 6))).max_by_key(|(.., all)| all.len()).unwrap();
+        let pairs = (0..=LARGEST).flat_map(|from| {
+            distances_reference(from)
+                .into_iter()
+                .filter(|&(_, moves)| moves == 6)
+                .map(move |(to, _)| (from, to))
+        });
+        let (from, to, all) = pairs
+            .map(|(from, to)| (from, to, walks_reference(from, to, 6)))
+            .max_by_key(|(.., all)| all.len())
+            .unwrap();
         assert!(all.len() >= 10, "{}", all.len());
         let routes = Routes::to(to);
         let mut counts: BTreeMap<Vec<Move>, f64> = all.iter().map(|walk| (walk.clone(), 0.0)).collect();
         let draws = 200 * all.len();
-        (0..draws).for_each(|draw| *counts.get_mut(&routes.path(from, &mut Rng::at(1, &[draw as u64]))).unwrap() += 1.0);
+        (0..draws).for_each(|draw| {
+            *counts.get_mut(&routes.path(from, &mut Rng::at(1, &[draw as u64]))).unwrap() += 1.0
+        });
         let chi_square: f64 = counts.values().map(|count| (count - 200.0).powi(2) / 200.0).sum();
         let freedom = (all.len() - 1) as f64;
-        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or not at all.
-        assert!(chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(), "{chi_square} at {freedom} degrees of freedom");
+        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or
+        // not at all.
+        assert!(
+            chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(),
+            "{chi_square} at {freedom} degrees of freedom"
+        );
     }
 
     #[track_caller]

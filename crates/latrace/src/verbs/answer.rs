@@ -13,7 +13,10 @@ use crate::failure::Failure;
 use crate::hub::model_folder;
 use crate::model_folder::read_config;
 use crate::pipeline::thought::Thought;
-use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, describe, field, ids_of, prompt_of, text_of};
+use crate::rows::{
+    BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, describe, field, ids_of,
+    prompt_of, text_of,
+};
 use crate::sampling::journal::Finished;
 use crate::sampling::missing::{Draws, Prompt};
 use crate::sampling::output::{describe_work, draw_to};
@@ -79,7 +82,8 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let model = model_folder(&arguments.model)?;
     let config = read_config(&model)?;
-    let markers = Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
+    let markers =
+        Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
     let thought = Thought::open(&model, markers)?;
     let drawn = arguments.drawing.sampling(&config)?;
     let end_ids = if drawn.end_ids.is_empty() { Vec::new() } else { thought.answer_end_ids() };
@@ -92,10 +96,12 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let work = describe_work(&draws, &model, data, settings)?;
     let empty = open.iter().flat_map(|&place| (0..*n).map(move |sample| (place, sample)));
     let empty = empty.map(|(place, sample)| (place, empty_answer(&prompts[place], sample))).collect();
-    draw_to(&out, &draws, &prompts, work, empty, || engine.sampler(&model), &row).with_context(|| format!("cannot answer {}", data.display()))
+    draw_to(&out, &draws, &prompts, work, empty, || engine.sampler(&model), &row)
+        .with_context(|| format!("cannot answer {}", data.display()))
 }
 
-/// What answers continue: prompt, trace, and what an answer begins with; the rows without them; and the places of those whose trace has no end.
+/// What answers continue: prompt, trace, and what an answer begins with; the rows without them; and the
+/// places of those whose trace has no end.
 struct Traces {
     prompts: Vec<Prompt>,
     rows: Vec<Row>,
@@ -105,8 +111,11 @@ struct Traces {
 fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: usize) -> Result<Traces> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let (mut traces, mut ids) = (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
-    while let Some((prompt, row)) = reader.next_with(|_, row| parse(row, &arguments.columns, thought, max_positions, &mut ids))? {
+    let (mut traces, mut ids) =
+        (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
+    while let Some((prompt, row)) =
+        reader.next_with(|_, row| parse(row, &arguments.columns, thought, max_positions, &mut ids))?
+    {
         if prompt.ids.is_empty() {
             traces.open.push(traces.prompts.len());
         }
@@ -114,7 +123,11 @@ fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: us
         traces.rows.push(row);
     }
     if !traces.open.is_empty() {
-        tracing::warn!("{} of {} traces have no end: their answers are empty, and will be judged wrong", traces.open.len(), traces.prompts.len());
+        tracing::warn!(
+            "{} of {} traces have no end: their answers are empty, and will be judged wrong",
+            traces.open.len(),
+            traces.prompts.len()
+        );
     }
     if reader.skipped() > 0 {
         tracing::warn!("{} bad rows skipped", reader.skipped());
@@ -123,21 +136,42 @@ fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: us
 }
 
 fn empty_answer(prompt: &Prompt, sample: u64) -> Finished {
-    Finished { id: prompt.id.clone(), sample, token_ids: Vec::new(), logprobs: Vec::new(), stop_reason: OPEN.to_owned() }
+    Finished {
+        id: prompt.id.clone(),
+        sample,
+        token_ids: Vec::new(),
+        logprobs: Vec::new(),
+        stop_reason: OPEN.to_owned(),
+    }
 }
 
 /// A trace without an end has a prompt without tokens, from which nothing is drawn.
-fn parse(mut row: Row, columns: &ColumnArguments, thought: &Thought, max_positions: usize, ids: &mut UniqueIds) -> Result<(Prompt, Row), FieldProblem> {
+fn parse(
+    mut row: Row,
+    columns: &ColumnArguments,
+    thought: &Thought,
+    max_positions: usize,
+    ids: &mut UniqueIds,
+) -> Result<(Prompt, Row), FieldProblem> {
     let id = ids.take_sample(&row)?;
     let sample = field(&row, "sample");
     let number = sample.and_then(Value::as_u64);
-    let number = number.ok_or_else(|| FieldProblem::new("sample", "the trace's number, from 0", sample.map_or("nothing".to_owned(), describe)))?;
+    let number = number.ok_or_else(|| {
+        FieldProblem::new(
+            "sample",
+            "the trace's number, from 0",
+            sample.map_or("nothing".to_owned(), describe),
+        )
+    })?;
     let view = columns.view(&row)?;
     let prompt = prompt_of(&view, &thought.text)?;
     let trace = trace_of(&view, thought)?;
-    let ids = trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &thought.answer_prefix].concat());
+    let ids =
+        trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &thought.answer_prefix].concat());
     if ids.len() >= max_positions {
-        let expected = format!("a prompt and a trace of fewer than the model's {max_positions} tokens (id {id}, sample {number})");
+        let expected = format!(
+            "a prompt and a trace of fewer than the model's {max_positions} tokens (id {id}, sample {number})"
+        );
         return Err(FieldProblem::new("token_ids", expected, ids.len().to_string()));
     }
     columns.remove_read(&mut row, &PROMPT_FIELDS);
@@ -146,11 +180,16 @@ fn parse(mut row: Row, columns: &ColumnArguments, thought: &Thought, max_positio
     Ok((Prompt { id: json!([id, number]), stream: format!("{name}/{number}"), ids }, row))
 }
 
-/// z: the row's trace up to the border; none where the thought has no end. A text without the marker is a trace without its end only if
-/// the sample was cut at its most tokens: `latrace sample` leaves a stop string out of the text.
+/// z: the row's trace up to the border; none where the thought has no end. A text without the marker is a
+/// trace without its end only if the sample was cut at its most tokens: `latrace sample` leaves a stop string
+/// out of the text.
 fn trace_of(row: &Row, thought: &Thought) -> Result<Option<Vec<u32>>, FieldProblem> {
     let by_ids = field(row, "token_ids").is_some();
-    let ids = if by_ids { ids_of(row, "token_ids", thought.text.vocabulary_size())? } else { thought.text.encode("text", text_of(row, "text")?)? };
+    let ids = if by_ids {
+        ids_of(row, "token_ids", thought.text.vocabulary_size())?
+    } else {
+        thought.text.encode("text", text_of(row, "text")?)?
+    };
     if let Some(border) = thought.border(&ids) {
         return Ok(Some(ids[..border].to_vec()));
     }

@@ -9,7 +9,9 @@ use latrace_objective::Fallback;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord};
+use crate::pipeline::records::{
+    AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord,
+};
 use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, Split};
 use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, describe, field, id_of, write_rows};
 use crate::stages::dataset::{Building, Sampling, Totals, of_part};
@@ -39,13 +41,15 @@ pub struct BuildArguments {
     /// What the traces weigh, as `latrace weigh` writes it
     #[arg(long, value_name = "PATH")]
     weights: Option<PathBuf>,
-    /// Answers after the traces, as `latrace answer` writes them; without them, the question's own follows each trace
+    /// Answers after the traces, as `latrace answer` writes them; without them, the question's own follows
+    /// each trace
     #[arg(long, value_name = "PATH", requires = "verdicts")]
     answers: Option<PathBuf>,
     /// Verdicts on the answers, as `latrace verify` writes them
     #[arg(long, value_name = "PATH", requires = "answers")]
     verdicts: Option<PathBuf>,
-    /// Log-probs of the traces under the reasoner, as `latrace score` writes them; methods that reward samples need them
+    /// Log-probs of the traces under the reasoner, as `latrace score` writes them; methods that reward
+    /// samples need them
     #[arg(long, value_name = "PATH")]
     scores: Option<PathBuf>,
     /// Where examples go (.jsonl or .parquet); `-` or nothing is standard output
@@ -57,7 +61,8 @@ pub struct BuildArguments {
     /// Which verified answers follow a chosen trace
     #[arg(long = "answers-of-trace", value_name = "WHICH", value_enum, default_value_t = AnswersOfTrace::All)]
     answers_of_trace: AnswersOfTrace,
-    /// What becomes of a question without a usable trace: original-row, skip or geometric-likelihood, as it was weighed
+    /// What becomes of a question without a usable trace: original-row, skip or geometric-likelihood, as it
+    /// was weighed
     #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
     fallback: Fallback,
     /// Equal sequences of a question
@@ -78,15 +83,27 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     let questions = read_questions(&arguments.questions)?;
     let groups = read_groups(arguments, &questions)?;
     let answers = answers_per_trace(&groups)?;
-    let dataset = Dataset { answers: arguments.answers_of_trace, duplicates: arguments.duplicates, originals: arguments.originals };
-    let building = Building { method: arguments.method, dataset: &dataset, answers, fallback: arguments.fallback, seed: arguments.seed };
+    let dataset = Dataset {
+        answers: arguments.answers_of_trace,
+        duplicates: arguments.duplicates,
+        originals: arguments.originals,
+    };
+    let building = Building {
+        method: arguments.method,
+        dataset: &dataset,
+        answers,
+        fallback: arguments.fallback,
+        seed: arguments.seed,
+    };
     let mut totals = Totals::default();
     let mut examples = of_part(&questions, groups, &building, &mut totals)?;
     totals.rescale(&mut examples);
     write_rows(&out, |sink| examples.iter().try_for_each(|example| sink.write(row_of(example))))?;
     report(&totals.counts());
     if examples.is_empty() {
-        return Err(Failure::work("there is no row to train on").hint("the counts above say what became of the questions").into());
+        return Err(Failure::work("there is no row to train on")
+            .hint("the counts above say what became of the questions")
+            .into());
     }
     Ok(())
 }
@@ -104,7 +121,10 @@ fn check(arguments: &BuildArguments) -> Result<()> {
     match needed.into_iter().find(|(missing, _)| *missing) {
         Some((_, option)) => Err(Failure::usage(format!("this method needs {option}")).into()),
         None if originals.is_finite() && originals >= 0.0 => Ok(()),
-        None => Err(Failure::usage(format!("--originals: expected a finite number of at least 0, got {originals}")).into()),
+        None => Err(Failure::usage(format!(
+            "--originals: expected a finite number of at least 0, got {originals}"
+        ))
+        .into()),
     }
 }
 
@@ -151,7 +171,10 @@ fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
 }
 
 /// What is known of the traces, by question.
-fn read_groups(arguments: &BuildArguments, questions: &[QuestionRecord]) -> Result<HashMap<String, Sampling>> {
+fn read_groups(
+    arguments: &BuildArguments,
+    questions: &[QuestionRecord],
+) -> Result<HashMap<String, Sampling>> {
     let mut groups: HashMap<String, Sampling> = HashMap::new();
     let Some(path) = arguments.traces.as_deref().filter(|_| arguments.method != Method::Sft) else {
         return Ok(groups);
@@ -160,17 +183,36 @@ fn read_groups(arguments: &BuildArguments, questions: &[QuestionRecord]) -> Resu
     let traces = read(path, trace_of)?;
     if !traces.iter().any(|trace| trace.closed) {
         let hint = "sample them with the marker that ends a thought as `--stop`, such as --stop '</think>'";
-        return Err(Failure::work(format!("{} has no trace that came to its end", path.display())).hint(hint).into());
+        return Err(Failure::work(format!("{} has no trace that came to its end", path.display()))
+            .hint(hint)
+            .into());
     }
     for trace in traces {
         if !known.contains(trace.id.as_str()) {
-            return Err(Failure::work(format!("{} has a trace of id {:?}, which no question has", path.display(), trace.id)).into());
+            return Err(Failure::work(format!(
+                "{} has a trace of id {:?}, which no question has",
+                path.display(),
+                trace.id
+            ))
+            .into());
         }
         groups.entry(trace.id.clone()).or_default().traces.push(trace);
     }
     let BuildArguments { weights, scores, answers, verdicts, .. } = arguments;
-    add(&mut groups, weights.as_deref(), weight_of, |weight| (&weight.id, weight.sample), |of, weight| drop(of.weights.insert(weight.sample, weight)))?;
-    add(&mut groups, scores.as_deref(), score_of, |score| (&score.id, score.sample), |of, score| drop(of.scores.insert(score.sample, score)))?;
+    add(
+        &mut groups,
+        weights.as_deref(),
+        weight_of,
+        |weight| (&weight.id, weight.sample),
+        |of, weight| drop(of.weights.insert(weight.sample, weight)),
+    )?;
+    add(
+        &mut groups,
+        scores.as_deref(),
+        score_of,
+        |score| (&score.id, score.sample),
+        |of, score| drop(of.scores.insert(score.sample, score)),
+    )?;
     add(
         &mut groups,
         answers.as_deref(),
@@ -183,12 +225,18 @@ fn read_groups(arguments: &BuildArguments, questions: &[QuestionRecord]) -> Resu
     Ok(groups)
 }
 
-/// Sorts a question's traces and answers by their numbers. Double ones, and with `weighed` a closed trace without a weight, are errors.
+/// Sorts a question's traces and answers by their numbers. Double ones, and with `weighed` a closed trace
+/// without a weight, are errors.
 fn put_in_order(id: &str, group: &mut Sampling, weighed: bool) -> Result<()> {
     group.traces.sort_by_key(|trace| trace.sample);
     let twice = group.traces.windows(2).find(|pair| pair[0].sample == pair[1].sample);
-    let unweighed = group.traces.iter().find(|trace| weighed && trace.closed && !group.weights.contains_key(&trace.sample));
-    let wrong = twice.map(|pair| (pair[0].sample, "comes twice")).or(unweighed.map(|trace| (trace.sample, "has no weight")));
+    let unweighed = group
+        .traces
+        .iter()
+        .find(|trace| weighed && trace.closed && !group.weights.contains_key(&trace.sample));
+    let wrong = twice
+        .map(|pair| (pair[0].sample, "comes twice"))
+        .or(unweighed.map(|trace| (trace.sample, "has no weight")));
     if let Some((sample, what)) = wrong {
         return Err(Failure::work(format!("id {id}: trace {sample} {what}")).into());
     }
@@ -201,23 +249,35 @@ fn add_verdicts(groups: &mut HashMap<String, Sampling>, path: &Path) -> Result<(
     let mut verdicts = HashMap::new();
     for (key, verdict) in read(path, verdict_of)? {
         if let Some((id, sample, answer)) = verdicts.insert(key.clone(), verdict).map(|_| key) {
-            return Err(Failure::work(format!("{}: id {id}, sample {sample}, answer {answer} comes twice", path.display())).into());
+            return Err(Failure::work(format!(
+                "{}: id {id}, sample {sample}, answer {answer} comes twice",
+                path.display()
+            ))
+            .into());
         }
     }
     for (id, group) in groups {
         for (&sample, answers) in &group.answers {
             let verdict = |answer: &AnswerRecord| {
                 let verdict = verdicts.remove(&(id.clone(), sample, answer.answer));
-                verdict.with_context(|| format!("id {id}, sample {sample}: answer {} comes twice, or has no verdict in {}", answer.answer, path.display()))
+                verdict.with_context(|| {
+                    format!(
+                        "id {id}, sample {sample}: answer {} comes twice, or has no verdict in {}",
+                        answer.answer,
+                        path.display()
+                    )
+                })
             };
             group.verdicts.insert(sample, answers.iter().map(verdict).collect::<Result<_>>()?);
         }
     }
     match verdicts.keys().next() {
         None => Ok(()),
-        Some((id, sample, answer)) => {
-            Err(Failure::work(format!("{} has a verdict on id {id}, sample {sample}, answer {answer}, which is not among the answers", path.display())).into())
-        }
+        Some((id, sample, answer)) => Err(Failure::work(format!(
+            "{} has a verdict on id {id}, sample {sample}, answer {answer}, which is not among the answers",
+            path.display()
+        ))
+        .into()),
     }
 }
 
@@ -232,22 +292,36 @@ fn add<T>(
     let Some(path) = path else { return Ok(()) };
     for record in read(path, parse)? {
         let (id, sample) = key(&record);
-        let group = groups.get_mut(id).filter(|group| group.traces.iter().any(|trace| trace.sample == sample));
+        let group =
+            groups.get_mut(id).filter(|group| group.traces.iter().any(|trace| trace.sample == sample));
         match group {
             Some(group) => take(group, record),
-            None => return Err(Failure::work(format!("{} has a row of id {id}, sample {sample}, of which there is no trace", path.display())).into()),
+            None => {
+                return Err(Failure::work(format!(
+                    "{} has a row of id {id}, sample {sample}, of which there is no trace",
+                    path.display()
+                ))
+                .into());
+            }
         }
     }
     Ok(())
 }
 
-/// A trace that `latrace sample` stopped at a stop string came to its end; one of a run's table says so itself.
+/// A trace that `latrace sample` stopped at a stop string came to its end; one of a run's table says so
+/// itself.
 fn trace_of(row: Row) -> Result<TraceRecord, FieldProblem> {
     let stopped = optional::<String>(&row, "stop_reason")?.is_none_or(|reason| reason == "stop_string");
     let closed = optional(&row, "closed")?.unwrap_or(stopped);
     // Those of the others come with their scores.
     let logprobs = if closed { Vec::new() } else { optional(&row, "logprobs")?.unwrap_or_default() };
-    Ok(TraceRecord { id: name_of(&row)?, sample: required(&row, "sample")?, token_ids: required(&row, "token_ids")?, logprobs, closed })
+    Ok(TraceRecord {
+        id: name_of(&row)?,
+        sample: required(&row, "sample")?,
+        token_ids: required(&row, "token_ids")?,
+        logprobs,
+        closed,
+    })
 }
 
 fn weight_of(row: Row) -> Result<WeightRecord, FieldProblem> {
@@ -258,12 +332,18 @@ fn weight_of(row: Row) -> Result<WeightRecord, FieldProblem> {
         log_answer: optional(&row, "log_answer")?,
         weight: required(&row, "weight")?,
         chosen: required(&row, "chosen")?,
-        by_reference: optional::<String>(&row, "resolution")?.is_some_and(|resolution| resolution == "geometric-likelihood"),
+        by_reference: optional::<String>(&row, "resolution")?
+            .is_some_and(|resolution| resolution == "geometric-likelihood"),
     })
 }
 
 fn score_of(row: Row) -> Result<ScoreRecord, FieldProblem> {
-    Ok(ScoreRecord { id: name_of(&row)?, sample: required(&row, "sample")?, logprobs: required(&row, "logprobs")?, reference_logprobs: None })
+    Ok(ScoreRecord {
+        id: name_of(&row)?,
+        sample: required(&row, "sample")?,
+        logprobs: required(&row, "logprobs")?,
+        reference_logprobs: None,
+    })
 }
 
 /// An answer, with what it begins with before what was drawn.
@@ -274,7 +354,10 @@ fn answer_of(row: Row) -> Result<AnswerRecord, FieldProblem> {
         id: name_of(&row)?,
         sample: required(&row, "sample")?,
         answer: required(&row, "answer")?,
-        given: given.as_ref().map_or_else(|| optional(&row, "given"), |given| Ok(Some(given.len() as u64)))?.unwrap_or(0),
+        given: given
+            .as_ref()
+            .map_or_else(|| optional(&row, "given"), |given| Ok(Some(given.len() as u64)))?
+            .unwrap_or(0),
         token_ids: given.map_or_else(|| drawn.clone(), |given| [given.as_slice(), &drawn].concat()),
         logprobs: required(&row, "logprobs")?,
         ended: true,
@@ -287,7 +370,9 @@ type VerdictOfAnswer = ((String, u64, u64), latrace_objective::Verdict);
 fn verdict_of(row: Row) -> Result<VerdictOfAnswer, FieldProblem> {
     let (name, reason): (String, Option<String>) = (required(&row, "verdict")?, optional(&row, "reason")?);
     let verdict = verdict_named(&name, &reason.unwrap_or_default());
-    let verdict = verdict.ok_or_else(|| FieldProblem::new("verdict", "\"correct\", \"wrong\" or \"undetermined\"", format!("{name:?}")))?;
+    let verdict = verdict.ok_or_else(|| {
+        FieldProblem::new("verdict", "\"correct\", \"wrong\" or \"undetermined\"", format!("{name:?}"))
+    })?;
     Ok(((name_of(&row)?, required(&row, "sample")?, required(&row, "answer")?), verdict))
 }
 
@@ -305,19 +390,26 @@ fn optional<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<Opt
 
 /// How many answers follow each trace: as many after each that has any.
 fn answers_per_trace(groups: &HashMap<String, Sampling>) -> Result<u64> {
-    let mut counts = groups.iter().flat_map(|(id, group)| group.answers.iter().map(move |(sample, answers)| (id, sample, answers.len())));
+    let mut counts = groups.iter().flat_map(|(id, group)| {
+        group.answers.iter().map(move |(sample, answers)| (id, sample, answers.len()))
+    });
     let Some((id, sample, first)) = counts.next() else { return Ok(0) };
     match counts.find(|(.., count)| *count != first) {
         None => Ok(first as u64),
         Some((other, k, count)) => {
-            let message = format!("id {id}, sample {sample} has {first} answers, and id {other}, sample {k} has {count}");
-            Err(Failure::work(message).hint("draw as many answers after each trace, and keep them all").into())
+            let message = format!(
+                "id {id}, sample {sample} has {first} answers, and id {other}, sample {k} has {count}"
+            );
+            Err(Failure::work(message)
+                .hint("draw as many answers after each trace, and keep them all")
+                .into())
         }
     }
 }
 
 fn row_of(example: &ExampleRecord) -> Row {
-    let ExampleRecord { id, source, prompt_ids, response_ids, trace_tokens, token_weights, old_logprobs } = example;
+    let ExampleRecord { id, source, prompt_ids, response_ids, trace_tokens, token_weights, old_logprobs } =
+        example;
     let mut row = Row::new();
     let mut add = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
     add("id", json!(id));

@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::Message;
 use latrace_lm::sample::stream;
-use latrace_lm::{Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, StopReason};
+use latrace_lm::{
+    Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, StopReason,
+};
 
 use crate::failure::Failure;
 use crate::hub::model_folder;
@@ -53,14 +55,19 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
     let config = read_config(&model)?;
     let text = TextSide::open(&model, &config)?;
     if !text.has_tokenizer() {
-        let message = format!("{} has no tokenizer.json, and a conversation is text", arguments.model.display());
+        let message =
+            format!("{} has no tokenizer.json, and a conversation is text", arguments.model.display());
         return Err(Failure::work(message).into());
     }
     let sampling = arguments.drawing.sampling(&config)?;
     let interrupted = watch_for_interrupts()?;
     let kv_cache_bytes = arguments.kv_cache_bytes.map_or_else(|| free_memory() / 2, |bytes| bytes.0);
-    let sampler = Sampler::new(Model::load(&model)?, SamplerOptions { kv_cache_bytes, batch: 1, ..SamplerOptions::default() });
-    let conversation = Conversation { messages: Vec::new(), system: arguments.system.clone(), plain: !text.has_template() };
+    let sampler = Sampler::new(
+        Model::load(&model)?,
+        SamplerOptions { kv_cache_bytes, batch: 1, ..SamplerOptions::default() },
+    );
+    let conversation =
+        Conversation { messages: Vec::new(), system: arguments.system.clone(), plain: !text.has_template() };
     Chat { sampler, text: &text, sampling, conversation, seed: arguments.seed, replies: 0, interrupted }.run()
 }
 
@@ -135,7 +142,9 @@ impl Chat<'_> {
                     self.conversation.messages.clear();
                     println!("(a new conversation)");
                 }
-                command if command.starts_with('/') => println!("(unknown: {command}; there are /reset and /quit)"),
+                command if command.starts_with('/') => {
+                    println!("(unknown: {command}; there are /reset and /quit)")
+                }
                 message => self.reply(message)?,
             }
         }
@@ -148,7 +157,13 @@ impl Chat<'_> {
         let streams = vec![stream(self.seed, STAGE, "", self.replies)];
         self.replies += 1;
         let request = SampleRequest { prompt, streams, sampling: self.sampling.clone() };
-        let mut printer = Printer { text: self.text, end_ids: &self.sampling.end_ids, printed: String::new(), interrupted: &self.interrupted, stop: None };
+        let mut printer = Printer {
+            text: self.text,
+            end_ids: &self.sampling.end_ids,
+            printed: String::new(),
+            interrupted: &self.interrupted,
+            stop: None,
+        };
         if let Err(error) = self.sampler.run(&[request], &mut printer) {
             // The conversation has outgrown the model or its memory: it can go on afresh.
             self.conversation.messages.clear();

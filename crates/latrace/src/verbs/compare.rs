@@ -43,7 +43,8 @@ pub struct CompareArguments {
 
 /// Runs `latrace compare`.
 pub fn run(arguments: &CompareArguments) -> Result<()> {
-    let choice = Choice { pooled: arguments.pooled, only: arguments.only.clone(), against: arguments.against.clone() };
+    let choice =
+        Choice { pooled: arguments.pooled, only: arguments.only.clone(), against: arguments.against.clone() };
     let comparison = compare(&arguments.folders, &choice)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&comparison)?);

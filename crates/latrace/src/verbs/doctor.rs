@@ -31,8 +31,16 @@ pub fn run(arguments: &DoctorArguments) -> Result<()> {
     let findings = examine(&arguments.runs);
     let text = if arguments.json { serde_json::to_string_pretty(&findings)? } else { table(&findings) };
     writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")?;
-    let missing: Vec<&str> = findings.iter().filter(|finding| finding.health == Health::Missing).map(|finding| finding.what).collect();
-    if missing.is_empty() { Ok(()) } else { Err(Failure::work(format!("every run needs what is missing: {}", missing.join(", "))).into()) }
+    let missing: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.health == Health::Missing)
+        .map(|finding| finding.what)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::work(format!("every run needs what is missing: {}", missing.join(", "))).into())
+    }
 }
 
 fn table(findings: &[Finding]) -> String {

@@ -60,14 +60,15 @@ pub struct EvalArguments {
     /// Only the first so many questions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Judge given responses (rows of `id`, `response` or `text`) instead of a model's; `gold`: the benchmark's own answers
+    /// Judge given responses (rows of `id`, `response` or `text`) instead of a model's; `gold`: the
+    /// benchmark's own answers
     #[arg(long, value_name = "FILE|gold", conflicts_with_all = ["model", "k"])]
     responses: Option<PathBuf>,
     /// The model's name in tables [default: what --model says]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// What goes around a question: reasoner, plain, a file, or chat for the model's own chat template [default: reasoner;
-    /// plain for a built-in task]
+    /// What goes around a question: reasoner, plain, a file, or chat for the model's own chat template
+    /// [default: reasoner; plain for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
     /// How thoughts are marked: think, stratos, plain [default: think; plain for a built-in task]
@@ -126,7 +127,10 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
         (Some(responses), _) => Source::File(responses.clone()),
         (None, Some(model)) => {
             let name = arguments.name.clone().unwrap_or_else(|| model.display().to_string());
-            let (folder, wrapping) = (model_folder(model)?, Wrapping::named(arguments.template.as_deref().unwrap_or(plan.benchmark.kind.form()[0]))?);
+            let (folder, wrapping) = (
+                model_folder(model)?,
+                Wrapping::named(arguments.template.as_deref().unwrap_or(plan.benchmark.kind.form()[0]))?,
+            );
             Source::Model(Box::new(Model { name, folder, wrapping, sampler: &sampler }))
         }
         (None, None) => return Err(Failure::usage("expected --model or --responses").into()),
@@ -142,28 +146,41 @@ fn plan(arguments: &EvalArguments) -> Result<Plan> {
     benchmark.k = arguments.k.unwrap_or(benchmark.k);
     benchmark.sampling = arguments.drawing.over(&benchmark.sampling);
     benchmark.time_limit = arguments.time_limit.unwrap_or(benchmark.time_limit);
-    let markers =
-        Markers::named(arguments.markers.as_deref().unwrap_or(benchmark.kind.form()[1])).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
-    let files = if arguments.data.is_empty() { benchmark.files(&arguments.out)? } else { arguments.data.clone() };
-    let chosen = Chosen { subsets: arguments.subset.clone(), limit: arguments.limit.map(|limit| limit as usize) };
+    let markers = Markers::named(arguments.markers.as_deref().unwrap_or(benchmark.kind.form()[1]))
+        .map_err(|error| Failure::usage(format!("--markers: {error}")))?;
+    let files =
+        if arguments.data.is_empty() { benchmark.files(&arguments.out)? } else { arguments.data.clone() };
+    let chosen =
+        Chosen { subsets: arguments.subset.clone(), limit: arguments.limit.map(|limit| limit as usize) };
     Ok(Plan { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
 }
 
 /// The rest in words, to stderr.
 fn tell(summary: &Summary) {
-    let reasons: Vec<String> = summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let reasons: Vec<String> =
+        summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     tracing::info!("{} responses: {}", summary.overall.samples, reasons.join(", "));
     if summary.truncated + summary.unclosed > 0 {
         let percent = 100.0 * summary.truncation_rate;
-        tracing::info!("{} responses ({percent:.1} %) cut at the most tokens allowed; {} thoughts without an end", summary.truncated, summary.unclosed);
+        tracing::info!(
+            "{} responses ({percent:.1} %) cut at the most tokens allowed; {} thoughts without an end",
+            summary.truncated,
+            summary.unclosed
+        );
     }
     if let Some(lengths) = &summary.lengths {
-        tracing::info!("{:.0} tokens a response, half of them no more than {}, nine of ten no more than {}", lengths.mean, lengths.median, lengths.ninetieth);
+        tracing::info!(
+            "{:.0} tokens a response, half of them no more than {}, nine of ten no more than {}",
+            lengths.mean,
+            lengths.median,
+            lengths.ninetieth
+        );
     }
     let undetermined = summary.verdicts.get("undetermined").copied().unwrap_or(0);
     if undetermined > 0 {
-        tracing::warn!("{undetermined} responses could not be judged and do not count as right: the accuracy is too low by up to {:.1} points", {
-            100.0 * undetermined as f64 / summary.overall.samples as f64
-        });
+        tracing::warn!(
+            "{undetermined} responses could not be judged and do not count as right: the accuracy is too low by up to {:.1} points",
+            { 100.0 * undetermined as f64 / summary.overall.samples as f64 }
+        );
     }
 }

@@ -35,7 +35,9 @@ pub struct ExportArguments {
 pub fn run(arguments: &ExportArguments) -> Result<()> {
     let out = &arguments.out;
     if !is_absent_or_empty(out)? {
-        return Err(Failure::work(format!("the output folder {} is not empty", out.display())).hint("name another folder").into());
+        return Err(Failure::work(format!("the output folder {} is not empty", out.display()))
+            .hint("name another folder")
+            .into());
     }
     let exported = export(&arguments.run, arguments.format, out)?;
     tracing::info!(
@@ -45,7 +47,10 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         exported.dropped
     );
     if exported.ambiguous > 0 {
-        tracing::warn!("the text of {} rows gives other tokens than theirs: prefer the token ids", exported.ambiguous);
+        tracing::warn!(
+            "the text of {} rows gives other tokens than theirs: prefer the token ids",
+            exported.ambiguous
+        );
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ pub struct InitArguments {
     /// Folder to copy the tokenizer and chat template from; default: the configuration's
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
-    /// Take the tokenizer of a built-in task: walk, countdown or arithmetic; the configuration is then without vocab_size and eos_token_id
+    /// Take the tokenizer of a built-in task: walk, countdown or arithmetic; the configuration is then
+    /// without vocab_size and eos_token_id
     #[arg(long, value_name = "NAME", conflicts_with = "tokenizer")]
     task: Option<String>,
     /// How the weights are stored: 32 bits, or bfloat16 rounded to nearest
@@ -69,17 +70,25 @@ pub fn run(arguments: &InitArguments) -> Result<()> {
 }
 
 fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
-    let source = if arguments.config.is_dir() { arguments.config.join("config.json") } else { arguments.config.clone() };
+    let source = if arguments.config.is_dir() {
+        arguments.config.join("config.json")
+    } else {
+        arguments.config.clone()
+    };
     let tokenizer = match &arguments.task {
         Some(name) => {
-            let text = fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
-            let shape = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", source.display()))?;
+            let text =
+                fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+            let shape = serde_json::from_str(&text)
+                .with_context(|| format!("{} is not valid JSON", source.display()))?;
             write_shape(folder, shape, &named_task("--task", name)?.tokenizer())?;
             folder
         }
         None => {
-            // The new folder starts as one with only a configuration, whatever the given file is called; saving replaces it.
-            fs::copy(&source, folder.join("config.json")).with_context(|| format!("cannot read {}", source.display()))?;
+            // The new folder starts as one with only a configuration, whatever the given file is called;
+            // saving replaces it.
+            fs::copy(&source, folder.join("config.json"))
+                .with_context(|| format!("cannot read {}", source.display()))?;
             given_tokenizer(arguments, &source)?
         }
     };
@@ -91,7 +100,9 @@ fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
 /// The folder that the tokenizer is copied from.
 fn given_tokenizer<'a>(arguments: &'a InitArguments, source: &'a Path) -> Result<&'a Path> {
     match &arguments.tokenizer {
-        Some(tokenizer) if !tokenizer.join("tokenizer.json").is_file() => Err(Failure::work(format!("{} has no tokenizer.json", tokenizer.display())).into()),
+        Some(tokenizer) if !tokenizer.join("tokenizer.json").is_file() => {
+            Err(Failure::work(format!("{} has no tokenizer.json", tokenizer.display())).into())
+        }
         Some(tokenizer) => Ok(tokenizer),
         None => Ok(source.parent().unwrap_or(Path::new(""))),
     }

@@ -79,7 +79,8 @@ pub struct QuestionsArguments {
     /// Template of the reasoner's prompt, built in or a file [default: reasoner; plain for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     reasoner: Option<String>,
-    /// Template of the posterior's prompt, built in or a file [default: posterior_a; plain_posterior for a built-in task]
+    /// Template of the posterior's prompt, built in or a file [default: posterior_a; plain_posterior for a
+    /// built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     posterior: Option<String>,
     /// Model folder or hub id, for its tokenizer, its end of a text, and its chat template
@@ -131,20 +132,32 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let source = source(arguments);
     let texts = Texts::of(arguments)?;
-    let thought = arguments.model.as_deref().map(|model| Thought::open(&model_folder(model)?, texts.markers.clone())).transpose()?;
+    let thought = arguments
+        .model
+        .as_deref()
+        .map(|model| Thought::open(&model_folder(model)?, texts.markers.clone()))
+        .transpose()?;
     let questions = source.read(&texts.markers, thought.as_ref().map(|thought| &thought.text))?;
     check_ids(&questions)?;
     let mut written = 0;
     write_rows(&out, |sink| {
-        for (split, question) in questions.iter().filter(|(split, question)| arguments.only.takes(*split, question)) {
-            sink.write(texts.row(*split, question, thought.as_ref()).with_context(|| format!("question {}", question.id))?)?;
+        for (split, question) in
+            questions.iter().filter(|(split, question)| arguments.only.takes(*split, question))
+        {
+            sink.write(
+                texts
+                    .row(*split, question, thought.as_ref())
+                    .with_context(|| format!("question {}", question.id))?,
+            )?;
             written += 1;
         }
         Ok(())
     })?;
     tracing::info!("{written} of {} questions written", questions.len());
     if thought.is_none() {
-        tracing::info!("without --model, responses do not end with a model's end of a text, and there are no token ids");
+        tracing::info!(
+            "without --model, responses do not end with a model's end of a text, and there are no token ids"
+        );
     }
     Ok(())
 }
@@ -157,7 +170,12 @@ fn source(arguments: &QuestionsArguments) -> Source {
     };
     Source {
         task: arguments.task.clone().unwrap_or_default(),
-        sizes: Sizes { traced: traced.unwrap_or(0), untraced: *untraced, validation: *validation, test: *test },
+        sizes: Sizes {
+            traced: traced.unwrap_or(0),
+            untraced: *untraced,
+            validation: *validation,
+            test: *test,
+        },
         train: path(Split::Train),
         validation: path(Split::Validation),
         test: path(Split::Test),
@@ -180,21 +198,30 @@ struct Texts {
 impl Texts {
     fn of(arguments: &QuestionsArguments) -> Result<Texts> {
         let plain = arguments.task.is_some();
-        let named =
-            |given: &Option<String>, of_task: &str, otherwise: &str| given.clone().unwrap_or_else(|| if plain { of_task } else { otherwise }.to_owned());
+        let named = |given: &Option<String>, of_task: &str, otherwise: &str| {
+            given.clone().unwrap_or_else(|| if plain { of_task } else { otherwise }.to_owned())
+        };
         let markers = named(&arguments.markers, "plain", "think");
         Ok(Texts {
-            markers: Markers::named(&markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?,
+            markers: Markers::named(&markers)
+                .map_err(|error| Failure::usage(format!("--markers: {error}")))?,
             reasoner: template("--reasoner", &named(&arguments.reasoner, "plain", "reasoner"))?.1,
-            posterior: template("--posterior", &named(&arguments.posterior, "plain_posterior", "posterior_a"))?.1,
+            posterior: template(
+                "--posterior",
+                &named(&arguments.posterior, "plain_posterior", "posterior_a"),
+            )?
+            .1,
         })
     }
 
     fn row(&self, split: Split, question: &Question, thought: Option<&Thought>) -> Result<Row> {
-        let Value::Object(mut row) = serde_json::to_value(question)? else { unreachable!("a struct is an object") };
+        let Value::Object(mut row) = serde_json::to_value(question)? else {
+            unreachable!("a struct is an object")
+        };
         // Token ids that a file already has may be another model's.
         IDS.iter().for_each(|name| drop(row.shift_remove(*name)));
-        let PromptTexts { prompt, posterior_prompt } = prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
+        let PromptTexts { prompt, posterior_prompt } =
+            prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
         let mut add = |name: &str, value: Value| {
             if !value.is_null() {
                 row.insert(name.to_owned(), value);
@@ -209,10 +236,25 @@ impl Texts {
             judged_by.into_iter().for_each(|(name, value)| add(&name, value));
         }
         if let Some(thought) = thought {
-            let encoding = Encoding { thought, markers: &self.markers, reasoner: &self.reasoner, posterior: &self.posterior };
+            let encoding = Encoding {
+                thought,
+                markers: &self.markers,
+                reasoner: &self.reasoner,
+                posterior: &self.posterior,
+            };
             let record = encoding.record(split, question)?;
-            let response = record.trace_ids.as_ref().zip(record.answer_ids.as_ref()).map(|(trace, answer)| [trace.as_slice(), answer].concat());
-            let ids = [Some(record.prompt_ids), record.posterior_prompt_ids, record.trace_ids, record.answer_ids, response];
+            let response = record
+                .trace_ids
+                .as_ref()
+                .zip(record.answer_ids.as_ref())
+                .map(|(trace, answer)| [trace.as_slice(), answer].concat());
+            let ids = [
+                Some(record.prompt_ids),
+                record.posterior_prompt_ids,
+                record.trace_ids,
+                record.answer_ids,
+                response,
+            ];
             IDS.iter().zip(ids).for_each(|(name, ids)| add(name, json!(ids)));
         }
         Ok(row)
@@ -221,6 +263,10 @@ impl Texts {
     /// Trace and answer with their markers, but for the first, with which prompts end.
     fn response(&self, question: &Question) -> Option<String> {
         let Markers { close, answer_open, answer_close, .. } = &self.markers;
-        Some(format!("{}{close}{answer_open}{}{answer_close}", question.trace.as_ref()?, question.response()?))
+        Some(format!(
+            "{}{close}{answer_open}{}{answer_close}",
+            question.trace.as_ref()?,
+            question.response()?
+        ))
     }
 }

@@ -54,7 +54,9 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let held = RunFolder::lock(&folder)?;
     check_unchanged(&recipe.model, &folder)?;
     let toml = recipe.to_toml()?;
-    write_atomically(&folder.join(RECIPE), |writer| writer.write_all(toml.as_bytes()).context("cannot write the recipe"))?;
+    write_atomically(&folder.join(RECIPE), |writer| {
+        writer.write_all(toml.as_bytes()).context("cannot write the recipe")
+    })?;
     announce(&recipe, &held)?;
     let outcomes = pipeline::run(&recipe, &Stages::new(&held, false))?;
     let summary = Summary::of(&outcomes, &folder, &recipe)?;
@@ -68,7 +70,8 @@ fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
         return Ok(folder.clone());
     }
     let stem = arguments.recipe.file_stem();
-    let stem = stem.ok_or_else(|| Failure::usage(format!("{} names no recipe", arguments.recipe.display())))?;
+    let stem =
+        stem.ok_or_else(|| Failure::usage(format!("{} names no recipe", arguments.recipe.display())))?;
     Ok(Path::new("runs").join(stem))
 }
 

@@ -131,7 +131,9 @@ impl DrawingArguments {
             max_new_tokens: self.max_new_tokens,
             end_ids: if self.ignore_end { Vec::new() } else { config.eos_token_ids.clone() },
         };
-        sampling.validate().map_err(|error| Failure::usage(error.to_string().replacen(':', " (see --help):", 1)))?;
+        sampling
+            .validate()
+            .map_err(|error| Failure::usage(error.to_string().replacen(':', " (see --help):", 1)))?;
         Ok(sampling)
     }
 }
@@ -146,11 +148,21 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     check_stops(arguments, &text)?;
     let (rows, prompts) = read_prompts(arguments, &text, &config)?;
     let SampleArguments { seed, n, data, stop, include_stop, skip_bad_rows, columns, engine, .. } = arguments;
-    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling, stops: StopStrings::new(stop.clone()), text: &text };
-    let row = |prompt: usize, finished: &Finished| sampled_row(rows[prompt].clone(), finished, &text, &draws.stops, *include_stop);
+    let draws = Draws {
+        stage: STAGE,
+        seed: *seed,
+        n: *n,
+        sampling,
+        stops: StopStrings::new(stop.clone()),
+        text: &text,
+    };
+    let row = |prompt: usize, finished: &Finished| {
+        sampled_row(rows[prompt].clone(), finished, &text, &draws.stops, *include_stop)
+    };
     let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
     let work = describe_work(&draws, &model, data, settings)?;
-    draw_to(&out, &draws, &prompts, work, Vec::new(), || engine.sampler(&model), &row).with_context(|| format!("cannot sample {}", data.display()))
+    draw_to(&out, &draws, &prompts, work, Vec::new(), || engine.sampler(&model), &row)
+        .with_context(|| format!("cannot sample {}", data.display()))
 }
 
 fn check_stops(arguments: &SampleArguments, text: &TextSide) -> Result<()> {
@@ -165,11 +177,17 @@ fn check_stops(arguments: &SampleArguments, text: &TextSide) -> Result<()> {
 }
 
 /// Rows without their prompts, and the prompts.
-fn read_prompts(arguments: &SampleArguments, text: &TextSide, config: &Config) -> Result<(Vec<Row>, Vec<Prompt>)> {
+fn read_prompts(
+    arguments: &SampleArguments,
+    text: &TextSide,
+    config: &Config,
+) -> Result<(Vec<Row>, Vec<Prompt>)> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let (mut rows, mut prompts, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
-    while let Some((row, prompt)) = reader.next_with(|_, row| parse(row, &arguments.columns, text, config, &mut ids))? {
+    while let Some((row, prompt)) =
+        reader.next_with(|_, row| parse(row, &arguments.columns, text, config, &mut ids))?
+    {
         rows.push(row);
         prompts.push(prompt);
     }
@@ -179,7 +197,13 @@ fn read_prompts(arguments: &SampleArguments, text: &TextSide, config: &Config) -
     Ok((rows, prompts))
 }
 
-fn parse(mut row: Row, columns: &ColumnArguments, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Row, Prompt), FieldProblem> {
+fn parse(
+    mut row: Row,
+    columns: &ColumnArguments,
+    text: &TextSide,
+    config: &Config,
+    ids: &mut UniqueIds,
+) -> Result<(Row, Prompt), FieldProblem> {
     let id = ids.take(&row)?;
     let prompt = prompt_of(&*columns.view(&row)?, text)?;
     if prompt.len() >= config.max_positions {
@@ -191,7 +215,13 @@ fn parse(mut row: Row, columns: &ColumnArguments, text: &TextSide, config: &Conf
 }
 
 /// The row of a finished sample.
-fn sampled_row(mut row: Row, finished: &Finished, text: &TextSide, stops: &StopStrings, include_stop: bool) -> Row {
+fn sampled_row(
+    mut row: Row,
+    finished: &Finished,
+    text: &TextSide,
+    stops: &StopStrings,
+    include_stop: bool,
+) -> Row {
     let drawn = match finished.stop_reason == StopReason::End.name() {
         true => &finished.token_ids[..finished.token_ids.len() - 1],
         false => &finished.token_ids,

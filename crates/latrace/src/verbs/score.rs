@@ -13,7 +13,10 @@ use crate::failure::Failure;
 use crate::hub::model_folder;
 use crate::model_folder::{TextSide, read_config};
 use crate::progress::Progress;
-use crate::rows::{BadRows, CONSUMED_FIELDS, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, prompt_and_response, shortest, write_rows};
+use crate::rows::{
+    BadRows, CONSUMED_FIELDS, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe,
+    prompt_and_response, shortest, write_rows,
+};
 
 /// Rows read, scored and written before the next are read.
 const WINDOW_ROWS: usize = 512;
@@ -64,13 +67,20 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     Ok(())
 }
 
-fn score_all(arguments: &ScoreArguments, model: &Model, text: &TextSide, reader: &mut RowReader, sink: &mut dyn RowSink) -> Result<u64> {
+fn score_all(
+    arguments: &ScoreArguments,
+    model: &Model,
+    text: &TextSide,
+    reader: &mut RowReader,
+    sink: &mut dyn RowSink,
+) -> Result<u64> {
     let mut scorer = Scorer::new(model);
     let mut progress = Progress::new("rows scored", 0, None);
     let mut ids = UniqueIds::default();
     let mut written = 0;
     loop {
-        let mut window = read_window(reader, |row| parse(row, &arguments.columns, text, &model.config, &mut ids))?;
+        let mut window =
+            read_window(reader, |row| parse(row, &arguments.columns, text, &model.config, &mut ids))?;
         if window.rows.is_empty() {
             progress.finish();
             return Ok(written);
@@ -99,7 +109,10 @@ struct Window {
     scored: Vec<ScoreRow>,
 }
 
-fn read_window(reader: &mut RowReader, mut parse: impl FnMut(Row) -> Result<(Row, ScoreRow), FieldProblem>) -> Result<Window> {
+fn read_window(
+    reader: &mut RowReader,
+    mut parse: impl FnMut(Row) -> Result<(Row, ScoreRow), FieldProblem>,
+) -> Result<Window> {
     let mut window = Window::default();
     while window.rows.len() < WINDOW_ROWS {
         let Some((row, scored)) = reader.next_with(|_, row| parse(row))? else {
@@ -111,7 +124,13 @@ fn read_window(reader: &mut RowReader, mut parse: impl FnMut(Row) -> Result<(Row
     Ok(window)
 }
 
-fn parse(mut row: Row, columns: &ColumnArguments, text: &TextSide, config: &Config, ids: &mut UniqueIds) -> Result<(Row, ScoreRow), FieldProblem> {
+fn parse(
+    mut row: Row,
+    columns: &ColumnArguments,
+    text: &TextSide,
+    config: &Config,
+    ids: &mut UniqueIds,
+) -> Result<(Row, ScoreRow), FieldProblem> {
     let id = ids.take_sample(&row)?;
     let pair = prompt_and_response(&*columns.view(&row)?, text)?;
     let (length, limit) = (pair.prompt.len() + pair.response.len(), config.max_positions);
@@ -124,11 +143,18 @@ fn parse(mut row: Row, columns: &ColumnArguments, text: &TextSide, config: &Conf
 }
 
 /// Writes the scores of the window's rows in `range`; `logprobs` in nats, by row and response token.
-fn write_batch(rows: &mut [Row], scored: &[ScoreRow], range: Range<usize>, logprobs: &[Vec<f32>], sink: &mut dyn RowSink) -> Result<()> {
+fn write_batch(
+    rows: &mut [Row],
+    scored: &[ScoreRow],
+    range: Range<usize>,
+    logprobs: &[Vec<f32>],
+    sink: &mut dyn RowSink,
+) -> Result<()> {
     for (at, logprobs) in range.zip(logprobs) {
         let mut row = std::mem::take(&mut rows[at]);
         let id = row.get("id").map(describe).unwrap_or_default();
-        add_scores(&mut row, &scored[at].response, logprobs).with_context(|| format!("cannot score the row with id {id}"))?;
+        add_scores(&mut row, &scored[at].response, logprobs)
+            .with_context(|| format!("cannot score the row with id {id}"))?;
         sink.write(row)?;
     }
     Ok(())

@@ -33,10 +33,15 @@ pub struct ServeArguments {
 /// Runs `latrace serve`.
 pub fn run(arguments: &ServeArguments) -> Result<()> {
     if !arguments.host.is_loopback() {
-        tracing::warn!("{} can be reached from other machines; whoever can reaches the run's questions, traces and settings", arguments.host);
+        tracing::warn!(
+            "{} can be reached from other machines; whoever can reaches the run's questions, traces and settings",
+            arguments.host
+        );
     }
     report::serve(&arguments.run, SocketAddr::new(arguments.host, arguments.port), |address| {
         let mut stdout = std::io::stdout();
-        writeln!(stdout, "http://{address}/").and_then(|()| stdout.flush()).context("cannot write to standard output")
+        writeln!(stdout, "http://{address}/")
+            .and_then(|()| stdout.flush())
+            .context("cannot write to standard output")
     })
 }

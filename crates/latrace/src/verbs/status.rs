@@ -42,7 +42,13 @@ fn in_words(status: &RunStatus) -> String {
         RunState::Stopped => "stopped: `latrace run` with the same recipe goes on",
         RunState::Done => "done",
     };
-    let mut head = format!("{}: {state}\n{} of {} stages done, {} of work", status.run.display(), status.done, status.stages.len(), time(status.seconds_spent));
+    let mut head = format!(
+        "{}: {state}\n{} of {} stages done, {} of work",
+        status.run.display(),
+        status.done,
+        status.stages.len(),
+        time(status.seconds_spent)
+    );
     if status.state != RunState::Done {
         head.push_str(&format!(", about {} left", time(status.seconds_left)));
         if !status.unknown.is_empty() {
@@ -65,7 +71,14 @@ fn cells(status: &StageStatus, run: RunState) -> Vec<String> {
     let is_open = stage.state != StageState::Done;
     let left = status.seconds_left.filter(|_| is_open).map_or(String::new(), time);
     let spent = if stage.state == StageState::Waiting { String::new() } else { time(status.seconds_spent) };
-    vec![stage.folder.clone(), state.to_owned(), stage.progress.as_ref().map_or_else(|| counted(status), progress), spent, left, rate(status)]
+    vec![
+        stage.folder.clone(),
+        state.to_owned(),
+        stage.progress.as_ref().map_or_else(|| counted(status), progress),
+        spent,
+        left,
+        rate(status),
+    ]
 }
 
 fn progress(progress: &Progress) -> String {
@@ -81,8 +94,13 @@ fn counted(status: &StageStatus) -> String {
 
 fn rate(status: &StageStatus) -> String {
     let stage = &status.stage;
-    match (stage.tokens, stage.progress.as_ref().and_then(|progress| Some((progress.per_second?, &progress.unit)))) {
-        (Some(tokens), _) if stage.state == StageState::Done && status.seconds_spent > 0.0 => format!("{:.0} tokens/s", tokens as f64 / status.seconds_spent),
+    match (
+        stage.tokens,
+        stage.progress.as_ref().and_then(|progress| Some((progress.per_second?, &progress.unit))),
+    ) {
+        (Some(tokens), _) if stage.state == StageState::Done && status.seconds_spent > 0.0 => {
+            format!("{:.0} tokens/s", tokens as f64 / status.seconds_spent)
+        }
         (_, Some((rate, unit))) => format!("{rate:.2} {unit}/s"),
         _ => String::new(),
     }

@@ -32,7 +32,8 @@ Examples:
   latrace train --model models/base --data questions.jsonl --out models/q --column prompt_ids=posterior_prompt_ids --column response_ids=trace_ids
   latrace train --model models/shape --data rows.jsonl --out models/fresh init=random save_dtype=bf16")]
 pub struct TrainArguments {
-    /// Model folder to start from (with init=random it needs only config.json and a tokenizer), or a hub id: org/name[@revision]
+    /// Model folder to start from (with init=random it needs only config.json and a tokenizer), or a hub id:
+    /// org/name[@revision]
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Rows to train on (.jsonl or .parquet)
@@ -96,7 +97,9 @@ fn read_rows(arguments: &TrainArguments, model: &Path) -> Result<Vec<TrainRow>> 
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let mut rows = Vec::new();
-    while let Some(row) = reader.next_with(|place, row| train_row(place, &*arguments.columns.view(&row)?, &text))? {
+    while let Some(row) =
+        reader.next_with(|place, row| train_row(place, &*arguments.columns.view(&row)?, &text))?
+    {
         rows.push(row);
     }
     tracing::info!("{} rows read, {} bad rows skipped", rows.len(), reader.skipped());

@@ -15,7 +15,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::progress::Progress;
-use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, field, text_of, write_rows};
+use crate::rows::{
+    BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, field, text_of, write_rows,
+};
 use crate::tasks::Task;
 use crate::verdict_journal::Journal;
 
@@ -33,7 +35,8 @@ fn help() -> String {
         _ => "",
     };
     let about = |name: &str| Convention::named(name).map_or("", Convention::about);
-    let conventions: String = Convention::names().map(|name| format!("  {name}{}: {}\n", default(name), about(name))).collect();
+    let conventions: String =
+        Convention::names().map(|name| format!("  {name}{}: {}\n", default(name), about(name))).collect();
     format!(
         "\
 Rows in: `id` (and perhaps `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`), `gold` (a text or a list of accepted ones), `prediction` (a full
@@ -80,7 +83,11 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let pool = rayon::ThreadPoolBuilder::new();
-    let pool = arguments.jobs.map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize)).build().context("cannot start threads")?;
+    let pool = arguments
+        .jobs
+        .map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize))
+        .build()
+        .context("cannot start threads")?;
     let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
     let mut journal = Journal::open(&out, &arguments.data, &options)?;
     if journal.count_earlier() > 0 {
@@ -95,11 +102,33 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
 /// What a row asks.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Math { golds: Vec<String>, prediction: String, convention: &'static Convention },
-    Text { golds: Vec<String>, prediction: String, convention: &'static Convention },
-    Choice { golds: Vec<String>, prediction: String, options: Option<Vec<String>>, convention: &'static Convention },
-    Code { tests: Result<Tests, String>, prediction: String, fencing: Fencing, limits: Limits },
-    Task { task: Task, question: String, prediction: String },
+    Math {
+        golds: Vec<String>,
+        prediction: String,
+        convention: &'static Convention,
+    },
+    Text {
+        golds: Vec<String>,
+        prediction: String,
+        convention: &'static Convention,
+    },
+    Choice {
+        golds: Vec<String>,
+        prediction: String,
+        options: Option<Vec<String>>,
+        convention: &'static Convention,
+    },
+    Code {
+        tests: Result<Tests, String>,
+        prediction: String,
+        fencing: Fencing,
+        limits: Limits,
+    },
+    Task {
+        task: Task,
+        question: String,
+        prediction: String,
+    },
 }
 
 impl Asked {
@@ -107,18 +136,27 @@ impl Asked {
         match self {
             Asked::Math { golds, prediction, convention } => maths::judge(golds, prediction, convention),
             Asked::Text { golds, prediction, convention } => words::judge(golds, prediction, convention),
-            Asked::Choice { golds, prediction, options, convention } => choice::judge(golds, prediction, options.as_deref(), convention),
+            Asked::Choice { golds, prediction, options, convention } => {
+                choice::judge(golds, prediction, options.as_deref(), convention)
+            }
             Asked::Task { task, question, prediction } => task.judge(question, prediction),
             Asked::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
             Asked::Code { tests: Ok(tests), prediction, fencing, limits } => match sandbox.get() {
-                Some(sandbox) => code::judge(tests, prediction, *fencing, limits, sandbox, rayon::current_thread_index().unwrap_or(0) as u32),
+                Some(sandbox) => code::judge(
+                    tests,
+                    prediction,
+                    *fencing,
+                    limits,
+                    sandbox,
+                    rayon::current_thread_index().unwrap_or(0) as u32,
+                ),
                 None => Judgement::new(Reason::NoSandbox, code::program(prediction, *fencing)),
             },
         }
     }
 
-    /// What a row with `kind`, `gold`, `prediction` and what else its kind has asks. `source` is the row's text, which holds integers exactly
-    /// that the row does not.
+    /// What a row with `kind`, `gold`, `prediction` and what else its kind has asks. `source` is the row's
+    /// text, which holds integers exactly that the row does not.
     pub(crate) fn of(row: &Row, source: Option<&str>, time_limit: f64) -> Result<Asked, FieldProblem> {
         let prediction = text_of(row, "prediction")?.to_owned();
         let kind = text_of(row, "kind")?;
@@ -127,14 +165,36 @@ impl Asked {
         }
         let convention = convention(row)?;
         match kind {
-            "math" => Ok(Asked::Math { golds: texts(row, "gold")?, prediction, convention: convention.unwrap_or(Convention::maths()) }),
-            "text" => Ok(Asked::Text { golds: texts(row, "gold")?, prediction, convention: convention.unwrap_or(Convention::words()) }),
+            "math" => Ok(Asked::Math {
+                golds: texts(row, "gold")?,
+                prediction,
+                convention: convention.unwrap_or(Convention::maths()),
+            }),
+            "text" => Ok(Asked::Text {
+                golds: texts(row, "gold")?,
+                prediction,
+                convention: convention.unwrap_or(Convention::words()),
+            }),
             "choice" => {
                 let convention = convention.unwrap_or(Convention::choices());
-                Ok(Asked::Choice { golds: texts(row, "gold")?, prediction, options: options(row)?, convention })
+                Ok(Asked::Choice {
+                    golds: texts(row, "gold")?,
+                    prediction,
+                    options: options(row)?,
+                    convention,
+                })
             }
-            "code" => Ok(Asked::Code { tests: tests(row, source)?, prediction, fencing: fencing(row), limits: limits(row, time_limit)? }),
-            other => Err(FieldProblem::new("kind", "\"math\", \"choice\", \"text\", \"code\" or a built-in task", format!("string {other:?}"))),
+            "code" => Ok(Asked::Code {
+                tests: tests(row, source)?,
+                prediction,
+                fencing: fencing(row),
+                limits: limits(row, time_limit)?,
+            }),
+            other => Err(FieldProblem::new(
+                "kind",
+                "\"math\", \"choice\", \"text\", \"code\" or a built-in task",
+                format!("string {other:?}"),
+            )),
         }
     }
 
@@ -144,7 +204,8 @@ impl Asked {
 
     /// The judgement; a failure of the judge costs this row alone.
     pub(crate) fn judge_safely(&self, sandbox: &SharedSandbox) -> Judgement {
-        catch_unwind(AssertUnwindSafe(|| self.judge(sandbox))).unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
+        catch_unwind(AssertUnwindSafe(|| self.judge(sandbox)))
+            .unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
     }
 }
 
@@ -156,8 +217,13 @@ impl SharedSandbox {
     fn get(&self) -> Option<&Sandbox> {
         let start = || {
             let launcher = std::env::current_exe().map_err(|error| error.to_string());
-            let sandbox = launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string()));
-            sandbox.inspect_err(|error| tracing::warn!("no program is run, their rows are undetermined: {error}")).ok()
+            let sandbox =
+                launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string()));
+            sandbox
+                .inspect_err(|error| {
+                    tracing::warn!("no program is run, their rows are undetermined: {error}")
+                })
+                .ok()
         };
         self.0.get_or_init(start).as_ref()
     }
@@ -180,7 +246,13 @@ impl std::fmt::Display for Summary {
     }
 }
 
-fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut RowReader, journal: &mut Journal, sink: &mut dyn RowSink) -> Result<Summary> {
+fn judge_all(
+    arguments: &VerifyArguments,
+    pool: &rayon::ThreadPool,
+    reader: &mut RowReader,
+    journal: &mut Journal,
+    sink: &mut dyn RowSink,
+) -> Result<Summary> {
     let mut progress = Progress::new("rows judged", 0, None);
     let mut summary = Summary::default();
     let mut ids = UniqueIds::default();
@@ -194,7 +266,8 @@ fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut
         let mut judged = journal.take(window.len());
         let rest = &window[judged.len()..];
         // Collecting keeps the rows' order whatever order their judgements end in.
-        let fresh: Vec<Judgement> = pool.install(|| rest.par_iter().map(|(_, task)| task.judge_safely(&sandbox)).collect());
+        let fresh: Vec<Judgement> =
+            pool.install(|| rest.par_iter().map(|(_, task)| task.judge_safely(&sandbox)).collect());
         journal.add(&fresh)?;
         judged.extend(fresh);
         progress.advance(window.len() as u64);
@@ -205,7 +278,11 @@ fn judge_all(arguments: &VerifyArguments, pool: &rayon::ThreadPool, reader: &mut
     }
 }
 
-fn read_window(reader: &mut RowReader, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<Vec<(Row, Asked)>> {
+fn read_window(
+    reader: &mut RowReader,
+    ids: &mut UniqueIds,
+    arguments: &VerifyArguments,
+) -> Result<Vec<(Row, Asked)>> {
     let mut window: Vec<(Row, Asked)> = Vec::new();
     let mut programs = 0;
     while window.len() < WINDOW_ROWS && programs < WINDOW_PROGRAMS {
@@ -225,7 +302,12 @@ fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
     row
 }
 
-fn parse(row: Row, source: Option<&str>, ids: &mut UniqueIds, arguments: &VerifyArguments) -> Result<(Row, Asked), FieldProblem> {
+fn parse(
+    row: Row,
+    source: Option<&str>,
+    ids: &mut UniqueIds,
+    arguments: &VerifyArguments,
+) -> Result<(Row, Asked), FieldProblem> {
     ids.take_sample(&row)?;
     let asked = Asked::of(&row, source, arguments.time_limit)?;
     Ok((row, asked))
@@ -246,8 +328,16 @@ fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
 }
 
 fn convention(row: &Row) -> Result<Option<&'static Convention>, FieldProblem> {
-    let known = || format!("one of {}", Convention::names().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "));
-    let named = |name: &str| Convention::named(name).map_err(|error| FieldProblem::new("convention", known(), format!("string {:?}", error.name)));
+    let known = || {
+        format!(
+            "one of {}",
+            Convention::names().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+        )
+    };
+    let named = |name: &str| {
+        Convention::named(name)
+            .map_err(|error| FieldProblem::new("convention", known(), format!("string {:?}", error.name)))
+    };
     match field(row, "convention") {
         None => Ok(None),
         Some(Value::String(name)) => named(name).map(Some),
@@ -259,8 +349,8 @@ fn options(row: &Row) -> Result<Option<Vec<String>>, FieldProblem> {
     field(row, "options").map(|_| texts(row, "options")).transpose()
 }
 
-/// The tests of a program; `Err` within where they are there and cannot be read. `source` is the row's text, which holds
-/// integers exactly that the row does not.
+/// The tests of a program; `Err` within where they are there and cannot be read. `source` is the row's text,
+/// which holds integers exactly that the row does not.
 fn tests(row: &Row, source: Option<&str>) -> Result<Result<Tests, String>, FieldProblem> {
     #[derive(Deserialize)]
     struct Gold<'a> {
@@ -287,9 +377,10 @@ fn limits(row: &Row, time_s: f64) -> Result<Limits, FieldProblem> {
     };
     let number = |name: &str, default: f64| match field(given, name) {
         None => Ok(default),
-        Some(value) => {
-            value.as_f64().filter(|number| *number > 0.0).ok_or_else(|| FieldProblem::new(format!("limits.{name}"), "a number above 0", describe(value)))
-        }
+        Some(value) => value
+            .as_f64()
+            .filter(|number| *number > 0.0)
+            .ok_or_else(|| FieldProblem::new(format!("limits.{name}"), "a number above 0", describe(value))),
     };
     let whole = |name: &str, default: u64| number(name, default as f64).map(|number| number.ceil() as u64);
     Ok(Limits {
@@ -301,5 +392,8 @@ fn limits(row: &Row, time_s: f64) -> Result<Limits, FieldProblem> {
 }
 
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
-    text.parse::<f64>().ok().filter(|number| *number > 0.0 && number.is_finite()).ok_or_else(|| "expected a number of seconds above 0".to_owned())
+    text.parse::<f64>()
+        .ok()
+        .filter(|number| *number > 0.0 && number.is_finite())
+        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
 }

@@ -103,8 +103,20 @@ pub fn run(arguments: &WeighArguments) -> Result<()> {
 }
 
 fn config(arguments: &WeighArguments) -> Result<WeighConfig> {
-    let &WeighArguments { ratio, clip, answer, weighting, selection, draws, fallback, length_limit, seed, .. } = arguments;
-    let config = WeighConfig { ratio, clip, answer, weighting, selection, draws, fallback, length_limit, seed };
+    let &WeighArguments {
+        ratio,
+        clip,
+        answer,
+        weighting,
+        selection,
+        draws,
+        fallback,
+        length_limit,
+        seed,
+        ..
+    } = arguments;
+    let config =
+        WeighConfig { ratio, clip, answer, weighting, selection, draws, fallback, length_limit, seed };
     config.check()?;
     missing_file(arguments, &config).map_or(Ok(config), |message| Err(Failure::usage(message).into()))
 }
@@ -113,15 +125,20 @@ fn config(arguments: &WeighArguments) -> Result<WeighConfig> {
 fn missing_file(arguments: &WeighArguments, config: &WeighConfig) -> Option<String> {
     let lacks_references = config.reads_references() && arguments.references.is_none();
     match config.answer {
-        AnswerEstimator::Accuracy if arguments.verdicts.is_none() => Some("--answer accuracy needs --verdicts".to_owned()),
-        AnswerEstimator::Accuracy => lacks_references.then(|| format!("--fallback {} needs --references", config.fallback.name())),
+        AnswerEstimator::Accuracy if arguments.verdicts.is_none() => {
+            Some("--answer accuracy needs --verdicts".to_owned())
+        }
+        AnswerEstimator::Accuracy => {
+            lacks_references.then(|| format!("--fallback {} needs --references", config.fallback.name()))
+        }
         answer => lacks_references.then(|| format!("--answer {} needs --references", answer.name())),
     }
 }
 
 fn write_summary(path: &Path, summary: &WeighSummary) -> Result<()> {
     write_atomically(path, |writer| {
-        serde_json::to_writer_pretty(&mut *writer, &summary.to_json()).with_context(|| format!("cannot write {}", path.display()))?;
+        serde_json::to_writer_pretty(&mut *writer, &summary.to_json())
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(writer.write_all(b"\n")?)
     })
 }
@@ -173,6 +190,10 @@ fn report_series(series: &BoundSeries) {
     for (k, bound) in series.of_k.iter().enumerate() {
         let error = bound.monte_carlo_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
         let (title, unbounded) = (series.title(), bound.unbounded);
-        tracing::info!("{title}: L^{} = {:.4}{error} nats over questions where it is finite, {unbounded} where it is not", k + 1, bound.mean_of_finite);
+        tracing::info!(
+            "{title}: L^{} = {:.4}{error} nats over questions where it is finite, {unbounded} where it is not",
+            k + 1,
+            bound.mean_of_finite
+        );
     }
 }

@@ -24,8 +24,9 @@ pub struct WeighConfig {
     pub selection: Selection,
     /// Traces drawn for each question by the selections that draw.
     pub draws: usize,
-    /// What a question without a usable trace becomes. For the geometric likelihood it needs the log-probs of its reference
-    /// answer; a question whose evidence lacks them keeps its original row, as the published build has it where there is a verifier.
+    /// What a question without a usable trace becomes. For the geometric likelihood it needs the log-probs of
+    /// its reference answer; a question whose evidence lacks them keeps its original row, as the published
+    /// build has it where there is a verifier.
     pub fallback: Fallback,
     /// Traces of so many tokens or more weigh nothing.
     pub length_limit: usize,
@@ -55,9 +56,13 @@ impl WeighConfig {
     /// # Errors
     /// A setting outside its range, by name.
     pub fn check(&self) -> Result<()> {
-        let wrong = |name: &str, expected: &str, got: String| Err(Failure::usage(format!("{name}: expected {expected}, got {got}")).into());
+        let wrong = |name: &str, expected: &str, got: String| {
+            Err(Failure::usage(format!("{name}: expected {expected}, got {got}")).into())
+        };
         match self {
-            config if !(config.clip.is_finite() && config.clip >= 0.0) => wrong("clip", "a finite number of at least 0", config.clip.to_string()),
+            config if !(config.clip.is_finite() && config.clip >= 0.0) => {
+                wrong("clip", "a finite number of at least 0", config.clip.to_string())
+            }
             config if config.draws == 0 => wrong("draws", "at least 1", "0".to_owned()),
             config if config.length_limit == 0 => wrong("length_limit", "at least 1", "0".to_owned()),
             _ => Ok(()),
@@ -81,7 +86,11 @@ impl WeighConfig {
 
     /// The answer probability of the bound: a mean per token is none, the likelihood that it is made of is.
     pub(super) fn bound_answer(&self) -> AnswerEstimator {
-        if self.answer == AnswerEstimator::GeometricLikelihood { AnswerEstimator::Likelihood } else { self.answer }
+        if self.answer == AnswerEstimator::GeometricLikelihood {
+            AnswerEstimator::Likelihood
+        } else {
+            self.answer
+        }
     }
 }
 
@@ -101,7 +110,10 @@ mod tests {
     /// A parameter is a setting of its own, and stays whatever the estimator beside it.
     #[test]
     fn a_table_written_out_reads_back_the_same() {
-        for (ratio, selection) in RatioEstimator::ALL.into_iter().flat_map(|ratio| Selection::ALL.map(|selection| (ratio, selection))) {
+        for (ratio, selection) in RatioEstimator::ALL
+            .into_iter()
+            .flat_map(|ratio| Selection::ALL.map(|selection| (ratio, selection)))
+        {
             let config = WeighConfig { ratio, clip: 0.7, selection, draws: 3, ..WeighConfig::default() };
             let back: WeighConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
             assert_eq!(back, config);
@@ -116,7 +128,10 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check("weight = 1", "unknown field `weight`");
-        check("weighting = \"rhos\"", "unknown weighting \"rhos\", expected one of: rho, ratio-only, accuracy-only, uniform, leave-one-out");
+        check(
+            "weighting = \"rhos\"",
+            "unknown weighting \"rhos\", expected one of: rho, ratio-only, accuracy-only, uniform, leave-one-out",
+        );
         check("draws = -1", "draws = -1");
         for (config, name) in [
             (WeighConfig { clip: f64::NAN, ..WeighConfig::default() }, "clip"),
@@ -124,7 +139,10 @@ mod tests {
             (WeighConfig { length_limit: 0, ..WeighConfig::default() }, "length_limit"),
         ] {
             let error = config.check().unwrap_err();
-            assert!(error.is::<Failure>() && error.to_string().starts_with(&format!("{name}: expected")), "{error}");
+            assert!(
+                error.is::<Failure>() && error.to_string().starts_with(&format!("{name}: expected")),
+                "{error}"
+            );
         }
         WeighConfig::default().check().unwrap();
     }

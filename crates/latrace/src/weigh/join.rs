@@ -1,4 +1,5 @@
-//! Joins traces, scores, verdicts and references on (id, sample), never on the order of rows. What does not join is named by file and row.
+//! Joins traces, scores, verdicts and references on (id, sample), never on the order of rows. What does not
+//! join is named by file and row.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ pub struct WeighInputs {
     pub scores: PathBuf,
     /// Verdicts on answers after the traces: `id`, `sample`, `verdict`; several for each trace.
     pub verdicts: Option<PathBuf>,
-    /// log pi of the reference answer after each trace: `id`, `sample`, `logprobs`. For a fallback alone, of the questions that may fall back.
+    /// log pi of the reference answer after each trace: `id`, `sample`, `logprobs`. For a fallback alone, of
+    /// the questions that may fall back.
     pub references: Option<PathBuf>,
 }
 
@@ -40,7 +42,8 @@ type Verdicts<'a> = Side<'a, Vec<Verdict>>;
 
 /// Traces with their evidence by question, in the order of the traces' file.
 pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Vec<Evidence>>> {
-    let paths = [Some(&inputs.traces), Some(&inputs.scores), inputs.verdicts.as_ref(), inputs.references.as_ref()];
+    let paths =
+        [Some(&inputs.traces), Some(&inputs.scores), inputs.verdicts.as_ref(), inputs.references.as_ref()];
     let total = sums::count_rows(&paths.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let progress = SharedProgress::new(Progress::new("rows read", 0, total));
     let traces = sums::read(&inputs.traces, &progress)?;
@@ -56,11 +59,15 @@ pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Vec
         let score = scores.take(&key).ok_or_else(|| missing(&trace, scores.path))?;
         let logp_sum = same_tokens(&trace, &score)?;
         let accuracy = match &mut verdicts {
-            Some(verdicts) => optional(verdicts.take(&key), may_lack.verdicts, || missing(&trace, verdicts.path))?,
+            Some(verdicts) => {
+                optional(verdicts.take(&key), may_lack.verdicts, || missing(&trace, verdicts.path))?
+            }
             None => None,
         };
         let reference = match &mut references {
-            Some(references) => optional(references.take(&key), may_lack.references, || missing(&trace, references.path))?,
+            Some(references) => {
+                optional(references.take(&key), may_lack.references, || missing(&trace, references.path))?
+            }
             None => None,
         };
         let answer = AnswerEvidence {
@@ -89,12 +96,23 @@ impl MayLack {
     }
 }
 
-fn optional<T>(found: Option<T>, may_lack: bool, missing: impl FnOnce() -> anyhow::Error) -> Result<Option<T>> {
+fn optional<T>(
+    found: Option<T>,
+    may_lack: bool,
+    missing: impl FnOnce() -> anyhow::Error,
+) -> Result<Option<T>> {
     if found.is_none() && !may_lack { Err(missing()) } else { Ok(found) }
 }
 
 fn missing(trace: &Sums, path: &Path) -> anyhow::Error {
-    Failure::work(format!("{}: id {}, sample {} has no row in {}", trace.origin, trace.id, trace.sample, path.display())).into()
+    Failure::work(format!(
+        "{}: id {}, sample {} has no row in {}",
+        trace.origin,
+        trace.id,
+        trace.sample,
+        path.display()
+    ))
+    .into()
 }
 
 /// log pi of a trace, whose tokens it must have scored.
@@ -102,9 +120,14 @@ fn same_tokens(trace: &Sums, (score, origin): &(Sums, Origin)) -> Result<f64> {
     if score.tokens == trace.tokens {
         return Ok(score.sum);
     }
-    let expected = format!("{} log-probs, as id {}, sample {} has at {}", trace.tokens, trace.id, trace.sample, trace.origin);
+    let expected = format!(
+        "{} log-probs, as id {}, sample {} has at {}",
+        trace.tokens, trace.id, trace.sample, trace.origin
+    );
     let problem = FieldProblem::new("logprobs", expected, format!("a list of {}", score.tokens));
-    bail!(Failure::work(format!("{origin}: {problem}")).hint("score the traces' own token_ids, not their text"))
+    bail!(
+        Failure::work(format!("{origin}: {problem}")).hint("score the traces' own token_ids, not their text")
+    )
 }
 
 impl<T> Side<'_, T> {
@@ -118,8 +141,15 @@ impl<T> Side<'_, T> {
         let Some(((id, sample), (_, origin))) = first else {
             return Ok(());
         };
-        let others = if count > 1 { format!(", nor have {} others of {}", count - 1, self.path.display()) } else { String::new() };
-        bail!(Failure::work(format!("{origin}: id {id}, sample {sample} has no trace in {}{others}", traces.display())))
+        let others = if count > 1 {
+            format!(", nor have {} others of {}", count - 1, self.path.display())
+        } else {
+            String::new()
+        };
+        bail!(Failure::work(format!(
+            "{origin}: id {id}, sample {sample} has no trace in {}{others}",
+            traces.display()
+        )))
     }
 }
 
@@ -153,7 +183,12 @@ impl Groups {
             let Some(path) = path else { continue };
             for group in self.groups.iter().filter(|group| group.iter().any(|(trace, _)| has(trace))) {
                 if let Some((trace, origin)) = group.iter().find(|(trace, _)| !has(trace)) {
-                    let message = format!("{origin}: id {}, sample {} has no row in {}", trace.id, trace.sample, path.display());
+                    let message = format!(
+                        "{origin}: id {}, sample {} has no row in {}",
+                        trace.id,
+                        trace.sample,
+                        path.display()
+                    );
                     bail!(Failure::work(message).hint("other traces of the same question have one"));
                 }
             }
@@ -188,7 +223,10 @@ fn read_verdicts<'a>(path: &'a Path, progress: &SharedProgress) -> Result<Verdic
         progress,
         |row| Ok((sums::key_of(row)?, verdict_of(row)?)),
         |((id, sample), verdict), origin| {
-            rows.entry((id.to_string(), sample)).or_insert_with(|| (Vec::new(), origin.clone())).0.push(verdict);
+            rows.entry((id.to_string(), sample))
+                .or_insert_with(|| (Vec::new(), origin.clone()))
+                .0
+                .push(verdict);
         },
     )?;
     Ok(Side { path, rows })
@@ -198,7 +236,13 @@ fn verdict_of(row: &Row) -> Result<Verdict, FieldProblem> {
     let got = field(row, "verdict");
     let reason = field(row, "reason").and_then(Value::as_str).unwrap_or_default();
     let verdict = got.and_then(Value::as_str).and_then(|name| verdict_named(name, reason));
-    verdict.ok_or_else(|| FieldProblem::new("verdict", "\"correct\", \"wrong\" or \"undetermined\"", got.map_or("nothing".to_owned(), describe)))
+    verdict.ok_or_else(|| {
+        FieldProblem::new(
+            "verdict",
+            "\"correct\", \"wrong\" or \"undetermined\"",
+            got.map_or("nothing".to_owned(), describe),
+        )
+    })
 }
 
 /// A verdict by the words of `latrace verify`.

@@ -1,4 +1,5 @@
-//! Stage 7: what each trace weighs. Sums of log-probs and verdicts in, rho~ and bounds out; (5) to (8) of the paper.
+//! Stage 7: what each trace weighs. Sums of log-probs and verdicts in, rho~ and bounds out; (5) to (8) of the
+//! paper.
 
 mod config;
 mod join;
@@ -31,20 +32,23 @@ pub struct WeighedTrace {
     pub tokens: usize,
     /// Log of the estimated ratio (nats).
     pub log_ratio: f64,
-    /// Log of the answer probability that the weight is made of (nats): of the fallback where the question fell back on one.
+    /// Log of the answer probability that the weight is made of (nats): of the fallback where the question
+    /// fell back on one.
     pub log_answer: f64,
     /// rho~, or the ablation's weight: sums to 1 over the question's traces (to 0 for leave-one-out).
     pub weight: f64,
     /// The trace's share among those chosen; 0 if it is not.
     pub chosen: f64,
-    /// How its question is to be built. Where that is the geometric likelihood, the reference answer goes with the trace.
+    /// How its question is to be built. Where that is the geometric likelihood, the reference answer goes
+    /// with the trace.
     pub resolution: Resolution,
 }
 
 /// How traces and answers were drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
-    /// At temperature 1 and without any cut, as they are scored: log q belongs to the distribution that traces came from.
+    /// At temperature 1 and without any cut, as they are scored: log q belongs to the distribution that
+    /// traces came from.
     Plainly,
     /// In any other way; then nothing that is computed of them is a bound.
     Otherwise,
@@ -53,10 +57,15 @@ pub enum Drawn {
 /// Weighs the traces of all questions, drawn plainly, in the order of the traces' file.
 ///
 /// # Errors
-/// Unreadable files; records that are missing, superfluous, double, or of different lengths; evidence that the answer estimator lacks.
+/// Unreadable files; records that are missing, superfluous, double, or of different lengths; evidence that
+/// the answer estimator lacks.
 pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
-    let groups = join::join(inputs, config)?.into_iter().map(|traces| Group { id: traces[0].id.clone(), traces, unended: 0 });
+    let groups = join::join(inputs, config)?.into_iter().map(|traces| Group {
+        id: traces[0].id.clone(),
+        traces,
+        unended: 0,
+    });
     weigh_groups(groups.collect(), config, Drawn::Plainly)
 }
 
@@ -64,7 +73,11 @@ pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedT
 ///
 /// # Errors
 /// A setting outside its range; double traces; evidence that the answer estimator lacks.
-pub fn weigh_groups(groups: Vec<Group>, config: &WeighConfig, drawn: Drawn) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
+pub fn weigh_groups(
+    groups: Vec<Group>,
+    config: &WeighConfig,
+    drawn: Drawn,
+) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
     let progress = SharedProgress::new(Progress::new("questions weighed", 0, Some(groups.len() as u64)));
     let weigh_one = |group| {

@@ -5,7 +5,10 @@ use latrace_lm::sample::stream;
 use latrace_objective::bounds::{IwaePoint, iwae_bounds};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::weights::{log_rho, normalise};
-use latrace_objective::{AnswerEstimator, AnswerEvidence, Fallback, GroupSummary, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore};
+use latrace_objective::{
+    AnswerEstimator, AnswerEvidence, Fallback, GroupSummary, RatioEstimator, Resolution, Rng, Selection,
+    SubsetPlan, TraceScore,
+};
 use serde_json::Value;
 
 use super::{WeighConfig, WeighedTrace};
@@ -31,7 +34,8 @@ pub struct Group {
     pub id: Value,
     /// Those that came to their end.
     pub traces: Vec<Evidence>,
-    /// How many more were drawn: no answer follows them, so that their rho is 0. They weigh nothing, and count in the bounds.
+    /// How many more were drawn: no answer follows them, so that their rho is 0. They weigh nothing, and
+    /// count in the bounds.
     pub unended: usize,
 }
 
@@ -58,7 +62,10 @@ pub(super) struct QuestionBounds {
 }
 
 /// Weighs the traces of one question.
-pub(super) fn weigh_question(Group { id, traces: mut group, unended }: Group, config: &WeighConfig) -> Result<Question> {
+pub(super) fn weigh_question(
+    Group { id, traces: mut group, unended }: Group,
+    config: &WeighConfig,
+) -> Result<Question> {
     if group.is_empty() {
         return without_traces(unended, config);
     }
@@ -73,9 +80,17 @@ pub(super) fn weigh_question(Group { id, traces: mut group, unended }: Group, co
     let main_k = main_answers(&group, config).with_context(named)?;
     let fallback_k = fallback_answers(&group, config).with_context(named)?;
     let log_weights = |log_answer_k: &[f64]| -> Vec<f64> {
-        log_ratio_k.iter().zip(log_answer_k).map(|(&log_ratio, &log_answer)| config.weighting.log_weight(log_ratio, log_answer)).collect()
+        log_ratio_k
+            .iter()
+            .zip(log_answer_k)
+            .map(|(&log_ratio, &log_answer)| config.weighting.log_weight(log_ratio, log_answer))
+            .collect()
     };
-    let bounds = main_k.as_deref().map(|_| question_bounds(&group, unended, &id, config)).transpose().with_context(named)?;
+    let bounds = main_k
+        .as_deref()
+        .map(|_| question_bounds(&group, unended, &id, config))
+        .transpose()
+        .with_context(named)?;
     let main_k = main_k.unwrap_or_else(|| vec![f64::NEG_INFINITY; group.len()]);
     let resolution = config.fallback.resolve(&log_weights(&main_k), &log_weights(&fallback_k));
     let log_answer_k = if resolution == Resolution::GeometricLikelihood { fallback_k } else { main_k };
@@ -102,31 +117,50 @@ fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
     let (_, weights) = normalise(&zeros)?;
     let bounds = QuestionBounds { bound: points.clone(), surrogate: points, any_correct: false };
     let resolution = config.fallback.resolve(&[], &[]);
-    Ok(Question { traces: Vec::new(), scores: Vec::new(), too_long: 0, weights, resolution, bounds: Some(bounds) })
+    Ok(Question {
+        traces: Vec::new(),
+        scores: Vec::new(),
+        too_long: 0,
+        weights,
+        resolution,
+        bounds: Some(bounds),
+    })
 }
 
 fn check_samples(group: &[Evidence]) -> Result<()> {
     match group.windows(2).find(|pair| pair[0].sample == pair[1].sample) {
-        Some(pair) => bail!(Failure::work(format!("id {}, sample {} comes twice among the traces", pair[0].id, pair[0].sample))),
+        Some(pair) => bail!(Failure::work(format!(
+            "id {}, sample {} comes twice among the traces",
+            pair[0].id, pair[0].sample
+        ))),
         None => Ok(()),
     }
 }
 
-/// Log answer probabilities of the configured estimator; none where there is no verifier and the fallback is there for that.
+/// Log answer probabilities of the configured estimator; none where there is no verifier and the fallback is
+/// there for that.
 fn main_answers(group: &[Evidence], config: &WeighConfig) -> Result<Option<Vec<f64>>> {
-    let falls_back = config.answer == AnswerEstimator::Accuracy && config.fallback == Fallback::GeometricLikelihood;
-    let has_no_verifier = group.iter().all(|trace| trace.answer.accuracy.is_none() && trace.answer.reference.is_some());
+    let falls_back =
+        config.answer == AnswerEstimator::Accuracy && config.fallback == Fallback::GeometricLikelihood;
+    let has_no_verifier =
+        group.iter().all(|trace| trace.answer.accuracy.is_none() && trace.answer.reference.is_some());
     if falls_back && has_no_verifier { Ok(None) } else { answers(group, config.answer).map(Some) }
 }
 
 /// Those of the fallback; none where it is another one, or the question has no reference.
 fn fallback_answers(group: &[Evidence], config: &WeighConfig) -> Result<Vec<f64>> {
     let has_none = group.iter().all(|trace| trace.answer.reference.is_none());
-    if config.fallback != Fallback::GeometricLikelihood || has_none { Ok(Vec::new()) } else { answers(group, AnswerEstimator::GeometricLikelihood) }
+    if config.fallback != Fallback::GeometricLikelihood || has_none {
+        Ok(Vec::new())
+    } else {
+        answers(group, AnswerEstimator::GeometricLikelihood)
+    }
 }
 
 fn answers(group: &[Evidence], estimator: AnswerEstimator) -> Result<Vec<f64>> {
-    let log_probability = |trace: &Evidence| estimator.log_probability(&trace.answer).with_context(|| format!("sample {}", trace.sample));
+    let log_probability = |trace: &Evidence| {
+        estimator.log_probability(&trace.answer).with_context(|| format!("sample {}", trace.sample))
+    };
     group.iter().map(log_probability).collect()
 }
 
@@ -144,11 +178,19 @@ fn choose(log_weight_k: &[f64], weight_k: &[f64], id: &str, config: &WeighConfig
 }
 
 /// Bounds take every trace that q drew, however long, and those without an end.
-fn question_bounds(group: &[Evidence], unended: usize, id: &str, config: &WeighConfig) -> Result<QuestionBounds> {
+fn question_bounds(
+    group: &[Evidence],
+    unended: usize,
+    id: &str,
+    config: &WeighConfig,
+) -> Result<QuestionBounds> {
     let plan = SubsetPlan { seed: stream(config.seed, "subsets", id, 0), ..SubsetPlan::default() };
     let points = |ratio: RatioEstimator, answer: AnswerEstimator| -> Result<Vec<IwaePoint>> {
         let log_answer_k = answers(group, answer)?;
-        let ended = group.iter().zip(&log_answer_k).map(|(trace, &log_answer)| log_rho(ratio.log_ratio(&trace.score), log_answer));
+        let ended = group
+            .iter()
+            .zip(&log_answer_k)
+            .map(|(trace, &log_answer)| log_rho(ratio.log_ratio(&trace.score), log_answer));
         let log_rho_k: Vec<f64> = ended.chain(std::iter::repeat_n(f64::NEG_INFINITY, unended)).collect();
         Ok(iwae_bounds(&log_rho_k, &plan)?)
     };
@@ -169,7 +211,12 @@ mod tests {
     fn evidence(sample: u64) -> Evidence {
         let accuracy = Accuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong]).unwrap();
         let score = TraceScore::from_tokens(&[-1.0, -2.0], &[-1.0, -1.0]).unwrap();
-        Evidence { id: json!("q"), sample, score, answer: AnswerEvidence { accuracy: Some(accuracy), reference: None } }
+        Evidence {
+            id: json!("q"),
+            sample,
+            score,
+            answer: AnswerEvidence { accuracy: Some(accuracy), reference: None },
+        }
     }
 
     fn weigh(traces: usize, unended: usize) -> Question {
@@ -186,7 +233,8 @@ mod tests {
         assert_eq!(all[0], f64::NEG_INFINITY, "a single trace may be one without an end");
         let alone: Vec<f64> = weigh(2, 0).bounds.unwrap().bound.iter().map(|point| point.value).collect();
         assert!((alone[1] - (-1.0 - 2.0_f64.ln())).abs() < 1e-12, "{alone:?}");
-        let weights = |question: Question| question.traces.into_iter().map(|trace| trace.weight).collect::<Vec<_>>();
+        let weights =
+            |question: Question| question.traces.into_iter().map(|trace| trace.weight).collect::<Vec<_>>();
         assert_eq!(weights(weigh(2, 2)), weights(weigh(2, 0)));
     }
 
@@ -202,7 +250,10 @@ mod tests {
         for (drawn, is_bound) in [(Drawn::Plainly, true), (Drawn::Otherwise, false)] {
             let group = Group { id: json!("q"), traces: vec![evidence(0), evidence(1)], unended: 0 };
             let (_, summary) = weigh_groups(vec![group], &WeighConfig::default(), drawn).unwrap();
-            assert_eq!((summary.bounds.is_bound(), summary.to_json()["bounds"]["is_bound"] == true), (is_bound, is_bound));
+            assert_eq!(
+                (summary.bounds.is_bound(), summary.to_json()["bounds"]["is_bound"] == true),
+                (is_bound, is_bound)
+            );
             assert_eq!(summary.bounds.title().contains("(not a bound)"), !is_bound);
             assert!(!summary.surrogates.is_bound(), "the geometric ratio never is one");
         }

@@ -1,4 +1,5 @@
-//! What the weights of a set of questions say: bounds, surrogates, effective sample size, and what became of questions.
+//! What the weights of a set of questions say: bounds, surrogates, effective sample size, and what became of
+//! questions.
 
 use std::collections::HashMap;
 
@@ -54,23 +55,36 @@ pub struct BoundSeries {
     pub drawn: Drawn,
     /// L^k at index k − 1, nats.
     pub of_k: Vec<BoundSummary>,
-    /// The same over the questions where L^1, and so every L^k, is finite: means over the same questions, which never fall as k grows, but for the error of drawn subsets where traces are many.
+    /// The same over the questions where L^1, and so every L^k, is finite: means over the same questions,
+    /// which never fall as k grows, but for the error of drawn subsets where traces are many.
     pub common: Vec<BoundSummary>,
     /// L^K − L^1 over questions where both are finite, nats.
     pub gap: BoundSummary,
 }
 
 impl BoundSeries {
-    fn new(ratio: RatioEstimator, answer: AnswerEstimator, drawn: Drawn, points_q: &[&[IwaePoint]]) -> BoundSeries {
+    fn new(
+        ratio: RatioEstimator,
+        answer: AnswerEstimator,
+        drawn: Drawn,
+        points_q: &[&[IwaePoint]],
+    ) -> BoundSeries {
         let traces = points_q.first().map_or(0, |points| points.len());
-        let finite: Vec<&&[IwaePoint]> = points_q.iter().filter(|points| points[0].value.is_finite()).collect();
+        let finite: Vec<&&[IwaePoint]> =
+            points_q.iter().filter(|points| points[0].value.is_finite()).collect();
         BoundSeries {
             ratio,
             answer,
             drawn,
-            of_k: (0..traces).map(|k| BoundSummary::from_points(points_q.iter().map(|points| &points[k]))).collect(),
-            common: (0..traces).map(|k| BoundSummary::from_points(finite.iter().map(|points| &points[k]))).collect(),
-            gap: BoundSummary::from_questions(points_q.iter().filter_map(|points| gap(points)).filter(|gap| gap.is_finite())),
+            of_k: (0..traces)
+                .map(|k| BoundSummary::from_points(points_q.iter().map(|points| &points[k])))
+                .collect(),
+            common: (0..traces)
+                .map(|k| BoundSummary::from_points(finite.iter().map(|points| &points[k])))
+                .collect(),
+            gap: BoundSummary::from_questions(
+                points_q.iter().filter_map(|points| gap(points)).filter(|gap| gap.is_finite()),
+            ),
         }
     }
 
@@ -154,14 +168,21 @@ fn of_k(summaries: &[BoundSummary]) -> Vec<Value> {
 
 /// Summarises weighed questions.
 pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: Drawn) -> Result<WeighSummary> {
-    let weighing: Vec<&Question> = questions.iter().filter(|question| question.weights.effective_sample_size > 0.0).collect();
-    let mean = |of: fn(&Question) -> f64| weighing.iter().map(|question| of(question)).sum::<f64>() / weighing.len().max(1) as f64;
-    let judged: Vec<&QuestionBounds> = questions.iter().filter_map(|question| question.bounds.as_ref()).collect();
+    let weighing: Vec<&Question> =
+        questions.iter().filter(|question| question.weights.effective_sample_size > 0.0).collect();
+    let mean = |of: fn(&Question) -> f64| {
+        weighing.iter().map(|question| of(question)).sum::<f64>() / weighing.len().max(1) as f64
+    };
+    let judged: Vec<&QuestionBounds> =
+        questions.iter().filter_map(|question| question.bounds.as_ref()).collect();
     let usual = usual(&judged);
-    let of_usual = |points: fn(&QuestionBounds) -> &[IwaePoint]| -> Vec<&[IwaePoint]> { usual.iter().map(|bounds| points(bounds)).collect() };
+    let of_usual = |points: fn(&QuestionBounds) -> &[IwaePoint]| -> Vec<&[IwaePoint]> {
+        usual.iter().map(|bounds| points(bounds)).collect()
+    };
     let mut fallbacks = FallbackCounts::default();
     questions.iter().for_each(|question| fallbacks.add(question.resolution));
-    let scores: Vec<TraceScore> = questions.iter().flat_map(|question| question.scores.iter().copied()).collect();
+    let scores: Vec<TraceScore> =
+        questions.iter().flat_map(|question| question.scores.iter().copied()).collect();
     Ok(WeighSummary {
         questions: questions.len(),
         traces: scores.len(),
@@ -171,8 +192,18 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: Dra
         without_correct: judged.iter().filter(|bounds| !bounds.any_correct).count(),
         effective_sample_size: mean(|question| question.weights.effective_sample_size),
         entropy: mean(|question| question.weights.entropy),
-        bounds: BoundSeries::new(RatioEstimator::Full, config.bound_answer(), drawn, &of_usual(|bounds| &bounds.bound)),
-        surrogates: BoundSeries::new(config.surrogate_ratio(), config.answer, drawn, &of_usual(|bounds| &bounds.surrogate)),
+        bounds: BoundSeries::new(
+            RatioEstimator::Full,
+            config.bound_answer(),
+            drawn,
+            &of_usual(|bounds| &bounds.bound),
+        ),
+        surrogates: BoundSeries::new(
+            config.surrogate_ratio(),
+            config.answer,
+            drawn,
+            &of_usual(|bounds| &bounds.surrogate),
+        ),
         surrogate_bias: biases(&usual),
         length_bias: trace_length_bias(&scores)?,
         fallbacks,
@@ -183,12 +214,19 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: Dra
 fn usual<'a>(judged: &[&'a QuestionBounds]) -> Vec<&'a QuestionBounds> {
     let mut counts: HashMap<usize, usize> = HashMap::new();
     judged.iter().for_each(|bounds| *counts.entry(bounds.bound.len()).or_default() += 1);
-    let usual = counts.into_iter().max_by_key(|&(traces, count)| (count, traces)).map_or(0, |(traces, _)| traces);
+    let usual =
+        counts.into_iter().max_by_key(|&(traces, count)| (count, traces)).map_or(0, |(traces, _)| traces);
     judged.iter().copied().filter(|bounds| bounds.bound.len() == usual).collect()
 }
 
 fn biases(usual: &[&QuestionBounds]) -> Vec<BoundSummary> {
     let traces = usual.first().map_or(0, |bounds| bounds.bound.len());
     let bias = |bounds: &&QuestionBounds, k: usize| bounds.surrogate[k].value - bounds.bound[k].value;
-    (0..traces).map(|k| BoundSummary::from_questions(usual.iter().map(|bounds| bias(bounds, k)).filter(|bias| bias.is_finite()))).collect()
+    (0..traces)
+        .map(|k| {
+            BoundSummary::from_questions(
+                usual.iter().map(|bounds| bias(bounds, k)).filter(|bias| bias.is_finite()),
+            )
+        })
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! Sums of per-token log-probs from files of any size: only three columns are read, row groups side by side, and no token becomes a JSON value.
+//! Sums of per-token log-probs from files of any size: only three columns are read, row groups side by side,
+//! and no token becomes a JSON value.
 
 use std::fmt;
 use std::fs::File;
@@ -11,7 +12,9 @@ use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32T
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -25,7 +28,8 @@ const BATCH: usize = 64;
 /// Rows of JSON between two updates of the progress bar.
 const ROWS_SHOWN_AT_ONCE: u64 = 1024;
 
-/// How far above 0 rounding may carry a log-prob (nats per token): log-softmax in f32 stays within some units of 1e-7.
+/// How far above 0 rounding may carry a log-prob (nats per token): log-softmax in f32 stays within some units
+/// of 1e-7.
 const ROUNDING: f64 = 1e-5;
 
 /// The columns that are read.
@@ -62,7 +66,8 @@ pub struct Sums {
 /// The sums of a file (.jsonl, .parquet), or of all such files of a folder in order of their names.
 ///
 /// # Errors
-/// A file that cannot be read; a row without an id, a sample number or finite log-probs, named by file and row.
+/// A file that cannot be read; a row without an id, a sample number or finite log-probs, named by file and
+/// row.
 pub fn read(path: &Path, progress: &SharedProgress) -> Result<Vec<Sums>> {
     let mut all = Vec::new();
     for file in files_of(path)? {
@@ -87,11 +92,18 @@ pub(super) fn read_rows<T>(
     files_of(path)?.iter().try_for_each(|file| read_file(file, progress, &parse, &mut take))
 }
 
-fn read_file<T>(path: &Path, progress: &SharedProgress, parse: impl Fn(&Row) -> Result<T, FieldProblem>, mut take: impl FnMut(T, &Origin)) -> Result<()> {
+fn read_file<T>(
+    path: &Path,
+    progress: &SharedProgress,
+    parse: impl Fn(&Row) -> Result<T, FieldProblem>,
+    mut take: impl FnMut(T, &Origin),
+) -> Result<()> {
     let mut reader = RowReader::open(path, BadRows::Stop)?;
     let mut origin = Origin { file: Arc::from(path), place: Place::Row(0) };
     let mut read = 0;
-    while let Some((place, parsed)) = reader.next_with(|place, row| parse(&row).map(|parsed| (place, parsed)))? {
+    while let Some((place, parsed)) =
+        reader.next_with(|place, row| parse(&row).map(|parsed| (place, parsed)))?
+    {
         origin.place = place;
         take(parsed, &origin);
         read += 1;
@@ -127,8 +139,13 @@ pub(crate) fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let cannot = || format!("cannot read the folder {}", path.display());
-    let entries = std::fs::read_dir(path).with_context(cannot)?.collect::<std::io::Result<Vec<_>>>().with_context(cannot)?;
-    let is_data = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "parquet" || extension == "jsonl");
+    let entries = std::fs::read_dir(path)
+        .with_context(cannot)?
+        .collect::<std::io::Result<Vec<_>>>()
+        .with_context(cannot)?;
+    let is_data = |file: &PathBuf| {
+        file.extension().is_some_and(|extension| extension == "parquet" || extension == "jsonl")
+    };
     let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_data).collect();
     files.sort();
     if files.is_empty() {
@@ -141,11 +158,17 @@ pub(crate) fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
 fn sums_of(row: &Row) -> Result<(Value, u64, f64, usize), FieldProblem> {
     let (id, sample) = key_of(row)?;
     let Some(Value::Array(logprobs)) = field(row, "logprobs") else {
-        return Err(FieldProblem::new("logprobs", "a list of log-probs", field(row, "logprobs").map_or("nothing".to_owned(), describe)));
+        return Err(FieldProblem::new(
+            "logprobs",
+            "a list of log-probs",
+            field(row, "logprobs").map_or("nothing".to_owned(), describe),
+        ));
     };
     let mut sum = 0.0;
     for (at, value) in logprobs.iter().enumerate() {
-        sum += value.as_f64().ok_or_else(|| FieldProblem::new(format!("logprobs[{at}]"), "a finite number", describe(value)))?;
+        sum += value.as_f64().ok_or_else(|| {
+            FieldProblem::new(format!("logprobs[{at}]"), "a finite number", describe(value))
+        })?;
     }
     check_sum(sum, logprobs.len())?;
     Ok((id, sample, sum, logprobs.len()))
@@ -157,7 +180,9 @@ fn check_sum(sum: f64, tokens: usize) -> Result<(), FieldProblem> {
     match tokens {
         0 => wrong("at least one log-prob", "an empty list".to_owned()),
         _ if !sum.is_finite() => wrong("a list of finite numbers", format!("values whose sum is {sum}")),
-        _ if sum > ROUNDING * tokens as f64 => wrong("log-probs, of which none is above 0", format!("values whose sum is {sum}")),
+        _ if sum > ROUNDING * tokens as f64 => {
+            wrong("log-probs, of which none is above 0", format!("values whose sum is {sum}"))
+        }
         _ => Ok(()),
     }
 }
@@ -167,13 +192,23 @@ pub(super) fn key_of(row: &Row) -> Result<(Value, u64), FieldProblem> {
     let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
     let sample = field(row, "sample");
     let number = sample.and_then(Value::as_u64);
-    Ok((id, number.ok_or_else(|| FieldProblem::new("sample", "the trace's number, from 0", sample.map_or("nothing".to_owned(), describe)))?))
+    Ok((
+        id,
+        number.ok_or_else(|| {
+            FieldProblem::new(
+                "sample",
+                "the trace's number, from 0",
+                sample.map_or("nothing".to_owned(), describe),
+            )
+        })?,
+    ))
 }
 
 fn metadata_of(path: &Path) -> Result<ArrowReaderMetadata> {
     let cannot = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(cannot)?;
-    ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true)).with_context(cannot)
+    ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
+        .with_context(cannot)
 }
 
 fn read_parquet(path: &Path, progress: &SharedProgress) -> Result<Vec<Sums>> {
@@ -183,17 +218,26 @@ fn read_parquet(path: &Path, progress: &SharedProgress) -> Result<Vec<Sums>> {
     let schema = metadata.schema();
     if let Some(missing) = COLUMNS.iter().find(|name| schema.column_with_name(name).is_none()) {
         let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let message = format!("{}: expected a column \"{missing}\", got {}", path.display(), there.join(", "));
+        let message =
+            format!("{}: expected a column \"{missing}\", got {}", path.display(), there.join(", "));
         return Err(Failure::work(message).into());
     }
     let roots = COLUMNS.iter().filter_map(|name| schema.column_with_name(name)).map(|(at, _)| at);
     let mask = ProjectionMask::roots(metadata.metadata().file_metadata().schema_descr(), roots);
     let groups = metadata.metadata().row_groups();
-    let starts: Vec<u64> = groups.iter().scan(0, |start, group| Some(std::mem::replace(start, *start + group.num_rows() as u64))).collect();
+    let starts: Vec<u64> = groups
+        .iter()
+        .scan(0, |start, group| Some(std::mem::replace(start, *start + group.num_rows() as u64)))
+        .collect();
     let read_group = |group: usize| -> Result<Vec<Sums>> {
         let file = File::open(path).with_context(cannot)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-        let reader = builder.with_row_groups(vec![group]).with_projection(mask.clone()).with_batch_size(BATCH).build().with_context(cannot)?;
+        let reader = builder
+            .with_row_groups(vec![group])
+            .with_projection(mask.clone())
+            .with_batch_size(BATCH)
+            .build()
+            .with_context(cannot)?;
         let (mut all, mut row) = (Vec::new(), starts[group]);
         for batch in reader {
             let batch = batch.with_context(cannot)?;
@@ -209,14 +253,19 @@ fn read_parquet(path: &Path, progress: &SharedProgress) -> Result<Vec<Sums>> {
 
 /// Adds a batch whose first row is row `first` (from 0) of the file.
 fn append(all: &mut Vec<Sums>, batch: &RecordBatch, path: &Arc<Path>, first: u64) -> Result<()> {
-    let column = |name: &str| batch.column_by_name(name).with_context(|| format!("{}: column \"{name}\" is gone", path.display()));
+    let column = |name: &str| {
+        batch.column_by_name(name).with_context(|| format!("{}: column \"{name}\" is gone", path.display()))
+    };
     let (ids, samples, lists) = (column("id")?, column("sample")?, column("logprobs")?);
     for row in 0..batch.num_rows() {
         let place = Place::Row(first + row as u64 + 1);
         let read = || -> Result<Sums, FieldProblem> {
-            let id = scalar(ids, row).ok_or_else(|| FieldProblem::new("id", "a string or an integer", what_is_there(ids, row)))?;
+            let id = scalar(ids, row)
+                .ok_or_else(|| FieldProblem::new("id", "a string or an integer", what_is_there(ids, row)))?;
             let sample = scalar(samples, row).and_then(|sample| sample.as_u64());
-            let sample = sample.ok_or_else(|| FieldProblem::new("sample", "the trace's number, from 0", what_is_there(samples, row)))?;
+            let sample = sample.ok_or_else(|| {
+                FieldProblem::new("sample", "the trace's number, from 0", what_is_there(samples, row))
+            })?;
             let (sum, tokens) = sum_list(lists, row)?;
             Ok(Sums { id, sample, sum, tokens, origin: Origin { file: path.clone(), place } })
         };
@@ -261,7 +310,9 @@ fn sum_list(lists: &ArrayRef, row: usize) -> Result<(f64, usize), FieldProblem> 
     };
     let sum: f64 = match values.data_type() {
         _ if values.null_count() > 0 => return Err(wrong("a list with a null".to_owned())),
-        DataType::Float32 => values.as_primitive::<Float32Type>().values().iter().map(|&value| f64::from(value)).sum(),
+        DataType::Float32 => {
+            values.as_primitive::<Float32Type>().values().iter().map(|&value| f64::from(value)).sum()
+        }
         DataType::Float64 => values.as_primitive::<Float64Type>().values().iter().sum(),
         other => return Err(wrong(format!("a list of {other}"))),
     };

@@ -28,7 +28,9 @@ pub struct Browser {
 pub fn program() -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     let names = ["chromium", "chromium-browser", "google-chrome"];
-    std::env::split_paths(&folders).flat_map(|folder| names.map(|name| folder.join(name))).find(|path| path.is_file())
+    std::env::split_paths(&folders)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|path| path.is_file())
 }
 
 impl Browser {
@@ -47,20 +49,27 @@ impl Browser {
         let (sender, messages) = channel();
         std::thread::spawn(move || {
             for message in BufReader::new(from).split(0) {
-                let Ok(value) = message.map_err(drop).and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(drop)) else { return };
+                let Ok(value) = message
+                    .map_err(drop)
+                    .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(drop))
+                else {
+                    return;
+                };
                 if sender.send(value).is_err() {
                     return;
                 }
             }
         });
-        let mut browser = Browser { child, to, messages, calls: 0, session: None, events: Vec::new(), _folder: folder };
+        let mut browser =
+            Browser { child, to, messages, calls: 0, session: None, events: Vec::new(), _folder: folder };
         browser.attach();
         browser
     }
 
     fn attach(&mut self) {
         let target = self.call("Target.createTarget", json!({"url": "about:blank"}));
-        let session = self.call("Target.attachToTarget", json!({"targetId": target["targetId"], "flatten": true}));
+        let session =
+            self.call("Target.attachToTarget", json!({"targetId": target["targetId"], "flatten": true}));
         self.session = Some(session["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Page", "Runtime", "Log", "Network"] {
             self.call(&format!("{domain}.enable"), json!({}));
@@ -79,7 +88,8 @@ impl Browser {
         self.to.write_all(message.to_string().as_bytes()).unwrap();
         self.to.write_all(&[0]).unwrap();
         loop {
-            let message = self.messages.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{method}: {error}"));
+            let message =
+                self.messages.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{method}: {error}"));
             if message["id"] == json!(id) {
                 assert!(message["error"].is_null(), "{method}: {}", message["error"]);
                 return message["result"].clone();
@@ -104,7 +114,10 @@ impl Browser {
     /// The value of a script's expression.
     #[track_caller]
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        let outcome = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true, "awaitPromise": true}));
+        let outcome = self.call(
+            "Runtime.evaluate",
+            json!({"expression": expression, "returnByValue": true, "awaitPromise": true}),
+        );
         assert!(outcome["exceptionDetails"].is_null(), "{expression}: {}", outcome["exceptionDetails"]);
         outcome["result"]["value"].clone()
     }
@@ -123,7 +136,10 @@ impl Browser {
     pub fn click(&mut self, selector: &str) {
         let (x, y) = self.middle(selector);
         for kind in ["mousePressed", "mouseReleased"] {
-            self.call("Input.dispatchMouseEvent", json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}));
+            self.call(
+                "Input.dispatchMouseEvent",
+                json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}),
+            );
         }
     }
 
@@ -157,8 +173,14 @@ impl Browser {
             other => panic!("no key {other}"),
         };
         let text = if key == "Enter" { "\r" } else { "" };
-        self.call("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}));
-        self.call("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}));
+        self.call(
+            "Input.dispatchKeyEvent",
+            json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}),
+        );
+        self.call(
+            "Input.dispatchKeyEvent",
+            json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}),
+        );
     }
 
     /// Text, as if it were typed.
@@ -167,24 +189,34 @@ impl Browser {
     }
 
     pub fn set_size(&mut self, width: u32, height: u32) {
-        self.call("Emulation.setDeviceMetricsOverride", json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}));
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}),
+        );
         self.settle();
     }
 
     pub fn set_theme(&mut self, theme: &str) {
-        self.call("Emulation.setEmulatedMedia", json!({"features": [{"name": "prefers-color-scheme", "value": theme}]}));
+        self.call(
+            "Emulation.setEmulatedMedia",
+            json!({"features": [{"name": "prefers-color-scheme", "value": theme}]}),
+        );
         self.settle();
     }
 
     /// Picture of the whole page, as PNG in base 64.
     pub fn picture(&mut self) -> String {
         let whole = self.whole();
-        let shot = self.call("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true, "clip": whole}));
+        let shot = self.call(
+            "Page.captureScreenshot",
+            json!({"format": "png", "captureBeyondViewport": true, "clip": whole}),
+        );
         shot["data"].as_str().unwrap().to_owned()
     }
 
     fn whole(&mut self) -> Value {
-        let size = self.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]");
+        let size =
+            self.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]");
         json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1})
     }
 
@@ -193,7 +225,9 @@ impl Browser {
         self.settle();
         let is_complaint = |event: &&Value| match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,
-            Some("Runtime.consoleAPICalled") => ["error", "warning", "assert"].contains(&event["params"]["type"].as_str().unwrap_or_default()),
+            Some("Runtime.consoleAPICalled") => {
+                ["error", "warning", "assert"].contains(&event["params"]["type"].as_str().unwrap_or_default())
+            }
             Some("Log.entryAdded") => true,
             _ => false,
         };
@@ -203,7 +237,8 @@ impl Browser {
     /// Addresses that the page asked for since it was opened.
     pub fn requests(&mut self) -> Vec<String> {
         self.settle();
-        let requests = self.events.iter().filter(|event| event["method"] == json!("Network.requestWillBeSent"));
+        let requests =
+            self.events.iter().filter(|event| event["method"] == json!("Network.requestWillBeSent"));
         requests.map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
     }
 }

@@ -1,17 +1,23 @@
-//! A run as it might be, made from a seed: number walks, eight traces of each question, four answers after each.
+//! A run as it might be, made from a seed: number walks, eight traces of each question, four answers after
+//! each.
 
 use std::collections::BTreeMap;
 
 use latrace::report::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis, EmphasisCurve, FunnelStep, Histogram, Lengths,
-    Model, Questions, ReportData, Role, Run, Stage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
+    EmphasisCurve, FunnelStep, Histogram, Lengths, Model, Questions, ReportData, Role, Run, Stage,
+    StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
 };
 use latrace::stages::evaluation::Accuracy;
 use latrace::statistics::{Interval, bootstrap, pass_at};
 use latrace_objective::Rng;
 
 /// Texts that would run if they became markup.
-pub const HOSTILE: [&str; 3] = ["</script><script>window.hacked = 1</script>", "<img src=x onerror=\"window.hacked = 1\">", "<svg onload=window.hacked=1><!--"];
+pub const HOSTILE: [&str; 3] = [
+    "</script><script>window.hacked = 1</script>",
+    "<img src=x onerror=\"window.hacked = 1\">",
+    "<svg onload=window.hacked=1><!--",
+];
 
 const TRACES: usize = 8;
 const ANSWERS: usize = 4;
@@ -33,7 +39,9 @@ pub fn finished_run(questions: usize) -> ReportData {
             version: Some("0.1.0".to_owned()),
             finished: true,
             peak_memory_bytes: Some(912 << 20),
-            recipe: Some("seed = 2\nmethod = \"variational\"\n\n[traces]\nn = 8\ntemperature = 1.0\n".to_owned()),
+            recipe: Some(
+                "seed = 2\nmethod = \"variational\"\n\n[traces]\nn = 8\ntemperature = 1.0\n".to_owned(),
+            ),
         },
         stages: stages(),
         questions: Some(Questions {
@@ -51,9 +59,18 @@ pub fn finished_run(questions: usize) -> ReportData {
             .map(|(name, steps, loss)| training(name, steps, loss, &mut rng))
             .to_vec(),
         funnel: funnel(),
-        verdicts: [("correct", "equal", 61_830), ("wrong", "different", 17_410), ("wrong", "no_answer", 1_512), ("undetermined", "time_limit", 96)]
-            .map(|(verdict, reason, count)| VerdictCount { verdict: verdict.to_owned(), reason: reason.to_owned(), count })
-            .to_vec(),
+        verdicts: [
+            ("correct", "equal", 61_830),
+            ("wrong", "different", 17_410),
+            ("wrong", "no_answer", 1_512),
+            ("undetermined", "time_limit", 96),
+        ]
+        .map(|(verdict, reason, count)| VerdictCount {
+            verdict: verdict.to_owned(),
+            reason: reason.to_owned(),
+            count,
+        })
+        .to_vec(),
         weights: Some(weights(&traces)),
         bounds: Some(bounds()),
         lengths: Some(lengths(&mut rng)),
@@ -77,11 +94,31 @@ pub fn begun_run() -> ReportData {
         ..ReportData::default()
     };
     for (at, stage) in data.stages.iter_mut().enumerate().skip(3) {
-        *stage = Stage { state: if at == 3 { StageState::Begun } else { StageState::Waiting }, seconds: None, tokens: None, ..stage.clone() };
+        *stage = Stage {
+            state: if at == 3 { StageState::Begun } else { StageState::Waiting },
+            seconds: None,
+            tokens: None,
+            ..stage.clone()
+        };
     }
-    data.stages[3].progress =
-        Some(latrace::report::Progress { done: 12, total: Some(65), unit: "parts".to_owned(), per_second: Some(0.4), seconds_left: Some(132.5) });
-    for figure in ["accuracy", "difficulty", "pass_at_k", "funnel", "weights", "bounds", "lengths", "emphasis", "traces"] {
+    data.stages[3].progress = Some(latrace::report::Progress {
+        done: 12,
+        total: Some(65),
+        unit: "parts".to_owned(),
+        per_second: Some(0.4),
+        seconds_left: Some(132.5),
+    });
+    for figure in [
+        "accuracy",
+        "difficulty",
+        "pass_at_k",
+        "funnel",
+        "weights",
+        "bounds",
+        "lengths",
+        "emphasis",
+        "traces",
+    ] {
         data.missing.insert(figure.to_owned(), "Not there yet: stage 07-weights is not done.".to_owned());
     }
     data.findings = findings(&data);
@@ -112,9 +149,19 @@ fn measured(name: &str, role: Role, strength: f64, luck: &[f64], rng: &mut Rng) 
         })
         .collect();
     let share_q: Vec<f64> = right_q.iter().map(|&right| right as f64 / RESPONSES as f64).collect();
-    let of = |wanted: usize| -> Vec<f64> { share_q.iter().enumerate().filter(|&(q, _)| difficulty(q) == wanted).map(|(_, &share)| share).collect() };
-    let by_difficulty = (0..DIFFICULTIES).map(|level| ByDifficulty { difficulty: (level + 1).to_string(), accuracy: accuracy(&of(level)) }).collect();
-    let pass = |k: usize| interval(&right_q.iter().map(|&right| pass_at(k, RESPONSES, right)).collect::<Vec<_>>());
+    let of = |wanted: usize| -> Vec<f64> {
+        share_q
+            .iter()
+            .enumerate()
+            .filter(|&(q, _)| difficulty(q) == wanted)
+            .map(|(_, &share)| share)
+            .collect()
+    };
+    let by_difficulty = (0..DIFFICULTIES)
+        .map(|level| ByDifficulty { difficulty: (level + 1).to_string(), accuracy: accuracy(&of(level)) })
+        .collect();
+    let pass =
+        |k: usize| interval(&right_q.iter().map(|&right| pass_at(k, RESPONSES, right)).collect::<Vec<_>>());
     let model = Model {
         name: name.to_owned(),
         role,
@@ -139,8 +186,14 @@ fn interval(value_q: &[f64]) -> Interval {
 
 fn compared(models: &[(Model, Vec<f64>)], model: &str, against: &str) -> Comparison {
     let share = |name: &str| &models.iter().find(|(model, _)| model.name == name).unwrap().1;
-    let difference_q: Vec<f64> = share(model).iter().zip(share(against)).map(|(left, right)| left - right).collect();
-    Comparison { model: model.to_owned(), against: against.to_owned(), difference: interval(&difference_q), questions: difference_q.len() }
+    let difference_q: Vec<f64> =
+        share(model).iter().zip(share(against)).map(|(left, right)| left - right).collect();
+    Comparison {
+        model: model.to_owned(),
+        against: against.to_owned(),
+        difference: interval(&difference_q),
+        questions: difference_q.len(),
+    }
 }
 
 fn stages() -> Vec<Stage> {
@@ -158,17 +211,24 @@ fn stages() -> Vec<Stage> {
         ("10-evaluation/initial", "Evaluation of the initial model", 9.2, Some(25_310)),
         ("10-evaluation/final", "Evaluation of the final model", 9.4, Some(26_022)),
     ];
-    let others = [("baselines/rft/03-traces", "Traces", 58.2, Some(610_033)), ("baselines/rft/09-final", "Training of the final model", 71.9, Some(1_001_777))];
-    let stage = |(folder, title, seconds, tokens): (&str, &str, f64, Option<u64>), method: Option<&str>| Stage {
-        folder: folder.to_owned(),
-        title: title.to_owned(),
-        method: method.map(str::to_owned),
-        state: StageState::Done,
-        seconds: Some(seconds),
-        tokens,
-        progress: None,
-    };
-    own.into_iter().map(|row| stage(row, None)).chain(others.into_iter().map(|row| stage(row, Some("rft")))).collect()
+    let others = [
+        ("baselines/rft/03-traces", "Traces", 58.2, Some(610_033)),
+        ("baselines/rft/09-final", "Training of the final model", 71.9, Some(1_001_777)),
+    ];
+    let stage =
+        |(folder, title, seconds, tokens): (&str, &str, f64, Option<u64>), method: Option<&str>| Stage {
+            folder: folder.to_owned(),
+            title: title.to_owned(),
+            method: method.map(str::to_owned),
+            state: StageState::Done,
+            seconds: Some(seconds),
+            tokens,
+            progress: None,
+        };
+    own.into_iter()
+        .map(|row| stage(row, None))
+        .chain(others.into_iter().map(|row| stage(row, Some("rft"))))
+        .collect()
 }
 
 fn training(name: &str, steps: u64, start: f64, rng: &mut Rng) -> Training {
@@ -191,14 +251,22 @@ fn funnel() -> Vec<FunnelStep> {
         ("had a right answer", 16_930, "had no right answer among four"),
         ("chosen", 9_214, "were not drawn"),
     ];
-    steps.map(|(name, count, lost)| FunnelStep { name: name.to_owned(), count, lost: lost.to_owned() }).to_vec()
+    steps
+        .map(|(name, count, lost)| FunnelStep { name: name.to_owned(), count, lost: lost.to_owned() })
+        .to_vec()
 }
 
 fn weights(traces: &Traces) -> Weights {
-    let rho_qk: Vec<Vec<f64>> = traces.questions.iter().map(|question| question.traces.iter().map(|trace| trace.weight.unwrap_or(0.0)).collect()).collect();
-    let effective: Vec<f64> = rho_qk.iter().map(|rho_k| 1.0 / rho_k.iter().map(|rho| rho * rho).sum::<f64>()).collect();
+    let rho_qk: Vec<Vec<f64>> = traces
+        .questions
+        .iter()
+        .map(|question| question.traces.iter().map(|trace| trace.weight.unwrap_or(0.0)).collect())
+        .collect();
+    let effective: Vec<f64> =
+        rho_qk.iter().map(|rho_k| 1.0 / rho_k.iter().map(|rho| rho * rho).sum::<f64>()).collect();
     Weights {
-        description: "A weight is the geometric ratio times the accuracy; the best trace is chosen.".to_owned(),
+        description: "A weight is the geometric ratio times the accuracy; the best trace is chosen."
+            .to_owned(),
         traces_each: TRACES,
         rho: Histogram::of(rho_qk.concat(), 0.0, 1.0, 20),
         mean_effective: effective.iter().sum::<f64>() / effective.len() as f64,
@@ -209,8 +277,12 @@ fn weights(traces: &Traces) -> Weights {
 }
 
 fn bounds() -> Bounds {
-    let point =
-        |k: usize| BoundPoint { k, mean: Some(-0.62 + 0.36 * (1.0 - (-(k as f64 - 1.0) / 2.2).exp())), standard_error: Some(0.012), unbounded: 700 / k };
+    let point = |k: usize| BoundPoint {
+        k,
+        mean: Some(-0.62 + 0.36 * (1.0 - (-(k as f64 - 1.0) / 2.2).exp())),
+        standard_error: Some(0.012),
+        unbounded: 700 / k,
+    };
     Bounds { is_bound: false, ratio: "geometric".to_owned(), points: (1..=TRACES).map(point).collect() }
 }
 
@@ -219,13 +291,20 @@ fn lengths(rng: &mut Rng) -> Lengths {
     for _ in 0..6000 {
         let length = 6.0 + 50.0 * rng.uniform() * rng.uniform().sqrt();
         let per_token = -0.12 + 0.25 * (rng.uniform() + rng.uniform() + rng.uniform() - 1.5);
-        let place = |value: f64, low: f64, high: f64, bins: usize| (((value - low) / (high - low) * bins as f64).max(0.0) as usize).min(bins - 1);
+        let place = |value: f64, low: f64, high: f64, bins: usize| {
+            (((value - low) / (high - low) * bins as f64).max(0.0) as usize).min(bins - 1)
+        };
         let column = place(length, 5.0, 56.0, 24);
         summed[place(per_token * length, -16.0, 8.0, 20)][column] += 1;
         mean[place(per_token, -0.6, 0.4, 20)][column] += 1;
     }
-    let density = |counts, y, correlation| Density { x: (5.0, 56.0), y, counts, correlation: Some(correlation) };
-    Lengths { traces: 6000, summed: density(summed, (-16.0, 8.0), -0.47), mean: density(mean, (-0.6, 0.4), 0.02) }
+    let density =
+        |counts, y, correlation| Density { x: (5.0, 56.0), y, counts, correlation: Some(correlation) };
+    Lengths {
+        traces: 6000,
+        summed: density(summed, (-16.0, 8.0), -0.47),
+        mean: density(mean, (-0.6, 0.4), 0.02),
+    }
 }
 
 fn emphasis(rng: &mut Rng) -> Emphasis {
@@ -240,7 +319,8 @@ fn emphasis(rng: &mut Rng) -> Emphasis {
         points: (0..=50).map(|i| f64::from(i) / 50.0).map(|p| (p, weight(name, p))).collect(),
         shares,
     };
-    let accuracies = Histogram::of((0..2600).map(|_| (rng.uniform() * 1.3 - 0.1).clamp(0.0, 1.0)), 0.0, 1.0, 20);
+    let accuracies =
+        Histogram::of((0..2600).map(|_| (rng.uniform() * 1.3 - 0.1).clamp(0.0, 1.0)), 0.0, 1.0, 20);
     let curves = vec![
         curve("variational", [0.27, 0.31, 0.42]),
         curve("rft", [0.08, 0.29, 0.63]),
@@ -262,7 +342,10 @@ fn traces(questions: usize, rng: &mut Rng) -> Traces {
 fn question(q: usize, rng: &mut Rng) -> Browsed {
     let (from, to) = (rng.below(100), rng.below(100));
     let mut traces: Vec<BrowsedTrace> = (0..TRACES).map(|k| trace(q, k, from, rng)).collect();
-    let rho: Vec<f64> = traces.iter().map(|trace| trace.log_answer.map_or(0.0, |answer| (trace.log_ratio.unwrap_or(0.0) + answer).exp())).collect();
+    let rho: Vec<f64> = traces
+        .iter()
+        .map(|trace| trace.log_answer.map_or(0.0, |answer| (trace.log_ratio.unwrap_or(0.0) + answer).exp()))
+        .collect();
     let total: f64 = rho.iter().sum();
     let best = (0..TRACES).max_by(|&a, &b| rho[a].total_cmp(&rho[b])).unwrap_or(0);
     for (k, trace) in traces.iter_mut().enumerate().filter(|(_, trace)| trace.closed && total > 0.0) {
@@ -272,7 +355,9 @@ fn question(q: usize, rng: &mut Rng) -> Browsed {
     let hostile = if q == 1 { HOSTILE[q] } else { "" };
     Browsed {
         id: format!("walk-{q:04}"),
-        question: format!("From {from} to {to} with the moves +7, −3 and ×2, staying within 0 and 99. {hostile}"),
+        question: format!(
+            "From {from} to {to} with the moves +7, −3 and ×2, staying within 0 and 99. {hostile}"
+        ),
         hint: Some(format!("+7 *2 -3 {hostile}")),
         difficulty: Some((q % DIFFICULTIES + 1).to_string()),
         traces,
@@ -288,7 +373,10 @@ fn trace(q: usize, k: usize, from: usize, rng: &mut Rng) -> BrowsedTrace {
         tokens.extend([105, 106, 107, 108]);
     }
     tokens.push(104);
-    let centinats: Vec<i32> = tokens.iter().map(|_| (600.0 * (rng.uniform() - 0.55) * rng.uniform() * rng.uniform()) as i32).collect();
+    let centinats: Vec<i32> = tokens
+        .iter()
+        .map(|_| (600.0 * (rng.uniform() - 0.55) * rng.uniform() * rng.uniform()) as i32)
+        .collect();
     let right = rng.below(ANSWERS + 1);
     BrowsedTrace {
         sample: k as u64,
@@ -306,6 +394,16 @@ fn trace(q: usize, k: usize, from: usize, rng: &mut Rng) -> BrowsedTrace {
 
 fn answer(q: usize, m: usize, right: bool) -> BrowsedAnswer {
     let (verdict, reason) = if right { ("correct", "equal") } else { ("wrong", "different") };
-    let text = if q == 1 && m == 0 { HOSTILE[0].to_owned() } else { ["+7 *2 -3 +7", "*2 +7 +7 -3", "-3 -3 *2", "+7 +7 *2 *2"][m % 4].to_owned() };
-    BrowsedAnswer { text, verdict: Some(verdict.to_owned()), reason: Some(reason.to_owned()), ended: true, times: 1 }
+    let text = if q == 1 && m == 0 {
+        HOSTILE[0].to_owned()
+    } else {
+        ["+7 *2 -3 +7", "*2 +7 +7 -3", "-3 -3 *2", "+7 +7 *2 *2"][m % 4].to_owned()
+    };
+    BrowsedAnswer {
+        text,
+        verdict: Some(verdict.to_owned()),
+        reason: Some(reason.to_owned()),
+        ended: true,
+        times: 1,
+    }
 }

@@ -1,4 +1,5 @@
-//! The report in a real browser: what it draws, what it asks for, what it lets run. Without a Chromium these tests say so and hold nothing.
+//! The report in a real browser: what it draws, what it asks for, what it lets run. Without a Chromium these
+//! tests say so and hold nothing.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
 mod chromium;
@@ -27,7 +28,10 @@ fn program() -> Option<PathBuf> {
     let program = chromium::program();
     if program.is_none() {
         // Not through `eprintln!`, which the test harness would keep to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no Chromium is installed, so the report is not looked at (Debian package `chromium`)");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: no Chromium is installed, so the report is not looked at (Debian package `chromium`)"
+        );
     }
     program
 }
@@ -49,7 +53,8 @@ impl Opened {
     #[track_caller]
     fn check_calm(&mut self) {
         assert_eq!(self.browser.complaints(), Vec::<String>::new());
-        let asked: Vec<String> = self.browser.requests().into_iter().filter(|address| !address.starts_with("data:")).collect();
+        let asked: Vec<String> =
+            self.browser.requests().into_iter().filter(|address| !address.starts_with("data:")).collect();
         assert_eq!(asked, std::slice::from_ref(&self.address));
         assert_eq!(self.browser.evaluate("typeof window.hacked"), json!("undefined"));
     }
@@ -62,13 +67,18 @@ impl Opened {
 
     /// The cells of a figure's table, row by row.
     fn rows(&mut self, figure: &str, table: usize) -> Vec<Vec<String>> {
-        let script =
-            format!("[...document.querySelectorAll('#{figure} table')[{table}].tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent))");
+        let script = format!(
+            "[...document.querySelectorAll('#{figure} table')[{table}].tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        );
         serde_json::from_value(self.browser.evaluate(&script)).unwrap()
     }
 
     fn text(&mut self, selector: &str) -> String {
-        self.browser.evaluate(&format!("document.querySelector({}).textContent", json!(selector))).as_str().unwrap().to_owned()
+        self.browser
+            .evaluate(&format!("document.querySelector({}).textContent", json!(selector)))
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -87,20 +97,35 @@ fn every_chart_has_its_data() {
     let Some(mut opened) = open(&data) else { return };
     let of = |counts: &[u64]| counts.iter().map(|&count| count as f64).collect::<Vec<f64>>();
     check_equal(&opened.values("accuracy"), data.models.iter().map(|model| model.overall.accuracy));
-    check_equal(&opened.values("difficulty"), data.models.iter().flat_map(|model| model.by_difficulty.iter().map(|entry| entry.accuracy.accuracy)));
-    check_equal(&opened.values("pass-at-k"), data.models.iter().flat_map(|model| model.pass_at.iter().map(|pass| pass.mean)));
-    let last = |pick: fn(&latrace::report::TrainingPoint) -> f64| data.training.iter().map(move |training| pick(training.points.last().unwrap()));
+    check_equal(
+        &opened.values("difficulty"),
+        data.models.iter().flat_map(|model| model.by_difficulty.iter().map(|entry| entry.accuracy.accuracy)),
+    );
+    check_equal(
+        &opened.values("pass-at-k"),
+        data.models.iter().flat_map(|model| model.pass_at.iter().map(|pass| pass.mean)),
+    );
+    let last = |pick: fn(&latrace::report::TrainingPoint) -> f64| {
+        data.training.iter().map(move |training| pick(training.points.last().unwrap()))
+    };
     check_equal(&opened.values("training"), last(|point| point.loss).chain(last(|point| point.grad_norm)));
     check_equal(&opened.values("funnel"), data.funnel.iter().map(|step| step.count as f64));
     let weights = data.weights.as_ref().unwrap();
     check_equal(&opened.values("weights"), [of(&weights.rho.counts), of(&weights.effective.counts)].concat());
-    check_equal(&opened.values("bounds"), data.bounds.as_ref().unwrap().points.iter().map(|point| point.mean.unwrap()));
+    check_equal(
+        &opened.values("bounds"),
+        data.bounds.as_ref().unwrap().points.iter().map(|point| point.mean.unwrap()),
+    );
     let lengths = data.lengths.as_ref().unwrap();
-    let cells = |density: &latrace::report::Density| of(&density.counts.concat()).into_iter().filter(|&count| count > 0.0).collect::<Vec<f64>>();
+    let cells = |density: &latrace::report::Density| {
+        of(&density.counts.concat()).into_iter().filter(|&count| count > 0.0).collect::<Vec<f64>>()
+    };
     check_equal(&opened.values("lengths"), [cells(&lengths.summed), cells(&lengths.mean)].concat());
     check_equal(&opened.values("emphasis"), of(&data.emphasis.as_ref().unwrap().accuracies.counts));
     check_equal(&opened.values("time"), data.stages.iter().map(|stage| stage.seconds.unwrap()));
-    let curves = opened.browser.evaluate("[...document.querySelectorAll('#emphasis .mark[data-points]')].map((mark) => mark.dataset.series)");
+    let curves = opened.browser.evaluate(
+        "[...document.querySelectorAll('#emphasis .mark[data-points]')].map((mark) => mark.dataset.series)",
+    );
     assert_eq!(curves, json!(["variational", "rft", "binary-rl", "grpo"]));
     opened.check_calm();
 }
@@ -110,9 +135,17 @@ fn tables_hold_the_exact_numbers() {
     let data = fixture::finished_run(2);
     let Some(mut opened) = open(&data) else { return };
     let accuracy = opened.rows("accuracy", 0);
-    let expected = data.models.iter().map(|model| [percent(model.overall.accuracy), percent(model.overall.low), percent(model.overall.high)]);
-    assert_eq!(accuracy.iter().map(|row| row[1..4].to_vec()).collect::<Vec<_>>(), expected.map(|row| row.to_vec()).collect::<Vec<_>>());
-    assert_eq!(accuracy.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), ["Initial", "Posterior", "Final", "RFT", "Uniform"]);
+    let expected = data.models.iter().map(|model| {
+        [percent(model.overall.accuracy), percent(model.overall.low), percent(model.overall.high)]
+    });
+    assert_eq!(
+        accuracy.iter().map(|row| row[1..4].to_vec()).collect::<Vec<_>>(),
+        expected.map(|row| row.to_vec()).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        accuracy.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(),
+        ["Initial", "Posterior", "Final", "RFT", "Uniform"]
+    );
     assert_eq!(opened.rows("bounds", 0).len(), 8);
     assert_eq!(opened.rows("weights", 0).len(), 20);
     assert_eq!(opened.rows("funnel", 0)[1][1..3], ["20,212".to_owned(), percent(20_212.0 / 20_800.0)]);
@@ -135,7 +168,11 @@ fn charts_tell_their_values_to_mouse_and_keyboard() {
     for _ in 0..3 {
         opened.browser.press("ArrowRight");
     }
-    assert!(opened.text("#bounds [role='status']").starts_with("L with k = 3"), "{}", opened.text("#bounds [role='status']"));
+    assert!(
+        opened.text("#bounds [role='status']").starts_with("L with k = 3"),
+        "{}",
+        opened.text("#bounds [role='status']")
+    );
     assert_eq!(opened.browser.evaluate("document.querySelectorAll('#bounds .ring').length"), json!(1));
     opened.browser.press("Escape");
     assert_eq!(opened.browser.evaluate("document.querySelectorAll('#bounds .ring').length"), json!(0));
@@ -191,8 +228,13 @@ fn check_question(opened: &mut Opened, data: &ReportData, at: usize) {
         .evaluate("[...document.querySelectorAll('.trace')].map((t) => [t.querySelectorAll('.t').length, t.querySelectorAll('.answers li').length])");
     let mut traces: Vec<_> = question.traces.iter().collect();
     traces.sort_by(|a, b| b.weight.unwrap_or(-1.0).total_cmp(&a.weight.unwrap_or(-1.0)));
-    assert_eq!(shown, json!(traces.iter().map(|trace| [trace.tokens.len(), trace.answers.len()]).collect::<Vec<_>>()));
-    let words = |trace: &latrace::report::BrowsedTrace| trace.tokens.iter().map(|&token| data.traces.vocabulary[token as usize].as_str()).collect::<String>();
+    assert_eq!(
+        shown,
+        json!(traces.iter().map(|trace| [trace.tokens.len(), trace.answers.len()]).collect::<Vec<_>>())
+    );
+    let words = |trace: &latrace::report::BrowsedTrace| {
+        trace.tokens.iter().map(|&token| data.traces.vocabulary[token as usize].as_str()).collect::<String>()
+    };
     let text =
         opened.browser.evaluate("[...document.querySelectorAll('.trace .tokens')[0].querySelectorAll('.t:not(.void)')].map((t) => t.textContent).join('')");
     assert_eq!(text, json!(words(traces[0])));
@@ -208,7 +250,12 @@ fn what_a_model_wrote_never_runs() {
         assert!(text.contains(hostile), "{text}");
     }
     opened.browser.hover(".tokens .t:nth-last-child(5)");
-    assert_eq!(opened.browser.evaluate("document.querySelectorAll('main img, main script, main svg[onload]').length"), json!(0));
+    assert_eq!(
+        opened
+            .browser
+            .evaluate("document.querySelectorAll('main img, main script, main svg[onload]').length"),
+        json!(0)
+    );
     assert_eq!(opened.browser.evaluate("document.scripts.length"), json!(2));
     opened.check_calm();
 }
@@ -233,7 +280,10 @@ fn a_large_run_becomes_a_page_of_bounded_size() {
         data.traces.questions.len()
     );
     let Some(mut opened) = open(&data) else { return };
-    assert_eq!(opened.browser.evaluate("document.querySelectorAll('.list button').length"), json!(data.traces.questions.len()));
+    assert_eq!(
+        opened.browser.evaluate("document.querySelectorAll('.list button').length"),
+        json!(data.traces.questions.len())
+    );
     opened.check_calm();
 }
 
@@ -257,7 +307,10 @@ fn an_unfinished_run_says_what_is_missing() {
     let data = fixture::begun_run();
     let Some(mut opened) = open(&data) else { return };
     assert_eq!(opened.text("#accuracy .absent"), data.missing["accuracy"]);
-    assert_eq!(opened.browser.evaluate("document.querySelectorAll('.absent').length"), json!(data.missing.len()));
+    assert_eq!(
+        opened.browser.evaluate("document.querySelectorAll('.absent').length"),
+        json!(data.missing.len())
+    );
     assert!(opened.text("#progress").contains("12 of 65 parts"));
     assert_eq!(opened.browser.evaluate("document.querySelector('#progress progress').value"), json!(12));
     opened.check_calm();
@@ -312,7 +365,9 @@ const CONTRASTS: &str = r"(() => {
 #[test]
 fn everything_has_a_name_and_headings_descend() {
     let Some(mut opened) = open(&fixture::finished_run(3)) else { return };
-    let levels = opened.browser.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))");
+    let levels = opened
+        .browser
+        .evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))");
     let levels: Vec<u64> = serde_json::from_value(levels).unwrap();
     assert_eq!(levels[0], 1);
     assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
@@ -334,13 +389,21 @@ fn a_served_page_follows_its_run() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("recipe.toml"), "[questions]\ntask = \"walk\"\n").unwrap();
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-    let mut server = command.arg("serve").arg(folder.path()).args(["--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut server = command
+        .arg("serve")
+        .arg(folder.path())
+        .args(["--port", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut address = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut address).unwrap();
     let address = address.trim().to_owned();
     let mut browser = Browser::start(&program);
     browser.open(&address);
-    let headline = |start: &str| format!("document.querySelector('h1').textContent.startsWith({})", json!(start));
+    let headline =
+        |start: &str| format!("document.querySelector('h1').textContent.startsWith({})", json!(start));
     assert_eq!(browser.evaluate(&headline("Not finished: 0 of ")), json!(true));
     let stage = folder.path().join("00-model");
     std::fs::create_dir(&stage).unwrap();
@@ -349,7 +412,11 @@ fn a_served_page_follows_its_run() {
     browser.wait_for(&headline("Not finished: 1 of "));
     assert_eq!(browser.evaluate("document.querySelector('#live').className"), json!("live on"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
-    let strangers: Vec<String> = browser.requests().into_iter().filter(|asked| !asked.starts_with(&address) && !asked.starts_with("data:")).collect();
+    let strangers: Vec<String> = browser
+        .requests()
+        .into_iter()
+        .filter(|asked| !asked.starts_with(&address) && !asked.starts_with("data:"))
+        .collect();
     assert_eq!(strangers, Vec::<String>::new());
     let _ = server.kill();
     let _ = server.wait();
@@ -359,8 +426,11 @@ fn a_served_page_follows_its_run() {
 #[test]
 fn pictures_can_be_taken() {
     let pictures = std::env::var_os("LATRACE_PICTURES").map(PathBuf::from);
-    let sizes: &[(&str, &str, u32)] =
-        if pictures.is_some() { &[("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 390)] } else { &[("narrow", "light", 390)] };
+    let sizes: &[(&str, &str, u32)] = if pictures.is_some() {
+        &[("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 390)]
+    } else {
+        &[("narrow", "light", 390)]
+    };
     for (run, data) in [("finished", fixture::finished_run(40)), ("begun", fixture::begun_run())] {
         let Some(mut opened) = open(&data) else { return };
         for &(name, theme, width) in sizes {

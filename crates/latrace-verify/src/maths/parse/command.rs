@@ -20,8 +20,12 @@ impl Parser {
 
     pub(super) fn command(&mut self, name: &str) -> Option<Expression> {
         match name {
-            "frac" | "dfrac" | "tfrac" | "cfrac" => Some(Expression::Quotient(Box::new((self.argument()?, self.argument()?)))),
-            "binom" | "dbinom" | "tbinom" => Some(Expression::Call(Function::Binomial, vec![self.argument()?, self.argument()?])),
+            "frac" | "dfrac" | "tfrac" | "cfrac" => {
+                Some(Expression::Quotient(Box::new((self.argument()?, self.argument()?))))
+            }
+            "binom" | "dbinom" | "tbinom" => {
+                Some(Expression::Call(Function::Binomial, vec![self.argument()?, self.argument()?]))
+            }
             "sqrt" => self.root(),
             "pi" => Some(Expression::Constant(Constant::Pi)),
             "infty" | "infinity" | "inf" => Some(Expression::Constant(Constant::Infinity)),
@@ -35,7 +39,8 @@ impl Parser {
             "lceil" => self.enclosed(Function::Ceiling, "rceil"),
             "begin" => self.environment(),
             "sum" | "prod" | "int" | "lim" | "bigcup" | "bigcap" => self.with_bounds(name),
-            "overline" | "vec" | "hat" | "bar" | "tilde" | "angle" | "triangle" | "widehat" | "overrightarrow" | "dot" | "ddot" => {
+            "overline" | "vec" | "hat" | "bar" | "tilde" | "angle" | "triangle" | "widehat"
+            | "overrightarrow" | "dot" | "ddot" => {
                 Some(Expression::Opaque(name.to_owned(), vec![self.argument()?]))
             }
             "exp" => {
@@ -52,7 +57,9 @@ impl Parser {
     }
 
     pub(super) fn greek(&mut self, name: &str) -> Option<Expression> {
-        let known = name.len() > 1 && name.chars().all(|c| c.is_ascii_alphabetic()) && GREEK.contains(&name.trim_start_matches("var").to_lowercase().as_str());
+        let known = name.len() > 1
+            && name.chars().all(|c| c.is_ascii_alphabetic())
+            && GREEK.contains(&name.trim_start_matches("var").to_lowercase().as_str());
         if !known {
             return None;
         }
@@ -62,7 +69,9 @@ impl Parser {
 
     pub(super) fn number_set(&mut self) -> Option<Expression> {
         match self.argument()? {
-            Expression::Symbol(letter) if letter.len() == 1 => Some(Expression::Constant(Constant::NumberSet(letter.chars().next()?))),
+            Expression::Symbol(letter) if letter.len() == 1 => {
+                Some(Expression::Constant(Constant::NumberSet(letter.chars().next()?)))
+            }
             _ => None,
         }
     }
@@ -71,7 +80,8 @@ impl Parser {
         let mut index = 2;
         if self.is_mark('[') {
             self.at += 1;
-            let Expression::Number(value, Written::Exactly) = self.inside(|parser| parser.binary(SUM))? else {
+            let Expression::Number(value, Written::Exactly) = self.inside(|parser| parser.binary(SUM))?
+            else {
                 return None;
             };
             index = u32::try_from(value.to_integer()).ok().filter(|index| (2..=64).contains(index))?;
@@ -111,7 +121,8 @@ impl Parser {
         self.bars += 1;
         let content = self.binary(SUM);
         self.bars -= 1;
-        let closed = ["|", "rvert", "rVert", "vert", "Vert"].iter().any(|name| self.take_command(name)) || self.take_mark('|');
+        let closed = ["|", "rvert", "rVert", "vert", "Vert"].iter().any(|name| self.take_command(name))
+            || self.take_mark('|');
         closed.then_some(())?;
         Some(Expression::Call(Function::Absolute, vec![content?]))
     }
@@ -134,8 +145,15 @@ impl Parser {
         (self.environment_name()? == name).then_some(())?;
         match name.as_str() {
             "vmatrix" => Some(matrix::determinant(rows)),
-            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => Some(Expression::Matrix(rows)),
-            _ => Some(Expression::Opaque(name, rows.into_iter().map(|row| Expression::Bracketed(Bracket::Round, Bracket::Round, row)).collect())),
+            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => {
+                Some(Expression::Matrix(rows))
+            }
+            _ => Some(Expression::Opaque(
+                name,
+                rows.into_iter()
+                    .map(|row| Expression::Bracketed(Bracket::Round, Bracket::Round, row))
+                    .collect(),
+            )),
         }
     }
 
@@ -205,7 +223,9 @@ impl Parser {
     pub(super) fn argument_of_base(&mut self) -> Option<Expression> {
         match self.kind_at(0)? {
             // `\log_2 8` has a blank between base and argument, `\log_28` has not.
-            Kind::Number(_) if self.tokens.get(self.at + 1).is_some_and(|token| token.spaced) => self.deeper(Parser::primary),
+            Kind::Number(_) if self.tokens.get(self.at + 1).is_some_and(|token| token.spaced) => {
+                self.deeper(Parser::primary)
+            }
             Kind::Number(digits) if digits == "10" => self.deeper(Parser::primary),
             _ => self.argument(),
         }
@@ -247,7 +267,11 @@ impl Parser {
         if matches!(self.peek(), Some(Kind::Mark('(' | '{' | '['))) {
             return self.deeper(Parser::primary);
         }
-        let mut argument = if self.take_mark('-') { Expression::Negative(Box::new(self.operand()?)) } else { self.operand()? };
+        let mut argument = if self.take_mark('-') {
+            Expression::Negative(Box::new(self.operand()?))
+        } else {
+            self.operand()?
+        };
         while self.operator() == Some(Operator::Beside) && !self.is_mark('(') && !self.starts_function() {
             argument = self.beside(argument)?;
         }
@@ -260,8 +284,8 @@ impl Parser {
 }
 
 const GREEK: [&str; 24] = [
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "rho", "sigma", "tau",
-    "upsilon", "phi", "chi", "psi", "omega", "ell",
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
+    "nu", "xi", "omicron", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "ell",
 ];
 
 fn function_named(name: &str) -> Option<Function> {

@@ -42,14 +42,21 @@ pub(crate) fn parse(text: &str, commas: Commas) -> Option<Expression> {
 
 /// Whether a text that is no formula is a phrase with values in it, such as `3 hours 30 minutes`.
 fn is_phrase(text: &str, tokens: &[Token]) -> bool {
-    let words = tokens.iter().filter(|token| matches!(&token.kind, Kind::Word(word) | Kind::Text(word) if word.len() > 1)).count();
+    let words = tokens
+        .iter()
+        .filter(|token| matches!(&token.kind, Kind::Word(word) | Kind::Text(word) if word.len() > 1))
+        .count();
     let formula = text.contains(['\\', '_', '^', '{', '(', '[', '=', '<', '>']);
     words > 0 && !formula && tokens.first().is_some_and(|token| !matches!(token.kind, Kind::Mark(_)))
 }
 
 /// Whether commas between groups of digits may as well separate numbers: none begins with a zero.
 pub(crate) fn has_grouped_digits(text: &str) -> bool {
-    let groups = || text.as_bytes().windows(5).filter(|five| five[0].is_ascii_digit() && five[1] == b',' && five[2..].iter().all(u8::is_ascii_digit));
+    let groups = || {
+        text.as_bytes().windows(5).filter(|five| {
+            five[0].is_ascii_digit() && five[1] == b',' && five[2..].iter().all(u8::is_ascii_digit)
+        })
+    };
     groups().next().is_some() && groups().all(|five| five[2] != b'0')
 }
 
@@ -59,8 +66,15 @@ pub(crate) fn plain_text(text: &str) -> String {
     for name in ["\\text", "\\textbf", "\\textit", "\\mathrm", "\\mbox", "\\operatorname", "\\quad", "\\ "] {
         plain = plain.replace(&format!("{name}{{"), " {").replace(name, " ");
     }
-    let point = |at: usize| plain[..at].ends_with(|c: char| c.is_ascii_digit()) && plain[at + 1..].starts_with(|c: char| c.is_ascii_digit());
-    let keep = |at: usize, c: char| c.is_alphanumeric() || matches!(c, ',' | '-' | '+' | '=' | '<' | '>' | '/') || (matches!(c, '.' | ':') && point(at));
+    let point = |at: usize| {
+        plain[..at].ends_with(|c: char| c.is_ascii_digit())
+            && plain[at + 1..].starts_with(|c: char| c.is_ascii_digit())
+    };
+    let keep = |at: usize, c: char| {
+        c.is_alphanumeric()
+            || matches!(c, ',' | '-' | '+' | '=' | '<' | '>' | '/')
+            || (matches!(c, '.' | ':') && point(at))
+    };
     let kept: String = plain.char_indices().map(|(at, c)| if keep(at, c) { c } else { ' ' }).collect();
     let words = kept.split_whitespace().filter(|word| !matches!(*word, "a" | "an" | "the"));
     words.collect::<Vec<_>>().join(" ")
@@ -134,7 +148,8 @@ impl Parser {
 
     /// Inside brackets every comma separates, and bars outside are not ours to close.
     fn inside<T>(&mut self, read: impl FnOnce(&mut Parser) -> Option<T>) -> Option<T> {
-        let (commas, bars) = (std::mem::replace(&mut self.commas, Commas::Separate), std::mem::replace(&mut self.bars, 0));
+        let (commas, bars) =
+            (std::mem::replace(&mut self.commas, Commas::Separate), std::mem::replace(&mut self.bars, 0));
         let value = self.deeper(read);
         (self.commas, self.bars) = (commas, bars);
         value
@@ -203,8 +218,12 @@ impl Parser {
         loop {
             if self.take_command("cup") {
                 parts.push(self.ratio()?);
-            } else if self.take_command("cap") || self.take_command("setminus") || self.take_command("backslash") {
-                let Some(Kind::Command(name)) = self.tokens.get(self.at - 1).map(|token| token.kind.clone()) else {
+            } else if self.take_command("cap")
+                || self.take_command("setminus")
+                || self.take_command("backslash")
+            {
+                let Some(Kind::Command(name)) = self.tokens.get(self.at - 1).map(|token| token.kind.clone())
+                else {
                     return None;
                 };
                 let left = join_union(parts)?;
@@ -291,7 +310,8 @@ impl Parser {
     /// Two operands side by side: a mixed number, or a product.
     fn beside(&mut self, left: Expression) -> Option<Expression> {
         let number_before = matches!(self.tokens[self.at - 1].kind, Kind::Number(_));
-        let whole = number_before && matches!(&left, Expression::Number(value, Written::Exactly) if value.is_integer());
+        let whole = number_before
+            && matches!(&left, Expression::Number(value, Written::Exactly) if value.is_integer());
         if number_before && matches!(self.peek(), Some(Kind::Number(_))) {
             return if whole { self.plain_mixed(left) } else { None };
         }
@@ -402,7 +422,9 @@ fn is_proper_fraction(value: &Expression) -> bool {
         return false;
     };
     match &**pair {
-        (Expression::Number(one, Written::Exactly), Expression::Number(other, Written::Exactly)) => !one.is_zero() && one < other,
+        (Expression::Number(one, Written::Exactly), Expression::Number(other, Written::Exactly)) => {
+            !one.is_zero() && one < other
+        }
         _ => false,
     }
 }

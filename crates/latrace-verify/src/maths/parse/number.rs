@@ -44,8 +44,14 @@ impl Parser {
             return None;
         }
         let (fraction, sign) = match self.operand()? {
-            Expression::Percent(denominator) => (quotient(numerator, *denominator), Some(Expression::Percent as fn(Box<Expression>) -> Expression)),
-            Expression::Degrees(denominator) => (quotient(numerator, *denominator), Some(Expression::Degrees as fn(Box<Expression>) -> Expression)),
+            Expression::Percent(denominator) => (
+                quotient(numerator, *denominator),
+                Some(Expression::Percent as fn(Box<Expression>) -> Expression),
+            ),
+            Expression::Degrees(denominator) => (
+                quotient(numerator, *denominator),
+                Some(Expression::Degrees as fn(Box<Expression>) -> Expression),
+            ),
             denominator => (quotient(numerator, denominator), None),
         };
         let mixed = is_proper_fraction(&fraction).then(|| sum(whole, fraction))?;
@@ -104,7 +110,9 @@ impl Parser {
     /// `0.1\overline{6}`
     pub(super) fn repeating(&mut self, digits: &str) -> Option<Expression> {
         let point = digits.find('.')?;
-        let [Kind::Command(name), Kind::Mark('{'), Kind::Number(period), Kind::Mark('}')] = &self.kinds::<4>()[..] else {
+        let [Kind::Command(name), Kind::Mark('{'), Kind::Number(period), Kind::Mark('}')] =
+            &self.kinds::<4>()[..]
+        else {
             return None;
         };
         if !matches!(name.as_str(), "overline" | "bar" | "dot") || period.contains('.') {
@@ -119,7 +127,8 @@ impl Parser {
 
     /// The exponent of `1.5e3`. `2e-1` is Euler's number doubled, less one.
     pub(super) fn scientific(&mut self, mantissa: &str) -> Option<i64> {
-        let letter = matches!(self.peek(), Some(Kind::Word(word)) if matches!(word.as_str(), "e" | "E")) && !self.tokens[self.at].spaced;
+        let letter = matches!(self.peek(), Some(Kind::Word(word)) if matches!(word.as_str(), "e" | "E"))
+            && !self.tokens[self.at].spaced;
         let sign = match self.kind_at(1) {
             Some(Kind::Mark('-')) => Some(-1),
             Some(Kind::Mark('+')) => Some(1),

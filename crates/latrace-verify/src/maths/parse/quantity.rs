@@ -9,8 +9,24 @@ use crate::maths::token::Kind;
 use crate::maths::{exact, unit};
 
 /// Words behind a number that change what it says, so that they count nothing.
-const NO_UNITS: [&str; 16] =
-    ["not", "below", "negative", "minus", "plus", "times", "squared", "cubed", "factorial", "over", "less", "than", "except", "if", "unless", "but"];
+const NO_UNITS: [&str; 16] = [
+    "not",
+    "below",
+    "negative",
+    "minus",
+    "plus",
+    "times",
+    "squared",
+    "cubed",
+    "factorial",
+    "over",
+    "less",
+    "than",
+    "except",
+    "if",
+    "unless",
+    "but",
+];
 
 /// The number that a word behind a number multiplies it by.
 fn scale(word: &str) -> Option<Rational> {
@@ -137,7 +153,8 @@ impl Parser {
 
     /// `\pmod{7}`, `(mod 7)`, `\bmod 7`.
     pub(super) fn modulus(&mut self, value: Expression) -> Option<Expression> {
-        let in_brackets = self.is_mark('(') && matches!(self.kind_at(1), Some(Kind::Command(name)) if name == "mod");
+        let in_brackets =
+            self.is_mark('(') && matches!(self.kind_at(1), Some(Kind::Command(name)) if name == "mod");
         if in_brackets {
             self.at += 2;
         } else if !(self.take_command("pmod") || self.take_command("bmod") || self.take_command("mod")) {

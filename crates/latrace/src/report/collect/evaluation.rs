@@ -1,4 +1,5 @@
-//! What was measured: accuracies as the stages counted them, pass@k and paired differences from the responses.
+//! What was measured: accuracies as the stages counted them, pass@k and paired differences from the
+//! responses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,8 +35,10 @@ struct Responses {
 
 /// Reads all evaluations that are done.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurements> {
-    let mut named =
-        vec![("initial".to_owned(), Role::Initial, "10-evaluation/initial".to_owned()), ("final".to_owned(), Role::Final, "10-evaluation/final".to_owned())];
+    let mut named = vec![
+        ("initial".to_owned(), Role::Initial, "10-evaluation/initial".to_owned()),
+        ("final".to_owned(), Role::Final, "10-evaluation/final".to_owned()),
+    ];
     for (name, _) in recipe.variants()? {
         let stage = format!("baselines/{name}/10-evaluation/final");
         named.push((name, Role::Baseline, stage));
@@ -48,7 +51,10 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurement
             responses.insert(name, of_model);
         }
     }
-    let others = models.iter().filter(|model| model.role != Role::Final).filter_map(|other| compare(&responses, "final", &other.name, recipe.seed));
+    let others = models
+        .iter()
+        .filter(|model| model.role != Role::Final)
+        .filter_map(|other| compare(&responses, "final", &other.name, recipe.seed));
     let comparisons = others.collect();
     Ok(Measurements { models, comparisons })
 }
@@ -69,8 +75,8 @@ fn read_responses(folder: &Path) -> Result<Responses> {
 
 fn model(name: &str, role: Role, folder: &Path, responses: &Responses, seed: u64) -> Result<Model> {
     let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
-    let Measured { overall, by_difficulty, truncated, .. } =
-        serde_json::from_value(record.counts).with_context(|| format!("{} holds no evaluation", folder.display()))?;
+    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(record.counts)
+        .with_context(|| format!("{} holds no evaluation", folder.display()))?;
     Ok(Model {
         name: name.to_owned(),
         role,
@@ -85,12 +91,20 @@ fn model(name: &str, role: Role, folder: &Path, responses: &Responses, seed: u64
 
 /// By number where all are numbers, by the usual words where all are such, by name otherwise.
 fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficulty> {
-    let word = |name: &str| ["easy", "medium", "hard"].iter().position(|word| name.eq_ignore_ascii_case(word)).map(|at| at as f64);
-    let mut entries: Vec<ByDifficulty> = by_difficulty.into_iter().map(|(difficulty, accuracy)| ByDifficulty { difficulty, accuracy }).collect();
-    for rank in [&|name: &str| name.parse::<f64>().ok() as Option<f64>, &word as &dyn Fn(&str) -> Option<f64>] {
+    let word = |name: &str| {
+        ["easy", "medium", "hard"].iter().position(|word| name.eq_ignore_ascii_case(word)).map(|at| at as f64)
+    };
+    let mut entries: Vec<ByDifficulty> = by_difficulty
+        .into_iter()
+        .map(|(difficulty, accuracy)| ByDifficulty { difficulty, accuracy })
+        .collect();
+    for rank in [&|name: &str| name.parse::<f64>().ok() as Option<f64>, &word as &dyn Fn(&str) -> Option<f64>]
+    {
         let ranks: Option<Vec<f64>> = entries.iter().map(|entry| rank(&entry.difficulty)).collect();
         if ranks.is_some() {
-            entries.sort_by(|a, b| rank(&a.difficulty).partial_cmp(&rank(&b.difficulty)).unwrap_or(std::cmp::Ordering::Equal));
+            entries.sort_by(|a, b| {
+                rank(&a.difficulty).partial_cmp(&rank(&b.difficulty)).unwrap_or(std::cmp::Ordering::Equal)
+            });
         }
     }
     entries
@@ -99,17 +113,36 @@ fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficu
 /// pass@1, pass@2, … as far as every question has responses; nothing where that is pass@1 alone.
 fn passes(responses: &Responses, seed: u64) -> Vec<crate::statistics::Interval> {
     let most = responses.right_q.values().map(|&(_, all)| all).min().unwrap_or(0);
-    let pass = |k: usize| bootstrap(&responses.right_q.values().map(|&(right, all)| pass_at(k, all, right)).collect::<Vec<f64>>(), seed);
+    let pass = |k: usize| {
+        bootstrap(
+            &responses.right_q.values().map(|&(right, all)| pass_at(k, all, right)).collect::<Vec<f64>>(),
+            seed,
+        )
+    };
     if most < 2 { Vec::new() } else { (1..=most).map(pass).collect() }
 }
 
 /// The difference in accuracy on the questions that both answered; none where there are no such.
-fn compare(responses: &BTreeMap<String, Responses>, model: &str, against: &str, seed: u64) -> Option<Comparison> {
+fn compare(
+    responses: &BTreeMap<String, Responses>,
+    model: &str,
+    against: &str,
+    seed: u64,
+) -> Option<Comparison> {
     let (left, right) = (responses.get(model)?, responses.get(against)?);
     let share = |&(right, all): &(usize, usize)| right as f64 / all as f64;
-    let difference_q: Vec<f64> = left.right_q.iter().filter_map(|(id, of_model)| Some(share(of_model) - share(right.right_q.get(id)?))).collect();
+    let difference_q: Vec<f64> = left
+        .right_q
+        .iter()
+        .filter_map(|(id, of_model)| Some(share(of_model) - share(right.right_q.get(id)?)))
+        .collect();
     let questions = difference_q.len();
-    (questions > 0).then(|| Comparison { model: model.to_owned(), against: against.to_owned(), difference: bootstrap(&difference_q, seed), questions })
+    (questions > 0).then(|| Comparison {
+        model: model.to_owned(),
+        against: against.to_owned(),
+        difference: bootstrap(&difference_q, seed),
+        questions,
+    })
 }
 
 #[cfg(test)]
@@ -122,7 +155,8 @@ mod tests {
 
     #[track_caller]
     fn check_order(given: &[&str], expected: &[&str]) {
-        let entries = from_easy_to_hard(given.iter().map(|name| ((*name).to_owned(), accuracy(0.5))).collect());
+        let entries =
+            from_easy_to_hard(given.iter().map(|name| ((*name).to_owned(), accuracy(0.5))).collect());
         assert_eq!(entries.iter().map(|entry| entry.difficulty.as_str()).collect::<Vec<_>>(), expected);
     }
 
@@ -134,7 +168,10 @@ mod tests {
     }
 
     fn responses(right_q: &[(&str, usize, usize)]) -> Responses {
-        Responses { right_q: right_q.iter().map(|&(id, right, all)| (id.to_owned(), (right, all))).collect(), ..Responses::default() }
+        Responses {
+            right_q: right_q.iter().map(|&(id, right, all)| (id.to_owned(), (right, all))).collect(),
+            ..Responses::default()
+        }
     }
 
     #[test]
@@ -144,13 +181,22 @@ mod tests {
             ("rft".to_owned(), responses(&[("a", 3, 4), ("b", 1, 4), ("d", 4, 4)])),
         ]);
         let pair = compare(&all, "final", "rft", 0).unwrap();
-        assert_eq!((pair.questions, pair.difference.mean, pair.difference.low, pair.difference.high), (2, 0.25, 0.25, 0.25));
+        assert_eq!(
+            (pair.questions, pair.difference.mean, pair.difference.low, pair.difference.high),
+            (2, 0.25, 0.25, 0.25)
+        );
         assert_eq!(compare(&all, "final", "nobody", 0), None);
     }
 
     #[test]
     fn passes_go_as_far_as_every_question_has_responses() {
-        assert_eq!(passes(&responses(&[("a", 1, 4), ("b", 4, 5)]), 0).iter().map(|pass| pass.mean).collect::<Vec<_>>(), [0.525, 0.75, 0.875, 1.0]);
+        assert_eq!(
+            passes(&responses(&[("a", 1, 4), ("b", 4, 5)]), 0)
+                .iter()
+                .map(|pass| pass.mean)
+                .collect::<Vec<_>>(),
+            [0.525, 0.75, 0.875, 1.0]
+        );
         assert_eq!(passes(&responses(&[("a", 1, 1)]), 0), []);
     }
 }

@@ -9,7 +9,8 @@ use super::super::data::{Density, Lengths, bin};
 /// Bins of each axis at most.
 const COLUMNS: usize = 30;
 const ROWS: usize = 22;
-/// Share of traces beyond each end of the vertical axis, which count at it: a few outliers would leave nothing of the rest.
+/// Share of traces beyond each end of the vertical axis, which count at it: a few outliers would leave
+/// nothing of the rest.
 const BEYOND: f64 = 0.005;
 
 /// The densities of scored traces; none where there are none.
@@ -24,7 +25,9 @@ pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<Lengths>> {
 }
 
 fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlation: Option<f64>) -> Density {
-    let (shortest, longest) = scores.iter().fold((usize::MAX, 0), |(low, high), score| (low.min(score.tokens), high.max(score.tokens)));
+    let (shortest, longest) = scores
+        .iter()
+        .fold((usize::MAX, 0), |(low, high), score| (low.min(score.tokens), high.max(score.tokens)));
     // A bin for each length where there are few, with its length in its middle.
     let x = (shortest as f64 - 0.5, longest as f64 + 0.5);
     let columns = COLUMNS.min(longest - shortest + 1);
@@ -55,12 +58,14 @@ mod tests {
 
     #[test]
     fn every_trace_is_in_a_cell_of_its_length() {
-        let scores: Vec<TraceScore> = (0..400).map(|at| score(5 + at % 4, -0.1 - (at % 7) as f64 / 100.0)).collect();
+        let scores: Vec<TraceScore> =
+            (0..400).map(|at| score(5 + at % 4, -0.1 - (at % 7) as f64 / 100.0)).collect();
         let lengths = lengths(&scores).unwrap().unwrap();
         assert_eq!(lengths.traces, 400);
         for density in [&lengths.summed, &lengths.mean] {
             assert_eq!((density.x, density.counts[0].len()), ((4.5, 8.5), 4));
-            let by_length: Vec<u64> = (0..4).map(|column| density.counts.iter().map(|row| row[column]).sum()).collect();
+            let by_length: Vec<u64> =
+                (0..4).map(|column| density.counts.iter().map(|row| row[column]).sum()).collect();
             assert_eq!(by_length, [100; 4]);
         }
         assert!(lengths.summed.correlation.unwrap() < -0.5 && lengths.mean.correlation.unwrap().abs() < 0.1);

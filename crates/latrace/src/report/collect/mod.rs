@@ -1,4 +1,5 @@
-//! From a run folder to [`ReportData`]. A run that is not finished gives what there is; what is missing is said, never invented.
+//! From a run folder to [`ReportData`]. A run that is not finished gives what there is; what is missing is
+//! said, never invented.
 
 mod emphasis;
 mod evaluation;
@@ -86,7 +87,9 @@ pub fn recipe(run: &Path) -> Result<RunRecipe> {
     let path = run.join("recipe.toml");
     if !path.is_file() {
         let hint = "a run folder is made by `latrace run`; it holds recipe.toml and a folder for each stage";
-        return Err(Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display())).hint(hint).into());
+        return Err(Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display()))
+            .hint(hint)
+            .into());
     }
     RunRecipe::read(&path, &[])
 }
@@ -95,7 +98,8 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
     let source = &recipe.questions;
     let file = || Path::new(&source.train).file_name().map(|name| name.to_string_lossy().into_owned());
     let summary = if run.join(SUMMARY).is_file() { Some(Summary::read(run)?) } else { None };
-    let absolute = fs::canonicalize(run).with_context(|| format!("cannot read the folder {}", run.display()))?;
+    let absolute =
+        fs::canonicalize(run).with_context(|| format!("cannot read the folder {}", run.display()))?;
     Ok(Run {
         name: absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         task: if source.task.is_empty() { file() } else { Some(source.task.clone()) },
@@ -104,7 +108,10 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
         version: summary.map(|summary| summary.version),
         finished: stages.all_done() && run.join(SUMMARY).is_file(),
         peak_memory_bytes: stages.peak_memory_bytes(),
-        recipe: Some(fs::read_to_string(run.join("recipe.toml")).with_context(|| format!("cannot read {}", run.join("recipe.toml").display()))?),
+        recipe: Some(
+            fs::read_to_string(run.join("recipe.toml"))
+                .with_context(|| format!("cannot read {}", run.join("recipe.toml").display()))?,
+        ),
     })
 }
 
@@ -153,7 +160,12 @@ fn split_name(split: Split) -> &'static str {
     }
 }
 
-fn missing_results(missing: &mut BTreeMap<String, String>, models: &[Model], recipe: &RunRecipe, stages: &RunStages) {
+fn missing_results(
+    missing: &mut BTreeMap<String, String>,
+    models: &[Model],
+    recipe: &RunRecipe,
+    stages: &RunStages,
+) {
     let mut say = |figure: &str, text: String| missing.insert(figure.to_owned(), text);
     if models.is_empty() {
         for figure in ["accuracy", "difficulty", "pass_at_k"] {
@@ -194,6 +206,7 @@ impl Sampled {
             }
         }
         let Sampled { funnel, verdicts, weights, bounds, lengths, traces } = self;
-        (data.funnel, data.verdicts, data.weights, data.bounds, data.lengths, data.traces) = (funnel, verdicts, weights, bounds, lengths, traces);
+        (data.funnel, data.verdicts, data.weights, data.bounds, data.lengths, data.traces) =
+            (funnel, verdicts, weights, bounds, lengths, traces);
     }
 }

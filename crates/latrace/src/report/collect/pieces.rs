@@ -3,7 +3,8 @@
 /// Tokens that may wait for others to make a letter with; broken bytes would wait for ever.
 const PATIENCE: usize = 8;
 
-/// The piece that each id adds to the text. Ids that are only part of a letter have none; the one that completes it has the letter.
+/// The piece that each id adds to the text. Ids that are only part of a letter have none; the one that
+/// completes it has the letter.
 pub(super) fn pieces(ids: &[u32], decode: impl Fn(&[u32]) -> String) -> Vec<String> {
     let (mut before, mut read) = (0, 0);
     let mut pieces = Vec::with_capacity(ids.len());

@@ -8,12 +8,17 @@ use latrace_core::Tokenizer;
 use latrace_objective::{Rng, TraceScore};
 use serde_json::Value;
 
-use super::super::data::{BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, FunnelStep, Histogram, Lengths, Traces, VerdictCount, Weights};
+use super::super::data::{
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, FunnelStep, Histogram, Lengths, Traces,
+    VerdictCount, Weights,
+};
 use super::super::page::LARGEST_PAGE;
 use super::lengths::lengths;
 use super::pieces::pieces;
 use super::stages::RunStages;
-use crate::pipeline::records::{AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
+use crate::pipeline::records::{
+    AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
+};
 use crate::pipeline::table::{Record, Table};
 use crate::recipe::run::{Method, Proposal, RunRecipe};
 
@@ -36,7 +41,9 @@ pub(super) struct Sampled {
 
 /// Reads what is done of stages 3 to 7.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
-    let (Some(questions), Some(traces)) = (stages.done("00-questions"), stages.done("03-traces")) else { return Ok(Sampled::default()) };
+    let (Some(questions), Some(traces)) = (stages.done("00-questions"), stages.done("03-traces")) else {
+        return Ok(Sampled::default());
+    };
     let tables = Tables {
         questions: Table::open(questions),
         traces: Table::open(traces),
@@ -55,7 +62,11 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
         bounds: stages.counts("07-weights").map(bounds),
         lengths: lengths(&counts.scores)?,
         traces: counts.choice.traces(recipe, tokenizer(stages)?)?,
-        verdicts: counts.reasons.into_iter().map(|((verdict, reason), count)| VerdictCount { verdict, reason, count }).collect(),
+        verdicts: counts
+            .reasons
+            .into_iter()
+            .map(|((verdict, reason), count)| VerdictCount { verdict, reason, count })
+            .collect(),
     })
 }
 
@@ -84,7 +95,8 @@ impl Tables {
     fn read(&self, part: usize) -> Result<Vec<(QuestionRecord, Vec<Joined>)>> {
         let mut scores = by_key(&self.scores, part, |score| (score.id.clone(), score.sample))?;
         let mut weights = by_key(&self.weights, part, |weight| (weight.id.clone(), weight.sample))?;
-        let mut verdicts = by_key(&self.verdicts, part, |verdict| ((verdict.id.clone(), verdict.sample), verdict.answer))?;
+        let mut verdicts =
+            by_key(&self.verdicts, part, |verdict| ((verdict.id.clone(), verdict.sample), verdict.answer))?;
         let mut answers: HashMap<TraceKey, Vec<(AnswerRecord, Option<VerdictRecord>)>> = HashMap::new();
         for answer in self.answers.as_ref().map(|table| table.read(part)).transpose()?.unwrap_or_default() {
             let key = (answer.id.clone(), answer.sample);
@@ -94,15 +106,26 @@ impl Tables {
         let mut traces: HashMap<String, Vec<Joined>> = HashMap::new();
         for trace in self.traces.read(part)? {
             let key = (trace.id.clone(), trace.sample);
-            let joined = Joined { score: scores.remove(&key), answers: answers.remove(&key).unwrap_or_default(), weight: weights.remove(&key), trace };
+            let joined = Joined {
+                score: scores.remove(&key),
+                answers: answers.remove(&key).unwrap_or_default(),
+                weight: weights.remove(&key),
+                trace,
+            };
             traces.entry(key.0).or_default().push(joined);
         }
         let questions = self.questions.read(part)?.into_iter();
-        Ok(questions.filter_map(|question| traces.remove(&question.id).map(|traces| (question, traces))).collect())
+        Ok(questions
+            .filter_map(|question| traces.remove(&question.id).map(|traces| (question, traces)))
+            .collect())
     }
 }
 
-fn by_key<R: Record, K: std::hash::Hash + Eq>(table: &Option<Table<R>>, part: usize, key: impl Fn(&R) -> K) -> Result<HashMap<K, R>> {
+fn by_key<R: Record, K: std::hash::Hash + Eq>(
+    table: &Option<Table<R>>,
+    part: usize,
+    key: impl Fn(&R) -> K,
+) -> Result<HashMap<K, R>> {
     let records = table.as_ref().map(|table| table.read(part)).transpose()?.unwrap_or_default();
     Ok(records.into_iter().map(|record| (key(&record), record)).collect())
 }
@@ -127,7 +150,11 @@ impl Counts {
     fn add(&mut self, questions: Vec<(QuestionRecord, Vec<Joined>)>) {
         for (question, traces) in questions {
             traces.iter().for_each(|joined| self.count(joined));
-            let rho_k: Vec<f64> = traces.iter().filter_map(|joined| joined.weight.as_ref()).map(|weight| weight.weight).collect();
+            let rho_k: Vec<f64> = traces
+                .iter()
+                .filter_map(|joined| joined.weight.as_ref())
+                .map(|weight| weight.weight)
+                .collect();
             match rho_k.iter().map(|rho| rho * rho).sum::<f64>() {
                 squares if squares > 0.0 => self.effective.push(1.0 / squares),
                 _ => self.without_weight += 1,
@@ -142,12 +169,18 @@ impl Counts {
         self.closed += u64::from(joined.trace.closed);
         let verdicts = || joined.answers.iter().filter_map(|(_, verdict)| verdict.as_ref());
         self.right += u64::from(verdicts().any(|verdict| verdict.verdict == "correct"));
-        verdicts().for_each(|verdict| *self.reasons.entry((verdict.verdict.clone(), verdict.reason.clone())).or_default() += 1);
+        verdicts().for_each(|verdict| {
+            *self.reasons.entry((verdict.verdict.clone(), verdict.reason.clone())).or_default() += 1
+        });
         self.weighed += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.weight > 0.0));
         self.chosen += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.chosen > 0.0));
         if let Some(score) = &joined.score {
             let sum = |logprobs: &[f64]| logprobs.iter().sum::<f64>();
-            self.scores.push(TraceScore { logp_sum: sum(&score.logprobs), logq_sum: sum(&joined.trace.logprobs), tokens: score.logprobs.len() });
+            self.scores.push(TraceScore {
+                logp_sum: sum(&score.logprobs),
+                logq_sum: sum(&joined.trace.logprobs),
+                tokens: score.logprobs.len(),
+            });
         }
     }
 
@@ -162,7 +195,9 @@ impl Counts {
             ("chosen", self.chosen, "were not chosen", has_weights && recipe.method == Method::Variational),
         ];
         let known = steps.into_iter().filter(|(_, _, _, is_known)| *is_known);
-        known.map(|(name, count, lost, _)| FunnelStep { name: name.to_owned(), count, lost: lost.to_owned() }).collect()
+        known
+            .map(|(name, count, lost, _)| FunnelStep { name: name.to_owned(), count, lost: lost.to_owned() })
+            .collect()
     }
 
     fn weights(&self, recipe: &RunRecipe) -> Result<Weights> {
@@ -171,7 +206,12 @@ impl Counts {
             description: describe(recipe)?,
             traces_each,
             rho: Histogram::of(self.rho.iter().copied(), 0.0, 1.0, 20),
-            effective: Histogram::of(self.effective.iter().copied(), 1.0, traces_each.max(2) as f64, 2 * (traces_each.max(2) - 1).min(16)),
+            effective: Histogram::of(
+                self.effective.iter().copied(),
+                1.0,
+                traces_each.max(2) as f64,
+                2 * (traces_each.max(2) - 1).min(16),
+            ),
             mean_effective: self.effective.iter().sum::<f64>() / self.effective.len().max(1) as f64,
             questions: self.effective.len(),
             without_weight: self.without_weight,
@@ -189,11 +229,16 @@ fn describe(recipe: &RunRecipe) -> Result<String> {
     };
     let made_of = match config.weighting.name() {
         "uniform" => "All traces weigh the same.".to_owned(),
-        "ratio-only" => format!("A trace weighs in proportion to its {} likelihood ratio alone.", config.ratio.name()),
+        "ratio-only" => {
+            format!("A trace weighs in proportion to its {} likelihood ratio alone.", config.ratio.name())
+        }
         "accuracy-only" => format!("A trace weighs in proportion to {answer} alone."),
         other => {
             let how = if other == "rho" { String::new() } else { format!(" ({other})") };
-            format!("A trace weighs in proportion to its {} likelihood ratio times {answer}{how}.", config.ratio.name())
+            format!(
+                "A trace weighs in proportion to its {} likelihood ratio times {answer}{how}.",
+                config.ratio.name()
+            )
         }
     };
     let chosen = match recipe.weights.selection.name() {
@@ -248,11 +293,17 @@ impl Choice {
 
     /// The questions in their order, ids as texts.
     fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> Result<Traces> {
-        let mut questions: Vec<(usize, Browsed)> = self.questions.into_iter().map(|((_, place), (_, browsed))| (place, browsed)).collect();
+        let mut questions: Vec<(usize, Browsed)> =
+            self.questions.into_iter().map(|((_, place), (_, browsed))| (place, browsed)).collect();
         questions.sort_by_key(|&(place, _)| place);
         let mut questions: Vec<Browsed> = questions.into_iter().map(|(_, browsed)| browsed).collect();
         let mut words: HashMap<String, u32> = HashMap::new();
-        let decode = |ids: &[u32]| tokenizer.as_ref().and_then(|tokenizer| tokenizer.decode_drawn(ids).ok()).unwrap_or_else(|| numbers(ids));
+        let decode = |ids: &[u32]| {
+            tokenizer
+                .as_ref()
+                .and_then(|tokenizer| tokenizer.decode_drawn(ids).ok())
+                .unwrap_or_else(|| numbers(ids))
+        };
         for trace in questions.iter_mut().flat_map(|question| &mut question.traces) {
             let pieces = pieces(&trace.tokens, decode);
             trace.tokens = pieces.into_iter().map(|piece| number_of(&mut words, piece)).collect();
@@ -281,13 +332,26 @@ fn numbers(ids: &[u32]) -> String {
 /// A question to read; the tokens of its traces are ids yet.
 fn browsed(question: QuestionRecord, traces: Vec<Joined>) -> Browsed {
     let QuestionRecord { id, question, hint, difficulty, .. } = question;
-    Browsed { id, question: shortened(question), hint: hint.map(shortened), difficulty, traces: traces.into_iter().map(browsed_trace).collect() }
+    Browsed {
+        id,
+        question: shortened(question),
+        hint: hint.map(shortened),
+        difficulty,
+        traces: traces.into_iter().map(browsed_trace).collect(),
+    }
 }
 
 fn browsed_trace(joined: Joined) -> BrowsedTrace {
     let Joined { trace, score, answers, weight } = joined;
-    let centinats =
-        score.map(|score| score.logprobs.iter().zip(&trace.logprobs).take(SHOWN_TOKENS).map(|(logp, logq)| ((logp - logq) * 100.0).round() as i32).collect());
+    let centinats = score.map(|score| {
+        score
+            .logprobs
+            .iter()
+            .zip(&trace.logprobs)
+            .take(SHOWN_TOKENS)
+            .map(|(logp, logq)| ((logp - logq) * 100.0).round() as i32)
+            .collect()
+    });
     BrowsedTrace {
         sample: trace.sample,
         closed: trace.closed,
@@ -307,9 +371,14 @@ fn browsed_answers(answers: Vec<(AnswerRecord, Option<VerdictRecord>)>) -> Vec<B
     let mut browsed: Vec<BrowsedAnswer> = Vec::new();
     for (answer, verdict) in answers {
         let (verdict, reason) = verdict.map(|verdict| (verdict.verdict, verdict.reason)).unzip();
-        let new = BrowsedAnswer { text: shortened(answer.text), verdict, reason, ended: answer.ended, times: 1 };
-        let is_same =
-            |known: &&mut BrowsedAnswer| known.text == new.text && known.verdict == new.verdict && known.reason == new.reason && known.ended == new.ended;
+        let new =
+            BrowsedAnswer { text: shortened(answer.text), verdict, reason, ended: answer.ended, times: 1 };
+        let is_same = |known: &&mut BrowsedAnswer| {
+            known.text == new.text
+                && known.verdict == new.verdict
+                && known.reason == new.reason
+                && known.ended == new.ended
+        };
         match browsed.iter_mut().find(is_same) {
             Some(known) => known.times += 1,
             None => browsed.push(new),
@@ -327,14 +396,20 @@ fn shortened(text: String) -> String {
 
 /// About what a question takes in memory and page.
 fn bytes_of(question: &Browsed) -> usize {
-    let trace = |trace: &BrowsedTrace| 150 + 8 * trace.tokens.len() + trace.answers.iter().map(|answer| 80 + answer.text.len()).sum::<usize>();
-    200 + question.question.len() + question.hint.as_ref().map_or(0, String::len) + question.traces.iter().map(trace).sum::<usize>()
+    let trace = |trace: &BrowsedTrace| {
+        150 + 8 * trace.tokens.len()
+            + trace.answers.iter().map(|answer| 80 + answer.text.len()).sum::<usize>()
+    };
+    200 + question.question.len()
+        + question.hint.as_ref().map_or(0, String::len)
+        + question.traces.iter().map(trace).sum::<usize>()
 }
 
 /// The tokenizer that the run's models share; none where they have none.
 fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
     let folders = ["01-initial", "02-posterior"].into_iter().filter_map(|stage| stages.done(stage));
-    let found: Option<std::path::PathBuf> = folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
+    let found: Option<std::path::PathBuf> =
+        folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
     found.map(|path| read_tokenizer(&path)).transpose()
 }
 

@@ -47,19 +47,27 @@ impl RunStages {
     /// Looks at a run's folder.
     pub(super) fn look(run: &Path, recipe: &RunRecipe) -> Result<RunStages> {
         let mut stages = Vec::new();
-        let mut add = |prefix: &str, method: Option<&str>, expected: &[&str], is_shared: bool| -> Result<()> {
-            for stage in expected {
-                let name = format!("{prefix}{stage}");
-                let folder = run.join(&name);
-                let record = read_record(&folder)?;
-                // Stages that equal those of the run itself have no folder of their own: only the last ones surely have.
-                let is_surely_own = !is_shared || ["09-final", "10-evaluation/final"].contains(stage);
-                if record.is_some() || is_surely_own {
-                    stages.push(Known { name, stage: (*stage).to_owned(), method: method.map(str::to_owned), folder, record });
+        let mut add =
+            |prefix: &str, method: Option<&str>, expected: &[&str], is_shared: bool| -> Result<()> {
+                for stage in expected {
+                    let name = format!("{prefix}{stage}");
+                    let folder = run.join(&name);
+                    let record = read_record(&folder)?;
+                    // Stages that equal those of the run itself have no folder of their own: only the last
+                    // ones surely have.
+                    let is_surely_own = !is_shared || ["09-final", "10-evaluation/final"].contains(stage);
+                    if record.is_some() || is_surely_own {
+                        stages.push(Known {
+                            name,
+                            stage: (*stage).to_owned(),
+                            method: method.map(str::to_owned),
+                            folder,
+                            record,
+                        });
+                    }
                 }
-            }
-            Ok(())
-        };
+                Ok(())
+            };
         add("", None, &expected(recipe), false)?;
         for round in 2..=recipe.rounds {
             add(&format!("round-{round}/"), None, &IN_ROUND, true)?;
@@ -70,25 +78,40 @@ impl RunStages {
                 add(&format!("baselines/{name}/round-{round}/"), Some(&name), &IN_ROUND, true)?;
             }
         }
-        Ok(RunStages { stages, rounds: recipe.rounds, configs: [recipe.initial.clone(), recipe.posterior.clone(), recipe.final_config()] })
+        Ok(RunStages {
+            stages,
+            rounds: recipe.rounds,
+            configs: [recipe.initial.clone(), recipe.posterior.clone(), recipe.final_config()],
+        })
     }
 
-    /// The folder of a stage of the run's own method, if it is done: that of the last round in which traces were weighed.
+    /// The folder of a stage of the run's own method, if it is done: that of the last round in which traces
+    /// were weighed.
     pub(super) fn done(&self, stage: &str) -> Option<&Path> {
-        let weighed = (1..=self.rounds).rev().find(|&round| self.done_at(&in_round(round, "07-weights")).is_some()).unwrap_or(1);
+        let weighed = (1..=self.rounds)
+            .rev()
+            .find(|&round| self.done_at(&in_round(round, "07-weights")).is_some())
+            .unwrap_or(1);
         // What a round shares with an earlier one is only there.
         (1..=weighed).rev().find_map(|round| self.done_at(&in_round(round, stage)))
     }
 
     /// The folder of a stage by its path within the run, if it is done.
     pub(super) fn done_at(&self, name: &str) -> Option<&Path> {
-        self.stages.iter().find(|stage| stage.name == name && stage.is_done()).map(|stage| stage.folder.as_path())
+        self.stages
+            .iter()
+            .find(|stage| stage.name == name && stage.is_done())
+            .map(|stage| stage.folder.as_path())
     }
 
     /// What a stage of the run's own method counted, if it is done.
     pub(super) fn counts(&self, stage: &str) -> Option<&serde_json::Value> {
         let folder = self.done(stage)?;
-        self.stages.iter().find(|known| known.folder == folder).and_then(|known| known.record.as_ref()).map(|record| &record.counts)
+        self.stages
+            .iter()
+            .find(|known| known.folder == folder)
+            .and_then(|known| known.record.as_ref())
+            .map(|record| &record.counts)
     }
 
     /// Stages that train models.
@@ -107,7 +130,9 @@ impl RunStages {
         match self.stages.iter().find(|known| known.name == stage) {
             None => format!("This run has no stage {stage}."),
             Some(known) if known.is_done() => format!("Stage {stage} is done, but holds nothing of this."),
-            Some(known) if known.record.is_some() => format!("Not there yet: stage {stage} is at work, or was stopped."),
+            Some(known) if known.record.is_some() => {
+                format!("Not there yet: stage {stage} is at work, or was stopped.")
+            }
             Some(_) => format!("Not there yet: stage {stage} has not begun."),
         }
     }
@@ -119,18 +144,27 @@ impl RunStages {
 
     /// Most memory (bytes) at the end of any stage.
     pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
-        self.stages.iter().filter_map(|stage| stage.record.as_ref()).map(|record| record.peak_memory_bytes).max().filter(|&bytes| bytes > 0)
+        self.stages
+            .iter()
+            .filter_map(|stage| stage.record.as_ref())
+            .map(|record| record.peak_memory_bytes)
+            .max()
+            .filter(|&bytes| bytes > 0)
     }
 
     /// What tells these finished stages from others.
     pub(super) fn fingerprint(&self) -> String {
         let done = self.stages.iter().filter(|stage| stage.is_done());
-        done.map(|stage| format!("{} {:?}\n", stage.name, stage.record.as_ref().map(|record| &record.files))).collect()
+        done.map(|stage| format!("{} {:?}\n", stage.name, stage.record.as_ref().map(|record| &record.files)))
+            .collect()
     }
 
     /// The stages as the report shows them.
     pub(super) fn shown(&self) -> Result<Vec<Stage>> {
-        let parts = self.done_at("00-questions").map(|folder| Table::<QuestionRecord>::open(folder).parts()).transpose()?;
+        let parts = self
+            .done_at("00-questions")
+            .map(|folder| Table::<QuestionRecord>::open(folder).parts())
+            .transpose()?;
         self.stages.iter().map(|known| self.show(known, parts)).collect()
     }
 
@@ -140,7 +174,8 @@ impl RunStages {
             Some(_) => StageState::Begun,
             None => StageState::Waiting,
         };
-        let config = self.trainings().find(|(training, _)| training.name == known.name).map(|(_, config)| config);
+        let config =
+            self.trainings().find(|(training, _)| training.name == known.name).map(|(_, config)| config);
         let progress = match (state, config) {
             (StageState::Begun, Some(config)) => training::progress(&known.folder, config)?,
             (StageState::Begun, None) => part_progress(&known.folder, parts)?,
@@ -150,13 +185,31 @@ impl RunStages {
             (StageState::Done, Some(_)) => training::tokens(&known.folder)?,
             _ => known.record.as_ref().and_then(|record| record.counts["tokens"].as_u64()),
         };
-        let seconds = known.record.as_ref().map(|record| record.seconds).filter(|_| state == StageState::Done);
-        Ok(Stage { folder: known.name.clone(), title: title(known), method: known.method.clone(), state, seconds, tokens, progress })
+        let seconds =
+            known.record.as_ref().map(|record| record.seconds).filter(|_| state == StageState::Done);
+        Ok(Stage {
+            folder: known.name.clone(),
+            title: title(known),
+            method: known.method.clone(),
+            state,
+            seconds,
+            tokens,
+            progress,
+        })
     }
 }
 
 /// Stages of a later round.
-const IN_ROUND: [&str; 8] = ["02-posterior", "03-traces", "04-scores", "05-answers", "06-verdicts", "07-weights", "08-dataset", "09-final"];
+const IN_ROUND: [&str; 8] = [
+    "02-posterior",
+    "03-traces",
+    "04-scores",
+    "05-answers",
+    "06-verdicts",
+    "07-weights",
+    "08-dataset",
+    "09-final",
+];
 
 /// The stages of a recipe's method, in the order in which they are done.
 fn expected(recipe: &RunRecipe) -> Vec<&'static str> {
@@ -205,7 +258,8 @@ fn title(known: &Known) -> String {
     round.map_or(title.to_owned(), |round| format!("{title}, round {round}"))
 }
 
-/// How many parts are written, and how fast they came: by the times of the files, since whoever writes them tells nobody else.
+/// How many parts are written, and how fast they came: by the times of the files, since whoever writes them
+/// tells nobody else.
 fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<Progress>> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let mut times: Vec<SystemTime> = Vec::new();
@@ -216,8 +270,13 @@ fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<Progress>
         }
     }
     times.sort_unstable();
-    let span = times.first().zip(times.last()).and_then(|(first, last)| last.duration_since(*first).ok()).unwrap_or(Duration::ZERO);
-    let per_second = (times.len() > 1 && !span.is_zero()).then(|| (times.len() - 1) as f64 / span.as_secs_f64());
+    let span = times
+        .first()
+        .zip(times.last())
+        .and_then(|(first, last)| last.duration_since(*first).ok())
+        .unwrap_or(Duration::ZERO);
+    let per_second =
+        (times.len() > 1 && !span.is_zero()).then(|| (times.len() - 1) as f64 / span.as_secs_f64());
     let (done, total) = (times.len() as u64, total.map(|total| total as u64));
     let seconds_left = per_second.zip(total).map(|(rate, total)| total.saturating_sub(done) as f64 / rate);
     Ok(Some(Progress { done, total, unit: "parts".to_owned(), per_second, seconds_left }))

@@ -44,21 +44,32 @@ fn curve(name: String, updates: &[Update]) -> Training {
     let width = updates.len().div_ceil(POINTS);
     let points = updates.chunks(width).map(|chunk| {
         let mean = |pick: fn(&Update) -> f64| chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64;
-        TrainingPoint { step: chunk[chunk.len() - 1].step, loss: mean(|update| update.loss), grad_norm: mean(|update| update.grad_norm) }
+        TrainingPoint {
+            step: chunk[chunk.len() - 1].step,
+            loss: mean(|update| update.loss),
+            grad_norm: mean(|update| update.grad_norm),
+        }
     });
-    Training { name, steps: updates[updates.len() - 1].step, steps_per_point: width as u64, points: points.collect() }
+    Training {
+        name,
+        steps: updates[updates.len() - 1].step,
+        steps_per_point: width as u64,
+        points: points.collect(),
+    }
 }
 
 /// How far a training is.
 pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<Progress>> {
     let updates = read(folder)?;
     let Some(last) = updates.last() else { return Ok(None) };
-    let by_epochs = (last.epoch > 0.0).then(|| (last.step as f64 / last.epoch * config.epochs as f64).round() as u64);
+    let by_epochs =
+        (last.epoch > 0.0).then(|| (last.step as f64 / last.epoch * config.epochs as f64).round() as u64);
     let total = config.max_steps.or(by_epochs);
     let recent = &updates[updates.len().saturating_sub(LATELY)..];
     let seconds = last.time - recent[0].time;
     let per_second = (seconds > 0.0).then(|| (last.step - recent[0].step) as f64 / seconds);
-    let seconds_left = per_second.zip(total).map(|(rate, total)| total.saturating_sub(last.step) as f64 / rate);
+    let seconds_left =
+        per_second.zip(total).map(|(rate, total)| total.saturating_sub(last.step) as f64 / rate);
     Ok(Some(Progress { done: last.step, total, unit: "updates".to_owned(), per_second, seconds_left }))
 }
 
@@ -91,7 +102,8 @@ mod tests {
                 step as f64 / 4.0
             )
         };
-        fs::write(folder.path().join(METRICS), (1..=steps).map(line).collect::<String>() + "{\"step\":").unwrap();
+        fs::write(folder.path().join(METRICS), (1..=steps).map(line).collect::<String>() + "{\"step\":")
+            .unwrap();
         folder
     }
 
@@ -109,7 +121,13 @@ mod tests {
     fn progress_knows_the_rate_and_what_is_left() {
         let folder = folder(150);
         let config = TrainConfig { epochs: 3, max_steps: None, ..TrainConfig::default() };
-        let expected = Progress { done: 150, total: Some(300), unit: "updates".to_owned(), per_second: Some(4.0), seconds_left: Some(37.5) };
+        let expected = Progress {
+            done: 150,
+            total: Some(300),
+            unit: "updates".to_owned(),
+            per_second: Some(4.0),
+            seconds_left: Some(37.5),
+        };
         assert_eq!(progress(folder.path(), &config).unwrap(), Some(expected));
         let config = TrainConfig { max_steps: Some(200), ..config };
         assert_eq!(progress(folder.path(), &config).unwrap().unwrap().seconds_left, Some(12.5));
