@@ -7,6 +7,8 @@ pub mod error;
 pub mod markers;
 pub mod prompt;
 pub mod question;
+pub mod random;
+pub mod split;
 pub mod tokenizer;
 
 pub use chat::{ChatTemplate, Message, Turn};
@@ -14,4 +16,5 @@ pub use error::{Error, Result};
 pub use markers::{Markers, border};
 pub use prompt::PromptTemplate;
 pub use question::Question;
+pub use split::Split;
 pub use tokenizer::Tokenizer;

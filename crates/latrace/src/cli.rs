@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use latrace_lm::Level;
+use latrace_engine::lm::Level;
 
-use crate::failure::Failure;
 use crate::verbs::{
     answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report,
     run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
+use latrace_io::failure::Failure;
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use latrace_lm::Level;
+use latrace_engine::lm::Level;
 use latrace_verify::code::Sandbox;
 use serde::Serialize;
 
-use crate::hub;
-use crate::memory::{free_memory, memory_limit, total_memory};
+use latrace_io::hub;
+use latrace_io::memory::{free_memory, memory_limit, total_memory};
 
 /// Memory (bytes) below which not even the smallest run ends.
 const LEAST_MEMORY: u64 = 256 << 20;
@@ -71,7 +71,7 @@ fn threads() -> Finding {
 }
 
 fn instructions() -> Finding {
-    let level = latrace_lm::level();
+    let level = latrace_engine::lm::level();
     let name = Level::NAMES.iter().find(|(_, known)| *known == level).map_or("unknown", |(name, _)| name);
     let chosen = std::env::var(Level::VARIABLE)
         .map_or(String::new(), |value| format!(", as {}={value} asks", Level::VARIABLE));

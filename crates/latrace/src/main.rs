@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use latrace::{cli, failure};
+use latrace::cli;
+use latrace_io::failure;
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
     }
     match cli::run(&cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error),
+        Err(error) => failure::report(&error, latrace_engine::hint_of),
     }
 }
 

@@ -344,8 +344,8 @@ fn parquet_goes_in_and_out() {
     };
     let second: Vec<Value> = from_json.lines().map(again).collect();
     let rows_as = |name: &str| {
-        let out = latrace::rows::Output::new(Some(&bench.path(name))).unwrap();
-        latrace::rows::write_rows(&out, |sink| {
+        let out = latrace_io::rows::Output::new(Some(&bench.path(name))).unwrap();
+        latrace_io::rows::write_rows(&out, |sink| {
             second.iter().try_for_each(|row| sink.write(row.as_object().unwrap().clone()))
         })
         .unwrap();

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latrace::recipe::run::RunRecipe;
-use latrace_lm::TrainConfig;
+use latrace_engine::lm::TrainConfig;
+use latrace_run::recipe::run::RunRecipe;
 use toml::{Table, Value};
 
 /// Set, the pages are rewritten instead of compared.
@@ -167,22 +167,25 @@ fn comments(defaults: &str) -> Vec<(String, String)> {
 
 /// Structs by section of the recipe, with the file that has each.
 const SECTIONS: [(&str, &str, &str); 11] = [
-    ("", "latrace/src/recipe/run.rs", "RunRecipe"),
-    ("model", "latrace/src/recipe/run.rs", "ModelSource"),
-    ("questions", "latrace/src/questions/mod.rs", "Source"),
-    ("prompts", "latrace/src/recipe/run.rs", "Prompts"),
-    ("traces", "latrace/src/recipe/run.rs", "Traces"),
-    ("answers", "latrace/src/recipe/run.rs", "Drawing"),
-    ("verdicts", "latrace/src/recipe/run.rs", "Verdicts"),
-    ("weights", "latrace/src/weigh/config.rs", "WeighConfig"),
-    ("dataset", "latrace/src/recipe/run.rs", "Dataset"),
-    ("evaluation", "latrace/src/recipe/run.rs", "Evaluation"),
-    ("engine", "latrace/src/recipe/run.rs", "Engine"),
+    ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
+    ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
+    ("questions", "latrace-questions/src/source/mod.rs", "Source"),
+    ("prompts", "latrace-run/src/recipe/run.rs", "Prompts"),
+    ("traces", "latrace-run/src/recipe/run.rs", "Traces"),
+    ("answers", "latrace-run/src/recipe/run.rs", "Drawing"),
+    ("verdicts", "latrace-run/src/recipe/run.rs", "Verdicts"),
+    ("weights", "latrace-run/src/weigh/config.rs", "WeighConfig"),
+    ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
+    ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
+    ("engine", "latrace-run/src/recipe/run.rs", "Engine"),
 ];
 
 /// Files with enums that settings have as their types.
-const ENUMS: [&str; 3] =
-    ["latrace/src/recipe/run.rs", "latrace/src/questions/formats.rs", "latrace-lm/src/train_config.rs"];
+const ENUMS: [&str; 3] = [
+    "latrace-run/src/recipe/run.rs",
+    "latrace-questions/src/source/formats.rs",
+    "latrace-lm/src/train_config.rs",
+];
 
 /// All settings of a section: dotted key, type, documentation of the type.
 fn settings(section: &str, file: &str, name: &str) -> Vec<(String, String, String)> {
@@ -209,7 +212,7 @@ fn lookup<'a>(table: &'a Table, dotted: &str) -> Option<&'a Value> {
 }
 
 fn section_table(section: &str) -> String {
-    let defaults = source("latrace/src/recipe/defaults.toml");
+    let defaults = source("latrace-run/src/recipe/defaults.toml");
     let (comments, values): (Vec<(String, String)>, Table) =
         (comments(&defaults), toml::from_str(&defaults).unwrap());
     let (_, file, name) = SECTIONS.into_iter().find(|(known, ..)| *known == section).unwrap();
@@ -240,7 +243,7 @@ fn section_table(section: &str) -> String {
 const TRAININGS: [&str; 3] = ["initial", "posterior", "final"];
 
 fn training_table() -> String {
-    let values: Table = toml::from_str(&source("latrace/src/recipe/defaults.toml")).unwrap();
+    let values: Table = toml::from_str(&source("latrace-run/src/recipe/defaults.toml")).unwrap();
     let defaults = Table::try_from(TrainConfig::default()).unwrap();
     let rows = fields(&source("latrace-lm/src/train_config.rs"), "TrainConfig").into_iter().map(|field| {
         let of = |section: &str| match lookup(&values, &format!("{section}.{}", field.name))
@@ -313,10 +316,10 @@ fn in_words(kind: &str) -> String {
 
 /// Structs of files, by name, with the file of the code that has each.
 const FILES: [(&str, &str); 5] = [
-    ("Record", "latrace/src/pipeline/records.rs"),
-    ("StageRecord", "latrace/src/pipeline/folder.rs"),
-    ("Summary", "latrace/src/pipeline/summary.rs"),
-    ("Accuracy", "latrace/src/stages/evaluation.rs"),
+    ("Record", "latrace-run/src/pipeline/records.rs"),
+    ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
+    ("Summary", "latrace-run/src/pipeline/summary.rs"),
+    ("Accuracy", "latrace-run/src/stages/evaluation.rs"),
     ("Metrics", "latrace-lm/src/train.rs"),
 ];
 
@@ -337,7 +340,7 @@ fn columns(name: &str) -> String {
 fn the_tables_of_the_run_folder_are_those_of_the_code() {
     let page = check_page("run-folder.md", columns);
     // Every record of the pipeline is described.
-    let records = source("latrace/src/pipeline/records.rs");
+    let records = source("latrace-run/src/pipeline/records.rs");
     let names = records
         .lines()
         .filter_map(|line| line.strip_prefix("pub struct "))

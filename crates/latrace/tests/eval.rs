@@ -476,9 +476,9 @@ fn models_and_data_sets_come_from_the_hubs_cache_without_a_network() {
     }
     bench.write("hub-home/hub/models--some--model/refs/main", commit);
     bench.write("hub-home/hub/datasets--openai--gsm8k/refs/main", "abc");
-    let parquet = latrace::rows::Output::new(Some(&bench.path("test.parquet"))).unwrap();
+    let parquet = latrace_io::rows::Output::new(Some(&bench.path("test.parquet"))).unwrap();
     let row = json!({"question": "1 plus 1 is", "answer": "#### 2"});
-    latrace::rows::write_rows(&parquet, |sink| sink.write(row.as_object().unwrap().clone())).unwrap();
+    latrace_io::rows::write_rows(&parquet, |sink| sink.write(row.as_object().unwrap().clone())).unwrap();
     let data =
         bench.path("hub-home/hub/datasets--openai--gsm8k/snapshots/abc/main/test-00000-of-00001.parquet");
     fs::create_dir_all(data.parent().unwrap()).unwrap();
@@ -716,7 +716,7 @@ fn results_are_read_back_as_they_were_written() {
         (0..12).map(|number| format!("{{\"sum\": \"1 {number}\", \"result\": \"{number}\"}}\n")).collect();
     bench.write("questions.jsonl", &rows);
     bench.success("eval --bench sums.toml --responses gold --out out");
-    let read = latrace::evaluation::read_results(&bench.path("out")).unwrap().unwrap();
+    let read = latrace_run::evaluation::read_results(&bench.path("out")).unwrap().unwrap();
     let expected: BTreeMap<usize, String> = (0..12).map(|number| (number, format!("1 {number}"))).collect();
     assert_eq!(
         read.into_iter().map(|question| question.question).collect::<Vec<_>>(),

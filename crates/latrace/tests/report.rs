@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use latrace::report::{ReportData, StageState};
+use latrace_report::{ReportData, StageState};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use latrace::pipeline::records::{ScoreRecord, TraceRecord};
-use latrace::pipeline::table::{Record, Table};
+use latrace_io::table::{Record, Table};
+use latrace_run::pipeline::records::{ScoreRecord, TraceRecord};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -402,7 +402,7 @@ fn a_recipe_takes_model_and_questions_from_the_hub() {
     let output = run("of-hub", &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let counts =
-        records::<latrace::pipeline::records::QuestionRecord>(&bench.run_folder("of-hub/00-questions"));
+        records::<latrace_run::pipeline::records::QuestionRecord>(&bench.run_folder("of-hub/00-questions"));
     assert_eq!(counts.len(), 60);
     // What is neither here nor in the cache is named, with what to do.
     for (setting, expected) in [

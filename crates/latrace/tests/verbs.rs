@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use latrace::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, TraceRecord};
-use latrace::pipeline::table::{Record, Table};
+use latrace_io::table::{Record, Table};
+use latrace_run::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, TraceRecord};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -5,22 +5,21 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::Markers;
-use latrace_lm::Sampling;
+use latrace_engine::lm::Sampling;
 use serde_json::{Value, json};
 
-use crate::columns::ColumnArguments;
-use crate::failure::Failure;
-use crate::hub::model_folder;
-use crate::model_folder::read_config;
-use crate::pipeline::thought::Thought;
-use crate::rows::{
-    BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, describe, field, ids_of,
-    prompt_of, text_of,
-};
-use crate::sampling::journal::Finished;
-use crate::sampling::missing::{Draws, Prompt};
-use crate::sampling::output::{describe_work, draw_to};
+use super::columns::ColumnArguments;
 use crate::verbs::sample::{DrawingArguments, EngineArguments};
+use latrace_engine::row_tokens::{PROMPT_FIELDS, ids_of, prompt_of};
+use latrace_engine::sampling::journal::Finished;
+use latrace_engine::sampling::missing::{Draws, Prompt};
+use latrace_engine::sampling::output::{describe_work, draw_to};
+use latrace_engine::text::read_config;
+use latrace_engine::thought::Thought;
+use latrace_io::columns::Columns;
+use latrace_io::failure::Failure;
+use latrace_io::hub::model_folder;
+use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, UniqueIds, describe, field, text_of};
 
 /// The stage's name in the key of every random number: that of `latrace run`, so that answers are the same.
 const STAGE: &str = "answers";
@@ -92,7 +91,8 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, engine, .. } = arguments;
     let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling, stops, text: &thought.text };
     let row = |prompt: usize, finished: &Finished| answer_row(rows[prompt].clone(), finished, &thought);
-    let settings = json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let settings =
+        json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.columns().names()});
     let work = describe_work(&draws, &model, data, settings)?;
     let empty = open.iter().flat_map(|&place| (0..*n).map(move |sample| (place, sample)));
     let empty = empty.map(|(place, sample)| (place, empty_answer(&prompts[place], sample))).collect();
@@ -113,8 +113,8 @@ fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: us
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let (mut traces, mut ids) =
         (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
-    while let Some((prompt, row)) =
-        reader.next_with(|_, row| parse(row, &arguments.columns, thought, max_positions, &mut ids))?
+    while let Some((prompt, row)) = reader
+        .next_with(|_, row| parse(row, &arguments.columns.columns(), thought, max_positions, &mut ids))?
     {
         if prompt.ids.is_empty() {
             traces.open.push(traces.prompts.len());
@@ -148,7 +148,7 @@ fn empty_answer(prompt: &Prompt, sample: u64) -> Finished {
 /// A trace without an end has a prompt without tokens, from which nothing is drawn.
 fn parse(
     mut row: Row,
-    columns: &ColumnArguments,
+    columns: &Columns,
     thought: &Thought,
     max_positions: usize,
     ids: &mut UniqueIds,

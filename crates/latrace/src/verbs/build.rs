@@ -8,14 +8,19 @@ use clap::Args;
 use latrace_objective::Fallback;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::pipeline::records::{
+use latrace_core::Split;
+use latrace_io::failure::Failure;
+use latrace_io::rows::{
+    BadRows, FieldProblem, Output, Row, RowReader, describe, field, files_of, id_of, write_rows,
+};
+use latrace_run::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord,
 };
-use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, Split};
-use crate::rows::{BadRows, FieldProblem, Output, Row, RowReader, describe, field, id_of, write_rows};
-use crate::stages::dataset::{Building, Sampling, Totals, of_part};
-use crate::weigh::{files_of, verdict_named};
+use latrace_run::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
+use latrace_run::stages::dataset::{Building, Sampling, Totals, of_part};
+use latrace_run::weigh::verdict_named;
+
+use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
 
 /// Arguments of `latrace build`.
 #[derive(Args, Debug)]
@@ -56,17 +61,17 @@ pub struct BuildArguments {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// What the model learns from
-    #[arg(long, value_enum, default_value_t = Method::Variational)]
+    #[arg(long, value_name = "METHOD", value_parser = one_of::<Method>(METHODS), default_value = "variational")]
     method: Method,
     /// Which verified answers follow a chosen trace
-    #[arg(long = "answers-of-trace", value_name = "WHICH", value_enum, default_value_t = AnswersOfTrace::All)]
+    #[arg(long = "answers-of-trace", value_name = "WHICH", value_parser = one_of::<AnswersOfTrace>(ANSWERS_OF_TRACE), default_value = "all")]
     answers_of_trace: AnswersOfTrace,
     /// What becomes of a question without a usable trace: original-row, skip or geometric-likelihood, as it
     /// was weighed
     #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
     fallback: Fallback,
     /// Equal sequences of a question
-    #[arg(long, value_enum, default_value_t = Duplicates::Add)]
+    #[arg(long, value_name = "DUPLICATES", value_parser = one_of::<Duplicates>(DUPLICATES), default_value = "add")]
     duplicates: Duplicates,
     /// Weight of each question's own trace and answer beside the new ones; 0 leaves them out
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]

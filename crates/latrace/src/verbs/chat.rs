@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::Message;
-use latrace_lm::sample::stream;
-use latrace_lm::{
+use latrace_engine::lm::sample::stream;
+use latrace_engine::lm::{
     Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, StopReason,
 };
 
-use crate::failure::Failure;
-use crate::hub::model_folder;
-use crate::memory::{Bytes, free_memory};
-use crate::model_folder::{TextSide, read_config};
 use crate::verbs::sample::DrawingArguments;
+use latrace_engine::text::{TextSide, read_config};
+use latrace_io::failure::Failure;
+use latrace_io::hub::model_folder;
+use latrace_io::memory::{Bytes, free_memory};
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "chat";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::comparison::{Choice, compare};
+use latrace_run::comparison::{Choice, compare};
 
 /// Arguments of `latrace compare`.
 #[derive(Args, Debug)]

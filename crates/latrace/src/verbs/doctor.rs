@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::doctor::{Finding, Health, examine};
-use crate::failure::Failure;
+use latrace_io::failure::Failure;
 
 /// Arguments of `latrace doctor`.
 #[derive(Args, Debug)]

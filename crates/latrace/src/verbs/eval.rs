@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use latrace_core::Markers;
-use latrace_lm::Sampler;
+use latrace_engine::lm::Sampler;
 
-use crate::benchmarks::{Benchmark, Chosen, Drawing};
-use crate::evaluation::{self, Model, Plan, Source, Summary, Wrapping};
-use crate::failure::Failure;
-use crate::hub::model_folder;
 use crate::verbs::sample::EngineArguments;
+use latrace_io::failure::Failure;
+use latrace_io::hub::model_folder;
+use latrace_questions::benchmarks::{Benchmark, Chosen, Drawing};
+use latrace_run::evaluation::{self, Model, Plan, Source, Summary, Wrapping};
 
 /// What `--responses` says for the benchmark's own answers.
 const RIGHT: &str = "gold";

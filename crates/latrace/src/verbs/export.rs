@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::export::{Target, export};
-use crate::failure::Failure;
-use crate::files::is_absent_or_empty;
+use latrace_io::failure::Failure;
+use latrace_io::files::is_absent_or_empty;
+use latrace_run::export::{Target, export};
+
+use super::choices::{TRAINERS, one_of};
 
 /// Arguments of `latrace export`.
 #[derive(Args, Debug)]
@@ -24,7 +26,7 @@ pub struct ExportArguments {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Who is to train
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "FORMAT", value_parser = one_of::<Target>(TRAINERS))]
     format: Target,
     /// Folder to write; must be empty or not there
     #[arg(long, value_name = "DIR")]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use latrace_lm::{Model, SaveDtype};
+use latrace_engine::lm::{Model, SaveDtype};
 
-use crate::failure::Failure;
-use crate::files::{is_absent_or_empty, replace_folder};
-use crate::model_folder::{TextSide, read_config};
-use crate::questions::named_task;
-use crate::stages::model::write_shape;
+use latrace_engine::text::{TextSide, read_config};
+use latrace_io::failure::Failure;
+use latrace_io::files::{is_absent_or_empty, replace_folder};
+use latrace_questions::source::named_task;
+use latrace_run::stages::model::write_shape;
 
 /// Arguments of `latrace init`.
 #[derive(Args, Debug)]

@@ -3,6 +3,8 @@
 pub mod answer;
 pub mod build;
 pub mod chat;
+pub mod choices;
+pub mod columns;
 pub mod compare;
 pub mod completions;
 pub mod doctor;

@@ -4,19 +4,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+
 use latrace_core::{Markers, PromptTemplate, Question};
 use serde_json::{Value, json};
 
-use crate::columns::pair;
-use crate::failure::Failure;
-use crate::hub::model_folder;
-use crate::pipeline::kit::template;
-use crate::pipeline::thought::Thought;
-use crate::questions::{Format, Source, check_ids};
-use crate::recipe::run::Split;
-use crate::rows::{Output, Row, write_rows};
-use crate::stages::questions::{Encoding, PromptTexts, prompts, reference};
-use crate::tasks::Sizes;
+use latrace_core::Split;
+use latrace_engine::thought::Thought;
+use latrace_io::columns::pair;
+use latrace_io::failure::Failure;
+use latrace_io::hub::model_folder;
+use latrace_io::rows::{Output, Row, write_rows};
+use latrace_questions::source::{Format, Source, check_ids};
+use latrace_questions::tasks::Sizes;
+use latrace_run::pipeline::kit::template;
+use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
+
+use super::choices::{FORMATS, SPLITS, one_of};
 
 /// Fields of token ids.
 const IDS: [&str; 5] = ["prompt_ids", "posterior_prompt_ids", "trace_ids", "answer_ids", "response_ids"];
@@ -59,7 +62,7 @@ pub struct QuestionsArguments {
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "data")]
     test: usize,
     /// How the file's rows are to be read
-    #[arg(long, value_enum, default_value_t = Format::Rows)]
+    #[arg(long, value_name = "FORMAT", value_parser = one_of::<Format>(FORMATS), default_value = "rows")]
     format: Format,
     /// A field that the file calls otherwise, such as question=problem
     #[arg(long, value_name = "OURS=THEIRS", value_parser = pair)]
@@ -68,7 +71,7 @@ pub struct QuestionsArguments {
     #[arg(long, value_name = "KIND", default_value = "math")]
     kind: String,
     /// What the file's questions are for
-    #[arg(long, value_enum, default_value_t = Split::Train, conflicts_with = "task")]
+    #[arg(long, value_name = "SPLIT", value_parser = one_of::<Split>(SPLITS), default_value = "train", conflicts_with = "task")]
     split: Split,
     /// The first so many questions of the file
     #[arg(long, value_name = "N", conflicts_with = "task")]
@@ -137,7 +140,10 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
         .as_deref()
         .map(|model| Thought::open(&model_folder(model)?, texts.markers.clone()))
         .transpose()?;
-    let questions = source.read(&texts.markers, thought.as_ref().map(|thought| &thought.text))?;
+    let questions = match &thought {
+        Some(thought) => source.read(&texts.markers, Some(&|messages| thought.text.split(messages)))?,
+        None => source.read(&texts.markers, None)?,
+    };
     check_ids(&questions)?;
     let mut written = 0;
     write_rows(&out, |sink| {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::report;
+use latrace_report as report;
 
 /// Arguments of `latrace report`.
 #[derive(Args, Debug)]

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::failure::Failure;
-use crate::files::write_atomically;
-use crate::pipeline;
-use crate::pipeline::folder::{Plan, Planned, RunFolder, Stages};
-use crate::pipeline::summary::{Summary, in_words};
-use crate::recipe::run::RunRecipe;
-use crate::report;
-use crate::stages::model::check_unchanged;
+use latrace_io::failure::Failure;
+use latrace_io::files::write_atomically;
+use latrace_report as report;
+use latrace_run::pipeline;
+use latrace_run::pipeline::folder::{Plan, Planned, RunFolder, Stages};
+use latrace_run::pipeline::summary::{Summary, in_words};
+use latrace_run::recipe::run::RunRecipe;
+use latrace_run::stages::model::check_unchanged;
 
 /// The recipe in full, in the run folder.
 const RECIPE: &str = "recipe.toml";

@@ -4,19 +4,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_lm::{Config, Model, Sampler, SamplerOptions, Sampling, StopReason};
+use latrace_engine::lm::{Config, Model, Sampler, SamplerOptions, Sampling, StopReason};
 use serde_json::json;
 
-use crate::columns::ColumnArguments;
-use crate::failure::Failure;
-use crate::hub::model_folder;
-use crate::memory::{Bytes, free_memory};
-use crate::model_folder::{TextSide, read_config};
-use crate::rows::{BadRows, FieldProblem, Output, PROMPT_FIELDS, Row, RowReader, UniqueIds, prompt_of};
-use crate::sampling::journal::Finished;
-use crate::sampling::missing::{Draws, Prompt};
-use crate::sampling::output::{describe_work, draw_to};
-use crate::sampling::stop_strings::StopStrings;
+use super::columns::ColumnArguments;
+use latrace_engine::row_tokens::{PROMPT_FIELDS, prompt_of};
+use latrace_engine::sampling::journal::Finished;
+use latrace_engine::sampling::missing::{Draws, Prompt};
+use latrace_engine::sampling::output::{describe_work, draw_to};
+use latrace_engine::sampling::stop_strings::StopStrings;
+use latrace_engine::text::{TextSide, read_config};
+use latrace_io::columns::Columns;
+use latrace_io::failure::Failure;
+use latrace_io::hub::model_folder;
+use latrace_io::memory::{Bytes, free_memory};
+use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, UniqueIds};
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "sample";
@@ -159,7 +161,7 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     let row = |prompt: usize, finished: &Finished| {
         sampled_row(rows[prompt].clone(), finished, &text, &draws.stops, *include_stop)
     };
-    let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()});
+    let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.columns().names()});
     let work = describe_work(&draws, &model, data, settings)?;
     draw_to(&out, &draws, &prompts, work, Vec::new(), || engine.sampler(&model), &row)
         .with_context(|| format!("cannot sample {}", data.display()))
@@ -186,7 +188,7 @@ fn read_prompts(
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let (mut rows, mut prompts, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
     while let Some((row, prompt)) =
-        reader.next_with(|_, row| parse(row, &arguments.columns, text, config, &mut ids))?
+        reader.next_with(|_, row| parse(row, &arguments.columns.columns(), text, config, &mut ids))?
     {
         rows.push(row);
         prompts.push(prompt);
@@ -199,7 +201,7 @@ fn read_prompts(
 
 fn parse(
     mut row: Row,
-    columns: &ColumnArguments,
+    columns: &Columns,
     text: &TextSide,
     config: &Config,
     ids: &mut UniqueIds,

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_lm::{Config, Model, ScoreRow, Scorer};
+use latrace_engine::lm::{Config, Model, ScoreRow, Scorer};
 use serde_json::{Value, json};
 
-use crate::columns::ColumnArguments;
-use crate::failure::Failure;
-use crate::hub::model_folder;
-use crate::model_folder::{TextSide, read_config};
-use crate::progress::Progress;
-use crate::rows::{
-    BadRows, CONSUMED_FIELDS, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe,
-    prompt_and_response, shortest, write_rows,
+use super::columns::ColumnArguments;
+use latrace_engine::row_tokens::{CONSUMED_FIELDS, prompt_and_response};
+use latrace_engine::text::{TextSide, read_config};
+use latrace_io::columns::Columns;
+use latrace_io::failure::Failure;
+use latrace_io::hub::model_folder;
+use latrace_io::progress::Progress;
+use latrace_io::rows::{
+    BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, shortest, write_rows,
 };
 
 /// Rows read, scored and written before the next are read.
@@ -79,8 +80,9 @@ fn score_all(
     let mut ids = UniqueIds::default();
     let mut written = 0;
     loop {
-        let mut window =
-            read_window(reader, |row| parse(row, &arguments.columns, text, &model.config, &mut ids))?;
+        let mut window = read_window(reader, |row| {
+            parse(row, &arguments.columns.columns(), text, &model.config, &mut ids)
+        })?;
         if window.rows.is_empty() {
             progress.finish();
             return Ok(written);
@@ -93,7 +95,7 @@ fn score_all(
             write_batch(&mut window.rows, &scored, range, &logprobs, sink).map_err(|error| {
                 let message = error.to_string();
                 failure = Some(error);
-                latrace_lm::Error::Invalid(message)
+                latrace_engine::lm::Error::Invalid(message)
             })
         });
         // The scorer hands our own error back as a message; the original has its chain.
@@ -126,7 +128,7 @@ fn read_window(
 
 fn parse(
     mut row: Row,
-    columns: &ColumnArguments,
+    columns: &Columns,
     text: &TextSide,
     config: &Config,
     ids: &mut UniqueIds,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::report;
+use latrace_report as report;
 
 /// Arguments of `latrace serve`.
 #[derive(Args, Debug)]

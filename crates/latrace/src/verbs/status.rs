@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::report::{Progress, StageState};
-use crate::status::{RunState, RunStatus, StageStatus, look};
-use crate::tables::markdown;
+use latrace_io::text_table::markdown;
+use latrace_report::status::{RunState, RunStatus, StageStatus, look};
+use latrace_report::{Progress, StageState};
 
 /// Arguments of `latrace status`.
 #[derive(Args, Debug)]

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_lm::{TrainConfig, TrainJob, TrainRow};
+use latrace_engine::lm::{TrainConfig, TrainJob, TrainRow};
 
-use crate::columns::ColumnArguments;
-use crate::failure::Failure;
-use crate::files::is_absent_or_empty;
-use crate::hub::model_folder;
-use crate::model_folder::{TextSide, read_config};
-use crate::recipe;
-use crate::rows::{BadRows, RowReader};
-use crate::train_rows::train_row;
-use crate::training::{RECIPE, run_job};
+use super::columns::ColumnArguments;
+use latrace_engine::text::{TextSide, read_config};
+use latrace_engine::train_rows::train_row;
+use latrace_engine::training::{RECIPE, run_job};
+use latrace_io::failure::Failure;
+use latrace_io::files::is_absent_or_empty;
+use latrace_io::hub::model_folder;
+use latrace_io::rows::{BadRows, RowReader};
+use latrace_run::recipe;
 
 /// Arguments of `latrace train`.
 #[derive(Args, Debug)]
@@ -96,10 +96,9 @@ fn read_rows(arguments: &TrainArguments, model: &Path) -> Result<Vec<TrainRow>> 
     let text = TextSide::open(model, &read_config(model)?)?;
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
+    let columns = arguments.columns.columns();
     let mut rows = Vec::new();
-    while let Some(row) =
-        reader.next_with(|place, row| train_row(place, &*arguments.columns.view(&row)?, &text))?
-    {
+    while let Some(row) = reader.next_with(|place, row| train_row(place, &*columns.view(&row)?, &text))? {
         rows.push(row);
     }
     tracing::info!("{} rows read, {} bad rows skipped", rows.len(), reader.skipped());

@@ -10,10 +10,10 @@ use latrace_objective::selection::PUBLISHED_LENGTH_LIMIT;
 use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::files::write_atomically;
-use crate::rows::{Output, Row, write_rows};
-use crate::weigh::{BoundSeries, WeighConfig, WeighInputs, WeighSummary, WeighedTrace, weigh};
+use latrace_io::failure::Failure;
+use latrace_io::files::write_atomically;
+use latrace_io::rows::{Output, Row, write_rows};
+use latrace_run::weigh::{BoundSeries, WeighConfig, WeighInputs, WeighSummary, WeighedTrace, weigh};
 
 /// Arguments of `latrace weigh`.
 #[derive(Args, Debug)]

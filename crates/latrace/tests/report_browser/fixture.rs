@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use latrace::report::{
+use latrace_objective::Rng;
+use latrace_objective::statistics::{Interval, bootstrap, pass_at};
+use latrace_report::{
     BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
     EmphasisCurve, FunnelStep, Histogram, Lengths, Model, Questions, ReportData, Role, Run, Stage,
     StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
 };
-use latrace::stages::evaluation::Accuracy;
-use latrace::statistics::{Interval, bootstrap, pass_at};
-use latrace_objective::Rng;
+use latrace_run::stages::evaluation::Accuracy;
 
 /// Texts that would run if they became markup.
 pub const HOSTILE: [&str; 3] = [
@@ -101,7 +101,7 @@ pub fn begun_run() -> ReportData {
             ..stage.clone()
         };
     }
-    data.stages[3].progress = Some(latrace::report::Progress {
+    data.stages[3].progress = Some(latrace_report::Progress {
         done: 12,
         total: Some(65),
         unit: "parts".to_owned(),

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chromium::Browser;
-use latrace::report::{LARGEST_PAGE, PageUse, ReportData, fit, page};
+use latrace_report::{LARGEST_PAGE, PageUse, ReportData, fit, page};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -105,7 +105,7 @@ fn every_chart_has_its_data() {
         &opened.values("pass-at-k"),
         data.models.iter().flat_map(|model| model.pass_at.iter().map(|pass| pass.mean)),
     );
-    let last = |pick: fn(&latrace::report::TrainingPoint) -> f64| {
+    let last = |pick: fn(&latrace_report::TrainingPoint) -> f64| {
         data.training.iter().map(move |training| pick(training.points.last().unwrap()))
     };
     check_equal(&opened.values("training"), last(|point| point.loss).chain(last(|point| point.grad_norm)));
@@ -117,7 +117,7 @@ fn every_chart_has_its_data() {
         data.bounds.as_ref().unwrap().points.iter().map(|point| point.mean.unwrap()),
     );
     let lengths = data.lengths.as_ref().unwrap();
-    let cells = |density: &latrace::report::Density| {
+    let cells = |density: &latrace_report::Density| {
         of(&density.counts.concat()).into_iter().filter(|&count| count > 0.0).collect::<Vec<f64>>()
     };
     check_equal(&opened.values("lengths"), [cells(&lengths.summed), cells(&lengths.mean)].concat());
@@ -211,7 +211,7 @@ fn traces_are_browsed_by_mouse_and_keyboard() {
     opened.check_calm();
 }
 
-fn best_trace(data: &ReportData, question: usize) -> &latrace::report::BrowsedTrace {
+fn best_trace(data: &ReportData, question: usize) -> &latrace_report::BrowsedTrace {
     let traces = &data.traces.questions[question].traces;
     traces.iter().rev().max_by(|a, b| a.weight.unwrap_or(-1.0).total_cmp(&b.weight.unwrap_or(-1.0))).unwrap()
 }
@@ -232,7 +232,7 @@ fn check_question(opened: &mut Opened, data: &ReportData, at: usize) {
         shown,
         json!(traces.iter().map(|trace| [trace.tokens.len(), trace.answers.len()]).collect::<Vec<_>>())
     );
-    let words = |trace: &latrace::report::BrowsedTrace| {
+    let words = |trace: &latrace_report::BrowsedTrace| {
         trace.tokens.iter().map(|&token| data.traces.vocabulary[token as usize].as_str()).collect::<String>()
     };
     let text =

@@ -1,0 +1,265 @@
+//! Finished samples, kept line by line as they come, so that a stopped run goes on where it was.
+//!
+//! Beside the output stands `OUT.sampling.json`: what is being sampled, from what. While it says that the
+//! work is not done, the journal holds finished samples in the order in which they finished; for JSON Lines
+//! it is the output itself, which is put in the order of the rows at the end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_lm::Sample;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use latrace_io::failure::Failure;
+use latrace_io::files::write_atomically;
+use latrace_io::rows::shortest;
+
+/// A finished sample, as a line of the journal has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// The row's id.
+    pub id: Value,
+    /// Which of the row's samples.
+    pub sample: u64,
+    /// Token ids.
+    pub token_ids: Vec<u32>,
+    /// Log-probs (nats).
+    pub logprobs: Vec<f64>,
+    /// Why it ended.
+    pub stop_reason: String,
+}
+
+impl Finished {
+    /// A sample of the row of that id.
+    pub fn new(id: Value, sample: &Sample) -> Finished {
+        Finished {
+            id,
+            sample: sample.sample as u64,
+            token_ids: sample.tokens.clone(),
+            logprobs: logprobs(&sample.logp),
+            stop_reason: sample.stop.name().to_owned(),
+        }
+    }
+}
+
+/// A sample's log-probs (nats) as files have them. The sampler lets none pass that is not finite.
+pub fn logprobs(logp: &[f32]) -> Vec<f64> {
+    logp.iter().filter_map(|&logp| shortest(logp)).collect()
+}
+
+/// A file of finished samples that grows by whole lines.
+#[derive(Debug)]
+pub struct Lines {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lines {
+    /// Opens the file, which need not exist, and reads what is in it; a last line that was written by half is
+    /// cut.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written; a line that is no finished sample.
+    pub fn open(path: &Path) -> Result<(Lines, Vec<Finished>)> {
+        let mut lines = Lines { path: path.to_owned(), file: open_file(path)? };
+        let finished = repair(path, &mut lines.file)?;
+        lines.file.seek(SeekFrom::End(0)).with_context(|| lines.cannot_write())?;
+        Ok((lines, finished))
+    }
+
+    /// Opens the file and empties it, on the disk too.
+    fn emptied(path: &Path) -> Result<Lines> {
+        let lines = Lines { path: path.to_owned(), file: open_file(path)? };
+        lines.file.set_len(0).and_then(|()| lines.file.sync_all()).with_context(|| lines.cannot_write())?;
+        Ok(lines)
+    }
+
+    /// Adds a finished sample, in one write.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn add(&mut self, finished: &Finished) -> Result<()> {
+        let mut line = serde_json::to_vec(finished)?;
+        line.push(b'\n');
+        self.file.write_all(&line).with_context(|| self.cannot_write())
+    }
+
+    /// Removes the file, once what it holds stands elsewhere.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
+    }
+
+    fn cannot_write(&self) -> String {
+        format!("cannot write {}", self.path.display())
+    }
+}
+
+/// The journal of an output.
+#[derive(Debug)]
+pub struct Journal {
+    lines: Lines,
+    description_path: PathBuf,
+    description: Value,
+}
+
+impl Journal {
+    /// Opens the journal of `out` for the work that `description` says, and reads what is finished. Work of
+    /// another description that is not done is an error; any other earlier output is replaced.
+    pub fn open(out: &Path, description: Value) -> Result<(Journal, Vec<Finished>)> {
+        let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+        let path = if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() };
+        let description_path = beside(out, "sampling.json");
+        let earlier = read_description(&description_path)?;
+        let is_same = earlier.as_ref().is_some_and(|earlier| earlier["work"] == description);
+        if let (Some(earlier), false) = (&earlier, is_same)
+            && earlier["done"] != true
+        {
+            let message = format!(
+                "{} holds unfinished samples of other work: {}",
+                out.display(),
+                difference(&earlier["work"], &description)
+            );
+            let hint = format!(
+                "finish it with the command that began it, give another --out, or remove {}",
+                description_path.display()
+            );
+            return Err(Failure::work(message).hint(hint).into());
+        }
+        if is_same {
+            let (lines, finished) = Lines::open(&path)?;
+            return Ok((Journal { lines, description_path, description }, finished));
+        }
+        // Emptied first: under the new description, earlier samples would pass for this work's.
+        let lines = Lines::emptied(&path)?;
+        write_description(&description_path, &description, false)?;
+        Ok((Journal { lines, description_path, description }, Vec::new()))
+    }
+
+    /// Adds a finished sample, in one write.
+    pub fn add(&mut self, finished: &Finished) -> Result<()> {
+        self.lines.add(finished)
+    }
+
+    /// Says that the output is written; a journal that is not the output goes.
+    pub fn finish(self, out: &Path) -> Result<()> {
+        write_description(&self.description_path, &self.description, true)?;
+        if self.lines.path == out { Ok(()) } else { self.lines.remove() }
+    }
+}
+
+/// The work that an output is, or is becoming, the samples of.
+pub fn described(out: &Path) -> Result<Option<Value>> {
+    Ok(read_description(&beside(out, "sampling.json"))?.map(|mut description| description["work"].take()))
+}
+
+fn beside(out: &Path, extension: &str) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read_description(path: &Path) -> Result<Option<Value>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is not valid JSON", path.display()))?,
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn write_description(path: &Path, work: &Value, done: bool) -> Result<()> {
+    let text = serde_json::to_string_pretty(
+        &json!({"version": env!("CARGO_PKG_VERSION"), "done": done, "work": work}),
+    )?;
+    write_atomically(path, |writer| writeln!(writer, "{text}").context("cannot write a description"))
+}
+
+/// The settings in which two descriptions differ.
+pub fn difference(earlier: &Value, now: &Value) -> String {
+    let keys = now.as_object().into_iter().flat_map(|now| now.keys());
+    let differing: Vec<String> = keys
+        .filter(|key| earlier[*key] != now[*key])
+        .map(|key| format!("{key} was {}, is {}", earlier[key], now[key]))
+        .collect();
+    differing.join("; ")
+}
+
+/// The finished samples of a journal, cut after its last whole line.
+fn repair(path: &Path, file: &mut File) -> Result<Vec<Finished>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).with_context(cannot)?;
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    if whole < bytes.len() {
+        tracing::warn!(
+            "{}: cut a last line that was written by half ({} bytes)",
+            path.display(),
+            bytes.len() - whole
+        );
+        file.set_len(whole as u64).with_context(cannot)?;
+    }
+    let parse = |(number, line): (usize, &[u8])| {
+        serde_json::from_slice(line)
+            .with_context(|| format!("{} line {}: expected a finished sample", path.display(), number + 1))
+    };
+    bytes[..whole]
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .enumerate()
+        .map(parse)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(sample: u64) -> Finished {
+        Finished {
+            id: json!("a"),
+            sample,
+            token_ids: vec![1, 2],
+            logprobs: vec![-0.5, -0.25],
+            stop_reason: "end".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_line_written_by_half_is_cut_and_the_rest_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out.jsonl");
+        let work = json!({"seed": 1});
+        let (mut journal, before) = Journal::open(&out, work.clone()).unwrap();
+        assert!(before.is_empty());
+        journal.add(&finished(0)).unwrap();
+        journal.add(&finished(1)).unwrap();
+        drop(journal);
+        let text = fs::read_to_string(&out).unwrap();
+        fs::write(&out, &text[..text.len() - 5]).unwrap();
+        let (mut journal, before) = Journal::open(&out, work.clone()).unwrap();
+        assert_eq!(before, [finished(0)]);
+        journal.add(&finished(1)).unwrap();
+        assert_eq!(fs::read_to_string(&out).unwrap(), text);
+        let refused = Journal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
+        assert!(refused.contains("holds unfinished samples of other work: seed was 1, is 2"), "{refused}");
+        journal.finish(&out).unwrap();
+        assert!(
+            Journal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),
+            "what is done may be replaced"
+        );
+    }
+}

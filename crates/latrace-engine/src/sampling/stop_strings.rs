@@ -1,0 +1,50 @@
+//! Texts at which a sample stops, wherever in a token they end.
+
+use crate::text::TextSide;
+
+/// The texts, and how many of the last tokens can hold the longest of them.
+#[derive(Clone, Debug, Default)]
+pub struct StopStrings {
+    texts: Vec<String>,
+    /// A token has at least one byte, but for those without a text; a few more cover a character in pieces.
+    window: usize,
+}
+
+impl StopStrings {
+    /// The texts, none of them empty.
+    pub fn new(texts: Vec<String>) -> StopStrings {
+        let longest = texts.iter().map(String::len).max().unwrap_or(0);
+        StopStrings { texts, window: longest + 8 }
+    }
+
+    /// Whether the last of the tokens completes one of the texts.
+    pub fn found(&self, tokens: &[u32], text: &TextSide) -> bool {
+        if self.texts.is_empty() {
+            return false;
+        }
+        let tail = text.decode(&tokens[tokens.len().saturating_sub(self.window)..]);
+        tail.is_some_and(|tail| self.texts.iter().any(|stop| tail.contains(stop)))
+    }
+
+    /// The text up to the first stop, with or without it.
+    pub fn cut<'a>(&self, text: &'a str, include: bool) -> &'a str {
+        let ends = self
+            .texts
+            .iter()
+            .filter_map(|stop| text.find(stop).map(|at| if include { at + stop.len() } else { at }));
+        ends.min().map_or(text, |end| &text[..end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_stop_cuts() {
+        let stops = StopStrings::new(vec!["</x>".to_owned(), "\n\n".to_owned()]);
+        assert_eq!(stops.cut("a\n\nb</x>", false), "a");
+        assert_eq!(stops.cut("a</x>b\n\n", true), "a</x>");
+        assert_eq!(stops.cut("abc", false), "abc");
+    }
+}

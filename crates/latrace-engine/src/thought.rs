@@ -1,0 +1,145 @@
+//! The border between thought and answer on token ids, for one tokenizer and one family of markers.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_core::{Markers, border};
+use latrace_lm::Config;
+
+use crate::sampling::stop_strings::StopStrings;
+use crate::text::{TextSide, read_config};
+use latrace_io::failure::Failure;
+
+/// What a model's tokenizer makes of the markers. Texts become ids here, once; z and y are cut and joined on
+/// ids from then on.
+#[derive(Debug)]
+pub struct Thought {
+    /// The tokenizer.
+    pub text: TextSide,
+    /// What y begins with, whoever writes it: the rest of the closing marker, and the answer's opening.
+    pub answer_prefix: Vec<u32>,
+    markers: Markers,
+    /// Tokens that end any text; the first of them ends a row.
+    end_ids: Vec<u32>,
+    /// The cut and the answer's closing marker, where they are one token.
+    cut_id: Option<u32>,
+    close_id: Option<u32>,
+}
+
+impl Thought {
+    /// Reads the tokenizer of a model folder.
+    ///
+    /// # Errors
+    /// Markers by which no trace would end; a folder without a tokenizer or an end token.
+    pub fn open(model: &Path, markers: Markers) -> Result<Thought> {
+        markers.check()?;
+        let config = read_config(model)?;
+        let text = TextSide::open(model, &config)?;
+        if !text.has_tokenizer() {
+            let hint = "prompts, hints and markers are texts; put the model's tokenizer.json there";
+            return Err(Failure::work(format!("{} has no tokenizer.json", model.display()))
+                .hint(hint)
+                .into());
+        }
+        let Config { eos_token_ids, .. } = config;
+        if eos_token_ids.is_empty() {
+            let hint = "name it as `eos_token_id` in config.json or generation_config.json";
+            return Err(Failure::work(format!(
+                "the model in {} has no token that ends a text",
+                model.display()
+            ))
+            .hint(hint)
+            .into());
+        }
+        let (_, rest) = markers.ends();
+        let mut thought = Thought {
+            text,
+            answer_prefix: Vec::new(),
+            markers,
+            end_ids: eos_token_ids,
+            cut_id: None,
+            close_id: None,
+        };
+        thought.answer_prefix = thought.encode(&rest)?;
+        thought.cut_id = thought.single(&thought.markers.cut)?;
+        thought.close_id = thought.single(thought.markers.answer_close.trim_start())?;
+        Ok(thought)
+    }
+
+    /// Token ids of a text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.text.encode("text", text).map_err(|problem| anyhow::anyhow!("{problem}"))
+    }
+
+    /// z of a trace's text: with what closes it.
+    pub fn trace_ids(&self, trace: &str) -> Result<Vec<u32>> {
+        let (of_trace, _) = self.markers.ends();
+        let ids = self.encode(&format!("{trace}{of_trace}"))?;
+        let found = self.border(&ids);
+        if found == Some(ids.len()) {
+            Ok(ids)
+        } else {
+            Err(anyhow::anyhow!("the trace holds {:?} before its end", self.markers.cut))
+        }
+    }
+
+    /// y of an answer's text: what is given, the answer, its closing marker, and the end of the row.
+    pub fn answer_ids(&self, answer: &str) -> Result<Vec<u32>> {
+        let answer = self.encode(&format!("{answer}{}", self.markers.answer_close))?;
+        Ok([self.answer_prefix.as_slice(), &answer, &self.end_ids[..1]].concat())
+    }
+
+    /// How many of `ids` are z: none where the thought has no end.
+    pub fn border(&self, ids: &[u32]) -> Option<usize> {
+        match self.cut_id {
+            Some(cut) => ids.iter().position(|&id| id == cut).map(|at| at + 1),
+            None => border(ids, &self.markers.cut, |ids| self.text.decode(ids)),
+        }
+    }
+
+    /// y as its judge reads it: without markers and end tokens.
+    pub fn answer_text(&self, ids: &[u32]) -> String {
+        let end = ids.iter().position(|id| self.end_ids.contains(id)).unwrap_or(ids.len());
+        let text = self.text.decode(&ids[..end]).unwrap_or_default();
+        let (_, rest) = self.markers.ends();
+        let text = text.trim().strip_prefix(rest.trim()).unwrap_or(text.trim());
+        let close = self.markers.answer_close.trim();
+        let cut = if close.is_empty() { None } else { text.find(close) };
+        text[..cut.unwrap_or(text.len())].trim().to_owned()
+    }
+
+    /// Tokens that end a trace.
+    pub fn trace_end_ids(&self) -> Vec<u32> {
+        self.end_ids.iter().copied().chain(self.cut_id).collect()
+    }
+
+    /// Texts that end a trace, where the cut is no single token.
+    pub fn trace_stops(&self) -> StopStrings {
+        StopStrings::new(if self.cut_id.is_some() { Vec::new() } else { vec![self.markers.cut.clone()] })
+    }
+
+    /// Tokens that end an answer.
+    pub fn answer_end_ids(&self) -> Vec<u32> {
+        self.end_ids.iter().copied().chain(self.close_id).collect()
+    }
+
+    /// Texts that end an answer, where its closing marker is no single token.
+    pub fn answer_stops(&self) -> StopStrings {
+        let close = self.markers.answer_close.trim_start();
+        StopStrings::new(if self.close_id.is_some() || close.is_empty() {
+            Vec::new()
+        } else {
+            vec![close.to_owned()]
+        })
+    }
+
+    /// The id of a text that is one token.
+    fn single(&self, text: &str) -> Result<Option<u32>> {
+        let ids = self.encode(text).with_context(|| format!("cannot read the marker {text:?}"))?;
+        // A token that only looks like the marker, such as an unknown one, must not end anything.
+        Ok(ids
+            .first()
+            .copied()
+            .filter(|_| ids.len() == 1 && self.text.decode(&ids).is_some_and(|decoded| decoded == text)))
+    }
+}

@@ -1,0 +1,157 @@
+//! Rows of `latrace train`: a prompt, a response, and loss weights.
+
+use latrace_lm::{Policy, TrainRow};
+use serde_json::Value;
+
+use crate::row_tokens::prompt_and_response;
+use crate::text::TextSide;
+use latrace_io::rows::{FieldProblem, Place, Row, describe, field, id_of};
+
+/// A row with its token ids and one weight per response token. Without an `id`, the line or row number names
+/// it.
+pub fn train_row(place: Place, row: &Row, text: &TextSide) -> Result<TrainRow, FieldProblem> {
+    let id = match id_of(row)? {
+        Some(Value::String(id)) => id,
+        Some(id) => id.to_string(),
+        None => place.number().to_string(),
+    };
+    let pair = prompt_and_response(row, text)?;
+    let (prompt_len, response_len) = (pair.prompt.len(), pair.response.len());
+    let weights = weights_of(row, response_len)?;
+    let policy = policy_of(row, response_len)?;
+    let mut tokens = pair.prompt;
+    tokens.extend(pair.response);
+    Ok(TrainRow { id, tokens, prompt_len, weights, policy })
+}
+
+/// `weight` for every token (default 1), or `token_weights` one by one.
+fn weights_of(row: &Row, response_len: usize) -> Result<Vec<f32>, FieldProblem> {
+    match (field(row, "weight"), field(row, "token_weights")) {
+        (Some(_), Some(_)) => {
+            Err(FieldProblem::new("weight", "either \"weight\" or \"token_weights\"", "both"))
+        }
+        (None, None) => Ok(vec![1.0; response_len]),
+        (Some(weight), None) => Ok(vec![weight_in("weight", weight)?; response_len]),
+        (None, Some(weights)) => list_in("token_weights", weights, response_len, weight_in),
+    }
+}
+
+/// What a clipped policy gradient needs: `old_logprobs`, and `advantages` one by one or one `advantage` for
+/// all tokens.
+fn policy_of(row: &Row, response_len: usize) -> Result<Option<Policy>, FieldProblem> {
+    let advantages = match (field(row, "advantage"), field(row, "advantages")) {
+        (Some(_), Some(_)) => {
+            return Err(FieldProblem::new("advantage", "either \"advantage\" or \"advantages\"", "both"));
+        }
+        (None, None) => None,
+        (Some(advantage), None) => Some(vec![number_in("advantage", advantage)?; response_len]),
+        (None, Some(advantages)) => Some(list_in("advantages", advantages, response_len, number_in)?),
+    };
+    let old_logp = field(row, "old_logprobs")
+        .map(|values| list_in("old_logprobs", values, response_len, number_in))
+        .transpose()?;
+    match (advantages, old_logp) {
+        (None, None) => Ok(None),
+        (Some(advantages), Some(old_logp)) => Ok(Some(Policy { advantages, old_logp })),
+        (Some(_), None) => Err(FieldProblem::new("old_logprobs", "a list beside the advantages", "nothing")),
+        (None, Some(_)) => Err(FieldProblem::new(
+            "advantages",
+            "a list, or a number in \"advantage\", beside \"old_logprobs\"",
+            "nothing",
+        )),
+    }
+}
+
+type NumberReader = fn(&str, &Value) -> Result<f32, FieldProblem>;
+
+fn list_in(
+    name: &str,
+    value: &Value,
+    response_len: usize,
+    read: NumberReader,
+) -> Result<Vec<f32>, FieldProblem> {
+    match value {
+        Value::Array(values) if values.len() == response_len => {
+            values.iter().enumerate().map(|(at, value)| read(&format!("{name}[{at}]"), value)).collect()
+        }
+        other => Err(FieldProblem::new(
+            name,
+            format!("a list of {response_len}, one per response token"),
+            describe(other),
+        )),
+    }
+}
+
+fn weight_in(name: &str, value: &Value) -> Result<f32, FieldProblem> {
+    match finite(value) {
+        Some(weight) if weight >= 0.0 => Ok(weight),
+        _ => Err(FieldProblem::new(name, "a finite number of at least 0", describe(value))),
+    }
+}
+
+fn number_in(name: &str, value: &Value) -> Result<f32, FieldProblem> {
+    finite(value).ok_or_else(|| FieldProblem::new(name, "a finite number", describe(value)))
+}
+
+fn finite(value: &Value) -> Option<f32> {
+    value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(row: Value, expected: Result<&[f32], &str>) {
+        let Value::Object(row) = row else { panic!("expected an object") };
+        let got = weights_of(&row, 2).map_err(|problem| problem.to_string());
+        assert_eq!(got, expected.map(<[f32]>::to_vec).map_err(str::to_owned));
+    }
+
+    #[test]
+    fn weights_are_one_by_default_or_given_once_or_by_token() {
+        check(json!({}), Ok(&[1.0, 1.0]));
+        check(json!({"weight": 0}), Ok(&[0.0, 0.0]));
+        check(json!({"weight": 0.25, "token_weights": null}), Ok(&[0.25, 0.25]));
+        check(json!({"token_weights": [1, 0.5]}), Ok(&[1.0, 0.5]));
+    }
+
+    #[test]
+    fn weights_that_make_no_sense_are_named() {
+        check(
+            json!({"weight": -1}),
+            Err("field \"weight\": expected a finite number of at least 0, got number -1"),
+        );
+        check(
+            json!({"weight": 1e300}),
+            Err("field \"weight\": expected a finite number of at least 0, got number 1e+300"),
+        );
+        check(
+            json!({"weight": "NaN"}),
+            Err("field \"weight\": expected a finite number of at least 0, got string \"NaN\""),
+        );
+        check(
+            json!({"token_weights": [1]}),
+            Err("field \"token_weights\": expected a list of 2, one per response token, got a list of 1"),
+        );
+        check(
+            json!({"token_weights": [1, -2]}),
+            Err("field \"token_weights[1]\": expected a finite number of at least 0, got number -2"),
+        );
+        check(
+            json!({"weight": 1, "token_weights": [1, 1]}),
+            Err("field \"weight\": expected either \"weight\" or \"token_weights\", got both"),
+        );
+    }
+
+    #[test]
+    fn a_policy_row_has_advantages_and_old_log_probs_or_neither() {
+        let policy = |row: Value| policy_of(row.as_object().unwrap(), 2);
+        assert_eq!(policy(json!({})), Ok(None));
+        let both = policy(json!({"advantage": -1, "old_logprobs": [-0.5, -1]})).unwrap();
+        assert_eq!(both, Some(Policy { advantages: vec![-1.0, -1.0], old_logp: vec![-0.5, -1.0] }));
+        assert!(policy(json!({"advantages": [1, 2]})).is_err());
+        assert!(policy(json!({"old_logprobs": [-1, -1]})).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! A training run in its folder: metrics, TensorBoard events, the settings in full, progress.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_lm::{Event, Metrics, TrainConfig, TrainJob, train};
+use serde_json::Value;
+
+use latrace_io::files::write_atomically;
+use latrace_io::progress::Progress;
+use latrace_io::tensorboard::EventWriter;
+
+/// The complete recipe, in the output folder.
+pub const RECIPE: &str = "recipe.toml";
+
+/// One line per update, in the output folder.
+pub const METRICS: &str = "metrics.jsonl";
+
+/// All settings as TOML, every value spelt out.
+///
+/// # Errors
+/// None that a configuration can cause.
+pub fn to_toml(config: &TrainConfig) -> Result<String> {
+    toml::to_string(config).context("cannot write the settings as TOML")
+}
+
+/// Trains, and keeps what is reported.
+///
+/// # Errors
+/// As [`fn@latrace_lm::train`]; files that cannot be written.
+pub fn run_job(job: TrainJob<'_>) -> Result<()> {
+    let mut recorder = Recorder { out: job.out.to_owned(), recipe: to_toml(&job.config)?, open: None };
+    let mut failure = None;
+    let outcome = train(job, &mut |event| {
+        recorder.observe(event).map_err(|error| {
+            let message = error.to_string();
+            failure = Some(error);
+            latrace_lm::Error::Invalid(message)
+        })
+    });
+    // The trainer hands our own error back as a message; the original has its chain.
+    failure.map_or(Ok(()), Err)?;
+    Ok(outcome?)
+}
+
+/// Writes what the trainer reports into the output folder and to stderr.
+struct Recorder {
+    out: PathBuf,
+    recipe: String,
+    open: Option<OpenRecord>,
+}
+
+struct OpenRecord {
+    metrics: File,
+    events: EventWriter,
+    progress: Progress,
+}
+
+impl Recorder {
+    fn observe(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Started { total_steps, dropped, truncated, resumed_from, normaliser } => {
+                let done = resumed_from.unwrap_or(0);
+                tracing::info!("{total_steps} updates, mean response length {normaliser}");
+                tracing::info!("rows over the cut-off length: {dropped} dropped, {truncated} truncated");
+                if resumed_from.is_some() {
+                    tracing::info!("resumed after update {done}");
+                }
+                write_atomically(&self.out.join(RECIPE), |writer| {
+                    Ok(writer.write_all(self.recipe.as_bytes())?)
+                })?;
+                self.open = Some(OpenRecord {
+                    metrics: open_metrics(&self.out.join(METRICS), done)?,
+                    events: EventWriter::create(&self.out, done + 1)?,
+                    progress: Progress::new("updates", done, Some(total_steps)),
+                });
+                Ok(())
+            }
+            Event::Step(metrics) => self.open.as_mut().map_or(Ok(()), |open| open.record(&metrics)),
+            Event::Checkpoint { step } => {
+                tracing::debug!("checkpoint after update {step}");
+                Ok(())
+            }
+            Event::NothingToDo => {
+                tracing::info!("nothing to do: the run in {} is finished", self.out.display());
+                Ok(())
+            }
+            Event::Finished => {
+                if let Some(open) = self.open.take() {
+                    open.progress.finish();
+                }
+                tracing::info!("the model is in {}", self.out.display());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl OpenRecord {
+    fn record(&mut self, metrics: &Metrics) -> Result<()> {
+        let mut line = serde_json::to_vec(metrics).context("cannot write the metrics as JSON")?;
+        line.push(b'\n');
+        self.metrics.write_all(&line).context("cannot write metrics.jsonl")?;
+        self.events.scalars(metrics.step, &scalars(metrics))?;
+        self.events.flush()?;
+        self.progress.message(format!("loss {:.4}, {:.0} tokens/s", metrics.loss, metrics.tokens_per_second));
+        self.progress.advance(1);
+        Ok(())
+    }
+}
+
+fn scalars(metrics: &Metrics) -> [(&'static str, f32); 7] {
+    [
+        ("train/loss", metrics.loss as f32),
+        ("train/lr", metrics.lr as f32),
+        ("train/grad_norm", metrics.grad_norm as f32),
+        ("train/weight_ess", metrics.weight_ess as f32),
+        ("train/epoch", metrics.epoch as f32),
+        ("train/tokens_per_second", metrics.tokens_per_second as f32),
+        ("train/peak_memory_bytes", metrics.peak_memory_bytes as f32),
+    ]
+}
+
+/// Opens the metrics for appending, without the lines that an interrupted run wrote after update `done`.
+fn open_metrics(path: &Path, done: u64) -> Result<File> {
+    let cannot = || format!("cannot write {}", path.display());
+    if path.is_file() {
+        let kept = lines_up_to(path, done).with_context(|| format!("cannot read {}", path.display()))?;
+        write_atomically(path, |writer| Ok(writer.write_all(kept.as_bytes())?))?;
+    }
+    OpenOptions::new().create(true).append(true).open(path).with_context(cannot)
+}
+
+fn lines_up_to(path: &Path, done: u64) -> Result<String> {
+    let mut kept = String::new();
+    for line in BufReader::new(File::open(path)?).lines() {
+        let line = line?;
+        // A line cut short by the interruption is not valid JSON: it has no step, and goes.
+        let step = serde_json::from_str::<Value>(&line).ok().and_then(|metrics| metrics["step"].as_u64());
+        if step.is_some_and(|step| step <= done) {
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn resuming_drops_later_and_broken_metric_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(METRICS);
+        fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
+        let mut file = open_metrics(&path, 2).unwrap();
+        file.write_all(b"{\"step\":3,\"again\":true}\n").unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"again\":true}\n"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Errors of the command: what is printed, what the reader can do, and the exit code. The one place that
+//! prints a chain.
+
+use std::error::Error;
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// An error with a hint, or one that is the caller's wrong usage.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    kind: FailureKind,
+}
+
+/// Whether the command was used wrongly or its work failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The work failed: exit code 1.
+    Work,
+    /// The command line or the recipe is wrong: exit code 2.
+    Usage,
+}
+
+impl Failure {
+    /// The work failed.
+    pub fn work(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, kind: FailureKind::Work }
+    }
+
+    /// The command was used wrongly.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Usage, ..Failure::work(message) }
+    }
+
+    /// Adds what the reader can do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
+
+/// Finds the hint that another crate's error carries.
+pub type HintOf = fn(&(dyn Error + 'static)) -> Option<String>;
+
+/// Prints `error: …`, each `caused by: …`, then `hint: …` to stderr, and gives the exit code. `hint_of` knows
+/// the errors that are no [`Failure`].
+pub fn report(error: &anyhow::Error, hint_of: HintOf) -> ExitCode {
+    // If stderr is closed, there is nowhere left to say it.
+    let _ = std::io::stderr().write_all(describe(error, hint_of).as_bytes());
+    match kind_of(error) {
+        FailureKind::Work => ExitCode::from(1),
+        FailureKind::Usage => ExitCode::from(2),
+    }
+}
+
+fn describe(error: &anyhow::Error, hint_of: HintOf) -> String {
+    let mut text = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let label = if depth == 0 { "error" } else { "caused by" };
+        text.push_str(&format!("{label}: {cause}\n"));
+    }
+    let hint = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<Failure>() {
+        Some(failure) => failure.hint.clone(),
+        None => hint_of(cause),
+    };
+    if let Some(hint) = error.chain().find_map(hint) {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
+fn kind_of(error: &anyhow::Error) -> FailureKind {
+    error.downcast_ref::<Failure>().map_or(FailureKind::Work, |failure| failure.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_chain_is_printed_in_order_and_the_hint_last() {
+        let error = Err::<(), _>(Failure::work("no such column").hint("name it `id`"))
+            .context("cannot read data.jsonl")
+            .unwrap_err();
+        assert_eq!(
+            describe(&error, |_| None),
+            "error: cannot read data.jsonl\ncaused by: no such column\nhint: name it `id`\n"
+        );
+        assert_eq!(kind_of(&error), FailureKind::Work);
+    }
+
+    #[test]
+    fn wrong_usage_is_told_apart_under_context() {
+        let error =
+            Err::<(), _>(Failure::usage("unknown key")).context("cannot read the recipe").unwrap_err();
+        assert_eq!(kind_of(&error), FailureKind::Usage);
+    }
+}

@@ -1,0 +1,17 @@
+//! What the program reads and writes: rows of data files, typed tables, model folders, the hub; and how it
+//! says what it does: progress and failures.
+//!
+//! Knows files and formats, never a model's arithmetic, a recipe or a command line.
+
+pub mod columns;
+pub mod failure;
+pub mod files;
+pub mod hub;
+pub mod memory;
+pub mod model_folder;
+pub mod parquet_rows;
+pub mod progress;
+pub mod rows;
+pub mod table;
+pub mod tensorboard;
+pub mod text_table;

@@ -1,0 +1,308 @@
+//! A benchmark's question: from a row as it is published to what is asked and how the answer is judged.
+
+use latrace_core::PromptTemplate;
+use latrace_verify::code::{self, Fencing};
+use serde_json::{Value, json};
+
+use super::choices::{self, Choices, MOST};
+use super::{Benchmark, Columns, Kind, Tests};
+use latrace_io::rows::{FieldProblem, Row, describe, field};
+
+/// A question of a benchmark.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Its id, where the data has one.
+    pub id: Option<String>,
+    /// The question as it is published.
+    pub question: String,
+    /// The question as it is put.
+    pub asked: String,
+    /// Its subject or difficulty.
+    pub subset: Option<String>,
+    /// What answers are compared with.
+    pub reference: Reference,
+}
+
+/// What answers are compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reference {
+    /// Accepted answers.
+    Answers(Vec<String>),
+    /// Options and the right one.
+    Choice(Choices),
+    /// A built-in task's question, which says what is right, and one right answer.
+    Task {
+        /// The question.
+        question: String,
+        /// A right answer.
+        answer: String,
+    },
+    /// Tests that the program reads input and prints, or has its function called.
+    Tests(Value),
+    /// A text that a program goes on from, and one that checks its function.
+    Check {
+        /// What is given.
+        start: String,
+        /// Defines `check`.
+        check: String,
+        /// The name of the function.
+        function: String,
+        /// A right end of the program.
+        solution: Option<String>,
+    },
+}
+
+/// The function that runs a check, for the verifier to call.
+const CHECKED: &str = "latrace_checked";
+
+impl Reference {
+    /// A row of `latrace verify` for an answer.
+    pub fn row(&self, kind: Kind, convention: Option<&str>, answer: &str) -> Row {
+        let (gold, prediction) = match self {
+            Reference::Answers(golds) => (json!(golds), answer.to_owned()),
+            Reference::Choice(choices) => (json!(choices.right.to_string()), answer.to_owned()),
+            Reference::Tests(tests) => (tests.clone(), answer.to_owned()),
+            Reference::Task { answer: right, .. } => (json!(right), answer.to_owned()),
+            Reference::Check { start, check, function, .. } => {
+                let gold = json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]});
+                (
+                    gold,
+                    code::program(answer, Fencing::Required)
+                        .map_or_else(String::new, |program| checked(start, &program, check, function)),
+                )
+            }
+        };
+        let mut row = Row::from_iter([
+            ("kind".to_owned(), json!(kind.name())),
+            ("gold".to_owned(), gold),
+            ("prediction".to_owned(), json!(prediction)),
+        ]);
+        let mut add = |name: &str, value: Value| row.insert(name.to_owned(), value);
+        match self {
+            Reference::Choice(choices) => add("options", json!(choices.options)),
+            Reference::Check { .. } => add("bare", json!(true)),
+            Reference::Task { question, .. } => add("question", json!(question)),
+            _ => None,
+        };
+        if let Some(convention) = convention {
+            add("convention", json!(convention));
+        }
+        row
+    }
+
+    /// A response that is right, to see that the benchmark takes it; tests alone have none.
+    pub fn right_response(&self) -> Option<String> {
+        match self {
+            Reference::Answers(golds) => Some(format!("The answer is \\boxed{{{}}}.", golds.first()?)),
+            Reference::Choice(choices) => Some(format!("The answer is \\boxed{{{}}}.", choices.right)),
+            Reference::Task { answer, .. } => Some(answer.clone()),
+            Reference::Check { start, solution: Some(solution), .. } => {
+                Some(format!("```python\n{start}{solution}\n```"))
+            }
+            Reference::Tests(_) | Reference::Check { solution: None, .. } => None,
+        }
+    }
+
+    /// The reference as results show it; tests are too long for that.
+    pub fn shown(&self) -> Value {
+        match self {
+            Reference::Answers(golds) if golds.len() == 1 => json!(golds[0]),
+            Reference::Answers(golds) => json!(golds),
+            Reference::Choice(choices) => json!(choices.right.to_string()),
+            Reference::Task { answer, .. } => json!(answer),
+            Reference::Tests(_) | Reference::Check { .. } => Value::Null,
+        }
+    }
+
+    /// The options as they are shown.
+    pub fn options(&self) -> Option<&[String]> {
+        match self {
+            Reference::Choice(choices) => Some(&choices.options),
+            _ => None,
+        }
+    }
+}
+
+/// The program that a check runs. A program that defines the function stands behind what the given text has
+/// before it, imports and helpers; another one goes on from where that text ends.
+fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
+    let definition = format!("def {function}(");
+    let given = match start.find(&definition) {
+        Some(at) if program.contains(&definition) => &start[..at],
+        _ => start,
+    };
+    format!("{given}{program}\n\n{check}\n\ndef {CHECKED}():\n    check({function})\n    return True\n")
+}
+
+impl Benchmark {
+    /// The question of a row; none where the benchmark leaves the row out.
+    ///
+    /// # Errors
+    /// Names the field, what was expected and what is there.
+    pub(super) fn item(&self, row: &Row, template: &PromptTemplate) -> Result<Option<Item>, FieldProblem> {
+        if !self.keeps(row) {
+            return Ok(None);
+        }
+        let question = match found(row, &self.columns.question)? {
+            Value::String(text) => text.clone(),
+            other => return Err(FieldProblem::new(shown(&self.columns.question), "a text", describe(other))),
+        };
+        let reference = self.reference(row, &question)?;
+        let options: Vec<Value> = reference
+            .options()
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(|(place, text)| json!({"letter": choices::letter(place), "text": text}))
+            .collect();
+        let asked = template.fill(&json!({"question": question, "options": options, "row": row}));
+        let asked = asked.map_err(|error| {
+            FieldProblem::new("prompt", "columns that the template has", error.to_string())
+        })?;
+        let text = |names: &[String]| first(row, names).map(plain);
+        Ok(Some(Item {
+            id: text(&self.columns.id),
+            subset: text(&self.columns.subset),
+            asked: asked.trim().to_owned(),
+            question,
+            reference,
+        }))
+    }
+
+    fn keeps(&self, row: &Row) -> bool {
+        self.source.keep.as_ref().is_none_or(|keep| {
+            first(row, &keep.column).is_some_and(|value| keep.values.contains(&plain(value)))
+        })
+    }
+
+    fn reference(&self, row: &Row, question: &str) -> Result<Reference, FieldProblem> {
+        match (self.kind, &self.tests) {
+            (Kind::Choice, _) => choice(&self.columns, row, question).map(Reference::Choice),
+            (Kind::Code, Some(tests)) => program(tests, row),
+            (kind, _) if kind.task().is_some() => Ok(Reference::Task {
+                question: question.to_owned(),
+                answer: answers(&self.columns, row)?.swap_remove(0),
+            }),
+            _ => answers(&self.columns, row).map(Reference::Answers),
+        }
+    }
+}
+
+fn answers(columns: &Columns, row: &Row) -> Result<Vec<String>, FieldProblem> {
+    let wrong = |value: &Value| {
+        FieldProblem::new(shown(&columns.answer), "a text, a number or a list of them", describe(value))
+    };
+    let one = |value: &Value| match value {
+        Value::String(text) => cut(columns, text),
+        Value::Number(_) | Value::Bool(_) => Ok(plain(value)),
+        other => Err(wrong(other)),
+    };
+    match found(row, &columns.answer)? {
+        Value::Array(values) if !values.is_empty() => values.iter().map(one).collect(),
+        value => Ok(vec![one(value)?]),
+    }
+}
+
+/// The answer in a column's text.
+fn cut(columns: &Columns, text: &str) -> Result<String, FieldProblem> {
+    let Some(mark) = &columns.answer_after else {
+        return Ok(text.trim().to_owned());
+    };
+    let behind = text.rsplit_once(mark.as_str()).map(|(_, answer)| answer.trim().to_owned());
+    behind.ok_or_else(|| {
+        FieldProblem::new(
+            shown(&columns.answer),
+            format!("an answer behind {mark:?}"),
+            describe(&json!(text)),
+        )
+    })
+}
+
+fn choice(columns: &Columns, row: &Row, question: &str) -> Result<Choices, FieldProblem> {
+    let text = |name: &String| match field(row, name) {
+        Some(value @ (Value::String(_) | Value::Number(_))) => Ok(plain(value).trim().to_owned()),
+        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
+    };
+    if let Some(right) = &columns.right {
+        return Ok(choices::mixed(
+            text(right)?,
+            columns.wrong.iter().map(text).collect::<Result<_, _>>()?,
+            question,
+        ));
+    }
+    let options = match found(row, &columns.options)? {
+        Value::Array(options) if (2..=MOST).contains(&options.len()) => {
+            options.iter().map(|option| plain(option).trim().to_owned()).collect::<Vec<_>>()
+        }
+        other => {
+            return Err(FieldProblem::new(
+                shown(&columns.options),
+                format!("a list of 2 to {MOST} options"),
+                describe(other),
+            ));
+        }
+    };
+    let answer = found(row, &columns.answer)?;
+    let right = place_of(answer, &options);
+    let expected = || format!("a number below {}, a letter or the text of an option", options.len());
+    let right =
+        right.ok_or_else(|| FieldProblem::new(shown(&columns.answer), expected(), describe(answer)))?;
+    Ok(choices::shuffled(options, right, question))
+}
+
+/// The place of the right option: a number from 0, a letter, or its text.
+fn place_of(answer: &Value, options: &[String]) -> Option<usize> {
+    let place = match answer {
+        Value::Number(number) => number.as_u64()? as usize,
+        Value::String(text) => {
+            let by_letter =
+                (0..options.len()).find(|&place| text.trim().chars().eq([choices::letter(place)]));
+            by_letter.or_else(|| options.iter().position(|option| option == text.trim()))?
+        }
+        _ => return None,
+    };
+    (place < options.len()).then_some(place)
+}
+
+fn program(tests: &Tests, row: &Row) -> Result<Reference, FieldProblem> {
+    let text = |name: &String| match field(row, name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
+    };
+    match tests {
+        Tests::Column { column } => Ok(Reference::Tests(found(row, std::slice::from_ref(column))?.clone())),
+        Tests::Lists { public, private, metadata } => {
+            let list = |name: &String| field(row, name).cloned().unwrap_or(Value::Null);
+            if [public, private].iter().all(|name| field(row, name).is_none()) {
+                return Err(FieldProblem::new(public, "tests", "nothing"));
+            }
+            Ok(Reference::Tests(
+                json!({"public_test_cases": list(public), "private_test_cases": list(private), "metadata": list(metadata)}),
+            ))
+        }
+        Tests::Check { start, check, function, solution } => Ok(Reference::Check {
+            start: text(start)?,
+            check: text(check)?,
+            function: text(function)?,
+            solution: solution.as_ref().map(text).transpose()?,
+        }),
+    }
+}
+
+/// The first of the columns that the row has.
+fn first<'a>(row: &'a Row, names: &[String]) -> Option<&'a Value> {
+    names.iter().find_map(|name| field(row, name))
+}
+
+fn found<'a>(row: &'a Row, names: &[String]) -> Result<&'a Value, FieldProblem> {
+    first(row, names).ok_or_else(|| FieldProblem::new(shown(names), "a value", "nothing"))
+}
+
+fn shown(names: &[String]) -> String {
+    names.join("\" or \"")
+}
+
+/// A text as it is, anything else as JSON writes it.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

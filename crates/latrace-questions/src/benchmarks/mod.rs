@@ -1,0 +1,372 @@
+//! Benchmarks as data: where the questions are, what their columns mean, how they are asked and judged, how
+//! often.
+//!
+//! One file for each; a user's own file is written the same way. What a file does not say is the paper's
+//! protocol (method.md section 8): temperature 0.7, top_p 1, 38,912 tokens.
+
+mod choices;
+mod item;
+mod reader;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_core::PromptTemplate;
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use item::{Item, Reference};
+pub use reader::{Chosen, for_each};
+
+use crate::tasks::{Sizes, Task};
+use latrace_io::failure::Failure;
+use latrace_io::files::write_atomically;
+use latrace_io::hub;
+
+/// The benchmarks that are built in, in the order of the paper's tables.
+const BUILT_IN: [(&str, &str); 15] = [
+    ("math500", include_str!("math500.toml")),
+    ("aime24", include_str!("aime24.toml")),
+    ("aime25", include_str!("aime25.toml")),
+    ("amc23", include_str!("amc23.toml")),
+    ("olympiadbench", include_str!("olympiadbench.toml")),
+    ("gpqa_diamond", include_str!("gpqa_diamond.toml")),
+    ("livecodebench", include_str!("livecodebench.toml")),
+    ("mmlu_pro", include_str!("mmlu_pro.toml")),
+    ("mmlu_stem", include_str!("mmlu_stem.toml")),
+    ("gsm8k", include_str!("gsm8k.toml")),
+    ("minervamath", include_str!("minervamath.toml")),
+    ("humaneval", include_str!("humaneval.toml")),
+    ("walk", include_str!("walk.toml")),
+    ("countdown", include_str!("countdown.toml")),
+    ("arithmetic", include_str!("arithmetic.toml")),
+];
+
+/// What a benchmark's file says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Benchmark {
+    /// The file's name, without its ending.
+    #[serde(skip)]
+    pub name: String,
+    /// The file's folder, for a user's own.
+    #[serde(skip)]
+    folder: Option<PathBuf>,
+    /// Its name for people.
+    pub title: String,
+    /// Who judges.
+    pub kind: Kind,
+    /// How reference answers are written, where the verifier knows a name for it.
+    #[serde(default)]
+    pub convention: Option<String>,
+    /// Responses to each question.
+    pub k: u64,
+    /// Whether tables have a column for each subset instead of one for all.
+    #[serde(default)]
+    pub by_subset: bool,
+    /// How a question is put: a template that sees `question`, `options` (each with `letter` and `text`) and
+    /// `row`, the row as published.
+    #[serde(default)]
+    prompt: Option<String>,
+    /// Where the questions are.
+    #[serde(default)]
+    pub source: Source,
+    /// What the columns mean.
+    columns: Columns,
+    /// Where tests of programs are.
+    #[serde(default)]
+    tests: Option<Tests>,
+    /// How responses are drawn.
+    #[serde(default)]
+    pub sampling: Drawing,
+    /// Seconds that a program may run in one test.
+    #[serde(default = "six_seconds")]
+    pub time_limit: f64,
+}
+
+/// Who judges answers: the kinds of `latrace verify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Mathematics.
+    Math,
+    /// One of several options.
+    Choice,
+    /// A program.
+    Code,
+    /// Words.
+    Text,
+    /// The built-in task.
+    Walk,
+    /// The built-in task.
+    Countdown,
+    /// The built-in task.
+    Arithmetic,
+}
+
+impl Kind {
+    /// The name in rows of `latrace verify`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Math => "math",
+            Kind::Choice => "choice",
+            Kind::Code => "code",
+            Kind::Text => "text",
+            Kind::Walk => "walk",
+            Kind::Countdown => "countdown",
+            Kind::Arithmetic => "arithmetic",
+        }
+    }
+
+    /// The built-in task, if it is one.
+    pub fn task(self) -> Option<Task> {
+        Task::named(self.name())
+    }
+
+    /// How a question is put where the benchmark does not say.
+    fn prompt(self) -> &'static str {
+        if self == Kind::Choice { include_str!("choice.jinja") } else { "{{ question }}" }
+    }
+
+    /// Whether the final answer belongs in a box.
+    pub fn is_boxed(self) -> bool {
+        self != Kind::Code && self.task().is_none()
+    }
+
+    /// The names of the template around a question and of the marks of a thought, where nobody says: those
+    /// that the built-in recipes train with.
+    pub fn form(self) -> [&'static str; 2] {
+        if self.task().is_some() { ["plain", "plain"] } else { ["reasoner", "think"] }
+    }
+}
+
+/// Where questions are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Source {
+    /// A data set of the hub; without one, the files lie beside the benchmark's own.
+    pub dataset: Option<String>,
+    /// The part of it, for those who read it with other tools.
+    pub config: Option<String>,
+    /// The split of it, likewise.
+    pub split: Option<String>,
+    /// Patterns of files' names.
+    #[serde(deserialize_with = "one_or_more")]
+    pub files: Vec<String>,
+    /// Which rows count; without it, all.
+    pub keep: Option<Keep>,
+    /// How many questions of a built-in task, of those that its recipe keeps for the last word; instead of
+    /// all above.
+    pub questions: usize,
+}
+
+/// Rows of which a column has one of some values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    #[serde(deserialize_with = "one_or_more")]
+    column: Vec<String>,
+    values: Vec<String>,
+}
+
+/// What columns mean. Of several names, the first that a row has counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Columns {
+    /// Without one, a question's place in the data is its id.
+    #[serde(default, deserialize_with = "one_or_more")]
+    id: Vec<String>,
+    #[serde(deserialize_with = "one_or_more")]
+    question: Vec<String>,
+    /// A text, a number or a list of accepted ones; for choices the right option's number from 0, letter or
+    /// text.
+    #[serde(default, deserialize_with = "one_or_more")]
+    answer: Vec<String>,
+    /// The answer is what stands behind the last of these in the column.
+    #[serde(default)]
+    answer_after: Option<String>,
+    /// A list of options.
+    #[serde(default, deserialize_with = "one_or_more")]
+    options: Vec<String>,
+    /// The right option, where each has a column of its own.
+    #[serde(default)]
+    right: Option<String>,
+    /// The wrong options, likewise.
+    #[serde(default)]
+    wrong: Vec<String>,
+    /// A subject or a difficulty.
+    #[serde(default, deserialize_with = "one_or_more")]
+    subset: Vec<String>,
+}
+
+/// Where tests of programs are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "form", rename_all = "lowercase")]
+enum Tests {
+    /// One column, in a form that `latrace verify` takes as `gold`.
+    Column { column: String },
+    /// LiveCodeBench's lists, and the metadata that names the function.
+    Lists { public: String, private: String, metadata: String },
+    /// HumanEval's: the program goes on from `start`; `check` defines `check(function)`, which fails by an
+    /// exception.
+    Check {
+        start: String,
+        check: String,
+        function: String,
+        #[serde(default)]
+        solution: Option<String>,
+    },
+}
+
+/// How responses are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drawing {
+    /// 0: the likeliest token.
+    pub temperature: f32,
+    /// Only the fewest tokens whose probability reaches this.
+    pub top_p: f32,
+    /// Only so many of the likeliest tokens; 0: all.
+    pub top_k: usize,
+    /// Only tokens at least so many times as likely as the likeliest.
+    pub min_p: f32,
+    /// Most tokens of a response.
+    pub max_new_tokens: usize,
+}
+
+impl Default for Drawing {
+    fn default() -> Drawing {
+        Drawing { temperature: 0.7, top_p: 1.0, top_k: 0, min_p: 0.0, max_new_tokens: 38_912 }
+    }
+}
+
+impl Benchmark {
+    /// Names of those built in.
+    pub fn names() -> String {
+        BUILT_IN.map(|(name, _)| name).join(", ")
+    }
+
+    /// The benchmark of a file, or the one built in under this name, in any spelling of case and dashes.
+    ///
+    /// # Errors
+    /// Neither a file nor a known name; a file that is no benchmark.
+    pub fn find(name: &str) -> Result<Benchmark> {
+        let path = Path::new(name);
+        if path.is_file() {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+            return Ok(Benchmark { folder: Some(folder), ..Benchmark::parse(&stem, &text, name)? });
+        }
+        let plain = |text: &str| {
+            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+        };
+        let found = BUILT_IN.iter().find(|(known, _)| plain(known) == plain(name));
+        let Some((known, text)) = found else {
+            let hint =
+                format!("known benchmarks: {}; or the path of a file that describes one", Benchmark::names());
+            return Err(Failure::usage(format!("--bench {name}: no such benchmark, and no such file"))
+                .hint(hint)
+                .into());
+        };
+        Benchmark::parse(known, text, known)
+    }
+
+    fn parse(name: &str, text: &str, shown: &str) -> Result<Benchmark> {
+        let parsed: Result<Benchmark, _> = toml::from_str(text);
+        let benchmark = parsed.map_err(|error| {
+            Failure::usage(format!("{shown} is not a benchmark: {}", error.to_string().trim()))
+        })?;
+        let benchmark = Benchmark { name: name.to_owned(), ..benchmark };
+        benchmark
+            .check()
+            .map_err(|problem| Failure::usage(format!("{shown} is not a benchmark: {problem}")))?;
+        Ok(benchmark)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Columns { answer, options, right, wrong, .. } = &self.columns;
+        let has_list = !options.is_empty() && !answer.is_empty();
+        let has_columns = right.is_some() && !wrong.is_empty();
+        match self.kind {
+            _ if self.k == 0 => Err("k: expected at least 1, got 0".to_owned()),
+            Kind::Choice if has_list == has_columns => {
+                Err("columns: a choice has either options and answer, or right and wrong".to_owned())
+            }
+            Kind::Code if self.tests.is_none() => {
+                Err("tests: expected a table for programs, got nothing".to_owned())
+            }
+            kind if kind.task().is_some() && self.source.questions == 0 => {
+                Err("source.questions: expected how many questions of the task, got nothing".to_owned())
+            }
+            Kind::Math | Kind::Text if answer.is_empty() => {
+                Err("columns.answer: expected the name of a column, got nothing".to_owned())
+            }
+            _ => self.template().map(drop).map_err(|error| format!("prompt: {error}")),
+        }
+    }
+
+    /// How a question is put.
+    fn template(&self) -> latrace_core::Result<PromptTemplate> {
+        PromptTemplate::new(self.prompt.as_deref().unwrap_or_else(|| self.kind.prompt()))
+    }
+
+    /// The files with the questions; those of a built-in task are made in the folder `out`.
+    ///
+    /// # Errors
+    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none; what the
+    /// file system refuses.
+    pub fn files(&self, out: &Path) -> Result<Vec<PathBuf>> {
+        if let Some(task) = self.kind.task() {
+            return Ok(vec![write_questions(task, self.source.questions, out)?]);
+        }
+        match (&self.source.dataset, &self.folder) {
+            (Some(dataset), _) => hub::dataset_files(dataset, &self.source.files)
+                .with_context(|| format!("cannot load the questions of {}", self.title)),
+            (None, Some(folder)) if !self.source.files.is_empty() => {
+                Ok(self.source.files.iter().map(|name| folder.join(name)).collect())
+            }
+            _ => Err(Failure::usage(format!("{} does not say where its questions are", self.title))
+                .hint("give them with --data FILE")
+                .into()),
+        }
+    }
+}
+
+/// Writes a task's test questions, the same as those of a run with as many of them and the tasks' default
+/// seed.
+fn write_questions(task: Task, count: usize, out: &Path) -> Result<PathBuf> {
+    let splits = task.questions(&Sizes { traced: 0, untraced: 0, validation: 0, test: count }, 0)?;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let path = out.join("questions.jsonl");
+    write_atomically(&path, |writer| {
+        for question in &splits.test {
+            serde_json::to_writer(&mut *writer, question).context("cannot write a question")?;
+            writer.write_all(b"\n").context("cannot write a question")?;
+        }
+        Ok(())
+    })?;
+    Ok(path)
+}
+
+fn six_seconds() -> f64 {
+    6.0
+}
+
+/// A text, or a list of them.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match OneOrMore::deserialize(deserializer)? {
+        OneOrMore::One(text) => vec![text],
+        OneOrMore::More(texts) => texts,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Whether answers to a question are right: by a kind of `latrace verify`, or by a built-in task.
+
+use anyhow::{Context, Result};
+use latrace_io::rows::Row;
+use latrace_verify::Judgement;
+use serde_json::{Value, json};
+
+use crate::query::{Query, SharedSandbox};
+
+/// Judges answers; programs in a sandbox, which starts with the first of them.
+#[derive(Default)]
+pub struct Judge {
+    time_limit: f64,
+    sandbox: SharedSandbox,
+}
+
+/// A question as its judge needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// Its id, for errors.
+    pub id: &'a str,
+    /// The question as people read it.
+    pub question: &'a str,
+    /// A kind of `latrace verify`, or a built-in task.
+    pub kind: &'a str,
+    /// What answers are compared with, as JSON: references, tests, options.
+    pub reference: &'a str,
+}
+
+impl Judge {
+    /// A judge that gives programs `time_limit` seconds.
+    pub fn new(time_limit: f64) -> Judge {
+        Judge { time_limit, ..Judge::default() }
+    }
+
+    /// What answers to a question are judged by.
+    ///
+    /// # Errors
+    /// An unknown kind; a reference that its kind cannot have.
+    pub fn query(&self, of: Judged<'_>) -> Result<Query> {
+        let named = || format!("question {}", of.id);
+        let mut row: Row = match serde_json::from_str(of.reference).with_context(named)? {
+            Value::Object(row) => row,
+            gold => Row::from_iter([("gold".to_owned(), gold)]),
+        };
+        row.insert("kind".to_owned(), json!(of.kind));
+        row.insert("question".to_owned(), json!(of.question));
+        Query::of(&row, Some(of.reference), self.time_limit)
+            .map_err(|problem| anyhow::anyhow!("{problem}"))
+            .with_context(named)
+    }
+
+    /// The judgement of `answer`, the text after the thought.
+    pub fn judge(&self, query: &Query, answer: &str) -> Judgement {
+        query.judge(answer, &self.sandbox)
+    }
+}

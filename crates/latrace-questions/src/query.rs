@@ -1,0 +1,228 @@
+//! What answers are judged by, from the fields of a row of `latrace verify`: kind, references, tests, limits.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
+use latrace_verify::code::{Fencing, Json, Limits, Sandbox, Tests};
+use latrace_verify::{Convention, Judgement, Reason, choice, code, maths, words};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::tasks::Task;
+
+/// What the answers to one question are judged by: read once, used for each answer.
+#[derive(Debug)]
+pub enum Query {
+    /// Mathematics.
+    Math {
+        /// Accepted answers.
+        golds: Vec<String>,
+        /// Where an answer stands in a response.
+        convention: &'static Convention,
+    },
+    /// Words.
+    Text {
+        /// Accepted answers.
+        golds: Vec<String>,
+        /// Where an answer stands in a response.
+        convention: &'static Convention,
+    },
+    /// One of several options.
+    Choice {
+        /// Letters or texts of accepted options.
+        golds: Vec<String>,
+        /// The options, where they are known.
+        options: Option<Vec<String>>,
+        /// Where an answer stands in a response.
+        convention: &'static Convention,
+    },
+    /// A program.
+    Code {
+        /// Its tests, or why they cannot be read.
+        tests: Result<Tests, String>,
+        /// Whether a response without a fenced block is a program.
+        fencing: Fencing,
+        /// What it may use.
+        limits: Limits,
+    },
+    /// A built-in task, which judges by its question.
+    Task {
+        /// The task.
+        task: Task,
+        /// The question.
+        question: String,
+    },
+}
+
+impl Query {
+    /// What a row with `kind`, `gold` and what else its kind has asks. `source` is the row's JSON text, which
+    /// holds integers exactly that a parsed row does not. Programs get `time_limit` seconds unless the row
+    /// says otherwise.
+    ///
+    /// # Errors
+    /// Names the field, what was expected and what is there.
+    pub fn of(row: &Row, source: Option<&str>, time_limit: f64) -> Result<Query, FieldProblem> {
+        let kind = text_of(row, "kind")?;
+        if let Some(task) = Task::named(kind) {
+            return Ok(Query::Task { task, question: text_of(row, "question")?.to_owned() });
+        }
+        let convention = convention(row)?;
+        match kind {
+            "math" => Ok(Query::Math {
+                golds: texts(row, "gold")?,
+                convention: convention.unwrap_or(Convention::maths()),
+            }),
+            "text" => Ok(Query::Text {
+                golds: texts(row, "gold")?,
+                convention: convention.unwrap_or(Convention::words()),
+            }),
+            "choice" => Ok(Query::Choice {
+                golds: texts(row, "gold")?,
+                options: options(row)?,
+                convention: convention.unwrap_or(Convention::choices()),
+            }),
+            "code" => Ok(Query::Code {
+                tests: tests(row, source)?,
+                fencing: fencing(row),
+                limits: limits(row, time_limit)?,
+            }),
+            other => Err(FieldProblem::new(
+                "kind",
+                "\"math\", \"choice\", \"text\", \"code\" or a built-in task",
+                format!("string {other:?}"),
+            )),
+        }
+    }
+
+    /// The judgement of an answer, or of a response that holds one. A panic of the judge costs this answer
+    /// alone.
+    pub fn judge(&self, prediction: &str, sandbox: &SharedSandbox) -> Judgement {
+        catch_unwind(AssertUnwindSafe(|| self.judge_or_panic(prediction, sandbox)))
+            .unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
+    }
+
+    /// Whether judging runs a program, which may take as long as its limit.
+    pub fn runs_a_program(&self) -> bool {
+        matches!(self, Query::Code { tests: Ok(_), .. })
+    }
+
+    fn judge_or_panic(&self, prediction: &str, sandbox: &SharedSandbox) -> Judgement {
+        match self {
+            Query::Math { golds, convention } => maths::judge(golds, prediction, convention),
+            Query::Text { golds, convention } => words::judge(golds, prediction, convention),
+            Query::Choice { golds, options, convention } => {
+                choice::judge(golds, prediction, options.as_deref(), convention)
+            }
+            Query::Task { task, question } => task.judge(question, prediction),
+            Query::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
+            Query::Code { tests: Ok(tests), fencing, limits } => match sandbox.get() {
+                Some(sandbox) => {
+                    // Each thread of the pool has a place of its own in the sandbox.
+                    let place = rayon::current_thread_index().unwrap_or(0) as u32;
+                    code::judge(tests, prediction, *fencing, limits, sandbox, place)
+                }
+                None => Judgement::new(Reason::NoSandbox, code::program(prediction, *fencing)),
+            },
+        }
+    }
+}
+
+/// The sandbox, started when the first program comes, and told of once if there is none.
+#[derive(Debug, Default)]
+pub struct SharedSandbox(OnceLock<Option<Sandbox>>);
+
+impl SharedSandbox {
+    fn get(&self) -> Option<&Sandbox> {
+        let start = || {
+            let launcher = std::env::current_exe().map_err(|error| error.to_string());
+            let sandbox =
+                launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string()));
+            sandbox
+                .inspect_err(|error| {
+                    tracing::warn!("no program is run, their rows are undetermined: {error}")
+                })
+                .ok()
+        };
+        self.0.get_or_init(start).as_ref()
+    }
+}
+
+/// A text or a list of texts; a number is taken as it is written.
+fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
+    let one = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(FieldProblem::new(name, "a text or a list of texts", describe(other))),
+    };
+    match field(row, name) {
+        Some(Value::Array(values)) if !values.is_empty() => values.iter().map(one).collect(),
+        Some(value) => Ok(vec![one(value)?]),
+        None => Err(FieldProblem::new(name, "a text or a list of texts", "nothing")),
+    }
+}
+
+fn convention(row: &Row) -> Result<Option<&'static Convention>, FieldProblem> {
+    let known = || {
+        format!(
+            "one of {}",
+            Convention::names().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+        )
+    };
+    let named = |name: &str| {
+        Convention::named(name)
+            .map_err(|error| FieldProblem::new("convention", known(), format!("string {:?}", error.name)))
+    };
+    match field(row, "convention") {
+        None => Ok(None),
+        Some(Value::String(name)) => named(name).map(Some),
+        Some(other) => Err(FieldProblem::new("convention", known(), describe(other))),
+    }
+}
+
+fn options(row: &Row) -> Result<Option<Vec<String>>, FieldProblem> {
+    field(row, "options").map(|_| texts(row, "options")).transpose()
+}
+
+/// The tests of a program; `Err` within where they are there and cannot be read. `source` is the row's text,
+/// which holds integers exactly that the row does not.
+fn tests(row: &Row, source: Option<&str>) -> Result<Result<Tests, String>, FieldProblem> {
+    #[derive(Deserialize)]
+    struct Gold<'a> {
+        #[serde(borrow)]
+        gold: &'a RawValue,
+    }
+    let exact = || Json::read(serde_json::from_str::<Gold>(source?).ok()?.gold.get()).ok();
+    match field(row, "gold") {
+        Some(value) => Ok(Tests::read(&exact().unwrap_or_else(|| Json::from(value)))),
+        None => Err(FieldProblem::new("gold", "tests", "nothing")),
+    }
+}
+
+fn fencing(row: &Row) -> Fencing {
+    if field(row, "bare") == Some(&Value::Bool(true)) { Fencing::Optional } else { Fencing::Required }
+}
+
+fn limits(row: &Row, time_s: f64) -> Result<Limits, FieldProblem> {
+    let defaults = Limits { time_s, ..Limits::default() };
+    let given = match field(row, "limits") {
+        None => return Ok(defaults),
+        Some(Value::Object(given)) => given,
+        Some(other) => return Err(FieldProblem::new("limits", "an object", describe(other))),
+    };
+    let number = |name: &str, default: f64| match field(given, name) {
+        None => Ok(default),
+        Some(value) => value
+            .as_f64()
+            .filter(|number| *number > 0.0)
+            .ok_or_else(|| FieldProblem::new(format!("limits.{name}"), "a number above 0", describe(value))),
+    };
+    let whole = |name: &str, default: u64| number(name, default as f64).map(|number| number.ceil() as u64);
+    Ok(Limits {
+        time_s: number("time_s", defaults.time_s)?,
+        memory_mb: whole("memory_mb", defaults.memory_mb)?,
+        output_mb: whole("output_mb", defaults.output_mb)?,
+        processes: whole("processes", defaults.processes)?,
+    })
+}

@@ -1,0 +1,167 @@
+//! From a task's puzzles to disjoint splits of the same mix.
+
+use anyhow::Result;
+use latrace_core::Question;
+use latrace_objective::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::Rules;
+use latrace_io::failure::Failure;
+
+/// How many questions of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sizes {
+    /// With a reference trace and an answer.
+    pub traced: usize,
+    /// To learn from, with an answer alone.
+    pub untraced: usize,
+    /// To choose settings by.
+    pub validation: usize,
+    /// To measure once, at the end.
+    pub test: usize,
+}
+
+impl Sizes {
+    fn total(&self) -> usize {
+        [self.traced, self.untraced, self.validation, self.test].into_iter().fold(0, usize::saturating_add)
+    }
+}
+
+/// Questions of a task, none of them twice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Splits {
+    /// With a reference trace and an answer.
+    pub traced: Vec<Question>,
+    /// To learn from, with an answer alone.
+    pub untraced: Vec<Question>,
+    /// To choose settings by; answers alone.
+    pub validation: Vec<Question>,
+    /// To measure once, at the end; answers alone.
+    pub test: Vec<Question>,
+}
+
+/// Puzzles of one difficulty.
+pub(super) struct Grade<P> {
+    /// Its name.
+    pub(super) difficulty: String,
+    /// All of its puzzles, distinct.
+    pub(super) puzzles: Vec<P>,
+}
+
+/// A reference solution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Solution {
+    /// The thought, false starts included.
+    pub(super) trace: String,
+    /// The answer that it arrives at.
+    pub(super) answer: String,
+}
+
+/// How often a trace has a false start, where one is possible.
+pub(super) const FALSE_STARTS: f64 = 0.45;
+/// The most puzzles of one difficulty, in tasks that have many more of some than of others.
+pub(super) const PER_GRADE: usize = 2000;
+
+/// What draws are for: the second half of their key.
+const ORDER: u64 = 0;
+const SOLUTION: u64 = 1;
+const POOL: u64 = 2;
+
+/// A grade of at most [`PER_GRADE`] puzzles: a random choice where there are more.
+pub(super) fn cap<P>(mut grade: Grade<P>, rng: &mut Rng) -> Grade<P> {
+    rng.shuffle(&mut grade.puzzles);
+    grade.puzzles.truncate(PER_GRADE);
+    grade
+}
+
+/// The splits of a task's puzzles. Test questions come first, then validation: they do not depend on how many
+/// others are asked for.
+pub(super) fn splits<R: Rules>(name: &str, sizes: &Sizes, seed: u64) -> Result<Splits> {
+    let puzzles = interleaved(R::pool(&mut Rng::at(seed, &[POOL])), &mut Rng::at(seed, &[ORDER]));
+    if puzzles.len() < sizes.total() {
+        let message = format!(
+            "the task {name} has {} distinct questions, and {} are asked for",
+            puzzles.len(),
+            sizes.total()
+        );
+        return Err(Failure::usage(message).hint("lower traced, untraced, validation or test").into());
+    }
+    let mut rest = puzzles.iter();
+    let mut next = |count: usize| -> Vec<Question> {
+        rest.by_ref()
+            .take(count)
+            .map(|(difficulty, puzzle)| question::<R>(name, difficulty, puzzle, seed))
+            .collect()
+    };
+    let mut splits = Splits {
+        test: next(sizes.test),
+        validation: next(sizes.validation),
+        traced: next(sizes.traced),
+        untraced: next(sizes.untraced),
+    };
+    for question in splits.test.iter_mut().chain(&mut splits.validation).chain(&mut splits.untraced) {
+        question.trace = None;
+    }
+    Ok(splits)
+}
+
+/// All puzzles in a random order of which every stretch has the mix of the whole: puzzle i of a grade of n
+/// lies somewhere in [i / n, (i + 1) / n).
+fn interleaved<P>(grades: Vec<Grade<P>>, rng: &mut Rng) -> Vec<(String, P)> {
+    let mut placed = Vec::new();
+    for Grade { difficulty, mut puzzles } in grades {
+        rng.shuffle(&mut puzzles);
+        let count = puzzles.len() as f64;
+        placed.extend(
+            puzzles
+                .into_iter()
+                .enumerate()
+                .map(|(rank, puzzle)| ((rank as f64 + rng.uniform()) / count, difficulty.clone(), puzzle)),
+        );
+    }
+    placed.sort_by(|(left, ..), (right, ..)| left.total_cmp(right));
+    placed.into_iter().map(|(_, difficulty, puzzle)| (difficulty, puzzle)).collect()
+}
+
+/// A puzzle as a question, solved by draws that are a function of the seed and the puzzle alone.
+fn question<R: Rules>(name: &str, difficulty: &str, puzzle: &R::Puzzle, seed: u64) -> Question {
+    let id = format!("{name}-{}", R::label(puzzle));
+    let key: Vec<u64> = [SOLUTION].into_iter().chain(id.bytes().map(u64::from)).collect();
+    let Solution { trace, answer } = R::solve(puzzle, &mut Rng::at(seed, &key));
+    Question {
+        id,
+        question: R::question(puzzle),
+        trace: Some(trace),
+        answer: Some(answer),
+        kind: Some(name.to_owned()),
+        difficulty: Some(difficulty.to_owned()),
+        source: Some(name.to_owned()),
+        ..Question::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn every_stretch_has_the_mix_of_the_whole() {
+        let grade = |difficulty: &str, count: usize| Grade {
+            difficulty: difficulty.to_owned(),
+            puzzles: (0..count).collect(),
+        };
+        let order = interleaved(vec![grade("few", 100), grade("many", 900)], &mut Rng::new(3));
+        for stretch in order.chunks(100) {
+            let few = stretch.iter().filter(|(difficulty, _)| difficulty == "few").count();
+            assert!((8..=12).contains(&few), "{few} of 100, not about 10");
+        }
+        let mut seen: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        order.iter().for_each(|(difficulty, puzzle)| seen.entry(difficulty).or_default().push(*puzzle));
+        let few = seen.get_mut("few").unwrap();
+        assert!(!few.is_sorted(), "not shuffled");
+        few.sort_unstable();
+        assert_eq!(*few, (0..100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,202 @@
+//! What was measured: accuracies as the stages counted them, pass@k and paired differences from the
+//! responses.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::super::data::{ByDifficulty, Comparison, Model, Role};
+use super::stages::RunStages;
+use latrace_io::table::Table;
+use latrace_objective::statistics::{bootstrap, pass_at};
+use latrace_run::pipeline::folder::read_record;
+use latrace_run::pipeline::records::ResponseRecord;
+use latrace_run::recipe::run::RunRecipe;
+use latrace_run::stages::evaluation::{Accuracy, Measured};
+
+/// What was measured.
+pub(super) struct Measurements {
+    /// Models: initial, final, then others by name.
+    pub(super) models: Vec<Model>,
+    /// The final model against each of the others.
+    pub(super) comparisons: Vec<Comparison>,
+}
+
+/// A model's responses.
+#[derive(Default)]
+struct Responses {
+    /// Right ones and all, by question.
+    right_q: BTreeMap<String, (usize, usize)>,
+    undetermined: usize,
+    tokens: usize,
+    count: usize,
+}
+
+/// Reads all evaluations that are done.
+pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurements> {
+    let mut named = vec![
+        ("initial".to_owned(), Role::Initial, "10-evaluation/initial".to_owned()),
+        ("final".to_owned(), Role::Final, "10-evaluation/final".to_owned()),
+    ];
+    for (name, _) in recipe.variants()? {
+        let stage = format!("baselines/{name}/10-evaluation/final");
+        named.push((name, Role::Baseline, stage));
+    }
+    let (mut models, mut responses) = (Vec::new(), BTreeMap::new());
+    for (name, role, stage) in named {
+        if let Some(folder) = stages.done_at(&stage) {
+            let of_model = read_responses(folder)?;
+            models.push(model(&name, role, folder, &of_model, recipe.seed)?);
+            responses.insert(name, of_model);
+        }
+    }
+    let others = models
+        .iter()
+        .filter(|model| model.role != Role::Final)
+        .filter_map(|other| compare(&responses, "final", &other.name, recipe.seed));
+    let comparisons = others.collect();
+    Ok(Measurements { models, comparisons })
+}
+
+fn read_responses(folder: &Path) -> Result<Responses> {
+    let mut responses = Responses::default();
+    for response in Table::<ResponseRecord>::open(folder).records()? {
+        let response = response?;
+        let (right, all) = responses.right_q.entry(response.id).or_default();
+        *right += usize::from(response.verdict == "correct");
+        *all += 1;
+        responses.undetermined += usize::from(response.verdict == "undetermined");
+        responses.tokens += response.token_ids.len();
+        responses.count += 1;
+    }
+    Ok(responses)
+}
+
+fn model(name: &str, role: Role, folder: &Path, responses: &Responses, seed: u64) -> Result<Model> {
+    let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
+    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(record.counts)
+        .with_context(|| format!("{} holds no evaluation", folder.display()))?;
+    Ok(Model {
+        name: name.to_owned(),
+        role,
+        overall,
+        by_difficulty: from_easy_to_hard(by_difficulty),
+        pass_at: passes(responses, seed),
+        truncated: truncated as usize,
+        undetermined: responses.undetermined,
+        mean_tokens: responses.tokens as f64 / responses.count.max(1) as f64,
+    })
+}
+
+/// By number where all are numbers, by the usual words where all are such, by name otherwise.
+fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficulty> {
+    let word = |name: &str| {
+        ["easy", "medium", "hard"].iter().position(|word| name.eq_ignore_ascii_case(word)).map(|at| at as f64)
+    };
+    let mut entries: Vec<ByDifficulty> = by_difficulty
+        .into_iter()
+        .map(|(difficulty, accuracy)| ByDifficulty { difficulty, accuracy })
+        .collect();
+    for rank in [&|name: &str| name.parse::<f64>().ok() as Option<f64>, &word as &dyn Fn(&str) -> Option<f64>]
+    {
+        let ranks: Option<Vec<f64>> = entries.iter().map(|entry| rank(&entry.difficulty)).collect();
+        if ranks.is_some() {
+            entries.sort_by(|a, b| {
+                rank(&a.difficulty).partial_cmp(&rank(&b.difficulty)).unwrap_or(std::cmp::Ordering::Equal)
+            });
+        }
+    }
+    entries
+}
+
+/// pass@1, pass@2, … as far as every question has responses; nothing where that is pass@1 alone.
+fn passes(responses: &Responses, seed: u64) -> Vec<latrace_objective::statistics::Interval> {
+    let most = responses.right_q.values().map(|&(_, all)| all).min().unwrap_or(0);
+    let pass = |k: usize| {
+        bootstrap(
+            &responses.right_q.values().map(|&(right, all)| pass_at(k, all, right)).collect::<Vec<f64>>(),
+            seed,
+        )
+    };
+    if most < 2 { Vec::new() } else { (1..=most).map(pass).collect() }
+}
+
+/// The difference in accuracy on the questions that both answered; none where there are no such.
+fn compare(
+    responses: &BTreeMap<String, Responses>,
+    model: &str,
+    against: &str,
+    seed: u64,
+) -> Option<Comparison> {
+    let (left, right) = (responses.get(model)?, responses.get(against)?);
+    let share = |&(right, all): &(usize, usize)| right as f64 / all as f64;
+    let difference_q: Vec<f64> = left
+        .right_q
+        .iter()
+        .filter_map(|(id, of_model)| Some(share(of_model) - share(right.right_q.get(id)?)))
+        .collect();
+    let questions = difference_q.len();
+    (questions > 0).then(|| Comparison {
+        model: model.to_owned(),
+        against: against.to_owned(),
+        difference: bootstrap(&difference_q, seed),
+        questions,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accuracy(value: f64) -> Accuracy {
+        Accuracy { accuracy: value, low: 0.0, high: 1.0, questions: 1, samples: 1 }
+    }
+
+    #[track_caller]
+    fn check_order(given: &[&str], expected: &[&str]) {
+        let entries =
+            from_easy_to_hard(given.iter().map(|name| ((*name).to_owned(), accuracy(0.5))).collect());
+        assert_eq!(entries.iter().map(|entry| entry.difficulty.as_str()).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn difficulties_go_from_easy_to_hard() {
+        check_order(&["10", "9", "1"], &["1", "9", "10"]);
+        check_order(&["hard", "Easy", "medium"], &["Easy", "medium", "hard"]);
+        check_order(&["geometry", "algebra", "2"], &["2", "algebra", "geometry"]);
+    }
+
+    fn responses(right_q: &[(&str, usize, usize)]) -> Responses {
+        Responses {
+            right_q: right_q.iter().map(|&(id, right, all)| (id.to_owned(), (right, all))).collect(),
+            ..Responses::default()
+        }
+    }
+
+    #[test]
+    fn differences_are_paired_by_question() {
+        let all = BTreeMap::from([
+            ("final".to_owned(), responses(&[("a", 4, 4), ("b", 2, 4), ("c", 1, 4)])),
+            ("rft".to_owned(), responses(&[("a", 3, 4), ("b", 1, 4), ("d", 4, 4)])),
+        ]);
+        let pair = compare(&all, "final", "rft", 0).unwrap();
+        assert_eq!(
+            (pair.questions, pair.difference.mean, pair.difference.low, pair.difference.high),
+            (2, 0.25, 0.25, 0.25)
+        );
+        assert_eq!(compare(&all, "final", "nobody", 0), None);
+    }
+
+    #[test]
+    fn passes_go_as_far_as_every_question_has_responses() {
+        assert_eq!(
+            passes(&responses(&[("a", 1, 4), ("b", 4, 5)]), 0)
+                .iter()
+                .map(|pass| pass.mean)
+                .collect::<Vec<_>>(),
+            [0.525, 0.75, 0.875, 1.0]
+        );
+        assert_eq!(passes(&responses(&[("a", 1, 1)]), 0), []);
+    }
+}

@@ -1,0 +1,419 @@
+//! Stages 3 to 7, part by part: what became of traces, what they weigh, and a choice of them to read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_core::Tokenizer;
+use latrace_objective::{Rng, TraceScore};
+use serde_json::Value;
+
+use super::super::data::{
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, FunnelStep, Histogram, Lengths, Traces,
+    VerdictCount, Weights,
+};
+use super::super::page::LARGEST_PAGE;
+use super::lengths::lengths;
+use super::pieces::pieces;
+use super::stages::RunStages;
+use latrace_io::table::{Record, Table};
+use latrace_run::pipeline::records::{
+    AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
+};
+use latrace_run::recipe::run::{Method, Proposal, RunRecipe};
+
+/// Tokens of a trace that are shown, and letters of an answer.
+const SHOWN_TOKENS: usize = 4000;
+const SHOWN_LETTERS: usize = 2000;
+/// Bytes of questions to read that are held at a time: more than a page takes, so that it can be filled.
+const HELD: usize = 4 * LARGEST_PAGE;
+
+/// What is known of sampled traces.
+#[derive(Default)]
+pub(super) struct Sampled {
+    pub(super) funnel: Vec<FunnelStep>,
+    pub(super) verdicts: Vec<VerdictCount>,
+    pub(super) weights: Option<Weights>,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) lengths: Option<Lengths>,
+    pub(super) traces: Traces,
+}
+
+/// Reads what is done of stages 3 to 7.
+pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
+    let (Some(questions), Some(traces)) = (stages.done("00-questions"), stages.done("03-traces")) else {
+        return Ok(Sampled::default());
+    };
+    let tables = Tables {
+        questions: Table::open(questions),
+        traces: Table::open(traces),
+        scores: stages.done("04-scores").map(Table::open),
+        answers: stages.done("05-answers").map(Table::open),
+        verdicts: stages.done("06-verdicts").map(Table::open),
+        weights: stages.done("07-weights").map(Table::open),
+    };
+    let mut counts = Counts { choice: Choice::new(recipe.seed), ..Counts::default() };
+    for part in 0..tables.traces.parts()? {
+        counts.add(tables.read(part)?);
+    }
+    Ok(Sampled {
+        funnel: counts.funnel(&tables, recipe),
+        weights: if tables.weights.is_some() { Some(counts.weights(recipe)?) } else { None },
+        bounds: stages.counts("07-weights").map(bounds),
+        lengths: lengths(&counts.scores)?,
+        traces: counts.choice.traces(recipe, tokenizer(stages)?)?,
+        verdicts: counts
+            .reasons
+            .into_iter()
+            .map(|((verdict, reason), count)| VerdictCount { verdict, reason, count })
+            .collect(),
+    })
+}
+
+/// The tables of those stages that are done.
+struct Tables {
+    questions: Table<QuestionRecord>,
+    traces: Table<TraceRecord>,
+    scores: Option<Table<ScoreRecord>>,
+    answers: Option<Table<AnswerRecord>>,
+    verdicts: Option<Table<VerdictRecord>>,
+    weights: Option<Table<WeightRecord>>,
+}
+
+type TraceKey = (String, u64);
+
+/// A trace and what later stages say of it.
+struct Joined {
+    trace: TraceRecord,
+    score: Option<ScoreRecord>,
+    answers: Vec<(AnswerRecord, Option<VerdictRecord>)>,
+    weight: Option<WeightRecord>,
+}
+
+impl Tables {
+    /// The questions of a part that have traces, in their order.
+    fn read(&self, part: usize) -> Result<Vec<(QuestionRecord, Vec<Joined>)>> {
+        let mut scores = by_key(&self.scores, part, |score| (score.id.clone(), score.sample))?;
+        let mut weights = by_key(&self.weights, part, |weight| (weight.id.clone(), weight.sample))?;
+        let mut verdicts =
+            by_key(&self.verdicts, part, |verdict| ((verdict.id.clone(), verdict.sample), verdict.answer))?;
+        let mut answers: HashMap<TraceKey, Vec<(AnswerRecord, Option<VerdictRecord>)>> = HashMap::new();
+        for answer in self.answers.as_ref().map(|table| table.read(part)).transpose()?.unwrap_or_default() {
+            let key = (answer.id.clone(), answer.sample);
+            let verdict = verdicts.remove(&(key.clone(), answer.answer));
+            answers.entry(key).or_default().push((answer, verdict));
+        }
+        let mut traces: HashMap<String, Vec<Joined>> = HashMap::new();
+        for trace in self.traces.read(part)? {
+            let key = (trace.id.clone(), trace.sample);
+            let joined = Joined {
+                score: scores.remove(&key),
+                answers: answers.remove(&key).unwrap_or_default(),
+                weight: weights.remove(&key),
+                trace,
+            };
+            traces.entry(key.0).or_default().push(joined);
+        }
+        let questions = self.questions.read(part)?.into_iter();
+        Ok(questions
+            .filter_map(|question| traces.remove(&question.id).map(|traces| (question, traces)))
+            .collect())
+    }
+}
+
+fn by_key<R: Record, K: std::hash::Hash + Eq>(
+    table: &Option<Table<R>>,
+    part: usize,
+    key: impl Fn(&R) -> K,
+) -> Result<HashMap<K, R>> {
+    let records = table.as_ref().map(|table| table.read(part)).transpose()?.unwrap_or_default();
+    Ok(records.into_iter().map(|record| (key(&record), record)).collect())
+}
+
+/// What is counted over all parts.
+#[derive(Default)]
+struct Counts {
+    sampled: u64,
+    closed: u64,
+    right: u64,
+    weighed: u64,
+    chosen: u64,
+    rho: Vec<f64>,
+    effective: Vec<f64>,
+    without_weight: usize,
+    reasons: BTreeMap<(String, String), u64>,
+    scores: Vec<TraceScore>,
+    choice: Choice,
+}
+
+impl Counts {
+    fn add(&mut self, questions: Vec<(QuestionRecord, Vec<Joined>)>) {
+        for (question, traces) in questions {
+            traces.iter().for_each(|joined| self.count(joined));
+            let rho_k: Vec<f64> = traces
+                .iter()
+                .filter_map(|joined| joined.weight.as_ref())
+                .map(|weight| weight.weight)
+                .collect();
+            match rho_k.iter().map(|rho| rho * rho).sum::<f64>() {
+                squares if squares > 0.0 => self.effective.push(1.0 / squares),
+                _ => self.without_weight += 1,
+            }
+            self.rho.extend(rho_k);
+            self.choice.offer(question, traces);
+        }
+    }
+
+    fn count(&mut self, joined: &Joined) {
+        self.sampled += 1;
+        self.closed += u64::from(joined.trace.closed);
+        let verdicts = || joined.answers.iter().filter_map(|(_, verdict)| verdict.as_ref());
+        self.right += u64::from(verdicts().any(|verdict| verdict.verdict == "correct"));
+        verdicts().for_each(|verdict| {
+            *self.reasons.entry((verdict.verdict.clone(), verdict.reason.clone())).or_default() += 1
+        });
+        self.weighed += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.weight > 0.0));
+        self.chosen += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.chosen > 0.0));
+        if let Some(score) = &joined.score {
+            let sum = |logprobs: &[f64]| logprobs.iter().sum::<f64>();
+            self.scores.push(TraceScore {
+                logp_sum: sum(&score.logprobs),
+                logq_sum: sum(&joined.trace.logprobs),
+                tokens: score.logprobs.len(),
+            });
+        }
+    }
+
+    fn funnel(&self, tables: &Tables, recipe: &RunRecipe) -> Vec<FunnelStep> {
+        let has_weights = tables.weights.is_some();
+        let steps = [
+            ("sampled", self.sampled, "", true),
+            ("came to their end", self.closed, "were cut off", true),
+            ("led to a right answer", self.right, "led to none", tables.verdicts.is_some()),
+            ("weigh something", self.weighed, "weigh nothing", has_weights && self.weighed != self.right),
+            // What other methods learn from is not chosen by weight.
+            ("chosen", self.chosen, "were not chosen", has_weights && recipe.method == Method::Variational),
+        ];
+        let known = steps.into_iter().filter(|(_, _, _, is_known)| *is_known);
+        known
+            .map(|(name, count, lost, _)| FunnelStep { name: name.to_owned(), count, lost: lost.to_owned() })
+            .collect()
+    }
+
+    fn weights(&self, recipe: &RunRecipe) -> Result<Weights> {
+        let traces_each = recipe.traces.drawing.n as usize;
+        Ok(Weights {
+            description: describe(recipe)?,
+            traces_each,
+            rho: Histogram::of(self.rho.iter().copied(), 0.0, 1.0, 20),
+            effective: Histogram::of(
+                self.effective.iter().copied(),
+                1.0,
+                traces_each.max(2) as f64,
+                2 * (traces_each.max(2) - 1).min(16),
+            ),
+            mean_effective: self.effective.iter().sum::<f64>() / self.effective.len().max(1) as f64,
+            questions: self.effective.len(),
+            without_weight: self.without_weight,
+        })
+    }
+}
+
+/// What a weight is made of, and what is chosen by it.
+fn describe(recipe: &RunRecipe) -> Result<String> {
+    let config = recipe.weigh_config();
+    let answer = match config.answer.name() {
+        "accuracy" => "the share of right answers after it",
+        "geometric-likelihood" => "the mean likelihood per token of the reference answer after it",
+        _ => "the likelihood of the reference answer after it",
+    };
+    let made_of = match config.weighting.name() {
+        "uniform" => "All traces weigh the same.".to_owned(),
+        "ratio-only" => {
+            format!("A trace weighs in proportion to its {} likelihood ratio alone.", config.ratio.name())
+        }
+        "accuracy-only" => format!("A trace weighs in proportion to {answer} alone."),
+        other => {
+            let how = if other == "rho" { String::new() } else { format!(" ({other})") };
+            format!(
+                "A trace weighs in proportion to its {} likelihood ratio times {answer}{how}.",
+                config.ratio.name()
+            )
+        }
+    };
+    let chosen = match recipe.weights.selection.name() {
+        "weighted" => "The final model learns from all of them, by weight.",
+        "best" => "The final model learns from the heaviest one of each question.",
+        _ => "The final model learns from some of them, drawn by weight.",
+    };
+    Ok(if recipe.method == Method::Variational { format!("{made_of} {chosen}") } else { made_of })
+}
+
+/// The bounds that stage 7 counted, with the true ratio, over the questions where all of them are finite.
+fn bounds(counts: &Value) -> Bounds {
+    let series = &counts["bounds"];
+    let point = |(at, bound): (usize, &Value)| BoundPoint {
+        k: at + 1,
+        mean: bound["mean_of_finite"].as_f64(),
+        standard_error: bound["standard_error"].as_f64(),
+        unbounded: series["of_k"][at]["unbounded"].as_u64().unwrap_or(0) as usize,
+    };
+    let points = series["common"].as_array().into_iter().flatten().enumerate().map(point).collect();
+    let text = |name: &str| series[name].as_str().unwrap_or_default().to_owned();
+    Bounds { is_bound: series["is_bound"] == true, ratio: text("ratio"), points }
+}
+
+/// Questions to read: those with the lowest keys, which are random, as many as may be held.
+#[derive(Default)]
+struct Choice {
+    seed: u64,
+    offered: usize,
+    held: usize,
+    questions: BTreeMap<(u64, usize), (usize, Browsed)>,
+}
+
+impl Choice {
+    fn new(seed: u64) -> Choice {
+        Choice { seed, ..Choice::default() }
+    }
+
+    fn offer(&mut self, question: QuestionRecord, traces: Vec<Joined>) {
+        let key = Rng::at(self.seed, &[11, self.offered as u64]).next_u64();
+        let browsed = browsed(question, traces);
+        let bytes = bytes_of(&browsed);
+        self.questions.insert((key, self.offered), (bytes, browsed));
+        self.offered += 1;
+        self.held += bytes;
+        while self.held > HELD
+            && let Some((_, (bytes, _))) = self.questions.pop_last()
+        {
+            self.held -= bytes;
+        }
+    }
+
+    /// The questions in their order, ids as texts.
+    fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> Result<Traces> {
+        let mut questions: Vec<(usize, Browsed)> =
+            self.questions.into_iter().map(|((_, place), (_, browsed))| (place, browsed)).collect();
+        questions.sort_by_key(|&(place, _)| place);
+        let mut questions: Vec<Browsed> = questions.into_iter().map(|(_, browsed)| browsed).collect();
+        let mut words: HashMap<String, u32> = HashMap::new();
+        let decode = |ids: &[u32]| {
+            tokenizer
+                .as_ref()
+                .and_then(|tokenizer| tokenizer.decode_drawn(ids).ok())
+                .unwrap_or_else(|| numbers(ids))
+        };
+        for trace in questions.iter_mut().flat_map(|question| &mut question.traces) {
+            let pieces = pieces(&trace.tokens, decode);
+            trace.tokens = pieces.into_iter().map(|piece| number_of(&mut words, piece)).collect();
+        }
+        let mut vocabulary: Vec<(String, u32)> = words.into_iter().collect();
+        vocabulary.sort_by_key(|&(_, number)| number);
+        let vocabulary = vocabulary.into_iter().map(|(word, _)| word).collect();
+        let writer = match recipe.proposal() {
+            Proposal::Posterior => "the posterior",
+            Proposal::Initial => "the initial model itself",
+        };
+        Ok(Traces { of: self.offered, seed: None, writer: writer.to_owned(), vocabulary, questions })
+    }
+}
+
+fn number_of(words: &mut HashMap<String, u32>, word: String) -> u32 {
+    let next = words.len() as u32;
+    *words.entry(word).or_insert(next)
+}
+
+/// Ids of a model without a tokenizer.
+fn numbers(ids: &[u32]) -> String {
+    ids.iter().map(|id| format!("{id} ")).collect()
+}
+
+/// A question to read; the tokens of its traces are ids yet.
+fn browsed(question: QuestionRecord, traces: Vec<Joined>) -> Browsed {
+    let QuestionRecord { id, question, hint, difficulty, .. } = question;
+    Browsed {
+        id,
+        question: shortened(question),
+        hint: hint.map(shortened),
+        difficulty,
+        traces: traces.into_iter().map(browsed_trace).collect(),
+    }
+}
+
+fn browsed_trace(joined: Joined) -> BrowsedTrace {
+    let Joined { trace, score, answers, weight } = joined;
+    let centinats = score.map(|score| {
+        score
+            .logprobs
+            .iter()
+            .zip(&trace.logprobs)
+            .take(SHOWN_TOKENS)
+            .map(|(logp, logq)| ((logp - logq) * 100.0).round() as i32)
+            .collect()
+    });
+    BrowsedTrace {
+        sample: trace.sample,
+        closed: trace.closed,
+        weight: weight.as_ref().map(|weight| weight.weight),
+        chosen: weight.as_ref().map_or(0.0, |weight| weight.chosen),
+        log_ratio: weight.as_ref().and_then(|weight| weight.log_ratio),
+        log_answer: weight.as_ref().and_then(|weight| weight.log_answer),
+        length: trace.token_ids.len(),
+        tokens: trace.token_ids.into_iter().take(SHOWN_TOKENS).collect(),
+        centinats: centinats.unwrap_or_default(),
+        answers: browsed_answers(answers),
+    }
+}
+
+/// Equal answers as one, in the order in which they first came.
+fn browsed_answers(answers: Vec<(AnswerRecord, Option<VerdictRecord>)>) -> Vec<BrowsedAnswer> {
+    let mut browsed: Vec<BrowsedAnswer> = Vec::new();
+    for (answer, verdict) in answers {
+        let (verdict, reason) = verdict.map(|verdict| (verdict.verdict, verdict.reason)).unzip();
+        let new =
+            BrowsedAnswer { text: shortened(answer.text), verdict, reason, ended: answer.ended, times: 1 };
+        let is_same = |known: &&mut BrowsedAnswer| {
+            known.text == new.text
+                && known.verdict == new.verdict
+                && known.reason == new.reason
+                && known.ended == new.ended
+        };
+        match browsed.iter_mut().find(is_same) {
+            Some(known) => known.times += 1,
+            None => browsed.push(new),
+        }
+    }
+    browsed
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(SHOWN_LETTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// About what a question takes in memory and page.
+fn bytes_of(question: &Browsed) -> usize {
+    let trace = |trace: &BrowsedTrace| {
+        150 + 8 * trace.tokens.len()
+            + trace.answers.iter().map(|answer| 80 + answer.text.len()).sum::<usize>()
+    };
+    200 + question.question.len()
+        + question.hint.as_ref().map_or(0, String::len)
+        + question.traces.iter().map(trace).sum::<usize>()
+}
+
+/// The tokenizer that the run's models share; none where they have none.
+fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
+    let folders = ["01-initial", "02-posterior"].into_iter().filter_map(|stage| stages.done(stage));
+    let found: Option<std::path::PathBuf> =
+        folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
+    found.map(|path| read_tokenizer(&path)).transpose()
+}
+
+fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
+    let cannot = || format!("cannot read {}", path.display());
+    Tokenizer::from_bytes(&std::fs::read(path).with_context(cannot)?).with_context(cannot)
+}

@@ -1,0 +1,136 @@
+//! Training curves and progress, from `metrics.jsonl`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_engine::lm::TrainConfig;
+use serde::Deserialize;
+
+use super::super::data::{Progress, Training, TrainingPoint};
+use super::stages::RunStages;
+use latrace_engine::training::METRICS;
+
+/// Points of a curve at most.
+const POINTS: usize = 200;
+/// Updates that tell the present rate.
+const LATELY: usize = 50;
+
+/// What the report reads of an update.
+#[derive(Debug, Deserialize)]
+struct Update {
+    step: u64,
+    epoch: f64,
+    loss: f64,
+    grad_norm: f64,
+    tokens: u64,
+    time: f64,
+}
+
+/// Loss and gradient norm of the run's own models: initial, posterior, final.
+pub(super) fn curves(stages: &RunStages) -> Result<Vec<Training>> {
+    let mut curves = Vec::new();
+    for (known, _) in stages.trainings().filter(|(known, _)| known.method.is_none()) {
+        let updates = read(&known.folder)?;
+        if !updates.is_empty() {
+            let name = known.name.replace("01-", "").replace("02-", "").replace("09-", "").replace('/', ", ");
+            curves.push(curve(name, &updates));
+        }
+    }
+    Ok(curves)
+}
+
+fn curve(name: String, updates: &[Update]) -> Training {
+    let width = updates.len().div_ceil(POINTS);
+    let points = updates.chunks(width).map(|chunk| {
+        let mean = |pick: fn(&Update) -> f64| chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64;
+        TrainingPoint {
+            step: chunk[chunk.len() - 1].step,
+            loss: mean(|update| update.loss),
+            grad_norm: mean(|update| update.grad_norm),
+        }
+    });
+    Training {
+        name,
+        steps: updates[updates.len() - 1].step,
+        steps_per_point: width as u64,
+        points: points.collect(),
+    }
+}
+
+/// How far a training is.
+pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<Progress>> {
+    let updates = read(folder)?;
+    let Some(last) = updates.last() else { return Ok(None) };
+    let by_epochs =
+        (last.epoch > 0.0).then(|| (last.step as f64 / last.epoch * config.epochs as f64).round() as u64);
+    let total = config.max_steps.or(by_epochs);
+    let recent = &updates[updates.len().saturating_sub(LATELY)..];
+    let seconds = last.time - recent[0].time;
+    let per_second = (seconds > 0.0).then(|| (last.step - recent[0].step) as f64 / seconds);
+    let seconds_left =
+        per_second.zip(total).map(|(rate, total)| total.saturating_sub(last.step) as f64 / rate);
+    Ok(Some(Progress { done: last.step, total, unit: "updates".to_owned(), per_second, seconds_left }))
+}
+
+/// Tokens of all updates; none where nothing was noted.
+pub(super) fn tokens(folder: &Path) -> Result<Option<u64>> {
+    let updates = read(folder)?;
+    Ok((!updates.is_empty()).then(|| updates.iter().map(|update| update.tokens).sum()))
+}
+
+/// The updates that are noted whole: the last line may be in the middle of being written.
+fn read(folder: &Path) -> Result<Vec<Update>> {
+    let path = folder.join(METRICS);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(steps: u64) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |step: u64| {
+            format!(
+                "{{\"step\":{step},\"epoch\":{},\"loss\":{step},\"grad_norm\":2.0,\"tokens\":10,\"time\":{},\"lr\":0.1}}\n",
+                step as f64 / 100.0,
+                step as f64 / 4.0
+            )
+        };
+        fs::write(folder.path().join(METRICS), (1..=steps).map(line).collect::<String>() + "{\"step\":")
+            .unwrap();
+        folder
+    }
+
+    #[test]
+    fn points_are_means_and_the_last_line_may_be_cut() {
+        let folder = folder(401);
+        let curve = curve("final".to_owned(), &read(folder.path()).unwrap());
+        assert_eq!((curve.steps, curve.steps_per_point, curve.points.len()), (401, 3, 134));
+        assert_eq!(curve.points[0], TrainingPoint { step: 3, loss: 2.0, grad_norm: 2.0 });
+        assert_eq!(curve.points[133].step, 401);
+        assert_eq!(tokens(folder.path()).unwrap(), Some(4010));
+    }
+
+    #[test]
+    fn progress_knows_the_rate_and_what_is_left() {
+        let folder = folder(150);
+        let config = TrainConfig { epochs: 3, max_steps: None, ..TrainConfig::default() };
+        let expected = Progress {
+            done: 150,
+            total: Some(300),
+            unit: "updates".to_owned(),
+            per_second: Some(4.0),
+            seconds_left: Some(37.5),
+        };
+        assert_eq!(progress(folder.path(), &config).unwrap(), Some(expected));
+        let config = TrainConfig { max_steps: Some(200), ..config };
+        assert_eq!(progress(folder.path(), &config).unwrap().unwrap().seconds_left, Some(12.5));
+        assert_eq!(progress(tempfile::tempdir().unwrap().path(), &config).unwrap(), None);
+    }
+}

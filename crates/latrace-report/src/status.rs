@@ -1,0 +1,180 @@
+//! How far a run is, from its folder alone: nothing is locked for longer than a look, and whoever works there
+//! is not disturbed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Stage, StageState};
+use latrace_run::pipeline::folder::{RunFolder, StageRecord, read_record};
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// Its folder.
+    pub run: PathBuf,
+    /// Whether it goes on.
+    pub state: RunState,
+    /// Stages that are done.
+    pub done: usize,
+    /// Working time (s) so far, of all sessions.
+    pub seconds_spent: f64,
+    /// Working time (s) that is left in the stages of which something is known.
+    pub seconds_left: f64,
+    /// Stages that are not done and of which nothing is known yet.
+    pub unknown: Vec<String>,
+    /// All stages, in their order.
+    pub stages: Vec<StageStatus>,
+}
+
+/// Whether a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// A process works in its folder.
+    UnderWay,
+    /// Nobody works in it, and it is not done.
+    Stopped,
+    /// Every stage is done.
+    Done,
+}
+
+/// How far a stage is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// What the report says of it.
+    #[serde(flatten)]
+    pub stage: Stage,
+    /// Working time (s) so far, of all sessions.
+    pub seconds_spent: f64,
+    /// Working time (s) that is left, as far as one can tell.
+    pub seconds_left: Option<f64>,
+    /// What it counted, once it is done.
+    pub counts: Value,
+}
+
+/// Looks at a run's folder.
+///
+/// # Errors
+/// A folder that is no run's, records that cannot be read.
+pub fn look(run: &Path) -> Result<RunStatus> {
+    let is_at_work = RunFolder::is_at_work(run)?;
+    let mut stages = crate::stages(run)?
+        .into_iter()
+        .map(|stage| status_of(run, stage, is_at_work))
+        .collect::<Result<Vec<_>>>()?;
+    estimate(&mut stages);
+    let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done).count();
+    let state = match (done == stages.len(), is_at_work) {
+        (true, _) => RunState::Done,
+        (false, true) => RunState::UnderWay,
+        (false, false) => RunState::Stopped,
+    };
+    Ok(RunStatus {
+        run: run.to_owned(),
+        state,
+        done,
+        seconds_spent: stages.iter().map(|stage| stage.seconds_spent).sum(),
+        seconds_left: stages.iter().filter_map(|stage| stage.seconds_left).sum(),
+        unknown: stages
+            .iter()
+            .filter(|stage| stage.seconds_left.is_none())
+            .map(|stage| stage.stage.folder.clone())
+            .collect(),
+        stages,
+    })
+}
+
+fn status_of(run: &Path, stage: Stage, is_at_work: bool) -> Result<StageStatus> {
+    let folder = run.join(&stage.folder);
+    let record = read_record(&folder)?;
+    let seconds_spent = match (&record, stage.state) {
+        (Some(record), StageState::Begun) => record.seconds + this_session(&folder, is_at_work)?,
+        (Some(record), _) => record.seconds,
+        (None, _) => 0.0,
+    };
+    let seconds_left = match stage.state {
+        StageState::Done => Some(0.0),
+        StageState::Begun => stage.progress.as_ref().and_then(|progress| progress.seconds_left),
+        StageState::Waiting => None,
+    };
+    let counts = record.filter(|record| record.done).map_or(Value::Null, |StageRecord { counts, .. }| counts);
+    Ok(StageStatus { stage, seconds_spent, seconds_left, counts })
+}
+
+/// Seconds since the stage's record was written, at its begin; of a stopped stage, up to its last file.
+fn this_session(folder: &Path, is_at_work: bool) -> Result<f64> {
+    let cannot = || format!("cannot read the folder {}", folder.display());
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let begun = modified(&folder.join("stage.json")).with_context(cannot)?;
+    let mut until = if is_at_work { SystemTime::now() } else { begun };
+    if !is_at_work {
+        for entry in fs::read_dir(folder).with_context(cannot)? {
+            until = until.max(entry.and_then(|entry| modified(&entry.path())).with_context(cannot)?);
+        }
+    }
+    // A clock that was set back meanwhile says nothing.
+    Ok(until.duration_since(begun).map_or(0.0, |since| since.as_secs_f64()))
+}
+
+/// What a stage of the same kind took in this run, it may take again: in a later round, for another method,
+/// on another model.
+fn estimate(stages: &mut [StageStatus]) {
+    let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done);
+    let known: BTreeMap<String, f64> =
+        done.map(|stage| (kind(&stage.stage.folder), stage.seconds_spent)).collect();
+    for stage in stages.iter_mut().filter(|stage| stage.seconds_left.is_none()) {
+        stage.seconds_left =
+            known.get(&kind(&stage.stage.folder)).map(|took| (took - stage.seconds_spent).max(0.0));
+    }
+}
+
+/// `03-traces` of `baselines/rft/round-2/03-traces`.
+fn kind(folder: &str) -> String {
+    let numbered = |part: &&str| part.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    folder.split('/').find(numbered).unwrap_or(folder).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(folder: &str, state: StageState, seconds_spent: f64) -> StageStatus {
+        let stage = Stage {
+            folder: folder.to_owned(),
+            title: String::new(),
+            method: None,
+            state,
+            seconds: None,
+            tokens: None,
+            progress: None,
+        };
+        StageStatus {
+            stage,
+            seconds_spent,
+            seconds_left: (state == StageState::Done).then_some(0.0),
+            counts: Value::Null,
+        }
+    }
+
+    #[test]
+    fn what_a_kind_of_stage_took_is_what_another_is_thought_to_take() {
+        let mut stages = [
+            stage("03-traces", StageState::Done, 30.0),
+            stage("10-evaluation/initial", StageState::Done, 8.0),
+            stage("09-final", StageState::Waiting, 0.0),
+            stage("10-evaluation/final", StageState::Waiting, 0.0),
+            stage("baselines/rft/round-2/03-traces", StageState::Begun, 12.0),
+        ];
+        estimate(&mut stages);
+        assert_eq!(
+            stages.map(|stage| stage.seconds_left),
+            [Some(0.0), Some(0.0), None, Some(8.0), Some(18.0)]
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! What folders say of models: evaluations and runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Entry, Shows};
+use crate::evaluation::{SUMMARY, Summary, read_results};
+use crate::pipeline::records::{QuestionRecord, ResponseRecord};
+use latrace_io::failure::Failure;
+use latrace_io::table::Table;
+use latrace_objective::statistics::{Accuracy, Tally};
+
+/// A run's own questions, as a benchmark.
+const HELD_OUT: &str = "held-out";
+
+/// Where results question by question are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Questions {
+    /// In an evaluation's folder.
+    Evaluation(PathBuf),
+    /// In a run: its folder, and that of the stage.
+    Run(PathBuf, PathBuf),
+    /// Here.
+    Counted(Results),
+}
+
+/// How responses to a question came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The question's text.
+    pub question: String,
+    /// Its subject or difficulty.
+    pub subset: Option<String>,
+    /// The right ones among all.
+    pub tally: Tally,
+}
+
+/// Questions by their ids.
+pub type Results = BTreeMap<String, Outcome>;
+
+impl Questions {
+    /// The results; none where there are none.
+    ///
+    /// # Errors
+    /// Files that are damaged.
+    pub fn read(&self) -> Result<Option<Results>> {
+        match self {
+            Questions::Evaluation(folder) => {
+                let tally = |right: usize, samples: usize| Tally { right, samples };
+                let results = read_results(folder)?.map(|questions| {
+                    let of = |question: crate::evaluation::QuestionResult| {
+                        let right = question
+                            .responses
+                            .iter()
+                            .filter(|response| response.correctness == Some(true))
+                            .count();
+                        let outcome = Outcome {
+                            question: question.question,
+                            subset: question.subset,
+                            tally: tally(right, question.responses.len()),
+                        };
+                        (question.id, outcome)
+                    };
+                    questions.into_iter().map(of).collect()
+                });
+                Ok(results)
+            }
+            Questions::Run(run, stage) => of_run(run, stage),
+            Questions::Counted(results) => Ok(Some(results.clone())),
+        }
+    }
+}
+
+fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    for response in Table::<ResponseRecord>::open(stage).records()? {
+        let response = response?;
+        let tally = tallies.entry(response.id).or_insert(Tally { right: 0, samples: 0 });
+        tally.samples += 1;
+        tally.right += usize::from(response.verdict == "correct");
+    }
+    let mut results = Results::new();
+    for question in Table::<QuestionRecord>::open(&run.join("00-questions")).records()? {
+        let question = question?;
+        if let Some(tally) = tallies.remove(&question.id) {
+            results.insert(
+                question.id,
+                Outcome { question: question.question, subset: question.difficulty, tally },
+            );
+        }
+    }
+    Ok(Some(results).filter(|results| !results.is_empty()))
+}
+
+/// What a folder says: of one evaluation, of a run's models, or of the evaluations in its folders.
+///
+/// # Errors
+/// It says nothing.
+pub fn read(folder: &Path) -> Result<Vec<Entry>> {
+    if let Some(entries) = read_one(folder)? {
+        return Ok(entries);
+    }
+    let inner = fs::read_dir(folder)
+        .map_err(|error| Failure::work(format!("cannot read the folder {}: {error}", folder.display())))?;
+    let mut folders: Vec<PathBuf> =
+        inner.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    let mut entries = Vec::new();
+    for inner in folders {
+        entries.extend(read_one(&inner)?.unwrap_or_default());
+    }
+    if entries.is_empty() {
+        let message = format!("{} has no {SUMMARY}, and no folder in it has one", folder.display());
+        let hint = "it is written when an evaluation or a run is finished: the command that began it goes on where it stopped";
+        return Err(Failure::work(message).hint(hint).into());
+    }
+    Ok(entries)
+}
+
+fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
+    let path = folder.join(SUMMARY);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let value: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::work(format!("{} is not valid JSON: {error}", path.display())))?;
+    if value.get("models").is_some() {
+        return run_models(folder, &path, value).map(Some);
+    }
+    let Summary { model, title, k, overall, by_subset, tabled_by_subset, .. } = Summary::parse(&path, value)?;
+    let shows = if tabled_by_subset { Shows::Subsets } else { Shows::Overall };
+    let questions = Questions::Evaluation(folder.to_owned());
+    Ok(Some(vec![Entry {
+        name: model.clone(),
+        model,
+        folder: folder.to_owned(),
+        benchmark: title,
+        k: Some(k),
+        overall,
+        by_subset,
+        shows,
+        questions,
+    }]))
+}
+
+/// What of a run's summary counts here.
+#[derive(Deserialize)]
+struct RunSummary {
+    models: BTreeMap<String, RunModel>,
+}
+
+#[derive(Deserialize)]
+struct RunModel {
+    #[serde(flatten)]
+    overall: Accuracy,
+    #[serde(default)]
+    by_difficulty: BTreeMap<String, Accuracy>,
+}
+
+fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
+    let summary: RunSummary = serde_json::from_value(value)
+        .map_err(|error| Failure::work(format!("{} is no summary of a run: {error}", path.display())))?;
+    let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
+    // The order in which they come about; baselines by name.
+    let rank =
+        |name: &str| ["initial", "posterior", "final"].iter().position(|known| *known == name).unwrap_or(3);
+    models.sort_by(|(one, _), (other, _)| (rank(one), one).cmp(&(rank(other), other)));
+    let entry = |(name, model): (String, RunModel)| {
+        let stage = if rank(&name) < 3 {
+            folder.join("10-evaluation").join(&name)
+        } else {
+            folder.join("baselines").join(&name).join("10-evaluation/final")
+        };
+        Entry {
+            model: format!("{}: {name}", folder.display()),
+            name,
+            folder: folder.to_owned(),
+            benchmark: HELD_OUT.to_owned(),
+            k: Some(model.overall.samples / model.overall.questions.max(1)),
+            overall: model.overall,
+            by_subset: model.by_difficulty,
+            shows: Shows::Both,
+            questions: Questions::Run(folder.to_owned(), stage),
+        }
+    };
+    Ok(models.into_iter().map(entry).collect())
+}

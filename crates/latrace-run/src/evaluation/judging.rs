@@ -1,0 +1,190 @@
+//! From responses to verdicts: window by window, kept in a journal, written to `results.json` in the order of
+//! the questions.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use latrace_verify::{Judgement, Reason, Verdict};
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::answer::{Answer, answer_of};
+use super::responses::{Response, Responses};
+use super::{Plan, RESULTS, results};
+use latrace_io::files::{checksum, write_atomically};
+use latrace_io::progress::Progress;
+use latrace_io::rows::Output;
+use latrace_io::rows::{FieldProblem, text_of};
+use latrace_questions::benchmarks::{Item, Kind, for_each};
+use latrace_questions::query::{Query, SharedSandbox};
+use latrace_questions::verdict_journal::Journal;
+
+/// Responses judged at once, before their verdicts are kept.
+const WINDOW: usize = 2048;
+/// The most programs among them: they may run for minutes.
+const WINDOW_PROGRAMS: usize = 64;
+
+/// What a question's responses came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scored {
+    /// Its subject or difficulty.
+    pub subset: Option<String>,
+    /// Tokens of its prompt.
+    pub prompt_tokens: u64,
+    /// Its responses.
+    pub responses: Vec<Judged>,
+}
+
+/// What a response came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Why it is right or wrong.
+    pub reason: Reason,
+    /// Whether it was cut at the most tokens allowed.
+    pub truncated: bool,
+    /// Whether it is a thought without an end.
+    pub unclosed: bool,
+    /// Its tokens.
+    pub tokens: Option<u64>,
+    /// Tokens of its thought, where that has an end.
+    pub thought_tokens: Option<u64>,
+}
+
+impl Judged {
+    /// Whether it is right.
+    pub fn is_right(&self) -> bool {
+        self.reason.verdict() == Verdict::Correct
+    }
+}
+
+/// A question on its way.
+pub(super) struct Question {
+    pub place: usize,
+    pub id: String,
+    pub item: Item,
+    pub responses: Vec<Response>,
+}
+
+/// Judges all responses and writes `results.json`.
+///
+/// # Errors
+/// A reference that its kind cannot have; what the file system refuses.
+pub fn judge(plan: &Plan, responses: &Responses) -> Result<Vec<Scored>> {
+    let path = plan.out.join(RESULTS);
+    let mut journal = Journal::open(&Output::File(path.clone()), &responses.file, &described(plan)?)?;
+    if journal.count_earlier() > 0 {
+        tracing::info!("{} responses were judged by a run that did not end", journal.count_earlier());
+    }
+    let mut judge = Judge {
+        plan,
+        all: responses,
+        sandbox: SharedSandbox::default(),
+        scored: Vec::new(),
+        progress: Progress::new("responses judged", 0, None),
+    };
+    write_atomically(&path, |writer| {
+        writer.write_all(b"{").context("cannot write results")?;
+        let (mut window, mut place) = (Vec::new(), 0);
+        for_each(&plan.benchmark, &plan.files, &plan.chosen, |id, item| {
+            let to_it = responses.to(place, &id, &item)?;
+            window.push(Question { place, id, item, responses: to_it });
+            place += 1;
+            if judge.is_full(&window) {
+                judge.window(std::mem::take(&mut window), &mut journal, writer)
+            } else {
+                Ok(())
+            }
+        })?;
+        judge.window(window, &mut journal, writer)?;
+        writer.write_all(b"\n}\n").context("cannot write results")
+    })?;
+    journal.close()?;
+    judge.progress.finish();
+    Ok(judge.scored)
+}
+
+/// All that verdicts depend on, but for the responses.
+fn described(plan: &Plan) -> Result<String> {
+    let sums = plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?;
+    Ok(json!({"benchmark": plan.benchmark, "data": sums, "markers": plan.markers, "subsets": plan.chosen.subsets, "limit": plan.chosen.limit}).to_string())
+}
+
+struct Judge<'a> {
+    plan: &'a Plan,
+    all: &'a Responses,
+    sandbox: SharedSandbox,
+    scored: Vec<Scored>,
+    progress: Progress,
+}
+
+impl Judge<'_> {
+    fn is_full(&self, window: &[Question]) -> bool {
+        let most = if self.plan.benchmark.kind == Kind::Code { WINDOW_PROGRAMS } else { WINDOW };
+        window.iter().map(|question| question.responses.len()).sum::<usize>() >= most
+    }
+
+    /// Judges the questions of a window, those apart that an earlier run judged.
+    fn window(
+        &mut self,
+        window: Vec<Question>,
+        journal: &mut Journal,
+        writer: &mut impl Write,
+    ) -> Result<()> {
+        let pairs: Vec<(&Question, &Response)> = window
+            .iter()
+            .flat_map(|question| question.responses.iter().map(move |response| (question, response)))
+            .collect();
+        let mut judged = journal.take(pairs.len());
+        // Collecting keeps their order whatever order they end in.
+        let fresh = pairs[judged.len()..]
+            .par_iter()
+            .map(|(question, response)| self.one(question, response))
+            .collect::<Result<Vec<Judgement>>>()?;
+        journal.add(&fresh)?;
+        judged.extend(fresh);
+        self.progress.advance(pairs.len() as u64);
+        let mut judged = judged.into_iter();
+        for question in &window {
+            let judgements: Vec<Judgement> = judged.by_ref().take(question.responses.len()).collect();
+            self.keep(question, &judgements, writer)?;
+        }
+        Ok(())
+    }
+
+    fn one(&self, question: &Question, response: &Response) -> Result<Judgement> {
+        let benchmark = &self.plan.benchmark;
+        let Answer::Given(answer) =
+            answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers)
+        else {
+            return Ok(Judgement::new(Reason::NoAnswer, None));
+        };
+        let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref(), answer);
+        let named = || format!("question {}", question.id);
+        let refused = |problem: FieldProblem| anyhow::anyhow!("{problem}");
+        let query = Query::of(&row, None, benchmark.time_limit).map_err(refused).with_context(named)?;
+        let prediction = text_of(&row, "prediction").map_err(refused).with_context(named)?;
+        Ok(query.judge(prediction, &self.sandbox))
+    }
+
+    fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {
+        let of = |(response, judgement): (&Response, &Judgement)| {
+            let answer =
+                answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers);
+            Judged {
+                reason: judgement.reason,
+                truncated: response.is_truncated(),
+                unclosed: !matches!(answer, Answer::Given(_)),
+                tokens: response.tokens,
+                thought_tokens: response.thought_tokens,
+            }
+        };
+        let responses = question.responses.iter().zip(judgements).map(of).collect();
+        let prompt = self.all.prompt(question.place);
+        self.scored.push(Scored {
+            subset: question.item.subset.clone(),
+            prompt_tokens: prompt.map_or(0, |(_, tokens)| tokens),
+            responses,
+        });
+        results::write(question, judgements, prompt, writer)
+    }
+}

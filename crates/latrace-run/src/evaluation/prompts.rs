@@ -1,0 +1,101 @@
+//! What goes around a question for a model: a template of the reasoner's, or the model's own chat template.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_core::{Markers, Message, PromptTemplate};
+
+use latrace_engine::text::TextSide;
+use latrace_io::failure::Failure;
+
+/// The name under which the model's own chat template goes.
+const CHAT: &str = "chat";
+
+/// The user's message of a chat.
+const MESSAGE: &str = include_str!("chat.jinja");
+
+/// What goes around a question.
+#[derive(Debug)]
+pub struct Wrapping {
+    template: PromptTemplate,
+    source: String,
+    around: Around,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    /// The template gives the prompt.
+    Nothing,
+    /// The template gives the user's message, the model's chat template the prompt.
+    Chat,
+}
+
+/// A prompt.
+#[derive(Clone, Debug)]
+pub struct Prompted {
+    /// As text.
+    pub text: String,
+    /// As the model reads it.
+    pub ids: Vec<u32>,
+    /// Whether it ends with the beginning of a thought.
+    pub opens: bool,
+}
+
+impl Wrapping {
+    /// `chat`, the name of a built-in template, or a file with one.
+    ///
+    /// # Errors
+    /// Nothing of this name; a file that is no template.
+    pub fn named(name: &str) -> Result<Wrapping> {
+        let (source, around) = match PromptTemplate::built_in(name) {
+            _ if name == CHAT => (MESSAGE.to_owned(), Around::Chat),
+            Some(source) => (source.to_owned(), Around::Nothing),
+            None if Path::new(name).is_file() => {
+                (fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?, Around::Nothing)
+            }
+            None => {
+                let hint = format!(
+                    "known templates: {CHAT}, {}; or the path of a file that is one",
+                    PromptTemplate::names()
+                );
+                return Err(Failure::usage(format!("--template {name}: no such template, and no such file"))
+                    .hint(hint)
+                    .into());
+            }
+        };
+        let template =
+            PromptTemplate::new(&source).with_context(|| format!("cannot use the template {name}"))?;
+        Ok(Wrapping { template, source, around })
+    }
+
+    /// The template's text, to tell it from others.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The prompt for a question.
+    ///
+    /// # Errors
+    /// A template that asks for what there is not; a model without tokenizer or chat template.
+    pub fn prompt(
+        &self,
+        question: &str,
+        boxed: bool,
+        markers: &Markers,
+        text: &TextSide,
+    ) -> Result<Prompted> {
+        let rendered = self.template.render(question, None, boxed, markers)?;
+        let prompt = match self.around {
+            Around::Nothing => rendered,
+            Around::Chat => {
+                let message = Message { role: "user".to_owned(), content: rendered.trim().to_owned() };
+                text.prompt(&[message]).map_err(|problem| {
+                    Failure::work(problem.to_string()).hint("give --template reasoner, or a file")
+                })?
+            }
+        };
+        let ids = text.encode("prompt", &prompt).map_err(|problem| Failure::work(problem.to_string()))?;
+        Ok(Prompted { opens: prompt.trim_end().ends_with(markers.open.trim()), text: prompt, ids })
+    }
+}

@@ -1,0 +1,410 @@
+//! Where responses come from: a model, a file, or the benchmark's own answers.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_core::border;
+use latrace_engine::lm::{Sampler, Sampling, StopReason};
+use serde_json::{Value, json};
+
+use super::prompts::{Prompted, Wrapping};
+use super::{Asked, Plan, RESPONSES};
+use latrace_engine::sampling::drawing::{Drawn, Logprobs, draw};
+use latrace_engine::sampling::journal::{Finished, Journal, described, difference};
+use latrace_engine::sampling::missing::{Draws, Prompt, Spent};
+use latrace_engine::sampling::stop_strings::StopStrings;
+use latrace_engine::text::{TextSide, read_config};
+use latrace_io::failure::Failure;
+use latrace_io::files::checksum;
+use latrace_io::model_folder::fingerprint;
+use latrace_io::rows::{
+    BadRows, FieldProblem, Output, Row, RowReader, describe, field, shortest, write_rows,
+};
+use latrace_questions::benchmarks::Item;
+
+/// The stage's name in the key of every random number.
+const STAGE: &str = "eval";
+
+/// Where responses come from.
+pub enum Source<'a> {
+    /// A model draws them.
+    Model(Box<Model<'a>>),
+    /// A file has them: `id`, `response` (or `text`), perhaps `sample`, `stop_reason`, `token_ids`.
+    File(PathBuf),
+    /// The benchmark's own answers, to see that it takes them.
+    Right,
+}
+
+/// A model that draws responses.
+pub struct Model<'a> {
+    /// Its name for people.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What goes around questions.
+    pub wrapping: Wrapping,
+    /// Makes its sampler.
+    pub sampler: &'a dyn Fn(&Path) -> Result<Sampler>,
+}
+
+/// A response to a question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// All of it.
+    pub text: String,
+    /// Whether the prompt began a thought.
+    pub opened: bool,
+    /// Why it ended, where that is known.
+    pub stop_reason: Option<String>,
+    /// Its tokens.
+    pub tokens: Option<u64>,
+    /// Tokens of its thought, where that has an end.
+    pub thought_tokens: Option<u64>,
+}
+
+impl Response {
+    /// Whether it was cut at the most tokens allowed.
+    pub fn is_truncated(&self) -> bool {
+        self.stop_reason.as_deref() == Some(StopReason::MaxTokens.name())
+    }
+}
+
+/// The responses to all questions.
+pub struct Responses {
+    held: Held,
+    /// The file that they are in, or what stands for it: what is judged depends on it.
+    pub file: PathBuf,
+    /// Who they are by, for people.
+    pub name: String,
+    /// What tells the model from others; null without one.
+    pub model: Value,
+    /// The settings by which they were drawn; null where they were given.
+    pub settings: Value,
+    /// How many were finished by earlier runs, and what drawing the others took: tokens and seconds.
+    pub drawn: Option<(usize, u64, f64)>,
+}
+
+enum Held {
+    Drawn(Box<ByModel>),
+    Given(HashMap<String, Vec<Response>>),
+    Right,
+}
+
+/// What a model drew, and what makes texts of it.
+struct ByModel {
+    /// By question.
+    samples: Vec<Vec<Finished>>,
+    prompts: Vec<Prompted>,
+    text: TextSide,
+    cut: String,
+    stops: StopStrings,
+}
+
+/// The responses of `source` to the questions `asked`.
+///
+/// # Errors
+/// See [`super::run`].
+pub fn of(plan: &Plan, source: &Source<'_>, asked: &[Asked]) -> Result<Responses> {
+    match source {
+        Source::Model(model) => from_model(plan, model, asked),
+        Source::File(file) => {
+            let held = Held::Given(read(file, asked)?);
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            given(
+                plan,
+                Responses {
+                    held,
+                    file: file.clone(),
+                    name,
+                    model: Value::Null,
+                    settings: Value::Null,
+                    drawn: None,
+                },
+            )
+        }
+        Source::Right => {
+            let (file, name) = (plan.files[0].clone(), "right answers".to_owned());
+            given(
+                plan,
+                Responses {
+                    held: Held::Right,
+                    file,
+                    name,
+                    model: Value::Null,
+                    settings: Value::Null,
+                    drawn: None,
+                },
+            )
+        }
+    }
+}
+
+/// Results of given responses never replace those of a model's.
+fn given(plan: &Plan, responses: Responses) -> Result<Responses> {
+    if !plan.out.join(RESPONSES).exists() {
+        return Ok(responses);
+    }
+    let message = format!("{} holds the evaluation of a model", plan.out.display());
+    Err(Failure::work(message).hint("give another --out, or remove the folder").into())
+}
+
+fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Responses> {
+    let config = read_config(&model.folder)?;
+    let text = TextSide::open(&model.folder, &config)?;
+    let sampling = sampling(plan, config.eos_token_ids.clone())?;
+    let stops = StopStrings::new(
+        [plan.markers.answer_close.trim()]
+            .into_iter()
+            .filter(|close| !close.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    );
+    let prompts = prompts(plan, model, asked, &text, config.max_positions)?;
+    let settings = settings(plan, model, &sampling);
+    let hashes = json!(fingerprint(&model.folder)?);
+    let file = plan.out.join(RESPONSES);
+    let drawn = {
+        let (mut journal, earlier) =
+            open_journal(plan, &file, json!({"model": hashes, "settings": settings}))?;
+        let to_draw: Vec<Prompt> = asked
+            .iter()
+            .zip(&prompts)
+            .map(|(asked, prompt)| Prompt::new(json!(asked.id), prompt.ids.clone()))
+            .collect();
+        let draws = Draws {
+            stage: STAGE,
+            seed: plan.seed,
+            n: plan.benchmark.k,
+            sampling,
+            stops: stops.clone(),
+            text: &text,
+        };
+        let drawn = draw(
+            &draws,
+            Logprobs::Dropped,
+            &to_draw,
+            earlier,
+            || (model.sampler)(&model.folder),
+            &mut |_, finished| journal.add(finished),
+        );
+        let drawn = drawn.with_context(|| format!("cannot draw responses to {}", plan.benchmark.title))?;
+        // In the order of the questions, whatever the order in which they finished.
+        write_rows(&Output::File(file.clone()), |sink| {
+            drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
+        })?;
+        journal.finish(&file)?;
+        drawn
+    };
+    let Drawn { samples, earlier, spent: Spent { tokens, seconds } } = drawn;
+    let mut by_question: Vec<Vec<Finished>> = vec![Vec::new(); asked.len()];
+    samples.into_iter().for_each(|((question, _), finished)| by_question[question].push(finished));
+    let held = Held::Drawn(Box::new(ByModel {
+        samples: by_question,
+        prompts,
+        text,
+        cut: plan.markers.cut.clone(),
+        stops,
+    }));
+    Ok(Responses {
+        held,
+        file,
+        name: model.name.clone(),
+        model: hashes,
+        settings,
+        drawn: Some((earlier, tokens, seconds)),
+    })
+}
+
+fn sampling(plan: &Plan, end_ids: Vec<u32>) -> Result<Sampling> {
+    let drawing = &plan.benchmark.sampling;
+    let sampling = Sampling {
+        temperature: drawing.temperature,
+        top_k: drawing.top_k,
+        top_p: drawing.top_p,
+        min_p: drawing.min_p,
+        max_new_tokens: drawing.max_new_tokens,
+        end_ids,
+    };
+    sampling.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(sampling)
+}
+
+fn prompts(
+    plan: &Plan,
+    model: &Model<'_>,
+    asked: &[Asked],
+    text: &TextSide,
+    most: usize,
+) -> Result<Vec<Prompted>> {
+    let boxed = plan.benchmark.kind.is_boxed();
+    let prompt = |asked: &Asked| {
+        let prompted = model
+            .wrapping
+            .prompt(&asked.text, boxed, &plan.markers, text)
+            .with_context(|| format!("question {}", asked.id))?;
+        match prompted.ids.len() {
+            0 => Err(Failure::work(format!(
+                "question {}: expected a prompt of at least one token, got an empty one",
+                asked.id
+            ))
+            .into()),
+            tokens if tokens >= most => Err(Failure::work(format!(
+                "question {}: expected fewer than the model's {most} tokens, got {tokens}",
+                asked.id
+            ))
+            .into()),
+            _ => Ok(prompted),
+        }
+    };
+    asked.iter().map(prompt).collect()
+}
+
+/// All but the model that a response depends on.
+fn settings(plan: &Plan, model: &Model<'_>, sampling: &Sampling) -> Value {
+    json!({
+        "k": plan.benchmark.k,
+        "seed": plan.seed,
+        "temperature": shortest(sampling.temperature),
+        "top_p": shortest(sampling.top_p),
+        "top_k": sampling.top_k,
+        "min_p": shortest(sampling.min_p),
+        "max_new_tokens": sampling.max_new_tokens,
+        "end_ids": sampling.end_ids,
+        "template": model.wrapping.source(),
+        "markers": plan.markers,
+        "subsets": plan.chosen.subsets,
+        "limit": plan.chosen.limit,
+    })
+}
+
+/// The journal of the responses; a folder that holds another evaluation stays as it is.
+fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Journal, Vec<Finished>)> {
+    description["data"] = json!(plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?);
+    description["benchmark"] = json!(plan.benchmark);
+    if let Some(earlier) = described(file)?.filter(|earlier| *earlier != description) {
+        let message = format!(
+            "{} holds another evaluation: {}",
+            plan.out.display(),
+            difference(&earlier, &description)
+        );
+        return Err(Failure::work(message).hint("give another --out, or remove the folder").into());
+    }
+    Journal::open(file, description)
+}
+
+fn row_of(finished: &Finished) -> Result<Row> {
+    match serde_json::to_value(finished)? {
+        Value::Object(row) => Ok(row),
+        other => Err(anyhow::anyhow!("a sample is {}, not an object", describe(&other))),
+    }
+}
+
+/// The responses of a file, by question.
+fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<Response>>> {
+    let mut found: HashMap<String, Vec<(u64, Response)>> =
+        asked.iter().map(|asked| (asked.id.clone(), Vec::new())).collect();
+    let mut reader = RowReader::open(file, BadRows::Stop)?;
+    let mut others = 0_u64;
+    while let Some((id, sample, response)) = reader.next_with(|_, row| given_response(&row))? {
+        match found.get_mut(&id) {
+            Some(responses) => {
+                let sample = sample.unwrap_or(responses.len() as u64);
+                responses.push((sample, response));
+            }
+            None => others += 1,
+        }
+    }
+    if others > 0 {
+        tracing::warn!("{others} responses of {} are to questions that are not asked", file.display());
+    }
+    let without: Vec<&str> =
+        asked.iter().map(|asked| asked.id.as_str()).filter(|id| found[*id].is_empty()).collect();
+    if let Some(first) = without.first() {
+        let message = format!(
+            "{} has no response to {} of {} questions, such as \"{first}\"",
+            file.display(),
+            without.len(),
+            asked.len()
+        );
+        return Err(Failure::work(message)
+            .hint("each row has the `id` of its question; `--limit` and `--subset` ask fewer")
+            .into());
+    }
+    let in_order = |(id, mut responses): (String, Vec<(u64, Response)>)| {
+        responses.sort_by_key(|(sample, _)| *sample);
+        (id, responses.into_iter().map(|(_, response)| response).collect())
+    };
+    Ok(found.into_iter().map(in_order).collect())
+}
+
+fn given_response(row: &Row) -> Result<(String, Option<u64>, Response), FieldProblem> {
+    let id = latrace_io::rows::id_of(row)?
+        .ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+    let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    let text = match field(row, "response").or_else(|| field(row, "text")) {
+        Some(Value::String(text)) => text.clone(),
+        other => {
+            return Err(FieldProblem::new(
+                "response",
+                "a text",
+                other.map_or_else(|| "nothing".to_owned(), describe),
+            ));
+        }
+    };
+    let tokens = field(row, "token_ids").and_then(Value::as_array).map(|ids| ids.len() as u64);
+    let stop_reason = field(row, "stop_reason").and_then(Value::as_str).map(str::to_owned);
+    Ok((
+        id,
+        field(row, "sample").and_then(Value::as_u64),
+        Response { text, stop_reason, tokens, ..Response::default() },
+    ))
+}
+
+impl Responses {
+    /// The responses to a question, by its place among those asked.
+    ///
+    /// # Errors
+    /// A benchmark that has no right answers of its own.
+    pub fn to(&self, place: usize, id: &str, item: &Item) -> Result<Vec<Response>> {
+        match &self.held {
+            Held::Drawn(by) => {
+                Ok(by.samples[place].iter().map(|finished| by.response(place, finished)).collect())
+            }
+            Held::Given(responses) => Ok(responses[id].clone()),
+            Held::Right => {
+                let right = item.reference.right_response();
+                let hint = "its tests say what is right, but not how; give responses with --responses FILE";
+                let text = right.ok_or_else(|| {
+                    Failure::work(format!("question {id} has no right answer of its own")).hint(hint)
+                })?;
+                Ok(vec![Response { text, ..Response::default() }])
+            }
+        }
+    }
+
+    /// A question's prompt as text, and its tokens.
+    pub fn prompt(&self, place: usize) -> Option<(&str, u64)> {
+        match &self.held {
+            Held::Drawn(by) => Some((by.prompts[place].text.as_str(), by.prompts[place].ids.len() as u64)),
+            _ => None,
+        }
+    }
+}
+
+impl ByModel {
+    fn response(&self, place: usize, finished: &Finished) -> Response {
+        let ids = match finished.stop_reason == StopReason::End.name() {
+            true => &finished.token_ids[..finished.token_ids.len() - 1],
+            false => &finished.token_ids,
+        };
+        let whole = self.text.decode(ids).unwrap_or_default();
+        Response {
+            text: self.stops.cut(&whole, true).to_owned(),
+            opened: self.prompts[place].opens,
+            stop_reason: Some(finished.stop_reason.clone()),
+            tokens: Some(finished.token_ids.len() as u64),
+            thought_tokens: border(ids, &self.cut, |ids| self.text.decode(ids)).map(|tokens| tokens as u64),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The examples of a run and its last training, for other trainers: rows as text and as token ids, and the
+//! recipe in their words.
+//!
+//! What a target cannot say is told in the README that goes along, never left out silently.
+
+mod llama_factory;
+mod transformers;
+mod trl;
+mod yaml;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_engine::lm::TrainConfig;
+use latrace_engine::lm::train_config::OverLength;
+use serde_json::{Value, json};
+
+use crate::pipeline::folder::read_record;
+use crate::pipeline::records::ExampleRecord;
+use crate::recipe::run::{RunRecipe, Start, of_run};
+use crate::stages::model::folder_of;
+use latrace_engine::text::{TextSide, read_config};
+use latrace_io::failure::Failure;
+use latrace_io::files::replace_folder;
+use latrace_io::table::Table;
+
+/// Who is to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Hugging Face's TRL
+    Trl,
+    /// LLaMA-Factory
+    LlamaFactory,
+}
+
+/// What was exported.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// Rows.
+    pub rows: usize,
+    /// Rows left out as longer than the cut-off length.
+    pub dropped: usize,
+    /// Rows whose text gives other token ids than theirs.
+    pub ambiguous: usize,
+}
+
+/// A training to hand over.
+#[derive(Debug)]
+struct Job {
+    /// The model that training starts from.
+    model: String,
+    config: TrainConfig,
+    rows: Vec<Example>,
+    dropped: usize,
+    ambiguous: usize,
+}
+
+/// An example, as text too.
+#[derive(Debug)]
+struct Example {
+    record: ExampleRecord,
+    prompt: String,
+    completion: String,
+}
+
+impl Example {
+    /// Every token of an example weighs the same.
+    fn weight(&self) -> f64 {
+        self.record.token_weights.first().copied().unwrap_or(0.0)
+    }
+
+    /// The row with what both targets read.
+    fn row(&self) -> Value {
+        json!({"id": self.record.id, "source": self.record.source, "prompt": self.prompt, "completion": self.completion, "weight": self.weight()})
+    }
+}
+
+impl Job {
+    /// Updates in all.
+    fn steps(&self) -> u64 {
+        let per_epoch = (self.rows.len() as u64).div_ceil(self.config.batch_size as u64);
+        self.config.max_steps.unwrap_or(self.config.epochs * per_epoch)
+    }
+
+    /// Updates in which the rate rises.
+    fn warmup_steps(&self) -> u64 {
+        (self.config.warmup_ratio * self.steps() as f64).ceil() as u64
+    }
+
+    /// C of the loss: mean response length of the data set (tokens).
+    fn mean_response(&self) -> f64 {
+        self.rows.iter().map(|row| row.record.response_ids.len()).sum::<usize>() as f64
+            / self.rows.len() as f64
+    }
+
+    /// What a trainer without weights loses.
+    fn on_weights(&self) -> String {
+        let weights = self.rows.iter().map(Example::weight);
+        let (low, high) =
+            weights.fold((f64::INFINITY, 0.0_f64), |(low, high), weight| (low.min(weight), high.max(weight)));
+        if high - low <= 1e-9 * high {
+            return format!(
+                "All {} rows weigh {high:.4}: a trainer without weights of sequences loses nothing but that factor.",
+                self.rows.len()
+            );
+        }
+        format!(
+            "The {} rows weigh from {low:.4} to {high:.4} (`weight` in data/train.jsonl): a trainer without weights of sequences does something else.",
+            self.rows.len()
+        )
+    }
+}
+
+/// Writes the last training of a run for another trainer, into a folder that is empty or not there.
+///
+/// # Errors
+/// A run without its examples; examples that are rewards; what the file system refuses.
+pub fn export(run: &Path, target: Target, out: &Path) -> Result<Exported> {
+    let job = read_job(run)?;
+    let files = match target {
+        Target::Trl => trl::files(&job),
+        Target::LlamaFactory => llama_factory::files(&job),
+    };
+    replace_folder(out, |folder| {
+        for (name, text) in &files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(folder))?;
+            fs::File::create(&path)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    })?;
+    Ok(Exported { rows: job.rows.len(), dropped: job.dropped, ambiguous: job.ambiguous })
+}
+
+/// A file's name and text.
+type File = (&'static str, String);
+
+/// Whether the text of the rows gives their tokens.
+fn on_text(job: &Job) -> String {
+    match job.ambiguous {
+        0 => "The text of every row gives its very tokens again.".to_owned(),
+        some => format!(
+            "The text of {some} of {} rows gives other tokens than theirs, since a model may draw tokens that a tokenizer would not choose. Prefer the ids.",
+            job.rows.len()
+        ),
+    }
+}
+
+fn json_lines(rows: impl Iterator<Item = Value>) -> String {
+    rows.map(|row| format!("{row}\n")).collect()
+}
+
+fn read_job(run: &Path) -> Result<Job> {
+    let recipe = of_run(run)?;
+    if recipe.method.is_policy_gradient() {
+        let message = "the examples of this run are rewarded samples, which supervised trainers cannot take";
+        return Err(Failure::work(message)
+            .hint("TRL and others draw samples for rewards of their own")
+            .into());
+    }
+    let (dataset, model) = last_training(run, &recipe)?;
+    let config = recipe.final_config();
+    let initial = run.join("01-initial");
+    let model_config = read_config(&initial)?;
+    let text = TextSide::open(&initial, &model_config)?;
+    let limit = config.cutoff_length.min(model_config.max_positions);
+    let mut job = Job { model, config, rows: Vec::new(), dropped: 0, ambiguous: 0 };
+    for record in Table::<ExampleRecord>::open(&dataset).records()? {
+        let record = record?;
+        if record.prompt_ids.len() + record.response_ids.len() > limit
+            && job.config.over_length != OverLength::Truncate
+        {
+            job.dropped += 1;
+            continue;
+        }
+        let decode =
+            |ids: &[u32]| text.decode(ids).with_context(|| format!("{} has no tokenizer", initial.display()));
+        let (prompt, completion) = (decode(&record.prompt_ids)?, decode(&record.response_ids)?);
+        let is_same = |part: &str, ids: &[u32]| text.encode("text", part).is_ok_and(|encoded| encoded == ids);
+        job.ambiguous += usize::from(
+            !(is_same(&prompt, &record.prompt_ids) && is_same(&completion, &record.response_ids)),
+        );
+        job.rows.push(Example { record, prompt, completion });
+    }
+    if job.rows.is_empty() {
+        Err(Failure::work("the run has no row to train on within the cut-off length").into())
+    } else {
+        Ok(job)
+    }
+}
+
+/// The examples of the last round that has some, and what training on them starts from.
+fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
+    let in_round = |round: u64, stage: &str| {
+        if round == 1 { run.join(stage) } else { run.join(format!("round-{round}")).join(stage) }
+    };
+    let is_done = |folder: &Path| read_record(folder).ok().flatten().is_some_and(|record| record.done);
+    let Some(round) = (1..=recipe.rounds).rev().find(|&round| is_done(&in_round(round, "08-dataset"))) else {
+        let message = format!("{} has no finished stage 08-dataset", run.display());
+        return Err(Failure::work(message).hint("`latrace status` says how far the run is").into());
+    };
+    let model = match recipe.start {
+        Start::Base => folder_of(&recipe.model, &run.join("00-model"))?,
+        Start::Initial if round == 1 => run.join("01-initial"),
+        Start::Initial => in_round(round - 1, "09-final"),
+    };
+    let absolute = std::path::absolute(&model).ok().filter(|path| path.is_dir());
+    Ok((in_round(round, "08-dataset"), absolute.unwrap_or(model).display().to_string()))
+}

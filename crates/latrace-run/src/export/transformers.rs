@@ -1,0 +1,40 @@
+//! Settings that LLaMA-Factory and TRL both hand on to transformers, under its names.
+
+use latrace_engine::lm::TrainConfig;
+use latrace_engine::lm::train_config::{Schedule, StoreAs};
+
+use super::Job;
+use super::yaml::Yaml;
+
+impl Yaml {
+    /// How many updates of how many sequences, and how each is made.
+    pub(super) fn updates(self, job: &Job) -> Yaml {
+        let config = &job.config;
+        let schedule = match config.schedule {
+            Schedule::Cosine => "cosine",
+            Schedule::Linear => "linear",
+            Schedule::Constant => "constant_with_warmup",
+        };
+        self.whole("max_steps", job.steps())
+            .comment("Per device; times gradient_accumulation_steps and devices: the sequences of an update.")
+            .whole("per_device_train_batch_size", 1)
+            .whole("gradient_accumulation_steps", config.batch_size as u64)
+            .number("learning_rate", config.learning_rate)
+            .text("lr_scheduler_type", schedule)
+            .whole("warmup_steps", job.warmup_steps())
+            .text("optim", "adamw_torch")
+            .number("adam_beta1", config.beta1)
+            .number("adam_beta2", config.beta2)
+            .number("adam_epsilon", config.epsilon)
+            .number("weight_decay", config.weight_decay)
+            .number("max_grad_norm", config.clip_norm)
+    }
+
+    /// Precision, seed, and what is told meanwhile.
+    pub(super) fn run_settings(self, config: &TrainConfig) -> Yaml {
+        self.flag("bf16", config.save_dtype == StoreAs::Bf16)
+            .whole("seed", config.seed)
+            .whole("logging_steps", 1)
+            .text("report_to", "none")
+    }
+}

@@ -1,0 +1,10 @@
+//! A run: the recipe, its plan, the run folder with its records, and the stages that fill it; evaluation and
+//! comparison.
+
+pub mod comparison;
+pub mod evaluation;
+pub mod export;
+pub mod pipeline;
+pub mod recipe;
+pub mod stages;
+pub mod weigh;

@@ -1,0 +1,255 @@
+//! What a run comes to: `summary.json`, and the same in plain words.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Outcome;
+use super::folder::read_record;
+use crate::recipe::run::RunRecipe;
+use crate::stages::evaluation::{Accuracy, Measured};
+use latrace_io::files::write_atomically;
+
+/// The file in the run folder.
+pub const SUMMARY: &str = "summary.json";
+
+/// What the recipe's method and its baselines leave.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    /// The recipe's own method.
+    pub main: Outcome,
+    /// Other methods, by name.
+    pub baselines: Vec<(String, Outcome)>,
+}
+
+/// `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// `initial`, `final`, and baselines by name.
+    pub models: BTreeMap<String, ModelSummary>,
+    /// L^1 … L^K (nats), means over the questions where L^1 is finite.
+    pub bounds: Vec<f64>,
+    /// Whether they are bounds: traces and answers were drawn at temperature 1 without any cut, as they are
+    /// scored.
+    pub bounds_hold: bool,
+    /// The same with the ratio that weighs: no bound, but what the weights are made of.
+    pub surrogates: Vec<f64>,
+    /// Questions none of whose traces weighs anything, for which the bounds are minus infinity.
+    pub unbounded: u64,
+    /// Mean effective number of traces among those of a question.
+    pub effective_sample_size: f64,
+    /// Working time (s) by stage.
+    pub seconds: BTreeMap<String, f64>,
+    /// Most memory (bytes) that the process had held at the end of any stage.
+    pub peak_memory_bytes: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// How good a model is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// On all questions.
+    #[serde(flatten)]
+    pub overall: Accuracy,
+    /// On questions of each difficulty.
+    pub by_difficulty: BTreeMap<String, Accuracy>,
+    /// Responses that were cut at the most tokens allowed.
+    pub truncated: u64,
+}
+
+impl Summary {
+    /// Reads what the stages of a finished run counted.
+    ///
+    /// # Errors
+    /// Records that cannot be read.
+    pub fn of(outcomes: &Outcomes, run: &Path, recipe: &RunRecipe) -> Result<Summary> {
+        let named = [("initial", &outcomes.main.initial), ("final", &outcomes.main.r#final)];
+        let baselines = outcomes.baselines.iter().map(|(name, outcome)| (name.as_str(), &outcome.r#final));
+        let models = named
+            .into_iter()
+            .chain(baselines)
+            .map(|(name, done)| Ok((name.to_owned(), measured(&done.folder)?)))
+            .collect::<Result<_>>()?;
+        let weights =
+            outcomes.main.weights.as_ref().map(|done| counts(&done.folder)).transpose()?.unwrap_or_default();
+        let means = |series: &str| {
+            weights[series]["common"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|bound| bound["mean_of_finite"].as_f64())
+                .collect()
+        };
+        let records = records(run)?;
+        Ok(Summary {
+            models,
+            bounds: means("bounds"),
+            bounds_hold: weights["bounds"]["is_bound"].as_bool().unwrap_or(false),
+            surrogates: means("surrogates"),
+            unbounded: weights["without_usable_trace"].as_u64().unwrap_or(0),
+            effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
+            peak_memory_bytes: records.values().map(|record| record.1).max().unwrap_or(0),
+            seconds: records.into_iter().map(|(name, (seconds, _))| (name, seconds)).collect(),
+            seed: recipe.seed,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    /// Writes `summary.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn write(&self, run: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        write_atomically(&run.join(SUMMARY), |writer| {
+            std::io::Write::write_all(writer, text.as_bytes()).context("cannot write the summary")
+        })
+    }
+
+    /// Reads the summary of a finished run.
+    ///
+    /// # Errors
+    /// A run that is not finished.
+    pub fn read(run: &Path) -> Result<Summary> {
+        let path = run.join(SUMMARY);
+        let bytes = fs::read(&path)
+            .with_context(|| format!("{} has no {SUMMARY}: the run is not finished", run.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is not a run's summary", path.display()))
+    }
+}
+
+fn counts(folder: &Path) -> Result<Value> {
+    let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
+    Ok(record.counts)
+}
+
+fn measured(folder: &Path) -> Result<ModelSummary> {
+    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(counts(folder)?)
+        .with_context(|| format!("{} holds no evaluation", folder.display()))?;
+    Ok(ModelSummary { overall, by_difficulty, truncated })
+}
+
+/// Seconds and memory of all stages under a folder, by their path within it.
+fn records(run: &Path) -> Result<BTreeMap<String, (f64, u64)>> {
+    let mut found = BTreeMap::new();
+    collect_records(run, "", &mut found)?;
+    Ok(found)
+}
+
+fn collect_records(folder: &Path, name: &str, found: &mut BTreeMap<String, (f64, u64)>) -> Result<()> {
+    if let Some(record) = read_record(folder)? {
+        found.insert(name.to_owned(), (record.seconds, record.peak_memory_bytes));
+    }
+    let cannot = || format!("cannot read the folder {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let inner = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !inner.starts_with('.') {
+            let inner = if name.is_empty() { inner } else { format!("{name}/{inner}") };
+            collect_records(&path, &inner, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// The summary for a person: a table, and what it says.
+pub fn in_words(summary: &Summary, run: &Path) -> String {
+    let mut lines = table(summary);
+    lines.push(String::new());
+    lines.extend(verdict(summary));
+    if let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) {
+        let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
+        lines.push(format!(
+            "Bounds L^1 … L^{} on log P(correct), nats, where all are finite: {}.",
+            summary.bounds.len(),
+            shown.join(", ")
+        ));
+        if !summary.bounds_hold {
+            lines.push(
+                "They are estimates, no bounds: traces and answers were drawn at another temperature than 1, or cut, while log q is that of temperature 1."
+                    .into(),
+            );
+        }
+        lines.push(format!(
+            "More traces close {:.3} nats of the gap; {:.1} of {} traces count on average; {} questions have no usable trace.",
+            last - first,
+            summary.effective_sample_size,
+            summary.bounds.len(),
+            summary.unbounded
+        ));
+    } else {
+        lines.push("No trace led to a correct answer, so there is no finite bound.".to_owned());
+    }
+    let total: f64 = summary.seconds.values().sum();
+    lines.push(format!(
+        "{total:.0} s of work, {:.0} MB at the peak, seed {}.",
+        summary.peak_memory_bytes as f64 / 1e6,
+        summary.seed
+    ));
+    lines.push(String::new());
+    lines.push(format!(
+        "Next: `latrace report {0}` draws the run as one page; `latrace run … seed={1}` repeats it with another seed.",
+        run.display(),
+        summary.seed + 1
+    ));
+    lines.join("\n")
+}
+
+fn table(summary: &Summary) -> Vec<String> {
+    let difficulties: Vec<&String> =
+        summary.models.values().next().into_iter().flat_map(|model| model.by_difficulty.keys()).collect();
+    let header = difficulties.iter().map(|name| format!("{name:>7}")).collect::<String>();
+    let mut lines = vec![format!("{:<16}{:>9}   {:<15}{header}", "model", "accuracy", "95 % interval")];
+    let order = |name: &str| match name {
+        "initial" => 0,
+        "final" => 1,
+        _ => 2,
+    };
+    let mut models: Vec<(&String, &ModelSummary)> = summary.models.iter().collect();
+    models.sort_by_key(|(name, _)| order(name));
+    for (name, model) in models {
+        let Accuracy { accuracy, low, high, .. } = model.overall;
+        let by = difficulties.iter().map(|name| {
+            model
+                .by_difficulty
+                .get(*name)
+                .map_or("      -".to_owned(), |of| format!("{:>7.1}", of.accuracy * 100.0))
+        });
+        lines.push(format!(
+            "{name:<16}{:>8.1} %  {:>5.1} to {:<5.1} {}",
+            accuracy * 100.0,
+            low * 100.0,
+            high * 100.0,
+            by.collect::<String>()
+        ));
+    }
+    lines
+}
+
+/// Whether the method helped, as far as the intervals let one say.
+fn verdict(summary: &Summary) -> Option<String> {
+    let (initial, last) = (&summary.models.get("initial")?.overall, &summary.models.get("final")?.overall);
+    let gain = (last.accuracy - initial.accuracy) * 100.0;
+    let of = format!("on {} questions × {} responses", last.questions, last.samples / last.questions.max(1));
+    Some(if last.low > initial.high {
+        format!(
+            "The final model answers {gain:.1} points more questions right than the initial one, {of}; the intervals do not overlap."
+        )
+    } else if last.high < initial.low {
+        format!(
+            "The final model is worse than the initial one by {:.1} points, {of}; the intervals do not overlap. The report shows where traces were lost.",
+            -gain
+        )
+    } else {
+        format!(
+            "The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance."
+        )
+    })
+}

@@ -1,0 +1,188 @@
+//! The recipe of a training run: a TOML file, then `key=value` overrides, into a complete, checked
+//! configuration.
+
+pub mod run;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_engine::lm::TrainConfig;
+use serde::de::value::Error as FieldsError;
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use toml::{Table, Value};
+
+use latrace_io::failure::Failure;
+
+/// Reads `file` if given, applies `overrides` (`key=value`) in order, and checks the whole.
+pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainConfig> {
+    let mut table = match file {
+        Some(path) => read_table(path)?,
+        None => Table::new(),
+    };
+    check_keys(&table, file.map_or("the recipe".to_owned(), |path| path.display().to_string()))?;
+    let mut given = Table::new();
+    for text in overrides {
+        let (key, value) = parse_override(text)?;
+        given.insert(key, value);
+    }
+    check_keys(&given, "the command line".to_owned())?;
+    table.extend(given);
+    let config = typed(table)?;
+    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(config)
+}
+
+/// The settings as their types. The library's error does not say which of them is wrong: the one that fails
+/// alone is.
+fn typed(table: Table) -> Result<TrainConfig> {
+    let parse = |table: Table| Value::Table(table).try_into::<TrainConfig>();
+    parse(table.clone()).map_err(|error| {
+        let wrong = table
+            .into_iter()
+            .find(|(key, value)| parse(Table::from_iter([(key.clone(), value.clone())])).is_err());
+        let key = wrong.map_or_else(String::new, |(key, _)| format!("{key}: "));
+        Failure::usage(format!("{key}{}", one_line(&error))).into()
+    })
+}
+
+fn read_table(path: &Path) -> Result<Table> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let parsed = toml::from_str(&text);
+    parsed.map_err(|error| {
+        Failure::usage(format!("{} is not valid TOML: {}", path.display(), one_line(&error))).into()
+    })
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().trim().replace('\n', ", ")
+}
+
+/// The value is TOML where it parses as such, otherwise a string.
+fn parse_override(text: &str) -> Result<(String, Value)> {
+    let Some((key, raw)) = text.split_once('=') else {
+        let hint = "settings of the recipe are written key=value, for example learning_rate=1e-4";
+        return Err(Failure::usage(format!("expected key=value, got \"{text}\"")).hint(hint).into());
+    };
+    let parsed =
+        if raw.contains('\n') { None } else { toml::from_str::<Table>(&format!("value = {raw}")).ok() };
+    let value =
+        parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(raw.to_owned()));
+    Ok((key.trim().to_owned(), value))
+}
+
+fn check_keys(table: &Table, source: String) -> Result<()> {
+    let known = field_names::<TrainConfig>();
+    let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) else {
+        return Ok(());
+    };
+    let nearest = known.iter().min_by_key(|name| edit_distance(name, unknown)).copied().unwrap_or("");
+    let message = format!("{source}: unknown key \"{unknown}\"; the nearest known key is \"{nearest}\"");
+    Err(Failure::usage(message).hint(format!("known keys: {}", known.join(", "))).into())
+}
+
+/// The field names that a struct's derived `Deserialize` asks for.
+fn field_names<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // The names are all that is wanted: deserialisation itself always fails.
+    let _ = T::deserialize(FieldNames(&mut names));
+    names
+}
+
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = FieldsError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, FieldsError> {
+        Err(FieldsError::custom("not a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, FieldsError> {
+        *self.0 = fields;
+        Err(FieldsError::custom("only the names are read"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// Insertions, deletions and replacements that turn one text into the other.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (at, letter) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = at + 1;
+        for (column, other) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_overrides(overrides: &[&str]) -> Result<TrainConfig> {
+        train_config(None, &overrides.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_file_gives_way_to_overrides_and_the_rest_are_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.toml");
+        fs::write(&path, "learning_rate = 1e-4\nbatch_size = 8\n").unwrap();
+        let config =
+            train_config(Some(&path), &["batch_size=4".to_owned(), "schedule=linear".to_owned()]).unwrap();
+        let expected = TrainConfig {
+            learning_rate: 1e-4,
+            batch_size: 4,
+            schedule: latrace_engine::lm::train_config::Schedule::Linear,
+            ..TrainConfig::default()
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_recipe_written_out_reads_back_the_same() {
+        let config = from_overrides(&["max_steps=7", "init=random"]).unwrap();
+        let back: TrainConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(back, config);
+    }
+
+    #[track_caller]
+    fn check_refused(overrides: &[&str], expected: &str) {
+        let error = from_overrides(overrides).unwrap_err();
+        assert!(error.is::<Failure>() && error.to_string().contains(expected), "{error}");
+    }
+
+    #[test]
+    fn wrong_keys_and_values_are_named() {
+        check_refused(
+            &["learning_rat=1"],
+            "the command line: unknown key \"learning_rat\"; the nearest known key is \"learning_rate\"",
+        );
+        check_refused(&["seed"], "expected key=value, got \"seed\"");
+        check_refused(&["schedule=exponential"], "schedule: unknown variant `exponential`");
+        check_refused(&["seed=1", "epochs=many"], "epochs: invalid type: string \"many\"");
+        check_refused(&["batch_size=0"], "batch_size: expected at least 1, got 0");
+    }
+
+    #[test]
+    fn edit_distance_counts_single_letters() {
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(edit_distance("same", "same"), 0);
+    }
+}

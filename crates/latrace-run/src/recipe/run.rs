@@ -1,0 +1,560 @@
+//! The recipe of a whole run: defaults, a file (perhaps on top of another), then `key=value` overrides, into
+//! complete, checked settings.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_core::Split;
+use latrace_engine::lm::train_config::Loss;
+use latrace_engine::lm::{Sampling, TrainConfig};
+use latrace_objective::AnswerEstimator;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::{one_line, parse_override, read_table};
+use crate::weigh::{Drawn, WeighConfig};
+use latrace_io::failure::Failure;
+use latrace_questions::source::Source;
+
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// All settings of a run. `defaults.toml` documents them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecipe {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What the final model learns from.
+    pub method: Method,
+    /// T of algorithm 1: how often traces are sampled, and a model trained on them.
+    pub rounds: u64,
+    /// Baselines to leave out.
+    pub skip: Vec<String>,
+    /// What pi_theta0 and q start from.
+    pub model: ModelSource,
+    /// Where questions come from.
+    pub questions: Source,
+    /// How questions, hints and thoughts become text.
+    pub prompts: Prompts,
+    /// Training of pi_theta0.
+    pub initial: TrainConfig,
+    /// Training of q.
+    pub posterior: TrainConfig,
+    /// Sampling of traces.
+    pub traces: Traces,
+    /// Sampling of answers.
+    pub answers: Drawing,
+    /// Judging of answers.
+    pub verdicts: Verdicts,
+    /// Weighing of traces.
+    pub weights: WeighConfig,
+    /// From weights to examples.
+    pub dataset: Dataset,
+    /// What pi_theta starts from.
+    pub start: Start,
+    /// Training of pi_theta.
+    pub r#final: TrainConfig,
+    /// Measuring of models.
+    pub evaluation: Evaluation,
+    /// Memory, batches, parts: what results do not depend on.
+    pub engine: Engine,
+    /// Other methods on the same data: the settings that differ, by name.
+    pub baselines: BTreeMap<String, Table>,
+}
+
+/// What the final model learns from; method.md section 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Weighted traces of the posterior: (6).
+    Variational,
+    /// The rows' own traces alone.
+    Sft,
+    /// Correct samples of pi_theta0: (10).
+    Rft,
+    /// Samples of pi_theta0, rewarded by 1 or 0: (11).
+    BinaryRl,
+    /// Samples of pi_theta0, rewards normalised within a question: (12).
+    Grpo,
+    /// Traces of pi_theta0, weighted by the likelihood of the reference answer: (26).
+    Verifree,
+}
+
+impl Method {
+    /// Whether samples are learnt from by their rewards.
+    pub fn is_policy_gradient(self) -> bool {
+        matches!(self, Method::BinaryRl | Method::Grpo)
+    }
+}
+
+/// What pi_theta starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// pi_theta0, as algorithm 1 has it.
+    Initial,
+    /// The model that pi_theta0 started from.
+    Base,
+}
+
+/// What pi_theta0 and q start from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSource {
+    /// A model folder or a hub id, `org/name[@revision]`; empty for a random model.
+    pub folder: String,
+    /// Tokens of a tokenizer that is made of the questions' texts, for a random model; a built-in task has
+    /// its own.
+    pub vocabulary: usize,
+    /// The random model's `config.json`, without what the tokenizer decides.
+    #[serde(default)]
+    pub shape: Table,
+}
+
+/// How questions, hints and thoughts become text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompts {
+    /// Name of the marker family.
+    pub markers: String,
+    /// Template of the reasoner.
+    pub reasoner: String,
+    /// Template of the posterior.
+    pub posterior: String,
+}
+
+/// Who writes traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proposal {
+    /// q, which sees a hint.
+    Posterior,
+    /// pi_theta0, without one.
+    Initial,
+}
+
+/// For which questions traces are sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// All of the training split.
+    All,
+    /// Those without a trace of their own.
+    Unseen,
+}
+
+/// Sampling of traces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traces {
+    /// Who writes them.
+    pub from: Proposal,
+    /// Of which questions.
+    pub questions: Asked,
+    /// How they are drawn.
+    #[serde(flatten)]
+    pub drawing: Drawing,
+}
+
+/// How samples are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drawing {
+    /// Samples of each prompt.
+    pub n: u64,
+    /// 0: the likeliest token.
+    pub temperature: f32,
+    /// Only the fewest tokens whose probability reaches this.
+    pub top_p: f32,
+    /// Only so many of the likeliest tokens; 0: all.
+    pub top_k: usize,
+    /// Only tokens at least so many times as likely as the likeliest.
+    pub min_p: f32,
+    /// Most tokens of a sample.
+    pub max_new_tokens: usize,
+}
+
+impl Drawing {
+    /// Whether samples come from the model's own distribution, the one whose log-probs are kept.
+    pub fn is_plain(&self) -> bool {
+        (self.temperature, self.top_p, self.top_k, self.min_p) == (1.0, 1.0, 0, 0.0)
+    }
+
+    /// The sampler's settings, with the tokens that end a sample.
+    pub fn sampling(&self, end_ids: Vec<u32>) -> Sampling {
+        let Drawing { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
+        Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids }
+    }
+}
+
+/// Judging of answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdicts {
+    /// Seconds that a program may run.
+    pub time_limit: f64,
+}
+
+/// Which verified answers of a chosen trace become examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswersOfTrace {
+    /// Their mean, as the answer gradient asks.
+    All,
+    /// A seeded choice.
+    One,
+    /// The first, as the paper's release does.
+    First,
+}
+
+/// What becomes of equal sequences of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duplicates {
+    /// Their weights add up.
+    Add,
+    /// They weigh as one.
+    Once,
+}
+
+/// From weights to examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Answers of a chosen trace.
+    pub answers: AnswersOfTrace,
+    /// What becomes of equal sequences of a question.
+    pub duplicates: Duplicates,
+    /// Weight of each row with a trace of its own; 0 leaves them out.
+    pub originals: f64,
+}
+
+/// Measuring of models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// On which questions.
+    pub split: Split,
+    /// How responses are drawn.
+    #[serde(flatten)]
+    pub drawing: Drawing,
+}
+
+/// What results do not depend on, but for the parts in which they lie.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// Questions in one part of a table.
+    pub part_questions: usize,
+    /// Samples at a time.
+    pub batch: usize,
+    /// Most tokens of prompts in one pass.
+    pub prefill_tokens: usize,
+    /// Most tokens of one batch of scores.
+    pub score_tokens: usize,
+    /// Memory for keys and values; 0: half of what is free.
+    pub kv_cache_bytes: u64,
+}
+
+impl RunRecipe {
+    /// Reads `file`, applies `overrides` (`dotted.key=value`) in order, and checks the whole.
+    pub fn read(file: &Path, overrides: &[String]) -> Result<RunRecipe> {
+        let mut table = with_base(file)?;
+        for text in overrides {
+            let (key, value) = parse_override(text)?;
+            set(&mut table, &key, value)?;
+        }
+        let shown = file.display().to_string();
+        let recipe = resolve(&table, &shown)?;
+        recipe.baselines.keys().try_for_each(|name| {
+            recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}"))
+        })?;
+        Ok(recipe)
+    }
+
+    /// The recipe of a baseline: this one, with what differs.
+    pub fn variant(&self, name: &str) -> Result<RunRecipe> {
+        let Value::Table(mut table) = Value::try_from(self).context("cannot write the recipe as TOML")?
+        else {
+            unreachable!("a struct is a table");
+        };
+        let differing = self.baselines.get(name).cloned().unwrap_or_default();
+        table.insert("baselines".to_owned(), Value::Table(Table::new()));
+        table.insert("skip".to_owned(), Value::Array(Vec::new()));
+        merge(&mut table, differing);
+        typed(table, name)
+    }
+
+    /// The baselines that are not left out, by name.
+    pub fn variants(&self) -> Result<Vec<(String, RunRecipe)>> {
+        let named = self.baselines.keys().filter(|name| !self.skip.contains(name));
+        named.map(|name| Ok((name.clone(), self.variant(name)?))).collect()
+    }
+
+    /// Who writes traces: methods that learn from samples of the reasoner have them from it.
+    pub fn proposal(&self) -> Proposal {
+        if self.method == Method::Variational { self.traces.from } else { Proposal::Initial }
+    }
+
+    /// Whether answers are drawn and judged.
+    pub fn draws_answers(&self) -> bool {
+        match self.method {
+            Method::Variational => self.weights.answer == AnswerEstimator::Accuracy,
+            Method::Verifree | Method::Sft => false,
+            Method::Rft | Method::BinaryRl | Method::Grpo => true,
+        }
+    }
+
+    /// Whether log pi of the reference answer is needed.
+    pub fn reads_references(&self) -> bool {
+        self.weigh_config().reads_references()
+    }
+
+    /// Whether traces and answers come from the distributions whose log-probs are scored.
+    pub fn drawn(&self) -> Drawn {
+        let is_plain = self.traces.drawing.is_plain() && (!self.draws_answers() || self.answers.is_plain());
+        if is_plain { Drawn::Plainly } else { Drawn::Otherwise }
+    }
+
+    /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.
+    pub fn final_config(&self) -> TrainConfig {
+        let loss =
+            if self.method.is_policy_gradient() { Loss::ClippedPolicyGradient } else { self.r#final.loss };
+        TrainConfig { loss, ..self.r#final.clone() }
+    }
+
+    /// How traces are weighed.
+    pub fn weigh_config(&self) -> WeighConfig {
+        let by_reference =
+            self.method == Method::Verifree && self.weights.answer == AnswerEstimator::Accuracy;
+        WeighConfig {
+            answer: if by_reference { AnswerEstimator::Likelihood } else { self.weights.answer },
+            ..self.weights
+        }
+    }
+
+    /// All settings as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("cannot write the recipe as TOML")
+    }
+}
+
+/// The recipe in full that a run folder holds.
+///
+/// # Errors
+/// A folder that is no run's.
+pub fn of_run(run: &Path) -> Result<RunRecipe> {
+    let path = run.join("recipe.toml");
+    if !path.is_file() {
+        let hint = "a run folder is made by `latrace run`; it holds recipe.toml and a folder for each stage";
+        return Err(Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display()))
+            .hint(hint)
+            .into());
+    }
+    RunRecipe::read(&path, &[])
+}
+
+/// The file's settings on top of those of the file that its `base` names, if it does.
+fn with_base(file: &Path) -> Result<Table> {
+    let mut table = read_table(file)?;
+    let Some(base) = table.remove("base") else {
+        return Ok(table);
+    };
+    let Some(base) = base.as_str() else {
+        return Err(Failure::usage(format!(
+            "{}: base: expected the name of a recipe beside it, got {base}",
+            file.display()
+        ))
+        .into());
+    };
+    let path: PathBuf = file.parent().unwrap_or(Path::new("")).join(base);
+    let mut whole = with_base(&path).with_context(|| format!("the base of {}", file.display()))?;
+    merge(&mut whole, table);
+    Ok(whole)
+}
+
+fn resolve(given: &Table, source: &str) -> Result<RunRecipe> {
+    let mut table: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
+    merge(&mut table, given.clone());
+    typed(table, source)
+}
+
+fn typed(mut table: Table, source: &str) -> Result<RunRecipe> {
+    seed_stages(&mut table);
+    let recipe: RunRecipe = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let path = error.path().to_string();
+        let message = one_line(error.inner());
+        Failure::usage(format!("{source}: {path}: {message}")).hint("`docs/recipe.md` lists every setting")
+    })?;
+    recipe.check().with_context(|| source.to_owned())?;
+    Ok(recipe)
+}
+
+impl RunRecipe {
+    fn check(&self) -> Result<()> {
+        for (name, config) in
+            [("initial", &self.initial), ("posterior", &self.posterior), ("final", &self.r#final)]
+        {
+            config.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
+        }
+        for (name, drawing) in [
+            ("traces", &self.traces.drawing),
+            ("answers", &self.answers),
+            ("evaluation", &self.evaluation.drawing),
+        ] {
+            drawing
+                .sampling(Vec::new())
+                .validate()
+                .map_err(|error| Failure::usage(format!("{name}.{error}")))?;
+            at_least_one(&format!("{name}.n"), drawing.n)?;
+        }
+        self.questions.check()?;
+        self.weights.check().context("weights")?;
+        at_least_one("rounds", self.rounds)?;
+        at_least_one("engine.part_questions", self.engine.part_questions as u64)?;
+        at_least_one("engine.batch", self.engine.batch as u64)?;
+        at_least_one("engine.prefill_tokens", self.engine.prefill_tokens as u64)?;
+        if !(self.dataset.originals.is_finite() && self.dataset.originals >= 0.0) {
+            return Err(Failure::usage(format!(
+                "dataset.originals: expected a finite number of at least 0, got {}",
+                self.dataset.originals
+            ))
+            .into());
+        }
+        let unknown = self.skip.iter().find(|&name| !self.baselines.contains_key(name));
+        unknown.map_or(Ok(()), |name| {
+            Err(Failure::usage(format!("skip: the recipe has no baseline \"{name}\"")).into())
+        })
+    }
+}
+
+fn at_least_one(name: &str, number: u64) -> Result<()> {
+    if number > 0 {
+        Ok(())
+    } else {
+        Err(Failure::usage(format!("{name}: expected at least 1, got 0")).into())
+    }
+}
+
+/// One seed for all, where a stage has none of its own.
+fn seed_stages(table: &mut Table) {
+    let Some(seed) = table.get("seed").cloned() else { return };
+    for stage in ["questions", "initial", "posterior", "weights", "final"] {
+        if let Some(Value::Table(stage)) = table.get_mut(stage) {
+            stage.entry("seed").or_insert_with(|| seed.clone());
+        }
+    }
+}
+
+/// Puts the settings of `over` in place of those of `table`, table by table.
+fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets a dotted key.
+fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
+    let (path, key) = dotted.rsplit_once('.').map_or((None, dotted), |(path, key)| (Some(path), key));
+    let mut inner = table;
+    for name in path.into_iter().flat_map(|path| path.split('.')) {
+        let entry = inner.entry(name).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(next) = entry else {
+            return Err(Failure::usage(format!("{dotted}: \"{name}\" is a value, not a table")).into());
+        };
+        inner = next;
+    }
+    inner.insert(key.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn every_shipped_recipe_resolves_and_reads_back_the_same() {
+        let files = shipped();
+        assert!(files.len() >= 10, "{files:?}");
+        for file in files {
+            let recipe =
+                RunRecipe::read(&file, &[]).unwrap_or_else(|error| panic!("{}: {error:#}", file.display()));
+            let text = recipe.to_toml().unwrap();
+            assert_eq!(toml::from_str::<RunRecipe>(&text).unwrap(), recipe, "{}", file.display());
+            for (name, variant) in recipe.variants().unwrap() {
+                variant.check().unwrap_or_else(|error| panic!("{}, {name}: {error:#}", file.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_method_is_one_line_away() {
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "verifree"] {
+            let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
+            assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
+            assert_eq!(
+                recipe.final_config().loss == Loss::ClippedPolicyGradient,
+                ["binary-rl", "grpo"].contains(&method),
+                "{method}"
+            );
+        }
+    }
+
+    #[test]
+    fn any_cut_of_any_distribution_that_is_scored_shows() {
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        let drawn = |changes: &[&str]| {
+            let plain = [
+                "traces.temperature=1.0",
+                "traces.top_p=1.0",
+                "traces.top_k=0",
+                "answers.temperature=1.0",
+                "answers.top_p=1.0",
+                "answers.top_k=0",
+            ];
+            let overrides: Vec<String> = plain.iter().chain(changes).map(|&text| text.to_owned()).collect();
+            RunRecipe::read(&file, &overrides).unwrap().drawn()
+        };
+        assert_eq!(drawn(&[]), Drawn::Plainly);
+        assert_eq!(drawn(&["traces.temperature=0.7"]), Drawn::Otherwise);
+        assert_eq!(drawn(&["traces.min_p=0.1"]), Drawn::Otherwise);
+        assert_eq!(drawn(&["answers.top_p=0.9"]), Drawn::Otherwise);
+    }
+
+    #[test]
+    fn a_recipe_stands_on_its_base_and_under_the_command_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "base.toml",
+            "seed = 3\n[questions]\ntask = \"walk\"\n[traces]\nn = 4\n[baselines.rft]\nmethod = \"rft\"\n",
+        );
+        write("top.toml", "base = \"base.toml\"\n[traces]\ntemperature = 1.0\n");
+        let recipe = RunRecipe::read(
+            &folder.path().join("top.toml"),
+            &["traces.n=5".to_owned(), "skip=[\"rft\"]".to_owned()],
+        )
+        .unwrap();
+        assert_eq!(
+            (recipe.seed, recipe.initial.seed, recipe.traces.drawing.n, recipe.traces.drawing.temperature),
+            (3, 3, 5, 1.0)
+        );
+        assert!(recipe.variants().unwrap().is_empty());
+        write("wrong.toml", "base = \"base.toml\"\n[trace]\nn = 4\n");
+        let error = format!("{:#}", RunRecipe::read(&folder.path().join("wrong.toml"), &[]).unwrap_err());
+        assert!(error.contains("trace"), "{error}");
+    }
+}

@@ -1,0 +1,453 @@
+//! Stage 8: from weights to sequences to learn from, for every method.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_objective::{AnswerChoice, Fallback, Group, Objective, Rng, SequenceWeights, Verdict};
+use serde_json::{Value, json};
+
+use super::weights::by_trace;
+use crate::pipeline::folder::StageFolder;
+use crate::pipeline::records::{
+    AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
+};
+use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, RunRecipe};
+use latrace_core::Split;
+use latrace_io::table::Table;
+
+/// A row of its own, in place of a question whose traces are of no use.
+const FELL_BACK: i64 = -1;
+/// A row of its own, mixed in.
+const MIXED_IN: i64 = -2;
+
+/// Folders of the stages that examples are built from; without them, only rows with traces of their own are.
+pub struct Sampled<'a> {
+    /// Stage 3.
+    pub traces: &'a Path,
+    /// Stage 4.
+    pub scores: &'a Path,
+    /// Stage 5, if answers were drawn.
+    pub answers: Option<&'a Path>,
+    /// Stage 6, if answers were drawn.
+    pub verdicts: Option<&'a Path>,
+    /// Stage 7.
+    pub weights: &'a Path,
+}
+
+/// How examples are built.
+#[derive(Clone, Debug)]
+pub struct Building<'a> {
+    /// What the model learns from.
+    pub method: Method,
+    /// From weights to examples.
+    pub dataset: &'a Dataset,
+    /// Answers drawn after each trace.
+    pub answers: u64,
+    /// What becomes of a question without a usable trace.
+    pub fallback: Fallback,
+    /// Seed of choices.
+    pub seed: u64,
+}
+
+impl<'a> Building<'a> {
+    /// As the recipe has it.
+    pub fn of(recipe: &'a RunRecipe) -> Building<'a> {
+        Building {
+            method: recipe.method,
+            dataset: &recipe.dataset,
+            answers: recipe.answers.n,
+            fallback: recipe.weights.fallback,
+            seed: recipe.seed,
+        }
+    }
+}
+
+/// Builds the examples, in parts as the questions are.
+pub fn run(
+    questions: &Path,
+    sampled: Option<&Sampled<'_>>,
+    recipe: &RunRecipe,
+    stage: &StageFolder,
+) -> Result<Value> {
+    let questions = Table::<QuestionRecord>::open(questions);
+    let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
+    let (building, mut totals) = (Building::of(recipe), Totals::default());
+    let examples = |part: usize, totals: &mut Totals| {
+        let groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
+        of_part(&questions.read(part)?, groups, &building, totals)
+    };
+    // Twice over all parts, since the scale is that of all of them and memory is to hold one.
+    for part in 0..questions.parts()? {
+        examples(part, &mut totals)?;
+    }
+    for part in 0..questions.parts()? {
+        let mut of_part = examples(part, &mut Totals::default())?;
+        totals.rescale(&mut of_part);
+        out.write(part, &of_part)?;
+    }
+    Ok(totals.counts())
+}
+
+/// The examples of a part's training questions, on a scale of their own: what is built of their traces, by
+/// id, and their own rows.
+///
+/// # Errors
+/// Traces, answers and verdicts that do not fit each other.
+pub fn of_part(
+    questions: &[QuestionRecord],
+    mut groups: HashMap<String, Sampling>,
+    building: &Building<'_>,
+    totals: &mut Totals,
+) -> Result<Vec<ExampleRecord>> {
+    // A policy gradient has no use for rows that no policy drew.
+    let originals = if building.method.is_policy_gradient() { 0.0 } else { building.dataset.originals };
+    let mut examples = Vec::new();
+    for question in questions.iter().filter(|question| question.split == Split::Train) {
+        if let Some(group) = groups.remove(&question.id) {
+            examples.extend(of_question(question, &group, building, totals)?);
+        }
+        examples.extend(own_row(question, MIXED_IN, originals));
+    }
+    Ok(examples)
+}
+
+/// What becomes of questions, and the weight of all that is built.
+#[derive(Debug, Default)]
+pub struct Totals {
+    asked: usize,
+    used: usize,
+    fell_back: usize,
+    skipped: usize,
+    weight: f64,
+    built: usize,
+    own: usize,
+}
+
+impl Totals {
+    /// Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1
+    /// too.
+    fn scale(&self) -> f64 {
+        if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
+    }
+
+    /// Brings examples to the scale of all, once all are counted.
+    pub fn rescale(&mut self, examples: &mut [ExampleRecord]) {
+        let scale = self.scale();
+        for example in examples {
+            if example.source >= 0 {
+                example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
+                self.built += 1;
+            } else {
+                self.own += 1;
+            }
+        }
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Value {
+        let Totals { asked, used, fell_back, skipped, built, own, .. } = self;
+        json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": self.scale()})
+    }
+}
+
+/// What is known of a question's traces.
+#[derive(Debug, Default)]
+pub struct Sampling {
+    /// All traces, in the order of their numbers.
+    pub traces: Vec<TraceRecord>,
+    /// Scores by the trace's number; rewards need them alone.
+    pub scores: HashMap<u64, ScoreRecord>,
+    /// Weights by the trace's number.
+    pub weights: HashMap<u64, WeightRecord>,
+    /// Answers by the trace's number, in the order of theirs.
+    pub answers: HashMap<u64, Vec<AnswerRecord>>,
+    /// Verdicts on those answers.
+    pub verdicts: HashMap<u64, Vec<Verdict>>,
+}
+
+fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sampling>> {
+    let mut groups: HashMap<String, Sampling> = HashMap::new();
+    for trace in Table::<TraceRecord>::open(sampled.traces).read(part)? {
+        groups.entry(trace.id.clone()).or_default().traces.push(trace);
+    }
+    for score in Table::<ScoreRecord>::open(sampled.scores).read(part)? {
+        groups.entry(score.id.clone()).or_default().scores.insert(score.sample, score);
+    }
+    for weight in Table::<WeightRecord>::open(sampled.weights).read(part)? {
+        groups.entry(weight.id.clone()).or_default().weights.insert(weight.sample, weight);
+    }
+    if let (Some(answers), Some(verdicts)) = (sampled.answers, sampled.verdicts) {
+        for answer in Table::<AnswerRecord>::open(answers).read(part)? {
+            groups
+                .entry(answer.id.clone())
+                .or_default()
+                .answers
+                .entry(answer.sample)
+                .or_default()
+                .push(answer);
+        }
+        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?) {
+            groups.entry(id).or_default().verdicts.insert(sample, verdicts);
+        }
+    }
+    Ok(groups)
+}
+
+/// The examples of a question: its traces with answers, by weight, or its own row where none is of use.
+fn of_question(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    building: &Building<'_>,
+    totals: &mut Totals,
+) -> Result<Vec<ExampleRecord>> {
+    totals.asked += 1;
+    let weights = sequence_weights(question, sampling, building)
+        .with_context(|| format!("question {}", question.id))?;
+    let mut examples =
+        merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
+    examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
+    if examples.is_empty() {
+        // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no
+        // gradient.
+        let falls_back = building.method == Method::Variational && building.fallback != Fallback::Skip;
+        let own = if falls_back { own_row(question, FELL_BACK, 1.0) } else { None };
+        totals.fell_back += usize::from(own.is_some());
+        totals.skipped += usize::from(own.is_none());
+        return Ok(own.into_iter().collect());
+    }
+    totals.used += 1;
+    totals.weight += examples.iter().map(|example| example.token_weights[0].abs()).sum::<f64>();
+    Ok(examples)
+}
+
+fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<ExampleRecord> {
+    let (trace, answer) = (question.trace_ids.as_ref()?, question.answer_ids.as_ref()?);
+    let response_ids = [trace.as_slice(), answer].concat();
+    let example = ExampleRecord {
+        id: question.id.clone(),
+        source,
+        prompt_ids: question.prompt_ids.clone(),
+        trace_tokens: trace.len() as u64,
+        token_weights: vec![weight; response_ids.len()],
+        response_ids,
+        old_logprobs: None,
+    };
+    (weight > 0.0).then_some(example)
+}
+
+/// One weight for each trace and for each answer, as the method has it.
+fn sequence_weights(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    building: &Building<'_>,
+) -> Result<SequenceWeights> {
+    let verdict_km = verdicts_of(sampling, building.answers);
+    if building.method == Method::Variational {
+        return Ok(chosen_weights(question, sampling, &verdict_km, building));
+    }
+    let group = Group::new(sampling.traces.len())?;
+    let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
+        sampling
+            .traces
+            .iter()
+            .map(|trace| sampling.weights.get(&trace.sample).and_then(pick).unwrap_or(f64::NEG_INFINITY))
+            .collect()
+    };
+    let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
+    let group =
+        group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
+    let objective = match building.method {
+        Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
+        Method::BinaryRl => Objective::BinaryReward,
+        Method::Grpo => Objective::Grpo,
+        Method::Verifree => Objective::VeriFree,
+    };
+    Ok(objective.weights(&group)?)
+}
+
+/// Verdicts over (k, m). A trace that was never closed has answers of no form; one without a verifier has its
+/// reference.
+fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
+    if sampling.answers.is_empty() {
+        return sampling
+            .traces
+            .iter()
+            .map(|trace| if trace.closed { Verdict::Correct } else { Verdict::Malformed })
+            .collect();
+    }
+    let missing = vec![Verdict::Malformed; n as usize];
+    sampling
+        .traces
+        .iter()
+        .flat_map(|trace| sampling.verdicts.get(&trace.sample).unwrap_or(&missing).clone())
+        .collect()
+}
+
+/// (6) with the chosen traces, each spread over its correct answers, or given to one of them.
+fn chosen_weights(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    verdict_km: &[Verdict],
+    building: &Building<'_>,
+) -> SequenceWeights {
+    let n = verdict_km.len() / sampling.traces.len().max(1);
+    let mut weights =
+        SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
+    for (k, trace) in sampling.traces.iter().enumerate() {
+        let chosen = sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
+        let verdict_m = &verdict_km[k * n..(k + 1) * n];
+        weights.trace_k.push(chosen);
+        weights.answer_km.extend(
+            shares(verdict_m, question, trace, building.dataset, building.seed)
+                .into_iter()
+                .map(|share| share * chosen),
+        );
+    }
+    weights
+}
+
+/// The share of each answer in its trace's weight.
+fn shares(
+    verdict_m: &[Verdict],
+    question: &QuestionRecord,
+    trace: &TraceRecord,
+    dataset: &Dataset,
+    seed: u64,
+) -> Vec<f64> {
+    let one = |choice: AnswerChoice| {
+        let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
+        let chosen = choice.choose(verdict_m, &mut Rng::at(seed, &[8, key, trace.sample]));
+        (0..verdict_m.len()).map(|m| if chosen == Some(m) { 1.0 } else { 0.0 }).collect()
+    };
+    match dataset.answers {
+        AnswersOfTrace::One => one(AnswerChoice::Random),
+        AnswersOfTrace::First => one(AnswerChoice::First),
+        AnswersOfTrace::All => {
+            let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count().max(1);
+            verdict_m
+                .iter()
+                .map(|verdict| if verdict.is_correct() { 1.0 / correct as f64 } else { 0.0 })
+                .collect()
+        }
+    }
+}
+
+/// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with
+/// the trace alone.
+fn sequences(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    weights: &SequenceWeights,
+    building: &Building<'_>,
+) -> Result<Vec<ExampleRecord>> {
+    let is_policy = building.method.is_policy_gradient();
+    let n = weights.answer_km.len() / sampling.traces.len().max(1);
+    let mut examples = Vec::new();
+    for (k, trace) in sampling.traces.iter().enumerate() {
+        let mut left = weights.trace_k[k];
+        if !trace.closed {
+            // No answer follows, which a policy gradient counts against the trace; others learn from none of
+            // it. The policy itself drew it: its log-probs are the old ones.
+            if is_policy && left != 0.0 {
+                examples.push(example(question, trace, &Answer::default(), left, Some(&trace.logprobs)));
+            }
+            continue;
+        }
+        let old_logprobs =
+            sampling.scores.get(&trace.sample).filter(|_| is_policy).map(|score| score.logprobs.as_slice());
+        for m in 0..n {
+            let weight = weights.answer_km[k * n + m];
+            left -= weight;
+            if weight != 0.0 {
+                let answer = answer_of(question, sampling, trace, m)?;
+                examples.push(example(question, trace, &answer, weight, old_logprobs));
+            }
+        }
+        // Rounding aside, only a trace none of whose answers was right has weight left.
+        if left.abs() > 1e-9 {
+            let by_reference = sampling.weights.get(&trace.sample).is_some_and(|weight| weight.by_reference);
+            let answer = if by_reference { own_answer(question)? } else { Answer::default() };
+            examples.push(example(question, trace, &answer, left, old_logprobs));
+        }
+    }
+    Ok(examples)
+}
+
+/// An answer as an example takes it.
+#[derive(Default)]
+struct Answer {
+    token_ids: Vec<u32>,
+    given: usize,
+    logprobs: Vec<f64>,
+}
+
+fn own_answer(question: &QuestionRecord) -> Result<Answer> {
+    let token_ids =
+        question.answer_ids.clone().context("the question has no answer of its own, and none was drawn")?;
+    Ok(Answer { token_ids, ..Answer::default() })
+}
+
+/// Answer m of a trace; the question's own where none was drawn.
+fn answer_of(
+    question: &QuestionRecord,
+    sampling: &Sampling,
+    trace: &TraceRecord,
+    m: usize,
+) -> Result<Answer> {
+    if sampling.answers.is_empty() {
+        return own_answer(question);
+    }
+    let drawn = sampling.answers.get(&trace.sample).and_then(|answers| answers.get(m));
+    let drawn = drawn.with_context(|| format!("trace {} has no answer {m}", trace.sample))?;
+    Ok(Answer {
+        token_ids: drawn.token_ids.clone(),
+        given: drawn.given as usize,
+        logprobs: drawn.logprobs.clone(),
+    })
+}
+
+fn example(
+    question: &QuestionRecord,
+    trace: &TraceRecord,
+    answer: &Answer,
+    weight: f64,
+    old_logprobs: Option<&[f64]>,
+) -> ExampleRecord {
+    let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
+    let mut token_weights = vec![weight; response_ids.len()];
+    let old_logprobs = old_logprobs.map(|of_trace| {
+        // What was given, not drawn, is no action: it has no advantage.
+        let given = trace.token_ids.len()..trace.token_ids.len() + answer.given;
+        token_weights[given].fill(0.0);
+        [of_trace, &vec![0.0; answer.given], &answer.logprobs].concat()
+    });
+    ExampleRecord {
+        id: question.id.clone(),
+        source: trace.sample as i64,
+        prompt_ids: question.prompt_ids.clone(),
+        trace_tokens: trace.token_ids.len() as u64,
+        response_ids,
+        token_weights,
+        old_logprobs,
+    }
+}
+
+/// Equal sequences as one: with the sum of their weights, or with the weight of one.
+fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRecord> {
+    let mut places: HashMap<Vec<u32>, usize> = HashMap::new();
+    let mut merged: Vec<ExampleRecord> = Vec::new();
+    for example in examples {
+        let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
+        match merged.get_mut(place) {
+            None => merged.push(example),
+            Some(earlier) if duplicates == Duplicates::Add => earlier
+                .token_weights
+                .iter_mut()
+                .zip(&example.token_weights)
+                .for_each(|(sum, weight)| *sum += weight),
+            Some(_) => {}
+        }
+    }
+    merged
+}

@@ -1,0 +1,168 @@
+//! Stage 10: how often a model answers right, on questions that nobody trained on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use latrace_engine::lm::{Sample, StopReason};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{draw_missing, sampler};
+use crate::pipeline::folder::StageFolder;
+use crate::pipeline::records::{QuestionRecord, ResponseRecord};
+use crate::recipe::run::RunRecipe;
+use latrace_core::Split;
+use latrace_engine::sampling::missing::{Draws, Prompt};
+use latrace_engine::thought::Thought;
+use latrace_io::table::Table;
+use latrace_objective::statistics::{Interval, bootstrap};
+use latrace_questions::judge::Judge;
+use latrace_questions::query::Query;
+
+/// What a model's responses say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Share of right responses: the mean over questions.
+    pub accuracy: f64,
+    /// Lower end of its 95 % interval, by bootstrap over questions.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Questions.
+    pub questions: usize,
+    /// Responses.
+    pub samples: usize,
+}
+
+/// What the stage counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// On all questions.
+    pub overall: Accuracy,
+    /// On questions of each difficulty.
+    pub by_difficulty: BTreeMap<String, Accuracy>,
+    /// Responses that were cut at the most tokens allowed.
+    pub truncated: u64,
+    /// Tokens drawn.
+    pub tokens: u64,
+    /// The questions' split.
+    pub split: Split,
+}
+
+/// Draws and judges responses to the questions of the recipe's evaluation split.
+pub fn run(
+    questions: &Path,
+    model: &Path,
+    thought: &Thought,
+    judge: &Judge,
+    recipe: &RunRecipe,
+    stage: &StageFolder,
+) -> Result<Value> {
+    let (source, out) = (
+        Table::<QuestionRecord>::open(questions),
+        Table::<ResponseRecord>::create(&stage.path, &stage.key()),
+    );
+    let evaluation = &recipe.evaluation;
+    let draws = Draws {
+        stage: "responses",
+        seed: recipe.seed,
+        n: evaluation.drawing.n,
+        sampling: evaluation.drawing.sampling(thought.answer_end_ids()),
+        stops: thought.answer_stops(),
+        text: &thought.text,
+    };
+    let make = || sampler(model, &recipe.engine);
+    let ask = |part| asked(&source, part, evaluation.split, judge);
+    draw_missing(&source, &out, make, &draws, stage, ask, |(question, query), sample| {
+        Ok(judged(question, query, sample, thought, judge))
+    })?;
+    count(&out, recipe.seed, evaluation.split)
+}
+
+/// A part's questions of a split, and their prompts.
+fn asked(
+    source: &Table<QuestionRecord>,
+    part: usize,
+    split: Split,
+    judge: &Judge,
+) -> Result<Vec<((QuestionRecord, Query), Prompt)>> {
+    let of_split = source.read(part)?.into_iter().filter(|question| question.split == split);
+    let ask = |question: QuestionRecord| {
+        let prompt = Prompt::keyed(question.id.clone(), question.prompt_ids.clone());
+        let query = judge.query(question.judged())?;
+        Ok(((question, query), prompt))
+    };
+    of_split.map(ask).collect()
+}
+
+fn judged(
+    question: &QuestionRecord,
+    query: &Query,
+    sample: Sample,
+    thought: &Thought,
+    judge: &Judge,
+) -> ResponseRecord {
+    // A thought that has no end has no answer, whatever stands in it.
+    let text = thought.border(&sample.tokens).map(|border| thought.answer_text(&sample.tokens[border..]));
+    let judgement = match &text {
+        Some(text) => judge.judge(query, text),
+        None => latrace_verify::Judgement::new(latrace_verify::Reason::NoAnswer, None),
+    };
+    ResponseRecord {
+        id: question.id.clone(),
+        sample: sample.sample as u64,
+        difficulty: question.difficulty.clone(),
+        truncated: sample.stop == StopReason::MaxTokens,
+        token_ids: sample.tokens,
+        text,
+        verdict: judgement.verdict().name().to_owned(),
+        reason: judgement.reason.code().to_owned(),
+    }
+}
+
+fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> {
+    let mut by_question: BTreeMap<(Option<String>, String), Vec<bool>> = BTreeMap::new();
+    let (mut truncated, mut tokens) = (0_u64, 0_u64);
+    for response in out.records()? {
+        let response = response?;
+        truncated += u64::from(response.truncated);
+        tokens += response.token_ids.len() as u64;
+        by_question
+            .entry((response.difficulty, response.id))
+            .or_default()
+            .push(response.verdict == "correct");
+    }
+    let of = |pick: &dyn Fn(&Option<String>) -> bool| {
+        accuracy(
+            by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right),
+            seed,
+        )
+    };
+    let difficulties: std::collections::BTreeSet<&String> =
+        by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
+    let by_difficulty = difficulties
+        .into_iter()
+        .map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name))))
+        .collect();
+    Ok(json!(Measured { overall: of(&|_| true), by_difficulty, truncated, tokens, split }))
+}
+
+fn accuracy<'a>(right_q: impl Iterator<Item = &'a Vec<bool>>, seed: u64) -> Accuracy {
+    let right_q: Vec<&Vec<bool>> = right_q.collect();
+    if right_q.is_empty() {
+        return Accuracy { accuracy: 0.0, low: 0.0, high: 1.0, questions: 0, samples: 0 };
+    }
+    let value_q: Vec<f64> = right_q
+        .iter()
+        .map(|right| right.iter().filter(|&&right| right).count() as f64 / right.len() as f64)
+        .collect();
+    let Interval { mean, low, high } = bootstrap(&value_q, seed);
+    Accuracy {
+        accuracy: mean,
+        low,
+        high,
+        questions: value_q.len(),
+        samples: right_q.iter().map(|right| right.len()).sum(),
+    }
+}

@@ -1,0 +1,134 @@
+//! Before stage 1: the model that pi_theta0 and q start from. A given one stays where it is; a random one is
+//! made.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_core::tokenizer::END;
+use latrace_core::{Markers, Tokenizer};
+use latrace_engine::lm::{Model, SaveDtype};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::pipeline::folder::StageFolder;
+use crate::recipe::run::ModelSource;
+use latrace_io::failure::Failure;
+use latrace_io::files::write_atomically;
+use latrace_io::hub::model_folder;
+use latrace_io::model_folder::fingerprint;
+use latrace_questions::source::Source;
+
+/// What tells this model from others.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn settings(model: &ModelSource, source: &Source) -> Result<Value> {
+    if model.folder.is_empty() {
+        return Ok(json!({"model": model, "texts": source.fingerprint()?}));
+    }
+    // Where the folder is does not matter; what is in it does.
+    Ok(json!({"model": fingerprint(&model_folder(&model.folder)?)?}))
+}
+
+/// Fails where the folder's contents are no longer those that the run began with: everything would silently
+/// be made anew.
+///
+/// # Errors
+/// Names the file that differs.
+pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
+    let noted = run.join("00-model").join(GIVEN);
+    if model.folder.is_empty() || !noted.is_file() {
+        return Ok(());
+    }
+    let Given { folder, files } = serde_json::from_slice(&fs::read(&noted)?)
+        .with_context(|| format!("{} does not say which model was given", noted.display()))?;
+    let now = fingerprint(&model_folder(&model.folder)?)?;
+    let Some(name) = files
+        .keys()
+        .chain(now.keys())
+        .find(|&name| folder == model.folder && files.get(name) != now.get(name))
+    else {
+        return Ok(());
+    };
+    let message =
+        format!("{} is not what it was when the run began", Path::new(&folder).join(name).display());
+    Err(Failure::work(message).hint("put it back (for a hub id, name the commit: org/name@COMMIT), or begin another run with --run-dir").into())
+}
+
+/// The file that says which model was given.
+const GIVEN: &str = "model.json";
+
+/// A given model.
+#[derive(Debug, Serialize, Deserialize)]
+struct Given {
+    folder: String,
+    files: BTreeMap<String, String>,
+}
+
+/// The folder of the model, once the stage is done.
+///
+/// # Errors
+/// A hub id that is neither in the cache nor within reach.
+pub fn folder_of(model: &ModelSource, stage: &Path) -> Result<PathBuf> {
+    if model.folder.is_empty() { Ok(stage.to_owned()) } else { model_folder(&model.folder) }
+}
+
+/// Makes a random model with its tokenizer, or notes which model is given.
+pub fn run(
+    model: &ModelSource,
+    source: &Source,
+    markers: &Markers,
+    seed: u64,
+    stage: &StageFolder,
+) -> Result<Value> {
+    if !model.folder.is_empty() {
+        let given =
+            Given { folder: model.folder.clone(), files: fingerprint(&model_folder(&model.folder)?)? };
+        write(&stage.path, GIVEN, &format!("{:#}", json!(given)))?;
+        return Ok(json!({"folder": model.folder}));
+    }
+    let text = match source.task()? {
+        Some(task) => task.tokenizer(),
+        None => Tokenizer::train(&source.texts(markers)?, model.vocabulary, &markers.specials())?,
+    };
+    let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
+    let tokenizer = write_shape(&stage.path, shape, &text)?;
+    let random = Model::random(&stage.path, seed)?;
+    random.save(&stage.path, SaveDtype::F32, &stage.path)?;
+    let parameters: usize = random.parameters().iter().map(Vec::len).sum();
+    Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
+}
+
+/// Writes a model folder without weights: a tokenizer, and the shape as `config.json`, with what the
+/// tokenizer decides.
+///
+/// # Errors
+/// A tokenizer that cannot be read or ends no text; a shape that says what the tokenizer decides; files that
+/// cannot be written.
+pub fn write_shape(folder: &Path, mut shape: Value, tokenizer_json: &str) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
+    let end = tokenizer.token_id(END).context("the tokenizer has no token that ends a text")?;
+    for (name, value) in [("vocab_size", json!(tokenizer.vocabulary_size())), ("eos_token_id", json!(end))] {
+        if shape.get(name).is_some() {
+            return Err(Failure::usage(format!("the model's shape: {name}: the tokenizer decides this"))
+                .hint("leave it out")
+                .into());
+        }
+        shape[name] = value;
+    }
+    write(folder, "tokenizer.json", tokenizer_json)?;
+    write(
+        folder,
+        "tokenizer_config.json",
+        &format!("{:#}", json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END})),
+    )?;
+    write(folder, "config.json", &format!("{shape:#}"))?;
+    Ok(tokenizer)
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    write_atomically(&folder.join(name), |writer| Ok(std::io::Write::write_all(writer, text.as_bytes())?))
+}

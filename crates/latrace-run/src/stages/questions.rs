@@ -1,0 +1,156 @@
+//! Stage 0: questions as token ids, once and for all.
+
+use anyhow::{Context, Result};
+use latrace_core::{Markers, PromptTemplate, Question};
+use serde_json::{Value, json};
+
+use crate::pipeline::folder::StageFolder;
+use crate::pipeline::records::QuestionRecord;
+use crate::recipe::run::Engine;
+use latrace_core::Split;
+use latrace_engine::thought::Thought;
+use latrace_io::table::Table;
+use latrace_questions::judge::Judge;
+use latrace_questions::source::{Source, check_ids};
+
+/// What turns a question into ids.
+pub struct Encoding<'a> {
+    /// Tokenizer and markers.
+    pub thought: &'a Thought,
+    /// The markers' texts.
+    pub markers: &'a Markers,
+    /// Prompt of the reasoner.
+    pub reasoner: &'a PromptTemplate,
+    /// Prompt of the posterior.
+    pub posterior: &'a PromptTemplate,
+}
+
+/// Reads all questions and writes them in parts.
+pub fn run(
+    source: &Source,
+    encoding: &Encoding<'_>,
+    judge: &Judge,
+    engine: &Engine,
+    stage: &StageFolder,
+) -> Result<Value> {
+    let questions = source.read(encoding.markers, Some(&|messages| encoding.thought.text.split(messages)))?;
+    check_ids(&questions)?;
+    let out = Table::<QuestionRecord>::create(&stage.path, &stage.key());
+    let mut counts = Counts::default();
+    for (part, questions) in questions.chunks(engine.part_questions).enumerate() {
+        let records: Vec<QuestionRecord> = questions
+            .iter()
+            .map(|(split, question)| encoding.record(*split, question))
+            .collect::<Result<_>>()?;
+        records.iter().try_for_each(|record| judge.query(record.judged()).map(drop))?;
+        records.iter().for_each(|record| counts.add(record));
+        out.write(part, &records)?;
+    }
+    Ok(counts.to_json())
+}
+
+#[derive(Default)]
+struct Counts {
+    train: u64,
+    traced: u64,
+    hinted: u64,
+    validation: u64,
+    test: u64,
+}
+
+impl Counts {
+    fn add(&mut self, record: &QuestionRecord) {
+        match record.split {
+            Split::Train => {
+                self.train += 1;
+                self.traced += u64::from(record.trace_ids.is_some());
+                self.hinted += u64::from(record.posterior_prompt_ids.is_some());
+            }
+            Split::Validation => self.validation += 1,
+            Split::Test => self.test += 1,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({"train": self.train, "traced": self.traced, "hinted": self.hinted, "validation": self.validation, "test": self.test})
+    }
+}
+
+impl Encoding<'_> {
+    /// The question as token ids.
+    ///
+    /// # Errors
+    /// Templates that ask for what there is not; texts that the tokenizer refuses; a trace that holds its own
+    /// end.
+    pub fn record(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
+        self.encode(split, question).with_context(|| format!("question {}", question.id))
+    }
+
+    fn encode(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
+        let kind = question.kind.clone().unwrap_or_default();
+        let PromptTexts { prompt, posterior_prompt } =
+            prompts(question, self.reasoner, self.posterior, self.markers)?;
+        Ok(QuestionRecord {
+            id: question.id.clone(),
+            split,
+            question: question.question.clone(),
+            hint: question.hint().map(str::to_owned),
+            difficulty: question.difficulty.clone(),
+            reference: reference(question).to_string(),
+            kind,
+            prompt_ids: self.thought.encode(&prompt)?,
+            posterior_prompt_ids: posterior_prompt.map(|prompt| self.thought.encode(&prompt)).transpose()?,
+            trace_ids: question.trace.as_ref().map(|trace| self.thought.trace_ids(trace)).transpose()?,
+            answer_ids: question.response().map(|answer| self.thought.answer_ids(answer)).transpose()?,
+        })
+    }
+}
+
+/// A question's prompts as texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptTexts {
+    /// The reasoner's.
+    pub prompt: String,
+    /// The posterior's; none without a hint.
+    pub posterior_prompt: Option<String>,
+}
+
+/// The prompts that a question has of its own, or those of the templates.
+///
+/// # Errors
+/// Templates that ask for what there is not.
+pub fn prompts(
+    question: &Question,
+    reasoner: &PromptTemplate,
+    posterior: &PromptTemplate,
+    markers: &Markers,
+) -> Result<PromptTexts> {
+    let boxed = question.kind.as_deref().is_some_and(|kind| kind == "math" || kind == "choice");
+    let render = |template: &PromptTemplate, hint: Option<&str>| {
+        template.render(&question.question, hint, boxed, markers)
+    };
+    let prompt = question.prompt.clone().map_or_else(|| render(reasoner, None), Ok)?;
+    let posterior_prompt = match (&question.posterior_prompt, question.hint()) {
+        (Some(prompt), _) => Some(prompt.clone()),
+        (None, Some(hint)) => Some(render(posterior, Some(hint))?),
+        (None, None) => None,
+    };
+    Ok(PromptTexts { prompt, posterior_prompt })
+}
+
+/// What a judge compares with: tests, or the accepted answers; the solution alone, where there is no answer.
+pub fn reference(question: &Question) -> Value {
+    let gold = question
+        .tests
+        .clone()
+        .or_else(|| question.answer.as_ref().map(|answer| json!(answer)))
+        .or_else(|| question.solution.as_ref().map(|text| json!(text)));
+    let mut reference = json!({"gold": gold});
+    if let Some(options) = &question.options {
+        reference["options"] = json!(options);
+    }
+    if let Some(limits) = question.rest.get("limits") {
+        reference["limits"] = limits.clone();
+    }
+    reference
+}

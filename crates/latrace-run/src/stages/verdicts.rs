@@ -1,0 +1,68 @@
+//! Stage 6: whether each sampled answer is right.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use super::missing_parts;
+use crate::pipeline::folder::StageFolder;
+use crate::pipeline::records::{AnswerRecord, QuestionRecord, VerdictRecord};
+use latrace_io::progress::Progress;
+use latrace_io::table::Table;
+use latrace_questions::judge::Judge;
+use latrace_questions::query::Query;
+
+/// Judges the answers of all parts, in their order.
+pub fn run(questions: &Path, answers: &Path, judge: &Judge, stage: &StageFolder) -> Result<Value> {
+    let (questions, answers) =
+        (Table::<QuestionRecord>::open(questions), Table::<AnswerRecord>::open(answers));
+    let out = Table::<VerdictRecord>::create(&stage.path, &stage.key());
+    let missing = missing_parts(&answers, &out)?.concat();
+    let mut progress = Progress::new(
+        "parts judged",
+        (answers.parts()? - missing.len()) as u64,
+        Some(answers.parts()? as u64),
+    );
+    for part in missing {
+        let queries = queries(&questions.read(part)?, judge)?;
+        let verdicts = answers.read(part)?.into_par_iter().map(|answer| judged(&queries, answer, judge));
+        // Collecting keeps the answers' order whatever order their verdicts end in.
+        out.write(part, &verdicts.collect::<Result<Vec<_>>>()?)?;
+        progress.advance(1);
+    }
+    progress.finish();
+    count(&out)
+}
+
+/// What answers to the questions of a part are judged by, by id.
+fn queries(questions: &[QuestionRecord], judge: &Judge) -> Result<HashMap<String, Query>> {
+    questions.iter().map(|question| Ok((question.id.clone(), judge.query(question.judged())?))).collect()
+}
+
+fn judged(queries: &HashMap<String, Query>, answer: AnswerRecord, judge: &Judge) -> Result<VerdictRecord> {
+    let query = queries.get(&answer.id).with_context(|| format!("the part has no question {}", answer.id))?;
+    // An answer that was cut at its most tokens is judged as far as it goes: a right one may be followed by
+    // idle words.
+    let judgement = judge.judge(query, &answer.text);
+    Ok(VerdictRecord {
+        id: answer.id,
+        sample: answer.sample,
+        answer: answer.answer,
+        verdict: judgement.verdict().name().to_owned(),
+        reason: judgement.reason.code().to_owned(),
+    })
+}
+
+fn count(out: &Table<VerdictRecord>) -> Result<Value> {
+    let (mut judged, mut correct, mut undetermined) = (0_u64, 0_u64, 0_u64);
+    for verdict in out.records()? {
+        let verdict = verdict?;
+        judged += 1;
+        correct += u64::from(verdict.verdict == "correct");
+        undetermined += u64::from(verdict.verdict == "undetermined");
+    }
+    Ok(json!({"judged": judged, "correct": correct, "undetermined": undetermined}))
+}

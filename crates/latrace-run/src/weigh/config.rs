@@ -1,0 +1,149 @@
+//! How traces are weighed: the settings of `latrace weigh`, and a recipe's table of the same names.
+
+use anyhow::Result;
+use latrace_objective::ratio::clipped::DEFAULT_BOUND;
+use latrace_objective::selection::PUBLISHED_LENGTH_LIMIT;
+use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
+use serde::{Deserialize, Serialize};
+
+use latrace_io::failure::Failure;
+
+/// How traces are weighed. Defaults are the paper's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WeighConfig {
+    /// Estimator of pi(z|x) / q(z|x,y').
+    pub ratio: RatioEstimator,
+    /// Bound on the clipped ratio's mean log-ratio (nats per token).
+    pub clip: f64,
+    /// Estimator of pi(Y|x,z).
+    pub answer: AnswerEstimator,
+    /// What the weight is made of.
+    pub weighting: Weighting,
+    /// Which traces become examples.
+    pub selection: Selection,
+    /// Traces drawn for each question by the selections that draw.
+    pub draws: usize,
+    /// What a question without a usable trace becomes. For the geometric likelihood it needs the log-probs of
+    /// its reference answer; a question whose evidence lacks them keeps its original row, as the published
+    /// build has it where there is a verifier.
+    pub fallback: Fallback,
+    /// Traces of so many tokens or more weigh nothing.
+    pub length_limit: usize,
+    /// Seed of draws.
+    pub seed: u64,
+}
+
+impl Default for WeighConfig {
+    fn default() -> WeighConfig {
+        WeighConfig {
+            ratio: RatioEstimator::default(),
+            clip: DEFAULT_BOUND,
+            answer: AnswerEstimator::default(),
+            weighting: Weighting::default(),
+            selection: Selection::default(),
+            draws: 1,
+            fallback: Fallback::default(),
+            length_limit: PUBLISHED_LENGTH_LIMIT,
+            seed: 0,
+        }
+    }
+}
+
+impl WeighConfig {
+    /// Checks what types alone do not.
+    ///
+    /// # Errors
+    /// A setting outside its range, by name.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |name: &str, expected: &str, got: String| {
+            Err(Failure::usage(format!("{name}: expected {expected}, got {got}")).into())
+        };
+        match self {
+            config if !(config.clip.is_finite() && config.clip >= 0.0) => {
+                wrong("clip", "a finite number of at least 0", config.clip.to_string())
+            }
+            config if config.draws == 0 => wrong("draws", "at least 1", "0".to_owned()),
+            config if config.length_limit == 0 => wrong("length_limit", "at least 1", "0".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the log-probs of reference answers are read.
+    pub fn reads_references(&self) -> bool {
+        self.answer != AnswerEstimator::Accuracy || self.fallback == Fallback::GeometricLikelihood
+    }
+
+    /// The ratio with its bound.
+    pub(super) fn bounded_ratio(&self) -> RatioEstimator {
+        self.ratio.with_bound(self.clip)
+    }
+
+    /// The ratio whose L^K is shown beside the bound: the one that weighs, unless that is the true one.
+    pub(super) fn surrogate_ratio(&self) -> RatioEstimator {
+        if self.ratio == RatioEstimator::Full { RatioEstimator::Geometric } else { self.bounded_ratio() }
+    }
+
+    /// The answer probability of the bound: a mean per token is none, the likelihood that it is made of is.
+    pub(super) fn bound_answer(&self) -> AnswerEstimator {
+        if self.answer == AnswerEstimator::GeometricLikelihood {
+            AnswerEstimator::Likelihood
+        } else {
+            self.answer
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_table_is_the_papers_setting() {
+        let config: WeighConfig = toml::from_str("").unwrap();
+        assert_eq!(config, WeighConfig::default());
+        let text = "ratio = \"geometric\"\nclip = 0.2\nanswer = \"accuracy\"\nweighting = \"rho\"\nselection = \"best\"\ndraws = 1\n\
+            fallback = \"original-row\"\nlength_limit = 28000\nseed = 0\n";
+        assert_eq!(toml::to_string(&config).unwrap(), text);
+    }
+
+    /// A parameter is a setting of its own, and stays whatever the estimator beside it.
+    #[test]
+    fn a_table_written_out_reads_back_the_same() {
+        for (ratio, selection) in RatioEstimator::ALL
+            .into_iter()
+            .flat_map(|ratio| Selection::ALL.map(|selection| (ratio, selection)))
+        {
+            let config = WeighConfig { ratio, clip: 0.7, selection, draws: 3, ..WeighConfig::default() };
+            let back: WeighConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+            assert_eq!(back, config);
+            assert_eq!(back.bounded_ratio(), ratio.with_bound(0.7));
+        }
+    }
+
+    #[test]
+    fn wrong_keys_and_values_are_named() {
+        let check = |text: &str, expected: &str| {
+            let error = toml::from_str::<WeighConfig>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("weight = 1", "unknown field `weight`");
+        check(
+            "weighting = \"rhos\"",
+            "unknown weighting \"rhos\", expected one of: rho, ratio-only, accuracy-only, uniform, leave-one-out",
+        );
+        check("draws = -1", "draws = -1");
+        for (config, name) in [
+            (WeighConfig { clip: f64::NAN, ..WeighConfig::default() }, "clip"),
+            (WeighConfig { draws: 0, ..WeighConfig::default() }, "draws"),
+            (WeighConfig { length_limit: 0, ..WeighConfig::default() }, "length_limit"),
+        ] {
+            let error = config.check().unwrap_err();
+            assert!(
+                error.is::<Failure>() && error.to_string().starts_with(&format!("{name}: expected")),
+                "{error}"
+            );
+        }
+        WeighConfig::default().check().unwrap();
+    }
+}

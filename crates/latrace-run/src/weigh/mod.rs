@@ -1,0 +1,90 @@
+//! Stage 7: what each trace weighs. Sums of log-probs and verdicts in, rho~ and bounds out; (5) to (8) of the
+//! paper.
+
+mod config;
+mod join;
+mod question;
+mod summary;
+mod sums;
+
+use anyhow::Result;
+use latrace_objective::Resolution;
+use rayon::prelude::*;
+use serde_json::Value;
+
+use latrace_io::progress::{Progress, SharedProgress};
+
+pub use config::WeighConfig;
+pub use join::{WeighInputs, verdict_named};
+pub use question::{Evidence, Group};
+pub use summary::{BoundSeries, WeighSummary};
+
+/// A trace and its weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeighedTrace {
+    /// The question.
+    pub id: Value,
+    /// The trace's number.
+    pub sample: u64,
+    /// Tokens of the trace.
+    pub tokens: usize,
+    /// Log of the estimated ratio (nats).
+    pub log_ratio: f64,
+    /// Log of the answer probability that the weight is made of (nats): of the fallback where the question
+    /// fell back on one.
+    pub log_answer: f64,
+    /// rho~, or the ablation's weight: sums to 1 over the question's traces (to 0 for leave-one-out).
+    pub weight: f64,
+    /// The trace's share among those chosen; 0 if it is not.
+    pub chosen: f64,
+    /// How its question is to be built. Where that is the geometric likelihood, the reference answer goes
+    /// with the trace.
+    pub resolution: Resolution,
+}
+
+/// How traces and answers were drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// At temperature 1 and without any cut, as they are scored: log q belongs to the distribution that
+    /// traces came from.
+    Plainly,
+    /// In any other way; then nothing that is computed of them is a bound.
+    Otherwise,
+}
+
+/// Weighs the traces of all questions, drawn plainly, in the order of the traces' file.
+///
+/// # Errors
+/// Unreadable files; records that are missing, superfluous, double, or of different lengths; evidence that
+/// the answer estimator lacks.
+pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
+    config.check()?;
+    let groups = join::join(inputs, config)?.into_iter().map(|traces| Group {
+        id: traces[0].id.clone(),
+        traces,
+        unended: 0,
+    });
+    weigh_groups(groups.collect(), config, Drawn::Plainly)
+}
+
+/// Weighs groups of traces, each group those of one question.
+///
+/// # Errors
+/// A setting outside its range; double traces; evidence that the answer estimator lacks.
+pub fn weigh_groups(
+    groups: Vec<Group>,
+    config: &WeighConfig,
+    drawn: Drawn,
+) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
+    config.check()?;
+    let progress = SharedProgress::new(Progress::new("questions weighed", 0, Some(groups.len() as u64)));
+    let weigh_one = |group| {
+        let question = question::weigh_question(group, config)?;
+        progress.advance(1);
+        Ok(question)
+    };
+    let weighed: Vec<question::Question> = groups.into_par_iter().map(weigh_one).collect::<Result<_>>()?;
+    progress.finish();
+    let summary = summary::summarise(&weighed, config, drawn)?;
+    Ok((weighed.into_iter().flat_map(|question| question.traces).collect(), summary))
+}

@@ -1,0 +1,86 @@
+//! Options whose values are those of a recipe's settings, spelt as recipes spell them.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// A value and what it means.
+pub type Choice = (&'static str, &'static str);
+
+/// What the final model learns from.
+pub const METHODS: &[Choice] = &[
+    ("variational", "Weighted traces of the posterior: (6)"),
+    ("sft", "The rows' own traces alone"),
+    ("rft", "Correct samples of pi_theta0: (10)"),
+    ("binary-rl", "Samples of pi_theta0, rewarded by 1 or 0: (11)"),
+    ("grpo", "Samples of pi_theta0, rewards normalised within a question: (12)"),
+    ("verifree", "Traces of pi_theta0, weighted by the likelihood of the reference answer: (26)"),
+];
+
+/// Which verified answers of a chosen trace become examples.
+pub const ANSWERS_OF_TRACE: &[Choice] = &[
+    ("all", "Their mean, as the answer gradient asks"),
+    ("one", "A seeded choice"),
+    ("first", "The first, as the paper's release does"),
+];
+
+/// What becomes of equal sequences of a question.
+pub const DUPLICATES: &[Choice] = &[("add", "Their weights add up"), ("once", "They weigh as one")];
+
+/// What questions are used for.
+pub const SPLITS: &[Choice] =
+    &[("train", "Trained on"), ("validation", "For choices"), ("test", "Measured once, at the end")];
+
+/// How a file's rows become questions.
+pub const FORMATS: &[Choice] = &[
+    (
+        "rows",
+        "`question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and \
+         `response` (a marked thought, then the answer); or `messages`, a chat whose last message is such a \
+         response",
+    ),
+    ("gsm8k", "GSM8K's: `answer` is a worked solution that ends in `#### NUMBER`"),
+    (
+        "conversations",
+        "`system` and `conversations` (`from`, `value`), the last of which is a marked thought, then the answer \
+         (Bespoke-Stratos)",
+    ),
+];
+
+/// Who is to train.
+pub const TRAINERS: &[Choice] = &[("trl", "Hugging Face's TRL"), ("llama-factory", "LLaMA-Factory")];
+
+/// The parser of an option that takes one of `choices`.
+pub fn one_of<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+    choices: &'static [Choice],
+) -> impl TypedValueParser<Value = T> {
+    let values = choices.iter().map(|&(name, about)| PossibleValue::new(name).help(about));
+    PossibleValuesParser::new(values)
+        .try_map(|name| serde_json::from_value::<T>(Value::String(name)).map_err(|error| error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use latrace_core::Split;
+    use latrace_questions::source::Format;
+    use latrace_run::export::Target;
+    use latrace_run::recipe::run::{AnswersOfTrace, Duplicates, Method};
+
+    #[track_caller]
+    fn check<T: DeserializeOwned>(choices: &[Choice]) {
+        for (name, _) in choices {
+            serde_json::from_value::<T>(Value::String((*name).to_owned())).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_value_is_one_of_a_recipe() {
+        check::<Method>(METHODS);
+        check::<AnswersOfTrace>(ANSWERS_OF_TRACE);
+        check::<Duplicates>(DUPLICATES);
+        check::<Split>(SPLITS);
+        check::<Format>(FORMATS);
+        check::<Target>(TRAINERS);
+    }
+}
