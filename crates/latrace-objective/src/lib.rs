@@ -44,7 +44,7 @@ mod names;
 pub mod objectives;
 mod provenance;
 pub mod ratio;
-mod rng;
+pub mod rng;
 mod score;
 pub mod selection;
 mod verdict;

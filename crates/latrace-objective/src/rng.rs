@@ -4,9 +4,12 @@
 //! The hash is the finaliser of SplitMix64 (Steele, Lea, Flood 2014), the stream is that of SplitMix64
 //! started at the key. Good for choices and Monte Carlo; not for secrets.
 
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+/// The increment of SplitMix64: 2^64 over the golden ratio, made odd.
+pub const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-const fn mix(mut bits: u64) -> u64 {
+/// The finaliser of SplitMix64: a bijection that mixes all 64 bits.
+#[must_use]
+pub const fn finalise(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ (bits >> 31)
@@ -23,24 +26,24 @@ impl Rng {
     /// The stream of one seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { key: mix(seed ^ GOLDEN), counter: 0 }
+        Self { key: finalise(seed ^ GOLDEN), counter: 0 }
     }
 
     /// The stream at a path below a seed: (run seed; stage, question, trace, …). Order and length of the path
     /// count.
     #[must_use]
     pub fn at(seed: u64, path: &[u64]) -> Self {
-        let start = mix(seed ^ GOLDEN);
-        let key = path
-            .iter()
-            .fold(start, |key, &part| mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN))));
+        let start = finalise(seed ^ GOLDEN);
+        let key = path.iter().fold(start, |key, &part| {
+            finalise(key.wrapping_add(GOLDEN) ^ finalise(part.wrapping_add(GOLDEN)))
+        });
         Self { key, counter: 0 }
     }
 
     /// 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);
-        mix(self.key.wrapping_add(self.counter.wrapping_mul(GOLDEN)))
+        finalise(self.key.wrapping_add(self.counter.wrapping_mul(GOLDEN)))
     }
 
     /// A number in [0, 1), on the grid of 2^-53.
