@@ -65,6 +65,16 @@ pub enum Error {
         /// Those there are.
         known: String,
     },
+    /// A parameter that is out of its range.
+    #[error("{name}: expected {expected}, got {got}")]
+    OutOfRange {
+        /// The parameter.
+        name: &'static str,
+        /// What would be valid.
+        expected: &'static str,
+        /// Its value.
+        got: String,
+    },
     /// Markers by which no trace would end.
     #[error("markers: expected `cut` within `close` {close:?}, got {cut:?}")]
     BadMarkers {

@@ -1,4 +1,5 @@
-//! The nouns of variational reasoning: questions, prompts, markers, tokenizer, chat template.
+//! The nouns of variational reasoning: questions, prompts, markers, tokenizer, chat
+//! template, sampling parameters, stop reasons, keys of random streams.
 //!
 //! Opens no files and knows no tensors: callers hand in bytes and take away token ids and text.
 
@@ -8,6 +9,7 @@ pub mod markers;
 pub mod prompt;
 pub mod question;
 pub mod random;
+pub mod sampling;
 pub mod split;
 pub mod tokenizer;
 
@@ -16,5 +18,6 @@ pub use error::{Error, Result};
 pub use markers::{Markers, border};
 pub use prompt::PromptTemplate;
 pub use question::Question;
+pub use sampling::{SamplingParams, StopReason};
 pub use split::Split;
 pub use tokenizer::Tokenizer;

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Parameter};
 use crate::error::Error;
-use crate::random::mix;
+use latrace_core::random::{draw, mix, unit};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -534,18 +534,14 @@ pub fn initialise(config: &Config, seed: u64) -> Vec<Vec<f32>> {
 
 /// Normal values by the Box–Muller transform, two from each pair of uniform ones.
 fn normal(key: u64, len: usize, deviation: f64) -> Vec<f32> {
+    let uniform = |counter| unit(draw(key, counter));
     let mut values = vec![0.0; len];
     values.par_chunks_mut(2).with_min_len(CHUNK / 2).enumerate().for_each(|(pair, out)| {
         // The first uniform is in (0, 1], so that its logarithm is finite.
-        let first = 1.0 - uniform(key, 2 * pair as u64);
-        let (sin, cos) = (std::f64::consts::TAU * uniform(key, 2 * pair as u64 + 1)).sin_cos();
+        let first = 1.0 - uniform(2 * pair as u64);
+        let (sin, cos) = (std::f64::consts::TAU * uniform(2 * pair as u64 + 1)).sin_cos();
         let radius = deviation * (-2.0 * first.ln()).sqrt();
         out.iter_mut().zip([cos, sin]).for_each(|(value, turn)| *value = (radius * turn) as f32);
     });
     values
-}
-
-/// A uniform value in [0, 1): the `counter`-th draw of the stream `key`.
-fn uniform(key: u64, counter: u64) -> f64 {
-    (mix(key.wrapping_add(counter.wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -165,6 +165,9 @@ pub enum Error {
         /// The rows of that step.
         ids: Vec<String>,
     },
+    /// What the core refuses: a sampling parameter out of its range.
+    #[error(transparent)]
+    Core(#[from] latrace_core::Error),
     /// An argument makes no sense.
     #[error("{0}")]
     Invalid(String),

@@ -8,9 +8,9 @@
 use crate::checkpoint::{SaveDtype, load, save, sync_folder, write_json};
 use crate::config::Config;
 use crate::error::Error;
-use crate::random::mix;
 use crate::train::{TrainRow, Trainer};
 use crate::train_config::TrainConfig;
+use latrace_core::random::mix;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,8 +3,8 @@
 //! Differs in: transformers starts its warm-up at rate 0, so that its first update does nothing; ours starts
 //! at the first step of the ramp. After warm-up the two agree.
 
-use crate::random::mix;
 use crate::train_config::{Schedule, TrainConfig};
+use latrace_core::random::mix;
 
 /// Learning rate of update `step` (0-based) of `total`.
 pub fn learning_rate(config: &TrainConfig, step: u64, total: u64) -> f64 {

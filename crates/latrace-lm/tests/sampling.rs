@@ -4,11 +4,9 @@
 mod common;
 
 use common::{CASES, folder};
-use latrace_lm::sample::stream;
-use latrace_lm::{
-    Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, ScoreRow, Scorer,
-    StopReason,
-};
+use latrace_core::random::stream;
+use latrace_core::{SamplingParams, StopReason};
+use latrace_lm::{Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, ScoreRow, Scorer};
 
 #[derive(Default)]
 struct Collected(Vec<Sample>);
@@ -20,19 +18,20 @@ impl Observer for Collected {
     }
 }
 
-fn sampling(max_new_tokens: usize) -> Sampling {
-    Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, max_new_tokens, end_ids: vec![] }
+fn plain(max_new_tokens: usize) -> SamplingParams {
+    SamplingParams::plain(max_new_tokens)
 }
 
 fn prompt(length: usize, seed: u32, vocabulary: usize) -> Vec<u32> {
     (0..length as u32).map(|i| (i * i + 7 * i + seed * 13) % vocabulary as u32).collect()
 }
 
-fn request(id: &str, prompt: Vec<u32>, samples: u64, sampling: Sampling) -> SampleRequest {
+fn request(id: &str, prompt: Vec<u32>, samples: u64, params: SamplingParams) -> SampleRequest {
     SampleRequest {
         prompt,
         streams: (0..samples).map(|sample| stream(1, "test", id, sample)).collect(),
-        sampling,
+        params,
+        stop_ids: vec![],
     }
 }
 
@@ -65,10 +64,10 @@ fn mixed_requests(vocabulary: usize) -> Vec<SampleRequest> {
     let head = prompt(70, 1, vocabulary);
     let with_head = |tail: usize, seed| [head.clone(), prompt(tail, seed, vocabulary)].concat();
     vec![
-        request("a", with_head(3, 2), 3, sampling(80)),
-        request("b", with_head(65, 3), 2, Sampling { temperature: 0.7, top_p: 0.9, ..sampling(20) }),
-        request("c", prompt(1, 4, vocabulary), 2, Sampling { temperature: 0.0, ..sampling(5) }),
-        request("d", with_head(58, 5), 1, Sampling { top_k: 5, ..sampling(30) }),
+        request("a", with_head(3, 2), 3, plain(80)),
+        request("b", with_head(65, 3), 2, SamplingParams { temperature: 0.7, top_p: 0.9, ..plain(20) }),
+        request("c", prompt(1, 4, vocabulary), 2, SamplingParams { temperature: 0.0, ..plain(5) }),
+        request("d", with_head(58, 5), 1, SamplingParams { top_k: 5, ..plain(30) }),
     ]
 }
 
@@ -97,7 +96,7 @@ fn log_probs_are_bitwise_the_scorers_for_every_family() {
 fn log_probs_are_bitwise_the_scorers_over_4096_tokens() {
     for case in ["qwen3", "llama-bias"] {
         let model = long_positions(case);
-        let requests = [request("long", prompt(4000, 1, model.config.vocab_size), 2, sampling(96))];
+        let requests = [request("long", prompt(4000, 1, model.config.vocab_size), 2, plain(96))];
         let (samples, _) = run(long_positions(case), SamplerOptions::default(), &requests);
         let scores = score(&model, &requests, &samples);
         assert_eq!(samples.iter().map(|s| s.logp.clone()).collect::<Vec<_>>(), scores);
@@ -144,12 +143,12 @@ fn prompts_and_their_heads_are_read_once() {
     let load = || long_positions("qwen2");
     let head = prompt(640, 1, load().config.vocab_size);
     let with_tail = |seed| [head.clone(), prompt(10, seed, load().config.vocab_size)].concat();
-    let (_, sampler) = run(load(), SamplerOptions::default(), &[request("a", with_tail(1), 8, sampling(3))]);
+    let (_, sampler) = run(load(), SamplerOptions::default(), &[request("a", with_tail(1), 8, plain(3))]);
     assert_eq!(sampler.prefilled(), 650, "8 samples read their prompt once");
     let (_, sampler) = run(
         load(),
         SamplerOptions::default(),
-        &[request("a", with_tail(1), 2, sampling(3)), request("b", with_tail(2), 2, sampling(3))],
+        &[request("a", with_tail(1), 2, plain(3)), request("b", with_tail(2), 2, plain(3))],
     );
     assert_eq!(sampler.prefilled(), 650 + 10, "a head in common is read once");
 }
@@ -158,8 +157,8 @@ fn prompts_and_their_heads_are_read_once() {
 fn one_token_of_a_prompt_that_fills_the_whole_cache_is_drawn() {
     let load = || long_positions("qwen3");
     let requests = [
-        request("a", prompt(64, 1, load().config.vocab_size), 3, sampling(1)),
-        request("b", prompt(64, 2, load().config.vocab_size), 2, sampling(1)),
+        request("a", prompt(64, 1, load().config.vocab_size), 3, plain(1)),
+        request("b", prompt(64, 2, load().config.vocab_size), 2, plain(1)),
     ];
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
     assert_eq!(expected.len(), 5);
@@ -194,7 +193,7 @@ fn samples_that_give_their_blocks_back_go_on_as_if_nothing_had_been() {
     let load = || long_positions("qwen3");
     let vocabulary = load().config.vocab_size;
     let requests: Vec<SampleRequest> = (0..5)
-        .map(|i| request(&i.to_string(), prompt(50 + 9 * i as usize, i, vocabulary), 2, sampling(160)))
+        .map(|i| request(&i.to_string(), prompt(50 + 9 * i as usize, i, vocabulary), 2, plain(160)))
         .collect();
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
     assert_eq!(sampler.preempted(), 0, "a roomy cache");
@@ -229,7 +228,7 @@ fn a_sampler_finds_what_an_earlier_run_has_read() {
     let mut turn = |prompt: &[u32]| {
         let before = sampler.prefilled();
         let mut collected = Collected::default();
-        sampler.run(&[request("turn", prompt.to_vec(), 1, sampling(100))], &mut collected).unwrap();
+        sampler.run(&[request("turn", prompt.to_vec(), 1, plain(100))], &mut collected).unwrap();
         (collected.0.remove(0).tokens, sampler.prefilled() - before)
     };
     let first = prompt(200, 1, vocabulary);
@@ -240,7 +239,7 @@ fn a_sampler_finds_what_an_earlier_run_has_read() {
     // All but the last of the reply's tokens have been read, 299; their full blocks are found.
     assert_eq!(read, 350 - 256);
     assert_eq!(
-        run(load(), SamplerOptions::default(), &[request("turn", second, 1, sampling(100))]).0[0].tokens,
+        run(load(), SamplerOptions::default(), &[request("turn", second, 1, plain(100))]).0[0].tokens,
         reply
     );
 }
@@ -287,23 +286,23 @@ fn samples_end_for_the_reason_they_say() {
         }
     }
     let load = || Model::load(&folder("qwen3")).unwrap();
-    let plain = run(load(), SamplerOptions::default(), &[request("a", vec![1, 2], 1, sampling(30))]).0;
-    let end = plain[0].tokens[5];
-    let first = plain[0].tokens.iter().position(|&t| t == end).unwrap();
+    let unstopped = run(load(), SamplerOptions::default(), &[request("a", vec![1, 2], 1, plain(30))]).0;
+    let end = unstopped[0].tokens[5];
+    let first = unstopped[0].tokens.iter().position(|&t| t == end).unwrap();
     let requests = [
-        request("a", vec![1, 2], 1, Sampling { end_ids: vec![end], ..sampling(30) }),
-        request("a", vec![1, 2], 1, sampling(30)),
-        request("a", vec![1, 2], 1, sampling(2)),
+        SampleRequest { stop_ids: vec![end], ..request("a", vec![1, 2], 1, plain(30)) },
+        request("a", vec![1, 2], 1, plain(30)),
+        request("a", vec![1, 2], 1, plain(2)),
     ];
     let mut stops = Stops(Vec::new());
     Sampler::new(load(), SamplerOptions::default()).run(&requests, &mut stops).unwrap();
     stops.0.sort_by_key(|s| s.request);
     let ends: Vec<(StopReason, usize)> = stops.0.iter().map(|s| (s.stop, s.tokens.len())).collect();
     assert_eq!(ends, [(StopReason::End, first + 1), (StopReason::StopString, 4), (StopReason::MaxTokens, 2)]);
-    assert!(stops.0.iter().all(|s| plain[0].tokens.starts_with(&s.tokens)));
+    assert!(stops.0.iter().all(|s| unstopped[0].tokens.starts_with(&s.tokens)));
     let positions = load().config.max_positions;
     let full =
-        run(load(), SamplerOptions::default(), &[request("a", vec![3; positions - 2], 1, sampling(30))]).0;
+        run(load(), SamplerOptions::default(), &[request("a", vec![3; positions - 2], 1, plain(30))]).0;
     assert_eq!(
         (full[0].stop, full[0].tokens.len()),
         (StopReason::MaxTokens, 2),
@@ -319,30 +318,29 @@ fn what_cannot_be_sampled_is_refused() {
         assert!(error.contains(expected), "{error}");
     };
     let default = SamplerOptions::default();
-    check(request("a", vec![], 1, sampling(3)), default, "the prompt has no tokens");
-    check(request("a", vec![100_000], 1, sampling(3)), default, "token 0: expected an id below");
-    check(request("a", vec![1; 100_000], 1, sampling(3)), default, "expected at most");
+    check(request("a", vec![], 1, plain(3)), default, "the prompt has no tokens");
+    check(request("a", vec![100_000], 1, plain(3)), default, "token 0: expected an id below");
+    check(request("a", vec![1; 100_000], 1, plain(3)), default, "expected at most");
     check(
-        request("a", vec![1], 1, Sampling { top_p: 0.0, ..sampling(3) }),
+        request("a", vec![1], 1, SamplingParams { top_p: 0.0, ..plain(3) }),
         default,
         "top_p: expected a number above 0",
     );
     check(
-        request("a", vec![1], 1, sampling(30)),
+        request("a", vec![1], 1, plain(30)),
         SamplerOptions { kv_cache_bytes: 1000, ..default },
         "bytes of keys and values, and the budget is 1000",
     );
 }
 
 /// 100,000 first tokens against the exact distribution.
-fn check_distribution(sampling: Sampling) {
+fn check_distribution(params: SamplingParams) {
     let case = "qwen3";
     let model = Model::load(&folder(case)).unwrap();
     let vocabulary = model.config.vocab_size;
     let prompt = prompt(9, 1, vocabulary);
-    let rows: Vec<SampleRequest> = (0..vocabulary as u32)
-        .map(|t| request("a", [prompt.clone(), vec![t]].concat(), 0, sampling.clone()))
-        .collect();
+    let rows: Vec<SampleRequest> =
+        (0..vocabulary as u32).map(|t| request("a", [prompt.clone(), vec![t]].concat(), 0, params)).collect();
     let ask = |t: usize| Sample {
         request: t,
         sample: 0,
@@ -350,26 +348,24 @@ fn check_distribution(sampling: Sampling) {
         logp: vec![],
         stop: StopReason::End,
     };
-    let single = vec![
-        SampleRequest { prompt: prompt.clone(), streams: vec![], sampling: sampling.clone() };
-        vocabulary
-    ];
+    let single =
+        vec![SampleRequest { prompt: prompt.clone(), streams: vec![], params, stop_ids: vec![] }; vocabulary];
     let logits: Vec<f64> = score(&model, &single, &(0..vocabulary).map(ask).collect::<Vec<_>>())
         .iter()
         .map(|l| f64::from(l[0]))
         .collect();
     let expected = latrace_kernels::draw_reference(
         &logits,
-        sampling.temperature.into(),
-        sampling.top_k,
-        sampling.top_p.into(),
-        sampling.min_p.into(),
+        params.temperature.into(),
+        params.top_k,
+        params.top_p.into(),
+        params.min_p.into(),
     );
     let count = 100_000;
     let (samples, _) = run(
         model,
         SamplerOptions { batch: 4096, ..SamplerOptions::default() },
-        &[request("draws", prompt, count, Sampling { max_new_tokens: 1, ..sampling.clone() })],
+        &[request("draws", prompt, count, SamplingParams { max_new_tokens: 1, ..params })],
     );
     let mut seen = vec![0.0; vocabulary];
     samples.iter().for_each(|s| seen[s.tokens[0] as usize] += 1.0);
@@ -389,14 +385,14 @@ fn check_distribution(sampling: Sampling) {
     // tries. The seed is fixed.
     let deviations =
         ((chi / freedom).cbrt() - (1.0 - 2.0 / (9.0 * freedom))) / (2.0 / (9.0 * freedom)).sqrt();
-    assert!(deviations.abs() < 4.0, "{sampling:?}: chi-square {chi:.1} of {freedom} degrees of freedom");
+    assert!(deviations.abs() < 4.0, "{params:?}: chi-square {chi:.1} of {freedom} degrees of freedom");
 }
 
 #[test]
 fn first_tokens_follow_the_exact_distribution() {
-    check_distribution(sampling(1));
-    check_distribution(Sampling { temperature: 0.7, ..sampling(1) });
-    check_distribution(Sampling { top_p: 0.8, ..sampling(1) });
-    check_distribution(Sampling { top_k: 7, ..sampling(1) });
-    check_distribution(Sampling { temperature: 0.7, top_k: 20, top_p: 0.9, min_p: 0.01, ..sampling(1) });
+    check_distribution(plain(1));
+    check_distribution(SamplingParams { temperature: 0.7, ..plain(1) });
+    check_distribution(SamplingParams { top_p: 0.8, ..plain(1) });
+    check_distribution(SamplingParams { top_k: 7, ..plain(1) });
+    check_distribution(SamplingParams { temperature: 0.7, top_k: 20, top_p: 0.9, min_p: 0.01, ..plain(1) });
 }

@@ -92,7 +92,8 @@ impl<'a> Missing<'a> {
             requests.push(SampleRequest {
                 prompt: prompt.ids.clone(),
                 streams,
-                sampling: draws.sampling.clone(),
+                params: draws.sampling.params(),
+                stop_ids: draws.sampling.end_ids.clone(),
             });
             requested.push((place, left));
         }

@@ -3,10 +3,11 @@
 use super::blocks::Blocks;
 use super::packed_model::PackedModel;
 use super::schedule::{Limits, Running, Schedule, Step};
-use super::{Observer, Sample, SampleRequest, StopReason};
+use super::{Observer, Sample, SampleRequest};
 use crate::error::Error;
 use crate::forward::Stream;
 use crate::model::Model;
+use latrace_core::StopReason;
 use latrace_kernels::{Choice, Cpu, Device, LOGITS_CHUNK, standing_by};
 
 /// What a sampler may use.
@@ -139,7 +140,7 @@ impl<D: Device> Sampler<D> {
     fn check(&self, row: &str, request: &SampleRequest, capacity: usize) -> Result<(), Error> {
         let model = &self.packed.model;
         let fail = |detail: String| Err(Error::Row { id: row.to_owned(), detail });
-        request.sampling.validate()?;
+        request.params.validate()?;
         if request.prompt.is_empty() {
             return fail(
                 "the prompt has no tokens: expected at least one for the first new token to follow".into(),
@@ -290,7 +291,7 @@ fn stop_reason(
 ) -> Option<StopReason> {
     let seen = observer.token(running.request, running.sample, &running.tokens);
     let last = running.tokens.last()?;
-    if request.sampling.end_ids.contains(last) {
+    if request.stop_ids.contains(last) {
         return Some(StopReason::End);
     }
     seen.or((running.tokens.len() >= Schedule::limit(request, positions)).then_some(StopReason::MaxTokens))

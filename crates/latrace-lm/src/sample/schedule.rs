@@ -6,8 +6,9 @@
 //! tokens or log-probs. The oldest sample always goes on, and alone it always fits, so that all of them end.
 //! Age is the order of requests and of samples in them.
 
+use super::SampleRequest;
 use super::blocks::{Blocks, Serial};
-use super::{SampleRequest, uniform};
+use latrace_core::random::uniform;
 use latrace_kernels::{CACHE_BLOCK, CacheSpan, Draw};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -139,7 +140,7 @@ impl<'a> Schedule<'a> {
 
     /// Most new tokens of a request's samples.
     pub fn limit(request: &SampleRequest, positions: usize) -> usize {
-        request.sampling.max_new_tokens.min(positions - request.prompt.len())
+        request.params.max_new_tokens.min(positions - request.prompt.len())
     }
 
     /// Most blocks that one sample of the request needs.
@@ -385,7 +386,7 @@ impl Step {
 }
 
 fn draw(request: &SampleRequest, sample: usize, position: usize) -> Draw {
-    let s = &request.sampling;
+    let s = &request.params;
     Draw {
         temperature: s.temperature,
         top_k: s.top_k,

@@ -245,37 +245,6 @@ fn what_a_file_lacks_is_named() {
 }
 
 #[test]
-fn a_tasks_questions_are_those_that_its_recipe_keeps_back() {
-    let (folder, recipes) =
-        (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes"));
-    for (name, recipe) in
-        [("walk", "quickstart.toml"), ("countdown", "countdown.toml"), ("arithmetic", "arithmetic.toml")]
-    {
-        let recipe = latrace_run::recipe::run::RunRecipe::read(&recipes.join(recipe), &[]).unwrap();
-        let kept = named(name)
-            .kind
-            .task()
-            .unwrap()
-            .questions(&recipe.questions.sizes, recipe.questions.seed)
-            .unwrap()
-            .test;
-        let (benchmark, mut read) = (named(name), Vec::new());
-        for_each(&benchmark, &benchmark.files(folder.path()).unwrap(), &Chosen::default(), |id, item| {
-            assert_eq!(item.subset, kept[read.len()].difficulty);
-            assert_eq!(item.reference.right_response(), kept[read.len()].answer);
-            read.push((id, item.asked));
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(
-            read,
-            kept.into_iter().map(|question| (question.id, question.question)).collect::<Vec<_>>(),
-            "{name}"
-        );
-    }
-}
-
-#[test]
 fn questions_are_read_in_order_and_by_subset() {
     let folder = tempfile::tempdir().unwrap();
     let text = "title = \"Own\"\nkind = \"math\"\nk = 1\n[source]\nfiles = [\"one.jsonl\", \"two.jsonl\"]\n[columns]\nquestion = \"q\"\nanswer = \"a\"\nsubset = \"s\"\n";

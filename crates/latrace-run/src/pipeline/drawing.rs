@@ -68,7 +68,7 @@ fn recognised(earlier: Vec<Finished>, prompts: &[&Prompt], n: u64) -> Vec<Sample
             sample: sample as usize,
             tokens: token_ids,
             logp,
-            stop: StopReason::named(&stop_reason)?,
+            stop: StopReason::from_name(&stop_reason)?,
         })
     };
     earlier.into_iter().filter_map(recognise).collect()

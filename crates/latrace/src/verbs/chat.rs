@@ -156,7 +156,12 @@ impl Chat<'_> {
         let prompt = self.conversation.prompt(self.text)?;
         let streams = vec![stream(self.seed, STAGE, "", self.replies)];
         self.replies += 1;
-        let request = SampleRequest { prompt, streams, sampling: self.sampling.clone() };
+        let request = SampleRequest {
+            prompt,
+            streams,
+            params: self.sampling.params(),
+            stop_ids: self.sampling.end_ids.clone(),
+        };
         let mut printer = Printer {
             text: self.text,
             end_ids: &self.sampling.end_ids,
