@@ -7,7 +7,7 @@ use crate::sources::{Member, has_word, members, rust_files, without_comment};
 
 /// The crates in order: each may use only those before it.
 const ORDER: [&str; 6] =
-    ["latrace-core", "latrace-objective", "latrace-verify", "latrace-kernels", "latrace-lm", "latrace"];
+    ["latrace-objective", "latrace-core", "latrace-verify", "latrace-kernels", "latrace-lm", "latrace"];
 
 /// Pure crates: no files, network, environment or clock.
 const PURE: [&str; 2] = ["latrace-core", "latrace-objective"];

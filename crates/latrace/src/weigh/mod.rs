@@ -17,7 +17,7 @@ use crate::progress::{Progress, SharedProgress};
 pub(crate) use sums::files_of;
 
 pub use config::WeighConfig;
-pub use join::{WeighInputs, verdict_named};
+pub use join::WeighInputs;
 pub use question::{Evidence, Group};
 pub use summary::{BoundSeries, WeighSummary};
 
