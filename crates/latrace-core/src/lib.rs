@@ -1,5 +1,5 @@
-//! The nouns of variational reasoning: questions, prompts, markers, tokenizer, chat
-//! template, sampling parameters, stop reasons, keys of random streams.
+//! The nouns of variational reasoning: questions, prompts, markers, tokenizer, chat template, verdicts,
+//! sampling parameters, stop reasons, keys of random streams.
 //!
 //! Opens no files and knows no tensors: callers hand in bytes and take away token ids and text.
 
@@ -12,6 +12,7 @@ pub mod random;
 pub mod sampling;
 pub mod split;
 pub mod tokenizer;
+pub mod verdict;
 
 pub use chat::{ChatTemplate, Message, Turn};
 pub use error::{Error, Result};
@@ -21,3 +22,4 @@ pub use question::Question;
 pub use sampling::{SamplingParams, StopReason};
 pub use split::Split;
 pub use tokenizer::Tokenizer;
+pub use verdict::{Reason, UnknownVerdict, Verdict, stated_verdict};

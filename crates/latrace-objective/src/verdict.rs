@@ -1,15 +1,16 @@
-//! What the verifier says of one answer, as the objectives see it.
+//! What the verifier says of one answer: the one verdict enum of the workspace.
 
 /// `1(y in Y_x)` with its two other outcomes kept apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
     /// y is in Y_x.
     Correct,
     /// Well-formatted, and not in Y_x.
     Wrong,
-    /// No answer could be read (the indicator of well-formattedness in (20) is zero).
+    /// No answer could be found (the indicator of well-formattedness in (20) is zero).
     Malformed,
-    /// Well-formatted, and the verifier could not tell (time limit, no verifier). Counts as not correct.
+    /// Well-formatted, and the verifier could not tell (unusable reference, no sandbox). Counts as not
+    /// correct.
     Undetermined,
 }
 
@@ -24,5 +25,16 @@ impl Verdict {
     #[must_use]
     pub fn is_formatted(self) -> bool {
         self != Self::Malformed
+    }
+
+    /// The name in files. [`Verdict::Malformed`] is written as `wrong`: a reader of the file who does not
+    /// look at the reason beside it should count a missing answer as a wrong one.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Correct => "correct",
+            Self::Wrong | Self::Malformed => "wrong",
+            Self::Undetermined => "undetermined",
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::maths::same_answer;
 use crate::response::{self, Convention, Found, Place};
-use crate::verdict::{Judgement, Reason};
+use crate::{Judgement, Reason};
 
 /// The most options: letters A to J.
 const MOST_OPTIONS: usize = 10;

@@ -7,10 +7,11 @@
 pub mod choice;
 #[cfg(target_os = "linux")]
 pub mod code;
+mod judgement;
 pub mod maths;
 mod response;
-mod verdict;
 pub mod words;
 
+pub use judgement::Judgement;
+pub use latrace_core::{Reason, Verdict};
 pub use response::{Convention, UnknownConvention};
-pub use verdict::{Judgement, Reason, Verdict};

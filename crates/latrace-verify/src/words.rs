@@ -2,7 +2,7 @@
 
 use crate::maths::plain_text;
 use crate::response::{self, Convention};
-use crate::verdict::{Judgement, Reason};
+use crate::{Judgement, Reason};
 
 /// Whether the words in `prediction`, a response or a bare answer, are one of `golds`. `convention` says
 /// where they stand.

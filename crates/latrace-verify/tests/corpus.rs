@@ -37,7 +37,7 @@ fn every_rule_holds_on_both_sides_of_its_border() {
         .iter()
         .filter_map(|(gold, answer, expected, why)| {
             let got = maths::judge(std::slice::from_ref(gold), answer, Convention::maths());
-            (got.verdict() != *expected)
+            (got.verdict().name() != expected.name())
                 .then(|| format!("{gold} | {answer} ({why}): {} for {}", got.reason, expected.name()))
         })
         .collect();
@@ -51,7 +51,7 @@ fn every_readable_answer_equals_itself() {
             // Prose around a value, and what cannot be read, is no reference.
             if expected != Verdict::Undetermined {
                 let itself = verdict(&text, &format!("\\boxed{{{text}}}"));
-                assert_ne!(itself, Verdict::Wrong, "{text}");
+                assert_ne!(itself.name(), "wrong", "{text}");
             }
         }
     }
@@ -63,7 +63,7 @@ fn equality_is_symmetric_where_no_row_says_otherwise() {
         let one_sided = why.starts_with("one way");
         let readable = verdict(&answer, &answer) != Verdict::Undetermined;
         if expected != Verdict::Undetermined && readable && !one_sided {
-            assert_eq!(verdict(&answer, &gold), expected, "{answer} | {gold}");
+            assert_eq!(verdict(&answer, &gold).name(), expected.name(), "{answer} | {gold}");
         }
     }
 }

@@ -292,7 +292,7 @@ mod tests {
                     &format!("{answer} x"),
                     &answer.replace(' ', "")[1..],
                 ] {
-                    assert_eq!(verdict(spoilt), Verdict::Wrong, "{spoilt} for {question:?}");
+                    assert_eq!(verdict(spoilt).name(), "wrong", "{spoilt} for {question:?}");
                 }
                 let (last, others) = answer.split_once(' ').map_or((answer, ""), |_| {
                     (answer.rsplit(' ').next().unwrap(), &answer[..answer.rfind(' ').unwrap()])

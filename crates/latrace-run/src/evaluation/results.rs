@@ -55,7 +55,7 @@ fn record(question: &Question, judgements: &[Judgement], prompt: Option<(&str, u
 fn judged(response: &Response, judgement: &Judgement) -> Value {
     let correctness = match judgement.verdict() {
         Verdict::Correct => Some(true),
-        Verdict::Wrong => Some(false),
+        Verdict::Wrong | Verdict::Malformed => Some(false),
         Verdict::Undetermined => None,
     };
     json!({

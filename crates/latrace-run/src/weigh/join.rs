@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use latrace_objective::{Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, TraceScore, Verdict};
+use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
+use latrace_objective::{Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, TraceScore};
 use serde_json::Value;
 
 use super::sums::{self, Origin, Sums};
@@ -233,25 +234,10 @@ fn read_verdicts<'a>(path: &'a Path, progress: &SharedProgress) -> Result<Verdic
 }
 
 fn verdict_of(row: &Row) -> Result<Verdict, FieldProblem> {
+    let problem = |got| FieldProblem::new("verdict", UnknownVerdict::EXPECTED, got);
     let got = field(row, "verdict");
-    let reason = field(row, "reason").and_then(Value::as_str).unwrap_or_default();
-    let verdict = got.and_then(Value::as_str).and_then(|name| verdict_named(name, reason));
-    verdict.ok_or_else(|| {
-        FieldProblem::new(
-            "verdict",
-            "\"correct\", \"wrong\" or \"undetermined\"",
-            got.map_or("nothing".to_owned(), describe),
-        )
-    })
-}
-
-/// A verdict by the words of `latrace verify`.
-pub fn verdict_named(name: &str, reason: &str) -> Option<Verdict> {
-    match (name, reason) {
-        ("correct", _) => Some(Verdict::Correct),
-        ("wrong", "no_answer") => Some(Verdict::Malformed),
-        ("wrong", _) => Some(Verdict::Wrong),
-        ("undetermined", _) => Some(Verdict::Undetermined),
-        _ => None,
-    }
+    let reason = field(row, "reason").and_then(Value::as_str);
+    let name =
+        got.and_then(Value::as_str).ok_or_else(|| problem(got.map_or("nothing".to_owned(), describe)))?;
+    stated_verdict(name, reason).map_err(|_| problem(got.map_or_else(String::new, describe)))
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use latrace_io::progress::{Progress, SharedProgress};
 
 pub use config::WeighConfig;
-pub use join::{WeighInputs, verdict_named};
+pub use join::WeighInputs;
 pub use question::{Evidence, Group};
 pub use summary::{BoundSeries, WeighSummary};
 

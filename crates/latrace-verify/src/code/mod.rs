@@ -20,7 +20,7 @@ pub use json::Json;
 pub use layers::{Layer, LayerState, layers};
 pub use sandbox::{Limits, Sandbox, Unavailable};
 
-use crate::verdict::{Judgement, Reason};
+use crate::{Judgement, Reason};
 use supervisor::{Ending, Run};
 
 /// Whether the program in `prediction` passes all of `tests`; the first that fails gives the reason. `slot`

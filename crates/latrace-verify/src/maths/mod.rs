@@ -24,7 +24,7 @@ mod unit;
 
 use crate::choice;
 use crate::response::{self, Convention};
-use crate::verdict::{Judgement, Reason};
+use crate::{Judgement, Reason};
 pub(crate) use parse::plain_text;
 use parse::{Commas, has_grouped_digits, parse};
 pub(crate) use token::group;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
 use latrace_objective::Fallback;
 use serde_json::{Value, json};
 
@@ -18,7 +19,6 @@ use latrace_run::pipeline::records::{
 };
 use latrace_run::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
 use latrace_run::stages::dataset::{Building, Sampling, Totals, of_part};
-use latrace_run::weigh::verdict_named;
 
 use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
 
@@ -370,13 +370,12 @@ fn answer_of(row: Row) -> Result<AnswerRecord, FieldProblem> {
     })
 }
 
-type VerdictOfAnswer = ((String, u64, u64), latrace_objective::Verdict);
+type VerdictOfAnswer = ((String, u64, u64), Verdict);
 
 fn verdict_of(row: Row) -> Result<VerdictOfAnswer, FieldProblem> {
     let (name, reason): (String, Option<String>) = (required(&row, "verdict")?, optional(&row, "reason")?);
-    let verdict = verdict_named(&name, &reason.unwrap_or_default());
-    let verdict = verdict.ok_or_else(|| {
-        FieldProblem::new("verdict", "\"correct\", \"wrong\" or \"undetermined\"", format!("{name:?}"))
+    let verdict = stated_verdict(&name, reason.as_deref()).map_err(|unknown| {
+        FieldProblem::new("verdict", UnknownVerdict::EXPECTED, format!("{:?}", unknown.name))
     })?;
     Ok(((name_of(&row)?, required(&row, "sample")?, required(&row, "answer")?), verdict))
 }

@@ -1,0 +1,183 @@
+//! Verdicts with their reasons, as they are computed and as rows state them.
+
+use std::fmt;
+
+pub use latrace_objective::Verdict;
+use thiserror::Error;
+
+/// Why a verdict is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Answer and reference are the same; a program passes every test.
+    Equal,
+    /// They differ; a program's output is wrong.
+    Different,
+    /// The response holds no answer.
+    NoAnswer,
+    /// The answer cannot be read as one.
+    Unreadable,
+    /// The reference cannot be read.
+    BadGold,
+    /// A program took too long.
+    TimeLimit,
+    /// A program took too much memory.
+    MemoryLimit,
+    /// A program printed too much.
+    OutputLimit,
+    /// A program failed.
+    Crashed,
+    /// A program made a system call that the sandbox kills for.
+    Blocked,
+    /// There is no working sandbox, so nothing ran.
+    NoSandbox,
+    /// The verifier itself failed on this row.
+    VerifierFailed,
+}
+
+impl Reason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Reason; 12] = [
+        Reason::Equal,
+        Reason::Different,
+        Reason::NoAnswer,
+        Reason::Unreadable,
+        Reason::BadGold,
+        Reason::TimeLimit,
+        Reason::MemoryLimit,
+        Reason::OutputLimit,
+        Reason::Crashed,
+        Reason::Blocked,
+        Reason::NoSandbox,
+        Reason::VerifierFailed,
+    ];
+
+    /// The code in files.
+    pub fn code(self) -> &'static str {
+        match self {
+            Reason::Equal => "equal",
+            Reason::Different => "different",
+            Reason::NoAnswer => "no_answer",
+            Reason::Unreadable => "unreadable",
+            Reason::BadGold => "bad_gold",
+            Reason::TimeLimit => "time_limit",
+            Reason::MemoryLimit => "memory_limit",
+            Reason::OutputLimit => "output_limit",
+            Reason::Crashed => "crashed",
+            Reason::Blocked => "blocked",
+            Reason::NoSandbox => "no_sandbox",
+            Reason::VerifierFailed => "verifier_failed",
+        }
+    }
+
+    /// The reason with this code; `None` if there is none.
+    pub fn from_code(code: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
+    /// The verdict that follows from the reason.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Reason::Equal => Verdict::Correct,
+            // Only a missing answer is malformed. An answer that is there but cannot be read has the asked
+            // format, and so has a program that does not run.
+            Reason::NoAnswer => Verdict::Malformed,
+            Reason::BadGold | Reason::NoSandbox | Reason::VerifierFailed => Verdict::Undetermined,
+            Reason::Different
+            | Reason::Unreadable
+            | Reason::TimeLimit
+            | Reason::MemoryLimit
+            | Reason::OutputLimit
+            | Reason::Crashed
+            | Reason::Blocked => Verdict::Wrong,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// A row states a verdict that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected {}, got {name:?}", UnknownVerdict::EXPECTED)]
+pub struct UnknownVerdict {
+    /// What the row states.
+    pub name: String,
+}
+
+impl UnknownVerdict {
+    /// What a row may state, for messages.
+    pub const EXPECTED: &str = "\"correct\", \"wrong\" or \"undetermined\"";
+}
+
+/// The verdict that a row states by a name and, perhaps, a reason's code.
+///
+/// The inverse of [`Verdict::name`], for which the reason tells [`Verdict::Malformed`] from
+/// [`Verdict::Wrong`]. Rows that others made may have no reason, or one of their own: those are ordinary
+/// wrong answers.
+///
+/// # Errors
+/// If no verdict has this name. It is never taken for [`Verdict::Undetermined`], which would hide a damaged
+/// file behind a lower accuracy.
+pub fn stated_verdict(name: &str, reason: Option<&str>) -> Result<Verdict, UnknownVerdict> {
+    match name {
+        "correct" => Ok(Verdict::Correct),
+        "wrong" if reason == Some(Reason::NoAnswer.code()) => Ok(Verdict::Malformed),
+        "wrong" => Ok(Verdict::Wrong),
+        "undetermined" => Ok(Verdict::Undetermined),
+        _ => Err(UnknownVerdict { name: name.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, reason: Option<&str>, expected: Verdict) {
+        assert_eq!(stated_verdict(name, reason), Ok(expected), "{name} {reason:?}");
+    }
+
+    #[test]
+    fn a_row_states_the_verdict_of_its_reason() {
+        for reason in Reason::ALL {
+            check(reason.verdict().name(), Some(reason.code()), reason.verdict());
+        }
+    }
+
+    #[test]
+    fn a_row_need_not_have_a_reason_of_ours() {
+        for reason in [None, Some(""), Some("too long")] {
+            check("correct", reason, Verdict::Correct);
+            check("wrong", reason, Verdict::Wrong);
+            check("undetermined", reason, Verdict::Undetermined);
+        }
+    }
+
+    #[test]
+    fn an_unknown_verdict_is_an_error_that_says_what_is_expected() {
+        for name in ["", "Correct", "malformed", "no_answer"] {
+            assert_eq!(stated_verdict(name, Some("equal")), Err(UnknownVerdict { name: name.to_owned() }));
+        }
+        assert_eq!(
+            stated_verdict("right", None).unwrap_err().to_string(),
+            "expected \"correct\", \"wrong\" or \"undetermined\", got \"right\""
+        );
+    }
+
+    #[test]
+    fn every_reason_has_its_verdict_and_its_own_code() {
+        let of = |verdict: Verdict| Reason::ALL.into_iter().filter(|r| r.verdict() == verdict).count();
+        let counts = [Verdict::Correct, Verdict::Wrong, Verdict::Malformed, Verdict::Undetermined].map(of);
+        assert_eq!(counts, [1, 7, 1, 3]);
+        assert_eq!(Reason::NoAnswer.verdict(), Verdict::Malformed);
+        assert_eq!(Reason::Unreadable.verdict(), Verdict::Wrong);
+        assert_eq!(Reason::NoSandbox.verdict(), Verdict::Undetermined);
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(reason));
+        }
+        assert_eq!(Reason::from_code("right"), None);
+    }
+}
