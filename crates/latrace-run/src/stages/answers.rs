@@ -1,42 +1,45 @@
 //! Stage 5: answers y ~ pi_theta0(y|x,z) after each trace, for the accuracy estimator.
 
-use std::path::Path;
-
 use anyhow::Result;
 use latrace_engine::lm::{Sample, StopReason};
 use serde_json::{Value, json};
 
+use super::draw_missing;
 use super::scores::question_of;
-use super::{draw_missing, sampler};
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
-use crate::recipe::run::RunRecipe;
+use crate::pipeline::runner::Inputs;
+use crate::plan::{AnswerSettings, Role};
 use latrace_engine::sampling::journal::logprobs;
 use latrace_engine::sampling::missing::{Draws, Prompt};
 use latrace_engine::thought::Thought;
 use latrace_io::table::Table;
 
 /// Draws answers after every closed trace.
+///
+/// # Errors
+/// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
 pub fn run(
-    questions: &Path,
-    traces: &Path,
-    reasoner: &Path,
-    thought: &Thought,
-    recipe: &RunRecipe,
+    settings: &AnswerSettings,
+    inputs: &Inputs,
+    context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let (questions, traces) = (Table::<QuestionRecord>::open(questions), Table::<TraceRecord>::open(traces));
+    let reasoner = inputs.folder(Role::Model)?;
+    let thought = &Thought::open(reasoner, settings.markers.clone())?;
+    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
+    let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
     let out = Table::<AnswerRecord>::create(&stage.path, &stage.key());
-    let drawing = &recipe.answers;
     let draws = Draws {
         stage: "answers",
-        seed: recipe.seed,
-        n: drawing.n,
-        sampling: drawing.sampling(thought.answer_end_ids()),
+        seed: settings.seed,
+        n: settings.sampling.n,
+        sampling: settings.sampling.sampler(thought.answer_end_ids()),
         stops: thought.answer_stops(),
         text: &thought.text,
     };
-    let make = || sampler(reasoner, &recipe.engine);
+    let make = || context.sampler(reasoner);
     let ask = |part| asked(&questions, &traces, part, thought);
     draw_missing(&traces, &out, make, &draws, stage, ask, |trace, sample| {
         Ok(answer(trace, sample, thought))

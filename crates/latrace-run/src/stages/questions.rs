@@ -4,14 +4,16 @@ use anyhow::{Context, Result};
 use latrace_core::{Markers, PromptTemplate, Question};
 use serde_json::{Value, json};
 
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::QuestionRecord;
-use crate::recipe::run::Engine;
+use crate::pipeline::runner::Inputs;
+use crate::plan::{QuestionSettings, Role};
 use latrace_core::Split;
 use latrace_engine::thought::Thought;
 use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
-use latrace_questions::source::{Source, check_ids};
+use latrace_questions::source::check_ids;
 
 /// What turns a question into ids.
 pub struct Encoding<'a> {
@@ -26,18 +28,30 @@ pub struct Encoding<'a> {
 }
 
 /// Reads all questions and writes them in parts.
+///
+/// # Errors
+/// Questions that cannot be read, encoded or judged.
 pub fn run(
-    source: &Source,
-    encoding: &Encoding<'_>,
-    judge: &Judge,
-    engine: &Engine,
+    settings: &QuestionSettings,
+    inputs: &Inputs,
+    context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let questions = source.read(encoding.markers, Some(&|messages| encoding.thought.text.split(messages)))?;
+    let thought = Thought::open(inputs.folder(Role::Model)?, settings.markers.clone())?;
+    let encoding = Encoding {
+        thought: &thought,
+        markers: &settings.markers,
+        reasoner: &settings.reasoner.compile()?,
+        posterior: &settings.posterior.compile()?,
+    };
+    // Whether a question can be judged does not depend on how long a program may run.
+    let judge = Judge::new(1.0, &context.sandbox);
+    let questions =
+        settings.source.read(encoding.markers, Some(&|messages| encoding.thought.text.split(messages)))?;
     check_ids(&questions)?;
     let out = Table::<QuestionRecord>::create(&stage.path, &stage.key());
     let mut counts = Counts::default();
-    for (part, questions) in questions.chunks(engine.part_questions).enumerate() {
+    for (part, questions) in questions.chunks(settings.part_questions).enumerate() {
         let records: Vec<QuestionRecord> = questions
             .iter()
             .map(|(split, question)| encoding.record(*split, question))
