@@ -1,8 +1,10 @@
 //! Answers in words: the same once case, articles, punctuation and markup are gone.
 
+use latrace_core::Reason;
+
+use crate::judgement::Judgement;
 use crate::maths::plain_text;
 use crate::response::{self, Convention};
-use crate::{Judgement, Reason};
 
 /// Whether the words in `prediction`, a response or a bare answer, are one of `golds`. `convention` says
 /// where they stand.

@@ -55,6 +55,7 @@ mod tests {
     fn the_last_block_counts() {
         check("Some code:\n```\nprint(1)\n```", Some("print(1)\n"));
         check("```py\na\n```\ntext\n```python\nb\n```\n", Some("b\n"));
+        check("```\na\n```\n```python\n \n", Some("a\n"));
         check("```python\ncut off\n", Some("cut off\n"));
         check("no opening\nprint(1)\n```", None);
         check("```python\n```", None);

@@ -174,7 +174,9 @@ mod tests {
         check(
             r#"{"z":[1,-2.50,1e400,123456789012345678901234567890],"a":{"é\n":null},"b":[true,"x",[]],"c":{}}"#,
         );
+        assert_eq!(Json::read(r#"{"a": 1, "a": 2}"#).unwrap().field("a"), &Json::Number("2".to_owned()));
         assert_eq!(Json::read(" [ 1 ] ").unwrap().to_string(), "[1]");
+        check(&("[".repeat(100) + &"]".repeat(100)));
         assert_eq!(Json::from(&serde_json::json!({"a": [1, "b"]})).to_string(), r#"{"a":[1,"b"]}"#);
     }
 
@@ -189,7 +191,7 @@ mod tests {
             "nul",
             "1 2",
             &"[".repeat(100_000),
-            &("[".repeat(500) + &"]".repeat(500)),
+            &("[".repeat(101) + &"]".repeat(101)),
         ] {
             assert!(Json::read(text).is_err(), "{}", &text[..text.len().min(20)]);
         }

@@ -12,7 +12,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::sandbox::{Limits, Parts, Sandbox, Unavailable};
+use super::inside::script;
+use super::limits::Limits;
+use super::parts::{Parts, Unavailable};
+use super::sandbox::Sandbox;
 use super::supervisor;
 
 /// Whether a layer holds.
@@ -173,8 +176,8 @@ struct Report {
 /// Runs a program that tells what it sees, and looks at it from outside meanwhile.
 fn observe(sandbox: &Sandbox) -> Result<Vec<Layer>, String> {
     let limits = Limits { time_s: 20.0, ..Limits::default() };
-    let mut child = supervisor::spawn(sandbox, &super::sandbox::script(), &limits, 0)
-        .map_err(|error| error.to_string())?;
+    let mut child =
+        supervisor::spawn(sandbox.command(&script(), &limits, 0)).map_err(|error| error.to_string())?;
     let seen = watch(&mut child, &limits);
     supervisor::end(&mut child);
     seen

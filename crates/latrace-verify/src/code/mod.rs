@@ -5,11 +5,14 @@
 
 mod block;
 mod cases;
+mod inside;
 mod json;
 pub mod launcher;
 mod layers;
+mod limits;
 mod number;
 mod output;
+mod parts;
 mod pickle;
 mod sandbox;
 mod supervisor;
@@ -18,9 +21,13 @@ pub use block::{Fencing, program};
 pub use cases::{Test, Tests};
 pub use json::Json;
 pub use layers::{Layer, LayerState, layers};
-pub use sandbox::{Limits, Sandbox, Unavailable};
+pub use limits::Limits;
+pub use parts::Unavailable;
+pub use sandbox::Sandbox;
 
-use crate::{Judgement, Reason};
+use latrace_core::Reason;
+
+use crate::judgement::Judgement;
 use supervisor::{Ending, Run};
 
 /// Whether the program in `prediction` passes all of `tests`; the first that fails gives the reason. `slot`
@@ -46,7 +53,7 @@ pub fn judge(
 fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot: u32) -> Reason {
     match test {
         Test::Printing { input, output } => {
-            let run = supervisor::run(sandbox, &sandbox::script(), source, input, limits, slot);
+            let run = sandbox.run(&inside::script(), source, input, limits, slot);
             after(&run, || output::same_text(output, &String::from_utf8_lossy(&run.stdout)))
         }
         Test::Returning { function, arguments, expected, unwrapped } => {
@@ -58,7 +65,7 @@ fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot
                 ("arguments".to_owned(), Json::List(arguments.clone())),
             ]);
             let request = request.to_string();
-            let run = supervisor::run(sandbox, &sandbox::harness(), source, &request, limits, slot);
+            let run = sandbox.run(&inside::harness(), source, &request, limits, slot);
             after(&run, || match output::returned(&run.stdout, &nonce) {
                 Some(value) => {
                     output::same_value(expected, &value)

@@ -99,6 +99,7 @@ mod tests {
         check_values("[1, 2.5]", "[1, 2.5000001]", true);
         check_values(r#"{"a": 1, "b": [2]}"#, r#"{"b": [2], "a": 1.0}"#, true);
         check_values(r#"{"a": 1}"#, r#"{"b": 1}"#, false);
+        check_values(r#"{"a": 1}"#, r#"{"a": 1, "b": 2}"#, false);
         check_values("1", "true", false);
         check_values("[1, 2]", "[2, 1]", false);
         check_values("[1]", "[1, 1]", false);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::launcher;
-use super::sandbox::{Limits, Sandbox};
+use super::limits::Limits;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +42,9 @@ const MEMORY_EVERY: Duration = Duration::from_millis(15);
 /// What is kept of standard error.
 const KEPT_ERRORS: usize = 4096;
 
-/// Runs `source` in the sandbox with `input` to read.
-pub(crate) fn run(
-    sandbox: &Sandbox,
-    inside: &[String],
-    source: &str,
-    input: &str,
-    limits: &Limits,
-    slot: u32,
-) -> Run {
-    match spawn(sandbox, inside, limits, slot) {
+/// Runs `source` by the launcher's `command` with `input` to read.
+pub(crate) fn run(command: Command, source: &str, input: &str, limits: &Limits) -> Run {
+    match spawn(command) {
         Ok(child) => watch(child, source, input, limits),
         Err(error) => {
             Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: error.to_string().into_bytes() }
@@ -60,15 +53,8 @@ pub(crate) fn run(
 }
 
 /// Starts the launcher. It waits for the program on its standard input.
-pub(crate) fn spawn(sandbox: &Sandbox, inside: &[String], limits: &Limits, slot: u32) -> io::Result<Child> {
-    let (launcher, arguments) = sandbox.command(inside, limits, slot);
-    Command::new(launcher)
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
 /// Hands the launcher the program.
@@ -266,5 +252,124 @@ mod memory {
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
             .map_or_else(|| resident(process), |kilobytes| kilobytes << 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { time_s: 60.0, memory_mb: 64, output_mb: 1, processes: 16 };
+
+    /// Runs a shell where a launcher would be.
+    fn shell(script: &str, limits: Limits) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        run(command, "source", "input", &limits)
+    }
+
+    #[track_caller]
+    fn check(script: &str, limits: Limits, expected: Ending) -> Run {
+        let run = shell(script, limits);
+        assert_eq!(run.ending, expected, "{script}: {}", String::from_utf8_lossy(&run.stderr));
+        run
+    }
+
+    #[test]
+    fn the_program_and_then_its_input_are_handed_over() {
+        let run = check("cat", LIMITS, Ending::Exited(0));
+        assert_eq!(run.stdout, b"\x06\0\0\0\0\0\0\0sourceinput");
+        // Nobody reads it: no failure.
+        check("exec <&-; sleep 0.1", LIMITS, Ending::Exited(0));
+    }
+
+    #[test]
+    fn an_end_is_told_by_its_code() {
+        check("exit 0", LIMITS, Ending::Exited(0));
+        check("exit 3", LIMITS, Ending::Exited(3));
+        check("kill -KILL $$", LIMITS, Ending::Exited(128 + 9));
+        check("kill -SYS $$", LIMITS, Ending::Blocked);
+        check("exit 159", LIMITS, Ending::Blocked);
+        check("kill -XCPU $$", LIMITS, Ending::TimeLimit);
+        check("exit 152", LIMITS, Ending::TimeLimit);
+    }
+
+    #[test]
+    fn a_sandbox_that_fails_is_told_from_a_program_that_fails() {
+        check("echo 'sandbox: no' >&2; exit 121", LIMITS, Ending::NotStarted);
+        check("echo 'bwrap: no' >&2; exit 1", LIMITS, Ending::NotStarted);
+        check("echo 'no' >&2; exit 121", LIMITS, Ending::Exited(121));
+        check("echo 'no bwrap: ' >&2; exit 1", LIMITS, Ending::Exited(1));
+        check("echo 'sandbox: no' >&2; exit 1", LIMITS, Ending::Exited(1));
+        check("echo 'bwrap: no' >&2; exit 2", LIMITS, Ending::Exited(2));
+        let nowhere = run(Command::new("/nowhere/launcher"), "", "", &LIMITS);
+        assert_eq!(nowhere.ending, Ending::NotStarted);
+        assert!(!nowhere.stderr.is_empty());
+    }
+
+    #[test]
+    fn output_may_fill_its_limit_and_no_more() {
+        let most = 1 << 20;
+        let run = check(&format!("head -c {most} /dev/zero"), LIMITS, Ending::Exited(0));
+        assert_eq!(run.stdout.len(), most);
+        let run = check(&format!("head -c {} /dev/zero", most + 1), LIMITS, Ending::OutputLimit);
+        assert_eq!(run.stdout.len(), most);
+        let wider = Limits { output_mb: 2, ..LIMITS };
+        check(&format!("head -c {} /dev/zero", most + 1), wider, Ending::Exited(0));
+        // One that would never end is ended, long before its time.
+        let started = Instant::now();
+        check("yes", LIMITS, Ending::OutputLimit);
+        assert!(started.elapsed() < Duration::from_secs(30));
+        // A program that failed stays one, however much it printed.
+        check(&format!("head -c {} /dev/zero; exit 3", most + 1), LIMITS, Ending::Exited(3));
+    }
+
+    #[test]
+    fn only_the_beginning_of_standard_error_is_kept() {
+        let run =
+            check("head -c 5000 /dev/zero >&2; head -c 5000000 /dev/zero >&2", LIMITS, Ending::Exited(0));
+        assert_eq!(run.stderr.len(), KEPT_ERRORS);
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended() {
+        for script in ["sleep 60", "sleep 60 & sleep 60", "trap '' TERM; while :; do :; done"] {
+            let started = Instant::now();
+            check(script, Limits { time_s: 0.3, ..LIMITS }, Ending::TimeLimit);
+            assert!(started.elapsed() >= Duration::from_millis(300));
+            assert!(started.elapsed() < Duration::from_secs(30));
+        }
+        check("sleep 0.2", Limits { time_s: 30.0, ..LIMITS }, Ending::Exited(0));
+        check("sleep 60", Limits { time_s: -1.0, ..LIMITS }, Ending::TimeLimit);
+    }
+
+    #[test]
+    fn memory_is_that_of_all_processes_below() {
+        // `tail` keeps all of a line that never ends.
+        check("tail -n 1 /dev/zero", LIMITS, Ending::MemoryLimit);
+        check("(tail -n 1 /dev/zero & wait) & wait", LIMITS, Ending::MemoryLimit);
+        let half = "head -c 50000000 /dev/zero | (tail -n 1 > /dev/null; sleep 0.2)";
+        check(half, Limits { memory_mb: 256, ..LIMITS }, Ending::Exited(0));
+    }
+
+    #[test]
+    fn processes_below_another_are_found_with_their_memory() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "(sleep 60 & wait) & wait"]);
+        let mut child = spawn(command).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while processes(child.id()).len() < 2 && Instant::now() < deadline {
+            thread::sleep(GLANCE);
+        }
+        let found = processes(child.id());
+        assert_eq!(found.len(), 2, "a shell below the shell, and its sleep");
+        assert_eq!(memory::children(child.id()), [found[0]]);
+        assert_eq!(memory::children(found[0]), [found[1]]);
+        let bytes = memory_of(&found);
+        assert!((1 << 12..64 << 20).contains(&bytes), "{bytes}");
+        assert_eq!(memory_of(&[u32::MAX]), 0);
+        kill_process(Pid::from_raw(i32::try_from(found[1]).unwrap()).unwrap(), Signal::KILL).unwrap();
+        end(&mut child);
+        assert!(child.try_wait().unwrap().is_some());
     }
 }

@@ -268,3 +268,29 @@ impl Arithmetic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2 to a power.
+    fn power(exponent: i32) -> Complex {
+        Arithmetic::real(Arithmetic::raised(&one(), exponent))
+    }
+
+    #[test]
+    fn values_agree_up_to_the_bits_that_rounding_may_take() {
+        // Bits of the arithmetic, those in which two values must agree, and those that a sum keeps.
+        for (precision, exact, kept) in [(192, 100, 150), (1024, 932, 982)] {
+            let mut arithmetic = Arithmetic::new(precision).unwrap();
+            let beside = |bits: i32| arithmetic.add(&power(0), &power(-bits));
+            let (near, far) = (beside(exact + 1), beside(exact - 2));
+            assert!(arithmetic.same(&power(0), &near));
+            assert!(!arithmetic.same(&power(0), &far));
+            // What is left of a sum of ones is rounding below so many bits, and a value above.
+            arithmetic.note(one());
+            assert!(arithmetic.is_nothing(&power(-kept - 1)));
+            assert!(!arithmetic.is_nothing(&power(2 - kept)));
+        }
+    }
+}

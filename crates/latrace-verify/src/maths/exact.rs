@@ -407,3 +407,42 @@ pub(crate) fn is_rational_function(expression: &Expression) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum_of(count: usize) -> Expression {
+        Expression::Sum((0..count).map(|at| Expression::Symbol(format!("x_{at}"))).collect())
+    }
+
+    #[test]
+    fn polynomials_are_exact_up_to_a_size() {
+        assert!(normal(&sum_of(300)).is_some());
+        assert!(normal(&sum_of(301)).is_none());
+        let square = |count: usize| Expression::Product(vec![sum_of(count), sum_of(count)]);
+        // 23 terms have a square of 276, 24 one of 300, 25 one of 325.
+        assert!(normal(&square(24)).is_some());
+        assert!(normal(&square(25)).is_none());
+        let power = |exponent: i64| {
+            Expression::Power(Box::new((Expression::Symbol("x".to_owned()), Expression::integer(exponent))))
+        };
+        assert!(normal(&power(40)).is_some());
+        assert!(normal(&power(41)).is_none());
+    }
+
+    #[test]
+    fn numbers_are_exact_up_to_a_length() {
+        let two = Rational::from_integer(BigInt::from(2));
+        // 2 takes two bits, its denominator one more: three for each factor of 200,000.
+        assert!(power_of(&two, &BigInt::from(66_666)).is_some());
+        assert!(power_of(&two, &BigInt::from(66_667)).is_none());
+        assert!(power_of(&two, &BigInt::from(-66_667)).is_none());
+        assert!(factorial(&BigInt::from(3_000), 1).is_some());
+        assert!(factorial(&BigInt::from(3_001), 1).is_none());
+        assert!(factorial(&BigInt::from(-1), 1).is_none());
+        let choose = |upper: u32| binomial(&BigInt::from(upper), &BigInt::from(2));
+        assert_eq!(choose(3_000), Some(BigInt::from(4_498_500)));
+        assert_eq!(choose(3_001), None);
+    }
+}

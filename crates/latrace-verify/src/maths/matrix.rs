@@ -1,7 +1,7 @@
 //! Matrices: sums, products, whole powers and determinants by their entries.
 
-use super::compare::same;
 use super::exact;
+use super::parts::Same;
 use super::syntax::{Expression, Function, Written};
 
 /// Entries by row.
@@ -15,7 +15,7 @@ const MOST_POWER: i64 = 8;
 const MOST_NODES: usize = 400;
 
 /// Two matrices, or what is computed from matrices.
-pub(super) fn same_matrix(gold: &Expression, answer: &Expression) -> bool {
+pub(super) fn same_matrix(gold: &Expression, answer: &Expression, same: Same) -> bool {
     let (Some(one), Some(two)) = (rows(gold), rows(answer)) else {
         return false;
     };

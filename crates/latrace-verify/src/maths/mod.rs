@@ -9,9 +9,11 @@ mod compare;
 mod complex;
 mod evaluate;
 mod exact;
+mod label;
 mod matrix;
 mod numeric;
 mod parse;
+mod parts;
 mod point;
 mod prepare;
 mod record;
@@ -21,13 +23,15 @@ mod signs;
 mod syntax;
 mod token;
 mod unit;
+mod value;
 
-use crate::choice;
+use latrace_core::Reason;
+
+use crate::judgement::Judgement;
+use crate::letter;
 use crate::response::{self, Convention};
-use crate::{Judgement, Reason};
 pub(crate) use parse::plain_text;
 use parse::{Commas, has_grouped_digits, parse};
-pub(crate) use token::group;
 
 /// The longest answer that is read.
 const MOST_BYTES: usize = 200_000;
@@ -82,8 +86,8 @@ impl Reference {
         if self.text.trim() == answer.trim() {
             return true;
         }
-        if choice::is_letter(&self.text)
-            && choice::letter_in(answer, None).is_some_and(|letter| self.text == letter.to_string())
+        if letter::is_letter(&self.text)
+            && letter::letter_in(answer, None).is_some_and(|letter| self.text == letter.to_string())
         {
             return true;
         }
@@ -93,7 +97,7 @@ impl Reference {
         if compare::same(&self.read, &read) {
             return true;
         }
-        if compare::is_decimal(&self.read)
+        if value::is_decimal(&self.read)
             && with_decimal_point(answer).is_some_and(|pointed| self.is(&pointed))
         {
             return true;

@@ -5,10 +5,10 @@
 
 use std::cmp::Ordering;
 
-use super::compare::infinite;
+use super::label::is_name;
 use super::numeric;
-use super::record::is_name;
 use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
+use super::value::infinite;
 
 /// The most pieces of a set.
 const MOST_PIECES: usize = 40;

@@ -61,3 +61,30 @@ fn with_signs(expression: &Expression, upper: &mut dyn FnMut() -> bool) -> Expre
         other => other.map(&mut |part| with_signs(part, upper)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_written_out_up_to_a_bound() {
+        let signs = |count: u32| {
+            let sign = |at: u32| Expression::PlusMinus(Box::new(Expression::integer(1 << at)), false);
+            Expression::Sum((0..count).map(sign).collect())
+        };
+        let count = |written: Expression| match written {
+            Expression::List(Joint::Or, parts) => parts.len(),
+            _ => 1,
+        };
+        assert_eq!(count(written_out(&signs(6))), 64);
+        assert_eq!(written_out(&signs(7)), signs(7));
+        // A list of signed members has one bound for all of it.
+        let list = |members: usize| Expression::List(Joint::Comma, vec![signs(3); members]);
+        let length = |written: &Expression| match written {
+            Expression::List(_, parts) => parts.len(),
+            _ => 0,
+        };
+        assert_eq!(length(&written_out(&list(8))), 64);
+        assert_eq!(length(&written_out(&list(9))), 9);
+    }
+}

@@ -1,5 +1,7 @@
 //! The words of a LaTeX or plain-text answer.
 
+use crate::braces::group;
+
 /// A word and whether blanks stand before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
@@ -242,24 +244,6 @@ fn is_formula(text: &str) -> bool {
         && text.ends_with(')')
         && core.bytes().all(|byte| byte.is_ascii_uppercase());
     number || operator || function || option || text.starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// The inside of the braces that `text` begins with.
-pub(crate) fn group(text: &str) -> Option<&str> {
-    let mut depth = 0usize;
-    let mut escaped = false;
-    for (at, character) in text.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '{' => depth += 1,
-            '}' if depth == 1 => return Some(&text[1..at]),
-            '}' => depth = depth.checked_sub(1)?,
-            _ if depth == 0 => return None,
-            _ => {}
-        }
-    }
-    None
 }
 
 /// A character outside ASCII by what it stands for.

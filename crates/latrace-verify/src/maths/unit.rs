@@ -229,6 +229,44 @@ mod tests {
     }
 
     #[test]
+    fn every_unit_is_so_many_of_another() {
+        let table = [
+            ("km", "m", 1000, 1),
+            ("m", "dm", 10, 1),
+            ("m", "cm", 100, 1),
+            ("m", "mm", 1000, 1),
+            ("mm", "nm", 1_000_000, 1),
+            ("nm", "angstrom", 10, 1),
+            ("inch", "cm", 254, 100),
+            ("foot", "inch", 12, 1),
+            ("yard", "foot", 3, 1),
+            ("mile", "yard", 1760, 1),
+            ("kg", "g", 1000, 1),
+            ("g", "mg", 1000, 1),
+            ("tonne", "kg", 1000, 1),
+            ("pound", "ounce", 16, 1),
+            ("pound", "kg", 45_359_237, 100_000_000),
+            ("s", "ms", 1000, 1),
+            ("minute", "s", 60, 1),
+            ("hour", "minute", 60, 1),
+            ("day", "hour", 24, 1),
+            ("week", "day", 7, 1),
+            ("year", "month", 12, 1),
+            ("litre", "ml", 1000, 1),
+            ("litre", "cubic dm", 1, 1),
+            ("dollar", "cent", 100, 1),
+            ("kj", "joule", 1000, 1),
+            ("m^6", "cm^6", 1_000_000_000_000, 1),
+        ];
+        for (one, other, above, below) in table {
+            check(one, other, Some((above, below)));
+            check(other, one, Some((below, above)));
+        }
+        // No power is meant to be that high.
+        check("m^7", "cm^7", None);
+    }
+
+    #[test]
     fn what_measures_another_thing_differs() {
         check("m/s", "m/s^2", None);
         check("cm", "cm^2", None);

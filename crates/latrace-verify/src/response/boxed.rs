@@ -1,5 +1,7 @@
 //! The last box of a response, found in one pass.
 
+use crate::braces::group;
+
 /// What a response holds in boxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Boxed<'a> {
@@ -78,7 +80,7 @@ fn inner(content: &str) -> Boxed<'_> {
     let mut content = content.trim();
     while let Some(rest) =
         COMMANDS.iter().find_map(|command| content.strip_prefix(command)).map(str::trim_start)
-        && let Some(nested) = crate::maths::group(rest).filter(|nested| nested.len() + 2 == rest.len())
+        && let Some(nested) = group(rest).filter(|nested| nested.len() + 2 == rest.len())
     {
         content = nested.trim();
     }
@@ -116,7 +118,7 @@ fn joined_over(text: &str, nouns: usize) -> Option<String> {
 /// Where the box that begins at `at` ends, and what it holds.
 fn content_at(text: &str, at: usize) -> Option<(usize, &str)> {
     let inside = text[at + COMMANDS[0].len()..].trim_start();
-    let content = crate::maths::group(inside)?;
+    let content = group(inside)?;
     Some((text.len() - inside.len() + content.len() + 2, content.trim()))
 }
 

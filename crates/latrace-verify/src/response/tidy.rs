@@ -1,5 +1,7 @@
 //! An answer as it is handed on: arguments of `\frac` and `\sqrt` in braces.
 
+use crate::braces::group;
+
 /// Commands whose arguments may stand without braces, and how many they have.
 const COMMANDS: [(&str, usize); 5] =
     [("\\frac", 2), ("\\dfrac", 2), ("\\tfrac", 2), ("\\cfrac", 2), ("\\sqrt", 1)];
@@ -31,7 +33,7 @@ pub(super) fn tidy(answer: &str) -> String {
 fn with_braces<'a>(mut rest: &'a str, arguments: usize, tidied: &mut String) -> &'a str {
     for argument in 0..arguments {
         let bare = rest.trim_start();
-        if let Some(group) = crate::maths::group(bare).filter(|_| bare.starts_with('{')) {
+        if let Some(group) = group(bare).filter(|_| bare.starts_with('{')) {
             if argument + 1 == arguments {
                 return rest;
             }

@@ -1,6 +1,8 @@
 //! What stands behind a backslash: fractions, roots, sets, matrices, functions.
 
-use super::{Operator, PRODUCT, Parser, SUM, decimal};
+use super::build::decimal;
+use super::operator::{Operator, PRODUCT, SUM};
+use super::parser::Parser;
 use crate::maths::matrix;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Written};
 use crate::maths::token::{Kind, Token};

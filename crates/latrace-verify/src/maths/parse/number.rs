@@ -3,7 +3,8 @@
 use num_bigint::BigInt;
 use num_traits::{Num, One, Pow};
 
-use super::{Commas, Parser, decimal, is_proper_fraction, quotient, sum};
+use super::build::{decimal, is_proper_fraction, quotient, sum};
+use super::parser::{Commas, Parser};
 use crate::maths::syntax::{Expression, Rational, Written};
 use crate::maths::token::Kind;
 

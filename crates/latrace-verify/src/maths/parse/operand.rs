@@ -1,6 +1,8 @@
 //! Operands: what begins one, what stands behind it, and what brackets hold.
 
-use super::{Parser, SUM, relation_named};
+use super::list::relation_named;
+use super::operator::SUM;
+use super::parser::Parser;
 use crate::maths::exact;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Joint};
 use crate::maths::token::Kind;

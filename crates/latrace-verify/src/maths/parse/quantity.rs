@@ -3,7 +3,9 @@
 use num_bigint::BigInt;
 use num_traits::One;
 
-use super::{Parser, SUM, plain_text};
+use super::operator::SUM;
+use super::parser::Parser;
+use super::prose::plain_text;
 use crate::maths::syntax::{Expression, Function, Rational, Written};
 use crate::maths::token::Kind;
 use crate::maths::{exact, unit};
