@@ -6,6 +6,7 @@ pub(crate) fn group(text: &str) -> Option<&str> {
     let mut escaped = false;
     for (at, character) in text.char_indices() {
         match character {
+            // `\{` and `\}` are characters of the text.
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             '{' => depth += 1,

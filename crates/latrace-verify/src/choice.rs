@@ -1,8 +1,7 @@
 //! Multiple choice: one letter, or an option's own text.
 //!
 //! A box, or words such as "The answer is (C)", say which letter; without them, the last letter that stands
-//! in brackets or alone. Several letters are no answer. Nothing is right because it is one of several
-//! options.
+//! in brackets or alone. Several letters are no answer, even if the right one is among them.
 
 use latrace_core::Reason;
 
@@ -45,6 +44,7 @@ fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Conventi
             (_, Found::Answer(answer, _)) => choice_of(&answer, options),
             (_, Found::Nothing) => None,
         };
+        // A box with no choice in it ends the search: letters elsewhere are what the response thought about.
         if decides || chosen.is_some() {
             return chosen;
         }
@@ -69,6 +69,7 @@ fn choice_of(answer: &str, options: Option<&[String]>) -> Option<char> {
 fn option_with_text(answer: &str, options: Option<&[String]>) -> Option<char> {
     let options = options?;
     let plain = unmarked(answer);
+    // From the strictest comparison to the loosest, so that options that differ in order or units stay apart.
     only(options, |option| option.trim() == answer.trim())
         .or_else(|| only(options, |option| unmarked(option) == plain))
         .or_else(|| only(options, |option| same_answer(option, answer)))
@@ -80,6 +81,7 @@ fn only(options: &[String], chosen: impl Fn(&str) -> bool) -> Option<Option<char
     let mut letters =
         options.iter().zip('A'..='Z').filter(|(option, _)| chosen(option)).map(|(_, letter)| letter);
     let first = letters.next()?;
+    // Two options with the text that was answered: which one was meant is unknown.
     Some(letters.next().is_none().then_some(first))
 }
 

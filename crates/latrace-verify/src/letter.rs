@@ -5,6 +5,7 @@ const MOST_OPTIONS: usize = 10;
 
 /// The last letter of an option that stands in brackets or alone; none where it is one of several.
 pub(crate) fn last_letter(text: &str, options: Option<&[String]>) -> Option<char> {
+    // Whichever stands later: a response may name letters in both forms on its way.
     let at = last_in_brackets(text, options).max(last_alone(text, options))?;
     (!follows_another(text[..at].trim_end_matches(['(', '[']))).then(|| char::from(text.as_bytes()[at]))
 }
@@ -19,6 +20,7 @@ pub(crate) fn is_letter(text: &str) -> bool {
 pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char> {
     let plain = unmarked(answer);
     let lower = plain.to_ascii_lowercase();
+    // `Option C`, as models like to quote it.
     let noun = ["option ", "choice ", "letter ", "answer "].iter().find(|noun| lower.starts_with(**noun));
     let text = noun.map_or(plain.as_str(), |noun| &plain[noun.len()..]).trim();
     let bracketed = text.starts_with(['(', '[']);
@@ -28,6 +30,7 @@ pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char
     let alone = rest.trim().trim_matches([')', ']', '.', ':']).is_empty();
     let labelled = rest.starts_with([')', ']', '.', ':'])
         && (bracketed || rest[1..].starts_with(char::is_whitespace) || rest.len() == 1);
+    // A lower-case letter is a choice only if it is all there is: `a + b` begins with one too.
     let letter = if alone { letter.to_ascii_uppercase() } else { letter };
     ((alone || labelled) && is_option(letter, options) && !joins_another(rest)).then_some(letter)
 }
@@ -36,12 +39,14 @@ pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char
 fn joins_another(rest: &str) -> bool {
     let label = rest.chars().next().filter(|mark| matches!(mark, ')' | ']' | '.' | ':'));
     let next = rest.trim_start_matches([')', ']', '.', ':', ' ', '\n']);
+    // Joints between two letters, or the same punctuation behind both, as in `A. B.`
     let joint = ["and", "or", ",", "&", "/", ";"].iter().find_map(|joint| next.strip_prefix(joint));
     let other = joint.unwrap_or(next).trim_start();
     let bracketed = other.starts_with(['(', '[']);
     let mut letters = other.trim_start_matches(['(', '[']).chars();
     let is_letter = letters.next().is_some_and(|c| c.is_ascii_uppercase());
     let then = letters.next();
+    // `A and Bob` joins no second letter.
     let alone = !then.is_some_and(char::is_alphanumeric);
     let labelled_alike = then.is_some() && then == label;
     is_letter && alone && (joint.is_some() || bracketed || labelled_alike)
@@ -101,6 +106,7 @@ fn last_alone(text: &str, options: Option<&[String]>) -> Option<usize> {
     };
     let alone = |at: &usize| {
         let letter = char::from(bytes[*at]);
+        // `A good question` and `I think` are no choices.
         let in_sentence = matches!(letter, 'A' | 'I')
             && text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
             && !text[at + 1..].starts_with(['.', ')']);

@@ -21,6 +21,7 @@ pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Jud
         return Judgement::new(Reason::NoAnswer, None);
     };
     let plain = plain_text(&answer);
+    // Articles and punctuation alone are no answer.
     let reason = match plain.is_empty() {
         true => Reason::NoAnswer,
         false if references.contains(&plain) => Reason::Equal,

@@ -133,12 +133,14 @@ mod linux {
         check(sandbox, "while True: pass", SHORT, "time_limit");
         check(sandbox, &format!("{spawn}time.sleep(60)"), SHORT, "time_limit");
         check(sandbox, "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", SHORT, "time_limit");
-        let hoard = "import os, time\nfor _ in range(6):\n  if os.fork() == 0:\n    b = bytearray(60 << 20); time.sleep(60)\ntime.sleep(60)";
+        let hoard = "import os, time\nfor _ in range(6):\n  if os.fork() == 0:\n\
+                     \x20   b = bytearray(60 << 20); time.sleep(60)\ntime.sleep(60)";
         check(sandbox, hoard, LIMITS, "memory_limit");
         let crowd = "import os, time\nfor _ in range(40):\n  if os.fork() == 0: time.sleep(9)";
         check(sandbox, crowd, LIMITS, "crashed");
         check(sandbox, "while True: print('x' * 1000)", LIMITS, "output_limit");
-        let double_fork = "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(60)\n  os._exit(0)\nos.wait()\n";
+        let double_fork = "import os, time\nif os.fork() == 0:\n  os.setsid()\n\
+                           \x20 if os.fork() == 0: time.sleep(60)\n  os._exit(0)\nos.wait()\n";
         check(sandbox, &format!("{double_fork}print(2 * int(input()))"), LIMITS, "equal");
     }
 
@@ -247,7 +249,7 @@ mod linux {
         for call in calls {
             refused(format!("syscall({call}, 0, 0, 0, 0, 0)"));
         }
-        // The same call under its second number, which kernels for x86-64 may know.
+        // The same call by the x32 ABI, which kernels for x86-64 may offer.
         if cfg!(target_arch = "x86_64") {
             refused(format!("syscall({}, 0)", libc::SYS_getpid | 0x4000_0000));
         }
@@ -257,7 +259,8 @@ mod linux {
         // Text typed into another's terminal.
         refused(format!("ioctl(0, {}, 0)", libc::TIOCSTI));
         refused(format!("ioctl(0, {}, 0)", libc::TIOCLINUX));
-        let sockets = "import socket\nfor family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6): socket.socket(family)\nprint(1)";
+        let sockets = "from socket import *\n\
+                       for family in (AF_UNIX, AF_INET, AF_INET6): socket(family)\nprint(1)";
         check_printed(sandbox, sockets, LIMITS, "1");
     }
 
@@ -279,7 +282,8 @@ mod linux {
         check("import os; os.write(1, b'[1, 5]'); os._exit(0)", "different");
         let unnamed =
             r#"[{"input": "2\n3", "output": "{\"5\": [1.5, null, true]}", "testtype": "functional"}]"#;
-        let solution = "class Solution:\n    def _g(self): pass\n    def f(self, a, b): return {a + b: (1.5, None, True)}";
+        let solution = "class Solution:\n    def _g(self): pass\n\
+                        \x20   def f(self, a, b): return {a + b: (1.5, None, True)}";
         assert_eq!(reason(sandbox, unnamed, solution, LIMITS), "equal");
         let infinite = "class Solution:\n    def f(self, a, b): return {5: [float('inf'), None, True]}";
         assert_eq!(reason(sandbox, unnamed, infinite, LIMITS), "different");

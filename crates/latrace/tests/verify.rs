@@ -197,9 +197,7 @@ fn programs_run_in_the_sandbox_or_not_at_all() {
         let prediction = format!("```python\n{program}\n```");
         json!({"id": program, "kind": "code", "gold": double, "prediction": prediction, "limits": limits})
     };
-    let bare = |program: &str| {
-        json!({"id": program, "kind": "code", "gold": called.to_string(), "prediction": program, "bare": true})
-    };
+    let bare = |program: &str| json!({"id": program, "kind": "code", "gold": called.to_string(), "prediction": program, "bare": true});
     let cases = [
         (fenced("print(2 * int(input()))"), "equal"),
         (fenced("print(6)"), "different"),

@@ -8,10 +8,11 @@ pub(crate) fn script() -> Vec<String> {
     // Descriptors that our caller left open are closed before the program begins; the limit on processes is
     // set inside, where only the sandbox's own are counted. `__import__` binds no name: a program that
     // forgets its imports must fail here as it would elsewhere.
-    let start = "__import__('os').closerange(3, 1 << 16); \
-                 __import__('resource').setrlimit(__import__('resource').RLIMIT_NPROC, (PROCESSES, PROCESSES)); \
-                 exec(compile(open('/program.py', 'rb').read(), '/program.py', 'exec'))";
-    python(start)
+    python(concat!(
+        "__import__('os').closerange(3, 1 << 16); ",
+        "__import__('resource').setrlimit(__import__('resource').RLIMIT_NPROC, (PROCESSES, PROCESSES)); ",
+        "exec(compile(open('/program.py', 'rb').read(), '/program.py', 'exec'))"
+    ))
 }
 
 /// The interpreter's arguments that call one function of the program.

@@ -45,6 +45,7 @@ pub fn judge(
     };
     let failed = tests
         .iter()
+        // Lazily: nothing runs after the first failure.
         .map(|test| judge_one(test, &source, limits, sandbox, slot))
         .find(|reason| *reason != Reason::Equal);
     Judgement::new(failed.unwrap_or(Reason::Equal), source)
@@ -57,28 +58,34 @@ fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot
             after(&run, || output::same_text(output, &String::from_utf8_lossy(&run.stdout)))
         }
         Test::Returning { function, arguments, expected, unwrapped } => {
+            // The program shares its process with the harness, and might print what looks like a result; it
+            // cannot know the nonce before it runs.
             let nonce = sandbox.nonce();
-            let text = |text: &str| Json::Text(text.to_owned());
-            let request = Json::Object(vec![
-                ("nonce".to_owned(), text(&nonce)),
-                ("function".to_owned(), function.as_deref().map_or(Json::Null, text)),
-                ("arguments".to_owned(), Json::List(arguments.clone())),
-            ]);
-            let request = request.to_string();
+            let request = request(&nonce, function.as_deref(), arguments);
             let run = sandbox.run(&inside::harness(), source, &request, limits, slot);
-            after(&run, || match output::returned(&run.stdout, &nonce) {
-                Some(value) => {
-                    output::same_value(expected, &value)
-                        || (*unwrapped
-                            && expected
-                                .list()
-                                .and_then(<[Json]>::first)
-                                .is_some_and(|inner| output::same_value(inner, &value)))
-                }
-                None => false,
-            })
+            let returned = || output::returned(&run.stdout, &nonce);
+            after(&run, || returned().is_some_and(|value| is_expected(expected, &value, *unwrapped)))
         }
     }
+}
+
+/// What the harness reads.
+fn request(nonce: &str, function: Option<&str>, arguments: &[Json]) -> String {
+    let text = |text: &str| Json::Text(text.to_owned());
+    let request = Json::Object(vec![
+        ("nonce".to_owned(), text(nonce)),
+        ("function".to_owned(), function.map_or(Json::Null, text)),
+        ("arguments".to_owned(), Json::List(arguments.to_vec())),
+    ]);
+    request.to_string()
+}
+
+/// Whether a function returned what it should; `unwrapped` if `expected` may be a list around that.
+fn is_expected(expected: &Json, value: &Json, unwrapped: bool) -> bool {
+    // APPS wraps each expected value in a list of one, and programs return either.
+    let inner = || expected.list().and_then(<[Json]>::first);
+    output::same_value(expected, value)
+        || (unwrapped && inner().is_some_and(|inner| output::same_value(inner, value)))
 }
 
 /// The reason that a run's end gives, or the comparison where it ended well.

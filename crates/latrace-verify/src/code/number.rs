@@ -12,10 +12,12 @@ pub(crate) fn same_number(expected: &str, got: &str) -> bool {
     if !is_number(expected) || !is_number(got) {
         return false;
     }
+    // Floats only for numbers that are not whole.
     let values = || expected.parse::<f64>().ok().zip(got.parse::<f64>().ok());
     match (whole(expected), whole(got)) {
         (Some(one), Some(two)) => one == two,
         (Some(_), None) => {
+            // An expected integer is exact; `6.0` says that a float was printed.
             expected.contains(['.', 'e', 'E'])
                 && values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE)
         }
@@ -44,9 +46,11 @@ fn whole(token: &str) -> Option<(bool, String)> {
     let zeros = usize::try_from(exponent.parse::<i64>().ok()?)
         .ok()?
         .checked_sub(fraction.len())
+        // `1e999999999` must not be written out.
         .filter(|zeros| *zeros <= MOST_ZEROS)?;
     let all = format!("{integer}{fraction}{}", "0".repeat(zeros));
     let significant = all.trim_start_matches('0');
+    // −0 is 0.
     Some((negative && !significant.is_empty(), significant.to_owned()))
 }
 

@@ -35,6 +35,7 @@ impl Parts {
 
 /// Only system folders are in the sandbox, so only what they hold can run there.
 fn find(program: &str) -> Option<PathBuf> {
+    // `PATH` is not asked, for what it names may lie where the sandbox has no folder.
     ["/usr/bin", "/bin", "/usr/local/bin"]
         .iter()
         .map(|folder| Path::new(folder).join(program))

@@ -36,6 +36,8 @@ impl Sandbox {
     /// If a part is missing or the sandbox does not start.
     pub fn new(launcher: &Path) -> Result<Sandbox, Unavailable> {
         let (bubblewrap, python) = (Parts::bubblewrap()?, Parts::python()?);
+        // The limit on processes is counted per user: as root it would hold nothing, and one user for all
+        // slots would share it.
         let user = rustix::process::geteuid().is_root().then_some(FIRST_USER);
         let sandbox = Sandbox {
             launcher: launcher.to_owned(),
@@ -52,6 +54,7 @@ impl Sandbox {
     fn probe(&self) -> Result<(), Unavailable> {
         let limits = Limits { time_s: 20.0, ..Limits::default() };
         let run = self.run(&script(), "print(6 * 7)", "", &limits, 0);
+        // The exit code alone would not show that Python started.
         if run.stdout == b"42\n" {
             Ok(())
         } else {
@@ -59,8 +62,9 @@ impl Sandbox {
         }
     }
 
-    /// A text that nothing in the sandbox can know before it is told.
+    /// A text that no program in the sandbox can know beforehand.
     pub(crate) fn nonce(&self) -> String {
+        // Different for each run, since a program might leave its nonce for the next.
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
         format!(
             "{:016x}{:016x}{count:x}:",
@@ -106,8 +110,8 @@ fn processor_seconds(limits: &Limits) -> u64 {
 
 /// Bubblewrap's options before those that depend on the machine. Nothing of our environment goes in, and the
 /// user inside is nobody.
-const CONFINED: &str = "--unshare-user --unshare-all --die-with-parent --new-session --disable-userns --clearenv \
-                        --uid 65534 --gid 65534 --hostname sandbox \
+const CONFINED: &str = "--unshare-user --unshare-all --die-with-parent --new-session \
+                        --disable-userns --clearenv --uid 65534 --gid 65534 --hostname sandbox \
                         --setenv PATH /usr/bin:/bin --setenv HOME /work --setenv LANG C.UTF-8 \
                         --ro-bind /usr /usr --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache \
                         --ro-bind-try /etc/alternatives /etc/alternatives";

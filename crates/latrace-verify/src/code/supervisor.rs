@@ -35,11 +35,11 @@ pub(crate) struct Run {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Time between two looks at whether a run has ended.
-const GLANCE: Duration = Duration::from_millis(1);
-/// Time between two looks at its memory.
+/// How often a run is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(1);
+/// How often its memory is measured.
 const MEMORY_EVERY: Duration = Duration::from_millis(15);
-/// What is kept of standard error.
+/// Bytes of standard error that are kept.
 const KEPT_ERRORS: usize = 4096;
 
 /// Runs `source` by the launcher's `command` with `input` to read.
@@ -79,9 +79,8 @@ pub(crate) fn memory_of(processes: &[u32]) -> u64 {
 }
 
 fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
-    let (Some(mut stdin), Some(stdout), Some(stderr)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
         let _ = child.kill();
         return Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: b"no pipes".to_vec() };
     };
@@ -96,15 +95,19 @@ fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
         let errors = scope.spawn(|| read_up_to(stderr, KEPT_ERRORS, None));
         let ending = supervise(&mut child, limits, &overflow);
         let (stdout, stderr) = (output.join().unwrap_or_default(), errors.join().unwrap_or_default());
-        // What was printed last may only now be known to be too much.
-        let ending = if overflow.load(Ordering::Relaxed) && ending == Ending::Exited(0) {
-            Ending::OutputLimit
-        } else {
-            ending
-        };
-        let failed = failed_to_start(ending, &stderr);
-        Run { ending: if failed { Ending::NotStarted } else { ending }, stdout, stderr }
+        let ending = reconsidered(ending, &stderr, overflow.load(Ordering::Relaxed));
+        Run { ending, stdout, stderr }
     })
+}
+
+/// How a run ended, once all that it printed is known.
+fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
+    match ending {
+        // What was printed last may only now be known to be too much.
+        Ending::Exited(0) if overflow => Ending::OutputLimit,
+        other if failed_to_start(other, stderr) => Ending::NotStarted,
+        other => other,
+    }
 }
 
 /// Waits for the end, or brings it about.
@@ -113,6 +116,7 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
     let deadline = started + Duration::from_secs_f64(limits.time_s.clamp(0.0, 86_400.0));
     let mut memory_due = started + MEMORY_EVERY;
     loop {
+        // The end first: a program that was done in time is not late because we looked late.
         match child.try_wait() {
             Ok(Some(status)) => return ended(status),
             Ok(None) => {}
@@ -125,18 +129,19 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
         if overflow.load(Ordering::Relaxed) {
             return stop(child, Ending::OutputLimit);
         }
+        // Walking the processes costs more than a poll, so it is done less often.
         if now >= memory_due {
             memory_due = now + MEMORY_EVERY;
             if memory::is_above(child.id(), limits.memory_mb << 20) {
                 return stop(child, Ending::MemoryLimit);
             }
         }
-        thread::sleep(GLANCE);
+        thread::sleep(POLL);
     }
 }
 
 /// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end
-/// by themselves and leave nothing for others to clear away. What does not end is killed.
+/// by themselves, after they have reaped what ran there. What does not end is killed.
 fn stop(child: &mut Child, ending: Ending) -> Ending {
     const PATIENCE: Duration = Duration::from_secs(1);
     let bubblewraps = memory::children(child.id());
@@ -147,11 +152,13 @@ fn stop(child: &mut Child, ending: Ending) -> Ending {
         let _ = kill_process(process, Signal::KILL);
     }
     let deadline = Instant::now() + PATIENCE;
+    // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
+    // to us.
     while !last.is_empty() && Instant::now() < deadline {
         if let Ok(Some(_)) = child.try_wait() {
             return ending;
         }
-        thread::sleep(GLANCE);
+        thread::sleep(POLL);
     }
     let _ = child.kill();
     let _ = child.wait();
@@ -162,6 +169,7 @@ fn ended(status: ExitStatus) -> Ending {
     const BAD_CALL: i32 = 128 + 31;
     const PROCESSOR_TIME: i32 = 128 + 24;
     match status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) {
+        // SIGSYS from a filter and SIGXCPU from the limit on processor time.
         BAD_CALL => Ending::Blocked,
         PROCESSOR_TIME => Ending::TimeLimit,
         code => Ending::Exited(code),
@@ -187,6 +195,7 @@ fn read_up_to(mut pipe: impl Read, most: usize, overflow: Option<&AtomicBool>) -
         match pipe.read(&mut buffer) {
             Ok(0) => return kept,
             Ok(length) => {
+                // The rest is read and dropped, so that the writer never waits for us.
                 let room = (most - kept.len()).min(length);
                 kept.extend_from_slice(&buffer[..room]);
                 if room < length
@@ -229,6 +238,7 @@ mod memory {
     }
 
     pub(super) fn children(process: u32) -> Vec<u32> {
+        // Each thread has a list of its own children.
         let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
         let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
         lists
@@ -320,8 +330,10 @@ mod tests {
         let started = Instant::now();
         check("yes", LIMITS, Ending::OutputLimit);
         assert!(started.elapsed() < Duration::from_secs(30));
-        // A program that failed stays one, however much it printed.
-        check(&format!("head -c {} /dev/zero; exit 3", most + 1), LIMITS, Ending::Exited(3));
+        // A program that failed has failed, however much it printed before.
+        assert_eq!(reconsidered(Ending::Exited(3), b"", true), Ending::Exited(3));
+        assert_eq!(reconsidered(Ending::Exited(0), b"", true), Ending::OutputLimit);
+        assert_eq!(reconsidered(Ending::Exited(0), b"", false), Ending::Exited(0));
     }
 
     #[test]
@@ -359,7 +371,7 @@ mod tests {
         let mut child = spawn(command).unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         while processes(child.id()).len() < 2 && Instant::now() < deadline {
-            thread::sleep(GLANCE);
+            thread::sleep(POLL);
         }
         let found = processes(child.id());
         assert_eq!(found.len(), 2, "a shell below the shell, and its sleep");

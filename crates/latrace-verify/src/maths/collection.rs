@@ -17,6 +17,7 @@ const MOST_UNPAIRED: usize = 24;
 
 /// Two collections, or one and its only member.
 pub(super) fn same_collection(gold: &Expression, answer: &Expression, same: Same) -> bool {
+    // The empty set is a constant, not a list without members; it equals itself alone.
     let is_empty_set = |expression: &Expression| *expression == Expression::Constant(Constant::EmptySet);
     if is_empty_set(gold) || is_empty_set(answer) {
         return is_empty_set(gold) && is_empty_set(answer);
@@ -25,6 +26,8 @@ pub(super) fn same_collection(gold: &Expression, answer: &Expression, same: Same
     let (Some(one), Some(two)) = (unlabelled(&one, same), unlabelled(&two, same)) else {
         return false;
     };
+    // A set has each member once, so repetition is compared only where the reference is a list that repeats:
+    // 2, 2, 3 as prime factors. Points are solutions, which models like to state twice.
     let repeats = matches!(gold, Expression::List(..))
         && !one.iter().any(|part| matches!(part, Expression::Bracketed(..)))
         && by_name(&one).len() < one.len();
@@ -33,6 +36,8 @@ pub(super) fn same_collection(gold: &Expression, answer: &Expression, same: Same
 
 /// Whether each member of either is one of the other's.
 pub(super) fn same_members(gold: &[Expression], answer: &[Expression], same: Same) -> bool {
+    // Members with the same canonical text pair off without a comparison: lists of thousands of numbers stay
+    // cheap.
     let (gold, answer) = (by_name(gold), by_name(answer));
     let left =
         |one: &BTreeMap<String, &Expression>, other: &BTreeMap<String, &Expression>| -> Vec<Expression> {
@@ -48,6 +53,7 @@ pub(super) fn same_members(gold: &[Expression], answer: &[Expression], same: Sam
     let within = |inner: &[Expression], outer: &BTreeMap<String, &Expression>| {
         inner.iter().all(|one| outer.values().any(|two| same_part(one, two, same)))
     };
+    // What is left is compared each with each, and any comparison may sample points: hence the bound.
     gold.len().max(answer.len()) <= MOST_UNPAIRED
         && within(&gold_left, &answer)
         && within(&answer_left, &gold)
@@ -63,6 +69,7 @@ fn are_paired(gold: &[Expression], answer: &[Expression], same: Same) -> bool {
     if gold.len() != answer.len() {
         return false;
     }
+    // Answers not yet taken by a member of the reference, by canonical text.
     let mut open: HashMap<String, Vec<&Expression>> = HashMap::new();
     for member in answer {
         open.entry(exact::canonical(member)).or_default().push(member);
@@ -149,7 +156,7 @@ mod tests {
             _ => false,
         };
         let symbol = |at: i64| Expression::Symbol(format!("x_{at}"));
-        let negative = |at: i64| Expression::Negative(Box::new(Expression::Symbol(format!("x_{at}"))));
+        let negative = |at: i64| Expression::negative(Expression::Symbol(format!("x_{at}")));
         let most = 24;
         for compare in [same_members, are_paired] {
             assert!(compare(&members(most, symbol), &members(most, negative), pair));

@@ -12,10 +12,14 @@ pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
     if gold == answer {
         return true;
     }
+    // Plus-minus signs go first, since `x = \pm 2` and `x = 2, -2` are different kinds until they are written
+    // out.
     let (gold, answer) = (&signs::written_out(gold), &signs::written_out(answer));
+    // Several named values decide alone: falling through to lists would compare them without their names.
     if let Some(same) = record::compare(gold, answer, same) {
         return same;
     }
+    // Sets of numbers have many notations of several kinds, so they come last and across kinds.
     same_kind(gold, answer) || region::same(gold, answer)
 }
 
@@ -56,11 +60,12 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
 
 /// Policy: a percentage is its hundredth part; the sign may be left out where the number is above 1.
 fn same_percent(inner: &Expression, other: &Expression, gold_is_percent: bool) -> bool {
-    let as_fraction = Expression::Percent(Box::new(inner.clone()));
+    let as_fraction = Expression::percent(inner.clone());
     let (one, two) = if gold_is_percent { (&as_fraction, other) } else { (other, &as_fraction) };
     if same_value(one, two) {
         return true;
     }
+    // Below 1 the sign matters: 0.5 % is not 0.5, and no reader would take it for 50 %.
     let above_one =
         exact::rational(inner).is_some_and(|value| value.abs() > Rational::from_integer(1.into()));
     above_one && if gold_is_percent { same_value(inner, other) } else { same_value(other, inner) }
@@ -69,23 +74,24 @@ fn same_percent(inner: &Expression, other: &Expression, gold_is_percent: bool) -
 fn same_quantity(gold: &Expression, answer: &Expression) -> bool {
     let (gold_value, gold_unit) = measured(gold);
     let (value, unit) = measured(answer);
+    // A unit that one side leaves out is no difference. Words are: what looks like their unit may be a part
+    // of the phrase.
     let (Some(gold_unit), Some(unit)) = (gold_unit, unit) else {
-        return !matches!((&gold_value, &value), (Expression::Text(_), _) | (_, Expression::Text(_)))
-            && same(&gold_value, &value);
+        let words = [&gold_value, &value].iter().any(|side| matches!(side, Expression::Text(_)));
+        return !words && same(&gold_value, &value);
     };
     match unit::compare(&unit, &gold_unit) {
         unit::Match::Same => same(&gold_value, &value),
         unit::Match::Factor(factor) => {
-            same(
-                &gold_value,
-                &Expression::Number(
-                    exact::rational(&value).map_or_else(Rational::zero, |value| value * &factor),
-                    decimal_of(&value),
-                ),
-            ) && exact::rational(&value).is_some()
+            converted(&value, &factor).is_some_and(|value| same(&gold_value, &value))
         }
         unit::Match::Different => false,
     }
+}
+
+/// A rational value in another unit, written as it was.
+fn converted(value: &Expression, factor: &Rational) -> Option<Expression> {
+    Some(Expression::Number(exact::rational(value)? * factor, decimal_of(value)))
 }
 
 fn decimal_of(value: &Expression) -> Written {
@@ -113,6 +119,7 @@ fn same_text(gold: &str, answer: &str) -> bool {
         return true;
     }
     let parts = |text: &str| {
+        // Lists of words, such as `red and blue`, in any order.
         let commas = text.replace(" and ", ",");
         let mut parts: Vec<String> = commas.split(',').map(letters).filter(|part| !part.is_empty()).collect();
         parts.sort();
@@ -124,30 +131,43 @@ fn same_text(gold: &str, answer: &str) -> bool {
 
 /// Ratios up to a common factor; times exactly; a ratio of two is their quotient.
 fn same_ratio(gold: &Expression, answer: &Expression) -> bool {
-    use Expression as E;
-    if let (E::Time(one), E::Time(two)) = (gold, answer) {
+    if let (Expression::Time(one), Expression::Time(two)) = (gold, answer) {
         return one == two;
     }
-    let parts = |expression: &Expression| match expression {
-        E::Ratio(parts) => Some(parts.clone()),
-        E::Time(parts) => Some(parts.iter().map(|part| Expression::integer(i64::from(*part))).collect()),
-        E::Quotient(pair) => Some(vec![pair.0.clone(), pair.1.clone()]),
-        _ => None,
-    };
-    let (Some(one), Some(two)) = (parts(gold), parts(answer)) else {
+    let (Some(one), Some(two)) = (terms(gold), terms(answer)) else {
         return false;
     };
-    let cross = |left: (&Expression, &Expression), right: (&Expression, &Expression)| {
-        let product = |one: &Expression, two: &Expression| E::Product(vec![one.clone(), two.clone()]);
-        same_value(&product(left.0, right.1), &product(left.1, right.0))
-    };
-    let nothing = |parts: &[Expression]| {
-        parts.iter().any(|part| exact::rational(part).is_some_and(|value| value.is_zero()))
-    };
-    if nothing(&one) || nothing(&two) {
-        return one.len() == two.len() && one.iter().zip(&two).all(|(one, two)| same_value(one, two));
+    if one.len() != two.len() {
+        return false;
     }
-    one.len() == two.len() && (1..one.len()).all(|at| cross((&one[0], &one[at]), (&two[0], &two[at])))
+    // A zero is no factor: cross products would all be zero.
+    if one.iter().chain(&two).any(is_zero) {
+        return one.iter().zip(&two).all(|(one, two)| same_value(one, two));
+    }
+    (1..one.len()).all(|at| is_proportion([&one[0], &one[at]], [&two[0], &two[at]]))
+}
+
+/// The terms of a ratio, of a time, which may stand for one, or of a quotient.
+fn terms(expression: &Expression) -> Option<Vec<Expression>> {
+    match expression {
+        Expression::Ratio(parts) => Some(parts.clone()),
+        Expression::Time(parts) => {
+            Some(parts.iter().map(|part| Expression::integer(i64::from(*part))).collect())
+        }
+        Expression::Quotient(pair) => Some(vec![pair.0.clone(), pair.1.clone()]),
+        _ => None,
+    }
+}
+
+fn is_zero(expression: &Expression) -> bool {
+    exact::rational(expression).is_some_and(|value| value.is_zero())
+}
+
+/// Whether `one[0] : one[1] = two[0] : two[1]`.
+fn is_proportion(one: [&Expression; 2], two: [&Expression; 2]) -> bool {
+    let product =
+        |left: &Expression, right: &Expression| Expression::Product(vec![left.clone(), right.clone()]);
+    same_value(&product(one[0], two[1]), &product(one[1], two[0]))
 }
 
 /// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value

@@ -1,4 +1,4 @@
-//! Complex numbers of any precision, and how far below its terms a result is rounding.
+//! Complex numbers of any precision, and the size below which a result is rounding error.
 
 use astro_float_num::{BigFloat, Consts, RoundingMode, Sign};
 use num_bigint::BigInt;
@@ -48,13 +48,13 @@ impl Arithmetic {
         })
     }
 
-    /// Goes on with another precision.
+    /// Continues at another precision, with no terms recorded.
     pub(super) fn begin(&mut self, precision: usize) {
         self.precision = precision;
         (self.greatest_ever, self.least) = (i32::MIN, i32::MAX);
     }
 
-    /// Forgets the terms of the last point, but for their sizes.
+    /// Drops the terms of the last point, but keeps the range of their sizes.
     pub(super) fn forget(&mut self) {
         self.greatest = None;
     }
@@ -77,9 +77,11 @@ impl Arithmetic {
         (usable(&value.re) && usable(&value.im)).then_some(value)
     }
 
-    /// Takes note of a term.
+    /// Records the size of a term.
     pub(super) fn note(&mut self, size: BigFloat) {
+        // An exact zero, or what cancellation has left of terms that were much greater.
         if let Some(exponent) = size.exponent().filter(|_| !size.is_zero()) {
+            // Both ends of the range of terms: the confirming precision must cover it.
             (self.greatest_ever, self.least) = (self.greatest_ever.max(exponent), self.least.min(exponent));
         }
         let greater =
@@ -154,6 +156,8 @@ impl Arithmetic {
 
     pub(super) fn multiply(&self, left: &Complex, right: &Complex) -> Complex {
         let product = |one: &BigFloat, two: &BigFloat| one.mul(two, self.precision, ROUNDING);
+        // Real products stay real: a computed imaginary part would be rounding, and `is_real` asks for an
+        // exact zero.
         if left.im.is_zero() && right.im.is_zero() {
             return Arithmetic::real(product(&left.re, &right.re));
         }
@@ -182,6 +186,7 @@ impl Arithmetic {
         if let Some(small) = value.to_i64() {
             return Some(BigFloat::from_i64(small, self.precision));
         }
+        // Only the leading bits of a number with thousands of digits can matter.
         let kept = self.precision + 64;
         let drop = value.bits().saturating_sub(kept as u64);
         let top: BigInt = value.abs() >> drop;
@@ -220,6 +225,7 @@ impl Arithmetic {
             return None;
         }
         let size = power.re.exp(self.precision, ROUNDING, &mut self.constants);
+        // As in products: no imaginary rounding for real powers.
         if power.im.is_zero() {
             return Some(Arithmetic::real(size));
         }

@@ -28,6 +28,7 @@ pub(super) fn labelled(expression: &Expression, same: Same) -> Option<(&Expressi
     };
     let value = values.first()?;
     let approximates = |at: usize| relations.get(at) == Some(&Relation::Approximate);
+    // `x = 2 + 3 = 6` gives no value: its sides contradict each other.
     let agree = (1..values.len()).all(|at| approximates(at) || same(value, &values[at]));
     agree.then(|| (name, value.clone()))
 }
@@ -51,8 +52,10 @@ pub(super) fn is_name(expression: &Expression) -> bool {
 
 fn is_differential(expression: &Expression) -> bool {
     let is_d = |part: &Expression| matches!(part, Expression::Symbol(letter) if letter == "d");
-    is_d(expression)
-        || matches!(expression, Expression::Product(parts) if parts.first().is_some_and(is_d) && parts.iter().all(is_name))
+    match expression {
+        Expression::Product(parts) => parts.first().is_some_and(is_d) && parts.iter().all(is_name),
+        other => is_d(other),
+    }
 }
 
 /// The values that a chain gives: what it names or what all its sides agree on, and the decimal it rounds
@@ -95,6 +98,7 @@ pub(super) fn unlabelled(parts: &[Expression], same: Same) -> Option<Vec<Express
         .iter()
         .filter_map(|part| labelled(part, same).map(|(name, _)| exact::canonical(name)))
         .collect();
+    // `x = 1, y = 2` is a record; taken as a list it would equal `2, 1`.
     if names.windows(2).any(|pair| pair[0] != pair[1]) {
         return None;
     }

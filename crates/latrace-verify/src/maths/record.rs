@@ -25,23 +25,30 @@ pub(super) fn compare(gold: &Expression, answer: &Expression, same: Same) -> Opt
 fn records(expression: &Expression, same: Same) -> Option<Vec<Record>> {
     match expression {
         Expression::Chain(..) => Some(vec![tuple(expression, same)?]),
-        Expression::List(_, parts) => {
-            let mut records: Vec<Record> = Vec::new();
-            for part in parts {
-                let (name, value) = labelled(part, same)?;
-                let name = name_of(name);
-                match records.last_mut().filter(|record| record.iter().all(|(known, _)| *known != name)) {
-                    Some(record) => record.push((name, value)),
-                    None => records.push(vec![(name, value)]),
-                }
-            }
-            let names =
-                |record: &Record| sorted(record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-            let first = names(records.first()?);
-            (first.len() > 1 && records.iter().all(|record| names(record) == first)).then_some(records)
-        }
+        Expression::List(_, parts) => listed(parts, same).filter(|records| have_the_same_names(records)),
         _ => None,
     }
+}
+
+/// The members of a list by records, each of which ends where one of its names comes again.
+fn listed(parts: &[Expression], same: Same) -> Option<Vec<Record>> {
+    let mut records: Vec<Record> = Vec::new();
+    for part in parts {
+        let (name, value) = labelled(part, same)?;
+        let name = name_of(name);
+        match records.last_mut().filter(|record| record.iter().all(|(known, _)| *known != name)) {
+            Some(record) => record.push((name, value)),
+            None => records.push(vec![(name, value)]),
+        }
+    }
+    Some(records)
+}
+
+/// Whether all records have the same names, and several.
+fn have_the_same_names(records: &[Record]) -> bool {
+    let names = |record: &Record| sorted(record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let first = records.first().map(names).unwrap_or_default();
+    first.len() > 1 && records.iter().all(|record| names(record) == first)
 }
 
 /// The record of `(x, y) = (1, 2)`.
@@ -81,18 +88,33 @@ fn same_records(gold: &[Record], answer: &[Record], same: Same) -> bool {
 /// Whether values without names are those of the records, by place; `as_written` where the records say which
 /// order is asked.
 fn is_in_places(records: &[Record], values: &Expression, as_written: bool, same: Same) -> bool {
+    // The answer names its values in another order than the alphabet's; which place each has is anyone's
+    // guess.
     if !as_written && !records.iter().all(stands_in_order) {
         return false;
     }
-    let places = |record: &Record| record.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
-    let is_one = |record: &Record, tuple: &Expression| matches!(tuple, Expression::Bracketed(Bracket::Round, Bracket::Round, parts) if in_order(&places(record), parts, same));
+    let is_one = |record: &Record, tuple: &Expression| is_point(record, tuple, same);
     match (records, values) {
         ([record], Expression::Bracketed(..)) => is_one(record, values),
-        ([record], Expression::List(_, parts)) => in_order(&places(record), parts, same),
+        ([record], Expression::List(_, parts)) => in_order(&values_of(record), parts, same),
         (_, Expression::List(_, parts) | Expression::Set(parts)) => {
-            parts.len() == records.len()
-                && parts.iter().all(|part| records.iter().any(|record| is_one(record, part)))
-                && records.iter().all(|record| parts.iter().any(|part| is_one(record, part)))
+            let is_of = |part: &Expression| records.iter().any(|record| is_one(record, part));
+            let stands = |record: &Record| parts.iter().any(|part| is_one(record, part));
+            parts.len() == records.len() && parts.iter().all(is_of) && records.iter().all(stands)
+        }
+        _ => false,
+    }
+}
+
+fn values_of(record: &Record) -> Vec<Expression> {
+    record.iter().map(|(_, value)| value.clone()).collect()
+}
+
+/// Whether a tuple holds the record's values in their places.
+fn is_point(record: &Record, tuple: &Expression, same: Same) -> bool {
+    match tuple {
+        Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => {
+            in_order(&values_of(record), parts, same)
         }
         _ => false,
     }
@@ -106,6 +128,7 @@ fn stands_in_order(record: &Record) -> bool {
         return true;
     };
     let letters = record.iter().all(|(name, _)| name.len() == 1);
+    // x, y, z and a, b, c have places by convention; m and b of a line do not.
     let neighbours = letters && (greatest - least) as usize + 1 == record.len();
     let subscripts = least == greatest && record.iter().all(|(name, _)| name.contains('_'));
     in_alphabet || !(neighbours || subscripts)

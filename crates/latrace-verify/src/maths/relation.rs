@@ -25,6 +25,7 @@ pub(super) fn same_chain(gold: &Expression, answer: &Expression, same: Same) -> 
     let (values, others) = (values_of(gold, same), values_of(answer, same));
     let same_values = values.iter().any(|one| others.iter().any(|two| same(one, two)));
     let both = matches!((gold, answer), (Expression::Chain(..), Expression::Chain(..)));
+    // `5 = 6` and `6 = 6` share a value, but an equation between values is not one of them.
     let unlabelled = both && labelled(gold, same).is_none() && labelled(answer, same).is_none();
     if unlabelled {
         same_equation(gold, answer, same)
@@ -42,6 +43,7 @@ fn same_equation(gold: &Expression, answer: &Expression, same: Same) -> bool {
         return false;
     }
     match relations.as_slice() {
+        // A factor may have either sign here, not in an inequality.
         [Relation::Equal | Relation::NotEqual] => {
             let sides_agree = same(&one[0], &two[0]) && same(&one[1], &two[1]);
             sides_agree || is_multiple(&difference(&one[0], &one[1]), &difference(&two[0], &two[1]), false)
@@ -51,7 +53,7 @@ fn same_equation(gold: &Expression, answer: &Expression, same: Same) -> bool {
 }
 
 fn difference(left: &Expression, right: &Expression) -> Expression {
-    Expression::Sum(vec![left.clone(), Expression::Negative(Box::new(right.clone()))])
+    Expression::Sum(vec![left.clone(), Expression::negative(right.clone())])
 }
 
 /// Whether one expression is a constant times the other, a positive one if `positive`.
@@ -132,10 +134,7 @@ fn bound(left: &Expression, relation: Relation, right: &Expression) -> Option<Bo
 }
 
 fn same_bounds(one: &Bounds, two: &Bounds, same: Same) -> bool {
-    let joined = one.joint == two.joint
-        || one.joint == Joint::Comma
-        || two.joint == Joint::Comma
-        || one.bounds.len() == 1;
+    let joined = one.joint == two.joint || [one.joint, two.joint].contains(&Joint::Comma);
     let equal = |left: &Bound, right: &Bound| left.strict == right.strict && same_gap(left, right, same);
     let covered = |inner: &Bounds, outer: &Bounds| {
         inner.bounds.iter().all(|left| outer.bounds.iter().any(|right| equal(left, right)))
@@ -184,8 +183,7 @@ fn ray(lower: Option<&Bound>, upper: Option<&Bound>) -> Expression {
     let bracket = |bound: Option<&Bound>| {
         if bound.is_none_or(|bound| bound.strict) { Bracket::Round } else { Bracket::Square }
     };
-    let low =
-        lower.map_or_else(|| Expression::Negative(Box::new(infinity.clone())), |bound| bound.low.clone());
+    let low = lower.map_or_else(|| Expression::negative(infinity.clone()), |bound| bound.low.clone());
     let high = upper.map_or(infinity, |bound| bound.high.clone());
     Expression::Bracketed(bracket(lower), bracket(upper), vec![low, high])
 }

@@ -84,6 +84,7 @@ fn find(name: &str) -> Option<&'static Unit> {
     let matches = |unit: &&Unit| {
         unit.4
             .iter()
+            // Only words have a plural: `ms` are no metres.
             .any(|known| *known == lower || (known.len() > 3 && lower.strip_suffix('s') == Some(known)))
     };
     UNITS.iter().find(matches)
@@ -110,6 +111,7 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
     if first == second {
         return Match::Same;
     }
+    // 5 dollars answers a question for dollars per hour; which hour is in the question.
     match (price(first), price(second)) {
         (Some(money), None) => return compare(money, second),
         (None, Some(money)) => return compare(first, money),
@@ -120,6 +122,7 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
         (Some(_), Some(_)) => Match::Different,
         _ => {
             let (one, other) = (words(first), words(second));
+            // `apples` and `red apples`: an adjective is no other unit.
             let within = |inner: &[String], outer: &[String]| inner.iter().all(|word| outer.contains(word));
             if within(&one, &other) || within(&other, &one) { Match::Same } else { Match::Different }
         }
@@ -164,6 +167,7 @@ fn measure(name: &str) -> Option<Measure> {
             }
         }
     }
+    // `m/m` measures nothing, and must not differ from a number without a unit.
     measure.powers.retain(|_, power| *power != 0);
     (!measure.powers.is_empty()).then_some(measure)
 }

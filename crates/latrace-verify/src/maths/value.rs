@@ -16,33 +16,44 @@ pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
     if let (Some(one), Some(two)) = (infinite(gold), infinite(answer)) {
         return one == two;
     }
+    // Two numbers as written end here: equal, near if both are decimals, or different. A fraction never gets
+    // a decimal's tolerance, or 1/3 would equal 0.3333333.
     if let (Some((gold_value, gold_written)), Some((value, written))) = (literal(gold), literal(answer)) {
-        return gold_value == value
-            || (gold_written == Written::Decimal
-                && written == Written::Decimal
-                && near(&gold_value, &value));
+        let both_decimals = gold_written == Written::Decimal && written == Written::Decimal;
+        return gold_value == value || (both_decimals && near(&gold_value, &value));
     }
+    decided_by_form(gold, answer)
+        .unwrap_or_else(|| is_rounded(gold, answer) || numeric::compare(gold, answer) == Agreement::Same)
+}
+
+/// What normal forms say; `None` where that is nothing.
+fn decided_by_form(gold: &Expression, answer: &Expression) -> Option<bool> {
     match (exact::normal(gold), exact::normal(answer)) {
-        (Some(one), Some(two)) => match one.equals(&two) {
-            Some(true) => return true,
-            Some(false) if exact::is_rational_function(gold) && exact::is_rational_function(answer) => {
-                return false;
-            }
-            Some(false) if one.as_constant().is_some() && two.as_constant().is_some() => return false,
-            _ => {}
-        },
-        _ if exact::canonical(gold) == exact::canonical(answer) => return true,
-        _ => {}
+        (Some(one), Some(two)) if one.equals(&two)? => Some(true),
+        // Normal forms of rational functions are faithful: different forms are different functions. With
+        // roots and other atoms in them, a difference proves nothing, since those of √2 √3 and √6 differ.
+        (Some(one), Some(two)) => {
+            let faithful = exact::is_rational_function(gold) && exact::is_rational_function(answer);
+            let constant = one.as_constant().is_some() && two.as_constant().is_some();
+            (faithful || constant).then_some(false)
+        }
+        // No normal form exists, as for intervals, or it would be too large: the same text part by part will
+        // do.
+        _ => (exact::canonical(gold) == exact::canonical(answer)).then_some(true),
     }
-    if let Some((value, Written::Decimal)) = literal(gold)
-        && !value.is_integer()
+}
+
+/// Whether the reference is a decimal that the answer, no rational, is within the tolerance of.
+fn is_rounded(gold: &Expression, answer: &Expression) -> bool {
+    // One way only: a decimal reference stands for a value that was rounded; an exact reference asks for
+    // more than a decimal answer says.
+    let Some((value, Written::Decimal)) = literal(gold) else {
+        return false;
+    };
+    let tolerance = Rational::new(1.into(), INVERSE_TOLERANCE.into());
+    !value.is_integer()
         && exact::rational(answer).is_none()
-        && numeric::approximate(answer, &Rational::new(1.into(), INVERSE_TOLERANCE.into()), &value)
-            == Some(true)
-    {
-        return true;
-    }
-    numeric::compare(gold, answer) == Agreement::Same
+        && numeric::approximate(answer, &tolerance, &value) == Some(true)
 }
 
 /// +1 or −1 for an infinity.
@@ -80,6 +91,7 @@ pub(super) fn is_decimal(expression: &Expression) -> bool {
 
 /// Whether two written decimals, neither a whole number, are within the tolerance.
 fn near(gold: &Rational, value: &Rational) -> bool {
+    // `5.0` may be a count. Relative tolerance would let counts beyond a million differ by one.
     if gold.is_integer() || value.is_integer() {
         return false;
     }

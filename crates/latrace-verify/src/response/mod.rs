@@ -55,6 +55,7 @@ pub(crate) fn look(text: &str, place: &Place) -> Found {
 pub(crate) fn answers(response: &str, convention: &Convention) -> Option<(String, Option<String>)> {
     let text = visible(response)?;
     match convention.places.iter().map(|place| look(text, place)).find(|found| *found != Found::Absent)? {
+        // The list is compared as it stands; only the answer is shown.
         Found::Answer(answer, list) => Some((tidy::tidy(&answer), list)),
         Found::Nothing | Found::Absent => None,
     }
@@ -78,6 +79,7 @@ pub fn reference(gold: &str) -> String {
 }
 
 fn non_empty(text: &str) -> Option<String> {
+    // Models print zero-width spaces and byte-order marks; neither is an answer.
     let blank = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}' | '\u{feff}');
     let trimmed = text.trim_matches(blank);
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
@@ -144,7 +146,8 @@ mod tests {
         check("<answer>\\boxed{1}</answer>\\boxed{2}", Some("1"));
         check("\\boxed{1}</think>\\boxed{2}", Some("2"));
         check(
-            "<|begin_of_thought|>\\boxed{1}<|end_of_thought|><|begin_of_solution|>\\boxed{6}<|end_of_solution|>",
+            "<|begin_of_thought|>\\boxed{1}<|end_of_thought|>\
+             <|begin_of_solution|>\\boxed{6}<|end_of_solution|>",
             Some("6"),
         );
     }

@@ -1,4 +1,4 @@
-//! An answer as it is handed on: arguments of `\frac` and `\sqrt` in braces.
+//! An answer as it is reported: arguments of `\frac` and `\sqrt` in braces.
 
 use crate::braces::group;
 
@@ -34,6 +34,7 @@ fn with_braces<'a>(mut rest: &'a str, arguments: usize, tidied: &mut String) -> 
     for argument in 0..arguments {
         let bare = rest.trim_start();
         if let Some(group) = group(bare).filter(|_| bare.starts_with('{')) {
+            // A group in the last place needs no braces of ours.
             if argument + 1 == arguments {
                 return rest;
             }

@@ -18,9 +18,9 @@ pub(super) fn sum(left: Expression, right: Expression) -> Expression {
 /// A quotient; the sign behind `1/3\%` and `45/2^\circ` is that of all of it.
 pub(super) fn quotient(left: Expression, right: Expression) -> Expression {
     match right {
-        Expression::Percent(right) => Expression::Percent(Box::new(quotient(left, *right))),
-        Expression::Degrees(right) => Expression::Degrees(Box::new(quotient(left, *right))),
-        right => Expression::Quotient(Box::new((left, right))),
+        Expression::Percent(right) => Expression::percent(quotient(left, *right)),
+        Expression::Degrees(right) => Expression::degrees(quotient(left, *right)),
+        right => Expression::quotient(left, right),
     }
 }
 

@@ -11,6 +11,7 @@ impl Parser {
         let mut parts = vec![self.chain()?];
         let mut joint = Joint::Comma;
         while let Some(next) = self.joint() {
+            // `1, 2 and 3`: the last joint tells how all of them are joined.
             if next != Joint::Comma {
                 joint = next;
             }
@@ -77,6 +78,8 @@ impl Parser {
                 else {
                     return None;
                 };
+                // Differences and intersections take all that stands left of them; unions go on from the
+                // result.
                 let left = join_union(parts)?;
                 let right = self.ratio()?;
                 parts = vec![Expression::Opaque(name, vec![left, right])];
@@ -91,6 +94,7 @@ impl Parser {
         if let Some(time) = self.time(&parts[0]) {
             return Some(time);
         }
+        // `:=` defines and divides nothing.
         while self.is_mark(':') && self.kind_at(1) != Some(&Kind::Mark('=')) {
             self.at += 1;
             parts.push(self.quantity()?);

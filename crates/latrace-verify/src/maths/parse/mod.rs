@@ -21,12 +21,14 @@ use super::syntax::Expression;
 pub(crate) fn parse(text: &str, commas: Commas) -> Option<Expression> {
     let plain = undress(text);
     let raw = raw_tokens(&plain)?;
+    // Words alone are never parsed: as products of letters, `no` and `on` would be equal.
     if is_prose(&raw) {
         return Some(Expression::Text(plain_text(&plain)));
     }
     let words = prose::is_phrase(&plain, &raw);
     let mut parser = Parser::new(refine(raw), commas);
     parser.skip_choice_label();
+    // What is not read to its end is not understood: a prefix that parses says nothing about the rest.
     match parser.list().filter(|_| parser.at == parser.tokens.len()) {
         None if words => Some(Expression::Text(plain_text(&plain))),
         answer => answer,

@@ -54,9 +54,9 @@ impl Parser {
         };
         Some(match operator {
             Operator::Plus => sum(left, right),
-            Operator::Minus => sum(left, Expression::Negative(Box::new(right))),
-            Operator::PlusMinus => sum(left, Expression::PlusMinus(Box::new(right), false)),
-            Operator::MinusPlus => sum(left, Expression::PlusMinus(Box::new(right), true)),
+            Operator::Minus => sum(left, Expression::negative(right)),
+            Operator::PlusMinus => sum(left, Expression::plus_minus(right, false)),
+            Operator::MinusPlus => sum(left, Expression::plus_minus(right, true)),
             Operator::Times => product(left, right),
             Operator::Over | Operator::Beside => quotient(left, right),
         })
@@ -65,16 +65,19 @@ impl Parser {
     /// An operand after `·` or `/`, where a minus sign may stand.
     pub(super) fn signed_operand(&mut self) -> Option<Expression> {
         if self.take_mark('-') {
-            return Some(Expression::Negative(Box::new(self.operand()?)));
+            return Some(Expression::negative(self.operand()?));
         }
         self.operand()
     }
 
     /// Two operands side by side: a mixed number, or a product.
     pub(super) fn beside(&mut self, left: Expression) -> Option<Expression> {
+        // `2\frac12` is two and a half, but `x^2\frac12` is not: what counts is the token before, not the
+        // tree.
         let number_before = matches!(self.tokens[self.at - 1].kind, Kind::Number(_));
         let whole = number_before
             && matches!(&left, Expression::Number(value, Written::Exactly) if value.is_integer());
+        // Two numbers side by side are `1 1/2` or a mistake; a product would need a sign between them.
         if number_before && matches!(self.peek(), Some(Kind::Number(_))) {
             return if whole { self.plain_mixed(left) } else { None };
         }
@@ -84,10 +87,10 @@ impl Parser {
         match right {
             // The sign behind a mixed number is that of all of it.
             Expression::Percent(fraction) if whole && bare_fraction && is_proper_fraction(&fraction) => {
-                Some(Expression::Percent(Box::new(sum(left, *fraction))))
+                Some(Expression::percent(sum(left, *fraction)))
             }
             Expression::Degrees(fraction) if whole && bare_fraction && is_proper_fraction(&fraction) => {
-                Some(Expression::Degrees(Box::new(sum(left, *fraction))))
+                Some(Expression::degrees(sum(left, *fraction)))
             }
             fraction if whole && bare_fraction && is_proper_fraction(&fraction) => Some(sum(left, fraction)),
             right => Some(product(left, right)),
@@ -96,16 +99,17 @@ impl Parser {
 
     pub(super) fn prefix(&mut self) -> Option<Expression> {
         if self.take_mark('-') {
-            return Some(Expression::Negative(Box::new(self.binary(PRODUCT)?)));
+            // A minus sign binds weaker than a product: −2x is −(2x), and −2² is −4.
+            return Some(Expression::negative(self.binary(PRODUCT)?));
         }
         if self.take_mark('+') {
             return self.binary(PRODUCT);
         }
         if self.take_command("pm") {
-            return Some(Expression::PlusMinus(Box::new(self.binary(PRODUCT)?), false));
+            return Some(Expression::plus_minus(self.binary(PRODUCT)?, false));
         }
         if self.take_command("mp") {
-            return Some(Expression::PlusMinus(Box::new(self.binary(PRODUCT)?), true));
+            return Some(Expression::plus_minus(self.binary(PRODUCT)?, true));
         }
         self.operand()
     }

@@ -72,6 +72,7 @@ impl Parser {
     }
 
     pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Parser) -> Option<T>) -> Option<T> {
+        // The parser recurses, and the stack is finite.
         if self.depth >= MOST_DEPTH {
             return None;
         }

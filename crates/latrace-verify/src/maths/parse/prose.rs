@@ -8,6 +8,8 @@ pub(super) fn is_phrase(text: &str, tokens: &[Token]) -> bool {
         .iter()
         .filter(|token| matches!(&token.kind, Kind::Word(word) | Kind::Text(word) if word.len() > 1))
         .count();
+    // A formula that does not parse is unreadable, and must not become a phrase that equals its own text
+    // alone.
     let formula = text.contains(['\\', '_', '^', '{', '(', '[', '=', '<', '>']);
     words > 0 && !formula && tokens.first().is_some_and(|token| !matches!(token.kind, Kind::Mark(_)))
 }
@@ -18,6 +20,7 @@ pub(crate) fn plain_text(text: &str) -> String {
     for name in ["\\text", "\\textbf", "\\textit", "\\mathrm", "\\mbox", "\\operatorname", "\\quad", "\\ "] {
         plain = plain.replace(&format!("{name}{{"), " {").replace(name, " ");
     }
+    // `3.5 cups` is not `35 cups`; the point at a sentence's end is nothing.
     let point = |at: usize| {
         plain[..at].ends_with(|c: char| c.is_ascii_digit())
             && plain[at + 1..].starts_with(|c: char| c.is_ascii_digit())
