@@ -4,6 +4,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+mod fields;
 mod forward;
 pub mod gradient;
 pub mod model;
