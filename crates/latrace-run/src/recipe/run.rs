@@ -464,9 +464,12 @@ fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Resu
         let name = format!("{prefix}{key}");
         match (known.get(key), value) {
             (None, _) => {
-                return Err(
-                    unknown_key(source, &name, &known.keys().map(String::as_str).collect::<Vec<_>>()).into()
-                );
+                return Err(unknown_key(
+                    source,
+                    &name,
+                    &known.keys().map(String::as_str).collect::<Vec<_>>(),
+                )
+                .into());
             }
             _ if FREE.iter().any(|free| name.ends_with(free)) || name == "baselines" => {}
             (Some(Value::Table(known)), Value::Table(given)) => {
