@@ -7,6 +7,7 @@ pub mod columns;
 pub mod failure;
 pub mod files;
 pub mod hub;
+pub mod journal;
 pub mod memory;
 pub mod model_folder;
 pub mod parquet_rows;
