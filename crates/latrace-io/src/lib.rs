@@ -10,7 +10,6 @@ pub mod hub;
 pub mod journal;
 pub mod memory;
 pub mod model_folder;
-pub mod parquet_rows;
 pub mod progress;
 pub mod rows;
 pub mod table;

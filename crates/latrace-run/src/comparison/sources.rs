@@ -80,9 +80,10 @@ fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for response in Table::<ResponseRecord>::open(stage).records()? {
         let response = response?;
+        let is_correct = response.verdict().is_correct();
         let tally = tallies.entry(response.id).or_insert(Tally { right: 0, samples: 0 });
         tally.samples += 1;
-        tally.right += usize::from(response.verdict == "correct");
+        tally.right += usize::from(is_correct);
     }
     let mut results = Results::new();
     for question in Table::<QuestionRecord>::open(&run.join("00-questions")).records()? {

@@ -187,7 +187,7 @@ fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sam
                 .or_default()
                 .push(answer);
         }
-        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?)? {
+        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?) {
             groups.entry(id).or_default().verdicts.insert(sample, verdicts);
         }
     }
