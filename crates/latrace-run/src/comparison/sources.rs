@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Entry, Shows};
 use crate::evaluation::{SUMMARY, Summary, read_results};
+use crate::layout;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use latrace_io::failure::Failure;
 use latrace_io::table::Table;
@@ -132,6 +133,7 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::work(format!("{} is not valid JSON: {error}", path.display())))?;
     if value.get("models").is_some() {
+        layout::check(folder)?;
         return run_models(folder, &path, value).map(Some);
     }
     let Summary { model, title, k, overall, by_subset, tabled_by_subset, .. } = Summary::parse(&path, value)?;

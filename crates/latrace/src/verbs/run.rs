@@ -9,6 +9,7 @@ use clap::Args;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_report as report;
+use latrace_run::layout;
 use latrace_run::pipeline;
 use latrace_run::pipeline::folder::{Plan, Planned, RunFolder, Stages};
 use latrace_run::pipeline::summary::{Summary, in_words};
@@ -95,6 +96,7 @@ fn plan(recipe: &RunRecipe, folder: &RunFolder) -> Result<Vec<Planned>> {
 }
 
 fn show_plan(recipe: &RunRecipe, folder: &Path) -> Result<()> {
+    layout::check(folder)?;
     let lines = plan(recipe, &RunFolder::look(folder))?.into_iter().map(|Planned { stage, plan }| {
         let what = match plan {
             Plan::Keep => "done".to_owned(),
