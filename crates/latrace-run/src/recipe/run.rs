@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::{field_names, one_line, parse_override, read_table, unknown_key};
+use crate::layout;
 use crate::weigh::{Drawn, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_questions::source::Source;
@@ -330,8 +331,9 @@ impl RunRecipe {
 /// The recipe in full that a run folder holds.
 ///
 /// # Errors
-/// A folder that is no run's.
+/// A folder that is no run's, or that of a run of another layout.
 pub fn of_run(run: &Path) -> Result<RunRecipe> {
+    layout::check(run)?;
     let path = run.join("recipe.toml");
     if !path.is_file() {
         let hint = "a run folder is made by `latrace run`; it holds recipe.toml and a folder for each stage";

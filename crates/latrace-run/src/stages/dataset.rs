@@ -145,7 +145,7 @@ fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<St
             let group = groups.entry(answer.id.clone()).or_default();
             group.answers.entry(answer.sample).or_default().push(answer);
         }
-        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?)? {
+        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?) {
             groups.entry(id).or_default().verdicts.insert(sample, verdicts);
         }
     }

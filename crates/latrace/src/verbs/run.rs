@@ -12,6 +12,7 @@ use latrace_report as report;
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
 use latrace_run::pipeline::runner::{self, State, states};
+use latrace_run::layout;
 use latrace_run::pipeline::summary::{Summary, in_words};
 use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
@@ -52,6 +53,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe.engine));
     let folder = run_folder(arguments)?;
     if arguments.dry_run {
+        layout::check(&folder)?;
         return print(&in_lines(&plan, &states(&plan, &folder, &context)?));
     }
     let held = RunFolder::lock(&folder)?;
