@@ -359,7 +359,8 @@ mod tests {
     fn small(family: Family, changes: Value) -> Value {
         let mut json = json!({
             "architectures": [family.architecture()], "hidden_size": 8, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "intermediate_size": 6, "vocab_size": 10,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "intermediate_size": 6,
+            "vocab_size": 10,
         });
         for (key, value) in changes.as_object().unwrap() {
             json[key] = value.clone();
@@ -445,8 +446,10 @@ mod tests {
 
     #[test]
     fn both_spellings_of_rope_mean_the_same() {
-        let old = json!({"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": null});
-        let middle = json!({"rope_theta": 5e5, "rope_scaling": {"rope_type": "linear", "factor": 2.0, "type": "yarn"}});
+        let scaling = json!({"type": "linear", "factor": 2.0});
+        let old = json!({"rope_theta": 5e5, "rope_scaling": scaling, "rope_parameters": null});
+        let scaling = json!({"rope_type": "linear", "factor": 2.0, "type": "yarn"});
+        let middle = json!({"rope_theta": 5e5, "rope_scaling": scaling});
         let new = json!({"rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2}});
         let expected = Rope { theta: 5e5, kind: RopeKind::Linear { factor: 2.0 } };
         for spelling in [old, middle, new] {
