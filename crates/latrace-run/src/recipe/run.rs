@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use latrace_core::{SamplingParams, Split};
 use latrace_engine::lm::TrainConfig;
 use latrace_engine::lm::train_config::Loss;
-use latrace_objective::AnswerEstimator;
+use latrace_objective::{AnswerChoice, AnswerEstimator};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -182,18 +182,6 @@ pub struct Verdicts {
     pub time_limit: f64,
 }
 
-/// Which verified answers of a chosen trace become examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnswersOfTrace {
-    /// Their mean, as the answer gradient asks.
-    All,
-    /// A seeded choice.
-    One,
-    /// The first, as the paper's release does.
-    First,
-}
-
 /// What becomes of equal sequences of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -208,8 +196,8 @@ pub enum Duplicates {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
-    /// Answers of a chosen trace.
-    pub answers: AnswersOfTrace,
+    /// Which verified answers of a chosen trace become examples.
+    pub answers: AnswerChoice,
     /// What becomes of equal sequences of a question.
     pub duplicates: Duplicates,
     /// Weight of each row with a trace of its own; 0 leaves them out.
@@ -464,9 +452,12 @@ fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Resu
         let name = format!("{prefix}{key}");
         match (known.get(key), value) {
             (None, _) => {
-                return Err(
-                    unknown_key(source, &name, &known.keys().map(String::as_str).collect::<Vec<_>>()).into()
-                );
+                return Err(unknown_key(
+                    source,
+                    &name,
+                    &known.keys().map(String::as_str).collect::<Vec<_>>(),
+                )
+                .into());
             }
             _ if FREE.iter().any(|free| name.ends_with(free)) || name == "baselines" => {}
             (Some(Value::Table(known)), Value::Table(given)) => {
