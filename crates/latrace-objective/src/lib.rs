@@ -9,7 +9,7 @@
 //! 2. [`ratio`] × [`answer`] = rho, normalised in [`weights`] (or by an ablation, [`weighting`]);
 //! 3. [`bounds`]: ELBO and L^K;
 //! 4. [`objectives`]: one weight per trace and per answer, for each method of section 6;
-//! 5. [`selection`], [`fallback`], [`answer_choice`], [`mix`](mod@mix): from weights to rows of a data set;
+//! 5. [`selection`], [`fallback`], [`answer_choice`]: from weights to rows of a data set;
 //! 6. [`diagnostics`].
 //!
 //! Axes in names: q question, k trace, m answer, t token. A zero weight is `-inf` in log space.
@@ -39,7 +39,6 @@ pub mod diagnostics;
 mod error;
 pub mod fallback;
 pub mod log_space;
-pub mod mix;
 mod names;
 pub mod objectives;
 mod provenance;
@@ -57,7 +56,6 @@ pub use answer_choice::AnswerChoice;
 pub use bounds::{BoundKind, SubsetPlan};
 pub use error::{Error, Result};
 pub use fallback::{Fallback, Resolution};
-pub use mix::{MixedRow, mix};
 pub use objectives::{Group, Objective, SequenceWeights};
 pub use provenance::Provenance;
 pub use ratio::RatioEstimator;

@@ -160,7 +160,8 @@ fn build(question: &Question, answer: AnswerEstimator, fallback: Fallback) -> (R
     let row = match resolution {
         Resolution::Main => {
             let trace = best(&main_k);
-            let first = || AnswerChoice::First.choose(&question.verdict[trace], &mut Rng::new(0)).unwrap();
+            let share_m = AnswerChoice::First.shares(&question.verdict[trace], || Rng::new(0));
+            let first = || share_m.iter().position(|&share| share == 1.0).unwrap();
             (Provenance::Trace(trace).code(), (answer == AnswerEstimator::Accuracy).then(first))
         }
         Resolution::GeometricLikelihood => (Provenance::Trace(best(&gml_k)).code(), None),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use latrace_core::{SamplingParams, Split};
 use latrace_engine::lm::TrainConfig;
 use latrace_engine::lm::train_config::Loss;
-use latrace_objective::AnswerEstimator;
+use latrace_objective::{AnswerChoice, AnswerEstimator};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -183,18 +183,6 @@ pub struct Verdicts {
     pub time_limit: f64,
 }
 
-/// Which verified answers of a chosen trace become examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnswersOfTrace {
-    /// Their mean, as the answer gradient asks.
-    All,
-    /// A seeded choice.
-    One,
-    /// The first, as the paper's release does.
-    First,
-}
-
 /// What becomes of equal sequences of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -209,8 +197,8 @@ pub enum Duplicates {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
-    /// Answers of a chosen trace.
-    pub answers: AnswersOfTrace,
+    /// Which verified answers of a chosen trace become examples.
+    pub answers: AnswerChoice,
     /// What becomes of equal sequences of a question.
     pub duplicates: Duplicates,
     /// Weight of each row with a trace of its own; 0 leaves them out.

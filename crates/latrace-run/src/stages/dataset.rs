@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_objective::{AnswerChoice, Fallback, Group, Objective, Rng, SequenceWeights, Verdict};
+use latrace_objective::objectives::multi_trace;
+use latrace_objective::{Fallback, Group, Objective, Provenance, Rng, SequenceWeights, Verdict};
 use serde_json::{Value, json};
 
 use super::weights::by_trace;
@@ -14,14 +15,14 @@ use crate::pipeline::records::{
 };
 use crate::pipeline::runner::Inputs;
 use crate::plan::{DatasetSettings, Role};
-use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
+use crate::recipe::run::{Duplicates, Method};
 use latrace_core::Split;
 use latrace_io::table::Table;
 
 /// A row of its own, in place of a question whose traces are of no use.
-const FELL_BACK: i64 = -1;
+const FELL_BACK: i64 = Provenance::FellBack.code();
 /// A row of its own, mixed in.
-const MIXED_IN: i64 = -2;
+const MIXED_IN: i64 = Provenance::Original.code();
 
 /// Builds the examples, in parts as the questions are. Without traces, only rows with traces of their own are
 /// built.
@@ -201,10 +202,10 @@ fn sequence_weights(
     building: &DatasetSettings,
 ) -> Result<SequenceWeights> {
     let verdict_km = verdicts_of(sampling, building.answers);
+    let group = Group::new(sampling.traces.len())?.with_verdicts(&verdict_km)?;
     if building.method == Method::Variational {
-        return Ok(chosen_weights(question, sampling, &verdict_km, building));
+        return chosen_weights(question, sampling, &group, building);
     }
-    let group = Group::new(sampling.traces.len())?;
     let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
         sampling
             .traces
@@ -213,8 +214,7 @@ fn sequence_weights(
             .collect()
     };
     let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
-    let group =
-        group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
+    let group = group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?;
     let objective = match building.method {
         Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
         Method::BinaryRl => Objective::BinaryReward,
@@ -242,53 +242,21 @@ fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
         .collect()
 }
 
-/// (6) with the chosen traces, each spread over its correct answers, or given to one of them.
+/// (6) after selection: what each trace was given, shared out among its answers.
 fn chosen_weights(
     question: &QuestionRecord,
     sampling: &Sampling,
-    verdict_km: &[Verdict],
+    group: &Group<'_>,
     building: &DatasetSettings,
-) -> SequenceWeights {
-    let n = verdict_km.len() / sampling.traces.len().max(1);
-    let mut weights =
-        SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
-    for (k, trace) in sampling.traces.iter().enumerate() {
-        let chosen = sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
-        let verdict_m = &verdict_km[k * n..(k + 1) * n];
-        weights.trace_k.push(chosen);
-        weights.answer_km.extend(
-            shares(verdict_m, question, trace, building.dataset, building.seed)
-                .into_iter()
-                .map(|share| share * chosen),
-        );
-    }
-    weights
-}
-
-/// The share of each answer in its trace's weight.
-fn shares(
-    verdict_m: &[Verdict],
-    question: &QuestionRecord,
-    trace: &TraceRecord,
-    dataset: Dataset,
-    seed: u64,
-) -> Vec<f64> {
-    let one = |choice: AnswerChoice| {
-        let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
-        let chosen = choice.choose(verdict_m, &mut Rng::at(seed, &[8, key, trace.sample]));
-        (0..verdict_m.len()).map(|m| if chosen == Some(m) { 1.0 } else { 0.0 }).collect()
-    };
-    match dataset.answers {
-        AnswersOfTrace::One => one(AnswerChoice::Random),
-        AnswersOfTrace::First => one(AnswerChoice::First),
-        AnswersOfTrace::All => {
-            let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count().max(1);
-            verdict_m
-                .iter()
-                .map(|verdict| if verdict.is_correct() { 1.0 / correct as f64 } else { 0.0 })
-                .collect()
-        }
-    }
+) -> Result<SequenceWeights> {
+    let traces = &sampling.traces;
+    let chosen =
+        |trace: &TraceRecord| sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
+    let chosen_k: Vec<f64> = traces.iter().map(chosen).collect();
+    // By the trace's own number: a draw does not depend on which other traces there are.
+    let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
+    let rng_of_trace = |k: usize| Rng::at(building.seed, &[8, key, traces[k].sample]);
+    Ok(multi_trace::chosen_weights(group, &chosen_k, building.dataset.answers, rng_of_trace)?)
 }
 
 /// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
-use latrace_objective::Fallback;
+use latrace_objective::{AnswerChoice, Fallback};
 use serde_json::{Value, json};
 
 use latrace_core::Split;
@@ -18,7 +18,7 @@ use latrace_run::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord,
 };
 use latrace_run::plan::DatasetSettings;
-use latrace_run::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
+use latrace_run::recipe::run::{Dataset, Duplicates, Method};
 use latrace_run::stages::dataset::{Sampling, Totals, of_part};
 
 use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
@@ -65,8 +65,8 @@ pub struct BuildArguments {
     #[arg(long, value_name = "METHOD", value_parser = one_of::<Method>(METHODS), default_value = "variational")]
     method: Method,
     /// Which verified answers follow a chosen trace
-    #[arg(long = "answers-of-trace", value_name = "WHICH", value_parser = one_of::<AnswersOfTrace>(ANSWERS_OF_TRACE), default_value = "all")]
-    answers_of_trace: AnswersOfTrace,
+    #[arg(long = "answers-of-trace", value_name = "WHICH", value_parser = one_of::<AnswerChoice>(ANSWERS_OF_TRACE), default_value = "all")]
+    answers_of_trace: AnswerChoice,
     /// What becomes of a question without a usable trace: original-row, skip or geometric-likelihood, as it
     /// was weighed
     #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
