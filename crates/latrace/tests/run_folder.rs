@@ -126,7 +126,8 @@ fn example() -> ExampleRecord {
         prompt_ids: vec![WORD],
         response_ids: vec![WORD, WORD],
         trace_tokens: 1,
-        token_weights: vec![1.0, 1.0],
+        weight: 1.0,
+        given: 0,
         old_logprobs: None,
     }
 }

@@ -158,14 +158,17 @@ pub struct ExampleRecord {
     pub response_ids: Vec<u32>,
     /// Tokens of z.
     pub trace_tokens: u64,
-    /// Loss weight of each token of z and y (or its advantage, where old log-probs are given).
-    pub token_weights: Vec<f64>,
-    /// For policy gradients: log-probs under the model that drew the tokens.
+    /// Loss weight of every token of z and y: rho~ on the scale of all examples. Their advantage, where old
+    /// log-probs are given.
+    pub weight: f64,
+    /// Tokens after z that were given, not drawn: a policy gradient gives them no advantage.
+    pub given: u64,
+    /// For policy gradients: log-probs under the model that drew the tokens (nats).
     pub old_logprobs: Option<Vec<f64>>,
 }
 
 record!(ExampleRecord, "example", {
-    id, source, prompt_ids, response_ids, trace_tokens, token_weights, old_logprobs
+    id, source, prompt_ids, response_ids, trace_tokens, weight, given, old_logprobs
 });
 
 /// A judged response of a model: stage 10.

@@ -99,7 +99,7 @@ impl Totals {
         let scale = self.scale();
         for example in examples {
             if example.source >= 0 {
-                example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
+                example.weight *= scale;
                 self.built += 1;
             } else {
                 self.own += 1;
@@ -165,7 +165,7 @@ fn of_question(
         .with_context(|| format!("question {}", question.id))?;
     let mut examples =
         merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
-    examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
+    examples.retain(|example| example.weight != 0.0);
     if examples.is_empty() {
         // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no
         // gradient.
@@ -176,7 +176,7 @@ fn of_question(
         return Ok(own.into_iter().collect());
     }
     totals.used += 1;
-    totals.weight += examples.iter().map(|example| example.token_weights[0].abs()).sum::<f64>();
+    totals.weight += examples.iter().map(|example| example.weight.abs()).sum::<f64>();
     Ok(examples)
 }
 
@@ -188,8 +188,9 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
         source,
         prompt_ids: question.prompt_ids.clone(),
         trace_tokens: trace.len() as u64,
-        token_weights: vec![weight; response_ids.len()],
         response_ids,
+        weight,
+        given: 0,
         old_logprobs: None,
     };
     (weight > 0.0).then_some(example)
@@ -341,20 +342,16 @@ fn example(
     old_logprobs: Option<&[f64]>,
 ) -> ExampleRecord {
     let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
-    let mut token_weights = vec![weight; response_ids.len()];
-    let old_logprobs = old_logprobs.map(|of_trace| {
-        // What was given, not drawn, is no action: it has no advantage.
-        let given = trace.token_ids.len()..trace.token_ids.len() + answer.given;
-        token_weights[given].fill(0.0);
-        [of_trace, &vec![0.0; answer.given], &answer.logprobs].concat()
-    });
+    let old_logprobs =
+        old_logprobs.map(|of_trace| [of_trace, &vec![0.0; answer.given], &answer.logprobs].concat());
     ExampleRecord {
         id: question.id.clone(),
         source: trace.sample as i64,
         prompt_ids: question.prompt_ids.clone(),
         trace_tokens: trace.token_ids.len() as u64,
         response_ids,
-        token_weights,
+        weight,
+        given: answer.given as u64,
         old_logprobs,
     }
 }
@@ -367,11 +364,7 @@ fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRe
         let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
         match merged.get_mut(place) {
             None => merged.push(example),
-            Some(earlier) if duplicates == Duplicates::Add => earlier
-                .token_weights
-                .iter_mut()
-                .zip(&example.token_weights)
-                .for_each(|(sum, weight)| *sum += weight),
+            Some(earlier) if duplicates == Duplicates::Add => earlier.weight += example.weight,
             Some(_) => {}
         }
     }

@@ -413,7 +413,7 @@ fn answers_per_trace(groups: &HashMap<String, Sampling>) -> Result<u64> {
 }
 
 fn row_of(example: &ExampleRecord) -> Row {
-    let ExampleRecord { id, source, prompt_ids, response_ids, trace_tokens, token_weights, old_logprobs } =
+    let ExampleRecord { id, source, prompt_ids, response_ids, trace_tokens, weight, given, old_logprobs } =
         example;
     let mut row = Row::new();
     let mut add = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
@@ -424,10 +424,13 @@ fn row_of(example: &ExampleRecord) -> Row {
     add("trace_tokens", json!(trace_tokens));
     match old_logprobs {
         Some(old) => {
-            add("advantages", json!(token_weights));
+            let mut advantages = vec![*weight; response_ids.len()];
+            let trace_tokens = *trace_tokens as usize;
+            advantages[trace_tokens..trace_tokens + *given as usize].fill(0.0);
+            add("advantages", json!(advantages));
             add("old_logprobs", json!(old));
         }
-        None => add("weight", json!(token_weights.first())),
+        None => add("weight", json!(weight)),
     }
     row
 }
