@@ -15,7 +15,7 @@
 //! Axes in names: q question, k trace, m answer, t token. A zero weight is `-inf` in log space.
 //!
 //! ```
-//! use latrace_objective::{Accuracy, RatioEstimator, TraceScore, Verdict, weights};
+//! use latrace_objective::{AnswerAccuracy, RatioEstimator, TraceScore, Verdict, weights};
 //!
 //! // Two traces of three and two tokens, four sampled answers each.
 //! let score_k = [
@@ -23,8 +23,8 @@
 //!     TraceScore::from_tokens(&[-1.0, -0.8], &[-0.5, -0.4])?,
 //! ];
 //! let accuracy_k = [
-//!     Accuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong, Verdict::Correct, Verdict::Correct])?,
-//!     Accuracy::from_verdicts(&[Verdict::Wrong, Verdict::Wrong, Verdict::Correct, Verdict::Malformed])?,
+//!     AnswerAccuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong, Verdict::Correct, Verdict::Correct])?,
+//!     AnswerAccuracy::from_verdicts(&[Verdict::Wrong, Verdict::Wrong, Verdict::Correct, Verdict::Malformed])?,
 //! ];
 //! let log_rho = |k: usize| weights::log_rho(RatioEstimator::Geometric.log_ratio(&score_k[k]), accuracy_k[k].log_probability());
 //! let (rho_tilde, summary) = weights::normalise(&[log_rho(0), log_rho(1)])?;
@@ -51,7 +51,7 @@ mod verdict;
 pub mod weighting;
 pub mod weights;
 
-pub use answer::{Accuracy, AnswerEstimator, AnswerEvidence};
+pub use answer::{AnswerAccuracy, AnswerEstimator, AnswerEvidence};
 pub use answer_choice::AnswerChoice;
 pub use bounds::{BoundKind, SubsetPlan};
 pub use error::{Error, Result};

@@ -2,7 +2,7 @@
 //! transcribed plainly, against this crate's estimators, `best`, `first` and fallbacks on 200 synthetic
 //! questions with K = 8.
 
-use latrace_objective::answer::Accuracy;
+use latrace_objective::answer::AnswerAccuracy;
 use latrace_objective::selection::{PUBLISHED_LENGTH_LIMIT, drop_long_traces};
 use latrace_objective::{
     AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Fallback, Provenance, RatioEstimator,
@@ -139,7 +139,7 @@ fn log_rho(question: &Question, answer: AnswerEstimator) -> Vec<f64> {
     let trace = |k: usize| {
         let (pi, q) = &question.trace[k];
         let evidence = AnswerEvidence {
-            accuracy: Some(Accuracy::from_verdicts(&question.verdict[k]).unwrap()),
+            accuracy: Some(AnswerAccuracy::from_verdicts(&question.verdict[k]).unwrap()),
             reference: Some(AnswerScore::from_tokens(&question.reference[k]).unwrap()),
         };
         let log_ratio = RatioEstimator::Geometric.log_ratio(&TraceScore::from_tokens(pi, q).unwrap());

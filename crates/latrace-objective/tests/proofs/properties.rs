@@ -3,7 +3,7 @@
 use latrace_objective::bounds::iwae_bounds;
 use latrace_objective::diagnostics::{gradient_share, rank_correlation};
 use latrace_objective::{
-    Accuracy, Group, GroupOutcome, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, weights,
+    AnswerAccuracy, Group, GroupOutcome, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, weights,
 };
 use proptest::prelude::*;
 
@@ -163,7 +163,7 @@ proptest! {
     #[test]
     fn wilson_holds_the_estimate(correct in 0_usize..20, wrong in 0_usize..20, z in 0.1..4.0_f64) {
         prop_assume!(correct + wrong > 0);
-        let accuracy = Accuracy { correct, undetermined: 0, sampled: correct + wrong };
+        let accuracy = AnswerAccuracy { correct, undetermined: 0, sampled: correct + wrong };
         let (low, high) = accuracy.wilson(z);
         prop_assert!(0.0 <= low && low <= accuracy.probability() && accuracy.probability() <= high && high <= 1.0);
         // The interval's definition: both ends lie z standard deviations (of their own p) from the estimate.

@@ -11,9 +11,9 @@ use latrace_objective::objectives::multi_trace::chosen_weights;
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
-    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback, Group,
-    GroupOutcome, Objective, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore, Verdict,
-    Weighting, weights,
+    AnswerAccuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback,
+    Group, GroupOutcome, Objective, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore,
+    Verdict, Weighting, weights,
 };
 
 const ZERO: f64 = f64::NEG_INFINITY;
@@ -141,8 +141,8 @@ fn scores_refuse_what_cannot_be() {
 #[test]
 fn answer_estimators_read_their_own_evidence() {
     let verdicts = [Correct, Wrong, Undetermined, Malformed];
-    let accuracy = Accuracy::from_verdicts(&verdicts).unwrap();
-    assert_eq!(accuracy, Accuracy { correct: 1, undetermined: 1, sampled: 4 });
+    let accuracy = AnswerAccuracy::from_verdicts(&verdicts).unwrap();
+    assert_eq!(accuracy, AnswerAccuracy { correct: 1, undetermined: 1, sampled: 4 });
     assert_eq!((accuracy.probability(), accuracy.variance()), (0.25, 0.25 * 0.75 / 4.0));
     let reference = AnswerScore::from_tokens(&[-1.0, -3.0]).unwrap();
     let both = AnswerEvidence { accuracy: Some(accuracy), reference: Some(reference) };
@@ -153,10 +153,10 @@ fn answer_estimators_read_their_own_evidence() {
     check(AnswerEstimator::Accuracy, 0.25_f64.ln());
     check(AnswerEstimator::GeometricLikelihood, -2.0);
     check(AnswerEstimator::Likelihood, -4.0);
-    assert!(Accuracy::from_verdicts(&[]).is_err());
-    assert_eq!(Accuracy::from_verdicts(&[Wrong; 8]).unwrap().log_probability(), ZERO);
+    assert!(AnswerAccuracy::from_verdicts(&[]).is_err());
+    assert_eq!(AnswerAccuracy::from_verdicts(&[Wrong; 8]).unwrap().log_probability(), ZERO);
     // Wilson at 0 of 8: (0, z²/(n+z²)).
-    let (low, high) = Accuracy::from_verdicts(&[Wrong; 8]).unwrap().wilson(1.96);
+    let (low, high) = AnswerAccuracy::from_verdicts(&[Wrong; 8]).unwrap().wilson(1.96);
     assert_eq!(low, 0.0);
     assert_near(high, 1.96 * 1.96 / (8.0 + 1.96 * 1.96), 1e-15);
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use latrace_core::Verdict;
-use latrace_objective::{Accuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore};
+use latrace_objective::{AnswerAccuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore};
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
@@ -66,7 +66,7 @@ fn join(
             scores.get(&key).with_context(|| format!("id {}, sample {} has no score", key.0, key.1))?;
         let accuracy = match &verdicts {
             Some(verdicts) => {
-                Some(Accuracy::from_verdicts(verdicts.get(&key).map_or(&[][..], Vec::as_slice))?)
+                Some(AnswerAccuracy::from_verdicts(verdicts.get(&key).map_or(&[][..], Vec::as_slice))?)
             }
             None => None,
         };

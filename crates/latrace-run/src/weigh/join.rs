@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
-use latrace_objective::{Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, TraceScore};
+use latrace_objective::{AnswerAccuracy, AnswerEstimator, AnswerEvidence, AnswerScore, TraceScore};
 use serde_json::Value;
 
 use super::sums::{self, Origin, Sums};
@@ -77,7 +77,7 @@ pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Gro
             None => None,
         };
         let answer = AnswerEvidence {
-            accuracy: accuracy.map(|(verdict_m, _)| Accuracy::from_verdicts(&verdict_m)).transpose()?,
+            accuracy: accuracy.map(|(verdict_m, _)| AnswerAccuracy::from_verdicts(&verdict_m)).transpose()?,
             reference: reference.map(|(sums, _)| AnswerScore { logp_sum: sums.sum, tokens: sums.tokens }),
         };
         let score = TraceScore { logp_sum, logq_sum: trace.sum, tokens: trace.tokens };
