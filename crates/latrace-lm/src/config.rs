@@ -155,6 +155,7 @@ impl Config {
         let raw = read_object(&path)?;
         let fields = Fields::new(&path, &raw);
         let mut config = Self::from_fields(&fields)?;
+        // Chat models often end a turn with another token than the one in config.json.
         let generation = dir.join("generation_config.json");
         if generation.exists() {
             let map = read_object(&generation)?;
@@ -172,6 +173,7 @@ impl Config {
         let hidden_size = fields.size("hidden_size", 4096, 1 << 20)?;
         let layers = fields.size("num_hidden_layers", 32, 1 << 12)?;
         let heads = fields.size("num_attention_heads", 32, 1 << 16)?;
+        // Qwen2's code has biases on q, k and v whatever its configuration says.
         let attention_bias = family != Family::Qwen2 && fields.flag("attention_bias", false)?;
         check_supported(fields, family, layers)?;
         let config = Self {
@@ -333,6 +335,7 @@ fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<(), Error>
             Err(fields.error("layer_types", "\"full_attention\" only", types.to_string()))
         };
     }
+    // transformers gives a window only to layers from `max_window_layers` on, so some settings use none.
     let windowed =
         fields.flag("use_sliding_window", false)? && fields.map.get("sliding_window") != Some(&Value::Null);
     let full_layers = fields.number("max_window_layers")?.unwrap_or(28.0);

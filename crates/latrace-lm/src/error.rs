@@ -55,7 +55,7 @@ pub enum Error {
         /// The model folder.
         path: PathBuf,
     },
-    /// The configuration asks for a tensor that is not there.
+    /// A tensor of the configuration is missing from the weights.
     #[error("{}: missing tensor `{name}`", path.display())]
     MissingTensor {
         /// The weight file that should hold it.
@@ -239,7 +239,7 @@ impl Error {
     }
 }
 
-/// The first few names; a message of a thousand tensors helps nobody.
+/// The first few names: a list of a thousand tensors would hide the message.
 fn listing(names: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

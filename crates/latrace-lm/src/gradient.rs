@@ -73,13 +73,14 @@ impl<D: Device> Gradients<D> {
     pub fn accumulate(&mut self, model: &Model<D>, batch: &Batch, loss: TokenLoss<'_>) -> Vec<f32> {
         let positions = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
         if batch.tokens() > self.tokens || positions > self.positions {
-            // What is there goes first, so that old and new are never held together.
+            // The old memory is freed first, so that old and new are never held at the same time.
             let gradients = std::mem::take(&mut self.gradients);
             let (tokens, positions) = (batch.tokens().max(self.tokens), positions.max(self.positions));
             *self = Self::planned(model, self.recompute, 0, 0, Vec::new());
             *self = Self::planned(model, self.recompute, tokens, positions, gradients);
         }
         self.forward(model, batch);
+        // The head runs forward and backward at once: log-probs are all that is kept of its logits.
         let logp = self.head(model, batch, loss);
         for i in (0..model.config.layers).rev() {
             self.backward_layer(model, batch, i);
@@ -181,6 +182,7 @@ impl<D: Device> Gradients<D> {
         let (h, weight, targets) = (&self.final_h, &model.parameters[head], &batch.targets);
         let d = config.hidden_size;
         device.head_backward(&mut logp, gradients, h, weight, targets, loss, d, &mut self.logits);
+        // Norms add to `dx`, since the residual stream bypasses them; above the last one there is no bypass.
         device.clear(&mut self.dx);
         let forward = [x, &self.final_inverse_rms];
         norm_backward(model, &mut self.gradients, norm, &mut self.dx, &self.dfinal_h, forward, rows);
@@ -207,6 +209,7 @@ impl<D: Device> Gradients<D> {
         parameter_gradient(device, gradients, layer.down, &self.dx, &self.act, rows, width);
         let weight = |p: Projection| &model.parameters[p.weight];
         device.linear_input_gradient(&mut self.dact, &self.dx, weight(layer.down), rows, width);
+        // Gate and up turn into their own gradients, since nothing reads them afterwards.
         device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, rows * width);
         parameter_gradient(device, gradients, layer.gate, &m.gate, &m.h_mid, rows, d);
         parameter_gradient(device, gradients, layer.up, &m.up, &m.h_mid, rows, d);
@@ -273,6 +276,7 @@ impl<D: Device> Gradients<D> {
         let slot = self.slot(i);
         let (m, gradients) = (&self.layers[slot], &mut self.gradients);
         let parts = [(layer.query, &self.dq), (layer.key, &self.dk), (layer.value, &self.dv)];
+        // The three read the same input, so their gradients add up in `dh`; the first one overwrites it.
         for (part, (projection, dy)) in parts.into_iter().enumerate() {
             parameter_gradient(device, gradients, projection, dy, &m.h, tokens, d);
             let weight = &model.parameters[projection.weight];

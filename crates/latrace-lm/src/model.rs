@@ -76,6 +76,7 @@ impl Layout {
                 down: projection("mlp.down_proj"),
             }
         };
+        // Tied models list no head of their own: both uses share one parameter, and so one gradient.
         let embedding = known("model.embed_tokens.weight".into());
         Self {
             embedding,
