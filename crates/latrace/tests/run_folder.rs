@@ -79,12 +79,12 @@ fn question() -> QuestionRecord {
     }
 }
 
-fn trace(sample: u64, logprobs: &[f64], closed: bool) -> TraceRecord {
+fn trace(sample: u64, logprobs: &[f32], closed: bool) -> TraceRecord {
     let token_ids = logprobs.iter().map(|_| WORD + 1).collect();
     TraceRecord { id: "a".to_owned(), sample, token_ids, logprobs: logprobs.to_vec(), closed }
 }
 
-fn score(sample: u64, logprobs: &[f64]) -> ScoreRecord {
+fn score(sample: u64, logprobs: &[f32]) -> ScoreRecord {
     ScoreRecord { id: "a".to_owned(), sample, logprobs: logprobs.to_vec(), reference_logprobs: None }
 }
 

@@ -11,7 +11,6 @@ use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
 use crate::pipeline::runner::Inputs;
 use crate::plan::{AnswerSettings, Role};
-use latrace_engine::sampling::journal::logprobs;
 use latrace_engine::sampling::missing::{Draws, Prompt};
 use latrace_engine::thought::Thought;
 use latrace_io::table::Table;
@@ -80,7 +79,7 @@ fn answer(trace: &Trace, sample: Sample, thought: &Thought) -> AnswerRecord {
         text: thought.answer_text(&token_ids),
         given: thought.answer_prefix.len() as u64,
         token_ids,
-        logprobs: logprobs(&sample.logp),
+        logprobs: sample.logp,
         ended: sample.stop != StopReason::MaxTokens,
     }
 }

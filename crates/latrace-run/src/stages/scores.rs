@@ -1,7 +1,7 @@
 //! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it where an estimator asks
 //! for that.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use latrace_engine::lm::{Model, ScoreRow, score};
 use serde_json::{Value, json};
 
@@ -12,7 +12,6 @@ use crate::pipeline::records::{QuestionRecord, ScoreRecord, TraceRecord};
 use crate::pipeline::runner::Inputs;
 use crate::plan::{Role, ScoreSettings};
 use latrace_io::progress::Progress;
-use latrace_io::rows::shortest;
 use latrace_io::table::Table;
 
 /// Scores the finished traces of all parts.
@@ -84,20 +83,15 @@ fn row(question: &QuestionRecord, trace: &TraceRecord, references: bool) -> Resu
 }
 
 fn record(trace: &TraceRecord, row: &ScoreRow, logp: &[f32]) -> Result<ScoreRecord> {
-    let logprobs = |logp: &[f32]| {
-        let finite = logp.iter().map(|&logp| {
-            shortest(logp)
-                .with_context(|| format!("id {}, sample {}: a log-prob is {logp}", trace.id, trace.sample))
-        });
-        finite.collect::<Result<Vec<f64>>>()
-    };
+    if let Some(logp) = logp.iter().find(|logp| !logp.is_finite()) {
+        bail!("id {}, sample {}: a log-prob is {logp}", trace.id, trace.sample);
+    }
     let (of_trace, of_answer) = logp.split_at(trace.token_ids.len());
-    let reference_logprobs =
-        if row.response.len() > trace.token_ids.len() { Some(logprobs(of_answer)?) } else { None };
+    let has_answer = row.response.len() > trace.token_ids.len();
     Ok(ScoreRecord {
         id: trace.id.clone(),
         sample: trace.sample,
-        logprobs: logprobs(of_trace)?,
-        reference_logprobs,
+        logprobs: of_trace.to_vec(),
+        reference_logprobs: has_answer.then(|| of_answer.to_vec()),
     })
 }

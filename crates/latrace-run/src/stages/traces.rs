@@ -12,7 +12,6 @@ use crate::pipeline::runner::Inputs;
 use crate::plan::{Role, TraceSettings};
 use crate::recipe::run::{Proposal, TracedQuestions};
 use latrace_core::Split;
-use latrace_engine::sampling::journal::logprobs;
 use latrace_engine::sampling::missing::{Draws, Prompt};
 use latrace_engine::thought::Thought;
 use latrace_io::table::Table;
@@ -80,7 +79,7 @@ fn trace(id: &str, sample: Sample, thought: &Thought) -> TraceRecord {
         id: id.to_owned(),
         sample: sample.sample as u64,
         token_ids: sample.tokens[..tokens].to_vec(),
-        logprobs: logprobs(&sample.logp[..tokens]),
+        logprobs: sample.logp[..tokens].to_vec(),
         closed: border.is_some(),
     }
 }
