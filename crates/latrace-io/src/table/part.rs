@@ -33,7 +33,7 @@ const BATCH: usize = 64;
 /// Writes records as one Parquet file, with the key of the stage that they are of.
 ///
 /// # Errors
-/// What the writer refuses.
+/// I/O errors.
 pub(super) fn write<R: Record>(writer: impl Write + Send, records: &[R], stage_key: &str) -> Result<()> {
     let options = ArrowWriterOptions::new()
         .with_properties(properties::<R>(stage_key)?)
