@@ -185,8 +185,12 @@ mod tests {
         assert_eq!(sum(b""), "00000000-0");
         let mut long = vec![7; (1 << 20) + 1];
         let before = sum(&long);
-        long[1 << 20] = 8;
-        assert_ne!(sum(&long), before, "what lies beyond the first buffer counts");
+        // In the first buffer, and beyond it.
+        for place in [0, 1 << 20] {
+            long[place] = 8;
+            assert_ne!(sum(&long), before, "byte {place} counts");
+            long[place] = 7;
+        }
     }
 
     #[test]

@@ -144,6 +144,25 @@ fn a_column_of_another_type_is_named() {
     );
 }
 
+/// A record that has the name of [`Pair`] and lists of other numbers.
+#[derive(Debug)]
+struct OtherLists {
+    id: String,
+    number: u64,
+    ids: Vec<f32>,
+}
+
+record!(OtherLists, "pair", { id, number, ids });
+
+#[test]
+fn a_list_of_other_items_is_named() {
+    let lists = OtherLists { id: "a".to_owned(), number: 0, ids: vec![0.5] };
+    check_refused::<Pair>(
+        write_part(&[lists]),
+        &["column \"ids\": expected lists of UInt32, got lists of Float32"],
+    );
+}
+
 /// A part as another program may write it.
 fn write_rows(folder: &Path, batch: &RecordBatch, layout: &str) {
     let metadata = [("latrace.schema", layout), ("latrace.record", "other")]
