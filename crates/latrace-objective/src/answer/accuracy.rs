@@ -67,6 +67,7 @@ impl AnswerAccuracy {
         let shrink = 1.0 + z * z / n;
         let centre = (p + z * z / (2.0 * n)) / shrink;
         let half = z / shrink * (variance(p) / n + z * z / (4.0 * n * n)).sqrt();
+        // Both ends are exact at 0 of n and n of n, where rounding would leave 1e-17 instead of 0.
         let low = if self.correct == 0 { 0.0 } else { (centre - half).max(0.0) };
         let high = if self.correct == self.sampled { 1.0 } else { (centre + half).min(1.0) };
         (low, high)

@@ -38,6 +38,7 @@ fn systematic(weight_k: &[f64], draws: usize, rng: &mut Rng, copies_k: &mut [usi
         return;
     };
     let total: f64 = weight_k.iter().sum();
+    // One offset for all points, so that a trace's copies differ from draws × weight by less than one.
     let (offset, mut cumulated, mut drawn) = (rng.uniform(), 0.0, 0);
     for trace in 0..=last {
         cumulated += weight_k[trace] / total;
