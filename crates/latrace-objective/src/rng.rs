@@ -34,8 +34,8 @@ impl Rng {
     #[must_use]
     pub fn at(seed: u64, path: &[u64]) -> Self {
         let start = finalise(seed ^ GOLDEN);
-        // Each part is hashed before it is added, so that neighbouring ids do not give neighbouring keys, and the
-        // key after each step, so that the order of the parts counts.
+        // Each part is hashed before it is added, so that neighbouring ids do not give neighbouring keys, and
+        // the key after each step, so that the order of the parts counts.
         let key = path.iter().fold(start, |key, &part| {
             finalise(key.wrapping_add(GOLDEN) ^ finalise(part.wrapping_add(GOLDEN)))
         });
