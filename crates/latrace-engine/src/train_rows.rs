@@ -1,6 +1,6 @@
 //! Rows of `latrace train`: a prompt, a response, and loss weights.
 
-use latrace_lm::{Policy, TrainRow};
+use latrace_lm::{Policy, TrainRow, Weights};
 use serde_json::Value;
 
 use crate::row_tokens::prompt_and_response;
@@ -25,14 +25,16 @@ pub fn train_row(place: Place, row: &Row, text: &TextSide) -> Result<TrainRow, F
 }
 
 /// `weight` for every token (default 1), or `token_weights` one by one.
-fn weights_of(row: &Row, response_len: usize) -> Result<Vec<f32>, FieldProblem> {
+fn weights_of(row: &Row, response_len: usize) -> Result<Weights, FieldProblem> {
     match (field(row, "weight"), field(row, "token_weights")) {
         (Some(_), Some(_)) => {
             Err(FieldProblem::new("weight", "either \"weight\" or \"token_weights\"", "both"))
         }
-        (None, None) => Ok(vec![1.0; response_len]),
-        (Some(weight), None) => Ok(vec![weight_in("weight", weight)?; response_len]),
-        (None, Some(weights)) => list_in("token_weights", weights, response_len, weight_in),
+        (None, None) => Ok(Weights::Row(1.0)),
+        (Some(weight), None) => Ok(Weights::Row(weight_in("weight", weight)?)),
+        (None, Some(weights)) => {
+            Ok(Weights::PerToken(list_in("token_weights", weights, response_len, weight_in)?))
+        }
     }
 }
 
@@ -44,15 +46,17 @@ fn policy_of(row: &Row, response_len: usize) -> Result<Option<Policy>, FieldProb
             return Err(FieldProblem::new("advantage", "either \"advantage\" or \"advantages\"", "both"));
         }
         (None, None) => None,
-        (Some(advantage), None) => Some(vec![number_in("advantage", advantage)?; response_len]),
-        (None, Some(advantages)) => Some(list_in("advantages", advantages, response_len, number_in)?),
+        (Some(advantage), None) => Some(Weights::Row(number_in("advantage", advantage)?)),
+        (None, Some(advantages)) => {
+            Some(Weights::PerToken(list_in("advantages", advantages, response_len, number_in)?))
+        }
     };
     let old_logp = field(row, "old_logprobs")
         .map(|values| list_in("old_logprobs", values, response_len, number_in))
         .transpose()?;
     match (advantages, old_logp) {
         (None, None) => Ok(None),
-        (Some(advantages), Some(old_logp)) => Ok(Some(Policy { advantages, old_logp })),
+        (Some(advantages), Some(old_logp)) => Ok(Some(Policy { advantages, given: 0..0, old_logp })),
         (Some(_), None) => Err(FieldProblem::new("old_logprobs", "a list beside the advantages", "nothing")),
         (None, Some(_)) => Err(FieldProblem::new(
             "advantages",
@@ -103,18 +107,18 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn check(row: Value, expected: Result<&[f32], &str>) {
+    fn check(row: Value, expected: Result<Weights, &str>) {
         let Value::Object(row) = row else { panic!("expected an object") };
         let got = weights_of(&row, 2).map_err(|problem| problem.to_string());
-        assert_eq!(got, expected.map(<[f32]>::to_vec).map_err(str::to_owned));
+        assert_eq!(got, expected.map_err(str::to_owned));
     }
 
     #[test]
     fn weights_are_one_by_default_or_given_once_or_by_token() {
-        check(json!({}), Ok(&[1.0, 1.0]));
-        check(json!({"weight": 0}), Ok(&[0.0, 0.0]));
-        check(json!({"weight": 0.25, "token_weights": null}), Ok(&[0.25, 0.25]));
-        check(json!({"token_weights": [1, 0.5]}), Ok(&[1.0, 0.5]));
+        check(json!({}), Ok(Weights::Row(1.0)));
+        check(json!({"weight": 0}), Ok(Weights::Row(0.0)));
+        check(json!({"weight": 0.25, "token_weights": null}), Ok(Weights::Row(0.25)));
+        check(json!({"token_weights": [1, 0.5]}), Ok(Weights::PerToken(vec![1.0, 0.5])));
     }
 
     #[test]
@@ -150,7 +154,10 @@ mod tests {
         let policy = |row: Value| policy_of(row.as_object().unwrap(), 2);
         assert_eq!(policy(json!({})), Ok(None));
         let both = policy(json!({"advantage": -1, "old_logprobs": [-0.5, -1]})).unwrap();
-        assert_eq!(both, Some(Policy { advantages: vec![-1.0, -1.0], old_logp: vec![-0.5, -1.0] }));
+        assert_eq!(
+            both,
+            Some(Policy { advantages: Weights::Row(-1.0), given: 0..0, old_logp: vec![-0.5, -1.0] })
+        );
         assert!(policy(json!({"advantages": [1, 2]})).is_err());
         assert!(policy(json!({"old_logprobs": [-1, -1]})).is_err());
     }

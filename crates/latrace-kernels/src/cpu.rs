@@ -1,5 +1,7 @@
 //! The CPU as a device: f32, all threads of the current rayon pool.
 
+use std::borrow::Cow;
+
 use crate::{
     AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss,
 };
@@ -29,6 +31,10 @@ impl Device for Cpu {
 
     fn download(&self, buffer: &Vec<f32>, values: &mut [f32]) {
         values.copy_from_slice(&buffer[..values.len()]);
+    }
+
+    fn host<'a>(&self, buffer: &'a Vec<f32>) -> Cow<'a, [f32]> {
+        buffer.into()
     }
 
     fn length(&self, buffer: &Vec<f32>) -> usize {

@@ -1,5 +1,7 @@
 //! What a device must offer: memory, and the operations of a decoder on it.
 
+use std::borrow::Cow;
+
 use crate::{AdamW, AttentionShape, CacheSpan, Choice, Draw, Rotation};
 
 /// The loss of one token, as a function of its log-prob; the weights hold the normaliser already.
@@ -54,6 +56,12 @@ pub trait Device: Send + Sync {
     fn upload(&self, values: Vec<f32>) -> Self::Buffer;
     /// Copies the first `values.len()` values to the host.
     fn download(&self, buffer: &Self::Buffer, values: &mut [f32]);
+    /// All values on the host; where device memory is host memory, without a copy.
+    fn host<'a>(&self, buffer: &'a Self::Buffer) -> Cow<'a, [f32]> {
+        let mut values = vec![0.0; self.length(buffer)];
+        self.download(buffer, &mut values);
+        values.into()
+    }
     /// Values it can hold.
     fn length(&self, buffer: &Self::Buffer) -> usize;
     /// Sets all to zero.

@@ -4,6 +4,7 @@
 //! before the first value is converted. Writing goes tensor by tensor, so saving needs no second copy of the
 //! model.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
@@ -389,9 +390,31 @@ pub fn save_sharded(
     source: &Path,
     shard_bytes: u64,
 ) -> Result<(), Error> {
-    let tensors = pair(config.parameters(), parameters)?;
+    let values = parameters.iter().map(|values| Values::of(values)).collect();
+    save_tensors(out, config, &pair(config.parameters(), values)?, dtype, source, shard_bytes)
+}
+
+/// [`save`] from wherever the values are.
+pub(crate) fn save_values(
+    out: &Path,
+    config: &Config,
+    values: Vec<Values<'_>>,
+    dtype: SaveDtype,
+    source: &Path,
+) -> Result<(), Error> {
+    save_tensors(out, config, &pair(config.parameters(), values)?, dtype, source, SHARD_BYTES)
+}
+
+fn save_tensors(
+    out: &Path,
+    config: &Config,
+    tensors: &[Tensor<'_>],
+    dtype: SaveDtype,
+    source: &Path,
+    shard_bytes: u64,
+) -> Result<(), Error> {
     copy_companions(source, out)?;
-    let shards = split(&tensors, dtype, shard_bytes);
+    let shards = split(tensors, dtype, shard_bytes);
     let mut places = Map::new();
     for (number, shard) in shards.iter().enumerate() {
         let name = match shards.len() {
@@ -402,7 +425,7 @@ pub fn save_sharded(
         places.extend(shard.iter().map(|(parameter, _)| (parameter.name.clone(), json!(name))));
     }
     if shards.len() > 1 {
-        let count: usize = tensors.iter().map(|(_, values)| values.len()).sum();
+        let count: usize = tensors.iter().map(|(_, values)| values.count).sum();
         let sizes = json!({"total_parameters": count, "total_size": count as u64 * dtype.bytes()});
         write_json(&out.join(INDEX), &json!({"metadata": sizes, "weight_map": places}))?;
     }
@@ -415,33 +438,40 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))
 }
 
-/// A tensor's description and its values.
-type Tensor<'a> = (Parameter, &'a [f32]);
+/// The values of a tensor, brought to the host only when they are written.
+pub(crate) struct Values<'a> {
+    pub count: usize,
+    pub host: Box<dyn Fn() -> Cow<'a, [f32]> + 'a>,
+}
 
-fn pair(expected: Vec<Parameter>, values: &[Vec<f32>]) -> Result<Vec<Tensor<'_>>, Error> {
-    if expected.len() != values.len() {
-        return Err(Error::Invalid(format!(
-            "cannot save: expected {} tensors, got {}",
-            expected.len(),
-            values.len()
-        )));
+impl<'a> Values<'a> {
+    fn of(values: &'a [f32]) -> Self {
+        Self { count: values.len(), host: Box::new(|| values.into()) }
     }
-    let check = |(parameter, values): (Parameter, &'_ Vec<f32>)| match parameter.len() == values.len() {
-        true => Ok(parameter),
-        false => Err(Error::Invalid(format!(
-            "cannot save tensor `{}`: expected shape {:?}, got {} values",
-            parameter.name,
-            parameter.shape,
-            values.len()
+}
+
+/// A tensor's description and its values.
+type Tensor<'a> = (Parameter, Values<'a>);
+
+fn pair(expected: Vec<Parameter>, values: Vec<Values<'_>>) -> Result<Vec<Tensor<'_>>, Error> {
+    if expected.len() != values.len() {
+        let got = values.len();
+        return Err(Error::Invalid(format!("cannot save: expected {} tensors, got {got}", expected.len())));
+    }
+    let pairs: Vec<Tensor<'_>> = expected.into_iter().zip(values).collect();
+    match pairs.iter().find(|(parameter, values)| parameter.len() != values.count) {
+        Some((Parameter { name, shape, .. }, values)) => Err(Error::Invalid(format!(
+            "cannot save tensor `{name}`: expected shape {shape:?}, got {} values",
+            values.count
         ))),
-    };
-    expected.into_iter().zip(values).map(|(p, v)| check((p, v)).map(|p| (p, v.as_slice()))).collect()
+        None => Ok(pairs),
+    }
 }
 
 fn split<'t, 'v>(tensors: &'t [Tensor<'v>], dtype: SaveDtype, limit: u64) -> Vec<&'t [Tensor<'v>]> {
     let (mut shards, mut start, mut size) = (Vec::new(), 0, 0);
     for (i, (_, values)) in tensors.iter().enumerate() {
-        let bytes = values.len() as u64 * dtype.bytes();
+        let bytes = values.count as u64 * dtype.bytes();
         if i > start && size + bytes > limit {
             shards.push(&tensors[start..i]);
             (start, size) = (i, 0);
@@ -457,7 +487,7 @@ fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Resul
     let mut end = 0;
     for (parameter, values) in tensors {
         let start = end;
-        end += values.len() as u64 * dtype.bytes();
+        end += values.count as u64 * dtype.bytes();
         let entry =
             json!({"dtype": dtype.in_header(), "shape": parameter.shape, "data_offsets": [start, end]});
         header.insert(parameter.name.clone(), entry);
@@ -468,10 +498,12 @@ fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Resul
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         let mut bytes = Vec::with_capacity(CHUNK * 4);
-        for chunk in tensors.iter().flat_map(|(_, values)| values.chunks(CHUNK)) {
-            bytes.clear();
-            dtype.encode(chunk, &mut bytes);
-            file.write_all(&bytes)?;
+        for (_, values) in tensors {
+            for chunk in (values.host)().chunks(CHUNK) {
+                bytes.clear();
+                dtype.encode(chunk, &mut bytes);
+                file.write_all(&bytes)?;
+            }
         }
         Ok(())
     })

@@ -3,11 +3,12 @@
 //! Absent fields take the values of the configuration classes of transformers 5.19 (`Qwen2Config`,
 //! `Qwen3Config`, `LlamaConfig`). `attention_dropout` is not read: we never drop.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::fields::{Fields, read_object};
 use crate::rope::Rope;
 
 /// The families of decoders, by what differs in the code of transformers.
@@ -152,12 +153,12 @@ impl Config {
     pub fn read(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("config.json");
         let raw = read_object(&path)?;
-        let fields = Fields { path: &path, prefix: "", map: &raw };
+        let fields = Fields::new(&path, &raw);
         let mut config = Self::from_fields(&fields)?;
         let generation = dir.join("generation_config.json");
         if generation.exists() {
             let map = read_object(&generation)?;
-            let ids = (Fields { path: &generation, prefix: "", map: &map }).token_ids("eos_token_id")?;
+            let ids = Fields::new(&generation, &map).token_ids("eos_token_id")?;
             if let Some(ids) = ids {
                 config.eos_token_ids = ids;
             }
@@ -340,100 +341,6 @@ fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<(), Error>
         return Err(fields.error("use_sliding_window", "false", got));
     }
     Ok(())
-}
-
-fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
-}
-
-/// Typed access to a JSON object that knows where it came from. Null counts as absent.
-pub(crate) struct Fields<'a> {
-    path: &'a Path,
-    prefix: &'a str,
-    map: &'a Map<String, Value>,
-}
-
-impl<'a> Fields<'a> {
-    pub(crate) fn error(&self, field: &str, expected: impl Into<String>, got: String) -> Error {
-        let dot = if self.prefix.is_empty() { "" } else { "." };
-        let field = format!("{}{dot}{field}", self.prefix);
-        Error::Field { path: PathBuf::from(self.path), field, expected: expected.into(), got }
-    }
-
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
-    }
-
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.map.is_empty()
-    }
-
-    fn typed<T>(
-        &self,
-        name: &str,
-        expected: &str,
-        cast: impl Fn(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        cast(value).map(Some).ok_or_else(|| self.error(name, expected, value.to_string()))
-    }
-
-    pub(crate) fn object(&self, name: &'a str) -> Result<Option<Self>, Error> {
-        let map = self.typed(name, "an object", Value::as_object)?;
-        Ok(map.map(|map| Self { path: self.path, prefix: name, map }))
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Error> {
-        self.typed(name, "a string", Value::as_str)
-    }
-
-    pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, Error> {
-        self.typed(name, "a finite number", |value| value.as_f64().filter(|number| number.is_finite()))
-    }
-
-    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
-        Ok(self.typed(name, "true or false", Value::as_bool)?.unwrap_or(default))
-    }
-
-    fn size(&self, name: &str, default: usize, limit: usize) -> Result<usize, Error> {
-        let cast = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
-        Ok(self.typed(name, &format!("a whole number from 1 to {limit}"), cast)?.unwrap_or(default))
-    }
-
-    fn small(&self, name: &str, default: f32) -> Result<f32, Error> {
-        let cast = |value: &Value| value.as_f64().map(|x| x as f32).filter(|x| (0.0..=1.0).contains(x));
-        Ok(self.typed(name, "a number from 0 to 1", cast)?.unwrap_or(default))
-    }
-
-    fn token_ids(&self, name: &str) -> Result<Option<Vec<u32>>, Error> {
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        self.typed(name, "a token id or a list of them", |value| match value {
-            Value::Array(list) => list.iter().map(id).collect(),
-            single => id(single).map(|id| vec![id]),
-        })
-    }
-
-    pub(crate) fn require_whole_rotation(&self) -> Result<(), Error> {
-        match self.number("partial_rotary_factor")? {
-            Some(part) if part != 1.0 => Err(self.error("partial_rotary_factor", "1", part.to_string())),
-            _ => Ok(()),
-        }
-    }
-
-    /// Rope parameters may be nested by layer type, which only models with mixed layers need.
-    pub(crate) fn require_flat(&self) -> Result<(), Error> {
-        match self.map.iter().find(|(_, value)| value.is_object()) {
-            Some((name, value)) => {
-                Err(self.error(name, "one set of rope parameters for all layers", value.to_string()))
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -100,6 +100,14 @@ pub enum Error {
         /// What is wrong, with numbers.
         detail: String,
     },
+    /// A file of training rows is damaged, or of another version.
+    #[error("{} is not a valid file of training rows: {detail}", path.display())]
+    BadRowFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with expected and got.
+        detail: String,
+    },
     /// The index names a shard that is not there, or not in the model's folder.
     #[error("{}: tensor `{tensor}` is said to be in {file:?}, {detail}", path.display())]
     Shard {
@@ -200,6 +208,7 @@ impl Error {
             Self::BadSafetensors { .. } => {
                 "the file may be an incomplete download or a Git LFS pointer; fetch it again"
             }
+            Self::BadRowFile { .. } => "delete the file and write it again",
             Self::Shard { .. } | Self::WrongShard { .. } => {
                 "fetch the index and all of its shards again, together"
             }

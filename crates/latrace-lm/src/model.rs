@@ -1,6 +1,6 @@
 //! A model: its configuration and its parameters on a device.
 
-use crate::checkpoint::{self, SaveDtype};
+use crate::checkpoint::{self, SaveDtype, Values};
 use crate::config::{Config, Parameter};
 use crate::error::Error;
 use latrace_kernels::{AttentionShape, Cpu, Device};
@@ -84,6 +84,7 @@ impl Layout {
             head: find("lm_head.weight".into()).unwrap_or(embedding),
         }
     }
+
     /// The weights of all projections and of the head, in the order in which a pass uses them.
     pub fn projections(&self) -> impl Iterator<Item = usize> {
         let of_layer = |layer: &LayerLayout| {
@@ -95,37 +96,20 @@ impl Layout {
 }
 
 impl Model<Cpu> {
-    /// Reads a Hugging Face folder.
+    /// As [`Model::load_on`], on the CPU.
     ///
     /// # Errors
-    /// Anything wrong with `config.json` or the weights, naming the file and the tensor.
+    /// As [`Model::load_on`].
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let config = Config::read(dir)?;
-        let parameters = checkpoint::load(dir, &config)?;
-        Ok(Self::new(Cpu, config, parameters))
+        Self::load_on(Cpu, dir)
     }
 
-    /// A randomly initialised model of the shape that the folder's `config.json` gives.
+    /// As [`Model::random_on`], on the CPU.
     ///
     /// # Errors
-    /// Anything wrong with `config.json`.
+    /// As [`Model::random_on`].
     pub fn random(dir: &Path, seed: u64) -> Result<Self, Error> {
-        let config = Config::read(dir)?;
-        let parameters = checkpoint::initialise(&config, seed);
-        Ok(Self::new(Cpu, config, parameters))
-    }
-
-    /// Writes the model into the existing folder `out`, with the tokenizer's files of `source`.
-    ///
-    /// # Errors
-    /// What the file system refuses.
-    pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<(), Error> {
-        checkpoint::save(out, &self.config, &self.parameters, dtype, source)
-    }
-
-    /// The parameters, in the order of [`Config::parameters`].
-    pub fn parameters(&self) -> &[Vec<f32>] {
-        &self.parameters
+        Self::random_on(Cpu, dir, seed)
     }
 }
 
@@ -135,6 +119,56 @@ impl<D: Device> Model<D> {
         let layout = Layout::new(&config.parameters(), config.layers);
         let parameters = parameters.into_iter().map(|p| device.upload(p)).collect();
         Self { config, device, parameters, layout }
+    }
+
+    /// Reads a Hugging Face folder.
+    ///
+    /// # Errors
+    /// Anything wrong with `config.json` or the weights, naming the file and the tensor.
+    pub fn load_on(device: D, dir: &Path) -> Result<Self, Error> {
+        let config = Config::read(dir)?;
+        let parameters = checkpoint::load(dir, &config)?;
+        Ok(Self::new(device, config, parameters))
+    }
+
+    /// A randomly initialised model of the shape that the folder's `config.json` gives: the same weights on
+    /// every device.
+    ///
+    /// # Errors
+    /// Anything wrong with `config.json`.
+    pub fn random_on(device: D, dir: &Path, seed: u64) -> Result<Self, Error> {
+        let config = Config::read(dir)?;
+        let parameters = checkpoint::initialise(&config, seed);
+        Ok(Self::new(device, config, parameters))
+    }
+
+    /// Writes the model into the existing folder `out`, with the tokenizer's files of `source`.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<(), Error> {
+        self.save_buffers(out, &self.parameters, dtype, source)
+    }
+
+    /// Writes buffers of the parameters' shapes as a model folder of their own, one buffer at a time.
+    pub(crate) fn save_buffers(
+        &self,
+        out: &Path,
+        buffers: &[D::Buffer],
+        dtype: SaveDtype,
+        source: &Path,
+    ) -> Result<(), Error> {
+        let values = |buffer| Values {
+            count: self.device.length(buffer),
+            host: Box::new(|| self.device.host(buffer)),
+        };
+        let values = buffers.iter().map(values).collect();
+        checkpoint::save_values(out, &self.config, values, dtype, source)
+    }
+
+    /// The parameters, in the order of [`Config::parameters`], as the device holds them.
+    pub fn parameters(&self) -> &[D::Buffer] {
+        &self.parameters
     }
 
     pub(crate) fn attention_shape(&self) -> AttentionShape {

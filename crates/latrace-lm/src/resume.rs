@@ -5,17 +5,20 @@
 //! renamed; only then is the one before removed. The order of the rows follows from the step and the seed.
 //! `training.json` beside the final model marks a finished run.
 
-use crate::checkpoint::{SaveDtype, load, save, sync_folder, write_json};
+use crate::checkpoint::{SaveDtype, load, sync_folder, write_json};
 use crate::config::Config;
 use crate::error::Error;
-use crate::train::{TrainRow, Trainer};
+use crate::model::Model;
+use crate::rows::TrainRow;
 use crate::train_config::TrainConfig;
 use latrace_core::random::mix;
+use latrace_kernels::Device;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const STATE: &str = "training.json";
+const SCHEMA: u32 = 1;
 const PREFIX: &str = "checkpoint-";
 const UNFINISHED: &str = ".unfinished";
 const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
@@ -27,7 +30,7 @@ struct Record {
     schema: u32,
     step: u64,
     finished: bool,
-    /// Of rows and settings: a run goes on only with its own.
+    /// Of rows and settings: a run resumes with its own alone.
     fingerprint: String,
     seed: u64,
 }
@@ -36,7 +39,7 @@ struct Record {
 pub(crate) enum Position {
     /// Nothing done yet.
     Fresh,
-    /// A checkpoint to go on from.
+    /// A checkpoint to resume from.
     Checkpoint(State),
     /// The final model is there.
     Finished,
@@ -53,6 +56,15 @@ impl State {
         let [first, second] = MOMENTS.map(|name| load(&self.folder.join(name), config));
         Ok([first?, second?])
     }
+}
+
+/// A run at a moment, to be written down.
+pub(crate) struct Snapshot<'a, D: Device> {
+    pub model: &'a Model<D>,
+    pub moments: &'a [Vec<D::Buffer>; 2],
+    pub step: u64,
+    pub seed: u64,
+    pub fingerprint: u64,
 }
 
 /// The newest position in `out`.
@@ -72,13 +84,16 @@ fn read(folder: &Path, fingerprint: u64) -> Result<Record, Error> {
     let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
     let record: Record =
         serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.clone(), source })?;
+    let differs = |field: &str, expected, got| {
+        Err(Error::Field { path: path.clone(), field: field.into(), expected, got })
+    };
+    if record.schema != SCHEMA {
+        return differs("schema", SCHEMA.to_string(), record.schema.to_string());
+    }
     if record.fingerprint != hex(fingerprint) {
-        return Err(Error::Field {
-            path,
-            field: "fingerprint".into(),
-            expected: format!("{} (the rows and settings given now)", hex(fingerprint)),
-            got: format!("{} (those the run was started with)", record.fingerprint),
-        });
+        let expected = format!("{} (the rows and settings given now)", hex(fingerprint));
+        let got = format!("{} (those the run was started with)", record.fingerprint);
+        return differs("fingerprint", expected, got);
     }
     Ok(record)
 }
@@ -101,54 +116,52 @@ fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 }
 
 /// Writes a checkpoint, then removes those before it.
-pub(crate) fn write_checkpoint(
+pub(crate) fn write_checkpoint<D: Device>(
     out: &Path,
     source: &Path,
-    trainer: &Trainer,
-    fingerprint: u64,
+    now: &Snapshot<'_, D>,
 ) -> Result<(), Error> {
-    let step = trainer.step;
-    let config = &trainer.model.config;
-    let folder = out.join(format!("{PREFIX}{step}"));
+    let folder = out.join(format!("{PREFIX}{}", now.step));
     write_folder(&out.join(UNFINISHED), |unfinished| {
-        trainer.model.save(unfinished, SaveDtype::F32, source)?;
-        for (name, moment) in MOMENTS.iter().zip(&trainer.moments) {
+        now.model.save(unfinished, SaveDtype::F32, source)?;
+        for (name, moment) in MOMENTS.iter().zip(now.moments) {
             let path = unfinished.join(name);
             fs::create_dir(&path).map_err(Error::io("create", &path))?;
-            save(&path, config, moment, SaveDtype::F32, &path)?;
+            now.model.save_buffers(&path, moment, SaveDtype::F32, &path)?;
         }
-        write_record(unfinished, step, false, fingerprint, trainer.config.seed)?;
-        fs::rename(unfinished, &folder).map_err(Error::io("rename", unfinished))
+        write_record(unfinished, now, false)?;
+        rename(unfinished, &folder)
     })?;
     sync_folder(out)?;
-    for (_, path) in checkpoints(out)?.into_iter().filter(|(other, _)| *other != step) {
+    for (_, path) in checkpoints(out)?.into_iter().filter(|(other, _)| *other != now.step) {
         fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
     }
     Ok(())
 }
 
 /// Puts the final model into `out`: file by file from a finished folder, the mark of completion last.
-pub(crate) fn finish(
+pub(crate) fn finish<D: Device>(
     out: &Path,
     source: &Path,
-    trainer: &Trainer,
+    now: &Snapshot<'_, D>,
     dtype: SaveDtype,
-    fingerprint: u64,
 ) -> Result<(), Error> {
     write_folder(&out.join(UNFINISHED), |unfinished| {
-        trainer.model.save(unfinished, dtype, source)?;
+        now.model.save(unfinished, dtype, source)?;
         for entry in fs::read_dir(unfinished).map_err(Error::io("list", unfinished))? {
             let entry = entry.map_err(Error::io("list", unfinished))?;
-            fs::rename(entry.path(), out.join(entry.file_name()))
-                .map_err(Error::io("rename", &entry.path()))?;
+            rename(&entry.path(), &out.join(entry.file_name()))?;
         }
         sync_folder(out)?;
-        write_record(unfinished, trainer.step, true, fingerprint, trainer.config.seed)?;
-        fs::rename(unfinished.join(STATE), out.join(STATE))
-            .map_err(Error::io("rename", &unfinished.join(STATE)))?;
+        write_record(unfinished, now, true)?;
+        rename(&unfinished.join(STATE), &out.join(STATE))?;
         fs::remove_dir(unfinished).map_err(Error::io("remove", unfinished))
     })?;
     sync_folder(out)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(Error::io("rename", from))
 }
 
 /// Removes what a finished run no longer needs, whenever it was interrupted.
@@ -170,29 +183,47 @@ fn write_folder(folder: &Path, body: impl FnOnce(&Path) -> Result<(), Error>) ->
     })
 }
 
-fn write_record(folder: &Path, step: u64, finished: bool, fingerprint: u64, seed: u64) -> Result<(), Error> {
-    let record = Record { schema: 1, step, finished, fingerprint: hex(fingerprint), seed };
+fn write_record<D: Device>(folder: &Path, now: &Snapshot<'_, D>, finished: bool) -> Result<(), Error> {
+    let (step, seed, fingerprint) = (now.step, now.seed, hex(now.fingerprint));
+    let record = Record { schema: SCHEMA, step, finished, fingerprint, seed };
     let path = folder.join(STATE);
     let value = serde_json::to_value(&record).map_err(|source| Error::Json { path: path.clone(), source })?;
     write_json(&path, &value)?;
     sync_folder(folder)
 }
 
-/// A 64-bit hash of all rows and of the settings that change results: not memory, not how often to save.
-pub(crate) fn fingerprint(config: &TrainConfig, rows: &[TrainRow]) -> u64 {
-    let same =
-        TrainConfig { checkpoint_every: 0, tokens_per_micro_batch: 1, recompute: false, ..config.clone() };
-    let mut state = 0;
-    let mut add = |value: u64| state = mix(state ^ value);
-    format!("{same:?}").bytes().for_each(|b| add(b.into()));
-    for row in rows {
-        add(row.tokens.len() as u64);
-        add(row.prompt_len as u64);
-        row.tokens.iter().for_each(|&t| add(t.into()));
-        row.weights.iter().for_each(|w| add(w.to_bits().into()));
-        if let Some(policy) = &row.policy {
-            policy.advantages.iter().chain(&policy.old_logp).for_each(|x| add(x.to_bits().into()));
-        }
+/// A 64-bit hash of all rows, one after another, and of the settings that change results: not memory, not
+/// how often to save.
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// That of the settings.
+    pub fn new(config: &TrainConfig) -> Self {
+        let same = TrainConfig {
+            checkpoint_every: 0,
+            tokens_per_micro_batch: 1,
+            recompute: false,
+            ..config.clone()
+        };
+        let mut fingerprint = Self(0);
+        format!("{same:?}").bytes().for_each(|byte| fingerprint.absorb(byte.into()));
+        fingerprint
     }
-    state
+
+    /// Adds the next row.
+    pub fn add(&mut self, row: &TrainRow) {
+        self.absorb(row.tokens.len() as u64);
+        self.absorb(row.prompt_len as u64);
+        row.tokens.iter().for_each(|&token| self.absorb(token.into()));
+        row.numbers().for_each(|number| self.absorb(number.to_bits().into()));
+    }
+
+    /// The hash of what was added.
+    pub fn value(&self) -> u64 {
+        self.0
+    }
+
+    fn absorb(&mut self, value: u64) {
+        self.0 = mix(self.0 ^ value);
+    }
 }

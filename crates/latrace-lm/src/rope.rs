@@ -9,8 +9,8 @@
 
 use std::f64::consts::PI;
 
-use crate::config::Fields;
 use crate::error::Error;
+use crate::fields::Fields;
 
 /// The rotary embedding of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,31 +121,26 @@ impl Rope {
             Some(outer) => Some(above(config, "original_max_position_embeddings", outer, 0.0)?),
             None => positive(&fields, "original_max_position_embeddings")?,
         };
-        let kind = match fields.text(spelling)?.unwrap_or("default") {
-            "default" => RopeKind::Default,
-            "linear" => RopeKind::Linear { factor: required(&fields, "factor")? },
-            "llama3" => read_llama3(&fields, original)?,
-            "yarn" => read_yarn(&fields, original)?,
-            known @ ("dynamic" | "longrope") => {
-                return Err(fields.error(
-                    spelling,
-                    "a supported rope type",
-                    format!("{known:?}, which is unsupported"),
-                ));
-            }
-            other => {
-                return Err(fields.error(
-                    spelling,
-                    "\"default\", \"linear\", \"llama3\" or \"yarn\"",
-                    format!("{other:?}"),
-                ));
-            }
-        };
+        let kind = RopeKind::read(&fields, spelling, original)?;
         Ok(Self { theta, kind })
     }
 }
 
 impl RopeKind {
+    fn read(fields: &Fields<'_>, spelling: &str, original: Option<f64>) -> Result<Self, Error> {
+        let unknown = |expected: &str, got: String| Err(fields.error(spelling, expected, got));
+        match fields.text(spelling)?.unwrap_or("default") {
+            "default" => Ok(Self::Default),
+            "linear" => Ok(Self::Linear { factor: required(fields, "factor")? }),
+            "llama3" => read_llama3(fields, original),
+            "yarn" => read_yarn(fields, original),
+            known @ ("dynamic" | "longrope") => {
+                unknown("a supported rope type", format!("{known:?}, which is unsupported"))
+            }
+            other => unknown("\"default\", \"linear\", \"llama3\" or \"yarn\"", format!("{other:?}")),
+        }
+    }
+
     /// YaRN §3.4, with DeepSeek's `mscale` extension: the factor for cos and sin.
     fn yarn_scaling(&self, factor: f64) -> f64 {
         let grow = |weight: f64| if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 };

@@ -1,57 +1,29 @@
-//! The trainer: token ids and loss weights in, a model out. It knows nothing of where the weights come from.
+//! A training run: token ids and loss weights in, a model out. It knows nothing of where the weights come
+//! from.
 
-use crate::batch::{Batch, runs};
+use crate::batch::runs;
 use crate::checkpoint::SaveDtype;
 use crate::error::Error;
-use crate::gradient::Gradients;
 use crate::model::Model;
-use crate::resume::{Position, State, clear, fingerprint, finish, latest, write_checkpoint};
-use crate::schedule::{epoch_order, learning_rate};
-use crate::train_config::{Init, Loss, Normaliser, OverLength, StoreAs, TrainConfig};
-use latrace_kernels::{AdamW, Cpu, Device, TokenLoss};
+use crate::plan::{TrainPlan, Update};
+use crate::resume::{Fingerprint, Position, Snapshot, clear, finish, latest, write_checkpoint};
+use crate::rows::{RowSource, TrainRow};
+use crate::train_config::{Init, StoreAs, TrainConfig};
+use crate::trainer::{Outcome, Trainer};
+use latrace_kernels::{Cpu, Device};
 use serde::Serialize;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// What a policy gradient needs of a row, per response token.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Policy {
-    /// Advantage of each response token.
-    pub advantages: Vec<f32>,
-    /// log p (nats) of each response token under the policy that sampled it.
-    pub old_logp: Vec<f32>,
-}
-
-/// One training example.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainRow {
-    /// Its name, for messages.
-    pub id: String,
-    /// Prompt, then response.
-    pub tokens: Vec<u32>,
-    /// Tokens of the prompt.
-    pub prompt_len: usize,
-    /// Loss weight of each response token: finite, not negative.
-    pub weights: Vec<f32>,
-    /// For the clipped policy gradient only.
-    pub policy: Option<Policy>,
-}
-
-impl TrainRow {
-    fn response_len(&self) -> usize {
-        self.tokens.len() - self.prompt_len
-    }
-}
-
 /// A training run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TrainJob<'a> {
     /// Folder of the first model and its tokenizer.
     pub model_dir: &'a Path,
     /// Folder that gets the final model; exists.
     pub out: &'a Path,
     /// The examples.
-    pub rows: Vec<TrainRow>,
+    pub rows: &'a dyn RowSource,
     /// The settings.
     pub config: TrainConfig,
     /// Continue from the checkpoint in `out`, if there is one.
@@ -69,7 +41,7 @@ pub enum Event {
         dropped: usize,
         /// Rows cut as too long.
         truncated: usize,
-        /// Updates done before, if the run goes on from a checkpoint.
+        /// Updates done before, if the run resumes from a checkpoint.
         resumed_from: Option<u64>,
         /// Mean response length C, for the constant normaliser.
         normaliser: f64,
@@ -116,358 +88,194 @@ pub struct Metrics {
     pub time: f64,
 }
 
-/// Trains, writing checkpoints and at last the model into `job.out`.
+impl Metrics {
+    fn new(plan: &TrainPlan, update: &Update, rows: &[TrainRow], outcome: Outcome, seconds: f64) -> Self {
+        let Outcome { loss, grad_norm, tokens } = outcome;
+        Self {
+            step: update.number,
+            epoch: update.epoch,
+            loss,
+            lr: update.learning_rate,
+            grad_norm,
+            tokens,
+            tokens_per_second: tokens as f64 / seconds,
+            weight_ess: effective_sample_size(rows),
+            dropped_rows: plan.dropped,
+            truncated_rows: plan.truncated,
+            peak_memory_bytes: peak_memory_bytes(),
+            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
+        }
+    }
+}
+
+/// Trains on the CPU, writing checkpoints and at last the model into `job.out`.
 ///
 /// The same job gives the same bits for any number of threads, and whether or not it was interrupted.
 ///
 /// # Errors
 /// Bad rows or settings, a non-finite loss or gradient (before the update), what the file system refuses.
 pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Error>) -> Result<(), Error> {
+    train_on(Cpu, job, observer)
+}
+
+/// As [`train`], on a device.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_on<D: Device>(
+    device: D,
+    job: TrainJob<'_>,
+    observer: &mut dyn FnMut(Event) -> Result<(), Error>,
+) -> Result<(), Error> {
     job.config.validate()?;
-    let job_fingerprint = fingerprint(&job.config, &job.rows);
-    let position = if job.resume { latest(job.out, job_fingerprint)? } else { Position::Fresh };
-    let model = match &position {
-        Position::Finished => {
-            clear(job.out)?;
-            return observer(Event::NothingToDo);
-        }
-        Position::Checkpoint(state) => Model::load(&state.folder)?,
-        Position::Fresh if job.config.init == Init::Random => Model::random(job.model_dir, job.config.seed)?,
-        Position::Fresh => Model::load(job.model_dir)?,
-    };
-    let config = job.config;
-    let (rows, dropped, truncated) = prepare(job.rows, &config, &model)?;
-    let mut trainer = Trainer::new(model, config, rows)?;
-    (trainer.dropped, trainer.truncated) = (dropped, truncated);
-    let mut resumed_from = None;
-    if let Position::Checkpoint(state) = position {
-        resumed_from = Some(state.step);
-        trainer.restore(state)?;
+    let survey = Survey::of(job.rows, &job.config)?;
+    let position = if job.resume { latest(job.out, survey.fingerprint)? } else { Position::Fresh };
+    if let Position::Finished = position {
+        clear(job.out)?;
+        return observer(Event::NothingToDo);
     }
-    let total_steps = trainer.total_steps;
-    observer(Event::Started {
-        total_steps,
-        dropped,
-        truncated,
-        resumed_from,
-        normaliser: trainer.mean_response,
-    })?;
-    while trainer.step < total_steps {
-        observer(Event::Step(trainer.update()?))?;
-        let every = trainer.config.checkpoint_every;
-        if every > 0 && trainer.step.is_multiple_of(every) && trainer.step < total_steps {
-            write_checkpoint(job.out, job.model_dir, &trainer, job_fingerprint)?;
-            observer(Event::Checkpoint { step: trainer.step })?;
-        }
-    }
-    let dtype = match trainer.config.save_dtype {
-        StoreAs::F32 => SaveDtype::F32,
-        StoreAs::Bf16 => SaveDtype::Bf16,
-    };
-    finish(job.out, job.model_dir, &trainer, dtype, job_fingerprint)?;
-    clear(job.out)?;
-    observer(Event::Finished)
+    let model = first_model(device, &job, &position)?;
+    survey.failure.map_or(Ok(()), Err)?;
+    let plan = TrainPlan::new(job.rows, &job.config, model.config.max_positions)?;
+    check_ids(job.rows, &plan, &survey.largest_ids, &model)?;
+    let trainer = Trainer::new(model, job.config.clone())?;
+    Run { job: &job, fingerprint: survey.fingerprint, plan, trainer, observer }.carry_out(position)
 }
 
-/// Checks rows and applies the cut-off: (rows, dropped, truncated).
-fn prepare(
-    mut rows: Vec<TrainRow>,
-    config: &TrainConfig,
-    model: &Model,
-) -> Result<(Vec<TrainRow>, usize, usize), Error> {
-    let limit = config.cutoff_length.min(model.config.max_positions);
-    let (mut dropped, mut truncated) = (0, 0);
-    for row in &rows {
-        check_row(row, config.loss)?;
-    }
-    let mut failure = None;
-    rows.retain_mut(|row| {
-        if row.tokens.len() <= limit {
-            return true;
-        }
-        match config.over_length {
-            OverLength::Truncate if row.prompt_len < limit => {
-                truncated += 1;
-                truncate(row, limit);
-                true
-            }
-            OverLength::Drop | OverLength::Truncate => {
-                dropped += 1;
-                false
-            }
-            OverLength::Error => {
-                failure.get_or_insert_with(|| (row.id.clone(), row.tokens.len()));
-                true
-            }
-        }
-    });
-    if let Some((id, length)) = failure {
-        let detail = format!(
-            "expected at most {limit} tokens (cutoff_length and the model's positions), got {length}; over_length = \"error\""
-        );
-        return Err(Error::Row { id, detail });
-    }
-    for row in &rows {
-        model.check_ids(&row.id, &row.tokens)?;
-    }
-    if rows.is_empty() {
-        return Err(Error::Invalid(format!(
-            "no rows to train on: {dropped} of {dropped} are longer than {limit} tokens"
-        )));
-    }
-    Ok((rows, dropped, truncated))
-}
-
-fn truncate(row: &mut TrainRow, limit: usize) {
-    row.tokens.truncate(limit);
-    let kept = row.response_len();
-    row.weights.truncate(kept);
-    if let Some(policy) = &mut row.policy {
-        policy.advantages.truncate(kept);
-        policy.old_logp.truncate(kept);
+fn first_model<D: Device>(device: D, job: &TrainJob<'_>, position: &Position) -> Result<Model<D>, Error> {
+    match position {
+        Position::Checkpoint(state) => Model::load_on(device, &state.folder),
+        _ if job.config.init == Init::Random => Model::random_on(device, job.model_dir, job.config.seed),
+        _ => Model::load_on(device, job.model_dir),
     }
 }
 
-fn check_row(row: &TrainRow, loss: Loss) -> Result<(), Error> {
-    let fail = |detail: String| Err(Error::Row { id: row.id.clone(), detail });
-    if row.prompt_len == 0 {
-        return fail(
-            "the prompt has no tokens: expected at least one for the first response token to follow".into(),
-        );
-    }
-    if row.prompt_len >= row.tokens.len() {
-        return fail("the response has no tokens".into());
-    }
-    let response = row.response_len();
-    if row.weights.len() != response {
-        return fail(format!(
-            "expected {response} token weights, one per response token, got {}",
-            row.weights.len()
-        ));
-    }
-    if let Some((at, w)) = row.weights.iter().enumerate().find(|(_, w)| !w.is_finite() || **w < 0.0) {
-        return fail(format!(
-            "weight of response token {at}: expected a finite number of at least 0, got {w}"
-        ));
-    }
-    match (&row.policy, loss) {
-        (None, Loss::Nll) => Ok(()),
-        (Some(p), Loss::ClippedPolicyGradient) => {
-            let finite = p.advantages.iter().chain(&p.old_logp).all(|x| x.is_finite());
-            if p.advantages.len() != response || p.old_logp.len() != response || !finite {
-                return fail(format!(
-                    "expected {response} finite advantages and old log-probs, one per response token"
-                ));
-            }
-            Ok(())
-        }
-        (None, Loss::ClippedPolicyGradient) => {
-            fail("loss = \"clipped-policy-gradient\" needs advantages and old log-probs".into())
-        }
-        (Some(_), Loss::Nll) => {
-            fail("advantages and old log-probs have no meaning with loss = \"nll\"".into())
-        }
-    }
+/// A planned run, and what it reports to.
+struct Run<'a, D: Device> {
+    job: &'a TrainJob<'a>,
+    fingerprint: u64,
+    plan: TrainPlan,
+    trainer: Trainer<D>,
+    observer: &'a mut dyn FnMut(Event) -> Result<(), Error>,
 }
 
-/// A model in training: one call of [`Trainer::update`] is one optimiser step.
-pub struct Trainer {
-    pub(crate) model: Model,
-    pub(crate) config: TrainConfig,
-    pub(crate) step: u64,
-    pub(crate) moments: [Vec<Vec<f32>>; 2],
-    rows: Vec<TrainRow>,
-    total_steps: u64,
-    mean_response: f64,
-    decayed: Vec<bool>,
-    gradients: Gradients<Cpu>,
-    batch: Batch,
-    order: (u64, Vec<usize>),
-    dropped: usize,
-    truncated: usize,
-}
-
-impl Trainer {
-    /// A trainer at step 0. The rows are non-empty and fit the model.
-    ///
-    /// # Errors
-    /// No rows, or a bad setting.
-    pub fn new(model: Model, config: TrainConfig, rows: Vec<TrainRow>) -> Result<Self, Error> {
-        config.validate()?;
-        if rows.is_empty() {
-            return Err(Error::Invalid("no rows to train on".into()));
+impl<D: Device> Run<'_, D> {
+    fn carry_out(mut self, position: Position) -> Result<(), Error> {
+        let resumed_from = self.restore(position)?;
+        (self.observer)(started(&self.plan, resumed_from))?;
+        let plan = self.plan.clone();
+        for update in plan.updates_after(self.trainer.step()) {
+            self.update(&update)?;
+            self.save_between_updates()?;
         }
-        let per_epoch = updates_per_epoch(rows.len(), &config);
-        let mean_response = rows.iter().map(TrainRow::response_len).sum::<usize>() as f64 / rows.len() as f64;
-        let zeros = || model.parameters.iter().map(|p| vec![0.0; p.len()]).collect::<Vec<_>>();
-        let decayed = model
-            .config
-            .parameters()
-            .iter()
-            .map(|p| config.decay_norms_and_biases || !p.decay_exempt)
-            .collect();
-        Ok(Self {
-            moments: [zeros(), zeros()],
-            total_steps: config.max_steps.unwrap_or(config.epochs * per_epoch),
-            gradients: Gradients::new(&model, config.recompute),
-            batch: Batch::new(),
-            order: (0, epoch_order(rows.len(), config.shuffle, config.seed, 0)),
-            step: 0,
-            dropped: 0,
-            truncated: 0,
-            mean_response,
-            decayed,
-            model,
-            config,
-            rows,
-        })
+        let TrainJob { out, model_dir, config, .. } = self.job;
+        let dtype = match config.save_dtype {
+            StoreAs::F32 => SaveDtype::F32,
+            StoreAs::Bf16 => SaveDtype::Bf16,
+        };
+        finish(out, model_dir, &self.snapshot(), dtype)?;
+        clear(out)?;
+        (self.observer)(Event::Finished)
     }
 
-    /// The model as it is now.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// Continues from a checkpoint: the updates it holds.
+    fn restore(&mut self, position: Position) -> Result<Option<u64>, Error> {
+        let Position::Checkpoint(state) = position else { return Ok(None) };
+        let moments = state.moments(&self.trainer.model().config)?;
+        self.trainer.restore(state.step, moments);
+        Ok(Some(state.step))
     }
 
-    /// Gradients of the last update, in the order of `Config::parameters`, before clipping.
-    pub fn gradients(&self) -> &[Vec<f32>] {
-        &self.gradients.gradients
-    }
-
-    fn restore(&mut self, state: State) -> Result<(), Error> {
-        self.moments = state.moments(&self.model.config)?;
-        self.step = state.step;
-        Ok(())
-    }
-
-    /// The rows of the next update.
-    fn next_rows(&mut self) -> Vec<usize> {
-        let per_epoch = updates_per_epoch(self.rows.len(), &self.config);
-        let (epoch, within) = (self.step / per_epoch, (self.step % per_epoch) as usize);
-        if self.order.0 != epoch {
-            self.order = (epoch, epoch_order(self.rows.len(), self.config.shuffle, self.config.seed, epoch));
-        }
-        let first = within * self.config.batch_size;
-        self.order.1[first..self.rows.len().min(first + self.config.batch_size)].to_vec()
-    }
-
-    /// One optimiser step on the next rows.
-    ///
-    /// # Errors
-    /// A non-finite loss or gradient norm: nothing is changed then.
-    pub fn update(&mut self) -> Result<Metrics, Error> {
+    fn update(&mut self, update: &Update) -> Result<(), Error> {
         let start = Instant::now();
-        let rows = self.next_rows();
-        let (loss, tokens) = self.accumulate(&rows);
-        let norm =
-            self.gradients.gradients.iter().map(|g| self.model.device.squared_norm(g)).sum::<f64>().sqrt();
-        for (what, value) in [("loss", loss), ("gradient norm", norm)] {
-            if !value.is_finite() {
-                let ids = rows.iter().map(|&i| self.rows[i].id.clone()).collect();
-                return Err(Error::NonFinite { step: self.step + 1, what: format!("{what} {value}"), ids });
-            }
-        }
-        let rate = learning_rate(&self.config, self.step, self.total_steps);
-        self.step += 1;
-        self.apply(rate, norm);
+        let mut rows = self.job.rows.read(&update.rows)?;
+        rows.iter_mut().for_each(|row| row.truncate(self.plan.row_limit));
+        let outcome = self.trainer.update(update, self.plan.divisor, &rows)?;
         let seconds = start.elapsed().as_secs_f64();
-        let per_epoch = updates_per_epoch(self.rows.len(), &self.config) as f64;
-        Ok(Metrics {
-            step: self.step,
-            epoch: self.step as f64 / per_epoch,
-            loss,
-            lr: rate,
-            grad_norm: norm,
-            tokens,
-            tokens_per_second: tokens as f64 / seconds,
-            weight_ess: self.weight_ess(&rows),
-            dropped_rows: self.dropped,
-            truncated_rows: self.truncated,
-            peak_memory_bytes: peak_memory_bytes(),
-            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
-        })
+        (self.observer)(Event::Step(Metrics::new(&self.plan, update, &rows, outcome, seconds)))
     }
 
-    /// Gradient of the rows' normalised loss: (loss, tokens).
-    fn accumulate(&mut self, rows: &[usize]) -> (f64, usize) {
-        self.gradients.clear(&self.model.device);
-        let divisor = match self.config.normaliser {
-            Normaliser::Constant => self.mean_response * self.config.batch_size as f64,
-            Normaliser::TokenMean => rows.iter().map(|&i| self.rows[i].response_len()).sum::<usize>() as f64,
-        };
-        let lengths: Vec<usize> = rows.iter().map(|&i| self.rows[i].tokens.len()).collect();
-        let mut loss = 0.0;
-        for run in runs(&lengths, self.config.tokens_per_micro_batch) {
-            loss += self.micro_batch(&rows[run], divisor);
+    fn save_between_updates(&mut self) -> Result<(), Error> {
+        let (every, step) = (self.job.config.checkpoint_every, self.trainer.step());
+        // After the last update, the final model takes the checkpoint's place.
+        if every == 0 || !step.is_multiple_of(every) || step >= self.plan.total_updates {
+            return Ok(());
         }
-        (loss, lengths.iter().sum())
+        write_checkpoint(self.job.out, self.job.model_dir, &self.snapshot())?;
+        (self.observer)(Event::Checkpoint { step })
     }
 
-    fn micro_batch(&mut self, rows: &[usize], divisor: f64) -> f64 {
-        self.batch.clear();
-        let (mut weights, mut advantages, mut old_logp) = (Vec::new(), Vec::new(), Vec::new());
-        for row in rows.iter().map(|&i| &self.rows[i]) {
-            // Tokens of weight 0 need no log-prob: the head skips them.
-            let scored = |t: usize| row.weights[t - row.prompt_len] != 0.0;
-            self.batch.push(row.tokens.iter().copied(), row.prompt_len, scored);
-            for t in (0..row.weights.len()).filter(|&t| row.weights[t] != 0.0) {
-                weights.push((f64::from(row.weights[t]) / divisor) as f32);
-                if let Some(policy) = &row.policy {
-                    advantages.push(policy.advantages[t]);
-                    old_logp.push(policy.old_logp[t]);
-                }
-            }
+    fn snapshot(&self) -> Snapshot<'_, D> {
+        Snapshot {
+            model: self.trainer.model(),
+            moments: self.trainer.moments(),
+            step: self.trainer.step(),
+            seed: self.job.config.seed,
+            fingerprint: self.fingerprint,
         }
-        let loss = match self.config.loss {
-            Loss::Nll => TokenLoss::NegativeLogLikelihood { weights: &weights },
-            Loss::ClippedPolicyGradient => TokenLoss::ClippedPolicyGradient {
-                weights: &weights,
-                advantages: &advantages,
-                old_logp: &old_logp,
-                low: self.config.clip_low as f32,
-                high: self.config.clip_high as f32,
-            },
-        };
-        let logp = self.gradients.accumulate(&self.model, &self.batch, loss);
-        logp.iter().enumerate().map(|(i, &logp)| loss.value(i, logp)).sum()
-    }
-
-    fn apply(&mut self, rate: f64, norm: f64) {
-        let clip = self.config.clip_norm;
-        let scale = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        let [first, second] = &mut self.moments;
-        for (i, parameter) in self.model.parameters.iter_mut().enumerate() {
-            let update = AdamW {
-                learning_rate: rate as f32,
-                beta1: self.config.beta1,
-                beta2: self.config.beta2,
-                epsilon: self.config.epsilon as f32,
-                weight_decay: if self.decayed[i] { self.config.weight_decay as f32 } else { 0.0 },
-                step: self.step,
-                gradient_scale: scale as f32,
-            };
-            self.model.device.adamw(
-                parameter,
-                &mut first[i],
-                &mut second[i],
-                &self.gradients.gradients[i],
-                update,
-            );
-        }
-    }
-
-    fn weight_ess(&self, rows: &[usize]) -> f64 {
-        let mean = |row: &TrainRow| {
-            row.weights.iter().map(|&w| f64::from(w)).sum::<f64>() / row.weights.len() as f64
-        };
-        let weights: Vec<f64> = rows.iter().map(|&i| mean(&self.rows[i])).collect();
-        let (sum, squares) = (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
-        if squares > 0.0 { sum * sum / squares } else { 0.0 }
     }
 }
 
-/// Updates of a pass over the data, the last one's batch perhaps smaller.
-fn updates_per_epoch(rows: usize, config: &TrainConfig) -> u64 {
-    rows.div_ceil(config.batch_size) as u64
+fn started(plan: &TrainPlan, resumed_from: Option<u64>) -> Event {
+    Event::Started {
+        total_steps: plan.total_updates,
+        dropped: plan.dropped,
+        truncated: plan.truncated,
+        resumed_from,
+        normaliser: plan.mean_response,
+    }
+}
+
+/// Tokens of rows held at once while all rows are looked at.
+const SURVEY_TOKENS: usize = 1 << 20;
+
+/// What one pass over all rows finds, before anything is trained.
+struct Survey {
+    fingerprint: u64,
+    /// By row, the largest token id of those within the cut-off.
+    largest_ids: Vec<u32>,
+    /// The first row that cannot be trained on. It waits, since a finished run asks for no rows.
+    failure: Option<Error>,
+}
+
+impl Survey {
+    fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self, Error> {
+        let mut fingerprint = Fingerprint::new(config);
+        let (mut largest_ids, mut failure) = (Vec::with_capacity(source.len()), None);
+        let lengths: Vec<usize> = (0..source.len()).map(|row| source.lengths(row).total()).collect();
+        for run in runs(&lengths, SURVEY_TOKENS) {
+            for row in source.read(&run.collect::<Vec<_>>())? {
+                fingerprint.add(&row);
+                failure = failure.or_else(|| row.check(config.loss).err());
+                let within = row.tokens.iter().take(config.cutoff_length);
+                largest_ids.push(within.copied().max().unwrap_or(0));
+            }
+        }
+        Ok(Self { fingerprint: fingerprint.value(), largest_ids, failure })
+    }
+}
+
+/// Fails unless the model has an embedding for every token that is trained on.
+fn check_ids<D: Device>(
+    source: &dyn RowSource,
+    plan: &TrainPlan,
+    largest_ids: &[u32],
+    model: &Model<D>,
+) -> Result<(), Error> {
+    let is_suspect = |row: &&usize| largest_ids[**row] as usize >= model.config.vocab_size;
+    for &row in plan.rows.iter().filter(is_suspect) {
+        for mut row in source.read(&[row])? {
+            row.truncate(plan.row_limit);
+            model.check_ids(&row.id, &row.tokens)?;
+        }
+    }
+    Ok(())
+}
+
+fn effective_sample_size(rows: &[TrainRow]) -> f64 {
+    let weights: Vec<f64> = rows.iter().map(TrainRow::mean_weight).collect();
+    let (sum, squares) = (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
 /// Most memory the process has held (resident), in bytes; 0 where the system does not say.

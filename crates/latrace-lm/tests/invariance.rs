@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::{Golden, assert_close, golden_config, gradients, trainer};
+use common::{Golden, Training, assert_close, golden_config, gradients};
+use latrace_kernels::Cpu;
 use latrace_lm::train_config::{Loss, Normaliser, TrainConfig};
-use latrace_lm::{Error, Policy, TrainRow};
+use latrace_lm::{Error, Policy, TrainRow, Weights};
 
 const CASES: [&str; 3] = ["qwen2", "qwen3", "llama-bias"];
 
@@ -35,11 +36,11 @@ fn threads_change_no_bit() {
         let run = |count| {
             let rows = Golden::read(case).rows();
             threads(count, || {
-                let mut trainer = trainer(case, golden_config(), rows);
+                let mut trainer = Training::new(Cpu, case, golden_config(), rows);
                 for _ in 0..3 {
                     trainer.update().unwrap();
                 }
-                trainer.model().parameters().to_vec()
+                trainer.parameters(&Cpu)
             })
         };
         let one = run(1);
@@ -54,7 +55,7 @@ fn weight_counts_even_alone_in_a_micro_batch() {
         let config = TrainConfig { tokens_per_micro_batch: 1, batch_size: 1, normaliser, ..golden_config() };
         let row = Golden::read("qwen3").rows().remove(0);
         let once = gradients("qwen3", config.clone(), vec![row.clone()]);
-        let doubled = TrainRow { weights: row.weights.iter().map(|w| w * 2.0).collect(), ..row };
+        let doubled = TrainRow { weights: Weights::Row(row.weights.at(0) * 2.0), ..row };
         let twice = gradients("qwen3", config, vec![doubled]);
         let expected: Vec<Vec<f32>> = once.iter().map(|g| g.iter().map(|x| x * 2.0).collect()).collect();
         assert_close("doubled weight", &twice, &expected, 1e-6);
@@ -66,11 +67,10 @@ fn weight_zero_equals_leaving_the_row_out() {
     let mut rows = Golden::read("qwen3").rows();
     // Rows of one response length, so that the data set's mean is the same with and without one.
     for row in &mut rows {
-        row.tokens.truncate(row.prompt_len + 1);
-        row.weights.truncate(1);
+        row.truncate(row.prompt_len + 1);
     }
     let without = gradients("qwen3", golden_config(), rows[..3].to_vec());
-    rows[3].weights = vec![0.0];
+    rows[3].weights = Weights::Row(0.0);
     assert_close("weight 0", &gradients("qwen3", golden_config(), rows), &without, 1e-6);
 }
 
@@ -78,12 +78,14 @@ fn weight_zero_equals_leaving_the_row_out() {
 fn token_weights_are_weights_of_tokens() {
     let mut row = Golden::read("qwen3").rows().remove(0);
     let config = TrainConfig { batch_size: 1, ..golden_config() };
-    row.weights = (0..row.weights.len()).map(|i| (i % 3) as f32).collect();
+    let weights: Vec<f32> = (0..row.response_len()).map(|i| (i % 3) as f32).collect();
+    row.weights = Weights::PerToken(weights.clone());
     let all = gradients("qwen3", config.clone(), vec![row.clone()]);
     let mut sum: Vec<Vec<f32>> = all.iter().map(|g| vec![0.0; g.len()]).collect();
     for part in 1..3 {
-        let weights = row.weights.iter().map(|&w| if w == part as f32 { w } else { 0.0 }).collect();
-        let own = gradients("qwen3", config.clone(), vec![TrainRow { weights, ..row.clone() }]);
+        let weights = weights.iter().map(|&w| if w == part as f32 { w } else { 0.0 }).collect();
+        let part = TrainRow { weights: Weights::PerToken(weights), ..row.clone() };
+        let own = gradients("qwen3", config.clone(), vec![part]);
         sum.iter_mut().zip(own).for_each(|(s, o)| s.iter_mut().zip(o).for_each(|(s, o)| *s += o));
     }
     assert_close("token weights", &all, &sum, 1e-5);
@@ -105,8 +107,8 @@ fn policy_gradient_at_ratio_one_is_the_weighted_likelihood_gradient() {
             Ok(())
         })
         .unwrap();
-        let policy = Policy { advantages: row.weights.clone(), old_logp };
-        TrainRow { weights: vec![1.0; row.weights.len()], policy: Some(policy), ..row }
+        let policy = Policy { advantages: row.weights.clone(), given: 0..0, old_logp };
+        TrainRow { weights: Weights::Row(1.0), policy: Some(policy), ..row }
     };
     let config = TrainConfig { loss: Loss::ClippedPolicyGradient, ..golden_config() };
     let rows = rows.into_iter().map(with_policy).collect();
@@ -118,12 +120,12 @@ fn a_non_finite_loss_stops_before_the_update() {
     let golden = Golden::read("qwen3");
     let mut config = golden_config();
     config.learning_rate = 1e30;
-    let mut trainer = trainer("qwen3", config, golden.rows());
+    let mut trainer = Training::new(Cpu, "qwen3", config, golden.rows());
     trainer.update().unwrap();
-    let before = trainer.model().parameters().to_vec();
+    let before = trainer.parameters(&Cpu);
     let error = trainer.update().unwrap_err();
     assert!(matches!(&error, Error::NonFinite { step: 2, ids, .. } if ids.len() == 4), "{error}");
-    assert_eq!(before, trainer.model().parameters());
+    assert_eq!(before, trainer.parameters(&Cpu));
 }
 
 #[test]
@@ -131,16 +133,17 @@ fn norms_and_biases_are_left_out_of_the_decay_on_request() {
     for decay_norms_and_biases in [true, false] {
         let mut rows = Golden::read("llama-bias").rows();
         // Without a gradient, decay alone moves a weight.
-        rows.iter_mut().for_each(|row| row.weights.fill(0.0));
+        rows.iter_mut().for_each(|row| row.weights = Weights::Row(0.0));
         let config = TrainConfig { weight_decay: 0.5, decay_norms_and_biases, ..golden_config() };
-        let mut trainer = trainer("llama-bias", config, rows);
-        let before = trainer.model().parameters().to_vec();
-        let exempt: Vec<bool> = trainer.model().config.parameters().iter().map(|p| p.decay_exempt).collect();
-        trainer.update().unwrap();
-        for ((before, after), exempt) in before.iter().zip(trainer.model().parameters()).zip(exempt) {
+        let mut training = Training::new(Cpu, "llama-bias", config, rows);
+        let before = training.parameters(&Cpu);
+        let exempt: Vec<bool> =
+            training.trainer.model().config.parameters().iter().map(|p| p.decay_exempt).collect();
+        training.update().unwrap();
+        for ((before, after), exempt) in before.iter().zip(training.parameters(&Cpu)).zip(exempt) {
             let kept = if exempt && !decay_norms_and_biases { 1.0 } else { 1.0 - 1e-2 * 0.5 };
             let expected: Vec<f32> = before.iter().map(|w| w * kept).collect();
-            assert_eq!(*after, expected);
+            assert_eq!(after, expected);
         }
     }
 }

@@ -7,7 +7,8 @@
 
 mod common;
 
-use common::{CASES, Golden, folder, golden_config, relative, trainer};
+use common::{CASES, Golden, Training, folder, golden_config, relative};
+use latrace_kernels::Cpu;
 use latrace_lm::{Model, ScoreRow, score};
 
 #[test]
@@ -45,10 +46,11 @@ fn gradients_are_those_of_transformers() {
         for recompute in [false, true] {
             let mut config = golden_config();
             config.recompute = recompute;
-            let mut trainer = trainer(case, config, golden.rows());
-            trainer.update().unwrap();
-            for (parameter, gradient) in trainer.model().config.parameters().iter().zip(trainer.gradients()) {
-                let error = relative(gradient, golden.get(&format!("grad.{}", parameter.name)));
+            let mut training = Training::new(Cpu, case, config, golden.rows());
+            training.update().unwrap();
+            let parameters = training.trainer.model().config.parameters();
+            for (parameter, gradient) in parameters.iter().zip(training.gradients(&Cpu)) {
+                let error = relative(&gradient, golden.get(&format!("grad.{}", parameter.name)));
                 assert!(
                     error < 1e-5,
                     "{case}, recompute {recompute}: {}: relative error {error}",
@@ -65,9 +67,9 @@ fn ten_optimiser_steps_are_those_of_torch() {
         let golden = Golden::read(case);
         let said: serde_json::Value =
             serde_json::from_slice(&std::fs::read(folder(case).join("golden.json")).unwrap()).unwrap();
-        let mut trainer = trainer(case, golden_config(), golden.rows());
+        let mut training = Training::new(Cpu, case, golden_config(), golden.rows());
         for step in 0..10 {
-            let metrics = trainer.update().unwrap();
+            let metrics = training.update().unwrap();
             // Weights that differ by 1e-5 after Adam's division by a small root move the norm of a nearly
             // flat gradient by ten times that.
             let checks = [
@@ -82,10 +84,9 @@ fn ten_optimiser_steps_are_those_of_torch() {
                 );
             }
         }
-        for (parameter, weights) in
-            trainer.model().config.parameters().iter().zip(trainer.model().parameters())
-        {
-            let error = relative(weights, golden.get(&format!("adamw.{}", parameter.name)));
+        let parameters = training.trainer.model().config.parameters();
+        for (parameter, weights) in parameters.iter().zip(training.parameters(&Cpu)) {
+            let error = relative(&weights, golden.get(&format!("adamw.{}", parameter.name)));
             assert!(error < 1e-4, "{case}: {}: relative error {error}", parameter.name);
         }
     }

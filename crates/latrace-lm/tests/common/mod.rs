@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails where it stands")]
 
-use latrace_lm::train::Trainer;
+use latrace_kernels::{Cpu, Device};
 use latrace_lm::train_config::{Schedule, TrainConfig};
-use latrace_lm::{Model, TrainRow};
+use latrace_lm::trainer::Outcome;
+use latrace_lm::{Error, Model, RowSource, TrainPlan, TrainRow, Trainer, Weights};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +62,7 @@ impl Golden {
                 id: format!("row {i}"),
                 tokens: ids.by_ref().take(length as usize).collect(),
                 prompt_len: prompt as usize,
-                weights: vec![weight as f32; (length - prompt) as usize],
+                weights: Weights::Row(weight as f32),
                 policy: None,
             })
             .collect()
@@ -86,15 +87,53 @@ pub fn golden_config() -> TrainConfig {
     }
 }
 
-pub fn trainer(case: &str, config: TrainConfig, rows: Vec<TrainRow>) -> Trainer {
-    Trainer::new(Model::load(&folder(case)).unwrap(), config, rows).unwrap()
+/// A trainer, its rows, and the plan for them.
+pub struct Training<D: Device> {
+    pub trainer: Trainer<D>,
+    plan: TrainPlan,
+    rows: Vec<TrainRow>,
+}
+
+impl<D: Device> Training<D> {
+    pub fn new(device: D, case: &str, config: TrainConfig, rows: Vec<TrainRow>) -> Self {
+        let model = Model::load_on(device, &folder(case)).unwrap();
+        let plan = TrainPlan::new(&rows, &config, model.config.max_positions).unwrap();
+        Self { trainer: Trainer::new(model, config).unwrap(), plan, rows }
+    }
+
+    /// The plan's next update.
+    pub fn update(&mut self) -> Result<Outcome, Error> {
+        let update = self.plan.updates_after(self.trainer.step()).next().unwrap();
+        let rows = self.rows.read(&update.rows).unwrap();
+        self.trainer.update(&update, self.plan.divisor, &rows)
+    }
+
+    /// Gradients of the last update, on the host.
+    pub fn gradients(&self, device: &D) -> Vec<Vec<f32>> {
+        self.trainer.gradients().iter().map(|gradient| device.host(gradient).into_owned()).collect()
+    }
+
+    /// The model's weights, on the host.
+    pub fn parameters(&self, device: &D) -> Vec<Vec<f32>> {
+        self.trainer.model().parameters().iter().map(|values| device.host(values).into_owned()).collect()
+    }
+}
+
+/// Gradients of the first update, on the CPU.
+pub fn gradients(case: &str, config: TrainConfig, rows: Vec<TrainRow>) -> Vec<Vec<f32>> {
+    gradients_on(Cpu, case, config, rows)
 }
 
 /// Gradients of the first update.
-pub fn gradients(case: &str, config: TrainConfig, rows: Vec<TrainRow>) -> Vec<Vec<f32>> {
-    let mut trainer = trainer(case, config, rows);
-    trainer.update().unwrap();
-    trainer.gradients().to_vec()
+pub fn gradients_on<D: Device + Copy>(
+    device: D,
+    case: &str,
+    config: TrainConfig,
+    rows: Vec<TrainRow>,
+) -> Vec<Vec<f32>> {
+    let mut training = Training::new(device, case, config, rows);
+    training.update().unwrap();
+    training.gradients(&device)
 }
 
 /// Norm of the difference over the norm of what is expected.

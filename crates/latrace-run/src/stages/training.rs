@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use latrace_engine::lm::{Policy, TrainConfig, TrainJob, TrainRow};
+use latrace_engine::lm::{Policy, TrainConfig, TrainJob, TrainRow, Weights};
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
@@ -36,8 +36,7 @@ fn rows_with_traces(
         if let Some((prompt, response)) =
             trace.filter(|_| split == Split::Train).and_then(|trace| pair(question, trace))
         {
-            let weights = vec![1.0; response.len()];
-            rows.push(row(id, &prompt, &response, weights, None));
+            rows.push(row(id, &prompt, &response, Weights::Row(1.0), None));
         }
     }
     Ok(rows)
@@ -47,24 +46,23 @@ fn rows_with_traces(
 pub fn final_rows(dataset: &Path) -> Result<Vec<TrainRow>> {
     let of_example = |example: Result<ExampleRecord>| {
         let example = example?;
-        let weights: Vec<f32> = example.token_weights.iter().map(|&weight| weight as f32).collect();
+        let weights = Weights::PerToken(example.token_weights.iter().map(|&weight| weight as f32).collect());
         let Some(old) = &example.old_logprobs else {
             return Ok(row(example.id, &example.prompt_ids, &example.response_ids, weights, None));
         };
         let old_logp = old.iter().map(|&logp| logp as f32).collect();
-        let ones = vec![1.0; weights.len()];
         Ok(row(
             example.id,
             &example.prompt_ids,
             &example.response_ids,
-            ones,
-            Some(Policy { advantages: weights, old_logp }),
+            Weights::Row(1.0),
+            Some(Policy { advantages: weights, given: 0..0, old_logp }),
         ))
     };
     Table::<ExampleRecord>::open(dataset).records()?.map(of_example).collect()
 }
 
-fn row(id: String, prompt: &[u32], response: &[u32], weights: Vec<f32>, policy: Option<Policy>) -> TrainRow {
+fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: Option<Policy>) -> TrainRow {
     TrainRow { id, tokens: [prompt, response].concat(), prompt_len: prompt.len(), weights, policy }
 }
 
@@ -75,6 +73,12 @@ pub fn run(model: &Path, rows: Vec<TrainRow>, config: &TrainConfig, stage: &Stag
         return Err(Failure::work("there is no row to train on").hint(hint).into());
     }
     let (count, tokens) = (rows.len(), rows.iter().map(|row| row.tokens.len()).sum::<usize>());
-    run_job(TrainJob { model_dir: model, out: &stage.path, rows, config: config.clone(), resume: true })?;
+    run_job(TrainJob {
+        model_dir: model,
+        out: &stage.path,
+        rows: &rows,
+        config: config.clone(),
+        resume: true,
+    })?;
     Ok(json!({"rows": count, "tokens": tokens}))
 }

@@ -66,7 +66,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let model = model_folder(&arguments.model)?;
     let rows = read_rows(arguments, &model)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let trained = run_job(TrainJob { model_dir: &model, out, rows, config, resume: arguments.resume });
+    let trained = run_job(TrainJob { model_dir: &model, out, rows: &rows, config, resume: arguments.resume });
     if trained.is_err() {
         // Before the first event the folder is as empty as it was; one with files in it stays.
         let _ = fs::remove_dir(out);

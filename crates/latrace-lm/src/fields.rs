@@ -1,0 +1,106 @@
+//! Typed access to the fields of a JSON object, with errors that name the file and the field.
+
+use crate::error::Error;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// Reads a file that holds one JSON object.
+pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
+}
+
+/// Typed access to a JSON object that knows where it came from. Null counts as absent.
+pub(crate) struct Fields<'a> {
+    pub path: &'a Path,
+    /// The object's own name within the file; empty at the top level.
+    prefix: &'a str,
+    pub map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields at the top level of a file.
+    pub fn new(path: &'a Path, map: &'a Map<String, Value>) -> Self {
+        Self { path, prefix: "", map }
+    }
+
+    pub fn error(&self, field: &str, expected: impl Into<String>, got: String) -> Error {
+        let dot = if self.prefix.is_empty() { "" } else { "." };
+        let field = format!("{}{dot}{field}", self.prefix);
+        Error::Field { path: PathBuf::from(self.path), field, expected: expected.into(), got }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    fn typed<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        cast: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        cast(value).map(Some).ok_or_else(|| self.error(name, expected, value.to_string()))
+    }
+
+    pub fn object(&self, name: &'a str) -> Result<Option<Self>, Error> {
+        let map = self.typed(name, "an object", Value::as_object)?;
+        Ok(map.map(|map| Self { path: self.path, prefix: name, map }))
+    }
+
+    pub fn text(&self, name: &str) -> Result<Option<&'a str>, Error> {
+        self.typed(name, "a string", Value::as_str)
+    }
+
+    pub fn number(&self, name: &str) -> Result<Option<f64>, Error> {
+        self.typed(name, "a finite number", |value| value.as_f64().filter(|number| number.is_finite()))
+    }
+
+    pub fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
+        Ok(self.typed(name, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    pub fn size(&self, name: &str, default: usize, limit: usize) -> Result<usize, Error> {
+        let cast = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
+        Ok(self.typed(name, &format!("a whole number from 1 to {limit}"), cast)?.unwrap_or(default))
+    }
+
+    pub fn small(&self, name: &str, default: f32) -> Result<f32, Error> {
+        let cast = |value: &Value| value.as_f64().map(|x| x as f32).filter(|x| (0.0..=1.0).contains(x));
+        Ok(self.typed(name, "a number from 0 to 1", cast)?.unwrap_or(default))
+    }
+
+    pub fn token_ids(&self, name: &str) -> Result<Option<Vec<u32>>, Error> {
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        self.typed(name, "a token id or a list of them", |value| match value {
+            Value::Array(list) => list.iter().map(id).collect(),
+            single => id(single).map(|id| vec![id]),
+        })
+    }
+
+    pub fn require_whole_rotation(&self) -> Result<(), Error> {
+        match self.number("partial_rotary_factor")? {
+            Some(part) if part != 1.0 => Err(self.error("partial_rotary_factor", "1", part.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rope parameters may be nested by layer type, which only models with mixed layers need.
+    pub fn require_flat(&self) -> Result<(), Error> {
+        match self.map.iter().find(|(_, value)| value.is_object()) {
+            Some((name, value)) => {
+                Err(self.error(name, "one set of rope parameters for all layers", value.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+}

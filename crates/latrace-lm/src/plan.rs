@@ -1,0 +1,325 @@
+//! What a training run will do, decided before it does anything: which rows each update takes, at which
+//! learning rate, and what losses are divided by. A function of row lengths and settings alone, so that any
+//! trainer carries out the same plan.
+
+use crate::error::Error;
+use crate::rows::{RowLengths, RowSource};
+use crate::schedule::{epoch_order, learning_rate};
+use crate::train_config::{Normaliser, OverLength, TrainConfig};
+use serde::{Deserialize, Serialize};
+
+/// What an update's sum of weighted token losses is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Divisor {
+    /// One number for the whole run: mean response length C times rows per update.
+    Constant(f64),
+    /// Response tokens of the update.
+    ResponseTokens,
+}
+
+impl Divisor {
+    /// The divisor of an update on responses of the given lengths.
+    pub fn of(self, responses: impl IntoIterator<Item = usize>) -> f64 {
+        match self {
+            Self::Constant(divisor) => divisor,
+            Self::ResponseTokens => responses.into_iter().sum::<usize>() as f64,
+        }
+    }
+}
+
+/// One optimiser step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// Updates done with it: the first is 1.
+    pub number: u64,
+    /// Passes over the data done with it, with fraction.
+    pub epoch: f64,
+    /// Its learning rate.
+    pub learning_rate: f64,
+    /// Its rows, by their places in the source, in the order of training.
+    pub rows: Vec<usize>,
+}
+
+/// A training run before it is carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainPlan {
+    /// Rows that are trained on, by their places in the source, in its order.
+    pub rows: Vec<usize>,
+    /// Rows left out as too long.
+    pub dropped: usize,
+    /// Rows that are cut to `row_limit`.
+    pub truncated: usize,
+    /// Most tokens of a row: `cutoff_length`, or the model's positions.
+    pub row_limit: usize,
+    /// Mean response length C (tokens), of cut rows what is left of them.
+    pub mean_response: f64,
+    /// What losses are divided by.
+    pub divisor: Divisor,
+    /// Updates in all.
+    pub total_updates: u64,
+    config: TrainConfig,
+}
+
+impl TrainPlan {
+    /// Plans a run of a model with `max_positions` positions. Of the rows, only their lengths matter.
+    ///
+    /// # Errors
+    /// A bad setting; a row over the limit, where the settings refuse those; no row left.
+    pub fn new<S: RowSource + ?Sized>(
+        source: &S,
+        config: &TrainConfig,
+        max_positions: usize,
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        let row_limit = config.cutoff_length.min(max_positions);
+        let mut chosen = Chosen::default();
+        for row in 0..source.len() {
+            let lengths = source.lengths(row);
+            if lengths.total() > row_limit && config.over_length == OverLength::Error {
+                return Err(over_long(source, row, row_limit)?);
+            }
+            chosen.add(row, lengths, row_limit, config.over_length);
+        }
+        chosen.plan(row_limit, config)
+    }
+
+    /// The updates that are left after the first `done`.
+    #[must_use]
+    pub fn updates_after(&self, done: u64) -> Updates<'_> {
+        Updates { plan: self, done, order: None }
+    }
+
+    /// Updates of a pass over the data; the last one may have fewer rows.
+    #[must_use]
+    pub fn updates_per_epoch(&self) -> u64 {
+        self.rows.len().div_ceil(self.config.batch_size) as u64
+    }
+}
+
+fn over_long<S: RowSource + ?Sized>(source: &S, row: usize, limit: usize) -> Result<Error, Error> {
+    let length = source.lengths(row).total();
+    let detail = format!(
+        "expected at most {limit} tokens (cutoff_length and the model's positions), got {length}; \
+         over_length = \"error\""
+    );
+    let id = source.read(&[row])?.into_iter().next().map_or_else(|| row.to_string(), |row| row.id);
+    Ok(Error::Row { id, detail })
+}
+
+/// Rows that are trained on, as they are chosen.
+#[derive(Default)]
+struct Chosen {
+    rows: Vec<usize>,
+    response_tokens: usize,
+    dropped: usize,
+    truncated: usize,
+}
+
+impl Chosen {
+    fn add(&mut self, row: usize, lengths: RowLengths, limit: usize, over_length: OverLength) {
+        let is_long = lengths.total() > limit;
+        // A row that is nothing but prompt once it is cut has nothing to teach.
+        if is_long && (over_length != OverLength::Truncate || lengths.prompt >= limit) {
+            self.dropped += 1;
+            return;
+        }
+        self.truncated += usize::from(is_long);
+        self.response_tokens += lengths.total().min(limit) - lengths.prompt;
+        self.rows.push(row);
+    }
+
+    fn plan(self, row_limit: usize, config: &TrainConfig) -> Result<TrainPlan, Error> {
+        let Self { rows, response_tokens, dropped, truncated } = self;
+        if rows.is_empty() {
+            let message =
+                format!("no rows to train on: {dropped} of {dropped} are longer than {row_limit} tokens");
+            return Err(Error::Invalid(message));
+        }
+        let mean_response = response_tokens as f64 / rows.len() as f64;
+        let divisor = match config.normaliser {
+            Normaliser::Constant => Divisor::Constant(mean_response * config.batch_size as f64),
+            Normaliser::TokenMean => Divisor::ResponseTokens,
+        };
+        let config = config.clone();
+        let mut plan = TrainPlan {
+            rows,
+            dropped,
+            truncated,
+            row_limit,
+            mean_response,
+            divisor,
+            total_updates: 0,
+            config,
+        };
+        plan.total_updates = plan.config.max_steps.unwrap_or(plan.config.epochs * plan.updates_per_epoch());
+        Ok(plan)
+    }
+}
+
+/// The updates of a plan, one after another.
+#[derive(Clone, Debug)]
+pub struct Updates<'a> {
+    plan: &'a TrainPlan,
+    done: u64,
+    /// An epoch and the order of its rows, kept while the epoch lasts.
+    order: Option<(u64, Vec<usize>)>,
+}
+
+impl Updates<'_> {
+    /// Rows number `first` to `first + batch_size` of an epoch's order.
+    fn rows(&mut self, epoch: u64, first: usize) -> Vec<usize> {
+        let (config, rows) = (&self.plan.config, &self.plan.rows);
+        let kept = self.order.take().filter(|(of, _)| *of == epoch);
+        let new = || (epoch, epoch_order(rows.len(), config.shuffle, config.seed, epoch));
+        let (_, order) = self.order.insert(kept.unwrap_or_else(new));
+        order.iter().skip(first).take(config.batch_size).map(|&place| rows[place]).collect()
+    }
+}
+
+impl Iterator for Updates<'_> {
+    type Item = Update;
+
+    fn next(&mut self) -> Option<Update> {
+        let (plan, step) = (self.plan, self.done);
+        if step >= plan.total_updates {
+            return None;
+        }
+        self.done += 1;
+        let per_epoch = plan.updates_per_epoch();
+        let (epoch, within) = (step / per_epoch, (step % per_epoch) as usize);
+        Some(Update {
+            number: self.done,
+            epoch: self.done as f64 / per_epoch as f64,
+            learning_rate: learning_rate(&plan.config, step, plan.total_updates),
+            rows: self.rows(epoch, within * plan.config.batch_size),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::{TrainRow, Weights};
+    use crate::train_config::Schedule;
+
+    /// Rows of the given (prompt, response) lengths.
+    fn rows(lengths: &[(usize, usize)]) -> Vec<TrainRow> {
+        let row = |(i, &(prompt, response)): (usize, &(usize, usize))| TrainRow {
+            id: format!("row {i}"),
+            tokens: vec![0; prompt + response],
+            prompt_len: prompt,
+            weights: Weights::Row(1.0),
+            policy: None,
+        };
+        lengths.iter().enumerate().map(row).collect()
+    }
+
+    fn config(batch_size: usize) -> TrainConfig {
+        TrainConfig { batch_size, shuffle: false, epochs: 2, warmup_ratio: 0.0, ..TrainConfig::default() }
+    }
+
+    fn plan(lengths: &[(usize, usize)], config: &TrainConfig) -> TrainPlan {
+        TrainPlan::new(&rows(lengths), config, 1000).unwrap()
+    }
+
+    #[test]
+    fn every_epoch_takes_every_row_once() {
+        let plan = plan(&[(1, 1); 5], &TrainConfig { shuffle: true, ..config(2) });
+        assert_eq!((plan.updates_per_epoch(), plan.total_updates), (3, 6));
+        let updates: Vec<Update> = plan.updates_after(0).collect();
+        assert_eq!(updates.iter().map(|update| update.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        let epochs: Vec<Vec<usize>> =
+            updates.chunks(3).map(|epoch| epoch.iter().flat_map(|u| u.rows.clone()).collect()).collect();
+        for epoch in &epochs {
+            let mut sorted = epoch.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2, 3, 4]);
+        }
+        assert_ne!(epochs[0], epochs[1], "each epoch has an order of its own");
+        assert_eq!(updates.iter().map(|u| u.rows.len()).collect::<Vec<_>>(), [2, 2, 1, 2, 2, 1]);
+        assert_eq!((updates[1].epoch, updates[2].epoch), (2.0 / 3.0, 1.0));
+    }
+
+    #[test]
+    fn a_resumed_run_sees_the_updates_that_are_left() {
+        let plan = plan(&[(1, 1); 7], &TrainConfig { shuffle: true, ..config(3) });
+        let all: Vec<Update> = plan.updates_after(0).collect();
+        for done in 0..=all.len() {
+            assert_eq!(plan.updates_after(done as u64).collect::<Vec<_>>(), all[done..]);
+        }
+        assert_eq!(plan.updates_after(99).count(), 0);
+    }
+
+    #[test]
+    fn rates_follow_the_schedule_over_all_updates() {
+        let config =
+            TrainConfig { schedule: Schedule::Linear, learning_rate: 1.0, max_steps: Some(4), ..config(2) };
+        let plan = plan(&[(1, 1); 2], &config);
+        let rates: Vec<f64> = plan.updates_after(0).map(|update| update.learning_rate).collect();
+        assert_eq!(rates, [1.0, 0.75, 0.5, 0.25], "max_steps wins over epochs");
+    }
+
+    #[test]
+    fn losses_are_divided_by_mean_length_times_batch_or_by_tokens() {
+        let constant = plan(&[(1, 2), (1, 6)], &config(3));
+        assert_eq!((constant.mean_response, constant.divisor), (4.0, Divisor::Constant(12.0)));
+        assert_eq!(constant.divisor.of([1, 2]), 12.0, "whatever the update holds");
+        let config = TrainConfig { normaliser: Normaliser::TokenMean, ..config(3) };
+        let by_tokens = plan(&[(1, 2), (1, 6)], &config);
+        assert_eq!((by_tokens.divisor, by_tokens.divisor.of([1, 2])), (Divisor::ResponseTokens, 3.0));
+    }
+
+    /// Rows that are trained on, dropped, truncated, and the mean response length.
+    #[track_caller]
+    fn check(over_length: OverLength, expected: (&[usize], usize, usize, f64)) {
+        let config = TrainConfig { cutoff_length: 5, over_length, ..config(2) };
+        let plan = plan(&[(2, 3), (2, 4), (4, 9), (5, 1), (6, 1)], &config);
+        let got = (plan.rows.as_slice(), plan.dropped, plan.truncated, plan.mean_response);
+        assert_eq!(got, expected, "{over_length:?}");
+    }
+
+    #[test]
+    fn long_rows_are_dropped_or_cut() {
+        check(OverLength::Drop, (&[0], 4, 0, 3.0));
+        check(OverLength::Truncate, (&[0, 1, 2], 2, 2, 7.0 / 3.0));
+    }
+
+    #[test]
+    fn long_rows_are_refused_by_name() {
+        let refuse = TrainConfig { over_length: OverLength::Error, cutoff_length: 5, ..config(2) };
+        let error = |lengths: &[(usize, usize)], positions| {
+            TrainPlan::new(&rows(lengths), &refuse, positions).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(error(&[(2, 3)], 5), Ok(()));
+        let message = error(&[(2, 3), (3, 3)], 9).unwrap_err();
+        assert!(message.starts_with("row \"row 1\": expected at most 5 tokens"), "{message}");
+        assert!(message.contains("got 6"), "{message}");
+        let message = error(&[(2, 3)], 4).unwrap_err();
+        assert!(message.contains("at most 4 tokens"), "the model's positions are a limit too: {message}");
+    }
+
+    #[test]
+    fn a_plan_without_rows_is_refused() {
+        let short = TrainConfig { cutoff_length: 2, ..config(2) };
+        let error =
+            |lengths: &[(usize, usize)]| TrainPlan::new(&rows(lengths), &short, 9).unwrap_err().to_string();
+        assert_eq!(error(&[(1, 2), (1, 3)]), "no rows to train on: 2 of 2 are longer than 2 tokens");
+        assert!(error(&[]).starts_with("no rows to train on"));
+        let bad = TrainConfig { batch_size: 0, ..config(2) };
+        assert!(TrainPlan::new(&rows(&[(1, 1)]), &bad, 9).unwrap_err().to_string().contains("batch_size"));
+    }
+
+    #[test]
+    fn an_update_is_data_that_other_trainers_read() {
+        let update = plan(&[(1, 1); 2], &config(2)).updates_after(0).next().unwrap();
+        let line = serde_json::to_value(&update).unwrap();
+        let expected = serde_json::json!({"number": 1, "epoch": 1.0, "learning_rate": 1e-5, "rows": [0, 1]});
+        assert_eq!(line, expected);
+        assert_eq!(serde_json::from_value::<Update>(line).unwrap(), update);
+        assert_eq!(
+            serde_json::to_value(Divisor::Constant(2.0)).unwrap(),
+            serde_json::json!({"constant": 2.0})
+        );
+    }
+}
