@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 
 use super::super::data::{Progress, Stage, StageState};
 use super::training;

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{Markers, PromptTemplate};
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 use serde_json::{Value, json};
 
 use crate::recipe::run::RunRecipe;
 use crate::stages::model;
 use crate::stages::questions::Encoding;
-use latrace_engine::thought::Thought;
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::failure::Failure;
 use latrace_questions::judge::Judge;
 
@@ -26,7 +26,7 @@ pub struct Kit<'a> {
     reasoner: (String, PromptTemplate),
     posterior: (String, PromptTemplate),
     judge: Judge,
-    thought: OnceCell<Thought>,
+    codec: OnceCell<TraceCodec>,
 }
 
 impl<'a> Kit<'a> {
@@ -44,23 +44,23 @@ impl<'a> Kit<'a> {
             reasoner: template("prompts.reasoner", &prompts.reasoner)?,
             posterior: template("prompts.posterior", &prompts.posterior)?,
             judge: Judge::new(recipe.verdicts.time_limit),
-            thought: OnceCell::new(),
+            codec: OnceCell::new(),
         })
     }
 
     /// The tokenizer and the markers; those of the first call, since all models of a run share their
     /// tokenizer.
-    pub fn thought(&self, model: &Path) -> Result<&Thought> {
-        if let Some(thought) = self.thought.get() {
-            return Ok(thought);
+    pub fn codec(&self, model: &Path) -> Result<&TraceCodec> {
+        if let Some(codec) = self.codec.get() {
+            return Ok(codec);
         }
-        let thought = Thought::open(model, self.markers.clone())?;
-        Ok(self.thought.get_or_init(|| thought))
+        let codec = TraceCodec::open(model, self.markers.clone())?;
+        Ok(self.codec.get_or_init(|| codec))
     }
 
     /// What turns questions into ids.
-    pub fn encoding<'k>(&'k self, thought: &'k Thought) -> Encoding<'k> {
-        Encoding { thought, markers: &self.markers, reasoner: &self.reasoner.1, posterior: &self.posterior.1 }
+    pub fn encoding<'k>(&'k self, codec: &'k TraceCodec) -> Encoding<'k> {
+        Encoding { codec, markers: &self.markers, reasoner: &self.reasoner.1, posterior: &self.posterior.1 }
     }
 
     /// The judge of answers.

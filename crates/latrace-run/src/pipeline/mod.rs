@@ -53,7 +53,7 @@ fn method(recipe: &RunRecipe, stages: &Stages<'_>) -> Result<Outcome> {
         stages.stage("00-questions", &kit.question_settings()?, &[("model", &base)], |stage| {
             questions::run(
                 &recipe.questions,
-                &kit.encoding(kit.thought(&base.folder)?),
+                &kit.encoding(kit.codec(&base.folder)?),
                 kit.judge(),
                 &recipe.engine,
                 stage,
@@ -76,7 +76,7 @@ fn method(recipe: &RunRecipe, stages: &Stages<'_>) -> Result<Outcome> {
                 evaluation::run(
                     &questions.folder,
                     &model.folder,
-                    kit.thought(&base.folder)?,
+                    kit.codec(&base.folder)?,
                     kit.judge(),
                     recipe,
                     stage,
@@ -127,7 +127,7 @@ fn examples(
             })?;
         return Ok((built, None));
     }
-    let thought = || kit.thought(&models.base.folder);
+    let codec = || kit.codec(&models.base.folder);
     let writer = match recipe.proposal() {
         Proposal::Initial => models.reasoner.clone(),
         Proposal::Posterior => stages.stage(
@@ -148,7 +148,7 @@ fn examples(
         "03-traces",
         &kit.trace_settings(),
         &[("questions", questions), ("writer", &writer)],
-        |stage| traces::run(&questions.folder, &writer.folder, thought()?, recipe, stage),
+        |stage| traces::run(&questions.folder, &writer.folder, codec()?, recipe, stage),
     )?;
     let sampled_from = [("questions", questions), ("traces", &traces), ("reasoner", models.reasoner)];
     let scores = stages.stage("04-scores", &kit.score_settings(), &sampled_from, |stage| {
@@ -165,7 +165,7 @@ fn examples(
                 &questions.folder,
                 &traces.folder,
                 &models.reasoner.folder,
-                thought()?,
+                codec()?,
                 recipe,
                 stage,
             )

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::Split;
-use latrace_engine::lm::train_config::Loss;
-use latrace_engine::lm::{Sampling, TrainConfig};
+use latrace_engine::train_config::Loss;
+use latrace_engine::TrainConfig;
 use latrace_objective::AnswerEstimator;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};

@@ -13,7 +13,7 @@ use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
 use crate::recipe::run::RunRecipe;
 use latrace_engine::sampling::journal::logprobs;
 use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::thought::Thought;
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 
 /// Draws answers after every closed trace.
@@ -21,7 +21,7 @@ pub fn run(
     questions: &Path,
     traces: &Path,
     reasoner: &Path,
-    thought: &Thought,
+    codec: &TraceCodec,
     recipe: &RunRecipe,
     stage: &StageFolder,
 ) -> Result<Value> {
@@ -32,14 +32,14 @@ pub fn run(
         stage: "answers",
         seed: recipe.seed,
         n: drawing.n,
-        sampling: drawing.sampling(thought.answer_end_ids()),
-        stops: thought.answer_stops(),
-        text: &thought.text,
+        sampling: drawing.sampling(codec.answer_end_ids()),
+        stops: codec.answer_stops(),
+        text: &codec.text,
     };
     let make = || sampler(reasoner, &recipe.engine);
-    let ask = |part| asked(&questions, &traces, part, thought);
+    let ask = |part| asked(&questions, &traces, part, codec);
     draw_missing(&traces, &out, make, &draws, stage, ask, |trace, sample| {
-        Ok(answer(trace, sample, thought))
+        Ok(answer(trace, sample, codec))
     })?;
     count(&out)
 }
@@ -55,12 +55,12 @@ fn asked(
     questions: &Table<QuestionRecord>,
     traces: &Table<TraceRecord>,
     part: usize,
-    thought: &Thought,
+    codec: &TraceCodec,
 ) -> Result<Vec<(Trace, Prompt)>> {
     let questions = questions.read(part)?;
     let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
     let ask = |TraceRecord { id, sample, token_ids, .. }: TraceRecord| {
-        let ids = [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &thought.answer_prefix]
+        let ids = [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &codec.answer_prefix]
             .concat();
         let prompt = Prompt::keyed(format!("{id}/{sample}"), ids);
         Ok((Trace { id, sample }, prompt))
@@ -68,14 +68,14 @@ fn asked(
     closed.map(ask).collect()
 }
 
-fn answer(trace: &Trace, sample: Sample, thought: &Thought) -> AnswerRecord {
-    let token_ids = [thought.answer_prefix.as_slice(), &sample.tokens].concat();
+fn answer(trace: &Trace, sample: Sample, codec: &TraceCodec) -> AnswerRecord {
+    let token_ids = [codec.answer_prefix.as_slice(), &sample.tokens].concat();
     AnswerRecord {
         id: trace.id.clone(),
         sample: trace.sample,
         answer: sample.sample as u64,
-        text: thought.answer_text(&token_ids),
-        given: thought.answer_prefix.len() as u64,
+        text: codec.answer_text(&token_ids),
+        given: codec.answer_prefix.len() as u64,
         token_ids,
         logprobs: logprobs(&sample.logp),
         ended: sample.stop != StopReason::MaxTokens,

@@ -14,7 +14,7 @@ use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::recipe::run::RunRecipe;
 use latrace_core::Split;
 use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::thought::Thought;
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Interval, bootstrap};
 use latrace_questions::judge::Judge;
@@ -54,7 +54,7 @@ pub struct Measured {
 pub fn run(
     questions: &Path,
     model: &Path,
-    thought: &Thought,
+    codec: &TraceCodec,
     judge: &Judge,
     recipe: &RunRecipe,
     stage: &StageFolder,
@@ -68,14 +68,14 @@ pub fn run(
         stage: "responses",
         seed: recipe.seed,
         n: evaluation.drawing.n,
-        sampling: evaluation.drawing.sampling(thought.answer_end_ids()),
-        stops: thought.answer_stops(),
-        text: &thought.text,
+        sampling: evaluation.drawing.sampling(codec.answer_end_ids()),
+        stops: codec.answer_stops(),
+        text: &codec.text,
     };
     let make = || sampler(model, &recipe.engine);
     let ask = |part| asked(&source, part, evaluation.split, judge);
     draw_missing(&source, &out, make, &draws, stage, ask, |(question, query), sample| {
-        Ok(judged(question, query, sample, thought, judge))
+        Ok(judged(question, query, sample, codec, judge))
     })?;
     count(&out, recipe.seed, evaluation.split)
 }
@@ -100,11 +100,11 @@ fn judged(
     question: &QuestionRecord,
     query: &Query,
     sample: Sample,
-    thought: &Thought,
+    codec: &TraceCodec,
     judge: &Judge,
 ) -> ResponseRecord {
     // A thought that has no end has no answer, whatever stands in it.
-    let text = thought.border(&sample.tokens).map(|border| thought.answer_text(&sample.tokens[border..]));
+    let text = codec.border(&sample.tokens).map(|border| codec.answer_text(&sample.tokens[border..]));
     let judgement = match &text {
         Some(text) => judge.judge(query, text),
         None => latrace_verify::Judgement::new(latrace_verify::Reason::NoAnswer, None),

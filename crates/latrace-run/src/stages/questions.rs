@@ -8,7 +8,7 @@ use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::QuestionRecord;
 use crate::recipe::run::Engine;
 use latrace_core::Split;
-use latrace_engine::thought::Thought;
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
 use latrace_questions::source::{Source, check_ids};
@@ -16,7 +16,7 @@ use latrace_questions::source::{Source, check_ids};
 /// What turns a question into ids.
 pub struct Encoding<'a> {
     /// Tokenizer and markers.
-    pub thought: &'a Thought,
+    pub codec: &'a TraceCodec,
     /// The markers' texts.
     pub markers: &'a Markers,
     /// Prompt of the reasoner.
@@ -33,7 +33,7 @@ pub fn run(
     engine: &Engine,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let questions = source.read(encoding.markers, Some(&|messages| encoding.thought.text.split(messages)))?;
+    let questions = source.read(encoding.markers, Some(&|messages| encoding.codec.text.split(messages)))?;
     check_ids(&questions)?;
     let out = Table::<QuestionRecord>::create(&stage.path, &stage.key());
     let mut counts = Counts::default();
@@ -98,10 +98,10 @@ impl Encoding<'_> {
             difficulty: question.difficulty.clone(),
             reference: reference(question).to_string(),
             kind,
-            prompt_ids: self.thought.encode(&prompt)?,
-            posterior_prompt_ids: posterior_prompt.map(|prompt| self.thought.encode(&prompt)).transpose()?,
-            trace_ids: question.trace.as_ref().map(|trace| self.thought.trace_ids(trace)).transpose()?,
-            answer_ids: question.response().map(|answer| self.thought.answer_ids(answer)).transpose()?,
+            prompt_ids: self.codec.encode(&prompt)?,
+            posterior_prompt_ids: posterior_prompt.map(|prompt| self.codec.encode(&prompt)).transpose()?,
+            trace_ids: question.trace.as_ref().map(|trace| self.codec.trace_ids(trace)).transpose()?,
+            answer_ids: question.response().map(|answer| self.codec.answer_ids(answer)).transpose()?,
         })
     }
 }

@@ -13,14 +13,14 @@ use crate::recipe::run::{Asked, Proposal, RunRecipe};
 use latrace_core::Split;
 use latrace_engine::sampling::journal::logprobs;
 use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::thought::Thought;
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 
 /// Draws the traces of all questions that are asked; a part without any is empty.
 pub fn run(
     questions: &Path,
     writer: &Path,
-    thought: &Thought,
+    codec: &TraceCodec,
     recipe: &RunRecipe,
     stage: &StageFolder,
 ) -> Result<Value> {
@@ -31,9 +31,9 @@ pub fn run(
         stage: "traces",
         seed: recipe.seed,
         n: drawing.n,
-        sampling: drawing.sampling(thought.trace_end_ids()),
-        stops: thought.trace_stops(),
-        text: &thought.text,
+        sampling: drawing.sampling(codec.trace_end_ids()),
+        stops: codec.trace_stops(),
+        text: &codec.text,
     };
     let make = || sampler(writer, &recipe.engine);
     draw_missing(
@@ -43,7 +43,7 @@ pub fn run(
         &draws,
         stage,
         |part| asked(&source, part, recipe),
-        |id, sample| Ok(trace(id, sample, thought)),
+        |id, sample| Ok(trace(id, sample, codec)),
     )?;
     count(&out)
 }
@@ -65,8 +65,8 @@ fn asked(source: &Table<QuestionRecord>, part: usize, recipe: &RunRecipe) -> Res
     Ok(asked)
 }
 
-fn trace(id: &str, sample: Sample, thought: &Thought) -> TraceRecord {
-    let border = thought.border(&sample.tokens);
+fn trace(id: &str, sample: Sample, codec: &TraceCodec) -> TraceRecord {
+    let border = codec.border(&sample.tokens);
     let tokens = border.unwrap_or(sample.tokens.len() - usize::from(sample.stop == StopReason::End));
     TraceRecord {
         id: id.to_owned(),
