@@ -19,7 +19,7 @@ pub struct Draw {
     pub top_p: f32,
     /// 0: all.
     pub min_p: f32,
-    /// In [0, 1): where in the cumulative distribution.
+    /// In [0, 1): where in the cumulative distribution, tokens in the order of [`choose_reference`].
     pub uniform: f64,
 }
 
@@ -209,6 +209,24 @@ pub fn draw_reference(logits: &[f64], temperature: f64, top_k: usize, top_p: f64
         .collect();
     let sum: f64 = kept.iter().map(|i| weights[*i]).sum();
     (0..weights.len()).map(|i| if kept.contains(&i) { weights[i] / sum } else { 0.0 }).collect()
+}
+
+/// The definition of the draw: the token whose part of the cumulative distribution holds `draw.uniform`. Tokens
+/// are in the order of their ids, or of their ranks where a cut has to rank them.
+pub fn choose_reference(logits: &[f64], draw: &Draw) -> usize {
+    let [temperature, top_p, min_p] = [draw.temperature, draw.top_p, draw.min_p].map(f64::from);
+    let p = draw_reference(logits, temperature, draw.top_k, top_p, min_p);
+    let mut order: Vec<usize> = (0..p.len()).filter(|&token| p[token] > 0.0).collect();
+    if draw.top_k > 0 || draw.top_p < 1.0 {
+        order.sort_by(|a, b| p[*b].total_cmp(&p[*a]).then(a.cmp(b)));
+    }
+    let mut rest = draw.uniform;
+    let chosen = order.iter().find(|&&token| {
+        rest -= p[token];
+        rest < 0.0
+    });
+    // Rounding may leave the end of the distribution just short of 1.
+    chosen.or(order.last()).copied().unwrap_or(0)
 }
 
 #[cfg(test)]

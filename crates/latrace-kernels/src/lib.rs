@@ -3,7 +3,8 @@
 //!
 //! Axes: t token, h head, d model width, v vocabulary. Buffers are contiguous, row-major, f32. Every
 //! operation is a plain function with explicit shapes, in one file with its `*_reference` twin in f64, which
-//! is its definition. [`Device`] gathers them, so that the decoder is written once.
+//! is its definition. [`Device`] gathers them, so that the decoder is written once; [`Cpu`] is made of the
+//! operations, [`Reference`] of their definitions.
 //!
 //! Results do not depend on the number of threads: a sum is either computed by one task in index order, or
 //! over blocks of fixed size whose sums are added in order.
@@ -22,6 +23,7 @@ mod linear;
 mod map;
 mod packed;
 mod parallel;
+mod reference;
 mod rms_norm;
 mod rotary;
 mod simd;
@@ -33,7 +35,7 @@ mod testing;
 pub use adamw::{AdamW, adamw_reference};
 pub use attention::{AttentionShape, attention_backward_reference, attention_reference};
 pub use cached_attention::{CACHE_BLOCK, CacheSpan};
-pub use choice::{Choice, Draw, draw_reference};
+pub use choice::{Choice, Draw, choose_reference, draw_reference};
 pub use cpu::Cpu;
 pub use device::{Device, PackedWeights, TokenLoss};
 pub use embedding::{embedding_backward_reference, embedding_reference};
@@ -41,6 +43,7 @@ pub use gemm::{Matrix, MatrixProduct, Start, Tiled, TiledSerial, product_referen
 pub use head::{LOGITS_CHUNK, head_reference};
 pub use linear::{linear_backward_reference, linear_reference};
 pub use map::{map_file, release};
+pub use reference::Reference;
 pub use rms_norm::{rms_norm_backward_reference, rms_norm_reference};
 pub use rotary::{Rotation, rotary_reference};
 pub use simd::{Level, level};

@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::{CASES, folder};
+use common::{Tested, folder, on_each_device};
 use latrace_core::random::stream;
 use latrace_core::{SamplingParams, StopReason};
+use latrace_kernels::{Cpu, Reference};
 use latrace_lm::{Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, ScoreRow, Scorer};
 
 #[derive(Default)]
@@ -36,7 +37,11 @@ fn request(id: &str, prompt: Vec<u32>, samples: u64, params: SamplingParams) -> 
 }
 
 /// All samples, by request and sample.
-fn run(model: Model, options: SamplerOptions, requests: &[SampleRequest]) -> (Vec<Sample>, Sampler) {
+fn run<D: Tested>(
+    model: Model<D>,
+    options: SamplerOptions,
+    requests: &[SampleRequest],
+) -> (Vec<Sample>, Sampler<D>) {
     let mut sampler = Sampler::new(model, options);
     let mut collected = Collected::default();
     sampler.run(requests, &mut collected).unwrap();
@@ -45,7 +50,7 @@ fn run(model: Model, options: SamplerOptions, requests: &[SampleRequest]) -> (Ve
     (samples, sampler)
 }
 
-fn score(model: &Model, requests: &[SampleRequest], samples: &[Sample]) -> Vec<Vec<f32>> {
+fn score<D: Tested>(model: &Model<D>, requests: &[SampleRequest], samples: &[Sample]) -> Vec<Vec<f32>> {
     let rows: Vec<ScoreRow> = samples
         .iter()
         .map(|s| ScoreRow { prompt: requests[s.request].prompt.clone(), response: s.tokens.clone() })
@@ -71,19 +76,25 @@ fn mixed_requests(vocabulary: usize) -> Vec<SampleRequest> {
     ]
 }
 
-fn long_positions(case: &str) -> Model {
-    let mut model = Model::load(&folder(case)).unwrap();
+fn long_positions<D: Tested>(case: &str) -> Model<D> {
+    let mut model = Model::load_on(D::DEVICE, &folder(case)).unwrap();
     model.config.max_positions = model.config.max_positions.max(5000);
     model
 }
 
-#[test]
-fn log_probs_are_bitwise_the_scorers_for_every_family() {
-    for case in CASES {
-        let model = long_positions(case);
+on_each_device!(
+    log_probs_are_bitwise_the_scorers,
+    shared_and_evicted_blocks_change_no_sample,
+    samples_end_for_the_reason_they_say,
+    what_cannot_be_sampled_is_refused
+);
+
+fn log_probs_are_bitwise_the_scorers<D: Tested>() {
+    for case in D::SAMPLED {
+        let model = long_positions::<D>(case);
         let requests = mixed_requests(model.config.vocab_size);
         let options = SamplerOptions { prefill_tokens: 37, ..SamplerOptions::default() };
-        let (samples, _) = run(long_positions(case), options, &requests);
+        let (samples, _) = run(long_positions::<D>(case), options, &requests);
         assert_eq!(samples.len(), 8);
         let scores = score(&model, &requests, &samples);
         for (sample, expected) in samples.iter().zip(scores) {
@@ -92,12 +103,37 @@ fn log_probs_are_bitwise_the_scorers_for_every_family() {
     }
 }
 
+fn shared_and_evicted_blocks_change_no_sample<D: Tested>() {
+    let load = || long_positions::<D>("qwen3");
+    let requests = mixed_requests(load().config.vocab_size);
+    let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
+    let tight = SamplerOptions { kv_cache_bytes: 3 * sampler.block_bytes(), ..SamplerOptions::default() };
+    assert_eq!(run(load(), tight, &requests).0, expected);
+}
+
+/// The same prompts and streams: a token could differ only where its uniform number falls within rounding,
+/// about 1e-6, of the end of a token's share. With some 300 draws that is unlikely, and the seed is fixed.
+#[test]
+fn every_device_draws_the_same_tokens() {
+    for case in Reference::SAMPLED {
+        let requests = mixed_requests(long_positions::<Cpu>(case).config.vocab_size);
+        let (ours, _) = run(long_positions::<Cpu>(case), SamplerOptions::default(), &requests);
+        let (exact, _) = run(long_positions::<Reference>(case), SamplerOptions::default(), &requests);
+        for (sample, exact) in ours.iter().zip(&exact) {
+            assert_eq!((&sample.tokens, sample.stop), (&exact.tokens, exact.stop), "{case}");
+            let errors = sample.logp.iter().zip(&exact.logp).map(|(got, exact)| (got - exact).abs());
+            let worst = errors.fold(0.0, f32::max);
+            assert!(f64::from(worst) < Cpu::LOGP, "{case}: {worst} nats");
+        }
+    }
+}
+
 #[test]
 fn log_probs_are_bitwise_the_scorers_over_4096_tokens() {
     for case in ["qwen3", "llama-bias"] {
-        let model = long_positions(case);
+        let model = long_positions::<Cpu>(case);
         let requests = [request("long", prompt(4000, 1, model.config.vocab_size), 2, plain(96))];
-        let (samples, _) = run(long_positions(case), SamplerOptions::default(), &requests);
+        let (samples, _) = run(long_positions::<Cpu>(case), SamplerOptions::default(), &requests);
         let scores = score(&model, &requests, &samples);
         assert_eq!(samples.iter().map(|s| s.logp.clone()).collect::<Vec<_>>(), scores);
     }
@@ -105,7 +141,7 @@ fn log_probs_are_bitwise_the_scorers_over_4096_tokens() {
 
 #[test]
 fn samples_depend_on_nothing_but_their_request() {
-    let load = || long_positions("qwen3");
+    let load = || long_positions::<Cpu>("qwen3");
     let requests = mixed_requests(load().config.vocab_size);
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
     let block = sampler.block_bytes();
@@ -140,7 +176,7 @@ fn samples_depend_on_nothing_but_their_request() {
 
 #[test]
 fn prompts_and_their_heads_are_read_once() {
-    let load = || long_positions("qwen2");
+    let load = || long_positions::<Cpu>("qwen2");
     let head = prompt(640, 1, load().config.vocab_size);
     let with_tail = |seed| [head.clone(), prompt(10, seed, load().config.vocab_size)].concat();
     let (_, sampler) = run(load(), SamplerOptions::default(), &[request("a", with_tail(1), 8, plain(3))]);
@@ -155,7 +191,7 @@ fn prompts_and_their_heads_are_read_once() {
 
 #[test]
 fn one_token_of_a_prompt_that_fills_the_whole_cache_is_drawn() {
-    let load = || long_positions("qwen3");
+    let load = || long_positions::<Cpu>("qwen3");
     let requests = [
         request("a", prompt(64, 1, load().config.vocab_size), 3, plain(1)),
         request("b", prompt(64, 2, load().config.vocab_size), 2, plain(1)),
@@ -190,7 +226,7 @@ impl Observer for Concurrency {
 
 #[test]
 fn samples_that_give_their_blocks_back_go_on_as_if_nothing_had_been() {
-    let load = || long_positions("qwen3");
+    let load = || long_positions::<Cpu>("qwen3");
     let vocabulary = load().config.vocab_size;
     let requests: Vec<SampleRequest> = (0..5)
         .map(|i| request(&i.to_string(), prompt(50 + 9 * i as usize, i, vocabulary), 2, plain(160)))
@@ -222,7 +258,7 @@ fn samples_that_give_their_blocks_back_go_on_as_if_nothing_had_been() {
 
 #[test]
 fn a_sampler_finds_what_an_earlier_run_has_read() {
-    let load = || long_positions("llama");
+    let load = || long_positions::<Cpu>("llama");
     let vocabulary = load().config.vocab_size;
     let mut sampler = Sampler::new(load(), SamplerOptions::default());
     let mut turn = |prompt: &[u32]| {
@@ -253,7 +289,7 @@ fn a_run_that_fails_leaves_the_cache_whole() {
             if self.0 == 0 { Err(Error::Invalid("enough".into())) } else { Ok(()) }
         }
     }
-    let load = || long_positions("qwen3");
+    let load = || long_positions::<Cpu>("qwen3");
     let requests = mixed_requests(load().config.vocab_size);
     let (expected, sampler) = run(load(), SamplerOptions::default(), &requests);
     let mut tight = Sampler::new(
@@ -273,8 +309,7 @@ fn a_run_that_fails_leaves_the_cache_whole() {
     assert!(collected.0 == expected);
 }
 
-#[test]
-fn samples_end_for_the_reason_they_say() {
+fn samples_end_for_the_reason_they_say<D: Tested>() {
     struct Stops(Vec<Sample>);
     impl Observer for Stops {
         fn token(&mut self, request: usize, _: usize, tokens: &[u32]) -> Option<StopReason> {
@@ -285,7 +320,7 @@ fn samples_end_for_the_reason_they_say() {
             Ok(())
         }
     }
-    let load = || Model::load(&folder("qwen3")).unwrap();
+    let load = || Model::load_on(D::DEVICE, &folder("qwen3")).unwrap();
     let unstopped = run(load(), SamplerOptions::default(), &[request("a", vec![1, 2], 1, plain(30))]).0;
     let end = unstopped[0].tokens[5];
     let first = unstopped[0].tokens.iter().position(|&t| t == end).unwrap();
@@ -310,10 +345,9 @@ fn samples_end_for_the_reason_they_say() {
     );
 }
 
-#[test]
-fn what_cannot_be_sampled_is_refused() {
+fn what_cannot_be_sampled_is_refused<D: Tested>() {
     let check = |request: SampleRequest, options: SamplerOptions, expected: &str| {
-        let mut sampler = Sampler::new(Model::load(&folder("qwen3")).unwrap(), options);
+        let mut sampler = Sampler::new(Model::load_on(D::DEVICE, &folder("qwen3")).unwrap(), options);
         let error = sampler.run(&[request], &mut Collected::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };

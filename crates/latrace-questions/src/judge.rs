@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::query::{Query, SharedSandbox};
 
 /// Judges answers; programs in a sandbox, which starts with the first of them.
-#[derive(Default)]
-pub struct Judge {
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
     time_limit: f64,
-    sandbox: SharedSandbox,
+    sandbox: &'a SharedSandbox,
 }
 
 /// A question as its judge needs it.
@@ -27,10 +27,10 @@ pub struct Judged<'a> {
     pub reference: &'a str,
 }
 
-impl Judge {
+impl<'a> Judge<'a> {
     /// A judge that gives programs `time_limit` seconds.
-    pub fn new(time_limit: f64) -> Judge {
-        Judge { time_limit, ..Judge::default() }
+    pub fn new(time_limit: f64, sandbox: &'a SharedSandbox) -> Judge<'a> {
+        Judge { time_limit, sandbox }
     }
 
     /// What answers to a question are judged by.
@@ -52,6 +52,6 @@ impl Judge {
 
     /// The judgement of `answer`, the text after the thought.
     pub fn judge(&self, query: &Query, answer: &str) -> Judgement {
-        query.judge(answer, &self.sandbox)
+        query.judge(answer, self.sandbox)
     }
 }

@@ -16,7 +16,7 @@ pub struct ReportData {
     /// The same in words.
     pub findings: Findings,
     /// Stages in their order, those of other methods after those of the run itself.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<ShownStage>,
     /// What was asked.
     pub questions: Option<Questions>,
     /// Measured models: initial, posterior, final, then others by name.
@@ -112,7 +112,7 @@ pub enum StageState {
 
 /// A stage of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
+pub struct ShownStage {
     /// Its folder within the run.
     pub folder: String,
     /// What it does, in a word or two.

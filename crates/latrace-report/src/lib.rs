@@ -16,7 +16,7 @@ pub use collect::{Collector, stages};
 pub use data::{
     BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
     EmphasisCurve, Findings, FunnelStep, Histogram, Lengths, Model, Progress, Questions, Remark, RemarkKind,
-    ReportData, Role, Run, Stage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights,
+    ReportData, Role, Run, ShownStage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights,
 };
 pub use findings::findings;
 pub use fit::fit;

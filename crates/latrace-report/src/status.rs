@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Stage, StageState};
+use crate::{ShownStage, StageState};
 use latrace_run::pipeline::folder::{RunFolder, StageRecord, read_record};
 
 /// How far a run is.
@@ -49,7 +49,7 @@ pub enum RunState {
 pub struct StageStatus {
     /// What the report says of it.
     #[serde(flatten)]
-    pub stage: Stage,
+    pub stage: ShownStage,
     /// Working time (s) so far, of all sessions.
     pub seconds_spent: f64,
     /// Working time (s) that is left, as far as one can tell.
@@ -90,7 +90,7 @@ pub fn look(run: &Path) -> Result<RunStatus> {
     })
 }
 
-fn status_of(run: &Path, stage: Stage, is_at_work: bool) -> Result<StageStatus> {
+fn status_of(run: &Path, stage: ShownStage, is_at_work: bool) -> Result<StageStatus> {
     let folder = run.join(&stage.folder);
     let record = read_record(&folder)?;
     let seconds_spent = match (&record, stage.state) {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     fn stage(folder: &str, state: StageState, seconds_spent: f64) -> StageStatus {
-        let stage = Stage {
+        let stage = ShownStage {
             folder: folder.to_owned(),
             title: String::new(),
             method: None,

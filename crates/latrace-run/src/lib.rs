@@ -5,6 +5,7 @@ pub mod comparison;
 pub mod evaluation;
 pub mod export;
 pub mod pipeline;
+pub mod plan;
 pub mod recipe;
 pub mod stages;
 pub mod weigh;

@@ -1,15 +1,14 @@
 //! Multiple choice: one letter, or an option's own text.
 //!
 //! A box, or words such as "The answer is (C)", say which letter; without them, the last letter that stands
-//! in brackets or alone. Several letters are no answer. Nothing is right because it is one of several
-//! options.
+//! in brackets or alone. Several letters are no answer, even if the right one is among them.
 
+use latrace_core::Reason;
+
+use crate::judgement::Judgement;
+use crate::letter::{last_letter, letter_in, unmarked};
 use crate::maths::same_answer;
 use crate::response::{self, Convention, Found, Place};
-use crate::{Judgement, Reason};
-
-/// The most options: letters A to J.
-const MOST_OPTIONS: usize = 10;
 
 /// Whether `prediction`, a response or a bare answer, chooses what one of `golds` (letters, or options'
 /// texts) says. `convention` says where it stands.
@@ -45,6 +44,7 @@ fn letter_of(prediction: &str, options: Option<&[String]>, convention: &Conventi
             (_, Found::Answer(answer, _)) => choice_of(&answer, options),
             (_, Found::Nothing) => None,
         };
+        // A box with no choice in it ends the search: letters elsewhere are what the response thought about.
         if decides || chosen.is_some() {
             return chosen;
         }
@@ -59,75 +59,9 @@ fn opens_answer(letter: char, text: &str, options: Option<&[String]>) -> bool {
     text.split_whitespace().count() <= SHORT || last_letter(text, options).is_none_or(|last| last == letter)
 }
 
-/// The last letter of an option that stands in brackets or alone; none where it is one of several.
-pub(crate) fn last_letter(text: &str, options: Option<&[String]>) -> Option<char> {
-    let at = last_in_brackets(text, options).max(last_alone(text, options))?;
-    (!follows_another(text[..at].trim_end_matches(['(', '[']))).then(|| char::from(text.as_bytes()[at]))
-}
-
-/// Whether a text is the letter of an option.
-pub(crate) fn is_letter(text: &str) -> bool {
-    matches!(text.as_bytes(), [b'A'..=b'J'])
-}
-
 /// A letter that an answer begins with, or the option whose text it is.
 fn choice_of(answer: &str, options: Option<&[String]>) -> Option<char> {
     letter_in(answer, options).or_else(|| option_with_text(answer, options))
-}
-
-/// The letter that an answer consists of or begins with, as `(C)`, `C.`, `C) 42`; `None` where there are
-/// several.
-pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char> {
-    let plain = unmarked(answer);
-    let lower = plain.to_ascii_lowercase();
-    let noun = ["option ", "choice ", "letter ", "answer "].iter().find(|noun| lower.starts_with(**noun));
-    let text = noun.map_or(plain.as_str(), |noun| &plain[noun.len()..]).trim();
-    let bracketed = text.starts_with(['(', '[']);
-    let core = text.trim_start_matches(['(', '[']);
-    let letter = core.chars().next().filter(char::is_ascii_alphabetic)?;
-    let rest = &core[1..];
-    let alone = rest.trim().trim_matches([')', ']', '.', ':']).is_empty();
-    let labelled = rest.starts_with([')', ']', '.', ':'])
-        && (bracketed || rest[1..].starts_with(char::is_whitespace) || rest.len() == 1);
-    let letter = if alone { letter.to_ascii_uppercase() } else { letter };
-    ((alone || labelled) && is_option(letter, options) && !joins_another(rest)).then_some(letter)
-}
-
-/// Whether what follows a letter is another one, as in `A, C`, `(A) and (B)`, `(A)(B)` and `A. B. C`.
-fn joins_another(rest: &str) -> bool {
-    let label = rest.chars().next().filter(|mark| matches!(mark, ')' | ']' | '.' | ':'));
-    let next = rest.trim_start_matches([')', ']', '.', ':', ' ', '\n']);
-    let joint = ["and", "or", ",", "&", "/", ";"].iter().find_map(|joint| next.strip_prefix(joint));
-    let other = joint.unwrap_or(next).trim_start();
-    let bracketed = other.starts_with(['(', '[']);
-    let mut letters = other.trim_start_matches(['(', '[']).chars();
-    let is_letter = letters.next().is_some_and(|c| c.is_ascii_uppercase());
-    let then = letters.next();
-    let alone = !then.is_some_and(char::is_alphanumeric);
-    let labelled_alike = then.is_some() && then == label;
-    is_letter && alone && (joint.is_some() || bracketed || labelled_alike)
-}
-
-/// The text with formula and emphasis marks removed.
-fn unmarked(text: &str) -> String {
-    let mut plain = text.to_owned();
-    for command in [
-        "\\textbf", "\\text", "\\mathrm", "\\mathbf", "\\boxed", "\\left", "\\right", "\\quad", "\\ ", "\\,",
-        "\\;", "\\(", "\\)",
-    ] {
-        plain = plain.replace(command, " ");
-    }
-    plain
-        .replace(['{', '}', '$', '*', '~', '`', '\\', '"', '\'', '“', '”', '!', '?'], " ")
-        .replace("( ", "(")
-        .replace(" )", ")")
-        .trim()
-        .to_owned()
-}
-
-fn is_option(letter: char, options: Option<&[String]>) -> bool {
-    let count = options.map_or(MOST_OPTIONS, |options| options.len().min(26));
-    letter.is_ascii_uppercase() && (letter as usize - 'A' as usize) < count
 }
 
 /// The one option whose text the answer is: to the letter, or else in what it says. "True, False" is not
@@ -135,6 +69,7 @@ fn is_option(letter: char, options: Option<&[String]>) -> bool {
 fn option_with_text(answer: &str, options: Option<&[String]>) -> Option<char> {
     let options = options?;
     let plain = unmarked(answer);
+    // From the strictest comparison to the loosest, so that options that differ in order or units stay apart.
     only(options, |option| option.trim() == answer.trim())
         .or_else(|| only(options, |option| unmarked(option) == plain))
         .or_else(|| only(options, |option| same_answer(option, answer)))
@@ -146,47 +81,8 @@ fn only(options: &[String], chosen: impl Fn(&str) -> bool) -> Option<Option<char
     let mut letters =
         options.iter().zip('A'..='Z').filter(|(option, _)| chosen(option)).map(|(_, letter)| letter);
     let first = letters.next()?;
+    // Two options with the text that was answered: which one was meant is unknown.
     Some(letters.next().is_none().then_some(first))
-}
-
-fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let bracketed = |at: &usize| {
-        bytes[at - 1] == b'(' && bytes[at + 1] == b')' && is_option(char::from(bytes[*at]), options)
-    };
-    (1..bytes.len().saturating_sub(1)).rev().find(bracketed)
-}
-
-/// Whether a letter after `text` is one of several: `A, `, `(A) or `, `(A)`, `A. `.
-fn follows_another(text: &str) -> bool {
-    let before = text.trim_end();
-    let joint =
-        [",", " and", " or", " nor", "&", "/", ";"].iter().find_map(|joint| before.strip_suffix(joint));
-    let labelled = before.ends_with([')', ']', '.']);
-    if joint.is_none() && !labelled {
-        return false;
-    }
-    let other = joint.unwrap_or(before).trim_end_matches([',', ' ']);
-    let mut letters = other.trim_end_matches([')', ']', '.', '*', '$']).chars().rev();
-    letters.next().is_some_and(|letter| letter.is_ascii_uppercase())
-        && !letters.next().is_some_and(char::is_alphanumeric)
-}
-
-/// The last capital letter that is a word; "A" and "I" before a word in lower case are words of the sentence.
-fn last_alone(text: &str, options: Option<&[String]>) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let in_word = |at: Option<usize>| {
-        at.and_then(|at| bytes.get(at))
-            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'\'' | 0x80..))
-    };
-    let alone = |at: &usize| {
-        let letter = char::from(bytes[*at]);
-        let in_sentence = matches!(letter, 'A' | 'I')
-            && text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
-            && !text[at + 1..].starts_with(['.', ')']);
-        is_option(letter, options) && !in_word(at.checked_sub(1)) && !in_word(Some(at + 1)) && !in_sentence
-    };
-    (0..bytes.len()).rev().find(alone)
 }
 
 #[cfg(test)]
@@ -210,6 +106,7 @@ mod tests {
         check("The answer is choice C!", Some('C'));
         check("The answer isn't A; it's \"B\".", Some('B'));
         check("**J**", Some('J'));
+        check("\\boxed{K}", None);
         check("a", Some('A'));
     }
 

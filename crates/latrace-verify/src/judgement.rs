@@ -1,6 +1,6 @@
 //! What a judge hands back: why, and what it judged.
 
-use crate::{Reason, Verdict};
+use latrace_core::{Reason, Verdict};
 
 /// A verdict's reason and the answer that was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,12 @@
 //! options and [`Convention`]: no state, no files, no clock, bounded work. [`code`] alone runs something, in
 //! a sandbox or not at all.
 
+mod braces;
 pub mod choice;
 #[cfg(target_os = "linux")]
 pub mod code;
 mod judgement;
+mod letter;
 pub mod maths;
 mod response;
 pub mod words;

@@ -1,8 +1,10 @@
 //! Answers in words: the same once case, articles, punctuation and markup are gone.
 
+use latrace_core::Reason;
+
+use crate::judgement::Judgement;
 use crate::maths::plain_text;
 use crate::response::{self, Convention};
-use crate::{Judgement, Reason};
 
 /// Whether the words in `prediction`, a response or a bare answer, are one of `golds`. `convention` says
 /// where they stand.
@@ -19,6 +21,7 @@ pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Jud
         return Judgement::new(Reason::NoAnswer, None);
     };
     let plain = plain_text(&answer);
+    // Articles and punctuation alone are no answer.
     let reason = match plain.is_empty() {
         true => Reason::NoAnswer,
         false if references.contains(&plain) => Reason::Equal,

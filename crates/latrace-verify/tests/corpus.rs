@@ -75,6 +75,25 @@ fn any_of_several_references_will_do() {
     assert_eq!(maths::judge(&golds, "0.4", Convention::maths()).verdict(), Verdict::Wrong);
 }
 
+/// Lengths and depths that no answer needs, but long answers have; and what is beyond every answer.
+#[test]
+fn long_answers_are_read_up_to_a_bound() {
+    let nested = |depth: usize| "(".repeat(depth) + "5" + &")".repeat(depth);
+    let ones = |count: usize| "1+".repeat(count - 1) + "1";
+    let check = |gold: &str, answer: &str, expected: Verdict| {
+        assert_eq!(verdict(gold, answer), expected, "{}", &answer[..answer.len().min(40)]);
+    };
+    check("5", &nested(40), Verdict::Correct);
+    check("5", &nested(400), Verdict::Wrong);
+    check("9000", &ones(9_000), Verdict::Correct);
+    check("11000", &ones(11_000), Verdict::Wrong);
+    check("5", &("0".repeat(19_999) + "5"), Verdict::Correct);
+    check("5", &("0".repeat(20_000) + "5"), Verdict::Wrong);
+    check("5", &(" ".repeat(300_000) + "5"), Verdict::Correct);
+    check("5", &format!("\\boxed{{5{}}}", "~".repeat(199_999)), Verdict::Correct);
+    check("5", &format!("\\boxed{{5{}}}", "~".repeat(200_000)), Verdict::Wrong);
+}
+
 /// Time for which this thread has had a processor, so that other work on the machine does not count.
 fn busy() -> std::time::Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -116,7 +116,8 @@ proptest! {
 
     #[test]
     fn a_readable_answer_equals_itself(gold in notation()) {
-        let judged = maths::judge(std::slice::from_ref(&gold), &format!("\\boxed{{{gold}}}"), Convention::maths());
+        let boxed = format!("\\boxed{{{gold}}}");
+        let judged = maths::judge(std::slice::from_ref(&gold), &boxed, Convention::maths());
         // A reference with a box in it, or braces that end the box early, is not what was boxed.
         if judged.extracted.as_deref() == Some(gold.trim()) && !gold.contains("boxed") {
             prop_assert_ne!(judged.verdict(), Verdict::Wrong, "{:?}", gold);
@@ -153,6 +154,7 @@ proptest! {
     #[test]
     fn any_text_may_be_tests(text in ".{0,200}") {
         let _ = code::Tests::read(&code::Json::Text(text.clone()));
-        let _ = code::Tests::read(&code::Json::Object(vec![("private_test_cases".to_owned(), code::Json::Text(text))]));
+        let packed = ("private_test_cases".to_owned(), code::Json::Text(text));
+        let _ = code::Tests::read(&code::Json::Object(vec![packed]));
     }
 }

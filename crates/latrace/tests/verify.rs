@@ -186,61 +186,29 @@ fn what_an_earlier_run_judged_is_not_judged_again() {
     assert!(!journal.exists());
 }
 
-/// What a program may do, and the reason that is due. Only where a sandbox works; elsewhere all must be
-/// `no_sandbox`.
+/// A row's limits and its `bare` reach the sandbox. What programs may do there is tested in `latrace-verify`.
+/// Only where a sandbox works; elsewhere all must be `no_sandbox`.
 #[test]
 fn programs_run_in_the_sandbox_or_not_at_all() {
     let double = json!({"inputs": ["3\n", "10\n"], "outputs": ["6\n", "20\n"]});
-    let cases = [
-        ("print(2 * int(input()))", "equal"),
-        ("print(6)", "different"),
-        ("import sys; sys.exit(3)", "crashed"),
-        ("while True: pass", "time_limit"),
-        ("import time; time.sleep(60)", "time_limit"),
-        (
-            "import os, time\nfor i in range(6):\n  if os.fork() == 0:\n    b = bytearray(60 << 20); time.sleep(9)\ntime.sleep(9)",
-            "memory_limit",
-        ),
-        ("import os, time\nfor i in range(40):\n  if os.fork() == 0: time.sleep(9)", "crashed"),
-        ("while True: print('x' * 1000)", "output_limit"),
-        ("import socket; socket.create_connection(('127.0.0.1', 1), 1)", "crashed"),
-        ("open('/etc/passwd')", "crashed"),
-        ("open('/usr/x', 'w')", "crashed"),
-        (
-            "import os; print(2 * int(input()) if set(os.environ) <= {'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'} else os.environ)",
-            "equal",
-        ),
-        (
-            "import os\nprint(2 * int(input()) if not os.listdir('.') else 'left over')\nopen('mark', 'w')",
-            "equal",
-        ),
-        (
-            "import os\nprint(2 * int(input()) if sorted(os.listdir('/proc/self/fd'))[:3] == ['0', '1', '2'] and os.getuid() else 'open')",
-            "equal",
-        ),
-        (
-            "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(2 * int(input()) if libc.unshare(0x10000000) == -1 and ctypes.get_errno() == 1 else 'unshared')",
-            "equal",
-        ),
-        (
-            "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(2 * int(input()) if libc.socket(40, 1, 0) == -1 and ctypes.get_errno() == 1 else 'vsock')",
-            "equal",
-        ),
-    ];
-    let limits = json!({"time_s": 3, "memory_mb": 256, "output_mb": 1, "processes": 16});
-    let mut rows: Vec<Value> = cases
-        .iter()
-        .enumerate()
-        .map(|(id, (program, _))| json!({"id": id, "kind": "code", "gold": double, "prediction": format!("```python\n{program}\n```"), "limits": limits}))
-        .collect();
     let called = json!({"fn_name": "f", "inputs": [[[1, 5, 2]]], "outputs": [[1, 5]]});
-    let function = |body: &str| {
-        format!("print('noise')\nclass Solution:\n    def f(self, x: List[int]):\n        {body}")
+    let limits = json!({"time_s": 3, "memory_mb": 256, "output_mb": 1, "processes": 16});
+    let fenced = |program: &str| {
+        let prediction = format!("```python\n{program}\n```");
+        json!({"id": program, "kind": "code", "gold": double, "prediction": prediction, "limits": limits})
     };
-    for (id, (body, _)) in FUNCTIONS.iter().enumerate() {
-        rows.push(json!({"id": format!("f{id}"), "kind": "code", "gold": called.to_string(), "prediction": function(body), "bare": true}));
-    }
-    let bench = Bench::new(&rows);
+    let bare = |program: &str| json!({"id": program, "kind": "code", "gold": called.to_string(), "prediction": program, "bare": true});
+    let cases = [
+        (fenced("print(2 * int(input()))"), "equal"),
+        (fenced("print(6)"), "different"),
+        (fenced("import time; time.sleep(60)"), "time_limit"),
+        (fenced("b = bytearray(b'x') * (280 << 20); import time; time.sleep(60)"), "memory_limit"),
+        (fenced("while True: print('x' * 1000)"), "output_limit"),
+        (fenced("import os, time\nfor i in range(20):\n  if os.fork() == 0: time.sleep(9)"), "crashed"),
+        (bare("def f(x): return (min(x), max(x))"), "equal"),
+        (bare("def f(x): return [5, 1]"), "different"),
+    ];
+    let bench = Bench::new(&cases.iter().map(|(row, _)| row.clone()).collect::<Vec<_>>());
     let (code, stderr) = bench.verify(&["--jobs", "2"]);
     assert_eq!(code, 0, "{stderr}");
     let judged = bench.verdicts();
@@ -249,13 +217,5 @@ fn programs_run_in_the_sandbox_or_not_at_all() {
         assert!(judged.iter().all(|row| row["verdict"] == "undetermined" && row["reason"] == "no_sandbox"));
         return;
     }
-    let expected: Vec<&str> = cases.iter().chain(&FUNCTIONS).map(|(_, reason)| *reason).collect();
-    assert_eq!(reasons(&judged), expected);
+    assert_eq!(reasons(&judged), cases.map(|(_, reason)| reason));
 }
-
-const FUNCTIONS: [(&str, &str); 4] = [
-    ("return (min(x), max(x))", "equal"),
-    ("return [5, 1]", "different"),
-    ("raise SystemExit(0)", "different"),
-    ("return object()", "crashed"),
-];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use latrace_core::{Markers, Question};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use formats::{Format, SplitChat};
 
@@ -92,18 +92,12 @@ impl Source {
             .collect()
     }
 
-    /// What tells these questions from others: the settings, and the files' contents.
+    /// Checksums of the files, in order; those of the hub are on this machine then.
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub fn fingerprint(&self) -> Result<Value> {
-        let sums = self
-            .files()?
-            .iter()
-            .flat_map(|(_, paths)| paths)
-            .map(|path| checksum(path))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(json!({"source": self, "files": sums}))
+    pub fn checksums(&self) -> Result<Vec<String>> {
+        self.files()?.iter().flat_map(|(_, paths)| paths).map(|path| checksum(path)).collect()
     }
 
     /// Texts of the training questions, for a tokenizer made of them.

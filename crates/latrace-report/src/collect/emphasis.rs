@@ -11,6 +11,7 @@ use super::super::data::{Emphasis, EmphasisCurve, Histogram};
 use super::stages::RunStages;
 use latrace_io::table::Table;
 use latrace_run::pipeline::records::{TraceRecord, VerdictRecord};
+use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Proposal, RunRecipe};
 
 /// The methods of section 6, by their names in recipes.
@@ -45,9 +46,9 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Option<Emph
 /// such, since others saw the hint.
 fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<(String, &'a Path, &'a Path)>> {
     for (name, variant) in recipe.variants()? {
-        let of_variant = |stage: &str| stages.done_at(&format!("baselines/{name}/{stage}"));
+        let of_variant = |stage: Stage| stages.done_of(&name, stage);
         if variant.proposal() == Proposal::Initial
-            && let (Some(traces), Some(verdicts)) = (of_variant("03-traces"), of_variant("06-verdicts"))
+            && let (Some(traces), Some(verdicts)) = (of_variant(Stage::Traces), of_variant(Stage::Verdicts))
         {
             return Ok(Some((
                 format!("answers after the initial model’s own traces, of the baseline {name}"),
@@ -63,8 +64,8 @@ fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<(Strin
         }
     };
     Ok(stages
-        .done("03-traces")
-        .zip(stages.done("06-verdicts"))
+        .done(Stage::Traces)
+        .zip(stages.done(Stage::Verdicts))
         .map(|(traces, verdicts)| (of.to_owned(), traces, verdicts)))
 }
 

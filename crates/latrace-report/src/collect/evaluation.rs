@@ -12,6 +12,8 @@ use latrace_io::table::Table;
 use latrace_objective::statistics::{bootstrap, pass_at};
 use latrace_run::pipeline::folder::read_record;
 use latrace_run::pipeline::records::ResponseRecord;
+use latrace_run::pipeline::summary::evaluations;
+use latrace_run::plan::Stage;
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::evaluation::{Accuracy, Measured};
 
@@ -35,17 +37,15 @@ struct Responses {
 
 /// Reads all evaluations that are done.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurements> {
-    let mut named = vec![
-        ("initial".to_owned(), Role::Initial, "10-evaluation/initial".to_owned()),
-        ("final".to_owned(), Role::Final, "10-evaluation/final".to_owned()),
-    ];
-    for (name, _) in recipe.variants()? {
-        let stage = format!("baselines/{name}/10-evaluation/final");
-        named.push((name, Role::Baseline, stage));
-    }
     let (mut models, mut responses) = (Vec::new(), BTreeMap::new());
-    for (name, role, stage) in named {
-        if let Some(folder) = stages.done_at(&stage) {
+    for (name, id) in evaluations(&stages.plan) {
+        let node = &stages.plan.nodes[id];
+        let role = match (&node.method, node.stage) {
+            (Some(_), _) => Role::Baseline,
+            (None, Stage::InitialEvaluation) => Role::Initial,
+            (None, _) => Role::Final,
+        };
+        if let Some(folder) = stages.done_node(id) {
             let of_model = read_responses(folder)?;
             models.push(model(&name, role, folder, &of_model, recipe.seed)?);
             responses.insert(name, of_model);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::data::{Emphasis, Model, Questions, ReportData, Run, Stage};
+use super::data::{Emphasis, Model, Questions, ReportData, Run, ShownStage};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
@@ -24,6 +24,7 @@ use latrace_core::Split;
 use latrace_io::table::Table;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::pipeline::summary::{SUMMARY, Summary};
+use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Method, RunRecipe, of_run as recipe};
 use sampled::Sampled;
 use stages::RunStages;
@@ -64,7 +65,7 @@ impl Collector {
         data.stages = stages.shown()?;
         data.training = training::curves(&stages)?;
         if data.training.is_empty() {
-            data.missing.insert("training".to_owned(), stages.not_there("01-initial"));
+            data.missing.insert("training".to_owned(), stages.not_there(Stage::Initial));
         }
         data.findings = findings(&data);
         fit(data, LARGEST_PAGE)
@@ -75,7 +76,7 @@ impl Collector {
 ///
 /// # Errors
 /// A folder that is no run's, records that cannot be read.
-pub fn stages(run: &Path) -> Result<Vec<Stage>> {
+pub fn stages(run: &Path) -> Result<Vec<ShownStage>> {
     RunStages::look(run, &recipe(run)?)?.shown()
 }
 
@@ -110,7 +111,8 @@ fn method_name(method: Method) -> Result<String> {
 fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
     let Measurements { models, comparisons } = evaluation::read(recipe, stages)?;
     let mut data = ReportData { models, comparisons, ..ReportData::default() };
-    data.questions = stages.done("00-questions").map(|folder| count_questions(folder, recipe)).transpose()?;
+    data.questions =
+        stages.done(Stage::Questions).map(|folder| count_questions(folder, recipe)).transpose()?;
     missing_results(&mut data.missing, &data.models, recipe, stages);
     sampled::read(recipe, stages)?.put(&mut data, recipe, stages);
     data.emphasis = emphasis::read(recipe, stages)?;
@@ -120,7 +122,7 @@ fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
 
 fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<Questions> {
     let mut counts = Questions {
-        responses_each: Some(recipe.evaluation.drawing.n),
+        responses_each: Some(recipe.evaluation.sampling.n),
         evaluation_split: Some(split_name(recipe.evaluation.split).to_owned()),
         ..Questions::default()
     };
@@ -154,37 +156,37 @@ fn missing_results(
     let mut say = |figure: &str, text: String| missing.insert(figure.to_owned(), text);
     if models.is_empty() {
         for figure in ["accuracy", "difficulty", "pass_at_k"] {
-            say(figure, stages.not_there("10-evaluation/initial"));
+            say(figure, stages.not_there(Stage::InitialEvaluation));
         }
         return;
     }
     if models.iter().all(|model| model.by_difficulty.is_empty()) {
         say("difficulty", "The run does not say how hard its questions are.".to_owned());
     }
-    if recipe.evaluation.drawing.n < 2 {
+    if recipe.evaluation.sampling.n < 2 {
         say("pass_at_k", "Each question was answered once: more tries were not measured.".to_owned());
     }
 }
 
 fn missing_emphasis(missing: &mut BTreeMap<String, String>, emphasis: Option<&Emphasis>, stages: &RunStages) {
     if emphasis.is_none() {
-        missing.insert("emphasis".to_owned(), stages.not_there("06-verdicts"));
+        missing.insert("emphasis".to_owned(), stages.not_there(Stage::Verdicts));
     }
 }
 
 impl Sampled {
     /// Puts what is known of traces into the report, and what is not among what is missing.
     fn put(self, data: &mut ReportData, recipe: &RunRecipe, stages: &RunStages) {
-        let mut say = |is_missing: bool, figure: &str, stage: &str| {
+        let mut say = |is_missing: bool, figure: &str, stage: Stage| {
             if is_missing {
                 data.missing.insert(figure.to_owned(), stages.not_there(stage));
             }
         };
-        say(self.funnel.is_empty(), "funnel", "03-traces");
-        say(self.traces.questions.is_empty(), "traces", "03-traces");
-        say(self.lengths.is_none(), "lengths", "04-scores");
-        say(self.weights.is_none(), "weights", "07-weights");
-        say(self.bounds.is_none(), "bounds", "07-weights");
+        say(self.funnel.is_empty(), "funnel", Stage::Traces);
+        say(self.traces.questions.is_empty(), "traces", Stage::Traces);
+        say(self.lengths.is_none(), "lengths", Stage::Scores);
+        say(self.weights.is_none(), "weights", Stage::Weights);
+        say(self.bounds.is_none(), "bounds", Stage::Weights);
         if recipe.method == Method::Sft {
             for figure in ["funnel", "traces", "lengths", "weights", "bounds"] {
                 data.missing.insert(figure.to_owned(), "This method samples no traces.".to_owned());

@@ -20,6 +20,7 @@ use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::records::{
     AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
+use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Method, Proposal, RunRecipe};
 
 /// Tokens of a trace that are shown, and letters of an answer.
@@ -41,16 +42,16 @@ pub(super) struct Sampled {
 
 /// Reads what is done of stages 3 to 7.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
-    let (Some(questions), Some(traces)) = (stages.done("00-questions"), stages.done("03-traces")) else {
+    let (Some(questions), Some(traces)) = (stages.done(Stage::Questions), stages.done(Stage::Traces)) else {
         return Ok(Sampled::default());
     };
     let tables = Tables {
         questions: Table::open(questions),
         traces: Table::open(traces),
-        scores: stages.done("04-scores").map(Table::open),
-        answers: stages.done("05-answers").map(Table::open),
-        verdicts: stages.done("06-verdicts").map(Table::open),
-        weights: stages.done("07-weights").map(Table::open),
+        scores: stages.done(Stage::Scores).map(Table::open),
+        answers: stages.done(Stage::Answers).map(Table::open),
+        verdicts: stages.done(Stage::Verdicts).map(Table::open),
+        weights: stages.done(Stage::Weights).map(Table::open),
     };
     let mut counts = Counts { choice: Choice::new(recipe.seed), ..Counts::default() };
     for part in 0..tables.traces.parts()? {
@@ -59,7 +60,7 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
     Ok(Sampled {
         funnel: counts.funnel(&tables, recipe),
         weights: if tables.weights.is_some() { Some(counts.weights(recipe)?) } else { None },
-        bounds: stages.counts("07-weights").map(bounds),
+        bounds: stages.counts(Stage::Weights).map(bounds),
         lengths: lengths(&counts.scores)?,
         traces: counts.choice.traces(recipe, tokenizer(stages)?)?,
         verdicts: counts
@@ -201,7 +202,7 @@ impl Counts {
     }
 
     fn weights(&self, recipe: &RunRecipe) -> Result<Weights> {
-        let traces_each = recipe.traces.drawing.n as usize;
+        let traces_each = recipe.traces.sampling.n as usize;
         Ok(Weights {
             description: describe(recipe)?,
             traces_each,
@@ -407,7 +408,7 @@ fn bytes_of(question: &Browsed) -> usize {
 
 /// The tokenizer that the run's models share; none where they have none.
 fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
-    let folders = ["01-initial", "02-posterior"].into_iter().filter_map(|stage| stages.done(stage));
+    let folders = [Stage::Initial, Stage::Posterior].into_iter().filter_map(|stage| stages.done(stage));
     let found: Option<std::path::PathBuf> =
         folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
     found.map(|path| read_tokenizer(&path)).transpose()

@@ -1,28 +1,25 @@
-//! Which stages a run has, and how far each is.
+//! Which stages a run has, by its plan, and how far each is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use latrace_engine::TrainConfig;
-
-use super::super::data::{Progress, Stage, StageState};
-use super::training;
+use latrace_engine::lm::TrainConfig;
 use latrace_io::table::Table;
 use latrace_run::pipeline::folder::{StageRecord, read_record};
 use latrace_run::pipeline::records::QuestionRecord;
-use latrace_run::recipe::run::{Method, Proposal, RunRecipe};
+use latrace_run::plan::{Node, NodeId, Plan, Settings, Stage, plan};
+use latrace_run::recipe::run::RunRecipe;
+
+use super::super::data::{Progress, ShownStage, StageState};
+use super::training;
 
 /// A stage that the run has or will have.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// Its path within the run.
-    pub(super) name: String,
-    /// The same without method and round.
-    stage: String,
-    /// Another method that it belongs to.
-    pub(super) method: Option<String>,
+    /// What the plan says of it.
+    pub(super) node: Node,
     /// Its folder.
     pub(super) folder: PathBuf,
     /// What is noted of it, if it has begun.
@@ -30,6 +27,19 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Its path within the run.
+    pub(super) fn name(&self) -> String {
+        self.node.folder().display().to_string()
+    }
+
+    /// How it trains, if it does.
+    fn training(&self) -> Option<TrainConfig> {
+        match &self.node.settings {
+            Settings::Fit(settings) => Some(settings.config()),
+            _ => None,
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.done)
     }
@@ -38,96 +48,63 @@ impl Known {
 /// The stages of a run.
 #[derive(Debug)]
 pub(super) struct RunStages {
+    pub(super) plan: Plan,
     stages: Vec<Known>,
     rounds: u64,
-    configs: [TrainConfig; 3],
 }
 
 impl RunStages {
     /// Looks at a run's folder.
     pub(super) fn look(run: &Path, recipe: &RunRecipe) -> Result<RunStages> {
-        let mut stages = Vec::new();
-        let mut add =
-            |prefix: &str, method: Option<&str>, expected: &[&str], is_shared: bool| -> Result<()> {
-                for stage in expected {
-                    let name = format!("{prefix}{stage}");
-                    let folder = run.join(&name);
-                    let record = read_record(&folder)?;
-                    // Stages that equal those of the run itself have no folder of their own: only the last
-                    // ones surely have.
-                    let is_surely_own = !is_shared || ["09-final", "10-evaluation/final"].contains(stage);
-                    if record.is_some() || is_surely_own {
-                        stages.push(Known {
-                            name,
-                            stage: (*stage).to_owned(),
-                            method: method.map(str::to_owned),
-                            folder,
-                            record,
-                        });
-                    }
-                }
-                Ok(())
-            };
-        add("", None, &expected(recipe), false)?;
-        for round in 2..=recipe.rounds {
-            add(&format!("round-{round}/"), None, &IN_ROUND, true)?;
-        }
-        for (name, variant) in recipe.variants()? {
-            add(&format!("baselines/{name}/"), Some(&name), &expected(&variant), true)?;
-            for round in 2..=variant.rounds {
-                add(&format!("baselines/{name}/round-{round}/"), Some(&name), &IN_ROUND, true)?;
-            }
-        }
-        Ok(RunStages {
-            stages,
-            rounds: recipe.rounds,
-            configs: [recipe.initial.clone(), recipe.posterior.clone(), recipe.final_config()],
-        })
+        let plan = plan(recipe)?;
+        let known = |node: &Node| -> Result<Known> {
+            let folder = run.join(node.folder());
+            let record = read_record(&folder)?;
+            Ok(Known { node: node.clone(), folder, record })
+        };
+        let stages = plan.nodes.iter().map(known).collect::<Result<_>>()?;
+        Ok(RunStages { plan, stages, rounds: recipe.rounds })
     }
 
-    /// The folder of a stage of the run's own method, if it is done: that of the last round in which traces
-    /// were weighed.
-    pub(super) fn done(&self, stage: &str) -> Option<&Path> {
-        let weighed = (1..=self.rounds)
-            .rev()
-            .find(|&round| self.done_at(&in_round(round, "07-weights")).is_some())
-            .unwrap_or(1);
-        // What a round shares with an earlier one is only there.
-        (1..=weighed).rev().find_map(|round| self.done_at(&in_round(round, stage)))
+    /// The folder of a stage of the run's own method, if it is done: in the last round in which traces were
+    /// weighed.
+    pub(super) fn done(&self, stage: Stage) -> Option<&Path> {
+        self.done_node(self.of_own(stage)?)
     }
 
-    /// The folder of a stage by its path within the run, if it is done.
-    pub(super) fn done_at(&self, name: &str) -> Option<&Path> {
-        self.stages
-            .iter()
-            .find(|stage| stage.name == name && stage.is_done())
-            .map(|stage| stage.folder.as_path())
+    /// The folder of a stage of a baseline's first round, if it is done.
+    pub(super) fn done_of(&self, method: &str, stage: Stage) -> Option<&Path> {
+        self.done_node(self.plan.node(Some(method), 1, stage)?)
+    }
+
+    /// The folder of a node of the plan, if it is done.
+    pub(super) fn done_node(&self, id: NodeId) -> Option<&Path> {
+        self.stages.get(id).filter(|stage| stage.is_done()).map(|stage| stage.folder.as_path())
     }
 
     /// What a stage of the run's own method counted, if it is done.
-    pub(super) fn counts(&self, stage: &str) -> Option<&serde_json::Value> {
-        let folder = self.done(stage)?;
-        self.stages
-            .iter()
-            .find(|known| known.folder == folder)
-            .and_then(|known| known.record.as_ref())
-            .map(|record| &record.counts)
+    pub(super) fn counts(&self, stage: Stage) -> Option<&serde_json::Value> {
+        let known = self.stages.get(self.of_own(stage)?).filter(|stage| stage.is_done())?;
+        known.record.as_ref().map(|record| &record.counts)
+    }
+
+    fn of_own(&self, stage: Stage) -> Option<NodeId> {
+        let in_round = |round: u64, stage: Stage| self.plan.node(None, round, stage);
+        let is_weighed =
+            |round: &u64| in_round(*round, Stage::Weights).is_some_and(|id| self.done_node(id).is_some());
+        let weighed = (1..=self.rounds).rev().find(is_weighed).unwrap_or(1);
+        (1..=weighed).rev().find_map(|round| in_round(round, stage))
     }
 
     /// Stages that train models.
-    pub(super) fn trainings(&self) -> impl Iterator<Item = (&Known, &TrainConfig)> {
-        let config = |known: &Known| match known.stage.as_str() {
-            "01-initial" => Some(&self.configs[0]),
-            "02-posterior" => Some(&self.configs[1]),
-            "09-final" => Some(&self.configs[2]),
-            _ => None,
-        };
-        self.stages.iter().filter_map(move |known| Some((known, config(known)?)))
+    pub(super) fn trainings(&self) -> impl Iterator<Item = (&Known, TrainConfig)> {
+        self.stages.iter().filter_map(|known| Some((known, known.training()?)))
     }
 
     /// Why something of a stage cannot be shown.
-    pub(super) fn not_there(&self, stage: &str) -> String {
-        match self.stages.iter().find(|known| known.name == stage) {
+    pub(super) fn not_there(&self, stage: Stage) -> String {
+        let known = self.plan.node(None, 1, stage).and_then(|id| self.stages.get(id));
+        match known {
             None => format!("This run has no stage {stage}."),
             Some(known) if known.is_done() => format!("Stage {stage} is done, but holds nothing of this."),
             Some(known) if known.record.is_some() => {
@@ -144,118 +121,54 @@ impl RunStages {
 
     /// Most memory (bytes) at the end of any stage.
     pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
-        self.stages
-            .iter()
-            .filter_map(|stage| stage.record.as_ref())
-            .map(|record| record.peak_memory_bytes)
-            .max()
-            .filter(|&bytes| bytes > 0)
+        let records = self.stages.iter().filter_map(|stage| stage.record.as_ref());
+        records.map(|record| record.peak_memory_bytes).max().filter(|&bytes| bytes > 0)
     }
 
     /// What tells these finished stages from others.
     pub(super) fn fingerprint(&self) -> String {
         let done = self.stages.iter().filter(|stage| stage.is_done());
-        done.map(|stage| format!("{} {:?}\n", stage.name, stage.record.as_ref().map(|record| &record.files)))
-            .collect()
+        done.map(|stage| {
+            format!("{} {:?}\n", stage.name(), stage.record.as_ref().map(|record| &record.files))
+        })
+        .collect()
     }
 
     /// The stages as the report shows them.
-    pub(super) fn shown(&self) -> Result<Vec<Stage>> {
-        let parts = self
-            .done_at("00-questions")
-            .map(|folder| Table::<QuestionRecord>::open(folder).parts())
-            .transpose()?;
-        self.stages.iter().map(|known| self.show(known, parts)).collect()
-    }
-
-    fn show(&self, known: &Known, parts: Option<usize>) -> Result<Stage> {
-        let state = match &known.record {
-            Some(record) if record.done => StageState::Done,
-            Some(_) => StageState::Begun,
-            None => StageState::Waiting,
-        };
-        let config =
-            self.trainings().find(|(training, _)| training.name == known.name).map(|(_, config)| config);
-        let progress = match (state, config) {
-            (StageState::Begun, Some(config)) => training::progress(&known.folder, config)?,
-            (StageState::Begun, None) => part_progress(&known.folder, parts)?,
-            _ => None,
-        };
-        let tokens = match (state, config) {
-            (StageState::Done, Some(_)) => training::tokens(&known.folder)?,
-            _ => known.record.as_ref().and_then(|record| record.counts["tokens"].as_u64()),
-        };
-        let seconds =
-            known.record.as_ref().map(|record| record.seconds).filter(|_| state == StageState::Done);
-        Ok(Stage {
-            folder: known.name.clone(),
-            title: title(known),
-            method: known.method.clone(),
-            state,
-            seconds,
-            tokens,
-            progress,
-        })
+    pub(super) fn shown(&self) -> Result<Vec<ShownStage>> {
+        let questions = self.plan.node(None, 1, Stage::Questions).and_then(|id| self.done_node(id));
+        let parts = questions.map(|folder| Table::<QuestionRecord>::open(folder).parts()).transpose()?;
+        self.stages.iter().map(|known| show(known, parts)).collect()
     }
 }
 
-/// Stages of a later round.
-const IN_ROUND: [&str; 8] = [
-    "02-posterior",
-    "03-traces",
-    "04-scores",
-    "05-answers",
-    "06-verdicts",
-    "07-weights",
-    "08-dataset",
-    "09-final",
-];
-
-/// The stages of a recipe's method, in the order in which they are done.
-fn expected(recipe: &RunRecipe) -> Vec<&'static str> {
-    let samples = recipe.method != Method::Sft;
-    let answers = samples && recipe.draws_answers();
-    let chosen = [
-        ("00-model", true),
-        ("00-questions", true),
-        ("01-initial", true),
-        ("10-evaluation/initial", true),
-        ("02-posterior", samples && recipe.proposal() == Proposal::Posterior),
-        ("03-traces", samples),
-        ("04-scores", samples),
-        ("05-answers", answers),
-        ("06-verdicts", answers),
-        ("07-weights", samples),
-        ("08-dataset", true),
-        ("09-final", true),
-        ("10-evaluation/final", true),
-    ];
-    chosen.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
-}
-
-fn in_round(round: u64, stage: &str) -> String {
-    if round == 1 { stage.to_owned() } else { format!("round-{round}/{stage}") }
-}
-
-fn title(known: &Known) -> String {
-    let title = match known.stage.as_str() {
-        "00-model" => "Model to start from",
-        "00-questions" => "Questions",
-        "01-initial" => "Training of the initial model",
-        "02-posterior" => "Training of the posterior",
-        "03-traces" => "Traces",
-        "04-scores" => "Scores",
-        "05-answers" => "Answers",
-        "06-verdicts" => "Verdicts",
-        "07-weights" => "Weights",
-        "08-dataset" => "Examples",
-        "09-final" => "Training of the final model",
-        "10-evaluation/initial" => "Evaluation of the initial model",
-        "10-evaluation/final" => "Evaluation of the final model",
-        other => other,
+/// A stage as the report shows it; `parts`: those of the questions' table.
+fn show(known: &Known, parts: Option<usize>) -> Result<ShownStage> {
+    let state = match &known.record {
+        Some(record) if record.done => StageState::Done,
+        Some(_) => StageState::Begun,
+        None => StageState::Waiting,
     };
-    let round = known.name.split('/').find_map(|part| part.strip_prefix("round-"));
-    round.map_or(title.to_owned(), |round| format!("{title}, round {round}"))
+    let config = known.training();
+    let progress = match (state, &config) {
+        (StageState::Begun, Some(config)) => training::progress(&known.folder, config)?,
+        (StageState::Begun, None) => part_progress(&known.folder, parts)?,
+        _ => None,
+    };
+    let tokens = match (state, &config) {
+        (StageState::Done, Some(_)) => training::tokens(&known.folder)?,
+        _ => known.record.as_ref().and_then(|record| record.counts["tokens"].as_u64()),
+    };
+    let seconds = known.record.as_ref().map(|record| record.seconds).filter(|_| state == StageState::Done);
+    Ok(ShownStage {
+        folder: known.name(),
+        title: known.node.title(),
+        method: known.node.method.clone(),
+        state,
+        seconds,
+        tokens,
+        progress,
+    })
 }
 
 /// How many parts are written, and how fast they came: by the times of the files, since whoever writes them

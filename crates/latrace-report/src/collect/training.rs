@@ -30,10 +30,14 @@ struct Update {
 /// Loss and gradient norm of the run's own models: initial, posterior, final.
 pub(super) fn curves(stages: &RunStages) -> Result<Vec<Training>> {
     let mut curves = Vec::new();
-    for (known, _) in stages.trainings().filter(|(known, _)| known.method.is_none()) {
+    for (known, _) in stages.trainings().filter(|(known, _)| known.node.method.is_none()) {
         let updates = read(&known.folder)?;
         if !updates.is_empty() {
-            let name = known.name.replace("01-", "").replace("02-", "").replace("09-", "").replace('/', ", ");
+            let noun = known.node.stage.noun();
+            let name = match known.node.round {
+                1 => noun.to_owned(),
+                round => format!("round-{round}, {noun}"),
+            };
             curves.push(curve(name, &updates));
         }
     }

@@ -11,6 +11,9 @@ use serde_json::Value;
 use super::{Entry, Shows};
 use crate::evaluation::{SUMMARY, Summary, read_results};
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
+use crate::pipeline::summary::evaluations;
+use crate::plan::{NodeId, Stage, plan};
+use crate::recipe;
 use latrace_io::failure::Failure;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Accuracy, Tally};
@@ -85,7 +88,7 @@ fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
         tally.right += usize::from(response.verdict == "correct");
     }
     let mut results = Results::new();
-    for question in Table::<QuestionRecord>::open(&run.join("00-questions")).records()? {
+    for question in Table::<QuestionRecord>::open(&run.join(Stage::Questions.name())).records()? {
         let question = question?;
         if let Some(tally) = tallies.remove(&question.id) {
             results.insert(
@@ -167,17 +170,16 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
     let summary: RunSummary = serde_json::from_value(value)
         .map_err(|error| Failure::work(format!("{} is no summary of a run: {error}", path.display())))?;
     let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
-    // The order in which they come about; baselines by name.
-    let rank =
-        |name: &str| ["initial", "posterior", "final"].iter().position(|known| *known == name).unwrap_or(3);
-    models.sort_by(|(one, _), (other, _)| (rank(one), one).cmp(&(rank(other), other)));
+    let plan = plan(&recipe::run::of_run(folder)?)?;
+    // In the order in which they come about.
+    let places: Vec<(String, NodeId)> = evaluations(&plan);
+    let place = |name: &str| places.iter().position(|(known, _)| known == name).unwrap_or(places.len());
+    models.sort_by(|(one, _), (other, _)| (place(one), one).cmp(&(place(other), other)));
     let entry = |(name, model): (String, RunModel)| {
-        let stage = if rank(&name) < 3 {
-            folder.join("10-evaluation").join(&name)
-        } else {
-            folder.join("baselines").join(&name).join("10-evaluation/final")
-        };
-        Entry {
+        let id = places.get(place(&name)).map(|(_, id)| *id);
+        let id = id.with_context(|| format!("{}: the recipe has no model \"{name}\"", path.display()))?;
+        let stage = folder.join(plan.nodes[id].folder());
+        Ok(Entry {
             model: format!("{}: {name}", folder.display()),
             name,
             folder: folder.to_owned(),
@@ -187,7 +189,7 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
             by_subset: model.by_difficulty,
             shows: Shows::Both,
             questions: Questions::Run(folder.to_owned(), stage),
-        }
+        })
     };
-    Ok(models.into_iter().map(entry).collect())
+    models.into_iter().map(entry).collect()
 }

@@ -13,16 +13,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_engine::TrainConfig;
-use latrace_engine::train_config::OverLength;
+use latrace_engine::lm::TrainConfig;
+use latrace_engine::lm::train_config::OverLength;
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::read_record;
 use crate::pipeline::records::ExampleRecord;
-use crate::recipe::run::{RunRecipe, Start, of_run};
-use crate::stages::model::folder_of;
-use latrace_engine::ModelShape;
-use latrace_engine::text_codec::TextCodec;
+use crate::pipeline::runner::folder_of;
+use crate::plan::{NodeId, Role, Stage, plan};
+use crate::recipe::run::{RunRecipe, of_run};
+use latrace_engine::text::{TextSide, read_config};
 use latrace_io::failure::Failure;
 use latrace_io::files::replace_folder;
 use latrace_io::table::Table;
@@ -166,9 +166,9 @@ fn read_job(run: &Path) -> Result<Job> {
     }
     let (dataset, model) = last_training(run, &recipe)?;
     let config = recipe.final_config();
-    let initial = run.join("01-initial");
-    let model_config = ModelShape::read(&initial)?;
-    let text = TextCodec::open(&initial, &model_config)?;
+    let initial = run.join(Stage::Initial.name());
+    let model_config = read_config(&initial)?;
+    let text = TextSide::open(&initial, &model_config)?;
     let limit = config.cutoff_length.min(model_config.max_positions);
     let mut job = Job { model, config, rows: Vec::new(), dropped: 0, ambiguous: 0 };
     for record in Table::<ExampleRecord>::open(&dataset).records()? {
@@ -197,19 +197,19 @@ fn read_job(run: &Path) -> Result<Job> {
 
 /// The examples of the last round that has some, and what training on them starts from.
 fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
-    let in_round = |round: u64, stage: &str| {
-        if round == 1 { run.join(stage) } else { run.join(format!("round-{round}")).join(stage) }
-    };
-    let is_done = |folder: &Path| read_record(folder).ok().flatten().is_some_and(|record| record.done);
-    let Some(round) = (1..=recipe.rounds).rev().find(|&round| is_done(&in_round(round, "08-dataset"))) else {
-        let message = format!("{} has no finished stage 08-dataset", run.display());
+    let plan = plan(recipe)?;
+    let folder = |id: NodeId| run.join(plan.nodes[id].folder());
+    let is_done = |id: NodeId| read_record(&folder(id)).ok().flatten().is_some_and(|record| record.done);
+    let trainings = (1..=recipe.rounds).rev().filter_map(|round| plan.node(None, round, Stage::Final));
+    let inputs = trainings.filter_map(|id| {
+        let input = |role| plan.nodes[id].inputs.iter().find(|(known, _)| *known == role).map(|(_, id)| *id);
+        Some((input(Role::Rows)?, input(Role::Model)?))
+    });
+    let Some((dataset, start)) = inputs.into_iter().find(|(dataset, _)| is_done(*dataset)) else {
+        let message = format!("{} has no finished stage {}", run.display(), Stage::Dataset);
         return Err(Failure::work(message).hint("`latrace status` says how far the run is").into());
     };
-    let model = match recipe.start {
-        Start::Base => folder_of(&recipe.model, &run.join("00-model"))?,
-        Start::Initial if round == 1 => run.join("01-initial"),
-        Start::Initial => in_round(round - 1, "09-final"),
-    };
+    let model = folder_of(&plan.nodes[start], folder(start))?;
     let absolute = std::path::absolute(&model).ok().filter(|path| path.is_dir());
-    Ok((in_round(round, "08-dataset"), absolute.unwrap_or(model).display().to_string()))
+    Ok((folder(dataset), absolute.unwrap_or(model).display().to_string()))
 }

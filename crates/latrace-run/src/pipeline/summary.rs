@@ -8,23 +8,14 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Outcome;
-use super::folder::read_record;
+use super::folder::{StageRecord, read_record};
+use crate::plan::{NodeId, Plan, Stage, Step};
 use crate::recipe::run::RunRecipe;
 use crate::stages::evaluation::{Accuracy, Measured};
 use latrace_io::files::write_atomically;
 
 /// The file in the run folder.
 pub const SUMMARY: &str = "summary.json";
-
-/// What the recipe's method and its baselines leave.
-#[derive(Clone, Debug)]
-pub struct Outcomes {
-    /// The recipe's own method.
-    pub main: Outcome,
-    /// Other methods, by name.
-    pub baselines: Vec<(String, Outcome)>,
-}
 
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,34 +60,23 @@ impl Summary {
     ///
     /// # Errors
     /// Records that cannot be read.
-    pub fn of(outcomes: &Outcomes, run: &Path, recipe: &RunRecipe) -> Result<Summary> {
-        let named = [("initial", &outcomes.main.initial), ("final", &outcomes.main.r#final)];
-        let baselines = outcomes.baselines.iter().map(|(name, outcome)| (name.as_str(), &outcome.r#final));
-        let models = named
-            .into_iter()
-            .chain(baselines)
-            .map(|(name, done)| Ok((name.to_owned(), measured(&done.folder)?)))
-            .collect::<Result<_>>()?;
-        let weights =
-            outcomes.main.weights.as_ref().map(|done| counts(&done.folder)).transpose()?.unwrap_or_default();
+    pub fn of(plan: &Plan, run: &Path, recipe: &RunRecipe) -> Result<Summary> {
+        let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
+        let weights = plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default();
         let means = |series: &str| {
-            weights[series]["common"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|bound| bound["mean_of_finite"].as_f64())
-                .collect()
+            let common = weights[series]["common"].as_array().into_iter().flatten();
+            common.filter_map(|bound| bound["mean_of_finite"].as_f64()).collect()
         };
-        let records = records(run)?;
+        let records = records(plan, run)?;
         Ok(Summary {
-            models,
+            models: models(plan, run)?,
             bounds: means("bounds"),
             bounds_hold: weights["bounds"]["is_bound"].as_bool().unwrap_or(false),
             surrogates: means("surrogates"),
             unbounded: weights["without_usable_trace"].as_u64().unwrap_or(0),
             effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
-            peak_memory_bytes: records.values().map(|record| record.1).max().unwrap_or(0),
-            seconds: records.into_iter().map(|(name, (seconds, _))| (name, seconds)).collect(),
+            peak_memory_bytes: records.values().map(|record| record.peak_memory_bytes).max().unwrap_or(0),
+            seconds: records.into_iter().map(|(name, record)| (name, record.seconds)).collect(),
             seed: recipe.seed,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
@@ -136,27 +116,36 @@ fn measured(folder: &Path) -> Result<ModelSummary> {
     Ok(ModelSummary { overall, by_difficulty, truncated })
 }
 
-/// Seconds and memory of all stages under a folder, by their path within it.
-fn records(run: &Path) -> Result<BTreeMap<String, (f64, u64)>> {
-    let mut found = BTreeMap::new();
-    collect_records(run, "", &mut found)?;
-    Ok(found)
+/// How good the models of a run are: the recipe's own by their evaluations' names, a baseline's final one by the
+/// baseline's.
+fn models(plan: &Plan, run: &Path) -> Result<BTreeMap<String, ModelSummary>> {
+    evaluations(plan)
+        .into_iter()
+        .map(|(name, id)| Ok((name, measured(&run.join(plan.nodes[id].folder()))?)))
+        .collect()
 }
 
-fn collect_records(folder: &Path, name: &str, found: &mut BTreeMap<String, (f64, u64)>) -> Result<()> {
-    if let Some(record) = read_record(folder)? {
-        found.insert(name.to_owned(), (record.seconds, record.peak_memory_bytes));
-    }
-    let cannot = || format!("cannot read the folder {}", folder.display());
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let path = entry.with_context(cannot)?.path();
-        let inner = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && !inner.starts_with('.') {
-            let inner = if name.is_empty() { inner } else { format!("{name}/{inner}") };
-            collect_records(&path, &inner, found)?;
+/// The evaluations of a plan, by the name of the model in tables.
+pub fn evaluations(plan: &Plan) -> Vec<(String, NodeId)> {
+    let of = |step: &Step| {
+        let model = step.stage.evaluated_model()?;
+        match &step.method {
+            None => Some((model.to_owned(), step.node)),
+            Some(method) => (step.stage == Stage::FinalEvaluation).then(|| (method.clone(), step.node)),
+        }
+    };
+    plan.steps.iter().filter_map(of).collect()
+}
+
+/// The records of a plan's stages, by their path within the run.
+fn records(plan: &Plan, run: &Path) -> Result<BTreeMap<String, StageRecord>> {
+    let mut found = BTreeMap::new();
+    for node in &plan.nodes {
+        if let Some(record) = read_record(&run.join(node.folder()))? {
+            found.insert(node.folder().display().to_string(), record);
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The summary for a person: a table, and what it says.

@@ -76,9 +76,15 @@ fn check_keys(table: &Table, source: String) -> Result<()> {
     let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) else {
         return Ok(());
     };
-    let nearest = known.iter().min_by_key(|name| edit_distance(name, unknown)).copied().unwrap_or("");
-    let message = format!("{source}: unknown key \"{unknown}\"; the nearest known key is \"{nearest}\"");
-    Err(Failure::usage(message).hint(format!("known keys: {}", known.join(", "))).into())
+    Err(unknown_key(&source, unknown, known).into())
+}
+
+/// The error of a key that is none of `known`; `key` may be dotted, and its last part is what counts.
+fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let nearest = known.iter().min_by_key(|name| edit_distance(name, last)).copied().unwrap_or("");
+    let message = format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\"");
+    Failure::usage(message).hint(format!("known keys: {}", known.join(", ")))
 }
 
 /// The field names that a struct's derived `Deserialize` asks for.

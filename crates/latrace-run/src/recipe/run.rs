@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_core::Split;
-use latrace_engine::train_config::Loss;
-use latrace_engine::TrainConfig;
+use latrace_core::{SamplingParams, Split};
+use latrace_engine::lm::TrainConfig;
+use latrace_engine::lm::train_config::Loss;
 use latrace_objective::AnswerEstimator;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{one_line, parse_override, read_table};
+use super::{field_names, one_line, parse_override, read_table, unknown_key};
 use crate::weigh::{Drawn, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_questions::source::Source;
@@ -44,7 +44,7 @@ pub struct RunRecipe {
     /// Sampling of traces.
     pub traces: Traces,
     /// Sampling of answers.
-    pub answers: Drawing,
+    pub answers: Sampling,
     /// Judging of answers.
     pub verdicts: Verdicts,
     /// Weighing of traces.
@@ -137,7 +137,7 @@ pub enum Proposal {
 /// For which questions traces are sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Asked {
+pub enum TracedQuestions {
     /// All of the training split.
     All,
     /// Those without a trace of their own.
@@ -150,40 +150,27 @@ pub struct Traces {
     /// Who writes them.
     pub from: Proposal,
     /// Of which questions.
-    pub questions: Asked,
+    pub questions: TracedQuestions,
     /// How they are drawn.
     #[serde(flatten)]
-    pub drawing: Drawing,
+    pub sampling: Sampling,
 }
 
-/// How samples are drawn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Drawing {
+/// Samples of each prompt: how many, and how they are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
     /// Samples of each prompt.
     pub n: u64,
-    /// 0: the likeliest token.
-    pub temperature: f32,
-    /// Only the fewest tokens whose probability reaches this.
-    pub top_p: f32,
-    /// Only so many of the likeliest tokens; 0: all.
-    pub top_k: usize,
-    /// Only tokens at least so many times as likely as the likeliest.
-    pub min_p: f32,
-    /// Most tokens of a sample.
-    pub max_new_tokens: usize,
+    /// The distribution, and where a sample is cut.
+    #[serde(flatten)]
+    pub params: SamplingParams,
 }
 
-impl Drawing {
-    /// Whether samples come from the model's own distribution, the one whose log-probs are kept.
-    pub fn is_plain(&self) -> bool {
-        (self.temperature, self.top_p, self.top_k, self.min_p) == (1.0, 1.0, 0, 0.0)
-    }
-
+impl Sampling {
     /// The sampler's settings, with the tokens that end a sample.
-    pub fn sampling(&self, end_ids: Vec<u32>) -> Sampling {
-        let Drawing { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
-        Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids }
+    pub fn sampler(&self, end_ids: Vec<u32>) -> latrace_engine::lm::Sampling {
+        let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = self.params;
+        latrace_engine::lm::Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids }
     }
 }
 
@@ -218,7 +205,7 @@ pub enum Duplicates {
 }
 
 /// From weights to examples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
     /// Answers of a chosen trace.
@@ -236,7 +223,7 @@ pub struct Evaluation {
     pub split: Split,
     /// How responses are drawn.
     #[serde(flatten)]
-    pub drawing: Drawing,
+    pub sampling: Sampling,
 }
 
 /// What results do not depend on, but for the parts in which they lie.
@@ -264,6 +251,7 @@ impl RunRecipe {
             set(&mut table, &key, value)?;
         }
         let shown = file.display().to_string();
+        check_keys(&table, &shown)?;
         let recipe = resolve(&table, &shown)?;
         recipe.baselines.keys().try_for_each(|name| {
             recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}"))
@@ -311,7 +299,8 @@ impl RunRecipe {
 
     /// Whether traces and answers come from the distributions whose log-probs are scored.
     pub fn drawn(&self) -> Drawn {
-        let is_plain = self.traces.drawing.is_plain() && (!self.draws_answers() || self.answers.is_plain());
+        let is_plain = self.traces.sampling.params.is_plain()
+            && (!self.draws_answers() || self.answers.params.is_plain());
         if is_plain { Drawn::Plainly } else { Drawn::Otherwise }
     }
 
@@ -396,16 +385,14 @@ impl RunRecipe {
         {
             config.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
         }
-        for (name, drawing) in [
-            ("traces", &self.traces.drawing),
-            ("answers", &self.answers),
-            ("evaluation", &self.evaluation.drawing),
-        ] {
-            drawing
-                .sampling(Vec::new())
-                .validate()
-                .map_err(|error| Failure::usage(format!("{name}.{error}")))?;
-            at_least_one(&format!("{name}.n"), drawing.n)?;
+        let samplings = [
+            ("traces", self.traces.sampling),
+            ("answers", self.answers),
+            ("evaluation", self.evaluation.sampling),
+        ];
+        for (name, sampling) in samplings {
+            sampling.params.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
+            at_least_one(&format!("{name}.n"), sampling.n)?;
         }
         self.questions.check()?;
         self.weights.check().context("weights")?;
@@ -433,6 +420,62 @@ fn at_least_one(name: &str, number: u64) -> Result<()> {
     } else {
         Err(Failure::usage(format!("{name}: expected at least 1, got 0")).into())
     }
+}
+
+/// Tables whose keys are the user's own.
+const FREE: [&str; 2] = ["model.shape", "questions.columns"];
+
+/// Refuses a key that no setting has.
+fn check_keys(given: &Table, source: &str) -> Result<()> {
+    let known = known_keys()?;
+    check_table(given, &known, "", source)?;
+    let baselines = given.get("baselines").and_then(Value::as_table);
+    for (name, baseline) in baselines.into_iter().flatten() {
+        let Some(table) = baseline.as_table() else {
+            let message = format!("{source}: baselines.{name}: expected a table of settings, got {baseline}");
+            return Err(Failure::usage(message).into());
+        };
+        check_table(table, &known, &format!("baselines.{name}."), source)?;
+    }
+    Ok(())
+}
+
+/// The defaults, with the settings that they leave to the trainer's own.
+fn known_keys() -> Result<Table> {
+    let mut known: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
+    let of_training: Table =
+        field_names::<TrainConfig>().iter().map(|&name| (name.to_owned(), Value::Boolean(true))).collect();
+    for training in ["initial", "posterior", "final"] {
+        known.insert(training.to_owned(), Value::Table(of_training.clone()));
+    }
+    for seeded in ["questions", "weights"] {
+        if let Some(Value::Table(table)) = known.get_mut(seeded) {
+            table.insert("seed".to_owned(), Value::Integer(0));
+        }
+    }
+    if let Some(Value::Table(model)) = known.get_mut("model") {
+        model.insert("shape".to_owned(), Value::Table(Table::new()));
+    }
+    Ok(known)
+}
+
+fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Result<()> {
+    for (key, value) in given {
+        let name = format!("{prefix}{key}");
+        match (known.get(key), value) {
+            (None, _) => {
+                return Err(
+                    unknown_key(source, &name, &known.keys().map(String::as_str).collect::<Vec<_>>()).into()
+                );
+            }
+            _ if FREE.iter().any(|free| name.ends_with(free)) || name == "baselines" => {}
+            (Some(Value::Table(known)), Value::Table(given)) => {
+                check_table(given, known, &format!("{name}."), source)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// One seed for all, where a stage has none of its own.
@@ -549,7 +592,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (recipe.seed, recipe.initial.seed, recipe.traces.drawing.n, recipe.traces.drawing.temperature),
+            (
+                recipe.seed,
+                recipe.initial.seed,
+                recipe.traces.sampling.n,
+                recipe.traces.sampling.params.temperature
+            ),
             (3, 3, 5, 1.0)
         );
         assert!(recipe.variants().unwrap().is_empty());

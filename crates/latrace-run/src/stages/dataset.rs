@@ -12,7 +12,9 @@ use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
-use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method, RunRecipe};
+use crate::pipeline::runner::Inputs;
+use crate::plan::{DatasetSettings, Role};
+use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
 use latrace_core::Split;
 use latrace_io::table::Table;
 
@@ -21,61 +23,21 @@ const FELL_BACK: i64 = -1;
 /// A row of its own, mixed in.
 const MIXED_IN: i64 = -2;
 
-/// Folders of the stages that examples are built from; without them, only rows with traces of their own are.
-pub struct Sampled<'a> {
-    /// Stage 3.
-    pub traces: &'a Path,
-    /// Stage 4.
-    pub scores: &'a Path,
-    /// Stage 5, if answers were drawn.
-    pub answers: Option<&'a Path>,
-    /// Stage 6, if answers were drawn.
-    pub verdicts: Option<&'a Path>,
-    /// Stage 7.
-    pub weights: &'a Path,
-}
-
-/// How examples are built.
-#[derive(Clone, Debug)]
-pub struct Building<'a> {
-    /// What the model learns from.
-    pub method: Method,
-    /// From weights to examples.
-    pub dataset: &'a Dataset,
-    /// Answers drawn after each trace.
-    pub answers: u64,
-    /// What becomes of a question without a usable trace.
-    pub fallback: Fallback,
-    /// Seed of choices.
-    pub seed: u64,
-}
-
-impl<'a> Building<'a> {
-    /// As the recipe has it.
-    pub fn of(recipe: &'a RunRecipe) -> Building<'a> {
-        Building {
-            method: recipe.method,
-            dataset: &recipe.dataset,
-            answers: recipe.answers.n,
-            fallback: recipe.weights.fallback,
-            seed: recipe.seed,
-        }
-    }
-}
-
-/// Builds the examples, in parts as the questions are.
-pub fn run(
-    questions: &Path,
-    sampled: Option<&Sampled<'_>>,
-    recipe: &RunRecipe,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let questions = Table::<QuestionRecord>::open(questions);
+/// Builds the examples, in parts as the questions are. Without traces, only rows with traces of their own are
+/// built.
+///
+/// # Errors
+/// Traces, answers and verdicts that do not fit each other; tables that cannot be read or written.
+pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
+    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
-    let (building, mut totals) = (Building::of(recipe), Totals::default());
+    let mut totals = Totals::default();
     let examples = |part: usize, totals: &mut Totals| {
-        let groups = sampled.map_or(Ok(HashMap::new()), |sampled| read_groups(sampled, part))?;
-        of_part(&questions.read(part)?, groups, &building, totals)
+        let groups = match inputs.optional(Role::Traces) {
+            Some(traces) => read_groups(traces, inputs, part)?,
+            None => HashMap::new(),
+        };
+        of_part(&questions.read(part)?, groups, settings, totals)
     };
     // Twice over all parts, since the scale is that of all of them and memory is to hold one.
     for part in 0..questions.parts()? {
@@ -97,7 +59,7 @@ pub fn run(
 pub fn of_part(
     questions: &[QuestionRecord],
     mut groups: HashMap<String, Sampling>,
-    building: &Building<'_>,
+    building: &DatasetSettings,
     totals: &mut Totals,
 ) -> Result<Vec<ExampleRecord>> {
     // A policy gradient has no use for rows that no policy drew.
@@ -166,26 +128,22 @@ pub struct Sampling {
     pub verdicts: HashMap<u64, Vec<Verdict>>,
 }
 
-fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sampling>> {
+fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<String, Sampling>> {
     let mut groups: HashMap<String, Sampling> = HashMap::new();
-    for trace in Table::<TraceRecord>::open(sampled.traces).read(part)? {
+    for trace in Table::<TraceRecord>::open(traces).read(part)? {
         groups.entry(trace.id.clone()).or_default().traces.push(trace);
     }
-    for score in Table::<ScoreRecord>::open(sampled.scores).read(part)? {
+    for score in Table::<ScoreRecord>::open(inputs.folder(Role::Scores)?).read(part)? {
         groups.entry(score.id.clone()).or_default().scores.insert(score.sample, score);
     }
-    for weight in Table::<WeightRecord>::open(sampled.weights).read(part)? {
+    for weight in Table::<WeightRecord>::open(inputs.folder(Role::Weights)?).read(part)? {
         groups.entry(weight.id.clone()).or_default().weights.insert(weight.sample, weight);
     }
-    if let (Some(answers), Some(verdicts)) = (sampled.answers, sampled.verdicts) {
+    if let (Some(answers), Some(verdicts)) = (inputs.optional(Role::Answers), inputs.optional(Role::Verdicts))
+    {
         for answer in Table::<AnswerRecord>::open(answers).read(part)? {
-            groups
-                .entry(answer.id.clone())
-                .or_default()
-                .answers
-                .entry(answer.sample)
-                .or_default()
-                .push(answer);
+            let group = groups.entry(answer.id.clone()).or_default();
+            group.answers.entry(answer.sample).or_default().push(answer);
         }
         for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?)? {
             groups.entry(id).or_default().verdicts.insert(sample, verdicts);
@@ -198,7 +156,7 @@ fn read_groups(sampled: &Sampled<'_>, part: usize) -> Result<HashMap<String, Sam
 fn of_question(
     question: &QuestionRecord,
     sampling: &Sampling,
-    building: &Building<'_>,
+    building: &DatasetSettings,
     totals: &mut Totals,
 ) -> Result<Vec<ExampleRecord>> {
     totals.asked += 1;
@@ -240,7 +198,7 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
 fn sequence_weights(
     question: &QuestionRecord,
     sampling: &Sampling,
-    building: &Building<'_>,
+    building: &DatasetSettings,
 ) -> Result<SequenceWeights> {
     let verdict_km = verdicts_of(sampling, building.answers);
     if building.method == Method::Variational {
@@ -289,7 +247,7 @@ fn chosen_weights(
     question: &QuestionRecord,
     sampling: &Sampling,
     verdict_km: &[Verdict],
-    building: &Building<'_>,
+    building: &DatasetSettings,
 ) -> SequenceWeights {
     let n = verdict_km.len() / sampling.traces.len().max(1);
     let mut weights =
@@ -312,7 +270,7 @@ fn shares(
     verdict_m: &[Verdict],
     question: &QuestionRecord,
     trace: &TraceRecord,
-    dataset: &Dataset,
+    dataset: Dataset,
     seed: u64,
 ) -> Vec<f64> {
     let one = |choice: AnswerChoice| {
@@ -339,7 +297,7 @@ fn sequences(
     question: &QuestionRecord,
     sampling: &Sampling,
     weights: &SequenceWeights,
-    building: &Building<'_>,
+    building: &DatasetSettings,
 ) -> Result<Vec<ExampleRecord>> {
     let is_policy = building.method.is_policy_gradient();
     let n = weights.answer_km.len() / sampling.traces.len().max(1);

@@ -1,20 +1,21 @@
 //! Stage 10: how often a model answers right, on questions that nobody trained on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::Result;
 use latrace_engine::lm::{Sample, StopReason};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{draw_missing, sampler};
+use super::draw_missing;
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
-use crate::recipe::run::RunRecipe;
+use crate::pipeline::runner::Inputs;
+use crate::plan::{EvaluationSettings, Role};
 use latrace_core::Split;
 use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::trace_codec::TraceCodec;
+use latrace_engine::thought::Thought;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Interval, bootstrap};
 use latrace_questions::judge::Judge;
@@ -51,33 +52,34 @@ pub struct Measured {
 }
 
 /// Draws and judges responses to the questions of the recipe's evaluation split.
+///
+/// # Errors
+/// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
 pub fn run(
-    questions: &Path,
-    model: &Path,
-    codec: &TraceCodec,
-    judge: &Judge,
-    recipe: &RunRecipe,
+    settings: &EvaluationSettings,
+    inputs: &Inputs,
+    context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let (source, out) = (
-        Table::<QuestionRecord>::open(questions),
-        Table::<ResponseRecord>::create(&stage.path, &stage.key()),
-    );
-    let evaluation = &recipe.evaluation;
+    let model = inputs.folder(Role::Model)?;
+    let thought = &Thought::open(model, settings.markers.clone())?;
+    let judge = &Judge::new(settings.time_limit, &context.sandbox);
+    let source = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
+    let out = Table::<ResponseRecord>::create(&stage.path, &stage.key());
     let draws = Draws {
         stage: "responses",
-        seed: recipe.seed,
-        n: evaluation.drawing.n,
-        sampling: evaluation.drawing.sampling(codec.answer_end_ids()),
-        stops: codec.answer_stops(),
-        text: &codec.text,
+        seed: settings.seed,
+        n: settings.sampling.n,
+        sampling: settings.sampling.sampler(thought.answer_end_ids()),
+        stops: thought.answer_stops(),
+        text: &thought.text,
     };
-    let make = || sampler(model, &recipe.engine);
-    let ask = |part| asked(&source, part, evaluation.split, judge);
+    let make = || context.sampler(model);
+    let ask = |part| asked(&source, part, settings.split, judge);
     draw_missing(&source, &out, make, &draws, stage, ask, |(question, query), sample| {
-        Ok(judged(question, query, sample, codec, judge))
+        Ok(judged(question, query, sample, thought, judge))
     })?;
-    count(&out, recipe.seed, evaluation.split)
+    count(&out, settings.seed, settings.split)
 }
 
 /// A part's questions of a split, and their prompts.
@@ -85,7 +87,7 @@ fn asked(
     source: &Table<QuestionRecord>,
     part: usize,
     split: Split,
-    judge: &Judge,
+    judge: &Judge<'_>,
 ) -> Result<Vec<((QuestionRecord, Query), Prompt)>> {
     let of_split = source.read(part)?.into_iter().filter(|question| question.split == split);
     let ask = |question: QuestionRecord| {
@@ -100,11 +102,11 @@ fn judged(
     question: &QuestionRecord,
     query: &Query,
     sample: Sample,
-    codec: &TraceCodec,
-    judge: &Judge,
+    thought: &Thought,
+    judge: &Judge<'_>,
 ) -> ResponseRecord {
     // A thought that has no end has no answer, whatever stands in it.
-    let text = codec.border(&sample.tokens).map(|border| codec.answer_text(&sample.tokens[border..]));
+    let text = thought.border(&sample.tokens).map(|border| thought.answer_text(&sample.tokens[border..]));
     let judgement = match &text {
         Some(text) => judge.judge(query, text),
         None => latrace_verify::Judgement::new(latrace_verify::Reason::NoAnswer, None),

@@ -14,19 +14,38 @@ pub mod training;
 pub mod verdicts;
 pub mod weights;
 
-use std::path::Path;
-
 use anyhow::Result;
-use latrace_engine::lm::{Model, Sample, Sampler, SamplerOptions};
+use latrace_engine::lm::{Sample, Sampler};
 use rayon::prelude::*;
+use serde_json::Value;
 
+use crate::pipeline::context::RunContext;
 use crate::pipeline::drawing::draw;
 use crate::pipeline::folder::StageFolder;
-use crate::recipe::run::Engine;
+use crate::pipeline::runner::Inputs;
+use crate::plan::{Node, Settings};
 use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_io::memory::free_memory;
 use latrace_io::progress::Progress;
 use latrace_io::table::{Record, Table};
+
+/// Does the work of a node: fills the stage's folder, resuming from what is there, and says what it counted.
+///
+/// # Errors
+/// Those of the stage.
+pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFolder) -> Result<Value> {
+    match &node.settings {
+        Settings::Model(settings) => model::run(settings, stage),
+        Settings::Questions(settings) => questions::run(settings, inputs, context, stage),
+        Settings::Fit(settings) => training::run(settings, inputs, stage),
+        Settings::Traces(settings) => traces::run(settings, inputs, context, stage),
+        Settings::Scores(settings) => scores::run(settings, inputs, context, stage),
+        Settings::Answers(settings) => answers::run(settings, inputs, context, stage),
+        Settings::Verdicts(settings) => verdicts::run(settings, inputs, context, stage),
+        Settings::Weights(settings) => weights::run(settings, inputs, stage),
+        Settings::Dataset(settings) => dataset::run(settings, inputs, stage),
+        Settings::Evaluation(settings) => evaluation::run(settings, inputs, context, stage),
+    }
+}
 
 /// Parts drawn in one go: memory holds their prompts and samples.
 const PARTS_AT_ONCE: usize = 64;
@@ -67,12 +86,4 @@ fn draw_missing<S: Record, R: Record + Send, T: Sync>(
     }
     progress.finish();
     Ok(())
-}
-
-/// The sampler of a model folder.
-fn sampler(model: &Path, engine: &Engine) -> Result<Sampler> {
-    let kv_cache_bytes = if engine.kv_cache_bytes > 0 { engine.kv_cache_bytes } else { free_memory() / 2 };
-    let options =
-        SamplerOptions { kv_cache_bytes, batch: engine.batch, prefill_tokens: engine.prefill_tokens };
-    Ok(Sampler::new(Model::load(model)?, options))
 }

@@ -3,34 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use latrace_core::Tokenizer;
 use latrace_core::tokenizer::END;
-use latrace_core::{Markers, Tokenizer};
 use latrace_engine::lm::{Model, SaveDtype};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
+use crate::plan::{ModelSettings, Stage};
 use crate::recipe::run::ModelSource;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
-use latrace_questions::source::Source;
-
-/// What tells this model from others.
-///
-/// # Errors
-/// A folder that cannot be read.
-pub fn settings(model: &ModelSource, source: &Source) -> Result<Value> {
-    if model.folder.is_empty() {
-        return Ok(json!({"model": model, "texts": source.fingerprint()?}));
-    }
-    // Where the folder is does not matter; what is in it does.
-    Ok(json!({"model": fingerprint(&model_folder(&model.folder)?)?}))
-}
 
 /// Fails where the folder's contents are no longer those that the run began with: everything would silently
 /// be made anew.
@@ -38,7 +26,7 @@ pub fn settings(model: &ModelSource, source: &Source) -> Result<Value> {
 /// # Errors
 /// Names the file that differs.
 pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
-    let noted = run.join("00-model").join(GIVEN);
+    let noted = run.join(Stage::Model.name()).join(GIVEN);
     if model.folder.is_empty() || !noted.is_file() {
         return Ok(());
     }
@@ -67,31 +55,18 @@ struct Given {
     files: BTreeMap<String, String>,
 }
 
-/// The folder of the model, once the stage is done.
+/// Makes a random model with its tokenizer, or notes which model is given.
 ///
 /// # Errors
-/// A hub id that is neither in the cache nor within reach.
-pub fn folder_of(model: &ModelSource, stage: &Path) -> Result<PathBuf> {
-    if model.folder.is_empty() { Ok(stage.to_owned()) } else { model_folder(&model.folder) }
-}
-
-/// Makes a random model with its tokenizer, or notes which model is given.
-pub fn run(
-    model: &ModelSource,
-    source: &Source,
-    markers: &Markers,
-    seed: u64,
-    stage: &StageFolder,
-) -> Result<Value> {
-    if !model.folder.is_empty() {
-        let given =
-            Given { folder: model.folder.clone(), files: fingerprint(&model_folder(&model.folder)?)? };
-        write(&stage.path, GIVEN, &format!("{:#}", json!(given)))?;
-        return Ok(json!({"folder": model.folder}));
-    }
-    let text = match source.task()? {
+/// A given folder that cannot be read; texts or a shape of which no model can be made.
+pub fn run(settings: &ModelSettings, stage: &StageFolder) -> Result<Value> {
+    let (model, questions, markers, seed) = match settings {
+        ModelSettings::Given { folder } => return note_given(folder, stage),
+        ModelSettings::Random { model, questions, markers, seed } => (model, questions, markers, *seed),
+    };
+    let text = match questions.task()? {
         Some(task) => task.tokenizer(),
-        None => Tokenizer::train(&source.texts(markers)?, model.vocabulary, &markers.specials())?,
+        None => Tokenizer::train(&questions.texts(markers)?, model.vocabulary, &markers.specials())?,
     };
     let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
     let tokenizer = write_shape(&stage.path, shape, &text)?;
@@ -99,6 +74,12 @@ pub fn run(
     random.save(&stage.path, SaveDtype::F32, &stage.path)?;
     let parameters: usize = random.parameters().iter().map(Vec::len).sum();
     Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
+}
+
+fn note_given(folder: &str, stage: &StageFolder) -> Result<Value> {
+    let given = Given { folder: folder.to_owned(), files: fingerprint(&model_folder(folder)?)? };
+    write(&stage.path, GIVEN, &format!("{:#}", json!(given)))?;
+    Ok(json!({"folder": folder}))
 }
 
 /// Writes a model folder without weights: a tokenizer, and the shape as `config.json`, with what the

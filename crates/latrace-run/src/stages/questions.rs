@@ -4,19 +4,21 @@ use anyhow::{Context, Result};
 use latrace_core::{Markers, PromptTemplate, Question};
 use serde_json::{Value, json};
 
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::QuestionRecord;
-use crate::recipe::run::Engine;
+use crate::pipeline::runner::Inputs;
+use crate::plan::{QuestionSettings, Role};
 use latrace_core::Split;
-use latrace_engine::trace_codec::TraceCodec;
+use latrace_engine::thought::Thought;
 use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
-use latrace_questions::source::{Source, check_ids};
+use latrace_questions::source::check_ids;
 
 /// What turns a question into ids.
 pub struct Encoding<'a> {
     /// Tokenizer and markers.
-    pub codec: &'a TraceCodec,
+    pub thought: &'a Thought,
     /// The markers' texts.
     pub markers: &'a Markers,
     /// Prompt of the reasoner.
@@ -26,18 +28,30 @@ pub struct Encoding<'a> {
 }
 
 /// Reads all questions and writes them in parts.
+///
+/// # Errors
+/// Questions that cannot be read, encoded or judged.
 pub fn run(
-    source: &Source,
-    encoding: &Encoding<'_>,
-    judge: &Judge,
-    engine: &Engine,
+    settings: &QuestionSettings,
+    inputs: &Inputs,
+    context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let questions = source.read(encoding.markers, Some(&|messages| encoding.codec.text.split(messages)))?;
+    let thought = Thought::open(inputs.folder(Role::Model)?, settings.markers.clone())?;
+    let encoding = Encoding {
+        thought: &thought,
+        markers: &settings.markers,
+        reasoner: &settings.reasoner.compile()?,
+        posterior: &settings.posterior.compile()?,
+    };
+    // Whether a question can be judged does not depend on how long a program may run.
+    let judge = Judge::new(1.0, &context.sandbox);
+    let questions =
+        settings.source.read(encoding.markers, Some(&|messages| encoding.thought.text.split(messages)))?;
     check_ids(&questions)?;
     let out = Table::<QuestionRecord>::create(&stage.path, &stage.key());
     let mut counts = Counts::default();
-    for (part, questions) in questions.chunks(engine.part_questions).enumerate() {
+    for (part, questions) in questions.chunks(settings.part_questions).enumerate() {
         let records: Vec<QuestionRecord> = questions
             .iter()
             .map(|(split, question)| encoding.record(*split, question))
@@ -98,10 +112,10 @@ impl Encoding<'_> {
             difficulty: question.difficulty.clone(),
             reference: reference(question).to_string(),
             kind,
-            prompt_ids: self.codec.encode(&prompt)?,
-            posterior_prompt_ids: posterior_prompt.map(|prompt| self.codec.encode(&prompt)).transpose()?,
-            trace_ids: question.trace.as_ref().map(|trace| self.codec.trace_ids(trace)).transpose()?,
-            answer_ids: question.response().map(|answer| self.codec.answer_ids(answer)).transpose()?,
+            prompt_ids: self.thought.encode(&prompt)?,
+            posterior_prompt_ids: posterior_prompt.map(|prompt| self.thought.encode(&prompt)).transpose()?,
+            trace_ids: question.trace.as_ref().map(|trace| self.thought.trace_ids(trace)).transpose()?,
+            answer_ids: question.response().map(|answer| self.thought.answer_ids(answer)).transpose()?,
         })
     }
 }

@@ -1,43 +1,43 @@
 //! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it where an estimator asks
 //! for that.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use latrace_engine::lm::{Model, ScoreRow, score};
 use serde_json::{Value, json};
 
 use super::missing_parts;
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, ScoreRecord, TraceRecord};
+use crate::pipeline::runner::Inputs;
+use crate::plan::{Role, ScoreSettings};
 use latrace_io::progress::Progress;
 use latrace_io::rows::shortest;
 use latrace_io::table::Table;
 
-/// What to score with, and whether the reference answers are to be scored.
-pub struct Scoring<'a> {
-    /// pi_theta0.
-    pub model: &'a Path,
-    /// Whether an estimator reads log pi(y*|x,z).
-    pub references: bool,
-    /// Tokens of one batch.
-    pub tokens_per_batch: usize,
-}
-
-/// Scores the closed traces of all parts.
-pub fn run(questions: &Path, traces: &Path, scoring: &Scoring<'_>, stage: &StageFolder) -> Result<Value> {
-    let (questions, traces) = (Table::<QuestionRecord>::open(questions), Table::<TraceRecord>::open(traces));
+/// Scores the finished traces of all parts.
+///
+/// # Errors
+/// A model that cannot be loaded, tables that cannot be read or written.
+pub fn run(
+    settings: &ScoreSettings,
+    inputs: &Inputs,
+    context: &RunContext,
+    stage: &StageFolder,
+) -> Result<Value> {
+    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
+    let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
     let out = Table::<ScoreRecord>::create(&stage.path, &stage.key());
     let missing = missing_parts(&traces, &out)?.concat();
     if !missing.is_empty() {
-        let model = Model::load(scoring.model)?;
+        let model = Model::load(inputs.folder(Role::Model)?)?;
         let mut progress = Progress::new(
             "parts scored",
             (traces.parts()? - missing.len()) as u64,
             Some(traces.parts()? as u64),
         );
         for part in missing {
-            let scores = score_part(&model, &questions.read(part)?, traces.read(part)?, scoring)?;
+            let scores = score_part(&model, &questions.read(part)?, traces.read(part)?, settings, context)?;
             out.write(part, &scores)?;
             progress.advance(1);
         }
@@ -51,15 +51,16 @@ fn score_part(
     model: &Model,
     questions: &[QuestionRecord],
     traces: Vec<TraceRecord>,
-    scoring: &Scoring<'_>,
+    settings: &ScoreSettings,
+    context: &RunContext,
 ) -> Result<Vec<ScoreRecord>> {
     let traces: Vec<TraceRecord> = traces.into_iter().filter(|trace| trace.closed).collect();
     let rows = traces
         .iter()
-        .map(|trace| row(question_of(questions, &trace.id)?, trace, scoring.references))
+        .map(|trace| row(question_of(questions, &trace.id)?, trace, settings.references))
         .collect::<Result<Vec<_>>>()?;
     let mut logp: Vec<Vec<f32>> = Vec::new();
-    score(model, &rows, scoring.tokens_per_batch, &mut |_, batch| {
+    score(model, &rows, context.engine.score_tokens, &mut |_, batch| {
         logp.extend(batch);
         Ok(())
     })?;

@@ -1,60 +1,68 @@
 //! Stage 3: traces z ~ q(z|x,y') of each question, or of pi_theta0 where no hint is to be used.
 
-use std::path::Path;
-
 use anyhow::Result;
 use latrace_engine::lm::{Sample, StopReason};
 use serde_json::{Value, json};
 
-use super::{draw_missing, sampler};
+use super::draw_missing;
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
-use crate::recipe::run::{Asked, Proposal, RunRecipe};
+use crate::pipeline::runner::Inputs;
+use crate::plan::{Role, TraceSettings};
+use crate::recipe::run::{Proposal, TracedQuestions};
 use latrace_core::Split;
 use latrace_engine::sampling::journal::logprobs;
 use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::trace_codec::TraceCodec;
+use latrace_engine::thought::Thought;
 use latrace_io::table::Table;
 
 /// Draws the traces of all questions that are asked; a part without any is empty.
+///
+/// # Errors
+/// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
 pub fn run(
-    questions: &Path,
-    writer: &Path,
-    codec: &TraceCodec,
-    recipe: &RunRecipe,
+    settings: &TraceSettings,
+    inputs: &Inputs,
+    context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let (source, out) =
-        (Table::<QuestionRecord>::open(questions), Table::<TraceRecord>::create(&stage.path, &stage.key()));
-    let drawing = &recipe.traces.drawing;
+    let writer = inputs.folder(Role::Model)?;
+    let thought = &Thought::open(writer, settings.markers.clone())?;
+    let source = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
+    let out = Table::<TraceRecord>::create(&stage.path, &stage.key());
     let draws = Draws {
         stage: "traces",
-        seed: recipe.seed,
-        n: drawing.n,
-        sampling: drawing.sampling(codec.trace_end_ids()),
-        stops: codec.trace_stops(),
-        text: &codec.text,
+        seed: settings.seed,
+        n: settings.sampling.n,
+        sampling: settings.sampling.sampler(thought.trace_end_ids()),
+        stops: thought.trace_stops(),
+        text: &thought.text,
     };
-    let make = || sampler(writer, &recipe.engine);
+    let make = || context.sampler(writer);
     draw_missing(
         &source,
         &out,
         make,
         &draws,
         stage,
-        |part| asked(&source, part, recipe),
-        |id, sample| Ok(trace(id, sample, codec)),
+        |part| asked(&source, part, settings),
+        |id, sample| Ok(trace(id, sample, thought)),
     )?;
     count(&out)
 }
 
 /// A part's questions that are asked, by id, and their prompts.
-fn asked(source: &Table<QuestionRecord>, part: usize, recipe: &RunRecipe) -> Result<Vec<(String, Prompt)>> {
+fn asked(
+    source: &Table<QuestionRecord>,
+    part: usize,
+    settings: &TraceSettings,
+) -> Result<Vec<(String, Prompt)>> {
     let mut asked = Vec::new();
     for question in source.read(part)? {
         let is_asked = question.split == Split::Train
-            && (recipe.traces.questions == Asked::All || question.trace_ids.is_none());
-        let ids = match recipe.proposal() {
+            && (settings.questions == TracedQuestions::All || question.trace_ids.is_none());
+        let ids = match settings.from {
             Proposal::Posterior => question.posterior_prompt_ids,
             Proposal::Initial => Some(question.prompt_ids),
         };
@@ -65,8 +73,8 @@ fn asked(source: &Table<QuestionRecord>, part: usize, recipe: &RunRecipe) -> Res
     Ok(asked)
 }
 
-fn trace(id: &str, sample: Sample, codec: &TraceCodec) -> TraceRecord {
-    let border = codec.border(&sample.tokens);
+fn trace(id: &str, sample: Sample, thought: &Thought) -> TraceRecord {
+    let border = thought.border(&sample.tokens);
     let tokens = border.unwrap_or(sample.tokens.len() - usize::from(sample.stop == StopReason::End));
     TraceRecord {
         id: id.to_owned(),

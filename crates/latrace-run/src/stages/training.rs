@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use latrace_engine::lm::{Policy, TrainConfig, TrainJob, TrainRow, Weights};
+use latrace_engine::lm::{Policy, TrainJob, TrainRow, Weights};
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ExampleRecord, QuestionRecord};
+use crate::pipeline::runner::Inputs;
+use crate::plan::{FitRows, FitSettings, Role};
 use latrace_core::Split;
 use latrace_engine::training::run_job;
 use latrace_io::failure::Failure;
@@ -66,19 +68,24 @@ fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: O
     TrainRow { id, tokens: [prompt, response].concat(), prompt_len: prompt.len(), weights, policy }
 }
 
-/// Trains on rows, going on from the folder's last checkpoint.
-pub fn run(model: &Path, rows: Vec<TrainRow>, config: &TrainConfig, stage: &StageFolder) -> Result<Value> {
+/// Trains, resuming from the folder's last checkpoint.
+///
+/// # Errors
+/// No row to train on; a model that cannot be loaded; a loss that is not finite.
+pub fn run(settings: &FitSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
+    let folder = inputs.folder(Role::Rows)?;
+    let rows = match settings.rows {
+        FitRows::OwnTraces => initial_rows(folder)?,
+        FitRows::HintedTraces => posterior_rows(folder)?,
+        FitRows::Examples => final_rows(folder)?,
+    };
     if rows.is_empty() {
-        let hint = "pi_theta0 and q learn from questions with a trace; the final model from chosen traces and, with dataset.originals above 0, from those";
+        let hint = "pi_theta0 and q learn from questions with a trace; the final model from chosen traces and, \
+                    with dataset.originals above 0, from those";
         return Err(Failure::work("there is no row to train on").hint(hint).into());
     }
     let (count, tokens) = (rows.len(), rows.iter().map(|row| row.tokens.len()).sum::<usize>());
-    run_job(TrainJob {
-        model_dir: model,
-        out: &stage.path,
-        rows: &rows,
-        config: config.clone(),
-        resume: true,
-    })?;
+    let model_dir = inputs.folder(Role::Model)?;
+    run_job(TrainJob { model_dir, out: &stage.path, rows: &rows, config: settings.config(), resume: true })?;
     Ok(json!({"rows": count, "tokens": tokens}))
 }

@@ -1,24 +1,35 @@
 //! Stage 6: whether each sampled answer is right.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::missing_parts;
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, VerdictRecord};
+use crate::pipeline::runner::Inputs;
+use crate::plan::{Role, VerdictSettings};
 use latrace_io::progress::Progress;
 use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
 use latrace_questions::query::Query;
 
 /// Judges the answers of all parts, in their order.
-pub fn run(questions: &Path, answers: &Path, judge: &Judge, stage: &StageFolder) -> Result<Value> {
-    let (questions, answers) =
-        (Table::<QuestionRecord>::open(questions), Table::<AnswerRecord>::open(answers));
+///
+/// # Errors
+/// Questions that cannot be judged, tables that cannot be read or written.
+pub fn run(
+    settings: &VerdictSettings,
+    inputs: &Inputs,
+    context: &RunContext,
+    stage: &StageFolder,
+) -> Result<Value> {
+    let judge = Judge::new(settings.time_limit, &context.sandbox);
+    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
+    let answers = Table::<AnswerRecord>::open(inputs.folder(Role::Answers)?);
     let out = Table::<VerdictRecord>::create(&stage.path, &stage.key());
     let missing = missing_parts(&answers, &out)?.concat();
     let mut progress = Progress::new(
@@ -27,8 +38,8 @@ pub fn run(questions: &Path, answers: &Path, judge: &Judge, stage: &StageFolder)
         Some(answers.parts()? as u64),
     );
     for part in missing {
-        let queries = queries(&questions.read(part)?, judge)?;
-        let verdicts = answers.read(part)?.into_par_iter().map(|answer| judged(&queries, answer, judge));
+        let queries = queries(&questions.read(part)?, &judge)?;
+        let verdicts = answers.read(part)?.into_par_iter().map(|answer| judged(&queries, answer, &judge));
         // Collecting keeps the answers' order whatever order their verdicts end in.
         out.write(part, &verdicts.collect::<Result<Vec<_>>>()?)?;
         progress.advance(1);
@@ -38,11 +49,15 @@ pub fn run(questions: &Path, answers: &Path, judge: &Judge, stage: &StageFolder)
 }
 
 /// What answers to the questions of a part are judged by, by id.
-fn queries(questions: &[QuestionRecord], judge: &Judge) -> Result<HashMap<String, Query>> {
+fn queries(questions: &[QuestionRecord], judge: &Judge<'_>) -> Result<HashMap<String, Query>> {
     questions.iter().map(|question| Ok((question.id.clone(), judge.query(question.judged())?))).collect()
 }
 
-fn judged(queries: &HashMap<String, Query>, answer: AnswerRecord, judge: &Judge) -> Result<VerdictRecord> {
+fn judged(
+    queries: &HashMap<String, Query>,
+    answer: AnswerRecord,
+    judge: &Judge<'_>,
+) -> Result<VerdictRecord> {
     let query = queries.get(&answer.id).with_context(|| format!("the part has no question {}", answer.id))?;
     // An answer that was cut at its most tokens is judged as far as it goes: a right one may be followed by
     // idle words.

@@ -1,7 +1,6 @@
 //! Stage 7: rho~ of each trace, the bounds, and which traces are chosen.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{Verdict, stated_verdict};
@@ -10,20 +9,19 @@ use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
-use crate::weigh::{Drawn, Evidence, Group, WeighConfig, WeighedTrace, weigh_groups};
+use crate::pipeline::runner::Inputs;
+use crate::plan::{Role, WeightSettings};
+use crate::weigh::{Evidence, Group, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;
 
-/// Weighs the traces that have scores; `verdicts` are needed by the accuracy estimator alone.
-pub fn run(
-    traces: &Path,
-    scores: &Path,
-    verdicts: Option<&Path>,
-    config: &WeighConfig,
-    drawn: Drawn,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let traces = Table::<TraceRecord>::open(traces);
-    let tables = (Table::<ScoreRecord>::open(scores), verdicts.map(Table::<VerdictRecord>::open));
+/// Weighs the traces that have scores; verdicts are needed by the accuracy estimator alone.
+///
+/// # Errors
+/// Records that do not join, evidence that the answer estimator lacks.
+pub fn run(settings: &WeightSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
+    let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
+    let verdicts = inputs.optional(Role::Verdicts).map(Table::<VerdictRecord>::open);
+    let tables = (Table::<ScoreRecord>::open(inputs.folder(Role::Scores)?), verdicts);
     let (mut groups, mut parts) = (Vec::new(), Vec::new());
     for part in 0..traces.parts()? {
         let of_part = join(
@@ -34,7 +32,7 @@ pub fn run(
         parts.push(of_part.iter().map(|group| group.traces.len()).sum::<usize>());
         groups.extend(of_part);
     }
-    let (weighed, summary) = weigh_groups(groups, config, drawn)?;
+    let (weighed, summary) = weigh_groups(groups, &settings.weigh, settings.drawn)?;
     let out = Table::<WeightRecord>::create(&stage.path, &stage.key());
     let mut weighed = weighed.into_iter();
     for (part, count) in parts.into_iter().enumerate() {

@@ -10,6 +10,7 @@ mod sums;
 use anyhow::Result;
 use latrace_objective::Resolution;
 use rayon::prelude::*;
+use serde::Serialize;
 use serde_json::Value;
 
 use latrace_io::progress::{Progress, SharedProgress};
@@ -43,7 +44,8 @@ pub struct WeighedTrace {
 }
 
 /// How traces and answers were drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Drawn {
     /// At temperature 1 and without any cut, as they are scored: log q belongs to the distribution that
     /// traces came from.

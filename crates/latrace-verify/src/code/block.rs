@@ -14,6 +14,7 @@ pub enum Fencing {
 /// The last fenced block of a response, closed or cut off at the response's end; `None` where there is none
 /// with content.
 pub fn program(response: &str, fencing: Fencing) -> Option<String> {
+    // The whole text, its thought included: a bare program has none.
     if fencing == Fencing::Optional && !response.contains("```") {
         return (!response.trim().is_empty()).then(|| response.to_owned());
     }
@@ -27,6 +28,7 @@ fn last_block(text: &str) -> Option<String> {
         let fence = line.trim_start().starts_with("```");
         match (&mut open, fence) {
             (None, true) => open = Some(String::new()),
+            // A fence with a language opens a block and cannot close one; within a block it is text.
             (Some(block), true) if line.trim() == "```" => {
                 last = Some(std::mem::take(block));
                 open = None;
@@ -55,6 +57,7 @@ mod tests {
     fn the_last_block_counts() {
         check("Some code:\n```\nprint(1)\n```", Some("print(1)\n"));
         check("```py\na\n```\ntext\n```python\nb\n```\n", Some("b\n"));
+        check("```\na\n```\n```python\n \n", Some("a\n"));
         check("```python\ncut off\n", Some("cut off\n"));
         check("no opening\nprint(1)\n```", None);
         check("```python\n```", None);

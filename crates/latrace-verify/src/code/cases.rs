@@ -38,6 +38,7 @@ impl Tests {
     /// Says what is expected and what is there.
     pub fn read(value: &Json) -> Result<Tests, String> {
         let tests = match value {
+            // Data sets hold tests as JSON within JSON, sometimes twice.
             Json::Text(text) => return Tests::read(&parsed(text)?),
             Json::List(tests) => {
                 tests.iter().map(|test| listed(test, None)).collect::<Result<Vec<_>, _>>()?
@@ -69,30 +70,36 @@ fn paired(value: &Json) -> Result<Vec<Test>, String> {
     let list = |name: &str| value.field(name).list().ok_or_else(|| format!("expected a list in {name}"));
     let (inputs, outputs) = (list("inputs")?, list("outputs")?);
     if inputs.len() != outputs.len() {
-        return Err(format!(
-            "expected as many outputs as inputs, got {} and {}",
-            outputs.len(),
-            inputs.len()
-        ));
+        let (got, wanted) = (outputs.len(), inputs.len());
+        return Err(format!("expected as many outputs as inputs, got {got} and {wanted}"));
     }
-    let Some(function) = value.field("fn_name").text().filter(|name| !name.is_empty()) else {
-        return Ok(inputs
-            .iter()
-            .zip(outputs)
-            .map(|(input, output)| Test::Printing { input: lines(input), output: lines(output) })
-            .collect());
-    };
-    let unwrapped = outputs.iter().all(|output| output.list().is_some_and(|inner| inner.len() == 1));
-    let test = |(input, output): (&Json, &Json)| {
-        let arguments = input.list().map(<[Json]>::to_vec).ok_or("expected a list of arguments in inputs")?;
-        Ok(Test::Returning {
-            function: Some(function.to_owned()),
-            arguments,
-            expected: output.clone(),
-            unwrapped,
-        })
-    };
-    inputs.iter().zip(outputs).map(test).collect()
+    let pairs = inputs.iter().zip(outputs);
+    match value.field("fn_name").text().filter(|name| !name.is_empty()) {
+        Some(function) => {
+            let unwrapped = outputs.iter().all(is_list_of_one);
+            pairs.map(|(input, output)| returning(function, input, output, unwrapped)).collect()
+        }
+        None => Ok(pairs.map(|(input, output)| printing(input, output)).collect()),
+    }
+}
+
+fn printing(input: &Json, output: &Json) -> Test {
+    Test::Printing { input: lines(input), output: lines(output) }
+}
+
+fn returning(function: &str, input: &Json, output: &Json, unwrapped: bool) -> Result<Test, String> {
+    let arguments = input.list().ok_or("expected a list of arguments in inputs")?.to_vec();
+    Ok(Test::Returning {
+        function: Some(function.to_owned()),
+        arguments,
+        expected: output.clone(),
+        unwrapped,
+    })
+}
+
+/// Only if all outputs are lists of one can the list be that of APPS and not the program's.
+fn is_list_of_one(output: &Json) -> bool {
+    output.list().is_some_and(|inner| inner.len() == 1)
 }
 
 /// A text, or a list of lines.
@@ -111,6 +118,7 @@ fn public_and_private(value: &Json) -> Result<Vec<Test>, String> {
         let list = match value.field(name) {
             Json::Null => continue,
             Json::Text(text) if text.is_empty() => continue,
+            // Base64 has neither bracket nor brace, so the first character tells.
             Json::Text(text) if text.trim_start().starts_with(['[', '{']) => parsed(text)?,
             Json::Text(packed) => parsed(&pickle::unpack(packed)?)?,
             list => list.clone(),
@@ -148,6 +156,7 @@ fn listed(test: &Json, function: Option<&str>) -> Result<Test, String> {
     let value =
         |text: &str| Json::read(text).map_err(|error| format!("expected JSON in a functional test: {error}"));
     let arguments =
+        // LiveCodeBench: one argument a line, each as JSON.
         input.lines().filter(|line| !line.trim().is_empty()).map(value).collect::<Result<Vec<Json>, _>>()?;
     let function = function_named(test).or_else(|| function.map(str::to_owned));
     Ok(Test::Returning { function, arguments, expected: value(output)?, unwrapped: false })
@@ -184,7 +193,8 @@ mod tests {
             expected: Json::from(&json!(3)),
             unwrapped: false,
         };
-        let listed = json!({"public_test_cases": r#"[{"input": "1\n[2]", "output": "3", "testtype": "functional"}]"#, "metadata": r#"{"func_name": "f"}"#});
+        let tests = r#"[{"input": "1\n[2]", "output": "3", "testtype": "functional"}]"#;
+        let listed = json!({"public_test_cases": tests, "metadata": r#"{"func_name": "f"}"#});
         assert_eq!(read(&listed).unwrap().0, [called]);
     }
 
@@ -193,9 +203,10 @@ mod tests {
         let big = "123456789012345678901234567890";
         let text = format!(r#"{{"fn_name": "f", "inputs": [[{big}]], "outputs": [{big}]}}"#);
         let tests = Tests::read(&Json::Text(text)).unwrap();
-        assert!(
-            matches!(&tests.0[0], Test::Returning { arguments, expected, .. } if arguments[0].to_string() == big && expected.to_string() == big)
-        );
+        let Test::Returning { arguments, expected, .. } = &tests.0[0] else {
+            panic!("a function is called");
+        };
+        assert_eq!([arguments[0].to_string(), expected.to_string()], [big, big]);
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Json {
     pub fn field(&self, name: &str) -> &Json {
         match self {
             Json::Object(fields) => {
+                // Of a field that comes twice the last counts, as in Python.
                 fields.iter().rev().find(|(known, _)| known == name).map_or(&Json::Null, |(_, value)| value)
             }
             _ => &Json::Null,
@@ -69,6 +70,7 @@ impl Json {
 
 fn read_within(text: &str, depth: usize) -> Result<Json, serde_json::Error> {
     let text = text.trim_start();
+    // Each level is read by a parser of its own, so the depth must be bounded here.
     let too_deep = || serde::de::Error::custom("too deep");
     let within = |raw: &RawValue| read_within(raw.get(), depth - 1);
     Ok(match text.as_bytes().first() {
@@ -88,6 +90,7 @@ fn read_within(text: &str, depth: usize) -> Result<Json, serde_json::Error> {
                     .collect::<Result<_, serde_json::Error>>()?,
             )
         }
+        // As it is written: an `f64` in between would change integers beyond 2^53.
         Some(b'-' | b'0'..=b'9') => Json::Number(serde_json::from_str::<&RawValue>(text)?.get().to_owned()),
         _ => Json::from(&serde_json::from_str::<Value>(text)?),
     })
@@ -119,7 +122,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 }
 
 impl From<&Value> for Json {
-    /// A value that was read already; integers that it holds are those of 64 bits.
+    /// A value that was parsed already, so that its integers have at most 64 bits.
     fn from(value: &Value) -> Json {
         match value {
             Value::Null => Json::Null,
@@ -171,10 +174,11 @@ mod tests {
 
     #[test]
     fn what_is_read_is_written_again() {
-        check(
-            r#"{"z":[1,-2.50,1e400,123456789012345678901234567890],"a":{"é\n":null},"b":[true,"x",[]],"c":{}}"#,
-        );
+        check(r#"{"z":[1,-2.50,1e400,123456789012345678901234567890],"a":{"é\n":null},"b":[true,"x",[]]}"#);
+        assert_eq!(Json::read(r#"{"a": 1, "a": 2}"#).unwrap().field("a"), &Json::Number("2".to_owned()));
         assert_eq!(Json::read(" [ 1 ] ").unwrap().to_string(), "[1]");
+        check(r#"{"c":{}}"#);
+        check(&("[".repeat(100) + &"]".repeat(100)));
         assert_eq!(Json::from(&serde_json::json!({"a": [1, "b"]})).to_string(), r#"{"a":[1,"b"]}"#);
     }
 
@@ -189,7 +193,7 @@ mod tests {
             "nul",
             "1 2",
             &"[".repeat(100_000),
-            &("[".repeat(500) + &"]".repeat(500)),
+            &("[".repeat(101) + &"]".repeat(101)),
         ] {
             assert!(Json::read(text).is_err(), "{}", &text[..text.len().min(20)]);
         }

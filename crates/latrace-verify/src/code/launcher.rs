@@ -1,9 +1,10 @@
 //! The process between us and bubblewrap: it sets limits on itself, makes the filter and the program's file,
-//! starts bubblewrap and stays until nothing of it is left. A process of its own, since descriptors that
-//! bubblewrap is to inherit would leak into whatever else a threaded process starts meanwhile, and since it
-//! takes over what bubblewrap leaves: bubblewrap reports the program's end and goes, often before the first
-//! process of its namespace is gone. Whose child that becomes must clear it away, and a machine's init may
-//! not.
+//! starts bubblewrap and waits until all of its processes have ended.
+//!
+//! It is a process of its own for two reasons. Descriptors that bubblewrap is to inherit would leak into
+//! whatever else a threaded process starts meanwhile. And bubblewrap exits as soon as the program has ended,
+//! often before the first process of its namespace: that process must be reaped by whoever adopts it, and the
+//! init of a container may not do so.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -52,37 +53,42 @@ fn start(arguments: &[OsString]) -> Result<u8, Failure> {
     };
     let number = |text: &OsString| -> Result<u64, Failure> { Ok(text.to_str().ok_or("no number")?.parse()?) };
     let border = options.iter().position(|option| option == "--").ok_or("no command")?;
-    take_place(number(parent)?)?;
+    // First of all: if our parent died before the signal was set, nobody would end us.
+    bind_to_parent(number(parent)?)?;
+    // Files in memory, since a temporary folder would have to be shared with the sandbox.
     let program = shared_file("program", &read_program()?)?;
     let filter = shared_file("filter", &filter_bytes()?)?;
     limit(number(memory)?, number(seconds)?)?;
     let mut command = Command::new(bubblewrap);
     command.args(&options[..border]);
     command.arg("--ro-bind-data").arg(program.as_raw_fd().to_string()).arg("/program.py");
+    // After the last bind: the root must be writable while folders are made in it.
     command.args(["--remount-ro", "/"]).arg("--seccomp").arg(filter.as_raw_fd().to_string());
     command.args(&options[border..]).env_clear();
     let user = u32::try_from(number(user)?)?;
+    // Bubblewrap maps whatever user starts it, so root gives up its rights before.
     if user != 0 {
         command.uid(user).gid(user);
     }
     let status = command.spawn()?.wait()?;
-    clear_away();
+    reap();
     const SIGNALLED: i32 = 128;
     Ok(u8::try_from(status.code().unwrap_or_else(|| SIGNALLED + status.signal().unwrap_or(0)))?)
 }
 
-/// Ends with the process that started us, and becomes the parent of what bubblewrap leaves.
-fn take_place(parent: u64) -> Result<(), Failure> {
+/// Ends when the process that started us does, and adopts the processes that bubblewrap leaves behind.
+fn bind_to_parent(parent: u64) -> Result<(), Failure> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let known = getppid().map(|parent| u64::from(parent.as_raw_nonzero().get().unsigned_abs()));
+    // The parent may have ended between our start and the call above; then the signal never comes.
     if known != Some(parent) {
         return Err("what started this has ended".into());
     }
     Ok(set_child_subreaper(Some(getpid()))?)
 }
 
-/// Waits until no child is left: with the first process of its namespace, every other of it has ended.
-fn clear_away() {
+/// Waits until no child is left. When the first process of a namespace has ended, so have all others of it.
+fn reap() {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -125,6 +131,7 @@ fn limit(memory_mb: u64, seconds: u64) -> Result<(), Failure> {
     ];
     for (resource, most) in limits {
         let known = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        // A limit may be lowered by anyone, and raised by root alone.
         let most = most.min(known);
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
@@ -200,10 +207,12 @@ fn filter_bytes() -> Result<Vec<u8>, Failure> {
     let typing = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCSTI)?;
     let pasting = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCLINUX)?;
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![typing])?, SeccompRule::new(vec![pasting])?]);
+    // An error rather than a kill: libraries probe for calls and manage without.
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
     let program: BpfProgram = filter.try_into()?;
-    let all = without_second_table().into_iter().chain(program);
+    // Before the rules, which allow what they do not name.
+    let all = without_x32().into_iter().chain(program);
     Ok(all.flat_map(instruction_bytes).collect())
 }
 
@@ -213,9 +222,9 @@ fn family_is_not(family: libc::c_int) -> Result<SeccompCondition, Failure> {
     Ok(SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64)?)
 }
 
-/// x86-64 kernels may offer every call a second time, under numbers from 0x4000_0000 on, which the rules do
-/// not name.
-fn without_second_table() -> [sock_filter; 3] {
+/// Refuses the x32 ABI: x86-64 kernels may offer every call a second time, under numbers from 0x4000_0000 on,
+/// which the rules do not name.
+fn without_x32() -> [sock_filter; 3] {
     let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let (load_word, jump_if_at_least, give_back) = (0x20, 0x35, 0x06);
     let refuse = 0x0005_0000 | libc::EPERM as u32;

@@ -1,4 +1,4 @@
-//! What of the sandbox this machine gives, found by trying.
+//! Which layers of the sandbox work on this machine, found by trying them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::sandbox::{Limits, Parts, Sandbox, Unavailable};
+use super::inside::script;
+use super::limits::Limits;
+use super::parts::{Parts, Unavailable};
+use super::sandbox::Sandbox;
 use super::supervisor;
 
 /// Whether a layer holds.
@@ -95,6 +98,7 @@ pub fn layers(launcher: &Path) -> Vec<Layer> {
     let parts = [("bubblewrap", Parts::bubblewrap()), ("python3", Parts::python())];
     let mut layers: Vec<Layer> =
         parts.into_iter().map(|(name, part)| program(name, part.as_deref())).collect();
+    // Nothing below can be observed without the whole, but each namespace can still be tried by itself.
     let whole = match Sandbox::new(launcher) {
         Ok(sandbox) => match observe(&sandbox) {
             Ok(seen) => {
@@ -173,8 +177,8 @@ struct Report {
 /// Runs a program that tells what it sees, and looks at it from outside meanwhile.
 fn observe(sandbox: &Sandbox) -> Result<Vec<Layer>, String> {
     let limits = Limits { time_s: 20.0, ..Limits::default() };
-    let mut child = supervisor::spawn(sandbox, &super::sandbox::script(), &limits, 0)
-        .map_err(|error| error.to_string())?;
+    let mut child =
+        supervisor::spawn(sandbox.command(&script(), &limits, 0)).map_err(|error| error.to_string())?;
     let seen = watch(&mut child, &limits);
     supervisor::end(&mut child);
     seen
@@ -184,6 +188,7 @@ fn watch(child: &mut Child, limits: &Limits) -> Result<Vec<Layer>, String> {
     let (Some(stdin), Some(stdout)) = (child.stdin.as_mut(), child.stdout.take()) else {
         return Err("no pipes".to_owned());
     };
+    // It prints one line and waits, so that it can be looked at from outside.
     supervisor::send_program(stdin, include_str!("layers.py")).map_err(|error| error.to_string())?;
     let line = first_line(stdout).ok_or("the program that looks around says nothing")?;
     let report: Report = serde_json::from_str(&line).map_err(|error| {
@@ -204,6 +209,7 @@ fn watch(child: &mut Child, limits: &Limits) -> Result<Vec<Layer>, String> {
 fn first_line(stdout: ChildStdout) -> Option<String> {
     const PATIENCE: Duration = Duration::from_secs(20);
     let (sender, receiver) = mpsc::channel();
+    // A read from a pipe has no time limit, so another thread may hang in our place.
     thread::spawn(move || {
         let mut line = String::new();
         let _ = BufReader::new(stdout).read_line(&mut line);
@@ -213,6 +219,7 @@ fn first_line(stdout: ChildStdout) -> Option<String> {
 }
 
 fn namespace(report: &Report, short: &str, name: &'static str) -> Layer {
+    // A namespace of its own has another number than ours.
     let own = std::fs::read_link(format!("/proc/self/ns/{short}"))
         .map(|link| link.to_string_lossy().into_owned())
         .unwrap_or_default();
@@ -232,61 +239,73 @@ fn namespace(report: &Report, short: &str, name: &'static str) -> Layer {
 
 /// Layers that the program inside has seen at work.
 fn within(report: &Report, limits: &Limits) -> Vec<Layer> {
+    vec![
+        system_call_filter(report),
+        no_new_privileges(report),
+        no_nested_namespaces(report),
+        resource_limits(report, limits),
+        read_only_system(report),
+    ]
+}
+
+/// The error of a call, as it is shown.
+fn said(error: i32) -> String {
+    if error == 0 { "it works".to_owned() } else { Errno::from_raw_os_error(error).to_string() }
+}
+
+fn system_call_filter(report: &Report) -> Layer {
     const FILTERING: &str = "2";
-    let said = |error: i32| {
-        if error == 0 { "it works".to_owned() } else { Errno::from_raw_os_error(error).to_string() }
-    };
+    // The mode alone would not show that the rules are ours: a refused call does.
     let filters = report.filter == FILTERING && report.refused_call == Errno::PERM.raw_os_error();
-    let mut layers = vec![
-        Layer::tried(
-            "system call filter",
-            filters,
-            format!("mode {}, a socket to a machine's host: {}", report.filter, said(report.refused_call)),
-        ),
-        Layer::tried(
-            "no new privileges",
-            report.no_new_privileges == "1",
-            format!("NoNewPrivs {}", report.no_new_privileges),
-        ),
-    ];
-    layers.push(match report.nested.parse::<i32>() {
-        Ok(error) => {
-            Layer::tried("no nested user namespaces", error != 0, format!("making one: {}", said(error)))
-        }
-        Err(_) => Layer::new("no nested user namespaces", LayerState::Untried, report.nested.clone()),
-    });
-    layers.push(resource_limits(report, limits));
-    layers.push(Layer::tried(
-        "read-only system",
-        report.write != 0,
-        format!("writing to /usr: {}", said(report.write)),
-    ));
-    layers
+    let refused = said(report.refused_call);
+    let detail = format!("mode {}, a socket to a machine's host: {refused}", report.filter);
+    Layer::tried("system call filter", filters, detail)
+}
+
+fn no_new_privileges(report: &Report) -> Layer {
+    let detail = format!("NoNewPrivs {}", report.no_new_privileges);
+    Layer::tried("no new privileges", report.no_new_privileges == "1", detail)
+}
+
+fn no_nested_namespaces(report: &Report) -> Layer {
+    let name = "no nested user namespaces";
+    match report.nested.parse::<i32>() {
+        Ok(error) => Layer::tried(name, error != 0, format!("making one: {}", said(error))),
+        Err(_) => Layer::new(name, LayerState::Untried, report.nested.clone()),
+    }
+}
+
+fn read_only_system(report: &Report) -> Layer {
+    let detail = format!("writing to /usr: {}", said(report.write));
+    Layer::tried("read-only system", report.write != 0, detail)
 }
 
 fn resource_limits(report: &Report, limits: &Limits) -> Layer {
+    const ANY: i64 = i64::MAX;
+    let processes = i64::try_from(limits.processes).unwrap_or(ANY);
     let expected = [
-        ("AS", i64::MAX),
-        ("CPU", i64::MAX),
-        ("FSIZE", i64::MAX),
-        ("NOFILE", i64::MAX),
-        ("STACK", i64::MAX),
+        ("AS", ANY),
+        ("CPU", ANY),
+        ("FSIZE", ANY),
+        ("NOFILE", ANY),
+        ("STACK", ANY),
         ("CORE", 0),
+        ("NPROC", processes),
     ];
-    let processes = i64::try_from(limits.processes).unwrap_or(i64::MAX);
-    let unlimited = |most: i64| most < 0;
     let holds = |(name, most): (&str, i64)| {
-        report.limits.get(name).is_some_and(|limit| !unlimited(*limit) && *limit <= most)
+        report.limits.get(name).is_some_and(|limit| !is_unlimited(*limit) && *limit <= most)
     };
-    let all = expected.into_iter().chain([("NPROC", processes)]).all(holds);
-    let shown: Vec<String> = report
-        .limits
-        .iter()
-        .map(|(name, limit)| {
-            format!("{name} {}", if unlimited(*limit) { "unlimited".to_owned() } else { limit.to_string() })
-        })
-        .collect();
-    Layer::tried("resource limits", all, shown.join(", "))
+    let shown: Vec<String> = report.limits.iter().map(|(name, limit)| shown_limit(name, *limit)).collect();
+    Layer::tried("resource limits", expected.into_iter().all(holds), shown.join(", "))
+}
+
+/// Python shows `RLIM_INFINITY` as −1.
+fn is_unlimited(limit: i64) -> bool {
+    limit < 0
+}
+
+fn shown_limit(name: &str, limit: i64) -> String {
+    if is_unlimited(limit) { format!("{name} unlimited") } else { format!("{name} {limit}") }
 }
 
 /// The user that the processes in the sandbox belong to outside it.
@@ -377,7 +396,8 @@ mod tests {
     fn layers_are_printed_and_serialised() {
         let layer = Layer::tried("network namespace", true, "net:[1], not net:[2]");
         assert_eq!(layer.to_string(), "network namespace: active (net:[1], not net:[2])");
-        let expected = serde_json::json!({"name": "network namespace", "state": "active", "detail": "net:[1], not net:[2]"});
+        let detail = "net:[1], not net:[2]";
+        let expected = serde_json::json!({"name": "network namespace", "state": "active", "detail": detail});
         assert_eq!(serde_json::to_value(&layer).unwrap(), expected);
     }
 }

@@ -5,11 +5,14 @@
 
 mod block;
 mod cases;
+mod inside;
 mod json;
 pub mod launcher;
 mod layers;
+mod limits;
 mod number;
 mod output;
+mod parts;
 mod pickle;
 mod sandbox;
 mod supervisor;
@@ -18,9 +21,13 @@ pub use block::{Fencing, program};
 pub use cases::{Test, Tests};
 pub use json::Json;
 pub use layers::{Layer, LayerState, layers};
-pub use sandbox::{Limits, Sandbox, Unavailable};
+pub use limits::Limits;
+pub use parts::Unavailable;
+pub use sandbox::Sandbox;
 
-use crate::{Judgement, Reason};
+use latrace_core::Reason;
+
+use crate::judgement::Judgement;
 use supervisor::{Ending, Run};
 
 /// Whether the program in `prediction` passes all of `tests`; the first that fails gives the reason. `slot`
@@ -38,6 +45,7 @@ pub fn judge(
     };
     let failed = tests
         .iter()
+        // Lazily: nothing runs after the first failure.
         .map(|test| judge_one(test, &source, limits, sandbox, slot))
         .find(|reason| *reason != Reason::Equal);
     Judgement::new(failed.unwrap_or(Reason::Equal), source)
@@ -46,32 +54,38 @@ pub fn judge(
 fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot: u32) -> Reason {
     match test {
         Test::Printing { input, output } => {
-            let run = supervisor::run(sandbox, &sandbox::script(), source, input, limits, slot);
+            let run = sandbox.run(&inside::script(), source, input, limits, slot);
             after(&run, || output::same_text(output, &String::from_utf8_lossy(&run.stdout)))
         }
         Test::Returning { function, arguments, expected, unwrapped } => {
+            // The program shares its process with the harness, and might print what looks like a result; it
+            // cannot know the nonce before it runs.
             let nonce = sandbox.nonce();
-            let text = |text: &str| Json::Text(text.to_owned());
-            let request = Json::Object(vec![
-                ("nonce".to_owned(), text(&nonce)),
-                ("function".to_owned(), function.as_deref().map_or(Json::Null, text)),
-                ("arguments".to_owned(), Json::List(arguments.clone())),
-            ]);
-            let request = request.to_string();
-            let run = supervisor::run(sandbox, &sandbox::harness(), source, &request, limits, slot);
-            after(&run, || match output::returned(&run.stdout, &nonce) {
-                Some(value) => {
-                    output::same_value(expected, &value)
-                        || (*unwrapped
-                            && expected
-                                .list()
-                                .and_then(<[Json]>::first)
-                                .is_some_and(|inner| output::same_value(inner, &value)))
-                }
-                None => false,
-            })
+            let request = request(&nonce, function.as_deref(), arguments);
+            let run = sandbox.run(&inside::harness(), source, &request, limits, slot);
+            let returned = || output::returned(&run.stdout, &nonce);
+            after(&run, || returned().is_some_and(|value| is_expected(expected, &value, *unwrapped)))
         }
     }
+}
+
+/// What the harness reads.
+fn request(nonce: &str, function: Option<&str>, arguments: &[Json]) -> String {
+    let text = |text: &str| Json::Text(text.to_owned());
+    let request = Json::Object(vec![
+        ("nonce".to_owned(), text(nonce)),
+        ("function".to_owned(), function.map_or(Json::Null, text)),
+        ("arguments".to_owned(), Json::List(arguments.to_vec())),
+    ]);
+    request.to_string()
+}
+
+/// Whether a function returned what it should; `unwrapped` if `expected` may be a list around that.
+fn is_expected(expected: &Json, value: &Json, unwrapped: bool) -> bool {
+    // APPS wraps each expected value in a list of one, and programs return either.
+    let inner = || expected.list().and_then(<[Json]>::first);
+    output::same_value(expected, value)
+        || (unwrapped && inner().is_some_and(|inner| output::same_value(inner, value)))
 }
 
 /// The reason that a run's end gives, or the comparison where it ended well.

@@ -23,38 +23,48 @@ fn one_string(pickle: &[u8]) -> Result<String, String> {
     let mut rest = pickle;
     let mut string = None;
     loop {
-        let [instruction, after @ ..] = rest else {
-            return Err("the pickle has no end".to_owned());
-        };
-        // Instruction, then the number of bytes of its operand, or of its operand's length.
-        let (operand, length) = match instruction {
-            b'.' => return string.ok_or_else(|| "the pickle is empty".to_owned()),
-            0x94 => (0, None),
-            0x80 | b'q' => (1, None),
-            b'r' => (4, None),
-            0x95 => (8, None),
-            0x8c => (1, Some(())),
-            b'X' => (4, Some(())),
-            0x8d => (8, Some(())),
-            other => {
-                return Err(format!("the pickle's instruction {other:#04x} is not one that pushes a string"));
-            }
-        };
-        let (bytes, after) = after.split_at_checked(operand).ok_or("the pickle is cut off")?;
-        rest = after;
-        if length.is_some() {
-            let length = bytes
-                .iter()
-                .rev()
-                .fold(0_usize, |length, byte| length.saturating_mul(256).saturating_add(usize::from(*byte)));
-            let (text, after) = rest.split_at_checked(length).ok_or("the pickle is cut off")?;
-            rest = after;
+        let (instruction, after) = rest.split_first().ok_or("the pickle has no end")?;
+        if *instruction == b'.' {
+            return string.ok_or_else(|| "the pickle is empty".to_owned());
+        }
+        let (operand, pushes) = operand_of(*instruction)?;
+        let bytes;
+        (bytes, rest) = split(after, operand)?;
+        if pushes {
+            let text;
+            (text, rest) = split(rest, little_endian(bytes))?;
             let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
             if string.replace(text.to_owned()).is_some() {
                 return Err("the pickle holds more than one string".to_owned());
             }
         }
     }
+}
+
+/// The bytes of an instruction's operand, and whether it is the length of a string that is pushed.
+fn operand_of(instruction: u8) -> Result<(usize, bool), String> {
+    match instruction {
+        // Memo and frame instructions push nothing: 0x94 memoize, 0x80 protocol, q and r put, 0x95 frame.
+        0x94 => Ok((0, false)),
+        0x80 | b'q' => Ok((1, false)),
+        b'r' => Ok((4, false)),
+        0x95 => Ok((8, false)),
+        // The three ways to push a string, by the size of its length.
+        0x8c => Ok((1, true)),
+        b'X' => Ok((4, true)),
+        0x8d => Ok((8, true)),
+        other => Err(format!("the pickle's instruction {other:#04x} is not one that pushes a string")),
+    }
+}
+
+fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), String> {
+    bytes.split_at_checked(at).ok_or_else(|| "the pickle is cut off".to_owned())
+}
+
+/// A length; one beyond all memory stays so.
+fn little_endian(bytes: &[u8]) -> usize {
+    let digits = bytes.iter().rev();
+    digits.fold(0, |length: usize, byte| length.saturating_mul(256).saturating_add(usize::from(*byte)))
 }
 
 #[cfg(test)]

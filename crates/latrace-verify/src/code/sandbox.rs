@@ -3,47 +3,15 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use thiserror::Error;
-
-use super::supervisor;
-
-/// What a program may use in one test.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Wall time from the start of execution, in seconds.
-    pub time_s: f64,
-    /// Memory of all its processes together, in MiB.
-    pub memory_mb: u64,
-    /// What it may print, in MiB.
-    pub output_mb: u64,
-    /// Processes and threads at once.
-    pub processes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { time_s: 6.0, memory_mb: 1024, output_mb: 16, processes: 32 }
-    }
-}
-
-/// Why there is no sandbox.
-#[derive(Debug, Error)]
-pub enum Unavailable {
-    /// A program that the sandbox consists of is not there.
-    #[error("{program} is not installed; the Debian package is `{package}`")]
-    Missing {
-        /// The program.
-        program: &'static str,
-        /// The Debian package that has it.
-        package: &'static str,
-    },
-    /// The sandbox does not start, so the kernel or its settings lack something.
-    #[error("the sandbox does not start: {0}")]
-    NotWorking(String),
-}
+use super::inside::{PROCESSES, script};
+use super::launcher;
+use super::limits::Limits;
+use super::parts::{Parts, Unavailable};
+use super::supervisor::{self, Run};
 
 /// A working sandbox.
 #[derive(Debug)]
@@ -68,6 +36,8 @@ impl Sandbox {
     /// If a part is missing or the sandbox does not start.
     pub fn new(launcher: &Path) -> Result<Sandbox, Unavailable> {
         let (bubblewrap, python) = (Parts::bubblewrap()?, Parts::python()?);
+        // The limit on processes is counted per user: as root it would hold nothing, and one user for all
+        // slots would share it.
         let user = rustix::process::geteuid().is_root().then_some(FIRST_USER);
         let sandbox = Sandbox {
             launcher: launcher.to_owned(),
@@ -83,7 +53,8 @@ impl Sandbox {
 
     fn probe(&self) -> Result<(), Unavailable> {
         let limits = Limits { time_s: 20.0, ..Limits::default() };
-        let run = supervisor::run(self, &script(), "print(6 * 7)", "", &limits, 0);
+        let run = self.run(&script(), "print(6 * 7)", "", &limits, 0);
+        // The exit code alone would not show that Python started.
         if run.stdout == b"42\n" {
             Ok(())
         } else {
@@ -91,8 +62,9 @@ impl Sandbox {
         }
     }
 
-    /// A text that nothing in the sandbox can know before it is told.
+    /// A text that no program in the sandbox can know beforehand.
     pub(crate) fn nonce(&self) -> String {
+        // Different for each run, since a program might leave its nonce for the next.
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
         format!(
             "{:016x}{:016x}{count:x}:",
@@ -101,96 +73,75 @@ impl Sandbox {
         )
     }
 
-    /// The launcher and its arguments: what it is to start, under which limits.
-    pub(crate) fn command(&self, inside: &[String], limits: &Limits, slot: u32) -> (&Path, Vec<OsString>) {
+    /// Runs `source` under the limits with `input` to read; `inside` are the interpreter's arguments. `slot`
+    /// tells runs at the same time apart.
+    pub(crate) fn run(
+        &self,
+        inside: &[String],
+        source: &str,
+        input: &str,
+        limits: &Limits,
+        slot: u32,
+    ) -> Run {
+        supervisor::run(self.command(inside, limits, slot), source, input, limits)
+    }
+
+    /// The launcher with its arguments: what it is to start, under which limits.
+    pub(crate) fn command(&self, inside: &[String], limits: &Limits, slot: u32) -> Command {
         let user = self.user.map_or(0, |first| first + slot % 1000);
-        let seconds = Duration::from_secs_f64(limits.time_s.max(0.0)).as_secs() + 2;
-        let numbers = [u64::from(std::process::id()), u64::from(user), limits.memory_mb, seconds];
-        let mut arguments: Vec<OsString> = vec![super::launcher::ARGUMENT.into()];
-        arguments.extend(numbers.iter().map(|number| number.to_string().into()));
-        arguments.push(self.bubblewrap.clone().into());
-        arguments.extend(self.wrapping(limits));
-        arguments.push("--".into());
-        arguments.push(self.python.clone().into());
-        arguments.extend(
-            inside.iter().map(|argument| argument.replace("PROCESSES", &limits.processes.to_string()).into()),
-        );
-        (&self.launcher, arguments)
-    }
-
-    /// Bubblewrap's options, but for the descriptors that the launcher adds.
-    fn wrapping(&self, limits: &Limits) -> Vec<OsString> {
-        // What is written to these folders is memory too, and the supervisor does not see it.
-        let room = (limits.memory_mb.clamp(16, 256) << 20).to_string();
-        let little = (limits.memory_mb.clamp(16, 256) << 18).to_string();
-        let mut options: Vec<String> = [
-            "--unshare-user",
-            "--unshare-all",
-            "--die-with-parent",
-            "--new-session",
-            "--disable-userns",
-            "--clearenv",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        let mut add = |parts: &[&str]| options.extend(parts.iter().map(|part| (*part).to_owned()));
-        add(&["--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]);
-        add(&[
-            "--setenv",
-            "PATH",
-            "/usr/bin:/bin",
-            "--setenv",
-            "HOME",
-            "/work",
-            "--setenv",
-            "LANG",
-            "C.UTF-8",
-        ]);
-        add(&[
-            "--ro-bind",
-            "/usr",
-            "/usr",
-            "--ro-bind-try",
-            "/etc/ld.so.cache",
-            "/etc/ld.so.cache",
-            "--ro-bind-try",
-            "/etc/alternatives",
-            "/etc/alternatives",
-        ]);
-        for folder in ["/bin", "/lib", "/lib64"] {
-            match std::fs::read_link(folder) {
-                Ok(target) => add(&["--symlink", &target.to_string_lossy(), folder]),
-                Err(_) => add(&["--ro-bind-try", folder, folder]),
-            }
-        }
-        add(&[
-            "--proc", "/proc", "--dev", "/dev", "--size", &little, "--tmpfs", "/dev/shm", "--size", &little,
-            "--tmpfs", "/tmp",
-        ]);
-        add(&["--size", &room, "--tmpfs", "/work", "--chdir", "/work", "--remount-ro", "/dev"]);
-        options.into_iter().map(OsString::from).collect()
+        let numbers =
+            [u64::from(std::process::id()), u64::from(user), limits.memory_mb, processor_seconds(limits)];
+        let processes = limits.processes.to_string();
+        let mut command = Command::new(&self.launcher);
+        command.arg(launcher::ARGUMENT).args(numbers.map(|number| number.to_string()));
+        command.arg(&self.bubblewrap).args(wrapping(limits)).arg("--").arg(&self.python);
+        command.args(inside.iter().map(|argument| argument.replace(PROCESSES, &processes)));
+        command.env_clear();
+        command
     }
 }
 
-/// The programs that the sandbox consists of.
-pub(crate) struct Parts;
-
-impl Parts {
-    pub(crate) fn bubblewrap() -> Result<PathBuf, Unavailable> {
-        find("bwrap").ok_or(Unavailable::Missing { program: "bwrap", package: "bubblewrap" })
-    }
-
-    pub(crate) fn python() -> Result<PathBuf, Unavailable> {
-        find("python3").ok_or(Unavailable::Missing { program: "python3", package: "python3" })
-    }
+/// A program that spins is ended by its wall time; the limit on processor time is for what the supervisor
+/// would not live to end, so it comes later.
+fn processor_seconds(limits: &Limits) -> u64 {
+    const LATER: u64 = 2;
+    Duration::from_secs_f64(limits.time_s.max(0.0)).as_secs() + LATER
 }
 
-/// Only system folders are in the sandbox, so only what they hold can run there.
-fn find(program: &str) -> Option<PathBuf> {
-    ["/usr/bin", "/bin", "/usr/local/bin"]
-        .iter()
-        .map(|folder| Path::new(folder).join(program))
-        .find(|path| path.is_file())
+/// Bubblewrap's options before those that depend on the machine. Nothing of our environment goes in, and the
+/// user inside is nobody.
+const CONFINED: &str = "--unshare-user --unshare-all --die-with-parent --new-session \
+                        --disable-userns --clearenv --uid 65534 --gid 65534 --hostname sandbox \
+                        --setenv PATH /usr/bin:/bin --setenv HOME /work --setenv LANG C.UTF-8 \
+                        --ro-bind /usr /usr --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache \
+                        --ro-bind-try /etc/alternatives /etc/alternatives";
+
+/// Bubblewrap's options, but for the descriptors that the launcher adds.
+fn wrapping(limits: &Limits) -> Vec<OsString> {
+    // What is written to these folders is memory too, and the supervisor does not see it.
+    let room = limits.memory_mb.clamp(16, 256) << 20;
+    let little = room / 4;
+    let mut options: Vec<OsString> = words(CONFINED);
+    for folder in ["/bin", "/lib", "/lib64"] {
+        options.extend(system_folder(folder));
+    }
+    options.extend(words(&format!(
+        "--proc /proc --dev /dev --size {little} --tmpfs /dev/shm --size {little} --tmpfs /tmp \
+         --size {room} --tmpfs /work --chdir /work --remount-ro /dev"
+    )));
+    options
+}
+
+fn words(text: &str) -> Vec<OsString> {
+    text.split_whitespace().map(OsString::from).collect()
+}
+
+/// A folder that is a link into `/usr` on merged systems, and one of its own on others.
+fn system_folder(folder: &str) -> [OsString; 3] {
+    match std::fs::read_link(folder) {
+        Ok(target) => ["--symlink".into(), target.into_os_string(), folder.into()],
+        Err(_) => ["--ro-bind-try".into(), folder.into(), folder.into()],
+    }
 }
 
 fn random() -> Result<[u64; 2], Unavailable> {
@@ -203,20 +154,69 @@ fn random() -> Result<[u64; 2], Unavailable> {
     Ok([number(one), number(two)])
 }
 
-/// The interpreter's arguments that run the program as it is.
-pub(crate) fn script() -> Vec<String> {
-    // Descriptors that our caller left open are closed before the program begins; the limit on processes is
-    // set inside, where only the sandbox's own are counted.
-    let start = "__import__('os').closerange(3, 1 << 16); __import__('resource').setrlimit(__import__('resource').RLIMIT_NPROC, (PROCESSES, PROCESSES)); \
-                 exec(compile(open('/program.py', 'rb').read(), '/program.py', 'exec'))";
-    python(start)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The interpreter's arguments that call one function of the program.
-pub(crate) fn harness() -> Vec<String> {
-    python(include_str!("harness.py"))
-}
+    /// A sandbox of nothing, whose command is looked at.
+    fn sandbox(user: Option<u32>) -> Sandbox {
+        let path = |name: &str| PathBuf::from(name);
+        let (launcher, bubblewrap, python) = (path("/launcher"), path("/bwrap"), path("/python3"));
+        Sandbox { launcher, bubblewrap, python, user, nonce: [1, 2], counter: AtomicU64::new(0) }
+    }
 
-fn python(start: &str) -> Vec<String> {
-    ["-I", "-B", "-X", "utf8", "-c", start].map(str::to_owned).to_vec()
+    fn arguments(user: Option<u32>, limits: &Limits, slot: u32) -> Vec<String> {
+        let command = sandbox(user).command(&["-c".to_owned(), "most(PROCESSES)".to_owned()], limits, slot);
+        assert_eq!(command.get_program(), "/launcher");
+        command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn the_launcher_is_told_whose_it_is_and_its_limits() {
+        let own = std::process::id().to_string();
+        let limits = Limits { time_s: 1.5, memory_mb: 77, output_mb: 1, processes: 9 };
+        let all = arguments(None, &limits, 5);
+        assert_eq!(all[..6], ["__sandbox", &own, "0", "77", "3", "/bwrap"]);
+        assert_eq!(all[all.len() - 4..], ["--", "/python3", "-c", "most(9)"]);
+        let below_zero = Limits { time_s: -3.0, ..limits };
+        assert_eq!(arguments(None, &below_zero, 0)[4], "2");
+    }
+
+    #[test]
+    fn runs_at_the_same_time_are_different_users_where_we_are_root() {
+        let user = |slot: u32| arguments(Some(FIRST_USER), &Limits::default(), slot)[2].clone();
+        assert_eq!([user(0), user(1), user(999), user(1000)], ["62000", "62001", "62999", "62000"]);
+    }
+
+    #[test]
+    fn nothing_is_shared_and_folders_in_memory_are_bounded() {
+        let all = |memory_mb: u64| arguments(None, &Limits { memory_mb, ..Limits::default() }, 0).join(" ");
+        for option in ["--unshare-all", "--unshare-user", "--disable-userns", "--clearenv", "--new-session"] {
+            assert!(all(64).contains(option), "{option}");
+        }
+        let sizes = |room: u64| {
+            format!(
+                "--size {0} --tmpfs /dev/shm --size {0} --tmpfs /tmp --size {1} --tmpfs /work --chdir /work",
+                room << 18,
+                room << 20
+            )
+        };
+        for (memory, room) in [(1, 16), (16, 16), (17, 17), (255, 255), (256, 256), (1024, 256)] {
+            assert!(all(memory).contains(&sizes(room)), "{memory}: {}", all(memory));
+        }
+    }
+
+    #[test]
+    fn no_nonce_comes_twice() {
+        let sandbox = sandbox(None);
+        let nonces: std::collections::BTreeSet<String> = (0..100).map(|_| sandbox.nonce()).collect();
+        assert_eq!(nonces.len(), 100);
+        assert!(nonces.iter().all(|nonce| nonce.len() > 32 && nonce.ends_with(':')));
+        assert_ne!(random().unwrap(), random().unwrap());
+    }
+
+    #[test]
+    fn the_default_limits_are_those_of_the_documentation() {
+        assert_eq!(Limits::default(), Limits { time_s: 6.0, memory_mb: 1024, output_mb: 16, processes: 32 });
+    }
 }

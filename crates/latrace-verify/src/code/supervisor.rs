@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::launcher;
-use super::sandbox::{Limits, Sandbox};
+use super::limits::Limits;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,23 +35,16 @@ pub(crate) struct Run {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Time between two looks at whether a run has ended.
-const GLANCE: Duration = Duration::from_millis(1);
-/// Time between two looks at its memory.
+/// How often a run is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(1);
+/// How often its memory is measured.
 const MEMORY_EVERY: Duration = Duration::from_millis(15);
-/// What is kept of standard error.
+/// Bytes of standard error that are kept.
 const KEPT_ERRORS: usize = 4096;
 
-/// Runs `source` in the sandbox with `input` to read.
-pub(crate) fn run(
-    sandbox: &Sandbox,
-    inside: &[String],
-    source: &str,
-    input: &str,
-    limits: &Limits,
-    slot: u32,
-) -> Run {
-    match spawn(sandbox, inside, limits, slot) {
+/// Runs `source` by the launcher's `command` with `input` to read.
+pub(crate) fn run(command: Command, source: &str, input: &str, limits: &Limits) -> Run {
+    match spawn(command) {
         Ok(child) => watch(child, source, input, limits),
         Err(error) => {
             Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: error.to_string().into_bytes() }
@@ -60,15 +53,8 @@ pub(crate) fn run(
 }
 
 /// Starts the launcher. It waits for the program on its standard input.
-pub(crate) fn spawn(sandbox: &Sandbox, inside: &[String], limits: &Limits, slot: u32) -> io::Result<Child> {
-    let (launcher, arguments) = sandbox.command(inside, limits, slot);
-    Command::new(launcher)
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
 /// Hands the launcher the program.
@@ -93,9 +79,8 @@ pub(crate) fn memory_of(processes: &[u32]) -> u64 {
 }
 
 fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
-    let (Some(mut stdin), Some(stdout), Some(stderr)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
         let _ = child.kill();
         return Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: b"no pipes".to_vec() };
     };
@@ -110,15 +95,19 @@ fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
         let errors = scope.spawn(|| read_up_to(stderr, KEPT_ERRORS, None));
         let ending = supervise(&mut child, limits, &overflow);
         let (stdout, stderr) = (output.join().unwrap_or_default(), errors.join().unwrap_or_default());
-        // What was printed last may only now be known to be too much.
-        let ending = if overflow.load(Ordering::Relaxed) && ending == Ending::Exited(0) {
-            Ending::OutputLimit
-        } else {
-            ending
-        };
-        let failed = failed_to_start(ending, &stderr);
-        Run { ending: if failed { Ending::NotStarted } else { ending }, stdout, stderr }
+        let ending = reconsidered(ending, &stderr, overflow.load(Ordering::Relaxed));
+        Run { ending, stdout, stderr }
     })
+}
+
+/// How a run ended, once all that it printed is known.
+fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
+    match ending {
+        // What was printed last may only now be known to be too much.
+        Ending::Exited(0) if overflow => Ending::OutputLimit,
+        other if failed_to_start(other, stderr) => Ending::NotStarted,
+        other => other,
+    }
 }
 
 /// Waits for the end, or brings it about.
@@ -127,6 +116,7 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
     let deadline = started + Duration::from_secs_f64(limits.time_s.clamp(0.0, 86_400.0));
     let mut memory_due = started + MEMORY_EVERY;
     loop {
+        // The end first: a program that was done in time is not late because we looked late.
         match child.try_wait() {
             Ok(Some(status)) => return ended(status),
             Ok(None) => {}
@@ -139,18 +129,19 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
         if overflow.load(Ordering::Relaxed) {
             return stop(child, Ending::OutputLimit);
         }
+        // Walking the processes costs more than a poll, so it is done less often.
         if now >= memory_due {
             memory_due = now + MEMORY_EVERY;
             if memory::is_above(child.id(), limits.memory_mb << 20) {
                 return stop(child, Ending::MemoryLimit);
             }
         }
-        thread::sleep(GLANCE);
+        thread::sleep(POLL);
     }
 }
 
 /// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end
-/// by themselves and leave nothing for others to clear away. What does not end is killed.
+/// by themselves, after they have reaped what ran there. What does not end is killed.
 fn stop(child: &mut Child, ending: Ending) -> Ending {
     const PATIENCE: Duration = Duration::from_secs(1);
     let bubblewraps = memory::children(child.id());
@@ -161,11 +152,13 @@ fn stop(child: &mut Child, ending: Ending) -> Ending {
         let _ = kill_process(process, Signal::KILL);
     }
     let deadline = Instant::now() + PATIENCE;
+    // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
+    // to us.
     while !last.is_empty() && Instant::now() < deadline {
         if let Ok(Some(_)) = child.try_wait() {
             return ending;
         }
-        thread::sleep(GLANCE);
+        thread::sleep(POLL);
     }
     let _ = child.kill();
     let _ = child.wait();
@@ -176,6 +169,7 @@ fn ended(status: ExitStatus) -> Ending {
     const BAD_CALL: i32 = 128 + 31;
     const PROCESSOR_TIME: i32 = 128 + 24;
     match status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) {
+        // SIGSYS from a filter and SIGXCPU from the limit on processor time.
         BAD_CALL => Ending::Blocked,
         PROCESSOR_TIME => Ending::TimeLimit,
         code => Ending::Exited(code),
@@ -201,6 +195,7 @@ fn read_up_to(mut pipe: impl Read, most: usize, overflow: Option<&AtomicBool>) -
         match pipe.read(&mut buffer) {
             Ok(0) => return kept,
             Ok(length) => {
+                // The rest is read and dropped, so that the writer never waits for us.
                 let room = (most - kept.len()).min(length);
                 kept.extend_from_slice(&buffer[..room]);
                 if room < length
@@ -243,6 +238,7 @@ mod memory {
     }
 
     pub(super) fn children(process: u32) -> Vec<u32> {
+        // Each thread has a list of its own children.
         let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
         let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
         lists
@@ -266,5 +262,126 @@ mod memory {
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
             .map_or_else(|| resident(process), |kilobytes| kilobytes << 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { time_s: 60.0, memory_mb: 64, output_mb: 1, processes: 16 };
+
+    /// Runs a shell where a launcher would be.
+    fn shell(script: &str, limits: Limits) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        run(command, "source", "input", &limits)
+    }
+
+    #[track_caller]
+    fn check(script: &str, limits: Limits, expected: Ending) -> Run {
+        let run = shell(script, limits);
+        assert_eq!(run.ending, expected, "{script}: {}", String::from_utf8_lossy(&run.stderr));
+        run
+    }
+
+    #[test]
+    fn the_program_and_then_its_input_are_handed_over() {
+        let run = check("cat", LIMITS, Ending::Exited(0));
+        assert_eq!(run.stdout, b"\x06\0\0\0\0\0\0\0sourceinput");
+        // Nobody reads it: no failure.
+        check("exec <&-; sleep 0.1", LIMITS, Ending::Exited(0));
+    }
+
+    #[test]
+    fn an_end_is_told_by_its_code() {
+        check("exit 0", LIMITS, Ending::Exited(0));
+        check("exit 3", LIMITS, Ending::Exited(3));
+        check("kill -KILL $$", LIMITS, Ending::Exited(128 + 9));
+        check("kill -SYS $$", LIMITS, Ending::Blocked);
+        check("exit 159", LIMITS, Ending::Blocked);
+        check("kill -XCPU $$", LIMITS, Ending::TimeLimit);
+        check("exit 152", LIMITS, Ending::TimeLimit);
+    }
+
+    #[test]
+    fn a_sandbox_that_fails_is_told_from_a_program_that_fails() {
+        check("echo 'sandbox: no' >&2; exit 121", LIMITS, Ending::NotStarted);
+        check("echo 'bwrap: no' >&2; exit 1", LIMITS, Ending::NotStarted);
+        check("echo 'no' >&2; exit 121", LIMITS, Ending::Exited(121));
+        check("echo 'no bwrap: ' >&2; exit 1", LIMITS, Ending::Exited(1));
+        check("echo 'sandbox: no' >&2; exit 1", LIMITS, Ending::Exited(1));
+        check("echo 'bwrap: no' >&2; exit 2", LIMITS, Ending::Exited(2));
+        let nowhere = run(Command::new("/nowhere/launcher"), "", "", &LIMITS);
+        assert_eq!(nowhere.ending, Ending::NotStarted);
+        assert!(!nowhere.stderr.is_empty());
+    }
+
+    #[test]
+    fn output_may_fill_its_limit_and_no_more() {
+        let most = 1 << 20;
+        let run = check(&format!("head -c {most} /dev/zero"), LIMITS, Ending::Exited(0));
+        assert_eq!(run.stdout.len(), most);
+        let run = check(&format!("head -c {} /dev/zero", most + 1), LIMITS, Ending::OutputLimit);
+        assert_eq!(run.stdout.len(), most);
+        let wider = Limits { output_mb: 2, ..LIMITS };
+        check(&format!("head -c {} /dev/zero", most + 1), wider, Ending::Exited(0));
+        // One that would never end is ended, long before its time.
+        let started = Instant::now();
+        check("yes", LIMITS, Ending::OutputLimit);
+        assert!(started.elapsed() < Duration::from_secs(30));
+        // A program that failed has failed, however much it printed before.
+        assert_eq!(reconsidered(Ending::Exited(3), b"", true), Ending::Exited(3));
+        assert_eq!(reconsidered(Ending::Exited(0), b"", true), Ending::OutputLimit);
+        assert_eq!(reconsidered(Ending::Exited(0), b"", false), Ending::Exited(0));
+    }
+
+    #[test]
+    fn only_the_beginning_of_standard_error_is_kept() {
+        let run =
+            check("head -c 5000 /dev/zero >&2; head -c 5000000 /dev/zero >&2", LIMITS, Ending::Exited(0));
+        assert_eq!(run.stderr.len(), KEPT_ERRORS);
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended() {
+        for script in ["sleep 60", "sleep 60 & sleep 60", "trap '' TERM; while :; do :; done"] {
+            let started = Instant::now();
+            check(script, Limits { time_s: 0.3, ..LIMITS }, Ending::TimeLimit);
+            assert!(started.elapsed() >= Duration::from_millis(300));
+            assert!(started.elapsed() < Duration::from_secs(30));
+        }
+        check("sleep 0.2", Limits { time_s: 30.0, ..LIMITS }, Ending::Exited(0));
+        check("sleep 60", Limits { time_s: -1.0, ..LIMITS }, Ending::TimeLimit);
+    }
+
+    #[test]
+    fn memory_is_that_of_all_processes_below() {
+        // `tail` keeps all of a line that never ends.
+        check("tail -n 1 /dev/zero", LIMITS, Ending::MemoryLimit);
+        check("(tail -n 1 /dev/zero & wait) & wait", LIMITS, Ending::MemoryLimit);
+        let half = "head -c 50000000 /dev/zero | (tail -n 1 > /dev/null; sleep 0.2)";
+        check(half, Limits { memory_mb: 256, ..LIMITS }, Ending::Exited(0));
+    }
+
+    #[test]
+    fn processes_below_another_are_found_with_their_memory() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "(sleep 60 & wait) & wait"]);
+        let mut child = spawn(command).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while processes(child.id()).len() < 2 && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        let found = processes(child.id());
+        assert_eq!(found.len(), 2, "a shell below the shell, and its sleep");
+        assert_eq!(memory::children(child.id()), [found[0]]);
+        assert_eq!(memory::children(found[0]), [found[1]]);
+        let bytes = memory_of(&found);
+        assert!((1 << 12..64 << 20).contains(&bytes), "{bytes}");
+        assert_eq!(memory_of(&[u32::MAX]), 0);
+        kill_process(Pid::from_raw(i32::try_from(found[1]).unwrap()).unwrap(), Signal::KILL).unwrap();
+        end(&mut child);
+        assert!(child.try_wait().unwrap().is_some());
     }
 }

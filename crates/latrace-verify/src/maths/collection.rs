@@ -6,31 +6,38 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::compare::{infinite, same};
+use super::exact;
+use super::label::unlabelled;
+use super::parts::{Same, in_order, same_part};
 use super::syntax::{Bracket, Constant, Expression};
-use super::{exact, record};
+use super::value::infinite;
 
 /// The most members that are compared one by one, when all with the same normal form are gone.
 const MOST_UNPAIRED: usize = 24;
 
 /// Two collections, or one and its only member.
-pub(super) fn same_collection(gold: &Expression, answer: &Expression) -> bool {
+pub(super) fn same_collection(gold: &Expression, answer: &Expression, same: Same) -> bool {
+    // The empty set is a constant, not a list without members; it equals itself alone.
     let is_empty_set = |expression: &Expression| *expression == Expression::Constant(Constant::EmptySet);
     if is_empty_set(gold) || is_empty_set(answer) {
         return is_empty_set(gold) && is_empty_set(answer);
     }
     let (one, two) = (members(gold), members(answer));
-    let (Some(one), Some(two)) = (record::unlabelled(&one), record::unlabelled(&two)) else {
+    let (Some(one), Some(two)) = (unlabelled(&one, same), unlabelled(&two, same)) else {
         return false;
     };
+    // A set has each member once, so repetition is compared only where the reference is a list that repeats:
+    // 2, 2, 3 as prime factors. Points are solutions, which models like to state twice.
     let repeats = matches!(gold, Expression::List(..))
         && !one.iter().any(|part| matches!(part, Expression::Bracketed(..)))
         && by_name(&one).len() < one.len();
-    if repeats { are_paired(&one, &two) } else { same_members(&one, &two) }
+    if repeats { are_paired(&one, &two, same) } else { same_members(&one, &two, same) }
 }
 
 /// Whether each member of either is one of the other's.
-pub(super) fn same_members(gold: &[Expression], answer: &[Expression]) -> bool {
+pub(super) fn same_members(gold: &[Expression], answer: &[Expression], same: Same) -> bool {
+    // Members with the same canonical text pair off without a comparison: lists of thousands of numbers stay
+    // cheap.
     let (gold, answer) = (by_name(gold), by_name(answer));
     let left =
         |one: &BTreeMap<String, &Expression>, other: &BTreeMap<String, &Expression>| -> Vec<Expression> {
@@ -44,8 +51,9 @@ pub(super) fn same_members(gold: &[Expression], answer: &[Expression]) -> bool {
         return true;
     }
     let within = |inner: &[Expression], outer: &BTreeMap<String, &Expression>| {
-        inner.iter().all(|one| outer.values().any(|two| same_part(one, two)))
+        inner.iter().all(|one| outer.values().any(|two| same_part(one, two, same)))
     };
+    // What is left is compared each with each, and any comparison may sample points: hence the bound.
     gold.len().max(answer.len()) <= MOST_UNPAIRED
         && within(&gold_left, &answer)
         && within(&answer_left, &gold)
@@ -57,10 +65,11 @@ fn by_name(members: &[Expression]) -> BTreeMap<String, &Expression> {
 }
 
 /// Whether the members can be paired off.
-fn are_paired(gold: &[Expression], answer: &[Expression]) -> bool {
+fn are_paired(gold: &[Expression], answer: &[Expression], same: Same) -> bool {
     if gold.len() != answer.len() {
         return false;
     }
+    // Answers not yet taken by a member of the reference, by canonical text.
     let mut open: HashMap<String, Vec<&Expression>> = HashMap::new();
     for member in answer {
         open.entry(exact::canonical(member)).or_default().push(member);
@@ -71,21 +80,13 @@ fn are_paired(gold: &[Expression], answer: &[Expression]) -> bool {
         .collect();
     let mut others: Vec<&Expression> = open.into_values().flatten().collect();
     unpaired.len() <= MOST_UNPAIRED
-        && unpaired.iter().all(|one| match others.iter().position(|two| same_part(one, two)) {
+        && unpaired.iter().all(|one| match others.iter().position(|two| same_part(one, two, same)) {
             Some(at) => {
                 others.swap_remove(at);
                 true
             }
             None => false,
         })
-}
-
-/// Parts of collections: a collection is only ever another collection.
-pub(super) fn same_part(gold: &Expression, answer: &Expression) -> bool {
-    let is_collection = |part: &Expression| {
-        matches!(part, Expression::Set(_) | Expression::List(..) | Expression::Constant(Constant::EmptySet))
-    };
-    is_collection(gold) == is_collection(answer) && same(gold, answer)
 }
 
 fn members(expression: &Expression) -> Vec<Expression> {
@@ -96,31 +97,31 @@ fn members(expression: &Expression) -> Vec<Expression> {
 }
 
 /// Unions: the same parts in any order.
-pub(super) fn same_union(gold: &Expression, answer: &Expression) -> bool {
+pub(super) fn same_union(gold: &Expression, answer: &Expression, same: Same) -> bool {
     let parts = |expression: &Expression| match expression {
         Expression::Union(parts) => parts.clone(),
         other => vec![other.clone()],
     };
-    same_members(&parts(gold), &parts(answer))
+    same_members(&parts(gold), &parts(answer), same)
 }
 
 /// Tuples and intervals: the same brackets, the same parts in order.
-pub(super) fn same_bracketed(gold: &Expression, answer: &Expression) -> bool {
+pub(super) fn same_bracketed(gold: &Expression, answer: &Expression, same: Same) -> bool {
     use Expression as E;
     match (gold, answer) {
         (E::Bracketed(left, right, one), E::Bracketed(other_left, other_right, two)) => {
             let brackets = (vector_like(*left), vector_like(*right))
                 == (vector_like(*other_left), vector_like(*other_right));
-            brackets && in_order(one, two)
+            brackets && in_order(one, two, same)
         }
         (
             E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts),
             E::Matrix(rows),
-        ) => is_column(rows, parts),
+        ) => is_column(rows, parts, same),
         (
             E::Matrix(rows),
             E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts),
-        ) => is_column(rows, parts),
+        ) => is_column(rows, parts, same),
         (E::Bracketed(_, _, parts), E::Constant(Constant::NumberSet('R')))
         | (E::Constant(Constant::NumberSet('R')), E::Bracketed(_, _, parts)) => {
             parts.len() == 2 && infinite(&parts[0]) == Some(-1) && infinite(&parts[1]) == Some(1)
@@ -129,16 +130,40 @@ pub(super) fn same_bracketed(gold: &Expression, answer: &Expression) -> bool {
     }
 }
 
-/// Parts one by one.
-pub(super) fn in_order(gold: &[Expression], answer: &[Expression]) -> bool {
-    gold.len() == answer.len() && gold.iter().zip(answer).all(|(one, two)| same_part(one, two))
-}
-
-fn is_column(rows: &[Vec<Expression>], parts: &[Expression]) -> bool {
-    rows.iter().all(|row| row.len() == 1) && in_order(&rows.concat(), parts)
+fn is_column(rows: &[Vec<Expression>], parts: &[Expression], same: Same) -> bool {
+    rows.iter().all(|row| row.len() == 1) && in_order(&rows.concat(), parts, same)
 }
 
 /// Angle brackets write the same vectors as round ones.
 fn vector_like(bracket: Bracket) -> Bracket {
     if bracket == Bracket::Angle { Bracket::Round } else { bracket }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Members that no normal form shows equal, only the comparison of two.
+    fn members(count: i64, written: fn(i64) -> Expression) -> Vec<Expression> {
+        (0..count).map(written).collect()
+    }
+
+    #[test]
+    fn members_are_compared_one_by_one_up_to_a_bound() {
+        let pair: Same = |one, two| match (one, two) {
+            (Expression::Symbol(_), Expression::Symbol(_)) => one == two,
+            (Expression::Negative(inner), other) | (other, Expression::Negative(inner)) => **inner == *other,
+            _ => false,
+        };
+        let symbol = |at: i64| Expression::Symbol(format!("x_{at}"));
+        let negative = |at: i64| Expression::negative(Expression::Symbol(format!("x_{at}")));
+        let most = 24;
+        for compare in [same_members, are_paired] {
+            assert!(compare(&members(most, symbol), &members(most, negative), pair));
+            assert!(!compare(&members(most + 1, symbol), &members(most + 1, negative), pair));
+            assert!(compare(&members(most + 1, symbol), &members(most + 1, symbol), pair));
+            assert!(!compare(&members(3, symbol), &members(2, negative), pair));
+            assert!(!compare(&members(2, symbol), &members(3, negative), pair));
+        }
+    }
 }

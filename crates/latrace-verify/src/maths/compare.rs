@@ -3,23 +3,23 @@
 use num_traits::{Signed, Zero};
 
 use super::collection::{same_bracketed, same_collection, same_union};
-use super::numeric::{self, Agreement};
-use super::syntax::{Constant, Expression, Function, Rational, Written};
+use super::syntax::{Expression, Function, Rational, Written};
+use super::value::{literal, same_value};
 use super::{exact, matrix, record, region, relation, signs, unit};
-
-/// One over how far a written decimal may be from another, relative to the reference. Never applies to
-/// integers and fractions.
-const INVERSE_TOLERANCE: i32 = 1_000_000;
 
 /// Whether `answer` says what `gold` says.
 pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
     if gold == answer {
         return true;
     }
+    // Plus-minus signs go first, since `x = \pm 2` and `x = 2, -2` are different kinds until they are written
+    // out.
     let (gold, answer) = (&signs::written_out(gold), &signs::written_out(answer));
-    if let Some(same) = record::compare(gold, answer) {
+    // Several named values decide alone: falling through to lists would compare them without their names.
+    if let Some(same) = record::compare(gold, answer, same) {
         return same;
     }
+    // Sets of numbers have many notations of several kinds, so they come last and across kinds.
     same_kind(gold, answer) || region::same(gold, answer)
 }
 
@@ -27,12 +27,12 @@ pub(crate) fn same(gold: &Expression, answer: &Expression) -> bool {
 fn same_kind(gold: &Expression, answer: &Expression) -> bool {
     use Expression as E;
     match (gold, answer) {
-        (E::Chain(..), _) | (_, E::Chain(..)) => relation::same(gold, answer),
+        (E::Chain(..), _) | (_, E::Chain(..)) => relation::same_chain(gold, answer, same),
         (E::List(..), E::List(..)) if relation::is_system(gold) || relation::is_system(answer) => {
-            relation::same_system(gold, answer)
+            relation::same_system(gold, answer, same)
         }
-        (E::List(..) | E::Set(_), _) | (_, E::List(..) | E::Set(_)) => same_collection(gold, answer),
-        (E::Union(_), _) | (_, E::Union(_)) => same_union(gold, answer),
+        (E::List(..) | E::Set(_), _) | (_, E::List(..) | E::Set(_)) => same_collection(gold, answer, same),
+        (E::Union(_), _) | (_, E::Union(_)) => same_union(gold, answer, same),
         (E::Percent(one), E::Percent(two)) => same(one, two),
         (E::Percent(inner), other) | (other, E::Percent(inner))
             if !matches!(other, E::Quantity(..) | E::Text(_)) =>
@@ -43,8 +43,8 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
         (E::Degrees(one), E::Degrees(two)) => same(one, two),
         (E::Degrees(inner), other) if matches!(other, E::Number(..)) => same(inner, other),
         (other, E::Degrees(inner)) if matches!(other, E::Number(..)) => same(other, inner),
-        (E::Bracketed(..), _) | (_, E::Bracketed(..)) => same_bracketed(gold, answer),
-        _ if matrix::is_matrix(gold) || matrix::is_matrix(answer) => matrix::same_matrix(gold, answer),
+        (E::Bracketed(..), _) | (_, E::Bracketed(..)) => same_bracketed(gold, answer, same),
+        _ if matrix::is_matrix(gold) || matrix::is_matrix(answer) => matrix::same_matrix(gold, answer, same),
         (E::Text(one), E::Text(two)) => same_text(one, two),
         (E::Text(text), E::Symbol(name)) | (E::Symbol(name), E::Text(text)) => {
             text.eq_ignore_ascii_case(name)
@@ -58,94 +58,14 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
     }
 }
 
-/// Two values: exactly if both are rational, within a tolerance if both are written decimals, else at random
-/// points.
-pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
-    if let (Some(one), Some(two)) = (infinite(gold), infinite(answer)) {
-        return one == two;
-    }
-    if let (Some((gold_value, gold_written)), Some((value, written))) = (literal(gold), literal(answer)) {
-        return gold_value == value
-            || (gold_written == Written::Decimal
-                && written == Written::Decimal
-                && near(&gold_value, &value));
-    }
-    match (exact::normal(gold), exact::normal(answer)) {
-        (Some(one), Some(two)) => match one.equals(&two) {
-            Some(true) => return true,
-            Some(false) if exact::is_rational_function(gold) && exact::is_rational_function(answer) => {
-                return false;
-            }
-            Some(false) if one.as_constant().is_some() && two.as_constant().is_some() => return false,
-            _ => {}
-        },
-        _ if exact::canonical(gold) == exact::canonical(answer) => return true,
-        _ => {}
-    }
-    if let Some((value, Written::Decimal)) = literal(gold)
-        && !value.is_integer()
-        && exact::rational(answer).is_none()
-        && numeric::approximate(answer, &Rational::new(1.into(), INVERSE_TOLERANCE.into()), &value)
-            == Some(true)
-    {
-        return true;
-    }
-    numeric::compare(gold, answer) == Agreement::Same
-}
-
-/// +1 or −1 for an infinity.
-pub(super) fn infinite(expression: &Expression) -> Option<i8> {
-    match expression {
-        Expression::Constant(Constant::Infinity) => Some(1),
-        Expression::Negative(inner) => infinite(inner).map(|sign| -sign),
-        _ => None,
-    }
-}
-
-/// A number as it is written, with a sign or a power of ten.
-pub(super) fn literal(expression: &Expression) -> Option<(Rational, Written)> {
-    match expression {
-        Expression::Number(value, written) => Some((value.clone(), *written)),
-        Expression::Negative(inner) => literal(inner).map(|(value, written)| (-value, written)),
-        Expression::Product(parts) => match parts.as_slice() {
-            [Expression::Number(..) | Expression::Negative(_), Expression::Power(pair)]
-                if pair.0 == Expression::integer(10) =>
-            {
-                let (value, written) = literal(&parts[0])?;
-                let power = exact::rational(&parts[1])?;
-                Some((value * power, written))
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Whether an answer is one written decimal with a fraction.
-pub(super) fn is_decimal(expression: &Expression) -> bool {
-    literal(expression).is_some_and(|(value, written)| written == Written::Decimal && !value.is_integer())
-}
-
-/// Whether two written decimals, neither a whole number, are within the tolerance.
-fn near(gold: &Rational, value: &Rational) -> bool {
-    if gold.is_integer() || value.is_integer() {
-        return false;
-    }
-    (value - gold).abs() * Rational::from_integer(INVERSE_TOLERANCE.into()) <= gold.abs()
-}
-
-/// Whether a value rounds to a decimal with some digits of it.
-pub(super) fn near_enough(exact: &Expression, rounded: &Rational) -> bool {
-    numeric::approximate(exact, &Rational::new(1.into(), 200.into()), rounded) == Some(true)
-}
-
 /// Policy: a percentage is its hundredth part; the sign may be left out where the number is above 1.
 fn same_percent(inner: &Expression, other: &Expression, gold_is_percent: bool) -> bool {
-    let as_fraction = Expression::Percent(Box::new(inner.clone()));
+    let as_fraction = Expression::percent(inner.clone());
     let (one, two) = if gold_is_percent { (&as_fraction, other) } else { (other, &as_fraction) };
     if same_value(one, two) {
         return true;
     }
+    // Below 1 the sign matters: 0.5 % is not 0.5, and no reader would take it for 50 %.
     let above_one =
         exact::rational(inner).is_some_and(|value| value.abs() > Rational::from_integer(1.into()));
     above_one && if gold_is_percent { same_value(inner, other) } else { same_value(other, inner) }
@@ -154,23 +74,24 @@ fn same_percent(inner: &Expression, other: &Expression, gold_is_percent: bool) -
 fn same_quantity(gold: &Expression, answer: &Expression) -> bool {
     let (gold_value, gold_unit) = measured(gold);
     let (value, unit) = measured(answer);
+    // A unit that one side leaves out is no difference. Words are: what looks like their unit may be a part
+    // of the phrase.
     let (Some(gold_unit), Some(unit)) = (gold_unit, unit) else {
-        return !matches!((&gold_value, &value), (Expression::Text(_), _) | (_, Expression::Text(_)))
-            && same(&gold_value, &value);
+        let words = [&gold_value, &value].iter().any(|side| matches!(side, Expression::Text(_)));
+        return !words && same(&gold_value, &value);
     };
     match unit::compare(&unit, &gold_unit) {
         unit::Match::Same => same(&gold_value, &value),
         unit::Match::Factor(factor) => {
-            same(
-                &gold_value,
-                &Expression::Number(
-                    exact::rational(&value).map_or_else(Rational::zero, |value| value * &factor),
-                    decimal_of(&value),
-                ),
-            ) && exact::rational(&value).is_some()
+            converted(&value, &factor).is_some_and(|value| same(&gold_value, &value))
         }
         unit::Match::Different => false,
     }
+}
+
+/// A rational value in another unit, written as it was.
+fn converted(value: &Expression, factor: &Rational) -> Option<Expression> {
+    Some(Expression::Number(exact::rational(value)? * factor, decimal_of(value)))
 }
 
 fn decimal_of(value: &Expression) -> Written {
@@ -198,6 +119,7 @@ fn same_text(gold: &str, answer: &str) -> bool {
         return true;
     }
     let parts = |text: &str| {
+        // Lists of words, such as `red and blue`, in any order.
         let commas = text.replace(" and ", ",");
         let mut parts: Vec<String> = commas.split(',').map(letters).filter(|part| !part.is_empty()).collect();
         parts.sort();
@@ -209,30 +131,43 @@ fn same_text(gold: &str, answer: &str) -> bool {
 
 /// Ratios up to a common factor; times exactly; a ratio of two is their quotient.
 fn same_ratio(gold: &Expression, answer: &Expression) -> bool {
-    use Expression as E;
-    if let (E::Time(one), E::Time(two)) = (gold, answer) {
+    if let (Expression::Time(one), Expression::Time(two)) = (gold, answer) {
         return one == two;
     }
-    let parts = |expression: &Expression| match expression {
-        E::Ratio(parts) => Some(parts.clone()),
-        E::Time(parts) => Some(parts.iter().map(|part| Expression::integer(i64::from(*part))).collect()),
-        E::Quotient(pair) => Some(vec![pair.0.clone(), pair.1.clone()]),
-        _ => None,
-    };
-    let (Some(one), Some(two)) = (parts(gold), parts(answer)) else {
+    let (Some(one), Some(two)) = (terms(gold), terms(answer)) else {
         return false;
     };
-    let cross = |left: (&Expression, &Expression), right: (&Expression, &Expression)| {
-        let product = |one: &Expression, two: &Expression| E::Product(vec![one.clone(), two.clone()]);
-        same_value(&product(left.0, right.1), &product(left.1, right.0))
-    };
-    let nothing = |parts: &[Expression]| {
-        parts.iter().any(|part| exact::rational(part).is_some_and(|value| value.is_zero()))
-    };
-    if nothing(&one) || nothing(&two) {
-        return one.len() == two.len() && one.iter().zip(&two).all(|(one, two)| same_value(one, two));
+    if one.len() != two.len() {
+        return false;
     }
-    one.len() == two.len() && (1..one.len()).all(|at| cross((&one[0], &one[at]), (&two[0], &two[at])))
+    // A zero is no factor: cross products would all be zero.
+    if one.iter().chain(&two).any(is_zero) {
+        return one.iter().zip(&two).all(|(one, two)| same_value(one, two));
+    }
+    (1..one.len()).all(|at| is_proportion([&one[0], &one[at]], [&two[0], &two[at]]))
+}
+
+/// The terms of a ratio, of a time, which may stand for one, or of a quotient.
+fn terms(expression: &Expression) -> Option<Vec<Expression>> {
+    match expression {
+        Expression::Ratio(parts) => Some(parts.clone()),
+        Expression::Time(parts) => {
+            Some(parts.iter().map(|part| Expression::integer(i64::from(*part))).collect())
+        }
+        Expression::Quotient(pair) => Some(vec![pair.0.clone(), pair.1.clone()]),
+        _ => None,
+    }
+}
+
+fn is_zero(expression: &Expression) -> bool {
+    exact::rational(expression).is_some_and(|value| value.is_zero())
+}
+
+/// Whether `one[0] : one[1] = two[0] : two[1]`.
+fn is_proportion(one: [&Expression; 2], two: [&Expression; 2]) -> bool {
+    let product =
+        |left: &Expression, right: &Expression| Expression::Product(vec![left.clone(), right.clone()]);
+    same_value(&product(one[0], two[1]), &product(one[1], two[0]))
 }
 
 /// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value

@@ -1,4 +1,4 @@
-//! Complex numbers of any precision, and how far below its terms a result is rounding.
+//! Complex numbers of any precision, and the size below which a result is rounding error.
 
 use astro_float_num::{BigFloat, Consts, RoundingMode, Sign};
 use num_bigint::BigInt;
@@ -48,13 +48,13 @@ impl Arithmetic {
         })
     }
 
-    /// Goes on with another precision.
+    /// Continues at another precision, with no terms recorded.
     pub(super) fn begin(&mut self, precision: usize) {
         self.precision = precision;
         (self.greatest_ever, self.least) = (i32::MIN, i32::MAX);
     }
 
-    /// Forgets the terms of the last point, but for their sizes.
+    /// Drops the terms of the last point, but keeps the range of their sizes.
     pub(super) fn forget(&mut self) {
         self.greatest = None;
     }
@@ -77,9 +77,11 @@ impl Arithmetic {
         (usable(&value.re) && usable(&value.im)).then_some(value)
     }
 
-    /// Takes note of a term.
+    /// Records the size of a term.
     pub(super) fn note(&mut self, size: BigFloat) {
+        // An exact zero, or what cancellation has left of terms that were much greater.
         if let Some(exponent) = size.exponent().filter(|_| !size.is_zero()) {
+            // Both ends of the range of terms: the confirming precision must cover it.
             (self.greatest_ever, self.least) = (self.greatest_ever.max(exponent), self.least.min(exponent));
         }
         let greater =
@@ -154,6 +156,8 @@ impl Arithmetic {
 
     pub(super) fn multiply(&self, left: &Complex, right: &Complex) -> Complex {
         let product = |one: &BigFloat, two: &BigFloat| one.mul(two, self.precision, ROUNDING);
+        // Real products stay real: a computed imaginary part would be rounding, and `is_real` asks for an
+        // exact zero.
         if left.im.is_zero() && right.im.is_zero() {
             return Arithmetic::real(product(&left.re, &right.re));
         }
@@ -182,6 +186,7 @@ impl Arithmetic {
         if let Some(small) = value.to_i64() {
             return Some(BigFloat::from_i64(small, self.precision));
         }
+        // Only the leading bits of a number with thousands of digits can matter.
         let kept = self.precision + 64;
         let drop = value.bits().saturating_sub(kept as u64);
         let top: BigInt = value.abs() >> drop;
@@ -220,6 +225,7 @@ impl Arithmetic {
             return None;
         }
         let size = power.re.exp(self.precision, ROUNDING, &mut self.constants);
+        // As in products: no imaginary rounding for real powers.
         if power.im.is_zero() {
             return Some(Arithmetic::real(size));
         }
@@ -265,6 +271,32 @@ impl Arithmetic {
             (false, _) => principal,
             (true, false) => principal.add(&self.pi(), self.precision, ROUNDING),
             (true, true) => principal.sub(&self.pi(), self.precision, ROUNDING),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2 to a power.
+    fn power(exponent: i32) -> Complex {
+        Arithmetic::real(Arithmetic::raised(&one(), exponent))
+    }
+
+    #[test]
+    fn values_agree_up_to_the_bits_that_rounding_may_take() {
+        // Bits of the arithmetic, those in which two values must agree, and those that a sum keeps.
+        for (precision, exact, kept) in [(192, 100, 150), (1024, 932, 982)] {
+            let mut arithmetic = Arithmetic::new(precision).unwrap();
+            let beside = |bits: i32| arithmetic.add(&power(0), &power(-bits));
+            let (near, far) = (beside(exact + 1), beside(exact - 2));
+            assert!(arithmetic.same(&power(0), &near));
+            assert!(!arithmetic.same(&power(0), &far));
+            // What is left of a sum of ones is rounding below so many bits, and a value above.
+            arithmetic.note(one());
+            assert!(arithmetic.is_nothing(&power(-kept - 1)));
+            assert!(!arithmetic.is_nothing(&power(2 - kept)));
         }
     }
 }

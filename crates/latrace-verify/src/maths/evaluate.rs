@@ -22,6 +22,8 @@ impl Arithmetic {
             E::Number(value, _) => self.rational(value),
             E::InBase(_, _, value) => Some(Arithmetic::real(self.integer(value)?)),
             E::Symbol(name) => self.rational(&point.value(name)),
+            // What cannot be evaluated is a variable by its canonical text: two sums with the same bounds and
+            // terms are equal, and others almost surely differ.
             E::Opaque(..) => self.rational(&point.value(&exact::canonical(expression))),
             E::Constant(Constant::Pi) => Some(Arithmetic::real(self.pi())),
             E::Constant(Constant::Euler) => {
@@ -64,6 +66,7 @@ impl Arithmetic {
         let mut sum = Arithmetic::real(zero());
         for part in parts {
             let value = self.value(part, point)?;
+            // Cancellation is measured against the greatest term, not against the sum.
             self.note(self.magnitude(&value));
             sum = self.add(&sum, &value);
         }
@@ -71,6 +74,7 @@ impl Arithmetic {
     }
 
     fn power(&mut self, base: &Expression, exponent: &Expression, point: &Point) -> Option<Complex> {
+        // The exponential itself: the logarithm of a rounded e would lose digits for no reason.
         if *base == Expression::Constant(Constant::Euler) {
             let exponent = self.value(exponent, point)?;
             return self.exponential(&exponent);
@@ -81,6 +85,7 @@ impl Arithmetic {
         }
         let exponent = self.value(exponent, point)?;
         if self.is_nothing(&base) {
+            // 0 to a power is defined for positive ones alone; a logarithm of zero is not.
             return (self.is_real(&exponent) && exponent.re.is_positive()).then(|| Arithmetic::real(zero()));
         }
         let logarithm = self.logarithm(&base)?;
@@ -96,6 +101,7 @@ impl Arithmetic {
             return (exponent.is_positive()).then(|| Arithmetic::real(zero()));
         }
         let power = self.rational(exponent)?;
+        // School convention: \(\sqrt[3]{-8}\) is −2, where the principal value would be complex.
         let odd_root = exponent.denom().bit(0) && !exponent.is_integer();
         if self.is_real(base) && base.re.is_negative() && odd_root {
             let logarithm = self.logarithm(&Arithmetic::real(base.re.abs()))?;
@@ -110,6 +116,7 @@ impl Arithmetic {
     }
 
     fn whole_power(&mut self, base: &Complex, exponent: &BigInt) -> Option<Complex> {
+        // \(0^0\) is 1, as everywhere in combinatorics.
         if base.re.is_zero() && base.im.is_zero() && !exponent.is_positive() {
             return exponent.is_zero().then(|| Arithmetic::real(one()));
         }
@@ -167,6 +174,8 @@ impl Arithmetic {
             return None;
         }
         let value = |argument: &Expression| {
+            // These functions have exact values at whole points, where floating point would have to guess
+            // whether an argument is whole.
             let argument = at_point(argument, point);
             if argument.any(&is_large_factorial) { None } else { exact::rational(&argument) }
         };
@@ -190,9 +199,11 @@ impl Arithmetic {
 
     fn real_function(&mut self, function: Function, value: &BigFloat) -> Option<Complex> {
         const MOST_EXPONENT: i32 = 64;
+        // The sine of a number beyond 2^64 takes as many digits of π as the number has.
         if value.exponent().is_some_and(|exponent| exponent > MOST_EXPONENT) {
             return None;
         }
+        // A sine is at most 1 whatever its argument, so its rounding is that of a term of 1.
         self.note(one());
         self.note(value.abs());
         let cc = &mut self.constants;
@@ -226,6 +237,7 @@ impl Arithmetic {
         }
     }
 }
+
 /// Whether it is a factorial that is not to be multiplied by others at every point: thousands of digits, and
 /// a common divisor with each.
 fn is_large_factorial(expression: &Expression) -> bool {
@@ -233,5 +245,10 @@ fn is_large_factorial(expression: &Expression) -> bool {
     let large = |argument: &Expression| {
         exact::rational(argument).is_some_and(|value| value > Rational::from_integer(MOST.into()))
     };
-    matches!(expression, Expression::Call(Function::Factorial | Function::DoubleFactorial, arguments) if arguments.first().is_some_and(large))
+    match expression {
+        Expression::Call(Function::Factorial | Function::DoubleFactorial, arguments) => {
+            arguments.first().is_some_and(large)
+        }
+        _ => false,
+    }
 }

@@ -58,6 +58,7 @@ impl Polynomial {
     fn add_term(&mut self, monomial: Monomial, coefficient: Rational) {
         let entry = self.0.entry(monomial.clone()).or_insert_with(Rational::zero);
         *entry += coefficient;
+        // No zero coefficients: equal polynomials must have equal maps.
         if entry.is_zero() {
             self.0.remove(&monomial);
         }
@@ -107,6 +108,7 @@ fn multiply_monomials(one: &Monomial, two: &Monomial) -> Option<(Monomial, Ratio
     }
     let mut sign = Rational::one();
     if let Some(power) = product.remove(IMAGINARY) {
+        // i² = −1 holds in every form, so that \((1+i)^2\) is 2i without numerics.
         if power % 4 >= 2 {
             sign = -sign;
         }
@@ -160,6 +162,7 @@ impl Fraction {
         if self.denominator == other.denominator {
             return Fraction::new(self.numerator.add(&other.numerator)?, self.denominator.clone());
         }
+        // Cross-multiplication needs no common divisor of polynomials, which we do not compute.
         let left = self.numerator.multiply(&other.denominator)?;
         let right = other.numerator.multiply(&self.denominator)?;
         Fraction::new(left.add(&right)?, self.denominator.multiply(&other.denominator)?)
@@ -205,6 +208,7 @@ pub(crate) fn power_of(base: &Rational, exponent: &BigInt) -> Option<Rational> {
     if base.is_zero() {
         return exponent.is_positive().then(Rational::zero);
     }
+    // Powers of 0, 1 and −1 are cheap for exponents of any size.
     if base.is_one() || exponent.is_zero() {
         return Some(Rational::one());
     }
@@ -275,7 +279,8 @@ fn power(base: &Expression, exponent: &Expression) -> Option<Fraction> {
         }
         None => match exponent_form.as_constant().filter(|value| value.denom().to_u32().is_some()) {
             Some(value) => {
-                let inner = Expression::Root(Box::new(base.clone()), value.denom().to_u32()?);
+                // \(a^{p/q}\) is the q-th root to the power p, so that both notations share their atom.
+                let inner = Expression::root(base.clone(), value.denom().to_u32()?);
                 let exponent = Expression::Number(
                     Rational::from_integer(value.numer().clone()),
                     super::syntax::Written::Exactly,
@@ -283,6 +288,8 @@ fn power(base: &Expression, exponent: &Expression) -> Option<Fraction> {
                 power(&inner, &exponent)
             }
             None => {
+                // An exponent with variables: the whole power is an atom, and \(2^{n+1} = 2 \cdot 2^n\) is
+                // left to numerics.
                 Some(Fraction::atom(format!("({})^({})", canonical(base), canonical_form(&exponent_form))))
             }
         },
@@ -300,6 +307,7 @@ fn root(radicand: &Expression, index: u32) -> Option<Fraction> {
 }
 
 fn exact_root(value: &Rational, index: u32) -> Option<Rational> {
+    // Even roots of negative numbers are imaginary; odd ones are real by the school's convention.
     if index == 0 || (value.is_negative() && index.is_multiple_of(2)) {
         return None;
     }
@@ -357,6 +365,8 @@ fn binomial(upper: &BigInt, lower: &BigInt) -> Option<BigInt> {
 
 /// A text that equal expressions share where expansion shows them equal.
 pub(crate) fn canonical(expression: &Expression) -> String {
+    // The normal form of an opaque operator is an atom by the name that is made here; a numeral in a base is
+    // told by its digits, since `101_2` is not the answer 5.
     if !matches!(expression, Expression::Opaque(..) | Expression::InBase(..))
         && let Some(form) = normal(expression)
     {
@@ -405,5 +415,44 @@ pub(crate) fn is_rational_function(expression: &Expression) -> bool {
             is_rational_function(&pair.0) && rational(&pair.1).is_some_and(|exponent| exponent.is_integer())
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum_of(count: usize) -> Expression {
+        Expression::Sum((0..count).map(|at| Expression::Symbol(format!("x_{at}"))).collect())
+    }
+
+    #[test]
+    fn polynomials_are_exact_up_to_a_size() {
+        assert!(normal(&sum_of(300)).is_some());
+        assert!(normal(&sum_of(301)).is_none());
+        let square = |count: usize| Expression::Product(vec![sum_of(count), sum_of(count)]);
+        // 23 terms have a square of 276, 24 one of 300, 25 one of 325.
+        assert!(normal(&square(24)).is_some());
+        assert!(normal(&square(25)).is_none());
+        let power = |exponent: i64| {
+            Expression::power(Expression::Symbol("x".to_owned()), Expression::integer(exponent))
+        };
+        assert!(normal(&power(40)).is_some());
+        assert!(normal(&power(41)).is_none());
+    }
+
+    #[test]
+    fn numbers_are_exact_up_to_a_length() {
+        let two = Rational::from_integer(BigInt::from(2));
+        // 2 takes two bits, its denominator one more: three for each factor of 200,000.
+        assert!(power_of(&two, &BigInt::from(66_666)).is_some());
+        assert!(power_of(&two, &BigInt::from(66_667)).is_none());
+        assert!(power_of(&two, &BigInt::from(-66_667)).is_none());
+        assert!(factorial(&BigInt::from(3_000), 1).is_some());
+        assert!(factorial(&BigInt::from(3_001), 1).is_none());
+        assert!(factorial(&BigInt::from(-1), 1).is_none());
+        let choose = |upper: u32| binomial(&BigInt::from(upper), &BigInt::from(2));
+        assert_eq!(choose(3_000), Some(BigInt::from(4_498_500)));
+        assert_eq!(choose(3_001), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Matrices: sums, products, whole powers and determinants by their entries.
 
-use super::compare::same;
 use super::exact;
+use super::parts::Same;
 use super::syntax::{Expression, Function, Written};
 
 /// Entries by row.
@@ -15,7 +15,7 @@ const MOST_POWER: i64 = 8;
 const MOST_NODES: usize = 400;
 
 /// Two matrices, or what is computed from matrices.
-pub(super) fn same_matrix(gold: &Expression, answer: &Expression) -> bool {
+pub(super) fn same_matrix(gold: &Expression, answer: &Expression, same: Same) -> bool {
     let (Some(one), Some(two)) = (rows(gold), rows(answer)) else {
         return false;
     };
@@ -39,35 +39,41 @@ fn rows(expression: &Expression) -> Option<Rows> {
     match expression {
         Expression::Matrix(rows) => Some(rows.clone()),
         Expression::Negative(inner) => scaled(&rows(inner)?, &Expression::integer(-1)),
-        Expression::Sum(parts) => {
-            let mut all = parts.iter().map(rows);
-            let first = all.next()??;
-            all.try_fold(first, |sum, part| added(&sum, &part?))
-        }
-        Expression::Product(parts) => {
-            let (matrices, mut scalars): (Vec<Expression>, Vec<Expression>) =
-                parts.iter().cloned().partition(is_matrix);
-            let mut all = matrices.iter().map(rows);
-            let first = all.next()??;
-            let product = all.try_fold(first, |product, part| multiplied(&product, &part?))?;
-            match scalars.len() {
-                0 => Some(product),
-                1 => scaled(&product, &scalars.remove(0)),
-                _ => scaled(&product, &Expression::Product(scalars)),
-            }
-        }
+        Expression::Sum(parts) => reduced(parts, added),
+        Expression::Product(parts) => product(parts),
         Expression::Quotient(pair) => {
-            scaled(&rows(&pair.0)?, &Expression::Quotient(Box::new((Expression::integer(1), pair.1.clone()))))
+            scaled(&rows(&pair.0)?, &Expression::quotient(Expression::integer(1), pair.1.clone()))
         }
-        Expression::Power(pair) => {
-            let (base, power) = (rows(&pair.0)?, exact::rational(&pair.1)?);
-            let power = i64::try_from(power.to_integer())
-                .ok()
-                .filter(|whole| power.is_integer() && (1..=MOST_POWER).contains(whole))?;
-            (1..power).try_fold(base.clone(), |product, _| multiplied(&product, &base))
-        }
+        Expression::Power(pair) => power(&pair.0, &pair.1),
         _ => None,
     }
+}
+
+/// Matrices joined one after another.
+fn reduced(parts: &[Expression], join: fn(&Rows, &Rows) -> Option<Rows>) -> Option<Rows> {
+    let mut all = parts.iter().map(rows);
+    let first = all.next()??;
+    all.try_fold(first, |joined, part| join(&joined, &part?))
+}
+
+fn product(parts: &[Expression]) -> Option<Rows> {
+    // Scalars commute, matrices do not: their order is kept.
+    let (matrices, mut scalars): (Vec<Expression>, Vec<Expression>) =
+        parts.iter().cloned().partition(is_matrix);
+    let product = reduced(&matrices, multiplied)?;
+    match scalars.len() {
+        0 => Some(product),
+        1 => scaled(&product, &scalars.remove(0)),
+        _ => scaled(&product, &Expression::Product(scalars)),
+    }
+}
+
+/// A matrix to a power from 1 to [`MOST_POWER`]; inverses and roots of matrices are not computed.
+fn power(base: &Expression, exponent: &Expression) -> Option<Rows> {
+    let (base, exponent) = (rows(base)?, exact::rational(exponent)?);
+    let whole = exponent.is_integer().then(|| i64::try_from(exponent.to_integer()).ok())?;
+    let whole = whole.filter(|whole| (1..=MOST_POWER).contains(whole))?;
+    (1..whole).try_fold(base.clone(), |product, _| multiplied(&product, &base))
 }
 
 /// An entry in as few operations as exact arithmetic gives; `None` where they are too many.
@@ -116,6 +122,7 @@ pub(super) fn determinant(rows: Rows) -> Expression {
 
 fn expanded(rows: &[Vec<Expression>]) -> Option<Expression> {
     const MOST: usize = 5;
+    // Cofactors take n! products; by five rows an answer writes the number.
     if rows.is_empty() || rows.len() > MOST || rows.iter().any(|row| row.len() != rows.len()) {
         return None;
     }
@@ -126,7 +133,7 @@ fn expanded(rows: &[Vec<Expression>]) -> Option<Expression> {
         let minor: Vec<Vec<Expression>> =
             rows[1..].iter().map(|row| [&row[..column], &row[column + 1..]].concat()).collect();
         let product = Expression::Product(vec![rows[0][column].clone(), expanded(&minor)?]);
-        Some(if column % 2 == 0 { product } else { Expression::Negative(Box::new(product)) })
+        Some(if column % 2 == 0 { product } else { Expression::negative(product) })
     });
     entry(Expression::Sum(terms.collect::<Option<Vec<_>>>()?))
 }

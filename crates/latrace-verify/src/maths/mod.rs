@@ -2,16 +2,18 @@
 //!
 //! [`judge`] is a pure function with bounded work. Integers and rationals are compared exactly, written
 //! decimals within a relative tolerance, everything else by normal form and then at random points in 192-bit
-//! arithmetic. Never is text of a response evaluated as a program.
+//! arithmetic. The text of a response is never evaluated as a program.
 
 mod collection;
 mod compare;
 mod complex;
 mod evaluate;
 mod exact;
+mod label;
 mod matrix;
 mod numeric;
 mod parse;
+mod parts;
 mod point;
 mod prepare;
 mod record;
@@ -21,13 +23,16 @@ mod signs;
 mod syntax;
 mod token;
 mod unit;
+mod value;
 
-use crate::choice;
+use latrace_core::Reason;
+
+use crate::judgement::Judgement;
+use crate::letter;
 use crate::response::{self, Convention};
-use crate::{Judgement, Reason};
 pub(crate) use parse::plain_text;
 use parse::{Commas, has_grouped_digits, parse};
-pub(crate) use token::group;
+use syntax::Expression;
 
 /// The longest answer that is read.
 const MOST_BYTES: usize = 200_000;
@@ -35,20 +40,24 @@ const MOST_BYTES: usize = 200_000;
 /// Whether the answer in `prediction`, a response or a bare answer, is one of `golds`. `convention` says
 /// where it stands.
 pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Judgement {
+    // References that cannot be read drop out. If none is left, the row is undetermined whatever the response
+    // says: a wrong answer and a missing one are equally unproven.
     let references: Vec<Reference> = golds.iter().filter_map(|gold| Reference::read(gold)).collect();
-    let Some((answer, list)) = response::answers(prediction, convention) else {
-        let reason = if references.is_empty() { Reason::BadGold } else { Reason::NoAnswer };
-        return Judgement::new(reason, None);
-    };
-    if references.is_empty() {
-        return Judgement::new(Reason::BadGold, answer);
+    match (response::answers(prediction, convention), references.is_empty()) {
+        (found, true) => Judgement::new(Reason::BadGold, found.map(|(answer, _)| answer)),
+        (None, false) => Judgement::new(Reason::NoAnswer, None),
+        (Some((answer, list)), false) => judge_answer(&references, answer, list),
     }
-    // The last box may be the last member of the list that a reference is.
-    if let Some(list) =
-        list.filter(|list| references.iter().any(|reference| reference.is_list() && reference.is(list)))
-    {
+}
+
+/// Judges an answer and the list that it may be the last member of.
+fn judge_answer(references: &[Reference], answer: String, list: Option<String>) -> Judgement {
+    let is_list =
+        |list: &String| references.iter().any(|reference| reference.is_list() && reference.is(list));
+    if let Some(list) = list.filter(is_list) {
         return Judgement::new(Reason::Equal, list);
     }
+    // Text equality and inner boxes are tried before, so an answer that cannot be read may still be right.
     let reason = if references.iter().any(|reference| reference.is(&answer)) {
         Reason::Equal
     } else if parse_bounded(&answer, Commas::InNumbers).is_none() {
@@ -62,7 +71,7 @@ pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Jud
 /// A reference answer as text and as read.
 struct Reference {
     text: String,
-    read: syntax::Expression,
+    read: Expression,
 }
 
 impl Reference {
@@ -73,37 +82,40 @@ impl Reference {
     }
 
     fn is_list(&self) -> bool {
-        let is_signed = |part: &syntax::Expression| matches!(part, syntax::Expression::PlusMinus(..));
-        matches!(self.read, syntax::Expression::List(..) | syntax::Expression::Set(_))
-            || self.read.any(&is_signed)
+        let is_signed = |part: &Expression| matches!(part, Expression::PlusMinus(..));
+        is_list(&self.read) || self.read.any(&is_signed)
     }
 
     fn is(&self, answer: &str) -> bool {
-        if self.text.trim() == answer.trim() {
-            return true;
-        }
-        if choice::is_letter(&self.text)
-            && choice::letter_in(answer, None).is_some_and(|letter| self.text == letter.to_string())
-        {
+        // The same text is the same answer even where the parser understands less than the whole of it.
+        if self.text.trim() == answer.trim() || self.is_letter(answer) {
             return true;
         }
         let Some(read) = parse_bounded(answer, Commas::InNumbers) else {
             return self.is_inner(answer);
         };
-        if compare::same(&self.read, &read) {
-            return true;
-        }
-        if compare::is_decimal(&self.read)
-            && with_decimal_point(answer).is_some_and(|pointed| self.is(&pointed))
-        {
-            return true;
-        }
-        let is_list = |expression: &syntax::Expression| {
-            matches!(expression, syntax::Expression::List(..) | syntax::Expression::Set(_))
-        };
-        let regrouped = (has_grouped_digits(&self.text) && is_list(&read))
-            || (has_grouped_digits(answer) && is_list(&self.read));
-        (regrouped && self.is_with_separate_commas(answer)) || self.is_inner(answer)
+        compare::same(&self.read, &read)
+            || self.is_with_decimal_comma(answer)
+            || (self.may_be_regrouped(answer, &read) && self.is_with_separate_commas(answer))
+            || self.is_inner(answer)
+    }
+
+    /// Some data sets file multiple choice under mathematics, with a letter for the reference.
+    fn is_letter(&self, answer: &str) -> bool {
+        let chosen = || letter::letter_in(answer, None);
+        letter::is_letter(&self.text) && chosen().is_some_and(|letter| self.text == letter.to_string())
+    }
+
+    /// `1000,99` for `1000.99` is tried only for a decimal reference: elsewhere a comma separates.
+    fn is_with_decimal_comma(&self, answer: &str) -> bool {
+        value::is_decimal(&self.read) && with_decimal_point(answer).is_some_and(|pointed| self.is(&pointed))
+    }
+
+    /// `1,234` is one number or a list of two. The other reading is tried only where one side is a list
+    /// already, so that two plain numbers are never pulled apart.
+    fn may_be_regrouped(&self, answer: &str, read: &Expression) -> bool {
+        (has_grouped_digits(&self.text) && is_list(read))
+            || (has_grouped_digits(answer) && is_list(&self.read))
     }
 
     /// A box with words and a box in it says what the inner box says, as a reference does.
@@ -117,6 +129,10 @@ impl Reference {
             (parse_bounded(&self.text, Commas::Separate), parse_bounded(answer, Commas::Separate));
         gold.zip(answer).is_some_and(|(gold, answer)| compare::same(&gold, &answer))
     }
+}
+
+fn is_list(expression: &Expression) -> bool {
+    matches!(expression, Expression::List(..) | Expression::Set(_))
 }
 
 /// An answer that is one number with a comma for its decimal point, as `1000,99`. With one digit or a group
@@ -136,6 +152,6 @@ pub(crate) fn same_answer(one: &str, two: &str) -> bool {
     Reference::read(one).is_some_and(|reference| reference.is(two))
 }
 
-fn parse_bounded(text: &str, commas: Commas) -> Option<syntax::Expression> {
+fn parse_bounded(text: &str, commas: Commas) -> Option<Expression> {
     if text.len() > MOST_BYTES { None } else { parse(text, commas) }
 }

@@ -71,6 +71,7 @@ pub(crate) fn approximate(
 
 /// Which of two constants is the greater; `None` where that cannot be told, or they are no real numbers.
 pub(crate) fn order(one: &Expression, two: &Expression) -> Option<Ordering> {
+    // Rationals of any size have an exact order; arithmetic at one precision has not.
     if let (Some(one), Some(two)) = (exact::rational(one), exact::rational(two)) {
         return Some(one.cmp(&two));
     }
@@ -82,6 +83,7 @@ pub(crate) fn order(one: &Expression, two: &Expression) -> Option<Ordering> {
     if !arithmetic.is_real(&left) || !arithmetic.is_real(&right) {
         return None;
     }
+    // Close values are told apart only by the precision at which equality is confirmed.
     match compare(one, two) {
         Agreement::Same => Some(Ordering::Equal),
         Agreement::Different => left.re.cmp(&right.re).map(|order| order.cmp(&0)),
@@ -107,6 +109,7 @@ impl Test {
         let Relation::Proportional { positive } = self.relation else {
             return arithmetic.same(left, right);
         };
+        // At a common zero the ratio is undefined and says nothing; at a zero of one alone there is none.
         let (left_zero, right_zero) = (arithmetic.is_nothing(left), arithmetic.is_nothing(right));
         if left_zero || right_zero {
             return left_zero && right_zero;
@@ -132,6 +135,7 @@ fn agreement(one: &Expression, two: &Expression, relation: Relation) -> Agreemen
     let Some(mut arithmetic) = Arithmetic::new(PRECISION) else {
         return Agreement::Unknown;
     };
+    // Without variables every point is the same point.
     let points = match has_variables(one) || has_variables(two) {
         true if tells_signs(one) || tells_signs(two) => SIGNED_POINTS,
         true => POINTS,
@@ -157,6 +161,8 @@ fn confirm(
     let spread = arithmetic.spread();
     let precision = (spread + MARGIN).max(CONFIRMING.0);
     let work = size * (precision / PRECISION).pow(2);
+    // Too large to confirm. If no term was much smaller than another, the first precision has seen them all;
+    // otherwise agreement is not proven, and unproven is not equal.
     if precision > CONFIRMING.1 || work > MOST_WORK {
         return if spread <= SEEN { Agreement::Same } else { Agreement::Unknown };
     }
@@ -179,6 +185,7 @@ fn agree(
         is_wide(one) || is_wide(two),
     );
     let (mut agreed, mut undefined) = (0, 0);
+    // Points at which both sides are undefined, such as outside the domain of an arcsine, count for neither.
     for trial in 0..if needed == 1 { 1 } else { TRIALS } {
         let point = Point { trial, whole: whole || (steps && trial % 2 == 0), wide };
         arithmetic.forget();
@@ -191,6 +198,7 @@ fn agree(
             _ => undefined += 1,
         }
         if agreed >= needed {
+            // Agreement where both are defined is not enough: `\arcsin x + \arccos x` is π/2 for few x alone.
             return if undefined == 0 { Agreement::Same } else { Agreement::Different };
         }
     }
@@ -214,6 +222,7 @@ fn needs_integers(expression: &Expression) -> bool {
             _,
         ) => true,
         Expression::Power(pair) => {
+            // \((-1)^n\) at a fraction is complex, and differs from what is meant by it.
             exact::rational(&pair.0).is_some_and(|base| base.is_negative()) && has_variables(&pair.1)
         }
         _ => false,

@@ -19,11 +19,13 @@ impl Point {
     /// after it.
     pub(super) fn value(self, name: &str) -> Rational {
         const POSITIVE: u64 = 4;
+        // A hash of name and trial: the same point for both sides, in every process.
         let seed = name.bytes().fold(
             0xcbf2_9ce4_8422_2325_u64 ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3),
         );
         let mixed = mix(seed);
+        // Remainders and minima look like their argument near zero.
         let far = self.wide && self.trial % 3 == 2;
         if self.whole {
             return Rational::from_integer(BigInt::from(1 + mixed % if far { 10_007 } else { 23 }));
@@ -32,6 +34,7 @@ impl Point {
         let scale = [1_000_003, 400_009, 150_001, 2_000_003][(self.trial % 4) as usize];
         let size =
             Rational::new(BigInt::from(fraction + 1) * if far { 1_009 } else { 1 }, BigInt::from(scale));
+        // All variables are negative once, so that |x| and x differ for certain; then signs are mixed.
         let negative = self.trial == POSITIVE || (self.trial > POSITIVE && mixed & 1 == 1);
         if negative { -size } else { size }
     }

@@ -1,4 +1,5 @@
-//! From an answer's characters to the tokens that the parser reads: digit groups joined, words told apart.
+//! From an answer's characters to the tokens that the parser reads: digit groups are joined, and words are
+//! classified as functions, joints, units or products of letters.
 
 use super::token::{Kind, Token, tokens};
 use super::unit;
@@ -13,19 +14,21 @@ const PLAIN_FUNCTIONS: [&str; 28] = [
 /// Words after a number that make it no quantity.
 const NO_UNIT: [&str; 9] = ["not", "is", "are", "but", "if", "then", "than", "for", "where"];
 
-/// `text` without its dressing: formula delimiters, digit groups, closing punctuation.
+/// `text` without what surrounds its content: formula delimiters, digit groups, closing punctuation.
 pub(crate) fn undress(text: &str) -> String {
     let mut plain = text
         .replace("{,}", "\\!")
         .replace("{, }", "\\!")
         .replace("\\,\\!", "\\!")
         .replace("{\\,}", "\\,")
+        // Before points are read as ends of sentences.
         .replace("p.m", "pm")
         .replace("a.m", "am");
     plain = join_grouped(&plain);
     let mut trimmed = plain.trim();
     loop {
         let shorter = trimmed.trim_end_matches(['.', ',', ';', ':', '*']).trim_start_matches("**").trim();
+        // A single backslash at the end is a space that was cut off; two are a line break.
         let shorter = shorter.strip_suffix("\\").filter(|_| !shorter.ends_with("\\\\")).unwrap_or(shorter);
         if shorter.len() == trimmed.len() {
             return trimmed.to_owned();
@@ -45,6 +48,7 @@ fn join_grouped(text: &str) -> String {
         let follows = after.trim_start();
         let digits =
             core.ends_with(|c: char| c.is_ascii_digit()) && follows.starts_with(|c: char| c.is_ascii_digit());
+        // `\!` draws digits together only between digits; elsewhere it is spacing.
         joined.push_str(if digits { core } else { before });
         rest = if digits { follows } else { after };
     }
@@ -54,6 +58,7 @@ fn join_grouped(text: &str) -> String {
 
 /// Whether the tokens are words alone: an answer in prose, or the letters of a figure, whose order counts.
 pub(crate) fn is_prose(tokens: &[Token]) -> bool {
+    // `ABC` is a triangle: as a product of letters it would equal `ACB`.
     if let [Token { kind: Kind::Word(letters) | Kind::Text(letters), .. }] = tokens
         && letters.len() > 2
         && letters.bytes().all(|byte| byte.is_ascii_uppercase())
@@ -78,6 +83,7 @@ pub(crate) fn is_prose(tokens: &[Token]) -> bool {
 fn is_telling(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let known = PLAIN_FUNCTIONS.contains(&lower.as_str()) || matches!(lower.as_str(), "and" | "or");
+    // Up to four capitals name points of a figure, and `AB` may be multiplied or divided as a length.
     let letters_of_a_figure = word.len() <= 4 && word.chars().all(|c| c.is_ascii_uppercase());
     !known && !letters_of_a_figure && (word.len() > 2 || matches!(lower.as_str(), "no" | "up" | "on" | "it"))
 }
@@ -101,6 +107,7 @@ fn refine_one(raw: &[Token], refined: &mut Vec<Token>) -> usize {
             1
         }
         Kind::Word(word) => refine_word(word, raw, refined),
+        // The name of an environment is no product of letters.
         Kind::Command(name) if matches!(name.as_str(), "begin" | "end") && raw.len() > 3 => {
             refined.extend_from_slice(&raw[..3]);
             3
@@ -133,11 +140,13 @@ fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
         return 1;
     }
     let after_degrees = follows_degrees(refined);
+    // Only behind a value can a word be a unit; elsewhere `m` is a variable.
     let after_value = after_degrees
         || matches!(
             refined.last().map(|token| &token.kind),
             Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%'))
         );
+    // Celsius and Fahrenheit, not variables.
     if after_degrees && matches!(word, "C" | "F") {
         refined.push(Token { kind: Kind::Text(word.to_owned()), spaced });
         return 1;
@@ -150,6 +159,7 @@ fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
         refined.push(Token { kind: Kind::Command(lower), spaced });
         return 1;
     }
+    // What is no word of ours is a product: `xy` is x times y.
     for (at, letter) in word.chars().enumerate() {
         refined.push(Token { kind: Kind::Word(letter.to_string()), spaced: spaced && at == 0 });
     }
@@ -159,7 +169,7 @@ fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
 /// Whether the last token is a degree sign, or the end of braces around one.
 fn follows_degrees(refined: &[Token]) -> bool {
     let kind = |back: usize| refined.len().checked_sub(back).map(|at| &refined[at].kind);
-    let is_degree = |kind: Option<&Kind>| matches!(kind, Some(Kind::Command(name)) if matches!(name.as_str(), "degree" | "circ"));
+    let is_degree = |kind: Option<&Kind>| kind.is_some_and(|kind| kind.is_command(&["degree", "circ"]));
     is_degree(kind(1)) || (kind(1) == Some(&Kind::Mark('}')) && is_degree(kind(2)))
 }
 
@@ -177,6 +187,7 @@ fn unit_phrase(raw: &[Token]) -> Option<(String, usize)> {
     let first = words.first()?;
     let plain = PLAIN_FUNCTIONS.contains(first)
         || words.iter().any(|word| NO_UNIT.contains(&word.to_ascii_lowercase().as_str()));
+    // `5 apples` counts apples, `5apples` is as likely a product; known units need no blank.
     let noun = raw[0].spaced && first.len() > 2;
     let measure =
         first.len() > 1 && (unit::is_known(first) || matches!(first.to_lowercase().as_str(), "am" | "pm"));

@@ -1,145 +1,59 @@
-//! Labelled values: `x = 5`, `(x, y) = (1, 2)`, `a = 1, b = 2`.
+//! Several values with their names: `(x, y) = (1, 2)`, `a = 1, b = 2`.
 //!
-//! Policy: `x = 5` says what `5` says; values with several names are compared by name where both sides have
+//! Policy: values with several names are compared by name where both sides have
 //! names, else by place. Neighbouring letters (x, y; a, b, c) and letters with subscripts have the alphabet's
 //! places, others as written.
 
-use super::collection::{in_order, same_part};
-use super::compare::{is_decimal, literal, near_enough, same, same_value};
-use super::exact;
-use super::syntax::{Bracket, Constant, Expression, Relation};
+use super::label::{labelled, name_of};
+use super::parts::{Same, in_order, same_part};
+use super::syntax::{Bracket, Expression};
 
 /// The names of one solution and their values, in the order they are written.
 type Record = Vec<(String, Expression)>;
 
-/// A relation between values that leaves the left side's name out.
-fn names_a_value(relation: Relation) -> bool {
-    matches!(relation, Relation::Equal | Relation::In | Relation::Approximate | Relation::Congruent)
-}
-
-/// The name and the value of `x = 5`, `f(x) = x^2`, `(x, y) = (1, 2)`, `x \in [0, 1]`; a chain of equals must
-/// agree.
-pub(super) fn labelled(expression: &Expression) -> Option<(&Expression, Expression)> {
-    let Expression::Chain(sides, relations) = expression else {
-        return None;
-    };
-    if !relations.iter().all(|relation| names_a_value(*relation)) {
-        return None;
-    }
-    let (name, values) = match (sides.first()?, sides.last()?) {
-        (first, _) if is_name(first) => (first, &sides[1..]),
-        (_, last) if is_name(last) && sides.len() == 2 => (last, &sides[..1]),
-        _ => return None,
-    };
-    let value = values.first()?;
-    let approximates = |at: usize| relations.get(at) == Some(&Relation::Approximate);
-    let agree = (1..values.len()).all(|at| approximates(at) || same(value, &values[at]));
-    agree.then(|| (name, value.clone()))
-}
-
-/// Whether an expression only names something: letters side by side, with brackets of letters.
-pub(super) fn is_name(expression: &Expression) -> bool {
-    match expression {
-        Expression::Symbol(_) | Expression::Text(_) => true,
-        Expression::Constant(Constant::Euler) => true,
-        Expression::Product(parts) => parts.iter().all(is_name),
-        Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => parts.iter().all(is_name),
-        // `\frac{dy}{dx}`
-        Expression::Quotient(pair) => [&pair.0, &pair.1].into_iter().all(is_differential),
-        Expression::Opaque(name, parts) => {
-            matches!(name.as_str(), "angle" | "overline" | "vec" | "triangle" | "hat" | "bar")
-                && parts.iter().all(is_name)
-        }
-        _ => false,
-    }
-}
-
-fn is_differential(expression: &Expression) -> bool {
-    let is_d = |part: &Expression| matches!(part, Expression::Symbol(letter) if letter == "d");
-    is_d(expression)
-        || matches!(expression, Expression::Product(parts) if parts.first().is_some_and(is_d) && parts.iter().all(is_name))
-}
-
-/// The values that a chain gives: what it names or what all its sides agree on, and the decimal it rounds
-/// that to.
-pub(super) fn values_of(chain: &Expression) -> Vec<Expression> {
-    let Expression::Chain(sides, relations) = chain else {
-        return vec![chain.clone()];
-    };
-    let exact = match labelled(chain) {
-        Some((_, value)) => Some(value),
-        None => agreed(sides, relations),
-    };
-    let rounded = rounded(exact.as_ref(), sides, relations);
-    exact.into_iter().chain(rounded).collect()
-}
-
-/// The value of all sides of a chain that names nothing.
-fn agreed(sides: &[Expression], relations: &[Relation]) -> Option<Expression> {
-    let first = sides.first()?;
-    match relations {
-        // The exact value comes before its approximation.
-        [Relation::Approximate] => Some(first.clone()),
-        _ if relations.iter().all(|relation| *relation == Relation::Equal) => {
-            sides[1..].iter().all(|side| same_value(first, side)).then(|| first.clone())
-        }
-        _ => None,
-    }
-}
-
-/// The written decimal at the end of `\sqrt2 \approx 1.41`, if that is what its value rounds to.
-fn rounded(exact: Option<&Expression>, sides: &[Expression], relations: &[Relation]) -> Option<Expression> {
-    let last = sides.last().filter(|_| relations.last() == Some(&Relation::Approximate))?;
-    let (value, _) = literal(last).filter(|_| is_decimal(last))?;
-    near_enough(exact?, &value).then(|| last.clone())
-}
-
-/// The values of a list in which at most one name occurs; `None` where several do.
-pub(super) fn unlabelled(parts: &[Expression]) -> Option<Vec<Expression>> {
-    let names: Vec<String> =
-        parts.iter().filter_map(|part| labelled(part).map(|(name, _)| exact::canonical(name))).collect();
-    if names.windows(2).any(|pair| pair[0] != pair[1]) {
-        return None;
-    }
-    Some(parts.iter().map(|part| labelled(part).map_or_else(|| part.clone(), |(_, value)| value)).collect())
-}
-
 /// Two answers of which at least one gives values to several names; `None` where neither does.
-pub(super) fn compare(gold: &Expression, answer: &Expression) -> Option<bool> {
-    match (records(gold), records(answer)) {
+pub(super) fn compare(gold: &Expression, answer: &Expression, same: Same) -> Option<bool> {
+    match (records(gold, same), records(answer, same)) {
         (None, None) => None,
-        (Some(one), Some(two)) => Some(same_records(&one, &two)),
-        (Some(one), None) => Some(is_in_places(&one, answer, matches!(answer, Expression::List(..)))),
-        (None, Some(two)) => Some(is_in_places(&two, gold, false)),
+        (Some(one), Some(two)) => Some(same_records(&one, &two, same)),
+        (Some(one), None) => Some(is_in_places(&one, answer, matches!(answer, Expression::List(..)), same)),
+        (None, Some(two)) => Some(is_in_places(&two, gold, false, same)),
     }
 }
 
 /// The records of `a=1, b=2` (one), `(x,y)=(1,2)` (one), `x=1,y=2 or x=2,y=1` (two).
-fn records(expression: &Expression) -> Option<Vec<Record>> {
+fn records(expression: &Expression, same: Same) -> Option<Vec<Record>> {
     match expression {
-        Expression::Chain(..) => Some(vec![tuple(expression)?]),
-        Expression::List(_, parts) => {
-            let mut records: Vec<Record> = Vec::new();
-            for part in parts {
-                let (name, value) = labelled(part)?;
-                let name = name_of(name);
-                match records.last_mut().filter(|record| record.iter().all(|(known, _)| *known != name)) {
-                    Some(record) => record.push((name, value)),
-                    None => records.push(vec![(name, value)]),
-                }
-            }
-            let names =
-                |record: &Record| sorted(record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-            let first = names(records.first()?);
-            (first.len() > 1 && records.iter().all(|record| names(record) == first)).then_some(records)
-        }
+        Expression::Chain(..) => Some(vec![tuple(expression, same)?]),
+        Expression::List(_, parts) => listed(parts, same).filter(|records| have_the_same_names(records)),
         _ => None,
     }
 }
 
+/// The members of a list by records, each of which ends where one of its names comes again.
+fn listed(parts: &[Expression], same: Same) -> Option<Vec<Record>> {
+    let mut records: Vec<Record> = Vec::new();
+    for part in parts {
+        let (name, value) = labelled(part, same)?;
+        let name = name_of(name);
+        match records.last_mut().filter(|record| record.iter().all(|(known, _)| *known != name)) {
+            Some(record) => record.push((name, value)),
+            None => records.push(vec![(name, value)]),
+        }
+    }
+    Some(records)
+}
+
+/// Whether all records have the same names, and several.
+fn have_the_same_names(records: &[Record]) -> bool {
+    let names = |record: &Record| sorted(record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let first = records.first().map(names).unwrap_or_default();
+    first.len() > 1 && records.iter().all(|record| names(record) == first)
+}
+
 /// The record of `(x, y) = (1, 2)`.
-fn tuple(expression: &Expression) -> Option<Record> {
-    let (name, value) = labelled(expression)?;
+fn tuple(expression: &Expression, same: Same) -> Option<Record> {
+    let (name, value) = labelled(expression, same)?;
     match (name, value) {
         (
             Expression::Bracketed(Bracket::Round, Bracket::Round, names),
@@ -156,14 +70,13 @@ fn sorted(record: &Record) -> Record {
 }
 
 /// The same records in any order, each with the same values of the same names.
-fn same_records(gold: &[Record], answer: &[Record]) -> bool {
+fn same_records(gold: &[Record], answer: &[Record], same: Same) -> bool {
     let same_one = |one: &Record, two: &Record| {
         let (one, two) = (sorted(one), sorted(two));
         one.len() == two.len()
-            && one
-                .iter()
-                .zip(&two)
-                .all(|((name, value), (other, other_value))| name == other && same_part(value, other_value))
+            && one.iter().zip(&two).all(|((name, value), (other, other_value))| {
+                name == other && same_part(value, other_value, same)
+            })
     };
     let within = |inner: &[Record], outer: &[Record]| {
         inner.iter().all(|one| outer.iter().any(|two| same_one(one, two)))
@@ -174,19 +87,34 @@ fn same_records(gold: &[Record], answer: &[Record]) -> bool {
 
 /// Whether values without names are those of the records, by place; `as_written` where the records say which
 /// order is asked.
-fn is_in_places(records: &[Record], values: &Expression, as_written: bool) -> bool {
+fn is_in_places(records: &[Record], values: &Expression, as_written: bool, same: Same) -> bool {
+    // The answer names its values in another order than the alphabet's; which place each has is anyone's
+    // guess.
     if !as_written && !records.iter().all(stands_in_order) {
         return false;
     }
-    let places = |record: &Record| record.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
-    let is_one = |record: &Record, tuple: &Expression| matches!(tuple, Expression::Bracketed(Bracket::Round, Bracket::Round, parts) if in_order(&places(record), parts));
+    let is_one = |record: &Record, tuple: &Expression| is_point(record, tuple, same);
     match (records, values) {
         ([record], Expression::Bracketed(..)) => is_one(record, values),
-        ([record], Expression::List(_, parts)) => in_order(&places(record), parts),
+        ([record], Expression::List(_, parts)) => in_order(&values_of(record), parts, same),
         (_, Expression::List(_, parts) | Expression::Set(parts)) => {
-            parts.len() == records.len()
-                && parts.iter().all(|part| records.iter().any(|record| is_one(record, part)))
-                && records.iter().all(|record| parts.iter().any(|part| is_one(record, part)))
+            let is_of = |part: &Expression| records.iter().any(|record| is_one(record, part));
+            let stands = |record: &Record| parts.iter().any(|part| is_one(record, part));
+            parts.len() == records.len() && parts.iter().all(is_of) && records.iter().all(stands)
+        }
+        _ => false,
+    }
+}
+
+fn values_of(record: &Record) -> Vec<Expression> {
+    record.iter().map(|(_, value)| value.clone()).collect()
+}
+
+/// Whether a tuple holds the record's values in their places.
+fn is_point(record: &Record, tuple: &Expression, same: Same) -> bool {
+    match tuple {
+        Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => {
+            in_order(&values_of(record), parts, same)
         }
         _ => false,
     }
@@ -200,15 +128,8 @@ fn stands_in_order(record: &Record) -> bool {
         return true;
     };
     let letters = record.iter().all(|(name, _)| name.len() == 1);
+    // x, y, z and a, b, c have places by convention; m and b of a line do not.
     let neighbours = letters && (greatest - least) as usize + 1 == record.len();
     let subscripts = least == greatest && record.iter().all(|(name, _)| name.contains('_'));
     in_alphabet || !(neighbours || subscripts)
-}
-
-/// A name's text.
-fn name_of(name: &Expression) -> String {
-    match name {
-        Expression::Symbol(name) => name.clone(),
-        other => exact::canonical(other),
-    }
 }

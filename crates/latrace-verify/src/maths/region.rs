@@ -5,10 +5,10 @@
 
 use std::cmp::Ordering;
 
-use super::compare::infinite;
+use super::label::is_name;
 use super::numeric;
-use super::record::is_name;
 use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
+use super::value::infinite;
 
 /// The most pieces of a set.
 const MOST_PIECES: usize = 40;
@@ -39,6 +39,7 @@ pub(super) fn same(gold: &Expression, answer: &Expression) -> bool {
     let (Some(one), Some(two)) = (region(gold), region(answer)) else {
         return false;
     };
+    // `x > 2` and the bare ray are one set; `x > 2` and `y > 2` are two.
     let names = one.name.is_none() || two.name.is_none() || one.name == two.name;
     let equal = |left: &Cut, right: &Cut| order(left, right) == Some(Ordering::Equal);
     names
@@ -94,6 +95,7 @@ fn interval(left: Bracket, right: Bracket, parts: &[Expression]) -> Option<Piece
         (None, Bracket::Square) => Cut::Above(high.clone()),
         _ => return None,
     };
+    // `(2, 1)` is a point of the plane or a mistake, and never an interval.
     (order(&low, &high)? == Ordering::Less).then(|| vec![(low, high)])
 }
 
@@ -122,6 +124,7 @@ fn operation(name: &str, parts: &[Expression]) -> Option<Region> {
 
 /// `1 < x < 3`, `x \ne 3`, `x = 2`, `x \in [0, 1]`.
 fn chain(sides: &[Expression], relations: &[Relation]) -> Option<Region> {
+    // The name stands on one side of two, or in the middle of three.
     let at = sides.iter().position(is_name).filter(|at| sides.len() == 2 || *at == 1)?;
     let Expression::Symbol(name) = &sides[at] else {
         return None;
@@ -155,6 +158,7 @@ fn ray(relation: Relation, value: &Expression) -> Option<Pieces> {
     let (below, above) = (Cut::Below(value.clone()), Cut::Above(value.clone()));
     Some(match relation {
         Relation::In => return region(value).map(|region| region.pieces),
+        // `x < \infty` is a way to say nothing; it is not read as a ray without an end.
         _ if infinite(value).is_some() => return None,
         Relation::Less => vec![(Cut::Start, below)],
         Relation::LessOrEqual => vec![(Cut::Start, above)],
@@ -180,6 +184,7 @@ fn joined(joint: Joint, parts: &[Expression]) -> Option<Region> {
     let pieces = match joint {
         Joint::Or => union(all)?,
         Joint::And => common()?,
+        // `x > 1, x < 3` means both, `x < 1, x > 3` either: whichever leaves something.
         Joint::Comma => Some(common()?).filter(|common| !common.is_empty()).or_else(|| union(all.clone()))?,
     };
     Some(Region { pieces, name })
@@ -204,20 +209,10 @@ fn order(one: &Cut, two: &Cut) -> Option<Ordering> {
 
 /// All pieces as disjoint ones in order.
 fn union(all: Vec<Pieces>) -> Option<Pieces> {
-    let mut sorted: Pieces = Vec::new();
-    for piece in all.into_iter().flatten() {
-        let mut at = sorted.len();
-        while at > 0 && order(&piece.0, &sorted[at - 1].0)? == Ordering::Less {
-            at -= 1;
-        }
-        sorted.insert(at, piece);
-        if sorted.len() > MOST_PIECES {
-            return None;
-        }
-    }
     let mut merged: Pieces = Vec::new();
-    for (low, high) in sorted {
+    for (low, high) in sorted(all)? {
         match merged.last_mut() {
+            // Pieces that touch are one: (0, 1] and (1, 2) have no cut between them.
             Some((_, end)) if order(&low, end)? != Ordering::Greater => {
                 if order(&high, end)? == Ordering::Greater {
                     *end = high;
@@ -227,6 +222,23 @@ fn union(all: Vec<Pieces>) -> Option<Pieces> {
         }
     }
     Some(merged)
+}
+
+/// All pieces by their lower ends; `None` where two of those have no known order, or there are too many.
+fn sorted(all: Vec<Pieces>) -> Option<Pieces> {
+    let mut sorted: Pieces = Vec::new();
+    for piece in all.into_iter().flatten() {
+        // Insertion by hand: two ends may have no known order, and then the search must stop.
+        let mut at = sorted.len();
+        while at > 0 && order(&piece.0, &sorted[at - 1].0)? == Ordering::Less {
+            at -= 1;
+        }
+        sorted.insert(at, piece);
+        if sorted.len() > MOST_PIECES {
+            return None;
+        }
+    }
+    Some(sorted)
 }
 
 fn complement(pieces: &Pieces) -> Pieces {

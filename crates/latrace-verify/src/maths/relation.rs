@@ -3,34 +3,39 @@
 //! Policy: `x = 5` and `y = 5` differ; equations are the same up to a constant factor, and inequalities up to
 //! a positive one. An inequality in one variable, solved for it, is the interval of its solutions.
 
-use super::compare;
 use super::exact;
+use super::label::{is_name, labelled, values_of};
 use super::numeric::{self, Agreement};
-use super::record::{is_name, labelled, values_of};
+use super::parts::Same;
 use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
 
 /// Compares two answers of which at least one is a chain of relations.
-pub(super) fn same(gold: &Expression, answer: &Expression) -> bool {
-    if let (Some((name, _)), Some((other, _))) = (labelled(gold), labelled(answer))
+pub(super) fn same_chain(gold: &Expression, answer: &Expression, same: Same) -> bool {
+    if let (Some((name, _)), Some((other, _))) = (labelled(gold, same), labelled(answer, same))
         && exact::canonical(name) != exact::canonical(other)
     {
-        return same_equation(gold, answer);
+        return same_equation(gold, answer, same);
     }
     match (bounds(gold), bounds(answer)) {
-        (Some(one), Some(two)) => return same_bounds(&one, &two),
-        (Some(one), None) => return is_interval_of(answer, &one),
-        (None, Some(two)) => return is_interval_of(gold, &two),
+        (Some(one), Some(two)) => return same_bounds(&one, &two, same),
+        (Some(one), None) => return is_interval_of(answer, &one, same),
+        (None, Some(two)) => return is_interval_of(gold, &two, same),
         (None, None) => {}
     }
-    let (values, others) = (values_of(gold), values_of(answer));
-    let same_values = values.iter().any(|one| others.iter().any(|two| compare::same(one, two)));
+    let (values, others) = (values_of(gold, same), values_of(answer, same));
+    let same_values = values.iter().any(|one| others.iter().any(|two| same(one, two)));
     let both = matches!((gold, answer), (Expression::Chain(..), Expression::Chain(..)));
-    let unlabelled = both && labelled(gold).is_none() && labelled(answer).is_none();
-    if unlabelled { same_equation(gold, answer) } else { same_values || both && same_equation(gold, answer) }
+    // `5 = 6` and `6 = 6` share a value, but an equation between values is not one of them.
+    let unlabelled = both && labelled(gold, same).is_none() && labelled(answer, same).is_none();
+    if unlabelled {
+        same_equation(gold, answer, same)
+    } else {
+        same_values || both && same_equation(gold, answer, same)
+    }
 }
 
 /// Two equations, or two chains with the same relations.
-fn same_equation(gold: &Expression, answer: &Expression) -> bool {
+fn same_equation(gold: &Expression, answer: &Expression, same: Same) -> bool {
     let (Expression::Chain(one, relations), Expression::Chain(two, others)) = (gold, answer) else {
         return false;
     };
@@ -38,16 +43,17 @@ fn same_equation(gold: &Expression, answer: &Expression) -> bool {
         return false;
     }
     match relations.as_slice() {
+        // A factor may have either sign here, not in an inequality.
         [Relation::Equal | Relation::NotEqual] => {
-            let sides_agree = compare::same(&one[0], &two[0]) && compare::same(&one[1], &two[1]);
+            let sides_agree = same(&one[0], &two[0]) && same(&one[1], &two[1]);
             sides_agree || is_multiple(&difference(&one[0], &one[1]), &difference(&two[0], &two[1]), false)
         }
-        _ => one.iter().zip(two).all(|(one, two)| compare::same(one, two)),
+        _ => one.iter().zip(two).all(|(one, two)| same(one, two)),
     }
 }
 
 fn difference(left: &Expression, right: &Expression) -> Expression {
-    Expression::Sum(vec![left.clone(), Expression::Negative(Box::new(right.clone()))])
+    Expression::Sum(vec![left.clone(), Expression::negative(right.clone())])
 }
 
 /// Whether one expression is a constant times the other, a positive one if `positive`.
@@ -127,26 +133,23 @@ fn bound(left: &Expression, relation: Relation, right: &Expression) -> Option<Bo
     }
 }
 
-fn same_bounds(one: &Bounds, two: &Bounds) -> bool {
-    let joined = one.joint == two.joint
-        || one.joint == Joint::Comma
-        || two.joint == Joint::Comma
-        || one.bounds.len() == 1;
-    let equal = |left: &Bound, right: &Bound| left.strict == right.strict && same_gap(left, right);
+fn same_bounds(one: &Bounds, two: &Bounds, same: Same) -> bool {
+    let joined = one.joint == two.joint || [one.joint, two.joint].contains(&Joint::Comma);
+    let equal = |left: &Bound, right: &Bound| left.strict == right.strict && same_gap(left, right, same);
     let covered = |inner: &Bounds, outer: &Bounds| {
         inner.bounds.iter().all(|left| outer.bounds.iter().any(|right| equal(left, right)))
     };
     joined && one.bounds.len() == two.bounds.len() && covered(one, two) && covered(two, one)
 }
 
-fn same_gap(one: &Bound, two: &Bound) -> bool {
-    let ends = compare::same(&one.low, &two.low) && compare::same(&one.high, &two.high);
+fn same_gap(one: &Bound, two: &Bound, same: Same) -> bool {
+    let ends = same(&one.low, &two.low) && same(&one.high, &two.high);
     ends || is_multiple(&difference(&one.high, &one.low), &difference(&two.high, &two.low), true)
 }
 
 /// Whether `interval` holds what the bounds allow to the one name in them.
-fn is_interval_of(interval: &Expression, bounds: &Bounds) -> bool {
-    solution(bounds).is_some_and(|solution| compare::same(interval, &solution))
+fn is_interval_of(interval: &Expression, bounds: &Bounds, same: Same) -> bool {
+    solution(bounds).is_some_and(|solution| same(interval, &solution))
 }
 
 /// The interval, or the union of two rays, that bounds on one name describe.
@@ -180,21 +183,20 @@ fn ray(lower: Option<&Bound>, upper: Option<&Bound>) -> Expression {
     let bracket = |bound: Option<&Bound>| {
         if bound.is_none_or(|bound| bound.strict) { Bracket::Round } else { Bracket::Square }
     };
-    let low =
-        lower.map_or_else(|| Expression::Negative(Box::new(infinity.clone())), |bound| bound.low.clone());
+    let low = lower.map_or_else(|| Expression::negative(infinity.clone()), |bound| bound.low.clone());
     let high = upper.map_or(infinity, |bound| bound.high.clone());
     Expression::Bracketed(bracket(lower), bracket(upper), vec![low, high])
 }
 
 /// Whether a list is of inequalities.
-pub(crate) fn is_system(expression: &Expression) -> bool {
+pub(super) fn is_system(expression: &Expression) -> bool {
     bounds(expression).is_some()
 }
 
 /// Two lists of inequalities.
-pub(crate) fn same_system(gold: &Expression, answer: &Expression) -> bool {
+pub(super) fn same_system(gold: &Expression, answer: &Expression, same: Same) -> bool {
     match (bounds(gold), bounds(answer)) {
-        (Some(one), Some(two)) => same_bounds(&one, &two),
+        (Some(one), Some(two)) => same_bounds(&one, &two, same),
         _ => false,
     }
 }

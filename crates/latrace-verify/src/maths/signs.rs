@@ -36,6 +36,7 @@ fn spread(parts: &[Expression]) -> Vec<Expression> {
 /// What an expression may mean; `None` where that is too much.
 fn alternatives(expression: &Expression) -> Option<Vec<Expression>> {
     let count = expression.count(&|part| matches!(part, Expression::PlusMinus(..)));
+    // A minus-plus sign says that the signs are read together, all upper or all lower.
     let tied = expression.any(&|part| matches!(part, Expression::PlusMinus(_, true)));
     let signs = if tied { count.min(1) } else { count };
     let all = 1_usize.checked_shl(u32::try_from(signs).ok()?).filter(|all| *all <= MOST_ALTERNATIVES)?;
@@ -43,6 +44,7 @@ fn alternatives(expression: &Expression) -> Option<Vec<Expression>> {
         let mut next = 0;
         with_signs(expression, &mut || {
             let upper = choice >> next & 1 == 0;
+            // Tied signs all read the same bit of the choice.
             next = if tied { 0 } else { next + 1 };
             upper
         })
@@ -56,8 +58,35 @@ fn with_signs(expression: &Expression, upper: &mut dyn FnMut() -> bool) -> Expre
         Expression::PlusMinus(inner, lower) => {
             let is_plus = upper() != *lower;
             let inner = with_signs(inner, upper);
-            if is_plus { inner } else { Expression::Negative(Box::new(inner)) }
+            if is_plus { inner } else { Expression::negative(inner) }
         }
         other => other.map(&mut |part| with_signs(part, upper)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_written_out_up_to_a_bound() {
+        let signs = |count: u32| {
+            let sign = |at: u32| Expression::plus_minus(Expression::integer(1 << at), false);
+            Expression::Sum((0..count).map(sign).collect())
+        };
+        let count = |written: Expression| match written {
+            Expression::List(Joint::Or, parts) => parts.len(),
+            _ => 1,
+        };
+        assert_eq!(count(written_out(&signs(6))), 64);
+        assert_eq!(written_out(&signs(7)), signs(7));
+        // A list of signed members has one bound for all of it.
+        let list = |members: usize| Expression::List(Joint::Comma, vec![signs(3); members]);
+        let length = |written: &Expression| match written {
+            Expression::List(_, parts) => parts.len(),
+            _ => 0,
+        };
+        assert_eq!(length(&written_out(&list(8))), 64);
+        assert_eq!(length(&written_out(&list(9))), 9);
     }
 }

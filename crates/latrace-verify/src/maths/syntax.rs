@@ -139,7 +139,52 @@ pub(crate) enum Expression {
 impl Expression {
     /// An integer.
     pub(crate) fn integer(value: i64) -> Expression {
-        Expression::Number(Rational::from_integer(BigInt::from(value)), Written::Exactly)
+        Expression::exactly(Rational::from_integer(BigInt::from(value)))
+    }
+
+    /// A number that may not differ by a tolerance.
+    pub(crate) fn exactly(value: Rational) -> Expression {
+        Expression::Number(value, Written::Exactly)
+    }
+
+    /// `-inner`
+    pub(crate) fn negative(inner: Expression) -> Expression {
+        Expression::Negative(Box::new(inner))
+    }
+
+    /// `\pm inner`, or `\mp` if `lower`.
+    pub(crate) fn plus_minus(inner: Expression, lower: bool) -> Expression {
+        Expression::PlusMinus(Box::new(inner), lower)
+    }
+
+    /// `inner\%`
+    pub(crate) fn percent(inner: Expression) -> Expression {
+        Expression::Percent(Box::new(inner))
+    }
+
+    /// `inner^\circ`
+    pub(crate) fn degrees(inner: Expression) -> Expression {
+        Expression::Degrees(Box::new(inner))
+    }
+
+    /// `above / below`
+    pub(crate) fn quotient(above: Expression, below: Expression) -> Expression {
+        Expression::Quotient(Box::new((above, below)))
+    }
+
+    /// `base^exponent`
+    pub(crate) fn power(base: Expression, exponent: Expression) -> Expression {
+        Expression::Power(Box::new((base, exponent)))
+    }
+
+    /// `\sqrt[index]{radicand}`
+    pub(crate) fn root(radicand: Expression, index: u32) -> Expression {
+        Expression::Root(Box::new(radicand), index)
+    }
+
+    /// A value with its unit.
+    pub(crate) fn quantity(value: Expression, unit: impl Into<String>) -> Expression {
+        Expression::Quantity(Box::new(value), unit.into())
     }
 
     /// The parts directly below.

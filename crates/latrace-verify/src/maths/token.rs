@@ -1,13 +1,15 @@
-//! The words of a LaTeX or plain-text answer.
+//! The tokens of a LaTeX or plain-text answer.
 
-/// A word and whether blanks stand before it.
+use crate::braces::group;
+
+/// A token, and whether white space precedes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     pub(crate) spaced: bool,
 }
 
-/// What a word is.
+/// What a token is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Digits with at most one decimal point.
@@ -20,6 +22,13 @@ pub(crate) enum Kind {
     Text(String),
     /// Any other character.
     Mark(char),
+}
+
+impl Kind {
+    /// Whether it is a command with one of these names.
+    pub(crate) fn is_command(&self, names: &[&str]) -> bool {
+        matches!(self, Kind::Command(name) if names.contains(&name.as_str()))
+    }
 }
 
 /// The most tokens an answer may have.
@@ -78,7 +87,7 @@ const IGNORED: [&str; 33] = [
     "fbox",
 ];
 
-/// Cuts `text` into tokens; `None` where it is longer than any answer.
+/// Splits `text` into tokens; `None` if it has more than any answer.
 pub(crate) fn tokens(text: &str) -> Option<Vec<Token>> {
     let mut scanner = Scanner { rest: text, tokens: Vec::new(), spaced: false };
     while let Some(first) = scanner.rest.chars().next() {
@@ -142,6 +151,7 @@ impl<'a> Scanner<'a> {
             Some(b'.') => bytes[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count(),
             _ => 0,
         };
+        // `0.\overline{3}` has no digit after its point, and is a number all the same.
         let repeats = self.rest[whole..].starts_with(".\\overline")
             || self.rest[whole..].starts_with(".\\dot")
             || self.rest[whole..].starts_with(".\\bar");
@@ -201,7 +211,9 @@ impl<'a> Scanner<'a> {
         let trimmed = plain.trim().trim_matches('"');
         match trimmed {
             "" => self.spaced = true,
+            // In upright letters these are the constants, which a text of one letter would hide.
             "i" | "e" => self.push(Kind::Word(trimmed.to_owned())),
+            // `\text{5 cm}` is set as text and means a quantity.
             _ if is_formula(trimmed) => {
                 let inner = tokens(trimmed).unwrap_or_default();
                 self.tokens.extend(inner);
@@ -242,24 +254,6 @@ fn is_formula(text: &str) -> bool {
         && text.ends_with(')')
         && core.bytes().all(|byte| byte.is_ascii_uppercase());
     number || operator || function || option || text.starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// The inside of the braces that `text` begins with.
-pub(crate) fn group(text: &str) -> Option<&str> {
-    let mut depth = 0usize;
-    let mut escaped = false;
-    for (at, character) in text.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '{' => depth += 1,
-            '}' if depth == 1 => return Some(&text[1..at]),
-            '}' => depth = depth.checked_sub(1)?,
-            _ if depth == 0 => return None,
-            _ => {}
-        }
-    }
-    None
 }
 
 /// A character outside ASCII by what it stands for.

@@ -84,6 +84,7 @@ fn find(name: &str) -> Option<&'static Unit> {
     let matches = |unit: &&Unit| {
         unit.4
             .iter()
+            // Only words have a plural: `ms` are no metres.
             .any(|known| *known == lower || (known.len() > 3 && lower.strip_suffix('s') == Some(known)))
     };
     UNITS.iter().find(matches)
@@ -110,6 +111,7 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
     if first == second {
         return Match::Same;
     }
+    // 5 dollars answers a question for dollars per hour; which hour is in the question.
     match (price(first), price(second)) {
         (Some(money), None) => return compare(money, second),
         (None, Some(money)) => return compare(first, money),
@@ -120,6 +122,7 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
         (Some(_), Some(_)) => Match::Different,
         _ => {
             let (one, other) = (words(first), words(second));
+            // `apples` and `red apples`: an adjective is no other unit.
             let within = |inner: &[String], outer: &[String]| inner.iter().all(|word| outer.contains(word));
             if within(&one, &other) || within(&other, &one) { Match::Same } else { Match::Different }
         }
@@ -164,6 +167,7 @@ fn measure(name: &str) -> Option<Measure> {
             }
         }
     }
+    // `m/m` measures nothing, and must not differ from a number without a unit.
     measure.powers.retain(|_, power| *power != 0);
     (!measure.powers.is_empty()).then_some(measure)
 }
@@ -226,6 +230,44 @@ mod tests {
         check("dollars", "cents", Some((100, 1)));
         check("dollars per apple", "dollars", Some((1, 1)));
         check("dollars", "$ per hour", Some((1, 1)));
+    }
+
+    #[test]
+    fn every_unit_is_so_many_of_another() {
+        let table = [
+            ("km", "m", 1000, 1),
+            ("m", "dm", 10, 1),
+            ("m", "cm", 100, 1),
+            ("m", "mm", 1000, 1),
+            ("mm", "nm", 1_000_000, 1),
+            ("nm", "angstrom", 10, 1),
+            ("inch", "cm", 254, 100),
+            ("foot", "inch", 12, 1),
+            ("yard", "foot", 3, 1),
+            ("mile", "yard", 1760, 1),
+            ("kg", "g", 1000, 1),
+            ("g", "mg", 1000, 1),
+            ("tonne", "kg", 1000, 1),
+            ("pound", "ounce", 16, 1),
+            ("pound", "kg", 45_359_237, 100_000_000),
+            ("s", "ms", 1000, 1),
+            ("minute", "s", 60, 1),
+            ("hour", "minute", 60, 1),
+            ("day", "hour", 24, 1),
+            ("week", "day", 7, 1),
+            ("year", "month", 12, 1),
+            ("litre", "ml", 1000, 1),
+            ("litre", "cubic dm", 1, 1),
+            ("dollar", "cent", 100, 1),
+            ("kj", "joule", 1000, 1),
+            ("m^6", "cm^6", 1_000_000_000_000, 1),
+        ];
+        for (one, other, above, below) in table {
+            check(one, other, Some((above, below)));
+            check(other, one, Some((below, above)));
+        }
+        // No power is meant to be that high.
+        check("m^7", "cm^7", None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The last box of a response, found in one pass.
 
+use crate::braces::group;
+
 /// What a response holds in boxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Boxed<'a> {
@@ -15,62 +17,74 @@ const COMMANDS: [&str; 2] = ["\\boxed", "\\fbox"];
 
 /// Finds the last box that is balanced and within no other.
 pub(super) fn last(text: &str) -> Boxed<'_> {
-    let mut open: Vec<(usize, bool)> = Vec::new();
-    let mut found: Option<(usize, usize)> = None;
-    let mut any = false;
+    let mut search = Search { text, open: Vec::new(), found: None, any: false };
     let mut at = 0;
-    let bytes = text.as_bytes();
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => match COMMANDS.iter().find(|command| text[at..].starts_with(**command)) {
-                Some(command) => {
-                    any = true;
-                    at = after_command(text, at + command.len(), &mut open, &mut found);
-                }
-                // Escaped braces do not count.
-                None => at += 2,
-            },
-            b'{' => {
-                open.push((at, false));
-                at += 1;
-            }
-            b'}' => {
-                if let Some((start, true)) = open.pop() {
-                    found = Some((start + 1, at));
-                }
-                at += 1;
-            }
-            _ => at += 1,
-        }
+    while at < text.len() {
+        at = search.step(at);
     }
-    match found {
+    match search.found {
         Some((start, end)) => inner(&text[start..end]),
-        None if any => Boxed::Unusable,
+        // A box that was begun and not closed was cut off: what stands before it is no answer.
+        None if search.any => Boxed::Unusable,
         None => Boxed::Absent,
     }
 }
 
-/// Takes the brace that opens a box, or the one word that is boxed without braces.
-fn after_command(
-    text: &str,
-    at: usize,
-    open: &mut Vec<(usize, bool)>,
-    found: &mut Option<(usize, usize)>,
-) -> usize {
-    let rest = &text[at..];
-    let blanks = rest.len() - rest.trim_start_matches(' ').len();
-    let start = at + blanks;
-    if text[start..].starts_with('{') {
-        open.push((start, true));
-        return start + 1;
+/// One pass over a text.
+struct Search<'a> {
+    text: &'a str,
+    /// Braces that are open: where, and whether a box begins there.
+    open: Vec<(usize, bool)>,
+    /// The content of the last box that was closed: the outermost, since boxes close from the inside out.
+    found: Option<(usize, usize)>,
+    /// Whether there was a box at all.
+    any: bool,
+}
+
+impl Search<'_> {
+    /// Reads what stands at `at`, and says where to go on.
+    fn step(&mut self, at: usize) -> usize {
+        match self.text.as_bytes()[at] {
+            b'\\' => return self.command(at),
+            b'{' => self.open.push((at, false)),
+            b'}' => {
+                if let Some((start, true)) = self.open.pop() {
+                    self.found = Some((start + 1, at));
+                }
+            }
+            _ => {}
+        }
+        at + 1
     }
-    let word = text[start..]
-        .find(|c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '}' | ',' | '.'))
-        .unwrap_or(text.len() - start);
-    if blanks > 0 && word > 0 {
-        *found = Some((start, start + word));
+
+    fn command(&mut self, at: usize) -> usize {
+        match COMMANDS.iter().find(|command| self.text[at..].starts_with(**command)) {
+            Some(command) => {
+                self.any = true;
+                self.after_command(at + command.len())
+            }
+            // Escaped braces do not count.
+            None => at + 2,
+        }
     }
-    start
+
+    /// Takes the brace that opens a box, or the one word that is boxed without braces.
+    fn after_command(&mut self, at: usize) -> usize {
+        let rest = &self.text[at..];
+        let blanks = rest.len() - rest.trim_start_matches(' ').len();
+        let start = at + blanks;
+        if self.text[start..].starts_with('{') {
+            self.open.push((start, true));
+            return start + 1;
+        }
+        let ends_word = |c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '}' | ',' | '.');
+        let word = self.text[start..].find(ends_word).unwrap_or(self.text.len() - start);
+        // `\boxed 7` boxes one word; `\boxedx` is no box.
+        if blanks > 0 && word > 0 {
+            self.found = Some((start, start + word));
+        }
+        start
+    }
 }
 
 /// A box's content without boxes around all of it.
@@ -78,7 +92,7 @@ fn inner(content: &str) -> Boxed<'_> {
     let mut content = content.trim();
     while let Some(rest) =
         COMMANDS.iter().find_map(|command| content.strip_prefix(command)).map(str::trim_start)
-        && let Some(nested) = crate::maths::group(rest).filter(|nested| nested.len() + 2 == rest.len())
+        && let Some(nested) = group(rest).filter(|nested| nested.len() + 2 == rest.len())
     {
         content = nested.trim();
     }
@@ -103,6 +117,7 @@ fn joined_over(text: &str, nouns: usize) -> Option<String> {
     let mut contents = vec![content_at(text, start)?.1];
     while let Some(before) = text[..start].rfind(COMMANDS[0]) {
         let (end, content) = content_at(text, before)?;
+        // A box around the next one, or prose between them: no list.
         if end > start || !is_joint(&text[end..start], nouns) {
             break;
         }
@@ -116,7 +131,7 @@ fn joined_over(text: &str, nouns: usize) -> Option<String> {
 /// Where the box that begins at `at` ends, and what it holds.
 fn content_at(text: &str, at: usize) -> Option<(usize, &str)> {
     let inside = text[at + COMMANDS[0].len()..].trim_start();
-    let content = crate::maths::group(inside)?;
+    let content = group(inside)?;
     Some((text.len() - inside.len() + content.len() + 2, content.trim()))
 }
 
@@ -141,6 +156,7 @@ fn is_joint(gap: &str, nouns: usize) -> bool {
         other => other.to_vec(),
     };
     let others = words.iter().filter(|word| !is_comma(word)).count();
+    // At least one joint, and nothing but letters beside it: a corrected result has a sentence between.
     words.len() > others
         && others <= nouns
         && words.iter().all(|word| is_comma(word) || word.chars().all(char::is_alphabetic))

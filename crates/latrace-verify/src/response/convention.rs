@@ -52,6 +52,7 @@ pub struct UnknownConvention {
     pub name: String,
 }
 
+// Part of the binary: a judge must not depend on what lies beside it.
 const FILES: [(&str, &str); 6] = [
     ("boxed-first", include_str!("../../conventions/boxed-first.toml")),
     ("strict-boxed", include_str!("../../conventions/strict-boxed.toml")),
@@ -136,7 +137,8 @@ mod tests {
         let error = Convention::named("boxed").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "there is no convention \"boxed\"; there are boxed-first, strict-boxed, gsm8k, last-number, choice-letter, whole-text"
+            "there is no convention \"boxed\"; there are boxed-first, strict-boxed, gsm8k, last-number, \
+             choice-letter, whole-text"
         );
     }
 

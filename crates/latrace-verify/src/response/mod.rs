@@ -47,7 +47,7 @@ pub(crate) fn look(text: &str, place: &Place) -> Found {
         Place::WholeText => Found::of(Some(text)),
         Place::LastValue => Found::of(value::last_value(text).as_deref()),
         Place::LastNumber => Found::of(value::last_number(text).map(|(_, number)| number).as_deref()),
-        Place::LastLetter => Found::of(crate::choice::last_letter(text, None).map(String::from).as_deref()),
+        Place::LastLetter => Found::of(crate::letter::last_letter(text, None).map(String::from).as_deref()),
     }
 }
 
@@ -55,6 +55,7 @@ pub(crate) fn look(text: &str, place: &Place) -> Found {
 pub(crate) fn answers(response: &str, convention: &Convention) -> Option<(String, Option<String>)> {
     let text = visible(response)?;
     match convention.places.iter().map(|place| look(text, place)).find(|found| *found != Found::Absent)? {
+        // The list is compared as it stands; only the answer is shown.
         Found::Answer(answer, list) => Some((tidy::tidy(&answer), list)),
         Found::Nothing | Found::Absent => None,
     }
@@ -78,6 +79,7 @@ pub fn reference(gold: &str) -> String {
 }
 
 fn non_empty(text: &str) -> Option<String> {
+    // Models print zero-width spaces and byte-order marks; neither is an answer.
     let blank = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}' | '\u{feff}');
     let trimmed = text.trim_matches(blank);
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
@@ -123,6 +125,11 @@ mod tests {
             list("\\[\\boxed{(2, 2)} \\quad \\text{and} \\quad \\boxed{(6, 2)}\\]").as_deref(),
             Some("(2, 2), (6, 2)")
         );
+        let gap = |blanks: usize| list(&format!("\\boxed{{1}},{}\\boxed{{2}}", "\\quad".repeat(blanks)));
+        assert_eq!(gap(11).as_deref(), Some("1, 2"));
+        assert_eq!(gap(12), None, "a gap of more than sixty characters joins nothing");
+        assert_eq!(list("$abc=\\boxed{1}$ or $abc=\\boxed{2}$").as_deref(), Some("1, 2"));
+        assert_eq!(list("$area=\\boxed{1}$ or $area=\\boxed{2}$"), None, "a word is no name");
         assert_eq!(list("first \\boxed{1}. Then corrected: \\boxed{2}"), None);
         assert_eq!(list("\\boxed{1} \\boxed{2}"), None);
         assert_eq!(list("\\boxed{1} is wrong, \\boxed{2}"), None);
@@ -134,9 +141,13 @@ mod tests {
     fn a_thought_holds_no_answer() {
         check("<think>\\boxed{1}</think> The answer is 2.", Some("2"));
         check("<think>\\boxed{1}", None);
+        check("<think>a</think><reasoning>\\boxed{1}</reasoning>\\boxed{2}", Some("2"));
+        check("\\boxed{1}<|im_end|>\\boxed{2}<|endoftext|>", Some("1"));
+        check("<answer>\\boxed{1}</answer>\\boxed{2}", Some("1"));
         check("\\boxed{1}</think>\\boxed{2}", Some("2"));
         check(
-            "<|begin_of_thought|>\\boxed{1}<|end_of_thought|><|begin_of_solution|>\\boxed{6}<|end_of_solution|>",
+            "<|begin_of_thought|>\\boxed{1}<|end_of_thought|>\
+             <|begin_of_solution|>\\boxed{6}<|end_of_solution|>",
             Some("6"),
         );
     }
@@ -157,8 +168,23 @@ mod tests {
         check("In the end we see that it costs $1,250.50 in all.", Some("1,250.50"));
         check("So we conclude that the sum equals $x+1$.", Some("x+1"));
         check("125 miles", Some("125 miles"));
+        check("x\ny\nz", Some("x\ny\nz"));
+        check("w\nx\ny\n4", Some("4"));
+        check("It is not 5", None);
+        check("We get $x$ in 5", Some("5"));
         check("The answer isn't 5.", None);
         check("we cannot tell from what is given here", None);
+    }
+
+    #[test]
+    fn a_number_is_taken_with_its_sign_groups_and_fraction() {
+        let check = |response: &str, expected: &str| check_by("last-number", response, Some(expected));
+        check("From 5 - 3 we get 50%", "50%");
+        check("so it is -3.", "-3");
+        check("x-3", "3");
+        check("about .5", ".5");
+        check("1,234.5 or 1/2", "1/2");
+        check("one, 1,234.5", "1,234.5");
     }
 
     #[test]

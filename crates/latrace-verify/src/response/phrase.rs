@@ -7,13 +7,16 @@ pub(super) fn after(text: &str, words: &[String], ends: &[String]) -> Option<Str
     let start = words.iter().filter_map(|word| last_end(&lower, word)).max()?;
     let rest = text[start..].trim_start_matches([':', '*', ' ', '\n', '\t', '#', '=', '\r']);
     let answer =
+        // The sentence's point and emphasis marks in either order.
         sentence(rest, ends).trim().trim_end_matches('*').trim_end_matches('.').trim_end_matches('*').trim();
+    // `The answer is: **` announces nothing.
     let has_content = answer.chars().any(char::is_alphanumeric) || answer.contains('\\');
     has_content.then(|| answer.to_owned())
 }
 
 /// Where the last occurrence of `word` ends; "answer isn't" is none of "answer is".
 fn last_end(text: &str, word: &str) -> Option<usize> {
+    // The apostrophe of `isn't` too.
     let goes_on = |end: &usize| {
         word.ends_with(char::is_alphabetic)
             && text[*end..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '\'' | '’'))

@@ -21,9 +21,11 @@ pub fn visible(response: &str) -> Option<&str> {
     let closed =
         THOUGHTS.iter().filter_map(|(_, close)| response.rfind(close).map(|at| at + close.len())).max();
     let mut text = &response[closed.unwrap_or(0)..];
+    // A thought that was cut off may hold boxes that the model was still to reject.
     if THOUGHTS.iter().any(|(open, _)| text.contains(open)) {
         return None;
     }
+    // Of several solutions the last counts, as of several boxes.
     for (open, close) in SOLUTIONS {
         if let Some(at) = text.rfind(open) {
             text = &text[at + open.len()..];
@@ -32,6 +34,7 @@ pub fn visible(response: &str) -> Option<&str> {
             text = &text[..at];
         }
     }
+    // Servers that do not stop at the end of a turn go on with a question and an answer of their own.
     let end = ENDS.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
     Some(&text[..end])
 }

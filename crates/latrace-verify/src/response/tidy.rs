@@ -1,4 +1,6 @@
-//! An answer as it is handed on: arguments of `\frac` and `\sqrt` in braces.
+//! An answer as it is reported: arguments of `\frac` and `\sqrt` in braces.
+
+use crate::braces::group;
 
 /// Commands whose arguments may stand without braces, and how many they have.
 const COMMANDS: [(&str, usize); 5] =
@@ -31,7 +33,8 @@ pub(super) fn tidy(answer: &str) -> String {
 fn with_braces<'a>(mut rest: &'a str, arguments: usize, tidied: &mut String) -> &'a str {
     for argument in 0..arguments {
         let bare = rest.trim_start();
-        if let Some(group) = crate::maths::group(bare).filter(|_| bare.starts_with('{')) {
+        if let Some(group) = group(bare).filter(|_| bare.starts_with('{')) {
+            // A group in the last place needs no braces of ours.
             if argument + 1 == arguments {
                 return rest;
             }

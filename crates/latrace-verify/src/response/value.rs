@@ -8,6 +8,7 @@ pub(super) fn is_bare(text: &str) -> bool {
         .split(|c: char| !c.is_ascii_alphabetic() && c != '\'')
         .filter(|word| word.len() > 1 && word.chars().any(|c| c.is_ascii_lowercase()))
         .count();
+    // `He has 3 apples left` begins with words; `125 miles` with its value.
     let starts_in_prose = outside
         .split_whitespace()
         .take_while(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_alphabetic()))
@@ -21,6 +22,7 @@ pub(super) fn is_bare(text: &str) -> bool {
 fn without_formulas(text: &str) -> String {
     let mut outside = String::new();
     for (at, part) in text.split('$').enumerate() {
+        // Dollar signs come in pairs around formulas: every other part is inside one.
         outside.push_str(if at % 2 == 0 { part } else { " " });
     }
     let mut plain = String::new();
@@ -28,6 +30,7 @@ fn without_formulas(text: &str) -> String {
         let rest = if plain.is_empty() && outside.starts_with(part) {
             part
         } else {
+            // A command's name is no word of prose.
             part.trim_start_matches(|c: char| c.is_ascii_alphabetic())
         };
         plain.push(' ');
@@ -65,11 +68,13 @@ fn last_formula(text: &str) -> Option<(usize, String)> {
 pub(super) fn last_number(text: &str) -> Option<(usize, String)> {
     let bytes = text.as_bytes();
     let last = bytes.iter().rposition(u8::is_ascii_digit)? + 1;
+    // All bytes looked at are ASCII, so every index is a character's.
     let belongs = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b'/');
     let mut start = last;
     while start > 0 && belongs(bytes[start - 1]) {
         start -= 1;
     }
+    // A comma or a slash before the first digit belongs to the text; a point begins `.5`.
     while matches!(bytes[start], b'.' | b',' | b'/')
         && !(bytes[start] == b'.' && bytes[start + 1].is_ascii_digit())
     {
@@ -77,6 +82,7 @@ pub(super) fn last_number(text: &str) -> Option<(usize, String)> {
     }
     let signed =
         start > 0 && bytes[start - 1] == b'-' && !(start > 1 && bytes[start - 2].is_ascii_alphanumeric());
+    // `x-3` and `5-3` are differences; their last number has no sign.
     let from = start - usize::from(signed);
     let percent = usize::from(bytes.get(last) == Some(&b'%'));
     // "It is not 5" says nothing.

@@ -17,8 +17,9 @@ use latrace_io::rows::{
 use latrace_run::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord,
 };
+use latrace_run::plan::DatasetSettings;
 use latrace_run::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
-use latrace_run::stages::dataset::{Building, Sampling, Totals, of_part};
+use latrace_run::stages::dataset::{Sampling, Totals, of_part};
 
 use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
 
@@ -93,15 +94,15 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
         duplicates: arguments.duplicates,
         originals: arguments.originals,
     };
-    let building = Building {
+    let settings = DatasetSettings {
         method: arguments.method,
-        dataset: &dataset,
+        dataset,
         answers,
         fallback: arguments.fallback,
         seed: arguments.seed,
     };
     let mut totals = Totals::default();
-    let mut examples = of_part(&questions, groups, &building, &mut totals)?;
+    let mut examples = of_part(&questions, groups, &settings, &mut totals)?;
     totals.rescale(&mut examples);
     write_rows(&out, |sink| examples.iter().try_for_each(|example| sink.write(row_of(example))))?;
     report(&totals.counts());

@@ -16,7 +16,7 @@ use latrace_io::hub::model_folder;
 use latrace_io::rows::{Output, Row, write_rows};
 use latrace_questions::source::{Format, Source, check_ids};
 use latrace_questions::tasks::Sizes;
-use latrace_run::pipeline::kit::template;
+use latrace_run::plan::Template;
 use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
 use super::choices::{FORMATS, SPLITS, one_of};
@@ -211,12 +211,13 @@ impl Texts {
         Ok(Texts {
             markers: Markers::named(&markers)
                 .map_err(|error| Failure::usage(format!("--markers: {error}")))?,
-            reasoner: template("--reasoner", &named(&arguments.reasoner, "plain", "reasoner"))?.1,
-            posterior: template(
+            reasoner: Template::named("--reasoner", &named(&arguments.reasoner, "plain", "reasoner"))?
+                .compile()?,
+            posterior: Template::named(
                 "--posterior",
                 &named(&arguments.posterior, "plain_posterior", "posterior_a"),
             )?
-            .1,
+            .compile()?,
         })
     }
 

@@ -9,9 +9,11 @@ use clap::Args;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_report as report;
-use latrace_run::pipeline;
-use latrace_run::pipeline::folder::{Plan, Planned, RunFolder, Stages};
+use latrace_run::pipeline::context::RunContext;
+use latrace_run::pipeline::folder::RunFolder;
+use latrace_run::pipeline::runner::{self, State, states};
 use latrace_run::pipeline::summary::{Summary, in_words};
+use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
 
@@ -47,9 +49,10 @@ pub struct RunArguments {
 /// Runs `latrace run`.
 pub fn run(arguments: &RunArguments) -> Result<()> {
     let recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
+    let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe.engine));
     let folder = run_folder(arguments)?;
     if arguments.dry_run {
-        return show_plan(&recipe, &folder);
+        return print(&in_lines(&plan, &states(&plan, &folder, &context)?));
     }
     let held = RunFolder::lock(&folder)?;
     check_unchanged(&recipe.model, &folder)?;
@@ -57,9 +60,9 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     write_atomically(&folder.join(RECIPE), |writer| {
         writer.write_all(toml.as_bytes()).context("cannot write the recipe")
     })?;
-    announce(&recipe, &held)?;
-    let outcomes = pipeline::run(&recipe, &Stages::new(&held, false))?;
-    let summary = Summary::of(&outcomes, &folder, &recipe)?;
+    announce(&plan, &states(&plan, &folder, &context)?);
+    runner::run(&plan, &held, &context)?;
+    let summary = Summary::of(&plan, &folder, &recipe)?;
     summary.write(&folder)?;
     report::write(&folder, &folder.join(report::PAGE))?;
     print(&in_words(&summary, &folder))
@@ -75,38 +78,33 @@ fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
     Ok(Path::new("runs").join(stem))
 }
 
-/// Says what is kept and what is made anew, before anything is.
-fn announce(recipe: &RunRecipe, held: &RunFolder) -> Result<()> {
-    for Planned { stage, plan } in plan(recipe, held)? {
-        match plan {
-            Plan::Remake(why) => tracing::info!("{stage} is made anew: {why}"),
-            Plan::Depends => tracing::info!("{stage} is made anew: it depends on a stage that is"),
-            Plan::Continue => tracing::info!("{stage} goes on where it was stopped"),
-            Plan::Keep | Plan::Share | Plan::Make => {}
+/// Says what will be resumed and what will be redone, before anything is.
+fn announce(plan: &Plan, states: &[State]) {
+    for step in plan.steps.iter().filter(|step| !step.shared) {
+        let stage = step.label();
+        match &states[step.node] {
+            State::Changed(why) => tracing::info!("{stage} will be redone: {why}"),
+            State::Depends => tracing::info!("{stage} will be redone: it depends on a stage that will be"),
+            State::Begun => tracing::info!("{stage} resumes"),
+            State::Done | State::Missing => {}
         }
     }
-    Ok(())
 }
 
-fn plan(recipe: &RunRecipe, folder: &RunFolder) -> Result<Vec<Planned>> {
-    let stages = Stages::new(folder, true);
-    pipeline::run(recipe, &stages)?;
-    Ok(stages.planned())
-}
-
-fn show_plan(recipe: &RunRecipe, folder: &Path) -> Result<()> {
-    let lines = plan(recipe, &RunFolder::look(folder))?.into_iter().map(|Planned { stage, plan }| {
-        let what = match plan {
-            Plan::Keep => "done".to_owned(),
-            Plan::Share => "shared with the run's own".to_owned(),
-            Plan::Continue => "goes on where it was stopped".to_owned(),
-            Plan::Make => "to be done".to_owned(),
-            Plan::Remake(why) => format!("made anew: {why}"),
-            Plan::Depends => "made anew: depends on a stage that is".to_owned(),
+/// A line for each step of each method.
+fn in_lines(plan: &Plan, states: &[State]) -> String {
+    let line = |step: &Step| {
+        let what = match &states[step.node] {
+            _ if step.shared => "shared with an earlier step".to_owned(),
+            State::Done => "done".to_owned(),
+            State::Begun => "resumes".to_owned(),
+            State::Missing => "to be done".to_owned(),
+            State::Changed(why) => format!("will be redone: {why}"),
+            State::Depends => "will be redone: depends on a stage that will be".to_owned(),
         };
-        format!("{stage:<32} {what}")
-    });
-    print(&lines.collect::<Vec<_>>().join("\n"))
+        format!("{:<32} {what}", step.label())
+    };
+    plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn print(text: &str) -> Result<()> {

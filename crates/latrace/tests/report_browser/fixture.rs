@@ -7,7 +7,7 @@ use latrace_objective::Rng;
 use latrace_objective::statistics::{Interval, bootstrap, pass_at};
 use latrace_report::{
     BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
-    EmphasisCurve, FunnelStep, Histogram, Lengths, Model, Questions, ReportData, Role, Run, Stage,
+    EmphasisCurve, FunnelStep, Histogram, Lengths, Model, Questions, ReportData, Role, Run, ShownStage,
     StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
 };
 use latrace_run::stages::evaluation::Accuracy;
@@ -94,7 +94,7 @@ pub fn begun_run() -> ReportData {
         ..ReportData::default()
     };
     for (at, stage) in data.stages.iter_mut().enumerate().skip(3) {
-        *stage = Stage {
+        *stage = ShownStage {
             state: if at == 3 { StageState::Begun } else { StageState::Waiting },
             seconds: None,
             tokens: None,
@@ -196,7 +196,7 @@ fn compared(models: &[(Model, Vec<f64>)], model: &str, against: &str) -> Compari
     }
 }
 
-fn stages() -> Vec<Stage> {
+fn stages() -> Vec<ShownStage> {
     let own = [
         ("00-questions", "Questions", 0.4, None),
         ("01-initial", "Training of the initial model", 96.2, Some(1_402_113)),
@@ -216,7 +216,7 @@ fn stages() -> Vec<Stage> {
         ("baselines/rft/09-final", "Training of the final model", 71.9, Some(1_001_777)),
     ];
     let stage =
-        |(folder, title, seconds, tokens): (&str, &str, f64, Option<u64>), method: Option<&str>| Stage {
+        |(folder, title, seconds, tokens): (&str, &str, f64, Option<u64>), method: Option<&str>| ShownStage {
             folder: folder.to_owned(),
             title: title.to_owned(),
             method: method.map(str::to_owned),

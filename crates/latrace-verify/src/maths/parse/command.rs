@@ -1,6 +1,8 @@
 //! What stands behind a backslash: fractions, roots, sets, matrices, functions.
 
-use super::{Operator, PRODUCT, Parser, SUM, decimal};
+use super::build::decimal;
+use super::operator::{Operator, PRODUCT, SUM};
+use super::parser::Parser;
 use crate::maths::matrix;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Written};
 use crate::maths::token::{Kind, Token};
@@ -9,6 +11,8 @@ impl Parser {
     /// The argument of a command: a group, or one digit, letter or command.
     pub(super) fn argument(&mut self) -> Option<Expression> {
         match self.peek()?.clone() {
+            // TeX takes one digit for an argument without braces: `\frac12` is a half. The rest of the number
+            // stays.
             Kind::Number(digits) if digits.len() > 1 && !digits.contains('.') => {
                 let (first, rest) = digits.split_at(1);
                 self.tokens[self.at] = Token { kind: Kind::Number(rest.to_owned()), spaced: false };
@@ -21,7 +25,7 @@ impl Parser {
     pub(super) fn command(&mut self, name: &str) -> Option<Expression> {
         match name {
             "frac" | "dfrac" | "tfrac" | "cfrac" => {
-                Some(Expression::Quotient(Box::new((self.argument()?, self.argument()?))))
+                Some(Expression::quotient(self.argument()?, self.argument()?))
             }
             "binom" | "dbinom" | "tbinom" => {
                 Some(Expression::Call(Function::Binomial, vec![self.argument()?, self.argument()?]))
@@ -45,7 +49,7 @@ impl Parser {
             }
             "exp" => {
                 let exponent = self.function_argument()?;
-                Some(Expression::Power(Box::new((Expression::Constant(Constant::Euler), exponent))))
+                Some(Expression::power(Expression::Constant(Constant::Euler), exponent))
             }
             "log" | "lg" => self.logarithm(name),
             "ldots" | "dots" | "cdots" => Some(Expression::Symbol("…".to_owned())),
@@ -63,6 +67,7 @@ impl Parser {
         if !known {
             return None;
         }
+        // A letter's subscript and primes are read with its name, so the name is read again as a symbol.
         self.at -= 1;
         self.symbol(name)
     }
@@ -84,11 +89,12 @@ impl Parser {
             else {
                 return None;
             };
+            // An index with a variable in it, or one that no answer has, is not read.
             index = u32::try_from(value.to_integer()).ok().filter(|index| (2..=64).contains(index))?;
             self.take_mark(']').then_some(())?;
         }
         let radicand = self.deeper(Parser::primary)?;
-        Some(Expression::Root(Box::new(radicand), index))
+        Some(Expression::root(radicand, index))
     }
 
     pub(super) fn set(&mut self) -> Option<Expression> {
@@ -99,6 +105,7 @@ impl Parser {
         if self.take_mark('|') || self.take_mark(':') || self.take_command("mid") {
             let condition = self.inside(Parser::list)?;
             (self.take_command("}") || self.take_command("rbrace")).then_some(())?;
+            // `\{x : x > 2\}`: `region` knows what it holds.
             return Some(Expression::Opaque("such that".to_owned(), vec![content, condition]));
         }
         (self.take_command("}") || self.take_command("rbrace")).then_some(())?;
@@ -134,6 +141,7 @@ impl Parser {
 
     pub(super) fn environment(&mut self) -> Option<Expression> {
         let name = self.environment_name()?;
+        // The columns of an array say how it is set, and are skipped.
         if name == "array" && self.take_mark('{') {
             while !self.take_mark('}') {
                 self.at += 1;
@@ -144,6 +152,7 @@ impl Parser {
         self.take_command("end").then_some(())?;
         (self.environment_name()? == name).then_some(())?;
         match name.as_str() {
+            // Bars around a matrix are its determinant, a number.
             "vmatrix" => Some(matrix::determinant(rows)),
             "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => {
                 Some(Expression::Matrix(rows))
@@ -232,6 +241,7 @@ impl Parser {
     }
 
     pub(super) fn function(&mut self, function: Function) -> Option<Expression> {
+        // `\sin^{-1}` is the inverse function, `\sin^2` a power of the value.
         if self.is_mark('^') && self.is_inverse_power() {
             let inverse = inverse_of(function)?;
             self.function_power()?;
@@ -247,7 +257,12 @@ impl Parser {
     }
 
     pub(super) fn is_inverse_power(&self) -> bool {
-        matches!(&self.kinds::<5>()[1..], [Kind::Mark('{'), Kind::Mark('-'), Kind::Number(one), Kind::Mark('}')] if one == "1")
+        let [_, Kind::Mark('{'), Kind::Mark('-'), Kind::Number(one), Kind::Mark('}')] =
+            &self.kinds::<5>()[..]
+        else {
+            return false;
+        };
+        one == "1"
     }
 
     /// `\sin^2 x`: `None` without one.
@@ -267,11 +282,9 @@ impl Parser {
         if matches!(self.peek(), Some(Kind::Mark('(' | '{' | '['))) {
             return self.deeper(Parser::primary);
         }
-        let mut argument = if self.take_mark('-') {
-            Expression::Negative(Box::new(self.operand()?))
-        } else {
-            self.operand()?
-        };
+        let mut argument =
+            if self.take_mark('-') { Expression::negative(self.operand()?) } else { self.operand()? };
+        // `\sin 2x\cos x` is `\sin(2x) \cos(x)`: the argument goes on until a bracket or another function.
         while self.operator() == Some(Operator::Beside) && !self.is_mark('(') && !self.starts_function() {
             argument = self.beside(argument)?;
         }
@@ -279,7 +292,8 @@ impl Parser {
     }
 
     pub(super) fn starts_function(&self) -> bool {
-        matches!(self.peek(), Some(Kind::Command(name)) if matches!(name.as_str(), "log" | "lg" | "exp") || function_named(name).is_some())
+        let is_function = |name: &str| matches!(name, "log" | "lg" | "exp") || function_named(name).is_some();
+        matches!(self.peek(), Some(Kind::Command(name)) if is_function(name))
     }
 }
 
@@ -324,7 +338,7 @@ fn inverse_of(function: Function) -> Option<Function> {
 
 fn raised(base: Expression, power: Option<Expression>) -> Expression {
     match power {
-        Some(power) => Expression::Power(Box::new((base, power))),
+        Some(power) => Expression::power(base, power),
         None => base,
     }
 }

@@ -3,7 +3,8 @@
 use num_bigint::BigInt;
 use num_traits::{Num, One, Pow};
 
-use super::{Commas, Parser, decimal, is_proper_fraction, quotient, sum};
+use super::build::{decimal, is_proper_fraction, quotient, sum};
+use super::parser::{Commas, Parser};
 use crate::maths::syntax::{Expression, Rational, Written};
 use crate::maths::token::Kind;
 
@@ -25,6 +26,7 @@ impl Parser {
             }
             self.at += 2;
         }
+        // Anything else with colons is a ratio, and is read again as one.
         let is_time = parts.len() > 1 && parts[0] <= 24 && !self.is_mark(':');
         if !is_time {
             self.at = start;
@@ -32,7 +34,7 @@ impl Parser {
         }
         let time = Expression::Time(parts);
         Some(match self.unit() {
-            Some(unit) => Expression::Quantity(Box::new(time), unit),
+            Some(unit) => Expression::quantity(time, unit),
             None => time,
         })
     }
@@ -44,19 +46,17 @@ impl Parser {
             return None;
         }
         let (fraction, sign) = match self.operand()? {
-            Expression::Percent(denominator) => (
-                quotient(numerator, *denominator),
-                Some(Expression::Percent as fn(Box<Expression>) -> Expression),
-            ),
-            Expression::Degrees(denominator) => (
-                quotient(numerator, *denominator),
-                Some(Expression::Degrees as fn(Box<Expression>) -> Expression),
-            ),
+            Expression::Percent(denominator) => {
+                (quotient(numerator, *denominator), Some(Expression::percent as fn(Expression) -> Expression))
+            }
+            Expression::Degrees(denominator) => {
+                (quotient(numerator, *denominator), Some(Expression::degrees as fn(Expression) -> Expression))
+            }
             denominator => (quotient(numerator, denominator), None),
         };
         let mixed = is_proper_fraction(&fraction).then(|| sum(whole, fraction))?;
         Some(match sign {
-            Some(sign) => sign(Box::new(mixed)),
+            Some(sign) => sign(mixed),
             None => mixed,
         })
     }
@@ -71,6 +71,7 @@ impl Parser {
         if let Some(repeating) = self.repeating(&digits) {
             return Some(repeating);
         }
+        // An exponent says that the number was rounded, so that it has a decimal's tolerance.
         if let Some(exponent) = self.scientific(&digits) {
             let value = decimal(&digits)? * power_of_ten(exponent)?;
             return Some(Expression::Number(value, Written::Decimal));
@@ -88,6 +89,7 @@ impl Parser {
             return;
         }
         loop {
+            // `1, 234` with a blank is a list; `12 345` without a comma needs the blank.
             let comma = self.is_mark(',') && self.commas == Commas::InNumbers && !self.tokens[self.at].spaced;
             let Some(next) = self.tokens.get(self.at + usize::from(comma)) else {
                 return;
@@ -120,6 +122,7 @@ impl Parser {
         }
         self.at += 4;
         let places = digits.len() - point - 1;
+        // A period of p digits after q others is itself over 10^q (10^p − 1).
         let nines = BigInt::from(10).pow(period.len() as u32) - BigInt::one();
         let tail = Rational::new(period.parse().ok()?, nines * BigInt::from(10).pow(places as u32));
         Some(Expression::Number(decimal(digits)? + tail, Written::Exactly))
@@ -137,6 +140,7 @@ impl Parser {
         let Some(Kind::Number(digits)) = self.kind_at(1 + usize::from(sign.is_some())) else {
             return None;
         };
+        // `1.5e-3` and `1e-3` are scientific notation; `2e-1` is too often Euler's number.
         let clear = sign.is_none() || mantissa.contains('.') || mantissa == "1" || digits.len() > 1;
         if !letter || !clear || digits.contains('.') {
             return None;
@@ -153,6 +157,7 @@ impl Parser {
         };
         let base = u32::try_from(base.to_integer()).ok().filter(|base| (2..=36).contains(base))?;
         let value = BigInt::from_str_radix(digits, base).ok()?;
+        // Leading zeros say nothing in any base.
         Some(Expression::InBase(digits.trim_start_matches('0').to_owned(), base, value))
     }
 }

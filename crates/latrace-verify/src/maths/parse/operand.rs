@@ -1,6 +1,8 @@
 //! Operands: what begins one, what stands behind it, and what brackets hold.
 
-use super::{Parser, SUM, relation_named};
+use super::list::relation_named;
+use super::operator::SUM;
+use super::parser::Parser;
 use crate::maths::exact;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Joint};
 use crate::maths::token::Kind;
@@ -15,11 +17,11 @@ impl Parser {
                 Some(Kind::Mark('!')) if !self.is_unequal() => self.factorial(value)?,
                 Some(Kind::Mark('%')) => {
                     self.at += 1;
-                    Expression::Percent(Box::new(value))
+                    Expression::percent(value)
                 }
                 Some(Kind::Command(name)) if matches!(name.as_str(), "degree" | "circ") => {
                     self.at += 1;
-                    Expression::Degrees(Box::new(value))
+                    Expression::degrees(value)
                 }
                 _ => return Some(value),
             };
@@ -47,9 +49,10 @@ impl Parser {
         self.at += 1;
         let braced = self.is_mark('{');
         let first = self.kind_at(usize::from(braced));
+        // `90^\circ` is an angle, not a power.
         if matches!(first, Some(Kind::Command(name)) if matches!(name.as_str(), "circ" | "degree")) {
             self.at += 1 + 2 * usize::from(braced);
-            return Some(Expression::Degrees(Box::new(base)));
+            return Some(Expression::degrees(base));
         }
         // The letters of an ordinal number say nothing more.
         if matches!(first, Some(Kind::Text(ending)) if matches!(ending.as_str(), "st" | "nd" | "rd" | "th")) {
@@ -57,12 +60,12 @@ impl Parser {
             return Some(base);
         }
         let exponent = self.exponent()?;
-        Some(Expression::Power(Box::new((base, exponent))))
+        Some(Expression::power(base, exponent))
     }
 
     pub(super) fn exponent(&mut self) -> Option<Expression> {
         if self.take_mark('-') {
-            return Some(Expression::Negative(Box::new(self.exponent()?)));
+            return Some(Expression::negative(self.exponent()?));
         }
         let exponent = self.deeper(Parser::primary)?;
         // Powers of powers group from the right.
@@ -94,6 +97,7 @@ impl Parser {
             name.push('\'');
         }
         if self.take_mark('_') {
+            // A subscript belongs to the name: x_1 and x_2 are as different as x and y.
             let subscript = self.deeper(Parser::subscript)?;
             return Some(Expression::Symbol(format!("{name}_{subscript}")));
         }
@@ -143,6 +147,7 @@ impl Parser {
             return None;
         }
         Some(match content {
+            // Plain braces around several members are meant as a set; around one they only group in TeX.
             Expression::List(Joint::Comma, parts) => Expression::Set(parts),
             other => other,
         })
@@ -162,6 +167,7 @@ impl Parser {
             Some(Kind::Number(_) | Kind::Word(_)) => true,
             Some(Kind::Mark('(')) => !matches!(self.kind_at(1), Some(Kind::Command(name)) if name == "mod"),
             Some(Kind::Mark('[' | '{')) => true,
+            // Within bars a bar closes; outside it opens. `|a|b|` is not read as a product of the inner one.
             Some(Kind::Mark('|')) => self.bars == 0,
             Some(Kind::Command(name)) => !is_separator(name),
             _ => false,

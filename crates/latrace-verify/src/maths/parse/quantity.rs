@@ -3,7 +3,9 @@
 use num_bigint::BigInt;
 use num_traits::One;
 
-use super::{Parser, SUM, plain_text};
+use super::operator::SUM;
+use super::parser::Parser;
+use super::prose::plain_text;
 use crate::maths::syntax::{Expression, Function, Rational, Written};
 use crate::maths::token::Kind;
 use crate::maths::{exact, unit};
@@ -55,7 +57,7 @@ fn scale(word: &str) -> Option<Rational> {
 fn scaled(value: Expression, factor: &Rational) -> Option<Expression> {
     Some(match value {
         Expression::Number(value, written) => Expression::Number(value * factor, written),
-        Expression::Negative(inner) => Expression::Negative(Box::new(scaled(*inner, factor)?)),
+        Expression::Negative(inner) => Expression::negative(scaled(*inner, factor)?),
         other => Expression::Product(vec![Expression::Number(factor.clone(), Written::Exactly), other]),
     })
 }
@@ -66,9 +68,10 @@ pub(super) fn together(first: &Expression, second: &Expression) -> Option<Expres
         return None;
     };
     match unit::compare(unit, part) {
+        // `3 cm 2 m` goes the wrong way, and nobody writes a length so.
         unit::Match::Factor(factor) if factor > Rational::one() => {
             let sum = exact::rational(value)? * factor + exact::rational(rest)?;
-            Some(Expression::Quantity(Box::new(Expression::Number(sum, Written::Exactly)), part.clone()))
+            Some(Expression::quantity(Expression::Number(sum, Written::Exactly), part.clone()))
         }
         _ => None,
     }
@@ -79,6 +82,7 @@ impl Parser {
     pub(super) fn quantity(&mut self) -> Option<Expression> {
         let mut quantity = self.single_quantity()?;
         while let (Expression::Quantity(..), Some(Kind::Number(_))) = (&quantity, self.peek()) {
+            // Only a number begins another quantity: `5 km per hour` is one.
             let next = self.single_quantity()?;
             quantity = together(&quantity, &next)?;
         }
@@ -90,11 +94,12 @@ impl Parser {
             let value = self.binary(SUM)?;
             return self.counted(value, Some(currency));
         }
+        // `-\$5`: the sign stands before the currency.
         if let [Kind::Mark('-'), Kind::Command(name)] = &self.kinds::<2>()[..]
             && name == "$"
         {
             self.at += 2;
-            let value = Expression::Negative(Box::new(self.binary(SUM)?));
+            let value = Expression::negative(self.binary(SUM)?);
             return self.counted(value, Some("$".to_owned()));
         }
         let value = if let Some(Kind::Text(text)) = self.peek()
@@ -112,20 +117,23 @@ impl Parser {
     fn counted(&mut self, value: Expression, currency: Option<String>) -> Option<Expression> {
         let Some(unit) = self.unit() else {
             return Some(match currency {
-                Some(currency) => Expression::Quantity(Box::new(value), currency),
+                Some(currency) => Expression::quantity(value, currency),
                 None => value,
             });
         };
+        // `5 squared` is not 5 of something: such words change the number, and what they make of it is not
+        // known.
         if unit.split(|c: char| !c.is_alphabetic()).any(|word| NO_UNITS.contains(&word)) {
             return None;
         }
+        // `5 million dollars` counts dollars.
         let (first, rest) = unit.split_once(' ').unwrap_or((&unit, ""));
         let (value, unit) = match scale(first) {
             Some(factor) => (scaled(value, &factor)?, rest.trim_start_matches("of ").to_owned()),
             None => (value, unit),
         };
         Some(match currency.or(Some(unit).filter(|unit| !unit.is_empty())) {
-            Some(unit) => Expression::Quantity(Box::new(value), unit),
+            Some(unit) => Expression::quantity(value, unit),
             None => value,
         })
     }
@@ -194,6 +202,7 @@ impl Parser {
                     unit.push_str(&next.trim().to_lowercase());
                     self.at += 1;
                 }
+                // A single letter is a unit only behind a slash, as in `m/s`.
                 Some(Kind::Word(next)) if over => {
                     unit.push('/');
                     unit.push_str(next);

@@ -1,0 +1,209 @@
+//! Carries out a plan in a run folder.
+//!
+//! A stage's key is its settings, the digests of what it reads, and the identity of the engine it uses. Done
+//! under the same key, a stage is kept; begun under it, it is resumed; under another key it is redone. So a
+//! changed recipe costs the stages that depend on the change and no more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_io::files::checksum;
+use latrace_io::hub::model_folder;
+use latrace_io::model_folder::fingerprint;
+use serde_json::{Map, Value, json};
+
+use super::context::RunContext;
+use super::folder::{
+    Done, RunFolder, StageFolder, StageRecord, check_files, difference, digest, read_record,
+};
+use crate::plan::{External, ModelSettings, Node, Plan, Role, Settings, settings_key};
+use crate::stages;
+
+/// Version of the stages' meaning: raised when the same settings come to mean other results.
+const STAGE_VERSION: u32 = 2;
+
+/// What will become of a stage, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Done under the same key: kept.
+    Done,
+    /// Begun under the same key: resumed.
+    Begun,
+    /// Not there.
+    Missing,
+    /// There, made from something else: what differs. Redone.
+    Changed(String),
+    /// There, but an earlier stage has to be done first: known only then.
+    Depends,
+}
+
+/// What will become of each node of a plan.
+///
+/// # Errors
+/// Records that cannot be read, finished stages whose files have changed, inputs that do not exist.
+pub fn states(plan: &Plan, run: &Path, context: &RunContext) -> Result<Vec<State>> {
+    let mut states = Vec::new();
+    let mut done: Vec<Option<Done>> = Vec::new();
+    for node in &plan.nodes {
+        let folder = run.join(node.folder());
+        let (state, found) = match key(node, &done, context)? {
+            Some(key) => {
+                let record = read_record(&folder)?;
+                let state = state_of(record.as_ref(), &key);
+                let found = record.filter(|_| state == State::Done);
+                (state, found.map(|record| finished(node, &folder, &record)).transpose()?)
+            }
+            None if folder.is_dir() => (State::Depends, None),
+            None => (State::Missing, None),
+        };
+        states.push(state);
+        done.push(found);
+    }
+    Ok(states)
+}
+
+/// Does what is not done of a plan; gives every node's folder.
+///
+/// # Errors
+/// The first stage that fails; all before it are kept.
+pub fn run(plan: &Plan, run: &RunFolder, context: &RunContext) -> Result<Vec<Done>> {
+    let mut done: Vec<Option<Done>> = Vec::new();
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let result = do_node(plan, id, node, &done, run.path(), context)?;
+        done.push(Some(result));
+    }
+    Ok(done.into_iter().flatten().collect())
+}
+
+fn do_node(
+    plan: &Plan,
+    id: usize,
+    node: &Node,
+    done: &[Option<Done>],
+    run: &Path,
+    context: &RunContext,
+) -> Result<Done> {
+    let folder = run.join(node.folder());
+    let key = key(node, done, context)?.context("an input of the stage is missing")?;
+    let label = plan.steps.iter().find(|step| step.node == id).map(|step| step.label());
+    do_stage(node, &folder, key, &label.unwrap_or_default(), |stage| {
+        stages::work(node, &Inputs::of(node, done), context, stage)
+    })
+}
+
+/// Does a stage unless it is done under the same key: `work` fills its folder, resuming from what is there.
+fn do_stage(
+    node: &Node,
+    folder: &Path,
+    key: Value,
+    label: &str,
+    work: impl FnOnce(&StageFolder) -> Result<Value>,
+) -> Result<Done> {
+    let record = read_record(folder)?;
+    let state = state_of(record.as_ref(), &key);
+    if let (State::Done, Some(record)) = (&state, &record) {
+        return finished(node, folder, record);
+    }
+    if let State::Changed(_) = state {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let before = record.filter(|_| state == State::Begun).map_or(0.0, |record| record.seconds);
+    let stage = StageFolder::begin(folder, node.stage.name(), key, before)?;
+    tracing::info!("{label}");
+    let outcome = work(&stage);
+    let result = stage.end(outcome)?;
+    Ok(Done { folder: folder_of(node, result.folder)?, ..result })
+}
+
+/// The folders that a stage reads.
+#[derive(Debug)]
+pub struct Inputs(Vec<(Role, PathBuf)>);
+
+impl Inputs {
+    fn of(node: &Node, done: &[Option<Done>]) -> Inputs {
+        let folder = |&(role, id): &(Role, usize)| Some((role, done.get(id)?.as_ref()?.folder.clone()));
+        Inputs(node.inputs.iter().filter_map(folder).collect())
+    }
+
+    /// The folder of an input that the stage has.
+    ///
+    /// # Errors
+    /// The plan gave it none.
+    pub fn folder(&self, role: Role) -> Result<&Path> {
+        self.optional(role).with_context(|| format!("the plan gives the stage no {}", role.name()))
+    }
+
+    /// The folder of an input, where the stage has it.
+    pub fn optional(&self, role: Role) -> Option<&Path> {
+        self.0.iter().find(|(known, _)| *known == role).map(|(_, folder)| folder.as_path())
+    }
+}
+
+/// A finished stage, its files as they were when it was done.
+fn finished(node: &Node, folder: &Path, record: &StageRecord) -> Result<Done> {
+    check_files(folder, record)?;
+    Ok(Done { digest: digest(record), folder: folder_of(node, folder.to_owned())? })
+}
+
+/// Where a stage's files are: a given model stays where it is.
+///
+/// # Errors
+/// A model that is neither a folder nor within reach.
+pub fn folder_of(node: &Node, folder: PathBuf) -> Result<PathBuf> {
+    match &node.settings {
+        Settings::Model(ModelSettings::Given { folder }) => model_folder(folder),
+        _ => Ok(folder),
+    }
+}
+
+fn state_of(record: Option<&StageRecord>, key: &Value) -> State {
+    match record {
+        None => State::Missing,
+        Some(record) if record.key != *key => State::Changed(difference(&record.key, key)),
+        Some(record) if record.done => State::Done,
+        Some(_) => State::Begun,
+    }
+}
+
+/// All that a stage's result depends on; none while an input is not done.
+fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Option<Value>> {
+    let mut inputs = Map::new();
+    for &(role, id) in &node.inputs {
+        let Some(input) = done.get(id).and_then(Option::as_ref) else { return Ok(None) };
+        inputs.insert(role.name().to_owned(), json!(input.digest));
+    }
+    let mut key = json!({
+        "stage": node.stage.name(),
+        "version": STAGE_VERSION,
+        "settings": settings_key(node),
+        "inputs": inputs,
+    });
+    let externals = externals(node)?;
+    if !externals.is_empty() {
+        key["files"] = json!(externals);
+    }
+    if let Some(engine) = context.identity(node) {
+        key["engine"] = engine;
+    }
+    Ok(Some(key))
+}
+
+/// Checksums of what a stage reads from outside the run folder.
+fn externals(node: &Node) -> Result<BTreeMap<String, Value>> {
+    let of = |external: External<'_>| -> Result<(String, Value)> {
+        Ok(match external {
+            External::Model(name) => ("model".to_owned(), json!(fingerprint(&model_folder(name)?)?)),
+            External::Questions(source) => ("questions".to_owned(), json!(source.checksums()?)),
+            External::Template(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                (format!("template {name}"), json!(checksum(path)?))
+            }
+        })
+    };
+    node.settings.externals().into_iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The stages of a run. Their names and titles stand here and nowhere else.
+
+use std::fmt;
+
+/// A stage of a run, in the order in which a method goes through them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// The model that pi_theta0 and q start from.
+    Model,
+    /// Questions as token ids.
+    Questions,
+    /// Training of pi_theta0.
+    Initial,
+    /// How good pi_theta0 is.
+    InitialEvaluation,
+    /// Training of q.
+    Posterior,
+    /// Traces z ~ q(z|x,y').
+    Traces,
+    /// log pi_theta0 of each trace.
+    Scores,
+    /// Answers y ~ pi_theta0(y|x,z).
+    Answers,
+    /// Whether each answer is right.
+    Verdicts,
+    /// rho~ of each trace, and the bounds.
+    Weights,
+    /// Sequences to learn from.
+    Dataset,
+    /// Training of pi_theta.
+    Final,
+    /// How good pi_theta is.
+    FinalEvaluation,
+}
+
+/// The folder of evaluations within that of a method.
+const EVALUATIONS: &str = "10-evaluation";
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Stage; 13] = [
+        Stage::Model,
+        Stage::Questions,
+        Stage::Initial,
+        Stage::InitialEvaluation,
+        Stage::Posterior,
+        Stage::Traces,
+        Stage::Scores,
+        Stage::Answers,
+        Stage::Verdicts,
+        Stage::Weights,
+        Stage::Dataset,
+        Stage::Final,
+        Stage::FinalEvaluation,
+    ];
+
+    /// The stage's name: its folder within that of its method and round.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Model => "00-model",
+            Stage::Questions => "00-questions",
+            Stage::Initial => "01-initial",
+            Stage::InitialEvaluation => "10-evaluation/initial",
+            Stage::Posterior => "02-posterior",
+            Stage::Traces => "03-traces",
+            Stage::Scores => "04-scores",
+            Stage::Answers => "05-answers",
+            Stage::Verdicts => "06-verdicts",
+            Stage::Weights => "07-weights",
+            Stage::Dataset => "08-dataset",
+            Stage::Final => "09-final",
+            Stage::FinalEvaluation => "10-evaluation/final",
+        }
+    }
+
+    /// The name without its number: `traces`.
+    pub fn noun(self) -> &'static str {
+        self.name().split_once('-').map_or(self.name(), |(_, noun)| noun)
+    }
+
+    /// The stage in words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Stage::Model => "Model to start from",
+            Stage::Questions => "Questions",
+            Stage::Initial => "Training of the initial model",
+            Stage::InitialEvaluation => "Evaluation of the initial model",
+            Stage::Posterior => "Training of the posterior",
+            Stage::Traces => "Traces",
+            Stage::Scores => "Scores",
+            Stage::Answers => "Answers",
+            Stage::Verdicts => "Verdicts",
+            Stage::Weights => "Weights",
+            Stage::Dataset => "Examples",
+            Stage::Final => "Training of the final model",
+            Stage::FinalEvaluation => "Evaluation of the final model",
+        }
+    }
+
+    /// The model that an evaluation measures, by the last part of its folder's name.
+    pub fn evaluated_model(self) -> Option<&'static str> {
+        self.name().strip_prefix(EVALUATIONS)?.strip_prefix('/')
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_tell_stages_apart() {
+        let names: BTreeSet<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
+        assert_eq!(names.len(), Stage::ALL.len());
+    }
+
+    #[test]
+    fn evaluations_say_which_model_they_measure() {
+        let models: Vec<&str> = Stage::ALL.iter().filter_map(|stage| stage.evaluated_model()).collect();
+        assert_eq!(models, ["initial", "final"]);
+    }
+}

@@ -1,0 +1,197 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value as Toml};
+
+use super::*;
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(name)
+}
+
+fn read(name: &str, settings: &[&str]) -> RunRecipe {
+    let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+    RunRecipe::read(&shipped(name), &settings).unwrap()
+}
+
+/// All that a plan's keys hold, but for the contents of files.
+fn keys(recipe: &RunRecipe) -> Vec<String> {
+    let key =
+        |node: &Node| format!("{:?} {} {:?}", node.folder(), settings_key(node), node.settings.externals());
+    plan(recipe).unwrap().nodes.iter().map(key).collect()
+}
+
+/// The dotted names of a table's values.
+fn leaves(table: &Table, prefix: &str, found: &mut Vec<String>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{key}");
+        match value {
+            Toml::Table(inner) if !inner.is_empty() => leaves(inner, &format!("{name}."), found),
+            _ => found.push(name),
+        }
+    }
+}
+
+/// Another value of the same type, valid for the setting wherever numbers of its size are.
+fn other(name: &str, value: &Toml) -> Toml {
+    let alternatives: &[(&str, &str)] = &[
+        ("method", "rft"),
+        ("start", "base"),
+        ("questions.task", "countdown"),
+        ("questions.format", "gsm8k"),
+        ("prompts.markers", "think"),
+        ("prompts.reasoner", "reasoner"),
+        ("prompts.posterior", "posterior_b"),
+        ("traces.from", "initial"),
+        ("traces.questions", "all"),
+        ("weights.ratio", "full"),
+        ("weights.answer", "likelihood"),
+        ("weights.weighting", "uniform"),
+        ("weights.selection", "best"),
+        ("weights.fallback", "skip"),
+        ("dataset.answers", "one"),
+        ("dataset.duplicates", "once"),
+        ("evaluation.split", "validation"),
+        ("schedule", "linear"),
+        ("loss", "clipped-policy-gradient"),
+        ("normaliser", "tokens"),
+        ("over_length", "truncate"),
+        ("init", "random"),
+        ("save_dtype", "bf16"),
+    ];
+    match value {
+        Toml::String(_) => {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            let known = alternatives.iter().find(|(known, _)| *known == name || *known == last);
+            Toml::String(known.map_or("other", |(_, value)| value).to_owned())
+        }
+        Toml::Integer(number) => Toml::Integer(number + 1),
+        Toml::Float(number) => Toml::Float(number * 0.5 + 0.125),
+        Toml::Boolean(flag) => Toml::Boolean(!flag),
+        Toml::Array(_) => Toml::Array(vec![Toml::String("rft".to_owned())]),
+        _ => Toml::Table(Table::from_iter([("x".to_owned(), Toml::String("y".to_owned()))])),
+    }
+}
+
+fn is_pace(name: &str) -> bool {
+    PACE.iter().any(|pace| match pace.strip_prefix('*') {
+        Some(end) => name.ends_with(end),
+        None => *pace == name,
+    })
+}
+
+/// The recipe with one leaf changed; none where no recipe has the changed value.
+fn changed(recipe: &RunRecipe, name: &str) -> Option<RunRecipe> {
+    let Toml::Table(mut table) = Toml::try_from(recipe).unwrap() else { unreachable!("a struct is a table") };
+    let mut inner = &mut table;
+    let (path, key) = name.rsplit_once('.').unwrap_or(("", name));
+    for part in path.split('.').filter(|part| !part.is_empty()) {
+        inner = inner.get_mut(part)?.as_table_mut()?;
+    }
+    let value = other(name, &inner[key]);
+    inner.insert(key.to_owned(), value);
+    Toml::Table(table).try_into().ok()
+}
+
+#[test]
+fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
+    let recipe = read("quickstart.toml", &[]);
+    let before = keys(&recipe);
+    let Toml::Table(table) = Toml::try_from(&recipe).unwrap() else { unreachable!("a struct is a table") };
+    let mut names = Vec::new();
+    leaves(&table, "", &mut names);
+    assert!(names.len() > 100, "{names:?}");
+    for name in &names {
+        let changed =
+            changed(&recipe, name).unwrap_or_else(|| panic!("{name}: the changed value is refused"));
+        assert_ne!(changed, recipe, "{name}");
+        // Which baselines are run changes the list of stages, and what is trained at which pace nothing.
+        let is_same = keys(&changed) == before;
+        assert_eq!(is_same, is_pace(name) && name != "skip", "{name}");
+    }
+}
+
+#[test]
+fn a_cut_of_traces_or_answers_reaches_the_weights() {
+    let settings = |changes: &[&str]| {
+        let recipe = read("quickstart.toml", changes);
+        let plan = plan(&recipe).unwrap();
+        settings_key(&plan.nodes[plan.last(Stage::Weights).unwrap()])
+    };
+    let plain = settings(&[]);
+    assert_eq!(plain["drawn"], "plainly");
+    assert_eq!(settings(&["traces.top_k=5"])["drawn"], "otherwise");
+    assert_eq!(settings(&["answers.top_p=0.9"])["drawn"], "otherwise");
+    assert_eq!(settings(&["evaluation.top_p=0.9"]), plain);
+}
+
+#[test]
+fn nodes_read_earlier_nodes_and_lie_in_folders_of_their_own() {
+    for name in ["quickstart.toml", "quickstart-all.toml"] {
+        let plan = plan(&read(name, &[])).unwrap();
+        let folders: BTreeSet<PathBuf> = plan.nodes.iter().map(Node::folder).collect();
+        assert_eq!(folders.len(), plan.nodes.len());
+        for (id, node) in plan.nodes.iter().enumerate() {
+            assert!(node.inputs.iter().all(|(_, input)| *input < id), "{node:?}");
+        }
+    }
+}
+
+#[test]
+fn what_equals_an_earlier_stage_is_shared() {
+    let plan = plan(&read("quickstart.toml", &[])).unwrap();
+    let shared: Vec<&str> = plan
+        .steps
+        .iter()
+        .filter(|step| step.method.as_deref() == Some("rft") && step.shared)
+        .map(|step| step.stage.name())
+        .collect();
+    assert_eq!(shared, ["00-model", "00-questions", "01-initial", "10-evaluation/initial"]);
+    assert_eq!(plan.methods(), ["rft"]);
+    let second = plan.node(Some("rft"), 2, Stage::Traces).unwrap();
+    assert_eq!(plan.nodes[second].folder(), Path::new("baselines/rft/round-2/03-traces"));
+    assert_eq!(plan.last_of(Some("rft"), Stage::Traces), Some(second));
+    assert_eq!(plan.last(Stage::Final), plan.node(None, 1, Stage::Final));
+}
+
+#[test]
+fn a_baseline_never_shares_with_another() {
+    let plan = plan(&read("quickstart-all.toml", &[])).unwrap();
+    for step in plan.steps.iter().filter(|step| step.shared) {
+        let owner = plan.nodes[step.node].method.as_deref();
+        assert!(owner.is_none() || owner == step.method.as_deref(), "{step:?}");
+    }
+}
+
+/// Algorithm 1, line by line: what each stage of the recipe's own method reads.
+#[test]
+fn stages_read_what_algorithm_1_says() {
+    let plan = plan(&read("quickstart.toml", &["rounds=2", "skip=[\"rft\"]"])).unwrap();
+    let reads = |round: u64, stage: Stage| -> Vec<(Role, String)> {
+        let node = &plan.nodes[plan.node(None, round, stage).unwrap()];
+        node.inputs.iter().map(|(role, id)| (*role, plan.nodes[*id].folder().display().to_string())).collect()
+    };
+    let expected = |pairs: &[(Role, &str)]| -> Vec<(Role, String)> {
+        pairs.iter().map(|(role, folder)| (*role, (*folder).to_owned())).collect()
+    };
+    assert_eq!(
+        reads(1, Stage::Traces),
+        expected(&[(Role::Questions, "00-questions"), (Role::Model, "02-posterior")])
+    );
+    assert_eq!(
+        reads(2, Stage::Scores),
+        expected(&[
+            (Role::Questions, "00-questions"),
+            (Role::Traces, "03-traces"),
+            (Role::Model, "09-final")
+        ])
+    );
+    assert_eq!(
+        reads(2, Stage::Final),
+        expected(&[(Role::Model, "09-final"), (Role::Rows, "round-2/08-dataset")])
+    );
+    assert_eq!(
+        reads(1, Stage::FinalEvaluation),
+        expected(&[(Role::Questions, "00-questions"), (Role::Model, "round-2/09-final")])
+    );
+}

@@ -1,0 +1,20 @@
+//! Parts of an answer, which are compared as answers are.
+
+use super::syntax::{Constant, Expression};
+
+/// The comparison of two answers, reference first. [`compare`](super::compare) hands it down to the files
+/// that compare one kind each, so that a tree is followed to its leaves and none of them knows the others.
+pub(super) type Same = fn(&Expression, &Expression) -> bool;
+
+/// Parts of collections: a collection is only ever another collection.
+pub(super) fn same_part(gold: &Expression, answer: &Expression, same: Same) -> bool {
+    let is_collection = |part: &Expression| {
+        matches!(part, Expression::Set(_) | Expression::List(..) | Expression::Constant(Constant::EmptySet))
+    };
+    is_collection(gold) == is_collection(answer) && same(gold, answer)
+}
+
+/// Parts one by one.
+pub(super) fn in_order(gold: &[Expression], answer: &[Expression], same: Same) -> bool {
+    gold.len() == answer.len() && gold.iter().zip(answer).all(|(one, two)| same_part(one, two, same))
+}

@@ -1,0 +1,403 @@
+//! The sandbox at work: what a program may do in it, how its limits end it, and that nothing is left of it.
+//!
+//! Without a harness, for two reasons: the sandbox starts an executable of ours as its launcher, which is this
+//! one; and the tests look at all processes that this process has, so they run one after another. Where there
+//! is no sandbox, the tests of programs print a notice and hold nothing.
+
+#[cfg(not(target_os = "linux"))]
+fn main() {}
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    linux::main()
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+    use std::process::{Command, ExitCode};
+    use std::time::{Duration, Instant};
+    use std::{env, fs};
+
+    use latrace_verify::code::{Fencing, Json, LayerState, Limits, Sandbox, Tests, judge, launcher, layers};
+    use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
+
+    /// The first argument that asks this executable to run a program that sleeps, until it is killed.
+    const HOLD: &str = "__hold";
+
+    /// A test of programs, by name.
+    type Test = (&'static str, fn(&Sandbox));
+
+    const PROGRAMS: [Test; 11] = [
+        ("nothing_is_left_of_a_program_however_it_ends", nothing_is_left_of_a_program_however_it_ends),
+        ("programs_reach_nothing_outside", programs_reach_nothing_outside),
+        ("output_is_cut_off_above_its_limit_and_not_at_it", output_is_cut_off_above_its_limit_and_not_at_it),
+        ("limits_are_those_that_were_asked_for", limits_are_those_that_were_asked_for),
+        ("calls_that_reach_beyond_the_process_are_refused", calls_that_reach_beyond_the_process_are_refused),
+        ("functions_are_called_with_their_arguments", functions_are_called_with_their_arguments),
+        ("a_list_around_the_one_value_may_be_left_out", a_list_around_the_one_value_may_be_left_out),
+        ("integers_of_any_size_go_in_and_come_out", integers_of_any_size_go_in_and_come_out),
+        ("programs_import_for_themselves_and_functions_need_not", programs_import_for_themselves),
+        ("the_first_test_that_fails_gives_the_reason", the_first_test_that_fails_gives_the_reason),
+        ("the_launcher_ends_with_what_started_it", the_launcher_ends_with_what_started_it),
+    ];
+
+    pub(super) fn main() -> ExitCode {
+        let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+        match arguments.first() {
+            Some(first) if first == launcher::ARGUMENT => return launcher::run(&arguments[1..]),
+            Some(first) if first == HOLD => hold(),
+            _ => {}
+        }
+        let named =
+            |name: &str| match arguments.iter().find(|argument| !argument.to_string_lossy().starts_with('-'))
+            {
+                Some(filter) => name.contains(&*filter.to_string_lossy()),
+                None => true,
+            };
+        // Whatever loses its parent below this process becomes its child, and stays until it is waited for.
+        set_child_subreaper(Some(getpid())).unwrap();
+        match Sandbox::new(&this()) {
+            Ok(sandbox) => PROGRAMS.iter().for_each(|(name, test)| run(name, named(name), || test(&sandbox))),
+            Err(error) => println!("no sandbox here, so no program is run: {error}"),
+        }
+        // Namespaces that are tried by themselves leave processes behind, so these come last.
+        for (name, test) in [
+            ("layers_are_those_that_programs_see", layers_are_those_that_programs_see as fn()),
+            ("without_a_launcher_nothing_works", without_a_launcher_nothing_works),
+        ] {
+            run(name, named(name), test);
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn run(name: &str, wanted: bool, test: impl FnOnce()) {
+        if wanted {
+            test();
+            println!("test {name} ... ok");
+        }
+    }
+
+    /// This executable, which is a launcher when it is asked to be.
+    fn this() -> PathBuf {
+        env::current_exe().unwrap()
+    }
+
+    /// Time enough for a machine that does other work too.
+    const LIMITS: Limits = Limits { time_s: 60.0, memory_mb: 256, output_mb: 1, processes: 16 };
+    const SHORT: Limits = Limits { time_s: 0.5, ..LIMITS };
+
+    /// The reason that is given for `program` under tests written as JSON.
+    fn reason(sandbox: &Sandbox, tests: &str, program: &str, limits: Limits) -> &'static str {
+        let tests = Tests::read(&Json::read(tests).unwrap()).unwrap();
+        judge(&tests, program, Fencing::Optional, &limits, sandbox, 0).reason.code()
+    }
+
+    /// Checks a program that should double a number.
+    #[track_caller]
+    fn check(sandbox: &Sandbox, program: &str, limits: Limits, expected: &str) {
+        let tests = r#"{"inputs": ["3\n"], "outputs": ["6\n"]}"#;
+        assert_eq!(reason(sandbox, tests, program, limits), expected, "{program}");
+        assert_eq!(children(), Vec::<String>::new(), "after {program}");
+    }
+
+    /// Checks that a program prints a text.
+    #[track_caller]
+    fn check_printed(sandbox: &Sandbox, program: &str, limits: Limits, expected: &str) {
+        let tests = serde_json::json!({"inputs": [""], "outputs": [expected]}).to_string();
+        assert_eq!(reason(sandbox, &tests, program, limits), "equal", "{program}");
+    }
+
+    /// Children of this process, dead or alive, by name.
+    fn children() -> Vec<String> {
+        let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+        let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let name = |process: &str| fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        lists.flat_map(|list| list.split_whitespace().map(name).collect::<Vec<_>>()).collect()
+    }
+
+    fn nothing_is_left_of_a_program_however_it_ends(sandbox: &Sandbox) {
+        let spawn = "import os, time\nfor _ in range(5):\n  if os.fork() == 0: time.sleep(60)\n";
+        for _ in 0..10 {
+            check(sandbox, "print(2 * int(input()))", LIMITS, "equal");
+        }
+        check(sandbox, "print(6)\nimport sys; sys.exit(0)", LIMITS, "equal");
+        check(sandbox, "print(5)", LIMITS, "different");
+        check(sandbox, &format!("{spawn}print(2 * int(input()))"), LIMITS, "equal");
+        check(sandbox, "import sys; sys.exit(1)", LIMITS, "crashed");
+        check(sandbox, "import os; os.kill(os.getpid(), 9)", LIMITS, "crashed");
+        check(sandbox, "import time; time.sleep(60)", SHORT, "time_limit");
+        check(sandbox, "while True: pass", SHORT, "time_limit");
+        check(sandbox, &format!("{spawn}time.sleep(60)"), SHORT, "time_limit");
+        check(sandbox, "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", SHORT, "time_limit");
+        let hoard = "import os, time\nfor _ in range(6):\n  if os.fork() == 0:\n\
+                     \x20   b = bytearray(60 << 20); time.sleep(60)\ntime.sleep(60)";
+        check(sandbox, hoard, LIMITS, "memory_limit");
+        let crowd = "import os, time\nfor _ in range(40):\n  if os.fork() == 0: time.sleep(9)";
+        check(sandbox, crowd, LIMITS, "crashed");
+        check(sandbox, "while True: print('x' * 1000)", LIMITS, "output_limit");
+        let double_fork = "import os, time\nif os.fork() == 0:\n  os.setsid()\n\
+                           \x20 if os.fork() == 0: time.sleep(60)\n  os._exit(0)\nos.wait()\n";
+        check(sandbox, &format!("{double_fork}print(2 * int(input()))"), LIMITS, "equal");
+    }
+
+    fn programs_reach_nothing_outside(sandbox: &Sandbox) {
+        check(sandbox, "import socket; socket.create_connection(('127.0.0.1', 1), 1)", LIMITS, "crashed");
+        check(sandbox, "open('/etc/passwd')", LIMITS, "crashed");
+        check(sandbox, "open('/usr/x', 'w')", LIMITS, "crashed");
+        check(sandbox, "open('/x', 'w')", LIMITS, "crashed");
+        check(sandbox, "open('/dev/x', 'w')", LIMITS, "crashed");
+        let known = "{'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'}";
+        check_printed(
+            sandbox,
+            &format!("import os; print(set(os.environ) - {known} or 'none')"),
+            LIMITS,
+            "none",
+        );
+        let places = "import os; print(os.getcwd(), os.getuid(), os.getgid(), os.uname().nodename)";
+        check_printed(sandbox, places, LIMITS, "/work 65534 65534 sandbox");
+        // A folder is empty at each run, whatever the run before left there.
+        for _ in 0..2 {
+            check_printed(sandbox, "import os; print(os.listdir('.')); open('mark', 'w')", LIMITS, "[]");
+        }
+        // The listing opens one descriptor itself.
+        check_printed(sandbox, "import os; print(len(os.listdir('/proc/self/fd')))", LIMITS, "4");
+        check_printed(
+            sandbox,
+            "import os; print(sum(name.isdigit() for name in os.listdir('/proc')) < 4)",
+            LIMITS,
+            "True",
+        );
+        // A program need not read its input, nor the input fit into a pipe.
+        let tests = serde_json::json!({"inputs": ["x".repeat(1 << 20)], "outputs": ["1"]}).to_string();
+        assert_eq!(reason(sandbox, &tests, "print(1)", LIMITS), "equal");
+        assert_eq!(reason(sandbox, &tests, "print(len(input()) >> 20)", LIMITS), "equal");
+    }
+
+    fn output_is_cut_off_above_its_limit_and_not_at_it(sandbox: &Sandbox) {
+        let printing = |bytes: usize| format!("import sys; sys.stdout.write('x' * {bytes})");
+        let tests =
+            |bytes: usize| serde_json::json!({"inputs": [""], "outputs": ["x".repeat(bytes)]}).to_string();
+        for mebibytes in [1, 2] {
+            let limits = Limits { output_mb: mebibytes, ..LIMITS };
+            let most = usize::try_from(mebibytes).unwrap() << 20;
+            assert_eq!(reason(sandbox, &tests(most), &printing(most), limits), "equal");
+            assert_eq!(reason(sandbox, &tests(most + 1), &printing(most + 1), limits), "output_limit");
+        }
+    }
+
+    fn limits_are_those_that_were_asked_for(sandbox: &Sandbox) {
+        let limits = Limits { time_s: 30.0, memory_mb: 300, output_mb: 1, processes: 11 };
+        let program = "import resource\n\
+                       for name in ('AS', 'CPU', 'FSIZE', 'NOFILE', 'STACK', 'CORE', 'NPROC'):\n\
+                       \x20 print(name, *resource.getrlimit(getattr(resource, 'RLIMIT_' + name)))";
+        let mebibyte = 1_u64 << 20;
+        // 256 MiB of address space beyond the memory that may be used; two seconds beyond the wall time.
+        let expected = [
+            ("AS", (300 + 256) * mebibyte),
+            ("CPU", 32),
+            ("FSIZE", 64 * mebibyte),
+            ("NOFILE", 256),
+            ("STACK", 64 * mebibyte),
+            ("CORE", 0),
+            ("NPROC", 11),
+        ];
+        let lines: Vec<String> =
+            expected.iter().map(|(name, most)| format!("{name} {most} {most}")).collect();
+        check_printed(sandbox, program, limits, &lines.join("\n"));
+        // Folders in memory are smaller where memory is, within 16 and 256 MiB.
+        let rooms = "import os\n\
+                     for place in ('/work', '/tmp', '/dev/shm'):\n\
+                     \x20 room = os.statvfs(place); print(room.f_blocks * room.f_frsize >> 20)";
+        check_printed(sandbox, rooms, Limits { memory_mb: 200, ..LIMITS }, "200\n50\n50");
+        check_printed(sandbox, rooms, Limits { memory_mb: 1024, ..LIMITS }, "256\n64\n64");
+        // What a program holds counts, not what it reserves; one process within the limit is left alone.
+        let used = |mebibytes: u64| {
+            format!("import time; b = bytearray(b'x') * ({mebibytes} << 20); time.sleep(0.3); print(6)")
+        };
+        check(sandbox, &used(150), LIMITS, "equal");
+        check(sandbox, &used(270), LIMITS, "memory_limit");
+    }
+
+    fn calls_that_reach_beyond_the_process_are_refused(sandbox: &Sandbox) {
+        let refused = |call: String| {
+            let program = format!(
+                "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n\
+                 print(libc.{call}, ctypes.get_errno())"
+            );
+            check_printed(sandbox, &program, LIMITS, "-1 1");
+        };
+        let calls = [
+            libc::SYS_ptrace,
+            libc::SYS_mount,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_keyctl,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_userfaultfd,
+            libc::SYS_io_uring_setup,
+            libc::SYS_process_vm_readv,
+            libc::SYS_memfd_create,
+            libc::SYS_shmget,
+            libc::SYS_msgget,
+            libc::SYS_personality,
+        ];
+        for call in calls {
+            refused(format!("syscall({call}, 0, 0, 0, 0, 0)"));
+        }
+        // The same call by the x32 ABI, which kernels for x86-64 may offer.
+        if cfg!(target_arch = "x86_64") {
+            refused(format!("syscall({}, 0)", libc::SYS_getpid | 0x4000_0000));
+        }
+        // Sockets between a machine and its host, and to the kernel: no network namespace confines them.
+        refused(format!("socket({}, 1, 0)", libc::AF_VSOCK));
+        refused(format!("socket({}, 2, 0)", libc::AF_NETLINK));
+        // Text typed into another's terminal.
+        refused(format!("ioctl(0, {}, 0)", libc::TIOCSTI));
+        refused(format!("ioctl(0, {}, 0)", libc::TIOCLINUX));
+        let sockets = "from socket import *\n\
+                       for family in (AF_UNIX, AF_INET, AF_INET6): socket(family)\nprint(1)";
+        check_printed(sandbox, sockets, LIMITS, "1");
+    }
+
+    fn functions_are_called_with_their_arguments(sandbox: &Sandbox) {
+        let tests = r#"{"fn_name": "f", "inputs": [[[1, 5, 2], 3]], "outputs": [[1, 5]]}"#;
+        let check = |body: &str, expected: &str| {
+            let program =
+                format!("print('noise')\nclass Solution:\n    def f(self, x: List[int], n):\n        {body}");
+            assert_eq!(reason(sandbox, tests, &program, LIMITS), expected, "{body}");
+        };
+        check("return (min(x), max(x))", "equal");
+        check("print('noise'); return [n - 2, n + 2]", "equal");
+        check("return [5, 1]", "different");
+        check("return None", "different");
+        check("raise SystemExit(0)", "different");
+        check("raise ValueError", "crashed");
+        check("return object()", "crashed");
+        // What a program prints is never taken for what it returns.
+        check("import os; os.write(1, b'[1, 5]'); os._exit(0)", "different");
+        let unnamed =
+            r#"[{"input": "2\n3", "output": "{\"5\": [1.5, null, true]}", "testtype": "functional"}]"#;
+        let solution = "class Solution:\n    def _g(self): pass\n\
+                        \x20   def f(self, a, b): return {a + b: (1.5, None, True)}";
+        assert_eq!(reason(sandbox, unnamed, solution, LIMITS), "equal");
+        let infinite = "class Solution:\n    def f(self, a, b): return {5: [float('inf'), None, True]}";
+        assert_eq!(reason(sandbox, unnamed, infinite, LIMITS), "different");
+        let two = format!("{solution}\n    def g(self): pass");
+        assert_eq!(reason(sandbox, unnamed, &two, LIMITS), "crashed", "two public methods, and no name");
+    }
+
+    fn a_list_around_the_one_value_may_be_left_out(sandbox: &Sandbox) {
+        let tests = r#"{"fn_name": "f", "inputs": [[1], [2]], "outputs": [[2], [4]]}"#;
+        assert_eq!(reason(sandbox, tests, "def f(x): return 2 * x", LIMITS), "equal");
+        assert_eq!(reason(sandbox, tests, "def f(x): return [2 * x]", LIMITS), "equal");
+        assert_eq!(reason(sandbox, tests, "def f(x): return [2 * x, 0]", LIMITS), "different");
+        let mixed = r#"{"fn_name": "f", "inputs": [[1], [2]], "outputs": [[2], [4, 4]]}"#;
+        assert_eq!(reason(sandbox, mixed, "def f(x): return 2 if x == 1 else [4, 4]", LIMITS), "different");
+    }
+
+    fn integers_of_any_size_go_in_and_come_out(sandbox: &Sandbox) {
+        let check = |program: &str, output: &str, expected: &str| {
+            let tests = format!(
+                r#"{{"fn_name": "f", "inputs": [[123456789012345678901234567890]], "outputs": [{output}]}}"#
+            );
+            assert_eq!(reason(sandbox, &tests, program, LIMITS), expected, "{program}");
+        };
+        check("def f(x): return x + 1", "123456789012345678901234567891", "equal");
+        check("def f(x): return x + 1", "123456789012345678901234567890", "different");
+        check("def f(x): return float(x)", "123456789012345678901234567890", "different");
+        check("def f(x): return type(x).__name__", "\"int\"", "equal");
+        check("def f(x): return 10 ** 5000", &format!("1{}", "0".repeat(5000)), "equal");
+    }
+
+    fn programs_import_for_themselves(sandbox: &Sandbox) {
+        for name in ["os", "resource", "sys", "math"] {
+            check(sandbox, &format!("{name}; print(6)"), LIMITS, "crashed");
+        }
+        // LeetCode imports the usual modules for a function; its builtins stay Python's own.
+        let tests = r#"{"fn_name": "f", "inputs": [[9]], "outputs": [[3.0, 2, 81]]}"#;
+        let program = "def f(x): return [sqrt(x), bisect.bisect([1, 2], 5), pow(x, 2)]";
+        assert_eq!(reason(sandbox, tests, program, LIMITS), "equal");
+        let builtin = "def f(x): return [sqrt(x), 2, pow(x, 2, 1000)]";
+        assert_eq!(reason(sandbox, tests, builtin, LIMITS), "equal", "math.pow takes two arguments alone");
+    }
+
+    fn the_first_test_that_fails_gives_the_reason(sandbox: &Sandbox) {
+        let tests = r#"{"inputs": ["1", "2", "3"], "outputs": ["1", "2", "3"]}"#;
+        assert_eq!(reason(sandbox, tests, "print(input())", LIMITS), "equal");
+        assert_eq!(reason(sandbox, tests, "x = input(); print(1 if x == '3' else x)", LIMITS), "different");
+        let program = "x = int(input()); print(x if x == 1 else 1 // (x - 2))";
+        assert_eq!(reason(sandbox, tests, program, LIMITS), "crashed");
+        assert_eq!(reason(sandbox, tests, "  ", LIMITS), "no_answer");
+    }
+
+    /// Runs a program that sleeps, until this process is killed.
+    fn hold() {
+        let tests = Tests::read(&Json::read(r#"{"inputs": [""], "outputs": [""]}"#).unwrap()).unwrap();
+        let sandbox = Sandbox::new(&this()).unwrap();
+        judge(&tests, "import time; time.sleep(50)", Fencing::Optional, &LIMITS, &sandbox, 0);
+    }
+
+    fn the_launcher_ends_with_what_started_it(_: &Sandbox) {
+        let mut child = Command::new(this()).arg(HOLD).spawn().unwrap();
+        let argument = format!("{}\0{}\0", launcher::ARGUMENT, child.id());
+        let launchers = || {
+            let processes = fs::read_dir("/proc").unwrap().flatten();
+            let lines = processes.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+            lines.filter(|line| line.contains(&argument)).count()
+        };
+        let until = |wanted: usize| {
+            let start = Instant::now();
+            while launchers() != wanted && start.elapsed() < Duration::from_secs(30) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert_eq!(launchers(), wanted);
+        };
+        until(1);
+        kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::KILL).unwrap();
+        child.wait().unwrap();
+        until(0);
+    }
+
+    fn layers_are_those_that_programs_see() {
+        let found = layers(&this());
+        for layer in &found {
+            println!("{layer}");
+            assert!(!layer.detail.is_empty(), "{layer}");
+        }
+        assert_eq!(found[0].name, "sandbox");
+        let state = |name: &str| found.iter().find(|layer| layer.name == name).map(|layer| layer.state);
+        let works = found[0].state == LayerState::Active;
+        let expected = if works { LayerState::Active } else { LayerState::Untried };
+        for name in
+            ["user namespace", "mount namespace", "process namespace", "network namespace", "ipc namespace"]
+        {
+            // A namespace is tried by itself where the whole does not work.
+            assert!(!works || state(name) == Some(expected), "{name}");
+        }
+        let within = [
+            "system call filter",
+            "no new privileges",
+            "resource limits",
+            "read-only system",
+            "memory watch",
+        ];
+        for name in within {
+            assert_eq!(state(name), Some(expected), "{name}");
+        }
+        let is_root = rustix::process::geteuid().is_root();
+        let user = if is_root { LayerState::Active } else { LayerState::NotNeeded };
+        assert!(!works || state("another user") == Some(user));
+    }
+
+    fn without_a_launcher_nothing_works() {
+        let found = layers(&PathBuf::from("/nowhere/launcher"));
+        assert_eq!(found[0].state, LayerState::Missing, "{}", found[0]);
+        let filter = found.iter().find(|layer| layer.name == "system call filter");
+        assert_eq!(filter.map(|layer| layer.state), Some(LayerState::Untried));
+    }
+}
