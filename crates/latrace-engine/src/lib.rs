@@ -3,8 +3,8 @@
 //! ids, and the one loop that draws samples that are missing.
 
 pub mod boundary;
-#[cfg(feature = "testing")]
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
 pub mod cpu;
 mod open_parts;
 pub mod random;

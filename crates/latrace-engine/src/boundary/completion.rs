@@ -153,7 +153,10 @@ mod tests {
         check(&completion(&[1, 2, 3], StopReason::MaxTokens), Ok(()));
         check(&completion(&[1], StopReason::Interrupted), Ok(()));
         check(&completion(&[1, 2], StopReason::StopString), Ok(()));
-        check(&completion(&[1, 2], StopReason::End), Err("expected token 1 to be its first stop id, got none"));
+        check(
+            &completion(&[1, 2], StopReason::End),
+            Err("expected token 1 to be its first stop id, got none"),
+        );
         check(&completion(&[8, 1, 9], StopReason::End), Err("expected token 2"));
         check(&completion(&[1, 2, 8], StopReason::MaxTokens), Err("expected none"));
         check(&completion(&[8, 2], StopReason::StopString), Err("got token 0"));
@@ -174,11 +177,12 @@ mod tests {
 
     #[test]
     fn every_id_is_the_models_and_has_a_log_prob() {
-        check(&completion(&[1, 10], StopReason::Interrupted), Err("token 1: expected an id below 10, got 10"));
-        let with = |logp: &[f32]| Completion {
-            logp: logp.to_vec(),
-            ..completion(&[1, 2], StopReason::Interrupted)
-        };
+        check(
+            &completion(&[1, 10], StopReason::Interrupted),
+            Err("token 1: expected an id below 10, got 10"),
+        );
+        let with =
+            |logp: &[f32]| Completion { logp: logp.to_vec(), ..completion(&[1, 2], StopReason::Interrupted) };
         check(&with(&[0.0, LOGP_ROUNDING]), Ok(()));
         check(&with(&[-1e4]), Err("expected 2 log-probs, one per token, got 1"));
         check(&with(&[-1.0; 3]), Err("expected 2 log-probs, one per token, got 3"));

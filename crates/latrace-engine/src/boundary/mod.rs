@@ -16,6 +16,7 @@ mod model_shape;
 mod request;
 mod stop_texts;
 
+use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use crate::text_codec::TextCodec;
 
 /// Makes what generates, scores and trains. The run holds it as `&dyn Engine`; which engine it is, only
 /// [`Engine::identity`] tells.
-pub trait Engine: Sync {
+pub trait Engine: Debug + Sync {
     /// What the results of `role` depend on besides the request, for the keys of stages.
     fn identity(&self, role: Role) -> Identity;
 

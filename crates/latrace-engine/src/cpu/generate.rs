@@ -112,11 +112,7 @@ impl Observer for Bridge<'_, '_> {
     fn token(&mut self, request: usize, sample: usize, tokens: &[u32]) -> Option<StopReason> {
         let flow = self.client.grown(self.first + request, sample, tokens, 1);
         let found = self.text.is_some_and(|text| self.stop_texts[request].found(tokens, text));
-        if flow.is_break() {
-            Some(StopReason::Interrupted)
-        } else {
-            found.then_some(StopReason::StopString)
-        }
+        if flow.is_break() { Some(StopReason::Interrupted) } else { found.then_some(StopReason::StopString) }
     }
 
     fn finished(&mut self, sample: Sample) -> Result<(), latrace_lm::Error> {

@@ -41,7 +41,13 @@ impl FinishedSample {
     pub fn new(id: Value, sample: u64, completion: &Completion) -> Result<FinishedSample> {
         let Completion { ids, logp, stop } = completion;
         let logprobs = decimals(logp).with_context(|| format!("id {id}, sample {sample}"))?;
-        Ok(FinishedSample { id, sample, token_ids: ids.clone(), logprobs, stop_reason: stop.name().to_owned() })
+        Ok(FinishedSample {
+            id,
+            sample,
+            token_ids: ids.clone(),
+            logprobs,
+            stop_reason: stop.name().to_owned(),
+        })
     }
 
     /// The completion as the engine gave it.

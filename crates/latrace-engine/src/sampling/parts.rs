@@ -17,9 +17,9 @@ use super::journal::{FinishedSample, Lines};
 use crate::boundary::{Completion, Generate};
 use crate::open_parts::OpenParts;
 
-/// A finished sample is in its journal after this time at the latest. Engines so fast that parts are whole
-/// before that write no journal, which would cost more than drawing does.
-const JOURNAL_AFTER: Duration = Duration::from_millis(200);
+/// A finished sample is in its journal after this time, give or take a few tokens. Engines so fast that parts
+/// are whole before that write no journal, which would cost more than drawing does.
+const JOURNAL_AFTER: Duration = Duration::from_millis(50);
 
 /// Where samples of parts come from and go.
 pub trait PartSamples {

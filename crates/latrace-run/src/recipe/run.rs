@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::{SamplingParams, Split};
-use latrace_engine::lm::TrainConfig;
-use latrace_engine::lm::train_config::Loss;
+use latrace_engine::TrainConfig;
+use latrace_engine::train_config::Loss;
 use latrace_objective::AnswerEstimator;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -164,14 +164,6 @@ pub struct Sampling {
     /// The distribution, and where a sample is cut.
     #[serde(flatten)]
     pub params: SamplingParams,
-}
-
-impl Sampling {
-    /// The sampler's settings, with the tokens that end a sample.
-    pub fn sampler(&self, end_ids: Vec<u32>) -> latrace_engine::lm::Sampling {
-        let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = self.params;
-        latrace_engine::lm::Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids }
-    }
 }
 
 /// Judging of answers.
@@ -464,9 +456,12 @@ fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Resu
         let name = format!("{prefix}{key}");
         match (known.get(key), value) {
             (None, _) => {
-                return Err(
-                    unknown_key(source, &name, &known.keys().map(String::as_str).collect::<Vec<_>>()).into()
-                );
+                return Err(unknown_key(
+                    source,
+                    &name,
+                    &known.keys().map(String::as_str).collect::<Vec<_>>(),
+                )
+                .into());
             }
             _ if FREE.iter().any(|free| name.ends_with(free)) || name == "baselines" => {}
             (Some(Value::Table(known)), Value::Table(given)) => {

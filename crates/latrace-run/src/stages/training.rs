@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use anyhow::Result;
-use latrace_engine::lm::{Policy, TrainJob, TrainRow, Weights};
+use latrace_engine::boundary::FitJob;
+use latrace_engine::{Policy, TrainRow, Weights};
 use serde_json::{Value, json};
 
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ExampleRecord, QuestionRecord};
 use crate::pipeline::runner::Inputs;
@@ -72,7 +74,12 @@ fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: O
 ///
 /// # Errors
 /// No row to train on; a model that cannot be loaded; a loss that is not finite.
-pub fn run(settings: &FitSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
+pub fn run(
+    settings: &FitSettings,
+    inputs: &Inputs,
+    context: &RunContext,
+    stage: &StageFolder,
+) -> Result<Value> {
     let folder = inputs.folder(Role::Rows)?;
     let rows = match settings.rows {
         FitRows::OwnTraces => initial_rows(folder)?,
@@ -85,7 +92,8 @@ pub fn run(settings: &FitSettings, inputs: &Inputs, stage: &StageFolder) -> Resu
         return Err(Failure::work("there is no row to train on").hint(hint).into());
     }
     let (count, tokens) = (rows.len(), rows.iter().map(|row| row.tokens.len()).sum::<usize>());
-    let model_dir = inputs.folder(Role::Model)?;
-    run_job(TrainJob { model_dir, out: &stage.path, rows: &rows, config: settings.config(), resume: true })?;
+    let (model, config) = (inputs.folder(Role::Model)?, settings.config());
+    let job = FitJob { model, rows: &rows, config: &config, out: &stage.path, resume: true };
+    run_job(&mut *context.engine.trainer()?, job)?;
     Ok(json!({"rows": count, "tokens": tokens}))
 }

@@ -112,8 +112,8 @@ fn read_traces(arguments: &AnswerArguments, codec: &TraceCodec, max_positions: u
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let (mut traces, mut ids) =
         (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
-    while let Some((prompt, row)) = reader
-        .next_with(|_, row| parse(row, &arguments.columns.columns(), codec, max_positions, &mut ids))?
+    while let Some((prompt, row)) =
+        reader.next_with(|_, row| parse(row, &arguments.columns.columns(), codec, max_positions, &mut ids))?
     {
         if prompt.ids.is_empty() {
             traces.open.push(traces.prompts.len());
@@ -165,8 +165,7 @@ fn parse(
     let view = columns.view(&row)?;
     let prompt = prompt_of(&view, &codec.text)?;
     let trace = trace_of(&view, codec)?;
-    let ids =
-        trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &codec.answer_prefix].concat());
+    let ids = trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &codec.answer_prefix].concat());
     if ids.len() >= max_positions {
         let expected = format!(
             "a prompt and a trace of fewer than the model's {max_positions} tokens (id {id}, sample {number})"

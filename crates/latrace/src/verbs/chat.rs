@@ -219,7 +219,11 @@ impl GenerateClient for Printer<'_> {
 
     fn grown(&mut self, _: usize, _: usize, ids: &[u32], _: usize) -> ControlFlow<()> {
         self.print(ids);
-        if self.interrupted.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.interrupted.load(Ordering::SeqCst) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn finished(&mut self, _: usize, _: usize, completion: Completion) -> Result<()> {

@@ -17,9 +17,7 @@ use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_io::progress::Progress;
-use latrace_io::rows::{
-    BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, write_rows,
-};
+use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, write_rows};
 
 /// Arguments of `latrace score`.
 #[derive(Args, Debug)]
@@ -61,8 +59,7 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let folder = model_folder(&arguments.model)?;
     let shape = ModelShape::read(&folder)?;
     let text = TextCodec::open(&folder, &shape)?;
-    let options =
-        CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
+    let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
     let mut scorer = Cpu::new(options).scorer(&folder)?;
     let columns = arguments.columns.columns();
     let mut ids = UniqueIds::default();
