@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 use latrace_io::table::Record;
 use latrace_run::pipeline::records;
 use latrace_run::recipe::run::RunRecipe;

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use latrace_engine::lm::{Sample, StopReason};
+use latrace_core::StopReason;
+use latrace_engine::boundary::Completion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::draw_missing;
+use super::draw_stage;
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::pipeline::runner::Inputs;
 use crate::plan::{EvaluationSettings, Role};
 use latrace_core::Split;
-use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::thought::Thought;
+use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::judge::Judge;
@@ -47,23 +48,23 @@ pub fn run(
     stage: &StageFolder,
 ) -> Result<Value> {
     let model = inputs.folder(Role::Model)?;
-    let thought = &Thought::open(model, settings.markers.clone())?;
+    let codec = &TraceCodec::open(model, settings.markers.clone())?;
     let judge = &Judge::new(settings.time_limit, &context.sandbox);
     let source = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let out = Table::<ResponseRecord>::create(&stage.path, &stage.key());
-    let draws = Draws {
+    let job = SampleJob {
         stage: "responses",
         seed: settings.seed,
         n: settings.sampling.n,
-        sampling: settings.sampling.sampler(thought.answer_end_ids()),
-        stops: thought.answer_stops(),
-        text: &thought.text,
+        params: settings.sampling.params,
+        stop_ids: codec.answer_end_ids(),
+        stop_texts: codec.answer_stops(),
     };
-    let make = || context.sampler(model);
     let ask = |part| asked(&source, part, settings.split, judge);
-    draw_missing(&source, &out, make, &draws, stage, ask, |(question, query), sample| {
-        Ok(judged(question, query, sample, thought, judge))
-    })?;
+    let record = |(question, query): &(QuestionRecord, Query), number, completion| {
+        Ok(judged(question, query, (number, completion), codec, judge))
+    };
+    draw_stage((&source, &out), (context, model), &job, stage, ask, record)?;
     count(&out, settings.seed, settings.split)
 }
 
@@ -86,22 +87,23 @@ fn asked(
 fn judged(
     question: &QuestionRecord,
     query: &Query,
-    sample: Sample,
-    thought: &Thought,
+    (number, completion): (u64, Completion),
+    codec: &TraceCodec,
     judge: &Judge<'_>,
 ) -> ResponseRecord {
     // A thought that has no end has no answer, whatever stands in it.
-    let text = thought.border(&sample.tokens).map(|border| thought.answer_text(&sample.tokens[border..]));
+    let ids = completion.ids;
+    let text = codec.boundary(&ids).map(|boundary| codec.answer_text(&ids[boundary..]));
     let judgement = match &text {
         Some(text) => judge.judge(query, text),
         None => latrace_verify::Judgement::new(latrace_verify::Reason::NoAnswer, None),
     };
     ResponseRecord {
         id: question.id.clone(),
-        sample: sample.sample as u64,
+        sample: number,
         difficulty: question.difficulty.clone(),
-        truncated: sample.stop == StopReason::MaxTokens,
-        token_ids: sample.tokens,
+        truncated: completion.stop == StopReason::MaxTokens,
+        token_ids: ids,
         text,
         reason: judgement.reason,
     }
