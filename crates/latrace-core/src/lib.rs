@@ -16,7 +16,7 @@ pub mod verdict;
 
 pub use chat::{ChatTemplate, Message, Turn};
 pub use error::{Error, Result};
-pub use markers::{Markers, border};
+pub use markers::{Markers, boundary};
 pub use prompt::PromptTemplate;
 pub use question::Question;
 pub use sampling::{SamplingParams, StopReason};

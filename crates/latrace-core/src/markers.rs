@@ -97,7 +97,7 @@ impl Markers {
 /// does.
 ///
 /// `decode` gives the text of ids; it is asked O(log n) times.
-pub fn border(ids: &[u32], cut: &str, decode: impl Fn(&[u32]) -> Option<String>) -> Option<usize> {
+pub fn boundary(ids: &[u32], cut: &str, decode: impl Fn(&[u32]) -> Option<String>) -> Option<usize> {
     let ended = |tokens: usize| decode(&ids[..tokens]).is_some_and(|text| text.contains(cut));
     if !ended(ids.len()) {
         return None;
@@ -133,9 +133,9 @@ mod tests {
             let (of_trace, rest) = markers.ends();
             assert_eq!(format!("{of_trace}{rest}"), format!("{}{}", markers.close, markers.answer_open));
             let text = format!("why {of_trace}{rest}because {of_trace}");
-            assert_eq!(border(&ids(&text), &markers.cut, bytes), Some(4 + of_trace.len()), "{name}");
-            assert_eq!(border(&ids("no end"), &markers.cut, bytes), None);
-            assert_eq!(border(&[], &markers.cut, bytes), None);
+            assert_eq!(boundary(&ids(&text), &markers.cut, bytes), Some(4 + of_trace.len()), "{name}");
+            assert_eq!(boundary(&ids("no end"), &markers.cut, bytes), None);
+            assert_eq!(boundary(&[], &markers.cut, bytes), None);
         }
     }
 
@@ -158,8 +158,8 @@ mod tests {
     fn the_token_that_holds_the_end_of_the_cut_belongs_to_the_trace() {
         let words = ["a", "</th", "ink>b", "c</think>"];
         let decode = |ids: &[u32]| Some(ids.iter().map(|&id| words[id as usize]).collect());
-        assert_eq!(border(&[0, 1, 2, 0, 3], "</think>", decode), Some(3));
-        assert_eq!(border(&[3, 0], "</think>", decode), Some(1));
+        assert_eq!(boundary(&[0, 1, 2, 0, 3], "</think>", decode), Some(3));
+        assert_eq!(boundary(&[3, 0], "</think>", decode), Some(1));
     }
 
     #[test]
@@ -171,10 +171,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_border_is_where_reading_token_by_token_finds_it(text in "[a<>/é ]{0,40}(</t>)?[a</t>é]{0,20}") {
+        fn the_boundary_is_where_reading_token_by_token_finds_it(text in "[a<>/é ]{0,40}(</t>)?[a</t>é]{0,20}") {
             let all = ids(&text);
             let slow = (1..=all.len()).find(|&tokens| bytes(&all[..tokens]).is_some_and(|text| text.contains("</t>")));
-            prop_assert_eq!(border(&all, "</t>", bytes), slow);
+            prop_assert_eq!(boundary(&all, "</t>", bytes), slow);
         }
     }
 }

@@ -1,16 +1,29 @@
-//! Who generates, scores and fits, behind one border: token ids and numbers cross it, never a recipe, a
-//! prompt's text or a stage's name.
+//! Who generates, scores and trains, behind one boundary: token ids and numbers cross it, never a recipe, a
+//! prompt's text or a stage's name. What stands on the caller's side of it is here as well: texts and their
+//! ids, and the one loop that draws samples that are missing.
 
+pub mod boundary;
+#[cfg(test)]
+mod conformance;
+pub mod cpu;
+mod open_parts;
+pub mod random;
 pub mod row_tokens;
 pub mod sampling;
-pub mod text;
-pub mod thought;
+pub mod scoring;
+pub mod text_codec;
+pub mod trace_codec;
 pub mod train_rows;
 pub mod training;
 
-pub use latrace_lm as lm;
+pub use boundary::{Engine, Identity, ModelShape, Role};
+pub use cpu::{Cpu, CpuOptions};
+pub use latrace_lm::train_config;
+pub use latrace_lm::{Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights};
 
-/// The hint of an error of the built-in engine.
+/// The hint of an error of an engine.
 pub fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    cause.downcast_ref::<latrace_lm::Error>().and_then(latrace_lm::Error::hint)
+    let of_the_model = cause.downcast_ref::<latrace_lm::Error>().and_then(latrace_lm::Error::hint);
+    let of_the_boundary = || cause.downcast_ref::<boundary::Error>().and_then(boundary::Error::hint);
+    of_the_model.or_else(|| of_the_boundary().map(str::to_owned))
 }

@@ -4,7 +4,7 @@ use latrace_core::Message;
 use latrace_io::rows::{FieldProblem, Row, describe, field};
 use serde_json::Value;
 
-use crate::text::TextSide;
+use crate::text_codec::TextCodec;
 
 /// The token ids in a field.
 pub fn ids_of(row: &Row, name: &str, vocabulary_size: usize) -> Result<Vec<u32>, FieldProblem> {
@@ -12,7 +12,7 @@ pub fn ids_of(row: &Row, name: &str, vocabulary_size: usize) -> Result<Vec<u32>,
 }
 
 /// Token ids of `name`: those of `{name}_ids` if they are there, otherwise the text's.
-pub fn tokens_of(row: &Row, name: &str, text: &TextSide) -> Result<Vec<u32>, FieldProblem> {
+pub fn tokens_of(row: &Row, name: &str, text: &TextCodec) -> Result<Vec<u32>, FieldProblem> {
     let ids_name = format!("{name}_ids");
     if let Some(ids) = field(row, &ids_name) {
         return ids_in(ids, &ids_name, text.vocabulary_size());
@@ -52,7 +52,7 @@ pub const CONSUMED_FIELDS: [&str; 5] = ["prompt", "prompt_ids", "response", "res
 
 /// Prompt and response of a row: from `prompt`/`prompt_ids` and `response`/`response_ids`, or from
 /// `messages`, whose last one, the assistant's, is the response.
-pub fn prompt_and_response(row: &Row, text: &TextSide) -> Result<PromptAndResponse, FieldProblem> {
+pub fn prompt_and_response(row: &Row, text: &TextCodec) -> Result<PromptAndResponse, FieldProblem> {
     let ready_made =
         ["prompt", "prompt_ids", "response", "response_ids"].iter().any(|name| field(row, name).is_some());
     let (pair, names) = match field(row, "messages") {
@@ -85,7 +85,7 @@ pub fn prompt_and_response(row: &Row, text: &TextSide) -> Result<PromptAndRespon
 pub const PROMPT_FIELDS: [&str; 3] = ["prompt", "prompt_ids", "messages"];
 
 /// The prompt of a row, not empty: `prompt_ids`, `prompt`, or `messages` up to where the assistant writes.
-pub fn prompt_of(row: &Row, text: &TextSide) -> Result<Vec<u32>, FieldProblem> {
+pub fn prompt_of(row: &Row, text: &TextCodec) -> Result<Vec<u32>, FieldProblem> {
     let ready_made = ["prompt", "prompt_ids"].iter().any(|name| field(row, name).is_some());
     let prompt = match field(row, "messages") {
         Some(messages) if !ready_made => text.encode("messages", &text.prompt(&messages_in(messages)?)?)?,

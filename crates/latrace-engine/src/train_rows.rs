@@ -4,12 +4,12 @@ use latrace_lm::{Policy, TrainRow, Weights};
 use serde_json::Value;
 
 use crate::row_tokens::prompt_and_response;
-use crate::text::TextSide;
+use crate::text_codec::TextCodec;
 use latrace_io::rows::{FieldProblem, Place, Row, describe, field, id_of};
 
 /// A row with its token ids and one weight per response token. Without an `id`, the line or row number names
 /// it.
-pub fn train_row(place: Place, row: &Row, text: &TextSide) -> Result<TrainRow, FieldProblem> {
+pub fn train_row(place: Place, row: &Row, text: &TextCodec) -> Result<TrainRow, FieldProblem> {
     let id = match id_of(row)? {
         Some(Value::String(id)) => id,
         Some(id) => id.to_string(),

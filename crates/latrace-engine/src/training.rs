@@ -5,9 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_lm::{Event, Metrics, TrainConfig, TrainJob, train};
+use latrace_lm::{Event, Metrics, TrainConfig};
 use serde_json::Value;
 
+use crate::boundary::{Fit, FitJob};
 use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;
 use latrace_io::tensorboard::EventWriter;
@@ -26,23 +27,13 @@ pub fn to_toml(config: &TrainConfig) -> Result<String> {
     toml::to_string(config).context("cannot write the settings as TOML")
 }
 
-/// Trains, and keeps what is reported.
+/// Trains, and keeps what is reported in the output folder.
 ///
 /// # Errors
-/// As [`fn@latrace_lm::train`]; files that cannot be written.
-pub fn run_job(job: TrainJob<'_>) -> Result<()> {
-    let mut recorder = Recorder { out: job.out.to_owned(), recipe: to_toml(&job.config)?, open: None };
-    let mut failure = None;
-    let outcome = train(job, &mut |event| {
-        recorder.observe(event).map_err(|error| {
-            let message = error.to_string();
-            failure = Some(error);
-            latrace_lm::Error::Invalid(message)
-        })
-    });
-    // The trainer hands our own error back as a message; the original has its chain.
-    failure.map_or(Ok(()), Err)?;
-    Ok(outcome?)
+/// As [`Fit::fit`]; files that cannot be written.
+pub fn run_job(trainer: &mut dyn Fit, job: FitJob<'_>) -> Result<()> {
+    let mut recorder = Recorder { out: job.out.to_owned(), recipe: to_toml(job.config)?, open: None };
+    trainer.fit(job, &mut |event| recorder.observe(event))
 }
 
 /// Writes what the trainer reports into the output folder and to stderr.

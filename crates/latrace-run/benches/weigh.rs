@@ -46,11 +46,11 @@ fn main() -> anyhow::Result<()> {
         references: None,
     };
     let config = WeighConfig { length_limit: usize::MAX, ..WeighConfig::default() };
-    let before = latrace_engine::lm::train::peak_memory_bytes();
+    let before = latrace_engine::cpu::peak_memory_bytes();
     let start = Instant::now();
     let (rows, summary) = weigh(&inputs, &config)?;
     let seconds = start.elapsed().as_secs_f64();
-    let after = latrace_engine::lm::train::peak_memory_bytes();
+    let after = latrace_engine::cpu::peak_memory_bytes();
     println!(
         "{} traces of {} questions, {tokens} tokens each: {seconds:.1} s; peak memory {:.2} GB (making the data: {:.2} GB)",
         rows.len(),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use latrace_engine::lm::Level;
+use latrace_engine::cpu::Level;
 
 use crate::verbs::{
     answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use latrace_engine::lm::Level;
+use latrace_engine::cpu::{self, Level};
 use latrace_verify::code::Sandbox;
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ fn threads() -> Finding {
 }
 
 fn instructions() -> Finding {
-    let level = latrace_engine::lm::level();
+    let level = cpu::level();
     let name = Level::NAMES.iter().find(|(_, known)| *known == level).map_or("unknown", |(name, _)| name);
     let chosen = std::env::var(Level::VARIABLE)
         .map_or(String::new(), |value| format!(", as {}={value} asks", Level::VARIABLE));

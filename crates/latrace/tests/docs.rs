@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 use latrace_io::table::Record;
 use latrace_run::pipeline::records;
 use latrace_run::recipe::run::RunRecipe;
@@ -322,7 +322,7 @@ const FILES: [(&str, &str); 5] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
     ("Summary", "latrace-run/src/pipeline/summary.rs"),
-    ("Accuracy", "latrace-run/src/stages/evaluation.rs"),
+    ("Accuracy", "latrace-objective/src/statistics.rs"),
     ("Metrics", "latrace-lm/src/train.rs"),
 ];
 

@@ -202,7 +202,7 @@ fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
 fn killed_within_a_part(bench: &Bench, name: &str, settings: &[&str]) -> Option<usize> {
     let mut child =
         bench.command(name, settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let unfinished = bench.run_folder(name).join("03-traces/unfinished.jsonl");
+    let unfinished = bench.run_folder(name).join("03-traces/unfinished-00000.jsonl");
     let lines = || fs::read_to_string(&unfinished).map_or(0, |text| text.lines().count());
     while child.try_wait().unwrap().is_none() && lines() < 5 {
         std::thread::sleep(Duration::from_millis(1));
@@ -223,7 +223,7 @@ fn samples_of_an_unfinished_part_are_not_drawn_again() {
         .unwrap();
     let said = bench.done(&name, &settings);
     assert!(said.contains("samples were finished before"), "{said}");
-    assert!(!bench.run_folder(&name).join("03-traces/unfinished.jsonl").exists());
+    assert!(!bench.run_folder(&name).join("03-traces/unfinished-00000.jsonl").exists());
     bench.done("whole", &settings);
     assert_same(&bench.run_folder(&name), &bench.run_folder("whole"));
 }

@@ -1,4 +1,4 @@
-//! Finished samples, kept line by line as they come, so that a stopped run goes on where it was.
+//! Finished samples, kept line by line as they come, so that a stopped run resumes with them.
 //!
 //! Beside the output stands `OUT.sampling.json`: what is being sampled, from what. While it says that the
 //! work is not done, the journal holds finished samples in the order in which they finished; for JSON Lines
@@ -8,18 +8,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use latrace_lm::Sample;
+use anyhow::{Context, Result, bail};
+use latrace_core::StopReason;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::boundary::Completion;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::rows::shortest;
 
 /// A finished sample, as a line of the journal has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Finished {
+pub struct FinishedSample {
     /// The row's id.
     pub id: Value,
     /// Which of the row's samples.
@@ -32,22 +33,50 @@ pub struct Finished {
     pub stop_reason: String,
 }
 
-impl Finished {
-    /// A sample of the row of that id.
-    pub fn new(id: Value, sample: &Sample) -> Finished {
-        Finished {
+impl FinishedSample {
+    /// Sample number `sample` of the row of that id.
+    ///
+    /// # Errors
+    /// A log-prob that is not finite.
+    pub fn new(id: Value, sample: u64, completion: &Completion) -> Result<FinishedSample> {
+        let Completion { ids, logp, stop } = completion;
+        let logprobs = decimals(logp).with_context(|| format!("id {id}, sample {sample}"))?;
+        Ok(FinishedSample {
             id,
-            sample: sample.sample as u64,
-            token_ids: sample.tokens.clone(),
-            logprobs: logprobs(&sample.logp),
-            stop_reason: sample.stop.name().to_owned(),
+            sample,
+            token_ids: ids.clone(),
+            logprobs,
+            stop_reason: stop.name().to_owned(),
+        })
+    }
+
+    /// The completion as the engine gave it.
+    ///
+    /// # Errors
+    /// A line that this program has not written.
+    pub fn completion(self) -> Result<Completion> {
+        let FinishedSample { id, sample, token_ids, logprobs, stop_reason } = self;
+        let Some(stop) = StopReason::from_name(&stop_reason) else {
+            bail!("id {id}, sample {sample}: \"{stop_reason}\" is no stop reason");
+        };
+        let (expected, got) = (token_ids.len(), logprobs.len());
+        if expected != got {
+            bail!("id {id}, sample {sample}: expected {expected} log-probs, one per token, got {got}");
         }
+        let logp = logprobs.into_iter().map(|logp| logp as f32).collect();
+        Ok(Completion { ids: token_ids, logp, stop })
     }
 }
 
-/// A sample's log-probs (nats) as files have them. The sampler lets none pass that is not finite.
-pub fn logprobs(logp: &[f32]) -> Vec<f64> {
-    logp.iter().filter_map(|&logp| shortest(logp)).collect()
+/// Log-probs (nats) as files have them: the shortest decimals that are the same `f32`.
+///
+/// # Errors
+/// One that is not finite.
+pub fn decimals(logp: &[f32]) -> Result<Vec<f64>> {
+    let decimal = |(at, &logp): (usize, &f32)| {
+        shortest(logp).with_context(|| format!("log-prob of token {at} is not finite: {logp}"))
+    };
+    logp.iter().enumerate().map(decimal).collect()
 }
 
 /// A file of finished samples that grows by whole lines.
@@ -63,7 +92,7 @@ impl Lines {
     ///
     /// # Errors
     /// A file that cannot be read or written; a line that is no finished sample.
-    pub fn open(path: &Path) -> Result<(Lines, Vec<Finished>)> {
+    pub fn open(path: &Path) -> Result<(Lines, Vec<FinishedSample>)> {
         let mut lines = Lines { path: path.to_owned(), file: open_file(path)? };
         let finished = repair(path, &mut lines.file)?;
         lines.file.seek(SeekFrom::End(0)).with_context(|| lines.cannot_write())?;
@@ -81,7 +110,7 @@ impl Lines {
     ///
     /// # Errors
     /// What the file system refuses.
-    pub fn add(&mut self, finished: &Finished) -> Result<()> {
+    pub fn add(&mut self, finished: &FinishedSample) -> Result<()> {
         let mut line = serde_json::to_vec(finished)?;
         line.push(b'\n');
         self.file.write_all(&line).with_context(|| self.cannot_write())
@@ -111,7 +140,7 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal of `out` for the work that `description` says, and reads what is finished. Work of
     /// another description that is not done is an error; any other earlier output is replaced.
-    pub fn open(out: &Path, description: Value) -> Result<(Journal, Vec<Finished>)> {
+    pub fn open(out: &Path, description: Value) -> Result<(Journal, Vec<FinishedSample>)> {
         let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
         let path = if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() };
         let description_path = beside(out, "sampling.json");
@@ -142,7 +171,7 @@ impl Journal {
     }
 
     /// Adds a finished sample, in one write.
-    pub fn add(&mut self, finished: &Finished) -> Result<()> {
+    pub fn add(&mut self, finished: &FinishedSample) -> Result<()> {
         self.lines.add(finished)
     }
 
@@ -199,7 +228,7 @@ pub fn difference(earlier: &Value, now: &Value) -> String {
 }
 
 /// The finished samples of a journal, cut after its last whole line.
-fn repair(path: &Path, file: &mut File) -> Result<Vec<Finished>> {
+fn repair(path: &Path, file: &mut File) -> Result<Vec<FinishedSample>> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).with_context(cannot)?;
@@ -228,14 +257,39 @@ fn repair(path: &Path, file: &mut File) -> Result<Vec<Finished>> {
 mod tests {
     use super::*;
 
-    fn finished(sample: u64) -> Finished {
-        Finished {
+    fn finished(sample: u64) -> FinishedSample {
+        FinishedSample {
             id: json!("a"),
             sample,
             token_ids: vec![1, 2],
             logprobs: vec![-0.5, -0.25],
             stop_reason: "end".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_sample_comes_back_as_the_engine_gave_it() {
+        let completion =
+            Completion { ids: vec![1, 2], logp: vec![-0.1, -1e-7], stop: StopReason::StopString };
+        let line = serde_json::to_string(&FinishedSample::new(json!("a"), 3, &completion).unwrap()).unwrap();
+        assert_eq!(
+            line,
+            r#"{"id":"a","sample":3,"token_ids":[1,2],"logprobs":[-0.1,-1e-7],"stop_reason":"stop_string"}"#
+        );
+        let read: FinishedSample = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.completion().unwrap(), completion);
+    }
+
+    #[test]
+    fn log_probs_are_never_left_out() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let message = decimals(&[-1.0, bad]).unwrap_err().to_string();
+            assert!(message.contains("token 1 is not finite"), "{message}");
+        }
+        let short = FinishedSample { logprobs: vec![-0.5], ..finished(0) };
+        assert!(short.completion().unwrap_err().to_string().contains("expected 2 log-probs"));
+        let unknown = FinishedSample { stop_reason: "length".to_owned(), ..finished(0) };
+        assert!(unknown.completion().is_err());
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! What stands between rows and the sampler: finished samples kept as they come, texts at which a sample
-//! stops.
+//! Samples that are wanted of prompts: which are missing, drawn by one loop, kept as they come.
 
-pub mod drawing;
+mod collected;
+pub mod draw;
 pub mod journal;
-pub mod missing;
 pub mod output;
-pub mod stop_strings;
+mod parts;
+pub mod rows;
+
+pub use collected::generate_all;
+pub use draw::{Drawing, MissingSamples, Place, Prompt, SampleJob, Spent, draw_missing};
+pub use parts::{PartSamples, draw_parts};

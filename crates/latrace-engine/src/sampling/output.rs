@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use latrace_lm::{Sampler, Sampling};
+use latrace_core::SamplingParams;
 use serde_json::{Value, json};
 
-use super::drawing::{Logprobs, draw};
-use super::journal::{Finished, Journal};
-use super::missing::{Draws, Prompt};
+use super::draw::{Prompt, SampleJob};
+use super::journal::{FinishedSample, Journal};
+use super::rows::{Logprobs, draw_rows};
+use crate::boundary::Generate;
 use latrace_io::files::checksum;
 use latrace_io::model_folder::fingerprint;
 use latrace_io::rows::{Output, Row, shortest, write_rows};
@@ -17,20 +18,20 @@ use latrace_io::rows::{Output, Row, shortest, write_rows};
 ///
 /// # Errors
 /// Files that cannot be read.
-pub fn describe_work(draws: &Draws<'_>, model: &Path, data: &Path, settings: Value) -> Result<Value> {
-    let Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids } = &draws.sampling;
+pub fn describe_work(job: &SampleJob, model: &Path, data: &Path, settings: Value) -> Result<Value> {
+    let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = job.params;
     let mut work = json!({
-        "stage": draws.stage,
+        "stage": job.stage,
         "model": fingerprint(model)?,
         "data": checksum(data)?,
-        "n": draws.n,
-        "seed": draws.seed,
-        "temperature": shortest(*temperature),
-        "top_p": shortest(*top_p),
+        "n": job.n,
+        "seed": job.seed,
+        "temperature": shortest(temperature),
+        "top_p": shortest(top_p),
         "top_k": top_k,
-        "min_p": shortest(*min_p),
+        "min_p": shortest(min_p),
         "max_new_tokens": max_new_tokens,
-        "end_ids": end_ids,
+        "end_ids": job.stop_ids,
     });
     if let (Value::Object(work), Value::Object(settings)) = (&mut work, settings) {
         work.extend(settings);
@@ -42,37 +43,40 @@ pub fn describe_work(draws: &Draws<'_>, model: &Path, data: &Path, settings: Val
 /// the prompts. `ready` are samples that need no drawing.
 ///
 /// # Errors
-/// As [`draw`]; files that cannot be written; unfinished samples of other work.
+/// As [`draw_rows`]; files that cannot be written; unfinished samples of other work.
 pub fn draw_to(
     out: &Output,
-    draws: &Draws<'_>,
+    job: &SampleJob,
     prompts: &[Prompt],
     work: Value,
-    ready: Vec<(usize, Finished)>,
-    sampler: impl FnOnce() -> Result<Sampler>,
-    row: &dyn Fn(usize, &Finished) -> Row,
+    ready: Vec<(usize, FinishedSample)>,
+    generator: impl FnOnce() -> Result<Box<dyn Generate>>,
+    row: &dyn Fn(usize, &FinishedSample) -> Row,
 ) -> Result<()> {
     let Output::File(path) = out else {
-        let mut write = |prompt: usize, finished: &Finished| {
-            write_rows(&Output::Stdout, |sink| sink.write(row(prompt, finished)))
-        };
-        ready.iter().try_for_each(|(prompt, finished)| write(*prompt, finished))?;
-        return draw(
-            draws,
-            Logprobs::Kept,
-            prompts,
-            ready.into_iter().map(|(_, finished)| finished).collect(),
-            sampler,
-            &mut write,
-        )
-        .map(drop);
+        return draw_to_stdout(job, prompts, ready, generator, row);
     };
     let (mut journal, mut earlier) = Journal::open(path, work)?;
     earlier.extend(ready.into_iter().map(|(_, finished)| finished));
-    let drawn =
-        draw(draws, Logprobs::Kept, prompts, earlier, sampler, &mut |_, finished| journal.add(finished))?;
+    let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);
+    let drawn = draw_rows(job, Logprobs::Kept, prompts, earlier, generator, &mut keep)?;
     write_rows(out, |sink| {
         drawn.samples.iter().try_for_each(|((prompt, _), finished)| sink.write(row(*prompt, finished)))
     })?;
     journal.finish(path)
+}
+
+fn draw_to_stdout(
+    job: &SampleJob,
+    prompts: &[Prompt],
+    ready: Vec<(usize, FinishedSample)>,
+    generator: impl FnOnce() -> Result<Box<dyn Generate>>,
+    row: &dyn Fn(usize, &FinishedSample) -> Row,
+) -> Result<()> {
+    let mut write = |prompt: usize, finished: &FinishedSample| {
+        write_rows(&Output::Stdout, |sink| sink.write(row(prompt, finished)))
+    };
+    ready.iter().try_for_each(|(prompt, finished)| write(*prompt, finished))?;
+    let earlier = ready.into_iter().map(|(_, finished)| finished).collect();
+    draw_rows(job, Logprobs::Kept, prompts, earlier, generator, &mut write).map(drop)
 }

@@ -13,12 +13,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_core::PromptTemplate;
+use latrace_core::{PromptTemplate, SamplingParams};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use item::{Item, Reference};
 pub use reader::{Chosen, for_each};
 
+use crate::query::is_boxed;
 use crate::tasks::{Sizes, Task};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
@@ -78,8 +79,8 @@ pub struct Benchmark {
     #[serde(default)]
     tests: Option<Tests>,
     /// How responses are drawn.
-    #[serde(default)]
-    pub sampling: Drawing,
+    #[serde(default = "protocol", deserialize_with = "over_protocol")]
+    pub sampling: SamplingParams,
     /// Seconds that a program may run in one test.
     #[serde(default = "six_seconds")]
     pub time_limit: f64,
@@ -131,7 +132,7 @@ impl Kind {
 
     /// Whether the final answer belongs in a box.
     pub fn is_boxed(self) -> bool {
-        self != Kind::Code && self.task().is_none()
+        is_boxed(self.name())
     }
 
     /// The names of the template around a question and of the marks of a thought, where nobody says: those
@@ -219,26 +220,33 @@ enum Tests {
     },
 }
 
-/// How responses are drawn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Drawing {
-    /// 0: the likeliest token.
-    pub temperature: f32,
-    /// Only the fewest tokens whose probability reaches this.
-    pub top_p: f32,
-    /// Only so many of the likeliest tokens; 0: all.
-    pub top_k: usize,
-    /// Only tokens at least so many times as likely as the likeliest.
-    pub min_p: f32,
-    /// Most tokens of a response.
-    pub max_new_tokens: usize,
+/// The paper's protocol: temperature 0.7, nothing cut.
+const PROTOCOL: SamplingParams =
+    SamplingParams { temperature: 0.7, top_p: 1.0, top_k: 0, min_p: 0.0, max_new_tokens: 38_912 };
+
+fn protocol() -> SamplingParams {
+    PROTOCOL
 }
 
-impl Default for Drawing {
-    fn default() -> Drawing {
-        Drawing { temperature: 0.7, top_p: 1.0, top_k: 0, min_p: 0.0, max_new_tokens: 38_912 }
+/// Reads sampling parameters, those that are left out from the paper's protocol.
+fn over_protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SamplingParams, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Given {
+        temperature: Option<f32>,
+        top_p: Option<f32>,
+        top_k: Option<usize>,
+        min_p: Option<f32>,
+        max_new_tokens: Option<usize>,
     }
+    let given = Given::deserialize(deserializer)?;
+    Ok(SamplingParams {
+        temperature: given.temperature.unwrap_or(PROTOCOL.temperature),
+        top_p: given.top_p.unwrap_or(PROTOCOL.top_p),
+        top_k: given.top_k.unwrap_or(PROTOCOL.top_k),
+        min_p: given.min_p.unwrap_or(PROTOCOL.min_p),
+        max_new_tokens: given.max_new_tokens.unwrap_or(PROTOCOL.max_new_tokens),
+    })
 }
 
 impl Benchmark {

@@ -37,7 +37,7 @@ fn the_protocol_is_the_papers() {
         BUILT_IN.map(|(name, _)| named(name)).into_iter().filter(|benchmark| benchmark.kind.task().is_none())
     {
         let name = &benchmark.name;
-        let Drawing { temperature, top_p, top_k, min_p, max_new_tokens } = benchmark.sampling;
+        let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = benchmark.sampling;
         assert_eq!((temperature, top_p, top_k, min_p, max_new_tokens), (0.7, 1.0, 0, 0.0, 38_912), "{name}");
         assert!(benchmark.source.dataset.is_some() && !benchmark.source.files.is_empty(), "{name}");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 use latrace_io::table::Table;
 use latrace_run::pipeline::folder::{StageRecord, read_record};
 use latrace_run::pipeline::records::QuestionRecord;

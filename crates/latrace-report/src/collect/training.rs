@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 use serde::Deserialize;
 
 use super::super::data::{Progress, Training, TrainingPoint};

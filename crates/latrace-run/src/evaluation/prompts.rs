@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use latrace_core::{Markers, Message, PromptTemplate};
 
-use latrace_engine::text::TextSide;
+use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 
 /// The name under which the model's own chat template goes.
@@ -83,7 +83,7 @@ impl Wrapping {
         question: &str,
         boxed: bool,
         markers: &Markers,
-        text: &TextSide,
+        text: &TextCodec,
     ) -> Result<Prompted> {
         let rendered = self.template.render(question, None, boxed, markers)?;
         let prompt = match self.around {

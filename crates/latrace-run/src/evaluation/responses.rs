@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_core::border;
-use latrace_engine::lm::{Sampler, Sampling, StopReason};
+use latrace_core::{SamplingParams, StopReason, boundary};
+use latrace_engine::boundary::StopTexts;
+use latrace_engine::{Engine, ModelShape};
 use serde_json::{Value, json};
 
 use super::prompts::{Prompted, Wrapping};
 use super::{Asked, Plan, RESPONSES};
-use latrace_engine::sampling::drawing::{Drawn, Logprobs, draw};
-use latrace_engine::sampling::journal::{Finished, Journal, described, difference};
-use latrace_engine::sampling::missing::{Draws, Prompt, Spent};
-use latrace_engine::sampling::stop_strings::StopStrings;
-use latrace_engine::text::{TextSide, read_config};
+use latrace_engine::sampling::journal::{FinishedSample, Journal, described, difference};
+use latrace_engine::sampling::rows::{Drawn, Logprobs, draw_rows};
+use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 use latrace_io::files::checksum;
 use latrace_io::model_folder::fingerprint;
@@ -44,8 +44,8 @@ pub struct Model<'a> {
     pub folder: PathBuf,
     /// What goes around questions.
     pub wrapping: Wrapping,
-    /// Makes its sampler.
-    pub sampler: &'a dyn Fn(&Path) -> Result<Sampler>,
+    /// What draws with it.
+    pub engine: &'a dyn Engine,
 }
 
 /// A response to a question.
@@ -94,11 +94,11 @@ enum Held {
 /// What a model drew, and what makes texts of it.
 struct ByModel {
     /// By question.
-    samples: Vec<Vec<Finished>>,
+    samples: Vec<Vec<FinishedSample>>,
     prompts: Vec<Prompted>,
-    text: TextSide,
+    text: TextCodec,
     cut: String,
-    stops: StopStrings,
+    stops: StopTexts,
 }
 
 /// The responses of `source` to the questions `asked`.
@@ -150,91 +150,68 @@ fn given(plan: &Plan, responses: Responses) -> Result<Responses> {
 }
 
 fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Responses> {
-    let config = read_config(&model.folder)?;
-    let text = TextSide::open(&model.folder, &config)?;
-    let sampling = sampling(plan, config.eos_token_ids.clone())?;
-    let stops = StopStrings::new(
-        [plan.markers.answer_close.trim()]
-            .into_iter()
-            .filter(|close| !close.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    );
-    let prompts = prompts(plan, model, asked, &text, config.max_positions)?;
-    let settings = settings(plan, model, &sampling);
+    let shape = ModelShape::read(&model.folder)?;
+    let text = TextCodec::open(&model.folder, &shape)?;
+    let prompts = prompts(plan, model, asked, &text, shape.positions)?;
+    let job = job(plan, shape.end_ids)?;
+    let settings = settings(plan, model, &job);
     let hashes = json!(fingerprint(&model.folder)?);
     let file = plan.out.join(RESPONSES);
-    let drawn = {
-        let (mut journal, earlier) =
-            open_journal(plan, &file, json!({"model": hashes, "settings": settings}))?;
-        let to_draw: Vec<Prompt> = asked
-            .iter()
-            .zip(&prompts)
-            .map(|(asked, prompt)| Prompt::new(json!(asked.id), prompt.ids.clone()))
-            .collect();
-        let draws = Draws {
-            stage: STAGE,
-            seed: plan.seed,
-            n: plan.benchmark.k,
-            sampling,
-            stops: stops.clone(),
-            text: &text,
-        };
-        let drawn = draw(
-            &draws,
-            Logprobs::Dropped,
-            &to_draw,
-            earlier,
-            || (model.sampler)(&model.folder),
-            &mut |_, finished| journal.add(finished),
-        );
-        let drawn = drawn.with_context(|| format!("cannot draw responses to {}", plan.benchmark.title))?;
-        // In the order of the questions, whatever the order in which they finished.
-        write_rows(&Output::File(file.clone()), |sink| {
-            drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
-        })?;
-        journal.finish(&file)?;
-        drawn
-    };
-    let Drawn { samples, earlier, spent: Spent { tokens, seconds } } = drawn;
-    let mut by_question: Vec<Vec<Finished>> = vec![Vec::new(); asked.len()];
-    samples.into_iter().for_each(|((question, _), finished)| by_question[question].push(finished));
-    let held = Held::Drawn(Box::new(ByModel {
-        samples: by_question,
-        prompts,
-        text,
-        cut: plan.markers.cut.clone(),
-        stops,
-    }));
+    let drawn = draw(plan, model, &job, json!({"model": hashes, "settings": settings}), asked, &prompts)?;
+    let mut samples: Vec<Vec<FinishedSample>> = vec![Vec::new(); asked.len()];
+    drawn.samples.into_iter().for_each(|((question, _), finished)| samples[question].push(finished));
+    let cut = plan.markers.cut.clone();
+    let held = Held::Drawn(Box::new(ByModel { samples, prompts, text, cut, stops: job.stop_texts }));
     Ok(Responses {
         held,
         file,
         name: model.name.clone(),
         model: hashes,
         settings,
-        drawn: Some((earlier, tokens, seconds)),
+        drawn: Some((drawn.earlier, drawn.spent.tokens, drawn.spent.seconds)),
     })
 }
 
-fn sampling(plan: &Plan, end_ids: Vec<u32>) -> Result<Sampling> {
-    let drawing = &plan.benchmark.sampling;
-    let sampling = Sampling {
-        temperature: drawing.temperature,
-        top_k: drawing.top_k,
-        top_p: drawing.top_p,
-        min_p: drawing.min_p,
-        max_new_tokens: drawing.max_new_tokens,
-        end_ids,
-    };
-    sampling.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(sampling)
+/// How responses are drawn, checked.
+fn job(plan: &Plan, stop_ids: Vec<u32>) -> Result<SampleJob> {
+    let params = plan.benchmark.sampling;
+    params.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    let close = plan.markers.answer_close.trim();
+    let stop_texts = if close.is_empty() { Vec::new() } else { vec![close.to_owned()] };
+    let stop_texts = StopTexts::new(stop_texts);
+    Ok(SampleJob { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, params, stop_ids, stop_texts })
+}
+
+/// Draws the responses that an earlier run has not, and writes all of them in the order of the questions,
+/// whatever the order in which they finished.
+fn draw(
+    plan: &Plan,
+    model: &Model<'_>,
+    job: &SampleJob,
+    description: Value,
+    asked: &[Asked],
+    prompted: &[Prompted],
+) -> Result<Drawn> {
+    let file = plan.out.join(RESPONSES);
+    let (mut journal, earlier) = open_journal(plan, &file, description)?;
+    let prompt = |(asked, prompted): (&Asked, &Prompted)| Prompt::new(json!(asked.id), prompted.ids.clone());
+    let prompts: Vec<Prompt> = asked.iter().zip(prompted).map(prompt).collect();
+    let make = || model.engine.generator(&model.folder);
+    let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);
+    let drawn = draw_rows(job, Logprobs::Dropped, &prompts, earlier, make, &mut keep)
+        .with_context(|| format!("cannot draw responses to {}", plan.benchmark.title))?;
+    write_rows(&Output::File(file.clone()), |sink| {
+        drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
+    })?;
+    journal.finish(&file)?;
+    Ok(drawn)
 }
 
 fn prompts(
     plan: &Plan,
     model: &Model<'_>,
     asked: &[Asked],
-    text: &TextSide,
+    text: &TextCodec,
     most: usize,
 ) -> Result<Vec<Prompted>> {
     let boxed = plan.benchmark.kind.is_boxed();
@@ -261,16 +238,17 @@ fn prompts(
 }
 
 /// All but the model that a response depends on.
-fn settings(plan: &Plan, model: &Model<'_>, sampling: &Sampling) -> Value {
+fn settings(plan: &Plan, model: &Model<'_>, job: &SampleJob) -> Value {
+    let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = job.params;
     json!({
         "k": plan.benchmark.k,
         "seed": plan.seed,
-        "temperature": shortest(sampling.temperature),
-        "top_p": shortest(sampling.top_p),
-        "top_k": sampling.top_k,
-        "min_p": shortest(sampling.min_p),
-        "max_new_tokens": sampling.max_new_tokens,
-        "end_ids": sampling.end_ids,
+        "temperature": shortest(temperature),
+        "top_p": shortest(top_p),
+        "top_k": top_k,
+        "min_p": shortest(min_p),
+        "max_new_tokens": max_new_tokens,
+        "end_ids": job.stop_ids,
         "template": model.wrapping.source(),
         "markers": plan.markers,
         "subsets": plan.chosen.subsets,
@@ -279,7 +257,7 @@ fn settings(plan: &Plan, model: &Model<'_>, sampling: &Sampling) -> Value {
 }
 
 /// The journal of the responses; a folder that holds another evaluation stays as it is.
-fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Journal, Vec<Finished>)> {
+fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Journal, Vec<FinishedSample>)> {
     description["data"] = json!(plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?);
     description["benchmark"] = json!(plan.benchmark);
     if let Some(earlier) = described(file)?.filter(|earlier| *earlier != description) {
@@ -293,7 +271,7 @@ fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Jou
     Journal::open(file, description)
 }
 
-fn row_of(finished: &Finished) -> Result<Row> {
+fn row_of(finished: &FinishedSample) -> Result<Row> {
     match serde_json::to_value(finished)? {
         Value::Object(row) => Ok(row),
         other => Err(anyhow::anyhow!("a sample is {}, not an object", describe(&other))),
@@ -393,7 +371,7 @@ impl Responses {
 }
 
 impl ByModel {
-    fn response(&self, place: usize, finished: &Finished) -> Response {
+    fn response(&self, place: usize, finished: &FinishedSample) -> Response {
         let ids = match finished.stop_reason == StopReason::End.name() {
             true => &finished.token_ids[..finished.token_ids.len() - 1],
             false => &finished.token_ids,
@@ -404,7 +382,7 @@ impl ByModel {
             opened: self.prompts[place].opens,
             stop_reason: Some(finished.stop_reason.clone()),
             tokens: Some(finished.token_ids.len() as u64),
-            thought_tokens: border(ids, &self.cut, |ids| self.text.decode(ids)).map(|tokens| tokens as u64),
+            thought_tokens: boundary(ids, &self.cut, |ids| self.text.decode(ids)).map(|tokens| tokens as u64),
         }
     }
 }

@@ -13,8 +13,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_engine::lm::TrainConfig;
-use latrace_engine::lm::train_config::OverLength;
+use latrace_engine::TrainConfig;
+use latrace_engine::train_config::OverLength;
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::read_record;
@@ -22,7 +22,8 @@ use crate::pipeline::records::ExampleRecord;
 use crate::pipeline::runner::folder_of;
 use crate::plan::{NodeId, Role, Stage, plan};
 use crate::recipe::run::{RunRecipe, of_run};
-use latrace_engine::text::{TextSide, read_config};
+use latrace_engine::ModelShape;
+use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 use latrace_io::files::replace_folder;
 use latrace_io::table::Table;
@@ -167,9 +168,9 @@ fn read_job(run: &Path) -> Result<Job> {
     let (dataset, model) = last_training(run, &recipe)?;
     let config = recipe.final_config();
     let initial = run.join(Stage::Initial.name());
-    let model_config = read_config(&initial)?;
-    let text = TextSide::open(&initial, &model_config)?;
-    let limit = config.cutoff_length.min(model_config.max_positions);
+    let shape = ModelShape::read(&initial)?;
+    let text = TextCodec::open(&initial, &shape)?;
+    let limit = config.cutoff_length.min(shape.positions);
     let mut job = Job { model, config, rows: Vec::new(), dropped: 0, ambiguous: 0 };
     for record in Table::<ExampleRecord>::open(&dataset).records()? {
         let record = record?;

@@ -1,7 +1,7 @@
 //! Settings that LLaMA-Factory and TRL both hand on to transformers, under its names.
 
-use latrace_engine::lm::TrainConfig;
-use latrace_engine::lm::train_config::{Schedule, StoreAs};
+use latrace_engine::TrainConfig;
+use latrace_engine::train_config::{Schedule, StoreAs};
 
 use super::Job;
 use super::yaml::Yaml;

@@ -1,6 +1,6 @@
 //! For TRL's `SFTTrainer`. Rows carry `input_ids` and `completion_mask`, which it takes as they are.
 
-use latrace_engine::lm::train_config::Normaliser;
+use latrace_engine::train_config::Normaliser;
 use serde_json::json;
 
 use super::yaml::Yaml;

@@ -1,51 +1,46 @@
 //! What all stages of a run share, and their results do not depend on.
 
-use std::path::Path;
-
-use anyhow::Result;
-use latrace_engine::lm::{Model, Sampler, SamplerOptions};
-use latrace_io::memory::free_memory;
+use latrace_engine::{Cpu, CpuOptions, Engine, Identity, Role};
 use latrace_questions::query::SharedSandbox;
-use serde_json::{Value, json};
 
 use crate::plan::{Node, Settings};
-use crate::recipe::run::Engine;
+use crate::recipe::run;
 
-/// The engine with its options of speed and memory, and the sandbox of programs.
+/// What computes, and the sandbox of programs.
 #[derive(Debug)]
 pub struct RunContext {
-    /// Speed and memory.
-    pub engine: Engine,
+    /// What samples, scores and trains.
+    pub engine: Box<dyn Engine>,
     /// Starts with the first program.
     pub sandbox: SharedSandbox,
 }
 
 impl RunContext {
-    /// Of a recipe's engine.
-    pub fn new(engine: &Engine) -> RunContext {
-        RunContext { engine: engine.clone(), sandbox: SharedSandbox::default() }
+    /// The built-in engine with a recipe's options of speed and memory.
+    pub fn new(options: &run::Engine) -> RunContext {
+        let run::Engine { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
+        let kv_cache_bytes = Some(kv_cache_bytes).filter(|&bytes| bytes > 0);
+        RunContext::with_engine(Box::new(Cpu::new(CpuOptions {
+            kv_cache_bytes,
+            batch,
+            prefill_tokens,
+            score_tokens,
+        })))
+    }
+
+    /// Another engine.
+    pub fn with_engine(engine: Box<dyn Engine>) -> RunContext {
+        RunContext { engine, sandbox: SharedSandbox::default() }
     }
 
     /// What tells the engine of a stage from others; none for a stage that uses none.
-    pub fn identity(&self, node: &Node) -> Option<Value> {
-        let uses_engine = matches!(
-            node.settings,
-            Settings::Fit(_)
-                | Settings::Traces(_)
-                | Settings::Scores(_)
-                | Settings::Answers(_)
-                | Settings::Evaluation(_)
-        );
-        uses_engine.then(|| json!({"kind": "cpu", "compute": "f32"}))
-    }
-
-    /// The sampler of a model folder.
-    ///
-    /// # Errors
-    /// A folder that holds no model.
-    pub fn sampler(&self, model: &Path) -> Result<Sampler> {
-        let Engine { kv_cache_bytes, batch, prefill_tokens, .. } = self.engine;
-        let kv_cache_bytes = if kv_cache_bytes > 0 { kv_cache_bytes } else { free_memory() / 2 };
-        Ok(Sampler::new(Model::load(model)?, SamplerOptions { kv_cache_bytes, batch, prefill_tokens }))
+    pub fn identity(&self, node: &Node) -> Option<Identity> {
+        let role = match node.settings {
+            Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => Role::Generate,
+            Settings::Scores(_) => Role::Score,
+            Settings::Fit(_) => Role::Train,
+            _ => return None,
+        };
+        Some(self.engine.identity(role))
     }
 }

@@ -181,7 +181,7 @@ impl StageFolder {
             key: self.key.clone(),
             done,
             seconds,
-            peak_memory_bytes: latrace_engine::lm::train::peak_memory_bytes(),
+            peak_memory_bytes: latrace_engine::cpu::peak_memory_bytes(),
             files,
             counts,
         };

@@ -1,7 +1,6 @@
 //! A run: its plan carried out in a folder, from questions to a measured model.
 
 pub mod context;
-pub mod drawing;
 pub mod folder;
 pub mod records;
 pub mod runner;

@@ -185,7 +185,7 @@ fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Optio
         key["files"] = json!(externals);
     }
     if let Some(engine) = context.identity(node) {
-        key["engine"] = engine;
+        key["engine"] = json!(engine);
     }
     Ok(Some(key))
 }

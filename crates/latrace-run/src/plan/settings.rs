@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use latrace_core::{Markers, PromptTemplate, SamplingParams, Split};
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 use latrace_io::failure::Failure;
 use latrace_objective::Fallback;
 use latrace_questions::source::Source;

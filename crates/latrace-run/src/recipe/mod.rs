@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_engine::lm::TrainConfig;
+use latrace_engine::TrainConfig;
 use serde::de::value::Error as FieldsError;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use toml::{Table, Value};
@@ -154,7 +154,7 @@ mod tests {
         let expected = TrainConfig {
             learning_rate: 1e-4,
             batch_size: 4,
-            schedule: latrace_engine::lm::train_config::Schedule::Linear,
+            schedule: latrace_engine::train_config::Schedule::Linear,
             ..TrainConfig::default()
         };
         assert_eq!(config, expected);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::{SamplingParams, Split};
-use latrace_engine::lm::TrainConfig;
-use latrace_engine::lm::train_config::Loss;
+use latrace_engine::TrainConfig;
+use latrace_engine::train_config::Loss;
 use latrace_objective::{AnswerChoice, AnswerEstimator};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -165,14 +165,6 @@ pub struct Sampling {
     /// The distribution, and where a sample is cut.
     #[serde(flatten)]
     pub params: SamplingParams,
-}
-
-impl Sampling {
-    /// The sampler's settings, with the tokens that end a sample.
-    pub fn sampler(&self, end_ids: Vec<u32>) -> latrace_engine::lm::Sampling {
-        let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = self.params;
-        latrace_engine::lm::Sampling { temperature, top_k, top_p, min_p, max_new_tokens, end_ids }
-    }
 }
 
 /// Judging of answers.

@@ -1,18 +1,19 @@
 //! Stage 5: answers y ~ pi_theta0(y|x,z) after each trace, for the accuracy estimator.
 
 use anyhow::Result;
-use latrace_engine::lm::{Sample, StopReason};
+use latrace_core::StopReason;
+use latrace_engine::boundary::Completion;
 use serde_json::{Value, json};
 
-use super::draw_missing;
+use super::draw_stage;
 use super::scores::question_of;
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
 use crate::pipeline::runner::Inputs;
 use crate::plan::{AnswerSettings, Role};
-use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::thought::Thought;
+use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 
 /// Draws answers after every closed trace.
@@ -26,23 +27,27 @@ pub fn run(
     stage: &StageFolder,
 ) -> Result<Value> {
     let reasoner = inputs.folder(Role::Model)?;
-    let thought = &Thought::open(reasoner, settings.markers.clone())?;
+    let codec = &TraceCodec::open(reasoner, settings.markers.clone())?;
     let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
     let out = Table::<AnswerRecord>::create(&stage.path, &stage.key());
-    let draws = Draws {
+    let job = SampleJob {
         stage: "answers",
         seed: settings.seed,
         n: settings.sampling.n,
-        sampling: settings.sampling.sampler(thought.answer_end_ids()),
-        stops: thought.answer_stops(),
-        text: &thought.text,
+        params: settings.sampling.params,
+        stop_ids: codec.answer_end_ids(),
+        stop_texts: codec.answer_stops(),
     };
-    let make = || context.sampler(reasoner);
-    let ask = |part| asked(&questions, &traces, part, thought);
-    draw_missing(&traces, &out, make, &draws, stage, ask, |trace, sample| {
-        Ok(answer(trace, sample, thought))
-    })?;
+    let ask = |part| asked(&questions, &traces, part, codec);
+    draw_stage(
+        (&traces, &out),
+        (context, reasoner),
+        &job,
+        stage,
+        ask,
+        |trace: &Trace, number, completion| Ok(answer(trace, number, completion, codec)),
+    )?;
     count(&out)
 }
 
@@ -57,30 +62,30 @@ fn asked(
     questions: &Table<QuestionRecord>,
     traces: &Table<TraceRecord>,
     part: usize,
-    thought: &Thought,
+    codec: &TraceCodec,
 ) -> Result<Vec<(Trace, Prompt)>> {
     let questions = questions.read(part)?;
     let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
     let ask = |TraceRecord { id, sample, token_ids, .. }: TraceRecord| {
-        let ids = [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &thought.answer_prefix]
-            .concat();
+        let ids =
+            [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &codec.answer_prefix].concat();
         let prompt = Prompt::keyed(format!("{id}/{sample}"), ids);
         Ok((Trace { id, sample }, prompt))
     };
     closed.map(ask).collect()
 }
 
-fn answer(trace: &Trace, sample: Sample, thought: &Thought) -> AnswerRecord {
-    let token_ids = [thought.answer_prefix.as_slice(), &sample.tokens].concat();
+fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec) -> AnswerRecord {
+    let token_ids = [codec.answer_prefix.as_slice(), &completion.ids].concat();
     AnswerRecord {
         id: trace.id.clone(),
         sample: trace.sample,
-        answer: sample.sample as u64,
-        text: thought.answer_text(&token_ids),
-        given: thought.answer_prefix.len() as u64,
+        answer: number,
+        text: codec.answer_text(&token_ids),
+        given: codec.answer_prefix.len() as u64,
         token_ids,
-        logprobs: sample.logp,
-        ended: sample.stop != StopReason::MaxTokens,
+        logprobs: completion.logp,
+        ended: completion.stop != StopReason::MaxTokens,
     }
 }
 

@@ -14,18 +14,19 @@ pub mod training;
 pub mod verdicts;
 pub mod weights;
 
-use anyhow::Result;
-use latrace_engine::lm::{Sample, Sampler};
+use std::marker::PhantomData;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_engine::boundary::Completion;
 use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::pipeline::context::RunContext;
-use crate::pipeline::drawing::draw;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::runner::Inputs;
 use crate::plan::{Node, Settings};
-use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_io::progress::Progress;
+use latrace_engine::sampling::{PartSamples, Prompt, SampleJob, draw_parts};
 use latrace_io::table::{Record, Table};
 
 /// Does the work of a node: fills the stage's folder, resuming from what is there, and says what it counted.
@@ -36,7 +37,7 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
     match &node.settings {
         Settings::Model(settings) => model::run(settings, stage),
         Settings::Questions(settings) => questions::run(settings, inputs, context, stage),
-        Settings::Fit(settings) => training::run(settings, inputs, stage),
+        Settings::Fit(settings) => training::run(settings, inputs, context, stage),
         Settings::Traces(settings) => traces::run(settings, inputs, context, stage),
         Settings::Scores(settings) => scores::run(settings, inputs, context, stage),
         Settings::Answers(settings) => answers::run(settings, inputs, context, stage),
@@ -47,43 +48,56 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
     }
 }
 
-/// Parts drawn in one go: memory holds their prompts and samples.
-const PARTS_AT_ONCE: usize = 64;
-
-/// The parts of `out` that are yet to be written, of as many as `source` has, in groups that memory can hold.
-fn missing_parts<S: Record, R: Record>(source: &Table<S>, out: &Table<R>) -> Result<Vec<Vec<usize>>> {
-    let missing: Vec<usize> = (0..source.parts()?).filter(|&part| !out.has(part)).collect();
-    Ok(missing.chunks(PARTS_AT_ONCE).map(<[usize]>::to_vec).collect())
+/// The parts of `out` that are yet to be written, of as many as `source` has.
+fn missing_parts<S: Record, R: Record>(source: &Table<S>, out: &Table<R>) -> Result<Vec<usize>> {
+    Ok((0..source.parts()?).filter(|&part| !out.has(part)).collect())
 }
 
-/// Writes the parts of `out` that are missing: `ask` gives what a part of `source` asks, each with its
-/// prompt, and `record` makes the record of a sample.
-fn draw_missing<S: Record, R: Record + Send, T: Sync>(
-    source: &Table<S>,
-    out: &Table<R>,
-    make: impl FnOnce() -> Result<Sampler>,
-    draws: &Draws<'_>,
+/// Prompts and records of a stage that draws: `ask` gives the prompts of a part, each with what it is the
+/// prompt of, and `record` makes the record of that and a sample, by its number.
+struct Sampled<'a, T, R, Ask, Make> {
+    out: &'a Table<R>,
+    ask: Ask,
+    record: Make,
+    of: PhantomData<T>,
+}
+
+impl<T, R, Ask, Make> PartSamples for Sampled<'_, T, R, Ask, Make>
+where
+    T: Sync + Send,
+    R: Record + Send + Sync,
+    Ask: FnMut(usize) -> Result<Vec<(T, Prompt)>>,
+    Make: Fn(&T, u64, Completion) -> Result<R> + Sync,
+{
+    type Of = T;
+
+    fn read(&mut self, part: usize) -> Result<Vec<(T, Prompt)>> {
+        (self.ask)(part)
+    }
+
+    fn write(&mut self, part: usize, samples: Vec<(T, Vec<Completion>)>) -> Result<()> {
+        let make = &self.record;
+        let of_prompt = |(of, completions): (T, Vec<Completion>)| {
+            let records = (0..).zip(completions).map(|(number, completion)| make(&of, number, completion));
+            records.collect::<Result<Vec<R>>>()
+        };
+        let records: Vec<Vec<R>> = samples.into_par_iter().map(of_prompt).collect::<Result<_>>()?;
+        self.out.write(part, &records.into_iter().flatten().collect::<Vec<R>>())
+    }
+}
+
+/// Writes the parts of `out` that are missing, with samples of the model in a folder.
+fn draw_stage<S: Record, T: Sync + Send, R: Record + Send + Sync>(
+    (source, out): (&Table<S>, &Table<R>),
+    (context, model): (&RunContext, &Path),
+    job: &SampleJob,
     stage: &StageFolder,
-    ask: impl Fn(usize) -> Result<Vec<(T, Prompt)>>,
-    record: impl Fn(&T, Sample) -> Result<R> + Sync,
+    ask: impl FnMut(usize) -> Result<Vec<(T, Prompt)>>,
+    record: impl Fn(&T, u64, Completion) -> Result<R> + Sync,
 ) -> Result<()> {
-    let groups = missing_parts(source, out)?;
-    if groups.is_empty() {
-        return Ok(());
-    }
-    let (mut sampler, mut progress) = (make()?, Progress::new(draws.stage, 0, None));
-    for group in groups {
-        let parts = group.iter().map(|&part| ask(part)).collect::<Result<Vec<_>>>()?;
-        draw(&mut sampler, draws, &parts, stage, &mut progress, &mut |at, samples| {
-            let asked = parts[at].iter().zip(samples);
-            let drawn: Vec<(&T, Sample)> = asked
-                .flat_map(|((of, _), samples)| samples.into_iter().map(move |sample| (of, sample)))
-                .collect();
-            let records =
-                drawn.into_par_iter().map(|(of, sample)| record(of, sample)).collect::<Result<Vec<R>>>()?;
-            out.write(group[at], &records)
-        })?;
-    }
-    progress.finish();
-    Ok(())
+    let parts = missing_parts(source, out)?;
+    let mut samples = Sampled { out, ask, record, of: PhantomData };
+    draw_parts(job, parts, &stage.path, &mut samples, || context.engine.generator(model))
+        .map(drop)
+        .with_context(|| format!("cannot sample {}", job.stage))
 }

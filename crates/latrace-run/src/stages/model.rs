@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use latrace_core::Tokenizer;
 use latrace_core::tokenizer::END;
-use latrace_engine::lm::{Model, SaveDtype};
+use latrace_engine::cpu::{SaveDtype, save_random};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -70,9 +70,7 @@ pub fn run(settings: &ModelSettings, stage: &StageFolder) -> Result<Value> {
     };
     let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
     let tokenizer = write_shape(&stage.path, shape, &text)?;
-    let random = Model::random(&stage.path, seed)?;
-    random.save(&stage.path, SaveDtype::F32, &stage.path)?;
-    let parameters: usize = random.parameters().iter().map(Vec::len).sum();
+    let parameters = save_random(&stage.path, seed, SaveDtype::F32, &stage.path)?;
     Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
 }
 

@@ -10,15 +10,16 @@ use crate::pipeline::records::QuestionRecord;
 use crate::pipeline::runner::Inputs;
 use crate::plan::{QuestionSettings, Role};
 use latrace_core::Split;
-use latrace_engine::thought::Thought;
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
+use latrace_questions::query::is_boxed;
 use latrace_questions::source::check_ids;
 
 /// What turns a question into ids.
 pub struct Encoding<'a> {
     /// Tokenizer and markers.
-    pub thought: &'a Thought,
+    pub codec: &'a TraceCodec,
     /// The markers' texts.
     pub markers: &'a Markers,
     /// Prompt of the reasoner.
@@ -37,9 +38,9 @@ pub fn run(
     context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let thought = Thought::open(inputs.folder(Role::Model)?, settings.markers.clone())?;
+    let codec = TraceCodec::open(inputs.folder(Role::Model)?, settings.markers.clone())?;
     let encoding = Encoding {
-        thought: &thought,
+        codec: &codec,
         markers: &settings.markers,
         reasoner: &settings.reasoner.compile()?,
         posterior: &settings.posterior.compile()?,
@@ -47,7 +48,7 @@ pub fn run(
     // Whether a question can be judged does not depend on how long a program may run.
     let judge = Judge::new(1.0, &context.sandbox);
     let questions =
-        settings.source.read(encoding.markers, Some(&|messages| encoding.thought.text.split(messages)))?;
+        settings.source.read(encoding.markers, Some(&|messages| encoding.codec.text.split(messages)))?;
     check_ids(&questions)?;
     let out = Table::<QuestionRecord>::create(&stage.path, &stage.key());
     let mut counts = Counts::default();
@@ -112,10 +113,10 @@ impl Encoding<'_> {
             difficulty: question.difficulty.clone(),
             reference: reference(question).to_string(),
             kind,
-            prompt_ids: self.thought.encode(&prompt)?,
-            posterior_prompt_ids: posterior_prompt.map(|prompt| self.thought.encode(&prompt)).transpose()?,
-            trace_ids: question.trace.as_ref().map(|trace| self.thought.trace_ids(trace)).transpose()?,
-            answer_ids: question.response().map(|answer| self.thought.answer_ids(answer)).transpose()?,
+            prompt_ids: self.codec.encode(&prompt)?,
+            posterior_prompt_ids: posterior_prompt.map(|prompt| self.codec.encode(&prompt)).transpose()?,
+            trace_ids: question.trace.as_ref().map(|trace| self.codec.trace_ids(trace)).transpose()?,
+            answer_ids: question.response().map(|answer| self.codec.answer_ids(answer)).transpose()?,
         })
     }
 }
@@ -139,7 +140,7 @@ pub fn prompts(
     posterior: &PromptTemplate,
     markers: &Markers,
 ) -> Result<PromptTexts> {
-    let boxed = question.kind.as_deref().is_some_and(|kind| kind == "math" || kind == "choice");
+    let boxed = question.kind.as_deref().is_some_and(is_boxed);
     let render = |template: &PromptTemplate, hint: Option<&str>| {
         template.render(&question.question, hint, boxed, markers)
     };

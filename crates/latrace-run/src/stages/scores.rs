@@ -2,7 +2,8 @@
 //! for that.
 
 use anyhow::{Context, Result, bail};
-use latrace_engine::lm::{Model, ScoreRow, score};
+use latrace_engine::boundary::ScoreRow;
+use latrace_engine::scoring::{PartScores, score_parts};
 use serde_json::{Value, json};
 
 use super::missing_parts;
@@ -27,43 +28,52 @@ pub fn run(
     let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
     let out = Table::<ScoreRecord>::create(&stage.path, &stage.key());
-    let missing = missing_parts(&traces, &out)?.concat();
-    if !missing.is_empty() {
-        let model = Model::load(inputs.folder(Role::Model)?)?;
-        let mut progress = Progress::new(
-            "parts scored",
-            (traces.parts()? - missing.len()) as u64,
-            Some(traces.parts()? as u64),
-        );
-        for part in missing {
-            let scores = score_part(&model, &questions.read(part)?, traces.read(part)?, settings, context)?;
-            out.write(part, &scores)?;
-            progress.advance(1);
-        }
-        progress.finish();
-    }
+    let missing = missing_parts(&traces, &out)?;
+    let (parts, model) = (traces.parts()? as u64, inputs.folder(Role::Model)?);
+    let mut progress = Progress::new("parts scored", parts - missing.len() as u64, Some(parts));
+    let mut scored =
+        ScoredTraces { questions: &questions, traces: &traces, out: &out, references: settings.references };
+    score_parts(missing, &mut scored, || context.engine.scorer(model), &mut progress)?;
+    progress.finish();
     let scored = out.records()?.try_fold(0_u64, |count, record| record.map(|_| count + 1))?;
     Ok(json!({"scored": scored}))
 }
 
-fn score_part(
-    model: &Model,
-    questions: &[QuestionRecord],
-    traces: Vec<TraceRecord>,
-    settings: &ScoreSettings,
-    context: &RunContext,
-) -> Result<Vec<ScoreRecord>> {
-    let traces: Vec<TraceRecord> = traces.into_iter().filter(|trace| trace.closed).collect();
-    let rows = traces
-        .iter()
-        .map(|trace| row(question_of(questions, &trace.id)?, trace, settings.references))
-        .collect::<Result<Vec<_>>>()?;
-    let mut logp: Vec<Vec<f32>> = Vec::new();
-    score(model, &rows, context.engine.score_tokens, &mut |_, batch| {
-        logp.extend(batch);
-        Ok(())
-    })?;
-    traces.iter().zip(&rows).zip(logp).map(|((trace, row), logp)| record(trace, row, &logp)).collect()
+/// The finished traces of a table, as rows to score.
+struct ScoredTraces<'a> {
+    questions: &'a Table<QuestionRecord>,
+    traces: &'a Table<TraceRecord>,
+    out: &'a Table<ScoreRecord>,
+    /// Whether the question's own answer is scored after each of its traces.
+    references: bool,
+}
+
+/// A trace: its question, k, and its tokens.
+struct Trace {
+    id: String,
+    sample: u64,
+    tokens: usize,
+}
+
+impl PartScores for ScoredTraces<'_> {
+    type Of = Trace;
+
+    fn read(&mut self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
+        let questions = self.questions.read(part)?;
+        let closed = self.traces.read(part)?.into_iter().filter(|trace| trace.closed);
+        let row = |trace: TraceRecord| {
+            let row = row(question_of(&questions, &trace.id)?, &trace, self.references);
+            let (name, tokens) = (format!("{}/{}", trace.id, trace.sample), trace.token_ids.len());
+            Ok((Trace { id: trace.id, sample: trace.sample, tokens }, name, row))
+        };
+        closed.map(row).collect()
+    }
+
+    fn write(&mut self, part: usize, scores: Vec<(Trace, Vec<f32>)>) -> Result<()> {
+        let records: Result<Vec<ScoreRecord>> =
+            scores.into_iter().map(|(trace, logp)| record(trace, &logp)).collect();
+        self.out.write(part, &records?)
+    }
 }
 
 /// The question of an id in the same part.
@@ -74,24 +84,20 @@ pub fn question_of<'a>(questions: &'a [QuestionRecord], id: &str) -> Result<&'a 
         .with_context(|| format!("the part has no question {id}"))
 }
 
-fn row(question: &QuestionRecord, trace: &TraceRecord, references: bool) -> Result<ScoreRow> {
+fn row(question: &QuestionRecord, trace: &TraceRecord, references: bool) -> ScoreRow {
     let answer = question.answer_ids.as_deref().filter(|_| references).unwrap_or(&[]);
-    Ok(ScoreRow {
-        prompt: question.prompt_ids.clone(),
-        response: [trace.token_ids.as_slice(), answer].concat(),
-    })
+    ScoreRow { prompt: question.prompt_ids.clone(), response: [trace.token_ids.as_slice(), answer].concat() }
 }
 
-fn record(trace: &TraceRecord, row: &ScoreRow, logp: &[f32]) -> Result<ScoreRecord> {
+fn record(trace: Trace, logp: &[f32]) -> Result<ScoreRecord> {
     if let Some(logp) = logp.iter().find(|logp| !logp.is_finite()) {
         bail!("id {}, sample {}: a log-prob is {logp}", trace.id, trace.sample);
     }
-    let (of_trace, of_answer) = logp.split_at(trace.token_ids.len());
-    let has_answer = row.response.len() > trace.token_ids.len();
+    let (of_trace, of_answer) = logp.split_at(trace.tokens);
     Ok(ScoreRecord {
-        id: trace.id.clone(),
+        id: trace.id,
         sample: trace.sample,
         logprobs: of_trace.to_vec(),
-        reference_logprobs: has_answer.then(|| of_answer.to_vec()),
+        reference_logprobs: (!of_answer.is_empty()).then(|| of_answer.to_vec()),
     })
 }

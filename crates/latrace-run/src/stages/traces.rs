@@ -1,10 +1,11 @@
 //! Stage 3: traces z ~ q(z|x,y') of each question, or of pi_theta0 where no hint is to be used.
 
 use anyhow::Result;
-use latrace_engine::lm::{Sample, StopReason};
+use latrace_core::StopReason;
+use latrace_engine::boundary::Completion;
 use serde_json::{Value, json};
 
-use super::draw_missing;
+use super::draw_stage;
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
@@ -12,8 +13,8 @@ use crate::pipeline::runner::Inputs;
 use crate::plan::{Role, TraceSettings};
 use crate::recipe::run::{Proposal, TracedQuestions};
 use latrace_core::Split;
-use latrace_engine::sampling::missing::{Draws, Prompt};
-use latrace_engine::thought::Thought;
+use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 
 /// Draws the traces of all questions that are asked; a part without any is empty.
@@ -27,27 +28,21 @@ pub fn run(
     stage: &StageFolder,
 ) -> Result<Value> {
     let writer = inputs.folder(Role::Model)?;
-    let thought = &Thought::open(writer, settings.markers.clone())?;
+    let codec = &TraceCodec::open(writer, settings.markers.clone())?;
     let source = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let out = Table::<TraceRecord>::create(&stage.path, &stage.key());
-    let draws = Draws {
+    let job = SampleJob {
         stage: "traces",
         seed: settings.seed,
         n: settings.sampling.n,
-        sampling: settings.sampling.sampler(thought.trace_end_ids()),
-        stops: thought.trace_stops(),
-        text: &thought.text,
+        params: settings.sampling.params,
+        stop_ids: codec.trace_end_ids(),
+        stop_texts: codec.trace_stops(),
     };
-    let make = || context.sampler(writer);
-    draw_missing(
-        &source,
-        &out,
-        make,
-        &draws,
-        stage,
-        |part| asked(&source, part, settings),
-        |id, sample| Ok(trace(id, sample, thought)),
-    )?;
+    let ask = |part| asked(&source, part, settings);
+    draw_stage((&source, &out), (context, writer), &job, stage, ask, |id: &String, number, completion| {
+        Ok(trace(id, number, completion, codec))
+    })?;
     count(&out)
 }
 
@@ -72,15 +67,18 @@ fn asked(
     Ok(asked)
 }
 
-fn trace(id: &str, sample: Sample, thought: &Thought) -> TraceRecord {
-    let border = thought.border(&sample.tokens);
-    let tokens = border.unwrap_or(sample.tokens.len() - usize::from(sample.stop == StopReason::End));
+fn trace(id: &str, number: u64, completion: Completion, codec: &TraceCodec) -> TraceRecord {
+    let Completion { mut ids, mut logp, stop } = completion;
+    let boundary = codec.boundary(&ids);
+    let tokens = boundary.unwrap_or(ids.len() - usize::from(stop == StopReason::End));
+    ids.truncate(tokens);
+    logp.truncate(tokens);
     TraceRecord {
         id: id.to_owned(),
-        sample: sample.sample as u64,
-        token_ids: sample.tokens[..tokens].to_vec(),
-        logprobs: sample.logp[..tokens].to_vec(),
-        closed: border.is_some(),
+        sample: number,
+        token_ids: ids,
+        logprobs: logp,
+        closed: boundary.is_some(),
     }
 }
 

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_engine::lm::{Policy, RowFile, RowFileWriter, RowSource, TrainJob, TrainRow, Weights};
+use latrace_engine::boundary::FitJob;
+use latrace_engine::{Policy, RowFile, RowFileWriter, RowSource, TrainRow, Weights};
 use serde_json::{Value, json};
 
+use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ExampleRecord, QuestionRecord};
 use crate::pipeline::runner::Inputs;
@@ -24,7 +26,12 @@ const ROWS: &str = ".rows";
 ///
 /// # Errors
 /// No row to train on; a model that cannot be loaded; a loss that is not finite.
-pub fn run(settings: &FitSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
+pub fn run(
+    settings: &FitSettings,
+    inputs: &Inputs,
+    context: &RunContext,
+    stage: &StageFolder,
+) -> Result<Value> {
     let path = stage.path.join(ROWS);
     let (rows, tokens) = write_rows(&path, settings.rows, inputs.folder(Role::Rows)?)?;
     if rows.is_empty() {
@@ -33,8 +40,9 @@ pub fn run(settings: &FitSettings, inputs: &Inputs, stage: &StageFolder) -> Resu
         return Err(Failure::work("there is no row to train on").hint(hint).into());
     }
     let count = rows.len();
-    let model_dir = inputs.folder(Role::Model)?;
-    run_job(TrainJob { model_dir, out: &stage.path, rows: &rows, config: settings.config(), resume: true })?;
+    let (model, config) = (inputs.folder(Role::Model)?, settings.config());
+    let job = FitJob { model, rows: &rows, config: &config, out: &stage.path, resume: true };
+    run_job(&mut *context.engine.trainer()?, job)?;
     fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     Ok(json!({"rows": count, "tokens": tokens}))
 }

@@ -32,7 +32,7 @@ pub fn run(
     let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let answers = Table::<AnswerRecord>::open(inputs.folder(Role::Answers)?);
     let out = Table::<VerdictRecord>::create(&stage.path, &stage.key());
-    let missing = missing_parts(&answers, &out)?.concat();
+    let missing = missing_parts(&answers, &out)?;
     let mut progress = Progress::new(
         "parts judged",
         (answers.parts()? - missing.len()) as u64,

@@ -5,17 +5,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::Markers;
-use latrace_engine::lm::Sampling;
 use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
-use crate::verbs::sample::{DrawingArguments, EngineArguments};
+use crate::verbs::sample::{EngineArguments, SamplingArguments};
 use latrace_engine::row_tokens::{PROMPT_FIELDS, ids_of, prompt_of};
-use latrace_engine::sampling::journal::Finished;
-use latrace_engine::sampling::missing::{Draws, Prompt};
+use latrace_engine::sampling::journal::FinishedSample;
 use latrace_engine::sampling::output::{describe_work, draw_to};
-use latrace_engine::text::read_config;
-use latrace_engine::thought::Thought;
+use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::trace_codec::TraceCodec;
+use latrace_engine::{Engine, ModelShape};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
@@ -63,7 +62,7 @@ pub struct AnswerArguments {
     #[arg(long, value_name = "NAME", default_value = "think")]
     markers: String,
     #[command(flatten)]
-    drawing: DrawingArguments,
+    sampling: SamplingArguments,
     /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -80,23 +79,23 @@ pub struct AnswerArguments {
 pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let model = model_folder(&arguments.model)?;
-    let config = read_config(&model)?;
+    let shape = ModelShape::read(&model)?;
     let markers =
         Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
-    let thought = Thought::open(&model, markers)?;
-    let drawn = arguments.drawing.sampling(&config)?;
-    let end_ids = if drawn.end_ids.is_empty() { Vec::new() } else { thought.answer_end_ids() };
-    let (sampling, stops) = (Sampling { end_ids, ..drawn }, thought.answer_stops());
-    let Traces { prompts, rows, open } = read_traces(arguments, &thought, config.max_positions)?;
+    let codec = TraceCodec::open(&model, markers)?;
+    let params = arguments.sampling.params()?;
+    let stop_ids = arguments.sampling.stop_ids(codec.answer_end_ids());
+    let Traces { prompts, rows, open } = read_traces(arguments, &codec, shape.positions)?;
     let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, engine, .. } = arguments;
-    let draws = Draws { stage: STAGE, seed: *seed, n: *n, sampling, stops, text: &thought.text };
-    let row = |prompt: usize, finished: &Finished| answer_row(rows[prompt].clone(), finished, &thought);
+    let stop_texts = codec.answer_stops();
+    let job = SampleJob { stage: STAGE, seed: *seed, n: *n, params, stop_ids, stop_texts };
+    let row = |prompt: usize, finished: &FinishedSample| answer_row(rows[prompt].clone(), finished, &codec);
     let settings =
         json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.columns().names()});
-    let work = describe_work(&draws, &model, data, settings)?;
+    let work = describe_work(&job, &model, data, settings)?;
     let empty = open.iter().flat_map(|&place| (0..*n).map(move |sample| (place, sample)));
     let empty = empty.map(|(place, sample)| (place, empty_answer(&prompts[place], sample))).collect();
-    draw_to(&out, &draws, &prompts, work, empty, || engine.sampler(&model), &row)
+    draw_to(&out, &job, &prompts, work, empty, || engine.engine().generator(&model), &row)
         .with_context(|| format!("cannot answer {}", data.display()))
 }
 
@@ -108,13 +107,13 @@ struct Traces {
     open: Vec<usize>,
 }
 
-fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: usize) -> Result<Traces> {
+fn read_traces(arguments: &AnswerArguments, codec: &TraceCodec, max_positions: usize) -> Result<Traces> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let (mut traces, mut ids) =
         (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
-    while let Some((prompt, row)) = reader
-        .next_with(|_, row| parse(row, &arguments.columns.columns(), thought, max_positions, &mut ids))?
+    while let Some((prompt, row)) =
+        reader.next_with(|_, row| parse(row, &arguments.columns.columns(), codec, max_positions, &mut ids))?
     {
         if prompt.ids.is_empty() {
             traces.open.push(traces.prompts.len());
@@ -135,8 +134,8 @@ fn read_traces(arguments: &AnswerArguments, thought: &Thought, max_positions: us
     Ok(traces)
 }
 
-fn empty_answer(prompt: &Prompt, sample: u64) -> Finished {
-    Finished {
+fn empty_answer(prompt: &Prompt, sample: u64) -> FinishedSample {
+    FinishedSample {
         id: prompt.id.clone(),
         sample,
         token_ids: Vec::new(),
@@ -149,7 +148,7 @@ fn empty_answer(prompt: &Prompt, sample: u64) -> Finished {
 fn parse(
     mut row: Row,
     columns: &Columns,
-    thought: &Thought,
+    codec: &TraceCodec,
     max_positions: usize,
     ids: &mut UniqueIds,
 ) -> Result<(Prompt, Row), FieldProblem> {
@@ -164,10 +163,9 @@ fn parse(
         )
     })?;
     let view = columns.view(&row)?;
-    let prompt = prompt_of(&view, &thought.text)?;
-    let trace = trace_of(&view, thought)?;
-    let ids =
-        trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &thought.answer_prefix].concat());
+    let prompt = prompt_of(&view, &codec.text)?;
+    let trace = trace_of(&view, codec)?;
+    let ids = trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &codec.answer_prefix].concat());
     if ids.len() >= max_positions {
         let expected = format!(
             "a prompt and a trace of fewer than the model's {max_positions} tokens (id {id}, sample {number})"
@@ -180,29 +178,29 @@ fn parse(
     Ok((Prompt { id: json!([id, number]), stream: format!("{name}/{number}"), ids }, row))
 }
 
-/// z: the row's trace up to the border; none where the thought has no end. A text without the marker is a
+/// z: the row's trace up to its end; none where the thought has no end. A text without the marker is a
 /// trace without its end only if the sample was cut at its most tokens: `latrace sample` leaves a stop string
 /// out of the text.
-fn trace_of(row: &Row, thought: &Thought) -> Result<Option<Vec<u32>>, FieldProblem> {
+fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProblem> {
     let by_ids = field(row, "token_ids").is_some();
     let ids = if by_ids {
-        ids_of(row, "token_ids", thought.text.vocabulary_size())?
+        ids_of(row, "token_ids", codec.text.vocabulary_size())?
     } else {
-        thought.text.encode("text", text_of(row, "text")?)?
+        codec.text.encode("text", text_of(row, "text")?)?
     };
-    if let Some(border) = thought.border(&ids) {
-        return Ok(Some(ids[..border].to_vec()));
+    if let Some(end) = codec.boundary(&ids) {
+        return Ok(Some(ids[..end].to_vec()));
     }
     if by_ids || field(row, "stop_reason").is_some_and(|reason| reason == "max_tokens") {
         return Ok(None);
     }
     let refused = |error: anyhow::Error| FieldProblem::new("text", "a trace", error.to_string());
-    thought.trace_ids(text_of(row, "text")?).map(Some).map_err(refused)
+    codec.trace_ids(text_of(row, "text")?).map(Some).map_err(refused)
 }
 
-fn answer_row(mut row: Row, finished: &Finished, thought: &Thought) -> Row {
-    let given = if finished.stop_reason == OPEN { &[][..] } else { thought.answer_prefix.as_slice() };
-    let text = thought.answer_text(&[given, &finished.token_ids].concat());
+fn answer_row(mut row: Row, finished: &FinishedSample, codec: &TraceCodec) -> Row {
+    let given = if finished.stop_reason == OPEN { &[][..] } else { codec.answer_prefix.as_slice() };
+    let text = codec.answer_text(&[given, &finished.token_ids].concat());
     row.insert("answer".to_owned(), json!(finished.sample));
     row.insert("text".to_owned(), json!(text));
     row.insert("prediction".to_owned(), json!(text));

@@ -1,6 +1,7 @@
 //! `latrace chat`: a conversation with a model in the terminal.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,16 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::Message;
-use latrace_engine::lm::sample::stream;
-use latrace_engine::lm::{
-    Error, Model, Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling, StopReason,
-};
+use latrace_core::random::stream;
+use latrace_core::{SamplingParams, StopReason};
+use latrace_engine::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
+use latrace_engine::text_codec::TextCodec;
+use latrace_engine::{Cpu, CpuOptions, Engine, ModelShape};
 
-use crate::verbs::sample::DrawingArguments;
-use latrace_engine::text::{TextSide, read_config};
+use crate::verbs::sample::SamplingArguments;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
-use latrace_io::memory::{Bytes, free_memory};
+use latrace_io::memory::Bytes;
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "chat";
@@ -40,7 +41,7 @@ pub struct ChatArguments {
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     #[command(flatten)]
-    drawing: DrawingArguments,
+    sampling: SamplingArguments,
     /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -52,23 +53,23 @@ pub struct ChatArguments {
 /// Runs `latrace chat`.
 pub fn run(arguments: &ChatArguments) -> Result<()> {
     let model = model_folder(&arguments.model)?;
-    let config = read_config(&model)?;
-    let text = TextSide::open(&model, &config)?;
+    let shape = ModelShape::read(&model)?;
+    let text = TextCodec::open(&model, &shape)?;
     if !text.has_tokenizer() {
         let message =
             format!("{} has no tokenizer.json, and a conversation is text", arguments.model.display());
         return Err(Failure::work(message).into());
     }
-    let sampling = arguments.drawing.sampling(&config)?;
+    let params = arguments.sampling.params()?;
+    let stop_ids = arguments.sampling.stop_ids(shape.end_ids);
     let interrupted = watch_for_interrupts()?;
-    let kv_cache_bytes = arguments.kv_cache_bytes.map_or_else(|| free_memory() / 2, |bytes| bytes.0);
-    let sampler = Sampler::new(
-        Model::load(&model)?,
-        SamplerOptions { kv_cache_bytes, batch: 1, ..SamplerOptions::default() },
-    );
+    let kv_cache_bytes = arguments.kv_cache_bytes.map(|bytes| bytes.0);
+    let engine = Cpu::new(CpuOptions { kv_cache_bytes, batch: 1, ..CpuOptions::default() });
+    let generator = engine.generator(&model)?;
     let conversation =
         Conversation { messages: Vec::new(), system: arguments.system.clone(), plain: !text.has_template() };
-    Chat { sampler, text: &text, sampling, conversation, seed: arguments.seed, replies: 0, interrupted }.run()
+    let seed = arguments.seed;
+    Chat { generator, text: &text, params, stop_ids, conversation, seed, replies: 0, interrupted }.run()
 }
 
 /// Set by Ctrl-C.
@@ -76,7 +77,7 @@ fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || {
-        // Asked for once more before anyone listened: whoever asks twice means it.
+        // A second Ctrl-C before the first was heeded ends the program.
         if flag.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
@@ -104,7 +105,7 @@ impl Conversation {
         self.messages.push(Message { role: role.to_owned(), content: content.to_owned() });
     }
 
-    fn prompt(&self, text: &TextSide) -> Result<Vec<u32>> {
+    fn prompt(&self, text: &TextCodec) -> Result<Vec<u32>> {
         let rendered = if self.plain {
             self.messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
         } else {
@@ -115,9 +116,10 @@ impl Conversation {
 }
 
 struct Chat<'a> {
-    sampler: Sampler,
-    text: &'a TextSide,
-    sampling: Sampling,
+    generator: Box<dyn Generate>,
+    text: &'a TextCodec,
+    params: SamplingParams,
+    stop_ids: Vec<u32>,
     conversation: Conversation,
     seed: u64,
     replies: u64,
@@ -154,23 +156,19 @@ impl Chat<'_> {
         self.interrupted.store(false, Ordering::SeqCst);
         self.conversation.say("user", message);
         let prompt = self.conversation.prompt(self.text)?;
-        let streams = vec![stream(self.seed, STAGE, "", self.replies)];
+        let seeds = vec![stream(self.seed, STAGE, "", self.replies)];
         self.replies += 1;
-        let request = SampleRequest {
-            prompt,
-            streams,
-            params: self.sampling.params(),
-            stop_ids: self.sampling.end_ids.clone(),
-        };
+        let (params, stop_ids) = (self.params, self.stop_ids.clone());
         let mut printer = Printer {
+            request: Some(Request { prompt, seeds, params, stop_ids, stop_texts: StopTexts::default() }),
             text: self.text,
-            end_ids: &self.sampling.end_ids,
+            end_ids: &self.stop_ids,
             printed: String::new(),
             interrupted: &self.interrupted,
             stop: None,
         };
-        if let Err(error) = self.sampler.run(&[request], &mut printer) {
-            // The conversation has outgrown the model or its memory: it can go on afresh.
+        if let Err(error) = self.generator.generate(&mut printer) {
+            // The conversation has outgrown the model or its memory: a new one has room.
             self.conversation.messages.clear();
             println!("({error}; a new conversation)");
             return Ok(());
@@ -188,7 +186,8 @@ impl Chat<'_> {
 
 /// Prints a reply as it comes.
 struct Printer<'a> {
-    text: &'a TextSide,
+    request: Option<Request>,
+    text: &'a TextCodec,
     end_ids: &'a [u32],
     printed: String,
     interrupted: &'a AtomicBool,
@@ -213,14 +212,22 @@ impl Printer<'_> {
     }
 }
 
-impl Observer for Printer<'_> {
-    fn token(&mut self, _: usize, _: usize, tokens: &[u32]) -> Option<StopReason> {
-        self.print(tokens);
-        self.interrupted.load(Ordering::SeqCst).then_some(StopReason::Interrupted)
+impl GenerateClient for Printer<'_> {
+    fn next_request(&mut self) -> Result<Option<Request>> {
+        Ok(self.request.take())
     }
 
-    fn finished(&mut self, sample: Sample) -> Result<(), Error> {
-        self.stop = Some(sample.stop);
+    fn grown(&mut self, _: usize, _: usize, ids: &[u32], _: usize) -> ControlFlow<()> {
+        self.print(ids);
+        if self.interrupted.load(Ordering::SeqCst) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn finished(&mut self, _: usize, _: usize, completion: Completion) -> Result<()> {
+        self.stop = Some(completion.stop);
         Ok(())
     }
 }

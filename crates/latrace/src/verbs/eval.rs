@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use latrace_core::Markers;
-use latrace_engine::lm::Sampler;
+use latrace_core::{Markers, SamplingParams};
 
 use crate::verbs::sample::EngineArguments;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
-use latrace_questions::benchmarks::{Benchmark, Chosen, Drawing};
+use latrace_questions::benchmarks::{Benchmark, Chosen};
 use latrace_run::evaluation::{self, Model, Plan, Source, Summary, Wrapping};
 
 /// What `--responses` says for the benchmark's own answers.
@@ -75,7 +74,7 @@ pub struct EvalArguments {
     #[arg(long, value_name = "NAME")]
     markers: Option<String>,
     #[command(flatten)]
-    drawing: DrawingOverrides,
+    sampling: SamplingOverrides,
     /// Seconds that a program may run per test [default: the benchmark's]
     #[arg(long, value_name = "S", value_parser = super::verify::positive)]
     time_limit: Option<f64>,
@@ -88,7 +87,7 @@ pub struct EvalArguments {
 
 /// How tokens are drawn, where it is not as the benchmark says.
 #[derive(Args, Clone, Debug)]
-struct DrawingOverrides {
+struct SamplingOverrides {
     /// 0 takes the likeliest token; above 1 flattens the distribution [default: the benchmark's]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f32>,
@@ -106,14 +105,14 @@ struct DrawingOverrides {
     max_new_tokens: Option<usize>,
 }
 
-impl DrawingOverrides {
-    fn over(&self, drawing: &Drawing) -> Drawing {
-        Drawing {
-            temperature: self.temperature.unwrap_or(drawing.temperature),
-            top_p: self.top_p.unwrap_or(drawing.top_p),
-            top_k: self.top_k.unwrap_or(drawing.top_k),
-            min_p: self.min_p.unwrap_or(drawing.min_p),
-            max_new_tokens: self.max_new_tokens.unwrap_or(drawing.max_new_tokens),
+impl SamplingOverrides {
+    fn over(&self, params: &SamplingParams) -> SamplingParams {
+        SamplingParams {
+            temperature: self.temperature.unwrap_or(params.temperature),
+            top_p: self.top_p.unwrap_or(params.top_p),
+            top_k: self.top_k.unwrap_or(params.top_k),
+            min_p: self.min_p.unwrap_or(params.min_p),
+            max_new_tokens: self.max_new_tokens.unwrap_or(params.max_new_tokens),
         }
     }
 }
@@ -121,7 +120,7 @@ impl DrawingOverrides {
 /// Runs `latrace eval`.
 pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
-    let sampler = |folder: &Path| -> Result<Sampler> { arguments.engine.sampler(folder) };
+    let engine = arguments.engine.engine();
     let source = match (&arguments.responses, &arguments.model) {
         (Some(responses), _) if responses == Path::new(RIGHT) => Source::Right,
         (Some(responses), _) => Source::File(responses.clone()),
@@ -131,7 +130,7 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
                 model_folder(model)?,
                 Wrapping::named(arguments.template.as_deref().unwrap_or(plan.benchmark.kind.form()[0]))?,
             );
-            Source::Model(Box::new(Model { name, folder, wrapping, sampler: &sampler }))
+            Source::Model(Box::new(Model { name, folder, wrapping, engine: &engine }))
         }
         (None, None) => return Err(Failure::usage("expected --model or --responses").into()),
     };
@@ -144,7 +143,7 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
 fn plan(arguments: &EvalArguments) -> Result<Plan> {
     let mut benchmark = Benchmark::find(&arguments.bench)?;
     benchmark.k = arguments.k.unwrap_or(benchmark.k);
-    benchmark.sampling = arguments.drawing.over(&benchmark.sampling);
+    benchmark.sampling = arguments.sampling.over(&benchmark.sampling);
     benchmark.time_limit = arguments.time_limit.unwrap_or(benchmark.time_limit);
     let markers = Markers::named(arguments.markers.as_deref().unwrap_or(benchmark.kind.form()[1]))
         .map_err(|error| Failure::usage(format!("--markers: {error}")))?;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use latrace_engine::lm::{Model, SaveDtype};
 
-use latrace_engine::text::{TextSide, read_config};
+use latrace_engine::ModelShape;
+use latrace_engine::cpu::{SaveDtype, save_random};
+use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 use latrace_io::files::{is_absent_or_empty, replace_folder};
 use latrace_questions::source::named_task;
@@ -92,9 +93,8 @@ fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
             given_tokenizer(arguments, &source)?
         }
     };
-    TextSide::open(tokenizer, &read_config(folder)?)?;
-    let model = Model::random(folder, arguments.seed)?;
-    Ok(model.save(folder, arguments.dtype.into(), tokenizer)?)
+    TextCodec::open(tokenizer, &ModelShape::read(folder)?)?;
+    save_random(folder, arguments.seed, arguments.dtype.into(), tokenizer).map(drop)
 }
 
 /// The folder that the tokenizer is copied from.

@@ -9,7 +9,7 @@ use latrace_core::{Markers, PromptTemplate, Question};
 use serde_json::{Value, json};
 
 use latrace_core::Split;
-use latrace_engine::thought::Thought;
+use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::columns::pair;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
@@ -135,13 +135,13 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let source = source(arguments);
     let texts = Texts::of(arguments)?;
-    let thought = arguments
+    let codec = arguments
         .model
         .as_deref()
-        .map(|model| Thought::open(&model_folder(model)?, texts.markers.clone()))
+        .map(|model| TraceCodec::open(&model_folder(model)?, texts.markers.clone()))
         .transpose()?;
-    let questions = match &thought {
-        Some(thought) => source.read(&texts.markers, Some(&|messages| thought.text.split(messages)))?,
+    let questions = match &codec {
+        Some(codec) => source.read(&texts.markers, Some(&|messages| codec.text.split(messages)))?,
         None => source.read(&texts.markers, None)?,
     };
     check_ids(&questions)?;
@@ -152,7 +152,7 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
         {
             sink.write(
                 texts
-                    .row(*split, question, thought.as_ref())
+                    .row(*split, question, codec.as_ref())
                     .with_context(|| format!("question {}", question.id))?,
             )?;
             written += 1;
@@ -160,7 +160,7 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
         Ok(())
     })?;
     tracing::info!("{written} of {} questions written", questions.len());
-    if thought.is_none() {
+    if codec.is_none() {
         tracing::info!(
             "without --model, responses do not end with a model's end of a text, and there are no token ids"
         );
@@ -221,7 +221,7 @@ impl Texts {
         })
     }
 
-    fn row(&self, split: Split, question: &Question, thought: Option<&Thought>) -> Result<Row> {
+    fn row(&self, split: Split, question: &Question, codec: Option<&TraceCodec>) -> Result<Row> {
         let Value::Object(mut row) = serde_json::to_value(question)? else {
             unreachable!("a struct is an object")
         };
@@ -242,9 +242,9 @@ impl Texts {
         if let Value::Object(judged_by) = reference(question) {
             judged_by.into_iter().for_each(|(name, value)| add(&name, value));
         }
-        if let Some(thought) = thought {
+        if let Some(codec) = codec {
             let encoding = Encoding {
-                thought,
+                codec,
                 markers: &self.markers,
                 reasoner: &self.reasoner,
                 posterior: &self.posterior,

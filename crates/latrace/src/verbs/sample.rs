@@ -1,23 +1,24 @@
 //! `latrace sample`: samples of given prompts from a model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_engine::lm::{Config, Model, Sampler, SamplerOptions, Sampling, StopReason};
+use latrace_core::{SamplingParams, StopReason};
 use serde_json::json;
 
 use super::columns::ColumnArguments;
+use latrace_engine::boundary::StopTexts;
 use latrace_engine::row_tokens::{PROMPT_FIELDS, prompt_of};
-use latrace_engine::sampling::journal::Finished;
-use latrace_engine::sampling::missing::{Draws, Prompt};
+use latrace_engine::sampling::journal::FinishedSample;
 use latrace_engine::sampling::output::{describe_work, draw_to};
-use latrace_engine::sampling::stop_strings::StopStrings;
-use latrace_engine::text::{TextSide, read_config};
+use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::text_codec::TextCodec;
+use latrace_engine::{Cpu, CpuOptions, Engine, ModelShape};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
-use latrace_io::memory::{Bytes, free_memory};
+use latrace_io::memory::Bytes;
 use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, UniqueIds};
 
 /// The stage's name in the key of every random number.
@@ -54,7 +55,7 @@ pub struct SampleArguments {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     n: u64,
     #[command(flatten)]
-    drawing: DrawingArguments,
+    sampling: SamplingArguments,
     /// Text at which a sample stops; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
@@ -88,20 +89,20 @@ pub struct EngineArguments {
 }
 
 impl EngineArguments {
-    /// The sampler of the model in a folder.
-    pub fn sampler(&self, model: &Path) -> Result<Sampler> {
-        let options = SamplerOptions {
-            kv_cache_bytes: self.kv_cache_bytes.map_or_else(|| free_memory() / 2, |bytes| bytes.0),
+    /// The engine.
+    pub fn engine(&self) -> Cpu {
+        Cpu::new(CpuOptions {
+            kv_cache_bytes: self.kv_cache_bytes.map(|bytes| bytes.0),
             batch: self.batch as usize,
             prefill_tokens: self.prefill_tokens as usize,
-        };
-        Ok(Sampler::new(Model::load(model)?, options))
+            ..CpuOptions::default()
+        })
     }
 }
 
 /// How tokens are drawn.
 #[derive(Args, Clone, Debug)]
-pub struct DrawingArguments {
+pub struct SamplingArguments {
     /// 0 takes the likeliest token; above 1 flattens the distribution
     #[arg(long, value_name = "T", default_value_t = 0.7, allow_negative_numbers = true)]
     temperature: f32,
@@ -122,21 +123,20 @@ pub struct DrawingArguments {
     max_new_tokens: usize,
 }
 
-impl DrawingArguments {
-    /// The settings for a model, checked.
-    pub fn sampling(&self, config: &Config) -> Result<Sampling> {
-        let sampling = Sampling {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            max_new_tokens: self.max_new_tokens,
-            end_ids: if self.ignore_end { Vec::new() } else { config.eos_token_ids.clone() },
-        };
-        sampling
+impl SamplingArguments {
+    /// The parameters, checked.
+    pub fn params(&self) -> Result<SamplingParams> {
+        let SamplingArguments { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
+        let params = SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens };
+        params
             .validate()
             .map_err(|error| Failure::usage(error.to_string().replacen(':', " (see --help):", 1)))?;
-        Ok(sampling)
+        Ok(params)
+    }
+
+    /// Of the tokens that would end a sample, those that do.
+    pub fn stop_ids(&self, end_ids: Vec<u32>) -> Vec<u32> {
+        if self.ignore_end { Vec::new() } else { end_ids }
     }
 }
 
@@ -144,30 +144,33 @@ impl DrawingArguments {
 pub fn run(arguments: &SampleArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let model = model_folder(&arguments.model)?;
-    let config = read_config(&model)?;
-    let sampling = arguments.drawing.sampling(&config)?;
-    let text = TextSide::open(&model, &config)?;
+    let shape = ModelShape::read(&model)?;
+    let params = arguments.sampling.params()?;
+    let text = TextCodec::open(&model, &shape)?;
     check_stops(arguments, &text)?;
-    let (rows, prompts) = read_prompts(arguments, &text, &config)?;
+    let (rows, prompts) = read_prompts(arguments, &text, &shape)?;
     let SampleArguments { seed, n, data, stop, include_stop, skip_bad_rows, columns, engine, .. } = arguments;
-    let draws = Draws {
+    let job = SampleJob {
         stage: STAGE,
         seed: *seed,
         n: *n,
-        sampling,
-        stops: StopStrings::new(stop.clone()),
-        text: &text,
+        params,
+        stop_ids: arguments.sampling.stop_ids(shape.end_ids),
+        stop_texts: StopTexts::new(stop.clone()),
     };
-    let row = |prompt: usize, finished: &Finished| {
-        sampled_row(rows[prompt].clone(), finished, &text, &draws.stops, *include_stop)
+    let row = |prompt: usize, finished: &FinishedSample| {
+        sampled_row(rows[prompt].clone(), finished, &text, &job.stop_texts, *include_stop)
     };
-    let settings = json!({"stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.columns().names()});
-    let work = describe_work(&draws, &model, data, settings)?;
-    draw_to(&out, &draws, &prompts, work, Vec::new(), || engine.sampler(&model), &row)
+    let columns = columns.columns();
+    let settings = json!({
+        "stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()
+    });
+    let work = describe_work(&job, &model, data, settings)?;
+    draw_to(&out, &job, &prompts, work, Vec::new(), || engine.engine().generator(&model), &row)
         .with_context(|| format!("cannot sample {}", data.display()))
 }
 
-fn check_stops(arguments: &SampleArguments, text: &TextSide) -> Result<()> {
+fn check_stops(arguments: &SampleArguments, text: &TextCodec) -> Result<()> {
     if arguments.stop.iter().any(String::is_empty) {
         return Err(Failure::usage("--stop: expected a text, got an empty one").into());
     }
@@ -181,14 +184,14 @@ fn check_stops(arguments: &SampleArguments, text: &TextSide) -> Result<()> {
 /// Rows without their prompts, and the prompts.
 fn read_prompts(
     arguments: &SampleArguments,
-    text: &TextSide,
-    config: &Config,
+    text: &TextCodec,
+    shape: &ModelShape,
 ) -> Result<(Vec<Row>, Vec<Prompt>)> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let (mut rows, mut prompts, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
     while let Some((row, prompt)) =
-        reader.next_with(|_, row| parse(row, &arguments.columns.columns(), text, config, &mut ids))?
+        reader.next_with(|_, row| parse(row, &arguments.columns.columns(), text, shape, &mut ids))?
     {
         rows.push(row);
         prompts.push(prompt);
@@ -202,14 +205,14 @@ fn read_prompts(
 fn parse(
     mut row: Row,
     columns: &Columns,
-    text: &TextSide,
-    config: &Config,
+    text: &TextCodec,
+    shape: &ModelShape,
     ids: &mut UniqueIds,
 ) -> Result<(Row, Prompt), FieldProblem> {
     let id = ids.take(&row)?;
     let prompt = prompt_of(&*columns.view(&row)?, text)?;
-    if prompt.len() >= config.max_positions {
-        let expected = format!("fewer than the model's {} tokens (id {id})", config.max_positions);
+    if prompt.len() >= shape.positions {
+        let expected = format!("fewer than the model's {} tokens (id {id})", shape.positions);
         return Err(FieldProblem::new("prompt", expected, prompt.len().to_string()));
     }
     columns.remove_read(&mut row, &PROMPT_FIELDS);
@@ -219,9 +222,9 @@ fn parse(
 /// The row of a finished sample.
 fn sampled_row(
     mut row: Row,
-    finished: &Finished,
-    text: &TextSide,
-    stops: &StopStrings,
+    finished: &FinishedSample,
+    text: &TextCodec,
+    stops: &StopTexts,
     include_stop: bool,
 ) -> Row {
     let drawn = match finished.stop_reason == StopReason::End.name() {

@@ -1,26 +1,23 @@
 //! `latrace score`: log-probs of given responses under a model.
 
-use std::ops::Range;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_engine::lm::{Config, Model, ScoreRow, Scorer};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::columns::ColumnArguments;
+use latrace_engine::boundary::{ScoreClient, ScoreRow};
 use latrace_engine::row_tokens::{CONSUMED_FIELDS, prompt_and_response};
-use latrace_engine::text::{TextSide, read_config};
+use latrace_engine::sampling::journal::decimals;
+use latrace_engine::text_codec::TextCodec;
+use latrace_engine::{Cpu, CpuOptions, Engine, ModelShape};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_io::progress::Progress;
-use latrace_io::rows::{
-    BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, describe, shortest, write_rows,
-};
-
-/// Rows read, scored and written before the next are read.
-const WINDOW_ROWS: usize = 512;
+use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, write_rows};
 
 /// Arguments of `latrace score`.
 #[derive(Args, Debug)]
@@ -60,82 +57,111 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let folder = model_folder(&arguments.model)?;
-    let config = read_config(&folder)?;
-    let text = TextSide::open(&folder, &config)?;
-    let model = Model::load(&folder)?;
-    let written = write_rows(&out, |sink| score_all(arguments, &model, &text, &mut reader, sink))?;
+    let shape = ModelShape::read(&folder)?;
+    let text = TextCodec::open(&folder, &shape)?;
+    let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
+    let mut scorer = Cpu::new(options).scorer(&folder)?;
+    let columns = arguments.columns.columns();
+    let mut ids = UniqueIds::default();
+    let written = write_rows(&out, |sink| {
+        let mut next = || reader.next_with(|_, row| parse(row, &columns, &text, &shape, &mut ids));
+        let mut scoring = Scoring::new(&mut next, sink);
+        let outcome = scorer.score(&mut scoring);
+        // What a file refuses names the file already.
+        scoring.failure.take().map_or(Ok(()), Err)?;
+        outcome.with_context(|| format!("cannot score {}", arguments.data.display()))?;
+        Ok(scoring.finish())
+    })?;
     tracing::info!("{written} rows scored, {} bad rows skipped", reader.skipped());
     Ok(())
 }
 
-fn score_all(
-    arguments: &ScoreArguments,
-    model: &Model,
-    text: &TextSide,
-    reader: &mut RowReader,
-    sink: &mut dyn RowSink,
-) -> Result<u64> {
-    let mut scorer = Scorer::new(model);
-    let mut progress = Progress::new("rows scored", 0, None);
-    let mut ids = UniqueIds::default();
-    let mut written = 0;
-    loop {
-        let mut window = read_window(reader, |row| {
-            parse(row, &arguments.columns.columns(), text, &model.config, &mut ids)
-        })?;
-        if window.rows.is_empty() {
-            progress.finish();
-            return Ok(written);
+/// Gives the next row without what is scored of it, and that.
+type NextRow<'a> = dyn FnMut() -> Result<Option<(Row, ScoreRow)>> + 'a;
+
+/// Rows between their file and the engine, written in their order whatever order scores come in.
+struct Scoring<'a> {
+    next: &'a mut NextRow<'a>,
+    sink: &'a mut dyn RowSink,
+    progress: Progress,
+    /// Rows that are not written, with the ids of their responses; the first has number `written`.
+    waiting: VecDeque<(Row, Vec<u32>)>,
+    /// Scores of waiting rows, by number.
+    scores: BTreeMap<usize, Vec<f32>>,
+    written: usize,
+    /// What reading or writing failed with.
+    failure: Option<anyhow::Error>,
+}
+
+impl<'a> Scoring<'a> {
+    fn new(next: &'a mut NextRow<'a>, sink: &'a mut dyn RowSink) -> Scoring<'a> {
+        let (waiting, scores) = (VecDeque::new(), BTreeMap::new());
+        let progress = Progress::new("rows scored", 0, None);
+        Scoring { next, sink, progress, waiting, scores, written: 0, failure: None }
+    }
+
+    /// The number of rows written.
+    fn finish(self) -> usize {
+        self.progress.finish();
+        self.written
+    }
+
+    fn fail<T>(&mut self, error: anyhow::Error) -> Result<T> {
+        let message = error.to_string();
+        self.failure = Some(error);
+        Err(Failure::work(message).into())
+    }
+
+    /// Writes the oldest rows, as far as their scores have come.
+    fn write_scored(&mut self) -> Result<()> {
+        while let Some(logprobs) = self.scores.remove(&self.written) {
+            let Some((mut row, response)) = self.waiting.pop_front() else { break };
+            add_scores(&mut row, &response, &logprobs)?;
+            self.sink.write(row)?;
+            self.written += 1;
         }
-        let scored = std::mem::take(&mut window.scored);
-        let mut failure = None;
-        let outcome = scorer.score(&scored, arguments.tokens_per_batch as usize, &mut |range, logprobs| {
-            written += range.len() as u64;
-            progress.advance(range.len() as u64);
-            write_batch(&mut window.rows, &scored, range, &logprobs, sink).map_err(|error| {
-                let message = error.to_string();
-                failure = Some(error);
-                latrace_engine::lm::Error::Invalid(message)
-            })
-        });
-        // The scorer hands our own error back as a message; the original has its chain.
-        failure.map_or(Ok(()), Err)?;
-        outcome.with_context(|| format!("cannot score {}", arguments.data.display()))?;
+        Ok(())
     }
 }
 
-/// Rows as read, without what they were scored from, and their token ids.
-#[derive(Default)]
-struct Window {
-    rows: Vec<Row>,
-    scored: Vec<ScoreRow>,
-}
-
-fn read_window(
-    reader: &mut RowReader,
-    mut parse: impl FnMut(Row) -> Result<(Row, ScoreRow), FieldProblem>,
-) -> Result<Window> {
-    let mut window = Window::default();
-    while window.rows.len() < WINDOW_ROWS {
-        let Some((row, scored)) = reader.next_with(|_, row| parse(row))? else {
-            break;
-        };
-        window.rows.push(row);
-        window.scored.push(scored);
+impl ScoreClient for Scoring<'_> {
+    fn next_row(&mut self) -> Result<Option<ScoreRow>> {
+        match (self.next)() {
+            Ok(Some((row, scored))) => {
+                self.waiting.push_back((row, scored.response.clone()));
+                Ok(Some(scored))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => self.fail(error),
+        }
     }
-    Ok(window)
+
+    fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()> {
+        self.scores.insert(row, logp);
+        self.progress.advance(1);
+        match self.write_scored() {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn name(&self, row: usize) -> String {
+        let waiting = row.checked_sub(self.written).and_then(|at| self.waiting.get(at));
+        let id = waiting.and_then(|(row, _)| row.get("id"));
+        id.map_or_else(|| row.to_string(), |id| id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+    }
 }
 
 fn parse(
     mut row: Row,
     columns: &Columns,
-    text: &TextSide,
-    config: &Config,
+    text: &TextCodec,
+    shape: &ModelShape,
     ids: &mut UniqueIds,
 ) -> Result<(Row, ScoreRow), FieldProblem> {
     let id = ids.take_sample(&row)?;
     let pair = prompt_and_response(&*columns.view(&row)?, text)?;
-    let (length, limit) = (pair.prompt.len() + pair.response.len(), config.max_positions);
+    let (length, limit) = (pair.prompt.len() + pair.response.len(), shape.positions);
     if length > limit {
         let expected = format!("at most the model's {limit} tokens of prompt and response (id {id})");
         return Err(FieldProblem::new("response", expected, length.to_string()));
@@ -144,33 +170,11 @@ fn parse(
     Ok((row, ScoreRow { prompt: pair.prompt, response: pair.response }))
 }
 
-/// Writes the scores of the window's rows in `range`; `logprobs` in nats, by row and response token.
-fn write_batch(
-    rows: &mut [Row],
-    scored: &[ScoreRow],
-    range: Range<usize>,
-    logprobs: &[Vec<f32>],
-    sink: &mut dyn RowSink,
-) -> Result<()> {
-    for (at, logprobs) in range.zip(logprobs) {
-        let mut row = std::mem::take(&mut rows[at]);
-        let id = row.get("id").map(describe).unwrap_or_default();
-        add_scores(&mut row, &scored[at].response, logprobs)
-            .with_context(|| format!("cannot score the row with id {id}"))?;
-        sink.write(row)?;
-    }
-    Ok(())
-}
-
+/// Adds the scores of a row: `logprobs` in nats, one per token of `response`.
 fn add_scores(row: &mut Row, response: &[u32], logprobs: &[f32]) -> Result<()> {
     let sum: f64 = logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
-    let decimal = |(at, &logprob): (usize, &f32)| match shortest(logprob) {
-        Some(decimal) => Ok(json!(decimal)),
-        None => Err(Failure::work(format!("log-prob of response token {at} is not finite: {logprob}"))),
-    };
-    let decimals = logprobs.iter().enumerate().map(decimal).collect::<Result<Vec<Value>, Failure>>()?;
     row.insert("token_ids".to_owned(), json!(response));
-    row.insert("logprobs".to_owned(), Value::Array(decimals));
+    row.insert("logprobs".to_owned(), json!(decimals(logprobs)?));
     row.insert("sum_logprob".to_owned(), json!(sum));
     row.insert("mean_logprob".to_owned(), json!(sum / logprobs.len() as f64));
     Ok(())

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_engine::lm::{TrainConfig, TrainJob, TrainRow};
 
 use super::columns::ColumnArguments;
-use latrace_engine::text::{TextSide, read_config};
+use latrace_engine::boundary::FitJob;
+use latrace_engine::text_codec::TextCodec;
 use latrace_engine::train_rows::train_row;
 use latrace_engine::training::{RECIPE, run_job};
+use latrace_engine::{Cpu, Engine, ModelShape, TrainConfig, TrainRow};
 use latrace_io::failure::Failure;
 use latrace_io::files::is_absent_or_empty;
 use latrace_io::hub::model_folder;
@@ -66,7 +67,8 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let model = model_folder(&arguments.model)?;
     let rows = read_rows(arguments, &model)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let trained = run_job(TrainJob { model_dir: &model, out, rows: &rows, config, resume: arguments.resume });
+    let job = FitJob { model: &model, rows: &rows, config: &config, out, resume: arguments.resume };
+    let trained = run_job(&mut *Cpu::default().trainer()?, job);
     if trained.is_err() {
         // Before the first event the folder is as empty as it was; one with files in it stays.
         let _ = fs::remove_dir(out);
@@ -93,7 +95,7 @@ fn check_out_folder(out: &Path, resume: bool) -> Result<()> {
 }
 
 fn read_rows(arguments: &TrainArguments, model: &Path) -> Result<Vec<TrainRow>> {
-    let text = TextSide::open(model, &read_config(model)?)?;
+    let text = TextCodec::open(model, &ModelShape::read(model)?)?;
     let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
     let mut reader = RowReader::open(&arguments.data, bad_rows)?;
     let columns = arguments.columns.columns();

@@ -1,28 +1,29 @@
-//! The text side of a model folder: vocabulary size, tokenizer, chat template.
+//! Text and token ids of one model: its vocabulary size, tokenizer and chat template.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{ChatTemplate, Message, Tokenizer, Turn};
-use latrace_lm::Config;
 use serde_json::Value;
 
-use latrace_io::failure::Failure;
+use crate::boundary::ModelShape;
 use latrace_io::rows::FieldProblem;
 
 /// What turns a row's text into token ids for one model.
 #[derive(Debug)]
-pub struct TextSide {
+pub struct TextCodec {
     vocabulary_size: usize,
     tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
 }
 
-impl TextSide {
-    /// Reads `tokenizer.json` and the chat template of `folder`, where they are. A tokenizer with more ids
-    /// than the model of `config` has is an error.
-    pub fn open(folder: &Path, config: &Config) -> Result<TextSide> {
+impl TextCodec {
+    /// Reads `tokenizer.json` and the chat template of `folder`, where they are.
+    ///
+    /// # Errors
+    /// Files that cannot be used; a tokenizer with more ids than a model of that shape has.
+    pub fn open(folder: &Path, shape: &ModelShape) -> Result<TextCodec> {
         let tokenizer = match read_if_there(&folder.join("tokenizer.json"))? {
             Some(bytes) => Some(
                 Tokenizer::from_bytes(&bytes)
@@ -31,13 +32,14 @@ impl TextSide {
             None => None,
         };
         if let Some(tokenizer) = &tokenizer
-            && tokenizer.vocabulary_size() > config.vocab_size
+            && tokenizer.vocabulary_size() > shape.vocabulary_size
         {
-            let (path, model, tokenizer) =
-                (folder.join("config.json"), config.vocab_size, tokenizer.vocabulary_size());
+            let (path, model) = (folder.join("config.json"), shape.vocabulary_size);
+            let tokenizer = tokenizer.vocabulary_size();
             return Err(latrace_lm::Error::VocabularySmaller { path, model, tokenizer }.into());
         }
-        Ok(TextSide { vocabulary_size: config.vocab_size, tokenizer, template: read_template(folder)? })
+        let template = read_template(folder)?;
+        Ok(TextCodec { vocabulary_size: shape.vocabulary_size, tokenizer, template })
     }
 
     /// Ids that the model knows are below this.
@@ -103,17 +105,6 @@ impl TextSide {
 
 fn refused(error: latrace_core::Error) -> FieldProblem {
     FieldProblem::new("messages", "a conversation that the chat template takes", error.to_string())
-}
-
-/// The configuration of the model in `folder`, or an error that says what a model folder is.
-pub fn read_config(folder: &Path) -> Result<Config> {
-    if !folder.join("config.json").is_file() {
-        let message = format!("{} is not a model folder: it has no config.json", folder.display());
-        return Err(Failure::work(message)
-            .hint("a model folder holds config.json, model.safetensors and tokenizer.json")
-            .into());
-    }
-    Ok(Config::read(folder)?)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {

@@ -1,24 +1,34 @@
 //! Texts at which a sample stops, wherever in a token they end.
 
-use crate::text::TextSide;
+use crate::text_codec::TextCodec;
 
 /// The texts, and how many of the last tokens can hold the longest of them.
-#[derive(Clone, Debug, Default)]
-pub struct StopStrings {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StopTexts {
     texts: Vec<String>,
     /// A token has at least one byte, but for those without a text; a few more cover a character in pieces.
     window: usize,
 }
 
-impl StopStrings {
+impl StopTexts {
     /// The texts, none of them empty.
-    pub fn new(texts: Vec<String>) -> StopStrings {
+    pub fn new(texts: Vec<String>) -> StopTexts {
         let longest = texts.iter().map(String::len).max().unwrap_or(0);
-        StopStrings { texts, window: longest + 8 }
+        StopTexts { texts, window: longest + 8 }
+    }
+
+    /// The texts.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
     }
 
     /// Whether the last of the tokens completes one of the texts.
-    pub fn found(&self, tokens: &[u32], text: &TextSide) -> bool {
+    pub fn found(&self, tokens: &[u32], text: &TextCodec) -> bool {
         if self.texts.is_empty() {
             return false;
         }
@@ -42,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_first_stop_cuts() {
-        let stops = StopStrings::new(vec!["</x>".to_owned(), "\n\n".to_owned()]);
+        let stops = StopTexts::new(vec!["</x>".to_owned(), "\n\n".to_owned()]);
         assert_eq!(stops.cut("a\n\nb</x>", false), "a");
         assert_eq!(stops.cut("a</x>b\n\n", true), "a</x>");
         assert_eq!(stops.cut("abc", false), "abc");

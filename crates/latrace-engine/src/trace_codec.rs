@@ -1,21 +1,20 @@
-//! The border between thought and answer on token ids, for one tokenizer and one family of markers.
+//! A tokenizer with markers: where a thought ends and its answer begins, on token ids.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_core::{Markers, border};
-use latrace_lm::Config;
+use latrace_core::{Markers, boundary};
 
-use crate::sampling::stop_strings::StopStrings;
-use crate::text::{TextSide, read_config};
+use crate::boundary::{ModelShape, StopTexts};
+use crate::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 
-/// What a model's tokenizer makes of the markers. Texts become ids here, once; z and y are cut and joined on
-/// ids from then on.
+/// A tokenizer with the markers of one family. Texts become ids here, once; traces z and answers y are cut and
+/// joined on ids from then on.
 #[derive(Debug)]
-pub struct Thought {
+pub struct TraceCodec {
     /// The tokenizer.
-    pub text: TextSide,
+    pub text: TextCodec,
     /// What y begins with, whoever writes it: the rest of the closing marker, and the answer's opening.
     pub answer_prefix: Vec<u32>,
     markers: Markers,
@@ -26,23 +25,22 @@ pub struct Thought {
     close_id: Option<u32>,
 }
 
-impl Thought {
+impl TraceCodec {
     /// Reads the tokenizer of a model folder.
     ///
     /// # Errors
     /// Markers by which no trace would end; a folder without a tokenizer or an end token.
-    pub fn open(model: &Path, markers: Markers) -> Result<Thought> {
+    pub fn open(model: &Path, markers: Markers) -> Result<TraceCodec> {
         markers.check()?;
-        let config = read_config(model)?;
-        let text = TextSide::open(model, &config)?;
+        let shape = ModelShape::read(model)?;
+        let text = TextCodec::open(model, &shape)?;
         if !text.has_tokenizer() {
             let hint = "prompts, hints and markers are texts; put the model's tokenizer.json there";
             return Err(Failure::work(format!("{} has no tokenizer.json", model.display()))
                 .hint(hint)
                 .into());
         }
-        let Config { eos_token_ids, .. } = config;
-        if eos_token_ids.is_empty() {
+        if shape.end_ids.is_empty() {
             let hint = "name it as `eos_token_id` in config.json or generation_config.json";
             return Err(Failure::work(format!(
                 "the model in {} has no token that ends a text",
@@ -52,18 +50,18 @@ impl Thought {
             .into());
         }
         let (_, rest) = markers.ends();
-        let mut thought = Thought {
+        let mut codec = TraceCodec {
             text,
             answer_prefix: Vec::new(),
             markers,
-            end_ids: eos_token_ids,
+            end_ids: shape.end_ids,
             cut_id: None,
             close_id: None,
         };
-        thought.answer_prefix = thought.encode(&rest)?;
-        thought.cut_id = thought.single(&thought.markers.cut)?;
-        thought.close_id = thought.single(thought.markers.answer_close.trim_start())?;
-        Ok(thought)
+        codec.answer_prefix = codec.encode(&rest)?;
+        codec.cut_id = codec.single(&codec.markers.cut)?;
+        codec.close_id = codec.single(codec.markers.answer_close.trim_start())?;
+        Ok(codec)
     }
 
     /// Token ids of a text.
@@ -75,7 +73,7 @@ impl Thought {
     pub fn trace_ids(&self, trace: &str) -> Result<Vec<u32>> {
         let (of_trace, _) = self.markers.ends();
         let ids = self.encode(&format!("{trace}{of_trace}"))?;
-        let found = self.border(&ids);
+        let found = self.boundary(&ids);
         if found == Some(ids.len()) {
             Ok(ids)
         } else {
@@ -90,10 +88,10 @@ impl Thought {
     }
 
     /// How many of `ids` are z: none where the thought has no end.
-    pub fn border(&self, ids: &[u32]) -> Option<usize> {
+    pub fn boundary(&self, ids: &[u32]) -> Option<usize> {
         match self.cut_id {
             Some(cut) => ids.iter().position(|&id| id == cut).map(|at| at + 1),
-            None => border(ids, &self.markers.cut, |ids| self.text.decode(ids)),
+            None => boundary(ids, &self.markers.cut, |ids| self.text.decode(ids)),
         }
     }
 
@@ -114,8 +112,8 @@ impl Thought {
     }
 
     /// Texts that end a trace, where the cut is no single token.
-    pub fn trace_stops(&self) -> StopStrings {
-        StopStrings::new(if self.cut_id.is_some() { Vec::new() } else { vec![self.markers.cut.clone()] })
+    pub fn trace_stops(&self) -> StopTexts {
+        StopTexts::new(if self.cut_id.is_some() { Vec::new() } else { vec![self.markers.cut.clone()] })
     }
 
     /// Tokens that end an answer.
@@ -124,9 +122,9 @@ impl Thought {
     }
 
     /// Texts that end an answer, where its closing marker is no single token.
-    pub fn answer_stops(&self) -> StopStrings {
+    pub fn answer_stops(&self) -> StopTexts {
         let close = self.markers.answer_close.trim_start();
-        StopStrings::new(if self.close_id.is_some() || close.is_empty() {
+        StopTexts::new(if self.close_id.is_some() || close.is_empty() {
             Vec::new()
         } else {
             vec![close.to_owned()]

@@ -1,0 +1,177 @@
+//! Clients between an engine and its caller, which let nothing pass that cannot be right.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use anyhow::Result;
+use latrace_core::StopReason;
+
+use super::completion::{Expected, check_logp};
+use super::{Completion, Error, GenerateClient, ModelShape, Request, ScoreClient, ScoreRow};
+use crate::text_codec::TextCodec;
+
+/// A request of which samples are missing.
+struct Outstanding {
+    expected: Expected,
+    /// By sample: whether it has come.
+    has: Vec<bool>,
+    missing: usize,
+}
+
+pub(super) struct CheckedGenerate<'a> {
+    shape: ModelShape,
+    text: Option<Arc<TextCodec>>,
+    client: &'a mut dyn GenerateClient,
+    outstanding: BTreeMap<usize, Outstanding>,
+    given: usize,
+    /// Samples that the client has interrupted.
+    interrupted: HashSet<(usize, usize)>,
+}
+
+impl<'a> CheckedGenerate<'a> {
+    pub fn new(shape: ModelShape, text: Option<Arc<TextCodec>>, client: &'a mut dyn GenerateClient) -> Self {
+        let (outstanding, interrupted) = (BTreeMap::new(), HashSet::new());
+        CheckedGenerate { shape, text, client, outstanding, given: 0, interrupted }
+    }
+
+    /// Fails where a sample has not come.
+    pub fn end(self) -> Result<()> {
+        let Some((&request, outstanding)) = self.outstanding.first_key_value() else { return Ok(()) };
+        let what = format!("{} of its {} samples", outstanding.missing, outstanding.has.len());
+        Err(Error::Unanswered { row: self.client.name(request), what }.into())
+    }
+
+    fn check_request(&self, request: &Request) -> Result<(), String> {
+        request.check(&self.shape)?;
+        if self.text.is_none() && !request.stop_texts.is_empty() {
+            return Err("stop texts need a tokenizer, and the model has none".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check(&self, request: usize, sample: usize, completion: &Completion) -> Result<(), String> {
+        let Some(outstanding) = self.outstanding.get(&request) else {
+            return Err("all samples of the request have come before".to_owned());
+        };
+        match outstanding.has.get(sample) {
+            None => return Err(format!("expected one of {} samples", outstanding.has.len())),
+            Some(true) => return Err("the sample has come before".to_owned()),
+            Some(false) => {}
+        }
+        let was_interrupted = self.interrupted.contains(&(request, sample));
+        if completion.stop == StopReason::Interrupted && !was_interrupted {
+            return Err("it says that it was interrupted, and nobody did that".to_owned());
+        }
+        outstanding.expected.check(completion, &self.shape, self.text.as_deref())
+    }
+}
+
+impl GenerateClient for CheckedGenerate<'_> {
+    fn next_request(&mut self) -> Result<Option<Request>> {
+        let Some(request) = self.client.next_request()? else { return Ok(None) };
+        let number = self.given;
+        if let Err(detail) = self.check_request(&request) {
+            return Err(Error::Request { row: self.client.name(number), detail }.into());
+        }
+        self.given += 1;
+        let missing = request.seeds.len();
+        let expected = Expected::of(&request, &self.shape);
+        self.outstanding.insert(number, Outstanding { expected, has: vec![false; missing], missing });
+        Ok(Some(request))
+    }
+
+    fn grown(&mut self, request: usize, sample: usize, ids: &[u32], new: usize) -> ControlFlow<()> {
+        let flow = self.client.grown(request, sample, ids, new);
+        if flow.is_break() {
+            self.interrupted.insert((request, sample));
+        }
+        flow
+    }
+
+    fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()> {
+        if let Err(detail) = self.check(request, sample, &completion) {
+            return Err(Error::Completion { row: self.client.name(request), sample, detail }.into());
+        }
+        self.client.finished(request, sample, completion)?;
+        if let Some(outstanding) = self.outstanding.get_mut(&request) {
+            outstanding.has[sample] = true;
+            outstanding.missing -= 1;
+            if outstanding.missing == 0 {
+                self.outstanding.remove(&request);
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, request: usize) -> String {
+        self.client.name(request)
+    }
+}
+
+pub(super) struct CheckedScore<'a> {
+    shape: ModelShape,
+    client: &'a mut dyn ScoreClient,
+    /// Response tokens of rows that have no scores yet.
+    outstanding: BTreeMap<usize, usize>,
+    given: usize,
+}
+
+impl<'a> CheckedScore<'a> {
+    pub fn new(shape: ModelShape, client: &'a mut dyn ScoreClient) -> Self {
+        CheckedScore { shape, client, outstanding: BTreeMap::new(), given: 0 }
+    }
+
+    /// Fails where a row has no scores.
+    pub fn end(self) -> Result<()> {
+        let Some((&row, _)) = self.outstanding.first_key_value() else { return Ok(()) };
+        Err(Error::Unanswered { row: self.client.name(row), what: "its log-probs".to_owned() }.into())
+    }
+
+    fn check_row(&self, row: &ScoreRow) -> Result<(), String> {
+        if row.prompt.is_empty() {
+            let detail =
+                "the prompt has no tokens: expected at least one for the first response token to follow";
+            return Err(detail.to_owned());
+        }
+        if row.response.is_empty() {
+            return Err("the response has no tokens".to_owned());
+        }
+        self.shape.check_ids(&row.prompt)?;
+        self.shape.check_ids(&row.response)?;
+        self.shape.check_length(row.prompt.len() + row.response.len())
+    }
+
+    fn check(&self, row: usize, logp: &[f32]) -> Result<(), String> {
+        match self.outstanding.get(&row) {
+            Some(&tokens) => check_logp(logp, tokens),
+            None => Err("the row's log-probs have come before".to_owned()),
+        }
+    }
+}
+
+impl ScoreClient for CheckedScore<'_> {
+    fn next_row(&mut self) -> Result<Option<ScoreRow>> {
+        let Some(row) = self.client.next_row()? else { return Ok(None) };
+        let number = self.given;
+        if let Err(detail) = self.check_row(&row) {
+            return Err(Error::Request { row: self.client.name(number), detail }.into());
+        }
+        self.given += 1;
+        self.outstanding.insert(number, row.response.len());
+        Ok(Some(row))
+    }
+
+    fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()> {
+        if let Err(detail) = self.check(row, &logp) {
+            return Err(Error::Scores { row: self.client.name(row), detail }.into());
+        }
+        self.client.scored(row, logp)?;
+        self.outstanding.remove(&row);
+        Ok(())
+    }
+
+    fn name(&self, row: usize) -> String {
+        self.client.name(row)
+    }
+}

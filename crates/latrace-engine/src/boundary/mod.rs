@@ -1,0 +1,172 @@
+//! The boundary between the method and whatever computes for it.
+//!
+//! Token ids, numbers and texts to stop at cross it; a recipe, a prompt's text and a stage's name never do.
+//! Memory and speed are settings of an engine, never of a request, so that no result can depend on them.
+//!
+//! Every answer of an engine passes through one check here ([`generate`](../boundary/trait.Generate.html) and
+//! score are methods of the trait objects; what an engine implements is the `*_unchecked` half), so that a new
+//! engine cannot forget it.
+
+mod checked;
+mod completion;
+mod error;
+mod fit;
+mod identity;
+mod model_shape;
+mod request;
+mod stop_texts;
+
+use std::fmt::Debug;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+pub use latrace_lm::ScoreRow;
+
+pub use completion::{Completion, LOGP_ROUNDING};
+pub use error::Error;
+pub use fit::{Fit, FitJob};
+pub use identity::{Identity, Role};
+pub use model_shape::ModelShape;
+pub use request::Request;
+pub use stop_texts::StopTexts;
+
+use crate::text_codec::TextCodec;
+
+/// Makes what generates, scores and trains. The run holds it as `&dyn Engine`; which engine it is, only
+/// [`Engine::identity`] tells.
+pub trait Engine: Debug + Sync {
+    /// What the results of `role` depend on besides the request, for the keys of stages.
+    fn identity(&self, role: Role) -> Identity;
+
+    /// What draws from the model in a folder.
+    ///
+    /// # Errors
+    /// A folder without a model that the engine can use.
+    fn generator(&self, model: &Path) -> Result<Box<dyn Generate>>;
+
+    /// What scores under the model in a folder.
+    ///
+    /// # Errors
+    /// As [`Engine::generator`].
+    fn scorer(&self, model: &Path) -> Result<Box<dyn Score>>;
+
+    /// What trains.
+    ///
+    /// # Errors
+    /// An engine that cannot train.
+    fn trainer(&self) -> Result<Box<dyn Fit>>;
+}
+
+/// Draws samples with one model.
+pub trait Generate {
+    /// The model's vocabulary, positions and end tokens.
+    fn shape(&self) -> &ModelShape;
+
+    /// The model's tokenizer, without which no request may have stop texts.
+    fn text(&self) -> Option<Arc<TextCodec>>;
+
+    /// Draws every sample of every request that the client has, until it has no more.
+    ///
+    /// A sample is a function of its prompt, seed, parameters and stops alone. Requests are numbered from 0 in
+    /// the order in which the client gives them; an engine takes as many as keep it busy, and hands each
+    /// completion over as soon as it is there. Whatever the client returns as an error ends the work and
+    /// comes back unchanged.
+    ///
+    /// # Errors
+    /// The client's; requests that do not fit the engine's memory; what the engine cannot do.
+    fn generate_unchecked(&mut self, client: &mut dyn GenerateClient) -> Result<()>;
+
+    /// What the work so far took besides tokens drawn, in words, for the log.
+    fn remarks(&self) -> String {
+        String::new()
+    }
+}
+
+impl dyn Generate + '_ {
+    /// As [`Generate::generate_unchecked`], with requests checked before and completions after the engine: a
+    /// completion that cannot be right ends the work, as does one that never comes.
+    ///
+    /// # Errors
+    /// As [`Generate::generate_unchecked`], and [`Error`].
+    pub fn generate(&mut self, client: &mut dyn GenerateClient) -> Result<()> {
+        let mut checked = checked::CheckedGenerate::new(self.shape().clone(), self.text(), client);
+        self.generate_unchecked(&mut checked)?;
+        checked.end()
+    }
+}
+
+/// Where requests come from and completions go.
+pub trait GenerateClient {
+    /// The next request; none when there are no more.
+    ///
+    /// # Errors
+    /// A source that cannot be read.
+    fn next_request(&mut self) -> Result<Option<Request>>;
+
+    /// A sample has grown: `ids` are all of its tokens so far, the last `new` of them for the first time.
+    /// Breaking ends the sample here, as [`latrace_core::StopReason::Interrupted`]. Engines that cannot stream
+    /// call this once, before [`GenerateClient::finished`].
+    fn grown(&mut self, request: usize, sample: usize, ids: &[u32], new: usize) -> ControlFlow<()> {
+        let _ = (request, sample, ids, new);
+        ControlFlow::Continue(())
+    }
+
+    /// A sample is complete: `sample` is its place among the request's seeds. Completions come in any order.
+    ///
+    /// # Errors
+    /// Whatever should end the work.
+    fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()>;
+
+    /// What people call a request, for errors.
+    fn name(&self, request: usize) -> String {
+        request.to_string()
+    }
+}
+
+/// Scores with one model.
+pub trait Score {
+    /// The model's vocabulary, positions and end tokens.
+    fn shape(&self) -> &ModelShape;
+
+    /// Gives log p (nats, temperature 1, nothing cut) of each response token after its prompt, for every row
+    /// that the client has. A row's scores are a function of the row alone.
+    ///
+    /// # Errors
+    /// The client's, unchanged; what the engine cannot do.
+    fn score_unchecked(&mut self, client: &mut dyn ScoreClient) -> Result<()>;
+}
+
+impl dyn Score + '_ {
+    /// As [`Score::score_unchecked`], with rows checked before and scores after the engine.
+    ///
+    /// # Errors
+    /// As [`Score::score_unchecked`], and [`Error`].
+    pub fn score(&mut self, client: &mut dyn ScoreClient) -> Result<()> {
+        let mut checked = checked::CheckedScore::new(self.shape().clone(), client);
+        self.score_unchecked(&mut checked)?;
+        checked.end()
+    }
+}
+
+/// Where rows to score come from and log-probs go.
+pub trait ScoreClient {
+    /// The next row; none when there are no more.
+    ///
+    /// # Errors
+    /// A source that cannot be read.
+    fn next_row(&mut self) -> Result<Option<ScoreRow>>;
+
+    /// Log-probs of a row's response tokens (nats). Rows are numbered from 0 as they were given, and come in
+    /// any order.
+    ///
+    /// # Errors
+    /// Whatever should end the work.
+    fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()>;
+
+    /// What people call a row, for errors.
+    fn name(&self, row: usize) -> String {
+        row.to_string()
+    }
+}

@@ -1,0 +1,53 @@
+//! What the boundary needs to know of a model.
+
+use std::path::Path;
+
+use anyhow::Result;
+use latrace_io::failure::Failure;
+use latrace_lm::Config;
+
+/// The limits that requests to a model have to respect, and the tokens that end its texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelShape {
+    /// Ids are below this.
+    pub vocabulary_size: usize,
+    /// Most tokens of prompt and response together.
+    pub positions: usize,
+    /// Tokens that end a text.
+    pub end_ids: Vec<u32>,
+}
+
+impl ModelShape {
+    /// Reads `config.json` (and `generation_config.json`) of a model folder.
+    ///
+    /// # Errors
+    /// A folder that is none of a model; a configuration that cannot be used, by its field.
+    pub fn read(folder: &Path) -> Result<ModelShape> {
+        if !folder.join("config.json").is_file() {
+            let message = format!("{} is not a model folder: it has no config.json", folder.display());
+            return Err(Failure::work(message)
+                .hint("a model folder holds config.json, model.safetensors and tokenizer.json")
+                .into());
+        }
+        let Config { vocab_size, max_positions, eos_token_ids, .. } = Config::read(folder)?;
+        Ok(ModelShape { vocabulary_size: vocab_size, positions: max_positions, end_ids: eos_token_ids })
+    }
+
+    /// The first of `ids` that is no id of the model, with its place.
+    pub(super) fn check_ids(&self, ids: &[u32]) -> Result<(), String> {
+        // Without a branch per token: all ids of a run pass through here.
+        let largest = ids.iter().fold(0, |largest, &id| largest.max(id));
+        if (largest as usize) < self.vocabulary_size || ids.is_empty() {
+            return Ok(());
+        }
+        let at = ids.iter().position(|&id| id as usize >= self.vocabulary_size).unwrap_or_default();
+        Err(format!("token {at}: expected an id below {}, got {}", self.vocabulary_size, ids[at]))
+    }
+
+    pub(super) fn check_length(&self, tokens: usize) -> Result<(), String> {
+        if tokens <= self.positions {
+            return Ok(());
+        }
+        Err(format!("expected at most {} tokens (max_position_embeddings), got {tokens}", self.positions))
+    }
+}

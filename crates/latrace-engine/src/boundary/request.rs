@@ -1,0 +1,90 @@
+//! What is asked of an engine that draws.
+
+use latrace_core::SamplingParams;
+
+use super::{ModelShape, StopTexts};
+
+/// A prompt, and the samples wanted of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Token ids of the prompt, at least one.
+    pub prompt: Vec<u32>,
+    /// The seed of each sample's random numbers. A prompt's samples are asked for together, so that an engine
+    /// reads the prompt once.
+    pub seeds: Vec<u64>,
+    /// The distribution that tokens are drawn from, and how many.
+    pub params: SamplingParams,
+    /// Tokens that end a sample; the one that does is its last token.
+    pub stop_ids: Vec<u32>,
+    /// Texts that end a sample, with the token that completes one.
+    pub stop_texts: StopTexts,
+}
+
+impl Request {
+    /// Most tokens of a sample: those asked for, as far as the model has positions left. A prompt has fewer
+    /// tokens than that.
+    pub fn limit(&self, shape: &ModelShape) -> usize {
+        self.params.max_new_tokens.min(shape.positions.saturating_sub(self.prompt.len()))
+    }
+
+    /// Whether an engine can do it with a model of that shape.
+    ///
+    /// # Errors
+    /// What was expected, and what is there.
+    pub fn check(&self, shape: &ModelShape) -> Result<(), String> {
+        self.params.validate().map_err(|error| error.to_string())?;
+        if self.prompt.is_empty() {
+            return Err(
+                "the prompt has no tokens: expected at least one for the first new token to follow".into()
+            );
+        }
+        shape.check_ids(&self.prompt)?;
+        shape.check_length(self.prompt.len())?;
+        if self.limit(shape) == 0 {
+            let positions = shape.positions;
+            return Err(format!(
+                "the prompt fills all {positions} of the model's positions: expected room for a new token"
+            ));
+        }
+        if self.seeds.is_empty() {
+            return Err("expected at least one sample, got no seeds".into());
+        }
+        if self.stop_texts.texts().iter().any(String::is_empty) {
+            return Err("expected stop texts, got an empty one".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_no_engine_can_do_are_refused_by_what_is_wrong() {
+        let shape = ModelShape { vocabulary_size: 10, positions: 4, end_ids: vec![] };
+        let good = Request {
+            prompt: vec![0, 9, 0],
+            seeds: vec![1],
+            params: SamplingParams::plain(2),
+            stop_ids: vec![],
+            stop_texts: StopTexts::default(),
+        };
+        assert_eq!((good.check(&shape), good.limit(&shape)), (Ok(()), 1));
+        assert_eq!(Request { prompt: vec![1], ..good.clone() }.limit(&shape), 2);
+        let empty_text = StopTexts::new(vec!["x".to_owned(), String::new()]);
+        let bad = [
+            (Request { prompt: vec![], ..good.clone() }, "the prompt has no tokens"),
+            (Request { prompt: vec![1, 10], ..good.clone() }, "token 1: expected an id below 10, got 10"),
+            (Request { prompt: vec![1; 4], ..good.clone() }, "fills all 4 of the model's positions"),
+            (Request { prompt: vec![1; 5], ..good.clone() }, "expected at most 4 tokens"),
+            (Request { seeds: vec![], ..good.clone() }, "got no seeds"),
+            (Request { params: SamplingParams::plain(0), ..good.clone() }, "max_new_tokens"),
+            (Request { stop_texts: empty_text, ..good.clone() }, "an empty one"),
+        ];
+        for (request, expected) in bad {
+            let got = request.check(&shape).unwrap_err();
+            assert!(got.contains(expected), "expected {expected:?} in {got:?}");
+        }
+    }
+}

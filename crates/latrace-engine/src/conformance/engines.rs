@@ -1,0 +1,119 @@
+//! The suite of every engine, over the built-in one and the one without a model.
+
+use std::fs;
+use std::path::Path;
+
+use latrace_core::{SamplingParams, StopReason, Tokenizer};
+use serde_json::json;
+
+use super::{Subject, all, completions_that_cannot_be_right_are_refused};
+use crate::boundary::{Engine, ModelShape, Request, ScoreRow, StopTexts};
+use crate::cpu::{Cpu, CpuOptions, SaveDtype, save_random};
+use crate::random::Random;
+use crate::sampling::generate_all;
+use crate::scoring::score_all;
+
+/// A tiny random model, with a tokenizer of words and letters.
+fn model() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = ["the cat sat on the mat", "a walk from one to two", "seven times eight is fifty six"];
+    let texts: Vec<String> = texts.map(str::to_owned).to_vec();
+    let tokenizer = Tokenizer::train(&texts, 300, &[]).unwrap();
+    let vocabulary = Tokenizer::from_bytes(tokenizer.as_bytes()).unwrap().vocabulary_size();
+    let config = json!({
+        "architectures": ["Qwen3ForCausalLM"], "hidden_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "intermediate_size": 24,
+        "vocab_size": vocabulary, "max_position_embeddings": 96, "eos_token_id": 0,
+        // Wide weights: otherwise all tokens are nearly as likely, and nothing depends on the prompt.
+        "initializer_range": 0.5,
+    });
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
+    save_random(folder.path(), 3, SaveDtype::F32, folder.path()).unwrap();
+    folder
+}
+
+fn random() -> Random {
+    let shape = ModelShape { vocabulary_size: 100, positions: 200, end_ids: vec![0] };
+    Random { shape, ids: 10..100, length: 12, closing_id: 5, answers: Vec::new() }
+}
+
+#[test]
+fn the_cpu_does_what_every_engine_must() {
+    let model = model();
+    let engine = Cpu::default();
+    all(&Subject { engine: &engine, model: model.path(), tolerance: 0.0 });
+    completions_that_cannot_be_right_are_refused(&engine, model.path());
+}
+
+#[test]
+fn memory_and_speed_of_the_cpu_change_nothing() {
+    let model = model();
+    let narrow = CpuOptions { kv_cache_bytes: Some(1 << 20), batch: 1, prefill_tokens: 3, score_tokens: 5 };
+    let engine = Cpu::new(narrow);
+    // A window of requests is then smaller than the suite's: they are taken in several.
+    all(&Subject { engine: &engine, model: model.path(), tolerance: 0.0 });
+    let requests: Vec<Request> = (0..40).map(|number| request(&[number % 7, 3], 4, number.into())).collect();
+    let one_by_one = generate_all(&mut *engine.generator(model.path()).unwrap(), requests.clone()).unwrap();
+    let together = generate_all(&mut *Cpu::default().generator(model.path()).unwrap(), requests).unwrap();
+    assert_eq!(one_by_one, together);
+}
+
+#[test]
+fn random_does_what_every_engine_must() {
+    let engine = random();
+    all(&Subject { engine: &engine, model: Path::new("none"), tolerance: 0.0 });
+    completions_that_cannot_be_right_are_refused(&engine, Path::new("none"));
+}
+
+fn request(prompt: &[u32], limit: usize, seed: u64) -> Request {
+    Request {
+        prompt: prompt.to_vec(),
+        seeds: vec![seed],
+        params: SamplingParams::plain(limit),
+        stop_ids: Vec::new(),
+        stop_texts: StopTexts::default(),
+    }
+}
+
+#[test]
+fn random_closes_every_sample_at_its_length_and_answers_after_it() {
+    let engine = Random { answers: vec![vec![20], vec![30, 31]], ..random() };
+    let mut generator = engine.generator(Path::new("none")).unwrap();
+    let trace = Request { stop_ids: vec![0, 5], seeds: (0..50).collect(), ..request(&[1], 100, 0) };
+    for sample in &generate_all(&mut *generator, vec![trace]).unwrap()[0] {
+        assert_eq!((sample.ids.len(), sample.ids.last(), sample.stop), (12, Some(&5), StopReason::End));
+        assert!(sample.ids[..11].iter().all(|id| (10..100).contains(id)), "{sample:?}");
+    }
+    let answer = Request { stop_ids: vec![0], seeds: (0..400).collect(), ..request(&[1, 5, 2], 100, 0) };
+    let samples = generate_all(&mut *generator, vec![answer]).unwrap().remove(0);
+    let first = samples.iter().filter(|sample| sample.ids == [20, 0]).count();
+    let second = samples.iter().filter(|sample| sample.ids == [30, 31, 0]).count();
+    assert_eq!(first + second, 400);
+    // 400 fair draws have a standard deviation of 10.
+    assert!((150..250).contains(&first), "{first}");
+}
+
+#[test]
+fn random_draws_all_of_its_ids_about_equally_often() {
+    let mut generator = random().generator(Path::new("none")).unwrap();
+    let all = Request { seeds: (0..1000).collect(), ..request(&[1], 90, 0) };
+    let samples = generate_all(&mut *generator, vec![all]).unwrap().remove(0);
+    let mut counts = [0_u32; 100];
+    samples.iter().flat_map(|sample| &sample.ids).for_each(|&id| counts[id as usize] += 1);
+    assert!(counts[..5].iter().chain(&counts[6..10]).all(|&count| count == 0));
+    // 89,000 draws of 90 ids: 989 of each, with a standard deviation of 31.
+    assert!(counts[10..].iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    assert_eq!(counts[5], 1000, "the closing id stands at its place, whether it ends the sample or not");
+}
+
+#[test]
+fn random_scores_differ_by_token_and_are_spread() {
+    let mut scorer = random().scorer(Path::new("none")).unwrap();
+    let row = ScoreRow { prompt: vec![1], response: (0..100).collect() };
+    let scores = score_all(&mut *scorer, vec![row]).unwrap().remove(0);
+    assert!(scores.iter().all(|score| (-4.0..=0.0).contains(score)));
+    let mean = scores.iter().sum::<f32>() / 100.0;
+    // The mean of 100 uniform numbers on [-4, 0] has a standard deviation of 0.12.
+    assert!((mean + 2.0).abs() < 0.5, "{mean}");
+}

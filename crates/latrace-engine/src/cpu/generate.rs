@@ -1,0 +1,127 @@
+//! Sampling with the built-in engine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use latrace_core::StopReason;
+use latrace_lm::{Model, Observer, Sample, SampleRequest, Sampler};
+
+use super::CpuOptions;
+use crate::boundary::{Completion, Error, Generate, GenerateClient, ModelShape, Request, StopTexts};
+use crate::text_codec::TextCodec;
+
+/// Samples taken from the client at once, as a multiple of those drawn at a time: so many that the batch is
+/// full but for a small share of the time, so few that memory does not hold all prompts of a large run.
+const BATCHES_AT_ONCE: usize = 64;
+
+pub(super) struct CpuGenerate {
+    sampler: Sampler,
+    shape: ModelShape,
+    text: Option<Arc<TextCodec>>,
+    samples_at_once: usize,
+}
+
+impl CpuGenerate {
+    pub fn load(folder: &Path, options: CpuOptions) -> Result<CpuGenerate> {
+        let shape = ModelShape::read(folder)?;
+        let text = TextCodec::open(folder, &shape)?;
+        let text = text.has_tokenizer().then(|| Arc::new(text));
+        let sampler = Sampler::new(Model::load(folder)?, options.sampler());
+        let samples_at_once = options.batch.saturating_mul(BATCHES_AT_ONCE);
+        Ok(CpuGenerate { sampler, shape, text, samples_at_once })
+    }
+
+    fn take_requests(&self, client: &mut dyn GenerateClient) -> Result<Window> {
+        let mut window = Window::default();
+        let mut samples = 0;
+        while samples < self.samples_at_once {
+            let Some(Request { prompt, seeds, params, stop_ids, stop_texts }) = client.next_request()? else {
+                break;
+            };
+            samples += seeds.len();
+            window.requests.push(SampleRequest { prompt, streams: seeds, params, stop_ids });
+            window.stop_texts.push(stop_texts);
+        }
+        Ok(window)
+    }
+}
+
+/// Requests that are drawn together.
+#[derive(Default)]
+struct Window {
+    requests: Vec<SampleRequest>,
+    stop_texts: Vec<StopTexts>,
+}
+
+impl Generate for CpuGenerate {
+    fn shape(&self) -> &ModelShape {
+        &self.shape
+    }
+
+    fn text(&self) -> Option<Arc<TextCodec>> {
+        self.text.clone()
+    }
+
+    fn generate_unchecked(&mut self, client: &mut dyn GenerateClient) -> Result<()> {
+        let mut first = 0;
+        loop {
+            let Window { requests, stop_texts } = self.take_requests(client)?;
+            if requests.is_empty() {
+                return Ok(());
+            }
+            let text = self.text.as_deref();
+            let mut bridge = Bridge { client, first, stop_texts: &stop_texts, text, failure: None };
+            let outcome = self.sampler.run(&requests, &mut bridge);
+            // The sampler hands the client's error back as a message; the original has its chain.
+            bridge.failure.take().map_or(Ok(()), Err)?;
+            outcome.map_err(|error| named(error, |request| client.name(first + request)))?;
+            first += requests.len();
+        }
+    }
+
+    fn remarks(&self) -> String {
+        let megabytes = self.sampler.peak_cache_bytes() as f64 / 1e6;
+        let prefilled = self.sampler.prefilled();
+        format!("{prefilled} tokens of prompts read; {megabytes:.1} MB of keys and values at most")
+    }
+}
+
+/// The language model names rows by their place among those given.
+pub(super) fn named(error: latrace_lm::Error, name: impl Fn(usize) -> String) -> anyhow::Error {
+    match error {
+        latrace_lm::Error::Row { id, detail } => {
+            let row = id.parse().map_or(id, name);
+            Error::Request { row, detail }.into()
+        }
+        other => other.into(),
+    }
+}
+
+/// The sampler's observer on one side, the client on the other.
+struct Bridge<'a, 'b> {
+    client: &'a mut (dyn GenerateClient + 'b),
+    /// The number of the window's first request.
+    first: usize,
+    stop_texts: &'a [StopTexts],
+    text: Option<&'a TextCodec>,
+    failure: Option<anyhow::Error>,
+}
+
+impl Observer for Bridge<'_, '_> {
+    fn token(&mut self, request: usize, sample: usize, tokens: &[u32]) -> Option<StopReason> {
+        let flow = self.client.grown(self.first + request, sample, tokens, 1);
+        let found = self.text.is_some_and(|text| self.stop_texts[request].found(tokens, text));
+        if flow.is_break() { Some(StopReason::Interrupted) } else { found.then_some(StopReason::StopString) }
+    }
+
+    fn finished(&mut self, sample: Sample) -> Result<(), latrace_lm::Error> {
+        let Sample { request, sample, tokens, logp, stop } = sample;
+        let completion = Completion { ids: tokens, logp, stop };
+        self.client.finished(self.first + request, sample, completion).map_err(|error| {
+            let message = error.to_string();
+            self.failure = Some(error);
+            latrace_lm::Error::Invalid(message)
+        })
+    }
+}

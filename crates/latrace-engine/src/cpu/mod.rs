@@ -1,0 +1,89 @@
+//! The built-in engine, on the CPU.
+
+mod fit;
+mod generate;
+mod model;
+mod score;
+
+use std::path::Path;
+
+use anyhow::Result;
+use latrace_io::memory::free_memory;
+use latrace_lm::SamplerOptions;
+pub use latrace_lm::train::peak_memory_bytes;
+pub use latrace_lm::{Level, level};
+
+pub use model::{SaveDtype, save_random};
+
+use crate::boundary::{Engine, Fit, Generate, Identity, Role, Score};
+use fit::CpuFit;
+use generate::CpuGenerate;
+use score::CpuScore;
+
+/// Raised whenever the same request gives other bits than before: stages of earlier runs are then redone.
+const NUMERICS: &str = "1";
+
+/// Memory and speed of the built-in engine. No result depends on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Memory for keys and values (bytes); none: half of what is free when a generator is made.
+    pub kv_cache_bytes: Option<u64>,
+    /// Most samples at a time.
+    pub batch: usize,
+    /// Most tokens of prompts in one pass.
+    pub prefill_tokens: usize,
+    /// Most tokens in one pass of scoring.
+    pub score_tokens: usize,
+}
+
+impl Default for CpuOptions {
+    fn default() -> CpuOptions {
+        let SamplerOptions { batch, prefill_tokens, .. } = SamplerOptions::default();
+        CpuOptions { kv_cache_bytes: None, batch, prefill_tokens, score_tokens: 4096 }
+    }
+}
+
+impl CpuOptions {
+    fn sampler(&self) -> SamplerOptions {
+        let kv_cache_bytes = self.kv_cache_bytes.unwrap_or_else(|| free_memory() / 2);
+        SamplerOptions { kv_cache_bytes, batch: self.batch, prefill_tokens: self.prefill_tokens }
+    }
+}
+
+/// The built-in engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    /// Memory and speed.
+    pub options: CpuOptions,
+}
+
+impl Cpu {
+    /// The engine with these options.
+    pub fn new(options: CpuOptions) -> Cpu {
+        Cpu { options }
+    }
+}
+
+impl Engine for Cpu {
+    fn identity(&self, _: Role) -> Identity {
+        Identity {
+            kind: "cpu".to_owned(),
+            version: NUMERICS.to_owned(),
+            compute: "f32".to_owned(),
+            attention: "tiled".to_owned(),
+            exact: true,
+        }
+    }
+
+    fn generator(&self, model: &Path) -> Result<Box<dyn Generate>> {
+        Ok(Box::new(CpuGenerate::load(model, self.options)?))
+    }
+
+    fn scorer(&self, model: &Path) -> Result<Box<dyn Score>> {
+        Ok(Box::new(CpuScore::load(model, self.options)?))
+    }
+
+    fn trainer(&self) -> Result<Box<dyn Fit>> {
+        Ok(Box::new(CpuFit))
+    }
+}

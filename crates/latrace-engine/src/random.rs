@@ -1,0 +1,223 @@
+//! An engine without a model: tokens are a function of the seed, log-probs a function of the token. For tests,
+//! and for seeing what everything around an engine costs at scale.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use latrace_core::StopReason;
+use latrace_core::random::{draw, unit};
+use latrace_lm::{Event, TrainPlan};
+use rayon::prelude::*;
+
+use crate::boundary::{
+    Completion, Engine, Fit, FitJob, Generate, GenerateClient, Identity, ModelShape, Request, Role, Score,
+    ScoreClient,
+};
+use crate::text_codec::TextCodec;
+
+/// Requests drawn in parallel at a time.
+const REQUESTS_AT_ONCE: usize = 64;
+
+/// log p of tokens is uniform between minus this and 0 (nats).
+const LOGP_RANGE: f64 = 4.0;
+
+/// What the engine draws. Of the sampling parameters, it heeds the limit of tokens alone.
+#[derive(Clone, Debug)]
+pub struct Random {
+    /// The model that it stands for.
+    pub shape: ModelShape,
+    /// The ids that samples are drawn from.
+    pub ids: Range<u32>,
+    /// Tokens of a sample, its closing id included.
+    pub length: usize,
+    /// The id that closes a sample at that length, where it is one of the request's stop ids. Where it is
+    /// not, samples go on to their limit.
+    pub closing_id: u32,
+    /// What follows a prompt that holds the closing id, such as that of an answer: one of these by the seed,
+    /// then the first stop id. Empty: samples as after any prompt.
+    pub answers: Vec<Vec<u32>>,
+}
+
+impl Random {
+    fn logp_by_id(&self) -> Vec<f32> {
+        let logp = |id| (unit(draw(0, id)) * LOGP_RANGE - LOGP_RANGE) as f32;
+        (0..self.shape.vocabulary_size as u64).map(logp).collect()
+    }
+
+    /// The tokens of a sample, and whether a stop id ends it.
+    fn tokens(&self, request: &Request, seed: u64) -> (Vec<u32>, bool) {
+        let limit = request.limit(&self.shape);
+        let mut ids = if !self.answers.is_empty() && request.prompt.contains(&self.closing_id) {
+            let at = (unit(draw(seed, 0)) * self.answers.len() as f64) as usize;
+            let mut ids = self.answers[at].clone();
+            ids.extend(request.stop_ids.first());
+            // Without a stop id the answer repeats until the limit, since nothing else may end it.
+            if request.stop_ids.is_empty() { ids.into_iter().cycle().take(limit).collect() } else { ids }
+        } else {
+            let closes = request.stop_ids.contains(&self.closing_id);
+            self.uniform(seed, if closes { limit.min(self.length) } else { limit })
+        };
+        ids.truncate(limit);
+        let end = ids.iter().position(|id| request.stop_ids.contains(id));
+        ids.truncate(end.map_or(ids.len(), |at| at + 1));
+        (ids, end.is_some())
+    }
+
+    fn uniform(&self, seed: u64, tokens: usize) -> Vec<u32> {
+        let (first, range) = (self.ids.start, u64::from(self.ids.end - self.ids.start));
+        // The upper half of a product of 32 bits with the range is uniform up to range / 2^32.
+        let id = |bits: u64| first + (((bits & 0xFFFF_FFFF) * range) >> 32) as u32;
+        let mut ids = Vec::with_capacity(tokens + 1);
+        for pair in 0..tokens.div_ceil(2) as u64 {
+            let bits = draw(seed, pair);
+            ids.extend([id(bits), id(bits >> 32)]);
+        }
+        ids.truncate(tokens);
+        if let Some(last) = self.length.checked_sub(1).and_then(|last| ids.get_mut(last)) {
+            *last = self.closing_id;
+        }
+        ids
+    }
+}
+
+impl Engine for Random {
+    fn identity(&self, _: Role) -> Identity {
+        Identity {
+            kind: "random".to_owned(),
+            version: "1".to_owned(),
+            compute: "none".to_owned(),
+            attention: "none".to_owned(),
+            exact: true,
+        }
+    }
+
+    fn generator(&self, _: &Path) -> Result<Box<dyn Generate>> {
+        Ok(Box::new(Tables { logp: self.logp_by_id(), random: self.clone() }))
+    }
+
+    fn scorer(&self, _: &Path) -> Result<Box<dyn Score>> {
+        Ok(Box::new(Tables { logp: self.logp_by_id(), random: self.clone() }))
+    }
+
+    fn trainer(&self) -> Result<Box<dyn Fit>> {
+        Ok(Box::new(ReadAll { positions: self.shape.positions }))
+    }
+}
+
+struct Tables {
+    random: Random,
+    /// By id.
+    logp: Vec<f32>,
+}
+
+impl Tables {
+    fn logp(&self, ids: &[u32]) -> Vec<f32> {
+        ids.iter().map(|&id| self.logp[id as usize]).collect()
+    }
+
+    fn completion(&self, request: &Request, seed: u64) -> Completion {
+        let (ids, ended) = self.random.tokens(request, seed);
+        // What no stop id ends, `tokens` draws up to the limit.
+        let stop = if ended { StopReason::End } else { StopReason::MaxTokens };
+        Completion { logp: self.logp(&ids), ids, stop }
+    }
+}
+
+impl Generate for Tables {
+    fn shape(&self) -> &ModelShape {
+        &self.random.shape
+    }
+
+    fn text(&self) -> Option<Arc<TextCodec>> {
+        None
+    }
+
+    fn generate_unchecked(&mut self, client: &mut dyn GenerateClient) -> Result<()> {
+        let mut first = 0;
+        loop {
+            let mut requests = Vec::with_capacity(REQUESTS_AT_ONCE);
+            while requests.len() < REQUESTS_AT_ONCE {
+                let Some(request) = client.next_request()? else { break };
+                requests.push(request);
+            }
+            if requests.is_empty() {
+                return Ok(());
+            }
+            let completions: Vec<Vec<Completion>> = requests
+                .par_iter()
+                .map(|request| request.seeds.iter().map(|&seed| self.completion(request, seed)).collect())
+                .collect();
+            for (request, completions) in (first..).zip(completions) {
+                for (sample, completion) in completions.into_iter().enumerate() {
+                    hand_over(client, request, sample, completion)?;
+                }
+            }
+            first += requests.len();
+        }
+    }
+}
+
+fn hand_over(
+    client: &mut dyn GenerateClient,
+    request: usize,
+    sample: usize,
+    mut completion: Completion,
+) -> Result<()> {
+    let flow = client.grown(request, sample, &completion.ids, completion.ids.len());
+    if flow.is_break() && completion.stop != StopReason::End {
+        completion.stop = StopReason::Interrupted;
+    }
+    client.finished(request, sample, completion)
+}
+
+impl Score for Tables {
+    fn shape(&self) -> &ModelShape {
+        &self.random.shape
+    }
+
+    fn score_unchecked(&mut self, client: &mut dyn ScoreClient) -> Result<()> {
+        let mut row = 0;
+        while let Some(scored) = client.next_row()? {
+            client.scored(row, self.logp(&scored.response))?;
+            row += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the rows of every update, and learns nothing from them: the final model is the first.
+struct ReadAll {
+    positions: usize,
+}
+
+impl Fit for ReadAll {
+    fn fit(&mut self, job: FitJob<'_>, observer: &mut dyn FnMut(Event) -> Result<()>) -> Result<()> {
+        let plan = TrainPlan::new(job.rows, job.config, self.positions)?;
+        observer(Event::Started {
+            total_steps: plan.total_updates,
+            dropped: plan.dropped,
+            truncated: plan.truncated,
+            resumed_from: None,
+            normaliser: plan.mean_response,
+        })?;
+        for update in plan.updates_after(0) {
+            job.rows.read(&update.rows)?;
+        }
+        copy_files(job.model, job.out)?;
+        observer(Event::Finished)
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))
+                .with_context(|| format!("cannot copy {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! The one loop that draws samples: verbs, stages and evaluations differ in what is missing and in where
+//! finished samples go.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use anyhow::Result;
+use latrace_core::random::stream;
+use latrace_core::{SamplingParams, StopReason};
+use latrace_io::progress::Progress;
+use serde_json::Value;
+
+use crate::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
+
+/// A prompt to draw from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// Its row's id, which no other prompt has.
+    pub id: Value,
+    /// Its name in the key of its random numbers.
+    pub stream: String,
+    /// Token ids.
+    pub ids: Vec<u32>,
+}
+
+impl Prompt {
+    /// The prompt of a row, whose random numbers are keyed by its id.
+    pub fn new(id: Value, ids: Vec<u32>) -> Prompt {
+        Prompt { stream: id.to_string(), id, ids }
+    }
+
+    /// The prompt of a key.
+    pub fn keyed(key: String, ids: Vec<u32>) -> Prompt {
+        Prompt { id: key.clone().into(), stream: key, ids }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> String {
+        self.id.as_str().map_or_else(|| self.id.to_string(), str::to_owned)
+    }
+}
+
+/// What is drawn of every prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleJob {
+    /// The stage's name in the key of every random number.
+    pub stage: &'static str,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Samples of each prompt.
+    pub n: u64,
+    /// The distribution that tokens are drawn from, and how many.
+    pub params: SamplingParams,
+    /// Tokens that end a sample.
+    pub stop_ids: Vec<u32>,
+    /// Texts that end a sample.
+    pub stop_texts: StopTexts,
+}
+
+impl SampleJob {
+    /// A request for some of a prompt's samples, by their numbers below `n`. A sample has the same seed
+    /// whichever others are asked for with it.
+    pub fn request(&self, prompt: &Prompt, numbers: &[u64]) -> Request {
+        let seed = |&number| stream(self.seed, self.stage, &prompt.stream, number);
+        Request {
+            prompt: prompt.ids.clone(),
+            seeds: numbers.iter().map(seed).collect(),
+            params: self.params,
+            stop_ids: self.stop_ids.clone(),
+            stop_texts: self.stop_texts.clone(),
+        }
+    }
+}
+
+/// Where a prompt stands: in which part of its table, and at which place in that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The part; 0 where there are no parts.
+    pub part: usize,
+    /// The place in the part.
+    pub prompt: usize,
+}
+
+/// A prompt of which samples are missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MissingSamples {
+    /// Where it stands.
+    pub place: Place,
+    /// The prompt.
+    pub prompt: Prompt,
+    /// The numbers of the missing samples, in ascending order.
+    pub numbers: Vec<u64>,
+}
+
+/// Which samples are missing, and where they go.
+pub trait Drawing {
+    /// The next prompt of which samples are missing. It is asked for when the engine has room, so that a large
+    /// run never lies in memory.
+    ///
+    /// # Errors
+    /// A source that cannot be read.
+    fn next_missing(&mut self) -> Result<Option<MissingSamples>>;
+
+    /// Keeps a finished sample of the prompt at `place`.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    fn keep(&mut self, place: Place, number: u64, completion: Completion) -> Result<()>;
+
+    /// Is called every so many tokens, also while no sample finishes.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    fn tick(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What drawing took.
+#[derive(Clone, Debug, Default)]
+pub struct Spent {
+    /// Samples drawn.
+    pub samples: u64,
+    /// Tokens drawn.
+    pub tokens: u64,
+    /// Seconds.
+    pub seconds: f64,
+    /// Samples drawn, by why they ended.
+    pub reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Spent {
+    fn count(&mut self, completion: &Completion) {
+        self.samples += 1;
+        self.tokens += completion.ids.len() as u64;
+        *self.reasons.entry(completion.stop.name()).or_default() += 1;
+    }
+}
+
+/// Draws all samples that are missing, with the generator that `make` gives; it is not made where nothing is
+/// missing, since that may take minutes.
+///
+/// # Errors
+/// Whatever `make` and `drawing` return, unchanged; requests that the model or the engine has no room for, by
+/// the prompt's id; completions that cannot be right.
+pub fn draw_missing(
+    job: &SampleJob,
+    drawing: &mut dyn Drawing,
+    make: impl FnOnce() -> Result<Box<dyn Generate>>,
+    progress: &mut Progress,
+) -> Result<Spent> {
+    let Some(first) = drawing.next_missing()? else { return Ok(Spent::default()) };
+    let mut generator = make()?;
+    let mut work = Work {
+        job,
+        drawing,
+        progress,
+        first: Some(first),
+        requested: HashMap::new(),
+        given: 0,
+        spent: Spent::default(),
+        started: Instant::now(),
+        grown: 0,
+        shown: 0,
+        failure: None,
+    };
+    let outcome = generator.generate(&mut work);
+    work.failure.take().map_or(Ok(()), Err)?;
+    outcome?;
+    let spent = Spent { seconds: work.started.elapsed().as_secs_f64(), ..work.spent };
+    summarise(&spent, &generator.remarks());
+    Ok(spent)
+}
+
+/// Tokens between two looks at the clock.
+const SHOW_EVERY: u64 = 256;
+
+/// A prompt that the engine is drawing from.
+struct Requested {
+    place: Place,
+    name: String,
+    numbers: Vec<u64>,
+    missing: usize,
+}
+
+struct Work<'a> {
+    job: &'a SampleJob,
+    drawing: &'a mut dyn Drawing,
+    progress: &'a mut Progress,
+    first: Option<MissingSamples>,
+    /// By the engine's number of the request.
+    requested: HashMap<usize, Requested>,
+    given: usize,
+    spent: Spent,
+    started: Instant,
+    /// Tokens drawn, of unfinished samples too.
+    grown: u64,
+    /// Of those, how many when progress was last shown.
+    shown: u64,
+    /// An error that ends the work from where none can be returned.
+    failure: Option<anyhow::Error>,
+}
+
+impl Work<'_> {
+    fn show(&mut self) -> Result<()> {
+        self.shown = self.grown;
+        let rate = self.grown as f64 / self.started.elapsed().as_secs_f64();
+        self.progress.message(format!("{rate:.0} tokens/s"));
+        // The first sample may be minutes away.
+        self.progress.advance(0);
+        self.drawing.tick()
+    }
+}
+
+impl GenerateClient for Work<'_> {
+    fn next_request(&mut self) -> Result<Option<Request>> {
+        let next = match self.first.take() {
+            Some(first) => Some(first),
+            None => self.drawing.next_missing()?,
+        };
+        let Some(MissingSamples { place, prompt, numbers }) = next else { return Ok(None) };
+        let request = self.job.request(&prompt, &numbers);
+        let missing = numbers.len();
+        self.requested.insert(self.given, Requested { place, name: prompt.name(), numbers, missing });
+        self.given += 1;
+        Ok(Some(request))
+    }
+
+    fn grown(&mut self, _: usize, _: usize, _: &[u32], new: usize) -> ControlFlow<()> {
+        self.grown += new as u64;
+        if self.grown - self.shown >= SHOW_EVERY
+            && let Err(error) = self.show()
+        {
+            self.failure = Some(error);
+        }
+        if self.failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)?;
+        debug_assert_ne!(completion.stop, StopReason::Interrupted, "only a failure interrupts");
+        self.progress.advance(1);
+        self.spent.count(&completion);
+        let Some(requested) = self.requested.get_mut(&request) else { return Ok(()) };
+        let (place, number) = (requested.place, requested.numbers[sample]);
+        requested.missing -= 1;
+        if requested.missing == 0 {
+            self.requested.remove(&request);
+        }
+        self.drawing.keep(place, number, completion)
+    }
+
+    /// A request's name is asked for while samples of it are missing, or before it is taken.
+    fn name(&self, request: usize) -> String {
+        self.requested.get(&request).map_or_else(|| request.to_string(), |requested| requested.name.clone())
+    }
+}
+
+fn summarise(spent: &Spent, remarks: &str) {
+    let Spent { samples, tokens, seconds, reasons } = spent;
+    let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let (reasons, rate) = (reasons.join(", "), *tokens as f64 / seconds);
+    tracing::info!(
+        "{samples} samples ({reasons}); {tokens} tokens drawn in {seconds:.1} s, {rate:.0} a second; {remarks}"
+    );
+}

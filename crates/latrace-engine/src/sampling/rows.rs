@@ -1,0 +1,110 @@
+//! Samples of prompts that lie in memory: those of the verbs and of evaluations.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result};
+use latrace_io::progress::Progress;
+
+use super::draw::{Drawing, MissingSamples, Place, Prompt, SampleJob, Spent, draw_missing};
+use super::journal::FinishedSample;
+use crate::boundary::{Completion, Generate};
+
+/// Whether log-probs of samples are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logprobs {
+    /// They are.
+    Kept,
+    /// Nothing reads them.
+    Dropped,
+}
+
+/// Samples by prompt and number.
+pub type Samples = BTreeMap<(usize, u64), FinishedSample>;
+
+/// All samples, and what drawing them took.
+#[derive(Debug)]
+pub struct Drawn {
+    /// All of them, earlier ones too.
+    pub samples: Samples,
+    /// How many were finished before.
+    pub earlier: usize,
+    /// What drawing the others took.
+    pub spent: Spent,
+}
+
+/// Draws the samples that `earlier` lacks. `keep` gets each, with its prompt's place, in the order in which
+/// they finish.
+///
+/// # Errors
+/// Earlier samples of other prompts; whatever `keep` returns; as [`draw_missing`].
+pub fn draw_rows(
+    job: &SampleJob,
+    logprobs: Logprobs,
+    prompts: &[Prompt],
+    earlier: Vec<FinishedSample>,
+    make: impl FnOnce() -> Result<Box<dyn Generate>>,
+    keep: &mut dyn FnMut(usize, &FinishedSample) -> Result<()>,
+) -> Result<Drawn> {
+    let samples = placed(job, prompts, earlier)?;
+    let earlier = samples.len();
+    if earlier > 0 {
+        tracing::info!("{earlier} samples were finished before");
+    }
+    let mut progress = Progress::new("samples", earlier as u64, Some(prompts.len() as u64 * job.n));
+    let mut rows = Rows { n: job.n, logprobs, prompts, next: 0, samples, keep };
+    let spent = draw_missing(job, &mut rows, make, &mut progress)?;
+    progress.finish();
+    Ok(Drawn { samples: rows.samples, earlier, spent })
+}
+
+struct Rows<'a> {
+    n: u64,
+    logprobs: Logprobs,
+    prompts: &'a [Prompt],
+    next: usize,
+    samples: Samples,
+    keep: &'a mut dyn FnMut(usize, &FinishedSample) -> Result<()>,
+}
+
+impl Drawing for Rows<'_> {
+    fn next_missing(&mut self) -> Result<Option<MissingSamples>> {
+        while let Some(prompt) = self.prompts.get(self.next) {
+            let at = self.next;
+            self.next += 1;
+            let is_missing = |number: &u64| !self.samples.contains_key(&(at, *number));
+            let numbers: Vec<u64> = (0..self.n).filter(is_missing).collect();
+            if !numbers.is_empty() {
+                let place = Place { part: 0, prompt: at };
+                return Ok(Some(MissingSamples { place, prompt: prompt.clone(), numbers }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn keep(&mut self, place: Place, number: u64, mut completion: Completion) -> Result<()> {
+        if self.logprobs == Logprobs::Dropped {
+            completion.logp.clear();
+        }
+        let finished = FinishedSample::new(self.prompts[place.prompt].id.clone(), number, &completion)?;
+        (self.keep)(place.prompt, &finished)?;
+        self.samples.insert((place.prompt, number), finished);
+        Ok(())
+    }
+}
+
+/// Earlier samples by prompt and number.
+fn placed(job: &SampleJob, prompts: &[Prompt], earlier: Vec<FinishedSample>) -> Result<Samples> {
+    let places: HashMap<String, usize> =
+        prompts.iter().enumerate().map(|(at, prompt)| (prompt.id.to_string(), at)).collect();
+    let keyed = earlier.into_iter().map(|sample| {
+        let place = places.get(&sample.id.to_string()).filter(|_| sample.sample < job.n);
+        let place = place.with_context(|| {
+            format!(
+                "the journal has sample {} of id {}, which the data does not ask for",
+                sample.sample, sample.id
+            )
+        })?;
+        Ok(((*place, sample.sample), sample))
+    });
+    keyed.collect()
+}
