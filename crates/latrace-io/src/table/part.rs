@@ -49,10 +49,10 @@ pub(super) fn write<R: Record>(writer: impl Write + Send, records: &[R], stage_k
 
 /// Lists lie as they are: no dictionary, no statistics, no compression. Token ids and log-probs are almost all
 /// of a part, and compress by a quarter at most: one of 512 traces of 5,000 tokens takes 20.5 MB, written in
-/// 34 ms and read in 17 ms; under zstd 1 it takes 15.0 MB, 70 ms and 37 ms, under zstd 3 (as before) 15.1 MB,
-/// 111 ms and 40 ms, under snappy 17.9 MB, 62 ms and 31 ms (`benches/parts.rs`, one core). Each part is read
-/// several times, and even a disk of 200 MB/s spends less on the 5 MB than compression does. Texts, which
-/// compress well, take zstd 1.
+/// 39 ms and read in 17 ms; under lz4 18.0 MB, 59 ms and 22 ms; under snappy 17.9 MB, 67 ms and 31 ms; under
+/// zstd 1 15.0 MB, 81 ms and 39 ms; under zstd 3 (as before) 15.1 MB, 111 ms and 39 ms (`benches/parts.rs`, one
+/// core, no wait for the disk). Each part is read several times, and even a disk of 200 MB/s spends less on
+/// those 5 MB than zstd does. Texts, which compress well, take zstd 1.
 ///
 /// One row group holds the part: pages of at most a megabyte are read one after another, so that a reader
 /// holds a batch and no more.
