@@ -242,7 +242,7 @@ fn weigh_and_build_take_the_tables_of_a_run() {
     // The same few operations, in another order.
     weights.iter().zip(rho()).for_each(|(weight, rho)| assert!((weight - rho).abs() < 1e-15, "{weights:?}"));
     let bounds: Value = serde_json::from_slice(&fs::read(bench.path().join("bounds.json")).unwrap()).unwrap();
-    assert_eq!(bounds["of_k"].as_array().unwrap().len(), 3, "it counts in the bounds: {bounds}");
+    assert_eq!(bounds["bounds"]["of_k"].as_array().unwrap().len(), 3, "it counts in the bounds: {bounds}");
     let built = verb(
         bench.path(),
         "build --questions runs/quickstart/00-questions --traces runs/quickstart/03-traces \
