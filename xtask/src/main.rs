@@ -1,6 +1,6 @@
 //! The project's checks: `cargo xtask check`.
 
-mod borders;
+mod boundaries;
 mod dependencies;
 mod licences;
 mod sources;
@@ -38,9 +38,9 @@ enum Cost {
 const STEPS: [Step; 8] = [
     Step { name: "format", cost: Cost::Low, run: format, remedy: "run `cargo fmt --all`" },
     Step {
-        name: "borders",
+        name: "boundaries",
         cost: Cost::Low,
-        run: borders::check,
+        run: boundaries::check,
         remedy: "see ARCHITECTURE.md for what each crate may use",
     },
     Step {

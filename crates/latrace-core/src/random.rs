@@ -75,6 +75,14 @@ mod tests {
         assert_eq!(uniform(7, 5), 0.5572075013668569);
     }
 
+    /// The first outputs of the published generator, seeded with 0.
+    #[test]
+    fn draws_are_those_of_split_mix() {
+        let published = [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F];
+        assert_eq!([0, 1, 2].map(|counter| draw(0, counter)), published);
+        assert_eq!(draw(7, 0), mix(7));
+    }
+
     #[test]
     fn uniform_numbers_are_spread() {
         let mean = (0..10_000).map(|i| uniform(7, i)).sum::<f64>() / 1e4;

@@ -295,7 +295,7 @@ impl Queries<'_> {
         &cache[block as usize * length + head * (length / kv_heads)..][..length / kv_heads]
     }
 
-    /// What is read after a head's half of a block, to be asked for meanwhile.
+    /// What is read after a head's half of a block, to be prefetched meanwhile.
     fn next(&self, visit: Visit<'_>, half: Half, head: usize, heads: &Range<usize>) -> *const f32 {
         if head + 1 < heads.end {
             self.part(half, visit.block, head + 1).as_ptr()
@@ -383,7 +383,7 @@ struct Panels<'a> {
     row: usize,
 }
 
-/// C (+)= A·B in whole panels of columns, at least the first `columns`; as much is asked for from `ahead` on,
+/// C (+)= A·B in whole panels of columns, at least the first `columns`; as much is prefetched from `ahead` on,
 /// in the layout of B.
 fn multiply(
     c: &mut [f32],

@@ -234,7 +234,7 @@ pub trait Device: Send + Sync {
         logits: &mut Self::Buffer,
     );
 
-    /// `length` zeros that will be read from end to end again and again.
+    /// `length` zeros for data that is streamed through repeatedly, such as packed weights.
     fn resident(&self, length: usize) -> Self::Buffer;
     /// Values that [`Device::pack`] writes.
     fn packed_length(&self, inputs: usize, outputs: usize) -> usize;

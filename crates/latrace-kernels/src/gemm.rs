@@ -208,7 +208,7 @@ pub(crate) use with_panel;
 
 /// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C,
 /// for a tile as wide as a panel of B; A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p *
-/// b_row]`. Meanwhile what is needed next is asked for.
+/// b_row]`. Meanwhile, what is needed next is prefetched.
 pub(crate) type Tile =
     unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, Ahead);
 

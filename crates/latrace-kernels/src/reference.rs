@@ -127,7 +127,7 @@ impl Device for Reference {
         let d = w.len();
         for row in 0..rows {
             let (x, dy) = (&x[row * d..][..d], &dy[row * d..][..d]);
-            // The definition asks for epsilon, which the forward pass left in the root mean square.
+            // The definition takes epsilon; the root mean square of the forward pass holds it.
             let epsilon = inverse_rms[row].powi(-2) - x.iter().map(|v| v * v).sum::<f64>() / d as f64;
             let (of_x, of_w) = rms_norm_backward_reference(dy, x, w, epsilon);
             add(&mut dx[row * d..], &of_x);

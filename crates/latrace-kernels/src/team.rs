@@ -2,7 +2,7 @@
 //!
 //! A pool's threads go to sleep between loops, and to wake one takes longer than many a loop of decoding
 //! does. While a [`Team`] is led, the pool's threads wait awake instead: a loop begins within a fraction of a
-//! microsecond. Who runs a task changes nothing but time.
+//! microsecond. Which thread runs a task affects nothing but time.
 
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -96,7 +96,7 @@ struct Team {
     /// The loop that `state` names. Written by the leader while no helper is inside, read by helpers inside
     /// alone.
     work: UnsafeCell<Option<(*const Task<'static>, usize)>>,
-    /// The next task that nobody has taken.
+    /// The next task that has not been taken.
     next: AtomicUsize,
     /// Helpers that may be looking at `work`.
     inside: AtomicUsize,
@@ -189,7 +189,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Looks again and again, awake at first, then in turns with whoever else wants the processor.
+/// Spins, at first without pause, then yielding the processor to other threads between checks.
 fn wait_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let mut looks = 0;
     loop {

@@ -40,6 +40,7 @@ impl Batch {
         let start = self.ids.len();
         self.ids.extend(tokens);
         let length = self.ids.len() - start;
+        // Each sequence starts at position 0, as if it were alone: that is what makes packing exact.
         self.positions.extend(0..length as u32);
         self.cu_seqlens.push(self.ids.len() as u32);
         for t in (first_target..length).filter(|&t| keep(t)) {
@@ -58,6 +59,8 @@ impl Batch {
 /// own.
 pub fn runs(lengths: &[usize], budget: usize) -> Vec<std::ops::Range<usize>> {
     let mut runs = Vec::new();
+    // Greedy and in order: which rows share a run follows from the lengths alone, so that results can be
+    // reproduced.
     let (mut first, mut tokens) = (0, 0);
     for (i, &length) in lengths.iter().enumerate() {
         if i > first && tokens + length > budget {

@@ -271,6 +271,7 @@ fn check_names(
     if let Some(name) = absent {
         return Err(files.missing(name));
     }
+    // Old checkpoints store the rotary frequencies, which follow from the configuration.
     let ignored = |name: &str| name.ends_with(".rotary_emb.inv_freq") || (tied && name == HEAD);
     let unlisted = |name: &str| files.index.as_ref().is_some_and(|(_, places)| !places.contains_key(name));
     let extra = |name: &&String| !ignored(name) && (!wanted.contains(name.as_str()) || unlisted(name));
@@ -339,8 +340,8 @@ fn chunks<'a>(view: &TensorView<'a>) -> rayon::slice::Chunks<'a, u8> {
     view.data().par_chunks(CHUNK * element_bytes(view))
 }
 
-/// A tensor as f32. What has been read of the file is let go at once, so that loading needs little more
-/// memory than the weights.
+/// A tensor as f32. Pages of the file are released as soon as they are read, so that loading needs little
+/// more memory than the weights.
 fn decode(stored: &Stored<'_>) -> Result<Vec<f32>, Error> {
     let Stored { path, map, view } = stored;
     let mut values = vec![0.0; view.data().len() / element_bytes(view)];
@@ -413,6 +414,7 @@ fn save_tensors(
     source: &Path,
     shard_bytes: u64,
 ) -> Result<(), Error> {
+    // Tokenizer first: a folder with weights but without its tokenizer would look usable.
     copy_companions(source, out)?;
     let shards = split(tensors, dtype, shard_bytes);
     let mut places = Map::new();
@@ -493,6 +495,7 @@ fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Resul
         header.insert(parameter.name.clone(), entry);
     }
     let mut header = Value::Object(header).to_string().into_bytes();
+    // Tensors then begin at a multiple of 8 bytes, as the format's own writers have it.
     header.resize(header.len().next_multiple_of(8), b' ');
     write_file(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -522,6 +525,7 @@ fn write_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>)
 fn config_json(config: &Config, dtype: SaveDtype) -> Map<String, Value> {
     let mut raw = config.raw.clone();
     let spellings = ["dtype", "torch_dtype"].map(|key| raw.contains_key(key).then_some(key));
+    // transformers 5 writes `dtype`, earlier versions `torch_dtype`: the file keeps the spelling it came with.
     let mut present: Vec<&str> = spellings.into_iter().flatten().collect();
     if present.is_empty() {
         present.push("dtype");

@@ -155,6 +155,7 @@ impl Config {
         let raw = read_object(&path)?;
         let fields = Fields::new(&path, &raw);
         let mut config = Self::from_fields(&fields)?;
+        // Chat models often end a turn with another token than the one in config.json.
         let generation = dir.join("generation_config.json");
         if generation.exists() {
             let map = read_object(&generation)?;
@@ -172,6 +173,7 @@ impl Config {
         let hidden_size = fields.size("hidden_size", 4096, 1 << 20)?;
         let layers = fields.size("num_hidden_layers", 32, 1 << 12)?;
         let heads = fields.size("num_attention_heads", 32, 1 << 16)?;
+        // Qwen2's code has biases on q, k and v whatever its configuration says.
         let attention_bias = family != Family::Qwen2 && fields.flag("attention_bias", false)?;
         check_supported(fields, family, layers)?;
         let config = Self {
@@ -333,6 +335,7 @@ fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<(), Error>
             Err(fields.error("layer_types", "\"full_attention\" only", types.to_string()))
         };
     }
+    // transformers gives a window only to layers from `max_window_layers` on, so some settings use none.
     let windowed =
         fields.flag("use_sliding_window", false)? && fields.map.get("sliding_window") != Some(&Value::Null);
     let full_layers = fields.number("max_window_layers")?.unwrap_or(28.0);
@@ -359,7 +362,8 @@ mod tests {
     fn small(family: Family, changes: Value) -> Value {
         let mut json = json!({
             "architectures": [family.architecture()], "hidden_size": 8, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "intermediate_size": 6, "vocab_size": 10,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "intermediate_size": 6,
+            "vocab_size": 10,
         });
         for (key, value) in changes.as_object().unwrap() {
             json[key] = value.clone();
@@ -445,8 +449,10 @@ mod tests {
 
     #[test]
     fn both_spellings_of_rope_mean_the_same() {
-        let old = json!({"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": null});
-        let middle = json!({"rope_theta": 5e5, "rope_scaling": {"rope_type": "linear", "factor": 2.0, "type": "yarn"}});
+        let scaling = json!({"type": "linear", "factor": 2.0});
+        let old = json!({"rope_theta": 5e5, "rope_scaling": scaling, "rope_parameters": null});
+        let scaling = json!({"rope_type": "linear", "factor": 2.0, "type": "yarn"});
+        let middle = json!({"rope_theta": 5e5, "rope_scaling": scaling});
         let new = json!({"rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2}});
         let expected = Rope { theta: 5e5, kind: RopeKind::Linear { factor: 2.0 } };
         for spelling in [old, middle, new] {

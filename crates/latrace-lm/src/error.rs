@@ -39,7 +39,8 @@ pub enum Error {
     },
     /// The model's architecture is none of ours.
     #[error(
-        "{}: unknown architecture: expected one of Qwen2ForCausalLM, Qwen3ForCausalLM, LlamaForCausalLM, got {got}",
+        "{}: unknown architecture: expected one of Qwen2ForCausalLM, Qwen3ForCausalLM, LlamaForCausalLM, \
+         got {got}",
         path.display()
     )]
     UnknownArchitecture {
@@ -54,7 +55,7 @@ pub enum Error {
         /// The model folder.
         path: PathBuf,
     },
-    /// The configuration asks for a tensor that is not there.
+    /// A tensor of the configuration is missing from the weights.
     #[error("{}: missing tensor `{name}`", path.display())]
     MissingTensor {
         /// The weight file that should hold it.
@@ -63,7 +64,10 @@ pub enum Error {
         name: String,
     },
     /// There are tensors that the configuration does not ask for.
-    #[error("{}: {} tensors that config.json does not ask for: {}", path.display(), names.len(), listing(names))]
+    #[error(
+        "{}: {} tensors that config.json does not ask for: {}",
+        path.display(), names.len(), listing(names)
+    )]
     ExtraTensors {
         /// The weight file.
         path: PathBuf,
@@ -121,7 +125,10 @@ pub enum Error {
         detail: &'static str,
     },
     /// A tensor lies in another shard than the index says.
-    #[error("{}: tensor `{tensor}` is in the wrong shard: expected in {expected}, got in {got}", path.display())]
+    #[error(
+        "{}: tensor `{tensor}` is in the wrong shard: expected in {expected}, got in {got}",
+        path.display()
+    )]
     WrongShard {
         /// The index file.
         path: PathBuf,
@@ -188,7 +195,8 @@ impl Error {
         let text = match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "free some disk space",
             Self::Field { field, .. } if field.contains("sliding") || field == "layer_types" => {
-                "sliding-window attention is not supported; set use_sliding_window to false if rows fit in the window"
+                "sliding-window attention is not supported; set use_sliding_window to false if rows fit in \
+                 the window"
             }
             Self::Field { field, .. } if field.starts_with("rope_") => {
                 "supported rope types are default, linear, llama3 and yarn"
@@ -231,7 +239,7 @@ impl Error {
     }
 }
 
-/// The first few names; a message of a thousand tensors helps nobody.
+/// The first few names: a list of a thousand tensors would hide the message.
 fn listing(names: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -22,25 +22,11 @@ pub(crate) trait Projections<D: Device> {
 
 impl<D: Device> Projections<D> for Model<D> {
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear(
-            y,
-            x,
-            &self.parameters[p.weight],
-            p.bias.map(|b| &self.parameters[b]),
-            rows,
-            inputs,
-        );
+        self.device.linear(y, x, &self.parameters[p.weight], self.bias(p), rows, inputs);
     }
 
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear_add(
-            y,
-            x,
-            &self.parameters[p.weight],
-            p.bias.map(|b| &self.parameters[b]),
-            rows,
-            inputs,
-        );
+        self.device.linear_add(y, x, &self.parameters[p.weight], self.bias(p), rows, inputs);
     }
 }
 
@@ -81,12 +67,8 @@ impl<D: Device> Stream<D> {
 
     /// Token ids → `x`.
     pub fn embed(&mut self, model: &Model<D>, ids: &[u32]) {
-        model.device.gather_rows(
-            &mut self.x,
-            ids,
-            &model.parameters[model.layout.embedding],
-            model.config.hidden_size,
-        );
+        let table = &model.parameters[model.layout.embedding];
+        model.device.gather_rows(&mut self.x, ids, table, model.config.hidden_size);
     }
 
     /// `x` → queries in `wide[1]`, `k` and `v`, turned to their positions.
@@ -110,24 +92,16 @@ impl<D: Device> Stream<D> {
         positions: &[u32],
     ) {
         let Self { table, x, h, wide: [a, _], k, v, inverse_rms, .. } = self;
-        let (device, config, tokens, shape) =
-            (&model.device, &model.config, positions.len(), model.attention_shape());
-        device.rms_norm(h, inverse_rms, x, &model.parameters[layer.input_norm], config.norm_eps, tokens);
-        projections.linear(v, h, layer.value, tokens, config.hidden_size);
+        let (d, tokens, shape) = (model.config.hidden_size, positions.len(), model.attention_shape());
+        model.norm([h, inverse_rms], x, layer.input_norm, tokens);
+        projections.linear(v, h, layer.value, tokens, d);
         if let Some((_, key_norm)) = layer.head_norms {
-            projections.linear(a, h, layer.key, tokens, config.hidden_size);
-            device.rms_norm(
-                k,
-                inverse_rms,
-                a,
-                &model.parameters[key_norm],
-                config.norm_eps,
-                tokens * shape.kv_heads,
-            );
+            projections.linear(a, h, layer.key, tokens, d);
+            model.norm([k, inverse_rms], a, key_norm, tokens * shape.kv_heads);
         } else {
-            projections.linear(k, h, layer.key, tokens, config.hidden_size);
+            projections.linear(k, h, layer.key, tokens, d);
         }
-        device.rotary(k, positions, table, shape.kv_heads, shape.head_dim, Rotation::Forward);
+        model.rotate(k, positions, table, shape.kv_heads, Rotation::Forward);
     }
 
     /// `h` → queries in `wide[1]`, turned to their positions.
@@ -139,22 +113,14 @@ impl<D: Device> Stream<D> {
         positions: &[u32],
     ) {
         let Self { table, h, wide: [a, b], inverse_rms, .. } = self;
-        let (device, config, tokens, shape) =
-            (&model.device, &model.config, positions.len(), model.attention_shape());
+        let (d, tokens, shape) = (model.config.hidden_size, positions.len(), model.attention_shape());
         if let Some((query_norm, _)) = layer.head_norms {
-            projections.linear(a, h, layer.query, tokens, config.hidden_size);
-            device.rms_norm(
-                b,
-                inverse_rms,
-                a,
-                &model.parameters[query_norm],
-                config.norm_eps,
-                tokens * shape.heads,
-            );
+            projections.linear(a, h, layer.query, tokens, d);
+            model.norm([b, inverse_rms], a, query_norm, tokens * shape.heads);
         } else {
-            projections.linear(b, h, layer.query, tokens, config.hidden_size);
+            projections.linear(b, h, layer.query, tokens, d);
         }
-        device.rotary(b, positions, table, shape.heads, shape.head_dim, Rotation::Forward);
+        model.rotate(b, positions, table, shape.heads, Rotation::Forward);
     }
 
     /// The rest of a layer, over the first `rows` rows of `x` and of attention's output in `wide[0]`.
@@ -166,12 +132,12 @@ impl<D: Device> Stream<D> {
         rows: usize,
     ) {
         let Self { x, h, wide: [a, b], inverse_rms, .. } = self;
-        let (device, config) = (&model.device, &model.config);
+        let config = &model.config;
         projections.linear_add(x, a, layer.output, rows, model.attention_shape().query_width());
-        device.rms_norm(h, inverse_rms, x, &model.parameters[layer.mlp_norm], config.norm_eps, rows);
+        model.norm([h, inverse_rms], x, layer.mlp_norm, rows);
         projections.linear(a, h, layer.gate, rows, config.hidden_size);
         projections.linear(b, h, layer.up, rows, config.hidden_size);
-        device.swiglu_in_place(a, b, rows * config.intermediate_size);
+        model.device.swiglu_in_place(a, b, rows * config.intermediate_size);
         projections.linear_add(x, a, layer.down, rows, config.intermediate_size);
     }
 
@@ -195,7 +161,6 @@ impl<D: Device> Stream<D> {
 
     /// `x` → `h`, ready for the head.
     pub fn final_norm(&mut self, model: &Model<D>, rows: usize) {
-        let (weight, epsilon) = (&model.parameters[model.layout.norm], model.config.norm_eps);
-        model.device.rms_norm(&mut self.h, &mut self.inverse_rms, &self.x, weight, epsilon, rows);
+        model.norm([&mut self.h, &mut self.inverse_rms], &self.x, model.layout.norm, rows);
     }
 }

@@ -1,6 +1,7 @@
 //! Forward and backward passes of training, explicit, over one packed micro-batch.
 
 use crate::batch::Batch;
+use crate::forward::Projections;
 use crate::model::{LayerLayout, Model, Projection};
 use latrace_kernels::{Device, Rotation, TokenLoss};
 
@@ -72,13 +73,14 @@ impl<D: Device> Gradients<D> {
     pub fn accumulate(&mut self, model: &Model<D>, batch: &Batch, loss: TokenLoss<'_>) -> Vec<f32> {
         let positions = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
         if batch.tokens() > self.tokens || positions > self.positions {
-            // What is there goes first, so that old and new are never held together.
+            // The old memory is freed first, so that old and new are never held at the same time.
             let gradients = std::mem::take(&mut self.gradients);
             let (tokens, positions) = (batch.tokens().max(self.tokens), positions.max(self.positions));
             *self = Self::planned(model, self.recompute, 0, 0, Vec::new());
             *self = Self::planned(model, self.recompute, tokens, positions, gradients);
         }
         self.forward(model, batch);
+        // The head runs forward and backward at once: log-probs are all that is kept of its logits.
         let logp = self.head(model, batch, loss);
         for i in (0..model.config.layers).rev() {
             self.backward_layer(model, batch, i);
@@ -86,23 +88,14 @@ impl<D: Device> Gradients<D> {
         let embedding = &mut self.gradients[model.layout.embedding];
         // As in transformers, whose embedding has a padding index: that token's row learns nothing as an
         // input.
-        model.device.scatter_add_rows(
-            embedding,
-            &batch.ids,
-            &self.dx,
-            model.config.hidden_size,
-            model.config.pad_token_id,
-        );
+        let (d, skip) = (model.config.hidden_size, model.config.pad_token_id);
+        model.device.scatter_add_rows(embedding, &batch.ids, &self.dx, d, skip);
         logp
     }
 
     fn forward(&mut self, model: &Model<D>, batch: &Batch) {
-        model.device.gather_rows(
-            &mut self.x[0],
-            &batch.ids,
-            &model.parameters[model.layout.embedding],
-            model.config.hidden_size,
-        );
+        let table = &model.parameters[model.layout.embedding];
+        model.device.gather_rows(&mut self.x[0], &batch.ids, table, model.config.hidden_size);
         for i in 0..model.config.layers {
             self.forward_layer(model, batch, i);
             self.mlp_output(model, batch, i);
@@ -121,141 +114,78 @@ impl<D: Device> Gradients<D> {
 
     /// A layer up to the gate: all that its backward pass needs.
     fn forward_layer(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
-        let (device, config, tokens) = (&model.device, &model.config, batch.tokens());
-        let (d, shape, layer) = (config.hidden_size, model.attention_shape(), &model.layout.layers[i]);
-        let (slot, rows) = (self.slot(i), Self::rows(model, batch, i));
-        let (x, m) = (&self.x[i], &mut self.layers[slot]);
-        let parameter = |i: usize| &model.parameters[i];
-        let bias = |p: Projection| p.bias.map(parameter);
-        let project = |y: &mut D::Buffer, x: &D::Buffer, p: Projection| {
-            device.linear(y, x, parameter(p.weight), bias(p), tokens, d)
-        };
+        self.forward_projections(model, batch, i);
+        let slot = self.slot(i);
+        let m = &mut self.layers[slot];
+        let qkv = [&m.q, &m.k, &m.v];
+        model.device.attention(&mut m.o, &mut m.lse, qkv, &batch.cu_seqlens, model.attention_shape());
+        self.forward_mlp_input(model, batch, i);
+    }
 
-        device.rms_norm(
-            &mut m.h,
-            &mut m.inverse_rms,
-            x,
-            parameter(layer.input_norm),
-            config.norm_eps,
-            tokens,
-        );
-        project(&mut m.v, &m.h, layer.value);
+    /// Queries, keys and values, turned to their positions.
+    fn forward_projections(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
+        let (tokens, d) = (batch.tokens(), model.config.hidden_size);
+        let (shape, layer, slot) = (model.attention_shape(), &model.layout.layers[i], self.slot(i));
+        let (x, m) = (&self.x[i], &mut self.layers[slot]);
+        model.norm([&mut m.h, &mut m.inverse_rms], x, layer.input_norm, tokens);
+        model.linear(&mut m.v, &m.h, layer.value, tokens, d);
         if let Some((query_norm, key_norm)) = layer.head_norms {
-            project(&mut m.q_raw, &m.h, layer.query);
-            project(&mut m.k_raw, &m.h, layer.key);
-            device.rms_norm(
-                &mut m.q,
-                &mut m.q_inverse_rms,
-                &m.q_raw,
-                parameter(query_norm),
-                config.norm_eps,
-                tokens * shape.heads,
-            );
-            device.rms_norm(
-                &mut m.k,
-                &mut m.k_inverse_rms,
-                &m.k_raw,
-                parameter(key_norm),
-                config.norm_eps,
-                tokens * shape.kv_heads,
-            );
+            model.linear(&mut m.q_raw, &m.h, layer.query, tokens, d);
+            model.linear(&mut m.k_raw, &m.h, layer.key, tokens, d);
+            model.norm([&mut m.q, &mut m.q_inverse_rms], &m.q_raw, query_norm, tokens * shape.heads);
+            model.norm([&mut m.k, &mut m.k_inverse_rms], &m.k_raw, key_norm, tokens * shape.kv_heads);
         } else {
-            project(&mut m.q, &m.h, layer.query);
-            project(&mut m.k, &m.h, layer.key);
+            model.linear(&mut m.q, &m.h, layer.query, tokens, d);
+            model.linear(&mut m.k, &m.h, layer.key, tokens, d);
         }
-        device.rotary(
-            &mut m.q,
-            &batch.positions,
-            &self.table,
-            shape.heads,
-            shape.head_dim,
-            Rotation::Forward,
-        );
-        device.rotary(
-            &mut m.k,
-            &batch.positions,
-            &self.table,
-            shape.kv_heads,
-            shape.head_dim,
-            Rotation::Forward,
-        );
-        device.attention(&mut m.o, &mut m.lse, [&m.q, &m.k, &m.v], &batch.cu_seqlens, shape);
-        let (x, o) = if i + 1 == config.layers {
+        model.rotate(&mut m.q, &batch.positions, &self.table, shape.heads, Rotation::Forward);
+        model.rotate(&mut m.k, &batch.positions, &self.table, shape.kv_heads, Rotation::Forward);
+    }
+
+    /// From attention's output to gate and up. In the last layer, rows without a target end here: nothing
+    /// after attention mixes rows, so they have no part in the loss.
+    fn forward_mlp_input(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
+        let (device, d, width) =
+            (&model.device, model.config.hidden_size, model.attention_shape().query_width());
+        let (slot, rows, layer) = (self.slot(i), Self::rows(model, batch, i), &model.layout.layers[i]);
+        let (mut x, m) = (&self.x[i], &mut self.layers[slot]);
+        let mut o = &m.o;
+        if i + 1 == model.config.layers {
             device.gather_rows(&mut self.kept_x, &batch.rows, x, d);
-            device.gather_rows(&mut self.kept_o, &batch.rows, &m.o, shape.query_width());
-            (&self.kept_x, &self.kept_o)
-        } else {
-            (x, &m.o)
-        };
-        device.linear_residual(
-            &mut m.x_mid,
-            x,
-            o,
-            parameter(layer.output.weight),
-            bias(layer.output),
-            rows,
-            shape.query_width(),
-        );
-        device.rms_norm(
-            &mut m.h_mid,
-            &mut m.mid_inverse_rms,
-            &m.x_mid,
-            parameter(layer.mlp_norm),
-            config.norm_eps,
-            rows,
-        );
-        device.linear(&mut m.gate, &m.h_mid, parameter(layer.gate.weight), bias(layer.gate), rows, d);
-        device.linear(&mut m.up, &m.h_mid, parameter(layer.up.weight), bias(layer.up), rows, d);
+            device.gather_rows(&mut self.kept_o, &batch.rows, o, width);
+            (x, o) = (&self.kept_x, &self.kept_o);
+        }
+        let (weight, bias) = (&model.parameters[layer.output.weight], model.bias(layer.output));
+        device.linear_residual(&mut m.x_mid, x, o, weight, bias, rows, width);
+        model.norm([&mut m.h_mid, &mut m.mid_inverse_rms], &m.x_mid, layer.mlp_norm, rows);
+        model.linear(&mut m.gate, &m.h_mid, layer.gate, rows, d);
+        model.linear(&mut m.up, &m.h_mid, layer.up, rows, d);
     }
 
     /// The rest of a layer: the gated unit and the way back to the residual stream.
     fn mlp_output(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
-        let (device, width, rows) =
-            (&model.device, model.config.intermediate_size, Self::rows(model, batch, i));
+        let (width, rows) = (model.config.intermediate_size, Self::rows(model, batch, i));
         let (slot, down) = (self.slot(i), model.layout.layers[i].down);
-        let m = &self.layers[slot];
-        device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
-        let bias = down.bias.map(|b| &model.parameters[b]);
-        device.linear_residual(
-            &mut self.x[i + 1],
-            &m.x_mid,
-            &self.act,
-            &model.parameters[down.weight],
-            bias,
-            rows,
-            width,
-        );
+        let (m, next) = (&self.layers[slot], &mut self.x[i + 1]);
+        model.device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
+        let (weight, bias) = (&model.parameters[down.weight], model.bias(down));
+        model.device.linear_residual(next, &m.x_mid, &self.act, weight, bias, rows, width);
     }
 
     /// Final norm, head and loss; leaves the gradient of the last residual stream, R×d, in `dx`.
     fn head(&mut self, model: &Model<D>, batch: &Batch, loss: TokenLoss<'_>) -> Vec<f32> {
         let (device, config, rows) = (&model.device, &model.config, batch.rows.len());
-        let (d, norm, head) = (config.hidden_size, model.layout.norm, model.layout.head);
-        let (x, weight) = (&self.x[config.layers], &model.parameters[norm]);
-        device.rms_norm(&mut self.final_h, &mut self.final_inverse_rms, x, weight, config.norm_eps, rows);
+        let (norm, head, x) = (model.layout.norm, model.layout.head, &self.x[config.layers]);
+        model.norm([&mut self.final_h, &mut self.final_inverse_rms], x, norm, rows);
         let mut logp = vec![0.0; rows];
         let gradients = [&mut self.dfinal_h, &mut self.gradients[head]];
-        device.head_backward(
-            &mut logp,
-            gradients,
-            &self.final_h,
-            &model.parameters[head],
-            &batch.targets,
-            loss,
-            d,
-            &mut self.logits,
-        );
+        let (h, weight, targets) = (&self.final_h, &model.parameters[head], &batch.targets);
+        let d = config.hidden_size;
+        device.head_backward(&mut logp, gradients, h, weight, targets, loss, d, &mut self.logits);
+        // Norms add to `dx`, since the residual stream bypasses them; above the last one there is no bypass.
         device.clear(&mut self.dx);
-        let dweight = &mut self.gradients[norm];
-        device.rms_norm_backward(
-            &mut self.dx,
-            dweight,
-            &self.dfinal_h,
-            x,
-            weight,
-            &self.final_inverse_rms,
-            rows,
-        );
+        let forward = [x, &self.final_inverse_rms];
+        norm_backward(model, &mut self.gradients, norm, &mut self.dx, &self.dfinal_h, forward, rows);
         logp
     }
 
@@ -271,56 +201,36 @@ impl<D: Device> Gradients<D> {
     }
 
     fn backward_mlp(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
-        let (device, rows, width, d) = (
-            &model.device,
-            Self::rows(model, batch, i),
-            model.config.intermediate_size,
-            model.config.hidden_size,
-        );
-        let slot = self.slot(i);
-        let m = &mut self.layers[slot];
+        let (rows, slot) = (Self::rows(model, batch, i), self.slot(i));
+        let (device, width, d) = (&model.device, model.config.intermediate_size, model.config.hidden_size);
+        let (m, gradients) = (&mut self.layers[slot], &mut self.gradients);
+        // The gated unit's output is cheaper to compute again than to keep for every layer.
         device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
-        parameter_gradient(device, &mut self.gradients, layer.down, &self.dx, &self.act, rows, width);
-        device.linear_input_gradient(
-            &mut self.dact,
-            &self.dx,
-            &model.parameters[layer.down.weight],
-            rows,
-            width,
-        );
+        parameter_gradient(device, gradients, layer.down, &self.dx, &self.act, rows, width);
+        let weight = |p: Projection| &model.parameters[p.weight];
+        device.linear_input_gradient(&mut self.dact, &self.dx, weight(layer.down), rows, width);
+        // Gate and up turn into their own gradients, since nothing reads them afterwards.
         device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, rows * width);
-        parameter_gradient(device, &mut self.gradients, layer.gate, &m.gate, &m.h_mid, rows, d);
-        parameter_gradient(device, &mut self.gradients, layer.up, &m.up, &m.h_mid, rows, d);
-        device.linear_input_gradient(&mut self.dh, &m.gate, &model.parameters[layer.gate.weight], rows, d);
-        device.linear_input_gradient_add(&mut self.dh, &m.up, &model.parameters[layer.up.weight], rows, d);
-        let (weight, dweight) = (&model.parameters[layer.mlp_norm], &mut self.gradients[layer.mlp_norm]);
-        device.rms_norm_backward(&mut self.dx, dweight, &self.dh, &m.x_mid, weight, &m.mid_inverse_rms, rows);
+        parameter_gradient(device, gradients, layer.gate, &m.gate, &m.h_mid, rows, d);
+        parameter_gradient(device, gradients, layer.up, &m.up, &m.h_mid, rows, d);
+        device.linear_input_gradient(&mut self.dh, &m.gate, weight(layer.gate), rows, d);
+        device.linear_input_gradient_add(&mut self.dh, &m.up, weight(layer.up), rows, d);
+        let forward = [&m.x_mid, &m.mid_inverse_rms];
+        norm_backward(model, gradients, layer.mlp_norm, &mut self.dx, &self.dh, forward, rows);
     }
 
     /// From `dx` to the gradient of attention's output, `do_`; both are of all tokens from here on.
     fn backward_output(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
-        let (device, rows, d, width) = (
-            &model.device,
-            Self::rows(model, batch, i),
-            model.config.hidden_size,
-            model.attention_shape().query_width(),
-        );
-        let weight = &model.parameters[layer.output.weight];
+        let (device, rows, slot) = (&model.device, Self::rows(model, batch, i), self.slot(i));
+        let (d, width) = (model.config.hidden_size, model.attention_shape().query_width());
+        let (weight, gradients) = (&model.parameters[layer.output.weight], &mut self.gradients);
         if i + 1 < model.config.layers {
-            let slot = self.slot(i);
-            parameter_gradient(
-                device,
-                &mut self.gradients,
-                layer.output,
-                &self.dx,
-                &self.layers[slot].o,
-                rows,
-                width,
-            );
+            let o = &self.layers[slot].o;
+            parameter_gradient(device, gradients, layer.output, &self.dx, o, rows, width);
             device.linear_input_gradient(&mut self.do_, &self.dx, weight, rows, width);
             return;
         }
-        parameter_gradient(device, &mut self.gradients, layer.output, &self.dx, &self.kept_o, rows, width);
+        parameter_gradient(device, gradients, layer.output, &self.dx, &self.kept_o, rows, width);
         // What was kept of the forward pass has been read: it becomes its gradient, on its way back to its
         // rows.
         device.linear_input_gradient(&mut self.kept_o, &self.dx, weight, rows, width);
@@ -332,78 +242,52 @@ impl<D: Device> Gradients<D> {
     }
 
     fn backward_attention(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
-        let (device, tokens, d, shape) =
-            (&model.device, batch.tokens(), model.config.hidden_size, model.attention_shape());
         self.backward_output(model, batch, layer, i);
-        let slot = self.slot(i);
-        let m = &self.layers[slot];
-        let dqkv = [&mut self.dq, &mut self.dk, &mut self.dv];
-        device.attention_backward(
-            dqkv,
-            &self.do_,
-            &m.o,
-            &m.lse,
-            [&m.q, &m.k, &m.v],
-            &batch.cu_seqlens,
-            shape,
-        );
-        device.rotary(
-            &mut self.dq,
-            &batch.positions,
-            &self.table,
-            shape.heads,
-            shape.head_dim,
-            Rotation::Backward,
-        );
-        device.rotary(
-            &mut self.dk,
-            &batch.positions,
-            &self.table,
-            shape.kv_heads,
-            shape.head_dim,
-            Rotation::Backward,
-        );
-        if let Some((query_norm, key_norm)) = layer.head_norms {
-            // do_ has been read: it becomes the gradient before the query norm.
-            device.clear(&mut self.do_);
-            device.clear(&mut self.dk_raw);
-            let (weight, dweight) = (&model.parameters[query_norm], &mut self.gradients[query_norm]);
-            device.rms_norm_backward(
-                &mut self.do_,
-                dweight,
-                &self.dq,
-                &m.q_raw,
-                weight,
-                &m.q_inverse_rms,
-                tokens * shape.heads,
-            );
-            let (weight, dweight) = (&model.parameters[key_norm], &mut self.gradients[key_norm]);
-            device.rms_norm_backward(
-                &mut self.dk_raw,
-                dweight,
-                &self.dk,
-                &m.k_raw,
-                weight,
-                &m.k_inverse_rms,
-                tokens * shape.kv_heads,
-            );
+        let (slot, shape) = (self.slot(i), model.attention_shape());
+        let (m, cu_seqlens) = (&self.layers[slot], &batch.cu_seqlens);
+        let (dqkv, qkv) = ([&mut self.dq, &mut self.dk, &mut self.dv], [&m.q, &m.k, &m.v]);
+        model.device.attention_backward(dqkv, &self.do_, &m.o, &m.lse, qkv, cu_seqlens, shape);
+        model.rotate(&mut self.dq, &batch.positions, &self.table, shape.heads, Rotation::Backward);
+        model.rotate(&mut self.dk, &batch.positions, &self.table, shape.kv_heads, Rotation::Backward);
+        if let Some(norms) = layer.head_norms {
+            self.backward_head_norms(model, batch, norms, slot);
         }
-        let (dq, dk) =
-            if layer.head_norms.is_some() { (&self.do_, &self.dk_raw) } else { (&self.dq, &self.dk) };
-        parameter_gradient(device, &mut self.gradients, layer.query, dq, &m.h, tokens, d);
-        parameter_gradient(device, &mut self.gradients, layer.key, dk, &m.h, tokens, d);
-        parameter_gradient(device, &mut self.gradients, layer.value, &self.dv, &m.h, tokens, d);
-        device.linear_input_gradient(&mut self.dh, dq, &model.parameters[layer.query.weight], tokens, d);
-        device.linear_input_gradient_add(&mut self.dh, dk, &model.parameters[layer.key.weight], tokens, d);
-        device.linear_input_gradient_add(
-            &mut self.dh,
-            &self.dv,
-            &model.parameters[layer.value.weight],
-            tokens,
-            d,
-        );
-        let (weight, dweight) = (&model.parameters[layer.input_norm], &mut self.gradients[layer.input_norm]);
-        device.rms_norm_backward(&mut self.dx, dweight, &self.dh, &self.x[i], weight, &m.inverse_rms, tokens);
+        self.backward_projections(model, batch, layer, i);
+    }
+
+    /// From the gradients of normed queries and keys to those of raw ones, in place of `dq` and `dk`.
+    fn backward_head_norms(&mut self, model: &Model<D>, batch: &Batch, norms: (usize, usize), slot: usize) {
+        let (device, tokens, shape) = (&model.device, batch.tokens(), model.attention_shape());
+        let (m, gradients) = (&self.layers[slot], &mut self.gradients);
+        // `do_` has been read: it holds the queries' gradient now, so that no buffer is needed for it alone.
+        device.clear(&mut self.do_);
+        device.clear(&mut self.dk_raw);
+        let (forward, rows) = ([&m.q_raw, &m.q_inverse_rms], tokens * shape.heads);
+        norm_backward(model, gradients, norms.0, &mut self.do_, &self.dq, forward, rows);
+        let (forward, rows) = ([&m.k_raw, &m.k_inverse_rms], tokens * shape.kv_heads);
+        norm_backward(model, gradients, norms.1, &mut self.dk_raw, &self.dk, forward, rows);
+        std::mem::swap(&mut self.do_, &mut self.dq);
+        std::mem::swap(&mut self.dk_raw, &mut self.dk);
+    }
+
+    /// From the gradients of queries, keys and values to that of the stream.
+    fn backward_projections(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
+        let (device, tokens, d) = (&model.device, batch.tokens(), model.config.hidden_size);
+        let slot = self.slot(i);
+        let (m, gradients) = (&self.layers[slot], &mut self.gradients);
+        let parts = [(layer.query, &self.dq), (layer.key, &self.dk), (layer.value, &self.dv)];
+        // The three read the same input, so their gradients add up in `dh`; the first one overwrites it.
+        for (part, (projection, dy)) in parts.into_iter().enumerate() {
+            parameter_gradient(device, gradients, projection, dy, &m.h, tokens, d);
+            let weight = &model.parameters[projection.weight];
+            if part == 0 {
+                device.linear_input_gradient(&mut self.dh, dy, weight, tokens, d);
+            } else {
+                device.linear_input_gradient_add(&mut self.dh, dy, weight, tokens, d);
+            }
+        }
+        let forward = [&self.x[i], &m.inverse_rms];
+        norm_backward(model, gradients, layer.input_norm, &mut self.dx, &self.dh, forward, tokens);
     }
 
     fn planned(
@@ -464,6 +348,21 @@ impl<D: Device> Gradients<D> {
     }
 }
 
+/// Adds to `dx` and to the gradient of the norm's weight; `forward` is the norm's input and what the forward
+/// pass kept of it.
+fn norm_backward<D: Device>(
+    model: &Model<D>,
+    gradients: &mut [D::Buffer],
+    weight: usize,
+    dx: &mut D::Buffer,
+    dy: &D::Buffer,
+    forward: [&D::Buffer; 2],
+    rows: usize,
+) {
+    let ([x, inverse_rms], dw) = (forward, &mut gradients[weight]);
+    model.device.rms_norm_backward(dx, dw, dy, x, &model.parameters[weight], inverse_rms, rows);
+}
+
 fn parameter_gradient<D: Device>(
     device: &D,
     gradients: &mut [D::Buffer],
@@ -474,21 +373,10 @@ fn parameter_gradient<D: Device>(
     inputs: usize,
 ) {
     // The bias is another buffer than the weight; it is taken out while both are written.
-    let bias = projection.bias.map(|b| (b, std::mem::replace(&mut gradients[b], device.zeros(0))));
-    match bias {
-        Some((at, mut db)) => {
-            device.linear_parameter_gradient(
-                &mut gradients[projection.weight],
-                Some(&mut db),
-                dy,
-                x,
-                tokens,
-                inputs,
-            );
-            gradients[at] = db;
-        }
-        None => {
-            device.linear_parameter_gradient(&mut gradients[projection.weight], None, dy, x, tokens, inputs)
-        }
+    let mut bias = projection.bias.map(|b| (b, std::mem::replace(&mut gradients[b], device.zeros(0))));
+    let (dw, db) = (&mut gradients[projection.weight], bias.as_mut().map(|(_, db)| db));
+    device.linear_parameter_gradient(dw, db, dy, x, tokens, inputs);
+    if let Some((at, db)) = bias {
+        gradients[at] = db;
     }
 }

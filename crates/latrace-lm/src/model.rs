@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, SaveDtype, Values};
 use crate::config::{Config, Parameter};
 use crate::error::Error;
-use latrace_kernels::{AttentionShape, Cpu, Device};
+use latrace_kernels::{AttentionShape, Cpu, Device, Rotation};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -76,6 +76,7 @@ impl Layout {
                 down: projection("mlp.down_proj"),
             }
         };
+        // Tied models list no head of their own: both uses share one parameter, and so one gradient.
         let embedding = known("model.embed_tokens.weight".into());
         Self {
             embedding,
@@ -177,6 +178,34 @@ impl<D: Device> Model<D> {
             kv_heads: self.config.kv_heads,
             head_dim: self.config.head_dim,
         }
+    }
+
+    /// y = x / rms(x) times parameter `weight`, over `rows` rows as wide as that.
+    pub(crate) fn norm(
+        &self,
+        [y, inverse_rms]: [&mut D::Buffer; 2],
+        x: &D::Buffer,
+        weight: usize,
+        rows: usize,
+    ) {
+        self.device.rms_norm(y, inverse_rms, x, &self.parameters[weight], self.config.norm_eps, rows);
+    }
+
+    /// Turns heads by their positions, in place.
+    pub(crate) fn rotate(
+        &self,
+        x: &mut D::Buffer,
+        positions: &[u32],
+        table: &D::Buffer,
+        heads: usize,
+        rotation: Rotation,
+    ) {
+        self.device.rotary(x, positions, table, heads, self.config.head_dim, rotation);
+    }
+
+    /// The bias of a projection, if it has one.
+    pub(crate) fn bias(&self, projection: Projection) -> Option<&D::Buffer> {
+        projection.bias.map(|bias| &self.parameters[bias])
     }
 
     /// Fails unless every id is in the vocabulary and the row fits the positions.

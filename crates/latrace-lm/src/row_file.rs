@@ -490,7 +490,8 @@ mod tests {
         ) {
             let response = tokens.len() - prompt.min(tokens.len());
             let value = f32::from_bits(bits);
-            let weights = || if per_token { Weights::PerToken(vec![value; response]) } else { Weights::Row(value) };
+            let each = || Weights::PerToken(vec![value; response]);
+            let weights = || if per_token { each() } else { Weights::Row(value) };
             let given = given.0..given.1;
             let policy = Policy { advantages: weights(), given, old_logp: vec![value; response] };
             let row = TrainRow {

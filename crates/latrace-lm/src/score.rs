@@ -64,6 +64,7 @@ impl<'a, D: Device> Scorer<'a, D> {
         for (i, row) in rows.iter().enumerate() {
             check_row(self.model, i, row)?;
         }
+        // All rows are checked before the first batch, so that a bad one does not cost hours of scoring.
         let lengths: Vec<usize> = rows.iter().map(|r| r.prompt.len() + r.response.len()).collect();
         let mut batch = Batch::new();
         for run in runs(&lengths, tokens_per_batch) {
@@ -87,6 +88,7 @@ impl<'a, D: Device> Scorer<'a, D> {
     /// log p of each of the batch's targets, in nats.
     pub fn logp(&mut self, batch: &Batch) -> Vec<f32> {
         let positions = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
+        // Memory only grows: reallocating for every batch would cost more than the longest one holds.
         let planned = &self.memory.stream;
         if batch.tokens() > planned.rows || positions > planned.positions {
             self.memory = Memory::planned(

@@ -162,59 +162,107 @@ impl TrainConfig {
     /// # Errors
     /// The first field out of its range, with what is expected.
     pub fn validate(&self) -> Result<(), Error> {
-        let at_least_0 = |x: f64| x.is_finite() && x >= 0.0;
-        let below_1 = |x: f64| (0.0..1.0).contains(&x);
-        let checks = [
-            (
-                at_least_0(self.learning_rate),
-                "learning_rate",
-                "a finite number of at least 0",
-                self.learning_rate,
-            ),
-            (
-                (0.0..=1.0).contains(&self.warmup_ratio),
-                "warmup_ratio",
-                "a share from 0 to 1",
-                self.warmup_ratio,
-            ),
-            (self.epochs > 0, "epochs", "at least 1", self.epochs as f64),
-            (self.batch_size > 0, "batch_size", "at least 1", self.batch_size as f64),
-            (self.max_steps != Some(0), "max_steps", "at least 1", 0.0),
-            (below_1(self.beta1), "beta1", "at least 0 and below 1", self.beta1),
-            (below_1(self.beta2), "beta2", "at least 0 and below 1", self.beta2),
-            (
-                self.epsilon.is_finite() && self.epsilon > 0.0,
-                "epsilon",
-                "a finite number above 0",
-                self.epsilon,
-            ),
-            (
-                at_least_0(self.weight_decay),
-                "weight_decay",
-                "a finite number of at least 0",
-                self.weight_decay,
-            ),
-            (
-                at_least_0(self.clip_norm),
-                "clip_norm",
-                "a finite number of at least 0 (0: no clipping)",
-                self.clip_norm,
-            ),
-            (below_1(self.clip_low), "clip_low", "at least 0 and below 1", self.clip_low),
-            (at_least_0(self.clip_high), "clip_high", "a finite number of at least 0", self.clip_high),
-            (self.cutoff_length >= 2, "cutoff_length", "at least 2", self.cutoff_length as f64),
-            (
-                self.tokens_per_micro_batch > 0,
-                "tokens_per_micro_batch",
-                "at least 1",
-                self.tokens_per_micro_batch as f64,
-            ),
-        ];
-        match checks.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, expected, got)) => {
-                Err(Error::Invalid(format!("{field}: expected {expected}, got {got}")))
-            }
-            None => Ok(()),
+        self.check_schedule()?;
+        self.check_optimiser()?;
+        self.check_batches()
+    }
+
+    fn check_schedule(&self) -> Result<(), Error> {
+        let rate = self.learning_rate;
+        check(is_not_negative(rate), "learning_rate", "a finite number of at least 0", rate)?;
+        let share = self.warmup_ratio;
+        check((0.0..=1.0).contains(&share), "warmup_ratio", "a share from 0 to 1", share)?;
+        check(self.epochs > 0, "epochs", "at least 1", self.epochs)?;
+        check(self.max_steps != Some(0), "max_steps", "at least 1", 0)
+    }
+
+    fn check_optimiser(&self) -> Result<(), Error> {
+        for (name, decay) in [("beta1", self.beta1), ("beta2", self.beta2), ("clip_low", self.clip_low)] {
+            check((0.0..1.0).contains(&decay), name, "at least 0 and below 1", decay)?;
         }
+        let (epsilon, norm) = (self.epsilon, self.clip_norm);
+        check(epsilon.is_finite() && epsilon > 0.0, "epsilon", "a finite number above 0", epsilon)?;
+        check(is_not_negative(norm), "clip_norm", "a finite number of at least 0 (0: no clipping)", norm)?;
+        for (name, value) in [("weight_decay", self.weight_decay), ("clip_high", self.clip_high)] {
+            check(is_not_negative(value), name, "a finite number of at least 0", value)?;
+        }
+        Ok(())
+    }
+
+    fn check_batches(&self) -> Result<(), Error> {
+        check(self.batch_size > 0, "batch_size", "at least 1", self.batch_size)?;
+        // A prompt and a response have a token each.
+        check(self.cutoff_length >= 2, "cutoff_length", "at least 2", self.cutoff_length)?;
+        let budget = self.tokens_per_micro_batch;
+        check(budget > 0, "tokens_per_micro_batch", "at least 1", budget)
+    }
+}
+
+fn is_not_negative(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+fn check(holds: bool, field: &str, expected: &str, got: impl std::fmt::Display) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Invalid(format!("{field}: expected {expected}, got {got}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut TrainConfig), expected: Option<&str>) {
+        let mut config = TrainConfig::default();
+        change(&mut config);
+        assert_eq!(config.validate().err().map(|error| error.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn the_ends_of_every_range_are_allowed() {
+        check(|_| {}, None);
+        for end in [0.0, 1.0] {
+            check(
+                |config| (config.learning_rate, config.warmup_ratio, config.clip_norm) = (end, end, end),
+                None,
+            );
+            check(|config| (config.weight_decay, config.clip_high) = (end, end), None);
+        }
+        check(|config| (config.beta1, config.beta2, config.clip_low) = (0.0, 0.0, 0.0), None);
+        check(|config| (config.epochs, config.batch_size, config.max_steps) = (1, 1, Some(1)), None);
+        check(|config| (config.cutoff_length, config.tokens_per_micro_batch) = (2, 1), None);
+    }
+
+    #[test]
+    fn fields_out_of_their_range_are_named() {
+        let not_negative = "expected a finite number of at least 0";
+        let message = |field: &str, expected: &str, got: &str| format!("{field}: {expected}, got {got}");
+        let bad = message("learning_rate", not_negative, "-1");
+        check(|config| config.learning_rate = -1.0, Some(&bad));
+        check(
+            |config| config.learning_rate = f64::INFINITY,
+            Some(&message("learning_rate", not_negative, "inf")),
+        );
+        check(|config| config.weight_decay = f64::NAN, Some(&message("weight_decay", not_negative, "NaN")));
+        check(|config| config.clip_high = -0.5, Some(&message("clip_high", not_negative, "-0.5")));
+        let norm = "clip_norm: expected a finite number of at least 0 (0: no clipping), got -1";
+        check(|config| config.clip_norm = -1.0, Some(norm));
+        check(
+            |config| config.warmup_ratio = 1.5,
+            Some("warmup_ratio: expected a share from 0 to 1, got 1.5"),
+        );
+        check(|config| config.beta1 = 1.0, Some("beta1: expected at least 0 and below 1, got 1"));
+        check(|config| config.beta2 = -0.5, Some("beta2: expected at least 0 and below 1, got -0.5"));
+        check(|config| config.clip_low = 1.0, Some("clip_low: expected at least 0 and below 1, got 1"));
+        check(|config| config.epsilon = 0.0, Some("epsilon: expected a finite number above 0, got 0"));
+    }
+
+    #[test]
+    fn counts_of_nothing_are_named() {
+        check(|config| config.epochs = 0, Some("epochs: expected at least 1, got 0"));
+        check(|config| config.max_steps = Some(0), Some("max_steps: expected at least 1, got 0"));
+        check(|config| config.batch_size = 0, Some("batch_size: expected at least 1, got 0"));
+        check(|config| config.cutoff_length = 1, Some("cutoff_length: expected at least 2, got 1"));
+        let budget = "tokens_per_micro_batch: expected at least 1, got 0";
+        check(|config| config.tokens_per_micro_batch = 0, Some(budget));
     }
 }

@@ -1,42 +1,58 @@
-//! Which verified answer of a chosen trace goes with it into the data set (section 8).
+//! Which verified answers of a chosen trace go with it into the data set, section 8.
 //!
-//! Assumption: any verified answer is as good as another; a seeded draw keeps their spread. differs in: the
-//! paper says "random", its release takes the first (21bc48a); here `random` is the default and `first` the
-//! release. Limit case: one verified answer, where both agree; none, where there is no choice.
+//! Assumption: any verified answer is as good as another. `all` is the answer gradient of section 3, the mean
+//! over the correct ones; `one` has its expectation, from a shorter data set. differs in: the paper draws one
+//! at random, its release (sail-sg/variational-reasoning 21bc48a) takes the first; here `all` is the default.
+//! Limit cases: one verified answer, where all three agree; none, where no answer has a share.
 
 use crate::names::named;
 use crate::{Rng, Verdict};
 
-/// How the answer is chosen.
+/// How a trace's weight is shared out among its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AnswerChoice {
-    /// Uniform over the correct answers, seeded.
+    /// Equal shares for all correct answers.
     #[default]
-    Random,
-    /// The correct answer of lowest index.
+    All,
+    /// Everything to one correct answer, drawn uniformly.
+    One,
+    /// Everything to the correct answer of lowest index.
     First,
 }
 
 named!(AnswerChoice, "answer choice", {
-    Random = "random",
+    All = "all",
+    One = "one",
     First = "first",
 });
 
 impl AnswerChoice {
-    /// Index m of the chosen answer; `None` where none is correct.
+    /// The share of each answer in its trace's weight.
     ///
     /// # Shapes
-    /// `verdict_m`: n verdicts on the answers of one trace.
+    /// `verdict_m`: n verdicts on the answers of one trace. `rng`: the trace's own stream, opened by
+    /// [`AnswerChoice::One`] alone. Returns n shares: they sum to 1, or are all 0 where no answer is correct.
     #[must_use]
-    pub fn choose(&self, verdict_m: &[Verdict], rng: &mut Rng) -> Option<usize> {
-        let mut correct =
-            verdict_m.iter().enumerate().filter(|(_, verdict)| verdict.is_correct()).map(|(m, _)| m);
+    pub fn shares(&self, verdict_m: &[Verdict], rng: impl FnOnce() -> Rng) -> Vec<f64> {
+        let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count();
         match self {
-            Self::First => correct.next(),
-            Self::Random => {
-                let count = correct.clone().count();
-                correct.nth(rng.below(count))
+            Self::All => shares_by(verdict_m, |_| 1.0 / correct as f64),
+            Self::One => {
+                let drawn = rng().below(correct);
+                shares_by(verdict_m, |rank| if rank == drawn { 1.0 } else { 0.0 })
             }
+            Self::First => shares_by(verdict_m, |rank| if rank == 0 { 1.0 } else { 0.0 }),
         }
     }
+}
+
+/// Shares of the correct answers by their rank among themselves; the other answers have none.
+fn shares_by(verdict_m: &[Verdict], share_of_rank: impl Fn(usize) -> f64) -> Vec<f64> {
+    let mut rank = 0;
+    let mut share_m = vec![0.0; verdict_m.len()];
+    for (share, _) in share_m.iter_mut().zip(verdict_m).filter(|(_, verdict)| verdict.is_correct()) {
+        *share = share_of_rank(rank);
+        rank += 1;
+    }
+    share_m
 }

@@ -9,13 +9,13 @@
 //! 2. [`ratio`] × [`answer`] = rho, normalised in [`weights`] (or by an ablation, [`weighting`]);
 //! 3. [`bounds`]: ELBO and L^K;
 //! 4. [`objectives`]: one weight per trace and per answer, for each method of section 6;
-//! 5. [`selection`], [`fallback`], [`answer_choice`], [`mix`](mod@mix): from weights to rows of a data set;
+//! 5. [`selection`], [`fallback`], [`answer_choice`]: from weights to rows of a data set;
 //! 6. [`diagnostics`].
 //!
 //! Axes in names: q question, k trace, m answer, t token. A zero weight is `-inf` in log space.
 //!
 //! ```
-//! use latrace_objective::{Accuracy, RatioEstimator, TraceScore, Verdict, weights};
+//! use latrace_objective::{AnswerAccuracy, RatioEstimator, TraceScore, Verdict, weights};
 //!
 //! // Two traces of three and two tokens, four sampled answers each.
 //! let score_k = [
@@ -23,8 +23,8 @@
 //!     TraceScore::from_tokens(&[-1.0, -0.8], &[-0.5, -0.4])?,
 //! ];
 //! let accuracy_k = [
-//!     Accuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong, Verdict::Correct, Verdict::Correct])?,
-//!     Accuracy::from_verdicts(&[Verdict::Wrong, Verdict::Wrong, Verdict::Correct, Verdict::Malformed])?,
+//!     AnswerAccuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong, Verdict::Correct, Verdict::Correct])?,
+//!     AnswerAccuracy::from_verdicts(&[Verdict::Wrong, Verdict::Wrong, Verdict::Correct, Verdict::Malformed])?,
 //! ];
 //! let log_rho = |k: usize| weights::log_rho(RatioEstimator::Geometric.log_ratio(&score_k[k]), accuracy_k[k].log_probability());
 //! let (rho_tilde, summary) = weights::normalise(&[log_rho(0), log_rho(1)])?;
@@ -39,7 +39,6 @@ pub mod diagnostics;
 mod error;
 pub mod fallback;
 pub mod log_space;
-pub mod mix;
 mod names;
 pub mod objectives;
 mod provenance;
@@ -52,12 +51,11 @@ mod verdict;
 pub mod weighting;
 pub mod weights;
 
-pub use answer::{Accuracy, AnswerEstimator, AnswerEvidence};
+pub use answer::{AnswerAccuracy, AnswerEstimator, AnswerEvidence};
 pub use answer_choice::AnswerChoice;
 pub use bounds::{BoundKind, SubsetPlan};
 pub use error::{Error, Result};
 pub use fallback::{Fallback, Resolution};
-pub use mix::{MixedRow, mix};
 pub use objectives::{Group, Objective, SequenceWeights};
 pub use provenance::Provenance;
 pub use ratio::RatioEstimator;

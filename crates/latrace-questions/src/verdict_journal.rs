@@ -1,45 +1,49 @@
-//! Judgements made so far, kept beside the output, so that a run that was killed goes on where it stopped.
+//! Judgements made so far, kept beside the output, so that a run that was killed resumes where it stopped.
 //!
 //! The first line says what was judged, with which options and by which version; a journal of anything else
-//! is begun anew.
+//! is started over.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use latrace_io::journal::{Line, LineJournal};
+use latrace_io::rows::Output;
 use latrace_verify::{Judgement, Reason};
 use serde_json::{Value, json};
-
-use latrace_io::rows::Output;
 
 /// The judgements of an earlier run, and where those of this one are added.
 pub struct Journal {
     earlier: VecDeque<Judgement>,
-    file: Option<(PathBuf, BufWriter<File>)>,
+    lines: Option<LineJournal>,
 }
 
 impl Journal {
     /// The journal beside a file; standard output has none. `options` are those on which judgements depend.
+    ///
+    /// # Errors
+    /// Data that cannot be read; a journal that cannot be written.
     pub fn open(out: &Output, data: &Path, options: &str) -> Result<Journal> {
         let Output::File(out) = out else {
-            return Ok(Journal { earlier: VecDeque::new(), file: None });
+            return Ok(Journal { earlier: VecDeque::new(), lines: None });
         };
-        let path = beside(out)?;
-        let bytes = fs::read(data).with_context(|| format!("cannot read {}", data.display()))?;
-        let key = json!({"version": env!("CARGO_PKG_VERSION"), "options": options, "bytes": bytes.len(), "crc32c": crc32c::crc32c(&bytes)}).to_string();
-        let known = fs::read_to_string(&path).unwrap_or_default();
-        let (earlier, length) = earlier(&known, &key);
-        let cannot = || format!("cannot write {}", path.display());
-        let file = OpenOptions::new().create(true).append(true).open(&path).with_context(cannot)?;
-        // A line that was being written when the earlier run ended goes.
-        file.set_len(length as u64).with_context(cannot)?;
-        let mut journal = Journal { earlier, file: Some((path.clone(), BufWriter::new(file))) };
-        if length == 0 {
-            journal.write_line(&key)?;
+        let (path, key) = (beside(out)?, key(data, options)?);
+        let (mut has_key, mut earlier) = (false, VecDeque::new());
+        let mut lines = LineJournal::open(&path, |_, line| {
+            if !has_key {
+                has_key = line == key.as_bytes();
+                return Ok(if has_key { Line::Keep } else { Line::Cut });
+            }
+            let judgement = judgement(line);
+            let line = if judgement.is_some() { Line::Keep } else { Line::Cut };
+            earlier.extend(judgement);
+            Ok(line)
+        })?;
+        if !has_key {
+            lines.append(key.as_bytes())?;
         }
-        Ok(journal)
+        Ok(Journal { earlier, lines: Some(lines) })
     }
 
     /// How many judgements an earlier run left.
@@ -54,35 +58,23 @@ impl Journal {
     }
 
     /// Adds judgements, and hands them to the system.
+    ///
+    /// # Errors
+    /// What the file system refuses.
     pub fn add(&mut self, judgements: &[Judgement]) -> Result<()> {
-        for judgement in judgements {
-            self.write_line(&json!([judgement.reason.code(), judgement.extracted]).to_string())?;
-        }
-        match &mut self.file {
-            Some((path, writer)) => {
-                writer.flush().with_context(|| format!("cannot write {}", path.display()))
-            }
+        let line = |judgement: &Judgement| json!([judgement.reason.code(), judgement.extracted]).to_string();
+        match &mut self.lines {
+            Some(lines) => lines.append_all(judgements.iter().map(line)),
             None => Ok(()),
         }
     }
 
     /// Removes the journal: the output is whole.
+    ///
+    /// # Errors
+    /// What the file system refuses.
     pub fn close(self) -> Result<()> {
-        match self.file {
-            Some((path, _)) => {
-                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn write_line(&mut self, line: &str) -> Result<()> {
-        match &mut self.file {
-            Some((path, writer)) => {
-                writeln!(writer, "{line}").with_context(|| format!("cannot write {}", path.display()))
-            }
-            None => Ok(()),
-        }
+        self.lines.map_or(Ok(()), LineJournal::remove)
     }
 }
 
@@ -92,25 +84,16 @@ fn beside(out: &Path) -> Result<PathBuf> {
     Ok(out.with_file_name(format!(".{}.journal", name.to_string_lossy())))
 }
 
-/// The judgements in a journal's text that begins with `key`, and the length of the lines they stand in.
-fn earlier(text: &str, key: &str) -> (VecDeque<Judgement>, usize) {
-    let mut judgements = VecDeque::new();
-    let Some(lines) = text.strip_prefix(key).and_then(|rest| rest.strip_prefix('\n')) else {
-        return (judgements, 0);
-    };
-    let mut length = key.len() + 1;
-    for line in lines.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-        let Some(judgement) = judgement(line) else {
-            break;
-        };
-        judgements.push_back(judgement);
-        length += line.len();
-    }
-    (judgements, length)
+/// What the judgements depend on.
+fn key(data: &Path, options: &str) -> Result<String> {
+    let bytes = fs::read(data).with_context(|| format!("cannot read {}", data.display()))?;
+    let crc32c = crc32c::crc32c(&bytes);
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(json!({"version": version, "options": options, "bytes": bytes.len(), "crc32c": crc32c}).to_string())
 }
 
-fn judgement(line: &str) -> Option<Judgement> {
-    let value: Value = serde_json::from_str(line).ok()?;
+fn judgement(line: &[u8]) -> Option<Judgement> {
+    let value: Value = serde_json::from_slice(line).ok()?;
     let reason = Reason::from_code(value.get(0)?.as_str()?)?;
     let extracted = value.get(1)?;
     (extracted.is_null() || extracted.is_string())
@@ -122,26 +105,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_journal_goes_on_after_its_last_whole_line() {
+    fn a_journal_resumes_after_its_last_whole_line() {
         let folder = tempfile::tempdir().unwrap();
         let (data, out) = (folder.path().join("data.jsonl"), Output::File(folder.path().join("out.jsonl")));
         fs::write(&data, "{}").unwrap();
         let judged = [Judgement::new(Reason::Equal, "1".to_owned()), Judgement::new(Reason::NoAnswer, None)];
         let mut journal = Journal::open(&out, &data, "a").unwrap();
         journal.add(&judged).unwrap();
-        journal.write_line("[\"equal\", \"cut").unwrap();
         drop(journal);
         let path = folder.path().join(".out.jsonl.journal");
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.trim_end()).unwrap();
+        fs::write(&path, text.clone() + "[\"equal\", \"cut").unwrap();
         let mut journal = Journal::open(&out, &data, "a").unwrap();
         assert_eq!(journal.take(5), judged);
+        drop(journal);
+        fs::write(&path, text + "[\"splendid\", null]\n[\"equal\", \"2\"]\n").unwrap();
+        let journal = Journal::open(&out, &data, "a").unwrap();
+        assert_eq!(journal.count_earlier(), 2, "nothing is read past a line that is no judgement");
         journal.close().unwrap();
         assert!(!path.exists());
     }
 
     #[test]
-    fn other_data_or_options_begin_anew() {
+    fn other_data_or_options_start_over() {
         let folder = tempfile::tempdir().unwrap();
         let (data, out) = (folder.path().join("data.jsonl"), Output::File(folder.path().join("out.jsonl")));
         fs::write(&data, "{}").unwrap();

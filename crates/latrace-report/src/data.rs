@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::judged;
+use latrace_core::Reason;
 use latrace_objective::statistics::Interval;
 use latrace_run::stages::evaluation::Accuracy;
 
@@ -258,10 +260,9 @@ pub struct FunnelStep {
 /// Answers with one verdict for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictCount {
-    /// `correct`, `wrong` or `undetermined`.
-    pub verdict: String,
-    /// The reason's code.
-    pub reason: String,
+    /// Why they are right or wrong. The page reads `verdict` and `reason`.
+    #[serde(flatten, with = "judged")]
+    pub reason: Reason,
     /// Answers.
     pub count: u64,
 }
@@ -426,10 +427,9 @@ pub struct BrowsedTrace {
 pub struct BrowsedAnswer {
     /// As its judge reads it.
     pub text: String,
-    /// `correct`, `wrong` or `undetermined`; none where nobody judged it.
-    pub verdict: Option<String>,
-    /// Why, in a word.
-    pub reason: Option<String>,
+    /// Why it is right or wrong; none where nobody judged it. The page reads `verdict` and `reason`.
+    #[serde(flatten, with = "judged::option")]
+    pub reason: Option<Reason>,
     /// Whether it came to its end.
     pub ended: bool,
     /// How many of the trace's answers are this.
@@ -463,6 +463,24 @@ mod tests {
         let counts = Histogram::of(edges, 0.0, 1.0, 20).counts;
         assert_eq!(counts[..19], [1; 19]);
         assert_eq!(counts[19], 2);
+    }
+
+    #[test]
+    fn judgements_are_told_with_their_verdict() {
+        let told = |reason| {
+            let answer = BrowsedAnswer { text: "y".to_owned(), reason, ended: true, times: 1 };
+            let json = serde_json::to_value(&answer).unwrap();
+            assert_eq!(serde_json::from_value::<BrowsedAnswer>(json.clone()).unwrap(), answer);
+            (json["verdict"].clone(), json["reason"].clone())
+        };
+        assert_eq!(told(Some(Reason::NoAnswer)), ("wrong".into(), "no_answer".into()));
+        assert_eq!(told(None), (serde_json::Value::Null, serde_json::Value::Null));
+        let count = VerdictCount { reason: Reason::Equal, count: 3 };
+        let json = r#"{"verdict":"correct","reason":"equal","count":3}"#;
+        assert_eq!(serde_json::to_string(&count).unwrap(), json);
+        assert_eq!(serde_json::from_str::<VerdictCount>(json).unwrap(), count);
+        let unknown = json.replace("equal", "splendid");
+        assert!(serde_json::from_str::<VerdictCount>(&unknown).is_err(), "never taken for another");
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! The run in words: what was asked, what came out, whether to believe it. Every sentence is made from the
 //! report's numbers.
 
-use super::data::{Comparison, Findings, Model, Questions, Remark, RemarkKind, ReportData, Role};
+use latrace_core::Verdict;
+
+use super::data::{
+    Comparison, Findings, Model, Questions, Remark, RemarkKind, ReportData, Role, VerdictCount,
+};
 
 /// Questions below which intervals are called wide.
 const FEW_QUESTIONS: usize = 200;
@@ -273,14 +277,10 @@ fn about_traces(data: &ReportData) -> Option<Remark> {
 }
 
 fn about_verdicts(data: &ReportData) -> Option<Remark> {
-    let of = |wanted: Option<&str>| {
-        data.verdicts
-            .iter()
-            .filter(|count| wanted.is_none_or(|name| count.verdict == name))
-            .map(|count| count.count)
-            .sum::<u64>()
-    };
-    let share = of(Some("undetermined")) as f64 / of(None).max(1) as f64;
+    let is_undetermined = |count: &&VerdictCount| count.reason.verdict() == Verdict::Undetermined;
+    let undetermined: u64 = data.verdicts.iter().filter(is_undetermined).map(|count| count.count).sum();
+    let all: u64 = data.verdicts.iter().map(|count| count.count).sum();
+    let share = undetermined as f64 / all.max(1) as f64;
     (share > 0.01).then(|| {
         caution(format!(
             "The verifier could not judge {} of the answers that traces are weighed by.",
@@ -400,8 +400,9 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{FunnelStep, Histogram, Training, TrainingPoint, VerdictCount, Weights};
+    use super::super::data::{FunnelStep, Histogram, Training, TrainingPoint, Weights};
     use super::*;
+    use latrace_core::Reason;
     use latrace_objective::statistics::Interval;
     use latrace_run::stages::evaluation::Accuracy;
 
@@ -491,11 +492,7 @@ mod tests {
         data.models[1].truncated = 300;
         data.models[1].undetermined = 240;
         data.funnel = vec![step("sampled", 100), step("ended", 90)];
-        data.verdicts = vec![VerdictCount {
-            verdict: "undetermined".to_owned(),
-            reason: "time_limit".to_owned(),
-            count: 1,
-        }];
+        data.verdicts = vec![VerdictCount { reason: Reason::NoSandbox, count: 1 }];
         let rho = Histogram::of([0.5], 0.0, 1.0, 2);
         let weights = Weights {
             description: String::new(),

@@ -8,6 +8,7 @@ mod collect;
 mod data;
 mod findings;
 mod fit;
+mod judged;
 mod page;
 mod serve;
 pub mod status;

@@ -4,6 +4,7 @@
 pub mod comparison;
 pub mod evaluation;
 pub mod export;
+pub mod layout;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;

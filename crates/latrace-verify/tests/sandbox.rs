@@ -17,8 +17,9 @@ mod linux {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use std::ffi::OsString;
+    use std::io::{BufRead, BufReader};
     use std::path::PathBuf;
-    use std::process::{Command, ExitCode};
+    use std::process::{Command, ExitCode, Stdio};
     use std::time::{Duration, Instant};
     use std::{env, fs};
 
@@ -339,11 +340,16 @@ mod linux {
     fn hold() {
         let tests = Tests::read(&Json::read(r#"{"inputs": [""], "outputs": [""]}"#).unwrap()).unwrap();
         let sandbox = Sandbox::new(&this()).unwrap();
+        // The launcher of the trial run has ended; the next is that of the program that sleeps.
+        println!("ready");
         judge(&tests, "import time; time.sleep(50)", Fencing::Optional, &LIMITS, &sandbox, 0);
     }
 
     fn the_launcher_ends_with_what_started_it(_: &Sandbox) {
-        let mut child = Command::new(this()).arg(HOLD).spawn().unwrap();
+        let mut child = Command::new(this()).arg(HOLD).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
         let argument = format!("{}\0{}\0", launcher::ARGUMENT, child.id());
         let launchers = || {
             let processes = fs::read_dir("/proc").unwrap().flatten();

@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use latrace_engine::TrainConfig;
+use latrace_io::table::Record;
+use latrace_run::pipeline::records;
 use latrace_run::recipe::run::RunRecipe;
 use toml::{Table, Value};
 
@@ -302,7 +304,8 @@ fn in_words(kind: &str) -> String {
         "u64" | "usize" | "i64" => "whole number",
         "f64" => "number",
         "Vec<u32>" => "list of token ids",
-        "Vec<f64>" => "list of numbers",
+        "Vec<f64>" | "Vec<f32>" => "list of numbers",
+        "Reason" => "text",
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",
         "BTreeMap<String, String>"
@@ -329,11 +332,44 @@ fn columns(name: &str) -> String {
         .or_else(|| FILES.iter().find(|(known, _)| name.ends_with(known)))
         .unwrap_or_else(|| panic!("no file of {name}"));
     let all = fields(&source(file), name);
-    let rows = all
-        .iter()
-        .filter(|field| !field.flattened)
-        .map(|field| vec![format!("`{}`", field.name), in_words(&field.kind), field.documentation.clone()]);
-    table(&["name", "what it is", "what it says"], &rows.collect::<Vec<_>>())
+    let own = all.iter().filter(|field| !field.flattened);
+    let row =
+        |field: &Field| vec![format!("`{}`", field.name), in_words(&field.kind), field.documentation.clone()];
+    let mut rows: Vec<Vec<String>> = own.map(row).collect();
+    if all.iter().any(|field| field.kind == "Reason") {
+        rows.push(VERDICT.map(str::to_owned).to_vec());
+    }
+    table(&["name", "what it is", "what it says"], &rows)
+}
+
+/// The column that tables with a reason have beside it, for their readers.
+const VERDICT: [&str; 3] =
+    ["`verdict`", "text", "`correct`, `wrong` or `undetermined`, as follows from the reason."];
+
+/// The columns that the page's table of a record lists are those of its schema, and say which may be null.
+#[track_caller]
+fn check_columns<R: Record>(name: &str) {
+    let documented: Vec<(String, bool)> = columns(name)
+        .lines()
+        .skip(2)
+        .map(|line| line.split(" | ").collect::<Vec<_>>())
+        .map(|cells| (cells[0].trim_matches(['|', ' ', '`']).to_owned(), cells[1].ends_with("or null")))
+        .collect();
+    let fields: Vec<(String, bool)> =
+        R::fields().iter().map(|field| (field.name().clone(), field.is_nullable())).collect();
+    assert_eq!(documented, fields, "{name}");
+}
+
+#[test]
+fn the_documented_columns_are_those_of_the_files() {
+    check_columns::<records::QuestionRecord>("QuestionRecord");
+    check_columns::<records::TraceRecord>("TraceRecord");
+    check_columns::<records::ScoreRecord>("ScoreRecord");
+    check_columns::<records::AnswerRecord>("AnswerRecord");
+    check_columns::<records::VerdictRecord>("VerdictRecord");
+    check_columns::<records::WeightRecord>("WeightRecord");
+    check_columns::<records::ExampleRecord>("ExampleRecord");
+    check_columns::<records::ResponseRecord>("ResponseRecord");
 }
 
 #[test]

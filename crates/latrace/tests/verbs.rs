@@ -214,6 +214,13 @@ fn verbs_give_what_the_pipeline_gives() {
 }
 
 #[track_caller]
+/// An advantage for every token but those that were given.
+fn advantages(record: &ExampleRecord) -> Vec<f64> {
+    let given = record.trace_tokens..record.trace_tokens + record.given;
+    let advantage = |at: u64| if given.contains(&at) { 0.0 } else { record.weight };
+    (0..record.response_ids.len() as u64).map(advantage).collect()
+}
+
 fn check_built(bench: &Bench, built: &str) {
     let examples: Vec<ExampleRecord> = bench.records("r/08-dataset");
     let rows = bench.rows(built);
@@ -227,11 +234,11 @@ fn check_built(bench: &Bench, built: &str) {
         assert_eq!(row["response_ids"], json!(record.response_ids));
         match &record.old_logprobs {
             None => {
-                assert!((row["weight"].as_f64().unwrap() - record.token_weights[0]).abs() < 1e-12, "{row}")
+                assert!((row["weight"].as_f64().unwrap() - record.weight).abs() < 1e-12, "{row}")
             }
             Some(old) => assert_eq!(
                 (&row["old_logprobs"], &row["advantages"]),
-                (&json!(old), &json!(record.token_weights))
+                (&json!(old), &json!(advantages(record)))
             ),
         }
     }
@@ -254,7 +261,7 @@ fn rewards_are_built_as_the_pipeline_builds_them() {
     let mut sums: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
     for example in bench.records::<ExampleRecord>("r/08-dataset") {
         assert_eq!(example.old_logprobs.as_ref().map(Vec::len), Some(example.response_ids.len()));
-        *sums.entry(example.id).or_default() += example.token_weights[0];
+        *sums.entry(example.id).or_default() += example.weight;
     }
     assert!(!sums.is_empty() && sums.values().all(|sum| sum.abs() < 1e-9), "{sums:?}");
 }

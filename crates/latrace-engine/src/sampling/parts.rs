@@ -13,7 +13,7 @@ use latrace_core::StopReason;
 use latrace_io::progress::Progress;
 
 use super::draw::{Drawing, MissingSamples, Place, Prompt, SampleJob, Spent, draw_missing};
-use super::journal::{FinishedSample, Lines};
+use super::journal::{FinishedSample, SampleLines};
 use crate::boundary::{Completion, Generate};
 use crate::open_parts::OpenParts;
 
@@ -85,7 +85,7 @@ struct Parts<'a, S: PartSamples> {
     /// The ids of prompts of open parts, by part.
     ids: HashMap<usize, Vec<String>>,
     open: OpenParts<S::Of, Completion>,
-    journals: BTreeMap<usize, Lines>,
+    journals: BTreeMap<usize, SampleLines>,
     /// Samples that are in no journal yet.
     unwritten: Vec<(Place, usize)>,
     unwritten_since: Instant,
@@ -122,7 +122,7 @@ impl<S: PartSamples> Parts<'_, S> {
         if !path.is_file() {
             return Ok(BTreeMap::new());
         }
-        let (lines, finished) = Lines::open(&path)?;
+        let (lines, finished) = SampleLines::open(&path)?;
         self.journals.insert(part, lines);
         let places: HashMap<&str, usize> =
             prompts.iter().enumerate().map(|(at, prompt)| (prompt.stream.as_str(), at)).collect();
@@ -150,7 +150,7 @@ impl<S: PartSamples> Parts<'_, S> {
         self.ids.remove(&part);
         self.samples.write(part, samples)?;
         self.unwritten.retain(|(place, _)| place.part != part);
-        self.journals.remove(&part).map_or(Ok(()), Lines::remove)
+        self.journals.remove(&part).map_or(Ok(()), SampleLines::remove)
     }
 
     /// Writes to the journals what has waited for longer than [`JOURNAL_AFTER`].
@@ -168,7 +168,7 @@ impl<S: PartSamples> Parts<'_, S> {
             let path = self.journal(place.part);
             let lines = match self.journals.entry(place.part) {
                 std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => new.insert(Lines::open(&path)?.0),
+                std::collections::btree_map::Entry::Vacant(new) => new.insert(SampleLines::open(&path)?.0),
             };
             lines.add(&finished)?;
         }

@@ -1,13 +1,13 @@
-//! Who holds which block of the cache, and which blocks hold what: prefixes are shared, and found again after
-//! their last holder is gone.
+//! Reference counts and contents of the cache's blocks: prefixes are shared, and found again after their last
+//! holder has finished.
 //!
-//! A full block is known by its tokens and by the block before it, so that equal prefixes have equal blocks.
-//! Blocks that nobody holds keep their contents until their place is needed, the longest unused first.
+//! A full block is identified by its tokens and by the block before it, so that equal prefixes have equal
+//! blocks. Unheld blocks keep their contents until they are evicted, least recently used first.
 
 use latrace_kernels::CACHE_BLOCK;
 use std::collections::{BTreeMap, HashMap};
 
-/// A full block's name: nobody's twice, so that a name never means what was evicted.
+/// A full block's name. Names are never reused, so that none can refer to contents that were evicted.
 pub(crate) type Serial = u64;
 
 /// The contents of a full block: the block before it, and its tokens.
@@ -18,7 +18,7 @@ struct Block {
     holders: u32,
     /// Set once the block is full and known.
     known: Option<(Serial, Contents)>,
-    /// When its last holder let go.
+    /// When its last holder released it.
     idle_since: u64,
 }
 
@@ -48,7 +48,7 @@ impl Blocks {
         self.blocks.len()
     }
 
-    /// Blocks that nobody holds.
+    /// Blocks without holders.
     pub fn available(&self) -> usize {
         self.free.len() + self.idle.len()
     }
@@ -57,7 +57,7 @@ impl Blocks {
         self.blocks.len() - self.available()
     }
 
-    /// Those of `blocks` that somebody holds.
+    /// How many of `blocks` have holders.
     pub fn held_among(&self, blocks: &[u32]) -> usize {
         blocks.iter().filter(|block| self.blocks[**block as usize].holders > 0).count()
     }
@@ -67,7 +67,7 @@ impl Blocks {
         self.blocks[block as usize].holders > 1
     }
 
-    /// An empty block with one holder, if there is any that nobody holds.
+    /// An empty block with one holder: a free one, or else the least recently used of those without holders.
     pub fn take(&mut self) -> Option<u32> {
         let block = self.free.pop().or_else(|| self.evict())?;
         self.blocks[block as usize].holders = 1;

@@ -79,15 +79,15 @@ pub struct Sample {
     pub stop: StopReason,
 }
 
-/// Who follows the sampling.
+/// Receives tokens and samples as they are drawn, and may stop a sample early.
 pub trait Observer {
-    /// A token was drawn, the last of `tokens`; a reason ends the sample with it.
+    /// Called after each token, the last of `tokens`; a reason returned ends the sample with that token.
     fn token(&mut self, request: usize, sample: usize, tokens: &[u32]) -> Option<StopReason> {
         let _ = (request, sample, tokens);
         None
     }
 
-    /// A sample is complete. Samples come in no particular order.
+    /// Called with each complete sample, in no particular order.
     ///
     /// # Errors
     /// Whatever should end the sampling.

@@ -4,7 +4,7 @@ use crate::forward::Projections;
 use crate::model::{Model, Projection};
 use latrace_kernels::{Device, PackedWeights};
 
-/// A model with packed projections. The weights they were packed from are let go, but for the embedding.
+/// A model with packed projections. The weights they were packed from are freed, except for the embedding.
 pub(crate) struct PackedModel<D: Device> {
     pub model: Model<D>,
     packed: D::Buffer,
@@ -24,8 +24,7 @@ impl<D: Device> PackedModel<D> {
     pub fn new(mut model: Model<D>) -> Self {
         let (embedding, parameters) = (model.layout.embedding, model.config.parameters());
         let (mut places, mut length) = (vec![None; parameters.len()], 0);
-        // In the order of their use, so that what is asked for ahead, beyond the end of one, is the beginning
-        // of the next.
+        // In the order of their use: the prefetch beyond the end of one fetches the beginning of the next.
         for i in model.layout.projections() {
             let (inputs, outputs) = (parameters[i].shape[1], parameters[i].shape[0]);
             places[i] = Some(Place { at: length, inputs, outputs });

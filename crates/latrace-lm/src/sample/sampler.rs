@@ -157,7 +157,8 @@ impl<D: Device> Sampler<D> {
         if needed > capacity {
             let (needed, got) = (needed as u64 * self.block_bytes(), self.options.kv_cache_bytes);
             return fail(format!(
-                "one sample may need {needed} bytes of keys and values, and the budget is {got} (kv_cache_bytes)"
+                "one sample may need {needed} bytes of keys and values, and the budget is {got} \
+                 (kv_cache_bytes)"
             ));
         }
         Ok(())

@@ -1,10 +1,10 @@
 //! Which tokens go into the next pass: one of each running sample, and a piece of the prompt that is being
 //! read.
 //!
-//! Samples take blocks of the cache as they grow. When none is left, the youngest sample gives its blocks
-//! back and waits again; later it is read like a prompt, its drawn tokens too. Nothing of that shows in its
-//! tokens or log-probs. The oldest sample always goes on, and alone it always fits, so that all of them end.
-//! Age is the order of requests and of samples in them.
+//! Samples take blocks of the cache as they grow. When none is left, the youngest sample is preempted: it
+//! gives its blocks back and waits; later it is prefilled like a prompt, drawn tokens included, which changes
+//! neither its tokens nor its log-probs. The oldest sample is never preempted, and alone it always fits, so
+//! that every sample finishes. Age is the order of requests and of samples within them.
 
 use super::SampleRequest;
 use super::blocks::{Blocks, Serial};
@@ -36,7 +36,7 @@ struct Reading {
     request: usize,
     samples: Range<usize>,
     drawn: Drawn,
-    /// All that is to be read.
+    /// The tokens to prefill.
     tokens: Vec<u32>,
     chain: Chain,
 }
@@ -111,7 +111,7 @@ pub(super) struct Schedule<'a> {
     pub running: Vec<Running>,
     /// Samples that run or are read.
     active: usize,
-    /// How often samples gave their blocks back before their end.
+    /// How often samples were preempted.
     pub preempted: u64,
 }
 
@@ -215,7 +215,7 @@ impl<'a> Schedule<'a> {
             .len()
             .min(from + left.min(reading.chain.room() + self.blocks.available() * CACHE_BLOCK));
         if until == from {
-            // It goes on when the pass is full, or when a running sample has ended or given its blocks back.
+            // Resumes in a later pass: this one is full, or a running sample must first release blocks.
             self.reading = Some(reading);
             return false;
         }

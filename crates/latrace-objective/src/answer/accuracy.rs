@@ -2,15 +2,16 @@
 //!
 //! Assumption: a verifier exists. Unbiased; its variance is `p(1−p)/n` whatever pi does within Y_x (Theorem
 //! 1, (7)). Limit case: n → ∞ gives pi(Y_x|x,z). An estimate of 0 of n is a zero weight, not proof of p = 0:
-//! see [`Accuracy::wilson`]. differs in: answers the verifier could not judge are counted apart, and, as in
+//! see [`AnswerAccuracy::wilson`]. differs in: answers the verifier could not judge are counted apart, and, as in
 //! the release, as not correct.
 
 use crate::Verdict;
 use crate::error::{Error, Result};
 
-/// Counts of verdicts over the answers sampled for one trace (or for one question).
+/// Counts of verdicts over the answers sampled for one trace (or for one question). The accuracy of a model over
+/// questions is [`crate::statistics::Accuracy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accuracy {
+pub struct AnswerAccuracy {
     /// Answers in Y_x.
     pub correct: usize,
     /// Answers the verifier could not judge; included in `sampled`.
@@ -19,7 +20,7 @@ pub struct Accuracy {
     pub sampled: usize,
 }
 
-impl Accuracy {
+impl AnswerAccuracy {
     /// Counts verdicts.
     ///
     /// # Shapes
@@ -29,7 +30,7 @@ impl Accuracy {
     /// No verdict.
     pub fn from_verdicts(verdict_m: &[Verdict]) -> Result<Self> {
         if verdict_m.is_empty() {
-            return Err(Error::Empty { operation: "Accuracy::from_verdicts", noun: "answer" });
+            return Err(Error::Empty { operation: "AnswerAccuracy::from_verdicts", noun: "answer" });
         }
         let count = |wanted| verdict_m.iter().filter(|&&verdict| verdict == wanted).count();
         Ok(Self {

@@ -8,7 +8,7 @@ pub mod accuracy;
 pub mod geometric_likelihood;
 pub mod likelihood;
 
-pub use accuracy::Accuracy;
+pub use accuracy::AnswerAccuracy;
 
 use crate::AnswerScore;
 
@@ -28,7 +28,7 @@ pub enum AnswerEstimator {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct AnswerEvidence {
     /// Verdicts over sampled answers.
-    pub accuracy: Option<Accuracy>,
+    pub accuracy: Option<AnswerAccuracy>,
     /// Log-probs of the reference answer.
     pub reference: Option<AnswerScore>,
 }

@@ -146,32 +146,16 @@ impl SequenceWeights {
         let (traces, answers) = (group.traces(), group.answers());
         let answer_km: Vec<f64> = rollout_km.map(|weight| weight / (traces * answers) as f64).collect();
         let trace_k = answer_km.chunks(answers).map(|row| row.iter().sum()).collect();
-        let outcome = match traces {
-            _ if answer_km.iter().all(|&weight| weight == 0.0) => GroupOutcome::AllZero,
-            1 => GroupOutcome::SingleTrace,
-            _ => GroupOutcome::Weighted,
-        };
+        let outcome = outcome_of(&answer_km, traces);
         Self { trace_k, answer_km, outcome, without_answer: 0 }
     }
+}
 
-    /// Trace weights spread over each trace's correct answers: `∇ log pi(Y_x|x,z)` as the mean over them
-    /// (section 3).
-    pub(super) fn with_correct_answers(trace_k: Vec<f64>, group: &Group<'_>, outcome: GroupOutcome) -> Self {
-        let mut weights = Self {
-            answer_km: Vec::with_capacity(group.traces() * group.answers()),
-            outcome,
-            ..Self::default()
-        };
-        for (trace, &weight) in trace_k.iter().enumerate() {
-            let verdict_m = group.verdict_m(trace);
-            let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count();
-            weights.without_answer += usize::from(correct == 0 && weight != 0.0);
-            let share = |verdict: &Verdict| {
-                if verdict.is_correct() { weight / correct as f64 } else { 0.0 }
-            };
-            weights.answer_km.extend(verdict_m.iter().map(share));
-        }
-        weights.trace_k = trace_k;
-        weights
+/// What weights that were not normalised say of their group.
+pub(super) fn outcome_of(weights: &[f64], traces: usize) -> GroupOutcome {
+    match traces {
+        _ if weights.iter().all(|&weight| weight == 0.0) => GroupOutcome::AllZero,
+        1 => GroupOutcome::SingleTrace,
+        _ => GroupOutcome::Weighted,
     }
 }

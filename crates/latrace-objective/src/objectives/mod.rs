@@ -11,15 +11,12 @@ use crate::names::named;
 
 pub mod binary_reward;
 pub mod debiased_reward;
-pub mod dr_grpo;
 pub mod elbo_single;
 pub mod format_reward;
 pub mod forward_kl;
 mod group;
 pub mod grpo;
-pub mod grpo_clipped;
 pub mod iwae_phi;
-pub mod iwae_phi_leave_one_out;
 pub mod multi_trace;
 pub mod posterior_behaviour;
 pub mod reverse_kl;
@@ -29,7 +26,6 @@ pub mod verifree;
 
 pub use format_reward::Rewards;
 pub use group::{Group, SequenceWeights};
-pub use grpo_clipped::Clip;
 
 /// What a model is trained to do. See each variant's module.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,8 +40,6 @@ pub enum Objective {
     ElboSingle,
     /// [`iwae_phi`]: (15), the posterior.
     IwaePhi,
-    /// [`iwae_phi_leave_one_out`]: (15) with less variance.
-    IwaePhiLeaveOneOut,
     /// [`reverse_kl`]: (34), the posterior.
     ReverseKl,
     /// [`rft`]: (10).
@@ -54,10 +48,6 @@ pub enum Objective {
     BinaryReward,
     /// [`grpo`]: (12).
     Grpo,
-    /// [`grpo_clipped`].
-    GrpoClipped(Clip),
-    /// [`dr_grpo`].
-    DrGrpo,
     /// [`format_reward`]: (21).
     FormatReward(Rewards),
     /// [`debiased_reward`]: (24).
@@ -96,13 +86,10 @@ named!(Objective, "objective", {
     MultiTrace(Weighting::Rho) = "multi-trace",
     ElboSingle = "elbo-single",
     IwaePhi = "iwae-phi",
-    IwaePhiLeaveOneOut = "iwae-phi-leave-one-out",
     ReverseKl = "reverse-kl",
     Rft = "rft",
     BinaryReward = "binary-reward",
     Grpo = "grpo",
-    GrpoClipped(Clip::DEFAULT) = "grpo-clipped",
-    DrGrpo = "dr-grpo",
     FormatReward(Rewards::DEFAULT) = "format-reward",
     DebiasedReward(Rewards::DEFAULT) = "debiased-reward",
     VeriFree = "verifree",
@@ -124,13 +111,10 @@ impl Objective {
             Self::MultiTrace(weighting) => multi_trace::weights(group, weighting),
             Self::ElboSingle => elbo_single::weights(group),
             Self::IwaePhi => iwae_phi::weights(group),
-            Self::IwaePhiLeaveOneOut => iwae_phi_leave_one_out::weights(group),
             Self::ReverseKl => reverse_kl::weights(group),
             Self::Rft => rft::weights(group),
             Self::BinaryReward => binary_reward::weights(group),
             Self::Grpo => grpo::weights(group),
-            Self::GrpoClipped(_) => grpo_clipped::weights(group),
-            Self::DrGrpo => dr_grpo::weights(group),
             Self::FormatReward(rewards) => format_reward::weights(group, rewards),
             Self::DebiasedReward(rewards) => debiased_reward::weights(group, rewards),
             Self::VeriFree => verifree::weights(group),
@@ -148,13 +132,10 @@ impl Objective {
             Self::MultiTrace(_) => multi_trace::question_weight(accuracy),
             Self::ElboSingle => elbo_single::question_weight(accuracy),
             Self::IwaePhi => iwae_phi::question_weight(accuracy),
-            Self::IwaePhiLeaveOneOut => iwae_phi_leave_one_out::question_weight(accuracy),
             Self::ReverseKl => reverse_kl::question_weight(accuracy),
             Self::Rft => rft::question_weight(accuracy),
             Self::BinaryReward => binary_reward::question_weight(accuracy),
             Self::Grpo => grpo::question_weight(accuracy),
-            Self::GrpoClipped(_) => grpo_clipped::question_weight(accuracy),
-            Self::DrGrpo => dr_grpo::question_weight(accuracy),
             Self::FormatReward(rewards) => format_reward::question_weight(accuracy, rewards),
             Self::DebiasedReward(rewards) => debiased_reward::question_weight(accuracy, rewards),
             Self::VeriFree => verifree::question_weight(accuracy),
@@ -167,11 +148,7 @@ impl Objective {
     pub const fn trains(&self) -> Trained {
         match self {
             Self::Sft => Trained::Either,
-            Self::ForwardKl
-            | Self::ElboSingle
-            | Self::IwaePhi
-            | Self::IwaePhiLeaveOneOut
-            | Self::ReverseKl => Trained::Posterior,
+            Self::ForwardKl | Self::ElboSingle | Self::IwaePhi | Self::ReverseKl => Trained::Posterior,
             _ => Trained::Reasoner,
         }
     }
@@ -184,7 +161,6 @@ impl Objective {
             Self::MultiTrace(_)
             | Self::ElboSingle
             | Self::IwaePhi
-            | Self::IwaePhiLeaveOneOut
             | Self::ReverseKl
             | Self::PosteriorBehaviour => TraceOrigin::Posterior,
             _ => TraceOrigin::Reasoner,

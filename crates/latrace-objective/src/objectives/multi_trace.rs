@@ -6,10 +6,14 @@
 //! [`Weighting`] it is one of the ablations. With GML, give the reference answer as the one correct answer of
 //! each trace. Weight per question: 1, for every accuracy above 0. Limit case: K = 1 is the theta-gradient of
 //! the ELBO (2).
+//!
+//! A data set need not hold every trace: [`chosen_weights`] is (6) after [`crate::selection`], and [`weights`]
+//! is its case in which each trace keeps its rho~ and all its correct answers.
 
+use super::group::outcome_of;
 use super::{Group, SequenceWeights};
-use crate::Weighting;
-use crate::error::Result;
+use crate::error::{Error, Result, same_length};
+use crate::{AnswerChoice, Rng, Weighting};
 
 /// Weights on traces and correct answers.
 ///
@@ -22,11 +26,63 @@ pub fn weights(group: &Group<'_>, weighting: Weighting) -> Result<SequenceWeight
     let operation = "multi-trace";
     group.verdicts(operation)?;
     let (weight_k, summary) = weighting.weights(group.log_ratio(operation)?, group.log_answer(operation)?)?;
-    Ok(SequenceWeights::with_correct_answers(weight_k, group, summary.outcome))
+    let spread = with_all_correct_answers(group, &weight_k)?;
+    Ok(SequenceWeights { outcome: summary.outcome, ..spread })
+}
+
+/// Weights on the chosen traces, each shared out among its answers by `answers`.
+///
+/// A trace without a correct answer keeps its weight and has no answer term, so its answers' weights sum to
+/// less than its own.
+///
+/// # Shapes
+/// Reads verdicts over (k, m). `chosen_k`: each trace's share of the question after selection, K finite
+/// numbers, 0 where it was not picked ([`crate::Pick::weight`]; rho~ itself for `weighted`). `rng_of_trace`:
+/// the stream of trace k, opened by [`AnswerChoice::One`] alone: a draw must not depend on which other traces
+/// the group holds.
+///
+/// # Errors
+/// Verdicts are missing, a length other than K, a share that is not finite.
+pub fn chosen_weights(
+    group: &Group<'_>,
+    chosen_k: &[f64],
+    answers: AnswerChoice,
+    rng_of_trace: impl Fn(usize) -> Rng,
+) -> Result<SequenceWeights> {
+    let operation = "multi-trace";
+    let verdict_km = group.verdicts(operation)?;
+    check_shares(operation, group.traces(), chosen_k)?;
+    let mut answer_km = Vec::with_capacity(verdict_km.len());
+    let mut without_answer = 0;
+    for (k, &chosen) in chosen_k.iter().enumerate() {
+        let verdict_m = group.verdict_m(k);
+        let has_correct = verdict_m.iter().any(|verdict| verdict.is_correct());
+        without_answer += usize::from(chosen != 0.0 && !has_correct);
+        let share_m = answers.shares(verdict_m, || rng_of_trace(k));
+        answer_km.extend(share_m.into_iter().map(|share| share * chosen));
+    }
+    let outcome = outcome_of(chosen_k, group.traces());
+    Ok(SequenceWeights { trace_k: chosen_k.to_vec(), answer_km, outcome, without_answer })
+}
+
+/// Each trace's weight spread over its correct answers: the answer gradient of section 3.
+pub(super) fn with_all_correct_answers(group: &Group<'_>, weight_k: &[f64]) -> Result<SequenceWeights> {
+    // `All` draws nothing, so the stream is never opened.
+    chosen_weights(group, weight_k, AnswerChoice::All, |_| Rng::new(0))
 }
 
 /// Weight per question at an accuracy: 1; 0 where nothing is ever correct.
 #[must_use]
 pub fn question_weight(accuracy: f64) -> f64 {
     super::one_unless_never_correct(accuracy)
+}
+
+fn check_shares(operation: &'static str, traces: usize, chosen_k: &[f64]) -> Result<()> {
+    same_length(operation, traces, chosen_k.len())?;
+    match chosen_k.iter().position(|share| !share.is_finite()) {
+        None => Ok(()),
+        Some(index) => {
+            Err(Error::Domain { operation, expected: "a finite share", got: chosen_k[index], index })
+        }
+    }
 }

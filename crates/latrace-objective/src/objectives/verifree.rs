@@ -5,7 +5,7 @@
 //! Weight per question: 1, for every accuracy above 0. Limit case: K → ∞ is `∇ log P(Y_x|x)`.
 //! differs in: VeriFree (Zhou et al. 2025) does not normalise, which gives `∇ P(Y_x|x)` and weight p.
 
-use super::{Group, SequenceWeights};
+use super::{Group, SequenceWeights, multi_trace};
 use crate::error::Result;
 use crate::weights::normalise;
 
@@ -19,7 +19,8 @@ use crate::weights::normalise;
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     group.verdicts("verifree")?;
     let (weight_k, summary) = normalise(group.log_answer("verifree")?)?;
-    Ok(SequenceWeights::with_correct_answers(weight_k, group, summary.outcome))
+    let spread = multi_trace::with_all_correct_answers(group, &weight_k)?;
+    Ok(SequenceWeights { outcome: summary.outcome, ..spread })
 }
 
 /// Weight per question at an accuracy: 1; 0 where nothing is ever correct.

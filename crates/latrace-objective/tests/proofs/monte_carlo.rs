@@ -8,7 +8,7 @@ use latrace_objective::diagnostics::{distinct_n, mean_pairwise_overlap};
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::{Scheme, resample};
 use latrace_objective::{
-    Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, Group, Objective, RatioEstimator, Rng,
+    AnswerAccuracy, AnswerEstimator, AnswerEvidence, AnswerScore, Group, Objective, RatioEstimator, Rng,
     SubsetPlan, Verdict, weights,
 };
 
@@ -52,7 +52,7 @@ fn accuracy_and_its_variance() {
     let estimate = |draw: usize| {
         let verdicts =
             sampler.answers(7, 8, &mut Rng::at(1, &[draw as u64])).into_iter().map(|y| VERDICTS[y]);
-        Accuracy::from_verdicts(&verdicts.collect::<Vec<_>>()).unwrap()
+        AnswerAccuracy::from_verdicts(&verdicts.collect::<Vec<_>>()).unwrap()
     };
     let p = sampler.world.mass(7, Verdict::is_correct);
     check_mean(4_000, p, |draw| estimate(draw).probability());

@@ -2,7 +2,7 @@
 //! transcribed plainly, against this crate's estimators, `best`, `first` and fallbacks on 200 synthetic
 //! questions with K = 8.
 
-use latrace_objective::answer::Accuracy;
+use latrace_objective::answer::AnswerAccuracy;
 use latrace_objective::selection::{PUBLISHED_LENGTH_LIMIT, drop_long_traces};
 use latrace_objective::{
     AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, Fallback, Provenance, RatioEstimator,
@@ -139,7 +139,7 @@ fn log_rho(question: &Question, answer: AnswerEstimator) -> Vec<f64> {
     let trace = |k: usize| {
         let (pi, q) = &question.trace[k];
         let evidence = AnswerEvidence {
-            accuracy: Some(Accuracy::from_verdicts(&question.verdict[k]).unwrap()),
+            accuracy: Some(AnswerAccuracy::from_verdicts(&question.verdict[k]).unwrap()),
             reference: Some(AnswerScore::from_tokens(&question.reference[k]).unwrap()),
         };
         let log_ratio = RatioEstimator::Geometric.log_ratio(&TraceScore::from_tokens(pi, q).unwrap());
@@ -160,7 +160,8 @@ fn build(question: &Question, answer: AnswerEstimator, fallback: Fallback) -> (R
     let row = match resolution {
         Resolution::Main => {
             let trace = best(&main_k);
-            let first = || AnswerChoice::First.choose(&question.verdict[trace], &mut Rng::new(0)).unwrap();
+            let share_m = AnswerChoice::First.shares(&question.verdict[trace], || Rng::new(0));
+            let first = || share_m.iter().position(|&share| share == 1.0).unwrap();
             (Provenance::Trace(trace).code(), (answer == AnswerEstimator::Accuracy).then(first))
         }
         Resolution::GeometricLikelihood => (Provenance::Trace(best(&gml_k)).code(), None),

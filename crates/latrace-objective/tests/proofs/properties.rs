@@ -3,8 +3,7 @@
 use latrace_objective::bounds::iwae_bounds;
 use latrace_objective::diagnostics::{gradient_share, rank_correlation};
 use latrace_objective::{
-    Accuracy, Group, GroupOutcome, MixedRow, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, mix,
-    weights,
+    AnswerAccuracy, Group, GroupOutcome, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, weights,
 };
 use proptest::prelude::*;
 
@@ -164,7 +163,7 @@ proptest! {
     #[test]
     fn wilson_holds_the_estimate(correct in 0_usize..20, wrong in 0_usize..20, z in 0.1..4.0_f64) {
         prop_assume!(correct + wrong > 0);
-        let accuracy = Accuracy { correct, undetermined: 0, sampled: correct + wrong };
+        let accuracy = AnswerAccuracy { correct, undetermined: 0, sampled: correct + wrong };
         let (low, high) = accuracy.wilson(z);
         prop_assert!(0.0 <= low && low <= accuracy.probability() && accuracy.probability() <= high && high <= 1.0);
         // The interval's definition: both ends lie z standard deviations (of their own p) from the estimate.
@@ -172,20 +171,6 @@ proptest! {
             let deviation = (end * (1.0 - end) / accuracy.sampled as f64).sqrt();
             prop_assert!(near((end - accuracy.probability()).abs(), z * deviation));
         }
-    }
-
-    #[test]
-    fn a_mix_holds_every_built_row_once_and_spreads_the_originals(
-        built in 0_usize..40, originals in 1_usize..40, ratio in 0.0..3.0_f64, seed: u64,
-    ) {
-        let rows = mix(built, originals, ratio, seed).unwrap();
-        prop_assert_eq!(&rows, &mix(built, originals, ratio, seed).unwrap());
-        let copies = |row: MixedRow| rows.iter().filter(|other| **other == row).count();
-        prop_assert!((0..built).all(|row| copies(MixedRow::Built(row)) == 1));
-        let wanted = (built as f64 * ratio).round() as usize;
-        prop_assert_eq!(rows.len(), built + wanted);
-        let even = wanted / originals;
-        prop_assert!((0..originals).all(|row| (even..=even + 1).contains(&copies(MixedRow::Original(row)))));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use latrace_objective::bounds::{BoundSummary, IwaePoint, SubsetAverage, elbo, ga
 use latrace_objective::diagnostics::{
     distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve,
 };
+use latrace_objective::objectives::multi_trace::chosen_weights;
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
-    Accuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback, Group,
-    GroupOutcome, MixedRow, Objective, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore,
-    Verdict, Weighting, mix, weights,
+    AnswerAccuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback,
+    Group, GroupOutcome, Objective, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore,
+    Verdict, Weighting, weights,
 };
 
 const ZERO: f64 = f64::NEG_INFINITY;
@@ -91,7 +92,7 @@ fn the_paper_is_the_default() {
     assert_eq!(AnswerEstimator::default(), AnswerEstimator::Accuracy);
     assert_eq!(Weighting::default(), Weighting::Rho);
     assert_eq!(Selection::default(), Selection::Best);
-    assert_eq!(AnswerChoice::default(), AnswerChoice::Random);
+    assert_eq!(AnswerChoice::default(), AnswerChoice::All);
 }
 
 #[test]
@@ -140,8 +141,8 @@ fn scores_refuse_what_cannot_be() {
 #[test]
 fn answer_estimators_read_their_own_evidence() {
     let verdicts = [Correct, Wrong, Undetermined, Malformed];
-    let accuracy = Accuracy::from_verdicts(&verdicts).unwrap();
-    assert_eq!(accuracy, Accuracy { correct: 1, undetermined: 1, sampled: 4 });
+    let accuracy = AnswerAccuracy::from_verdicts(&verdicts).unwrap();
+    assert_eq!(accuracy, AnswerAccuracy { correct: 1, undetermined: 1, sampled: 4 });
     assert_eq!((accuracy.probability(), accuracy.variance()), (0.25, 0.25 * 0.75 / 4.0));
     let reference = AnswerScore::from_tokens(&[-1.0, -3.0]).unwrap();
     let both = AnswerEvidence { accuracy: Some(accuracy), reference: Some(reference) };
@@ -152,10 +153,10 @@ fn answer_estimators_read_their_own_evidence() {
     check(AnswerEstimator::Accuracy, 0.25_f64.ln());
     check(AnswerEstimator::GeometricLikelihood, -2.0);
     check(AnswerEstimator::Likelihood, -4.0);
-    assert!(Accuracy::from_verdicts(&[]).is_err());
-    assert_eq!(Accuracy::from_verdicts(&[Wrong; 8]).unwrap().log_probability(), ZERO);
+    assert!(AnswerAccuracy::from_verdicts(&[]).is_err());
+    assert_eq!(AnswerAccuracy::from_verdicts(&[Wrong; 8]).unwrap().log_probability(), ZERO);
     // Wilson at 0 of 8: (0, z²/(n+z²)).
-    let (low, high) = Accuracy::from_verdicts(&[Wrong; 8]).unwrap().wilson(1.96);
+    let (low, high) = AnswerAccuracy::from_verdicts(&[Wrong; 8]).unwrap().wilson(1.96);
     assert_eq!(low, 0.0);
     assert_near(high, 1.96 * 1.96 / (8.0 + 1.96 * 1.96), 1e-15);
 }
@@ -305,16 +306,14 @@ fn groups_without_a_gradient_say_why() {
     for name in ["rft", "binary-reward", "posterior-behaviour"] {
         check(name, &none, &[ZERO, ZERO], GroupOutcome::AllZero);
     }
-    for name in ["multi-trace", "verifree", "forward-kl", "iwae-phi", "iwae-phi-leave-one-out"] {
+    for name in ["multi-trace", "verifree", "forward-kl", "iwae-phi"] {
         check(name, &none, &[ZERO, ZERO], GroupOutcome::AllZero);
     }
     for name in ["elbo-single", "reverse-kl"] {
         check(name, &none, &[ZERO, -1.0], GroupOutcome::Unbounded);
     }
-    for name in ["grpo", "grpo-clipped", "dr-grpo"] {
-        check(name, &none, &[ZERO, ZERO], GroupOutcome::NoContrast);
-        check(name, &all, &[0.0, 0.0], GroupOutcome::NoContrast);
-    }
+    check("grpo", &none, &[ZERO, ZERO], GroupOutcome::NoContrast);
+    check("grpo", &all, &[0.0, 0.0], GroupOutcome::NoContrast);
     for name in ["format-reward", "debiased-reward"] {
         check(name, &[Malformed, Malformed], &[ZERO, ZERO], GroupOutcome::AllZero);
     }
@@ -336,11 +335,9 @@ fn objectives_on_a_group_done_by_hand() {
     check("verifree", &[1.0 / 3.0, 2.0 / 3.0], &[1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0]);
     check("elbo-single", &[-0.5, -0.5], &[]);
     check("iwae-phi", &[-0.5, -0.5], &[]);
-    check("iwae-phi-leave-one-out", &[-0.5, -0.5], &[]);
     check("reverse-kl", &[0.0, 0.0], &[]);
     check("rft", &[0.25, 0.5], &[0.25, 0.0, 0.25, 0.25]);
     check("binary-reward", &[0.25, 0.5], &[0.25, 0.0, 0.25, 0.25]);
-    check("dr-grpo", &[-0.125, 0.125], &[0.0625, -0.1875, 0.0625, 0.0625]);
     check("posterior-behaviour", &[0.5, 0.5], &[0.5, 0.0, 0.25, 0.25]);
     check("format-reward", &[0.75, 1.0], &[0.5, 0.25, 0.5, 0.5]);
     let correct = 1.0 / 3.0 + 0.25;
@@ -398,7 +395,7 @@ fn the_bias_towards_easy_questions() {
     assert!(near(share("multi-trace"), [1.0 / 3.0; 3]));
     assert!(near(share("rft"), [0.1 / 1.5, 0.5 / 1.5, 0.9 / 1.5]));
     assert!(near(share("grpo"), [1.0 / 13.0, 3.0 / 13.0, 9.0 / 13.0]));
-    assert!(near(share("dr-grpo"), share("rft")) && near(share("debiased-reward"), share("multi-trace")));
+    assert!(near(share("debiased-reward"), share("multi-trace")));
     let curve = weight_curve(&Objective::Grpo, 4);
     assert_eq!((curve[0], curve[2], curve[4]), ((0.0, 0.0), (0.5, 1.0), (1.0, 0.0)));
     assert!(
@@ -426,21 +423,9 @@ fn weights_per_question_are_those_of_the_table() {
             assert_near(Objective::from_name(name).unwrap().question_weight(0.2), expected, 1e-15);
         }
     };
-    check(
-        &[
-            "sft",
-            "forward-kl",
-            "multi-trace",
-            "elbo-single",
-            "iwae-phi",
-            "iwae-phi-leave-one-out",
-            "reverse-kl",
-            "verifree",
-        ],
-        1.0,
-    );
-    check(&["rft", "binary-reward", "dr-grpo", "posterior-behaviour"], 0.2);
-    check(&["grpo", "grpo-clipped"], 0.5);
+    check(&["sft", "forward-kl", "multi-trace", "elbo-single", "iwae-phi", "reverse-kl", "verifree"], 1.0);
+    check(&["rft", "binary-reward", "posterior-behaviour"], 0.2);
+    check(&["grpo"], 0.5);
     let rewards = latrace_objective::objectives::Rewards { alpha: 3.0, beta: 1.0, gamma: -5.0 };
     assert_near(Objective::FormatReward(rewards).question_weight(0.2), 0.4, 1e-15);
     assert_near(Objective::DebiasedReward(rewards).question_weight(0.2), 2.0, 1e-15);
@@ -567,31 +552,100 @@ fn fallbacks() {
 
 #[test]
 fn answers_are_chosen_among_the_correct() {
-    let verdicts = [Wrong, Correct, Undetermined, Correct];
-    assert_eq!(AnswerChoice::First.choose(&verdicts, &mut Rng::new(0)), Some(1));
-    let drawn: Vec<_> =
-        (0..200).map(|seed| AnswerChoice::Random.choose(&verdicts, &mut Rng::new(seed)).unwrap()).collect();
-    let threes = drawn.iter().filter(|&&m| m == 3).count();
-    assert!(drawn.iter().all(|m| [1, 3].contains(m)) && (70..130).contains(&threes), "{threes}");
+    let verdicts = [Wrong, Correct, Undetermined, Correct, Malformed];
+    let never = || -> Rng { panic!("only `one` draws") };
+    assert_eq!(AnswerChoice::First.shares(&verdicts, never), [0.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(AnswerChoice::All.shares(&verdicts, never), [0.0, 0.5, 0.0, 0.5, 0.0]);
+    let drawn = |seed: u64| AnswerChoice::One.shares(&verdicts, || Rng::new(seed));
+    let (earlier, later) = ([0.0, 1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 0.0]);
+    let laters = (0..200).filter(|&seed| drawn(seed) == later).count();
+    let earliers = (0..200).filter(|&seed| drawn(seed) == earlier).count();
+    // Four standard deviations of Binomial(200, 1/2) are 28.
+    assert!(earliers + laters == 200 && (72..=128).contains(&laters), "{earliers} {laters}");
     for choice in AnswerChoice::ALL {
-        assert_eq!(choice.choose(&[Wrong], &mut Rng::new(0)), None);
+        assert_eq!(choice.shares(&[Wrong, Malformed], || Rng::new(0)), [0.0, 0.0]);
+        assert_eq!(choice.shares(&[Wrong, Correct], || Rng::new(0)), [0.0, 1.0]);
+        assert_eq!(choice.shares(&[], || Rng::new(0)), [0.0; 0]);
     }
 }
 
 #[test]
-fn mixing_refuses_what_it_cannot_do() {
-    assert!(mix(3, 0, 1.0, 0).is_err() && mix(3, 3, -1.0, 0).is_err() && mix(3, 3, f64::NAN, 0).is_err());
-    assert_eq!(mix(3, 0, 0.0, 0).unwrap().len(), 3);
-    let both = [0, 1].map(|seed| mix(20, 20, 0.5, seed).unwrap());
-    // The seed decides which originals come in, and where the built rows stand.
-    let originals = both
-        .each_ref()
-        .map(|rows| rows.iter().filter(|row| matches!(row, MixedRow::Original(_))).collect::<HashSet<_>>());
-    assert_ne!(originals[0], originals[1]);
-    let places = both.each_ref().map(|rows| {
-        (0..20).map(|i| rows.iter().position(|row| *row == MixedRow::Built(i))).collect::<Vec<_>>()
-    });
-    assert_ne!(places[0], places[1]);
+fn chosen_traces_share_their_weight_among_their_correct_answers() {
+    let verdicts = [Correct, Wrong, Correct, Correct, Wrong, Wrong];
+    let group = Group::new(3).unwrap().with_verdicts(&verdicts).unwrap();
+    let weigh = |chosen_k: &[f64], answers: AnswerChoice| {
+        chosen_weights(&group, chosen_k, answers, |k| Rng::at(3, &[k as u64])).unwrap()
+    };
+    let all = weigh(&[0.25, 0.5, 0.25], AnswerChoice::All);
+    assert_eq!(all.trace_k, [0.25, 0.5, 0.25]);
+    assert_eq!(all.answer_km, [0.25, 0.0, 0.25, 0.25, 0.0, 0.0]);
+    // The third has no answer to go with; one that was not chosen misses none.
+    assert_eq!((all.without_answer, all.outcome), (1, GroupOutcome::Weighted));
+    let first = weigh(&[0.0, 1.0, 0.0], AnswerChoice::First);
+    assert_eq!((first.answer_km, first.without_answer), (vec![0.0, 0.0, 1.0, 0.0, 0.0, 0.0], 0));
+    assert_eq!(weigh(&[0.0; 3], AnswerChoice::All).outcome, GroupOutcome::AllZero);
+    let single = Group::new(1).unwrap().with_verdicts(&verdicts[2..4]).unwrap();
+    let single = chosen_weights(&single, &[1.0], AnswerChoice::First, |_| Rng::new(0)).unwrap();
+    assert_eq!((single.outcome, single.answer_km), (GroupOutcome::SingleTrace, vec![1.0, 0.0]));
+}
+
+/// The one answer of a trace depends on that trace's stream alone: not on K, nor on its place in the group.
+#[test]
+fn the_one_answer_of_a_trace_is_drawn_from_its_own_stream() {
+    let verdicts = [Correct; 16];
+    let group = Group::new(4).unwrap().with_verdicts(&verdicts).unwrap();
+    let drawn_k = |samples: &[u64]| -> Vec<usize> {
+        let group = if samples.len() == 4 {
+            group
+        } else {
+            Group::new(2).unwrap().with_verdicts(&verdicts[..8]).unwrap()
+        };
+        let share_k = vec![0.5; samples.len()];
+        let got = chosen_weights(&group, &share_k, AnswerChoice::One, |k| Rng::at(7, &[samples[k]])).unwrap();
+        let of_trace = |answer_m: &[f64]| {
+            assert_eq!(answer_m.iter().sum::<f64>(), 0.5);
+            answer_m.iter().position(|&weight| weight == 0.5).unwrap()
+        };
+        got.answer_km.chunks(4).map(of_trace).collect()
+    };
+    let expected = |samples: &[u64]| -> Vec<usize> {
+        samples.iter().map(|&sample| Rng::at(7, &[sample]).below(4)).collect()
+    };
+    for samples in [&[0, 1, 2, 3][..], &[9, 2, 5, 0], &[3, 1]] {
+        assert_eq!(drawn_k(samples), expected(samples), "{samples:?}");
+    }
+    assert!(expected(&[0, 1, 2, 3, 4, 5, 6, 7]).iter().collect::<HashSet<_>>().len() > 1);
+}
+
+#[test]
+fn chosen_weights_refuse_what_does_not_fit() {
+    let bare = Group::new(2).unwrap();
+    let group = bare.with_verdicts(&[Correct; 2]).unwrap();
+    let refused = |group: &Group<'_>, chosen_k: &[f64]| {
+        chosen_weights(group, chosen_k, AnswerChoice::All, |_| Rng::new(0)).unwrap_err().to_string()
+    };
+    assert_eq!(refused(&bare, &[0.5; 2]), "multi-trace: needs verdicts, which the group does not hold");
+    assert_eq!(refused(&group, &[0.5; 3]), "multi-trace: expected 2 values, got 3");
+    assert_eq!(refused(&group, &[0.5, f64::NAN]), "multi-trace: expected a finite share, got NaN at index 1");
+    assert_eq!(
+        refused(&group, &[f64::INFINITY, 0.5]),
+        "multi-trace: expected a finite share, got inf at index 0"
+    );
+}
+
+/// (6) is the case in which every trace is chosen with its rho~; `weighted` selection leaves it as it is.
+#[test]
+fn every_trace_chosen_with_rho_tilde_is_equation_6() {
+    let verdicts = [Correct, Wrong, Correct, Correct, Correct, Wrong, Wrong, Correct, Correct];
+    let (ratio, answer) = ([0.3, -1.2, 0.8], [-0.5, -0.2, -2.0]);
+    let log_rho_k: Vec<f64> = ratio.iter().zip(&answer).map(|(a, b)| a + b).collect();
+    let mut chosen_k = [0.0; 3];
+    for pick in Selection::Weighted.select(&log_rho_k, &mut Rng::new(0)).unwrap() {
+        chosen_k[pick.trace] = pick.weight;
+    }
+    let group = Group::new(3).unwrap().with_verdicts(&verdicts).unwrap();
+    let chosen = chosen_weights(&group, &chosen_k, AnswerChoice::All, |_| Rng::new(0)).unwrap();
+    assert_eq!(chosen, weights_of(Objective::MultiTrace(Weighting::Rho), &verdicts, &ratio, &answer));
 }
 
 #[test]
@@ -720,23 +774,6 @@ fn sums_of_exponentials() {
     check(&[ZERO, -9_000.0], -9_000.0, -9_000.0 - 2.0_f64.ln());
     check(&[ZERO], ZERO, ZERO);
     check(&[], ZERO, ZERO);
-}
-
-#[test]
-fn the_leave_one_out_baseline_is_the_bound_of_the_others() {
-    let weigh = |log_rho_k: &[f64]| {
-        let zeros = vec![0.0; log_rho_k.len()];
-        weights_of(Objective::IwaePhiLeaveOneOut, &[], &zeros, log_rho_k).trace_k
-    };
-    // rho = 1, 2, 3: L = log 2, baselines log 5/2, log 2, log 3/2.
-    let got = weigh(&[0.0, 2.0_f64.ln(), 3.0_f64.ln()]);
-    let expected = [(2.0_f64 / 2.5).ln() - 1.0 / 6.0, -1.0 / 3.0, (2.0_f64 / 1.5).ln() - 0.5];
-    assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
-    // One non-zero rho of three: its own baseline is 0, that of the others log 1/2.
-    let got = weigh(&[ZERO, 0.0, ZERO]);
-    let others = (1.0_f64 / 3.0).ln() - 0.5_f64.ln();
-    let expected = [others, (1.0_f64 / 3.0).ln() - 1.0, others];
-    assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
 }
 
 #[test]

@@ -77,8 +77,9 @@ fn accuracies(traces: &Path, verdicts: &Path) -> Result<Vec<f64>> {
     for part in 0..traces.parts()? {
         let mut answers: BTreeMap<(String, u64), (u64, u64)> = BTreeMap::new();
         for verdict in verdicts.read(part)? {
+            let is_correct = verdict.verdict().is_correct();
             let (right, all) = answers.entry((verdict.id, verdict.sample)).or_default();
-            *right += u64::from(verdict.verdict == "correct");
+            *right += u64::from(is_correct);
             *all += 1;
         }
         let mut questions: BTreeMap<String, (f64, u64)> = BTreeMap::new();

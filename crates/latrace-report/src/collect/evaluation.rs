@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::super::data::{ByDifficulty, Comparison, Model, Role};
 use super::stages::RunStages;
+use latrace_core::Verdict;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{bootstrap, pass_at};
 use latrace_run::pipeline::folder::read_record;
@@ -63,10 +64,11 @@ fn read_responses(folder: &Path) -> Result<Responses> {
     let mut responses = Responses::default();
     for response in Table::<ResponseRecord>::open(folder).records()? {
         let response = response?;
+        let verdict = response.verdict();
         let (right, all) = responses.right_q.entry(response.id).or_default();
-        *right += usize::from(response.verdict == "correct");
+        *right += usize::from(verdict.is_correct());
         *all += 1;
-        responses.undetermined += usize::from(response.verdict == "undetermined");
+        responses.undetermined += usize::from(verdict == Verdict::Undetermined);
         responses.tokens += response.token_ids.len();
         responses.count += 1;
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_core::Tokenizer;
+use latrace_core::{Reason, Tokenizer};
 use latrace_objective::{Rng, TraceScore};
 use serde_json::Value;
 
@@ -63,11 +63,7 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
         bounds: stages.counts(Stage::Weights).map(bounds),
         lengths: lengths(&counts.scores)?,
         traces: counts.choice.traces(recipe, tokenizer(stages)?)?,
-        verdicts: counts
-            .reasons
-            .into_iter()
-            .map(|((verdict, reason), count)| VerdictCount { verdict, reason, count })
-            .collect(),
+        verdicts: verdict_counts(counts.reasons),
     })
 }
 
@@ -131,6 +127,14 @@ fn by_key<R: Record, K: std::hash::Hash + Eq>(
     Ok(records.into_iter().map(|record| (key(&record), record)).collect())
 }
 
+/// Verdicts by their names, and reasons of one by theirs.
+fn verdict_counts(reasons: BTreeMap<Reason, u64>) -> Vec<VerdictCount> {
+    let mut counts: Vec<VerdictCount> =
+        reasons.into_iter().map(|(reason, count)| VerdictCount { reason, count }).collect();
+    counts.sort_by_key(|count| (count.reason.verdict().name(), count.reason.code()));
+    counts
+}
+
 /// What is counted over all parts.
 #[derive(Default)]
 struct Counts {
@@ -142,7 +146,7 @@ struct Counts {
     rho: Vec<f64>,
     effective: Vec<f64>,
     without_weight: usize,
-    reasons: BTreeMap<(String, String), u64>,
+    reasons: BTreeMap<Reason, u64>,
     scores: Vec<TraceScore>,
     choice: Choice,
 }
@@ -169,10 +173,8 @@ impl Counts {
         self.sampled += 1;
         self.closed += u64::from(joined.trace.closed);
         let verdicts = || joined.answers.iter().filter_map(|(_, verdict)| verdict.as_ref());
-        self.right += u64::from(verdicts().any(|verdict| verdict.verdict == "correct"));
-        verdicts().for_each(|verdict| {
-            *self.reasons.entry((verdict.verdict.clone(), verdict.reason.clone())).or_default() += 1
-        });
+        self.right += u64::from(verdicts().any(|verdict| verdict.verdict().is_correct()));
+        verdicts().for_each(|verdict| *self.reasons.entry(verdict.reason).or_default() += 1);
         self.weighed += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.weight > 0.0));
         self.chosen += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.chosen > 0.0));
         if let Some(score) = &joined.score {
@@ -371,14 +373,10 @@ fn browsed_trace(joined: Joined) -> BrowsedTrace {
 fn browsed_answers(answers: Vec<(AnswerRecord, Option<VerdictRecord>)>) -> Vec<BrowsedAnswer> {
     let mut browsed: Vec<BrowsedAnswer> = Vec::new();
     for (answer, verdict) in answers {
-        let (verdict, reason) = verdict.map(|verdict| (verdict.verdict, verdict.reason)).unzip();
-        let new =
-            BrowsedAnswer { text: shortened(answer.text), verdict, reason, ended: answer.ended, times: 1 };
+        let reason = verdict.map(|verdict| verdict.reason);
+        let new = BrowsedAnswer { text: shortened(answer.text), reason, ended: answer.ended, times: 1 };
         let is_same = |known: &&mut BrowsedAnswer| {
-            known.text == new.text
-                && known.verdict == new.verdict
-                && known.reason == new.reason
-                && known.ended == new.ended
+            known.text == new.text && known.reason == new.reason && known.ended == new.ended
         };
         match browsed.iter_mut().find(is_same) {
             Some(known) => known.times += 1,

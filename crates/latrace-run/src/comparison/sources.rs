@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Entry, Shows};
 use crate::evaluation::{SUMMARY, Summary, read_results};
+use crate::layout;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::pipeline::summary::evaluations;
 use crate::plan::{NodeId, Stage, plan};
@@ -83,9 +84,10 @@ fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for response in Table::<ResponseRecord>::open(stage).records()? {
         let response = response?;
+        let is_correct = response.verdict().is_correct();
         let tally = tallies.entry(response.id).or_insert(Tally { right: 0, samples: 0 });
         tally.samples += 1;
-        tally.right += usize::from(response.verdict == "correct");
+        tally.right += usize::from(is_correct);
     }
     let mut results = Results::new();
     for question in Table::<QuestionRecord>::open(&run.join(Stage::Questions.name())).records()? {
@@ -134,6 +136,7 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::work(format!("{} is not valid JSON: {error}", path.display())))?;
     if value.get("models").is_some() {
+        layout::check(folder)?;
         return run_models(folder, &path, value).map(Some);
     }
     let Summary { model, title, k, overall, by_subset, tabled_by_subset, .. } = Summary::parse(&path, value)?;

@@ -71,7 +71,7 @@ struct Example {
 impl Example {
     /// Every token of an example weighs the same.
     fn weight(&self) -> f64 {
-        self.record.token_weights.first().copied().unwrap_or(0.0)
+        self.record.weight
     }
 
     /// The row with what both targets read.

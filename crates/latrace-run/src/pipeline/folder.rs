@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::layout;
 use latrace_io::failure::Failure;
 use latrace_io::files::{checksum, write_atomically};
 
@@ -51,8 +52,13 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Opens or makes the folder for work. Another process in it is an error.
+    /// Opens or makes the folder for work.
+    ///
+    /// # Errors
+    /// Another process works in it; it holds a run of another layout.
     pub fn lock(path: &Path) -> Result<RunFolder> {
+        // Before anything is written: a run of another layout is left as it is.
+        layout::check(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
         let file = path.join("lock");
         let cannot = || format!("cannot lock {}", file.display());
@@ -60,6 +66,7 @@ impl RunFolder {
             File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
         match try_for_a_moment(&lock) {
             Ok(()) => {
+                layout::claim(path)?;
                 remove_temporary(path)?;
                 Ok(RunFolder { path: path.to_owned(), _lock: Some(lock) })
             }

@@ -1,14 +1,12 @@
-//! What stages hand to each other. Texts became token ids in stage 0; from there on ids travel, and are never
-//! made from text again.
+//! What stages hand to each other, each with one schema for all of its tables. Texts became token ids in stage
+//! 0; from there on ids travel, and are never made from text again.
 
+use latrace_core::{Reason, Split, Verdict};
+use latrace_io::record;
 use latrace_questions::judge::Judged;
-use serde::{Deserialize, Serialize};
-
-use latrace_core::Split;
-use latrace_io::table::Record;
 
 /// A question x, its hint y', and what it has of its own: stage 0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct QuestionRecord {
     /// Its name.
     pub id: String,
@@ -41,12 +39,12 @@ impl QuestionRecord {
     }
 }
 
-impl Record for QuestionRecord {
-    const NAME: &'static str = "question";
-}
+record!(QuestionRecord, "question", {
+    id, split, question, hint, difficulty, kind, reference, prompt_ids, posterior_prompt_ids, trace_ids, answer_ids
+});
 
 /// A sampled trace z: stage 3.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TraceRecord {
     /// Its question.
     pub id: String,
@@ -60,12 +58,10 @@ pub struct TraceRecord {
     pub closed: bool,
 }
 
-impl Record for TraceRecord {
-    const NAME: &'static str = "trace";
-}
+record!(TraceRecord, "trace", { id, sample, token_ids, logprobs, closed });
 
 /// log pi_theta0 of a trace, token by token, and of the question's own answer after it: stage 4.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScoreRecord {
     /// The question.
     pub id: String,
@@ -78,12 +74,10 @@ pub struct ScoreRecord {
     pub reference_logprobs: Option<Vec<f64>>,
 }
 
-impl Record for ScoreRecord {
-    const NAME: &'static str = "score";
-}
+record!(ScoreRecord, "score", { id, sample, logprobs, reference_logprobs });
 
 /// A sampled answer y: stage 5.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AnswerRecord {
     /// The question.
     pub id: String,
@@ -103,12 +97,10 @@ pub struct AnswerRecord {
     pub text: String,
 }
 
-impl Record for AnswerRecord {
-    const NAME: &'static str = "answer";
-}
+record!(AnswerRecord, "answer", { id, sample, answer, token_ids, given, logprobs, ended, text });
 
 /// Whether an answer is right: stage 6.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct VerdictRecord {
     /// The question.
     pub id: String,
@@ -116,18 +108,23 @@ pub struct VerdictRecord {
     pub sample: u64,
     /// m.
     pub answer: u64,
-    /// `correct`, `wrong` or `undetermined`.
-    pub verdict: String,
-    /// Why, in a word.
-    pub reason: String,
+    /// Why the answer is right or wrong, from which the verdict follows.
+    pub reason: Reason,
 }
 
-impl Record for VerdictRecord {
-    const NAME: &'static str = "verdict";
+record!(VerdictRecord, "verdict", {
+    id, sample, answer, reason
+}, derived { verdict: |record: &VerdictRecord| record.verdict().name() });
+
+impl VerdictRecord {
+    /// Whether the answer is right.
+    pub fn verdict(&self) -> Verdict {
+        self.reason.verdict()
+    }
 }
 
 /// What a trace weighs: stage 7.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WeightRecord {
     /// The question.
     pub id: String,
@@ -146,12 +143,10 @@ pub struct WeightRecord {
     pub by_reference: bool,
 }
 
-impl Record for WeightRecord {
-    const NAME: &'static str = "weight";
-}
+record!(WeightRecord, "weight", { id, sample, log_ratio, log_answer, weight, chosen, by_reference });
 
 /// A sequence to learn from: stage 8.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ExampleRecord {
     /// Its question.
     pub id: String,
@@ -163,18 +158,21 @@ pub struct ExampleRecord {
     pub response_ids: Vec<u32>,
     /// Tokens of z.
     pub trace_tokens: u64,
-    /// Loss weight of each token of z and y (or its advantage, where old log-probs are given).
-    pub token_weights: Vec<f64>,
-    /// For policy gradients: log-probs under the model that drew the tokens.
+    /// Loss weight of every token of z and y: rho~ on the scale of all examples. Their advantage, where old
+    /// log-probs are given.
+    pub weight: f64,
+    /// Tokens after z that were given, not drawn: a policy gradient gives them no advantage.
+    pub given: u64,
+    /// For policy gradients: log-probs under the model that drew the tokens (nats).
     pub old_logprobs: Option<Vec<f64>>,
 }
 
-impl Record for ExampleRecord {
-    const NAME: &'static str = "example";
-}
+record!(ExampleRecord, "example", {
+    id, source, prompt_ids, response_ids, trace_tokens, weight, given, old_logprobs
+});
 
 /// A judged response of a model: stage 10.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResponseRecord {
     /// The question.
     pub id: String,
@@ -186,14 +184,19 @@ pub struct ResponseRecord {
     pub token_ids: Vec<u32>,
     /// The answer as its judge reads it; none where the thought has no end.
     pub text: Option<String>,
-    /// `correct`, `wrong` or `undetermined`.
-    pub verdict: String,
-    /// Why, in a word.
-    pub reason: String,
+    /// Why the answer is right or wrong, from which the verdict follows.
+    pub reason: Reason,
     /// Whether it was cut at the most tokens allowed.
     pub truncated: bool,
 }
 
-impl Record for ResponseRecord {
-    const NAME: &'static str = "response";
+record!(ResponseRecord, "response", {
+    id, sample, difficulty, token_ids, text, reason, truncated
+}, derived { verdict: |record: &ResponseRecord| record.verdict().name() });
+
+impl ResponseRecord {
+    /// Whether the response is right.
+    pub fn verdict(&self) -> Verdict {
+        self.reason.verdict()
+    }
 }

@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use latrace_core::{SamplingParams, Split};
 use latrace_engine::TrainConfig;
 use latrace_engine::train_config::Loss;
-use latrace_objective::AnswerEstimator;
+use latrace_objective::{AnswerChoice, AnswerEstimator};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::{field_names, one_line, parse_override, read_table, unknown_key};
+use crate::layout;
 use crate::weigh::{Drawn, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_questions::source::Source;
@@ -174,18 +175,6 @@ pub struct Verdicts {
     pub time_limit: f64,
 }
 
-/// Which verified answers of a chosen trace become examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnswersOfTrace {
-    /// Their mean, as the answer gradient asks.
-    All,
-    /// A seeded choice.
-    One,
-    /// The first, as the paper's release does.
-    First,
-}
-
 /// What becomes of equal sequences of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -200,8 +189,8 @@ pub enum Duplicates {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
-    /// Answers of a chosen trace.
-    pub answers: AnswersOfTrace,
+    /// Which verified answers of a chosen trace become examples.
+    pub answers: AnswerChoice,
     /// What becomes of equal sequences of a question.
     pub duplicates: Duplicates,
     /// Weight of each row with a trace of its own; 0 leaves them out.
@@ -322,8 +311,9 @@ impl RunRecipe {
 /// The recipe in full that a run folder holds.
 ///
 /// # Errors
-/// A folder that is no run's.
+/// A folder that is no run's, or that of a run of another layout.
 pub fn of_run(run: &Path) -> Result<RunRecipe> {
+    layout::check(run)?;
     let path = run.join("recipe.toml");
     if !path.is_file() {
         let hint = "a run folder is made by `latrace run`; it holds recipe.toml and a folder for each stage";

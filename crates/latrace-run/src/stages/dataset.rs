@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_objective::{AnswerChoice, Fallback, Group, Objective, Rng, SequenceWeights, Verdict};
+use latrace_objective::objectives::multi_trace;
+use latrace_objective::{Fallback, Group, Objective, Provenance, Rng, SequenceWeights, Verdict};
 use serde_json::{Value, json};
 
 use super::weights::by_trace;
@@ -14,14 +15,14 @@ use crate::pipeline::records::{
 };
 use crate::pipeline::runner::Inputs;
 use crate::plan::{DatasetSettings, Role};
-use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
+use crate::recipe::run::{Duplicates, Method};
 use latrace_core::Split;
 use latrace_io::table::Table;
 
 /// A row of its own, in place of a question whose traces are of no use.
-const FELL_BACK: i64 = -1;
+const FELL_BACK: i64 = Provenance::FellBack.code();
 /// A row of its own, mixed in.
-const MIXED_IN: i64 = -2;
+const MIXED_IN: i64 = Provenance::Original.code();
 
 /// Builds the examples, in parts as the questions are. Without traces, only rows with traces of their own are
 /// built.
@@ -98,7 +99,7 @@ impl Totals {
         let scale = self.scale();
         for example in examples {
             if example.source >= 0 {
-                example.token_weights.iter_mut().for_each(|weight| *weight *= scale);
+                example.weight *= scale;
                 self.built += 1;
             } else {
                 self.own += 1;
@@ -145,7 +146,7 @@ fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<St
             let group = groups.entry(answer.id.clone()).or_default();
             group.answers.entry(answer.sample).or_default().push(answer);
         }
-        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?)? {
+        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?) {
             groups.entry(id).or_default().verdicts.insert(sample, verdicts);
         }
     }
@@ -164,7 +165,7 @@ fn of_question(
         .with_context(|| format!("question {}", question.id))?;
     let mut examples =
         merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
-    examples.retain(|example| example.token_weights.iter().any(|&weight| weight != 0.0));
+    examples.retain(|example| example.weight != 0.0);
     if examples.is_empty() {
         // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no
         // gradient.
@@ -175,7 +176,7 @@ fn of_question(
         return Ok(own.into_iter().collect());
     }
     totals.used += 1;
-    totals.weight += examples.iter().map(|example| example.token_weights[0].abs()).sum::<f64>();
+    totals.weight += examples.iter().map(|example| example.weight.abs()).sum::<f64>();
     Ok(examples)
 }
 
@@ -187,8 +188,9 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
         source,
         prompt_ids: question.prompt_ids.clone(),
         trace_tokens: trace.len() as u64,
-        token_weights: vec![weight; response_ids.len()],
         response_ids,
+        weight,
+        given: 0,
         old_logprobs: None,
     };
     (weight > 0.0).then_some(example)
@@ -201,10 +203,10 @@ fn sequence_weights(
     building: &DatasetSettings,
 ) -> Result<SequenceWeights> {
     let verdict_km = verdicts_of(sampling, building.answers);
+    let group = Group::new(sampling.traces.len())?.with_verdicts(&verdict_km)?;
     if building.method == Method::Variational {
-        return Ok(chosen_weights(question, sampling, &verdict_km, building));
+        return chosen_weights(question, sampling, &group, building);
     }
-    let group = Group::new(sampling.traces.len())?;
     let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
         sampling
             .traces
@@ -213,8 +215,7 @@ fn sequence_weights(
             .collect()
     };
     let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
-    let group =
-        group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?.with_verdicts(&verdict_km)?;
+    let group = group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?;
     let objective = match building.method {
         Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
         Method::BinaryRl => Objective::BinaryReward,
@@ -242,53 +243,21 @@ fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
         .collect()
 }
 
-/// (6) with the chosen traces, each spread over its correct answers, or given to one of them.
+/// (6) after selection: what each trace was given, shared out among its answers.
 fn chosen_weights(
     question: &QuestionRecord,
     sampling: &Sampling,
-    verdict_km: &[Verdict],
+    group: &Group<'_>,
     building: &DatasetSettings,
-) -> SequenceWeights {
-    let n = verdict_km.len() / sampling.traces.len().max(1);
-    let mut weights =
-        SequenceWeights { trace_k: Vec::new(), answer_km: Vec::new(), ..SequenceWeights::default() };
-    for (k, trace) in sampling.traces.iter().enumerate() {
-        let chosen = sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
-        let verdict_m = &verdict_km[k * n..(k + 1) * n];
-        weights.trace_k.push(chosen);
-        weights.answer_km.extend(
-            shares(verdict_m, question, trace, building.dataset, building.seed)
-                .into_iter()
-                .map(|share| share * chosen),
-        );
-    }
-    weights
-}
-
-/// The share of each answer in its trace's weight.
-fn shares(
-    verdict_m: &[Verdict],
-    question: &QuestionRecord,
-    trace: &TraceRecord,
-    dataset: Dataset,
-    seed: u64,
-) -> Vec<f64> {
-    let one = |choice: AnswerChoice| {
-        let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
-        let chosen = choice.choose(verdict_m, &mut Rng::at(seed, &[8, key, trace.sample]));
-        (0..verdict_m.len()).map(|m| if chosen == Some(m) { 1.0 } else { 0.0 }).collect()
-    };
-    match dataset.answers {
-        AnswersOfTrace::One => one(AnswerChoice::Random),
-        AnswersOfTrace::First => one(AnswerChoice::First),
-        AnswersOfTrace::All => {
-            let correct = verdict_m.iter().filter(|verdict| verdict.is_correct()).count().max(1);
-            verdict_m
-                .iter()
-                .map(|verdict| if verdict.is_correct() { 1.0 / correct as f64 } else { 0.0 })
-                .collect()
-        }
-    }
+) -> Result<SequenceWeights> {
+    let traces = &sampling.traces;
+    let chosen =
+        |trace: &TraceRecord| sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
+    let chosen_k: Vec<f64> = traces.iter().map(chosen).collect();
+    // By the trace's own number: a draw does not depend on which other traces there are.
+    let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
+    let rng_of_trace = |k: usize| Rng::at(building.seed, &[8, key, traces[k].sample]);
+    Ok(multi_trace::chosen_weights(group, &chosen_k, building.dataset.answers, rng_of_trace)?)
 }
 
 /// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with
@@ -373,20 +342,16 @@ fn example(
     old_logprobs: Option<&[f64]>,
 ) -> ExampleRecord {
     let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
-    let mut token_weights = vec![weight; response_ids.len()];
-    let old_logprobs = old_logprobs.map(|of_trace| {
-        // What was given, not drawn, is no action: it has no advantage.
-        let given = trace.token_ids.len()..trace.token_ids.len() + answer.given;
-        token_weights[given].fill(0.0);
-        [of_trace, &vec![0.0; answer.given], &answer.logprobs].concat()
-    });
+    let old_logprobs =
+        old_logprobs.map(|of_trace| [of_trace, &vec![0.0; answer.given], &answer.logprobs].concat());
     ExampleRecord {
         id: question.id.clone(),
         source: trace.sample as i64,
         prompt_ids: question.prompt_ids.clone(),
         trace_tokens: trace.token_ids.len() as u64,
         response_ids,
-        token_weights,
+        weight,
+        given: answer.given as u64,
         old_logprobs,
     }
 }
@@ -399,11 +364,7 @@ fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRe
         let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
         match merged.get_mut(place) {
             None => merged.push(example),
-            Some(earlier) if duplicates == Duplicates::Add => earlier
-                .token_weights
-                .iter_mut()
-                .zip(&example.token_weights)
-                .for_each(|(sum, weight)| *sum += weight),
+            Some(earlier) if duplicates == Duplicates::Add => earlier.weight += example.weight,
             Some(_) => {}
         }
     }

@@ -120,8 +120,7 @@ fn judged(
         truncated: completion.stop == StopReason::MaxTokens,
         token_ids: ids,
         text,
-        verdict: judgement.verdict().name().to_owned(),
-        reason: judgement.reason.code().to_owned(),
+        reason: judgement.reason,
     }
 }
 
@@ -130,12 +129,10 @@ fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> 
     let (mut truncated, mut tokens) = (0_u64, 0_u64);
     for response in out.records()? {
         let response = response?;
+        let is_correct = response.verdict().is_correct();
         truncated += u64::from(response.truncated);
         tokens += response.token_ids.len() as u64;
-        by_question
-            .entry((response.difficulty, response.id))
-            .or_default()
-            .push(response.verdict == "correct");
+        by_question.entry((response.difficulty, response.id)).or_default().push(is_correct);
     }
     let of = |pick: &dyn Fn(&Option<String>) -> bool| {
         accuracy(

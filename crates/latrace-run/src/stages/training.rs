@@ -1,10 +1,11 @@
 //! Stages 1, 2 and 9: training of pi_theta0, q and pi_theta.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use latrace_engine::boundary::FitJob;
-use latrace_engine::{Policy, TrainRow, Weights};
+use latrace_engine::{Policy, RowFile, RowFileWriter, RowSource, TrainRow, Weights};
 use serde_json::{Value, json};
 
 use crate::pipeline::context::RunContext;
@@ -17,60 +18,11 @@ use latrace_engine::training::run_job;
 use latrace_io::failure::Failure;
 use latrace_io::table::Table;
 
-/// Rows of pi_theta0: prompt, trace, answer.
-pub fn initial_rows(questions: &Path) -> Result<Vec<TrainRow>> {
-    rows_with_traces(questions, |question, trace| {
-        Some((question.prompt_ids, [trace, question.answer_ids?].concat()))
-    })
-}
+/// The rows, while they are trained on.
+const ROWS: &str = ".rows";
 
-/// Rows of q: prompt with the hint, trace.
-pub fn posterior_rows(questions: &Path) -> Result<Vec<TrainRow>> {
-    rows_with_traces(questions, |question, trace| Some((question.posterior_prompt_ids?, trace)))
-}
-
-fn rows_with_traces(
-    questions: &Path,
-    pair: impl Fn(QuestionRecord, Vec<u32>) -> Option<(Vec<u32>, Vec<u32>)>,
-) -> Result<Vec<TrainRow>> {
-    let mut rows = Vec::new();
-    for question in Table::<QuestionRecord>::open(questions).records()? {
-        let mut question = question?;
-        let (id, split, trace) = (question.id.clone(), question.split, question.trace_ids.take());
-        if let Some((prompt, response)) =
-            trace.filter(|_| split == Split::Train).and_then(|trace| pair(question, trace))
-        {
-            rows.push(row(id, &prompt, &response, Weights::Row(1.0), None));
-        }
-    }
-    Ok(rows)
-}
-
-/// Rows of pi_theta: the examples of stage 8.
-pub fn final_rows(dataset: &Path) -> Result<Vec<TrainRow>> {
-    let of_example = |example: Result<ExampleRecord>| {
-        let example = example?;
-        let weights = Weights::PerToken(example.token_weights.iter().map(|&weight| weight as f32).collect());
-        let Some(old) = &example.old_logprobs else {
-            return Ok(row(example.id, &example.prompt_ids, &example.response_ids, weights, None));
-        };
-        let old_logp = old.iter().map(|&logp| logp as f32).collect();
-        Ok(row(
-            example.id,
-            &example.prompt_ids,
-            &example.response_ids,
-            Weights::Row(1.0),
-            Some(Policy { advantages: weights, given: 0..0, old_logp }),
-        ))
-    };
-    Table::<ExampleRecord>::open(dataset).records()?.map(of_example).collect()
-}
-
-fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: Option<Policy>) -> TrainRow {
-    TrainRow { id, tokens: [prompt, response].concat(), prompt_len: prompt.len(), weights, policy }
-}
-
-/// Trains, resuming from the folder's last checkpoint.
+/// Trains, resuming from the folder's last checkpoint. Rows go through a file of their own, from which the
+/// trainer reads a batch at a time.
 ///
 /// # Errors
 /// No row to train on; a model that cannot be loaded; a loss that is not finite.
@@ -80,20 +32,76 @@ pub fn run(
     context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let folder = inputs.folder(Role::Rows)?;
-    let rows = match settings.rows {
-        FitRows::OwnTraces => initial_rows(folder)?,
-        FitRows::HintedTraces => posterior_rows(folder)?,
-        FitRows::Examples => final_rows(folder)?,
-    };
+    let path = stage.path.join(ROWS);
+    let (rows, tokens) = write_rows(&path, settings.rows, inputs.folder(Role::Rows)?)?;
     if rows.is_empty() {
         let hint = "pi_theta0 and q learn from questions with a trace; the final model from chosen traces and, \
                     with dataset.originals above 0, from those";
         return Err(Failure::work("there is no row to train on").hint(hint).into());
     }
-    let (count, tokens) = (rows.len(), rows.iter().map(|row| row.tokens.len()).sum::<usize>());
+    let count = rows.len();
     let (model, config) = (inputs.folder(Role::Model)?, settings.config());
     let job = FitJob { model, rows: &rows, config: &config, out: &stage.path, resume: true };
     run_job(&mut *context.engine.trainer()?, job)?;
+    fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     Ok(json!({"rows": count, "tokens": tokens}))
+}
+
+/// Writes the rows of a training to a file; gives it with the number of tokens.
+///
+/// # Errors
+/// Tables that cannot be read, a file that cannot be written.
+pub fn write_rows(path: &Path, of: FitRows, table: &Path) -> Result<(RowFile, usize)> {
+    let mut writer = RowFileWriter::create(path)?;
+    let mut tokens = 0;
+    let mut push = |row: Option<TrainRow>| -> Result<()> {
+        if let Some(row) = row {
+            tokens += row.tokens.len();
+            writer.push(&row)?;
+        }
+        Ok(())
+    };
+    match of {
+        FitRows::OwnTraces => {
+            Table::<QuestionRecord>::open(table).records()?.try_for_each(|of| push(own_trace(of?)))?;
+        }
+        FitRows::HintedTraces => {
+            Table::<QuestionRecord>::open(table).records()?.try_for_each(|of| push(hinted_trace(of?)))?;
+        }
+        FitRows::Examples => {
+            Table::<ExampleRecord>::open(table).records()?.try_for_each(|of| push(Some(example(of?))))?;
+        }
+    }
+    Ok((writer.finish()?, tokens))
+}
+
+/// A row of pi_theta0: prompt, trace, answer.
+fn own_trace(question: QuestionRecord) -> Option<TrainRow> {
+    let trained = question.split == Split::Train;
+    let (trace, answer) = (question.trace_ids.filter(|_| trained)?, question.answer_ids?);
+    Some(row(question.id, &question.prompt_ids, &[trace, answer].concat(), Weights::Row(1.0), None))
+}
+
+/// A row of q: prompt with the hint, trace.
+fn hinted_trace(question: QuestionRecord) -> Option<TrainRow> {
+    let trained = question.split == Split::Train;
+    let (prompt, trace) = (question.posterior_prompt_ids?, question.trace_ids.filter(|_| trained)?);
+    Some(row(question.id, &prompt, &trace, Weights::Row(1.0), None))
+}
+
+/// A row of pi_theta: an example of stage 8.
+fn example(example: ExampleRecord) -> TrainRow {
+    let weight = Weights::Row(example.weight as f32);
+    let ExampleRecord { id, prompt_ids, response_ids, trace_tokens, given, old_logprobs, .. } = example;
+    let Some(old) = old_logprobs else {
+        return row(id, &prompt_ids, &response_ids, weight, None);
+    };
+    let old_logp = old.iter().map(|&logp| logp as f32).collect();
+    let given = trace_tokens as usize..(trace_tokens + given) as usize;
+    let policy = Policy { advantages: weight, given, old_logp };
+    row(id, &prompt_ids, &response_ids, Weights::Row(1.0), Some(policy))
+}
+
+fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: Option<Policy>) -> TrainRow {
+    TrainRow { id, tokens: [prompt, response].concat(), prompt_len: prompt.len(), weights, policy }
 }

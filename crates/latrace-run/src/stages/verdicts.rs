@@ -12,6 +12,7 @@ use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, VerdictRecord};
 use crate::pipeline::runner::Inputs;
 use crate::plan::{Role, VerdictSettings};
+use latrace_core::Verdict;
 use latrace_io::progress::Progress;
 use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
@@ -66,18 +67,17 @@ fn judged(
         id: answer.id,
         sample: answer.sample,
         answer: answer.answer,
-        verdict: judgement.verdict().name().to_owned(),
-        reason: judgement.reason.code().to_owned(),
+        reason: judgement.reason,
     })
 }
 
 fn count(out: &Table<VerdictRecord>) -> Result<Value> {
     let (mut judged, mut correct, mut undetermined) = (0_u64, 0_u64, 0_u64);
     for verdict in out.records()? {
-        let verdict = verdict?;
+        let verdict = verdict?.verdict();
         judged += 1;
-        correct += u64::from(verdict.verdict == "correct");
-        undetermined += u64::from(verdict.verdict == "undetermined");
+        correct += u64::from(verdict.is_correct());
+        undetermined += u64::from(verdict == Verdict::Undetermined);
     }
     Ok(json!({"judged": judged, "correct": correct, "undetermined": undetermined}))
 }

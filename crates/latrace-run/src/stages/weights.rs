@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use latrace_core::{Verdict, stated_verdict};
-use latrace_objective::{Accuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore};
+use latrace_core::Verdict;
+use latrace_objective::{AnswerAccuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore};
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
@@ -49,7 +49,7 @@ fn join(
 ) -> Result<Vec<Group>> {
     let scores: HashMap<(String, u64), ScoreRecord> =
         scores.into_iter().map(|score| ((score.id.clone(), score.sample), score)).collect();
-    let verdicts = verdicts.map(by_trace).transpose()?;
+    let verdicts = verdicts.map(by_trace);
     let mut groups: Vec<Group> = Vec::new();
     for trace in traces {
         let id = json!(trace.id);
@@ -66,7 +66,7 @@ fn join(
             scores.get(&key).with_context(|| format!("id {}, sample {} has no score", key.0, key.1))?;
         let accuracy = match &verdicts {
             Some(verdicts) => {
-                Some(Accuracy::from_verdicts(verdicts.get(&key).map_or(&[][..], Vec::as_slice))?)
+                Some(AnswerAccuracy::from_verdicts(verdicts.get(&key).map_or(&[][..], Vec::as_slice))?)
             }
             None => None,
         };
@@ -86,17 +86,13 @@ fn join(
 }
 
 /// Verdicts on the answers after each trace, in the answers' order.
-///
-/// # Errors
-/// If a record states a verdict that does not exist.
-pub fn by_trace(verdicts: Vec<VerdictRecord>) -> Result<HashMap<(String, u64), Vec<Verdict>>> {
+pub fn by_trace(verdicts: Vec<VerdictRecord>) -> HashMap<(String, u64), Vec<Verdict>> {
     let mut by_trace: HashMap<(String, u64), Vec<Verdict>> = HashMap::new();
     for record in verdicts {
-        let verdict = stated_verdict(&record.verdict, Some(&record.reason))
-            .with_context(|| format!("verdict of id {}, sample {}", record.id, record.sample))?;
+        let verdict = record.verdict();
         by_trace.entry((record.id, record.sample)).or_default().push(verdict);
     }
-    Ok(by_trace)
+    by_trace
 }
 
 fn record(trace: WeighedTrace) -> WeightRecord {

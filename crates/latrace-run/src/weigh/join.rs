@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
-use latrace_objective::{Accuracy, AnswerEstimator, AnswerEvidence, AnswerScore, TraceScore};
+use latrace_objective::{AnswerAccuracy, AnswerEstimator, AnswerEvidence, AnswerScore, TraceScore};
 use serde_json::Value;
 
 use super::sums::{self, Origin, Sums};
-use super::{Evidence, WeighConfig};
+use super::{Evidence, Group, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_io::progress::{Progress, SharedProgress};
 use latrace_io::rows::{FieldProblem, Row, describe, field};
@@ -41,8 +41,9 @@ struct Side<'a, T> {
 /// The verdicts on the answers of each trace.
 type Verdicts<'a> = Side<'a, Vec<Verdict>>;
 
-/// Traces with their evidence by question, in the order of the traces' file.
-pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Vec<Evidence>>> {
+/// Traces with their evidence by question, in the order of the traces' file. Those of a run that never came
+/// to their end (`closed` is false) are counted alone: nothing scores them.
+pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Group>> {
     let paths =
         [Some(&inputs.traces), Some(&inputs.scores), inputs.verdicts.as_ref(), inputs.references.as_ref()];
     let total = sums::count_rows(&paths.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
@@ -57,6 +58,10 @@ pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Vec
     for trace in traces {
         let key = (trace.id.to_string(), trace.sample);
         groups.check_new(&key, &trace.origin)?;
+        if !trace.closed {
+            groups.add_unended(trace);
+            continue;
+        }
         let score = scores.take(&key).ok_or_else(|| missing(&trace, scores.path))?;
         let logp_sum = same_tokens(&trace, &score)?;
         let accuracy = match &mut verdicts {
@@ -72,7 +77,7 @@ pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Vec
             None => None,
         };
         let answer = AnswerEvidence {
-            accuracy: accuracy.map(|(verdict_m, _)| Accuracy::from_verdicts(&verdict_m)).transpose()?,
+            accuracy: accuracy.map(|(verdict_m, _)| AnswerAccuracy::from_verdicts(&verdict_m)).transpose()?,
             reference: reference.map(|(sums, _)| AnswerScore { logp_sum: sums.sum, tokens: sums.tokens }),
         };
         let score = TraceScore { logp_sum, logq_sum: trace.sum, tokens: trace.tokens };
@@ -157,32 +162,62 @@ impl<T> Side<'_, T> {
 /// Groups of traces by question, with where each trace comes from.
 #[derive(Default)]
 struct Groups {
-    groups: Vec<Vec<(Evidence, Origin)>>,
+    groups: Vec<OpenGroup>,
     places: HashMap<String, usize>,
+}
+
+/// A question's traces so far.
+struct OpenGroup {
+    id: Value,
+    traces: Vec<(Evidence, Origin)>,
+    /// Those that never came to their end, by their numbers.
+    unended: Vec<(u64, Origin)>,
+}
+
+impl OpenGroup {
+    /// Where the trace of that number was read, if it was.
+    fn origin(&self, sample: u64) -> Option<&Origin> {
+        let ended = self.traces.iter().map(|(trace, origin)| (trace.sample, origin));
+        let unended = self.unended.iter().map(|(sample, origin)| (*sample, origin));
+        ended.chain(unended).find(|(known, _)| *known == sample).map(|(_, origin)| origin)
+    }
+
+    fn finished(self) -> Group {
+        let traces = self.traces.into_iter().map(|(trace, _)| trace).collect();
+        Group { id: self.id, traces, unended: self.unended.len() }
+    }
 }
 
 impl Groups {
     fn check_new(&self, (id, sample): &Key, origin: &Origin) -> Result<()> {
-        let group = self.places.get(id).map_or(&[][..], |&place| &self.groups[place]);
-        let earlier = group.iter().find(|(trace, _)| trace.sample == *sample);
-        earlier.map_or(Ok(()), |(_, earlier)| Err(twice(id, *sample, origin, earlier)))
+        let earlier = self.places.get(id).and_then(|&place| self.groups[place].origin(*sample));
+        earlier.map_or(Ok(()), |earlier| Err(twice(id, *sample, origin, earlier)))
     }
 
     fn add(&mut self, trace: Evidence, origin: Origin) {
-        let place = *self.places.entry(trace.id.to_string()).or_insert(self.groups.len());
+        self.of(&trace.id).traces.push((trace, origin));
+    }
+
+    fn add_unended(&mut self, Sums { id, sample, origin, .. }: Sums) {
+        self.of(&id).unended.push((sample, origin));
+    }
+
+    fn of(&mut self, id: &Value) -> &mut OpenGroup {
+        let place = *self.places.entry(id.to_string()).or_insert(self.groups.len());
         if place == self.groups.len() {
-            self.groups.push(Vec::new());
+            self.groups.push(OpenGroup { id: id.clone(), traces: Vec::new(), unended: Vec::new() });
         }
-        self.groups[place].push((trace, origin));
+        &mut self.groups[place]
     }
 
     /// What a question lacks, all of its traces lack.
-    fn finish(self, inputs: &WeighInputs) -> Result<Vec<Vec<Evidence>>> {
+    fn finish(self, inputs: &WeighInputs) -> Result<Vec<Group>> {
         let has_verdicts: fn(&Evidence) -> bool = |trace| trace.answer.accuracy.is_some();
         let has_reference: fn(&Evidence) -> bool = |trace| trace.answer.reference.is_some();
         for (path, has) in [(&inputs.verdicts, has_verdicts), (&inputs.references, has_reference)] {
             let Some(path) = path else { continue };
-            for group in self.groups.iter().filter(|group| group.iter().any(|(trace, _)| has(trace))) {
+            let traces = self.groups.iter().map(|group| &group.traces);
+            for group in traces.filter(|group| group.iter().any(|(trace, _)| has(trace))) {
                 if let Some((trace, origin)) = group.iter().find(|(trace, _)| !has(trace)) {
                     let message = format!(
                         "{origin}: id {}, sample {} has no row in {}",
@@ -194,7 +229,7 @@ impl Groups {
                 }
             }
         }
-        Ok(self.groups.into_iter().map(|group| group.into_iter().map(|(trace, _)| trace).collect()).collect())
+        Ok(self.groups.into_iter().map(OpenGroup::finished).collect())
     }
 }
 

@@ -61,12 +61,7 @@ pub enum Drawn {
 /// the answer estimator lacks.
 pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
-    let groups = join::join(inputs, config)?.into_iter().map(|traces| Group {
-        id: traces[0].id.clone(),
-        traces,
-        unended: 0,
-    });
-    weigh_groups(groups.collect(), config, Drawn::Plainly)
+    weigh_groups(join::join(inputs, config)?, config, Drawn::Plainly)
 }
 
 /// Weighs groups of traces, each group those of one question.

@@ -205,11 +205,11 @@ fn question_bounds(
 mod tests {
     use super::*;
     use crate::weigh::{Drawn, weigh_groups};
-    use latrace_objective::{Accuracy, Verdict};
+    use latrace_objective::{AnswerAccuracy, Verdict};
     use serde_json::json;
 
     fn evidence(sample: u64) -> Evidence {
-        let accuracy = Accuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong]).unwrap();
+        let accuracy = AnswerAccuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong]).unwrap();
         let score = TraceScore::from_tokens(&[-1.0, -2.0], &[-1.0, -1.0]).unwrap();
         Evidence {
             id: json!("q"),

@@ -75,6 +75,7 @@ mod tests {
     fn a_pickled_string_is_read_in_every_protocol() {
         assert_eq!(one_string(b"\x80\x04\x95\x06\0\0\0\0\0\0\0\x8c\x02[]\x94.").unwrap(), "[]");
         assert_eq!(one_string(b"\x80\x02X\x02\0\0\0[]q\0.").unwrap(), "[]");
+        assert_eq!(one_string(b"\x80\x04\x8d\x02\0\0\0\0\0\0\0[]r\0\0\0\0.").unwrap(), "[]");
     }
 
     #[test]
@@ -87,6 +88,11 @@ mod tests {
         assert!(one_string(b"\x80\x04\x8c\x02os").is_err());
         assert!(one_string(b"\x80\x04\x8c\xffos.").is_err());
         assert!(unpack("no base64!").is_err());
+        let two = one_string(b"\x80\x04\x8c\x02[]\x8c\x02[].");
+        assert_eq!(two.unwrap_err(), "the pickle holds more than one string");
+        assert_eq!(one_string(b"\x80\x04.").unwrap_err(), "the pickle is empty");
+        let endless = one_string(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff[].");
+        assert_eq!(endless.unwrap_err(), "the pickle is cut off");
     }
 
     #[test]

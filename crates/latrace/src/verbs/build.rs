@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
-use latrace_objective::Fallback;
+use latrace_objective::{AnswerChoice, Fallback};
 use serde_json::{Value, json};
 
 use latrace_core::Split;
@@ -18,7 +18,7 @@ use latrace_run::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord,
 };
 use latrace_run::plan::DatasetSettings;
-use latrace_run::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
+use latrace_run::recipe::run::{Dataset, Duplicates, Method};
 use latrace_run::stages::dataset::{Sampling, Totals, of_part};
 
 use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
@@ -65,8 +65,8 @@ pub struct BuildArguments {
     #[arg(long, value_name = "METHOD", value_parser = one_of::<Method>(METHODS), default_value = "variational")]
     method: Method,
     /// Which verified answers follow a chosen trace
-    #[arg(long = "answers-of-trace", value_name = "WHICH", value_parser = one_of::<AnswersOfTrace>(ANSWERS_OF_TRACE), default_value = "all")]
-    answers_of_trace: AnswersOfTrace,
+    #[arg(long = "answers-of-trace", value_name = "WHICH", value_parser = one_of::<AnswerChoice>(ANSWERS_OF_TRACE), default_value = "all")]
+    answers_of_trace: AnswerChoice,
     /// What becomes of a question without a usable trace: original-row, skip or geometric-likelihood, as it
     /// was weighed
     #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
@@ -413,7 +413,7 @@ fn answers_per_trace(groups: &HashMap<String, Sampling>) -> Result<u64> {
 }
 
 fn row_of(example: &ExampleRecord) -> Row {
-    let ExampleRecord { id, source, prompt_ids, response_ids, trace_tokens, token_weights, old_logprobs } =
+    let ExampleRecord { id, source, prompt_ids, response_ids, trace_tokens, weight, given, old_logprobs } =
         example;
     let mut row = Row::new();
     let mut add = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
@@ -424,10 +424,13 @@ fn row_of(example: &ExampleRecord) -> Row {
     add("trace_tokens", json!(trace_tokens));
     match old_logprobs {
         Some(old) => {
-            add("advantages", json!(token_weights));
+            let mut advantages = vec![*weight; response_ids.len()];
+            let trace_tokens = *trace_tokens as usize;
+            advantages[trace_tokens..trace_tokens + *given as usize].fill(0.0);
+            add("advantages", json!(advantages));
             add("old_logprobs", json!(old));
         }
-        None => add("weight", json!(token_weights.first())),
+        None => add("weight", json!(weight)),
     }
     row
 }

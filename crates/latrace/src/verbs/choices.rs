@@ -63,9 +63,10 @@ pub fn one_of<T: DeserializeOwned + Clone + Send + Sync + 'static>(
 mod tests {
     use super::*;
     use latrace_core::Split;
+    use latrace_objective::AnswerChoice;
     use latrace_questions::source::Format;
     use latrace_run::export::Target;
-    use latrace_run::recipe::run::{AnswersOfTrace, Duplicates, Method};
+    use latrace_run::recipe::run::{Duplicates, Method};
 
     #[track_caller]
     fn check<T: DeserializeOwned>(choices: &[Choice]) {
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn every_value_is_one_of_a_recipe() {
         check::<Method>(METHODS);
-        check::<AnswersOfTrace>(ANSWERS_OF_TRACE);
+        check::<AnswerChoice>(ANSWERS_OF_TRACE);
         check::<Duplicates>(DUPLICATES);
         check::<Split>(SPLITS);
         check::<Format>(FORMATS);

@@ -9,6 +9,7 @@ use clap::Args;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_report as report;
+use latrace_run::layout;
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
 use latrace_run::pipeline::runner::{self, State, states};
@@ -52,6 +53,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe.engine));
     let folder = run_folder(arguments)?;
     if arguments.dry_run {
+        layout::check(&folder)?;
         return print(&in_lines(&plan, &states(&plan, &folder, &context)?));
     }
     let held = RunFolder::lock(&folder)?;

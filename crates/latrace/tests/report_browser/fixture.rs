@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use latrace_core::Reason;
 use latrace_objective::Rng;
 use latrace_objective::statistics::{Interval, bootstrap, pass_at};
 use latrace_report::{
@@ -60,16 +61,12 @@ pub fn finished_run(questions: usize) -> ReportData {
             .to_vec(),
         funnel: funnel(),
         verdicts: [
-            ("correct", "equal", 61_830),
-            ("wrong", "different", 17_410),
-            ("wrong", "no_answer", 1_512),
-            ("undetermined", "time_limit", 96),
+            (Reason::Equal, 61_830),
+            (Reason::Different, 17_410),
+            (Reason::NoAnswer, 1_512),
+            (Reason::NoSandbox, 96),
         ]
-        .map(|(verdict, reason, count)| VerdictCount {
-            verdict: verdict.to_owned(),
-            reason: reason.to_owned(),
-            count,
-        })
+        .map(|(reason, count)| VerdictCount { reason, count })
         .to_vec(),
         weights: Some(weights(&traces)),
         bounds: Some(bounds()),
@@ -393,17 +390,11 @@ fn trace(q: usize, k: usize, from: usize, rng: &mut Rng) -> BrowsedTrace {
 }
 
 fn answer(q: usize, m: usize, right: bool) -> BrowsedAnswer {
-    let (verdict, reason) = if right { ("correct", "equal") } else { ("wrong", "different") };
+    let reason = if right { Reason::Equal } else { Reason::Different };
     let text = if q == 1 && m == 0 {
         HOSTILE[0].to_owned()
     } else {
         ["+7 *2 -3 +7", "*2 +7 +7 -3", "-3 -3 *2", "+7 +7 *2 *2"][m % 4].to_owned()
     };
-    BrowsedAnswer {
-        text,
-        verdict: Some(verdict.to_owned()),
-        reason: Some(reason.to_owned()),
-        ended: true,
-        times: 1,
-    }
+    BrowsedAnswer { text, reason: Some(reason), ended: true, times: 1 }
 }

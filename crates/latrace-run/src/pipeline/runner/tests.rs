@@ -2,12 +2,12 @@ use std::fs;
 
 use super::*;
 use crate::plan::{DatasetSettings, Stage};
-use crate::recipe::run::{AnswersOfTrace, Dataset, Duplicates, Method};
-use latrace_objective::Fallback;
+use crate::recipe::run::{Dataset, Duplicates, Method};
+use latrace_objective::{AnswerChoice, Fallback};
 
 /// A stage of which only the key matters here.
 fn node(stage: Stage, seed: u64, inputs: &[(Role, usize)]) -> Node {
-    let dataset = Dataset { answers: AnswersOfTrace::All, duplicates: Duplicates::Add, originals: 1.0 };
+    let dataset = Dataset { answers: AnswerChoice::All, duplicates: Duplicates::Add, originals: 1.0 };
     let settings =
         DatasetSettings { method: Method::Sft, dataset, answers: 1, fallback: Fallback::default(), seed };
     Node { stage, round: 1, method: None, inputs: inputs.to_vec(), settings: Settings::Dataset(settings) }

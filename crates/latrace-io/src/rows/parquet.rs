@@ -1,6 +1,5 @@
 //! Parquet in and out as rows of JSON values.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,17 +20,16 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value, json};
 
-use crate::rows::{Place, Row, shortest};
+use super::{Place, Row, shortest};
 
 /// Rows decoded at once.
 const BATCH: usize = 1024;
 
 /// The rows of a Parquet file, in order.
-pub(crate) fn read(path: &Path, file: File) -> Result<impl Iterator<Item = Result<(Place, Row)>> + use<>> {
+pub(super) fn read(path: &Path, file: File) -> Result<impl Iterator<Item = Result<(Place, Row)>> + use<>> {
     // The stored Arrow schema may ask for dictionaries and views; the plain types hold the same values.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
@@ -135,27 +133,15 @@ fn other_values(array: &ArrayRef) -> Result<Vec<Value>> {
     rows.map(|row| Ok(row?.remove(NAME).unwrap_or(Value::Null))).collect()
 }
 
-/// The texts that a file carries beside its rows.
-pub(crate) fn metadata(file: &File) -> Result<HashMap<String, String>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file.try_clone()?)?;
-    let pairs = reader.metadata().file_metadata().key_value_metadata().into_iter().flatten();
-    Ok(pairs.filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))).collect())
-}
-
-/// Writes `rows`, all objects, as one Parquet file with the texts of `metadata`; the schema is that of all
-/// rows.
-pub(crate) fn write(writer: impl Write + Send, rows: &[Value], metadata: &[(&str, &str)]) -> Result<()> {
+/// Writes `rows`, all objects, as one Parquet file; the schema is that of all rows.
+pub(super) fn write(writer: impl Write + Send, rows: &[Value]) -> Result<()> {
     let schema =
         infer_json_schema_from_iterator(rows.iter().map(Ok)).context("the rows have no common schema")?;
     let schema = Arc::new(Schema::new(
         schema.fields().iter().map(|field| without_null_type(field)).collect::<Vec<_>>(),
     ));
-    let metadata =
-        metadata.iter().map(|&(key, value)| KeyValue::new(key.to_owned(), value.to_owned())).collect();
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_key_value_metadata(Some(metadata))
-        .build();
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?)).build();
     let mut writer = ArrowWriter::try_new(writer, schema.clone(), Some(properties))?;
     if !schema.fields().is_empty() {
         let mut decoder =

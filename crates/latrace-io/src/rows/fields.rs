@@ -1,0 +1,104 @@
+//! Fields of rows: what is there, where something else is due, and ids.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::Row;
+
+/// What is wrong with a field: what is expected and what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    field: String,
+    expected: String,
+    got: String,
+}
+
+impl FieldProblem {
+    /// `field` holds `got` where `expected` is due.
+    pub fn new(
+        field: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> FieldProblem {
+        FieldProblem { field: field.into(), expected: expected.into(), got: got.into() }
+    }
+}
+
+impl fmt::Display for FieldProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field \"{}\": expected {}, got {}", self.field, self.expected, self.got)
+    }
+}
+
+/// A value in a few words, for messages.
+pub fn describe(value: &Value) -> String {
+    const SHOWN: usize = 40;
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => format!("number {number}"),
+        Value::String(text) if text.chars().count() > SHOWN => {
+            let start: String = text.chars().take(SHOWN).collect();
+            format!("string {start:?}…")
+        }
+        Value::String(text) => format!("string {text:?}"),
+        Value::Array(values) => format!("a list of {}", values.len()),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// A field's value; null is the same as absent, since Parquet has a value for every field of every row.
+pub fn field<'a>(row: &'a Row, name: &str) -> Option<&'a Value> {
+    row.get(name).filter(|value| !value.is_null())
+}
+
+/// A row's `id`, if it has one: a string or an integer, kept as it is.
+pub fn id_of(row: &Row) -> Result<Option<Value>, FieldProblem> {
+    match field(row, "id") {
+        None => Ok(None),
+        Some(id) if id.is_string() || id.is_u64() || id.is_i64() => Ok(Some(id.clone())),
+        Some(other) => Err(FieldProblem::new("id", "a string or an integer", describe(other))),
+    }
+}
+
+/// Ids seen so far, for stages that join on them.
+#[derive(Debug, Default)]
+pub struct UniqueIds(HashSet<String>);
+
+impl UniqueIds {
+    /// A row's `id`: there, and not seen before. The number 1 and the string "1" are different ids.
+    pub fn take(&mut self, row: &Row) -> Result<Value, FieldProblem> {
+        let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+        if self.0.insert(id.to_string()) {
+            Ok(id)
+        } else {
+            Err(FieldProblem::new("id", "an id that no earlier row has", describe(&id)))
+        }
+    }
+
+    /// As [`UniqueIds::take`], for rows of samples: those of a question share its `id`, and differ in
+    /// `sample` or in `answer`.
+    pub fn take_sample(&mut self, row: &Row) -> Result<Value, FieldProblem> {
+        let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+        let numbers = ["sample", "answer"].map(|name| field(row, name).filter(|number| number.is_u64()));
+        let [Some(_), answer] = numbers else { return self.take(row) };
+        if self.0.insert(json!([id, numbers[0], answer]).to_string()) {
+            return Ok(id);
+        }
+        Err(FieldProblem::new(
+            "id",
+            "an id, `sample` and `answer` that no earlier row has together",
+            describe(&id),
+        ))
+    }
+}
+
+/// The text in a field.
+pub fn text_of<'a>(row: &'a Row, name: &str) -> Result<&'a str, FieldProblem> {
+    match field(row, name) {
+        Some(Value::String(text)) => Ok(text),
+        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
+    }
+}

@@ -1,0 +1,130 @@
+//! Rows of data files: JSON Lines or Parquet by extension, in and out, unknown fields and field order kept.
+//!
+//! Numbers that JSON cannot hold (NaN and infinities, from Parquet) are read as the strings `NaN`, `inf` and
+//! `-inf`, so that a check of a field names them.
+
+mod fields;
+mod parquet;
+mod reading;
+mod writing;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+
+pub use fields::{FieldProblem, UniqueIds, describe, field, id_of, text_of};
+pub use reading::{BadRows, RowReader};
+pub use writing::{Output, RowSink, write_rows};
+
+/// One row: fields in file order.
+pub type Row = Map<String, Value>;
+
+/// Where a row stands in its file, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A line of JSON Lines.
+    Line(u64),
+    /// A row of a Parquet file, or an element of a JSON array.
+    Row(u64),
+}
+
+impl Place {
+    /// The line or row number.
+    pub fn number(self) -> u64 {
+        match self {
+            Place::Line(number) | Place::Row(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(number) => write!(f, "line {number}"),
+            Place::Row(number) => write!(f, "row {number}"),
+        }
+    }
+}
+
+/// A row that cannot be used: file, line or row, and what is wrong. The one kind of error that may be
+/// skipped.
+#[derive(Debug)]
+pub struct BadRow {
+    file: PathBuf,
+    place: Place,
+    problem: String,
+}
+
+impl BadRow {
+    /// A bad row of `file`.
+    pub fn new(file: &Path, place: Place, problem: impl fmt::Display) -> BadRow {
+        BadRow { file: file.to_owned(), place, problem: problem.to_string() }
+    }
+}
+
+impl fmt::Display for BadRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.file.display(), self.place, self.problem)
+    }
+}
+
+impl std::error::Error for BadRow {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    JsonLines,
+    Parquet,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Format> {
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        match extension.to_ascii_lowercase().as_str() {
+            "jsonl" | "json" | "ndjson" => Ok(Format::JsonLines),
+            "parquet" => Ok(Format::Parquet),
+            _ => Err(Failure::usage(format!(
+                "{}: expected an extension of .jsonl, .ndjson, .json or .parquet",
+                path.display()
+            ))
+            .into()),
+        }
+    }
+}
+
+/// The data files that a path stands for: itself, or the .jsonl and .parquet files of a folder in order of
+/// their names.
+///
+/// # Errors
+/// A folder that cannot be read, or without such files.
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let cannot = || format!("cannot read the folder {}", path.display());
+    let entries = std::fs::read_dir(path)
+        .with_context(cannot)?
+        .collect::<std::io::Result<Vec<_>>>()
+        .with_context(cannot)?;
+    let is_data = |file: &PathBuf| {
+        file.extension().is_some_and(|extension| extension == "parquet" || extension == "jsonl")
+    };
+    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_data).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Failure::work(format!("{} has no .parquet or .jsonl file", path.display())).into());
+    }
+    Ok(files)
+}
+
+/// The `f64` whose shortest decimal is that of `number`, so that it prints as the `f32` does; `None` if not
+/// finite.
+pub fn shortest(number: f32) -> Option<f64> {
+    number.to_string().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Rows out: a file appears whole or not at all.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Format, Row, parquet};
+use crate::files::write_atomically;
+
+/// Where rows are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// JSON Lines to standard output.
+    Stdout,
+    /// A file; the extension says the format.
+    File(PathBuf),
+}
+
+impl Output {
+    /// `-` or nothing is standard output. A path must have an extension that names a format.
+    pub fn new(out: Option<&Path>) -> Result<Output> {
+        match out {
+            Some(path) if path != Path::new("-") => Format::of(path).map(|_| Output::File(path.to_owned())),
+            _ => Ok(Output::Stdout),
+        }
+    }
+}
+
+/// Takes rows one by one.
+pub trait RowSink {
+    /// Adds a row.
+    fn write(&mut self, row: Row) -> Result<()>;
+}
+
+/// Writes what `produce` hands to the sink. A file appears whole when all is well, otherwise not at all.
+pub fn write_rows<T>(out: &Output, produce: impl FnOnce(&mut dyn RowSink) -> Result<T>) -> Result<T> {
+    match out {
+        Output::Stdout => {
+            let mut writer = std::io::BufWriter::new(std::io::stdout().lock());
+            let value = produce(&mut JsonLinesSink { writer: &mut writer })?;
+            writer.flush().context("cannot write to standard output")?;
+            Ok(value)
+        }
+        Output::File(path) => match Format::of(path)? {
+            Format::JsonLines => write_atomically(path, |writer| produce(&mut JsonLinesSink { writer })),
+            Format::Parquet => {
+                let mut collected = Collected(Vec::new());
+                let value = produce(&mut collected)?;
+                write_atomically(path, |writer| parquet::write(writer, &collected.0))?;
+                Ok(value)
+            }
+        },
+    }
+}
+
+struct JsonLinesSink<'a, W: Write> {
+    writer: &'a mut W,
+}
+
+impl<W: Write> RowSink for JsonLinesSink<'_, W> {
+    fn write(&mut self, row: Row) -> Result<()> {
+        let write = |writer: &mut W| -> std::io::Result<()> {
+            serde_json::to_writer(&mut *writer, &row)?;
+            writer.write_all(b"\n")
+        };
+        write(self.writer).context("cannot write a row")
+    }
+}
+
+/// All rows, for Parquet: its schema is known only once every row is.
+struct Collected(Vec<Value>);
+
+impl RowSink for Collected {
+    fn write(&mut self, row: Row) -> Result<()> {
+        self.0.push(Value::Object(row));
+        Ok(())
+    }
+}

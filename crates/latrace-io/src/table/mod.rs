@@ -1,0 +1,127 @@
+//! A stage's records: Parquet parts in its folder, all of one schema, each with that schema's version and the
+//! key of the stage that wrote it.
+//!
+//! Part i of a stage comes from part i of the one before it, so that records join within a part and memory
+//! holds one part at a time. Tokens and log-probs go from a record's lists into columns and back as slices;
+//! none ever becomes a JSON value.
+
+mod column;
+mod part;
+mod record;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::files::write_atomically;
+use part::Batches;
+
+pub use column::{Column, UnknownName};
+pub use record::{Record, RecordProblem};
+
+// What `record!` expands to names these.
+#[doc(hidden)]
+pub use arrow_array::{ArrayRef, RecordBatch};
+#[doc(hidden)]
+pub use arrow_schema::Field;
+#[doc(hidden)]
+pub use record::{ColumnReader, array, check_derived, derived_array, derived_field, field};
+
+/// The parts of one kind of record in a folder.
+pub struct Table<R> {
+    folder: PathBuf,
+    /// The stage's key, if this stage writes it; a reader takes any.
+    key: Option<String>,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R: Record> Table<R> {
+    /// The table of a finished stage.
+    pub fn open(folder: &Path) -> Table<R> {
+        Table { folder: folder.to_owned(), key: None, record: PhantomData }
+    }
+
+    /// The table that the stage of `key` writes.
+    pub fn create(folder: &Path, key: &str) -> Table<R> {
+        Table { key: Some(key.to_owned()), ..Table::open(folder) }
+    }
+
+    /// How many parts there are, all of them from 0 on.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn parts(&self) -> Result<usize> {
+        let mut parts = 0;
+        let cannot = || format!("cannot read {}", self.folder.display());
+        while self.path(parts).try_exists().with_context(cannot)? {
+            parts += 1;
+        }
+        Ok(parts)
+    }
+
+    /// Whether the part is written.
+    pub fn has(&self, part: usize) -> bool {
+        self.path(part).is_file()
+    }
+
+    /// Writes a part, whole or not at all.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn write(&self, part: usize, records: &[R]) -> Result<()> {
+        let path = self.path(part);
+        let key = self.key.as_deref().unwrap_or_default();
+        write_atomically(&path, |writer| part::write(writer, records, key))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads a part.
+    ///
+    /// # Errors
+    /// A file that cannot be read, of another layout, or of other records: named, with what was expected.
+    pub fn read(&self, part: usize) -> Result<Vec<R>> {
+        let mut records = Vec::new();
+        for batch in Batches::open(&self.path(part))? {
+            records.extend(batch?);
+        }
+        Ok(records)
+    }
+
+    /// All records, part by part; memory holds a batch of them.
+    ///
+    /// # Errors
+    /// A folder that cannot be read. Each record may be an error as those of [`Table::read`].
+    pub fn records(&self) -> Result<impl Iterator<Item = Result<R>> + '_> {
+        let batches = |part| match Batches::open(&self.path(part)) {
+            Ok(batches) => Box::new(batches) as Box<dyn Iterator<Item = Result<Vec<R>>>>,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        };
+        let records = |batch: Result<Vec<R>>| match batch {
+            Ok(records) => records.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        };
+        Ok((0..self.parts()?).flat_map(batches).flat_map(records))
+    }
+
+    fn path(&self, part: usize) -> PathBuf {
+        self.folder.join(format!("part-{part:05}.parquet"))
+    }
+}
+
+// Derived, they would ask that records are so too, of which a table holds none.
+impl<R> Clone for Table<R> {
+    fn clone(&self) -> Table<R> {
+        Table { folder: self.folder.clone(), key: self.key.clone(), record: PhantomData }
+    }
+}
+
+impl<R> fmt::Debug for Table<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("folder", &self.folder).field("key", &self.key).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

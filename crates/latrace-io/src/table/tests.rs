@@ -1,0 +1,236 @@
+use std::fs;
+use std::sync::Arc;
+
+use arrow_array::{Float64Array, StringArray};
+use arrow_schema::{DataType, Schema};
+use latrace_core::Reason;
+
+use super::*;
+use crate::record;
+
+/// A record of every kind of column.
+#[derive(Clone, Debug, PartialEq)]
+struct Pair {
+    id: String,
+    number: u64,
+    ids: Vec<u32>,
+    logprobs: Option<Vec<f64>>,
+    reason: Reason,
+}
+
+record!(Pair, "pair", { id, number, ids, logprobs, reason }, derived {
+    verdict: |pair: &Pair| pair.reason.verdict().name()
+});
+
+#[derive(Clone, Debug, PartialEq)]
+struct Other {
+    id: String,
+}
+
+record!(Other, "other", { id });
+
+/// A record that has the name of [`Pair`], and other columns.
+#[derive(Debug)]
+struct Impostor {
+    id: String,
+    number: f64,
+}
+
+record!(Impostor, "pair", { id, number });
+
+fn pair(id: &str, number: u64, ids: &[u32]) -> Pair {
+    let logprobs = (number > 0).then(|| ids.iter().map(|&id| -f64::from(id)).collect());
+    Pair { id: id.to_owned(), number, ids: ids.to_vec(), logprobs, reason: Reason::Equal }
+}
+
+fn many() -> Vec<Pair> {
+    (0..150).map(|number| pair(&format!("q{number}"), number % 3, &vec![7; number as usize % 5])).collect()
+}
+
+#[test]
+fn records_come_back_part_by_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::<Pair>::create(folder.path(), "k");
+    let parts = [vec![], vec![pair("a", 1, &[1, 2]), pair("b", 0, &[])], many()];
+    parts.iter().enumerate().for_each(|(part, records)| table.write(part, records).unwrap());
+    let table = Table::<Pair>::open(folder.path());
+    let read: Vec<Pair> = table.records().unwrap().collect::<Result<_>>().unwrap();
+    assert_eq!(read, parts.concat());
+    for (part, records) in parts.iter().enumerate() {
+        assert_eq!(table.read(part).unwrap(), *records);
+    }
+    assert_eq!((table.parts().unwrap(), table.has(2), table.has(3)), (3, true, false));
+}
+
+#[test]
+fn parts_end_at_the_first_that_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::<Pair>::create(folder.path(), "k");
+    [0, 1, 3].iter().for_each(|&part| table.write(part, &[]).unwrap());
+    assert_eq!(table.parts().unwrap(), 2);
+}
+
+#[test]
+fn every_part_has_the_schema_of_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::<Pair>::create(folder.path(), "the key");
+    table.write(0, &[]).unwrap();
+    table.write(1, &many()).unwrap();
+    let list = |item| DataType::List(Arc::new(Field::new("element", item, false)));
+    let expected = Schema::new(vec![
+        Field::new("id", DataType::Utf8, false),
+        Field::new("number", DataType::UInt64, false),
+        Field::new("ids", list(DataType::UInt32), false),
+        Field::new("logprobs", list(DataType::Float64), true),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("verdict", DataType::Utf8, false),
+    ]);
+    for part in ["part-00000.parquet", "part-00001.parquet"] {
+        let file = fs::File::open(folder.path().join(part)).unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        assert_eq!(reader.schema().fields(), expected.fields(), "{part}");
+        let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        let said: Vec<_> =
+            pairs.iter().map(|pair| (pair.key.as_str(), pair.value.as_deref().unwrap())).collect();
+        assert_eq!(
+            said,
+            [("latrace.schema", "2"), ("latrace.record", "pair"), ("latrace.stage_key", "the key")]
+        );
+    }
+}
+
+#[test]
+fn equal_records_are_equal_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::<Pair>::create(folder.path(), "k");
+    (0..2).for_each(|part| table.write(part, &many()).unwrap());
+    let bytes = |part| fs::read(folder.path().join(part)).unwrap();
+    assert_eq!(bytes("part-00000.parquet"), bytes("part-00001.parquet"));
+}
+
+/// What reading a part as `R` says that a table of other records wrote.
+#[track_caller]
+fn check_refused<R: Record + fmt::Debug>(write: impl FnOnce(&Path), expected: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let table = Table::<R>::open(folder.path());
+    let errors = [table.read(0).unwrap_err(), table.records().unwrap().next().unwrap().unwrap_err()];
+    for error in errors {
+        let said = format!("{error:#}");
+        assert!(said.contains("part-00000.parquet"), "{said}");
+        for part in expected {
+            assert!(said.contains(part), "expected {part}, got {said}");
+        }
+    }
+}
+
+fn write_part<R: Record>(records: &[R]) -> impl FnOnce(&Path) {
+    move |folder| Table::create(folder, "k").write(0, records).unwrap()
+}
+
+#[test]
+fn a_part_of_other_records_is_named() {
+    let expected = "expected records of kind \"other\" in layout 2, got \"pair\" in layout 2";
+    check_refused::<Other>(write_part(&[pair("a", 0, &[])]), &[expected]);
+}
+
+#[test]
+fn a_column_of_another_type_is_named() {
+    let impostor = || Impostor { id: "a".to_owned(), number: 0.5 };
+    check_refused::<Pair>(write_part(&[impostor()]), &["column \"number\": expected UInt64, got Float64"]);
+    check_refused::<Impostor>(
+        write_part(&[pair("a", 0, &[])]),
+        &["column \"number\": expected Float64, got UInt64"],
+    );
+}
+
+/// A part as another program may write it.
+fn write_rows(folder: &Path, batch: &RecordBatch, layout: &str) {
+    let metadata = [("latrace.schema", layout), ("latrace.record", "other")]
+        .map(|(key, value)| parquet::file::metadata::KeyValue::new(key.to_owned(), value.to_owned()));
+    let properties = parquet::file::properties::WriterProperties::builder()
+        .set_key_value_metadata(Some(metadata.to_vec()))
+        .build();
+    let file = fs::File::create(folder.join("part-00000.parquet")).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[track_caller]
+fn check_other(columns: &[(&str, ArrayRef, bool)], layout: &str, expected: &str) {
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, array, nullable)| Field::new(*name, array.data_type().clone(), *nullable))
+        .collect();
+    let arrays = columns.iter().map(|(_, array, _)| array.clone()).collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
+    check_refused::<Other>(|folder| write_rows(folder, &batch, layout), &[expected]);
+}
+
+#[test]
+fn columns_that_are_missing_superfluous_or_may_be_null_are_named() {
+    let texts = || -> ArrayRef { Arc::new(StringArray::from(vec!["a"])) };
+    let numbers = || -> ArrayRef { Arc::new(Float64Array::from(vec![0.5])) };
+    check_other(&[("id", texts(), true)], "2", "column \"id\": expected Utf8, got Utf8 or null");
+    check_other(&[("id", texts(), false)], "1", "in layout 2, got \"other\" in layout 1");
+    check_other(
+        &[("id", texts(), false), ("weight", numbers(), false)],
+        "2",
+        "column \"weight\": expected no such column, got Float64",
+    );
+    check_other(
+        &[("name", texts(), false)],
+        "2",
+        "column \"id\": expected Utf8, got column \"name\" of Utf8",
+    );
+}
+
+#[test]
+fn a_damaged_part_is_named_with_what_to_do() {
+    let damage = |folder: &Path| {
+        write_part(&many())(folder);
+        let path = folder.join("part-00000.parquet");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    check_refused::<Pair>(damage, &["cannot read"]);
+}
+
+/// A pair whose texts are free: what a hand may have written.
+struct Free {
+    id: String,
+    number: u64,
+    ids: Vec<u32>,
+    logprobs: Option<Vec<f64>>,
+    reason: String,
+    verdict: String,
+}
+
+record!(Free, "pair", { id, number, ids, logprobs, reason, verdict });
+
+fn free(reason: &str, verdict: &str) -> Vec<Free> {
+    let free = |(reason, verdict): (&str, &str)| Free {
+        id: "a".to_owned(),
+        number: 1,
+        ids: vec![],
+        logprobs: None,
+        reason: reason.to_owned(),
+        verdict: verdict.to_owned(),
+    };
+    // The last row alone is other than what it should be, beyond the first batch.
+    [vec![("equal", "correct"); 70], vec![(reason, verdict)]].concat().into_iter().map(free).collect()
+}
+
+#[test]
+fn an_unknown_name_or_a_verdict_that_belies_its_reason_is_an_error() {
+    check_refused::<Pair>(
+        write_part(&free("splendid", "correct")),
+        &["row 71, column \"reason\": expected one of \"equal\"", "got \"splendid\""],
+    );
+    check_refused::<Pair>(
+        write_part(&free("no_answer", "correct")),
+        &["row 71, column \"verdict\": expected \"wrong\", which follows", "got \"correct\""],
+    );
+    check_refused::<Pair>(write_part(&free("equal", "right")), &["row 71, column \"verdict\"", "\"right\""]);
+}

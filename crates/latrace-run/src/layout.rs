@@ -1,0 +1,148 @@
+//! The version of a run folder's layout, which the folder carries itself: a folder of another layout is refused
+//! whole, rather than read wrongly or redone in place.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_io::failure::Failure;
+use latrace_io::files::write_atomically;
+use serde::{Deserialize, Serialize};
+
+/// The layout that this version of the program reads and writes: which stages there are, what their folders
+/// hold, and the records' schemas.
+const VERSION: u32 = 2;
+
+/// The layout of folders that say none.
+const BEFORE: u32 = 1;
+
+const FILE: &str = "layout.json";
+
+/// What the file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Layout {
+    layout: u32,
+    /// The program that made the folder.
+    version: String,
+}
+
+/// Whether a folder, if there is a run in it, has the layout that this version reads.
+///
+/// # Errors
+/// A run of another layout; a file that cannot be read.
+pub fn check(run: &Path) -> Result<()> {
+    match read(run)? {
+        Some(Layout { layout: VERSION, .. }) => Ok(()),
+        Some(Layout { layout, version }) => Err(other(run, layout, &format!("latrace {version}"))),
+        None if holds_run(run)? => Err(other(run, BEFORE, "an earlier version of latrace")),
+        None => Ok(()),
+    }
+}
+
+/// Checks the folder as [`check`] does, and marks one that holds no run yet as being of this layout.
+///
+/// # Errors
+/// As for [`check`]; a file that cannot be written.
+pub(crate) fn claim(run: &Path) -> Result<()> {
+    check(run)?;
+    if read(run)?.is_some() {
+        return Ok(());
+    }
+    let layout = Layout { layout: VERSION, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let text = serde_json::to_string(&layout)?;
+    write_atomically(&run.join(FILE), |writer| writeln!(writer, "{text}").context("cannot write the layout"))
+}
+
+fn read(run: &Path) -> Result<Option<Layout>> {
+    let path = run.join(FILE);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let said = serde_json::from_slice(&bytes);
+            said.with_context(|| format!("{} does not say a layout", path.display())).map(Some)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Whether a folder holds a run, or the beginning of one: its recipe, or the record of a stage.
+fn holds_run(folder: &Path) -> Result<bool> {
+    let cannot = || format!("cannot read the folder {}", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(cannot),
+    };
+    for entry in entries {
+        let path = entry.with_context(cannot)?.path();
+        if path.ends_with("recipe.toml") || path.join("stage.json").is_file() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn other(run: &Path, layout: u32, made_by: &str) -> anyhow::Error {
+    let message = format!(
+        "{} is a run of layout {layout}, made by {made_by}: expected layout {VERSION}, that of latrace {}",
+        run.display(),
+        env!("CARGO_PKG_VERSION")
+    );
+    let hint = "`latrace run RECIPE.toml --run-dir NEW` makes a new run; this one is left as it is";
+    Failure::usage(message).hint(hint).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a folder with these files, by those who read it and by those who work in it, and that
+    /// neither changes any of them.
+    #[track_caller]
+    fn check_refused(files: &[(&str, &str)], expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        for error in [check(folder.path()).unwrap_err(), claim(folder.path()).unwrap_err()] {
+            assert!(error.to_string().contains(expected), "expected {expected}, got {error}");
+            assert!(error.is::<Failure>());
+        }
+        assert_eq!(folder.path().join(FILE).exists(), files.iter().any(|(name, _)| *name == FILE));
+    }
+
+    #[test]
+    fn a_run_of_another_layout_is_refused_by_its_version() {
+        let before = "is a run of layout 1, made by an earlier version of latrace: expected layout 2";
+        check_refused(&[("recipe.toml", "")], before);
+        check_refused(&[("00-model/stage.json", "{}")], before);
+        let later = r#"{"layout": 3, "version": "0.9.0"}"#;
+        check_refused(&[("layout.json", later)], "is a run of layout 3, made by latrace 0.9.0");
+    }
+
+    #[test]
+    fn a_new_folder_is_claimed_once_and_then_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        check(&run).unwrap();
+        fs::create_dir(&run).unwrap();
+        fs::write(run.join("notes.txt"), "mine").unwrap();
+        claim(&run).unwrap();
+        let said = fs::read_to_string(run.join(FILE)).unwrap();
+        assert_eq!(said, format!("{{\"layout\":2,\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION")));
+        fs::write(run.join("recipe.toml"), "").unwrap();
+        claim(&run).unwrap();
+        check(&run).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_says_no_layout_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), "2").unwrap();
+        let error = check(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("layout.json does not say a layout"), "{error}");
+    }
+}
