@@ -119,16 +119,16 @@ impl SampleLines {
 
 /// The journal of an output.
 #[derive(Debug)]
-pub struct Journal {
+pub struct OutputJournal {
     lines: SampleLines,
     description_path: PathBuf,
     description: Value,
 }
 
-impl Journal {
+impl OutputJournal {
     /// Opens the journal of `out` for the work that `description` says, and reads what is finished. Work of
     /// another description that is not done is an error; any other earlier output is replaced.
-    pub fn open(out: &Path, description: Value) -> Result<(Journal, Vec<FinishedSample>)> {
+    pub fn open(out: &Path, description: Value) -> Result<(OutputJournal, Vec<FinishedSample>)> {
         let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
         let path = if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() };
         let description_path = beside(out, "sampling.json");
@@ -150,12 +150,12 @@ impl Journal {
         }
         if is_same {
             let (lines, finished) = SampleLines::open(&path)?;
-            return Ok((Journal { lines, description_path, description }, finished));
+            return Ok((OutputJournal { lines, description_path, description }, finished));
         }
         // Emptied first: under the new description, earlier samples would pass for this work's.
         let lines = SampleLines(LineJournal::empty(&path)?);
         write_description(&description_path, &description, false)?;
-        Ok((Journal { lines, description_path, description }, Vec::new()))
+        Ok((OutputJournal { lines, description_path, description }, Vec::new()))
     }
 
     /// Adds a finished sample, in one write.
@@ -254,22 +254,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out.jsonl");
         let work = json!({"seed": 1});
-        let (mut journal, before) = Journal::open(&out, work.clone()).unwrap();
+        let (mut journal, before) = OutputJournal::open(&out, work.clone()).unwrap();
         assert!(before.is_empty());
         journal.add(&finished(0)).unwrap();
         journal.add(&finished(1)).unwrap();
         drop(journal);
         let text = fs::read_to_string(&out).unwrap();
         fs::write(&out, &text[..text.len() - 5]).unwrap();
-        let (mut journal, before) = Journal::open(&out, work.clone()).unwrap();
+        let (mut journal, before) = OutputJournal::open(&out, work.clone()).unwrap();
         assert_eq!(before, [finished(0)]);
         journal.add(&finished(1)).unwrap();
         assert_eq!(fs::read_to_string(&out).unwrap(), text);
-        let refused = Journal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
+        let refused = OutputJournal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
         assert!(refused.contains("holds unfinished samples of other work: seed was 1, is 2"), "{refused}");
         journal.finish(&out).unwrap();
         assert!(
-            Journal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),
+            OutputJournal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),
             "what is done may be replaced"
         );
     }

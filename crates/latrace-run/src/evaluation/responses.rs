@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::prompts::{Prompted, Wrapping};
 use super::{Asked, Plan, RESPONSES};
-use latrace_engine::sampling::journal::{FinishedSample, Journal, described, difference};
-use latrace_engine::sampling::rows::{Drawn, Logprobs, draw_rows};
+use latrace_engine::sampling::journal::{FinishedSample, OutputJournal, described, difference};
+use latrace_engine::sampling::rows::{DrawnRows, Logprobs, draw_rows};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
@@ -191,7 +191,7 @@ fn draw(
     description: Value,
     asked: &[Asked],
     prompted: &[Prompted],
-) -> Result<Drawn> {
+) -> Result<DrawnRows> {
     let file = plan.out.join(RESPONSES);
     let (mut journal, earlier) = open_journal(plan, &file, description)?;
     let prompt = |(asked, prompted): (&Asked, &Prompted)| Prompt::new(json!(asked.id), prompted.ids.clone());
@@ -257,7 +257,11 @@ fn settings(plan: &Plan, model: &Model<'_>, job: &SampleJob) -> Value {
 }
 
 /// The journal of the responses; a folder that holds another evaluation stays as it is.
-fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Journal, Vec<FinishedSample>)> {
+fn open_journal(
+    plan: &Plan,
+    file: &Path,
+    mut description: Value,
+) -> Result<(OutputJournal, Vec<FinishedSample>)> {
     description["data"] = json!(plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?);
     description["benchmark"] = json!(plan.benchmark);
     if let Some(earlier) = described(file)?.filter(|earlier| *earlier != description) {
@@ -268,7 +272,7 @@ fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Jou
         );
         return Err(Failure::work(message).hint("give another --out, or remove the folder").into());
     }
-    Journal::open(file, description)
+    OutputJournal::open(file, description)
 }
 
 fn row_of(finished: &FinishedSample) -> Result<Row> {

@@ -59,7 +59,7 @@ pub struct RunRecipe {
     /// Measuring of models.
     pub evaluation: Evaluation,
     /// Memory, batches, parts: what results do not depend on.
-    pub engine: Engine,
+    pub engine: EngineOptions,
     /// Other methods on the same data: the settings that differ, by name.
     pub baselines: BTreeMap<String, Table>,
 }
@@ -210,7 +210,7 @@ pub struct Evaluation {
 /// What results do not depend on, but for the parts in which they lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Engine {
+pub struct EngineOptions {
     /// Questions in one part of a table.
     pub part_questions: usize,
     /// Samples at a time.
