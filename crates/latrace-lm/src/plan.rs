@@ -286,6 +286,12 @@ mod tests {
     }
 
     #[test]
+    fn updates_name_rows_by_their_place_in_the_source() {
+        let plan = plan(&[(1, 9), (1, 1), (1, 9), (1, 1)], &TrainConfig { cutoff_length: 5, ..config(2) });
+        assert_eq!(plan.updates_after(0).next().unwrap().rows, [1, 3]);
+    }
+
+    #[test]
     fn long_rows_are_refused_by_name() {
         let refuse = TrainConfig { over_length: OverLength::Error, cutoff_length: 5, ..config(2) };
         let error = |lengths: &[(usize, usize)], positions| {

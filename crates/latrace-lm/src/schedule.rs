@@ -45,6 +45,8 @@ mod tests {
         let rates: Vec<f64> = (0..10).map(|s| learning_rate(&config, s, 10)).collect();
         assert_eq!(rates[..3], [1.0, 2.0, 2.0]);
         assert!((rates[6] - 1.0).abs() < 1e-12 && rates[9] > 0.0 && rates[9] < 0.1);
+        let warm = TrainConfig { learning_rate: 3.0, warmup_ratio: 0.25, ..config.clone() };
+        assert_eq!([0, 1, 2].map(|s| learning_rate(&warm, s, 10)), [1.0, 2.0, 3.0], "2.5 steps become 3");
         let linear = TrainConfig {
             schedule: Schedule::Linear,
             warmup_ratio: 0.0,
@@ -66,5 +68,18 @@ mod tests {
         assert_ne!(order, epoch_order(50, true, 1, 1));
         assert_ne!(order, epoch_order(50, true, 2, 0));
         assert_eq!(epoch_order(3, false, 1, 1), [0, 1, 2]);
+    }
+
+    /// A run that was interrupted under an earlier version resumes in the order it began with.
+    #[test]
+    fn order_is_that_of_earlier_runs() {
+        assert_eq!(epoch_order(8, true, 4, 2), [6, 1, 0, 7, 2, 5, 3, 4]);
+    }
+
+    /// Rows may stay where they are: the identity is one of the orders.
+    #[test]
+    fn every_order_is_possible() {
+        let orders = (0..200).map(|seed| epoch_order(3, true, seed, 0));
+        assert_eq!(orders.collect::<std::collections::BTreeSet<_>>().len(), 6);
     }
 }

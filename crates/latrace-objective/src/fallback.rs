@@ -40,6 +40,7 @@ impl Fallback {
     pub fn resolve(&self, log_rho_k: &[f64], log_rho_gml_k: &[f64]) -> Resolution {
         let usable = |log_weight_k: &[f64]| log_weight_k.iter().any(|&value| value > f64::NEG_INFINITY);
         match self {
+            // A fallback never replaces a usable main estimate, not even a poor one.
             _ if usable(log_rho_k) => Resolution::Main,
             Self::GeometricLikelihood if usable(log_rho_gml_k) => Resolution::GeometricLikelihood,
             Self::GeometricLikelihood | Self::OriginalRow => Resolution::OriginalRow,

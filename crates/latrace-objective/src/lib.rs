@@ -15,7 +15,8 @@
 //! Axes in names: q question, k trace, m answer, t token. A zero weight is `-inf` in log space.
 //!
 //! ```
-//! use latrace_objective::{AnswerAccuracy, RatioEstimator, TraceScore, Verdict, weights};
+//! use latrace_objective::Verdict::{Correct, Malformed, Wrong};
+//! use latrace_objective::{AnswerAccuracy, RatioEstimator, TraceScore, weights};
 //!
 //! // Two traces of three and two tokens, four sampled answers each.
 //! let score_k = [
@@ -23,10 +24,13 @@
 //!     TraceScore::from_tokens(&[-1.0, -0.8], &[-0.5, -0.4])?,
 //! ];
 //! let accuracy_k = [
-//!     AnswerAccuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong, Verdict::Correct, Verdict::Correct])?,
-//!     AnswerAccuracy::from_verdicts(&[Verdict::Wrong, Verdict::Wrong, Verdict::Correct, Verdict::Malformed])?,
+//!     AnswerAccuracy::from_verdicts(&[Correct, Wrong, Correct, Correct])?,
+//!     AnswerAccuracy::from_verdicts(&[Wrong, Wrong, Correct, Malformed])?,
 //! ];
-//! let log_rho = |k: usize| weights::log_rho(RatioEstimator::Geometric.log_ratio(&score_k[k]), accuracy_k[k].log_probability());
+//! let log_rho = |k: usize| {
+//!     let log_ratio = RatioEstimator::Geometric.log_ratio(&score_k[k]);
+//!     weights::log_rho(log_ratio, accuracy_k[k].log_probability())
+//! };
 //! let (rho_tilde, summary) = weights::normalise(&[log_rho(0), log_rho(1)])?;
 //! assert!(rho_tilde[0] > 0.8 && summary.effective_sample_size < 2.0);
 //! # Ok::<(), latrace_objective::Error>(())

@@ -34,6 +34,8 @@ impl Rng {
     #[must_use]
     pub fn at(seed: u64, path: &[u64]) -> Self {
         let start = finalise(seed ^ GOLDEN);
+        // Each part is hashed before it is added, so that neighbouring ids do not give neighbouring keys, and
+        // the key after each step, so that the order of the parts counts.
         let key = path.iter().fold(start, |key, &part| {
             finalise(key.wrapping_add(GOLDEN) ^ finalise(part.wrapping_add(GOLDEN)))
         });
@@ -48,6 +50,7 @@ impl Rng {
 
     /// A number in [0, 1), on the grid of 2^-53.
     pub fn uniform(&mut self) -> f64 {
+        // 53 bits are all that an f64 holds below 1; rounding 64 of them could give 1 itself.
         (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
@@ -57,6 +60,7 @@ impl Rng {
         if count == 0 {
             return 0;
         }
+        // The largest multiple of `count` that fits: draws from it on would favour the low indices.
         let unbiased = u64::MAX - u64::MAX % count;
         loop {
             let draw = self.next_u64();
@@ -73,6 +77,7 @@ impl Rng {
     pub fn weighted(&mut self, weight_k: &[f64]) -> Option<usize> {
         let total: f64 = weight_k.iter().sum();
         let mut left = self.uniform() * total;
+        // Where rounding leaves a remainder after the last weight, the last positive one takes it.
         let mut last = None;
         for (k, &weight) in weight_k.iter().enumerate().filter(|&(_, &weight)| weight > 0.0) {
             last = Some(k);

@@ -31,6 +31,7 @@ impl TraceScore {
         if logp_t.is_empty() {
             return Err(Error::Empty { operation, noun: "trace token" });
         }
+        // pi may find a trace of q impossible (rho = 0); q may not, since it drew the trace.
         let logp_sum = sum_below_infinity(operation, logp_t)?;
         let logq_sum = sum(logq_t);
         if !logq_sum.is_finite() {
@@ -84,6 +85,7 @@ fn sum<T: Copy + Into<f64>>(values: &[T]) -> f64 {
 /// Log-probs may be -inf (a token of probability zero), never NaN and never +inf.
 fn sum_below_infinity<T: Copy + Into<f64>>(operation: &'static str, values: &[T]) -> Result<f64> {
     let total = sum(values);
+    // False for NaN too, which is why the test is not `total == inf`.
     if total < f64::INFINITY {
         return Ok(total);
     }

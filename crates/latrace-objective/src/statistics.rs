@@ -7,8 +7,8 @@
 use crate::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Bootstrap resamples behind an interval. Fifty of them lie beyond each end, so that the share cut off there,
-/// nominally 2.5 %, has a standard error of 0.35 %.
+/// Bootstrap resamples behind an interval. Fifty of them lie beyond each end, so that the share cut off
+/// there, nominally 2.5 %, has a standard error of 0.35 %.
 const RESAMPLES: usize = 2000;
 
 /// Assignments of signs to draw where there are too many to enumerate. A p of 0.05 then has a standard error
@@ -85,8 +85,8 @@ impl Accuracy {
 
 /// The mean over questions and its percentile bootstrap interval, questions drawn with replacement.
 ///
-/// Where all values are equal the interval has no width: a bootstrap cannot see what did not occur, so such an
-/// interval is no evidence of certainty.
+/// Where all values are equal the interval has no width: a bootstrap cannot see what did not occur, so such
+/// an interval is no evidence of certainty.
 ///
 /// # Shapes
 /// `value_q`: one number per question, at least one (the mean of its samples, say).
@@ -102,8 +102,8 @@ pub fn bootstrap(value_q: &[f64], seed: u64) -> Interval {
 
 /// The sum of as many values as there are, drawn with replacement.
 ///
-/// The inner loop of an evaluation's statistics, so it takes two indices from each 64 bits and skips rejection:
-/// of n values, none is likelier than another by more than n / 2^32.
+/// The inner loop of an evaluation's statistics, so it takes two indices from each 64 bits and skips
+/// rejection: of n values, none is likelier than another by more than n / 2^32.
 fn resampled_sum(value_q: &[f64], rng: &mut Rng) -> f64 {
     let count = value_q.len();
     let index = |bits: u64| (((bits & 0xFFFF_FFFF) * count as u64) >> 32) as usize;
@@ -132,8 +132,8 @@ pub fn pass_at(k: usize, n: usize, c: usize) -> f64 {
     1.0 - (n - c + 1..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
 }
 
-/// pass@k for every k up to the fewest samples that any question has: beyond it some question has no estimate,
-/// and leaving that question out would change what is averaged from one k to the next.
+/// pass@k for every k up to the fewest samples that any question has: beyond it some question has no
+/// estimate, and leaving that question out would change what is averaged from one k to the next.
 ///
 /// # Shapes
 /// `tally_q`: one per question. Element i is k = i + 1, with the interval of [`bootstrap`].
@@ -173,8 +173,8 @@ pub fn paired(first_q: &[f64], second_q: &[f64], seed: u64) -> Paired {
 /// The two-sided p value of the sign-flip permutation test of a mean difference of 0: how often a mean is at
 /// least as far from 0 when on each question the two models may change places.
 ///
-/// Exact, over all assignments of signs, for up to 13 differences other than 0; from drawn assignments beyond,
-/// to which the observed one is added, so that p is never 0 (Phipson and Smyth 2010).
+/// Exact, over all assignments of signs, for up to 13 differences other than 0; from drawn assignments
+/// beyond, to which the observed one is added, so that p is never 0 (Phipson and Smyth 2010).
 ///
 /// # Shapes
 /// `difference_q`: one number per question.
@@ -358,6 +358,9 @@ mod tests {
             );
         }
         assert_eq!(sign_flip_p(&[1.0; 10], 1), 2.0 / 1024.0);
+        // Thirteen are still enumerated, however many differences of 0 stand beside them.
+        let thirteen = [[1.0; 13].as_slice(), &[0.0; 30]].concat();
+        assert_eq!(sign_flip_p(&thirteen, 1), 2.0 / 8192.0);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub struct GroupSummary {
 /// `log rho = log ratio + log answer` — (8), nats. Zero in either factor is zero in the product.
 #[must_use]
 pub fn log_rho(log_ratio: f64, log_answer: f64) -> f64 {
+    // Spelt out, because an infinite ratio beside a zero answer would be inf − inf = NaN.
     if log_ratio == f64::NEG_INFINITY || log_answer == f64::NEG_INFINITY {
         f64::NEG_INFINITY
     } else {
@@ -76,6 +77,7 @@ pub fn normalise_into(log_weight_k: &[f64], weight_k: &mut [f64]) -> Result<Grou
             entropy: 0.0,
         });
     }
+    // The largest term becomes exp(0) = 1, so the sum neither overflows nor vanishes.
     let mut total = 0.0;
     for (weight, log_weight) in weight_k.iter_mut().zip(log_weight_k) {
         *weight = (log_weight - largest).exp();
@@ -85,10 +87,12 @@ pub fn normalise_into(log_weight_k: &[f64], weight_k: &mut [f64]) -> Result<Grou
     for (weight, log_weight) in weight_k.iter_mut().zip(log_weight_k) {
         *weight /= total;
         squares += *weight * *weight;
+        // A weight of zero adds nothing (w log w → 0), but 0 × −inf would be NaN.
         if *weight > 0.0 {
             entropy -= *weight * (log_weight - largest - total.ln());
         }
     }
+    // Told apart, since a lone trace weighs 1 however poor it is.
     let outcome = if weight_k.len() == 1 { GroupOutcome::SingleTrace } else { GroupOutcome::Weighted };
     let log_mean = largest + (total / weight_k.len() as f64).ln();
     Ok(GroupSummary { outcome, log_mean, effective_sample_size: 1.0 / squares, entropy })

@@ -129,6 +129,12 @@ impl Query {
     }
 }
 
+/// Whether the answer to a question of this kind belongs in a box, as prompts then ask: mathematics and choices.
+/// Training and every evaluation ask alike.
+pub fn is_boxed(kind: &str) -> bool {
+    kind == "math" || kind == "choice"
+}
+
 /// The sandbox, started when the first program comes, and told of once if there is none.
 #[derive(Debug, Default)]
 pub struct SharedSandbox(OnceLock<Option<Sandbox>>);

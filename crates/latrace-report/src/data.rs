@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::judged;
 use latrace_core::Reason;
+use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::Interval;
-use latrace_run::stages::evaluation::Accuracy;
 
 /// A run as its report tells it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

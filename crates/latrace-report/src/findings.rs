@@ -403,8 +403,8 @@ mod tests {
     use super::super::data::{FunnelStep, Histogram, Training, TrainingPoint, Weights};
     use super::*;
     use latrace_core::Reason;
+    use latrace_objective::statistics::Accuracy;
     use latrace_objective::statistics::Interval;
-    use latrace_run::stages::evaluation::Accuracy;
 
     fn measured(name: &str, role: Role, low: f64, high: f64) -> Model {
         let overall = Accuracy { accuracy: (low + high) / 2.0, low, high, questions: 600, samples: 2400 };

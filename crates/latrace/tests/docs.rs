@@ -322,7 +322,7 @@ const FILES: [(&str, &str); 5] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
     ("Summary", "latrace-run/src/pipeline/summary.rs"),
-    ("Accuracy", "latrace-run/src/stages/evaluation.rs"),
+    ("Accuracy", "latrace-objective/src/statistics.rs"),
     ("Metrics", "latrace-lm/src/train.rs"),
 ];
 

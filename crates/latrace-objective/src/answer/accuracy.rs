@@ -2,14 +2,14 @@
 //!
 //! Assumption: a verifier exists. Unbiased; its variance is `p(1−p)/n` whatever pi does within Y_x (Theorem
 //! 1, (7)). Limit case: n → ∞ gives pi(Y_x|x,z). An estimate of 0 of n is a zero weight, not proof of p = 0:
-//! see [`AnswerAccuracy::wilson`]. differs in: answers the verifier could not judge are counted apart, and, as in
-//! the release, as not correct.
+//! see [`AnswerAccuracy::wilson`]. differs in: answers the verifier could not judge are counted apart, and,
+//! as in the release, as not correct.
 
 use crate::Verdict;
 use crate::error::{Error, Result};
 
-/// Counts of verdicts over the answers sampled for one trace (or for one question). The accuracy of a model over
-/// questions is [`crate::statistics::Accuracy`].
+/// Counts of verdicts over the answers sampled for one trace (or for one question). The accuracy of a model
+/// over questions is [`crate::statistics::Accuracy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerAccuracy {
     /// Answers in Y_x.
@@ -67,6 +67,7 @@ impl AnswerAccuracy {
         let shrink = 1.0 + z * z / n;
         let centre = (p + z * z / (2.0 * n)) / shrink;
         let half = z / shrink * (variance(p) / n + z * z / (4.0 * n * n)).sqrt();
+        // Both ends are exact at 0 of n and n of n, where rounding would leave 1e-17 instead of 0.
         let low = if self.correct == 0 { 0.0 } else { (centre - half).max(0.0) };
         let high = if self.correct == self.sampled { 1.0 } else { (centre + half).min(1.0) };
         (low, high)

@@ -34,6 +34,7 @@ pub fn elbo(log_ratio_k: &[f64], log_answer_k: &[f64]) -> Result<Elbo> {
     let count = log_ratio_k.len() as f64;
     let reconstruction = log_answer_k.iter().sum::<f64>() / count;
     let divergence = -log_ratio_k.iter().sum::<f64>() / count;
+    // Per trace, since the two terms are correlated: the spread of their sum is not that of either.
     let log_rho_k = || log_ratio_k.iter().zip(log_answer_k).map(|(&ratio, &answer)| log_rho(ratio, answer));
     let value = log_rho_k().sum::<f64>() / count;
     let standard_error = (log_ratio_k.len() > 1 && value.is_finite()).then(|| {

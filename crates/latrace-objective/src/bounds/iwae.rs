@@ -11,7 +11,7 @@
 //! root of the draws.
 
 use super::monte_carlo_error::{delta_method, jackknife};
-use super::subsets::{SubsetAverage, SubsetPlan, for_each_subset};
+use super::subsets::{SubsetAverage, SubsetPlan, binomial, for_each_subset};
 use crate::error::{Result, check_log_weights};
 
 /// Below this share of the largest rho, a subset's sum has lost bits to the least number that f64 holds
@@ -69,46 +69,38 @@ pub fn gap(points: &[IwaePoint]) -> Option<f64> {
 /// `relative`: each rho divided by the largest.
 fn point(descending: &[f64], relative: &[f64], traces: usize, plan: &SubsetPlan) -> Result<IwaePoint> {
     let count = descending.len();
-    let (mut sum, mut squares, mut visited) = (0.0, 0.0, 0_u64);
-    let mut with_k = vec![(0.0, 0_u64); count];
     let zeros = descending.iter().filter(|value| **value == f64::NEG_INFINITY).count();
     if zeros >= traces {
-        let subsets = SubsetAverage::Exact(super::subsets::binomial(count, traces));
-        return Ok(IwaePoint {
-            traces,
-            value: f64::NEG_INFINITY,
-            standard_error: None,
-            subset_error: 0.0,
-            subsets,
-        });
+        return Ok(unbounded(count, traces));
     }
-    let centre = descending[0];
+    let mut sums = SubsetSums::new(count);
     let subsets = for_each_subset(count, traces, plan, |subset| {
-        let value = match subset.iter().map(|&k| relative[k]).sum::<f64>() {
-            total if total > UNDERFLOW => (total / subset.len() as f64).ln(),
-            _ => log_mean_of_subset(descending, subset) - centre,
-        };
-        sum += value;
-        squares += value * value;
-        visited += 1;
-        for &k in subset {
-            with_k[k].0 += value;
-            with_k[k].1 += 1;
-        }
+        sums.add(subset, relative_log_mean(descending, relative, subset));
     });
-    let mean = sum / visited as f64;
     let standard_error = match count {
         1 => None,
+        // The jackknife leaves traces out, and the one subset of all traces has none to leave.
         _ if traces == count => Some(delta_method(descending)?),
-        _ => jackknife(sum, visited, &with_k),
+        _ => jackknife(sums.sum, sums.visited, &sums.with_k),
     };
-    let subset_error = match subsets {
-        SubsetAverage::Exact(_) => 0.0,
-        SubsetAverage::Sampled(draws) => {
-            ((squares / visited as f64 - mean * mean).max(0.0) / draws as f64).sqrt()
-        }
-    };
-    Ok(IwaePoint { traces, value: centre + mean, standard_error, subset_error, subsets })
+    let value = descending[0] + sums.mean();
+    Ok(IwaePoint { traces, value, standard_error, subset_error: sums.error(subsets), subsets })
+}
+
+/// Some subset holds zeros alone, and one term of -inf is a mean of -inf: known without a visit, where drawn
+/// subsets might happen to miss it.
+fn unbounded(count: usize, traces: usize) -> IwaePoint {
+    let subsets = SubsetAverage::Exact(binomial(count, traces));
+    IwaePoint { traces, value: f64::NEG_INFINITY, standard_error: None, subset_error: 0.0, subsets }
+}
+
+/// `log (1/K) Σ_{k in S} rho_k`, nats above the largest log rho of all.
+fn relative_log_mean(descending: &[f64], relative: &[f64], subset: &[usize]) -> f64 {
+    // Exponentials are shared by all subsets, so the usual case costs additions and one logarithm.
+    match subset.iter().map(|&k| relative[k]).sum::<f64>() {
+        total if total > UNDERFLOW => (total / subset.len() as f64).ln(),
+        _ => log_mean_of_subset(descending, subset) - descending[0],
+    }
 }
 
 /// `log (1/K) Σ_{k in S} rho_k` by itself, however small its members are beside those of other subsets.
@@ -116,4 +108,45 @@ fn log_mean_of_subset(descending: &[f64], subset: &[usize]) -> f64 {
     let largest = descending[subset[0]];
     let total: f64 = subset.iter().map(|&k| (descending[k] - largest).exp()).sum();
     largest + (total / subset.len() as f64).ln()
+}
+
+/// Running sums over the visited subsets of one size.
+struct SubsetSums {
+    sum: f64,
+    squares: f64,
+    visited: u64,
+    /// For each trace, sum and number of the visited subsets that hold it.
+    with_k: Vec<(f64, u64)>,
+}
+
+impl SubsetSums {
+    fn new(count: usize) -> Self {
+        Self { sum: 0.0, squares: 0.0, visited: 0, with_k: vec![(0.0, 0); count] }
+    }
+
+    fn add(&mut self, subset: &[usize], value: f64) {
+        self.sum += value;
+        self.squares += value * value;
+        self.visited += 1;
+        for &k in subset {
+            self.with_k[k].0 += value;
+            self.with_k[k].1 += 1;
+        }
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.visited as f64
+    }
+
+    /// Standard error from visiting only some subsets.
+    fn error(&self, subsets: SubsetAverage) -> f64 {
+        match subsets {
+            SubsetAverage::Exact(_) => 0.0,
+            SubsetAverage::Sampled(draws) => {
+                // Rounding can take the difference of two near-equal numbers below zero.
+                let variance = (self.squares / self.visited as f64 - self.mean() * self.mean()).max(0.0);
+                (variance / draws as f64).sqrt()
+            }
+        }
+    }
 }

@@ -37,6 +37,7 @@ impl BoundKind {
     #[must_use]
     pub const fn of(ratio: &RatioEstimator, answer: &AnswerEstimator) -> Self {
         match (ratio.bound_kind(), answer.bound_kind()) {
+            // Jensen needs E[rho] <= P(Y_x|x), so neither factor may be biased upwards.
             (Self::Bound, Self::Bound) => Self::Bound,
             _ => Self::Surrogate,
         }

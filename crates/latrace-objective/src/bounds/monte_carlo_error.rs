@@ -15,6 +15,7 @@ use crate::weights::normalise;
 /// `with_k`: for each trace, sum and number of the visited subsets that hold it.
 pub(super) fn jackknife(sum: f64, visited: u64, with_k: &[(f64, u64)]) -> Option<f64> {
     let without = |&(with, times): &(f64, u64)| (sum - with) / (visited - times) as f64;
+    // Among drawn subsets a trace may be in every one, and then there is nothing to estimate without it.
     if with_k.iter().any(|&(_, times)| times == visited) {
         return None;
     }
@@ -28,5 +29,6 @@ pub(super) fn jackknife(sum: f64, visited: u64, with_k: &[(f64, u64)]) -> Option
 pub(super) fn delta_method(log_rho_k: &[f64]) -> Result<f64> {
     let count = log_rho_k.len() as f64;
     let (_, summary) = normalise(log_rho_k)?;
+    // 1/ESS is at least 1/N, except by rounding.
     Ok(((1.0 / summary.effective_sample_size - 1.0 / count).max(0.0) * count / (count - 1.0)).sqrt())
 }

@@ -36,6 +36,7 @@ pub fn binomial(n: usize, k: usize) -> u64 {
         return 0;
     }
     let count = (0..k.min(n - k) as u64).try_fold(1_u128, |count, i| {
+        // Exact at every step: count is C(n, i), and C(n, i) (n − i) is divisible by i + 1.
         let next = count * u128::from(n as u64 - i) / u128::from(i + 1);
         (next <= u128::from(u64::MAX)).then_some(next)
     });
@@ -63,6 +64,7 @@ fn enumerate(count: usize, size: usize, mut visit: impl FnMut(&[usize])) {
     let mut subset: Vec<usize> = (0..size).collect();
     loop {
         visit(&subset);
+        // The last index that can still rise; those after it start over right behind it.
         let Some(place) = (0..size).rev().find(|&place| subset[place] < count - size + place) else {
             return;
         };
@@ -75,6 +77,8 @@ fn enumerate(count: usize, size: usize, mut visit: impl FnMut(&[usize])) {
 
 /// Selection sampling (Knuth 3.4.2 S): ascending, every subset equally likely.
 fn sample(count: usize, size: usize, plan: &SubsetPlan, mut visit: impl FnMut(&[usize])) {
+    // A stream for each size: with one for all, the same traces would stand in the subsets of every K, and
+    // the errors of L^K and L^{K+1} would not be independent.
     let mut rng = Rng::at(plan.seed, &[count as u64, size as u64]);
     let mut subset = Vec::with_capacity(size);
     for _ in 0..plan.draws {

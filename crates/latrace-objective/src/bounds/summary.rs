@@ -53,8 +53,10 @@ impl BoundSummary {
             let delta = bound - mean;
             mean += delta / finite as f64;
             squares += delta * (bound - mean);
+            // One question without an error leaves the mean without one: its share is not known to be zero.
             error_squares = error_squares.zip(error).map(|(sum, error)| sum + error * error);
         }
+        // Not 0: a set without a finite bound has no such mean, and 0 nats would be the best bound there is.
         let mean_of_finite = if finite == 0 { f64::NAN } else { mean };
         Self {
             questions,

@@ -31,6 +31,7 @@ pub fn mean_pairwise_overlap(token_kt: &[&[u32]], n: usize) -> Option<f64> {
     if n == 0 {
         return None;
     }
+    // A trace shorter than n has no n-gram, and its overlap with another would be 0 / 0.
     let sets: Vec<HashSet<&[u32]>> =
         token_kt.iter().filter(|trace| trace.len() >= n).map(|trace| trace.windows(n).collect()).collect();
     let (mut overlap, mut pairs) = (0.0, 0_usize);

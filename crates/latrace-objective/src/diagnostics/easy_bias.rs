@@ -33,6 +33,7 @@ pub struct GradientShare {
 pub fn gradient_share(objective: &Objective, accuracy_q: &[f64]) -> Result<GradientShare> {
     let mut share = GradientShare::default();
     for (index, &accuracy) in accuracy_q.iter().enumerate() {
+        // A range refuses NaN too.
         if !(0.0..=1.0).contains(&accuracy) {
             return Err(Error::Domain {
                 operation: "gradient_share",

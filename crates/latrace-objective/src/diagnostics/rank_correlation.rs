@@ -20,6 +20,7 @@ pub fn rank_correlation(left_k: &[f64], right_k: &[f64]) -> Result<Option<f64>> 
     let covariance =
         |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
     let scale = (covariance(&left, &left) * covariance(&right, &right)).sqrt();
+    // Rounding may carry a perfect correlation past 1.
     Ok((scale > 0.0).then(|| (covariance(&left, &right) / scale).clamp(-1.0, 1.0)))
 }
 
@@ -38,6 +39,7 @@ fn ranks(values: &[f64]) -> Result<Vec<f64>> {
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {
+        // By value, not by total order: −0.0 and 0.0 are neighbours there, and tie.
         let equal = order[start..].iter().take_while(|&&index| values[index] == values[order[start]]).count();
         for &index in &order[start..start + equal] {
             ranks[index] = start as f64 + (equal as f64 + 1.0) / 2.0;

@@ -19,6 +19,7 @@ use crate::weights::GroupOutcome;
 /// One of them is missing.
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let log_rho_k = group.log_rho("elbo-single")?;
+    // The estimate of the ELBO is -inf here, and a gradient of finite size would follow something else.
     if log_rho_k.contains(&f64::NEG_INFINITY) {
         return Ok(SequenceWeights::zero_traces(group, GroupOutcome::Unbounded));
     }

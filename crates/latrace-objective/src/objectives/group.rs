@@ -35,6 +35,7 @@ impl<'a> Group<'a> {
     /// # Errors
     /// A count that K does not divide.
     pub fn with_verdicts(mut self, verdict_km: &'a [Verdict]) -> Result<Self> {
+        // The next multiple of K: what the count should have been.
         let expected = verdict_km.len().div_ceil(self.traces) * self.traces;
         same_length("Group::with_verdicts", expected, verdict_km.len())?;
         self.verdict_km = verdict_km;

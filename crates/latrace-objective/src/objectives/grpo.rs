@@ -52,6 +52,8 @@ pub fn finite_group_weight(accuracy: f64, rollouts: usize) -> f64 {
         return 0.0;
     }
     let (log_odds, count) = (accuracy.ln() - (-accuracy).ln_1p(), rollouts as f64);
+    // The chance of c correct rollouts, by the ratio of neighbouring binomial terms; c = 0 and c = N have no
+    // contrast and no weight.
     let mut log_chance = count * (-accuracy).ln_1p();
     let mut expected = 0.0;
     for correct in 1..rollouts {

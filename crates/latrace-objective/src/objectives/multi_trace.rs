@@ -7,8 +7,8 @@
 //! each trace. Weight per question: 1, for every accuracy above 0. Limit case: K = 1 is the theta-gradient of
 //! the ELBO (2).
 //!
-//! A data set need not hold every trace: [`chosen_weights`] is (6) after [`crate::selection`], and [`weights`]
-//! is its case in which each trace keeps its rho~ and all its correct answers.
+//! A data set need not hold every trace: [`chosen_weights`] is (6) after [`crate::selection`], and
+//! [`weights`] is its case in which each trace keeps its rho~ and all its correct answers.
 
 use super::group::outcome_of;
 use super::{Group, SequenceWeights};

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let operation = "posterior-behaviour";
     let (verdict_km, log_ratio_k) = (group.verdicts(operation)?, group.log_ratio(operation)?);
+    // exp(709.8) is the largest f64; clipping the ratio instead would be another, biased objective.
     if let Some(index) = log_ratio_k.iter().position(|&log_ratio| log_ratio > 700.0) {
         return Err(Error::Domain {
             operation,

@@ -24,6 +24,7 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     if reward_k.contains(&f64::NEG_INFINITY) {
         return Ok(SequenceWeights::zero_traces(group, GroupOutcome::Unbounded));
     }
+    // At the optimum every reward is log P(Y_x|x); rounding in the baseline would otherwise leave a gradient.
     if reward_k.len() > 1 && reward_k.iter().all(|&reward| reward == reward_k[0]) {
         return Ok(SequenceWeights::zero_traces(group, GroupOutcome::NoContrast));
     }

@@ -13,6 +13,7 @@ use super::Pick;
 pub fn select(log_rho_k: &[f64]) -> Vec<Pick> {
     let mut best: Option<usize> = None;
     for (trace, &log_rho) in log_rho_k.iter().enumerate() {
+        // Strictly greater: ties go to the earlier trace, and a rho of zero is never picked.
         if log_rho > best.map_or(f64::NEG_INFINITY, |best| log_rho_k[best]) {
             best = Some(trace);
         }

@@ -73,6 +73,7 @@ impl Selection {
 }
 
 fn resample(log_rho_k: &[f64], scheme: Scheme, draws: usize, rng: &mut Rng) -> Result<Vec<Pick>> {
+    // Zero draws would leave every question out without a word.
     if draws == 0 {
         return Err(Error::Empty { operation: "Selection::select", noun: "draw" });
     }

@@ -19,6 +19,7 @@ pub fn centre(weight_k: &mut [f64], dropped: impl Fn(usize) -> bool, summary: &m
     }
     let kept: Vec<usize> = (0..weight_k.len()).filter(|&k| !dropped(k)).collect();
     let count = kept.len() as f64;
+    // Also K = 1, where (K − 1) would divide by zero.
     if kept.iter().all(|&k| weight_k[k] == weight_k[kept[0]]) {
         weight_k.fill(0.0);
         summary.outcome = GroupOutcome::NoContrast;

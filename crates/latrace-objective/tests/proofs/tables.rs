@@ -245,6 +245,8 @@ fn bounds_over_questions_count_what_is_unbounded() {
     );
     assert_near(summary.standard_error.unwrap(), 1.0, 1e-15);
     assert_near(summary.unbounded_share(), 1.0 / 3.0, 1e-15);
+    // The spread of one finite question says nothing of other questions.
+    assert_eq!(BoundSummary::from_questions([-1.0, ZERO]).standard_error, None);
     let empty = BoundSummary::from_questions([]);
     assert!(empty.mean.is_nan() && empty.unbounded_share() == 0.0 && empty.monte_carlo_error.is_none());
 }
@@ -274,6 +276,11 @@ fn large_groups_draw_subsets() {
     assert_eq!(points[0].subsets, SubsetAverage::Exact(32));
     assert_eq!(points[2].subsets, SubsetAverage::Exact(4_960));
     assert_eq!(points[15].subsets, SubsetAverage::Sampled(4_096));
+    let at_limit = |exact_limit| {
+        let plan = SubsetPlan { exact_limit, ..SubsetPlan::default() };
+        iwae_bounds(&log_rho_k[..4], &plan).unwrap()[1].subsets
+    };
+    assert_eq!((at_limit(6), at_limit(5)), (SubsetAverage::Exact(6), SubsetAverage::Sampled(4_096)));
     assert!(points[15].subset_error > 0.0 && points[15].subset_error < 0.01, "{:?}", points[15]);
     let again = iwae_bounds(&log_rho_k, &SubsetPlan { seed: 1, ..SubsetPlan::default() }).unwrap();
     assert_ne!(points[15].value, again[15].value);
@@ -314,6 +321,9 @@ fn groups_without_a_gradient_say_why() {
     }
     check("grpo", &none, &[ZERO, ZERO], GroupOutcome::NoContrast);
     check("grpo", &all, &[0.0, 0.0], GroupOutcome::NoContrast);
+    // Equal rhos have no leave-one-out contrast, which is not the same as having no weight.
+    let equal = weights_of(Objective::MultiTrace(Weighting::LeaveOneOut), &all, &[0.0; 2], &[0.0; 2]);
+    assert_eq!(equal.outcome, GroupOutcome::NoContrast);
     for name in ["format-reward", "debiased-reward"] {
         check(name, &[Malformed, Malformed], &[ZERO, ZERO], GroupOutcome::AllZero);
     }
@@ -545,6 +555,7 @@ fn fallbacks() {
         (counts.main, counts.skipped, counts.original_row, counts.without_usable_trace()),
         (2, 1, 1, 0.5)
     );
+    assert_eq!(latrace_objective::fallback::FallbackCounts::default().without_usable_trace(), 0.0);
     counts.add(Resolution::GeometricLikelihood);
     assert_eq!((counts.geometric_likelihood, counts.without_usable_trace()), (1, 0.6));
     assert_eq!(latrace_objective::Provenance::Original.code(), -2);

@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use item::{Item, Reference};
 pub use reader::{Chosen, for_each};
 
+use crate::query::is_boxed;
 use crate::tasks::{Sizes, Task};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
@@ -131,7 +132,7 @@ impl Kind {
 
     /// Whether the final answer belongs in a box.
     pub fn is_boxed(self) -> bool {
-        self != Kind::Code && self.task().is_none()
+        is_boxed(self.name())
     }
 
     /// The names of the template around a question and of the marks of a thought, where nobody says: those

@@ -10,13 +10,14 @@ use super::super::data::{ByDifficulty, Comparison, Model, Role};
 use super::stages::RunStages;
 use latrace_core::Verdict;
 use latrace_io::table::Table;
+use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::{bootstrap, pass_at};
 use latrace_run::pipeline::folder::read_record;
 use latrace_run::pipeline::records::ResponseRecord;
 use latrace_run::pipeline::summary::evaluations;
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::RunRecipe;
-use latrace_run::stages::evaluation::{Accuracy, Measured};
+use latrace_run::stages::evaluation::Measured;
 
 /// What was measured.
 pub(super) struct Measurements {

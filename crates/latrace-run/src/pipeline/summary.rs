@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::folder::{StageRecord, read_record};
 use crate::plan::{NodeId, Plan, Stage, Step};
 use crate::recipe::run::RunRecipe;
-use crate::stages::evaluation::{Accuracy, Measured};
+use crate::stages::evaluation::Measured;
 use latrace_io::files::write_atomically;
+use latrace_objective::statistics::Accuracy;
 
 /// The file in the run folder.
 pub const SUMMARY: &str = "summary.json";

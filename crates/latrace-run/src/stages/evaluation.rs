@@ -1,6 +1,6 @@
 //! Stage 10: how often a model answers right, on questions that nobody trained on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use latrace_core::StopReason;
@@ -18,24 +18,9 @@ use latrace_core::Split;
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
-use latrace_objective::statistics::{Interval, bootstrap};
+use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::Query;
-
-/// What a model's responses say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Accuracy {
-    /// Share of right responses: the mean over questions.
-    pub accuracy: f64,
-    /// Lower end of its 95 % interval, by bootstrap over questions.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-    /// Questions.
-    pub questions: usize,
-    /// Responses.
-    pub samples: usize,
-}
 
 /// What the stage counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,45 +110,27 @@ fn judged(
 }
 
 fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> {
-    let mut by_question: BTreeMap<(Option<String>, String), Vec<bool>> = BTreeMap::new();
+    let mut by_question: BTreeMap<(Option<String>, String), Tally> = BTreeMap::new();
     let (mut truncated, mut tokens) = (0_u64, 0_u64);
     for response in out.records()? {
         let response = response?;
         let is_correct = response.verdict().is_correct();
         truncated += u64::from(response.truncated);
         tokens += response.token_ids.len() as u64;
-        by_question.entry((response.difficulty, response.id)).or_default().push(is_correct);
+        let question = (response.difficulty, response.id);
+        let tally = by_question.entry(question).or_insert(Tally { right: 0, samples: 0 });
+        tally.right += usize::from(is_correct);
+        tally.samples += 1;
     }
     let of = |pick: &dyn Fn(&Option<String>) -> bool| {
-        accuracy(
-            by_question.iter().filter(|((difficulty, _), _)| pick(difficulty)).map(|(_, right)| right),
-            seed,
-        )
+        let picked = by_question.iter().filter(|((difficulty, _), _)| pick(difficulty));
+        Accuracy::of(&picked.map(|(_, tally)| *tally).collect::<Vec<_>>(), seed)
     };
-    let difficulties: std::collections::BTreeSet<&String> =
+    let difficulties: BTreeSet<&String> =
         by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
     let by_difficulty = difficulties
         .into_iter()
         .map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name))))
         .collect();
     Ok(json!(Measured { overall: of(&|_| true), by_difficulty, truncated, tokens, split }))
-}
-
-fn accuracy<'a>(right_q: impl Iterator<Item = &'a Vec<bool>>, seed: u64) -> Accuracy {
-    let right_q: Vec<&Vec<bool>> = right_q.collect();
-    if right_q.is_empty() {
-        return Accuracy { accuracy: 0.0, low: 0.0, high: 1.0, questions: 0, samples: 0 };
-    }
-    let value_q: Vec<f64> = right_q
-        .iter()
-        .map(|right| right.iter().filter(|&&right| right).count() as f64 / right.len() as f64)
-        .collect();
-    let Interval { mean, low, high } = bootstrap(&value_q, seed);
-    Accuracy {
-        accuracy: mean,
-        low,
-        high,
-        questions: value_q.len(),
-        samples: right_q.iter().map(|right| right.len()).sum(),
-    }
 }

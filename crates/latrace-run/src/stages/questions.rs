@@ -13,6 +13,7 @@ use latrace_core::Split;
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
+use latrace_questions::query::is_boxed;
 use latrace_questions::source::check_ids;
 
 /// What turns a question into ids.
@@ -139,7 +140,7 @@ pub fn prompts(
     posterior: &PromptTemplate,
     markers: &Markers,
 ) -> Result<PromptTexts> {
-    let boxed = question.kind.as_deref().is_some_and(|kind| kind == "math" || kind == "choice");
+    let boxed = question.kind.as_deref().is_some_and(is_boxed);
     let render = |template: &PromptTemplate, hint: Option<&str>| {
         template.render(&question.question, hint, boxed, markers)
     };

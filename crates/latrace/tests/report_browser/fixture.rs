@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use latrace_core::Reason;
 use latrace_objective::Rng;
+use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::{Interval, bootstrap, pass_at};
 use latrace_report::{
     BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
     EmphasisCurve, FunnelStep, Histogram, Lengths, Model, Questions, ReportData, Role, Run, ShownStage,
     StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
 };
-use latrace_run::stages::evaluation::Accuracy;
 
 /// Texts that would run if they became markup.
 pub const HOSTILE: [&str; 3] = [
