@@ -173,6 +173,39 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_tells_contents_and_lengths_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let sum = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            checksum(&path).unwrap()
+        };
+        // The check value of CRC-32C.
+        assert_eq!(sum(b"123456789"), "e3069283-9");
+        assert_eq!(sum(b""), "00000000-0");
+        let mut long = vec![7; (1 << 20) + 1];
+        let before = sum(&long);
+        // In the first buffer, and beyond it.
+        for place in [0, 1 << 20] {
+            long[place] = 8;
+            assert_ne!(sum(&long), before, "byte {place} counts");
+            long[place] = 7;
+        }
+    }
+
+    #[test]
+    fn a_folder_is_absent_or_empty_or_holds_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        assert!(is_absent_or_empty(&out).unwrap());
+        fs::create_dir(&out).unwrap();
+        assert!(is_absent_or_empty(&out).unwrap());
+        fs::write(out.join("x"), "").unwrap();
+        assert!(!is_absent_or_empty(&out).unwrap());
+        assert!(is_absent_or_empty(&out.join("x")).is_err(), "a file is no folder");
+    }
+
+    #[test]
     fn a_folder_with_files_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("model");

@@ -58,7 +58,7 @@ impl LineJournal {
     /// Appends a line in one write, so that two of them never interleave. `line` has no line feed of its own.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn append(&mut self, line: &[u8]) -> Result<()> {
         self.append_all([line])
     }
@@ -66,7 +66,7 @@ impl LineJournal {
     /// Appends several lines in one write.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn append_all<L: AsRef<[u8]>>(&mut self, lines: impl IntoIterator<Item = L>) -> Result<()> {
         let mut bytes = Vec::new();
         for line in lines {
@@ -80,7 +80,7 @@ impl LineJournal {
     /// Removes the file, once what it says is kept elsewhere.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn remove(self) -> Result<()> {
         fs::remove_file(&self.path).with_context(|| self.cannot("remove"))
     }

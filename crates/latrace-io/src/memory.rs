@@ -1,4 +1,4 @@
-//! Amounts of memory: as people write them, and as the machine has them.
+//! Amounts of memory: parsing human-readable sizes, and what the machine has.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -31,12 +31,12 @@ impl FromStr for Bytes {
     }
 }
 
-/// Memory that the system could give now, in bytes; 4 GiB where it does not say.
+/// Memory available now, in bytes; 4 GiB where the system does not report it.
 pub fn free_memory() -> u64 {
     of_system("MemAvailable:").unwrap_or(4 << 30)
 }
 
-/// Memory of the machine, in bytes, where the system says it.
+/// Total memory of the machine, in bytes, where the system reports it.
 pub fn total_memory() -> Option<u64> {
     of_system("MemTotal:")
 }
@@ -47,7 +47,7 @@ fn of_system(name: &str) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// What a control group lets its processes have, in bytes.
+/// The memory limit of a control group, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// In all.

@@ -1,4 +1,4 @@
-//! Progress to stderr: a bar where a person watches, otherwise a log line now and then.
+//! Progress to stderr: a bar on a terminal, otherwise periodic log lines.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Time between two log lines where stderr is no terminal.
+/// Time between two log lines where stderr is not a terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Counts units of work done, and shows it.

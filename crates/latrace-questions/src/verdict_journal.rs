@@ -57,10 +57,10 @@ impl Journal {
         self.earlier.drain(..count).collect()
     }
 
-    /// Adds judgements, and hands them to the system.
+    /// Appends judgements in one write.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn add(&mut self, judgements: &[Judgement]) -> Result<()> {
         let line = |judgement: &Judgement| json!([judgement.reason.code(), judgement.extracted]).to_string();
         match &mut self.lines {
@@ -72,7 +72,7 @@ impl Journal {
     /// Removes the journal: the output is whole.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn close(self) -> Result<()> {
         self.lines.map_or(Ok(()), LineJournal::remove)
     }

@@ -79,12 +79,12 @@ fn question() -> QuestionRecord {
     }
 }
 
-fn trace(sample: u64, logprobs: &[f64], closed: bool) -> TraceRecord {
+fn trace(sample: u64, logprobs: &[f32], closed: bool) -> TraceRecord {
     let token_ids = logprobs.iter().map(|_| WORD + 1).collect();
     TraceRecord { id: "a".to_owned(), sample, token_ids, logprobs: logprobs.to_vec(), closed }
 }
 
-fn score(sample: u64, logprobs: &[f64]) -> ScoreRecord {
+fn score(sample: u64, logprobs: &[f32]) -> ScoreRecord {
     ScoreRecord { id: "a".to_owned(), sample, logprobs: logprobs.to_vec(), reference_logprobs: None }
 }
 
@@ -242,7 +242,7 @@ fn weigh_and_build_take_the_tables_of_a_run() {
     // The same few operations, in another order.
     weights.iter().zip(rho()).for_each(|(weight, rho)| assert!((weight - rho).abs() < 1e-15, "{weights:?}"));
     let bounds: Value = serde_json::from_slice(&fs::read(bench.path().join("bounds.json")).unwrap()).unwrap();
-    assert_eq!(bounds["of_k"].as_array().unwrap().len(), 3, "it counts in the bounds: {bounds}");
+    assert_eq!(bounds["bounds"]["of_k"].as_array().unwrap().len(), 3, "it counts in the bounds: {bounds}");
     let built = verb(
         bench.path(),
         "build --questions runs/quickstart/00-questions --traces runs/quickstart/03-traces \

@@ -22,7 +22,7 @@ const WEIGHTS: &str = "model.safetensors";
 /// The folder of everything that belongs to the hub: `HF_HOME`, by default in the user's cache.
 ///
 /// # Errors
-/// A user without a home.
+/// The user has no home directory.
 pub fn home(variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf> {
     let in_cache = || {
         variable("XDG_CACHE_HOME")
@@ -38,7 +38,7 @@ pub fn home(variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf> {
     })
 }
 
-/// The token that a login of the hub's own tools left.
+/// The token stored by the hub's own login tools.
 pub fn stored_token(home: &Path) -> Option<String> {
     fs::read_to_string(home.join("token"))
         .ok()
@@ -77,10 +77,10 @@ impl Cache {
         self.root.join(repository.folder_name()).join("snapshots").join(commit)
     }
 
-    /// Notes the commit that a revision is.
+    /// Records which commit a revision is.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn set_reference(&self, repository: &Repository, commit: &str) -> Result<()> {
         if repository.is_commit() {
             return Ok(());
@@ -99,7 +99,7 @@ impl Cache {
 /// The files of weights of the model in a snapshot, by its index if it has one.
 ///
 /// # Errors
-/// An index that is none.
+/// An invalid index.
 pub fn weights(snapshot: &Path) -> Result<Vec<String>> {
     let path = snapshot.join(INDEX);
     if !path.is_file() {
@@ -113,7 +113,7 @@ pub fn weights(snapshot: &Path) -> Result<Vec<String>> {
         .flat_map(|map| map.values())
         .filter_map(|file| file.as_str().map(str::to_owned))
         .collect();
-    // A name with a path in it would leave the snapshot.
+    // A name with path components could escape the snapshot.
     match files.iter().find(|name| name.contains(['/', '\\'])) {
         Some(name) => {
             Err(Failure::work(format!("{}: expected names of files, got \"{name}\"", path.display())).into())

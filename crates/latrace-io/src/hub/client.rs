@@ -14,45 +14,45 @@ use ureq::{Agent, Body};
 use super::repository::Repository;
 use crate::progress::Progress;
 
-/// Ending of the name of a file that is not all there.
+/// Suffix of the name of a partial download.
 pub const INCOMPLETE: &str = ".incomplete";
 
-/// Times that a broken download goes on where it broke.
+/// How often an interrupted download is resumed.
 const ATTEMPTS: u32 = 5;
 
-/// Why the hub did not give what was asked for.
+/// Why a request to the hub failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No answer.
+    /// No response.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
-        /// What was asked for.
+        /// The URL requested.
         url: String,
         /// What the network said.
         reason: String,
     },
-    /// An answer that says no.
+    /// An error status.
     #[error("{url} answers with status {status}")]
     Status {
-        /// What was asked for.
+        /// The URL requested.
         url: String,
-        /// The status of HTTP.
+        /// The HTTP status.
         status: u16,
     },
-    /// An answer that cannot be used.
+    /// A response that cannot be used.
     #[error("{url}: {reason}")]
     Unusable {
-        /// What was asked for.
+        /// The URL requested.
         url: String,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: String,
     },
-    /// The answer has no place on this machine.
+    /// The response could not be stored.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The I/O error.
         source: io::Error,
     },
 }
@@ -77,7 +77,7 @@ struct Sibling {
     rfilename: String,
 }
 
-/// Asks the hub.
+/// A client of the hub's HTTP interface.
 #[derive(Debug)]
 pub struct Client {
     endpoint: String,
@@ -110,7 +110,7 @@ impl Client {
         &self.endpoint
     }
 
-    /// Whether it says who asks.
+    /// Whether it sends a token.
     pub fn has_token(&self) -> bool {
         self.token.is_some()
     }
@@ -118,7 +118,7 @@ impl Client {
     /// What a repository's revision holds.
     ///
     /// # Errors
-    /// No answer, or one that says no.
+    /// No response, or an error status.
     pub fn listing(&self, repository: &Repository) -> Result<Listing, ClientError> {
         let url = format!("{}/{}", self.endpoint, repository.listing_path());
         let mut response = self.get(&url, 0)?;
@@ -143,11 +143,11 @@ impl Client {
         }
     }
 
-    /// Loads a file of a commit to `target`, unless it is there. What an earlier attempt left is kept: a
+    /// Downloads a file of a commit to `target`, unless it is there. What an earlier attempt left is kept: a
     /// commit's file never changes.
     ///
     /// # Errors
-    /// No answer, one that says no, or what the file system refuses.
+    /// No response, an error status, or I/O errors.
     pub fn download(
         &self,
         repository: &Repository,
@@ -169,7 +169,7 @@ impl Client {
             .write(true)
             .open(&partial)
             .map_err(cannot)?;
-        // Another process may be loading the same file: it is there when the lock is ours.
+        // Another process may be downloading the same file: it is complete once the lock is ours.
         file.lock().map_err(cannot)?;
         if target.is_file() {
             return Ok(());
@@ -187,12 +187,12 @@ impl Client {
         file.sync_all().and_then(|()| fs::rename(&partial, target)).map_err(cannot)
     }
 
-    /// Adds to the file what it lacks.
+    /// Downloads the rest of the file.
     fn fill(&self, url: &str, name: &str, path: &Path, file: &mut File) -> Result<(), ClientError> {
         let cannot = |source| ClientError::Write { path: path.to_owned(), source };
         let mut held = file.metadata().map_err(cannot)?.len();
         let response = match self.get(url, held) {
-            // Nothing behind what is there: whether it is all, only a fresh start can tell.
+            // Nothing follows what is there: only a fresh download can tell whether that is everything.
             Err(ClientError::Status { status: 416, .. }) => self.get(url, 0)?,
             other => other?,
         };
@@ -233,7 +233,7 @@ impl Client {
         }
     }
 
-    /// The answer to a request, for what is behind the first `held` bytes.
+    /// The response to a request for the bytes after the first `held`.
     fn get(&self, url: &str, held: u64) -> Result<Response<Body>, ClientError> {
         let mut request = self.agent.get(url);
         if let Some(token) = &self.token {

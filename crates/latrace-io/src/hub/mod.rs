@@ -20,10 +20,10 @@ use client::{Client, ClientError, Listing};
 use repository::{Kind, Repository};
 
 /// The folder of a model: `name` itself where it exists or cannot be a hub id, otherwise the hub's
-/// `org/name[@revision]`, loaded if need be.
+/// `org/name[@revision]`, downloaded if necessary.
 ///
 /// # Errors
-/// A hub id that is neither in the cache nor within reach.
+/// A hub id that is neither cached nor reachable.
 pub fn model_folder(name: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf> {
     let path = name.as_ref();
     match path.to_str().filter(|_| !path.exists()).and_then(|name| Repository::parse(Kind::Model, name)) {
@@ -36,7 +36,7 @@ pub fn model_folder(name: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf> {
 /// stands for any characters), in the patterns' order and by name within each.
 ///
 /// # Errors
-/// No hub id; a data set that is neither in the cache nor within reach, or has no such file.
+/// No hub id; a data set that is neither cached nor reachable, or has no such file.
 pub fn dataset_files(id: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<PathBuf>> {
     let patterns: Vec<&str> = patterns.iter().map(AsRef::as_ref).collect();
     let repository = Repository::parse(Kind::Dataset, id)
@@ -67,18 +67,18 @@ pub fn part_files(name: &str, part: &str) -> Result<Vec<PathBuf>> {
 /// How this machine reaches the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// Where the hub is; none where `HF_HUB_OFFLINE` says not to ask.
+    /// The hub's endpoint; none where `HF_HUB_OFFLINE` is set.
     pub endpoint: Option<String>,
-    /// Whether there is a token for what is not public.
+    /// Whether there is a token for private repositories.
     pub has_token: bool,
-    /// Folder of what was loaded.
+    /// The cache's root folder.
     pub cache: PathBuf,
 }
 
-/// How this machine reaches the hub, by the environment; nobody is asked.
+/// How this machine reaches the hub, according to the environment; makes no network requests.
 ///
 /// # Errors
-/// A user without a home.
+/// The user has no home directory.
 pub fn reach() -> Result<Reach> {
     let Hub { cache, client } = Hub::from_environment()?;
     let has_token = client.as_ref().is_some_and(Client::has_token);
@@ -93,7 +93,7 @@ pub fn reach() -> Result<Reach> {
 #[derive(Debug)]
 struct Hub {
     cache: Cache,
-    /// None: the cache is all there is.
+    /// None when offline: only the cache is used.
     client: Option<Client>,
 }
 
@@ -157,8 +157,8 @@ impl Hub {
         Ok(held(&snapshot).into_iter().map(|name| snapshot.join(name)).collect())
     }
 
-    /// The snapshot that `load` makes of the hub's newest commit and its files; where the hub is out of
-    /// reach, what is `known`.
+    /// The snapshot that `load` makes of the hub's newest commit and its files; falls back to `known` where the
+    /// hub cannot be reached.
     fn snapshot(
         &self,
         repository: &Repository,
@@ -166,7 +166,7 @@ impl Hub {
         known: Option<PathBuf>,
         load: impl FnOnce(&Client, &str, &[String]) -> Result<PathBuf>,
     ) -> Result<PathBuf> {
-        // A commit never changes: there is nothing to ask.
+        // A commit is immutable: no request is needed.
         if let Some(known) = known.as_ref().filter(|_| repository.is_commit()) {
             return Ok(known.clone());
         }
@@ -229,8 +229,8 @@ impl Hub {
     }
 }
 
-/// What the hub lists for a revision, asked for once: a command sees one commit from start to end, should the
-/// revision move on meanwhile.
+/// The hub's listing of a revision, requested once, so that a command sees one commit throughout even if the
+/// revision moves meanwhile.
 fn listing(client: &Client, repository: &Repository) -> Result<Listing, ClientError> {
     static ASKED: Mutex<BTreeMap<String, Listing>> = Mutex::new(BTreeMap::new());
     let key = format!("{}/{}", client.endpoint(), repository.listing_path());

@@ -69,7 +69,7 @@ impl<R: Record> Table<R> {
     /// Writes a part, whole or not at all.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn write(&self, part: usize, records: &[R]) -> Result<()> {
         let path = self.path(part);
         let key = self.key.as_deref().unwrap_or_default();

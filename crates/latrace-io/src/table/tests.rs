@@ -114,7 +114,7 @@ fn check_refused<R: Record + fmt::Debug>(write: impl FnOnce(&Path), expected: &[
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let table = Table::<R>::open(folder.path());
-    let errors = [table.read(0).unwrap_err(), table.records().unwrap().next().unwrap().unwrap_err()];
+    let errors = [table.read(0).unwrap_err(), table.records().unwrap().find_map(Result::err).unwrap()];
     for error in errors {
         let said = format!("{error:#}");
         assert!(said.contains("part-00000.parquet"), "{said}");
@@ -141,6 +141,25 @@ fn a_column_of_another_type_is_named() {
     check_refused::<Impostor>(
         write_part(&[pair("a", 0, &[])]),
         &["column \"number\": expected Float64, got UInt64"],
+    );
+}
+
+/// A record that has the name of [`Pair`] and lists of other numbers.
+#[derive(Debug)]
+struct OtherLists {
+    id: String,
+    number: u64,
+    ids: Vec<f32>,
+}
+
+record!(OtherLists, "pair", { id, number, ids });
+
+#[test]
+fn a_list_of_other_items_is_named() {
+    let lists = OtherLists { id: "a".to_owned(), number: 0, ids: vec![0.5] };
+    check_refused::<Pair>(
+        write_part(&[lists]),
+        &["column \"ids\": expected lists of UInt32, got lists of Float32"],
     );
 }
 

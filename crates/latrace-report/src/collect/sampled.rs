@@ -178,7 +178,7 @@ impl Counts {
         self.weighed += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.weight > 0.0));
         self.chosen += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.chosen > 0.0));
         if let Some(score) = &joined.score {
-            let sum = |logprobs: &[f64]| logprobs.iter().sum::<f64>();
+            let sum = |logprobs: &[f32]| logprobs.iter().copied().map(f64::from).sum::<f64>();
             self.scores.push(TraceScore {
                 logp_sum: sum(&score.logprobs),
                 logq_sum: sum(&joined.trace.logprobs),
@@ -352,7 +352,7 @@ fn browsed_trace(joined: Joined) -> BrowsedTrace {
             .iter()
             .zip(&trace.logprobs)
             .take(SHOWN_TOKENS)
-            .map(|(logp, logq)| ((logp - logq) * 100.0).round() as i32)
+            .map(|(&logp, &logq)| ((f64::from(logp) - f64::from(logq)) * 100.0).round() as i32)
             .collect()
     });
     BrowsedTrace {

@@ -53,7 +53,7 @@ pub struct TraceRecord {
     /// z, its closing marker included.
     pub token_ids: Vec<u32>,
     /// log q of each token (nats).
-    pub logprobs: Vec<f64>,
+    pub logprobs: Vec<f32>,
     /// Whether the closing marker came; a trace without one is never used.
     pub closed: bool,
 }
@@ -68,10 +68,10 @@ pub struct ScoreRecord {
     /// k.
     pub sample: u64,
     /// log pi of each token of z (nats).
-    pub logprobs: Vec<f64>,
+    pub logprobs: Vec<f32>,
     /// log pi of each token of y* after z (nats); none where the question has no answer, or no estimator
     /// asks.
-    pub reference_logprobs: Option<Vec<f64>>,
+    pub reference_logprobs: Option<Vec<f32>>,
 }
 
 record!(ScoreRecord, "score", { id, sample, logprobs, reference_logprobs });
@@ -90,7 +90,7 @@ pub struct AnswerRecord {
     /// How many of the first tokens were given, not drawn.
     pub given: u64,
     /// log pi of each drawn token (nats).
-    pub logprobs: Vec<f64>,
+    pub logprobs: Vec<f32>,
     /// Whether the answer came to its end.
     pub ended: bool,
     /// The answer as its judge reads it.
@@ -164,7 +164,7 @@ pub struct ExampleRecord {
     /// Tokens after z that were given, not drawn: a policy gradient gives them no advantage.
     pub given: u64,
     /// For policy gradients: log-probs under the model that drew the tokens (nats).
-    pub old_logprobs: Option<Vec<f64>>,
+    pub old_logprobs: Option<Vec<f32>>,
 }
 
 record!(ExampleRecord, "example", {

@@ -12,7 +12,6 @@ use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
 use crate::pipeline::runner::Inputs;
 use crate::plan::{AnswerSettings, Role};
-use latrace_engine::sampling::journal::decimals;
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
@@ -47,7 +46,7 @@ pub fn run(
         &job,
         stage,
         ask,
-        |trace: &Trace, number, completion| answer(trace, number, completion, codec),
+        |trace: &Trace, number, completion| Ok(answer(trace, number, completion, codec)),
     )?;
     count(&out)
 }
@@ -76,18 +75,18 @@ fn asked(
     closed.map(ask).collect()
 }
 
-fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec) -> Result<AnswerRecord> {
+fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec) -> AnswerRecord {
     let token_ids = [codec.answer_prefix.as_slice(), &completion.ids].concat();
-    Ok(AnswerRecord {
+    AnswerRecord {
         id: trace.id.clone(),
         sample: trace.sample,
         answer: number,
         text: codec.answer_text(&token_ids),
         given: codec.answer_prefix.len() as u64,
         token_ids,
-        logprobs: decimals(&completion.logp)?,
+        logprobs: completion.logp,
         ended: completion.stop != StopReason::MaxTokens,
-    })
+    }
 }
 
 fn count(out: &Table<AnswerRecord>) -> Result<Value> {

@@ -306,7 +306,7 @@ fn sequences(
 struct Answer {
     token_ids: Vec<u32>,
     given: usize,
-    logprobs: Vec<f64>,
+    logprobs: Vec<f32>,
 }
 
 fn own_answer(question: &QuestionRecord) -> Result<Answer> {
@@ -339,7 +339,7 @@ fn example(
     trace: &TraceRecord,
     answer: &Answer,
     weight: f64,
-    old_logprobs: Option<&[f64]>,
+    old_logprobs: Option<&[f32]>,
 ) -> ExampleRecord {
     let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
     let old_logprobs =

@@ -1,9 +1,8 @@
 //! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it where an estimator asks
 //! for that.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use latrace_engine::boundary::ScoreRow;
-use latrace_engine::sampling::journal::decimals;
 use latrace_engine::scoring::{PartScores, score_parts};
 use serde_json::{Value, json};
 
@@ -91,12 +90,14 @@ fn row(question: &QuestionRecord, trace: &TraceRecord, references: bool) -> Scor
 }
 
 fn record(trace: Trace, logp: &[f32]) -> Result<ScoreRecord> {
+    if let Some(logp) = logp.iter().find(|logp| !logp.is_finite()) {
+        bail!("id {}, sample {}: a log-prob is {logp}", trace.id, trace.sample);
+    }
     let (of_trace, of_answer) = logp.split_at(trace.tokens);
-    let of_answer = Some(of_answer).filter(|answer| !answer.is_empty());
     Ok(ScoreRecord {
         id: trace.id,
         sample: trace.sample,
-        logprobs: decimals(of_trace)?,
-        reference_logprobs: of_answer.map(decimals).transpose()?,
+        logprobs: of_trace.to_vec(),
+        reference_logprobs: (!of_answer.is_empty()).then(|| of_answer.to_vec()),
     })
 }

@@ -13,7 +13,6 @@ use crate::pipeline::runner::Inputs;
 use crate::plan::{Role, TraceSettings};
 use crate::recipe::run::{Proposal, TracedQuestions};
 use latrace_core::Split;
-use latrace_engine::sampling::journal::decimals;
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
@@ -42,7 +41,7 @@ pub fn run(
     };
     let ask = |part| asked(&source, part, settings);
     draw_stage((&source, &out), (context, writer), &job, stage, ask, |id: &String, number, completion| {
-        trace(id, number, completion, codec)
+        Ok(trace(id, number, completion, codec))
     })?;
     count(&out)
 }
@@ -68,18 +67,19 @@ fn asked(
     Ok(asked)
 }
 
-fn trace(id: &str, number: u64, completion: Completion, codec: &TraceCodec) -> Result<TraceRecord> {
-    let Completion { mut ids, logp, stop } = completion;
+fn trace(id: &str, number: u64, completion: Completion, codec: &TraceCodec) -> TraceRecord {
+    let Completion { mut ids, mut logp, stop } = completion;
     let boundary = codec.boundary(&ids);
     let tokens = boundary.unwrap_or(ids.len() - usize::from(stop == StopReason::End));
     ids.truncate(tokens);
-    Ok(TraceRecord {
+    logp.truncate(tokens);
+    TraceRecord {
         id: id.to_owned(),
         sample: number,
         token_ids: ids,
-        logprobs: decimals(&logp[..tokens])?,
+        logprobs: logp,
         closed: boundary.is_some(),
-    })
+    }
 }
 
 fn count(out: &Table<TraceRecord>) -> Result<Value> {

@@ -93,10 +93,9 @@ fn hinted_trace(question: QuestionRecord) -> Option<TrainRow> {
 fn example(example: ExampleRecord) -> TrainRow {
     let weight = Weights::Row(example.weight as f32);
     let ExampleRecord { id, prompt_ids, response_ids, trace_tokens, given, old_logprobs, .. } = example;
-    let Some(old) = old_logprobs else {
+    let Some(old_logp) = old_logprobs else {
         return row(id, &prompt_ids, &response_ids, weight, None);
     };
-    let old_logp = old.iter().map(|&logp| logp as f32).collect();
     let given = trace_tokens as usize..(trace_tokens + given) as usize;
     let policy = Policy { advantages: weight, given, old_logp };
     row(id, &prompt_ids, &response_ids, Weights::Row(1.0), Some(policy))

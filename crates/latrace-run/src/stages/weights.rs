@@ -70,10 +70,10 @@ fn join(
             }
             None => None,
         };
-        let reference = score
-            .reference_logprobs
-            .as_ref()
-            .map(|logp| AnswerScore { logp_sum: logp.iter().sum(), tokens: logp.len() });
+        let reference = score.reference_logprobs.as_ref().map(|logp| AnswerScore {
+            logp_sum: logp.iter().copied().map(f64::from).sum(),
+            tokens: logp.len(),
+        });
         let evidence = Evidence {
             id,
             sample: trace.sample,

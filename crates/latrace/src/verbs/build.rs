@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use latrace_core::Split;
 use latrace_io::failure::Failure;
 use latrace_io::rows::{
-    BadRows, FieldProblem, Output, Row, RowReader, describe, field, files_of, id_of, write_rows,
+    BadRows, FieldProblem, Output, Row, RowReader, describe, field, files_of, id_of, shortest, write_rows,
 };
 use latrace_run::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord,
@@ -428,7 +428,8 @@ fn row_of(example: &ExampleRecord) -> Row {
             let trace_tokens = *trace_tokens as usize;
             advantages[trace_tokens..trace_tokens + *given as usize].fill(0.0);
             add("advantages", json!(advantages));
-            add("old_logprobs", json!(old));
+            // As an f32 prints: not with the digits of its nearest f64.
+            add("old_logprobs", old.iter().map(|&logp| json!(shortest(logp))).collect());
         }
         None => add("weight", json!(weight)),
     }
