@@ -53,7 +53,7 @@ pub struct RunRecipe {
     /// From weights to examples.
     pub dataset: Dataset,
     /// What pi_theta starts from.
-    pub start: Start,
+    pub start: FinalStart,
     /// Training of pi_theta.
     pub r#final: TrainConfig,
     /// Measuring of models.
@@ -92,7 +92,7 @@ impl Method {
 /// What pi_theta starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Start {
+pub enum FinalStart {
     /// pi_theta0, as algorithm 1 has it.
     Initial,
     /// The model that pi_theta0 started from.
