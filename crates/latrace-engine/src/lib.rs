@@ -16,8 +16,8 @@ pub mod trace_codec;
 pub mod train_rows;
 pub mod training;
 
-pub use boundary::{Engine, Identity, ModelShape, Role};
-pub use cpu::{Cpu, CpuOptions};
+pub use boundary::{Engine, EngineRole, Identity, ModelShape};
+pub use cpu::{CpuEngine, CpuOptions};
 pub use latrace_lm::train_config;
 pub use latrace_lm::{Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights};
 

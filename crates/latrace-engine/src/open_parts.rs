@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sampling::Place;
+use crate::sampling::PromptPlace;
 
 /// Results by part, place and number, until all of a part are there.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl<T, R> OpenParts<T, R> {
 
     /// Adds a result; gives the part if it was the last that was missing. One that is there already changes
     /// nothing.
-    pub fn add(&mut self, place: Place, number: usize, result: R) -> Option<Whole<T, R>> {
+    pub fn add(&mut self, place: PromptPlace, number: usize, result: R) -> Option<Whole<T, R>> {
         let part = self.parts.get_mut(&place.part)?;
         let slot = part.results.get_mut(place.prompt)?.get_mut(number)?;
         if slot.is_none() {
@@ -56,7 +56,7 @@ impl<T, R> OpenParts<T, R> {
     }
 
     /// A result of a part that is not whole.
-    pub fn get(&self, place: Place, number: usize) -> Option<&R> {
+    pub fn get(&self, place: PromptPlace, number: usize) -> Option<&R> {
         self.parts.get(&place.part)?.results.get(place.prompt)?.get(number)?.as_ref()
     }
 }
@@ -65,8 +65,8 @@ impl<T, R> OpenParts<T, R> {
 mod tests {
     use super::*;
 
-    fn place(part: usize, prompt: usize) -> Place {
-        Place { part, prompt }
+    fn place(part: usize, prompt: usize) -> PromptPlace {
+        PromptPlace { part, prompt }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use latrace_lm::{Event, TrainPlan};
 use rayon::prelude::*;
 
 use crate::boundary::{
-    Completion, Engine, Fit, FitJob, Generate, GenerateClient, Identity, ModelShape, Request, Role, Score,
-    ScoreClient,
+    Completion, Engine, EngineRole, Fit, FitJob, Generate, GenerateClient, Identity, ModelShape, Request,
+    Score, ScoreClient,
 };
 use crate::text_codec::TextCodec;
 
@@ -84,7 +84,7 @@ impl Random {
 }
 
 impl Engine for Random {
-    fn identity(&self, _: Role) -> Identity {
+    fn identity(&self, _: EngineRole) -> Identity {
         Identity {
             kind: "random".to_owned(),
             version: "1".to_owned(),

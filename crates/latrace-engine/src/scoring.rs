@@ -7,7 +7,7 @@ use latrace_io::progress::Progress;
 
 use crate::boundary::{Score, ScoreClient, ScoreRow};
 use crate::open_parts::{OpenParts, Whole};
-use crate::sampling::Place;
+use crate::sampling::PromptPlace;
 
 /// Where rows of parts come from, and their scores go.
 pub trait PartScores {
@@ -61,9 +61,9 @@ struct Parts<'a, S: PartScores> {
     scores: &'a mut S,
     progress: &'a mut Progress,
     /// Rows that the engine has not taken.
-    waiting: VecDeque<(Place, String, ScoreRow)>,
+    waiting: VecDeque<(PromptPlace, String, ScoreRow)>,
     /// Rows that it has, by its number.
-    given: BTreeMap<usize, (Place, String)>,
+    given: BTreeMap<usize, (PromptPlace, String)>,
     next: usize,
     open: OpenParts<S::Of, Vec<f32>>,
 }
@@ -72,7 +72,7 @@ impl<S: PartScores> Parts<'_, S> {
     fn read(&mut self, part: usize) -> Result<()> {
         let mut all = Vec::new();
         for (at, (of, name, row)) in self.scores.read(part)?.into_iter().enumerate() {
-            self.waiting.push_back((Place { part, prompt: at }, name, row));
+            self.waiting.push_back((PromptPlace { part, prompt: at }, name, row));
             all.push(of);
         }
         match self.open.begin(part, all, 1) {
@@ -137,5 +137,102 @@ impl ScoreClient for Rows {
     fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()> {
         self.scores[row] = logp;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::boundary::{Engine, Error, ModelShape};
+    use crate::random::Random;
+
+    fn scorer() -> Result<Box<dyn Score>> {
+        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
+        let random = Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() };
+        random.scorer(Path::new("none"))
+    }
+
+    fn row(response: &[u32]) -> ScoreRow {
+        ScoreRow { prompt: vec![1], response: response.to_vec() }
+    }
+
+    #[derive(Default)]
+    struct Memory {
+        bad: bool,
+        written: Vec<(usize, Vec<(u32, Vec<f32>)>)>,
+    }
+
+    impl PartScores for Memory {
+        type Of = u32;
+
+        fn read(&mut self, part: usize) -> Result<Vec<(u32, String, ScoreRow)>> {
+            let of = |id: u32| (id, format!("row {id}"), row(&[id, id + 1]));
+            let last = if self.bad { vec![of(99)] } else { Vec::new() };
+            Ok((0..part as u32).map(of).chain(last).collect())
+        }
+
+        fn write(&mut self, part: usize, scores: Vec<(u32, Vec<f32>)>) -> Result<()> {
+            self.written.push((part, scores));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_part_is_written_with_the_scores_of_its_rows() {
+        let mut memory = Memory::default();
+        let mut progress = Progress::new("parts", 0, None);
+        score_parts(vec![2, 0, 3], &mut memory, scorer, &mut progress).unwrap();
+        memory.written.sort_by_key(|(part, _)| *part);
+        let one = |id| (id, score_all(&mut *scorer().unwrap(), vec![row(&[id, id + 1])]).unwrap().remove(0));
+        let expected: Vec<_> =
+            [0, 2, 3].map(|part| (part, (0..part as u32).map(one).collect::<Vec<_>>())).into();
+        assert_eq!(memory.written, expected);
+    }
+
+    #[test]
+    fn without_parts_no_scorer_is_made() {
+        let never = || -> Result<Box<dyn Score>> { panic!("nothing is missing") };
+        let mut progress = Progress::new("parts", 0, None);
+        score_parts(Vec::new(), &mut Memory::default(), never, &mut progress).unwrap();
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_the_model_is_named() {
+        let mut memory = Memory { bad: true, ..Memory::default() };
+        let error = score_parts(vec![1], &mut memory, scorer, &mut Progress::new("parts", 0, None));
+        let error = error.unwrap_err();
+        let Some(Error::Request { row, .. }) = error.downcast_ref() else { panic!("{error:?}") };
+        assert_eq!(row, "row 99");
+    }
+
+    /// Gives too few numbers, wrong ones, none, or those of another row.
+    struct Liar(usize);
+
+    impl Score for Liar {
+        fn shape(&self) -> &ModelShape {
+            static SHAPE: ModelShape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: Vec::new() };
+            &SHAPE
+        }
+
+        fn score_unchecked(&mut self, client: &mut dyn ScoreClient) -> Result<()> {
+            let row = client.next_row()?.map_or(0, |row| row.response.len());
+            match self.0 {
+                0 => client.scored(0, vec![-1.0; row - 1]),
+                1 => client.scored(0, vec![f32::NAN; row]),
+                2 => Ok(()),
+                _ => client.scored(1, vec![-1.0; row]),
+            }
+        }
+    }
+
+    #[test]
+    fn scores_that_cannot_be_right_are_refused() {
+        let expected = ["expected 2 log-probs", "got NaN", "ended without its log-probs", "come before"];
+        for (lie, expected) in expected.into_iter().enumerate() {
+            let error = score_all(&mut Liar(lie), vec![row(&[1, 2])]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

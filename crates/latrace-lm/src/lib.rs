@@ -29,7 +29,7 @@ pub use model::Model;
 pub use plan::{Divisor, TrainPlan, Update};
 pub use row_file::{RowFile, RowFileWriter};
 pub use rows::{Policy, RowLengths, RowSource, TrainRow, Weights};
-pub use sample::{Observer, Sample, SampleRequest, Sampler, SamplerOptions, Sampling};
+pub use sample::{Observer, Sample, SampleRequest, Sampler, SamplerOptions};
 pub use score::{ScoreRow, Scorer, score};
 pub use train::{Event, Metrics, TrainJob, train, train_on};
 pub use train_config::TrainConfig;

@@ -48,11 +48,8 @@ impl AnswerChoice {
 
 /// Shares of the correct answers by their rank among themselves; the other answers have none.
 fn shares_by(verdict_m: &[Verdict], share_of_rank: impl Fn(usize) -> f64) -> Vec<f64> {
-    let mut rank = 0;
     let mut share_m = vec![0.0; verdict_m.len()];
-    for (share, _) in share_m.iter_mut().zip(verdict_m).filter(|(_, verdict)| verdict.is_correct()) {
-        *share = share_of_rank(rank);
-        rank += 1;
-    }
+    let correct = share_m.iter_mut().zip(verdict_m).filter(|(_, verdict)| verdict.is_correct());
+    correct.enumerate().for_each(|(rank, (share, _))| *share = share_of_rank(rank));
     share_m
 }

@@ -358,6 +358,8 @@ mod tests {
             );
         }
         assert_eq!(sign_flip_p(&[1.0; 10], 1), 2.0 / 1024.0);
+        // 0.1 is the least sum there is, but 0.1 + 0.2 − 0.2 is above 0.1 − 0.2 + 0.2 in its last bit.
+        assert_eq!(sign_flip_p(&[0.1, 0.2, -0.2], 1), 1.0);
         // Thirteen are still enumerated, however many differences of 0 stand beside them.
         let thirteen = [[1.0; 13].as_slice(), &[0.0; 30]].concat();
         assert_eq!(sign_flip_p(&thirteen, 1), 2.0 / 8192.0);

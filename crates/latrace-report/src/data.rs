@@ -20,11 +20,11 @@ pub struct ReportData {
     /// Stages in their order, those of other methods after those of the run itself.
     pub stages: Vec<ShownStage>,
     /// What was asked.
-    pub questions: Option<Questions>,
+    pub questions: Option<QuestionCounts>,
     /// Measured models: initial, posterior, final, then others by name.
-    pub models: Vec<Model>,
+    pub models: Vec<MeasuredModel>,
     /// Pairs of models on the same questions.
-    pub comparisons: Vec<Comparison>,
+    pub comparisons: Vec<PairedComparison>,
     /// Training curves.
     pub training: Vec<Training>,
     /// Where sampled traces were lost, in the order in which they were.
@@ -32,15 +32,15 @@ pub struct ReportData {
     /// Why answers got their verdicts.
     pub verdicts: Vec<VerdictCount>,
     /// How unequal the traces of a question weigh.
-    pub weights: Option<Weights>,
+    pub weights: Option<WeightFigure>,
     /// L^1 … L^K.
     pub bounds: Option<Bounds>,
     /// Length of traces against log pi − log q.
-    pub lengths: Option<Lengths>,
+    pub lengths: Option<LengthFigure>,
     /// Which questions each method learns from.
     pub emphasis: Option<Emphasis>,
     /// Traces to read.
-    pub traces: Traces,
+    pub traces: TraceBrowser,
     /// What cannot be shown, by the figure's name, and why.
     pub missing: BTreeMap<String, String>,
 }
@@ -128,12 +128,12 @@ pub struct ShownStage {
     /// Tokens drawn or trained on.
     pub tokens: Option<u64>,
     /// How far a begun stage is.
-    pub progress: Option<Progress>,
+    pub progress: Option<StageProgress>,
 }
 
 /// How far a begun stage is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct StageProgress {
     /// Units done.
     pub done: u64,
     /// Units in all, where that is known.
@@ -148,7 +148,7 @@ pub struct Progress {
 
 /// What was asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Questions {
+pub struct QuestionCounts {
     /// Questions to learn from.
     pub train: usize,
     /// Those of them with a trace of their own.
@@ -168,7 +168,7 @@ pub struct Questions {
 /// The part that a model plays in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum ModelRole {
     /// pi_theta0.
     Initial,
     /// q.
@@ -181,11 +181,11 @@ pub enum Role {
 
 /// A measured model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Model {
+pub struct MeasuredModel {
     /// Its name.
     pub name: String,
     /// Its part in the run.
-    pub role: Role,
+    pub role: ModelRole,
     /// Over all questions.
     pub overall: Accuracy,
     /// By difficulty, from easy to hard.
@@ -211,7 +211,7 @@ pub struct ByDifficulty {
 
 /// Two models on the same questions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct PairedComparison {
     /// A model.
     pub model: String,
     /// The model it is compared with.
@@ -280,7 +280,7 @@ pub struct Histogram {
 
 /// How unequal the traces of a question weigh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Weights {
+pub struct WeightFigure {
     /// What a weight is made of, and how traces are chosen, in a sentence.
     pub description: String,
     /// Traces of a question: K.
@@ -323,7 +323,7 @@ pub struct BoundPoint {
 
 /// Length of traces against log pi − log q, as a sum over tokens and as its mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lengths {
+pub struct LengthFigure {
     /// Traces.
     pub traces: usize,
     /// The sum (nats).
@@ -369,7 +369,7 @@ pub struct EmphasisCurve {
 
 /// Traces to read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Traces {
+pub struct TraceBrowser {
     /// Questions that have traces.
     pub of: usize,
     /// Seed of the choice, where not all of them are here.

@@ -4,7 +4,8 @@
 use latrace_core::Verdict;
 
 use super::data::{
-    Comparison, Findings, Model, Questions, Remark, RemarkKind, ReportData, Role, VerdictCount,
+    Findings, MeasuredModel, ModelRole, PairedComparison, QuestionCounts, Remark, RemarkKind, ReportData,
+    VerdictCount,
 };
 
 /// Questions below which intervals are called wide.
@@ -26,7 +27,7 @@ pub fn findings(data: &ReportData) -> Findings {
 }
 
 fn headline(data: &ReportData) -> String {
-    let (Some(first), Some(last)) = (model(data, Role::Initial), model(data, Role::Final)) else {
+    let (Some(first), Some(last)) = (model(data, ModelRole::Initial), model(data, ModelRole::Final)) else {
         let done = data.stages.iter().filter(|stage| stage.state == super::StageState::Done).count();
         return if data.stages.is_empty() {
             "Nothing is done yet".to_owned()
@@ -52,7 +53,7 @@ enum Gain {
     Unclear,
 }
 
-fn gain(data: &ReportData, model: &Model, against: &Model) -> Gain {
+fn gain(data: &ReportData, model: &MeasuredModel, against: &MeasuredModel) -> Gain {
     let (low, high) = match comparison(data, &model.name, &against.name) {
         Some(pair) => (pair.difference.low, pair.difference.high),
         None => (model.overall.low - against.overall.high, model.overall.high - against.overall.low),
@@ -85,8 +86,8 @@ fn asked(data: &ReportData) -> Vec<String> {
     sentences
 }
 
-fn training_questions(questions: &Questions) -> String {
-    let Questions { train, with_trace, with_hint, .. } = *questions;
+fn training_questions(questions: &QuestionCounts) -> String {
+    let QuestionCounts { train, with_trace, with_hint, .. } = *questions;
     let rest = train - with_trace;
     let start = format!("There are {} to learn from.", plural(train as u64, "question"));
     let hints = if with_hint == train { "a hint, such as the answer" } else { "at most a hint" };
@@ -104,7 +105,7 @@ fn training_questions(questions: &Questions) -> String {
 }
 
 fn outcome(data: &ReportData) -> Vec<String> {
-    let (Some(first), Some(last)) = (model(data, Role::Initial), model(data, Role::Final)) else {
+    let (Some(first), Some(last)) = (model(data, ModelRole::Initial), model(data, ModelRole::Final)) else {
         return data
             .models
             .iter()
@@ -136,14 +137,14 @@ fn outcome(data: &ReportData) -> Vec<String> {
 }
 
 fn waiting(data: &ReportData) -> Option<String> {
-    let what = if model(data, Role::Final).is_some() { "the initial model" } else { "the final model" };
+    let what = if model(data, ModelRole::Final).is_some() { "the initial model" } else { "the final model" };
     data.models
         .iter()
-        .all(|model| model.role != Role::Final)
+        .all(|model| model.role != ModelRole::Final)
         .then(|| format!("How good {what} is will be known when it has been measured."))
 }
 
-fn with_interval(model: &Model) -> String {
+fn with_interval(model: &MeasuredModel) -> String {
     let overall = &model.overall;
     format!(
         "on {} of questions (95{SPACE}% interval {} to {})",
@@ -153,7 +154,7 @@ fn with_interval(model: &Model) -> String {
     )
 }
 
-fn difference(pair: &Comparison) -> String {
+fn difference(pair: &PairedComparison) -> String {
     let inner =
         |value: f64| format!("{}{:.1}", if value < 0.0 { "−" } else { "+" }, tenths((value * 100.0).abs()));
     let latrace_objective::statistics::Interval { mean, low, high } = pair.difference;
@@ -161,15 +162,15 @@ fn difference(pair: &Comparison) -> String {
 }
 
 /// How the hardest questions went.
-fn hardest(first: &Model, last: &Model) -> Option<String> {
+fn hardest(first: &MeasuredModel, last: &MeasuredModel) -> Option<String> {
     let after = last.by_difficulty.last().filter(|_| last.by_difficulty.len() > 1)?;
     let before = first.by_difficulty.iter().find(|entry| entry.difficulty == after.difficulty)?;
     let (from, to) = (percent(before.accuracy.accuracy), percent(after.accuracy.accuracy));
     Some(format!("On the hardest questions (difficulty {}) it went from {from} to {to}.", after.difficulty))
 }
 
-fn best_baseline(data: &ReportData) -> Option<&Model> {
-    let others = data.models.iter().filter(|model| model.role == Role::Baseline);
+fn best_baseline(data: &ReportData) -> Option<&MeasuredModel> {
+    let others = data.models.iter().filter(|model| model.role == ModelRole::Baseline);
     others.max_by(|a, b| a.overall.accuracy.total_cmp(&b.overall.accuracy))
 }
 
@@ -195,7 +196,7 @@ fn remarks(data: &ReportData) -> Vec<Remark> {
 }
 
 fn about_gain(data: &ReportData) -> Option<Remark> {
-    let (first, last) = (model(data, Role::Initial)?, model(data, Role::Final)?);
+    let (first, last) = (model(data, ModelRole::Initial)?, model(data, ModelRole::Final)?);
     let apart = first.overall.high < last.overall.low || last.overall.high < first.overall.low;
     Some(match (gain(data, last, first), apart) {
         (Gain::Up, true) => support(
@@ -214,7 +215,7 @@ fn about_gain(data: &ReportData) -> Option<Remark> {
 }
 
 fn about_baseline(data: &ReportData) -> Option<Remark> {
-    let (last, other) = (model(data, Role::Final)?, best_baseline(data)?);
+    let (last, other) = (model(data, ModelRole::Final)?, best_baseline(data)?);
     let name = method_name(&other.name);
     Some(match gain(data, last, other) {
         Gain::Up => support(format!(
@@ -248,7 +249,7 @@ fn about_split(data: &ReportData) -> Option<Remark> {
 }
 
 fn about_responses(data: &ReportData) -> Vec<Remark> {
-    let share = |part: usize, model: &Model| part as f64 / model.overall.samples.max(1) as f64;
+    let share = |part: usize, model: &MeasuredModel| part as f64 / model.overall.samples.max(1) as f64;
     let cut = data.models.iter().filter(|model| share(model.truncated, model) > MANY);
     let cut = cut.map(|model| {
         caution(format!(
@@ -336,11 +337,11 @@ fn note(text: impl Into<String>) -> Remark {
     Remark { kind: RemarkKind::Note, text: text.into() }
 }
 
-fn model(data: &ReportData, role: Role) -> Option<&Model> {
+fn model(data: &ReportData, role: ModelRole) -> Option<&MeasuredModel> {
     data.models.iter().find(|model| model.role == role)
 }
 
-fn comparison<'a>(data: &'a ReportData, model: &str, against: &str) -> Option<&'a Comparison> {
+fn comparison<'a>(data: &'a ReportData, model: &str, against: &str) -> Option<&'a PairedComparison> {
     data.comparisons.iter().find(|pair| pair.model == model && pair.against == against)
 }
 
@@ -400,15 +401,15 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{FunnelStep, Histogram, Training, TrainingPoint, Weights};
+    use super::super::data::{FunnelStep, Histogram, Training, TrainingPoint, WeightFigure};
     use super::*;
     use latrace_core::Reason;
     use latrace_objective::statistics::Accuracy;
     use latrace_objective::statistics::Interval;
 
-    fn measured(name: &str, role: Role, low: f64, high: f64) -> Model {
+    fn measured(name: &str, role: ModelRole, low: f64, high: f64) -> MeasuredModel {
         let overall = Accuracy { accuracy: (low + high) / 2.0, low, high, questions: 600, samples: 2400 };
-        Model {
+        MeasuredModel {
             name: name.to_owned(),
             role,
             overall,
@@ -420,16 +421,16 @@ mod tests {
         }
     }
 
-    fn pair(model: &str, against: &str, low: f64, high: f64) -> Comparison {
+    fn pair(model: &str, against: &str, low: f64, high: f64) -> PairedComparison {
         let difference = Interval { mean: (low + high) / 2.0, low, high };
-        Comparison { model: model.to_owned(), against: against.to_owned(), difference, questions: 600 }
+        PairedComparison { model: model.to_owned(), against: against.to_owned(), difference, questions: 600 }
     }
 
     fn gained() -> ReportData {
         ReportData {
             models: vec![
-                measured("initial", Role::Initial, 0.40, 0.46),
-                measured("final", Role::Final, 0.62, 0.68),
+                measured("initial", ModelRole::Initial, 0.40, 0.46),
+                measured("final", ModelRole::Final, 0.62, 0.68),
             ],
             comparisons: vec![pair("final", "initial", 0.19, 0.25)],
             ..ReportData::default()
@@ -461,22 +462,24 @@ mod tests {
         // Without pairs, intervals must be apart.
         data.comparisons.clear();
         assert!(findings(&data).headline.contains("raised"));
-        data.models[1] = measured("final", Role::Final, 0.45, 0.68);
+        data.models[1] = measured("final", ModelRole::Final, 0.45, 0.68);
         assert!(findings(&data).headline.starts_with("No clear gain"));
     }
 
     #[test]
     fn overlapping_intervals_with_a_clear_pair_are_told_apart() {
         let mut data = gained();
-        data.models[1] = measured("final", Role::Final, 0.44, 0.50);
+        data.models[1] = measured("final", ModelRole::Final, 0.44, 0.50);
         check(&data, RemarkKind::Support, "overlap, but question by question");
     }
 
     #[test]
     fn other_methods_are_weighed_against_the_final_model() {
         let mut data = gained();
-        data.models
-            .extend([measured("sft", Role::Baseline, 0.4, 0.5), measured("rft", Role::Baseline, 0.55, 0.61)]);
+        data.models.extend([
+            measured("sft", ModelRole::Baseline, 0.4, 0.5),
+            measured("rft", ModelRole::Baseline, 0.55, 0.61),
+        ]);
         data.comparisons.push(pair("final", "rft", 0.04, 0.1));
         check(&data, RemarkKind::Support, "beats the best other method, RFT");
         data.comparisons[1] = pair("final", "rft", -0.04, 0.1);
@@ -494,7 +497,7 @@ mod tests {
         data.funnel = vec![step("sampled", 100), step("ended", 90)];
         data.verdicts = vec![VerdictCount { reason: Reason::NoSandbox, count: 1 }];
         let rho = Histogram::of([0.5], 0.0, 1.0, 2);
-        let weights = Weights {
+        let weights = WeightFigure {
             description: String::new(),
             traces_each: 8,
             effective: rho.clone(),

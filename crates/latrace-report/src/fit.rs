@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use latrace_objective::Rng;
 
-use super::data::{Browsed, ReportData, Traces};
+use super::data::{Browsed, ReportData, TraceBrowser};
 use super::page::{PageUse, embeddable, page};
 use latrace_io::failure::Failure;
 
@@ -36,7 +36,7 @@ pub fn fit(mut data: ReportData, largest: usize) -> anyhow::Result<ReportData> {
         .filter(|(at, _)| kept.binary_search(at).is_ok())
         .map(|(_, question)| question)
         .collect();
-    data.traces = renumbered(Traces { questions, ..data.traces }, &vocabulary);
+    data.traces = renumbered(TraceBrowser { questions, ..data.traces }, &vocabulary);
     Ok(data)
 }
 
@@ -83,7 +83,7 @@ fn size(value: &(impl serde::Serialize + ?Sized)) -> serde_json::Result<usize> {
 }
 
 /// The vocabulary without words that no trace has, frequent ones first: their numbers are short.
-fn renumbered(mut traces: Traces, vocabulary: &[String]) -> Traces {
+fn renumbered(mut traces: TraceBrowser, vocabulary: &[String]) -> TraceBrowser {
     let mut counts: HashMap<u32, u64> = HashMap::new();
     for token in traces.questions.iter().flat_map(|question| &question.traces).flat_map(|trace| &trace.tokens)
     {
@@ -134,7 +134,7 @@ mod tests {
             traces: vec![trace(&[0, 3 + at % 40, 3 + at % 7]); 4],
         };
         let vocabulary = (0..50).map(|at| format!("</{at}>")).collect();
-        let traces = Traces {
+        let traces = TraceBrowser {
             of: 0,
             seed: None,
             writer: "the posterior".to_owned(),

@@ -15,9 +15,10 @@ pub mod status;
 
 pub use collect::{Collector, stages};
 pub use data::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
-    EmphasisCurve, Findings, FunnelStep, Histogram, Lengths, Model, Progress, Questions, Remark, RemarkKind,
-    ReportData, Role, Run, ShownStage, StageState, Traces, Training, TrainingPoint, VerdictCount, Weights,
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density, Emphasis, EmphasisCurve,
+    Findings, FunnelStep, Histogram, LengthFigure, MeasuredModel, ModelRole, PairedComparison,
+    QuestionCounts, Remark, RemarkKind, ReportData, Run, ShownStage, StageProgress, StageState, TraceBrowser,
+    Training, TrainingPoint, VerdictCount, WeightFigure,
 };
 pub use findings::findings;
 pub use fit::fit;

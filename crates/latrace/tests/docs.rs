@@ -179,7 +179,7 @@ const SECTIONS: [(&str, &str, &str); 11] = [
     ("weights", "latrace-run/src/weigh/config.rs", "WeighConfig"),
     ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
     ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
-    ("engine", "latrace-run/src/recipe/run.rs", "Engine"),
+    ("engine", "latrace-run/src/recipe/run.rs", "EngineOptions"),
 ];
 
 /// Files with enums that settings have as their types.

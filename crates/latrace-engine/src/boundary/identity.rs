@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What an engine is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum EngineRole {
     /// Draw samples.
     Generate,
     /// Score given tokens.

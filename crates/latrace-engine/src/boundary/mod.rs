@@ -3,9 +3,9 @@
 //! Token ids, numbers and texts to stop at cross it; a recipe, a prompt's text and a stage's name never do.
 //! Memory and speed are settings of an engine, never of a request, so that no result can depend on them.
 //!
-//! Every answer of an engine passes through one check here ([`generate`](../boundary/trait.Generate.html) and
-//! score are methods of the trait objects; what an engine implements is the `*_unchecked` half), so that a new
-//! engine cannot forget it.
+//! An engine implements [`Generate::generate_unchecked`] and [`Score::score_unchecked`]; its users call
+//! `generate` and `score` of the trait objects, which check what goes in and what comes out, so that a new
+//! engine cannot forget to.
 
 mod checked;
 mod completion;
@@ -27,7 +27,7 @@ pub use latrace_lm::ScoreRow;
 pub use completion::{Completion, LOGP_ROUNDING};
 pub use error::Error;
 pub use fit::{Fit, FitJob};
-pub use identity::{Identity, Role};
+pub use identity::{EngineRole, Identity};
 pub use model_shape::ModelShape;
 pub use request::Request;
 pub use stop_texts::StopTexts;
@@ -38,7 +38,7 @@ use crate::text_codec::TextCodec;
 /// [`Engine::identity`] tells.
 pub trait Engine: Debug + Sync {
     /// What the results of `role` depend on besides the request, for the keys of stages.
-    fn identity(&self, role: Role) -> Identity;
+    fn identity(&self, role: EngineRole) -> Identity;
 
     /// What draws from the model in a folder.
     ///

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Subject, all, completions_that_cannot_be_right_are_refused};
 use crate::boundary::{Engine, ModelShape, Request, ScoreRow, StopTexts};
-use crate::cpu::{Cpu, CpuOptions, SaveDtype, save_random};
+use crate::cpu::{CpuEngine, CpuOptions, SaveDtype, save_random};
 use crate::random::Random;
 use crate::sampling::generate_all;
 use crate::scoring::score_all;
@@ -41,7 +41,7 @@ fn random() -> Random {
 #[test]
 fn the_cpu_does_what_every_engine_must() {
     let model = model();
-    let engine = Cpu::default();
+    let engine = CpuEngine::default();
     all(&Subject { engine: &engine, model: model.path(), tolerance: 0.0 });
     completions_that_cannot_be_right_are_refused(&engine, model.path());
 }
@@ -50,12 +50,13 @@ fn the_cpu_does_what_every_engine_must() {
 fn memory_and_speed_of_the_cpu_change_nothing() {
     let model = model();
     let narrow = CpuOptions { kv_cache_bytes: Some(1 << 20), batch: 1, prefill_tokens: 3, score_tokens: 5 };
-    let engine = Cpu::new(narrow);
+    let engine = CpuEngine::new(narrow);
     // A window of requests is then smaller than the suite's: they are taken in several.
     all(&Subject { engine: &engine, model: model.path(), tolerance: 0.0 });
     let requests: Vec<Request> = (0..40).map(|number| request(&[number % 7, 3], 4, number.into())).collect();
     let one_by_one = generate_all(&mut *engine.generator(model.path()).unwrap(), requests.clone()).unwrap();
-    let together = generate_all(&mut *Cpu::default().generator(model.path()).unwrap(), requests).unwrap();
+    let together =
+        generate_all(&mut *CpuEngine::default().generator(model.path()).unwrap(), requests).unwrap();
     assert_eq!(one_by_one, together);
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use latrace_core::{SamplingParams, StopReason};
 
 use crate::boundary::{
-    Completion, Engine, Error, Generate, GenerateClient, Request, Role, Score, ScoreRow, StopTexts,
+    Completion, Engine, EngineRole, Error, Generate, GenerateClient, Request, Score, ScoreRow, StopTexts,
 };
 use crate::sampling::generate_all;
 use crate::scoring::score_all;
@@ -71,7 +71,7 @@ pub fn all(subject: &Subject<'_>) {
 
 /// The same engine has one identity, and it does not change with use.
 pub fn identity_is_stable(subject: &Subject<'_>) {
-    for role in [Role::Generate, Role::Score, Role::Train] {
+    for role in [EngineRole::Generate, EngineRole::Score, EngineRole::Train] {
         let before = subject.engine.identity(role);
         assert!(!before.kind.is_empty() && !before.version.is_empty(), "{before:?}");
         drop(subject.generator());
@@ -102,7 +102,7 @@ pub fn a_sample_depends_on_its_prompt_and_seed_alone(subject: &Subject<'_>) {
 
 /// Log-probs are of the model as it is, whatever the samples are drawn from.
 pub fn sampled_log_probs_are_the_scorers(subject: &Subject<'_>) {
-    let exact = subject.engine.identity(Role::Generate).exact;
+    let exact = subject.engine.identity(EngineRole::Generate).exact;
     assert_eq!(exact, subject.tolerance == 0.0, "an engine is exact, or has a tolerance");
     let mut scorer = subject.scorer();
     let hot = SamplingParams { temperature: 1.7, top_p: 0.9, top_k: 5, min_p: 0.01, max_new_tokens: 8 };

@@ -15,7 +15,7 @@ pub use latrace_lm::{Level, level};
 
 pub use model::{SaveDtype, save_random};
 
-use crate::boundary::{Engine, Fit, Generate, Identity, Role, Score};
+use crate::boundary::{Engine, EngineRole, Fit, Generate, Identity, Score};
 use fit::CpuFit;
 use generate::CpuGenerate;
 use score::CpuScore;
@@ -52,20 +52,20 @@ impl CpuOptions {
 
 /// The built-in engine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cpu {
+pub struct CpuEngine {
     /// Memory and speed.
     pub options: CpuOptions,
 }
 
-impl Cpu {
+impl CpuEngine {
     /// The engine with these options.
-    pub fn new(options: CpuOptions) -> Cpu {
-        Cpu { options }
+    pub fn new(options: CpuOptions) -> CpuEngine {
+        CpuEngine { options }
     }
 }
 
-impl Engine for Cpu {
-    fn identity(&self, _: Role) -> Identity {
+impl Engine for CpuEngine {
+    fn identity(&self, _: EngineRole) -> Identity {
         Identity {
             kind: "cpu".to_owned(),
             version: NUMERICS.to_owned(),

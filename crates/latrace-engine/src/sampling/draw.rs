@@ -75,7 +75,7 @@ impl SampleJob {
 
 /// Where a prompt stands: in which part of its table, and at which place in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct PromptPlace {
     /// The part; 0 where there are no parts.
     pub part: usize,
     /// The place in the part.
@@ -86,7 +86,7 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MissingSamples {
     /// Where it stands.
-    pub place: Place,
+    pub place: PromptPlace,
     /// The prompt.
     pub prompt: Prompt,
     /// The numbers of the missing samples, in ascending order.
@@ -106,7 +106,7 @@ pub trait Drawing {
     ///
     /// # Errors
     /// What the file system refuses.
-    fn keep(&mut self, place: Place, number: u64, completion: Completion) -> Result<()>;
+    fn keep(&mut self, place: PromptPlace, number: u64, completion: Completion) -> Result<()>;
 
     /// Is called every so many tokens, also while no sample finishes.
     ///
@@ -178,7 +178,7 @@ const SHOW_EVERY: u64 = 256;
 
 /// A prompt that the engine is drawing from.
 struct Requested {
-    place: Place,
+    place: PromptPlace,
     name: String,
     numbers: Vec<u64>,
     missing: usize,

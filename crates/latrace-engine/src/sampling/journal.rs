@@ -4,8 +4,8 @@
 //! work is not done, the journal holds finished samples in the order in which they finished; for JSON Lines
 //! it is the output itself, which is put in the order of the rows at the end.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::boundary::Completion;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
+use latrace_io::journal::{Line, LineJournal};
 use latrace_io::rows::shortest;
 
 /// A finished sample, as a line of the journal has it.
@@ -81,29 +82,22 @@ pub fn decimals(logp: &[f32]) -> Result<Vec<f64>> {
 
 /// A file of finished samples that grows by whole lines.
 #[derive(Debug)]
-pub struct Lines {
-    path: PathBuf,
-    file: File,
-}
+pub struct SampleLines(LineJournal);
 
-impl Lines {
-    /// Opens the file, which need not exist, and reads what is in it; a last line that was written by half is
-    /// cut.
+impl SampleLines {
+    /// Opens the file, which need not exist, and reads what is in it.
     ///
     /// # Errors
     /// A file that cannot be read or written; a line that is no finished sample.
-    pub fn open(path: &Path) -> Result<(Lines, Vec<FinishedSample>)> {
-        let mut lines = Lines { path: path.to_owned(), file: open_file(path)? };
-        let finished = repair(path, &mut lines.file)?;
-        lines.file.seek(SeekFrom::End(0)).with_context(|| lines.cannot_write())?;
-        Ok((lines, finished))
-    }
-
-    /// Opens the file and empties it, on the disk too.
-    fn emptied(path: &Path) -> Result<Lines> {
-        let lines = Lines { path: path.to_owned(), file: open_file(path)? };
-        lines.file.set_len(0).and_then(|()| lines.file.sync_all()).with_context(|| lines.cannot_write())?;
-        Ok(lines)
+    pub fn open(path: &Path) -> Result<(SampleLines, Vec<FinishedSample>)> {
+        let mut finished = Vec::new();
+        let lines = LineJournal::open(path, |number, line| {
+            let sample = serde_json::from_slice(line)
+                .with_context(|| format!("{} line {number}: expected a finished sample", path.display()))?;
+            finished.push(sample);
+            Ok(Line::Keep)
+        })?;
+        Ok((SampleLines(lines), finished))
     }
 
     /// Adds a finished sample, in one write.
@@ -111,9 +105,7 @@ impl Lines {
     /// # Errors
     /// What the file system refuses.
     pub fn add(&mut self, finished: &FinishedSample) -> Result<()> {
-        let mut line = serde_json::to_vec(finished)?;
-        line.push(b'\n');
-        self.file.write_all(&line).with_context(|| self.cannot_write())
+        self.0.append(&serde_json::to_vec(finished)?)
     }
 
     /// Removes the file, once what it holds stands elsewhere.
@@ -121,26 +113,22 @@ impl Lines {
     /// # Errors
     /// What the file system refuses.
     pub fn remove(self) -> Result<()> {
-        fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
-    }
-
-    fn cannot_write(&self) -> String {
-        format!("cannot write {}", self.path.display())
+        self.0.remove()
     }
 }
 
 /// The journal of an output.
 #[derive(Debug)]
-pub struct Journal {
-    lines: Lines,
+pub struct OutputJournal {
+    lines: SampleLines,
     description_path: PathBuf,
     description: Value,
 }
 
-impl Journal {
+impl OutputJournal {
     /// Opens the journal of `out` for the work that `description` says, and reads what is finished. Work of
     /// another description that is not done is an error; any other earlier output is replaced.
-    pub fn open(out: &Path, description: Value) -> Result<(Journal, Vec<FinishedSample>)> {
+    pub fn open(out: &Path, description: Value) -> Result<(OutputJournal, Vec<FinishedSample>)> {
         let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
         let path = if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() };
         let description_path = beside(out, "sampling.json");
@@ -161,13 +149,13 @@ impl Journal {
             return Err(Failure::work(message).hint(hint).into());
         }
         if is_same {
-            let (lines, finished) = Lines::open(&path)?;
-            return Ok((Journal { lines, description_path, description }, finished));
+            let (lines, finished) = SampleLines::open(&path)?;
+            return Ok((OutputJournal { lines, description_path, description }, finished));
         }
         // Emptied first: under the new description, earlier samples would pass for this work's.
-        let lines = Lines::emptied(&path)?;
+        let lines = SampleLines(LineJournal::empty(&path)?);
         write_description(&description_path, &description, false)?;
-        Ok((Journal { lines, description_path, description }, Vec::new()))
+        Ok((OutputJournal { lines, description_path, description }, Vec::new()))
     }
 
     /// Adds a finished sample, in one write.
@@ -178,7 +166,7 @@ impl Journal {
     /// Says that the output is written; a journal that is not the output goes.
     pub fn finish(self, out: &Path) -> Result<()> {
         write_description(&self.description_path, &self.description, true)?;
-        if self.lines.path == out { Ok(()) } else { self.lines.remove() }
+        if self.lines.0.path() == out { Ok(()) } else { self.lines.remove() }
     }
 }
 
@@ -192,11 +180,6 @@ fn beside(out: &Path, extension: &str) -> PathBuf {
     name.push(".");
     name.push(extension);
     PathBuf::from(name)
-}
-
-fn open_file(path: &Path) -> Result<File> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    opened.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn read_description(path: &Path) -> Result<Option<Value>> {
@@ -225,32 +208,6 @@ pub fn difference(earlier: &Value, now: &Value) -> String {
         .map(|key| format!("{key} was {}, is {}", earlier[key], now[key]))
         .collect();
     differing.join("; ")
-}
-
-/// The finished samples of a journal, cut after its last whole line.
-fn repair(path: &Path, file: &mut File) -> Result<Vec<FinishedSample>> {
-    let cannot = || format!("cannot read {}", path.display());
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).with_context(cannot)?;
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    if whole < bytes.len() {
-        tracing::warn!(
-            "{}: cut a last line that was written by half ({} bytes)",
-            path.display(),
-            bytes.len() - whole
-        );
-        file.set_len(whole as u64).with_context(cannot)?;
-    }
-    let parse = |(number, line): (usize, &[u8])| {
-        serde_json::from_slice(line)
-            .with_context(|| format!("{} line {}: expected a finished sample", path.display(), number + 1))
-    };
-    bytes[..whole]
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .enumerate()
-        .map(parse)
-        .collect()
 }
 
 #[cfg(test)]
@@ -297,22 +254,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out.jsonl");
         let work = json!({"seed": 1});
-        let (mut journal, before) = Journal::open(&out, work.clone()).unwrap();
+        let (mut journal, before) = OutputJournal::open(&out, work.clone()).unwrap();
         assert!(before.is_empty());
         journal.add(&finished(0)).unwrap();
         journal.add(&finished(1)).unwrap();
         drop(journal);
         let text = fs::read_to_string(&out).unwrap();
         fs::write(&out, &text[..text.len() - 5]).unwrap();
-        let (mut journal, before) = Journal::open(&out, work.clone()).unwrap();
+        let (mut journal, before) = OutputJournal::open(&out, work.clone()).unwrap();
         assert_eq!(before, [finished(0)]);
         journal.add(&finished(1)).unwrap();
         assert_eq!(fs::read_to_string(&out).unwrap(), text);
-        let refused = Journal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
+        let refused = OutputJournal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
         assert!(refused.contains("holds unfinished samples of other work: seed was 1, is 2"), "{refused}");
         journal.finish(&out).unwrap();
         assert!(
-            Journal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),
+            OutputJournal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),
             "what is done may be replaced"
         );
     }

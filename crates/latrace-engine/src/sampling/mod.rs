@@ -8,5 +8,5 @@ mod parts;
 pub mod rows;
 
 pub use collected::generate_all;
-pub use draw::{Drawing, MissingSamples, Place, Prompt, SampleJob, Spent, draw_missing};
+pub use draw::{Drawing, MissingSamples, Prompt, PromptPlace, SampleJob, Spent, draw_missing};
 pub use parts::{PartSamples, draw_parts};

@@ -7,7 +7,7 @@ use latrace_core::SamplingParams;
 use serde_json::{Value, json};
 
 use super::draw::{Prompt, SampleJob};
-use super::journal::{FinishedSample, Journal};
+use super::journal::{FinishedSample, OutputJournal};
 use super::rows::{Logprobs, draw_rows};
 use crate::boundary::Generate;
 use latrace_io::files::checksum;
@@ -56,7 +56,7 @@ pub fn draw_to(
     let Output::File(path) = out else {
         return draw_to_stdout(job, prompts, ready, generator, row);
     };
-    let (mut journal, mut earlier) = Journal::open(path, work)?;
+    let (mut journal, mut earlier) = OutputJournal::open(path, work)?;
     earlier.extend(ready.into_iter().map(|(_, finished)| finished));
     let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);
     let drawn = draw_rows(job, Logprobs::Kept, prompts, earlier, generator, &mut keep)?;

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use latrace_core::StopReason;
 use latrace_io::progress::Progress;
 
-use super::draw::{Drawing, MissingSamples, Place, Prompt, SampleJob, Spent, draw_missing};
-use super::journal::{FinishedSample, Lines};
+use super::draw::{Drawing, MissingSamples, Prompt, PromptPlace, SampleJob, Spent, draw_missing};
+use super::journal::{FinishedSample, SampleLines};
 use crate::boundary::{Completion, Generate};
 use crate::open_parts::OpenParts;
 
@@ -53,20 +53,8 @@ pub fn draw_parts<S: PartSamples>(
     if parts.is_empty() {
         return Ok(Spent::default());
     }
+    let mut drawing = Parts::new(job, parts, folder, samples);
     let mut progress = Progress::new(job.stage, 0, None);
-    let mut drawing = Parts {
-        n: job.n as usize,
-        folder: folder.to_owned(),
-        unread: parts.into(),
-        samples,
-        missing: VecDeque::new(),
-        ids: HashMap::new(),
-        open: OpenParts::default(),
-        journals: BTreeMap::new(),
-        unwritten: Vec::new(),
-        unwritten_since: Instant::now(),
-        earlier: 0,
-    };
     let spent = draw_missing(job, &mut drawing, make, &mut progress)?;
     progress.finish();
     if drawing.earlier > 0 {
@@ -85,14 +73,33 @@ struct Parts<'a, S: PartSamples> {
     /// The ids of prompts of open parts, by part.
     ids: HashMap<usize, Vec<String>>,
     open: OpenParts<S::Of, Completion>,
-    journals: BTreeMap<usize, Lines>,
+    journals: BTreeMap<usize, SampleLines>,
     /// Samples that are in no journal yet.
-    unwritten: Vec<(Place, usize)>,
+    unwritten: Vec<(PromptPlace, usize)>,
     unwritten_since: Instant,
+    journal_after: Duration,
+    /// Samples found in journals.
     earlier: u64,
 }
 
-impl<S: PartSamples> Parts<'_, S> {
+impl<'a, S: PartSamples> Parts<'a, S> {
+    fn new(job: &SampleJob, parts: Vec<usize>, folder: &Path, samples: &'a mut S) -> Parts<'a, S> {
+        Parts {
+            n: job.n as usize,
+            folder: folder.to_owned(),
+            unread: parts.into(),
+            samples,
+            missing: VecDeque::new(),
+            ids: HashMap::new(),
+            open: OpenParts::default(),
+            journals: BTreeMap::new(),
+            unwritten: Vec::new(),
+            unwritten_since: Instant::now(),
+            journal_after: JOURNAL_AFTER,
+            earlier: 0,
+        }
+    }
+
     /// Reads a part and its journal. One without missing samples is written at once.
     fn read(&mut self, part: usize) -> Result<()> {
         let (of, prompts): (Vec<_>, Vec<_>) = self.samples.read(part)?.into_iter().unzip();
@@ -101,7 +108,7 @@ impl<S: PartSamples> Parts<'_, S> {
             let is_missing = |number: &u64| !earlier.contains_key(&(at, *number as usize));
             let numbers: Vec<u64> = (0..self.n as u64).filter(is_missing).collect();
             if !numbers.is_empty() {
-                let (place, prompt) = (Place { part, prompt: at }, prompt.clone());
+                let (place, prompt) = (PromptPlace { part, prompt: at }, prompt.clone());
                 self.missing.push_back(MissingSamples { place, prompt, numbers });
             }
         }
@@ -111,7 +118,7 @@ impl<S: PartSamples> Parts<'_, S> {
         }
         self.earlier += earlier.len() as u64;
         while let Some(((prompt, number), completion)) = earlier.pop_first() {
-            self.add(Place { part, prompt }, number, completion)?;
+            self.add(PromptPlace { part, prompt }, number, completion)?;
         }
         Ok(())
     }
@@ -122,7 +129,7 @@ impl<S: PartSamples> Parts<'_, S> {
         if !path.is_file() {
             return Ok(BTreeMap::new());
         }
-        let (lines, finished) = Lines::open(&path)?;
+        let (lines, finished) = SampleLines::open(&path)?;
         self.journals.insert(part, lines);
         let places: HashMap<&str, usize> =
             prompts.iter().enumerate().map(|(at, prompt)| (prompt.stream.as_str(), at)).collect();
@@ -139,7 +146,7 @@ impl<S: PartSamples> Parts<'_, S> {
         self.folder.join(format!("unfinished-{part:05}.jsonl"))
     }
 
-    fn add(&mut self, place: Place, number: usize, completion: Completion) -> Result<()> {
+    fn add(&mut self, place: PromptPlace, number: usize, completion: Completion) -> Result<()> {
         match self.open.add(place, number, completion) {
             Some(whole) => self.write(place.part, whole),
             None => Ok(()),
@@ -150,12 +157,12 @@ impl<S: PartSamples> Parts<'_, S> {
         self.ids.remove(&part);
         self.samples.write(part, samples)?;
         self.unwritten.retain(|(place, _)| place.part != part);
-        self.journals.remove(&part).map_or(Ok(()), Lines::remove)
+        self.journals.remove(&part).map_or(Ok(()), SampleLines::remove)
     }
 
     /// Writes to the journals what has waited for longer than [`JOURNAL_AFTER`].
     fn write_journals(&mut self) -> Result<()> {
-        if self.unwritten.is_empty() || self.unwritten_since.elapsed() < JOURNAL_AFTER {
+        if self.unwritten.is_empty() || self.unwritten_since.elapsed() < self.journal_after {
             return Ok(());
         }
         for (place, number) in std::mem::take(&mut self.unwritten) {
@@ -168,7 +175,7 @@ impl<S: PartSamples> Parts<'_, S> {
             let path = self.journal(place.part);
             let lines = match self.journals.entry(place.part) {
                 std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => new.insert(Lines::open(&path)?.0),
+                std::collections::btree_map::Entry::Vacant(new) => new.insert(SampleLines::open(&path)?.0),
             };
             lines.add(&finished)?;
         }
@@ -187,7 +194,7 @@ impl<S: PartSamples> Drawing for Parts<'_, S> {
         }
     }
 
-    fn keep(&mut self, place: Place, number: u64, completion: Completion) -> Result<()> {
+    fn keep(&mut self, place: PromptPlace, number: u64, completion: Completion) -> Result<()> {
         debug_assert_ne!(completion.stop, StopReason::Interrupted);
         if self.unwritten.is_empty() {
             self.unwritten_since = Instant::now();
@@ -199,5 +206,170 @@ impl<S: PartSamples> Drawing for Parts<'_, S> {
 
     fn tick(&mut self) -> Result<()> {
         self.write_journals()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::boundary::{Engine, GenerateClient, ModelShape, Request, StopTexts};
+    use crate::random::Random;
+    use crate::sampling::generate_all;
+    use crate::text_codec::TextCodec;
+    use latrace_core::SamplingParams;
+    use std::sync::Arc;
+
+    const N: u64 = 3;
+
+    fn random() -> Random {
+        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
+        Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() }
+    }
+
+    fn generator() -> Box<dyn Generate> {
+        random().generator(Path::new("none")).unwrap()
+    }
+
+    fn job() -> SampleJob {
+        SampleJob {
+            stage: "test",
+            seed: 7,
+            n: N,
+            params: SamplingParams::plain(10),
+            stop_ids: vec![5],
+            stop_texts: StopTexts::default(),
+        }
+    }
+
+    fn prompts(part: usize) -> Vec<Prompt> {
+        // Part 1 has none.
+        let count = [2, 0, 3][part];
+        (0..count).map(|at| Prompt::keyed(format!("{part}.{at}"), vec![1 + at, 2])).collect()
+    }
+
+    /// Parts that are in memory, as they were written.
+    #[derive(Default)]
+    struct Memory {
+        written: Vec<(usize, Vec<(String, Vec<Completion>)>)>,
+    }
+
+    impl PartSamples for Memory {
+        type Of = String;
+
+        fn read(&mut self, part: usize) -> Result<Vec<(String, Prompt)>> {
+            Ok(prompts(part).into_iter().map(|prompt| (prompt.stream.clone(), prompt)).collect())
+        }
+
+        fn write(&mut self, part: usize, samples: Vec<(String, Vec<Completion>)>) -> Result<()> {
+            self.written.push((part, samples));
+            Ok(())
+        }
+    }
+
+    fn expected(part: usize) -> (usize, Vec<(String, Vec<Completion>)>) {
+        let of = |prompt: &Prompt| {
+            let request = job().request(prompt, &[0, 1, 2]);
+            (prompt.stream.clone(), generate_all(&mut *generator(), vec![request]).unwrap().remove(0))
+        };
+        (part, prompts(part).iter().map(of).collect())
+    }
+
+    /// An engine that fails before a sample, as one that is killed does, and counts those before.
+    struct Failing {
+        whole: Box<dyn Generate>,
+        left: usize,
+    }
+
+    struct FailingClient<'a>(&'a mut dyn GenerateClient, &'a mut usize);
+
+    impl GenerateClient for FailingClient<'_> {
+        fn next_request(&mut self) -> Result<Option<Request>> {
+            self.0.next_request()
+        }
+
+        fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()> {
+            *self.1 = self.1.checked_sub(1).context("killed")?;
+            self.0.finished(request, sample, completion)
+        }
+    }
+
+    impl Generate for Failing {
+        fn shape(&self) -> &ModelShape {
+            self.whole.shape()
+        }
+
+        fn text(&self) -> Option<Arc<TextCodec>> {
+            None
+        }
+
+        fn generate_unchecked(&mut self, client: &mut dyn GenerateClient) -> Result<()> {
+            self.whole.generate_unchecked(&mut FailingClient(client, &mut self.left))
+        }
+    }
+
+    /// Draws parts 0 and 2 with an engine that fails after `before` samples.
+    fn draw_and_fail(folder: &Path, before: usize, memory: &mut Memory) {
+        let mut drawing =
+            Parts { journal_after: Duration::ZERO, ..Parts::new(&job(), vec![0, 2], folder, memory) };
+        let mut progress = Progress::new("samples", 0, None);
+        let make =
+            || -> Result<Box<dyn Generate>> { Ok(Box::new(Failing { whole: generator(), left: before })) };
+        let error = draw_missing(&job(), &mut drawing, make, &mut progress).unwrap_err();
+        assert_eq!(error.to_string(), "killed");
+    }
+
+    #[test]
+    fn every_part_is_written_once_with_samples_in_order_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut memory = Memory::default();
+        let spent = draw_parts(&job(), vec![0, 1, 2], folder.path(), &mut memory, || Ok(generator()));
+        let spent = spent.unwrap();
+        memory.written.sort_by_key(|(part, _)| *part);
+        assert_eq!(memory.written, [expected(0), expected(1), expected(2)]);
+        assert_eq!((spent.samples, spent.tokens), (15, 15 * 6));
+        assert_eq!(spent.reasons, BTreeMap::from([("end", 15)]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn without_prompts_no_generator_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut memory = Memory::default();
+        let never = || -> Result<Box<dyn Generate>> { panic!("nothing is missing") };
+        draw_parts(&job(), vec![1], folder.path(), &mut memory, never).unwrap();
+        assert_eq!(memory.written, [expected(1)]);
+    }
+
+    #[test]
+    fn finished_samples_of_unfinished_parts_are_not_drawn_again() {
+        for before in 0..15 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut memory = Memory::default();
+            draw_and_fail(folder.path(), before, &mut memory);
+            assert_eq!(memory.written.len(), usize::from(before >= 6), "{before}");
+            let left: Vec<usize> = if before < 6 { vec![0, 2] } else { vec![2] };
+            let spent = draw_parts(&job(), left, folder.path(), &mut memory, || Ok(generator())).unwrap();
+            assert_eq!(spent.samples, 15 - before as u64);
+            assert_eq!(memory.written, [expected(0), expected(2)], "{before}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_journal_that_another_job_or_hand_has_written_is_used_as_far_as_it_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut memory = Memory::default();
+        draw_and_fail(folder.path(), 2, &mut memory);
+        let path = folder.path().join("unfinished-00000.jsonl");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"sample\":1", "\"sample\":9")).unwrap();
+        let spent = draw_parts(&job(), vec![0], folder.path(), &mut memory, || Ok(generator())).unwrap();
+        assert_eq!((spent.samples, memory.written), (5, vec![expected(0)]));
+        fs::write(&path, text.replacen("\"token_ids\":[", "\"token_ids\":[1,", 1)).unwrap();
+        let error = draw_parts(&job(), vec![0], folder.path(), &mut Memory::default(), || Ok(generator()));
+        let error = format!("{:#}", error.unwrap_err());
+        assert!(error.contains("unfinished-00000.jsonl") && error.contains("log-probs"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::{Context, Result};
 use latrace_io::progress::Progress;
 
-use super::draw::{Drawing, MissingSamples, Place, Prompt, SampleJob, Spent, draw_missing};
+use super::draw::{Drawing, MissingSamples, Prompt, PromptPlace, SampleJob, Spent, draw_missing};
 use super::journal::FinishedSample;
 use crate::boundary::{Completion, Generate};
 
@@ -23,7 +23,7 @@ pub type Samples = BTreeMap<(usize, u64), FinishedSample>;
 
 /// All samples, and what drawing them took.
 #[derive(Debug)]
-pub struct Drawn {
+pub struct DrawnRows {
     /// All of them, earlier ones too.
     pub samples: Samples,
     /// How many were finished before.
@@ -44,7 +44,7 @@ pub fn draw_rows(
     earlier: Vec<FinishedSample>,
     make: impl FnOnce() -> Result<Box<dyn Generate>>,
     keep: &mut dyn FnMut(usize, &FinishedSample) -> Result<()>,
-) -> Result<Drawn> {
+) -> Result<DrawnRows> {
     let samples = placed(job, prompts, earlier)?;
     let earlier = samples.len();
     if earlier > 0 {
@@ -54,7 +54,7 @@ pub fn draw_rows(
     let mut rows = Rows { n: job.n, logprobs, prompts, next: 0, samples, keep };
     let spent = draw_missing(job, &mut rows, make, &mut progress)?;
     progress.finish();
-    Ok(Drawn { samples: rows.samples, earlier, spent })
+    Ok(DrawnRows { samples: rows.samples, earlier, spent })
 }
 
 struct Rows<'a> {
@@ -74,14 +74,14 @@ impl Drawing for Rows<'_> {
             let is_missing = |number: &u64| !self.samples.contains_key(&(at, *number));
             let numbers: Vec<u64> = (0..self.n).filter(is_missing).collect();
             if !numbers.is_empty() {
-                let place = Place { part: 0, prompt: at };
+                let place = PromptPlace { part: 0, prompt: at };
                 return Ok(Some(MissingSamples { place, prompt: prompt.clone(), numbers }));
             }
         }
         Ok(None)
     }
 
-    fn keep(&mut self, place: Place, number: u64, mut completion: Completion) -> Result<()> {
+    fn keep(&mut self, place: PromptPlace, number: u64, mut completion: Completion) -> Result<()> {
         if self.logprobs == Logprobs::Dropped {
             completion.logp.clear();
         }

@@ -17,7 +17,7 @@ use anyhow::Result;
 use crate::failure::Failure;
 use cache::Cache;
 use client::{Client, ClientError, Listing};
-use repository::{Kind, Repository};
+use repository::{Repository, RepositoryKind};
 
 /// The folder of a model: `name` itself where it exists or cannot be a hub id, otherwise the hub's
 /// `org/name[@revision]`, downloaded if necessary.
@@ -26,7 +26,11 @@ use repository::{Kind, Repository};
 /// A hub id that is neither cached nor reachable.
 pub fn model_folder(name: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf> {
     let path = name.as_ref();
-    match path.to_str().filter(|_| !path.exists()).and_then(|name| Repository::parse(Kind::Model, name)) {
+    match path
+        .to_str()
+        .filter(|_| !path.exists())
+        .and_then(|name| Repository::parse(RepositoryKind::Model, name))
+    {
         Some(repository) => Hub::from_environment()?.model(&repository),
         None => Ok(path.to_owned()),
     }
@@ -39,7 +43,7 @@ pub fn model_folder(name: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf> {
 /// No hub id; a data set that is neither cached nor reachable, or has no such file.
 pub fn dataset_files(id: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<PathBuf>> {
     let patterns: Vec<&str> = patterns.iter().map(AsRef::as_ref).collect();
-    let repository = Repository::parse(Kind::Dataset, id)
+    let repository = Repository::parse(RepositoryKind::Dataset, id)
         .ok_or_else(|| Failure::work(format!("{id} is not a hub id: expected org/name[@revision]")))?;
     Hub::from_environment()?.files(&repository, &patterns)
 }
@@ -58,7 +62,7 @@ pub fn part_files(name: &str, part: &str) -> Result<Vec<PathBuf>> {
         || path
             .extension()
             .is_some_and(|extension| ["jsonl", "parquet"].iter().any(|known| extension == *known));
-    if (is_file && !name.contains(':')) || Repository::parse(Kind::Dataset, id).is_none() {
+    if (is_file && !name.contains(':')) || Repository::parse(RepositoryKind::Dataset, id).is_none() {
         return Ok(vec![path.to_owned()]);
     }
     dataset_files(id, &[pattern])
@@ -218,10 +222,10 @@ impl Hub {
             self.cache.root().display()
         );
         let hint = match repository.kind {
-            Kind::Model => {
+            RepositoryKind::Model => {
                 "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)"
             }
-            Kind::Dataset => {
+            RepositoryKind::Dataset => {
                 "give the rows in a file (--data FILE, or its path in the recipe), or fill the cache where there is a network (HF_HOME says where it is)"
             }
         };

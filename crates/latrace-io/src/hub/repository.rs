@@ -4,27 +4,27 @@ use std::fmt;
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RepositoryKind {
     /// A model.
     Model,
     /// A data set.
     Dataset,
 }
 
-impl Kind {
+impl RepositoryKind {
     /// The word for it.
     pub fn noun(self) -> &'static str {
         match self {
-            Kind::Model => "model",
-            Kind::Dataset => "data set",
+            RepositoryKind::Model => "model",
+            RepositoryKind::Dataset => "data set",
         }
     }
 
     /// In paths of the hub's interface, and in names of the cache's folders.
     pub fn plural(self) -> &'static str {
         match self {
-            Kind::Model => "models",
-            Kind::Dataset => "datasets",
+            RepositoryKind::Model => "models",
+            RepositoryKind::Dataset => "datasets",
         }
     }
 }
@@ -33,7 +33,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
     /// What it holds.
-    pub kind: Kind,
+    pub kind: RepositoryKind,
     /// `org/name`.
     pub id: String,
     /// A branch, a tag or a commit.
@@ -42,7 +42,7 @@ pub struct Repository {
 
 impl Repository {
     /// `None` for what cannot be a hub id.
-    pub fn parse(kind: Kind, text: &str) -> Option<Repository> {
+    pub fn parse(kind: RepositoryKind, text: &str) -> Option<Repository> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (organisation, name) = id.split_once('/')?;
         let is_name = |part: &str| {
@@ -76,7 +76,7 @@ impl Repository {
 
     /// Where the hub has one of its files.
     pub fn file_path(&self, commit: &str, name: &str) -> String {
-        let prefix = if self.kind == Kind::Dataset { "datasets/" } else { "" };
+        let prefix = if self.kind == RepositoryKind::Dataset { "datasets/" } else { "" };
         format!("{prefix}{}/resolve/{commit}/{}", self.id, escaped(name))
     }
 }
@@ -132,7 +132,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<(&str, &str)>) {
-        let parsed = Repository::parse(Kind::Model, text);
+        let parsed = Repository::parse(RepositoryKind::Model, text);
         assert_eq!(parsed.as_ref().map(|it| (it.id.as_str(), it.revision.as_str())), expected, "{text:?}");
     }
 
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn names_become_addresses_and_folders() {
-        let set = Repository::parse(Kind::Dataset, "o/n@refs/pr/1").unwrap();
+        let set = Repository::parse(RepositoryKind::Dataset, "o/n@refs/pr/1").unwrap();
         assert_eq!(set.folder_name(), "datasets--o--n");
         assert_eq!(set.listing_path(), "api/datasets/o/n/revision/refs%2Fpr%2F1");
         assert_eq!(set.file_path("c0", "a b/é.jsonl"), "datasets/o/n/resolve/c0/a%20b/%C3%A9.jsonl");

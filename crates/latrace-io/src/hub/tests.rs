@@ -17,7 +17,7 @@ struct FakeHub {
 /// What the hub does.
 #[derive(Clone, PartialEq)]
 enum Manner {
-    Kind,
+    RepositoryKind,
     /// The first answer with a file ends in its middle.
     Interrupts,
     /// Every answer is this status.
@@ -108,11 +108,11 @@ fn answer(
 }
 
 fn model(text: &str) -> Repository {
-    Repository::parse(Kind::Model, text).unwrap()
+    Repository::parse(RepositoryKind::Model, text).unwrap()
 }
 
 fn dataset(text: &str) -> Repository {
-    Repository::parse(Kind::Dataset, text).unwrap()
+    Repository::parse(RepositoryKind::Dataset, text).unwrap()
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -144,7 +144,7 @@ fn nowhere(cache: &Path) -> Hub {
 
 #[test]
 fn a_model_is_loaded_once_and_only_what_belongs_to_it() {
-    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeHub::with(&SHARDED, Manner::Kind));
+    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeHub::with(&SHARDED, Manner::RepositoryKind));
     let hub = fake.hub(folder.path(), Some("secret"));
     let snapshot = hub.model(&model("org/name")).unwrap();
     assert_eq!(snapshot, folder.path().join("models--org--name/snapshots").join(COMMIT));
@@ -169,7 +169,7 @@ fn a_model_is_loaded_once_and_only_what_belongs_to_it() {
 #[test]
 fn the_token_stays_with_the_hub_where_a_file_is_elsewhere() {
     let files = [("config.json", "{}"), ("model.safetensors", "w")];
-    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), FakeHub::with(&files, Manner::Kind));
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), FakeHub::with(&files, Manner::RepositoryKind));
     let fake = FakeHub::with(&files, Manner::Redirects(elsewhere.endpoint.clone()));
     let snapshot = fake.hub(folder.path(), Some("secret")).model(&model("org/name")).unwrap();
     assert_eq!(std::fs::read_to_string(snapshot.join("model.safetensors")).unwrap(), "w");
@@ -205,7 +205,7 @@ fn a_broken_download_goes_on_where_it_broke() {
 #[test]
 fn files_of_a_data_set_by_pattern() {
     let files = [("data/test-1.parquet", "b"), ("data/test-0.parquet", "a"), ("data/train-0.parquet", "c")];
-    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeHub::with(&files, Manner::Kind));
+    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeHub::with(&files, Manner::RepositoryKind));
     let hub = fake.hub(folder.path(), None);
     let found = hub.files(&dataset("org/name@refs/convert/parquet"), &["data/test-*.parquet"]).unwrap();
     assert_eq!(
@@ -250,18 +250,22 @@ fn what_the_hub_refuses_is_named() {
     check_refused(Manner::Refuses(401), &[], "answers with status 401");
     check_refused(Manner::Refuses(404), &[], "answers with status 404");
     check_refused(
-        Manner::Kind,
+        Manner::RepositoryKind,
         &[("config.json", "{}"), ("pytorch_model.bin", "w")],
         "org/name on the hub has no model.safetensors",
     );
-    check_refused(Manner::Kind, &[("model.safetensors", "w")], "org/name on the hub has no config.json");
     check_refused(
-        Manner::Kind,
+        Manner::RepositoryKind,
+        &[("model.safetensors", "w")],
+        "org/name on the hub has no config.json",
+    );
+    check_refused(
+        Manner::RepositoryKind,
         &[("../config.json", "{}")],
         "expected names of files, got \"../config.json\"",
     );
     check_refused(
-        Manner::Kind,
+        Manner::RepositoryKind,
         &[("config.json", "{}"), (cache::INDEX, r#"{"weight_map": {"a": "../x"}}"#)],
         "expected names of files, got \"../x\"",
     );

@@ -17,40 +17,6 @@ use latrace_core::{SamplingParams, StopReason};
 
 pub use latrace_core::random::stream;
 
-/// Sampling parameters together with stop ids, as callers hold them until a request is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sampling {
-    /// As in [`SamplingParams`].
-    pub temperature: f32,
-    /// As in [`SamplingParams`].
-    pub top_k: usize,
-    /// As in [`SamplingParams`].
-    pub top_p: f32,
-    /// As in [`SamplingParams`].
-    pub min_p: f32,
-    /// As in [`SamplingParams`].
-    pub max_new_tokens: usize,
-    /// Tokens that end a sample.
-    pub end_ids: Vec<u32>,
-}
-
-impl Sampling {
-    /// The parameters of the distribution alone.
-    #[must_use]
-    pub fn params(&self) -> SamplingParams {
-        let Self { temperature, top_k, top_p, min_p, max_new_tokens, .. } = *self;
-        SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens }
-    }
-
-    /// As [`SamplingParams::validate`].
-    ///
-    /// # Errors
-    /// As [`SamplingParams::validate`].
-    pub fn validate(&self) -> Result<(), Error> {
-        Ok(self.params().validate()?)
-    }
-}
-
 /// A prompt, and the samples wanted of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRequest {

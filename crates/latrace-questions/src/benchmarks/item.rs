@@ -20,12 +20,12 @@ pub struct Item {
     /// Its subject or difficulty.
     pub subset: Option<String>,
     /// What answers are compared with.
-    pub reference: Reference,
+    pub reference: ItemReference,
 }
 
 /// What answers are compared with.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Reference {
+pub enum ItemReference {
     /// Accepted answers.
     Answers(Vec<String>),
     /// Options and the right one.
@@ -55,15 +55,15 @@ pub enum Reference {
 /// The function that runs a check, for the verifier to call.
 const CHECKED: &str = "latrace_checked";
 
-impl Reference {
+impl ItemReference {
     /// A row of `latrace verify` for an answer.
     pub fn row(&self, kind: Kind, convention: Option<&str>, answer: &str) -> Row {
         let (gold, prediction) = match self {
-            Reference::Answers(golds) => (json!(golds), answer.to_owned()),
-            Reference::Choice(choices) => (json!(choices.right.to_string()), answer.to_owned()),
-            Reference::Tests(tests) => (tests.clone(), answer.to_owned()),
-            Reference::Task { answer: right, .. } => (json!(right), answer.to_owned()),
-            Reference::Check { start, check, function, .. } => {
+            ItemReference::Answers(golds) => (json!(golds), answer.to_owned()),
+            ItemReference::Choice(choices) => (json!(choices.right.to_string()), answer.to_owned()),
+            ItemReference::Tests(tests) => (tests.clone(), answer.to_owned()),
+            ItemReference::Task { answer: right, .. } => (json!(right), answer.to_owned()),
+            ItemReference::Check { start, check, function, .. } => {
                 let gold = json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]});
                 (
                     gold,
@@ -79,9 +79,9 @@ impl Reference {
         ]);
         let mut add = |name: &str, value: Value| row.insert(name.to_owned(), value);
         match self {
-            Reference::Choice(choices) => add("options", json!(choices.options)),
-            Reference::Check { .. } => add("bare", json!(true)),
-            Reference::Task { question, .. } => add("question", json!(question)),
+            ItemReference::Choice(choices) => add("options", json!(choices.options)),
+            ItemReference::Check { .. } => add("bare", json!(true)),
+            ItemReference::Task { question, .. } => add("question", json!(question)),
             _ => None,
         };
         if let Some(convention) = convention {
@@ -93,31 +93,31 @@ impl Reference {
     /// A response that is right, to see that the benchmark takes it; tests alone have none.
     pub fn right_response(&self) -> Option<String> {
         match self {
-            Reference::Answers(golds) => Some(format!("The answer is \\boxed{{{}}}.", golds.first()?)),
-            Reference::Choice(choices) => Some(format!("The answer is \\boxed{{{}}}.", choices.right)),
-            Reference::Task { answer, .. } => Some(answer.clone()),
-            Reference::Check { start, solution: Some(solution), .. } => {
+            ItemReference::Answers(golds) => Some(format!("The answer is \\boxed{{{}}}.", golds.first()?)),
+            ItemReference::Choice(choices) => Some(format!("The answer is \\boxed{{{}}}.", choices.right)),
+            ItemReference::Task { answer, .. } => Some(answer.clone()),
+            ItemReference::Check { start, solution: Some(solution), .. } => {
                 Some(format!("```python\n{start}{solution}\n```"))
             }
-            Reference::Tests(_) | Reference::Check { solution: None, .. } => None,
+            ItemReference::Tests(_) | ItemReference::Check { solution: None, .. } => None,
         }
     }
 
     /// The reference as results show it; tests are too long for that.
     pub fn shown(&self) -> Value {
         match self {
-            Reference::Answers(golds) if golds.len() == 1 => json!(golds[0]),
-            Reference::Answers(golds) => json!(golds),
-            Reference::Choice(choices) => json!(choices.right.to_string()),
-            Reference::Task { answer, .. } => json!(answer),
-            Reference::Tests(_) | Reference::Check { .. } => Value::Null,
+            ItemReference::Answers(golds) if golds.len() == 1 => json!(golds[0]),
+            ItemReference::Answers(golds) => json!(golds),
+            ItemReference::Choice(choices) => json!(choices.right.to_string()),
+            ItemReference::Task { answer, .. } => json!(answer),
+            ItemReference::Tests(_) | ItemReference::Check { .. } => Value::Null,
         }
     }
 
     /// The options as they are shown.
     pub fn options(&self) -> Option<&[String]> {
         match self {
-            Reference::Choice(choices) => Some(&choices.options),
+            ItemReference::Choice(choices) => Some(&choices.options),
             _ => None,
         }
     }
@@ -175,15 +175,15 @@ impl Benchmark {
         })
     }
 
-    fn reference(&self, row: &Row, question: &str) -> Result<Reference, FieldProblem> {
+    fn reference(&self, row: &Row, question: &str) -> Result<ItemReference, FieldProblem> {
         match (self.kind, &self.tests) {
-            (Kind::Choice, _) => choice(&self.columns, row, question).map(Reference::Choice),
+            (Kind::Choice, _) => choice(&self.columns, row, question).map(ItemReference::Choice),
             (Kind::Code, Some(tests)) => program(tests, row),
-            (kind, _) if kind.task().is_some() => Ok(Reference::Task {
+            (kind, _) if kind.task().is_some() => Ok(ItemReference::Task {
                 question: question.to_owned(),
                 answer: answers(&self.columns, row)?.swap_remove(0),
             }),
-            _ => answers(&self.columns, row).map(Reference::Answers),
+            _ => answers(&self.columns, row).map(ItemReference::Answers),
         }
     }
 }
@@ -264,23 +264,25 @@ fn place_of(answer: &Value, options: &[String]) -> Option<usize> {
     (place < options.len()).then_some(place)
 }
 
-fn program(tests: &Tests, row: &Row) -> Result<Reference, FieldProblem> {
+fn program(tests: &Tests, row: &Row) -> Result<ItemReference, FieldProblem> {
     let text = |name: &String| match field(row, name) {
         Some(Value::String(text)) => Ok(text.clone()),
         other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
     };
     match tests {
-        Tests::Column { column } => Ok(Reference::Tests(found(row, std::slice::from_ref(column))?.clone())),
+        Tests::Column { column } => {
+            Ok(ItemReference::Tests(found(row, std::slice::from_ref(column))?.clone()))
+        }
         Tests::Lists { public, private, metadata } => {
             let list = |name: &String| field(row, name).cloned().unwrap_or(Value::Null);
             if [public, private].iter().all(|name| field(row, name).is_none()) {
                 return Err(FieldProblem::new(public, "tests", "nothing"));
             }
-            Ok(Reference::Tests(
+            Ok(ItemReference::Tests(
                 json!({"public_test_cases": list(public), "private_test_cases": list(private), "metadata": list(metadata)}),
             ))
         }
-        Tests::Check { start, check, function, solution } => Ok(Reference::Check {
+        Tests::Check { start, check, function, solution } => Ok(ItemReference::Check {
             start: text(start)?,
             check: text(check)?,
             function: text(function)?,

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use latrace_core::{PromptTemplate, SamplingParams};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use item::{Item, Reference};
+pub use item::{Item, ItemReference};
 pub use reader::{Chosen, for_each};
 
 use crate::query::is_boxed;
@@ -72,7 +72,7 @@ pub struct Benchmark {
     prompt: Option<String>,
     /// Where the questions are.
     #[serde(default)]
-    pub source: Source,
+    pub source: BenchmarkSource,
     /// What the columns mean.
     columns: Columns,
     /// Where tests of programs are.
@@ -145,7 +145,7 @@ impl Kind {
 /// Where questions are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Source {
+pub struct BenchmarkSource {
     /// A data set of the hub; without one, the files lie beside the benchmark's own.
     pub dataset: Option<String>,
     /// The part of it, for those who read it with other tools.

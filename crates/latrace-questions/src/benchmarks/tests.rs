@@ -26,7 +26,7 @@ fn refused(name: &str, value: Value) -> String {
 
 fn answers(item: &Item) -> Vec<String> {
     match &item.reference {
-        Reference::Answers(golds) => golds.clone(),
+        ItemReference::Answers(golds) => golds.clone(),
         other => panic!("expected answers, got {other:?}"),
     }
 }
@@ -115,7 +115,7 @@ fn mathematics_as_it_is_published() {
 #[test]
 fn choices_as_they_are_published() {
     let right = |item: &Item| match &item.reference {
-        Reference::Choice(choices) => choices.options[(choices.right as u8 - b'A') as usize].clone(),
+        ItemReference::Choice(choices) => choices.options[(choices.right as u8 - b'A') as usize].clone(),
         other => panic!("expected a choice, got {other:?}"),
     };
     let gpqa = json!({"Record ID": "r1", "Question": "Which?", "Correct Answer": "yes\n", "Incorrect Answer 1": "no", "Incorrect Answer 2": "maybe", "Incorrect Answer 3": 7,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::super::data::{ByDifficulty, Comparison, Model, Role};
+use super::super::data::{ByDifficulty, MeasuredModel, ModelRole, PairedComparison};
 use super::stages::RunStages;
 use latrace_core::Verdict;
 use latrace_io::table::Table;
@@ -22,9 +22,9 @@ use latrace_run::stages::evaluation::Measured;
 /// What was measured.
 pub(super) struct Measurements {
     /// Models: initial, final, then others by name.
-    pub(super) models: Vec<Model>,
+    pub(super) models: Vec<MeasuredModel>,
     /// The final model against each of the others.
-    pub(super) comparisons: Vec<Comparison>,
+    pub(super) comparisons: Vec<PairedComparison>,
 }
 
 /// A model's responses.
@@ -43,9 +43,9 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurement
     for (name, id) in evaluations(&stages.plan) {
         let node = &stages.plan.nodes[id];
         let role = match (&node.method, node.stage) {
-            (Some(_), _) => Role::Baseline,
-            (None, Stage::InitialEvaluation) => Role::Initial,
-            (None, _) => Role::Final,
+            (Some(_), _) => ModelRole::Baseline,
+            (None, Stage::InitialEvaluation) => ModelRole::Initial,
+            (None, _) => ModelRole::Final,
         };
         if let Some(folder) = stages.done_node(id) {
             let of_model = read_responses(folder)?;
@@ -55,7 +55,7 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurement
     }
     let others = models
         .iter()
-        .filter(|model| model.role != Role::Final)
+        .filter(|model| model.role != ModelRole::Final)
         .filter_map(|other| compare(&responses, "final", &other.name, recipe.seed));
     let comparisons = others.collect();
     Ok(Measurements { models, comparisons })
@@ -76,11 +76,17 @@ fn read_responses(folder: &Path) -> Result<Responses> {
     Ok(responses)
 }
 
-fn model(name: &str, role: Role, folder: &Path, responses: &Responses, seed: u64) -> Result<Model> {
+fn model(
+    name: &str,
+    role: ModelRole,
+    folder: &Path,
+    responses: &Responses,
+    seed: u64,
+) -> Result<MeasuredModel> {
     let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
     let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(record.counts)
         .with_context(|| format!("{} holds no evaluation", folder.display()))?;
-    Ok(Model {
+    Ok(MeasuredModel {
         name: name.to_owned(),
         role,
         overall,
@@ -131,7 +137,7 @@ fn compare(
     model: &str,
     against: &str,
     seed: u64,
-) -> Option<Comparison> {
+) -> Option<PairedComparison> {
     let (left, right) = (responses.get(model)?, responses.get(against)?);
     let share = |&(right, all): &(usize, usize)| right as f64 / all as f64;
     let difference_q: Vec<f64> = left
@@ -140,7 +146,7 @@ fn compare(
         .filter_map(|(id, of_model)| Some(share(of_model) - share(right.right_q.get(id)?)))
         .collect();
     let questions = difference_q.len();
-    (questions > 0).then(|| Comparison {
+    (questions > 0).then(|| PairedComparison {
         model: model.to_owned(),
         against: against.to_owned(),
         difference: bootstrap(&difference_q, seed),

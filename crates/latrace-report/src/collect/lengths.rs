@@ -4,7 +4,7 @@ use anyhow::Result;
 use latrace_objective::TraceScore;
 use latrace_objective::diagnostics::trace_length_bias;
 
-use super::super::data::{Density, Lengths, bin};
+use super::super::data::{Density, LengthFigure, bin};
 
 /// Bins of each axis at most.
 const COLUMNS: usize = 30;
@@ -14,14 +14,14 @@ const ROWS: usize = 22;
 const BEYOND: f64 = 0.005;
 
 /// The densities of scored traces; none where there are none.
-pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<Lengths>> {
+pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<LengthFigure>> {
     if scores.is_empty() {
         return Ok(None);
     }
     let bias = trace_length_bias(scores)?;
     let summed = density(scores, TraceScore::log_ratio_sum, bias.summed);
     let mean = density(scores, |score| score.log_ratio_sum() / score.tokens.max(1) as f64, bias.mean);
-    Ok(Some(Lengths { traces: scores.len(), summed, mean }))
+    Ok(Some(LengthFigure { traces: scores.len(), summed, mean }))
 }
 
 fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlation: Option<f64>) -> Density {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::data::{Emphasis, Model, Questions, ReportData, Run, ShownStage};
+use super::data::{Emphasis, MeasuredModel, QuestionCounts, ReportData, Run, ShownStage};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
@@ -23,7 +23,7 @@ use evaluation::Measurements;
 use latrace_core::Split;
 use latrace_io::table::Table;
 use latrace_run::pipeline::records::QuestionRecord;
-use latrace_run::pipeline::summary::{SUMMARY, Summary};
+use latrace_run::pipeline::summary::{RunSummary, SUMMARY};
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Method, RunRecipe, of_run as recipe};
 use sampled::Sampled;
@@ -83,7 +83,7 @@ pub fn stages(run: &Path) -> Result<Vec<ShownStage>> {
 fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
     let source = &recipe.questions;
     let file = || Path::new(&source.train).file_name().map(|name| name.to_string_lossy().into_owned());
-    let summary = if run.join(SUMMARY).is_file() { Some(Summary::read(run)?) } else { None };
+    let summary = if run.join(SUMMARY).is_file() { Some(RunSummary::read(run)?) } else { None };
     let absolute =
         fs::canonicalize(run).with_context(|| format!("cannot read the folder {}", run.display()))?;
     Ok(Run {
@@ -120,11 +120,11 @@ fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
     Ok(data)
 }
 
-fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<Questions> {
-    let mut counts = Questions {
+fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<QuestionCounts> {
+    let mut counts = QuestionCounts {
         responses_each: Some(recipe.evaluation.sampling.n),
         evaluation_split: Some(split_name(recipe.evaluation.split).to_owned()),
-        ..Questions::default()
+        ..QuestionCounts::default()
     };
     for question in Table::<QuestionRecord>::open(folder).records()? {
         let question = question?;
@@ -149,7 +149,7 @@ fn split_name(split: Split) -> &'static str {
 
 fn missing_results(
     missing: &mut BTreeMap<String, String>,
-    models: &[Model],
+    models: &[MeasuredModel],
     recipe: &RunRecipe,
     stages: &RunStages,
 ) {

@@ -9,8 +9,8 @@ use latrace_objective::{Rng, TraceScore};
 use serde_json::Value;
 
 use super::super::data::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, FunnelStep, Histogram, Lengths, Traces,
-    VerdictCount, Weights,
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, FunnelStep, Histogram, LengthFigure,
+    TraceBrowser, VerdictCount, WeightFigure,
 };
 use super::super::page::LARGEST_PAGE;
 use super::lengths::lengths;
@@ -34,10 +34,10 @@ const HELD: usize = 4 * LARGEST_PAGE;
 pub(super) struct Sampled {
     pub(super) funnel: Vec<FunnelStep>,
     pub(super) verdicts: Vec<VerdictCount>,
-    pub(super) weights: Option<Weights>,
+    pub(super) weights: Option<WeightFigure>,
     pub(super) bounds: Option<Bounds>,
-    pub(super) lengths: Option<Lengths>,
-    pub(super) traces: Traces,
+    pub(super) lengths: Option<LengthFigure>,
+    pub(super) traces: TraceBrowser,
 }
 
 /// Reads what is done of stages 3 to 7.
@@ -203,9 +203,9 @@ impl Counts {
             .collect()
     }
 
-    fn weights(&self, recipe: &RunRecipe) -> Result<Weights> {
+    fn weights(&self, recipe: &RunRecipe) -> Result<WeightFigure> {
         let traces_each = recipe.traces.sampling.n as usize;
-        Ok(Weights {
+        Ok(WeightFigure {
             description: describe(recipe)?,
             traces_each,
             rho: Histogram::of(self.rho.iter().copied(), 0.0, 1.0, 20),
@@ -295,7 +295,7 @@ impl Choice {
     }
 
     /// The questions in their order, ids as texts.
-    fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> Result<Traces> {
+    fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> Result<TraceBrowser> {
         let mut questions: Vec<(usize, Browsed)> =
             self.questions.into_iter().map(|((_, place), (_, browsed))| (place, browsed)).collect();
         questions.sort_by_key(|&(place, _)| place);
@@ -318,7 +318,7 @@ impl Choice {
             Proposal::Posterior => "the posterior",
             Proposal::Initial => "the initial model itself",
         };
-        Ok(Traces { of: self.offered, seed: None, writer: writer.to_owned(), vocabulary, questions })
+        Ok(TraceBrowser { of: self.offered, seed: None, writer: writer.to_owned(), vocabulary, questions })
     }
 }
 

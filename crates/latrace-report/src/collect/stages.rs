@@ -12,7 +12,7 @@ use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::{Node, NodeId, Plan, Settings, Stage, plan};
 use latrace_run::recipe::run::RunRecipe;
 
-use super::super::data::{Progress, ShownStage, StageState};
+use super::super::data::{ShownStage, StageProgress, StageState};
 use super::training;
 
 /// A stage that the run has or will have.
@@ -173,7 +173,7 @@ fn show(known: &Known, parts: Option<usize>) -> Result<ShownStage> {
 
 /// How many parts are written, and how fast they came: by the times of the files, since whoever writes them
 /// tells nobody else.
-fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<Progress>> {
+fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<StageProgress>> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let mut times: Vec<SystemTime> = Vec::new();
     for entry in fs::read_dir(folder).with_context(cannot)? {
@@ -192,5 +192,5 @@ fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<Progress>
         (times.len() > 1 && !span.is_zero()).then(|| (times.len() - 1) as f64 / span.as_secs_f64());
     let (done, total) = (times.len() as u64, total.map(|total| total as u64));
     let seconds_left = per_second.zip(total).map(|(rate, total)| total.saturating_sub(done) as f64 / rate);
-    Ok(Some(Progress { done, total, unit: "parts".to_owned(), per_second, seconds_left }))
+    Ok(Some(StageProgress { done, total, unit: "parts".to_owned(), per_second, seconds_left }))
 }

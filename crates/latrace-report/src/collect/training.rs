@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use latrace_engine::TrainConfig;
 use serde::Deserialize;
 
-use super::super::data::{Progress, Training, TrainingPoint};
+use super::super::data::{StageProgress, Training, TrainingPoint};
 use super::stages::RunStages;
 use latrace_engine::training::METRICS;
 
@@ -63,7 +63,7 @@ fn curve(name: String, updates: &[Update]) -> Training {
 }
 
 /// How far a training is.
-pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<Progress>> {
+pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<StageProgress>> {
     let updates = read(folder)?;
     let Some(last) = updates.last() else { return Ok(None) };
     let by_epochs =
@@ -74,7 +74,7 @@ pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<Pro
     let per_second = (seconds > 0.0).then(|| (last.step - recent[0].step) as f64 / seconds);
     let seconds_left =
         per_second.zip(total).map(|(rate, total)| total.saturating_sub(last.step) as f64 / rate);
-    Ok(Some(Progress { done: last.step, total, unit: "updates".to_owned(), per_second, seconds_left }))
+    Ok(Some(StageProgress { done: last.step, total, unit: "updates".to_owned(), per_second, seconds_left }))
 }
 
 /// Tokens of all updates; none where nothing was noted.
@@ -125,7 +125,7 @@ mod tests {
     fn progress_knows_the_rate_and_what_is_left() {
         let folder = folder(150);
         let config = TrainConfig { epochs: 3, max_steps: None, ..TrainConfig::default() };
-        let expected = Progress {
+        let expected = StageProgress {
             done: 150,
             total: Some(300),
             unit: "updates".to_owned(),

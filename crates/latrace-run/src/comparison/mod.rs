@@ -11,7 +11,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use pairs::Pair;
-pub use sources::Questions;
+pub use sources::ResultSource;
 
 use latrace_io::text_table::{self, percent, range};
 use latrace_objective::statistics::Accuracy;
@@ -36,7 +36,7 @@ pub struct Entry {
     /// What of it is shown.
     pub shows: Shows,
     /// Where its results question by question are.
-    pub questions: Questions,
+    pub questions: ResultSource,
 }
 
 /// Which columns a benchmark has.
@@ -52,7 +52,7 @@ pub enum Shows {
 
 /// A column of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Column {
+pub struct ComparedColumn {
     /// The benchmark.
     pub benchmark: String,
     /// A subset of it; none: all of it.
@@ -63,7 +63,7 @@ pub struct Column {
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct ComparedLine {
     /// The model.
     pub model: String,
     /// By column; none where the model was not evaluated on it.
@@ -74,9 +74,9 @@ pub struct Line {
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// What they were evaluated on.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ComparedColumn>,
     /// The models.
-    pub rows: Vec<Line>,
+    pub rows: Vec<ComparedLine>,
     /// One model of each benchmark against each other one.
     pub paired: Vec<Pair>,
     /// Pairs that could not be compared question by question, and why.
@@ -85,7 +85,7 @@ pub struct Comparison {
 
 /// What of the folders is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct ComparisonOptions {
     /// Models of one name are taken together.
     pub pooled: bool,
     /// Subsets whose questions count; empty: all.
@@ -98,7 +98,7 @@ pub struct Choice {
 ///
 /// # Errors
 /// A folder that holds none of these, or one that is not finished; a choice that it does not give.
-pub fn compare(folders: &[PathBuf], choice: &Choice) -> Result<Comparison> {
+pub fn compare(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Comparison> {
     let mut entries = Vec::new();
     for folder in folders {
         entries.extend(sources::read(folder)?);
@@ -119,7 +119,7 @@ pub fn compare(folders: &[PathBuf], choice: &Choice) -> Result<Comparison> {
     });
     let rows = models
         .into_iter()
-        .map(|model| Line {
+        .map(|model| ComparedLine {
             model: model.clone(),
             cells: columns.iter().map(|column| cell(&entries, model, column)).collect(),
         })
@@ -140,7 +140,7 @@ fn tell_apart(entries: &mut [Entry]) {
     }
 }
 
-fn columns(entries: &[Entry]) -> Vec<Column> {
+fn columns(entries: &[Entry]) -> Vec<ComparedColumn> {
     let mut benchmarks: Vec<&String> = Vec::new();
     entries.iter().for_each(|entry| {
         if !benchmarks.contains(&&entry.benchmark) {
@@ -152,7 +152,7 @@ fn columns(entries: &[Entry]) -> Vec<Column> {
         let of = || entries.iter().filter(|entry| entry.benchmark == *benchmark);
         let k =
             of().map(|entry| entry.k).reduce(|one, other| if one == other { one } else { None }).flatten();
-        let column = |subset: Option<String>| Column { benchmark: benchmark.clone(), subset, k };
+        let column = |subset: Option<String>| ComparedColumn { benchmark: benchmark.clone(), subset, k };
         let shows = |wanted: &[Shows]| of().any(|entry| wanted.contains(&entry.shows));
         if shows(&[Shows::Overall, Shows::Both]) {
             columns.push(column(None));
@@ -172,7 +172,7 @@ fn difficulty(subset: &str) -> usize {
     ["easy", "medium", "hard"].iter().position(|name| name.eq_ignore_ascii_case(subset)).unwrap_or(0)
 }
 
-fn cell(entries: &[Entry], model: &str, column: &Column) -> Option<Accuracy> {
+fn cell(entries: &[Entry], model: &str, column: &ComparedColumn) -> Option<Accuracy> {
     let entry = entries.iter().find(|entry| entry.model == model && entry.benchmark == column.benchmark)?;
     match &column.subset {
         None => Some(entry.overall),
@@ -183,7 +183,7 @@ fn cell(entries: &[Entry], model: &str, column: &Column) -> Option<Accuracy> {
 impl Comparison {
     /// The comparison as Markdown.
     pub fn markdown(&self) -> String {
-        let heading = |column: &Column| {
+        let heading = |column: &ComparedColumn| {
             let subset = column.subset.as_ref().map_or(String::new(), |subset| format!(" {subset}"));
             let average = column.k.map_or(String::new(), |k| format!(" avg@{k}"));
             format!("{}{subset}{average}", column.benchmark)
@@ -196,7 +196,7 @@ impl Comparison {
             }
             None => "–".to_owned(),
         };
-        let row = |line: &Line| {
+        let row = |line: &ComparedLine| {
             std::iter::once(line.model.clone()).chain(line.cells.iter().map(shown)).collect::<Vec<String>>()
         };
         let mut text = text_table::markdown(&header, &self.rows.iter().map(row).collect::<Vec<_>>());
@@ -223,7 +223,7 @@ mod tests {
         let by_subset =
             ["easy", "hard", "medium"].into_iter().map(|name| (name.to_owned(), accuracy(0.5))).collect();
         let (model, benchmark, folder) = (model.to_owned(), benchmark.to_owned(), PathBuf::from(folder));
-        let questions = Questions::Evaluation(folder.clone());
+        let questions = ResultSource::Evaluation(folder.clone());
         Entry {
             name: model.clone(),
             model,

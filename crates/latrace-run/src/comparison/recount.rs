@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::pairs::SEED;
-use super::sources::{Questions, Results};
+use super::sources::{ResultSource, Results};
 use super::{Entry, Shows};
 use latrace_io::failure::Failure;
 use latrace_objective::statistics::{Accuracy, Tally};
@@ -94,5 +94,5 @@ fn counted(entry: Entry, results: Results) -> Entry {
     let shows = if by_subset.len() > 1 { entry.shows } else { Shows::Overall };
     let by_subset =
         by_subset.into_iter().map(|(subset, tally_q)| (subset, Accuracy::of(&tally_q, SEED))).collect();
-    Entry { k, overall, by_subset, shows, questions: Questions::Counted(results), ..entry }
+    Entry { k, overall, by_subset, shows, questions: ResultSource::Counted(results), ..entry }
 }

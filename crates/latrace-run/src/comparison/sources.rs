@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Entry, Shows};
-use crate::evaluation::{SUMMARY, Summary, read_results};
+use crate::evaluation::{EvaluationSummary, SUMMARY, read_results};
 use crate::layout;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::pipeline::summary::evaluations;
@@ -24,7 +24,7 @@ const HELD_OUT: &str = "held-out";
 
 /// Where results question by question are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Questions {
+pub enum ResultSource {
     /// In an evaluation's folder.
     Evaluation(PathBuf),
     /// In a run: its folder, and that of the stage.
@@ -35,7 +35,7 @@ pub enum Questions {
 
 /// How responses to a question came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct QuestionOutcome {
     /// The question's text.
     pub question: String,
     /// Its subject or difficulty.
@@ -45,16 +45,16 @@ pub struct Outcome {
 }
 
 /// Questions by their ids.
-pub type Results = BTreeMap<String, Outcome>;
+pub type Results = BTreeMap<String, QuestionOutcome>;
 
-impl Questions {
+impl ResultSource {
     /// The results; none where there are none.
     ///
     /// # Errors
     /// Files that are damaged.
     pub fn read(&self) -> Result<Option<Results>> {
         match self {
-            Questions::Evaluation(folder) => {
+            ResultSource::Evaluation(folder) => {
                 let tally = |right: usize, samples: usize| Tally { right, samples };
                 let results = read_results(folder)?.map(|questions| {
                     let of = |question: crate::evaluation::QuestionResult| {
@@ -63,7 +63,7 @@ impl Questions {
                             .iter()
                             .filter(|response| response.correctness == Some(true))
                             .count();
-                        let outcome = Outcome {
+                        let outcome = QuestionOutcome {
                             question: question.question,
                             subset: question.subset,
                             tally: tally(right, question.responses.len()),
@@ -74,8 +74,8 @@ impl Questions {
                 });
                 Ok(results)
             }
-            Questions::Run(run, stage) => of_run(run, stage),
-            Questions::Counted(results) => Ok(Some(results.clone())),
+            ResultSource::Run(run, stage) => of_run(run, stage),
+            ResultSource::Counted(results) => Ok(Some(results.clone())),
         }
     }
 }
@@ -95,7 +95,7 @@ fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
         if let Some(tally) = tallies.remove(&question.id) {
             results.insert(
                 question.id,
-                Outcome { question: question.question, subset: question.difficulty, tally },
+                QuestionOutcome { question: question.question, subset: question.difficulty, tally },
             );
         }
     }
@@ -139,9 +139,10 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
         layout::check(folder)?;
         return run_models(folder, &path, value).map(Some);
     }
-    let Summary { model, title, k, overall, by_subset, tabled_by_subset, .. } = Summary::parse(&path, value)?;
+    let EvaluationSummary { model, title, k, overall, by_subset, tabled_by_subset, .. } =
+        EvaluationSummary::parse(&path, value)?;
     let shows = if tabled_by_subset { Shows::Subsets } else { Shows::Overall };
-    let questions = Questions::Evaluation(folder.to_owned());
+    let questions = ResultSource::Evaluation(folder.to_owned());
     Ok(Some(vec![Entry {
         name: model.clone(),
         model,
@@ -157,7 +158,7 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
 
 /// What of a run's summary counts here.
 #[derive(Deserialize)]
-struct RunSummary {
+struct ReadSummary {
     models: BTreeMap<String, RunModel>,
 }
 
@@ -170,7 +171,7 @@ struct RunModel {
 }
 
 fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
-    let summary: RunSummary = serde_json::from_value(value)
+    let summary: ReadSummary = serde_json::from_value(value)
         .map_err(|error| Failure::work(format!("{} is no summary of a run: {error}", path.display())))?;
     let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
     let plan = plan(&recipe::run::of_run(folder)?)?;
@@ -191,7 +192,7 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
             overall: model.overall,
             by_subset: model.by_difficulty,
             shows: Shows::Both,
-            questions: Questions::Run(folder.to_owned(), stage),
+            questions: ResultSource::Run(folder.to_owned(), stage),
         })
     };
     models.into_iter().map(entry).collect()

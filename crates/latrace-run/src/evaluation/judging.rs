@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::answer::{Answer, answer_of};
 use super::responses::{Response, Responses};
-use super::{Plan, RESULTS, results};
+use super::{BenchmarkRun, RESULTS, results};
 use latrace_io::files::{checksum, write_atomically};
 use latrace_io::progress::Progress;
 use latrace_io::rows::Output;
@@ -32,12 +32,12 @@ pub struct Scored {
     /// Tokens of its prompt.
     pub prompt_tokens: u64,
     /// Its responses.
-    pub responses: Vec<Judged>,
+    pub responses: Vec<JudgedResponse>,
 }
 
 /// What a response came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judged {
+pub struct JudgedResponse {
     /// Why it is right or wrong.
     pub reason: Reason,
     /// Whether it was cut at the most tokens allowed.
@@ -50,7 +50,7 @@ pub struct Judged {
     pub thought_tokens: Option<u64>,
 }
 
-impl Judged {
+impl JudgedResponse {
     /// Whether it is right.
     pub fn is_right(&self) -> bool {
         self.reason.verdict() == Verdict::Correct
@@ -69,7 +69,7 @@ pub(super) struct Question {
 ///
 /// # Errors
 /// A reference that its kind cannot have; what the file system refuses.
-pub fn judge(plan: &Plan, responses: &Responses) -> Result<Vec<Scored>> {
+pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> {
     let path = plan.out.join(RESULTS);
     let mut journal = Journal::open(&Output::File(path.clone()), &responses.file, &described(plan)?)?;
     if journal.count_earlier() > 0 {
@@ -104,13 +104,13 @@ pub fn judge(plan: &Plan, responses: &Responses) -> Result<Vec<Scored>> {
 }
 
 /// All that verdicts depend on, but for the responses.
-fn described(plan: &Plan) -> Result<String> {
+fn described(plan: &BenchmarkRun) -> Result<String> {
     let sums = plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?;
     Ok(json!({"benchmark": plan.benchmark, "data": sums, "markers": plan.markers, "subsets": plan.chosen.subsets, "limit": plan.chosen.limit}).to_string())
 }
 
 struct Judge<'a> {
-    plan: &'a Plan,
+    plan: &'a BenchmarkRun,
     all: &'a Responses,
     sandbox: SharedSandbox,
     scored: Vec<Scored>,
@@ -170,7 +170,7 @@ impl Judge<'_> {
         let of = |(response, judgement): (&Response, &Judgement)| {
             let answer =
                 answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers);
-            Judged {
+            JudgedResponse {
                 reason: judgement.reason,
                 truncated: response.is_truncated(),
                 unclosed: !matches!(answer, Answer::Given(_)),

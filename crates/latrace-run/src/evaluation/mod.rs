@@ -17,11 +17,11 @@ use anyhow::{Context, Result};
 use latrace_core::Markers;
 
 pub use answer::{Answer, answer_of};
-pub use judging::{Judged, Scored};
+pub use judging::{JudgedResponse, Scored};
 pub use prompts::Wrapping;
-pub use responses::{Model, Source};
+pub use responses::{EvaluatedModel, ResponseSource};
 pub use results::{Correctness, QuestionResult, read_results};
-pub use summary::{Lengths, Summary, table};
+pub use summary::{EvaluationSummary, Lengths, table};
 
 use latrace_questions::benchmarks::{Benchmark, Chosen, for_each};
 
@@ -34,7 +34,7 @@ pub const RESPONSES: &str = "responses.jsonl";
 
 /// What is evaluated, and where to.
 #[derive(Debug)]
-pub struct Plan {
+pub struct BenchmarkRun {
     /// The benchmark, with the settings that count.
     pub benchmark: Benchmark,
     /// Files with its questions.
@@ -63,7 +63,7 @@ pub struct Asked {
 /// # Errors
 /// Questions that cannot be read, models that cannot be used, a folder that holds another evaluation; what
 /// the file system refuses.
-pub fn run(plan: &Plan, source: &Source) -> Result<Summary> {
+pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSummary> {
     let out = &plan.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let asked = questions(plan)?;
@@ -71,13 +71,13 @@ pub fn run(plan: &Plan, source: &Source) -> Result<Summary> {
     let responses = responses::of(plan, source, &asked)?;
     let started = Instant::now();
     let scored = judging::judge(plan, &responses)?;
-    let summary = Summary::of(plan, &scored, &responses, started.elapsed().as_secs_f64())?;
+    let summary = EvaluationSummary::of(plan, &scored, &responses, started.elapsed().as_secs_f64())?;
     summary.write(out)?;
     Ok(summary)
 }
 
 /// The chosen questions; what their answers are compared with is read again when it is needed.
-fn questions(plan: &Plan) -> Result<Vec<Asked>> {
+fn questions(plan: &BenchmarkRun) -> Result<Vec<Asked>> {
     let mut asked = Vec::new();
     for_each(&plan.benchmark, &plan.files, &plan.chosen, |id, item| {
         asked.push(Asked { id, text: item.asked });

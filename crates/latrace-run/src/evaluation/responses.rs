@@ -10,9 +10,9 @@ use latrace_engine::{Engine, ModelShape};
 use serde_json::{Value, json};
 
 use super::prompts::{Prompted, Wrapping};
-use super::{Asked, Plan, RESPONSES};
-use latrace_engine::sampling::journal::{FinishedSample, Journal, described, difference};
-use latrace_engine::sampling::rows::{Drawn, Logprobs, draw_rows};
+use super::{Asked, BenchmarkRun, RESPONSES};
+use latrace_engine::sampling::journal::{FinishedSample, OutputJournal, described, difference};
+use latrace_engine::sampling::rows::{DrawnRows, Logprobs, draw_rows};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
@@ -27,9 +27,9 @@ use latrace_questions::benchmarks::Item;
 const STAGE: &str = "eval";
 
 /// Where responses come from.
-pub enum Source<'a> {
+pub enum ResponseSource<'a> {
     /// A model draws them.
-    Model(Box<Model<'a>>),
+    EvaluatedModel(Box<EvaluatedModel<'a>>),
     /// A file has them: `id`, `response` (or `text`), perhaps `sample`, `stop_reason`, `token_ids`.
     File(PathBuf),
     /// The benchmark's own answers, to see that it takes them.
@@ -37,7 +37,7 @@ pub enum Source<'a> {
 }
 
 /// A model that draws responses.
-pub struct Model<'a> {
+pub struct EvaluatedModel<'a> {
     /// Its name for people.
     pub name: String,
     /// Its folder.
@@ -105,10 +105,10 @@ struct ByModel {
 ///
 /// # Errors
 /// See [`super::run`].
-pub fn of(plan: &Plan, source: &Source<'_>, asked: &[Asked]) -> Result<Responses> {
+pub fn of(plan: &BenchmarkRun, source: &ResponseSource<'_>, asked: &[Asked]) -> Result<Responses> {
     match source {
-        Source::Model(model) => from_model(plan, model, asked),
-        Source::File(file) => {
+        ResponseSource::EvaluatedModel(model) => from_model(plan, model, asked),
+        ResponseSource::File(file) => {
             let held = Held::Given(read(file, asked)?);
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             given(
@@ -123,7 +123,7 @@ pub fn of(plan: &Plan, source: &Source<'_>, asked: &[Asked]) -> Result<Responses
                 },
             )
         }
-        Source::Right => {
+        ResponseSource::Right => {
             let (file, name) = (plan.files[0].clone(), "right answers".to_owned());
             given(
                 plan,
@@ -141,7 +141,7 @@ pub fn of(plan: &Plan, source: &Source<'_>, asked: &[Asked]) -> Result<Responses
 }
 
 /// Results of given responses never replace those of a model's.
-fn given(plan: &Plan, responses: Responses) -> Result<Responses> {
+fn given(plan: &BenchmarkRun, responses: Responses) -> Result<Responses> {
     if !plan.out.join(RESPONSES).exists() {
         return Ok(responses);
     }
@@ -149,7 +149,7 @@ fn given(plan: &Plan, responses: Responses) -> Result<Responses> {
     Err(Failure::work(message).hint("give another --out, or remove the folder").into())
 }
 
-fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Responses> {
+fn from_model(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, asked: &[Asked]) -> Result<Responses> {
     let shape = ModelShape::read(&model.folder)?;
     let text = TextCodec::open(&model.folder, &shape)?;
     let prompts = prompts(plan, model, asked, &text, shape.positions)?;
@@ -173,7 +173,7 @@ fn from_model(plan: &Plan, model: &Model<'_>, asked: &[Asked]) -> Result<Respons
 }
 
 /// How responses are drawn, checked.
-fn job(plan: &Plan, stop_ids: Vec<u32>) -> Result<SampleJob> {
+fn job(plan: &BenchmarkRun, stop_ids: Vec<u32>) -> Result<SampleJob> {
     let params = plan.benchmark.sampling;
     params.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let close = plan.markers.answer_close.trim();
@@ -185,13 +185,13 @@ fn job(plan: &Plan, stop_ids: Vec<u32>) -> Result<SampleJob> {
 /// Draws the responses that an earlier run has not, and writes all of them in the order of the questions,
 /// whatever the order in which they finished.
 fn draw(
-    plan: &Plan,
-    model: &Model<'_>,
+    plan: &BenchmarkRun,
+    model: &EvaluatedModel<'_>,
     job: &SampleJob,
     description: Value,
     asked: &[Asked],
     prompted: &[Prompted],
-) -> Result<Drawn> {
+) -> Result<DrawnRows> {
     let file = plan.out.join(RESPONSES);
     let (mut journal, earlier) = open_journal(plan, &file, description)?;
     let prompt = |(asked, prompted): (&Asked, &Prompted)| Prompt::new(json!(asked.id), prompted.ids.clone());
@@ -208,8 +208,8 @@ fn draw(
 }
 
 fn prompts(
-    plan: &Plan,
-    model: &Model<'_>,
+    plan: &BenchmarkRun,
+    model: &EvaluatedModel<'_>,
     asked: &[Asked],
     text: &TextCodec,
     most: usize,
@@ -238,7 +238,7 @@ fn prompts(
 }
 
 /// All but the model that a response depends on.
-fn settings(plan: &Plan, model: &Model<'_>, job: &SampleJob) -> Value {
+fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) -> Value {
     let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = job.params;
     json!({
         "k": plan.benchmark.k,
@@ -257,7 +257,11 @@ fn settings(plan: &Plan, model: &Model<'_>, job: &SampleJob) -> Value {
 }
 
 /// The journal of the responses; a folder that holds another evaluation stays as it is.
-fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Journal, Vec<FinishedSample>)> {
+fn open_journal(
+    plan: &BenchmarkRun,
+    file: &Path,
+    mut description: Value,
+) -> Result<(OutputJournal, Vec<FinishedSample>)> {
     description["data"] = json!(plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?);
     description["benchmark"] = json!(plan.benchmark);
     if let Some(earlier) = described(file)?.filter(|earlier| *earlier != description) {
@@ -268,7 +272,7 @@ fn open_journal(plan: &Plan, file: &Path, mut description: Value) -> Result<(Jou
         );
         return Err(Failure::work(message).hint("give another --out, or remove the folder").into());
     }
-    Journal::open(file, description)
+    OutputJournal::open(file, description)
 }
 
 fn row_of(finished: &FinishedSample) -> Result<Row> {

@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::judging::{Judged, Scored};
+use super::judging::{JudgedResponse, Scored};
 use super::responses::Responses;
-use super::{Plan, SUMMARY};
+use super::{BenchmarkRun, SUMMARY};
 use latrace_io::failure::Failure;
 use latrace_io::files::{checksum, write_atomically};
 use latrace_io::text_table::{self, percent, range};
@@ -23,7 +23,7 @@ use latrace_objective::statistics::{Accuracy, Interval, Tally, pass_curve};
 
 /// What an evaluation comes to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct EvaluationSummary {
     /// What was evaluated on what, as SkyThought describes it.
     pub configuration: Value,
     /// Tokens of all responses.
@@ -143,27 +143,28 @@ impl Counts {
     }
 }
 
-impl Summary {
+impl EvaluationSummary {
     /// Counts.
     ///
     /// # Errors
     /// Files that cannot be read again for their checksums.
     pub fn of(
-        plan: &Plan,
+        plan: &BenchmarkRun,
         scored: &[Scored],
         responses: &Responses,
         judging_seconds: f64,
-    ) -> Result<Summary> {
+    ) -> Result<EvaluationSummary> {
         let counts = Counts::of(scored);
         let overall = Accuracy::of(&counts.tally_q, plan.seed);
         let pass: BTreeMap<usize, Interval> = (1..).zip(pass_curve(&counts.tally_q, plan.seed)).collect();
         let all = || scored.iter().flat_map(|question| &question.responses);
-        let of = |pick: &dyn Fn(&Judged) -> bool| {
+        let of = |pick: &dyn Fn(&JudgedResponse) -> bool| {
             Lengths::of(all().filter(|response| pick(response)).filter_map(|response| response.tokens))
         };
-        let count = |pick: &dyn Fn(&Judged) -> bool| all().filter(|response| pick(response)).count() as u64;
+        let count =
+            |pick: &dyn Fn(&JudgedResponse) -> bool| all().filter(|response| pick(response)).count() as u64;
         let truncated = count(&|response| response.truncated);
-        Ok(Summary {
+        Ok(EvaluationSummary {
             configuration: configuration(plan, responses),
             total_completion_tokens: counts.completion,
             avg_completion_tokens: counts.completion as f64 / overall.samples as f64,
@@ -183,7 +184,7 @@ impl Summary {
             truncation_rate: truncated as f64 / overall.samples as f64,
             unclosed: count(&|response| response.unclosed),
             lengths: of(&|_| true),
-            lengths_of_correct: of(&Judged::is_right),
+            lengths_of_correct: of(&JudgedResponse::is_right),
             lengths_of_wrong: of(&|response| !response.is_right()),
             lengths_of_thoughts: Lengths::of(all().filter_map(|response| response.thought_tokens)),
             verdicts: by(all().map(|response| response.reason.verdict().name())),
@@ -211,7 +212,7 @@ impl Summary {
     ///
     /// # Errors
     /// It is none.
-    pub fn parse(path: &Path, value: Value) -> Result<Summary> {
+    pub fn parse(path: &Path, value: Value) -> Result<EvaluationSummary> {
         serde_json::from_value(value).map_err(|error| {
             Failure::work(format!("{} is no summary of an evaluation: {error}", path.display())).into()
         })
@@ -248,7 +249,7 @@ fn seconds(responses: &Responses, judging: f64) -> Value {
 }
 
 /// What was evaluated on what, as SkyThought has it.
-fn configuration(plan: &Plan, responses: &Responses) -> Value {
+fn configuration(plan: &BenchmarkRun, responses: &Responses) -> Value {
     let source = &plan.benchmark.source;
     let drawing = &plan.benchmark.sampling;
     json!({
@@ -267,7 +268,7 @@ fn configuration(plan: &Plan, responses: &Responses) -> Value {
 }
 
 /// The summary as a table for people.
-pub fn table(summary: &Summary) -> String {
+pub fn table(summary: &EvaluationSummary) -> String {
     let header =
         [summary.title.clone(), "questions".to_owned(), format!("avg@{}", summary.k), "95 %".to_owned()];
     let row = |name: &str, accuracy: &Accuracy| {
@@ -299,8 +300,8 @@ mod tests {
     use super::*;
     use latrace_verify::Reason;
 
-    fn response(reason: Reason, tokens: u64) -> Judged {
-        Judged {
+    fn response(reason: Reason, tokens: u64) -> JudgedResponse {
+        JudgedResponse {
             reason,
             truncated: tokens == 9,
             unclosed: tokens == 9,
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn subsets_and_reasons_are_counted() {
-        let scored = |subset: &str, responses: Vec<Judged>| Scored {
+        let scored = |subset: &str, responses: Vec<JudgedResponse>| Scored {
             subset: Some(subset.to_owned()),
             prompt_tokens: 3,
             responses,

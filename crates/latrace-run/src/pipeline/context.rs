@@ -1,6 +1,6 @@
 //! What all stages of a run share, and their results do not depend on.
 
-use latrace_engine::{Cpu, CpuOptions, Engine, Identity, Role};
+use latrace_engine::{CpuEngine, CpuOptions, Engine, EngineRole, Identity};
 use latrace_questions::query::SharedSandbox;
 
 use crate::plan::{Node, Settings};
@@ -17,10 +17,10 @@ pub struct RunContext {
 
 impl RunContext {
     /// The built-in engine with a recipe's options of speed and memory.
-    pub fn new(options: &run::Engine) -> RunContext {
-        let run::Engine { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
+    pub fn new(options: &run::EngineOptions) -> RunContext {
+        let run::EngineOptions { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
         let kv_cache_bytes = Some(kv_cache_bytes).filter(|&bytes| bytes > 0);
-        RunContext::with_engine(Box::new(Cpu::new(CpuOptions {
+        RunContext::with_engine(Box::new(CpuEngine::new(CpuOptions {
             kv_cache_bytes,
             batch,
             prefill_tokens,
@@ -36,9 +36,9 @@ impl RunContext {
     /// What tells the engine of a stage from others; none for a stage that uses none.
     pub fn identity(&self, node: &Node) -> Option<Identity> {
         let role = match node.settings {
-            Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => Role::Generate,
-            Settings::Scores(_) => Role::Score,
-            Settings::Fit(_) => Role::Train,
+            Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => EngineRole::Generate,
+            Settings::Scores(_) => EngineRole::Score,
+            Settings::Fit(_) => EngineRole::Train,
             _ => return None,
         };
         Some(self.engine.identity(role))

@@ -20,7 +20,7 @@ pub const SUMMARY: &str = "summary.json";
 
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct RunSummary {
     /// `initial`, `final`, and baselines by name.
     pub models: BTreeMap<String, ModelSummary>,
     /// L^1 … L^K (nats), means over the questions where L^1 is finite.
@@ -56,12 +56,12 @@ pub struct ModelSummary {
     pub truncated: u64,
 }
 
-impl Summary {
+impl RunSummary {
     /// Reads what the stages of a finished run counted.
     ///
     /// # Errors
     /// Records that cannot be read.
-    pub fn of(plan: &Plan, run: &Path, recipe: &RunRecipe) -> Result<Summary> {
+    pub fn of(plan: &Plan, run: &Path, recipe: &RunRecipe) -> Result<RunSummary> {
         let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
         let weights = plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default();
         let means = |series: &str| {
@@ -69,7 +69,7 @@ impl Summary {
             common.filter_map(|bound| bound["mean_of_finite"].as_f64()).collect()
         };
         let records = records(plan, run)?;
-        Ok(Summary {
+        Ok(RunSummary {
             models: models(plan, run)?,
             bounds: means("bounds"),
             bounds_hold: weights["bounds"]["is_bound"].as_bool().unwrap_or(false),
@@ -98,7 +98,7 @@ impl Summary {
     ///
     /// # Errors
     /// A run that is not finished.
-    pub fn read(run: &Path) -> Result<Summary> {
+    pub fn read(run: &Path) -> Result<RunSummary> {
         let path = run.join(SUMMARY);
         let bytes = fs::read(&path)
             .with_context(|| format!("{} has no {SUMMARY}: the run is not finished", run.display()))?;
@@ -150,7 +150,7 @@ fn records(plan: &Plan, run: &Path) -> Result<BTreeMap<String, StageRecord>> {
 }
 
 /// The summary for a person: a table, and what it says.
-pub fn in_words(summary: &Summary, run: &Path) -> String {
+pub fn in_words(summary: &RunSummary, run: &Path) -> String {
     let mut lines = table(summary);
     lines.push(String::new());
     lines.extend(verdict(summary));
@@ -192,7 +192,7 @@ pub fn in_words(summary: &Summary, run: &Path) -> String {
     lines.join("\n")
 }
 
-fn table(summary: &Summary) -> Vec<String> {
+fn table(summary: &RunSummary) -> Vec<String> {
     let difficulties: Vec<&String> =
         summary.models.values().next().into_iter().flat_map(|model| model.by_difficulty.keys()).collect();
     let header = difficulties.iter().map(|name| format!("{name:>7}")).collect::<String>();
@@ -224,7 +224,7 @@ fn table(summary: &Summary) -> Vec<String> {
 }
 
 /// Whether the method helped, as far as the intervals let one say.
-fn verdict(summary: &Summary) -> Option<String> {
+fn verdict(summary: &RunSummary) -> Option<String> {
     let (initial, last) = (&summary.models.get("initial")?.overall, &summary.models.get("final")?.overall);
     let gain = (last.accuracy - initial.accuracy) * 100.0;
     let of = format!("on {} questions × {} responses", last.questions, last.samples / last.questions.max(1));

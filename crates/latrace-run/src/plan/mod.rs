@@ -15,7 +15,7 @@ pub use settings::{
 };
 pub use stage::Stage;
 
-use crate::recipe::run::{Method, Proposal, RunRecipe, Start};
+use crate::recipe::run::{FinalStart, Method, Proposal, RunRecipe};
 
 /// The plan of a recipe: its own method, then its baselines. What equals an earlier stage is shared with it.
 ///
@@ -54,8 +54,8 @@ fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()>
     for round in 1..=recipe.rounds {
         steps.round = round;
         let start = match recipe.start {
-            Start::Initial => reasoner,
-            Start::Base => base,
+            FinalStart::Initial => reasoner,
+            FinalStart::Base => base,
         };
         let dataset = examples(&mut steps, recipe, &Models { base, reasoner }, questions)?;
         reasoner = steps.add(

@@ -53,13 +53,13 @@ pub struct RunRecipe {
     /// From weights to examples.
     pub dataset: Dataset,
     /// What pi_theta starts from.
-    pub start: Start,
+    pub start: FinalStart,
     /// Training of pi_theta.
     pub r#final: TrainConfig,
     /// Measuring of models.
     pub evaluation: Evaluation,
     /// Memory, batches, parts: what results do not depend on.
-    pub engine: Engine,
+    pub engine: EngineOptions,
     /// Other methods on the same data: the settings that differ, by name.
     pub baselines: BTreeMap<String, Table>,
 }
@@ -92,7 +92,7 @@ impl Method {
 /// What pi_theta starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Start {
+pub enum FinalStart {
     /// pi_theta0, as algorithm 1 has it.
     Initial,
     /// The model that pi_theta0 started from.
@@ -210,7 +210,7 @@ pub struct Evaluation {
 /// What results do not depend on, but for the parts in which they lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Engine {
+pub struct EngineOptions {
     /// Questions in one part of a table.
     pub part_questions: usize,
     /// Samples at a time.

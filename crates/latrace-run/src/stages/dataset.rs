@@ -59,7 +59,7 @@ pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> 
 /// Traces, answers and verdicts that do not fit each other.
 pub fn of_part(
     questions: &[QuestionRecord],
-    mut groups: HashMap<String, Sampling>,
+    mut groups: HashMap<String, SampledQuestion>,
     building: &DatasetSettings,
     totals: &mut Totals,
 ) -> Result<Vec<ExampleRecord>> {
@@ -116,7 +116,7 @@ impl Totals {
 
 /// What is known of a question's traces.
 #[derive(Debug, Default)]
-pub struct Sampling {
+pub struct SampledQuestion {
     /// All traces, in the order of their numbers.
     pub traces: Vec<TraceRecord>,
     /// Scores by the trace's number; rewards need them alone.
@@ -129,8 +129,8 @@ pub struct Sampling {
     pub verdicts: HashMap<u64, Vec<Verdict>>,
 }
 
-fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<String, Sampling>> {
-    let mut groups: HashMap<String, Sampling> = HashMap::new();
+fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<String, SampledQuestion>> {
+    let mut groups: HashMap<String, SampledQuestion> = HashMap::new();
     for trace in Table::<TraceRecord>::open(traces).read(part)? {
         groups.entry(trace.id.clone()).or_default().traces.push(trace);
     }
@@ -156,7 +156,7 @@ fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<St
 /// The examples of a question: its traces with answers, by weight, or its own row where none is of use.
 fn of_question(
     question: &QuestionRecord,
-    sampling: &Sampling,
+    sampling: &SampledQuestion,
     building: &DatasetSettings,
     totals: &mut Totals,
 ) -> Result<Vec<ExampleRecord>> {
@@ -199,7 +199,7 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
 /// One weight for each trace and for each answer, as the method has it.
 fn sequence_weights(
     question: &QuestionRecord,
-    sampling: &Sampling,
+    sampling: &SampledQuestion,
     building: &DatasetSettings,
 ) -> Result<SequenceWeights> {
     let verdict_km = verdicts_of(sampling, building.answers);
@@ -227,7 +227,7 @@ fn sequence_weights(
 
 /// Verdicts over (k, m). A trace that was never closed has answers of no form; one without a verifier has its
 /// reference.
-fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
+fn verdicts_of(sampling: &SampledQuestion, n: u64) -> Vec<Verdict> {
     if sampling.answers.is_empty() {
         return sampling
             .traces
@@ -246,7 +246,7 @@ fn verdicts_of(sampling: &Sampling, n: u64) -> Vec<Verdict> {
 /// (6) after selection: what each trace was given, shared out among its answers.
 fn chosen_weights(
     question: &QuestionRecord,
-    sampling: &Sampling,
+    sampling: &SampledQuestion,
     group: &Group<'_>,
     building: &DatasetSettings,
 ) -> Result<SequenceWeights> {
@@ -264,7 +264,7 @@ fn chosen_weights(
 /// the trace alone.
 fn sequences(
     question: &QuestionRecord,
-    sampling: &Sampling,
+    sampling: &SampledQuestion,
     weights: &SequenceWeights,
     building: &DatasetSettings,
 ) -> Result<Vec<ExampleRecord>> {
@@ -318,7 +318,7 @@ fn own_answer(question: &QuestionRecord) -> Result<Answer> {
 /// Answer m of a trace; the question's own where none was drawn.
 fn answer_of(
     question: &QuestionRecord,
-    sampling: &Sampling,
+    sampling: &SampledQuestion,
     trace: &TraceRecord,
     m: usize,
 ) -> Result<Answer> {

@@ -11,7 +11,7 @@ use crate::pipeline::folder::StageFolder;
 use crate::pipeline::records::{ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
 use crate::pipeline::runner::Inputs;
 use crate::plan::{Role, WeightSettings};
-use crate::weigh::{Evidence, Group, WeighedTrace, weigh_groups};
+use crate::weigh::{Evidence, TraceGroup, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;
 
 /// Weighs the traces that have scores; verdicts are needed by the accuracy estimator alone.
@@ -46,15 +46,15 @@ fn join(
     traces: Vec<TraceRecord>,
     scores: Vec<ScoreRecord>,
     verdicts: Option<Vec<VerdictRecord>>,
-) -> Result<Vec<Group>> {
+) -> Result<Vec<TraceGroup>> {
     let scores: HashMap<(String, u64), ScoreRecord> =
         scores.into_iter().map(|score| ((score.id.clone(), score.sample), score)).collect();
     let verdicts = verdicts.map(by_trace);
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<TraceGroup> = Vec::new();
     for trace in traces {
         let id = json!(trace.id);
         if groups.last().is_none_or(|group| group.id != id) {
-            groups.push(Group { id: id.clone(), traces: Vec::new(), unended: 0 });
+            groups.push(TraceGroup { id: id.clone(), traces: Vec::new(), unended: 0 });
         }
         let last = groups.len() - 1;
         if !trace.closed {

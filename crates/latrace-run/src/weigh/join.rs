@@ -10,7 +10,7 @@ use latrace_objective::{AnswerAccuracy, AnswerEstimator, AnswerEvidence, AnswerS
 use serde_json::Value;
 
 use super::sums::{self, Origin, Sums};
-use super::{Evidence, Group, WeighConfig};
+use super::{Evidence, TraceGroup, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_io::progress::{Progress, SharedProgress};
 use latrace_io::rows::{FieldProblem, Row, describe, field};
@@ -43,7 +43,7 @@ type Verdicts<'a> = Side<'a, Vec<Verdict>>;
 
 /// Traces with their evidence by question, in the order of the traces' file. Those of a run that never came
 /// to their end (`closed` is false) are counted alone: nothing scores them.
-pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Group>> {
+pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<TraceGroup>> {
     let paths =
         [Some(&inputs.traces), Some(&inputs.scores), inputs.verdicts.as_ref(), inputs.references.as_ref()];
     let total = sums::count_rows(&paths.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
@@ -182,9 +182,9 @@ impl OpenGroup {
         ended.chain(unended).find(|(known, _)| *known == sample).map(|(_, origin)| origin)
     }
 
-    fn finished(self) -> Group {
+    fn finished(self) -> TraceGroup {
         let traces = self.traces.into_iter().map(|(trace, _)| trace).collect();
-        Group { id: self.id, traces, unended: self.unended.len() }
+        TraceGroup { id: self.id, traces, unended: self.unended.len() }
     }
 }
 
@@ -211,7 +211,7 @@ impl Groups {
     }
 
     /// What a question lacks, all of its traces lack.
-    fn finish(self, inputs: &WeighInputs) -> Result<Vec<Group>> {
+    fn finish(self, inputs: &WeighInputs) -> Result<Vec<TraceGroup>> {
         let has_verdicts: fn(&Evidence) -> bool = |trace| trace.answer.accuracy.is_some();
         let has_reference: fn(&Evidence) -> bool = |trace| trace.answer.reference.is_some();
         for (path, has) in [(&inputs.verdicts, has_verdicts), (&inputs.references, has_reference)] {

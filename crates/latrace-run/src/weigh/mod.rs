@@ -17,7 +17,7 @@ use latrace_io::progress::{Progress, SharedProgress};
 
 pub use config::WeighConfig;
 pub use join::WeighInputs;
-pub use question::{Evidence, Group};
+pub use question::{Evidence, TraceGroup};
 pub use summary::{BoundSeries, WeighSummary};
 
 /// A trace and its weight.
@@ -69,7 +69,7 @@ pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedT
 /// # Errors
 /// A setting outside its range; double traces; evidence that the answer estimator lacks.
 pub fn weigh_groups(
-    groups: Vec<Group>,
+    groups: Vec<TraceGroup>,
     config: &WeighConfig,
     drawn: Drawn,
 ) -> Result<(Vec<WeighedTrace>, WeighSummary)> {

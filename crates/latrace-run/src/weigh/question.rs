@@ -29,7 +29,7 @@ pub struct Evidence {
 
 /// A question's traces.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct TraceGroup {
     /// The question.
     pub id: Value,
     /// Those that came to their end.
@@ -63,7 +63,7 @@ pub(super) struct QuestionBounds {
 
 /// Weighs the traces of one question.
 pub(super) fn weigh_question(
-    Group { id, traces: mut group, unended }: Group,
+    TraceGroup { id, traces: mut group, unended }: TraceGroup,
     config: &WeighConfig,
 ) -> Result<Question> {
     if group.is_empty() {
@@ -221,7 +221,7 @@ mod tests {
 
     fn weigh(traces: usize, unended: usize) -> Question {
         let traces = (0..traces as u64).map(evidence).collect();
-        weigh_question(Group { id: json!("q"), traces, unended }, &WeighConfig::default()).unwrap()
+        weigh_question(TraceGroup { id: json!("q"), traces, unended }, &WeighConfig::default()).unwrap()
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn what_was_not_drawn_plainly_is_no_bound() {
         for (drawn, is_bound) in [(Drawn::Plainly, true), (Drawn::Otherwise, false)] {
-            let group = Group { id: json!("q"), traces: vec![evidence(0), evidence(1)], unended: 0 };
+            let group = TraceGroup { id: json!("q"), traces: vec![evidence(0), evidence(1)], unended: 0 };
             let (_, summary) = weigh_groups(vec![group], &WeighConfig::default(), drawn).unwrap();
             assert_eq!(
                 (summary.bounds.is_bound(), summary.to_json()["bounds"]["is_bound"] == true),

@@ -19,7 +19,7 @@ use latrace_run::pipeline::records::{
 };
 use latrace_run::plan::DatasetSettings;
 use latrace_run::recipe::run::{Dataset, Duplicates, Method};
-use latrace_run::stages::dataset::{Sampling, Totals, of_part};
+use latrace_run::stages::dataset::{SampledQuestion, Totals, of_part};
 
 use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
 
@@ -180,8 +180,8 @@ fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
 fn read_groups(
     arguments: &BuildArguments,
     questions: &[QuestionRecord],
-) -> Result<HashMap<String, Sampling>> {
-    let mut groups: HashMap<String, Sampling> = HashMap::new();
+) -> Result<HashMap<String, SampledQuestion>> {
+    let mut groups: HashMap<String, SampledQuestion> = HashMap::new();
     let Some(path) = arguments.traces.as_deref().filter(|_| arguments.method != Method::Sft) else {
         return Ok(groups);
     };
@@ -233,7 +233,7 @@ fn read_groups(
 
 /// Sorts a question's traces and answers by their numbers. Double ones, and with `weighed` a closed trace
 /// without a weight, are errors.
-fn put_in_order(id: &str, group: &mut Sampling, weighed: bool) -> Result<()> {
+fn put_in_order(id: &str, group: &mut SampledQuestion, weighed: bool) -> Result<()> {
     group.traces.sort_by_key(|trace| trace.sample);
     let twice = group.traces.windows(2).find(|pair| pair[0].sample == pair[1].sample);
     let unweighed = group
@@ -251,7 +251,7 @@ fn put_in_order(id: &str, group: &mut Sampling, weighed: bool) -> Result<()> {
 }
 
 /// Adds the verdicts: one on each answer, and no other.
-fn add_verdicts(groups: &mut HashMap<String, Sampling>, path: &Path) -> Result<()> {
+fn add_verdicts(groups: &mut HashMap<String, SampledQuestion>, path: &Path) -> Result<()> {
     let mut verdicts = HashMap::new();
     for (key, verdict) in read(path, verdict_of)? {
         if let Some((id, sample, answer)) = verdicts.insert(key.clone(), verdict).map(|_| key) {
@@ -289,11 +289,11 @@ fn add_verdicts(groups: &mut HashMap<String, Sampling>, path: &Path) -> Result<(
 
 /// Adds the rows of a path, if there is one, to the traces that they are of.
 fn add<T>(
-    groups: &mut HashMap<String, Sampling>,
+    groups: &mut HashMap<String, SampledQuestion>,
     path: Option<&Path>,
     parse: impl FnMut(Row) -> Result<T, FieldProblem>,
     key: impl Fn(&T) -> (&String, u64),
-    mut take: impl FnMut(&mut Sampling, T),
+    mut take: impl FnMut(&mut SampledQuestion, T),
 ) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     for record in read(path, parse)? {
@@ -394,7 +394,7 @@ fn optional<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<Opt
 }
 
 /// How many answers follow each trace: as many after each that has any.
-fn answers_per_trace(groups: &HashMap<String, Sampling>) -> Result<u64> {
+fn answers_per_trace(groups: &HashMap<String, SampledQuestion>) -> Result<u64> {
     let mut counts = groups.iter().flat_map(|(id, group)| {
         group.answers.iter().map(move |(sample, answers)| (id, sample, answers.len()))
     });

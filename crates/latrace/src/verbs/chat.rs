@@ -13,7 +13,7 @@ use latrace_core::random::stream;
 use latrace_core::{SamplingParams, StopReason};
 use latrace_engine::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
 use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{Cpu, CpuOptions, Engine, ModelShape};
+use latrace_engine::{CpuEngine, CpuOptions, Engine, ModelShape};
 
 use crate::verbs::sample::SamplingArguments;
 use latrace_io::failure::Failure;
@@ -64,7 +64,7 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
     let stop_ids = arguments.sampling.stop_ids(shape.end_ids);
     let interrupted = watch_for_interrupts()?;
     let kv_cache_bytes = arguments.kv_cache_bytes.map(|bytes| bytes.0);
-    let engine = Cpu::new(CpuOptions { kv_cache_bytes, batch: 1, ..CpuOptions::default() });
+    let engine = CpuEngine::new(CpuOptions { kv_cache_bytes, batch: 1, ..CpuOptions::default() });
     let generator = engine.generator(&model)?;
     let conversation =
         Conversation { messages: Vec::new(), system: arguments.system.clone(), plain: !text.has_template() };

@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// A value and what it means.
-pub type Choice = (&'static str, &'static str);
+pub type OptionValue = (&'static str, &'static str);
 
 /// What the final model learns from.
-pub const METHODS: &[Choice] = &[
+pub const METHODS: &[OptionValue] = &[
     ("variational", "Weighted traces of the posterior: (6)"),
     ("sft", "The rows' own traces alone"),
     ("rft", "Correct samples of pi_theta0: (10)"),
@@ -18,21 +18,21 @@ pub const METHODS: &[Choice] = &[
 ];
 
 /// Which verified answers of a chosen trace become examples.
-pub const ANSWERS_OF_TRACE: &[Choice] = &[
+pub const ANSWERS_OF_TRACE: &[OptionValue] = &[
     ("all", "Their mean, as the answer gradient asks"),
     ("one", "A seeded choice"),
     ("first", "The first, as the paper's release does"),
 ];
 
 /// What becomes of equal sequences of a question.
-pub const DUPLICATES: &[Choice] = &[("add", "Their weights add up"), ("once", "They weigh as one")];
+pub const DUPLICATES: &[OptionValue] = &[("add", "Their weights add up"), ("once", "They weigh as one")];
 
 /// What questions are used for.
-pub const SPLITS: &[Choice] =
+pub const SPLITS: &[OptionValue] =
     &[("train", "Trained on"), ("validation", "For choices"), ("test", "Measured once, at the end")];
 
 /// How a file's rows become questions.
-pub const FORMATS: &[Choice] = &[
+pub const FORMATS: &[OptionValue] = &[
     (
         "rows",
         "`question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and \
@@ -48,11 +48,11 @@ pub const FORMATS: &[Choice] = &[
 ];
 
 /// Who is to train.
-pub const TRAINERS: &[Choice] = &[("trl", "Hugging Face's TRL"), ("llama-factory", "LLaMA-Factory")];
+pub const TRAINERS: &[OptionValue] = &[("trl", "Hugging Face's TRL"), ("llama-factory", "LLaMA-Factory")];
 
 /// The parser of an option that takes one of `choices`.
 pub fn one_of<T: DeserializeOwned + Clone + Send + Sync + 'static>(
-    choices: &'static [Choice],
+    choices: &'static [OptionValue],
 ) -> impl TypedValueParser<Value = T> {
     let values = choices.iter().map(|&(name, about)| PossibleValue::new(name).help(about));
     PossibleValuesParser::new(values)
@@ -69,7 +69,7 @@ mod tests {
     use latrace_run::recipe::run::{Duplicates, Method};
 
     #[track_caller]
-    fn check<T: DeserializeOwned>(choices: &[Choice]) {
+    fn check<T: DeserializeOwned>(choices: &[OptionValue]) {
         for (name, _) in choices {
             serde_json::from_value::<T>(Value::String((*name).to_owned())).unwrap();
         }

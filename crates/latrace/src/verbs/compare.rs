@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use latrace_run::comparison::{Choice, compare};
+use latrace_run::comparison::{ComparisonOptions, compare};
 
 /// Arguments of `latrace compare`.
 #[derive(Args, Debug)]
@@ -43,8 +43,11 @@ pub struct CompareArguments {
 
 /// Runs `latrace compare`.
 pub fn run(arguments: &CompareArguments) -> Result<()> {
-    let choice =
-        Choice { pooled: arguments.pooled, only: arguments.only.clone(), against: arguments.against.clone() };
+    let choice = ComparisonOptions {
+        pooled: arguments.pooled,
+        only: arguments.only.clone(),
+        against: arguments.against.clone(),
+    };
     let comparison = compare(&arguments.folders, &choice)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&comparison)?);

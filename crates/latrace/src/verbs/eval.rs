@@ -10,7 +10,9 @@ use crate::verbs::sample::EngineArguments;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_questions::benchmarks::{Benchmark, Chosen};
-use latrace_run::evaluation::{self, Model, Plan, Source, Summary, Wrapping};
+use latrace_run::evaluation::{
+    self, BenchmarkRun, EvaluatedModel, EvaluationSummary, ResponseSource, Wrapping,
+};
 
 /// What `--responses` says for the benchmark's own answers.
 const RIGHT: &str = "gold";
@@ -122,15 +124,20 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
     let engine = arguments.engine.engine();
     let source = match (&arguments.responses, &arguments.model) {
-        (Some(responses), _) if responses == Path::new(RIGHT) => Source::Right,
-        (Some(responses), _) => Source::File(responses.clone()),
+        (Some(responses), _) if responses == Path::new(RIGHT) => ResponseSource::Right,
+        (Some(responses), _) => ResponseSource::File(responses.clone()),
         (None, Some(model)) => {
             let name = arguments.name.clone().unwrap_or_else(|| model.display().to_string());
             let (folder, wrapping) = (
                 model_folder(model)?,
                 Wrapping::named(arguments.template.as_deref().unwrap_or(plan.benchmark.kind.form()[0]))?,
             );
-            Source::Model(Box::new(Model { name, folder, wrapping, engine: &engine }))
+            ResponseSource::EvaluatedModel(Box::new(EvaluatedModel {
+                name,
+                folder,
+                wrapping,
+                engine: &engine,
+            }))
         }
         (None, None) => return Err(Failure::usage("expected --model or --responses").into()),
     };
@@ -140,7 +147,7 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
     Ok(())
 }
 
-fn plan(arguments: &EvalArguments) -> Result<Plan> {
+fn plan(arguments: &EvalArguments) -> Result<BenchmarkRun> {
     let mut benchmark = Benchmark::find(&arguments.bench)?;
     benchmark.k = arguments.k.unwrap_or(benchmark.k);
     benchmark.sampling = arguments.sampling.over(&benchmark.sampling);
@@ -151,11 +158,11 @@ fn plan(arguments: &EvalArguments) -> Result<Plan> {
         if arguments.data.is_empty() { benchmark.files(&arguments.out)? } else { arguments.data.clone() };
     let chosen =
         Chosen { subsets: arguments.subset.clone(), limit: arguments.limit.map(|limit| limit as usize) };
-    Ok(Plan { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
+    Ok(BenchmarkRun { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
 }
 
 /// The rest in words, to stderr.
-fn tell(summary: &Summary) {
+fn tell(summary: &EvaluationSummary) {
     let reasons: Vec<String> =
         summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     tracing::info!("{} responses: {}", summary.overall.samples, reasons.join(", "));

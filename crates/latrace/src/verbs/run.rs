@@ -13,7 +13,7 @@ use latrace_run::layout;
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
 use latrace_run::pipeline::runner::{self, State, states};
-use latrace_run::pipeline::summary::{Summary, in_words};
+use latrace_run::pipeline::summary::{RunSummary, in_words};
 use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
@@ -64,7 +64,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     })?;
     announce(&plan, &states(&plan, &folder, &context)?);
     runner::run(&plan, &held, &context)?;
-    let summary = Summary::of(&plan, &folder, &recipe)?;
+    let summary = RunSummary::of(&plan, &folder, &recipe)?;
     summary.write(&folder)?;
     report::write(&folder, &folder.join(report::PAGE))?;
     print(&in_words(&summary, &folder))

@@ -14,7 +14,7 @@ use latrace_engine::sampling::journal::FinishedSample;
 use latrace_engine::sampling::output::{describe_work, draw_to};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{Cpu, CpuOptions, Engine, ModelShape};
+use latrace_engine::{CpuEngine, CpuOptions, Engine, ModelShape};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
@@ -90,8 +90,8 @@ pub struct EngineArguments {
 
 impl EngineArguments {
     /// The engine.
-    pub fn engine(&self) -> Cpu {
-        Cpu::new(CpuOptions {
+    pub fn engine(&self) -> CpuEngine {
+        CpuEngine::new(CpuOptions {
             kv_cache_bytes: self.kv_cache_bytes.map(|bytes| bytes.0),
             batch: self.batch as usize,
             prefill_tokens: self.prefill_tokens as usize,

@@ -12,7 +12,7 @@ use latrace_engine::boundary::{ScoreClient, ScoreRow};
 use latrace_engine::row_tokens::{CONSUMED_FIELDS, prompt_and_response};
 use latrace_engine::sampling::journal::decimals;
 use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{Cpu, CpuOptions, Engine, ModelShape};
+use latrace_engine::{CpuEngine, CpuOptions, Engine, ModelShape};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
@@ -60,7 +60,7 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let shape = ModelShape::read(&folder)?;
     let text = TextCodec::open(&folder, &shape)?;
     let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
-    let mut scorer = Cpu::new(options).scorer(&folder)?;
+    let mut scorer = CpuEngine::new(options).scorer(&folder)?;
     let columns = arguments.columns.columns();
     let mut ids = UniqueIds::default();
     let written = write_rows(&out, |sink| {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use latrace_io::text_table::markdown;
 use latrace_report::status::{RunState, RunStatus, StageStatus, look};
-use latrace_report::{Progress, StageState};
+use latrace_report::{StageProgress, StageState};
 
 /// Arguments of `latrace status`.
 #[derive(Args, Debug)]
@@ -81,8 +81,8 @@ fn cells(status: &StageStatus, run: RunState) -> Vec<String> {
     ]
 }
 
-fn progress(progress: &Progress) -> String {
-    let Progress { done, total, unit, .. } = progress;
+fn progress(progress: &StageProgress) -> String {
+    let StageProgress { done, total, unit, .. } = progress;
     total.map_or_else(|| format!("{done} {unit}"), |total| format!("{done} of {total} {unit}"))
 }
 

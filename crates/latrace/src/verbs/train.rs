@@ -11,7 +11,7 @@ use latrace_engine::boundary::FitJob;
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::train_rows::train_row;
 use latrace_engine::training::{RECIPE, run_job};
-use latrace_engine::{Cpu, Engine, ModelShape, TrainConfig, TrainRow};
+use latrace_engine::{CpuEngine, Engine, ModelShape, TrainConfig, TrainRow};
 use latrace_io::failure::Failure;
 use latrace_io::files::is_absent_or_empty;
 use latrace_io::hub::model_folder;
@@ -68,7 +68,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let rows = read_rows(arguments, &model)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let job = FitJob { model: &model, rows: &rows, config: &config, out, resume: arguments.resume };
-    let trained = run_job(&mut *Cpu::default().trainer()?, job);
+    let trained = run_job(&mut *CpuEngine::default().trainer()?, job);
     if trained.is_err() {
         // Before the first event the folder is as empty as it was; one with files in it stays.
         let _ = fs::remove_dir(out);

@@ -8,9 +8,10 @@ use latrace_objective::Rng;
 use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::{Interval, bootstrap, pass_at};
 use latrace_report::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Comparison, Density, Emphasis,
-    EmphasisCurve, FunnelStep, Histogram, Lengths, Model, Questions, ReportData, Role, Run, ShownStage,
-    StageState, Traces, Training, TrainingPoint, VerdictCount, Weights, findings,
+    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density, Emphasis, EmphasisCurve,
+    FunnelStep, Histogram, LengthFigure, MeasuredModel, ModelRole, PairedComparison, QuestionCounts,
+    ReportData, Run, ShownStage, StageState, TraceBrowser, Training, TrainingPoint, VerdictCount,
+    WeightFigure, findings,
 };
 
 /// Texts that would run if they became markup.
@@ -45,7 +46,7 @@ pub fn finished_run(questions: usize) -> ReportData {
             ),
         },
         stages: stages(),
-        questions: Some(Questions {
+        questions: Some(QuestionCounts {
             train: 4100,
             with_trace: 1500,
             with_hint: 4100,
@@ -98,7 +99,7 @@ pub fn begun_run() -> ReportData {
             ..stage.clone()
         };
     }
-    data.stages[3].progress = Some(latrace_report::Progress {
+    data.stages[3].progress = Some(latrace_report::StageProgress {
         done: 12,
         total: Some(65),
         unit: "parts".to_owned(),
@@ -123,19 +124,25 @@ pub fn begun_run() -> ReportData {
 }
 
 /// Each model with the share of right responses to each question.
-fn models(rng: &mut Rng) -> Vec<(Model, Vec<f64>)> {
+fn models(rng: &mut Rng) -> Vec<(MeasuredModel, Vec<f64>)> {
     let strength = [
-        ("initial", Role::Initial, 0.0),
-        ("posterior", Role::Posterior, 2.6),
-        ("final", Role::Final, 1.25),
-        ("rft", Role::Baseline, 0.8),
-        ("uniform", Role::Baseline, 0.35),
+        ("initial", ModelRole::Initial, 0.0),
+        ("posterior", ModelRole::Posterior, 2.6),
+        ("final", ModelRole::Final, 1.25),
+        ("rft", ModelRole::Baseline, 0.8),
+        ("uniform", ModelRole::Baseline, 0.35),
     ];
     let luck: Vec<f64> = (0..300).map(|_| rng.uniform() * 2.0 - 1.0).collect();
     strength.map(|(name, role, strength)| measured(name, role, strength, &luck, rng)).to_vec()
 }
 
-fn measured(name: &str, role: Role, strength: f64, luck: &[f64], rng: &mut Rng) -> (Model, Vec<f64>) {
+fn measured(
+    name: &str,
+    role: ModelRole,
+    strength: f64,
+    luck: &[f64],
+    rng: &mut Rng,
+) -> (MeasuredModel, Vec<f64>) {
     let difficulty = |q: usize| q % DIFFICULTIES;
     let right_q: Vec<usize> = luck
         .iter()
@@ -159,7 +166,7 @@ fn measured(name: &str, role: Role, strength: f64, luck: &[f64], rng: &mut Rng) 
         .collect();
     let pass =
         |k: usize| interval(&right_q.iter().map(|&right| pass_at(k, RESPONSES, right)).collect::<Vec<_>>());
-    let model = Model {
+    let model = MeasuredModel {
         name: name.to_owned(),
         role,
         overall: accuracy(&share_q),
@@ -181,11 +188,11 @@ fn interval(value_q: &[f64]) -> Interval {
     bootstrap(value_q, 2)
 }
 
-fn compared(models: &[(Model, Vec<f64>)], model: &str, against: &str) -> Comparison {
+fn compared(models: &[(MeasuredModel, Vec<f64>)], model: &str, against: &str) -> PairedComparison {
     let share = |name: &str| &models.iter().find(|(model, _)| model.name == name).unwrap().1;
     let difference_q: Vec<f64> =
         share(model).iter().zip(share(against)).map(|(left, right)| left - right).collect();
-    Comparison {
+    PairedComparison {
         model: model.to_owned(),
         against: against.to_owned(),
         difference: interval(&difference_q),
@@ -253,7 +260,7 @@ fn funnel() -> Vec<FunnelStep> {
         .to_vec()
 }
 
-fn weights(traces: &Traces) -> Weights {
+fn weights(traces: &TraceBrowser) -> WeightFigure {
     let rho_qk: Vec<Vec<f64>> = traces
         .questions
         .iter()
@@ -261,7 +268,7 @@ fn weights(traces: &Traces) -> Weights {
         .collect();
     let effective: Vec<f64> =
         rho_qk.iter().map(|rho_k| 1.0 / rho_k.iter().map(|rho| rho * rho).sum::<f64>()).collect();
-    Weights {
+    WeightFigure {
         description: "A weight is the geometric ratio times the accuracy; the best trace is chosen."
             .to_owned(),
         traces_each: TRACES,
@@ -283,7 +290,7 @@ fn bounds() -> Bounds {
     Bounds { is_bound: false, ratio: "geometric".to_owned(), points: (1..=TRACES).map(point).collect() }
 }
 
-fn lengths(rng: &mut Rng) -> Lengths {
+fn lengths(rng: &mut Rng) -> LengthFigure {
     let (mut summed, mut mean) = (vec![vec![0_u64; 24]; 20], vec![vec![0_u64; 24]; 20]);
     for _ in 0..6000 {
         let length = 6.0 + 50.0 * rng.uniform() * rng.uniform().sqrt();
@@ -297,7 +304,7 @@ fn lengths(rng: &mut Rng) -> Lengths {
     }
     let density =
         |counts, y, correlation| Density { x: (5.0, 56.0), y, counts, correlation: Some(correlation) };
-    Lengths {
+    LengthFigure {
         traces: 6000,
         summed: density(summed, (-16.0, 8.0), -0.47),
         mean: density(mean, (-0.6, 0.4), 0.02),
@@ -327,13 +334,13 @@ fn emphasis(rng: &mut Rng) -> Emphasis {
     Emphasis { curves, accuracies, of: "answers after the initial model’s own traces".to_owned() }
 }
 
-fn traces(questions: usize, rng: &mut Rng) -> Traces {
+fn traces(questions: usize, rng: &mut Rng) -> TraceBrowser {
     let mut vocabulary: Vec<String> = (0..100).map(|number| format!("{number} ")).collect();
     vocabulary.extend(["+7 ", "-3 ", "*2 ", "x ", "</think>"].map(str::to_owned));
     vocabulary.extend(HOSTILE.map(|text| format!("{text} ")));
     vocabulary.push(String::new());
     let questions = (0..questions).map(|q| question(q, rng)).collect();
-    Traces { of: 2600, seed: Some(2), writer: "the posterior".to_owned(), vocabulary, questions }
+    TraceBrowser { of: 2600, seed: Some(2), writer: "the posterior".to_owned(), vocabulary, questions }
 }
 
 fn question(q: usize, rng: &mut Rng) -> Browsed {

@@ -28,7 +28,7 @@ fn do_by(
 }
 
 fn context() -> RunContext {
-    RunContext::new(&crate::recipe::run::Engine {
+    RunContext::new(&crate::recipe::run::EngineOptions {
         part_questions: 1,
         batch: 1,
         prefill_tokens: 1,
