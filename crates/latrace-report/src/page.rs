@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_script_is_in_the_page() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/assets");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/assets");
         let files = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())

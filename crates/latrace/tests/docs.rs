@@ -174,7 +174,7 @@ const SECTIONS: [(&str, &str, &str); 11] = [
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
     ("prompts", "latrace-run/src/recipe/run.rs", "Prompts"),
     ("traces", "latrace-run/src/recipe/run.rs", "Traces"),
-    ("answers", "latrace-run/src/recipe/run.rs", "Drawing"),
+    ("answers", "latrace-run/src/recipe/run.rs", "Sampling"),
     ("verdicts", "latrace-run/src/recipe/run.rs", "Verdicts"),
     ("weights", "latrace-run/src/weigh/config.rs", "WeighConfig"),
     ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
@@ -189,15 +189,26 @@ const ENUMS: [&str; 3] = [
     "latrace-lm/src/train_config.rs",
 ];
 
+/// Files of structs that are flattened into those of a section, where they are not in its own.
+const FLATTENED: [(&str, &str); 1] = [("SamplingParams", "latrace-core/src/sampling.rs")];
+
 /// All settings of a section: dotted key, type, documentation of the type.
 fn settings(section: &str, file: &str, name: &str) -> Vec<(String, String, String)> {
-    let source = source(file);
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
-    let all = fields(&source, name).into_iter().flat_map(|field| {
-        let inner = if field.flattened { fields(&source, &field.kind) } else { vec![field] };
-        inner.into_iter().map(|field| (format!("{prefix}{}", field.name), field.kind, field.documentation))
-    });
-    all.collect()
+    let named = |field: Field| (format!("{prefix}{}", field.name), field.kind, field.documentation);
+    unflattened(file, name).into_iter().map(named).collect()
+}
+
+/// A struct's fields, those of flattened structs in their places.
+fn unflattened(file: &str, name: &str) -> Vec<Field> {
+    let inner = |field: Field| {
+        if !field.flattened {
+            return vec![field];
+        }
+        let file = FLATTENED.iter().find(|(name, _)| *name == field.kind).map_or(file, |(_, file)| file);
+        unflattened(file, &field.kind)
+    };
+    fields(&source(file), name).into_iter().flat_map(inner).collect()
 }
 
 fn one_of(kind: &str) -> String {

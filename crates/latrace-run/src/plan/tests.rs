@@ -36,6 +36,7 @@ fn leaves(table: &Table, prefix: &str, found: &mut Vec<String>) {
 fn other(name: &str, value: &Toml) -> Toml {
     let alternatives: &[(&str, &str)] = &[
         ("method", "rft"),
+        ("method", "grpo"),
         ("start", "base"),
         ("questions.task", "countdown"),
         ("questions.format", "gsm8k"),
@@ -60,9 +61,10 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("save_dtype", "bf16"),
     ];
     match value {
-        Toml::String(_) => {
+        Toml::String(text) => {
             let last = name.rsplit('.').next().unwrap_or(name);
-            let known = alternatives.iter().find(|(known, _)| *known == name || *known == last);
+            let is_it = |known: &str| known == name || known == last;
+            let known = alternatives.iter().find(|(known, other)| is_it(known) && other != text);
             Toml::String(known.map_or("other", |(_, value)| value).to_owned())
         }
         Toml::Integer(number) => Toml::Integer(number + 1),
