@@ -3,22 +3,30 @@
 use std::fs;
 use std::path::Path;
 
-use latrace_core::{SamplingParams, StopReason, Tokenizer};
+use latrace_core::{Markers, SamplingParams, StopReason, Tokenizer};
 use serde_json::json;
 
 use super::{Subject, all, completions_that_cannot_be_right_are_refused};
-use crate::boundary::{Engine, ModelShape, Request, ScoreRow, StopTexts};
+use crate::boundary::{Completion, Engine, ModelShape, Request, ScoreRow, StopTexts};
 use crate::cpu::{CpuEngine, CpuOptions, SaveDtype, save_random};
 use crate::random::Random;
 use crate::sampling::generate_all;
 use crate::scoring::score_all;
+use crate::text_codec::TextCodec;
+use crate::trace_codec::TraceCodec;
 
 /// A tiny random model, with a tokenizer of words and letters.
 fn model() -> tempfile::TempDir {
+    model_with(&[])
+}
+
+/// As [`model`], with texts that are one token each.
+fn model_with(specials: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let texts = ["the cat sat on the mat", "a walk from one to two", "seven times eight is fifty six"];
     let texts: Vec<String> = texts.map(str::to_owned).to_vec();
-    let tokenizer = Tokenizer::train(&texts, 300, &[]).unwrap();
+    let specials: Vec<String> = specials.iter().map(|&text| text.to_owned()).collect();
+    let tokenizer = Tokenizer::train(&texts, 300, &specials).unwrap();
     let vocabulary = Tokenizer::from_bytes(tokenizer.as_bytes()).unwrap().vocabulary_size();
     let config = json!({
         "architectures": ["Qwen3ForCausalLM"], "hidden_size": 16, "num_hidden_layers": 2,
@@ -117,4 +125,66 @@ fn random_scores_differ_by_token_and_are_spread() {
     let mean = scores.iter().sum::<f32>() / 100.0;
     // The mean of 100 uniform numbers on [-4, 0] has a standard deviation of 0.12.
     assert!((mean + 2.0).abs() < 0.5, "{mean}");
+}
+
+#[test]
+fn random_ids_do_not_repeat_with_any_small_lag() {
+    let mut generator = random().generator(Path::new("none")).unwrap();
+    let all = Request { seeds: (0..100).collect(), ..request(&[1], 90, 0) };
+    let samples = generate_all(&mut *generator, vec![all]).unwrap().remove(0);
+    for lag in 1..=8 {
+        let equal = |ids: &[u32]| ids.iter().zip(&ids[lag..]).filter(|(a, b)| a == b).count();
+        let equal: usize = samples.iter().map(|sample| equal(&sample.ids)).sum();
+        // Of about 8,500 pairs, one in 90 is equal: 95, with a standard deviation of 10.
+        assert!((45..145).contains(&equal), "lag {lag}: {equal}");
+    }
+}
+
+#[test]
+fn a_stop_text_is_found_across_tokens_and_only_where_it_is() {
+    let model = model();
+    let shape = ModelShape::read(model.path()).unwrap();
+    let text = TextCodec::open(model.path(), &shape).unwrap();
+    let ids = text.encode("text", "a walk from the cat sat on the mat").unwrap();
+    let stops = StopTexts::new(vec!["from the cat sat on".to_owned()]);
+    let first = (1..=ids.len()).find(|&tokens| stops.found(&ids[..tokens], &text)).unwrap();
+    assert!(text.decode(&ids[..first]).unwrap().contains("sat on"));
+    let asked = Request { stop_texts: stops, ..request(&[1], 50, 0) };
+    let of = |tokens: usize| Completion {
+        ids: ids[..tokens].to_vec(),
+        logp: vec![-1.0; tokens],
+        stop: StopReason::StopString,
+    };
+    assert_eq!(of(first).check(&asked, &shape, Some(&text)), Ok(()));
+    let early = of(first - 1).check(&asked, &shape, Some(&text)).unwrap_err();
+    assert!(early.contains("stop text"), "{early}");
+}
+
+#[test]
+fn a_trace_codec_cuts_and_joins_on_ids() {
+    let model = model();
+    let markers = Markers::named("think").unwrap();
+    let codec = TraceCodec::open(model.path(), markers.clone()).unwrap();
+    let trace = codec.trace_ids("the cat").unwrap();
+    assert_eq!(codec.boundary(&trace), Some(trace.len()));
+    assert_eq!(codec.boundary(&trace[..trace.len() - 1]), None);
+    let answer = codec.answer_ids("two").unwrap();
+    let all = [trace.as_slice(), &answer].concat();
+    assert_eq!(codec.boundary(&all), Some(trace.len()));
+    assert_eq!(codec.answer_text(&answer), "two");
+    assert_eq!((answer.last(), answer.starts_with(&codec.answer_prefix)), (Some(&0), true));
+    assert!(codec.trace_ids("the </think> cat").is_err());
+    let is_one_token = codec.encode(&markers.cut).unwrap().len() == 1;
+    assert_eq!(codec.trace_stops().is_empty(), is_one_token);
+    assert_eq!(codec.trace_end_ids().len(), 1 + usize::from(is_one_token));
+}
+
+#[test]
+fn a_trace_codec_ends_with_the_token_of_a_special_cut() {
+    let model = model_with(&["</think>"]);
+    let codec = TraceCodec::open(model.path(), Markers::named("think").unwrap()).unwrap();
+    let trace = codec.trace_ids("the cat").unwrap();
+    assert_eq!(codec.boundary(&[trace.as_slice(), &[1, 2]].concat()), Some(trace.len()));
+    assert!(codec.trace_stops().is_empty(), "the cut is one token");
+    assert_eq!(codec.trace_end_ids(), [0, trace[trace.len() - 1]]);
 }

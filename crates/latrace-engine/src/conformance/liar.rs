@@ -55,7 +55,7 @@ pub const LIES: [(Lie, &str); 14] = [
     (Lie::TooLong, "expected at most 5 tokens, got 6"),
     (Lie::Interrupted, "nobody did that"),
     (Lie::WrongStopText, "none is in its last tokens"),
-    (Lie::Twice, "come before"),
+    (Lie::Twice, "the sample has come before"),
     (Lie::UnknownSample, "expected one of 2 samples"),
     (Lie::Missing, "the engine ended without 1 of its 2 samples"),
 ];

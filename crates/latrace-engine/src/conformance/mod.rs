@@ -7,13 +7,15 @@
 mod engines;
 mod liar;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use latrace_core::{SamplingParams, StopReason};
 
 use crate::boundary::{
-    Completion, Engine, EngineRole, Error, Generate, GenerateClient, Request, Score, ScoreRow, StopTexts,
+    Completion, Engine, EngineRole, Error, Generate, GenerateClient, Request, Score, ScoreClient, ScoreRow,
+    StopTexts,
 };
 use crate::sampling::generate_all;
 use crate::scoring::score_all;
@@ -66,6 +68,8 @@ pub fn all(subject: &Subject<'_>) {
     bad_rows_are_errors(subject);
     a_client_can_interrupt_a_sample(subject);
     a_clients_error_ends_the_work(subject);
+    a_score_clients_error_ends_the_work(subject);
+    many_requests_and_rows_are_kept_apart(subject);
     no_requests_are_no_work(subject);
 }
 
@@ -286,6 +290,68 @@ pub fn a_clients_error_ends_the_work(subject: &Subject<'_>) {
     let error = subject.generator().generate(&mut client).unwrap_err();
     assert_eq!(error.to_string(), "the disk is full");
     assert_eq!(client.completions.len(), 2);
+}
+
+struct FailingScores(std::vec::IntoIter<ScoreRow>);
+
+impl ScoreClient for FailingScores {
+    fn next_row(&mut self) -> anyhow::Result<Option<ScoreRow>> {
+        Ok(self.0.next())
+    }
+
+    fn scored(&mut self, _: usize, _: Vec<f32>) -> anyhow::Result<()> {
+        Err(anyhow::anyhow!("no space").context("the disk is full"))
+    }
+}
+
+/// Unchanged, with what caused it.
+pub fn a_score_clients_error_ends_the_work(subject: &Subject<'_>) {
+    let rows = vec![ScoreRow { prompt: vec![1], response: vec![0] }; 3];
+    let error = subject.scorer().score(&mut FailingScores(rows.into_iter())).unwrap_err();
+    assert_eq!(format!("{error:#}"), "the disk is full: no space");
+}
+
+/// Streams what it draws, and checks that it is of the request that it says.
+struct Streamed {
+    requests: std::vec::IntoIter<Request>,
+    grown: BTreeMap<usize, Vec<u32>>,
+}
+
+impl GenerateClient for Streamed {
+    fn next_request(&mut self) -> anyhow::Result<Option<Request>> {
+        Ok(self.requests.next())
+    }
+
+    fn grown(&mut self, request: usize, _: usize, ids: &[u32], _: usize) -> ControlFlow<()> {
+        self.grown.insert(request, ids.to_vec());
+        ControlFlow::Continue(())
+    }
+
+    fn finished(&mut self, request: usize, _: usize, completion: Completion) -> anyhow::Result<()> {
+        assert_eq!(self.grown.get(&request), Some(&completion.ids), "request {request}");
+        Ok(())
+    }
+}
+
+/// More of them than an engine takes at once.
+pub fn many_requests_and_rows_are_kept_apart(subject: &Subject<'_>) {
+    let one = subject.requests(1).remove(0);
+    let request = |seed: u64| Request { prompt: vec![(seed % 7) as u32], seeds: vec![seed], ..one.clone() };
+    let requests: Vec<Request> = (0..200).map(request).collect();
+    let samples = generate_all(&mut *subject.generator(), requests.clone()).unwrap();
+    let mut client = Streamed { requests: requests.clone().into_iter(), grown: BTreeMap::new() };
+    subject.generator().generate(&mut client).unwrap();
+    assert_eq!(client.grown.len(), 200);
+    let row = |(request, samples): (&Request, &Vec<Completion>)| ScoreRow {
+        prompt: request.prompt.clone(),
+        response: samples[0].ids.clone(),
+    };
+    let rows = requests.iter().zip(&samples).map(row).collect();
+    let scores = score_all(&mut *subject.scorer(), rows).unwrap();
+    samples
+        .iter()
+        .zip(&scores)
+        .for_each(|(sample, scored)| close(&sample[0].logp, scored, subject.tolerance));
 }
 
 /// And no error.

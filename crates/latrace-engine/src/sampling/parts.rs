@@ -333,6 +333,33 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
+    /// Fails between two samples, as a full disk does.
+    struct FullDisk(Option<MissingSamples>);
+
+    impl Drawing for FullDisk {
+        fn next_missing(&mut self) -> Result<Option<MissingSamples>> {
+            Ok(self.0.take())
+        }
+
+        fn keep(&mut self, _: PromptPlace, _: u64, _: Completion) -> Result<()> {
+            Ok(())
+        }
+
+        fn tick(&mut self) -> Result<()> {
+            anyhow::bail!("the disk is full")
+        }
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_between_samples_ends_the_work() {
+        let (place, prompt) = (PromptPlace { part: 0, prompt: 0 }, prompts(0).remove(0));
+        let numbers = (0..60).collect();
+        let mut drawing = FullDisk(Some(MissingSamples { place, prompt, numbers }));
+        let mut progress = Progress::new("samples", 0, None);
+        let error = draw_missing(&job(), &mut drawing, || Ok(generator()), &mut progress).unwrap_err();
+        assert_eq!(error.to_string(), "the disk is full");
+    }
+
     #[test]
     fn without_prompts_no_generator_is_made() {
         let folder = tempfile::tempdir().unwrap();

@@ -108,3 +108,70 @@ fn placed(job: &SampleJob, prompts: &[Prompt], earlier: Vec<FinishedSample>) -> 
     });
     keyed.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::boundary::{Engine, ModelShape, StopTexts};
+    use crate::random::Random;
+    use latrace_core::SamplingParams;
+    use serde_json::json;
+
+    fn generator() -> Result<Box<dyn Generate>> {
+        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
+        let random = Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() };
+        random.generator(Path::new("none"))
+    }
+
+    fn job() -> SampleJob {
+        let (params, stop_texts) = (SamplingParams::plain(10), StopTexts::default());
+        SampleJob { stage: "test", seed: 7, n: 2, params, stop_ids: vec![5], stop_texts }
+    }
+
+    fn prompts() -> [Prompt; 2] {
+        [Prompt::new(json!("a"), vec![1]), Prompt::new(json!(4), vec![2])]
+    }
+
+    fn drawn(logprobs: Logprobs, earlier: Vec<FinishedSample>) -> Result<(Samples, u64)> {
+        let mut kept = Samples::new();
+        let mut keep = |prompt: usize, finished: &FinishedSample| {
+            kept.insert((prompt, finished.sample), finished.clone());
+            Ok(())
+        };
+        let drawn = draw_rows(&job(), logprobs, &prompts(), earlier, generator, &mut keep)?;
+        assert!(kept.iter().all(|(at, kept)| drawn.samples[at] == *kept));
+        assert_eq!(drawn.samples.len(), drawn.earlier + kept.len());
+        Ok((drawn.samples, drawn.spent.samples))
+    }
+
+    #[test]
+    fn only_what_is_missing_is_drawn() {
+        let (all, drawn_first) = drawn(Logprobs::Kept, Vec::new()).unwrap();
+        assert_eq!((all.len(), drawn_first), (4, 4));
+        assert!(all.values().all(|sample| sample.logprobs.len() == 6));
+        for missing in all.keys() {
+            let earlier = all.iter().filter(|(at, _)| *at != missing).map(|(_, sample)| sample.clone());
+            assert_eq!(drawn(Logprobs::Kept, earlier.collect()).unwrap(), (all.clone(), 1));
+        }
+    }
+
+    #[test]
+    fn log_probs_that_nothing_reads_are_dropped() {
+        let (all, _) = drawn(Logprobs::Dropped, Vec::new()).unwrap();
+        assert!(all.values().all(|sample| sample.logprobs.is_empty() && sample.token_ids.len() == 6));
+    }
+
+    #[test]
+    fn earlier_samples_of_other_work_are_refused() {
+        let (all, _) = drawn(Logprobs::Kept, Vec::new()).unwrap();
+        let sample = all[&(0, 1)].clone();
+        for bad in
+            [FinishedSample { sample: 2, ..sample.clone() }, FinishedSample { id: json!("b"), ..sample }]
+        {
+            let error = drawn(Logprobs::Kept, vec![bad]).unwrap_err().to_string();
+            assert!(error.contains("which the data does not ask for"), "{error}");
+        }
+    }
+}
