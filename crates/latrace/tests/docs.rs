@@ -332,7 +332,7 @@ fn in_words(kind: &str) -> String {
 const FILES: [(&str, &str); 5] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
-    ("Summary", "latrace-run/src/pipeline/summary.rs"),
+    ("RunSummary", "latrace-run/src/pipeline/summary.rs"),
     ("Accuracy", "latrace-objective/src/statistics.rs"),
     ("Metrics", "latrace-lm/src/train.rs"),
 ];

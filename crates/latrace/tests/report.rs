@@ -95,7 +95,7 @@ fn the_page_holds_what_the_run_counted() {
     );
     for model in &data.models {
         assert_eq!(
-            serde_json::to_value(&model.overall).unwrap()["accuracy"],
+            serde_json::to_value(model.overall).unwrap()["accuracy"],
             summary["models"][&model.name]["accuracy"]
         );
         assert_eq!((model.overall.questions, model.overall.samples, model.pass_at.len()), (20, 60, 3));

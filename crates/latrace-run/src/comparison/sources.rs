@@ -75,7 +75,7 @@ impl ResultSource {
                 Ok(results)
             }
             ResultSource::Run(run, stage) => of_run(run, stage),
-            ResultSource::Counted(results) => Ok(Some(results.clone())),
+            ResultSource::Counted(results) => Ok(Some(results.clone()).filter(|results| !results.is_empty())),
         }
     }
 }
@@ -174,16 +174,16 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
     let summary: ReadSummary = serde_json::from_value(value)
         .map_err(|error| Failure::work(format!("{} is no summary of a run: {error}", path.display())))?;
     let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
-    let plan = plan(&recipe::run::of_run(folder)?)?;
-    // In the order in which they come about.
-    let places: Vec<(String, NodeId)> = evaluations(&plan);
+    let places = evaluation_folders(folder)?;
     let place = |name: &str| places.iter().position(|(known, _)| known == name).unwrap_or(places.len());
     models.sort_by(|(one, _), (other, _)| (place(one), one).cmp(&(place(other), other)));
     let entry = |(name, model): (String, RunModel)| {
-        let id = places.get(place(&name)).map(|(_, id)| *id);
-        let id = id.with_context(|| format!("{}: the recipe has no model \"{name}\"", path.display()))?;
-        let stage = folder.join(plan.nodes[id].folder());
-        Ok(Entry {
+        let stage = places.get(place(&name)).map(|(_, stage)| stage.clone());
+        let questions = match stage {
+            Some(stage) => ResultSource::Run(folder.to_owned(), stage),
+            None => ResultSource::Counted(Results::new()),
+        };
+        Entry {
             model: format!("{}: {name}", folder.display()),
             name,
             folder: folder.to_owned(),
@@ -192,8 +192,20 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
             overall: model.overall,
             by_subset: model.by_difficulty,
             shows: Shows::Both,
-            questions: ResultSource::Run(folder.to_owned(), stage),
-        })
+            questions,
+        }
     };
-    models.into_iter().map(entry).collect()
+    Ok(models.into_iter().map(entry).collect())
+}
+
+/// The folders of a run's evaluations by the names of their models, in the order in which models come about. A
+/// summary on its own, without a run around it, says nothing of its baselines' folders.
+fn evaluation_folders(run: &Path) -> Result<Vec<(String, PathBuf)>> {
+    if !run.join("recipe.toml").is_file() {
+        let named = |stage: Stage| Some((stage.evaluated_model()?.to_owned(), run.join(stage.name())));
+        return Ok(Stage::ALL.into_iter().filter_map(named).collect());
+    }
+    let plan = plan(&recipe::run::of_run(run)?)?;
+    let folder = |(name, id): (String, NodeId)| (name, run.join(plan.nodes[id].folder()));
+    Ok(evaluations(&plan).into_iter().map(folder).collect())
 }

@@ -84,6 +84,7 @@ impl Settings {
 /// The model that pi_theta0 and q start from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a plan holds one for each method")]
 pub enum ModelSettings {
     /// One that exists.
     Given {
@@ -317,6 +318,7 @@ pub struct VerdictSettings {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeightSettings {
     /// Estimators, weighting, selection.
+    #[serde(flatten)]
     pub weigh: WeighConfig,
     /// Whether traces and answers come from the distributions whose log-probs are scored: only then are
     /// bounds bounds.

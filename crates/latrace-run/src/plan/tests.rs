@@ -55,7 +55,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("evaluation.split", "validation"),
         ("schedule", "linear"),
         ("loss", "clipped-policy-gradient"),
-        ("normaliser", "tokens"),
+        ("normaliser", "token-mean"),
         ("over_length", "truncate"),
         ("init", "random"),
         ("save_dtype", "bf16"),
