@@ -377,11 +377,7 @@ fn what_does_not_fit_together_is_named() {
         "open.jsonl",
         &[json!({"id": "a", "sample": 0, "token_ids": [5], "stop_reason": "max_tokens"})],
     );
-    bench.refused(
-        &build("open.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"),
-        1,
-        "has no finished trace",
-    );
+    bench.refused(&build("open.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "has no finished trace");
     bench.refused("build --questions q.jsonl --traces t.jsonl", 2, "this method needs --weights");
     bench.done("build --questions q.jsonl --method sft --out sft.jsonl");
     assert_eq!(bench.rows("sft.jsonl").len(), 1);
