@@ -1,4 +1,4 @@
-//! The command line: arguments, logging, threads, and the way to each verb.
+//! The command line: arguments, logging, the thread pool, and dispatch to each verb.
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -18,17 +18,18 @@ use latrace_io::failure::Failure;
     about = "Variational reasoning: from questions to a trained, measured model",
     after_help = "Examples:\n  \
         latrace run recipes/quickstart.toml    every stage, in the order of the verbs above\n  \
-        latrace status runs/quickstart         how far it is\n  \
+        latrace status runs/quickstart         progress and remaining time\n  \
         latrace report runs/quickstart         the run as one page\n  \
         latrace VERB --help                    what a verb reads and writes, with examples\n\n\
-        Exit codes: 0 done, 1 the work failed, 2 wrong usage.\n\
-        Environment: LATRACE_SIMD=baseline|avx2|avx512 is the widest instruction set to use. Results do not depend on it."
+        Exit codes: 0 success, 1 failure, 2 usage error.\n\
+        Environment: LATRACE_SIMD=baseline|avx2|avx512 sets the widest instruction set to use.\n\
+        Results do not depend on it."
 )]
 pub struct Cli {
-    /// Threads to compute with; default: all cores. Results do not depend on it
+    /// Number of threads; default: all cores. Results do not depend on it
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     threads: Option<u64>,
-    /// What is logged to stderr
+    /// Verbosity of the log on stderr
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
     #[command(subcommand)]
@@ -62,53 +63,53 @@ impl From<LogLevel> for tracing::level_filters::LevelFilter {
 enum Command {
     /// Run every stage of a recipe, from questions to a trained, measured model
     Run(run_verb::RunArguments),
-    /// Question rows from a file or a built-in task, with prompts and hints
+    /// Prepare question rows from a file or a built-in task, with prompts and hints
     Questions(questions::QuestionsArguments),
     /// Train a model on weighted rows
     Train(train::TrainArguments),
-    /// Samples of given prompts from a model
+    /// Sample completions of given prompts from a model
     Sample(sample::SampleArguments),
-    /// Log-probs of given responses under a model
+    /// Compute log-probs of given responses under a model
     Score(score::ScoreArguments),
-    /// Answers after given traces, from the reasoner
+    /// Sample the reasoner's answers after given traces
     Answer(answer::AnswerArguments),
-    /// Whether answers are right: maths, choices, words, programs
+    /// Judge answers: maths, multiple choice, words, programs
     Verify(verify::VerifyArguments),
-    /// What each trace weighs: rho~, bounds, the chosen traces
+    /// Weigh traces: rho~, bounds, the chosen traces
     Weigh(weigh::WeighArguments),
-    /// From weights to rows to train on
+    /// Build training rows from weighted traces
     Build(build::BuildArguments),
-    /// How good a model is on a benchmark: avg@k, pass@k with intervals
+    /// Evaluate a model on a benchmark: avg@k and pass@k with intervals
     Eval(eval::EvalArguments),
-    /// Write a run as one HTML page
+    /// Write a run's report as one HTML page
     Report(report::ReportArguments),
-    /// Serve a run's page on this machine, drawn anew while the run goes on
+    /// Serve a run's report on this machine, updated while the run is in progress
     Serve(serve::ServeArguments),
-    /// How far a run is
+    /// Show a run's progress
     Status(status::StatusArguments),
-    /// Models beside each other: one table over models and benchmarks
+    /// Compare models side by side: one table over models and benchmarks
     Compare(compare::CompareArguments),
-    /// A run's last training for other trainers: TRL, LLaMA-Factory
+    /// Export a run's last training for other trainers: TRL, LLaMA-Factory
     Export(export::ExportArguments),
-    /// Talk with a model in the terminal
+    /// Chat with a model in the terminal
     Chat(chat::ChatArguments),
-    /// Make a randomly initialised model from a configuration
+    /// Create a randomly initialised model from a configuration
     Init(init::InitArguments),
-    /// Whether this machine has what a run needs
+    /// Check whether this machine has what a run needs
     Doctor(doctor::DoctorArguments),
-    /// What a shell needs to complete the command line
+    /// Print a shell completion script
     Completions(completions::CompletionsArguments),
     /// Write manual pages
     Man(man::ManArguments),
 }
 
-/// Does what the command line asks for.
+/// Runs the command given on the command line.
 pub fn run(cli: &Cli) -> Result<()> {
     start_logging(cli.log_level);
     check_simd()?;
     start_threads(cli.threads)?;
-    // On a thread of the pool: from outside of it, each of the many short parallel loops would begin with
-    // waking the pool up.
+    // Run on a thread of the pool: entered from outside, each of the many short parallel loops would pay for
+    // waking the pool.
     rayon::scope(|_| dispatch(&cli.command))
 }
 
@@ -143,11 +144,11 @@ fn start_logging(level: LogLevel) {
         .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr);
-    // A caller that uses this as a library may have set its own; that one stays.
+    // A caller that uses this crate as a library may have installed its own subscriber, which stays.
     let _ = subscriber.try_init();
 }
 
-/// The engine takes the variable as it is; a wrong value would silently mean nothing.
+/// Refuses an unknown value here: the engine would silently ignore it.
 fn check_simd() -> Result<()> {
     match std::env::var(Level::VARIABLE) {
         Ok(name) if Level::named(&name).is_none() => {

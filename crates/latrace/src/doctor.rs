@@ -1,4 +1,4 @@
-//! What this machine has for a run.
+//! Checks of this machine: what a run needs, and what some runs need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,31 @@ use serde::Serialize;
 use latrace_io::hub;
 use latrace_io::memory::{free_memory, memory_limit, total_memory};
 
-/// Memory (bytes) below which not even the smallest run ends.
+/// Memory (bytes) below which not even the smallest run completes.
 const LEAST_MEMORY: u64 = 256 << 20;
-/// Free space (bytes) of a disk below which a run soon fails.
+/// Free disk space (bytes) below which a run is likely to fail soon.
 const LITTLE_DISK: u64 = 1 << 30;
 
-/// Whether something is as a run wants it.
+/// Whether a requirement is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// It is.
+    /// It is met.
     Good,
-    /// Some runs need it, or go slowly without it.
+    /// It is not met, and some runs need it or are slow without it.
     Lacking,
-    /// Every run needs it.
+    /// It is not met, and every run needs it.
     Missing,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What.
+    /// What was checked.
     pub what: &'static str,
-    /// Whether it is as a run wants it.
+    /// Whether the requirement is met.
     pub health: Health,
-    /// How it is, in words.
+    /// What was found, in words.
     pub found: String,
 }
 
@@ -45,7 +45,7 @@ impl Finding {
     }
 }
 
-/// Looks at everything. `runs` is the folder that runs are to go to; it need not exist.
+/// Runs every check. `runs` is the folder where runs will be written; it need not exist.
 pub fn examine(runs: &Path) -> Vec<Finding> {
     vec![
         Finding::new(
@@ -74,13 +74,14 @@ fn instructions() -> Finding {
     let level = cpu::level();
     let name = Level::NAMES.iter().find(|(_, known)| *known == level).map_or("unknown", |(name, _)| name);
     let chosen = std::env::var(Level::VARIABLE)
-        .map_or(String::new(), |value| format!(", as {}={value} asks", Level::VARIABLE));
+        .map_or(String::new(), |value| format!(", set by {}={value}", Level::VARIABLE));
     let health = if level == Level::Baseline { Health::Lacking } else { Health::Good };
-    let slow = if level == Level::Baseline { ": right, and many times slower than avx2" } else { "" };
+    let slow = if level == Level::Baseline { ": correct, but many times slower than avx2" } else { "" };
     Finding::new("instructions", health, format!("{name}{chosen}{slow}"))
 }
 
 fn memory() -> Finding {
+    // In a container the machine's free memory says little: the control group's limit ends the process first.
     let free = memory_limit().map_or(free_memory(), |limit| limit.free.min(free_memory()));
     let health = if free < LEAST_MEMORY { Health::Missing } else { Health::Good };
     let total = total_memory().map_or(String::new(), |total| format!(" of {}", bytes(total)));
@@ -89,7 +90,7 @@ fn memory() -> Finding {
     Finding::new("memory", health, format!("{} free{total}{limit}", bytes(free)))
 }
 
-/// The nearest folder that is there.
+/// The nearest ancestor that exists: the folder of runs is created only by the first run.
 fn existing(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).to_owned()
@@ -147,7 +148,7 @@ fn python() -> Finding {
     match first_output("python3", &["--version"]) {
         Some(version) => Finding::new("python3", Health::Good, format!("{version}, for judging programs")),
         None => {
-            Finding::new("python3", Health::Lacking, "not there: answers that are programs are not judged")
+            Finding::new("python3", Health::Lacking, "not found: answers that are programs are not judged")
         }
     }
 }
@@ -158,10 +159,10 @@ fn sandbox() -> Finding {
         Ok(_) => Finding::new(
             "sandbox",
             Health::Good,
-            "works: programs run without network, behind namespaces, a filter of system calls and limits",
+            "works: programs run without network access, in namespaces, under a seccomp filter and limits",
         ),
         Err(reason) => {
-            Finding::new("sandbox", Health::Lacking, format!("none, so that no program is run: {reason}"))
+            Finding::new("sandbox", Health::Lacking, format!("none, so no program is run: {reason}"))
         }
     }
 }
@@ -171,14 +172,14 @@ fn hub_reach() -> Finding {
         Ok(hub::Reach { endpoint, has_token, cache }) => {
             let asked = endpoint.unwrap_or_else(|| "offline (HF_HUB_OFFLINE)".to_owned());
             let token =
-                if has_token { "with a token" } else { "without a token: public models and data sets alone" };
+                if has_token { "with a token" } else { "without a token: public models and data sets only" };
             Finding::new("hub", Health::Good, format!("{asked}, {token}; cache {}", cache.display()))
         }
         Err(error) => Finding::new("hub", Health::Lacking, error.to_string()),
     }
 }
 
-/// What a program prints, if it is there and succeeds.
+/// What a program prints, if it exists and succeeds.
 fn first_output(program: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;

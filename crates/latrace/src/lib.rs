@@ -1,4 +1,4 @@
-//! The command `latrace`: its arguments, one file for each verb, and what it prints.
+//! The command `latrace`: its arguments and output, with one file for each verb.
 
 pub mod cli;
 pub mod doctor;

@@ -17,7 +17,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// What follows if this process is to start a sandbox, not to be the command.
+/// The launcher's arguments, if this process was started to set up a sandbox rather than as the command:
+/// the binary re-executes itself, so that no second program has to be installed.
 #[cfg(target_os = "linux")]
 fn launcher_arguments() -> Option<Vec<std::ffi::OsString>> {
     let mut arguments = std::env::args_os().skip(1);

@@ -227,7 +227,7 @@ fn the_doctor_tells_what_there_is_and_leaves_nothing() {
     assert!(table.contains("1 in use"), "{table}");
     assert_eq!(bench.names("."), Vec::<String>::new());
     bench.write("file", "");
-    bench.run("doctor --runs file/runs").failure(1, "every run needs what is missing: disk");
+    bench.run("doctor --runs file/runs").failure(1, "missing, and needed by every run: disk");
 }
 
 #[test]
@@ -716,7 +716,7 @@ fn what_cannot_be_sampled_is_named() {
         1,
         "line 1: field \"prompt\": expected token ids, since the model folder has no tokenizer.json",
     );
-    check("--data prompts.jsonl --stop x", 2, "--stop needs texts");
+    check("--data prompts.jsonl --stop x", 2, "--stop needs a tokenizer");
 }
 
 #[test]

@@ -349,20 +349,20 @@ fn what_does_not_fit_together_is_named() {
     bench.refused(
         &build("t.jsonl", "w3.jsonl", "y.jsonl", "y.jsonl"),
         1,
-        "has a row of id a, sample 2, of which there is no trace",
+        "has a row with id a, sample 2, but there is no such trace",
     );
     bench.write_rows("y3.jsonl", &[answer(0, 0), answer(1, 0), answer(1, 1)]);
     bench.refused(
         &build("t.jsonl", "w.jsonl", "y3.jsonl", "y3.jsonl"),
         1,
-        "draw as many answers after each trace",
+        "sample the same number of answers after each trace",
     );
     bench.refused(
         &build("t.jsonl", "w.jsonl", "y3.jsonl", "y.jsonl"),
         1,
-        "answer 1 comes twice, or has no verdict",
+        "answer 1 appears twice, or has no verdict",
     );
-    bench.refused(&build("t.jsonl", "w.jsonl", "y.jsonl", "y3.jsonl"), 1, "which is not among the answers");
+    bench.refused(&build("t.jsonl", "w.jsonl", "y.jsonl", "y3.jsonl"), 1, "but there is no such answer");
     bench.write_rows(
         "t2.jsonl",
         &[
@@ -370,18 +370,14 @@ fn what_does_not_fit_together_is_named() {
             json!({"id": "a", "sample": 0, "token_ids": [6]}),
         ],
     );
-    bench.refused(&build("t2.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "of which there is no trace");
+    bench.refused(&build("t2.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "but there is no such trace");
     bench.write_rows("y1.jsonl", &[answer(0, 0)]);
-    bench.refused(&build("t2.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "id a: trace 0 comes twice");
+    bench.refused(&build("t2.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "id a: trace 0 appears twice");
     bench.write_rows(
         "open.jsonl",
         &[json!({"id": "a", "sample": 0, "token_ids": [5], "stop_reason": "max_tokens"})],
     );
-    bench.refused(
-        &build("open.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"),
-        1,
-        "has no trace that came to its end",
-    );
+    bench.refused(&build("open.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "has no finished trace");
     bench.refused("build --questions q.jsonl --traces t.jsonl", 2, "this method needs --weights");
     bench.done("build --questions q.jsonl --method sft --out sft.jsonl");
     assert_eq!(bench.rows("sft.jsonl").len(), 1);

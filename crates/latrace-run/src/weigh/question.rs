@@ -130,7 +130,7 @@ fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
 fn check_samples(group: &[Evidence]) -> Result<()> {
     match group.windows(2).find(|pair| pair[0].sample == pair[1].sample) {
         Some(pair) => bail!(Failure::work(format!(
-            "id {}, sample {} comes twice among the traces",
+            "id {}, sample {} appears twice among the traces",
             pair[0].id, pair[0].sample
         ))),
         None => Ok(()),

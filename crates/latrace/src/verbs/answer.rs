@@ -1,4 +1,4 @@
-//! `latrace answer`: answers after given traces, from the reasoner.
+//! `latrace answer`: samples the reasoner's answers after given traces.
 
 use std::path::PathBuf;
 
@@ -20,26 +20,28 @@ use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, UniqueIds, describe, field, text_of};
 
-/// The stage's name in the key of every random number: that of `latrace run`, so that answers are the same.
+/// The stage's name in the key of every random number: that of `latrace run`, so that both draw the same
+/// answers.
 const STAGE: &str = "answers";
 
-/// The stop reason of a trace that has no end.
+/// The stop reason given for the answers of a trace without an end.
 const OPEN: &str = "open_trace";
 
-/// Fields of the trace in whose place the answer's stand.
+/// Fields of the trace that the answer's own fields replace.
 const REPLACED: [&str; 5] = ["text", "token_ids", "text_ids", "logprobs", "stop_reason"];
 
 /// Arguments of `latrace answer`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Rows in: `id`, `sample` (the trace's number), `prompt` or `prompt_ids` (the reasoner's), and the trace as `token_ids` or `text`.
-A trace is cut at the end of the thought, as the markers have it; what follows is left out.
-Rows out, `--n` for each trace, in order: the row's other fields, `answer` (0..n), `text` and `prediction` (the answer as its
-judge reads it), `given_ids` (what every answer begins with: the rest of the markers), `token_ids` and `logprobs` (what was
-drawn after it), `stop_reason` (`end`, `stop_string`, `max_tokens`; `open_trace` for a trace without an end, whose answers are empty).
-Where the rows have `kind` and `gold`, `latrace verify` takes the rows out as they are.
+Input rows: `id`, `sample` (the trace's number), `prompt` or `prompt_ids` (the reasoner's), and the trace as
+`token_ids` or `text`. A trace is cut at the marker that ends the thought; anything after it is dropped.
+Output rows, `--n` for each trace, in order: the row's other fields, `answer` (0..n), `text` and `prediction`
+(the answer as `latrace verify` reads it), `given_ids` (the tokens that every answer begins with: the
+remaining markers), `token_ids` and `logprobs` (the sampled tokens), `stop_reason` (`end`, `stop_string`,
+`max_tokens`; `open_trace` for a trace without an end, whose answers are empty). If the rows have `kind` and
+`gold`, the output can be passed to `latrace verify` unchanged.
 
-Stopped (kill -9 too), the same command goes on where it was, as `latrace sample` does.
+If interrupted, even by kill -9, the same command resumes, as `latrace sample` does.
 
 Examples:
   latrace answer --model models/initial --data traces.jsonl --out answers.jsonl --n 8
@@ -52,21 +54,21 @@ pub struct AnswerArguments {
     /// Traces with the reasoner's prompts (.jsonl or .parquet)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Where answers go (.jsonl or .parquet); `-` or nothing is standard output
+    /// Output file for the answers (.jsonl or .parquet); `-` or none: standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Answers of each trace
+    /// Answers per trace
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     n: u64,
-    /// How a thought is marked: think, stratos, plain (built-in tasks)
+    /// Markers around a thought: think, stratos, plain (built-in tasks)
     #[arg(long, value_name = "NAME", default_value = "think")]
     markers: String,
     #[command(flatten)]
     sampling: SamplingArguments,
-    /// Seed of all random numbers
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Leave bad rows out and count them, instead of stopping at the first
+    /// Skip and count bad rows instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
     #[command(flatten)]
@@ -99,8 +101,8 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
         .with_context(|| format!("cannot answer {}", data.display()))
 }
 
-/// What answers continue: prompt, trace, and what an answer begins with; the rows without them; and the
-/// places of those whose trace has no end.
+/// What answers continue (prompt, trace and the opening of an answer), the rows without those fields, and the
+/// indices of the rows whose trace has no end.
 struct Traces {
     prompts: Vec<Prompt>,
     rows: Vec<Row>,
@@ -123,7 +125,7 @@ fn read_traces(arguments: &AnswerArguments, codec: &TraceCodec, max_positions: u
     }
     if !traces.open.is_empty() {
         tracing::warn!(
-            "{} of {} traces have no end: their answers are empty, and will be judged wrong",
+            "{} of {} traces have no end: their answers are empty and will be judged wrong",
             traces.open.len(),
             traces.prompts.len()
         );
@@ -144,7 +146,7 @@ fn empty_answer(prompt: &Prompt, sample: u64) -> FinishedSample {
     }
 }
 
-/// A trace without an end has a prompt without tokens, from which nothing is drawn.
+/// A trace without an end gets an empty prompt, from which nothing is sampled.
 fn parse(
     mut row: Row,
     columns: &Columns,
@@ -178,9 +180,9 @@ fn parse(
     Ok((Prompt { id: json!([id, number]), stream: format!("{name}/{number}"), ids }, row))
 }
 
-/// z: the row's trace up to its end; none where the thought has no end. A text without the marker is a
-/// trace without its end only if the sample was cut at its most tokens: `latrace sample` leaves a stop string
-/// out of the text.
+/// z: the row's trace up to its end; none if the thought has no end. A text without the end marker is an
+/// unfinished trace only if the sample hit its token limit, because `latrace sample` strips the stop string
+/// from the text.
 fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProblem> {
     let by_ids = field(row, "token_ids").is_some();
     let ids = if by_ids {

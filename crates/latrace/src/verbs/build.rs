@@ -1,4 +1,4 @@
-//! `latrace build`: from weights to rows to train on.
+//! `latrace build`: builds training rows from weighted traces.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -26,11 +26,13 @@ use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
 /// Arguments of `latrace build`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Files are .jsonl, .parquet, or folders of such; they are joined on `id`, `sample` and `answer`, never on the order of rows.
-Questions are those of `latrace questions --model`: with `prompt_ids`, and where they have them `trace_ids`, `answer_ids`, `split`.
-Rows out, as `latrace train` takes them: `id`, `source` (the trace's number; -1: the row's own, since no trace was usable; -2: the
-row's own, mixed in), `prompt_ids`, `response_ids`, `trace_tokens`, `weight`. Methods that reward samples give `advantages` and
-`old_logprobs` instead. What becomes of questions goes to stderr.
+Inputs are .jsonl or .parquet files, or folders of them; they are joined on `id`, `sample` and `answer`, never
+by row order. Questions are those of `latrace questions --model`: with `prompt_ids`, and optionally
+`trace_ids`, `answer_ids` and `split`.
+Output rows, in the format of `latrace train`: `id`, `source` (the trace's number; -1: the row's own trace,
+because no sampled trace was usable; -2: the row's own trace, mixed in), `prompt_ids`, `response_ids`,
+`trace_tokens`, `weight`. Policy-gradient methods write `advantages` and `old_logprobs` instead of `weight`.
+Counts of how each question was used are logged to stderr.
 
 Examples:
   latrace build --questions questions.jsonl --traces traces.jsonl --weights weights.jsonl \\
@@ -44,40 +46,40 @@ pub struct BuildArguments {
     /// Traces, as `latrace sample` writes them
     #[arg(long, value_name = "PATH")]
     traces: Option<PathBuf>,
-    /// What the traces weigh, as `latrace weigh` writes it
+    /// Weights of the traces, as `latrace weigh` writes them
     #[arg(long, value_name = "PATH")]
     weights: Option<PathBuf>,
-    /// Answers after the traces, as `latrace answer` writes them; without them, the question's own follows
-    /// each trace
+    /// Answers after the traces, as `latrace answer` writes them; without them, each trace is followed by the
+    /// question's own answer
     #[arg(long, value_name = "PATH", requires = "verdicts")]
     answers: Option<PathBuf>,
     /// Verdicts on the answers, as `latrace verify` writes them
     #[arg(long, value_name = "PATH", requires = "answers")]
     verdicts: Option<PathBuf>,
-    /// Log-probs of the traces under the reasoner, as `latrace score` writes them; methods that reward
-    /// samples need them
+    /// Log-probs of the traces under the reasoner, as `latrace score` writes them; required by
+    /// policy-gradient methods
     #[arg(long, value_name = "PATH")]
     scores: Option<PathBuf>,
-    /// Where examples go (.jsonl or .parquet); `-` or nothing is standard output
+    /// Output file for the examples (.jsonl or .parquet); `-` or none: standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// What the model learns from
+    /// Training method
     #[arg(long, value_name = "METHOD", value_parser = one_of::<Method>(METHODS), default_value = "variational")]
     method: Method,
-    /// Which verified answers follow a chosen trace
+    /// Which verified answers of a chosen trace to train on
     #[arg(long = "answers-of-trace", value_name = "WHICH", value_parser = one_of::<AnswerChoice>(ANSWERS_OF_TRACE), default_value = "all")]
     answers_of_trace: AnswerChoice,
-    /// What becomes of a question without a usable trace: original-row, skip or geometric-likelihood, as it
-    /// was weighed
+    /// How to handle a question without a usable trace: original-row, skip or geometric-likelihood; give the
+    /// value used for `latrace weigh`
     #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
     fallback: Fallback,
-    /// Equal sequences of a question
+    /// How to handle identical sequences of a question
     #[arg(long, value_name = "DUPLICATES", value_parser = one_of::<Duplicates>(DUPLICATES), default_value = "add")]
     duplicates: Duplicates,
-    /// Weight of each question's own trace and answer beside the new ones; 0 leaves them out
+    /// Weight of each question's own trace and answer alongside the sampled ones; 0 omits them
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]
     originals: f64,
-    /// Seed of choices
+    /// Seed for random choices
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }
@@ -108,7 +110,7 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     report(&totals.counts());
     if examples.is_empty() {
         return Err(Failure::work("there is no row to train on")
-            .hint("the counts above say what became of the questions")
+            .hint("the counts above say how each question was used")
             .into());
     }
     Ok(())
@@ -146,7 +148,7 @@ fn read<T>(path: &Path, mut parse: impl FnMut(Row) -> Result<T, FieldProblem>) -
     Ok(all)
 }
 
-/// An id as records have it.
+/// An id as records store it: always a string.
 fn name_of(row: &Row) -> Result<String, FieldProblem> {
     let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
     Ok(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
@@ -157,7 +159,7 @@ fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
     read(path, |row| {
         let id = name_of(&row)?;
         if !seen.insert(id.clone()) {
-            return Err(FieldProblem::new("id", "an id that no earlier question has", format!("{id:?}")));
+            return Err(FieldProblem::new("id", "an id not used by an earlier question", format!("{id:?}")));
         }
         Ok(QuestionRecord {
             id,
@@ -165,7 +167,7 @@ fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
             prompt_ids: required(&row, "prompt_ids")?,
             trace_ids: optional(&row, "trace_ids")?,
             answer_ids: optional(&row, "answer_ids")?,
-            // What examples are not made of.
+            // Examples hold token ids alone, so the texts and the verifier's fields are not read.
             question: String::new(),
             hint: None,
             difficulty: None,
@@ -176,7 +178,7 @@ fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
     })
 }
 
-/// What is known of the traces, by question.
+/// The traces with their weights, scores, answers and verdicts, by question.
 fn read_groups(
     arguments: &BuildArguments,
     questions: &[QuestionRecord],
@@ -188,15 +190,13 @@ fn read_groups(
     let known: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
     let traces = read(path, trace_of)?;
     if !traces.iter().any(|trace| trace.closed) {
-        let hint = "sample them with the marker that ends a thought as `--stop`, such as --stop '</think>'";
-        return Err(Failure::work(format!("{} has no trace that came to its end", path.display()))
-            .hint(hint)
-            .into());
+        let hint = "pass the marker that ends a thought to `latrace sample`, such as --stop '</think>'";
+        return Err(Failure::work(format!("{} has no finished trace", path.display())).hint(hint).into());
     }
     for trace in traces {
         if !known.contains(trace.id.as_str()) {
             return Err(Failure::work(format!(
-                "{} has a trace of id {:?}, which no question has",
+                "{} has a trace with id {:?}, which matches no question",
                 path.display(),
                 trace.id
             ))
@@ -231,8 +231,8 @@ fn read_groups(
     Ok(groups)
 }
 
-/// Sorts a question's traces and answers by their numbers. Double ones, and with `weighed` a closed trace
-/// without a weight, are errors.
+/// Sorts a question's traces and answers by their numbers. Duplicate traces are errors, and so, with
+/// `weighed`, is a finished trace without a weight.
 fn put_in_order(id: &str, group: &mut SampledQuestion, weighed: bool) -> Result<()> {
     group.traces.sort_by_key(|trace| trace.sample);
     let twice = group.traces.windows(2).find(|pair| pair[0].sample == pair[1].sample);
@@ -241,7 +241,7 @@ fn put_in_order(id: &str, group: &mut SampledQuestion, weighed: bool) -> Result<
         .iter()
         .find(|trace| weighed && trace.closed && !group.weights.contains_key(&trace.sample));
     let wrong = twice
-        .map(|pair| (pair[0].sample, "comes twice"))
+        .map(|pair| (pair[0].sample, "appears twice"))
         .or(unweighed.map(|trace| (trace.sample, "has no weight")));
     if let Some((sample, what)) = wrong {
         return Err(Failure::work(format!("id {id}: trace {sample} {what}")).into());
@@ -250,13 +250,13 @@ fn put_in_order(id: &str, group: &mut SampledQuestion, weighed: bool) -> Result<
     Ok(())
 }
 
-/// Adds the verdicts: one on each answer, and no other.
+/// Adds the verdicts. Each answer must have exactly one, and each verdict its answer.
 fn add_verdicts(groups: &mut HashMap<String, SampledQuestion>, path: &Path) -> Result<()> {
     let mut verdicts = HashMap::new();
     for (key, verdict) in read(path, verdict_of)? {
         if let Some((id, sample, answer)) = verdicts.insert(key.clone(), verdict).map(|_| key) {
             return Err(Failure::work(format!(
-                "{}: id {id}, sample {sample}, answer {answer} comes twice",
+                "{}: id {id}, sample {sample}, answer {answer} appears twice",
                 path.display()
             ))
             .into());
@@ -268,7 +268,7 @@ fn add_verdicts(groups: &mut HashMap<String, SampledQuestion>, path: &Path) -> R
                 let verdict = verdicts.remove(&(id.clone(), sample, answer.answer));
                 verdict.with_context(|| {
                     format!(
-                        "id {id}, sample {sample}: answer {} comes twice, or has no verdict in {}",
+                        "id {id}, sample {sample}: answer {} appears twice, or has no verdict in {}",
                         answer.answer,
                         path.display()
                     )
@@ -280,14 +280,14 @@ fn add_verdicts(groups: &mut HashMap<String, SampledQuestion>, path: &Path) -> R
     match verdicts.keys().next() {
         None => Ok(()),
         Some((id, sample, answer)) => Err(Failure::work(format!(
-            "{} has a verdict on id {id}, sample {sample}, answer {answer}, which is not among the answers",
+            "{} has a verdict on id {id}, sample {sample}, answer {answer}, but there is no such answer",
             path.display()
         ))
         .into()),
     }
 }
 
-/// Adds the rows of a path, if there is one, to the traces that they are of.
+/// Adds the rows of a path, if one is given, to the traces they belong to.
 fn add<T>(
     groups: &mut HashMap<String, SampledQuestion>,
     path: Option<&Path>,
@@ -304,7 +304,7 @@ fn add<T>(
             Some(group) => take(group, record),
             None => {
                 return Err(Failure::work(format!(
-                    "{} has a row of id {id}, sample {sample}, of which there is no trace",
+                    "{} has a row with id {id}, sample {sample}, but there is no such trace",
                     path.display()
                 ))
                 .into());
@@ -314,12 +314,12 @@ fn add<T>(
     Ok(())
 }
 
-/// A trace that `latrace sample` stopped at a stop string came to its end; one of a run's table says so
-/// itself.
+/// A trace of a run's table says in `closed` whether it is finished; one written by `latrace sample` is
+/// finished if it stopped at a stop string.
 fn trace_of(row: Row) -> Result<TraceRecord, FieldProblem> {
     let stopped = optional::<String>(&row, "stop_reason")?.is_none_or(|reason| reason == "stop_string");
     let closed = optional(&row, "closed")?.unwrap_or(stopped);
-    // Those of the others come with their scores.
+    // A finished trace has its log-probs in its score record, so keeping both would double the memory.
     let logprobs = if closed { Vec::new() } else { optional(&row, "logprobs")?.unwrap_or_default() };
     Ok(TraceRecord {
         id: name_of(&row)?,
@@ -352,7 +352,7 @@ fn score_of(row: Row) -> Result<ScoreRecord, FieldProblem> {
     })
 }
 
-/// An answer, with what it begins with before what was drawn.
+/// An answer: the given tokens it begins with, then the sampled ones.
 fn answer_of(row: Row) -> Result<AnswerRecord, FieldProblem> {
     let given: Option<Vec<u32>> = optional(&row, "given_ids")?;
     let drawn: Vec<u32> = required(&row, "token_ids")?;
@@ -393,7 +393,8 @@ fn optional<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<Opt
     field(row, name).map(read).transpose()
 }
 
-/// How many answers follow each trace: as many after each that has any.
+/// The number of answers per trace, which must be the same for every trace that has any: the answer gradient
+/// averages over it.
 fn answers_per_trace(groups: &HashMap<String, SampledQuestion>) -> Result<u64> {
     let mut counts = groups.iter().flat_map(|(id, group)| {
         group.answers.iter().map(move |(sample, answers)| (id, sample, answers.len()))
@@ -406,7 +407,7 @@ fn answers_per_trace(groups: &HashMap<String, SampledQuestion>) -> Result<u64> {
                 "id {id}, sample {sample} has {first} answers, and id {other}, sample {k} has {count}"
             );
             Err(Failure::work(message)
-                .hint("draw as many answers after each trace, and keep them all")
+                .hint("sample the same number of answers after each trace, and keep them all")
                 .into())
         }
     }

@@ -26,8 +26,8 @@ const STAGE: &str = "chat";
 /// Arguments of `latrace chat`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A line is a message; the reply appears as it is drawn. Ctrl-C stops the reply, /reset starts a new conversation,
-/quit or the end of input (Ctrl-D) ends it. Without a chat template, the model continues the text as it is.
+Each line is a message, and the reply is streamed. Ctrl-C stops the reply, /reset starts a new conversation,
+/quit or end of input (Ctrl-D) exits. Without a chat template, the model continues the plain text.
 
 Examples:
   latrace chat --model models/small
@@ -37,15 +37,15 @@ pub struct ChatArguments {
     /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// A message of the system, before the conversation
+    /// System message
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     #[command(flatten)]
     sampling: SamplingArguments,
-    /// Seed of all random numbers
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Memory for keys and values, such as 4G [default: half of what is free]
+    /// Memory for the KV cache, such as 4G [default: half of the free memory]
     #[arg(long, value_name = "BYTES")]
     kv_cache_bytes: Option<Bytes>,
 }
@@ -57,7 +57,7 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
     let text = TextCodec::open(&model, &shape)?;
     if !text.has_tokenizer() {
         let message =
-            format!("{} has no tokenizer.json, and a conversation is text", arguments.model.display());
+            format!("{} has no tokenizer.json, which a conversation needs", arguments.model.display());
         return Err(Failure::work(message).into());
     }
     let params = arguments.sampling.params()?;
@@ -72,12 +72,13 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
     Chat { generator, text: &text, params, stop_ids, conversation, seed, replies: 0, interrupted }.run()
 }
 
-/// Set by Ctrl-C.
+/// A flag that Ctrl-C sets.
 fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || {
-        // A second Ctrl-C before the first was heeded ends the program.
+        // A second Ctrl-C before the first took effect ends the program, so that a long prefill can be
+        // killed.
         if flag.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
@@ -86,12 +87,12 @@ fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
     Ok(interrupted)
 }
 
-/// What was said so far.
+/// The messages so far.
 #[derive(Debug, Default)]
 struct Conversation {
     messages: Vec<Message>,
     system: Option<String>,
-    /// Without a chat template: the text alone.
+    /// There is no chat template: messages are joined as plain text.
     plain: bool,
 }
 
@@ -168,13 +169,14 @@ impl Chat<'_> {
             stop: None,
         };
         if let Err(error) = self.generator.generate(&mut printer) {
-            // The conversation has outgrown the model or its memory: a new one has room.
+            // The usual cause is a conversation that has outgrown the context or the KV cache, and keeping it
+            // would make every further message fail in the same way.
             self.conversation.messages.clear();
             println!("({error}; a new conversation)");
             return Ok(());
         }
         match printer.stop {
-            Some(StopReason::MaxTokens) => println!("\n(cut at the limit of tokens)"),
+            Some(StopReason::MaxTokens) => println!("\n(truncated at the token limit)"),
             Some(StopReason::Interrupted) => println!("\n(stopped)"),
             _ => println!(),
         }
@@ -184,7 +186,7 @@ impl Chat<'_> {
     }
 }
 
-/// Prints a reply as it comes.
+/// Prints a reply as it is generated.
 struct Printer<'a> {
     request: Option<Request>,
     text: &'a TextCodec,
@@ -201,11 +203,11 @@ impl Printer<'_> {
             _ => tokens,
         };
         let text = self.text.decode(tokens).unwrap_or_default();
-        // A character in pieces decodes to a replacement until its last piece is there.
+        // A character split over several tokens decodes to U+FFFD until its last token arrives.
         let whole = text.trim_end_matches('\u{fffd}');
         if let Some(new) = whole.strip_prefix(self.printed.as_str()) {
             print!("{new}");
-            // A terminal that is gone shows in the next read.
+            // If the terminal is gone, the next read fails and reports it.
             let _ = std::io::stdout().flush();
             self.printed = whole.to_owned();
         }

@@ -1,4 +1,4 @@
-//! Options whose values are those of a recipe's settings, spelt as recipes spell them.
+//! Options that take a value of a recipe setting, spelt as in recipes.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
@@ -7,10 +7,10 @@ use serde_json::Value;
 /// A value and what it means.
 pub type OptionValue = (&'static str, &'static str);
 
-/// What the final model learns from.
+/// Training methods of the final model.
 pub const METHODS: &[OptionValue] = &[
     ("variational", "Weighted traces of the posterior: (6)"),
-    ("sft", "The rows' own traces alone"),
+    ("sft", "Only the rows' own traces"),
     ("rft", "Correct samples of pi_theta0: (10)"),
     ("binary-rl", "Samples of pi_theta0, rewarded by 1 or 0: (11)"),
     ("grpo", "Samples of pi_theta0, rewards normalised within a question: (12)"),
@@ -19,27 +19,30 @@ pub const METHODS: &[OptionValue] = &[
 
 /// Which verified answers of a chosen trace become examples.
 pub const ANSWERS_OF_TRACE: &[OptionValue] = &[
-    ("all", "Their mean, as the answer gradient asks"),
-    ("one", "A seeded choice"),
-    ("first", "The first, as the paper's release does"),
+    ("all", "All of them, averaged, as in the answer gradient"),
+    ("one", "One, chosen at random with the seed"),
+    ("first", "The first, as in the paper's release"),
 ];
 
-/// What becomes of equal sequences of a question.
-pub const DUPLICATES: &[OptionValue] = &[("add", "Their weights add up"), ("once", "They weigh as one")];
+/// How identical sequences of a question are handled.
+pub const DUPLICATES: &[OptionValue] = &[("add", "Their weights add up"), ("once", "They count once")];
 
-/// What questions are used for.
-pub const SPLITS: &[OptionValue] =
-    &[("train", "Trained on"), ("validation", "For choices"), ("test", "Measured once, at the end")];
+/// Splits of questions.
+pub const SPLITS: &[OptionValue] = &[
+    ("train", "Training split"),
+    ("validation", "Validation split, for choosing settings"),
+    ("test", "Test split, measured once at the end"),
+];
 
 /// How a file's rows become questions.
 pub const FORMATS: &[OptionValue] = &[
     (
         "rows",
-        "`question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and \
+        "`question` with optional further fields; or a ready-made `prompt` with optional `posterior_prompt` and \
          `response` (a marked thought, then the answer); or `messages`, a chat whose last message is such a \
          response",
     ),
-    ("gsm8k", "GSM8K's: `answer` is a worked solution that ends in `#### NUMBER`"),
+    ("gsm8k", "GSM8K: `answer` is a worked solution that ends in `#### NUMBER`"),
     (
         "conversations",
         "`system` and `conversations` (`from`, `value`), the last of which is a marked thought, then the answer \
@@ -47,7 +50,7 @@ pub const FORMATS: &[OptionValue] = &[
     ),
 ];
 
-/// Who is to train.
+/// Trainers to export to.
 pub const TRAINERS: &[OptionValue] = &[("trl", "Hugging Face's TRL"), ("llama-factory", "LLaMA-Factory")];
 
 /// The parser of an option that takes one of `choices`.

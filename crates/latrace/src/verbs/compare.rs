@@ -1,4 +1,4 @@
-//! `latrace compare`: models beside each other.
+//! `latrace compare`: compares models side by side.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,13 @@ use latrace_run::comparison::{ComparisonOptions, compare};
 /// Arguments of `latrace compare`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A folder is that of an evaluation (`latrace eval --out`), one that holds such folders, or a run's. The table has a row for
-each model and a column for each benchmark: accuracy in percent with its 95 % interval. The first model of each benchmark is
-compared with each other one question by question, where their questions are the same.
+Each folder is that of an evaluation (`latrace eval --out`), one that contains such folders, or a run folder.
+The table has a row for each model and a column for each benchmark: accuracy in percent with its 95 %
+interval. The first model of each benchmark is compared with every other one question by question, on the
+questions they share.
 
-With --pooled, runs of one recipe that differ in their seeds are taken together: a question's responses are those of all
-runs that ask it.
+With --pooled, runs of one recipe that differ only in their seeds are pooled: a question's responses are those
+of all the runs that evaluate it.
 
 Examples:
   latrace compare evaluations/base-math500 evaluations/tuned-math500
@@ -27,13 +28,13 @@ pub struct CompareArguments {
     /// Folders of evaluations or runs
     #[arg(value_name = "RUN|DIR", required = true)]
     folders: Vec<PathBuf>,
-    /// Take models of one name together, such as those of runs with other seeds
+    /// Pool models of the same name, such as those of runs with different seeds
     #[arg(long)]
     pooled: bool,
-    /// Only questions of a subset or difficulty; may be given several times
+    /// Use only questions of this subset or difficulty; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// The model that the others are compared with [default: the first of each benchmark]
+    /// Model to compare the others with [default: the first of each benchmark]
     #[arg(long, value_name = "MODEL")]
     against: Option<String>,
     /// Print JSON instead of Markdown

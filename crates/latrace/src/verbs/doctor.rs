@@ -1,4 +1,4 @@
-//! `latrace doctor`: whether this machine has what a run needs.
+//! `latrace doctor`: checks whether this machine has what a run needs.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,13 +12,14 @@ use latrace_io::failure::Failure;
 /// Arguments of `latrace doctor`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Exit code 0, unless something is missing that every run needs. Nothing is loaded, and no token is shown.
+The exit code is 0 unless something that every run needs is missing. Makes no network requests, and prints no
+token.
 
 Examples:
   latrace doctor
   latrace doctor --runs /data/runs --json")]
 pub struct DoctorArguments {
-    /// Folder that runs are to go to
+    /// Folder where runs will be written
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
     /// Print the findings as JSON
@@ -39,7 +40,7 @@ pub fn run(arguments: &DoctorArguments) -> Result<()> {
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(Failure::work(format!("every run needs what is missing: {}", missing.join(", "))).into())
+        Err(Failure::work(format!("missing, and needed by every run: {}", missing.join(", "))).into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! `latrace eval`: how good a model is on a benchmark.
+//! `latrace eval`: evaluates a model on a benchmark.
 
 use std::path::{Path, PathBuf};
 
@@ -14,23 +14,27 @@ use latrace_run::evaluation::{
     self, BenchmarkRun, EvaluatedModel, EvaluationSummary, ResponseSource, Wrapping,
 };
 
-/// What `--responses` says for the benchmark's own answers.
+/// The value of `--responses` that stands for the benchmark's own answers.
 const RIGHT: &str = "gold";
 
 /// Arguments of `latrace eval`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Benchmarks: math500, aime24, aime25, amc23, olympiadbench, gpqa_diamond, livecodebench, mmlu_pro, mmlu_stem, gsm8k,
-minervamath, humaneval; or a TOML file written like these. Questions come from the Hugging Face hub or its cache, or from
---data. The built-in tasks walk, countdown and arithmetic make theirs: those that their recipes keep for the last word. What is not said here is the benchmark's: for the paper's, temperature 0.7, top-p 1, 38,912 tokens, avg@32 for
-AIME and AMC, avg@8 for GPQA-Diamond and LiveCodeBench, avg@2 for MATH500 and OlympiadBench, avg@1 for MMLU-Pro.
+Benchmarks: math500, aime24, aime25, amc23, olympiadbench, gpqa_diamond, livecodebench, mmlu_pro, mmlu_stem,
+gsm8k, minervamath, humaneval; or a TOML file in the same format. Questions come from the Hugging Face hub or
+its cache, or from --data. The built-in tasks walk, countdown and arithmetic generate theirs: the test split
+of their recipes. Settings not given here are the benchmark's: for those of the paper, temperature 0.7,
+top-p 1, 38,912 tokens, avg@32 for AIME and AMC, avg@8 for GPQA-Diamond and LiveCodeBench, avg@2 for MATH500 and
+OlympiadBench, avg@1 for MMLU-Pro.
 
-The folder gets `results.json` (each question with its responses and verdicts) and `summary.json` (avg@k, pass@1..k with 95 %
-intervals, subsets, truncation, lengths, reasons, settings, checksums), which the tools of SkyThought's evaluation read too,
-and `responses.jsonl`, the responses as token ids. A thought without an end is never judged as an answer.
+The output folder gets `results.json` (each question with its responses and verdicts) and `summary.json`
+(avg@k, pass@1..k with 95 % intervals, subsets, truncation, lengths, reasons, settings, checksums), both
+readable by SkyThought's evaluation tools, and `responses.jsonl`, the responses as token ids. A thought
+without an end is never judged as an answer.
 
-A response depends on its question, its number, the settings and the seed alone. Stopped (kill -9 too), the same command goes
-on where it was. Programs run in a sandbox (Linux, bubblewrap); without it they are undetermined and do not count as right.
+A response depends only on its question, its number, the settings and the seed. If interrupted, even by
+kill -9, the same command resumes. Programs run in a sandbox (Linux, bubblewrap); without one their verdicts
+are undetermined and do not count as correct.
 
 Examples:
   latrace eval --model models/tuned --bench math500 --out evaluations/math500
@@ -46,63 +50,64 @@ pub struct EvalArguments {
     /// A benchmark's name, or a file that describes one
     #[arg(long, value_name = "NAME|FILE")]
     bench: String,
-    /// Responses to each question [default: the benchmark's]
+    /// Responses per question [default: the benchmark's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     k: Option<u64>,
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Questions from a file (.jsonl or .parquet) instead of the hub; may be given several times
+    /// Read questions from a file (.jsonl or .parquet) instead of the hub; may be repeated
     #[arg(long, value_name = "FILE")]
     data: Vec<PathBuf>,
-    /// Only questions of a subset, such as easy; may be given several times
+    /// Use only questions of this subset, such as easy; may be repeated
     #[arg(long, value_name = "NAME")]
     subset: Vec<String>,
-    /// Only the first so many questions
+    /// Use only the first N questions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Judge given responses (rows of `id`, `response` or `text`) instead of a model's; `gold`: the
     /// benchmark's own answers
     #[arg(long, value_name = "FILE|gold", conflicts_with_all = ["model", "k"])]
     responses: Option<PathBuf>,
-    /// The model's name in tables [default: what --model says]
+    /// The model's name in tables [default: the value of --model]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// What goes around a question: reasoner, plain, a file, or chat for the model's own chat template
+    /// Prompt template: reasoner, plain, a file, or chat for the model's own chat template
     /// [default: reasoner; plain for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
-    /// How thoughts are marked: think, stratos, plain [default: think; plain for a built-in task]
+    /// Markers around a thought: think, stratos, plain [default: think; plain for a built-in task]
     #[arg(long, value_name = "NAME")]
     markers: Option<String>,
     #[command(flatten)]
     sampling: SamplingOverrides,
-    /// Seconds that a program may run per test [default: the benchmark's]
+    /// Time limit of a program, in seconds per test [default: the benchmark's]
     #[arg(long, value_name = "S", value_parser = super::verify::positive)]
     time_limit: Option<f64>,
-    /// Seed of all random numbers
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
     engine: EngineArguments,
 }
 
-/// How tokens are drawn, where it is not as the benchmark says.
+/// Sampling parameters that override the benchmark's.
 #[derive(Args, Clone, Debug)]
 struct SamplingOverrides {
-    /// 0 takes the likeliest token; above 1 flattens the distribution [default: the benchmark's]
+    /// Sampling temperature; 0 is greedy decoding [default: the benchmark's]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f32>,
-    /// Only the fewest tokens whose probability reaches this [default: the benchmark's]
+    /// Nucleus sampling: the smallest set of tokens whose cumulative probability reaches P [default: the
+    /// benchmark's]
     #[arg(long, value_name = "P")]
     top_p: Option<f32>,
-    /// Only so many of the likeliest tokens; 0: all [default: the benchmark's]
+    /// Sample from the K most likely tokens; 0: all [default: the benchmark's]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
-    /// Only tokens at least so many times as likely as the likeliest [default: the benchmark's]
+    /// Sample from tokens at least P times as likely as the most likely one [default: the benchmark's]
     #[arg(long, value_name = "P")]
     min_p: Option<f32>,
-    /// Most tokens of a response; the model's positions are a limit too [default: the benchmark's]
+    /// Maximum tokens of a response; the model's context length also applies [default: the benchmark's]
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<usize>,
 }
@@ -161,7 +166,7 @@ fn plan(arguments: &EvalArguments) -> Result<BenchmarkRun> {
     Ok(BenchmarkRun { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
 }
 
-/// The rest in words, to stderr.
+/// Logs to stderr what the table leaves out.
 fn tell(summary: &EvaluationSummary) {
     let reasons: Vec<String> =
         summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
@@ -169,14 +174,14 @@ fn tell(summary: &EvaluationSummary) {
     if summary.truncated + summary.unclosed > 0 {
         let percent = 100.0 * summary.truncation_rate;
         tracing::info!(
-            "{} responses ({percent:.1} %) cut at the most tokens allowed; {} thoughts without an end",
+            "{} responses ({percent:.1} %) truncated at the token limit; {} thoughts without an end",
             summary.truncated,
             summary.unclosed
         );
     }
     if let Some(lengths) = &summary.lengths {
         tracing::info!(
-            "{:.0} tokens a response, half of them no more than {}, nine of ten no more than {}",
+            "tokens per response: mean {:.0}, median {}, 90th percentile {}",
             lengths.mean,
             lengths.median,
             lengths.ninetieth
@@ -185,7 +190,7 @@ fn tell(summary: &EvaluationSummary) {
     let undetermined = summary.verdicts.get("undetermined").copied().unwrap_or(0);
     if undetermined > 0 {
         tracing::warn!(
-            "{undetermined} responses could not be judged and do not count as right: the accuracy is too low by up to {:.1} points",
+            "{undetermined} responses could not be judged and do not count as correct: the accuracy may be too low by up to {:.1} points",
             { 100.0 * undetermined as f64 / summary.overall.samples as f64 }
         );
     }

@@ -1,4 +1,4 @@
-//! `latrace export`: a run's last training for other trainers.
+//! `latrace export`: exports a run's last training for other trainers.
 
 use std::path::PathBuf;
 
@@ -14,21 +14,22 @@ use super::choices::{TRAINERS, one_of};
 /// Arguments of `latrace export`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Writes the examples of the run's last data set (stage 8) as text and as token ids, the settings of the training on them in the other trainer's own
-words, and a README that says what it cannot express: weights of sequences above all. The trained model comes back as any model folder does.
+Writes the examples of the run's last data set (stage 8) as text and as token ids, the training settings as
+the other trainer's configuration, and a README that lists what it cannot express, above all sequence weights.
+The trained model can be used like any other model folder.
 
 Examples:
   latrace export runs/qwen3-4b-acc --format trl --out exported
   latrace export runs/qwen3-4b-acc --format llama-factory --out exported
   latrace eval --model exported/trained --bench math500 --out evaluations/math500")]
 pub struct ExportArguments {
-    /// The run folder; its stage 8 must be done
+    /// The run folder; its stage 8 must be finished
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Who is to train
+    /// Trainer to export to
     #[arg(long, value_name = "FORMAT", value_parser = one_of::<Target>(TRAINERS))]
     format: Target,
-    /// Folder to write; must be empty or not there
+    /// Output folder; must be empty or absent
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -38,19 +39,19 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
     let out = &arguments.out;
     if !is_absent_or_empty(out)? {
         return Err(Failure::work(format!("the output folder {} is not empty", out.display()))
-            .hint("name another folder")
+            .hint("choose another folder")
             .into());
     }
     let exported = export(&arguments.run, arguments.format, out)?;
     tracing::info!(
-        "{} rows are in {}, {} left out as too long; README.md there says what the trainer cannot express",
+        "{} rows written to {}, {} dropped as too long; its README.md lists what the trainer cannot express",
         exported.rows,
         out.display(),
         exported.dropped
     );
     if exported.ambiguous > 0 {
         tracing::warn!(
-            "the text of {} rows gives other tokens than theirs: prefer the token ids",
+            "the text of {} rows does not tokenize back to their token ids: prefer the token ids",
             exported.ambiguous
         );
     }

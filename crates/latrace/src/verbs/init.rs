@@ -1,4 +1,4 @@
-//! `latrace init`: a randomly initialised model from a bare configuration.
+//! `latrace init`: creates a randomly initialised model from a configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,20 +25,20 @@ pub struct InitArguments {
     /// Folder with a config.json, or the configuration file itself
     #[arg(long, value_name = "DIR|FILE")]
     config: PathBuf,
-    /// Folder for the new model; must be empty or not there
+    /// Folder for the new model; must be empty or absent
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Seed of the weights
+    /// Seed for the weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder to copy the tokenizer and chat template from; default: the configuration's
+    /// Folder to copy the tokenizer and chat template from; default: the configuration's folder
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
-    /// Take the tokenizer of a built-in task: walk, countdown or arithmetic; the configuration is then
-    /// without vocab_size and eos_token_id
+    /// Use the tokenizer of a built-in task: walk, countdown or arithmetic; the configuration must then omit
+    /// vocab_size and eos_token_id
     #[arg(long, value_name = "NAME", conflicts_with = "tokenizer")]
     task: Option<String>,
-    /// How the weights are stored: 32 bits, or bfloat16 rounded to nearest
+    /// Data type of the stored weights: float32, or bfloat16 rounded to nearest
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
 }
@@ -63,7 +63,7 @@ pub fn run(arguments: &InitArguments) -> Result<()> {
     let out = arguments.out.as_path();
     if !is_absent_or_empty(out)? {
         let message = format!("the output folder {} is not empty", out.display());
-        return Err(Failure::work(message).hint("name another folder").into());
+        return Err(Failure::work(message).hint("choose another folder").into());
     }
     replace_folder(out, |folder| fill(folder, arguments))?;
     tracing::info!("the model is in {}", out.display());
@@ -86,8 +86,7 @@ fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
             folder
         }
         None => {
-            // The new folder starts as one with only a configuration, whatever the given file is called;
-            // saving replaces it.
+            // The loader reads `config.json`, and the given file may have any name; saving rewrites the copy.
             fs::copy(&source, folder.join("config.json"))
                 .with_context(|| format!("cannot read {}", source.display()))?;
             given_tokenizer(arguments, &source)?
@@ -97,7 +96,7 @@ fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
     save_random(folder, arguments.seed, arguments.dtype.into(), tokenizer).map(drop)
 }
 
-/// The folder that the tokenizer is copied from.
+/// The folder to copy the tokenizer from.
 fn given_tokenizer<'a>(arguments: &'a InitArguments, source: &'a Path) -> Result<&'a Path> {
     match &arguments.tokenizer {
         Some(tokenizer) if !tokenizer.join("tokenizer.json").is_file() => {

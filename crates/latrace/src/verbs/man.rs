@@ -1,4 +1,4 @@
-//! `latrace man`: manual pages.
+//! `latrace man`: writes manual pages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,6 +25,6 @@ pub fn run(arguments: &ManArguments) -> Result<()> {
     let cannot = || format!("cannot write the manual pages to {}", arguments.out.display());
     fs::create_dir_all(&arguments.out).with_context(cannot)?;
     clap_mangen::generate_to(Cli::command(), &arguments.out).with_context(cannot)?;
-    tracing::info!("the pages are in {}", arguments.out.display());
+    tracing::info!("manual pages written to {}", arguments.out.display());
     Ok(())
 }

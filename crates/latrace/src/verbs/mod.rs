@@ -1,4 +1,4 @@
-//! The command's verbs, one file each.
+//! The subcommands, one file each.
 
 pub mod answer;
 pub mod build;

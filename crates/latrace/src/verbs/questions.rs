@@ -1,4 +1,4 @@
-//! `latrace questions`: question rows, with the prompts of the reasoner and of the posterior.
+//! `latrace questions`: prepares question rows, with the prompts of the reasoner and of the posterior.
 
 use std::path::{Path, PathBuf};
 
@@ -21,19 +21,22 @@ use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
 use super::choices::{FORMATS, SPLITS, one_of};
 
-/// Fields of token ids.
+/// Fields that hold token ids.
 const IDS: [&str; 5] = ["prompt_ids", "posterior_prompt_ids", "trace_ids", "answer_ids", "response_ids"];
 
 /// Arguments of `latrace questions`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Rows in: those of a built-in task, or a file's: `question` with what else is known of it (`trace`, `solution`, `answer`, `hint`,
-`kind`, `tests`, `options`, `source`, `difficulty`), or a ready-made `prompt` and perhaps `posterior_prompt` and `response`, or `messages`.
-Rows out: the same fields, `id`, `split`, `prompt`, `posterior_prompt` (where there is a hint: by default the solution, else the
-answer), `response` (where there is a trace: trace and answer, marked), and for `latrace verify` `gold`. With `--model` the same as token
-ids, the model's end of a text included: `prompt_ids`, `posterior_prompt_ids`, `trace_ids`, `answer_ids`, `response_ids`.
+Input rows: those of a built-in task, or of a file: `question` with optional `trace`, `solution`, `answer`,
+`hint`, `kind`, `tests`, `options`, `source` and `difficulty`, or a ready-made `prompt` with optional
+`posterior_prompt` and `response`, or `messages`.
+Output rows: the same fields, `id`, `split`, `prompt`, `posterior_prompt` (if there is a hint: by default the
+solution, else the answer), `response` (if there is a trace: trace and answer with their markers), and `gold`
+for `latrace verify`. With `--model` also the token ids, including the model's end token: `prompt_ids`,
+`posterior_prompt_ids`, `trace_ids`, `answer_ids`, `response_ids`.
 
-The reasoner trains on and samples from these rows as they are. The posterior reads other fields of the same rows:
+The reasoner is trained on, and sampled from, these rows unchanged. The posterior reads other fields of the
+same rows:
   latrace train  … --column prompt_ids=posterior_prompt_ids --column response_ids=trace_ids
   latrace sample … --column prompt_ids=posterior_prompt_ids
 
@@ -49,71 +52,72 @@ pub struct QuestionsArguments {
     /// Questions (.jsonl or .parquet)
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Questions with a trace. Of a file: the first so many keep theirs [default: all]
+    /// Number of questions with a trace; of a file, the first N keep theirs [default: all]
     #[arg(long, value_name = "N")]
     traced: Option<usize>,
-    /// A task's questions with an answer alone, to learn from
+    /// Number of a task's training questions with an answer but no trace
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "data")]
     untraced: usize,
-    /// A task's questions to choose settings by
+    /// Number of a task's questions in the validation split
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "data")]
     validation: usize,
-    /// A task's questions to measure once, at the end
+    /// Number of a task's questions in the test split
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "data")]
     test: usize,
-    /// How the file's rows are to be read
+    /// Format of the file's rows
     #[arg(long, value_name = "FORMAT", value_parser = one_of::<Format>(FORMATS), default_value = "rows")]
     format: Format,
-    /// A field that the file calls otherwise, such as question=problem
+    /// Read a field from another column of the file, such as question=problem
     #[arg(long, value_name = "OURS=THEIRS", value_parser = pair)]
     column: Vec<(String, String)>,
-    /// Who judges answers of the file's rows that do not say: math, choice, text, code
+    /// Verifier for rows of the file without a `kind`: math, choice, text, code
     #[arg(long, value_name = "KIND", default_value = "math")]
     kind: String,
-    /// What the file's questions are for
+    /// Split of the file's questions
     #[arg(long, value_name = "SPLIT", value_parser = one_of::<Split>(SPLITS), default_value = "train", conflicts_with = "task")]
     split: Split,
-    /// The first so many questions of the file
+    /// Read only the first N questions of the file
     #[arg(long, value_name = "N", conflicts_with = "task")]
     limit: Option<usize>,
-    /// How a thought is marked: think, stratos or plain [default: think; plain for a built-in task]
+    /// Markers around a thought: think, stratos or plain [default: think; plain for a built-in task]
     #[arg(long, value_name = "NAME")]
     markers: Option<String>,
-    /// Template of the reasoner's prompt, built in or a file [default: reasoner; plain for a built-in task]
+    /// Template of the reasoner's prompt: a built-in name or a file [default: reasoner; plain for a built-in
+    /// task]
     #[arg(long, value_name = "NAME|FILE")]
     reasoner: Option<String>,
-    /// Template of the posterior's prompt, built in or a file [default: posterior_a; plain_posterior for a
-    /// built-in task]
+    /// Template of the posterior's prompt: a built-in name or a file [default: posterior_a; plain_posterior
+    /// for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     posterior: Option<String>,
-    /// Model folder or hub id, for its tokenizer, its end of a text, and its chat template
+    /// Model folder or hub id, for its tokenizer, end token and chat template
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Write these rows alone
+    /// Write only these rows
     #[arg(long, value_enum, default_value_t = Only::All)]
     only: Only,
-    /// Seed of a task's questions
+    /// Seed for a task's questions
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Where questions go (.jsonl or .parquet); `-` or nothing is standard output
+    /// Output file for the questions (.jsonl or .parquet); `-` or none: standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// Which of the rows are written.
+/// Which rows to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Only {
     /// Every row
     All,
-    /// Those to learn from that have a trace
+    /// Training rows with a trace
     Traced,
-    /// Those to learn from that have none
+    /// Training rows without a trace
     Untraced,
-    /// Those to learn from
+    /// Training split
     Train,
-    /// Those to choose settings by
+    /// Validation split
     Validation,
-    /// Those to measure once, at the end
+    /// Test split
     Test,
 }
 
@@ -161,9 +165,7 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     })?;
     tracing::info!("{written} of {} questions written", questions.len());
     if codec.is_none() {
-        tracing::info!(
-            "without --model, responses do not end with a model's end of a text, and there are no token ids"
-        );
+        tracing::info!("without --model, there are no token ids, and responses do not end with an end token");
     }
     Ok(())
 }
@@ -194,7 +196,7 @@ fn source(arguments: &QuestionsArguments) -> Source {
     }
 }
 
-/// What turns questions into rows.
+/// The markers and templates that turn questions into rows.
 struct Texts {
     markers: Markers,
     reasoner: PromptTemplate,
@@ -225,7 +227,7 @@ impl Texts {
         let Value::Object(mut row) = serde_json::to_value(question)? else {
             unreachable!("a struct is an object")
         };
-        // Token ids that a file already has may be another model's.
+        // Token ids that are already in the file may be another model's.
         IDS.iter().for_each(|name| drop(row.shift_remove(*name)));
         let PromptTexts { prompt, posterior_prompt } =
             prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
@@ -267,7 +269,7 @@ impl Texts {
         Ok(row)
     }
 
-    /// Trace and answer with their markers, but for the first, with which prompts end.
+    /// Trace and answer with their markers, except for the opening one, which is the end of the prompt.
     fn response(&self, question: &Question) -> Option<String> {
         let Markers { close, answer_open, answer_close, .. } = &self.markers;
         Some(format!(

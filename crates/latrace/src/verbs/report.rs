@@ -1,4 +1,4 @@
-//! `latrace report`: a run as one page.
+//! `latrace report`: writes a run's report as one page.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use latrace_report as report;
 /// Arguments of `latrace report`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The page holds its data, its style and its script; it opens from anywhere and asks nobody for anything. A run that is not finished gives a page
-of what there is.
+The page contains its data, style and script: it opens anywhere and makes no network requests. The report of
+an unfinished run covers the stages so far.
 
 Example:
   latrace report runs/quickstart")]
@@ -19,7 +19,7 @@ pub struct ReportArguments {
     /// The run folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Where the page goes; default: RUN/report.html
+    /// Output file; default: RUN/report.html
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -28,6 +28,6 @@ pub struct ReportArguments {
 pub fn run(arguments: &ReportArguments) -> Result<()> {
     let out = arguments.out.clone().unwrap_or_else(|| arguments.run.join(report::PAGE));
     report::write(&arguments.run, &out)?;
-    tracing::info!("the report is {}", out.display());
+    tracing::info!("report written to {}", out.display());
     Ok(())
 }

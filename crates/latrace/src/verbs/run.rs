@@ -1,4 +1,4 @@
-//! `latrace run`: every stage of a recipe.
+//! `latrace run`: runs every stage of a recipe.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,31 +18,32 @@ use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
 
-/// The recipe in full, in the run folder.
+/// The resolved recipe, in the run folder.
 const RECIPE: &str = "recipe.toml";
 
 /// Arguments of `latrace run`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Run again, it goes on where it was stopped (kill -9 too), to the same result. What a changed recipe does not touch is kept.
-Settings are those of `docs/recipe.md`; the recipe in full is written to RUN/recipe.toml, what came out to RUN/summary.json and,
-as a page to look at, to RUN/report.html.
+An interrupted run (even by kill -9) resumes when run again, with the same result. After a change of the
+recipe, only the stages that depend on the change are redone. `docs/recipe.md` lists the settings; the
+resolved recipe is written to RUN/recipe.toml, the results to RUN/summary.json, and a report to
+RUN/report.html.
 
 Examples:
   latrace run recipes/quickstart.toml
   latrace run recipes/quickstart.toml --run-dir runs/second seed=2
   latrace run recipes/quickstart.toml --dry-run weights.selection=best")]
 pub struct RunArguments {
-    /// The recipe
+    /// Recipe file
     #[arg(value_name = "RECIPE.toml")]
     recipe: PathBuf,
-    /// Folder of the run; default: runs/NAME-OF-THE-RECIPE
+    /// Run folder; default: runs/NAME-OF-THE-RECIPE
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Show what would be done, and why, and do nothing
+    /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
-    /// Settings in place of the recipe's, such as traces.n=16
+    /// Settings that override the recipe's, such as traces.n=16
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }
@@ -80,7 +81,7 @@ fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
     Ok(Path::new("runs").join(stem))
 }
 
-/// Says what will be resumed and what will be redone, before anything is.
+/// Logs what will be resumed and what will be redone, before any work starts.
 fn announce(plan: &Plan, states: &[State]) {
     for step in plan.steps.iter().filter(|step| !step.shared) {
         let stage = step.label();

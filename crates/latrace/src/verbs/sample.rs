@@ -1,4 +1,4 @@
-//! `latrace sample`: samples of given prompts from a model.
+//! `latrace sample`: samples completions of given prompts from a model.
 
 use std::path::PathBuf;
 
@@ -27,14 +27,14 @@ const STAGE: &str = "sample";
 /// Arguments of `latrace sample`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Rows in: `id`, and `prompt`, `prompt_ids` or `messages`.
-Rows out, `--n` for each row, in order: the row's other fields, `sample` (0..n), `text`, `token_ids` (an ending token
-included), `logprobs` (nats per token, of the model as it is: temperature 1, before any cut), `stop_reason` (`end`,
-`stop_string`, `max_tokens`).
+Input rows: `id`, and `prompt`, `prompt_ids` or `messages`.
+Output rows, `--n` for each input row, in order: the row's other fields, `sample` (0..n), `text`, `token_ids`
+(including the end token, if any), `logprobs` (nats per token, of the unmodified model: temperature 1, no
+truncation of the distribution), `stop_reason` (`end`, `stop_string`, `max_tokens`).
 
-A sample depends on its row, its number, the settings and the seed alone: not on the batch, the order, threads, or
-where a stopped run went on. Stopped (kill -9 too), the same command goes on where it was; OUT.sampling.json says what
-is being sampled.
+A sample depends only on its row, its number, the settings and the seed: not on the batch, the order, the
+number of threads, or interruptions. If interrupted, even by kill -9, the same command resumes;
+OUT.sampling.json describes the work in progress.
 
 Examples:
   latrace sample --model models/small --data questions.jsonl --out traces.jsonl --n 8
@@ -48,24 +48,24 @@ pub struct SampleArguments {
     /// Rows with prompts (.jsonl or .parquet)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Where samples go (.jsonl or .parquet); `-` or nothing is standard output
+    /// Output file for the samples (.jsonl or .parquet); `-` or none: standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Samples of each row
+    /// Samples per row
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     n: u64,
     #[command(flatten)]
     sampling: SamplingArguments,
-    /// Text at which a sample stops; may be given several times
+    /// Stop string; may be repeated
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// Keep the text at which a sample stopped in `text`
+    /// Keep the stop string in `text`
     #[arg(long)]
     include_stop: bool,
-    /// Seed of all random numbers
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Leave bad rows out and count them, instead of stopping at the first
+    /// Skip and count bad rows instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
     #[command(flatten)]
@@ -74,22 +74,22 @@ pub struct SampleArguments {
     engine: EngineArguments,
 }
 
-/// What samples do not depend on.
+/// Options of the engine, which change speed and memory but never the samples.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArguments {
-    /// Most samples at a time: memory against speed; samples do not depend on it
+    /// Maximum samples in a batch: more are faster and need more memory; samples do not depend on it
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
-    /// Most tokens of prompts in one pass; samples do not depend on it
+    /// Maximum prompt tokens in one forward pass; samples do not depend on it
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
     prefill_tokens: u64,
-    /// Memory for keys and values, such as 4G; samples wait when it is full [default: half of what is free]
+    /// Memory for the KV cache, such as 4G; samples wait when it is full [default: half of the free memory]
     #[arg(long, value_name = "BYTES")]
     kv_cache_bytes: Option<Bytes>,
 }
 
 impl EngineArguments {
-    /// The engine.
+    /// The engine with these options.
     pub fn engine(&self) -> CpuEngine {
         CpuEngine::new(CpuOptions {
             kv_cache_bytes: self.kv_cache_bytes.map(|bytes| bytes.0),
@@ -100,31 +100,31 @@ impl EngineArguments {
     }
 }
 
-/// How tokens are drawn.
+/// Sampling parameters.
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArguments {
-    /// 0 takes the likeliest token; above 1 flattens the distribution
+    /// Sampling temperature; 0 is greedy decoding
     #[arg(long, value_name = "T", default_value_t = 0.7, allow_negative_numbers = true)]
     temperature: f32,
-    /// Only the fewest tokens whose probability reaches this
+    /// Nucleus sampling: the smallest set of tokens whose cumulative probability reaches P
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     top_p: f32,
-    /// Only so many of the likeliest tokens; 0: all
+    /// Sample from the K most likely tokens; 0: all
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: usize,
-    /// Only tokens at least so many times as likely as the likeliest
+    /// Sample from tokens at least P times as likely as the most likely one
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     min_p: f32,
-    /// Draw on past tokens that end a sample, to samples of one length
+    /// Keep sampling past end tokens, so that all samples have the same length
     #[arg(long)]
     ignore_end: bool,
-    /// Most tokens of a sample; the model's positions are a limit too
+    /// Maximum tokens of a sample; the model's context length also applies
     #[arg(long, value_name = "N", default_value_t = 2048)]
     max_new_tokens: usize,
 }
 
 impl SamplingArguments {
-    /// The parameters, checked.
+    /// The validated parameters.
     pub fn params(&self) -> Result<SamplingParams> {
         let SamplingArguments { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
         let params = SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens };
@@ -134,7 +134,7 @@ impl SamplingArguments {
         Ok(params)
     }
 
-    /// Of the tokens that would end a sample, those that do.
+    /// The end tokens that apply: none with `--ignore-end`.
     pub fn stop_ids(&self, end_ids: Vec<u32>) -> Vec<u32> {
         if self.ignore_end { Vec::new() } else { end_ids }
     }
@@ -172,16 +172,17 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
 
 fn check_stops(arguments: &SampleArguments, text: &TextCodec) -> Result<()> {
     if arguments.stop.iter().any(String::is_empty) {
-        return Err(Failure::usage("--stop: expected a text, got an empty one").into());
+        return Err(Failure::usage("--stop: expected a non-empty string, got \"\"").into());
     }
     if !arguments.stop.is_empty() && !text.has_tokenizer() {
-        let message = format!("--stop needs texts, and {} has no tokenizer.json", arguments.model.display());
+        let message =
+            format!("--stop needs a tokenizer: {} has no tokenizer.json", arguments.model.display());
         return Err(Failure::usage(message).into());
     }
     Ok(())
 }
 
-/// Rows without their prompts, and the prompts.
+/// The rows without their prompt fields, and the prompts.
 fn read_prompts(
     arguments: &SampleArguments,
     text: &TextCodec,

@@ -1,4 +1,4 @@
-//! `latrace score`: log-probs of given responses under a model.
+//! `latrace score`: computes log-probs of given responses under a model.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -22,9 +22,10 @@ use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, U
 /// Arguments of `latrace score`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Rows in: `id` (and perhaps `sample` and `answer`), `prompt` or `prompt_ids`, `response` or `response_ids`.
-Rows out, in the same order: the row's other fields, `token_ids` (of the response), `logprobs` (nats per token),
-`sum_logprob`, `mean_logprob`.
+Input rows: `id` (optionally with `sample` and `answer`), `prompt` or `prompt_ids`, `response` or
+`response_ids`.
+Output rows, in the same order: the row's other fields, `token_ids` (of the response), `logprobs` (nats per
+token), `sum_logprob`, `mean_logprob`.
 
 Examples:
   latrace score --model models/small --data rows.jsonl --out scores.jsonl
@@ -38,15 +39,15 @@ pub struct ScoreArguments {
     /// Rows to score (.jsonl or .parquet)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Where scores go (.jsonl or .parquet); `-` or nothing is standard output
+    /// Output file for the scores (.jsonl or .parquet); `-` or none: standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Leave bad rows out and count them, instead of stopping at the first
+    /// Skip and count bad rows instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
     #[command(flatten)]
     columns: ColumnArguments,
-    /// Most tokens in one forward pass: memory against speed; scores do not depend on it
+    /// Maximum tokens in one forward pass: more are faster and need more memory; scores do not depend on it
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
     tokens_per_batch: u64,
 }
@@ -67,7 +68,8 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
         let mut next = || reader.next_with(|_, row| parse(row, &columns, &text, &shape, &mut ids));
         let mut scoring = Scoring::new(&mut next, sink);
         let outcome = scorer.score(&mut scoring);
-        // What a file refuses names the file already.
+        // An error of reading or writing already names its file; the engine's copy of it would add a wrong
+        // one.
         scoring.failure.take().map_or(Ok(()), Err)?;
         outcome.with_context(|| format!("cannot score {}", arguments.data.display()))?;
         Ok(scoring.finish())
@@ -76,20 +78,21 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     Ok(())
 }
 
-/// Gives the next row without what is scored of it, and that.
+/// Yields the next row without its consumed fields, and the tokens to score.
 type NextRow<'a> = dyn FnMut() -> Result<Option<(Row, ScoreRow)>> + 'a;
 
-/// Rows between their file and the engine, written in their order whatever order scores come in.
+/// Passes rows from their file to the engine, and writes them in file order whatever order the scores arrive
+/// in.
 struct Scoring<'a> {
     next: &'a mut NextRow<'a>,
     sink: &'a mut dyn RowSink,
     progress: Progress,
-    /// Rows that are not written, with the ids of their responses; the first has number `written`.
+    /// Rows not yet written, with the token ids of their responses; the first is row number `written`.
     waiting: VecDeque<(Row, Vec<u32>)>,
     /// Scores of waiting rows, by number.
     scores: BTreeMap<usize, Vec<f32>>,
     written: usize,
-    /// What reading or writing failed with.
+    /// The error of reading or writing, kept here with its chain: the engine passes on only its message.
     failure: Option<anyhow::Error>,
 }
 
@@ -112,7 +115,7 @@ impl<'a> Scoring<'a> {
         Err(Failure::work(message).into())
     }
 
-    /// Writes the oldest rows, as far as their scores have come.
+    /// Writes waiting rows from the oldest on, up to the first without a score.
     fn write_scored(&mut self) -> Result<()> {
         while let Some(logprobs) = self.scores.remove(&self.written) {
             let Some((mut row, response)) = self.waiting.pop_front() else { break };

@@ -1,4 +1,4 @@
-//! `latrace serve`: a run's page over HTTP, drawn anew while the run goes on.
+//! `latrace serve`: serves a run's report over HTTP, updated while the run is in progress.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +12,8 @@ use latrace_report as report;
 /// Arguments of `latrace serve`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The address is printed to stdout once the page is there. Ctrl-C ends it. Nobody is asked who they are: only this machine is served, unless
---host says otherwise.
+The address is printed to stdout once the page is available. Ctrl-C stops the server. There is no
+authentication: the server listens on localhost only, unless --host says otherwise.
 
 Examples:
   latrace serve runs/quickstart
@@ -22,7 +22,7 @@ pub struct ServeArguments {
     /// The run folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Port; 0: any that is free
+    /// Port; 0: any free port
     #[arg(long, value_name = "N", default_value_t = 7777)]
     port: u16,
     /// Address to listen on
@@ -34,7 +34,7 @@ pub struct ServeArguments {
 pub fn run(arguments: &ServeArguments) -> Result<()> {
     if !arguments.host.is_loopback() {
         tracing::warn!(
-            "{} can be reached from other machines; whoever can reaches the run's questions, traces and settings",
+            "{} can be reached from other machines, and the run's questions, traces and settings are served without authentication",
             arguments.host
         );
     }

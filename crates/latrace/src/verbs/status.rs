@@ -1,4 +1,4 @@
-//! `latrace status`: how far a run is.
+//! `latrace status`: shows a run's progress.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,8 +13,9 @@ use latrace_report::{StageProgress, StageState};
 /// Arguments of `latrace status`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Reads the run folder alone, while another process works in it or after. Times are working time. What is left is told from the rate of the stage
-under way, and for stages that have not begun from those of the same kind in this run; stages of which nothing is known yet are named, not guessed.
+Reads only the run folder, also while another process is working in it. Times are working time, without
+pauses. The remaining time is estimated from the rate of the current stage, and for stages that have not
+started from stages of the same kind in this run; stages without any basis for an estimate are listed instead.
 
 Examples:
   latrace status runs/quickstart
@@ -24,7 +25,7 @@ pub struct StatusArguments {
     /// The run folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Print everything that is known as JSON
+    /// Print all details as JSON
     #[arg(long)]
     json: bool,
 }
@@ -38,8 +39,8 @@ pub fn run(arguments: &StatusArguments) -> Result<()> {
 
 fn in_words(status: &RunStatus) -> String {
     let state = match status.state {
-        RunState::UnderWay => "under way",
-        RunState::Stopped => "stopped: `latrace run` with the same recipe goes on",
+        RunState::UnderWay => "running",
+        RunState::Stopped => "stopped: `latrace run` with the same recipe resumes it",
         RunState::Done => "done",
     };
     let mut head = format!(
@@ -64,7 +65,7 @@ fn cells(status: &StageStatus, run: RunState) -> Vec<String> {
     let stage = &status.stage;
     let state = match (stage.state, run) {
         (StageState::Done, _) => "done",
-        (StageState::Begun, RunState::UnderWay) => "under way",
+        (StageState::Begun, RunState::UnderWay) => "running",
         (StageState::Begun, _) => "stopped",
         (StageState::Waiting, _) => "to do",
     };
@@ -86,7 +87,7 @@ fn progress(progress: &StageProgress) -> String {
     total.map_or_else(|| format!("{done} {unit}"), |total| format!("{done} of {total} {unit}"))
 }
 
-/// The first number that a finished stage counted.
+/// The first count of a finished stage's summary.
 fn counted(status: &StageStatus) -> String {
     let first = status.counts.as_object().and_then(|counts| counts.iter().find(|(_, count)| count.is_u64()));
     first.map_or(String::new(), |(name, count)| format!("{count} {}", name.replace('_', " ")))
@@ -106,7 +107,7 @@ fn rate(status: &StageStatus) -> String {
     }
 }
 
-/// A working time as people say it.
+/// A duration, with as many units as matter at its size.
 fn time(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {

@@ -21,10 +21,11 @@ use latrace_run::recipe;
 /// Arguments of `latrace train`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Rows: `prompt` or `prompt_ids`, `response` or `response_ids` (or `messages`, whose last one is the response),
-optional `weight` (default 1) or `token_weights`, optional `id`.
+Input rows: `prompt` or `prompt_ids`, `response` or `response_ids` (or `messages`, the last of which is the
+response), optional `weight` (default 1) or `token_weights`, optional `id`.
 
-The output folder gets the model, `metrics.jsonl`, TensorBoard events and `recipe.toml`, the settings in full.
+The output folder gets the model, `metrics.jsonl`, TensorBoard events and `recipe.toml`, the resolved
+settings.
 
 Examples:
   latrace train --model models/base --data rows.jsonl --out models/tuned
@@ -40,16 +41,16 @@ pub struct TrainArguments {
     /// Rows to train on (.jsonl or .parquet)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Folder for the trained model, checkpoints and metrics; must be empty, or resumed
+    /// Folder for the trained model, checkpoints and metrics; must be empty, except with --resume
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Settings (TOML); default: the paper's, or with --resume those of the run
+    /// Settings (TOML); default: the paper's, or with --resume those of the interrupted run
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Continue the run in the output folder from its last checkpoint
     #[arg(long)]
     resume: bool,
-    /// Leave bad rows out and count them, instead of stopping at the first
+    /// Skip and count bad rows instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
     #[command(flatten)]
@@ -70,7 +71,8 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let job = FitJob { model: &model, rows: &rows, config: &config, out, resume: arguments.resume };
     let trained = run_job(&mut *CpuEngine::default().trainer()?, job);
     if trained.is_err() {
-        // Before the first event the folder is as empty as it was; one with files in it stays.
+        // A training that fails before it writes anything leaves no empty folder behind; `remove_dir` refuses
+        // a folder with files in it.
         let _ = fs::remove_dir(out);
     }
     trained
@@ -91,7 +93,9 @@ fn check_out_folder(out: &Path, resume: bool) -> Result<()> {
         return Ok(());
     }
     let message = format!("the output folder {} is not empty", out.display());
-    Err(Failure::work(message).hint("add --resume to continue the run in it, or name another folder").into())
+    Err(Failure::work(message)
+        .hint("add --resume to continue the run in it, or choose another folder")
+        .into())
 }
 
 fn read_rows(arguments: &TrainArguments, model: &Path) -> Result<Vec<TrainRow>> {

@@ -1,4 +1,4 @@
-//! `latrace verify`: whether answers are right.
+//! `latrace verify`: judges whether answers are correct.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,10 +17,12 @@ use serde_json::json;
 
 /// Rows read, judged and written before the next are read.
 const WINDOW_ROWS: usize = 4096;
-/// The most programs among them: they may run for minutes, and what is judged is kept window by window.
+/// The maximum number of programs in a window: a program may run for minutes, and verdicts are saved only
+/// when a window is complete.
 const WINDOW_PROGRAMS: usize = 64;
 
-/// What `--help` says behind the options: rows in and out, and the conventions from their files.
+/// The text after the options in `--help`: input and output rows, and the conventions with their own
+/// descriptions.
 fn help() -> String {
     let default = |name: &str| match name {
         _ if name == Convention::maths().name() => " (default of `math`)",
@@ -33,16 +35,19 @@ fn help() -> String {
         Convention::names().map(|name| format!("  {name}{}: {}\n", default(name), about(name))).collect();
     format!(
         "\
-Rows in: `id` (and perhaps `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`), `gold` (a text or a list of accepted ones), `prediction` (a full
-response or a bare answer), for choices perhaps `options` (a list of texts). For `code`, `gold` holds the tests (`inputs`,
-`outputs`, perhaps `fn_name`; or a list of LiveCodeBench tests; or such as a JSON text), `prediction` a response whose last
-fenced block is the program (or with `bare: true` the program), and `limits` perhaps `time_s`, `memory_mb`, `output_mb`,
-`processes`. Programs run in a sandbox of bubblewrap; without one their rows are `undetermined` (`no_sandbox`).
-A built-in task (`walk`, `countdown`, `arithmetic`) is a kind too: it judges by `question`, and needs no `gold`.
-Rows out, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`), `reason`, `extracted`
-(the answer that was judged, or null).
+Input rows: `id` (optionally with `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`), `gold` (a
+string or a list of accepted ones), `prediction` (a full response or a bare answer), and for choices
+optionally `options` (a list of strings). For `code`, `gold` holds the tests (`inputs`, `outputs`, optionally
+`fn_name`; or a list of LiveCodeBench tests; or either as a JSON string), `prediction` is a response whose
+last fenced block is the program (or with `bare: true` the program itself), and `limits` may set `time_s`,
+`memory_mb`, `output_mb` and `processes`. Programs run in a bubblewrap sandbox; without one their verdict is
+`undetermined` (`no_sandbox`).
+The built-in tasks (`walk`, `countdown`, `arithmetic`) are kinds too: they judge by `question` and need no
+`gold`.
+Output rows, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`),
+`reason`, `extracted` (the answer that was judged, or null).
 
-`convention` in a row perhaps names where its answer stands in the response, behind the thought in any case:
+The optional field `convention` names where the answer is found in the response, always after the thought:
 {conventions}
 Examples:
   latrace verify --data answers.jsonl --out verdicts.jsonl
@@ -57,16 +62,16 @@ pub struct VerifyArguments {
     /// Rows to judge (.jsonl or .parquet)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Where verdicts go (.jsonl or .parquet); `-` or nothing is standard output
+    /// Output file for the verdicts (.jsonl or .parquet); `-` or none: standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Rows judged at once; default: the number of threads. Verdicts do not depend on it
+    /// Rows judged in parallel; default: the number of threads. Verdicts do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     jobs: Option<u64>,
-    /// Seconds that a program may run per test, where the row does not say
+    /// Default time limit of a program, in seconds per test
     #[arg(long, value_name = "S", default_value_t = 6.0, value_parser = positive)]
     time_limit: f64,
-    /// Leave bad rows out and count them, instead of stopping at the first
+    /// Skip and count bad rows instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
 }
@@ -85,7 +90,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
     let mut journal = Journal::open(&out, &arguments.data, &options)?;
     if journal.count_earlier() > 0 {
-        tracing::info!("{} rows were judged by a run that did not end", journal.count_earlier());
+        tracing::info!("{} rows were already judged by an interrupted run", journal.count_earlier());
     }
     let summary = write_rows(&out, |sink| judge_all(arguments, &pool, &mut reader, &mut journal, sink))?;
     journal.close()?;
@@ -129,7 +134,7 @@ fn judge_all(
         }
         let mut judged = journal.take(window.len());
         let rest = &window[judged.len()..];
-        // Collecting keeps the rows' order whatever order their judgements end in.
+        // `collect` keeps the order of the rows, whatever order their judgements finish in.
         let fresh: Vec<Judgement> = pool.install(|| {
             rest.par_iter().map(|(_, query, prediction)| query.judge(prediction, &sandbox)).collect()
         });

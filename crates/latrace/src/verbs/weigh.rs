@@ -1,4 +1,4 @@
-//! `latrace weigh`: what each trace weighs.
+//! `latrace weigh`: computes the weight of each trace.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,19 +18,22 @@ use latrace_run::weigh::{BoundSeries, WeighConfig, WeighInputs, WeighSummary, We
 /// Arguments of `latrace weigh`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Files are .jsonl, .parquet, or folders of such; they are joined on `id` and `sample`, never on the order of rows.
-Rows out, in the order of the traces: `id`, `sample`, `tokens`, `log_ratio`, `log_answer` (nats; null is minus
-infinity), `weight` (rho~: 1 over a question's traces), `chosen` (the share among the chosen traces, 0 if not),
-`resolution` (how its question is to be built: `main`, `geometric-likelihood`, `original-row`, `skipped`).
+Inputs are .jsonl or .parquet files, or folders of them; they are joined on `id` and `sample`, never by row
+order.
+Output rows, in the order of the traces: `id`, `sample`, `tokens`, `log_ratio`, `log_answer` (nats; null is
+minus infinity), `weight` (rho~, which sums to 1 over a question's traces), `chosen` (the share among the
+chosen traces; 0 if not chosen), `resolution` (how its question is built: `main`, `geometric-likelihood`,
+`original-row`, `skipped`).
 
-A question none of whose traces weighs anything takes its fallback. With `--fallback geometric-likelihood` its traces
-weigh by the mean likelihood of the reference answer instead, where --references has rows for them; elsewhere it keeps
-its original row. Such a question may have no verdicts at all. With references for the rows without a verifier alone,
-that is the published data set.
+A question whose traces all have weight 0 is handled by the fallback. With `--fallback geometric-likelihood`
+its traces are weighted by the geometric-mean likelihood of the reference answer if --references has rows for
+them; otherwise it keeps its original row. Such a question need not have any verdicts. With references only
+for rows without a verifier, this reproduces the published data set.
 
-Bounds, effective sample size and what became of questions go to stderr, and as JSON to --bounds: `bounds` are L^1 to
-L^K with the true ratio, `surrogates` the same with the ratio that weighs, which bounds nothing, and `surrogate_bias`
-their difference. `monte_carlo_error` is over traces alone, `standard_error` over questions too (nats).
+Bounds, effective sample size and counts of questions are logged to stderr, and written as JSON to --bounds:
+`bounds` are L^1 to L^K with the true ratio, `surrogates` the same with the ratio used for the weights, which
+bounds nothing, and `surrogate_bias` their difference. `monte_carlo_error` accounts for traces only,
+`standard_error` for questions as well (nats).
 
 Examples:
   latrace weigh --traces traces.jsonl --scores scores.jsonl --verdicts verdicts.jsonl --bounds bounds.json
@@ -48,37 +51,37 @@ pub struct WeighArguments {
     /// Log-probs of the reference answer after each trace
     #[arg(long, value_name = "PATH")]
     references: Option<PathBuf>,
-    /// Where weights go (.jsonl or .parquet); `-` or nothing is standard output
+    /// Output file for the weights (.jsonl or .parquet); `-` or none: standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Where bounds and counts go, as JSON
+    /// Output file for bounds and counts, as JSON
     #[arg(long, value_name = "FILE")]
     bounds: Option<PathBuf>,
-    /// geometric, full or clipped
+    /// Estimator of the ratio: geometric, full or clipped
     #[arg(long, value_name = "NAME", default_value = "geometric", value_parser = RatioEstimator::from_name)]
     ratio: RatioEstimator,
     /// Bound on the clipped ratio's mean log-ratio, nats per token
     #[arg(long, value_name = "NATS", default_value_t = DEFAULT_BOUND)]
     clip: f64,
-    /// accuracy, geometric-likelihood or likelihood
+    /// Estimator of the answer's probability: accuracy, geometric-likelihood or likelihood
     #[arg(long, value_name = "NAME", default_value = "accuracy", value_parser = AnswerEstimator::from_name)]
     answer: AnswerEstimator,
-    /// rho, ratio-only, accuracy-only, uniform or leave-one-out
+    /// Weight of a trace: rho, ratio-only, accuracy-only, uniform or leave-one-out
     #[arg(long, value_name = "NAME", default_value = "rho", value_parser = Weighting::from_name)]
     weighting: Weighting,
-    /// weighted, best, resample-multinomial or resample-systematic
+    /// Which traces are chosen: weighted, best, resample-multinomial or resample-systematic
     #[arg(long, value_name = "NAME", default_value = "best", value_parser = Selection::from_name)]
     selection: Selection,
-    /// Traces drawn for each question by the selections that resample
+    /// Traces drawn per question by the resampling selections
     #[arg(long, value_name = "N", default_value_t = 1)]
     draws: usize,
-    /// original-row, skip or geometric-likelihood: what a question without a usable trace becomes
+    /// How to handle a question without a usable trace: original-row, skip or geometric-likelihood
     #[arg(long, value_name = "NAME", default_value = "original-row", value_parser = Fallback::from_name)]
     fallback: Fallback,
-    /// Traces of so many tokens or more weigh nothing
+    /// Traces of N or more tokens get weight 0
     #[arg(long, value_name = "N", default_value_t = PUBLISHED_LENGTH_LIMIT)]
     length_limit: usize,
-    /// Seed of draws
+    /// Seed for resampling
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }
@@ -121,7 +124,7 @@ fn config(arguments: &WeighArguments) -> Result<WeighConfig> {
     missing_file(arguments, &config).map_or(Ok(config), |message| Err(Failure::usage(message).into()))
 }
 
-/// What the settings read and nobody gave.
+/// The message about a file that the settings need and that was not given.
 fn missing_file(arguments: &WeighArguments, config: &WeighConfig) -> Option<String> {
     let lacks_references = config.reads_references() && arguments.references.is_none();
     match config.answer {
