@@ -216,7 +216,7 @@ fn killed_within_a_part(bench: &Bench, name: &str, settings: &[&str]) -> Option<
 fn samples_of_an_unfinished_part_are_not_drawn_again() {
     let bench = Bench::new();
     // One sample at a time, all questions in one part.
-    let settings = ["skip=[\"rft\"]", "engine.batch=1", "engine.part_questions=100"];
+    let settings = ["skip=[\"rft\"]", "engine.batch=1", "engine.part_questions=100", "traces.n=64"];
     let name = (0..20)
         .map(|attempt| format!("killed-{attempt}"))
         .find(|name| killed_within_a_part(&bench, name, &settings).is_some())
