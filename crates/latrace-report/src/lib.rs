@@ -46,7 +46,7 @@ pub fn collect(run: &Path) -> Result<ReportData> {
 /// Writes the page of a run folder, whole or not at all.
 ///
 /// # Errors
-/// As [`collect`]; what the file system refuses.
+/// As [`collect`]; I/O errors.
 pub fn write(run: &Path, out: &Path) -> Result<()> {
     let text = page(&collect(run)?, PageUse::File)?;
     write_atomically(out, |writer| writer.write_all(text.as_bytes()).context("cannot write the page"))

@@ -325,7 +325,7 @@ fn what_cannot_be_run_is_refused() {
     let part = bench.run_folder("r/03-traces/part-00008.parquet");
     let bytes = fs::read(&part).unwrap();
     fs::write(&part, &bytes[..bytes.len() - 7]).unwrap();
-    bench.refused("r", &["skip=[\"rft\"]"], 1, "part-00008.parquet has changed since the stage was done");
+    bench.refused("r", &["skip=[\"rft\"]"], 1, "part-00008.parquet has changed since the stage finished");
 }
 
 /// A repository in the hub's cache, as its own tools leave it.

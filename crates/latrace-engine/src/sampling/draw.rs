@@ -46,7 +46,7 @@ impl Prompt {
 pub struct SampleJob {
     /// The stage's name in the key of every random number.
     pub stage: &'static str,
-    /// Seed of all random numbers.
+    /// Random seed.
     pub seed: u64,
     /// Samples of each prompt.
     pub n: u64,
@@ -105,13 +105,13 @@ pub trait Drawing {
     /// Keeps a finished sample of the prompt at `place`.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     fn keep(&mut self, place: PromptPlace, number: u64, completion: Completion) -> Result<()>;
 
     /// Is called every so many tokens, also while no sample finishes.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     fn tick(&mut self) -> Result<()> {
         Ok(())
     }

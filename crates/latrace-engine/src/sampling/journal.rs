@@ -103,7 +103,7 @@ impl SampleLines {
     /// Adds a finished sample, in one write.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn add(&mut self, finished: &FinishedSample) -> Result<()> {
         self.0.append(&serde_json::to_vec(finished)?)
     }
@@ -111,7 +111,7 @@ impl SampleLines {
     /// Removes the file, once what it holds stands elsewhere.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn remove(self) -> Result<()> {
         self.0.remove()
     }

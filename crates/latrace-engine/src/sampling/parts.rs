@@ -35,7 +35,7 @@ pub trait PartSamples {
     /// Writes a part: samples of each prompt in the order of their numbers.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     fn write(&mut self, part: usize, samples: Vec<(Self::Of, Vec<Completion>)>) -> Result<()>;
 }
 

@@ -323,8 +323,8 @@ impl Benchmark {
     /// The files with the questions; those of a built-in task are made in the folder `out`.
     ///
     /// # Errors
-    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none; what the
-    /// file system refuses.
+    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none; I/O
+    /// errors.
     pub fn files(&self, out: &Path) -> Result<Vec<PathBuf>> {
         if let Some(task) = self.kind.task() {
             return Ok(vec![write_questions(task, self.source.questions, out)?]);

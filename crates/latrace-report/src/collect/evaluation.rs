@@ -83,9 +83,9 @@ fn model(
     responses: &Responses,
     seed: u64,
 ) -> Result<MeasuredModel> {
-    let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
+    let record = read_record(folder)?.with_context(|| format!("{} contains no stage", folder.display()))?;
     let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(record.counts)
-        .with_context(|| format!("{} holds no evaluation", folder.display()))?;
+        .with_context(|| format!("{} contains no evaluation", folder.display()))?;
     Ok(MeasuredModel {
         name: name.to_owned(),
         role,

@@ -1,4 +1,4 @@
-//! For LLaMA-Factory. Rows are text, set without a template; `tokenized.py` hands over the token ids instead.
+//! Export for LLaMA-Factory. Rows are text, without a template; `tokenized.py` passes the token ids instead.
 
 use serde_json::json;
 
@@ -27,14 +27,14 @@ pub(super) fn files(job: &Job) -> Vec<File> {
 fn settings(job: &Job) -> String {
     let config = &job.config;
     Yaml::default()
-        .comment("Begin in this folder: `llamafactory-cli train sft.yaml`")
+        .comment("Run in this folder: `llamafactory-cli train sft.yaml`")
         .text("model_name_or_path", &job.model)
         .text("stage", "sft")
         .flag("do_train", true)
         .text("finetuning_type", "full")
         .text("dataset", "latrace")
         .text("dataset_dir", "data")
-        .comment("Prompts are ready-made: nothing goes around them.")
+        .comment("Prompts are complete: no template is applied.")
         .text("template", "empty")
         .whole("cutoff_len", config.cutoff_length as u64)
         .flag("packing", false)
