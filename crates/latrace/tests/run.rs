@@ -222,7 +222,7 @@ fn samples_of_an_unfinished_part_are_not_drawn_again() {
         .find(|name| killed_within_a_part(&bench, name, &settings).is_some())
         .unwrap();
     let said = bench.done(&name, &settings);
-    assert!(said.contains("samples were finished before"), "{said}");
+    assert!(said.contains("samples were already finished"), "{said}");
     assert!(!bench.run_folder(&name).join("03-traces/unfinished-00000.jsonl").exists());
     bench.done("whole", &settings);
     assert_same(&bench.run_folder(&name), &bench.run_folder("whole"));

@@ -1,4 +1,4 @@
-//! Training behind the boundary.
+//! Training through the boundary.
 
 use std::path::Path;
 

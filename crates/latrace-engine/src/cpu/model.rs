@@ -1,4 +1,4 @@
-//! Models that nothing has been trained into yet.
+//! Randomly initialised models.
 
 use std::path::Path;
 

@@ -58,7 +58,7 @@ pub fn draw_parts<S: PartSamples>(
     let spent = draw_missing(job, &mut drawing, make, &mut progress)?;
     progress.finish();
     if drawing.earlier > 0 {
-        tracing::info!("{} samples were finished before", drawing.earlier);
+        tracing::info!("{} samples were already finished", drawing.earlier);
     }
     Ok(spent)
 }

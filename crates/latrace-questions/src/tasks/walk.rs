@@ -165,7 +165,8 @@ impl Routes {
         self.fewest[usize::from(at)].map(|(distance, _)| distance)
     }
 
-    /// Number of shortest walks that begin with one move to `at` and then need `left` more moves.
+    /// Number of walks from `at` of one move and then `left` more, where `left` is the minimum after that
+    /// move.
     fn ways(&self, at: u8, left: usize) -> f64 {
         MOVES.into_iter().map(|step| self.ways_after(at, step, left)).sum()
     }
