@@ -244,7 +244,7 @@ fn about_size(data: &ReportData) -> Option<Remark> {
 
 fn about_split(data: &ReportData) -> Option<Remark> {
     let split = data.questions.as_ref()?.evaluation_split.as_deref()?;
-    let text = "These are validation questions: whoever chose settings by them should read the test questions once, at the end.";
+    let text = "These are validation questions: if settings were chosen by them, evaluate the test questions once, at the end.";
     (split == "validation" && !data.models.is_empty()).then(|| note(text))
 }
 

@@ -95,8 +95,8 @@ pub struct MissingSamples {
 
 /// Which samples are missing, and where they go.
 pub trait Drawing {
-    /// The next prompt of which samples are missing. It is asked for when the engine has room, so that a large
-    /// run never lies in memory.
+    /// The next prompt with missing samples. It is requested when the engine has room, so that a large run
+    /// never lies in memory.
     ///
     /// # Errors
     /// A source that cannot be read.

@@ -266,7 +266,10 @@ mod tests {
         journal.add(&finished(1)).unwrap();
         assert_eq!(fs::read_to_string(&out).unwrap(), text);
         let refused = OutputJournal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
-        assert!(refused.contains("holds unfinished samples of different work: seed was 1, is 2"), "{refused}");
+        assert!(
+            refused.contains("holds unfinished samples of different work: seed was 1, is 2"),
+            "{refused}"
+        );
         journal.finish(&out).unwrap();
         assert!(
             OutputJournal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),

@@ -53,7 +53,7 @@ fn readme(job: &Job) -> String {
          run; `weight` is the weight of the sequence, `source` the trace's number (-1: the row's own, since no trace was usable; -2: its own, mixed in).\n\
          * `data/dataset_info.json`: the data set, in the alpaca format, as `latrace`.\n\
          * `sft.yaml`: the settings of the last training; `llamafactory-cli train sft.yaml`, in this folder.\n\
-         * `tokenized.py`: writes the token ids as a data set for `tokenized_path`, so that no text is tokenised anew.\n\n\
+         * `tokenized.py`: writes the token ids as a data set for `tokenized_path`, so that no text is tokenised again.\n\n\
          ## What LLaMA-Factory cannot say\n\n\
          * **Weights.** {weights} It knows no weight of a sequence: to keep them, its `CustomSeq2SeqTrainer.compute_loss` must multiply each sequence's sum of token\n  \
          losses by the row's `weight`, and the column must reach it (`remove_unused_columns: false` and a collator that keeps it). Or make the weights equal before: `weights.selection =\n  \

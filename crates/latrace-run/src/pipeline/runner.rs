@@ -107,9 +107,11 @@ fn do_stage(
     if let (State::Done, Some(record)) = (&state, &record) {
         return finished(node, folder, record);
     }
+    // Parts made under another key must not be mixed with new ones, so the folder starts empty.
     if let State::Changed(_) = state {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
+    // A resumed stage keeps the working time of its earlier sessions.
     let before = record.filter(|_| state == State::Begun).map_or(0.0, |record| record.seconds);
     let stage = StageFolder::begin(folder, node.stage.name(), key, before)?;
     tracing::info!("{label}");
@@ -173,6 +175,8 @@ fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Optio
     let mut inputs = Map::new();
     for &(role, id) in &node.inputs {
         let Some(input) = done.get(id).and_then(Option::as_ref) else { return Ok(None) };
+        // The digest of what the input contains, not its key: an input that is redone with the same result
+        // leaves this stage valid.
         inputs.insert(role.name().to_owned(), json!(input.digest));
     }
     let mut key = json!({
@@ -198,6 +202,7 @@ fn externals(node: &Node) -> Result<BTreeMap<String, Value>> {
             External::Model(name) => ("model".to_owned(), json!(fingerprint(&model_folder(name)?)?)),
             External::Questions(source) => ("questions".to_owned(), json!(source.checksums()?)),
             External::Template(path) => {
+                // The file name alone: a template that moves to another folder is still the same template.
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 (format!("template {name}"), json!(checksum(path)?))
             }

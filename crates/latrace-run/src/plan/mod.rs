@@ -56,6 +56,7 @@ fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()>
     for round in 1..=recipe.rounds {
         steps.round = round;
         let start = match recipe.start {
+            // Algorithm 1 continues from the model of the previous round.
             FinalStart::Initial => reasoner,
             FinalStart::Base => base,
         };
@@ -66,6 +67,7 @@ fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()>
             &[(Role::Model, start), (Role::Rows, dataset)],
         );
     }
+    // Evaluation is outside the rounds, and its folder must not depend on how many there are.
     steps.round = 1;
     steps.add(Stage::FinalEvaluation, evaluation, &[(Role::Questions, questions), (Role::Model, reasoner)]);
     Ok(())
@@ -81,6 +83,7 @@ struct Models {
 fn examples(steps: &mut Steps<'_>, recipe: &RunRecipe, models: &Models, questions: NodeId) -> Result<NodeId> {
     let dataset = Settings::Dataset(DatasetSettings::of(recipe));
     if recipe.method == Method::Sft {
+        // SFT trains on the rows' own traces, so nothing is sampled.
         return Ok(steps.add(Stage::Dataset, dataset, &[(Role::Questions, questions)]));
     }
     let writer = match recipe.proposal() {
@@ -184,6 +187,7 @@ impl Node {
     /// Its folder, relative to the run folder.
     pub fn folder(&self) -> PathBuf {
         let mut folder = PathBuf::new();
+        // The recipe's own method has no prefix, so that adding a baseline moves none of its folders.
         if let Some(method) = &self.method {
             folder.push("baselines");
             folder.push(method);
@@ -258,6 +262,7 @@ impl Plan {
     /// Names of the baselines, in order of execution.
     pub fn methods(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.steps.iter().filter_map(|step| step.method.as_deref()).collect();
+        // The steps of a method are contiguous, so adjacent duplicates are the only ones.
         names.dedup();
         names
     }
@@ -279,6 +284,7 @@ impl Steps<'_> {
             inputs: inputs.to_vec(),
             settings,
         };
+        // Inputs are compared by node, so sharing propagates: a stage is shared only if all its inputs are.
         let known = self.plan.nodes.iter().position(|earlier| is_same(earlier, &node));
         let id = known.unwrap_or(self.plan.nodes.len());
         self.plan.steps.push(Step {

@@ -234,6 +234,7 @@ impl RunRecipe {
         let shown = file.display().to_string();
         check_keys(&table, &shown)?;
         let recipe = resolve(&table, &shown)?;
+        // Baselines are validated here, too: an error in one should not surface after hours of work.
         recipe.baselines.keys().try_for_each(|name| {
             recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}"))
         })?;
@@ -247,6 +248,7 @@ impl RunRecipe {
             unreachable!("a struct is a table");
         };
         let differing = self.baselines.get(name).cloned().unwrap_or_default();
+        // A baseline has no baselines itself: otherwise its recipe would contain all the others.
         table.insert("baselines".to_owned(), Value::Table(Table::new()));
         table.insert("skip".to_owned(), Value::Array(Vec::new()));
         merge(&mut table, differing);
@@ -295,6 +297,7 @@ impl RunRecipe {
 
     /// How traces are weighed.
     pub fn weigh_config(&self) -> WeighConfig {
+        // VeriFree uses no verdicts (26), which the default estimator would need.
         let by_reference =
             self.method == Method::Verifree && self.weights.answer == AnswerEstimator::Accuracy;
         WeighConfig {

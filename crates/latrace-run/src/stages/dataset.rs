@@ -97,6 +97,7 @@ impl Totals {
     pub fn rescale(&mut self, examples: &mut [ExampleRecord]) {
         let scale = self.scale();
         for example in examples {
+            // Only sampled traces are rescaled: the weight of a row's own trace is set by the recipe.
             if example.source >= 0 {
                 example.weight *= scale;
                 self.built += 1;
@@ -164,6 +165,7 @@ fn of_question(
         .with_context(|| format!("question {}", question.id))?;
     let mut examples =
         merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
+    // Weights may cancel when duplicates are merged, since advantages are signed.
     examples.retain(|example| example.weight != 0.0);
     if examples.is_empty() {
         // A policy gradient has no fallback: a question whose rewards are all equal gives no gradient.
@@ -174,6 +176,7 @@ fn of_question(
         return Ok(own.into_iter().collect());
     }
     totals.used += 1;
+    // Absolute values, because advantages of either sign sum to about zero.
     totals.weight += examples.iter().map(|example| example.weight.abs()).sum::<f64>();
     Ok(examples)
 }
@@ -233,6 +236,7 @@ fn verdicts_of(sampling: &SampledQuestion, n: u64) -> Vec<Verdict> {
             .map(|trace| if trace.closed { Verdict::Correct } else { Verdict::Malformed })
             .collect();
     }
+    // Unfinished traces were never answered; the verdicts must still form a full K × M table.
     let missing = vec![Verdict::Malformed; n as usize];
     sampling
         .traces
@@ -284,6 +288,7 @@ fn sequences(
         for m in 0..n {
             let weight = weights.answer_km[k * n + m];
             left -= weight;
+            // Answers without weight are skipped before their tokens are copied.
             if weight != 0.0 {
                 let answer = answer_of(question, sampling, trace, m)?;
                 examples.push(example(question, trace, &answer, weight, old_logprobs));

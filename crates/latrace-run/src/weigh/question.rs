@@ -69,6 +69,7 @@ pub(super) fn weigh_question(
     if group.is_empty() {
         return without_traces(unended, config);
     }
+    // By number, so that sums and draws do not depend on the order of the rows in the file.
     group.sort_by_key(|trace| trace.sample);
     check_samples(&group)?;
     let id = id.to_string();
@@ -86,11 +87,13 @@ pub(super) fn weigh_question(
             .map(|(&log_ratio, &log_answer)| config.weighting.log_weight(log_ratio, log_answer))
             .collect()
     };
+    // Without verdicts the answer probability is unknown, and there is no bound to report.
     let bounds = main_k
         .as_deref()
         .map(|_| question_bounds(&group, unended, &id, config))
         .transpose()
         .with_context(named)?;
+    // Minus infinity for every trace makes the question take its fallback below.
     let main_k = main_k.unwrap_or_else(|| vec![f64::NEG_INFINITY; group.len()]);
     let resolution = config.fallback.resolve(&log_weights(&main_k), &log_weights(&fallback_k));
     let log_answer_k = if resolution == Resolution::GeometricLikelihood { fallback_k } else { main_k };
@@ -112,6 +115,7 @@ pub(super) fn weigh_question(
 
 /// A question without a finished trace.
 fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
+    // rho = 0 for every trace, so every L^k is minus infinity; the question still counts in the bounds.
     let zeros = vec![f64::NEG_INFINITY; unended];
     let points = iwae_bounds(&zeros, &SubsetPlan::default())?;
     let (_, weights) = normalise(&zeros)?;
@@ -147,7 +151,7 @@ fn main_answers(group: &[Evidence], config: &WeighConfig) -> Result<Option<Vec<f
     if falls_back && has_no_verifier { Ok(None) } else { answers(group, config.answer).map(Some) }
 }
 
-/// Log answer probabilities of the fallback; `None` if it needs none, or the question has no reference.
+/// Log answer probabilities of the fallback; empty if it needs none, or the question has no reference.
 fn fallback_answers(group: &[Evidence], config: &WeighConfig) -> Result<Vec<f64>> {
     let has_none = group.iter().all(|trace| trace.answer.reference.is_none());
     if config.fallback != Fallback::GeometricLikelihood || has_none {
