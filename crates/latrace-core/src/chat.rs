@@ -19,16 +19,16 @@ use crate::error::{Error, Result};
 pub struct Message {
     /// Who speaks: `system`, `user` or `assistant`.
     pub role: String,
-    /// What is said.
+    /// The message's text.
     pub content: String,
 }
 
 /// A conversation as a training row: everything before the last assistant message's content, and the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// The rendered conversation up to where the model starts to write.
+    /// The rendered conversation up to where the model's text begins.
     pub prompt: String,
-    /// What the model is to write, end marker included.
+    /// The text that the model should produce, including the end marker.
     pub response: String,
 }
 
@@ -72,8 +72,8 @@ impl ChatTemplate {
             .map_err(fail)
     }
 
-    /// Splits a conversation that ends with an assistant message: the prompt is the render of all before it
-    /// with the generation prompt, the response is the rest of the full render.
+    /// Splits a conversation that ends with an assistant message: the prompt is everything before it,
+    /// rendered with the generation prompt, and the response is the rest of the full rendering.
     pub fn split(&self, messages: &[Message]) -> Result<Turn> {
         let fail = |reason: String| Error::Split { messages: messages.len(), reason };
         let before = match messages.split_last() {
@@ -90,7 +90,7 @@ impl ChatTemplate {
         let whole = self.render(messages, false)?;
         match whole.strip_prefix(&prompt) {
             Some(response) => Ok(Turn { response: response.to_owned(), prompt }),
-            None => Err(fail("the template renders the conversation so that the prompt with its generation prompt is not the beginning of it".to_owned())),
+            None => Err(fail("the rendered prompt, with its generation prompt, is not a prefix of the rendered conversation".to_owned())),
         }
     }
 }

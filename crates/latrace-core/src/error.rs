@@ -1,4 +1,4 @@
-//! What can go wrong between text and token ids.
+//! Errors of the conversion between text and token ids, and of names and parameters.
 
 /// An error of the core: the operation, what it got, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +41,10 @@ pub enum Error {
         /// The template engine's message, with the line.
         reason: String,
     },
-    /// No tokenizer can be learnt.
+    /// No tokenizer can be trained.
     #[error("cannot learn a tokenizer from {texts} texts: {reason}")]
     Train {
-        /// How many texts there are.
+        /// Number of texts.
         texts: usize,
         /// The library's message.
         reason: String,
@@ -55,27 +55,27 @@ pub enum Error {
         /// The template engine's message, with the line.
         reason: String,
     },
-    /// A name that is not known.
+    /// An unknown name.
     #[error("unknown {what} \"{name}\"; known are {known}")]
     UnknownName {
-        /// What it should name.
+        /// The kind of thing that it should name.
         what: &'static str,
         /// The name.
         name: String,
-        /// Those there are.
+        /// The known names.
         known: String,
     },
-    /// A parameter that is out of its range.
+    /// A parameter out of range.
     #[error("{name}: expected {expected}, got {got}")]
     OutOfRange {
         /// The parameter.
         name: &'static str,
-        /// What would be valid.
+        /// The valid range.
         expected: &'static str,
         /// Its value.
         got: String,
     },
-    /// Markers by which no trace would end.
+    /// Markers with which no trace would ever end.
     #[error("markers: expected `cut` within `close` {close:?}, got {cut:?}")]
     BadMarkers {
         /// The cut.

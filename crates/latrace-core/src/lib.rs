@@ -1,7 +1,7 @@
 //! The nouns of variational reasoning: questions, prompts, markers, tokenizer, chat template, verdicts,
 //! sampling parameters, stop reasons, keys of random streams.
 //!
-//! Opens no files and knows no tensors: callers hand in bytes and take away token ids and text.
+//! Opens no files and knows no tensors: callers pass in bytes and get token ids and text.
 
 pub mod chat;
 pub mod error;

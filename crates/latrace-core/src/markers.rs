@@ -1,4 +1,4 @@
-//! How a thought and an answer are marked, and where a thought ends on token ids.
+//! Markers around a thought and an answer, and the boundary of a thought in token ids.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,12 @@ pub struct Markers {
     pub open: String,
     /// After the trace.
     pub close: String,
-    /// The part of `close` with which a trace counts as ended. z ends with it, y begins with the rest of
-    /// `close`. A posterior whose own marker differs needs no more than this in common.
+    /// The part of `close` that ends a trace. z ends with it, and y begins with the rest of `close`. A
+    /// posterior with different markers needs only this part in common.
     pub cut: String,
     /// Before the answer.
     pub answer_open: String,
-    /// After the answer; empty where only the end of text ends it.
+    /// After the answer; empty if only the end token ends it.
     pub answer_close: String,
 }
 
@@ -30,7 +30,7 @@ impl Markers {
     /// (built-in tasks: words and spaces).
     ///
     /// # Errors
-    /// Unknown names, with those there are.
+    /// Unknown names, with the known ones.
     pub fn named(name: &str) -> Result<Markers> {
         let markers = |texts: [&str; 5]| {
             let [open, close, cut, answer_open, answer_close] = texts.map(str::to_owned);
@@ -57,7 +57,7 @@ impl Markers {
         }
     }
 
-    /// Fails where z would have no end.
+    /// Checks that z has an end.
     ///
     /// # Errors
     /// `cut` is empty or not within `close`.
@@ -74,7 +74,7 @@ impl Markers {
         texts.into_iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).collect()
     }
 
-    /// A whole response as trace and answer, without markers; none where the thought has no end.
+    /// Splits a whole response into trace and answer, without markers; `None` if the thought has no end.
     pub fn split<'a>(&self, response: &'a str) -> Option<(&'a str, &'a str)> {
         let response = response.trim();
         let thought = response.strip_prefix(self.open.trim()).unwrap_or(response);
@@ -85,7 +85,7 @@ impl Markers {
         Some((trace.trim(), answer.trim()))
     }
 
-    /// What follows a trace's text within z, and what y begins with.
+    /// The end of z after the trace's text, and the beginning of y.
     pub fn ends(&self) -> (&str, String) {
         let at = self.close.find(&self.cut).map_or(self.close.len(), |at| at + self.cut.len());
         let (of_trace, rest) = self.close.split_at(at);
@@ -93,16 +93,16 @@ impl Markers {
     }
 }
 
-/// How many of `ids` are z: up to and with the token in which the first `cut` completes. None where it never
-/// does.
+/// How many of `ids` belong to z: up to and including the token that completes the first `cut`. `None` if
+/// none does.
 ///
-/// `decode` gives the text of ids; it is asked O(log n) times.
+/// `decode` returns the text of ids; it is called O(log n) times.
 pub fn boundary(ids: &[u32], cut: &str, decode: impl Fn(&[u32]) -> Option<String>) -> Option<usize> {
     let ended = |tokens: usize| decode(&ids[..tokens]).is_some_and(|text| text.contains(cut));
     if !ended(ids.len()) {
         return None;
     }
-    // More tokens never undo a text that is there.
+    // Binary search is valid because further tokens never remove text that is already complete.
     let (mut open, mut closed) = (0, ids.len());
     while closed - open > 1 {
         let middle = open + (closed - open) / 2;

@@ -19,8 +19,8 @@ const BUILT_IN: [(&str, &str); 5] = [
 
 const NAME: &str = "prompt";
 
-/// A compiled prompt template. It sees `question`, `hint` (if there is one), `open` (the marker after which
-/// the trace begins) and `boxed` (whether the final answer belongs in a box); anything else is an error.
+/// A compiled prompt template. Its variables are `question`, `hint` (if there is one), `open` (the marker
+/// that opens the trace) and `boxed` (whether the final answer should be boxed); any other is an error.
 #[derive(Debug)]
 pub struct PromptTemplate {
     environment: Environment<'static>,
@@ -40,7 +40,7 @@ impl PromptTemplate {
     /// Compiles `source`.
     ///
     /// # Errors
-    /// It is no template.
+    /// The source is not a valid template.
     pub fn new(source: &str) -> Result<PromptTemplate> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -52,7 +52,7 @@ impl PromptTemplate {
     /// The prompt of a question.
     ///
     /// # Errors
-    /// The template asks for what there is not, such as a hint.
+    /// The template uses an undefined variable, such as a missing hint.
     pub fn render(
         &self,
         question: &str,
@@ -70,10 +70,10 @@ impl PromptTemplate {
         render().map_err(|error| Error::RenderPrompt { reason: describe(&error) })
     }
 
-    /// The text of a template that sees `values`, an object, instead of the above.
+    /// Renders the template with `values`, an object, as its variables.
     ///
     /// # Errors
-    /// The template asks for what there is not.
+    /// The template uses an undefined variable.
     pub fn fill(&self, values: &impl Serialize) -> Result<String> {
         let filled = self.environment.get_template(NAME).and_then(|template| template.render(Serde(values)));
         filled.map_err(|error| Error::RenderPrompt { reason: describe(&error) })

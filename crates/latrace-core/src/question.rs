@@ -1,29 +1,29 @@
-//! A question as rows have it.
+//! A question, in the form of rows.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A question x with what is known of it. Fields that nobody asks for are kept.
+/// A question x with its optional fields. Unknown fields are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Question {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// The question.
     pub question: String,
     /// A thought that leads to the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// The answer at length.
+    /// The worked answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub solution: Option<String>,
     /// The reference answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// What the posterior is shown, if not the solution or the answer.
+    /// The hint shown to the posterior, if not the solution or the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Who judges answers.
+    /// The kind of verifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Tests of a program.
@@ -32,10 +32,10 @@ pub struct Question {
     /// Choices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Vec<String>>,
-    /// Where it is from.
+    /// Its source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// How hard it is.
+    /// Its difficulty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difficulty: Option<String>,
     /// The reasoner's prompt, ready-made.
@@ -55,7 +55,7 @@ impl Question {
         self.hint.as_deref().or(self.response())
     }
 
-    /// y: what a response says after its thought: the solution, else the answer.
+    /// y: the text of a response after its thought: the solution, else the answer.
     pub fn response(&self) -> Option<&str> {
         self.solution.as_deref().or(self.answer.as_deref())
     }

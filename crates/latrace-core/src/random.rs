@@ -1,5 +1,5 @@
-//! Random numbers as a function of a key, never of a state: a draw does not depend on what was drawn before
-//! it, with what it was batched, or where a run was resumed.
+//! Counter-based random numbers, without state: a draw does not depend on earlier draws, on batching, or on
+//! where a run was resumed.
 
 use latrace_objective::rng::{GOLDEN, finalise};
 
@@ -22,8 +22,8 @@ pub fn stream(seed: u64, stage: &str, id: &str, sample: u64) -> u64 {
     mix(absorb(absorb(mix(seed), stage.as_bytes()), id.as_bytes()) ^ sample)
 }
 
-/// Hashes `bytes` into `state`. The length goes in last, so that text cannot move from one part of a key to
-/// the next unnoticed.
+/// Hashes `bytes` into `state`. The length goes in last, so that moving text from one part of a key to the
+/// next changes the hash.
 fn absorb(state: u64, bytes: &[u8]) -> u64 {
     let state = bytes.chunks(8).fold(state, |state, chunk| {
         let mut word = [0; 8];

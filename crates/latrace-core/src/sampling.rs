@@ -1,15 +1,16 @@
-//! How the tokens of a sample are drawn, and why a sample ended.
+//! Sampling parameters, and the reasons why a sample stops.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The distribution that tokens are drawn from, and how many. Cuts apply in the order top-k, top-p, min-p.
+/// Parameters of the sampling distribution, and the token limit. Truncation is applied in the order top-k,
+/// top-p, min-p.
 ///
-/// Stop ids and stop texts belong to a request: they end a sample and leave the distribution as it is.
+/// Stop ids and stop texts belong to a request: they end a sample without changing the distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplingParams {
-    /// 0: always the most likely token. Otherwise the logits are divided by it.
+    /// 0 is greedy decoding; otherwise logits are divided by the temperature.
     pub temperature: f32,
     /// Nucleus sampling: the smallest set of tokens whose cumulative probability reaches this; 1: all tokens.
     pub top_p: f32,
@@ -17,28 +18,28 @@ pub struct SamplingParams {
     pub top_k: usize,
     /// Tokens at least this many times as likely as the most likely one; 0: all tokens.
     pub min_p: f32,
-    /// Most tokens of a sample.
+    /// Maximum tokens of a sample.
     pub max_new_tokens: usize,
 }
 
 impl SamplingParams {
-    /// The model's own distribution: temperature 1, nothing cut.
+    /// The model's own distribution: temperature 1 without truncation.
     #[must_use]
     pub fn plain(max_new_tokens: usize) -> Self {
         Self { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, max_new_tokens }
     }
 
-    /// Whether samples come from the model's own distribution, the one whose log-probs are kept. Only then is
-    /// a sample's log-prob also its log q.
+    /// Whether samples come from the model's own distribution, whose log-probs are recorded. Only then is a
+    /// sample's log-prob also its log q.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         *self == Self::plain(self.max_new_tokens)
     }
 
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
-    /// The first parameter out of its range, with what is expected.
+    /// The first parameter out of range, with the valid range.
     pub fn validate(&self) -> Result<()> {
         let is_temperature = self.temperature.is_finite() && self.temperature >= 0.0;
         let is_share = |x: f32| (0.0..=1.0).contains(&x);
@@ -54,16 +55,16 @@ fn check(holds: bool, name: &'static str, expected: &'static str, got: impl ToSt
     if holds { Ok(()) } else { Err(Error::OutOfRange { name, expected, got: got.to_string() }) }
 }
 
-/// Why a sample ended.
+/// Why a sample stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StopReason {
-    /// With one of the request's stop ids, which is the sample's last token.
+    /// It drew one of the request's stop ids, its last token.
     End,
-    /// Its text holds one of the request's stop texts.
+    /// Its text contains one of the request's stop texts.
     StopString,
-    /// At the limit of new tokens, or of the model's positions.
+    /// It reached the token limit, or the model's context length.
     MaxTokens,
-    /// Whoever asked for it wanted no more.
+    /// The client interrupted it.
     Interrupted,
 }
 
@@ -82,7 +83,7 @@ impl StopReason {
         }
     }
 
-    /// The reason of a name.
+    /// The reason with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.name() == name)

@@ -1,4 +1,4 @@
-//! What questions are used for.
+//! Splits of questions.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// Trained on.
+    /// Training split.
     Train,
-    /// For choices.
+    /// Validation split, for choosing settings.
     Validation,
-    /// Measured once, at the end.
+    /// Test split, measured once at the end.
     Test,
 }
 

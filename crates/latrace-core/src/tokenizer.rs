@@ -6,7 +6,7 @@ use tokenizers::{AddedToken, NormalizerWrapper, TokenizerBuilder};
 
 use crate::error::{Error, Result};
 
-/// The token that ends a text, in tokenizers made here.
+/// The end token of tokenizers trained here.
 pub const END: &str = "<|end|>";
 
 /// A model's tokenizer. It never truncates, pads, or adds special tokens on its own.
@@ -22,8 +22,8 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the bytes of a `tokenizer.json`. Truncation and padding stored in it are switched off: both
-    /// would change rows silently.
+    /// Reads the bytes of a `tokenizer.json`. Truncation and padding configured in it are disabled, because
+    /// both would silently change rows.
     pub fn from_bytes(bytes: &[u8]) -> Result<Tokenizer> {
         let bad = |reason: tokenizers::Error| Error::BadTokenizer {
             bytes: bytes.len(),
@@ -37,12 +37,12 @@ impl Tokenizer {
         Ok(Tokenizer { inner, vocabulary_size })
     }
 
-    /// The `tokenizer.json` of byte pairs learnt from `texts`: every text has tokens, since all bytes do.
-    /// `specials` and [`END`] are single tokens. At most `vocabulary` tokens, but never fewer than the bytes
-    /// and the special ones.
+    /// Trains byte-pair encoding on `texts`, and returns its `tokenizer.json`. Every text can be encoded,
+    /// because all bytes are tokens. `specials` and [`END`] are single tokens. The vocabulary has at most
+    /// `vocabulary` tokens, but always the bytes and special tokens.
     ///
     /// # Errors
-    /// What the trainer refuses.
+    /// Errors of the tokenizer trainer.
     pub fn train(texts: &[String], vocabulary: usize, specials: &[String]) -> Result<String> {
         let specials = std::iter::once(END)
             .chain(specials.iter().map(String::as_str))
@@ -89,8 +89,8 @@ impl Tokenizer {
         self.inner.decode(ids, false).map_err(|reason| fail(reason.to_string()))
     }
 
-    /// The text of ids that a model drew, special tokens included. Models have more embedding rows than their
-    /// tokenizer has tokens; such ids have no text.
+    /// The text of sampled ids, including special tokens. A model may have more embedding rows than its
+    /// tokenizer has tokens; the extra ids have no text.
     pub fn decode_drawn(&self, ids: &[u32]) -> Result<String> {
         let known: Vec<u32> =
             ids.iter().copied().filter(|&id| self.inner.id_to_token(id).is_some()).collect();

@@ -1,34 +1,34 @@
-//! Verdicts with their reasons, as they are computed and as rows state them.
+//! Verdicts with their reasons, as computed and as stated in rows.
 
 use std::fmt;
 
 pub use latrace_objective::Verdict;
 use thiserror::Error;
 
-/// Why a verdict is what it is.
+/// The reason for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// Answer and reference are the same; a program passes every test.
+    /// Answer and reference are equal; a program passes every test.
     Equal,
     /// They differ; a program's output is wrong.
     Different,
-    /// The response holds no answer.
+    /// The response contains no answer.
     NoAnswer,
-    /// The answer cannot be read as one.
+    /// The answer cannot be parsed.
     Unreadable,
-    /// The reference cannot be read.
+    /// The reference cannot be parsed.
     BadGold,
-    /// A program took too long.
+    /// A program exceeded its time limit.
     TimeLimit,
-    /// A program took too much memory.
+    /// A program exceeded its memory limit.
     MemoryLimit,
-    /// A program printed too much.
+    /// A program exceeded its output limit.
     OutputLimit,
     /// A program failed.
     Crashed,
-    /// A program made a system call that the sandbox kills for.
+    /// A program made a forbidden system call.
     Blocked,
-    /// There is no working sandbox, so nothing ran.
+    /// There is no working sandbox, so the program was not run.
     NoSandbox,
     /// The verifier itself failed on this row.
     VerifierFailed,
@@ -78,8 +78,8 @@ impl Reason {
     pub fn verdict(self) -> Verdict {
         match self {
             Reason::Equal => Verdict::Correct,
-            // Only a missing answer is malformed. An answer that is there but cannot be read has the asked
-            // format, and so has a program that does not run.
+            // Only a missing answer is malformed. An answer that cannot be parsed is still in the requested
+            // format, and so is a program that does not run.
             Reason::NoAnswer => Verdict::Malformed,
             Reason::BadGold | Reason::NoSandbox | Reason::VerifierFailed => Verdict::Undetermined,
             Reason::Different
@@ -99,28 +99,27 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A row states a verdict that does not exist.
+/// A row states an unknown verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {}, got {name:?}", UnknownVerdict::EXPECTED)]
 pub struct UnknownVerdict {
-    /// What the row states.
+    /// The stated name.
     pub name: String,
 }
 
 impl UnknownVerdict {
-    /// What a row may state, for messages.
+    /// The valid names, for messages.
     pub const EXPECTED: &str = "\"correct\", \"wrong\" or \"undetermined\"";
 }
 
-/// The verdict that a row states by a name and, perhaps, a reason's code.
+/// The verdict that a row states by its name and an optional reason code.
 ///
-/// The inverse of [`Verdict::name`], for which the reason tells [`Verdict::Malformed`] from
-/// [`Verdict::Wrong`]. Rows that others made may have no reason, or one of their own: those are ordinary
-/// wrong answers.
+/// The inverse of [`Verdict::name`]; the reason distinguishes [`Verdict::Malformed`] from [`Verdict::Wrong`].
+/// Rows from other tools may have no reason or an unknown one, and count as ordinary wrong answers.
 ///
 /// # Errors
-/// If no verdict has this name. It is never taken for [`Verdict::Undetermined`], which would hide a damaged
-/// file behind a lower accuracy.
+/// No verdict has this name. It is not treated as [`Verdict::Undetermined`], because that would disguise a
+/// corrupt file as low accuracy.
 pub fn stated_verdict(name: &str, reason: Option<&str>) -> Result<Verdict, UnknownVerdict> {
     match name {
         "correct" => Ok(Verdict::Correct),

@@ -1,6 +1,6 @@
-//! Who generates, scores and trains, behind one boundary: token ids and numbers cross it, never a recipe, a
-//! prompt's text or a stage's name. What stands on the caller's side of it is here as well: texts and their
-//! ids, and the one loop that draws samples that are missing.
+//! Engines that generate, score and train, behind one boundary: token ids and numbers cross it, but never a
+//! recipe, a prompt text or a stage name. The caller's side is here as well: conversion of texts to ids, and
+//! the loop that draws missing samples.
 
 pub mod boundary;
 #[cfg(test)]

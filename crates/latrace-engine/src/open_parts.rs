@@ -1,4 +1,4 @@
-//! Results that come in any order, gathered into the parts of a table.
+//! Gathers results that arrive in any order into the parts of a table.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! An engine without a model: tokens are a function of the seed, log-probs a function of the token. For tests,
-//! and for seeing what everything around an engine costs at scale.
+//! An engine without a model: tokens are a function of the seed, and log-probs a function of the token. For
+//! tests, and for measuring the cost of everything but the engine at scale.
 
 use std::fs;
 use std::ops::Range;
@@ -24,7 +24,7 @@ const REQUESTS_AT_ONCE: usize = 64;
 /// log p of tokens is uniform between minus this and 0 (nats).
 const LOGP_RANGE: f64 = 4.0;
 
-/// What the engine draws. Of the sampling parameters, it heeds the limit of tokens alone.
+/// What the engine draws. Of the sampling parameters, it uses only the token limit.
 #[derive(Clone, Debug)]
 pub struct Random {
     /// The model that it stands for.

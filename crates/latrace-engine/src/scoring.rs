@@ -23,7 +23,7 @@ pub trait PartScores {
     /// Writes a part: log p (nats) of each row's response tokens.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     fn write(&mut self, part: usize, scores: Vec<(Self::Of, Vec<f32>)>) -> Result<()>;
 }
 

@@ -15,7 +15,7 @@ use latrace_io::failure::Failure;
 pub struct TraceCodec {
     /// The tokenizer.
     pub text: TextCodec,
-    /// What y begins with, whoever writes it: the rest of the closing marker, and the answer's opening.
+    /// The tokens that every y begins with: the rest of the closing marker, and the answer's opening marker.
     pub answer_prefix: Vec<u32>,
     markers: Markers,
     /// Tokens that end any text; the first of them ends a row.

@@ -1,4 +1,4 @@
-//! Fields of rows by other names: `--column ours=theirs`, so that what one verb writes is what another reads.
+//! Renaming of row fields, `--column ours=theirs`, so that one verb can read what another writes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::rows::{FieldProblem, Row, describe, field};
 
-/// Names under which fields of rows are read.
+/// Names under which to read fields of rows.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
     column: Vec<(String, String)>,
@@ -23,7 +23,7 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Fields that say the same thing in different ways: what is read of the one stands for the other.
+/// Alternative fields for the same content: reading one from another column hides the others.
 const FAMILIES: [[&str; 2]; 2] = [["prompt", "prompt_ids"], ["response", "response_ids"]];
 
 impl Columns {
@@ -41,7 +41,7 @@ impl Columns {
     /// text or token ids.
     ///
     /// # Errors
-    /// A field that the row does not have; fields joined that are no lists.
+    /// A field that the row does not have; concatenated fields that are not lists.
     pub fn view<'a>(&self, row: &'a Row) -> Result<Cow<'a, Row>, FieldProblem> {
         if self.column.is_empty() {
             return Ok(Cow::Borrowed(row));

@@ -1,12 +1,11 @@
-//! Errors of the command: what is printed, what the reader can do, and the exit code. The one place that
-//! prints a chain.
+//! Errors of the command: message, hint and exit code. The only place that prints an error chain.
 
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// An error with a hint, or one that is the caller's wrong usage.
+/// An error with an optional hint, and whether it is a usage error.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -14,7 +13,7 @@ pub struct Failure {
     kind: FailureKind,
 }
 
-/// Whether the command was used wrongly or its work failed.
+/// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// The work failed: exit code 1.
@@ -29,12 +28,12 @@ impl Failure {
         Failure { message: message.into(), hint: None, kind: FailureKind::Work }
     }
 
-    /// The command was used wrongly.
+    /// Wrong usage.
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure { kind: FailureKind::Usage, ..Failure::work(message) }
     }
 
-    /// Adds what the reader can do about it.
+    /// Adds a hint on what to do about it.
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
@@ -48,13 +47,13 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// Finds the hint that another crate's error carries.
+/// Finds the hint of an error from another crate.
 pub type HintOf = fn(&(dyn Error + 'static)) -> Option<String>;
 
-/// Prints `error: …`, each `caused by: …`, then `hint: …` to stderr, and gives the exit code. `hint_of` knows
-/// the errors that are no [`Failure`].
+/// Prints `error: …`, each `caused by: …`, then `hint: …` to stderr, and returns the exit code. `hint_of`
+/// returns hints of errors other than [`Failure`].
 pub fn report(error: &anyhow::Error, hint_of: HintOf) -> ExitCode {
-    // If stderr is closed, there is nowhere left to say it.
+    // If stderr is closed, there is nowhere left to report the error.
     let _ = std::io::stderr().write_all(describe(error, hint_of).as_bytes());
     match kind_of(error) {
         FailureKind::Work => ExitCode::from(1),

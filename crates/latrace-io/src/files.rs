@@ -1,5 +1,4 @@
-//! Files and folders that are either whole or not there: written under a temporary name beside the target,
-//! synced, renamed.
+//! Atomic writes of files and folders: under a temporary name next to the target, synced, then renamed.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,7 +14,7 @@ pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>)
     let temporary = temporary_beside(path)?;
     let written = write_and_rename(path, &temporary, write);
     if written.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report, not one of the cleanup.
         let _ = fs::remove_file(&temporary);
     }
     written
@@ -38,13 +37,13 @@ fn write_and_rename<T>(
     Ok(value)
 }
 
-/// Makes the folder `out` through `fill`, which gets an empty folder beside it. An `out` that exists must be
-/// empty: it is replaced. On any failure `out` is as it was before and the temporary folder is gone.
+/// Creates the folder `out` through `fill`, which gets an empty folder next to it. An `out` that exists must
+/// be empty: it is replaced. On any failure `out` is as it was before and the temporary folder is gone.
 pub fn replace_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let temporary = temporary_beside(out)?;
     let filled = fill_and_rename(out, &temporary, fill);
     if filled.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report, not one of the cleanup.
         let _ = fs::remove_dir_all(&temporary);
     }
     filled
@@ -62,7 +61,7 @@ fn fill_and_rename<T>(out: &Path, temporary: &Path, fill: impl FnOnce(&Path) -> 
     Ok(value)
 }
 
-/// The CRC-32C of a file's contents, and its length: enough to notice that it is another file.
+/// The CRC-32C of a file's contents, and its length: enough to detect a different file.
 pub fn checksum(path: &Path) -> Result<String> {
     let cannot = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(cannot)?;
@@ -78,7 +77,7 @@ pub fn checksum(path: &Path) -> Result<String> {
     }
 }
 
-/// Whether `folder` does not exist or holds nothing.
+/// Whether `folder` does not exist or is empty.
 pub fn is_absent_or_empty(folder: &Path) -> Result<bool> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),

@@ -1,6 +1,6 @@
-//! A file that grows by whole lines, so that a process that is killed loses at most the line it was writing.
+//! An append-only file of whole lines, so that a killed process loses at most the line it was writing.
 //!
-//! Holds bytes and knows nothing of what they say: whoever opens it decides, line by line, what is kept.
+//! It stores bytes without interpreting them: the caller decides, line by line, what to keep.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// What becomes of a line of an earlier process.
+/// What to do with a line of an earlier process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// It stays.
+    /// Keep it.
     Keep,
-    /// It is cut, with all lines after it.
+    /// Cut it, with all lines after it.
     Cut,
 }
 
@@ -55,7 +55,7 @@ impl LineJournal {
         &self.path
     }
 
-    /// Appends a line in one write, so that two of them never interleave. `line` has no line feed of its own.
+    /// Appends a line in a single write, so that lines never interleave. `line` must not contain a line feed.
     ///
     /// # Errors
     /// I/O errors.
@@ -77,7 +77,7 @@ impl LineJournal {
         self.file.write_all(&bytes).with_context(|| self.cannot("write"))
     }
 
-    /// Removes the file, once what it says is kept elsewhere.
+    /// Removes the file, once its contents are stored elsewhere.
     ///
     /// # Errors
     /// I/O errors.
@@ -85,7 +85,7 @@ impl LineJournal {
         fs::remove_file(&self.path).with_context(|| self.cannot("remove"))
     }
 
-    /// Hands the whole lines to `take`; gives the length in bytes of those that stay.
+    /// Passes the complete lines to `take`, and returns the length in bytes of those kept.
     fn read_lines(&self, mut take: impl FnMut(u64, &[u8]) -> Result<Line>) -> Result<u64> {
         let (mut reader, mut line) = (BufReader::new(&self.file), Vec::new());
         let mut kept = 0;
@@ -105,7 +105,7 @@ impl LineJournal {
     fn cut(&mut self, kept: u64) -> Result<()> {
         let length = self.file.metadata().with_context(|| self.cannot("read"))?.len();
         if kept < length {
-            tracing::warn!("{}: cut {} bytes that are of no use", self.path.display(), length - kept);
+            tracing::warn!("{}: cut {} unusable bytes", self.path.display(), length - kept);
             self.file.set_len(kept).with_context(|| self.cannot("write"))?;
         }
         self.file.seek(SeekFrom::Start(kept)).with_context(|| self.cannot("write"))?;

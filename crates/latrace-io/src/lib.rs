@@ -1,5 +1,4 @@
-//! What the program reads and writes: rows of data files, typed tables, model folders, the hub; and how it
-//! says what it does: progress and failures.
+//! Input and output: rows of data files, typed tables, model folders, the hub, progress and failures.
 //!
 //! Knows files and formats, never a model's arithmetic, a recipe or a command line.
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-/// A number of bytes: digits, and perhaps K, M, G or T (powers of 1024).
+/// A number of bytes: digits, optionally followed by K, M, G or T (powers of 1024).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 

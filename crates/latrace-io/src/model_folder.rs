@@ -1,4 +1,4 @@
-//! What tells one model folder from another.
+//! Identity of model folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::files::checksum;
 
-/// What tells a model from another: checksums of its configuration, tokenizer and weights, by file name.
+/// The identity of a model: checksums of its configuration, tokenizer and weights, by file name.
 pub fn fingerprint(folder: &Path) -> Result<BTreeMap<String, String>> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let mut sums = BTreeMap::new();

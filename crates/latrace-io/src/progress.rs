@@ -81,7 +81,7 @@ impl SharedProgress {
 
     /// Counts `units` more.
     pub fn advance(&self, units: u64) {
-        // A count is whole even where another thread panicked while it held the lock.
+        // A poisoned lock is safe to use: a count is never left half updated.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).advance(units);
     }
 

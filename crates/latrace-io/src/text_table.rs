@@ -1,4 +1,4 @@
-//! Tables for people: Markdown that also reads well as text.
+//! Tables in Markdown that also read well as plain text.
 
 /// A table with a header; all columns but the first are set to the right.
 pub fn markdown(header: &[String], rows: &[impl AsRef<[String]>]) -> String {

@@ -146,7 +146,7 @@ impl<D: Device> Model<D> {
     /// Writes the model into the existing folder `out`, with the tokenizer's files of `source`.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<(), Error> {
         self.save_buffers(out, &self.parameters, dtype, source)
     }

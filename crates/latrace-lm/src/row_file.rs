@@ -193,7 +193,7 @@ impl RowFileWriter {
     /// Writes the index, gives the file its name, and opens it.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn finish(mut self) -> Result<RowFile, Error> {
         let (rows, index_at) = (self.entries.len() as u64, self.end);
         let mut index = Vec::with_capacity(self.entries.len() * ENTRY);

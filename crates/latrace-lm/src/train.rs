@@ -113,7 +113,7 @@ impl Metrics {
 /// The same job gives the same bits for any number of threads, and whether or not it was interrupted.
 ///
 /// # Errors
-/// Bad rows or settings, a non-finite loss or gradient (before the update), what the file system refuses.
+/// Bad rows or settings, a non-finite loss or gradient (before the update), I/O errors.
 pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Error>) -> Result<(), Error> {
     train_on(Cpu, job, observer)
 }

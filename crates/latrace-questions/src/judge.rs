@@ -1,4 +1,4 @@
-//! Whether answers to a question are right: by a kind of `latrace verify`, or by a built-in task.
+//! Judges answers to a question: by a kind of `latrace verify`, or by a built-in task.
 
 use anyhow::{Context, Result};
 use latrace_io::rows::Row;
@@ -7,36 +7,36 @@ use serde_json::{Value, json};
 
 use crate::query::{Query, SharedSandbox};
 
-/// Judges answers; programs in a sandbox, which starts with the first of them.
+/// Judges answers; programs run in a sandbox, which is set up for the first one.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
     time_limit: f64,
     sandbox: &'a SharedSandbox,
 }
 
-/// A question as its judge needs it.
+/// A question in the form that the verifier needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Judged<'a> {
     /// Its id, for errors.
     pub id: &'a str,
-    /// The question as people read it.
+    /// The question as text.
     pub question: &'a str,
     /// A kind of `latrace verify`, or a built-in task.
     pub kind: &'a str,
-    /// What answers are compared with, as JSON: references, tests, options.
+    /// The reference as JSON: accepted answers, tests, options.
     pub reference: &'a str,
 }
 
 impl<'a> Judge<'a> {
-    /// A judge that gives programs `time_limit` seconds.
+    /// A judge with a time limit for programs (s).
     pub fn new(time_limit: f64, sandbox: &'a SharedSandbox) -> Judge<'a> {
         Judge { time_limit, sandbox }
     }
 
-    /// What answers to a question are judged by.
+    /// The query that judges answers to a question.
     ///
     /// # Errors
-    /// An unknown kind; a reference that its kind cannot have.
+    /// An unknown kind; a reference that is invalid for its kind.
     pub fn query(&self, of: Judged<'_>) -> Result<Query> {
         let named = || format!("question {}", of.id);
         let mut row: Row = match serde_json::from_str(of.reference).with_context(named)? {

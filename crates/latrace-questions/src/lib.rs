@@ -1,6 +1,6 @@
-//! Where questions come from — files, data sets, built-in tasks, benchmarks — and who judges their answers.
+//! Sources of questions (files, data sets, built-in tasks, benchmarks) and the verifiers of their answers.
 //!
-//! Knows no model and no engine: texts go in and come out.
+//! Independent of models and engines: works on texts only.
 
 pub mod benchmarks;
 pub mod judge;

@@ -1,4 +1,5 @@
-//! What answers are judged by, from the fields of a row of `latrace verify`: kind, references, tests, limits.
+//! Queries: how to judge answers, from the fields of a row of `latrace verify`: kind, references, tests,
+//! limits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -12,42 +13,42 @@ use serde_json::value::RawValue;
 
 use crate::tasks::Task;
 
-/// What the answers to one question are judged by: read once, used for each answer.
+/// How to judge the answers to one question: parsed once, used for every answer.
 #[derive(Debug)]
 pub enum Query {
     /// Mathematics.
     Math {
         /// Accepted answers.
         golds: Vec<String>,
-        /// Where an answer stands in a response.
+        /// Where to find the answer in a response.
         convention: &'static Convention,
     },
     /// Words.
     Text {
         /// Accepted answers.
         golds: Vec<String>,
-        /// Where an answer stands in a response.
+        /// Where to find the answer in a response.
         convention: &'static Convention,
     },
     /// One of several options.
     Choice {
         /// Letters or texts of accepted options.
         golds: Vec<String>,
-        /// The options, where they are known.
+        /// The options, if known.
         options: Option<Vec<String>>,
-        /// Where an answer stands in a response.
+        /// Where to find the answer in a response.
         convention: &'static Convention,
     },
     /// A program.
     Code {
-        /// Its tests, or why they cannot be read.
+        /// Its tests, or the reason why they cannot be read.
         tests: Result<Tests, String>,
         /// Whether a response without a fenced block is a program.
         fencing: Fencing,
-        /// What it may use.
+        /// Its resource limits.
         limits: Limits,
     },
-    /// A built-in task, which judges by its question.
+    /// A built-in task, which judges by the question.
     Task {
         /// The task.
         task: Task,
@@ -57,12 +58,12 @@ pub enum Query {
 }
 
 impl Query {
-    /// What a row with `kind`, `gold` and what else its kind has asks. `source` is the row's JSON text, which
-    /// holds integers exactly that a parsed row does not. Programs get `time_limit` seconds unless the row
-    /// says otherwise.
+    /// Parses the query of a row with `kind`, `gold` and the fields of its kind. `source` is the row's JSON
+    /// text, which preserves large integers that a parsed row does not. `time_limit` (s) is the default for
+    /// programs.
     ///
     /// # Errors
-    /// Names the field, what was expected and what is there.
+    /// Names the field, what was expected and what was found.
     pub fn of(row: &Row, source: Option<&str>, time_limit: f64) -> Result<Query, FieldProblem> {
         let kind = text_of(row, "kind")?;
         if let Some(task) = Task::named(kind) {
@@ -96,14 +97,13 @@ impl Query {
         }
     }
 
-    /// The judgement of an answer, or of a response that holds one. A panic of the judge costs this answer
-    /// alone.
+    /// Judges an answer, or a response that contains one. A panic of the verifier affects only this answer.
     pub fn judge(&self, prediction: &str, sandbox: &SharedSandbox) -> Judgement {
         catch_unwind(AssertUnwindSafe(|| self.judge_or_panic(prediction, sandbox)))
             .unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
     }
 
-    /// Whether judging runs a program, which may take as long as its limit.
+    /// Whether judging runs a program, which may take up to its time limit.
     pub fn runs_a_program(&self) -> bool {
         matches!(self, Query::Code { tests: Ok(_), .. })
     }
@@ -119,7 +119,7 @@ impl Query {
             Query::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
             Query::Code { tests: Ok(tests), fencing, limits } => match sandbox.get() {
                 Some(sandbox) => {
-                    // Each thread of the pool has a place of its own in the sandbox.
+                    // Each thread of the pool has its own slot in the sandbox.
                     let place = rayon::current_thread_index().unwrap_or(0) as u32;
                     code::judge(tests, prediction, *fencing, limits, sandbox, place)
                 }
@@ -129,13 +129,13 @@ impl Query {
     }
 }
 
-/// Whether the answer to a question of this kind belongs in a box, as prompts then ask: mathematics and choices.
-/// Training and every evaluation ask alike.
+/// Whether prompts ask for a boxed answer to a question of this kind: for mathematics and choices. Training
+/// and every evaluation use this one function, so that their prompts agree.
 pub fn is_boxed(kind: &str) -> bool {
     kind == "math" || kind == "choice"
 }
 
-/// The sandbox, started when the first program comes, and told of once if there is none.
+/// The sandbox, set up for the first program. If there is none, that is logged once.
 #[derive(Debug, Default)]
 pub struct SharedSandbox(OnceLock<Option<Sandbox>>);
 
@@ -147,7 +147,7 @@ impl SharedSandbox {
                 launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string()));
             sandbox
                 .inspect_err(|error| {
-                    tracing::warn!("no program is run, their rows are undetermined: {error}")
+                    tracing::warn!("programs are not run, and their verdicts are undetermined: {error}")
                 })
                 .ok()
         };
@@ -155,7 +155,7 @@ impl SharedSandbox {
     }
 }
 
-/// A text or a list of texts; a number is taken as it is written.
+/// A string or a list of strings; a number is read as written.
 fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
     let one = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
@@ -191,8 +191,8 @@ fn options(row: &Row) -> Result<Option<Vec<String>>, FieldProblem> {
     field(row, "options").map(|_| texts(row, "options")).transpose()
 }
 
-/// The tests of a program; `Err` within where they are there and cannot be read. `source` is the row's text,
-/// which holds integers exactly that the row does not.
+/// The tests of a program; the inner `Err` means that they are present but cannot be read. `source` is the
+/// row's text, which preserves large integers that the row does not.
 fn tests(row: &Row, source: Option<&str>) -> Result<Result<Tests, String>, FieldProblem> {
     #[derive(Deserialize)]
     struct Gold<'a> {

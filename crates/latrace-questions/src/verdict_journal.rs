@@ -1,7 +1,7 @@
-//! Judgements made so far, kept beside the output, so that a run that was killed resumes where it stopped.
+//! Journal of judgements, kept next to the output, so that a killed run can resume.
 //!
-//! The first line says what was judged, with which options and by which version; a journal of anything else
-//! is started over.
+//! The first line identifies the input, options and version; a journal with a different first line is
+//! discarded.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -13,7 +13,7 @@ use latrace_io::rows::Output;
 use latrace_verify::{Judgement, Reason};
 use serde_json::{Value, json};
 
-/// The judgements of an earlier run, and where those of this one are added.
+/// The judgements of an interrupted run, and the file to which new ones are appended.
 pub struct Journal {
     earlier: VecDeque<Judgement>,
     lines: Option<LineJournal>,

@@ -1,5 +1,4 @@
-//! All that the report shows, and nothing else. The page is drawn from this alone, so what is not here cannot
-//! be on it.
+//! The data of the report. The page is rendered from this alone.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +9,28 @@ use latrace_core::Reason;
 use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::Interval;
 
-/// A run as its report tells it.
+/// The data of a run's report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReportData {
-    /// Which run.
+    /// The run's identity and settings.
     pub run: Run,
-    /// The same in words.
+    /// The findings in words.
     pub findings: Findings,
-    /// Stages in their order, those of other methods after those of the run itself.
+    /// Stages in order, those of baselines after those of the run's own method.
     pub stages: Vec<ShownStage>,
-    /// What was asked.
+    /// The questions of the run.
     pub questions: Option<QuestionCounts>,
-    /// Measured models: initial, posterior, final, then others by name.
+    /// Evaluated models: initial, posterior, final, then others by name.
     pub models: Vec<MeasuredModel>,
     /// Pairs of models on the same questions.
     pub comparisons: Vec<PairedComparison>,
     /// Training curves.
     pub training: Vec<Training>,
-    /// Where sampled traces were lost, in the order in which they were.
+    /// Where sampled traces were lost, in pipeline order.
     pub funnel: Vec<FunnelStep>,
-    /// Why answers got their verdicts.
+    /// Verdicts on answers, with their reasons.
     pub verdicts: Vec<VerdictCount>,
-    /// How unequal the traces of a question weigh.
+    /// Distribution of weights among a question's traces.
     pub weights: Option<WeightFigure>,
     /// L^1 … L^K.
     pub bounds: Option<Bounds>,
@@ -41,7 +40,7 @@ pub struct ReportData {
     pub emphasis: Option<Emphasis>,
     /// Traces to read.
     pub traces: TraceBrowser,
-    /// What cannot be shown, by the figure's name, and why.
+    /// Figures that cannot be shown, by name, with the reason.
     pub missing: BTreeMap<String, String>,
 }
 
@@ -50,122 +49,122 @@ pub struct ReportData {
 pub struct Run {
     /// Its folder's name.
     pub name: String,
-    /// What it is about: the task, or where its questions come from.
+    /// Its subject: the task, or the source of its questions.
     pub task: Option<String>,
-    /// What the final model learns from.
+    /// Training method of the final model.
     pub method: Option<String>,
-    /// Seed of everything random.
+    /// Random seed of the run.
     pub seed: Option<u64>,
     /// Version of the program.
     pub version: Option<String>,
-    /// Whether all of it is done.
+    /// Whether the run is finished.
     pub finished: bool,
-    /// Most memory held (bytes).
+    /// Peak memory (bytes).
     pub peak_memory_bytes: Option<u64>,
     /// All settings, as TOML.
     pub recipe: Option<String>,
 }
 
-/// The run in words, for someone who has never seen it.
+/// The run in words, for a reader who has never seen it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
     /// The outcome, in one sentence.
     pub headline: String,
-    /// What was asked.
+    /// The questions of the run.
     pub asked: Vec<String>,
-    /// What came out.
+    /// The results.
     pub outcome: Vec<String>,
-    /// Whether to believe it.
+    /// How trustworthy they are.
     pub remarks: Vec<Remark>,
 }
 
-/// A reason to believe the outcome, or not to.
+/// A reason to trust the outcome or to doubt it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
-    /// Which way it speaks.
+    /// Whether it supports the outcome.
     pub kind: RemarkKind,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
-/// Which way a remark speaks.
+/// Whether a remark supports the outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemarkKind {
-    /// For the outcome.
+    /// Supports the outcome.
     Support,
-    /// Against it.
+    /// Casts doubt on it.
     Caution,
-    /// What to know when reading it.
+    /// Neutral background for reading it.
     Note,
 }
 
-/// How far a stage is.
+/// State of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageState {
-    /// Done.
+    /// Finished.
     Done,
     /// Begun.
     Begun,
-    /// Not begun.
+    /// Not started.
     Waiting,
 }
 
 /// A stage of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShownStage {
-    /// Its folder within the run.
+    /// Its folder, relative to the run folder.
     pub folder: String,
-    /// What it does, in a word or two.
+    /// A short title.
     pub title: String,
-    /// Another method that it belongs to.
+    /// The baseline that it belongs to, if any.
     pub method: Option<String>,
-    /// How far it is.
+    /// Its state.
     pub state: StageState,
-    /// Working time (s); of a begun stage, that of sessions that ended.
+    /// Working time (s); of a begun stage, of completed sessions.
     pub seconds: Option<f64>,
-    /// Tokens drawn or trained on.
+    /// Tokens sampled or trained on.
     pub tokens: Option<u64>,
-    /// How far a begun stage is.
+    /// Progress of a begun stage.
     pub progress: Option<StageProgress>,
 }
 
-/// How far a begun stage is.
+/// Progress of a begun stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageProgress {
     /// Units done.
     pub done: u64,
-    /// Units in all, where that is known.
+    /// Total units, if known.
     pub total: Option<u64>,
-    /// What is counted, in the plural.
+    /// The unit, in the plural.
     pub unit: String,
-    /// Units per second of late.
+    /// Current rate (units per second).
     pub per_second: Option<f64>,
-    /// Seconds left at that rate.
+    /// Remaining time at that rate (s).
     pub seconds_left: Option<f64>,
 }
 
-/// What was asked.
+/// The questions of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct QuestionCounts {
-    /// Questions to learn from.
+    /// Training questions.
     pub train: usize,
     /// Those of them with a trace of their own.
     pub with_trace: usize,
     /// Those of them with a hint.
     pub with_hint: usize,
-    /// Questions that models are measured on.
+    /// Questions that models are evaluated on.
     pub evaluation: usize,
-    /// Which split these are.
+    /// Their split.
     pub evaluation_split: Option<String>,
-    /// Responses to each of them.
+    /// Responses per question.
     pub responses_each: Option<u64>,
-    /// One of them, as people read it.
+    /// An example, as text.
     pub example: Option<String>,
 }
 
-/// The part that a model plays in the run.
+/// The role of a model in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelRole {
@@ -175,26 +174,26 @@ pub enum ModelRole {
     Posterior,
     /// pi_theta.
     Final,
-    /// What another method made of the same data.
+    /// The final model of a baseline.
     Baseline,
 }
 
-/// A measured model.
+/// An evaluated model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredModel {
     /// Its name.
     pub name: String,
-    /// Its part in the run.
+    /// Its role in the run.
     pub role: ModelRole,
     /// Over all questions.
     pub overall: Accuracy,
     /// By difficulty, from easy to hard.
     pub by_difficulty: Vec<ByDifficulty>,
-    /// pass@1, pass@2, … up to the number of responses to each question.
+    /// pass@1, pass@2, … up to the number of responses per question.
     pub pass_at: Vec<Interval>,
-    /// Responses cut at the most tokens allowed.
+    /// Responses truncated at the token limit.
     pub truncated: usize,
-    /// Responses that nobody could judge.
+    /// Responses with an undetermined verdict.
     pub undetermined: usize,
     /// Mean length of a response (tokens).
     pub mean_tokens: f64,
@@ -216,9 +215,9 @@ pub struct PairedComparison {
     pub model: String,
     /// The model it is compared with.
     pub against: String,
-    /// How much more often the first is right: paired by question.
+    /// Difference in accuracy, paired by question.
     pub difference: Interval,
-    /// Questions that both were asked.
+    /// Questions that both answered.
     pub questions: usize,
 }
 
@@ -229,38 +228,38 @@ pub struct Training {
     pub name: String,
     /// Updates done.
     pub steps: u64,
-    /// Updates that one point is the mean of.
+    /// Number of updates averaged per point.
     pub steps_per_point: u64,
     /// Loss and gradient norm over the updates.
     pub points: Vec<TrainingPoint>,
 }
 
-/// The mean over some updates.
+/// Mean over consecutive updates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingPoint {
     /// The last of the updates.
     pub step: u64,
     /// Loss, as normalised in training.
     pub loss: f64,
-    /// Norm of the gradient before it is clipped.
+    /// Gradient norm before clipping.
     pub grad_norm: f64,
 }
 
-/// Traces that came so far.
+/// The traces that reached a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FunnelStep {
-    /// How far.
+    /// The step reached.
     pub name: String,
-    /// How many.
+    /// Number of traces.
     pub count: u64,
-    /// What became of the others.
+    /// What happened to the others.
     pub lost: String,
 }
 
-/// Answers with one verdict for one reason.
+/// Answers with the same verdict and reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictCount {
-    /// Why they are right or wrong. The page reads `verdict` and `reason`.
+    /// Why they are correct or wrong. The page reads `verdict` and `reason`.
     #[serde(flatten, with = "judged")]
     pub reason: Reason,
     /// Answers.
@@ -274,33 +273,33 @@ pub struct Histogram {
     pub low: f64,
     /// Upper end of the last bin.
     pub high: f64,
-    /// What each bin holds; each holds its lower end, the last both.
+    /// Counts per bin. Bins include their lower end; the last includes both.
     pub counts: Vec<u64>,
 }
 
-/// How unequal the traces of a question weigh.
+/// Distribution of weights among a question's traces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightFigure {
-    /// What a weight is made of, and how traces are chosen, in a sentence.
+    /// A sentence on how weights are computed and traces selected.
     pub description: String,
-    /// Traces of a question: K.
+    /// Traces per question: K.
     pub traces_each: usize,
     /// rho~ of every trace.
     pub rho: Histogram,
-    /// Effective sample size of every question that has weight.
+    /// Effective sample size of every question with non-zero weight.
     pub effective: Histogram,
     /// Its mean.
     pub mean_effective: f64,
-    /// Questions that have weight.
+    /// Questions with non-zero weight.
     pub questions: usize,
-    /// Questions none of whose traces weighs anything.
+    /// Questions whose traces all have weight 0.
     pub without_weight: usize,
 }
 
 /// L^1 … L^K.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// Whether the estimate is a bound at all, as only that of the full ratio is.
+    /// Whether the estimate is a bound, which requires the full ratio.
     pub is_bound: bool,
     /// The estimator of the ratio.
     pub ratio: String,
@@ -311,9 +310,10 @@ pub struct Bounds {
 /// L^k over questions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoundPoint {
-    /// Traces of each question.
+    /// Traces per question.
     pub k: usize,
-    /// Mean over the questions where L^1 is finite (nats), the same for every k; none where there are none.
+    /// Mean over the questions where L^1 is finite (nats), the same questions for every k; `None` if there
+    /// are none.
     pub mean: Option<f64>,
     /// Its standard error.
     pub standard_error: Option<f64>,
@@ -339,7 +339,7 @@ pub struct Density {
     pub x: (f64, f64),
     /// Ends of the vertical axis.
     pub y: (f64, f64),
-    /// Rows from the lowest y on, each from the lowest x on.
+    /// Rows in order of increasing y, each in order of increasing x.
     pub counts: Vec<Vec<u64>>,
     /// Spearman's rank correlation.
     pub correlation: Option<f64>,
@@ -352,18 +352,18 @@ pub struct Emphasis {
     pub curves: Vec<EmphasisCurve>,
     /// Accuracies on the run's questions.
     pub accuracies: Histogram,
-    /// Whose accuracies these are.
+    /// The source of the accuracies.
     pub of: String,
 }
 
-/// A method's weight of a question.
+/// A method's weighting of questions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmphasisCurve {
     /// The method.
     pub name: String,
     /// (accuracy, weight).
     pub points: Vec<(f64, f64)>,
-    /// Shares of the gradient that hard, medium and easy questions of this run would get.
+    /// Shares of the gradient from hard, medium and easy questions of this run.
     pub shares: [f64; 3],
 }
 
@@ -372,11 +372,11 @@ pub struct EmphasisCurve {
 pub struct TraceBrowser {
     /// Questions that have traces.
     pub of: usize,
-    /// Seed of the choice, where not all of them are here.
+    /// Seed of the selection, if not all questions are included.
     pub seed: Option<u64>,
-    /// Who wrote the traces.
+    /// The model that sampled the traces.
     pub writer: String,
-    /// Texts of tokens; traces hold their numbers.
+    /// Token texts; traces hold indices into this list.
     pub vocabulary: Vec<String>,
     /// Questions, in the run's order.
     pub questions: Vec<Browsed>,
@@ -387,11 +387,11 @@ pub struct TraceBrowser {
 pub struct Browsed {
     /// Its name.
     pub id: String,
-    /// As people read it.
+    /// The text.
     pub question: String,
     /// The hint that the posterior sees.
     pub hint: Option<String>,
-    /// How hard it is.
+    /// Its difficulty.
     pub difficulty: Option<String>,
     /// Its traces, by number.
     pub traces: Vec<BrowsedTrace>,
@@ -402,7 +402,7 @@ pub struct Browsed {
 pub struct BrowsedTrace {
     /// k.
     pub sample: u64,
-    /// Whether it came to its end.
+    /// Whether it is finished.
     pub closed: bool,
     /// rho~.
     pub weight: Option<f64>,
@@ -410,34 +410,34 @@ pub struct BrowsedTrace {
     pub chosen: f64,
     /// Log of the estimated ratio (nats).
     pub log_ratio: Option<f64>,
-    /// Log of the estimated answer probability (nats); none for minus infinity.
+    /// Log of the estimated answer probability (nats); `None` for minus infinity.
     pub log_answer: Option<f64>,
-    /// Its length, which may be more than what is shown.
+    /// Its length, which may exceed what is shown.
     pub length: usize,
-    /// Numbers in the vocabulary.
+    /// Indices into the vocabulary.
     pub tokens: Vec<u32>,
-    /// log pi − log q of each shown token, in hundredths of a nat; empty where it is not known.
+    /// log pi − log q of each shown token, in hundredths of a nat; empty if unknown.
     pub centinats: Vec<i32>,
-    /// Answers after it, equal ones as one.
+    /// Answers after it, with equal ones merged.
     pub answers: Vec<BrowsedAnswer>,
 }
 
-/// An answer, and how often it was given.
+/// An answer, and how often it occurred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrowsedAnswer {
-    /// As its judge reads it.
+    /// The text that the verifier reads.
     pub text: String,
-    /// Why it is right or wrong; none where nobody judged it. The page reads `verdict` and `reason`.
+    /// Why it is correct or wrong; `None` if it was not judged. The page reads `verdict` and `reason`.
     #[serde(flatten, with = "judged::option")]
     pub reason: Option<Reason>,
-    /// Whether it came to its end.
+    /// Whether it is finished.
     pub ended: bool,
-    /// How many of the trace's answers are this.
+    /// Number of occurrences among the trace's answers.
     pub times: u64,
 }
 
 impl Histogram {
-    /// Counts values between `low` and `high`; those outside are taken as the nearer end.
+    /// Counts values between `low` and `high`; values outside are clamped.
     pub fn of(values: impl IntoIterator<Item = f64>, low: f64, high: f64, bins: usize) -> Histogram {
         let mut counts = vec![0; bins];
         values.into_iter().for_each(|value| counts[bin(value, low, high, bins)] += 1);
@@ -445,10 +445,9 @@ impl Histogram {
     }
 }
 
-/// The bin of a value, the ends' for what lies outside.
+/// The bin of a value, clamped to the range.
 pub(super) fn bin(value: f64, low: f64, high: f64, bins: usize) -> usize {
-    // Differences of rounding must not move a value that stands on an edge, such as 0.15 of 20 bins, below
-    // it.
+    // Rounding error must not move a value on a bin edge, such as 0.15 with 20 bins, below the edge.
     let place = (value - low) / (high - low) * bins as f64 + 1e-9;
     (place.max(0.0) as usize).min(bins.saturating_sub(1))
 }

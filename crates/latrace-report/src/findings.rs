@@ -1,5 +1,5 @@
-//! The run in words: what was asked, what came out, whether to believe it. Every sentence is made from the
-//! report's numbers.
+//! The run in words: the questions, the results, and how trustworthy they are. Every sentence is derived from
+//! the report's numbers.
 
 use latrace_core::Verdict;
 
@@ -8,20 +8,20 @@ use super::data::{
     VerdictCount,
 };
 
-/// Questions below which intervals are called wide.
+/// Number of questions below which intervals are called wide.
 const FEW_QUESTIONS: usize = 200;
-/// Share of responses, traces or verdicts above which a shortcoming is worth a caution.
+/// Share of responses, traces or verdicts above which a shortcoming is reported.
 const MANY: f64 = 0.05;
-/// Share of questions without weight above which learning leaves much out.
+/// Share of questions without weight above which it is reported.
 const MANY_WITHOUT_WEIGHT: f64 = 0.2;
 /// Share of K below which the mean effective sample size is called low.
 const LOW_EFFECTIVE: f64 = 0.25;
-/// Letters of the example question.
+/// Maximum characters of the example question.
 const EXAMPLE_LETTERS: usize = 160;
-/// A space that does not break.
+/// No-break space.
 const SPACE: char = '\u{a0}';
 
-/// The words for what `data` holds; its own findings are not read.
+/// The findings for `data`, whose own `findings` are ignored.
 pub fn findings(data: &ReportData) -> Findings {
     Findings { headline: headline(data), asked: asked(data), outcome: outcome(data), remarks: remarks(data) }
 }
@@ -45,7 +45,7 @@ fn headline(data: &ReportData) -> String {
     }
 }
 
-/// Which way a difference goes beyond its interval.
+/// The direction of a difference, if its interval excludes zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Gain {
     Up,
@@ -161,7 +161,7 @@ fn difference(pair: &PairedComparison) -> String {
     format!("{} percentage points ({} to {})", inner(mean), inner(low), inner(high))
 }
 
-/// How the hardest questions went.
+/// The change of accuracy on the hardest questions.
 fn hardest(first: &MeasuredModel, last: &MeasuredModel) -> Option<String> {
     let after = last.by_difficulty.last().filter(|_| last.by_difficulty.len() > 1)?;
     let before = first.by_difficulty.iter().find(|entry| entry.difficulty == after.difficulty)?;
@@ -244,7 +244,7 @@ fn about_size(data: &ReportData) -> Option<Remark> {
 
 fn about_split(data: &ReportData) -> Option<Remark> {
     let split = data.questions.as_ref()?.evaluation_split.as_deref()?;
-    let text = "These are validation questions: whoever chose settings by them should read the test questions once, at the end.";
+    let text = "These are validation questions: if settings were chosen by them, evaluate the test questions once, at the end.";
     (split == "validation" && !data.models.is_empty()).then(|| note(text))
 }
 
@@ -345,7 +345,7 @@ fn comparison<'a>(data: &'a ReportData, model: &str, against: &str) -> Option<&'
     data.comparisons.iter().find(|pair| pair.model == model && pair.against == against)
 }
 
-/// A method as a sentence names it.
+/// The name of a method within a sentence.
 fn method_name(name: &str) -> String {
     match name {
         "rft" | "sft" | "grpo" => name.to_uppercase(),
@@ -365,7 +365,7 @@ fn digits(share: f64) -> String {
     format!("{:.1}", tenths(share * 100.0))
 }
 
-/// Rounded to tenths, halves up: the page's script rounds the same way.
+/// Rounds to tenths, halves up, as the page's script does.
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }

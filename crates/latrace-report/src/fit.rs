@@ -1,4 +1,4 @@
-//! Traces that a page has room for: all of them, or a seeded sample of questions.
+//! Selects the traces that fit into a page: all of them, or those of a seeded sample of questions.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,21 @@ use super::data::{Browsed, ReportData, TraceBrowser};
 use super::page::{PageUse, embeddable, page};
 use latrace_io::failure::Failure;
 
-/// Keeps as many questions as `largest` bytes of page allow, drawn with the run's seed, in their order.
+/// Keeps as many questions as fit into a page of `largest` bytes, sampled with the run's seed, in order.
 ///
 /// # Errors
-/// A page too large without any trace.
+/// The page is too large even without traces.
 pub fn fit(mut data: ReportData, largest: usize) -> anyhow::Result<ReportData> {
     let questions = std::mem::take(&mut data.traces.questions);
     let vocabulary = std::mem::take(&mut data.traces.vocabulary);
     data.traces.of = data.traces.of.max(questions.len());
     let seed = data.run.seed.unwrap_or(0);
-    // Noted beforehand, so that it is counted.
+    // Set before measuring, so that its own size is counted.
     data.traces.seed = Some(seed);
     let without = page(&data, PageUse::Served)?.len();
     if without > largest {
         return Err(Failure::work(format!(
-            "the report would be {without} bytes without any trace; at most {largest} are wanted"
+            "the report would be {without} bytes without any trace; the limit is {largest}"
         ))
         .into());
     }
@@ -40,7 +40,7 @@ pub fn fit(mut data: ReportData, largest: usize) -> anyhow::Result<ReportData> {
     Ok(data)
 }
 
-/// Places of the questions that fit into `room` bytes, in ascending order.
+/// Indices of the questions that fit into `room` bytes, in ascending order.
 fn chosen(
     questions: &[Browsed],
     vocabulary: &[String],
@@ -65,8 +65,8 @@ fn chosen(
         let words =
             new.iter().map(|&token| size(&vocabulary[token as usize])).sum::<serde_json::Result<usize>>()?;
         let cost = size(question)? + words;
-        // A large question is left out for several small ones: where nothing fits any more, few more are
-        // tried in vain.
+        // A question that is too large is skipped in favour of smaller ones; after a few misses the page is
+        // as good as full.
         if cost <= room {
             room -= cost;
             new.iter().for_each(|&token| is_known[token as usize] = true);
@@ -77,12 +77,13 @@ fn chosen(
     Ok(kept)
 }
 
-/// Bytes in the page, with the comma.
+/// Size in the page, including the comma.
 fn size(value: &(impl serde::Serialize + ?Sized)) -> serde_json::Result<usize> {
     Ok(embeddable(&serde_json::to_string(value)?).len() + 1)
 }
 
-/// The vocabulary without words that no trace has, frequent ones first: their numbers are short.
+/// Removes unused words from the vocabulary, and sorts it by frequency, so that frequent words get short
+/// indices.
 fn renumbered(mut traces: TraceBrowser, vocabulary: &[String]) -> TraceBrowser {
     let mut counts: HashMap<u32, u64> = HashMap::new();
     for token in traces.questions.iter().flat_map(|question| &question.traces).flat_map(|trace| &trace.tokens)

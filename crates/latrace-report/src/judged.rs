@@ -1,5 +1,4 @@
-//! A judgement's reason as the page reads it, in JSON: its code, with the verdict that follows from it beside
-//! it.
+//! Serialises a judgement's reason for the page: its code, and the verdict that follows from it.
 
 use latrace_core::Reason;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -18,7 +17,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     option::deserialize(deserializer)?.ok_or_else(|| D::Error::missing_field("reason"))
 }
 
-/// The same of what may not have been judged: both are null then.
+/// The same for an optional judgement: both are null if absent.
 pub(super) mod option {
     use super::{Deserialize, Deserializer, Error, Judged, Reason, Serialize, Serializer};
 

@@ -1,8 +1,8 @@
-//! The report: a run folder as one self-contained HTML page, written for someone who has never seen the run.
+//! The report: a run folder as one self-contained HTML page, for a reader who has never seen the run.
 //!
-//! [`collect`] reads a run folder, finished or not, into [`ReportData`], all that the page shows; [`fit`]
-//! leaves out traces that a page has no room for; [`page`] draws it. What a model wrote stays text on every
-//! way there.
+//! [`collect`] reads a run folder, finished or not, into [`ReportData`], which holds everything that the page
+//! shows; [`fit`] drops traces that do not fit; [`page`] renders it. Model output is escaped as text
+//! throughout.
 
 mod collect;
 mod data;
@@ -32,21 +32,21 @@ use anyhow::{Context, Result};
 
 use latrace_io::files::write_atomically;
 
-/// The page in a run folder.
+/// File name of the page in a run folder.
 pub const PAGE: &str = "report.html";
 
-/// The data of a run folder, with what a page has room for.
+/// The data of a run folder, reduced to what fits into a page.
 ///
 /// # Errors
-/// A folder that is no run's, records that cannot be read.
+/// The folder is not a run folder; records that cannot be read.
 pub fn collect(run: &Path) -> Result<ReportData> {
     Collector::new(run).collect()
 }
 
-/// Writes the page of a run folder, whole or not at all.
+/// Writes the page of a run folder atomically.
 ///
 /// # Errors
-/// As [`collect`]; what the file system refuses.
+/// As [`collect`]; I/O errors.
 pub fn write(run: &Path, out: &Path) -> Result<()> {
     let text = page(&collect(run)?, PageUse::File)?;
     write_atomically(out, |writer| writer.write_all(text.as_bytes()).context("cannot write the page"))

@@ -1,4 +1,4 @@
-//! Data into page: one HTML file with its own style, script and data, that asks nobody for anything.
+//! Renders the page: one HTML file that contains its style, script and data, and makes no network requests.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,12 +6,12 @@ use sha2::{Digest, Sha256};
 
 use super::data::ReportData;
 
-/// Most bytes of a page.
+/// Maximum size of a page (bytes).
 pub const LARGEST_PAGE: usize = 2_000_000;
 
 const TEMPLATE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/page.css");
-/// The script's files, in the order in which they are joined.
+/// The script's files, in order of concatenation.
 const SCRIPTS: [&str; 15] = [
     include_str!("assets/dom.js"),
     include_str!("assets/format.js"),
@@ -30,19 +30,19 @@ const SCRIPTS: [&str; 15] = [
     include_str!("assets/main.js"),
 ];
 
-/// Where a page is read.
+/// How a page is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageUse {
-    /// From a file: it never changes.
+    /// As a file, which never changes.
     File,
-    /// From its server, which it asks for newer data.
+    /// From the server, which it polls for newer data.
     Served,
 }
 
-/// The page of a run. Whether it is within [`LARGEST_PAGE`] is up to [`super::fit`].
+/// The page of a run. [`super::fit`] keeps it within [`LARGEST_PAGE`].
 ///
 /// # Errors
-/// Data that has no JSON.
+/// Data that cannot be serialised as JSON.
 pub fn page(data: &ReportData, used: PageUse) -> serde_json::Result<String> {
     let data_text = embeddable(&serde_json::to_string(data)?);
     let title =
@@ -58,8 +58,8 @@ pub fn page(data: &ReportData, used: PageUse) -> serde_json::Result<String> {
     }))
 }
 
-/// What the page may do: run its own script, take its own style, and, if it is served, ask its server.
-/// Anything else is refused by the browser, so that a text that became markup by mistake could do nothing.
+/// The content security policy: the page may run its own script, use its own style, and, if served, query its
+/// server. The browser refuses anything else, so even text that became markup by mistake could do nothing.
 pub fn policy(used: PageUse) -> String {
     let asks = if used == PageUse::Served { "; connect-src 'self'" } else { "" };
     let (script, style) = (hash(&script()), hash(STYLE));
@@ -76,8 +76,8 @@ fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-/// JSON that ends no script element and opens no comment, whatever its strings hold: the letters that could
-/// are written as escapes.
+/// JSON that is safe inside a script element: characters that could close the element or open a comment are
+/// escaped.
 pub(super) fn embeddable(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -93,7 +93,7 @@ fn html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// The template with each `{{name}}` replaced, once: what is put in is never read as a template.
+/// Replaces each `{{name}}` of the template in one pass, so that inserted text is never expanded itself.
 fn fill(template: &str, value_of: impl Fn(&str) -> String) -> String {
     let mut text = String::new();
     let mut rest = template;

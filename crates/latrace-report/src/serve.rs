@@ -1,5 +1,4 @@
-//! The report over HTTP, drawn anew while the run goes on: the page, and its data, which the page asks for
-//! now and then.
+//! The report over HTTP, updated while the run is in progress: the page, and its data, which the page polls.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -23,16 +22,16 @@ use super::Collector;
 use super::ReportData;
 use super::page::{PageUse, page, policy};
 
-/// For so long an answer is given again, so that many readers cost no more than one.
+/// Time for which a response is cached, so that many readers cost no more than one.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Serves the report of a run at `address` until Ctrl-C; `announce` is told where, once it is there.
+/// Serves the report of a run at `address` until Ctrl-C; `announce` gets the address once the server listens.
 ///
 /// # Errors
-/// A folder that is no run's; an address that is taken.
+/// The folder is not a run folder; the address is in use.
 pub fn serve(run: &Path, address: SocketAddr, announce: impl FnOnce(SocketAddr) -> Result<()>) -> Result<()> {
     let mut collector = Collector::new(run);
-    // A wrong folder is an error here, not in the browser.
+    // Collect once first, so that a wrong folder is an error of the command, not a message in the browser.
     collector.collect()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -44,7 +43,7 @@ pub fn serve(run: &Path, address: SocketAddr, announce: impl FnOnce(SocketAddr) 
             .with_context(|| format!("cannot listen on {address}"))?;
         announce(listener.local_addr().context("the server has no address")?)?;
         let stopped = async {
-            // Without the signal's handler, Ctrl-C still ends the process, only less politely.
+            // Without a signal handler, Ctrl-C still ends the process, only without a graceful shutdown.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -58,7 +57,7 @@ pub fn serve(run: &Path, address: SocketAddr, announce: impl FnOnce(SocketAddr) 
 
 type Shared = Arc<Mutex<Served>>;
 
-/// The run, and what was last said of it.
+/// The run, and the cached response.
 struct Served {
     collector: Collector,
     last: Option<(Instant, Arc<ReportData>)>,
@@ -99,15 +98,14 @@ async fn answer_data(State(shared): State<Shared>, headers: HeaderMap) -> Respon
     response
 }
 
-/// Reads the run away from the thread that serves, and answers with what is made of it, or with the error's
-/// chain.
+/// Reads the run on a blocking thread, and responds with the result, or with the error chain.
 async fn answer(
     shared: Shared,
     kind: &'static str,
     make: fn(&ReportData) -> serde_json::Result<String>,
 ) -> Response {
     let text = tokio::task::spawn_blocking(move || -> Result<String> {
-        // A reader that panicked has left no half-made data: it is kept only when it is whole.
+        // A poisoned lock is safe to use: the cached response is replaced only once a new one is complete.
         let data = shared.lock().unwrap_or_else(PoisonError::into_inner).data()?;
         Ok(make(&data)?)
     });
@@ -126,13 +124,14 @@ async fn answer(
     }
 }
 
-/// Answers only to names that no one else can point here, and tells browsers what the page may do.
+/// Accepts only host names that cannot be rebound to this machine (DNS rebinding), and sends the content
+/// security policy.
 async fn guard(request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let mut response = if host.is_some_and(is_own_name) {
         next.run(request).await
     } else {
-        (StatusCode::FORBIDDEN, "ask for this server by its address or as localhost\n").into_response()
+        (StatusCode::FORBIDDEN, "address this server by its IP address or as localhost\n").into_response()
     };
     let policy = format!("{}; frame-ancestors 'none'", policy(PageUse::Served));
     let headers = response.headers_mut();
@@ -149,7 +148,7 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether a `Host` header is an address or `localhost`: a name of someone else's, made to point here, is
+/// Whether a `Host` header is an IP address or `localhost`. A foreign domain that resolves to this machine is
 /// neither.
 fn is_own_name(host: &str) -> bool {
     let name = match host.strip_prefix('[') {

@@ -1,5 +1,5 @@
-//! How far a run is, from its folder alone: nothing is locked for longer than a look, and whoever works there
-//! is not disturbed.
+//! Progress of a run, from its folder alone. The lock is held only for an instant, so a working process is
+//! not disturbed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,55 +13,55 @@ use serde_json::Value;
 use crate::{ShownStage, StageState};
 use latrace_run::pipeline::folder::{RunFolder, StageRecord, read_record};
 
-/// How far a run is.
+/// The status of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunStatus {
     /// Its folder.
     pub run: PathBuf,
-    /// Whether it goes on.
+    /// Its state.
     pub state: RunState,
-    /// Stages that are done.
+    /// Number of finished stages.
     pub done: usize,
     /// Working time (s) so far, of all sessions.
     pub seconds_spent: f64,
-    /// Working time (s) that is left in the stages of which something is known.
+    /// Estimated remaining time (s) of the stages that can be estimated.
     pub seconds_left: f64,
-    /// Stages that are not done and of which nothing is known yet.
+    /// Unfinished stages without any basis for an estimate.
     pub unknown: Vec<String>,
-    /// All stages, in their order.
+    /// All stages, in order.
     pub stages: Vec<StageStatus>,
 }
 
-/// Whether a run goes on.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// A process works in its folder.
+    /// A process is working in its folder.
     UnderWay,
-    /// Nobody works in it, and it is not done.
+    /// No process is working in it, and it is unfinished.
     Stopped,
-    /// Every stage is done.
+    /// Every stage is finished.
     Done,
 }
 
-/// How far a stage is.
+/// The status of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageStatus {
-    /// What the report says of it.
+    /// Its data in the report.
     #[serde(flatten)]
     pub stage: ShownStage,
     /// Working time (s) so far, of all sessions.
     pub seconds_spent: f64,
-    /// Working time (s) that is left, as far as one can tell.
+    /// Estimated remaining time (s), if there is a basis for one.
     pub seconds_left: Option<f64>,
-    /// What it counted, once it is done.
+    /// Its counts, once finished.
     pub counts: Value,
 }
 
-/// Looks at a run's folder.
+/// Reads the status of a run folder.
 ///
 /// # Errors
-/// A folder that is no run's, records that cannot be read.
+/// The folder is not a run folder; records that cannot be read.
 pub fn look(run: &Path) -> Result<RunStatus> {
     let is_at_work = RunFolder::is_at_work(run)?;
     let mut stages = crate::stages(run)?
@@ -107,7 +107,8 @@ fn status_of(run: &Path, stage: ShownStage, is_at_work: bool) -> Result<StageSta
     Ok(StageStatus { stage, seconds_spent, seconds_left, counts })
 }
 
-/// Seconds since the stage's record was written, at its begin; of a stopped stage, up to its last file.
+/// Seconds since the stage began, when its record was written; for a stopped stage, until its last file was
+/// written.
 fn this_session(folder: &Path, is_at_work: bool) -> Result<f64> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
@@ -118,12 +119,12 @@ fn this_session(folder: &Path, is_at_work: bool) -> Result<f64> {
             until = until.max(entry.and_then(|entry| modified(&entry.path())).with_context(cannot)?);
         }
     }
-    // A clock that was set back meanwhile says nothing.
+    // If the clock was set back meanwhile, the difference is meaningless.
     Ok(until.duration_since(begun).map_or(0.0, |since| since.as_secs_f64()))
 }
 
-/// What a stage of the same kind took in this run, it may take again: in a later round, for another method,
-/// on another model.
+/// Estimates a stage by one of the same kind in this run: of an earlier round, another method, or another
+/// model.
 fn estimate(stages: &mut [StageStatus]) {
     let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done);
     let known: BTreeMap<String, f64> =

@@ -1,5 +1,5 @@
-//! The version of a run folder's layout, which the folder carries itself: a folder of another layout is refused
-//! whole, rather than read wrongly or redone in place.
+//! The layout version recorded in a run folder. A folder with another version is refused, never misread or
+//! redone in place.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -14,23 +14,23 @@ use serde::{Deserialize, Serialize};
 /// hold, and the records' schemas.
 const VERSION: u32 = 2;
 
-/// The layout of folders that say none.
+/// The layout of folders without a version file.
 const BEFORE: u32 = 1;
 
 const FILE: &str = "layout.json";
 
-/// What the file says.
+/// Contents of the version file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Layout {
     layout: u32,
-    /// The program that made the folder.
+    /// The program version that created the folder.
     version: String,
 }
 
-/// Whether a folder, if there is a run in it, has the layout that this version reads.
+/// Checks that a folder, if it holds a run, has the layout that this version reads.
 ///
 /// # Errors
-/// A run of another layout; a file that cannot be read.
+/// A run with another layout; a file that cannot be read.
 pub fn check(run: &Path) -> Result<()> {
     match read(run)? {
         Some(Layout { layout: VERSION, .. }) => Ok(()),
@@ -40,7 +40,7 @@ pub fn check(run: &Path) -> Result<()> {
     }
 }
 
-/// Checks the folder as [`check`] does, and marks one that holds no run yet as being of this layout.
+/// Checks the folder as [`check`] does, and writes this layout's version if it holds no run yet.
 ///
 /// # Errors
 /// As for [`check`]; a file that cannot be written.
@@ -59,14 +59,14 @@ fn read(run: &Path) -> Result<Option<Layout>> {
     match fs::read(&path) {
         Ok(bytes) => {
             let said = serde_json::from_slice(&bytes);
-            said.with_context(|| format!("{} does not say a layout", path.display())).map(Some)
+            said.with_context(|| format!("{} is not a layout version", path.display())).map(Some)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
-/// Whether a folder holds a run, or the beginning of one: its recipe, or the record of a stage.
+/// Whether a folder holds a run, finished or not: its recipe, or the record of a stage.
 fn holds_run(folder: &Path) -> Result<bool> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let entries = match fs::read_dir(folder) {
@@ -89,7 +89,7 @@ fn other(run: &Path, layout: u32, made_by: &str) -> anyhow::Error {
         run.display(),
         env!("CARGO_PKG_VERSION")
     );
-    let hint = "`latrace run RECIPE.toml --run-dir NEW` makes a new run; this one is left as it is";
+    let hint = "`latrace run RECIPE.toml --run-dir NEW` starts a new run; this one is left unchanged";
     Failure::usage(message).hint(hint).into()
 }
 
@@ -143,6 +143,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE), "2").unwrap();
         let error = check(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("layout.json does not say a layout"), "{error}");
+        assert!(error.contains("layout.json is not a layout version"), "{error}");
     }
 }

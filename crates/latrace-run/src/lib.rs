@@ -1,5 +1,5 @@
-//! A run: the recipe, its plan, the run folder with its records, and the stages that fill it; evaluation and
-//! comparison.
+//! Runs: the recipe, its plan, the run folder with its records, and the stages that fill it; also evaluation,
+//! comparison and export.
 
 pub mod comparison;
 pub mod evaluation;

@@ -397,7 +397,7 @@ fn each_fault_of_a_row_is_named() {
     );
     check_score_row(
         r#"{"id": "first", "prompt": "one", "response": "two"}"#,
-        "expected an id that no earlier row has, got string \"first\"",
+        "expected an id not used by an earlier row, got string \"first\"",
     );
     check_score_row(
         r#"{"id": 1, "prompt": "one", "response": ""}"#,
@@ -629,7 +629,7 @@ fn a_stopped_sampling_goes_on_to_the_same_file() {
     let other = bench.run(&format!("{} --out samples.jsonl", SAMPLE.replace("--seed 5", "--seed 6")));
     assert_eq!(other.code, 1);
     assert!(
-        other.stderr.contains("holds unfinished samples of other work: seed was 5, is 6")
+        other.stderr.contains("holds unfinished samples of different work: seed was 5, is 6")
             && other.stderr.contains("hint:"),
         "{}",
         other.stderr
@@ -700,7 +700,7 @@ fn what_cannot_be_sampled_is_named() {
         (r#"{"prompt": "hello"}"#, "field \"id\": expected a string or an integer, got nothing"),
         (
             "{\"id\": 1, \"prompt_ids\": [2]}\n{\"id\": 1, \"prompt_ids\": [2]}",
-            "line 2: field \"id\": expected an id that no earlier row has",
+            "line 2: field \"id\": expected an id not used by an earlier row",
         ),
         (
             &format!("{{\"id\": 1, \"prompt_ids\": [{}2]}}", "2,".repeat(200)),

@@ -318,7 +318,7 @@ fn another_evaluation_is_never_overwritten() {
     bench.failure(
         &format!("{EVAL} --out out --temperature 0.5"),
         1,
-        &["out holds another evaluation: settings was", "hint: give another --out"],
+        &["out holds a different evaluation: settings was", "hint: give another --out"],
     );
     bench.failure(
         "eval --bench sums.toml --responses gold --out out",
@@ -326,7 +326,7 @@ fn another_evaluation_is_never_overwritten() {
         &["out holds the evaluation of a model"],
     );
     bench.write("questions.jsonl", &QUESTIONS.replace("1 plus 1 is", "1 plus 2 is"));
-    bench.failure(&format!("{EVAL} --out out"), 1, &["out holds another evaluation: data was"]);
+    bench.failure(&format!("{EVAL} --out out"), 1, &["out holds a different evaluation: data was"]);
     assert_eq!(bench.read("out/results.json"), before);
 }
 
@@ -426,7 +426,7 @@ fn given_responses_are_judged_by_what_stands_behind_the_thought() {
     let output = bench.command("eval --bench sums.toml --responses given.jsonl --out out").output().unwrap();
     assert!(
         output.status.success()
-            && text(&output).contains("1 responses of given.jsonl are to questions that are not asked"),
+            && text(&output).contains("1 responses of given.jsonl are to questions outside this evaluation"),
         "{}",
         text(&output)
     );
@@ -613,7 +613,7 @@ fn evaluations_and_runs_stand_beside_each_other() {
     );
     assert!(
         table.contains(
-            "Not compared question by question: runs/quick: initial and runs/quick: final, runs/quick: rft on held-out: runs/quick has no results question by question."
+            "Not compared question by question: runs/quick: initial and runs/quick: final, runs/quick: rft on held-out: runs/quick has no per-question results."
         ),
         "{table}"
     );
@@ -676,7 +676,7 @@ fn evaluations_of_one_model_are_taken_together_and_by_subset() {
     bench.failure(
         "compare --pooled one/a four/a",
         1,
-        &["cannot take one/a and four/a together: question \"0\" has another text"],
+        &["cannot pool one/a and four/a: question \"0\" has a different text"],
     );
 }
 
@@ -688,23 +688,25 @@ fn what_cannot_be_compared_is_named() {
     let table = bench.success("compare one two");
     assert!(
         table.contains("| right answers (one) |")
-            && table.contains("their questions differ (3 and 2; \"2\" is asked of one alone)"),
+            && table.contains("their questions differ (3 and 2; \"2\" is in only one of them)"),
         "{table}"
     );
     bench.write("questions.jsonl", &QUESTIONS.replace("1 plus 1 is", "1 plus 2 is"));
     bench.success("eval --bench sums.toml --responses gold --out three");
-    assert!(bench.success("compare one three").contains("their questions differ (\"0\" has another text)"));
+    assert!(
+        bench.success("compare one three").contains("their questions differ (\"0\" has a different text)")
+    );
     fs::remove_file(bench.path("one/results.json")).unwrap();
-    assert!(bench.success("compare one three").contains("one has no results question by question"));
+    assert!(bench.success("compare one three").contains("one has no per-question results"));
     bench.failure("compare one nowhere", 1, &["cannot read the folder nowhere"]);
     fs::create_dir(bench.path("empty")).unwrap();
     bench.failure(
         "compare empty",
         1,
-        &["empty has no summary.json, and no folder in it has one", "hint: it is written when"],
+        &["empty has no summary.json, nor has any of its subfolders", "hint: it is written when"],
     );
     bench.write("empty/summary.json", "{\"accuracy\": 1}");
-    bench.failure("compare empty", 1, &["empty/summary.json is no summary of an evaluation: missing field"]);
+    bench.failure("compare empty", 1, &["empty/summary.json is not an evaluation's summary: missing field"]);
     bench.failure("compare", 2, &["<RUN|DIR>"]);
 }
 

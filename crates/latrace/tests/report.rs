@@ -182,8 +182,8 @@ fn an_unfinished_run_gives_what_there_is() {
     let verdicts = data.stages.iter().find(|stage| stage.folder == "06-verdicts").unwrap();
     let progress = verdicts.progress.as_ref().unwrap();
     assert_eq!((verdicts.state, progress.done, progress.total), (StageState::Begun, 12, Some(12)));
-    assert_eq!(data.missing["accuracy"], "Not there yet: stage 10-evaluation/initial has not begun.");
-    assert_eq!(data.missing["emphasis"], "Not there yet: stage 06-verdicts is at work, or was stopped.");
+    assert_eq!(data.missing["accuracy"], "Not available yet: stage 10-evaluation/initial has not started.");
+    assert_eq!(data.missing["emphasis"], "Not available yet: stage 06-verdicts is running or was stopped.");
     assert_eq!(data.traces.questions.len(), 24);
     assert!(
         data.traces

@@ -222,7 +222,7 @@ fn samples_of_an_unfinished_part_are_not_drawn_again() {
         .find(|name| killed_within_a_part(&bench, name, &settings).is_some())
         .unwrap();
     let said = bench.done(&name, &settings);
-    assert!(said.contains("samples were finished before"), "{said}");
+    assert!(said.contains("samples were already finished"), "{said}");
     assert!(!bench.run_folder(&name).join("03-traces/unfinished-00000.jsonl").exists());
     bench.done("whole", &settings);
     assert_same(&bench.run_folder(&name), &bench.run_folder("whole"));
@@ -325,7 +325,7 @@ fn what_cannot_be_run_is_refused() {
     let part = bench.run_folder("r/03-traces/part-00008.parquet");
     let bytes = fs::read(&part).unwrap();
     fs::write(&part, &bytes[..bytes.len() - 7]).unwrap();
-    bench.refused("r", &["skip=[\"rft\"]"], 1, "part-00008.parquet has changed since the stage was done");
+    bench.refused("r", &["skip=[\"rft\"]"], 1, "part-00008.parquet has changed since the stage finished");
 }
 
 /// A repository in the hub's cache, as its own tools leave it.

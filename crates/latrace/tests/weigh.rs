@@ -461,12 +461,12 @@ fn what_does_not_join_is_named() {
     check(
         "scores.jsonl",
         &SCORES.repeat(2),
-        "scores.jsonl line 4: id 7, sample 0 comes again, after scores.jsonl line 1",
+        "scores.jsonl line 4: id 7, sample 0 appears again, after scores.jsonl line 1",
     );
     check(
         "traces.jsonl",
         &TRACES.repeat(2),
-        "traces.jsonl line 4: id \"q\", sample 1 comes again, after traces.jsonl line 1",
+        "traces.jsonl line 4: id \"q\", sample 1 appears again, after traces.jsonl line 1",
     );
     check(
         "traces.jsonl",

@@ -1,4 +1,4 @@
-//! Clients between an engine and its caller, which let nothing pass that cannot be right.
+//! Checking clients between an engine and its caller, which reject invalid requests and results.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -11,10 +11,10 @@ use super::completion::{Expected, check_logp};
 use super::{Completion, Error, GenerateClient, ModelShape, Request, ScoreClient, ScoreRow};
 use crate::text_codec::TextCodec;
 
-/// A request of which samples are missing.
+/// A request with missing samples.
 struct Outstanding {
     expected: Expected,
-    /// By sample: whether it has come.
+    /// By sample: whether it has arrived.
     has: Vec<bool>,
     missing: usize,
 }
@@ -35,7 +35,7 @@ impl<'a> CheckedGenerate<'a> {
         CheckedGenerate { shape, text, client, outstanding, given: 0, interrupted }
     }
 
-    /// Fails where a sample has not come.
+    /// Fails if a sample is missing.
     pub fn end(self) -> Result<()> {
         let Some((&request, outstanding)) = self.outstanding.first_key_value() else { return Ok(()) };
         let what = format!("{} of its {} samples", outstanding.missing, outstanding.has.len());
@@ -52,16 +52,16 @@ impl<'a> CheckedGenerate<'a> {
 
     fn check(&self, request: usize, sample: usize, completion: &Completion) -> Result<(), String> {
         let Some(outstanding) = self.outstanding.get(&request) else {
-            return Err("all samples of the request have come before".to_owned());
+            return Err("all samples of the request have already arrived".to_owned());
         };
         match outstanding.has.get(sample) {
             None => return Err(format!("expected one of {} samples", outstanding.has.len())),
-            Some(true) => return Err("the sample has come before".to_owned()),
+            Some(true) => return Err("the sample has already arrived".to_owned()),
             Some(false) => {}
         }
         let was_interrupted = self.interrupted.contains(&(request, sample));
         if completion.stop == StopReason::Interrupted && !was_interrupted {
-            return Err("it says that it was interrupted, and nobody did that".to_owned());
+            return Err("it claims to have been interrupted, but the client did not interrupt it".to_owned());
         }
         outstanding.expected.check(completion, &self.shape, self.text.as_deref())
     }
@@ -122,7 +122,7 @@ impl<'a> CheckedScore<'a> {
         CheckedScore { shape, client, outstanding: BTreeMap::new(), given: 0 }
     }
 
-    /// Fails where a row has no scores.
+    /// Fails if a row has no scores.
     pub fn end(self) -> Result<()> {
         let Some((&row, _)) = self.outstanding.first_key_value() else { return Ok(()) };
         Err(Error::Unanswered { row: self.client.name(row), what: "its log-probs".to_owned() }.into())
@@ -145,7 +145,7 @@ impl<'a> CheckedScore<'a> {
     fn check(&self, row: usize, logp: &[f32]) -> Result<(), String> {
         match self.outstanding.get(&row) {
             Some(&tokens) => check_logp(logp, tokens),
-            None => Err("the row's log-probs have come before".to_owned()),
+            None => Err("the row's log-probs have already arrived".to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an engine has drawn, and whether it can be right.
+//! Completions of an engine, and their validation.
 
 use latrace_core::StopReason;
 
@@ -12,20 +12,20 @@ pub const LOGP_ROUNDING: f32 = 1e-3;
 /// A finished sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
-    /// Token ids, the one that ended it included.
+    /// Token ids, including the one that ended it.
     pub ids: Vec<u32>,
-    /// log p of each (nats), of the model as it is: temperature 1, nothing cut.
+    /// log p of each (nats), under the unmodified model: temperature 1 without truncation.
     pub logp: Vec<f32>,
-    /// Why it ended.
+    /// Why it stopped.
     pub stop: StopReason,
 }
 
 impl Completion {
-    /// Whether the completion can be what `request` asked of a model of that shape. `text` decodes its ids,
-    /// where that is possible.
+    /// Checks that the completion is a possible result of `request` for a model of that shape. `text` decodes
+    /// its ids, if there is a tokenizer.
     ///
     /// # Errors
-    /// What was expected, and what is there.
+    /// What was expected and what was found.
     pub fn check(
         &self,
         request: &Request,
@@ -36,7 +36,8 @@ impl Completion {
     }
 }
 
-/// What a completion is held against: a request without its prompt, which would be kept twice.
+/// The parts of a request that a completion is checked against, without its prompt, which would be kept
+/// twice.
 #[derive(Debug)]
 pub(super) struct Expected {
     limit: usize,
@@ -78,7 +79,7 @@ impl Expected {
         if ended != expected_end {
             let place = |at: Option<usize>| at.map_or("none".to_owned(), |at| format!("token {at}"));
             return Err(format!(
-                "it says that it ended by \"{}\": expected {} to be its first stop id, got {}",
+                "it claims to have stopped by \"{}\": expected {} to be its first stop id, got {}",
                 stop.name(),
                 place(expected_end),
                 place(ended)
@@ -86,10 +87,10 @@ impl Expected {
         }
         match stop {
             StopReason::MaxTokens if tokens < limit => Err(format!(
-                "it says that it ended at the limit of tokens: expected {limit} tokens, got {tokens}"
+                "it claims to have stopped at the token limit: expected {limit} tokens, got {tokens}"
             )),
             StopReason::StopString if !self.holds_stop(ids, text) => {
-                Err("it says that it ended with a stop text, and none is in its last tokens".to_owned())
+                Err("it claims to have stopped at a stop text, but its last tokens contain none".to_owned())
             }
             _ => Ok(()),
         }

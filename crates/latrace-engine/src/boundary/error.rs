@@ -1,36 +1,36 @@
-//! What a request, or an engine's answer to it, cannot be.
+//! Errors of invalid requests and invalid results of engines.
 
-/// A request that no engine can do, or an answer that cannot be right.
+/// An invalid request, or an invalid result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A request that no engine can do.
+    /// An invalid request.
     #[error("row {row:?}: {detail}")]
     Request {
-        /// What people call the request.
+        /// The request's display name.
         row: String,
-        /// What was expected, and what was there.
+        /// What was expected and what was found.
         detail: String,
     },
-    /// A completion that the engine cannot have drawn as it was asked to.
+    /// A completion that is not a possible result of its request.
     #[error("row {row:?}, sample {sample}: the engine's completion is not usable: {detail}")]
     Completion {
-        /// What people call the request.
+        /// The request's display name.
         row: String,
         /// The sample's place among the request's seeds.
         sample: usize,
-        /// What was expected, and what was there.
+        /// What was expected and what was found.
         detail: String,
     },
     /// Log-probs that cannot be the row's.
     #[error("row {row:?}: the engine's log-probs are not usable: {detail}")]
     Scores {
-        /// What people call the row.
+        /// The row's display name.
         row: String,
-        /// What was expected, and what was there.
+        /// What was expected and what was found.
         detail: String,
     },
-    /// An engine that ended without an answer to everything.
-    #[error("row {row:?}: the engine ended without {what}")]
+    /// An engine that finished without all results.
+    #[error("row {row:?}: the engine finished without {what}")]
     Unanswered {
         /// The first row that lacks something.
         row: String,
@@ -42,13 +42,13 @@ pub enum Error {
     Unsupported {
         /// Its kind.
         engine: &'static str,
-        /// What it was asked for.
+        /// The requested operation.
         what: &'static str,
     },
 }
 
 impl Error {
-    /// What the reader can do about it, where that is known.
+    /// A hint on what to do about it, if known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Completion { .. } | Self::Scores { .. } => {

@@ -1,4 +1,4 @@
-//! Training behind the boundary.
+//! Training through the boundary.
 
 use std::path::Path;
 
@@ -27,7 +27,6 @@ pub trait Fit {
     /// unchanged.
     ///
     /// # Errors
-    /// The observer's; bad rows or settings; a non-finite loss, before the update; what the file system
-    /// refuses.
+    /// The observer's; bad rows or settings; a non-finite loss, before the update; I/O errors.
     fn fit(&mut self, job: FitJob<'_>, observer: &mut dyn FnMut(Event) -> Result<()>) -> Result<()>;
 }

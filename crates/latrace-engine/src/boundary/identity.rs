@@ -1,8 +1,8 @@
-//! Which engine computed something.
+//! Identity of an engine.
 
 use serde::{Deserialize, Serialize};
 
-/// What an engine is asked to do.
+/// The role of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineRole {
     /// Draw samples.
@@ -13,16 +13,16 @@ pub enum EngineRole {
     Train,
 }
 
-/// What results depend on besides the request: part of the key of every stage that uses the engine. Addresses,
-/// replicas, batch sizes and memory are not, since results do not depend on them.
+/// Everything besides the request that results depend on: part of the key of every stage that uses the
+/// engine. Addresses, replicas, batch sizes and memory are excluded, because results do not depend on them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// Which engine: "cpu", "vllm".
     pub kind: String,
-    /// Of its numerics: it changes when the same request gives other bits.
+    /// Version of its numerics: changes when the same request gives different bits.
     pub version: String,
-    /// The type that products are computed in: "f32", "bf16".
+    /// The data type of matrix products: "f32", "bf16".
     pub compute: String,
     /// The attention's implementation.
     pub attention: String,

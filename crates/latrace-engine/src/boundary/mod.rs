@@ -1,7 +1,7 @@
-//! The boundary between the method and whatever computes for it.
+//! The boundary between the method and the engines.
 //!
-//! Token ids, numbers and texts to stop at cross it; a recipe, a prompt's text and a stage's name never do.
-//! Memory and speed are settings of an engine, never of a request, so that no result can depend on them.
+//! Token ids, numbers and stop texts cross it; recipes, prompt texts and stage names never do. Memory and
+//! speed are settings of an engine, never of a request, so that no result can depend on them.
 //!
 //! An engine implements [`Generate::generate_unchecked`] and [`Score::score_unchecked`]; its users call
 //! `generate` and `score` of the trait objects, which check what goes in and what comes out, so that a new
@@ -34,19 +34,19 @@ pub use stop_texts::StopTexts;
 
 use crate::text_codec::TextCodec;
 
-/// Makes what generates, scores and trains. The run holds it as `&dyn Engine`; which engine it is, only
-/// [`Engine::identity`] tells.
+/// A factory of generators, scorers and trainers. Runs use it as `&dyn Engine`; only [`Engine::identity`]
+/// tells which engine it is.
 pub trait Engine: Debug + Sync {
-    /// What the results of `role` depend on besides the request, for the keys of stages.
+    /// Everything besides the request that the results of `role` depend on, for the keys of stages.
     fn identity(&self, role: EngineRole) -> Identity;
 
-    /// What draws from the model in a folder.
+    /// A generator with the model in a folder.
     ///
     /// # Errors
     /// A folder without a model that the engine can use.
     fn generator(&self, model: &Path) -> Result<Box<dyn Generate>>;
 
-    /// What scores under the model in a folder.
+    /// A scorer with the model in a folder.
     ///
     /// # Errors
     /// As [`Engine::generator`].
@@ -67,7 +67,7 @@ pub trait Generate {
     /// The model's tokenizer, without which no request may have stop texts.
     fn text(&self) -> Option<Arc<TextCodec>>;
 
-    /// Draws every sample of every request that the client has, until it has no more.
+    /// Samples all requests of the client.
     ///
     /// A sample is a function of its prompt, seed, parameters and stops alone. Requests are numbered from 0 in
     /// the order in which the client gives them; an engine takes as many as keep it busy, and hands each
@@ -78,7 +78,7 @@ pub trait Generate {
     /// The client's; requests that do not fit the engine's memory; what the engine cannot do.
     fn generate_unchecked(&mut self, client: &mut dyn GenerateClient) -> Result<()>;
 
-    /// What the work so far took besides tokens drawn, in words, for the log.
+    /// Further costs of the work so far, in words, for the log.
     fn remarks(&self) -> String {
         String::new()
     }
@@ -119,7 +119,7 @@ pub trait GenerateClient {
     /// Whatever should end the work.
     fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()>;
 
-    /// What people call a request, for errors.
+    /// Display name of a request, for errors.
     fn name(&self, request: usize) -> String {
         request.to_string()
     }
@@ -130,8 +130,8 @@ pub trait Score {
     /// The model's vocabulary, positions and end tokens.
     fn shape(&self) -> &ModelShape;
 
-    /// Gives log p (nats, temperature 1, nothing cut) of each response token after its prompt, for every row
-    /// that the client has. A row's scores are a function of the row alone.
+    /// Computes log p (nats, temperature 1, no truncation) of each response token after its prompt, for every
+    /// row that the client has. A row's scores are a function of the row alone.
     ///
     /// # Errors
     /// The client's, unchanged; what the engine cannot do.
@@ -165,7 +165,7 @@ pub trait ScoreClient {
     /// Whatever should end the work.
     fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()>;
 
-    /// What people call a row, for errors.
+    /// Display name of a row, for errors.
     fn name(&self, row: usize) -> String {
         row.to_string()
     }

@@ -1,4 +1,4 @@
-//! What the boundary needs to know of a model.
+//! The properties of a model that the boundary needs.
 
 use std::path::Path;
 
@@ -21,12 +21,12 @@ impl ModelShape {
     /// Reads `config.json` (and `generation_config.json`) of a model folder.
     ///
     /// # Errors
-    /// A folder that is none of a model; a configuration that cannot be used, by its field.
+    /// The folder is not a model folder; an unsupported configuration, named by its field.
     pub fn read(folder: &Path) -> Result<ModelShape> {
         if !folder.join("config.json").is_file() {
             let message = format!("{} is not a model folder: it has no config.json", folder.display());
             return Err(Failure::work(message)
-                .hint("a model folder holds config.json, model.safetensors and tokenizer.json")
+                .hint("a model folder contains config.json, model.safetensors and tokenizer.json")
                 .into());
         }
         let Config { vocab_size, max_positions, eos_token_ids, .. } = Config::read(folder)?;

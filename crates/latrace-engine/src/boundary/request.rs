@@ -1,18 +1,18 @@
-//! What is asked of an engine that draws.
+//! Sampling requests.
 
 use latrace_core::SamplingParams;
 
 use super::{ModelShape, StopTexts};
 
-/// A prompt, and the samples wanted of it.
+/// A prompt, and the samples to draw from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// Token ids of the prompt, at least one.
     pub prompt: Vec<u32>,
-    /// The seed of each sample's random numbers. A prompt's samples are asked for together, so that an engine
-    /// reads the prompt once.
+    /// The seed of each sample's random numbers. A prompt's samples are requested together, so that an engine
+    /// prefills the prompt only once.
     pub seeds: Vec<u64>,
-    /// The distribution that tokens are drawn from, and how many.
+    /// Sampling parameters.
     pub params: SamplingParams,
     /// Tokens that end a sample; the one that does is its last token.
     pub stop_ids: Vec<u32>,
@@ -21,16 +21,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// Most tokens of a sample: those asked for, as far as the model has positions left. A prompt has fewer
-    /// tokens than that.
+    /// Maximum tokens of a sample: the requested limit, capped by the model's remaining positions.
     pub fn limit(&self, shape: &ModelShape) -> usize {
         self.params.max_new_tokens.min(shape.positions.saturating_sub(self.prompt.len()))
     }
 
-    /// Whether an engine can do it with a model of that shape.
+    /// Checks that the request is valid for a model of that shape.
     ///
     /// # Errors
-    /// What was expected, and what is there.
+    /// What was expected and what was found.
     pub fn check(&self, shape: &ModelShape) -> Result<(), String> {
         self.params.validate().map_err(|error| error.to_string())?;
         if self.prompt.is_empty() {
@@ -50,7 +49,7 @@ impl Request {
             return Err("expected at least one sample, got no seeds".into());
         }
         if self.stop_texts.texts().iter().any(String::is_empty) {
-            return Err("expected stop texts, got an empty one".into());
+            return Err("expected non-empty stop texts, got an empty one".into());
         }
         Ok(())
     }

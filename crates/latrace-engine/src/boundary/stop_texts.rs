@@ -1,12 +1,13 @@
-//! Texts at which a sample stops, wherever in a token they end.
+//! Stop texts, which may end anywhere within a token.
 
 use crate::text_codec::TextCodec;
 
-/// The texts, and how many of the last tokens can hold the longest of them.
+/// The texts, and the number of last tokens that can contain the longest of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StopTexts {
     texts: Vec<String>,
-    /// A token has at least one byte, but for those without a text; a few more cover a character in pieces.
+    /// A token has at least one byte, except those without text; a few more cover characters split over
+    /// tokens.
     window: usize,
 }
 

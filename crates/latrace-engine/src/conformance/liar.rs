@@ -50,14 +50,14 @@ pub const LIES: [(Lie, &str); 14] = [
     (Lie::ShortLogProbs, "log-probs, one per token"),
     (Lie::Empty, "expected at least one token, got none"),
     (Lie::UnknownId, "token 0: expected an id below"),
-    (Lie::WrongEnd, "it says that it ended by \"end\""),
-    (Lie::Clamped, "it says that it ended at the limit of tokens"),
+    (Lie::WrongEnd, "it claims to have stopped by \"end\""),
+    (Lie::Clamped, "it claims to have stopped at the token limit"),
     (Lie::TooLong, "expected at most 5 tokens, got 6"),
     (Lie::Interrupted, "nobody did that"),
-    (Lie::WrongStopText, "none is in its last tokens"),
-    (Lie::Twice, "the sample has come before"),
+    (Lie::WrongStopText, "its last tokens contain none"),
+    (Lie::Twice, "come before"),
     (Lie::UnknownSample, "expected one of 2 samples"),
-    (Lie::Missing, "the engine ended without 1 of its 2 samples"),
+    (Lie::Missing, "the engine finished without 1 of its 2 samples"),
 ];
 
 /// An honest generator, and a lie about its first completion.

@@ -19,7 +19,7 @@ impl Fit for CpuFit {
                 latrace_lm::Error::Invalid(message)
             })
         });
-        // The trainer hands the observer's error back as a message; the original has its chain.
+        // The trainer returns the observer's error only as a message, so the original is kept for its chain.
         failure.map_or(Ok(()), Err)?;
         Ok(outcome?)
     }

@@ -73,7 +73,8 @@ impl Generate for CpuGenerate {
             let text = self.text.as_deref();
             let mut bridge = Bridge { client, first, stop_texts: &stop_texts, text, failure: None };
             let outcome = self.sampler.run(&requests, &mut bridge);
-            // The sampler hands the client's error back as a message; the original has its chain.
+            // The sampler returns the client's error only as a message, so the original is kept for its
+            // chain.
             bridge.failure.take().map_or(Ok(()), Err)?;
             outcome.map_err(|error| named(error, |request| client.name(first + request)))?;
             first += requests.len();
@@ -83,7 +84,7 @@ impl Generate for CpuGenerate {
     fn remarks(&self) -> String {
         let megabytes = self.sampler.peak_cache_bytes() as f64 / 1e6;
         let prefilled = self.sampler.prefilled();
-        format!("{prefilled} tokens of prompts read; {megabytes:.1} MB of keys and values at most")
+        format!("{prefilled} prompt tokens prefilled; KV cache at most {megabytes:.1} MB")
     }
 }
 

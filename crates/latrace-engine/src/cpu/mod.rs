@@ -1,4 +1,4 @@
-//! The built-in engine, on the CPU.
+//! The built-in CPU engine.
 
 mod fit;
 mod generate;
@@ -20,19 +20,19 @@ use fit::CpuFit;
 use generate::CpuGenerate;
 use score::CpuScore;
 
-/// Raised whenever the same request gives other bits than before: stages of earlier runs are then redone.
+/// Incremented whenever the same request gives different bits, so that stages of earlier runs are redone.
 const NUMERICS: &str = "1";
 
-/// Memory and speed of the built-in engine. No result depends on them.
+/// Memory and speed options of the built-in engine, which do not affect results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuOptions {
-    /// Memory for keys and values (bytes); none: half of what is free when a generator is made.
+    /// Memory for the KV cache (bytes); `None`: half of the memory that is free when a generator is created.
     pub kv_cache_bytes: Option<u64>,
-    /// Most samples at a time.
+    /// Maximum samples in a batch.
     pub batch: usize,
-    /// Most tokens of prompts in one pass.
+    /// Maximum prompt tokens in one forward pass.
     pub prefill_tokens: usize,
-    /// Most tokens in one pass of scoring.
+    /// Maximum tokens in one scoring pass.
     pub score_tokens: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Models that nothing has been trained into yet.
+//! Randomly initialised models.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub use latrace_lm::SaveDtype;
 /// `tokenizer`. Gives the number of parameters.
 ///
 /// # Errors
-/// A configuration that cannot be used; what the file system refuses.
+/// A configuration that cannot be used; I/O errors.
 pub fn save_random(folder: &Path, seed: u64, dtype: SaveDtype, tokenizer: &Path) -> Result<usize> {
     let model = Model::random(folder, seed)?;
     model.save(folder, dtype, tokenizer)?;

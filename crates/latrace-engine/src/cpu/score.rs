@@ -60,7 +60,7 @@ impl Score for CpuScore {
                     latrace_lm::Error::Invalid(message)
                 })
             });
-            // The scorer hands the client's error back as a message; the original has its chain.
+            // The scorer returns the client's error only as a message, so the original is kept for its chain.
             failure.map_or(Ok(()), Err)?;
             outcome.map_err(|error| named(error, |row| client.name(first + row)))?;
             first += rows.len();

@@ -1,5 +1,5 @@
-//! The one loop that draws samples: verbs, stages and evaluations differ in what is missing and in where
-//! finished samples go.
+//! The one sampling loop: verbs, stages and evaluations differ only in which samples are missing and where
+//! finished ones go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use crate::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
 /// A prompt to draw from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    /// Its row's id, which no other prompt has.
+    /// Its row's unique id.
     pub id: Value,
     /// Its name in the key of its random numbers.
     pub stream: String,
@@ -35,7 +35,7 @@ impl Prompt {
         Prompt { id: key.clone().into(), stream: key, ids }
     }
 
-    /// What people call it.
+    /// Its display name.
     pub fn name(&self) -> String {
         self.id.as_str().map_or_else(|| self.id.to_string(), str::to_owned)
     }
@@ -46,11 +46,11 @@ impl Prompt {
 pub struct SampleJob {
     /// The stage's name in the key of every random number.
     pub stage: &'static str,
-    /// Seed of all random numbers.
+    /// Random seed.
     pub seed: u64,
-    /// Samples of each prompt.
+    /// Samples per prompt.
     pub n: u64,
-    /// The distribution that tokens are drawn from, and how many.
+    /// Sampling parameters.
     pub params: SamplingParams,
     /// Tokens that end a sample.
     pub stop_ids: Vec<u32>,
@@ -82,7 +82,7 @@ pub struct PromptPlace {
     pub prompt: usize,
 }
 
-/// A prompt of which samples are missing.
+/// A prompt with missing samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MissingSamples {
     /// Where it stands.
@@ -95,8 +95,8 @@ pub struct MissingSamples {
 
 /// Which samples are missing, and where they go.
 pub trait Drawing {
-    /// The next prompt of which samples are missing. It is asked for when the engine has room, so that a large
-    /// run never lies in memory.
+    /// The next prompt with missing samples. It is requested when the engine has room, so that a large run
+    /// never lies in memory.
     ///
     /// # Errors
     /// A source that cannot be read.
@@ -105,19 +105,19 @@ pub trait Drawing {
     /// Keeps a finished sample of the prompt at `place`.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     fn keep(&mut self, place: PromptPlace, number: u64, completion: Completion) -> Result<()>;
 
-    /// Is called every so many tokens, also while no sample finishes.
+    /// Called every so many tokens, even while no sample finishes.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     fn tick(&mut self) -> Result<()> {
         Ok(())
     }
 }
 
-/// What drawing took.
+/// Cost of the sampling.
 #[derive(Clone, Debug, Default)]
 pub struct Spent {
     /// Samples drawn.
@@ -126,7 +126,7 @@ pub struct Spent {
     pub tokens: u64,
     /// Seconds.
     pub seconds: f64,
-    /// Samples drawn, by why they ended.
+    /// Samples drawn, by stop reason.
     pub reasons: BTreeMap<&'static str, u64>,
 }
 
@@ -138,8 +138,8 @@ impl Spent {
     }
 }
 
-/// Draws all samples that are missing, with the generator that `make` gives; it is not made where nothing is
-/// missing, since that may take minutes.
+/// Draws all missing samples with the generator that `make` returns. `make` is not called if nothing is
+/// missing, because loading a model may take minutes.
 ///
 /// # Errors
 /// Whatever `make` and `drawing` return, unchanged; requests that the model or the engine has no room for, by

@@ -1,4 +1,4 @@
-//! Finished samples, kept line by line as they come, so that a stopped run resumes with them.
+//! Journal of finished samples, so that an interrupted run can resume.
 //!
 //! Beside the output stands `OUT.sampling.json`: what is being sampled, from what. While it says that the
 //! work is not done, the journal holds finished samples in the order in which they finished; for JSON Lines
@@ -30,7 +30,7 @@ pub struct FinishedSample {
     pub token_ids: Vec<u32>,
     /// Log-probs (nats).
     pub logprobs: Vec<f64>,
-    /// Why it ended.
+    /// Why it stopped.
     pub stop_reason: String,
 }
 
@@ -58,7 +58,7 @@ impl FinishedSample {
     pub fn completion(self) -> Result<Completion> {
         let FinishedSample { id, sample, token_ids, logprobs, stop_reason } = self;
         let Some(stop) = StopReason::from_name(&stop_reason) else {
-            bail!("id {id}, sample {sample}: \"{stop_reason}\" is no stop reason");
+            bail!("id {id}, sample {sample}: \"{stop_reason}\" is not a stop reason");
         };
         let (expected, got) = (token_ids.len(), logprobs.len());
         if expected != got {
@@ -103,7 +103,7 @@ impl SampleLines {
     /// Adds a finished sample, in one write.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn add(&mut self, finished: &FinishedSample) -> Result<()> {
         self.0.append(&serde_json::to_vec(finished)?)
     }
@@ -111,7 +111,7 @@ impl SampleLines {
     /// Removes the file, once what it holds stands elsewhere.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn remove(self) -> Result<()> {
         self.0.remove()
     }
@@ -138,12 +138,12 @@ impl OutputJournal {
             && earlier["done"] != true
         {
             let message = format!(
-                "{} holds unfinished samples of other work: {}",
+                "{} holds unfinished samples of different work: {}",
                 out.display(),
                 difference(&earlier["work"], &description)
             );
             let hint = format!(
-                "finish it with the command that began it, give another --out, or remove {}",
+                "finish it with the command that began it, choose another --out, or remove {}",
                 description_path.display()
             );
             return Err(Failure::work(message).hint(hint).into());
@@ -266,7 +266,10 @@ mod tests {
         journal.add(&finished(1)).unwrap();
         assert_eq!(fs::read_to_string(&out).unwrap(), text);
         let refused = OutputJournal::open(&out, json!({"seed": 2})).unwrap_err().to_string();
-        assert!(refused.contains("holds unfinished samples of other work: seed was 1, is 2"), "{refused}");
+        assert!(
+            refused.contains("holds unfinished samples of different work: seed was 1, is 2"),
+            "{refused}"
+        );
         journal.finish(&out).unwrap();
         assert!(
             OutputJournal::open(&out, json!({"seed": 2})).unwrap().1.is_empty(),

@@ -1,4 +1,4 @@
-//! Samples that are wanted of prompts: which are missing, drawn by one loop, kept as they come.
+//! Sampling: finds which samples are missing, draws them in one loop, and journals them as they finish.
 
 mod collected;
 pub mod draw;

@@ -1,4 +1,4 @@
-//! Samples to a file by way of its journal, or to standard output as they finish.
+//! Writes samples to a file by way of its journal, or to standard output as they finish.
 
 use std::path::Path;
 

@@ -35,7 +35,7 @@ pub trait PartSamples {
     /// Writes a part: samples of each prompt in the order of their numbers.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     fn write(&mut self, part: usize, samples: Vec<(Self::Of, Vec<Completion>)>) -> Result<()>;
 }
 
@@ -58,7 +58,7 @@ pub fn draw_parts<S: PartSamples>(
     let spent = draw_missing(job, &mut drawing, make, &mut progress)?;
     progress.finish();
     if drawing.earlier > 0 {
-        tracing::info!("{} samples were finished before", drawing.earlier);
+        tracing::info!("{} samples were already finished", drawing.earlier);
     }
     Ok(spent)
 }

@@ -48,7 +48,7 @@ pub fn draw_rows(
     let samples = placed(job, prompts, earlier)?;
     let earlier = samples.len();
     if earlier > 0 {
-        tracing::info!("{earlier} samples were finished before");
+        tracing::info!("{earlier} samples were already finished");
     }
     let mut progress = Progress::new("samples", earlier as u64, Some(prompts.len() as u64 * job.n));
     let mut rows = Rows { n: job.n, logprobs, prompts, next: 0, samples, keep };

@@ -13,10 +13,10 @@ use super::repository::Repository;
 use crate::failure::Failure;
 use crate::files::write_atomically;
 
-/// What says in which files the weights are.
+/// The index of weight files.
 pub const INDEX: &str = "model.safetensors.index.json";
 
-/// The one file of weights, where there is no index.
+/// The single weight file, if there is no index.
 const WEIGHTS: &str = "model.safetensors";
 
 /// The folder of everything that belongs to the hub: `HF_HOME`, by default in the user's cache.
@@ -32,7 +32,7 @@ pub fn home(variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf> {
     let home =
         variable("HF_HOME").map(PathBuf::from).or_else(|| in_cache().map(|cache| cache.join("huggingface")));
     home.ok_or_else(|| {
-        Failure::work("the user has no home folder, so the hub's cache has no place")
+        Failure::work("the user has no home folder, so there is no place for the hub's cache")
             .hint("set HF_HOME to a folder")
             .into()
     })

@@ -143,8 +143,8 @@ impl Client {
         }
     }
 
-    /// Downloads a file of a commit to `target`, unless it is there. What an earlier attempt left is kept: a
-    /// commit's file never changes.
+    /// Downloads a file of a commit to `target`, unless it is there. Resumes an earlier attempt, which is
+    /// safe because a commit's file never changes.
     ///
     /// # Errors
     /// No response, an error status, or I/O errors.
@@ -180,7 +180,7 @@ impl Client {
             if is_final {
                 return Err(error);
             }
-            tracing::warn!("{error}; going on where it broke");
+            tracing::warn!("{error}; resuming the download");
             std::thread::sleep(Duration::from_millis(300 << attempt));
             attempt += 1;
         }
@@ -192,7 +192,7 @@ impl Client {
         let cannot = |source| ClientError::Write { path: path.to_owned(), source };
         let mut held = file.metadata().map_err(cannot)?.len();
         let response = match self.get(url, held) {
-            // Nothing follows what is there: only a fresh download can tell whether that is everything.
+            // The server has no further bytes: only a fresh download can tell whether the file is complete.
             Err(ClientError::Status { status: 416, .. }) => self.get(url, 0)?,
             other => other?,
         };

@@ -93,7 +93,7 @@ pub fn reach() -> Result<Reach> {
     })
 }
 
-/// The hub as this machine sees it.
+/// The hub, as configured on this machine.
 #[derive(Debug)]
 struct Hub {
     cache: Cache,
@@ -101,7 +101,7 @@ struct Hub {
     client: Option<Client>,
 }
 
-/// Files beside the weights.
+/// Files other than the weights.
 const MODEL_FILES: [&str; 8] = [
     "config.json",
     "generation_config.json",
@@ -218,7 +218,7 @@ impl Hub {
 
     fn out_of_reach(&self, repository: &Repository, what: &str, reason: String) -> anyhow::Error {
         let message = format!(
-            "{repository} is no {what} on this machine, and not in the hub's cache {}; {reason}",
+            "{repository} is no {what} on this machine, and is not in the hub's cache {}; {reason}",
             self.cache.root().display()
         );
         let hint = match repository.kind {
@@ -254,7 +254,7 @@ fn refused(repository: &Repository, error: &ClientError) -> anyhow::Error {
             "it is private, or its terms must be accepted on its page first; then set HF_TOKEN to a token that may read it"
         }
         ClientError::Status { status: 404, .. } => "check the spelling of org/name and the revision behind @",
-        _ => "the same command goes on where the download stopped",
+        _ => "the same command resumes the download",
     };
     Failure::work(message).hint(hint).into()
 }

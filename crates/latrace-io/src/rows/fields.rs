@@ -1,4 +1,4 @@
-//! Fields of rows: what is there, where something else is due, and ids.
+//! Fields of rows: access, errors and ids.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Row;
 
-/// What is wrong with a field: what is expected and what is there.
+/// A problem with a field: what was expected and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProblem {
     field: String,
@@ -32,7 +32,7 @@ impl fmt::Display for FieldProblem {
     }
 }
 
-/// A value in a few words, for messages.
+/// A short description of a value, for messages.
 pub fn describe(value: &Value) -> String {
     const SHOWN: usize = 40;
     match value {
@@ -68,13 +68,14 @@ pub fn id_of(row: &Row) -> Result<Option<Value>, FieldProblem> {
 pub struct UniqueIds(HashSet<String>);
 
 impl UniqueIds {
-    /// A row's `id`: there, and not seen before. The number 1 and the string "1" are different ids.
+    /// A row's `id`, which must be present and not seen before. The number 1 and the string "1" are different
+    /// ids.
     pub fn take(&mut self, row: &Row) -> Result<Value, FieldProblem> {
         let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
         if self.0.insert(id.to_string()) {
             Ok(id)
         } else {
-            Err(FieldProblem::new("id", "an id that no earlier row has", describe(&id)))
+            Err(FieldProblem::new("id", "an id not used by an earlier row", describe(&id)))
         }
     }
 
@@ -89,7 +90,7 @@ impl UniqueIds {
         }
         Err(FieldProblem::new(
             "id",
-            "an id, `sample` and `answer` that no earlier row has together",
+            "a combination of id, `sample` and `answer` not used by an earlier row",
             describe(&id),
         ))
     }

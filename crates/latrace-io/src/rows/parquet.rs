@@ -157,7 +157,8 @@ pub(super) fn write(writer: impl Write + Send, rows: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// A field that is null in every row is a text without values: readers of Parquet seldom know the null type.
+/// A field that is null in every row is written as a string column, because many Parquet readers do not
+/// support the null type.
 fn without_null_type(field: &Field) -> Field {
     let data_type = match field.data_type() {
         DataType::Null => DataType::Utf8,

@@ -16,7 +16,7 @@ use super::{BadRow, Format, Place, Row, describe, parquet};
 pub enum BadRows {
     /// Stop the work.
     Stop,
-    /// Leave it out, say so, and count it.
+    /// Skip it with a warning, and count it.
     Skip,
 }
 

@@ -34,7 +34,7 @@ pub trait RowSink {
     fn write(&mut self, row: Row) -> Result<()>;
 }
 
-/// Writes what `produce` hands to the sink. A file appears whole when all is well, otherwise not at all.
+/// Writes what `produce` passes to the sink. A file is written atomically: on failure it does not appear.
 pub fn write_rows<T>(out: &Output, produce: impl FnOnce(&mut dyn RowSink) -> Result<T>) -> Result<T> {
     match out {
         Output::Stdout => {

@@ -1,6 +1,7 @@
 //! Fields of records as columns: their Arrow types, and how values go in and out.
 //!
-//! A list goes in and comes out as one slice of the column's buffer of values: no token is handled alone.
+//! A list goes in and comes out as one slice of the column's buffer of values: tokens are never handled one
+//! by one.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use thiserror::Error;
 /// What Parquet's specification calls the items of a list.
 const ITEM: &str = "element";
 
-/// A text that names nothing.
+/// An unknown name of an enum value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {expected}, got {got:?}")]
 pub struct UnknownName {

@@ -66,7 +66,7 @@ impl<R: Record> Table<R> {
         self.path(part).is_file()
     }
 
-    /// Writes a part, whole or not at all.
+    /// Writes a part atomically.
     ///
     /// # Errors
     /// I/O errors.
@@ -110,7 +110,8 @@ impl<R: Record> Table<R> {
     }
 }
 
-// Derived, they would ask that records are so too, of which a table holds none.
+// Implemented by hand, because derives would require the same traits of the record type, which the table does
+// not contain.
 impl<R> Clone for Table<R> {
     fn clone(&self) -> Table<R> {
         Table { folder: self.folder.clone(), key: self.key.clone(), record: PhantomData }

@@ -39,7 +39,7 @@ pub trait Record: Sized {
     }
 }
 
-/// Why columns are no records.
+/// Why columns are not valid records.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecordProblem {
     /// A column is missing, superfluous, or of another type.

@@ -1,26 +1,26 @@
-//! Options of a multiple choice: in an order that is a function of the question, so that no letter is
-//! favoured by those who wrote it.
+//! Options of multiple-choice questions, in an order derived from the question, so that the authors'
+//! preference for a letter has no effect.
 
 use latrace_core::random::stream;
 use latrace_objective::Rng;
 
-/// The order is the benchmark's, not the run's: whatever the run's seed, all models see the same question.
+/// A fixed seed, not the run's, so that all models see the same question.
 const SEED: u64 = 0;
 
-/// Options as they are shown, and the letter of the right one.
+/// Options as shown, and the letter of the correct one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choices {
     /// Options, A first.
     pub options: Vec<String>,
-    /// The right one's letter.
+    /// The correct one's letter.
     pub right: char,
 }
 
-/// The most options: one for each letter.
+/// Maximum number of options: one per letter.
 pub const MOST: usize = 26;
 
-/// Shuffles options that were published with places of their own. Those that speak of others by letter, such
-/// as "both A and B", keep the published order; one that speaks of those above it keeps its place.
+/// Shuffles options published in a fixed order. If an option refers to others by letter, such as "both A and
+/// B", the published order is kept; an option that refers to those above it keeps its position.
 pub fn shuffled(published: Vec<String>, right: usize, question: &str) -> Choices {
     let places: Vec<usize> = match published.iter().any(|option| names_letters(option)) {
         true => Vec::new(),
@@ -29,7 +29,7 @@ pub fn shuffled(published: Vec<String>, right: usize, question: &str) -> Choices
     arrange(published, right, &places, question)
 }
 
-/// Shuffles options that were published without places: the right one, and wrong ones. Those that speak of
+/// Shuffles options published without an order: the correct one and the wrong ones. Those that refer to
 /// others above them come last.
 pub fn mixed(right: String, wrong: Vec<String>, question: &str) -> Choices {
     let mut all: Vec<(bool, String)> =
@@ -45,7 +45,7 @@ pub fn mixed(right: String, wrong: Vec<String>, question: &str) -> Choices {
     )
 }
 
-/// Options with those at `places` shuffled among themselves, by the question.
+/// Shuffles the options at `places` among themselves, seeded by the question.
 fn arrange(published: Vec<String>, right: usize, places: &[usize], question: &str) -> Choices {
     let mut rng = Rng::new(stream(SEED, "options", question, 0));
     let mut from: Vec<usize> = (0..published.len()).collect();
@@ -59,12 +59,12 @@ fn arrange(published: Vec<String>, right: usize, places: &[usize], question: &st
     }
 }
 
-/// The letter of a place.
+/// The letter of an index.
 pub fn letter(place: usize) -> char {
     char::from(b'A' + (place % MOST) as u8)
 }
 
-/// Whether an option names others by their letters: "A and C", "either (A) or (B)".
+/// Whether an option refers to others by letter: "A and C", "either (A) or (B)".
 fn names_letters(option: &str) -> bool {
     let words: Vec<&str> =
         option.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -74,7 +74,7 @@ fn names_letters(option: &str) -> bool {
         .any(|words| is_letter(words[0]) && ["and", "or"].contains(&words[1]) && is_letter(words[2]))
 }
 
-/// Whether an option speaks of those above it.
+/// Whether an option refers to those above it.
 fn points_up(option: &str) -> bool {
     let lower = option.to_lowercase();
     ["of the above", "of above", "all the above", "both the above", "the above methods", "listed above"]

@@ -1,4 +1,4 @@
-//! A benchmark's question: from a row as it is published to what is asked and how the answer is judged.
+//! A benchmark's question: converts a published row to a prompt and a reference.
 
 use latrace_core::PromptTemplate;
 use latrace_verify::code::{self, Fencing};
@@ -11,48 +11,48 @@ use latrace_io::rows::{FieldProblem, Row, describe, field};
 /// A question of a benchmark.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
-    /// Its id, where the data has one.
+    /// Its id, if the data has one.
     pub id: Option<String>,
-    /// The question as it is published.
+    /// The question as published.
     pub question: String,
-    /// The question as it is put.
+    /// The question as posed to the model.
     pub asked: String,
     /// Its subject or difficulty.
     pub subset: Option<String>,
-    /// What answers are compared with.
+    /// The reference that answers are compared with.
     pub reference: ItemReference,
 }
 
-/// What answers are compared with.
+/// The reference that answers are compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ItemReference {
     /// Accepted answers.
     Answers(Vec<String>),
-    /// Options and the right one.
+    /// Options and the correct one.
     Choice(Choices),
-    /// A built-in task's question, which says what is right, and one right answer.
+    /// A built-in task's question, by which answers are judged, and one correct answer.
     Task {
         /// The question.
         question: String,
-        /// A right answer.
+        /// A correct answer.
         answer: String,
     },
-    /// Tests that the program reads input and prints, or has its function called.
+    /// Tests of a program by its input and output, or by calls of a function.
     Tests(Value),
-    /// A text that a program goes on from, and one that checks its function.
+    /// The beginning of a program to be completed, and a check of its function.
     Check {
-        /// What is given.
+        /// The given beginning.
         start: String,
         /// Defines `check`.
         check: String,
         /// The name of the function.
         function: String,
-        /// A right end of the program.
+        /// A correct completion.
         solution: Option<String>,
     },
 }
 
-/// The function that runs a check, for the verifier to call.
+/// The name of the function that runs a check, for the verifier to call.
 const CHECKED: &str = "latrace_checked";
 
 impl ItemReference {
@@ -90,7 +90,7 @@ impl ItemReference {
         row
     }
 
-    /// A response that is right, to see that the benchmark takes it; tests alone have none.
+    /// A correct response, to check that the benchmark accepts it; `None` if there are only tests.
     pub fn right_response(&self) -> Option<String> {
         match self {
             ItemReference::Answers(golds) => Some(format!("The answer is \\boxed{{{}}}.", golds.first()?)),
@@ -103,7 +103,7 @@ impl ItemReference {
         }
     }
 
-    /// The reference as results show it; tests are too long for that.
+    /// The reference as shown in results; tests are omitted as too long.
     pub fn shown(&self) -> Value {
         match self {
             ItemReference::Answers(golds) if golds.len() == 1 => json!(golds[0]),
@@ -114,7 +114,7 @@ impl ItemReference {
         }
     }
 
-    /// The options as they are shown.
+    /// The options as shown.
     pub fn options(&self) -> Option<&[String]> {
         match self {
             ItemReference::Choice(choices) => Some(&choices.options),
@@ -123,8 +123,8 @@ impl ItemReference {
     }
 }
 
-/// The program that a check runs. A program that defines the function stands behind what the given text has
-/// before it, imports and helpers; another one goes on from where that text ends.
+/// The program that a check runs. If the response defines the function, it follows the imports and helpers
+/// that precede it in the given text; otherwise it is appended to that text.
 fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
     let definition = format!("def {function}(");
     let given = match start.find(&definition) {
@@ -135,10 +135,10 @@ fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
 }
 
 impl Benchmark {
-    /// The question of a row; none where the benchmark leaves the row out.
+    /// The question of a row; `None` if the benchmark filters the row out.
     ///
     /// # Errors
-    /// Names the field, what was expected and what is there.
+    /// Names the field, what was expected and what was found.
     pub(super) fn item(&self, row: &Row, template: &PromptTemplate) -> Result<Option<Item>, FieldProblem> {
         if !self.keeps(row) {
             return Ok(None);
@@ -203,7 +203,7 @@ fn answers(columns: &Columns, row: &Row) -> Result<Vec<String>, FieldProblem> {
     }
 }
 
-/// The answer in a column's text.
+/// Extracts the answer from a column's text.
 fn cut(columns: &Columns, text: &str) -> Result<String, FieldProblem> {
     let Some(mark) = &columns.answer_after else {
         return Ok(text.trim().to_owned());
@@ -250,7 +250,7 @@ fn choice(columns: &Columns, row: &Row, question: &str) -> Result<Choices, Field
     Ok(choices::shuffled(options, right, question))
 }
 
-/// The place of the right option: a number from 0, a letter, or its text.
+/// The index of the correct option, given as a number from 0, a letter, or its text.
 fn place_of(answer: &Value, options: &[String]) -> Option<usize> {
     let place = match answer {
         Value::Number(number) => number.as_u64()? as usize,
@@ -304,7 +304,7 @@ fn shown(names: &[String]) -> String {
     names.join("\" or \"")
 }
 
-/// A text as it is, anything else as JSON writes it.
+/// A string unchanged, anything else as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

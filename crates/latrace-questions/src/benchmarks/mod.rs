@@ -1,8 +1,8 @@
-//! Benchmarks as data: where the questions are, what their columns mean, how they are asked and judged, how
-//! often.
+//! Benchmarks as data: the location of the questions, the meaning of their columns, how they are posed and
+//! judged, and the number of responses.
 //!
-//! One file for each; a user's own file is written the same way. What a file does not say is the paper's
-//! protocol (method.md section 8): temperature 0.7, top_p 1, 38,912 tokens.
+//! Each has a file, and users' own files have the same format. Defaults are the paper's protocol (method.md
+//! section 8): temperature 0.7, top_p 1, 38,912 tokens.
 
 mod choices;
 mod item;
@@ -25,7 +25,7 @@ use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::hub;
 
-/// The benchmarks that are built in, in the order of the paper's tables.
+/// The built-in benchmarks, in the order of the paper's tables.
 const BUILT_IN: [(&str, &str); 15] = [
     ("math500", include_str!("math500.toml")),
     ("aime24", include_str!("aime24.toml")),
@@ -44,30 +44,30 @@ const BUILT_IN: [(&str, &str); 15] = [
     ("arithmetic", include_str!("arithmetic.toml")),
 ];
 
-/// What a benchmark's file says.
+/// A benchmark, as described by its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Benchmark {
-    /// The file's name, without its ending.
+    /// The file's name, without its extension.
     #[serde(skip)]
     pub name: String,
-    /// The file's folder, for a user's own.
+    /// The folder of a user's own file.
     #[serde(skip)]
     folder: Option<PathBuf>,
-    /// Its name for people.
+    /// Its display name.
     pub title: String,
-    /// Who judges.
+    /// The verifier.
     pub kind: Kind,
-    /// How reference answers are written, where the verifier knows a name for it.
+    /// The verifier's convention for reference answers, if it has a name.
     #[serde(default)]
     pub convention: Option<String>,
-    /// Responses to each question.
+    /// Responses per question.
     pub k: u64,
-    /// Whether tables have a column for each subset instead of one for all.
+    /// Whether tables show a column per subset instead of one for all questions.
     #[serde(default)]
     pub by_subset: bool,
-    /// How a question is put: a template that sees `question`, `options` (each with `letter` and `text`) and
-    /// `row`, the row as published.
+    /// Template of the question as posed, with the variables `question`, `options` (each with `letter` and
+    /// `text`) and `row`, the row as published.
     #[serde(default)]
     prompt: Option<String>,
     /// Where the questions are.
@@ -78,21 +78,21 @@ pub struct Benchmark {
     /// Where tests of programs are.
     #[serde(default)]
     tests: Option<Tests>,
-    /// How responses are drawn.
+    /// Sampling parameters of responses.
     #[serde(default = "protocol", deserialize_with = "over_protocol")]
     pub sampling: SamplingParams,
-    /// Seconds that a program may run in one test.
+    /// Time limit of a program, in seconds per test.
     #[serde(default = "six_seconds")]
     pub time_limit: f64,
 }
 
-/// Who judges answers: the kinds of `latrace verify`.
+/// Verifiers: the kinds of `latrace verify`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Mathematics.
     Math,
-    /// One of several options.
+    /// Multiple choice.
     Choice,
     /// A program.
     Code,
@@ -125,7 +125,7 @@ impl Kind {
         Task::named(self.name())
     }
 
-    /// How a question is put where the benchmark does not say.
+    /// The default template of a question.
     fn prompt(self) -> &'static str {
         if self == Kind::Choice { include_str!("choice.jinja") } else { "{{ question }}" }
     }
@@ -135,8 +135,7 @@ impl Kind {
         is_boxed(self.name())
     }
 
-    /// The names of the template around a question and of the marks of a thought, where nobody says: those
-    /// that the built-in recipes train with.
+    /// The default template and markers: those that the built-in recipes train with.
     pub fn form(self) -> [&'static str; 2] {
         if self.task().is_some() { ["plain", "plain"] } else { ["reasoner", "think"] }
     }
@@ -146,23 +145,22 @@ impl Kind {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BenchmarkSource {
-    /// A data set of the hub; without one, the files lie beside the benchmark's own.
+    /// A data set on the hub; without one, the files are in the folder of the benchmark's file.
     pub dataset: Option<String>,
-    /// The part of it, for those who read it with other tools.
+    /// Its configuration name, for readers with other tools.
     pub config: Option<String>,
-    /// The split of it, likewise.
+    /// Its split, likewise.
     pub split: Option<String>,
-    /// Patterns of files' names.
+    /// File name patterns.
     #[serde(deserialize_with = "one_or_more")]
     pub files: Vec<String>,
-    /// Which rows count; without it, all.
+    /// Filter of rows; default: all.
     pub keep: Option<Keep>,
-    /// How many questions of a built-in task, of those that its recipe keeps for the last word; instead of
-    /// all above.
+    /// Number of questions of a built-in task, from the test split of its recipe; replaces all of the above.
     pub questions: usize,
 }
 
-/// Rows of which a column has one of some values.
+/// Keeps rows whose column has one of some values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
@@ -171,26 +169,26 @@ pub struct Keep {
     values: Vec<String>,
 }
 
-/// What columns mean. Of several names, the first that a row has counts.
+/// Meaning of the columns. Of several names, the first that a row has is used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Columns {
-    /// Without one, a question's place in the data is its id.
+    /// Without one, a question's index in the data is its id.
     #[serde(default, deserialize_with = "one_or_more")]
     id: Vec<String>,
     #[serde(deserialize_with = "one_or_more")]
     question: Vec<String>,
-    /// A text, a number or a list of accepted ones; for choices the right option's number from 0, letter or
-    /// text.
+    /// A string, a number or a list of accepted ones; for choices the correct option's number from 0, letter
+    /// or text.
     #[serde(default, deserialize_with = "one_or_more")]
     answer: Vec<String>,
-    /// The answer is what stands behind the last of these in the column.
+    /// The answer is the text after the last occurrence of this mark in the column.
     #[serde(default)]
     answer_after: Option<String>,
     /// A list of options.
     #[serde(default, deserialize_with = "one_or_more")]
     options: Vec<String>,
-    /// The right option, where each has a column of its own.
+    /// The correct option, if options have separate columns.
     #[serde(default)]
     right: Option<String>,
     /// The wrong options, likewise.
@@ -205,12 +203,12 @@ struct Columns {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "form", rename_all = "lowercase")]
 enum Tests {
-    /// One column, in a form that `latrace verify` takes as `gold`.
+    /// One column, in a form that `latrace verify` accepts as `gold`.
     Column { column: String },
     /// LiveCodeBench's lists, and the metadata that names the function.
     Lists { public: String, private: String, metadata: String },
-    /// HumanEval's: the program goes on from `start`; `check` defines `check(function)`, which fails by an
-    /// exception.
+    /// HumanEval's format: the program continues `start`; `check` defines `check(function)`, which raises an
+    /// exception on failure.
     Check {
         start: String,
         check: String,
@@ -220,7 +218,7 @@ enum Tests {
     },
 }
 
-/// The paper's protocol: temperature 0.7, nothing cut.
+/// The paper's protocol: temperature 0.7 without truncation.
 const PROTOCOL: SamplingParams =
     SamplingParams { temperature: 0.7, top_p: 1.0, top_k: 0, min_p: 0.0, max_new_tokens: 38_912 };
 
@@ -228,7 +226,7 @@ fn protocol() -> SamplingParams {
     PROTOCOL
 }
 
-/// Reads sampling parameters, those that are left out from the paper's protocol.
+/// Reads sampling parameters; defaults are the paper's protocol.
 fn over_protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SamplingParams, D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -250,15 +248,15 @@ fn over_protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SamplingP
 }
 
 impl Benchmark {
-    /// Names of those built in.
+    /// Names of the built-in benchmarks.
     pub fn names() -> String {
         BUILT_IN.map(|(name, _)| name).join(", ")
     }
 
-    /// The benchmark of a file, or the one built in under this name, in any spelling of case and dashes.
+    /// The benchmark of a file, or the built-in one with this name, ignoring case and dashes.
     ///
     /// # Errors
-    /// Neither a file nor a known name; a file that is no benchmark.
+    /// Neither a file nor a known name; a file that is not a benchmark.
     pub fn find(name: &str) -> Result<Benchmark> {
         let path = Path::new(name);
         if path.is_file() {
@@ -315,16 +313,16 @@ impl Benchmark {
         }
     }
 
-    /// How a question is put.
+    /// The template of a question.
     fn template(&self) -> latrace_core::Result<PromptTemplate> {
         PromptTemplate::new(self.prompt.as_deref().unwrap_or_else(|| self.kind.prompt()))
     }
 
-    /// The files with the questions; those of a built-in task are made in the folder `out`.
+    /// The files with the questions; those of a built-in task are generated in the folder `out`.
     ///
     /// # Errors
-    /// A data set that is neither in the hub's cache nor within reach; a benchmark that names none; what the
-    /// file system refuses.
+    /// A data set that is neither cached nor available from the hub; a benchmark without a source; I/O
+    /// errors.
     pub fn files(&self, out: &Path) -> Result<Vec<PathBuf>> {
         if let Some(task) = self.kind.task() {
             return Ok(vec![write_questions(task, self.source.questions, out)?]);
@@ -335,15 +333,14 @@ impl Benchmark {
             (None, Some(folder)) if !self.source.files.is_empty() => {
                 Ok(self.source.files.iter().map(|name| folder.join(name)).collect())
             }
-            _ => Err(Failure::usage(format!("{} does not say where its questions are", self.title))
+            _ => Err(Failure::usage(format!("{} has no source of questions", self.title))
                 .hint("give them with --data FILE")
                 .into()),
         }
     }
 }
 
-/// Writes a task's test questions, the same as those of a run with as many of them and the tasks' default
-/// seed.
+/// Writes a task's test questions: those of a run with the same number of them and the tasks' default seed.
 fn write_questions(task: Task, count: usize, out: &Path) -> Result<PathBuf> {
     let splits = task.questions(&Sizes { traced: 0, untraced: 0, validation: 0, test: count }, 0)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
@@ -362,7 +359,7 @@ fn six_seconds() -> f64 {
     6.0
 }
 
-/// A text, or a list of them.
+/// A string, or a list of strings.
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -1,4 +1,4 @@
-//! A benchmark's questions from its files, one by one: tests of programs may be larger than memory.
+//! Streams a benchmark's questions from its files, because tests of programs may be larger than memory.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -9,20 +9,20 @@ use super::{Benchmark, Item};
 use latrace_io::failure::Failure;
 use latrace_io::rows::{BadRow, BadRows, RowReader};
 
-/// Which questions of a benchmark are asked.
+/// Selects questions of a benchmark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// Of these subsets; empty: of all.
+    /// Subsets to use; empty: all.
     pub subsets: Vec<String>,
-    /// The first so many; none: all.
+    /// Maximum number of questions; `None`: all.
     pub limit: Option<usize>,
 }
 
-/// Hands each chosen question, with its id, to `visit`, in the order of the files.
+/// Calls `visit` with each selected question and its id, in file order.
 ///
 /// # Errors
-/// Files that cannot be read; a row that is no question, with file, row and field; two questions with one id;
-/// a subset that no question has.
+/// Files that cannot be read; a row that is not a question, with file, row and field; two questions with the
+/// same id; a subset that no question is in.
 pub fn for_each(
     benchmark: &Benchmark,
     files: &[PathBuf],

@@ -10,25 +10,25 @@ use latrace_io::rows::{FieldProblem, Row, describe, field};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// `question` with what else is known of it; or ready-made `prompt` and perhaps `posterior_prompt` and
+    /// `question` with optional further fields; or a ready-made `prompt` with optional `posterior_prompt` and
     /// `response` (a marked thought, then the answer); or `messages`, a chat whose last message is such a
     /// response.
     Rows,
-    /// GSM8K's: `answer` is a worked solution that ends in `#### NUMBER`.
+    /// GSM8K: `answer` is a worked solution that ends in `#### NUMBER`.
     Gsm8k,
     /// `system` and `conversations` (`from`, `value`), the last of which is a marked thought, then the answer
     /// (Bespoke-Stratos).
     Conversations,
 }
 
-/// Splits a chat into prompt and response, as a model's chat template does.
+/// Splits a chat into prompt and response, using the model's chat template.
 pub type SplitChat<'a> = &'a dyn Fn(&[Message]) -> Result<Turn, FieldProblem>;
 
 impl Format {
     /// The question of a row that has an `id`.
     ///
     /// # Errors
-    /// Names the field, what was expected and what is there.
+    /// Names the field, what was expected and what was found.
     pub fn question(
         self,
         row: Row,
@@ -59,7 +59,7 @@ fn of_row(mut row: Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Resul
             .map(|message| message.content.clone());
         row.entry("question").or_insert_with(|| json!(asked.unwrap_or_default()));
     }
-    // A trace of its own says what the response would.
+    // An explicit trace takes precedence over the response, which would only repeat it.
     if let Some(response) = row.shift_remove("response").filter(|_| field(&row, "trace").is_none()) {
         let response = match response {
             Value::String(text) => text,
@@ -71,7 +71,7 @@ fn of_row(mut row: Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Resul
         row.entry("question").or_insert(prompt);
     }
     for name in ["answer", "id", "difficulty"] {
-        // Numbers are texts to us: as they are written.
+        // Numbers are kept as text, exactly as written.
         if let Some(number @ Value::Number(_)) = row.get(name) {
             let text = json!(number.to_string());
             row.insert(name.to_owned(), text);
@@ -82,17 +82,17 @@ fn of_row(mut row: Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Resul
     }
     let parse = |row: Row| serde_json::from_value::<Question>(Value::Object(row));
     parse(row.clone()).map_err(|error| {
-        // Alone beside an id, the field that is wrong fails too.
+        // The error does not name the field, so each is parsed alone with an id to find the one that fails.
         let wrong = row
             .into_iter()
             .find(|(name, value)| parse(Row::from_iter([(name.clone(), value.clone())])).is_err());
         let (name, got) = wrong
             .map_or(("question".to_owned(), error.to_string()), |(name, value)| (name, describe(&value)));
-        FieldProblem::new(name, "a value as `latrace questions --help` has it", got)
+        FieldProblem::new(name, "a value as described in `latrace questions --help`", got)
     })
 }
 
-/// A marked response as trace and solution.
+/// Splits a marked response into trace and solution.
 fn add_response(row: &mut Row, response: &str, markers: &Markers) -> Result<(), FieldProblem> {
     let Some((trace, answer)) = markers.split(response) else {
         let expected = format!("a thought that ends with {:?}, then the answer", markers.close.trim());
@@ -132,7 +132,7 @@ fn gsm8k(row: Row) -> Result<Question, FieldProblem> {
     })
 }
 
-/// The text without notes for a calculator, `<<48/2=24>>`.
+/// Removes calculator annotations, `<<48/2=24>>`.
 fn without_calculator(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Where questions come from: a built-in task, or files in one of the formats that published data sets have.
+//! Sources of questions: a built-in task, or files in one of the formats of published data sets.
 
 mod formats;
 
@@ -19,38 +19,39 @@ use latrace_io::files::checksum;
 use latrace_io::hub;
 use latrace_io::rows::{BadRows, Place, Row, RowReader};
 
-/// The source of questions, as a recipe has it.
+/// The source of questions, as in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// A built-in task; empty: the files below.
     pub task: String,
-    /// How many questions of the task.
+    /// Numbers of questions of the task.
     pub sizes: Sizes,
-    /// Questions to learn from, a path or a data set of the hub, `org/name[@revision][:pattern]`; without a
-    /// pattern (`*` stands for any characters), its Parquet files with `train` in their names (`validation`,
+    /// Training questions: a path or a data set on the hub, `org/name[@revision][:pattern]`; without a
+    /// pattern (`*` matches any characters), its Parquet files with `train` in their names (`validation`,
     /// `test` below); empty: none.
     pub train: String,
-    /// Questions for choices; empty: none.
+    /// Validation questions; empty: none.
     pub validation: String,
-    /// Questions for the last word; empty: none.
+    /// Test questions; empty: none.
     pub test: String,
-    /// How the files' rows are to be read.
+    /// Format of the files' rows.
     pub format: Format,
-    /// Names of the files' columns, where they are not ours: ours = theirs.
+    /// Fields that the files store under other column names: ours = theirs.
     pub columns: BTreeMap<String, String>,
-    /// Who judges answers of rows that do not say.
+    /// Verifier for rows without a `kind`.
     pub kind: String,
-    /// Training questions that keep their traces, the first so many; the others have answers only. 0: all.
+    /// Number of training questions, from the first on, that keep their traces; the others keep answers only.
+    /// 0: all.
     pub traced: usize,
-    /// The first so many questions of each split. 0: all.
+    /// Maximum number of questions of each split. 0: all.
     pub limit: usize,
-    /// Seed of a task's questions.
+    /// Seed for a task's questions.
     pub seed: u64,
 }
 
 impl Source {
-    /// Fails where it names nothing, or two things.
+    /// Checks that exactly one of task and files is given.
     ///
     /// # Errors
     /// Names the setting.
@@ -78,7 +79,7 @@ impl Source {
         named_task("questions.task", &self.task).map(Some)
     }
 
-    /// The files with their splits; those of the hub are on this machine then.
+    /// The files with their splits, after downloading those on the hub.
     fn files(&self) -> Result<Vec<(Split, Vec<PathBuf>)>> {
         let named = [
             (Split::Train, "train", &self.train),
@@ -92,7 +93,7 @@ impl Source {
             .collect()
     }
 
-    /// Checksums of the files, in order; those of the hub are on this machine then.
+    /// Checksums of the files, in order, after downloading those on the hub.
     ///
     /// # Errors
     /// Files that cannot be read.
@@ -100,7 +101,7 @@ impl Source {
         self.files()?.iter().flat_map(|(_, paths)| paths).map(|path| checksum(path)).collect()
     }
 
-    /// Texts of the training questions, for a tokenizer made of them.
+    /// Texts of the training questions, to train a tokenizer on.
     ///
     /// # Errors
     /// As [`Source::read`].
@@ -123,8 +124,8 @@ impl Source {
     /// All questions with their splits, in order.
     ///
     /// # Errors
-    /// Files that cannot be read; rows that are no questions, with file, row and field; a task with fewer
-    /// questions than asked for.
+    /// Files that cannot be read; rows that are not questions, with file, row and field; a task with too few
+    /// questions.
     pub fn read(&self, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Vec<(Split, Question)>> {
         if let Some(task) = self.task()? {
             let splits = task.questions(&self.sizes, self.seed)?;
@@ -182,7 +183,7 @@ impl Source {
         chat: Option<SplitChat<'_>>,
     ) -> Result<Question, latrace_io::rows::FieldProblem> {
         let mut row = self.renamed(row);
-        // Without ids, a row's place names it: it stays what it is while the file does.
+        // Without ids, a row is identified by its index, which is stable as long as the file is.
         row.entry("id").or_insert_with(|| json!(format!("{stem}-{}", place.number())));
         let mut question = self.format.question(row, markers, chat)?;
         question.kind.get_or_insert_with(|| self.kind.clone());
@@ -210,7 +211,7 @@ pub fn named_task(setting: &str, name: &str) -> Result<Task> {
     })
 }
 
-/// A question whose id comes a second time.
+/// Checks that ids are unique.
 ///
 /// # Errors
 /// Names the id.
@@ -219,7 +220,7 @@ pub fn check_ids(questions: &[(Split, Question)]) -> Result<()> {
     let double = questions.iter().find(|(_, question)| !seen.insert(question.id.as_str()));
     double.map_or(Ok(()), |(_, question)| {
         let failure = Failure::work(format!("two questions have the id \"{}\"", question.id));
-        Err(failure.hint("ids name questions across all splits; leave the column out to number rows by file"))
+        Err(failure.hint("ids must be unique across all splits; omit the column to number rows by file"))
             .context("cannot use the questions")
     })
 }

@@ -1,12 +1,12 @@
 //! Arithmetic: the value of a nested expression.
 //!
-//! A question is `( 3 + 4 ) * 2`, every operation but the outermost in brackets, its numbers 1 to 9; the
-//! answer is one number. All values on the way are 0 to 99, each one token. The difficulty is the number of
-//! operations, 1 to 6.
+//! A question is `( 3 + 4 ) * 2`, with every operation except the outermost in brackets and numbers from 1 to
+//! 9; the answer is one number. All intermediate values are 0 to 99, each a single token. The difficulty is
+//! the number of operations, 1 to 6.
 //!
-//! A trace works the operations out, those within before those around: `3 + 4 = 7 , 7 * 2 = 14`. In 45 % of
-//! questions one step is first written with a wrong result not far from the right one, noticed at once and
-//! done again: `3 + 4 = 9 x 3 + 4 = 7 , …`.
+//! A trace evaluates the operations from the inside out: `3 + 4 = 7 , 7 * 2 = 14`. In 45 % of questions one
+//! step is first written with a wrong result close to the right one, and corrected at once: `3 + 4 = 9 x 3 +
+//! 4 = 7 , …`.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use super::{LARGEST, MISTAKE, Rules, number};
 const OPERATORS: [Operator; 3] = [Operator::Add, Operator::Subtract, Operator::Multiply];
 const LARGEST_GIVEN: u8 = 9;
 const MOST_DIFFICULT: usize = 6;
-/// How far a wrong result is from the right one, at most.
+/// Maximum distance of a wrong result from the right one.
 const NEAR: u8 = 9;
 
 /// The task.
@@ -81,8 +81,8 @@ fn simple() -> Vec<Expression> {
     all.filter(|expression| expression.value().is_some()).collect()
 }
 
-/// As many distinct expressions as a grade has; there are many more of two operations and of each greater
-/// number.
+/// As many distinct random expressions as a grade holds; with two or more operations there are many more than
+/// that.
 fn drawn(operations: usize, rng: &mut Rng) -> Vec<Expression> {
     let (mut seen, mut expressions) = (BTreeSet::new(), Vec::new());
     while expressions.len() < PER_GRADE {
@@ -95,8 +95,8 @@ fn drawn(operations: usize, rng: &mut Rng) -> Vec<Expression> {
     expressions
 }
 
-/// A random expression and its value: a random split of the operations between two sides, then one of the
-/// operators whose result has a token.
+/// A random expression and its value: splits the operations at random between the two sides, then picks an
+/// operator whose result has a token.
 fn draw(operations: usize, rng: &mut Rng) -> Option<(Expression, u8)> {
     if operations == 0 {
         let number = 1 + rng.below(usize::from(LARGEST_GIVEN)) as u8;
@@ -112,7 +112,7 @@ fn draw(operations: usize, rng: &mut Rng) -> Option<(Expression, u8)> {
     Some((Expression::operation(left, operator, right), value))
 }
 
-/// A wrong result not far from the right one.
+/// A wrong result close to the right one.
 fn slip(right: u8, rng: &mut Rng) -> u8 {
     let near: Vec<u8> = (right.saturating_sub(NEAR)..=LARGEST.min(right.saturating_add(NEAR)))
         .filter(|&wrong| wrong != right)

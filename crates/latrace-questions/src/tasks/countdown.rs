@@ -1,19 +1,19 @@
 //! Countdown: reach a number from three or four others by + - * /, each used at most once.
 //!
 //! A question is `2 7 8 -> 42`, the numbers in ascending order; an answer is an expression, `( 8 - 2 ) * 7`,
-//! and every one that has the value is right. It is worked out in exact fractions, and need not use all
+//! and every one with the value is correct. It is worked out in exact fractions, and need not use all
 //! numbers.
 //!
-//! The form is chosen for small models. A number is one token: digits would have to be learned first. Numbers
-//! are 1 to 10 and results on the way 1 to 99, so that the same sums come up again and again; the larger
-//! operand stands first, which halves them. Every operation but the outermost is in brackets, so there is no
-//! precedence to know. The trace has the results, the answer does not: it cannot be copied from the thought,
-//! nor the thought from it.
+//! The format is chosen for small models. A number is one token, so digits need not be learned first. Numbers
+//! are 1 to 10 and intermediate results 1 to 99, so that the same sums recur often; the larger operand comes
+//! first, which halves their number. Every operation except the outermost is in brackets, so there is no
+//! precedence to learn. The trace contains the results and the answer does not, so neither can be copied from
+//! the other.
 //!
-//! A trace is steps, `8 - 2 = 6 , 6 * 7 = 42`. In 45 % of questions it begins with two random steps that
-//! miss, and starts anew.
+//! A trace is steps, `8 - 2 = 6 , 6 * 7 = 42`. In 45 % of questions it begins with two random steps that miss
+//! the target, and starts over.
 //!
-//! The difficulty is the fewest numbers that an answer needs, 2 to 4, with a star where each such answer
+//! The difficulty is the minimum number of numbers in an answer, 2 to 4, with a star if every such answer
 //! multiplies or divides.
 
 use std::collections::BTreeMap;
@@ -28,13 +28,13 @@ use super::{MISTAKE, Rules, number};
 const LARGEST_GIVEN: u8 = 10;
 const FEWEST_GIVEN: usize = 3;
 const MOST_GIVEN: usize = 4;
-/// Stands between the numbers and the target.
+/// The separator between the numbers and the target.
 const ARROW: &str = "->";
 
 /// The task.
 pub(super) struct Countdown;
 
-/// Numbers in ascending order, and what to reach from them.
+/// Numbers in ascending order, and the target.
 pub(super) struct Puzzle {
     numbers: Vec<u8>,
     target: u8,
@@ -85,7 +85,7 @@ impl Rules for Countdown {
         let Some(expression) = Expression::parse(answer) else {
             return Reason::Unreadable;
         };
-        // Numbers are compared first: an expression of at most four cannot overflow.
+        // The numbers are compared first, because an expression of at most four cannot overflow.
         match available(&puzzle.numbers, expression.numbers())
             && exact(&expression).is_some_and(|value| value.is(puzzle.target))
         {
@@ -137,7 +137,7 @@ impl Fraction {
     }
 }
 
-/// The value; none where something is divided by zero.
+/// The value; `None` on division by zero.
 fn exact(expression: &Expression) -> Option<Fraction> {
     let (left, operator, right) = match expression {
         Expression::Number(number) => {
@@ -155,7 +155,7 @@ fn exact(expression: &Expression) -> Option<Fraction> {
     (denominator != 0).then_some(Fraction { numerator, denominator })
 }
 
-/// What is left after some steps.
+/// The numbers left after some steps.
 #[derive(Clone, Default)]
 struct State {
     numbers: Vec<u8>,
@@ -175,8 +175,8 @@ impl State {
         self.steps.iter().any(|step| step.operator.is_product())
     }
 
-    /// All states one step on. Steps that lead nowhere new, to 0 or to one of the two numbers, are left out:
-    /// no shortest way has one.
+    /// All successor states. Steps whose result is 0 or one of the two operands are skipped, because no
+    /// shortest solution has one.
     fn onwards(&self) -> Vec<State> {
         let mut states: Vec<State> = Vec::new();
         for (first, second) in pairs(self.numbers.len()) {
@@ -185,7 +185,7 @@ impl State {
             let steps = Operator::ALL.into_iter().filter_map(|operator| Step::of(left, operator, right));
             for step in steps.filter(|step| ![0, left, right].contains(&step.result)) {
                 let mut next = self.clone();
-                // The later one first, so that the other keeps its place.
+                // The later index first, so that the other stays valid.
                 next.numbers.remove(second);
                 next.numbers.remove(first);
                 next.numbers.push(step.result);
@@ -212,7 +212,7 @@ fn levels(numbers: &[u8]) -> impl Iterator<Item = Vec<State>> {
     })
 }
 
-/// How hard a target is.
+/// Difficulty of a target.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Difficulty {
     numbers: usize,
@@ -225,7 +225,7 @@ impl std::fmt::Display for Difficulty {
     }
 }
 
-/// What can be reached from `numbers` and is not among them, each with its least difficulty.
+/// Targets reachable from `numbers` and not among them, each with its least difficulty.
 fn targets(numbers: &[u8]) -> BTreeMap<u8, Difficulty> {
     let mut targets: BTreeMap<u8, Difficulty> = BTreeMap::new();
     for state in levels(numbers).flatten() {
@@ -237,7 +237,7 @@ fn targets(numbers: &[u8]) -> BTreeMap<u8, Difficulty> {
     targets
 }
 
-/// The ends of all shortest ways to the target.
+/// The final states of all shortest solutions.
 fn shortest(puzzle: &Puzzle) -> Vec<State> {
     let arrived = levels(&puzzle.numbers).map(|level| {
         level.into_iter().filter(|state| state.reached() == Some(puzzle.target)).collect::<Vec<_>>()
@@ -245,7 +245,7 @@ fn shortest(puzzle: &Puzzle) -> Vec<State> {
     arrived.into_iter().find(|states| !states.is_empty()).unwrap_or_default()
 }
 
-/// Two steps that never meet the target, all such pairs equally likely; none where there is no such pair.
+/// Two steps that never reach the target, uniformly among all such pairs; `None` if there is none.
 fn false_start(puzzle: &Puzzle, rng: &mut Rng) -> Option<Vec<Step>> {
     let astray = |state: &State| {
         state.onwards().into_iter().filter(|next| next.reached() != Some(puzzle.target)).collect::<Vec<_>>()
@@ -254,8 +254,8 @@ fn false_start(puzzle: &Puzzle, rng: &mut Rng) -> Option<Vec<Step>> {
     states.get(rng.below(states.len())).map(|state| state.steps.clone())
 }
 
-/// Steps as one expression. Where a number is there twice, given and made, either will do: on a shortest way
-/// each step counts.
+/// Steps as one expression. If a number is both given and computed, either may be substituted: every step of
+/// a shortest solution is needed.
 fn expression(numbers: &[u8], steps: &[Step]) -> Expression {
     let mut parts: Vec<(u8, Expression)> =
         numbers.iter().map(|&number| (number, Expression::Number(number))).collect();

@@ -1,13 +1,13 @@
-//! Expressions of whole numbers: read, written, and worked out step by step.
+//! Integer expressions: parsing, printing and step-by-step evaluation.
 
 use std::fmt;
 
 use super::{LARGEST, number};
 
-/// Words of the longest expression that is read: bounds the work, and how deep brackets nest.
+/// Maximum words of an expression to parse: bounds the work and the nesting depth.
 const MOST_WORDS: usize = 64;
 
-/// What joins two numbers.
+/// A binary operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Operator {
     Add,
@@ -33,12 +33,12 @@ impl Operator {
         Operator::ALL.into_iter().find(|operator| operator.word() == word)
     }
 
-    /// Whether it binds more strongly than a sum.
+    /// Whether it binds more tightly than a sum.
     pub(super) fn is_product(self) -> bool {
         matches!(self, Operator::Multiply | Operator::Divide)
     }
 
-    /// The result, where it is a whole number that has a token.
+    /// The result, if it is an integer that has a token.
     pub(super) fn apply(self, left: u8, right: u8) -> Option<u8> {
         let result = match self {
             Operator::Add => left.checked_add(right),
@@ -51,7 +51,7 @@ impl Operator {
     }
 }
 
-/// One operation worked out.
+/// One evaluated operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Step {
     pub(super) left: u8,
@@ -61,7 +61,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// The operation, where its result has a token.
+    /// The operation, if its result has a token.
     pub(super) fn of(left: u8, operator: Operator, right: u8) -> Option<Step> {
         operator.apply(left, right).map(|result| Step { left, operator, right, result })
     }
@@ -73,7 +73,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// Steps as a trace has them.
+/// Steps in the format of a trace.
 pub(super) fn told(steps: &[Step]) -> String {
     steps.iter().map(Step::to_string).collect::<Vec<_>>().join(" , ")
 }
@@ -90,7 +90,8 @@ impl Expression {
         Expression::Operation(Box::new(left), operator, Box::new(right))
     }
 
-    /// Reads words with a space between: products bind more strongly than sums, equals go from left to right.
+    /// Parses words separated by spaces: products bind more tightly than sums, and operators are
+    /// left-associative.
     pub(super) fn parse(text: &str) -> Option<Expression> {
         let words: Vec<&str> = text.split_whitespace().take(MOST_WORDS + 1).collect();
         if words.len() > MOST_WORDS {
@@ -109,15 +110,14 @@ impl Expression {
         }
     }
 
-    /// Its operations worked out, those within before those around, from left to right; none where a result
-    /// has no token.
+    /// Its evaluated operations, from the inside out and from left to right; `None` if a result has no token.
     pub(super) fn steps(&self) -> Option<Vec<Step>> {
         let mut steps = Vec::new();
         self.work_out(&mut steps)?;
         Some(steps)
     }
 
-    /// Its value, where it and all values on the way have tokens.
+    /// Its value, if it and all intermediate values have tokens.
     pub(super) fn value(&self) -> Option<u8> {
         self.work_out(&mut Vec::new())
     }
@@ -147,7 +147,7 @@ impl Expression {
     }
 }
 
-/// Every operation but the outermost is in brackets, so that no rule of precedence has to be learned.
+/// Every operation except the outermost is in brackets, so that no precedence has to be learned.
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, false)

@@ -1,14 +1,14 @@
-//! Built-in tasks: seeded questions with reference traces, judges and vocabularies, small enough for a model
-//! that is trained from nothing.
+//! Built-in tasks: seeded questions with reference traces, verifiers and vocabularies, small enough for a
+//! model trained from scratch.
 //!
-//! | task | question | answer | right answers |
+//! | task | question | answer | correct answers |
 //! | --- | --- | --- | --- |
 //! | [`walk`] | `36 97` | `+7 *2 -3 +7 +7` | every list of moves that arrives |
 //! | [`countdown`] | `2 7 8 -> 42` | `( 8 - 2 ) * 7` | every expression with the value |
 //! | [`arithmetic`] | `( 3 + 4 ) * 2` | `14` | one |
 //!
-//! Words are separated by spaces, and each is one token: a number, a move, an operator. All draws are
-//! functions of the seed and the question.
+//! Words are separated by spaces, and each is one token: a number, a move, an operator. All random choices
+//! are functions of the seed and the question.
 
 pub mod arithmetic;
 pub mod countdown;
@@ -31,7 +31,7 @@ use walk::Walk;
 
 /// The largest number that has a token; the least is 0.
 pub const LARGEST: u8 = 99;
-/// In a trace: what came before was a mistake.
+/// In a trace: marks the preceding step as a mistake.
 const MISTAKE: &str = "x";
 
 /// A built-in task.
@@ -64,10 +64,10 @@ impl Task {
         Task::ALL.into_iter().find(|task| task.name() == name)
     }
 
-    /// Disjoint splits, a function of sizes and seed alone. Each has about the same mix of difficulties.
+    /// Disjoint splits, determined by sizes and seed. All have about the same mix of difficulties.
     ///
     /// # Errors
-    /// The task has fewer distinct questions than are asked for.
+    /// The task has fewer distinct questions than requested.
     pub fn questions(self, sizes: &Sizes, seed: u64) -> Result<Splits> {
         match self {
             Task::Walk => splits::splits::<Walk>(self.name(), sizes, seed),
@@ -76,7 +76,7 @@ impl Task {
         }
     }
 
-    /// Whether `answer` answers `question`. Both may be any text; the work is bounded whatever they are.
+    /// Whether `answer` answers `question`. Both may be arbitrary text; the work is bounded.
     pub fn judge(self, question: &str, answer: &str) -> Judgement {
         let answer = answer.trim();
         if answer.is_empty() {
@@ -104,27 +104,27 @@ impl Task {
     }
 }
 
-/// What makes a task.
+/// The definition of a task.
 trait Rules {
     /// A question in the task's own terms.
     type Puzzle;
-    /// Its words, besides numbers and the mark of a mistake.
+    /// Its words, apart from numbers and the mistake mark.
     const WORDS: &'static [&'static str];
 
-    /// All puzzles that the task asks under a seed, distinct, by difficulty. How many there are does not
-    /// depend on the draws.
+    /// All distinct puzzles of the task under a seed, by difficulty. Their number does not depend on the
+    /// seed.
     fn pool(rng: &mut Rng) -> Vec<Grade<Self::Puzzle>>;
-    /// What tells a puzzle from every other of the task, for its id.
+    /// A unique key of a puzzle within the task, for its id.
     fn label(puzzle: &Self::Puzzle) -> String;
     /// The text of the question.
     fn question(puzzle: &Self::Puzzle) -> String;
-    /// A reference solution, drawn.
+    /// A random reference solution.
     fn solve(puzzle: &Self::Puzzle, rng: &mut Rng) -> Solution;
-    /// Whether a text that is not empty answers another.
+    /// Whether a non-empty text answers a question.
     fn judge(question: &str, answer: &str) -> Reason;
 }
 
-/// A number as it stands in questions and answers: no sign, no leading zeros.
+/// A number as written in questions and answers: without sign or leading zeros.
 fn number(word: &str) -> Option<u8> {
     let plain = word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
     word.parse().ok().filter(|&value| plain && value <= LARGEST)

@@ -1,4 +1,4 @@
-//! From a task's puzzles to disjoint splits of the same mix.
+//! Divides a task's puzzles into disjoint splits with the same mix of difficulties.
 
 use anyhow::Result;
 use latrace_core::Question;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::Rules;
 use latrace_io::failure::Failure;
 
-/// How many questions of each kind.
+/// Number of questions of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sizes {
     /// With a reference trace and an answer.
     pub traced: usize,
-    /// To learn from, with an answer alone.
+    /// Training questions with an answer but no trace.
     pub untraced: usize,
-    /// To choose settings by.
+    /// Validation split.
     pub validation: usize,
-    /// To measure once, at the end.
+    /// Test split.
     pub test: usize,
 }
 
@@ -28,16 +28,16 @@ impl Sizes {
     }
 }
 
-/// Questions of a task, none of them twice.
+/// Distinct questions of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Splits {
     /// With a reference trace and an answer.
     pub traced: Vec<Question>,
-    /// To learn from, with an answer alone.
+    /// Training questions with an answer but no trace.
     pub untraced: Vec<Question>,
-    /// To choose settings by; answers alone.
+    /// Validation split; answers only.
     pub validation: Vec<Question>,
-    /// To measure once, at the end; answers alone.
+    /// Test split; answers only.
     pub test: Vec<Question>,
 }
 
@@ -52,36 +52,36 @@ pub(super) struct Grade<P> {
 /// A reference solution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Solution {
-    /// The thought, false starts included.
+    /// The thought, including false starts.
     pub(super) trace: String,
     /// The answer that it arrives at.
     pub(super) answer: String,
 }
 
-/// How often a trace has a false start, where one is possible.
+/// Probability that a trace has a false start, if one is possible.
 pub(super) const FALSE_STARTS: f64 = 0.45;
-/// The most puzzles of one difficulty, in tasks that have many more of some than of others.
+/// Maximum number of puzzles per difficulty, in tasks with very unequal numbers.
 pub(super) const PER_GRADE: usize = 2000;
 
-/// What draws are for: the second half of their key.
+/// Purpose of a random choice: the second part of its key.
 const ORDER: u64 = 0;
 const SOLUTION: u64 = 1;
 const POOL: u64 = 2;
 
-/// A grade of at most [`PER_GRADE`] puzzles: a random choice where there are more.
+/// A grade of at most [`PER_GRADE`] puzzles: a random subset if there are more.
 pub(super) fn cap<P>(mut grade: Grade<P>, rng: &mut Rng) -> Grade<P> {
     rng.shuffle(&mut grade.puzzles);
     grade.puzzles.truncate(PER_GRADE);
     grade
 }
 
-/// The splits of a task's puzzles. Test questions come first, then validation: they do not depend on how many
-/// others are asked for.
+/// The splits of a task's puzzles. Test questions are taken first, then validation, so that they do not
+/// depend on the sizes of the other splits.
 pub(super) fn splits<R: Rules>(name: &str, sizes: &Sizes, seed: u64) -> Result<Splits> {
     let puzzles = interleaved(R::pool(&mut Rng::at(seed, &[POOL])), &mut Rng::at(seed, &[ORDER]));
     if puzzles.len() < sizes.total() {
         let message = format!(
-            "the task {name} has {} distinct questions, and {} are asked for",
+            "the task {name} has {} distinct questions, but {} are requested",
             puzzles.len(),
             sizes.total()
         );
@@ -106,8 +106,8 @@ pub(super) fn splits<R: Rules>(name: &str, sizes: &Sizes, seed: u64) -> Result<S
     Ok(splits)
 }
 
-/// All puzzles in a random order of which every stretch has the mix of the whole: puzzle i of a grade of n
-/// lies somewhere in [i / n, (i + 1) / n).
+/// All puzzles in a stratified random order, in which every stretch has about the mix of the whole: puzzle i
+/// of a grade of n gets a position in [i / n, (i + 1) / n).
 fn interleaved<P>(grades: Vec<Grade<P>>, rng: &mut Rng) -> Vec<(String, P)> {
     let mut placed = Vec::new();
     for Grade { difficulty, mut puzzles } in grades {
@@ -124,7 +124,7 @@ fn interleaved<P>(grades: Vec<Grade<P>>, rng: &mut Rng) -> Vec<(String, P)> {
     placed.into_iter().map(|(_, difficulty, puzzle)| (difficulty, puzzle)).collect()
 }
 
-/// A puzzle as a question, solved by draws that are a function of the seed and the puzzle alone.
+/// A puzzle as a question, with a solution that depends only on the seed and the puzzle.
 fn question<R: Rules>(name: &str, difficulty: &str, puzzle: &R::Puzzle, seed: u64) -> Question {
     let id = format!("{name}-{}", R::label(puzzle));
     let key: Vec<u64> = [SOLUTION].into_iter().chain(id.bytes().map(u64::from)).collect();

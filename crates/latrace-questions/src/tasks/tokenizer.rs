@@ -1,16 +1,16 @@
-//! Tokenizers of the built-in tasks: one token per word, words are what stands between spaces.
+//! Tokenizers of the built-in tasks: one token per word, with words separated by spaces.
 
 use serde_json::{Map, Value, json};
 
-/// Ends a text.
+/// The end token.
 pub const END: &str = "<|end|>";
-/// Stands for every word that is not in the vocabulary.
+/// The unknown token.
 pub const UNKNOWN: &str = "<unk>";
-/// Tokens of their own, from id 0: the border tokens of prompts and thoughts, and the two above.
+/// Special tokens, from id 0: the boundary tokens of prompts and thoughts, and the two above.
 const SPECIAL: [&str; 5] = [UNKNOWN, END, "<think>", "</think>", "<hint>"];
 
 /// The text of a `tokenizer.json` (Hugging Face) whose vocabulary is the special tokens, then `words`.
-/// Decoding joins words by one space.
+/// Decoding joins words with single spaces.
 pub fn tokenizer_json(words: &[String]) -> String {
     let all = SPECIAL.into_iter().chain(words.iter().map(String::as_str));
     let vocabulary: Map<String, Value> =

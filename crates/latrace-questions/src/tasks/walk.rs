@@ -1,7 +1,7 @@
 //! The number walk: from one number to another by +7, -3 and *2, never below 0 or above 99.
 //!
-//! A question is `FROM TO`, an answer is a list of moves, and every list that arrives is right. The
-//! difficulty is the fewest moves that do, 1 to 6. A trace writes the value after each move. In 45 % of
+//! A question is `FROM TO`, an answer is a list of moves, and every list that arrives is correct. The
+//! difficulty is the minimum number of moves, 1 to 6. A trace writes the value after each move. In 45 % of
 //! questions it begins with two random moves that do not arrive, and goes back.
 
 use latrace_objective::Rng;
@@ -10,7 +10,7 @@ use latrace_verify::Reason;
 use super::splits::{FALSE_STARTS, Grade, Solution};
 use super::{LARGEST, MISTAKE, Rules, number};
 
-/// A walk of more moves than there are other values has been somewhere twice.
+/// A longer walk visits some value twice, so it has a shorter equivalent.
 const MOST_MOVES: usize = LARGEST as usize;
 const MOST_DIFFICULT: usize = 6;
 
@@ -49,7 +49,7 @@ impl Move {
 /// The task.
 pub(super) struct Walk;
 
-/// Where a walk starts and where it ends.
+/// Start and end of a walk.
 pub(super) struct Ends {
     from: u8,
     to: u8,
@@ -127,7 +127,7 @@ fn told(from: u8, moves: &[Move]) -> String {
     text
 }
 
-/// Two moves that never meet the end, all such pairs equally likely; none where every walk meets it.
+/// Two moves that never reach the end, uniformly among all such pairs; `None` if every walk reaches it.
 fn false_start(ends: &Ends, rng: &mut Rng) -> Option<[Move; 2]> {
     let astray = |at: u8, step: Move| step.from(at).filter(|&next| next != ends.to);
     let pairs = MOVES.into_iter().flat_map(|first| MOVES.map(|second| [first, second]));
@@ -137,14 +137,14 @@ fn false_start(ends: &Ends, rng: &mut Rng) -> Option<[Move; 2]> {
     pairs.get(rng.below(pairs.len())).copied()
 }
 
-/// Shortest walks to one value, from wherever they are no longer than those of questions.
+/// Shortest walks to one value, from every value within the maximum difficulty.
 struct Routes {
-    /// Fewest moves from each value, and how many shortest walks there are.
+    /// Minimum moves from each value, and the number of shortest walks.
     fewest: Vec<Option<(usize, f64)>>,
 }
 
 impl Routes {
-    /// Layer by layer from the end: a value is in the next layer if some move leads from it into this one.
+    /// Breadth-first from the end: a value is in the next layer if some move leads from it into this one.
     fn to(end: u8) -> Routes {
         let mut routes = Routes { fewest: vec![None; usize::from(LARGEST) + 1] };
         routes.fewest[usize::from(end)] = Some((0, 1.0));
@@ -165,7 +165,8 @@ impl Routes {
         self.fewest[usize::from(at)].map(|(distance, _)| distance)
     }
 
-    /// How many walks of one move and `left` more begin at `at`, if `left` more is the fewest from there.
+    /// Number of walks from `at` of one move and then `left` more, where `left` is the minimum after that
+    /// move.
     fn ways(&self, at: u8, left: usize) -> f64 {
         MOVES.into_iter().map(|step| self.ways_after(at, step, left)).sum()
     }
@@ -175,8 +176,8 @@ impl Routes {
         after.filter(|&(distance, _)| distance == left).map_or(0.0, |(_, ways)| ways)
     }
 
-    /// A shortest walk, all of them equally likely: a move is drawn in proportion to the walks that go on
-    /// from it.
+    /// A uniformly random shortest walk: each move is drawn in proportion to the number of walks that
+    /// continue from it.
     fn path(&self, from: u8, rng: &mut Rng) -> Vec<Move> {
         let (mut at, mut path) = (from, Vec::new());
         for left in (0..self.distance(from).unwrap_or(0)).rev() {

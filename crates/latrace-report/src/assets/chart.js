@@ -1,4 +1,5 @@
-// A chart is drawn anew for each width. It is one stop of the Tab key: arrow keys step through its marks, as a pointer does, and a tip shows each one's numbers.
+// A chart is redrawn for each width. It is one stop of the Tab key: arrow keys step through its marks, as a
+// pointer does, and a tip shows each one's numbers.
 
 // `draw(width)` gives `svg` and `marks`: places {x, y}, perhaps a `frame` {x, y, width, height}, a `title` and `lines` of text.
 function chart(label, draw) {

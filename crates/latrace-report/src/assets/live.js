@@ -1,4 +1,4 @@
-// A served page asks its server for newer data; a page from a file asks nobody.
+// A served page polls its server for newer data; a page from a file makes no requests.
 
 const ASK_EVERY = 3000;
 
@@ -12,7 +12,7 @@ function follow() {
         known = answer.headers.get("ETag");
         const data = await answer.json();
         show(data);
-        said(data.run.finished ? "" : "Live: drawn anew as the run goes on", data.run.finished ? "" : "on");
+        said(data.run.finished ? "" : "Live: updated while the run is in progress", data.run.finished ? "" : "on");
       } else if (answer.status !== 304) {
         said(`The run cannot be read: ${await answer.text()}`, "off");
       }

@@ -1,4 +1,4 @@
-//! Which questions each method learns from: section 6, over the accuracies of the run's own questions.
+//! The weight that each method gives a question: section 6, over the accuracies of the run's own questions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,19 +14,19 @@ use latrace_run::pipeline::records::{TraceRecord, VerdictRecord};
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Proposal, RunRecipe};
 
-/// The methods of section 6, by their names in recipes.
+/// The methods of section 6, under their recipe names.
 const METHODS: [(&str, Objective); 4] = [
     ("variational", Objective::MultiTrace(Weighting::Rho)),
     ("rft", Objective::Rft),
     ("binary-rl", Objective::BinaryReward),
     ("grpo", Objective::Grpo),
 ];
-/// Steps of a curve.
+/// Points per curve.
 const STEPS: usize = 50;
 /// Bins of accuracies.
 const BINS: usize = 20;
 
-/// The curves and the accuracies; none where no answers after traces were judged.
+/// The curves and the accuracies; `None` if no answers after traces were judged.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Option<Emphasis>> {
     let Some((of, traces, verdicts)) = source(recipe, stages)? else { return Ok(None) };
     let accuracy_q = accuracies(traces, verdicts)?;
@@ -42,8 +42,8 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Option<Emph
     Ok(Some(Emphasis { curves, accuracies: Histogram::of(accuracy_q, 0.0, 1.0, BINS), of }))
 }
 
-/// Whose answers tell the accuracies: those after the initial model's own traces where some method sampled
-/// such, since others saw the hint.
+/// The source of the accuracies: answers after the initial model's own traces if some method sampled them,
+/// because the posterior's traces saw the hint.
 fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<(String, &'a Path, &'a Path)>> {
     for (name, variant) in recipe.variants()? {
         let of_variant = |stage: Stage| stages.done_of(&name, stage);
@@ -69,7 +69,7 @@ fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<(Strin
         .map(|(traces, verdicts)| (of.to_owned(), traces, verdicts)))
 }
 
-/// The mean over a question's traces of the share of right answers after each; a trace without an end has
+/// The mean over a question's traces of the share of correct answers after each; an unfinished trace has
 /// none.
 fn accuracies(traces: &Path, verdicts: &Path) -> Result<Vec<f64>> {
     let (traces, verdicts) = (Table::<TraceRecord>::open(traces), Table::<VerdictRecord>::open(verdicts));

@@ -1,5 +1,4 @@
-//! What was measured: accuracies as the stages counted them, pass@k and paired differences from the
-//! responses.
+//! Evaluation results: accuracies from the stages' counts, pass@k and paired differences from the responses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +18,7 @@ use latrace_run::plan::Stage;
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::evaluation::Measured;
 
-/// What was measured.
+/// The evaluation results.
 pub(super) struct Measurements {
     /// Models: initial, final, then others by name.
     pub(super) models: Vec<MeasuredModel>,
@@ -30,14 +29,14 @@ pub(super) struct Measurements {
 /// A model's responses.
 #[derive(Default)]
 struct Responses {
-    /// Right ones and all, by question.
+    /// Correct responses and all, by question.
     right_q: BTreeMap<String, (usize, usize)>,
     undetermined: usize,
     tokens: usize,
     count: usize,
 }
 
-/// Reads all evaluations that are done.
+/// Reads all finished evaluations.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurements> {
     let (mut models, mut responses) = (Vec::new(), BTreeMap::new());
     for (name, id) in evaluations(&stages.plan) {
@@ -83,9 +82,9 @@ fn model(
     responses: &Responses,
     seed: u64,
 ) -> Result<MeasuredModel> {
-    let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
+    let record = read_record(folder)?.with_context(|| format!("{} contains no stage", folder.display()))?;
     let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(record.counts)
-        .with_context(|| format!("{} holds no evaluation", folder.display()))?;
+        .with_context(|| format!("{} contains no evaluation", folder.display()))?;
     Ok(MeasuredModel {
         name: name.to_owned(),
         role,
@@ -98,7 +97,8 @@ fn model(
     })
 }
 
-/// By number where all are numbers, by the usual words where all are such, by name otherwise.
+/// Orders difficulties by number if all are numbers, by the usual words if all are such words, and otherwise
+/// by name.
 fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficulty> {
     let word = |name: &str| {
         ["easy", "medium", "hard"].iter().position(|word| name.eq_ignore_ascii_case(word)).map(|at| at as f64)
@@ -119,7 +119,7 @@ fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficu
     entries
 }
 
-/// pass@1, pass@2, … as far as every question has responses; nothing where that is pass@1 alone.
+/// pass@1, pass@2, … up to the responses that every question has; empty if that is only pass@1.
 fn passes(responses: &Responses, seed: u64) -> Vec<latrace_objective::statistics::Interval> {
     let most = responses.right_q.values().map(|&(_, all)| all).min().unwrap_or(0);
     let pass = |k: usize| {
@@ -131,7 +131,7 @@ fn passes(responses: &Responses, seed: u64) -> Vec<latrace_objective::statistics
     if most < 2 { Vec::new() } else { (1..=most).map(pass).collect() }
 }
 
-/// The difference in accuracy on the questions that both answered; none where there are no such.
+/// The difference in accuracy on the questions that both answered; `None` if there are none.
 fn compare(
     responses: &BTreeMap<String, Responses>,
     model: &str,

@@ -6,14 +6,14 @@ use latrace_objective::diagnostics::trace_length_bias;
 
 use super::super::data::{Density, LengthFigure, bin};
 
-/// Bins of each axis at most.
+/// Maximum number of bins per axis.
 const COLUMNS: usize = 30;
 const ROWS: usize = 22;
-/// Share of traces beyond each end of the vertical axis, which count at it: a few outliers would leave
-/// nothing of the rest.
+/// Share of traces beyond each end of the vertical axis, which are counted in the outermost bin: otherwise a
+/// few outliers would squeeze the rest into one bin.
 const BEYOND: f64 = 0.005;
 
-/// The densities of scored traces; none where there are none.
+/// The densities of scored traces; `None` if there are none.
 pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<LengthFigure>> {
     if scores.is_empty() {
         return Ok(None);
@@ -28,7 +28,7 @@ fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlatio
     let (shortest, longest) = scores
         .iter()
         .fold((usize::MAX, 0), |(low, high), score| (low.min(score.tokens), high.max(score.tokens)));
-    // A bin for each length where there are few, with its length in its middle.
+    // If there are few lengths, one bin for each, centred on it.
     let x = (shortest as f64 - 0.5, longest as f64 + 0.5);
     let columns = COLUMNS.min(longest - shortest + 1);
     let y = ends(scores.iter().map(&value).collect());
@@ -39,12 +39,12 @@ fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlatio
     Density { x, y, counts, correlation }
 }
 
-/// Ends between which nearly all values lie.
+/// The range that contains nearly all values.
 fn ends(mut values: Vec<f64>) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
     let (low, high) = (at(BEYOND), at(1.0 - BEYOND));
-    // Equal values, such as those of traces that pi wrote itself, still need an axis.
+    // Equal values, such as those of traces that pi itself sampled, still need an axis of non-zero width.
     if high - low > 1e-6 { (low, high) } else { (low - 0.5, high + 0.5) }
 }
 

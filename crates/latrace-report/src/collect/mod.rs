@@ -1,5 +1,5 @@
-//! From a run folder to [`ReportData`]. A run that is not finished gives what there is; what is missing is
-//! said, never invented.
+//! Collects [`ReportData`] from a run folder. For an unfinished run it covers the stages so far, and states
+//! what is missing.
 
 mod emphasis;
 mod evaluation;
@@ -29,14 +29,14 @@ use latrace_run::recipe::run::{Method, RunRecipe, of_run as recipe};
 use sampled::Sampled;
 use stages::RunStages;
 
-/// Reads a run again and again while it goes on: what finished stages say is read once.
+/// Reads a run repeatedly while it is in progress, and caches the tables of finished stages.
 #[derive(Debug)]
 pub struct Collector {
     run: PathBuf,
     known: Option<Known>,
 }
 
-/// What is read from the tables of finished stages, and which stages these were.
+/// The contents of finished stages' tables, and the digest of these stages.
 #[derive(Debug)]
 struct Known {
     finished: String,
@@ -44,15 +44,15 @@ struct Known {
 }
 
 impl Collector {
-    /// Of a run folder.
+    /// A collector for a run folder.
     pub fn new(run: &Path) -> Collector {
         Collector { run: run.to_owned(), known: None }
     }
 
-    /// The run as it is now.
+    /// The current state of the run.
     ///
     /// # Errors
-    /// A folder that is no run's, records that cannot be read.
+    /// The folder is not a run folder; records that cannot be read.
     pub fn collect(&mut self) -> Result<ReportData> {
         let recipe = recipe(&self.run)?;
         let stages = RunStages::look(&self.run, &recipe)?;
@@ -72,10 +72,10 @@ impl Collector {
     }
 }
 
-/// The stages of a run folder as they are now; its tables are left alone.
+/// The current state of a run's stages, without reading its tables.
 ///
 /// # Errors
-/// A folder that is no run's, records that cannot be read.
+/// The folder is not a run folder; records that cannot be read.
 pub fn stages(run: &Path) -> Result<Vec<ShownStage>> {
     RunStages::look(run, &recipe(run)?)?.shown()
 }
@@ -101,13 +101,13 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
     })
 }
 
-/// As recipes spell it.
+/// The name as spelt in recipes.
 fn method_name(method: Method) -> Result<String> {
     let value = serde_json::to_value(method)?;
     Ok(value.as_str().unwrap_or_default().to_owned())
 }
 
-/// What the tables of finished stages hold.
+/// The contents of finished stages' tables.
 fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
     let Measurements { models, comparisons } = evaluation::read(recipe, stages)?;
     let mut data = ReportData { models, comparisons, ..ReportData::default() };
@@ -161,10 +161,10 @@ fn missing_results(
         return;
     }
     if models.iter().all(|model| model.by_difficulty.is_empty()) {
-        say("difficulty", "The run does not say how hard its questions are.".to_owned());
+        say("difficulty", "The run does not record the difficulty of its questions.".to_owned());
     }
     if recipe.evaluation.sampling.n < 2 {
-        say("pass_at_k", "Each question was answered once: more tries were not measured.".to_owned());
+        say("pass_at_k", "Each question was answered once, so pass@k is not available.".to_owned());
     }
 }
 
@@ -175,7 +175,7 @@ fn missing_emphasis(missing: &mut BTreeMap<String, String>, emphasis: Option<&Em
 }
 
 impl Sampled {
-    /// Puts what is known of traces into the report, and what is not among what is missing.
+    /// Adds the data on traces to the report, or the reason why it is missing.
     fn put(self, data: &mut ReportData, recipe: &RunRecipe, stages: &RunStages) {
         let mut say = |is_missing: bool, figure: &str, stage: Stage| {
             if is_missing {

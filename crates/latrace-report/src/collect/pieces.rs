@@ -1,15 +1,17 @@
-//! The text of each token, so that together they are the text of all.
+//! The text of each token, such that the concatenation is the text of the whole sequence.
 
-/// Tokens that may wait for others to make a letter with; broken bytes would wait for ever.
+/// Maximum number of tokens held back for an incomplete character; invalid bytes would otherwise hold back
+/// the rest of the text.
 const PATIENCE: usize = 8;
 
-/// The piece that each id adds to the text. Ids that are only part of a letter have none; the one that
-/// completes it has the letter.
+/// The text that each id adds. An id that is only part of a character adds nothing; the one that completes it
+/// adds the character.
 pub(super) fn pieces(ids: &[u32], decode: impl Fn(&[u32]) -> String) -> Vec<String> {
     let (mut before, mut read) = (0, 0);
     let mut pieces = Vec::with_capacity(ids.len());
     for at in 0..ids.len() {
-        // With the piece before it, since decoders treat the first token of a text in their own way.
+        // Decoded together with the previous piece, because decoders treat the first token of a text
+        // specially.
         let known = decode(&ids[before..read]);
         let text = decode(&ids[before..=at]);
         if text.ends_with(char::REPLACEMENT_CHARACTER) && at + 1 < ids.len() && at - read < PATIENCE {

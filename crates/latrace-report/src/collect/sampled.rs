@@ -1,4 +1,4 @@
-//! Stages 3 to 7, part by part: what became of traces, what they weigh, and a choice of them to read.
+//! Stages 3 to 7, part by part: losses and weights of traces, and a selection of traces to read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -23,13 +23,13 @@ use latrace_run::pipeline::records::{
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Method, Proposal, RunRecipe};
 
-/// Tokens of a trace that are shown, and letters of an answer.
+/// Maximum tokens shown of a trace, and characters of an answer.
 const SHOWN_TOKENS: usize = 4000;
 const SHOWN_LETTERS: usize = 2000;
-/// Bytes of questions to read that are held at a time: more than a page takes, so that it can be filled.
+/// Maximum bytes of questions held for reading: more than fits into a page, so that the page can be filled.
 const HELD: usize = 4 * LARGEST_PAGE;
 
-/// What is known of sampled traces.
+/// The data on sampled traces.
 #[derive(Default)]
 pub(super) struct Sampled {
     pub(super) funnel: Vec<FunnelStep>,
@@ -40,7 +40,7 @@ pub(super) struct Sampled {
     pub(super) traces: TraceBrowser,
 }
 
-/// Reads what is done of stages 3 to 7.
+/// Reads the finished ones of stages 3 to 7.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
     let (Some(questions), Some(traces)) = (stages.done(Stage::Questions), stages.done(Stage::Traces)) else {
         return Ok(Sampled::default());
@@ -67,7 +67,7 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Sampled> {
     })
 }
 
-/// The tables of those stages that are done.
+/// The tables of finished stages.
 struct Tables {
     questions: Table<QuestionRecord>,
     traces: Table<TraceRecord>,
@@ -79,7 +79,7 @@ struct Tables {
 
 type TraceKey = (String, u64);
 
-/// A trace and what later stages say of it.
+/// A trace with the records of later stages.
 struct Joined {
     trace: TraceRecord,
     score: Option<ScoreRecord>,
@@ -88,7 +88,7 @@ struct Joined {
 }
 
 impl Tables {
-    /// The questions of a part that have traces, in their order.
+    /// The questions of a part that have traces, in order.
     fn read(&self, part: usize) -> Result<Vec<(QuestionRecord, Vec<Joined>)>> {
         let mut scores = by_key(&self.scores, part, |score| (score.id.clone(), score.sample))?;
         let mut weights = by_key(&self.weights, part, |weight| (weight.id.clone(), weight.sample))?;
@@ -127,7 +127,7 @@ fn by_key<R: Record, K: std::hash::Hash + Eq>(
     Ok(records.into_iter().map(|record| (key(&record), record)).collect())
 }
 
-/// Verdicts by their names, and reasons of one by theirs.
+/// Sorted by the verdict's name, then by the reason's.
 fn verdict_counts(reasons: BTreeMap<Reason, u64>) -> Vec<VerdictCount> {
     let mut counts: Vec<VerdictCount> =
         reasons.into_iter().map(|(reason, count)| VerdictCount { reason, count }).collect();
@@ -135,7 +135,7 @@ fn verdict_counts(reasons: BTreeMap<Reason, u64>) -> Vec<VerdictCount> {
     counts
 }
 
-/// What is counted over all parts.
+/// Counts over all parts.
 #[derive(Default)]
 struct Counts {
     sampled: u64,
@@ -194,7 +194,7 @@ impl Counts {
             ("came to their end", self.closed, "were cut off", true),
             ("led to a right answer", self.right, "led to none", tables.verdicts.is_some()),
             ("weigh something", self.weighed, "weigh nothing", has_weights && self.weighed != self.right),
-            // What other methods learn from is not chosen by weight.
+            // Only the variational method selects examples by weight.
             ("chosen", self.chosen, "were not chosen", has_weights && recipe.method == Method::Variational),
         ];
         let known = steps.into_iter().filter(|(_, _, _, is_known)| *is_known);
@@ -222,7 +222,7 @@ impl Counts {
     }
 }
 
-/// What a weight is made of, and what is chosen by it.
+/// A sentence on how weights are computed and traces selected.
 fn describe(recipe: &RunRecipe) -> Result<String> {
     let config = recipe.weigh_config();
     let answer = match config.answer.name() {
@@ -252,7 +252,7 @@ fn describe(recipe: &RunRecipe) -> Result<String> {
     Ok(if recipe.method == Method::Variational { format!("{made_of} {chosen}") } else { made_of })
 }
 
-/// The bounds that stage 7 counted, with the true ratio, over the questions where all of them are finite.
+/// The bounds from stage 7, with the true ratio, over the questions where all of them are finite.
 fn bounds(counts: &Value) -> Bounds {
     let series = &counts["bounds"];
     let point = |(at, bound): (usize, &Value)| BoundPoint {
@@ -266,7 +266,7 @@ fn bounds(counts: &Value) -> Bounds {
     Bounds { is_bound: series["is_bound"] == true, ratio: text("ratio"), points }
 }
 
-/// Questions to read: those with the lowest keys, which are random, as many as may be held.
+/// Reservoir sample of questions to read: those with the lowest random keys, up to the byte limit.
 #[derive(Default)]
 struct Choice {
     seed: u64,
@@ -294,7 +294,7 @@ impl Choice {
         }
     }
 
-    /// The questions in their order, ids as texts.
+    /// The questions in run order, with token ids decoded.
     fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> Result<TraceBrowser> {
         let mut questions: Vec<(usize, Browsed)> =
             self.questions.into_iter().map(|((_, place), (_, browsed))| (place, browsed)).collect();
@@ -327,12 +327,12 @@ fn number_of(words: &mut HashMap<String, u32>, word: String) -> u32 {
     *words.entry(word).or_insert(next)
 }
 
-/// Ids of a model without a tokenizer.
+/// Decodes ids of a model without a tokenizer: the numbers themselves.
 fn numbers(ids: &[u32]) -> String {
     ids.iter().map(|id| format!("{id} ")).collect()
 }
 
-/// A question to read; the tokens of its traces are ids yet.
+/// A question to read; its traces are still token ids.
 fn browsed(question: QuestionRecord, traces: Vec<Joined>) -> Browsed {
     let QuestionRecord { id, question, hint, difficulty, .. } = question;
     Browsed {
@@ -369,7 +369,7 @@ fn browsed_trace(joined: Joined) -> BrowsedTrace {
     }
 }
 
-/// Equal answers as one, in the order in which they first came.
+/// Merges equal answers, in order of first occurrence.
 fn browsed_answers(answers: Vec<(AnswerRecord, Option<VerdictRecord>)>) -> Vec<BrowsedAnswer> {
     let mut browsed: Vec<BrowsedAnswer> = Vec::new();
     for (answer, verdict) in answers {
@@ -393,7 +393,7 @@ fn shortened(text: String) -> String {
     }
 }
 
-/// About what a question takes in memory and page.
+/// Approximate size of a question in memory and on the page.
 fn bytes_of(question: &Browsed) -> usize {
     let trace = |trace: &BrowsedTrace| {
         150 + 8 * trace.tokens.len()
@@ -404,7 +404,7 @@ fn bytes_of(question: &Browsed) -> usize {
         + question.traces.iter().map(trace).sum::<usize>()
 }
 
-/// The tokenizer that the run's models share; none where they have none.
+/// The tokenizer shared by the run's models, if any.
 fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
     let folders = [Stage::Initial, Stage::Posterior].into_iter().filter_map(|stage| stages.done(stage));
     let found: Option<std::path::PathBuf> =

@@ -1,4 +1,4 @@
-//! Which stages a run has, by its plan, and how far each is.
+//! The stages of a run according to its plan, and their progress.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use latrace_run::recipe::run::RunRecipe;
 use super::super::data::{ShownStage, StageProgress, StageState};
 use super::training;
 
-/// A stage that the run has or will have.
+/// A stage of the plan, begun or not.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// What the plan says of it.
+    /// Its step in the plan.
     pub(super) node: Node,
     /// Its folder.
     pub(super) folder: PathBuf,
-    /// What is noted of it, if it has begun.
+    /// Its record, if it has begun.
     pub(super) record: Option<StageRecord>,
 }
 
@@ -32,7 +32,7 @@ impl Known {
         self.node.folder().display().to_string()
     }
 
-    /// How it trains, if it does.
+    /// Its training settings, if it is a training.
     fn training(&self) -> Option<TrainConfig> {
         match &self.node.settings {
             Settings::Fit(settings) => Some(settings.config()),
@@ -54,7 +54,7 @@ pub(super) struct RunStages {
 }
 
 impl RunStages {
-    /// Looks at a run's folder.
+    /// Reads a run's folder.
     pub(super) fn look(run: &Path, recipe: &RunRecipe) -> Result<RunStages> {
         let plan = plan(recipe)?;
         let known = |node: &Node| -> Result<Known> {
@@ -66,23 +66,23 @@ impl RunStages {
         Ok(RunStages { plan, stages, rounds: recipe.rounds })
     }
 
-    /// The folder of a stage of the run's own method, if it is done: in the last round in which traces were
+    /// The folder of a stage of the run's own method, if finished, in the last round whose traces were
     /// weighed.
     pub(super) fn done(&self, stage: Stage) -> Option<&Path> {
         self.done_node(self.of_own(stage)?)
     }
 
-    /// The folder of a stage of a baseline's first round, if it is done.
+    /// The folder of a stage of a baseline's first round, if finished.
     pub(super) fn done_of(&self, method: &str, stage: Stage) -> Option<&Path> {
         self.done_node(self.plan.node(Some(method), 1, stage)?)
     }
 
-    /// The folder of a node of the plan, if it is done.
+    /// The folder of a node of the plan, if finished.
     pub(super) fn done_node(&self, id: NodeId) -> Option<&Path> {
         self.stages.get(id).filter(|stage| stage.is_done()).map(|stage| stage.folder.as_path())
     }
 
-    /// What a stage of the run's own method counted, if it is done.
+    /// The counts of a stage of the run's own method, if finished.
     pub(super) fn counts(&self, stage: Stage) -> Option<&serde_json::Value> {
         let known = self.stages.get(self.of_own(stage)?).filter(|stage| stage.is_done())?;
         known.record.as_ref().map(|record| &record.counts)
@@ -101,31 +101,31 @@ impl RunStages {
         self.stages.iter().filter_map(|known| Some((known, known.training()?)))
     }
 
-    /// Why something of a stage cannot be shown.
+    /// Why data of a stage cannot be shown.
     pub(super) fn not_there(&self, stage: Stage) -> String {
         let known = self.plan.node(None, 1, stage).and_then(|id| self.stages.get(id));
         match known {
             None => format!("This run has no stage {stage}."),
-            Some(known) if known.is_done() => format!("Stage {stage} is done, but holds nothing of this."),
+            Some(known) if known.is_done() => format!("Stage {stage} is finished, but has no such data."),
             Some(known) if known.record.is_some() => {
-                format!("Not there yet: stage {stage} is at work, or was stopped.")
+                format!("Not available yet: stage {stage} is running or was stopped.")
             }
-            Some(_) => format!("Not there yet: stage {stage} has not begun."),
+            Some(_) => format!("Not available yet: stage {stage} has not started."),
         }
     }
 
-    /// Whether every stage is done.
+    /// Whether every stage is finished.
     pub(super) fn all_done(&self) -> bool {
         self.stages.iter().all(Known::is_done)
     }
 
-    /// Most memory (bytes) at the end of any stage.
+    /// Peak memory (bytes) over all stages.
     pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
         let records = self.stages.iter().filter_map(|stage| stage.record.as_ref());
         records.map(|record| record.peak_memory_bytes).max().filter(|&bytes| bytes > 0)
     }
 
-    /// What tells these finished stages from others.
+    /// A digest that identifies the finished stages.
     pub(super) fn fingerprint(&self) -> String {
         let done = self.stages.iter().filter(|stage| stage.is_done());
         done.map(|stage| {
@@ -134,7 +134,7 @@ impl RunStages {
         .collect()
     }
 
-    /// The stages as the report shows them.
+    /// The stages in the form of the report.
     pub(super) fn shown(&self) -> Result<Vec<ShownStage>> {
         let questions = self.plan.node(None, 1, Stage::Questions).and_then(|id| self.done_node(id));
         let parts = questions.map(|folder| Table::<QuestionRecord>::open(folder).parts()).transpose()?;
@@ -142,7 +142,7 @@ impl RunStages {
     }
 }
 
-/// A stage as the report shows it; `parts`: those of the questions' table.
+/// A stage in the form of the report; `parts` is the number of parts of the questions' table.
 fn show(known: &Known, parts: Option<usize>) -> Result<ShownStage> {
     let state = match &known.record {
         Some(record) if record.done => StageState::Done,
@@ -171,8 +171,8 @@ fn show(known: &Known, parts: Option<usize>) -> Result<ShownStage> {
     })
 }
 
-/// How many parts are written, and how fast they came: by the times of the files, since whoever writes them
-/// tells nobody else.
+/// The number of parts written and their rate, from the files' modification times, because the writing
+/// process publishes no progress.
 fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<StageProgress>> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let mut times: Vec<SystemTime> = Vec::new();

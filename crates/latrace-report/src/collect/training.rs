@@ -11,12 +11,12 @@ use super::super::data::{StageProgress, Training, TrainingPoint};
 use super::stages::RunStages;
 use latrace_engine::training::METRICS;
 
-/// Points of a curve at most.
+/// Maximum points per curve.
 const POINTS: usize = 200;
-/// Updates that tell the present rate.
+/// Number of recent updates that determine the current rate.
 const LATELY: usize = 50;
 
-/// What the report reads of an update.
+/// The fields of an update that the report uses.
 #[derive(Debug, Deserialize)]
 struct Update {
     step: u64,
@@ -62,7 +62,7 @@ fn curve(name: String, updates: &[Update]) -> Training {
     }
 }
 
-/// How far a training is.
+/// Progress of a training.
 pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<StageProgress>> {
     let updates = read(folder)?;
     let Some(last) = updates.last() else { return Ok(None) };
@@ -77,13 +77,13 @@ pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<Sta
     Ok(Some(StageProgress { done: last.step, total, unit: "updates".to_owned(), per_second, seconds_left }))
 }
 
-/// Tokens of all updates; none where nothing was noted.
+/// Tokens of all updates; `None` if none was logged.
 pub(super) fn tokens(folder: &Path) -> Result<Option<u64>> {
     let updates = read(folder)?;
     Ok((!updates.is_empty()).then(|| updates.iter().map(|update| update.tokens).sum()))
 }
 
-/// The updates that are noted whole: the last line may be in the middle of being written.
+/// The completely logged updates: the last line may still be being written.
 fn read(folder: &Path) -> Result<Vec<Update>> {
     let path = folder.join(METRICS);
     match fs::read_to_string(&path) {

@@ -1,4 +1,4 @@
-//! Models beside each other: one table over models and benchmarks, and differences question by question.
+//! Compares models: one table over models and benchmarks, and paired differences by question.
 
 mod pairs;
 mod recount;
@@ -16,30 +16,30 @@ pub use sources::ResultSource;
 use latrace_io::text_table::{self, percent, range};
 use latrace_objective::statistics::Accuracy;
 
-/// How good a model is on a benchmark.
+/// A model's results on a benchmark.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The model's name for people.
+    /// The model's display name.
     pub model: String,
-    /// The same without its folder, where that is part of the name.
+    /// The display name without its folder prefix, if it has one.
     pub name: String,
-    /// The folder that says it.
+    /// The folder that the results come from.
     pub folder: PathBuf,
-    /// The benchmark's name for people.
+    /// The benchmark's display name.
     pub benchmark: String,
-    /// Responses to each question, where that is known.
+    /// Responses per question, if known.
     pub k: Option<usize>,
     /// On all questions.
     pub overall: Accuracy,
     /// On each subset.
     pub by_subset: BTreeMap<String, Accuracy>,
-    /// What of it is shown.
+    /// Which columns are shown.
     pub shows: Shows,
-    /// Where its results question by question are.
+    /// Where its per-question results are.
     pub questions: ResultSource,
 }
 
-/// Which columns a benchmark has.
+/// The columns of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shows {
     /// One for all questions.
@@ -55,9 +55,9 @@ pub enum Shows {
 pub struct ComparedColumn {
     /// The benchmark.
     pub benchmark: String,
-    /// A subset of it; none: all of it.
+    /// A subset of it; `None` for all questions.
     pub subset: Option<String>,
-    /// Responses to each question, where all models of the column have as many.
+    /// Responses per question, if the same for all models of the column.
     pub k: Option<usize>,
 }
 
@@ -66,38 +66,38 @@ pub struct ComparedColumn {
 pub struct ComparedLine {
     /// The model.
     pub model: String,
-    /// By column; none where the model was not evaluated on it.
+    /// By column; `None` if the model was not evaluated on it.
     pub cells: Vec<Option<Accuracy>>,
 }
 
-/// Models beside each other.
+/// A comparison of models.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// What they were evaluated on.
+    /// The columns of the table.
     pub columns: Vec<ComparedColumn>,
     /// The models.
     pub rows: Vec<ComparedLine>,
-    /// One model of each benchmark against each other one.
+    /// For each benchmark, one model against every other.
     pub paired: Vec<Pair>,
     /// Pairs that could not be compared question by question, and why.
     pub unpaired: Vec<String>,
 }
 
-/// What of the folders is compared.
+/// What to compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComparisonOptions {
-    /// Models of one name are taken together.
+    /// Pool models of the same name.
     pub pooled: bool,
-    /// Subsets whose questions count; empty: all.
+    /// Subsets to restrict questions to; empty: all.
     pub only: Vec<String>,
-    /// The model that the others are compared with; none: the first of each benchmark.
+    /// The model to compare the others with; `None`: the first of each benchmark.
     pub against: Option<String>,
 }
 
-/// Compares what the folders hold: evaluations, folders of evaluations, runs.
+/// Compares the results in the folders: evaluations, folders of evaluations, runs.
 ///
 /// # Errors
-/// A folder that holds none of these, or one that is not finished; a choice that it does not give.
+/// A folder that is none of these or is unfinished; an option that matches nothing in them.
 pub fn compare(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Comparison> {
     let mut entries = Vec::new();
     for folder in folders {
@@ -128,7 +128,8 @@ pub fn compare(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Compar
     Ok(Comparison { columns, rows, paired, unpaired })
 }
 
-/// Adds the folder to the names of models that were evaluated on one benchmark twice.
+/// Adds the folder to the names of models that were evaluated twice on the same benchmark, to tell them
+/// apart.
 fn tell_apart(entries: &mut [Entry]) {
     let clash = |one: &Entry, other: &Entry| {
         one.model == other.model && one.benchmark == other.benchmark && one.folder != other.folder
@@ -167,7 +168,7 @@ fn columns(entries: &[Entry]) -> Vec<ComparedColumn> {
     columns
 }
 
-/// Easy comes before hard; what is neither keeps its place among names.
+/// Sort key of a subset, before its name: easy, medium, hard. Names that are not difficulties all get 0.
 fn difficulty(subset: &str) -> usize {
     ["easy", "medium", "hard"].iter().position(|name| name.eq_ignore_ascii_case(subset)).unwrap_or(0)
 }

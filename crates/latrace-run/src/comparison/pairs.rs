@@ -1,4 +1,4 @@
-//! One model of each benchmark against each other one, question by question.
+//! Paired comparisons: for each benchmark, one model against every other, question by question.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use latrace_io::failure::Failure;
 use latrace_io::text_table::{self, percent};
 use latrace_objective::statistics::{Paired, paired};
 
-/// Seed of intervals and permutations: what is compared says the same each time.
+/// Seed of bootstrap intervals and permutation tests, fixed so that a comparison is reproducible.
 pub(super) const SEED: u64 = 0;
 
 /// Two models on the same questions.
@@ -17,20 +17,20 @@ pub(super) const SEED: u64 = 0;
 pub struct Pair {
     /// The benchmark.
     pub benchmark: String,
-    /// The model that is compared with.
+    /// The model compared with.
     pub first: String,
-    /// The model that is compared.
+    /// The model being compared.
     pub second: String,
     /// The second's accuracy minus the first's.
     #[serde(flatten)]
     pub paired: Paired,
 }
 
-/// All pairs, and why others are none. `against` names the model that the others are compared with; by
-/// default the first of each benchmark.
+/// All pairs, and the reasons why other models form none. `against` names the model to compare the others
+/// with; by default the first of each benchmark.
 ///
 /// # Errors
-/// A name that no model has; results that are damaged.
+/// A name that no model has; corrupt results.
 pub fn pairs(entries: &[Entry], against: Option<&str>) -> Result<(Vec<Pair>, Vec<String>)> {
     let (mut found, mut reasons) = (Vec::new(), Vec::new());
     for (place, entry) in entries.iter().enumerate() {
@@ -45,7 +45,7 @@ pub fn pairs(entries: &[Entry], against: Option<&str>) -> Result<(Vec<Pair>, Vec
     Ok((found, reasons))
 }
 
-/// The model that others are compared with.
+/// The model that the others are compared with.
 fn base<'a>(of_benchmark: &[&'a Entry], against: Option<&str>) -> Result<&'a Entry> {
     let Some(name) = against else { return Ok(of_benchmark[0]) };
     let named = of_benchmark.iter().find(|entry| entry.model == name || entry.name == name);
@@ -90,14 +90,14 @@ fn of_benchmark_pairs(
     Ok(())
 }
 
-/// Shares of right responses in one order of questions, or why there is none.
+/// Shares of correct responses, aligned by question, or the reason why they cannot be aligned.
 fn aligned(
     first: &Entry,
     first_results: Option<&Results>,
     second: &Entry,
     second_results: Option<&Results>,
 ) -> Result<(Vec<f64>, Vec<f64>), String> {
-    let missing = |entry: &Entry| format!("{} has no results question by question", entry.folder.display());
+    let missing = |entry: &Entry| format!("{} has no per-question results", entry.folder.display());
     let (one, other) =
         (first_results.ok_or_else(|| missing(first))?, second_results.ok_or_else(|| missing(second))?);
     same_questions(one, other)?;
@@ -105,7 +105,7 @@ fn aligned(
     Ok((shares(one), shares(other)))
 }
 
-/// Fails where two sets of questions differ, with why.
+/// Fails if two sets of questions differ, and says how.
 fn same_questions(one: &Results, other: &Results) -> Result<(), String> {
     if let Some(id) = one
         .keys()
@@ -113,13 +113,13 @@ fn same_questions(one: &Results, other: &Results) -> Result<(), String> {
         .or_else(|| other.keys().find(|id| !one.contains_key(*id)))
     {
         return Err(format!(
-            "their questions differ ({} and {}; \"{id}\" is asked of one alone)",
+            "their questions differ ({} and {}; \"{id}\" is in only one of them)",
             one.len(),
             other.len()
         ));
     }
     match one.iter().find(|(id, outcome)| outcome.question != other[*id].question) {
-        Some((id, _)) => Err(format!("their questions differ (\"{id}\" has another text)")),
+        Some((id, _)) => Err(format!("their questions differ (\"{id}\" has a different text)")),
         None => Ok(()),
     }
 }
@@ -143,7 +143,7 @@ pub fn markdown(pairs: &[Pair]) -> String {
     };
     let table = text_table::markdown(&header, &pairs.iter().map(row).collect::<Vec<_>>());
     format!(
-        "{table}\nDifferences in points of percent on the same questions; p of the sign-flip permutation test, two-sided.\n"
+        "{table}\nDifferences in percentage points on the same questions; p-values of the two-sided sign-flip permutation test.\n"
     )
 }
 

@@ -1,4 +1,4 @@
-//! Accuracies counted anew from results question by question: of runs taken together, of some subsets alone.
+//! Recomputes accuracies from per-question results: of pooled runs, or of some subsets.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use super::{Entry, Shows};
 use latrace_io::failure::Failure;
 use latrace_objective::statistics::{Accuracy, Tally};
 
-/// Takes models of one name and benchmark together: runs of one recipe that differ in their seeds, and
-/// perhaps in their questions. A question's responses then are those of all runs that ask it.
+/// Pools models of the same name on the same benchmark: runs of one recipe that differ in their seeds, and
+/// possibly in their questions. A question's responses are those of all runs that evaluate it.
 ///
 /// # Errors
-/// Questions of one id and two texts; models without results question by question.
+/// Questions with the same id but different texts; models without per-question results.
 pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
     let mut pooled: Vec<(Entry, Results)> = Vec::new();
     for entry in entries {
@@ -26,7 +26,7 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
             Some((known, together)) => add(together, results).map_err(|id| {
                 let (one, other) = (known.folder.display(), entry.folder.display());
                 Failure::work(format!(
-                    "cannot take {one} and {other} together: question \"{id}\" has another text"
+                    "cannot pool {one} and {other}: question \"{id}\" has a different text"
                 ))
             })?,
             None => pooled.push((Entry { model: entry.name.clone(), ..entry }, results)),
@@ -35,10 +35,10 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
     Ok(pooled.into_iter().map(|(entry, results)| counted(entry, results)).collect())
 }
 
-/// Leaves questions of some subsets alone.
+/// Keeps only the questions of some subsets.
 ///
 /// # Errors
-/// A subset that no question of a model has; models without results question by question.
+/// A subset that no question of a model is in; models without per-question results.
 pub fn keep(entries: Vec<Entry>, subsets: &[String]) -> Result<Vec<Entry>> {
     let kept = |entry: Entry| {
         let mut results = results_of(&entry)?;
@@ -58,7 +58,7 @@ pub fn keep(entries: Vec<Entry>, subsets: &[String]) -> Result<Vec<Entry>> {
     entries.into_iter().map(kept).collect()
 }
 
-/// Adds the results of another run; the id of a question that has two texts.
+/// Adds the results of another run. The error is the id of a question with two different texts.
 fn add(together: &mut Results, more: Results) -> Result<(), String> {
     for (id, outcome) in more {
         match together.get_mut(&id) {
@@ -75,11 +75,11 @@ fn add(together: &mut Results, more: Results) -> Result<(), String> {
 }
 
 fn results_of(entry: &Entry) -> Result<Results> {
-    let missing = || Failure::work(format!("{} has no results question by question", entry.folder.display()));
+    let missing = || Failure::work(format!("{} has no per-question results", entry.folder.display()));
     Ok(entry.questions.read()?.ok_or_else(missing)?)
 }
 
-/// The entry with its accuracies over `results`.
+/// The entry with accuracies recomputed over `results`.
 fn counted(entry: Entry, results: Results) -> Entry {
     let mut by_subset: BTreeMap<String, Vec<Tally>> = BTreeMap::new();
     for outcome in results.values() {
@@ -90,7 +90,7 @@ fn counted(entry: Entry, results: Results) -> Entry {
     let tally_q: Vec<Tally> = results.values().map(|outcome| outcome.tally).collect();
     let overall = Accuracy::of(&tally_q, SEED);
     let k = tally_q.iter().all(|tally| tally.samples == tally_q[0].samples).then(|| tally_q[0].samples);
-    // A subset's mean is of interest where there are several.
+    // With a single subset, its mean would repeat the overall one.
     let shows = if by_subset.len() > 1 { entry.shows } else { Shows::Overall };
     let by_subset =
         by_subset.into_iter().map(|(subset, tally_q)| (subset, Accuracy::of(&tally_q, SEED))).collect();

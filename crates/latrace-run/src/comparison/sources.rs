@@ -1,4 +1,4 @@
-//! What folders say of models: evaluations and runs.
+//! Reads models' results from the folders of evaluations and runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,28 +19,28 @@ use latrace_io::failure::Failure;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Accuracy, Tally};
 
-/// A run's own questions, as a benchmark.
+/// The benchmark name of a run's own questions.
 const HELD_OUT: &str = "held-out";
 
-/// Where results question by question are.
+/// Where per-question results are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResultSource {
     /// In an evaluation's folder.
     Evaluation(PathBuf),
-    /// In a run: its folder, and that of the stage.
+    /// In a run: the run folder, and the stage's folder.
     Run(PathBuf, PathBuf),
-    /// Here.
+    /// In memory, already read.
     Counted(Results),
 }
 
-/// How responses to a question came out.
+/// The outcome of the responses to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionOutcome {
     /// The question's text.
     pub question: String,
     /// Its subject or difficulty.
     pub subset: Option<String>,
-    /// The right ones among all.
+    /// The number of correct responses, and of all.
     pub tally: Tally,
 }
 
@@ -48,10 +48,10 @@ pub struct QuestionOutcome {
 pub type Results = BTreeMap<String, QuestionOutcome>;
 
 impl ResultSource {
-    /// The results; none where there are none.
+    /// The results, or `None` if there are none.
     ///
     /// # Errors
-    /// Files that are damaged.
+    /// Corrupt files.
     pub fn read(&self) -> Result<Option<Results>> {
         match self {
             ResultSource::Evaluation(folder) => {
@@ -102,10 +102,10 @@ fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
     Ok(Some(results).filter(|results| !results.is_empty()))
 }
 
-/// What a folder says: of one evaluation, of a run's models, or of the evaluations in its folders.
+/// The results in a folder: of one evaluation, of a run's models, or of the evaluations in its subfolders.
 ///
 /// # Errors
-/// It says nothing.
+/// It contains no results.
 pub fn read(folder: &Path) -> Result<Vec<Entry>> {
     if let Some(entries) = read_one(folder)? {
         return Ok(entries);
@@ -120,8 +120,9 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>> {
         entries.extend(read_one(&inner)?.unwrap_or_default());
     }
     if entries.is_empty() {
-        let message = format!("{} has no {SUMMARY}, and no folder in it has one", folder.display());
-        let hint = "it is written when an evaluation or a run is finished: the command that began it goes on where it stopped";
+        let message = format!("{} has no {SUMMARY}, nor has any of its subfolders", folder.display());
+        let hint =
+            "it is written when an evaluation or a run finishes: run the same command again to resume it";
         return Err(Failure::work(message).hint(hint).into());
     }
     Ok(entries)
@@ -156,7 +157,7 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
     }]))
 }
 
-/// What of a run's summary counts here.
+/// The part of a run's summary that is read here.
 #[derive(Deserialize)]
 struct ReadSummary {
     models: BTreeMap<String, RunModel>,
@@ -172,7 +173,7 @@ struct RunModel {
 
 fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
     let summary: ReadSummary = serde_json::from_value(value)
-        .map_err(|error| Failure::work(format!("{} is no summary of a run: {error}", path.display())))?;
+        .map_err(|error| Failure::work(format!("{} is not a run's summary: {error}", path.display())))?;
     let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
     let places = evaluation_folders(folder)?;
     let place = |name: &str| places.iter().position(|(known, _)| known == name).unwrap_or(places.len());

@@ -1,22 +1,21 @@
-//! What of a response is judged: the answer behind the thought, and nothing where the thought did not come to
-//! an end.
+//! Extracts the part of a response that is judged: the answer after the thought, and nothing if the thought
+//! was not finished.
 
 use latrace_core::Markers;
 
 /// The part of a response that counts as its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// What stands behind the thought, or all of a response that has none.
+    /// The text after the thought, or the whole response if it has no thought.
     Given(&'a str),
     /// The thought has no end.
     Unclosed,
-    /// The response was cut at the most tokens allowed, before an end of a thought: whatever stands there is
-    /// not its answer.
+    /// The response was truncated at the token limit before the thought ended, so its text is not an answer.
     Truncated,
 }
 
-/// The answer in `response`. `opened`: the prompt began the thought; `truncated`: the response was cut at the
-/// most tokens allowed.
+/// The answer in `response`. `opened`: the prompt opened the thought; `truncated`: the response hit the token
+/// limit.
 pub fn answer_of<'a>(response: &'a str, opened: bool, truncated: bool, markers: &Markers) -> Answer<'a> {
     match markers.split(response) {
         Some((_, answer)) => Answer::Given(answer),

@@ -1,5 +1,5 @@
-//! From responses to verdicts: window by window, kept in a journal, written to `results.json` in the order of
-//! the questions.
+//! Judges responses: window by window, with verdicts kept in a journal, and written to `results.json` in the
+//! order of the questions.
 
 use std::io::Write;
 
@@ -19,12 +19,12 @@ use latrace_questions::benchmarks::{Item, Kind, for_each};
 use latrace_questions::query::{Query, SharedSandbox};
 use latrace_questions::verdict_journal::Journal;
 
-/// Responses judged at once, before their verdicts are kept.
+/// Responses judged before their verdicts are saved.
 const WINDOW: usize = 2048;
-/// The most programs among them: they may run for minutes.
+/// Maximum number of programs among them: each may run for minutes, which an interruption would lose.
 const WINDOW_PROGRAMS: usize = 64;
 
-/// What a question's responses came to.
+/// A question with its judged responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scored {
     /// Its subject or difficulty.
@@ -35,29 +35,29 @@ pub struct Scored {
     pub responses: Vec<JudgedResponse>,
 }
 
-/// What a response came to.
+/// A judged response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JudgedResponse {
-    /// Why it is right or wrong.
+    /// Why it is correct or wrong.
     pub reason: Reason,
-    /// Whether it was cut at the most tokens allowed.
+    /// Whether it was truncated at the token limit.
     pub truncated: bool,
-    /// Whether it is a thought without an end.
+    /// Whether its thought has no end.
     pub unclosed: bool,
     /// Its tokens.
     pub tokens: Option<u64>,
-    /// Tokens of its thought, where that has an end.
+    /// Tokens of its thought, if finished.
     pub thought_tokens: Option<u64>,
 }
 
 impl JudgedResponse {
-    /// Whether it is right.
+    /// Whether it is correct.
     pub fn is_right(&self) -> bool {
         self.reason.verdict() == Verdict::Correct
     }
 }
 
-/// A question on its way.
+/// A question some of whose responses are still to be judged.
 pub(super) struct Question {
     pub place: usize,
     pub id: String,
@@ -68,12 +68,12 @@ pub(super) struct Question {
 /// Judges all responses and writes `results.json`.
 ///
 /// # Errors
-/// A reference that its kind cannot have; what the file system refuses.
+/// A reference that is invalid for its kind; I/O errors.
 pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> {
     let path = plan.out.join(RESULTS);
     let mut journal = Journal::open(&Output::File(path.clone()), &responses.file, &described(plan)?)?;
     if journal.count_earlier() > 0 {
-        tracing::info!("{} responses were judged by a run that did not end", journal.count_earlier());
+        tracing::info!("{} responses were already judged by an interrupted run", journal.count_earlier());
     }
     let mut judge = Judge {
         plan,
@@ -103,7 +103,7 @@ pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> 
     Ok(judge.scored)
 }
 
-/// All that verdicts depend on, but for the responses.
+/// Everything that verdicts depend on except the responses.
 fn described(plan: &BenchmarkRun) -> Result<String> {
     let sums = plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?;
     Ok(json!({"benchmark": plan.benchmark, "data": sums, "markers": plan.markers, "subsets": plan.chosen.subsets, "limit": plan.chosen.limit}).to_string())
@@ -123,7 +123,7 @@ impl Judge<'_> {
         window.iter().map(|question| question.responses.len()).sum::<usize>() >= most
     }
 
-    /// Judges the questions of a window, those apart that an earlier run judged.
+    /// Judges the questions of a window, except those that an interrupted run has judged.
     fn window(
         &mut self,
         window: Vec<Question>,
@@ -135,7 +135,7 @@ impl Judge<'_> {
             .flat_map(|question| question.responses.iter().map(move |response| (question, response)))
             .collect();
         let mut judged = journal.take(pairs.len());
-        // Collecting keeps their order whatever order they end in.
+        // `collect` keeps their order, whatever order they finish in.
         let fresh = pairs[judged.len()..]
             .par_iter()
             .map(|(question, response)| self.one(question, response))

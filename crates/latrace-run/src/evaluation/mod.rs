@@ -1,6 +1,6 @@
-//! How good a model is on a benchmark: responses drawn or given, judged, counted.
+//! Evaluation of a model on a benchmark: responses are sampled or given, judged and counted.
 //!
-//! What is counted and how (`summary`, `answer`) knows no files; `responses`, `judging` and `results` do.
+//! `summary` and `answer` are pure; `responses`, `judging` and `results` read and write files.
 
 mod answer;
 mod judging;
@@ -27,42 +27,42 @@ use latrace_questions::benchmarks::{Benchmark, Chosen, for_each};
 
 /// File of an evaluation's folder: each question with its responses and verdicts.
 pub const RESULTS: &str = "results.json";
-/// What the results come to.
+/// File of the summary of the results.
 pub const SUMMARY: &str = "summary.json";
-/// Responses as they were drawn, while they are and afterwards.
+/// Journal of the sampled responses, kept after the evaluation.
 pub const RESPONSES: &str = "responses.jsonl";
 
-/// What is evaluated, and where to.
+/// What to evaluate, and where to write the results.
 #[derive(Debug)]
 pub struct BenchmarkRun {
-    /// The benchmark, with the settings that count.
+    /// The benchmark, with its settings after overrides.
     pub benchmark: Benchmark,
     /// Files with its questions.
     pub files: Vec<PathBuf>,
-    /// Which of them are asked.
+    /// Which of them to use.
     pub chosen: Chosen,
-    /// What marks a thought.
+    /// Markers around a thought.
     pub markers: Markers,
-    /// Seed of all random numbers.
+    /// Random seed.
     pub seed: u64,
-    /// The folder for what comes out.
+    /// The output folder.
     pub out: PathBuf,
 }
 
-/// A question as it is put.
+/// A question as posed to the model.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Its id.
     pub id: String,
-    /// Its text, without what goes around it for the model.
+    /// Its text, without the prompt template.
     pub text: String,
 }
 
-/// Evaluates: asks, draws or takes responses, judges them, writes `results.json` and `summary.json`.
+/// Runs an evaluation: samples or reads responses, judges them, and writes `results.json` and `summary.json`.
 ///
 /// # Errors
-/// Questions that cannot be read, models that cannot be used, a folder that holds another evaluation; what
-/// the file system refuses.
+/// Questions that cannot be read, models that cannot be loaded, a folder that holds a different evaluation;
+/// I/O errors.
 pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSummary> {
     let out = &plan.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
@@ -76,7 +76,8 @@ pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSum
     Ok(summary)
 }
 
-/// The chosen questions; what their answers are compared with is read again when it is needed.
+/// The chosen questions, without their references, which are read again when needed: the tests of programs
+/// can be large.
 fn questions(plan: &BenchmarkRun) -> Result<Vec<Asked>> {
     let mut asked = Vec::new();
     for_each(&plan.benchmark, &plan.files, &plan.chosen, |id, item| {

@@ -1,4 +1,4 @@
-//! What goes around a question for a model: a template of the reasoner's, or the model's own chat template.
+//! Prompts of questions: from one of the reasoner's templates, or the model's own chat template.
 
 use std::fs;
 use std::path::Path;
@@ -9,13 +9,13 @@ use latrace_core::{Markers, Message, PromptTemplate};
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 
-/// The name under which the model's own chat template goes.
+/// The name that selects the model's own chat template.
 const CHAT: &str = "chat";
 
-/// The user's message of a chat.
+/// Template of the user message in a chat.
 const MESSAGE: &str = include_str!("chat.jinja");
 
-/// What goes around a question.
+/// How a question becomes a prompt.
 #[derive(Debug)]
 pub struct Wrapping {
     template: PromptTemplate,
@@ -25,9 +25,9 @@ pub struct Wrapping {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Around {
-    /// The template gives the prompt.
+    /// The template renders the prompt.
     Nothing,
-    /// The template gives the user's message, the model's chat template the prompt.
+    /// The template renders the user message, and the model's chat template the prompt.
     Chat,
 }
 
@@ -36,17 +36,17 @@ enum Around {
 pub struct Prompted {
     /// As text.
     pub text: String,
-    /// As the model reads it.
+    /// As token ids.
     pub ids: Vec<u32>,
-    /// Whether it ends with the beginning of a thought.
+    /// Whether it ends with the marker that opens a thought.
     pub opens: bool,
 }
 
 impl Wrapping {
-    /// `chat`, the name of a built-in template, or a file with one.
+    /// Resolves `chat`, the name of a built-in template, or a template file.
     ///
     /// # Errors
-    /// Nothing of this name; a file that is no template.
+    /// An unknown name; a file that is not a template.
     pub fn named(name: &str) -> Result<Wrapping> {
         let (source, around) = match PromptTemplate::built_in(name) {
             _ if name == CHAT => (MESSAGE.to_owned(), Around::Chat),
@@ -56,10 +56,10 @@ impl Wrapping {
             }
             None => {
                 let hint = format!(
-                    "known templates: {CHAT}, {}; or the path of a file that is one",
+                    "known templates: {CHAT}, {}; or the path of a template file",
                     PromptTemplate::names()
                 );
-                return Err(Failure::usage(format!("--template {name}: no such template, and no such file"))
+                return Err(Failure::usage(format!("--template {name}: no such template or file"))
                     .hint(hint)
                     .into());
             }
@@ -69,7 +69,7 @@ impl Wrapping {
         Ok(Wrapping { template, source, around })
     }
 
-    /// The template's text, to tell it from others.
+    /// The template's text, which identifies it in keys.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -77,7 +77,7 @@ impl Wrapping {
     /// The prompt for a question.
     ///
     /// # Errors
-    /// A template that asks for what there is not; a model without tokenizer or chat template.
+    /// A template that uses a field the question lacks; a model without tokenizer or chat template.
     pub fn prompt(
         &self,
         question: &str,

@@ -1,4 +1,4 @@
-//! Where responses come from: a model, a file, or the benchmark's own answers.
+//! Sources of responses: a model, a file, or the benchmark's own answers.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,43 +28,43 @@ const STAGE: &str = "eval";
 
 /// Where responses come from.
 pub enum ResponseSource<'a> {
-    /// A model draws them.
+    /// Sampled from a model.
     EvaluatedModel(Box<EvaluatedModel<'a>>),
-    /// A file has them: `id`, `response` (or `text`), perhaps `sample`, `stop_reason`, `token_ids`.
+    /// Read from a file: `id`, `response` (or `text`), optionally `sample`, `stop_reason`, `token_ids`.
     File(PathBuf),
-    /// The benchmark's own answers, to see that it takes them.
+    /// The benchmark's own answers, to check that it accepts them.
     Right,
 }
 
-/// A model that draws responses.
+/// A model to sample responses from.
 pub struct EvaluatedModel<'a> {
-    /// Its name for people.
+    /// Its display name.
     pub name: String,
     /// Its folder.
     pub folder: PathBuf,
-    /// What goes around questions.
+    /// How questions become prompts.
     pub wrapping: Wrapping,
-    /// What draws with it.
+    /// The engine that samples from it.
     pub engine: &'a dyn Engine,
 }
 
 /// A response to a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// All of it.
+    /// The whole text.
     pub text: String,
-    /// Whether the prompt began a thought.
+    /// Whether the prompt opened a thought.
     pub opened: bool,
-    /// Why it ended, where that is known.
+    /// Why it stopped, if known.
     pub stop_reason: Option<String>,
     /// Its tokens.
     pub tokens: Option<u64>,
-    /// Tokens of its thought, where that has an end.
+    /// Tokens of its thought, if finished.
     pub thought_tokens: Option<u64>,
 }
 
 impl Response {
-    /// Whether it was cut at the most tokens allowed.
+    /// Whether it was truncated at the token limit.
     pub fn is_truncated(&self) -> bool {
         self.stop_reason.as_deref() == Some(StopReason::MaxTokens.name())
     }
@@ -73,15 +73,15 @@ impl Response {
 /// The responses to all questions.
 pub struct Responses {
     held: Held,
-    /// The file that they are in, or what stands for it: what is judged depends on it.
+    /// The file that they are in, or an equivalent identity: verdicts depend on it.
     pub file: PathBuf,
-    /// Who they are by, for people.
+    /// Display name of their source.
     pub name: String,
-    /// What tells the model from others; null without one.
+    /// Identity of the model; null without one.
     pub model: Value,
-    /// The settings by which they were drawn; null where they were given.
+    /// The settings they were sampled with; null if they were given.
     pub settings: Value,
-    /// How many were finished by earlier runs, and what drawing the others took: tokens and seconds.
+    /// How many were finished by interrupted runs, and the tokens and seconds of sampling the rest.
     pub drawn: Option<(usize, u64, f64)>,
 }
 
@@ -91,7 +91,7 @@ enum Held {
     Right,
 }
 
-/// What a model drew, and what makes texts of it.
+/// Sampled responses, and the codec that decodes them.
 struct ByModel {
     /// By question.
     samples: Vec<Vec<FinishedSample>>,
@@ -140,13 +140,13 @@ pub fn of(plan: &BenchmarkRun, source: &ResponseSource<'_>, asked: &[Asked]) -> 
     }
 }
 
-/// Results of given responses never replace those of a model's.
+/// Fails if the folder holds a model's evaluation: given responses must not overwrite sampled ones.
 fn given(plan: &BenchmarkRun, responses: Responses) -> Result<Responses> {
     if !plan.out.join(RESPONSES).exists() {
         return Ok(responses);
     }
     let message = format!("{} holds the evaluation of a model", plan.out.display());
-    Err(Failure::work(message).hint("give another --out, or remove the folder").into())
+    Err(Failure::work(message).hint("choose another --out, or remove the folder").into())
 }
 
 fn from_model(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, asked: &[Asked]) -> Result<Responses> {
@@ -172,7 +172,7 @@ fn from_model(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, asked: &[Asked]) 
     })
 }
 
-/// How responses are drawn, checked.
+/// The validated sampling parameters of responses.
 fn job(plan: &BenchmarkRun, stop_ids: Vec<u32>) -> Result<SampleJob> {
     let params = plan.benchmark.sampling;
     params.validate().map_err(|error| Failure::usage(error.to_string()))?;
@@ -182,8 +182,8 @@ fn job(plan: &BenchmarkRun, stop_ids: Vec<u32>) -> Result<SampleJob> {
     Ok(SampleJob { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, params, stop_ids, stop_texts })
 }
 
-/// Draws the responses that an earlier run has not, and writes all of them in the order of the questions,
-/// whatever the order in which they finished.
+/// Samples the responses that an interrupted run has not, and writes all of them in the order of the
+/// questions, whatever order they finished in.
 fn draw(
     plan: &BenchmarkRun,
     model: &EvaluatedModel<'_>,
@@ -199,7 +199,7 @@ fn draw(
     let make = || model.engine.generator(&model.folder);
     let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);
     let drawn = draw_rows(job, Logprobs::Dropped, &prompts, earlier, make, &mut keep)
-        .with_context(|| format!("cannot draw responses to {}", plan.benchmark.title))?;
+        .with_context(|| format!("cannot sample responses to {}", plan.benchmark.title))?;
     write_rows(&Output::File(file.clone()), |sink| {
         drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
     })?;
@@ -237,7 +237,7 @@ fn prompts(
     asked.iter().map(prompt).collect()
 }
 
-/// All but the model that a response depends on.
+/// Everything that a response depends on except the model.
 fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) -> Value {
     let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = job.params;
     json!({
@@ -256,7 +256,7 @@ fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) ->
     })
 }
 
-/// The journal of the responses; a folder that holds another evaluation stays as it is.
+/// Opens the journal of the responses; a folder that holds a different evaluation is left unchanged.
 fn open_journal(
     plan: &BenchmarkRun,
     file: &Path,
@@ -266,11 +266,11 @@ fn open_journal(
     description["benchmark"] = json!(plan.benchmark);
     if let Some(earlier) = described(file)?.filter(|earlier| *earlier != description) {
         let message = format!(
-            "{} holds another evaluation: {}",
+            "{} holds a different evaluation: {}",
             plan.out.display(),
             difference(&earlier, &description)
         );
-        return Err(Failure::work(message).hint("give another --out, or remove the folder").into());
+        return Err(Failure::work(message).hint("choose another --out, or remove the folder").into());
     }
     OutputJournal::open(file, description)
 }
@@ -298,7 +298,7 @@ fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<Response>>> 
         }
     }
     if others > 0 {
-        tracing::warn!("{others} responses of {} are to questions that are not asked", file.display());
+        tracing::warn!("{others} responses of {} are to questions outside this evaluation", file.display());
     }
     let without: Vec<&str> =
         asked.iter().map(|asked| asked.id.as_str()).filter(|id| found[*id].is_empty()).collect();
@@ -310,7 +310,7 @@ fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<Response>>> 
             asked.len()
         );
         return Err(Failure::work(message)
-            .hint("each row has the `id` of its question; `--limit` and `--subset` ask fewer")
+            .hint("each row needs the `id` of its question; `--limit` and `--subset` select fewer questions")
             .into());
     }
     let in_order = |(id, mut responses): (String, Vec<(u64, Response)>)| {
@@ -344,10 +344,10 @@ fn given_response(row: &Row) -> Result<(String, Option<u64>, Response), FieldPro
 }
 
 impl Responses {
-    /// The responses to a question, by its place among those asked.
+    /// The responses to the question at an index of the evaluation.
     ///
     /// # Errors
-    /// A benchmark that has no right answers of its own.
+    /// A benchmark without reference answers.
     pub fn to(&self, place: usize, id: &str, item: &Item) -> Result<Vec<Response>> {
         match &self.held {
             Held::Drawn(by) => {
@@ -356,16 +356,17 @@ impl Responses {
             Held::Given(responses) => Ok(responses[id].clone()),
             Held::Right => {
                 let right = item.reference.right_response();
-                let hint = "its tests say what is right, but not how; give responses with --responses FILE";
+                let hint =
+                    "its tests check an answer but do not contain one; give responses with --responses FILE";
                 let text = right.ok_or_else(|| {
-                    Failure::work(format!("question {id} has no right answer of its own")).hint(hint)
+                    Failure::work(format!("question {id} has no reference answer")).hint(hint)
                 })?;
                 Ok(vec![Response { text, ..Response::default() }])
             }
         }
     }
 
-    /// A question's prompt as text, and its tokens.
+    /// A question's prompt as text, and its number of tokens.
     pub fn prompt(&self, place: usize) -> Option<(&str, u64)> {
         match &self.held {
             Held::Drawn(by) => Some((by.prompts[place].text.as_str(), by.prompts[place].ids.len() as u64)),

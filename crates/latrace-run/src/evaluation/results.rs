@@ -1,10 +1,11 @@
-//! `results.json`: an object with each question under its place among those asked, "0", "1", …
+//! `results.json`: an object that maps the index of each question in the evaluation, "0", "1", …, to its
+//! results.
 //!
-//! Read by the tools of SkyThought's evaluation (NovaSky-AI/SkyThought, `skythought/evals`). Theirs are, of a
-//! question, `prompt`, `input_conversation`, `responses` (`content`, `correctness`, `reason`) and
-//! `token_usages` (`completion_tokens`, `prompt_tokens`). Differs in: of the row as published only the
-//! question and its answer are kept, under our names; `correctness` is null where nobody can say; `reason` is
-//! a code of the verifier's.
+//! Readable by SkyThought's evaluation tools (NovaSky-AI/SkyThought, `skythought/evals`). The fields of a
+//! question that follow theirs are `prompt`, `input_conversation`, `responses` (`content`, `correctness`,
+//! `reason`) and `token_usages` (`completion_tokens`, `prompt_tokens`). Differs in: of the published row,
+//! only the question and its answer are kept, under our names; `correctness` is null for an undetermined
+//! verdict; `reason` is one of the verifier's codes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -69,12 +70,12 @@ fn judged(response: &Response, judgement: &Judgement) -> Value {
     })
 }
 
-/// What two evaluations are compared by.
+/// The results that comparisons of evaluations use.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct QuestionResult {
     /// The question's id.
     pub id: String,
-    /// The question as it was put.
+    /// The question as posed to the model.
     pub prompt: String,
     /// Its text.
     pub question: String,
@@ -85,23 +86,23 @@ pub struct QuestionResult {
     pub responses: Vec<Correctness>,
 }
 
-/// Whether a response is right.
+/// Whether a response is correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Correctness {
-    /// None where nobody can say.
+    /// `None` for an undetermined verdict.
     pub correctness: Option<bool>,
 }
 
-/// The questions of an evaluation's folder, in their order; none where it has no `results.json`.
+/// The questions of an evaluation's folder, in order; `None` if it has no `results.json`.
 ///
 /// # Errors
-/// A file that holds no results.
+/// A file that does not contain results.
 pub fn read_results(folder: &Path) -> Result<Option<Vec<QuestionResult>>> {
     let path = folder.join(RESULTS);
     let Ok(file) = File::open(&path) else { return Ok(None) };
     let parsed: Result<BTreeMap<usize, QuestionResult>, _> = serde_json::from_reader(BufReader::new(file));
     let parsed = parsed.map_err(|error| {
-        Failure::work(format!("{} holds no results of an evaluation: {error}", path.display()))
+        Failure::work(format!("{} does not contain an evaluation's results: {error}", path.display()))
     })?;
     Ok(Some(parsed.into_values().collect()))
 }

@@ -1,9 +1,9 @@
-//! `summary.json`: what the responses come to.
+//! `summary.json`: the results of an evaluation in aggregate.
 //!
-//! Read by the tools of SkyThought's evaluation. Theirs are `configuration`, `total_completion_tokens`,
-//! `avg_completion_tokens`, `total_prompt_tokens`, `avg_prompt_tokens`, `accuracy` (a fraction) and
-//! `pass_at_k` (percent by "k=…"). Differs in: tokens of a prompt count once for each response to it, in the
-//! sum as in the mean; `pass_at_k` has every k.
+//! Readable by SkyThought's evaluation tools. The fields that follow theirs are `configuration`,
+//! `total_completion_tokens`, `avg_completion_tokens`, `total_prompt_tokens`, `avg_prompt_tokens`, `accuracy`
+//! (a fraction) and `pass_at_k` (percent by "k=…"). Differs in: a prompt's tokens count once per response,
+//! both in the sum and in the mean; `pass_at_k` has every k.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -21,65 +21,65 @@ use latrace_io::files::{checksum, write_atomically};
 use latrace_io::text_table::{self, percent, range};
 use latrace_objective::statistics::{Accuracy, Interval, Tally, pass_curve};
 
-/// What an evaluation comes to.
+/// The summary of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationSummary {
-    /// What was evaluated on what, as SkyThought describes it.
+    /// The model and benchmark, in SkyThought's format.
     pub configuration: Value,
-    /// Tokens of all responses.
+    /// Total tokens of all responses.
     pub total_completion_tokens: u64,
-    /// Tokens of a response.
+    /// Mean tokens per response.
     pub avg_completion_tokens: f64,
-    /// Tokens of the prompts, once for each response.
+    /// Total prompt tokens, counted once per response.
     pub total_prompt_tokens: u64,
-    /// Tokens of a prompt.
+    /// Mean tokens per prompt.
     pub avg_prompt_tokens: f64,
     /// Accuracy with its interval, numbers of questions and responses.
     #[serde(flatten)]
     pub overall: Accuracy,
-    /// Percent by "k=…".
+    /// pass@k in percent, by "k=…".
     pub pass_at_k: BTreeMap<String, f64>,
     /// The benchmark's name.
     pub benchmark: String,
-    /// The benchmark's name for people.
+    /// The benchmark's display name.
     pub title: String,
-    /// The model's name for people.
+    /// The model's display name.
     pub model: String,
-    /// Responses to each question: the fewest.
+    /// Responses per question (the minimum).
     pub k: usize,
-    /// The mean over questions of each one's share of right responses.
+    /// avg@k: the mean over questions of the share of correct responses.
     #[serde(rename = "avg@k")]
     pub average: Interval,
-    /// Chance that at least one of k responses is right, by k.
+    /// Probability that at least one of k responses is correct, by k.
     #[serde(rename = "pass@k")]
     pub pass: BTreeMap<usize, Interval>,
-    /// Accuracy on each subject or difficulty.
+    /// Accuracy by subject or difficulty.
     pub by_subset: BTreeMap<String, Accuracy>,
-    /// Whether tables have a column for each subset instead of one for all.
+    /// Whether tables show a column per subset instead of one for all questions.
     pub tabled_by_subset: bool,
-    /// Responses that were cut at the most tokens allowed.
+    /// Responses truncated at the token limit.
     pub truncated: u64,
     /// Their share.
     pub truncation_rate: f64,
-    /// Thoughts without an end, cut ones among them: none of them is judged as an answer.
+    /// Thoughts without an end, including truncated ones; none is judged as an answer.
     pub unclosed: u64,
     /// Tokens of responses.
     pub lengths: Option<Lengths>,
-    /// Tokens of right responses.
+    /// Tokens of correct responses.
     pub lengths_of_correct: Option<Lengths>,
     /// Tokens of the others.
     pub lengths_of_wrong: Option<Lengths>,
-    /// Tokens of thoughts that have an end.
+    /// Tokens of finished thoughts.
     pub lengths_of_thoughts: Option<Lengths>,
     /// Responses by verdict.
     pub verdicts: BTreeMap<String, u64>,
     /// Responses by the verdict's reason.
     pub reasons: BTreeMap<String, u64>,
-    /// What the last run took: `sampling`, `judging`; `earlier` responses of stopped runs cost it nothing.
+    /// Time of the last run: `sampling` and `judging`, without the `earlier` responses of interrupted runs.
     pub seconds: Value,
-    /// How responses were drawn; null where they were given.
+    /// How responses were sampled; null if they were given.
     pub settings: Value,
-    /// Seed of all random numbers.
+    /// Random seed.
     pub seed: u64,
     /// Version of the program.
     pub version: String,
@@ -87,37 +87,37 @@ pub struct EvaluationSummary {
     pub hashes: Value,
 }
 
-/// How long responses are, in tokens.
+/// Distribution of lengths, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
-    /// How many they are.
+    /// Number of sequences.
     pub count: usize,
-    /// Their mean.
+    /// Mean.
     pub mean: f64,
-    /// The shortest.
+    /// Minimum.
     pub least: u64,
-    /// Half of them are no longer.
+    /// Median: the smallest length that at least half do not exceed.
     pub median: u64,
-    /// Nine of ten are no longer.
+    /// 90th percentile, in the same sense.
     pub ninetieth: u64,
-    /// The longest.
+    /// Maximum.
     pub most: u64,
 }
 
 impl Lengths {
-    /// None of nothing.
+    /// `None` for an empty list.
     pub fn of(lengths: impl Iterator<Item = u64>) -> Option<Lengths> {
         let mut sorted: Vec<u64> = lengths.collect();
         sorted.sort_unstable();
         let (&least, &most) = (sorted.first()?, sorted.last()?);
-        // The smallest length that a share of them does not exceed.
+        // Nearest-rank quantile: an observed length, never an interpolated one.
         let at = |share: f64| sorted[((share * sorted.len() as f64).ceil() as usize).max(1) - 1];
         let mean = sorted.iter().sum::<u64>() as f64 / sorted.len() as f64;
         Some(Lengths { count: sorted.len(), mean, least, median: at(0.5), ninetieth: at(0.9), most })
     }
 }
 
-/// The counts that need neither plan nor clock.
+/// The counts that follow from the responses alone.
 struct Counts {
     tally_q: Vec<Tally>,
     completion: u64,
@@ -200,7 +200,7 @@ impl EvaluationSummary {
     /// Writes `summary.json`.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn write(&self, out: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         write_atomically(&out.join(SUMMARY), |writer| {
@@ -208,13 +208,13 @@ impl EvaluationSummary {
         })
     }
 
-    /// The summary in a file's contents.
+    /// Parses a summary file.
     ///
     /// # Errors
-    /// It is none.
+    /// The contents are not a summary.
     pub fn parse(path: &Path, value: Value) -> Result<EvaluationSummary> {
         serde_json::from_value(value).map_err(|error| {
-            Failure::work(format!("{} is no summary of an evaluation: {error}", path.display())).into()
+            Failure::work(format!("{} is not an evaluation's summary: {error}", path.display())).into()
         })
     }
 }
@@ -248,7 +248,7 @@ fn seconds(responses: &Responses, judging: f64) -> Value {
     }
 }
 
-/// What was evaluated on what, as SkyThought has it.
+/// The model and benchmark, in SkyThought's format.
 fn configuration(plan: &BenchmarkRun, responses: &Responses) -> Value {
     let source = &plan.benchmark.source;
     let drawing = &plan.benchmark.sampling;
@@ -267,7 +267,7 @@ fn configuration(plan: &BenchmarkRun, responses: &Responses) -> Value {
     })
 }
 
-/// The summary as a table for people.
+/// The summary as a table.
 pub fn table(summary: &EvaluationSummary) -> String {
     let header =
         [summary.title.clone(), "questions".to_owned(), format!("avg@{}", summary.k), "95 %".to_owned()];

@@ -1,4 +1,4 @@
-//! For LLaMA-Factory. Rows are text, set without a template; `tokenized.py` hands over the token ids instead.
+//! Export for LLaMA-Factory. Rows are text, without a template; `tokenized.py` passes the token ids instead.
 
 use serde_json::json;
 
@@ -27,14 +27,14 @@ pub(super) fn files(job: &Job) -> Vec<File> {
 fn settings(job: &Job) -> String {
     let config = &job.config;
     Yaml::default()
-        .comment("Begin in this folder: `llamafactory-cli train sft.yaml`")
+        .comment("Run in this folder: `llamafactory-cli train sft.yaml`")
         .text("model_name_or_path", &job.model)
         .text("stage", "sft")
         .flag("do_train", true)
         .text("finetuning_type", "full")
         .text("dataset", "latrace")
         .text("dataset_dir", "data")
-        .comment("Prompts are ready-made: nothing goes around them.")
+        .comment("Prompts are complete: no template is applied.")
         .text("template", "empty")
         .whole("cutoff_len", config.cutoff_length as u64)
         .flag("packing", false)
@@ -53,7 +53,7 @@ fn readme(job: &Job) -> String {
          run; `weight` is the weight of the sequence, `source` the trace's number (-1: the row's own, since no trace was usable; -2: its own, mixed in).\n\
          * `data/dataset_info.json`: the data set, in the alpaca format, as `latrace`.\n\
          * `sft.yaml`: the settings of the last training; `llamafactory-cli train sft.yaml`, in this folder.\n\
-         * `tokenized.py`: writes the token ids as a data set for `tokenized_path`, so that no text is tokenised anew.\n\n\
+         * `tokenized.py`: writes the token ids as a data set for `tokenized_path`, so that no text is tokenised again.\n\n\
          ## What LLaMA-Factory cannot say\n\n\
          * **Weights.** {weights} It knows no weight of a sequence: to keep them, its `CustomSeq2SeqTrainer.compute_loss` must multiply each sequence's sum of token\n  \
          losses by the row's `weight`, and the column must reach it (`remove_unused_columns: false` and a collator that keeps it). Or make the weights equal before: `weights.selection =\n  \

@@ -1,7 +1,7 @@
-//! The examples of a run and its last training, for other trainers: rows as text and as token ids, and the
-//! recipe in their words.
+//! Exports the examples of a run's last training for other trainers: rows as text and as token ids, and the
+//! training settings in the trainer's format.
 //!
-//! What a target cannot say is told in the README that goes along, never left out silently.
+//! Whatever a trainer cannot express is listed in the exported README, never dropped silently.
 
 mod llama_factory;
 mod transformers;
@@ -28,7 +28,7 @@ use latrace_io::failure::Failure;
 use latrace_io::files::replace_folder;
 use latrace_io::table::Table;
 
-/// Who is to train.
+/// The trainer to export to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
@@ -43,13 +43,13 @@ pub enum Target {
 pub struct Exported {
     /// Rows.
     pub rows: usize,
-    /// Rows left out as longer than the cut-off length.
+    /// Rows dropped because they exceed the cut-off length.
     pub dropped: usize,
-    /// Rows whose text gives other token ids than theirs.
+    /// Rows whose text does not tokenize back to their token ids.
     pub ambiguous: usize,
 }
 
-/// A training to hand over.
+/// A training to export.
 #[derive(Debug)]
 struct Job {
     /// The model that training starts from.
@@ -60,7 +60,7 @@ struct Job {
     ambiguous: usize,
 }
 
-/// An example, as text too.
+/// An example, also as text.
 #[derive(Debug)]
 struct Example {
     record: ExampleRecord,
@@ -69,57 +69,57 @@ struct Example {
 }
 
 impl Example {
-    /// Every token of an example weighs the same.
+    /// The weight of the sequence, shared by all its tokens.
     fn weight(&self) -> f64 {
         self.record.weight
     }
 
-    /// The row with what both targets read.
+    /// The row with the fields that both trainers read.
     fn row(&self) -> Value {
         json!({"id": self.record.id, "source": self.record.source, "prompt": self.prompt, "completion": self.completion, "weight": self.weight()})
     }
 }
 
 impl Job {
-    /// Updates in all.
+    /// Total optimizer updates.
     fn steps(&self) -> u64 {
         let per_epoch = (self.rows.len() as u64).div_ceil(self.config.batch_size as u64);
         self.config.max_steps.unwrap_or(self.config.epochs * per_epoch)
     }
 
-    /// Updates in which the rate rises.
+    /// Warm-up updates.
     fn warmup_steps(&self) -> u64 {
         (self.config.warmup_ratio * self.steps() as f64).ceil() as u64
     }
 
-    /// C of the loss: mean response length of the data set (tokens).
+    /// C of the loss: the data set's mean response length (tokens).
     fn mean_response(&self) -> f64 {
         self.rows.iter().map(|row| row.record.response_ids.len()).sum::<usize>() as f64
             / self.rows.len() as f64
     }
 
-    /// What a trainer without weights loses.
+    /// What is lost in a trainer without sequence weights.
     fn on_weights(&self) -> String {
         let weights = self.rows.iter().map(Example::weight);
         let (low, high) =
             weights.fold((f64::INFINITY, 0.0_f64), |(low, high), weight| (low.min(weight), high.max(weight)));
         if high - low <= 1e-9 * high {
             return format!(
-                "All {} rows weigh {high:.4}: a trainer without weights of sequences loses nothing but that factor.",
+                "All {} rows have weight {high:.4}: a trainer without sequence weights loses only that factor.",
                 self.rows.len()
             );
         }
         format!(
-            "The {} rows weigh from {low:.4} to {high:.4} (`weight` in data/train.jsonl): a trainer without weights of sequences does something else.",
+            "The weights of the {} rows range from {low:.4} to {high:.4} (`weight` in data/train.jsonl): a trainer without sequence weights optimises a different objective.",
             self.rows.len()
         )
     }
 }
 
-/// Writes the last training of a run for another trainer, into a folder that is empty or not there.
+/// Exports the last training of a run into a folder that is empty or absent.
 ///
 /// # Errors
-/// A run without its examples; examples that are rewards; what the file system refuses.
+/// A run whose stage 8 is unfinished; rewarded samples, which a supervised trainer cannot use; I/O errors.
 pub fn export(run: &Path, target: Target, out: &Path) -> Result<Exported> {
     let job = read_job(run)?;
     let files = match target {
@@ -139,15 +139,15 @@ pub fn export(run: &Path, target: Target, out: &Path) -> Result<Exported> {
     Ok(Exported { rows: job.rows.len(), dropped: job.dropped, ambiguous: job.ambiguous })
 }
 
-/// A file's name and text.
+/// A file name and its contents.
 type File = (&'static str, String);
 
-/// Whether the text of the rows gives their tokens.
+/// A README paragraph on whether the rows' text tokenizes back to their token ids.
 fn on_text(job: &Job) -> String {
     match job.ambiguous {
-        0 => "The text of every row gives its very tokens again.".to_owned(),
+        0 => "The text of every row tokenizes back to its token ids.".to_owned(),
         some => format!(
-            "The text of {some} of {} rows gives other tokens than theirs, since a model may draw tokens that a tokenizer would not choose. Prefer the ids.",
+            "The text of {some} of {} rows does not tokenize back to its token ids, since a model may sample tokens that a tokenizer would not produce. Prefer the ids.",
             job.rows.len()
         ),
     }
@@ -160,10 +160,8 @@ fn json_lines(rows: impl Iterator<Item = Value>) -> String {
 fn read_job(run: &Path) -> Result<Job> {
     let recipe = of_run(run)?;
     if recipe.method.is_policy_gradient() {
-        let message = "the examples of this run are rewarded samples, which supervised trainers cannot take";
-        return Err(Failure::work(message)
-            .hint("TRL and others draw samples for rewards of their own")
-            .into());
+        let message = "the examples of this run are rewarded samples, which supervised trainers cannot use";
+        return Err(Failure::work(message).hint("TRL and other RL trainers sample for themselves").into());
     }
     let (dataset, model) = last_training(run, &recipe)?;
     let config = recipe.final_config();
@@ -196,7 +194,7 @@ fn read_job(run: &Path) -> Result<Job> {
     }
 }
 
-/// The examples of the last round that has some, and what training on them starts from.
+/// The examples of the last round with a finished stage 8, and the model that training on them starts from.
 fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
     let plan = plan(recipe)?;
     let folder = |id: NodeId| run.join(plan.nodes[id].folder());

@@ -1,6 +1,6 @@
 """Writes the token ids of data/train.jsonl as the data set that LLaMA-Factory loads by `tokenized_path`: python tokenized.py
 
-With it no text is tokenised anew, and `template` has nothing to say. Needs datasets.
+With it no text is tokenised again, and `template` has no effect. Needs datasets.
 """
 
 import json

@@ -1,4 +1,4 @@
-//! Settings that LLaMA-Factory and TRL both hand on to transformers, under its names.
+//! Settings that LLaMA-Factory and TRL both pass to transformers, under its names.
 
 use latrace_engine::TrainConfig;
 use latrace_engine::train_config::{Schedule, StoreAs};
@@ -7,7 +7,7 @@ use super::Job;
 use super::yaml::Yaml;
 
 impl Yaml {
-    /// How many updates of how many sequences, and how each is made.
+    /// Batch size, epochs, learning rate and optimizer.
     pub(super) fn updates(self, job: &Job) -> Yaml {
         let config = &job.config;
         let schedule = match config.schedule {
@@ -16,7 +16,7 @@ impl Yaml {
             Schedule::Constant => "constant_with_warmup",
         };
         self.whole("max_steps", job.steps())
-            .comment("Per device; times gradient_accumulation_steps and devices: the sequences of an update.")
+            .comment("Per device; times gradient_accumulation_steps and the number of devices: the sequences of an update.")
             .whole("per_device_train_batch_size", 1)
             .whole("gradient_accumulation_steps", config.batch_size as u64)
             .number("learning_rate", config.learning_rate)
@@ -30,7 +30,7 @@ impl Yaml {
             .number("max_grad_norm", config.clip_norm)
     }
 
-    /// Precision, seed, and what is told meanwhile.
+    /// Precision, seed and logging.
     pub(super) fn run_settings(self, config: &TrainConfig) -> Yaml {
         self.flag("bf16", config.save_dtype == StoreAs::Bf16)
             .whole("seed", config.seed)

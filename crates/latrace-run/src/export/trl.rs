@@ -1,4 +1,4 @@
-//! For TRL's `SFTTrainer`. Rows carry `input_ids` and `completion_mask`, which it takes as they are.
+//! Export for TRL's `SFTTrainer`. Rows carry `input_ids` and `completion_mask`, which it uses unchanged.
 
 use latrace_engine::train_config::Normaliser;
 use serde_json::json;
@@ -25,11 +25,11 @@ pub(super) fn files(job: &Job) -> Vec<File> {
     ]
 }
 
-/// `SFTConfig` with the names that transformers 4 and 5 share.
+/// `SFTConfig`, with the names common to transformers 4 and 5.
 fn settings(job: &Job) -> String {
     let config = &job.config;
     Yaml::default()
-        .comment("Begin in this folder: `python train_weighted.py`, which keeps the weights; `trl sft --config sft.yaml`, which does not.")
+        .comment("Run in this folder: `python train_weighted.py`, which keeps the weights, or `trl sft --config sft.yaml`, which does not.")
         .text("model_name_or_path", &job.model)
         .text("dataset_name", "data")
         .text("output_dir", "trained")

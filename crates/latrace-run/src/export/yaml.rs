@@ -1,4 +1,4 @@
-//! Settings as lines of YAML.
+//! A minimal YAML writer for settings.
 
 use std::fmt::Write;
 
@@ -13,32 +13,32 @@ impl Yaml {
         self
     }
 
-    /// A text; as JSON writes it, which is YAML too.
+    /// A string, quoted as in JSON, which is valid YAML.
     pub(super) fn text(mut self, key: &str, value: &str) -> Yaml {
         let _ = writeln!(self.0, "{key}: {}", serde_json::Value::from(value));
         self
     }
 
-    /// A whole number.
+    /// An integer.
     pub(super) fn whole(mut self, key: &str, value: u64) -> Yaml {
         let _ = writeln!(self.0, "{key}: {value}");
         self
     }
 
-    /// A number, without an exponent: readers of YAML 1.1 take `1e-5` for a text.
+    /// A number, without an exponent: YAML 1.1 parsers read `1e-5` as a string.
     pub(super) fn number(mut self, key: &str, value: f64) -> Yaml {
         let plain = format!("{value}");
         let _ = writeln!(self.0, "{key}: {}", if plain.contains('.') { plain } else { format!("{plain}.0") });
         self
     }
 
-    /// True or false.
+    /// A boolean.
     pub(super) fn flag(mut self, key: &str, value: bool) -> Yaml {
         let _ = writeln!(self.0, "{key}: {value}");
         self
     }
 
-    /// The whole.
+    /// The document.
     pub(super) fn into_text(self) -> String {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What all stages of a run share, and their results do not depend on.
+//! What all stages of a run share and no result depends on.
 
 use latrace_engine::{CpuEngine, CpuOptions, Engine, EngineRole, Identity};
 use latrace_questions::query::SharedSandbox;
@@ -6,17 +6,17 @@ use latrace_questions::query::SharedSandbox;
 use crate::plan::{Node, Settings};
 use crate::recipe::run;
 
-/// What computes, and the sandbox of programs.
+/// The engine, and the sandbox for programs.
 #[derive(Debug)]
 pub struct RunContext {
-    /// What samples, scores and trains.
+    /// The engine that samples, scores and trains.
     pub engine: Box<dyn Engine>,
-    /// Starts with the first program.
+    /// Set up when the first program is run.
     pub sandbox: SharedSandbox,
 }
 
 impl RunContext {
-    /// The built-in engine with a recipe's options of speed and memory.
+    /// A context with the built-in engine and a recipe's speed and memory options.
     pub fn new(options: &run::EngineOptions) -> RunContext {
         let run::EngineOptions { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
         let kv_cache_bytes = Some(kv_cache_bytes).filter(|&bytes| bytes > 0);
@@ -28,12 +28,12 @@ impl RunContext {
         })))
     }
 
-    /// Another engine.
+    /// A context with another engine.
     pub fn with_engine(engine: Box<dyn Engine>) -> RunContext {
         RunContext { engine, sandbox: SharedSandbox::default() }
     }
 
-    /// What tells the engine of a stage from others; none for a stage that uses none.
+    /// Identity of the engine for a stage's key; `None` for a stage that uses no engine.
     pub fn identity(&self, node: &Node) -> Option<Identity> {
         let role = match node.settings {
             Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => EngineRole::Generate,

@@ -1,4 +1,4 @@
-//! The run folder: one folder for each stage, with a record of what it was made from, and a lock.
+//! The run folder: a lock, and one folder per stage with a record of what it was made from.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -16,35 +16,35 @@ use latrace_io::files::{checksum, write_atomically};
 
 const RECORD: &str = "stage.json";
 
-/// A finished stage: where its files are, and what tells them from others.
+/// A finished stage: its folder, and the digest of its files.
 #[derive(Clone, Debug)]
 pub struct Done {
     /// Its folder.
     pub folder: PathBuf,
-    /// Checksums of its files, as one text.
+    /// Checksums of its files, as one string.
     pub digest: String,
 }
 
-/// What is kept of a stage in its folder.
+/// The record of a stage, stored in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
     /// The stage's name.
     pub stage: String,
-    /// All that its result depends on.
+    /// Everything that its result depends on.
     pub key: Value,
-    /// Whether all of its files are written.
+    /// Whether all of its files have been written.
     pub done: bool,
-    /// Working time (s) of the sessions that ended.
+    /// Working time (s) of its completed sessions.
     pub seconds: f64,
-    /// Most memory (bytes) that the process had held when the stage ended; 0 where the system does not say.
+    /// Peak memory (bytes) of the process when the stage ended; 0 if the system does not report it.
     pub peak_memory_bytes: u64,
     /// Checksums of its files.
     pub files: BTreeMap<String, String>,
-    /// What it counted, such as rows left out.
+    /// Its counts, such as dropped rows.
     pub counts: Value,
 }
 
-/// The folder of a run, held by one process at a time.
+/// A run folder, locked by one process at a time.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -52,12 +52,12 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Opens or makes the folder for work.
+    /// Creates or opens the folder, and locks it.
     ///
     /// # Errors
-    /// Another process works in it; it holds a run of another layout.
+    /// Another process is working in it; it holds a run with another layout.
     pub fn lock(path: &Path) -> Result<RunFolder> {
-        // Before anything is written: a run of another layout is left as it is.
+        // Checked before anything is written, so that a run with another layout is left unchanged.
         layout::check(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
         let file = path.join("lock");
@@ -71,7 +71,7 @@ impl RunFolder {
                 Ok(RunFolder { path: path.to_owned(), _lock: Some(lock) })
             }
             Err(TryLockError::WouldBlock) => {
-                let hint = "wait for it, or name another folder with --run-dir";
+                let hint = "wait for it to finish, or choose another folder with --run-dir";
                 Err(Failure::work(format!("another process is working in {}", path.display()))
                     .hint(hint)
                     .into())
@@ -93,7 +93,7 @@ impl RunFolder {
         }
     }
 
-    /// The folder as it is, to look at.
+    /// The folder, for reading only: no lock is taken.
     pub fn look(path: &Path) -> RunFolder {
         RunFolder { path: path.to_owned(), _lock: None }
     }
@@ -104,7 +104,7 @@ impl RunFolder {
     }
 }
 
-/// [`RunFolder::is_at_work`] holds the lock for an instant: that is nobody's work.
+/// Retries for a moment, because [`RunFolder::is_at_work`] of another process also holds the lock briefly.
 fn try_for_a_moment(lock: &File) -> Result<(), TryLockError> {
     for _ in 0..4 {
         match lock.try_lock() {
@@ -127,11 +127,11 @@ pub struct StageFolder {
 }
 
 impl StageFolder {
-    /// Makes the folder, or opens it where it was begun under the same key; `before` is the working time (s) of
-    /// earlier sessions.
+    /// Creates the folder, or opens it if it was begun under the same key; `before` is the working time (s)
+    /// of earlier sessions.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn begin(folder: &Path, name: &str, key: Value, before: f64) -> Result<StageFolder> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         remove_temporary(folder)?;
@@ -146,13 +146,12 @@ impl StageFolder {
         Ok(stage)
     }
 
-    /// The key as one short text, for the metadata of parts.
+    /// A short hash of the key, for the metadata of parts.
     pub fn key(&self) -> String {
         format!("{:08x}", crc32c::crc32c(self.key.to_string().as_bytes()))
     }
 
-    /// Notes the outcome of the work: what it counted and which files it left, or how long it took until it
-    /// failed.
+    /// Records the outcome of the work: its counts and files, or the time until it failed.
     ///
     /// # Errors
     /// Those of the work.
@@ -160,7 +159,7 @@ impl StageFolder {
         let (files, counts) = match outcome {
             Ok(counts) => (checksums(&self.path)?, counts),
             Err(error) => {
-                // The error is what matters; time that cannot be noted is lost.
+                // The work's own error matters more than an error of recording its time.
                 let _ = self.write_record(false, BTreeMap::new(), Value::Null);
                 return Err(error.context(format!("stage {}", self.name)));
             }
@@ -193,7 +192,7 @@ impl StageFolder {
     }
 }
 
-/// Removes what a killed process had not finished writing; the lock says that no other writes here.
+/// Removes temporary files of a killed process. The lock guarantees that no other process is writing them.
 fn remove_temporary(folder: &Path) -> Result<()> {
     let cannot = || format!("cannot clear the folder {}", folder.display());
     for entry in fs::read_dir(folder).with_context(cannot)? {
@@ -206,7 +205,7 @@ fn remove_temporary(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The record in a stage's folder, if there is one.
+/// The record in a stage's folder, if any.
 pub fn read_record(folder: &Path) -> Result<Option<StageRecord>> {
     let path = folder.join(RECORD);
     match fs::read(&path) {
@@ -219,13 +218,14 @@ pub fn read_record(folder: &Path) -> Result<Option<StageRecord>> {
     }
 }
 
-/// Checksums of a finished stage's files, as one text.
+/// Checksums of a finished stage's files, as one string.
 pub fn digest(record: &StageRecord) -> String {
     let text = serde_json::to_string(&record.files).unwrap_or_default();
     format!("{:08x}-{}", crc32c::crc32c(text.as_bytes()), record.files.len())
 }
 
-/// Files whose contents do not tell one result from another: times, rates, and what is being written.
+/// Files excluded from the digest, because they differ between equal results: times, rates, and temporary
+/// files.
 fn is_incidental(name: &str) -> bool {
     name == RECORD
         || name == "metrics.jsonl"
@@ -249,7 +249,7 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(sums)
 }
 
-/// Fails where the files of a finished stage have changed since: what was made from them no longer matches.
+/// Fails if the files of a finished stage have changed since: later stages would no longer match them.
 ///
 /// # Errors
 /// Names the file.
@@ -265,12 +265,12 @@ pub fn check_files(folder: &Path, record: &StageRecord) -> Result<()> {
         _ => "has changed",
     };
     let hint = format!("put it back, or remove {} to have the stage redone", folder.display());
-    Err(Failure::work(format!("{} {state} since the stage was done", folder.join(name).display()))
+    Err(Failure::work(format!("{} {state} since the stage finished", folder.join(name).display()))
         .hint(hint)
         .into())
 }
 
-/// Where two keys differ, as dotted names with both values.
+/// The differences of two keys, as dotted names with both values.
 pub fn difference(earlier: &Value, now: &Value) -> String {
     let mut found = Vec::new();
     collect_differences("", earlier, now, &mut found);

@@ -1,4 +1,4 @@
-//! A run: its plan carried out in a folder, from questions to a measured model.
+//! Executes a run's plan in a folder, from questions to an evaluated model.
 
 pub mod context;
 pub mod folder;

@@ -1,39 +1,39 @@
-//! What stages hand to each other, each with one schema for all of its tables. Texts became token ids in stage
-//! 0; from there on ids travel, and are never made from text again.
+//! The records passed between stages, each type with one fixed schema. Stage 0 encodes texts as token ids;
+//! all later stages use those ids and never re-encode text.
 
 use latrace_core::{Reason, Split, Verdict};
 use latrace_io::record;
 use latrace_questions::judge::Judged;
 
-/// A question x, its hint y', and what it has of its own: stage 0.
+/// A question x, its hint y', and its own trace and answer, if any: stage 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionRecord {
-    /// Its name.
+    /// Its id.
     pub id: String,
-    /// What it is used for.
+    /// Its split.
     pub split: Split,
-    /// The question as people read it.
+    /// The question as text.
     pub question: String,
-    /// The hint as people read it.
+    /// The hint as text.
     pub hint: Option<String>,
-    /// How hard it is, where that is known.
+    /// Its difficulty, if known.
     pub difficulty: Option<String>,
-    /// Who judges answers: a kind of `latrace verify`, or a built-in task.
+    /// The verifier: a kind of `latrace verify`, or a built-in task.
     pub kind: String,
-    /// What the judge compares with, as JSON: references, tests, options.
+    /// What the verifier compares with, as JSON: references, tests, options.
     pub reference: String,
     /// Prompt of the reasoner.
     pub prompt_ids: Vec<u32>,
-    /// Prompt of the posterior; none without a hint.
+    /// Prompt of the posterior; `None` without a hint.
     pub posterior_prompt_ids: Option<Vec<u32>>,
-    /// The question's own trace z, its closing marker included.
+    /// The question's own trace z, including its closing marker.
     pub trace_ids: Option<Vec<u32>>,
-    /// The question's own answer y, from after the trace on to its end.
+    /// The question's own answer y: everything after the trace, including the end token.
     pub answer_ids: Option<Vec<u32>>,
 }
 
 impl QuestionRecord {
-    /// The question as its judge needs it.
+    /// The question in the form that the verifier needs.
     pub fn judged(&self) -> Judged<'_> {
         Judged { id: &self.id, question: &self.question, kind: &self.kind, reference: &self.reference }
     }
@@ -50,11 +50,11 @@ pub struct TraceRecord {
     pub id: String,
     /// k.
     pub sample: u64,
-    /// z, its closing marker included.
+    /// z, including its closing marker.
     pub token_ids: Vec<u32>,
     /// log q of each token (nats).
     pub logprobs: Vec<f32>,
-    /// Whether the closing marker came; a trace without one is never used.
+    /// Whether the trace is finished, that is, has its closing marker; others are never used.
     pub closed: bool,
 }
 
@@ -69,8 +69,8 @@ pub struct ScoreRecord {
     pub sample: u64,
     /// log pi of each token of z (nats).
     pub logprobs: Vec<f32>,
-    /// log pi of each token of y* after z (nats); none where the question has no answer, or no estimator
-    /// asks.
+    /// log pi of each token of y* after z (nats); `None` if the question has no answer, or no estimator needs
+    /// it.
     pub reference_logprobs: Option<Vec<f32>>,
 }
 
@@ -85,21 +85,21 @@ pub struct AnswerRecord {
     pub sample: u64,
     /// m.
     pub answer: u64,
-    /// y, from after the trace on: what is given first, then what was drawn.
+    /// y, everything after the trace: the given tokens, then the sampled ones.
     pub token_ids: Vec<u32>,
-    /// How many of the first tokens were given, not drawn.
+    /// How many of the first tokens were given, not sampled.
     pub given: u64,
-    /// log pi of each drawn token (nats).
+    /// log pi of each sampled token (nats).
     pub logprobs: Vec<f32>,
-    /// Whether the answer came to its end.
+    /// Whether the answer is finished.
     pub ended: bool,
-    /// The answer as its judge reads it.
+    /// The answer as the verifier reads it.
     pub text: String,
 }
 
 record!(AnswerRecord, "answer", { id, sample, answer, token_ids, given, logprobs, ended, text });
 
-/// Whether an answer is right: stage 6.
+/// The verdict on an answer: stage 6.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerdictRecord {
     /// The question.
@@ -108,7 +108,7 @@ pub struct VerdictRecord {
     pub sample: u64,
     /// m.
     pub answer: u64,
-    /// Why the answer is right or wrong, from which the verdict follows.
+    /// Why the answer is correct or wrong; determines the verdict.
     pub reason: Reason,
 }
 
@@ -117,53 +117,54 @@ record!(VerdictRecord, "verdict", {
 }, derived { verdict: |record: &VerdictRecord| record.verdict().name() });
 
 impl VerdictRecord {
-    /// Whether the answer is right.
+    /// The verdict.
     pub fn verdict(&self) -> Verdict {
         self.reason.verdict()
     }
 }
 
-/// What a trace weighs: stage 7.
+/// The weight of a trace: stage 7.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightRecord {
     /// The question.
     pub id: String,
     /// k.
     pub sample: u64,
-    /// Log of the estimated pi(z|x) / q(z|x,y') (nats); none for minus infinity.
+    /// Log of the estimated pi(z|x) / q(z|x,y') (nats); `None` for minus infinity.
     pub log_ratio: Option<f64>,
-    /// Log of the estimated pi(Y|x,z) (nats); none for minus infinity.
+    /// Log of the estimated pi(Y|x,z) (nats); `None` for minus infinity.
     pub log_answer: Option<f64>,
     /// rho~.
     pub weight: f64,
-    /// Its share among the chosen traces.
+    /// Its share among the chosen traces, 0 if it is not chosen.
     pub chosen: f64,
-    /// Whether its question fell back on the likelihood of the reference answer, which then goes with the
+    /// Whether its question fell back on the likelihood of the reference answer, which then follows the
     /// trace.
     pub by_reference: bool,
 }
 
 record!(WeightRecord, "weight", { id, sample, log_ratio, log_answer, weight, chosen, by_reference });
 
-/// A sequence to learn from: stage 8.
+/// A training sequence: stage 8.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExampleRecord {
     /// Its question.
     pub id: String,
-    /// k of the trace; -1: the row's own, since no trace was usable; -2: the row's own, mixed in.
+    /// k of the trace; -1: the row's own trace, because no sampled one was usable; -2: the row's own trace,
+    /// mixed in.
     pub source: i64,
     /// Prompt.
     pub prompt_ids: Vec<u32>,
     /// z and y.
     pub response_ids: Vec<u32>,
-    /// Tokens of z.
+    /// Number of tokens of z.
     pub trace_tokens: u64,
-    /// Loss weight of every token of z and y: rho~ on the scale of all examples. Their advantage, where old
-    /// log-probs are given.
+    /// Loss weight of every token of z and y: rho~, rescaled over all examples. With old log-probs, their
+    /// advantage.
     pub weight: f64,
-    /// Tokens after z that were given, not drawn: a policy gradient gives them no advantage.
+    /// Number of tokens after z that were given, not sampled: in a policy gradient their advantage is 0.
     pub given: u64,
-    /// For policy gradients: log-probs under the model that drew the tokens (nats).
+    /// For policy gradients: log-probs under the model that sampled the tokens (nats).
     pub old_logprobs: Option<Vec<f32>>,
 }
 
@@ -176,17 +177,17 @@ record!(ExampleRecord, "example", {
 pub struct ResponseRecord {
     /// The question.
     pub id: String,
-    /// Which of the question's responses.
+    /// The response's number among those of the question.
     pub sample: u64,
-    /// How hard the question is.
+    /// The question's difficulty.
     pub difficulty: Option<String>,
     /// Thought and answer.
     pub token_ids: Vec<u32>,
-    /// The answer as its judge reads it; none where the thought has no end.
+    /// The answer as the verifier reads it; `None` if the thought has no end.
     pub text: Option<String>,
-    /// Why the answer is right or wrong, from which the verdict follows.
+    /// Why the answer is correct or wrong; determines the verdict.
     pub reason: Reason,
-    /// Whether it was cut at the most tokens allowed.
+    /// Whether it was truncated at the token limit.
     pub truncated: bool,
 }
 
@@ -195,7 +196,7 @@ record!(ResponseRecord, "response", {
 }, derived { verdict: |record: &ResponseRecord| record.verdict().name() });
 
 impl ResponseRecord {
-    /// Whether the response is right.
+    /// The verdict on the response.
     pub fn verdict(&self) -> Verdict {
         self.reason.verdict()
     }

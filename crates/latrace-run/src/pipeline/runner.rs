@@ -1,8 +1,8 @@
-//! Carries out a plan in a run folder.
+//! Executes a plan in a run folder.
 //!
-//! A stage's key is its settings, the digests of what it reads, and the identity of the engine it uses. Done
-//! under the same key, a stage is kept; begun under it, it is resumed; under another key it is redone. So a
-//! changed recipe costs the stages that depend on the change and no more.
+//! A stage's key consists of its settings, the digests of its inputs, and the identity of the engine it uses.
+//! A stage finished under the same key is kept, one begun under it is resumed, and one with another key is
+//! redone. So after a change of the recipe, only the stages that depend on the change are redone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,28 +21,28 @@ use super::folder::{
 use crate::plan::{External, ModelSettings, Node, Plan, Role, Settings, settings_key};
 use crate::stages;
 
-/// Version of the stages' meaning: raised when the same settings come to mean other results.
+/// Version of the stages' semantics: incremented when the same settings give different results.
 const STAGE_VERSION: u32 = 2;
 
-/// What will become of a stage, and why.
+/// The state of a stage, which determines what a run will do with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Done under the same key: kept.
+    /// Finished under the same key: kept.
     Done,
     /// Begun under the same key: resumed.
     Begun,
-    /// Not there.
+    /// Absent.
     Missing,
-    /// There, made from something else: what differs. Redone.
+    /// Present under another key: redone. Says what differs.
     Changed(String),
-    /// There, but an earlier stage has to be done first: known only then.
+    /// Present, but its key is unknown until an earlier stage is done.
     Depends,
 }
 
-/// What will become of each node of a plan.
+/// The state of each node of a plan.
 ///
 /// # Errors
-/// Records that cannot be read, finished stages whose files have changed, inputs that do not exist.
+/// Records that cannot be read, finished stages whose files have changed, missing inputs.
 pub fn states(plan: &Plan, run: &Path, context: &RunContext) -> Result<Vec<State>> {
     let mut states = Vec::new();
     let mut done: Vec<Option<Done>> = Vec::new();
@@ -64,10 +64,10 @@ pub fn states(plan: &Plan, run: &Path, context: &RunContext) -> Result<Vec<State
     Ok(states)
 }
 
-/// Does what is not done of a plan; gives every node's folder.
+/// Executes the unfinished nodes of a plan, and returns every node's folder.
 ///
 /// # Errors
-/// The first stage that fails; all before it are kept.
+/// The error of the first stage that fails; the stages before it are kept.
 pub fn run(plan: &Plan, run: &RunFolder, context: &RunContext) -> Result<Vec<Done>> {
     let mut done: Vec<Option<Done>> = Vec::new();
     for (id, node) in plan.nodes.iter().enumerate() {
@@ -93,7 +93,8 @@ fn do_node(
     })
 }
 
-/// Does a stage unless it is done under the same key: `work` fills its folder, resuming from what is there.
+/// Executes a stage unless it is finished under the same key: `work` fills its folder, resuming from the
+/// parts already in it.
 fn do_stage(
     node: &Node,
     folder: &Path,
@@ -106,9 +107,11 @@ fn do_stage(
     if let (State::Done, Some(record)) = (&state, &record) {
         return finished(node, folder, record);
     }
+    // Parts made under another key must not be mixed with new ones, so the folder starts empty.
     if let State::Changed(_) = state {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
+    // A resumed stage keeps the working time of its earlier sessions.
     let before = record.filter(|_| state == State::Begun).map_or(0.0, |record| record.seconds);
     let stage = StageFolder::begin(folder, node.stage.name(), key, before)?;
     tracing::info!("{label}");
@@ -117,7 +120,7 @@ fn do_stage(
     Ok(Done { folder: folder_of(node, result.folder)?, ..result })
 }
 
-/// The folders that a stage reads.
+/// The input folders of a stage.
 #[derive(Debug)]
 pub struct Inputs(Vec<(Role, PathBuf)>);
 
@@ -127,30 +130,30 @@ impl Inputs {
         Inputs(node.inputs.iter().filter_map(folder).collect())
     }
 
-    /// The folder of an input that the stage has.
+    /// The folder of a required input.
     ///
     /// # Errors
-    /// The plan gave it none.
+    /// The plan does not provide it.
     pub fn folder(&self, role: Role) -> Result<&Path> {
         self.optional(role).with_context(|| format!("the plan gives the stage no {}", role.name()))
     }
 
-    /// The folder of an input, where the stage has it.
+    /// The folder of an optional input.
     pub fn optional(&self, role: Role) -> Option<&Path> {
         self.0.iter().find(|(known, _)| *known == role).map(|(_, folder)| folder.as_path())
     }
 }
 
-/// A finished stage, its files as they were when it was done.
+/// A finished stage, after checking that its files are unchanged.
 fn finished(node: &Node, folder: &Path, record: &StageRecord) -> Result<Done> {
     check_files(folder, record)?;
     Ok(Done { digest: digest(record), folder: folder_of(node, folder.to_owned())? })
 }
 
-/// Where a stage's files are: a given model stays where it is.
+/// The folder of a stage's files. A given model is used in place, not copied.
 ///
 /// # Errors
-/// A model that is neither a folder nor within reach.
+/// A model that is neither a folder nor available from the hub.
 pub fn folder_of(node: &Node, folder: PathBuf) -> Result<PathBuf> {
     match &node.settings {
         Settings::Model(ModelSettings::Given { folder }) => model_folder(folder),
@@ -167,11 +170,13 @@ fn state_of(record: Option<&StageRecord>, key: &Value) -> State {
     }
 }
 
-/// All that a stage's result depends on; none while an input is not done.
+/// The key of a stage; `None` while an input is unfinished.
 fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Option<Value>> {
     let mut inputs = Map::new();
     for &(role, id) in &node.inputs {
         let Some(input) = done.get(id).and_then(Option::as_ref) else { return Ok(None) };
+        // The digest of what the input contains, not its key: an input that is redone with the same result
+        // leaves this stage valid.
         inputs.insert(role.name().to_owned(), json!(input.digest));
     }
     let mut key = json!({
@@ -190,13 +195,14 @@ fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Optio
     Ok(Some(key))
 }
 
-/// Checksums of what a stage reads from outside the run folder.
+/// Checksums of a stage's inputs outside the run folder.
 fn externals(node: &Node) -> Result<BTreeMap<String, Value>> {
     let of = |external: External<'_>| -> Result<(String, Value)> {
         Ok(match external {
             External::Model(name) => ("model".to_owned(), json!(fingerprint(&model_folder(name)?)?)),
             External::Questions(source) => ("questions".to_owned(), json!(source.checksums()?)),
             External::Template(path) => {
+                // The file name alone: a template that moves to another folder is still the same template.
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 (format!("template {name}"), json!(checksum(path)?))
             }

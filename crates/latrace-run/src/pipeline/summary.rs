@@ -1,4 +1,4 @@
-//! What a run comes to: `summary.json`, and the same in plain words.
+//! The results of a run: `summary.json`, and the same in words.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,18 +25,18 @@ pub struct RunSummary {
     pub models: BTreeMap<String, ModelSummary>,
     /// L^1 … L^K (nats), means over the questions where L^1 is finite.
     pub bounds: Vec<f64>,
-    /// Whether they are bounds: traces and answers were drawn at temperature 1 without any cut, as they are
-    /// scored.
+    /// Whether they are bounds: they are if traces and answers were sampled at temperature 1 without
+    /// truncation, from the distribution that is scored.
     pub bounds_hold: bool,
-    /// The same with the ratio that weighs: no bound, but what the weights are made of.
+    /// The same with the ratio used for the weights, which is not a bound.
     pub surrogates: Vec<f64>,
-    /// Questions none of whose traces weighs anything, for which the bounds are minus infinity.
+    /// Questions whose traces all have weight 0, for which the bounds are minus infinity.
     pub unbounded: u64,
-    /// Mean effective number of traces among those of a question.
+    /// Mean effective sample size of a question's traces.
     pub effective_sample_size: f64,
     /// Working time (s) by stage.
     pub seconds: BTreeMap<String, f64>,
-    /// Most memory (bytes) that the process had held at the end of any stage.
+    /// Peak memory (bytes) of the process, over all stages.
     pub peak_memory_bytes: u64,
     /// Seed of the run.
     pub seed: u64,
@@ -44,7 +44,7 @@ pub struct RunSummary {
     pub version: String,
 }
 
-/// How good a model is.
+/// A model's results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelSummary {
     /// On all questions.
@@ -52,12 +52,12 @@ pub struct ModelSummary {
     pub overall: Accuracy,
     /// On questions of each difficulty.
     pub by_difficulty: BTreeMap<String, Accuracy>,
-    /// Responses that were cut at the most tokens allowed.
+    /// Responses truncated at the token limit.
     pub truncated: u64,
 }
 
 impl RunSummary {
-    /// Reads what the stages of a finished run counted.
+    /// Collects the counts of a finished run's stages.
     ///
     /// # Errors
     /// Records that cannot be read.
@@ -86,7 +86,7 @@ impl RunSummary {
     /// Writes `summary.json`, whole or not at all.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// I/O errors.
     pub fn write(&self, run: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         write_atomically(&run.join(SUMMARY), |writer| {
@@ -97,7 +97,7 @@ impl RunSummary {
     /// Reads the summary of a finished run.
     ///
     /// # Errors
-    /// A run that is not finished.
+    /// An unfinished run.
     pub fn read(run: &Path) -> Result<RunSummary> {
         let path = run.join(SUMMARY);
         let bytes = fs::read(&path)
@@ -107,18 +107,18 @@ impl RunSummary {
 }
 
 fn counts(folder: &Path) -> Result<Value> {
-    let record = read_record(folder)?.with_context(|| format!("{} holds no stage", folder.display()))?;
+    let record = read_record(folder)?.with_context(|| format!("{} contains no stage", folder.display()))?;
     Ok(record.counts)
 }
 
 fn measured(folder: &Path) -> Result<ModelSummary> {
     let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(counts(folder)?)
-        .with_context(|| format!("{} holds no evaluation", folder.display()))?;
+        .with_context(|| format!("{} contains no evaluation", folder.display()))?;
     Ok(ModelSummary { overall, by_difficulty, truncated })
 }
 
-/// How good the models of a run are: the recipe's own by their evaluations' names, a baseline's final one by the
-/// baseline's.
+/// The results of a run's models: the recipe's own under the names of their evaluations, a baseline's final
+/// one under the baseline's name.
 fn models(plan: &Plan, run: &Path) -> Result<BTreeMap<String, ModelSummary>> {
     evaluations(plan)
         .into_iter()
@@ -149,7 +149,7 @@ fn records(plan: &Plan, run: &Path) -> Result<BTreeMap<String, StageRecord>> {
     Ok(found)
 }
 
-/// The summary for a person: a table, and what it says.
+/// The summary as text: a table, and its interpretation.
 pub fn in_words(summary: &RunSummary, run: &Path) -> String {
     let mut lines = table(summary);
     lines.push(String::new());
@@ -163,7 +163,7 @@ pub fn in_words(summary: &RunSummary, run: &Path) -> String {
         ));
         if !summary.bounds_hold {
             lines.push(
-                "They are estimates, no bounds: traces and answers were drawn at another temperature than 1, or cut, while log q is that of temperature 1."
+                "They are estimates, not bounds: traces and answers were not sampled at temperature 1 without truncation, while log q is that of temperature 1."
                     .into(),
             );
         }
@@ -223,18 +223,18 @@ fn table(summary: &RunSummary) -> Vec<String> {
     lines
 }
 
-/// Whether the method helped, as far as the intervals let one say.
+/// Whether the method helped, as far as the intervals can tell.
 fn verdict(summary: &RunSummary) -> Option<String> {
     let (initial, last) = (&summary.models.get("initial")?.overall, &summary.models.get("final")?.overall);
     let gain = (last.accuracy - initial.accuracy) * 100.0;
     let of = format!("on {} questions × {} responses", last.questions, last.samples / last.questions.max(1));
     Some(if last.low > initial.high {
         format!(
-            "The final model answers {gain:.1} points more questions right than the initial one, {of}; the intervals do not overlap."
+            "The final model's accuracy is {gain:.1} points above the initial one's, {of}; the intervals do not overlap."
         )
     } else if last.high < initial.low {
         format!(
-            "The final model is worse than the initial one by {:.1} points, {of}; the intervals do not overlap. The report shows where traces were lost.",
+            "The final model's accuracy is {:.1} points below the initial one's, {of}; the intervals do not overlap. The report shows where traces were lost.",
             -gain
         )
     } else {

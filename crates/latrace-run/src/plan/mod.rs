@@ -1,5 +1,5 @@
-//! What a recipe comes to: every stage, what it reads, and its settings. Nothing is done here, and nothing is
-//! read but the recipe; the runner, `--dry-run`, the status, the report and the export all go by this plan.
+//! The plan of a recipe: every stage with its inputs and settings. Planning is pure: it reads only the
+//! recipe. The runner, `--dry-run`, the status, the report and the export all use this plan.
 
 mod settings;
 mod stage;
@@ -17,7 +17,8 @@ pub use stage::Stage;
 
 use crate::recipe::run::{FinalStart, Method, Proposal, RunRecipe};
 
-/// The plan of a recipe: its own method, then its baselines. What equals an earlier stage is shared with it.
+/// The plan of a recipe: its own method, then its baselines. A stage equal to an earlier one is shared with
+/// it.
 ///
 /// # Errors
 /// Markers or templates that do not exist.
@@ -30,7 +31,8 @@ pub fn plan(recipe: &RunRecipe) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Algorithm 1 of the paper, staged: what each round samples, scores and weighs, the next model learns from.
+/// Algorithm 1 of the paper in stages: each round samples, scores and weighs traces, and trains the next
+/// model on them.
 fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()> {
     let evaluation = Settings::Evaluation(EvaluationSettings::of(recipe)?);
     let mut steps = Steps { plan, method: name, round: 1 };
@@ -54,6 +56,7 @@ fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()>
     for round in 1..=recipe.rounds {
         steps.round = round;
         let start = match recipe.start {
+            // Algorithm 1 continues from the model of the previous round.
             FinalStart::Initial => reasoner,
             FinalStart::Base => base,
         };
@@ -64,21 +67,23 @@ fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()>
             &[(Role::Model, start), (Role::Rows, dataset)],
         );
     }
+    // Evaluation is outside the rounds, and its folder must not depend on how many there are.
     steps.round = 1;
     steps.add(Stage::FinalEvaluation, evaluation, &[(Role::Questions, questions), (Role::Model, reasoner)]);
     Ok(())
 }
 
-/// The models that a round begins with.
+/// The models at the start of a round.
 struct Models {
     base: NodeId,
     reasoner: NodeId,
 }
 
-/// Stages 2 to 8: what the next model learns from.
+/// Stages 2 to 8: the training data of the next model.
 fn examples(steps: &mut Steps<'_>, recipe: &RunRecipe, models: &Models, questions: NodeId) -> Result<NodeId> {
     let dataset = Settings::Dataset(DatasetSettings::of(recipe));
     if recipe.method == Method::Sft {
+        // SFT trains on the rows' own traces, so nothing is sampled.
         return Ok(steps.add(Stage::Dataset, dataset, &[(Role::Questions, questions)]));
     }
     let writer = match recipe.proposal() {
@@ -123,15 +128,15 @@ fn examples(steps: &mut Steps<'_>, recipe: &RunRecipe, models: &Models, question
     Ok(steps.add(Stage::Dataset, dataset, &built_from))
 }
 
-/// A node's place in its plan.
+/// A node's index in its plan.
 pub type NodeId = usize;
 
-/// What an input is to the stage that reads it.
+/// The role of an input in the stage that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// The model that is used or trained.
+    /// The model to use or train.
     Model,
-    /// What is trained on.
+    /// The training data.
     Rows,
     /// Stage 0.
     Questions,
@@ -148,7 +153,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The name in keys.
+    /// The role's name in keys.
     pub fn name(self) -> &'static str {
         match self {
             Role::Model => "model",
@@ -168,20 +173,21 @@ impl Role {
 pub struct Node {
     /// Which stage it is.
     pub stage: Stage,
-    /// t of algorithm 1, from 1; stages before and after the rounds are in the first.
+    /// t of algorithm 1, from 1; stages outside the rounds count as round 1.
     pub round: u64,
-    /// The baseline that it belongs to; none for the recipe's own method.
+    /// The baseline that it belongs to; `None` for the recipe's own method.
     pub method: Option<String>,
-    /// What it reads, by place in the plan: always earlier nodes.
+    /// Its inputs, as indices in the plan: always earlier nodes.
     pub inputs: Vec<(Role, NodeId)>,
-    /// Its settings, and all of them.
+    /// Its complete settings.
     pub settings: Settings,
 }
 
 impl Node {
-    /// Its folder within that of the run.
+    /// Its folder, relative to the run folder.
     pub fn folder(&self) -> PathBuf {
         let mut folder = PathBuf::new();
+        // The recipe's own method has no prefix, so that adding a baseline moves none of its folders.
         if let Some(method) = &self.method {
             folder.push("baselines");
             folder.push(method);
@@ -192,7 +198,7 @@ impl Node {
         folder.join(self.stage.name())
     }
 
-    /// The stage in words, with its round.
+    /// The stage's title, with its round.
     pub fn title(&self) -> String {
         match self.round {
             1 => self.stage.title().to_owned(),
@@ -201,23 +207,23 @@ impl Node {
     }
 }
 
-/// A stage as a method goes through it: a node of its own, or one that it shares.
+/// A stage of a method: a node of its own, or a shared one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The baseline; none for the recipe's own method.
+    /// The baseline; `None` for the recipe's own method.
     pub method: Option<String>,
     /// t of algorithm 1, from 1.
     pub round: u64,
     /// Which stage it is.
     pub stage: Stage,
-    /// The node that does it.
+    /// Its node.
     pub node: NodeId,
-    /// Whether an earlier step has the same node.
+    /// Whether an earlier step uses the same node.
     pub shared: bool,
 }
 
 impl Step {
-    /// The step's name for people: `rft: round 2: 03-traces`.
+    /// The step's display name: `rft: round 2: 03-traces`.
     pub fn label(&self) -> String {
         let method = self.method.as_ref().map_or(String::new(), |name| format!("{name}: "));
         let round = if self.round > 1 { format!("round {}: ", self.round) } else { String::new() };
@@ -225,7 +231,7 @@ impl Step {
     }
 }
 
-/// All stages of a run, in the order in which they are done.
+/// All stages of a run, in order of execution.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Each stage once.
@@ -235,7 +241,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The node of a method's stage in a round.
+    /// The node of a method's stage in a given round.
     pub fn node(&self, method: Option<&str>, round: u64, stage: Stage) -> Option<NodeId> {
         let is_it =
             |step: &&Step| step.method.as_deref() == method && step.round == round && step.stage == stage;
@@ -253,9 +259,10 @@ impl Plan {
         self.steps.iter().filter(is_it).max_by_key(|step| step.round).map(|step| step.node)
     }
 
-    /// Names of the baselines, in the order in which they are done.
+    /// Names of the baselines, in order of execution.
     pub fn methods(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.steps.iter().filter_map(|step| step.method.as_deref()).collect();
+        // The steps of a method are contiguous, so adjacent duplicates are the only ones.
         names.dedup();
         names
     }
@@ -277,6 +284,7 @@ impl Steps<'_> {
             inputs: inputs.to_vec(),
             settings,
         };
+        // Inputs are compared by node, so sharing propagates: a stage is shared only if all its inputs are.
         let known = self.plan.nodes.iter().position(|earlier| is_same(earlier, &node));
         let id = known.unwrap_or(self.plan.nodes.len());
         self.plan.steps.push(Step {
@@ -293,8 +301,8 @@ impl Steps<'_> {
     }
 }
 
-/// Whether two nodes come to the same result. A baseline shares with the recipe's own method and with itself,
-/// never with another baseline, which may be left out of the next run.
+/// Whether two nodes give the same result and may be shared. A baseline shares with the recipe's own method
+/// and with itself, but not with another baseline, which the next run may skip.
 fn is_same(earlier: &Node, node: &Node) -> bool {
     (earlier.method.is_none() || earlier.method == node.method)
         && earlier.stage == node.stage
@@ -303,7 +311,7 @@ fn is_same(earlier: &Node, node: &Node) -> bool {
         && earlier.settings.externals() == node.settings.externals()
 }
 
-/// A node's settings as its key holds them.
+/// A node's settings, as serialised in its key.
 pub fn settings_key(node: &Node) -> Value {
     json!(node.settings)
 }

@@ -1,7 +1,7 @@
-//! What each stage is given of a recipe, and all that it is given: a stage's key is this, serialised, so that
-//! what is read and what is keyed cannot differ.
+//! The settings that each stage gets from a recipe. A stage gets nothing else, and its key is these settings
+//! serialised, so what it reads and what is keyed cannot differ.
 //!
-//! Settings that change speed or memory alone are skipped when serialising, and listed in [`PACE`].
+//! Settings that change only speed or memory are skipped in serialisation, and listed in [`PACE`].
 
 use std::path::PathBuf;
 
@@ -16,7 +16,8 @@ use serde::Serialize;
 use crate::recipe::run::{Dataset, Method, ModelSource, Proposal, RunRecipe, Sampling, TracedQuestions};
 use crate::weigh::{Drawn, WeighConfig};
 
-/// Settings of a recipe that no key holds: they change speed and memory, or which methods are run.
+/// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
+/// run.
 pub const PACE: [&str; 8] = [
     "skip",
     "*.checkpoint_every",
@@ -54,7 +55,7 @@ pub enum Settings {
     Evaluation(EvaluationSettings),
 }
 
-/// Something outside the run folder that a stage reads. Its contents count, not where it is.
+/// An input from outside the run folder. Keys hold its contents, not its path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum External<'a> {
     /// A model folder or hub id.
@@ -66,7 +67,7 @@ pub enum External<'a> {
 }
 
 impl Settings {
-    /// What the stage reads from outside the run folder.
+    /// The stage's inputs from outside the run folder.
     pub fn externals(&self) -> Vec<External<'_>> {
         match self {
             Settings::Model(ModelSettings::Given { folder }) => vec![External::Model(folder)],
@@ -86,19 +87,19 @@ impl Settings {
 #[serde(untagged)]
 #[expect(clippy::large_enum_variant, reason = "a plan holds one for each method")]
 pub enum ModelSettings {
-    /// One that exists.
+    /// An existing model.
     Given {
         /// Model folder or hub id.
         #[serde(skip)]
         folder: String,
     },
-    /// One drawn at random, with a tokenizer for the questions' texts.
+    /// A randomly initialised model, with a tokenizer trained on the questions' texts.
     Random {
         /// Its shape and vocabulary.
         model: ModelSource,
-        /// Where the texts come from.
+        /// Source of the texts.
         questions: Source,
-        /// Marks of a thought, which are special tokens.
+        /// Markers around a thought, which become special tokens.
         markers: Markers,
         /// Seed of the weights.
         seed: u64,
@@ -121,21 +122,21 @@ impl ModelSettings {
     }
 }
 
-/// A prompt template by its text, or by the file that holds it.
+/// A prompt template: built in, or in a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Template {
     /// Built in.
     BuiltIn(&'static str),
-    /// A user's own.
+    /// From a file.
     File(#[serde(skip)] PathBuf),
 }
 
 impl Template {
-    /// The built-in template of a name, or that of a file.
+    /// Resolves the name of a built-in template, or the path of a template file.
     ///
     /// # Errors
-    /// A name that is neither.
+    /// Neither a built-in name nor a file.
     pub fn named(setting: &str, name: &str) -> Result<Template> {
         if let Some(text) = PromptTemplate::built_in(name) {
             return Ok(Template::BuiltIn(text));
@@ -145,7 +146,7 @@ impl Template {
             return Ok(Template::File(path));
         }
         let message = format!("{setting}: \"{name}\" is neither a built-in template nor a file");
-        Err(Failure::usage(message).hint(format!("built in are {}", PromptTemplate::names())).into())
+        Err(Failure::usage(message).hint(format!("built-in templates: {}", PromptTemplate::names())).into())
     }
 
     /// Compiles it.
@@ -174,15 +175,15 @@ impl Template {
 /// Questions as token ids.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QuestionSettings {
-    /// Where they come from.
+    /// Source of the questions.
     pub source: Source,
-    /// How a thought is marked.
+    /// Markers around a thought.
     pub markers: Markers,
     /// Prompt of the reasoner.
     pub reasoner: Template,
     /// Prompt of the posterior.
     pub posterior: Template,
-    /// Questions in one part of the table.
+    /// Questions per part of the table.
     pub part_questions: usize,
 }
 
@@ -200,7 +201,7 @@ impl QuestionSettings {
     }
 }
 
-/// What a model is trained on.
+/// The training data of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FitRows {
@@ -212,7 +213,7 @@ pub enum FitRows {
     Examples,
 }
 
-/// How fast a training goes; its result does not depend on it.
+/// Options that change only the speed of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pace {
     checkpoint_every: u64,
@@ -223,9 +224,9 @@ struct Pace {
 /// A training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FitSettings {
-    /// What it learns from.
+    /// The training data.
     pub rows: FitRows,
-    /// With the pace at a fixed value.
+    /// With the speed options fixed, so that they do not enter the key.
     config: TrainConfig,
     #[serde(skip)]
     pace: Pace,
@@ -255,15 +256,15 @@ impl FitSettings {
 /// Sampling of traces.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TraceSettings {
-    /// Who writes them, and so which prompt they follow.
+    /// The model that samples them, and thereby the prompt.
     pub from: Proposal,
-    /// Of which questions.
+    /// Questions to sample traces for.
     pub questions: TracedQuestions,
-    /// How they are drawn.
+    /// Sampling parameters.
     pub sampling: Sampling,
-    /// How a thought is marked.
+    /// Markers around a thought.
     pub markers: Markers,
-    /// Seed of the draws.
+    /// Sampling seed.
     pub seed: u64,
 }
 
@@ -291,11 +292,11 @@ pub struct ScoreSettings {
 /// Sampling of answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AnswerSettings {
-    /// How they are drawn.
+    /// Sampling parameters.
     pub sampling: Sampling,
-    /// How a thought is marked.
+    /// Markers around a thought.
     pub markers: Markers,
-    /// Seed of the draws.
+    /// Sampling seed.
     pub seed: u64,
 }
 
@@ -307,10 +308,10 @@ impl AnswerSettings {
     }
 }
 
-/// Judging of answers.
+/// Verification of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct VerdictSettings {
-    /// Seconds that a program may run.
+    /// Time limit of a program (s).
     pub time_limit: f64,
 }
 
@@ -320,28 +321,28 @@ pub struct WeightSettings {
     /// Estimators, weighting, selection.
     #[serde(flatten)]
     pub weigh: WeighConfig,
-    /// Whether traces and answers come from the distributions whose log-probs are scored: only then are
-    /// bounds bounds.
+    /// Whether traces and answers are sampled from the distributions whose log-probs are scored: only then
+    /// are the bounds valid.
     pub drawn: Drawn,
 }
 
 /// Building of examples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DatasetSettings {
-    /// What the model learns from.
+    /// Training method.
     pub method: Method,
-    /// From weights to examples.
+    /// Options of building examples.
     pub dataset: Dataset,
-    /// Answers drawn after each trace.
+    /// Answers sampled per trace.
     pub answers: u64,
-    /// What becomes of a question without a usable trace.
+    /// How to handle a question without a usable trace.
     pub fallback: Fallback,
-    /// Seed of choices.
+    /// Seed for random choices.
     pub seed: u64,
 }
 
 impl DatasetSettings {
-    /// As the recipe has it.
+    /// The settings of a recipe.
     pub fn of(recipe: &RunRecipe) -> DatasetSettings {
         DatasetSettings {
             method: recipe.method,
@@ -353,18 +354,18 @@ impl DatasetSettings {
     }
 }
 
-/// Measuring of a model.
+/// Evaluation of a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvaluationSettings {
-    /// On which questions.
+    /// Split to evaluate on.
     pub split: Split,
-    /// How responses are drawn.
+    /// Sampling of responses.
     pub sampling: Sampling,
-    /// How a thought is marked.
+    /// Markers around a thought.
     pub markers: Markers,
-    /// Seconds that a program may run.
+    /// Time limit of a program (s).
     pub time_limit: f64,
-    /// Seed of the draws and of the intervals.
+    /// Seed for sampling and for bootstrap intervals.
     pub seed: u64,
 }
 
@@ -382,13 +383,13 @@ impl EvaluationSettings {
     }
 }
 
-/// The marks of a thought that a recipe names.
+/// The markers that a recipe names.
 fn markers(recipe: &RunRecipe) -> Result<Markers> {
     let named = Markers::named(&recipe.prompts.markers);
     Ok(named.map_err(|error| Failure::usage(format!("prompts.markers: {error}")))?)
 }
 
-/// The parameters of a sample, apart from how many there are.
+/// The sampling parameters, without the number of samples.
 impl From<Sampling> for SamplingParams {
     fn from(sampling: Sampling) -> SamplingParams {
         sampling.params

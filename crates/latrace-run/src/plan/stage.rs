@@ -1,8 +1,8 @@
-//! The stages of a run. Their names and titles stand here and nowhere else.
+//! The stages of a run. Their names and titles are defined only here.
 
 use std::fmt;
 
-/// A stage of a run, in the order in which a method goes through them.
+/// A stage of a run, in order of execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// The model that pi_theta0 and q start from.
@@ -11,7 +11,7 @@ pub enum Stage {
     Questions,
     /// Training of pi_theta0.
     Initial,
-    /// How good pi_theta0 is.
+    /// Evaluation of pi_theta0.
     InitialEvaluation,
     /// Training of q.
     Posterior,
@@ -21,19 +21,19 @@ pub enum Stage {
     Scores,
     /// Answers y ~ pi_theta0(y|x,z).
     Answers,
-    /// Whether each answer is right.
+    /// Verdicts on the answers.
     Verdicts,
     /// rho~ of each trace, and the bounds.
     Weights,
-    /// Sequences to learn from.
+    /// Training examples.
     Dataset,
     /// Training of pi_theta.
     Final,
-    /// How good pi_theta is.
+    /// Evaluation of pi_theta.
     FinalEvaluation,
 }
 
-/// The folder of evaluations within that of a method.
+/// The folder of evaluations, within that of a method.
 const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
@@ -54,7 +54,7 @@ impl Stage {
         Stage::FinalEvaluation,
     ];
 
-    /// The stage's name: its folder within that of its method and round.
+    /// The stage's name, which is its folder within that of its method and round.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Model => "00-model",
@@ -78,7 +78,7 @@ impl Stage {
         self.name().split_once('-').map_or(self.name(), |(_, noun)| noun)
     }
 
-    /// The stage in words.
+    /// The stage's title.
     pub fn title(self) -> &'static str {
         match self {
             Stage::Model => "Model to start from",
@@ -97,7 +97,7 @@ impl Stage {
         }
     }
 
-    /// The model that an evaluation measures, by the last part of its folder's name.
+    /// The name of the evaluated model: the last part of the folder's name.
     pub fn evaluated_model(self) -> Option<&'static str> {
         self.name().strip_prefix(EVALUATIONS)?.strip_prefix('/')
     }

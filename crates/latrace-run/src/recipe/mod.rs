@@ -1,4 +1,4 @@
-//! The recipe of a training run: a TOML file, then `key=value` overrides, into a complete, checked
+//! The recipe of a training: resolves a TOML file and `key=value` overrides into a complete, validated
 //! configuration.
 
 pub mod run;
@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 use latrace_io::failure::Failure;
 
-/// Reads `file` if given, applies `overrides` (`key=value`) in order, and checks the whole.
+/// Reads `file` if given, applies `overrides` (`key=value`) in order, and validates the result.
 pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainConfig> {
     let mut table = match file {
         Some(path) => read_table(path)?,
@@ -33,8 +33,8 @@ pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainCo
     Ok(config)
 }
 
-/// The settings as their types. The library's error does not say which of them is wrong: the one that fails
-/// alone is.
+/// Deserialises the settings. The library's error does not name the wrong setting, so each is tried alone to
+/// find the one that fails.
 fn typed(table: Table) -> Result<TrainConfig> {
     let parse = |table: Table| Value::Table(table).try_into::<TrainConfig>();
     parse(table.clone()).map_err(|error| {
@@ -58,10 +58,10 @@ fn one_line(error: &toml::de::Error) -> String {
     error.message().trim().replace('\n', ", ")
 }
 
-/// The value is TOML where it parses as such, otherwise a string.
+/// The value is TOML if it parses as such, and otherwise a string.
 fn parse_override(text: &str) -> Result<(String, Value)> {
     let Some((key, raw)) = text.split_once('=') else {
-        let hint = "settings of the recipe are written key=value, for example learning_rate=1e-4";
+        let hint = "write recipe settings as key=value, for example learning_rate=1e-4";
         return Err(Failure::usage(format!("expected key=value, got \"{text}\"")).hint(hint).into());
     };
     let parsed =
@@ -79,7 +79,7 @@ fn check_keys(table: &Table, source: String) -> Result<()> {
     Err(unknown_key(&source, unknown, known).into())
 }
 
-/// The error of a key that is none of `known`; `key` may be dotted, and its last part is what counts.
+/// The error for a key not in `known`; of a dotted `key`, only the last part is compared.
 fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
     let last = key.rsplit('.').next().unwrap_or(key);
     let nearest = known.iter().min_by_key(|name| edit_distance(name, last)).copied().unwrap_or("");
@@ -87,10 +87,10 @@ fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
     Failure::usage(message).hint(format!("known keys: {}", known.join(", ")))
 }
 
-/// The field names that a struct's derived `Deserialize` asks for.
+/// The field names of a struct, as its derived `Deserialize` passes them.
 fn field_names<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // The names are all that is wanted: deserialisation itself always fails.
+    // Only the names are needed, so deserialisation always stops here with an error.
     let _ = T::deserialize(FieldNames(&mut names));
     names
 }
@@ -120,7 +120,7 @@ impl<'de> Deserializer<'de> for FieldNames<'_> {
     }
 }
 
-/// Insertions, deletions and replacements that turn one text into the other.
+/// Levenshtein distance: insertions, deletions and replacements that turn one text into the other.
 fn edit_distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();

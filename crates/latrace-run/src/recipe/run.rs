@@ -1,5 +1,5 @@
-//! The recipe of a whole run: defaults, a file (perhaps on top of another), then `key=value` overrides, into
-//! complete, checked settings.
+//! The recipe of a whole run: resolves defaults, a file (possibly based on another) and `key=value` overrides
+//! into complete, validated settings.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,13 +24,13 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecipe {
-    /// Seed of everything random.
+    /// Random seed of the whole run.
     pub seed: u64,
-    /// What the final model learns from.
+    /// Training method of the final model.
     pub method: Method,
-    /// T of algorithm 1: how often traces are sampled, and a model trained on them.
+    /// T of algorithm 1: rounds of sampling traces and training a model on them.
     pub rounds: u64,
-    /// Baselines to leave out.
+    /// Baselines to skip.
     pub skip: Vec<String>,
     /// What pi_theta0 and q start from.
     pub model: ModelSource,
@@ -46,31 +46,31 @@ pub struct RunRecipe {
     pub traces: Traces,
     /// Sampling of answers.
     pub answers: Sampling,
-    /// Judging of answers.
+    /// Verification of answers.
     pub verdicts: Verdicts,
     /// Weighing of traces.
     pub weights: WeighConfig,
-    /// From weights to examples.
+    /// Building of training examples.
     pub dataset: Dataset,
     /// What pi_theta starts from.
     pub start: FinalStart,
     /// Training of pi_theta.
     pub r#final: TrainConfig,
-    /// Measuring of models.
+    /// Evaluation of models.
     pub evaluation: Evaluation,
-    /// Memory, batches, parts: what results do not depend on.
+    /// Memory, batch and part sizes, which do not affect results.
     pub engine: EngineOptions,
-    /// Other methods on the same data: the settings that differ, by name.
+    /// Other methods on the same data: by name, the settings that differ.
     pub baselines: BTreeMap<String, Table>,
 }
 
-/// What the final model learns from; method.md section 6.
+/// Training method of the final model; method.md section 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Weighted traces of the posterior: (6).
     Variational,
-    /// The rows' own traces alone.
+    /// Only the rows' own traces.
     Sft,
     /// Correct samples of pi_theta0: (10).
     Rft,
@@ -83,7 +83,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Whether samples are learnt from by their rewards.
+    /// Whether the method trains on rewarded samples.
     pub fn is_policy_gradient(self) -> bool {
         matches!(self, Method::BinaryRl | Method::Grpo)
     }
@@ -93,7 +93,7 @@ impl Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FinalStart {
-    /// pi_theta0, as algorithm 1 has it.
+    /// pi_theta0, as in algorithm 1.
     Initial,
     /// The model that pi_theta0 started from.
     Base,
@@ -105,10 +105,10 @@ pub enum FinalStart {
 pub struct ModelSource {
     /// A model folder or a hub id, `org/name[@revision]`; empty for a random model.
     pub folder: String,
-    /// Tokens of a tokenizer that is made of the questions' texts, for a random model; a built-in task has
-    /// its own.
+    /// Vocabulary size of the tokenizer trained on the questions' texts, for a random model; a built-in task
+    /// has its own tokenizer.
     pub vocabulary: usize,
-    /// The random model's `config.json`, without what the tokenizer decides.
+    /// The random model's `config.json`, without the fields that the tokenizer determines.
     #[serde(default)]
     pub shape: Table,
 }
@@ -125,13 +125,13 @@ pub struct Prompts {
     pub posterior: String,
 }
 
-/// Who writes traces.
+/// The model that samples traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proposal {
     /// q, which sees a hint.
     Posterior,
-    /// pi_theta0, without one.
+    /// pi_theta0, which does not.
     Initial,
 }
 
@@ -141,90 +141,90 @@ pub enum Proposal {
 pub enum TracedQuestions {
     /// All of the training split.
     All,
-    /// Those without a trace of their own.
+    /// Those without a trace in the data.
     Unseen,
 }
 
 /// Sampling of traces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Traces {
-    /// Who writes them.
+    /// The model that samples them.
     pub from: Proposal,
-    /// Of which questions.
+    /// Questions to sample traces for.
     pub questions: TracedQuestions,
-    /// How they are drawn.
+    /// Sampling parameters.
     #[serde(flatten)]
     pub sampling: Sampling,
 }
 
-/// Samples of each prompt: how many, and how they are drawn.
+/// Number of samples per prompt, and sampling parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
-    /// Samples of each prompt.
+    /// Samples per prompt.
     pub n: u64,
-    /// The distribution, and where a sample is cut.
+    /// Distribution and length limit.
     #[serde(flatten)]
     pub params: SamplingParams,
 }
 
-/// Judging of answers.
+/// Verification of answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verdicts {
-    /// Seconds that a program may run.
+    /// Time limit of a program (s).
     pub time_limit: f64,
 }
 
-/// What becomes of equal sequences of a question.
+/// How identical sequences of a question are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Duplicates {
     /// Their weights add up.
     Add,
-    /// They weigh as one.
+    /// They count once.
     Once,
 }
 
-/// From weights to examples.
+/// Building of training examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
     /// Which verified answers of a chosen trace become examples.
     pub answers: AnswerChoice,
-    /// What becomes of equal sequences of a question.
+    /// How identical sequences of a question are handled.
     pub duplicates: Duplicates,
-    /// Weight of each row with a trace of its own; 0 leaves them out.
+    /// Weight of each row with a trace in the data; 0 omits them.
     pub originals: f64,
 }
 
-/// Measuring of models.
+/// Evaluation of models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// On which questions.
+    /// Split to evaluate on.
     pub split: Split,
-    /// How responses are drawn.
+    /// Sampling of responses.
     #[serde(flatten)]
     pub sampling: Sampling,
 }
 
-/// What results do not depend on, but for the parts in which they lie.
+/// Options that do not affect results, except for how tables are divided into parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineOptions {
-    /// Questions in one part of a table.
+    /// Questions per part of a table.
     pub part_questions: usize,
-    /// Samples at a time.
+    /// Samples in a batch.
     pub batch: usize,
-    /// Most tokens of prompts in one pass.
+    /// Maximum prompt tokens in one forward pass.
     pub prefill_tokens: usize,
-    /// Most tokens of one batch of scores.
+    /// Maximum tokens in one scoring batch.
     pub score_tokens: usize,
-    /// Memory for keys and values; 0: half of what is free.
+    /// Memory for the KV cache (bytes); 0: half of the free memory.
     pub kv_cache_bytes: u64,
 }
 
 impl RunRecipe {
-    /// Reads `file`, applies `overrides` (`dotted.key=value`) in order, and checks the whole.
+    /// Reads `file`, applies `overrides` (`dotted.key=value`) in order, and validates the result.
     pub fn read(file: &Path, overrides: &[String]) -> Result<RunRecipe> {
         let mut table = with_base(file)?;
         for text in overrides {
@@ -234,37 +234,40 @@ impl RunRecipe {
         let shown = file.display().to_string();
         check_keys(&table, &shown)?;
         let recipe = resolve(&table, &shown)?;
+        // Baselines are validated here, too: an error in one should not surface after hours of work.
         recipe.baselines.keys().try_for_each(|name| {
             recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}"))
         })?;
         Ok(recipe)
     }
 
-    /// The recipe of a baseline: this one, with what differs.
+    /// The recipe of a baseline: this one with the baseline's settings merged in.
     pub fn variant(&self, name: &str) -> Result<RunRecipe> {
         let Value::Table(mut table) = Value::try_from(self).context("cannot write the recipe as TOML")?
         else {
             unreachable!("a struct is a table");
         };
         let differing = self.baselines.get(name).cloned().unwrap_or_default();
+        // A baseline has no baselines itself: otherwise its recipe would contain all the others.
         table.insert("baselines".to_owned(), Value::Table(Table::new()));
         table.insert("skip".to_owned(), Value::Array(Vec::new()));
         merge(&mut table, differing);
         typed(table, name)
     }
 
-    /// The baselines that are not left out, by name.
+    /// The baselines that are not skipped, by name.
     pub fn variants(&self) -> Result<Vec<(String, RunRecipe)>> {
         let named = self.baselines.keys().filter(|name| !self.skip.contains(name));
         named.map(|name| Ok((name.clone(), self.variant(name)?))).collect()
     }
 
-    /// Who writes traces: methods that learn from samples of the reasoner have them from it.
+    /// The model that samples traces. Only the variational method has a choice: the others train on the
+    /// reasoner's own samples.
     pub fn proposal(&self) -> Proposal {
         if self.method == Method::Variational { self.traces.from } else { Proposal::Initial }
     }
 
-    /// Whether answers are drawn and judged.
+    /// Whether answers are sampled and verified.
     pub fn draws_answers(&self) -> bool {
         match self.method {
             Method::Variational => self.weights.answer == AnswerEstimator::Accuracy,
@@ -278,14 +281,14 @@ impl RunRecipe {
         self.weigh_config().reads_references()
     }
 
-    /// Whether traces and answers come from the distributions whose log-probs are scored.
+    /// Whether traces and answers are sampled from the distributions whose log-probs are scored.
     pub fn drawn(&self) -> Drawn {
         let is_plain = self.traces.sampling.params.is_plain()
             && (!self.draws_answers() || self.answers.params.is_plain());
         if is_plain { Drawn::Plainly } else { Drawn::Otherwise }
     }
 
-    /// Training of pi_theta: rewards need the policy gradient, whatever else the recipe says.
+    /// Training of pi_theta. Rewarded samples need the policy-gradient loss, whatever loss the recipe sets.
     pub fn final_config(&self) -> TrainConfig {
         let loss =
             if self.method.is_policy_gradient() { Loss::ClippedPolicyGradient } else { self.r#final.loss };
@@ -294,6 +297,7 @@ impl RunRecipe {
 
     /// How traces are weighed.
     pub fn weigh_config(&self) -> WeighConfig {
+        // VeriFree uses no verdicts (26), which the default estimator would need.
         let by_reference =
             self.method == Method::Verifree && self.weights.answer == AnswerEstimator::Accuracy;
         WeighConfig {
@@ -308,15 +312,15 @@ impl RunRecipe {
     }
 }
 
-/// The recipe in full that a run folder holds.
+/// The resolved recipe of a run folder.
 ///
 /// # Errors
-/// A folder that is no run's, or that of a run of another layout.
+/// The folder is not a run folder, or has another layout version.
 pub fn of_run(run: &Path) -> Result<RunRecipe> {
     layout::check(run)?;
     let path = run.join("recipe.toml");
     if !path.is_file() {
-        let hint = "a run folder is made by `latrace run`; it holds recipe.toml and a folder for each stage";
+        let hint = "`latrace run` creates run folders, with recipe.toml and a folder for each stage";
         return Err(Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display()))
             .hint(hint)
             .into());
@@ -324,7 +328,7 @@ pub fn of_run(run: &Path) -> Result<RunRecipe> {
     RunRecipe::read(&path, &[])
 }
 
-/// The file's settings on top of those of the file that its `base` names, if it does.
+/// The file's settings, merged into those of its `base` if it names one.
 fn with_base(file: &Path) -> Result<Table> {
     let mut table = read_table(file)?;
     let Some(base) = table.remove("base") else {
@@ -332,7 +336,7 @@ fn with_base(file: &Path) -> Result<Table> {
     };
     let Some(base) = base.as_str() else {
         return Err(Failure::usage(format!(
-            "{}: base: expected the name of a recipe beside it, got {base}",
+            "{}: base: expected the name of a recipe in the same folder, got {base}",
             file.display()
         ))
         .into());
@@ -404,10 +408,10 @@ fn at_least_one(name: &str, number: u64) -> Result<()> {
     }
 }
 
-/// Tables whose keys are the user's own.
+/// Tables with free-form keys.
 const FREE: [&str; 2] = ["model.shape", "questions.columns"];
 
-/// Refuses a key that no setting has.
+/// Refuses unknown keys.
 fn check_keys(given: &Table, source: &str) -> Result<()> {
     let known = known_keys()?;
     check_table(given, &known, "", source)?;
@@ -422,7 +426,7 @@ fn check_keys(given: &Table, source: &str) -> Result<()> {
     Ok(())
 }
 
-/// The defaults, with the settings that they leave to the trainer's own.
+/// The keys of the defaults, and those of the trainer's settings, which the defaults list only in part.
 fn known_keys() -> Result<Table> {
     let mut known: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
     let of_training: Table =
@@ -463,7 +467,7 @@ fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Resu
     Ok(())
 }
 
-/// One seed for all, where a stage has none of its own.
+/// Gives the run's seed to every stage that does not set its own.
 fn seed_stages(table: &mut Table) {
     let Some(seed) = table.get("seed").cloned() else { return };
     for stage in ["questions", "initial", "posterior", "weights", "final"] {
@@ -473,7 +477,7 @@ fn seed_stages(table: &mut Table) {
     }
 }
 
-/// Puts the settings of `over` in place of those of `table`, table by table.
+/// Merges the settings of `over` into `table`, recursively.
 fn merge(table: &mut Table, over: Table) {
     for (key, value) in over {
         match (table.get_mut(&key), value) {

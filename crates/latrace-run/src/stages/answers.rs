@@ -16,7 +16,7 @@ use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 
-/// Draws answers after every closed trace.
+/// Samples answers after every finished trace.
 ///
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
@@ -51,13 +51,13 @@ pub fn run(
     count(&out)
 }
 
-/// A trace after which answers are drawn.
+/// A trace to sample answers after.
 struct Trace {
     id: String,
     sample: u64,
 }
 
-/// A part's closed traces, and the prompts that they and their questions make.
+/// A part's finished traces, and the prompts made of their questions and them.
 fn asked(
     questions: &Table<QuestionRecord>,
     traces: &Table<TraceRecord>,

@@ -1,4 +1,4 @@
-//! Stage 8: from weights to sequences to learn from, for every method.
+//! Stage 8: builds training examples from weighted traces, for every method.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,16 +19,16 @@ use crate::recipe::run::{Duplicates, Method};
 use latrace_core::Split;
 use latrace_io::table::Table;
 
-/// A row of its own, in place of a question whose traces are of no use.
+/// The row's own trace, for a question without a usable sampled trace.
 const FELL_BACK: i64 = Provenance::FellBack.code();
-/// A row of its own, mixed in.
+/// The row's own trace, mixed in.
 const MIXED_IN: i64 = Provenance::Original.code();
 
-/// Builds the examples, in parts as the questions are. Without traces, only rows with traces of their own are
-/// built.
+/// Builds the examples, in the same parts as the questions. Without sampled traces, only rows with their own
+/// trace are built.
 ///
 /// # Errors
-/// Traces, answers and verdicts that do not fit each other; tables that cannot be read or written.
+/// Traces, answers and verdicts that do not match; tables that cannot be read or written.
 pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
@@ -40,7 +40,7 @@ pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> 
         };
         of_part(&questions.read(part)?, groups, settings, totals)
     };
-    // Twice over all parts, since the scale is that of all of them and memory is to hold one.
+    // Two passes over the parts: the scale depends on all of them, but only one is held in memory.
     for part in 0..questions.parts()? {
         examples(part, &mut totals)?;
     }
@@ -52,18 +52,18 @@ pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> 
     Ok(totals.counts())
 }
 
-/// The examples of a part's training questions, on a scale of their own: what is built of their traces, by
-/// id, and their own rows.
+/// The examples of a part's training questions, before rescaling: those built from their traces, by id, and
+/// their own rows.
 ///
 /// # Errors
-/// Traces, answers and verdicts that do not fit each other.
+/// Traces, answers and verdicts that do not match.
 pub fn of_part(
     questions: &[QuestionRecord],
     mut groups: HashMap<String, SampledQuestion>,
     building: &DatasetSettings,
     totals: &mut Totals,
 ) -> Result<Vec<ExampleRecord>> {
-    // A policy gradient has no use for rows that no policy drew.
+    // A policy gradient needs samples of the policy, and the rows' own traces are not.
     let originals = if building.method.is_policy_gradient() { 0.0 } else { building.dataset.originals };
     let mut examples = Vec::new();
     for question in questions.iter().filter(|question| question.split == Split::Train) {
@@ -75,7 +75,7 @@ pub fn of_part(
     Ok(examples)
 }
 
-/// What becomes of questions, and the weight of all that is built.
+/// Counts of how questions were used, and the total weight of the examples.
 #[derive(Debug, Default)]
 pub struct Totals {
     asked: usize,
@@ -88,16 +88,16 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Each question with a usable trace weighs 1 on average: the scale on which rows of their own weigh 1
-    /// too.
+    /// The scale on which a question with a usable trace has mean weight 1, the weight of a row's own trace.
     fn scale(&self) -> f64 {
         if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
     }
 
-    /// Brings examples to the scale of all, once all are counted.
+    /// Rescales examples, after all have been counted.
     pub fn rescale(&mut self, examples: &mut [ExampleRecord]) {
         let scale = self.scale();
         for example in examples {
+            // Only sampled traces are rescaled: the weight of a row's own trace is set by the recipe.
             if example.source >= 0 {
                 example.weight *= scale;
                 self.built += 1;
@@ -107,23 +107,23 @@ impl Totals {
         }
     }
 
-    /// What was counted.
+    /// The counts.
     pub fn counts(&self) -> Value {
         let Totals { asked, used, fell_back, skipped, built, own, .. } = self;
         json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": self.scale()})
     }
 }
 
-/// What is known of a question's traces.
+/// A question's traces with their scores, weights, answers and verdicts.
 #[derive(Debug, Default)]
 pub struct SampledQuestion {
-    /// All traces, in the order of their numbers.
+    /// All traces, in order of their numbers.
     pub traces: Vec<TraceRecord>,
-    /// Scores by the trace's number; rewards need them alone.
+    /// Scores by trace number; only policy gradients need them.
     pub scores: HashMap<u64, ScoreRecord>,
-    /// Weights by the trace's number.
+    /// Weights by trace number.
     pub weights: HashMap<u64, WeightRecord>,
-    /// Answers by the trace's number, in the order of theirs.
+    /// Answers by trace number, in order of their own numbers.
     pub answers: HashMap<u64, Vec<AnswerRecord>>,
     /// Verdicts on those answers.
     pub verdicts: HashMap<u64, Vec<Verdict>>,
@@ -153,7 +153,7 @@ fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<St
     Ok(groups)
 }
 
-/// The examples of a question: its traces with answers, by weight, or its own row where none is of use.
+/// The examples of a question: its weighted traces with answers, or its own row if none is usable.
 fn of_question(
     question: &QuestionRecord,
     sampling: &SampledQuestion,
@@ -165,10 +165,10 @@ fn of_question(
         .with_context(|| format!("question {}", question.id))?;
     let mut examples =
         merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
+    // Weights may cancel when duplicates are merged, since advantages are signed.
     examples.retain(|example| example.weight != 0.0);
     if examples.is_empty() {
-        // A method that rewards samples has nothing to fall back on: a question of equal rewards gives no
-        // gradient.
+        // A policy gradient has no fallback: a question whose rewards are all equal gives no gradient.
         let falls_back = building.method == Method::Variational && building.fallback != Fallback::Skip;
         let own = if falls_back { own_row(question, FELL_BACK, 1.0) } else { None };
         totals.fell_back += usize::from(own.is_some());
@@ -176,6 +176,7 @@ fn of_question(
         return Ok(own.into_iter().collect());
     }
     totals.used += 1;
+    // Absolute values, because advantages of either sign sum to about zero.
     totals.weight += examples.iter().map(|example| example.weight.abs()).sum::<f64>();
     Ok(examples)
 }
@@ -196,7 +197,7 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
     (weight > 0.0).then_some(example)
 }
 
-/// One weight for each trace and for each answer, as the method has it.
+/// One weight per trace and per answer, as the method defines it.
 fn sequence_weights(
     question: &QuestionRecord,
     sampling: &SampledQuestion,
@@ -225,8 +226,8 @@ fn sequence_weights(
     Ok(objective.weights(&group)?)
 }
 
-/// Verdicts over (k, m). A trace that was never closed has answers of no form; one without a verifier has its
-/// reference.
+/// Verdicts over (k, m). The answers of an unfinished trace are malformed. If no answers were sampled, the
+/// reference answer follows each finished trace and is correct by definition.
 fn verdicts_of(sampling: &SampledQuestion, n: u64) -> Vec<Verdict> {
     if sampling.answers.is_empty() {
         return sampling
@@ -235,6 +236,7 @@ fn verdicts_of(sampling: &SampledQuestion, n: u64) -> Vec<Verdict> {
             .map(|trace| if trace.closed { Verdict::Correct } else { Verdict::Malformed })
             .collect();
     }
+    // Unfinished traces were never answered; the verdicts must still form a full K × M table.
     let missing = vec![Verdict::Malformed; n as usize];
     sampling
         .traces
@@ -243,7 +245,7 @@ fn verdicts_of(sampling: &SampledQuestion, n: u64) -> Vec<Verdict> {
         .collect()
 }
 
-/// (6) after selection: what each trace was given, shared out among its answers.
+/// (6) after selection: each trace's weight, divided among its answers.
 fn chosen_weights(
     question: &QuestionRecord,
     sampling: &SampledQuestion,
@@ -254,14 +256,14 @@ fn chosen_weights(
     let chosen =
         |trace: &TraceRecord| sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
     let chosen_k: Vec<f64> = traces.iter().map(chosen).collect();
-    // By the trace's own number: a draw does not depend on which other traces there are.
+    // Seeded by the trace's own number, so that the draw does not depend on the other traces.
     let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
     let rng_of_trace = |k: usize| Rng::at(building.seed, &[8, key, traces[k].sample]);
     Ok(multi_trace::chosen_weights(group, &chosen_k, building.dataset.answers, rng_of_trace)?)
 }
 
-/// Each trace with each of its answers that weigh anything; a trace's weight that no answer takes stays with
-/// the trace alone.
+/// Pairs each trace with each of its answers of non-zero weight. Weight that no answer takes stays with the
+/// trace alone.
 fn sequences(
     question: &QuestionRecord,
     sampling: &SampledQuestion,
@@ -274,8 +276,8 @@ fn sequences(
     for (k, trace) in sampling.traces.iter().enumerate() {
         let mut left = weights.trace_k[k];
         if !trace.closed {
-            // No answer follows, which a policy gradient counts against the trace; others learn from none of
-            // it. The policy itself drew it: its log-probs are the old ones.
+            // An unfinished trace has no answer. A policy gradient counts that against it, and other methods
+            // skip it. The policy itself sampled it, so its log-probs are the old ones.
             if is_policy && left != 0.0 {
                 examples.push(example(question, trace, &Answer::default(), left, Some(&trace.logprobs)));
             }
@@ -286,12 +288,13 @@ fn sequences(
         for m in 0..n {
             let weight = weights.answer_km[k * n + m];
             left -= weight;
+            // Answers without weight are skipped before their tokens are copied.
             if weight != 0.0 {
                 let answer = answer_of(question, sampling, trace, m)?;
                 examples.push(example(question, trace, &answer, weight, old_logprobs));
             }
         }
-        // Rounding aside, only a trace none of whose answers was right has weight left.
+        // Apart from rounding, only a trace without a correct answer has weight left.
         if left.abs() > 1e-9 {
             let by_reference = sampling.weights.get(&trace.sample).is_some_and(|weight| weight.by_reference);
             let answer = if by_reference { own_answer(question)? } else { Answer::default() };
@@ -301,7 +304,7 @@ fn sequences(
     Ok(examples)
 }
 
-/// An answer as an example takes it.
+/// An answer in the form that examples need.
 #[derive(Default)]
 struct Answer {
     token_ids: Vec<u32>,
@@ -311,11 +314,11 @@ struct Answer {
 
 fn own_answer(question: &QuestionRecord) -> Result<Answer> {
     let token_ids =
-        question.answer_ids.clone().context("the question has no answer of its own, and none was drawn")?;
+        question.answer_ids.clone().context("the question has no answer of its own, and none was sampled")?;
     Ok(Answer { token_ids, ..Answer::default() })
 }
 
-/// Answer m of a trace; the question's own where none was drawn.
+/// Answer m of a trace, or the question's own if none was sampled.
 fn answer_of(
     question: &QuestionRecord,
     sampling: &SampledQuestion,
@@ -356,7 +359,7 @@ fn example(
     }
 }
 
-/// Equal sequences as one: with the sum of their weights, or with the weight of one.
+/// Merges identical sequences, with the sum of their weights or with the weight of one.
 fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRecord> {
     let mut places: HashMap<Vec<u32>, usize> = HashMap::new();
     let mut merged: Vec<ExampleRecord> = Vec::new();

@@ -1,4 +1,4 @@
-//! Stage 10: how often a model answers right, on questions that nobody trained on.
+//! Stage 10: a model's accuracy on held-out questions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,22 +22,22 @@ use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::Query;
 
-/// What the stage counts.
+/// The stage's counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// On all questions.
     pub overall: Accuracy,
     /// On questions of each difficulty.
     pub by_difficulty: BTreeMap<String, Accuracy>,
-    /// Responses that were cut at the most tokens allowed.
+    /// Responses truncated at the token limit.
     pub truncated: u64,
-    /// Tokens drawn.
+    /// Tokens sampled.
     pub tokens: u64,
     /// The questions' split.
     pub split: Split,
 }
 
-/// Draws and judges responses to the questions of the recipe's evaluation split.
+/// Samples and judges responses to the questions of the recipe's evaluation split.
 ///
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
@@ -91,7 +91,7 @@ fn judged(
     codec: &TraceCodec,
     judge: &Judge<'_>,
 ) -> ResponseRecord {
-    // A thought that has no end has no answer, whatever stands in it.
+    // A thought without an end has no answer, even if it contains what looks like one.
     let ids = completion.ids;
     let text = codec.boundary(&ids).map(|boundary| codec.answer_text(&ids[boundary..]));
     let judgement = match &text {

@@ -1,7 +1,7 @@
-//! The stages of a run, one file each, of one shape: what earlier stages left, settings, and the folder to
-//! fill, in; counts out.
+//! The stages of a run, one file each, with one interface: the folders of earlier stages, settings and the
+//! folder to fill as inputs, and counts as output.
 //!
-//! Each goes on from the parts that are in its folder, and writes a part only when it is whole.
+//! Each resumes from the finished parts in its folder; a part is written atomically.
 
 pub mod answers;
 pub mod dataset;
@@ -29,7 +29,7 @@ use crate::plan::{Node, Settings};
 use latrace_engine::sampling::{PartSamples, Prompt, SampleJob, draw_parts};
 use latrace_io::table::{Record, Table};
 
-/// Does the work of a node: fills the stage's folder, resuming from what is there, and says what it counted.
+/// Executes a node: fills the stage's folder, resuming from the parts already in it, and returns its counts.
 ///
 /// # Errors
 /// Those of the stage.
@@ -48,13 +48,13 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
     }
 }
 
-/// The parts of `out` that are yet to be written, of as many as `source` has.
+/// The parts of `out` still to be written; it gets as many as `source` has.
 fn missing_parts<S: Record, R: Record>(source: &Table<S>, out: &Table<R>) -> Result<Vec<usize>> {
     Ok((0..source.parts()?).filter(|&part| !out.has(part)).collect())
 }
 
-/// Prompts and records of a stage that draws: `ask` gives the prompts of a part, each with what it is the
-/// prompt of, and `record` makes the record of that and a sample, by its number.
+/// Prompts and records of a sampling stage: `ask` returns the prompts of a part, each with its subject, and
+/// `record` makes the record of a subject and a numbered sample.
 struct Sampled<'a, T, R, Ask, Make> {
     out: &'a Table<R>,
     ask: Ask,
@@ -86,7 +86,7 @@ where
     }
 }
 
-/// Writes the parts of `out` that are missing, with samples of the model in a folder.
+/// Writes the missing parts of `out`, with samples from the model in a folder.
 fn draw_stage<S: Record, T: Sync + Send, R: Record + Send + Sync>(
     (source, out): (&Table<S>, &Table<R>),
     (context, model): (&RunContext, &Path),

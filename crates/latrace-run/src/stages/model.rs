@@ -1,5 +1,5 @@
-//! Before stage 1: the model that pi_theta0 and q start from. A given one stays where it is; a random one is
-//! made.
+//! Before stage 1: the model that pi_theta0 and q start from. A given model is used in place; a random one is
+//! created.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,8 +20,8 @@ use latrace_io::files::write_atomically;
 use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
 
-/// Fails where the folder's contents are no longer those that the run began with: everything would silently
-/// be made anew.
+/// Fails if the given model's files have changed since the run began: otherwise every stage would silently be
+/// redone.
 ///
 /// # Errors
 /// Names the file that differs.
@@ -31,7 +31,7 @@ pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
         return Ok(());
     }
     let Given { folder, files } = serde_json::from_slice(&fs::read(&noted)?)
-        .with_context(|| format!("{} does not say which model was given", noted.display()))?;
+        .with_context(|| format!("{} does not record which model was given", noted.display()))?;
     let now = fingerprint(&model_folder(&model.folder)?)?;
     let Some(name) = files
         .keys()
@@ -40,12 +40,11 @@ pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
     else {
         return Ok(());
     };
-    let message =
-        format!("{} is not what it was when the run began", Path::new(&folder).join(name).display());
-    Err(Failure::work(message).hint("put it back (for a hub id, name the commit: org/name@COMMIT), or begin another run with --run-dir").into())
+    let message = format!("{} has changed since the run began", Path::new(&folder).join(name).display());
+    Err(Failure::work(message).hint("restore it (for a hub id, give the commit: org/name@COMMIT), or start another run with --run-dir").into())
 }
 
-/// The file that says which model was given.
+/// The file that records which model was given.
 const GIVEN: &str = "model.json";
 
 /// A given model.
@@ -55,10 +54,10 @@ struct Given {
     files: BTreeMap<String, String>,
 }
 
-/// Makes a random model with its tokenizer, or notes which model is given.
+/// Creates a random model with its tokenizer, or records which model was given.
 ///
 /// # Errors
-/// A given folder that cannot be read; texts or a shape of which no model can be made.
+/// A given folder that cannot be read; texts or a shape from which no model can be created.
 pub fn run(settings: &ModelSettings, stage: &StageFolder) -> Result<Value> {
     let (model, questions, markers, seed) = match settings {
         ModelSettings::Given { folder } => return note_given(folder, stage),
@@ -80,18 +79,18 @@ fn note_given(folder: &str, stage: &StageFolder) -> Result<Value> {
     Ok(json!({"folder": folder}))
 }
 
-/// Writes a model folder without weights: a tokenizer, and the shape as `config.json`, with what the
-/// tokenizer decides.
+/// Writes a model folder without weights: a tokenizer, and the shape as `config.json`, completed with the
+/// fields that the tokenizer determines.
 ///
 /// # Errors
-/// A tokenizer that cannot be read or ends no text; a shape that says what the tokenizer decides; files that
-/// cannot be written.
+/// A tokenizer that cannot be read or has no end token; a shape that sets a field that the tokenizer
+/// determines; files that cannot be written.
 pub fn write_shape(folder: &Path, mut shape: Value, tokenizer_json: &str) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
-    let end = tokenizer.token_id(END).context("the tokenizer has no token that ends a text")?;
+    let end = tokenizer.token_id(END).context("the tokenizer has no end token")?;
     for (name, value) in [("vocab_size", json!(tokenizer.vocabulary_size())), ("eos_token_id", json!(end))] {
         if shape.get(name).is_some() {
-            return Err(Failure::usage(format!("the model's shape: {name}: the tokenizer decides this"))
+            return Err(Failure::usage(format!("the model's shape: {name}: the tokenizer determines this"))
                 .hint("leave it out")
                 .into());
         }

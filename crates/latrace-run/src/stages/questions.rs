@@ -1,4 +1,4 @@
-//! Stage 0: questions as token ids, once and for all.
+//! Stage 0: encodes questions as token ids, the only time that text is encoded.
 
 use anyhow::{Context, Result};
 use latrace_core::{Markers, PromptTemplate, Question};
@@ -16,7 +16,7 @@ use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
 use latrace_questions::source::check_ids;
 
-/// What turns a question into ids.
+/// Everything needed to encode a question.
 pub struct Encoding<'a> {
     /// Tokenizer and markers.
     pub codec: &'a TraceCodec,
@@ -28,7 +28,7 @@ pub struct Encoding<'a> {
     pub posterior: &'a PromptTemplate,
 }
 
-/// Reads all questions and writes them in parts.
+/// Reads all questions, and writes them in parts.
 ///
 /// # Errors
 /// Questions that cannot be read, encoded or judged.
@@ -45,7 +45,7 @@ pub fn run(
         reasoner: &settings.reasoner.compile()?,
         posterior: &settings.posterior.compile()?,
     };
-    // Whether a question can be judged does not depend on how long a program may run.
+    // Any time limit will do: whether a question can be judged does not depend on it.
     let judge = Judge::new(1.0, &context.sandbox);
     let questions =
         settings.source.read(encoding.markers, Some(&|messages| encoding.codec.text.split(messages)))?;
@@ -95,8 +95,8 @@ impl Encoding<'_> {
     /// The question as token ids.
     ///
     /// # Errors
-    /// Templates that ask for what there is not; texts that the tokenizer refuses; a trace that holds its own
-    /// end.
+    /// Templates that use a field the question lacks; texts that the tokenizer refuses; a trace that contains
+    /// its own end marker.
     pub fn record(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         self.encode(split, question).with_context(|| format!("question {}", question.id))
     }
@@ -121,19 +121,19 @@ impl Encoding<'_> {
     }
 }
 
-/// A question's prompts as texts.
+/// A question's prompts as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptTexts {
     /// The reasoner's.
     pub prompt: String,
-    /// The posterior's; none without a hint.
+    /// The posterior's; `None` without a hint.
     pub posterior_prompt: Option<String>,
 }
 
-/// The prompts that a question has of its own, or those of the templates.
+/// The question's ready-made prompts, or those rendered from the templates.
 ///
 /// # Errors
-/// Templates that ask for what there is not.
+/// Templates that use a field the question lacks.
 pub fn prompts(
     question: &Question,
     reasoner: &PromptTemplate,
@@ -153,7 +153,7 @@ pub fn prompts(
     Ok(PromptTexts { prompt, posterior_prompt })
 }
 
-/// What a judge compares with: tests, or the accepted answers; the solution alone, where there is no answer.
+/// What the verifier compares with: tests, or the accepted answers, or the solution if there is no answer.
 pub fn reference(question: &Question) -> Value {
     let gold = question
         .tests

@@ -1,5 +1,4 @@
-//! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it where an estimator asks
-//! for that.
+//! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it if an estimator needs it.
 
 use anyhow::{Context, Result, bail};
 use latrace_engine::boundary::ScoreRow;
@@ -48,7 +47,7 @@ struct ScoredTraces<'a> {
     references: bool,
 }
 
-/// A trace: its question, k, and its tokens.
+/// A trace: its question, k, and its token ids.
 struct Trace {
     id: String,
     sample: u64,
@@ -76,7 +75,7 @@ impl PartScores for ScoredTraces<'_> {
     }
 }
 
-/// The question of an id in the same part.
+/// The question with an id, in the same part.
 pub fn question_of<'a>(questions: &'a [QuestionRecord], id: &str) -> Result<&'a QuestionRecord> {
     questions
         .iter()

@@ -1,4 +1,4 @@
-//! Stage 3: traces z ~ q(z|x,y') of each question, or of pi_theta0 where no hint is to be used.
+//! Stage 3: traces z ~ q(z|x,y') of each question, or of pi_theta0 without a hint.
 
 use anyhow::Result;
 use latrace_core::StopReason;
@@ -17,7 +17,7 @@ use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 
-/// Draws the traces of all questions that are asked; a part without any is empty.
+/// Samples traces for all selected questions; a part without any selected question is written empty.
 ///
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
@@ -46,7 +46,7 @@ pub fn run(
     count(&out)
 }
 
-/// A part's questions that are asked, by id, and their prompts.
+/// A part's selected questions, by id, and their prompts.
 fn asked(
     source: &Table<QuestionRecord>,
     part: usize,

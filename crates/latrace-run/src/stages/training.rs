@@ -18,11 +18,11 @@ use latrace_engine::training::run_job;
 use latrace_io::failure::Failure;
 use latrace_io::table::Table;
 
-/// The rows, while they are trained on.
+/// File of the rows, removed after the training.
 const ROWS: &str = ".rows";
 
-/// Trains, resuming from the folder's last checkpoint. Rows go through a file of their own, from which the
-/// trainer reads a batch at a time.
+/// Trains, resuming from the folder's last checkpoint. Rows are first written to a file, from which the
+/// trainer streams batches.
 ///
 /// # Errors
 /// No row to train on; a model that cannot be loaded; a loss that is not finite.
@@ -47,7 +47,7 @@ pub fn run(
     Ok(json!({"rows": count, "tokens": tokens}))
 }
 
-/// Writes the rows of a training to a file; gives it with the number of tokens.
+/// Writes the rows of a training to a file, and returns it with the number of tokens.
 ///
 /// # Errors
 /// Tables that cannot be read, a file that cannot be written.

@@ -1,4 +1,4 @@
-//! Stage 6: whether each sampled answer is right.
+//! Stage 6: verdicts on the sampled answers.
 
 use std::collections::HashMap;
 
@@ -41,7 +41,7 @@ pub fn run(
     for part in missing {
         let queries = queries(&questions.read(part)?, &judge)?;
         let verdicts = answers.read(part)?.into_par_iter().map(|answer| judged(&queries, answer, &judge));
-        // Collecting keeps the answers' order whatever order their verdicts end in.
+        // `collect` keeps the order of the answers, whatever order their verdicts finish in.
         out.write(part, &verdicts.collect::<Result<Vec<_>>>()?)?;
         progress.advance(1);
     }
@@ -49,7 +49,7 @@ pub fn run(
     count(&out)
 }
 
-/// What answers to the questions of a part are judged by, by id.
+/// The queries that judge answers to the questions of a part, by id.
 fn queries(questions: &[QuestionRecord], judge: &Judge<'_>) -> Result<HashMap<String, Query>> {
     questions.iter().map(|question| Ok((question.id.clone(), judge.query(question.judged())?))).collect()
 }
@@ -60,8 +60,7 @@ fn judged(
     judge: &Judge<'_>,
 ) -> Result<VerdictRecord> {
     let query = queries.get(&answer.id).with_context(|| format!("the part has no question {}", answer.id))?;
-    // An answer that was cut at its most tokens is judged as far as it goes: a right one may be followed by
-    // idle words.
+    // A truncated answer is judged as far as it goes: a correct one may be followed by superfluous words.
     let judgement = judge.judge(query, &answer.text);
     Ok(VerdictRecord {
         id: answer.id,

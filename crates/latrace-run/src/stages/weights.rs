@@ -14,10 +14,10 @@ use crate::plan::{Role, WeightSettings};
 use crate::weigh::{Evidence, TraceGroup, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;
 
-/// Weighs the traces that have scores; verdicts are needed by the accuracy estimator alone.
+/// Weighs the traces that have scores; only the accuracy estimator needs verdicts.
 ///
 /// # Errors
-/// Records that do not join, evidence that the answer estimator lacks.
+/// Records that do not join; missing evidence for the answer estimator.
 pub fn run(settings: &WeightSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
     let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
     let verdicts = inputs.optional(Role::Verdicts).map(Table::<VerdictRecord>::open);
@@ -85,7 +85,7 @@ fn join(
     Ok(groups)
 }
 
-/// Verdicts on the answers after each trace, in the answers' order.
+/// Verdicts on the answers after each trace, in order of the answers.
 pub fn by_trace(verdicts: Vec<VerdictRecord>) -> HashMap<(String, u64), Vec<Verdict>> {
     let mut by_trace: HashMap<(String, u64), Vec<Verdict>> = HashMap::new();
     for record in verdicts {

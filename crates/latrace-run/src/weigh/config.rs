@@ -1,4 +1,4 @@
-//! How traces are weighed: the settings of `latrace weigh`, and a recipe's table of the same names.
+//! Settings of weighing: the options of `latrace weigh`, and a recipe's table with the same names.
 
 use anyhow::Result;
 use latrace_objective::ratio::clipped::DEFAULT_BOUND;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use latrace_io::failure::Failure;
 
-/// How traces are weighed. Defaults are the paper's.
+/// Settings of weighing. Defaults are the paper's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeighConfig {
@@ -18,19 +18,19 @@ pub struct WeighConfig {
     pub clip: f64,
     /// Estimator of pi(Y|x,z).
     pub answer: AnswerEstimator,
-    /// What the weight is made of.
+    /// Factors of the weight.
     pub weighting: Weighting,
     /// Which traces become examples.
     pub selection: Selection,
-    /// Traces drawn for each question by the selections that draw.
+    /// Traces drawn per question by the resampling selections.
     pub draws: usize,
-    /// What a question without a usable trace becomes. For the geometric likelihood it needs the log-probs of
-    /// its reference answer; a question whose evidence lacks them keeps its original row, as the published
-    /// build has it where there is a verifier.
+    /// How to handle a question without a usable trace. The geometric likelihood needs the log-probs of its
+    /// reference answer; a question without them keeps its original row, as in the published build for rows
+    /// with a verifier.
     pub fallback: Fallback,
-    /// Traces of so many tokens or more weigh nothing.
+    /// Traces of this many tokens or more get weight 0.
     pub length_limit: usize,
-    /// Seed of draws.
+    /// Seed for resampling.
     pub seed: u64,
 }
 
@@ -51,10 +51,10 @@ impl Default for WeighConfig {
 }
 
 impl WeighConfig {
-    /// Checks what types alone do not.
+    /// Validates ranges that the types do not enforce.
     ///
     /// # Errors
-    /// A setting outside its range, by name.
+    /// Names the setting that is out of range.
     pub fn check(&self) -> Result<()> {
         let wrong = |name: &str, expected: &str, got: String| {
             Err(Failure::usage(format!("{name}: expected {expected}, got {got}")).into())
@@ -69,7 +69,7 @@ impl WeighConfig {
         }
     }
 
-    /// Whether the log-probs of reference answers are read.
+    /// Whether the log-probs of reference answers are needed.
     pub fn reads_references(&self) -> bool {
         self.answer != AnswerEstimator::Accuracy || self.fallback == Fallback::GeometricLikelihood
     }
@@ -79,12 +79,14 @@ impl WeighConfig {
         self.ratio.with_bound(self.clip)
     }
 
-    /// The ratio whose L^K is shown beside the bound: the one that weighs, unless that is the true one.
+    /// The ratio of the surrogate L^K reported alongside the bound: the one used for the weights, unless that
+    /// is the true one.
     pub(super) fn surrogate_ratio(&self) -> RatioEstimator {
         if self.ratio == RatioEstimator::Full { RatioEstimator::Geometric } else { self.bounded_ratio() }
     }
 
-    /// The answer probability of the bound: a mean per token is none, the likelihood that it is made of is.
+    /// The answer probability of the bound. A per-token mean is not a probability, so its underlying
+    /// likelihood is used.
     pub(super) fn bound_answer(&self) -> AnswerEstimator {
         if self.answer == AnswerEstimator::GeometricLikelihood {
             AnswerEstimator::Likelihood

@@ -1,5 +1,5 @@
-//! Joins traces, scores, verdicts and references on (id, sample), never on the order of rows. What does not
-//! join is named by file and row.
+//! Joins traces, scores, verdicts and references on (id, sample), never by row order. Errors name the file
+//! and row that do not join.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use latrace_io::failure::Failure;
 use latrace_io::progress::{Progress, SharedProgress};
 use latrace_io::rows::{FieldProblem, Row, describe, field};
 
-/// The files of the stage.
+/// The input files.
 #[derive(Clone, Debug)]
 pub struct WeighInputs {
     /// Traces with log q: `id`, `sample`, `logprobs`.
@@ -24,8 +24,8 @@ pub struct WeighInputs {
     pub scores: PathBuf,
     /// Verdicts on answers after the traces: `id`, `sample`, `verdict`; several for each trace.
     pub verdicts: Option<PathBuf>,
-    /// log pi of the reference answer after each trace: `id`, `sample`, `logprobs`. For a fallback alone, of
-    /// the questions that may fall back.
+    /// log pi of the reference answer after each trace: `id`, `sample`, `logprobs`. If only the fallback
+    /// needs them, rows for the questions that may fall back suffice.
     pub references: Option<PathBuf>,
 }
 
@@ -41,8 +41,8 @@ struct Side<'a, T> {
 /// The verdicts on the answers of each trace.
 type Verdicts<'a> = Side<'a, Vec<Verdict>>;
 
-/// Traces with their evidence by question, in the order of the traces' file. Those of a run that never came
-/// to their end (`closed` is false) are counted alone: nothing scores them.
+/// Traces with their evidence by question, in file order. A run's unfinished traces (`closed` is false) are
+/// only counted, because they have no scores.
 pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<TraceGroup>> {
     let paths =
         [Some(&inputs.traces), Some(&inputs.scores), inputs.verdicts.as_ref(), inputs.references.as_ref()];
@@ -89,7 +89,7 @@ pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Tra
     groups.finish(inputs)
 }
 
-/// What a whole question may lack, because its fallback needs the other.
+/// Evidence that may be missing for a whole question, because its fallback uses the other kind.
 struct MayLack {
     verdicts: bool,
     references: bool,
@@ -121,7 +121,7 @@ fn missing(trace: &Sums, path: &Path) -> anyhow::Error {
     .into()
 }
 
-/// log pi of a trace, whose tokens it must have scored.
+/// log pi of a trace, after checking that it has as many tokens as were scored.
 fn same_tokens(trace: &Sums, (score, origin): &(Sums, Origin)) -> Result<f64> {
     if score.tokens == trace.tokens {
         return Ok(score.sum);
@@ -159,7 +159,7 @@ impl<T> Side<'_, T> {
     }
 }
 
-/// Groups of traces by question, with where each trace comes from.
+/// Traces grouped by question, with the origin of each.
 #[derive(Default)]
 struct Groups {
     groups: Vec<OpenGroup>,
@@ -170,12 +170,12 @@ struct Groups {
 struct OpenGroup {
     id: Value,
     traces: Vec<(Evidence, Origin)>,
-    /// Those that never came to their end, by their numbers.
+    /// The unfinished ones, by number.
     unended: Vec<(u64, Origin)>,
 }
 
 impl OpenGroup {
-    /// Where the trace of that number was read, if it was.
+    /// The origin of the trace with this number, if it has been read.
     fn origin(&self, sample: u64) -> Option<&Origin> {
         let ended = self.traces.iter().map(|(trace, origin)| (trace.sample, origin));
         let unended = self.unended.iter().map(|(sample, origin)| (*sample, origin));
@@ -210,7 +210,7 @@ impl Groups {
         &mut self.groups[place]
     }
 
-    /// What a question lacks, all of its traces lack.
+    /// Evidence may be missing only for all traces of a question.
     fn finish(self, inputs: &WeighInputs) -> Result<Vec<TraceGroup>> {
         let has_verdicts: fn(&Evidence) -> bool = |trace| trace.answer.accuracy.is_some();
         let has_reference: fn(&Evidence) -> bool = |trace| trace.answer.reference.is_some();
@@ -234,10 +234,10 @@ impl Groups {
 }
 
 fn twice(id: impl std::fmt::Display, sample: u64, origin: &Origin, earlier: &Origin) -> anyhow::Error {
-    Failure::work(format!("{origin}: id {id}, sample {sample} comes again, after {earlier}")).into()
+    Failure::work(format!("{origin}: id {id}, sample {sample} appears again, after {earlier}")).into()
 }
 
-/// Sums by question and trace; a pair that comes twice is an error.
+/// Sums by question and trace; a duplicate pair is an error.
 fn read_sums<'a>(path: &'a Path, progress: &SharedProgress) -> Result<Side<'a, Sums>> {
     let all = sums::read(path, progress)?;
     let mut rows: HashMap<Key, (Sums, Origin)> = HashMap::with_capacity(all.len());

@@ -1,4 +1,4 @@
-//! Stage 7: what each trace weighs. Sums of log-probs and verdicts in, rho~ and bounds out; (5) to (8) of the
+//! Stage 7: weights of traces. From sums of log-probs and verdicts to rho~ and bounds; (5) to (8) of the
 //! paper.
 
 mod config;
@@ -31,43 +31,42 @@ pub struct WeighedTrace {
     pub tokens: usize,
     /// Log of the estimated ratio (nats).
     pub log_ratio: f64,
-    /// Log of the answer probability that the weight is made of (nats): of the fallback where the question
-    /// fell back on one.
+    /// Log of the answer probability in the weight (nats): that of the fallback if the question fell back on
+    /// one.
     pub log_answer: f64,
     /// rho~, or the ablation's weight: sums to 1 over the question's traces (to 0 for leave-one-out).
     pub weight: f64,
-    /// The trace's share among those chosen; 0 if it is not.
+    /// The trace's share among the chosen traces; 0 if it is not chosen.
     pub chosen: f64,
-    /// How its question is to be built. Where that is the geometric likelihood, the reference answer goes
-    /// with the trace.
+    /// How its question is built. With the geometric likelihood, the reference answer follows the trace.
     pub resolution: Resolution,
 }
 
-/// How traces and answers were drawn.
+/// How traces and answers were sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Drawn {
-    /// At temperature 1 and without any cut, as they are scored: log q belongs to the distribution that
-    /// traces came from.
+    /// At temperature 1 without truncation, from the scored distribution: log q is that of the distribution
+    /// that the traces were sampled from.
     Plainly,
-    /// In any other way; then nothing that is computed of them is a bound.
+    /// In any other way; then nothing computed from them is a bound.
     Otherwise,
 }
 
-/// Weighs the traces of all questions, drawn plainly, in the order of the traces' file.
+/// Weighs the traces of all questions, taken to be sampled plainly, in file order.
 ///
 /// # Errors
-/// Unreadable files; records that are missing, superfluous, double, or of different lengths; evidence that
-/// the answer estimator lacks.
+/// Unreadable files; records that are missing, superfluous, duplicate, or of different lengths; missing
+/// evidence for the answer estimator.
 pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
     weigh_groups(join::join(inputs, config)?, config, Drawn::Plainly)
 }
 
-/// Weighs groups of traces, each group those of one question.
+/// Weighs groups of traces, one group per question.
 ///
 /// # Errors
-/// A setting outside its range; double traces; evidence that the answer estimator lacks.
+/// A setting out of range; duplicate traces; missing evidence for the answer estimator.
 pub fn weigh_groups(
     groups: Vec<TraceGroup>,
     config: &WeighConfig,

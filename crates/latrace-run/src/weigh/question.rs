@@ -1,4 +1,4 @@
-//! One question: from what is known of its traces to their weights, choices and bounds.
+//! One question: computes the weights, selection and bounds from the evidence on its traces.
 
 use anyhow::{Context, Result, bail};
 use latrace_core::random::stream;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{WeighConfig, WeighedTrace};
 use latrace_io::failure::Failure;
 
-/// What is known of a trace.
+/// The evidence on a trace.
 #[derive(Clone, Debug)]
 pub struct Evidence {
     /// The question.
@@ -23,7 +23,7 @@ pub struct Evidence {
     pub sample: u64,
     /// log pi and log q of the trace.
     pub score: TraceScore,
-    /// What is known of answers after it.
+    /// The evidence on answers after it.
     pub answer: AnswerEvidence,
 }
 
@@ -32,10 +32,10 @@ pub struct Evidence {
 pub struct TraceGroup {
     /// The question.
     pub id: Value,
-    /// Those that came to their end.
+    /// The finished ones.
     pub traces: Vec<Evidence>,
-    /// How many more were drawn: no answer follows them, so that their rho is 0. They weigh nothing, and
-    /// count in the bounds.
+    /// Number of unfinished ones. No answer follows them, so their rho is 0; they get no weight but count in
+    /// the bounds.
     pub unended: usize,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Question {
     pub too_long: usize,
     pub weights: GroupSummary,
     pub resolution: Resolution,
-    /// None where nothing judged its answers.
+    /// `None` if its answers have no verdicts.
     pub bounds: Option<QuestionBounds>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Question {
 pub(super) struct QuestionBounds {
     /// With the true ratio.
     pub bound: Vec<IwaePoint>,
-    /// With the ratio that weighs, or the geometric one.
+    /// With the ratio used for the weights, or the geometric one if that is the true one.
     pub surrogate: Vec<IwaePoint>,
     /// Whether any trace has an answer probability above zero.
     pub any_correct: bool,
@@ -69,6 +69,7 @@ pub(super) fn weigh_question(
     if group.is_empty() {
         return without_traces(unended, config);
     }
+    // By number, so that sums and draws do not depend on the order of the rows in the file.
     group.sort_by_key(|trace| trace.sample);
     check_samples(&group)?;
     let id = id.to_string();
@@ -86,11 +87,13 @@ pub(super) fn weigh_question(
             .map(|(&log_ratio, &log_answer)| config.weighting.log_weight(log_ratio, log_answer))
             .collect()
     };
+    // Without verdicts the answer probability is unknown, and there is no bound to report.
     let bounds = main_k
         .as_deref()
         .map(|_| question_bounds(&group, unended, &id, config))
         .transpose()
         .with_context(named)?;
+    // Minus infinity for every trace makes the question take its fallback below.
     let main_k = main_k.unwrap_or_else(|| vec![f64::NEG_INFINITY; group.len()]);
     let resolution = config.fallback.resolve(&log_weights(&main_k), &log_weights(&fallback_k));
     let log_answer_k = if resolution == Resolution::GeometricLikelihood { fallback_k } else { main_k };
@@ -110,8 +113,9 @@ pub(super) fn weigh_question(
     Ok(Question { traces: traces.collect(), scores, too_long, weights, resolution, bounds })
 }
 
-/// A question none of whose traces came to its end.
+/// A question without a finished trace.
 fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
+    // rho = 0 for every trace, so every L^k is minus infinity; the question still counts in the bounds.
     let zeros = vec![f64::NEG_INFINITY; unended];
     let points = iwae_bounds(&zeros, &SubsetPlan::default())?;
     let (_, weights) = normalise(&zeros)?;
@@ -137,8 +141,8 @@ fn check_samples(group: &[Evidence]) -> Result<()> {
     }
 }
 
-/// Log answer probabilities of the configured estimator; none where there is no verifier and the fallback is
-/// there for that.
+/// Log answer probabilities of the configured estimator; `None` if there is no verifier and the fallback
+/// covers that case.
 fn main_answers(group: &[Evidence], config: &WeighConfig) -> Result<Option<Vec<f64>>> {
     let falls_back =
         config.answer == AnswerEstimator::Accuracy && config.fallback == Fallback::GeometricLikelihood;
@@ -147,7 +151,7 @@ fn main_answers(group: &[Evidence], config: &WeighConfig) -> Result<Option<Vec<f
     if falls_back && has_no_verifier { Ok(None) } else { answers(group, config.answer).map(Some) }
 }
 
-/// Those of the fallback; none where it is another one, or the question has no reference.
+/// Log answer probabilities of the fallback; empty if it needs none, or the question has no reference.
 fn fallback_answers(group: &[Evidence], config: &WeighConfig) -> Result<Vec<f64>> {
     let has_none = group.iter().all(|trace| trace.answer.reference.is_none());
     if config.fallback != Fallback::GeometricLikelihood || has_none {
@@ -164,10 +168,10 @@ fn answers(group: &[Evidence], estimator: AnswerEstimator) -> Result<Vec<f64>> {
     group.iter().map(log_probability).collect()
 }
 
-/// The share of each trace among those chosen.
+/// The share of each trace among the chosen ones.
 fn choose(log_weight_k: &[f64], weight_k: &[f64], id: &str, config: &WeighConfig) -> Result<Vec<f64>> {
     if config.selection == Selection::Weighted {
-        // Signed ones too, which no selection among log-weights could give.
+        // Handled apart because leave-one-out weights may be negative, which log-weights cannot represent.
         return Ok(weight_k.to_vec());
     }
     let mut rng = Rng::new(stream(config.seed, "selection", id, 0));
@@ -177,7 +181,8 @@ fn choose(log_weight_k: &[f64], weight_k: &[f64], id: &str, config: &WeighConfig
     Ok(chosen_k)
 }
 
-/// Bounds take every trace that q drew, however long, and those without an end.
+/// Bounds use every trace that q sampled, including overlong and unfinished ones: dropping any would bias
+/// them.
 fn question_bounds(
     group: &[Evidence],
     unended: usize,

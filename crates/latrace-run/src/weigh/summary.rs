@@ -1,4 +1,4 @@
-//! What the weights of a set of questions say: bounds, surrogates, effective sample size, and what became of
+//! Summary of the weights of a set of questions: bounds, surrogates, effective sample size, and counts of
 //! questions.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::question::{Question, QuestionBounds};
 use super::{Drawn, WeighConfig};
 
-/// What the weights of a set of questions say.
+/// Summary of the weights of a set of questions.
 #[derive(Clone, Debug)]
 pub struct WeighSummary {
     /// Questions.
@@ -22,41 +22,42 @@ pub struct WeighSummary {
     pub traces: usize,
     /// Traces over the length limit.
     pub too_long: usize,
-    /// Questions none of whose traces weighs anything, whatever became of them.
+    /// Questions whose traces all have weight 0, however they were handled.
     pub all_zero: usize,
-    /// Questions whose answers nothing judged; no bound counts them.
+    /// Questions without verdicts, which the bounds leave out.
     pub without_verdicts: usize,
-    /// Questions whose answers were judged, and no trace of which has an answer probability above zero.
+    /// Questions with verdicts none of whose traces has an answer probability above zero.
     pub without_correct: usize,
-    /// Mean effective sample size over questions with a trace that weighs something.
+    /// Mean effective sample size over questions with a trace of non-zero weight.
     pub effective_sample_size: f64,
-    /// Mean entropy of rho~ over the same (nats).
+    /// Mean entropy of rho~ over the same questions (nats).
     pub entropy: f64,
     /// L^1 … L^K with the true ratio, over questions with K traces, K the most common number.
     pub bounds: BoundSeries,
-    /// The same with the ratio that weighs (the geometric one, if that is the true one). Bounds nothing.
+    /// The same with the ratio used for the weights (the geometric one if that is the true one). Not a bound.
     pub surrogates: BoundSeries,
-    /// Surrogate less bound, over questions where both are finite.
+    /// Surrogate minus bound, over questions where both are finite.
     pub surrogate_bias: Vec<BoundSummary>,
     /// Trace length against log pi/q, summed and mean: rank correlations.
     pub length_bias: LengthBias,
-    /// What became of questions.
+    /// Counts of how questions were handled.
     pub fallbacks: FallbackCounts,
 }
 
-/// L^1 … L^K, and what they are made of.
+/// L^1 … L^K with their estimators.
 #[derive(Clone, Debug)]
 pub struct BoundSeries {
     /// Estimator of the ratio.
     pub ratio: RatioEstimator,
     /// Estimator of the answer probability.
     pub answer: AnswerEstimator,
-    /// How traces and answers were drawn.
+    /// How traces and answers were sampled.
     pub drawn: Drawn,
     /// L^k at index k − 1, nats.
     pub of_k: Vec<BoundSummary>,
-    /// The same over the questions where L^1, and so every L^k, is finite: means over the same questions,
-    /// which never fall as k grows, but for the error of drawn subsets where traces are many.
+    /// The same over the questions where L^1, and therefore every L^k, is finite. As means over the same
+    /// questions they never decrease with k, except for Monte Carlo error where subsets of many traces are
+    /// sampled.
     pub common: Vec<BoundSummary>,
     /// L^K − L^1 over questions where both are finite, nats.
     pub gap: BoundSummary,
@@ -88,7 +89,7 @@ impl BoundSeries {
         }
     }
 
-    /// What the values are of plainly drawn traces.
+    /// What the values would be for plainly sampled traces.
     pub fn kind(&self) -> BoundKind {
         BoundKind::of(&self.ratio, &self.answer)
     }
@@ -98,7 +99,7 @@ impl BoundSeries {
         self.kind() == BoundKind::Bound && self.drawn == Drawn::Plainly
     }
 
-    /// What it is in words.
+    /// A title in words.
     pub fn title(&self) -> String {
         let not = if self.is_bound() { "" } else { " (not a bound)" };
         format!("{}{not}, {} ratio, {}", self.kind().name(), self.ratio.name(), self.answer.name())
@@ -118,12 +119,13 @@ impl BoundSeries {
 }
 
 impl WeighSummary {
-    /// Share of the judged questions no trace of which has an answer probability above zero, in [0, 1].
+    /// Share of the questions with verdicts none of whose traces has an answer probability above zero, in [0,
+    /// 1].
     pub fn share_without_correct(&self) -> f64 {
         self.without_correct as f64 / (self.questions - self.without_verdicts).max(1) as f64
     }
 
-    /// The summary as one object; null is a value that is not there, or not finite.
+    /// The summary as a JSON object; null stands for a value that is absent or not finite.
     pub fn to_json(&self) -> Value {
         let counts = self.fallbacks;
         let by_resolution = [
@@ -210,7 +212,7 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: Dra
     })
 }
 
-/// The questions with the most common number of traces, the larger where two are as common.
+/// The questions with the most common number of traces; on a tie, the larger number.
 fn usual<'a>(judged: &[&'a QuestionBounds]) -> Vec<&'a QuestionBounds> {
     let mut counts: HashMap<usize, usize> = HashMap::new();
     judged.iter().for_each(|bounds| *counts.entry(bounds.bound.len()).or_default() += 1);

@@ -190,6 +190,7 @@ fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProb
     } else {
         codec.text.encode("text", text_of(row, "text")?)?
     };
+    // On token ids first: decoding and encoding again could move the boundary.
     if let Some(end) = codec.boundary(&ids) {
         return Ok(Some(ids[..end].to_vec()));
     }

@@ -103,6 +103,7 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
         fallback: arguments.fallback,
         seed: arguments.seed,
     };
+    // The whole input is treated as one part of a run's table, so that verb and stage build the same rows.
     let mut totals = Totals::default();
     let mut examples = of_part(&questions, groups, &settings, &mut totals)?;
     totals.rescale(&mut examples);
@@ -277,6 +278,7 @@ fn add_verdicts(groups: &mut HashMap<String, SampledQuestion>, path: &Path) -> R
             group.verdicts.insert(sample, answers.iter().map(verdict).collect::<Result<_>>()?);
         }
     }
+    // Every matched verdict was removed above, so whatever is left belongs to no answer.
     match verdicts.keys().next() {
         None => Ok(()),
         Some((id, sample, answer)) => Err(Failure::work(format!(
@@ -424,6 +426,7 @@ fn row_of(example: &ExampleRecord) -> Row {
     add("response_ids", json!(response_ids));
     add("trace_tokens", json!(trace_tokens));
     match old_logprobs {
+        // `latrace train` takes advantages per token: the given tokens were not sampled, and get none.
         Some(old) => {
             let mut advantages = vec![*weight; response_ids.len()];
             let trace_tokens = *trace_tokens as usize;

@@ -187,6 +187,7 @@ fn tell(summary: &EvaluationSummary) {
             lengths.ninetieth
         );
     }
+    // Undetermined responses count as wrong, so the most they can hide is their own share.
     let undetermined = summary.verdicts.get("undetermined").copied().unwrap_or(0);
     if undetermined > 0 {
         tracing::warn!(

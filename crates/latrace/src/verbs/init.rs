@@ -92,6 +92,7 @@ fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
             given_tokenizer(arguments, &source)?
         }
     };
+    // Checked before the weights are drawn, which takes long for a large model.
     TextCodec::open(tokenizer, &ModelShape::read(folder)?)?;
     save_random(folder, arguments.seed, arguments.dtype.into(), tokenizer).map(drop)
 }

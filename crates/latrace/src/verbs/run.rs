@@ -53,11 +53,13 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
     let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe.engine));
     let folder = run_folder(arguments)?;
+    // Before the lock, which would create the folder.
     if arguments.dry_run {
         layout::check(&folder)?;
         return print(&in_lines(&plan, &states(&plan, &folder, &context)?));
     }
     let held = RunFolder::lock(&folder)?;
+    // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
     let toml = recipe.to_toml()?;
     write_atomically(&folder.join(RECIPE), |writer| {
@@ -89,6 +91,7 @@ fn announce(plan: &Plan, states: &[State]) {
             State::Changed(why) => tracing::info!("{stage} will be redone: {why}"),
             State::Depends => tracing::info!("{stage} will be redone: it depends on a stage that will be"),
             State::Begun => tracing::info!("{stage} resumes"),
+            // Finished stages and new ones are what the reader expects, and need no announcement.
             State::Done | State::Missing => {}
         }
     }

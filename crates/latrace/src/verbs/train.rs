@@ -82,6 +82,7 @@ fn resolve_recipe(arguments: &TrainArguments) -> Result<TrainConfig> {
     let of_the_run = arguments.out.join(RECIPE);
     let file = match &arguments.recipe {
         Some(file) => Some(file.as_path()),
+        // A resumed training must have the settings that it was started with.
         None if arguments.resume && of_the_run.is_file() => Some(of_the_run.as_path()),
         None => None,
     };

@@ -132,6 +132,7 @@ fn judge_all(
             progress.finish();
             return Ok(summary);
         }
+        // The journal holds judgements in row order, so those of an interrupted run come first.
         let mut judged = journal.take(window.len());
         let rest = &window[judged.len()..];
         // `collect` keeps the order of the rows, whatever order their judgements finish in.

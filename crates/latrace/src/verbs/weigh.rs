@@ -147,6 +147,7 @@ fn write_summary(path: &Path, summary: &WeighSummary) -> Result<()> {
 }
 
 fn row_of(trace: &WeighedTrace) -> Row {
+    // JSON has no infinities.
     let finite = |value: f64| value.is_finite().then_some(value);
     let fields = [
         ("id", trace.id.clone()),

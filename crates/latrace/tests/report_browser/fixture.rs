@@ -117,7 +117,8 @@ pub fn begun_run() -> ReportData {
         "emphasis",
         "traces",
     ] {
-        data.missing.insert(figure.to_owned(), "Not there yet: stage 07-weights is not done.".to_owned());
+        data.missing
+            .insert(figure.to_owned(), "Not available yet: stage 07-weights has not started.".to_owned());
     }
     data.findings = findings(&data);
     data

@@ -91,5 +91,5 @@ fn files_that_change_under_a_run_are_named() {
     let (_, done) = do_by(run.path(), &node, &[], writes("1"));
     fs::write(done.unwrap().folder.join("x"), "2").unwrap();
     let error = do_by(run.path(), &node, &[], never).1.unwrap_err().to_string();
-    assert!(error.contains("has changed since the stage was done"), "{error}");
+    assert!(error.contains("has changed since the stage finished"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! Sums from the columns of Parquet files, whoever wrote them: lists of f32 or f64, ids that are texts or
-//! integers.
+//! Sums from the columns of Parquet files, including those written by other tools: lists of f32 or f64, and
+//! ids that are strings or integers.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,16 +22,16 @@ use latrace_io::failure::Failure;
 use latrace_io::progress::SharedProgress;
 use latrace_io::rows::{BadRow, FieldProblem, Place, describe, files_of};
 
-/// Rows decoded at once: a few megabytes of tokens.
+/// Rows decoded in one batch: a few megabytes of tokens.
 const BATCH: usize = 64;
 
-/// The columns that every file has.
+/// The required columns.
 const NEEDED: [&str; 3] = ["id", "sample", "logprobs"];
 
-/// The column that says of traces whether they came to their end.
+/// The optional column that says whether a trace is finished.
 const CLOSED: &str = "closed";
 
-/// The rows of all files of all paths; `None` where only reading them would tell.
+/// The number of rows of all files of all paths; `None` if only reading them would tell.
 pub(in crate::weigh) fn count_rows(paths: &[&Path]) -> Result<Option<u64>> {
     let mut count = 0;
     for path in paths {
@@ -70,7 +70,7 @@ fn metadata_of(path: &Path) -> Result<ArrowReaderMetadata> {
         .with_context(cannot)
 }
 
-/// What is read of a file.
+/// The columns to read from a file.
 fn needed_columns(path: &Path, metadata: &ArrowReaderMetadata) -> Result<ProjectionMask> {
     let schema = metadata.schema();
     if let Some(missing) = NEEDED.iter().find(|name| schema.column_with_name(name).is_none()) {
@@ -130,7 +130,7 @@ struct Columns<'a> {
 impl Columns<'_> {
     fn of(batch: &RecordBatch) -> Result<Columns<'_>> {
         let column =
-            |name: &str| batch.column_by_name(name).with_context(|| format!("column \"{name}\" is gone"));
+            |name: &str| batch.column_by_name(name).with_context(|| format!("column \"{name}\" is missing"));
         Ok(Columns {
             ids: column("id")?,
             samples: column("sample")?,
@@ -157,7 +157,7 @@ impl Columns<'_> {
     }
 }
 
-/// What a column holds where a text or an integer is due.
+/// Describes a column's value where a string or an integer is expected.
 fn what_is_there(column: &ArrayRef, row: usize) -> String {
     match scalar(column, row) {
         Some(value) => describe(&value),
@@ -166,7 +166,7 @@ fn what_is_there(column: &ArrayRef, row: usize) -> String {
     }
 }
 
-/// A text or an integer.
+/// A string or an integer.
 fn scalar(column: &ArrayRef, row: usize) -> Option<Value> {
     if column.is_null(row) {
         return None;

@@ -1,5 +1,5 @@
-//! Sums of per-token log-probs from files of any size. Of Parquet, only the columns that are needed are read,
-//! row groups side by side, and no token becomes a JSON value.
+//! Sums of per-token log-probs from files of any size. Parquet is read by column and by row group in
+//! parallel, and no token becomes a JSON value.
 
 mod columns;
 
@@ -19,11 +19,11 @@ pub(super) use columns::count_rows;
 /// Rows of JSON between two updates of the progress bar.
 const ROWS_SHOWN_AT_ONCE: u64 = 1024;
 
-/// How far above 0 rounding may carry a log-prob (nats per token): log-softmax in f32 stays within some units
-/// of 1e-7.
+/// How far rounding may push a log-prob above 0 (nats per token): log-softmax in f32 is accurate to a few
+/// times 1e-7.
 const ROUNDING: f64 = 1e-5;
 
-/// Where a row comes from.
+/// The origin of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     file: Arc<Path>,
@@ -45,21 +45,21 @@ pub struct Sums {
     pub sample: u64,
     /// Σ log p, nats.
     pub sum: f64,
-    /// Tokens, at least one of a sequence that came to its end.
+    /// Number of tokens; at least one for a finished sequence.
     pub tokens: usize,
-    /// Whether the sequence came to its end, where the row says so in `closed`; without, it did.
+    /// Whether the sequence is finished: the row's `closed`, or true without that field.
     pub closed: bool,
-    /// Where the row is.
+    /// The row's origin.
     pub origin: Origin,
 }
 
-/// The sums of a file (.jsonl, .parquet), or of all such files of a folder in order of their names.
+/// The sums of a file (.jsonl, .parquet), or of all such files in a folder, in order of their names.
 ///
 /// # Errors
 /// A file that cannot be read; a row without an id, a sample number or finite log-probs, named by file and
 /// row.
 pub fn read(path: &Path, progress: &SharedProgress) -> Result<Vec<Sums>> {
-    // Side by side: the parts of a run's table are many, each with one row group.
+    // Files are read in parallel, because a run's table has many parts of a single row group each.
     let files = files_of(path)?;
     let of_files: Vec<Vec<Sums>> =
         files.par_iter().map(|file| read_sums(file, progress)).collect::<Result<_>>()?;
@@ -112,7 +112,7 @@ fn is_parquet(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// A row's sums; where it is, who reads the file knows.
+/// A row's sums, without its origin, which the caller adds.
 fn sums_of(row: &Row) -> Result<RowSums, FieldProblem> {
     let ((id, sample), closed) = (key_of(row)?, closed_of(row)?);
     let Some(Value::Array(logprobs)) = field(row, "logprobs") else {
@@ -131,7 +131,7 @@ fn sums_of(row: &Row) -> Result<RowSums, FieldProblem> {
     RowSums { id, sample, sum, tokens: logprobs.len(), closed }.checked()
 }
 
-/// Whether a row's sequence came to its end: so it did, unless the row says otherwise.
+/// Whether a row's sequence is finished, which it is unless the row says otherwise.
 fn closed_of(row: &Row) -> Result<bool, FieldProblem> {
     match field(row, "closed") {
         None => Ok(true),
@@ -140,7 +140,7 @@ fn closed_of(row: &Row) -> Result<bool, FieldProblem> {
     }
 }
 
-/// What a row says of a sequence.
+/// The contents of a row.
 struct RowSums {
     id: Value,
     sample: u64,
@@ -150,7 +150,7 @@ struct RowSums {
 }
 
 impl RowSums {
-    /// A sequence has tokens, unless it was cut before its end, and no probability is above 1 but by
+    /// Refuses impossible sums: a finished sequence has tokens, and no probability exceeds 1 except by
     /// rounding.
     fn checked(self) -> Result<RowSums, FieldProblem> {
         let wrong = |expected: &str, got: String| Err(FieldProblem::new("logprobs", expected, got));
