@@ -318,7 +318,7 @@ fn another_evaluation_is_never_overwritten() {
     bench.failure(
         &format!("{EVAL} --out out --temperature 0.5"),
         1,
-        &["out holds a different evaluation: settings was", "hint: give another --out"],
+        &["out holds a different evaluation: settings was", "hint: choose another --out"],
     );
     bench.failure(
         "eval --bench sums.toml --responses gold --out out",

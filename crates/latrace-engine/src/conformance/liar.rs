@@ -53,7 +53,7 @@ pub const LIES: [(Lie, &str); 14] = [
     (Lie::WrongEnd, "it claims to have stopped by \"end\""),
     (Lie::Clamped, "it claims to have stopped at the token limit"),
     (Lie::TooLong, "expected at most 5 tokens, got 6"),
-    (Lie::Interrupted, "nobody did that"),
+    (Lie::Interrupted, "the client did not interrupt it"),
     (Lie::WrongStopText, "its last tokens contain none"),
     (Lie::Twice, "come before"),
     (Lie::UnknownSample, "expected one of 2 samples"),
