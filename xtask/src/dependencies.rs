@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::sources::{DependencyKind, Member, Source, has_word, members, rust_files};
+use crate::sources::{DependencyKind, Member, SourceFile, has_word, members, rust_files};
 
 pub fn check() -> Result<()> {
     let mut unused = Vec::new();
@@ -22,7 +22,8 @@ fn unused_of(member: &Member) -> Result<Vec<String>> {
         development.extend(rust_files(&member.folder.join(folder))?);
     }
     let build = std::fs::read_to_string(member.folder.join("build.rs")).unwrap_or_default();
-    let occurs = |sources: &[Source], name: &str| sources.iter().any(|source| has_word(&source.text, name));
+    let occurs =
+        |sources: &[SourceFile], name: &str| sources.iter().any(|source| has_word(&source.text, name));
     let is_used = |name: &str, kind| match kind {
         DependencyKind::Normal => occurs(&library, name),
         DependencyKind::Development => occurs(&library, name) || occurs(&development, name),

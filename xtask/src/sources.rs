@@ -72,13 +72,13 @@ fn dependency(value: &Value) -> Result<Dependency> {
 }
 
 /// A Rust source file.
-pub struct Source {
+pub struct SourceFile {
     pub path: PathBuf,
     pub text: String,
 }
 
 /// The Rust files under `folder`, sorted; none if it does not exist.
-pub fn rust_files(folder: &Path) -> Result<Vec<Source>> {
+pub fn rust_files(folder: &Path) -> Result<Vec<SourceFile>> {
     let mut sources = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -91,7 +91,7 @@ pub fn rust_files(folder: &Path) -> Result<Vec<Source>> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                sources.push(Source { path, text });
+                sources.push(SourceFile { path, text });
             }
         }
     }

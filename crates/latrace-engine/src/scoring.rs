@@ -158,10 +158,13 @@ mod tests {
         ScoreRow { prompt: vec![1], response: response.to_vec() }
     }
 
+    /// A part's number, and its rows' names with their log-probs.
+    type WrittenPart = (usize, Vec<(u32, Vec<f32>)>);
+
     #[derive(Default)]
     struct Memory {
         bad: bool,
-        written: Vec<(usize, Vec<(u32, Vec<f32>)>)>,
+        written: Vec<WrittenPart>,
     }
 
     impl PartScores for Memory {

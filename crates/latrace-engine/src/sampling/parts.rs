@@ -249,10 +249,13 @@ mod tests {
         (0..count).map(|at| Prompt::keyed(format!("{part}.{at}"), vec![1 + at, 2])).collect()
     }
 
+    /// A part's number, and its prompts' ids with their completions.
+    type WrittenPart = (usize, Vec<(String, Vec<Completion>)>);
+
     /// Parts that are in memory, as they were written.
     #[derive(Default)]
     struct Memory {
-        written: Vec<(usize, Vec<(String, Vec<Completion>)>)>,
+        written: Vec<WrittenPart>,
     }
 
     impl PartSamples for Memory {
