@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn scores_that_cannot_be_right_are_refused() {
-        let expected = ["expected 2 log-probs", "got NaN", "finished without its log-probs", "come before"];
+        let expected =
+            ["expected 2 log-probs", "got NaN", "finished without its log-probs", "already arrived"];
         for (lie, expected) in expected.into_iter().enumerate() {
             let error = score_all(&mut Liar(lie), vec![row(&[1, 2])]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

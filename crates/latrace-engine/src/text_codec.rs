@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use latrace_core::{ChatTemplate, Message, Tokenizer, Turn};
 use serde_json::Value;
 
-use crate::boundary::ModelShape;
+use crate::model_shape::ModelShape;
 use latrace_io::rows::FieldProblem;
 
 /// What turns a row's text into token ids for one model.

@@ -1,7 +1,7 @@
 //! The command line: arguments, logging, the thread pool, and dispatch to each verb.
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use latrace_engine::cpu::Level;
 
 use crate::verbs::{
@@ -133,8 +133,8 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
-        Command::Completions(arguments) => completions::run(arguments),
-        Command::Man(arguments) => man::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments, &mut Cli::command()),
+        Command::Man(arguments) => man::run(arguments, &mut Cli::command()),
     }
 }
 
@@ -177,7 +177,6 @@ fn start_threads(threads: Option<u64>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -12,7 +12,6 @@ mod completion;
 mod error;
 mod fit;
 mod identity;
-mod model_shape;
 mod request;
 mod stop_texts;
 
@@ -24,11 +23,11 @@ use std::sync::Arc;
 use anyhow::Result;
 pub use latrace_lm::ScoreRow;
 
+pub use crate::model_shape::ModelShape;
 pub use completion::{Completion, LOGP_ROUNDING};
 pub use error::Error;
 pub use fit::{Fit, FitJob};
 pub use identity::{EngineRole, Identity};
-pub use model_shape::ModelShape;
 pub use request::Request;
 pub use stop_texts::StopTexts;
 

@@ -55,7 +55,7 @@ pub const LIES: [(Lie, &str); 14] = [
     (Lie::TooLong, "expected at most 5 tokens, got 6"),
     (Lie::Interrupted, "the client did not interrupt it"),
     (Lie::WrongStopText, "its last tokens contain none"),
-    (Lie::Twice, "come before"),
+    (Lie::Twice, "already arrived"),
     (Lie::UnknownSample, "expected one of 2 samples"),
     (Lie::Missing, "the engine finished without 1 of its 2 samples"),
 ];

@@ -63,7 +63,7 @@ impl Collector {
         let mut data = self.known.as_ref().map(|known| known.data.clone()).unwrap_or_default();
         data.run = describe(&self.run, &recipe, &stages)?;
         data.stages = stages.shown()?;
-        data.training = training::curves(&stages)?;
+        data.training = stages.curves()?;
         if data.training.is_empty() {
             data.missing.insert("training".to_owned(), stages.not_there(Stage::Initial));
         }

@@ -12,7 +12,7 @@ use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::{Node, NodeId, Plan, Settings, Stage, plan};
 use latrace_run::recipe::run::RunRecipe;
 
-use super::super::data::{ShownStage, StageProgress, StageState};
+use super::super::data::{ShownStage, StageProgress, StageState, Training};
 use super::training;
 
 /// A stage of the plan, begun or not.
@@ -96,9 +96,19 @@ impl RunStages {
         (1..=weighed).rev().find_map(|round| in_round(round, stage))
     }
 
-    /// Stages that train models.
-    pub(super) fn trainings(&self) -> impl Iterator<Item = (&Known, TrainConfig)> {
-        self.stages.iter().filter_map(|known| Some((known, known.training()?)))
+    /// Loss and gradient norm of the run's own models: initial, posterior, final.
+    pub(super) fn curves(&self) -> Result<Vec<Training>> {
+        let own =
+            self.stages.iter().filter(|known| known.node.method.is_none() && known.training().is_some());
+        let curves = own.map(|known| {
+            let noun = known.node.stage.noun();
+            let name = match known.node.round {
+                1 => noun.to_owned(),
+                round => format!("round-{round}, {noun}"),
+            };
+            training::curve_of(&name, &known.folder)
+        });
+        curves.filter_map(Result::transpose).collect()
     }
 
     /// Why data of a stage cannot be shown.

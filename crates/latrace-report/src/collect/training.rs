@@ -8,7 +8,6 @@ use latrace_engine::TrainConfig;
 use serde::Deserialize;
 
 use super::super::data::{StageProgress, Training, TrainingPoint};
-use super::stages::RunStages;
 use latrace_engine::training::METRICS;
 
 /// Maximum points per curve.
@@ -27,21 +26,10 @@ struct Update {
     time: f64,
 }
 
-/// Loss and gradient norm of the run's own models: initial, posterior, final.
-pub(super) fn curves(stages: &RunStages) -> Result<Vec<Training>> {
-    let mut curves = Vec::new();
-    for (known, _) in stages.trainings().filter(|(known, _)| known.node.method.is_none()) {
-        let updates = read(&known.folder)?;
-        if !updates.is_empty() {
-            let noun = known.node.stage.noun();
-            let name = match known.node.round {
-                1 => noun.to_owned(),
-                round => format!("round-{round}, {noun}"),
-            };
-            curves.push(curve(name, &updates));
-        }
-    }
-    Ok(curves)
+/// Loss and gradient norm of a training; `None` if no update was logged.
+pub(super) fn curve_of(name: &str, folder: &Path) -> Result<Option<Training>> {
+    let updates = read(folder)?;
+    Ok((!updates.is_empty()).then(|| curve(name.to_owned(), &updates)))
 }
 
 fn curve(name: String, updates: &[Update]) -> Training {

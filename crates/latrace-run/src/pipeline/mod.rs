@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod folder;
+pub mod inputs;
 pub mod records;
 pub mod runner;
 pub mod summary;

@@ -18,7 +18,8 @@ use super::context::RunContext;
 use super::folder::{
     Done, RunFolder, StageFolder, StageRecord, check_files, difference, digest, read_record,
 };
-use crate::plan::{External, ModelSettings, Node, Plan, Role, Settings, settings_key};
+use super::inputs::Inputs;
+use crate::plan::{External, ModelSettings, Node, Plan, Settings, settings_key};
 use crate::stages;
 
 /// Version of the stages' semantics: incremented when the same settings give different results.
@@ -118,30 +119,6 @@ fn do_stage(
     let outcome = work(&stage);
     let result = stage.end(outcome)?;
     Ok(Done { folder: folder_of(node, result.folder)?, ..result })
-}
-
-/// The input folders of a stage.
-#[derive(Debug)]
-pub struct Inputs(Vec<(Role, PathBuf)>);
-
-impl Inputs {
-    fn of(node: &Node, done: &[Option<Done>]) -> Inputs {
-        let folder = |&(role, id): &(Role, usize)| Some((role, done.get(id)?.as_ref()?.folder.clone()));
-        Inputs(node.inputs.iter().filter_map(folder).collect())
-    }
-
-    /// The folder of a required input.
-    ///
-    /// # Errors
-    /// The plan does not provide it.
-    pub fn folder(&self, role: Role) -> Result<&Path> {
-        self.optional(role).with_context(|| format!("the plan gives the stage no {}", role.name()))
-    }
-
-    /// The folder of an optional input.
-    pub fn optional(&self, role: Role) -> Option<&Path> {
-        self.0.iter().find(|(known, _)| *known == role).map(|(_, folder)| folder.as_path())
-    }
 }
 
 /// A finished stage, after checking that its files are unchanged.

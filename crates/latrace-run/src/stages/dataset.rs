@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::weights::by_trace;
 use crate::pipeline::folder::StageFolder;
+use crate::pipeline::inputs::Inputs;
 use crate::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
-use crate::pipeline::runner::Inputs;
 use crate::plan::{DatasetSettings, Role};
 use crate::recipe::run::{Duplicates, Method};
 use latrace_core::Split;

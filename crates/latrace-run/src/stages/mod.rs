@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
-use crate::pipeline::runner::Inputs;
+use crate::pipeline::inputs::Inputs;
 use crate::plan::{Node, Settings};
 use latrace_engine::sampling::{PartSamples, Prompt, SampleJob, draw_parts};
 use latrace_io::table::{Record, Table};

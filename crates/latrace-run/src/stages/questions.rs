@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
+use crate::pipeline::inputs::Inputs;
 use crate::pipeline::records::QuestionRecord;
-use crate::pipeline::runner::Inputs;
 use crate::plan::{QuestionSettings, Role};
 use latrace_core::Split;
 use latrace_engine::trace_codec::TraceCodec;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
+use crate::pipeline::inputs::Inputs;
 use crate::pipeline::records::{ExampleRecord, QuestionRecord};
-use crate::pipeline::runner::Inputs;
 use crate::plan::{FitRows, FitSettings, Role};
 use latrace_core::Split;
 use latrace_engine::training::run_job;

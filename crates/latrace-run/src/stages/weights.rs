@@ -8,8 +8,8 @@ use latrace_objective::{AnswerAccuracy, AnswerEvidence, AnswerScore, Resolution,
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::StageFolder;
+use crate::pipeline::inputs::Inputs;
 use crate::pipeline::records::{ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
-use crate::pipeline::runner::Inputs;
 use crate::plan::{Role, WeightSettings};
 use crate::weigh::{Evidence, TraceGroup, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;

@@ -3,10 +3,8 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use crate::cli::Cli;
 
 /// Arguments of `latrace completions`.
 #[derive(Args, Debug)]
@@ -22,8 +20,8 @@ pub struct CompletionsArguments {
 }
 
 /// Runs `latrace completions`.
-pub fn run(arguments: &CompletionsArguments) -> Result<()> {
+pub fn run(arguments: &CompletionsArguments, command: &mut Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "latrace", &mut script);
+    clap_complete::generate(arguments.shell, command, "latrace", &mut script);
     std::io::stdout().write_all(&script).context("cannot write to standard output")
 }

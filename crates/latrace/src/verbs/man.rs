@@ -4,9 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
-
-use crate::cli::Cli;
+use clap::{Args, Command};
 
 /// Arguments of `latrace man`.
 #[derive(Args, Debug)]
@@ -21,10 +19,10 @@ pub struct ManArguments {
 }
 
 /// Runs `latrace man`.
-pub fn run(arguments: &ManArguments) -> Result<()> {
+pub fn run(arguments: &ManArguments, command: &mut Command) -> Result<()> {
     let cannot = || format!("cannot write the manual pages to {}", arguments.out.display());
     fs::create_dir_all(&arguments.out).with_context(cannot)?;
-    clap_mangen::generate_to(Cli::command(), &arguments.out).with_context(cannot)?;
+    clap_mangen::generate_to(command.clone(), &arguments.out).with_context(cannot)?;
     tracing::info!("manual pages written to {}", arguments.out.display());
     Ok(())
 }
