@@ -19,6 +19,9 @@ const BEFORE: u32 = 1;
 
 const FILE: &str = "layout.json";
 
+/// The file of a run folder that holds the recipe in full.
+pub const RECIPE: &str = "recipe.toml";
+
 /// Contents of the version file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Layout {
@@ -76,7 +79,7 @@ fn holds_run(folder: &Path) -> Result<bool> {
     };
     for entry in entries {
         let path = entry.with_context(cannot)?.path();
-        if path.ends_with("recipe.toml") || path.join("stage.json").is_file() {
+        if path.ends_with(RECIPE) || path.join("stage.json").is_file() {
             return Ok(true);
         }
     }

@@ -22,6 +22,7 @@ use super::page::LARGEST_PAGE;
 use evaluation::Measurements;
 use latrace_core::Split;
 use latrace_io::table::Table;
+use latrace_run::layout::RECIPE;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::pipeline::summary::{RunSummary, SUMMARY};
 use latrace_run::plan::Stage;
@@ -95,8 +96,8 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
         finished: stages.all_done() && run.join(SUMMARY).is_file(),
         peak_memory_bytes: stages.peak_memory_bytes(),
         recipe: Some(
-            fs::read_to_string(run.join("recipe.toml"))
-                .with_context(|| format!("cannot read {}", run.join("recipe.toml").display()))?,
+            fs::read_to_string(run.join(RECIPE))
+                .with_context(|| format!("cannot read {}", run.join(RECIPE).display()))?,
         ),
     })
 }

@@ -202,7 +202,7 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
 /// The folders of a run's evaluations by the names of their models, in the order in which models come about. A
 /// summary on its own, without a run around it, says nothing of its baselines' folders.
 fn evaluation_folders(run: &Path) -> Result<Vec<(String, PathBuf)>> {
-    if !run.join("recipe.toml").is_file() {
+    if !run.join(layout::RECIPE).is_file() {
         let named = |stage: Stage| Some((stage.evaluated_model()?.to_owned(), run.join(stage.name())));
         return Ok(Stage::ALL.into_iter().filter_map(named).collect());
     }

@@ -48,7 +48,7 @@ pub struct StageRecord {
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    _lock: Option<File>,
+    _lock: File,
 }
 
 impl RunFolder {
@@ -68,7 +68,7 @@ impl RunFolder {
             Ok(()) => {
                 layout::claim(path)?;
                 remove_temporary(path)?;
-                Ok(RunFolder { path: path.to_owned(), _lock: Some(lock) })
+                Ok(RunFolder { path: path.to_owned(), _lock: lock })
             }
             Err(TryLockError::WouldBlock) => {
                 let hint = "wait for it to finish, or choose another folder with --run-dir";
@@ -91,11 +91,6 @@ impl RunFolder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
         }
-    }
-
-    /// The folder, for reading only: no lock is taken.
-    pub fn look(path: &Path) -> RunFolder {
-        RunFolder { path: path.to_owned(), _lock: None }
     }
 
     /// Its path.

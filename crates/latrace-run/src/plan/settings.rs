@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use latrace_core::{Markers, PromptTemplate, SamplingParams, Split};
+use latrace_core::{Markers, PromptTemplate, Split};
 use latrace_engine::TrainConfig;
 use latrace_io::failure::Failure;
 use latrace_objective::Fallback;
@@ -387,11 +387,4 @@ impl EvaluationSettings {
 fn markers(recipe: &RunRecipe) -> Result<Markers> {
     let named = Markers::named(&recipe.prompts.markers);
     Ok(named.map_err(|error| Failure::usage(format!("prompts.markers: {error}")))?)
-}
-
-/// The sampling parameters, without the number of samples.
-impl From<Sampling> for SamplingParams {
-    fn from(sampling: Sampling) -> SamplingParams {
-        sampling.params
-    }
 }

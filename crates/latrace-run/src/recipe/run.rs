@@ -318,7 +318,7 @@ impl RunRecipe {
 /// The folder is not a run folder, or has another layout version.
 pub fn of_run(run: &Path) -> Result<RunRecipe> {
     layout::check(run)?;
-    let path = run.join("recipe.toml");
+    let path = run.join(layout::RECIPE);
     if !path.is_file() {
         let hint = "`latrace run` creates run folders, with recipe.toml and a folder for each stage";
         return Err(Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display()))

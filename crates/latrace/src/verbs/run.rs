@@ -18,9 +18,6 @@ use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
 
-/// The resolved recipe, in the run folder.
-const RECIPE: &str = "recipe.toml";
-
 /// Arguments of `latrace run`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -62,7 +59,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
     let toml = recipe.to_toml()?;
-    write_atomically(&folder.join(RECIPE), |writer| {
+    write_atomically(&folder.join(layout::RECIPE), |writer| {
         writer.write_all(toml.as_bytes()).context("cannot write the recipe")
     })?;
     announce(&plan, &states(&plan, &folder, &context)?);
