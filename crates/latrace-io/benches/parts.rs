@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::Result;
 use arrow_array::RecordBatch;
 use latrace_io::record;
-use latrace_io::table::{Record, Table};
+use latrace_io::table::{Record, Table, View};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};

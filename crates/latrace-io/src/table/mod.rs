@@ -19,7 +19,7 @@ use crate::files::write_atomically;
 use part::Batches;
 
 pub use column::{Column, UnknownName};
-pub use record::{Record, RecordProblem};
+pub use record::{Record, RecordProblem, View};
 
 // What `record!` expands to names these.
 #[doc(hidden)]
@@ -29,7 +29,7 @@ pub use arrow_schema::Field;
 #[doc(hidden)]
 pub use record::{ColumnReader, array, check_derived, derived_array, derived_field, field};
 
-/// The parts of one kind of record in a folder.
+/// The parts of one kind of record in a folder, read as such records or as a view of them.
 pub struct Table<R> {
     folder: PathBuf,
     /// The stage's key, if this stage writes it; a reader takes any.
@@ -37,7 +37,7 @@ pub struct Table<R> {
     record: PhantomData<fn() -> R>,
 }
 
-impl<R: Record> Table<R> {
+impl<R> Table<R> {
     /// The table of a finished stage.
     pub fn open(folder: &Path) -> Table<R> {
         Table { folder: folder.to_owned(), key: None, record: PhantomData }
@@ -66,6 +66,12 @@ impl<R: Record> Table<R> {
         self.path(part).is_file()
     }
 
+    fn path(&self, part: usize) -> PathBuf {
+        self.folder.join(format!("part-{part:05}.parquet"))
+    }
+}
+
+impl<R: Record> Table<R> {
     /// Writes a part atomically.
     ///
     /// # Errors
@@ -76,12 +82,14 @@ impl<R: Record> Table<R> {
         write_atomically(&path, |writer| part::write(writer, records, key))
             .with_context(|| format!("cannot write {}", path.display()))
     }
+}
 
+impl<V: View> Table<V> {
     /// Reads a part.
     ///
     /// # Errors
     /// A file that cannot be read, of another layout, or of other records: named, with what was expected.
-    pub fn read(&self, part: usize) -> Result<Vec<R>> {
+    pub fn read(&self, part: usize) -> Result<Vec<V>> {
         let mut records = Vec::new();
         for batch in Batches::open(&self.path(part))? {
             records.extend(batch?);
@@ -93,20 +101,16 @@ impl<R: Record> Table<R> {
     ///
     /// # Errors
     /// A folder that cannot be read. Each record may be an error as those of [`Table::read`].
-    pub fn records(&self) -> Result<impl Iterator<Item = Result<R>> + '_> {
+    pub fn records(&self) -> Result<impl Iterator<Item = Result<V>> + '_> {
         let batches = |part| match Batches::open(&self.path(part)) {
-            Ok(batches) => Box::new(batches) as Box<dyn Iterator<Item = Result<Vec<R>>>>,
+            Ok(batches) => Box::new(batches) as Box<dyn Iterator<Item = Result<Vec<V>>>>,
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
-        let records = |batch: Result<Vec<R>>| match batch {
+        let records = |batch: Result<Vec<V>>| match batch {
             Ok(records) => records.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         };
         Ok((0..self.parts()?).flat_map(batches).flat_map(records))
-    }
-
-    fn path(&self, part: usize) -> PathBuf {
-        self.folder.join(format!("part-{part:05}.parquet"))
     }
 }
 

@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_schema::DataType;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::record::{Record, check_schema};
+use super::record::{Record, View, check_schema};
 use crate::failure::Failure;
 
 /// Version of the records' layout; another one is not read.
@@ -76,44 +76,45 @@ fn properties<R: Record>(stage_key: &str) -> Result<WriterProperties> {
 
 /// The records of a part, batch by batch.
 #[derive(Debug)]
-pub(super) struct Batches<R> {
+pub(super) struct Batches<V> {
     path: PathBuf,
     reader: ParquetRecordBatchReader,
     /// Rows of the batches before.
     before: u64,
-    record: std::marker::PhantomData<R>,
+    view: std::marker::PhantomData<V>,
 }
 
-impl<R: Record> Batches<R> {
+impl<V: View> Batches<V> {
     /// Opens a part and checks what it is said to hold.
     ///
     /// # Errors
     /// A file that cannot be read, of another layout or of other records.
-    pub(super) fn open(path: &Path) -> Result<Batches<R>> {
+    pub(super) fn open(path: &Path) -> Result<Batches<V>> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let damaged =
             |error: parquet::errors::ParquetError| anyhow::Error::from(error).context(damaged(path));
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(damaged)?;
-        check_kind::<R>(path, &metadata)?;
-        check_schema::<R>(metadata.schema()).map_err(|problem| other_layout(path, problem))?;
+        check_kind::<V>(path, &metadata)?;
+        check_schema::<V>(metadata.schema()).map_err(|problem| other_layout(path, problem))?;
+        let columns = columns_of::<V>(&metadata);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-        let reader = reader.with_batch_size(BATCH).build().map_err(damaged)?;
-        Ok(Batches { path: path.to_owned(), reader, before: 0, record: std::marker::PhantomData })
+        let reader = reader.with_projection(columns).with_batch_size(BATCH).build().map_err(damaged)?;
+        Ok(Batches { path: path.to_owned(), reader, before: 0, view: std::marker::PhantomData })
     }
 }
 
-impl<R: Record> Iterator for Batches<R> {
-    type Item = Result<Vec<R>>;
+impl<V: View> Iterator for Batches<V> {
+    type Item = Result<Vec<V>>;
 
-    fn next(&mut self) -> Option<Result<Vec<R>>> {
+    fn next(&mut self) -> Option<Result<Vec<V>>> {
         let batch = match self.reader.next()? {
             Ok(batch) => batch,
             Err(error) => return Some(Err(anyhow::Error::from(error).context(damaged(&self.path)))),
         };
         let before = self.before;
         self.before += batch.num_rows() as u64;
-        let records = R::from_batch(&batch);
+        let records = V::from_batch(&batch);
         Some(
             records
                 .map_err(|problem| anyhow::Error::from(problem.after(before)).context(damaged(&self.path))),
@@ -121,19 +122,28 @@ impl<R: Record> Iterator for Batches<R> {
     }
 }
 
+/// The columns that a view reads; a record also reads those that are derived, which it checks.
+fn columns_of<V: View>(metadata: &ArrowReaderMetadata) -> ProjectionMask {
+    let fields = V::fields();
+    let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+    let roots = metadata.schema().fields().iter().enumerate();
+    let read = roots.filter(|(_, field)| names.contains(&field.name().as_str())).map(|(at, _)| at);
+    ProjectionMask::roots(metadata.metadata().file_metadata().schema_descr(), read)
+}
+
 /// Whether a file holds records of that name in this layout.
-fn check_kind<R: Record>(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
+fn check_kind<V: View>(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
     let pairs = metadata.metadata().file_metadata().key_value_metadata().into_iter().flatten();
     let known: HashMap<&str, &str> =
         pairs.filter_map(|pair| Some((pair.key.as_str(), pair.value.as_deref()?))).collect();
     let (record, version) = (known.get(RECORD_KEY).copied(), known.get(SCHEMA_KEY).copied());
-    if (record, version) == (Some(R::NAME), Some(SCHEMA_VERSION)) {
+    if (record, version) == (Some(V::NAME), Some(SCHEMA_VERSION)) {
         return Ok(());
     }
     let (record, version) = (record.unwrap_or("rows"), version.unwrap_or("none"));
     let problem = format!(
         "expected records of kind \"{}\" in layout {SCHEMA_VERSION}, got \"{record}\" in layout {version}",
-        R::NAME
+        V::NAME
     );
     Err(other_layout(path, problem))
 }

@@ -8,22 +8,29 @@ use thiserror::Error;
 
 use super::column::Column;
 
-/// What a table holds; [`record!`](crate::record) makes a struct one.
-pub trait Record: Sized {
-    /// The record's name, kept in each part.
+/// What the rows of a table are read as: its whole records, or some of their columns. A stage that needs only
+/// token ids does not read log-probs, which take as many bytes.
+pub trait View: Sized {
+    /// The records' name, kept in each part.
     const NAME: &'static str;
 
-    /// Its columns.
+    /// Whether these are all of the records' columns.
+    const WHOLE: bool;
+
+    /// The columns, in the records' order.
     fn fields() -> Vec<Field>;
 
-    /// Records as columns, in the order of [`Record::fields`], each with a value for every record.
-    fn to_arrays(records: &[Self]) -> Vec<ArrayRef>;
-
-    /// Records of columns whose types are those of [`Record::fields`].
+    /// The rows of columns whose types are those of [`View::fields`].
     ///
     /// # Errors
-    /// A column that is not there or of another type; a value that the field cannot have.
+    /// A missing column or one of another type; a value that the field cannot have.
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, RecordProblem>;
+}
+
+/// What a table holds; [`record!`](crate::record) makes a struct one.
+pub trait Record: View {
+    /// Records as columns, in the order of [`View::fields`], each with a value for every record.
+    fn to_arrays(records: &[Self]) -> Vec<ArrayRef>;
 
     /// The schema of every table of these records, with or without any.
     fn schema() -> SchemaRef {
@@ -77,14 +84,18 @@ impl RecordProblem {
     }
 }
 
-/// Whether a table's columns are those of `R`: the same names in the same order, with the same types.
+/// Checks that a table has the columns of `V`: the same names in the same order, with the same types. Only a
+/// view allows others beside them.
 ///
 /// # Errors
 /// The first column that differs.
-pub fn check_schema<R: Record>(schema: &Schema) -> Result<(), RecordProblem> {
-    let (fields, there) = (R::fields(), schema.fields());
+pub fn check_schema<V: View>(schema: &Schema) -> Result<(), RecordProblem> {
+    let fields = V::fields();
+    let is_read = |name: &str| V::WHOLE || fields.iter().any(|field| field.name() == name);
+    let there: Vec<&Field> =
+        schema.fields().iter().map(AsRef::as_ref).filter(|field| is_read(field.name())).collect();
     for at in 0..fields.len().max(there.len()) {
-        let (expected, got) = (fields.get(at), there.get(at).map(AsRef::as_ref));
+        let (expected, got) = (fields.get(at), there.get(at).copied());
         let is_same = expected.zip(got).is_some_and(|(expected, got)| {
             expected.name() == got.name() && describe(expected) == describe(got)
         });
@@ -135,20 +146,14 @@ macro_rules! record {
         $record:ident, $name:literal, { $($field:ident),+ $(,)? }
         $(, derived { $($column:ident: $text:expr),+ $(,)? })?
     ) => {
-        impl $crate::table::Record for $record {
+        impl $crate::table::View for $record {
             const NAME: &'static str = $name;
+            const WHOLE: bool = true;
 
             fn fields() -> Vec<$crate::table::Field> {
                 vec![
                     $($crate::table::field(stringify!($field), |record: &$record| &record.$field),)+
                     $($($crate::table::derived_field(stringify!($column)),)+)?
-                ]
-            }
-
-            fn to_arrays(records: &[$record]) -> Vec<$crate::table::ArrayRef> {
-                vec![
-                    $($crate::table::array(records, |record: &$record| &record.$field),)+
-                    $($($crate::table::derived_array(records, $text),)+)?
                 ]
             }
 
@@ -162,6 +167,51 @@ macro_rules! record {
                     Ok(record)
                 };
                 (0..batch.num_rows()).map(read).collect()
+            }
+        }
+
+        impl $crate::table::Record for $record {
+            fn to_arrays(records: &[$record]) -> Vec<$crate::table::ArrayRef> {
+                vec![
+                    $($crate::table::array(records, |record: &$record| &record.$field),)+
+                    $($($crate::table::derived_array(records, $text),)+)?
+                ]
+            }
+        }
+    };
+}
+
+/// Makes a struct a [`View`](crate::table::View) of a record: it has some of the record's fields, in the
+/// record's order; one of another type does not compile.
+///
+/// ```
+/// struct Pair { id: String, ids: Vec<u32>, note: Option<String> }
+/// latrace_io::record!(Pair, "pair", { id, ids, note });
+/// struct PairIds { id: String, ids: Vec<u32> }
+/// latrace_io::view!(PairIds of Pair, { id, ids });
+/// ```
+#[macro_export]
+macro_rules! view {
+    ($view:ident of $record:ident, { $($field:ident),+ $(,)? }) => {
+        impl From<$record> for $view {
+            fn from(record: $record) -> $view {
+                $view { $($field: record.$field),+ }
+            }
+        }
+
+        impl $crate::table::View for $view {
+            const NAME: &'static str = <$record as $crate::table::View>::NAME;
+            const WHOLE: bool = false;
+
+            fn fields() -> Vec<$crate::table::Field> {
+                vec![$($crate::table::field(stringify!($field), |view: &$view| &view.$field)),+]
+            }
+
+            fn from_batch(
+                batch: &$crate::table::RecordBatch,
+            ) -> Result<Vec<$view>, $crate::table::RecordProblem> {
+                $(let $field = $crate::table::ColumnReader::open(batch, stringify!($field))?;)+
+                (0..batch.num_rows()).map(|row| Ok($view { $($field: $field.value(row)?),+ })).collect()
             }
         }
     };

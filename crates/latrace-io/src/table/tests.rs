@@ -6,7 +6,7 @@ use arrow_schema::{DataType, Schema};
 use latrace_core::Reason;
 
 use super::*;
-use crate::record;
+use crate::{record, view};
 
 /// A record of every kind of column.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,15 @@ struct Impostor {
 
 record!(Impostor, "pair", { id, number });
 
+/// Two columns of a [`Pair`].
+#[derive(Clone, Debug, PartialEq)]
+struct PairIds {
+    number: u64,
+    ids: Vec<u32>,
+}
+
+view!(PairIds of Pair, { number, ids });
+
 fn pair(id: &str, number: u64, ids: &[u32]) -> Pair {
     let logprobs = (number > 0).then(|| ids.iter().map(|&id| -f64::from(id)).collect());
     Pair { id: id.to_owned(), number, ids: ids.to_vec(), logprobs, reason: Reason::Equal }
@@ -60,6 +69,17 @@ fn records_come_back_part_by_part() {
         assert_eq!(table.read(part).unwrap(), *records);
     }
     assert_eq!((table.parts().unwrap(), table.has(2), table.has(3)), (3, true, false));
+}
+
+#[test]
+fn a_view_reads_its_columns_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    Table::<Pair>::create(folder.path(), "k").write(0, &many()).unwrap();
+    let expected: Vec<PairIds> = many().into_iter().map(PairIds::from).collect();
+    assert_eq!(Table::<PairIds>::open(folder.path()).read(0).unwrap(), expected);
+    // Values in other columns are not even looked at.
+    Table::<Free>::create(folder.path(), "k").write(1, &free("splendid", "correct")).unwrap();
+    assert_eq!(Table::<PairIds>::open(folder.path()).read(1).unwrap().len(), 71);
 }
 
 #[test]
@@ -108,9 +128,25 @@ fn equal_records_are_equal_bytes() {
     assert_eq!(bytes("part-00000.parquet"), bytes("part-00001.parquet"));
 }
 
+/// A view of a pair with a column of another type.
+#[derive(Debug)]
+struct ImpostorNumber {
+    number: f64,
+}
+
+view!(ImpostorNumber of Impostor, { number });
+
+#[test]
+fn a_view_names_a_column_of_another_type() {
+    check_refused::<ImpostorNumber>(
+        write_part(&[pair("a", 0, &[])]),
+        &["column \"number\": expected Float64, got UInt64"],
+    );
+}
+
 /// What reading a part as `R` says that a table of other records wrote.
 #[track_caller]
-fn check_refused<R: Record + fmt::Debug>(write: impl FnOnce(&Path), expected: &[&str]) {
+fn check_refused<R: View + fmt::Debug>(write: impl FnOnce(&Path), expected: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let table = Table::<R>::open(folder.path());
