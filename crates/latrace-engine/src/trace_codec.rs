@@ -95,10 +95,20 @@ impl TraceCodec {
         }
     }
 
+    /// The markers of the family.
+    pub fn markers(&self) -> &Markers {
+        &self.markers
+    }
+
+    /// The text of a whole response, z and y, without end tokens.
+    pub fn response_text(&self, ids: &[u32]) -> String {
+        let end = ids.iter().position(|id| self.end_ids.contains(id)).unwrap_or(ids.len());
+        self.text.decode(&ids[..end]).unwrap_or_default()
+    }
+
     /// y as its judge reads it: without markers and end tokens.
     pub fn answer_text(&self, ids: &[u32]) -> String {
-        let end = ids.iter().position(|id| self.end_ids.contains(id)).unwrap_or(ids.len());
-        let text = self.text.decode(&ids[..end]).unwrap_or_default();
+        let text = self.response_text(ids);
         let (_, rest) = self.markers.ends();
         let text = text.trim().strip_prefix(rest.trim()).unwrap_or(text.trim());
         let close = self.markers.answer_close.trim();

@@ -1,7 +1,7 @@
 //! A run at the paper's scale without a model: `cargo bench -p latrace-run --bench scale -- [QUESTIONS TOKENS]`.
 //!
-//! Every stage runs on an engine that draws random tokens: 8 traces a question, all of which close, one answer after
-//! each, half of them right, every trace weighted. What is measured is what everything around an engine costs. Beside
+//! Every stage runs on an engine that draws random tokens: 8 traces a question, all of which close, 8 answers after
+//! each, half of them right, every trace weighted: but for one trace in 256 all reach the trainer. What is measured is what everything around an engine costs. Beside
 //! it stands the time to write and read as many bytes as the stages' tables hold, in files of the same sizes.
 
 use std::fs::{self, File};
@@ -92,7 +92,7 @@ fn write_inputs(folder: &Path, questions: usize, tokens: usize) -> Result<RunRec
     fs::write(&test, json!({"id": "t", "question": "q", "answer": "yes", "kind": "text"}).to_string())?;
     let toml = format!(
         "[model]\nfolder = {:?}\n[questions]\ntrain = {:?}\ntest = {:?}\n[traces]\nn = {TRACES}\nmax_new_tokens = {tokens}\n\
-         [answers]\nn = 1\nmax_new_tokens = 16\n[weights]\nselection = \"weighted\"\n[dataset]\noriginals = 0.0\n\
+         [answers]\nn = 8\nmax_new_tokens = 16\n[weights]\nselection = \"weighted\"\n[dataset]\noriginals = 0.0\n\
          [initial]\nmax_steps = 1\n[posterior]\nmax_steps = 1\n[final]\nepochs = 1\ncutoff_length = {}\n\
          [evaluation]\nmax_new_tokens = 16\n",
         model.display().to_string(),

@@ -4,6 +4,7 @@
 pub mod comparison;
 pub mod evaluation;
 pub mod export;
+pub mod join;
 pub mod layout;
 pub mod pipeline;
 pub mod plan;

@@ -344,12 +344,16 @@ fn what_does_not_fit_together_is_named() {
         [0, 1, -2]
     );
     bench.write_rows("w1.jsonl", &[weight(0)]);
-    bench.refused(&build("t.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "id a: trace 1 has no weight");
+    bench.refused(
+        &build("t.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"),
+        1,
+        "id a, sample 1 has no row in w1.jsonl",
+    );
     bench.write_rows("w3.jsonl", &[weight(0), weight(1), weight(2)]);
     bench.refused(
         &build("t.jsonl", "w3.jsonl", "y.jsonl", "y.jsonl"),
         1,
-        "has a row with id a, sample 2, but there is no such trace",
+        "w3.jsonl: there is a row with id a, sample 2, but there is no such trace",
     );
     bench.write_rows("y3.jsonl", &[answer(0, 0), answer(1, 0), answer(1, 1)]);
     bench.refused(
@@ -360,9 +364,13 @@ fn what_does_not_fit_together_is_named() {
     bench.refused(
         &build("t.jsonl", "w.jsonl", "y3.jsonl", "y.jsonl"),
         1,
-        "answer 1 appears twice, or has no verdict",
+        "id a, sample 1, answer 1 has no row in y.jsonl",
     );
-    bench.refused(&build("t.jsonl", "w.jsonl", "y.jsonl", "y3.jsonl"), 1, "but there is no such answer");
+    bench.refused(
+        &build("t.jsonl", "w.jsonl", "y.jsonl", "y3.jsonl"),
+        1,
+        "y3.jsonl: there is a verdict on id a, sample 1, answer 1, but there is no such answer",
+    );
     bench.write_rows(
         "t2.jsonl",
         &[
@@ -370,9 +378,13 @@ fn what_does_not_fit_together_is_named() {
             json!({"id": "a", "sample": 0, "token_ids": [6]}),
         ],
     );
-    bench.refused(&build("t2.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"), 1, "but there is no such trace");
+    bench.refused(
+        &build("t2.jsonl", "w1.jsonl", "y.jsonl", "y.jsonl"),
+        1,
+        "t2.jsonl: id a, sample 0 appears twice",
+    );
     bench.write_rows("y1.jsonl", &[answer(0, 0)]);
-    bench.refused(&build("t2.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "id a: trace 0 appears twice");
+    bench.refused(&build("t2.jsonl", "w1.jsonl", "y1.jsonl", "y1.jsonl"), 1, "id a, sample 0 appears twice");
     bench.write_rows(
         "open.jsonl",
         &[json!({"id": "a", "sample": 0, "token_ids": [5], "stop_reason": "max_tokens"})],

@@ -17,6 +17,7 @@ use super::lengths::lengths;
 use super::pieces::pieces;
 use super::stages::RunStages;
 use latrace_io::table::{Record, Table};
+use latrace_run::join::{self, Join, all_matched};
 use latrace_run::pipeline::records::{
     AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
@@ -77,40 +78,24 @@ struct Tables {
     weights: Option<Table<WeightRecord>>,
 }
 
-type TraceKey = (String, u64);
+type OnTrace = join::OnTrace<Reason>;
 
-/// A trace with the records of later stages.
-struct Joined {
-    trace: TraceRecord,
-    score: Option<ScoreRecord>,
-    answers: Vec<(AnswerRecord, Option<VerdictRecord>)>,
-    weight: Option<WeightRecord>,
-}
+/// A question and its traces with the records on them.
+type Joined = (QuestionRecord, Vec<(TraceRecord, OnTrace)>);
 
 impl Tables {
     /// The questions of a part that have traces, in order.
-    fn read(&self, part: usize) -> Result<Vec<(QuestionRecord, Vec<Joined>)>> {
-        let mut scores = by_key(&self.scores, part, |score| (score.id.clone(), score.sample))?;
-        let mut weights = by_key(&self.weights, part, |weight| (weight.id.clone(), weight.sample))?;
-        let mut verdicts =
-            by_key(&self.verdicts, part, |verdict| ((verdict.id.clone(), verdict.sample), verdict.answer))?;
-        let mut answers: HashMap<TraceKey, Vec<(AnswerRecord, Option<VerdictRecord>)>> = HashMap::new();
-        for answer in self.answers.as_ref().map(|table| table.read(part)).transpose()?.unwrap_or_default() {
-            let key = (answer.id.clone(), answer.sample);
-            let verdict = verdicts.remove(&(key.clone(), answer.answer));
-            answers.entry(key).or_default().push((answer, verdict));
-        }
-        let mut traces: HashMap<String, Vec<Joined>> = HashMap::new();
-        for trace in self.traces.read(part)? {
-            let key = (trace.id.clone(), trace.sample);
-            let joined = Joined {
-                score: scores.remove(&key),
-                answers: answers.remove(&key).unwrap_or_default(),
-                weight: weights.remove(&key),
-                trace,
-            };
-            traces.entry(key.0).or_default().push(joined);
-        }
+    fn read(&self, part: usize) -> Result<Vec<Joined>> {
+        let mut join = Join::<TraceRecord, OnTrace>::new(self.traces.read(part)?, join::twice)?;
+        all_matched(&join.add(read_part(&self.scores, part)?, OnTrace::put_score)?)?;
+        all_matched(&join.add(read_part(&self.weights, part)?, OnTrace::put_weight)?)?;
+        all_matched(&join.add(read_part(&self.answers, part)?, OnTrace::put_answer)?)?;
+        let put = |_: &TraceRecord, on: &mut OnTrace, record: VerdictRecord| {
+            on.put_verdict(&record, record.answer, record.reason)
+        };
+        all_matched(&join.add(read_part(&self.verdicts, part)?, put)?)?;
+        let joined = join.into_questions().into_iter();
+        let mut traces: HashMap<String, _> = joined.map(|question| (question.id, question.traces)).collect();
         let questions = self.questions.read(part)?.into_iter();
         Ok(questions
             .filter_map(|question| traces.remove(&question.id).map(|traces| (question, traces)))
@@ -118,13 +103,9 @@ impl Tables {
     }
 }
 
-fn by_key<R: Record, K: std::hash::Hash + Eq>(
-    table: &Option<Table<R>>,
-    part: usize,
-    key: impl Fn(&R) -> K,
-) -> Result<HashMap<K, R>> {
-    let records = table.as_ref().map(|table| table.read(part)).transpose()?.unwrap_or_default();
-    Ok(records.into_iter().map(|record| (key(&record), record)).collect())
+/// A part of a table; nothing if the stage is not finished.
+fn read_part<R: Record>(table: &Option<Table<R>>, part: usize) -> Result<Vec<R>> {
+    table.as_ref().map_or(Ok(Vec::new()), |table| table.read(part))
 }
 
 /// Sorted by the verdict's name, then by the reason's.
@@ -152,14 +133,11 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, questions: Vec<(QuestionRecord, Vec<Joined>)>) {
+    fn add(&mut self, questions: Vec<Joined>) {
         for (question, traces) in questions {
-            traces.iter().for_each(|joined| self.count(joined));
-            let rho_k: Vec<f64> = traces
-                .iter()
-                .filter_map(|joined| joined.weight.as_ref())
-                .map(|weight| weight.weight)
-                .collect();
+            traces.iter().for_each(|(trace, on)| self.count(trace, on));
+            let weights = traces.iter().filter_map(|(_, on)| on.weight.as_ref());
+            let rho_k: Vec<f64> = weights.map(|weight| weight.weight).collect();
             match rho_k.iter().map(|rho| rho * rho).sum::<f64>() {
                 squares if squares > 0.0 => self.effective.push(1.0 / squares),
                 _ => self.without_weight += 1,
@@ -169,19 +147,19 @@ impl Counts {
         }
     }
 
-    fn count(&mut self, joined: &Joined) {
+    fn count(&mut self, trace: &TraceRecord, on: &OnTrace) {
         self.sampled += 1;
-        self.closed += u64::from(joined.trace.closed);
-        let verdicts = || joined.answers.iter().filter_map(|(_, verdict)| verdict.as_ref());
-        self.right += u64::from(verdicts().any(|verdict| verdict.verdict().is_correct()));
-        verdicts().for_each(|verdict| *self.reasons.entry(verdict.reason).or_default() += 1);
-        self.weighed += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.weight > 0.0));
-        self.chosen += u64::from(joined.weight.as_ref().is_some_and(|weight| weight.chosen > 0.0));
-        if let Some(score) = &joined.score {
+        self.closed += u64::from(trace.closed);
+        let reasons = || on.answers.iter().filter_map(|(_, reason)| *reason);
+        self.right += u64::from(reasons().any(|reason| reason.verdict().is_correct()));
+        reasons().for_each(|reason| *self.reasons.entry(reason).or_default() += 1);
+        self.weighed += u64::from(on.weight.as_ref().is_some_and(|weight| weight.weight > 0.0));
+        self.chosen += u64::from(on.weight.as_ref().is_some_and(|weight| weight.chosen > 0.0));
+        if let Some(score) = &on.score {
             let sum = |logprobs: &[f32]| logprobs.iter().copied().map(f64::from).sum::<f64>();
             self.scores.push(TraceScore {
                 logp_sum: sum(&score.logprobs),
-                logq_sum: sum(&joined.trace.logprobs),
+                logq_sum: sum(&trace.logprobs),
                 tokens: score.logprobs.len(),
             });
         }
@@ -280,7 +258,7 @@ impl Choice {
         Choice { seed, ..Choice::default() }
     }
 
-    fn offer(&mut self, question: QuestionRecord, traces: Vec<Joined>) {
+    fn offer(&mut self, question: QuestionRecord, traces: Vec<(TraceRecord, OnTrace)>) {
         let key = Rng::at(self.seed, &[11, self.offered as u64]).next_u64();
         let browsed = browsed(question, traces);
         let bytes = bytes_of(&browsed);
@@ -333,19 +311,19 @@ fn numbers(ids: &[u32]) -> String {
 }
 
 /// A question to read; its traces are still token ids.
-fn browsed(question: QuestionRecord, traces: Vec<Joined>) -> Browsed {
+fn browsed(question: QuestionRecord, traces: Vec<(TraceRecord, OnTrace)>) -> Browsed {
     let QuestionRecord { id, question, hint, difficulty, .. } = question;
     Browsed {
         id,
         question: shortened(question),
         hint: hint.map(shortened),
         difficulty,
-        traces: traces.into_iter().map(browsed_trace).collect(),
+        traces: traces.into_iter().map(|(trace, on)| browsed_trace(trace, on)).collect(),
     }
 }
 
-fn browsed_trace(joined: Joined) -> BrowsedTrace {
-    let Joined { trace, score, answers, weight } = joined;
+fn browsed_trace(trace: TraceRecord, on: OnTrace) -> BrowsedTrace {
+    let OnTrace { score, answers, weight } = on;
     let centinats = score.map(|score| {
         score
             .logprobs
@@ -370,10 +348,9 @@ fn browsed_trace(joined: Joined) -> BrowsedTrace {
 }
 
 /// Merges equal answers, in order of first occurrence.
-fn browsed_answers(answers: Vec<(AnswerRecord, Option<VerdictRecord>)>) -> Vec<BrowsedAnswer> {
+fn browsed_answers(answers: Vec<(AnswerRecord, Option<Reason>)>) -> Vec<BrowsedAnswer> {
     let mut browsed: Vec<BrowsedAnswer> = Vec::new();
-    for (answer, verdict) in answers {
-        let reason = verdict.map(|verdict| verdict.reason);
+    for (answer, reason) in answers {
         let new = BrowsedAnswer { text: shortened(answer.text), reason, ended: answer.ended, times: 1 };
         let is_same = |known: &&mut BrowsedAnswer| {
             known.text == new.text && known.reason == new.reason && known.ended == new.ended

@@ -24,7 +24,7 @@ use latrace_io::rows::{
 use latrace_questions::benchmarks::Item;
 
 /// The stage's name in the key of every random number.
-const STAGE: &str = "eval";
+const STAGE: &str = "responses";
 
 /// Where responses come from.
 pub enum ResponseSource<'a> {
@@ -194,7 +194,8 @@ fn draw(
 ) -> Result<DrawnRows> {
     let file = plan.out.join(RESPONSES);
     let (mut journal, earlier) = open_journal(plan, &file, description)?;
-    let prompt = |(asked, prompted): (&Asked, &Prompted)| Prompt::new(json!(asked.id), prompted.ids.clone());
+    let prompt =
+        |(asked, prompted): (&Asked, &Prompted)| Prompt::keyed(asked.id.clone(), prompted.ids.clone());
     let prompts: Vec<Prompt> = asked.iter().zip(prompted).map(prompt).collect();
     let make = || model.engine.generator(&model.folder);
     let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);

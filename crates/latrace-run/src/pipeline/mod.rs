@@ -6,3 +6,4 @@ pub mod inputs;
 pub mod records;
 pub mod runner;
 pub mod summary;
+pub mod views;

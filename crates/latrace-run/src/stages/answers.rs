@@ -3,14 +3,16 @@
 use anyhow::Result;
 use latrace_core::StopReason;
 use latrace_engine::boundary::Completion;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::draw_stage;
 use super::scores::question_of;
+use super::{Counts, draw_stage};
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
-use crate::pipeline::records::{AnswerRecord, QuestionRecord, TraceRecord};
+use crate::pipeline::records::AnswerRecord;
+use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::{AnswerSettings, Role};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
@@ -28,8 +30,8 @@ pub fn run(
 ) -> Result<Value> {
     let reasoner = inputs.folder(Role::Model)?;
     let codec = &TraceCodec::open(reasoner, settings.markers.clone())?;
-    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
-    let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
+    let questions = Table::<QuestionTokens>::open(inputs.folder(Role::Questions)?);
+    let traces = Table::<TraceTokens>::open(inputs.folder(Role::Traces)?);
     let out = Table::<AnswerRecord>::create(&stage.path, &stage.key());
     let job = SampleJob {
         stage: "answers",
@@ -40,15 +42,9 @@ pub fn run(
         stop_texts: codec.answer_stops(),
     };
     let ask = |part| asked(&questions, &traces, part, codec);
-    draw_stage(
-        (&traces, &out),
-        (context, reasoner),
-        &job,
-        stage,
-        ask,
-        |trace: &Trace, number, completion| Ok(answer(trace, number, completion, codec)),
-    )?;
-    count(&out)
+    let record = |trace: &Trace, number, completion| Ok(answer(trace, number, completion, codec));
+    let counts: AnswerCounts = draw_stage((&traces, &out), (context, reasoner), &job, stage, ask, record)?;
+    Ok(serde_json::to_value(counts)?)
 }
 
 /// A trace to sample answers after.
@@ -59,14 +55,14 @@ struct Trace {
 
 /// A part's finished traces, and the prompts made of their questions and them.
 fn asked(
-    questions: &Table<QuestionRecord>,
-    traces: &Table<TraceRecord>,
+    questions: &Table<QuestionTokens>,
+    traces: &Table<TraceTokens>,
     part: usize,
     codec: &TraceCodec,
 ) -> Result<Vec<(Trace, Prompt)>> {
     let questions = questions.read(part)?;
     let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
-    let ask = |TraceRecord { id, sample, token_ids, .. }: TraceRecord| {
+    let ask = |TraceTokens { id, sample, token_ids, .. }: TraceTokens| {
         let ids =
             [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &codec.answer_prefix].concat();
         let prompt = Prompt::keyed(format!("{id}/{sample}"), ids);
@@ -89,13 +85,17 @@ fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec
     }
 }
 
-fn count(out: &Table<AnswerRecord>) -> Result<Value> {
-    let (mut sampled, mut ended, mut tokens) = (0_u64, 0_u64, 0_u64);
-    for answer in out.records()? {
-        let answer = answer?;
-        sampled += 1;
-        ended += u64::from(answer.ended);
-        tokens += answer.logprobs.len() as u64;
+#[derive(Default, Serialize)]
+struct AnswerCounts {
+    sampled: u64,
+    ended: u64,
+    tokens: u64,
+}
+
+impl Counts<AnswerRecord> for AnswerCounts {
+    fn add(&mut self, answer: &AnswerRecord) {
+        self.sampled += 1;
+        self.ended += u64::from(answer.ended);
+        self.tokens += answer.logprobs.len() as u64;
     }
-    Ok(json!({"sampled": sampled, "ended": ended, "tokens": tokens}))
 }

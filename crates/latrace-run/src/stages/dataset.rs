@@ -6,14 +6,16 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use latrace_objective::objectives::multi_trace;
 use latrace_objective::{Fallback, Group, Objective, Provenance, Rng, SequenceWeights, Verdict};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::weights::by_trace;
+use crate::join::{Join, OnTrace, Question, all_matched, name, twice};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
 use crate::pipeline::records::{
-    AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
+    ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
+use crate::pipeline::views::TraceTokens;
 use crate::plan::{DatasetSettings, Role};
 use crate::recipe::run::{Duplicates, Method};
 use latrace_core::Split;
@@ -32,23 +34,28 @@ const MIXED_IN: i64 = Provenance::Original.code();
 pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
-    let mut totals = Totals::default();
     let examples = |part: usize, totals: &mut Totals| {
-        let groups = match inputs.optional(Role::Traces) {
-            Some(traces) => read_groups(traces, inputs, part)?,
+        let samples = match inputs.optional(Role::Traces) {
+            Some(traces) => read_samples(traces, inputs, part, settings)?,
             None => HashMap::new(),
         };
-        of_part(&questions.read(part)?, groups, settings, totals)
+        of_part(&questions.read(part)?, samples, settings, totals)
     };
-    // Two passes over the parts: the scale depends on all of them, but only one is held in memory.
-    for part in 0..questions.parts()? {
-        examples(part, &mut totals)?;
-    }
-    for part in 0..questions.parts()? {
+    let of_part = |part: usize| {
+        let mut totals = Totals::default();
+        examples(part, &mut totals).map(|_| totals)
+    };
+    // Two passes over the parts, because the scale depends on all of them and only a few are held in memory.
+    let of_parts: Vec<Totals> =
+        (0..questions.parts()?).into_par_iter().map(of_part).collect::<Result<_>>()?;
+    let mut totals = Totals::default();
+    of_parts.iter().for_each(|of_part| totals.add(of_part));
+    let write = |part: usize| {
         let mut of_part = examples(part, &mut Totals::default())?;
         totals.rescale(&mut of_part);
-        out.write(part, &of_part)?;
-    }
+        out.write(part, &of_part)
+    };
+    (0..questions.parts()?).into_par_iter().try_for_each(write)?;
     Ok(totals.counts())
 }
 
@@ -59,7 +66,7 @@ pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> 
 /// Traces, answers and verdicts that do not match.
 pub fn of_part(
     questions: &[QuestionRecord],
-    mut groups: HashMap<String, SampledQuestion>,
+    mut samples: HashMap<String, SampledQuestion>,
     building: &DatasetSettings,
     totals: &mut Totals,
 ) -> Result<Vec<ExampleRecord>> {
@@ -67,10 +74,16 @@ pub fn of_part(
     let originals = if building.method.is_policy_gradient() { 0.0 } else { building.dataset.originals };
     let mut examples = Vec::new();
     for question in questions.iter().filter(|question| question.split == Split::Train) {
-        if let Some(group) = groups.remove(&question.id) {
-            examples.extend(of_question(question, &group, building, totals)?);
+        if let Some(sampled) = samples.remove(&question.id) {
+            examples.extend(of_question(question, &sampled, building, totals)?);
         }
         examples.extend(own_row(question, MIXED_IN, originals));
+    }
+    for example in &examples {
+        match example.source {
+            0.. => totals.built += 1,
+            _ => totals.own += 1,
+        }
     }
     Ok(examples)
 }
@@ -93,18 +106,22 @@ impl Totals {
         if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
     }
 
+    /// Adds the counts of other questions.
+    fn add(&mut self, other: &Totals) {
+        self.asked += other.asked;
+        self.used += other.used;
+        self.fell_back += other.fell_back;
+        self.skipped += other.skipped;
+        self.weight += other.weight;
+        self.built += other.built;
+        self.own += other.own;
+    }
+
     /// Rescales examples, after all have been counted.
-    pub fn rescale(&mut self, examples: &mut [ExampleRecord]) {
+    pub fn rescale(&self, examples: &mut [ExampleRecord]) {
         let scale = self.scale();
-        for example in examples {
-            // Only sampled traces are rescaled: the weight of a row's own trace is set by the recipe.
-            if example.source >= 0 {
-                example.weight *= scale;
-                self.built += 1;
-            } else {
-                self.own += 1;
-            }
-        }
+        // Only sampled traces are rescaled: the weight of a row's own trace is set by the recipe.
+        examples.iter_mut().filter(|example| example.source >= 0).for_each(|example| example.weight *= scale);
     }
 
     /// The counts.
@@ -114,57 +131,62 @@ impl Totals {
     }
 }
 
-/// A question's traces with their scores, weights, answers and verdicts.
-#[derive(Debug, Default)]
-pub struct SampledQuestion {
-    /// All traces, in order of their numbers.
-    pub traces: Vec<TraceRecord>,
-    /// Scores by trace number; only policy gradients need them.
-    pub scores: HashMap<u64, ScoreRecord>,
-    /// Weights by trace number.
-    pub weights: HashMap<u64, WeightRecord>,
-    /// Answers by trace number, in order of their own numbers.
-    pub answers: HashMap<u64, Vec<AnswerRecord>>,
-    /// Verdicts on those answers.
-    pub verdicts: HashMap<u64, Vec<Verdict>>,
-}
+/// A question's traces in order of their numbers, with the records on them. Log-probs are there only where
+/// policy gradients need them.
+pub type SampledQuestion = Question<TraceRecord, OnTrace<Verdict>>;
 
-fn read_groups(traces: &Path, inputs: &Inputs, part: usize) -> Result<HashMap<String, SampledQuestion>> {
-    let mut groups: HashMap<String, SampledQuestion> = HashMap::new();
-    for trace in Table::<TraceRecord>::open(traces).read(part)? {
-        groups.entry(trace.id.clone()).or_default().traces.push(trace);
+/// The samples of a part, by question.
+fn read_samples(
+    traces: &Path,
+    inputs: &Inputs,
+    part: usize,
+    settings: &DatasetSettings,
+) -> Result<HashMap<String, SampledQuestion>> {
+    let is_policy = settings.method.is_policy_gradient();
+    let traces = if is_policy { Table::open(traces).read(part)? } else { read_tokens(traces, part)? };
+    let mut join = Join::<TraceRecord, OnTrace<Verdict>>::new(traces, twice)?;
+    if is_policy {
+        let scores = Table::<ScoreRecord>::open(inputs.folder(Role::Scores)?).read(part)?;
+        all_matched(&join.add(scores, OnTrace::put_score)?)?;
     }
-    for score in Table::<ScoreRecord>::open(inputs.folder(Role::Scores)?).read(part)? {
-        groups.entry(score.id.clone()).or_default().scores.insert(score.sample, score);
-    }
-    for weight in Table::<WeightRecord>::open(inputs.folder(Role::Weights)?).read(part)? {
-        groups.entry(weight.id.clone()).or_default().weights.insert(weight.sample, weight);
-    }
+    let weights = Table::<WeightRecord>::open(inputs.folder(Role::Weights)?).read(part)?;
+    all_matched(&join.add(weights, OnTrace::put_weight)?)?;
     if let (Some(answers), Some(verdicts)) = (inputs.optional(Role::Answers), inputs.optional(Role::Verdicts))
     {
-        for answer in Table::<AnswerRecord>::open(answers).read(part)? {
-            let group = groups.entry(answer.id.clone()).or_default();
-            group.answers.entry(answer.sample).or_default().push(answer);
-        }
-        for ((id, sample), verdicts) in by_trace(Table::<VerdictRecord>::open(verdicts).read(part)?) {
-            groups.entry(id).or_default().verdicts.insert(sample, verdicts);
-        }
+        all_matched(&join.add(Table::open(answers).read(part)?, OnTrace::put_answer)?)?;
+        let put = |_: &TraceRecord, on: &mut OnTrace<Verdict>, record: VerdictRecord| {
+            on.put_verdict(&record, record.answer, record.verdict())
+        };
+        all_matched(&join.add(Table::open(verdicts).read(part)?, put)?)?;
     }
-    Ok(groups)
+    Ok(join.into_questions().into_iter().map(|question| (question.id.clone(), question)).collect())
+}
+
+/// Traces without their log-probs, which are half of the table.
+fn read_tokens(traces: &Path, part: usize) -> Result<Vec<TraceRecord>> {
+    let traces = Table::<TraceTokens>::open(traces).read(part)?.into_iter();
+    Ok(traces
+        .map(|TraceTokens { id, sample, token_ids, closed }| TraceRecord {
+            id,
+            sample,
+            token_ids,
+            logprobs: Vec::new(),
+            closed,
+        })
+        .collect())
 }
 
 /// The examples of a question: its weighted traces with answers, or its own row if none is usable.
 fn of_question(
     question: &QuestionRecord,
-    sampling: &SampledQuestion,
+    sampled: &SampledQuestion,
     building: &DatasetSettings,
     totals: &mut Totals,
 ) -> Result<Vec<ExampleRecord>> {
     totals.asked += 1;
-    let weights = sequence_weights(question, sampling, building)
-        .with_context(|| format!("question {}", question.id))?;
-    let mut examples =
-        merged(sequences(question, sampling, &weights, building)?, building.dataset.duplicates);
+    let weights =
+        sequence_weights(question, sampled, building).with_context(|| format!("question {}", question.id))?;
+    let mut examples = merged(sequences(question, sampled, &weights, building)?, building.dataset.duplicates);
     // Weights may cancel when duplicates are merged, since advantages are signed.
     examples.retain(|example| example.weight != 0.0);
     if examples.is_empty() {
@@ -200,20 +222,17 @@ fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<Exampl
 /// One weight per trace and per answer, as the method defines it.
 fn sequence_weights(
     question: &QuestionRecord,
-    sampling: &SampledQuestion,
+    sampled: &SampledQuestion,
     building: &DatasetSettings,
 ) -> Result<SequenceWeights> {
-    let verdict_km = verdicts_of(sampling, building.answers);
-    let group = Group::new(sampling.traces.len())?.with_verdicts(&verdict_km)?;
+    let verdict_km = verdicts_of(sampled, building.answers)?;
+    let group = Group::new(sampled.traces.len())?.with_verdicts(&verdict_km)?;
     if building.method == Method::Variational {
-        return chosen_weights(question, sampling, &group, building);
+        return chosen_weights(question, sampled, &group, building);
     }
     let log = |pick: fn(&WeightRecord) -> Option<f64>| -> Vec<f64> {
-        sampling
-            .traces
-            .iter()
-            .map(|trace| sampling.weights.get(&trace.sample).and_then(pick).unwrap_or(f64::NEG_INFINITY))
-            .collect()
+        let of_trace = |(_, on): &(TraceRecord, OnTrace<Verdict>)| on.weight.as_ref().and_then(pick);
+        sampled.traces.iter().map(|trace| of_trace(trace).unwrap_or(f64::NEG_INFINITY)).collect()
     };
     let (log_ratio_k, log_answer_k) = (log(|weight| weight.log_ratio), log(|weight| weight.log_answer));
     let group = group.with_log_ratio(&log_ratio_k)?.with_log_answer(&log_answer_k)?;
@@ -228,37 +247,43 @@ fn sequence_weights(
 
 /// Verdicts over (k, m). The answers of an unfinished trace are malformed. If no answers were sampled, the
 /// reference answer follows each finished trace and is correct by definition.
-fn verdicts_of(sampling: &SampledQuestion, n: u64) -> Vec<Verdict> {
-    if sampling.answers.is_empty() {
-        return sampling
-            .traces
-            .iter()
-            .map(|trace| if trace.closed { Verdict::Correct } else { Verdict::Malformed })
-            .collect();
+fn verdicts_of(sampled: &SampledQuestion, n: u64) -> Result<Vec<Verdict>> {
+    let traces = sampled.traces.iter();
+    if !has_answers(sampled) {
+        let verdict = |closed| if closed { Verdict::Correct } else { Verdict::Malformed };
+        return Ok(traces.map(|(trace, _)| verdict(trace.closed)).collect());
     }
-    // Unfinished traces were never answered; the verdicts must still form a full K × M table.
-    let missing = vec![Verdict::Malformed; n as usize];
-    sampling
-        .traces
-        .iter()
-        .flat_map(|trace| sampling.verdicts.get(&trace.sample).unwrap_or(&missing).clone())
-        .collect()
+    let mut verdict_km = Vec::with_capacity(sampled.traces.len() * n as usize);
+    for (trace, on) in traces {
+        // Unfinished traces were never answered; the verdicts must still form a full K × M table.
+        if on.answers.is_empty() {
+            verdict_km.resize(verdict_km.len() + n as usize, Verdict::Malformed);
+        }
+        for (answer, verdict) in &on.answers {
+            let missing = || format!("{}: answer {} has no verdict", name(trace), answer.answer);
+            verdict_km.push((*verdict).with_context(missing)?);
+        }
+    }
+    Ok(verdict_km)
+}
+
+fn has_answers(sampled: &SampledQuestion) -> bool {
+    sampled.traces.iter().any(|(_, on)| !on.answers.is_empty())
 }
 
 /// (6) after selection: each trace's weight, divided among its answers.
 fn chosen_weights(
     question: &QuestionRecord,
-    sampling: &SampledQuestion,
+    sampled: &SampledQuestion,
     group: &Group<'_>,
     building: &DatasetSettings,
 ) -> Result<SequenceWeights> {
-    let traces = &sampling.traces;
-    let chosen =
-        |trace: &TraceRecord| sampling.weights.get(&trace.sample).map_or(0.0, |weight| weight.chosen);
-    let chosen_k: Vec<f64> = traces.iter().map(chosen).collect();
+    let traces = &sampled.traces;
+    let chosen_k: Vec<f64> =
+        traces.iter().map(|(_, on)| on.weight.as_ref().map_or(0.0, |weight| weight.chosen)).collect();
     // Seeded by the trace's own number, so that the draw does not depend on the other traces.
     let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
-    let rng_of_trace = |k: usize| Rng::at(building.seed, &[8, key, traces[k].sample]);
+    let rng_of_trace = |k: usize| Rng::at(building.seed, &[8, key, traces[k].0.sample]);
     Ok(multi_trace::chosen_weights(group, &chosen_k, building.dataset.answers, rng_of_trace)?)
 }
 
@@ -266,14 +291,15 @@ fn chosen_weights(
 /// trace alone.
 fn sequences(
     question: &QuestionRecord,
-    sampling: &SampledQuestion,
+    sampled: &SampledQuestion,
     weights: &SequenceWeights,
     building: &DatasetSettings,
 ) -> Result<Vec<ExampleRecord>> {
     let is_policy = building.method.is_policy_gradient();
-    let n = weights.answer_km.len() / sampling.traces.len().max(1);
+    let n = weights.answer_km.len() / sampled.traces.len().max(1);
+    let has_answers = has_answers(sampled);
     let mut examples = Vec::new();
-    for (k, trace) in sampling.traces.iter().enumerate() {
+    for (k, (trace, on)) in sampled.traces.iter().enumerate() {
         let mut left = weights.trace_k[k];
         if !trace.closed {
             // An unfinished trace has no answer. A policy gradient counts that against it, and other methods
@@ -283,20 +309,19 @@ fn sequences(
             }
             continue;
         }
-        let old_logprobs =
-            sampling.scores.get(&trace.sample).filter(|_| is_policy).map(|score| score.logprobs.as_slice());
+        let old_logprobs = on.score.as_ref().filter(|_| is_policy).map(|score| score.logprobs.as_slice());
         for m in 0..n {
             let weight = weights.answer_km[k * n + m];
             left -= weight;
             // Answers without weight are skipped before their tokens are copied.
             if weight != 0.0 {
-                let answer = answer_of(question, sampling, trace, m)?;
+                let answer = if has_answers { sampled_answer(trace, on, m)? } else { own_answer(question)? };
                 examples.push(example(question, trace, &answer, weight, old_logprobs));
             }
         }
         // Apart from rounding, only a trace without a correct answer has weight left.
         if left.abs() > 1e-9 {
-            let by_reference = sampling.weights.get(&trace.sample).is_some_and(|weight| weight.by_reference);
+            let by_reference = on.weight.as_ref().is_some_and(|weight| weight.by_reference);
             let answer = if by_reference { own_answer(question)? } else { Answer::default() };
             examples.push(example(question, trace, &answer, left, old_logprobs));
         }
@@ -318,22 +343,13 @@ fn own_answer(question: &QuestionRecord) -> Result<Answer> {
     Ok(Answer { token_ids, ..Answer::default() })
 }
 
-/// Answer m of a trace, or the question's own if none was sampled.
-fn answer_of(
-    question: &QuestionRecord,
-    sampling: &SampledQuestion,
-    trace: &TraceRecord,
-    m: usize,
-) -> Result<Answer> {
-    if sampling.answers.is_empty() {
-        return own_answer(question);
-    }
-    let drawn = sampling.answers.get(&trace.sample).and_then(|answers| answers.get(m));
-    let drawn = drawn.with_context(|| format!("trace {} has no answer {m}", trace.sample))?;
+/// Answer m of a trace.
+fn sampled_answer(trace: &TraceRecord, on: &OnTrace<Verdict>, m: usize) -> Result<Answer> {
+    let (answer, _) = on.answers.get(m).with_context(|| format!("{} has no answer {m}", name(trace)))?;
     Ok(Answer {
-        token_ids: drawn.token_ids.clone(),
-        given: drawn.given as usize,
-        logprobs: drawn.logprobs.clone(),
+        token_ids: answer.token_ids.clone(),
+        given: answer.given as usize,
+        logprobs: answer.logprobs.clone(),
     })
 }
 

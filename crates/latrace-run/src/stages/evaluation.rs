@@ -8,7 +8,8 @@ use latrace_engine::boundary::Completion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::draw_stage;
+use super::{Counts, draw_stage};
+use crate::evaluation::{Answer, answer_of};
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
@@ -21,6 +22,7 @@ use latrace_io::table::Table;
 use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::Query;
+use latrace_verify::Reason;
 
 /// The stage's counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,8 +66,8 @@ pub fn run(
     let record = |(question, query): &(QuestionRecord, Query), number, completion| {
         Ok(judged(question, query, (number, completion), codec, judge))
     };
-    draw_stage((&source, &out), (context, model), &job, stage, ask, record)?;
-    count(&out, settings.seed, settings.split)
+    let counts: ResponseCounts = draw_stage((&source, &out), (context, model), &job, stage, ask, record)?;
+    Ok(json!(counts.measured(settings)))
 }
 
 /// A part's questions of a split, and their prompts.
@@ -91,46 +93,62 @@ fn judged(
     codec: &TraceCodec,
     judge: &Judge<'_>,
 ) -> ResponseRecord {
-    // A thought without an end has no answer, even if it contains what looks like one.
-    let ids = completion.ids;
-    let text = codec.boundary(&ids).map(|boundary| codec.answer_text(&ids[boundary..]));
-    let judgement = match &text {
-        Some(text) => judge.judge(query, text),
-        None => latrace_verify::Judgement::new(latrace_verify::Reason::NoAnswer, None),
+    let (ids, truncated) = (completion.ids, completion.stop == StopReason::MaxTokens);
+    // A run's prompts open the thought. Without its end there is no answer, whatever looks like one.
+    let response = codec.response_text(&ids);
+    let text = match answer_of(&response, true, truncated, codec.markers()) {
+        Answer::Given(text) => Some(text.to_owned()),
+        Answer::Unclosed | Answer::Truncated => None,
     };
+    let reason = text.as_deref().map_or(Reason::NoAnswer, |text| judge.judge(query, text).reason);
     ResponseRecord {
         id: question.id.clone(),
         sample: number,
         difficulty: question.difficulty.clone(),
-        truncated: completion.stop == StopReason::MaxTokens,
+        truncated,
         token_ids: ids,
         text,
-        reason: judgement.reason,
+        reason,
     }
 }
 
-fn count(out: &Table<ResponseRecord>, seed: u64, split: Split) -> Result<Value> {
-    let mut by_question: BTreeMap<(Option<String>, String), Tally> = BTreeMap::new();
-    let (mut truncated, mut tokens) = (0_u64, 0_u64);
-    for response in out.records()? {
-        let response = response?;
-        let is_correct = response.verdict().is_correct();
-        truncated += u64::from(response.truncated);
-        tokens += response.token_ids.len() as u64;
-        let question = (response.difficulty, response.id);
-        let tally = by_question.entry(question).or_insert(Tally { right: 0, samples: 0 });
-        tally.right += usize::from(is_correct);
+/// Correct responses by question, whose difficulty comes first.
+#[derive(Default)]
+struct ResponseCounts {
+    by_question: BTreeMap<(Option<String>, String), Tally>,
+    truncated: u64,
+    tokens: u64,
+}
+
+impl Counts<ResponseRecord> for ResponseCounts {
+    fn add(&mut self, response: &ResponseRecord) {
+        self.truncated += u64::from(response.truncated);
+        self.tokens += response.token_ids.len() as u64;
+        let question = (response.difficulty.clone(), response.id.clone());
+        let tally = self.by_question.entry(question).or_insert(Tally { right: 0, samples: 0 });
+        tally.right += usize::from(response.verdict().is_correct());
         tally.samples += 1;
     }
-    let of = |pick: &dyn Fn(&Option<String>) -> bool| {
-        let picked = by_question.iter().filter(|((difficulty, _), _)| pick(difficulty));
-        Accuracy::of(&picked.map(|(_, tally)| *tally).collect::<Vec<_>>(), seed)
-    };
-    let difficulties: BTreeSet<&String> =
-        by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
-    let by_difficulty = difficulties
-        .into_iter()
-        .map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name))))
-        .collect();
-    Ok(json!(Measured { overall: of(&|_| true), by_difficulty, truncated, tokens, split }))
+}
+
+impl ResponseCounts {
+    fn measured(&self, settings: &EvaluationSettings) -> Measured {
+        let of = |pick: &dyn Fn(&Option<String>) -> bool| {
+            let picked = self.by_question.iter().filter(|((difficulty, _), _)| pick(difficulty));
+            Accuracy::of(&picked.map(|(_, tally)| *tally).collect::<Vec<_>>(), settings.seed)
+        };
+        let difficulties: BTreeSet<&String> =
+            self.by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
+        let by_difficulty = difficulties
+            .into_iter()
+            .map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name))))
+            .collect();
+        Measured {
+            overall: of(&|_| true),
+            by_difficulty,
+            truncated: self.truncated,
+            tokens: self.tokens,
+            split: settings.split,
+        }
+    }
 }

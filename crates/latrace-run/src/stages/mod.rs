@@ -48,24 +48,42 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
     }
 }
 
-/// The parts of `out` still to be written; it gets as many as `source` has.
-fn missing_parts<S: Record, R: Record>(source: &Table<S>, out: &Table<R>) -> Result<Vec<usize>> {
-    Ok((0..source.parts()?).filter(|&part| !out.has(part)).collect())
+/// The counts that a stage leaves in its record, over all rows of its table.
+trait Counts<R>: Default {
+    /// Counts a row.
+    fn add(&mut self, row: &R);
+}
+
+/// The parts of `out` still to be written; it gets as many as `source` has. Rows of the others, left by an
+/// earlier attempt, are counted: those to come are counted as they are written, so that no stage reads its
+/// own table again.
+fn missing_parts<S, R: Record, C: Counts<R>>(
+    source: &Table<S>,
+    out: &Table<R>,
+    counts: &mut C,
+) -> Result<Vec<usize>> {
+    let (written, missing): (Vec<usize>, Vec<usize>) = (0..source.parts()?).partition(|&part| out.has(part));
+    for part in written {
+        out.read(part)?.iter().for_each(|row| counts.add(row));
+    }
+    Ok(missing)
 }
 
 /// Prompts and records of a sampling stage: `ask` returns the prompts of a part, each with its subject, and
 /// `record` makes the record of a subject and a numbered sample.
-struct Sampled<'a, T, R, Ask, Make> {
+struct Sampled<'a, T, R, C, Ask, Make> {
     out: &'a Table<R>,
+    counts: &'a mut C,
     ask: Ask,
     record: Make,
     of: PhantomData<T>,
 }
 
-impl<T, R, Ask, Make> PartSamples for Sampled<'_, T, R, Ask, Make>
+impl<T, R, C, Ask, Make> PartSamples for Sampled<'_, T, R, C, Ask, Make>
 where
     T: Sync + Send,
     R: Record + Send + Sync,
+    C: Counts<R>,
     Ask: FnMut(usize) -> Result<Vec<(T, Prompt)>>,
     Make: Fn(&T, u64, Completion) -> Result<R> + Sync,
 {
@@ -82,22 +100,26 @@ where
             records.collect::<Result<Vec<R>>>()
         };
         let records: Vec<Vec<R>> = samples.into_par_iter().map(of_prompt).collect::<Result<_>>()?;
-        self.out.write(part, &records.into_iter().flatten().collect::<Vec<R>>())
+        let records: Vec<R> = records.into_iter().flatten().collect();
+        records.iter().for_each(|record| self.counts.add(record));
+        self.out.write(part, &records)
     }
 }
 
-/// Writes the missing parts of `out`, with samples from the model in a folder.
-fn draw_stage<S: Record, T: Sync + Send, R: Record + Send + Sync>(
+/// Writes the missing parts of `out`, with samples from the model in a folder, and returns the counts of all
+/// parts.
+fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R>>(
     (source, out): (&Table<S>, &Table<R>),
     (context, model): (&RunContext, &Path),
     job: &SampleJob,
     stage: &StageFolder,
     ask: impl FnMut(usize) -> Result<Vec<(T, Prompt)>>,
     record: impl Fn(&T, u64, Completion) -> Result<R> + Sync,
-) -> Result<()> {
-    let parts = missing_parts(source, out)?;
-    let mut samples = Sampled { out, ask, record, of: PhantomData };
+) -> Result<C> {
+    let mut counts = C::default();
+    let parts = missing_parts(source, out, &mut counts)?;
+    let mut samples = Sampled { out, counts: &mut counts, ask, record, of: PhantomData };
     draw_parts(job, parts, &stage.path, &mut samples, || context.engine.generator(model))
-        .map(drop)
-        .with_context(|| format!("cannot sample {}", job.stage))
+        .with_context(|| format!("cannot sample {}", job.stage))?;
+    Ok(counts)
 }

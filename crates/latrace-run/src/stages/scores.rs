@@ -3,13 +3,15 @@
 use anyhow::{Context, Result, bail};
 use latrace_engine::boundary::ScoreRow;
 use latrace_engine::scoring::{PartScores, score_parts};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::missing_parts;
+use super::{Counts, missing_parts};
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
-use crate::pipeline::records::{QuestionRecord, ScoreRecord, TraceRecord};
+use crate::pipeline::records::ScoreRecord;
+use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::{Role, ScoreSettings};
 use latrace_io::progress::Progress;
 use latrace_io::table::Table;
@@ -24,25 +26,37 @@ pub fn run(
     context: &RunContext,
     stage: &StageFolder,
 ) -> Result<Value> {
-    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
-    let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
+    let questions = Table::<QuestionTokens>::open(inputs.folder(Role::Questions)?);
+    let traces = Table::<TraceTokens>::open(inputs.folder(Role::Traces)?);
     let out = Table::<ScoreRecord>::create(&stage.path, &stage.key());
-    let missing = missing_parts(&traces, &out)?;
+    let mut counts = ScoreCounts::default();
+    let missing = missing_parts(&traces, &out, &mut counts)?;
     let (parts, model) = (traces.parts()? as u64, inputs.folder(Role::Model)?);
     let mut progress = Progress::new("parts scored", parts - missing.len() as u64, Some(parts));
-    let mut scored =
-        ScoredTraces { questions: &questions, traces: &traces, out: &out, references: settings.references };
+    let references = settings.references;
+    let mut scored = ScoredTraces { questions, traces, out, references, counts };
     score_parts(missing, &mut scored, || context.engine.scorer(model), &mut progress)?;
     progress.finish();
-    let scored = out.records()?.try_fold(0_u64, |count, record| record.map(|_| count + 1))?;
-    Ok(json!({"scored": scored}))
+    Ok(serde_json::to_value(scored.counts)?)
+}
+
+#[derive(Default, Serialize)]
+struct ScoreCounts {
+    scored: u64,
+}
+
+impl Counts<ScoreRecord> for ScoreCounts {
+    fn add(&mut self, _: &ScoreRecord) {
+        self.scored += 1;
+    }
 }
 
 /// The finished traces of a table, as rows to score.
-struct ScoredTraces<'a> {
-    questions: &'a Table<QuestionRecord>,
-    traces: &'a Table<TraceRecord>,
-    out: &'a Table<ScoreRecord>,
+struct ScoredTraces {
+    questions: Table<QuestionTokens>,
+    traces: Table<TraceTokens>,
+    out: Table<ScoreRecord>,
+    counts: ScoreCounts,
     /// Whether the question's own answer is scored after each of its traces.
     references: bool,
 }
@@ -54,13 +68,13 @@ struct Trace {
     tokens: usize,
 }
 
-impl PartScores for ScoredTraces<'_> {
+impl PartScores for ScoredTraces {
     type Of = Trace;
 
     fn read(&mut self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
         let questions = self.questions.read(part)?;
         let closed = self.traces.read(part)?.into_iter().filter(|trace| trace.closed);
-        let row = |trace: TraceRecord| {
+        let row = |trace: TraceTokens| {
             let row = row(question_of(&questions, &trace.id)?, &trace, self.references);
             let (name, tokens) = (format!("{}/{}", trace.id, trace.sample), trace.token_ids.len());
             Ok((Trace { id: trace.id, sample: trace.sample, tokens }, name, row))
@@ -69,21 +83,22 @@ impl PartScores for ScoredTraces<'_> {
     }
 
     fn write(&mut self, part: usize, scores: Vec<(Trace, Vec<f32>)>) -> Result<()> {
-        let records: Result<Vec<ScoreRecord>> =
-            scores.into_iter().map(|(trace, logp)| record(trace, &logp)).collect();
-        self.out.write(part, &records?)
+        let records: Vec<ScoreRecord> =
+            scores.into_iter().map(|(trace, logp)| record(trace, &logp)).collect::<Result<_>>()?;
+        records.iter().for_each(|record| self.counts.add(record));
+        self.out.write(part, &records)
     }
 }
 
 /// The question with an id, in the same part.
-pub fn question_of<'a>(questions: &'a [QuestionRecord], id: &str) -> Result<&'a QuestionRecord> {
+pub fn question_of<'a>(questions: &'a [QuestionTokens], id: &str) -> Result<&'a QuestionTokens> {
     questions
         .iter()
         .find(|question| question.id == id)
         .with_context(|| format!("the part has no question {id}"))
 }
 
-fn row(question: &QuestionRecord, trace: &TraceRecord, references: bool) -> ScoreRow {
+fn row(question: &QuestionTokens, trace: &TraceTokens, references: bool) -> ScoreRow {
     let answer = question.answer_ids.as_deref().filter(|_| references).unwrap_or(&[]);
     ScoreRow { prompt: question.prompt_ids.clone(), response: [trace.token_ids.as_slice(), answer].concat() }
 }

@@ -3,9 +3,10 @@
 use anyhow::Result;
 use latrace_core::StopReason;
 use latrace_engine::boundary::Completion;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::draw_stage;
+use super::{Counts, draw_stage};
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
@@ -40,10 +41,9 @@ pub fn run(
         stop_texts: codec.trace_stops(),
     };
     let ask = |part| asked(&source, part, settings);
-    draw_stage((&source, &out), (context, writer), &job, stage, ask, |id: &String, number, completion| {
-        Ok(trace(id, number, completion, codec))
-    })?;
-    count(&out)
+    let record = |id: &String, number, completion| Ok(trace(id, number, completion, codec));
+    let counts: TraceCounts = draw_stage((&source, &out), (context, writer), &job, stage, ask, record)?;
+    Ok(serde_json::to_value(counts)?)
 }
 
 /// A part's selected questions, by id, and their prompts.
@@ -82,13 +82,17 @@ fn trace(id: &str, number: u64, completion: Completion, codec: &TraceCodec) -> T
     }
 }
 
-fn count(out: &Table<TraceRecord>) -> Result<Value> {
-    let (mut sampled, mut closed, mut tokens) = (0_u64, 0_u64, 0_u64);
-    for trace in out.records()? {
-        let trace = trace?;
-        sampled += 1;
-        closed += u64::from(trace.closed);
-        tokens += trace.token_ids.len() as u64;
+#[derive(Default, Serialize)]
+struct TraceCounts {
+    sampled: u64,
+    closed: u64,
+    tokens: u64,
+}
+
+impl Counts<TraceRecord> for TraceCounts {
+    fn add(&mut self, trace: &TraceRecord) {
+        self.sampled += 1;
+        self.closed += u64::from(trace.closed);
+        self.tokens += trace.token_ids.len() as u64;
     }
-    Ok(json!({"sampled": sampled, "closed": closed, "tokens": tokens}))
 }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::missing_parts;
+use super::{Counts, missing_parts};
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
@@ -32,7 +33,8 @@ pub fn run(
     let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let answers = Table::<AnswerRecord>::open(inputs.folder(Role::Answers)?);
     let out = Table::<VerdictRecord>::create(&stage.path, &stage.key());
-    let missing = missing_parts(&answers, &out)?;
+    let mut counts = VerdictCounts::default();
+    let missing = missing_parts(&answers, &out, &mut counts)?;
     let mut progress = Progress::new(
         "parts judged",
         (answers.parts()? - missing.len()) as u64,
@@ -42,11 +44,13 @@ pub fn run(
         let queries = queries(&questions.read(part)?, &judge)?;
         let verdicts = answers.read(part)?.into_par_iter().map(|answer| judged(&queries, answer, &judge));
         // `collect` keeps the order of the answers, whatever order their verdicts finish in.
-        out.write(part, &verdicts.collect::<Result<Vec<_>>>()?)?;
+        let verdicts: Vec<VerdictRecord> = verdicts.collect::<Result<_>>()?;
+        verdicts.iter().for_each(|verdict| counts.add(verdict));
+        out.write(part, &verdicts)?;
         progress.advance(1);
     }
     progress.finish();
-    count(&out)
+    Ok(serde_json::to_value(counts)?)
 }
 
 /// The queries that judge answers to the questions of a part, by id.
@@ -70,13 +74,18 @@ fn judged(
     })
 }
 
-fn count(out: &Table<VerdictRecord>) -> Result<Value> {
-    let (mut judged, mut correct, mut undetermined) = (0_u64, 0_u64, 0_u64);
-    for verdict in out.records()? {
-        let verdict = verdict?.verdict();
-        judged += 1;
-        correct += u64::from(verdict.is_correct());
-        undetermined += u64::from(verdict == Verdict::Undetermined);
+#[derive(Default, Serialize)]
+struct VerdictCounts {
+    judged: u64,
+    correct: u64,
+    undetermined: u64,
+}
+
+impl Counts<VerdictRecord> for VerdictCounts {
+    fn add(&mut self, record: &VerdictRecord) {
+        let verdict = record.verdict();
+        self.judged += 1;
+        self.correct += u64::from(verdict.is_correct());
+        self.undetermined += u64::from(verdict == Verdict::Undetermined);
     }
-    Ok(json!({"judged": judged, "correct": correct, "undetermined": undetermined}))
 }

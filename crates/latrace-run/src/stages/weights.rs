@@ -1,15 +1,16 @@
 //! Stage 7: rho~ of each trace, the bounds, and which traces are chosen.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, Result};
 use latrace_core::Verdict;
 use latrace_objective::{AnswerAccuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use crate::join::{Join, Question, all_matched, name, put_once, twice};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
-use crate::pipeline::records::{ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
+use crate::pipeline::records::{ScoreRecord, VerdictRecord, WeightRecord};
+use crate::pipeline::views::TraceLogprobs;
 use crate::plan::{Role, WeightSettings};
 use crate::weigh::{Evidence, TraceGroup, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;
@@ -19,80 +20,77 @@ use latrace_io::table::Table;
 /// # Errors
 /// Records that do not join; missing evidence for the answer estimator.
 pub fn run(settings: &WeightSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
-    let traces = Table::<TraceRecord>::open(inputs.folder(Role::Traces)?);
-    let verdicts = inputs.optional(Role::Verdicts).map(Table::<VerdictRecord>::open);
-    let tables = (Table::<ScoreRecord>::open(inputs.folder(Role::Scores)?), verdicts);
-    let (mut groups, mut parts) = (Vec::new(), Vec::new());
-    for part in 0..traces.parts()? {
-        let of_part = join(
-            traces.read(part)?,
-            tables.0.read(part)?,
-            tables.1.as_ref().map(|table| table.read(part)).transpose()?,
-        )?;
-        parts.push(of_part.iter().map(|group| group.traces.len()).sum::<usize>());
-        groups.extend(of_part);
-    }
+    let tables = Tables {
+        traces: Table::open(inputs.folder(Role::Traces)?),
+        scores: Table::open(inputs.folder(Role::Scores)?),
+        verdicts: inputs.optional(Role::Verdicts).map(Table::open),
+    };
+    let parts: Vec<Vec<TraceGroup>> =
+        (0..tables.traces.parts()?).into_par_iter().map(|part| tables.read(part)).collect::<Result<_>>()?;
+    let traces = |groups: &Vec<TraceGroup>| groups.iter().map(|group| group.traces.len()).sum::<usize>();
+    let lengths: Vec<usize> = parts.iter().map(traces).collect();
+    let groups = parts.into_iter().flatten().collect();
     let (weighed, summary) = weigh_groups(groups, &settings.weigh, settings.drawn)?;
     let out = Table::<WeightRecord>::create(&stage.path, &stage.key());
     let mut weighed = weighed.into_iter();
-    for (part, count) in parts.into_iter().enumerate() {
+    for (part, count) in lengths.into_iter().enumerate() {
         out.write(part, &weighed.by_ref().take(count).map(record).collect::<Vec<_>>())?;
     }
     Ok(summary.to_json())
 }
 
-/// The evidence on a part's traces, by question.
-fn join(
-    traces: Vec<TraceRecord>,
-    scores: Vec<ScoreRecord>,
-    verdicts: Option<Vec<VerdictRecord>>,
-) -> Result<Vec<TraceGroup>> {
-    let scores: HashMap<(String, u64), ScoreRecord> =
-        scores.into_iter().map(|score| ((score.id.clone(), score.sample), score)).collect();
-    let verdicts = verdicts.map(by_trace);
-    let mut groups: Vec<TraceGroup> = Vec::new();
-    for trace in traces {
-        let id = json!(trace.id);
-        if groups.last().is_none_or(|group| group.id != id) {
-            groups.push(TraceGroup { id: id.clone(), traces: Vec::new(), unended: 0 });
+struct Tables {
+    traces: Table<TraceLogprobs>,
+    scores: Table<ScoreRecord>,
+    verdicts: Option<Table<VerdictRecord>>,
+}
+
+/// What weighs a trace.
+#[derive(Default)]
+struct OnTrace {
+    score: Option<ScoreRecord>,
+    /// In order of the answers, as stage 6 writes them.
+    verdicts: Vec<Verdict>,
+}
+
+impl Tables {
+    /// The evidence on a part's traces, by question.
+    fn read(&self, part: usize) -> Result<Vec<TraceGroup>> {
+        let mut join = Join::<TraceLogprobs, OnTrace>::new(self.traces.read(part)?, twice)?;
+        all_matched(&join.add(self.scores.read(part)?, |_, on, score| put_once(&mut on.score, score))?)?;
+        if let Some(verdicts) = &self.verdicts {
+            let put = |_: &TraceLogprobs, on: &mut OnTrace, record: VerdictRecord| {
+                on.verdicts.push(record.verdict());
+                Ok(())
+            };
+            all_matched(&join.add(verdicts.read(part)?, put)?)?;
         }
-        let last = groups.len() - 1;
-        if !trace.closed {
-            groups[last].unended += 1;
-            continue;
-        }
-        let key = (trace.id.clone(), trace.sample);
-        let score =
-            scores.get(&key).with_context(|| format!("id {}, sample {} has no score", key.0, key.1))?;
-        let accuracy = match &verdicts {
-            Some(verdicts) => {
-                Some(AnswerAccuracy::from_verdicts(verdicts.get(&key).map_or(&[][..], Vec::as_slice))?)
-            }
-            None => None,
-        };
-        let reference = score.reference_logprobs.as_ref().map(|logp| AnswerScore {
+        join.into_questions().into_iter().map(|question| self.group(question)).collect()
+    }
+
+    fn group(&self, question: Question<TraceLogprobs, OnTrace>) -> Result<TraceGroup> {
+        let (closed, unended): (Vec<_>, Vec<_>) =
+            question.traces.into_iter().partition(|(trace, _)| trace.closed);
+        let traces =
+            closed.into_iter().map(|(trace, on)| self.evidence(&trace, on)).collect::<Result<_>>()?;
+        Ok(TraceGroup { id: json!(question.id), traces, unended: unended.len() })
+    }
+
+    fn evidence(&self, trace: &TraceLogprobs, on: OnTrace) -> Result<Evidence> {
+        let score = on.score.with_context(|| format!("{} has no score", name(trace)))?;
+        let accuracy =
+            self.verdicts.as_ref().map(|_| AnswerAccuracy::from_verdicts(&on.verdicts)).transpose()?;
+        let reference = score.reference_logprobs.as_deref().map(|logp| AnswerScore {
             logp_sum: logp.iter().copied().map(f64::from).sum(),
             tokens: logp.len(),
         });
-        let evidence = Evidence {
-            id,
+        Ok(Evidence {
+            id: json!(trace.id),
             sample: trace.sample,
             score: TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?,
             answer: AnswerEvidence { accuracy, reference },
-        };
-        groups[last].traces.push(evidence);
+        })
     }
-    Ok(groups)
-}
-
-/// Verdicts on the answers after each trace, in order of the answers.
-pub fn by_trace(verdicts: Vec<VerdictRecord>) -> HashMap<(String, u64), Vec<Verdict>> {
-    let mut by_trace: HashMap<(String, u64), Vec<Verdict>> = HashMap::new();
-    for record in verdicts {
-        let verdict = record.verdict();
-        by_trace.entry((record.id, record.sample)).or_default().push(verdict);
-    }
-    by_trace
 }
 
 fn record(trace: WeighedTrace) -> WeightRecord {

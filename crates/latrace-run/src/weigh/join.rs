@@ -1,7 +1,7 @@
 //! Joins traces, scores, verdicts and references on (id, sample), never by row order. Errors name the file
 //! and row that do not join.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::sums::{self, Origin, Sums};
 use super::{Evidence, TraceGroup, WeighConfig};
+use crate::join::{Join, OfTrace, Question, name};
 use latrace_io::failure::Failure;
 use latrace_io::progress::{Progress, SharedProgress};
 use latrace_io::rows::{FieldProblem, Row, describe, field};
@@ -29,243 +30,168 @@ pub struct WeighInputs {
     pub references: Option<PathBuf>,
 }
 
-/// A question and a trace's number.
-type Key = (String, u64);
-
-/// The rows of one file by trace.
-struct Side<'a, T> {
-    path: &'a Path,
-    rows: HashMap<Key, (T, Origin)>,
+/// What is known of a trace.
+#[derive(Default)]
+struct OnTrace {
+    score: Option<Sums>,
+    verdicts: Vec<Verdict>,
+    reference: Option<Sums>,
 }
 
-/// The verdicts on the answers of each trace.
-type Verdicts<'a> = Side<'a, Vec<Verdict>>;
+/// The verdict on an answer after a trace.
+struct StatedVerdict {
+    id: Value,
+    sample: u64,
+    verdict: Verdict,
+    origin: Origin,
+}
+
+/// A row on a trace, with its place in a file.
+trait OnRow: OfTrace {
+    fn origin(&self) -> &Origin;
+}
+
+macro_rules! on_row {
+    ($($row:ty),+) => {$(
+        impl OfTrace for $row {
+            fn question(&self) -> Cow<'_, str> {
+                // As JSON, because 7 and "7" are two questions.
+                Cow::Owned(self.id.to_string())
+            }
+
+            fn sample(&self) -> u64 {
+                self.sample
+            }
+        }
+
+        impl OnRow for $row {
+            fn origin(&self) -> &Origin {
+                &self.origin
+            }
+        }
+    )+};
+}
+
+on_row!(Sums, StatedVerdict);
 
 /// Traces with their evidence by question, in file order. A run's unfinished traces (`closed` is false) are
 /// only counted, because they have no scores.
 pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<TraceGroup>> {
-    let paths =
-        [Some(&inputs.traces), Some(&inputs.scores), inputs.verdicts.as_ref(), inputs.references.as_ref()];
+    let WeighInputs { traces, scores, verdicts, references } = inputs;
+    let paths = [Some(traces), Some(scores), verdicts.as_ref(), references.as_ref()];
     let total = sums::count_rows(&paths.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let progress = SharedProgress::new(Progress::new("rows read", 0, total));
-    let traces = sums::read(&inputs.traces, &progress)?;
-    let mut scores = read_sums(&inputs.scores, &progress)?;
-    let mut verdicts = inputs.verdicts.as_deref().map(|path| read_verdicts(path, &progress)).transpose()?;
-    let mut references = inputs.references.as_deref().map(|path| read_sums(path, &progress)).transpose()?;
+    let mut join = Join::<Sums, OnTrace>::new(sums::read(traces, &progress)?, twice)?;
+    let scores_left = join.add(sums::read(scores, &progress)?, |_, on, score| put(&mut on.score, score))?;
+    let judge = |_: &Sums, on: &mut OnTrace, stated: StatedVerdict| {
+        on.verdicts.push(stated.verdict);
+        Ok(())
+    };
+    let stated = verdicts.as_deref().map_or(Ok(Vec::new()), |path| read_verdicts(path, &progress))?;
+    let verdicts_left = join.add(stated, judge)?;
+    let scored = references.as_deref().map_or(Ok(Vec::new()), |path| sums::read(path, &progress))?;
+    let references_left = join.add(scored, |_, on, sums| put(&mut on.reference, sums))?;
     progress.finish();
-    let may_lack = MayLack::of(config);
-    let mut groups = Groups::default();
-    for trace in traces {
-        let key = (trace.id.to_string(), trace.sample);
-        groups.check_new(&key, &trace.origin)?;
-        if !trace.closed {
-            groups.add_unended(trace);
-            continue;
+    let groups = join.into_questions().into_iter().map(|question| group(question, inputs, config));
+    let groups: Vec<TraceGroup> = groups.collect::<Result<_>>()?;
+    // Last, because where ids differ in spelling, the trace without a row tells more than the row without one.
+    all_matched(scores_left, scores, traces)?;
+    verdicts.as_deref().map_or(Ok(()), |path| all_matched(verdicts_left, path, traces))?;
+    references.as_deref().map_or(Ok(()), |path| all_matched(references_left, path, traces))?;
+    Ok(groups)
+}
+
+/// A question's evidence. Verdicts and references may be missing for a whole question where its fallback uses
+/// the other kind, never for some of its traces.
+fn group(
+    question: Question<Sums, OnTrace>,
+    inputs: &WeighInputs,
+    config: &WeighConfig,
+) -> Result<TraceGroup> {
+    let (closed, unended): (Vec<_>, Vec<_>) =
+        question.traces.into_iter().partition(|(trace, _)| trace.closed);
+    let id = closed.first().or(unended.first()).map_or(Value::Null, |(trace, _)| trace.id.clone());
+    let may_lack = config.answer == AnswerEstimator::Accuracy && config.reads_references();
+    let has_verdicts: fn(&OnTrace) -> bool = |on| !on.verdicts.is_empty();
+    let has_reference: fn(&OnTrace) -> bool = |on| on.reference.is_some();
+    for (path, has) in [(&inputs.verdicts, has_verdicts), (&inputs.references, has_reference)] {
+        let Some(path) = path else { continue };
+        let is_known = closed.iter().any(|(_, on)| has(on));
+        match closed.iter().find(|(_, on)| !has(on)) {
+            Some((trace, _)) if is_known => {
+                return Err(missing(trace, path).hint("other traces of the same question have one").into());
+            }
+            Some((trace, _)) if !may_lack => return Err(missing(trace, path).into()),
+            _ => {}
         }
-        let score = scores.take(&key).ok_or_else(|| missing(&trace, scores.path))?;
-        let logp_sum = same_tokens(&trace, &score)?;
-        let accuracy = match &mut verdicts {
-            Some(verdicts) => {
-                optional(verdicts.take(&key), may_lack.verdicts, || missing(&trace, verdicts.path))?
-            }
-            None => None,
-        };
-        let reference = match &mut references {
-            Some(references) => {
-                optional(references.take(&key), may_lack.references, || missing(&trace, references.path))?
-            }
-            None => None,
-        };
-        let answer = AnswerEvidence {
-            accuracy: accuracy.map(|(verdict_m, _)| AnswerAccuracy::from_verdicts(&verdict_m)).transpose()?,
-            reference: reference.map(|(sums, _)| AnswerScore { logp_sum: sums.sum, tokens: sums.tokens }),
-        };
-        let score = TraceScore { logp_sum, logq_sum: trace.sum, tokens: trace.tokens };
-        groups.add(Evidence { id: trace.id, sample: trace.sample, score, answer }, trace.origin);
     }
-    scores.check_nothing_left(&inputs.traces)?;
-    verdicts.map_or(Ok(()), |verdicts| verdicts.check_nothing_left(&inputs.traces))?;
-    references.map_or(Ok(()), |references| references.check_nothing_left(&inputs.traces))?;
-    groups.finish(inputs)
+    let traces =
+        closed.into_iter().map(|(trace, on)| evidence(trace, on, &inputs.scores)).collect::<Result<_>>()?;
+    Ok(TraceGroup { id, traces, unended: unended.len() })
 }
 
-/// Evidence that may be missing for a whole question, because its fallback uses the other kind.
-struct MayLack {
-    verdicts: bool,
-    references: bool,
+fn evidence(trace: Sums, on: OnTrace, scores: &Path) -> Result<Evidence> {
+    let score = on.score.ok_or_else(|| missing(&trace, scores))?;
+    let logp_sum = same_tokens(&trace, &score)?;
+    let has_verdicts = !on.verdicts.is_empty();
+    let answer = AnswerEvidence {
+        accuracy: has_verdicts.then(|| AnswerAccuracy::from_verdicts(&on.verdicts)).transpose()?,
+        reference: on.reference.map(|sums| AnswerScore { logp_sum: sums.sum, tokens: sums.tokens }),
+    };
+    let score = TraceScore { logp_sum, logq_sum: trace.sum, tokens: trace.tokens };
+    Ok(Evidence { id: trace.id, sample: trace.sample, score, answer })
 }
 
-impl MayLack {
-    fn of(config: &WeighConfig) -> MayLack {
-        let falls_back = config.answer == AnswerEstimator::Accuracy && config.reads_references();
-        MayLack { verdicts: falls_back, references: falls_back }
-    }
-}
-
-fn optional<T>(
-    found: Option<T>,
-    may_lack: bool,
-    missing: impl FnOnce() -> anyhow::Error,
-) -> Result<Option<T>> {
-    if found.is_none() && !may_lack { Err(missing()) } else { Ok(found) }
-}
-
-fn missing(trace: &Sums, path: &Path) -> anyhow::Error {
-    Failure::work(format!(
-        "{}: id {}, sample {} has no row in {}",
-        trace.origin,
-        trace.id,
-        trace.sample,
-        path.display()
-    ))
-    .into()
+fn missing(trace: &Sums, path: &Path) -> Failure {
+    Failure::work(format!("{}: {} has no row in {}", trace.origin, name(trace), path.display()))
 }
 
 /// log pi of a trace, after checking that it has as many tokens as were scored.
-fn same_tokens(trace: &Sums, (score, origin): &(Sums, Origin)) -> Result<f64> {
+fn same_tokens(trace: &Sums, score: &Sums) -> Result<f64> {
     if score.tokens == trace.tokens {
         return Ok(score.sum);
     }
-    let expected = format!(
-        "{} log-probs, as id {}, sample {} has at {}",
-        trace.tokens, trace.id, trace.sample, trace.origin
-    );
+    let expected = format!("{} log-probs, as {} has at {}", trace.tokens, name(trace), trace.origin);
     let problem = FieldProblem::new("logprobs", expected, format!("a list of {}", score.tokens));
-    bail!(
-        Failure::work(format!("{origin}: {problem}")).hint("score the traces' own token_ids, not their text")
-    )
+    let hint = "score the traces' own token_ids, not their text";
+    bail!(Failure::work(format!("{}: {problem}", score.origin)).hint(hint))
 }
 
-impl<T> Side<'_, T> {
-    fn take(&mut self, key: &Key) -> Option<(T, Origin)> {
-        self.rows.remove(key)
+fn put(place: &mut Option<Sums>, sums: Sums) -> Result<()> {
+    if let Some(earlier) = place {
+        return Err(twice(&sums, earlier));
     }
-
-    fn check_nothing_left(self, traces: &Path) -> Result<()> {
-        let count = self.rows.len();
-        let first = self.rows.into_iter().min_by(|(_, (_, a)), (_, (_, b))| a.cmp(b));
-        let Some(((id, sample), (_, origin))) = first else {
-            return Ok(());
-        };
-        let others = if count > 1 {
-            format!(", nor have {} others of {}", count - 1, self.path.display())
-        } else {
-            String::new()
-        };
-        bail!(Failure::work(format!(
-            "{origin}: id {id}, sample {sample} has no trace in {}{others}",
-            traces.display()
-        )))
-    }
+    *place = Some(sums);
+    Ok(())
 }
 
-/// Traces grouped by question, with the origin of each.
-#[derive(Default)]
-struct Groups {
-    groups: Vec<OpenGroup>,
-    places: HashMap<String, usize>,
+fn twice(later: &Sums, earlier: &Sums) -> anyhow::Error {
+    Failure::work(format!("{}: {} appears again, after {}", later.origin, name(later), earlier.origin)).into()
 }
 
-/// A question's traces so far.
-struct OpenGroup {
-    id: Value,
-    traces: Vec<(Evidence, Origin)>,
-    /// The unfinished ones, by number.
-    unended: Vec<(u64, Origin)>,
-}
-
-impl OpenGroup {
-    /// The origin of the trace with this number, if it has been read.
-    fn origin(&self, sample: u64) -> Option<&Origin> {
-        let ended = self.traces.iter().map(|(trace, origin)| (trace.sample, origin));
-        let unended = self.unended.iter().map(|(sample, origin)| (*sample, origin));
-        ended.chain(unended).find(|(known, _)| *known == sample).map(|(_, origin)| origin)
-    }
-
-    fn finished(self) -> TraceGroup {
-        let traces = self.traces.into_iter().map(|(trace, _)| trace).collect();
-        TraceGroup { id: self.id, traces, unended: self.unended.len() }
-    }
-}
-
-impl Groups {
-    fn check_new(&self, (id, sample): &Key, origin: &Origin) -> Result<()> {
-        let earlier = self.places.get(id).and_then(|&place| self.groups[place].origin(*sample));
-        earlier.map_or(Ok(()), |earlier| Err(twice(id, *sample, origin, earlier)))
-    }
-
-    fn add(&mut self, trace: Evidence, origin: Origin) {
-        self.of(&trace.id).traces.push((trace, origin));
-    }
-
-    fn add_unended(&mut self, Sums { id, sample, origin, .. }: Sums) {
-        self.of(&id).unended.push((sample, origin));
-    }
-
-    fn of(&mut self, id: &Value) -> &mut OpenGroup {
-        let place = *self.places.entry(id.to_string()).or_insert(self.groups.len());
-        if place == self.groups.len() {
-            self.groups.push(OpenGroup { id: id.clone(), traces: Vec::new(), unended: Vec::new() });
-        }
-        &mut self.groups[place]
-    }
-
-    /// Evidence may be missing only for all traces of a question.
-    fn finish(self, inputs: &WeighInputs) -> Result<Vec<TraceGroup>> {
-        let has_verdicts: fn(&Evidence) -> bool = |trace| trace.answer.accuracy.is_some();
-        let has_reference: fn(&Evidence) -> bool = |trace| trace.answer.reference.is_some();
-        for (path, has) in [(&inputs.verdicts, has_verdicts), (&inputs.references, has_reference)] {
-            let Some(path) = path else { continue };
-            let traces = self.groups.iter().map(|group| &group.traces);
-            for group in traces.filter(|group| group.iter().any(|(trace, _)| has(trace))) {
-                if let Some((trace, origin)) = group.iter().find(|(trace, _)| !has(trace)) {
-                    let message = format!(
-                        "{origin}: id {}, sample {} has no row in {}",
-                        trace.id,
-                        trace.sample,
-                        path.display()
-                    );
-                    bail!(Failure::work(message).hint("other traces of the same question have one"));
-                }
-            }
-        }
-        Ok(self.groups.into_iter().map(OpenGroup::finished).collect())
-    }
-}
-
-fn twice(id: impl std::fmt::Display, sample: u64, origin: &Origin, earlier: &Origin) -> anyhow::Error {
-    Failure::work(format!("{origin}: id {id}, sample {sample} appears again, after {earlier}")).into()
-}
-
-/// Sums by question and trace; a duplicate pair is an error.
-fn read_sums<'a>(path: &'a Path, progress: &SharedProgress) -> Result<Side<'a, Sums>> {
-    let all = sums::read(path, progress)?;
-    let mut rows: HashMap<Key, (Sums, Origin)> = HashMap::with_capacity(all.len());
-    for sums in all {
-        let (key, origin) = ((sums.id.to_string(), sums.sample), sums.origin.clone());
-        if let Some((earlier, _)) = rows.get(&key) {
-            return Err(twice(&sums.id, sums.sample, &origin, &earlier.origin));
-        }
-        rows.insert(key, (sums, origin));
-    }
-    Ok(Side { path, rows })
+/// Refuses rows without a trace, with the first of them.
+fn all_matched<R: OnRow>(unmatched: Vec<R>, path: &Path, traces: &Path) -> Result<()> {
+    let Some(first) = unmatched.iter().min_by_key(|row| row.origin()) else { return Ok(()) };
+    let others = match unmatched.len() - 1 {
+        0 => String::new(),
+        count => format!(", nor have {count} others of {}", path.display()),
+    };
+    let message = format!("{}: {} has no trace in {}{others}", first.origin(), name(first), traces.display());
+    Err(Failure::work(message).into())
 }
 
 /// Verdicts on the answers of each trace.
-fn read_verdicts<'a>(path: &'a Path, progress: &SharedProgress) -> Result<Verdicts<'a>> {
-    let mut rows: HashMap<Key, (Vec<Verdict>, Origin)> = HashMap::new();
+fn read_verdicts(path: &Path, progress: &SharedProgress) -> Result<Vec<StatedVerdict>> {
+    let mut all = Vec::new();
     sums::read_rows(
         path,
         progress,
         |row| Ok((sums::key_of(row)?, verdict_of(row)?)),
         |((id, sample), verdict), origin| {
-            rows.entry((id.to_string(), sample))
-                .or_insert_with(|| (Vec::new(), origin.clone()))
-                .0
-                .push(verdict);
+            all.push(StatedVerdict { id, sample, verdict, origin: origin.clone() });
         },
     )?;
-    Ok(Side { path, rows })
+    Ok(all)
 }
 
 fn verdict_of(row: &Row) -> Result<Verdict, FieldProblem> {

@@ -1,9 +1,10 @@
 //! `latrace build`: builds training rows from weighted traces.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
 use latrace_objective::{AnswerChoice, Fallback};
@@ -14,6 +15,7 @@ use latrace_io::failure::Failure;
 use latrace_io::rows::{
     BadRows, FieldProblem, Output, Row, RowReader, describe, field, files_of, id_of, shortest, write_rows,
 };
+use latrace_run::join::{Join, OfTrace, OnTrace, all_matched, name, twice};
 use latrace_run::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, WeightRecord,
 };
@@ -89,8 +91,8 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     check(arguments)?;
     let questions = read_questions(&arguments.questions)?;
-    let groups = read_groups(arguments, &questions)?;
-    let answers = answers_per_trace(&groups)?;
+    let samples = read_samples(arguments, &questions)?;
+    let answers = answers_per_trace(&samples)?;
     let dataset = Dataset {
         answers: arguments.answers_of_trace,
         duplicates: arguments.duplicates,
@@ -105,7 +107,7 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     };
     // The whole input is treated as one part of a run's table, so that verb and stage build the same rows.
     let mut totals = Totals::default();
-    let mut examples = of_part(&questions, groups, &settings, &mut totals)?;
+    let mut examples = of_part(&questions, samples, &settings, &mut totals)?;
     totals.rescale(&mut examples);
     write_rows(&out, |sink| examples.iter().try_for_each(|example| sink.write(row_of(example))))?;
     report(&totals.counts());
@@ -180,140 +182,77 @@ fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
 }
 
 /// The traces with their weights, scores, answers and verdicts, by question.
-fn read_groups(
+fn read_samples(
     arguments: &BuildArguments,
     questions: &[QuestionRecord],
 ) -> Result<HashMap<String, SampledQuestion>> {
-    let mut groups: HashMap<String, SampledQuestion> = HashMap::new();
     let Some(path) = arguments.traces.as_deref().filter(|_| arguments.method != Method::Sft) else {
-        return Ok(groups);
+        return Ok(HashMap::new());
     };
+    let mut join = named(path, Join::new(read_traces(path, questions)?, twice))?;
+    let BuildArguments { weights, scores, answers, verdicts, .. } = arguments;
+    add(&mut join, weights.as_deref(), weight_of, OnTrace::put_weight)?;
+    add(&mut join, scores.as_deref(), score_of, OnTrace::put_score)?;
+    add(&mut join, answers.as_deref(), answer_of, OnTrace::put_answer)?;
+    add(&mut join, verdicts.as_deref(), verdict_of, |_, on, verdict| {
+        on.put_verdict(&verdict, verdict.answer, verdict.verdict)
+    })?;
+    let questions = join.into_questions();
+    let mut traces = questions.iter().flat_map(|question| &question.traces);
+    traces.try_for_each(|(trace, on)| check_complete(trace, on, arguments))?;
+    Ok(questions.into_iter().map(|question| (question.id.clone(), question)).collect())
+}
+
+/// The traces of a path, in order of their numbers within each question.
+fn read_traces(path: &Path, questions: &[QuestionRecord]) -> Result<Vec<TraceRecord>> {
     let known: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
-    let traces = read(path, trace_of)?;
+    let mut traces = read(path, trace_of)?;
     if !traces.iter().any(|trace| trace.closed) {
         let hint = "pass the marker that ends a thought to `latrace sample`, such as --stop '</think>'";
         return Err(Failure::work(format!("{} has no finished trace", path.display())).hint(hint).into());
     }
-    for trace in traces {
-        if !known.contains(trace.id.as_str()) {
-            return Err(Failure::work(format!(
-                "{} has a trace with id {:?}, which matches no question",
-                path.display(),
-                trace.id
-            ))
-            .into());
-        }
-        groups.entry(trace.id.clone()).or_default().traces.push(trace);
+    if let Some(stray) = traces.iter().find(|trace| !known.contains(trace.id.as_str())) {
+        let message =
+            format!("{} has a trace with id {:?}, which matches no question", path.display(), stray.id);
+        return Err(Failure::work(message).into());
     }
-    let BuildArguments { weights, scores, answers, verdicts, .. } = arguments;
-    add(
-        &mut groups,
-        weights.as_deref(),
-        weight_of,
-        |weight| (&weight.id, weight.sample),
-        |of, weight| drop(of.weights.insert(weight.sample, weight)),
-    )?;
-    add(
-        &mut groups,
-        scores.as_deref(),
-        score_of,
-        |score| (&score.id, score.sample),
-        |of, score| drop(of.scores.insert(score.sample, score)),
-    )?;
-    add(
-        &mut groups,
-        answers.as_deref(),
-        answer_of,
-        |answer| (&answer.id, answer.sample),
-        |of, answer| of.answers.entry(answer.sample).or_default().push(answer),
-    )?;
-    groups.iter_mut().try_for_each(|(id, group)| put_in_order(id, group, weights.is_some()))?;
-    verdicts.as_deref().map_or(Ok(()), |path| add_verdicts(&mut groups, path))?;
-    Ok(groups)
+    traces.sort_by_key(|trace| trace.sample);
+    Ok(traces)
 }
 
-/// Sorts a question's traces and answers by their numbers. Duplicate traces are errors, and so, with
-/// `weighed`, is a finished trace without a weight.
-fn put_in_order(id: &str, group: &mut SampledQuestion, weighed: bool) -> Result<()> {
-    group.traces.sort_by_key(|trace| trace.sample);
-    let twice = group.traces.windows(2).find(|pair| pair[0].sample == pair[1].sample);
-    let unweighed = group
-        .traces
-        .iter()
-        .find(|trace| weighed && trace.closed && !group.weights.contains_key(&trace.sample));
-    let wrong = twice
-        .map(|pair| (pair[0].sample, "appears twice"))
-        .or(unweighed.map(|trace| (trace.sample, "has no weight")));
-    if let Some((sample, what)) = wrong {
-        return Err(Failure::work(format!("id {id}: trace {sample} {what}")).into());
-    }
-    group.answers.values_mut().for_each(|answers| answers.sort_by_key(|answer| answer.answer));
-    Ok(())
-}
+type Joined = Join<TraceRecord, OnTrace<Verdict>>;
 
-/// Adds the verdicts. Each answer must have exactly one, and each verdict its answer.
-fn add_verdicts(groups: &mut HashMap<String, SampledQuestion>, path: &Path) -> Result<()> {
-    let mut verdicts = HashMap::new();
-    for (key, verdict) in read(path, verdict_of)? {
-        if let Some((id, sample, answer)) = verdicts.insert(key.clone(), verdict).map(|_| key) {
-            return Err(Failure::work(format!(
-                "{}: id {id}, sample {sample}, answer {answer} appears twice",
-                path.display()
-            ))
-            .into());
-        }
-    }
-    for (id, group) in groups {
-        for (&sample, answers) in &group.answers {
-            let verdict = |answer: &AnswerRecord| {
-                let verdict = verdicts.remove(&(id.clone(), sample, answer.answer));
-                verdict.with_context(|| {
-                    format!(
-                        "id {id}, sample {sample}: answer {} appears twice, or has no verdict in {}",
-                        answer.answer,
-                        path.display()
-                    )
-                })
-            };
-            group.verdicts.insert(sample, answers.iter().map(verdict).collect::<Result<_>>()?);
-        }
-    }
-    // Every matched verdict was removed above, so whatever is left belongs to no answer.
-    match verdicts.keys().next() {
-        None => Ok(()),
-        Some((id, sample, answer)) => Err(Failure::work(format!(
-            "{} has a verdict on id {id}, sample {sample}, answer {answer}, but there is no such answer",
-            path.display()
-        ))
-        .into()),
-    }
-}
-
-/// Adds the rows of a path, if one is given, to the traces they belong to.
-fn add<T>(
-    groups: &mut HashMap<String, SampledQuestion>,
+/// Joins the rows of a path, if one is given, to their traces.
+fn add<R: OfTrace>(
+    join: &mut Joined,
     path: Option<&Path>,
-    parse: impl FnMut(Row) -> Result<T, FieldProblem>,
-    key: impl Fn(&T) -> (&String, u64),
-    mut take: impl FnMut(&mut SampledQuestion, T),
+    parse: impl FnMut(Row) -> Result<R, FieldProblem>,
+    put: impl FnMut(&TraceRecord, &mut OnTrace<Verdict>, R) -> Result<()>,
 ) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
-    for record in read(path, parse)? {
-        let (id, sample) = key(&record);
-        let group =
-            groups.get_mut(id).filter(|group| group.traces.iter().any(|trace| trace.sample == sample));
-        match group {
-            Some(group) => take(group, record),
-            None => {
-                return Err(Failure::work(format!(
-                    "{} has a row with id {id}, sample {sample}, but there is no such trace",
-                    path.display()
-                ))
-                .into());
-            }
-        }
+    let rows = read(path, parse)?;
+    named(path, join.add(rows, put).and_then(|unmatched| all_matched(&unmatched)))
+}
+
+/// Puts the path at the beginning of an error about its rows.
+fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
+    result.map_err(|error| Failure::work(format!("{}: {error}", path.display())).into())
+}
+
+/// Refuses a finished trace without a weight, where there are weights, and an answer without a verdict.
+fn check_complete(trace: &TraceRecord, on: &OnTrace<Verdict>, arguments: &BuildArguments) -> Result<()> {
+    let without =
+        |path: &Path, of: String| Err(Failure::work(format!("{of} has no row in {}", path.display())).into());
+    if let Some(weights) = arguments.weights.as_deref().filter(|_| trace.closed && on.weight.is_none()) {
+        return without(weights, name(trace));
     }
-    Ok(())
+    let unjudged = on.answers.iter().find(|(_, verdict)| verdict.is_none());
+    match (unjudged, arguments.verdicts.as_deref()) {
+        (Some((answer, _)), Some(verdicts)) => {
+            without(verdicts, format!("{}, answer {}", name(trace), answer.answer))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A trace of a run's table says in `closed` whether it is finished; one written by `latrace sample` is
@@ -373,14 +312,31 @@ fn answer_of(row: Row) -> Result<AnswerRecord, FieldProblem> {
     })
 }
 
-type VerdictOfAnswer = ((String, u64, u64), Verdict);
+/// A stated verdict on an answer.
+struct StatedVerdict {
+    id: String,
+    sample: u64,
+    answer: u64,
+    verdict: Verdict,
+}
 
-fn verdict_of(row: Row) -> Result<VerdictOfAnswer, FieldProblem> {
-    let (name, reason): (String, Option<String>) = (required(&row, "verdict")?, optional(&row, "reason")?);
-    let verdict = stated_verdict(&name, reason.as_deref()).map_err(|unknown| {
+impl OfTrace for StatedVerdict {
+    fn question(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.id)
+    }
+
+    fn sample(&self) -> u64 {
+        self.sample
+    }
+}
+
+fn verdict_of(row: Row) -> Result<StatedVerdict, FieldProblem> {
+    let (stated, reason): (String, Option<String>) = (required(&row, "verdict")?, optional(&row, "reason")?);
+    let verdict = stated_verdict(&stated, reason.as_deref()).map_err(|unknown| {
         FieldProblem::new("verdict", UnknownVerdict::EXPECTED, format!("{:?}", unknown.name))
     })?;
-    Ok(((name_of(&row)?, required(&row, "sample")?, required(&row, "answer")?), verdict))
+    let (sample, answer) = (required(&row, "sample")?, required(&row, "answer")?);
+    Ok(StatedVerdict { id: name_of(&row)?, sample, answer, verdict })
 }
 
 fn required<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<T, FieldProblem> {
@@ -397,10 +353,10 @@ fn optional<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<Opt
 
 /// The number of answers per trace, which must be the same for every trace that has any: the answer gradient
 /// averages over it.
-fn answers_per_trace(groups: &HashMap<String, SampledQuestion>) -> Result<u64> {
-    let mut counts = groups.iter().flat_map(|(id, group)| {
-        group.answers.iter().map(move |(sample, answers)| (id, sample, answers.len()))
-    });
+fn answers_per_trace(samples: &HashMap<String, SampledQuestion>) -> Result<u64> {
+    let traces = samples.values().flat_map(|question| &question.traces);
+    let counts = traces.map(|(trace, on)| (&trace.id, trace.sample, on.answers.len()));
+    let mut counts = counts.filter(|(.., count)| *count > 0);
     let Some((id, sample, first)) = counts.next() else { return Ok(0) };
     match counts.find(|(.., count)| *count != first) {
         None => Ok(first as u64),
