@@ -5,6 +5,7 @@
 //! of the part, so that a kill loses little more than the samples that were being drawn.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,7 @@ pub fn draw_parts<S: PartSamples>(
     samples: &mut S,
     make: impl FnOnce() -> Result<Box<dyn Generate>>,
 ) -> Result<Spent> {
+    remove_stale_journals(folder, &parts)?;
     if parts.is_empty() {
         return Ok(Spent::default());
     }
@@ -61,6 +63,28 @@ pub fn draw_parts<S: PartSamples>(
         tracing::info!("{} samples were already finished", drawing.earlier);
     }
     Ok(spent)
+}
+
+/// Removes the journals of parts that are written: a kill may fall between writing a part and removing its
+/// journal.
+fn remove_stale_journals(folder: &Path, missing: &[usize]) -> Result<()> {
+    let needed: Vec<PathBuf> = missing.iter().map(|&part| journal(folder, part)).collect();
+    let cannot = || format!("cannot remove finished journals in {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(JOURNAL_PREFIX) && !needed.contains(&path) {
+            fs::remove_file(&path).with_context(cannot)?;
+        }
+    }
+    Ok(())
+}
+
+/// Prefix of the names of parts' journals.
+const JOURNAL_PREFIX: &str = "unfinished-";
+
+fn journal(folder: &Path, part: usize) -> PathBuf {
+    folder.join(format!("{JOURNAL_PREFIX}{part:05}.jsonl"))
 }
 
 struct Parts<'a, S: PartSamples> {
@@ -125,7 +149,7 @@ impl<'a, S: PartSamples> Parts<'a, S> {
 
     /// The samples in a part's journal, by prompt and number.
     fn earlier(&mut self, part: usize, prompts: &[Prompt]) -> Result<BTreeMap<(usize, usize), Completion>> {
-        let path = self.journal(part);
+        let path = journal(&self.folder, part);
         if !path.is_file() {
             return Ok(BTreeMap::new());
         }
@@ -140,10 +164,6 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         };
         let earlier: Result<_> = finished.into_iter().filter_map(recognise).collect();
         earlier.with_context(|| format!("cannot resume from {}", path.display()))
-    }
-
-    fn journal(&self, part: usize) -> PathBuf {
-        self.folder.join(format!("unfinished-{part:05}.jsonl"))
     }
 
     fn add(&mut self, place: PromptPlace, number: usize, completion: Completion) -> Result<()> {
@@ -172,7 +192,7 @@ impl<'a, S: PartSamples> Parts<'a, S> {
             };
             let id = ids[place.prompt].clone().into();
             let finished = FinishedSample::new(id, number as u64, completion)?;
-            let path = self.journal(place.part);
+            let path = journal(&self.folder, place.part);
             let lines = match self.journals.entry(place.part) {
                 std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
                 std::collections::btree_map::Entry::Vacant(new) => new.insert(SampleLines::open(&path)?.0),
@@ -211,8 +231,6 @@ impl<S: PartSamples> Drawing for Parts<'_, S> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::boundary::{Engine, GenerateClient, ModelShape, Request, StopTexts};
     use crate::random::Random;
@@ -401,5 +419,24 @@ mod tests {
         let error = draw_parts(&job(), vec![0], folder.path(), &mut Memory::default(), || Ok(generator()));
         let error = format!("{:#}", error.unwrap_err());
         assert!(error.contains("unfinished-00000.jsonl") && error.contains("log-probs"), "{error}");
+    }
+
+    #[test]
+    fn the_journal_of_a_written_part_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let stale = [journal(folder.path(), 0), journal(folder.path(), 2)];
+        stale.iter().for_each(|path| fs::write(path, "").unwrap());
+        fs::write(folder.path().join("part-00000.parquet"), "").unwrap();
+        let mut memory = Memory::default();
+        draw_parts(&job(), vec![2], folder.path(), &mut memory, || Ok(generator())).unwrap();
+        assert_eq!(memory.written, [expected(2)]);
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["part-00000.parquet"]);
+        // Without parts to draw, too.
+        fs::write(&stale[0], "").unwrap();
+        let never = || -> Result<Box<dyn Generate>> { panic!("nothing is missing") };
+        draw_parts(&job(), Vec::new(), folder.path(), &mut memory, never).unwrap();
+        assert!(!stale[0].exists());
     }
 }

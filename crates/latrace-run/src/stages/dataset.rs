@@ -1,5 +1,7 @@
 //! Stage 8: builds training examples from weighted traces, for every method.
 
+mod example;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -17,9 +19,13 @@ use crate::pipeline::records::{
 };
 use crate::pipeline::views::TraceTokens;
 use crate::plan::{DatasetSettings, Role};
-use crate::recipe::run::{Duplicates, Method};
+use crate::recipe::run::Method;
 use latrace_core::Split;
 use latrace_io::table::Table;
+
+use example::{merged, sequences};
+
+pub use example::Example;
 
 /// The row's own trace, for a question without a usable sampled trace.
 const FELL_BACK: i64 = Provenance::FellBack.code();
@@ -34,28 +40,29 @@ const MIXED_IN: i64 = Provenance::Original.code();
 pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
     let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
     let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
-    let examples = |part: usize, totals: &mut Totals| {
+    let read = |part: usize| -> Result<_> {
         let samples = match inputs.optional(Role::Traces) {
             Some(traces) => read_samples(traces, inputs, part, settings)?,
             None => HashMap::new(),
         };
-        of_part(&questions.read(part)?, samples, settings, totals)
-    };
-    let of_part = |part: usize| {
-        let mut totals = Totals::default();
-        examples(part, &mut totals).map(|_| totals)
+        Ok((questions.read(part)?, samples))
     };
     // Two passes over the parts, because the scale depends on all of them and only a few are held in memory.
-    let of_parts: Vec<Totals> =
-        (0..questions.parts()?).into_par_iter().map(of_part).collect::<Result<_>>()?;
-    let mut totals = Totals::default();
-    of_parts.iter().for_each(|of_part| totals.add(of_part));
-    let write = |part: usize| {
-        let mut of_part = examples(part, &mut Totals::default())?;
-        totals.rescale(&mut of_part);
-        out.write(part, &of_part)
+    let count = |part: usize| -> Result<Totals> {
+        let (questions, samples) = read(part)?;
+        let mut totals = Totals::default();
+        of_part(&questions, &samples, settings, &mut totals).map(|_| totals)
     };
-    (0..questions.parts()?).into_par_iter().try_for_each(write)?;
+    let mut totals = Totals::default();
+    let parts = questions.parts()?;
+    let of_parts: Vec<Totals> = (0..parts).into_par_iter().map(count).collect::<Result<_>>()?;
+    of_parts.iter().for_each(|of_part| totals.add(of_part));
+    let write = |part: usize| -> Result<()> {
+        let (questions, samples) = read(part)?;
+        let examples = of_part(&questions, &samples, settings, &mut Totals::default())?;
+        out.write(part, &examples.iter().map(|example| example.record(&totals)).collect::<Vec<_>>())
+    };
+    (0..parts).into_par_iter().try_for_each(write)?;
     Ok(totals.counts())
 }
 
@@ -64,20 +71,20 @@ pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> 
 ///
 /// # Errors
 /// Traces, answers and verdicts that do not match.
-pub fn of_part(
-    questions: &[QuestionRecord],
-    mut samples: HashMap<String, SampledQuestion>,
+pub fn of_part<'a>(
+    questions: &'a [QuestionRecord],
+    samples: &'a HashMap<String, SampledQuestion>,
     building: &DatasetSettings,
     totals: &mut Totals,
-) -> Result<Vec<ExampleRecord>> {
+) -> Result<Vec<Example<'a>>> {
     // A policy gradient needs samples of the policy, and the rows' own traces are not.
     let originals = if building.method.is_policy_gradient() { 0.0 } else { building.dataset.originals };
     let mut examples = Vec::new();
     for question in questions.iter().filter(|question| question.split == Split::Train) {
-        if let Some(sampled) = samples.remove(&question.id) {
-            examples.extend(of_question(question, &sampled, building, totals)?);
+        if let Some(sampled) = samples.get(&question.id) {
+            examples.extend(of_question(question, sampled, building, totals)?);
         }
-        examples.extend(own_row(question, MIXED_IN, originals));
+        examples.extend(Example::own(question, MIXED_IN, originals));
     }
     for example in &examples {
         match example.source {
@@ -101,7 +108,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// The scale on which a question with a usable trace has mean weight 1, the weight of a row's own trace.
+    /// The scale of sampled traces, on which a question with a usable trace has mean weight 1, the weight of a row's own trace.
     fn scale(&self) -> f64 {
         if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
     }
@@ -115,13 +122,6 @@ impl Totals {
         self.weight += other.weight;
         self.built += other.built;
         self.own += other.own;
-    }
-
-    /// Rescales examples, after all have been counted.
-    pub fn rescale(&self, examples: &mut [ExampleRecord]) {
-        let scale = self.scale();
-        // Only sampled traces are rescaled: the weight of a row's own trace is set by the recipe.
-        examples.iter_mut().filter(|example| example.source >= 0).for_each(|example| example.weight *= scale);
     }
 
     /// The counts.
@@ -177,22 +177,23 @@ fn read_tokens(traces: &Path, part: usize) -> Result<Vec<TraceRecord>> {
 }
 
 /// The examples of a question: its weighted traces with answers, or its own row if none is usable.
-fn of_question(
-    question: &QuestionRecord,
-    sampled: &SampledQuestion,
+fn of_question<'a>(
+    question: &'a QuestionRecord,
+    sampled: &'a SampledQuestion,
     building: &DatasetSettings,
     totals: &mut Totals,
-) -> Result<Vec<ExampleRecord>> {
+) -> Result<Vec<Example<'a>>> {
     totals.asked += 1;
     let weights =
         sequence_weights(question, sampled, building).with_context(|| format!("question {}", question.id))?;
-    let mut examples = merged(sequences(question, sampled, &weights, building)?, building.dataset.duplicates);
+    let sequences = sequences(question, sampled, &weights, building.method.is_policy_gradient())?;
+    let mut examples = merged(sequences, building.dataset.duplicates);
     // Weights may cancel when duplicates are merged, since advantages are signed.
     examples.retain(|example| example.weight != 0.0);
     if examples.is_empty() {
         // A policy gradient has no fallback: a question whose rewards are all equal gives no gradient.
         let falls_back = building.method == Method::Variational && building.fallback != Fallback::Skip;
-        let own = if falls_back { own_row(question, FELL_BACK, 1.0) } else { None };
+        let own = if falls_back { Example::own(question, FELL_BACK, 1.0) } else { None };
         totals.fell_back += usize::from(own.is_some());
         totals.skipped += usize::from(own.is_none());
         return Ok(own.into_iter().collect());
@@ -201,22 +202,6 @@ fn of_question(
     // Absolute values, because advantages of either sign sum to about zero.
     totals.weight += examples.iter().map(|example| example.weight.abs()).sum::<f64>();
     Ok(examples)
-}
-
-fn own_row(question: &QuestionRecord, source: i64, weight: f64) -> Option<ExampleRecord> {
-    let (trace, answer) = (question.trace_ids.as_ref()?, question.answer_ids.as_ref()?);
-    let response_ids = [trace.as_slice(), answer].concat();
-    let example = ExampleRecord {
-        id: question.id.clone(),
-        source,
-        prompt_ids: question.prompt_ids.clone(),
-        trace_tokens: trace.len() as u64,
-        response_ids,
-        weight,
-        given: 0,
-        old_logprobs: None,
-    };
-    (weight > 0.0).then_some(example)
 }
 
 /// One weight per trace and per answer, as the method defines it.
@@ -267,7 +252,7 @@ fn verdicts_of(sampled: &SampledQuestion, n: u64) -> Result<Vec<Verdict>> {
     Ok(verdict_km)
 }
 
-fn has_answers(sampled: &SampledQuestion) -> bool {
+pub(super) fn has_answers(sampled: &SampledQuestion) -> bool {
     sampled.traces.iter().any(|(_, on)| !on.answers.is_empty())
 }
 
@@ -285,107 +270,4 @@ fn chosen_weights(
     let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
     let rng_of_trace = |k: usize| Rng::at(building.seed, &[8, key, traces[k].0.sample]);
     Ok(multi_trace::chosen_weights(group, &chosen_k, building.dataset.answers, rng_of_trace)?)
-}
-
-/// Pairs each trace with each of its answers of non-zero weight. Weight that no answer takes stays with the
-/// trace alone.
-fn sequences(
-    question: &QuestionRecord,
-    sampled: &SampledQuestion,
-    weights: &SequenceWeights,
-    building: &DatasetSettings,
-) -> Result<Vec<ExampleRecord>> {
-    let is_policy = building.method.is_policy_gradient();
-    let n = weights.answer_km.len() / sampled.traces.len().max(1);
-    let has_answers = has_answers(sampled);
-    let mut examples = Vec::new();
-    for (k, (trace, on)) in sampled.traces.iter().enumerate() {
-        let mut left = weights.trace_k[k];
-        if !trace.closed {
-            // An unfinished trace has no answer. A policy gradient counts that against it, and other methods
-            // skip it. The policy itself sampled it, so its log-probs are the old ones.
-            if is_policy && left != 0.0 {
-                examples.push(example(question, trace, &Answer::default(), left, Some(&trace.logprobs)));
-            }
-            continue;
-        }
-        let old_logprobs = on.score.as_ref().filter(|_| is_policy).map(|score| score.logprobs.as_slice());
-        for m in 0..n {
-            let weight = weights.answer_km[k * n + m];
-            left -= weight;
-            // Answers without weight are skipped before their tokens are copied.
-            if weight != 0.0 {
-                let answer = if has_answers { sampled_answer(trace, on, m)? } else { own_answer(question)? };
-                examples.push(example(question, trace, &answer, weight, old_logprobs));
-            }
-        }
-        // Apart from rounding, only a trace without a correct answer has weight left.
-        if left.abs() > 1e-9 {
-            let by_reference = on.weight.as_ref().is_some_and(|weight| weight.by_reference);
-            let answer = if by_reference { own_answer(question)? } else { Answer::default() };
-            examples.push(example(question, trace, &answer, left, old_logprobs));
-        }
-    }
-    Ok(examples)
-}
-
-/// An answer in the form that examples need.
-#[derive(Default)]
-struct Answer {
-    token_ids: Vec<u32>,
-    given: usize,
-    logprobs: Vec<f32>,
-}
-
-fn own_answer(question: &QuestionRecord) -> Result<Answer> {
-    let token_ids =
-        question.answer_ids.clone().context("the question has no answer of its own, and none was sampled")?;
-    Ok(Answer { token_ids, ..Answer::default() })
-}
-
-/// Answer m of a trace.
-fn sampled_answer(trace: &TraceRecord, on: &OnTrace<Verdict>, m: usize) -> Result<Answer> {
-    let (answer, _) = on.answers.get(m).with_context(|| format!("{} has no answer {m}", name(trace)))?;
-    Ok(Answer {
-        token_ids: answer.token_ids.clone(),
-        given: answer.given as usize,
-        logprobs: answer.logprobs.clone(),
-    })
-}
-
-fn example(
-    question: &QuestionRecord,
-    trace: &TraceRecord,
-    answer: &Answer,
-    weight: f64,
-    old_logprobs: Option<&[f32]>,
-) -> ExampleRecord {
-    let response_ids = [trace.token_ids.as_slice(), &answer.token_ids].concat();
-    let old_logprobs =
-        old_logprobs.map(|of_trace| [of_trace, &vec![0.0; answer.given], &answer.logprobs].concat());
-    ExampleRecord {
-        id: question.id.clone(),
-        source: trace.sample as i64,
-        prompt_ids: question.prompt_ids.clone(),
-        trace_tokens: trace.token_ids.len() as u64,
-        response_ids,
-        weight,
-        given: answer.given as u64,
-        old_logprobs,
-    }
-}
-
-/// Merges identical sequences, with the sum of their weights or with the weight of one.
-fn merged(examples: Vec<ExampleRecord>, duplicates: Duplicates) -> Vec<ExampleRecord> {
-    let mut places: HashMap<Vec<u32>, usize> = HashMap::new();
-    let mut merged: Vec<ExampleRecord> = Vec::new();
-    for example in examples {
-        let place = *places.entry(example.response_ids.clone()).or_insert(merged.len());
-        match merged.get_mut(place) {
-            None => merged.push(example),
-            Some(earlier) if duplicates == Duplicates::Add => earlier.weight += example.weight,
-            Some(_) => {}
-        }
-    }
-    merged
 }

@@ -107,9 +107,10 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     };
     // The whole input is treated as one part of a run's table, so that verb and stage build the same rows.
     let mut totals = Totals::default();
-    let mut examples = of_part(&questions, samples, &settings, &mut totals)?;
-    totals.rescale(&mut examples);
-    write_rows(&out, |sink| examples.iter().try_for_each(|example| sink.write(row_of(example))))?;
+    let examples = of_part(&questions, &samples, &settings, &mut totals)?;
+    write_rows(&out, |sink| {
+        examples.iter().try_for_each(|example| sink.write(row_of(&example.record(&totals))))
+    })?;
     report(&totals.counts());
     if examples.is_empty() {
         return Err(Failure::work("there is no row to train on")
