@@ -16,8 +16,10 @@ use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 
+use crate::batch::runs;
 use crate::config::{Config, Parameter};
 use crate::error::Error;
+use crate::fields::read_json;
 use latrace_core::random::{draw, mix, unit};
 
 const SINGLE: &str = "model.safetensors";
@@ -27,7 +29,7 @@ const HEAD: &str = "lm_head.weight";
 /// Bytes of tensors in one file, as in transformers.
 const SHARD_BYTES: u64 = 5_000_000_000;
 
-/// Values converted as one task, and written at once.
+/// Values converted as one task, and written at once: 256 KiB of f32, which the caches hold.
 const CHUNK: usize = 1 << 16;
 
 /// Files beside the weights that a saved model takes over from its source.
@@ -54,7 +56,8 @@ pub enum SaveDtype {
 }
 
 impl SaveDtype {
-    fn bytes(self) -> u64 {
+    /// Bytes of one value.
+    fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::Bf16 => 2,
@@ -96,10 +99,12 @@ pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>, Error> {
     let stored = files.tensors()?;
     let parameters = config.parameters();
     check_names(&files, &stored, &parameters, config.tied)?;
-    let found =
-        parameters.iter().map(|parameter| find(&files, &stored, parameter)).collect::<Result<Vec<_>, _>>()?;
-    let head = if config.tied { stored.get(HEAD) } else { None };
-    if let Some(head) = head {
+    let found = parameters.iter().map(|parameter| find(&files, &stored, parameter));
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    if config.tied
+        && let Some(head) = stored.get(HEAD)
+    {
+        // The embedding is the first parameter of every model.
         check_tied_head(head, &found[0].view)?;
     }
     found.into_par_iter().map(decode).collect()
@@ -113,7 +118,7 @@ struct Files {
     index: Option<(PathBuf, BTreeMap<String, usize>)>,
 }
 
-/// A tensor and the file it lies in.
+/// A tensor and the file that holds it.
 struct Stored<'a> {
     path: &'a Path,
     map: &'a Mmap,
@@ -123,37 +128,24 @@ struct Stored<'a> {
 impl Files {
     fn open(dir: &Path) -> Result<Self, Error> {
         let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
-        if single.exists() {
-            return Ok(Self { maps: vec![map(single)?], index: None });
-        }
-        if index.exists() {
-            Self::open_shards(dir, index)
-        } else {
-            Err(Error::NoWeights { path: dir.to_owned() })
+        // As in transformers, a single file wins over an index beside it.
+        match (single.exists(), index.exists()) {
+            (true, _) => Ok(Self { maps: vec![map(single)?], index: None }),
+            (false, true) => Self::open_shards(dir, index),
+            (false, false) => Err(Error::NoWeights { path: dir.to_owned() }),
         }
     }
 
     fn open_shards(dir: &Path, index: PathBuf) -> Result<Self, Error> {
         let (mut maps, mut places, mut shards) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (tensor, file) in read_index(&index)? {
-            let shard = |detail| Error::Shard {
-                path: index.clone(),
-                tensor: tensor.clone(),
-                file: file.clone(),
-                detail,
-            };
             let place = match shards.get(&file) {
                 Some(&place) => place,
                 None => {
-                    let mut parts = Path::new(&file).components();
-                    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-                        return Err(shard("expected a plain file name, got a path"));
+                    if let Err(detail) = check_shard(dir, &file) {
+                        return Err(Error::Shard { path: index, tensor, file, detail });
                     }
-                    let path = dir.join(&file);
-                    if !path.exists() {
-                        return Err(shard("which does not exist"));
-                    }
-                    maps.push(map(path)?);
+                    maps.push(map(dir.join(&file))?);
                     shards.insert(file, maps.len() - 1);
                     maps.len() - 1
                 }
@@ -182,26 +174,43 @@ impl Files {
             Some(&expected) if expected != place => Err(Error::WrongShard {
                 path: path.clone(),
                 tensor: tensor.to_owned(),
-                expected: self.maps[expected].0.display().to_string(),
-                got: self.maps[place].0.display().to_string(),
+                expected: self.path(expected).display().to_string(),
+                got: self.path(place).display().to_string(),
             }),
             _ => Ok(()),
         }
     }
 
-    /// The file that should hold a tensor: its shard, or the index where that names none.
-    fn home(&self, tensor: &str) -> PathBuf {
+    fn path(&self, place: usize) -> &Path {
+        &self.maps[place].0
+    }
+
+    /// The file that should hold a tensor: its shard, or the index if that does not name it.
+    fn home(&self, tensor: &str) -> &Path {
         match &self.index {
-            None => self.maps[0].0.clone(),
-            Some((path, places)) => {
-                places.get(tensor).map_or_else(|| path.clone(), |&place| self.maps[place].0.clone())
-            }
+            None => self.path(0),
+            Some((path, places)) => places.get(tensor).map_or(path, |&place| self.path(place)),
         }
     }
 
     fn missing(&self, name: &str) -> Error {
-        Error::MissingTensor { path: self.home(name), name: name.to_owned() }
+        Error::MissingTensor { path: self.home(name).to_owned(), name: name.to_owned() }
     }
+
+    /// Whether the index, if there is one, names a file for the tensor.
+    fn lists(&self, tensor: &str) -> bool {
+        self.index.as_ref().is_none_or(|(_, places)| places.contains_key(tensor))
+    }
+}
+
+/// Fails with what is wrong with a shard's name.
+fn check_shard(dir: &Path, file: &str) -> Result<(), &'static str> {
+    // The index comes from a download: a path in it could lead to any file of the machine.
+    let mut parts = Path::new(file).components();
+    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+        return Err("expected a plain file name, got a path");
+    }
+    if dir.join(file).exists() { Ok(()) } else { Err("which does not exist") }
 }
 
 fn map(path: PathBuf) -> Result<(PathBuf, Mmap), Error> {
@@ -210,53 +219,59 @@ fn map(path: PathBuf) -> Result<(PathBuf, Mmap), Error> {
     Ok((path, bytes))
 }
 
+/// Tensors and the files that an index names for them.
 fn read_index(path: &Path) -> Result<Vec<(String, String)>, Error> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let json: Value =
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })?;
-    let wrong = |expected: &str, got: Option<&Value>| Error::Field {
-        path: path.to_owned(),
-        field: "weight_map".to_owned(),
-        expected: expected.to_owned(),
-        got: got.map_or_else(|| "nothing".to_owned(), Value::to_string),
-    };
+    let json: Value = read_json(path)?;
     let map = json.get("weight_map");
-    let object = map.and_then(Value::as_object).ok_or_else(|| wrong("an object", map))?;
+    let object = map.and_then(Value::as_object).ok_or_else(|| bad_index(path, "an object", map))?;
     let entry = |(tensor, file): (&String, &Value)| match file {
         Value::String(file) => Ok((tensor.clone(), file.clone())),
-        other => Err(wrong("a file name for each tensor", Some(other))),
+        other => Err(bad_index(path, "a file name for each tensor", Some(other))),
     };
     object.iter().map(entry).collect()
+}
+
+fn bad_index(path: &Path, expected: &str, got: Option<&Value>) -> Error {
+    let got = got.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    Error::Field { path: path.to_owned(), field: "weight_map".to_owned(), expected: expected.to_owned(), got }
 }
 
 /// Parses a file's header by the `safetensors` crate, after checks of our own: the crate adds offsets up to
 /// 2^64 without looking for overflow, and its messages have no numbers.
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
-    let bad = |detail: String| Error::BadSafetensors { path: path.to_owned(), detail };
+    let bad = |detail| Error::BadSafetensors { path: path.to_owned(), detail };
+    check_header(bytes).map_err(bad)?;
+    SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))
+}
+
+/// Fails with what is wrong with a file's header.
+fn check_header(bytes: &[u8]) -> Result<(), String> {
+    let (header, data) = split_header(bytes)?;
+    let entries: Map<String, Value> =
+        serde_json::from_slice(header).map_err(|error| format!("its header is no JSON object: {error}"))?;
+    let mut tensors = entries.iter().filter(|(name, _)| *name != "__metadata__");
+    tensors.try_for_each(|(name, entry)| check_offsets(name, entry, data.len() as u64))
+}
+
+/// A file's header and its data: the file begins with the header's length, 8 bytes, little-endian.
+fn split_header(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(bad(format!("expected a header length of 8 bytes, got a file of {} bytes", bytes.len())));
+        return Err(format!("expected a header length of 8 bytes, got a file of {} bytes", bytes.len()));
     };
     let length = u64::from_le_bytes(*length);
-    let header = usize::try_from(length).ok().and_then(|length| rest.get(..length));
-    let header = header.ok_or_else(|| {
-        bad(format!("expected a header of {length} bytes, got {} bytes after its length", rest.len()))
-    })?;
-    let entries: Map<String, Value> = serde_json::from_slice(header)
-        .map_err(|error| bad(format!("its header is no JSON object: {error}")))?;
-    let available = (rest.len() - header.len()) as u64;
-    for (name, entry) in entries.iter().filter(|(name, _)| *name != "__metadata__") {
-        let end = entry.get("data_offsets").and_then(|offsets| offsets.get(1)).and_then(Value::as_u64);
-        match end {
-            Some(end) if end <= available => {}
-            Some(end) => {
-                let detail =
-                    format!("tensor `{name}` ends at byte {end} of the data, which has {available} bytes");
-                return Err(bad(detail));
-            }
-            None => return Err(bad(format!("tensor `{name}` has no data_offsets"))),
+    let split = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
+    let got = rest.len();
+    split.ok_or_else(|| format!("expected a header of {length} bytes, got {got} bytes after its length"))
+}
+
+fn check_offsets(name: &str, entry: &Value, available: u64) -> Result<(), String> {
+    match entry.get("data_offsets").and_then(|offsets| offsets.get(1)).and_then(Value::as_u64) {
+        Some(end) if end <= available => Ok(()),
+        Some(end) => {
+            Err(format!("tensor `{name}` ends at byte {end} of the data, which has {available} bytes"))
         }
+        None => Err(format!("tensor `{name}` has no data_offsets")),
     }
-    SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))
 }
 
 fn check_names(
@@ -271,13 +286,20 @@ fn check_names(
     if let Some(name) = absent {
         return Err(files.missing(name));
     }
-    // Old checkpoints store the rotary frequencies, which follow from the configuration.
-    let ignored = |name: &str| name.ends_with(".rotary_emb.inv_freq") || (tied && name == HEAD);
-    let unlisted = |name: &str| files.index.as_ref().is_some_and(|(_, places)| !places.contains_key(name));
-    let extra = |name: &&String| !ignored(name) && (!wanted.contains(name.as_str()) || unlisted(name));
-    let names: Vec<String> = stored.keys().filter(extra).cloned().collect();
-    match names.first() {
-        Some(first) => Err(Error::ExtraTensors { path: stored[first].path.to_owned(), names }),
+    let is_extra = |name: &&String| !wanted.contains(name.as_str()) || !files.lists(name);
+    let names = stored.keys().filter(|name| !is_ignored(name, tied)).filter(is_extra);
+    refuse(stored, names.cloned().collect())
+}
+
+/// Old checkpoints store the rotary frequencies, which follow from the configuration.
+fn is_ignored(name: &str, tied: bool) -> bool {
+    name.ends_with(".rotary_emb.inv_freq") || (tied && name == HEAD)
+}
+
+/// Fails if there are extra tensors.
+fn refuse(stored: &BTreeMap<String, Stored<'_>>, extra: Vec<String>) -> Result<(), Error> {
+    match extra.first() {
+        Some(first) => Err(Error::ExtraTensors { path: stored[first].path.to_owned(), names: extra }),
         None => Ok(()),
     }
 }
@@ -285,59 +307,60 @@ fn check_names(
 fn find<'a>(
     files: &Files,
     stored: &'a BTreeMap<String, Stored<'_>>,
-    parameter: &Parameter,
+    Parameter { name, shape, .. }: &Parameter,
 ) -> Result<&'a Stored<'a>, Error> {
-    let tensor = stored.get(&parameter.name).ok_or_else(|| files.missing(&parameter.name))?;
-    check_dtype(&parameter.name, tensor)?;
-    if tensor.view.shape() == parameter.shape {
-        return Ok(tensor);
-    }
-    Err(Error::Shape {
-        path: tensor.path.to_owned(),
-        tensor: parameter.name.clone(),
-        expected: parameter.shape.clone(),
-        got: tensor.view.shape().to_vec(),
-    })
+    let tensor = stored.get(name).ok_or_else(|| files.missing(name))?;
+    check_dtype(name, tensor)?;
+    check_shape(name, tensor, shape)?;
+    Ok(tensor)
 }
 
 fn check_dtype(name: &str, tensor: &Stored<'_>) -> Result<(), Error> {
-    match tensor.view.dtype() {
-        Dtype::F32 | Dtype::BF16 | Dtype::F16 => Ok(()),
-        other => Err(Error::Dtype {
-            path: tensor.path.to_owned(),
-            tensor: name.to_owned(),
-            got: format!("{other:?}"),
-        }),
-    }
+    let got = match tensor.view.dtype() {
+        Dtype::F32 | Dtype::BF16 | Dtype::F16 => return Ok(()),
+        other => format!("{other:?}"),
+    };
+    Err(Error::Dtype { path: tensor.path.to_owned(), tensor: name.to_owned(), got })
 }
 
-/// A tied model may store its head too, if it is the embedding over again.
+fn check_shape(name: &str, tensor: &Stored<'_>, expected: &[usize]) -> Result<(), Error> {
+    let got = tensor.view.shape();
+    if got == expected {
+        return Ok(());
+    }
+    let (path, tensor) = (tensor.path.to_owned(), name.to_owned());
+    Err(Error::Shape { path, tensor, expected: expected.to_vec(), got: got.to_vec() })
+}
+
+/// A tied model may store its head too, if that equals the embedding.
 fn check_tied_head(head: &Stored<'_>, embedding: &TensorView<'_>) -> Result<(), Error> {
     check_dtype(HEAD, head)?;
-    let (path, expected, got) =
-        (head.path.to_owned(), embedding.shape().to_vec(), head.view.shape().to_vec());
-    if expected != got {
-        return Err(Error::Shape { path, tensor: HEAD.to_owned(), expected, got });
-    }
-    let (a, b) = (&head.view, embedding);
-    let same = chunks(a).zip(chunks(b)).all(|(left, right)| {
-        let values = |view: &TensorView<'_>, bytes: &[u8]| {
-            let mut out = vec![0.0; bytes.len() / element_bytes(view)];
-            decode_into(view.dtype(), bytes, &mut out);
-            out
-        };
-        values(a, left).iter().zip(values(b, right)).all(|(x, y)| x.to_bits() == y.to_bits())
-    });
-    if same { Ok(()) } else { Err(Error::TiedHeadDiffers { path }) }
+    check_shape(HEAD, head, embedding.shape())?;
+    // In chunks of values, since the two may be stored in different types.
+    let pairs = chunks(&head.view).zip(chunks(embedding));
+    let same = pairs.all(|(left, right)| equal_bits(&decoded(&head.view, left), &decoded(embedding, right)));
+    if same { Ok(()) } else { Err(Error::TiedHeadDiffers { path: head.path.to_owned() }) }
 }
 
-/// Bytes of one value, of a type that [`check_dtype`] let pass.
+/// Bit by bit, so that −0 differs from 0 and NaN equals itself.
+fn equal_bits(a: &[f32], b: &[f32]) -> bool {
+    a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
+}
+
+/// Bytes of one value, of a type that [`check_dtype`] accepts.
 fn element_bytes(view: &TensorView<'_>) -> usize {
     if view.dtype() == Dtype::F32 { 4 } else { 2 }
 }
 
 fn chunks<'a>(view: &TensorView<'a>) -> rayon::slice::Chunks<'a, u8> {
     view.data().par_chunks(CHUNK * element_bytes(view))
+}
+
+/// A part of a tensor's bytes as f32.
+fn decoded(view: &TensorView<'_>, bytes: &[u8]) -> Vec<f32> {
+    let mut values = vec![0.0; bytes.len() / element_bytes(view)];
+    decode_into(view.dtype(), bytes, &mut values);
+    values
 }
 
 /// A tensor as f32. Pages of the file are released as soon as they are read, so that loading needs little
@@ -364,8 +387,8 @@ fn decode_into(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
 }
 
 /// Writes a model that `transformers` loads: `config.json`, the weights (in shards above 5 GB), and the
-/// tokenizer's and generation's files of `source`. `out` is an existing folder; making it appear at once, by
-/// renaming it, is the caller's part. Every file is synced.
+/// tokenizer's and generation's files of `source`. `out` is an existing folder; a caller that needs the model
+/// to appear all at once renames the folder afterwards. Every file is synced.
 ///
 /// # Errors
 /// A file that cannot be written; parameters that are not those of `config`.
@@ -395,7 +418,7 @@ pub fn save_sharded(
     save_tensors(out, config, &pair(config.parameters(), values)?, dtype, source, shard_bytes)
 }
 
-/// [`save`] from wherever the values are.
+/// [`save`] for values on any device.
 pub(crate) fn save_values(
     out: &Path,
     config: &Config,
@@ -418,21 +441,35 @@ fn save_tensors(
     copy_companions(source, out)?;
     let shards = split(tensors, dtype, shard_bytes);
     let mut places = Map::new();
-    for (number, shard) in shards.iter().enumerate() {
-        let name = match shards.len() {
-            1 => SINGLE.to_owned(),
-            count => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
-        };
+    for (i, shard) in shards.iter().enumerate() {
+        let name = file_name(i, shards.len());
         write_tensors(&out.join(&name), shard, dtype)?;
         places.extend(shard.iter().map(|(parameter, _)| (parameter.name.clone(), json!(name))));
     }
     if shards.len() > 1 {
-        let count: usize = tensors.iter().map(|(_, values)| values.count).sum();
-        let sizes = json!({"total_parameters": count, "total_size": count as u64 * dtype.bytes()});
-        write_json(&out.join(INDEX), &json!({"metadata": sizes, "weight_map": places}))?;
+        write_index(out, tensors, dtype, places)?;
     }
     write_json(&out.join("config.json"), &Value::Object(config_json(config, dtype)))?;
     sync_folder(out)
+}
+
+/// The name of shard `i` (from 0) of `count`, as in transformers.
+fn file_name(i: usize, count: usize) -> String {
+    match count {
+        1 => SINGLE.to_owned(),
+        count => format!("model-{:05}-of-{count:05}.safetensors", i + 1),
+    }
+}
+
+fn write_index(
+    out: &Path,
+    tensors: &[Tensor<'_>],
+    dtype: SaveDtype,
+    places: Map<String, Value>,
+) -> Result<(), Error> {
+    let count: usize = tensors.iter().map(|(_, values)| values.count).sum();
+    let sizes = json!({"total_parameters": count, "total_size": count * dtype.bytes()});
+    write_json(&out.join(INDEX), &json!({"metadata": sizes, "weight_map": places}))
 }
 
 /// Makes the names in a folder survive a crash.
@@ -460,56 +497,59 @@ fn pair(expected: Vec<Parameter>, values: Vec<Values<'_>>) -> Result<Vec<Tensor<
         let got = values.len();
         return Err(Error::Invalid(format!("cannot save: expected {} tensors, got {got}", expected.len())));
     }
-    let pairs: Vec<Tensor<'_>> = expected.into_iter().zip(values).collect();
-    match pairs.iter().find(|(parameter, values)| parameter.len() != values.count) {
-        Some((Parameter { name, shape, .. }, values)) => Err(Error::Invalid(format!(
-            "cannot save tensor `{name}`: expected shape {shape:?}, got {} values",
-            values.count
-        ))),
-        None => Ok(pairs),
-    }
+    let tensors: Vec<Tensor<'_>> = expected.into_iter().zip(values).collect();
+    tensors.iter().try_for_each(check_count)?;
+    Ok(tensors)
 }
 
-fn split<'t, 'v>(tensors: &'t [Tensor<'v>], dtype: SaveDtype, limit: u64) -> Vec<&'t [Tensor<'v>]> {
-    let (mut shards, mut start, mut size) = (Vec::new(), 0, 0);
-    for (i, (_, values)) in tensors.iter().enumerate() {
-        let bytes = values.count as u64 * dtype.bytes();
-        if i > start && size + bytes > limit {
-            shards.push(&tensors[start..i]);
-            (start, size) = (i, 0);
-        }
-        size += bytes;
+fn check_count((parameter, values): &Tensor<'_>) -> Result<(), Error> {
+    let (Parameter { name, shape, .. }, got) = (parameter, values.count);
+    if parameter.len() == got {
+        return Ok(());
     }
-    shards.push(&tensors[start..]);
-    shards
+    Err(Error::Invalid(format!("cannot save tensor `{name}`: expected shape {shape:?}, got {got} values")))
+}
+
+/// Tensors by shard, in order; a tensor above the limit has a shard of its own.
+fn split<'t, 'v>(tensors: &'t [Tensor<'v>], dtype: SaveDtype, limit: u64) -> Vec<&'t [Tensor<'v>]> {
+    let bytes: Vec<usize> = tensors.iter().map(|(_, values)| values.count * dtype.bytes()).collect();
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    runs(&bytes, limit).into_iter().map(|run| &tensors[run]).collect()
 }
 
 fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Result<(), Error> {
+    let header = header(tensors, dtype);
+    write_file(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|(_, values)| write_values(file, values, dtype))
+    })
+}
+
+fn header(tensors: &[Tensor<'_>], dtype: SaveDtype) -> Vec<u8> {
+    // transformers refuses a file whose metadata does not name its format.
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut end = 0;
-    for (parameter, values) in tensors {
+    for (Parameter { name, shape, .. }, values) in tensors {
         let start = end;
-        end += values.count as u64 * dtype.bytes();
-        let entry =
-            json!({"dtype": dtype.in_header(), "shape": parameter.shape, "data_offsets": [start, end]});
-        header.insert(parameter.name.clone(), entry);
+        end += values.count * dtype.bytes();
+        let entry = json!({"dtype": dtype.in_header(), "shape": shape, "data_offsets": [start, end]});
+        header.insert(name.clone(), entry);
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     // Tensors then begin at a multiple of 8 bytes, as the format's own writers have it.
     header.resize(header.len().next_multiple_of(8), b' ');
-    write_file(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        let mut bytes = Vec::with_capacity(CHUNK * 4);
-        for (_, values) in tensors {
-            for chunk in (values.host)().chunks(CHUNK) {
-                bytes.clear();
-                dtype.encode(chunk, &mut bytes);
-                file.write_all(&bytes)?;
-            }
-        }
-        Ok(())
-    })
+    header
+}
+
+fn write_values(file: &mut File, values: &Values<'_>, dtype: SaveDtype) -> std::io::Result<()> {
+    let mut bytes = Vec::with_capacity(CHUNK * dtype.bytes());
+    for chunk in (values.host)().chunks(CHUNK) {
+        bytes.clear();
+        dtype.encode(chunk, &mut bytes);
+        file.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
@@ -521,35 +561,38 @@ fn write_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>)
     write(&mut file).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
 }
 
-/// The configuration as it was read, but for the type of the weights, in the spelling that it uses.
+/// The configuration as it was read, except for the type of the weights.
 fn config_json(config: &Config, dtype: SaveDtype) -> Map<String, Value> {
     let mut raw = config.raw.clone();
-    let spellings = ["dtype", "torch_dtype"].map(|key| raw.contains_key(key).then_some(key));
-    // transformers 5 writes `dtype`, earlier versions `torch_dtype`: the file keeps the spelling it came with.
-    let mut present: Vec<&str> = spellings.into_iter().flatten().collect();
-    if present.is_empty() {
-        present.push("dtype");
-    }
-    for key in present {
+    for key in dtype_keys(&raw) {
         raw.insert(key.to_owned(), json!(dtype.in_config()));
     }
     raw.entry("architectures").or_insert_with(|| json!([config.family.architecture()]));
     raw
 }
 
+/// transformers 5 writes `dtype`, earlier versions `torch_dtype`: the file keeps its own spelling.
+fn dtype_keys(raw: &Map<String, Value>) -> Vec<&'static str> {
+    let present: Vec<_> = ["dtype", "torch_dtype"].into_iter().filter(|key| raw.contains_key(*key)).collect();
+    if present.is_empty() { vec!["dtype"] } else { present }
+}
+
 fn copy_companions(source: &Path, out: &Path) -> Result<(), Error> {
-    let same = |path: &Path| path.canonicalize().ok();
-    if same(source) == same(out) {
+    // Creating a file would empty it before it is read, if source and target are one folder.
+    let canonical = |path: &Path| path.canonicalize().ok();
+    if canonical(source) == canonical(out) {
         return Ok(());
     }
-    for name in COMPANIONS {
-        let (from, to) = (source.join(name), out.join(name));
-        if from.exists() {
-            let bytes = std::fs::read(&from).map_err(Error::io("read", &from))?;
-            write_file(&to, |file| file.write_all(&bytes))?;
-        }
+    COMPANIONS.iter().try_for_each(|name| copy_file(&source.join(name), &out.join(name)))
+}
+
+/// Copies a file, if there is one.
+fn copy_file(from: &Path, to: &Path) -> Result<(), Error> {
+    if !from.exists() {
+        return Ok(());
     }
-    Ok(())
+    let bytes = std::fs::read(from).map_err(Error::io("read", from))?;
+    write_file(to, |file| file.write_all(&bytes))
 }
 
 /// Fresh weights as transformers makes them: norms 1, biases 0, everything else normal with mean 0 and
@@ -559,25 +602,36 @@ fn copy_companions(source: &Path, out: &Path) -> Result<(), Error> {
 /// As for [`load`].
 #[must_use]
 pub fn initialise(config: &Config, seed: u64) -> Vec<Vec<f32>> {
-    let fresh = |(tensor, parameter): (usize, &Parameter)| match parameter {
-        _ if parameter.decay_exempt => {
-            vec![if parameter.name.ends_with(".bias") { 0.0 } else { 1.0 }; parameter.len()]
-        }
-        _ => normal(mix(mix(seed) ^ tensor as u64), parameter.len(), f64::from(config.initializer_range)),
+    let deviation = f64::from(config.initializer_range);
+    let fresh = |(tensor, parameter): (usize, &Parameter)| match constant(parameter) {
+        Some(value) => vec![value; parameter.len()],
+        // The tensor's number is part of the key, so that no two tensors get the same values.
+        None => normal(mix(mix(seed) ^ tensor as u64), parameter.len(), deviation),
     };
     config.parameters().iter().enumerate().map(fresh).collect()
 }
 
-/// Normal values by the Box–Muller transform, two from each pair of uniform ones.
+/// The value that a parameter starts with, unless it is drawn.
+fn constant(parameter: &Parameter) -> Option<f32> {
+    // Norms and biases are what weight decay may leave out.
+    parameter.decay_exempt.then_some(if parameter.name.ends_with(".bias") { 0.0 } else { 1.0 })
+}
+
+/// Normal values, two from each pair of uniform ones; a task draws many pairs, since one takes nanoseconds.
 fn normal(key: u64, len: usize, deviation: f64) -> Vec<f32> {
     let uniform = |counter| unit(draw(key, counter));
     let mut values = vec![0.0; len];
     values.par_chunks_mut(2).with_min_len(CHUNK / 2).enumerate().for_each(|(pair, out)| {
-        // The first uniform is in (0, 1], so that its logarithm is finite.
-        let first = 1.0 - uniform(2 * pair as u64);
-        let (sin, cos) = (std::f64::consts::TAU * uniform(2 * pair as u64 + 1)).sin_cos();
-        let radius = deviation * (-2.0 * first.ln()).sqrt();
-        out.iter_mut().zip([cos, sin]).for_each(|(value, turn)| *value = (radius * turn) as f32);
+        let uniforms = [uniform(2 * pair as u64), uniform(2 * pair as u64 + 1)];
+        out.iter_mut().zip(box_muller(uniforms, deviation)).for_each(|(out, value)| *out = value as f32);
     });
     values
+}
+
+/// Two independent normal values from two uniform ones in [0, 1) (Box and Muller, 1958).
+fn box_muller([first, second]: [f64; 2], deviation: f64) -> [f64; 2] {
+    // 1 − u is in (0, 1], so that its logarithm is finite.
+    let radius = deviation * (-2.0 * (1.0 - first).ln()).sqrt();
+    let (sin, cos) = (std::f64::consts::TAU * second).sin_cos();
+    [radius * cos, radius * sin]
 }

@@ -1,16 +1,18 @@
 //! Typed access to the fields of a JSON object, with errors that name the file and the field.
 
 use crate::error::Error;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Reads a file that holds one JSON object.
-pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+/// Reads a JSON file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
+    serde_json::from_slice(&bytes).map_err(Error::json(path))
 }
 
-/// Typed access to a JSON object that knows where it came from. Null counts as absent.
+/// Typed access to a JSON object that knows where it came from. Null counts as absent, since transformers
+/// writes null for a setting that was left at its default.
 pub(crate) struct Fields<'a> {
     pub path: &'a Path,
     /// The object's own name within the file; empty at the top level.
@@ -25,9 +27,15 @@ impl<'a> Fields<'a> {
     }
 
     pub fn error(&self, field: &str, expected: impl Into<String>, got: String) -> Error {
-        let dot = if self.prefix.is_empty() { "" } else { "." };
-        let field = format!("{}{dot}{field}", self.prefix);
-        Error::Field { path: PathBuf::from(self.path), field, expected: expected.into(), got }
+        let (path, field) = (PathBuf::from(self.path), self.full_name(field));
+        Error::Field { path, field, expected: expected.into(), got }
+    }
+
+    fn full_name(&self, field: &str) -> String {
+        match self.prefix {
+            "" => field.to_owned(),
+            prefix => format!("{prefix}.{field}"),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&'a Value> {
@@ -70,6 +78,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn size(&self, name: &str, default: usize, limit: usize) -> Result<usize, Error> {
+        // A limit of its own for each size: an unchecked one would end in an allocation that fails.
         let cast = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
         Ok(self.typed(name, &format!("a whole number from 1 to {limit}"), cast)?.unwrap_or(default))
     }
@@ -80,27 +89,34 @@ impl<'a> Fields<'a> {
     }
 
     pub fn token_ids(&self, name: &str) -> Result<Option<Vec<u32>>, Error> {
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
         self.typed(name, "a token id or a list of them", |value| match value {
-            Value::Array(list) => list.iter().map(id).collect(),
-            single => id(single).map(|id| vec![id]),
+            Value::Array(list) => list.iter().map(token_id).collect(),
+            single => token_id(single).map(|id| vec![id]),
         })
     }
 
+    /// As [`Fields::token_ids`] for one id; anything else counts as absent.
+    pub fn token_id(&self, name: &str) -> Option<u32> {
+        self.get(name).and_then(token_id)
+    }
+
+    /// Fails if only a part of each head is to be rotated, as in GPT-NeoX.
     pub fn require_whole_rotation(&self) -> Result<(), Error> {
         match self.number("partial_rotary_factor")? {
-            Some(part) if part != 1.0 => Err(self.error("partial_rotary_factor", "1", part.to_string())),
-            _ => Ok(()),
+            None | Some(1.0) => Ok(()),
+            Some(part) => Err(self.error("partial_rotary_factor", "1", part.to_string())),
         }
     }
 
     /// Rope parameters may be nested by layer type, which only models with mixed layers need.
     pub fn require_flat(&self) -> Result<(), Error> {
-        match self.map.iter().find(|(_, value)| value.is_object()) {
-            Some((name, value)) => {
-                Err(self.error(name, "one set of rope parameters for all layers", value.to_string()))
-            }
-            None => Ok(()),
-        }
+        let nested = self.map.iter().find(|(_, value)| value.is_object());
+        nested.map_or(Ok(()), |(name, value)| {
+            Err(self.error(name, "one set of rope parameters for all layers", value.to_string()))
+        })
     }
+}
+
+fn token_id(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|id| u32::try_from(id).ok())
 }

@@ -1,5 +1,5 @@
-//! A training run: token ids and loss weights in, a model out. It knows nothing of where the weights come
-//! from.
+//! A training run: token ids and loss weights in, a model out. How the weights were computed is not its
+//! concern.
 
 use crate::batch::runs;
 use crate::checkpoint::SaveDtype;
@@ -129,24 +129,29 @@ pub fn train_on<D: Device>(
 ) -> Result<(), Error> {
     job.config.validate()?;
     let survey = Survey::of(job.rows, &job.config)?;
-    let position = if job.resume { latest(job.out, survey.fingerprint)? } else { Position::Fresh };
+    let position = job.position(survey.fingerprint.value())?;
     if let Position::Finished = position {
+        // A run that was killed after its last file may have left checkpoints behind.
         clear(job.out)?;
         return observer(Event::NothingToDo);
     }
-    let model = first_model(device, &job, &position)?;
-    survey.failure.map_or(Ok(()), Err)?;
-    let plan = TrainPlan::new(job.rows, &job.config, model.config.max_positions)?;
-    check_ids(job.rows, &plan, &survey.largest_ids, &model)?;
-    let trainer = Trainer::new(model, job.config.clone())?;
-    Run { job: &job, fingerprint: survey.fingerprint, plan, trainer, observer }.carry_out(position)
+    let model = job.first_model(device, &position)?;
+    Run::planned(&job, survey, model, observer)?.carry_out(position)
 }
 
-fn first_model<D: Device>(device: D, job: &TrainJob<'_>, position: &Position) -> Result<Model<D>, Error> {
-    match position {
-        Position::Checkpoint(state) => Model::load_on(device, &state.folder),
-        _ if job.config.init == Init::Random => Model::random_on(device, job.model_dir, job.config.seed),
-        _ => Model::load_on(device, job.model_dir),
+impl TrainJob<'_> {
+    fn position(&self, fingerprint: u64) -> Result<Position, Error> {
+        if self.resume { latest(self.out, fingerprint) } else { Ok(Position::Fresh) }
+    }
+
+    fn first_model<D: Device>(&self, device: D, position: &Position) -> Result<Model<D>, Error> {
+        match position {
+            Position::Checkpoint(state) => Model::load_on(device, &state.folder),
+            _ if self.config.init == Init::Random => {
+                Model::random_on(device, self.model_dir, self.config.seed)
+            }
+            _ => Model::load_on(device, self.model_dir),
+        }
     }
 }
 
@@ -159,7 +164,21 @@ struct Run<'a, D: Device> {
     observer: &'a mut dyn FnMut(Event) -> Result<(), Error>,
 }
 
-impl<D: Device> Run<'_, D> {
+impl<'a, D: Device> Run<'a, D> {
+    /// Plans the run, after checking all of its rows.
+    fn planned(
+        job: &'a TrainJob<'a>,
+        survey: Survey,
+        model: Model<D>,
+        observer: &'a mut dyn FnMut(Event) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        survey.failure.map_or(Ok(()), Err)?;
+        let plan = TrainPlan::new(job.rows, &job.config, model.config.max_positions)?;
+        check_ids(job.rows, &plan, &survey.largest_ids, &model)?;
+        let trainer = Trainer::new(model, job.config.clone())?;
+        Ok(Self { job, fingerprint: survey.fingerprint.value(), plan, trainer, observer })
+    }
+
     fn carry_out(mut self, position: Position) -> Result<(), Error> {
         let resumed_from = self.restore(position)?;
         (self.observer)(started(&self.plan, resumed_from))?;
@@ -168,17 +187,10 @@ impl<D: Device> Run<'_, D> {
             self.update(&update)?;
             self.save_between_updates()?;
         }
-        let TrainJob { out, model_dir, config, .. } = self.job;
-        let dtype = match config.save_dtype {
-            StoreAs::F32 => SaveDtype::F32,
-            StoreAs::Bf16 => SaveDtype::Bf16,
-        };
-        finish(out, model_dir, &self.snapshot(), dtype)?;
-        clear(out)?;
-        (self.observer)(Event::Finished)
+        self.finish()
     }
 
-    /// Continues from a checkpoint: the updates it holds.
+    /// Continues from a checkpoint, if there is one; returns the number of updates it holds.
     fn restore(&mut self, position: Position) -> Result<Option<u64>, Error> {
         let Position::Checkpoint(state) = position else { return Ok(None) };
         let moments = state.moments(&self.trainer.model().config)?;
@@ -187,22 +199,41 @@ impl<D: Device> Run<'_, D> {
     }
 
     fn update(&mut self, update: &Update) -> Result<(), Error> {
+        // The clock covers reading, so that a slow disk shows in tokens per second.
         let start = Instant::now();
-        let mut rows = self.job.rows.read(&update.rows)?;
-        rows.iter_mut().for_each(|row| row.truncate(self.plan.row_limit));
+        let rows = self.read(update)?;
         let outcome = self.trainer.update(update, self.plan.divisor, &rows)?;
         let seconds = start.elapsed().as_secs_f64();
         (self.observer)(Event::Step(Metrics::new(&self.plan, update, &rows, outcome, seconds)))
     }
 
+    /// The rows of an update, cut to the plan's limit.
+    fn read(&self, update: &Update) -> Result<Vec<TrainRow>, Error> {
+        let mut rows = self.job.rows.read(&update.rows)?;
+        rows.iter_mut().for_each(|row| row.truncate(self.plan.row_limit));
+        Ok(rows)
+    }
+
     fn save_between_updates(&mut self) -> Result<(), Error> {
-        let (every, step) = (self.job.config.checkpoint_every, self.trainer.step());
-        // After the last update, the final model takes the checkpoint's place.
-        if every == 0 || !step.is_multiple_of(every) || step >= self.plan.total_updates {
+        let step = self.trainer.step();
+        if !self.is_checkpoint_due(step) {
             return Ok(());
         }
         write_checkpoint(self.job.out, self.job.model_dir, &self.snapshot())?;
         (self.observer)(Event::Checkpoint { step })
+    }
+
+    fn is_checkpoint_due(&self, step: u64) -> bool {
+        let every = self.job.config.checkpoint_every;
+        // After the last update, the final model takes the checkpoint's place.
+        every > 0 && step.is_multiple_of(every) && step < self.plan.total_updates
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        let TrainJob { out, model_dir, config, .. } = self.job;
+        finish(out, model_dir, &self.snapshot(), config.save_dtype.into())?;
+        clear(out)?;
+        (self.observer)(Event::Finished)
     }
 
     fn snapshot(&self) -> Snapshot<'_, D> {
@@ -226,32 +257,48 @@ fn started(plan: &TrainPlan, resumed_from: Option<u64>) -> Event {
     }
 }
 
-/// Tokens of rows held at once while all rows are looked at.
+impl From<StoreAs> for SaveDtype {
+    fn from(stored: StoreAs) -> Self {
+        match stored {
+            StoreAs::F32 => Self::F32,
+            StoreAs::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// Tokens of rows held at once by the survey: 4 MiB of ids.
 const SURVEY_TOKENS: usize = 1 << 20;
 
 /// What one pass over all rows finds, before anything is trained.
 struct Survey {
-    fingerprint: u64,
-    /// By row, the largest token id of those within the cut-off.
+    fingerprint: Fingerprint,
+    /// By row, the largest token id within the cut-off.
     largest_ids: Vec<u32>,
-    /// The first row that cannot be trained on. It waits, since a finished run asks for no rows.
+    /// The first row that cannot be trained on. It is not reported at once, since a finished run needs no
+    /// rows.
     failure: Option<Error>,
 }
 
 impl Survey {
     fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self, Error> {
-        let mut fingerprint = Fingerprint::new(config);
-        let (mut largest_ids, mut failure) = (Vec::with_capacity(source.len()), None);
+        let largest_ids = Vec::with_capacity(source.len());
+        let mut survey = Self { fingerprint: Fingerprint::new(config), largest_ids, failure: None };
         let lengths: Vec<usize> = (0..source.len()).map(|row| source.lengths(row).total()).collect();
         for run in runs(&lengths, SURVEY_TOKENS) {
-            for row in source.read(&run.collect::<Vec<_>>())? {
-                fingerprint.add(&row);
-                failure = failure.or_else(|| row.check(config.loss).err());
-                let within = row.tokens.iter().take(config.cutoff_length);
-                largest_ids.push(within.copied().max().unwrap_or(0));
-            }
+            let rows = source.read(&run.collect::<Vec<_>>())?;
+            rows.iter().for_each(|row| survey.add(row, config));
         }
-        Ok(Self { fingerprint: fingerprint.value(), largest_ids, failure })
+        Ok(survey)
+    }
+
+    fn add(&mut self, row: &TrainRow, config: &TrainConfig) {
+        self.fingerprint.add(row);
+        if self.failure.is_none() {
+            self.failure = row.check(config.loss).err();
+        }
+        // Ids beyond the cut-off are never trained on, so the model need not know them.
+        let within = row.tokens.iter().take(config.cutoff_length);
+        self.largest_ids.push(within.copied().max().unwrap_or(0));
     }
 }
 
@@ -263,6 +310,7 @@ fn check_ids<D: Device>(
     model: &Model<D>,
 ) -> Result<(), Error> {
     let is_suspect = |row: &&usize| largest_ids[**row] as usize >= model.config.vocab_size;
+    // Suspects are read again, for their names, and cut: the model's positions may be below the cut-off.
     for &row in plan.rows.iter().filter(is_suspect) {
         for mut row in source.read(&[row])? {
             row.truncate(plan.row_limit);
@@ -272,15 +320,22 @@ fn check_ids<D: Device>(
     Ok(())
 }
 
+/// Kish's effective sample size, (Σw)² / Σw².
 fn effective_sample_size(rows: &[TrainRow]) -> f64 {
     let weights: Vec<f64> = rows.iter().map(TrainRow::mean_weight).collect();
     let (sum, squares) = (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
+    // Rows of weight 0 alone have no size, rather than 0/0.
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
 /// Most memory the process has held (resident), in bytes; 0 where the system does not say.
 pub fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+    peak_kilobytes(&status).unwrap_or(0) * 1024
+}
+
+/// Linux reports the high-water mark as a line like `VmHWM:    5120 kB`.
+fn peak_kilobytes(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    value.trim().trim_end_matches(" kB").parse().ok()
 }

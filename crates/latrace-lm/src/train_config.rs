@@ -1,8 +1,9 @@
-//! What a training run is told. Defaults are the paper's settings of the initial reasoner (method of arXiv
+//! The settings of a training run. Defaults are the paper's settings of the initial reasoner (method of arXiv
 //! 2509.22637).
 
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// How the learning rate moves after warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,8 +169,7 @@ impl TrainConfig {
     }
 
     fn check_schedule(&self) -> Result<(), Error> {
-        let rate = self.learning_rate;
-        check(is_not_negative(rate), "learning_rate", "a finite number of at least 0", rate)?;
+        check_not_negative("learning_rate", self.learning_rate)?;
         let share = self.warmup_ratio;
         check((0.0..=1.0).contains(&share), "warmup_ratio", "a share from 0 to 1", share)?;
         check(self.epochs > 0, "epochs", "at least 1", self.epochs)?;
@@ -177,16 +177,16 @@ impl TrainConfig {
     }
 
     fn check_optimiser(&self) -> Result<(), Error> {
+        // A decay of 1 would divide by 0 in AdamW's bias correction.
         for (name, decay) in [("beta1", self.beta1), ("beta2", self.beta2), ("clip_low", self.clip_low)] {
             check((0.0..1.0).contains(&decay), name, "at least 0 and below 1", decay)?;
         }
         let (epsilon, norm) = (self.epsilon, self.clip_norm);
+        // Without it, a parameter whose gradient has always been 0 would become 0/0.
         check(epsilon.is_finite() && epsilon > 0.0, "epsilon", "a finite number above 0", epsilon)?;
         check(is_not_negative(norm), "clip_norm", "a finite number of at least 0 (0: no clipping)", norm)?;
-        for (name, value) in [("weight_decay", self.weight_decay), ("clip_high", self.clip_high)] {
-            check(is_not_negative(value), name, "a finite number of at least 0", value)?;
-        }
-        Ok(())
+        check_not_negative("weight_decay", self.weight_decay)?;
+        check_not_negative("clip_high", self.clip_high)
     }
 
     fn check_batches(&self) -> Result<(), Error> {
@@ -202,7 +202,11 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-fn check(holds: bool, field: &str, expected: &str, got: impl std::fmt::Display) -> Result<(), Error> {
+fn check_not_negative(field: &str, value: f64) -> Result<(), Error> {
+    check(is_not_negative(value), field, "a finite number of at least 0", value)
+}
+
+fn check(holds: bool, field: &str, expected: &str, got: impl Display) -> Result<(), Error> {
     if holds { Ok(()) } else { Err(Error::Invalid(format!("{field}: expected {expected}, got {got}"))) }
 }
 

@@ -1,9 +1,10 @@
 //! A model in training: each [`Update`] of a plan becomes one optimiser step.
 
 use crate::batch::{Batch, runs};
+use crate::config::Config;
 use crate::error::Error;
 use crate::gradient::Gradients;
-use crate::model::Model;
+use crate::model::{Model, upload};
 use crate::plan::{Divisor, Update};
 use crate::rows::TrainRow;
 use crate::train_config::{Loss, TrainConfig};
@@ -25,7 +26,7 @@ pub struct Trainer<D: Device = Cpu> {
     tokens: TokenNumbers,
 }
 
-/// What an update came to.
+/// The results of an update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// The rows' loss, divided.
@@ -43,14 +44,16 @@ impl<D: Device> Trainer<D> {
     /// A bad setting.
     pub fn new(model: Model<D>, config: TrainConfig) -> Result<Self, Error> {
         config.validate()?;
-        let device = &model.device;
-        let zeros = || model.parameters.iter().map(|p| device.zeros(device.length(p))).collect();
-        let moments = [zeros(), zeros()];
-        let parameters = model.config.parameters();
-        let decayed = parameters.iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect();
-        let gradients = Gradients::new(&model, config.recompute);
-        let (batch, tokens) = (Batch::new(), TokenNumbers::default());
-        Ok(Self { model, config, step: 0, moments, decayed, gradients, batch, tokens })
+        Ok(Self {
+            step: 0,
+            moments: [model.zeros(), model.zeros()],
+            decayed: decayed(&model.config, &config),
+            gradients: Gradients::new(&model, config.recompute),
+            batch: Batch::new(),
+            tokens: TokenNumbers::default(),
+            model,
+            config,
+        })
     }
 
     /// The model as it is now.
@@ -73,11 +76,10 @@ impl<D: Device> Trainer<D> {
         &self.moments
     }
 
-    /// Continues after update `step`, with the moments of then. The model is that of then already.
+    /// Continues after update `step`, with the moments after it. The model must already be the one after it.
     pub fn restore(&mut self, step: u64, moments: Moments<Vec<f32>>) {
         self.step = step;
-        let device = &self.model.device;
-        self.moments = moments.map(|all| all.into_iter().map(|values| device.upload(values)).collect());
+        self.moments = moments.map(|all| upload(&self.model.device, all));
     }
 
     /// One optimiser step on `rows`, those of `update`, cut to the plan's limit.
@@ -85,45 +87,56 @@ impl<D: Device> Trainer<D> {
     /// # Errors
     /// Another update than the next one; a non-finite loss or gradient norm. Nothing is changed then.
     pub fn update(&mut self, update: &Update, divisor: Divisor, rows: &[TrainRow]) -> Result<Outcome, Error> {
-        let expected = self.step + 1;
-        if update.number != expected {
-            let got = update.number;
-            return Err(Error::Invalid(format!("expected update {expected}, got update {got}")));
-        }
+        self.check_is_next(update)?;
         let loss = self.accumulate(rows, divisor.of(rows.iter().map(TrainRow::response_len)));
-        let device = &self.model.device;
-        let grad_norm = self.gradients.gradients.iter().map(|g| device.squared_norm(g)).sum::<f64>().sqrt();
-        for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
-            if !value.is_finite() {
-                let ids = rows.iter().map(|row| row.id.clone()).collect();
-                return Err(Error::NonFinite { step: update.number, what: format!("{what} {value}"), ids });
-            }
-        }
+        let grad_norm = self.grad_norm();
+        // Before any weight or moment is changed: a single NaN would spread to all of them.
+        check_finite(update, rows, "loss", loss)?;
+        check_finite(update, rows, "gradient norm", grad_norm)?;
         self.step = update.number;
         self.apply(update.learning_rate, grad_norm);
         Ok(Outcome { loss, grad_norm, tokens: rows.iter().map(|row| row.tokens.len()).sum() })
+    }
+
+    /// AdamW's bias correction counts updates, so none may be skipped or repeated.
+    fn check_is_next(&self, update: &Update) -> Result<(), Error> {
+        let (expected, got) = (self.step + 1, update.number);
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!("expected update {expected}, got update {got}")))
+    }
+
+    /// The global norm: over all parameters, in their order, so that its bits are always the same.
+    fn grad_norm(&self) -> f64 {
+        let squares = self.gradients.gradients.iter().map(|g| self.model.device.squared_norm(g));
+        squares.sum::<f64>().sqrt()
     }
 
     /// The gradient of the rows' loss over `divisor`, and that loss.
     fn accumulate(&mut self, rows: &[TrainRow], divisor: f64) -> f64 {
         self.gradients.clear(&self.model.device);
         let lengths: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
+        // The divisor is that of the whole update, so the micro-batches' gradients simply add up.
         let runs = runs(&lengths, self.config.tokens_per_micro_batch);
         runs.into_iter().fold(0.0, |loss, run| loss + self.micro_batch(&rows[run], divisor))
     }
 
     fn micro_batch(&mut self, rows: &[TrainRow], divisor: f64) -> f64 {
-        self.batch.clear();
-        self.tokens.clear();
-        for row in rows {
-            // Tokens of weight 0 need no log-prob: the head skips them.
-            let scored = |t: usize| row.weights.at(t - row.prompt_len) != 0.0;
-            self.batch.push(row.tokens.iter().copied(), row.prompt_len, scored);
-            self.tokens.push(row, divisor);
-        }
+        self.pack(rows, divisor);
         let loss = self.tokens.loss(&self.config);
         let logp = self.gradients.accumulate(&self.model, &self.batch, loss);
         logp.iter().enumerate().map(|(i, &logp)| loss.value(i, logp)).sum()
+    }
+
+    fn pack(&mut self, rows: &[TrainRow], divisor: f64) {
+        self.batch.clear();
+        self.tokens.clear();
+        for row in rows {
+            let scored = |t: usize| row.is_scored(t - row.prompt_len);
+            self.batch.push(row.tokens.iter().copied(), row.prompt_len, scored);
+            self.tokens.push(row, divisor);
+        }
     }
 
     fn apply(&mut self, rate: f64, norm: f64) {
@@ -139,8 +152,6 @@ impl<D: Device> Trainer<D> {
 
     fn optimiser(&self, rate: f64, norm: f64) -> AdamW {
         let TrainConfig { clip_norm, beta1, beta2, epsilon, weight_decay, .. } = self.config;
-        // As in torch, which adds a millionth to the norm.
-        let scale = if clip_norm > 0.0 { (clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
         AdamW {
             learning_rate: rate as f32,
             beta1,
@@ -148,12 +159,32 @@ impl<D: Device> Trainer<D> {
             epsilon: epsilon as f32,
             weight_decay: weight_decay as f32,
             step: self.step,
-            gradient_scale: scale as f32,
+            // Clipping is part of the step, so that gradients are not read and written once more.
+            gradient_scale: clip_scale(clip_norm, norm) as f32,
         }
     }
 }
 
-/// What the loss needs of a micro-batch's scored tokens: here the numbers of rows become numbers of tokens.
+/// By parameter, whether weight decay applies.
+fn decayed(model: &Config, config: &TrainConfig) -> Vec<bool> {
+    model.parameters().iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect()
+}
+
+/// What a gradient of norm `norm` is multiplied by.
+fn clip_scale(clip_norm: f64, norm: f64) -> f64 {
+    // torch (`clip_grad_norm_`) adds the same millionth, so that the two agree in every step.
+    if clip_norm > 0.0 { (clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 }
+}
+
+fn check_finite(update: &Update, rows: &[TrainRow], what: &str, value: f64) -> Result<(), Error> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    let ids = rows.iter().map(|row| row.id.clone()).collect();
+    Err(Error::NonFinite { step: update.number, what: format!("{what} {value}"), ids })
+}
+
+/// What the loss needs to know about a micro-batch's scored tokens: one number for each of them.
 #[derive(Default)]
 struct TokenNumbers {
     weights: Vec<f32>,
@@ -168,7 +199,8 @@ impl TokenNumbers {
     }
 
     fn push(&mut self, row: &TrainRow, divisor: f64) {
-        for t in (0..row.response_len()).filter(|&t| row.weights.at(t) != 0.0) {
+        for t in (0..row.response_len()).filter(|&t| row.is_scored(t)) {
+            // Divided in f64 and rounded once: the divisor may be a sum of millions of tokens.
             self.weights.push((f64::from(row.weights.at(t)) / divisor) as f32);
             if let Some(policy) = &row.policy {
                 self.advantages.push(policy.advantage(t));

@@ -1,5 +1,5 @@
-//! Reference counts and contents of the cache's blocks: prefixes are shared, and found again after their last
-//! holder has finished.
+//! Reference counts and contents of the cache's blocks: prefixes are shared, also with sequences that have
+//! already finished.
 //!
 //! A full block is identified by its tokens and by the block before it, so that equal prefixes have equal
 //! blocks. Unheld blocks keep their contents until they are evicted, least recently used first.
@@ -40,6 +40,7 @@ impl Blocks {
     pub fn grow(&mut self, count: usize) {
         let before = self.blocks.len();
         self.blocks.resize_with(count.max(before), Block::default);
+        // `free` is a stack: older blocks, whose memory is resident already, are taken first.
         self.free.splice(0..0, (before as u32..count as u32).rev());
     }
 
@@ -95,24 +96,24 @@ impl Blocks {
         if entry.holders > 0 {
             return;
         }
-        if entry.known.is_some() {
-            self.clock += 1;
-            entry.idle_since = self.clock;
-            self.idle.insert(self.clock, block);
-        } else {
+        if entry.known.is_none() {
             self.free.push(block);
+            return;
         }
+        self.clock += 1;
+        entry.idle_since = self.clock;
+        self.idle.insert(self.clock, block);
     }
 
-    /// Makes a block known that is about to be full of `tokens` after block `parent`: its name, or that of
-    /// another block with the same contents.
+    /// Makes a block known that is about to be full of `tokens` after block `parent`: returns its name, or
+    /// that of another block with the same contents.
     pub fn register(&mut self, block: u32, parent: Option<Serial>, tokens: &[u32]) -> Serial {
         debug_assert_eq!(tokens.len(), CACHE_BLOCK);
         let contents: Contents = (parent, tokens.into());
-        if let Some((serial, _)) =
-            self.by_contents.get(&contents).and_then(|same| self.blocks[*same as usize].known.as_ref())
-        {
-            return *serial;
+        // Two sequences may compute the same block in one pass; the second stays unknown, and is freed with
+        // its sequence.
+        if let Some(serial) = self.by_contents.get(&contents).and_then(|&same| self.serial(same)) {
+            return serial;
         }
         self.clock += 1;
         self.by_contents.insert(contents.clone(), block);
