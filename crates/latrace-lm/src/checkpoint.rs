@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::f64::consts::TAU;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -18,8 +19,8 @@ use serde_json::{Map, Value, json};
 
 use crate::batch::runs;
 use crate::config::{Config, Parameter};
-use crate::error::Error;
-use crate::fields::read_json;
+use crate::error::{Error, Result};
+use crate::fields::{read_file, read_json};
 use latrace_core::random::{draw, mix, unit};
 
 const SINGLE: &str = "model.safetensors";
@@ -94,7 +95,7 @@ impl SaveDtype {
 /// # Errors
 /// No weights; a damaged file; a tensor that is missing, too many, of another shape or type, or in the wrong
 /// shard.
-pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>, Error> {
+pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
     let files = Files::open(dir)?;
     let stored = files.tensors()?;
     let parameters = config.parameters();
@@ -126,7 +127,7 @@ struct Stored<'a> {
 }
 
 impl Files {
-    fn open(dir: &Path) -> Result<Self, Error> {
+    fn open(dir: &Path) -> Result<Self> {
         let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
         // As in transformers, a single file wins over an index beside it.
         match (single.exists(), index.exists()) {
@@ -136,7 +137,7 @@ impl Files {
         }
     }
 
-    fn open_shards(dir: &Path, index: PathBuf) -> Result<Self, Error> {
+    fn open_shards(dir: &Path, index: PathBuf) -> Result<Self> {
         let (mut maps, mut places, mut shards) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (tensor, file) in read_index(&index)? {
             let place = match shards.get(&file) {
@@ -156,7 +157,7 @@ impl Files {
     }
 
     /// Every tensor of every file, each file's header checked.
-    fn tensors(&self) -> Result<BTreeMap<String, Stored<'_>>, Error> {
+    fn tensors(&self) -> Result<BTreeMap<String, Stored<'_>>> {
         let mut all = BTreeMap::new();
         for (place, (path, map)) in self.maps.iter().enumerate() {
             let parsed = parse(path, map)?;
@@ -168,7 +169,7 @@ impl Files {
         Ok(all)
     }
 
-    fn check_place(&self, tensor: &str, place: usize) -> Result<(), Error> {
+    fn check_place(&self, tensor: &str, place: usize) -> Result<()> {
         let Some((path, places)) = &self.index else { return Ok(()) };
         match places.get(tensor) {
             Some(&expected) if expected != place => Err(Error::WrongShard {
@@ -197,6 +198,11 @@ impl Files {
         Error::MissingTensor { path: self.home(name).to_owned(), name: name.to_owned() }
     }
 
+    /// The tensors for which the index, if there is one, names a file.
+    fn listed(&self) -> impl Iterator<Item = &str> {
+        self.index.iter().flat_map(|(_, places)| places.keys().map(String::as_str))
+    }
+
     /// Whether the index, if there is one, names a file for the tensor.
     fn lists(&self, tensor: &str) -> bool {
         self.index.as_ref().is_none_or(|(_, places)| places.contains_key(tensor))
@@ -213,22 +219,25 @@ fn check_shard(dir: &Path, file: &str) -> Result<(), &'static str> {
     if dir.join(file).exists() { Ok(()) } else { Err("which does not exist") }
 }
 
-fn map(path: PathBuf) -> Result<(PathBuf, Mmap), Error> {
+fn map(path: PathBuf) -> Result<(PathBuf, Mmap)> {
     let file = File::open(&path).map_err(Error::io("open", &path))?;
     let bytes = latrace_kernels::map_file(&file).map_err(Error::io("map", &path))?;
     Ok((path, bytes))
 }
 
 /// Tensors and the files that an index names for them.
-fn read_index(path: &Path) -> Result<Vec<(String, String)>, Error> {
+fn read_index(path: &Path) -> Result<Vec<(String, String)>> {
     let json: Value = read_json(path)?;
     let map = json.get("weight_map");
     let object = map.and_then(Value::as_object).ok_or_else(|| bad_index(path, "an object", map))?;
-    let entry = |(tensor, file): (&String, &Value)| match file {
-        Value::String(file) => Ok((tensor.clone(), file.clone())),
+    object.iter().map(|(tensor, file)| Ok((tensor.clone(), file_name_in(path, file)?))).collect()
+}
+
+fn file_name_in(path: &Path, file: &Value) -> Result<String> {
+    match file {
+        Value::String(file) => Ok(file.clone()),
         other => Err(bad_index(path, "a file name for each tensor", Some(other))),
-    };
-    object.iter().map(entry).collect()
+    }
 }
 
 fn bad_index(path: &Path, expected: &str, got: Option<&Value>) -> Error {
@@ -238,7 +247,7 @@ fn bad_index(path: &Path, expected: &str, got: Option<&Value>) -> Error {
 
 /// Parses a file's header by the `safetensors` crate, after checks of our own: the crate adds offsets up to
 /// 2^64 without looking for overflow, and its messages have no numbers.
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
     let bad = |detail| Error::BadSafetensors { path: path.to_owned(), detail };
     check_header(bytes).map_err(bad)?;
     SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))
@@ -279,10 +288,9 @@ fn check_names(
     stored: &BTreeMap<String, Stored<'_>>,
     parameters: &[Parameter],
     tied: bool,
-) -> Result<(), Error> {
+) -> Result<()> {
     let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let indexed = files.index.iter().flat_map(|(_, places)| places.keys().map(String::as_str));
-    let absent = wanted.iter().copied().chain(indexed).find(|name| !stored.contains_key(*name));
+    let absent = wanted.iter().copied().chain(files.listed()).find(|name| !stored.contains_key(*name));
     if let Some(name) = absent {
         return Err(files.missing(name));
     }
@@ -297,7 +305,7 @@ fn is_ignored(name: &str, tied: bool) -> bool {
 }
 
 /// Fails if there are extra tensors.
-fn refuse(stored: &BTreeMap<String, Stored<'_>>, extra: Vec<String>) -> Result<(), Error> {
+fn refuse(stored: &BTreeMap<String, Stored<'_>>, extra: Vec<String>) -> Result<()> {
     match extra.first() {
         Some(first) => Err(Error::ExtraTensors { path: stored[first].path.to_owned(), names: extra }),
         None => Ok(()),
@@ -308,14 +316,14 @@ fn find<'a>(
     files: &Files,
     stored: &'a BTreeMap<String, Stored<'_>>,
     Parameter { name, shape, .. }: &Parameter,
-) -> Result<&'a Stored<'a>, Error> {
+) -> Result<&'a Stored<'a>> {
     let tensor = stored.get(name).ok_or_else(|| files.missing(name))?;
     check_dtype(name, tensor)?;
     check_shape(name, tensor, shape)?;
     Ok(tensor)
 }
 
-fn check_dtype(name: &str, tensor: &Stored<'_>) -> Result<(), Error> {
+fn check_dtype(name: &str, tensor: &Stored<'_>) -> Result<()> {
     let got = match tensor.view.dtype() {
         Dtype::F32 | Dtype::BF16 | Dtype::F16 => return Ok(()),
         other => format!("{other:?}"),
@@ -323,7 +331,7 @@ fn check_dtype(name: &str, tensor: &Stored<'_>) -> Result<(), Error> {
     Err(Error::Dtype { path: tensor.path.to_owned(), tensor: name.to_owned(), got })
 }
 
-fn check_shape(name: &str, tensor: &Stored<'_>, expected: &[usize]) -> Result<(), Error> {
+fn check_shape(name: &str, tensor: &Stored<'_>, expected: &[usize]) -> Result<()> {
     let got = tensor.view.shape();
     if got == expected {
         return Ok(());
@@ -333,7 +341,7 @@ fn check_shape(name: &str, tensor: &Stored<'_>, expected: &[usize]) -> Result<()
 }
 
 /// A tied model may store its head too, if that equals the embedding.
-fn check_tied_head(head: &Stored<'_>, embedding: &TensorView<'_>) -> Result<(), Error> {
+fn check_tied_head(head: &Stored<'_>, embedding: &TensorView<'_>) -> Result<()> {
     check_dtype(HEAD, head)?;
     check_shape(HEAD, head, embedding.shape())?;
     // In chunks of values, since the two may be stored in different types.
@@ -365,7 +373,7 @@ fn decoded(view: &TensorView<'_>, bytes: &[u8]) -> Vec<f32> {
 
 /// A tensor as f32. Pages of the file are released as soon as they are read, so that loading needs little
 /// more memory than the weights.
-fn decode(stored: &Stored<'_>) -> Result<Vec<f32>, Error> {
+fn decode(stored: &Stored<'_>) -> Result<Vec<f32>> {
     let Stored { path, map, view } = stored;
     let mut values = vec![0.0; view.data().len() / element_bytes(view)];
     values.par_chunks_mut(CHUNK).zip(chunks(view)).try_for_each(|(out, bytes)| {
@@ -376,14 +384,16 @@ fn decode(stored: &Stored<'_>) -> Result<Vec<f32>, Error> {
 }
 
 fn decode_into(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
-    fn each<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
-        out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(out, &bytes)| *out = value(bytes));
-    }
     match dtype {
         Dtype::F32 => each(bytes, out, f32::from_le_bytes),
         Dtype::BF16 => each(bytes, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
         _ => each(bytes, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
     }
+}
+
+/// Converts values of `N` bytes one by one.
+fn each<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(out, &bytes)| *out = value(bytes));
 }
 
 /// Writes a model that `transformers` loads: `config.json`, the weights (in shards above 5 GB), and the
@@ -398,7 +408,7 @@ pub fn save(
     parameters: &[Vec<f32>],
     dtype: SaveDtype,
     source: &Path,
-) -> Result<(), Error> {
+) -> Result<()> {
     save_sharded(out, config, parameters, dtype, source, SHARD_BYTES)
 }
 
@@ -413,7 +423,7 @@ pub fn save_sharded(
     dtype: SaveDtype,
     source: &Path,
     shard_bytes: u64,
-) -> Result<(), Error> {
+) -> Result<()> {
     let values = parameters.iter().map(|values| Values::of(values)).collect();
     save_tensors(out, config, &pair(config.parameters(), values)?, dtype, source, shard_bytes)
 }
@@ -425,7 +435,7 @@ pub(crate) fn save_values(
     values: Vec<Values<'_>>,
     dtype: SaveDtype,
     source: &Path,
-) -> Result<(), Error> {
+) -> Result<()> {
     save_tensors(out, config, &pair(config.parameters(), values)?, dtype, source, SHARD_BYTES)
 }
 
@@ -436,7 +446,7 @@ fn save_tensors(
     dtype: SaveDtype,
     source: &Path,
     shard_bytes: u64,
-) -> Result<(), Error> {
+) -> Result<()> {
     // Tokenizer first: a folder with weights but without its tokenizer would look usable.
     copy_companions(source, out)?;
     let shards = split(tensors, dtype, shard_bytes);
@@ -466,14 +476,14 @@ fn write_index(
     tensors: &[Tensor<'_>],
     dtype: SaveDtype,
     places: Map<String, Value>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let count: usize = tensors.iter().map(|(_, values)| values.count).sum();
     let sizes = json!({"total_parameters": count, "total_size": count * dtype.bytes()});
     write_json(&out.join(INDEX), &json!({"metadata": sizes, "weight_map": places}))
 }
 
 /// Makes the names in a folder survive a crash.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))
 }
 
@@ -487,12 +497,17 @@ impl<'a> Values<'a> {
     fn of(values: &'a [f32]) -> Self {
         Self { count: values.len(), host: Box::new(|| values.into()) }
     }
+
+    /// Bytes in a file.
+    fn bytes(&self, dtype: SaveDtype) -> usize {
+        self.count * dtype.bytes()
+    }
 }
 
 /// A tensor's description and its values.
 type Tensor<'a> = (Parameter, Values<'a>);
 
-fn pair(expected: Vec<Parameter>, values: Vec<Values<'_>>) -> Result<Vec<Tensor<'_>>, Error> {
+fn pair(expected: Vec<Parameter>, values: Vec<Values<'_>>) -> Result<Vec<Tensor<'_>>> {
     if expected.len() != values.len() {
         let got = values.len();
         return Err(Error::Invalid(format!("cannot save: expected {} tensors, got {got}", expected.len())));
@@ -502,7 +517,7 @@ fn pair(expected: Vec<Parameter>, values: Vec<Values<'_>>) -> Result<Vec<Tensor<
     Ok(tensors)
 }
 
-fn check_count((parameter, values): &Tensor<'_>) -> Result<(), Error> {
+fn check_count((parameter, values): &Tensor<'_>) -> Result<()> {
     let (Parameter { name, shape, .. }, got) = (parameter, values.count);
     if parameter.len() == got {
         return Ok(());
@@ -512,12 +527,12 @@ fn check_count((parameter, values): &Tensor<'_>) -> Result<(), Error> {
 
 /// Tensors by shard, in order; a tensor above the limit has a shard of its own.
 fn split<'t, 'v>(tensors: &'t [Tensor<'v>], dtype: SaveDtype, limit: u64) -> Vec<&'t [Tensor<'v>]> {
-    let bytes: Vec<usize> = tensors.iter().map(|(_, values)| values.count * dtype.bytes()).collect();
+    let bytes: Vec<usize> = tensors.iter().map(|(_, values)| values.bytes(dtype)).collect();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     runs(&bytes, limit).into_iter().map(|run| &tensors[run]).collect()
 }
 
-fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Result<(), Error> {
+fn write_tensors(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Result<()> {
     let header = header(tensors, dtype);
     write_file(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -532,7 +547,7 @@ fn header(tensors: &[Tensor<'_>], dtype: SaveDtype) -> Vec<u8> {
     let mut end = 0;
     for (Parameter { name, shape, .. }, values) in tensors {
         let start = end;
-        end += values.count * dtype.bytes();
+        end += values.bytes(dtype);
         let entry = json!({"dtype": dtype.in_header(), "shape": shape, "data_offsets": [start, end]});
         header.insert(name.clone(), entry);
     }
@@ -552,11 +567,11 @@ fn write_values(file: &mut File, values: &Values<'_>, dtype: SaveDtype) -> std::
     Ok(())
 }
 
-pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     write_file(path, |file| writeln!(file, "{value:#}"))
 }
 
-fn write_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), Error> {
+fn write_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let mut file = File::create(path).map_err(Error::io("create", path))?;
     write(&mut file).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
 }
@@ -577,7 +592,7 @@ fn dtype_keys(raw: &Map<String, Value>) -> Vec<&'static str> {
     if present.is_empty() { vec!["dtype"] } else { present }
 }
 
-fn copy_companions(source: &Path, out: &Path) -> Result<(), Error> {
+fn copy_companions(source: &Path, out: &Path) -> Result<()> {
     // Creating a file would empty it before it is read, if source and target are one folder.
     let canonical = |path: &Path| path.canonicalize().ok();
     if canonical(source) == canonical(out) {
@@ -587,11 +602,11 @@ fn copy_companions(source: &Path, out: &Path) -> Result<(), Error> {
 }
 
 /// Copies a file, if there is one.
-fn copy_file(from: &Path, to: &Path) -> Result<(), Error> {
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
     if !from.exists() {
         return Ok(());
     }
-    let bytes = std::fs::read(from).map_err(Error::io("read", from))?;
+    let bytes = read_file(from)?;
     write_file(to, |file| file.write_all(&bytes))
 }
 
@@ -629,9 +644,9 @@ fn normal(key: u64, len: usize, deviation: f64) -> Vec<f32> {
 }
 
 /// Two independent normal values from two uniform ones in [0, 1) (Box and Muller, 1958).
-fn box_muller([first, second]: [f64; 2], deviation: f64) -> [f64; 2] {
+fn box_muller([u, v]: [f64; 2], deviation: f64) -> [f64; 2] {
     // 1 − u is in (0, 1], so that its logarithm is finite.
-    let radius = deviation * (-2.0 * (1.0 - first).ln()).sqrt();
-    let (sin, cos) = (std::f64::consts::TAU * second).sin_cos();
+    let radius = deviation * (-2.0 * (1.0 - u).ln()).sqrt();
+    let (sin, cos) = (TAU * v).sin_cos();
     [radius * cos, radius * sin]
 }

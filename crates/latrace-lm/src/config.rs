@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::fields::{Fields, read_json};
 use crate::rope::Rope;
 
@@ -113,7 +113,7 @@ impl Family {
 
     const ALL: [Self; 3] = [Self::Qwen2, Self::Qwen3, Self::Llama];
 
-    fn read(fields: &Fields<'_>) -> Result<Self, Error> {
+    fn read(fields: &Fields<'_>) -> Result<Self> {
         let named = fields.get("architectures").map(|list| {
             let name = only_string(list).ok_or_else(|| unknown(fields, list.to_string()))?;
             Self::by(|family| family.architecture() == name).ok_or_else(|| unknown(fields, list.to_string()))
@@ -134,7 +134,7 @@ impl Family {
     }
 
     /// Fails if `model_type` names another family than `architectures`.
-    fn agreeing_with(self, fields: &Fields<'_>, model_type: Option<&str>) -> Result<Self, Error> {
+    fn agreeing_with(self, fields: &Fields<'_>, model_type: Option<&str>) -> Result<Self> {
         match model_type {
             Some(kind) if kind != self.model_type() => {
                 let expected = format!("{:?}, as in architectures", self.model_type());
@@ -182,7 +182,7 @@ impl Config {
     /// # Errors
     /// A file that is missing or not JSON; an unknown architecture; a field with an invalid or unsupported
     /// value.
-    pub fn read(dir: &Path) -> Result<Self, Error> {
+    pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let mut config = Self::from_fields(&Fields::new(&path, &read_json(&path)?))?;
         // Chat models often end a turn with another token than the one in config.json.
@@ -192,14 +192,13 @@ impl Config {
         Ok(config)
     }
 
-    fn from_fields(fields: &Fields<'_>) -> Result<Self, Error> {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self> {
         let family = Family::read(fields)?;
         let defaults = family.defaults();
         let hidden_size = fields.size("hidden_size", 4096, 1 << 20)?;
         let layers = fields.size("num_hidden_layers", 32, 1 << 12)?;
         let heads = fields.size("num_attention_heads", 32, 1 << 16)?;
-        // Qwen2's code has biases on q, k and v whatever its configuration says.
-        let attention_bias = family != Family::Qwen2 && fields.flag("attention_bias", false)?;
+        let attention_bias = read_attention_bias(fields, family)?;
         check_supported(fields, family, layers)?;
         let config = Self {
             family,
@@ -269,7 +268,7 @@ impl Config {
     }
 
     /// Each size is bounded, but their products must not overflow either.
-    fn check_total(&self, fields: &Fields<'_>) -> Result<(), Error> {
+    fn check_total(&self, fields: &Fields<'_>) -> Result<()> {
         const LIMIT: u128 = 1 << 40;
         let total = self.total();
         if total <= LIMIT {
@@ -288,7 +287,7 @@ impl Config {
 }
 
 /// The end tokens that `generation_config.json` names, if any.
-fn generation_end_tokens(dir: &Path) -> Result<Option<Vec<u32>>, Error> {
+fn generation_end_tokens(dir: &Path) -> Result<Option<Vec<u32>>> {
     let path = dir.join("generation_config.json");
     if !path.exists() {
         return Ok(None);
@@ -296,7 +295,7 @@ fn generation_end_tokens(dir: &Path) -> Result<Option<Vec<u32>>, Error> {
     Fields::new(&path, &read_json(&path)?).token_ids("eos_token_id")
 }
 
-fn read_end_tokens(fields: &Fields<'_>, default: Option<u32>) -> Result<Vec<u32>, Error> {
+fn read_end_tokens(fields: &Fields<'_>, default: Option<u32>) -> Result<Vec<u32>> {
     // An explicit null means that there is none, also where absence means a default.
     let is_absent = !fields.map.contains_key("eos_token_id");
     let default = default.filter(|_| is_absent).into_iter().collect();
@@ -311,14 +310,24 @@ fn norm(name: &str, width: usize) -> Parameter {
     Parameter { name: format!("{name}.weight"), shape: vec![width], decay_exempt: true }
 }
 
-fn push_linear(list: &mut Vec<Parameter>, name: &str, shape: [usize; 2], bias: bool) {
+fn bias(name: &str, outputs: usize) -> Parameter {
+    Parameter { name: format!("{name}.bias"), shape: vec![outputs], decay_exempt: true }
+}
+
+fn push_linear(list: &mut Vec<Parameter>, name: &str, shape: [usize; 2], has_bias: bool) {
     list.push(weight(name, shape));
-    if bias {
-        list.push(Parameter { name: format!("{name}.bias"), shape: vec![shape[0]], decay_exempt: true });
+    if has_bias {
+        list.push(bias(name, shape[0]));
     }
 }
 
-fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<usize, Error> {
+/// Whether all four projections of attention have biases.
+fn read_attention_bias(fields: &Fields<'_>, family: Family) -> Result<bool> {
+    // Qwen2's code has biases on q, k and v, and none on o, whatever its configuration says.
+    Ok(family != Family::Qwen2 && fields.flag("attention_bias", false)?)
+}
+
+fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<usize> {
     // An explicit null means as many as there are query heads, in every family; absence only in Llama.
     let absent = family != Family::Llama && !fields.map.contains_key("num_key_value_heads");
     let kv_heads = fields.size("num_key_value_heads", if absent { 32 } else { heads }, 1 << 16)?;
@@ -326,52 +335,50 @@ fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<us
         return Ok(kv_heads);
     }
     let expected = format!("a divisor of num_attention_heads ({heads})");
-    Err(fields.error("num_key_value_heads", expected, kv_heads.to_string()))
+    Err(fields.error("num_key_value_heads", expected, kv_heads))
 }
 
-fn read_head_dim(
-    fields: &Fields<'_>,
-    family: Family,
-    hidden_size: usize,
-    heads: usize,
-) -> Result<usize, Error> {
+fn read_head_dim(fields: &Fields<'_>, family: Family, hidden_size: usize, heads: usize) -> Result<usize> {
     // Qwen3's heads are 128 wide unless the file says otherwise; the other families divide the stream.
     let derived = family != Family::Qwen3 && !fields.has("head_dim");
     // Llama's configuration class insists on the division even where a width is given.
     if (derived || family == Family::Llama) && !hidden_size.is_multiple_of(heads) {
         let expected = format!("a multiple of num_attention_heads ({heads})");
-        return Err(fields.error("hidden_size", expected, hidden_size.to_string()));
+        return Err(fields.error("hidden_size", expected, hidden_size));
     }
     let head_dim = fields.size("head_dim", if derived { hidden_size / heads } else { 128 }, 1 << 16)?;
     // Rotary embedding pairs element i with element i + head_dim / 2.
     if head_dim.is_multiple_of(2) {
         return Ok(head_dim);
     }
-    Err(fields.error("head_dim", "an even number", head_dim.to_string()))
+    Err(fields.error("head_dim", "an even number", head_dim))
 }
 
-fn check_supported(fields: &Fields<'_>, family: Family, layers: usize) -> Result<(), Error> {
+fn check_supported(fields: &Fields<'_>, family: Family, layers: usize) -> Result<()> {
     check_activation(fields)?;
-    if let Some(quantization) = fields.get("quantization_config") {
-        let (expected, got) = ("none: weights in f32, bf16 or f16", quantization.to_string());
-        return Err(fields.error("quantization_config", expected, got));
-    }
+    check_not_quantized(fields)?;
     // Llama's code knows no windows, whatever its configuration says.
     if family == Family::Llama { Ok(()) } else { check_full_attention(fields, layers) }
 }
 
-fn check_activation(fields: &Fields<'_>) -> Result<(), Error> {
+fn check_not_quantized(fields: &Fields<'_>) -> Result<()> {
+    let field = "quantization_config";
+    let Some(got) = fields.get(field) else { return Ok(()) };
+    Err(fields.error(field, "none: weights in f32, bf16 or f16", got))
+}
+
+fn check_activation(fields: &Fields<'_>) -> Result<()> {
     match fields.text("hidden_act")? {
         None | Some("silu" | "swish") => Ok(()),
         Some(other) => Err(fields.error("hidden_act", "\"silu\"", format!("{other:?}"))),
     }
 }
 
-fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<(), Error> {
+fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<()> {
     match fields.get("layer_types") {
         None => check_no_window(fields, layers),
         Some(types) if all_full(types) => Ok(()),
-        Some(types) => Err(fields.error("layer_types", "\"full_attention\" only", types.to_string())),
+        Some(types) => Err(fields.error("layer_types", "\"full_attention\" only", types)),
     }
 }
 
@@ -379,7 +386,7 @@ fn all_full(types: &Value) -> bool {
     types.as_array().is_some_and(|list| list.iter().all(|kind| kind == "full_attention"))
 }
 
-fn check_no_window(fields: &Fields<'_>, layers: usize) -> Result<(), Error> {
+fn check_no_window(fields: &Fields<'_>, layers: usize) -> Result<()> {
     let is_on = fields.flag("use_sliding_window", false)?;
     let windowed = is_on && fields.map.get("sliding_window") != Some(&Value::Null);
     // transformers gives a window only to layers from `max_window_layers` on, so some settings use none.
@@ -398,7 +405,7 @@ mod tests {
     use super::*;
     use crate::rope::{RopeKind, Yarn};
 
-    fn read(json: Value) -> Result<Config, Error> {
+    fn read(json: Value) -> Result<Config> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
         Config::read(dir.path())

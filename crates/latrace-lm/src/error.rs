@@ -188,6 +188,9 @@ pub enum Error {
     Invalid(String),
 }
 
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 impl Error {
     /// What the user can do about it, if anything.
     #[must_use]

@@ -22,11 +22,11 @@ pub(crate) trait Projections<D: Device> {
 
 impl<D: Device> Projections<D> for Model<D> {
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear(y, x, &self.parameters[p.weight], self.bias(p), rows, inputs);
+        self.device.linear(y, x, self.weight(p), self.bias(p), rows, inputs);
     }
 
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear_add(y, x, &self.parameters[p.weight], self.bias(p), rows, inputs);
+        self.device.linear_add(y, x, self.weight(p), self.bias(p), rows, inputs);
     }
 }
 

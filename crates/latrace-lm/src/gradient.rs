@@ -165,7 +165,7 @@ impl<D: Device> Gradients<D> {
             device.gather_rows(&mut self.kept_o, &batch.rows, o, width);
             (x, o) = (&self.kept_x, &self.kept_o);
         }
-        let (weight, bias) = (&model.parameters[layer.output.weight], model.bias(layer.output));
+        let (weight, bias) = (model.weight(layer.output), model.bias(layer.output));
         device.linear_residual(&mut m.x_mid, x, o, weight, bias, rows, width);
         model.norm([&mut m.h_mid, &mut m.mid_inverse_rms], &m.x_mid, layer.mlp_norm, rows);
         model.linear(&mut m.gate, &m.h_mid, layer.gate, rows, d);
@@ -178,7 +178,7 @@ impl<D: Device> Gradients<D> {
         let (slot, down) = (self.slot(i), model.layout.layers[i].down);
         let (m, next) = (&self.layers[slot], &mut self.x[i + 1]);
         model.device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
-        let (weight, bias) = (&model.parameters[down.weight], model.bias(down));
+        let (weight, bias) = (model.weight(down), model.bias(down));
         model.device.linear_residual(next, &m.x_mid, &self.act, weight, bias, rows, width);
     }
 
@@ -189,7 +189,7 @@ impl<D: Device> Gradients<D> {
         model.norm([&mut self.final_h, &mut self.final_inverse_rms], x, norm, rows);
         let mut logp = vec![0.0; rows];
         let gradients = [&mut self.dfinal_h, &mut self.gradients[head]];
-        let (h, weight, targets) = (&self.final_h, &model.parameters[head], &batch.targets);
+        let (h, weight, targets) = (&self.final_h, model.head(), &batch.targets);
         let d = config.hidden_size;
         device.head_backward(&mut logp, gradients, h, weight, targets, loss, d, &mut self.logits);
         // Norms add to `dx`, since the residual stream bypasses them; above the last one there is no bypass.
@@ -218,16 +218,15 @@ impl<D: Device> Gradients<D> {
         // keeping T×intermediate values per layer would be a large part of all activations.
         device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
         parameter_gradient(device, gradients, layer.down, &self.dx, &self.act, rows, width);
-        let weight = |p: Projection| &model.parameters[p.weight];
-        device.linear_input_gradient(&mut self.dact, &self.dx, weight(layer.down), rows, width);
+        device.linear_input_gradient(&mut self.dact, &self.dx, model.weight(layer.down), rows, width);
         // The gradients of gate and up overwrite them, since nothing reads them afterwards.
         device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, rows * width);
         parameter_gradient(device, gradients, layer.gate, &m.gate, &m.h_mid, rows, d);
         parameter_gradient(device, gradients, layer.up, &m.up, &m.h_mid, rows, d);
         // Gate and up read the same input: their gradients add up in `dh`, in this order always, since a sum
         // of floats depends on it.
-        device.linear_input_gradient(&mut self.dh, &m.gate, weight(layer.gate), rows, d);
-        device.linear_input_gradient_add(&mut self.dh, &m.up, weight(layer.up), rows, d);
+        device.linear_input_gradient(&mut self.dh, &m.gate, model.weight(layer.gate), rows, d);
+        device.linear_input_gradient_add(&mut self.dh, &m.up, model.weight(layer.up), rows, d);
         let forward = [&m.x_mid, &m.mid_inverse_rms];
         norm_backward(model, gradients, layer.mlp_norm, &mut self.dx, &self.dh, forward, rows);
     }
@@ -236,7 +235,7 @@ impl<D: Device> Gradients<D> {
     fn backward_output(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
         let (device, rows, slot) = (&model.device, Self::rows(model, batch, i), self.slot(i));
         let (d, width) = (model.config.hidden_size, model.attention_shape().query_width());
-        let (weight, gradients) = (&model.parameters[layer.output.weight], &mut self.gradients);
+        let (weight, gradients) = (model.weight(layer.output), &mut self.gradients);
         if !model.is_last(i) {
             let o = &self.layers[slot].o;
             parameter_gradient(device, gradients, layer.output, &self.dx, o, rows, width);
@@ -294,7 +293,7 @@ impl<D: Device> Gradients<D> {
         // order is fixed for reproducibility.
         for (part, (projection, dy)) in parts.into_iter().enumerate() {
             parameter_gradient(device, gradients, projection, dy, &m.h, tokens, d);
-            let weight = &model.parameters[projection.weight];
+            let weight = model.weight(projection);
             if part == 0 {
                 device.linear_input_gradient(&mut self.dh, dy, weight, tokens, d);
             } else {

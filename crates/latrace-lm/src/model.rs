@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{self, SaveDtype, Values};
 use crate::config::{Config, Parameter};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use latrace_kernels::{AttentionShape, Cpu, Device, Rotation};
 use std::collections::HashMap;
 use std::path::Path;
@@ -133,7 +133,7 @@ impl Model<Cpu> {
     ///
     /// # Errors
     /// As [`Model::load_on`].
-    pub fn load(dir: &Path) -> Result<Self, Error> {
+    pub fn load(dir: &Path) -> Result<Self> {
         Self::load_on(Cpu, dir)
     }
 
@@ -141,7 +141,7 @@ impl Model<Cpu> {
     ///
     /// # Errors
     /// As [`Model::random_on`].
-    pub fn random(dir: &Path, seed: u64) -> Result<Self, Error> {
+    pub fn random(dir: &Path, seed: u64) -> Result<Self> {
         Self::random_on(Cpu, dir, seed)
     }
 }
@@ -157,7 +157,7 @@ impl<D: Device> Model<D> {
     ///
     /// # Errors
     /// Anything wrong with `config.json` or the weights, naming the file and the tensor.
-    pub fn load_on(device: D, dir: &Path) -> Result<Self, Error> {
+    pub fn load_on(device: D, dir: &Path) -> Result<Self> {
         let config = Config::read(dir)?;
         let parameters = checkpoint::load(dir, &config)?;
         Ok(Self::new(device, config, parameters))
@@ -168,17 +168,17 @@ impl<D: Device> Model<D> {
     ///
     /// # Errors
     /// Anything wrong with `config.json`.
-    pub fn random_on(device: D, dir: &Path, seed: u64) -> Result<Self, Error> {
+    pub fn random_on(device: D, dir: &Path, seed: u64) -> Result<Self> {
         let config = Config::read(dir)?;
-        let parameters = checkpoint::initialise(&config, seed);
-        Ok(Self::new(device, config, parameters))
+        let fresh = checkpoint::initialise(&config, seed);
+        Ok(Self::new(device, config, fresh))
     }
 
     /// Writes the model into the existing folder `out`, with the tokenizer's files of `source`.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<(), Error> {
+    pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<()> {
         self.save_buffers(out, &self.parameters, dtype, source)
     }
 
@@ -189,7 +189,7 @@ impl<D: Device> Model<D> {
         buffers: &[D::Buffer],
         dtype: SaveDtype,
         source: &Path,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let values = buffers.iter().map(|buffer| self.values(buffer)).collect();
         checkpoint::save_values(out, &self.config, values, dtype, source)
     }
@@ -225,6 +225,21 @@ impl<D: Device> Model<D> {
         let (frequencies, scale) =
             self.config.rope.frequencies(self.config.head_dim, self.config.max_positions);
         self.device.rotary_table(&frequencies, scale, positions)
+    }
+
+    /// Values that `blocks` blocks of one layer's cache hold: (keys, values).
+    pub(crate) fn cache_lengths(&self, blocks: usize) -> (usize, usize) {
+        self.device.cache_lengths(blocks, self.attention_shape())
+    }
+
+    /// The weight of a projection.
+    pub(crate) fn weight(&self, projection: Projection) -> &D::Buffer {
+        &self.parameters[projection.weight]
+    }
+
+    /// The weight of the output head.
+    pub(crate) fn head(&self) -> &D::Buffer {
+        &self.parameters[self.layout.head]
     }
 
     pub(crate) fn attention_shape(&self) -> AttentionShape {
@@ -264,7 +279,7 @@ impl<D: Device> Model<D> {
     }
 
     /// Fails unless every id is in the vocabulary and the row fits the positions.
-    pub(crate) fn check_ids(&self, row: &str, ids: &[u32]) -> Result<(), Error> {
+    pub(crate) fn check_ids(&self, row: &str, ids: &[u32]) -> Result<()> {
         self.check_vocabulary(row, ids)?;
         let (limit, got) = (self.config.max_positions, ids.len());
         if got <= limit {
@@ -273,7 +288,7 @@ impl<D: Device> Model<D> {
         Err(Error::row(row, format!("expected at most {limit} tokens (max_position_embeddings), got {got}")))
     }
 
-    fn check_vocabulary(&self, row: &str, ids: &[u32]) -> Result<(), Error> {
+    fn check_vocabulary(&self, row: &str, ids: &[u32]) -> Result<()> {
         // Checked here, with the row's name: the device itself would only panic at an index out of range.
         let vocabulary = self.config.vocab_size;
         match ids.iter().enumerate().find(|(_, id)| **id as usize >= vocabulary) {

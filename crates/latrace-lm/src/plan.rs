@@ -2,7 +2,7 @@
 //! rate, and what losses are divided by. A function of row lengths and settings alone, so that any trainer
 //! carries out the same plan.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::rows::{RowLengths, RowSource};
 use crate::schedule::{epoch_order, learning_rate};
 use crate::train_config::{Normaliser, OverLength, TrainConfig};
@@ -70,7 +70,7 @@ impl TrainPlan {
         source: &S,
         config: &TrainConfig,
         max_positions: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self> {
         config.validate()?;
         let row_limit = config.cutoff_length.min(max_positions);
         if config.over_length == OverLength::Error {
@@ -89,6 +89,12 @@ impl TrainPlan {
         Updates { plan: self, done, order: None }
     }
 
+    /// The epoch of the update after `step` others, and its place within the epoch.
+    fn place(&self, step: u64) -> (u64, usize) {
+        let per_epoch = self.updates_per_epoch();
+        (step / per_epoch, (step % per_epoch) as usize)
+    }
+
     /// Updates of a pass over the data; the last one may have fewer rows.
     #[must_use]
     pub fn updates_per_epoch(&self) -> u64 {
@@ -97,7 +103,7 @@ impl TrainPlan {
 }
 
 /// Fails if a row is over the limit, for settings that refuse to drop or cut.
-fn check_lengths<S: RowSource + ?Sized>(source: &S, limit: usize) -> Result<(), Error> {
+fn check_lengths<S: RowSource + ?Sized>(source: &S, limit: usize) -> Result<()> {
     let is_long = |row: &usize| source.lengths(*row).total() > limit;
     let Some(row) = (0..source.len()).find(is_long) else { return Ok(()) };
     let got = source.lengths(row).total();
@@ -109,7 +115,7 @@ fn check_lengths<S: RowSource + ?Sized>(source: &S, limit: usize) -> Result<(), 
 }
 
 /// A row's id: only its contents have it.
-fn name<S: RowSource + ?Sized>(source: &S, row: usize) -> Result<String, Error> {
+fn name<S: RowSource + ?Sized>(source: &S, row: usize) -> Result<String> {
     Ok(source.read(&[row])?.into_iter().next().map_or_else(|| row.to_string(), |row| row.id))
 }
 
@@ -125,8 +131,7 @@ struct Chosen {
 impl Chosen {
     fn add(&mut self, row: usize, lengths: RowLengths, limit: usize, over_length: OverLength) {
         let is_long = lengths.total() > limit;
-        // A row that consists of prompt alone once it is cut has no token with a loss.
-        if is_long && (over_length != OverLength::Truncate || lengths.prompt >= limit) {
+        if is_long && !can_be_cut(lengths, limit, over_length) {
             self.dropped += 1;
             return;
         }
@@ -135,7 +140,7 @@ impl Chosen {
         self.rows.push(row);
     }
 
-    fn check_not_empty(&self, row_limit: usize) -> Result<(), Error> {
+    fn check_not_empty(&self, row_limit: usize) -> Result<()> {
         let Self { rows, dropped, .. } = self;
         if !rows.is_empty() {
             return Ok(());
@@ -144,7 +149,7 @@ impl Chosen {
         Err(Error::Invalid(format!("no rows to train on: {counts}")))
     }
 
-    fn plan(self, row_limit: usize, config: &TrainConfig) -> Result<TrainPlan, Error> {
+    fn plan(self, row_limit: usize, config: &TrainConfig) -> Result<TrainPlan> {
         self.check_not_empty(row_limit)?;
         let Self { rows, response_tokens, dropped, truncated } = self;
         let mean_response = response_tokens as f64 / rows.len() as f64;
@@ -161,6 +166,11 @@ impl Chosen {
         plan.total_updates = config.max_steps.unwrap_or(config.epochs * plan.updates_per_epoch());
         Ok(plan)
     }
+}
+
+/// A row that consists of prompt alone once it is cut has no token with a loss.
+fn can_be_cut(lengths: RowLengths, limit: usize, over_length: OverLength) -> bool {
+    over_length == OverLength::Truncate && lengths.prompt < limit
 }
 
 fn divisor(config: &TrainConfig, mean_response: f64) -> Divisor {
@@ -182,10 +192,11 @@ pub struct Updates<'a> {
 }
 
 impl Updates<'_> {
-    /// Rows number `first` to `first + batch_size` of an epoch's order.
-    fn rows(&mut self, epoch: u64, first: usize) -> Vec<usize> {
-        let plan = self.plan;
-        let places = self.order(epoch).iter().skip(first).take(plan.config.batch_size);
+    /// The rows of the update after `step` others: `batch_size` of its epoch's order.
+    fn rows(&mut self, step: u64) -> Vec<usize> {
+        let (plan, batch) = (self.plan, self.plan.config.batch_size);
+        let (epoch, within) = plan.place(step);
+        let places = self.order(epoch).iter().skip(within * batch).take(batch);
         places.map(|&place| plan.rows[place]).collect()
     }
 
@@ -207,13 +218,11 @@ impl Iterator for Updates<'_> {
             return None;
         }
         self.done += 1;
-        let per_epoch = plan.updates_per_epoch();
-        let (epoch, within) = (step / per_epoch, (step % per_epoch) as usize);
         Some(Update {
             number: self.done,
-            epoch: self.done as f64 / per_epoch as f64,
+            epoch: self.done as f64 / plan.updates_per_epoch() as f64,
             learning_rate: learning_rate(&plan.config, step, plan.total_updates),
-            rows: self.rows(epoch, within * plan.config.batch_size),
+            rows: self.rows(step),
         })
     }
 }

@@ -7,11 +7,11 @@
 
 use crate::checkpoint::{SaveDtype, load, sync_folder, write_json};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::fields::read_json;
-use crate::model::Model;
 use crate::rows::TrainRow;
 use crate::train_config::TrainConfig;
+use crate::trainer::Trainer;
 use latrace_core::random::mix;
 use latrace_kernels::Device;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub fn moments(&self, config: &Config) -> Result<[Vec<Vec<f32>>; 2], Error> {
+    pub fn moments(&self, config: &Config) -> Result<[Vec<Vec<f32>>; 2]> {
         let [first, second] = MOMENTS.map(|name| load(&self.folder.join(name), config));
         Ok([first?, second?])
     }
@@ -61,27 +61,36 @@ impl State {
 
 /// The state of a run between two updates, to be written to disk.
 pub(crate) struct Snapshot<'a, D: Device> {
-    pub model: &'a Model<D>,
-    pub moments: &'a [Vec<D::Buffer>; 2],
-    pub step: u64,
+    pub trainer: &'a Trainer<D>,
     pub seed: u64,
     pub fingerprint: u64,
 }
 
+impl<D: Device> Snapshot<'_, D> {
+    fn record(&self, finished: bool) -> Record {
+        let (step, fingerprint) = (self.trainer.step(), hex(self.fingerprint));
+        Record { schema: SCHEMA, step, finished, fingerprint, seed: self.seed }
+    }
+}
+
 /// The newest position in `out`.
-pub(crate) fn latest(out: &Path, fingerprint: u64) -> Result<Position, Error> {
+pub(crate) fn latest(out: &Path, fingerprint: u64) -> Result<Position> {
     if out.join(STATE).exists() {
         read(out, fingerprint)?;
         return Ok(Position::Finished);
     }
-    // Between the renaming of one checkpoint and the removal of the one before, there are two.
-    let newest = checkpoints(out)?.into_iter().max_by_key(|(step, _)| *step);
-    let Some((_, folder)) = newest else { return Ok(Position::Fresh) };
+    let Some(folder) = newest(out)? else { return Ok(Position::Fresh) };
     let step = read(&folder, fingerprint)?.step;
     Ok(Position::Checkpoint(State { folder, step }))
 }
 
-fn read(folder: &Path, fingerprint: u64) -> Result<Record, Error> {
+/// The checkpoint of the most updates: a run killed between writing one and removing another leaves two.
+fn newest(out: &Path) -> Result<Option<PathBuf>> {
+    let newest = checkpoints(out)?.into_iter().max_by_key(|(step, _)| *step);
+    Ok(newest.map(|(_, folder)| folder))
+}
+
+fn read(folder: &Path, fingerprint: u64) -> Result<Record> {
     let path = folder.join(STATE);
     let record: Record = read_json(&path)?;
     record.check(fingerprint).map_err(|[field, expected, got]| Error::Field {
@@ -113,7 +122,7 @@ fn hex(fingerprint: u64) -> String {
 }
 
 /// The checkpoints in `out`, by the updates they hold.
-fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
+fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let with_step = |path: PathBuf| Some((step_of(&path)?, path));
     Ok(paths_in(out)?.into_iter().filter_map(with_step).collect())
 }
@@ -122,36 +131,32 @@ fn step_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
 }
 
-fn paths_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    entries.map(|entry| Ok(entry.map_err(Error::io("list", folder))?.path())).collect()
+fn paths_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
+    fs::read_dir(folder).and_then(list).map_err(Error::io("list", folder))
 }
 
 /// Writes a checkpoint, then removes those before it.
-pub(crate) fn write_checkpoint<D: Device>(
-    out: &Path,
-    source: &Path,
-    now: &Snapshot<'_, D>,
-) -> Result<(), Error> {
-    let folder = out.join(format!("{PREFIX}{}", now.step));
+pub(crate) fn write_checkpoint<D: Device>(out: &Path, source: &Path, now: &Snapshot<'_, D>) -> Result<()> {
+    let folder = out.join(format!("{PREFIX}{}", now.trainer.step()));
     write_folder(&out.join(UNFINISHED), |unfinished| {
-        // Exactly: a run that resumes from rounded weights would give other bits.
-        now.model.save(unfinished, SaveDtype::F32, source)?;
+        // In f32, exactly: a run that resumes from rounded weights would give other bits.
+        now.trainer.model().save(unfinished, SaveDtype::F32, source)?;
         write_moments(unfinished, now)?;
         write_record(unfinished, now, false)?;
         rename(unfinished, &folder)
     })?;
     // The new name must survive a crash before the old checkpoint goes.
     sync_folder(out)?;
-    let others = checkpoints(out)?.into_iter().filter(|(other, _)| *other != now.step);
+    let others = checkpoints(out)?.into_iter().filter(|(other, _)| *other != now.trainer.step());
     others.into_iter().try_for_each(|(_, path)| remove_folder(&path))
 }
 
-fn write_moments<D: Device>(folder: &Path, now: &Snapshot<'_, D>) -> Result<(), Error> {
-    for (name, moment) in MOMENTS.iter().zip(now.moments) {
+fn write_moments<D: Device>(folder: &Path, now: &Snapshot<'_, D>) -> Result<()> {
+    for (name, moment) in MOMENTS.iter().zip(now.trainer.moments()) {
         let path = folder.join(name);
         create_folder(&path)?;
-        now.model.save_buffers(&path, moment, SaveDtype::F32, &path)?;
+        now.trainer.model().save_buffers(&path, moment, SaveDtype::F32, &path)?;
     }
     Ok(())
 }
@@ -162,9 +167,9 @@ pub(crate) fn finish<D: Device>(
     source: &Path,
     now: &Snapshot<'_, D>,
     dtype: SaveDtype,
-) -> Result<(), Error> {
+) -> Result<()> {
     write_folder(&out.join(UNFINISHED), |unfinished| {
-        now.model.save(unfinished, dtype, source)?;
+        now.trainer.model().save(unfinished, dtype, source)?;
         move_files(unfinished, out)?;
         // The mark is written after the files' names are on disk: it never stands beside half a model.
         sync_folder(out)?;
@@ -172,10 +177,12 @@ pub(crate) fn finish<D: Device>(
         move_files(unfinished, out)?;
         fs::remove_dir(unfinished).map_err(Error::io("remove", unfinished))
     })?;
-    sync_folder(out)
+    sync_folder(out)?;
+    // Checkpoints go last: until the mark is on disk, they are what a killed run resumes from.
+    clear(out)
 }
 
-fn move_files(from: &Path, to: &Path) -> Result<(), Error> {
+fn move_files(from: &Path, to: &Path) -> Result<()> {
     for path in paths_in(from)? {
         if let Some(name) = path.file_name() {
             rename(&path, &to.join(name))?;
@@ -184,27 +191,27 @@ fn move_files(from: &Path, to: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(Error::io("rename", from))
 }
 
-fn create_folder(path: &Path) -> Result<(), Error> {
+fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir(path).map_err(Error::io("create", path))
 }
 
-fn remove_folder(path: &Path) -> Result<(), Error> {
+fn remove_folder(path: &Path) -> Result<()> {
     fs::remove_dir_all(path).map_err(Error::io("remove", path))
 }
 
 /// Removes what a finished run no longer needs, at whatever point it was interrupted.
-pub(crate) fn clear(out: &Path) -> Result<(), Error> {
+pub(crate) fn clear(out: &Path) -> Result<()> {
     let unfinished = Some(out.join(UNFINISHED)).filter(|path| path.exists());
     let checkpoints = checkpoints(out)?.into_iter().map(|(_, path)| path);
     checkpoints.chain(unfinished).try_for_each(|path| remove_folder(&path))
 }
 
 /// Runs `body` on a new folder, which is removed again if it fails.
-fn write_folder(folder: &Path, body: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+fn write_folder(folder: &Path, body: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     // A run that was killed may have left its own.
     if folder.exists() {
         remove_folder(folder)?;
@@ -216,9 +223,8 @@ fn write_folder(folder: &Path, body: impl FnOnce(&Path) -> Result<(), Error>) ->
     })
 }
 
-fn write_record<D: Device>(folder: &Path, now: &Snapshot<'_, D>, finished: bool) -> Result<(), Error> {
-    let (step, seed, fingerprint) = (now.step, now.seed, hex(now.fingerprint));
-    let record = Record { schema: SCHEMA, step, finished, fingerprint, seed };
+fn write_record<D: Device>(folder: &Path, now: &Snapshot<'_, D>, finished: bool) -> Result<()> {
+    let record = now.record(finished);
     let path = folder.join(STATE);
     write_json(&path, &serde_json::to_value(&record).map_err(Error::json(&path))?)?;
     sync_folder(folder)

@@ -13,7 +13,7 @@
 //! stays in memory (24 bytes a row); rows are read at their offsets, without mapping the file.
 
 use crate::checkpoint::sync_folder;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::rows::{Policy, RowLengths, RowSource, TrainRow, Weights};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -71,9 +71,9 @@ impl RowFile {
     ///
     /// # Errors
     /// A file that cannot be read, is of another version, or is damaged or cut short.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let size = file.metadata().map_err(Error::io("read", path))?.len();
+        let size = size(path, &file)?;
         let damaged = |detail| damaged(path, detail);
         if size < HEADER as u64 {
             return Err(damaged(format!("expected a header of {HEADER} bytes, got {size} bytes")));
@@ -86,7 +86,7 @@ impl RowFile {
         Ok(Self { path: path.to_owned(), file, entries: decode_index(&index) })
     }
 
-    fn read_row(&self, row: usize) -> Result<TrainRow, Error> {
+    fn read_row(&self, row: usize) -> Result<TrainRow> {
         let damaged = |detail| damaged(&self.path, detail);
         let count = self.entries.len();
         let entry = self.entries.get(row);
@@ -119,7 +119,7 @@ impl RowSource for RowFile {
         self.entries[row].lengths()
     }
 
-    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>, Error> {
+    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>> {
         rows.iter().map(|&row| self.read_row(row)).collect()
     }
 }
@@ -142,7 +142,7 @@ impl RowFileWriter {
     ///
     /// # Errors
     /// A folder that cannot be written to.
-    pub fn create(path: &Path) -> Result<Self, Error> {
+    pub fn create(path: &Path) -> Result<Self> {
         let unfinished = unfinished(path);
         let file = File::create(&unfinished).map_err(Error::io("create", &unfinished))?;
         let (path, out) = (path.to_owned(), Some(BufWriter::new(file)));
@@ -156,7 +156,7 @@ impl RowFileWriter {
     ///
     /// # Errors
     /// A full disk; a row of 4 GiB or more.
-    pub fn push(&mut self, row: &TrainRow) -> Result<(), Error> {
+    pub fn push(&mut self, row: &TrainRow) -> Result<()> {
         // One buffer serves all rows: a data set has millions of them.
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
@@ -184,7 +184,7 @@ impl RowFileWriter {
     ///
     /// # Errors
     /// I/O errors.
-    pub fn finish(mut self) -> Result<RowFile, Error> {
+    pub fn finish(mut self) -> Result<RowFile> {
         let header = self.write_index()?.encode();
         self.with_file(|out| complete(out, &header))?;
         fs::rename(&self.unfinished, &self.path).map_err(Error::io("rename", &self.unfinished))?;
@@ -193,7 +193,7 @@ impl RowFileWriter {
         RowFile::open(&self.path)
     }
 
-    fn write_index(&mut self) -> Result<Header, Error> {
+    fn write_index(&mut self) -> Result<Header> {
         let (rows, at) = (self.entries.len() as u64, self.end);
         let mut index = Vec::with_capacity(self.entries.len() * ENTRY);
         self.entries.iter().for_each(|entry| entry.encode(&mut index));
@@ -201,13 +201,13 @@ impl RowFileWriter {
         Ok(Header { checksum: crc32c::crc32c(&index), rows, index: at })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.with_file(|out| out.write_all(bytes))?;
         self.end += bytes.len() as u64;
         Ok(())
     }
 
-    fn with_file(&mut self, work: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Error> {
+    fn with_file(&mut self, work: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
         self.out.as_mut().map_or(Ok(()), work).map_err(Error::io("write", &self.unfinished))
     }
 }
@@ -376,10 +376,14 @@ fn encode_floats(values: &[f32], out: &mut Vec<u8>) {
     out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
 
-fn read_at(path: &Path, file: &File, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+fn read_at(path: &Path, file: &File, at: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, offset).map_err(Error::io("read", path))?;
+    file.read_exact_at(&mut bytes, at).map_err(Error::io("read", path))?;
     Ok(bytes)
+}
+
+fn size(path: &Path, file: &File) -> Result<u64> {
+    Ok(file.metadata().map_err(Error::io("read", path))?.len())
 }
 
 fn damaged(path: &Path, detail: String) -> Error {
@@ -481,7 +485,7 @@ mod tests {
     }
 
     /// Reads everything of a file with other bytes.
-    fn read_damaged(bytes: &[u8]) -> Result<Vec<TrainRow>, Error> {
+    fn read_damaged(bytes: &[u8]) -> Result<Vec<TrainRow>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
         fs::write(&path, bytes).unwrap();

@@ -1,6 +1,6 @@
 //! Training rows, and where they come from: memory or a file, a batch at a time.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::train_config::Loss;
 use std::ops::Range;
 
@@ -150,7 +150,7 @@ impl TrainRow {
     }
 
     /// Fails unless the row can be trained on with `loss`.
-    pub(crate) fn check(&self, loss: Loss) -> Result<(), Error> {
+    pub(crate) fn check(&self, loss: Loss) -> Result<()> {
         self.check_lengths()?;
         self.check_weights()?;
         match (&self.policy, loss) {
@@ -165,11 +165,11 @@ impl TrainRow {
         }
     }
 
-    fn check_lengths(&self) -> Result<(), Error> {
+    fn check_lengths(&self) -> Result<()> {
         check_not_empty(&self.id, self.prompt_len, self.response_len())
     }
 
-    fn check_weights(&self) -> Result<(), Error> {
+    fn check_weights(&self) -> Result<()> {
         let (response, got) = (self.response_len(), self.weights.stored().len());
         if self.weights.fits(response) {
             return self.check_weight_values();
@@ -177,7 +177,7 @@ impl TrainRow {
         self.fail(format!("expected {response} token weights, one per response token, got {got}"))
     }
 
-    fn check_weight_values(&self) -> Result<(), Error> {
+    fn check_weight_values(&self) -> Result<()> {
         // A negative weight would maximise the loss of its token without bound.
         let is_bad = |weight: &f32| !weight.is_finite() || *weight < 0.0;
         match self.weights.stored().iter().enumerate().find(|(_, weight)| is_bad(weight)) {
@@ -188,7 +188,7 @@ impl TrainRow {
         }
     }
 
-    fn check_policy(&self, policy: &Policy) -> Result<(), Error> {
+    fn check_policy(&self, policy: &Policy) -> Result<()> {
         let response = self.response_len();
         if policy.is_valid(response) {
             return Ok(());
@@ -196,13 +196,13 @@ impl TrainRow {
         self.fail(format!("expected {response} finite advantages and old log-probs, one per response token"))
     }
 
-    fn fail(&self, detail: impl Into<String>) -> Result<(), Error> {
+    fn fail(&self, detail: impl Into<String>) -> Result<()> {
         Err(Error::row(&self.id, detail))
     }
 }
 
 /// Fails unless both prompt and response have tokens.
-pub(crate) fn check_not_empty(id: &str, prompt: usize, response: usize) -> Result<(), Error> {
+pub(crate) fn check_not_empty(id: &str, prompt: usize, response: usize) -> Result<()> {
     if prompt == 0 {
         let detail = "the prompt has no tokens: expected at least one for the first response token to follow";
         return Err(Error::row(id, detail));
@@ -240,7 +240,7 @@ pub trait RowSource: Sync {
     ///
     /// # Errors
     /// A row that cannot be read.
-    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>, Error>;
+    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>>;
 
     /// Whether there are no rows.
     fn is_empty(&self) -> bool {
@@ -257,7 +257,7 @@ impl RowSource for Vec<TrainRow> {
         self[row].lengths()
     }
 
-    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>, Error> {
+    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>> {
         Ok(rows.iter().map(|&row| self[row].clone()).collect())
     }
 }

@@ -8,13 +8,18 @@ use latrace_core::random::mix;
 
 /// Learning rate of update `step` (0-based) of `total`.
 pub fn learning_rate(config: &TrainConfig, step: u64, total: u64) -> f64 {
-    let warmup = (config.warmup_ratio * total as f64).ceil() as u64;
+    let warmup = warmup_updates(config, total);
     if step < warmup {
         return config.learning_rate * (step + 1) as f64 / warmup as f64;
     }
     // At least 1, since warm-up may last for all updates.
     let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
     config.learning_rate * config.schedule.share(progress)
+}
+
+/// Updates in which the rate rises, rounded up as in transformers.
+fn warmup_updates(config: &TrainConfig, total: u64) -> u64 {
+    (config.warmup_ratio * total as f64).ceil() as u64
 }
 
 impl Schedule {

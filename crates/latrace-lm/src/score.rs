@@ -1,7 +1,7 @@
 //! The scorer: log-probs of given responses, in one forward pass that keeps nothing for a backward pass.
 
 use crate::batch::{Batch, runs};
-use crate::error::Error;
+use crate::error::Result;
 use crate::forward::Stream;
 use crate::model::{LayerLayout, Model};
 use crate::rows::check_not_empty;
@@ -28,8 +28,8 @@ pub fn score<D: Device>(
     model: &Model<D>,
     rows: &[ScoreRow],
     tokens_per_batch: usize,
-    on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<(), Error>,
-) -> Result<(), Error> {
+    on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<()>,
+) -> Result<()> {
     Scorer::new(model).score(rows, tokens_per_batch, on_batch)
 }
 
@@ -60,8 +60,8 @@ impl<'a, D: Device> Scorer<'a, D> {
         &mut self,
         rows: &[ScoreRow],
         tokens_per_batch: usize,
-        on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<()>,
+    ) -> Result<()> {
         // All rows are checked before the first batch, so that a bad one is reported at once, not after hours
         // of scoring.
         for (i, row) in rows.iter().enumerate() {
@@ -136,7 +136,7 @@ fn split(logp: &[f32], rows: &[ScoreRow]) -> Vec<Vec<f32>> {
     rows.iter().map(next).collect()
 }
 
-fn check_row<D: Device>(model: &Model<D>, index: usize, row: &ScoreRow) -> Result<(), Error> {
+fn check_row<D: Device>(model: &Model<D>, index: usize, row: &ScoreRow) -> Result<()> {
     let id = index.to_string();
     check_not_empty(&id, row.prompt.len(), row.response.len())?;
     model.check_ids(&id, &row.tokens().collect::<Vec<_>>())
@@ -161,7 +161,7 @@ impl<D: Device> Memory<D> {
     fn head(&mut self, model: &Model<D>, batch: &Batch) -> Vec<f32> {
         let Self { stream, logits, .. } = self;
         stream.final_norm(model, batch.rows.len());
-        let (head, d) = (&model.parameters[model.layout.head], model.config.hidden_size);
+        let (head, d) = (model.head(), model.config.hidden_size);
         let mut logp = vec![0.0; batch.rows.len()];
         model.device.head_logp(&mut logp, &stream.h, head, &batch.targets, d, logits);
         logp

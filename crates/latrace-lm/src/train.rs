@@ -3,7 +3,7 @@
 
 use crate::batch::runs;
 use crate::checkpoint::SaveDtype;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::{TrainPlan, Update};
 use crate::resume::{Fingerprint, Position, Snapshot, clear, finish, latest, write_checkpoint};
@@ -103,9 +103,14 @@ impl Metrics {
             dropped_rows: plan.dropped,
             truncated_rows: plan.truncated,
             peak_memory_bytes: peak_memory_bytes(),
-            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
+            time: seconds_since_1970(),
         }
     }
+}
+
+/// 0 if the clock is set to an earlier time.
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Trains on the CPU, writing checkpoints and at last the model into `job.out`.
@@ -114,7 +119,7 @@ impl Metrics {
 ///
 /// # Errors
 /// Bad rows or settings, a non-finite loss or gradient (before the update), I/O errors.
-pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Error>) -> Result<(), Error> {
+pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<()>) -> Result<()> {
     train_on(Cpu, job, observer)
 }
 
@@ -125,8 +130,8 @@ pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Er
 pub fn train_on<D: Device>(
     device: D,
     job: TrainJob<'_>,
-    observer: &mut dyn FnMut(Event) -> Result<(), Error>,
-) -> Result<(), Error> {
+    observer: &mut dyn FnMut(Event) -> Result<()>,
+) -> Result<()> {
     job.config.validate()?;
     let survey = Survey::of(job.rows, &job.config)?;
     let position = job.position(survey.fingerprint.value())?;
@@ -140,11 +145,11 @@ pub fn train_on<D: Device>(
 }
 
 impl TrainJob<'_> {
-    fn position(&self, fingerprint: u64) -> Result<Position, Error> {
+    fn position(&self, fingerprint: u64) -> Result<Position> {
         if self.resume { latest(self.out, fingerprint) } else { Ok(Position::Fresh) }
     }
 
-    fn first_model<D: Device>(&self, device: D, position: &Position) -> Result<Model<D>, Error> {
+    fn first_model<D: Device>(&self, device: D, position: &Position) -> Result<Model<D>> {
         match position {
             Position::Checkpoint(state) => Model::load_on(device, &state.folder),
             _ if self.config.init == Init::Random => {
@@ -161,7 +166,7 @@ struct Run<'a, D: Device> {
     fingerprint: u64,
     plan: TrainPlan,
     trainer: Trainer<D>,
-    observer: &'a mut dyn FnMut(Event) -> Result<(), Error>,
+    observer: &'a mut dyn FnMut(Event) -> Result<()>,
 }
 
 impl<'a, D: Device> Run<'a, D> {
@@ -170,8 +175,8 @@ impl<'a, D: Device> Run<'a, D> {
         job: &'a TrainJob<'a>,
         survey: Survey,
         model: Model<D>,
-        observer: &'a mut dyn FnMut(Event) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
+        observer: &'a mut dyn FnMut(Event) -> Result<()>,
+    ) -> Result<Self> {
         survey.failure.map_or(Ok(()), Err)?;
         let plan = TrainPlan::new(job.rows, &job.config, model.config.max_positions)?;
         check_ids(job.rows, &plan, &survey.largest_ids, &model)?;
@@ -179,7 +184,7 @@ impl<'a, D: Device> Run<'a, D> {
         Ok(Self { job, fingerprint: survey.fingerprint.value(), plan, trainer, observer })
     }
 
-    fn carry_out(mut self, position: Position) -> Result<(), Error> {
+    fn carry_out(mut self, position: Position) -> Result<()> {
         let resumed_from = self.restore(position)?;
         (self.observer)(started(&self.plan, resumed_from))?;
         let plan = self.plan.clone();
@@ -191,14 +196,14 @@ impl<'a, D: Device> Run<'a, D> {
     }
 
     /// Continues from a checkpoint, if there is one; returns the number of updates it holds.
-    fn restore(&mut self, position: Position) -> Result<Option<u64>, Error> {
+    fn restore(&mut self, position: Position) -> Result<Option<u64>> {
         let Position::Checkpoint(state) = position else { return Ok(None) };
         let moments = state.moments(&self.trainer.model().config)?;
         self.trainer.restore(state.step, moments);
         Ok(Some(state.step))
     }
 
-    fn update(&mut self, update: &Update) -> Result<(), Error> {
+    fn update(&mut self, update: &Update) -> Result<()> {
         // The clock covers reading, so that a slow disk shows in tokens per second.
         let start = Instant::now();
         let rows = self.read(update)?;
@@ -208,13 +213,13 @@ impl<'a, D: Device> Run<'a, D> {
     }
 
     /// The rows of an update, cut to the plan's limit.
-    fn read(&self, update: &Update) -> Result<Vec<TrainRow>, Error> {
+    fn read(&self, update: &Update) -> Result<Vec<TrainRow>> {
         let mut rows = self.job.rows.read(&update.rows)?;
         rows.iter_mut().for_each(|row| row.truncate(self.plan.row_limit));
         Ok(rows)
     }
 
-    fn save_between_updates(&mut self) -> Result<(), Error> {
+    fn save_between_updates(&mut self) -> Result<()> {
         let step = self.trainer.step();
         if !self.is_checkpoint_due(step) {
             return Ok(());
@@ -229,21 +234,15 @@ impl<'a, D: Device> Run<'a, D> {
         every > 0 && step.is_multiple_of(every) && step < self.plan.total_updates
     }
 
-    fn finish(self) -> Result<(), Error> {
+    fn finish(self) -> Result<()> {
         let TrainJob { out, model_dir, config, .. } = self.job;
         finish(out, model_dir, &self.snapshot(), config.save_dtype.into())?;
-        clear(out)?;
         (self.observer)(Event::Finished)
     }
 
     fn snapshot(&self) -> Snapshot<'_, D> {
-        Snapshot {
-            model: self.trainer.model(),
-            moments: self.trainer.moments(),
-            step: self.trainer.step(),
-            seed: self.job.config.seed,
-            fingerprint: self.fingerprint,
-        }
+        let seed = self.job.config.seed;
+        Snapshot { trainer: &self.trainer, seed, fingerprint: self.fingerprint }
     }
 }
 
@@ -280,11 +279,10 @@ struct Survey {
 }
 
 impl Survey {
-    fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self, Error> {
+    fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self> {
         let largest_ids = Vec::with_capacity(source.len());
         let mut survey = Self { fingerprint: Fingerprint::new(config), largest_ids, failure: None };
-        let lengths: Vec<usize> = (0..source.len()).map(|row| source.lengths(row).total()).collect();
-        for run in runs(&lengths, SURVEY_TOKENS) {
+        for run in runs(&total_lengths(source), SURVEY_TOKENS) {
             let rows = source.read(&run.collect::<Vec<_>>())?;
             rows.iter().for_each(|row| survey.add(row, config));
         }
@@ -302,13 +300,17 @@ impl Survey {
     }
 }
 
+fn total_lengths(source: &dyn RowSource) -> Vec<usize> {
+    (0..source.len()).map(|row| source.lengths(row).total()).collect()
+}
+
 /// Fails unless the model has an embedding for every token that is trained on.
 fn check_ids<D: Device>(
     source: &dyn RowSource,
     plan: &TrainPlan,
     largest_ids: &[u32],
     model: &Model<D>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let is_suspect = |row: &&usize| largest_ids[**row] as usize >= model.config.vocab_size;
     // Suspects are read again, for their names, and cut: the model's positions may be below the cut-off.
     for &row in plan.rows.iter().filter(is_suspect) {

@@ -2,11 +2,11 @@
 
 use crate::batch::{Batch, runs};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::gradient::Gradients;
 use crate::model::{Model, upload};
 use crate::plan::{Divisor, Update};
-use crate::rows::TrainRow;
+use crate::rows::{Policy, TrainRow};
 use crate::train_config::{Loss, TrainConfig};
 use latrace_kernels::{AdamW, Cpu, Device, TokenLoss};
 
@@ -42,7 +42,7 @@ impl<D: Device> Trainer<D> {
     ///
     /// # Errors
     /// A bad setting.
-    pub fn new(model: Model<D>, config: TrainConfig) -> Result<Self, Error> {
+    pub fn new(model: Model<D>, config: TrainConfig) -> Result<Self> {
         config.validate()?;
         Ok(Self {
             step: 0,
@@ -86,7 +86,7 @@ impl<D: Device> Trainer<D> {
     ///
     /// # Errors
     /// Another update than the next one; a non-finite loss or gradient norm. Nothing is changed then.
-    pub fn update(&mut self, update: &Update, divisor: Divisor, rows: &[TrainRow]) -> Result<Outcome, Error> {
+    pub fn update(&mut self, update: &Update, divisor: Divisor, rows: &[TrainRow]) -> Result<Outcome> {
         self.check_is_next(update)?;
         let loss = self.accumulate(rows, divisor.of(rows.iter().map(TrainRow::response_len)));
         let grad_norm = self.grad_norm();
@@ -95,11 +95,11 @@ impl<D: Device> Trainer<D> {
         check_finite(update, rows, "gradient norm", grad_norm)?;
         self.step = update.number;
         self.apply(update.learning_rate, grad_norm);
-        Ok(Outcome { loss, grad_norm, tokens: rows.iter().map(|row| row.tokens.len()).sum() })
+        Ok(Outcome { loss, grad_norm, tokens: total_lengths(rows).iter().sum() })
     }
 
     /// AdamW's bias correction counts updates, so none may be skipped or repeated.
-    fn check_is_next(&self, update: &Update) -> Result<(), Error> {
+    fn check_is_next(&self, update: &Update) -> Result<()> {
         let (expected, got) = (self.step + 1, update.number);
         if got == expected {
             return Ok(());
@@ -116,9 +116,8 @@ impl<D: Device> Trainer<D> {
     /// The gradient of the rows' loss over `divisor`, and that loss.
     fn accumulate(&mut self, rows: &[TrainRow], divisor: f64) -> f64 {
         self.gradients.clear(&self.model.device);
-        let lengths: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
         // The divisor is that of the whole update, so the micro-batches' gradients simply add up.
-        let runs = runs(&lengths, self.config.tokens_per_micro_batch);
+        let runs = runs(&total_lengths(rows), self.config.tokens_per_micro_batch);
         runs.into_iter().fold(0.0, |loss, run| loss + self.micro_batch(&rows[run], divisor))
     }
 
@@ -143,8 +142,7 @@ impl<D: Device> Trainer<D> {
         let optimiser = self.optimiser(rate, norm);
         let Self { model, moments: [first, second], gradients, decayed, .. } = self;
         for (i, parameter) in model.parameters.iter_mut().enumerate() {
-            let weight_decay = if decayed[i] { optimiser.weight_decay } else { 0.0 };
-            let update = AdamW { weight_decay, ..optimiser };
+            let update = if decayed[i] { optimiser } else { AdamW { weight_decay: 0.0, ..optimiser } };
             let gradient = &gradients.gradients[i];
             model.device.adamw(parameter, &mut first[i], &mut second[i], gradient, update);
         }
@@ -165,6 +163,10 @@ impl<D: Device> Trainer<D> {
     }
 }
 
+fn total_lengths(rows: &[TrainRow]) -> Vec<usize> {
+    rows.iter().map(|row| row.tokens.len()).collect()
+}
+
 /// By parameter, whether weight decay applies.
 fn decayed(model: &Config, config: &TrainConfig) -> Vec<bool> {
     model.parameters().iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect()
@@ -176,7 +178,7 @@ fn clip_scale(clip_norm: f64, norm: f64) -> f64 {
     if clip_norm > 0.0 { (clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 }
 }
 
-fn check_finite(update: &Update, rows: &[TrainRow], what: &str, value: f64) -> Result<(), Error> {
+fn check_finite(update: &Update, rows: &[TrainRow], what: &str, value: f64) -> Result<()> {
     if value.is_finite() {
         return Ok(());
     }
@@ -202,11 +204,13 @@ impl TokenNumbers {
         for t in (0..row.response_len()).filter(|&t| row.is_scored(t)) {
             // Divided in f64 and rounded once: the divisor may be a sum of millions of tokens.
             self.weights.push((f64::from(row.weights.at(t)) / divisor) as f32);
-            if let Some(policy) = &row.policy {
-                self.advantages.push(policy.advantage(t));
-                self.old_logp.push(policy.old_logp[t]);
-            }
+            row.policy.iter().for_each(|policy| self.push_action(policy, t));
         }
+    }
+
+    fn push_action(&mut self, policy: &Policy, token: usize) {
+        self.advantages.push(policy.advantage(token));
+        self.old_logp.push(policy.old_logp[token]);
     }
 
     fn loss(&self, config: &TrainConfig) -> TokenLoss<'_> {

@@ -1,7 +1,7 @@
 //! Llama 3.1's stretch of long wavelengths.
 
 use super::{above, required};
-use crate::error::Error;
+use crate::error::Result;
 use crate::fields::Fields;
 use std::f64::consts::PI;
 
@@ -20,7 +20,7 @@ pub struct Llama3 {
 }
 
 impl Llama3 {
-    pub(super) fn read(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Result<Self, Error> {
+    pub(super) fn read(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Result<Self> {
         let low_freq_factor = required(fields, "low_freq_factor")?;
         let high_freq_factor = required(fields, "high_freq_factor")?;
         // Equal bounds would divide by zero between them.

@@ -13,7 +13,7 @@ mod yarn;
 pub use llama3::Llama3;
 pub use yarn::Yarn;
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::fields::Fields;
 
 /// The rotary embedding of a model.
@@ -61,11 +61,8 @@ impl Rope {
     /// Reads both spellings: `rope_theta` beside `rope_scaling` (with `type` or `rope_type`), or
     /// `rope_parameters`. As in transformers, a non-empty `rope_scaling` hides `rope_parameters`, and a
     /// `rope_theta` inside hides the one outside.
-    pub(crate) fn read(config: &Fields<'_>) -> Result<Self, Error> {
-        let scaling = match config.object("rope_scaling")? {
-            Some(fields) if !fields.is_empty() => Some(fields),
-            _ => config.object("rope_parameters")?,
-        };
+    pub(crate) fn read(config: &Fields<'_>) -> Result<Self> {
+        let scaling = read_scaling(config)?;
         let theta = config.number("rope_theta")?.unwrap_or(10_000.0);
         config.require_whole_rotation()?;
         match scaling {
@@ -78,7 +75,7 @@ impl Rope {
     }
 
     /// `fields` are those of the scaling, `outer_theta` that of `config`.
-    fn read_scaled(config: &Fields<'_>, fields: &Fields<'_>, outer_theta: f64) -> Result<Self, Error> {
+    fn read_scaled(config: &Fields<'_>, fields: &Fields<'_>, outer_theta: f64) -> Result<Self> {
         fields.require_whole_rotation()?;
         fields.require_flat()?;
         let theta = above(fields, "rope_theta", fields.number("rope_theta")?.unwrap_or(outer_theta), 1.0)?;
@@ -88,8 +85,8 @@ impl Rope {
 }
 
 impl RopeKind {
-    fn read(fields: &Fields<'_>, original: Option<f64>) -> Result<Self, Error> {
-        let spelling = if fields.has("rope_type") { "rope_type" } else { "type" };
+    fn read(fields: &Fields<'_>, original: Option<f64>) -> Result<Self> {
+        let spelling = type_field(fields);
         let unknown = |expected: &str, got: String| Err(fields.error(spelling, expected, got));
         match fields.text(spelling)?.unwrap_or("default") {
             "default" => Ok(Self::Default),
@@ -104,8 +101,20 @@ impl RopeKind {
     }
 }
 
+/// Older files spell the field `type`.
+fn type_field(fields: &Fields<'_>) -> &'static str {
+    if fields.has("rope_type") { "rope_type" } else { "type" }
+}
+
+fn read_scaling<'a>(config: &Fields<'a>) -> Result<Option<Fields<'a>>> {
+    match config.object("rope_scaling")? {
+        Some(fields) if !fields.is_empty() => Ok(Some(fields)),
+        _ => config.object("rope_parameters"),
+    }
+}
+
 /// Context length of pretraining: as in transformers, one outside the scaling hides the one inside.
-fn original_max_positions(config: &Fields<'_>, fields: &Fields<'_>) -> Result<Option<f64>, Error> {
+fn original_max_positions(config: &Fields<'_>, fields: &Fields<'_>) -> Result<Option<f64>> {
     const NAME: &str = "original_max_position_embeddings";
     let outer = positive(config, NAME)?;
     if outer.is_some() { Ok(outer) } else { positive(fields, NAME) }
@@ -115,20 +124,16 @@ fn plain_frequencies(theta: f64, head_dim: usize) -> Vec<f64> {
     (0..head_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64)).collect()
 }
 
-fn above(fields: &Fields<'_>, name: &str, value: f64, bound: f64) -> Result<f64, Error> {
-    if value > bound {
-        Ok(value)
-    } else {
-        Err(fields.error(name, format!("a number above {bound}"), value.to_string()))
-    }
+fn above(fields: &Fields<'_>, name: &str, value: f64, bound: f64) -> Result<f64> {
+    if value > bound { Ok(value) } else { Err(fields.error(name, format!("a number above {bound}"), value)) }
 }
 
-fn positive(fields: &Fields<'_>, name: &str) -> Result<Option<f64>, Error> {
+fn positive(fields: &Fields<'_>, name: &str) -> Result<Option<f64>> {
     fields.number(name)?.map(|value| above(fields, name, value, 0.0)).transpose()
 }
 
-fn required(fields: &Fields<'_>, name: &str) -> Result<f64, Error> {
-    positive(fields, name)?.ok_or_else(|| fields.error(name, "a positive number", "nothing".to_owned()))
+fn required(fields: &Fields<'_>, name: &str) -> Result<f64> {
+    positive(fields, name)?.ok_or_else(|| fields.error(name, "a positive number", "nothing"))
 }
 
 #[cfg(test)]

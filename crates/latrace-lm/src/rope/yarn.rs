@@ -1,7 +1,7 @@
 //! YaRN.
 
 use super::{above, positive};
-use crate::error::Error;
+use crate::error::Result;
 use crate::fields::Fields;
 use std::f64::consts::PI;
 
@@ -31,7 +31,7 @@ pub struct Yarn {
 }
 
 impl Yarn {
-    pub(super) fn read(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Result<Self, Error> {
+    pub(super) fn read(fields: &Fields<'_>, original_max_positions: Option<f64>) -> Result<Self> {
         let (beta_fast, beta_slow) = read_turns(fields)?;
         Ok(Self {
             factor: positive(fields, "factor")?,
@@ -58,7 +58,7 @@ impl Yarn {
     /// `beta_slow` turns over the original context.
     fn range(&self, theta: f64, head_dim: usize, original: f64) -> (f64, f64) {
         let dim = head_dim as f64;
-        let index_of = |turns: f64| dim * (original / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
+        let index_of = |turns| index_with_turns(turns, dim, theta, original);
         let (mut low, mut high) = (index_of(self.beta_fast), index_of(self.beta_slow));
         if self.truncate {
             (low, high) = (low.floor(), high.ceil());
@@ -68,7 +68,7 @@ impl Yarn {
 
     /// §3.4, with DeepSeek's `mscale` extension.
     fn scaling(&self, factor: f64) -> f64 {
-        let grow = |weight: f64| if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 };
+        let grow = |weight| grown(factor, weight);
         // Zero counts as absent, as in transformers, which tests both with Python's truth value.
         let weights = self.mscale.zip(self.mscale_all_dim).filter(|(up, down)| *up != 0.0 && *down != 0.0);
         match (self.attention_factor, weights) {
@@ -79,16 +79,27 @@ impl Yarn {
     }
 }
 
+/// The index, with fraction, of the pair that makes `turns` turns over the original context: the inverse of
+/// `turns = original · theta^(-2i/dim) / 2π`.
+fn index_with_turns(turns: f64, dim: f64, theta: f64, original: f64) -> f64 {
+    dim * (original / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln())
+}
+
+/// The attention scaling `0.1 ln(s) + 1`, its logarithm weighted; 1 where nothing is stretched.
+fn grown(factor: f64, weight: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 }
+}
+
 /// `beta_fast` and `beta_slow`.
-fn read_turns(fields: &Fields<'_>) -> Result<(f64, f64), Error> {
+fn read_turns(fields: &Fields<'_>) -> Result<(f64, f64)> {
     let (slow, fast) = (turns(fields, "beta_slow", 1.0)?, turns(fields, "beta_fast", 32.0)?);
     if fast >= slow {
         return Ok((fast, slow));
     }
-    Err(fields.error("beta_fast", format!("at least beta_slow ({slow})"), fast.to_string()))
+    Err(fields.error("beta_fast", format!("at least beta_slow ({slow})"), fast))
 }
 
-fn turns(fields: &Fields<'_>, name: &str, default: f64) -> Result<f64, Error> {
+fn turns(fields: &Fields<'_>, name: &str, default: f64) -> Result<f64> {
     // Absent, null and zero all mean the default, as Python's `or` has it.
     let value = fields.number(name)?.filter(|&value| value != 0.0).unwrap_or(default);
     above(fields, name, value, 0.0)

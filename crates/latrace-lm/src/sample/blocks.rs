@@ -71,31 +71,40 @@ impl Blocks {
     /// An empty block with one holder: a free one, or else the least recently used of those without holders.
     pub fn take(&mut self) -> Option<u32> {
         let block = self.free.pop().or_else(|| self.evict())?;
-        self.blocks[block as usize].holders = 1;
+        self.entry(block).holders = 1;
         self.peak = self.peak.max(self.held());
         Some(block)
     }
 
     fn evict(&mut self) -> Option<u32> {
         let (_, block) = self.idle.pop_first()?;
-        if let Some((_, contents)) = self.blocks[block as usize].known.take() {
+        if let Some((_, contents)) = self.entry(block).known.take() {
             self.by_contents.remove(&contents);
         }
         Some(block)
     }
 
+    fn entry(&mut self, block: u32) -> &mut Block {
+        &mut self.blocks[block as usize]
+    }
+
     /// One more holder of a block that is held.
     pub fn share(&mut self, block: u32) {
-        self.blocks[block as usize].holders += 1;
+        self.entry(block).holders += 1;
     }
 
     /// One holder less.
     pub fn release(&mut self, block: u32) {
-        let entry = &mut self.blocks[block as usize];
+        let entry = self.entry(block);
         entry.holders -= 1;
-        if entry.holders > 0 {
-            return;
+        if entry.holders == 0 {
+            self.retire(block);
         }
+    }
+
+    /// A block without holders is idle if its contents are known, and free if not.
+    fn retire(&mut self, block: u32) {
+        let entry = &mut self.blocks[block as usize];
         if entry.known.is_none() {
             self.free.push(block);
             return;
@@ -116,9 +125,10 @@ impl Blocks {
             return serial;
         }
         self.clock += 1;
+        let serial = self.clock;
         self.by_contents.insert(contents.clone(), block);
-        self.blocks[block as usize].known = Some((self.clock, contents));
-        self.clock
+        self.entry(block).known = Some((serial, contents));
+        serial
     }
 
     /// The known blocks that begin `tokens`, at most `limit` of them.
@@ -134,15 +144,17 @@ impl Blocks {
 
     /// One more holder of each of the blocks, which are known; the name of the last.
     pub fn hold(&mut self, known: &[u32]) -> Option<Serial> {
-        for &block in known {
-            let entry = &mut self.blocks[block as usize];
-            if entry.holders == 0 {
-                self.idle.remove(&entry.idle_since);
-            }
-            entry.holders += 1;
-        }
+        known.iter().for_each(|&block| self.hold_one(block));
         self.peak = self.peak.max(self.held());
         known.last().and_then(|&block| self.serial(block))
+    }
+
+    fn hold_one(&mut self, block: u32) {
+        let entry = &mut self.blocks[block as usize];
+        if entry.holders == 0 {
+            self.idle.remove(&entry.idle_since);
+        }
+        entry.holders += 1;
     }
 
     fn serial(&self, block: u32) -> Option<Serial> {

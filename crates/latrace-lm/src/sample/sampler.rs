@@ -4,7 +4,7 @@ use super::blocks::Blocks;
 use super::packed_model::PackedModel;
 use super::schedule::{Limits, Running, Schedule, Step};
 use super::{Observer, Sample, SampleRequest};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::forward::Stream;
 use crate::model::Model;
 use latrace_core::StopReason;
@@ -58,7 +58,7 @@ impl<D: Device> Sampler<D> {
     /// Bytes of keys and values of [`latrace_kernels::CACHE_BLOCK`] tokens.
     pub fn block_bytes(&self) -> u64 {
         let model = &self.packed.model;
-        let (keys, values) = model.device.cache_lengths(1, model.attention_shape());
+        let (keys, values) = model.cache_lengths(1);
         (model.config.layers * (keys + values) * size_of::<f32>()) as u64
     }
 
@@ -83,13 +83,12 @@ impl<D: Device> Sampler<D> {
     /// # Errors
     /// A bad setting; an empty prompt, or one that fills the model's positions; a sample that the cache
     /// cannot hold even alone; what the observer returns. Rows are named by their place among the requests.
-    pub fn run(&mut self, requests: &[SampleRequest], observer: &mut dyn Observer) -> Result<(), Error> {
-        let capacity = (self.options.kv_cache_bytes / self.block_bytes()) as usize;
+    pub fn run(&mut self, requests: &[SampleRequest], observer: &mut dyn Observer) -> Result<()> {
         for (i, request) in requests.iter().enumerate() {
-            self.check(&i.to_string(), request, capacity)?;
+            self.check(&i.to_string(), request)?;
         }
         let limits = self.limits();
-        self.plan(requests, limits, capacity);
+        self.plan(requests, limits);
         // Passes consist of many short loops, for which waking sleeping threads would take longer than the
         // work.
         standing_by(|| self.passes(requests, limits, observer))
@@ -102,11 +101,16 @@ impl<D: Device> Sampler<D> {
         Limits { samples: batch.max(1), prompt_tokens: prefill_tokens.max(1), positions }
     }
 
+    /// Blocks within the budget.
+    fn capacity(&self) -> usize {
+        (self.options.kv_cache_bytes / self.block_bytes()) as usize
+    }
+
     /// Makes the memory large enough for as many samples as may be active at once, within the budget.
-    fn plan(&mut self, requests: &[SampleRequest], limits: Limits, capacity: usize) {
+    fn plan(&mut self, requests: &[SampleRequest], limits: Limits) {
         let tokens = requests.iter().map(|r| r.prompt.len() + Schedule::limit(r, limits.positions));
         let longest = tokens.max().unwrap_or(0);
-        self.blocks.grow(most_blocks(requests, limits).min(capacity));
+        self.blocks.grow(most_blocks(requests, limits).min(self.capacity()));
         self.memory.grow(&self.packed.model, longest, self.blocks.len());
     }
 
@@ -115,12 +119,12 @@ impl<D: Device> Sampler<D> {
         requests: &[SampleRequest],
         limits: Limits,
         observer: &mut dyn Observer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let Self { packed, blocks, memory, prefilled, preempted, .. } = self;
         let mut schedule = Schedule::new(requests, blocks, limits);
         while let Some(mut step) = schedule.next_step() {
             let choices = memory.pass(packed, &step);
-            *prefilled += (step.ids.len() - step.continued) as u64;
+            *prefilled += step.prompt_tokens() as u64;
             *preempted += std::mem::take(&mut schedule.preempted);
             schedule.start_samples(&mut step);
             accept(&mut schedule, &choices, requests, limits.positions, observer)?;
@@ -128,13 +132,13 @@ impl<D: Device> Sampler<D> {
         Ok(())
     }
 
-    fn check(&self, row: &str, request: &SampleRequest, capacity: usize) -> Result<(), Error> {
+    fn check(&self, row: &str, request: &SampleRequest) -> Result<()> {
         request.params.validate()?;
         self.check_prompt(row, &request.prompt)?;
-        self.check_memory(row, request, capacity)
+        self.check_memory(row, request)
     }
 
-    fn check_prompt(&self, row: &str, prompt: &[u32]) -> Result<(), Error> {
+    fn check_prompt(&self, row: &str, prompt: &[u32]) -> Result<()> {
         if prompt.is_empty() {
             let detail = "the prompt has no tokens: expected at least one for the first new token to follow";
             return Err(Error::row(row, detail));
@@ -152,9 +156,9 @@ impl<D: Device> Sampler<D> {
     }
 
     /// Every sample must fit alone: then the oldest always can continue, and all of them finish.
-    fn check_memory(&self, row: &str, request: &SampleRequest, capacity: usize) -> Result<(), Error> {
+    fn check_memory(&self, row: &str, request: &SampleRequest) -> Result<()> {
         let needed = Schedule::blocks_of_one(request, self.packed.model.config.max_positions);
-        if needed <= capacity {
+        if needed <= self.capacity() {
             return Ok(());
         }
         let (needed, got) = (needed as u64 * self.block_bytes(), self.options.kv_cache_bytes);
@@ -167,8 +171,7 @@ impl<D: Device> Sampler<D> {
 
 /// Most blocks that samples active at the same time can need: those of the longest ones, without sharing.
 fn most_blocks(requests: &[SampleRequest], limits: Limits) -> usize {
-    let need = |r: &SampleRequest| (Schedule::blocks_of_one(r, limits.positions), r.streams.len());
-    let mut needs: Vec<(usize, usize)> = requests.iter().map(need).collect();
+    let mut needs: Vec<_> = requests.iter().map(|request| blocks_and_samples(request, limits)).collect();
     needs.sort_unstable_by(|a, b| b.cmp(a));
     let (mut blocks, mut places) = (0, limits.samples);
     for (each, samples) in needs {
@@ -177,6 +180,11 @@ fn most_blocks(requests: &[SampleRequest], limits: Limits) -> usize {
         places -= active;
     }
     blocks
+}
+
+/// Blocks that each sample of a request may need, and how many samples there are.
+fn blocks_and_samples(request: &SampleRequest, limits: Limits) -> (usize, usize) {
+    (Schedule::blocks_of_one(request, limits.positions), request.streams.len())
 }
 
 /// Rows of logits held at once.
@@ -201,7 +209,7 @@ impl<D: Device> Memory<D> {
         if positions > self.stream.positions {
             self.stream = Stream::planned(model, self.stream.rows, positions);
         }
-        let (keys, values) = model.device.cache_lengths(blocks, model.attention_shape());
+        let (keys, values) = model.cache_lengths(blocks);
         for [k, v] in &mut self.cache {
             enlarge(&model.device, k, keys);
             enlarge(&model.device, v, values);
@@ -297,7 +305,7 @@ fn accept(
     requests: &[SampleRequest],
     positions: usize,
     observer: &mut dyn Observer,
-) -> Result<(), Error> {
+) -> Result<()> {
     let mut reasons = Vec::with_capacity(choices.len());
     for (running, choice) in schedule.running.iter_mut().zip(choices) {
         append(running, choice)?;
@@ -308,7 +316,7 @@ fn accept(
     samples.into_iter().try_for_each(|(running, stop)| observer.finished(running.into_sample(stop)))
 }
 
-fn append(running: &mut Running, Choice { token, logp }: &Choice) -> Result<(), Error> {
+fn append(running: &mut Running, Choice { token, logp }: &Choice) -> Result<()> {
     if !logp.is_finite() {
         let (sample, at) = (running.sample, running.tokens.len());
         let detail = format!(
@@ -340,5 +348,9 @@ fn stop_reason(
     if request.stop_ids.contains(last) {
         return Some(StopReason::End);
     }
-    seen.or((running.tokens.len() >= Schedule::limit(request, positions)).then_some(StopReason::MaxTokens))
+    seen.or_else(|| is_full(running, request, positions).then_some(StopReason::MaxTokens))
+}
+
+fn is_full(running: &Running, request: &SampleRequest, positions: usize) -> bool {
+    running.tokens.len() >= Schedule::limit(request, positions)
 }

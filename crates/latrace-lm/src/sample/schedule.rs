@@ -30,7 +30,7 @@ impl Waiting {
 }
 
 /// Tokens drawn so far, and their log-probs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Drawn {
     tokens: Vec<u32>,
     logp: Vec<f32>,
@@ -66,14 +66,22 @@ pub(super) struct Running {
     chain: Chain,
 }
 
+/// A sample, or several of a request, that had to give its blocks back.
+type Suspended = (Age, Waiting, Chain);
+
 impl Reading {
     fn age(&self) -> Age {
         (self.request, self.samples.start)
     }
 
-    fn suspend(self) -> (Age, Waiting, Chain) {
+    fn suspend(self) -> Suspended {
         let age = self.age();
         (age, Waiting { samples: self.samples, drawn: self.drawn }, self.chain)
+    }
+
+    fn start(&self, sample: usize) -> Running {
+        let Drawn { tokens, logp } = self.drawn.clone();
+        Running { request: self.request, sample, tokens, logp, chain: self.chain.clone() }
     }
 }
 
@@ -82,10 +90,9 @@ impl Running {
         (self.request, self.sample)
     }
 
-    fn suspend(self) -> (Age, Waiting, Chain) {
-        let (age, samples) = (self.age(), self.sample..self.sample + 1);
-        let drawn = Drawn { tokens: self.tokens, logp: self.logp };
-        (age, Waiting { samples, drawn }, self.chain)
+    fn suspend(self) -> Suspended {
+        let Self { request, sample, tokens, logp, chain } = self;
+        ((request, sample), Waiting { samples: sample..sample + 1, drawn: Drawn { tokens, logp } }, chain)
     }
 }
 
@@ -172,9 +179,12 @@ impl<'a> Schedule<'a> {
         self.add_running(&mut step);
         step.continued = step.draws.len();
         while self.read_on(&mut step) {}
-        let is_done = self.running.is_empty() && self.reading.is_none() && self.waiting.is_empty();
-        assert!(is_done || !step.ids.is_empty(), "a sample that is alone fits: it was checked before");
+        assert!(self.is_done() || !step.ids.is_empty(), "a sample that is alone fits: it was checked before");
         (!step.ids.is_empty()).then_some(step)
+    }
+
+    fn is_done(&self) -> bool {
+        self.running.is_empty() && self.reading.is_none() && self.waiting.is_empty()
     }
 
     fn add_running(&mut self, step: &mut Step) {
@@ -199,8 +209,8 @@ impl<'a> Schedule<'a> {
         let request = &self.requests[running.request];
         running.chain.own_last_block(self.blocks, step);
         let token = running.tokens[running.tokens.len() - 1];
-        let tokens = || request.prompt.iter().chain(&running.tokens).copied();
-        running.chain.append(self.blocks, step, std::iter::once(token), tokens);
+        let all = || request.tokens(&running.tokens);
+        running.chain.append(self.blocks, step, std::iter::once(token), all);
         step.draw_from_last_row([draw(request, running.sample, running.tokens.len())]);
     }
 
@@ -213,7 +223,7 @@ impl<'a> Schedule<'a> {
         self.waiting.insert(age, waiting);
     }
 
-    fn suspend_youngest(&mut self) -> Option<(Age, Waiting, Chain)> {
+    fn suspend_youngest(&mut self) -> Option<Suspended> {
         let youngest = self.running.last().map(Running::age);
         match self.reading.take_if(|reading| Some(reading.age()) > youngest) {
             Some(reading) => Some(reading.suspend()),
@@ -224,7 +234,7 @@ impl<'a> Schedule<'a> {
     /// Adds a piece of what is being read, or of the oldest that waits; returns whether there may be more to
     /// add.
     fn read_on(&mut self, step: &mut Step) -> bool {
-        let left = self.limits.prompt_tokens - (step.ids.len() - step.continued);
+        let left = self.limits.prompt_tokens - step.prompt_tokens();
         let Some(mut reading) = self.next_reading(left) else { return false };
         let (from, room) = (reading.chain.length, self.room(&reading.chain));
         let until = reading.tokens.len().min(from + left.min(room));
@@ -264,8 +274,7 @@ impl<'a> Schedule<'a> {
     /// Admits the oldest request that waits, with as many of its samples as fit; none while memory is short.
     fn admit(&mut self) -> Option<Reading> {
         let (&(request, _), waiting) = self.waiting.first_key_value()?;
-        let prompt = &self.requests[request].prompt;
-        let tokens: Vec<u32> = prompt.iter().chain(&waiting.drawn.tokens).copied().collect();
+        let tokens: Vec<u32> = self.requests[request].tokens(&waiting.drawn.tokens).collect();
         // The last token is always read: the next one is drawn from its row.
         let known = self.blocks.prefix(&tokens, (tokens.len() - 1) / CACHE_BLOCK);
         let count = self.admissible(request, waiting, tokens.len(), &known);
@@ -273,8 +282,7 @@ impl<'a> Schedule<'a> {
             return None;
         }
         let Waiting { samples, drawn } = self.take_oldest(count)?;
-        let chain =
-            Chain { length: known.len() * CACHE_BLOCK, parent: self.blocks.hold(&known), blocks: known };
+        let chain = Chain::of_known(known, self.blocks);
         Some(Reading { request, samples, drawn, tokens, chain })
     }
 
@@ -317,14 +325,13 @@ impl<'a> Schedule<'a> {
     /// Starts the samples whose prompts the pass has read. They share its last block too, until one of them
     /// writes to it.
     pub fn start_samples(&mut self, step: &mut Step) {
-        for Reading { request, samples, drawn, chain, .. } in step.completed.drain(..) {
-            for sample in samples.clone() {
+        for reading in step.completed.drain(..) {
+            for sample in reading.samples.clone() {
                 // The first sample takes over the reading's hold on the blocks.
-                if sample > samples.start {
-                    chain.blocks.iter().for_each(|&block| self.blocks.share(block));
+                if sample > reading.samples.start {
+                    reading.chain.share(self.blocks);
                 }
-                let (tokens, logp) = (drawn.tokens.clone(), drawn.logp.clone());
-                self.running.push(Running { request, sample, tokens, logp, chain: chain.clone() });
+                self.running.push(reading.start(sample));
             }
         }
     }
@@ -343,16 +350,24 @@ impl<'a> Schedule<'a> {
 impl Drop for Schedule<'_> {
     fn drop(&mut self) {
         // After an error, samples are left; the blocks outlive the schedule and must be free for the next run.
-        let running = self.running.iter().map(|running| &running.chain);
-        let left = running.chain(self.reading.iter().map(|reading| &reading.chain));
-        left.for_each(|chain| chain.release(self.blocks));
+        self.running.iter().for_each(|running| running.chain.release(self.blocks));
+        self.reading.iter().for_each(|reading| reading.chain.release(self.blocks));
     }
 }
 
 impl Chain {
     /// Whether the next token needs a block: a new one, or a copy of a last block that others hold too.
     fn needs_block(&self, blocks: &Blocks) -> bool {
-        self.room() == 0 || blocks.is_shared(self.blocks[self.blocks.len() - 1])
+        self.room() == 0 || blocks.is_shared(self.last_block())
+    }
+
+    /// A sequence that begins with full blocks of known contents.
+    fn of_known(known: Vec<u32>, blocks: &mut Blocks) -> Self {
+        Self { length: known.len() * CACHE_BLOCK, parent: blocks.hold(&known), blocks: known }
+    }
+
+    fn last_block(&self) -> u32 {
+        self.blocks[self.blocks.len() - 1]
     }
 
     /// Tokens that fit into the last block.
@@ -402,8 +417,12 @@ impl Chain {
             // Registered before the pass fills it, so that the same pass can share it: keys are stored before
             // any attention of the same layer reads them.
             let tokens: Vec<u32> = all().skip(self.length - CACHE_BLOCK).take(CACHE_BLOCK).collect();
-            self.parent = Some(blocks.register(self.blocks[self.blocks.len() - 1], self.parent, &tokens));
+            self.parent = Some(blocks.register(self.last_block(), self.parent, &tokens));
         }
+    }
+
+    fn share(&self, blocks: &mut Blocks) {
+        self.blocks.iter().for_each(|&block| blocks.share(block));
     }
 
     fn release(&self, blocks: &mut Blocks) {
@@ -413,6 +432,11 @@ impl Chain {
 }
 
 impl Step {
+    /// Tokens of prompts; the rest continue running samples.
+    pub fn prompt_tokens(&self) -> usize {
+        self.ids.len() - self.continued
+    }
+
     /// Draws tokens from the row that was added last.
     fn draw_from_last_row(&mut self, draws: impl IntoIterator<Item = Draw>) {
         let Some(span) = self.spans.last() else { return };
