@@ -47,6 +47,7 @@ impl AttentionShape {
     }
 
     pub(crate) fn scale(self) -> f32 {
+        // In f64, rounded once.
         (1.0 / (self.head_dim as f64).sqrt()) as f32
     }
 }
@@ -207,6 +208,7 @@ dispatched! {
         let rows = scores.as_chunks_mut::<KEYS>().0.iter_mut().zip(output.chunks_mut(stride)).zip(top).zip(sum);
         for (i, (((row, output), top), sum)) in rows.enumerate() {
             let visible = sight.visible(i);
+            // Also before any key was seen: −∞ − (−∞) below would be NaN.
             if visible == 0 {
                 row.fill(0.0);
                 continue;
@@ -245,6 +247,7 @@ dispatched! {
 dispatched! {
     pub(crate) fn normalise(output: &mut [f32], sum: &[f32], dim: usize) {
         for (row, sum) in output.chunks_exact_mut(dim).zip(sum) {
+            // One division per row: vector units multiply several times faster than they divide.
             let scale = 1.0 / sum;
             row.iter_mut().for_each(|o| *o *= scale);
         }

@@ -102,6 +102,7 @@ pub(crate) fn store(
 /// Copies a block's contents to another.
 pub(crate) fn copy_block(cache: [&mut [f32]; 2], from: usize, to: usize, shape: AttentionShape) {
     let (key_block, value_block) = block_lengths(shape);
+    // Whole blocks, full or not: a block of keys interleaves its tokens, so a part is not contiguous.
     for (cache, length) in cache.into_iter().zip([key_block, value_block]) {
         cache.copy_within(from * length..(from + 1) * length, to * length);
     }
@@ -374,6 +375,7 @@ impl<'a> Partial<'a> {
         let (scores, rest) = rest.split_at_mut(rows * KEYS);
         let (output, statistics) = rest.split_at_mut(rows * width);
         let (top, sum) = statistics.split_at_mut(rows);
+        // Scratch holds the values of earlier tasks.
         top.fill(f32::NEG_INFINITY);
         sum.fill(0.0);
         output.fill(0.0);

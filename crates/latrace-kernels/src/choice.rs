@@ -29,7 +29,7 @@ pub struct Draw {
 pub struct Choice {
     /// Its id.
     pub token: u32,
-    /// Its log-prob (nats) in the distribution of the logits as they are, before temperature and any cut.
+    /// Its log-prob (nats) in the distribution of the original logits, before temperature and any cut.
     pub logp: f32,
 }
 
@@ -74,6 +74,7 @@ impl Draw {
 }
 
 fn likeliest(logits: &[f32]) -> usize {
+    // Strictly greater: ties go to the lower id.
     let mut best = 0;
     for (i, logit) in logits.iter().enumerate() {
         if *logit > logits[best] {
@@ -97,12 +98,13 @@ dispatched! {
     /// As the head computes it for scoring: the same operations, the same bits.
     fn log_prob(logits: &mut [f32], token: usize) -> f32 {
         let top = max(logits);
+        // Read before `exp_sum` overwrites it.
         let chosen = logits[token] - top;
         chosen - exp_sum(logits, top).ln()
     }
 }
 
-/// Values summed at once on the way to the drawn one.
+/// Values of a block in the search for the drawn one: whole blocks are skipped by their sums.
 const BLOCK: usize = 256;
 
 dispatched! {
@@ -122,6 +124,7 @@ fn draw_any(weights: &mut [f32], draw: Draw) -> usize {
     if draw.min_p > 0.0 {
         weights.iter_mut().filter(|w| **w < draw.min_p).for_each(|w| *w = 0.0);
     }
+    // Blocks in f32 by lanes, their sums in f64 in order: the same bits on every processor.
     let total: f64 = weights.chunks(BLOCK).map(|block| f64::from(block_sum(block))).sum();
     let mut rest = draw.uniform * total;
     let mut last = 0;
@@ -161,6 +164,7 @@ fn sum(weights: &[f32], ids: &[u32]) -> f64 {
 fn draw_ranked(weights: &[f32], draw: Draw) -> usize {
     let limit = if draw.top_k > 0 { draw.top_k.min(weights.len()) } else { weights.len() };
     let mut order: Vec<u32> = (0..weights.len() as u32).collect();
+    // Ties by id, so that the order is total and does not depend on the sorting algorithm.
     let by_rank = |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
     let total: f64 = if limit == weights.len() { weights.iter().map(|w| f64::from(*w)).sum() } else { 0.0 };
     // Few tokens hold most of the probability: rank only as many as are needed.

@@ -7,7 +7,7 @@ use crate::parallel::{Shared, for_each};
 use crate::reference::log_sum_exp;
 use crate::simd::{dispatched, exp, exp_sum, max};
 
-/// Values of the chunk of logits: 128 MiB. Rows at once follow from it, so a row's result does not.
+/// Values of the chunk of logits: 128 MiB. A row's result does not depend on how many rows share a chunk.
 pub const LOGITS_CHUNK: usize = 1 << 25;
 
 /// Rows at a time for a vocabulary, within [`LOGITS_CHUNK`].
@@ -128,6 +128,7 @@ dispatched! {
     /// Replaces the logits by their exponentials over their sum, and returns log p of the target.
     fn log_softmax(logits: &mut [f32], target: usize) -> f32 {
         let top = max(logits);
+        // Kept as a difference: the probability below may round to 0 or 1, and its logarithm with it.
         let chosen = logits[target] - top;
         let sum = exp_sum(logits, top);
         let inverse = 1.0 / sum;
@@ -139,6 +140,7 @@ dispatched! {
 dispatched! {
     /// Probabilities → the gradient of the logits: dlogp · (1(target) − p).
     fn logit_gradient(p: &mut [f32], target: usize, dlogp: f32) {
+        // In place: a gradient of its own would double the chunk.
         p.iter_mut().for_each(|p| *p *= -dlogp);
         p[target] += dlogp;
     }

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::fields::{read_file, read_json};
 use latrace_core::random::{draw, mix, unit};
 
+// Names as in transformers, which must find what is written here.
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const HEAD: &str = "lm_head.weight";
@@ -96,6 +97,7 @@ impl SaveDtype {
 /// No weights; a damaged file; a tensor that is missing, too many, of another shape or type, or in the wrong
 /// shard.
 pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
+    // Mapped, not read: a model of tens of gigabytes would otherwise be in memory twice.
     let files = Files::open(dir)?;
     let stored = files.tensors()?;
     let parameters = config.parameters();
@@ -108,6 +110,7 @@ pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
         // The embedding is the first parameter of every model.
         check_tied_head(head, &found[0].view)?;
     }
+    // Only now is a value converted: everything that can be wrong with the files has been checked.
     found.into_par_iter().map(decode).collect()
 }
 
@@ -141,6 +144,7 @@ impl Files {
         let (mut maps, mut places, mut shards) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (tensor, file) in read_index(&index)? {
             let place = match shards.get(&file) {
+                // Thousands of tensors share a few files, each of which is mapped once.
                 Some(&place) => place,
                 None => {
                     if let Err(detail) = check_shard(dir, &file) {
@@ -171,6 +175,7 @@ impl Files {
 
     fn check_place(&self, tensor: &str, place: usize) -> Result<()> {
         let Some((path, places)) = &self.index else { return Ok(()) };
+        // A tensor that the index does not list is found by `check_names`, with all others like it.
         match places.get(tensor) {
             Some(&expected) if expected != place => Err(Error::WrongShard {
                 path: path.clone(),
@@ -258,6 +263,7 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
     let (header, data) = split_header(bytes)?;
     let entries: Map<String, Value> =
         serde_json::from_slice(header).map_err(|error| format!("its header is no JSON object: {error}"))?;
+    // The one entry that is not a tensor.
     let mut tensors = entries.iter().filter(|(name, _)| *name != "__metadata__");
     tensors.try_for_each(|(name, entry)| check_offsets(name, entry, data.len() as u64))
 }
@@ -268,6 +274,7 @@ fn split_header(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
         return Err(format!("expected a header length of 8 bytes, got a file of {} bytes", bytes.len()));
     };
     let length = u64::from_le_bytes(*length);
+    // A Git LFS pointer has text here: as a length, an absurd number, which the message shows.
     let split = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
     let got = rest.len();
     split.ok_or_else(|| format!("expected a header of {length} bytes, got {got} bytes after its length"))
@@ -289,6 +296,7 @@ fn check_names(
     parameters: &[Parameter],
     tied: bool,
 ) -> Result<()> {
+    // Missing tensors come first: where a name is spelt differently, one is missing and another is extra.
     let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let absent = wanted.iter().copied().chain(files.listed()).find(|name| !stored.contains_key(*name));
     if let Some(name) = absent {
@@ -386,6 +394,7 @@ fn decode(stored: &Stored<'_>) -> Result<Vec<f32>> {
 fn decode_into(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         Dtype::F32 => each(bytes, out, f32::from_le_bytes),
+        // Exact: every bf16 and f16 is an f32.
         Dtype::BF16 => each(bytes, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
         _ => each(bytes, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
     }
@@ -459,6 +468,7 @@ fn save_tensors(
     if shards.len() > 1 {
         write_index(out, tensors, dtype, places)?;
     }
+    // Last, since a folder is taken for a model by its configuration.
     write_json(&out.join("config.json"), &Value::Object(config_json(config, dtype)))?;
     sync_folder(out)
 }
@@ -482,7 +492,7 @@ fn write_index(
     write_json(&out.join(INDEX), &json!({"metadata": sizes, "weight_map": places}))
 }
 
-/// Makes the names in a folder survive a crash.
+/// Makes the names in a folder survive a crash: syncing a file does not sync its entry in the folder.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))
 }
@@ -558,6 +568,7 @@ fn header(tensors: &[Tensor<'_>], dtype: SaveDtype) -> Vec<u8> {
 }
 
 fn write_values(file: &mut File, values: &Values<'_>, dtype: SaveDtype) -> std::io::Result<()> {
+    // Chunk by chunk: a large model's embedding alone is more than a gigabyte.
     let mut bytes = Vec::with_capacity(CHUNK * dtype.bytes());
     for chunk in (values.host)().chunks(CHUNK) {
         bytes.clear();
@@ -582,6 +593,7 @@ fn config_json(config: &Config, dtype: SaveDtype) -> Map<String, Value> {
     for key in dtype_keys(&raw) {
         raw.insert(key.to_owned(), json!(dtype.in_config()));
     }
+    // A file that named only its model type is read by us, but not by every tool.
     raw.entry("architectures").or_insert_with(|| json!([config.family.architecture()]));
     raw
 }

@@ -119,6 +119,7 @@ impl Family {
             Self::by(|family| family.architecture() == name).ok_or_else(|| unknown(fields, list.to_string()))
         });
         let model_type = fields.text("model_type")?;
+        // `architectures` decides, as in transformers' auto classes; bare configurations have only the type.
         match (named.transpose()?, model_type) {
             (Some(family), kind) => family.agreeing_with(fields, kind),
             (None, Some(kind)) => {
@@ -195,6 +196,7 @@ impl Config {
     fn from_fields(fields: &Fields<'_>) -> Result<Self> {
         let family = Family::read(fields)?;
         let defaults = family.defaults();
+        // Limits are far above any published model: they catch corrupt files before memory is allocated.
         let hidden_size = fields.size("hidden_size", 4096, 1 << 20)?;
         let layers = fields.size("num_hidden_layers", 32, 1 << 12)?;
         let heads = fields.size("num_attention_heads", 32, 1 << 16)?;
@@ -242,6 +244,7 @@ impl Config {
     }
 
     fn push_layer(&self, list: &mut Vec<Parameter>, layer: &str) {
+        // The order is fixed: random weights are keyed by a tensor's number (`checkpoint::initialise`).
         list.push(norm(&format!("{layer}.input_layernorm"), self.hidden_size));
         self.push_attention(list, &format!("{layer}.self_attn"));
         list.push(norm(&format!("{layer}.post_attention_layernorm"), self.hidden_size));
@@ -369,12 +372,14 @@ fn check_not_quantized(fields: &Fields<'_>) -> Result<()> {
 
 fn check_activation(fields: &Fields<'_>) -> Result<()> {
     match fields.text("hidden_act")? {
+        // Two names of one function.
         None | Some("silu" | "swish") => Ok(()),
         Some(other) => Err(fields.error("hidden_act", "\"silu\"", format!("{other:?}"))),
     }
 }
 
 fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<()> {
+    // Newer files list each layer's attention, and then the older fields have no effect.
     match fields.get("layer_types") {
         None => check_no_window(fields, layers),
         Some(types) if all_full(types) => Ok(()),

@@ -198,6 +198,7 @@ impl Error {
         self.advice().map(str::to_owned)
     }
 
+    // Kept apart from the messages, which say what is wrong: a hint may not fit every cause.
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Io { source, .. } => io_advice(source),
@@ -263,6 +264,7 @@ fn io_advice(source: &io::Error) -> Option<&'static str> {
 }
 
 fn field_advice(field: &str) -> Option<&'static str> {
+    // By name, since a field's error does not say why the value cannot be used.
     if field.contains("sliding") || field == "layer_types" {
         return Some(
             "sliding-window attention is not supported; set use_sliding_window to false if rows fit in the \

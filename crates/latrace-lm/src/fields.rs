@@ -87,6 +87,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn small(&self, name: &str, default: f32) -> Result<f32> {
+        // Rounded once, as torch rounds its Python floats when they meet f32 tensors.
         let cast = |value: &Value| value.as_f64().map(|x| x as f32).filter(|x| (0.0..=1.0).contains(x));
         Ok(self.typed(name, "a number from 0 to 1", cast)?.unwrap_or(default))
     }

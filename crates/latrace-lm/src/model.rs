@@ -119,6 +119,7 @@ impl Layout {
 
 impl LayerLayout {
     fn projections(&self) -> [usize; 7] {
+        // Values and keys first: the last layer of a pass projects queries for fewer rows, after storing both.
         [self.value, self.key, self.query, self.output, self.gate, self.up, self.down].map(|p| p.weight)
     }
 }
@@ -170,6 +171,7 @@ impl<D: Device> Model<D> {
     /// Anything wrong with `config.json`.
     pub fn random_on(device: D, dir: &Path, seed: u64) -> Result<Self> {
         let config = Config::read(dir)?;
+        // Drawn on the host, so that the weights do not depend on the device's generator.
         let fresh = checkpoint::initialise(&config, seed);
         Ok(Self::new(device, config, fresh))
     }
@@ -195,6 +197,7 @@ impl<D: Device> Model<D> {
     }
 
     fn values<'a>(&'a self, buffer: &'a D::Buffer) -> Values<'a> {
+        // Called when the tensor is written: only one at a time is brought to the host.
         let host = Box::new(|| self.device.host(buffer));
         Values { count: self.device.length(buffer), host }
     }

@@ -72,6 +72,7 @@ impl TrainPlan {
         max_positions: usize,
     ) -> Result<Self> {
         config.validate()?;
+        // Whatever the settings say, a model was not made for positions beyond its own.
         let row_limit = config.cutoff_length.min(max_positions);
         if config.over_length == OverLength::Error {
             check_lengths(source, row_limit)?;
@@ -163,6 +164,7 @@ impl Chosen {
             total_updates: 0,
             config: config.clone(),
         };
+        // An epoch's last update may be smaller, so this is not rows × epochs / batch size.
         plan.total_updates = config.max_steps.unwrap_or(config.epochs * plan.updates_per_epoch());
         Ok(plan)
     }
@@ -214,6 +216,7 @@ impl Iterator for Updates<'_> {
 
     fn next(&mut self) -> Option<Update> {
         let (plan, step) = (self.plan, self.done);
+        // With `max_steps`, this may be within an epoch, or after more epochs than `epochs` says.
         if step >= plan.total_updates {
             return None;
         }

@@ -78,6 +78,7 @@ impl RowFile {
         if size < HEADER as u64 {
             return Err(damaged(format!("expected a header of {HEADER} bytes, got {size} bytes")));
         }
+        // Header, then size, then checksum: each check relies on the numbers that the one before accepted.
         let header = Header::decode(&read_at(path, &file, 0, HEADER)?).map_err(damaged)?;
         header.check_size(size).map_err(damaged)?;
         let index = read_at(path, &file, header.index, (size - header.index) as usize)?;
@@ -94,6 +95,7 @@ impl RowFile {
         let bytes = read_at(&self.path, &self.file, entry.offset, entry.bytes as usize)?;
         check_sum(&bytes, entry.checksum)
             .map_err(|sums| damaged(format!("row {row}: expected checksum {sums}")))?;
+        // Both checksums match, so only a writer with a bug gets this far.
         decode_row(&bytes, entry.lengths())
             .ok_or_else(|| damaged(format!("row {row} is not laid out as its lengths say")))
     }
@@ -116,6 +118,7 @@ impl RowSource for RowFile {
     }
 
     fn lengths(&self, row: usize) -> RowLengths {
+        // From the index, which is in memory: planning reads no row.
         self.entries[row].lengths()
     }
 
@@ -162,6 +165,7 @@ impl RowFileWriter {
         buffer.clear();
         let entry = encode_row(row, &mut buffer).and_then(|()| self.entry(row, &buffer));
         let too_large = || Error::row(&row.id, "expected a prompt, a response and at most 4 GiB of data");
+        // Encoded completely before anything is written, so that a refused row leaves no trace.
         let entry = entry.ok_or_else(too_large)?;
         self.write(&buffer)?;
         self.entries.push(entry);
@@ -187,7 +191,9 @@ impl RowFileWriter {
     pub fn finish(mut self) -> Result<RowFile> {
         let header = self.write_index()?.encode();
         self.with_file(|out| complete(out, &header))?;
+        // Only a synced file gets the name: a crash leaves the old file or the new one, never a part.
         fs::rename(&self.unfinished, &self.path).map_err(Error::io("rename", &self.unfinished))?;
+        // From here on, dropping the writer removes nothing.
         self.out = None;
         sync_folder(folder_of(&self.path))?;
         RowFile::open(&self.path)
@@ -314,6 +320,7 @@ impl<'a> Bytes<'a> {
 
     fn weights(&mut self, response: usize) -> Option<Weights> {
         match self.word()? as usize {
+            // No response has 0 tokens, so 0 is free to mean one number for the row.
             0 => Some(Weights::Row(self.floats(1)?[0])),
             count if count == response => Some(Weights::PerToken(self.floats(count)?)),
             _ => None,
@@ -378,6 +385,7 @@ fn encode_floats(values: &[f32], out: &mut Vec<u8>) {
 
 fn read_at(path: &Path, file: &File, at: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
+    // Without a shared position, so that threads may read different rows at the same time.
     file.read_exact_at(&mut bytes, at).map_err(Error::io("read", path))?;
     Ok(bytes)
 }

@@ -36,6 +36,7 @@ impl Weights {
 
     /// The numbers of all `response` tokens.
     fn spread(&self, response: usize) -> impl Iterator<Item = f32> {
+        // Without allocating: the fingerprint runs over every token of every row.
         let repeat = if let Self::Row(_) = self { response } else { 1 };
         self.stored().iter().flat_map(move |&value| std::iter::repeat_n(value, repeat))
     }
@@ -81,6 +82,7 @@ impl Policy {
     /// Advantages of all `response` tokens, then their old log-probs.
     fn numbers(&self, response: usize) -> impl Iterator<Item = f32> {
         let advantages = self.advantages.spread(response).enumerate();
+        // As training sees them: a change of an advantage that has no effect changes no fingerprint.
         let drawn = |token: usize| !self.given.contains(&token);
         let advantages = advantages.map(move |(t, value)| if drawn(t) { value } else { 0.0 });
         advantages.chain(self.old_logp.iter().copied())
@@ -129,6 +131,7 @@ impl TrainRow {
     /// Mean weight of the response tokens.
     #[must_use]
     pub fn mean_weight(&self) -> f64 {
+        // One number for the whole row is its own mean, bit for bit; summing copies of it would round.
         let weights = self.weights.stored();
         weights.iter().map(|&weight| f64::from(weight)).sum::<f64>() / weights.len() as f64
     }
@@ -136,6 +139,7 @@ impl TrainRow {
     /// Cuts the row to `limit` tokens, if it is longer.
     pub fn truncate(&mut self, limit: usize) {
         self.tokens.truncate(limit);
+        // The prompt stays whole: the plan drops rows whose prompt alone reaches the limit.
         let response = self.response_len();
         self.weights.truncate(response);
         self.policy.iter_mut().for_each(|policy| policy.truncate(response));

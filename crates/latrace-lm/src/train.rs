@@ -133,6 +133,7 @@ pub fn train_on<D: Device>(
     observer: &mut dyn FnMut(Event) -> Result<()>,
 ) -> Result<()> {
     job.config.validate()?;
+    // All rows are read once before the model is loaded: the fingerprint decides whether a run may resume.
     let survey = Survey::of(job.rows, &job.config)?;
     let position = job.position(survey.fingerprint.value())?;
     if let Position::Finished = position {
@@ -151,6 +152,7 @@ impl TrainJob<'_> {
 
     fn first_model<D: Device>(&self, device: D, position: &Position) -> Result<Model<D>> {
         match position {
+            // A checkpoint is a model folder of its own, with the weights after its last update.
             Position::Checkpoint(state) => Model::load_on(device, &state.folder),
             _ if self.config.init == Init::Random => {
                 Model::random_on(device, self.model_dir, self.config.seed)
@@ -185,6 +187,7 @@ impl<'a, D: Device> Run<'a, D> {
     }
 
     fn carry_out(mut self, position: Position) -> Result<()> {
+        // Moments before the first event, so that what is reported as resumed has been read without error.
         let resumed_from = self.restore(position)?;
         (self.observer)(started(&self.plan, resumed_from))?;
         let plan = self.plan.clone();

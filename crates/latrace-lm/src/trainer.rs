@@ -125,6 +125,7 @@ impl<D: Device> Trainer<D> {
         self.pack(rows, divisor);
         let loss = self.tokens.loss(&self.config);
         let logp = self.gradients.accumulate(&self.model, &self.batch, loss);
+        // The value in f64 and in order, from the log-probs of the same pass that made the gradient.
         logp.iter().enumerate().map(|(i, &logp)| loss.value(i, logp)).sum()
     }
 
@@ -140,6 +141,7 @@ impl<D: Device> Trainer<D> {
 
     fn apply(&mut self, rate: f64, norm: f64) {
         let optimiser = self.optimiser(rate, norm);
+        // One parameter at a time, each in parallel within: the order of parameters changes no bit.
         let Self { model, moments: [first, second], gradients, decayed, .. } = self;
         for (i, parameter) in model.parameters.iter_mut().enumerate() {
             let update = if decayed[i] { optimiser } else { AdamW { weight_decay: 0.0, ..optimiser } };
@@ -152,6 +154,7 @@ impl<D: Device> Trainer<D> {
         let TrainConfig { clip_norm, beta1, beta2, epsilon, weight_decay, .. } = self.config;
         AdamW {
             learning_rate: rate as f32,
+            // Still f64: 1 − beta2 would lose four digits in f32.
             beta1,
             beta2,
             epsilon: epsilon as f32,

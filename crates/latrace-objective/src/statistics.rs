@@ -94,6 +94,7 @@ impl Accuracy {
 #[must_use]
 pub fn bootstrap(value_q: &[f64], seed: u64) -> Interval {
     let count = value_q.len() as f64;
+    // A stream of its own, so that interval and p value of one comparison are independent.
     let mut rng = Rng::at(seed, &[10]);
     let mut resampled: Vec<f64> = (0..RESAMPLES).map(|_| resampled_sum(value_q, &mut rng) / count).collect();
     resampled.sort_by(f64::total_cmp);

@@ -36,6 +36,7 @@ impl Llama3 {
 
     fn frequency(&self, frequency: f64, original: f64) -> f64 {
         let Self { factor, low_freq_factor: low, high_freq_factor: high, .. } = *self;
+        // Meta's code compares wavelengths; turns are their inverse, times the context.
         let turns = original * frequency / (2.0 * PI);
         if turns > high {
             return frequency;

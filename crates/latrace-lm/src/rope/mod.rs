@@ -55,6 +55,7 @@ impl Rope {
             RopeKind::Llama3(llama3) => (llama3.frequencies(&plain, max_positions), 1.0),
             RopeKind::Yarn(yarn) => yarn.frequencies(&plain, self.theta, max_positions),
         };
+        // Rounded here and nowhere before, unlike in transformers: the error is half a unit in the last place.
         (frequencies.iter().map(|&f| f as f32).collect(), scaling as f32)
     }
 
@@ -65,6 +66,7 @@ impl Rope {
         let scaling = read_scaling(config)?;
         let theta = config.number("rope_theta")?.unwrap_or(10_000.0);
         config.require_whole_rotation()?;
+        // Only the theta in effect is checked: one that is hidden may be anything.
         match scaling {
             Some(fields) => Self::read_scaled(config, &fields, theta),
             None => {

@@ -70,6 +70,7 @@ impl Blocks {
 
     /// An empty block with one holder: a free one, or else the least recently used of those without holders.
     pub fn take(&mut self) -> Option<u32> {
+        // Free blocks first: an idle one may still be found by its contents.
         let block = self.free.pop().or_else(|| self.evict())?;
         self.entry(block).holders = 1;
         self.peak = self.peak.max(self.held());
@@ -134,6 +135,7 @@ impl Blocks {
     /// The known blocks that begin `tokens`, at most `limit` of them.
     pub fn prefix(&self, tokens: &[u32], limit: usize) -> Vec<u32> {
         let (mut found, mut parent) = (Vec::new(), None);
+        // Block by block from the start: contents include the block before, so a match covers all before it.
         for part in tokens.chunks_exact(CACHE_BLOCK).take(limit) {
             let Some(&block) = self.by_contents.get(&(parent, Box::from(part))) else { break };
             parent = self.serial(block);

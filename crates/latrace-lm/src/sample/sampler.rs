@@ -51,6 +51,7 @@ impl<D: Device> Sampler<D> {
     /// Packs a model's weights.
     pub fn new(model: Model<D>, options: SamplerOptions) -> Self {
         let packed = PackedModel::new(model);
+        // Rows follow from the options; positions and the cache grow with the requests of a run.
         let memory = Memory::planned(&packed.model, options);
         Self { packed, options, blocks: Blocks::default(), memory, prefilled: 0, preempted: 0 }
     }
@@ -84,6 +85,7 @@ impl<D: Device> Sampler<D> {
     /// A bad setting; an empty prompt, or one that fills the model's positions; a sample that the cache
     /// cannot hold even alone; what the observer returns. Rows are named by their place among the requests.
     pub fn run(&mut self, requests: &[SampleRequest], observer: &mut dyn Observer) -> Result<()> {
+        // All of them before the first pass: a bad request costs no sampling.
         for (i, request) in requests.iter().enumerate() {
             self.check(&i.to_string(), request)?;
         }
@@ -126,6 +128,7 @@ impl<D: Device> Sampler<D> {
             let choices = memory.pass(packed, &step);
             *prefilled += step.prompt_tokens() as u64;
             *preempted += std::mem::take(&mut schedule.preempted);
+            // Before accepting: choices are those of running samples, then of the ones started here.
             schedule.start_samples(&mut step);
             accept(&mut schedule, &choices, requests, limits.positions, observer)?;
         }
@@ -172,6 +175,7 @@ impl<D: Device> Sampler<D> {
 /// Most blocks that samples active at the same time can need: those of the longest ones, without sharing.
 fn most_blocks(requests: &[SampleRequest], limits: Limits) -> usize {
     let mut needs: Vec<_> = requests.iter().map(|request| blocks_and_samples(request, limits)).collect();
+    // The longest first: which samples will be active together is not known yet.
     needs.sort_unstable_by(|a, b| b.cmp(a));
     let (mut blocks, mut places) = (0, limits.samples);
     for (each, samples) in needs {
@@ -219,6 +223,7 @@ impl<D: Device> Memory<D> {
     /// One pass: the token of each draw.
     fn pass(&mut self, packed: &PackedModel<D>, step: &Step) -> Vec<Choice> {
         let model = &packed.model;
+        // Before the pass writes: a copy is of the contents that both holders had in common.
         self.copy_blocks(model, &step.copies);
         self.stream.embed(model, &step.ids);
         for i in 0..model.config.layers {
@@ -230,6 +235,7 @@ impl<D: Device> Memory<D> {
                 self.stream.keep_inputs(model, &step.rows);
                 (spans, positions) = (&step.last_spans, &step.last_positions);
             }
+            // A piece in the middle of a prompt draws nothing.
             if positions.is_empty() {
                 return Vec::new();
             }
@@ -279,6 +285,8 @@ impl<D: Device> Memory<D> {
         let (Self { stream, hidden, logits, .. }, model) = (self, &packed.model);
         let (vocabulary, chunk) = (model.config.vocab_size, logit_rows(model.config.vocab_size));
         let mut choices = Vec::with_capacity(step.draws.len());
+        // Samples of one prompt start from the same row: it is gathered for each of them, since drawing
+        // overwrites the logits.
         for (rows, draws) in step.drawn_from.chunks(chunk).zip(step.draws.chunks(chunk)) {
             model.device.gather_rows(hidden, rows, &stream.h, model.config.hidden_size);
             packed.logits(logits, hidden, draws.len());
@@ -317,6 +325,7 @@ fn accept(
 }
 
 fn append(running: &mut Running, Choice { token, logp }: &Choice) -> Result<()> {
+    // Only NaN or infinite weights lead here; sampling on would give noise that looks like text.
     if !logp.is_finite() {
         let (sample, at) = (running.sample, running.tokens.len());
         let detail = format!(

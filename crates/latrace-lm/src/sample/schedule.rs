@@ -176,6 +176,7 @@ impl<'a> Schedule<'a> {
     /// The next pass; none when all is done.
     pub fn next_step(&mut self) -> Option<Step> {
         let mut step = Step::default();
+        // Running samples come first: a long prompt must not make them wait.
         self.add_running(&mut step);
         step.continued = step.draws.len();
         while self.read_on(&mut step) {}
@@ -225,6 +226,7 @@ impl<'a> Schedule<'a> {
 
     fn suspend_youngest(&mut self) -> Option<Suspended> {
         let youngest = self.running.last().map(Running::age);
+        // What is read may be younger or older than what runs: a preempted sample keeps its age.
         match self.reading.take_if(|reading| Some(reading.age()) > youngest) {
             Some(reading) => Some(reading.suspend()),
             None => self.running.pop().map(Running::suspend),
@@ -289,6 +291,7 @@ impl<'a> Schedule<'a> {
     /// How many waiting samples can be admitted, with a prompt of `tokens` tokens that begins with `known`
     /// blocks.
     fn admissible(&self, request: usize, waiting: &Waiting, tokens: usize, known: &[u32]) -> usize {
+        // Known blocks that are idle are needed too, since holding them makes them unavailable to others.
         let needed = tokens.div_ceil(CACHE_BLOCK) - self.blocks.held_among(known);
         let drawn = waiting.drawn.tokens.len();
         let left = Self::limit(&self.requests[request], self.limits.positions) - drawn;
