@@ -49,6 +49,7 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(bad)?;
         environment.set_syntax(syntax);
+        // Published templates call methods of Python's strings, such as `strip` and `split`.
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
         environment.add_filter("tojson", to_json);
@@ -86,6 +87,7 @@ impl ChatTemplate {
             }
             None => return Err(fail("expected at least one message, got none".to_owned())),
         };
+        // From two renderings: a template may treat the last message differently from earlier ones.
         let prompt = self.render(before, true)?;
         let whole = self.render(messages, false)?;
         match whole.strip_prefix(&prompt) {
@@ -101,6 +103,7 @@ fn raise_exception(message: String) -> std::result::Result<Value, TemplateError>
 
 /// The message, its line, and what caused it, in one line.
 pub(crate) fn describe(error: &TemplateError) -> String {
+    // The outer error alone often says only that a filter failed.
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -114,8 +117,7 @@ pub(crate) fn describe(error: &TemplateError) -> String {
 /// escaped for HTML.
 fn to_json(value: &Value, options: minijinja::value::Kwargs) -> std::result::Result<Value, TemplateError> {
     let indent: Option<usize> = options.get("indent")?;
-    // `transformers` accepts these too; the first is already so, the others change nothing for text and
-    // numbers.
+    // Accepted for templates that pass it: transformers' default is not to escape to ASCII either.
     let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     let mut bytes = Vec::new();
@@ -130,6 +132,7 @@ fn to_json(value: &Value, options: minijinja::value::Kwargs) -> std::result::Res
     let failed = |reason: String| TemplateError::new(ErrorKind::BadSerialization, reason);
     written.map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+    // Safe, or it would be escaped once more where a template asks for escaping.
     Ok(Value::from_safe_string(text))
 }
 

@@ -70,13 +70,16 @@ impl Markers {
 
     /// The markers that a tokenizer should have as single tokens.
     pub fn specials(&self) -> Vec<String> {
+        // Without `cut`, which is a part of `close` and would split it.
         let texts = [&self.open, &self.close, &self.answer_open, &self.answer_close];
         texts.into_iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).collect()
     }
 
     /// Splits a whole response into trace and answer, without markers; `None` if the thought has no end.
     pub fn split<'a>(&self, response: &'a str) -> Option<(&'a str, &'a str)> {
+        // Trimmed, like the markers: models differ in the spaces and lines around them.
         let response = response.trim();
+        // The prompt may end with `open`, in which case the response does not repeat it.
         let thought = response.strip_prefix(self.open.trim()).unwrap_or(response);
         let (trace, rest) = thought.split_once(self.close.trim())?;
         let answer = rest.trim();

@@ -43,6 +43,7 @@ impl PromptTemplate {
     /// The source is not a valid template.
     pub fn new(source: &str) -> Result<PromptTemplate> {
         let mut environment = Environment::new();
+        // A template that needs a hint must not render without one.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let compiled = environment.add_template_owned(NAME, source.to_owned());
         compiled.map_err(|error| Error::BadTemplate { reason: describe(&error) })?;
@@ -62,6 +63,7 @@ impl PromptTemplate {
     ) -> Result<String> {
         let render = || -> std::result::Result<String, TemplateError> {
             let template = self.environment.get_template(NAME)?;
+            // A missing hint is undefined, not none, so that using it is an error.
             match hint {
                 Some(hint) => template.render(context! { question, hint, boxed, open => &markers.open }),
                 None => template.render(context! { question, boxed, open => &markers.open }),

@@ -26,6 +26,7 @@ pub fn stream(seed: u64, stage: &str, id: &str, sample: u64) -> u64 {
 /// next changes the hash.
 fn absorb(state: u64, bytes: &[u8]) -> u64 {
     let state = bytes.chunks(8).fold(state, |state, chunk| {
+        // A last chunk is filled up with zeros, which the length tells apart from zeros of the text.
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         mix(state ^ u64::from_le_bytes(word))
@@ -36,6 +37,7 @@ fn absorb(state: u64, bytes: &[u8]) -> u64 {
 /// A number in [0, 1), on the grid of 2^-53, from 64 random bits.
 #[must_use]
 pub fn unit(bits: u64) -> f64 {
+    // 53 bits are what an f64 below 1 holds; more could round up to 1.
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 

@@ -44,6 +44,7 @@ impl SamplingParams {
         let is_temperature = self.temperature.is_finite() && self.temperature >= 0.0;
         let is_share = |x: f32| (0.0..=1.0).contains(&x);
         check(is_temperature, "temperature", "a finite number of at least 0", self.temperature)?;
+        // A top_p of 0 would keep no token at all; 0 is valid for min_p, where it keeps all.
         let is_top_p = is_share(self.top_p) && self.top_p > 0.0;
         check(is_top_p, "top_p", "a number above 0 and at most 1", self.top_p)?;
         check(is_share(self.min_p), "min_p", "a number from 0 to 1", self.min_p)?;

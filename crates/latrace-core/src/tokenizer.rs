@@ -32,6 +32,7 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(bad)?;
         inner.with_truncation(None).map_err(bad)?;
         inner.with_padding(None);
+        // Not the number of tokens: ids may have gaps, and a model needs a row for the highest.
         let highest = inner.get_vocab(true).into_values().max();
         let vocabulary_size = highest.map_or(0, |id| id as usize + 1);
         Ok(Tokenizer { inner, vocabulary_size })
@@ -55,6 +56,7 @@ impl Tokenizer {
             .initial_alphabet(alphabet)
             .special_tokens(specials)
             .build();
+        // No space before the first word, so that decoding gives exactly the text that was encoded.
         let bytes = ByteLevel::new(false, true, true);
         let builder = TokenizerBuilder::<BPE, NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel>::new();
         let builder = builder
@@ -71,6 +73,7 @@ impl Tokenizer {
 
     /// The token ids of `text`. Special tokens written out in the text are recognised; none are added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        // `encode_fast` leaves out the character offsets, which nothing here reads.
         match self.inner.encode_fast(text, false) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
             Err(reason) => Err(Error::Encode { bytes: text.len(), reason: reason.to_string() }),
@@ -80,6 +83,7 @@ impl Tokenizer {
     /// The text of `ids`, special tokens included. An id that the tokenizer does not know is an error.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let fail = |reason: String| Error::Decode { tokens: ids.len(), reason };
+        // The library drops unknown ids without a word.
         if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
             return Err(fail(format!(
                 "id {id} is not in the tokenizer (highest id {})",

@@ -18,7 +18,7 @@ pub struct AdamW {
     pub weight_decay: f32,
     /// Updates done, this one included: 1 at the first.
     pub step: u64,
-    /// Factor on the gradient: what clipping by the global norm leaves of it.
+    /// Factor on the gradient, from clipping by the global norm.
     pub gradient_scale: f32,
 }
 
@@ -43,6 +43,7 @@ dispatched! {
         let AdamW { learning_rate, beta1, beta2, epsilon, weight_decay, step, gradient_scale } = update;
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         let (new1, new2, keep2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32, beta2 as f32);
+        // Both corrections are constants of the step, computed in f64 and applied in f32.
         let rate = (f64::from(learning_rate) / correction(beta1)) as f32;
         let root = (1.0 / correction(beta2)).sqrt() as f32;
         let keep = 1.0 - learning_rate * weight_decay;
@@ -58,6 +59,7 @@ dispatched! {
 /// Σ x², blocks summed in f64 in order.
 pub(crate) fn squared_norm(x: &[f32]) -> f64 {
     use rayon::prelude::*;
+    // Blocks of fixed size, collected in order: the sum is the same for any number of threads.
     let blocks: Vec<f64> = x.par_chunks(GRAIN).map(block_norm).collect();
     blocks.iter().sum()
 }

@@ -7,6 +7,7 @@
 
 use crate::gemm::{Matrix, MatrixProduct, Start, TiledSerial};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
+use crate::reference::largest;
 use crate::simd::{LANES, dispatched, dot, exp_bounded, max, sum_lanes};
 
 /// Widths of an attention layer.
@@ -35,7 +36,18 @@ impl AttentionShape {
         self.heads / self.kv_heads
     }
 
+    /// Where query head `head` is among a token's queries.
+    fn query_head(self, head: usize) -> Head {
+        Head { width: self.query_width(), offset: head * self.head_dim }
+    }
+
+    /// Where key head `head` is among a token's keys, and among its values.
+    fn key_head(self, head: usize) -> Head {
+        Head { width: self.key_width(), offset: head * self.head_dim }
+    }
+
     pub(crate) fn scale(self) -> f32 {
+        // In f64, rounded once.
         (1.0 / (self.head_dim as f64).sqrt()) as f32
     }
 }
@@ -49,7 +61,7 @@ thread_local! {
     static SCRATCH: Scratch = const { Scratch::new(Vec::new()) };
 }
 
-/// Tokens `first..first + count` of head `head`, in a buffer of `width` values a token.
+/// One head's values, `offset` into each token's `width`.
 #[derive(Clone, Copy)]
 struct Head {
     width: usize,
@@ -57,10 +69,12 @@ struct Head {
 }
 
 impl Head {
+    /// The head of `token` and those after it, a row each.
     fn matrix<'a>(self, data: &'a [f32], token: usize) -> Matrix<'a> {
         Matrix { data: &data[token * self.width + self.offset..], row_stride: self.width, column_stride: 1 }
     }
 
+    /// As [`Head::matrix`], a column each.
     fn transposed<'a>(self, data: &'a [f32], token: usize) -> Matrix<'a> {
         Matrix { data: &data[token * self.width + self.offset..], row_stride: 1, column_stride: self.width }
     }
@@ -73,12 +87,12 @@ impl Head {
     }
 }
 
-/// The rows of all sequences in tiles: (start of the sequence, first row of the tile in it, rows in the
-/// tile).
-fn tile_count(lengths: &[u32], size: usize) -> usize {
-    lengths.windows(2).map(|w| ((w[1] - w[0]) as usize).div_ceil(size)).sum()
+/// Tiles of all sequences: none reaches across a boundary.
+fn tile_count(cu_seqlens: &[u32], size: usize) -> usize {
+    cu_seqlens.windows(2).map(|w| ((w[1] - w[0]) as usize).div_ceil(size)).sum()
 }
 
+/// Tile `index` of all: (start of the sequence, first row of the tile in it, rows in the tile).
 fn tile_at(cu_seqlens: &[u32], size: usize, mut index: usize) -> (usize, usize, usize) {
     for w in cu_seqlens.windows(2) {
         let (start, length) = (w[0] as usize, (w[1] - w[0]) as usize);
@@ -107,7 +121,7 @@ pub(crate) fn attention(
 ) {
     let (o, lse) = (Shared::new(o), Shared::new(lse));
     let tiles = tile_count(cu_seqlens, QUERIES);
-    // Last tiles first: they see the most keys, and short tasks at the end even out the threads.
+    // Last tiles first: they see the most keys, and short tasks at the end balance the threads.
     for_each(tiles * shape.heads, |task| {
         let (start, first, rows) = tile_at(cu_seqlens, QUERIES, tiles - 1 - task / shape.heads);
         let head = task % shape.heads;
@@ -117,8 +131,7 @@ pub(crate) fn attention(
             let (output, statistics) = rest.split_at_mut(QUERIES * dim);
             let output = &mut output[..rows * dim];
             query_tile(output, statistics, scores, q, k, v, start, first, head, shape);
-            let query = Head { width: shape.query_width(), offset: head * dim };
-            query.store(o, start + first, output, dim);
+            shape.query_head(head).store(o, start + first, output, dim);
             let (top, sum) = statistics.split_at(QUERIES);
             for i in 0..rows {
                 // SAFETY: each (token, head) belongs to one task.
@@ -144,13 +157,13 @@ fn query_tile(
 ) {
     let dim = shape.head_dim;
     let rows = output.len() / dim;
-    let query = Head { width: shape.query_width(), offset: head * dim };
-    let key = Head { width: shape.key_width(), offset: head / shape.group() * dim };
+    let (query, key) = (shape.query_head(head), shape.key_head(head / shape.group()));
     let (top, sum) = statistics.split_at_mut(QUERIES);
     top.fill(f32::NEG_INFINITY);
     sum.fill(0.0);
     output.fill(0.0);
     let end = first + rows;
+    // In order of position: online softmax rescales what came before, so another order gives other bits.
     for tile in (0..end).step_by(KEYS) {
         let keys = KEYS.min(end - tile);
         let (a, b) = (query.matrix(q, start + first), key.transposed(k, start + tile));
@@ -178,7 +191,7 @@ pub(crate) struct Sight {
     pub keys: usize,
     /// The last key that the first row sees, which may lie beyond the tile, or before it.
     pub diagonal: isize,
-    /// So many rows after one another see the same; the next so many one key more.
+    /// This many consecutive rows see the same keys; the next ones see one key more.
     pub group: usize,
 }
 
@@ -189,12 +202,13 @@ impl Sight {
 }
 
 dispatched! {
-    /// Turns a tile of scores into weights relative to the running maximum, and rescales what was summed
-    /// before: rows of `dim` values, `stride` apart.
+    /// Turns a tile of scores into weights relative to the running maximum, and rescales the sums so far
+    /// (Milakov and Gimelshein, 2018): rows of `dim` values, `stride` apart.
     pub(crate) fn online_softmax(scores: &mut [f32], top: &mut [f32], sum: &mut [f32], output: &mut [f32], stride: usize, dim: usize, sight: Sight, scale: f32) {
         let rows = scores.as_chunks_mut::<KEYS>().0.iter_mut().zip(output.chunks_mut(stride)).zip(top).zip(sum);
         for (i, (((row, output), top), sum)) in rows.enumerate() {
             let visible = sight.visible(i);
+            // Also before any key was seen: −∞ − (−∞) below would be NaN.
             if visible == 0 {
                 row.fill(0.0);
                 continue;
@@ -233,8 +247,9 @@ dispatched! {
 dispatched! {
     pub(crate) fn normalise(output: &mut [f32], sum: &[f32], dim: usize) {
         for (row, sum) in output.chunks_exact_mut(dim).zip(sum) {
-            let inverse = 1.0 / sum;
-            row.iter_mut().for_each(|o| *o *= inverse);
+            // One division per row: vector units multiply several times faster than they divide.
+            let scale = 1.0 / sum;
+            row.iter_mut().for_each(|o| *o *= scale);
         }
     }
 }
@@ -290,7 +305,7 @@ struct Backward<'a> {
 impl Backward<'_> {
     fn run(&self, [dq_out, dk_out, dv_out]: [Shared; 3]) {
         let (dim, group, length) = (self.shape.head_dim, self.shape.group(), self.length);
-        let key = Head { width: self.shape.key_width(), offset: self.kv_head * dim };
+        let key = self.shape.key_head(self.kv_head);
         with_scratch(&SCRATCH, length * group * (dim + 1) + 2 * KEYS * dim + 2 * QUERIES * KEYS, |scratch| {
             let (dq, rest) = scratch.split_at_mut(length * group * dim);
             let (delta, rest) = rest.split_at_mut(length * group);
@@ -299,6 +314,8 @@ impl Backward<'_> {
             let (weights, dweights) = rest.split_at_mut(QUERIES * KEYS);
             dq.fill(0.0);
             self.deltas(delta);
+            // One task sums over all queries and members of the group, in order: dk and dv need no merging
+            // of partial sums, whose order would depend on the threads.
             for tile in (0..length).step_by(KEYS) {
                 let keys = KEYS.min(length - tile);
                 dk.fill(0.0);
@@ -337,13 +354,11 @@ impl Backward<'_> {
     }
 
     fn query_head(&self, member: usize) -> Head {
-        Head {
-            width: self.shape.query_width(),
-            offset: (self.kv_head * self.shape.group() + member) * self.shape.head_dim,
-        }
+        self.shape.query_head(self.kv_head * self.shape.group() + member)
     }
 
-    /// Σ dO·O of each query: what the softmax's gradient subtracts.
+    /// Σ dO·O of each query, which the softmax's gradient subtracts: equal to Σ p·dp over its keys, without
+    /// another pass over them.
     fn deltas(&self, delta: &mut [f32]) {
         for (i, delta) in delta.iter_mut().enumerate() {
             let head = self.query_head(i / self.length);
@@ -353,7 +368,7 @@ impl Backward<'_> {
         }
     }
 
-    /// What one tile of queries and one tile of keys give to each other.
+    /// The gradients that one tile of queries and one tile of keys contribute to each other.
     fn pair(
         &self,
         dq: &mut [f32],
@@ -367,8 +382,7 @@ impl Backward<'_> {
         (tile, keys): (usize, usize),
     ) {
         let (shape, dim) = (self.shape, self.shape.head_dim);
-        let query = self.query_head(member);
-        let key = Head { width: shape.key_width(), offset: self.kv_head * dim };
+        let (query, key) = (self.query_head(member), shape.key_head(self.kv_head));
         let (query_at, key_at) = (self.start + first, self.start + tile);
         TiledSerial.product(
             weights,
@@ -515,12 +529,15 @@ fn visit(
                 .iter()
                 .map(|key| (0..dim).map(|c| q[query + c] * k[key + c]).sum::<f64>() / (dim as f64).sqrt())
                 .collect();
-            let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = scores.iter().map(|s| (s - top).exp()).sum();
-            let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp() / sum).collect();
-            body(query, &keys, &weights);
+            body(query, &keys, &softmax(&scores));
         }
     }
+}
+
+fn softmax(scores: &[f64]) -> Vec<f64> {
+    let top = largest(scores);
+    let sum: f64 = scores.iter().map(|s| (s - top).exp()).sum();
+    scores.iter().map(|s| (s - top).exp() / sum).collect()
 }
 
 #[cfg(test)]

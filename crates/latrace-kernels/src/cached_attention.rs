@@ -40,8 +40,8 @@ impl CacheSpan {
 
 /// Most queries of a key head in one task.
 const QUERIES: usize = 64;
-/// Up to so many, a task takes all key heads in turns, in the order of memory; more fill the first-level
-/// cache with one.
+/// Up to this many queries, a task interleaves all key heads, in the order of memory; with more, one head's
+/// queries already fill the first-level cache.
 const FEW: usize = 8;
 
 thread_local! {
@@ -102,6 +102,7 @@ pub(crate) fn store(
 /// Copies a block's contents to another.
 pub(crate) fn copy_block(cache: [&mut [f32]; 2], from: usize, to: usize, shape: AttentionShape) {
     let (key_block, value_block) = block_lengths(shape);
+    // Whole blocks, full or not: a block of keys interleaves its tokens, so a part is not contiguous.
     for (cache, length) in cache.into_iter().zip([key_block, value_block]) {
         cache.copy_within(from * length..(from + 1) * length, to * length);
     }
@@ -123,9 +124,7 @@ pub(crate) fn cached_attention(
     let o = Shared::new(o);
     let (tiles, mut bundles) = bundle(spans, blocks, (QUERIES / shape.group()).max(1));
     // The longest first, so that all threads finish together.
-    bundles.sort_by_key(|bundle| {
-        Reverse(tiles[bundle.spans.clone()].iter().map(|span| span.rows * span.end()).sum::<usize>())
-    });
+    bundles.sort_by_key(|bundle| Reverse(bundle.work(&tiles)));
     // A task for each key head, where there are too few bundles to share out.
     let parts = if bundles.len() >= 4 * rayon::current_num_threads() { 1 } else { shape.kv_heads };
     for_each(bundles.len() * parts, |task| {
@@ -147,8 +146,15 @@ struct Bundle {
     shared: usize,
 }
 
-/// Spans in pieces of at most `most` tokens, and which of the pieces go together: single tokens one after
-/// another whose sequences are the same for at least half of the way.
+impl Bundle {
+    /// Pairs of queries and keys, about.
+    fn work(&self, tiles: &[CacheSpan]) -> usize {
+        tiles[self.spans.clone()].iter().map(|span| span.rows * span.end()).sum()
+    }
+}
+
+/// Spans in pieces of at most `most` tokens, and which of the pieces are computed together: consecutive single
+/// tokens whose sequences are equal over at least half of their length.
 fn bundle(spans: &[CacheSpan], blocks: &[u32], most: usize) -> (Vec<CacheSpan>, Vec<Bundle>) {
     let (mut tiles, mut bundles) = (Vec::<CacheSpan>::with_capacity(spans.len()), Vec::<Bundle>::new());
     for span in spans {
@@ -188,7 +194,7 @@ struct Queries<'a> {
     shape: AttentionShape,
 }
 
-/// What a key head's queries have come to so far.
+/// The running state of one key head's queries.
 struct Partial<'a> {
     queries: &'a mut [f32],
     scores: &'a mut [f32],
@@ -232,7 +238,7 @@ impl Queries<'_> {
                 });
             }
             self.for_each_visit(rows, |visit| {
-                // All heads' keys, then all heads' values: that is how they lie in a block.
+                // All heads' keys, then all heads' values, in the order of memory within a block.
                 for (head, partial) in heads.clone().zip(&mut partials) {
                     self.weigh(partial, visit, head, self.next(visit, Half::Keys, head, &heads));
                 }
@@ -267,8 +273,9 @@ impl Queries<'_> {
     fn for_each_visit(&self, rows: usize, mut body: impl FnMut(Visit<'_>)) {
         let group = self.shape.group();
         let common = &self.blocks[self.spans[0].blocks..][..self.shared];
+        // Every row sees all of a common block: it lies before all of the bundle's tokens.
+        let sight = Sight { keys: KEYS, diagonal: KEYS as isize - 1, group };
         for (i, &block) in common.iter().enumerate() {
-            let sight = Sight { keys: KEYS, diagonal: KEYS as isize - 1, group };
             body(Visit { first: 0, rows, sight, block, rest: &common[i + 1..] });
         }
         let mut first = 0;
@@ -295,14 +302,14 @@ impl Queries<'_> {
         &cache[block as usize * length + head * (length / kv_heads)..][..length / kv_heads]
     }
 
-    /// What is read after a head's half of a block, to be prefetched meanwhile.
+    /// The memory read after a head's half of a block, to be prefetched meanwhile.
     fn next(&self, visit: Visit<'_>, half: Half, head: usize, heads: &Range<usize>) -> *const f32 {
         if head + 1 < heads.end {
             self.part(half, visit.block, head + 1).as_ptr()
         } else if half == Half::Keys {
             self.part(Half::Values, visit.block, heads.start).as_ptr()
         } else {
-            // After the last block nothing: what is near already costs least.
+            // After the last block, its own keys: they are in a cache already, so prefetching them costs least.
             let block = visit.rest.first().unwrap_or(&visit.block);
             self.part(Half::Keys, *block, heads.start).as_ptr()
         }
@@ -368,6 +375,7 @@ impl<'a> Partial<'a> {
         let (scores, rest) = rest.split_at_mut(rows * KEYS);
         let (output, statistics) = rest.split_at_mut(rows * width);
         let (top, sum) = statistics.split_at_mut(rows);
+        // Scratch holds the values of earlier tasks.
         top.fill(f32::NEG_INFINITY);
         sum.fill(0.0);
         output.fill(0.0);

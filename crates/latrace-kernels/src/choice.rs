@@ -1,6 +1,7 @@
 //! Drawing a token from logits.
 
 use crate::parallel::{Shared, for_each};
+use crate::reference::largest;
 use crate::simd::{dispatched, exp_bounded, exp_sum, max, sum_lanes};
 use std::cell::RefCell;
 
@@ -28,7 +29,7 @@ pub struct Draw {
 pub struct Choice {
     /// Its id.
     pub token: u32,
-    /// Its log-prob (nats) in the distribution of the logits as they are, before temperature and any cut.
+    /// Its log-prob (nats) in the distribution of the original logits, before temperature and any cut.
     pub logp: f32,
 }
 
@@ -52,23 +53,28 @@ pub(crate) fn choose(logits: &mut [f32], vocabulary: usize, draws: &[Draw]) -> V
 }
 
 fn choose_row(logits: &mut [f32], draw: Draw) -> Choice {
-    let token = if draw.temperature == 0.0 {
-        likeliest(logits)
-    } else {
-        WEIGHTS.with_borrow_mut(|weights| {
-            weights.resize(logits.len(), 0.0);
-            temper(weights, logits, draw.temperature);
-            if draw.top_k > 0 || draw.top_p < 1.0 {
-                draw_ranked(weights, draw)
-            } else {
-                draw_any(weights, draw)
-            }
-        })
-    };
+    let token = if draw.temperature == 0.0 { likeliest(logits) } else { sample(logits, draw) };
+    // Last, since it overwrites the logits.
     Choice { token: token as u32, logp: log_prob(logits, token) }
 }
 
+fn sample(logits: &[f32], draw: Draw) -> usize {
+    WEIGHTS.with_borrow_mut(|weights| {
+        weights.resize(logits.len(), 0.0);
+        temper(weights, logits, draw.temperature);
+        // Ranking costs several passes over the vocabulary, which min-p alone does not need.
+        if draw.needs_ranks() { draw_ranked(weights, draw) } else { draw_any(weights, draw) }
+    })
+}
+
+impl Draw {
+    fn needs_ranks(&self) -> bool {
+        self.top_k > 0 || self.top_p < 1.0
+    }
+}
+
 fn likeliest(logits: &[f32]) -> usize {
+    // Strictly greater: ties go to the lower id.
     let mut best = 0;
     for (i, logit) in logits.iter().enumerate() {
         if *logit > logits[best] {
@@ -92,12 +98,13 @@ dispatched! {
     /// As the head computes it for scoring: the same operations, the same bits.
     fn log_prob(logits: &mut [f32], token: usize) -> f32 {
         let top = max(logits);
+        // Read before `exp_sum` overwrites it.
         let chosen = logits[token] - top;
         chosen - exp_sum(logits, top).ln()
     }
 }
 
-/// Values summed at once on the way to the drawn one.
+/// Values of a block in the search for the drawn one: whole blocks are skipped by their sums.
 const BLOCK: usize = 256;
 
 dispatched! {
@@ -117,6 +124,7 @@ fn draw_any(weights: &mut [f32], draw: Draw) -> usize {
     if draw.min_p > 0.0 {
         weights.iter_mut().filter(|w| **w < draw.min_p).for_each(|w| *w = 0.0);
     }
+    // Blocks in f32 by lanes, their sums in f64 in order: the same bits on every processor.
     let total: f64 = weights.chunks(BLOCK).map(|block| f64::from(block_sum(block))).sum();
     let mut rest = draw.uniform * total;
     let mut last = 0;
@@ -147,10 +155,16 @@ fn invert(weights: impl Iterator<Item = f32>, mut target: f64) -> usize {
     last
 }
 
+/// Sum of the weights of `ids`, in their order.
+fn sum(weights: &[f32], ids: &[u32]) -> f64 {
+    ids.iter().map(|i| f64::from(weights[*i as usize])).sum()
+}
+
 /// Draws among the likeliest tokens, in order of rank.
 fn draw_ranked(weights: &[f32], draw: Draw) -> usize {
     let limit = if draw.top_k > 0 { draw.top_k.min(weights.len()) } else { weights.len() };
     let mut order: Vec<u32> = (0..weights.len() as u32).collect();
+    // Ties by id, so that the order is total and does not depend on the sorting algorithm.
     let by_rank = |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
     let total: f64 = if limit == weights.len() { weights.iter().map(|w| f64::from(*w)).sum() } else { 0.0 };
     // Few tokens hold most of the probability: rank only as many as are needed.
@@ -160,25 +174,29 @@ fn draw_ranked(weights: &[f32], draw: Draw) -> usize {
             order.select_nth_unstable_by(ranked, by_rank);
         }
         order[..ranked].sort_unstable_by(by_rank);
-        let sum = |ids: &[u32]| ids.iter().map(|i| f64::from(weights[*i as usize])).sum::<f64>();
+        // The mass of which top-p is a share: with top-k, that of its tokens, known once all are ranked.
         let whole = if limit == weights.len() {
             total
         } else if ranked == limit {
-            sum(&order[..limit])
+            sum(weights, &order[..limit])
         } else {
             f64::INFINITY
         };
-        let kept =
-            reaching(order[..ranked].iter().map(|i| weights[*i as usize]), f64::from(draw.top_p) * whole);
+        let likely = order[..ranked].iter().map(|i| weights[*i as usize]);
+        let kept = reaching(likely, f64::from(draw.top_p) * whole);
         if let Some(kept) = kept.or((ranked == limit).then_some(limit)) {
-            let kept = &order[..kept];
-            let likely = kept.iter().take_while(|i| weights[**i as usize] >= draw.min_p).count().max(1);
-            let kept = &kept[..likely];
-            let target = draw.uniform * sum(kept);
-            return kept[invert(kept.iter().map(|i| weights[*i as usize]), target)] as usize;
+            return draw_among(weights, &order[..kept], draw);
         }
         ranked = limit.min(ranked * 8);
     }
+}
+
+/// Draws among ranked tokens, cut by min-p. The likeliest is always kept.
+fn draw_among(weights: &[f32], ranked: &[u32], draw: Draw) -> usize {
+    let likely = ranked.iter().take_while(|i| weights[**i as usize] >= draw.min_p).count().max(1);
+    let kept = &ranked[..likely];
+    let target = draw.uniform * sum(weights, kept);
+    kept[invert(kept.iter().map(|i| weights[*i as usize]), target)] as usize
 }
 
 /// How many of the weights it takes to reach `target`.
@@ -195,7 +213,7 @@ fn reaching(weights: impl Iterator<Item = f32>, target: f64) -> Option<usize> {
 
 /// The definition of the distribution drawn from: probabilities of all tokens.
 pub fn draw_reference(logits: &[f64], temperature: f64, top_k: usize, top_p: f64, min_p: f64) -> Vec<f64> {
-    let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let top = largest(logits);
     let weights: Vec<f64> = logits.iter().map(|l| ((l - top) / temperature).exp()).collect();
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b)));
@@ -217,7 +235,7 @@ pub fn choose_reference(logits: &[f64], draw: &Draw) -> usize {
     let [temperature, top_p, min_p] = [draw.temperature, draw.top_p, draw.min_p].map(f64::from);
     let p = draw_reference(logits, temperature, draw.top_k, top_p, min_p);
     let mut order: Vec<usize> = (0..p.len()).filter(|&token| p[token] > 0.0).collect();
-    if draw.top_k > 0 || draw.top_p < 1.0 {
+    if draw.needs_ranks() {
         order.sort_by(|a, b| p[*b].total_cmp(&p[*a]).then(a.cmp(b)));
     }
     let mut rest = draw.uniform;

@@ -18,6 +18,16 @@ fn values<'a>(w: &PackedWeights<'a, Vec<f32>>) -> &'a [f32] {
     &w.buffer[w.at..][..packed::packed_length(w.inputs, w.outputs)]
 }
 
+/// The first `rows` rows of outputs of W, in a buffer that may be longer.
+fn of_rows<'a>(y: &'a mut [f32], rows: usize, w: &[f32], inputs: usize) -> &'a mut [f32] {
+    &mut y[..rows * (w.len() / inputs)]
+}
+
+/// A product that starts from the bias saves a pass over its outputs.
+fn from_bias(b: Option<&Vec<f32>>) -> Start<'_> {
+    b.map_or(Start::Zero, |b| Start::Row(b))
+}
+
 impl Device for Cpu {
     type Buffer = Vec<f32>;
 
@@ -107,8 +117,7 @@ impl Device for Cpu {
         rows: usize,
         inputs: usize,
     ) {
-        let start = b.map_or(Start::Zero, |b| Start::Row(b));
-        linear::linear(&mut y[..rows * (w.len() / inputs)], x, w, rows, inputs, start);
+        linear::linear(of_rows(y, rows, w, inputs), x, w, rows, inputs, from_bias(b));
     }
 
     fn linear_add(
@@ -120,11 +129,9 @@ impl Device for Cpu {
         rows: usize,
         inputs: usize,
     ) {
-        let y = &mut y[..rows * (w.len() / inputs)];
+        let y = of_rows(y, rows, w, inputs);
         linear::linear(y, x, w, rows, inputs, Start::Accumulate);
-        if let Some(b) = b {
-            linear::add_bias(y, b);
-        }
+        linear::add_bias(y, b);
     }
 
     fn linear_residual(
@@ -137,11 +144,9 @@ impl Device for Cpu {
         rows: usize,
         inputs: usize,
     ) {
-        let y = &mut y[..rows * (w.len() / inputs)];
+        let y = of_rows(y, rows, w, inputs);
         linear::linear(y, x, w, rows, inputs, Start::Matrix(residual));
-        if let Some(b) = b {
-            linear::add_bias(y, b);
-        }
+        linear::add_bias(y, b);
     }
 
     fn linear_input_gradient(
@@ -287,8 +292,7 @@ impl Device for Cpu {
         b: Option<&Vec<f32>>,
         rows: usize,
     ) {
-        let start = b.map_or(Start::Zero, |b| Start::Row(b));
-        packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, start);
+        packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, from_bias(b));
     }
 
     fn packed_linear_add(
@@ -300,9 +304,7 @@ impl Device for Cpu {
         rows: usize,
     ) {
         packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, Start::Accumulate);
-        if let Some(b) = b {
-            linear::add_bias(&mut y[..rows * w.outputs], b);
-        }
+        linear::add_bias(&mut y[..rows * w.outputs], b);
     }
 
     fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize) {

@@ -24,6 +24,7 @@ pub(crate) fn gather_rows(y: &mut [f32], index: &[u32], table: &[f32], d: usize)
 /// # Shapes
 /// As [`gather_rows`].
 pub(crate) fn scatter_add_rows(table: &mut [f32], index: &[u32], y: &[f32], d: usize, skip: Option<u32>) {
+    // By columns: the same token may occur in many rows, which tasks over rows would add at the same time.
     let shared = Shared::new(table);
     for_each_column_block(d, |first, count| {
         for (i, &row) in index.iter().enumerate().filter(|(_, row)| Some(**row) != skip) {

@@ -29,6 +29,14 @@ impl<'a> Matrix<'a> {
     pub fn transposed(data: &'a [f32], columns: usize) -> Self {
         Self { data, row_stride: 1, column_stride: columns }
     }
+
+    /// Values that `rows` rows of `columns` columns reach over.
+    fn reach(self, rows: usize, columns: usize) -> usize {
+        if rows == 0 || columns == 0 {
+            return 0;
+        }
+        (rows - 1) * self.row_stride + (columns - 1) * self.column_stride + 1
+    }
 }
 
 /// What C holds before the product is added to it.
@@ -44,7 +52,7 @@ pub enum Start<'a> {
     Matrix(&'a [f32]),
 }
 
-/// The one seam behind which matrix products sit; tests put a library there as the yardstick.
+/// The interface of matrix products; tests compare an independent library behind it.
 pub trait MatrixProduct {
     /// C = start + A·B.
     ///
@@ -87,8 +95,8 @@ pub struct TiledSerial;
 const KC: usize = 512;
 /// Columns of B packed at once.
 const NC: usize = 1024;
-/// Values of B packed at once: a few megabytes, so that threads meet seldom and the third-level cache holds
-/// them.
+/// Values of B packed at once: 4 MiB, large enough that threads seldom have to wait for each other, and small
+/// enough for the third-level cache.
 const PACKED: usize = 1 << 20;
 /// Most rows of A in one task: a multiple of every tile height.
 const MC: usize = 96;
@@ -127,15 +135,20 @@ impl MatrixProduct for TiledSerial {
     }
 }
 
+/// Checked before any task starts, so that the message names the matrix.
 fn check(name: &str, x: Matrix<'_>, rows: usize, columns: usize) {
-    if rows > 0 && columns > 0 {
-        let last = (rows - 1) * x.row_stride + (columns - 1) * x.column_stride;
-        assert!(
-            last < x.data.len(),
-            "matrix {name} of {rows}×{columns} needs {} values, got {}",
-            last + 1,
-            x.data.len()
-        );
+    let (needed, got) = (x.reach(rows, columns), x.data.len());
+    assert!(needed <= got, "matrix {name} of {rows}×{columns} needs {needed} values, got {got}");
+}
+
+impl Start<'_> {
+    /// `needed`: the values that C reaches over.
+    fn check(self, columns: usize, needed: usize) {
+        match self {
+            Start::Row(row) => assert_eq!(row.len(), columns, "the start row has C's columns"),
+            Start::Matrix(x) => assert!(needed <= x.len(), "the start matrix has C's shape"),
+            Start::Zero | Start::Accumulate => {}
+        }
     }
 }
 
@@ -153,18 +166,12 @@ fn run(
     if m == 0 || n == 0 {
         return;
     }
-    assert!(
-        ldc >= n && (m - 1) * ldc + n <= c.len(),
-        "C of {m}×{n} with stride {ldc} does not fit in {} values",
-        c.len()
-    );
+    let (needed, got) = ((m - 1) * ldc + n, c.len());
+    assert!(ldc >= n && needed <= got, "C of {m}×{n} with stride {ldc} does not fit in {got} values");
     check("A", a, m, k);
     check("B", b, k, n);
-    match start {
-        Start::Row(row) => assert_eq!(row.len(), n, "the start row has C's columns"),
-        Start::Matrix(x) => assert!((m - 1) * ldc + n <= x.len(), "the start matrix has C's shape"),
-        Start::Zero | Start::Accumulate => {}
-    }
+    start.check(n, needed);
+    // Without products, C is what it starts as; tiles count on at least one.
     if k == 0 {
         (0..m).for_each(|i| fill_start(&mut c[i * ldc..][..n], i, 0, ldc, start));
         return;
@@ -212,8 +219,8 @@ pub(crate) use with_panel;
 pub(crate) type Tile =
     unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, Ahead);
 
-/// Memory to ask for while multiplying, which may lie anywhere: at each of the k steps the line at `at`, on
-/// AVX-512 that at `at + second` too; then `at` moves on by `step` values.
+/// Memory to prefetch while multiplying, at any address: at each of the k steps the line at `at`, on AVX-512
+/// that at `at + second` too; then `at` advances by `step` values.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
     at: *const f32,
@@ -264,6 +271,7 @@ fn tiled<const MR: usize, const NR: usize>(
     tiles: [Tile; MR],
 ) {
     let (shared, length) = (Shared::new(c), c.len());
+    // A product inside a task of its own must not wait for other tasks.
     let each = |count: usize, task: &(dyn Fn(usize) + Sync + Send)| {
         if parallel { for_each(count, task) } else { (0..count).for_each(task) }
     };
@@ -394,8 +402,7 @@ fn block_product<const MR: usize, const NR: usize>(
     });
 }
 
-/// A tile that is wider than what is left of C: worked on in a whole tile, of which C's part is copied in and
-/// out.
+/// A tile that is wider than the rest of C: computed in a whole tile, into and out of which C's part is copied.
 pub(crate) fn edge_tile<const NR: usize>(
     c: &mut [f32],
     ldc: usize,

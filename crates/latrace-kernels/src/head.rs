@@ -4,9 +4,10 @@
 use crate::device::TokenLoss;
 use crate::gemm::{Matrix, MatrixProduct, Start, Tiled};
 use crate::parallel::{Shared, for_each};
+use crate::reference::log_sum_exp;
 use crate::simd::{dispatched, exp, exp_sum, max};
 
-/// Values of the chunk of logits: 128 MiB. Rows at once follow from it, so a row's result does not.
+/// Values of the chunk of logits: 128 MiB. A row's result does not depend on how many rows share a chunk.
 pub const LOGITS_CHUNK: usize = 1 << 25;
 
 /// Rows at a time for a vocabulary, within [`LOGITS_CHUNK`].
@@ -49,10 +50,7 @@ pub(crate) fn head_backward(
     let vocabulary = w.len() / d;
     for_each_chunk(logp, hidden, w, targets, d, logits, |first, logp, logits| {
         let rows = logp.len();
-        let shared = Shared::new(logits);
-        for_each(rows, |row| {
-            // SAFETY: one row per task.
-            let logits = unsafe { shared.part(row * vocabulary, vocabulary) };
+        for_each_row(logits, vocabulary, |row, logits| {
             logit_gradient(logits, targets[first + row] as usize, loss.derivative(first + row, logp[row]));
         });
         let (hidden, dhidden) = (&hidden[first * d..][..rows * d], &mut dhidden[first * d..][..rows * d]);
@@ -93,6 +91,7 @@ fn for_each_chunk(
     let step = chunk_rows(vocabulary);
     for first in (0..targets.len()).step_by(step) {
         let rows = step.min(targets.len() - first);
+        // Grown once: the first chunk is the largest.
         if logits.len() < rows * vocabulary {
             logits.resize(rows * vocabulary, 0.0);
         }
@@ -108,21 +107,28 @@ fn for_each_chunk(
             Start::Zero,
         );
         let logp = &mut logp[first..first + rows];
-        let (all_logits, all_logp) = (Shared::new(logits), Shared::new(logp));
-        for_each(rows, |row| {
+        let all_logp = Shared::new(logp);
+        for_each_row(logits, vocabulary, |row, logits| {
             // SAFETY: one row per task.
-            let (logits, logp) =
-                unsafe { (all_logits.part(row * vocabulary, vocabulary), all_logp.part(row, 1)) };
+            let logp = unsafe { all_logp.part(row, 1) };
             logp[0] = log_softmax(logits, targets[first + row] as usize);
         });
         body(first, logp, logits);
     }
 }
 
+/// Runs `task(row, its values)` on all rows, a task each.
+fn for_each_row(matrix: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    let (rows, shared) = (matrix.len() / width, Shared::new(matrix));
+    // SAFETY: one row per task.
+    for_each(rows, |row| task(row, unsafe { shared.part(row * width, width) }));
+}
+
 dispatched! {
     /// Replaces the logits by their exponentials over their sum, and returns log p of the target.
     fn log_softmax(logits: &mut [f32], target: usize) -> f32 {
         let top = max(logits);
+        // Kept as a difference: the probability below may round to 0 or 1, and its logarithm with it.
         let chosen = logits[target] - top;
         let sum = exp_sum(logits, top);
         let inverse = 1.0 / sum;
@@ -134,6 +140,7 @@ dispatched! {
 dispatched! {
     /// Probabilities → the gradient of the logits: dlogp · (1(target) − p).
     fn logit_gradient(p: &mut [f32], target: usize, dlogp: f32) {
+        // In place: a gradient of its own would double the chunk.
         p.iter_mut().for_each(|p| *p *= -dlogp);
         p[target] += dlogp;
     }
@@ -147,6 +154,7 @@ impl TokenLoss<'_> {
             Self::NegativeLogLikelihood { weights } => -weights[row],
             Self::ClippedPolicyGradient { weights, advantages, old_logp, low, high } => {
                 let (ratio, advantage) = (exp(logp - old_logp[row]), advantages[row]);
+                // Where the clipped branch of the minimum is the smaller one, it is constant in log p.
                 let clipped =
                     (advantage > 0.0 && ratio > 1.0 + high) || (advantage < 0.0 && ratio < 1.0 - low);
                 if clipped { 0.0 } else { -weights[row] * advantage * ratio }
@@ -179,8 +187,7 @@ pub fn head_reference(
     for (row, (&target, scale)) in targets.iter().zip(dlogp).enumerate() {
         let h = &hidden[row * d..][..d];
         let logits: Vec<f64> = w.chunks_exact(d).map(|w| w.iter().zip(h).map(|(w, h)| w * h).sum()).collect();
-        let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let log_sum = top + logits.iter().map(|l| (l - top).exp()).sum::<f64>().ln();
+        let log_sum = log_sum_exp(&logits);
         logp.push(logits[target as usize] - log_sum);
         for (v, logit) in logits.iter().enumerate() {
             let dlogit = scale * (f64::from(u8::from(v == target as usize)) - (logit - log_sum).exp());

@@ -1,16 +1,16 @@
-//! Memory in large pages: what is read from end to end with every token spans more small pages than a
-//! processor remembers the places of.
+//! Memory in large pages, for buffers that are read from end to end with every token: they span more small
+//! pages than the processor's TLB has entries for.
 
 /// `length` zeros, in large pages where the system gives them.
 pub(crate) fn zeros(length: usize) -> Vec<f32> {
-    // Fresh from the system, and not touched yet: the pages are chosen when they are first written.
+    // Not touched yet: the system chooses the kind of page when one is first written.
     let buffer = vec![0.0; length];
     ask_for_large_pages(&buffer);
     buffer
 }
 
-/// Asks for large pages behind the part of a buffer that they can hold. It is advice: nothing but time
-/// depends on whether it is taken.
+/// Asks for large pages behind the part of a buffer that consists of whole ones. The system may ignore the
+/// advice; nothing but time depends on it.
 #[cfg(target_os = "linux")]
 fn ask_for_large_pages(buffer: &[f32]) {
     const PAGE: usize = 1 << 21;

@@ -55,8 +55,9 @@ pub(crate) fn linear_weight_gradient(dw: &mut [f32], dy: &[f32], x: &[f32], rows
     );
 }
 
-/// y += b, on every row.
-pub(crate) fn add_bias(y: &mut [f32], b: &[f32]) {
+/// y += b, on every row; nothing without a bias.
+pub(crate) fn add_bias(y: &mut [f32], b: Option<&Vec<f32>>) {
+    let Some(b) = b else { return };
     let (width, rows) = (b.len(), y.len() / b.len());
     let step = rows_per_task(width);
     let shared = Shared::new(y);
@@ -132,7 +133,7 @@ mod tests {
         linear(&mut y, &x, &w, rows, inputs, Start::Row(&b));
         close("y", &y, &linear_reference(&wx, &ww, &wb, inputs));
         linear(&mut y, &x, &w, rows, inputs, Start::Zero);
-        add_bias(&mut y, &b);
+        add_bias(&mut y, Some(&b));
         close("y", &y, &linear_reference(&wx, &ww, &wb, inputs));
         let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; outputs]);
         linear_input_gradient(&mut dx, &dy, &w, rows, inputs, Start::Zero);

@@ -7,9 +7,8 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 /// Maps a whole file for reading.
 ///
-/// The caller must not let anyone shorten or rewrite the file while the mapping lives: reading a page that is
-/// gone ends the process (SIGBUS). Checkpoints are written under a temporary name and renamed, never in
-/// place.
+/// The file must not be shortened or rewritten while the mapping exists: reading a page that is gone ends the
+/// process (SIGBUS). Checkpoints are written under a temporary name and renamed, never in place.
 ///
 /// # Errors
 /// The operating system's error, e.g. when `file` is a folder.
@@ -20,7 +19,7 @@ pub fn map_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
-/// Lets go of the memory behind a part of a mapping that has been read. Reading it again fetches it from the
+/// Releases the memory behind a part of a mapping that has been read. Reading it again fetches it from the
 /// file.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ pub(crate) fn pack_weights(packed: &mut [f32], w: &[f32], inputs: usize) {
     for_each(outputs.div_ceil(width), |panel| {
         // SAFETY: one panel per task.
         let target = unsafe { shared.part(panel * width * inputs, width * inputs) };
+        // The last panel may have fewer outputs; its other lanes are zeros, so that tiles are always whole.
         let lanes = width.min(outputs - panel * width);
         let transposed = Matrix::transposed(&w[panel * width * inputs..], inputs);
         with_panel!(NR => pack::<NR>(target, transposed.data, 0, transposed.column_stride, transposed.row_stride, lanes, inputs));
@@ -98,6 +99,7 @@ fn product<const NR: usize>(
 
 /// Rows in tiles of at most `height`, as even as they can be: (first, count).
 fn even_tiles(rows: std::ops::Range<usize>, height: usize) -> impl Iterator<Item = (usize, usize)> {
+    // 13 rows as 12 and 1 would read a panel for one row alone; 6 and 7 share the cost.
     let count = rows.len().div_ceil(height).max(1);
     let at = move |tile: usize| rows.start + rows.len() * tile / count;
     (0..count)

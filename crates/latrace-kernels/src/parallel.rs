@@ -67,6 +67,7 @@ pub(crate) const COLUMNS: usize = 64;
 
 /// Runs `task` on each of `0..count`, on all threads.
 pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
+    // A single task runs here: handing it to another thread would only take time.
     if count == 1 {
         task(0);
     } else if !team::run(count, &task) {
@@ -96,6 +97,7 @@ pub(crate) fn with_scratch<R>(
     if memory.len() < length + 16 {
         memory.resize(length + 16, 0.0);
     }
+    // A Vec of f32 is aligned to 4 bytes only, and vector loads that cross cache lines are slower.
     let offset = memory.as_ptr().align_offset(64).min(16);
     let result = body(&mut memory[offset..offset + length]);
     cell.replace(memory);

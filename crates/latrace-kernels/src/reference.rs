@@ -1,10 +1,10 @@
 //! A device made of the definitions alone: every operation is its `*_reference`, in f64, on one thread.
 //!
-//! It is slow, and right by reading. The decoder's own tests run on it as on every other device, so that
-//! nothing in the decoder rests on how the CPU's buffers, tables or caches happen to be laid out.
+//! It is slow, and simple enough to be verified by reading. The decoder's own tests run on it as on every
+//! other device, so that nothing in the decoder relies on how the CPU lays out its buffers, tables or caches.
 //!
-//! Differs in: the attention statistics `lse` are not kept, since the definition of the gradient finds them
-//! again; a rotary table holds frequencies, not cosines; the cache lies as `[block][token][head][value]`.
+//! Differs in: the attention statistics `lse` are not kept, since the definition of the gradient computes them
+//! again; a rotary table holds frequencies, not cosines; the cache's layout is `[block][token][head][value]`.
 
 use crate::adamw::adamw_reference;
 use crate::attention::{attention_backward_reference, attention_reference};
@@ -31,6 +31,19 @@ fn write(target: &mut [f64], values: &[f64]) {
 
 fn add(target: &mut [f64], values: &[f64]) {
     target.iter_mut().zip(values).for_each(|(target, value)| *target += value);
+}
+
+pub(crate) fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+fn mean_square(x: &[f64]) -> f64 {
+    x.iter().map(|v| v * v).sum::<f64>() / x.len() as f64
+}
+
+/// Tokens in all sequences.
+fn tokens(cu_seqlens: &[u32]) -> usize {
+    cu_seqlens.last().map_or(0, |&end| end as usize)
 }
 
 /// x·Wᵀ (+ b), of the first `rows` rows.
@@ -110,7 +123,7 @@ impl Device for Reference {
         let (d, epsilon) = (w.len(), f64::from(epsilon));
         write(y, &rms_norm_reference(&x[..rows * d], w, epsilon));
         for (inverse, x) in inverse_rms.iter_mut().zip(x.chunks_exact(d).take(rows)) {
-            *inverse = 1.0 / (x.iter().map(|v| v * v).sum::<f64>() / d as f64 + epsilon).sqrt();
+            *inverse = 1.0 / (mean_square(x) + epsilon).sqrt();
         }
     }
 
@@ -127,8 +140,8 @@ impl Device for Reference {
         let d = w.len();
         for row in 0..rows {
             let (x, dy) = (&x[row * d..][..d], &dy[row * d..][..d]);
-            // The definition takes epsilon; the root mean square of the forward pass holds it.
-            let epsilon = inverse_rms[row].powi(-2) - x.iter().map(|v| v * v).sum::<f64>() / d as f64;
+            // The definition takes epsilon, which the forward pass has left in the root mean square alone.
+            let epsilon = inverse_rms[row].powi(-2) - mean_square(x);
             let (of_x, of_w) = rms_norm_backward_reference(dy, x, w, epsilon);
             add(&mut dx[row * d..], &of_x);
             add(dw, &of_w);
@@ -226,10 +239,9 @@ impl Device for Reference {
         cu_seqlens: &[u32],
         shape: AttentionShape,
     ) {
-        let tokens = cu_seqlens.last().map_or(0, |&end| end as usize);
-        let [q, k, v] = [(q, shape.query_width()), (k, shape.key_width()), (v, shape.key_width())]
-            .map(|(values, width)| &values[..tokens * width]);
-        write(o, &attention_reference(q, k, v, cu_seqlens, shape));
+        let tokens = tokens(cu_seqlens);
+        let (queries, keys) = (tokens * shape.query_width(), tokens * shape.key_width());
+        write(o, &attention_reference(&q[..queries], &k[..keys], &v[..keys], cu_seqlens, shape));
     }
 
     fn attention_backward(
@@ -242,7 +254,7 @@ impl Device for Reference {
         cu_seqlens: &[u32],
         shape: AttentionShape,
     ) {
-        let tokens = cu_seqlens.last().map_or(0, |&end| end as usize);
+        let tokens = tokens(cu_seqlens);
         let (queries, keys) = (tokens * shape.query_width(), tokens * shape.key_width());
         let (q, k, v) = (&q[..queries], &k[..keys], &v[..keys]);
         let gradients = attention_backward_reference(&dy[..queries], q, k, v, cu_seqlens, shape);
@@ -376,7 +388,7 @@ impl Device for Reference {
         for span in spans {
             let (blocks, end) = (&blocks[span.blocks..], span.position + span.rows);
             let [k, v] = [keys, values].map(|cache| cached(cache, blocks, end, key_width));
-            // As in a pass over the whole sequence, whose earlier queries are of no interest here.
+            // The definition covers whole sequences: earlier queries are zeros, and their outputs are ignored.
             let mut all = vec![0.0; span.position * width];
             all.extend(&q[span.row * width..][..span.rows * width]);
             let whole = attention_reference(&all, &k, &v, &[0, end as u32], shape);
@@ -400,13 +412,19 @@ impl Device for Reference {
 }
 
 fn choose(logits: &[f64], draw: &Draw) -> Choice {
-    let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let token = if draw.temperature == 0.0 {
-        logits.iter().position(|&logit| logit == top).unwrap_or(0)
-    } else {
-        choose_reference(logits, draw)
-    };
-    // As the head has it, so that both give the same bits.
-    let log_sum = top + logits.iter().map(|l| (l - top).exp()).sum::<f64>().ln();
-    Choice { token: token as u32, logp: (logits[token] - log_sum) as f32 }
+    let token = if draw.temperature == 0.0 { likeliest(logits) } else { choose_reference(logits, draw) };
+    // Computed as the head computes it, so that both give the same bits.
+    Choice { token: token as u32, logp: (logits[token] - log_sum_exp(logits)) as f32 }
+}
+
+/// The first of the largest.
+fn likeliest(logits: &[f64]) -> usize {
+    let top = largest(logits);
+    logits.iter().position(|&logit| logit == top).unwrap_or(0)
+}
+
+/// log Σ e^x.
+pub(crate) fn log_sum_exp(x: &[f64]) -> f64 {
+    let top = largest(x);
+    top + x.iter().map(|x| (x - top).exp()).sum::<f64>().ln()
 }

@@ -24,6 +24,7 @@ dispatched! {
         for ((y, x), inverse) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(inverse_rms) {
             *inverse = 1.0 / (dot(x, x) / d as f32 + epsilon).sqrt();
             for i in 0..d {
+                // In this order in every pass: another association would round differently.
                 y[i] = x[i] * *inverse * w[i];
             }
         }
@@ -53,6 +54,7 @@ pub(crate) fn rms_norm_backward(
         let rows = first * d..(first + count) * d;
         backward_rows(dx, &dy[rows.clone()], &x[rows], w, &inverse_rms[first..first + count]);
     });
+    // Summed over rows by tasks of columns, each in the order of rows.
     let shared = Shared::new(dw);
     for_each_column_block(d, |first, count| {
         // SAFETY: one block of columns per task.
@@ -65,6 +67,7 @@ dispatched! {
     fn backward_rows(dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], inverse_rms: &[f32]) {
         let d = w.len();
         for (((dx, dy), x), &inverse) in dx.chunks_exact_mut(d).zip(dy.chunks_exact(d)).zip(x.chunks_exact(d)).zip(inverse_rms) {
+            // Partial sums as in `dot`, so that all instruction sets add in the same order.
             let mut lanes = [0.0_f32; crate::simd::LANES];
             for (i, value) in dy.iter().enumerate() {
                 let lane = &mut lanes[i % crate::simd::LANES];

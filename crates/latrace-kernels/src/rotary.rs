@@ -72,6 +72,7 @@ dispatched! {
                 let (a, b) = head.split_at_mut(half);
                 for i in 0..half {
                     let (x, y, s) = (a[i], b[i], sign * sin[i]);
+                    // Both elements are read above, before either is overwritten.
                     a[i] = x.mul_add(cos[i], -(y * s));
                     b[i] = y.mul_add(cos[i], x * s);
                 }

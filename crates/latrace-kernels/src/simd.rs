@@ -39,12 +39,14 @@ pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     let highest =
         || std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name)).unwrap_or(Level::Avx512);
+    // The variable can only narrow: a level that the processor lacks would end in an illegal instruction.
     *LEVEL.get_or_init(|| detect().min(highest()))
 }
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Level {
     use std::arch::is_x86_feature_detected as has;
+    // All of a level's features, since functions are compiled for them together.
     if has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") && has!("fma") {
         Level::Avx512
     } else if has!("avx2") && has!("fma") {
@@ -73,7 +75,7 @@ macro_rules! dispatched {
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
             match $crate::simd::level() {
-                // SAFETY: the level says that the processor has the features.
+                // SAFETY: the processor has the features of its level.
                 #[cfg(target_arch = "x86_64")]
                 $crate::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
@@ -107,7 +109,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 pub(crate) fn exp_bounded(x: f32) -> f32 {
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let p = exp_fraction(x, shifted - ROUND);
-    // n stands in the low bits of what it was rounded with; the rest is shifted out.
+    // n is in the low bits of `shifted`; the shift discards those of the rounding constant.
     let value = p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     if x < LOWEST { 0.0 } else { value }
 }
@@ -120,6 +122,7 @@ const LOWEST: f32 = -87.3;
 /// e^(x − n·ln 2).
 #[inline(always)]
 fn exp_fraction(x: f32, n: f32) -> f32 {
+    // ln 2 in two parts (Cody and Waite, 1980): the first has few bits, so that its product with n is exact.
     let r = n.mul_add(-0.693_145_75, x);
     let r = n.mul_add(-1.428_606_8e-6, r);
     let mut p = 1.0 / 5040.0_f32;
@@ -137,7 +140,7 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
-/// Sum of `LANES` partial sums, by halves.
+/// Sum of `LANES` partial sums, by halves: the order in which vector registers are folded.
 #[inline(always)]
 pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
@@ -161,6 +164,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
             lanes[i] = x[i].mul_add(y[i], lanes[i]);
         }
     }
+    // The tail goes into the first lanes, as if it were filled up with zeros.
     for (i, (x, y)) in a_tail.iter().zip(b_tail).enumerate() {
         lanes[i] = x.mul_add(*y, lanes[i]);
     }

@@ -27,6 +27,7 @@ dispatched! {
 
 #[inline(always)]
 fn gated(gate: f32, up: f32) -> f32 {
+    // For large negative gates the exponential is infinite, and the result −0, as it should be.
     gate / (1.0 + exp(-gate)) * up
 }
 
@@ -52,7 +53,7 @@ dispatched! {
 
 /// With s = sigmoid(gate): dgate = dy·up·s·(1 + gate·(1 − s)); dup = dy·gate·s.
 ///
-/// `gate` and `up` come in, their gradients go out in their place: nothing needs them afterwards.
+/// The gradients overwrite `gate` and `up`: nothing needs them afterwards.
 pub(crate) fn swiglu_backward(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
     let (length, grain) = (dy.len(), grain());
     let (gate, up) = (Shared::new(gate), Shared::new(up));

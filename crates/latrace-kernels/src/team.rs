@@ -1,7 +1,7 @@
 //! Threads that stand by for many short parallel loops.
 //!
-//! A pool's threads go to sleep between loops, and to wake one takes longer than many a loop of decoding
-//! does. While a [`Team`] is led, the pool's threads wait awake instead: a loop begins within a fraction of a
+//! A pool's threads go to sleep between loops, and waking one takes longer than many a loop of decoding. While
+//! a [`Team`] is led, the pool's threads spin instead of sleeping: a loop begins within a fraction of a
 //! microsecond. Which thread runs a task affects nothing but time.
 
 use std::cell::{Cell, UnsafeCell};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// Looks at the state before a waiting thread gives its place to others: some 10 microseconds.
+/// Checks of the state before a waiting thread yields to others: some 10 microseconds.
 const SPINS: u32 = 300;
 
 /// What loops on this thread run on.
@@ -29,7 +29,7 @@ thread_local! {
 
 /// Runs `body` on this thread, with the other threads of the current pool standing by for its parallel loops.
 ///
-/// They do nothing else meanwhile: `body` may use the pool in other ways, but gains nothing from it.
+/// They do nothing else in the meantime: `body` may use the pool in other ways, but gains nothing from it.
 pub fn standing_by<R>(body: impl FnOnce() -> R) -> R {
     if matches!(ROLE.get(), Role::Leader(_) | Role::Member) {
         return body();
@@ -50,7 +50,7 @@ pub(crate) fn is_standing_by() -> bool {
     matches!(ROLE.get(), Role::Leader(_))
 }
 
-/// Runs `task` on each of `0..count` if this thread has a team or belongs to one; says whether it has.
+/// Runs `task` on each of `0..count` if this thread has a team or belongs to one; returns whether it does.
 pub(crate) fn run(count: usize, task: &Task<'_>) -> bool {
     match ROLE.get() {
         Role::Alone => return false,
@@ -61,7 +61,7 @@ pub(crate) fn run(count: usize, task: &Task<'_>) -> bool {
     true
 }
 
-/// Sets the thread's role, and puts the one before back.
+/// Sets the thread's role, and restores the previous one when dropped.
 struct Playing(Role);
 
 impl Playing {
@@ -76,7 +76,7 @@ impl Drop for Playing {
     }
 }
 
-/// Sends the helpers home, when the leader unwinds too.
+/// Dismisses the helpers, also when the leader unwinds.
 struct Closing<'a>(&'a Team);
 
 impl Drop for Closing<'_> {
@@ -114,7 +114,7 @@ impl Team {
         // dropped, which is before this function ends.
         let task: *const Task<'static> = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
         // SAFETY: `state` names no loop and nobody is inside, as `Retreat` left it: helpers that come in now
-        // see the state and turn round.
+        // see the state and leave again.
         unsafe { *self.work.get() = Some((task, count)) };
         self.next.store(0, Ordering::Relaxed);
         self.state.fetch_add(1, Ordering::SeqCst);
@@ -152,11 +152,11 @@ impl Team {
             }
             self.inside.fetch_add(1, Ordering::SeqCst);
             let _leaving = Leaving(self);
-            // The leader takes the loop's name away before it looks whether somebody is inside: either it
-            // sees us, or we see that.
+            // The leader changes the state before it checks whether a helper is inside. All of these accesses
+            // are in one order (SeqCst), so either the leader sees this helper, or the helper the new state.
             if self.state.load(Ordering::SeqCst) == seen {
-                // SAFETY: the loop is still named and we are inside, so the leader neither writes `work` nor
-                // lets go of the task.
+                // SAFETY: the state still names the loop and this helper is inside, so the leader neither
+                // writes `work` nor returns, which would end the task's lifetime.
                 if let Some((task, count)) = unsafe { *self.work.get() } {
                     // SAFETY: as above.
                     self.take_tasks(unsafe { &*task }, count);
@@ -166,8 +166,7 @@ impl Team {
     }
 }
 
-/// Ends a loop: takes its name away and waits until no helper is inside, when the leader's own task panics
-/// too.
+/// Ends a loop: advances the state and waits until no helper is inside, also when the leader's own task panics.
 struct Retreat<'a>(&'a Team);
 
 impl Drop for Retreat<'_> {
@@ -177,7 +176,7 @@ impl Drop for Retreat<'_> {
     }
 }
 
-/// A helper goes, when it unwinds too.
+/// Marks a helper as outside again, also when it unwinds.
 struct Leaving<'a>(&'a Team);
 
 impl Drop for Leaving<'_> {
@@ -190,14 +189,14 @@ impl Drop for Leaving<'_> {
 }
 
 /// Spins, at first without pause, then yielding the processor to other threads between checks.
-fn wait_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let mut looks = 0;
+fn wait_until<T>(mut check: impl FnMut() -> Option<T>) -> T {
+    let mut checks = 0;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return found;
         }
-        looks += 1;
-        if looks < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+        checks += 1;
+        if checks < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
     }
 }
 

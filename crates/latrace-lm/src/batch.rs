@@ -30,28 +30,44 @@ impl Batch {
         self.targets.clear();
     }
 
-    /// Adds a sequence of which the tokens from `first_target` (≥ 1) on are scored, where `keep` says so.
+    /// Adds a sequence. Its tokens from `first_target` (≥ 1) on are scored if `keep` returns true for them.
     pub fn push(
         &mut self,
         tokens: impl Iterator<Item = u32>,
         first_target: usize,
         keep: impl Fn(usize) -> bool,
     ) {
+        let start = self.append(tokens);
+        let length = self.ids.len() - start;
+        for t in (first_target..length).filter(|&t| keep(t)) {
+            self.push_target(start + t);
+        }
+    }
+
+    /// Appends a sequence; returns where it starts.
+    fn append(&mut self, tokens: impl Iterator<Item = u32>) -> usize {
         let start = self.ids.len();
         self.ids.extend(tokens);
-        let length = self.ids.len() - start;
         // Each sequence starts at position 0, as if it were alone: that is what makes packing exact.
-        self.positions.extend(0..length as u32);
+        self.positions.extend(0..(self.ids.len() - start) as u32);
         self.cu_seqlens.push(self.ids.len() as u32);
-        for t in (first_target..length).filter(|&t| keep(t)) {
-            self.rows.push((start + t - 1) as u32);
-            self.targets.push(self.ids[start + t]);
-        }
+        start
+    }
+
+    /// The token at `at` is predicted from the row before it.
+    fn push_target(&mut self, at: usize) {
+        self.rows.push((at - 1) as u32);
+        self.targets.push(self.ids[at]);
     }
 
     /// Tokens in all sequences.
     pub fn tokens(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Tokens of the longest sequence: all positions are below it.
+    pub fn longest(&self) -> usize {
+        self.positions.iter().max().map_or(0, |&position| position as usize + 1)
     }
 }
 

@@ -1,14 +1,14 @@
-//! `config.json`: what a model is. Read once, checked, complete; the rest of the crate sees no JSON.
+//! `config.json`: a model's shape and options, read once and checked; the rest of the crate sees no JSON.
 //!
 //! Absent fields take the values of the configuration classes of transformers 5.19 (`Qwen2Config`,
-//! `Qwen3Config`, `LlamaConfig`). `attention_dropout` is not read: we never drop.
+//! `Qwen3Config`, `LlamaConfig`). `attention_dropout` is not read: dropout is never applied.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::Error;
-use crate::fields::{Fields, read_object};
+use crate::error::{Error, Result};
+use crate::fields::{Fields, read_json};
 use crate::rope::Rope;
 
 /// The families of decoders, by what differs in the code of transformers.
@@ -61,7 +61,7 @@ pub struct Config {
     pub initializer_range: f32,
     /// Tokens that end a response: of `generation_config.json` if it names any, else of `config.json`.
     pub eos_token_ids: Vec<u32>,
-    /// The padding token, whose embedding learns nothing as an input, as in transformers.
+    /// The padding token, whose embedding gets no gradient as an input, as in transformers.
     pub pad_token_id: Option<u32>,
     /// The file as read, to be written back.
     pub raw: Map<String, Value>,
@@ -85,7 +85,7 @@ impl Parameter {
         self.shape.iter().product()
     }
 
-    /// Whether it has no values; never, for a configuration that was read.
+    /// Whether it has no values; never the case for a configuration that was read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -113,68 +113,94 @@ impl Family {
 
     const ALL: [Self; 3] = [Self::Qwen2, Self::Qwen3, Self::Llama];
 
-    fn read(fields: &Fields<'_>) -> Result<Self, Error> {
-        let unknown = |got: String| Error::UnknownArchitecture { path: fields.path.to_owned(), got };
-        let named = fields.get("architectures").map(|list| match list {
-            Value::Array(names) if names.len() == 1 => {
-                names[0].as_str().ok_or_else(|| unknown(list.to_string()))
-            }
-            _ => Err(unknown(list.to_string())),
+    fn read(fields: &Fields<'_>) -> Result<Self> {
+        let named = fields.get("architectures").map(|list| {
+            let name = only_string(list).ok_or_else(|| unknown(fields, list.to_string()))?;
+            Self::by(|family| family.architecture() == name).ok_or_else(|| unknown(fields, list.to_string()))
         });
         let model_type = fields.text("model_type")?;
-        let family = match (named.transpose()?, model_type) {
-            (Some(name), _) => Self::ALL.into_iter().find(|family| family.architecture() == name),
-            (None, Some(kind)) => Self::ALL.into_iter().find(|family| family.model_type() == kind),
-            (None, None) => return Err(unknown("neither architectures nor model_type".to_owned())),
-        };
-        let name = named_or(fields, model_type);
-        let family = family.ok_or_else(|| unknown(name))?;
+        // `architectures` decides, as in transformers' auto classes; bare configurations have only the type.
+        match (named.transpose()?, model_type) {
+            (Some(family), kind) => family.agreeing_with(fields, kind),
+            (None, Some(kind)) => {
+                let by_type = Self::by(|family| family.model_type() == kind);
+                by_type.ok_or_else(|| unknown(fields, format!("{model_type:?}")))
+            }
+            (None, None) => Err(unknown(fields, "neither architectures nor model_type".to_owned())),
+        }
+    }
+
+    fn by(matches: impl Fn(&Self) -> bool) -> Option<Self> {
+        Self::ALL.into_iter().find(matches)
+    }
+
+    /// Fails if `model_type` names another family than `architectures`.
+    fn agreeing_with(self, fields: &Fields<'_>, model_type: Option<&str>) -> Result<Self> {
         match model_type {
-            Some(kind) if kind != family.model_type() => Err(fields.error(
-                "model_type",
-                format!("{:?}, as in architectures", family.model_type()),
-                format!("{kind:?}"),
-            )),
-            _ => Ok(family),
+            Some(kind) if kind != self.model_type() => {
+                let expected = format!("{:?}, as in architectures", self.model_type());
+                Err(fields.error("model_type", expected, format!("{kind:?}")))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// The defaults in which the configuration classes differ. Both Qwen classes have the same.
+    fn defaults(self) -> Defaults {
+        match self {
+            Self::Llama => {
+                Defaults { intermediate_size: 11_008, vocab_size: 32_000, positions: 2048, eos: Some(2) }
+            }
+            Self::Qwen2 | Self::Qwen3 => {
+                Defaults { intermediate_size: 22_016, vocab_size: 151_936, positions: 32_768, eos: None }
+            }
         }
     }
 }
 
-fn named_or(fields: &Fields<'_>, model_type: Option<&str>) -> String {
-    fields.get("architectures").map_or_else(|| format!("{model_type:?}"), Value::to_string)
+struct Defaults {
+    intermediate_size: usize,
+    vocab_size: usize,
+    positions: usize,
+    eos: Option<u32>,
+}
+
+/// The string in a list of one.
+fn only_string(list: &Value) -> Option<&str> {
+    match list.as_array()?.as_slice() {
+        [name] => name.as_str(),
+        _ => None,
+    }
+}
+
+fn unknown(fields: &Fields<'_>, got: String) -> Error {
+    Error::UnknownArchitecture { path: fields.path.to_owned(), got }
 }
 
 impl Config {
     /// Reads and checks `config.json` (and the end tokens of `generation_config.json`) of a model folder.
     ///
     /// # Errors
-    /// A file that is missing or no JSON; an unknown architecture; a field with a value that we cannot
-    /// honour.
-    pub fn read(dir: &Path) -> Result<Self, Error> {
+    /// A file that is missing or not JSON; an unknown architecture; a field with an invalid or unsupported
+    /// value.
+    pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let raw = read_object(&path)?;
-        let fields = Fields::new(&path, &raw);
-        let mut config = Self::from_fields(&fields)?;
+        let mut config = Self::from_fields(&Fields::new(&path, &read_json(&path)?))?;
         // Chat models often end a turn with another token than the one in config.json.
-        let generation = dir.join("generation_config.json");
-        if generation.exists() {
-            let map = read_object(&generation)?;
-            let ids = Fields::new(&generation, &map).token_ids("eos_token_id")?;
-            if let Some(ids) = ids {
-                config.eos_token_ids = ids;
-            }
+        if let Some(ids) = generation_end_tokens(dir)? {
+            config.eos_token_ids = ids;
         }
         Ok(config)
     }
 
-    fn from_fields(fields: &Fields<'_>) -> Result<Self, Error> {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self> {
         let family = Family::read(fields)?;
-        let llama = family == Family::Llama;
+        let defaults = family.defaults();
+        // Limits are far above any published model: they catch corrupt files before memory is allocated.
         let hidden_size = fields.size("hidden_size", 4096, 1 << 20)?;
         let layers = fields.size("num_hidden_layers", 32, 1 << 12)?;
         let heads = fields.size("num_attention_heads", 32, 1 << 16)?;
-        // Qwen2's code has biases on q, k and v whatever its configuration says.
-        let attention_bias = family != Family::Qwen2 && fields.flag("attention_bias", false)?;
+        let attention_bias = read_attention_bias(fields, family)?;
         check_supported(fields, family, layers)?;
         let config = Self {
             family,
@@ -183,35 +209,19 @@ impl Config {
             heads,
             kv_heads: read_kv_heads(fields, family, heads)?,
             head_dim: read_head_dim(fields, family, hidden_size, heads)?,
-            intermediate_size: fields.size(
-                "intermediate_size",
-                if llama { 11_008 } else { 22_016 },
-                1 << 24,
-            )?,
-            vocab_size: fields.size("vocab_size", if llama { 32_000 } else { 151_936 }, 1 << 24)?,
+            intermediate_size: fields.size("intermediate_size", defaults.intermediate_size, 1 << 24)?,
+            vocab_size: fields.size("vocab_size", defaults.vocab_size, 1 << 24)?,
             norm_eps: fields.small("rms_norm_eps", 1e-6)?,
             tied: fields.flag("tie_word_embeddings", false)?,
             qkv_bias: family == Family::Qwen2 || attention_bias,
             output_bias: attention_bias,
-            mlp_bias: llama && fields.flag("mlp_bias", false)?,
+            mlp_bias: family == Family::Llama && fields.flag("mlp_bias", false)?,
             qk_norm: family == Family::Qwen3,
             rope: Rope::read(fields)?,
-            max_positions: fields.size(
-                "max_position_embeddings",
-                if llama { 2048 } else { 32_768 },
-                1 << 31,
-            )?,
+            max_positions: fields.size("max_position_embeddings", defaults.positions, 1 << 31)?,
             initializer_range: fields.small("initializer_range", 0.02)?,
-            eos_token_ids: match fields.token_ids("eos_token_id")? {
-                Some(ids) => ids,
-                None if llama && !fields.map.contains_key("eos_token_id") => vec![2],
-                None => Vec::new(),
-            },
-            pad_token_id: fields
-                .map
-                .get("pad_token_id")
-                .and_then(Value::as_u64)
-                .and_then(|id| u32::try_from(id).ok()),
+            eos_token_ids: read_end_tokens(fields, defaults.eos)?,
+            pad_token_id: fields.token_id("pad_token_id"),
             raw: fields.map.clone(),
         };
         config.check_total(fields)?;
@@ -234,34 +244,65 @@ impl Config {
     }
 
     fn push_layer(&self, list: &mut Vec<Parameter>, layer: &str) {
-        let (d, inner) = (self.hidden_size, self.intermediate_size);
-        let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        list.push(norm(&format!("{layer}.input_layernorm"), d));
-        for (name, outputs) in [("q_proj", q), ("k_proj", kv), ("v_proj", kv)] {
-            push_linear(list, &format!("{layer}.self_attn.{name}"), [outputs, d], self.qkv_bias);
+        // The order is fixed: random weights are keyed by a tensor's number (`checkpoint::initialise`).
+        list.push(norm(&format!("{layer}.input_layernorm"), self.hidden_size));
+        self.push_attention(list, &format!("{layer}.self_attn"));
+        list.push(norm(&format!("{layer}.post_attention_layernorm"), self.hidden_size));
+        self.push_mlp(list, &format!("{layer}.mlp"));
+    }
+
+    fn push_attention(&self, list: &mut Vec<Parameter>, name: &str) {
+        let (d, q, kv) = (self.hidden_size, self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        for (part, outputs) in [("q_proj", q), ("k_proj", kv), ("v_proj", kv)] {
+            push_linear(list, &format!("{name}.{part}"), [outputs, d], self.qkv_bias);
         }
-        push_linear(list, &format!("{layer}.self_attn.o_proj"), [d, q], self.output_bias);
+        push_linear(list, &format!("{name}.o_proj"), [d, q], self.output_bias);
         if self.qk_norm {
-            list.push(norm(&format!("{layer}.self_attn.q_norm"), self.head_dim));
-            list.push(norm(&format!("{layer}.self_attn.k_norm"), self.head_dim));
-        }
-        list.push(norm(&format!("{layer}.post_attention_layernorm"), d));
-        for (name, shape) in [("gate_proj", [inner, d]), ("up_proj", [inner, d]), ("down_proj", [d, inner])] {
-            push_linear(list, &format!("{layer}.mlp.{name}"), shape, self.mlp_bias);
+            list.push(norm(&format!("{name}.q_norm"), self.head_dim));
+            list.push(norm(&format!("{name}.k_norm"), self.head_dim));
         }
     }
 
-    /// Each size is bounded, but their products must stay countable too.
-    fn check_total(&self, fields: &Fields<'_>) -> Result<(), Error> {
+    fn push_mlp(&self, list: &mut Vec<Parameter>, name: &str) {
+        let (d, inner) = (self.hidden_size, self.intermediate_size);
+        for (part, shape) in [("gate_proj", [inner, d]), ("up_proj", [inner, d]), ("down_proj", [d, inner])] {
+            push_linear(list, &format!("{name}.{part}"), shape, self.mlp_bias);
+        }
+    }
+
+    /// Each size is bounded, but their products must not overflow either.
+    fn check_total(&self, fields: &Fields<'_>) -> Result<()> {
         const LIMIT: u128 = 1 << 40;
-        let [d, q, inner] =
-            [self.hidden_size, self.heads * self.head_dim, self.intermediate_size].map(|n| n as u128);
-        let total = self.layers as u128 * d * (4 * q + 3 * inner) + 2 * self.vocab_size as u128 * d;
+        let total = self.total();
         if total <= LIMIT {
             return Ok(());
         }
         Err(fields.error("hidden_size", format!("at most {LIMIT} weights in all"), format!("about {total}")))
     }
+
+    /// About as many weights as there are, as if keys and values had as many heads as queries: the largest
+    /// sizes that pass one by one have products beyond 64 bits.
+    fn total(&self) -> u128 {
+        let sizes = [self.hidden_size, self.heads * self.head_dim, self.intermediate_size];
+        let [d, q, inner] = sizes.map(|n| n as u128);
+        self.layers as u128 * d * (4 * q + 3 * inner) + 2 * self.vocab_size as u128 * d
+    }
+}
+
+/// The end tokens that `generation_config.json` names, if any.
+fn generation_end_tokens(dir: &Path) -> Result<Option<Vec<u32>>> {
+    let path = dir.join("generation_config.json");
+    if !path.exists() {
+        return Ok(None);
+    }
+    Fields::new(&path, &read_json(&path)?).token_ids("eos_token_id")
+}
+
+fn read_end_tokens(fields: &Fields<'_>, default: Option<u32>) -> Result<Vec<u32>> {
+    // An explicit null means that there is none, also where absence means a default.
+    let is_absent = !fields.map.contains_key("eos_token_id");
+    let default = default.filter(|_| is_absent).into_iter().collect();
+    Ok(fields.token_ids("eos_token_id")?.unwrap_or(default))
 }
 
 fn weight(name: &str, shape: [usize; 2]) -> Parameter {
@@ -272,78 +313,94 @@ fn norm(name: &str, width: usize) -> Parameter {
     Parameter { name: format!("{name}.weight"), shape: vec![width], decay_exempt: true }
 }
 
-fn push_linear(list: &mut Vec<Parameter>, name: &str, shape: [usize; 2], bias: bool) {
+fn bias(name: &str, outputs: usize) -> Parameter {
+    Parameter { name: format!("{name}.bias"), shape: vec![outputs], decay_exempt: true }
+}
+
+fn push_linear(list: &mut Vec<Parameter>, name: &str, shape: [usize; 2], has_bias: bool) {
     list.push(weight(name, shape));
-    if bias {
-        list.push(Parameter { name: format!("{name}.bias"), shape: vec![shape[0]], decay_exempt: true });
+    if has_bias {
+        list.push(bias(name, shape[0]));
     }
 }
 
-fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<usize, Error> {
+/// Whether all four projections of attention have biases.
+fn read_attention_bias(fields: &Fields<'_>, family: Family) -> Result<bool> {
+    // Qwen2's code has biases on q, k and v, and none on o, whatever its configuration says.
+    Ok(family != Family::Qwen2 && fields.flag("attention_bias", false)?)
+}
+
+fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<usize> {
     // An explicit null means as many as there are query heads, in every family; absence only in Llama.
     let absent = family != Family::Llama && !fields.map.contains_key("num_key_value_heads");
     let kv_heads = fields.size("num_key_value_heads", if absent { 32 } else { heads }, 1 << 16)?;
     if heads.is_multiple_of(kv_heads) {
         return Ok(kv_heads);
     }
-    Err(fields.error(
-        "num_key_value_heads",
-        format!("a divisor of num_attention_heads ({heads})"),
-        kv_heads.to_string(),
-    ))
+    let expected = format!("a divisor of num_attention_heads ({heads})");
+    Err(fields.error("num_key_value_heads", expected, kv_heads))
 }
 
-fn read_head_dim(
-    fields: &Fields<'_>,
-    family: Family,
-    hidden_size: usize,
-    heads: usize,
-) -> Result<usize, Error> {
+fn read_head_dim(fields: &Fields<'_>, family: Family, hidden_size: usize, heads: usize) -> Result<usize> {
+    // Qwen3's heads are 128 wide unless the file says otherwise; the other families divide the stream.
     let derived = family != Family::Qwen3 && !fields.has("head_dim");
+    // Llama's configuration class insists on the division even where a width is given.
     if (derived || family == Family::Llama) && !hidden_size.is_multiple_of(heads) {
         let expected = format!("a multiple of num_attention_heads ({heads})");
-        return Err(fields.error("hidden_size", expected, hidden_size.to_string()));
+        return Err(fields.error("hidden_size", expected, hidden_size));
     }
     let head_dim = fields.size("head_dim", if derived { hidden_size / heads } else { 128 }, 1 << 16)?;
+    // Rotary embedding pairs element i with element i + head_dim / 2.
     if head_dim.is_multiple_of(2) {
         return Ok(head_dim);
     }
-    Err(fields.error("head_dim", "an even number", head_dim.to_string()))
+    Err(fields.error("head_dim", "an even number", head_dim))
 }
 
-fn check_supported(fields: &Fields<'_>, family: Family, layers: usize) -> Result<(), Error> {
-    let activation = fields.text("hidden_act")?.unwrap_or("silu");
-    if !matches!(activation, "silu" | "swish") {
-        return Err(fields.error("hidden_act", "\"silu\"", format!("{activation:?}")));
-    }
-    if let Some(quantization) = fields.get("quantization_config") {
-        return Err(fields.error(
-            "quantization_config",
-            "none: weights in f32, bf16 or f16",
-            quantization.to_string(),
-        ));
-    }
+fn check_supported(fields: &Fields<'_>, family: Family, layers: usize) -> Result<()> {
+    check_activation(fields)?;
+    check_not_quantized(fields)?;
+    // Llama's code knows no windows, whatever its configuration says.
     if family == Family::Llama { Ok(()) } else { check_full_attention(fields, layers) }
 }
 
-fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<(), Error> {
-    if let Some(types) = fields.get("layer_types") {
-        let full = types.as_array().is_some_and(|list| list.iter().all(|kind| kind == "full_attention"));
-        return if full {
-            Ok(())
-        } else {
-            Err(fields.error("layer_types", "\"full_attention\" only", types.to_string()))
-        };
+fn check_not_quantized(fields: &Fields<'_>) -> Result<()> {
+    let field = "quantization_config";
+    let Some(got) = fields.get(field) else { return Ok(()) };
+    Err(fields.error(field, "none: weights in f32, bf16 or f16", got))
+}
+
+fn check_activation(fields: &Fields<'_>) -> Result<()> {
+    match fields.text("hidden_act")? {
+        // Two names of one function.
+        None | Some("silu" | "swish") => Ok(()),
+        Some(other) => Err(fields.error("hidden_act", "\"silu\"", format!("{other:?}"))),
     }
+}
+
+fn check_full_attention(fields: &Fields<'_>, layers: usize) -> Result<()> {
+    // Newer files list each layer's attention, and then the older fields have no effect.
+    match fields.get("layer_types") {
+        None => check_no_window(fields, layers),
+        Some(types) if all_full(types) => Ok(()),
+        Some(types) => Err(fields.error("layer_types", "\"full_attention\" only", types)),
+    }
+}
+
+fn all_full(types: &Value) -> bool {
+    types.as_array().is_some_and(|list| list.iter().all(|kind| kind == "full_attention"))
+}
+
+fn check_no_window(fields: &Fields<'_>, layers: usize) -> Result<()> {
+    let is_on = fields.flag("use_sliding_window", false)?;
+    let windowed = is_on && fields.map.get("sliding_window") != Some(&Value::Null);
     // transformers gives a window only to layers from `max_window_layers` on, so some settings use none.
-    let windowed =
-        fields.flag("use_sliding_window", false)? && fields.map.get("sliding_window") != Some(&Value::Null);
     let full_layers = fields.number("max_window_layers")?.unwrap_or(28.0);
-    if windowed && full_layers < layers as f64 {
-        let got = format!("true, with max_window_layers {full_layers} below num_hidden_layers {layers}");
-        return Err(fields.error("use_sliding_window", "false", got));
+    if !windowed || full_layers >= layers as f64 {
+        return Ok(());
     }
-    Ok(())
+    let got = format!("true, with max_window_layers {full_layers} below num_hidden_layers {layers}");
+    Err(fields.error("use_sliding_window", "false", got))
 }
 
 #[cfg(test)]
@@ -351,9 +408,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rope::RopeKind;
+    use crate::rope::{RopeKind, Yarn};
 
-    fn read(json: Value) -> Result<Config, Error> {
+    fn read(json: Value) -> Result<Config> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
         Config::read(dir.path())
@@ -463,7 +520,7 @@ mod tests {
     #[test]
     fn yarn_defaults() {
         let json = json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": null}});
-        let expected = RopeKind::Yarn {
+        let expected = RopeKind::Yarn(Yarn {
             factor: Some(4.0),
             attention_factor: None,
             mscale: None,
@@ -472,7 +529,7 @@ mod tests {
             beta_slow: 1.0,
             truncate: true,
             original_max_positions: None,
-        };
+        });
         assert_eq!(read(small(Family::Qwen2, json)).unwrap().rope.kind, expected);
     }
 

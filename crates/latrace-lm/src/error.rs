@@ -25,7 +25,7 @@ pub enum Error {
         /// Where and why parsing stopped.
         source: serde_json::Error,
     },
-    /// A field of a JSON file has a value we cannot take.
+    /// A field of a JSON file has an invalid or unsupported value.
     #[error("{}: field `{field}`: expected {expected}, got {got}", path.display())]
     Field {
         /// The file.
@@ -37,7 +37,7 @@ pub enum Error {
         /// What is there.
         got: String,
     },
-    /// The model's architecture is none of ours.
+    /// The model's architecture is not one of the supported ones.
     #[error(
         "{}: unknown architecture: expected one of Qwen2ForCausalLM, Qwen3ForCausalLM, LlamaForCausalLM, \
          got {got}",
@@ -63,7 +63,7 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
-    /// There are tensors that the configuration does not ask for.
+    /// There are tensors that do not follow from the configuration.
     #[error(
         "{}: {} tensors that config.json does not ask for: {}",
         path.display(), names.len(), listing(names)
@@ -124,7 +124,7 @@ pub enum Error {
         /// What is wrong with it.
         detail: &'static str,
     },
-    /// A tensor lies in another shard than the index says.
+    /// A tensor is in another shard than the index says.
     #[error(
         "{}: tensor `{tensor}` is in the wrong shard: expected in {expected}, got in {got}",
         path.display()
@@ -149,7 +149,7 @@ pub enum Error {
         /// The weight file with the head.
         path: PathBuf,
     },
-    /// The tokenizer makes ids that the model has no row for.
+    /// The tokenizer produces ids for which the model has no embedding.
     #[error(
         "{}: vocabulary smaller than the tokenizer's: expected vocab_size of at least {tokenizer}, got {model}",
         path.display()
@@ -180,28 +180,44 @@ pub enum Error {
         /// The rows of that step.
         ids: Vec<String>,
     },
-    /// What the core refuses: a sampling parameter out of its range.
+    /// An error of the core: a sampling parameter out of its range.
     #[error(transparent)]
     Core(#[from] latrace_core::Error),
-    /// An argument makes no sense.
+    /// An invalid argument.
     #[error("{0}")]
     Invalid(String),
 }
 
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 impl Error {
-    /// What the reader can do about it, where we know.
+    /// What the user can do about it, if anything.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "free some disk space",
-            Self::Field { field, .. } if field.contains("sliding") || field == "layer_types" => {
-                "sliding-window attention is not supported; set use_sliding_window to false if rows fit in \
-                 the window"
+        self.advice().map(str::to_owned)
+    }
+
+    // Kept apart from the messages, which say what is wrong: a hint may not fit every cause.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { source, .. } => io_advice(source),
+            Self::Field { field, .. } => field_advice(field),
+            Self::UnknownArchitecture { .. } => {
+                Some("convert the model, or take one of the supported families")
             }
-            Self::Field { field, .. } if field.starts_with("rope_") => {
-                "supported rope types are default, linear, llama3 and yarn"
+            Self::BadRowFile { .. } => Some("delete the file and write it again"),
+            Self::VocabularySmaller { .. } => {
+                Some("the tokenizer is another model's, or the embedding needs resizing")
             }
-            Self::UnknownArchitecture { .. } => "convert the model, or take one of the supported families",
+            Self::NonFinite { .. } => Some("lower the learning rate, or look at the named rows"),
+            other => other.weights_advice(),
+        }
+    }
+
+    /// Advice on files of weights.
+    fn weights_advice(&self) -> Option<&'static str> {
+        Some(match self {
             Self::NoWeights { .. } => {
                 "pickled weights (pytorch_model.bin) are not read; save the model again with safetensors, or \
                  initialise new weights with `latrace init`"
@@ -216,20 +232,14 @@ impl Error {
             Self::BadSafetensors { .. } => {
                 "the file may be an incomplete download or a Git LFS pointer; fetch it again"
             }
-            Self::BadRowFile { .. } => "delete the file and write it again",
             Self::Shard { .. } | Self::WrongShard { .. } => {
                 "fetch the index and all of its shards again, together"
             }
             Self::TiedHeadDiffers { .. } => {
                 "set tie_word_embeddings to false in config.json to use the separate head"
             }
-            Self::VocabularySmaller { .. } => {
-                "the tokenizer is another model's, or the embedding needs resizing"
-            }
-            Self::NonFinite { .. } => "lower the learning rate, or look at the named rows",
             _ => return None,
-        };
-        Some(text.to_owned())
+        })
     }
 
     /// Wraps the system's error, for `map_err`.
@@ -237,14 +247,42 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { operation, path, source }
     }
+
+    /// Wraps a parser's error, for `map_err`.
+    pub(crate) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Json { path, source }
+    }
+
+    pub(crate) fn row(id: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Row { id: id.into(), detail: detail.into() }
+    }
+}
+
+fn io_advice(source: &io::Error) -> Option<&'static str> {
+    (source.kind() == io::ErrorKind::StorageFull).then_some("free some disk space")
+}
+
+fn field_advice(field: &str) -> Option<&'static str> {
+    // By name, since a field's error does not say why the value cannot be used.
+    if field.contains("sliding") || field == "layer_types" {
+        return Some(
+            "sliding-window attention is not supported; set use_sliding_window to false if rows fit in the \
+             window",
+        );
+    }
+    field.starts_with("rope_").then_some("supported rope types are default, linear, llama3 and yarn")
 }
 
 /// The first few names: a list of a thousand tensors would hide the message.
 fn listing(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
+        0 => quoted(names),
+        more => format!("{} and {more} more", quoted(&names[..SHOWN])),
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

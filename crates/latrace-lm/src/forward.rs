@@ -5,7 +5,7 @@
 use crate::model::{LayerLayout, Model, Projection};
 use latrace_kernels::{Device, Rotation};
 
-/// How a model's projections are computed: from weights as they are, or from packed ones.
+/// How a model's projections are computed: from weights as stored, or from packed ones.
 pub(crate) trait Projections<D: Device> {
     /// y = x·Wᵀ (+ b).
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, projection: Projection, rows: usize, inputs: usize);
@@ -22,11 +22,11 @@ pub(crate) trait Projections<D: Device> {
 
 impl<D: Device> Projections<D> for Model<D> {
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear(y, x, &self.parameters[p.weight], self.bias(p), rows, inputs);
+        self.device.linear(y, x, self.weight(p), self.bias(p), rows, inputs);
     }
 
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
-        self.device.linear_add(y, x, &self.parameters[p.weight], self.bias(p), rows, inputs);
+        self.device.linear_add(y, x, self.weight(p), self.bias(p), rows, inputs);
     }
 }
 
@@ -48,30 +48,30 @@ pub(crate) struct Stream<D: Device> {
 
 impl<D: Device> Stream<D> {
     pub fn planned(model: &Model<D>, rows: usize, positions: usize) -> Self {
-        let (device, config, shape) = (&model.device, &model.config, model.attention_shape());
-        let zeros = |width: usize| device.zeros(rows * width);
+        let (config, shape) = (&model.config, model.attention_shape());
+        let zeros = |width: usize| model.device.zeros(rows * width);
+        // Attention's operands are no longer needed when gate and up are computed, so they share memory.
         let wide = shape.query_width().max(config.intermediate_size).max(config.hidden_size);
-        let (frequencies, scale) = config.rope.frequencies(config.head_dim, config.max_positions);
         Self {
             rows,
             positions,
-            table: device.rotary_table(&frequencies, scale, positions),
+            table: model.rotary_table(positions),
             x: zeros(config.hidden_size),
             h: zeros(config.hidden_size),
             wide: [zeros(wide), zeros(wide)],
             k: zeros(shape.key_width()),
             v: zeros(shape.key_width()),
+            // One value per head, since queries and keys may be normed head by head.
             inverse_rms: zeros(shape.heads),
         }
     }
 
     /// Token ids → `x`.
     pub fn embed(&mut self, model: &Model<D>, ids: &[u32]) {
-        let table = &model.parameters[model.layout.embedding];
-        model.device.gather_rows(&mut self.x, ids, table, model.config.hidden_size);
+        model.embed(&mut self.x, ids);
     }
 
-    /// `x` → queries in `wide[1]`, `k` and `v`, turned to their positions.
+    /// `x` → rotated queries in `wide[1]`, rotated keys in `k`, and values in `v`.
     pub fn project(
         &mut self,
         model: &Model<D>,
@@ -83,7 +83,7 @@ impl<D: Device> Stream<D> {
         self.project_queries(model, projections, layer, positions);
     }
 
-    /// `x` → `h`, and `k` and `v`, turned to their positions.
+    /// `x` → `h`, rotated keys in `k`, and values in `v`.
     pub fn project_keys(
         &mut self,
         model: &Model<D>,
@@ -95,6 +95,7 @@ impl<D: Device> Stream<D> {
         let (d, tokens, shape) = (model.config.hidden_size, positions.len(), model.attention_shape());
         model.norm([h, inverse_rms], x, layer.input_norm, tokens);
         projections.linear(v, h, layer.value, tokens, d);
+        // A norm cannot work in place, so keys that are normed are projected into a work area first.
         if let Some((_, key_norm)) = layer.head_norms {
             projections.linear(a, h, layer.key, tokens, d);
             model.norm([k, inverse_rms], a, key_norm, tokens * shape.kv_heads);
@@ -104,7 +105,7 @@ impl<D: Device> Stream<D> {
         model.rotate(k, positions, table, shape.kv_heads, Rotation::Forward);
     }
 
-    /// `h` → queries in `wide[1]`, turned to their positions.
+    /// `h` → rotated queries in `wide[1]`.
     pub fn project_queries(
         &mut self,
         model: &Model<D>,
@@ -133,6 +134,7 @@ impl<D: Device> Stream<D> {
     ) {
         let Self { x, h, wide: [a, b], inverse_rms, .. } = self;
         let config = &model.config;
+        // The residual is added by the product itself, which saves a pass over the stream.
         projections.linear_add(x, a, layer.output, rows, model.attention_shape().query_width());
         model.norm([h, inverse_rms], x, layer.mlp_norm, rows);
         projections.linear(a, h, layer.gate, rows, config.hidden_size);
@@ -141,9 +143,10 @@ impl<D: Device> Stream<D> {
         projections.linear_add(x, a, layer.down, rows, config.intermediate_size);
     }
 
-    /// Moves the given rows of `x` and `h` to the front: what queries and all after them need.
+    /// Moves the given rows of `x` and `h` to the front: what queries and everything after them need.
     pub fn keep_inputs(&mut self, model: &Model<D>, rows: &[u32]) {
         let (Self { x, h, wide: [a, _], .. }, d) = (self, model.config.hidden_size);
+        // Rows cannot be gathered in place: `h` goes by way of a work area, and `x` through `h`.
         model.device.gather_rows(a, rows, h, d);
         model.device.gather_rows(h, rows, x, d);
         std::mem::swap(x, h);

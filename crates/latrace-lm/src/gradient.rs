@@ -7,6 +7,7 @@ use latrace_kernels::{Device, Rotation, TokenLoss};
 
 /// What a layer keeps for its backward pass.
 struct LayerMemory<B> {
+    /// The layer's input after its norm.
     h: B,
     inverse_rms: B,
     /// Queries and keys before their norms; empty without norms.
@@ -60,8 +61,7 @@ pub struct Gradients<D: Device> {
 impl<D: Device> Gradients<D> {
     /// Zero gradients for the model; no activation memory yet.
     pub fn new(model: &Model<D>, recompute: bool) -> Self {
-        let gradients = model.parameters.iter().map(|p| model.device.zeros(model.device.length(p))).collect();
-        Self::planned(model, recompute, 0, 0, gradients)
+        Self::planned(model, recompute, 0, 0, model.zeros())
     }
 
     /// Sets all gradients to zero.
@@ -71,37 +71,47 @@ impl<D: Device> Gradients<D> {
 
     /// Adds the gradient of Σ loss over the batch's targets, and returns their log-probs (nats).
     pub fn accumulate(&mut self, model: &Model<D>, batch: &Batch, loss: TokenLoss<'_>) -> Vec<f32> {
-        let positions = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
-        if batch.tokens() > self.tokens || positions > self.positions {
-            // The old memory is freed first, so that old and new are never held at the same time.
-            let gradients = std::mem::take(&mut self.gradients);
-            let (tokens, positions) = (batch.tokens().max(self.tokens), positions.max(self.positions));
-            *self = Self::planned(model, self.recompute, 0, 0, Vec::new());
-            *self = Self::planned(model, self.recompute, tokens, positions, gradients);
-        }
+        self.reserve(model, batch.tokens(), batch.longest());
         self.forward(model, batch);
-        // The head runs forward and backward at once: log-probs are all that is kept of its logits.
+        // The head runs forward and backward at once: of its logits, only the log-probs are kept.
         let logp = self.head(model, batch, loss);
-        for i in (0..model.config.layers).rev() {
-            self.backward_layer(model, batch, i);
-        }
-        let embedding = &mut self.gradients[model.layout.embedding];
-        // As in transformers, whose embedding has a padding index: that token's row learns nothing as an
-        // input.
-        let (d, skip) = (model.config.hidden_size, model.config.pad_token_id);
-        model.device.scatter_add_rows(embedding, &batch.ids, &self.dx, d, skip);
+        self.backward(model, batch);
         logp
     }
 
+    /// Makes room for batches of up to `tokens` tokens at positions below `positions`.
+    fn reserve(&mut self, model: &Model<D>, tokens: usize, positions: usize) {
+        if tokens <= self.tokens && positions <= self.positions {
+            return;
+        }
+        let gradients = std::mem::take(&mut self.gradients);
+        let (tokens, positions) = (tokens.max(self.tokens), positions.max(self.positions));
+        // The old memory is freed first, so that old and new are never held at the same time.
+        *self = Self::planned(model, self.recompute, 0, 0, Vec::new());
+        *self = Self::planned(model, self.recompute, tokens, positions, gradients);
+    }
+
     fn forward(&mut self, model: &Model<D>, batch: &Batch) {
-        let table = &model.parameters[model.layout.embedding];
-        model.device.gather_rows(&mut self.x[0], &batch.ids, table, model.config.hidden_size);
+        model.embed(&mut self.x[0], &batch.ids);
         for i in 0..model.config.layers {
             self.forward_layer(model, batch, i);
             self.mlp_output(model, batch, i);
         }
     }
 
+    /// From the gradient of the last residual stream, in `dx`, to those of all parameters below the head.
+    fn backward(&mut self, model: &Model<D>, batch: &Batch) {
+        for i in (0..model.config.layers).rev() {
+            self.backward_layer(model, batch, i);
+        }
+        let embedding = &mut self.gradients[model.layout.embedding];
+        // As in transformers, whose embedding has a padding index: that token's row gets no gradient as an
+        // input.
+        let (d, skip) = (model.config.hidden_size, model.config.pad_token_id);
+        model.device.scatter_add_rows(embedding, &batch.ids, &self.dx, d, skip);
+    }
+
+    /// Where a layer's memory is.
     fn slot(&self, layer: usize) -> usize {
         if self.recompute { 0 } else { layer }
     }
@@ -109,10 +119,10 @@ impl<D: Device> Gradients<D> {
     /// Rows of a layer beyond its attention: in the last layer, only those with a target matter from there
     /// on.
     fn rows(model: &Model<D>, batch: &Batch, layer: usize) -> usize {
-        if layer + 1 == model.config.layers { batch.rows.len() } else { batch.tokens() }
+        if model.is_last(layer) { batch.rows.len() } else { batch.tokens() }
     }
 
-    /// A layer up to the gate: all that its backward pass needs.
+    /// A layer up to gate and up: everything that its backward pass needs.
     fn forward_layer(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
         self.forward_projections(model, batch, i);
         let slot = self.slot(i);
@@ -122,7 +132,7 @@ impl<D: Device> Gradients<D> {
         self.forward_mlp_input(model, batch, i);
     }
 
-    /// Queries, keys and values, turned to their positions.
+    /// Values, and rotated queries and keys.
     fn forward_projections(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
         let (tokens, d) = (batch.tokens(), model.config.hidden_size);
         let (shape, layer, slot) = (model.attention_shape(), &model.layout.layers[i], self.slot(i));
@@ -142,33 +152,33 @@ impl<D: Device> Gradients<D> {
         model.rotate(&mut m.k, &batch.positions, &self.table, shape.kv_heads, Rotation::Forward);
     }
 
-    /// From attention's output to gate and up. In the last layer, rows without a target end here: nothing
-    /// after attention mixes rows, so they have no part in the loss.
+    /// From attention's output to gate and up. In the last layer, rows without a target are left out from
+    /// here on: nothing after attention mixes rows, so they cannot affect the loss.
     fn forward_mlp_input(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
         let (device, d, width) =
             (&model.device, model.config.hidden_size, model.attention_shape().query_width());
         let (slot, rows, layer) = (self.slot(i), Self::rows(model, batch, i), &model.layout.layers[i]);
         let (mut x, m) = (&self.x[i], &mut self.layers[slot]);
         let mut o = &m.o;
-        if i + 1 == model.config.layers {
+        if model.is_last(i) {
             device.gather_rows(&mut self.kept_x, &batch.rows, x, d);
             device.gather_rows(&mut self.kept_o, &batch.rows, o, width);
             (x, o) = (&self.kept_x, &self.kept_o);
         }
-        let (weight, bias) = (&model.parameters[layer.output.weight], model.bias(layer.output));
+        let (weight, bias) = (model.weight(layer.output), model.bias(layer.output));
         device.linear_residual(&mut m.x_mid, x, o, weight, bias, rows, width);
         model.norm([&mut m.h_mid, &mut m.mid_inverse_rms], &m.x_mid, layer.mlp_norm, rows);
         model.linear(&mut m.gate, &m.h_mid, layer.gate, rows, d);
         model.linear(&mut m.up, &m.h_mid, layer.up, rows, d);
     }
 
-    /// The rest of a layer: the gated unit and the way back to the residual stream.
+    /// The rest of a layer: the gated unit, and its projection added to the residual stream.
     fn mlp_output(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
         let (width, rows) = (model.config.intermediate_size, Self::rows(model, batch, i));
         let (slot, down) = (self.slot(i), model.layout.layers[i].down);
         let (m, next) = (&self.layers[slot], &mut self.x[i + 1]);
         model.device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
-        let (weight, bias) = (&model.parameters[down.weight], model.bias(down));
+        let (weight, bias) = (model.weight(down), model.bias(down));
         model.device.linear_residual(next, &m.x_mid, &self.act, weight, bias, rows, width);
     }
 
@@ -179,7 +189,7 @@ impl<D: Device> Gradients<D> {
         model.norm([&mut self.final_h, &mut self.final_inverse_rms], x, norm, rows);
         let mut logp = vec![0.0; rows];
         let gradients = [&mut self.dfinal_h, &mut self.gradients[head]];
-        let (h, weight, targets) = (&self.final_h, &model.parameters[head], &batch.targets);
+        let (h, weight, targets) = (&self.final_h, model.head(), &batch.targets);
         let d = config.hidden_size;
         device.head_backward(&mut logp, gradients, h, weight, targets, loss, d, &mut self.logits);
         // Norms add to `dx`, since the residual stream bypasses them; above the last one there is no bypass.
@@ -191,8 +201,8 @@ impl<D: Device> Gradients<D> {
 
     /// `dx`: gradient of the stream after the layer → before it.
     fn backward_layer(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
-        if self.recompute && i + 1 < model.config.layers {
-            // The last layer's memory is still that of the forward pass.
+        // The last layer's memory is still that of the forward pass.
+        if self.recompute && !model.is_last(i) {
             self.forward_layer(model, batch, i);
         }
         let layer = &model.layout.layers[i];
@@ -204,35 +214,37 @@ impl<D: Device> Gradients<D> {
         let (rows, slot) = (Self::rows(model, batch, i), self.slot(i));
         let (device, width, d) = (&model.device, model.config.intermediate_size, model.config.hidden_size);
         let (m, gradients) = (&mut self.layers[slot], &mut self.gradients);
-        // The gated unit's output is cheaper to compute again than to keep for every layer.
+        // The gated unit's output is computed again: elementwise work costs little beside the products, and
+        // keeping T×intermediate values per layer would be a large part of all activations.
         device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
         parameter_gradient(device, gradients, layer.down, &self.dx, &self.act, rows, width);
-        let weight = |p: Projection| &model.parameters[p.weight];
-        device.linear_input_gradient(&mut self.dact, &self.dx, weight(layer.down), rows, width);
-        // Gate and up turn into their own gradients, since nothing reads them afterwards.
+        device.linear_input_gradient(&mut self.dact, &self.dx, model.weight(layer.down), rows, width);
+        // The gradients of gate and up overwrite them, since nothing reads them afterwards.
         device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, rows * width);
         parameter_gradient(device, gradients, layer.gate, &m.gate, &m.h_mid, rows, d);
         parameter_gradient(device, gradients, layer.up, &m.up, &m.h_mid, rows, d);
-        device.linear_input_gradient(&mut self.dh, &m.gate, weight(layer.gate), rows, d);
-        device.linear_input_gradient_add(&mut self.dh, &m.up, weight(layer.up), rows, d);
+        // Gate and up read the same input: their gradients add up in `dh`, in this order always, since a sum
+        // of floats depends on it.
+        device.linear_input_gradient(&mut self.dh, &m.gate, model.weight(layer.gate), rows, d);
+        device.linear_input_gradient_add(&mut self.dh, &m.up, model.weight(layer.up), rows, d);
         let forward = [&m.x_mid, &m.mid_inverse_rms];
         norm_backward(model, gradients, layer.mlp_norm, &mut self.dx, &self.dh, forward, rows);
     }
 
-    /// From `dx` to the gradient of attention's output, `do_`; both are of all tokens from here on.
+    /// From `dx` to the gradient of attention's output, `do_`; both cover all tokens from here on.
     fn backward_output(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
         let (device, rows, slot) = (&model.device, Self::rows(model, batch, i), self.slot(i));
         let (d, width) = (model.config.hidden_size, model.attention_shape().query_width());
-        let (weight, gradients) = (&model.parameters[layer.output.weight], &mut self.gradients);
-        if i + 1 < model.config.layers {
+        let (weight, gradients) = (model.weight(layer.output), &mut self.gradients);
+        if !model.is_last(i) {
             let o = &self.layers[slot].o;
             parameter_gradient(device, gradients, layer.output, &self.dx, o, rows, width);
             device.linear_input_gradient(&mut self.do_, &self.dx, weight, rows, width);
             return;
         }
         parameter_gradient(device, gradients, layer.output, &self.dx, &self.kept_o, rows, width);
-        // What was kept of the forward pass has been read: it becomes its gradient, on its way back to its
-        // rows.
+        // The rows kept of the forward pass have been read: their buffers take the gradients, which then go
+        // back to the places of their rows. Rows without a target have gradient 0.
         device.linear_input_gradient(&mut self.kept_o, &self.dx, weight, rows, width);
         std::mem::swap(&mut self.kept_x, &mut self.dx);
         for (target, kept, width) in [(&mut self.do_, &self.kept_o, width), (&mut self.dx, &self.kept_x, d)] {
@@ -247,6 +259,7 @@ impl<D: Device> Gradients<D> {
         let (m, cu_seqlens) = (&self.layers[slot], &batch.cu_seqlens);
         let (dqkv, qkv) = ([&mut self.dq, &mut self.dk, &mut self.dv], [&m.q, &m.k, &m.v]);
         model.device.attention_backward(dqkv, &self.do_, &m.o, &m.lse, qkv, cu_seqlens, shape);
+        // A rotation is orthogonal, so its gradient is rotated by the opposite angle.
         model.rotate(&mut self.dq, &batch.positions, &self.table, shape.heads, Rotation::Backward);
         model.rotate(&mut self.dk, &batch.positions, &self.table, shape.kv_heads, Rotation::Backward);
         if let Some(norms) = layer.head_norms {
@@ -259,7 +272,7 @@ impl<D: Device> Gradients<D> {
     fn backward_head_norms(&mut self, model: &Model<D>, batch: &Batch, norms: (usize, usize), slot: usize) {
         let (device, tokens, shape) = (&model.device, batch.tokens(), model.attention_shape());
         let (m, gradients) = (&self.layers[slot], &mut self.gradients);
-        // `do_` has been read: it holds the queries' gradient now, so that no buffer is needed for it alone.
+        // `do_` has been read and is as wide as queries: reusing it for their gradient saves a buffer.
         device.clear(&mut self.do_);
         device.clear(&mut self.dk_raw);
         let (forward, rows) = ([&m.q_raw, &m.q_inverse_rms], tokens * shape.heads);
@@ -276,10 +289,11 @@ impl<D: Device> Gradients<D> {
         let slot = self.slot(i);
         let (m, gradients) = (&self.layers[slot], &mut self.gradients);
         let parts = [(layer.query, &self.dq), (layer.key, &self.dk), (layer.value, &self.dv)];
-        // The three read the same input, so their gradients add up in `dh`; the first one overwrites it.
+        // The three read the same input, so their gradients add up in `dh`; the first one overwrites it. The
+        // order is fixed for reproducibility.
         for (part, (projection, dy)) in parts.into_iter().enumerate() {
             parameter_gradient(device, gradients, projection, dy, &m.h, tokens, d);
-            let weight = &model.parameters[projection.weight];
+            let weight = model.weight(projection);
             if part == 0 {
                 device.linear_input_gradient(&mut self.dh, dy, weight, tokens, d);
             } else {
@@ -297,44 +311,24 @@ impl<D: Device> Gradients<D> {
         positions: usize,
         gradients: Vec<D::Buffer>,
     ) -> Self {
-        let (device, config, shape) = (&model.device, &model.config, model.attention_shape());
-        let zeros = |width: usize| device.zeros(tokens * width);
-        let (d, q, k, f) =
-            (config.hidden_size, shape.query_width(), shape.key_width(), config.intermediate_size);
-        let norms = usize::from(config.qk_norm);
-        let layer = |_| LayerMemory {
-            h: zeros(d),
-            inverse_rms: zeros(1),
-            q_raw: zeros(q * norms),
-            k_raw: zeros(k * norms),
-            q_inverse_rms: zeros(shape.heads * norms),
-            k_inverse_rms: zeros(shape.kv_heads * norms),
-            q: zeros(q),
-            k: zeros(k),
-            v: zeros(k),
-            o: zeros(q),
-            lse: zeros(shape.heads),
-            x_mid: zeros(d),
-            h_mid: zeros(d),
-            mid_inverse_rms: zeros(1),
-            gate: zeros(f),
-            up: zeros(f),
-        };
-        let (frequencies, scale) = config.rope.frequencies(config.head_dim, config.max_positions);
+        let (config, Widths { d, q, k, f, norms, .. }) = (&model.config, Widths::of(model));
+        let zeros = |width: usize| model.device.zeros(tokens * width);
+        let layers = if recompute { 1 } else { config.layers };
         Self {
             gradients,
             recompute,
             tokens,
             positions,
-            table: device.rotary_table(&frequencies, scale, positions),
+            table: model.rotary_table(positions),
             x: (0..=config.layers).map(|_| zeros(d)).collect(),
-            layers: (0..if recompute { 1 } else { config.layers }).map(layer).collect(),
+            layers: (0..layers).map(|_| LayerMemory::planned(model, tokens)).collect(),
             kept_x: zeros(d),
             kept_o: zeros(q),
             final_h: zeros(d),
             final_inverse_rms: zeros(1),
             dfinal_h: zeros(d),
-            logits: device.zeros(0),
+            // The device grows it to a chunk of rows at the first use.
+            logits: model.device.zeros(0),
             dx: zeros(d),
             dh: zeros(d),
             act: zeros(f),
@@ -344,6 +338,60 @@ impl<D: Device> Gradients<D> {
             dv: zeros(k),
             do_: zeros(q),
             dk_raw: zeros(k * norms),
+        }
+    }
+}
+
+/// Values per token of the activations.
+struct Widths {
+    /// Of the residual stream.
+    d: usize,
+    /// Of queries, of keys, and of gate and up.
+    q: usize,
+    k: usize,
+    f: usize,
+    heads: usize,
+    kv_heads: usize,
+    /// 1 if queries and keys are normed by head; 0, and no memory, if not.
+    norms: usize,
+}
+
+impl Widths {
+    fn of<D: Device>(model: &Model<D>) -> Self {
+        let (config, shape) = (&model.config, model.attention_shape());
+        Self {
+            d: config.hidden_size,
+            q: shape.query_width(),
+            k: shape.key_width(),
+            f: config.intermediate_size,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            norms: usize::from(config.qk_norm),
+        }
+    }
+}
+
+impl<B> LayerMemory<B> {
+    fn planned<D: Device<Buffer = B>>(model: &Model<D>, tokens: usize) -> Self {
+        let Widths { d, q, k, f, heads, kv_heads, norms } = Widths::of(model);
+        let zeros = |width: usize| model.device.zeros(tokens * width);
+        Self {
+            h: zeros(d),
+            inverse_rms: zeros(1),
+            q_raw: zeros(q * norms),
+            k_raw: zeros(k * norms),
+            q_inverse_rms: zeros(heads * norms),
+            k_inverse_rms: zeros(kv_heads * norms),
+            q: zeros(q),
+            k: zeros(k),
+            v: zeros(k),
+            o: zeros(q),
+            lse: zeros(heads),
+            x_mid: zeros(d),
+            h_mid: zeros(d),
+            mid_inverse_rms: zeros(1),
+            gate: zeros(f),
+            up: zeros(f),
         }
     }
 }
@@ -372,7 +420,7 @@ fn parameter_gradient<D: Device>(
     tokens: usize,
     inputs: usize,
 ) {
-    // The bias is another buffer than the weight; it is taken out while both are written.
+    // Weight and bias are two buffers of one slice: the bias is taken out, since both are written at once.
     let mut bias = projection.bias.map(|b| (b, std::mem::replace(&mut gradients[b], device.zeros(0))));
     let (dw, db) = (&mut gradients[projection.weight], bias.as_mut().map(|(_, db)| db));
     device.linear_parameter_gradient(dw, db, dy, x, tokens, inputs);

@@ -1,8 +1,8 @@
-//! What a training run will do, decided before it does anything: which rows each update takes, at which
-//! learning rate, and what losses are divided by. A function of row lengths and settings alone, so that any
-//! trainer carries out the same plan.
+//! The plan of a training run, made before the first update: which rows each update takes, at which learning
+//! rate, and what losses are divided by. A function of row lengths and settings alone, so that any trainer
+//! carries out the same plan.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::rows::{RowLengths, RowSource};
 use crate::schedule::{epoch_order, learning_rate};
 use crate::train_config::{Normaliser, OverLength, TrainConfig};
@@ -52,7 +52,7 @@ pub struct TrainPlan {
     pub truncated: usize,
     /// Most tokens of a row: `cutoff_length`, or the model's positions.
     pub row_limit: usize,
-    /// Mean response length C (tokens), of cut rows what is left of them.
+    /// Mean response length C (tokens), after cutting.
     pub mean_response: f64,
     /// What losses are divided by.
     pub divisor: Divisor,
@@ -70,16 +70,16 @@ impl TrainPlan {
         source: &S,
         config: &TrainConfig,
         max_positions: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self> {
         config.validate()?;
+        // Whatever the settings say, a model was not made for positions beyond its own.
         let row_limit = config.cutoff_length.min(max_positions);
+        if config.over_length == OverLength::Error {
+            check_lengths(source, row_limit)?;
+        }
         let mut chosen = Chosen::default();
         for row in 0..source.len() {
-            let lengths = source.lengths(row);
-            if lengths.total() > row_limit && config.over_length == OverLength::Error {
-                return Err(over_long(source, row, row_limit)?);
-            }
-            chosen.add(row, lengths, row_limit, config.over_length);
+            chosen.add(row, source.lengths(row), row_limit, config.over_length);
         }
         chosen.plan(row_limit, config)
     }
@@ -90,6 +90,12 @@ impl TrainPlan {
         Updates { plan: self, done, order: None }
     }
 
+    /// The epoch of the update after `step` others, and its place within the epoch.
+    fn place(&self, step: u64) -> (u64, usize) {
+        let per_epoch = self.updates_per_epoch();
+        (step / per_epoch, (step % per_epoch) as usize)
+    }
+
     /// Updates of a pass over the data; the last one may have fewer rows.
     #[must_use]
     pub fn updates_per_epoch(&self) -> u64 {
@@ -97,14 +103,21 @@ impl TrainPlan {
     }
 }
 
-fn over_long<S: RowSource + ?Sized>(source: &S, row: usize, limit: usize) -> Result<Error, Error> {
-    let length = source.lengths(row).total();
+/// Fails if a row is over the limit, for settings that refuse to drop or cut.
+fn check_lengths<S: RowSource + ?Sized>(source: &S, limit: usize) -> Result<()> {
+    let is_long = |row: &usize| source.lengths(*row).total() > limit;
+    let Some(row) = (0..source.len()).find(is_long) else { return Ok(()) };
+    let got = source.lengths(row).total();
     let detail = format!(
-        "expected at most {limit} tokens (cutoff_length and the model's positions), got {length}; \
+        "expected at most {limit} tokens (cutoff_length and the model's positions), got {got}; \
          over_length = \"error\""
     );
-    let id = source.read(&[row])?.into_iter().next().map_or_else(|| row.to_string(), |row| row.id);
-    Ok(Error::Row { id, detail })
+    Err(Error::row(name(source, row)?, detail))
+}
+
+/// A row's id: only its contents have it.
+fn name<S: RowSource + ?Sized>(source: &S, row: usize) -> Result<String> {
+    Ok(source.read(&[row])?.into_iter().next().map_or_else(|| row.to_string(), |row| row.id))
 }
 
 /// Rows that are trained on, as they are chosen.
@@ -119,8 +132,7 @@ struct Chosen {
 impl Chosen {
     fn add(&mut self, row: usize, lengths: RowLengths, limit: usize, over_length: OverLength) {
         let is_long = lengths.total() > limit;
-        // A row that is nothing but prompt once it is cut has nothing to teach.
-        if is_long && (over_length != OverLength::Truncate || lengths.prompt >= limit) {
+        if is_long && !can_be_cut(lengths, limit, over_length) {
             self.dropped += 1;
             return;
         }
@@ -129,31 +141,46 @@ impl Chosen {
         self.rows.push(row);
     }
 
-    fn plan(self, row_limit: usize, config: &TrainConfig) -> Result<TrainPlan, Error> {
-        let Self { rows, response_tokens, dropped, truncated } = self;
-        if rows.is_empty() {
-            let message =
-                format!("no rows to train on: {dropped} of {dropped} are longer than {row_limit} tokens");
-            return Err(Error::Invalid(message));
+    fn check_not_empty(&self, row_limit: usize) -> Result<()> {
+        let Self { rows, dropped, .. } = self;
+        if !rows.is_empty() {
+            return Ok(());
         }
+        let counts = format!("{dropped} of {dropped} are longer than {row_limit} tokens");
+        Err(Error::Invalid(format!("no rows to train on: {counts}")))
+    }
+
+    fn plan(self, row_limit: usize, config: &TrainConfig) -> Result<TrainPlan> {
+        self.check_not_empty(row_limit)?;
+        let Self { rows, response_tokens, dropped, truncated } = self;
         let mean_response = response_tokens as f64 / rows.len() as f64;
-        let divisor = match config.normaliser {
-            Normaliser::Constant => Divisor::Constant(mean_response * config.batch_size as f64),
-            Normaliser::TokenMean => Divisor::ResponseTokens,
-        };
-        let config = config.clone();
         let mut plan = TrainPlan {
             rows,
             dropped,
             truncated,
             row_limit,
             mean_response,
-            divisor,
+            divisor: divisor(config, mean_response),
             total_updates: 0,
-            config,
+            config: config.clone(),
         };
-        plan.total_updates = plan.config.max_steps.unwrap_or(plan.config.epochs * plan.updates_per_epoch());
+        // An epoch's last update may be smaller, so this is not rows × epochs / batch size.
+        plan.total_updates = config.max_steps.unwrap_or(config.epochs * plan.updates_per_epoch());
         Ok(plan)
+    }
+}
+
+/// A row that consists of prompt alone once it is cut has no token with a loss.
+fn can_be_cut(lengths: RowLengths, limit: usize, over_length: OverLength) -> bool {
+    over_length == OverLength::Truncate && lengths.prompt < limit
+}
+
+fn divisor(config: &TrainConfig, mean_response: f64) -> Divisor {
+    match config.normaliser {
+        // The same for every update, so that a token's weight does not depend on the lengths of the rows it
+        // happens to share an update with.
+        Normaliser::Constant => Divisor::Constant(mean_response * config.batch_size as f64),
+        Normaliser::TokenMean => Divisor::ResponseTokens,
     }
 }
 
@@ -167,13 +194,20 @@ pub struct Updates<'a> {
 }
 
 impl Updates<'_> {
-    /// Rows number `first` to `first + batch_size` of an epoch's order.
-    fn rows(&mut self, epoch: u64, first: usize) -> Vec<usize> {
-        let (config, rows) = (&self.plan.config, &self.plan.rows);
+    /// The rows of the update after `step` others: `batch_size` of its epoch's order.
+    fn rows(&mut self, step: u64) -> Vec<usize> {
+        let (plan, batch) = (self.plan, self.plan.config.batch_size);
+        let (epoch, within) = plan.place(step);
+        let places = self.order(epoch).iter().skip(within * batch).take(batch);
+        places.map(|&place| plan.rows[place]).collect()
+    }
+
+    fn order(&mut self, epoch: u64) -> &[usize] {
+        let (count, TrainConfig { shuffle, seed, .. }) = (self.plan.rows.len(), &self.plan.config);
+        // Shuffling takes time proportional to all rows, so an order is kept while its epoch lasts.
         let kept = self.order.take().filter(|(of, _)| *of == epoch);
-        let new = || (epoch, epoch_order(rows.len(), config.shuffle, config.seed, epoch));
-        let (_, order) = self.order.insert(kept.unwrap_or_else(new));
-        order.iter().skip(first).take(config.batch_size).map(|&place| rows[place]).collect()
+        let new = || (epoch, epoch_order(count, *shuffle, *seed, epoch));
+        &self.order.insert(kept.unwrap_or_else(new)).1
     }
 }
 
@@ -182,17 +216,16 @@ impl Iterator for Updates<'_> {
 
     fn next(&mut self) -> Option<Update> {
         let (plan, step) = (self.plan, self.done);
+        // With `max_steps`, this may be within an epoch, or after more epochs than `epochs` says.
         if step >= plan.total_updates {
             return None;
         }
         self.done += 1;
-        let per_epoch = plan.updates_per_epoch();
-        let (epoch, within) = (step / per_epoch, (step % per_epoch) as usize);
         Some(Update {
             number: self.done,
-            epoch: self.done as f64 / per_epoch as f64,
+            epoch: self.done as f64 / plan.updates_per_epoch() as f64,
             learning_rate: learning_rate(&plan.config, step, plan.total_updates),
-            rows: self.rows(epoch, within * plan.config.batch_size),
+            rows: self.rows(step),
         })
     }
 }

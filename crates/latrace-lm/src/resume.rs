@@ -7,10 +7,11 @@
 
 use crate::checkpoint::{SaveDtype, load, sync_folder, write_json};
 use crate::config::Config;
-use crate::error::Error;
-use crate::model::Model;
+use crate::error::{Error, Result};
+use crate::fields::read_json;
 use crate::rows::TrainRow;
 use crate::train_config::TrainConfig;
+use crate::trainer::Trainer;
 use latrace_core::random::mix;
 use latrace_kernels::Device;
 use serde::{Deserialize, Serialize};
@@ -30,18 +31,18 @@ struct Record {
     schema: u32,
     step: u64,
     finished: bool,
-    /// Of rows and settings: a run resumes with its own alone.
+    /// Of rows and settings: a run never resumes with others.
     fingerprint: String,
     seed: u64,
 }
 
-/// Where a run stands.
+/// How far a run has come.
 pub(crate) enum Position {
-    /// Nothing done yet.
+    /// No update is done.
     Fresh,
     /// A checkpoint to resume from.
     Checkpoint(State),
-    /// The final model is there.
+    /// The final model is complete.
     Finished,
 }
 
@@ -52,89 +53,110 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub fn moments(&self, config: &Config) -> Result<[Vec<Vec<f32>>; 2], Error> {
+    pub fn moments(&self, config: &Config) -> Result<[Vec<Vec<f32>>; 2]> {
         let [first, second] = MOMENTS.map(|name| load(&self.folder.join(name), config));
         Ok([first?, second?])
     }
 }
 
-/// A run at a moment, to be written down.
+/// The state of a run between two updates, to be written to disk.
 pub(crate) struct Snapshot<'a, D: Device> {
-    pub model: &'a Model<D>,
-    pub moments: &'a [Vec<D::Buffer>; 2],
-    pub step: u64,
+    pub trainer: &'a Trainer<D>,
     pub seed: u64,
     pub fingerprint: u64,
 }
 
+impl<D: Device> Snapshot<'_, D> {
+    fn record(&self, finished: bool) -> Record {
+        let (step, fingerprint) = (self.trainer.step(), hex(self.fingerprint));
+        Record { schema: SCHEMA, step, finished, fingerprint, seed: self.seed }
+    }
+}
+
 /// The newest position in `out`.
-pub(crate) fn latest(out: &Path, fingerprint: u64) -> Result<Position, Error> {
+pub(crate) fn latest(out: &Path, fingerprint: u64) -> Result<Position> {
     if out.join(STATE).exists() {
         read(out, fingerprint)?;
         return Ok(Position::Finished);
     }
-    let newest = checkpoints(out)?.into_iter().max_by_key(|(step, _)| *step);
-    let Some((_, folder)) = newest else { return Ok(Position::Fresh) };
+    let Some(folder) = newest(out)? else { return Ok(Position::Fresh) };
     let step = read(&folder, fingerprint)?.step;
     Ok(Position::Checkpoint(State { folder, step }))
 }
 
-fn read(folder: &Path, fingerprint: u64) -> Result<Record, Error> {
+/// The checkpoint of the most updates: a run killed between writing one and removing another leaves two.
+fn newest(out: &Path) -> Result<Option<PathBuf>> {
+    let newest = checkpoints(out)?.into_iter().max_by_key(|(step, _)| *step);
+    Ok(newest.map(|(_, folder)| folder))
+}
+
+fn read(folder: &Path, fingerprint: u64) -> Result<Record> {
     let path = folder.join(STATE);
-    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    let record: Record =
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.clone(), source })?;
-    let differs = |field: &str, expected, got| {
-        Err(Error::Field { path: path.clone(), field: field.into(), expected, got })
-    };
-    if record.schema != SCHEMA {
-        return differs("schema", SCHEMA.to_string(), record.schema.to_string());
-    }
-    if record.fingerprint != hex(fingerprint) {
-        let expected = format!("{} (the rows and settings given now)", hex(fingerprint));
-        let got = format!("{} (those the run was started with)", record.fingerprint);
-        return differs("fingerprint", expected, got);
-    }
+    let record: Record = read_json(&path)?;
+    record.check(fingerprint).map_err(|[field, expected, got]| Error::Field {
+        path,
+        field,
+        expected,
+        got,
+    })?;
     Ok(record)
+}
+
+impl Record {
+    /// Fails with the field that differs, what was expected of it, and what it holds.
+    fn check(&self, fingerprint: u64) -> Result<(), [String; 3]> {
+        if self.schema != SCHEMA {
+            return Err(["schema".into(), SCHEMA.to_string(), self.schema.to_string()]);
+        }
+        if self.fingerprint != hex(fingerprint) {
+            let expected = format!("{} (the rows and settings given now)", hex(fingerprint));
+            let got = format!("{} (those the run was started with)", self.fingerprint);
+            return Err(["fingerprint".into(), expected, got]);
+        }
+        Ok(())
+    }
 }
 
 fn hex(fingerprint: u64) -> String {
     format!("{fingerprint:016x}")
 }
 
-fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
-    let entries = fs::read_dir(out).map_err(Error::io("list", out))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(Error::io("list", out))?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix(PREFIX));
-        if let Some(step) = name.and_then(|n| n.parse().ok()) {
-            found.push((step, path));
-        }
-    }
-    Ok(found)
+/// The checkpoints in `out`, by the updates they hold.
+fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let with_step = |path: PathBuf| Some((step_of(&path)?, path));
+    Ok(paths_in(out)?.into_iter().filter_map(with_step).collect())
+}
+
+fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+}
+
+fn paths_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
+    fs::read_dir(folder).and_then(list).map_err(Error::io("list", folder))
 }
 
 /// Writes a checkpoint, then removes those before it.
-pub(crate) fn write_checkpoint<D: Device>(
-    out: &Path,
-    source: &Path,
-    now: &Snapshot<'_, D>,
-) -> Result<(), Error> {
-    let folder = out.join(format!("{PREFIX}{}", now.step));
+pub(crate) fn write_checkpoint<D: Device>(out: &Path, source: &Path, now: &Snapshot<'_, D>) -> Result<()> {
+    let folder = out.join(format!("{PREFIX}{}", now.trainer.step()));
     write_folder(&out.join(UNFINISHED), |unfinished| {
-        now.model.save(unfinished, SaveDtype::F32, source)?;
-        for (name, moment) in MOMENTS.iter().zip(now.moments) {
-            let path = unfinished.join(name);
-            fs::create_dir(&path).map_err(Error::io("create", &path))?;
-            now.model.save_buffers(&path, moment, SaveDtype::F32, &path)?;
-        }
+        // In f32, exactly: a run that resumes from rounded weights would give other bits.
+        now.trainer.model().save(unfinished, SaveDtype::F32, source)?;
+        write_moments(unfinished, now)?;
         write_record(unfinished, now, false)?;
         rename(unfinished, &folder)
     })?;
+    // The new name must survive a crash before the old checkpoint goes.
     sync_folder(out)?;
-    for (_, path) in checkpoints(out)?.into_iter().filter(|(other, _)| *other != now.step) {
-        fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+    let others = checkpoints(out)?.into_iter().filter(|(other, _)| *other != now.trainer.step());
+    others.into_iter().try_for_each(|(_, path)| remove_folder(&path))
+}
+
+fn write_moments<D: Device>(folder: &Path, now: &Snapshot<'_, D>) -> Result<()> {
+    for (name, moment) in MOMENTS.iter().zip(now.trainer.moments()) {
+        let path = folder.join(name);
+        create_folder(&path)?;
+        now.trainer.model().save_buffers(&path, moment, SaveDtype::F32, &path)?;
     }
     Ok(())
 }
@@ -145,73 +167,91 @@ pub(crate) fn finish<D: Device>(
     source: &Path,
     now: &Snapshot<'_, D>,
     dtype: SaveDtype,
-) -> Result<(), Error> {
+) -> Result<()> {
     write_folder(&out.join(UNFINISHED), |unfinished| {
-        now.model.save(unfinished, dtype, source)?;
-        for entry in fs::read_dir(unfinished).map_err(Error::io("list", unfinished))? {
-            let entry = entry.map_err(Error::io("list", unfinished))?;
-            rename(&entry.path(), &out.join(entry.file_name()))?;
-        }
+        now.trainer.model().save(unfinished, dtype, source)?;
+        move_files(unfinished, out)?;
+        // The mark is written after the files' names are on disk: it never stands beside half a model.
         sync_folder(out)?;
         write_record(unfinished, now, true)?;
-        rename(&unfinished.join(STATE), &out.join(STATE))?;
+        move_files(unfinished, out)?;
         fs::remove_dir(unfinished).map_err(Error::io("remove", unfinished))
     })?;
-    sync_folder(out)
+    sync_folder(out)?;
+    // Checkpoints go last: until the mark is on disk, they are what a killed run resumes from.
+    clear(out)
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+fn move_files(from: &Path, to: &Path) -> Result<()> {
+    for path in paths_in(from)? {
+        if let Some(name) = path.file_name() {
+            rename(&path, &to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(Error::io("rename", from))
 }
 
-/// Removes what a finished run no longer needs, whenever it was interrupted.
-pub(crate) fn clear(out: &Path) -> Result<(), Error> {
-    let unfinished = Some(out.join(UNFINISHED)).filter(|path| path.exists());
-    let leftovers = checkpoints(out)?.into_iter().map(|(_, path)| path).chain(unfinished);
-    leftovers.into_iter().try_for_each(|path| fs::remove_dir_all(&path).map_err(Error::io("remove", &path)))
+fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir(path).map_err(Error::io("create", path))
 }
 
-/// Runs `body` on a new folder; what a failure leaves of it is removed.
-fn write_folder(folder: &Path, body: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+fn remove_folder(path: &Path) -> Result<()> {
+    fs::remove_dir_all(path).map_err(Error::io("remove", path))
+}
+
+/// Removes what a finished run no longer needs, at whatever point it was interrupted.
+pub(crate) fn clear(out: &Path) -> Result<()> {
+    let unfinished = Some(out.join(UNFINISHED)).filter(|path| path.exists());
+    let checkpoints = checkpoints(out)?.into_iter().map(|(_, path)| path);
+    checkpoints.chain(unfinished).try_for_each(|path| remove_folder(&path))
+}
+
+/// Runs `body` on a new folder, which is removed again if it fails.
+fn write_folder(folder: &Path, body: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    // A run that was killed may have left its own.
     if folder.exists() {
-        fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
+        remove_folder(folder)?;
     }
-    fs::create_dir(folder).map_err(Error::io("create", folder))?;
+    create_folder(folder)?;
     body(folder).inspect_err(|_| {
         // The first error is the one to report; a folder that stays is removed by the next run.
         let _ = fs::remove_dir_all(folder);
     })
 }
 
-fn write_record<D: Device>(folder: &Path, now: &Snapshot<'_, D>, finished: bool) -> Result<(), Error> {
-    let (step, seed, fingerprint) = (now.step, now.seed, hex(now.fingerprint));
-    let record = Record { schema: SCHEMA, step, finished, fingerprint, seed };
+fn write_record<D: Device>(folder: &Path, now: &Snapshot<'_, D>, finished: bool) -> Result<()> {
+    let record = now.record(finished);
     let path = folder.join(STATE);
-    let value = serde_json::to_value(&record).map_err(|source| Error::Json { path: path.clone(), source })?;
-    write_json(&path, &value)?;
+    write_json(&path, &serde_json::to_value(&record).map_err(Error::json(&path))?)?;
     sync_folder(folder)
 }
 
-/// A 64-bit hash of all rows, one after another, and of the settings that change results: not memory, not
-/// how often to save.
+/// A 64-bit hash of all rows, in order, and of the settings that change results: neither memory nor the
+/// interval between checkpoints.
 pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
     /// That of the settings.
     pub fn new(config: &TrainConfig) -> Self {
-        let same = TrainConfig {
+        let neutral = TrainConfig {
             checkpoint_every: 0,
             tokens_per_micro_batch: 1,
             recompute: false,
             ..config.clone()
         };
+        // Debug output names every field, so that a new setting takes part without being listed here.
         let mut fingerprint = Self(0);
-        format!("{same:?}").bytes().for_each(|byte| fingerprint.absorb(byte.into()));
+        format!("{neutral:?}").bytes().for_each(|byte| fingerprint.absorb(byte.into()));
         fingerprint
     }
 
     /// Adds the next row.
     pub fn add(&mut self, row: &TrainRow) {
+        // Lengths come first: without them, two rows could hash like two others cut elsewhere.
         self.absorb(row.tokens.len() as u64);
         self.absorb(row.prompt_len as u64);
         row.tokens.iter().for_each(|&token| self.absorb(token.into()));

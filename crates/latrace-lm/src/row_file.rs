@@ -8,12 +8,12 @@
 //! index   per row: offset u64, prompt tokens u32, response tokens u32, bytes u32, CRC-32C of the row u32
 //! ```
 //!
-//! Weights are a count and as many f32: 0 stands for one number that holds for the whole row. A policy is
-//! absent (u32 0), or 1, its given tokens (two u32), advantages as weights, and one old log-prob per token.
-//! The index stays in memory (24 bytes a row); rows are read where it says, without mapping the file.
+//! Weights are a count and as many f32; a count of 0 means one number for the whole row. A policy is absent
+//! (u32 0), or 1, its given tokens (two u32), advantages as weights, and one old log-prob per token. The index
+//! stays in memory (24 bytes a row); rows are read at their offsets, without mapping the file.
 
 use crate::checkpoint::sync_folder;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::rows::{Policy, RowLengths, RowSource, TrainRow, Weights};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -71,45 +71,45 @@ impl RowFile {
     ///
     /// # Errors
     /// A file that cannot be read, is of another version, or is damaged or cut short.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let size = file.metadata().map_err(Error::io("read", path))?.len();
+        let size = size(path, &file)?;
+        let damaged = |detail| damaged(path, detail);
         if size < HEADER as u64 {
-            return Err(damaged(path, format!("expected a header of {HEADER} bytes, got {size} bytes")));
+            return Err(damaged(format!("expected a header of {HEADER} bytes, got {size} bytes")));
         }
-        let header = read_at(path, &file, 0, HEADER)?;
-        let Header { checksum, rows, index } = Header::decode(path, &header)?;
-        let expected = rows.checked_mul(ENTRY as u64).and_then(|length| index.checked_add(length));
-        if expected != Some(size) {
-            let detail = format!("expected an index of {rows} rows at byte {index}, got {size} bytes in all");
-            return Err(damaged(path, detail));
-        }
-        let index_bytes = read_at(path, &file, index, (size - index) as usize)?;
-        let got = crc32c::crc32c(&index_bytes);
-        if got != checksum {
-            let detail = format!("expected an index with checksum {checksum:08x}, got {got:08x}");
-            return Err(damaged(path, detail));
-        }
-        let mut bytes = Bytes(&index_bytes);
-        let entries = std::iter::from_fn(|| Entry::decode(&mut bytes)).collect();
-        Ok(Self { path: path.to_owned(), file, entries })
+        // Header, then size, then checksum: each check relies on the numbers that the one before accepted.
+        let header = Header::decode(&read_at(path, &file, 0, HEADER)?).map_err(damaged)?;
+        header.check_size(size).map_err(damaged)?;
+        let index = read_at(path, &file, header.index, (size - header.index) as usize)?;
+        check_sum(&index, header.checksum)
+            .map_err(|sums| damaged(format!("expected an index with checksum {sums}")))?;
+        Ok(Self { path: path.to_owned(), file, entries: decode_index(&index) })
     }
 
-    fn read_row(&self, row: usize) -> Result<TrainRow, Error> {
-        let Some(&entry) = self.entries.get(row) else {
-            let count = self.entries.len();
-            return Err(damaged(&self.path, format!("expected a row below {count}, got {row}")));
-        };
+    fn read_row(&self, row: usize) -> Result<TrainRow> {
+        let damaged = |detail| damaged(&self.path, detail);
+        let count = self.entries.len();
+        let entry = self.entries.get(row);
+        let entry = entry.ok_or_else(|| damaged(format!("expected a row below {count}, got {row}")))?;
         let bytes = read_at(&self.path, &self.file, entry.offset, entry.bytes as usize)?;
-        let got = crc32c::crc32c(&bytes);
-        if got != entry.checksum {
-            let expected = entry.checksum;
-            let detail = format!("row {row}: expected checksum {expected:08x}, got {got:08x}");
-            return Err(damaged(&self.path, detail));
-        }
+        check_sum(&bytes, entry.checksum)
+            .map_err(|sums| damaged(format!("row {row}: expected checksum {sums}")))?;
+        // Both checksums match, so only a writer with a bug gets this far.
         decode_row(&bytes, entry.lengths())
-            .ok_or_else(|| damaged(&self.path, format!("row {row} is not laid out as its lengths say")))
+            .ok_or_else(|| damaged(format!("row {row} is not laid out as its lengths say")))
     }
+}
+
+fn decode_index(bytes: &[u8]) -> Vec<Entry> {
+    let mut bytes = Bytes(bytes);
+    std::iter::from_fn(|| Entry::decode(&mut bytes)).collect()
+}
+
+/// Fails with both checksums unless the bytes have the expected one.
+fn check_sum(bytes: &[u8], expected: u32) -> Result<(), String> {
+    let got = crc32c::crc32c(bytes);
+    if got == expected { Ok(()) } else { Err(format!("{expected:08x}, got {got:08x}")) }
 }
 
 impl RowSource for RowFile {
@@ -118,10 +118,11 @@ impl RowSource for RowFile {
     }
 
     fn lengths(&self, row: usize) -> RowLengths {
+        // From the index, which is in memory: planning reads no row.
         self.entries[row].lengths()
     }
 
-    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>, Error> {
+    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>> {
         rows.iter().map(|&row| self.read_row(row)).collect()
     }
 }
@@ -144,20 +145,12 @@ impl RowFileWriter {
     ///
     /// # Errors
     /// A folder that cannot be written to.
-    pub fn create(path: &Path) -> Result<Self, Error> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".unfinished");
-        let unfinished = PathBuf::from(name);
+    pub fn create(path: &Path) -> Result<Self> {
+        let unfinished = unfinished(path);
         let file = File::create(&unfinished).map_err(Error::io("create", &unfinished))?;
-        let mut writer = Self {
-            path: path.to_owned(),
-            unfinished,
-            out: Some(BufWriter::new(file)),
-            entries: Vec::new(),
-            end: 0,
-            buffer: Vec::new(),
-        };
-        // The header comes last: until then, the file is one that nobody can open.
+        let (path, out) = (path.to_owned(), Some(BufWriter::new(file)));
+        let mut writer = Self { path, unfinished, out, entries: Vec::new(), end: 0, buffer: Vec::new() };
+        // The header is written last: until then, its zeros make the file invalid.
         writer.write(&[0; HEADER])?;
         Ok(writer)
     }
@@ -166,14 +159,14 @@ impl RowFileWriter {
     ///
     /// # Errors
     /// A full disk; a row of 4 GiB or more.
-    pub fn push(&mut self, row: &TrainRow) -> Result<(), Error> {
+    pub fn push(&mut self, row: &TrainRow) -> Result<()> {
+        // One buffer serves all rows: a data set has millions of them.
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let entry = encode_row(row, &mut buffer).and_then(|()| self.entry(row, &buffer));
-        let Some(entry) = entry else {
-            let detail = "expected a prompt, a response and at most 4 GiB of data".into();
-            return Err(Error::Row { id: row.id.clone(), detail });
-        };
+        let too_large = || Error::row(&row.id, "expected a prompt, a response and at most 4 GiB of data");
+        // Encoded completely before anything is written, so that a refused row leaves no trace.
+        let entry = entry.ok_or_else(too_large)?;
         self.write(&buffer)?;
         self.entries.push(entry);
         self.buffer = buffer;
@@ -181,10 +174,11 @@ impl RowFileWriter {
     }
 
     fn entry(&self, row: &TrainRow, bytes: &[u8]) -> Option<Entry> {
+        let response = row.tokens.len().checked_sub(row.prompt_len)?;
         Some(Entry {
             offset: self.end,
             prompt: u32::try_from(row.prompt_len).ok()?,
-            response: u32::try_from(row.tokens.len().checked_sub(row.prompt_len)?).ok()?,
+            response: u32::try_from(response).ok()?,
             bytes: u32::try_from(bytes.len()).ok()?,
             checksum: crc32c::crc32c(bytes),
         })
@@ -194,33 +188,32 @@ impl RowFileWriter {
     ///
     /// # Errors
     /// I/O errors.
-    pub fn finish(mut self) -> Result<RowFile, Error> {
-        let (rows, index_at) = (self.entries.len() as u64, self.end);
-        let mut index = Vec::with_capacity(self.entries.len() * ENTRY);
-        self.entries.iter().for_each(|entry| entry.encode(&mut index));
-        self.write(&index)?;
-        let header = Header { checksum: crc32c::crc32c(&index), rows, index: index_at }.encode();
-        let complete = |out: &mut BufWriter<File>| {
-            out.seek(SeekFrom::Start(0))?;
-            out.write_all(&header)?;
-            out.flush()?;
-            out.get_ref().sync_all()
-        };
-        self.with_file(complete)?;
+    pub fn finish(mut self) -> Result<RowFile> {
+        let header = self.write_index()?.encode();
+        self.with_file(|out| complete(out, &header))?;
+        // Only a synced file gets the name: a crash leaves the old file or the new one, never a part.
         fs::rename(&self.unfinished, &self.path).map_err(Error::io("rename", &self.unfinished))?;
+        // From here on, dropping the writer removes nothing.
         self.out = None;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        sync_folder(folder.unwrap_or(Path::new(".")))?;
+        sync_folder(folder_of(&self.path))?;
         RowFile::open(&self.path)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn write_index(&mut self) -> Result<Header> {
+        let (rows, at) = (self.entries.len() as u64, self.end);
+        let mut index = Vec::with_capacity(self.entries.len() * ENTRY);
+        self.entries.iter().for_each(|entry| entry.encode(&mut index));
+        self.write(&index)?;
+        Ok(Header { checksum: crc32c::crc32c(&index), rows, index: at })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.with_file(|out| out.write_all(bytes))?;
         self.end += bytes.len() as u64;
         Ok(())
     }
 
-    fn with_file(&mut self, work: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Error> {
+    fn with_file(&mut self, work: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
         self.out.as_mut().map_or(Ok(()), work).map_err(Error::io("write", &self.unfinished))
     }
 }
@@ -228,11 +221,33 @@ impl RowFileWriter {
 impl Drop for RowFileWriter {
     fn drop(&mut self) {
         if let Some(out) = self.out.take() {
-            // What is still buffered is not wanted any more; and if the file is gone already, all the better.
+            // Taken apart, the writer does not flush its buffer. Nothing can be done here about a file that
+            // cannot be removed; the next writer overwrites it.
             drop(out.into_parts());
             let _ = fs::remove_file(&self.unfinished);
         }
     }
+}
+
+/// The temporary name of a file.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".unfinished");
+    name.into()
+}
+
+/// The folder of a file: its name has to be synced too.
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Writes the header in front, and all of the file to disk.
+fn complete(out: &mut BufWriter<File>, header: &[u8]) -> io::Result<()> {
+    out.seek(SeekFrom::Start(0))?;
+    out.write_all(header)?;
+    out.flush()?;
+    out.get_ref().sync_all()
 }
 
 /// What the header says, after magic and version.
@@ -244,26 +259,36 @@ struct Header {
 
 impl Header {
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(self.checksum.to_le_bytes());
-        bytes.extend(self.rows.to_le_bytes());
-        bytes.extend(self.index.to_le_bytes());
-        bytes
+        let words = [VERSION, self.checksum].into_iter().flat_map(u32::to_le_bytes);
+        let longs = [self.rows, self.index].into_iter().flat_map(u64::to_le_bytes);
+        MAGIC.into_iter().chain(words).chain(longs).collect()
     }
 
-    fn decode(path: &Path, header: &[u8]) -> Result<Self, Error> {
+    fn decode(header: &[u8]) -> Result<Self, String> {
         let mut bytes = Bytes(header);
         let magic = bytes.take(MAGIC.len());
         if magic != Some(&MAGIC) {
-            return Err(damaged(path, format!("expected it to begin with {MAGIC:?}, got {magic:?}")));
+            return Err(format!("expected it to begin with {MAGIC:?}, got {magic:?}"));
         }
         match bytes.word() {
-            Some(VERSION) => {}
-            other => return Err(damaged(path, format!("expected version {VERSION}, got {other:?}"))),
+            Some(VERSION) => Self::fields(&mut bytes).ok_or_else(|| "its header is cut short".into()),
+            other => Err(format!("expected version {VERSION}, got {other:?}")),
         }
-        let rest = (|| Some(Self { checksum: bytes.word()?, rows: bytes.long()?, index: bytes.long()? }))();
-        rest.ok_or_else(|| damaged(path, "its header is cut short".into()))
+    }
+
+    fn fields(bytes: &mut Bytes<'_>) -> Option<Self> {
+        Some(Self { checksum: bytes.word()?, rows: bytes.long()?, index: bytes.long()? })
+    }
+
+    /// Fails unless the index ends with the file, of `size` bytes.
+    fn check_size(&self, size: u64) -> Result<(), String> {
+        let Self { rows, index, .. } = self;
+        // The header is not covered by a checksum, so its numbers may be anything.
+        let expected = rows.checked_mul(ENTRY as u64).and_then(|length| index.checked_add(length));
+        if expected == Some(size) {
+            return Ok(());
+        }
+        Err(format!("expected an index of {rows} rows at byte {index}, got {size} bytes in all"))
     }
 }
 
@@ -295,60 +320,78 @@ impl<'a> Bytes<'a> {
 
     fn weights(&mut self, response: usize) -> Option<Weights> {
         match self.word()? as usize {
+            // No response has 0 tokens, so 0 is free to mean one number for the row.
             0 => Some(Weights::Row(self.floats(1)?[0])),
             count if count == response => Some(Weights::PerToken(self.floats(count)?)),
             _ => None,
         }
     }
 
-    fn policy(&mut self, response: usize) -> Option<Option<Policy>> {
-        if self.word()? == 0 {
-            return Some(None);
-        }
+    fn policy(&mut self, response: usize) -> Option<Policy> {
         let given = self.word()? as usize..self.word()? as usize;
         let advantages = self.weights(response)?;
-        Some(Some(Policy { advantages, given, old_logp: self.floats(response)? }))
+        Some(Policy { advantages, given, old_logp: self.floats(response)? })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = self.word()? as usize;
+        std::str::from_utf8(self.take(length)?).ok().map(str::to_owned)
     }
 }
 
+/// None if the bytes are not laid out as the lengths say.
 fn decode_row(bytes: &[u8], lengths: RowLengths) -> Option<TrainRow> {
     let mut bytes = Bytes(bytes);
-    let length = bytes.word()? as usize;
-    let id = std::str::from_utf8(bytes.take(length)?).ok()?.to_owned();
+    let id = bytes.text()?;
     let tokens = bytes.words(lengths.total())?.map(u32::from_le_bytes).collect();
     let weights = bytes.weights(lengths.response)?;
-    let policy = bytes.policy(lengths.response)?;
+    let policy = if bytes.word()? == 0 { None } else { Some(bytes.policy(lengths.response)?) };
     bytes.0.is_empty().then_some(TrainRow { id, tokens, prompt_len: lengths.prompt, weights, policy })
 }
 
+/// None if a length does not fit its 32 bits.
 fn encode_row(row: &TrainRow, out: &mut Vec<u8>) -> Option<()> {
-    out.extend(u32::try_from(row.id.len()).ok()?.to_le_bytes());
+    encode_word(row.id.len(), out)?;
     out.extend(row.id.as_bytes());
     out.extend(row.tokens.iter().flat_map(|id| id.to_le_bytes()));
     encode_weights(&row.weights, out)?;
-    let Some(policy) = &row.policy else {
-        out.extend(0_u32.to_le_bytes());
-        return Some(());
-    };
-    for word in [1, policy.given.start, policy.given.end] {
-        out.extend(u32::try_from(word).ok()?.to_le_bytes());
-    }
+    encode_word(usize::from(row.policy.is_some()), out)?;
+    row.policy.as_ref().map_or(Some(()), |policy| encode_policy(policy, out))
+}
+
+fn encode_policy(policy: &Policy, out: &mut Vec<u8>) -> Option<()> {
+    encode_word(policy.given.start, out)?;
+    encode_word(policy.given.end, out)?;
     encode_weights(&policy.advantages, out)?;
-    out.extend(policy.old_logp.iter().flat_map(|logp| logp.to_le_bytes()));
+    encode_floats(&policy.old_logp, out);
     Some(())
 }
 
 fn encode_weights(weights: &Weights, out: &mut Vec<u8>) -> Option<()> {
     let count = if let Weights::PerToken(values) = weights { values.len() } else { 0 };
-    out.extend(u32::try_from(count).ok()?.to_le_bytes());
-    out.extend(weights.stored().iter().flat_map(|value| value.to_le_bytes()));
+    encode_word(count, out)?;
+    encode_floats(weights.stored(), out);
     Some(())
 }
 
-fn read_at(path: &Path, file: &File, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+fn encode_word(word: usize, out: &mut Vec<u8>) -> Option<()> {
+    out.extend(u32::try_from(word).ok()?.to_le_bytes());
+    Some(())
+}
+
+fn encode_floats(values: &[f32], out: &mut Vec<u8>) {
+    out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+}
+
+fn read_at(path: &Path, file: &File, at: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, offset).map_err(Error::io("read", path))?;
+    // Without a shared position, so that threads may read different rows at the same time.
+    file.read_exact_at(&mut bytes, at).map_err(Error::io("read", path))?;
     Ok(bytes)
+}
+
+fn size(path: &Path, file: &File) -> Result<u64> {
+    Ok(file.metadata().map_err(Error::io("read", path))?.len())
 }
 
 fn damaged(path: &Path, detail: String) -> Error {
@@ -450,7 +493,7 @@ mod tests {
     }
 
     /// Reads everything of a file with other bytes.
-    fn read_damaged(bytes: &[u8]) -> Result<Vec<TrainRow>, Error> {
+    fn read_damaged(bytes: &[u8]) -> Result<Vec<TrainRow>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
         fs::write(&path, bytes).unwrap();

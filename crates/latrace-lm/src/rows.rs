@@ -1,6 +1,6 @@
 //! Training rows, and where they come from: memory or a file, a batch at a time.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::train_config::Loss;
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ impl Weights {
     /// The number of response token `token`.
     ///
     /// # Panics
-    /// Given one by one, if there is none for that token.
+    /// If the numbers are given one by one and there is none for that token.
     #[must_use]
     pub fn at(&self, token: usize) -> f32 {
         match self {
@@ -36,6 +36,7 @@ impl Weights {
 
     /// The numbers of all `response` tokens.
     fn spread(&self, response: usize) -> impl Iterator<Item = f32> {
+        // Without allocating: the fingerprint runs over every token of every row.
         let repeat = if let Self::Row(_) = self { response } else { 1 };
         self.stored().iter().flat_map(move |&value| std::iter::repeat_n(value, repeat))
     }
@@ -71,8 +72,25 @@ impl Policy {
     }
 
     fn is_valid(&self, response: usize) -> bool {
-        let finite = self.advantages.stored().iter().chain(&self.old_logp).all(|x| x.is_finite());
-        self.advantages.fits(response) && self.old_logp.len() == response && finite
+        self.advantages.fits(response) && self.old_logp.len() == response && self.is_finite()
+    }
+
+    fn is_finite(&self) -> bool {
+        self.advantages.stored().iter().chain(&self.old_logp).all(|x| x.is_finite())
+    }
+
+    /// Advantages of all `response` tokens, then their old log-probs.
+    fn numbers(&self, response: usize) -> impl Iterator<Item = f32> {
+        let advantages = self.advantages.spread(response).enumerate();
+        // As training sees them: a change of an advantage that has no effect changes no fingerprint.
+        let drawn = |token: usize| !self.given.contains(&token);
+        let advantages = advantages.map(move |(t, value)| if drawn(t) { value } else { 0.0 });
+        advantages.chain(self.old_logp.iter().copied())
+    }
+
+    fn truncate(&mut self, response: usize) {
+        self.advantages.truncate(response);
+        self.old_logp.truncate(response);
     }
 }
 
@@ -98,6 +116,12 @@ impl TrainRow {
         self.lengths().response
     }
 
+    /// Whether response token `token` is part of the loss. Tokens of weight 0 need no log-prob, and the head
+    /// is spared their logits.
+    pub(crate) fn is_scored(&self, token: usize) -> bool {
+        self.weights.at(token) != 0.0
+    }
+
     /// Tokens of prompt and response.
     #[must_use]
     pub fn lengths(&self) -> RowLengths {
@@ -107,6 +131,7 @@ impl TrainRow {
     /// Mean weight of the response tokens.
     #[must_use]
     pub fn mean_weight(&self) -> f64 {
+        // One number for the whole row is its own mean, bit for bit; summing copies of it would round.
         let weights = self.weights.stored();
         weights.iter().map(|&weight| f64::from(weight)).sum::<f64>() / weights.len() as f64
     }
@@ -114,29 +139,22 @@ impl TrainRow {
     /// Cuts the row to `limit` tokens, if it is longer.
     pub fn truncate(&mut self, limit: usize) {
         self.tokens.truncate(limit);
+        // The prompt stays whole: the plan drops rows whose prompt alone reaches the limit.
         let response = self.response_len();
         self.weights.truncate(response);
-        if let Some(policy) = &mut self.policy {
-            policy.advantages.truncate(response);
-            policy.old_logp.truncate(response);
-        }
+        self.policy.iter_mut().for_each(|policy| policy.truncate(response));
     }
 
     /// All numbers that training depends on, spread over the response tokens: weights, then advantages and
-    /// old log-probs. So a row means the same, however its weights are written down.
+    /// old log-probs. A row thus gives the same numbers however its weights are stored.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = f32> {
         let response = self.response_len();
-        let of_policy = self.policy.iter().flat_map(move |policy| {
-            let advantages = policy.advantages.spread(response).enumerate();
-            let drawn = |token: usize| !policy.given.contains(&token);
-            let advantages = advantages.map(move |(t, value)| if drawn(t) { value } else { 0.0 });
-            advantages.chain(policy.old_logp.iter().copied())
-        });
+        let of_policy = self.policy.iter().flat_map(move |policy| policy.numbers(response));
         self.weights.spread(response).chain(of_policy)
     }
 
     /// Fails unless the row can be trained on with `loss`.
-    pub(crate) fn check(&self, loss: Loss) -> Result<(), Error> {
+    pub(crate) fn check(&self, loss: Loss) -> Result<()> {
         self.check_lengths()?;
         self.check_weights()?;
         match (&self.policy, loss) {
@@ -151,23 +169,22 @@ impl TrainRow {
         }
     }
 
-    fn check_lengths(&self) -> Result<(), Error> {
-        if self.prompt_len == 0 {
-            return self.fail(
-                "the prompt has no tokens: expected at least one for the first response token to follow",
-            );
-        }
-        if self.response_len() == 0 { self.fail("the response has no tokens") } else { Ok(()) }
+    fn check_lengths(&self) -> Result<()> {
+        check_not_empty(&self.id, self.prompt_len, self.response_len())
     }
 
-    fn check_weights(&self) -> Result<(), Error> {
-        let (response, stored) = (self.response_len(), self.weights.stored());
-        if !self.weights.fits(response) {
-            let got = stored.len();
-            return self
-                .fail(format!("expected {response} token weights, one per response token, got {got}"));
+    fn check_weights(&self) -> Result<()> {
+        let (response, got) = (self.response_len(), self.weights.stored().len());
+        if self.weights.fits(response) {
+            return self.check_weight_values();
         }
-        match stored.iter().enumerate().find(|(_, weight)| !weight.is_finite() || **weight < 0.0) {
+        self.fail(format!("expected {response} token weights, one per response token, got {got}"))
+    }
+
+    fn check_weight_values(&self) -> Result<()> {
+        // A negative weight would maximise the loss of its token without bound.
+        let is_bad = |weight: &f32| !weight.is_finite() || *weight < 0.0;
+        match self.weights.stored().iter().enumerate().find(|(_, weight)| is_bad(weight)) {
             Some((at, weight)) => self.fail(format!(
                 "weight of response token {at}: expected a finite number of at least 0, got {weight}"
             )),
@@ -175,7 +192,7 @@ impl TrainRow {
         }
     }
 
-    fn check_policy(&self, policy: &Policy) -> Result<(), Error> {
+    fn check_policy(&self, policy: &Policy) -> Result<()> {
         let response = self.response_len();
         if policy.is_valid(response) {
             return Ok(());
@@ -183,9 +200,18 @@ impl TrainRow {
         self.fail(format!("expected {response} finite advantages and old log-probs, one per response token"))
     }
 
-    fn fail(&self, detail: impl Into<String>) -> Result<(), Error> {
-        Err(Error::Row { id: self.id.clone(), detail: detail.into() })
+    fn fail(&self, detail: impl Into<String>) -> Result<()> {
+        Err(Error::row(&self.id, detail))
     }
+}
+
+/// Fails unless both prompt and response have tokens.
+pub(crate) fn check_not_empty(id: &str, prompt: usize, response: usize) -> Result<()> {
+    if prompt == 0 {
+        let detail = "the prompt has no tokens: expected at least one for the first response token to follow";
+        return Err(Error::row(id, detail));
+    }
+    if response == 0 { Err(Error::row(id, "the response has no tokens")) } else { Ok(()) }
 }
 
 /// Tokens of a row.
@@ -218,7 +244,7 @@ pub trait RowSource: Sync {
     ///
     /// # Errors
     /// A row that cannot be read.
-    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>, Error>;
+    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>>;
 
     /// Whether there are no rows.
     fn is_empty(&self) -> bool {
@@ -235,7 +261,7 @@ impl RowSource for Vec<TrainRow> {
         self[row].lengths()
     }
 
-    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>, Error> {
+    fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>> {
         Ok(rows.iter().map(|&row| self[row].clone()).collect())
     }
 }

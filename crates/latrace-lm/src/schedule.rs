@@ -8,31 +8,47 @@ use latrace_core::random::mix;
 
 /// Learning rate of update `step` (0-based) of `total`.
 pub fn learning_rate(config: &TrainConfig, step: u64, total: u64) -> f64 {
-    let warmup = (config.warmup_ratio * total as f64).ceil() as u64;
+    let warmup = warmup_updates(config, total);
     if step < warmup {
         return config.learning_rate * (step + 1) as f64 / warmup as f64;
     }
+    // At least 1, since warm-up may last for all updates.
     let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
-    config.learning_rate
-        * match config.schedule {
-            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
-            Schedule::Linear => 1.0 - progress,
-            Schedule::Constant => 1.0,
+    config.learning_rate * config.schedule.share(progress)
+}
+
+/// Updates in which the rate rises, rounded up as in transformers.
+fn warmup_updates(config: &TrainConfig, total: u64) -> u64 {
+    (config.warmup_ratio * total as f64).ceil() as u64
+}
+
+impl Schedule {
+    /// The share of the peak rate that is left after `progress` (0 to 1) of the updates beyond warm-up.
+    fn share(self, progress: f64) -> f64 {
+        match self {
+            Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            Self::Linear => 1.0 - progress,
+            Self::Constant => 1.0,
         }
+    }
 }
 
 /// Order of `count` rows in epoch `epoch`: Fisher–Yates with a counter-based generator.
 pub fn epoch_order(count: usize, shuffle: bool, seed: u64, epoch: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     if shuffle {
+        // From the end, as in Knuth's algorithm P; a counter in place of a state lets any epoch be shuffled
+        // without those before it.
         for i in (1..count).rev() {
-            // A multiply-shift of 64 random bits: its bias is below count / 2^64.
-            let random = mix(seed ^ mix(epoch ^ mix(i as u64)));
-            let j = ((u128::from(random) * (i as u128 + 1)) >> 64) as usize;
-            order.swap(i, j);
+            order.swap(i, below(i as u64 + 1, mix(seed ^ mix(epoch ^ mix(i as u64)))));
         }
     }
     order
+}
+
+/// A number below `bound` from 64 random bits, by multiply-shift: its bias is below bound / 2^64.
+fn below(bound: u64, random: u64) -> usize {
+    ((u128::from(random) * u128::from(bound)) >> 64) as usize
 }
 
 #[cfg(test)]

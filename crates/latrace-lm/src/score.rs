@@ -1,9 +1,10 @@
-//! The scorer: log-probs of given responses, in one pass without anything kept for a backward pass.
+//! The scorer: log-probs of given responses, in one forward pass that keeps nothing for a backward pass.
 
 use crate::batch::{Batch, runs};
-use crate::error::Error;
+use crate::error::Result;
 use crate::forward::Stream;
-use crate::model::Model;
+use crate::model::{LayerLayout, Model};
+use crate::rows::check_not_empty;
 use latrace_kernels::Device;
 use std::ops::Range;
 
@@ -18,17 +19,17 @@ pub struct ScoreRow {
 
 /// Log-probs of every response token (nats, temperature 1), row by row, independent of `tokens_per_batch`.
 ///
-/// A first token without a prompt has nothing to be predicted from and is an error.
+/// The first response token is predicted from the prompt, so an empty prompt is an error.
 ///
 /// # Errors
-/// An empty prompt or response, an id out of range, a row longer than the model's positions; the index stands
-/// for the id.
+/// An empty prompt or response, an id out of range, a row longer than the model's positions; rows are named
+/// by their index.
 pub fn score<D: Device>(
     model: &Model<D>,
     rows: &[ScoreRow],
     tokens_per_batch: usize,
-    on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<(), Error>,
-) -> Result<(), Error> {
+    on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<()>,
+) -> Result<()> {
     Scorer::new(model).score(rows, tokens_per_batch, on_batch)
 }
 
@@ -45,7 +46,7 @@ struct Memory<D: Device> {
 }
 
 impl<'a, D: Device> Scorer<'a, D> {
-    /// A scorer without memory yet.
+    /// A scorer that has not reserved any memory yet.
     pub fn new(model: &'a Model<D>) -> Self {
         let memory = Memory::planned(model, 0, 0);
         Self { model, memory }
@@ -59,90 +60,110 @@ impl<'a, D: Device> Scorer<'a, D> {
         &mut self,
         rows: &[ScoreRow],
         tokens_per_batch: usize,
-        on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        on_batch: &mut dyn FnMut(Range<usize>, Vec<Vec<f32>>) -> Result<()>,
+    ) -> Result<()> {
+        // All rows are checked before the first batch, so that a bad one is reported at once, not after hours
+        // of scoring.
         for (i, row) in rows.iter().enumerate() {
             check_row(self.model, i, row)?;
         }
-        // All rows are checked before the first batch, so that a bad one does not cost hours of scoring.
-        let lengths: Vec<usize> = rows.iter().map(|r| r.prompt.len() + r.response.len()).collect();
+        let lengths: Vec<usize> = rows.iter().map(ScoreRow::len).collect();
         let mut batch = Batch::new();
         for run in runs(&lengths, tokens_per_batch) {
-            batch.clear();
-            for row in &rows[run.clone()] {
-                batch.push(row.prompt.iter().chain(&row.response).copied(), row.prompt.len(), |_| true);
-            }
+            pack(&mut batch, &rows[run.clone()]);
             let logp = self.logp(&batch);
-            let mut rest = logp.as_slice();
-            let split = rows[run.clone()].iter().map(|row| {
-                let (own, others) = rest.split_at(row.response.len());
-                rest = others;
-                own.to_vec()
-            });
-            let split = split.collect();
-            on_batch(run, split)?;
+            let by_row = split(&logp, &rows[run.clone()]);
+            on_batch(run, by_row)?;
         }
         Ok(())
     }
 
     /// log p of each of the batch's targets, in nats.
     pub fn logp(&mut self, batch: &Batch) -> Vec<f32> {
-        let positions = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
-        // Memory only grows: reallocating for every batch would cost more than the longest one holds.
-        let planned = &self.memory.stream;
-        if batch.tokens() > planned.rows || positions > planned.positions {
-            self.memory = Memory::planned(
-                self.model,
-                batch.tokens().max(planned.rows),
-                positions.max(planned.positions),
-            );
-        }
-        let (model, Memory { stream, lse, logits }) = (self.model, &mut self.memory);
-        let (device, d, shape) = (&model.device, model.config.hidden_size, model.attention_shape());
-        stream.embed(model, &batch.ids);
+        self.reserve(batch.tokens(), batch.longest());
+        let model = self.model;
+        self.memory.stream.embed(model, &batch.ids);
         for (i, layer) in model.layout.layers.iter().enumerate() {
-            stream.project(model, model, layer, &batch.positions);
-            let [o, q] = &mut stream.wide;
-            device.attention(o, lse, [q, &stream.k, &stream.v], &batch.cu_seqlens, shape);
-            // Beyond the last attention, only rows with a target matter.
-            let is_last = i + 1 == model.config.layers;
-            if is_last {
+            self.memory.attention(model, layer, batch);
+            let stream = &mut self.memory.stream;
+            // After the last attention, rows no longer affect each other: only those with a target are needed.
+            let mut rows = batch.tokens();
+            if model.is_last(i) {
                 stream.keep_rows(model, &batch.rows);
+                rows = batch.rows.len();
             }
-            let rows = if is_last { batch.rows.len() } else { batch.tokens() };
             stream.output_and_mlp(model, model, layer, rows);
         }
-        stream.final_norm(model, batch.rows.len());
-        let mut logp = vec![0.0; batch.rows.len()];
-        device.head_logp(
-            &mut logp,
-            &stream.h,
-            &model.parameters[model.layout.head],
-            &batch.targets,
-            d,
-            logits,
-        );
-        logp
+        self.memory.head(model, batch)
+    }
+
+    fn reserve(&mut self, tokens: usize, positions: usize) {
+        let Stream { rows, positions: planned, .. } = self.memory.stream;
+        // Memory only grows: reallocating for every batch would cost more than keeping that of the longest.
+        if tokens > rows || positions > planned {
+            self.memory = Memory::planned(self.model, tokens.max(rows), positions.max(planned));
+        }
     }
 }
 
-pub(crate) fn check_row<D: Device>(model: &Model<D>, index: usize, row: &ScoreRow) -> Result<(), Error> {
-    let fail = |detail: &str| Err(Error::Row { id: index.to_string(), detail: detail.into() });
-    if row.prompt.is_empty() {
-        return fail(
-            "the prompt has no tokens: expected at least one for the first response token to follow",
-        );
+impl ScoreRow {
+    /// Prompt, then response.
+    fn tokens(&self) -> impl Iterator<Item = u32> {
+        self.prompt.iter().chain(&self.response).copied()
     }
-    if row.response.is_empty() {
-        return fail("the response has no tokens");
+
+    fn len(&self) -> usize {
+        self.prompt.len() + self.response.len()
     }
-    let all: Vec<u32> = row.prompt.iter().chain(&row.response).copied().collect();
-    model.check_ids(&index.to_string(), &all)
+}
+
+/// Makes a batch of rows, all of whose response tokens are scored.
+fn pack(batch: &mut Batch, rows: &[ScoreRow]) {
+    batch.clear();
+    for row in rows {
+        batch.push(row.tokens(), row.prompt.len(), |_| true);
+    }
+}
+
+/// The log-probs of a batch's targets, row by row.
+fn split(logp: &[f32], rows: &[ScoreRow]) -> Vec<Vec<f32>> {
+    let mut rest = logp;
+    let next = |row: &ScoreRow| {
+        let (own, others) = rest.split_at(row.response.len());
+        rest = others;
+        own.to_vec()
+    };
+    rows.iter().map(next).collect()
+}
+
+fn check_row<D: Device>(model: &Model<D>, index: usize, row: &ScoreRow) -> Result<()> {
+    let id = index.to_string();
+    check_not_empty(&id, row.prompt.len(), row.response.len())?;
+    model.check_ids(&id, &row.tokens().collect::<Vec<_>>())
 }
 
 impl<D: Device> Memory<D> {
     fn planned(model: &Model<D>, tokens: usize, positions: usize) -> Self {
         let lse = model.device.zeros(tokens * model.config.heads);
+        // The device grows the logits to a chunk of rows: T×v values would be larger than all else together.
         Self { stream: Stream::planned(model, tokens, positions), lse, logits: model.device.zeros(0) }
+    }
+
+    /// `x` → attention's output in `wide[0]`.
+    fn attention(&mut self, model: &Model<D>, layer: &LayerLayout, batch: &Batch) {
+        let Self { stream, lse, .. } = self;
+        stream.project(model, model, layer, &batch.positions);
+        let ([o, q], shape) = (&mut stream.wide, model.attention_shape());
+        model.device.attention(o, lse, [q, &stream.k, &stream.v], &batch.cu_seqlens, shape);
+    }
+
+    /// The rows left of `x` → log p of their targets.
+    fn head(&mut self, model: &Model<D>, batch: &Batch) -> Vec<f32> {
+        let Self { stream, logits, .. } = self;
+        stream.final_norm(model, batch.rows.len());
+        let (head, d) = (model.head(), model.config.hidden_size);
+        let mut logp = vec![0.0; batch.rows.len()];
+        model.device.head_logp(&mut logp, &stream.h, head, &batch.targets, d, logits);
+        logp
     }
 }

@@ -1,9 +1,9 @@
-//! A training run: token ids and loss weights in, a model out. It knows nothing of where the weights come
-//! from.
+//! A training run: token ids and loss weights in, a model out. How the weights were computed is not its
+//! concern.
 
 use crate::batch::runs;
 use crate::checkpoint::SaveDtype;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::{TrainPlan, Update};
 use crate::resume::{Fingerprint, Position, Snapshot, clear, finish, latest, write_checkpoint};
@@ -103,9 +103,14 @@ impl Metrics {
             dropped_rows: plan.dropped,
             truncated_rows: plan.truncated,
             peak_memory_bytes: peak_memory_bytes(),
-            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
+            time: seconds_since_1970(),
         }
     }
+}
+
+/// 0 if the clock is set to an earlier time.
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Trains on the CPU, writing checkpoints and at last the model into `job.out`.
@@ -114,7 +119,7 @@ impl Metrics {
 ///
 /// # Errors
 /// Bad rows or settings, a non-finite loss or gradient (before the update), I/O errors.
-pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Error>) -> Result<(), Error> {
+pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<()>) -> Result<()> {
     train_on(Cpu, job, observer)
 }
 
@@ -125,28 +130,35 @@ pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<(), Er
 pub fn train_on<D: Device>(
     device: D,
     job: TrainJob<'_>,
-    observer: &mut dyn FnMut(Event) -> Result<(), Error>,
-) -> Result<(), Error> {
+    observer: &mut dyn FnMut(Event) -> Result<()>,
+) -> Result<()> {
     job.config.validate()?;
+    // All rows are read once before the model is loaded: the fingerprint decides whether a run may resume.
     let survey = Survey::of(job.rows, &job.config)?;
-    let position = if job.resume { latest(job.out, survey.fingerprint)? } else { Position::Fresh };
+    let position = job.position(survey.fingerprint.value())?;
     if let Position::Finished = position {
+        // A run that was killed after its last file may have left checkpoints behind.
         clear(job.out)?;
         return observer(Event::NothingToDo);
     }
-    let model = first_model(device, &job, &position)?;
-    survey.failure.map_or(Ok(()), Err)?;
-    let plan = TrainPlan::new(job.rows, &job.config, model.config.max_positions)?;
-    check_ids(job.rows, &plan, &survey.largest_ids, &model)?;
-    let trainer = Trainer::new(model, job.config.clone())?;
-    Run { job: &job, fingerprint: survey.fingerprint, plan, trainer, observer }.carry_out(position)
+    let model = job.first_model(device, &position)?;
+    Run::planned(&job, survey, model, observer)?.carry_out(position)
 }
 
-fn first_model<D: Device>(device: D, job: &TrainJob<'_>, position: &Position) -> Result<Model<D>, Error> {
-    match position {
-        Position::Checkpoint(state) => Model::load_on(device, &state.folder),
-        _ if job.config.init == Init::Random => Model::random_on(device, job.model_dir, job.config.seed),
-        _ => Model::load_on(device, job.model_dir),
+impl TrainJob<'_> {
+    fn position(&self, fingerprint: u64) -> Result<Position> {
+        if self.resume { latest(self.out, fingerprint) } else { Ok(Position::Fresh) }
+    }
+
+    fn first_model<D: Device>(&self, device: D, position: &Position) -> Result<Model<D>> {
+        match position {
+            // A checkpoint is a model folder of its own, with the weights after its last update.
+            Position::Checkpoint(state) => Model::load_on(device, &state.folder),
+            _ if self.config.init == Init::Random => {
+                Model::random_on(device, self.model_dir, self.config.seed)
+            }
+            _ => Model::load_on(device, self.model_dir),
+        }
     }
 }
 
@@ -156,11 +168,26 @@ struct Run<'a, D: Device> {
     fingerprint: u64,
     plan: TrainPlan,
     trainer: Trainer<D>,
-    observer: &'a mut dyn FnMut(Event) -> Result<(), Error>,
+    observer: &'a mut dyn FnMut(Event) -> Result<()>,
 }
 
-impl<D: Device> Run<'_, D> {
-    fn carry_out(mut self, position: Position) -> Result<(), Error> {
+impl<'a, D: Device> Run<'a, D> {
+    /// Plans the run, after checking all of its rows.
+    fn planned(
+        job: &'a TrainJob<'a>,
+        survey: Survey,
+        model: Model<D>,
+        observer: &'a mut dyn FnMut(Event) -> Result<()>,
+    ) -> Result<Self> {
+        survey.failure.map_or(Ok(()), Err)?;
+        let plan = TrainPlan::new(job.rows, &job.config, model.config.max_positions)?;
+        check_ids(job.rows, &plan, &survey.largest_ids, &model)?;
+        let trainer = Trainer::new(model, job.config.clone())?;
+        Ok(Self { job, fingerprint: survey.fingerprint.value(), plan, trainer, observer })
+    }
+
+    fn carry_out(mut self, position: Position) -> Result<()> {
+        // Moments before the first event, so that what is reported as resumed has been read without error.
         let resumed_from = self.restore(position)?;
         (self.observer)(started(&self.plan, resumed_from))?;
         let plan = self.plan.clone();
@@ -168,51 +195,57 @@ impl<D: Device> Run<'_, D> {
             self.update(&update)?;
             self.save_between_updates()?;
         }
-        let TrainJob { out, model_dir, config, .. } = self.job;
-        let dtype = match config.save_dtype {
-            StoreAs::F32 => SaveDtype::F32,
-            StoreAs::Bf16 => SaveDtype::Bf16,
-        };
-        finish(out, model_dir, &self.snapshot(), dtype)?;
-        clear(out)?;
-        (self.observer)(Event::Finished)
+        self.finish()
     }
 
-    /// Continues from a checkpoint: the updates it holds.
-    fn restore(&mut self, position: Position) -> Result<Option<u64>, Error> {
+    /// Continues from a checkpoint, if there is one; returns the number of updates it holds.
+    fn restore(&mut self, position: Position) -> Result<Option<u64>> {
         let Position::Checkpoint(state) = position else { return Ok(None) };
         let moments = state.moments(&self.trainer.model().config)?;
         self.trainer.restore(state.step, moments);
         Ok(Some(state.step))
     }
 
-    fn update(&mut self, update: &Update) -> Result<(), Error> {
+    fn update(&mut self, update: &Update) -> Result<()> {
+        // The clock covers reading, so that a slow disk shows in tokens per second.
         let start = Instant::now();
-        let mut rows = self.job.rows.read(&update.rows)?;
-        rows.iter_mut().for_each(|row| row.truncate(self.plan.row_limit));
+        let rows = self.read(update)?;
         let outcome = self.trainer.update(update, self.plan.divisor, &rows)?;
         let seconds = start.elapsed().as_secs_f64();
         (self.observer)(Event::Step(Metrics::new(&self.plan, update, &rows, outcome, seconds)))
     }
 
-    fn save_between_updates(&mut self) -> Result<(), Error> {
-        let (every, step) = (self.job.config.checkpoint_every, self.trainer.step());
-        // After the last update, the final model takes the checkpoint's place.
-        if every == 0 || !step.is_multiple_of(every) || step >= self.plan.total_updates {
+    /// The rows of an update, cut to the plan's limit.
+    fn read(&self, update: &Update) -> Result<Vec<TrainRow>> {
+        let mut rows = self.job.rows.read(&update.rows)?;
+        rows.iter_mut().for_each(|row| row.truncate(self.plan.row_limit));
+        Ok(rows)
+    }
+
+    fn save_between_updates(&mut self) -> Result<()> {
+        let step = self.trainer.step();
+        if !self.is_checkpoint_due(step) {
             return Ok(());
         }
         write_checkpoint(self.job.out, self.job.model_dir, &self.snapshot())?;
         (self.observer)(Event::Checkpoint { step })
     }
 
+    fn is_checkpoint_due(&self, step: u64) -> bool {
+        let every = self.job.config.checkpoint_every;
+        // After the last update, the final model takes the checkpoint's place.
+        every > 0 && step.is_multiple_of(every) && step < self.plan.total_updates
+    }
+
+    fn finish(self) -> Result<()> {
+        let TrainJob { out, model_dir, config, .. } = self.job;
+        finish(out, model_dir, &self.snapshot(), config.save_dtype.into())?;
+        (self.observer)(Event::Finished)
+    }
+
     fn snapshot(&self) -> Snapshot<'_, D> {
-        Snapshot {
-            model: self.trainer.model(),
-            moments: self.trainer.moments(),
-            step: self.trainer.step(),
-            seed: self.job.config.seed,
-            fingerprint: self.fingerprint,
-        }
+        let seed = self.job.config.seed;
+        Snapshot { trainer: &self.trainer, seed, fingerprint: self.fingerprint }
     }
 }
 
@@ -226,33 +259,52 @@ fn started(plan: &TrainPlan, resumed_from: Option<u64>) -> Event {
     }
 }
 
-/// Tokens of rows held at once while all rows are looked at.
+impl From<StoreAs> for SaveDtype {
+    fn from(stored: StoreAs) -> Self {
+        match stored {
+            StoreAs::F32 => Self::F32,
+            StoreAs::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// Tokens of rows held at once by the survey: 4 MiB of ids.
 const SURVEY_TOKENS: usize = 1 << 20;
 
 /// What one pass over all rows finds, before anything is trained.
 struct Survey {
-    fingerprint: u64,
-    /// By row, the largest token id of those within the cut-off.
+    fingerprint: Fingerprint,
+    /// By row, the largest token id within the cut-off.
     largest_ids: Vec<u32>,
-    /// The first row that cannot be trained on. It waits, since a finished run asks for no rows.
+    /// The first row that cannot be trained on. It is not reported at once, since a finished run needs no
+    /// rows.
     failure: Option<Error>,
 }
 
 impl Survey {
-    fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self, Error> {
-        let mut fingerprint = Fingerprint::new(config);
-        let (mut largest_ids, mut failure) = (Vec::with_capacity(source.len()), None);
-        let lengths: Vec<usize> = (0..source.len()).map(|row| source.lengths(row).total()).collect();
-        for run in runs(&lengths, SURVEY_TOKENS) {
-            for row in source.read(&run.collect::<Vec<_>>())? {
-                fingerprint.add(&row);
-                failure = failure.or_else(|| row.check(config.loss).err());
-                let within = row.tokens.iter().take(config.cutoff_length);
-                largest_ids.push(within.copied().max().unwrap_or(0));
-            }
+    fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self> {
+        let largest_ids = Vec::with_capacity(source.len());
+        let mut survey = Self { fingerprint: Fingerprint::new(config), largest_ids, failure: None };
+        for run in runs(&total_lengths(source), SURVEY_TOKENS) {
+            let rows = source.read(&run.collect::<Vec<_>>())?;
+            rows.iter().for_each(|row| survey.add(row, config));
         }
-        Ok(Self { fingerprint: fingerprint.value(), largest_ids, failure })
+        Ok(survey)
     }
+
+    fn add(&mut self, row: &TrainRow, config: &TrainConfig) {
+        self.fingerprint.add(row);
+        if self.failure.is_none() {
+            self.failure = row.check(config.loss).err();
+        }
+        // Ids beyond the cut-off are never trained on, so the model need not know them.
+        let within = row.tokens.iter().take(config.cutoff_length);
+        self.largest_ids.push(within.copied().max().unwrap_or(0));
+    }
+}
+
+fn total_lengths(source: &dyn RowSource) -> Vec<usize> {
+    (0..source.len()).map(|row| source.lengths(row).total()).collect()
 }
 
 /// Fails unless the model has an embedding for every token that is trained on.
@@ -261,8 +313,9 @@ fn check_ids<D: Device>(
     plan: &TrainPlan,
     largest_ids: &[u32],
     model: &Model<D>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let is_suspect = |row: &&usize| largest_ids[**row] as usize >= model.config.vocab_size;
+    // Suspects are read again, for their names, and cut: the model's positions may be below the cut-off.
     for &row in plan.rows.iter().filter(is_suspect) {
         for mut row in source.read(&[row])? {
             row.truncate(plan.row_limit);
@@ -272,15 +325,22 @@ fn check_ids<D: Device>(
     Ok(())
 }
 
+/// Kish's effective sample size, (Σw)² / Σw².
 fn effective_sample_size(rows: &[TrainRow]) -> f64 {
     let weights: Vec<f64> = rows.iter().map(TrainRow::mean_weight).collect();
     let (sum, squares) = (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
+    // Rows of weight 0 alone have no size, rather than 0/0.
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
 /// Most memory the process has held (resident), in bytes; 0 where the system does not say.
 pub fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+    peak_kilobytes(&status).unwrap_or(0) * 1024
+}
+
+/// Linux reports the high-water mark as a line like `VmHWM:    5120 kB`.
+fn peak_kilobytes(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    value.trim().trim_end_matches(" kB").parse().ok()
 }

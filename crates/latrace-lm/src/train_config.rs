@@ -1,8 +1,9 @@
-//! What a training run is told. Defaults are the paper's settings of the initial reasoner (method of arXiv
+//! The settings of a training run. Defaults are the paper's settings of the initial reasoner (method of arXiv
 //! 2509.22637).
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// How the learning rate moves after warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,40 +162,38 @@ impl TrainConfig {
     ///
     /// # Errors
     /// The first field out of its range, with what is expected.
-    pub fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<()> {
         self.check_schedule()?;
         self.check_optimiser()?;
         self.check_batches()
     }
 
-    fn check_schedule(&self) -> Result<(), Error> {
-        let rate = self.learning_rate;
-        check(is_not_negative(rate), "learning_rate", "a finite number of at least 0", rate)?;
+    fn check_schedule(&self) -> Result<()> {
+        check_not_negative("learning_rate", self.learning_rate)?;
         let share = self.warmup_ratio;
         check((0.0..=1.0).contains(&share), "warmup_ratio", "a share from 0 to 1", share)?;
-        check(self.epochs > 0, "epochs", "at least 1", self.epochs)?;
-        check(self.max_steps != Some(0), "max_steps", "at least 1", 0)
+        check_positive("epochs", self.epochs)?;
+        check_positive("max_steps", self.max_steps.unwrap_or(1))
     }
 
-    fn check_optimiser(&self) -> Result<(), Error> {
-        for (name, decay) in [("beta1", self.beta1), ("beta2", self.beta2), ("clip_low", self.clip_low)] {
-            check((0.0..1.0).contains(&decay), name, "at least 0 and below 1", decay)?;
-        }
+    fn check_optimiser(&self) -> Result<()> {
+        // A decay of 1 would divide by 0 in AdamW's bias correction.
+        check_below_one("beta1", self.beta1)?;
+        check_below_one("beta2", self.beta2)?;
+        check_below_one("clip_low", self.clip_low)?;
         let (epsilon, norm) = (self.epsilon, self.clip_norm);
+        // Without it, a parameter whose gradient has always been 0 would become 0/0.
         check(epsilon.is_finite() && epsilon > 0.0, "epsilon", "a finite number above 0", epsilon)?;
         check(is_not_negative(norm), "clip_norm", "a finite number of at least 0 (0: no clipping)", norm)?;
-        for (name, value) in [("weight_decay", self.weight_decay), ("clip_high", self.clip_high)] {
-            check(is_not_negative(value), name, "a finite number of at least 0", value)?;
-        }
-        Ok(())
+        check_not_negative("weight_decay", self.weight_decay)?;
+        check_not_negative("clip_high", self.clip_high)
     }
 
-    fn check_batches(&self) -> Result<(), Error> {
-        check(self.batch_size > 0, "batch_size", "at least 1", self.batch_size)?;
+    fn check_batches(&self) -> Result<()> {
+        check_positive("batch_size", self.batch_size as u64)?;
         // A prompt and a response have a token each.
         check(self.cutoff_length >= 2, "cutoff_length", "at least 2", self.cutoff_length)?;
-        let budget = self.tokens_per_micro_batch;
-        check(budget > 0, "tokens_per_micro_batch", "at least 1", budget)
+        check_positive("tokens_per_micro_batch", self.tokens_per_micro_batch as u64)
     }
 }
 
@@ -202,7 +201,19 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-fn check(holds: bool, field: &str, expected: &str, got: impl std::fmt::Display) -> Result<(), Error> {
+fn check_positive(field: &str, count: u64) -> Result<()> {
+    check(count > 0, field, "at least 1", count)
+}
+
+fn check_below_one(field: &str, value: f64) -> Result<()> {
+    check((0.0..1.0).contains(&value), field, "at least 0 and below 1", value)
+}
+
+fn check_not_negative(field: &str, value: f64) -> Result<()> {
+    check(is_not_negative(value), field, "a finite number of at least 0", value)
+}
+
+fn check(holds: bool, field: &str, expected: &str, got: impl Display) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Invalid(format!("{field}: expected {expected}, got {got}"))) }
 }
 

@@ -1,11 +1,12 @@
 //! A model in training: each [`Update`] of a plan becomes one optimiser step.
 
 use crate::batch::{Batch, runs};
-use crate::error::Error;
+use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::gradient::Gradients;
-use crate::model::Model;
+use crate::model::{Model, upload};
 use crate::plan::{Divisor, Update};
-use crate::rows::TrainRow;
+use crate::rows::{Policy, TrainRow};
 use crate::train_config::{Loss, TrainConfig};
 use latrace_kernels::{AdamW, Cpu, Device, TokenLoss};
 
@@ -25,7 +26,7 @@ pub struct Trainer<D: Device = Cpu> {
     tokens: TokenNumbers,
 }
 
-/// What an update came to.
+/// The results of an update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// The rows' loss, divided.
@@ -41,16 +42,18 @@ impl<D: Device> Trainer<D> {
     ///
     /// # Errors
     /// A bad setting.
-    pub fn new(model: Model<D>, config: TrainConfig) -> Result<Self, Error> {
+    pub fn new(model: Model<D>, config: TrainConfig) -> Result<Self> {
         config.validate()?;
-        let device = &model.device;
-        let zeros = || model.parameters.iter().map(|p| device.zeros(device.length(p))).collect();
-        let moments = [zeros(), zeros()];
-        let parameters = model.config.parameters();
-        let decayed = parameters.iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect();
-        let gradients = Gradients::new(&model, config.recompute);
-        let (batch, tokens) = (Batch::new(), TokenNumbers::default());
-        Ok(Self { model, config, step: 0, moments, decayed, gradients, batch, tokens })
+        Ok(Self {
+            step: 0,
+            moments: [model.zeros(), model.zeros()],
+            decayed: decayed(&model.config, &config),
+            gradients: Gradients::new(&model, config.recompute),
+            batch: Batch::new(),
+            tokens: TokenNumbers::default(),
+            model,
+            config,
+        })
     }
 
     /// The model as it is now.
@@ -73,65 +76,75 @@ impl<D: Device> Trainer<D> {
         &self.moments
     }
 
-    /// Continues after update `step`, with the moments of then. The model is that of then already.
+    /// Continues after update `step`, with the moments after it. The model must already be the one after it.
     pub fn restore(&mut self, step: u64, moments: Moments<Vec<f32>>) {
         self.step = step;
-        let device = &self.model.device;
-        self.moments = moments.map(|all| all.into_iter().map(|values| device.upload(values)).collect());
+        self.moments = moments.map(|all| upload(&self.model.device, all));
     }
 
     /// One optimiser step on `rows`, those of `update`, cut to the plan's limit.
     ///
     /// # Errors
     /// Another update than the next one; a non-finite loss or gradient norm. Nothing is changed then.
-    pub fn update(&mut self, update: &Update, divisor: Divisor, rows: &[TrainRow]) -> Result<Outcome, Error> {
-        let expected = self.step + 1;
-        if update.number != expected {
-            let got = update.number;
-            return Err(Error::Invalid(format!("expected update {expected}, got update {got}")));
-        }
+    pub fn update(&mut self, update: &Update, divisor: Divisor, rows: &[TrainRow]) -> Result<Outcome> {
+        self.check_is_next(update)?;
         let loss = self.accumulate(rows, divisor.of(rows.iter().map(TrainRow::response_len)));
-        let device = &self.model.device;
-        let grad_norm = self.gradients.gradients.iter().map(|g| device.squared_norm(g)).sum::<f64>().sqrt();
-        for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
-            if !value.is_finite() {
-                let ids = rows.iter().map(|row| row.id.clone()).collect();
-                return Err(Error::NonFinite { step: update.number, what: format!("{what} {value}"), ids });
-            }
-        }
+        let grad_norm = self.grad_norm();
+        // Before any weight or moment is changed: a single NaN would spread to all of them.
+        check_finite(update, rows, "loss", loss)?;
+        check_finite(update, rows, "gradient norm", grad_norm)?;
         self.step = update.number;
         self.apply(update.learning_rate, grad_norm);
-        Ok(Outcome { loss, grad_norm, tokens: rows.iter().map(|row| row.tokens.len()).sum() })
+        Ok(Outcome { loss, grad_norm, tokens: total_lengths(rows).iter().sum() })
+    }
+
+    /// AdamW's bias correction counts updates, so none may be skipped or repeated.
+    fn check_is_next(&self, update: &Update) -> Result<()> {
+        let (expected, got) = (self.step + 1, update.number);
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!("expected update {expected}, got update {got}")))
+    }
+
+    /// The global norm: over all parameters, in their order, so that its bits are always the same.
+    fn grad_norm(&self) -> f64 {
+        let squares = self.gradients.gradients.iter().map(|g| self.model.device.squared_norm(g));
+        squares.sum::<f64>().sqrt()
     }
 
     /// The gradient of the rows' loss over `divisor`, and that loss.
     fn accumulate(&mut self, rows: &[TrainRow], divisor: f64) -> f64 {
         self.gradients.clear(&self.model.device);
-        let lengths: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
-        let runs = runs(&lengths, self.config.tokens_per_micro_batch);
+        // The divisor is that of the whole update, so the micro-batches' gradients simply add up.
+        let runs = runs(&total_lengths(rows), self.config.tokens_per_micro_batch);
         runs.into_iter().fold(0.0, |loss, run| loss + self.micro_batch(&rows[run], divisor))
     }
 
     fn micro_batch(&mut self, rows: &[TrainRow], divisor: f64) -> f64 {
+        self.pack(rows, divisor);
+        let loss = self.tokens.loss(&self.config);
+        let logp = self.gradients.accumulate(&self.model, &self.batch, loss);
+        // The value in f64 and in order, from the log-probs of the same pass that made the gradient.
+        logp.iter().enumerate().map(|(i, &logp)| loss.value(i, logp)).sum()
+    }
+
+    fn pack(&mut self, rows: &[TrainRow], divisor: f64) {
         self.batch.clear();
         self.tokens.clear();
         for row in rows {
-            // Tokens of weight 0 need no log-prob: the head skips them.
-            let scored = |t: usize| row.weights.at(t - row.prompt_len) != 0.0;
+            let scored = |t: usize| row.is_scored(t - row.prompt_len);
             self.batch.push(row.tokens.iter().copied(), row.prompt_len, scored);
             self.tokens.push(row, divisor);
         }
-        let loss = self.tokens.loss(&self.config);
-        let logp = self.gradients.accumulate(&self.model, &self.batch, loss);
-        logp.iter().enumerate().map(|(i, &logp)| loss.value(i, logp)).sum()
     }
 
     fn apply(&mut self, rate: f64, norm: f64) {
         let optimiser = self.optimiser(rate, norm);
+        // One parameter at a time, each in parallel within: the order of parameters changes no bit.
         let Self { model, moments: [first, second], gradients, decayed, .. } = self;
         for (i, parameter) in model.parameters.iter_mut().enumerate() {
-            let weight_decay = if decayed[i] { optimiser.weight_decay } else { 0.0 };
-            let update = AdamW { weight_decay, ..optimiser };
+            let update = if decayed[i] { optimiser } else { AdamW { weight_decay: 0.0, ..optimiser } };
             let gradient = &gradients.gradients[i];
             model.device.adamw(parameter, &mut first[i], &mut second[i], gradient, update);
         }
@@ -139,21 +152,44 @@ impl<D: Device> Trainer<D> {
 
     fn optimiser(&self, rate: f64, norm: f64) -> AdamW {
         let TrainConfig { clip_norm, beta1, beta2, epsilon, weight_decay, .. } = self.config;
-        // As in torch, which adds a millionth to the norm.
-        let scale = if clip_norm > 0.0 { (clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
         AdamW {
             learning_rate: rate as f32,
+            // Still f64: 1 − beta2 would lose four digits in f32.
             beta1,
             beta2,
             epsilon: epsilon as f32,
             weight_decay: weight_decay as f32,
             step: self.step,
-            gradient_scale: scale as f32,
+            // Clipping is part of the step, so that gradients are not read and written once more.
+            gradient_scale: clip_scale(clip_norm, norm) as f32,
         }
     }
 }
 
-/// What the loss needs of a micro-batch's scored tokens: here the numbers of rows become numbers of tokens.
+fn total_lengths(rows: &[TrainRow]) -> Vec<usize> {
+    rows.iter().map(|row| row.tokens.len()).collect()
+}
+
+/// By parameter, whether weight decay applies.
+fn decayed(model: &Config, config: &TrainConfig) -> Vec<bool> {
+    model.parameters().iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect()
+}
+
+/// What a gradient of norm `norm` is multiplied by.
+fn clip_scale(clip_norm: f64, norm: f64) -> f64 {
+    // torch (`clip_grad_norm_`) adds the same millionth, so that the two agree in every step.
+    if clip_norm > 0.0 { (clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 }
+}
+
+fn check_finite(update: &Update, rows: &[TrainRow], what: &str, value: f64) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    let ids = rows.iter().map(|row| row.id.clone()).collect();
+    Err(Error::NonFinite { step: update.number, what: format!("{what} {value}"), ids })
+}
+
+/// What the loss needs to know about a micro-batch's scored tokens: one number for each of them.
 #[derive(Default)]
 struct TokenNumbers {
     weights: Vec<f32>,
@@ -168,13 +204,16 @@ impl TokenNumbers {
     }
 
     fn push(&mut self, row: &TrainRow, divisor: f64) {
-        for t in (0..row.response_len()).filter(|&t| row.weights.at(t) != 0.0) {
+        for t in (0..row.response_len()).filter(|&t| row.is_scored(t)) {
+            // Divided in f64 and rounded once: the divisor may be a sum of millions of tokens.
             self.weights.push((f64::from(row.weights.at(t)) / divisor) as f32);
-            if let Some(policy) = &row.policy {
-                self.advantages.push(policy.advantage(t));
-                self.old_logp.push(policy.old_logp[t]);
-            }
+            row.policy.iter().for_each(|policy| self.push_action(policy, t));
         }
+    }
+
+    fn push_action(&mut self, policy: &Policy, token: usize) {
+        self.advantages.push(policy.advantage(token));
+        self.old_logp.push(policy.old_logp[token]);
     }
 
     fn loss(&self, config: &TrainConfig) -> TokenLoss<'_> {

@@ -38,6 +38,7 @@ impl AnswerChoice {
         match self {
             Self::All => shares_by(verdict_m, |_| 1.0 / correct as f64),
             Self::One => {
+                // Opened here: the other choices must not consume a draw of the stream.
                 let drawn = rng().below(correct);
                 shares_by(verdict_m, |rank| if rank == drawn { 1.0 } else { 0.0 })
             }

@@ -19,7 +19,7 @@ pub enum Error {
     Empty {
         /// The function that was called.
         operation: &'static str,
-        /// What there was none of.
+        /// What is missing.
         noun: &'static str,
     },
     /// A number outside the domain of the formula (NaN included).
@@ -49,7 +49,7 @@ pub enum Error {
         kind: &'static str,
         /// The name given.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: String,
     },
 }
@@ -66,13 +66,19 @@ pub(crate) fn check_log_weights(operation: &'static str, log_weight_k: &[f64]) -
     if log_weight_k.is_empty() {
         return Err(Error::Empty { operation, noun: "trace" });
     }
-    match log_weight_k.iter().position(|&value| value.is_nan() || value == f64::INFINITY) {
+    // False for NaN too.
+    check_domain(operation, "a log-weight below +inf", log_weight_k, |value| value < f64::INFINITY)
+}
+
+/// Fails at the first value that is not inside the domain that `expected` describes.
+pub(crate) fn check_domain(
+    operation: &'static str,
+    expected: &'static str,
+    values: &[f64],
+    inside: impl Fn(f64) -> bool,
+) -> Result<()> {
+    match values.iter().position(|&value| !inside(value)) {
         None => Ok(()),
-        Some(index) => Err(Error::Domain {
-            operation,
-            expected: "a log-weight below +inf",
-            got: log_weight_k[index],
-            index,
-        }),
+        Some(index) => Err(Error::Domain { operation, expected, got: values[index], index }),
     }
 }

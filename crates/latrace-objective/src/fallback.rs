@@ -31,22 +31,25 @@ impl Fallback {
         if has_automatic_verifier { Self::OriginalRow } else { Self::GeometricLikelihood }
     }
 
-    /// Says from which log-weights a question's traces are to be selected.
+    /// The log-weights by which a question's traces are selected.
     ///
     /// # Shapes
     /// `log_rho_k`: K of the main estimator, nats. `log_rho_gml_k`: K of the GML estimator, read only by
     /// [`Fallback::GeometricLikelihood`]; empty where unknown.
     #[must_use]
     pub fn resolve(&self, log_rho_k: &[f64], log_rho_gml_k: &[f64]) -> Resolution {
-        let usable = |log_weight_k: &[f64]| log_weight_k.iter().any(|&value| value > f64::NEG_INFINITY);
         match self {
             // A fallback never replaces a usable main estimate, not even a poor one.
-            _ if usable(log_rho_k) => Resolution::Main,
-            Self::GeometricLikelihood if usable(log_rho_gml_k) => Resolution::GeometricLikelihood,
+            _ if is_usable(log_rho_k) => Resolution::Main,
+            Self::GeometricLikelihood if is_usable(log_rho_gml_k) => Resolution::GeometricLikelihood,
             Self::GeometricLikelihood | Self::OriginalRow => Resolution::OriginalRow,
             Self::Skip => Resolution::Skipped,
         }
     }
+}
+
+fn is_usable(log_weight_k: &[f64]) -> bool {
+    log_weight_k.iter().any(|&value| value > f64::NEG_INFINITY)
 }
 
 /// How a question enters the data set.

@@ -10,6 +10,7 @@
 #[must_use]
 pub fn log_sum_exp(log_value_k: &[f64]) -> f64 {
     let largest = log_value_k.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // Otherwise the differences below would be −inf − (−inf) = NaN.
     if largest == f64::NEG_INFINITY {
         return f64::NEG_INFINITY;
     }

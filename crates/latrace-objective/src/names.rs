@@ -1,5 +1,5 @@
-//! Names of variants: one list for each enum, from which `ALL`, `name`, `from_name` and its form in recipes
-//! are made.
+//! Names of variants: one list for each enum, from which `ALL`, `name`, `from_name` and its serialised form
+//! are generated.
 
 use crate::error::{Error, Result};
 
@@ -52,6 +52,7 @@ pub(crate) fn find<T, const N: usize>(
     all: [T; N],
     name_of: fn(&T) -> &'static str,
 ) -> Result<T> {
+    // Built before `all` is consumed; a dozen names cost nothing.
     let known = || all.iter().map(name_of).collect::<Vec<_>>().join(", ");
     let unknown = Error::UnknownName { kind, name: name.to_owned(), known: known() };
     all.into_iter().find(|variant| name_of(variant) == name).ok_or(unknown)

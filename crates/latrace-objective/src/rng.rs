@@ -29,8 +29,8 @@ impl Rng {
         Self { key: finalise(seed ^ GOLDEN), counter: 0 }
     }
 
-    /// The stream at a path below a seed: (run seed; stage, question, trace, …). Order and length of the path
-    /// count.
+    /// The stream at a path below a seed: (run seed; stage, question, trace, …). Paths that differ in order or
+    /// length have different streams.
     #[must_use]
     pub fn at(seed: u64, path: &[u64]) -> Self {
         let start = finalise(seed ^ GOLDEN);
@@ -50,7 +50,7 @@ impl Rng {
 
     /// A number in [0, 1), on the grid of 2^-53.
     pub fn uniform(&mut self) -> f64 {
-        // 53 bits are all that an f64 holds below 1; rounding 64 of them could give 1 itself.
+        // An f64 below 1 holds 53 bits; rounding 64 of them could give 1 itself.
         (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
@@ -92,6 +92,7 @@ impl Rng {
     /// Fisher–Yates.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
+            // An item may also stay in place: leaving that out would make only cyclic permutations.
             items.swap(end, self.below(end + 1));
         }
     }

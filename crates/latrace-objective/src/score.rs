@@ -34,15 +34,10 @@ impl TraceScore {
         // pi may find a trace of q impossible (rho = 0); q may not, since it drew the trace.
         let logp_sum = sum_below_infinity(operation, logp_t)?;
         let logq_sum = sum(logq_t);
-        if !logq_sum.is_finite() {
-            return Err(first_outside(
-                operation,
-                "a finite log q of a trace drawn from q",
-                logq_t,
-                f64::is_finite,
-            ));
+        if logq_sum.is_finite() {
+            return Ok(Self { logp_sum, logq_sum, tokens: logp_t.len() });
         }
-        Ok(Self { logp_sum, logq_sum, tokens: logp_t.len() })
+        Err(first_outside(operation, "a finite log q of a trace drawn from q", logq_t, f64::is_finite))
     }
 
     /// `log pi(z|x) − log q(z|x,y')`, nats summed over the trace.

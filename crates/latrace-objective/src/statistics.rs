@@ -68,6 +68,7 @@ impl Accuracy {
     /// `tally_q`: one per question.
     #[must_use]
     pub fn of(tally_q: &[Tally], seed: u64) -> Accuracy {
+        // Without data, every accuracy is possible.
         if tally_q.is_empty() {
             return Accuracy { accuracy: 0.0, low: 0.0, high: 1.0, questions: 0, samples: 0 };
         }
@@ -93,10 +94,12 @@ impl Accuracy {
 #[must_use]
 pub fn bootstrap(value_q: &[f64], seed: u64) -> Interval {
     let count = value_q.len() as f64;
+    // A stream of its own, so that interval and p value of one comparison are independent.
     let mut rng = Rng::at(seed, &[10]);
     let mut resampled: Vec<f64> = (0..RESAMPLES).map(|_| resampled_sum(value_q, &mut rng) / count).collect();
     resampled.sort_by(f64::total_cmp);
     let quantile = |share: f64| resampled[((RESAMPLES - 1) as f64 * share).round() as usize];
+    // The observed mean, not that of the resamples, which differs by the noise of drawing.
     Interval { mean: value_q.iter().sum::<f64>() / count, low: quantile(0.025), high: quantile(0.975) }
 }
 
@@ -126,6 +129,7 @@ fn resampled_sum(value_q: &[f64], rng: &mut Rng) -> f64 {
 /// Of `n` ≥ `k` samples of one question, `c` ≤ n are right.
 #[must_use]
 pub fn pass_at(k: usize, n: usize, c: usize) -> f64 {
+    // Fewer than k samples are wrong, so every choice of k has a right one.
     if n - c < k {
         return 1.0;
     }
@@ -185,11 +189,18 @@ pub fn sign_flip_p(difference_q: &[f64], seed: u64) -> f64 {
     let size: f64 = moved.iter().map(|difference| difference.abs()).sum();
     // Sums in another order differ in their last bits; equal ones must still count as equal.
     let least = moved.iter().sum::<f64>().abs() - 1e-9 * size;
-    if moved.len() <= ENUMERATED {
-        let all = 1_u64 << moved.len();
-        let hits = (0..all).filter(|&negative| signed_sum(&moved, negative).abs() >= least).count();
-        return hits as f64 / all as f64;
-    }
+    if moved.len() <= ENUMERATED { exact_p(&moved, least) } else { drawn_p(&moved, least, seed) }
+}
+
+/// The share of all assignments of signs with a sum of at least `least`.
+fn exact_p(moved: &[f64], least: f64) -> f64 {
+    let all = 1_u64 << moved.len();
+    let hits = (0..all).filter(|&negative| signed_sum(moved, negative).abs() >= least).count();
+    hits as f64 / all as f64
+}
+
+/// The same share among drawn assignments and the observed one.
+fn drawn_p(moved: &[f64], least: f64, seed: u64) -> f64 {
     let mut rng = Rng::at(seed, &[11]);
     let mut drawn_sum = || moved.chunks(64).map(|chunk| signed_sum(chunk, rng.next_u64())).sum::<f64>().abs();
     let hits = (0..FLIPS).filter(|_| drawn_sum() >= least).count();

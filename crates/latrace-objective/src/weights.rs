@@ -45,6 +45,16 @@ pub struct GroupSummary {
     pub entropy: f64,
 }
 
+impl GroupSummary {
+    /// The summary of a group of zeros.
+    const ALL_ZERO: Self = Self {
+        outcome: GroupOutcome::AllZero,
+        log_mean: f64::NEG_INFINITY,
+        effective_sample_size: 0.0,
+        entropy: 0.0,
+    };
+}
+
 /// `log rho = log ratio + log answer` — (8), nats. Zero in either factor is zero in the product.
 #[must_use]
 pub fn log_rho(log_ratio: f64, log_answer: f64) -> f64 {
@@ -70,32 +80,42 @@ pub fn normalise_into(log_weight_k: &[f64], weight_k: &mut [f64]) -> Result<Grou
     let largest = log_weight_k.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {
         weight_k.fill(0.0);
-        return Ok(GroupSummary {
-            outcome: GroupOutcome::AllZero,
-            log_mean: largest,
-            effective_sample_size: 0.0,
-            entropy: 0.0,
-        });
+        return Ok(GroupSummary::ALL_ZERO);
     }
-    // The largest term becomes exp(0) = 1, so the sum neither overflows nor vanishes.
+    let total = exponentiate(log_weight_k, largest, weight_k);
+    weight_k.iter_mut().for_each(|weight| *weight /= total);
+    let squares = weight_k.iter().fold(0.0, |sum, &weight| sum + weight * weight);
+    Ok(GroupSummary {
+        outcome: outcome_of_positive(weight_k.len()),
+        log_mean: largest + (total / weight_k.len() as f64).ln(),
+        effective_sample_size: 1.0 / squares,
+        entropy: entropy(weight_k, log_weight_k, largest, total.ln()),
+    })
+}
+
+/// `exp(log_weight − largest)` into `weight_k`, and their sum.
+///
+/// The largest term becomes exp(0) = 1, so the sum neither overflows nor vanishes.
+fn exponentiate(log_weight_k: &[f64], largest: f64, weight_k: &mut [f64]) -> f64 {
     let mut total = 0.0;
     for (weight, log_weight) in weight_k.iter_mut().zip(log_weight_k) {
         *weight = (log_weight - largest).exp();
         total += *weight;
     }
-    let (mut squares, mut entropy) = (0.0, 0.0);
-    for (weight, log_weight) in weight_k.iter_mut().zip(log_weight_k) {
-        *weight /= total;
-        squares += *weight * *weight;
-        // A weight of zero adds nothing (w log w → 0), but 0 × −inf would be NaN.
-        if *weight > 0.0 {
-            entropy -= *weight * (log_weight - largest - total.ln());
-        }
-    }
-    // Told apart, since a lone trace weighs 1 however poor it is.
-    let outcome = if weight_k.len() == 1 { GroupOutcome::SingleTrace } else { GroupOutcome::Weighted };
-    let log_mean = largest + (total / weight_k.len() as f64).ln();
-    Ok(GroupSummary { outcome, log_mean, effective_sample_size: 1.0 / squares, entropy })
+    total
+}
+
+/// `−Σ_k rho~_k log rho~_k`, with `log rho~_k = log_weight_k − largest − log_total`: from log-weights, which
+/// no exponential has rounded.
+fn entropy(weight_k: &[f64], log_weight_k: &[f64], largest: f64, log_total: f64) -> f64 {
+    // A weight of zero adds nothing (w log w → 0), but 0 × −inf would be NaN.
+    let positive = weight_k.iter().zip(log_weight_k).filter(|&(&weight, _)| weight > 0.0);
+    positive.fold(0.0, |sum, (weight, log_weight)| sum - weight * (log_weight - largest - log_total))
+}
+
+/// The outcome of a group with a positive weight; a single trace weighs 1 however poor it is.
+const fn outcome_of_positive(traces: usize) -> GroupOutcome {
+    if traces == 1 { GroupOutcome::SingleTrace } else { GroupOutcome::Weighted }
 }
 
 /// [`normalise_into`] into a fresh vector.

@@ -1,5 +1,5 @@
-//! Reference counts and contents of the cache's blocks: prefixes are shared, and found again after their last
-//! holder has finished.
+//! Reference counts and contents of the cache's blocks: prefixes are shared, also with sequences that have
+//! already finished.
 //!
 //! A full block is identified by its tokens and by the block before it, so that equal prefixes have equal
 //! blocks. Unheld blocks keep their contents until they are evicted, least recently used first.
@@ -40,6 +40,7 @@ impl Blocks {
     pub fn grow(&mut self, count: usize) {
         let before = self.blocks.len();
         self.blocks.resize_with(count.max(before), Block::default);
+        // `free` is a stack: older blocks, whose memory is resident already, are taken first.
         self.free.splice(0..0, (before as u32..count as u32).rev());
     }
 
@@ -69,60 +70,72 @@ impl Blocks {
 
     /// An empty block with one holder: a free one, or else the least recently used of those without holders.
     pub fn take(&mut self) -> Option<u32> {
+        // Free blocks first: an idle one may still be found by its contents.
         let block = self.free.pop().or_else(|| self.evict())?;
-        self.blocks[block as usize].holders = 1;
+        self.entry(block).holders = 1;
         self.peak = self.peak.max(self.held());
         Some(block)
     }
 
     fn evict(&mut self) -> Option<u32> {
         let (_, block) = self.idle.pop_first()?;
-        if let Some((_, contents)) = self.blocks[block as usize].known.take() {
+        if let Some((_, contents)) = self.entry(block).known.take() {
             self.by_contents.remove(&contents);
         }
         Some(block)
     }
 
+    fn entry(&mut self, block: u32) -> &mut Block {
+        &mut self.blocks[block as usize]
+    }
+
     /// One more holder of a block that is held.
     pub fn share(&mut self, block: u32) {
-        self.blocks[block as usize].holders += 1;
+        self.entry(block).holders += 1;
     }
 
     /// One holder less.
     pub fn release(&mut self, block: u32) {
-        let entry = &mut self.blocks[block as usize];
+        let entry = self.entry(block);
         entry.holders -= 1;
-        if entry.holders > 0 {
-            return;
-        }
-        if entry.known.is_some() {
-            self.clock += 1;
-            entry.idle_since = self.clock;
-            self.idle.insert(self.clock, block);
-        } else {
-            self.free.push(block);
+        if entry.holders == 0 {
+            self.retire(block);
         }
     }
 
-    /// Makes a block known that is about to be full of `tokens` after block `parent`: its name, or that of
-    /// another block with the same contents.
+    /// A block without holders is idle if its contents are known, and free if not.
+    fn retire(&mut self, block: u32) {
+        let entry = &mut self.blocks[block as usize];
+        if entry.known.is_none() {
+            self.free.push(block);
+            return;
+        }
+        self.clock += 1;
+        entry.idle_since = self.clock;
+        self.idle.insert(self.clock, block);
+    }
+
+    /// Makes a block known that is about to be full of `tokens` after block `parent`: returns its name, or
+    /// that of another block with the same contents.
     pub fn register(&mut self, block: u32, parent: Option<Serial>, tokens: &[u32]) -> Serial {
         debug_assert_eq!(tokens.len(), CACHE_BLOCK);
         let contents: Contents = (parent, tokens.into());
-        if let Some((serial, _)) =
-            self.by_contents.get(&contents).and_then(|same| self.blocks[*same as usize].known.as_ref())
-        {
-            return *serial;
+        // Two sequences may compute the same block in one pass; the second stays unknown, and is freed with
+        // its sequence.
+        if let Some(serial) = self.by_contents.get(&contents).and_then(|&same| self.serial(same)) {
+            return serial;
         }
         self.clock += 1;
+        let serial = self.clock;
         self.by_contents.insert(contents.clone(), block);
-        self.blocks[block as usize].known = Some((self.clock, contents));
-        self.clock
+        self.entry(block).known = Some((serial, contents));
+        serial
     }
 
     /// The known blocks that begin `tokens`, at most `limit` of them.
     pub fn prefix(&self, tokens: &[u32], limit: usize) -> Vec<u32> {
         let (mut found, mut parent) = (Vec::new(), None);
+        // Block by block from the start: contents include the block before, so a match covers all before it.
         for part in tokens.chunks_exact(CACHE_BLOCK).take(limit) {
             let Some(&block) = self.by_contents.get(&(parent, Box::from(part))) else { break };
             parent = self.serial(block);
@@ -133,15 +146,17 @@ impl Blocks {
 
     /// One more holder of each of the blocks, which are known; the name of the last.
     pub fn hold(&mut self, known: &[u32]) -> Option<Serial> {
-        for &block in known {
-            let entry = &mut self.blocks[block as usize];
-            if entry.holders == 0 {
-                self.idle.remove(&entry.idle_since);
-            }
-            entry.holders += 1;
-        }
+        known.iter().for_each(|&block| self.hold_one(block));
         self.peak = self.peak.max(self.held());
         known.last().and_then(|&block| self.serial(block))
+    }
+
+    fn hold_one(&mut self, block: u32) {
+        let entry = &mut self.blocks[block as usize];
+        if entry.holders == 0 {
+            self.idle.remove(&entry.idle_since);
+        }
+        entry.holders += 1;
     }
 
     fn serial(&self, block: u32) -> Option<Serial> {

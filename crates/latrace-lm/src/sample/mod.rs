@@ -1,8 +1,8 @@
 //! The sampler: continuous batching over a cache of keys and values in blocks, with shared prefixes.
 //!
-//! A sample is a function of its prompt, its stream of random numbers and its settings alone. What it is
-//! batched with, in which order, on how many threads, from which shared blocks and in which pieces its prompt
-//! was read, change no token and no bit of its log-probs; and the log-probs are, bit for bit, those of
+//! A sample is a function of its prompt, its stream of random numbers and its settings alone. Neither the rest
+//! of the batch, nor the order, the number of threads, shared blocks, or the pieces in which its prompt was
+//! read change a token or a bit of its log-probs; and the log-probs are, bit for bit, those of
 //! [`crate::Scorer`] on the same tokens.
 
 mod blocks;
@@ -12,12 +12,12 @@ mod schedule;
 
 pub use sampler::{Sampler, SamplerOptions};
 
-use crate::error::Error;
+use crate::error::Result;
 use latrace_core::{SamplingParams, StopReason};
 
 pub use latrace_core::random::stream;
 
-/// A prompt, and the samples wanted of it.
+/// A prompt, and how many samples to draw from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRequest {
     /// Token ids, at least one.
@@ -28,6 +28,13 @@ pub struct SampleRequest {
     pub params: SamplingParams,
     /// Tokens that end a sample; the one that does is its last token.
     pub stop_ids: Vec<u32>,
+}
+
+impl SampleRequest {
+    /// The prompt, then what was drawn.
+    fn tokens<'a>(&'a self, drawn: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        self.prompt.iter().chain(drawn).copied()
+    }
 }
 
 /// A finished sample.
@@ -57,5 +64,5 @@ pub trait Observer {
     ///
     /// # Errors
     /// Whatever should end the sampling.
-    fn finished(&mut self, sample: Sample) -> Result<(), Error>;
+    fn finished(&mut self, sample: Sample) -> Result<()>;
 }

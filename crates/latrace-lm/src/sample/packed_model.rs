@@ -20,22 +20,35 @@ struct Place {
     outputs: usize,
 }
 
+/// Gives each projection its place; also returns the packed values in all.
+fn place_projections<D: Device>(model: &Model<D>) -> (Vec<Option<Place>>, usize) {
+    let parameters = model.config.parameters();
+    let (mut places, mut length) = (vec![None; parameters.len()], 0);
+    // In the order of their use: the prefetch beyond the end of one fetches the beginning of the next.
+    for i in model.layout.projections() {
+        let (inputs, outputs) = (parameters[i].shape[1], parameters[i].shape[0]);
+        places[i] = Some(Place { at: length, inputs, outputs });
+        length += model.device.packed_length(inputs, outputs);
+    }
+    (places, length)
+}
+
+/// Packs parameter `i`, and frees what it was packed from.
+fn move_weights<D: Device>(model: &mut Model<D>, packed: &mut D::Buffer, i: usize, place: Place) {
+    model.device.pack(packed, place.at, &model.parameters[i], place.inputs);
+    // The embedding is also a table of rows, which packing does not preserve: it stays, even as a tied head.
+    if i != model.layout.embedding {
+        model.parameters[i] = model.device.zeros(0);
+    }
+}
+
 impl<D: Device> PackedModel<D> {
     pub fn new(mut model: Model<D>) -> Self {
-        let (embedding, parameters) = (model.layout.embedding, model.config.parameters());
-        let (mut places, mut length) = (vec![None; parameters.len()], 0);
-        // In the order of their use: the prefetch beyond the end of one fetches the beginning of the next.
-        for i in model.layout.projections() {
-            let (inputs, outputs) = (parameters[i].shape[1], parameters[i].shape[0]);
-            places[i] = Some(Place { at: length, inputs, outputs });
-            length += model.device.packed_length(inputs, outputs);
-        }
+        let (places, length) = place_projections(&model);
         let mut packed = model.device.resident(length);
-        for (i, place) in places.iter().enumerate().filter_map(|(i, place)| Some((i, (*place)?))) {
-            model.device.pack(&mut packed, place.at, &model.parameters[i], place.inputs);
-            if i != embedding {
-                model.parameters[i] = model.device.zeros(0);
-            }
+        // Parameters are freed one by one, so that two copies of all weights are never held at once.
+        for (i, place) in places.iter().enumerate() {
+            place.iter().for_each(|&place| move_weights(&mut model, &mut packed, i, place));
         }
         Self { model, packed, places }
     }
@@ -56,22 +69,10 @@ impl<D: Device> PackedModel<D> {
 
 impl<D: Device> Projections<D> for PackedModel<D> {
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, _: usize) {
-        self.model.device.packed_linear(
-            y,
-            x,
-            self.weights(p.weight),
-            p.bias.map(|b| &self.model.parameters[b]),
-            rows,
-        );
+        self.model.device.packed_linear(y, x, self.weights(p.weight), self.model.bias(p), rows);
     }
 
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, _: usize) {
-        self.model.device.packed_linear_add(
-            y,
-            x,
-            self.weights(p.weight),
-            p.bias.map(|b| &self.model.parameters[b]),
-            rows,
-        );
+        self.model.device.packed_linear_add(y, x, self.weights(p.weight), self.model.bias(p), rows);
     }
 }

@@ -16,21 +16,27 @@ use std::ops::Range;
 /// A request's place, and a sample's among the request's: the smaller, the older.
 type Age = (usize, usize);
 
-/// Samples of one request that have not started, or one that has given its blocks back.
+/// Samples of one request that have not started, or one that was preempted.
 #[derive(Debug)]
 struct Waiting {
     samples: Range<usize>,
     drawn: Drawn,
 }
 
+impl Waiting {
+    fn unstarted(samples: Range<usize>) -> Self {
+        Self { samples, drawn: Drawn::default() }
+    }
+}
+
 /// Tokens drawn so far, and their log-probs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Drawn {
     tokens: Vec<u32>,
     logp: Vec<f32>,
 }
 
-/// Samples whose prompt, and what they have drawn before, is being read.
+/// Samples whose prompt, with the tokens drawn before a preemption, is being read.
 #[derive(Debug)]
 struct Reading {
     request: usize,
@@ -60,9 +66,33 @@ pub(super) struct Running {
     chain: Chain,
 }
 
+/// A sample, or several of a request, that had to give its blocks back.
+type Suspended = (Age, Waiting, Chain);
+
+impl Reading {
+    fn age(&self) -> Age {
+        (self.request, self.samples.start)
+    }
+
+    fn suspend(self) -> Suspended {
+        let age = self.age();
+        (age, Waiting { samples: self.samples, drawn: self.drawn }, self.chain)
+    }
+
+    fn start(&self, sample: usize) -> Running {
+        let Drawn { tokens, logp } = self.drawn.clone();
+        Running { request: self.request, sample, tokens, logp, chain: self.chain.clone() }
+    }
+}
+
 impl Running {
     fn age(&self) -> Age {
         (self.request, self.sample)
+    }
+
+    fn suspend(self) -> Suspended {
+        let Self { request, sample, tokens, logp, chain } = self;
+        ((request, sample), Waiting { samples: sample..sample + 1, drawn: Drawn { tokens, logp } }, chain)
     }
 }
 
@@ -85,7 +115,7 @@ pub(super) struct Step {
     pub drawn_from: Vec<u32>,
     /// How many of the draws are of running samples; the rest are first tokens.
     pub continued: usize,
-    /// What is read to its end with this pass.
+    /// Prompts that this pass reads to their end.
     completed: Vec<Reading>,
 }
 
@@ -100,7 +130,7 @@ pub(super) struct Limits {
     pub positions: usize,
 }
 
-/// What waits, what runs, and who holds which block.
+/// Samples that wait, are read and run, and the blocks they hold.
 pub(super) struct Schedule<'a> {
     requests: &'a [SampleRequest],
     limits: Limits,
@@ -116,21 +146,15 @@ pub(super) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// Everything waits.
+    /// A schedule in which all samples wait.
     pub fn new(requests: &'a [SampleRequest], blocks: &'a mut Blocks, limits: Limits) -> Self {
-        let samples = requests
-            .iter()
-            .map(|request| 0..request.streams.len())
-            .enumerate()
-            .filter(|(_, samples)| !samples.is_empty());
-        let waiting = samples
-            .map(|(request, samples)| ((request, 0), Waiting { samples, drawn: Drawn::default() }))
-            .collect();
+        let wanted = requests.iter().enumerate().filter(|(_, request)| !request.streams.is_empty());
+        let waiting = wanted.map(|(i, request)| ((i, 0), Waiting::unstarted(0..request.streams.len())));
         Self {
             requests,
             limits,
             blocks,
-            waiting,
+            waiting: waiting.collect(),
             reading: None,
             running: Vec::new(),
             active: 0,
@@ -152,149 +176,174 @@ impl<'a> Schedule<'a> {
     /// The next pass; none when all is done.
     pub fn next_step(&mut self) -> Option<Step> {
         let mut step = Step::default();
+        // Running samples come first: a long prompt must not make them wait.
         self.add_running(&mut step);
         step.continued = step.draws.len();
         while self.read_on(&mut step) {}
-        let is_done = self.running.is_empty() && self.reading.is_none() && self.waiting.is_empty();
-        assert!(is_done || !step.ids.is_empty(), "a sample that is alone fits: it was checked before");
+        assert!(self.is_done() || !step.ids.is_empty(), "a sample that is alone fits: it was checked before");
         (!step.ids.is_empty()).then_some(step)
     }
 
+    fn is_done(&self) -> bool {
+        self.running.is_empty() && self.reading.is_none() && self.waiting.is_empty()
+    }
+
     fn add_running(&mut self, step: &mut Step) {
-        // Those that were read again come in at the end.
+        // Samples that were read again were appended at the end, whatever their age.
         self.running.sort_by_key(Running::age);
         let mut i = 0;
         while i < self.running.len() {
             let needs_block = self.running[i].chain.needs_block(self.blocks);
             if needs_block && self.blocks.available() == 0 {
-                // The youngest has no part in this pass yet. It may be this sample.
+                // The youngest is not part of this pass yet, as samples are added by age. It may be this one.
                 self.preempt();
-                continue;
+            } else {
+                self.add_token(i, step);
+                i += 1;
             }
-            let running = &mut self.running[i];
-            let request = &self.requests[running.request];
-            running.chain.own_last_block(self.blocks, step);
-            let token = running.tokens[running.tokens.len() - 1];
-            let tokens = || request.prompt.iter().chain(&running.tokens).copied();
-            running.chain.append(self.blocks, step, std::iter::once(token), tokens);
-            step.draw_from_last_row([draw(request, running.sample, running.tokens.len())]);
-            i += 1;
         }
+    }
+
+    /// Adds the last token of running sample `i`, and a draw of the next one.
+    fn add_token(&mut self, i: usize, step: &mut Step) {
+        let running = &mut self.running[i];
+        let request = &self.requests[running.request];
+        running.chain.own_last_block(self.blocks, step);
+        let token = running.tokens[running.tokens.len() - 1];
+        let all = || request.tokens(&running.tokens);
+        running.chain.append(self.blocks, step, std::iter::once(token), all);
+        step.draw_from_last_row([draw(request, running.sample, running.tokens.len())]);
     }
 
     /// Takes all blocks from the youngest of those that run or are read.
     fn preempt(&mut self) {
         self.preempted += 1;
-        let youngest = self.running.last().map(Running::age);
-        let reading =
-            self.reading.take_if(|reading| Some((reading.request, reading.samples.start)) > youngest);
-        let (age, samples, drawn, chain) =
-            if let Some(Reading { request, samples, drawn, chain, .. }) = reading {
-                ((request, samples.start), samples, drawn, chain)
-            } else if let Some(Running { request, sample, tokens, logp, chain }) = self.running.pop() {
-                ((request, sample), sample..sample + 1, Drawn { tokens, logp }, chain)
-            } else {
-                return;
-            };
+        let Some((age, waiting, chain)) = self.suspend_youngest() else { return };
         chain.release(self.blocks);
-        self.active -= samples.len();
-        self.waiting.insert(age, Waiting { samples, drawn });
+        self.active -= waiting.samples.len();
+        self.waiting.insert(age, waiting);
     }
 
-    /// Adds a piece of what is being read, or begins to read what waits longest; says whether there may be
-    /// more to add.
+    fn suspend_youngest(&mut self) -> Option<Suspended> {
+        let youngest = self.running.last().map(Running::age);
+        // What is read may be younger or older than what runs: a preempted sample keeps its age.
+        match self.reading.take_if(|reading| Some(reading.age()) > youngest) {
+            Some(reading) => Some(reading.suspend()),
+            None => self.running.pop().map(Running::suspend),
+        }
+    }
+
+    /// Adds a piece of what is being read, or of the oldest that waits; returns whether there may be more to
+    /// add.
     fn read_on(&mut self, step: &mut Step) -> bool {
-        let left = self.limits.prompt_tokens - (step.ids.len() - step.continued);
-        let Some(mut reading) = self.reading.take().or_else(|| (left > 0).then(|| self.admit()).flatten())
-        else {
-            return false;
-        };
-        let from = reading.chain.length;
-        let until = reading
-            .tokens
-            .len()
-            .min(from + left.min(reading.chain.room() + self.blocks.available() * CACHE_BLOCK));
-        if until == from {
-            // Resumes in a later pass: this one is full, or a running sample must first release blocks.
-            self.reading = Some(reading);
-            return false;
+        let left = self.limits.prompt_tokens - step.prompt_tokens();
+        let Some(mut reading) = self.next_reading(left) else { return false };
+        let (from, room) = (reading.chain.length, self.room(&reading.chain));
+        let until = reading.tokens.len().min(from + left.min(room));
+        if until > from {
+            let new = reading.tokens[from..until].iter().copied();
+            reading.chain.append(self.blocks, step, new, || reading.tokens.iter().copied());
         }
-        let new = reading.tokens[from..until].iter().copied();
-        reading.chain.append(self.blocks, step, new, || reading.tokens.iter().copied());
         if until < reading.tokens.len() {
+            // Continued in a later pass: this one is full, or running samples must first release blocks.
             self.reading = Some(reading);
             return false;
         }
-        let request = &self.requests[reading.request];
-        step.draw_from_last_row(
-            reading.samples.clone().map(|sample| draw(request, sample, reading.drawn.tokens.len())),
-        );
-        step.completed.push(reading);
+        self.complete(reading, step);
         true
     }
 
-    /// Lets the oldest of those that wait in, as many of its samples as there is place for; none while memory
-    /// is short.
+    /// What is being read, or else what is admitted if the pass has room for `left` tokens.
+    fn next_reading(&mut self, left: usize) -> Option<Reading> {
+        match self.reading.take() {
+            None if left > 0 => self.admit(),
+            reading => reading,
+        }
+    }
+
+    /// Tokens that a sequence can grow by, with all available blocks.
+    fn room(&self, chain: &Chain) -> usize {
+        chain.room() + self.blocks.available() * CACHE_BLOCK
+    }
+
+    /// Draws the first tokens of samples whose prompt is read to its end.
+    fn complete(&self, reading: Reading, step: &mut Step) {
+        let (request, at) = (&self.requests[reading.request], reading.drawn.tokens.len());
+        step.draw_from_last_row(reading.samples.clone().map(|sample| draw(request, sample, at)));
+        step.completed.push(reading);
+    }
+
+    /// Admits the oldest request that waits, with as many of its samples as fit; none while memory is short.
     fn admit(&mut self) -> Option<Reading> {
-        let (&(number, first), waiting) = self.waiting.first_key_value()?;
-        let request = &self.requests[number];
-        let tokens: Vec<u32> = request.prompt.iter().chain(&waiting.drawn.tokens).copied().collect();
+        let (&(request, _), waiting) = self.waiting.first_key_value()?;
+        let tokens: Vec<u32> = self.requests[request].tokens(&waiting.drawn.tokens).collect();
         // The last token is always read: the next one is drawn from its row.
         let known = self.blocks.prefix(&tokens, (tokens.len() - 1) / CACHE_BLOCK);
-        let needed = tokens.len().div_ceil(CACHE_BLOCK) - self.blocks.held_among(&known);
-        let left = Self::limit(request, self.limits.positions) - waiting.drawn.tokens.len();
-        let again =
-            if waiting.drawn.tokens.is_empty() { 0 } else { tokens.len().min(left).div_ceil(CACHE_BLOCK) };
-        let count = waiting
-            .samples
-            .len()
-            .min(self.limits.samples - self.active)
-            .min(self.fitting(needed, left, again));
+        let count = self.admissible(request, waiting, tokens.len(), &known);
         if count == 0 {
             return None;
         }
-        let Waiting { samples, drawn } = self.waiting.remove(&(number, first))?;
-        let (samples, rest) = (first..first + count, first + count..samples.end);
+        let Waiting { samples, drawn } = self.take_oldest(count)?;
+        let chain = Chain::of_known(known, self.blocks);
+        Some(Reading { request, samples, drawn, tokens, chain })
+    }
+
+    /// How many waiting samples can be admitted, with a prompt of `tokens` tokens that begins with `known`
+    /// blocks.
+    fn admissible(&self, request: usize, waiting: &Waiting, tokens: usize, known: &[u32]) -> usize {
+        // Known blocks that are idle are needed too, since holding them makes them unavailable to others.
+        let needed = tokens.div_ceil(CACHE_BLOCK) - self.blocks.held_among(known);
+        let drawn = waiting.drawn.tokens.len();
+        let left = Self::limit(&self.requests[request], self.limits.positions) - drawn;
+        let again = if drawn == 0 { 0 } else { tokens.min(left).div_ceil(CACHE_BLOCK) };
+        let places = self.limits.samples - self.active;
+        waiting.samples.len().min(places).min(self.fitting(needed, left, again))
+    }
+
+    /// Takes the first `count` samples of the oldest that waits; the rest continue to wait.
+    fn take_oldest(&mut self, count: usize) -> Option<Waiting> {
+        let ((request, first), Waiting { samples, drawn }) = self.waiting.pop_first()?;
+        let rest = first + count..samples.end;
         if !rest.is_empty() {
-            self.waiting.insert((number, rest.start), Waiting { samples: rest, drawn: Drawn::default() });
+            // Only unstarted samples wait together, so the rest have drawn nothing.
+            self.waiting.insert((request, rest.start), Waiting::unstarted(rest));
         }
         self.active += count;
-        let chain =
-            Chain { length: known.len() * CACHE_BLOCK, parent: self.blocks.hold(&known), blocks: known };
-        Some(Reading { request: number, samples, drawn, tokens, chain })
+        Some(Waiting { samples: first..first + count, drawn })
     }
 
     /// How many samples fit that need `needed` blocks together at first, and may draw `left` tokens each.
     ///
-    /// Everyone should have room to grow by a block. What is read `again` should be able to grow by as much,
-    /// so that reading never takes the most of the time. One sample is let in whenever no other is.
+    /// Every active sample should have room to grow by a block. A sample that is read `again` should be able
+    /// to grow by as many blocks as it reads, so that most of the time is never spent on reading. One sample
+    /// is admitted whenever none is active.
     fn fitting(&self, needed: usize, left: usize, again: usize) -> usize {
         let room = self.blocks.available().checked_sub(needed);
-        // The last token drawn needs no place.
+        // The last token drawn is never read, so it needs no place.
         let fitting = room
             .map_or(0, |room| if left == 1 { usize::MAX } else { room.saturating_sub(self.active + again) });
         if self.active == 0 { fitting.max(1) } else { fitting }
     }
 
-    /// Starts the samples whose prompts the pass has read. They share its last block too, until they write to
-    /// it.
+    /// Starts the samples whose prompts the pass has read. They share its last block too, until one of them
+    /// writes to it.
     pub fn start_samples(&mut self, step: &mut Step) {
-        for Reading { request, samples, drawn, chain, .. } in step.completed.drain(..) {
-            for sample in samples.clone() {
-                if sample > samples.start {
-                    chain.blocks.iter().for_each(|&block| self.blocks.share(block));
+        for reading in step.completed.drain(..) {
+            for sample in reading.samples.clone() {
+                // The first sample takes over the reading's hold on the blocks.
+                if sample > reading.samples.start {
+                    reading.chain.share(self.blocks);
                 }
-                let (tokens, logp) = (drawn.tokens.clone(), drawn.logp.clone());
-                self.running.push(Running { request, sample, tokens, logp, chain: chain.clone() });
+                self.running.push(reading.start(sample));
             }
         }
     }
 
-    /// Takes the samples out that are marked as finished.
+    /// Removes and returns the samples that are marked as finished.
     pub fn finish(&mut self, finished: &[bool]) -> Vec<Running> {
         let mut finished = finished.iter();
-        let done: Vec<Running> =
-            self.running.extract_if(.., |_| finished.next().is_some_and(|finished| *finished)).collect();
+        let is_done = |_: &mut Running| finished.next().is_some_and(|finished| *finished);
+        let done: Vec<Running> = self.running.extract_if(.., is_done).collect();
         done.iter().for_each(|running| running.chain.release(self.blocks));
         self.active -= done.len();
         done
@@ -303,21 +352,25 @@ impl<'a> Schedule<'a> {
 
 impl Drop for Schedule<'_> {
     fn drop(&mut self) {
-        // After an error there are samples left; the blocks stay good for others.
-        let left = self
-            .running
-            .iter()
-            .map(|running| &running.chain)
-            .chain(self.reading.iter().map(|reading| &reading.chain));
-        left.for_each(|chain| chain.release(self.blocks));
+        // After an error, samples are left; the blocks outlive the schedule and must be free for the next run.
+        self.running.iter().for_each(|running| running.chain.release(self.blocks));
+        self.reading.iter().for_each(|reading| reading.chain.release(self.blocks));
     }
 }
 
 impl Chain {
-    /// Whether the next token needs a block: a new one, or one of its own instead of one that others hold
-    /// too.
+    /// Whether the next token needs a block: a new one, or a copy of a last block that others hold too.
     fn needs_block(&self, blocks: &Blocks) -> bool {
-        self.room() == 0 || blocks.is_shared(self.blocks[self.blocks.len() - 1])
+        self.room() == 0 || blocks.is_shared(self.last_block())
+    }
+
+    /// A sequence that begins with full blocks of known contents.
+    fn of_known(known: Vec<u32>, blocks: &mut Blocks) -> Self {
+        Self { length: known.len() * CACHE_BLOCK, parent: blocks.hold(&known), blocks: known }
+    }
+
+    fn last_block(&self) -> u32 {
+        self.blocks[self.blocks.len() - 1]
     }
 
     /// Tokens that fit into the last block.
@@ -351,27 +404,42 @@ impl Chain {
         for token in new {
             step.ids.push(token);
             step.positions.push(self.length as u32);
-            if self.room() == 0 {
-                self.blocks.push(take(blocks));
-            }
-            self.length += 1;
-            if self.room() == 0 {
-                // The pass will fill it: keys are stored before any attention of the same layer reads them.
-                let tokens: Vec<u32> = all().skip(self.length - CACHE_BLOCK).take(CACHE_BLOCK).collect();
-                self.parent = Some(blocks.register(self.blocks[self.blocks.len() - 1], self.parent, &tokens));
-            }
+            self.grow(blocks, &all);
         }
         step.spans.push(CacheSpan { row, rows: step.ids.len() - row, position, blocks: step.blocks.len() });
         step.blocks.extend(&self.blocks);
     }
 
+    /// Adds a place for a token, with a new block if the last one is full.
+    fn grow<I: Iterator<Item = u32>>(&mut self, blocks: &mut Blocks, all: impl Fn() -> I) {
+        if self.room() == 0 {
+            self.blocks.push(take(blocks));
+        }
+        self.length += 1;
+        if self.room() == 0 {
+            // Registered before the pass fills it, so that the same pass can share it: keys are stored before
+            // any attention of the same layer reads them.
+            let tokens: Vec<u32> = all().skip(self.length - CACHE_BLOCK).take(CACHE_BLOCK).collect();
+            self.parent = Some(blocks.register(self.last_block(), self.parent, &tokens));
+        }
+    }
+
+    fn share(&self, blocks: &mut Blocks) {
+        self.blocks.iter().for_each(|&block| blocks.share(block));
+    }
+
     fn release(&self, blocks: &mut Blocks) {
-        // The first of a chain is of use to the most others: it should be the last to go.
+        // The first blocks of a chain are shared by the most sequences, so they should be evicted last.
         self.blocks.iter().rev().for_each(|&block| blocks.release(block));
     }
 }
 
 impl Step {
+    /// Tokens of prompts; the rest continue running samples.
+    pub fn prompt_tokens(&self) -> usize {
+        self.ids.len() - self.continued
+    }
+
     /// Draws tokens from the row that was added last.
     fn draw_from_last_row(&mut self, draws: impl IntoIterator<Item = Draw>) {
         let Some(span) = self.spans.last() else { return };
@@ -396,7 +464,7 @@ fn draw(request: &SampleRequest, sample: usize, position: usize) -> Draw {
     }
 }
 
-/// A block, of which it has been made sure that there is one.
+/// A block, where one is known to be available.
 fn take(blocks: &mut Blocks) -> u32 {
-    blocks.take().unwrap_or_else(|| unreachable!("callers look whether a block is available"))
+    blocks.take().unwrap_or_else(|| unreachable!("callers check that a block is available"))
 }

@@ -32,10 +32,9 @@ impl AnswerAccuracy {
         if verdict_m.is_empty() {
             return Err(Error::Empty { operation: "AnswerAccuracy::from_verdicts", noun: "answer" });
         }
-        let count = |wanted| verdict_m.iter().filter(|&&verdict| verdict == wanted).count();
         Ok(Self {
-            correct: count(Verdict::Correct),
-            undetermined: count(Verdict::Undetermined),
+            correct: count(verdict_m, Verdict::Correct),
+            undetermined: count(verdict_m, Verdict::Undetermined),
             sampled: verdict_m.len(),
         })
     }
@@ -64,6 +63,7 @@ impl AnswerAccuracy {
     #[must_use]
     pub fn wilson(&self, z: f64) -> (f64, f64) {
         let (p, n) = (self.probability(), self.sampled as f64);
+        // The normal interval around p would have no width at 0 of n; Wilson's inverts the score test instead.
         let shrink = 1.0 + z * z / n;
         let centre = (p + z * z / (2.0 * n)) / shrink;
         let half = z / shrink * (variance(p) / n + z * z / (4.0 * n * n)).sqrt();
@@ -72,6 +72,10 @@ impl AnswerAccuracy {
         let high = if self.correct == self.sampled { 1.0 } else { (centre + half).min(1.0) };
         (low, high)
     }
+}
+
+fn count(verdict_m: &[Verdict], wanted: Verdict) -> usize {
+    verdict_m.iter().filter(|&&verdict| verdict == wanted).count()
 }
 
 /// Variance of one indicator of probability `accuracy`: `p(1−p)`, right-hand side of (7) for this estimator.

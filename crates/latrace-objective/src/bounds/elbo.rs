@@ -37,9 +37,13 @@ pub fn elbo(log_ratio_k: &[f64], log_answer_k: &[f64]) -> Result<Elbo> {
     // Per trace, since the two terms are correlated: the spread of their sum is not that of either.
     let log_rho_k = || log_ratio_k.iter().zip(log_answer_k).map(|(&ratio, &answer)| log_rho(ratio, answer));
     let value = log_rho_k().sum::<f64>() / count;
-    let standard_error = (log_ratio_k.len() > 1 && value.is_finite()).then(|| {
-        let squares: f64 = log_rho_k().map(|log_rho| (log_rho - value).powi(2)).sum();
-        (squares / (count - 1.0) / count).sqrt()
-    });
+    let standard_error =
+        (log_ratio_k.len() > 1 && value.is_finite()).then(|| standard_error(log_rho_k(), value, count));
     Ok(Elbo { value, standard_error, reconstruction, divergence })
+}
+
+/// Standard error of the mean of `count` values.
+fn standard_error(values: impl Iterator<Item = f64>, mean: f64, count: f64) -> f64 {
+    let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+    (squares / (count - 1.0) / count).sqrt()
 }

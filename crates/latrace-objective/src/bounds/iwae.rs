@@ -83,6 +83,7 @@ fn point(descending: &[f64], relative: &[f64], traces: usize, plan: &SubsetPlan)
         _ if traces == count => Some(delta_method(descending)?),
         _ => jackknife(sums.sum, sums.visited, &sums.with_k),
     };
+    // Values are relative until here, so that sums over subsets do not lose digits to a common offset.
     let value = descending[0] + sums.mean();
     Ok(IwaePoint { traces, value, standard_error, subset_error: sums.error(subsets), subsets })
 }
@@ -142,11 +143,12 @@ impl SubsetSums {
     fn error(&self, subsets: SubsetAverage) -> f64 {
         match subsets {
             SubsetAverage::Exact(_) => 0.0,
-            SubsetAverage::Sampled(draws) => {
-                // Rounding can take the difference of two near-equal numbers below zero.
-                let variance = (self.squares / self.visited as f64 - self.mean() * self.mean()).max(0.0);
-                (variance / draws as f64).sqrt()
-            }
+            SubsetAverage::Sampled(draws) => (self.variance() / draws as f64).sqrt(),
         }
+    }
+
+    fn variance(&self) -> f64 {
+        // Rounding can take the difference of two near-equal numbers below zero.
+        (self.squares / self.visited as f64 - self.mean() * self.mean()).max(0.0)
     }
 }

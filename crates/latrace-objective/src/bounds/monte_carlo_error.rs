@@ -27,8 +27,7 @@ pub(super) fn jackknife(sum: f64, visited: u64, with_k: &[(f64, u64)]) -> Option
 
 /// Standard error of `log (1/N) Σ_k rho_k`, nats.
 pub(super) fn delta_method(log_rho_k: &[f64]) -> Result<f64> {
-    let count = log_rho_k.len() as f64;
-    let (_, summary) = normalise(log_rho_k)?;
+    let (count, inverse_ess) = (log_rho_k.len() as f64, 1.0 / normalise(log_rho_k)?.1.effective_sample_size);
     // 1/ESS is at least 1/N, except by rounding.
-    Ok(((1.0 / summary.effective_sample_size - 1.0 / count).max(0.0) * count / (count - 1.0)).sqrt())
+    Ok(((inverse_ess - 1.0 / count).max(0.0) * count / (count - 1.0)).sqrt())
 }

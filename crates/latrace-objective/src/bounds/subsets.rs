@@ -75,19 +75,24 @@ fn enumerate(count: usize, size: usize, mut visit: impl FnMut(&[usize])) {
     }
 }
 
-/// Selection sampling (Knuth 3.4.2 S): ascending, every subset equally likely.
+/// Draws by selection sampling (Knuth 3.4.2 S): ascending, every subset equally likely.
 fn sample(count: usize, size: usize, plan: &SubsetPlan, mut visit: impl FnMut(&[usize])) {
     // A stream for each size: with one for all, the same traces would stand in the subsets of every K, and
     // the errors of L^K and L^{K+1} would not be independent.
     let mut rng = Rng::at(plan.seed, &[count as u64, size as u64]);
     let mut subset = Vec::with_capacity(size);
     for _ in 0..plan.draws {
-        subset.clear();
-        for index in 0..count {
-            if rng.below(count - index) < size - subset.len() {
-                subset.push(index);
-            }
-        }
+        draw(count, size, &mut rng, &mut subset);
         visit(&subset);
+    }
+}
+
+fn draw(count: usize, size: usize, rng: &mut Rng, subset: &mut Vec<usize>) {
+    subset.clear();
+    for index in 0..count {
+        // As many of the indices left as are still wanted.
+        if rng.below(count - index) < size - subset.len() {
+            subset.push(index);
+        }
     }
 }

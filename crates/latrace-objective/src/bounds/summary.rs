@@ -42,29 +42,22 @@ impl BoundSummary {
     }
 
     fn from_pairs(pairs_q: impl Iterator<Item = (f64, Option<f64>)>) -> Self {
-        let (mut questions, mut finite, mut mean, mut squares) = (0_usize, 0_usize, 0.0, 0.0);
-        let mut error_squares = Some(0.0);
+        let mut unbounded = 0;
+        let mut moments = Moments { count: 0, mean: 0.0, squares: 0.0, error_squares: Some(0.0) };
         for (bound, error) in pairs_q {
-            questions += 1;
             if bound == f64::NEG_INFINITY {
-                continue;
+                unbounded += 1;
+            } else {
+                moments.add(bound, error);
             }
-            finite += 1;
-            let delta = bound - mean;
-            mean += delta / finite as f64;
-            squares += delta * (bound - mean);
-            // One question without an error leaves the mean without one: its share is not known to be zero.
-            error_squares = error_squares.zip(error).map(|(sum, error)| sum + error * error);
         }
-        // Not 0: a set without a finite bound has no such mean, and 0 nats would be the best bound there is.
-        let mean_of_finite = if finite == 0 { f64::NAN } else { mean };
         Self {
-            questions,
-            unbounded: questions - finite,
-            mean: if finite < questions { f64::NEG_INFINITY } else { mean_of_finite },
-            mean_of_finite,
-            standard_error: (finite > 1).then(|| (squares / (finite - 1) as f64 / finite as f64).sqrt()),
-            monte_carlo_error: error_squares.filter(|_| finite > 0).map(|sum| sum.sqrt() / finite as f64),
+            questions: unbounded + moments.count,
+            unbounded,
+            mean: if unbounded > 0 { f64::NEG_INFINITY } else { moments.mean() },
+            mean_of_finite: moments.mean(),
+            standard_error: moments.standard_error(),
+            monte_carlo_error: moments.monte_carlo_error(),
         }
     }
 
@@ -72,5 +65,42 @@ impl BoundSummary {
     #[must_use]
     pub fn unbounded_share(&self) -> f64 {
         if self.questions == 0 { 0.0 } else { self.unbounded as f64 / self.questions as f64 }
+    }
+}
+
+/// Running moments of the finite bounds.
+struct Moments {
+    count: usize,
+    mean: f64,
+    /// Σ (bound − mean)².
+    squares: f64,
+    /// Σ error², while every question has an error.
+    error_squares: Option<f64>,
+}
+
+impl Moments {
+    /// Welford's update (1962): bounds are hundreds of nats with a spread of a few, so the difference of
+    /// Σ x² and (Σ x)² would lose digits.
+    fn add(&mut self, bound: f64, error: Option<f64>) {
+        self.count += 1;
+        let delta = bound - self.mean;
+        self.mean += delta / self.count as f64;
+        self.squares += delta * (bound - self.mean);
+        // One question without an error leaves the mean without one: its share is not known to be zero.
+        self.error_squares = self.error_squares.zip(error).map(|(sum, error)| sum + error * error);
+    }
+
+    fn mean(&self) -> f64 {
+        // Not 0: a set without a finite bound has no such mean, and 0 nats would be the best possible bound.
+        if self.count == 0 { f64::NAN } else { self.mean }
+    }
+
+    fn standard_error(&self) -> Option<f64> {
+        let count = self.count as f64;
+        (self.count > 1).then(|| (self.squares / (count - 1.0) / count).sqrt())
+    }
+
+    fn monte_carlo_error(&self) -> Option<f64> {
+        self.error_squares.filter(|_| self.count > 0).map(|sum| sum.sqrt() / self.count as f64)
     }
 }

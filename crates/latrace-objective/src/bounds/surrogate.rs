@@ -23,6 +23,7 @@ pub fn surrogate_bias(
     plan: &SubsetPlan,
 ) -> Result<Vec<f64>> {
     same_length("surrogate_bias", log_rho_true_k.len(), log_rho_surrogate_k.len())?;
+    // The same plan for both, hence the same subsets where they are drawn: their noise cancels.
     let truth = iwae_bounds(log_rho_true_k, plan)?;
     let surrogate = iwae_bounds(log_rho_surrogate_k, plan)?;
     Ok(surrogate.iter().zip(&truth).map(|(surrogate, truth)| surrogate.value - truth.value).collect())

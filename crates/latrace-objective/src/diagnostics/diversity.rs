@@ -14,6 +14,7 @@ pub fn distinct_n(token_kt: &[&[u32]], n: usize) -> Option<f64> {
     let mut distinct = HashSet::new();
     let mut total = 0_usize;
     for trace in token_kt {
+        // A trace shorter than n has no window, and counts for nothing.
         for gram in trace.windows(if n == 0 { return None } else { n }) {
             distinct.insert(gram);
             total += 1;
@@ -34,13 +35,18 @@ pub fn mean_pairwise_overlap(token_kt: &[&[u32]], n: usize) -> Option<f64> {
     // A trace shorter than n has no n-gram, and its overlap with another would be 0 / 0.
     let sets: Vec<HashSet<&[u32]>> =
         token_kt.iter().filter(|trace| trace.len() >= n).map(|trace| trace.windows(n).collect()).collect();
-    let (mut overlap, mut pairs) = (0.0, 0_usize);
+    let (mut total, mut pairs) = (0.0, 0_usize);
     for (index, left) in sets.iter().enumerate() {
         for right in &sets[index + 1..] {
-            let shared = left.intersection(right).count();
-            overlap += shared as f64 / (left.len() + right.len() - shared) as f64;
+            total += overlap(left, right);
             pairs += 1;
         }
     }
-    (pairs > 0).then(|| overlap / pairs as f64)
+    (pairs > 0).then(|| total / pairs as f64)
+}
+
+/// |A ∩ B| / |A ∪ B| (Jaccard 1912).
+fn overlap(left: &HashSet<&[u32]>, right: &HashSet<&[u32]>) -> f64 {
+    let shared = left.intersection(right).count();
+    shared as f64 / (left.len() + right.len() - shared) as f64
 }

@@ -4,7 +4,7 @@
 //! Assumption: a question's share is its weight, i.e. every question's forward-KL gradient is of equal size.
 //! Limit case: a weight of 1 gives each stratum its share of the questions that have a gradient at all.
 
-use crate::error::{Error, Result};
+use crate::error::{Result, check_domain};
 use crate::objectives::Objective;
 
 /// Accuracy below which a question is hard.
@@ -31,38 +31,36 @@ pub struct GradientShare {
 /// # Errors
 /// An accuracy outside [0, 1].
 pub fn gradient_share(objective: &Objective, accuracy_q: &[f64]) -> Result<GradientShare> {
+    let is_share = |accuracy| (0.0..=1.0).contains(&accuracy);
+    check_domain("gradient_share", "an accuracy in [0, 1]", accuracy_q, is_share)?;
     let mut share = GradientShare::default();
-    for (index, &accuracy) in accuracy_q.iter().enumerate() {
-        // A range refuses NaN too.
-        if !(0.0..=1.0).contains(&accuracy) {
-            return Err(Error::Domain {
-                operation: "gradient_share",
-                expected: "an accuracy in [0, 1]",
-                got: accuracy,
-                index,
-            });
+    for &accuracy in accuracy_q {
+        *share.stratum(accuracy) += objective.question_weight(accuracy);
+    }
+    Ok(share.normalised())
+}
+
+impl GradientShare {
+    fn stratum(&mut self, accuracy: f64) -> &mut f64 {
+        match accuracy {
+            accuracy if accuracy < HARD_BELOW => &mut self.hard,
+            accuracy if accuracy < EASY_FROM => &mut self.medium,
+            _ => &mut self.easy,
         }
-        let stratum = match accuracy {
-            accuracy if accuracy < HARD_BELOW => &mut share.hard,
-            accuracy if accuracy < EASY_FROM => &mut share.medium,
-            _ => &mut share.easy,
-        };
-        *stratum += objective.question_weight(accuracy);
     }
-    let total = share.easy + share.medium + share.hard;
-    if total > 0.0 {
-        share = GradientShare {
-            easy: share.easy / total,
-            medium: share.medium / total,
-            hard: share.hard / total,
-        };
+
+    fn normalised(self) -> Self {
+        let Self { easy, medium, hard } = self;
+        let total = easy + medium + hard;
+        // Where no question has weight, there is no gradient to have shares of.
+        let scale = if total > 0.0 { total } else { 1.0 };
+        Self { easy: easy / scale, medium: medium / scale, hard: hard / scale }
     }
-    Ok(share)
 }
 
 /// Weight per question at `points` + 1 evenly spaced accuracies from 0 to 1: rows of (accuracy, weight).
 #[must_use]
 pub fn weight_curve(objective: &Objective, points: usize) -> Vec<(f64, f64)> {
-    let accuracy = |i: usize| i as f64 / points.max(1) as f64;
-    (0..=points).map(|i| (accuracy(i), objective.question_weight(accuracy(i)))).collect()
+    let accuracies = (0..=points).map(|i| i as f64 / points.max(1) as f64);
+    accuracies.map(|accuracy| (accuracy, objective.question_weight(accuracy))).collect()
 }

@@ -4,7 +4,7 @@
 //! Assumption: a monotone relation is of interest, not a linear one. Ties share their mean rank.
 //! Limit case: a constant series has no ranks, and no correlation (`None`).
 
-use crate::error::{Error, Result, same_length};
+use crate::error::{Result, check_domain, same_length};
 
 /// Correlation of the ranks of two series, in [−1, 1].
 ///
@@ -15,7 +15,11 @@ use crate::error::{Error, Result, same_length};
 /// Lengths that differ, or NaN. Infinite values rank as extremes.
 pub fn rank_correlation(left_k: &[f64], right_k: &[f64]) -> Result<Option<f64>> {
     same_length("rank_correlation", left_k.len(), right_k.len())?;
-    let (left, right) = (ranks(left_k)?, ranks(right_k)?);
+    for series in [left_k, right_k] {
+        check_domain("rank_correlation", "a number", series, |value| !value.is_nan())?;
+    }
+    let (left, right) = (ranks(left_k), ranks(right_k));
+    // Ties share their mean rank, so every series of this length has the same mean.
     let mean = (left.len() as f64 + 1.0) / 2.0;
     let covariance =
         |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
@@ -25,15 +29,7 @@ pub fn rank_correlation(left_k: &[f64], right_k: &[f64]) -> Result<Option<f64>> 
 }
 
 /// Ranks from 1, ties at their mean.
-fn ranks(values: &[f64]) -> Result<Vec<f64>> {
-    if let Some(index) = values.iter().position(|value| value.is_nan()) {
-        return Err(Error::Domain {
-            operation: "rank_correlation",
-            expected: "a number",
-            got: f64::NAN,
-            index,
-        });
-    }
+fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
@@ -46,5 +42,5 @@ fn ranks(values: &[f64]) -> Result<Vec<f64>> {
         }
         start += equal;
     }
-    Ok(ranks)
+    ranks
 }

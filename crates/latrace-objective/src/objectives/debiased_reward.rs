@@ -21,10 +21,8 @@ use crate::error::Result;
 /// They are missing.
 pub fn weights(group: &Group<'_>, rewards: Rewards) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("debiased-reward")?;
-    let share = |holds: fn(Verdict) -> bool| {
-        verdict_km.iter().filter(|&&verdict| holds(verdict)).count() as f64 / verdict_km.len() as f64
-    };
-    let (correct, formatted) = (share(Verdict::is_correct), share(Verdict::is_formatted));
+    let correct = share(verdict_km, Verdict::is_correct);
+    let formatted = share(verdict_km, Verdict::is_formatted);
     // A verdict that holds was counted, so its share is above zero.
     let rollouts = verdict_km.iter().map(|verdict| {
         let correctness = if verdict.is_correct() { (rewards.alpha - rewards.beta) / correct } else { 0.0 };
@@ -32,6 +30,10 @@ pub fn weights(group: &Group<'_>, rewards: Rewards) -> Result<SequenceWeights> {
         correctness + format
     });
     Ok(SequenceWeights::from_rollouts(group, rollouts))
+}
+
+fn share(verdicts: &[Verdict], holds: impl Fn(Verdict) -> bool) -> f64 {
+    verdicts.iter().filter(|&&verdict| holds(verdict)).count() as f64 / verdicts.len() as f64
 }
 
 /// Weight of the correctness term at an accuracy: alpha−beta; 0 where nothing is ever correct.

@@ -23,6 +23,7 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     if log_rho_k.contains(&f64::NEG_INFINITY) {
         return Ok(SequenceWeights::zero_traces(group, GroupOutcome::Unbounded));
     }
+    // Averaged, unlike (15): the K traces are K independent estimates.
     let count = log_rho_k.len() as f64;
     let weight_k = log_rho_k.iter().map(|log_rho| (log_rho - 1.0) / count).collect();
     Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))

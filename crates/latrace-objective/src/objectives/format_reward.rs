@@ -40,6 +40,7 @@ impl Default for Rewards {
 pub fn weights(group: &Group<'_>, rewards: Rewards) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("format-reward")?;
     let indicator = |yes: bool| f64::from(u8::from(yes));
+    // alpha = (alpha−beta) + (beta−gamma) + gamma: a correct answer is a formatted one too, so it has both terms.
     let rollouts = verdict_km.iter().map(|verdict| {
         (rewards.alpha - rewards.beta) * indicator(verdict.is_correct())
             + (rewards.beta - rewards.gamma) * indicator(verdict.is_formatted())

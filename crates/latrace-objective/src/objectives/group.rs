@@ -4,8 +4,8 @@ use crate::Verdict;
 use crate::error::{Error, Result, check_log_weights, same_length};
 use crate::weights::{GroupOutcome, log_rho};
 
-/// What is known of one question: K traces, n answers each. Objectives read the statistics they need and fail
-/// by name where one is missing.
+/// The statistics of one question: K traces, n answers each. Objectives read those they need and fail with
+/// the name of one that is missing.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
     traces: usize,
@@ -118,7 +118,7 @@ pub struct SequenceWeights {
     pub trace_k: Vec<f64>,
     /// Weight on every token of answer m of trace k.
     pub answer_km: Vec<f64>,
-    /// What became of the group. Without a gradient every weight is 0.
+    /// The group's outcome. Without a gradient every weight is 0.
     pub outcome: GroupOutcome,
     /// Traces of non-zero weight that have no correct answer, hence no answer term (ablations of rho only).
     pub without_answer: usize,
@@ -147,12 +147,13 @@ impl SequenceWeights {
         let (traces, answers) = (group.traces(), group.answers());
         let answer_km: Vec<f64> = rollout_km.map(|weight| weight / (traces * answers) as f64).collect();
         let trace_k = answer_km.chunks(answers).map(|row| row.iter().sum()).collect();
+        // Weights may be of either sign, so it is not their sum that tells whether any is left.
         let outcome = outcome_of(&answer_km, traces);
         Self { trace_k, answer_km, outcome, without_answer: 0 }
     }
 }
 
-/// What weights that were not normalised say of their group.
+/// The outcome that follows from weights that were not normalised.
 pub(super) fn outcome_of(weights: &[f64], traces: usize) -> GroupOutcome {
     match traces {
         _ if weights.iter().all(|&weight| weight == 0.0) => GroupOutcome::AllZero,

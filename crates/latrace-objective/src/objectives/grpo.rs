@@ -19,14 +19,13 @@ use crate::weights::GroupOutcome;
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("grpo")?;
     let correct = verdict_km.iter().filter(|verdict| verdict.is_correct()).count();
+    // Equal rewards have a deviation of 0: the advantage would be 0/0.
     if correct == 0 || correct == verdict_km.len() {
         return Ok(SequenceWeights::zero(group, GroupOutcome::NoContrast));
     }
     let mean = correct as f64 / verdict_km.len() as f64;
-    Ok(SequenceWeights::from_rollouts(
-        group,
-        verdict_km.iter().map(|verdict| advantage(verdict.is_correct(), mean)),
-    ))
+    let advantages = verdict_km.iter().map(|verdict| advantage(verdict.is_correct(), mean));
+    Ok(SequenceWeights::from_rollouts(group, advantages))
 }
 
 /// `(1(correct) − p) / sqrt(p (1−p))` for a mean reward 0 < p < 1.

@@ -19,6 +19,7 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     if summary.outcome == GroupOutcome::AllZero {
         return Ok(SequenceWeights::zero_traces(group, GroupOutcome::AllZero));
     }
+    // Not divided by K: (15) is a sum, since each trace's term has the whole log-mean as its reward.
     let weight_k = rho_tilde_k.iter().map(|rho_tilde| summary.log_mean - rho_tilde).collect();
     Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))
 }

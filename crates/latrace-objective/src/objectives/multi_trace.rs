@@ -12,7 +12,7 @@
 
 use super::group::outcome_of;
 use super::{Group, SequenceWeights};
-use crate::error::{Error, Result, same_length};
+use crate::error::{Result, check_domain, same_length};
 use crate::{AnswerChoice, Rng, Weighting};
 
 /// Weights on traces and correct answers.
@@ -51,7 +51,8 @@ pub fn chosen_weights(
 ) -> Result<SequenceWeights> {
     let operation = "multi-trace";
     let verdict_km = group.verdicts(operation)?;
-    check_shares(operation, group.traces(), chosen_k)?;
+    same_length(operation, group.traces(), chosen_k.len())?;
+    check_domain(operation, "a finite share", chosen_k, f64::is_finite)?;
     let mut answer_km = Vec::with_capacity(verdict_km.len());
     let mut without_answer = 0;
     for (k, &chosen) in chosen_k.iter().enumerate() {
@@ -75,14 +76,4 @@ pub(super) fn with_all_correct_answers(group: &Group<'_>, weight_k: &[f64]) -> R
 #[must_use]
 pub fn question_weight(accuracy: f64) -> f64 {
     super::one_unless_never_correct(accuracy)
-}
-
-fn check_shares(operation: &'static str, traces: usize, chosen_k: &[f64]) -> Result<()> {
-    same_length(operation, traces, chosen_k.len())?;
-    match chosen_k.iter().position(|share| !share.is_finite()) {
-        None => Ok(()),
-        Some(index) => {
-            Err(Error::Domain { operation, expected: "a finite share", got: chosen_k[index], index })
-        }
-    }
 }

@@ -7,7 +7,7 @@
 //! log-ratio above 700 nats overflows f64 and is refused.
 
 use super::{Group, SequenceWeights};
-use crate::error::{Error, Result};
+use crate::error::{Result, check_domain};
 
 /// Weights on the correct rollouts: ratio / (K n).
 ///
@@ -20,14 +20,7 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let operation = "posterior-behaviour";
     let (verdict_km, log_ratio_k) = (group.verdicts(operation)?, group.log_ratio(operation)?);
     // exp(709.8) is the largest f64; clipping the ratio instead would be another, biased objective.
-    if let Some(index) = log_ratio_k.iter().position(|&log_ratio| log_ratio > 700.0) {
-        return Err(Error::Domain {
-            operation,
-            expected: "a log-ratio of at most 700",
-            got: log_ratio_k[index],
-            index,
-        });
-    }
+    check_domain(operation, "a log-ratio of at most 700", log_ratio_k, |log_ratio| log_ratio <= 700.0)?;
     let rollouts = verdict_km.iter().enumerate().map(|(rollout, verdict)| {
         if verdict.is_correct() { log_ratio_k[rollout / group.answers()].exp() } else { 0.0 }
     });

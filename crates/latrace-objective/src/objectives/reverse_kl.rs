@@ -21,6 +21,7 @@ use crate::weights::GroupOutcome;
 /// One of them is missing.
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let reward_k = group.log_rho("reverse-kl")?;
+    // The baseline of every other trace would be -inf too.
     if reward_k.contains(&f64::NEG_INFINITY) {
         return Ok(SequenceWeights::zero_traces(group, GroupOutcome::Unbounded));
     }
@@ -30,11 +31,14 @@ pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     }
     let count = reward_k.len() as f64;
     let total: f64 = reward_k.iter().sum();
-    let baseline = |reward: f64| {
-        if reward_k.len() == 1 { 0.0 } else { (total - reward) / (count - 1.0) }
-    };
-    let weight_k = reward_k.iter().map(|&reward| (reward - baseline(reward)) / count).collect();
+    let weight_k = reward_k.iter().map(|&reward| (reward - baseline(reward, total, count)) / count).collect();
     Ok(SequenceWeights::traces(weight_k, GroupOutcome::Weighted))
+}
+
+/// Mean reward of the other traces; 0 where there are none. Independent of the trace's own draw, so that it
+/// leaves the expected gradient as it is.
+fn baseline(reward: f64, total: f64, count: f64) -> f64 {
+    if count == 1.0 { 0.0 } else { (total - reward) / (count - 1.0) }
 }
 
 /// Weight per question at an accuracy: 1; 0 where nothing is ever correct.

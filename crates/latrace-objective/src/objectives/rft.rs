@@ -17,6 +17,7 @@ use crate::error::Result;
 /// They are missing.
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let verdict_km = group.verdicts("rft")?;
+    // Divided by all rollouts, not by the kept ones: that is the factor p_ref of (10).
     let kept = verdict_km.iter().map(|verdict| f64::from(u8::from(verdict.is_correct())));
     Ok(SequenceWeights::from_rollouts(group, kept))
 }

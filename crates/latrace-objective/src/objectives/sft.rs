@@ -15,6 +15,7 @@ use crate::error::Result;
 /// None; the signature is that of all objectives.
 pub fn weights(group: &Group<'_>) -> Result<SequenceWeights> {
     let rollouts = group.traces() * group.answers();
+    // Averages over rollouts would divide by 0.
     if rollouts == 0 {
         let trace_k = vec![1.0 / group.traces() as f64; group.traces()];
         return Ok(SequenceWeights::traces(trace_k, crate::GroupOutcome::Weighted));

@@ -19,5 +19,6 @@ pub const DEFAULT_BOUND: f64 = 0.2;
 #[must_use]
 pub fn log_ratio(score: &TraceScore, bound: f64) -> f64 {
     let mean = geometric::log_ratio(score);
+    // Clipping would revive a trace that pi cannot produce.
     if mean == f64::NEG_INFINITY { mean } else { mean.max(-bound).min(bound) }
 }

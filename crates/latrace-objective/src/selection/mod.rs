@@ -62,6 +62,7 @@ impl Selection {
     /// # Errors
     /// No trace, NaN, +inf, or zero draws.
     pub fn select(&self, log_rho_k: &[f64], rng: &mut Rng) -> Result<Vec<Pick>> {
+        // Here for all variants: `best` compares log rho without normalising, and NaN is never the greater.
         check_log_weights("Selection::select", log_rho_k)?;
         Ok(match *self {
             Self::Best => best::select(log_rho_k),

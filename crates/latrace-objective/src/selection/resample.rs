@@ -29,6 +29,7 @@ pub fn select(weight_k: &[f64], scheme: Scheme, draws: usize, rng: &mut Rng) -> 
         }
         Scheme::Systematic => systematic(weight_k, draws, rng.uniform(), &mut copies_k),
     }
+    // Copies of one trace become one row of their summed weight: the gradient is the same, at less cost.
     let picked = copies_k.iter().enumerate().filter(|(_, copies)| **copies > 0);
     picked.map(|(trace, &copies)| Pick { trace, weight: copies as f64 / draws as f64 }).collect()
 }

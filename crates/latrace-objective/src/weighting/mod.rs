@@ -60,6 +60,7 @@ impl Weighting {
         let log_weight_k: Vec<f64> = pairs.map(|(&ratio, &answer)| self.log_weight(ratio, answer)).collect();
         let mut weight_k = vec![0.0; log_weight_k.len()];
         let mut summary = normalise_into(&log_weight_k, &mut weight_k)?;
+        // After normalisation, since the baseline is a mean of rho~.
         if *self == Self::LeaveOneOut {
             leave_one_out::centre(&mut weight_k, |k| log_ratio_k[k] == f64::NEG_INFINITY, &mut summary);
         }

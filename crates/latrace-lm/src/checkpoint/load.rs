@@ -1,0 +1,331 @@
+//! Reading: every name, shape and type is checked before the first value is converted.
+
+use super::{CHUNK, HEAD, INDEX, SINGLE};
+use crate::config::{Config, Parameter};
+use crate::error::{Error, Result};
+use crate::fields::read_json;
+use half::{bf16, f16};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+
+/// Reads a model's weights (f32, bf16 or f16) as f32.
+///
+/// # Shapes
+/// One vector for each of [`Config::parameters`], in that order, row-major.
+///
+/// # Errors
+/// No weights; a damaged file; a tensor that is missing, too many, of another shape or type, or in the wrong
+/// shard.
+pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
+    // Mapped, not read: a model of tens of gigabytes would otherwise be in memory twice.
+    let files = Files::open(dir)?;
+    let stored = files.tensors()?;
+    let parameters = config.parameters();
+    check_names(&files, &stored, &parameters, config.tied)?;
+    let found = parameters.iter().map(|parameter| find(&files, &stored, parameter));
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    if config.tied
+        && let Some(head) = stored.get(HEAD)
+    {
+        // The embedding is the first parameter of every model.
+        check_tied_head(head, &found[0].view)?;
+    }
+    // Only now is a value converted: everything that can be wrong with the files has been checked.
+    found.into_par_iter().map(decode).collect()
+}
+
+/// The mapped weight files of a folder.
+struct Files {
+    /// Path and contents.
+    maps: Vec<(PathBuf, Mmap)>,
+    /// The index file and, by tensor, the position in `maps` it names; none: a single file.
+    index: Option<(PathBuf, BTreeMap<String, usize>)>,
+}
+
+/// A tensor and the file that holds it.
+struct Stored<'a> {
+    path: &'a Path,
+    map: &'a Mmap,
+    view: TensorView<'a>,
+}
+
+impl Files {
+    fn open(dir: &Path) -> Result<Self> {
+        let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
+        // As in transformers, a single file wins over an index beside it.
+        match (single.exists(), index.exists()) {
+            (true, _) => Ok(Self { maps: vec![map(single)?], index: None }),
+            (false, true) => Self::open_shards(dir, index),
+            (false, false) => Err(Error::NoWeights { path: dir.to_owned() }),
+        }
+    }
+
+    fn open_shards(dir: &Path, index: PathBuf) -> Result<Self> {
+        let (mut maps, mut places, mut shards) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for (tensor, file) in read_index(&index)? {
+            let place = match shards.get(&file) {
+                // Thousands of tensors share a few files, each of which is mapped once.
+                Some(&place) => place,
+                None => {
+                    if let Err(detail) = check_shard(dir, &file) {
+                        return Err(Error::Shard { path: index, tensor, file, detail });
+                    }
+                    maps.push(map(dir.join(&file))?);
+                    shards.insert(file, maps.len() - 1);
+                    maps.len() - 1
+                }
+            };
+            places.insert(tensor, place);
+        }
+        Ok(Self { maps, index: Some((index, places)) })
+    }
+
+    /// Every tensor of every file, each file's header checked.
+    fn tensors(&self) -> Result<BTreeMap<String, Stored<'_>>> {
+        let mut all = BTreeMap::new();
+        for (place, (path, map)) in self.maps.iter().enumerate() {
+            let parsed = parse(path, map)?;
+            for (name, view) in parsed.tensors() {
+                self.check_place(&name, place)?;
+                all.insert(name, Stored { path, map, view });
+            }
+        }
+        Ok(all)
+    }
+
+    fn check_place(&self, tensor: &str, place: usize) -> Result<()> {
+        let Some((path, places)) = &self.index else { return Ok(()) };
+        // A tensor that the index does not list is found by `check_names`, with all others like it.
+        match places.get(tensor) {
+            Some(&expected) if expected != place => Err(Error::WrongShard {
+                path: path.clone(),
+                tensor: tensor.to_owned(),
+                expected: self.path(expected).display().to_string(),
+                got: self.path(place).display().to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, place: usize) -> &Path {
+        &self.maps[place].0
+    }
+
+    /// The file that should hold a tensor: its shard, or the index if that does not name it.
+    fn home(&self, tensor: &str) -> &Path {
+        match &self.index {
+            None => self.path(0),
+            Some((path, places)) => places.get(tensor).map_or(path, |&place| self.path(place)),
+        }
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        Error::MissingTensor { path: self.home(name).to_owned(), name: name.to_owned() }
+    }
+
+    /// The tensors for which the index, if there is one, names a file.
+    fn listed(&self) -> impl Iterator<Item = &str> {
+        self.index.iter().flat_map(|(_, places)| places.keys().map(String::as_str))
+    }
+
+    /// Whether the index, if there is one, names a file for the tensor.
+    fn lists(&self, tensor: &str) -> bool {
+        self.index.as_ref().is_none_or(|(_, places)| places.contains_key(tensor))
+    }
+}
+
+/// Fails with what is wrong with a shard's name.
+fn check_shard(dir: &Path, file: &str) -> Result<(), &'static str> {
+    // The index comes from a download: a path in it could lead to any file of the machine.
+    let mut parts = Path::new(file).components();
+    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+        return Err("expected a plain file name, got a path");
+    }
+    if dir.join(file).exists() { Ok(()) } else { Err("which does not exist") }
+}
+
+fn map(path: PathBuf) -> Result<(PathBuf, Mmap)> {
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    let bytes = latrace_kernels::map_file(&file).map_err(Error::io("map", &path))?;
+    Ok((path, bytes))
+}
+
+/// Tensors and the files that an index names for them.
+fn read_index(path: &Path) -> Result<Vec<(String, String)>> {
+    let json: Value = read_json(path)?;
+    let map = json.get("weight_map");
+    let object = map.and_then(Value::as_object).ok_or_else(|| bad_index(path, "an object", map))?;
+    object.iter().map(|(tensor, file)| Ok((tensor.clone(), file_name_in(path, file)?))).collect()
+}
+
+fn file_name_in(path: &Path, file: &Value) -> Result<String> {
+    match file {
+        Value::String(file) => Ok(file.clone()),
+        other => Err(bad_index(path, "a file name for each tensor", Some(other))),
+    }
+}
+
+fn bad_index(path: &Path, expected: &str, got: Option<&Value>) -> Error {
+    let got = got.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    Error::Field { path: path.to_owned(), field: "weight_map".to_owned(), expected: expected.to_owned(), got }
+}
+
+/// Parses a file's header by the `safetensors` crate, after checks of our own: the crate adds offsets up to
+/// 2^64 without looking for overflow, and its messages have no numbers.
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
+    let bad = |detail| Error::BadSafetensors { path: path.to_owned(), detail };
+    check_header(bytes).map_err(bad)?;
+    SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))
+}
+
+/// Fails with what is wrong with a file's header.
+fn check_header(bytes: &[u8]) -> Result<(), String> {
+    let (header, data) = split_header(bytes)?;
+    let entries: Map<String, Value> =
+        serde_json::from_slice(header).map_err(|error| format!("its header is no JSON object: {error}"))?;
+    // The one entry that is not a tensor.
+    let mut tensors = entries.iter().filter(|(name, _)| *name != "__metadata__");
+    tensors.try_for_each(|(name, entry)| check_offsets(name, entry, data.len() as u64))
+}
+
+/// A file's header and its data: the file begins with the header's length, 8 bytes, little-endian.
+fn split_header(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(format!("expected a header length of 8 bytes, got a file of {} bytes", bytes.len()));
+    };
+    let length = u64::from_le_bytes(*length);
+    // A Git LFS pointer has text here: as a length, an absurd number, which the message shows.
+    let split = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
+    let got = rest.len();
+    split.ok_or_else(|| format!("expected a header of {length} bytes, got {got} bytes after its length"))
+}
+
+fn check_offsets(name: &str, entry: &Value, available: u64) -> Result<(), String> {
+    match entry.get("data_offsets").and_then(|offsets| offsets.get(1)).and_then(Value::as_u64) {
+        Some(end) if end <= available => Ok(()),
+        Some(end) => {
+            Err(format!("tensor `{name}` ends at byte {end} of the data, which has {available} bytes"))
+        }
+        None => Err(format!("tensor `{name}` has no data_offsets")),
+    }
+}
+
+fn check_names(
+    files: &Files,
+    stored: &BTreeMap<String, Stored<'_>>,
+    parameters: &[Parameter],
+    tied: bool,
+) -> Result<()> {
+    // Missing tensors come first: where a name is spelt differently, one is missing and another is extra.
+    let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let absent = wanted.iter().copied().chain(files.listed()).find(|name| !stored.contains_key(*name));
+    if let Some(name) = absent {
+        return Err(files.missing(name));
+    }
+    let is_extra = |name: &&String| !wanted.contains(name.as_str()) || !files.lists(name);
+    let names = stored.keys().filter(|name| !is_ignored(name, tied)).filter(is_extra);
+    refuse(stored, names.cloned().collect())
+}
+
+/// Old checkpoints store the rotary frequencies, which follow from the configuration.
+fn is_ignored(name: &str, tied: bool) -> bool {
+    name.ends_with(".rotary_emb.inv_freq") || (tied && name == HEAD)
+}
+
+/// Fails if there are extra tensors.
+fn refuse(stored: &BTreeMap<String, Stored<'_>>, extra: Vec<String>) -> Result<()> {
+    match extra.first() {
+        Some(first) => Err(Error::ExtraTensors { path: stored[first].path.to_owned(), names: extra }),
+        None => Ok(()),
+    }
+}
+
+fn find<'a>(
+    files: &Files,
+    stored: &'a BTreeMap<String, Stored<'_>>,
+    Parameter { name, shape, .. }: &Parameter,
+) -> Result<&'a Stored<'a>> {
+    let tensor = stored.get(name).ok_or_else(|| files.missing(name))?;
+    check_dtype(name, tensor)?;
+    check_shape(name, tensor, shape)?;
+    Ok(tensor)
+}
+
+fn check_dtype(name: &str, tensor: &Stored<'_>) -> Result<()> {
+    let got = match tensor.view.dtype() {
+        Dtype::F32 | Dtype::BF16 | Dtype::F16 => return Ok(()),
+        other => format!("{other:?}"),
+    };
+    Err(Error::Dtype { path: tensor.path.to_owned(), tensor: name.to_owned(), got })
+}
+
+fn check_shape(name: &str, tensor: &Stored<'_>, expected: &[usize]) -> Result<()> {
+    let got = tensor.view.shape();
+    if got == expected {
+        return Ok(());
+    }
+    let (path, tensor) = (tensor.path.to_owned(), name.to_owned());
+    Err(Error::Shape { path, tensor, expected: expected.to_vec(), got: got.to_vec() })
+}
+
+/// A tied model may store its head too, if that equals the embedding.
+fn check_tied_head(head: &Stored<'_>, embedding: &TensorView<'_>) -> Result<()> {
+    check_dtype(HEAD, head)?;
+    check_shape(HEAD, head, embedding.shape())?;
+    // In chunks of values, since the two may be stored in different types.
+    let pairs = chunks(&head.view).zip(chunks(embedding));
+    let same = pairs.all(|(left, right)| equal_bits(&decoded(&head.view, left), &decoded(embedding, right)));
+    if same { Ok(()) } else { Err(Error::TiedHeadDiffers { path: head.path.to_owned() }) }
+}
+
+/// Bit by bit, so that −0 differs from 0 and NaN equals itself.
+fn equal_bits(a: &[f32], b: &[f32]) -> bool {
+    a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
+}
+
+/// Bytes of one value, of a type that [`check_dtype`] accepts.
+fn element_bytes(view: &TensorView<'_>) -> usize {
+    if view.dtype() == Dtype::F32 { 4 } else { 2 }
+}
+
+fn chunks<'a>(view: &TensorView<'a>) -> rayon::slice::Chunks<'a, u8> {
+    view.data().par_chunks(CHUNK * element_bytes(view))
+}
+
+/// A part of a tensor's bytes as f32.
+fn decoded(view: &TensorView<'_>, bytes: &[u8]) -> Vec<f32> {
+    let mut values = vec![0.0; bytes.len() / element_bytes(view)];
+    decode_into(view.dtype(), bytes, &mut values);
+    values
+}
+
+/// A tensor as f32. Pages of the file are released as soon as they are read, so that loading needs little
+/// more memory than the weights.
+fn decode(stored: &Stored<'_>) -> Result<Vec<f32>> {
+    let Stored { path, map, view } = stored;
+    let mut values = vec![0.0; view.data().len() / element_bytes(view)];
+    values.par_chunks_mut(CHUNK).zip(chunks(view)).try_for_each(|(out, bytes)| {
+        decode_into(view.dtype(), bytes, out);
+        latrace_kernels::release(map, bytes).map_err(Error::io("release the pages of", path))
+    })?;
+    Ok(values)
+}
+
+fn decode_into(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
+    match dtype {
+        Dtype::F32 => each(bytes, out, f32::from_le_bytes),
+        // Exact: every bf16 and f16 is an f32.
+        Dtype::BF16 => each(bytes, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        _ => each(bytes, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
+    }
+}
+
+/// Converts values of `N` bytes one by one.
+fn each<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(out, &bytes)| *out = value(bytes));
+}
