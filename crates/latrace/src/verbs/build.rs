@@ -108,8 +108,9 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     // The whole input is treated as one part of a run's table, so that verb and stage build the same rows.
     let mut totals = Totals::default();
     let examples = of_part(&questions, &samples, &settings, &mut totals)?;
+    let scale = totals.scale();
     write_rows(&out, |sink| {
-        examples.iter().try_for_each(|example| sink.write(row_of(&example.record(&totals))))
+        examples.iter().try_for_each(|example| sink.write(row_of(&example.record(scale))))
     })?;
     report(&totals.counts());
     if examples.is_empty() {
