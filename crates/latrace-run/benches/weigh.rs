@@ -7,20 +7,24 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
-use arrow_array::builder::{Float32Builder, ListBuilder};
-use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use latrace_io::record;
+use latrace_io::table::Table;
 use latrace_objective::Rng;
 use latrace_run::weigh::{WeighConfig, WeighInputs, weigh};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use rayon::prelude::*;
 
 /// Questions in one part.
-const PART: usize = 500;
+const PART: usize = 64;
+
+struct Scored {
+    id: String,
+    sample: u64,
+    logprobs: Vec<f32>,
+}
+
+record!(Scored, "scored", { id, sample, logprobs });
 
 fn main() -> anyhow::Result<()> {
     let mut numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
@@ -32,8 +36,10 @@ fn main() -> anyhow::Result<()> {
     for (name, seed) in [("traces", 1), ("scores", 2)] {
         std::fs::create_dir(folder.path().join(name))?;
         let part = |part: usize| {
-            let path = folder.path().join(name).join(format!("part-{part:05}.parquet"));
-            write_part(&path, part * PART..questions.min((part + 1) * PART), traces, tokens, seed)
+            let questions = part * PART..questions.min((part + 1) * PART);
+            let records: Vec<Scored> =
+                questions.flat_map(|question| scored(question, traces, tokens, seed)).collect();
+            Table::create(&folder.path().join(name), "key").write(part, &records)
         };
         (0..questions.div_ceil(PART)).into_par_iter().try_for_each(part)?;
     }
@@ -61,44 +67,13 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_part(
-    path: &Path,
-    questions: std::ops::Range<usize>,
-    traces: usize,
-    tokens: usize,
-    seed: u64,
-) -> anyhow::Result<()> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_dictionary_enabled(false)
-        .set_max_row_group_row_count(Some(512))
-        .build();
-    let mut writer: Option<ArrowWriter<File>> = None;
-    for question in questions {
-        let mut rng = Rng::at(seed, &[question as u64]);
-        let mut lists = ListBuilder::new(Float32Builder::with_capacity(traces * tokens));
-        for _ in 0..traces {
-            (0..tokens).for_each(|_| lists.values().append_value(-rng.uniform() as f32));
-            lists.append(true);
-        }
-        let columns: [(&str, ArrayRef); 3] = [
-            ("id", Arc::new(Int64Array::from(vec![question as i64; traces]))),
-            ("sample", Arc::new(Int64Array::from_iter_values(0..traces as i64))),
-            ("logprobs", Arc::new(lists.finish())),
-        ];
-        let batch = RecordBatch::try_from_iter(columns)?;
-        if writer.is_none() {
-            writer =
-                Some(ArrowWriter::try_new(File::create(path)?, batch.schema(), Some(properties.clone()))?);
-        }
-        if let Some(writer) = &mut writer {
-            writer.write(&batch)?;
-        }
-    }
-    if let Some(writer) = writer {
-        writer.close()?;
-    }
-    Ok(())
+fn scored(question: usize, traces: usize, tokens: usize, seed: u64) -> impl Iterator<Item = Scored> {
+    let mut rng = Rng::at(seed, &[question as u64]);
+    (0..traces as u64).map(move |sample| Scored {
+        id: question.to_string(),
+        sample,
+        logprobs: (0..tokens).map(|_| -rng.uniform() as f32).collect(),
+    })
 }
 
 fn write_verdicts(path: &Path, questions: usize, traces: usize, answers: usize) -> anyhow::Result<()> {
@@ -111,7 +86,7 @@ fn write_verdicts(path: &Path, questions: usize, traces: usize, answers: usize) 
             let verdict = if rng.uniform() < 0.5 { "correct" } else { "wrong" };
             writeln!(
                 file,
-                "{{\"id\":{question},\"sample\":{trace},\"answer\":{answer},\"verdict\":\"{verdict}\"}}"
+                "{{\"id\":\"{question}\",\"sample\":{trace},\"answer\":{answer},\"verdict\":\"{verdict}\"}}"
             )?;
         }
     }

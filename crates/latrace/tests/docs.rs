@@ -368,7 +368,7 @@ fn check_columns<R: Record>(name: &str) {
         .map(|cells| (cells[0].trim_matches(['|', ' ', '`']).to_owned(), cells[1].ends_with("or null")))
         .collect();
     let fields: Vec<(String, bool)> =
-        R::fields().iter().map(|field| (field.name().clone(), field.is_nullable())).collect();
+        R::fields().iter().map(|field| (field.name().to_owned(), field.is_optional())).collect();
     assert_eq!(documented, fields, "{name}");
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use latrace_io::rows::{Output, write_rows};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -380,37 +381,9 @@ fn faults_of_parquet_rows_are_named_too() {
 }
 
 fn write_parquet(path: &Path, rows: &[Value]) {
-    use arrow_array::builder::{Float32Builder, ListBuilder};
-    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-    let mut lists = ListBuilder::new(Float32Builder::new());
-    for row in rows {
-        row["logprobs"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .for_each(|value| lists.values().append_value(value.as_f64().unwrap() as f32));
-        lists.append(true);
-    }
-    let columns: [(&str, ArrayRef); 3] = [
-        (
-            "sample",
-            std::sync::Arc::new(Int64Array::from_iter_values(
-                rows.iter().map(|row| row["sample"].as_i64().unwrap()),
-            )),
-        ),
-        (
-            "id",
-            std::sync::Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()),
-            )),
-        ),
-        ("logprobs", std::sync::Arc::new(lists.finish())),
-    ];
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer =
-        parquet::arrow::ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    let out = Output::new(Some(path)).unwrap();
+    let rows = rows.iter().map(|row| row.as_object().unwrap().clone());
+    write_rows(&out, |sink| rows.into_iter().try_for_each(|row| sink.write(row))).unwrap();
 }
 
 #[test]

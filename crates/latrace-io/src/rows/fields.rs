@@ -32,6 +32,8 @@ impl fmt::Display for FieldProblem {
     }
 }
 
+impl std::error::Error for FieldProblem {}
+
 /// A short description of a value, for messages.
 pub fn describe(value: &Value) -> String {
     const SHOWN: usize = 40;

@@ -41,12 +41,10 @@ impl RowReader {
     /// Opens `path`; the extension says the format.
     pub fn open(path: &Path, bad_rows: BadRows) -> Result<RowReader> {
         let format = Format::of(path)?;
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         let rows: RowIterator = match format {
-            Format::JsonLines => json_rows(path, file)?,
+            Format::JsonLines => json_rows(path)?,
             Format::Parquet => Box::new(
-                parquet::read(path, file)?
-                    .map(|read| read.map(|(place, row)| Source { place, row, text: None })),
+                parquet::read(path)?.map(|read| read.map(|(place, row)| Source { place, row, text: None })),
             ),
         };
         Ok(RowReader { path: path.to_owned(), rows, bad_rows, skipped: 0 })
@@ -98,9 +96,9 @@ struct Source {
 type RowIterator = Box<dyn Iterator<Item = Result<Source>>>;
 
 /// JSON Lines, or a whole JSON array.
-fn json_rows(path: &Path, file: File) -> Result<RowIterator> {
-    let mut reader = BufReader::with_capacity(1 << 20, file);
+fn json_rows(path: &Path) -> Result<RowIterator> {
     let cannot = || format!("cannot read {}", path.display());
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).with_context(cannot)?);
     skip_byte_order_mark(&mut reader).with_context(cannot)?;
     let first = reader.fill_buf().with_context(cannot)?.trim_ascii_start().first().copied();
     if first == Some(b'[') {

@@ -1,194 +1,316 @@
-//! Fields of records as columns: their Arrow types, and how values go in and out.
+//! Fields of records as columns: their Parquet types, and how values go in and out.
 //!
-//! A list goes in and comes out as one slice of the column's buffer of values: tokens are never handled one
-//! by one.
+//! A list goes in and comes out as one slice: tokens are never handled one by one.
 
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, PrimitiveBuilder};
-use arrow_array::cast::AsArray;
-use arrow_array::types::{ArrowPrimitiveType, Float32Type, Float64Type, Int64Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, ListArray, PrimitiveArray, StringArray};
-use arrow_schema::{DataType, Field};
 use latrace_core::{Reason, Split};
+use parquet::basic::{IntType, LogicalType, Repetition};
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+};
+use parquet::errors::ParquetError;
+use parquet::file::writer::SerializedColumnWriter;
+use parquet::schema::types::{Type, TypePtr};
 use thiserror::Error;
 
-/// What Parquet's specification calls the items of a list.
-const ITEM: &str = "element";
+use super::stored::{ScalarReader, write_lists, write_scalars};
+use crate::columnar::{Field, ListReader, ListRow, RowGroup};
 
 /// An unknown name of an enum value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {expected}, got {got:?}")]
 pub struct UnknownName {
-    /// The names there are.
+    /// The valid names.
     pub expected: String,
-    /// What is there.
+    /// What the column holds.
     pub got: String,
+}
+
+/// Why a value could not be read from a column.
+#[derive(Debug, Error)]
+pub enum ColumnProblem {
+    /// The file is damaged.
+    #[error(transparent)]
+    File(#[from] ParquetError),
+    /// The value is not one of the field's type.
+    #[error(transparent)]
+    Name(#[from] UnknownName),
 }
 
 /// A field's type, as a column of a table.
 pub trait Column: Sized {
-    /// The array that holds a column of it.
-    type Array: Array + 'static;
+    /// Reads the column's values one after another.
+    type Reader;
 
     /// Whether a value may be missing.
     const NULLABLE: bool = false;
 
-    /// The column's Arrow type.
-    fn data_type() -> DataType;
+    /// The column's Parquet type.
+    fn parquet_type(name: &str, repetition: Repetition) -> TypePtr;
 
-    /// A column of values, `None` for those that are missing.
-    fn to_array<'a>(values: impl Iterator<Item = Option<&'a Self>>) -> ArrayRef
+    /// Writes the column's values, `None` for those that are missing.
+    ///
+    /// # Errors
+    /// I/O errors.
+    fn write<'a>(
+        column: SerializedColumnWriter<'_>,
+        values: impl Iterator<Item = Option<&'a Self>>,
+    ) -> Result<(), ParquetError>
     where
         Self: 'a;
 
-    /// The value of a row, which must not be missing unless the type says that it may be.
+    /// Opens the column, whose type must be [`Column::parquet_type`].
     ///
     /// # Errors
-    /// A text that names no value of the type.
-    fn value(array: &Self::Array, row: usize) -> Result<Self, UnknownName>;
+    /// A damaged file.
+    fn open(group: &RowGroup<'_>, field: &Field) -> Result<Self::Reader, ParquetError>;
+
+    /// The next value; `None` if it is missing.
+    ///
+    /// # Errors
+    /// A damaged file, or a text that names no value of the type.
+    fn read(reader: &mut Self::Reader) -> Result<Option<Self>, ColumnProblem>;
 }
 
-impl<T: Column> Column for Option<T> {
-    type Array = T::Array;
+impl<C: Column> Column for Option<C> {
+    type Reader = C::Reader;
 
     const NULLABLE: bool = true;
 
-    fn data_type() -> DataType {
-        T::data_type()
+    fn parquet_type(name: &str, repetition: Repetition) -> TypePtr {
+        C::parquet_type(name, repetition)
     }
 
-    fn to_array<'a>(values: impl Iterator<Item = Option<&'a Self>>) -> ArrayRef
+    fn write<'a>(
+        column: SerializedColumnWriter<'_>,
+        values: impl Iterator<Item = Option<&'a Self>>,
+    ) -> Result<(), ParquetError>
     where
         Self: 'a,
     {
-        T::to_array(values.map(|value| value.and_then(Option::as_ref)))
+        C::write(column, values.map(|value| value.and_then(Option::as_ref)))
     }
 
-    fn value(array: &Self::Array, row: usize) -> Result<Self, UnknownName> {
-        if array.is_null(row) { Ok(None) } else { T::value(array, row).map(Some) }
-    }
-}
-
-impl Column for String {
-    type Array = StringArray;
-
-    fn data_type() -> DataType {
-        DataType::Utf8
+    fn open(group: &RowGroup<'_>, field: &Field) -> Result<C::Reader, ParquetError> {
+        C::open(group, field)
     }
 
-    fn to_array<'a>(values: impl Iterator<Item = Option<&'a Self>>) -> ArrayRef {
-        Arc::new(values.collect::<StringArray>())
-    }
-
-    fn value(array: &StringArray, row: usize) -> Result<String, UnknownName> {
-        Ok(array.value(row).to_owned())
+    fn read(reader: &mut C::Reader) -> Result<Option<Self>, ColumnProblem> {
+        C::read(reader).map(Some)
     }
 }
 
-impl Column for bool {
-    type Array = BooleanArray;
+/// What a value is stored as.
+pub trait Stored {
+    /// The physical type.
+    type Physical: DataType;
 
-    fn data_type() -> DataType {
-        DataType::Boolean
-    }
+    /// Its annotation in the file.
+    const LOGICAL: Option<LogicalType> = None;
 
-    fn to_array<'a>(values: impl Iterator<Item = Option<&'a Self>>) -> ArrayRef {
-        Arc::new(values.map(|value| value.copied()).collect::<BooleanArray>())
-    }
-
-    fn value(array: &BooleanArray, row: usize) -> Result<bool, UnknownName> {
-        Ok(array.value(row))
+    /// The Parquet type of such values.
+    fn stored_type(name: &str, repetition: Repetition) -> TypePtr {
+        let kind = Type::primitive_type_builder(name, Self::Physical::get_physical_type());
+        let kind = kind.with_repetition(repetition).with_logical_type(Self::LOGICAL).build();
+        Arc::new(kind.expect("annotations suit their physical types, as every record's test shows"))
     }
 }
 
-/// Numbers, and lists of them.
+/// A value that is alone in its row.
+pub trait Scalar: Stored + Sized {
+    /// The value as it is stored.
+    fn to_stored(&self) -> <Self::Physical as DataType>::T;
+
+    /// The value that is stored.
+    ///
+    /// # Errors
+    /// A text that is none, or names no value of the type.
+    fn from_stored(stored: <Self::Physical as DataType>::T) -> Result<Self, ColumnProblem>;
+}
+
+impl<S: Scalar> Column for S {
+    type Reader = ScalarReader<S::Physical>;
+
+    fn parquet_type(name: &str, repetition: Repetition) -> TypePtr {
+        S::stored_type(name, repetition)
+    }
+
+    fn write<'a>(
+        column: SerializedColumnWriter<'_>,
+        values: impl Iterator<Item = Option<&'a Self>>,
+    ) -> Result<(), ParquetError>
+    where
+        Self: 'a,
+    {
+        write_scalars::<S::Physical>(column, values.map(|value| value.map(S::to_stored)))
+    }
+
+    fn open(group: &RowGroup<'_>, field: &Field) -> Result<Self::Reader, ParquetError> {
+        ScalarReader::open(group, field)
+    }
+
+    fn read(reader: &mut Self::Reader) -> Result<Option<Self>, ColumnProblem> {
+        reader.read()?.map(S::from_stored).transpose()
+    }
+}
+
+/// A number of which a row has a list.
+pub trait Item: Stored + Copy + 'static {
+    /// The numbers as they are stored, in `buffer` if they are not in that form already.
+    fn to_stored<'a>(
+        items: &'a [Self],
+        buffer: &'a mut Vec<<Self::Physical as DataType>::T>,
+    ) -> &'a [<Self::Physical as DataType>::T];
+
+    /// The numbers that are stored.
+    fn from_stored(stored: Vec<<Self::Physical as DataType>::T>) -> Vec<Self>;
+}
+
+impl<I: Item> Column for Vec<I> {
+    type Reader = ListReader<I::Physical>;
+
+    /// Three levels, named as the Parquet format says.
+    fn parquet_type(name: &str, repetition: Repetition) -> TypePtr {
+        let items = vec![I::stored_type("element", Repetition::REQUIRED)];
+        let list = Type::group_type_builder("list").with_repetition(Repetition::REPEATED).with_fields(items);
+        let list = list.build().map(Arc::new);
+        let column = list.and_then(|list| {
+            let column = Type::group_type_builder(name).with_repetition(repetition);
+            column.with_logical_type(Some(LogicalType::List)).with_fields(vec![list]).build()
+        });
+        Arc::new(column.expect("a list of one repeated field is valid"))
+    }
+
+    fn write<'a>(
+        column: SerializedColumnWriter<'_>,
+        values: impl Iterator<Item = Option<&'a Self>>,
+    ) -> Result<(), ParquetError>
+    where
+        Self: 'a,
+    {
+        write_lists::<I>(column, values.map(|value| value.map(Vec::as_slice)))
+    }
+
+    fn open(group: &RowGroup<'_>, field: &Field) -> Result<Self::Reader, ParquetError> {
+        ListReader::open(group, field)
+    }
+
+    fn read(reader: &mut Self::Reader) -> Result<Option<Self>, ColumnProblem> {
+        let mut items = Vec::new();
+        Ok(match reader.read(&mut items)? {
+            ListRow::Null => None,
+            ListRow::Items { .. } => Some(I::from_stored(items)),
+        })
+    }
+}
+
+/// Numbers whose stored form is their own.
 macro_rules! numbers {
-    ($($number:ty: $arrow:ty),+) => {$(
-        impl Column for $number {
-            type Array = PrimitiveArray<$arrow>;
+    ($($number:ty: $physical:ty),+) => {$(
+        impl Stored for $number {
+            type Physical = $physical;
+        }
 
-            fn data_type() -> DataType {
-                <$arrow>::DATA_TYPE
+        impl Scalar for $number {
+            fn to_stored(&self) -> $number {
+                *self
             }
 
-            fn to_array<'a>(values: impl Iterator<Item = Option<&'a Self>>) -> ArrayRef {
-                Arc::new(values.map(|value| value.copied()).collect::<PrimitiveArray<$arrow>>())
-            }
-
-            fn value(array: &Self::Array, row: usize) -> Result<Self, UnknownName> {
-                Ok(array.value(row))
+            fn from_stored(stored: $number) -> Result<$number, ColumnProblem> {
+                Ok(stored)
             }
         }
     )+};
 }
 
-macro_rules! lists {
-    ($($number:ty: $arrow:ty),+) => {$(
-        impl Column for Vec<$number> {
-            type Array = ListArray;
+numbers!(bool: BoolType, i64: Int64Type, f64: DoubleType, f32: FloatType);
 
-            fn data_type() -> DataType {
-                DataType::List(Arc::new(item::<$arrow>()))
+macro_rules! items {
+    ($($number:ty),+) => {$(
+        impl Item for $number {
+            fn to_stored<'a>(items: &'a [$number], _: &'a mut Vec<$number>) -> &'a [$number] {
+                items
             }
 
-            fn to_array<'a>(values: impl Iterator<Item = Option<&'a Self>>) -> ArrayRef {
-                list_array::<$arrow>(values.map(|list| list.map(Vec::as_slice)))
-            }
-
-            fn value(array: &ListArray, row: usize) -> Result<Self, UnknownName> {
-                Ok(slice::<$arrow>(array, row).to_vec())
+            fn from_stored(stored: Vec<$number>) -> Vec<$number> {
+                stored
             }
         }
     )+};
 }
 
-numbers!(u64: UInt64Type, i64: Int64Type, f64: Float64Type, f32: Float32Type);
-lists!(u32: UInt32Type, f32: Float32Type, f64: Float64Type);
+items!(f32, f64);
 
-fn item<T: ArrowPrimitiveType>() -> Field {
-    Field::new(ITEM, T::DATA_TYPE, false)
+impl Stored for u64 {
+    type Physical = Int64Type;
+    const LOGICAL: Option<LogicalType> =
+        Some(LogicalType::Integer(IntType { bit_width: 64, is_signed: false }));
 }
 
-fn list_array<'a, T: ArrowPrimitiveType>(lists: impl Iterator<Item = Option<&'a [T::Native]>>) -> ArrayRef {
-    let mut builder = ListBuilder::new(PrimitiveBuilder::<T>::new()).with_field(item::<T>());
-    for list in lists {
-        builder.values().append_slice(list.unwrap_or_default());
-        builder.append(list.is_some());
+impl Scalar for u64 {
+    fn to_stored(&self) -> i64 {
+        self.cast_signed()
     }
-    Arc::new(builder.finish())
+
+    fn from_stored(stored: i64) -> Result<u64, ColumnProblem> {
+        Ok(stored.cast_unsigned())
+    }
 }
 
-/// A row's list, as it lies in the buffer of values.
-///
-/// # Shapes
-/// The row's number of items; none for a list that is missing.
-fn slice<T: ArrowPrimitiveType>(lists: &ListArray, row: usize) -> &[T::Native] {
-    let offsets = lists.value_offsets();
-    let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-    &lists.values().as_primitive::<T>().values()[start..end]
+impl Stored for u32 {
+    type Physical = Int32Type;
+    const LOGICAL: Option<LogicalType> =
+        Some(LogicalType::Integer(IntType { bit_width: 32, is_signed: false }));
+}
+
+impl Item for u32 {
+    fn to_stored<'a>(items: &'a [u32], buffer: &'a mut Vec<i32>) -> &'a [i32] {
+        buffer.clear();
+        buffer.extend(items.iter().map(|item| item.cast_signed()));
+        buffer
+    }
+
+    fn from_stored(stored: Vec<i32>) -> Vec<u32> {
+        stored.into_iter().map(i32::cast_unsigned).collect()
+    }
+}
+
+impl Stored for String {
+    type Physical = ByteArrayType;
+    const LOGICAL: Option<LogicalType> = Some(LogicalType::String);
+}
+
+impl Scalar for String {
+    fn to_stored(&self) -> ByteArray {
+        self.as_str().into()
+    }
+
+    fn from_stored(stored: ByteArray) -> Result<String, ColumnProblem> {
+        Ok(stored.as_utf8()?.to_owned())
+    }
 }
 
 /// Enums that files hold by name.
 macro_rules! named {
     ($($kind:ty: $name:path, $from_name:path, $all:path;)+) => {$(
-        impl Column for $kind {
-            type Array = StringArray;
+        impl Stored for $kind {
+            type Physical = ByteArrayType;
+            const LOGICAL: Option<LogicalType> = Some(LogicalType::String);
+        }
 
-            fn data_type() -> DataType {
-                DataType::Utf8
+        impl Scalar for $kind {
+            fn to_stored(&self) -> ByteArray {
+                $name(*self).into()
             }
 
-            fn to_array<'a>(values: impl Iterator<Item = Option<&'a Self>>) -> ArrayRef {
-                Arc::new(values.map(|value| value.map(|&value| $name(value))).collect::<StringArray>())
-            }
-
-            fn value(array: &StringArray, row: usize) -> Result<Self, UnknownName> {
-                let got = array.value(row);
-                $from_name(got).ok_or_else(|| UnknownName {
+            fn from_stored(stored: ByteArray) -> Result<$kind, ColumnProblem> {
+                let got = stored.as_utf8()?;
+                let unknown = || UnknownName {
                     expected: one_of($all.into_iter().map($name)),
                     got: got.to_owned(),
-                })
+                };
+                Ok($from_name(got).ok_or_else(unknown)?)
             }
         }
     )+};
@@ -201,61 +323,4 @@ named! {
 
 fn one_of(names: impl Iterator<Item = &'static str>) -> String {
     format!("one of {}", names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values are the same after they were a column, whose type is as declared.
-    #[track_caller]
-    fn check<C: Column + PartialEq + std::fmt::Debug>(values: &[C]) {
-        let array = C::to_array(values.iter().map(Some));
-        assert_eq!(array.data_type(), &C::data_type());
-        let array = array.as_any().downcast_ref::<C::Array>().unwrap();
-        let read: Vec<C> = (0..values.len()).map(|row| C::value(array, row).unwrap()).collect();
-        assert_eq!(read, values);
-        assert_eq!(array.null_count() > 0, C::NULLABLE);
-    }
-
-    #[test]
-    fn values_come_back_from_their_columns() {
-        check(&["a".to_owned(), String::new(), "ö\n".to_owned()]);
-        check(&[true, false]);
-        check(&[0, u64::MAX]);
-        check(&[i64::MIN, -1, i64::MAX]);
-        check(&[0.1_f64, f64::NEG_INFINITY, f64::MIN_POSITIVE]);
-        check(&[0.1_f32, -1e-30]);
-        check(&[vec![1_u32, u32::MAX], vec![], vec![3]]);
-        check(&[vec![], vec![0.1_f32, -2.5]]);
-        check(&[vec![0.1_f64], vec![], vec![-0.0, 7.0]]);
-        check(&Split::ALL);
-        check(&Reason::ALL);
-    }
-
-    #[test]
-    fn what_may_be_missing_comes_back_missing() {
-        check(&[Some("a".to_owned()), None]);
-        check(&[None, Some(0.5_f64)]);
-        check(&[Some(vec![1_u32]), None, Some(vec![]), Some(vec![2, 3])]);
-        check(&[None, Some(Split::Test)]);
-        assert_eq!(Option::<u64>::data_type(), DataType::UInt64);
-    }
-
-    #[test]
-    fn an_unknown_name_says_what_is_expected() {
-        let names = StringArray::from(vec!["train", "practice"]);
-        assert_eq!(Split::value(&names, 0), Ok(Split::Train));
-        assert_eq!(
-            Split::value(&names, 1).unwrap_err().to_string(),
-            "expected one of \"train\", \"validation\", \"test\", got \"practice\""
-        );
-    }
-
-    #[test]
-    fn a_list_is_read_from_a_part_of_a_column_too() {
-        let whole = Vec::<u32>::to_array([vec![1, 2], vec![3], vec![4, 5]].iter().map(Some));
-        let rest = whole.slice(1, 2);
-        assert_eq!(Vec::<u32>::value(rest.as_list::<i32>(), 1).unwrap(), [4, 5]);
-    }
 }

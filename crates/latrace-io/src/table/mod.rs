@@ -8,26 +8,32 @@
 mod column;
 mod part;
 mod record;
+mod stored;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 
 use crate::files::write_atomically;
-use part::Batches;
 
-pub use column::{Column, UnknownName};
+pub use column::{Column, ColumnProblem, Item, Scalar, Stored, UnknownName};
 pub use record::{Record, RecordProblem, View};
 
 // What `record!` expands to names these.
 #[doc(hidden)]
-pub use arrow_array::{ArrayRef, RecordBatch};
+pub use crate::columnar::RowReader;
 #[doc(hidden)]
-pub use arrow_schema::Field;
+pub use anyhow::Result;
 #[doc(hidden)]
-pub use record::{ColumnReader, array, check_derived, derived_array, derived_field, field};
+pub use parquet::errors::ParquetError;
+#[doc(hidden)]
+pub use parquet::schema::types::TypePtr;
+#[doc(hidden)]
+pub use record::{ColumnReader, Columns, GroupWriter, check_derived, derived_field, field};
+#[doc(hidden)]
+pub use stored::ScalarReader;
 
 /// The parts of one kind of record in a folder, read as such records or as a view of them.
 pub struct Table<R> {
@@ -90,27 +96,19 @@ impl<V: View> Table<V> {
     /// # Errors
     /// A file that cannot be read, of another layout, or of other records: named, with what was expected.
     pub fn read(&self, part: usize) -> Result<Vec<V>> {
-        let mut records = Vec::new();
-        for batch in Batches::open(&self.path(part))? {
-            records.extend(batch?);
-        }
-        Ok(records)
+        part::read(&self.path(part))?.collect()
     }
 
-    /// All records, part by part; memory holds a batch of them.
+    /// All records, part by part; memory holds one of them.
     ///
     /// # Errors
     /// A folder that cannot be read. Each record may be an error as those of [`Table::read`].
     pub fn records(&self) -> Result<impl Iterator<Item = Result<V>> + '_> {
-        let batches = |part| match Batches::open(&self.path(part)) {
-            Ok(batches) => Box::new(batches) as Box<dyn Iterator<Item = Result<Vec<V>>>>,
+        let rows = |part| match part::read(&self.path(part)) {
+            Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = Result<V>>>,
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
-        let records = |batch: Result<Vec<V>>| match batch {
-            Ok(records) => records.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        };
-        Ok((0..self.parts()?).flat_map(batches).flat_map(records))
+        Ok((0..self.parts()?).flat_map(rows))
     }
 }
 

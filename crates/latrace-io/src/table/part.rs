@@ -1,24 +1,18 @@
-//! One part of a table as a Parquet file: batches of records in and out, never more of them decoded at once
-//! than a batch.
+//! One part of a table as a Parquet file: records in and out, one row after another.
 
-use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use arrow_schema::DataType;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::{ArrowWriter, ProjectionMask};
+use anyhow::Result;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-use super::record::{Record, View, check_schema};
+use super::record::{Columns, GroupWriter, Record, View, check_fields, schema_of};
+use crate::columnar::{ParquetFile, Rows};
 use crate::failure::Failure;
 
 /// Version of the records' layout; another one is not read.
@@ -27,23 +21,19 @@ const SCHEMA_KEY: &str = "latrace.schema";
 const RECORD_KEY: &str = "latrace.record";
 const STAGE_KEY: &str = "latrace.stage_key";
 
-/// Records that are columns at once, on their way in and out: with traces of 5,000 tokens, 4 MB.
-const BATCH: usize = 64;
-
 /// Writes records as one Parquet file, with the key of the stage that they are of.
 ///
 /// # Errors
 /// I/O errors.
 pub(super) fn write<R: Record>(writer: impl Write + Send, records: &[R], stage_key: &str) -> Result<()> {
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties::<R>(stage_key)?)
-        // Parquet's own types say all that there is to say.
-        .with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(writer, R::schema(), options)?;
-    for records in records.chunks(BATCH) {
-        writer.write(&R::to_batch(records)?)?;
+    let properties = Arc::new(properties::<R>(stage_key)?);
+    let mut file = SerializedFileWriter::new(writer, schema_of::<R>()?, properties)?;
+    if !records.is_empty() {
+        let mut group = GroupWriter::new(file.next_row_group()?);
+        R::write(records, &mut group)?;
+        group.close()?;
     }
-    writer.close()?;
+    file.close()?;
     Ok(())
 }
 
@@ -63,9 +53,9 @@ fn properties<R: Record>(stage_key: &str) -> Result<WriterProperties> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_key_value_metadata(Some(metadata));
-    let lists = R::fields().into_iter().filter(|field| matches!(field.data_type(), DataType::List(_)));
+    let lists = R::fields().into_iter().filter(|field| field.is_group());
     let properties = lists.fold(properties, |properties, field| {
-        let items = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), "element".to_owned()]);
+        let items = ColumnPath::new([field.name(), "list", "element"].map(str::to_owned).to_vec());
         properties
             .set_column_compression(items.clone(), Compression::UNCOMPRESSED)
             .set_column_dictionary_enabled(items.clone(), false)
@@ -74,69 +64,23 @@ fn properties<R: Record>(stage_key: &str) -> Result<WriterProperties> {
     Ok(properties.build())
 }
 
-/// The records of a part, batch by batch.
-#[derive(Debug)]
-pub(super) struct Batches<V> {
-    path: PathBuf,
-    reader: ParquetRecordBatchReader,
-    /// Rows of the batches before.
-    before: u64,
-    view: std::marker::PhantomData<V>,
-}
-
-impl<V: View> Batches<V> {
-    /// Opens a part and checks what it is said to hold.
-    ///
-    /// # Errors
-    /// A file that cannot be read, of another layout or of other records.
-    pub(super) fn open(path: &Path) -> Result<Batches<V>> {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let damaged =
-            |error: parquet::errors::ParquetError| anyhow::Error::from(error).context(damaged(path));
-        let metadata = ArrowReaderMetadata::load(&file, options).map_err(damaged)?;
-        check_kind::<V>(path, &metadata)?;
-        check_schema::<V>(metadata.schema()).map_err(|problem| other_layout(path, problem))?;
-        let columns = columns_of::<V>(&metadata);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-        let reader = reader.with_projection(columns).with_batch_size(BATCH).build().map_err(damaged)?;
-        Ok(Batches { path: path.to_owned(), reader, before: 0, view: std::marker::PhantomData })
-    }
-}
-
-impl<V: View> Iterator for Batches<V> {
-    type Item = Result<Vec<V>>;
-
-    fn next(&mut self) -> Option<Result<Vec<V>>> {
-        let batch = match self.reader.next()? {
-            Ok(batch) => batch,
-            Err(error) => return Some(Err(anyhow::Error::from(error).context(damaged(&self.path)))),
-        };
-        let before = self.before;
-        self.before += batch.num_rows() as u64;
-        let records = V::from_batch(&batch);
-        Some(
-            records
-                .map_err(|problem| anyhow::Error::from(problem.after(before)).context(damaged(&self.path))),
-        )
-    }
-}
-
-/// The columns that a view reads; a record also reads those that are derived, which it checks.
-fn columns_of<V: View>(metadata: &ArrowReaderMetadata) -> ProjectionMask {
-    let fields = V::fields();
-    let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-    let roots = metadata.schema().fields().iter().enumerate();
-    let read = roots.filter(|(_, field)| names.contains(&field.name().as_str())).map(|(at, _)| at);
-    ProjectionMask::roots(metadata.metadata().file_metadata().schema_descr(), read)
+/// The records of a part, row by row, once what it is said to hold is checked.
+///
+/// # Errors
+/// A file that cannot be read, of another layout or of other records.
+pub(super) fn read<V: View>(path: &Path) -> Result<impl Iterator<Item = Result<V>> + use<V>> {
+    let file = ParquetFile::open(path).map_err(|error| error.context(damaged(path)))?;
+    check_kind::<V>(&file)?;
+    check_fields::<V>(file.fields()).map_err(|problem| other_layout(path, problem))?;
+    let path = path.to_owned();
+    let rows =
+        Rows::new(file, |file, group, before| V::open(&Columns { fields: file.fields(), group, before }));
+    Ok(rows.map(move |row| row.map_err(|error| error.context(damaged(&path)))))
 }
 
 /// Whether a file holds records of that name in this layout.
-fn check_kind<V: View>(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
-    let pairs = metadata.metadata().file_metadata().key_value_metadata().into_iter().flatten();
-    let known: HashMap<&str, &str> =
-        pairs.filter_map(|pair| Some((pair.key.as_str(), pair.value.as_deref()?))).collect();
-    let (record, version) = (known.get(RECORD_KEY).copied(), known.get(SCHEMA_KEY).copied());
+fn check_kind<V: View>(file: &ParquetFile) -> Result<()> {
+    let (record, version) = (file.key_value(RECORD_KEY), file.key_value(SCHEMA_KEY));
     if (record, version) == (Some(V::NAME), Some(SCHEMA_VERSION)) {
         return Ok(());
     }
@@ -145,7 +89,7 @@ fn check_kind<V: View>(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()
         "expected records of kind \"{}\" in layout {SCHEMA_VERSION}, got \"{record}\" in layout {version}",
         V::NAME
     );
-    Err(other_layout(path, problem))
+    Err(other_layout(file.path(), problem))
 }
 
 fn other_layout(path: &Path, problem: impl std::fmt::Display) -> anyhow::Error {

@@ -1,12 +1,20 @@
 //! Records: structs of which every field is a column, with one schema for all tables that hold them.
 
+use std::fmt;
+use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use anyhow::Result;
+use parquet::basic::Repetition;
+use parquet::data_type::ByteArrayType;
+use parquet::errors::ParquetError;
+use parquet::file::writer::{SerializedColumnWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use thiserror::Error;
 
-use super::column::Column;
+use super::column::{Column, ColumnProblem, UnknownName};
+use super::stored::write_scalars;
+use crate::columnar::{Field, RowGroup, RowReader, fields_of};
 
 /// What the rows of a table are read as: its whole records, or some of their columns. A stage that needs only
 /// token ids does not read log-probs, which take as many bytes.
@@ -18,36 +26,31 @@ pub trait View: Sized {
     const WHOLE: bool;
 
     /// The columns, in the records' order.
-    fn fields() -> Vec<Field>;
+    fn fields() -> Vec<TypePtr>;
 
-    /// The rows of columns whose types are those of [`View::fields`].
+    /// Opens the columns of [`View::fields`], to be read row by row.
     ///
     /// # Errors
-    /// A missing column or one of another type; a value that the field cannot have.
-    fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, RecordProblem>;
+    /// A missing column, or a damaged file.
+    fn open(columns: &Columns<'_>) -> Result<RowReader<Self>>;
 }
 
 /// What a table holds; [`record!`](crate::record) makes a struct one.
 pub trait Record: View {
-    /// Records as columns, in the order of [`View::fields`], each with a value for every record.
-    fn to_arrays(records: &[Self]) -> Vec<ArrayRef>;
-
-    /// The schema of every table of these records, with or without any.
-    fn schema() -> SchemaRef {
-        Arc::new(Schema::new(Self::fields()))
-    }
-
-    /// Records as columns.
+    /// Writes records as columns, in the order of [`View::fields`].
     ///
     /// # Errors
-    /// None but mistakes in this trait's other functions.
-    fn to_batch(records: &[Self]) -> Result<RecordBatch, ArrowError> {
-        RecordBatch::try_new(Self::schema(), Self::to_arrays(records))
-    }
+    /// I/O errors.
+    fn write<W: Write + Send>(records: &[Self], group: &mut GroupWriter<'_, W>) -> Result<(), ParquetError>;
+}
+
+/// The schema of every table of these columns, with or without records.
+pub(super) fn schema_of<V: View>() -> Result<TypePtr, ParquetError> {
+    Ok(Arc::new(Type::group_type_builder("schema").with_fields(V::fields()).build()?))
 }
 
 /// Why columns are not valid records.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum RecordProblem {
     /// A column is missing, superfluous, or of another type.
     #[error("column \"{column}\": expected {expected}, got {got}")]
@@ -71,17 +74,14 @@ pub enum RecordProblem {
         /// What is there.
         got: String,
     },
-}
-
-impl RecordProblem {
-    /// The same of rows that come after `rows` others.
-    #[must_use]
-    pub fn after(mut self, rows: u64) -> RecordProblem {
-        if let RecordProblem::Value { row, .. } = &mut self {
-            *row += rows;
-        }
-        self
-    }
+    /// A column cannot be read.
+    #[error("column \"{column}\"")]
+    File {
+        /// Its name.
+        column: String,
+        /// The reason.
+        source: ParquetError,
+    },
 }
 
 /// Checks that a table has the columns of `V`: the same names in the same order, with the same types. Only a
@@ -89,22 +89,20 @@ impl RecordProblem {
 ///
 /// # Errors
 /// The first column that differs.
-pub fn check_schema<V: View>(schema: &Schema) -> Result<(), RecordProblem> {
-    let fields = V::fields();
-    let is_read = |name: &str| V::WHOLE || fields.iter().any(|field| field.name() == name);
-    let there: Vec<&Field> =
-        schema.fields().iter().map(AsRef::as_ref).filter(|field| is_read(field.name())).collect();
-    for at in 0..fields.len().max(there.len()) {
-        let (expected, got) = (fields.get(at), there.get(at).copied());
+pub(super) fn check_fields<V: View>(fields: &[Field]) -> Result<()> {
+    let all_expected = fields_of(&SchemaDescriptor::new(schema_of::<V>()?))?;
+    let is_read = |field: &&Field| V::WHOLE || all_expected.iter().any(|read| read.name == field.name);
+    let all_got: Vec<&Field> = fields.iter().filter(is_read).collect();
+    for at in 0..all_expected.len().max(all_got.len()) {
+        let (expected, got) = (all_expected.get(at), all_got.get(at).copied());
         let is_same = expected.zip(got).is_some_and(|(expected, got)| {
-            expected.name() == got.name() && describe(expected) == describe(got)
+            expected.name == got.name && expected.to_string() == got.to_string()
         });
         if !is_same {
-            return Err(RecordProblem::Column {
-                column: expected.or(got).map_or_else(String::new, |field| field.name().clone()),
-                expected: expected.map_or_else(|| "no such column".to_owned(), describe),
-                got: got_instead(expected, got),
-            });
+            let column = expected.or(got).map_or_else(String::new, |field| field.name.clone());
+            let got = got_instead(expected, got);
+            let expected = expected.map_or_else(|| "no such column".to_owned(), Field::to_string);
+            return Err(RecordProblem::Column { column, expected, got }.into());
         }
     }
     Ok(())
@@ -114,20 +112,11 @@ pub fn check_schema<V: View>(schema: &Schema) -> Result<(), RecordProblem> {
 fn got_instead(expected: Option<&Field>, got: Option<&Field>) -> String {
     match (expected, got) {
         (_, None) => "nothing".to_owned(),
-        (Some(expected), Some(got)) if expected.name() != got.name() => {
-            format!("column \"{}\" of {}", got.name(), describe(got))
+        (Some(expected), Some(got)) if expected.name != got.name => {
+            format!("column \"{}\" of {got}", got.name)
         }
-        (_, Some(got)) => describe(got),
+        (_, Some(got)) => got.to_string(),
     }
-}
-
-/// A column's type in words. What readers call the items of a list is of no account.
-fn describe(field: &Field) -> String {
-    let kind = match field.data_type() {
-        DataType::List(item) => format!("lists of {}", describe(item)),
-        other => other.to_string(),
-    };
-    if field.is_nullable() { format!("{kind} or null") } else { kind }
 }
 
 /// Makes a struct a [`Record`](crate::table::Record) of a name in files. All of its fields are listed, each a
@@ -150,32 +139,34 @@ macro_rules! record {
             const NAME: &'static str = $name;
             const WHOLE: bool = true;
 
-            fn fields() -> Vec<$crate::table::Field> {
+            fn fields() -> Vec<$crate::table::TypePtr> {
                 vec![
                     $($crate::table::field(stringify!($field), |record: &$record| &record.$field),)+
                     $($($crate::table::derived_field(stringify!($column)),)+)?
                 ]
             }
 
-            fn from_batch(
-                batch: &$crate::table::RecordBatch,
-            ) -> Result<Vec<$record>, $crate::table::RecordProblem> {
-                $(let $field = $crate::table::ColumnReader::open(batch, stringify!($field))?;)+
-                let read = |row: usize| {
-                    let record = $record { $($field: $field.value(row)?),+ };
-                    $($($crate::table::check_derived(batch, stringify!($column), row, $text(&record))?;)+)?
+            fn open(
+                columns: &$crate::table::Columns<'_>,
+            ) -> $crate::table::Result<$crate::table::RowReader<$record>> {
+                $(let mut $field = columns.open(stringify!($field))?;)+
+                $($(let mut $column = columns.open(stringify!($column))?;)+)?
+                Ok(Box::new(move || {
+                    let record = $record { $($field: $field.read()?),+ };
+                    $($($crate::table::check_derived(&mut $column, $text(&record))?;)+)?
                     Ok(record)
-                };
-                (0..batch.num_rows()).map(read).collect()
+                }))
             }
         }
 
         impl $crate::table::Record for $record {
-            fn to_arrays(records: &[$record]) -> Vec<$crate::table::ArrayRef> {
-                vec![
-                    $($crate::table::array(records, |record: &$record| &record.$field),)+
-                    $($($crate::table::derived_array(records, $text),)+)?
-                ]
+            fn write<W: std::io::Write + Send>(
+                records: &[$record],
+                group: &mut $crate::table::GroupWriter<'_, W>,
+            ) -> Result<(), $crate::table::ParquetError> {
+                $(group.write(records, |record: &$record| &record.$field)?;)+
+                $($(group.write_derived(records, $text)?;)+)?
+                Ok(())
             }
         }
     };
@@ -203,95 +194,148 @@ macro_rules! view {
             const NAME: &'static str = <$record as $crate::table::View>::NAME;
             const WHOLE: bool = false;
 
-            fn fields() -> Vec<$crate::table::Field> {
+            fn fields() -> Vec<$crate::table::TypePtr> {
                 vec![$($crate::table::field(stringify!($field), |view: &$view| &view.$field)),+]
             }
 
-            fn from_batch(
-                batch: &$crate::table::RecordBatch,
-            ) -> Result<Vec<$view>, $crate::table::RecordProblem> {
-                $(let $field = $crate::table::ColumnReader::open(batch, stringify!($field))?;)+
-                (0..batch.num_rows()).map(|row| Ok($view { $($field: $field.value(row)?),+ })).collect()
+            fn open(
+                columns: &$crate::table::Columns<'_>,
+            ) -> $crate::table::Result<$crate::table::RowReader<$view>> {
+                $(let mut $field = columns.open(stringify!($field))?;)+
+                Ok(Box::new(move || Ok($view { $($field: $field.read()?),+ })))
             }
         }
     };
 }
 
 /// The column of the field that `_get` gets: a function, so that its type need not be spelt.
-pub fn field<R, C: Column>(name: &str, _get: fn(&R) -> &C) -> Field {
-    Field::new(name, C::data_type(), C::NULLABLE)
-}
-
-/// The values of the field that `get` gets.
-pub fn array<R, C: Column>(records: &[R], get: fn(&R) -> &C) -> ArrayRef {
-    C::to_array(records.iter().map(|record| Some(get(record))))
+pub fn field<R, C: Column>(name: &str, _get: fn(&R) -> &C) -> TypePtr {
+    C::parquet_type(name, if C::NULLABLE { Repetition::OPTIONAL } else { Repetition::REQUIRED })
 }
 
 /// A column that follows from others.
-pub fn derived_field(name: &str) -> Field {
+pub fn derived_field(name: &str) -> TypePtr {
     field(name, |text: &String| text)
 }
 
-/// The values of a column that follows from others.
-pub fn derived_array<R>(records: &[R], text: fn(&R) -> &'static str) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(records.iter().map(text)))
+/// The columns of a part that is being written.
+pub struct GroupWriter<'a, W: Write> {
+    group: SerializedRowGroupWriter<'a, W>,
 }
 
-/// Whether a row's derived column says what follows from the others.
+impl<W: Write> fmt::Debug for GroupWriter<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupWriter").finish_non_exhaustive()
+    }
+}
+
+impl<'a, W: Write + Send> GroupWriter<'a, W> {
+    /// The columns of a row group.
+    pub fn new(group: SerializedRowGroupWriter<'a, W>) -> GroupWriter<'a, W> {
+        GroupWriter { group }
+    }
+
+    /// Writes the next column: the values of the field that `get` gets.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write<R, C: Column>(&mut self, records: &[R], get: fn(&R) -> &C) -> Result<(), ParquetError> {
+        C::write(self.next_column()?, records.iter().map(|record| Some(get(record))))
+    }
+
+    /// Writes the next column, which follows from others.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write_derived<R>(
+        &mut self,
+        records: &[R],
+        text: fn(&R) -> &'static str,
+    ) -> Result<(), ParquetError> {
+        let texts = records.iter().map(|record| Some(text(record).into()));
+        write_scalars::<ByteArrayType>(self.next_column()?, texts)
+    }
+
+    fn next_column(&mut self) -> Result<SerializedColumnWriter<'_>, ParquetError> {
+        let column = self.group.next_column()?;
+        column.ok_or_else(|| ParquetError::General("more columns than the schema has".to_owned()))
+    }
+
+    /// Ends the row group, all of whose columns are written.
+    ///
+    /// # Errors
+    /// I/O errors, or columns that are missing.
+    pub fn close(self) -> Result<(), ParquetError> {
+        self.group.close().map(|_| ())
+    }
+}
+
+/// The columns of a row group that is being read.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    pub(super) fields: &'a [Field],
+    pub(super) group: RowGroup<'a>,
+    /// Rows of the groups before.
+    pub(super) before: u64,
+}
+
+impl Columns<'_> {
+    /// The column of that name, whose type has been checked.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn open<C: Column>(&self, name: &'static str) -> Result<ColumnReader<C>, RecordProblem> {
+        let field = self.fields.iter().find(|field| field.name == name);
+        let missing = || RecordProblem::Column {
+            column: name.to_owned(),
+            expected: "a column".to_owned(),
+            got: "nothing".to_owned(),
+        };
+        let reader = C::open(&self.group, field.ok_or_else(missing)?);
+        let reader = reader.map_err(|source| RecordProblem::File { column: name.to_owned(), source })?;
+        Ok(ColumnReader { name, reader, row: self.before })
+    }
+}
+
+/// A column's values, row by row.
+#[derive(Debug)]
+pub struct ColumnReader<C: Column> {
+    name: &'static str,
+    reader: C::Reader,
+    /// The row last read, from 1.
+    row: u64,
+}
+
+impl<C: Column> ColumnReader<C> {
+    /// The next row's value.
+    ///
+    /// # Errors
+    /// A damaged file, or a text that names no value of the type.
+    pub fn read(&mut self) -> Result<C, RecordProblem> {
+        self.row += 1;
+        match C::read(&mut self.reader) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(self.wrong("a value".to_owned(), "null".to_owned())),
+            Err(ColumnProblem::Name(UnknownName { expected, got })) => Err(self.wrong(expected, got)),
+            Err(ColumnProblem::File(source)) => {
+                Err(RecordProblem::File { column: self.name.to_owned(), source })
+            }
+        }
+    }
+
+    fn wrong(&self, expected: String, got: String) -> RecordProblem {
+        RecordProblem::Value { row: self.row, column: self.name.to_owned(), expected, got }
+    }
+}
+
+/// Whether the next row's derived column says what follows from the others.
 ///
 /// # Errors
 /// It says something else, which the row's other columns belie.
-pub fn check_derived(
-    batch: &RecordBatch,
-    name: &'static str,
-    row: usize,
-    expected: &'static str,
-) -> Result<(), RecordProblem> {
-    let got: String = ColumnReader::open(batch, name)?.value(row)?;
+pub fn check_derived(column: &mut ColumnReader<String>, expected: &'static str) -> Result<(), RecordProblem> {
+    let got = column.read()?;
     if got == expected {
         return Ok(());
     }
-    Err(RecordProblem::Value {
-        row: row as u64 + 1,
-        column: name.to_owned(),
-        expected: format!("{expected:?}, which follows from the row's other columns"),
-        got,
-    })
-}
-
-/// A column of a batch.
-#[derive(Debug)]
-pub struct ColumnReader<'a, C: Column> {
-    name: &'static str,
-    array: &'a C::Array,
-}
-
-impl<'a, C: Column> ColumnReader<'a, C> {
-    /// The column of that name.
-    ///
-    /// # Errors
-    /// There is none, or one of another type.
-    pub fn open(batch: &'a RecordBatch, name: &'static str) -> Result<ColumnReader<'a, C>, RecordProblem> {
-        let column = batch.column_by_name(name);
-        let array = column.and_then(|column| column.as_any().downcast_ref::<C::Array>());
-        let array = array.ok_or_else(|| RecordProblem::Column {
-            column: name.to_owned(),
-            expected: C::data_type().to_string(),
-            got: column.map_or_else(|| "nothing".to_owned(), |column| column.data_type().to_string()),
-        })?;
-        Ok(ColumnReader { name, array })
-    }
-
-    /// A row's value.
-    ///
-    /// # Errors
-    /// A text that names no value of the type.
-    pub fn value(&self, row: usize) -> Result<C, RecordProblem> {
-        C::value(self.array, row).map_err(|unknown| RecordProblem::Value {
-            row: row as u64 + 1,
-            column: self.name.to_owned(),
-            expected: unknown.expected,
-            got: unknown.got,
-        })
-    }
+    Err(column.wrong(format!("{expected:?}, which follows from the row's other columns"), got))
 }

@@ -1,11 +1,12 @@
 use std::fs;
-use std::sync::Arc;
 
-use arrow_array::{Float64Array, StringArray};
-use arrow_schema::{DataType, Schema};
-use latrace_core::Reason;
+use latrace_core::{Reason, Split};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::printer::print_schema;
 
 use super::*;
+use crate::columnar::testing::{Column, column, write_file};
 use crate::{record, view};
 
 /// A record of every kind of column.
@@ -96,20 +97,31 @@ fn every_part_has_the_schema_of_its_records() {
     let table = Table::<Pair>::create(folder.path(), "the key");
     table.write(0, &[]).unwrap();
     table.write(1, &many()).unwrap();
-    let list = |item| DataType::List(Arc::new(Field::new("element", item, false)));
-    let expected = Schema::new(vec![
-        Field::new("id", DataType::Utf8, false),
-        Field::new("number", DataType::UInt64, false),
-        Field::new("ids", list(DataType::UInt32), false),
-        Field::new("logprobs", list(DataType::Float64), true),
-        Field::new("reason", DataType::Utf8, false),
-        Field::new("verdict", DataType::Utf8, false),
-    ]);
+    let expected = "message schema {
+  REQUIRED BYTE_ARRAY id (STRING);
+  REQUIRED INT64 number (INTEGER(64,false));
+  REQUIRED group ids (LIST) {
+    REPEATED group list {
+      REQUIRED INT32 element (INTEGER(32,false));
+    }
+  }
+  OPTIONAL group logprobs (LIST) {
+    REPEATED group list {
+      REQUIRED DOUBLE element;
+    }
+  }
+  REQUIRED BYTE_ARRAY reason (STRING);
+  REQUIRED BYTE_ARRAY verdict (STRING);
+}
+";
     for part in ["part-00000.parquet", "part-00001.parquet"] {
         let file = fs::File::open(folder.path().join(part)).unwrap();
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-        assert_eq!(reader.schema().fields(), expected.fields(), "{part}");
-        let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        let reader = SerializedFileReader::new(file).unwrap();
+        let metadata = reader.metadata().file_metadata();
+        let mut schema = Vec::new();
+        print_schema(&mut schema, metadata.schema());
+        assert_eq!(String::from_utf8(schema).unwrap(), expected, "{part}");
+        let pairs = metadata.key_value_metadata().unwrap();
         let said: Vec<_> =
             pairs.iter().map(|pair| (pair.key.as_str(), pair.value.as_deref().unwrap())).collect();
         assert_eq!(
@@ -140,7 +152,7 @@ view!(ImpostorNumber of Impostor, { number });
 fn a_view_names_a_column_of_another_type() {
     check_refused::<ImpostorNumber>(
         write_part(&[pair("a", 0, &[])]),
-        &["column \"number\": expected Float64, got UInt64"],
+        &["column \"number\": expected float64, got uint64"],
     );
 }
 
@@ -173,10 +185,10 @@ fn a_part_of_other_records_is_named() {
 #[test]
 fn a_column_of_another_type_is_named() {
     let impostor = || Impostor { id: "a".to_owned(), number: 0.5 };
-    check_refused::<Pair>(write_part(&[impostor()]), &["column \"number\": expected UInt64, got Float64"]);
+    check_refused::<Pair>(write_part(&[impostor()]), &["column \"number\": expected uint64, got float64"]);
     check_refused::<Impostor>(
         write_part(&[pair("a", 0, &[])]),
-        &["column \"number\": expected Float64, got UInt64"],
+        &["column \"number\": expected float64, got uint64"],
     );
 }
 
@@ -195,50 +207,125 @@ fn a_list_of_other_items_is_named() {
     let lists = OtherLists { id: "a".to_owned(), number: 0, ids: vec![0.5] };
     check_refused::<Pair>(
         write_part(&[lists]),
-        &["column \"ids\": expected lists of UInt32, got lists of Float32"],
+        &["column \"ids\": expected lists of uint32, got lists of float32"],
     );
-}
-
-/// A part as another program may write it.
-fn write_rows(folder: &Path, batch: &RecordBatch, layout: &str) {
-    let metadata = [("latrace.schema", layout), ("latrace.record", "other")]
-        .map(|(key, value)| parquet::file::metadata::KeyValue::new(key.to_owned(), value.to_owned()));
-    let properties = parquet::file::properties::WriterProperties::builder()
-        .set_key_value_metadata(Some(metadata.to_vec()))
-        .build();
-    let file = fs::File::create(folder.join("part-00000.parquet")).unwrap();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
-    writer.write(batch).unwrap();
-    writer.close().unwrap();
-}
-
-#[track_caller]
-fn check_other(columns: &[(&str, ArrayRef, bool)], layout: &str, expected: &str) {
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, array, nullable)| Field::new(*name, array.data_type().clone(), *nullable))
-        .collect();
-    let arrays = columns.iter().map(|(_, array, _)| array.clone()).collect();
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
-    check_refused::<Other>(|folder| write_rows(folder, &batch, layout), &[expected]);
 }
 
 #[test]
 fn columns_that_are_missing_superfluous_or_may_be_null_are_named() {
-    let texts = || -> ArrayRef { Arc::new(StringArray::from(vec!["a"])) };
-    let numbers = || -> ArrayRef { Arc::new(Float64Array::from(vec![0.5])) };
-    check_other(&[("id", texts(), true)], "2", "column \"id\": expected Utf8, got Utf8 or null");
-    check_other(&[("id", texts(), false)], "1", "in layout 2, got \"other\" in layout 1");
-    check_other(
-        &[("id", texts(), false), ("weight", numbers(), false)],
+    let texts = [ByteArray::from("a")];
+    let text = || column::<ByteArrayType>(&texts, &[1], &[]);
+    let check = |fields: &str, columns: &[Column<'_>], layout, expected| {
+        let metadata = [("latrace.schema", layout), ("latrace.record", "other")];
+        let write = |folder: &Path| {
+            write_file(&folder.join("part-00000.parquet"), fields, &metadata, &[columns]);
+        };
+        check_refused::<Other>(write, &[expected]);
+    };
+    let nullable = "optional byte_array id (STRING);";
+    check(nullable, &[text()], "2", "column \"id\": expected text, got text or null");
+    let id = "required byte_array id (STRING);";
+    check(id, &[text()], "1", "in layout 2, got \"other\" in layout 1");
+    check(
+        &format!("{id} required double weight;"),
+        &[text(), column::<DoubleType>(&[0.5], &[], &[])],
         "2",
-        "column \"weight\": expected no such column, got Float64",
+        "column \"weight\": expected no such column, got float64",
     );
-    check_other(
-        &[("name", texts(), false)],
+    check(
+        "required byte_array name (STRING);",
+        &[text()],
         "2",
-        "column \"id\": expected Utf8, got column \"name\" of Utf8",
+        "column \"id\": expected text, got column \"name\" of text",
     );
+}
+
+/// A record of every type of column, each once as it may be missing.
+#[derive(Clone, Debug, PartialEq)]
+struct Every {
+    text: String,
+    flag: bool,
+    natural: u64,
+    integer: i64,
+    double: f64,
+    single: f32,
+    ids: Vec<u32>,
+    singles: Vec<f32>,
+    doubles: Vec<f64>,
+    split: Split,
+    reason: Reason,
+    note: Option<String>,
+    maybe: Option<f64>,
+    maybe_ids: Option<Vec<u32>>,
+    maybe_split: Option<Split>,
+}
+
+record!(Every, "every", {
+    text, flag, natural, integer, double, single, ids, singles, doubles, split, reason,
+    note, maybe, maybe_ids, maybe_split,
+});
+
+fn every() -> Every {
+    Every {
+        text: "ö\n".to_owned(),
+        flag: true,
+        natural: u64::MAX,
+        integer: i64::MIN,
+        double: f64::NEG_INFINITY,
+        single: -1e-30,
+        ids: vec![1, u32::MAX],
+        singles: vec![0.1, -2.5],
+        doubles: vec![-0.0, f64::MIN_POSITIVE],
+        split: Split::Test,
+        reason: Reason::Equal,
+        note: Some(String::new()),
+        maybe: Some(0.1),
+        maybe_ids: Some(vec![2, 3]),
+        maybe_split: Some(Split::Train),
+    }
+}
+
+fn least() -> Every {
+    Every {
+        text: String::new(),
+        ids: vec![],
+        singles: vec![],
+        doubles: vec![],
+        note: None,
+        maybe: None,
+        maybe_ids: None,
+        maybe_split: None,
+        ..every()
+    }
+}
+
+#[test]
+fn values_of_every_type_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::<Every>::create(folder.path(), "k");
+    let parts = [
+        vec![every()],
+        vec![least()],
+        vec![least(), every(), Every { maybe_ids: Some(vec![]), ..least() }, every(), least()],
+        (0..200).map(|at| if at % 3 == 0 { every() } else { least() }).collect(),
+    ];
+    for (part, records) in parts.iter().enumerate() {
+        table.write(part, records).unwrap();
+        assert_eq!(table.read(part).unwrap(), *records);
+    }
+}
+
+#[test]
+fn lists_longer_than_a_page_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = |length: u32| PairIds { number: length.into(), ids: (0..length).collect() };
+    let records: Vec<PairIds> = [300_000, 0, 1, 700_000, 5].map(long).to_vec();
+    let pairs: Vec<Pair> = records
+        .iter()
+        .map(|record| Pair { ids: record.ids.clone(), ..pair("a", record.number, &[]) })
+        .collect();
+    Table::<Pair>::create(folder.path(), "k").write(0, &pairs).unwrap();
+    assert!(Table::<PairIds>::open(folder.path()).read(0).unwrap() == records);
 }
 
 #[test]

@@ -1,29 +1,23 @@
 //! Sums from the columns of Parquet files, including those written by other tools: lists of f32 or f64, and
 //! ids that are strings or integers.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Origin, RowSums, Sums, is_parquet};
+use latrace_io::columnar::{
+    Field, FloatListReader, Kind, LeafReader, ListRow, ParquetFile, RowGroup, Scalar,
+};
 use latrace_io::failure::Failure;
 use latrace_io::progress::SharedProgress;
 use latrace_io::rows::{BadRow, FieldProblem, Place, describe, files_of};
 
-/// Rows decoded in one batch: a few megabytes of tokens.
-const BATCH: usize = 64;
+/// Rows between two updates of the progress bar: a few megabytes of tokens.
+const ROWS_SHOWN_AT_ONCE: u64 = 64;
 
 /// The required columns.
 const NEEDED: [&str; 3] = ["id", "sample", "logprobs"];
@@ -39,7 +33,7 @@ pub(in crate::weigh) fn count_rows(paths: &[&Path]) -> Result<Option<u64>> {
             if !is_parquet(&file) {
                 return Ok(None);
             }
-            count += metadata_of(&file)?.metadata().file_metadata().num_rows() as u64;
+            count += ParquetFile::open(&file)?.group_rows().sum::<u64>();
         }
     }
     Ok(Some(count))
@@ -47,157 +41,137 @@ pub(in crate::weigh) fn count_rows(paths: &[&Path]) -> Result<Option<u64>> {
 
 /// The sums of a file, in the order of its rows.
 pub(super) fn read(path: &Path, progress: &SharedProgress) -> Result<Vec<Sums>> {
-    let metadata = metadata_of(path)?;
-    let mask = needed_columns(path, &metadata)?;
-    let shared: Arc<Path> = Arc::from(path);
-    let (mut groups, mut first) = (Vec::new(), 0);
-    for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
-        groups.push((number, first));
-        first += group.num_rows() as u64;
+    let file = ParquetFile::open(path)?;
+    check_columns(&file)?;
+    let (mut groups, mut before) = (Vec::new(), 0);
+    for (number, rows) in file.group_rows().enumerate() {
+        groups.push((number, before..before + rows));
+        before += rows;
     }
-    let read_group = |(group, first)| {
-        let reader = open_group(path, &metadata, &mask, group)?;
-        read_group(reader, &shared, first, progress)
-    };
+    let shared: Arc<Path> = Arc::from(path);
+    let read_group = |(number, rows)| read_group(&file, number, rows, &shared, progress);
     let of_groups: Vec<Vec<Sums>> = groups.into_par_iter().map(read_group).collect::<Result<_>>()?;
     Ok(of_groups.into_iter().flatten().collect())
 }
 
-fn metadata_of(path: &Path) -> Result<ArrowReaderMetadata> {
-    let cannot = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(cannot)?;
-    ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
-        .with_context(cannot)
+fn check_columns(file: &ParquetFile) -> Result<()> {
+    let Some(missing) = NEEDED.iter().find(|name| file.field(name).is_none()) else { return Ok(()) };
+    let there: Vec<&str> = file.fields().iter().map(|field| field.name.as_str()).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    let message = format!("{}: expected a column \"{missing}\", got {there}", file.path().display());
+    Err(Failure::work(message).into())
 }
 
-/// The columns to read from a file.
-fn needed_columns(path: &Path, metadata: &ArrowReaderMetadata) -> Result<ProjectionMask> {
-    let schema = metadata.schema();
-    if let Some(missing) = NEEDED.iter().find(|name| schema.column_with_name(name).is_none()) {
-        let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-        let message = format!("{}: expected a column \"{missing}\", got {there}", path.display());
-        return Err(Failure::work(message).into());
-    }
-    let read = NEEDED.iter().chain([&CLOSED]).filter_map(|name| schema.column_with_name(name));
-    let descriptor = metadata.metadata().file_metadata().schema_descr();
-    Ok(ProjectionMask::roots(descriptor, read.map(|(at, _)| at)))
-}
-
-fn open_group(
-    path: &Path,
-    metadata: &ArrowReaderMetadata,
-    mask: &ProjectionMask,
-    group: usize,
-) -> Result<ParquetRecordBatchReader> {
-    let cannot = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(cannot)?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-    let builder = builder.with_row_groups(vec![group]).with_projection(mask.clone());
-    builder.with_batch_size(BATCH).build().with_context(cannot)
-}
-
-/// The sums of a row group whose first row is row `first` (from 0) of the file.
+/// The sums of a row group, which has these rows (from 0) of the file.
 fn read_group(
-    reader: ParquetRecordBatchReader,
+    file: &ParquetFile,
+    number: usize,
+    rows: std::ops::Range<u64>,
     path: &Arc<Path>,
-    mut first: u64,
     progress: &SharedProgress,
 ) -> Result<Vec<Sums>> {
+    let at = |row: u64| move |error: anyhow::Error| placed(error, path, Place::Row(row + 1));
+    let mut columns = Columns::open(file, &file.group(number)?).map_err(at(rows.start))?;
     let mut all = Vec::new();
-    for batch in reader {
-        let batch = batch.with_context(|| format!("cannot read {}", path.display()))?;
-        let columns = Columns::of(&batch).with_context(|| format!("cannot read {}", path.display()))?;
-        for row in 0..batch.num_rows() {
-            let place = Place::Row(first + row as u64 + 1);
-            let sums = columns.sums(row).map_err(|problem| BadRow::new(path, place, problem))?;
-            all.push(sums.at(Origin { file: path.clone(), place }));
+    let mut unshown = 0;
+    for row in rows {
+        let sums = columns.read().map_err(at(row))?;
+        all.push(sums.at(Origin { file: path.clone(), place: Place::Row(row + 1) }));
+        unshown += 1;
+        if unshown == ROWS_SHOWN_AT_ONCE {
+            progress.advance(std::mem::take(&mut unshown));
         }
-        first += batch.num_rows() as u64;
-        progress.advance(batch.num_rows() as u64);
     }
+    progress.advance(unshown);
     Ok(all)
 }
 
-/// The columns of a batch.
-struct Columns<'a> {
-    ids: &'a ArrayRef,
-    samples: &'a ArrayRef,
-    logprobs: &'a ArrayRef,
-    closed: Option<&'a ArrayRef>,
+/// A problem with a field as one of its row, any other as one of the file.
+fn placed(error: anyhow::Error, path: &Path, place: Place) -> anyhow::Error {
+    match error.downcast::<FieldProblem>() {
+        Ok(problem) => BadRow::new(path, place, problem).into(),
+        Err(error) => error.context(format!("cannot read {}", path.display())),
+    }
 }
 
-impl Columns<'_> {
-    fn of(batch: &RecordBatch) -> Result<Columns<'_>> {
-        let column =
-            |name: &str| batch.column_by_name(name).with_context(|| format!("column \"{name}\" is missing"));
+/// What the columns' fields should hold.
+const ID: &str = "a string or an integer";
+const SAMPLE: &str = "the trace's number, from 0";
+const LOGPROBS: &str = "a list of finite numbers";
+const FLAG: &str = "true or false";
+
+/// The columns of a row group.
+struct Columns {
+    ids: LeafReader,
+    samples: LeafReader,
+    logprobs: FloatListReader,
+    closed: Option<LeafReader>,
+    /// The log-probs of the row last read.
+    row: Vec<f64>,
+}
+
+impl Columns {
+    fn open(file: &ParquetFile, group: &RowGroup<'_>) -> Result<Columns> {
+        let field = |name| file.field(name).with_context(|| format!("column \"{name}\" is missing"));
+        let lists = field("logprobs")?;
+        let wrong = || FieldProblem::new("logprobs", LOGPROBS, lists.to_string());
+        let closed = file.field(CLOSED);
         Ok(Columns {
-            ids: column("id")?,
-            samples: column("sample")?,
-            logprobs: column("logprobs")?,
-            closed: batch.column_by_name(CLOSED),
+            ids: open_leaf(group, field("id")?, is_text_or_integer, ID)?,
+            samples: open_leaf(group, field("sample")?, is_text_or_integer, SAMPLE)?,
+            logprobs: FloatListReader::open(group, lists)?.ok_or_else(wrong)?,
+            closed: closed.map(|field| open_leaf(group, field, is_flag, FLAG)).transpose()?,
+            row: Vec::new(),
         })
     }
 
-    fn sums(&self, row: usize) -> Result<RowSums, FieldProblem> {
-        let problem = |name, expected, column| FieldProblem::new(name, expected, what_is_there(column, row));
-        let id = scalar(self.ids, row).ok_or_else(|| problem("id", "a string or an integer", self.ids))?;
-        let sample = scalar(self.samples, row).and_then(|sample| sample.as_u64());
-        let sample = sample.ok_or_else(|| problem("sample", "the trace's number, from 0", self.samples))?;
-        let (sum, tokens) = sum_list(self.logprobs, row)?;
-        RowSums { id, sample, sum, tokens, closed: self.closed(row)? }.checked()
-    }
-
-    fn closed(&self, row: usize) -> Result<bool, FieldProblem> {
-        let Some(column) = self.closed.filter(|column| !column.is_null(row)) else { return Ok(true) };
-        let flags = column.as_boolean_opt();
-        flags.map(|flags| flags.value(row)).ok_or_else(|| {
-            FieldProblem::new(CLOSED, "true or false", format!("a column of {}", column.data_type()))
-        })
-    }
-}
-
-/// Describes a column's value where a string or an integer is expected.
-fn what_is_there(column: &ArrayRef, row: usize) -> String {
-    match scalar(column, row) {
-        Some(value) => describe(&value),
-        None if column.is_null(row) => "nothing".to_owned(),
-        None => format!("a column of {}", column.data_type()),
-    }
-}
-
-/// A string or an integer.
-fn scalar(column: &ArrayRef, row: usize) -> Option<Value> {
-    if column.is_null(row) {
-        return None;
-    }
-    Some(match column.data_type() {
-        DataType::Utf8 => json!(column.as_string::<i32>().value(row)),
-        DataType::LargeUtf8 => json!(column.as_string::<i64>().value(row)),
-        DataType::Int64 => json!(column.as_primitive::<Int64Type>().value(row)),
-        DataType::UInt64 => json!(column.as_primitive::<UInt64Type>().value(row)),
-        DataType::Int32 => json!(column.as_primitive::<Int32Type>().value(row)),
-        DataType::UInt32 => json!(column.as_primitive::<UInt32Type>().value(row)),
-        _ => return None,
-    })
-}
-
-/// Σ and length of a row's list of f32 or f64.
-fn sum_list(lists: &ArrayRef, row: usize) -> Result<(f64, usize), FieldProblem> {
-    let wrong = |got: String| FieldProblem::new("logprobs", "a list of finite numbers", got);
-    let values = match lists.data_type() {
-        _ if lists.is_null(row) => return Err(wrong("nothing".to_owned())),
-        DataType::List(_) => lists.as_list::<i32>().value(row),
-        DataType::LargeList(_) => lists.as_list::<i64>().value(row),
-        other => return Err(wrong(other.to_string())),
-    };
-    let sum: f64 = match values.data_type() {
-        _ if values.null_count() > 0 => return Err(wrong("a list with a null".to_owned())),
-        DataType::Float32 => {
-            values.as_primitive::<Float32Type>().values().iter().map(|&value| f64::from(value)).sum()
+    fn read(&mut self) -> Result<RowSums> {
+        let id = self.ids.take()?;
+        if id.is_null() {
+            return Err(FieldProblem::new("id", ID, "nothing").into());
         }
-        DataType::Float64 => values.as_primitive::<Float64Type>().values().iter().sum(),
-        other => return Err(wrong(format!("a list of {other}"))),
-    };
-    Ok((sum, values.len()))
+        let sample = self.samples.take()?;
+        let number = sample.as_u64().ok_or_else(|| FieldProblem::new("sample", SAMPLE, got(&sample)))?;
+        let (sum, tokens) = self.sum_list()?;
+        let closed = self.closed.as_mut().map_or(Ok(Value::Null), LeafReader::take)?;
+        // A row that does not say otherwise is finished.
+        let closed = closed.as_bool().unwrap_or(true);
+        Ok(RowSums { id, sample: number, sum, tokens, closed }.checked()?)
+    }
+
+    /// Σ and length of the next row's list.
+    fn sum_list(&mut self) -> Result<(f64, usize)> {
+        let wrong = |got: &str| FieldProblem::new("logprobs", LOGPROBS, got).into();
+        match self.logprobs.read(&mut self.row)? {
+            ListRow::Null => Err(wrong("nothing")),
+            ListRow::Items { nulls: 1.. } => Err(wrong("a list with a null")),
+            ListRow::Items { nulls: 0 } => Ok((self.row.iter().sum(), self.row.len())),
+        }
+    }
+}
+
+/// Describes a value where another is expected.
+fn got(value: &Value) -> String {
+    if value.is_null() { "nothing".to_owned() } else { describe(value) }
+}
+
+/// Opens a column of scalars that have one of the expected types.
+fn open_leaf(
+    group: &RowGroup<'_>,
+    field: &Field,
+    is_expected: fn(Scalar) -> bool,
+    expected: &str,
+) -> Result<LeafReader> {
+    match field.kind {
+        Kind::Scalar(scalar, leaf) if is_expected(scalar) => LeafReader::open(group, scalar, leaf),
+        _ => Err(FieldProblem::new(&field.name, expected, format!("a column of {field}")).into()),
+    }
+}
+
+fn is_text_or_integer(scalar: Scalar) -> bool {
+    matches!(scalar, Scalar::Text | Scalar::Integer { .. })
+}
+
+fn is_flag(scalar: Scalar) -> bool {
+    scalar == Scalar::Boolean
 }
