@@ -1,12 +1,12 @@
 //! Letters of options, as they stand in an answer or in a text.
 
 /// The most options: letters A to J.
-const MOST_OPTIONS: usize = 10;
+pub(crate) const MOST_OPTIONS: usize = 10;
 
 /// The last letter of an option that stands in brackets or alone; none where it is one of several.
-pub(crate) fn last_letter(text: &str, options: Option<&[String]>) -> Option<char> {
+pub(crate) fn last_letter(text: &str, letters: usize) -> Option<char> {
     // Whichever stands later: a response may name letters in both forms on its way.
-    let at = last_in_brackets(text, options).max(last_alone(text, options))?;
+    let at = last_in_brackets(text, letters).max(last_alone(text, letters))?;
     (!follows_another(text[..at].trim_end_matches(['(', '[']))).then(|| char::from(text.as_bytes()[at]))
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn is_letter(text: &str) -> bool {
 
 /// The letter that an answer consists of or begins with, as `(C)`, `C.`, `C) 42`; `None` where there are
 /// several.
-pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char> {
+pub(crate) fn letter_in(answer: &str, letters: usize) -> Option<char> {
     let plain = unmarked(answer);
     let lower = plain.to_ascii_lowercase();
     // `Option C`, as models like to quote it.
@@ -32,7 +32,7 @@ pub(crate) fn letter_in(answer: &str, options: Option<&[String]>) -> Option<char
         && (bracketed || rest[1..].starts_with(char::is_whitespace) || rest.len() == 1);
     // A lower-case letter is a choice only if it is all there is: `a + b` begins with one too.
     let letter = if alone { letter.to_ascii_uppercase() } else { letter };
-    ((alone || labelled) && is_option(letter, options) && !joins_another(rest)).then_some(letter)
+    ((alone || labelled) && is_option(letter, letters) && !joins_another(rest)).then_some(letter)
 }
 
 /// Whether what follows a letter is another one, as in `A, C`, `(A) and (B)`, `(A)(B)` and `A. B. C`.
@@ -69,15 +69,14 @@ pub(crate) fn unmarked(text: &str) -> String {
         .to_owned()
 }
 
-fn is_option(letter: char, options: Option<&[String]>) -> bool {
-    let count = options.map_or(MOST_OPTIONS, |options| options.len().min(26));
-    letter.is_ascii_uppercase() && (letter as usize - 'A' as usize) < count
+fn is_option(letter: char, letters: usize) -> bool {
+    letter.is_ascii_uppercase() && (letter as usize - 'A' as usize) < letters
 }
 
-fn last_in_brackets(text: &str, options: Option<&[String]>) -> Option<usize> {
+fn last_in_brackets(text: &str, letters: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let bracketed = |at: &usize| {
-        bytes[at - 1] == b'(' && bytes[at + 1] == b')' && is_option(char::from(bytes[*at]), options)
+        bytes[at - 1] == b'(' && bytes[at + 1] == b')' && is_option(char::from(bytes[*at]), letters)
     };
     (1..bytes.len().saturating_sub(1)).rev().find(bracketed)
 }
@@ -98,7 +97,7 @@ fn follows_another(text: &str) -> bool {
 }
 
 /// The last capital letter that is a word; "A" and "I" before a word in lower case are words of the sentence.
-fn last_alone(text: &str, options: Option<&[String]>) -> Option<usize> {
+fn last_alone(text: &str, letters: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let in_word = |at: Option<usize>| {
         at.and_then(|at| bytes.get(at))
@@ -110,7 +109,7 @@ fn last_alone(text: &str, options: Option<&[String]>) -> Option<usize> {
         let in_sentence = matches!(letter, 'A' | 'I')
             && text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
             && !text[at + 1..].starts_with(['.', ')']);
-        is_option(letter, options) && !in_word(at.checked_sub(1)) && !in_word(Some(at + 1)) && !in_sentence
+        is_option(letter, letters) && !in_word(at.checked_sub(1)) && !in_word(Some(at + 1)) && !in_sentence
     };
     (0..bytes.len()).rev().find(alone)
 }

@@ -9,6 +9,7 @@ mod thought;
 mod tidy;
 mod value;
 
+use crate::letter::{self, MOST_OPTIONS};
 use boxed::Boxed;
 pub(crate) use convention::Place;
 pub use convention::{Convention, UnknownConvention};
@@ -47,7 +48,7 @@ pub(crate) fn look(text: &str, place: &Place) -> Found {
         Place::WholeText => Found::of(Some(text)),
         Place::LastValue => Found::of(value::last_value(text).as_deref()),
         Place::LastNumber => Found::of(value::last_number(text).map(|(_, number)| number).as_deref()),
-        Place::LastLetter => Found::of(crate::letter::last_letter(text, None).map(String::from).as_deref()),
+        Place::LastLetter => Found::of(letter::last_letter(text, MOST_OPTIONS).map(String::from).as_deref()),
     }
 }
 
