@@ -30,12 +30,11 @@ impl WordReferences {
     }
 
     fn reason_for(&self, answer: &str) -> Reason {
-        let plain = plain_text(answer);
-        // Articles and punctuation alone are no answer.
-        match plain.is_empty() {
-            true => Reason::NoAnswer,
-            false if self.0.contains(&plain) => Reason::Equal,
-            false => Reason::Different,
+        match plain_text(answer) {
+            // Articles and punctuation alone are no answer.
+            plain if plain.is_empty() => Reason::NoAnswer,
+            plain if self.0.contains(&plain) => Reason::Equal,
+            _ => Reason::Different,
         }
     }
 }

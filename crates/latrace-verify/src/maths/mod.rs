@@ -85,10 +85,7 @@ fn is_listed(references: &[Reference], list: &str) -> bool {
 fn reason_for(references: &[Reference], answer: &Answer<'_>) -> Reason {
     // Text equality and inner boxes come first, so that an answer that cannot be parsed may still be correct.
     if references.iter().any(|reference| reference.is(answer)) {
-        Reason::Equal
-    } else if answer.read().is_none() {
-        Reason::Unreadable
-    } else {
-        Reason::Different
+        return Reason::Equal;
     }
+    answer.read().map_or(Reason::Unreadable, |_| Reason::Different)
 }
