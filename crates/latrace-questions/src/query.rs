@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
 use latrace_verify::code::{Fencing, Json, Limits, Sandbox, Tests};
-use latrace_verify::{Convention, Judgement, Reason, choice, code, maths, words};
+use latrace_verify::{ChoiceReferences, Convention, Judgement, MathReferences, Reason, WordReferences, code};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,23 +19,21 @@ pub enum Query {
     /// Mathematics.
     Math {
         /// Accepted answers.
-        golds: Vec<String>,
+        references: MathReferences,
         /// Where to find the answer in a response.
         convention: &'static Convention,
     },
     /// Words.
     Text {
         /// Accepted answers.
-        golds: Vec<String>,
+        references: WordReferences,
         /// Where to find the answer in a response.
         convention: &'static Convention,
     },
     /// One of several options.
     Choice {
-        /// Letters or texts of accepted options.
-        golds: Vec<String>,
-        /// The options, if known.
-        options: Option<Vec<String>>,
+        /// The accepted options, and all options if known.
+        references: ChoiceReferences,
         /// Where to find the answer in a response.
         convention: &'static Convention,
     },
@@ -72,16 +70,15 @@ impl Query {
         let convention = convention(row)?;
         match kind {
             "math" => Ok(Query::Math {
-                golds: texts(row, "gold")?,
+                references: MathReferences::new(texts(row, "gold")?),
                 convention: convention.unwrap_or(Convention::maths()),
             }),
             "text" => Ok(Query::Text {
-                golds: texts(row, "gold")?,
+                references: WordReferences::new(&texts(row, "gold")?),
                 convention: convention.unwrap_or(Convention::words()),
             }),
             "choice" => Ok(Query::Choice {
-                golds: texts(row, "gold")?,
-                options: options(row)?,
+                references: ChoiceReferences::new(texts(row, "gold")?, options(row)?),
                 convention: convention.unwrap_or(Convention::choices()),
             }),
             "code" => Ok(Query::Code {
@@ -110,11 +107,9 @@ impl Query {
 
     fn judge_or_panic(&self, prediction: &str, sandbox: &SharedSandbox) -> Judgement {
         match self {
-            Query::Math { golds, convention } => maths::judge(golds, prediction, convention),
-            Query::Text { golds, convention } => words::judge(golds, prediction, convention),
-            Query::Choice { golds, options, convention } => {
-                choice::judge(golds, prediction, options.as_deref(), convention)
-            }
+            Query::Math { references, convention } => references.judge(prediction, convention),
+            Query::Text { references, convention } => references.judge(prediction, convention),
+            Query::Choice { references, convention } => references.judge(prediction, convention),
             Query::Task { task, question } => task.judge(question, prediction),
             Query::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
             Query::Code { tests: Ok(tests), fencing, limits } => match sandbox.get() {

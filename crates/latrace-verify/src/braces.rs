@@ -1,18 +1,23 @@
-//! Braces of LaTeX, for whoever reads an answer or looks for one.
+//! Braces of LaTeX, for whatever reads an answer or looks for one.
 
 /// The inside of the braces that `text` begins with.
 pub(crate) fn group(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('{')?;
+    closing_brace(inside).map(|end| &inside[..end])
+}
+
+/// Where the brace is that closes one before `text`.
+fn closing_brace(text: &str) -> Option<usize> {
     let mut depth = 0usize;
     let mut escaped = false;
-    for (at, character) in text.char_indices() {
-        match character {
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
             // `\{` and `\}` are characters of the text.
             _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '{' => depth += 1,
-            '}' if depth == 1 => return Some(&text[1..at]),
-            '}' => depth = depth.checked_sub(1)?,
-            _ if depth == 0 => return None,
+            b'\\' => escaped = true,
+            b'{' => depth += 1,
+            b'}' if depth == 0 => return Some(at),
+            b'}' => depth -= 1,
             _ => {}
         }
     }

@@ -1,19 +1,23 @@
 //! Is the answer right? Verdicts on mathematics, multiple choice, words and programs.
 //!
-//! [`maths::judge`], [`choice::judge`] and [`words::judge`] are pure functions of reference, response,
-//! options and [`Convention`]: no state, no files, no clock, bounded work. [`code`] alone runs something, in
-//! a sandbox or not at all.
+//! [`MathReferences`], [`ChoiceReferences`] and [`WordReferences`] hold what is correct for one question and
+//! judge any number of responses to it. A judgement is a pure function of references, response, options and
+//! [`Convention`]: no files, no clock, bounded work. [`code`] alone runs something, in a sandbox or not at
+//! all.
 
 mod braces;
-pub mod choice;
+mod choice;
 #[cfg(target_os = "linux")]
 pub mod code;
 mod judgement;
 mod letter;
-pub mod maths;
+mod maths;
 mod response;
-pub mod words;
+mod words;
 
+pub use choice::ChoiceReferences;
 pub use judgement::Judgement;
 pub use latrace_core::{Reason, Verdict};
+pub use maths::MathReferences;
 pub use response::{Convention, UnknownConvention};
+pub use words::WordReferences;

@@ -1,4 +1,4 @@
-//! Answers in words: the same once case, articles, punctuation and markup are gone.
+//! Answers in words: compared without case, articles, punctuation and markup.
 
 use latrace_core::Reason;
 
@@ -6,28 +6,37 @@ use crate::judgement::Judgement;
 use crate::maths::plain_text;
 use crate::response::{self, Convention};
 
-/// Whether the words in `prediction`, a response or a bare answer, are one of `golds`. `convention` says
-/// where they stand.
-pub fn judge(golds: &[String], prediction: &str, convention: &Convention) -> Judgement {
-    let references: Vec<String> = golds
-        .iter()
-        .map(|gold| plain_text(&response::reference(gold)))
-        .filter(|gold| !gold.is_empty())
-        .collect();
-    if references.is_empty() {
-        return Judgement::new(Reason::BadGold, None);
+/// Accepted answers to one question, reduced to plain words once.
+#[derive(Debug)]
+pub struct WordReferences(Vec<String>);
+
+impl WordReferences {
+    /// References from their texts.
+    pub fn new(golds: &[String]) -> WordReferences {
+        let plain = golds.iter().map(|gold| plain_text(&response::reference(gold)));
+        WordReferences(plain.filter(|gold| !gold.is_empty()).collect())
     }
-    let Some(answer) = response::answer(prediction, convention) else {
-        return Judgement::new(Reason::NoAnswer, None);
-    };
-    let plain = plain_text(&answer);
-    // Articles and punctuation alone are no answer.
-    let reason = match plain.is_empty() {
-        true => Reason::NoAnswer,
-        false if references.contains(&plain) => Reason::Equal,
-        false => Reason::Different,
-    };
-    Judgement::new(reason, answer)
+
+    /// Whether the words in `prediction`, a response or a bare answer, are one of the references.
+    /// `convention` says where they stand.
+    pub fn judge(&self, prediction: &str, convention: &Convention) -> Judgement {
+        if self.0.is_empty() {
+            return Judgement::new(Reason::BadGold, None);
+        }
+        match response::answer(prediction, convention) {
+            Some(answer) => Judgement::new(self.reason_for(&answer), answer),
+            None => Judgement::new(Reason::NoAnswer, None),
+        }
+    }
+
+    fn reason_for(&self, answer: &str) -> Reason {
+        match plain_text(answer) {
+            // Articles and punctuation alone are no answer.
+            plain if plain.is_empty() => Reason::NoAnswer,
+            plain if self.0.contains(&plain) => Reason::Equal,
+            _ => Reason::Different,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -37,7 +46,7 @@ mod tests {
     #[track_caller]
     fn check(gold: &str, prediction: &str, expected: Reason) {
         assert_eq!(
-            judge(&[gold.to_owned()], prediction, Convention::words()).reason,
+            WordReferences::new(&[gold.to_owned()]).judge(prediction, Convention::words()).reason,
             expected,
             "{gold:?} {prediction:?}"
         );

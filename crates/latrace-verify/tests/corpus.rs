@@ -1,7 +1,7 @@
 //! The rules of `maths`, each with rows on both sides of its border: `corpus/math.txt`.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
-use latrace_verify::{Convention, Verdict, maths};
+use latrace_verify::{Convention, Judgement, MathReferences, Verdict};
 
 /// Reference, answer, expected verdict and why.
 type Row = (String, String, Verdict, String);
@@ -25,7 +25,12 @@ fn row(line: &str) -> Row {
 }
 
 fn verdict(gold: &str, answer: &str) -> Verdict {
-    maths::judge(&[gold.to_owned()], answer, Convention::maths()).verdict()
+    judged(&[gold], answer).verdict()
+}
+
+fn judged(golds: &[&str], answer: &str) -> Judgement {
+    let golds = golds.iter().map(|gold| (*gold).to_owned()).collect();
+    MathReferences::new(golds).judge(answer, Convention::maths())
 }
 
 #[test]
@@ -36,7 +41,7 @@ fn every_rule_holds_on_both_sides_of_its_border() {
     let failed: Vec<String> = rows
         .iter()
         .filter_map(|(gold, answer, expected, why)| {
-            let got = maths::judge(std::slice::from_ref(gold), answer, Convention::maths());
+            let got = judged(&[gold], answer);
             (got.verdict().name() != expected.name())
                 .then(|| format!("{gold} | {answer} ({why}): {} for {}", got.reason, expected.name()))
         })
@@ -70,9 +75,26 @@ fn equality_is_symmetric_where_no_row_says_otherwise() {
 
 #[test]
 fn any_of_several_references_will_do() {
-    let golds = ["\\frac12".to_owned(), "50\\%".to_owned()];
-    assert_eq!(maths::judge(&golds, "0.5", Convention::maths()).verdict(), Verdict::Correct);
-    assert_eq!(maths::judge(&golds, "0.4", Convention::maths()).verdict(), Verdict::Wrong);
+    let golds = ["\\frac12", "50\\%"];
+    assert_eq!(judged(&golds, "0.5").verdict(), Verdict::Correct);
+    assert_eq!(judged(&golds, "0.4").verdict(), Verdict::Wrong);
+}
+
+/// References are parsed with the first answer; what that answer was must not matter to the others, and
+/// neither must the thread.
+#[test]
+fn references_that_are_kept_give_the_verdicts_of_fresh_ones() {
+    let answers = ["0.5", "1/2", "1,234", "(1, 234)", "1, 234", "\\boxed{1} and \\boxed{234}", "no", ""];
+    for gold in ["\\frac12", "1,234", "1, 234", "(", "0.5"] {
+        let kept = MathReferences::new(vec![gold.to_owned()]);
+        let compare = |answer: &str| {
+            assert_eq!(kept.judge(answer, Convention::maths()), judged(&[gold], answer), "{gold} {answer}");
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| answers.into_iter().for_each(compare));
+            answers.into_iter().rev().for_each(compare);
+        });
+    }
 }
 
 /// Lengths and depths that no answer needs, but long answers have; and what is beyond every answer.

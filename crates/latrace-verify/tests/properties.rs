@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use latrace_verify::{Convention, Verdict, choice, code, maths, words};
+use latrace_verify::{
+    ChoiceReferences, Convention, Judgement, MathReferences, Verdict, WordReferences, code,
+};
 use proptest::prelude::*;
 
 /// Time for which this thread has had a processor.
@@ -12,7 +14,11 @@ fn busy() -> Duration {
 }
 
 fn verdict(gold: &str, answer: &str) -> Verdict {
-    maths::judge(&[gold.to_owned()], &format!("\\boxed{{{answer}}}"), Convention::maths()).verdict()
+    judged(gold, &format!("\\boxed{{{answer}}}")).verdict()
+}
+
+fn judged(gold: &str, answer: &str) -> Judgement {
+    MathReferences::new(vec![gold.to_owned()]).judge(answer, Convention::maths())
 }
 
 /// Text that looks like an answer: pieces of notation in any order.
@@ -107,9 +113,10 @@ proptest! {
     #[test]
     fn no_text_makes_a_judge_panic_or_run_long(gold in notation(), answer in notation()) {
         let started = busy();
-        let _ = maths::judge(std::slice::from_ref(&gold), &answer, Convention::maths());
-        let _ = choice::judge(std::slice::from_ref(&gold), &answer, None, Convention::choices());
-        let _ = words::judge(std::slice::from_ref(&gold), &answer, Convention::words());
+        let golds = vec![gold.clone()];
+        let _ = judged(&gold, &answer);
+        let _ = WordReferences::new(&golds).judge(&answer, Convention::words());
+        let _ = ChoiceReferences::new(golds, None).judge(&answer, Convention::choices());
         let _ = code::program(&answer, code::Fencing::Required);
         prop_assert!(busy() - started < Duration::from_secs(1), "{gold:?} {answer:?}");
     }
@@ -117,7 +124,7 @@ proptest! {
     #[test]
     fn a_readable_answer_equals_itself(gold in notation()) {
         let boxed = format!("\\boxed{{{gold}}}");
-        let judged = maths::judge(std::slice::from_ref(&gold), &boxed, Convention::maths());
+        let judged = judged(&gold, &boxed);
         // A reference with a box in it, or braces that end the box early, is not what was boxed.
         if judged.extracted.as_deref() == Some(gold.trim()) && !gold.contains("boxed") {
             prop_assert_ne!(judged.verdict(), Verdict::Wrong, "{:?}", gold);

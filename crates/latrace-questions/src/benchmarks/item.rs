@@ -56,27 +56,10 @@ pub enum ItemReference {
 const CHECKED: &str = "latrace_checked";
 
 impl ItemReference {
-    /// A row of `latrace verify` for an answer.
-    pub fn row(&self, kind: Kind, convention: Option<&str>, answer: &str) -> Row {
-        let (gold, prediction) = match self {
-            ItemReference::Answers(golds) => (json!(golds), answer.to_owned()),
-            ItemReference::Choice(choices) => (json!(choices.right.to_string()), answer.to_owned()),
-            ItemReference::Tests(tests) => (tests.clone(), answer.to_owned()),
-            ItemReference::Task { answer: right, .. } => (json!(right), answer.to_owned()),
-            ItemReference::Check { start, check, function, .. } => {
-                let gold = json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]});
-                (
-                    gold,
-                    code::program(answer, Fencing::Required)
-                        .map_or_else(String::new, |program| checked(start, &program, check, function)),
-                )
-            }
-        };
-        let mut row = Row::from_iter([
-            ("kind".to_owned(), json!(kind.name())),
-            ("gold".to_owned(), gold),
-            ("prediction".to_owned(), json!(prediction)),
-        ]);
+    /// A row of `latrace verify` without its `prediction`: the same for every answer.
+    pub fn row(&self, kind: Kind, convention: Option<&str>) -> Row {
+        let mut row =
+            Row::from_iter([("kind".to_owned(), json!(kind.name())), ("gold".to_owned(), self.gold())]);
         let mut add = |name: &str, value: Value| row.insert(name.to_owned(), value);
         match self {
             ItemReference::Choice(choices) => add("options", json!(choices.options)),
@@ -88,6 +71,25 @@ impl ItemReference {
             add("convention", json!(convention));
         }
         row
+    }
+
+    fn gold(&self) -> Value {
+        match self {
+            ItemReference::Answers(golds) => json!(golds),
+            ItemReference::Choice(choices) => json!(choices.right.to_string()),
+            ItemReference::Tests(tests) => tests.clone(),
+            ItemReference::Task { answer, .. } => json!(answer),
+            ItemReference::Check { .. } => json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]}),
+        }
+    }
+
+    /// What is judged of an answer: all of it, or the program that it completes, with the check.
+    pub fn prediction(&self, answer: &str) -> String {
+        match self {
+            ItemReference::Check { start, check, function, .. } => code::program(answer, Fencing::Required)
+                .map_or_else(String::new, |program| checked(start, &program, check, function)),
+            _ => answer.to_owned(),
+        }
     }
 
     /// A correct response, to check that the benchmark accepts it; `None` if there are only tests.

@@ -171,7 +171,7 @@ fn programs_as_they_are_published() {
         "{}",
         item_of.asked
     );
-    let row_of = item_of.reference.row(Kind::Code, None, "```\nx\n```");
+    let row_of = item_of.reference.row(Kind::Code, None);
     assert!(latrace_verify::code::Tests::read(&latrace_verify::code::Json::from(&row_of["gold"])).is_ok());
     let printing = json!({"question_content": "Add one.", "question_id": "c2", "starter_code": "", "difficulty": "hard", "public_test_cases": "[]", "metadata": "{}"});
     let printing = item("livecodebench", printing);
@@ -193,9 +193,7 @@ fn a_checked_program_is_called_by_its_name() {
         "humaneval",
         json!({"task_id": "H/0", "prompt": start, "entry_point": "add", "canonical_solution": "    return a + 1\n", "test": "def check(c):\n    assert c(1) == 2"}),
     );
-    let program = |answer: &str| {
-        human.reference.row(Kind::Code, None, answer)["prediction"].as_str().unwrap().to_owned()
-    };
+    let program = |answer: &str| human.reference.prediction(answer);
     // A whole function replaces the beginning that was given, and keeps what stands before it.
     let whole = program("```python\ndef add(a):\n    return 2\n```");
     assert!(

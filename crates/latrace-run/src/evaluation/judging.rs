@@ -14,7 +14,6 @@ use super::{BenchmarkRun, RESULTS, results};
 use latrace_io::files::{checksum, write_atomically};
 use latrace_io::progress::Progress;
 use latrace_io::rows::Output;
-use latrace_io::rows::{FieldProblem, text_of};
 use latrace_questions::benchmarks::{Item, Kind, for_each};
 use latrace_questions::query::{Query, SharedSandbox};
 use latrace_questions::verdict_journal::Journal;
@@ -130,16 +129,21 @@ impl Judge<'_> {
         journal: &mut Journal,
         writer: &mut impl Write,
     ) -> Result<()> {
-        let pairs: Vec<(&Question, &Response)> = window
+        // One query for all of a question's responses: its references are read once.
+        let queries = window.iter().map(|question| self.query(question)).collect::<Result<Vec<Query>>>()?;
+        let pairs: Vec<(&Question, &Query, &Response)> = window
             .iter()
-            .flat_map(|question| question.responses.iter().map(move |response| (question, response)))
+            .zip(&queries)
+            .flat_map(|(question, query)| {
+                question.responses.iter().map(move |response| (question, query, response))
+            })
             .collect();
         let mut judged = journal.take(pairs.len());
         // `collect` keeps their order, whatever order they finish in.
         let fresh = pairs[judged.len()..]
             .par_iter()
-            .map(|(question, response)| self.one(question, response))
-            .collect::<Result<Vec<Judgement>>>()?;
+            .map(|(question, query, response)| self.one(question, query, response))
+            .collect::<Vec<Judgement>>();
         journal.add(&fresh)?;
         judged.extend(fresh);
         self.progress.advance(pairs.len() as u64);
@@ -151,19 +155,19 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn one(&self, question: &Question, response: &Response) -> Result<Judgement> {
+    fn query(&self, question: &Question) -> Result<Query> {
         let benchmark = &self.plan.benchmark;
-        let Answer::Given(answer) =
-            answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers)
-        else {
-            return Ok(Judgement::new(Reason::NoAnswer, None));
-        };
-        let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref(), answer);
-        let named = || format!("question {}", question.id);
-        let refused = |problem: FieldProblem| anyhow::anyhow!("{problem}");
-        let query = Query::of(&row, None, benchmark.time_limit).map_err(refused).with_context(named)?;
-        let prediction = text_of(&row, "prediction").map_err(refused).with_context(named)?;
-        Ok(query.judge(prediction, &self.sandbox))
+        let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref());
+        Query::of(&row, None, benchmark.time_limit)
+            .map_err(|problem| anyhow::anyhow!("{problem}"))
+            .with_context(|| format!("question {}", question.id))
+    }
+
+    fn one(&self, question: &Question, query: &Query, response: &Response) -> Judgement {
+        match answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers) {
+            Answer::Given(answer) => query.judge(&question.item.reference.prediction(answer), &self.sandbox),
+            _ => Judgement::new(Reason::NoAnswer, None),
+        }
     }
 
     fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use crate::response::visible;
 
+const FENCE: &str = "```";
+
 /// Whether a program without a fence is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fencing {
@@ -15,7 +17,7 @@ pub enum Fencing {
 /// with content.
 pub fn program(response: &str, fencing: Fencing) -> Option<String> {
     // The whole text, its thought included: a bare program has none.
-    if fencing == Fencing::Optional && !response.contains("```") {
+    if fencing == Fencing::Optional && !response.contains(FENCE) {
         return (!response.trim().is_empty()).then(|| response.to_owned());
     }
     last_block(visible(response)?).filter(|block| !block.trim().is_empty())
@@ -25,23 +27,16 @@ fn last_block(text: &str) -> Option<String> {
     let mut last = None;
     let mut open: Option<String> = None;
     for line in text.split_inclusive('\n') {
-        let fence = line.trim_start().starts_with("```");
-        match (&mut open, fence) {
-            (None, true) => open = Some(String::new()),
+        match &mut open {
             // A fence with a language opens a block and cannot close one; within a block it is text.
-            (Some(block), true) if line.trim() == "```" => {
-                last = Some(std::mem::take(block));
-                open = None;
-            }
-            (Some(block), _) => block.push_str(line),
-            (None, false) => {}
+            Some(_) if line.trim() == FENCE => last = open.take(),
+            Some(block) => block.push_str(line),
+            None if line.trim_start().starts_with(FENCE) => open = Some(String::new()),
+            None => {}
         }
     }
     // A response that was cut off leaves its last block open.
-    match open {
-        Some(block) if !block.trim().is_empty() => Some(block),
-        _ => last,
-    }
+    open.filter(|block| !block.trim().is_empty()).or(last)
 }
 
 #[cfg(test)]

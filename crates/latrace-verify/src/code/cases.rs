@@ -40,18 +40,12 @@ impl Tests {
         let tests = match value {
             // Data sets hold tests as JSON within JSON, sometimes twice.
             Json::Text(text) => return Tests::read(&parsed(text)?),
-            Json::List(tests) => {
-                tests.iter().map(|test| listed(test, None)).collect::<Result<Vec<_>, _>>()?
-            }
+            Json::List(tests) => all_listed(tests, None)?,
             _ if value.has("inputs") => paired(value)?,
             _ if value.has("public_test_cases") || value.has("private_test_cases") => {
                 public_and_private(value)?
             }
-            _ => {
-                return Err(
-                    "expected tests: an object with inputs and outputs, or a list of tests".to_owned()
-                );
-            }
+            _ => return Err(NO_TESTS.to_owned()),
         };
         if tests.is_empty() { Err("expected at least one test".to_owned()) } else { Ok(Tests(tests)) }
     }
@@ -62,13 +56,15 @@ impl Tests {
     }
 }
 
+const NO_TESTS: &str = "expected tests: an object with inputs and outputs, or a list of tests";
+
 fn parsed(text: &str) -> Result<Json, String> {
     Json::read(text).map_err(|error| format!("expected tests as JSON: {error}"))
 }
 
+/// Tests in the form of APPS.
 fn paired(value: &Json) -> Result<Vec<Test>, String> {
-    let list = |name: &str| value.field(name).list().ok_or_else(|| format!("expected a list in {name}"));
-    let (inputs, outputs) = (list("inputs")?, list("outputs")?);
+    let (inputs, outputs) = (list(value, "inputs")?, list(value, "outputs")?);
     if inputs.len() != outputs.len() {
         let (got, wanted) = (outputs.len(), inputs.len());
         return Err(format!("expected as many outputs as inputs, got {got} and {wanted}"));
@@ -81,6 +77,10 @@ fn paired(value: &Json) -> Result<Vec<Test>, String> {
         }
         None => Ok(pairs.map(|(input, output)| printing(input, output)).collect()),
     }
+}
+
+fn list<'a>(value: &'a Json, name: &str) -> Result<&'a [Json], String> {
+    value.field(name).list().ok_or_else(|| format!("expected a list in {name}"))
 }
 
 fn printing(input: &Json, output: &Json) -> Test {
@@ -111,55 +111,65 @@ fn lines(value: &Json) -> String {
     }
 }
 
+/// Tests in the form of LiveCodeBench.
 fn public_and_private(value: &Json) -> Result<Vec<Test>, String> {
     let function = function_named(value);
     let mut tests = Vec::new();
     for name in ["public_test_cases", "private_test_cases"] {
-        let list = match value.field(name) {
-            Json::Null => continue,
-            Json::Text(text) if text.is_empty() => continue,
-            // Base64 has neither bracket nor brace, so the first character tells.
-            Json::Text(text) if text.trim_start().starts_with(['[', '{']) => parsed(text)?,
-            Json::Text(packed) => parsed(&pickle::unpack(packed)?)?,
-            list => list.clone(),
-        };
+        let list = unpacked(value.field(name))?;
         let list = list.list().ok_or_else(|| format!("expected a list in {name}"))?;
-        for test in list {
-            tests.push(listed(test, function.as_deref())?);
-        }
+        tests.extend(all_listed(list, function.as_deref())?);
     }
     Ok(tests)
 }
 
+/// A list of tests, as it is or as a text, which may be packed; nothing is an empty list.
+fn unpacked(list: &Json) -> Result<Json, String> {
+    match list {
+        Json::Null => Ok(Json::List(Vec::new())),
+        Json::Text(text) if text.is_empty() => Ok(Json::List(Vec::new())),
+        // Base64 has neither bracket nor brace, so the first character tells.
+        Json::Text(text) if text.trim_start().starts_with(['[', '{']) => parsed(text),
+        Json::Text(packed) => parsed(&pickle::unpack(packed)?),
+        list => Ok(list.clone()),
+    }
+}
+
+fn all_listed(tests: &[Json], function: Option<&str>) -> Result<Vec<Test>, String> {
+    tests.iter().map(|test| listed(test, function)).collect()
+}
+
 /// `fn_name` or `func_name`, on the value or in its `metadata`, which may be a JSON text.
 fn function_named(value: &Json) -> Option<String> {
-    let direct = value
-        .field("fn_name")
-        .text()
-        .or_else(|| value.field("func_name").text())
-        .filter(|name| !name.is_empty());
-    let inner = || match value.field("metadata") {
-        Json::Text(text) => function_named(&Json::read(text).ok()?),
-        Json::Null => None,
-        metadata => function_named(metadata),
-    };
-    direct.map(str::to_owned).or_else(inner)
+    let direct = value.field("fn_name").text().or_else(|| value.field("func_name").text());
+    match direct.filter(|name| !name.is_empty()) {
+        Some(name) => Some(name.to_owned()),
+        None => match value.field("metadata") {
+            Json::Text(text) => function_named(&Json::read(text).ok()?),
+            Json::Null => None,
+            metadata => function_named(metadata),
+        },
+    }
 }
 
 fn listed(test: &Json, function: Option<&str>) -> Result<Test, String> {
-    let text =
-        |name: &str| test.field(name).text().ok_or_else(|| format!("expected a text in {name} of each test"));
-    let (input, output) = (text("input")?, text("output")?);
+    let (input, output) = (text(test, "input")?, text(test, "output")?);
     if test.field("testtype").text() != Some("functional") {
         return Ok(Test::Printing { input: input.to_owned(), output: output.to_owned() });
     }
-    let value =
-        |text: &str| Json::read(text).map_err(|error| format!("expected JSON in a functional test: {error}"));
-    let arguments =
-        // LiveCodeBench: one argument a line, each as JSON.
-        input.lines().filter(|line| !line.trim().is_empty()).map(value).collect::<Result<Vec<Json>, _>>()?;
+    // LiveCodeBench: one argument a line, each as JSON.
+    let lines = input.lines().filter(|line| !line.trim().is_empty());
+    let arguments = lines.map(argument).collect::<Result<Vec<Json>, _>>()?;
     let function = function_named(test).or_else(|| function.map(str::to_owned));
-    Ok(Test::Returning { function, arguments, expected: value(output)?, unwrapped: false })
+    Ok(Test::Returning { function, arguments, expected: argument(output)?, unwrapped: false })
+}
+
+fn text<'a>(test: &'a Json, name: &str) -> Result<&'a str, String> {
+    test.field(name).text().ok_or_else(|| format!("expected a text in {name} of each test"))
+}
+
+fn argument(text: &str) -> Result<Json, String> {
+    Json::read(text).map_err(|error| format!("expected JSON in a functional test: {error}"))
 }
 
 #[cfg(test)]

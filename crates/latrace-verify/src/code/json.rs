@@ -70,30 +70,28 @@ impl Json {
 
 fn read_within(text: &str, depth: usize) -> Result<Json, serde_json::Error> {
     let text = text.trim_start();
-    // Each level is read by a parser of its own, so the depth must be bounded here.
-    let too_deep = || serde::de::Error::custom("too deep");
-    let within = |raw: &RawValue| read_within(raw.get(), depth - 1);
-    Ok(match text.as_bytes().first() {
-        Some(b'[' | b'{') if depth == 0 => return Err(too_deep()),
-        Some(b'[') => Json::List(
-            serde_json::from_str::<Vec<&RawValue>>(text)?
-                .into_iter()
-                .map(within)
-                .collect::<Result<_, _>>()?,
-        ),
-        Some(b'{') => {
-            let fields = serde_json::from_str::<Fields>(text)?.0;
-            Json::Object(
-                fields
-                    .into_iter()
-                    .map(|(name, raw)| Ok((name, within(raw)?)))
-                    .collect::<Result<_, serde_json::Error>>()?,
-            )
-        }
+    match text.as_bytes().first() {
+        // Each level is read by a parser of its own, so the depth must be bounded here.
+        Some(b'[' | b'{') if depth == 0 => Err(serde::de::Error::custom("too deep")),
+        Some(b'[') => read_list(text, depth - 1),
+        Some(b'{') => read_object(text, depth - 1),
         // As it is written: an `f64` in between would change integers beyond 2^53.
-        Some(b'-' | b'0'..=b'9') => Json::Number(serde_json::from_str::<&RawValue>(text)?.get().to_owned()),
-        _ => Json::from(&serde_json::from_str::<Value>(text)?),
-    })
+        Some(b'-' | b'0'..=b'9') => {
+            Ok(Json::Number(serde_json::from_str::<&RawValue>(text)?.get().to_owned()))
+        }
+        _ => Ok(Json::from(&serde_json::from_str::<Value>(text)?)),
+    }
+}
+
+fn read_list(text: &str, depth: usize) -> Result<Json, serde_json::Error> {
+    let members = serde_json::from_str::<Vec<&RawValue>>(text)?;
+    members.into_iter().map(|raw| read_within(raw.get(), depth)).collect::<Result<_, _>>().map(Json::List)
+}
+
+fn read_object(text: &str, depth: usize) -> Result<Json, serde_json::Error> {
+    let fields = serde_json::from_str::<Fields>(text)?.0;
+    let read = |(name, raw): (String, &RawValue)| Ok((name, read_within(raw.get(), depth)?));
+    fields.into_iter().map(read).collect::<Result<_, _>>().map(Json::Object)
 }
 
 /// An object's fields in order.
@@ -137,27 +135,25 @@ impl From<&Value> for Json {
     }
 }
 
+fn quoted(text: &str) -> Value {
+    Value::from(text)
+}
+
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |text: &str| Value::from(text).to_string();
         match self {
             Json::Null => f.write_str("null"),
             Json::Truth(truth) => write!(f, "{truth}"),
             Json::Number(number) => f.write_str(number),
-            Json::Text(text) => f.write_str(&quoted(text)),
+            Json::Text(text) => write!(f, "{}", quoted(text)),
             Json::List(members) => {
-                f.write_str("[")?;
-                for (at, member) in members.iter().enumerate() {
-                    write!(f, "{}{member}", if at == 0 { "" } else { "," })?;
-                }
-                f.write_str("]")
+                let members: Vec<String> = members.iter().map(Json::to_string).collect();
+                write!(f, "[{}]", members.join(","))
             }
             Json::Object(fields) => {
-                f.write_str("{")?;
-                for (at, (name, value)) in fields.iter().enumerate() {
-                    write!(f, "{}{}:{value}", if at == 0 { "" } else { "," }, quoted(name))?;
-                }
-                f.write_str("}")
+                let field = |(name, value): &(String, Json)| format!("{}:{value}", quoted(name));
+                let fields: Vec<String> = fields.iter().map(field).collect();
+                write!(f, "{{{}}}", fields.join(","))
             }
         }
     }

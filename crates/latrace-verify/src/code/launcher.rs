@@ -6,12 +6,13 @@
 //! often before the first process of its namespace: that process must be reaped by whoever adopts it, and the
 //! init of a container may not do so.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
@@ -45,13 +46,12 @@ pub(crate) const FAILED: &str = "sandbox: ";
 /// The exit code that goes with it.
 pub(crate) const FAILED_CODE: u8 = 121;
 
-type Failure = Box<dyn std::error::Error>;
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-fn start(arguments: &[OsString]) -> Result<u8, Failure> {
+fn start(arguments: &[OsString]) -> Result<u8> {
     let [parent, user, memory, seconds, bubblewrap, options @ ..] = arguments else {
         return Err("too few arguments".into());
     };
-    let number = |text: &OsString| -> Result<u64, Failure> { Ok(text.to_str().ok_or("no number")?.parse()?) };
     let border = options.iter().position(|option| option == "--").ok_or("no command")?;
     // First of all: if our parent died before the signal was set, nobody would end us.
     bind_to_parent(number(parent)?)?;
@@ -65,19 +65,31 @@ fn start(arguments: &[OsString]) -> Result<u8, Failure> {
     // After the last bind: the root must be writable while folders are made in it.
     command.args(["--remount-ro", "/"]).arg("--seccomp").arg(filter.as_raw_fd().to_string());
     command.args(&options[border..]).env_clear();
-    let user = u32::try_from(number(user)?)?;
-    // Bubblewrap maps whatever user starts it, so root gives up its rights before.
+    run_as(&mut command, u32::try_from(number(user)?)?);
+    let status = command.spawn()?.wait()?;
+    reap();
+    Ok(u8::try_from(code_of(status))?)
+}
+
+fn number(text: &OsString) -> Result<u64> {
+    Ok(text.to_str().ok_or("no number")?.parse()?)
+}
+
+/// Bubblewrap maps whatever user starts it, so root gives up its rights before.
+fn run_as(command: &mut Command, user: u32) {
     if user != 0 {
         command.uid(user).gid(user);
     }
-    let status = command.spawn()?.wait()?;
-    reap();
+}
+
+/// The exit code; for a signal as shells report it.
+fn code_of(status: ExitStatus) -> i32 {
     const SIGNALLED: i32 = 128;
-    Ok(u8::try_from(status.code().unwrap_or_else(|| SIGNALLED + status.signal().unwrap_or(0)))?)
+    status.code().unwrap_or_else(|| SIGNALLED + status.signal().unwrap_or(0))
 }
 
 /// Ends when the process that started us does, and adopts the processes that bubblewrap leaves behind.
-fn bind_to_parent(parent: u64) -> Result<(), Failure> {
+fn bind_to_parent(parent: u64) -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let known = getppid().map(|parent| u64::from(parent.as_raw_nonzero().get().unsigned_abs()));
     // The parent may have ended between our start and the call above; then the signal never comes.
@@ -98,7 +110,7 @@ fn reap() {
 }
 
 /// Reads exactly the program, unbuffered, so that what follows is left for the program itself.
-fn read_program() -> Result<Vec<u8>, Failure> {
+fn read_program() -> Result<Vec<u8>> {
     let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let mut length = [0; 8];
     input.read_exact(&mut length)?;
@@ -108,34 +120,33 @@ fn read_program() -> Result<Vec<u8>, Failure> {
 }
 
 /// A file in memory that bubblewrap inherits.
-fn shared_file(name: &str, content: &[u8]) -> Result<OwnedFd, Failure> {
+fn shared_file(name: &str, content: &[u8]) -> Result<OwnedFd> {
     let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
     file.write_all(content)?;
     file.rewind()?;
     Ok(file.into())
 }
 
-fn limit(memory_mb: u64, seconds: u64) -> Result<(), Failure> {
+fn limit(memory_mb: u64, seconds: u64) -> Result<()> {
     // Interpreter and libraries map more than they use; the supervisor watches what is used.
     const ADDRESS_SLACK: u64 = 256 << 20;
     const FILE_BYTES: u64 = 64 << 20;
     const STACK_BYTES: u64 = 64 << 20;
     const OPEN_FILES: u64 = 256;
-    let limits = [
-        (Resource::As, (memory_mb << 20) + ADDRESS_SLACK),
-        (Resource::Cpu, seconds),
-        (Resource::Fsize, FILE_BYTES),
-        (Resource::Nofile, OPEN_FILES),
-        (Resource::Stack, STACK_BYTES),
-        (Resource::Core, 0),
-    ];
-    for (resource, most) in limits {
-        let known = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        // A limit may be lowered by anyone, and raised by root alone.
-        let most = most.min(known);
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
-    }
-    Ok(())
+    lower(Resource::As, (memory_mb << 20) + ADDRESS_SLACK)?;
+    lower(Resource::Cpu, seconds)?;
+    lower(Resource::Fsize, FILE_BYTES)?;
+    lower(Resource::Nofile, OPEN_FILES)?;
+    lower(Resource::Stack, STACK_BYTES)?;
+    // A crash must not write a core file.
+    lower(Resource::Core, 0)
+}
+
+/// A limit may be lowered by anyone, and raised by root alone.
+fn lower(resource: Resource, most: u64) -> Result<()> {
+    let known = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let most = Some(most.min(known));
+    Ok(setrlimit(resource, Rlimit { current: most, maximum: most })?)
 }
 
 /// System calls that no solution of a task needs, and that reach beyond its own process.
@@ -193,32 +204,39 @@ const REFUSED: [libc::c_long; 49] = [
 ];
 
 /// The filter as the kernel takes it: refused calls fail with "operation not permitted".
-fn filter_bytes() -> Result<Vec<u8>, Failure> {
-    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    rules.insert(
-        libc::SYS_socket,
-        vec![SeccompRule::new(vec![
-            family_is_not(libc::AF_UNIX)?,
-            family_is_not(libc::AF_INET)?,
-            family_is_not(libc::AF_INET6)?,
-        ])?],
-    );
-    let typing = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCSTI)?;
-    let pasting = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCLINUX)?;
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![typing])?, SeccompRule::new(vec![pasting])?]);
+fn filter_bytes() -> Result<Vec<u8>> {
     // An error rather than a kill: libraries probe for calls and manage without.
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
+    let architecture = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new(rules()?, SeccompAction::Allow, refuse, architecture)?;
     let program: BpfProgram = filter.try_into()?;
     // Before the rules, which allow what they do not name.
     let all = without_x32().into_iter().chain(program);
     Ok(all.flat_map(instruction_bytes).collect())
 }
 
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// What is refused: whole calls, and two calls by their arguments.
+fn rules() -> Result<Rules> {
+    let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6].map(family_is_not);
+    let other_family = families.into_iter().collect::<Result<Vec<_>, _>>()?;
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(other_family)?]);
+    // Both write into the input of a terminal, which outlives the sandbox.
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX].map(request_is);
+    rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<Vec<_>, _>>()?);
+    Ok(rules)
+}
+
+fn request_is(request: libc::Ioctl) -> Result<SeccompRule> {
+    let same = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)?;
+    Ok(SeccompRule::new(vec![same])?)
+}
+
 /// Families whose sockets no network namespace confines, such as those between a virtual machine and its
 /// host.
-fn family_is_not(family: libc::c_int) -> Result<SeccompCondition, Failure> {
+fn family_is_not(family: libc::c_int) -> Result<SeccompCondition> {
     Ok(SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64)?)
 }
 

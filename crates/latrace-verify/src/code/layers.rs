@@ -96,45 +96,40 @@ const WITHIN: [&str; 7] = [
 /// All layers, the sandbox as a whole first. `launcher` is as for [`Sandbox::new`].
 pub fn layers(launcher: &Path) -> Vec<Layer> {
     let parts = [("bubblewrap", Parts::bubblewrap()), ("python3", Parts::python())];
-    let mut layers: Vec<Layer> =
-        parts.into_iter().map(|(name, part)| program(name, part.as_deref())).collect();
-    // Nothing below can be observed without the whole, but each namespace can still be tried by itself.
-    let whole = match Sandbox::new(launcher) {
+    let parts = parts.map(|(name, part)| program(name, part.as_deref()));
+    let (whole, seen) = whole(launcher);
+    [whole].into_iter().chain(parts).chain(seen).collect()
+}
+
+/// The sandbox as a whole, and the layers within it.
+fn whole(launcher: &Path) -> (Layer, Vec<Layer>) {
+    let missing = |detail: String| Layer::new("sandbox", LayerState::Missing, detail);
+    // Nothing within can be observed without the whole, but each namespace can still be tried by itself.
+    match Sandbox::new(launcher) {
+        Err(error) => (missing(error.to_string()), singly(&error)),
         Ok(sandbox) => match observe(&sandbox) {
-            Ok(seen) => {
-                layers.extend(seen);
-                Layer::new("sandbox", LayerState::Active, "programs are judged")
-            }
-            Err(error) => {
-                layers.extend(singly(&Unavailable::NotWorking(error.clone())));
-                Layer::new("sandbox", LayerState::Missing, error)
-            }
+            Err(error) => (missing(error.clone()), singly(&Unavailable::NotWorking(error))),
+            Ok(seen) => (Layer::new("sandbox", LayerState::Active, "programs are judged"), seen),
         },
-        Err(error) => {
-            layers.extend(singly(&error));
-            Layer::new("sandbox", LayerState::Missing, error.to_string())
-        }
-    };
-    layers.insert(0, whole);
-    layers
+    }
 }
 
 /// A program by the version it tells.
 fn program(name: &'static str, part: Result<&Path, &Unavailable>) -> Layer {
-    let path = match part {
-        Ok(path) => path,
-        Err(error) => return Layer::new(name, LayerState::Missing, error.to_string()),
-    };
-    let said = Command::new(path).arg("--version").stdin(Stdio::null()).output();
-    match said {
-        Ok(output) if output.status.success() => Layer::new(
-            name,
-            LayerState::Active,
-            format!("{}, {}", path.display(), String::from_utf8_lossy(&output.stdout).trim()),
-        ),
-        Ok(output) => Layer::new(name, LayerState::Missing, format!("{}: {}", path.display(), output.status)),
-        Err(error) => Layer::new(name, LayerState::Missing, format!("{}: {error}", path.display())),
+    match part.map_err(Unavailable::to_string).and_then(version) {
+        Ok(version) => Layer::new(name, LayerState::Active, version),
+        Err(error) => Layer::new(name, LayerState::Missing, error),
     }
+}
+
+fn version(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let said = Command::new(path).arg("--version").stdin(Stdio::null()).output();
+    let output = said.map_err(|error| format!("{shown}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{shown}: {}", output.status));
+    }
+    Ok(format!("{shown}, {}", String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// Each namespace by itself, where the whole does not start.
@@ -153,10 +148,12 @@ fn alone(name: &'static str, bubblewrap: &Path, option: &str) -> Layer {
         .stdin(Stdio::null())
         .output();
     match tried {
-        Ok(output) if output.status.success() => {
-            Layer::new(name, LayerState::Active, format!("{option} by itself works"))
+        Ok(output) => {
+            let works = output.status.success();
+            let said = String::from_utf8_lossy(&output.stderr);
+            let detail = if works { format!("{option} by itself works") } else { said.trim().to_owned() };
+            Layer::tried(name, works, detail)
         }
-        Ok(output) => Layer::new(name, LayerState::Missing, String::from_utf8_lossy(&output.stderr).trim()),
         Err(error) => Layer::new(name, LayerState::Missing, error.to_string()),
     }
 }
@@ -185,17 +182,8 @@ fn observe(sandbox: &Sandbox) -> Result<Vec<Layer>, String> {
 }
 
 fn watch(child: &mut Child, limits: &Limits) -> Result<Vec<Layer>, String> {
-    let (Some(stdin), Some(stdout)) = (child.stdin.as_mut(), child.stdout.take()) else {
-        return Err("no pipes".to_owned());
-    };
-    // It prints one line and waits, so that it can be looked at from outside.
-    supervisor::send_program(stdin, include_str!("layers.py")).map_err(|error| error.to_string())?;
-    let line = first_line(stdout).ok_or("the program that looks around says nothing")?;
-    let report: Report = serde_json::from_str(&line).map_err(|error| {
-        let mut said = String::new();
-        let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
-        format!("the program that looks around failed: {error} {}", said.trim())
-    })?;
+    let report = report(child)?;
+    // It waits meanwhile, so that it can be looked at from outside.
     let processes = supervisor::processes(child.id());
     let mut layers: Vec<Layer> =
         NAMESPACES.iter().map(|(short, name, _)| namespace(&report, short, name)).collect();
@@ -203,6 +191,20 @@ fn watch(child: &mut Child, limits: &Limits) -> Result<Vec<Layer>, String> {
     layers.push(another_user(&processes));
     layers.push(memory_watch(&processes));
     Ok(layers)
+}
+
+/// What the program inside reports: it prints one line and waits.
+fn report(child: &mut Child) -> Result<Report, String> {
+    let (Some(stdin), Some(stdout)) = (child.stdin.as_mut(), child.stdout.take()) else {
+        return Err("no pipes".to_owned());
+    };
+    supervisor::send_program(stdin, include_str!("layers.py")).map_err(|error| error.to_string())?;
+    let line = first_line(stdout).ok_or("the program that looks around says nothing")?;
+    serde_json::from_str(&line).map_err(|error| {
+        let mut said = String::new();
+        let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+        format!("the program that looks around failed: {error} {}", said.trim())
+    })
 }
 
 /// The first line of what a program prints, if it comes in time.
@@ -219,22 +221,26 @@ fn first_line(stdout: ChildStdout) -> Option<String> {
 }
 
 fn namespace(report: &Report, short: &str, name: &'static str) -> Layer {
-    // A namespace of its own has another number than ours.
-    let own = std::fs::read_link(format!("/proc/self/ns/{short}"))
-        .map(|link| link.to_string_lossy().into_owned())
-        .unwrap_or_default();
     let Some(theirs) = report.namespaces.get(short) else {
         return Layer::new(name, LayerState::Missing, "this kernel has none");
     };
-    let others: Vec<&String> =
-        report.interfaces.iter().filter(|interface| short == "net" && *interface != "lo").collect();
-    let holds = *theirs != own && others.is_empty();
-    let detail = match (holds, others.is_empty()) {
-        (true, _) => format!("{theirs}, not {own}"),
-        (false, true) => format!("{theirs}, as outside"),
-        (false, false) => format!("interfaces {others:?}"),
-    };
-    Layer::tried(name, holds, detail)
+    // A namespace of its own has another number than ours.
+    let own = own_namespace(short);
+    let others: Vec<&String> = report.interfaces.iter().filter(|interface| *interface != "lo").collect();
+    if short == "net" && !others.is_empty() {
+        return Layer::new(name, LayerState::Missing, format!("interfaces {others:?}"));
+    }
+    let holds = *theirs != own;
+    Layer::tried(
+        name,
+        holds,
+        if holds { format!("{theirs}, not {own}") } else { format!("{theirs}, as outside") },
+    )
+}
+
+fn own_namespace(short: &str) -> String {
+    let link = std::fs::read_link(format!("/proc/self/ns/{short}"));
+    link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Layers that the program inside has seen at work.
@@ -281,22 +287,18 @@ fn read_only_system(report: &Report) -> Layer {
 }
 
 fn resource_limits(report: &Report, limits: &Limits) -> Layer {
-    const ANY: i64 = i64::MAX;
-    let processes = i64::try_from(limits.processes).unwrap_or(ANY);
-    let expected = [
-        ("AS", ANY),
-        ("CPU", ANY),
-        ("FSIZE", ANY),
-        ("NOFILE", ANY),
-        ("STACK", ANY),
-        ("CORE", 0),
-        ("NPROC", processes),
-    ];
-    let holds = |(name, most): (&str, i64)| {
+    let processes = i64::try_from(limits.processes).unwrap_or(i64::MAX);
+    let holds = |name: &str, most: i64| {
         report.limits.get(name).is_some_and(|limit| !is_unlimited(*limit) && *limit <= most)
     };
+    // Those that depend on the machine need only be limits at all.
+    let limited = ["AS", "CPU", "FSIZE", "NOFILE", "STACK"].iter().all(|name| holds(name, i64::MAX));
     let shown: Vec<String> = report.limits.iter().map(|(name, limit)| shown_limit(name, *limit)).collect();
-    Layer::tried("resource limits", expected.into_iter().all(holds), shown.join(", "))
+    Layer::tried(
+        "resource limits",
+        limited && holds("CORE", 0) && holds("NPROC", processes),
+        shown.join(", "),
+    )
 }
 
 /// Python shows `RLIM_INFINITY` as −1.
@@ -310,21 +312,20 @@ fn shown_limit(name: &str, limit: i64) -> String {
 
 /// The user that the processes in the sandbox belong to outside it.
 fn another_user(processes: &[u32]) -> Layer {
-    let own = rustix::process::getuid().as_raw();
-    let theirs = processes.last().and_then(|process| user_of(*process));
     let name = "another user";
-    match theirs {
-        None => Layer::new(name, LayerState::Untried, "the user of the processes inside cannot be read"),
-        Some(user) if own != 0 => {
-            Layer::new(name, LayerState::NotNeeded, format!("programs run as user {user}, who is not root"))
-        }
-        Some(user) => Layer::tried(name, user != 0, format!("we are root, programs run as user {user}")),
+    let Some(user) = processes.last().and_then(|process| user_of(*process)) else {
+        return Layer::new(name, LayerState::Untried, "the user of the processes inside cannot be read");
+    };
+    if rustix::process::getuid().is_root() {
+        return Layer::tried(name, user != 0, format!("we are root, programs run as user {user}"));
     }
+    Layer::new(name, LayerState::NotNeeded, format!("programs run as user {user}, who is not root"))
 }
 
 fn user_of(process: u32) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Whether the processes inside, and what memory they hold, can be seen from outside.

@@ -43,26 +43,24 @@ pub fn judge(
     let Some(source) = program(prediction, fencing) else {
         return Judgement::new(Reason::NoAnswer, None);
     };
-    let failed = tests
-        .iter()
-        // Lazily: nothing runs after the first failure.
-        .map(|test| judge_one(test, &source, limits, sandbox, slot))
-        .find(|reason| *reason != Reason::Equal);
-    Judgement::new(failed.unwrap_or(Reason::Equal), source)
+    // Lazily: nothing runs after the first failure.
+    let mut reasons = tests.iter().map(|test| judge_one(test, &source, limits, sandbox, slot));
+    let reason = reasons.find(|reason| *reason != Reason::Equal).unwrap_or(Reason::Equal);
+    Judgement::new(reason, source)
 }
 
 fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot: u32) -> Reason {
+    let run = |inside: &[String], input: &str| sandbox.run(inside, source, input, limits, slot);
     match test {
         Test::Printing { input, output } => {
-            let run = sandbox.run(&inside::script(), source, input, limits, slot);
+            let run = run(&inside::script(), input);
             after(&run, || output::same_text(output, &String::from_utf8_lossy(&run.stdout)))
         }
         Test::Returning { function, arguments, expected, unwrapped } => {
             // The program shares its process with the harness, and might print what looks like a result; it
             // cannot know the nonce before it runs.
             let nonce = sandbox.nonce();
-            let request = request(&nonce, function.as_deref(), arguments);
-            let run = sandbox.run(&inside::harness(), source, &request, limits, slot);
+            let run = run(&inside::harness(), &request(&nonce, function.as_deref(), arguments));
             let returned = || output::returned(&run.stdout, &nonce);
             after(&run, || returned().is_some_and(|value| is_expected(expected, &value, *unwrapped)))
         }
@@ -72,20 +70,19 @@ fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot
 /// What the harness reads.
 fn request(nonce: &str, function: Option<&str>, arguments: &[Json]) -> String {
     let text = |text: &str| Json::Text(text.to_owned());
-    let request = Json::Object(vec![
-        ("nonce".to_owned(), text(nonce)),
-        ("function".to_owned(), function.map_or(Json::Null, text)),
-        ("arguments".to_owned(), Json::List(arguments.to_vec())),
-    ]);
-    request.to_string()
+    let fields = [
+        ("nonce", text(nonce)),
+        ("function", function.map_or(Json::Null, text)),
+        ("arguments", Json::List(arguments.to_vec())),
+    ];
+    Json::Object(fields.map(|(name, value)| (name.to_owned(), value)).to_vec()).to_string()
 }
 
 /// Whether a function returned what it should; `unwrapped` if `expected` may be a list around that.
 fn is_expected(expected: &Json, value: &Json, unwrapped: bool) -> bool {
     // APPS wraps each expected value in a list of one, and programs return either.
-    let inner = || expected.list().and_then(<[Json]>::first);
-    output::same_value(expected, value)
-        || (unwrapped && inner().is_some_and(|inner| output::same_value(inner, value)))
+    let inner = expected.list().and_then(<[Json]>::first).filter(|_| unwrapped);
+    [Some(expected), inner].into_iter().flatten().any(|expected| output::same_value(expected, value))
 }
 
 /// The reason that a run's end gives, or the comparison where it ended well.

@@ -12,46 +12,57 @@ pub(crate) fn same_number(expected: &str, got: &str) -> bool {
     if !is_number(expected) || !is_number(got) {
         return false;
     }
-    // Floats only for numbers that are not whole.
-    let values = || expected.parse::<f64>().ok().zip(got.parse::<f64>().ok());
     match (whole(expected), whole(got)) {
         (Some(one), Some(two)) => one == two,
-        (Some(_), None) => {
-            // An expected integer is exact; `6.0` says that a float was printed.
-            expected.contains(['.', 'e', 'E'])
-                && values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE)
-        }
-        (None, _) => values().is_some_and(|(one, two)| (one - two).abs() <= TOLERANCE * one.abs().max(1.0)),
+        // An expected integer is exact; `6.0` says that a float was printed.
+        (Some(_), None) => expected.contains(['.', 'e', 'E']) && is_near(expected, got, |_| TOLERANCE),
+        (None, _) => is_near(expected, got, |value| TOLERANCE * value.abs().max(1.0)),
     }
 }
 
+/// As floats, which only numbers that are not whole are compared as.
+fn is_near(expected: &str, got: &str, tolerance: fn(f64) -> f64) -> bool {
+    let values = expected.parse::<f64>().ok().zip(got.parse::<f64>().ok());
+    values.is_some_and(|(expected, got)| (expected - got).abs() <= tolerance(expected))
+}
+
 fn is_number(token: &str) -> bool {
-    token.bytes().any(|byte| byte.is_ascii_digit())
-        && token.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
+    let is_of_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E');
+    token.bytes().any(|byte| byte.is_ascii_digit()) && token.bytes().all(is_of_number)
 }
 
 /// The sign and the digits of a whole number.
 fn whole(token: &str) -> Option<(bool, String)> {
-    let (negative, unsigned) = match token.strip_prefix('-') {
-        Some(unsigned) => (true, unsigned),
-        None => (false, token.strip_prefix('+').unwrap_or(token)),
-    };
+    let (negative, unsigned) = split_sign(token);
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(integer) || !digits(fraction) || integer.len() + fraction.len() == 0 {
+    if !is_digits(integer) || !is_digits(fraction) || integer.len() + fraction.len() == 0 {
         return None;
     }
     let fraction = fraction.trim_end_matches('0');
-    let zeros = usize::try_from(exponent.parse::<i64>().ok()?)
-        .ok()?
-        .checked_sub(fraction.len())
-        // `1e999999999` must not be written out.
-        .filter(|zeros| *zeros <= MOST_ZEROS)?;
+    let zeros = zeros(exponent, fraction.len())?;
     let all = format!("{integer}{fraction}{}", "0".repeat(zeros));
     let significant = all.trim_start_matches('0');
     // −0 is 0.
     Some((negative && !significant.is_empty(), significant.to_owned()))
+}
+
+fn split_sign(token: &str) -> (bool, &str) {
+    match token.strip_prefix('-') {
+        Some(unsigned) => (true, unsigned),
+        None => (false, token.strip_prefix('+').unwrap_or(token)),
+    }
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The zeros that an exponent adds behind the digits of the fraction; `None` where it leaves a fraction.
+fn zeros(exponent: &str, fraction: usize) -> Option<usize> {
+    let zeros = usize::try_from(exponent.parse::<i64>().ok()?).ok()?.checked_sub(fraction)?;
+    // `1e999999999` must not be written out.
+    (zeros <= MOST_ZEROS).then_some(zeros)
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@ use super::number::same_number;
 /// Lines without blanks at their ends, blank lines at either end left out; then token by token, decimals
 /// within the tolerance. Order and number of lines and tokens count.
 pub(crate) fn same_text(expected: &str, printed: &str) -> bool {
-    let (expected, printed) = (lines(expected), lines(printed));
-    expected.len() == printed.len()
-        && expected.iter().zip(&printed).all(|(one, two)| one == two || same_tokens(one, two))
+    all_same(&lines(expected), &lines(printed), |one, two| one == two || same_tokens(one, two))
+}
+
+fn all_same<T>(one: &[T], two: &[T], same: impl Fn(&T, &T) -> bool) -> bool {
+    one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same(one, two))
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -19,10 +21,8 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 fn same_tokens(expected: &str, printed: &str) -> bool {
-    let (expected, printed): (Vec<&str>, Vec<&str>) =
-        (expected.split_whitespace().collect(), printed.split_whitespace().collect());
-    expected.len() == printed.len()
-        && expected.iter().zip(&printed).all(|(one, two)| one == two || same_number(one, two))
+    let tokens = |text| str::split_whitespace(text).collect::<Vec<&str>>();
+    all_same(&tokens(expected), &tokens(printed), |one, two| one == two || same_number(one, two))
 }
 
 /// The value that the harness reported behind its nonce.
@@ -37,13 +37,11 @@ pub(crate) fn returned(stdout: &[u8], nonce: &str) -> Option<Json> {
 pub(crate) fn same_value(expected: &Json, got: &Json) -> bool {
     match (expected, got) {
         (Json::Number(one), Json::Number(two)) => same_number(one, two),
-        (Json::List(one), Json::List(two)) => {
-            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same_value(one, two))
-        }
+        (Json::List(one), Json::List(two)) => all_same(one, two, same_value),
         (Json::Object(one), Json::Object(two)) => {
-            one.len() == two.len()
-                // A field that is missing is not the same as one that is null.
-                && one.iter().all(|(name, value)| got.has(name) && same_value(value, got.field(name)))
+            // A field that is missing is not the same as one that is null.
+            let is_same = |name: &str, value| got.has(name) && same_value(value, got.field(name));
+            one.len() == two.len() && one.iter().all(|(name, value)| is_same(name, value))
         }
         _ => expected == got,
     }

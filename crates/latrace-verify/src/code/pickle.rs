@@ -4,6 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 /// The most bytes that private tests may unpack to.
 const MOST_BYTES: usize = 512 << 20;
@@ -14,9 +15,8 @@ const MOST_BYTES: usize = 512 << 20;
 /// Says which layer is broken, or which instruction is refused.
 pub(crate) fn unpack(packed: &str) -> Result<String, String> {
     let compressed = STANDARD.decode(packed.trim()).map_err(|error| format!("base64: {error}"))?;
-    let pickled = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(&compressed, MOST_BYTES)
-        .map_err(|error| format!("zlib: {error}"))?;
-    one_string(&pickled)
+    let pickled = decompress_to_vec_zlib_with_limit(&compressed, MOST_BYTES);
+    one_string(&pickled.map_err(|error| format!("zlib: {error}"))?)
 }
 
 fn one_string(pickle: &[u8]) -> Result<String, String> {
@@ -27,18 +27,25 @@ fn one_string(pickle: &[u8]) -> Result<String, String> {
         if *instruction == b'.' {
             return string.ok_or_else(|| "the pickle is empty".to_owned());
         }
-        let (operand, pushes) = operand_of(*instruction)?;
-        let bytes;
-        (bytes, rest) = split(after, operand)?;
-        if pushes {
-            let text;
-            (text, rest) = split(rest, little_endian(bytes))?;
-            let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
-            if string.replace(text.to_owned()).is_some() {
-                return Err("the pickle holds more than one string".to_owned());
-            }
+        let (pushed, after) = execute(*instruction, after)?;
+        rest = after;
+        if pushed.is_some() && string.is_some() {
+            return Err("the pickle holds more than one string".to_owned());
         }
+        string = pushed.or(string);
     }
+}
+
+/// The string that an instruction pushes, if it pushes one, and what follows it.
+fn execute(instruction: u8, after: &[u8]) -> Result<(Option<String>, &[u8]), String> {
+    let (operand, pushes) = operand_of(instruction)?;
+    let (bytes, rest) = split(after, operand)?;
+    if !pushes {
+        return Ok((None, rest));
+    }
+    let (text, rest) = split(rest, little_endian(bytes))?;
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    Ok((Some(text.to_owned()), rest))
 }
 
 /// The bytes of an instruction's operand, and whether it is the length of a string that is pushed.

@@ -2,6 +2,8 @@
 //! network, a filter of system calls, resource limits, and another user where we are root.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +29,8 @@ pub struct Sandbox {
 
 /// User ids from here on, one by slot, so that one program's processes are not counted for another.
 const FIRST_USER: u32 = 62_000;
+/// How many of them there are: more than any machine has threads.
+const USERS: u32 = 1_000;
 
 impl Sandbox {
     /// Finds the parts and runs a program to see that they work. `launcher` is an executable that calls
@@ -66,11 +70,9 @@ impl Sandbox {
     pub(crate) fn nonce(&self) -> String {
         // Different for each run, since a program might leave its nonce for the next.
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
-        format!(
-            "{:016x}{:016x}{count:x}:",
-            self.nonce[0],
-            self.nonce[1].wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-        )
+        let [one, two] = self.nonce;
+        let mixed = two.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        format!("{one:016x}{mixed:016x}{count:x}:")
     }
 
     /// Runs `source` under the limits with `input` to read; `inside` are the interpreter's arguments. `slot`
@@ -88,16 +90,19 @@ impl Sandbox {
 
     /// The launcher with its arguments: what it is to start, under which limits.
     pub(crate) fn command(&self, inside: &[String], limits: &Limits, slot: u32) -> Command {
-        let user = self.user.map_or(0, |first| first + slot % 1000);
-        let numbers =
-            [u64::from(std::process::id()), u64::from(user), limits.memory_mb, processor_seconds(limits)];
-        let processes = limits.processes.to_string();
         let mut command = Command::new(&self.launcher);
-        command.arg(launcher::ARGUMENT).args(numbers.map(|number| number.to_string()));
+        command.arg(launcher::ARGUMENT).args(self.numbers(limits, slot).map(|number| number.to_string()));
         command.arg(&self.bubblewrap).args(wrapping(limits)).arg("--").arg(&self.python);
+        let processes = limits.processes.to_string();
         command.args(inside.iter().map(|argument| argument.replace(PROCESSES, &processes)));
         command.env_clear();
         command
+    }
+
+    /// Our process, the user, memory and processor time, in the launcher's order.
+    fn numbers(&self, limits: &Limits, slot: u32) -> [u64; 4] {
+        let user = self.user.map_or(0, |first| first + slot % USERS);
+        [u64::from(std::process::id()), u64::from(user), limits.memory_mb, processor_seconds(limits)]
     }
 }
 
@@ -138,20 +143,20 @@ fn words(text: &str) -> Vec<OsString> {
 
 /// A folder that is a link into `/usr` on merged systems, and one of its own on others.
 fn system_folder(folder: &str) -> [OsString; 3] {
-    match std::fs::read_link(folder) {
-        Ok(target) => ["--symlink".into(), target.into_os_string(), folder.into()],
-        Err(_) => ["--ro-bind-try".into(), folder.into(), folder.into()],
-    }
+    let (option, source) = match std::fs::read_link(folder) {
+        Ok(target) => ("--symlink", target.into_os_string()),
+        Err(_) => ("--ro-bind-try", folder.into()),
+    };
+    [option.into(), source, folder.into()]
 }
 
 fn random() -> Result<[u64; 2], Unavailable> {
     let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|error| Unavailable::NotWorking(format!("/dev/urandom: {error}")))?;
-    let (one, two) = bytes.split_at(8);
-    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
-    Ok([number(one), number(two)])
+    let number = u128::from_be_bytes(bytes);
+    Ok([(number >> 64) as u64, number as u64])
 }
 
 #[cfg(test)]

@@ -35,7 +35,13 @@ pub(crate) struct Run {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// How often a run is asked whether it has ended.
+impl Run {
+    fn not_started(why: &str) -> Run {
+        Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: why.as_bytes().to_vec() }
+    }
+}
+
+/// How often a run is checked for its end.
 const POLL: Duration = Duration::from_millis(1);
 /// How often its memory is measured.
 const MEMORY_EVERY: Duration = Duration::from_millis(15);
@@ -46,9 +52,7 @@ const KEPT_ERRORS: usize = 4096;
 pub(crate) fn run(command: Command, source: &str, input: &str, limits: &Limits) -> Run {
     match spawn(command) {
         Ok(child) => watch(child, source, input, limits),
-        Err(error) => {
-            Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: error.to_string().into_bytes() }
-        }
+        Err(error) => Run::not_started(&error.to_string()),
     }
 }
 
@@ -75,22 +79,20 @@ pub(crate) fn processes(launcher: u32) -> Vec<u32> {
 
 /// The memory that processes hold, in bytes; pages that several share are counted once.
 pub(crate) fn memory_of(processes: &[u32]) -> u64 {
-    processes.iter().map(|process| memory::proportional(*process)).sum()
+    memory::total(processes, memory::proportional)
 }
 
 fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         let _ = child.kill();
-        return Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: b"no pipes".to_vec() };
+        return Run::not_started("no pipes");
     };
     let overflow = AtomicBool::new(false);
     let most = usize::try_from(limits.output_mb << 20).unwrap_or(usize::MAX);
+    // Each pipe has a thread, or a full one would stop the program while we wait at another.
     thread::scope(|scope| {
-        scope.spawn(move || {
-            // A program need not read all its input.
-            let _ = send_program(&mut stdin, source).and_then(|()| stdin.write_all(input.as_bytes()));
-        });
+        scope.spawn(|| send(stdin, source, input));
         let output = scope.spawn(|| read_up_to(stdout, most, Some(&overflow)));
         let errors = scope.spawn(|| read_up_to(stderr, KEPT_ERRORS, None));
         let ending = supervise(&mut child, limits, &overflow);
@@ -98,6 +100,11 @@ fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
         let ending = reconsidered(ending, &stderr, overflow.load(Ordering::Relaxed));
         Run { ending, stdout, stderr }
     })
+}
+
+fn send(mut stdin: impl Write, source: &str, input: &str) {
+    // A program need not read all its input, so a closed pipe is no failure.
+    let _ = send_program(&mut stdin, source).and_then(|()| stdin.write_all(input.as_bytes()));
 }
 
 /// How a run ended, once all that it printed is known.
@@ -143,26 +150,38 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
 /// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end
 /// by themselves, after they have reaped what ran there. What does not end is killed.
 fn stop(child: &mut Child, ending: Ending) -> Ending {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let bubblewraps = memory::children(child.id());
+    let killed = kill_namespace(child.id());
+    // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
+    // to us.
+    if !killed || !ends_soon(child) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    ending
+}
+
+/// Whether there was something to kill.
+fn kill_namespace(launcher: u32) -> bool {
+    let bubblewraps = memory::children(launcher);
     let first: Vec<u32> = bubblewraps.iter().flat_map(|bubblewrap| memory::children(*bubblewrap)).collect();
     // Bubblewrap that has no namespace yet is killed itself.
     let last = if first.is_empty() { bubblewraps } else { first };
     for process in last.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
         let _ = kill_process(process, Signal::KILL);
     }
+    !last.is_empty()
+}
+
+fn ends_soon(child: &mut Child) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
     let deadline = Instant::now() + PATIENCE;
-    // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
-    // to us.
-    while !last.is_empty() && Instant::now() < deadline {
+    while Instant::now() < deadline {
         if let Ok(Some(_)) = child.try_wait() {
-            return ending;
+            return true;
         }
         thread::sleep(POLL);
     }
-    let _ = child.kill();
-    let _ = child.wait();
-    ending
+    false
 }
 
 fn ended(status: ExitStatus) -> Ending {
@@ -198,9 +217,7 @@ fn read_up_to(mut pipe: impl Read, most: usize, overflow: Option<&AtomicBool>) -
                 // The rest is read and dropped, so that the writer never waits for us.
                 let room = (most - kept.len()).min(length);
                 kept.extend_from_slice(&buffer[..room]);
-                if room < length
-                    && let Some(overflow) = overflow
-                {
+                if let Some(overflow) = overflow.filter(|_| room < length) {
                     overflow.store(true, Ordering::Relaxed);
                 }
             }
@@ -223,8 +240,12 @@ mod memory {
         let all = descendants(launcher);
         // Resident sizes count shared pages several times: only if they exceed the limit is the exact sum
         // worth its time.
-        all.iter().map(|process| resident(*process)).sum::<u64>() > most
-            && all.iter().map(|process| proportional(*process)).sum::<u64>() > most
+        total(&all, resident) > most && total(&all, proportional) > most
+    }
+
+    /// The memory of processes together, each measured by `size`.
+    pub(super) fn total(processes: &[u32], size: fn(u32) -> u64) -> u64 {
+        processes.iter().map(|process| size(*process)).sum()
     }
 
     pub(super) fn descendants(process: u32) -> Vec<u32> {
@@ -241,27 +262,27 @@ mod memory {
         // Each thread has a list of its own children.
         let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
         let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-        lists
-            .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
-            .collect()
+        let list = lists.collect::<Vec<_>>().join(" ");
+        list.split_whitespace().filter_map(|id| id.parse().ok()).collect()
     }
 
     fn resident(process: u32) -> u64 {
         const PAGE: u64 = 4096;
         let text = fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
-        text.split_whitespace()
-            .nth(1)
-            .and_then(|pages| pages.parse::<u64>().ok())
-            .map_or(0, |pages| pages * PAGE)
+        let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        pages.unwrap_or(0) * PAGE
     }
 
     /// Each page divided by the number of processes that share it; the resident size where that cannot be
     /// read.
     pub(super) fn proportional(process: u32) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-            .map_or_else(|| resident(process), |kilobytes| kilobytes << 10)
+        kilobytes(process).map_or_else(|| resident(process), |kilobytes| kilobytes << 10)
+    }
+
+    fn kilobytes(process: u32) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.split_whitespace().next()?.parse().ok()
     }
 }
 

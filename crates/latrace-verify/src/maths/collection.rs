@@ -18,20 +18,26 @@ const MOST_UNPAIRED: usize = 24;
 /// Two collections, or one and its only member.
 pub(super) fn same_collection(gold: &Expression, answer: &Expression, same: Same) -> bool {
     // The empty set is a constant, not a list without members; it equals itself alone.
-    let is_empty_set = |expression: &Expression| *expression == Expression::Constant(Constant::EmptySet);
     if is_empty_set(gold) || is_empty_set(answer) {
         return is_empty_set(gold) && is_empty_set(answer);
     }
-    let (one, two) = (members(gold), members(answer));
-    let (Some(one), Some(two)) = (unlabelled(&one, same), unlabelled(&two, same)) else {
+    let (one, two) = (unlabelled(&members(gold), same), unlabelled(&members(answer), same));
+    let (Some(one), Some(two)) = (one, two) else {
         return false;
     };
-    // A set has each member once, so repetition is compared only where the reference is a list that repeats:
-    // 2, 2, 3 as prime factors. Points are solutions, which models like to state twice.
-    let repeats = matches!(gold, Expression::List(..))
-        && !one.iter().any(|part| matches!(part, Expression::Bracketed(..)))
-        && by_name(&one).len() < one.len();
+    let repeats = matches!(gold, Expression::List(..)) && is_repetitive(&one);
     if repeats { are_paired(&one, &two, same) } else { same_members(&one, &two, same) }
+}
+
+fn is_empty_set(expression: &Expression) -> bool {
+    *expression == Expression::Constant(Constant::EmptySet)
+}
+
+/// Whether a list has a member twice on purpose: 2, 2, 3 as prime factors. Points are solutions, which models
+/// like to state twice, and a set has each member once.
+fn is_repetitive(list: &[Expression]) -> bool {
+    let is_point = |part: &Expression| matches!(part, Expression::Bracketed(..));
+    !list.iter().any(is_point) && by_name(list).len() < list.len()
 }
 
 /// Whether each member of either is one of the other's.
@@ -39,18 +45,11 @@ pub(super) fn same_members(gold: &[Expression], answer: &[Expression], same: Sam
     // Members with the same canonical text pair off without a comparison: lists of thousands of numbers stay
     // cheap.
     let (gold, answer) = (by_name(gold), by_name(answer));
-    let left =
-        |one: &BTreeMap<String, &Expression>, other: &BTreeMap<String, &Expression>| -> Vec<Expression> {
-            one.iter()
-                .filter(|(name, _)| !other.contains_key(*name))
-                .map(|(_, member)| Expression::clone(member))
-                .collect()
-        };
-    let (gold_left, answer_left) = (left(&gold, &answer), left(&answer, &gold));
+    let (gold_left, answer_left) = (missing(&gold, &answer), missing(&answer, &gold));
     if gold_left.is_empty() && answer_left.is_empty() {
         return true;
     }
-    let within = |inner: &[Expression], outer: &BTreeMap<String, &Expression>| {
+    let within = |inner: &[&Expression], outer: &Named<'_>| {
         inner.iter().all(|one| outer.values().any(|two| same_part(one, two, same)))
     };
     // What is left is compared each with each, and any comparison may sample points: hence the bound.
@@ -60,7 +59,14 @@ pub(super) fn same_members(gold: &[Expression], answer: &[Expression], same: Sam
 }
 
 /// Members by canonical text: each once.
-fn by_name(members: &[Expression]) -> BTreeMap<String, &Expression> {
+type Named<'a> = BTreeMap<String, &'a Expression>;
+
+/// Members of `one` whose texts `other` lacks.
+fn missing<'a>(one: &Named<'a>, other: &Named<'_>) -> Vec<&'a Expression> {
+    one.iter().filter(|(name, _)| !other.contains_key(*name)).map(|(_, member)| *member).collect()
+}
+
+fn by_name(members: &[Expression]) -> Named<'_> {
     members.iter().map(|member| (exact::canonical(member), member)).collect()
 }
 
@@ -69,24 +75,27 @@ fn are_paired(gold: &[Expression], answer: &[Expression], same: Same) -> bool {
     if gold.len() != answer.len() {
         return false;
     }
-    // Answers not yet taken by a member of the reference, by canonical text.
+    let (unpaired, mut others) = without_twins(gold, answer);
+    unpaired.len() <= MOST_UNPAIRED
+        && unpaired.iter().all(|one| {
+            let partner = others.iter().position(|two| same_part(one, two, same));
+            partner.map(|at| others.swap_remove(at)).is_some()
+        })
+}
+
+/// The members of either that are left when all with a twin of the same canonical text are gone.
+fn without_twins<'a>(
+    gold: &'a [Expression],
+    answer: &'a [Expression],
+) -> (Vec<&'a Expression>, Vec<&'a Expression>) {
     let mut open: HashMap<String, Vec<&Expression>> = HashMap::new();
     for member in answer {
         open.entry(exact::canonical(member)).or_default().push(member);
     }
-    let unpaired: Vec<&Expression> = gold
-        .iter()
-        .filter(|member| open.get_mut(&exact::canonical(member)).and_then(Vec::pop).is_none())
-        .collect();
-    let mut others: Vec<&Expression> = open.into_values().flatten().collect();
-    unpaired.len() <= MOST_UNPAIRED
-        && unpaired.iter().all(|one| match others.iter().position(|two| same_part(one, two, same)) {
-            Some(at) => {
-                others.swap_remove(at);
-                true
-            }
-            None => false,
-        })
+    let mut has_twin =
+        |member: &Expression| open.get_mut(&exact::canonical(member)).and_then(Vec::pop).is_some();
+    let unpaired = gold.iter().filter(|member| !has_twin(member)).collect();
+    (unpaired, open.into_values().flatten().collect())
 }
 
 fn members(expression: &Expression) -> Vec<Expression> {
@@ -98,11 +107,14 @@ fn members(expression: &Expression) -> Vec<Expression> {
 
 /// Unions: the same parts in any order.
 pub(super) fn same_union(gold: &Expression, answer: &Expression, same: Same) -> bool {
-    let parts = |expression: &Expression| match expression {
+    same_members(&united(gold), &united(answer), same)
+}
+
+fn united(expression: &Expression) -> Vec<Expression> {
+    match expression {
         Expression::Union(parts) => parts.clone(),
         other => vec![other.clone()],
-    };
-    same_members(&parts(gold), &parts(answer), same)
+    }
 }
 
 /// Tuples and intervals: the same brackets, the same parts in order.
@@ -110,24 +122,27 @@ pub(super) fn same_bracketed(gold: &Expression, answer: &Expression, same: Same)
     use Expression as E;
     match (gold, answer) {
         (E::Bracketed(left, right, one), E::Bracketed(other_left, other_right, two)) => {
-            let brackets = (vector_like(*left), vector_like(*right))
-                == (vector_like(*other_left), vector_like(*other_right));
-            brackets && in_order(one, two, same)
+            let ends = |left: &Bracket, right: &Bracket| (vector_like(*left), vector_like(*right));
+            ends(left, right) == ends(other_left, other_right) && in_order(one, two, same)
         }
-        (
-            E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts),
-            E::Matrix(rows),
-        ) => is_column(rows, parts, same),
-        (
-            E::Matrix(rows),
-            E::Bracketed(Bracket::Round | Bracket::Angle, Bracket::Round | Bracket::Angle, parts),
-        ) => is_column(rows, parts, same),
+        // `(1, 2)` and the column of 1 and 2 are one vector.
+        (E::Bracketed(left, right, parts), E::Matrix(rows))
+        | (E::Matrix(rows), E::Bracketed(left, right, parts)) => {
+            is_vector(*left, *right) && is_column(rows, parts, same)
+        }
         (E::Bracketed(_, _, parts), E::Constant(Constant::NumberSet('R')))
-        | (E::Constant(Constant::NumberSet('R')), E::Bracketed(_, _, parts)) => {
-            parts.len() == 2 && infinite(&parts[0]) == Some(-1) && infinite(&parts[1]) == Some(1)
-        }
+        | (E::Constant(Constant::NumberSet('R')), E::Bracketed(_, _, parts)) => is_whole_line(parts),
         _ => false,
     }
+}
+
+fn is_vector(left: Bracket, right: Bracket) -> bool {
+    vector_like(left) == Bracket::Round && vector_like(right) == Bracket::Round
+}
+
+/// `(-\infty, \infty)`
+fn is_whole_line(parts: &[Expression]) -> bool {
+    matches!(parts, [low, high] if infinite(low) == Some(-1) && infinite(high) == Some(1))
 }
 
 fn is_column(rows: &[Vec<Expression>], parts: &[Expression], same: Same) -> bool {

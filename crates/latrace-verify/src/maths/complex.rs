@@ -37,6 +37,25 @@ pub(super) fn one() -> BigFloat {
     BigFloat::from_i64(1, 64)
 }
 
+/// Whether e to a number is within the range of exponents: up to 2^28, whatever the sign.
+fn has_exponential(part: &BigFloat) -> bool {
+    const MOST_EXPONENT: i32 = 28;
+    part.is_zero() || part.exponent().is_some_and(|exponent| exponent <= MOST_EXPONENT)
+}
+
+fn is_at_most(value: &BigFloat, bound: &BigFloat) -> bool {
+    value.cmp(bound).is_some_and(|order| order <= 0)
+}
+
+/// The number with these words of 64 bits, the least significant first.
+fn from_words(words: &[u64], precision: usize) -> BigFloat {
+    let base = Arithmetic::raised(&one(), 64);
+    words.iter().rev().fold(zero(), |sum, word| {
+        let word = BigFloat::from_u64(*word, 64);
+        sum.mul(&base, precision, ROUNDING).add(&word, precision, ROUNDING)
+    })
+}
+
 impl Arithmetic {
     pub(super) fn new(precision: usize) -> Option<Arithmetic> {
         Some(Arithmetic {
@@ -79,36 +98,31 @@ impl Arithmetic {
 
     /// Records the size of a term.
     pub(super) fn note(&mut self, size: BigFloat) {
-        // An exact zero, or what cancellation has left of terms that were much greater.
+        // Zeros have no size: they are exact, or what cancellation has left of terms that were much greater.
         if let Some(exponent) = size.exponent().filter(|_| !size.is_zero()) {
             // Both ends of the range of terms: the confirming precision must cover it.
-            (self.greatest_ever, self.least) = (self.greatest_ever.max(exponent), self.least.min(exponent));
+            self.greatest_ever = self.greatest_ever.max(exponent);
+            self.least = self.least.min(exponent);
         }
-        let greater =
-            self.greatest.as_ref().is_none_or(|known| size.cmp(known).is_some_and(|order| order > 0));
-        if greater {
+        let is_greater = |known: &BigFloat| size.cmp(known).is_some_and(|order| order > 0);
+        if self.greatest.as_ref().is_none_or(is_greater) {
             self.greatest = Some(size);
         }
     }
 
     pub(super) fn magnitude(&self, value: &Complex) -> BigFloat {
-        if value.im.is_zero() {
-            return value.re.abs();
-        }
-        let square = value.re.mul(&value.re, self.precision, ROUNDING).add(
-            &value.im.mul(&value.im, self.precision, ROUNDING),
-            self.precision,
-            ROUNDING,
-        );
-        square.sqrt(self.precision, ROUNDING)
+        // The real case apart: a square root would round it.
+        if value.im.is_zero() { value.re.abs() } else { self.square(value).sqrt(self.precision, ROUNDING) }
+    }
+
+    /// The square of a value's magnitude.
+    fn square(&self, value: &Complex) -> BigFloat {
+        let square = |part: &BigFloat| part.mul(part, self.precision, ROUNDING);
+        square(&value.re).add(&square(&value.im), self.precision, ROUNDING)
     }
 
     fn lowered(value: &BigFloat, bits: usize) -> BigFloat {
-        let mut scaled = value.clone();
-        if let Some(exponent) = value.exponent() {
-            scaled.set_exponent(exponent.saturating_sub(i32::try_from(bits).unwrap_or(i32::MAX)));
-        }
-        scaled
+        Arithmetic::raised(value, i32::try_from(bits).map_or(i32::MIN, |bits| -bits))
     }
 
     fn raised(value: &BigFloat, bits: i32) -> BigFloat {
@@ -122,11 +136,10 @@ impl Arithmetic {
     /// Whether a value is zero up to the rounding of the sums before it.
     pub(super) fn is_nothing(&self, value: &Complex) -> bool {
         let size = self.magnitude(value);
-        size.is_zero()
-            || self.greatest.as_ref().is_some_and(|greatest| {
-                size.cmp(&Arithmetic::lowered(greatest, self.precision - ROUNDED_BITS))
-                    .is_some_and(|order| order <= 0)
-            })
+        let is_rounding = |greatest: &BigFloat| {
+            is_at_most(&size, &Arithmetic::lowered(greatest, self.precision - ROUNDED_BITS))
+        };
+        size.is_zero() || self.greatest.as_ref().is_some_and(is_rounding)
     }
 
     pub(super) fn same(&mut self, left: &Complex, right: &Complex) -> bool {
@@ -134,10 +147,9 @@ impl Arithmetic {
         if self.is_nothing(&difference) {
             return true;
         }
-        let size = self.magnitude(&difference);
-        let (left, right) = (self.magnitude(left), self.magnitude(right));
-        let bound = Arithmetic::lowered(&left.max(&right), self.precision - DISAGREEING_BITS);
-        size.cmp(&bound).is_some_and(|order| order <= 0)
+        let greater = self.magnitude(left).max(&self.magnitude(right));
+        let bound = Arithmetic::lowered(&greater, self.precision - DISAGREEING_BITS);
+        is_at_most(&self.magnitude(&difference), &bound)
     }
 
     pub(super) fn add(&self, left: &Complex, right: &Complex) -> Complex {
@@ -158,7 +170,7 @@ impl Arithmetic {
         let product = |one: &BigFloat, two: &BigFloat| one.mul(two, self.precision, ROUNDING);
         // Real products stay real: a computed imaginary part would be rounding, and `is_real` asks for an
         // exact zero.
-        if left.im.is_zero() && right.im.is_zero() {
+        if self.is_real(left) && self.is_real(right) {
             return Arithmetic::real(product(&left.re, &right.re));
         }
         let re = product(&left.re, &right.re).sub(&product(&left.im, &right.im), self.precision, ROUNDING);
@@ -170,16 +182,10 @@ impl Arithmetic {
         if self.is_nothing(right) {
             return None;
         }
-        let size = right.re.mul(&right.re, self.precision, ROUNDING).add(
-            &right.im.mul(&right.im, self.precision, ROUNDING),
-            self.precision,
-            ROUNDING,
-        );
-        let conjugate = Complex {
-            re: right.re.div(&size, self.precision, ROUNDING),
-            im: right.im.neg().div(&size, self.precision, ROUNDING),
-        };
-        Arithmetic::checked(self.multiply(left, &conjugate))
+        let size = self.square(right);
+        let over_size = |part: &BigFloat| part.div(&size, self.precision, ROUNDING);
+        let reciprocal = Complex { re: over_size(&right.re), im: over_size(&right.im.neg()) };
+        Arithmetic::checked(self.multiply(left, &reciprocal))
     }
 
     pub(super) fn integer(&mut self, value: &BigInt) -> Option<BigFloat> {
@@ -188,16 +194,9 @@ impl Arithmetic {
         }
         // Only the leading bits of a number with thousands of digits can matter.
         let kept = self.precision + 64;
-        let drop = value.bits().saturating_sub(kept as u64);
-        let top: BigInt = value.abs() >> drop;
-        let (_, words) = top.to_u64_digits();
-        let word = |value: u64| BigFloat::from_u64(value, 64);
-        let two_64 = Arithmetic::raised(&one(), 64);
-        let float = words
-            .iter()
-            .rev()
-            .fold(zero(), |sum, digits| sum.mul(&two_64, kept, ROUNDING).add(&word(*digits), kept, ROUNDING));
-        let mut float = Arithmetic::raised(&float, i32::try_from(drop).ok()?);
+        let dropped = value.bits().saturating_sub(kept as u64);
+        let leading = from_words(&(value.abs() >> dropped).to_u64_digits().1, kept);
+        let mut float = Arithmetic::raised(&leading, i32::try_from(dropped).ok()?);
         float.set_sign(if value.is_negative() { Sign::Neg } else { Sign::Pos });
         Some(float)
     }
@@ -217,11 +216,7 @@ impl Arithmetic {
 
     /// e to a complex power, where the power's size lets it be computed.
     pub(super) fn exponential(&mut self, power: &Complex) -> Option<Complex> {
-        const MOST_EXPONENT: i32 = 28;
-        let small = |part: &BigFloat| {
-            part.is_zero() || part.exponent().is_some_and(|exponent| exponent <= MOST_EXPONENT)
-        };
-        if !small(&power.re) || !small(&power.im) {
+        if !has_exponential(&power.re) || !has_exponential(&power.im) {
             return None;
         }
         let size = power.re.exp(self.precision, ROUNDING, &mut self.constants);
@@ -230,14 +225,10 @@ impl Arithmetic {
             return Some(Arithmetic::real(size));
         }
         self.note(size.clone());
-        let (sine, cosine) = (
-            power.im.sin(self.precision, ROUNDING, &mut self.constants),
-            power.im.cos(self.precision, ROUNDING, &mut self.constants),
-        );
-        Some(Complex {
-            re: size.mul(&cosine, self.precision, ROUNDING),
-            im: size.mul(&sine, self.precision, ROUNDING),
-        })
+        let cosine = power.im.cos(self.precision, ROUNDING, &mut self.constants);
+        let sine = power.im.sin(self.precision, ROUNDING, &mut self.constants);
+        let times_size = |part: &BigFloat| size.mul(part, self.precision, ROUNDING);
+        Some(Complex { re: times_size(&cosine), im: times_size(&sine) })
     }
 
     /// The principal logarithm.
@@ -257,16 +248,13 @@ impl Arithmetic {
         if value.im.is_zero() {
             return if value.re.is_negative() { self.pi() } else { zero() };
         }
-        let two = BigFloat::from_i64(2, self.precision);
         if value.re.is_zero() {
-            let quarter = self.pi().div(&two, self.precision, ROUNDING);
+            let quarter = self.pi().div(&BigFloat::from_i64(2, self.precision), self.precision, ROUNDING);
             return if value.im.is_negative() { quarter.neg() } else { quarter };
         }
-        let principal = value.im.div(&value.re, self.precision, ROUNDING).atan(
-            self.precision,
-            ROUNDING,
-            &mut self.constants,
-        );
+        let tangent = value.im.div(&value.re, self.precision, ROUNDING);
+        let principal = tangent.atan(self.precision, ROUNDING, &mut self.constants);
+        // The arctangent knows only half of the plane.
         match (value.re.is_negative(), value.im.is_negative()) {
             (false, _) => principal,
             (true, false) => principal.add(&self.pi(), self.precision, ROUNDING),

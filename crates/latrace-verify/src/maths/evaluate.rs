@@ -12,8 +12,7 @@ use super::syntax::{Constant, Expression, Function, Rational};
 impl Arithmetic {
     /// The value of an expression at a point; `None` where it has none or is beyond what is computed.
     pub(super) fn value(&mut self, expression: &Expression, point: &Point) -> Option<Complex> {
-        let value = self.raw_value(expression, point)?;
-        Arithmetic::checked(value)
+        Arithmetic::checked(self.raw_value(expression, point)?)
     }
 
     fn raw_value(&mut self, expression: &Expression, point: &Point) -> Option<Complex> {
@@ -25,33 +24,19 @@ impl Arithmetic {
             // What cannot be evaluated is a variable by its canonical text: two sums with the same bounds and
             // terms are equal, and others almost surely differ.
             E::Opaque(..) => self.rational(&point.value(&exact::canonical(expression))),
-            E::Constant(Constant::Pi) => Some(Arithmetic::real(self.pi())),
-            E::Constant(Constant::Euler) => {
-                Some(Arithmetic::real(one().exp(self.precision, ROUNDING, &mut self.constants)))
-            }
-            E::Constant(Constant::Imaginary) => Some(Complex { re: zero(), im: one() }),
+            E::Constant(constant) => self.constant(*constant),
             E::Sum(parts) => self.sum(parts, point),
-            E::Product(parts) => parts.iter().try_fold(Arithmetic::real(one()), |product, part| {
-                let value = self.value(part, point)?;
-                Some(self.multiply(&product, &value))
-            }),
+            E::Product(parts) => self.product(parts, point),
             E::Quotient(pair) => {
-                let (left, right) = (self.value(&pair.0, point)?, self.value(&pair.1, point)?);
-                self.divide(&left, &right)
+                let (above, below) = (self.value(&pair.0, point)?, self.value(&pair.1, point)?);
+                self.divide(&above, &below)
             }
-            E::Negative(inner) => {
-                let value = self.value(inner, point)?;
-                Some(Complex { re: value.re.neg(), im: value.im.neg() })
+            E::Negative(inner) => self.value(inner, point).map(negative),
+            E::Percent(inner) => {
+                let hundred = self.small(100);
+                self.value(inner, point).and_then(|value| self.divide(&value, &hundred))
             }
-            E::Percent(inner) => self.value(inner, point).and_then(|value| {
-                self.divide(&value, &Arithmetic::real(BigFloat::from_i64(100, self.precision)))
-            }),
-            E::Degrees(inner) => {
-                let value = self.value(inner, point)?;
-                let factor =
-                    self.pi().div(&BigFloat::from_i64(180, self.precision), self.precision, ROUNDING);
-                Some(self.multiply(&value, &Arithmetic::real(factor)))
-            }
+            E::Degrees(inner) => self.degrees(inner, point),
             E::Root(inner, index) => {
                 let value = self.value(inner, point)?;
                 self.rational_power(&value, &Rational::new(BigInt::from(1), BigInt::from(*index)))
@@ -60,6 +45,36 @@ impl Arithmetic {
             E::Call(function, arguments) => self.call(*function, arguments, point),
             _ => None,
         }
+    }
+
+    fn small(&self, value: i64) -> Complex {
+        Arithmetic::real(BigFloat::from_i64(value, self.precision))
+    }
+
+    fn constant(&mut self, constant: Constant) -> Option<Complex> {
+        match constant {
+            Constant::Pi => Some(Arithmetic::real(self.pi())),
+            Constant::Euler => {
+                Some(Arithmetic::real(one().exp(self.precision, ROUNDING, &mut self.constants)))
+            }
+            Constant::Imaginary => Some(Complex { re: zero(), im: one() }),
+            Constant::Infinity | Constant::NumberSet(_) | Constant::EmptySet => None,
+        }
+    }
+
+    fn product(&mut self, parts: &[Expression], point: &Point) -> Option<Complex> {
+        let mut product = Arithmetic::real(one());
+        for part in parts {
+            let value = self.value(part, point)?;
+            product = self.multiply(&product, &value);
+        }
+        Some(product)
+    }
+
+    fn degrees(&mut self, inner: &Expression, point: &Point) -> Option<Complex> {
+        let value = self.value(inner, point)?;
+        let degree = self.pi().div(&self.small(180).re, self.precision, ROUNDING);
+        Some(self.multiply(&value, &Arithmetic::real(degree)))
     }
 
     fn sum(&mut self, parts: &[Expression], point: &Point) -> Option<Complex> {
@@ -84,12 +99,16 @@ impl Arithmetic {
             return self.rational_power(&base, &exponent);
         }
         let exponent = self.value(exponent, point)?;
+        // 0 to a power is defined for positive ones alone; a logarithm of zero is not.
         if self.is_nothing(&base) {
-            // 0 to a power is defined for positive ones alone; a logarithm of zero is not.
             return (self.is_real(&exponent) && exponent.re.is_positive()).then(|| Arithmetic::real(zero()));
         }
-        let logarithm = self.logarithm(&base)?;
-        self.exponential(&self.multiply(&logarithm, &exponent))
+        self.principal_power(&base, &exponent)
+    }
+
+    fn principal_power(&mut self, base: &Complex, exponent: &Complex) -> Option<Complex> {
+        let logarithm = self.logarithm(base)?;
+        self.exponential(&self.multiply(&logarithm, exponent))
     }
 
     fn rational_power(&mut self, base: &Complex, exponent: &Rational) -> Option<Complex> {
@@ -98,21 +117,22 @@ impl Arithmetic {
             return self.whole_power(base, &exponent.to_integer());
         }
         if self.is_nothing(base) {
-            return (exponent.is_positive()).then(|| Arithmetic::real(zero()));
+            return exponent.is_positive().then(|| Arithmetic::real(zero()));
         }
-        let power = self.rational(exponent)?;
         // School convention: \(\sqrt[3]{-8}\) is −2, where the principal value would be complex.
         let odd_root = exponent.denom().bit(0) && !exponent.is_integer();
-        if self.is_real(base) && base.re.is_negative() && odd_root {
-            let logarithm = self.logarithm(&Arithmetic::real(base.re.abs()))?;
-            let mut value = self.exponential(&self.multiply(&logarithm, &power))?;
-            if exponent.numer().bit(0) {
-                value.re = value.re.neg();
-            }
-            return Some(value);
+        if odd_root && self.is_real(base) && base.re.is_negative() {
+            return self.odd_root(base, exponent);
         }
-        let logarithm = self.logarithm(base)?;
-        self.exponential(&self.multiply(&logarithm, &power))
+        let power = self.rational(exponent)?;
+        self.principal_power(base, &power)
+    }
+
+    /// The real power of a negative number.
+    fn odd_root(&mut self, base: &Complex, exponent: &Rational) -> Option<Complex> {
+        let power = self.rational(exponent)?;
+        let size = self.principal_power(&Arithmetic::real(base.re.abs()), &power)?;
+        Some(if exponent.numer().bit(0) { Complex { re: size.re.neg(), ..size } } else { size })
     }
 
     fn whole_power(&mut self, base: &Complex, exponent: &BigInt) -> Option<Complex> {
@@ -120,71 +140,39 @@ impl Arithmetic {
         if base.re.is_zero() && base.im.is_zero() && !exponent.is_positive() {
             return exponent.is_zero().then(|| Arithmetic::real(one()));
         }
-        let (mut power, mut square, mut left) =
-            (Arithmetic::real(one()), base.clone(), exponent.abs().to_u64()?);
-        while left > 0 {
-            if left & 1 == 1 {
-                power = Arithmetic::checked(self.multiply(&power, &square))?;
-            }
-            left >>= 1;
-            square = self.multiply(&square, &square);
-        }
+        let power = self.repeated_square(base, exponent.abs().to_u64()?)?;
         if exponent.is_negative() { self.divide(&Arithmetic::real(one()), &power) } else { Some(power) }
     }
 
+    fn repeated_square(&mut self, base: &Complex, mut exponent: u64) -> Option<Complex> {
+        let (mut power, mut square) = (Arithmetic::real(one()), base.clone());
+        while exponent > 0 {
+            if exponent & 1 == 1 {
+                power = Arithmetic::checked(self.multiply(&power, &square))?;
+            }
+            exponent >>= 1;
+            square = self.multiply(&square, &square);
+        }
+        Some(power)
+    }
+
     fn call(&mut self, function: Function, arguments: &[Expression], point: &Point) -> Option<Complex> {
-        if let Some(exact) = self.exact_call(function, arguments, point) {
+        if let Some(exact) = exact_call(function, arguments, point) {
             return self.rational(&exact);
         }
         let values =
             arguments.iter().map(|argument| self.value(argument, point)).collect::<Option<Vec<_>>>()?;
-        let first = values.first()?;
-        match function {
-            Function::Logarithm => self.logarithm(first),
-            Function::LogarithmTo => {
-                let (base, argument) = (self.logarithm(first)?, self.logarithm(values.get(1)?)?);
-                self.divide(&argument, &base)
-            }
-            Function::Absolute => Some(Arithmetic::real(self.magnitude(first))),
-            Function::Minimum | Function::Maximum => self.extreme(function, &values),
-            _ => {
-                let real = self.is_real(first).then(|| first.re.clone())?;
-                self.real_function(function, &real)
-            }
-        }
-    }
-
-    /// Functions of whole numbers, where the arguments are such at this point.
-    fn exact_call(
-        &mut self,
-        function: Function,
-        arguments: &[Expression],
-        point: &Point,
-    ) -> Option<Rational> {
-        let whole = matches!(
-            function,
-            Function::Factorial
-                | Function::DoubleFactorial
-                | Function::Binomial
-                | Function::GreatestDivisor
-                | Function::LeastMultiple
-                | Function::Modulo
-        );
-        if !whole {
-            return None;
-        }
-        let value = |argument: &Expression| {
-            // These functions have exact values at whole points, where floating point would have to guess
-            // whether an argument is whole.
-            let argument = at_point(argument, point);
-            if argument.any(&is_large_factorial) { None } else { exact::rational(&argument) }
-        };
-        let values = arguments.iter().map(value).collect::<Option<Vec<_>>>()?;
         match (function, values.as_slice()) {
-            (Function::Modulo, [value, modulus]) if !modulus.is_zero() => {
-                Some(value - (value / modulus).floor() * modulus)
+            (Function::Logarithm, [value, ..]) => self.logarithm(value),
+            (Function::LogarithmTo, [base, value, ..]) => {
+                let (base, value) = (self.logarithm(base)?, self.logarithm(value)?);
+                self.divide(&value, &base)
             }
-            _ => exact::on_rationals(function, &values),
+            (Function::Absolute, [value, ..]) => Some(Arithmetic::real(self.magnitude(value))),
+            (Function::Minimum | Function::Maximum, values) => self.extreme(function, values),
+            // The other functions are computed for real arguments alone.
+            (_, [value, ..]) if self.is_real(value) => self.real_function(function, &value.re),
+            _ => None,
         }
     }
 
@@ -206,49 +194,83 @@ impl Arithmetic {
         // A sine is at most 1 whatever its argument, so its rounding is that of a term of 1.
         self.note(one());
         self.note(value.abs());
-        let cc = &mut self.constants;
+        let (precision, constants) = (self.precision, &mut self.constants);
         let result = match function {
-            Function::Sine => value.sin(self.precision, ROUNDING, cc),
-            Function::Cosine => value.cos(self.precision, ROUNDING, cc),
-            Function::Tangent => value.tan(self.precision, ROUNDING, cc),
+            Function::Sine => value.sin(precision, ROUNDING, constants),
+            Function::Cosine => value.cos(precision, ROUNDING, constants),
+            Function::Tangent => value.tan(precision, ROUNDING, constants),
+            Function::ArcTangent => value.atan(precision, ROUNDING, constants),
+            Function::ArcSine if is_sine(value) => value.asin(precision, ROUNDING, constants),
+            Function::ArcCosine if is_sine(value) => value.acos(precision, ROUNDING, constants),
+            Function::HyperbolicSine => value.sinh(precision, ROUNDING, constants),
+            Function::HyperbolicCosine => value.cosh(precision, ROUNDING, constants),
+            Function::HyperbolicTangent => value.tanh(precision, ROUNDING, constants),
+            Function::Floor => value.floor(),
+            Function::Ceiling => value.ceil(),
             Function::Cotangent | Function::Secant | Function::Cosecant => {
                 return self.reciprocal_function(function, value);
             }
-            Function::ArcTangent => value.atan(self.precision, ROUNDING, cc),
-            Function::ArcSine if value.abs().cmp(&one())? <= 0 => value.asin(self.precision, ROUNDING, cc),
-            Function::ArcCosine if value.abs().cmp(&one())? <= 0 => value.acos(self.precision, ROUNDING, cc),
-            Function::HyperbolicSine => value.sinh(self.precision, ROUNDING, cc),
-            Function::HyperbolicCosine => value.cosh(self.precision, ROUNDING, cc),
-            Function::HyperbolicTangent => value.tanh(self.precision, ROUNDING, cc),
-            Function::Floor => value.floor(),
-            Function::Ceiling => value.ceil(),
             _ => return None,
         };
         Some(Arithmetic::real(result))
     }
 
     fn reciprocal_function(&mut self, function: Function, value: &BigFloat) -> Option<Complex> {
-        let sine = Arithmetic::real(value.sin(self.precision, ROUNDING, &mut self.constants));
-        let cosine = Arithmetic::real(value.cos(self.precision, ROUNDING, &mut self.constants));
+        let (sine, cosine) = (self.sine(value), self.cosine(value));
         match function {
             Function::Cotangent => self.divide(&cosine, &sine),
             Function::Secant => self.divide(&Arithmetic::real(one()), &cosine),
             _ => self.divide(&Arithmetic::real(one()), &sine),
         }
     }
+
+    fn sine(&mut self, value: &BigFloat) -> Complex {
+        Arithmetic::real(value.sin(self.precision, ROUNDING, &mut self.constants))
+    }
+
+    fn cosine(&mut self, value: &BigFloat) -> Complex {
+        Arithmetic::real(value.cos(self.precision, ROUNDING, &mut self.constants))
+    }
+}
+
+/// Functions of whole numbers, where the arguments are such at this point.
+fn exact_call(function: Function, arguments: &[Expression], point: &Point) -> Option<Rational> {
+    if !function.is_of_integers() {
+        return None;
+    }
+    let values = arguments.iter().map(|argument| exact_value(argument, point)).collect::<Option<Vec<_>>>()?;
+    match (function, values.as_slice()) {
+        (Function::Modulo, [value, modulus]) if !modulus.is_zero() => {
+            Some(value - (value / modulus).floor() * modulus)
+        }
+        _ => exact::on_rationals(function, &values),
+    }
+}
+
+/// The exact value at a point: floating point would have to guess whether it is whole.
+fn exact_value(part: &Expression, point: &Point) -> Option<Rational> {
+    let part = at_point(part, point);
+    if part.any(&is_large_factorial) { None } else { exact::rational(&part) }
 }
 
 /// Whether it is a factorial that is not to be multiplied by others at every point: thousands of digits, and
 /// a common divisor with each.
 fn is_large_factorial(expression: &Expression) -> bool {
     const MOST: u32 = 200;
-    let large = |argument: &Expression| {
-        exact::rational(argument).is_some_and(|value| value > Rational::from_integer(MOST.into()))
-    };
+    let most = Rational::from_integer(MOST.into());
     match expression {
         Expression::Call(Function::Factorial | Function::DoubleFactorial, arguments) => {
-            arguments.first().is_some_and(large)
+            arguments.first().and_then(exact::rational).is_some_and(|value| value > most)
         }
         _ => false,
     }
+}
+
+fn negative(value: Complex) -> Complex {
+    Complex { re: value.re.neg(), im: value.im.neg() }
+}
+
+/// Whether an arcsine is real.
+fn is_sine(value: &BigFloat) -> bool {
+    value.abs().cmp(&one()).is_some_and(|order| order <= 0)
 }

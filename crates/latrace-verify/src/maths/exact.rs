@@ -27,11 +27,9 @@ pub(crate) struct Polynomial(BTreeMap<Monomial, Rational>);
 
 impl Polynomial {
     fn constant(value: Rational) -> Polynomial {
-        let mut terms = BTreeMap::new();
-        if !value.is_zero() {
-            terms.insert(Monomial::new(), value);
-        }
-        Polynomial(terms)
+        let mut constant = Polynomial(BTreeMap::new());
+        constant.add_term(Monomial::new(), value);
+        constant
     }
 
     fn atom(name: String) -> Polynomial {
@@ -49,18 +47,17 @@ impl Polynomial {
 
     fn add(&self, other: &Polynomial) -> Option<Polynomial> {
         let mut sum = self.clone();
-        for (monomial, coefficient) in &other.0 {
-            sum.add_term(monomial.clone(), coefficient.clone());
+        for (monomial, value) in &other.0 {
+            sum.add_term(monomial.clone(), value.clone());
         }
         (sum.0.len() <= MOST_TERMS).then_some(sum)
     }
 
-    fn add_term(&mut self, monomial: Monomial, coefficient: Rational) {
-        let entry = self.0.entry(monomial.clone()).or_insert_with(Rational::zero);
-        *entry += coefficient;
+    fn add_term(&mut self, monomial: Monomial, value: Rational) {
+        let sum = self.0.remove(&monomial).unwrap_or_else(Rational::zero) + value;
         // No zero coefficients: equal polynomials must have equal maps.
-        if entry.is_zero() {
-            self.0.remove(&monomial);
+        if !sum.is_zero() {
+            self.0.insert(monomial, sum);
         }
     }
 
@@ -83,15 +80,14 @@ impl Polynomial {
     }
 
     fn scale(&self, factor: &Rational) -> Polynomial {
-        Polynomial(
-            self.0.iter().map(|(monomial, coefficient)| (monomial.clone(), coefficient * factor)).collect(),
-        )
+        let scaled = self.0.iter().map(|(monomial, value)| (monomial.clone(), value * factor));
+        Polynomial(scaled.collect())
     }
 
     /// The rational that the other times it gives this one, if there is one.
     fn ratio(&self, other: &Polynomial) -> Option<Rational> {
-        let (monomial, coefficient) = other.0.iter().next()?;
-        let ratio = self.0.get(monomial)? / coefficient;
+        let (monomial, value) = other.0.first_key_value()?;
+        let ratio = self.0.get(monomial)? / value;
         (*self == other.scale(&ratio)).then_some(ratio)
     }
 }
@@ -99,6 +95,7 @@ impl Polynomial {
 /// The atom whose square is −1.
 const IMAGINARY: &str = "i";
 
+/// The product of two monomials, and its sign.
 fn multiply_monomials(one: &Monomial, two: &Monomial) -> Option<(Monomial, Rational)> {
     const MOST_DEGREE: u32 = 1_000;
     let mut product = one.clone();
@@ -106,17 +103,17 @@ fn multiply_monomials(one: &Monomial, two: &Monomial) -> Option<(Monomial, Ratio
         let entry = product.entry(atom.clone()).or_insert(0);
         *entry = entry.checked_add(*power).filter(|sum| *sum <= MOST_DEGREE)?;
     }
-    let mut sign = Rational::one();
-    if let Some(power) = product.remove(IMAGINARY) {
-        // i² = −1 holds in every form, so that \((1+i)^2\) is 2i without numerics.
-        if power % 4 >= 2 {
-            sign = -sign;
-        }
-        if power % 2 == 1 {
-            product.insert(IMAGINARY.to_owned(), 1);
-        }
-    }
+    let sign = reduce_imaginary(&mut product);
     Some((product, sign))
+}
+
+/// i² = −1 holds in every form, so that \((1+i)^2\) is 2i without numerics. Returns the sign that is left.
+fn reduce_imaginary(monomial: &mut Monomial) -> Rational {
+    let power = monomial.remove(IMAGINARY).unwrap_or(0);
+    if power % 2 == 1 {
+        monomial.insert(IMAGINARY.to_owned(), 1);
+    }
+    if power % 4 >= 2 { -Rational::one() } else { Rational::one() }
 }
 
 fn bits(value: &Rational) -> u64 {
@@ -132,24 +129,22 @@ pub(crate) struct Fraction {
 
 impl Fraction {
     fn constant(value: Rational) -> Fraction {
-        Fraction {
-            numerator: Polynomial::constant(value),
-            denominator: Polynomial::constant(Rational::one()),
-        }
+        Fraction::from(Polynomial::constant(value))
     }
 
-    fn atom(name: String) -> Fraction {
-        Fraction { numerator: Polynomial::atom(name), denominator: Polynomial::constant(Rational::one()) }
+    fn atom(name: impl Into<String>) -> Fraction {
+        Fraction::from(Polynomial::atom(name.into()))
+    }
+
+    fn one() -> Fraction {
+        Fraction::constant(Rational::one())
     }
 
     /// The fraction in which a constant denominator is 1.
     fn new(numerator: Polynomial, denominator: Polynomial) -> Option<Fraction> {
         match denominator.as_constant() {
             Some(value) if value.is_zero() => None,
-            Some(value) => Some(Fraction {
-                numerator: numerator.scale(&value.recip()),
-                denominator: Polynomial::constant(Rational::one()),
-            }),
+            Some(value) => Some(Fraction::from(numerator.scale(&value.recip()))),
             None => Some(Fraction { numerator, denominator }),
         }
     }
@@ -162,10 +157,15 @@ impl Fraction {
         if self.denominator == other.denominator {
             return Fraction::new(self.numerator.add(&other.numerator)?, self.denominator.clone());
         }
-        // Cross-multiplication needs no common divisor of polynomials, which we do not compute.
-        let left = self.numerator.multiply(&other.denominator)?;
-        let right = other.numerator.multiply(&self.denominator)?;
+        // Cross-multiplication needs no common divisor of polynomials, which is not computed here.
+        let (left, right) = self.crossed(other)?;
         Fraction::new(left.add(&right)?, self.denominator.multiply(&other.denominator)?)
+    }
+
+    /// The numerators of both over the product of their denominators.
+    fn crossed(&self, other: &Fraction) -> Option<(Polynomial, Polynomial)> {
+        let left = self.numerator.multiply(&other.denominator)?;
+        Some((left, other.numerator.multiply(&self.denominator)?))
     }
 
     fn multiply(&self, other: &Fraction) -> Option<Fraction> {
@@ -180,26 +180,29 @@ impl Fraction {
     }
 
     fn power(&self, exponent: u32) -> Option<Fraction> {
+        const MOST_EXPANDED: u32 = 40;
         if let Some(value) = self.as_constant() {
             return power_of(&value, &BigInt::from(exponent)).map(Fraction::constant);
         }
-        const MOST_EXPANDED: u32 = 40;
-        if exponent > MOST_EXPANDED {
-            return None;
-        }
-        (0..exponent).try_fold(Fraction::constant(Rational::one()), |power, _| power.multiply(self))
+        // Terms of a power grow like a binomial coefficient of its exponent.
+        (exponent <= MOST_EXPANDED)
+            .then(|| (0..exponent).try_fold(Fraction::one(), |power, _| power.multiply(self)))?
     }
 
     /// Whether both are the same function.
     pub(crate) fn equals(&self, other: &Fraction) -> Option<bool> {
-        Some(self.numerator.multiply(&other.denominator)? == other.numerator.multiply(&self.denominator)?)
+        self.crossed(other).map(|(left, right)| left == right)
     }
 
     /// The constant that `other` times it gives this one, if it is one.
     pub(crate) fn ratio(&self, other: &Fraction) -> Option<Option<Rational>> {
-        let left = self.numerator.multiply(&other.denominator)?;
-        let right = other.numerator.multiply(&self.denominator)?;
-        Some(left.ratio(&right))
+        self.crossed(other).map(|(left, right)| left.ratio(&right))
+    }
+}
+
+impl From<Polynomial> for Fraction {
+    fn from(numerator: Polynomial) -> Fraction {
+        Fraction { numerator, denominator: Polynomial::constant(Rational::one()) }
     }
 }
 
@@ -208,19 +211,20 @@ pub(crate) fn power_of(base: &Rational, exponent: &BigInt) -> Option<Rational> {
     if base.is_zero() {
         return exponent.is_positive().then(Rational::zero);
     }
-    // Powers of 0, 1 and −1 are cheap for exponents of any size.
+    // Powers of 1 and −1 are cheap for exponents of any size.
     if base.is_one() || exponent.is_zero() {
         return Some(Rational::one());
     }
     if *base == -Rational::one() {
         return Some(if exponent.is_even() { Rational::one() } else { base.clone() });
     }
-    let size = exponent
-        .abs()
-        .to_u64()
-        .filter(|size| size.checked_mul(bits(base)).is_some_and(|bits| bits <= MOST_BITS))?;
-    let power: Rational = Pow::pow(base, u32::try_from(size).ok()?);
+    let size = u32::try_from(exponent.abs()).ok().filter(|size| is_computed(base, *size))?;
+    let power: Rational = Pow::pow(base, size);
     Some(if exponent.is_negative() { power.recip() } else { power })
+}
+
+fn is_computed(base: &Rational, exponent: u32) -> bool {
+    u64::from(exponent).checked_mul(bits(base)).is_some_and(|bits| bits <= MOST_BITS)
 }
 
 /// The expression as a fraction of polynomials; `None` where it is no number or too large.
@@ -229,26 +233,18 @@ pub(crate) fn normal(expression: &Expression) -> Option<Fraction> {
     match expression {
         E::Number(value, _) => Some(Fraction::constant(value.clone())),
         E::InBase(_, _, value) => Some(Fraction::constant(Rational::from_integer(value.clone()))),
-        E::Symbol(name) => Some(Fraction::atom(name.clone())),
-        E::Constant(Constant::Pi) => Some(Fraction::atom("π".to_owned())),
-        E::Constant(Constant::Euler) => Some(Fraction::atom("ℯ".to_owned())),
-        E::Constant(Constant::Imaginary) => Some(Fraction::atom(IMAGINARY.to_owned())),
+        E::Symbol(name) => Some(Fraction::atom(name)),
+        E::Constant(constant) => atom_of(*constant).map(Fraction::atom),
         E::Sum(parts) => {
             parts.iter().try_fold(Fraction::constant(Rational::zero()), |sum, part| sum.add(&normal(part)?))
         }
-        E::Product(parts) => parts
-            .iter()
-            .try_fold(Fraction::constant(Rational::one()), |product, part| product.multiply(&normal(part)?)),
+        E::Product(parts) => {
+            parts.iter().try_fold(Fraction::one(), |product, part| product.multiply(&normal(part)?))
+        }
         E::Quotient(pair) => normal(&pair.0)?.multiply(&normal(&pair.1)?.reciprocal()?),
         E::Negative(inner) => normal(inner)?.multiply(&Fraction::constant(-Rational::one())),
-        E::Percent(inner) => {
-            normal(inner)?.multiply(&Fraction::constant(Rational::new(BigInt::one(), BigInt::from(100))))
-        }
-        E::Degrees(inner) => {
-            let factor = Fraction::atom("π".to_owned())
-                .multiply(&Fraction::constant(Rational::new(BigInt::one(), BigInt::from(180))))?;
-            normal(inner)?.multiply(&factor)
-        }
+        E::Percent(inner) => normal(inner)?.multiply(&one_over(100)),
+        E::Degrees(inner) => normal(inner)?.multiply(&Fraction::atom(PI).multiply(&one_over(180))?),
         E::Power(pair) => power(&pair.0, &pair.1),
         E::Root(inner, index) => root(inner, *index),
         E::Call(function, arguments) => call(*function, arguments),
@@ -257,53 +253,65 @@ pub(crate) fn normal(expression: &Expression) -> Option<Fraction> {
     }
 }
 
+fn one_over(value: i32) -> Fraction {
+    Fraction::constant(Rational::new(BigInt::one(), BigInt::from(value)))
+}
+
+const PI: &str = "π";
+
+/// The atom that a constant is. Its sign is no letter that an answer could have for a variable.
+fn atom_of(constant: Constant) -> Option<&'static str> {
+    match constant {
+        Constant::Pi => Some(PI),
+        Constant::Euler => Some("ℯ"),
+        Constant::Imaginary => Some(IMAGINARY),
+        Constant::Infinity | Constant::NumberSet(_) | Constant::EmptySet => None,
+    }
+}
+
 /// The exact rational value, if it has one that is found without numerics.
-pub(crate) fn rational(expression: &Expression) -> Option<Rational> {
-    match expression {
+pub(crate) fn rational(value: &Expression) -> Option<Rational> {
+    match value {
+        // Most are plain numbers, which need no polynomial.
         Expression::Number(value, _) => Some(value.clone()),
         Expression::Negative(inner) => rational(inner).map(|value| -value),
-        _ => normal(expression)?.as_constant(),
+        _ => normal(value)?.as_constant(),
     }
 }
 
 fn power(base: &Expression, exponent: &Expression) -> Option<Fraction> {
-    let exponent_form = normal(exponent)?;
-    match exponent_form.as_constant().filter(Rational::is_integer) {
-        Some(whole) => {
-            let base_form = normal(base)?;
-            if let Some(value) = base_form.as_constant() {
-                return power_of(&value, &whole.to_integer()).map(Fraction::constant);
-            }
-            let raised = base_form.power(whole.to_integer().abs().to_u32()?)?;
-            if whole.is_negative() { raised.reciprocal() } else { Some(raised) }
-        }
-        None => match exponent_form.as_constant().filter(|value| value.denom().to_u32().is_some()) {
-            Some(value) => {
-                // \(a^{p/q}\) is the q-th root to the power p, so that both notations share their atom.
-                let inner = Expression::root(base.clone(), value.denom().to_u32()?);
-                let exponent = Expression::Number(
-                    Rational::from_integer(value.numer().clone()),
-                    super::syntax::Written::Exactly,
-                );
-                power(&inner, &exponent)
-            }
-            None => {
-                // An exponent with variables: the whole power is an atom, and \(2^{n+1} = 2 \cdot 2^n\) is
-                // left to numerics.
-                Some(Fraction::atom(format!("({})^({})", canonical(base), canonical_form(&exponent_form))))
-            }
-        },
+    let exponent = normal(exponent)?;
+    let Some(value) = exponent.as_constant() else {
+        return power_atom(base, &exponent);
+    };
+    if value.is_integer() {
+        return whole_power(&normal(base)?, &value.to_integer());
     }
+    match value.denom().to_u32() {
+        // \(a^{p/q}\) is the q-th root to the power p, so that both notations share their atom.
+        Some(index) => whole_power(&root(base, index)?, value.numer()),
+        None => power_atom(base, &exponent),
+    }
+}
+
+/// An exponent with variables: the whole power is an atom, and \(2^{n+1} = 2 \cdot 2^n\) is left to numerics.
+fn power_atom(base: &Expression, exponent: &Fraction) -> Option<Fraction> {
+    Some(Fraction::atom(format!("({})^({})", canonical(base), canonical_form(exponent))))
+}
+
+fn whole_power(base: &Fraction, exponent: &BigInt) -> Option<Fraction> {
+    if let Some(value) = base.as_constant() {
+        return power_of(&value, exponent).map(Fraction::constant);
+    }
+    let raised = base.power(exponent.abs().to_u32()?)?;
+    if exponent.is_negative() { raised.reciprocal() } else { Some(raised) }
 }
 
 fn root(radicand: &Expression, index: u32) -> Option<Fraction> {
     let form = normal(radicand)?;
-    if let Some(value) = form.as_constant()
-        && let Some(exact) = exact_root(&value, index)
-    {
-        return Some(Fraction::constant(exact));
-    }
-    Some(Fraction::atom(format!("root{index}({})", canonical_form(&form))))
+    let exact = form.as_constant().and_then(|value| exact_root(&value, index));
+    let atom = || Fraction::atom(format!("root{index}({})", canonical_form(&form)));
+    Some(exact.map_or_else(atom, Fraction::constant))
 }
 
 fn exact_root(value: &Rational, index: u32) -> Option<Rational> {
@@ -311,40 +319,44 @@ fn exact_root(value: &Rational, index: u32) -> Option<Rational> {
     if index == 0 || (value.is_negative() && index.is_multiple_of(2)) {
         return None;
     }
-    let (numerator, denominator) = (value.numer().nth_root(index), value.denom().nth_root(index));
-    let exact =
-        Pow::pow(&numerator, index) == *value.numer() && Pow::pow(&denominator, index) == *value.denom();
-    exact.then(|| Rational::new(numerator, denominator))
+    Some(Rational::new(whole_root(value.numer(), index)?, whole_root(value.denom(), index)?))
+}
+
+fn whole_root(value: &BigInt, index: u32) -> Option<BigInt> {
+    let root = value.nth_root(index);
+    (Pow::pow(&root, index) == *value).then_some(root)
 }
 
 fn call(function: Function, arguments: &[Expression]) -> Option<Fraction> {
-    let values: Option<Vec<Rational>> =
-        arguments.iter().map(|argument| normal(argument)?.as_constant()).collect();
+    let forms = arguments.iter().map(normal).collect::<Option<Vec<_>>>()?;
+    let values: Option<Vec<Rational>> = forms.iter().map(Fraction::as_constant).collect();
+    let names = || forms.iter().map(canonical_form).collect::<Vec<_>>().join(",");
     match values.and_then(|values| on_rationals(function, &values)) {
         Some(value) => Some(Fraction::constant(value)),
-        None => {
-            let names: Option<Vec<String>> =
-                arguments.iter().map(|argument| normal(argument).map(|form| canonical_form(&form))).collect();
-            Some(Fraction::atom(format!("{function:?}({})", names?.join(","))))
-        }
+        None => Some(Fraction::atom(format!("{function:?}({})", names()))),
     }
 }
 
 /// Functions that take rationals to rationals.
 pub(crate) fn on_rationals(function: Function, values: &[Rational]) -> Option<Rational> {
-    let whole = |at: usize| values.get(at).filter(|value| value.is_integer()).map(Rational::to_integer);
-    let integer = |value: BigInt| Some(Rational::from_integer(value));
     match function {
         Function::Absolute => values.first().map(Signed::abs),
         Function::Floor => values.first().map(Rational::floor),
         Function::Ceiling => values.first().map(Rational::ceil),
         Function::Minimum => values.iter().min().cloned(),
         Function::Maximum => values.iter().max().cloned(),
-        Function::Factorial => integer(factorial(&whole(0)?, 1)?),
-        Function::DoubleFactorial => integer(factorial(&whole(0)?, 2)?),
-        Function::Binomial => integer(binomial(&whole(0)?, &whole(1)?)?),
-        Function::GreatestDivisor => integer(whole(0)?.gcd(&whole(1)?)),
-        Function::LeastMultiple => integer(whole(0)?.lcm(&whole(1)?)),
+        _ => on_integers(function, values).map(Rational::from_integer),
+    }
+}
+
+fn on_integers(function: Function, values: &[Rational]) -> Option<BigInt> {
+    let whole = |at: usize| values.get(at).filter(|value| value.is_integer()).map(Rational::to_integer);
+    match function {
+        Function::Factorial => factorial(&whole(0)?, 1),
+        Function::DoubleFactorial => factorial(&whole(0)?, 2),
+        Function::Binomial => binomial(&whole(0)?, &whole(1)?),
+        Function::GreatestDivisor => Some(whole(0)?.gcd(&whole(1)?)),
+        Function::LeastMultiple => Some(whole(0)?.lcm(&whole(1)?)),
         _ => None,
     }
 }
@@ -352,27 +364,39 @@ pub(crate) fn on_rationals(function: Function, values: &[Rational]) -> Option<Ra
 /// The product of the value and every `step`-th number below it.
 fn factorial(value: &BigInt, step: usize) -> Option<BigInt> {
     let most = value.to_u32().filter(|value| *value <= MOST_FACTORIAL)?;
-    Some((1..=most).rev().step_by(step).fold(BigInt::one(), |product, factor| product * factor))
+    Some((1..=most).rev().step_by(step).map(BigInt::from).product())
 }
 
 fn binomial(upper: &BigInt, lower: &BigInt) -> Option<BigInt> {
     if !upper.is_negative() && (lower.is_negative() || lower > upper) {
         return Some(BigInt::zero());
     }
-    let (upper, lower) = (upper.to_u32().filter(|upper| *upper <= MOST_FACTORIAL)?, lower.to_u32()?);
-    Some((0..lower.min(upper - lower)).fold(BigInt::one(), |product, at| product * (upper - at) / (at + 1)))
+    let upper = upper.to_u32().filter(|upper| *upper <= MOST_FACTORIAL)?;
+    let lower = lower.to_u32()?;
+    // Each product so far is a binomial coefficient itself, so every division is exact.
+    let factors = 0..lower.min(upper - lower);
+    Some(factors.fold(BigInt::one(), |product, at| product * (upper - at) / (at + 1)))
 }
 
 /// A text that equal expressions share where expansion shows them equal.
 pub(crate) fn canonical(expression: &Expression) -> String {
-    // The normal form of an opaque operator is an atom by the name that is made here; a numeral in a base is
-    // told by its digits, since `101_2` is not the answer 5.
-    if !matches!(expression, Expression::Opaque(..) | Expression::InBase(..))
-        && let Some(form) = normal(expression)
-    {
-        return canonical_form(&form);
-    }
-    let label = match expression {
+    let form = match expression {
+        // The normal form of an opaque operator is an atom by the name that is made here; a numeral in a base
+        // is told by its digits, since `101_2` is not the answer 5.
+        Expression::Opaque(..) | Expression::InBase(..) => None,
+        other => normal(other),
+    };
+    form.map_or_else(|| canonical_parts(expression), |form| canonical_form(&form))
+}
+
+fn canonical_parts(expression: &Expression) -> String {
+    let parts: Vec<String> = expression.children().into_iter().map(canonical).collect();
+    format!("{}[{}]", label(expression), parts.join("|"))
+}
+
+/// What tells an expression from others with the same parts.
+fn label(expression: &Expression) -> String {
+    match expression {
         Expression::Opaque(name, _) => name.clone(),
         Expression::Chain(_, relations) => format!("{relations:?}"),
         Expression::Bracketed(left, right, _) => format!("{left:?}{right:?}"),
@@ -385,37 +409,37 @@ pub(crate) fn canonical(expression: &Expression) -> String {
         Expression::InBase(digits, base, _) => format!("{digits} in base {base}"),
         Expression::Call(function, _) => format!("{function:?}"),
         other => format!("{:?}", std::mem::discriminant(other)),
-    };
-    let parts: Vec<String> = expression.children().into_iter().map(canonical).collect();
-    format!("{label}[{}]", parts.join("|"))
+    }
 }
 
 fn canonical_form(form: &Fraction) -> String {
-    let text = |polynomial: &Polynomial| {
-        let term = |(monomial, coefficient): (&Monomial, &Rational)| {
-            let atoms: Vec<String> = monomial.iter().map(|(atom, power)| format!("{atom}^{power}")).collect();
-            format!("{coefficient}*{}", atoms.join("*"))
-        };
-        polynomial.0.iter().map(term).collect::<Vec<_>>().join("+")
+    format!("({})/({})", canonical_sum(&form.numerator), canonical_sum(&form.denominator))
+}
+
+fn canonical_sum(polynomial: &Polynomial) -> String {
+    let term = |(monomial, coefficient): (&Monomial, &Rational)| {
+        let atoms: Vec<String> = monomial.iter().map(|(atom, power)| format!("{atom}^{power}")).collect();
+        format!("{coefficient}*{}", atoms.join("*"))
     };
-    format!("({})/({})", text(&form.numerator), text(&form.denominator))
+    polynomial.0.iter().map(term).collect::<Vec<_>>().join("+")
 }
 
 /// Whether the exact form decides inequality too: nothing in it stands for another function of the variables.
 pub(crate) fn is_rational_function(expression: &Expression) -> bool {
     use Expression as E;
     match expression {
-        E::Number(..) | E::Symbol(_) | E::InBase(..) | E::Constant(Constant::Pi | Constant::Imaginary) => {
-            true
-        }
+        E::Number(..) | E::Symbol(_) | E::InBase(..) => true,
+        E::Constant(constant) => matches!(constant, Constant::Pi | Constant::Imaginary),
         E::Sum(parts) | E::Product(parts) => parts.iter().all(is_rational_function),
         E::Quotient(pair) => is_rational_function(&pair.0) && is_rational_function(&pair.1),
         E::Negative(inner) | E::Percent(inner) => is_rational_function(inner),
-        E::Power(pair) => {
-            is_rational_function(&pair.0) && rational(&pair.1).is_some_and(|exponent| exponent.is_integer())
-        }
+        E::Power(pair) => is_rational_function(&pair.0) && is_whole(&pair.1),
         _ => false,
     }
+}
+
+fn is_whole(expression: &Expression) -> bool {
+    rational(expression).is_some_and(|value| value.is_integer())
 }
 
 #[cfg(test)]

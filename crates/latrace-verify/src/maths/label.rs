@@ -21,11 +21,7 @@ pub(super) fn labelled(expression: &Expression, same: Same) -> Option<(&Expressi
     if !relations.iter().all(|relation| names_a_value(*relation)) {
         return None;
     }
-    let (name, values) = match (sides.first()?, sides.last()?) {
-        (first, _) if is_name(first) => (first, &sides[1..]),
-        (_, last) if is_name(last) && sides.len() == 2 => (last, &sides[..1]),
-        _ => return None,
-    };
+    let (name, values) = name_and_values(sides)?;
     let value = values.first()?;
     let approximates = |at: usize| relations.get(at) == Some(&Relation::Approximate);
     // `x = 2 + 3 = 6` gives no value: its sides contradict each other.
@@ -33,22 +29,31 @@ pub(super) fn labelled(expression: &Expression, same: Same) -> Option<(&Expressi
     agree.then(|| (name, value.clone()))
 }
 
+/// The name on the left, or on the right of two, as in `5 = x`.
+fn name_and_values(sides: &[Expression]) -> Option<(&Expression, &[Expression])> {
+    match sides {
+        [first, values @ ..] if is_name(first) => Some((first, values)),
+        [value, last] if is_name(last) => Some((last, std::slice::from_ref(value))),
+        _ => None,
+    }
+}
+
 /// Whether an expression only names something: letters side by side, with brackets of letters.
 pub(super) fn is_name(expression: &Expression) -> bool {
     match expression {
-        Expression::Symbol(_) | Expression::Text(_) => true,
-        Expression::Constant(Constant::Euler) => true,
-        Expression::Product(parts) => parts.iter().all(is_name),
-        Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => parts.iter().all(is_name),
-        // `\frac{dy}{dx}`
-        Expression::Quotient(pair) => [&pair.0, &pair.1].into_iter().all(is_differential),
-        Expression::Opaque(name, parts) => {
-            matches!(name.as_str(), "angle" | "overline" | "vec" | "triangle" | "hat" | "bar")
-                && parts.iter().all(is_name)
+        Expression::Symbol(_) | Expression::Text(_) | Expression::Constant(Constant::Euler) => true,
+        Expression::Product(parts) | Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => {
+            parts.iter().all(is_name)
         }
+        // `\frac{dy}{dx}`
+        Expression::Quotient(pair) => is_differential(&pair.0) && is_differential(&pair.1),
+        Expression::Opaque(name, parts) => MARKS.contains(&name.as_str()) && parts.iter().all(is_name),
         _ => false,
     }
 }
+
+/// Marks that make a name of letters.
+const MARKS: [&str; 6] = ["angle", "overline", "vec", "triangle", "hat", "bar"];
 
 fn is_differential(expression: &Expression) -> bool {
     let is_d = |part: &Expression| matches!(part, Expression::Symbol(letter) if letter == "d");
@@ -64,10 +69,8 @@ pub(super) fn values_of(chain: &Expression, same: Same) -> Vec<Expression> {
     let Expression::Chain(sides, relations) = chain else {
         return vec![chain.clone()];
     };
-    let exact = match labelled(chain, same) {
-        Some((_, value)) => Some(value),
-        None => agreed(sides, relations),
-    };
+    let named = labelled(chain, same).map(|(_, value)| value);
+    let exact = named.or_else(|| agreed(sides, relations));
     let rounded = rounded(exact.as_ref(), sides, relations);
     exact.into_iter().chain(rounded).collect()
 }
@@ -94,20 +97,17 @@ fn rounded(exact: Option<&Expression>, sides: &[Expression], relations: &[Relati
 
 /// The values of a list in which at most one name occurs; `None` where several do.
 pub(super) fn unlabelled(parts: &[Expression], same: Same) -> Option<Vec<Expression>> {
-    let names: Vec<String> = parts
-        .iter()
-        .filter_map(|part| labelled(part, same).map(|(name, _)| exact::canonical(name)))
-        .collect();
+    let labels: Vec<_> = parts.iter().map(|part| labelled(part, same)).collect();
+    let names: Vec<String> = labels.iter().flatten().map(|(name, _)| exact::canonical(name)).collect();
     // `x = 1, y = 2` is a record; taken as a list it would equal `2, 1`.
     if names.windows(2).any(|pair| pair[0] != pair[1]) {
         return None;
     }
-    Some(
-        parts
-            .iter()
-            .map(|part| labelled(part, same).map_or_else(|| part.clone(), |(_, value)| value))
-            .collect(),
-    )
+    let values = parts.iter().zip(labels).map(|(part, label)| match label {
+        Some((_, value)) => value,
+        None => part.clone(),
+    });
+    Some(values.collect())
 }
 
 /// A name's text.

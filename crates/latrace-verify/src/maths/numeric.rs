@@ -65,16 +65,19 @@ pub(crate) fn approximate(
     let bound = arithmetic.rational(&(tolerance * reference))?;
     let reference = arithmetic.rational(reference)?;
     let difference = arithmetic.subtract(&value, &reference);
-    let (size, bound) = (arithmetic.magnitude(&difference), arithmetic.magnitude(&bound));
-    Some(size.cmp(&bound)? <= 0)
+    Some(arithmetic.magnitude(&difference).cmp(&arithmetic.magnitude(&bound))? <= 0)
 }
 
 /// Which of two constants is the greater; `None` where that cannot be told, or they are no real numbers.
 pub(crate) fn order(one: &Expression, two: &Expression) -> Option<Ordering> {
     // Rationals of any size have an exact order; arithmetic at one precision has not.
-    if let (Some(one), Some(two)) = (exact::rational(one), exact::rational(two)) {
-        return Some(one.cmp(&two));
+    match (exact::rational(one), exact::rational(two)) {
+        (Some(one), Some(two)) => Some(one.cmp(&two)),
+        _ => order_of_values(one, two),
     }
+}
+
+fn order_of_values(one: &Expression, two: &Expression) -> Option<Ordering> {
     if has_variables(one) || has_variables(two) || one.nodes() + two.nodes() > MOST_NODES {
         return None;
     }
@@ -106,90 +109,108 @@ struct Test {
 
 impl Test {
     fn holds(&mut self, arithmetic: &mut Arithmetic, left: &Complex, right: &Complex) -> bool {
-        let Relation::Proportional { positive } = self.relation else {
-            return arithmetic.same(left, right);
-        };
+        match self.relation {
+            Relation::Equal => arithmetic.same(left, right),
+            Relation::Proportional { positive } => self.is_in_proportion(arithmetic, (left, right), positive),
+        }
+    }
+
+    fn is_in_proportion(
+        &mut self,
+        arithmetic: &mut Arithmetic,
+        (left, right): (&Complex, &Complex),
+        positive: bool,
+    ) -> bool {
         // At a common zero the ratio is undefined and says nothing; at a zero of one alone there is none.
         let (left_zero, right_zero) = (arithmetic.is_nothing(left), arithmetic.is_nothing(right));
         if left_zero || right_zero {
             return left_zero && right_zero;
         }
-        let Some(ratio) = arithmetic.divide(left, right) else {
+        let is_positive = |ratio: &Complex| arithmetic.is_real(ratio) && ratio.re.is_positive();
+        let Some(ratio) = arithmetic.divide(left, right).filter(|ratio| !positive || is_positive(ratio))
+        else {
             return false;
         };
-        if positive && !(arithmetic.is_real(&ratio) && ratio.re.is_positive()) {
-            return false;
+        self.ratio.replace(ratio.clone()).is_none_or(|known| arithmetic.same(&ratio, &known))
+    }
+}
+
+/// Two expressions that are compared.
+#[derive(Clone, Copy)]
+struct Pair<'a>(&'a Expression, &'a Expression);
+
+impl Pair<'_> {
+    fn nodes(self) -> usize {
+        self.0.nodes() + self.1.nodes()
+    }
+
+    /// Whether a test holds for either.
+    fn either(self, test: fn(&Expression) -> bool) -> bool {
+        test(self.0) || test(self.1)
+    }
+
+    /// At how many points both must agree.
+    fn points(self) -> usize {
+        match self.either(has_variables) {
+            true if self.either(tells_signs) => SIGNED_POINTS,
+            true => POINTS,
+            // Without variables every point is the same point.
+            false => 1,
         }
-        match self.ratio.replace(ratio.clone()) {
-            Some(known) => arithmetic.same(&ratio, &known),
-            None => true,
-        }
+    }
+
+    /// Where variables are evaluated at the trials.
+    fn points_at(self) -> impl Fn(u64) -> Point {
+        let whole = self.either(needs_integers);
+        let (steps, wide) = (self.either(has_steps), self.either(is_wide));
+        move |trial| Point { trial, whole: whole || (steps && trial % 2 == 0), wide }
     }
 }
 
 fn agreement(one: &Expression, two: &Expression, relation: Relation) -> Agreement {
-    let size = one.nodes() + two.nodes();
-    if size > MOST_NODES {
+    let pair = Pair(one, two);
+    if pair.nodes() > MOST_NODES {
         return Agreement::Unknown;
     }
     let Some(mut arithmetic) = Arithmetic::new(PRECISION) else {
         return Agreement::Unknown;
     };
-    // Without variables every point is the same point.
-    let points = match has_variables(one) || has_variables(two) {
-        true if tells_signs(one) || tells_signs(two) => SIGNED_POINTS,
-        true => POINTS,
-        false => 1,
-    };
-    match agree(&mut arithmetic, (one, two), relation, points) {
-        Agreement::Same => confirm(&mut arithmetic, (one, two), relation, size),
+    match agree(&mut arithmetic, pair, relation, pair.points()) {
+        Agreement::Same => confirm(&mut arithmetic, pair, relation),
         other => other,
     }
 }
 
 /// Compares once more, precisely enough to see the smallest term; a pair too large for that keeps its
 /// agreement if its terms were seen already.
-fn confirm(
-    arithmetic: &mut Arithmetic,
-    pair: (&Expression, &Expression),
-    relation: Relation,
-    size: usize,
-) -> Agreement {
+fn confirm(arithmetic: &mut Arithmetic, pair: Pair<'_>, relation: Relation) -> Agreement {
     const MARGIN: usize = 256;
     const SEEN: usize = 60;
     const MOST_WORK: usize = 40_000;
     let spread = arithmetic.spread();
     let precision = (spread + MARGIN).max(CONFIRMING.0);
-    let work = size * (precision / PRECISION).pow(2);
+    // Multiplication takes time quadratic in the precision.
+    let work = pair.nodes() * (precision / PRECISION).pow(2);
     // Too large to confirm. If no term was much smaller than another, the first precision has seen them all;
     // otherwise agreement is not proven, and unproven is not equal.
     if precision > CONFIRMING.1 || work > MOST_WORK {
         return if spread <= SEEN { Agreement::Same } else { Agreement::Unknown };
     }
     arithmetic.begin(precision);
-    let points = if has_variables(pair.0) || has_variables(pair.1) { 2 } else { 1 };
+    let points = if pair.either(has_variables) { 2 } else { 1 };
     agree(arithmetic, pair, relation, points)
 }
 
 /// Compares at points until `needed` agree.
-fn agree(
-    arithmetic: &mut Arithmetic,
-    (one, two): (&Expression, &Expression),
-    relation: Relation,
-    needed: usize,
-) -> Agreement {
+fn agree(arithmetic: &mut Arithmetic, pair: Pair<'_>, relation: Relation, needed: usize) -> Agreement {
     let mut test = Test { relation, ratio: None };
-    let (whole, steps, wide) = (
-        needs_integers(one) || needs_integers(two),
-        has_steps(one) || has_steps(two),
-        is_wide(one) || is_wide(two),
-    );
+    let point_at = pair.points_at();
     let (mut agreed, mut undefined) = (0, 0);
     // Points at which both sides are undefined, such as outside the domain of an arcsine, count for neither.
     for trial in 0..if needed == 1 { 1 } else { TRIALS } {
-        let point = Point { trial, whole: whole || (steps && trial % 2 == 0), wide };
+        let point = point_at(trial);
         arithmetic.forget();
-        match (arithmetic.value(one, &point), arithmetic.value(two, &point)) {
+        match (arithmetic.value(pair.0, &point), arithmetic.value(pair.1, &point)) {
             (Some(left), Some(right)) if !test.holds(arithmetic, &left, &right) => {
                 return Agreement::Different;
             }
@@ -212,21 +233,15 @@ pub(super) fn has_variables(expression: &Expression) -> bool {
 /// Factorials, and powers of negative numbers, are meant at whole numbers.
 fn needs_integers(expression: &Expression) -> bool {
     expression.any(&|part| match part {
-        Expression::Call(
-            Function::Factorial
-            | Function::DoubleFactorial
-            | Function::Binomial
-            | Function::GreatestDivisor
-            | Function::LeastMultiple
-            | Function::Modulo,
-            _,
-        ) => true,
-        Expression::Power(pair) => {
-            // \((-1)^n\) at a fraction is complex, and differs from what is meant by it.
-            exact::rational(&pair.0).is_some_and(|base| base.is_negative()) && has_variables(&pair.1)
-        }
+        Expression::Call(function, _) => function.is_of_integers(),
+        // \((-1)^n\) at a fraction is complex, and differs from what is meant by it.
+        Expression::Power(pair) => is_negative(&pair.0) && has_variables(&pair.1),
         _ => false,
     })
+}
+
+fn is_negative(expression: &Expression) -> bool {
+    exact::rational(expression).is_some_and(|value| value.is_negative())
 }
 
 /// Functions that jump at whole numbers are compared there too.
@@ -237,27 +252,21 @@ fn has_steps(expression: &Expression) -> bool {
 /// Functions that show only far from zero what they do are looked at there too.
 fn is_wide(expression: &Expression) -> bool {
     use Function as F;
-    let shows_late = |function: &Function| {
-        matches!(
-            function,
-            F::Floor
-                | F::Ceiling
-                | F::Modulo
-                | F::GreatestDivisor
-                | F::LeastMultiple
-                | F::Minimum
-                | F::Maximum
-        )
+    let shows_late = |part: &Expression| match part {
+        Expression::Call(F::Floor | F::Ceiling | F::Modulo | F::Minimum | F::Maximum, _) => true,
+        Expression::Call(F::GreatestDivisor | F::LeastMultiple, _) => true,
+        _ => false,
     };
-    expression.any(&|part| matches!(part, Expression::Call(function, _) if shows_late(function)))
+    expression.any(&shows_late)
 }
 
 fn tells_signs(expression: &Expression) -> bool {
     use Function as F;
+    let is_whole = |power: &Expression| exact::rational(power).is_some_and(|power| power.is_integer());
     expression.any(&|part| match part {
-        Expression::Root(..)
-        | Expression::Call(F::Absolute | F::Minimum | F::Maximum | F::Logarithm | F::LogarithmTo, _) => true,
-        Expression::Power(pair) => !exact::rational(&pair.1).is_some_and(|exponent| exponent.is_integer()),
+        Expression::Root(..) => true,
+        Expression::Call(F::Absolute | F::Minimum | F::Maximum | F::Logarithm | F::LogarithmTo, _) => true,
+        Expression::Power(pair) => !is_whole(&pair.1),
         _ => false,
     })
 }

@@ -6,12 +6,13 @@ use super::syntax::{Constant, Expression};
 /// that compare one kind each, so that a tree is followed to its leaves and none of them knows the others.
 pub(super) type Same = fn(&Expression, &Expression) -> bool;
 
-/// Parts of collections: a collection is only ever another collection.
+/// Parts of collections: a collection is only ever another collection, so that `{{1}}` is not `{1}`.
 pub(super) fn same_part(gold: &Expression, answer: &Expression, same: Same) -> bool {
-    let is_collection = |part: &Expression| {
-        matches!(part, Expression::Set(_) | Expression::List(..) | Expression::Constant(Constant::EmptySet))
-    };
     is_collection(gold) == is_collection(answer) && same(gold, answer)
+}
+
+fn is_collection(part: &Expression) -> bool {
+    matches!(part, Expression::Set(_) | Expression::List(..) | Expression::Constant(Constant::EmptySet))
 }
 
 /// Parts one by one.

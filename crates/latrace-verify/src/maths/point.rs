@@ -18,28 +18,44 @@ impl Point {
     /// The value of the variable `name`: positive in the first trials, negative in the next, of either sign
     /// after it.
     pub(super) fn value(self, name: &str) -> Rational {
+        let random = mix(self.seed(name));
+        let size = if self.whole { self.whole_size(random) } else { self.size(random) };
+        if !self.whole && self.is_negative(random) { -size } else { size }
+    }
+
+    /// A hash (FNV-1a) of name and trial: the same point for both sides, in every process.
+    fn seed(self, name: &str) -> u64 {
+        let basis = 0xcbf2_9ce4_8422_2325_u64 ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        name.bytes().fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+
+    fn whole_size(self, random: u64) -> Rational {
+        // Small ones, since factorials and powers are taken of them.
+        let most = if self.is_far() { 10_007 } else { 23 };
+        Rational::from_integer(BigInt::from(1 + random % most))
+    }
+
+    fn size(self, random: u64) -> Rational {
+        // Large, and another at each trial, so that terms seldom cancel by chance.
+        const SCALES: [u64; 4] = [1_000_003, 400_009, 150_001, 2_000_003];
+        let fraction = BigInt::from((random >> 20) % 1_000_003 + 1);
+        let factor = if self.is_far() { 1_009 } else { 1 };
+        Rational::new(fraction * factor, BigInt::from(SCALES[(self.trial % 4) as usize]))
+    }
+
+    /// Remainders and minima look like their argument near zero.
+    fn is_far(self) -> bool {
+        self.wide && self.trial % 3 == 2
+    }
+
+    /// All variables are negative once, so that |x| and x differ for certain; then signs are mixed.
+    fn is_negative(self, random: u64) -> bool {
         const POSITIVE: u64 = 4;
-        // A hash of name and trial: the same point for both sides, in every process.
-        let seed = name.bytes().fold(
-            0xcbf2_9ce4_8422_2325_u64 ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3),
-        );
-        let mixed = mix(seed);
-        // Remainders and minima look like their argument near zero.
-        let far = self.wide && self.trial % 3 == 2;
-        if self.whole {
-            return Rational::from_integer(BigInt::from(1 + mixed % if far { 10_007 } else { 23 }));
-        }
-        let fraction = (mixed >> 20) % 1_000_003;
-        let scale = [1_000_003, 400_009, 150_001, 2_000_003][(self.trial % 4) as usize];
-        let size =
-            Rational::new(BigInt::from(fraction + 1) * if far { 1_009 } else { 1 }, BigInt::from(scale));
-        // All variables are negative once, so that |x| and x differ for certain; then signs are mixed.
-        let negative = self.trial == POSITIVE || (self.trial > POSITIVE && mixed & 1 == 1);
-        if negative { -size } else { size }
+        self.trial == POSITIVE || (self.trial > POSITIVE && random & 1 == 1)
     }
 }
 
+/// The finaliser of SplitMix64: hashes of similar names give unrelated points.
 fn mix(seed: u64) -> u64 {
     let one = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let two = (one ^ (one >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

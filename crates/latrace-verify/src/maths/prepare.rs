@@ -16,20 +16,12 @@ const NO_UNIT: [&str; 9] = ["not", "is", "are", "but", "if", "then", "than", "fo
 
 /// `text` without what surrounds its content: formula delimiters, digit groups, closing punctuation.
 pub(crate) fn undress(text: &str) -> String {
-    let mut plain = text
-        .replace("{,}", "\\!")
-        .replace("{, }", "\\!")
-        .replace("\\,\\!", "\\!")
-        .replace("{\\,}", "\\,")
-        // Before points are read as ends of sentences.
-        .replace("p.m", "pm")
-        .replace("a.m", "am");
-    plain = join_grouped(&plain);
-    let mut trimmed = plain.trim();
+    let plain = RESPELLED.iter().fold(text.to_owned(), |plain, (from, to)| plain.replace(from, to));
+    let joined = join_grouped(&plain);
+    let mut trimmed = joined.trim();
+    // Each mark may uncover another: `**5.**`.
     loop {
-        let shorter = trimmed.trim_end_matches(['.', ',', ';', ':', '*']).trim_start_matches("**").trim();
-        // A single backslash at the end is a space that was cut off; two are a line break.
-        let shorter = shorter.strip_suffix("\\").filter(|_| !shorter.ends_with("\\\\")).unwrap_or(shorter);
+        let shorter = without_closing_marks(trimmed);
         if shorter.len() == trimmed.len() {
             return trimmed.to_owned();
         }
@@ -37,161 +29,219 @@ pub(crate) fn undress(text: &str) -> String {
     }
 }
 
+/// Spellings that the steps after this one would misread, in the order in which they are replaced.
+const RESPELLED: [(&str, &str); 6] = [
+    // Commas that TeX is kept from spacing stand within a number.
+    ("{,}", "\\!"),
+    ("{, }", "\\!"),
+    ("\\,\\!", "\\!"),
+    ("{\\,}", "\\,"),
+    // Before points are read as ends of sentences.
+    ("p.m", "pm"),
+    ("a.m", "am"),
+];
+
+fn without_closing_marks(text: &str) -> &str {
+    let shorter = text.trim_end_matches(['.', ',', ';', ':', '*']).trim_start_matches("**").trim();
+    // A single backslash at the end is a space that was cut off; two are a line break.
+    match shorter.strip_suffix('\\') {
+        Some(rest) if !rest.ends_with('\\') => rest,
+        _ => shorter,
+    }
+}
+
 /// Joins digits around `\!`, and before it a comma: `11,\! 111` and `12\!345`.
 fn join_grouped(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("\\!") {
-        let before = &rest[..at];
+    while let Some((before, after)) = rest.split_once("\\!") {
         let core = before.strip_suffix(',').unwrap_or(before);
-        let after = rest[at + 2..].trim_start_matches("\\!");
+        let after = after.trim_start_matches("\\!");
         let follows = after.trim_start();
-        let digits =
-            core.ends_with(|c: char| c.is_ascii_digit()) && follows.starts_with(|c: char| c.is_ascii_digit());
         // `\!` draws digits together only between digits; elsewhere it is spacing.
+        let digits = core.ends_with(is_digit) && follows.starts_with(is_digit);
         joined.push_str(if digits { core } else { before });
         rest = if digits { follows } else { after };
     }
-    joined.push_str(rest);
-    joined
+    joined + rest
+}
+
+fn is_digit(character: char) -> bool {
+    character.is_ascii_digit()
 }
 
 /// Whether the tokens are words alone: an answer in prose, or the letters of a figure, whose order counts.
 pub(crate) fn is_prose(tokens: &[Token]) -> bool {
-    // `ABC` is a triangle: as a product of letters it would equal `ACB`.
-    if let [Token { kind: Kind::Word(letters) | Kind::Text(letters), .. }] = tokens
-        && letters.len() > 2
-        && letters.bytes().all(|byte| byte.is_ascii_uppercase())
-    {
-        return true;
-    }
-    let wordy = |token: &Token| {
-        matches!(
-            &token.kind,
-            Kind::Word(_) | Kind::Text(_) | Kind::Mark('\'' | '-' | ',' | '.' | '"' | '!' | '?' | '’')
-        )
+    names_a_figure(tokens) || (tokens.iter().all(is_wordy) && tokens.iter().any(is_telling))
+}
+
+/// `ABC` is a triangle: as a product of letters it would equal `ACB`.
+fn names_a_figure(tokens: &[Token]) -> bool {
+    let [Token { kind: Kind::Word(letters) | Kind::Text(letters), .. }] = tokens else {
+        return false;
     };
-    let telling = |token: &Token| match &token.kind {
-        Kind::Word(word) => is_telling(word),
-        Kind::Text(text) => text.split(|c: char| !c.is_alphanumeric()).any(is_telling) || !text.is_ascii(),
+    letters.len() > 2 && is_capitals(letters)
+}
+
+fn is_capitals(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+fn is_wordy(token: &Token) -> bool {
+    match &token.kind {
+        Kind::Word(_) | Kind::Text(_) => true,
+        Kind::Mark(mark) => "'-,.\"!?’".contains(*mark),
         _ => false,
-    };
-    tokens.iter().all(wordy) && tokens.iter().any(telling)
+    }
+}
+
+fn is_telling(token: &Token) -> bool {
+    match &token.kind {
+        Kind::Word(word) => is_telling_word(word),
+        // Words of other scripts have no formulas to be confused with.
+        Kind::Text(text) => !text.is_ascii() || words_in(text).any(is_telling_word),
+        _ => false,
+    }
+}
+
+fn words_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric())
 }
 
 /// Whether a word is one, and neither a joint nor letters side by side.
-fn is_telling(word: &str) -> bool {
+fn is_telling_word(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
-    let known = PLAIN_FUNCTIONS.contains(&lower.as_str()) || matches!(lower.as_str(), "and" | "or");
+    let known = is_function(&lower) || matches!(lower.as_str(), "and" | "or");
     // Up to four capitals name points of a figure, and `AB` may be multiplied or divided as a length.
-    let letters_of_a_figure = word.len() <= 4 && word.chars().all(|c| c.is_ascii_uppercase());
-    !known && !letters_of_a_figure && (word.len() > 2 || matches!(lower.as_str(), "no" | "up" | "on" | "it"))
+    let letters_of_a_figure = word.len() <= 4 && is_capitals(word);
+    // Of two letters, only words that answer something: other pairs are products.
+    let is_long = word.len() > 2 || matches!(lower.as_str(), "no" | "up" | "on" | "it");
+    !known && !letters_of_a_figure && is_long
+}
+
+fn is_function(word: &str) -> bool {
+    PLAIN_FUNCTIONS.contains(&word)
 }
 
 /// Tokens with plain words read as functions, joints, units or single letters.
 pub(crate) fn refine(raw: Vec<Token>) -> Vec<Token> {
-    let mut refined: Vec<Token> = Vec::with_capacity(raw.len());
-    let mut at = 0;
-    while at < raw.len() {
-        at += refine_one(&raw[at..], &mut refined);
+    let mut refined = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_slice();
+    while !rest.is_empty() {
+        rest = &rest[refine_one(rest, &mut refined)..];
     }
     refined
 }
 
-/// Reads the first of `raw`, and says how many tokens were read.
+/// Reads the first of `raw`, and returns how many tokens were read.
 fn refine_one(raw: &[Token], refined: &mut Vec<Token>) -> usize {
-    let token = &raw[0];
-    match &token.kind {
-        Kind::Text(text) => {
-            refined.push(Token { kind: text_kind(text), spaced: token.spaced });
-            1
-        }
+    match &raw[0].kind {
         Kind::Word(word) => refine_word(word, raw, refined),
+        Kind::Text(text) => replace_first(raw, text_kind(text), refined),
         // The name of an environment is no product of letters.
         Kind::Command(name) if matches!(name.as_str(), "begin" | "end") && raw.len() > 3 => {
             refined.extend_from_slice(&raw[..3]);
             3
         }
-        _ => {
-            refined.push(token.clone());
-            1
-        }
+        other => replace_first(raw, other.clone(), refined),
     }
 }
 
+fn replace_first(raw: &[Token], kind: Kind, refined: &mut Vec<Token>) -> usize {
+    refined.push(Token { kind, spaced: raw[0].spaced });
+    1
+}
+
+/// What words stand for, wherever they stand.
 fn text_kind(text: &str) -> Kind {
-    match text.to_ascii_lowercase().trim_matches([',', ' ']) {
-        "and" => Kind::Command("and".to_owned()),
-        "or" => Kind::Command("or".to_owned()),
-        "percent" | "pct" | "per cent" => Kind::Mark('%'),
-        "degrees" | "degree" => Kind::Command("degree".to_owned()),
-        "mod" => Kind::Command("mod".to_owned()),
-        "infinity" => Kind::Command("infty".to_owned()),
-        _ => Kind::Text(text.to_owned()),
-    }
+    let command = match text.to_ascii_lowercase().trim_matches([',', ' ']) {
+        "percent" | "pct" | "per cent" => return Kind::Mark('%'),
+        "and" => "and",
+        "or" => "or",
+        "degrees" | "degree" => "degree",
+        "mod" => "mod",
+        "infinity" => "infty",
+        _ => return Kind::Text(text.to_owned()),
+    };
+    Kind::Command(command.to_owned())
 }
 
+/// The order of rules is from what is certain to what is left: `mod` is a word everywhere, `C` a unit only
+/// behind degrees, `m` only behind a value.
 fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
-    let spaced = raw[0].spaced;
-    let lower = word.to_ascii_lowercase();
     let known = text_kind(word);
     if !matches!(known, Kind::Text(_)) {
-        refined.push(Token { kind: known, spaced });
-        return 1;
+        return replace_first(raw, known, refined);
     }
-    let after_degrees = follows_degrees(refined);
-    // Only behind a value can a word be a unit; elsewhere `m` is a variable.
-    let after_value = after_degrees
-        || matches!(
-            refined.last().map(|token| &token.kind),
-            Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%'))
-        );
     // Celsius and Fahrenheit, not variables.
+    let after_degrees = follows_degrees(refined);
     if after_degrees && matches!(word, "C" | "F") {
-        refined.push(Token { kind: Kind::Text(word.to_owned()), spaced });
-        return 1;
+        return replace_first(raw, known, refined);
     }
-    if after_value && let Some((phrase, length)) = unit_phrase(raw) {
-        refined.push(Token { kind: Kind::Text(phrase), spaced });
+    if (after_degrees || follows_value(refined))
+        && let Some((phrase, length)) = unit_phrase(raw)
+    {
+        replace_first(raw, Kind::Text(phrase), refined);
         return length;
     }
-    if PLAIN_FUNCTIONS.contains(&lower.as_str()) {
-        refined.push(Token { kind: Kind::Command(lower), spaced });
-        return 1;
+    let lower = word.to_ascii_lowercase();
+    if is_function(&lower) {
+        return replace_first(raw, Kind::Command(lower), refined);
     }
-    // What is no word of ours is a product: `xy` is x times y.
-    for (at, letter) in word.chars().enumerate() {
-        refined.push(Token { kind: Kind::Word(letter.to_string()), spaced: spaced && at == 0 });
-    }
+    refined.extend(letters(word, raw[0].spaced));
     1
+}
+
+/// Any other word is a product: `xy` is x times y.
+fn letters(word: &str, spaced: bool) -> impl Iterator<Item = Token> {
+    let kinds = word.chars().map(|letter| Kind::Word(letter.to_string()));
+    kinds.enumerate().map(move |(at, kind)| Token { kind, spaced: spaced && at == 0 })
+}
+
+/// Only behind a value can a word be a unit; elsewhere `m` is a variable.
+fn follows_value(refined: &[Token]) -> bool {
+    let last = refined.last().map(|token| &token.kind);
+    matches!(last, Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%')))
 }
 
 /// Whether the last token is a degree sign, or the end of braces around one.
 fn follows_degrees(refined: &[Token]) -> bool {
-    let kind = |back: usize| refined.len().checked_sub(back).map(|at| &refined[at].kind);
-    let is_degree = |kind: Option<&Kind>| kind.is_some_and(|kind| kind.is_command(&["degree", "circ"]));
-    is_degree(kind(1)) || (kind(1) == Some(&Kind::Mark('}')) && is_degree(kind(2)))
+    let last = match refined {
+        [.., last, Token { kind: Kind::Mark('}'), .. }] | [.., last] => last,
+        [] => return false,
+    };
+    last.kind.is_command(&["degree", "circ"])
 }
 
 /// The words from the first of `raw` on, where they name a unit or a counted noun.
 fn unit_phrase(raw: &[Token]) -> Option<(String, usize)> {
-    let words: Vec<&str> = raw
-        .iter()
-        .map_while(|token| if let Kind::Word(word) = &token.kind { Some(word.as_str()) } else { None })
-        .collect();
-    let joint = words
-        .iter()
-        .position(|word| matches!(word.to_ascii_lowercase().as_str(), "and" | "or"))
-        .unwrap_or(words.len());
-    let words = &words[..joint];
+    let words: Vec<&str> = raw.iter().map_while(word_of).take_while(|word| !is_joint(word)).collect();
     let first = words.first()?;
-    let plain = PLAIN_FUNCTIONS.contains(first)
-        || words.iter().any(|word| NO_UNIT.contains(&word.to_ascii_lowercase().as_str()));
     // `5 apples` counts apples, `5apples` is as likely a product; known units need no blank.
     let noun = raw[0].spaced && first.len() > 2;
-    let measure =
-        first.len() > 1 && (unit::is_known(first) || matches!(first.to_lowercase().as_str(), "am" | "pm"));
-    (!plain && (noun || measure)).then(|| (words.join(" "), words.len()))
+    let names_unit = !is_function(first) && !words.iter().any(|word| is_no_unit(word));
+    (names_unit && (noun || is_measure(first))).then(|| (words.join(" "), words.len()))
+}
+
+fn word_of(token: &Token) -> Option<&str> {
+    match &token.kind {
+        Kind::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+/// `5 cm and 3 cm` are two quantities.
+fn is_joint(word: &str) -> bool {
+    word.eq_ignore_ascii_case("and") || word.eq_ignore_ascii_case("or")
+}
+
+fn is_no_unit(word: &str) -> bool {
+    NO_UNIT.contains(&word.to_ascii_lowercase().as_str())
+}
+
+/// One letter behind a number is as likely a variable: `5 m` may be 5 times m.
+fn is_measure(word: &str) -> bool {
+    word.len() > 1 && (unit::is_known(word) || matches!(word.to_lowercase().as_str(), "am" | "pm"))
 }
 
 /// The tokens of an undressed answer, before [`refine`]; `None` where it is empty or too long.

@@ -16,8 +16,10 @@ pub(super) fn compare(gold: &Expression, answer: &Expression, same: Same) -> Opt
     match (records(gold, same), records(answer, same)) {
         (None, None) => None,
         (Some(one), Some(two)) => Some(same_records(&one, &two, same)),
-        (Some(one), None) => Some(is_in_places(&one, answer, matches!(answer, Expression::List(..)), same)),
-        (None, Some(two)) => Some(is_in_places(&two, gold, false, same)),
+        // A list without names is read in the order in which the reference names its values.
+        (Some(one), None) if matches!(answer, Expression::List(..)) => Some(is_in_places(&one, answer, same)),
+        (Some(records), None) => Some(is_in_order(&records) && is_in_places(&records, answer, same)),
+        (None, Some(records)) => Some(is_in_order(&records) && is_in_places(&records, gold, same)),
     }
 }
 
@@ -35,30 +37,40 @@ fn listed(parts: &[Expression], same: Same) -> Option<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
     for part in parts {
         let (name, value) = labelled(part, same)?;
-        let name = name_of(name);
-        match records.last_mut().filter(|record| record.iter().all(|(known, _)| *known != name)) {
-            Some(record) => record.push((name, value)),
-            None => records.push(vec![(name, value)]),
+        let field = (name_of(name), value);
+        match records.last_mut().filter(|record| !has_name(record, &field.0)) {
+            Some(record) => record.push(field),
+            None => records.push(vec![field]),
         }
     }
     Some(records)
 }
 
+fn has_name(record: &Record, name: &str) -> bool {
+    record.iter().any(|(known, _)| known == name)
+}
+
 /// Whether all records have the same names, and several.
 fn have_the_same_names(records: &[Record]) -> bool {
-    let names = |record: &Record| sorted(record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     let first = records.first().map(names).unwrap_or_default();
     first.len() > 1 && records.iter().all(|record| names(record) == first)
+}
+
+fn names(record: &Record) -> Vec<String> {
+    sorted(record).into_iter().map(|(name, _)| name).collect()
 }
 
 /// The record of `(x, y) = (1, 2)`.
 fn tuple(expression: &Expression, same: Same) -> Option<Record> {
     let (name, value) = labelled(expression, same)?;
-    match (name, value) {
-        (
-            Expression::Bracketed(Bracket::Round, Bracket::Round, names),
-            Expression::Bracketed(Bracket::Round, Bracket::Round, values),
-        ) => (names.len() == values.len()).then(|| names.iter().map(name_of).zip(values).collect()),
+    let (names, values) = (point(name)?, point(&value)?);
+    (names.len() == values.len()).then(|| names.iter().map(name_of).zip(values.iter().cloned()).collect())
+}
+
+/// The coordinates of a tuple in round brackets.
+fn point(expression: &Expression) -> Option<&[Expression]> {
+    match expression {
+        Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => Some(parts),
         _ => None,
     }
 }
@@ -71,39 +83,37 @@ fn sorted(record: &Record) -> Record {
 
 /// The same records in any order, each with the same values of the same names.
 fn same_records(gold: &[Record], answer: &[Record], same: Same) -> bool {
-    let same_one = |one: &Record, two: &Record| {
-        let (one, two) = (sorted(one), sorted(two));
-        one.len() == two.len()
-            && one.iter().zip(&two).all(|((name, value), (other, other_value))| {
-                name == other && same_part(value, other_value, same)
-            })
-    };
-    let within = |inner: &[Record], outer: &[Record]| {
-        inner.iter().all(|one| outer.iter().any(|two| same_one(one, two)))
-    };
+    // Each is compared with each.
     const MOST: usize = 24;
+    let within = |inner: &[Record], outer: &[Record]| {
+        inner.iter().all(|one| outer.iter().any(|two| same_record(one, two, same)))
+    };
     gold.len() == answer.len() && gold.len() <= MOST && within(gold, answer) && within(answer, gold)
 }
 
-/// Whether values without names are those of the records, by place; `as_written` where the records say which
-/// order is asked.
-fn is_in_places(records: &[Record], values: &Expression, as_written: bool, same: Same) -> bool {
-    // The answer names its values in another order than the alphabet's; which place each has is anyone's
-    // guess.
-    if !as_written && !records.iter().all(stands_in_order) {
-        return false;
-    }
-    let is_one = |record: &Record, tuple: &Expression| is_point(record, tuple, same);
+fn same_record(one: &Record, two: &Record, same: Same) -> bool {
+    let (one, two) = (sorted(one), sorted(two));
+    let equal = |((name, value), (other, other_value)): (&(String, Expression), &(String, Expression))| {
+        name == other && same_part(value, other_value, same)
+    };
+    one.len() == two.len() && one.iter().zip(&two).all(equal)
+}
+
+/// Whether values without names are those of the records, by place.
+fn is_in_places(records: &[Record], values: &Expression, same: Same) -> bool {
     match (records, values) {
-        ([record], Expression::Bracketed(..)) => is_one(record, values),
+        ([record], Expression::Bracketed(..)) => is_point(record, values, same),
         ([record], Expression::List(_, parts)) => in_order(&values_of(record), parts, same),
-        (_, Expression::List(_, parts) | Expression::Set(parts)) => {
-            let is_of = |part: &Expression| records.iter().any(|record| is_one(record, part));
-            let stands = |record: &Record| parts.iter().any(|part| is_one(record, part));
-            parts.len() == records.len() && parts.iter().all(is_of) && records.iter().all(stands)
-        }
+        (_, Expression::List(_, parts) | Expression::Set(parts)) => are_points(records, parts, same),
         _ => false,
     }
+}
+
+/// Whether each record is one of the points, and each point one of the records.
+fn are_points(records: &[Record], points: &[Expression], same: Same) -> bool {
+    let is_record = |point: &Expression| records.iter().any(|record| is_point(record, point, same));
+    let is_given = |record: &Record| points.iter().any(|point| is_point(record, point, same));
+    points.len() == records.len() && points.iter().all(is_record) && records.iter().all(is_given)
 }
 
 fn values_of(record: &Record) -> Vec<Expression> {
@@ -112,24 +122,27 @@ fn values_of(record: &Record) -> Vec<Expression> {
 
 /// Whether a tuple holds the record's values in their places.
 fn is_point(record: &Record, tuple: &Expression, same: Same) -> bool {
-    match tuple {
-        Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => {
-            in_order(&values_of(record), parts, same)
-        }
-        _ => false,
-    }
+    point(tuple).is_some_and(|parts| in_order(&values_of(record), parts, same))
 }
 
-/// Whether names that have places of their own stand in them.
+/// Whether all records name their values in the alphabet's order, where their names have one. Otherwise the
+/// places of values without names would be a guess.
+fn is_in_order(records: &[Record]) -> bool {
+    records.iter().all(stands_in_order)
+}
+
 fn stands_in_order(record: &Record) -> bool {
-    let in_alphabet = record.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    record.windows(2).all(|pair| pair[0].0 < pair[1].0) || !have_places(record)
+}
+
+/// Whether names have places by convention, as x, y, z and a, b, c do; m and b of a line do not.
+fn have_places(record: &Record) -> bool {
     let first: Vec<u32> = record.iter().filter_map(|(name, _)| name.chars().next().map(u32::from)).collect();
     let (Some(least), Some(greatest)) = (first.iter().min(), first.iter().max()) else {
-        return true;
+        return false;
     };
     let letters = record.iter().all(|(name, _)| name.len() == 1);
-    // x, y, z and a, b, c have places by convention; m and b of a line do not.
     let neighbours = letters && (greatest - least) as usize + 1 == record.len();
     let subscripts = least == greatest && record.iter().all(|(name, _)| name.contains('_'));
-    in_alphabet || !(neighbours || subscripts)
+    neighbours || subscripts
 }

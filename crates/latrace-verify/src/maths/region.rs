@@ -22,8 +22,30 @@ enum Cut {
     End,
 }
 
-/// What lies between two cuts; pieces do not touch and stand in order.
-type Pieces = Vec<(Cut, Cut)>;
+impl Cut {
+    /// The value that a cut is at, and whether it is above it.
+    fn value(&self) -> Option<(&Expression, bool)> {
+        match self {
+            Cut::Below(value) => Some((value, false)),
+            Cut::Above(value) => Some((value, true)),
+            Cut::Start | Cut::End => None,
+        }
+    }
+
+    fn place(&self) -> u8 {
+        match self {
+            Cut::Start => 0,
+            Cut::Below(_) | Cut::Above(_) => 1,
+            Cut::End => 2,
+        }
+    }
+}
+
+/// What lies between two cuts.
+type Piece = (Cut, Cut);
+
+/// Pieces that do not touch and stand in order.
+type Pieces = Vec<Piece>;
 
 /// A set, and the name of whose values it consists where there is one.
 struct Region {
@@ -33,112 +55,147 @@ struct Region {
 
 /// Whether both are the same set of real numbers, and at least one is written so that it can be nothing else.
 pub(super) fn same(gold: &Expression, answer: &Expression) -> bool {
-    if !is_telling(gold) && !is_telling(answer) {
-        return false;
+    (is_telling(gold) || is_telling(answer))
+        && region(gold).zip(region(answer)).is_some_and(|(one, two)| one.equals(&two))
+}
+
+impl Region {
+    fn unnamed(pieces: Pieces) -> Region {
+        Region { pieces, name: None }
     }
-    let (Some(one), Some(two)) = (region(gold), region(answer)) else {
-        return false;
-    };
-    // `x > 2` and the bare ray are one set; `x > 2` and `y > 2` are two.
-    let names = one.name.is_none() || two.name.is_none() || one.name == two.name;
+
+    fn equals(&self, other: &Region) -> bool {
+        // `x > 2` and the bare ray are one set; `x > 2` and `y > 2` are two.
+        let names = self.name.is_none() || other.name.is_none() || self.name == other.name;
+        let pieces = || self.pieces.iter().zip(&other.pieces);
+        names && self.pieces.len() == other.pieces.len() && pieces().all(|(one, two)| same_piece(one, two))
+    }
+}
+
+fn same_piece(one: &Piece, two: &Piece) -> bool {
     let equal = |left: &Cut, right: &Cut| order(left, right) == Some(Ordering::Equal);
-    names
-        && one.pieces.len() == two.pieces.len()
-        && one.pieces.iter().zip(&two.pieces).all(|(one, two)| equal(&one.0, &two.0) && equal(&one.1, &two.1))
+    equal(&one.0, &two.0) && equal(&one.1, &two.1)
 }
 
 /// Whether an answer is a set of numbers beyond doubt: a pair in brackets may be a point.
 fn is_telling(expression: &Expression) -> bool {
     match expression {
         Expression::Union(_) => true,
-        Expression::Opaque(name, _) => {
-            matches!(name.as_str(), "cap" | "setminus" | "backslash" | "such that")
-        }
+        Expression::Opaque(name, _) => SET_OPERATIONS.contains(&name.as_str()),
         Expression::List(_, parts) => parts.iter().any(is_telling),
-        Expression::Chain(_, relations) => relations.iter().any(|relation| {
-            !matches!(relation, Relation::Equal | Relation::Approximate | Relation::Congruent)
-        }),
+        Expression::Chain(_, relations) => !relations.iter().all(gives_a_value),
         _ => false,
     }
 }
 
+/// Operators between sets, and set builders.
+const SET_OPERATIONS: [&str; 4] = ["cap", "setminus", "backslash", "such that"];
+
+/// `x = 2` is a value with its name rather than a set.
+fn gives_a_value(relation: &Relation) -> bool {
+    matches!(relation, Relation::Equal | Relation::Approximate | Relation::Congruent)
+}
+
 fn region(expression: &Expression) -> Option<Region> {
-    let unnamed = |pieces| Some(Region { pieces, name: None });
-    match expression {
-        Expression::Constant(Constant::NumberSet('R')) => unnamed(vec![(Cut::Start, Cut::End)]),
-        Expression::Constant(Constant::EmptySet) => unnamed(Vec::new()),
-        Expression::Bracketed(left, right, parts) => unnamed(interval(*left, *right, parts)?),
-        Expression::Set(parts) => unnamed(union(parts.iter().map(|part| vec![point(part)]).collect())?),
-        Expression::Union(parts) => unnamed(union(
-            parts.iter().map(|part| region(part).map(|region| region.pieces)).collect::<Option<_>>()?,
-        )?),
-        Expression::Opaque(name, parts) => operation(name, parts),
-        Expression::Chain(sides, relations) => chain(sides, relations),
-        Expression::List(joint, parts) => joined(*joint, parts),
-        _ => None,
-    }
+    Some(Region::unnamed(match expression {
+        Expression::Constant(Constant::NumberSet('R')) => line(),
+        Expression::Constant(Constant::EmptySet) => Vec::new(),
+        Expression::Bracketed(left, right, parts) => interval(*left, *right, parts)?,
+        Expression::Set(parts) => union(parts.iter().map(|part| vec![point(part)]).collect())?,
+        Expression::Union(parts) => union(parts.iter().map(pieces).collect::<Option<_>>()?)?,
+        Expression::Opaque(name, parts) => operation(name, parts)?,
+        Expression::Chain(sides, relations) => return chain(sides, relations),
+        Expression::List(joint, parts) => return joined(*joint, parts),
+        _ => return None,
+    }))
+}
+
+fn pieces(expression: &Expression) -> Option<Pieces> {
+    region(expression).map(|region| region.pieces)
+}
+
+/// All real numbers.
+fn line() -> Pieces {
+    vec![(Cut::Start, Cut::End)]
 }
 
 fn interval(left: Bracket, right: Bracket, parts: &[Expression]) -> Option<Pieces> {
     let [low, high] = parts else {
         return None;
     };
-    let low = match (infinite(low), left) {
-        (Some(-1), _) => Cut::Start,
-        (None, Bracket::Round) => Cut::Above(low.clone()),
-        (None, Bracket::Square) => Cut::Below(low.clone()),
-        _ => return None,
-    };
-    let high = match (infinite(high), right) {
-        (Some(1), _) => Cut::End,
-        (None, Bracket::Round) => Cut::Below(high.clone()),
-        (None, Bracket::Square) => Cut::Above(high.clone()),
-        _ => return None,
-    };
+    let piece = (lower_end(left, low)?, upper_end(right, high)?);
     // `(2, 1)` is a point of the plane or a mistake, and never an interval.
-    (order(&low, &high)? == Ordering::Less).then(|| vec![(low, high)])
+    (order(&piece.0, &piece.1)? == Ordering::Less).then(|| vec![piece])
+}
+
+fn lower_end(bracket: Bracket, value: &Expression) -> Option<Cut> {
+    match (infinite(value), bracket) {
+        // Whatever the bracket: `[-\infty` is a slip that changes nothing.
+        (Some(-1), _) => Some(Cut::Start),
+        (None, Bracket::Round) => Some(Cut::Above(value.clone())),
+        (None, Bracket::Square) => Some(Cut::Below(value.clone())),
+        _ => None,
+    }
+}
+
+fn upper_end(bracket: Bracket, value: &Expression) -> Option<Cut> {
+    match (infinite(value), bracket) {
+        (Some(1), _) => Some(Cut::End),
+        (None, Bracket::Round) => Some(Cut::Below(value.clone())),
+        (None, Bracket::Square) => Some(Cut::Above(value.clone())),
+        _ => None,
+    }
 }
 
 fn point(value: &Expression) -> (Cut, Cut) {
     (Cut::Below(value.clone()), Cut::Above(value.clone()))
 }
 
-fn operation(name: &str, parts: &[Expression]) -> Option<Region> {
+fn operation(name: &str, parts: &[Expression]) -> Option<Pieces> {
     let [one, two] = parts else {
         return None;
     };
-    let (one, two) = match (name, one) {
+    match (name, one) {
         ("such that", Expression::Symbol(name)) => {
-            (Region { pieces: vec![(Cut::Start, Cut::End)], name: Some(name.clone()) }, region(two)?)
+            members(Region { pieces: line(), name: Some(name.clone()) }, two)
         }
-        _ => (region(one)?, region(two)?),
-    };
-    let pieces = match name {
-        "such that" if one.name != two.name => return None,
-        "such that" | "cap" => intersection(&one.pieces, &two.pieces)?,
-        "setminus" | "backslash" => intersection(&one.pieces, &complement(&two.pieces))?,
-        _ => return None,
-    };
-    Some(Region { pieces, name: None })
+        ("such that", domain) => members(region(domain)?, two),
+        ("cap", _) => intersection(&pieces(one)?, &pieces(two)?),
+        ("setminus" | "backslash", _) => intersection(&pieces(one)?, &complement(&pieces(two)?)),
+        _ => None,
+    }
+}
+
+/// What of a domain meets a condition on the same name.
+fn members(domain: Region, condition: &Expression) -> Option<Pieces> {
+    let condition = region(condition)?;
+    (domain.name == condition.name).then(|| intersection(&domain.pieces, &condition.pieces))?
 }
 
 /// `1 < x < 3`, `x \ne 3`, `x = 2`, `x \in [0, 1]`.
 fn chain(sides: &[Expression], relations: &[Relation]) -> Option<Region> {
-    // The name stands on one side of two, or in the middle of three.
-    let at = sides.iter().position(is_name).filter(|at| sides.len() == 2 || *at == 1)?;
+    let at = place_of_name(sides)?;
     let Expression::Symbol(name) = &sides[at] else {
         return None;
     };
-    if sides.len() > 3 || sides.iter().filter(|side| is_name(side)).count() != 1 {
-        return None;
-    }
-    let mut pieces = vec![(Cut::Start, Cut::End)];
+    let mut pieces = line();
     for (place, relation) in relations.iter().enumerate() {
-        let (other, relation) =
-            if place == at { (&sides[at + 1], *relation) } else { (&sides[place], mirrored(*relation)?) };
-        pieces = intersection(&pieces, &ray(relation, other)?)?;
+        // A relation before the name is read from its right side.
+        let allowed = if place == at {
+            ray(*relation, &sides[at + 1])?
+        } else {
+            ray(mirrored(*relation)?, &sides[place])?
+        };
+        pieces = intersection(&pieces, &allowed)?;
     }
     Some(Region { pieces, name: Some(name.clone()) })
+}
+
+/// The one name stands on either side of two, or in the middle of three.
+fn place_of_name(sides: &[Expression]) -> Option<usize> {
+    let mut places = (0..sides.len()).filter(|at| is_name(&sides[*at]));
+    let at = places.next().filter(|at| sides.len() == 2 || (sides.len() == 3 && *at == 1))?;
+    places.next().is_none().then_some(at)
 }
 
 /// The relation read from its right side.
@@ -155,11 +212,15 @@ fn mirrored(relation: Relation) -> Option<Relation> {
 
 /// What a name may be that stands in a relation to a value.
 fn ray(relation: Relation, value: &Expression) -> Option<Pieces> {
+    if relation == Relation::In {
+        return pieces(value);
+    }
+    // `x < \infty` excludes nothing, and is not read as a ray without an end.
+    if infinite(value).is_some() {
+        return None;
+    }
     let (below, above) = (Cut::Below(value.clone()), Cut::Above(value.clone()));
     Some(match relation {
-        Relation::In => return region(value).map(|region| region.pieces),
-        // `x < \infty` is a way to say nothing; it is not read as a ray without an end.
-        _ if infinite(value).is_some() => return None,
         Relation::Less => vec![(Cut::Start, below)],
         Relation::LessOrEqual => vec![(Cut::Start, above)],
         Relation::Greater => vec![(above, Cut::End)],
@@ -178,32 +239,25 @@ fn joined(joint: Joint, parts: &[Expression]) -> Option<Region> {
     if name.is_none() || regions.iter().any(|region| region.name != name) {
         return None;
     }
-    let all: Vec<Pieces> = regions.into_iter().map(|region| region.pieces).collect();
-    let common =
-        || all.iter().skip(1).try_fold(all[0].clone(), |common, pieces| intersection(&common, pieces));
-    let pieces = match joint {
-        Joint::Or => union(all)?,
-        Joint::And => common()?,
-        // `x > 1, x < 3` means both, `x < 1, x > 3` either: whichever leaves something.
-        Joint::Comma => Some(common()?).filter(|common| !common.is_empty()).or_else(|| union(all.clone()))?,
-    };
-    Some(Region { pieces, name })
+    let all = regions.into_iter().map(|region| region.pieces).collect();
+    Some(Region { pieces: joined_pieces(joint, all)?, name })
+}
+
+fn joined_pieces(joint: Joint, all: Vec<Pieces>) -> Option<Pieces> {
+    if joint == Joint::Or {
+        return union(all);
+    }
+    let (first, others) = all.split_first()?;
+    let common = others.iter().try_fold(first.clone(), |common, pieces| intersection(&common, pieces))?;
+    // `x > 1, x < 3` means both, `x < 1, x > 3` either: whichever leaves something.
+    if joint == Joint::Comma && common.is_empty() { union(all) } else { Some(common) }
 }
 
 fn order(one: &Cut, two: &Cut) -> Option<Ordering> {
-    let place = |cut: &Cut| match cut {
-        Cut::Start => 0,
-        Cut::Below(_) | Cut::Above(_) => 1,
-        Cut::End => 2,
-    };
-    let value = |cut: &Cut| match cut {
-        Cut::Below(value) => Some((value.clone(), false)),
-        Cut::Above(value) => Some((value.clone(), true)),
-        Cut::Start | Cut::End => None,
-    };
-    match (value(one), value(two)) {
-        (Some((one, above)), Some((two, other))) => Some(numeric::order(&one, &two)?.then(above.cmp(&other))),
-        _ => Some(place(one).cmp(&place(two))),
+    match (one.value(), two.value()) {
+        // Below a value comes before above it.
+        (Some(one), Some(two)) => Some(numeric::order(one.0, two.0)?.then(one.1.cmp(&two.1))),
+        _ => Some(one.place().cmp(&two.place())),
     }
 }
 
@@ -213,15 +267,18 @@ fn union(all: Vec<Pieces>) -> Option<Pieces> {
     for (low, high) in sorted(all)? {
         match merged.last_mut() {
             // Pieces that touch are one: (0, 1] and (1, 2) have no cut between them.
-            Some((_, end)) if order(&low, end)? != Ordering::Greater => {
-                if order(&high, end)? == Ordering::Greater {
-                    *end = high;
-                }
-            }
+            Some((_, end)) if order(&low, end)? != Ordering::Greater => extend(end, high)?,
             _ => merged.push((low, high)),
         }
     }
     Some(merged)
+}
+
+fn extend(end: &mut Cut, to: Cut) -> Option<()> {
+    if order(&to, end)? == Ordering::Greater {
+        *end = to;
+    }
+    Some(())
 }
 
 /// All pieces by their lower ends; `None` where two of those have no known order, or there are too many.
@@ -242,18 +299,11 @@ fn sorted(all: Vec<Pieces>) -> Option<Pieces> {
 }
 
 fn complement(pieces: &Pieces) -> Pieces {
-    let mut rest = Vec::new();
-    let mut from = Cut::Start;
-    for (low, high) in pieces {
-        if !matches!(low, Cut::Start) {
-            rest.push((from, low.clone()));
-        }
-        from = high.clone();
-    }
-    if !matches!(from, Cut::End) {
-        rest.push((from, Cut::End));
-    }
-    rest
+    let starts = std::iter::once(&Cut::Start).chain(pieces.iter().map(|(_, high)| high));
+    let ends = pieces.iter().map(|(low, _)| low).chain(std::iter::once(&Cut::End));
+    let gaps = starts.zip(ends).map(|(from, to)| (from.clone(), to.clone()));
+    // Nothing lies before the start of the line, nor behind its end.
+    gaps.filter(|(from, to)| !matches!(to, Cut::Start) && !matches!(from, Cut::End)).collect()
 }
 
 fn intersection(one: &Pieces, two: &Pieces) -> Option<Pieces> {

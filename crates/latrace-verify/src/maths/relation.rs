@@ -3,35 +3,45 @@
 //! Policy: `x = 5` and `y = 5` differ; equations are the same up to a constant factor, and inequalities up to
 //! a positive one. An inequality in one variable, solved for it, is the interval of its solutions.
 
+use num_traits::Signed;
+
 use super::exact;
 use super::label::{is_name, labelled, values_of};
 use super::numeric::{self, Agreement};
 use super::parts::Same;
-use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
+use super::syntax::{Bracket, Constant, Expression, Joint, Rational, Relation};
 
 /// Compares two answers of which at least one is a chain of relations.
 pub(super) fn same_chain(gold: &Expression, answer: &Expression, same: Same) -> bool {
-    if let (Some((name, _)), Some((other, _))) = (labelled(gold, same), labelled(answer, same))
-        && exact::canonical(name) != exact::canonical(other)
-    {
+    let names = [gold, answer].map(|side| labelled(side, same).map(|(name, _)| name));
+    // Values with different names differ, but `x = y` and `y = x` are one equation.
+    if matches!(names, [Some(one), Some(two)] if !same_name(one, two)) {
         return same_equation(gold, answer, same);
     }
+    // Inequalities next: their sides are no values that could be shared.
     match (bounds(gold), bounds(answer)) {
-        (Some(one), Some(two)) => return same_bounds(&one, &two, same),
-        (Some(one), None) => return is_interval_of(answer, &one, same),
-        (None, Some(two)) => return is_interval_of(gold, &two, same),
-        (None, None) => {}
+        (Some(one), Some(two)) => same_bounds(&one, &two, same),
+        (Some(one), None) => is_interval_of(answer, &one, same),
+        (None, Some(two)) => is_interval_of(gold, &two, same),
+        (None, None) => same_equality(gold, answer, names == [None, None], same),
     }
-    let (values, others) = (values_of(gold, same), values_of(answer, same));
-    let same_values = values.iter().any(|one| others.iter().any(|two| same(one, two)));
+}
+
+/// Two chains of equals, or one and a value.
+fn same_equality(gold: &Expression, answer: &Expression, unnamed: bool, same: Same) -> bool {
     let both = matches!((gold, answer), (Expression::Chain(..), Expression::Chain(..)));
     // `5 = 6` and `6 = 6` share a value, but an equation between values is not one of them.
-    let unlabelled = both && labelled(gold, same).is_none() && labelled(answer, same).is_none();
-    if unlabelled {
-        same_equation(gold, answer, same)
-    } else {
-        same_values || both && same_equation(gold, answer, same)
-    }
+    let between_values = both && unnamed;
+    (!between_values && share_a_value(gold, answer, same)) || (both && same_equation(gold, answer, same))
+}
+
+fn same_name(one: &Expression, two: &Expression) -> bool {
+    exact::canonical(one) == exact::canonical(two)
+}
+
+fn share_a_value(gold: &Expression, answer: &Expression, same: Same) -> bool {
+    let others = values_of(answer, same);
+    values_of(gold, same).iter().any(|one| others.iter().any(|two| same(one, two)))
 }
 
 /// Two equations, or two chains with the same relations.
@@ -42,13 +52,13 @@ fn same_equation(gold: &Expression, answer: &Expression, same: Same) -> bool {
     if relations != others || one.len() != two.len() {
         return false;
     }
+    let sides_agree = || one.iter().zip(two).all(|(one, two)| same(one, two));
     match relations.as_slice() {
-        // A factor may have either sign here, not in an inequality.
         [Relation::Equal | Relation::NotEqual] => {
-            let sides_agree = same(&one[0], &two[0]) && same(&one[1], &two[1]);
-            sides_agree || is_multiple(&difference(&one[0], &one[1]), &difference(&two[0], &two[1]), false)
+            // A factor may have either sign here, not in an inequality.
+            sides_agree() || is_multiple(&difference(&one[0], &one[1]), &difference(&two[0], &two[1]), false)
         }
-        _ => one.iter().zip(two).all(|(one, two)| same(one, two)),
+        _ => sides_agree(),
     }
 }
 
@@ -62,25 +72,24 @@ fn is_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
     if !numeric::has_variables(one) || !numeric::has_variables(two) {
         return false;
     }
-    if let (Some(left), Some(right)) = (exact::normal(one), exact::normal(two))
-        && let Some(ratio) = left.ratio(&right)
-    {
-        match ratio {
-            Some(ratio) => return !positive || ratio > num_traits::Zero::zero(),
-            None if exact::is_rational_function(one) && exact::is_rational_function(two) => {
-                return irrational_multiple(one, two, positive);
-            }
-            None => {}
+    let sampled = || numeric::proportional(one, two, positive) == Agreement::Same;
+    match ratio(one, two) {
+        Some(Some(ratio)) => !positive || ratio.is_positive(),
+        // Rational functions whose ratio is no rational may still have a constant one, such as π.
+        Some(None) if exact::is_rational_function(one) && exact::is_rational_function(two) => {
+            (has_pi(one) || has_pi(two)) && sampled()
         }
+        _ => sampled(),
     }
-    numeric::proportional(one, two, positive) == Agreement::Same
 }
 
-/// Rational functions whose ratio is no rational may still have a constant one, such as π.
-fn irrational_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
-    let has_pi =
-        |expression: &Expression| expression.any(&|part| *part == Expression::Constant(Constant::Pi));
-    (has_pi(one) || has_pi(two)) && numeric::proportional(one, two, positive) == Agreement::Same
+/// The ratio of two normal forms: `None` without normal forms, `Some(None)` where it is no rational.
+fn ratio(one: &Expression, two: &Expression) -> Option<Option<Rational>> {
+    exact::normal(one)?.ratio(&exact::normal(two)?)
+}
+
+fn has_pi(expression: &Expression) -> bool {
+    expression.any(&|part| *part == Expression::Constant(Constant::Pi))
 }
 
 /// `low < high`, or `low ≤ high`.
@@ -100,51 +109,52 @@ struct Bounds {
 
 fn bounds(expression: &Expression) -> Option<Bounds> {
     match expression {
-        Expression::Chain(sides, relations) => {
-            let bounds = relations
-                .iter()
-                .enumerate()
-                .map(|(at, relation)| bound(&sides[at], *relation, &sides[at + 1]))
-                .collect::<Option<Vec<_>>>()?;
-            Some(Bounds { bounds, joint: Joint::And })
-        }
-        Expression::List(joint, parts) => {
-            let inner = parts.iter().map(bounds).collect::<Option<Vec<_>>>()?;
-            let single = inner.iter().all(|one| one.bounds.len() == 1);
-            (single || *joint == Joint::And).then(|| Bounds {
-                bounds: inner.into_iter().flat_map(|one| one.bounds).collect(),
-                joint: *joint,
-            })
-        }
+        Expression::Chain(sides, relations) => bounds_of_chain(sides, relations),
+        Expression::List(joint, parts) => bounds_of_list(*joint, parts),
         _ => None,
     }
+}
+
+fn bounds_of_chain(sides: &[Expression], relations: &[Relation]) -> Option<Bounds> {
+    let pairs = sides.iter().zip(&sides[1..]).zip(relations);
+    let bounds =
+        pairs.map(|((left, right), relation)| bound(left, *relation, right)).collect::<Option<_>>()?;
+    Some(Bounds { bounds, joint: Joint::And })
+}
+
+fn bounds_of_list(joint: Joint, parts: &[Expression]) -> Option<Bounds> {
+    let inner = parts.iter().map(bounds).collect::<Option<Vec<_>>>()?;
+    // `1 < x < 2 or x > 3` is no flat list of bounds.
+    let single = inner.iter().all(|one| one.bounds.len() == 1);
+    let bounds = || inner.into_iter().flat_map(|one| one.bounds).collect();
+    (single || joint == Joint::And).then(|| Bounds { bounds: bounds(), joint })
 }
 
 fn bound(left: &Expression, relation: Relation, right: &Expression) -> Option<Bound> {
-    let made = |low: &Expression, high: &Expression, strict| {
-        Some(Bound { low: low.clone(), high: high.clone(), strict })
+    let (low, high, strict) = match relation {
+        Relation::Less => (left, right, true),
+        Relation::LessOrEqual => (left, right, false),
+        Relation::Greater => (right, left, true),
+        Relation::GreaterOrEqual => (right, left, false),
+        _ => return None,
     };
-    match relation {
-        Relation::Less => made(left, right, true),
-        Relation::LessOrEqual => made(left, right, false),
-        Relation::Greater => made(right, left, true),
-        Relation::GreaterOrEqual => made(right, left, false),
-        _ => None,
-    }
+    Some(Bound { low: low.clone(), high: high.clone(), strict })
 }
 
 fn same_bounds(one: &Bounds, two: &Bounds, same: Same) -> bool {
+    // A comma may mean either.
     let joined = one.joint == two.joint || [one.joint, two.joint].contains(&Joint::Comma);
-    let equal = |left: &Bound, right: &Bound| left.strict == right.strict && same_gap(left, right, same);
-    let covered = |inner: &Bounds, outer: &Bounds| {
-        inner.bounds.iter().all(|left| outer.bounds.iter().any(|right| equal(left, right)))
+    let covered = |inner: &[Bound], outer: &[Bound]| {
+        inner.iter().all(|left| outer.iter().any(|right| same_bound(left, right, same)))
     };
-    joined && one.bounds.len() == two.bounds.len() && covered(one, two) && covered(two, one)
+    let (one, two) = (&one.bounds, &two.bounds);
+    joined && one.len() == two.len() && covered(one, two) && covered(two, one)
 }
 
-fn same_gap(one: &Bound, two: &Bound, same: Same) -> bool {
-    let ends = same(&one.low, &two.low) && same(&one.high, &two.high);
-    ends || is_multiple(&difference(&one.high, &one.low), &difference(&two.high, &two.low), true)
+fn same_bound(one: &Bound, two: &Bound, same: Same) -> bool {
+    one.strict == two.strict
+        && (same(&one.low, &two.low) && same(&one.high, &two.high)
+            || is_multiple(&difference(&one.high, &one.low), &difference(&two.high, &two.low), true))
 }
 
 /// Whether `interval` holds what the bounds allow to the one name in them.
@@ -154,38 +164,42 @@ fn is_interval_of(interval: &Expression, bounds: &Bounds, same: Same) -> bool {
 
 /// The interval, or the union of two rays, that bounds on one name describe.
 fn solution(bounds: &Bounds) -> Option<Expression> {
-    let mut name = None;
-    let mut rays = Vec::new();
-    for bound in &bounds.bounds {
-        let (this, ray) = if is_name(&bound.low) {
-            (&bound.low, ray(None, Some(bound)))
-        } else {
-            (&bound.high, ray(Some(bound), None))
-        };
-        let known = name.get_or_insert_with(|| exact::canonical(this));
-        if !is_name(this) || *known != exact::canonical(this) {
-            return None;
-        }
-        rays.push(ray);
+    let names = bounds.bounds.iter().map(bounded_name).collect::<Option<Vec<_>>>()?;
+    if names.windows(2).any(|pair| !same_name(pair[0], pair[1])) {
+        return None;
     }
     match (bounds.bounds.as_slice(), bounds.joint) {
-        ([_], _) => rays.pop(),
-        ([_, _], Joint::Or) => Some(Expression::Union(rays)),
+        ([one], _) => Some(one.ray()),
+        ([one, two], Joint::Or) => Some(Expression::Union(vec![one.ray(), two.ray()])),
         ([one, two], _) if is_name(&one.high) && is_name(&two.low) => Some(ray(Some(one), Some(two))),
         ([one, two], _) if is_name(&one.low) && is_name(&two.high) => Some(ray(Some(two), Some(one))),
         _ => None,
     }
 }
 
+/// The side of a bound that is a name.
+fn bounded_name(bound: &Bound) -> Option<&Expression> {
+    [&bound.low, &bound.high].into_iter().find(|side| is_name(side))
+}
+
+impl Bound {
+    /// What the bound allows to the name in it.
+    fn ray(&self) -> Expression {
+        if is_name(&self.low) { ray(None, Some(self)) } else { ray(Some(self), None) }
+    }
+}
+
 /// From the lower bound's low end to the upper bound's high end; infinity where there is none.
 fn ray(lower: Option<&Bound>, upper: Option<&Bound>) -> Expression {
     let infinity = Expression::Constant(Constant::Infinity);
-    let bracket = |bound: Option<&Bound>| {
-        if bound.is_none_or(|bound| bound.strict) { Bracket::Round } else { Bracket::Square }
-    };
     let low = lower.map_or_else(|| Expression::negative(infinity.clone()), |bound| bound.low.clone());
     let high = upper.map_or(infinity, |bound| bound.high.clone());
     Expression::Bracketed(bracket(lower), bracket(upper), vec![low, high])
+}
+
+/// Infinity is never a member.
+fn bracket(bound: Option<&Bound>) -> Bracket {
+    if bound.is_none_or(|bound| bound.strict) { Bracket::Round } else { Bracket::Square }
 }
 
 /// Whether a list is of inequalities.
@@ -195,8 +209,5 @@ pub(super) fn is_system(expression: &Expression) -> bool {
 
 /// Two lists of inequalities.
 pub(super) fn same_system(gold: &Expression, answer: &Expression, same: Same) -> bool {
-    match (bounds(gold), bounds(answer)) {
-        (Some(one), Some(two)) => same_bounds(&one, &two, same),
-        _ => false,
-    }
+    bounds(gold).zip(bounds(answer)).is_some_and(|(one, two)| same_bounds(&one, &two, same))
 }

@@ -10,23 +10,26 @@ const MOST_ALTERNATIVES: usize = 64;
 
 /// Plus-minus signs written out as a list, if there are any and not too many.
 pub(super) fn written_out(expression: &Expression) -> Expression {
-    use Expression as E;
-    if !expression.any(&|part| matches!(part, E::PlusMinus(..))) {
+    if !expression.any(&is_plus_minus) {
         return expression.clone();
     }
     match expression {
-        E::List(joint, parts) => E::List(*joint, spread(parts)),
-        E::Set(parts) => E::Set(spread(parts)),
-        other => {
-            let mut parts = spread(std::slice::from_ref(other));
-            match parts.len() {
-                1 => parts.remove(0),
-                _ => E::List(Joint::Or, parts),
-            }
-        }
+        Expression::List(joint, parts) => Expression::List(*joint, spread(parts)),
+        Expression::Set(parts) => Expression::Set(spread(parts)),
+        // Either sign is an answer.
+        other => one_or_list(spread(std::slice::from_ref(other))),
     }
 }
 
+fn is_plus_minus(expression: &Expression) -> bool {
+    matches!(expression, Expression::PlusMinus(..))
+}
+
+fn one_or_list(mut parts: Vec<Expression>) -> Expression {
+    if parts.len() == 1 { parts.remove(0) } else { Expression::List(Joint::Or, parts) }
+}
+
+/// The alternatives of all parts; the parts themselves where those are too many.
 fn spread(parts: &[Expression]) -> Vec<Expression> {
     let spread: Option<Vec<Vec<Expression>>> = parts.iter().map(alternatives).collect();
     let spread = spread.map(|spread| spread.concat()).filter(|spread| spread.len() <= MOST_ALTERNATIVES);
@@ -35,21 +38,23 @@ fn spread(parts: &[Expression]) -> Vec<Expression> {
 
 /// What an expression may mean; `None` where that is too much.
 fn alternatives(expression: &Expression) -> Option<Vec<Expression>> {
-    let count = expression.count(&|part| matches!(part, Expression::PlusMinus(..)));
+    let count = expression.count(&is_plus_minus);
     // A minus-plus sign says that the signs are read together, all upper or all lower.
     let tied = expression.any(&|part| matches!(part, Expression::PlusMinus(_, true)));
     let signs = if tied { count.min(1) } else { count };
     let all = 1_usize.checked_shl(u32::try_from(signs).ok()?).filter(|all| *all <= MOST_ALTERNATIVES)?;
-    let choice = |choice: usize| {
-        let mut next = 0;
-        with_signs(expression, &mut || {
-            let upper = choice >> next & 1 == 0;
-            // Tied signs all read the same bit of the choice.
-            next = if tied { 0 } else { next + 1 };
-            upper
-        })
-    };
-    Some((0..all).map(choice).collect())
+    Some((0..all).map(|choice| alternative(expression, choice, tied)).collect())
+}
+
+/// The alternative in which the bits of `choice`, in order, say which signs are lower.
+fn alternative(expression: &Expression, choice: usize, tied: bool) -> Expression {
+    let mut next = 0;
+    with_signs(expression, &mut || {
+        let upper = choice >> next & 1 == 0;
+        // Tied signs all read the same bit of the choice.
+        next += usize::from(!tied);
+        upper
+    })
 }
 
 /// The expression with its signs decided one by one.

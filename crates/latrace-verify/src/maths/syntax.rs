@@ -63,6 +63,22 @@ pub(crate) enum Function {
     Modulo,
 }
 
+impl Function {
+    /// Whether it is meant for whole numbers, where it has exact values.
+    pub(crate) fn is_of_integers(self) -> bool {
+        use Function as F;
+        matches!(
+            self,
+            F::Factorial
+                | F::DoubleFactorial
+                | F::Binomial
+                | F::GreatestDivisor
+                | F::LeastMultiple
+                | F::Modulo
+        )
+    }
+}
+
 /// How two sides relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Relation {
@@ -155,6 +171,11 @@ impl Expression {
     /// `\pm inner`, or `\mp` if `lower`.
     pub(crate) fn plus_minus(inner: Expression, lower: bool) -> Expression {
         Expression::PlusMinus(Box::new(inner), lower)
+    }
+
+    /// The product of two.
+    pub(crate) fn times(&self, other: &Expression) -> Expression {
+        Expression::Product(vec![self.clone(), other.clone()])
     }
 
     /// `inner\%`

@@ -35,56 +35,56 @@ impl Kind {
 const MOST_TOKENS: usize = 20_000;
 
 /// Commands whose braces hold words, not formulas.
+#[rustfmt::skip]
 const TEXT_COMMANDS: [&str; 12] = [
-    "text",
-    "textbf",
-    "textit",
-    "textrm",
-    "textnormal",
-    "textsf",
-    "texttt",
-    "mbox",
-    "mathrm",
-    "operatorname",
-    "mathbf",
-    "rm",
+    "text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "mathrm", "operatorname",
+    "mathbf", "rm",
 ];
 
 /// Commands that only set type or space.
+#[rustfmt::skip]
 const IGNORED: [&str; 33] = [
-    "left",
-    "right",
-    "big",
-    "Big",
-    "bigg",
-    "Bigg",
-    "bigl",
-    "bigr",
-    "Bigl",
-    "Bigr",
-    "biggl",
-    "biggr",
-    "Biggl",
-    "Biggr",
-    "displaystyle",
-    "textstyle",
-    "limits",
-    "nolimits",
-    "quad",
-    "qquad",
-    "hspace",
-    "hfill",
-    "bf",
-    "it",
-    "boldsymbol",
-    "bm",
-    "mathit",
-    "mathsf",
-    "mathcal",
-    "mathnormal",
-    "middle",
-    "boxed",
-    "fbox",
+    // Sizes of brackets.
+    "left", "right", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl",
+    "biggr", "Biggl", "Biggr",
+    // Sizes of formulas, and spaces.
+    "displaystyle", "textstyle", "limits", "nolimits", "quad", "qquad", "hspace", "hfill",
+    // Typefaces, and boxes around formulas.
+    "bf", "it", "boldsymbol", "bm", "mathit", "mathsf", "mathcal", "mathnormal", "boxed", "fbox",
+];
+
+/// Functions that are as often set as text.
+#[rustfmt::skip]
+const TEXT_FUNCTIONS: [&str; 13] = [
+    "sin", "cos", "tan", "ln", "log", "arcsin", "arccos", "arctan", "lcm", "gcd", "sec", "csc", "cot",
+];
+
+/// Characters that commands write too.
+const COMMAND_CHARACTERS: [(&str, &str); 24] = [
+    ("×·⋅∙", "cdot"),
+    ("≤⩽", "le"),
+    ("≥⩾", "ge"),
+    ("≠", "neq"),
+    ("≈", "approx"),
+    ("≡", "equiv"),
+    ("±", "pm"),
+    ("∓", "mp"),
+    ("∞", "infty"),
+    ("∪", "cup"),
+    ("∈", "in"),
+    ("∅", "emptyset"),
+    ("ℝ", "R"),
+    ("π", "pi"),
+    ("θ", "theta"),
+    ("α", "alpha"),
+    ("β", "beta"),
+    ("λ", "lambda"),
+    ("ω", "omega"),
+    ("φ", "phi"),
+    ("√", "sqrt"),
+    ("°º", "degree"),
+    ("⟨", "langle"),
+    ("⟩", "rangle"),
 ];
 
 /// Splits `text` into tokens; `None` if it has more than any answer.
@@ -108,27 +108,24 @@ struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     fn step(&mut self, first: char) {
         match first {
-            _ if first.is_whitespace() || matches!(first, '~' | '$' | '\u{200b}' | '\u{feff}') => {
+            _ if is_blank(first) => {
                 self.advance(first.len_utf8());
-                // A dollar sign ends a formula: what follows is apart, as after a blank.
                 self.spaced = true;
             }
             '\\' => self.command(),
-            '0'..='9' | '.' if self.number_length() > 0 => {
-                let length = self.number_length();
-                let digits = self.advance(length).to_owned();
-                self.push(Kind::Number(digits));
-            }
-            _ if first.is_ascii_alphabetic() => {
-                let length = self.rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(self.rest.len());
-                let word = self.advance(length).to_owned();
-                self.push(Kind::Word(word));
-            }
+            '0'..='9' | '.' if self.number_length() > 0 => self.take(self.number_length(), Kind::Number),
+            _ if first.is_ascii_alphabetic() => self.take(letters(self.rest), Kind::Word),
             _ => {
                 self.advance(first.len_utf8());
                 self.push(plain(first));
             }
         }
+    }
+
+    /// Takes a token that consists of the next `length` bytes.
+    fn take(&mut self, length: usize, kind: fn(String) -> Kind) {
+        let text = self.advance(length).to_owned();
+        self.push(kind(text));
     }
 
     fn advance(&mut self, length: usize) -> &'a str {
@@ -145,22 +142,18 @@ impl<'a> Scanner<'a> {
     /// The length of digits with at most one point among or before them; a point with no digit after it ends
     /// a sentence.
     fn number_length(&self) -> usize {
-        let bytes = self.rest.as_bytes();
-        let whole = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let fraction = match bytes.get(whole) {
-            Some(b'.') => bytes[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count(),
-            _ => 0,
+        let whole = digits(self.rest);
+        let Some(after_point) = self.rest[whole..].strip_prefix('.') else {
+            return whole;
         };
+        let fraction = digits(after_point);
         // `0.\overline{3}` has no digit after its point, and is a number all the same.
-        let repeats = self.rest[whole..].starts_with(".\\overline")
-            || self.rest[whole..].starts_with(".\\dot")
-            || self.rest[whole..].starts_with(".\\bar");
-        if fraction > 0 || (repeats && whole > 0) { whole + 1 + fraction } else { whole }
+        let repeats = whole > 0 && REPETITIONS.iter().any(|mark| after_point.starts_with(mark));
+        if fraction > 0 || repeats { whole + 1 + fraction } else { whole }
     }
 
     fn command(&mut self) {
-        let after = &self.rest[1..];
-        let length = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let length = letters(&self.rest[1..]);
         if length == 0 {
             return self.control_symbol();
         }
@@ -168,14 +161,13 @@ impl<'a> Scanner<'a> {
         if TEXT_COMMANDS.contains(&name) {
             return self.words();
         }
-        if IGNORED.contains(&name) {
-            // `\left.` and `\right.` draw nothing.
-            if matches!(name, "left" | "right") && self.rest.starts_with('.') {
-                self.advance(1);
-            }
-            return;
+        if !IGNORED.contains(&name) {
+            return self.push(Kind::Command(name.to_owned()));
         }
-        self.push(Kind::Command(name.to_owned()));
+        // `\left.` and `\right.` draw nothing.
+        if matches!(name, "left" | "right") && self.rest.starts_with('.') {
+            self.advance(1);
+        }
     }
 
     /// A backslash before a character that is no letter.
@@ -186,12 +178,9 @@ impl<'a> Scanner<'a> {
         };
         self.advance(1 + symbol.len_utf8());
         match symbol {
-            ',' | '!' | ';' | ':' | ' ' | '>' | '/' => self.spaced = true,
-            '(' | ')' | '[' | ']' => self.spaced = true,
-            '\\' => self.push(Kind::Command("\\".to_owned())),
-            '{' | '}' => self.push(Kind::Command(symbol.to_string())),
-            '$' => self.push(Kind::Command("$".to_owned())),
-            '|' => self.push(Kind::Command("|".to_owned())),
+            // Spaces, and delimiters of formulas.
+            ',' | '!' | ';' | ':' | ' ' | '>' | '/' | '(' | ')' | '[' | ']' => self.spaced = true,
+            '\\' | '{' | '}' | '$' | '|' => self.push(Kind::Command(symbol.to_string())),
             _ => self.push(Kind::Mark(symbol)),
         }
     }
@@ -203,96 +192,88 @@ impl<'a> Scanner<'a> {
             return;
         };
         self.advance(content.len() + 2);
-        let plain = content
-            .replace(['~', '$', '\u{a0}'], " ")
-            .replace("\\ ", " ")
-            .replace("\\,", " ")
-            .replace('\\', "");
-        let trimmed = plain.trim().trim_matches('"');
-        match trimmed {
-            "" => self.spaced = true,
-            // In upright letters these are the constants, which a text of one letter would hide.
-            "i" | "e" => self.push(Kind::Word(trimmed.to_owned())),
-            // `\text{5 cm}` is set as text and means a quantity.
-            _ if is_formula(trimmed) => {
-                let inner = tokens(trimmed).unwrap_or_default();
-                self.tokens.extend(inner);
-            }
-            _ => {
-                let words = trimmed.split_whitespace().collect::<Vec<_>>().join(" ");
-                self.push(Kind::Text(words));
-            }
-        }
+        self.set_as_text(without_spacing(content).trim().trim_matches('"'));
         self.spaced = true;
     }
+
+    fn set_as_text(&mut self, text: &str) {
+        match text {
+            "" => {}
+            // In upright letters these are the constants, which a text of one letter would hide.
+            "i" | "e" => self.push(Kind::Word(text.to_owned())),
+            // `\text{5 cm}` is set as text and means a quantity.
+            _ if is_formula(text) => self.tokens.extend(tokens(text).unwrap_or_default()),
+            _ => {
+                let words: Vec<&str> = text.split_whitespace().collect();
+                self.push(Kind::Text(words.join(" ")));
+            }
+        }
+    }
+}
+
+/// A dollar sign ends a formula: what follows is apart, as after a blank.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '~' | '$' | '\u{200b}' | '\u{feff}')
+}
+
+/// Commands that mark the period of a decimal.
+const REPETITIONS: [&str; 3] = ["\\overline", "\\dot", "\\bar"];
+
+/// How many digits a text begins with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// How many letters a text begins with.
+fn letters(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_alphabetic).count()
+}
+
+fn without_spacing(text: &str) -> String {
+    // The last one: backslashes that are left escape characters, such as `\%`.
+    text.replace(['~', '$', '\u{a0}'], " ").replace("\\ ", " ").replace("\\,", " ").replace('\\', "")
 }
 
 /// Whether words in a text command are a number, perhaps with its unit, a sign, a function or an option's
 /// letter.
 fn is_formula(text: &str) -> bool {
-    let core = text.trim_matches(|c: char| matches!(c, '(' | ')' | '-' | '+' | '%' | ',' | '.'));
-    let number = !core.is_empty() && core.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '/'));
-    let operator = matches!(text, "=" | "<" | ">" | "," | ";" | "+" | "-" | "(" | ")");
-    let function = matches!(
-        text,
-        "sin"
-            | "cos"
-            | "tan"
-            | "ln"
-            | "log"
-            | "arcsin"
-            | "arccos"
-            | "arctan"
-            | "lcm"
-            | "gcd"
-            | "sec"
-            | "csc"
-            | "cot"
-    );
-    let option = text.len() == 3
-        && text.starts_with('(')
-        && text.ends_with(')')
-        && core.bytes().all(|byte| byte.is_ascii_uppercase());
-    number || operator || function || option || text.starts_with(|c: char| c.is_ascii_digit())
+    text.starts_with(|c: char| c.is_ascii_digit())
+        || is_number(core(text))
+        || matches!(text, "=" | "<" | ">" | "," | ";" | "+" | "-" | "(" | ")")
+        || TEXT_FUNCTIONS.contains(&text)
+        || is_option(text)
+}
+
+/// A text without the brackets, signs and punctuation around it.
+fn core(text: &str) -> &str {
+    text.trim_matches(['(', ')', '-', '+', '%', ',', '.'])
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '/'))
+}
+
+/// `(C)`
+fn is_option(text: &str) -> bool {
+    let bracketed = text.len() == 3 && text.starts_with('(') && text.ends_with(')');
+    bracketed && core(text).bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// A character outside ASCII by what it stands for.
 fn plain(character: char) -> Kind {
-    let command = |name: &str| Kind::Command(name.to_owned());
     match character {
-        '×' | '·' | '⋅' | '∙' => command("cdot"),
         '÷' => Kind::Mark('/'),
         '−' | '–' | '—' => Kind::Mark('-'),
-        '≤' | '⩽' => command("le"),
-        '≥' | '⩾' => command("ge"),
-        '≠' => command("neq"),
-        '≈' => command("approx"),
-        '≡' => command("equiv"),
-        '±' => command("pm"),
-        '∓' => command("mp"),
-        '∞' => command("infty"),
-        '∪' => command("cup"),
-        '∈' => command("in"),
-        '∅' => command("emptyset"),
-        'ℝ' => command("R"),
-        'π' => command("pi"),
-        'θ' => command("theta"),
-        'α' => command("alpha"),
-        'β' => command("beta"),
-        'λ' => command("lambda"),
-        'ω' => command("omega"),
-        'φ' => command("phi"),
-        '√' => command("sqrt"),
-        '°' | 'º' => command("degree"),
-        '⟨' => command("langle"),
-        '⟩' => command("rangle"),
         '′' | '’' => Kind::Mark('\''),
         '，' | '、' => Kind::Mark(','),
         '（' => Kind::Mark('('),
         '）' => Kind::Mark(')'),
-        '０'..='９' => {
-            Kind::Number(char::from(b'0' + (u32::from(character) - u32::from('０')) as u8).to_string())
-        }
-        _ => Kind::Mark(character),
+        // A digit in full width.
+        '０'..='９' => Kind::Number((u32::from(character) - u32::from('０')).to_string()),
+        _ => command_of(character).map_or(Kind::Mark(character), |name| Kind::Command(name.to_owned())),
     }
+}
+
+fn command_of(character: char) -> Option<&'static str> {
+    COMMAND_CHARACTERS.iter().find(|(characters, _)| characters.contains(character)).map(|(_, name)| *name)
 }

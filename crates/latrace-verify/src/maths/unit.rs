@@ -62,32 +62,20 @@ const UNITS: [Unit; 41] = [
 const QUOTIENTS: [(&str, &str); 3] = [("mph", "mi/h"), ("kph", "km/h"), ("kmh", "km/h")];
 
 /// Words that count nothing in particular, so that they never tell two quantities apart.
+#[rustfmt::skip]
 const EMPTY: [&str; 14] = [
-    "unit",
-    "units",
-    "square",
-    "cubic",
-    "the",
-    "of",
-    "a",
-    "an",
-    "total",
-    "sq",
-    "linear",
-    "per",
-    "approximately",
-    "each",
+    "unit", "units", "square", "cubic", "the", "of", "a", "an", "total", "sq", "linear", "per",
+    "approximately", "each",
 ];
 
 fn find(name: &str) -> Option<&'static Unit> {
     let lower = name.trim().trim_end_matches('.').to_lowercase();
-    let matches = |unit: &&Unit| {
-        unit.4
-            .iter()
-            // Only words have a plural: `ms` are no metres.
-            .any(|known| *known == lower || (known.len() > 3 && lower.strip_suffix('s') == Some(known)))
-    };
-    UNITS.iter().find(matches)
+    UNITS.iter().find(|unit| unit.4.iter().any(|known| is_name_of(&lower, known)))
+}
+
+/// Only words have a plural: `ms` are no metres.
+fn is_name_of(word: &str, unit: &str) -> bool {
+    word == unit || (unit.len() > 3 && word.strip_suffix('s') == Some(unit))
 }
 
 /// Whether a word begins a unit that can be read.
@@ -120,13 +108,18 @@ pub(crate) fn compare(first: &str, second: &str) -> Match {
     match (measure(first), measure(second)) {
         (Some(one), Some(other)) if one.powers == other.powers => Match::Factor(one.factor / other.factor),
         (Some(_), Some(_)) => Match::Different,
-        _ => {
-            let (one, other) = (words(first), words(second));
-            // `apples` and `red apples`: an adjective is no other unit.
-            let within = |inner: &[String], outer: &[String]| inner.iter().all(|word| outer.contains(word));
-            if within(&one, &other) || within(&other, &one) { Match::Same } else { Match::Different }
-        }
+        _ if count_the_same(&words(first), &words(second)) => Match::Same,
+        _ => Match::Different,
     }
+}
+
+/// `apples` and `red apples`: an adjective makes no other unit.
+fn count_the_same(one: &[String], other: &[String]) -> bool {
+    all_in(one, other) || all_in(other, one)
+}
+
+fn all_in(words: &[String], others: &[String]) -> bool {
+    words.iter().all(|word| others.contains(word))
 }
 
 /// The money in `dollars per hour`: what a price is for may be left out.
@@ -145,59 +138,78 @@ struct Measure {
 /// Reads `m/s^2`, `square feet`, `miles per hour`, `kg m^{-3}`; `None` where a part of it is no unit.
 fn measure(name: &str) -> Option<Measure> {
     let mut measure = Measure { powers: BTreeMap::new(), factor: Rational::one() };
-    let spelled = name
-        .to_lowercase()
-        .replace(" per ", "/")
-        .replace(" squared", "^2")
-        .replace(" cubed", "^3")
-        .replace(['(', ')'], " ");
-    for (at, side) in spelled.split('/').enumerate() {
-        let mut next = 1;
-        for word in side
-            .split([' ', '·', '*'])
-            .filter(|word| !word.is_empty() && !matches!(*word, "a" | "an" | "the" | "of"))
-        {
-            match word {
-                "square" | "sq" | "sq." => next = 2,
-                "cubic" | "cu" | "cu." => next = 3,
-                _ => {
-                    measure.take(word, if at == 0 { next } else { -next })?;
-                    next = 1;
-                }
-            }
-        }
+    for (at, side) in spelled(name).split('/').enumerate() {
+        // `a/b/c` divides by both.
+        measure.take_side(side, if at == 0 { 1 } else { -1 })?;
     }
     // `m/m` measures nothing, and must not differ from a number without a unit.
     measure.powers.retain(|_, power| *power != 0);
     (!measure.powers.is_empty()).then_some(measure)
 }
 
+fn spelled(name: &str) -> String {
+    let symbols = name.to_lowercase().replace(" per ", "/");
+    symbols.replace(" squared", "^2").replace(" cubed", "^3").replace(['(', ')'], " ")
+}
+
 impl Measure {
+    /// Multiplies by the units between two slashes, or divides if `sign` is negative.
+    fn take_side(&mut self, side: &str, sign: i32) -> Option<()> {
+        // `square` and `cubic` stand before the unit that they raise.
+        let mut power = 1;
+        for word in side.split([' ', '·', '*']).filter(|word| !is_filler(word)) {
+            match word {
+                "square" | "sq" | "sq." => power = 2,
+                "cubic" | "cu" | "cu." => power = 3,
+                _ => self.take(word, sign * std::mem::replace(&mut power, 1))?,
+            }
+        }
+        Some(())
+    }
+
     /// Multiplies by a word, perhaps with a power behind it, to the power `times`.
     fn take(&mut self, word: &str, times: i32) -> Option<()> {
         const MOST_POWER: i32 = 6;
         let (name, power) = word.split_once('^').unwrap_or((word, "1"));
-        if let Some((_, quotient)) = QUOTIENTS.iter().find(|(short, _)| *short == name) {
-            let (above, below) = quotient.split_once('/')?;
+        if let Some((above, below)) = quotient(name) {
             self.take(above, times)?;
             return self.take(below, -times);
         }
         let power = power.parse::<i32>().ok().filter(|power| power.abs() <= MOST_POWER)? * times;
-        let (kind, own, above, below, _) = find(name)?;
+        self.multiply(find(name)?, power);
+        Some(())
+    }
+
+    fn multiply(&mut self, (kind, own, above, below, _): &'static Unit, power: i32) {
         *self.powers.entry(kind).or_default() += own * power;
         let factor = Rational::new(BigInt::from(*above), BigInt::from(*below));
         self.factor *= Pow::pow(factor, power);
-        Some(())
     }
 }
 
+/// An empty text, between two separators, or a word that joins.
+fn is_filler(word: &str) -> bool {
+    matches!(word, "" | "a" | "an" | "the" | "of")
+}
+
+/// The units above and below the slash of a short name, as `mph`.
+fn quotient(name: &str) -> Option<(&'static str, &'static str)> {
+    QUOTIENTS.iter().find(|(short, _)| *short == name)?.1.split_once('/')
+}
+
+/// The words that tell what is counted, in the singular.
 fn words(phrase: &str) -> Vec<String> {
     let lower = phrase.to_lowercase();
-    let words =
-        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !EMPTY.contains(word));
-    words
-        .map(|word| if word.len() > 3 { word.trim_end_matches('s').to_owned() } else { word.to_owned() })
-        .collect()
+    lower.split(|c: char| !c.is_alphanumeric()).filter(|word| tells(word)).map(singular).collect()
+}
+
+fn tells(word: &str) -> bool {
+    !word.is_empty() && !EMPTY.contains(&word)
+}
+
+fn singular(word: &str) -> String {
+    // `gas` and `bus` are no plurals.
+    if word.len() > 3 { word.trim_end_matches('s').to_owned() } else { word.to_owned() }
 }
 
 #[cfg(test)]

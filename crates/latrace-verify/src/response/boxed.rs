@@ -42,61 +42,67 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Reads what stands at `at`, and says where to go on.
+    /// Reads what stands at `at`, and returns where to continue.
     fn step(&mut self, at: usize) -> usize {
         match self.text.as_bytes()[at] {
             b'\\' => return self.command(at),
             b'{' => self.open.push((at, false)),
-            b'}' => {
-                if let Some((start, true)) = self.open.pop() {
-                    self.found = Some((start + 1, at));
-                }
-            }
+            b'}' => self.close(at),
             _ => {}
         }
         at + 1
     }
 
-    fn command(&mut self, at: usize) -> usize {
-        match COMMANDS.iter().find(|command| self.text[at..].starts_with(**command)) {
-            Some(command) => {
-                self.any = true;
-                self.after_command(at + command.len())
-            }
-            // Escaped braces do not count.
-            None => at + 2,
+    fn close(&mut self, at: usize) {
+        if let Some((start, true)) = self.open.pop() {
+            self.found = Some((start + 1, at));
         }
+    }
+
+    fn command(&mut self, at: usize) -> usize {
+        let rest = &self.text[at..];
+        let Some(command) = COMMANDS.iter().find(|command| rest.starts_with(**command)) else {
+            // Escaped braces do not count.
+            return at + 2;
+        };
+        self.any = true;
+        self.after_command(at + command.len())
     }
 
     /// Takes the brace that opens a box, or the one word that is boxed without braces.
     fn after_command(&mut self, at: usize) -> usize {
-        let rest = &self.text[at..];
-        let blanks = rest.len() - rest.trim_start_matches(' ').len();
-        let start = at + blanks;
-        if self.text[start..].starts_with('{') {
+        let content = self.text[at..].trim_start_matches(' ');
+        let start = self.text.len() - content.len();
+        if content.starts_with('{') {
             self.open.push((start, true));
             return start + 1;
         }
-        let ends_word = |c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '}' | ',' | '.');
-        let word = self.text[start..].find(ends_word).unwrap_or(self.text.len() - start);
         // `\boxed 7` boxes one word; `\boxedx` is no box.
-        if blanks > 0 && word > 0 {
+        let word = content.find(ends_word).unwrap_or(content.len());
+        if start > at && word > 0 {
             self.found = Some((start, start + word));
         }
         start
     }
 }
 
+fn ends_word(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '$' | '\\' | '}' | ',' | '.')
+}
+
 /// A box's content without boxes around all of it.
 fn inner(content: &str) -> Boxed<'_> {
     let mut content = content.trim();
-    while let Some(rest) =
-        COMMANDS.iter().find_map(|command| content.strip_prefix(command)).map(str::trim_start)
-        && let Some(nested) = group(rest).filter(|nested| nested.len() + 2 == rest.len())
-    {
+    while let Some(nested) = nested(content) {
         content = nested.trim();
     }
     if content.is_empty() { Boxed::Unusable } else { Boxed::Found(content) }
+}
+
+/// The content of the one box that a text is.
+fn nested(text: &str) -> Option<&str> {
+    let rest = COMMANDS.iter().find_map(|command| text.strip_prefix(command))?.trim_start();
+    group(rest).filter(|nested| nested.len() + 2 == rest.len())
 }
 
 /// The contents of the last box and those side by side with it, as a list; `None` where it stands alone. Only
@@ -113,6 +119,14 @@ pub(super) fn joined_with_nouns(text: &str) -> Option<String> {
 }
 
 fn joined_over(text: &str, nouns: usize) -> Option<String> {
+    let contents = joined_contents(text, nouns)?;
+    let is_list = contents.len() > 1 && !contents.contains(&"");
+    is_list.then(|| contents.join(", "))
+}
+
+/// The contents of the last boxes that are joined, as they stand in the text.
+fn joined_contents(text: &str, nouns: usize) -> Option<Vec<&str>> {
+    // From the last box back, since that is the answer if nothing joins it to another.
     let mut start = text.rfind(COMMANDS[0])?;
     let mut contents = vec![content_at(text, start)?.1];
     while let Some(before) = text[..start].rfind(COMMANDS[0]) {
@@ -125,7 +139,7 @@ fn joined_over(text: &str, nouns: usize) -> Option<String> {
         start = before;
     }
     contents.reverse();
-    (contents.len() > 1 && contents.iter().all(|content| !content.is_empty())).then(|| contents.join(", "))
+    Some(contents)
 }
 
 /// Where the box that begins at `at` ends, and what it holds.
@@ -141,23 +155,36 @@ fn is_joint(gap: &str, nouns: usize) -> bool {
     if gap.len() > MOST {
         return false;
     }
-    let plain = [
-        "\\text", "\\textbf", "\\quad", "\\qquad", "\\(", "\\)", "\\[", "\\]", "\\,", "\\;", "\\ ", "$", "{",
-        "}",
-    ]
-    .iter()
-    .fold(gap.to_owned(), |gap, mark| gap.replace(mark, " "));
-    let plain = plain.replace([',', ';'], " , ").replace('=', " = ");
+    let plain = without_layout(gap);
     let words: Vec<&str> = plain.split_whitespace().collect();
-    let is_comma = |word: &str| matches!(word, "," | "and" | "or" | "&");
-    // A name of the next box, `x =`.
-    let words = match words.as_slice() {
-        [before @ .., name, "="] if name.len() <= 3 => before.to_vec(),
-        other => other.to_vec(),
-    };
-    let others = words.iter().filter(|word| !is_comma(word)).count();
+    let words = without_name(&words);
+    let others = words.iter().filter(|word| !joins(word)).count();
     // At least one joint, and nothing but letters beside it: a corrected result has a sentence between.
-    words.len() > others
-        && others <= nouns
-        && words.iter().all(|word| is_comma(word) || word.chars().all(char::is_alphabetic))
+    words.len() > others && others <= nouns && words.iter().all(|word| joins(word) || is_alphabetic(word))
+}
+
+/// Commands and marks that lay out what stands between boxes.
+const LAYOUT: [&str; 14] = [
+    "\\text", "\\textbf", "\\quad", "\\qquad", "\\(", "\\)", "\\[", "\\]", "\\,", "\\;", "\\ ", "$", "{", "}",
+];
+
+fn without_layout(gap: &str) -> String {
+    let plain = LAYOUT.iter().fold(gap.to_owned(), |gap, mark| gap.replace(mark, " "));
+    plain.replace([',', ';'], " , ").replace('=', " = ")
+}
+
+/// The words before a name of the next box, `x =`.
+fn without_name<'a, 'b>(words: &'a [&'b str]) -> &'a [&'b str] {
+    match words {
+        [before @ .., name, "="] if name.len() <= 3 => before,
+        other => other,
+    }
+}
+
+fn joins(word: &str) -> bool {
+    matches!(word, "," | "and" | "or" | "&")
+}
+
+fn is_alphabetic(word: &str) -> bool {
+    word.chars().all(char::is_alphabetic)
 }

@@ -9,6 +9,7 @@ mod thought;
 mod tidy;
 mod value;
 
+use crate::letter::{self, MOST_OPTIONS};
 use boxed::Boxed;
 pub(crate) use convention::Place;
 pub use convention::{Convention, UnknownConvention};
@@ -26,35 +27,41 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    fn of(text: Option<&str>) -> Found {
-        text.and_then(non_empty).map_or(Found::Absent, |text| Found::Answer(text, None))
+    fn of(text: Option<impl AsRef<str>>) -> Found {
+        let answer = text.and_then(|text| non_empty(text.as_ref()));
+        answer.map_or(Found::Absent, |answer| Found::Answer(answer, None))
     }
 }
 
 /// What `place` of a response's visible text holds.
 pub(crate) fn look(text: &str, place: &Place) -> Found {
     match place {
-        Place::Box { join } => match boxed::last(text) {
-            Boxed::Found(content) => match non_empty(content) {
-                Some(answer) => Found::Answer(answer, join.then(|| boxed::joined(text)).flatten()),
-                None => Found::Nothing,
-            },
-            Boxed::Unusable => Found::Nothing,
-            Boxed::Absent => Found::Absent,
-        },
-        Place::Words { words, ends } => Found::of(phrase::after(text, words, ends).as_deref()),
-        Place::BareAnswer => Found::of(Some(text.trim()).filter(|text| value::is_bare(text))),
+        Place::Box { join } => look_in_box(text, *join),
+        Place::Words { words, ends } => Found::of(phrase::after(text, words, ends)),
+        Place::BareAnswer => Found::of(value::is_bare(text.trim()).then_some(text)),
         Place::WholeText => Found::of(Some(text)),
-        Place::LastValue => Found::of(value::last_value(text).as_deref()),
-        Place::LastNumber => Found::of(value::last_number(text).map(|(_, number)| number).as_deref()),
-        Place::LastLetter => Found::of(crate::letter::last_letter(text, None).map(String::from).as_deref()),
+        Place::LastValue => Found::of(value::last_value(text)),
+        Place::LastNumber => Found::of(value::last_number(text).map(|(_, number)| number)),
+        Place::LastLetter => Found::of(letter::last_letter(text, MOST_OPTIONS).map(String::from)),
+    }
+}
+
+fn look_in_box(text: &str, join: bool) -> Found {
+    match boxed::last(text) {
+        Boxed::Found(content) => match non_empty(content) {
+            Some(answer) => Found::Answer(answer, join.then(|| boxed::joined(text)).flatten()),
+            None => Found::Nothing,
+        },
+        Boxed::Unusable => Found::Nothing,
+        Boxed::Absent => Found::Absent,
     }
 }
 
 /// The answer of a response, and the list that it may be the last member of; `None` where there is none.
 pub(crate) fn answers(response: &str, convention: &Convention) -> Option<(String, Option<String>)> {
     let text = visible(response)?;
-    match convention.places.iter().map(|place| look(text, place)).find(|found| *found != Found::Absent)? {
+    let mut found = convention.places.iter().map(|place| look(text, place));
+    match found.find(|found| *found != Found::Absent)? {
         // The list is compared as it stands; only the answer is shown.
         Found::Answer(answer, list) => Some((tidy::tidy(&answer), list)),
         Found::Nothing | Found::Absent => None,
@@ -72,10 +79,7 @@ pub fn reference(gold: &str) -> String {
     if let Boxed::Found(content) = boxed::last(gold) {
         return boxed::joined_with_nouns(gold).unwrap_or_else(|| content.trim().to_owned());
     }
-    match gold.rfind("####") {
-        Some(at) => gold[at + 4..].trim().to_owned(),
-        None => gold.trim().to_owned(),
-    }
+    gold.rsplit_once("####").map_or(gold, |(_, answer)| answer).trim().to_owned()
 }
 
 fn non_empty(text: &str) -> Option<String> {

@@ -6,41 +6,50 @@ pub(super) fn after(text: &str, words: &[String], ends: &[String]) -> Option<Str
     let lower = text.to_ascii_lowercase();
     let start = words.iter().filter_map(|word| last_end(&lower, word)).max()?;
     let rest = text[start..].trim_start_matches([':', '*', ' ', '\n', '\t', '#', '=', '\r']);
-    let answer =
-        // The sentence's point and emphasis marks in either order.
-        sentence(rest, ends).trim().trim_end_matches('*').trim_end_matches('.').trim_end_matches('*').trim();
-    // `The answer is: **` announces nothing.
-    let has_content = answer.chars().any(char::is_alphanumeric) || answer.contains('\\');
-    has_content.then(|| answer.to_owned())
+    let answer = without_close(sentence(rest, ends));
+    has_content(answer).then(|| answer.to_owned())
+}
+
+/// A sentence without its full stop and emphasis marks, in either order.
+fn without_close(sentence: &str) -> &str {
+    sentence.trim().trim_end_matches('*').trim_end_matches('.').trim_end_matches('*').trim()
+}
+
+/// `The answer is: **` announces nothing.
+fn has_content(answer: &str) -> bool {
+    answer.chars().any(char::is_alphanumeric) || answer.contains('\\')
 }
 
 /// Where the last occurrence of `word` ends; "answer isn't" is none of "answer is".
 fn last_end(text: &str, word: &str) -> Option<usize> {
-    // The apostrophe of `isn't` too.
-    let goes_on = |end: &usize| {
-        word.ends_with(char::is_alphabetic)
-            && text[*end..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '\'' | '’'))
-    };
-    text.rmatch_indices(word).map(|(at, _)| at + word.len()).find(|end| !goes_on(end))
+    let continues = |end: &usize| text[*end..].starts_with(continues_word);
+    let mut ends = text.rmatch_indices(word).map(|(at, _)| at + word.len());
+    if word.ends_with(char::is_alphabetic) { ends.find(|end| !continues(end)) } else { ends.next() }
 }
+
+/// Letters, and the apostrophe of `isn't`.
+fn continues_word(character: char) -> bool {
+    character.is_alphabetic() || matches!(character, '\'' | '’')
+}
+
+/// Delimiters of formulas, the longer before their beginnings.
+const DELIMITERS: [(&str, &str); 4] = [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")];
 
 /// The formula that `text` begins with, or its first sentence.
 fn sentence<'a>(text: &'a str, ends: &[String]) -> &'a str {
-    for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {
-        if let Some(inner) = text.strip_prefix(open)
-            && let Some(end) = inner.find(close)
-        {
-            let after = &inner[end + close.len()..];
-            // Several formulas, or a unit behind one, are one answer up to the sentence's end.
-            let tail = first_line(after, ends);
-            return if tail.trim_matches(['.', ' ', '*']).is_empty() {
-                &inner[..end]
-            } else {
-                &text[..open.len() + end + close.len() + tail.len()]
-            };
-        }
-    }
-    first_line(text, ends)
+    DELIMITERS
+        .iter()
+        .find_map(|delimiters| formula(text, *delimiters, ends))
+        .unwrap_or_else(|| first_line(text, ends))
+}
+
+/// The formula between these delimiters; with what follows it, if that says more.
+fn formula<'a>(text: &'a str, (open, close): (&str, &str), ends: &[String]) -> Option<&'a str> {
+    let (inner, after) = text.strip_prefix(open)?.split_once(close)?;
+    // Several formulas, or a unit behind one, are one answer up to the sentence's end.
+    let tail = first_line(after, ends);
+    let length = open.len() + inner.len() + close.len() + tail.len();
+    Some(if tail.trim_matches(['.', ' ', '*']).is_empty() { inner } else { &text[..length] })
 }
 
 fn first_line<'a>(text: &'a str, ends: &[String]) -> &'a str {

@@ -18,23 +18,27 @@ const ENDS: [&str; 6] = ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_i
 
 /// The text behind the thought; `None` where a thought does not end.
 pub fn visible(response: &str) -> Option<&str> {
-    let closed =
-        THOUGHTS.iter().filter_map(|(_, close)| response.rfind(close).map(|at| at + close.len())).max();
-    let mut text = &response[closed.unwrap_or(0)..];
+    let closed = THOUGHTS.iter().filter_map(|(_, close)| last_end(response, close)).max();
+    let text = &response[closed.unwrap_or(0)..];
     // A thought that was cut off may hold boxes that the model was still to reject.
     if THOUGHTS.iter().any(|(open, _)| text.contains(open)) {
         return None;
     }
-    // Of several solutions the last counts, as of several boxes.
-    for (open, close) in SOLUTIONS {
-        if let Some(at) = text.rfind(open) {
-            text = &text[at + open.len()..];
-        }
-        if let Some(at) = text.find(close) {
-            text = &text[..at];
-        }
-    }
-    // Servers that do not stop at the end of a turn go on with a question and an answer of their own.
-    let end = ENDS.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
-    Some(&text[..end])
+    // Servers that do not stop at the end of a turn continue with a question and an answer of their own.
+    let solution = solution(text);
+    let end = ENDS.iter().filter_map(|end| solution.find(end)).min();
+    Some(&solution[..end.unwrap_or(solution.len())])
+}
+
+/// Where the last occurrence of a marker ends.
+fn last_end(text: &str, marker: &str) -> Option<usize> {
+    text.rfind(marker).map(|at| at + marker.len())
+}
+
+/// The part that answers, if it is marked. Of several the last counts, as of several boxes.
+fn solution(text: &str) -> &str {
+    SOLUTIONS.iter().fold(text, |text, (open, close)| {
+        let inside = &text[last_end(text, open).unwrap_or(0)..];
+        inside.split_once(close).map_or(inside, |(inside, _)| inside)
+    })
 }

@@ -12,47 +12,56 @@ pub(super) fn tidy(answer: &str) -> String {
     let mut rest = answer;
     while let Some(at) = rest.find('\\') {
         tidied.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let command = COMMANDS.iter().find(|(name, _)| {
-            rest.strip_prefix(name).is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_alphabetic()))
-        });
-        let Some((name, arguments)) = command else {
-            // A backslash and what it escapes stay together.
-            let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
-            tidied.push_str(&rest[..length]);
-            rest = &rest[length..];
-            continue;
-        };
-        tidied.push_str(name);
-        rest = with_braces(&rest[name.len()..], *arguments, &mut tidied);
+        rest = after_command(&rest[at..], &mut tidied);
     }
     tidied + rest
+}
+
+/// Writes the command that `text` begins with, with braces around its arguments, and returns the rest.
+fn after_command<'a>(text: &'a str, tidied: &mut String) -> &'a str {
+    let command = COMMANDS.iter().find(|(name, _)| is_command(text, name));
+    // A backslash and what it escapes stay together.
+    let escaped = || 1 + text[1..].chars().next().map_or(0, char::len_utf8);
+    let (written, rest) = text.split_at(command.map_or_else(escaped, |(name, _)| name.len()));
+    tidied.push_str(written);
+    with_braces(rest, command.map_or(0, |(_, arguments)| *arguments), tidied)
+}
+
+fn is_command(text: &str, name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphabetic();
+    text.strip_prefix(name).is_some_and(|after| !after.starts_with(is_letter))
 }
 
 /// Takes arguments of one character, puts them in braces, and stops at any other.
 fn with_braces<'a>(mut rest: &'a str, arguments: usize, tidied: &mut String) -> &'a str {
     for argument in 0..arguments {
+        let is_last = argument + 1 == arguments;
         let bare = rest.trim_start();
-        if let Some(group) = group(bare).filter(|_| bare.starts_with('{')) {
-            // A group in the last place needs no braces of ours.
-            if argument + 1 == arguments {
+        if bare.starts_with('{') {
+            // A group in the last place needs no more braces.
+            let Some(group) = group(bare).filter(|_| !is_last) else {
                 return rest;
-            }
-            tidied.push_str(&rest[..rest.len() - bare.len() + group.len() + 2]);
-            rest = &bare[group.len() + 2..];
-            continue;
+            };
+            let length = rest.len() - bare.len() + group.len() + 2;
+            tidied.push_str(&rest[..length]);
+            rest = &rest[length..];
+        } else {
+            let Some(first) = bare_argument(bare, arguments) else {
+                return rest;
+            };
+            tidied.extend(['{', first, '}']);
+            rest = &bare[1..];
         }
-        let Some(first) = bare.chars().next().filter(char::is_ascii_alphanumeric) else {
-            return rest;
-        };
-        // The root of several digits is meant to be of all.
-        if arguments == 1 && bare[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-            return rest;
-        }
-        tidied.extend(['{', first, '}']);
-        rest = &bare[1..];
     }
     rest
+}
+
+/// The letter or digit that is an argument by itself.
+fn bare_argument(text: &str, arguments: usize) -> Option<char> {
+    let first = text.chars().next().filter(char::is_ascii_alphanumeric)?;
+    // The root of several digits is meant to be of all.
+    let continues = text[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    (arguments != 1 || !continues).then_some(first)
 }
 
 #[cfg(test)]

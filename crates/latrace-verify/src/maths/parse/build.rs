@@ -5,44 +5,66 @@ use num_traits::{Pow, Zero};
 
 use crate::maths::syntax::{Expression, Rational, Written};
 
+/// Sums and products are flat, so that a long one nests no deeper than a short one.
 pub(super) fn sum(left: Expression, right: Expression) -> Expression {
-    match left {
-        Expression::Sum(mut parts) => {
-            parts.push(right);
-            Expression::Sum(parts)
-        }
-        left => Expression::Sum(vec![left, right]),
-    }
+    Expression::Sum(match left {
+        Expression::Sum(parts) => with_last(parts, right),
+        left => vec![left, right],
+    })
 }
 
 /// A quotient; the sign behind `1/3\%` and `45/2^\circ` is that of all of it.
 pub(super) fn quotient(left: Expression, right: Expression) -> Expression {
-    match right {
-        Expression::Percent(right) => Expression::percent(quotient(left, *right)),
-        Expression::Degrees(right) => Expression::degrees(quotient(left, *right)),
-        right => Expression::quotient(left, right),
+    let (right, sign) = unsigned(right);
+    match sign {
+        Some(sign) => sign(quotient(left, right)),
+        None => Expression::quotient(left, right),
     }
 }
 
 pub(super) fn product(left: Expression, right: Expression) -> Expression {
-    match left {
-        Expression::Product(mut parts) => {
-            parts.push(right);
-            Expression::Product(parts)
-        }
-        left => Expression::Product(vec![left, right]),
+    Expression::Product(match left {
+        Expression::Product(parts) => with_last(parts, right),
+        left => vec![left, right],
+    })
+}
+
+fn with_last(mut parts: Vec<Expression>, last: Expression) -> Vec<Expression> {
+    parts.push(last);
+    parts
+}
+
+/// What a percent or degree sign behind a value stands for.
+pub(super) type Sign = fn(Expression) -> Expression;
+
+/// A value without the percent or degree sign behind it, and that sign.
+pub(super) fn unsigned(value: Expression) -> (Expression, Option<Sign>) {
+    match value {
+        Expression::Percent(inner) => (*inner, Some(Expression::percent)),
+        Expression::Degrees(inner) => (*inner, Some(Expression::degrees)),
+        value => (value, None),
+    }
+}
+
+/// A value with the sign that stood behind its last part.
+pub(super) fn signed(value: Expression, sign: Option<Sign>) -> Expression {
+    match sign {
+        Some(sign) => sign(value),
+        None => value,
     }
 }
 
 /// Whether it is written as one whole number over a greater one.
 pub(super) fn is_proper_fraction(value: &Expression) -> bool {
-    let Expression::Quotient(pair) = value else {
-        return false;
-    };
-    match &**pair {
-        (Expression::Number(one, Written::Exactly), Expression::Number(other, Written::Exactly)) => {
-            !one.is_zero() && one < other
-        }
+    use Expression::{Number, Quotient};
+    // A decimal above or below the bar is no part of a mixed number.
+    match value {
+        Quotient(pair) => match &**pair {
+            (Number(above, Written::Exactly), Number(below, Written::Exactly)) => {
+                !above.is_zero() && above < below
+            }
+            _ => false,
+        },
         _ => false,
     }
 }

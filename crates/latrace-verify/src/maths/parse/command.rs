@@ -1,41 +1,45 @@
-//! What stands behind a backslash: fractions, roots, sets, matrices, functions.
+//! What follows a backslash: fractions, roots, sets, matrices, functions.
 
 use super::build::decimal;
 use super::operator::{Operator, PRODUCT, SUM};
 use super::parser::Parser;
 use crate::maths::matrix;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Written};
-use crate::maths::token::{Kind, Token};
+use crate::maths::token::Kind;
 
 impl Parser {
     /// The argument of a command: a group, or one digit, letter or command.
     pub(super) fn argument(&mut self) -> Option<Expression> {
-        match self.peek()?.clone() {
-            // TeX takes one digit for an argument without braces: `\frac12` is a half. The rest of the number
-            // stays.
-            Kind::Number(digits) if digits.len() > 1 && !digits.contains('.') => {
-                let (first, rest) = digits.split_at(1);
-                self.tokens[self.at] = Token { kind: Kind::Number(rest.to_owned()), spaced: false };
-                Some(Expression::Number(decimal(first)?, Written::Exactly))
-            }
+        match self.peek()? {
+            Kind::Number(digits) if digits.len() > 1 && !digits.contains('.') => self.first_digit(),
             _ => self.deeper(Parser::primary),
         }
     }
 
+    /// TeX takes one digit for an argument without braces: `\frac12` is a half. The rest of the number stays.
+    fn first_digit(&mut self) -> Option<Expression> {
+        let token = self.tokens.get_mut(self.at)?;
+        let Kind::Number(digits) = &mut token.kind else {
+            return None;
+        };
+        let rest = digits.split_off(1);
+        let first = decimal(&std::mem::replace(digits, rest))?;
+        token.spaced = false;
+        Some(Expression::exactly(first))
+    }
+
     pub(super) fn command(&mut self, name: &str) -> Option<Expression> {
+        if let Some(constant) = constant_named(name) {
+            return Some(Expression::Constant(constant));
+        }
+        if MARKED.contains(&name) {
+            return Some(Expression::Opaque(name.to_owned(), vec![self.argument()?]));
+        }
         match name {
-            "frac" | "dfrac" | "tfrac" | "cfrac" => {
-                Some(Expression::quotient(self.argument()?, self.argument()?))
-            }
-            "binom" | "dbinom" | "tbinom" => {
-                Some(Expression::Call(Function::Binomial, vec![self.argument()?, self.argument()?]))
-            }
+            "frac" | "dfrac" | "tfrac" | "cfrac" => self.fraction(),
+            "binom" | "dbinom" | "tbinom" => self.binomial(),
             "sqrt" => self.root(),
-            "pi" => Some(Expression::Constant(Constant::Pi)),
-            "infty" | "infinity" | "inf" => Some(Expression::Constant(Constant::Infinity)),
-            "emptyset" | "varnothing" => Some(Expression::Constant(Constant::EmptySet)),
             "mathbb" | "Bbb" => self.number_set(),
-            "R" | "Z" | "N" | "Q" => Some(Expression::Constant(Constant::NumberSet(name.chars().next()?))),
             "{" | "lbrace" => self.set(),
             "langle" => self.vector(),
             "|" | "lvert" | "lVert" | "vert" | "Vert" => self.norm(),
@@ -43,14 +47,7 @@ impl Parser {
             "lceil" => self.enclosed(Function::Ceiling, "rceil"),
             "begin" => self.environment(),
             "sum" | "prod" | "int" | "lim" | "bigcup" | "bigcap" => self.with_bounds(name),
-            "overline" | "vec" | "hat" | "bar" | "tilde" | "angle" | "triangle" | "widehat"
-            | "overrightarrow" | "dot" | "ddot" => {
-                Some(Expression::Opaque(name.to_owned(), vec![self.argument()?]))
-            }
-            "exp" => {
-                let exponent = self.function_argument()?;
-                Some(Expression::power(Expression::Constant(Constant::Euler), exponent))
-            }
+            "exp" => self.exponential(),
             "log" | "lg" => self.logarithm(name),
             "ldots" | "dots" | "cdots" => Some(Expression::Symbol("…".to_owned())),
             _ => match function_named(name) {
@@ -60,11 +57,21 @@ impl Parser {
         }
     }
 
-    pub(super) fn greek(&mut self, name: &str) -> Option<Expression> {
-        let known = name.len() > 1
-            && name.chars().all(|c| c.is_ascii_alphabetic())
-            && GREEK.contains(&name.trim_start_matches("var").to_lowercase().as_str());
-        if !known {
+    fn fraction(&mut self) -> Option<Expression> {
+        Some(Expression::quotient(self.argument()?, self.argument()?))
+    }
+
+    fn binomial(&mut self) -> Option<Expression> {
+        Some(Expression::Call(Function::Binomial, vec![self.argument()?, self.argument()?]))
+    }
+
+    fn exponential(&mut self) -> Option<Expression> {
+        let exponent = self.function_argument()?;
+        Some(Expression::power(Expression::Constant(Constant::Euler), exponent))
+    }
+
+    fn greek(&mut self, name: &str) -> Option<Expression> {
+        if !is_greek(name) {
             return None;
         }
         // A letter's subscript and primes are read with its name, so the name is read again as a symbol.
@@ -72,112 +79,118 @@ impl Parser {
         self.symbol(name)
     }
 
-    pub(super) fn number_set(&mut self) -> Option<Expression> {
-        match self.argument()? {
-            Expression::Symbol(letter) if letter.len() == 1 => {
-                Some(Expression::Constant(Constant::NumberSet(letter.chars().next()?)))
+    fn number_set(&mut self) -> Option<Expression> {
+        let Expression::Symbol(name) = self.argument()? else {
+            return None;
+        };
+        let letter = name.chars().next().filter(|_| name.len() == 1)?;
+        Some(Expression::Constant(Constant::NumberSet(letter)))
+    }
+
+    fn root(&mut self) -> Option<Expression> {
+        let index = if self.take_mark('[') { self.index()? } else { 2 };
+        Some(Expression::root(self.deeper(Parser::primary)?, index))
+    }
+
+    /// The index of a root. One with a variable in it, or one that no answer has, is not read.
+    fn index(&mut self) -> Option<u32> {
+        let index = self.inside_sum()?;
+        self.expect_mark(']')?;
+        match index {
+            Expression::Number(value, Written::Exactly) => {
+                u32::try_from(value.to_integer()).ok().filter(|index| (2..=64).contains(index))
             }
             _ => None,
         }
     }
 
-    pub(super) fn root(&mut self) -> Option<Expression> {
-        let mut index = 2;
-        if self.is_mark('[') {
-            self.at += 1;
-            let Expression::Number(value, Written::Exactly) = self.inside(|parser| parser.binary(SUM))?
-            else {
-                return None;
-            };
-            // An index with a variable in it, or one that no answer has, is not read.
-            index = u32::try_from(value.to_integer()).ok().filter(|index| (2..=64).contains(index))?;
-            self.take_mark(']').then_some(())?;
-        }
-        let radicand = self.deeper(Parser::primary)?;
-        Some(Expression::root(radicand, index))
-    }
-
-    pub(super) fn set(&mut self) -> Option<Expression> {
-        if self.take_command("}") || self.take_command("rbrace") {
+    fn set(&mut self) -> Option<Expression> {
+        if self.take_one_of(&CLOSING_BRACES) {
             return Some(Expression::Constant(Constant::EmptySet));
         }
         let content = self.inside(Parser::list)?;
         if self.take_mark('|') || self.take_mark(':') || self.take_command("mid") {
-            let condition = self.inside(Parser::list)?;
-            (self.take_command("}") || self.take_command("rbrace")).then_some(())?;
-            // `\{x : x > 2\}`: `region` knows what it holds.
-            return Some(Expression::Opaque("such that".to_owned(), vec![content, condition]));
+            return self.set_builder(content);
         }
-        (self.take_command("}") || self.take_command("rbrace")).then_some(())?;
+        self.expect_one_of(&CLOSING_BRACES)?;
         Some(match content {
             Expression::List(_, parts) => Expression::Set(parts),
             single => Expression::Set(vec![single]),
         })
     }
 
-    pub(super) fn vector(&mut self) -> Option<Expression> {
-        let content = self.inside(Parser::list)?;
-        self.take_command("rangle").then_some(())?;
-        match content {
-            Expression::List(_, parts) => Some(Expression::Bracketed(Bracket::Angle, Bracket::Angle, parts)),
-            _ => None,
-        }
+    /// `\{x : x > 2\}` from its condition on. `region` works out what it holds.
+    fn set_builder(&mut self, members: Expression) -> Option<Expression> {
+        let parts = vec![members, self.inside(Parser::list)?];
+        self.expect_one_of(&CLOSING_BRACES)?;
+        Some(Expression::Opaque("such that".to_owned(), parts))
     }
 
-    pub(super) fn norm(&mut self) -> Option<Expression> {
+    fn vector(&mut self) -> Option<Expression> {
+        let content = self.inside(Parser::list)?;
+        self.expect_one_of(&["rangle"])?;
+        let Expression::List(_, parts) = content else {
+            return None;
+        };
+        Some(Expression::Bracketed(Bracket::Angle, Bracket::Angle, parts))
+    }
+
+    fn norm(&mut self) -> Option<Expression> {
+        let content = self.within_bars();
+        (self.take_one_of(&CLOSING_BARS) || self.take_mark('|')).then(|| absolute(content))?
+    }
+
+    /// What stands between bars, the first of which was taken.
+    pub(super) fn within_bars(&mut self) -> Option<Expression> {
         self.bars += 1;
         let content = self.binary(SUM);
         self.bars -= 1;
-        let closed = ["|", "rvert", "rVert", "vert", "Vert"].iter().any(|name| self.take_command(name))
-            || self.take_mark('|');
-        closed.then_some(())?;
-        Some(Expression::Call(Function::Absolute, vec![content?]))
+        content
     }
 
-    pub(super) fn enclosed(&mut self, function: Function, end: &str) -> Option<Expression> {
-        let content = self.inside(|parser| parser.binary(SUM))?;
-        self.take_command(end).then_some(Expression::Call(function, vec![content]))
+    fn enclosed(&mut self, function: Function, end: &str) -> Option<Expression> {
+        let content = self.inside_sum()?;
+        self.expect_one_of(&[end])?;
+        Some(Expression::Call(function, vec![content]))
     }
 
-    pub(super) fn environment(&mut self) -> Option<Expression> {
+    fn inside_sum(&mut self) -> Option<Expression> {
+        self.inside(|parser| parser.binary(SUM))
+    }
+
+    fn environment(&mut self) -> Option<Expression> {
         let name = self.environment_name()?;
-        // The columns of an array say how it is set, and are skipped.
         if name == "array" && self.take_mark('{') {
-            while !self.take_mark('}') {
-                self.at += 1;
-                self.peek()?;
-            }
+            self.skip_columns()?;
         }
         let rows = self.inside(Parser::rows)?;
-        self.take_command("end").then_some(())?;
-        (self.environment_name()? == name).then_some(())?;
-        match name.as_str() {
-            // Bars around a matrix are its determinant, a number.
-            "vmatrix" => Some(matrix::determinant(rows)),
-            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => {
-                Some(Expression::Matrix(rows))
-            }
-            _ => Some(Expression::Opaque(
-                name,
-                rows.into_iter()
-                    .map(|row| Expression::Bracketed(Bracket::Round, Bracket::Round, row))
-                    .collect(),
-            )),
-        }
+        self.expect_one_of(&["end"])?;
+        (self.environment_name()? == name).then(|| environment_of(name, rows))
     }
 
-    pub(super) fn environment_name(&mut self) -> Option<String> {
-        let [Kind::Mark('{'), Kind::Word(name), Kind::Mark('}')] = &self.kinds::<3>()[..] else {
-            return self.split_environment_name();
-        };
-        let name = name.clone();
-        self.at += 3;
-        Some(name)
+    /// The column specification of an array is layout alone.
+    fn skip_columns(&mut self) -> Option<()> {
+        while !self.take_mark('}') {
+            self.at += 1;
+            self.peek()?;
+        }
+        Some(())
+    }
+
+    fn environment_name(&mut self) -> Option<String> {
+        match &self.kinds::<3>()[..] {
+            [Kind::Mark('{'), Kind::Word(name), Kind::Mark('}')] => {
+                let name = name.clone();
+                self.at += 3;
+                Some(name)
+            }
+            _ => self.split_environment_name(),
+        }
     }
 
     /// A name that the last step before parsing has cut into letters.
-    pub(super) fn split_environment_name(&mut self) -> Option<String> {
-        self.take_mark('{').then_some(())?;
+    fn split_environment_name(&mut self) -> Option<String> {
+        self.expect_mark('{')?;
         let mut name = String::new();
         while let Some(Kind::Word(letters)) = self.peek() {
             name.push_str(letters);
@@ -186,30 +199,31 @@ impl Parser {
         self.take_mark('}').then_some(name)
     }
 
-    pub(super) fn rows(&mut self) -> Option<Vec<Vec<Expression>>> {
+    fn rows(&mut self) -> Option<Vec<Vec<Expression>>> {
         let mut rows = Vec::new();
-        loop {
-            if self.is_command("end") {
-                return (!rows.is_empty()).then_some(rows);
-            }
-            let mut row = vec![self.list()?];
-            while self.take_mark('&') {
-                row.push(self.list()?);
-            }
-            rows.push(row);
-            if !self.take_command("\\") && !self.is_command("end") {
-                return None;
-            }
+        // A line break behind the last row is common, and begins no other.
+        while !self.is_command("end") {
+            rows.push(self.row()?);
+            (self.take_command("\\") || self.is_command("end")).then_some(())?;
         }
+        (!rows.is_empty()).then_some(rows)
+    }
+
+    fn row(&mut self) -> Option<Vec<Expression>> {
+        let mut row = vec![self.list()?];
+        while self.take_mark('&') {
+            row.push(self.list()?);
+        }
+        Some(row)
     }
 
     /// `\sum_{k=0}^{n} a_k`: the operator with what stands below, above and behind it.
-    pub(super) fn with_bounds(&mut self, name: &str) -> Option<Expression> {
+    fn with_bounds(&mut self, name: &str) -> Option<Expression> {
         let mut parts = Vec::new();
         let mut label = name.to_owned();
-        for (mark, tag) in [('_', "_"), ('^', "^")] {
+        for mark in ['_', '^'] {
             if self.take_mark(mark) {
-                label.push_str(tag);
+                label.push(mark);
                 parts.push(self.deeper(Parser::primary)?);
             }
         }
@@ -217,35 +231,32 @@ impl Parser {
         Some(Expression::Opaque(label, parts))
     }
 
-    pub(super) fn logarithm(&mut self, name: &str) -> Option<Expression> {
-        let base = if self.take_mark('_') { Some(self.argument_of_base()?) } else { None };
+    fn logarithm(&mut self, name: &str) -> Option<Expression> {
+        let base = if self.take_mark('_') { Some(self.logarithm_base()?) } else { None };
         let power = self.function_power()?;
         let argument = self.function_argument()?;
-        let call = match (base, name) {
-            (Some(base), _) => Expression::Call(Function::LogarithmTo, vec![base, argument]),
-            (None, "lg") => Expression::Call(Function::LogarithmTo, vec![Expression::integer(10), argument]),
-            (None, _) => Expression::Call(Function::Logarithm, vec![argument]),
+        // `\log` alone is the natural logarithm, as mathematics and computer algebra write it.
+        let base = base.or_else(|| (name == "lg").then(|| Expression::integer(10)));
+        let call = match base {
+            Some(base) => Expression::Call(Function::LogarithmTo, vec![base, argument]),
+            None => Expression::Call(Function::Logarithm, vec![argument]),
         };
         Some(raised(call, power))
     }
 
-    pub(super) fn argument_of_base(&mut self) -> Option<Expression> {
-        match self.kind_at(0)? {
-            // `\log_2 8` has a blank between base and argument, `\log_28` has not.
-            Kind::Number(_) if self.tokens.get(self.at + 1).is_some_and(|token| token.spaced) => {
-                self.deeper(Parser::primary)
-            }
-            Kind::Number(digits) if digits == "10" => self.deeper(Parser::primary),
+    fn logarithm_base(&mut self) -> Option<Expression> {
+        // `\log_2 8` has a blank between base and argument, `\log_28` has none.
+        let ends_at_blank = self.tokens.get(self.at + 1).is_some_and(|token| token.spaced);
+        match self.peek()? {
+            Kind::Number(digits) if ends_at_blank || digits == "10" => self.deeper(Parser::primary),
             _ => self.argument(),
         }
     }
 
-    pub(super) fn function(&mut self, function: Function) -> Option<Expression> {
+    fn function(&mut self, function: Function) -> Option<Expression> {
         // `\sin^{-1}` is the inverse function, `\sin^2` a power of the value.
         if self.is_mark('^') && self.is_inverse_power() {
-            let inverse = inverse_of(function)?;
-            self.function_power()?;
-            return Some(Expression::Call(inverse, self.function_arguments()?));
+            return self.inverse(function);
         }
         let power = self.function_power()?;
         let arguments = self.function_arguments()?;
@@ -256,21 +267,25 @@ impl Parser {
         Some(raised(call, power))
     }
 
-    pub(super) fn is_inverse_power(&self) -> bool {
-        let [_, Kind::Mark('{'), Kind::Mark('-'), Kind::Number(one), Kind::Mark('}')] =
-            &self.kinds::<5>()[..]
-        else {
-            return false;
-        };
-        one == "1"
+    fn inverse(&mut self, function: Function) -> Option<Expression> {
+        let inverse = inverse_of(function)?;
+        self.function_power()?;
+        Some(Expression::Call(inverse, self.function_arguments()?))
+    }
+
+    fn is_inverse_power(&self) -> bool {
+        match &self.kinds::<5>()[..] {
+            [_, Kind::Mark('{'), Kind::Mark('-'), Kind::Number(one), Kind::Mark('}')] => one == "1",
+            _ => false,
+        }
     }
 
     /// `\sin^2 x`: `None` without one.
-    pub(super) fn function_power(&mut self) -> Option<Option<Expression>> {
+    fn function_power(&mut self) -> Option<Option<Expression>> {
         if self.take_mark('^') { Some(Some(self.exponent()?)) } else { Some(None) }
     }
 
-    pub(super) fn function_arguments(&mut self) -> Option<Vec<Expression>> {
+    fn function_arguments(&mut self) -> Option<Vec<Expression>> {
         Some(match self.function_argument()? {
             Expression::Bracketed(Bracket::Round, Bracket::Round, parts) => parts,
             single => vec![single],
@@ -278,62 +293,118 @@ impl Parser {
     }
 
     /// A bracket, or the product up to the next function.
-    pub(super) fn function_argument(&mut self) -> Option<Expression> {
+    fn function_argument(&mut self) -> Option<Expression> {
         if matches!(self.peek(), Some(Kind::Mark('(' | '{' | '['))) {
             return self.deeper(Parser::primary);
         }
-        let mut argument =
-            if self.take_mark('-') { Expression::negative(self.operand()?) } else { self.operand()? };
-        // `\sin 2x\cos x` is `\sin(2x) \cos(x)`: the argument goes on until a bracket or another function.
+        let mut argument = self.signed_operand()?;
+        // `\sin 2x\cos x` is `\sin(2x) \cos(x)`: the argument ends at a bracket or another function.
         while self.operator() == Some(Operator::Beside) && !self.is_mark('(') && !self.starts_function() {
             argument = self.beside(argument)?;
         }
         Some(argument)
     }
 
-    pub(super) fn starts_function(&self) -> bool {
-        let is_function = |name: &str| matches!(name, "log" | "lg" | "exp") || function_named(name).is_some();
-        matches!(self.peek(), Some(Kind::Command(name)) if is_function(name))
+    fn starts_function(&self) -> bool {
+        match self.peek() {
+            Some(Kind::Command(name)) => {
+                matches!(name.as_str(), "log" | "lg" | "exp") || function_named(name).is_some()
+            }
+            _ => false,
+        }
     }
 }
+
+/// Commands that mark a name, as an angle, a vector or a line.
+const MARKED: [&str; 11] = [
+    "overline",
+    "vec",
+    "hat",
+    "bar",
+    "tilde",
+    "angle",
+    "triangle",
+    "widehat",
+    "overrightarrow",
+    "dot",
+    "ddot",
+];
+
+const CLOSING_BRACES: [&str; 2] = ["}", "rbrace"];
+
+const CLOSING_BARS: [&str; 5] = ["|", "rvert", "rVert", "vert", "Vert"];
 
 const GREEK: [&str; 24] = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
     "nu", "xi", "omicron", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "ell",
 ];
 
+const FUNCTIONS: [(&str, Function); 19] = [
+    ("sin", Function::Sine),
+    ("cos", Function::Cosine),
+    ("tan", Function::Tangent),
+    ("cot", Function::Cotangent),
+    ("sec", Function::Secant),
+    ("csc", Function::Cosecant),
+    ("arcsin", Function::ArcSine),
+    ("arccos", Function::ArcCosine),
+    ("arctan", Function::ArcTangent),
+    ("sinh", Function::HyperbolicSine),
+    ("cosh", Function::HyperbolicCosine),
+    ("tanh", Function::HyperbolicTangent),
+    ("ln", Function::Logarithm),
+    ("min", Function::Minimum),
+    ("max", Function::Maximum),
+    ("gcd", Function::GreatestDivisor),
+    ("lcm", Function::LeastMultiple),
+    ("det", Function::Determinant),
+    ("abs", Function::Absolute),
+];
+
 fn function_named(name: &str) -> Option<Function> {
+    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+}
+
+fn constant_named(name: &str) -> Option<Constant> {
     Some(match name {
-        "sin" => Function::Sine,
-        "cos" => Function::Cosine,
-        "tan" => Function::Tangent,
-        "cot" => Function::Cotangent,
-        "sec" => Function::Secant,
-        "csc" => Function::Cosecant,
-        "arcsin" => Function::ArcSine,
-        "arccos" => Function::ArcCosine,
-        "arctan" => Function::ArcTangent,
-        "sinh" => Function::HyperbolicSine,
-        "cosh" => Function::HyperbolicCosine,
-        "tanh" => Function::HyperbolicTangent,
-        "ln" => Function::Logarithm,
-        "min" => Function::Minimum,
-        "max" => Function::Maximum,
-        "gcd" => Function::GreatestDivisor,
-        "lcm" => Function::LeastMultiple,
-        "det" => Function::Determinant,
-        "abs" => Function::Absolute,
+        "pi" => Constant::Pi,
+        "infty" | "infinity" | "inf" => Constant::Infinity,
+        "emptyset" | "varnothing" => Constant::EmptySet,
+        "R" | "Z" | "N" | "Q" => Constant::NumberSet(name.chars().next()?),
         _ => return None,
     })
 }
 
+/// Whether a name is a Greek letter's, in either case, or that of its variant, as `\varepsilon`.
+fn is_greek(name: &str) -> bool {
+    let letters = name.len() > 1 && name.chars().all(|c| c.is_ascii_alphabetic());
+    letters && GREEK.contains(&name.trim_start_matches("var").to_lowercase().as_str())
+}
+
+fn environment_of(name: String, rows: Vec<Vec<Expression>>) -> Expression {
+    match name.as_str() {
+        // Bars around a matrix are its determinant, a number.
+        "vmatrix" => matrix::determinant(rows),
+        "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => Expression::Matrix(rows),
+        _ => Expression::Opaque(name, rows.into_iter().map(tuple).collect()),
+    }
+}
+
+pub(super) fn absolute(content: Option<Expression>) -> Option<Expression> {
+    Some(Expression::Call(Function::Absolute, vec![content?]))
+}
+
+fn tuple(parts: Vec<Expression>) -> Expression {
+    Expression::Bracketed(Bracket::Round, Bracket::Round, parts)
+}
+
 fn inverse_of(function: Function) -> Option<Function> {
-    Some(match function {
-        Function::Sine => Function::ArcSine,
-        Function::Cosine => Function::ArcCosine,
-        Function::Tangent => Function::ArcTangent,
-        _ => return None,
-    })
+    match function {
+        Function::Sine => Some(Function::ArcSine),
+        Function::Cosine => Some(Function::ArcCosine),
+        Function::Tangent => Some(Function::ArcTangent),
+        _ => None,
+    }
 }
 
 fn raised(base: Expression, power: Option<Expression>) -> Expression {

@@ -17,28 +17,22 @@ impl Parser {
             }
             parts.push(self.chain()?);
         }
-        // `3 hours and 20 minutes` is one value.
-        let one = || parts[1..].iter().try_fold(parts[0].clone(), |sum, part| quantity::together(&sum, part));
-        match (parts.len(), joint) {
-            (1, _) => parts.pop(),
-            (_, Joint::And) if one().is_some() => one(),
-            _ => Some(Expression::List(joint, parts)),
-        }
+        if parts.len() == 1 { parts.pop() } else { Some(joined(joint, parts)) }
     }
 
-    pub(super) fn joint(&mut self) -> Option<Joint> {
+    fn joint(&mut self) -> Option<Joint> {
         let comma = self.take_mark(',') || self.take_mark(';');
-        if self.take_command("and") || self.take_command("land") || self.take_command("wedge") {
+        if self.take_one_of(&["and", "land", "wedge"]) {
             return Some(Joint::And);
         }
-        if self.take_command("or") || self.take_command("lor") || self.take_command("vee") {
+        if self.take_one_of(&["or", "lor", "vee"]) {
             return Some(Joint::Or);
         }
         comma.then_some(Joint::Comma)
     }
 
     /// Sides between relations.
-    pub(super) fn chain(&mut self) -> Option<Expression> {
+    fn chain(&mut self) -> Option<Expression> {
         let mut sides = vec![self.union()?];
         let mut relations = Vec::new();
         while let Some(relation) = self.relation() {
@@ -48,16 +42,11 @@ impl Parser {
         if relations.is_empty() { sides.pop() } else { Some(Expression::Chain(sides, relations)) }
     }
 
-    pub(super) fn relation(&mut self) -> Option<Relation> {
+    fn relation(&mut self) -> Option<Relation> {
         let (relation, length) = match (self.peek()?, self.kind_at(1)) {
-            (Kind::Mark('<'), Some(Kind::Mark('='))) => (Relation::LessOrEqual, 2),
-            (Kind::Mark('>'), Some(Kind::Mark('='))) => (Relation::GreaterOrEqual, 2),
-            (Kind::Mark('!'), _) if self.is_unequal() => (Relation::NotEqual, 2),
-            (Kind::Mark('='), Some(Kind::Mark('='))) => (Relation::Equal, 2),
-            (Kind::Mark(':'), Some(Kind::Mark('='))) => (Relation::Equal, 2),
-            (Kind::Mark('='), _) => (Relation::Equal, 1),
-            (Kind::Mark('<'), _) => (Relation::Less, 1),
-            (Kind::Mark('>'), _) => (Relation::Greater, 1),
+            (Kind::Mark('!'), _) => (self.is_unequal().then_some(Relation::NotEqual)?, 2),
+            (Kind::Mark(first), Some(Kind::Mark(second))) => relation_of_marks(*first, *second)?,
+            (Kind::Mark(first), _) => relation_of_marks(*first, ' ')?,
             (Kind::Command(name), _) => (relation_named(name)?, 1),
             _ => return None,
         };
@@ -65,36 +54,32 @@ impl Parser {
         Some(relation)
     }
 
-    pub(super) fn union(&mut self) -> Option<Expression> {
+    fn union(&mut self) -> Option<Expression> {
         let mut parts = vec![self.ratio()?];
         loop {
             if self.take_command("cup") {
                 parts.push(self.ratio()?);
-            } else if self.take_command("cap")
-                || self.take_command("setminus")
-                || self.take_command("backslash")
-            {
-                let Some(Kind::Command(name)) = self.tokens.get(self.at - 1).map(|token| token.kind.clone())
-                else {
-                    return None;
-                };
-                // Differences and intersections take all that stands left of them; unions go on from the
+            } else if let Some(name) = self.set_operation() {
+                // Differences and intersections apply to everything on their left; unions continue from the
                 // result.
-                let left = join_union(parts)?;
-                let right = self.ratio()?;
-                parts = vec![Expression::Opaque(name, vec![left, right])];
+                let operands = vec![join_union(parts)?, self.ratio()?];
+                parts = vec![Expression::Opaque(name.to_owned(), operands)];
             } else {
                 return join_union(parts);
             }
         }
     }
 
-    pub(super) fn ratio(&mut self) -> Option<Expression> {
+    fn set_operation(&mut self) -> Option<&'static str> {
+        ["cap", "setminus", "backslash"].into_iter().find(|name| self.take_command(name))
+    }
+
+    fn ratio(&mut self) -> Option<Expression> {
         let mut parts = vec![self.quantity()?];
         if let Some(time) = self.time(&parts[0]) {
             return Some(time);
         }
-        // `:=` defines and divides nothing.
+        // `:=` defines, and is no division.
         while self.is_mark(':') && self.kind_at(1) != Some(&Kind::Mark('=')) {
             self.at += 1;
             parts.push(self.quantity()?);
@@ -103,18 +88,50 @@ impl Parser {
     }
 }
 
+const RELATIONS: [(&str, Relation); 17] = [
+    ("lt", Relation::Less),
+    ("gt", Relation::Greater),
+    ("le", Relation::LessOrEqual),
+    ("leq", Relation::LessOrEqual),
+    ("leqslant", Relation::LessOrEqual),
+    ("leqq", Relation::LessOrEqual),
+    ("ge", Relation::GreaterOrEqual),
+    ("geq", Relation::GreaterOrEqual),
+    ("geqslant", Relation::GreaterOrEqual),
+    ("geqq", Relation::GreaterOrEqual),
+    ("ne", Relation::NotEqual),
+    ("neq", Relation::NotEqual),
+    ("in", Relation::In),
+    ("approx", Relation::Approximate),
+    ("simeq", Relation::Approximate),
+    ("doteq", Relation::Approximate),
+    ("equiv", Relation::Congruent),
+];
+
 pub(super) fn relation_named(name: &str) -> Option<Relation> {
-    Some(match name {
-        "lt" => Relation::Less,
-        "gt" => Relation::Greater,
-        "le" | "leq" | "leqslant" | "leqq" => Relation::LessOrEqual,
-        "ge" | "geq" | "geqslant" | "geqq" => Relation::GreaterOrEqual,
-        "ne" | "neq" => Relation::NotEqual,
-        "in" => Relation::In,
-        "approx" | "simeq" | "doteq" => Relation::Approximate,
-        "equiv" => Relation::Congruent,
+    RELATIONS.iter().find(|(known, _)| *known == name).map(|(_, relation)| *relation)
+}
+
+/// The relation that marks write, and how many of the two belong to it.
+fn relation_of_marks(first: char, second: char) -> Option<(Relation, usize)> {
+    Some(match (first, second) {
+        ('<', '=') => (Relation::LessOrEqual, 2),
+        ('>', '=') => (Relation::GreaterOrEqual, 2),
+        ('=' | ':', '=') => (Relation::Equal, 2),
+        ('=', _) => (Relation::Equal, 1),
+        ('<', _) => (Relation::Less, 1),
+        ('>', _) => (Relation::Greater, 1),
         _ => return None,
     })
+}
+
+/// Parts as a list, or as the one value that they add up to, as `3 hours and 20 minutes`.
+fn joined(joint: Joint, parts: Vec<Expression>) -> Expression {
+    let (first, others) = (&parts[0], &parts[1..]);
+    let total = || others.iter().try_fold(first.clone(), |sum, part| quantity::together(&sum, part));
+    // A comma never adds: `3 hours, 20 minutes` may be two answers.
+    let total = if joint == Joint::And { total() } else { None };
+    total.unwrap_or(Expression::List(joint, parts))
 }
 
 fn join_union(mut parts: Vec<Expression>) -> Option<Expression> {

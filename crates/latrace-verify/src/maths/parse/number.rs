@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 use num_traits::{Num, One, Pow};
 
-use super::build::{decimal, is_proper_fraction, quotient, sum};
+use super::build::{decimal, is_proper_fraction, quotient, signed, sum, unsigned};
 use super::parser::{Commas, Parser};
 use crate::maths::syntax::{Expression, Rational, Written};
 use crate::maths::token::Kind;
@@ -14,21 +14,10 @@ const MOST_DIGITS: usize = 20_000;
 impl Parser {
     /// `12:05` and `1:02:03`.
     pub(super) fn time(&mut self, first: &Expression) -> Option<Expression> {
-        let Expression::Number(hours, Written::Exactly) = first else {
-            return None;
-        };
-        let mut parts = vec![u32::try_from(hours.to_integer()).ok().filter(|_| hours.is_integer())?];
         let start = self.at;
-        while let [Kind::Mark(':'), Kind::Number(digits)] = &self.kinds::<2>()[..] {
-            match digits.parse::<u32>() {
-                Ok(value) if digits.len() == 2 && value < 60 => parts.push(value),
-                _ => break,
-            }
-            self.at += 2;
-        }
+        let parts = self.time_parts(hours(first)?);
         // Anything else with colons is a ratio, and is read again as one.
-        let is_time = parts.len() > 1 && parts[0] <= 24 && !self.is_mark(':');
-        if !is_time {
+        if parts.len() == 1 || parts[0] > 24 || self.is_mark(':') {
             self.at = start;
             return None;
         }
@@ -39,32 +28,34 @@ impl Parser {
         })
     }
 
+    /// The hours with the minutes and seconds behind them.
+    fn time_parts(&mut self, hours: u32) -> Vec<u32> {
+        let mut parts = vec![hours];
+        while let [Kind::Mark(':'), Kind::Number(digits)] = &self.kinds::<2>()[..] {
+            match digits.parse::<u32>() {
+                // Two digits tell a time from a ratio: `3:4` is none.
+                Ok(value) if digits.len() == 2 && value < 60 => parts.push(value),
+                _ => break,
+            }
+            self.at += 2;
+        }
+        parts
+    }
+
     /// `1 1/2`
     pub(super) fn plain_mixed(&mut self, whole: Expression) -> Option<Expression> {
         let numerator = self.operand()?;
-        if !self.take_mark('/') {
-            return None;
-        }
-        let (fraction, sign) = match self.operand()? {
-            Expression::Percent(denominator) => {
-                (quotient(numerator, *denominator), Some(Expression::percent as fn(Expression) -> Expression))
-            }
-            Expression::Degrees(denominator) => {
-                (quotient(numerator, *denominator), Some(Expression::degrees as fn(Expression) -> Expression))
-            }
-            denominator => (quotient(numerator, denominator), None),
-        };
-        let mixed = is_proper_fraction(&fraction).then(|| sum(whole, fraction))?;
-        Some(match sign {
-            Some(sign) => sign(mixed),
-            None => mixed,
-        })
+        self.expect_mark('/')?;
+        let (denominator, sign) = unsigned(self.operand()?);
+        let fraction = quotient(numerator, denominator);
+        is_proper_fraction(&fraction).then(|| signed(sum(whole, fraction), sign))
     }
 
     pub(super) fn number(&mut self, digits: &str) -> Option<Expression> {
         self.at += 1;
         let mut digits = digits.to_owned();
         self.join_groups(&mut digits);
+        // Parsing digits takes time quadratic in their number.
         if digits.len() > MOST_DIGITS {
             return None;
         }
@@ -76,82 +67,88 @@ impl Parser {
             let value = decimal(&digits)? * power_of_ten(exponent)?;
             return Some(Expression::Number(value, Written::Decimal));
         }
-        if self.is_mark('_') {
-            return self.in_base(&digits);
-        }
-        let written = if digits.contains('.') { Written::Decimal } else { Written::Exactly };
-        Some(Expression::Number(decimal(&digits)?, written))
+        if self.take_mark('_') { self.in_base(&digits) } else { as_written(&digits) }
     }
 
     /// `1,234` and `12 345`: groups of three digits after at most three.
-    pub(super) fn join_groups(&mut self, digits: &mut String) {
-        if digits.len() > 3 || digits.contains('.') {
+    fn join_groups(&mut self, digits: &mut String) {
+        if digits.len() > 3 {
             return;
         }
-        loop {
-            // `1, 234` with a blank is a list; `12 345` without a comma needs the blank.
-            let comma = self.is_mark(',') && self.commas == Commas::InNumbers && !self.tokens[self.at].spaced;
-            let Some(next) = self.tokens.get(self.at + usize::from(comma)) else {
-                return;
-            };
-            let Kind::Number(group) = &next.kind else {
-                return;
-            };
-            let whole = group.find('.').unwrap_or(group.len());
-            if whole != 3 || next.spaced == comma {
-                return;
+        // A fraction ends the number.
+        while !digits.contains('.')
+            && let Some((group, length)) = self.digit_group()
+        {
+            digits.push_str(&group);
+            self.at += length;
+        }
+    }
+
+    /// A group of three digits, perhaps with a fraction, and how many tokens it takes with its separator.
+    fn digit_group(&self) -> Option<(String, usize)> {
+        // `1, 234` with a blank is a list; `12 345` without a comma needs the blank.
+        let comma = self.is_mark(',') && self.commas == Commas::InNumbers && self.is_close();
+        let next = self.tokens.get(self.at + usize::from(comma))?;
+        match &next.kind {
+            Kind::Number(group) if next.spaced != comma && whole_digits(group) == 3 => {
+                Some((group.clone(), 1 + usize::from(comma)))
             }
-            digits.push_str(group);
-            self.at += 1 + usize::from(comma);
-            if digits.contains('.') {
-                return;
-            }
+            _ => None,
         }
     }
 
     /// `0.1\overline{6}`
-    pub(super) fn repeating(&mut self, digits: &str) -> Option<Expression> {
-        let point = digits.find('.')?;
-        let [Kind::Command(name), Kind::Mark('{'), Kind::Number(period), Kind::Mark('}')] =
-            &self.kinds::<4>()[..]
-        else {
-            return None;
-        };
-        if !matches!(name.as_str(), "overline" | "bar" | "dot") || period.contains('.') {
-            return None;
-        }
+    fn repeating(&mut self, digits: &str) -> Option<Expression> {
+        let (_, fraction) = digits.split_once('.')?;
+        let period = self.period()?;
         self.at += 4;
-        let places = digits.len() - point - 1;
-        // A period of p digits after q others is itself over 10^q (10^p − 1).
-        let nines = BigInt::from(10).pow(period.len() as u32) - BigInt::one();
-        let tail = Rational::new(period.parse().ok()?, nines * BigInt::from(10).pow(places as u32));
+        let tail = repeated(&period, fraction.len())?;
         Some(Expression::Number(decimal(digits)? + tail, Written::Exactly))
     }
 
-    /// The exponent of `1.5e3`. `2e-1` is Euler's number doubled, less one.
-    pub(super) fn scientific(&mut self, mantissa: &str) -> Option<i64> {
-        let letter = matches!(self.peek(), Some(Kind::Word(word)) if matches!(word.as_str(), "e" | "E"))
-            && !self.tokens[self.at].spaced;
-        let sign = match self.kind_at(1) {
-            Some(Kind::Mark('-')) => Some(-1),
-            Some(Kind::Mark('+')) => Some(1),
+    /// The digits under a bar or a dot.
+    fn period(&self) -> Option<String> {
+        match &self.kinds::<4>()[..] {
+            [Kind::Command(name), Kind::Mark('{'), Kind::Number(period), Kind::Mark('}')]
+                if matches!(name.as_str(), "overline" | "bar" | "dot") && !period.contains('.') =>
+            {
+                Some(period.clone())
+            }
             _ => None,
-        };
-        let Some(Kind::Number(digits)) = self.kind_at(1 + usize::from(sign.is_some())) else {
-            return None;
-        };
-        // `1.5e-3` and `1e-3` are scientific notation; `2e-1` is too often Euler's number.
-        let clear = sign.is_none() || mantissa.contains('.') || mantissa == "1" || digits.len() > 1;
-        if !letter || !clear || digits.contains('.') {
+        }
+    }
+
+    /// The exponent of `1.5e3`. `2e-1` is Euler's number doubled, less one.
+    fn scientific(&mut self, mantissa: &str) -> Option<i64> {
+        if !self.is_exponent_letter() {
             return None;
         }
-        let exponent = digits.parse::<i64>().ok()? * sign.unwrap_or(1);
-        self.at += 2 + usize::from(sign.is_some());
+        let sign = self.exponent_sign();
+        let before = 1 + usize::from(sign.is_some());
+        let Some(Kind::Number(digits)) = self.kind_at(before) else {
+            return None;
+        };
+        // With a sign, `1.5e-3` and `1e-3` are scientific notation; `2e-1` is too often Euler's number.
+        let clear = sign.is_none() || mantissa.contains('.') || mantissa == "1" || digits.len() > 1;
+        // `parse` refuses an exponent with a point.
+        let exponent = digits.parse::<i64>().ok().filter(|_| clear)? * sign.unwrap_or(1);
+        self.at += before + 1;
         Some(exponent)
     }
 
-    pub(super) fn in_base(&mut self, digits: &str) -> Option<Expression> {
-        self.at += 1;
+    fn is_exponent_letter(&self) -> bool {
+        self.is_close() && matches!(self.peek(), Some(Kind::Word(word)) if matches!(word.as_str(), "e" | "E"))
+    }
+
+    fn exponent_sign(&self) -> Option<i64> {
+        match self.kind_at(1) {
+            Some(Kind::Mark('-')) => Some(-1),
+            Some(Kind::Mark('+')) => Some(1),
+            _ => None,
+        }
+    }
+
+    fn in_base(&mut self, digits: &str) -> Option<Expression> {
         let Expression::Number(base, _) = self.deeper(Parser::primary)? else {
             return None;
         };
@@ -160,6 +157,33 @@ impl Parser {
         // Leading zeros say nothing in any base.
         Some(Expression::InBase(digits.trim_start_matches('0').to_owned(), base, value))
     }
+}
+
+/// The hours that a time may begin with.
+fn hours(first: &Expression) -> Option<u32> {
+    match first {
+        Expression::Number(hours, Written::Exactly) if hours.is_integer() => {
+            u32::try_from(hours.to_integer()).ok()
+        }
+        _ => None,
+    }
+}
+
+fn as_written(digits: &str) -> Option<Expression> {
+    let written = if digits.contains('.') { Written::Decimal } else { Written::Exactly };
+    Some(Expression::Number(decimal(digits)?, written))
+}
+
+/// How many digits stand before the point.
+fn whole_digits(number: &str) -> usize {
+    number.find('.').unwrap_or(number.len())
+}
+
+/// A period of p digits after q others, repeated for ever: itself over 10^q (10^p − 1).
+fn repeated(period: &str, others: usize) -> Option<Rational> {
+    let ten_to = |power: usize| BigInt::from(10).pow(power as u32);
+    let nines = ten_to(period.len()) - BigInt::one();
+    Some(Rational::new(period.parse().ok()?, nines * ten_to(others)))
 }
 
 /// 10 to a power of at most a few thousand digits.

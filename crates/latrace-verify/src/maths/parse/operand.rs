@@ -1,7 +1,7 @@
 //! Operands: what begins one, what stands behind it, and what brackets hold.
 
+use super::command::absolute;
 use super::list::relation_named;
-use super::operator::SUM;
 use super::parser::Parser;
 use crate::maths::exact;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Joint};
@@ -12,18 +12,16 @@ impl Parser {
     pub(super) fn operand(&mut self) -> Option<Expression> {
         let mut value = self.deeper(Parser::primary)?;
         loop {
-            value = match self.peek() {
-                Some(Kind::Mark('^')) => self.power(value)?,
-                Some(Kind::Mark('!')) if !self.is_unequal() => self.factorial(value)?,
-                Some(Kind::Mark('%')) => {
-                    self.at += 1;
-                    Expression::percent(value)
-                }
-                Some(Kind::Command(name)) if matches!(name.as_str(), "degree" | "circ") => {
-                    self.at += 1;
-                    Expression::degrees(value)
-                }
-                _ => return Some(value),
+            value = if self.is_mark('^') {
+                self.power(value)?
+            } else if self.is_mark('!') && !self.is_unequal() {
+                self.factorial(value)?
+            } else if self.take_mark('%') {
+                Expression::percent(value)
+            } else if self.take_one_of(&DEGREES) {
+                Expression::degrees(value)
+            } else {
+                return Some(value);
             };
         }
     }
@@ -45,22 +43,18 @@ impl Parser {
         Some(Expression::Call(function, vec![value]))
     }
 
-    pub(super) fn power(&mut self, base: Expression) -> Option<Expression> {
+    fn power(&mut self, base: Expression) -> Option<Expression> {
         self.at += 1;
         let braced = self.is_mark('{');
-        let first = self.kind_at(usize::from(braced));
-        // `90^\circ` is an angle, not a power.
-        if matches!(first, Some(Kind::Command(name)) if matches!(name.as_str(), "circ" | "degree")) {
-            self.at += 1 + 2 * usize::from(braced);
-            return Some(Expression::degrees(base));
-        }
-        // The letters of an ordinal number say nothing more.
-        if matches!(first, Some(Kind::Text(ending)) if matches!(ending.as_str(), "st" | "nd" | "rd" | "th")) {
-            self.at += 1 + 2 * usize::from(braced);
-            return Some(base);
-        }
-        let exponent = self.exponent()?;
-        Some(Expression::power(base, exponent))
+        let raised = match self.kind_at(usize::from(braced)) {
+            // `90^\circ` is an angle, not a power.
+            Some(kind) if kind.is_command(&DEGREES) => Expression::degrees(base),
+            // The letters of an ordinal number add nothing.
+            Some(Kind::Text(ending)) if ORDINALS.contains(&ending.as_str()) => base,
+            _ => return Some(Expression::power(base, self.exponent()?)),
+        };
+        self.at += 1 + 2 * usize::from(braced);
+        Some(raised)
     }
 
     pub(super) fn exponent(&mut self) -> Option<Expression> {
@@ -92,12 +86,9 @@ impl Parser {
 
     pub(super) fn symbol(&mut self, letter: &str) -> Option<Expression> {
         self.at += 1;
-        let mut name = letter.to_owned();
-        while self.take_mark('\'') || self.take_command("prime") {
-            name.push('\'');
-        }
+        let name = self.with_primes(letter);
+        // A subscript belongs to the name: x_1 and x_2 are as different as x and y.
         if self.take_mark('_') {
-            // A subscript belongs to the name: x_1 and x_2 are as different as x and y.
             let subscript = self.deeper(Parser::subscript)?;
             return Some(Expression::Symbol(format!("{name}_{subscript}")));
         }
@@ -108,30 +99,30 @@ impl Parser {
         })
     }
 
-    pub(super) fn subscript(&mut self) -> Option<String> {
-        if let Some(Kind::Text(text)) = self.peek().cloned() {
-            self.at += 1;
-            return Some(text);
+    fn with_primes(&mut self, letter: &str) -> String {
+        let mut name = letter.to_owned();
+        while self.take_mark('\'') || self.take_command("prime") {
+            name.push('\'');
         }
-        if let [Kind::Mark('{'), Kind::Text(text), Kind::Mark('}')] = &self.kinds::<3>()[..] {
-            let text = text.clone();
-            self.at += 3;
-            return Some(text);
-        }
-        let part = self.primary()?;
-        Some(exact::canonical(&part))
+        name
+    }
+
+    fn subscript(&mut self) -> Option<String> {
+        let (text, length) = match &self.kinds::<3>()[..] {
+            [Kind::Text(text), ..] => (text.clone(), 1),
+            [Kind::Mark('{'), Kind::Text(text), Kind::Mark('}')] => (text.clone(), 3),
+            // As a value, so that `x_{2}` and `x_2` are one name.
+            _ => return Some(exact::canonical(&self.primary()?)),
+        };
+        self.at += length;
+        Some(text)
     }
 
     /// What stands between round or square brackets, and how it ends.
-    pub(super) fn bracketed(&mut self, left: Bracket) -> Option<Expression> {
+    fn bracketed(&mut self, left: Bracket) -> Option<Expression> {
         self.at += 1;
         let content = self.inside(Parser::list)?;
-        let right = match self.peek()? {
-            Kind::Mark(')') => Bracket::Round,
-            Kind::Mark(']') => Bracket::Square,
-            _ => return None,
-        };
-        self.at += 1;
+        let right = self.closing_bracket()?;
         match content {
             Expression::List(Joint::Comma, parts) => Some(Expression::Bracketed(left, right, parts)),
             // Brackets around one thing only group.
@@ -140,33 +131,36 @@ impl Parser {
         }
     }
 
-    pub(super) fn braces(&mut self) -> Option<Expression> {
-        self.at += 1;
-        let content = self.inside(Parser::list)?;
-        if !self.take_mark('}') {
-            return None;
+    /// Either closes either: `[0, 1)` is an interval.
+    fn closing_bracket(&mut self) -> Option<Bracket> {
+        if self.take_mark(')') {
+            return Some(Bracket::Round);
         }
-        Some(match content {
-            // Plain braces around several members are meant as a set; around one they only group in TeX.
-            Expression::List(Joint::Comma, parts) => Expression::Set(parts),
-            other => other,
-        })
+        self.take_mark(']').then_some(Bracket::Square)
     }
 
-    pub(super) fn absolute(&mut self) -> Option<Expression> {
+    fn braces(&mut self) -> Option<Expression> {
         self.at += 1;
-        self.bars += 1;
-        let content = self.binary(SUM);
-        self.bars -= 1;
-        (self.take_mark('|') || self.take_command("|")).then_some(())?;
-        Some(Expression::Call(Function::Absolute, vec![content?]))
+        let content = self.inside(Parser::list)?;
+        self.expect_mark('}')?;
+        // Plain braces around several members are meant as a set; around one they only group in TeX.
+        let Expression::List(Joint::Comma, parts) = content else {
+            return Some(content);
+        };
+        Some(Expression::Set(parts))
+    }
+
+    fn absolute(&mut self) -> Option<Expression> {
+        self.at += 1;
+        let content = self.within_bars();
+        (self.take_mark('|') || self.take_command("|")).then(|| absolute(content))?
     }
 
     pub(super) fn starts_operand(&self) -> bool {
         match self.peek() {
-            Some(Kind::Number(_) | Kind::Word(_)) => true,
-            Some(Kind::Mark('(')) => !matches!(self.kind_at(1), Some(Kind::Command(name)) if name == "mod"),
-            Some(Kind::Mark('[' | '{')) => true,
+            Some(Kind::Number(_) | Kind::Word(_) | Kind::Mark('[' | '{')) => true,
+            // `3 (mod 7)` is a remainder, not a product.
+            Some(Kind::Mark('(')) => !self.kind_at(1).is_some_and(|kind| kind.is_command(&["mod"])),
             // Within bars a bar closes; outside it opens. `|a|b|` is not read as a product of the inner one.
             Some(Kind::Mark('|')) => self.bars == 0,
             Some(Kind::Command(name)) => !is_separator(name),
@@ -175,44 +169,25 @@ impl Parser {
     }
 }
 
-/// Commands that end an operand rather than begin one.
+/// Commands for degrees, which stand behind a value or in its exponent.
+const DEGREES: [&str; 2] = ["circ", "degree"];
+
+/// Endings of ordinal numbers.
+const ORDINALS: [&str; 4] = ["st", "nd", "rd", "th"];
+
+/// Commands, besides relations, that end an operand rather than begin one.
+#[rustfmt::skip]
+const SEPARATORS: [&str; 35] = [
+    // Closing brackets and bars.
+    "}", "rbrace", "rangle", "rfloor", "rceil", "rvert", "rVert", "end", "\\", "|",
+    // Joints, and operations on sets.
+    "and", "or", "land", "lor", "wedge", "vee", "cup", "cap", "setminus", "backslash", "mid",
+    // Operators between values.
+    "pm", "mp", "cdot", "times", "ast", "div",
+    // What stands behind a value.
+    "pmod", "bmod", "mod", "circ", "degree", "$", "AA", "prime",
+];
+
 fn is_separator(name: &str) -> bool {
-    const ENDS: [&str; 35] = [
-        "}",
-        "rbrace",
-        "rangle",
-        "rfloor",
-        "rceil",
-        "rvert",
-        "rVert",
-        "end",
-        "\\",
-        "and",
-        "or",
-        "land",
-        "lor",
-        "wedge",
-        "vee",
-        "cup",
-        "cap",
-        "setminus",
-        "backslash",
-        "pm",
-        "mp",
-        "cdot",
-        "times",
-        "ast",
-        "div",
-        "mid",
-        "pmod",
-        "bmod",
-        "mod",
-        "circ",
-        "degree",
-        "$",
-        "AA",
-        "prime",
-        "|",
-    ];
-    ENDS.contains(&name) || relation_named(name).is_some()
+    SEPARATORS.contains(&name) || relation_named(name).is_some()
 }

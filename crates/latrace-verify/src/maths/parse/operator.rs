@@ -1,6 +1,6 @@
 //! What stands between operands, by binding power (a Pratt parser).
 
-use super::build::{is_proper_fraction, product, quotient, sum};
+use super::build::{is_proper_fraction, product, quotient, signed, sum, unsigned};
 use super::parser::Parser;
 use crate::maths::syntax::{Expression, Written};
 use crate::maths::token::Kind;
@@ -15,51 +15,31 @@ impl Parser {
         self.deeper(|parser| parser.binary_here(least))
     }
 
-    pub(super) fn binary_here(&mut self, least: u8) -> Option<Expression> {
+    fn binary_here(&mut self, least: u8) -> Option<Expression> {
         let mut left = self.prefix()?;
-        loop {
-            let Some(operator) = self.operator() else {
-                return Some(left);
-            };
-            if operator.power() < least {
-                return Some(left);
-            }
+        while let Some(operator) = self.operator().filter(|operator| operator.power() >= least) {
             left = self.apply(left, operator)?;
         }
+        Some(left)
     }
 
     pub(super) fn operator(&self) -> Option<Operator> {
-        Some(match self.peek()? {
-            Kind::Mark('+') => Operator::Plus,
-            Kind::Mark('-') => Operator::Minus,
-            Kind::Command(name) if name == "pm" => Operator::PlusMinus,
-            Kind::Command(name) if name == "mp" => Operator::MinusPlus,
-            Kind::Mark('*') => Operator::Times,
-            Kind::Command(name) if matches!(name.as_str(), "cdot" | "times" | "ast") => Operator::Times,
-            Kind::Mark('/') => Operator::Over,
-            Kind::Command(name) if name == "div" => Operator::Over,
-            _ if self.starts_operand() => Operator::Beside,
-            _ => return None,
-        })
+        let written = match self.peek()? {
+            Kind::Mark(mark) => Operator::of_mark(*mark),
+            Kind::Command(name) => Operator::named(name),
+            _ => None,
+        };
+        written.or_else(|| self.starts_operand().then_some(Operator::Beside))
     }
 
-    pub(super) fn apply(&mut self, left: Expression, operator: Operator) -> Option<Expression> {
-        if operator != Operator::Beside {
-            self.at += 1;
+    fn apply(&mut self, left: Expression, operator: Operator) -> Option<Expression> {
+        if operator == Operator::Beside {
+            return self.beside(left);
         }
-        let right = match operator {
-            Operator::Beside => return self.beside(left),
-            Operator::Times | Operator::Over => self.signed_operand()?,
-            _ => self.binary(PRODUCT)?,
-        };
-        Some(match operator {
-            Operator::Plus => sum(left, right),
-            Operator::Minus => sum(left, Expression::negative(right)),
-            Operator::PlusMinus => sum(left, Expression::plus_minus(right, false)),
-            Operator::MinusPlus => sum(left, Expression::plus_minus(right, true)),
-            Operator::Times => product(left, right),
-            Operator::Over | Operator::Beside => quotient(left, right),
-        })
+        self.at += 1;
+        // A sum's operands are products; those of a product bind tighter than any operator.
+        let right = if operator.power() == SUM { self.binary(PRODUCT)? } else { self.signed_operand()? };
+        Some(operator.join(left, right))
     }
 
     /// An operand after `·` or `/`, where a minus sign may stand.
@@ -75,8 +55,7 @@ impl Parser {
         // `2\frac12` is two and a half, but `x^2\frac12` is not: what counts is the token before, not the
         // tree.
         let number_before = matches!(self.tokens[self.at - 1].kind, Kind::Number(_));
-        let whole = number_before
-            && matches!(&left, Expression::Number(value, Written::Exactly) if value.is_integer());
+        let whole = number_before && is_whole(&left);
         // Two numbers side by side are `1 1/2` or a mistake; a product would need a sign between them.
         if number_before && matches!(self.peek(), Some(Kind::Number(_))) {
             return if whole { self.plain_mixed(left) } else { None };
@@ -84,34 +63,20 @@ impl Parser {
         // In brackets a fraction is a factor.
         let bare_fraction = matches!(self.peek(), Some(Kind::Command(name)) if name.ends_with("frac"));
         let right = self.operand()?;
-        match right {
-            // The sign behind a mixed number is that of all of it.
-            Expression::Percent(fraction) if whole && bare_fraction && is_proper_fraction(&fraction) => {
-                Some(Expression::percent(sum(left, *fraction)))
-            }
-            Expression::Degrees(fraction) if whole && bare_fraction && is_proper_fraction(&fraction) => {
-                Some(Expression::degrees(sum(left, *fraction)))
-            }
-            fraction if whole && bare_fraction && is_proper_fraction(&fraction) => Some(sum(left, fraction)),
-            right => Some(product(left, right)),
-        }
+        Some(if whole && bare_fraction { mixed(left, right) } else { product(left, right) })
     }
 
-    pub(super) fn prefix(&mut self) -> Option<Expression> {
-        if self.take_mark('-') {
-            // A minus sign binds weaker than a product: −2x is −(2x), and −2² is −4.
-            return Some(Expression::negative(self.binary(PRODUCT)?));
-        }
-        if self.take_mark('+') {
-            return self.binary(PRODUCT);
-        }
-        if self.take_command("pm") {
-            return Some(Expression::plus_minus(self.binary(PRODUCT)?, false));
-        }
-        if self.take_command("mp") {
-            return Some(Expression::plus_minus(self.binary(PRODUCT)?, true));
-        }
-        self.operand()
+    fn prefix(&mut self) -> Option<Expression> {
+        // A sign binds weaker than a product: −2x is −(2x), and −2² is −4.
+        let sign: fn(Expression) -> Expression = match self.peek() {
+            Some(Kind::Mark('-')) => Expression::negative,
+            Some(Kind::Mark('+')) => |value| value,
+            Some(Kind::Command(name)) if name == "pm" => |value| Expression::plus_minus(value, false),
+            Some(Kind::Command(name)) if name == "mp" => |value| Expression::plus_minus(value, true),
+            _ => return self.operand(),
+        };
+        self.at += 1;
+        self.binary(PRODUCT).map(sign)
     }
 }
 
@@ -128,10 +93,60 @@ pub(super) enum Operator {
 }
 
 impl Operator {
+    fn of_mark(mark: char) -> Option<Operator> {
+        Some(match mark {
+            '+' => Operator::Plus,
+            '-' => Operator::Minus,
+            '*' => Operator::Times,
+            '/' => Operator::Over,
+            _ => return None,
+        })
+    }
+
+    fn named(command: &str) -> Option<Operator> {
+        match command {
+            "pm" => Some(Operator::PlusMinus),
+            "mp" => Some(Operator::MinusPlus),
+            "cdot" | "times" | "ast" => Some(Operator::Times),
+            "div" => Some(Operator::Over),
+            _ => None,
+        }
+    }
+
     fn power(self) -> u8 {
         match self {
             Operator::Plus | Operator::Minus | Operator::PlusMinus | Operator::MinusPlus => SUM,
             Operator::Times | Operator::Over | Operator::Beside => PRODUCT,
         }
     }
+
+    fn join(self, left: Expression, right: Expression) -> Expression {
+        match self {
+            Operator::Plus => sum(left, right),
+            Operator::Minus => sum(left, Expression::negative(right)),
+            Operator::PlusMinus => sum(left, Expression::plus_minus(right, false)),
+            Operator::MinusPlus => sum(left, Expression::plus_minus(right, true)),
+            Operator::Times | Operator::Beside => product(left, right),
+            Operator::Over => quotient(left, right),
+        }
+    }
+}
+
+/// Whether it is a whole number without a point.
+fn is_whole(value: &Expression) -> bool {
+    matches!(value, Expression::Number(value, Written::Exactly) if value.is_integer())
+}
+
+/// A whole number before a fraction: both together, if the fraction is below 1.
+fn mixed(whole: Expression, fraction: Expression) -> Expression {
+    let is_mixed = match &fraction {
+        Expression::Percent(inner) | Expression::Degrees(inner) => is_proper_fraction(inner),
+        fraction => is_proper_fraction(fraction),
+    };
+    if !is_mixed {
+        return product(whole, fraction);
+    }
+    // The sign behind a mixed number is that of all of it.
+    let (fraction, sign) = unsigned(fraction);
+    signed(sum(whole, fraction), sign)
 }

@@ -14,7 +14,7 @@ pub(crate) enum Commas {
     Separate,
 }
 
-/// Reads tokens from the left. Each file beside this one adds what reads one level of the grammar.
+/// Reads tokens from the left. The other files of this folder each add one level of the grammar.
 pub(super) struct Parser {
     pub(super) tokens: Vec<Token>,
     pub(super) at: usize,
@@ -57,6 +57,26 @@ impl Parser {
         found
     }
 
+    /// Takes the one of several commands that comes next.
+    pub(super) fn take_one_of(&mut self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.take_command(name))
+    }
+
+    /// Takes a mark without which what was read so far is nothing.
+    pub(super) fn expect_mark(&mut self, mark: char) -> Option<()> {
+        self.take_mark(mark).then_some(())
+    }
+
+    /// The same for one of several commands.
+    pub(super) fn expect_one_of(&mut self, names: &[&str]) -> Option<()> {
+        self.take_one_of(names).then_some(())
+    }
+
+    /// Whether the next token follows its predecessor directly.
+    pub(super) fn is_close(&self) -> bool {
+        self.tokens.get(self.at).is_some_and(|token| !token.spaced)
+    }
+
     /// `(C)` before a value, as options are quoted.
     pub(super) fn skip_choice_label(&mut self) {
         if let [Kind::Mark('('), Kind::Word(letter), Kind::Mark(')'), next] = &self.kinds::<4>()[..]
@@ -71,23 +91,21 @@ impl Parser {
         self.tokens.iter().skip(self.at).take(N).map(|token| token.kind.clone()).collect()
     }
 
-    pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Parser) -> Option<T>) -> Option<T> {
-        // The parser recurses, and the stack is finite.
-        if self.depth >= MOST_DEPTH {
-            return None;
-        }
+    /// The parser recurses, and the stack is finite.
+    pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        (self.depth < MOST_DEPTH).then_some(())?;
         self.depth += 1;
         let value = read(self);
         self.depth -= 1;
         value
     }
 
-    /// Inside brackets every comma separates, and bars outside are not ours to close.
+    /// Inside brackets every comma separates, and bars that were opened outside cannot be closed.
     pub(super) fn inside<T>(&mut self, read: impl FnOnce(&mut Parser) -> Option<T>) -> Option<T> {
-        let (commas, bars) =
-            (std::mem::replace(&mut self.commas, Commas::Separate), std::mem::replace(&mut self.bars, 0));
+        let outside = (self.commas, self.bars);
+        (self.commas, self.bars) = (Commas::Separate, 0);
         let value = self.deeper(read);
-        (self.commas, self.bars) = (commas, bars);
+        (self.commas, self.bars) = outside;
         value
     }
 }

@@ -6,51 +6,39 @@ use num_traits::One;
 use super::operator::SUM;
 use super::parser::Parser;
 use super::prose::plain_text;
-use crate::maths::syntax::{Expression, Function, Rational, Written};
+use crate::maths::syntax::{Expression, Function, Rational};
 use crate::maths::token::Kind;
 use crate::maths::{exact, unit};
 
 /// Words behind a number that change what it says, so that they count nothing.
+#[rustfmt::skip]
 const NO_UNITS: [&str; 16] = [
-    "not",
-    "below",
-    "negative",
-    "minus",
-    "plus",
-    "times",
-    "squared",
-    "cubed",
-    "factorial",
-    "over",
-    "less",
-    "than",
-    "except",
-    "if",
-    "unless",
-    "but",
+    "not", "below", "negative", "minus", "plus", "times", "squared", "cubed", "factorial", "over", "less",
+    "than", "except", "if", "unless", "but",
 ];
 
-/// The number that a word behind a number multiplies it by.
+/// Words behind a number that multiply it, as fractions.
+const SCALES: [(&str, i64, i64); 15] = [
+    ("dozen", 12, 1),
+    ("hundred", 100, 1),
+    ("thousand", 1_000, 1),
+    ("million", 1_000_000, 1),
+    ("billion", 1_000_000_000, 1),
+    ("trillion", 1_000_000_000_000, 1),
+    ("halves", 1, 2),
+    ("thirds", 1, 3),
+    ("fourths", 1, 4),
+    ("fifths", 1, 5),
+    ("sixths", 1, 6),
+    ("eighths", 1, 8),
+    ("tenths", 1, 10),
+    ("hundredths", 1, 100),
+    ("thousandths", 1, 1_000),
+];
+
 fn scale(word: &str) -> Option<Rational> {
-    let (above, below): (i64, i64) = match word {
-        "dozen" => (12, 1),
-        "hundred" => (100, 1),
-        "thousand" => (1_000, 1),
-        "million" => (1_000_000, 1),
-        "billion" => (1_000_000_000, 1),
-        "trillion" => (1_000_000_000_000, 1),
-        "halves" => (1, 2),
-        "thirds" => (1, 3),
-        "fourths" => (1, 4),
-        "fifths" => (1, 5),
-        "sixths" => (1, 6),
-        "eighths" => (1, 8),
-        "tenths" => (1, 10),
-        "hundredths" => (1, 100),
-        "thousandths" => (1, 1_000),
-        _ => return None,
-    };
-    Some(Rational::new(BigInt::from(above), BigInt::from(below)))
+    let (_, above, below) = SCALES.iter().find(|(name, ..)| *name == word)?;
+    Some(Rational::new(BigInt::from(*above), BigInt::from(*below)))
 }
 
 /// A value times a factor, written as the value is where it is a number.
@@ -58,7 +46,7 @@ fn scaled(value: Expression, factor: &Rational) -> Option<Expression> {
     Some(match value {
         Expression::Number(value, written) => Expression::Number(value * factor, written),
         Expression::Negative(inner) => Expression::negative(scaled(*inner, factor)?),
-        other => Expression::Product(vec![Expression::Number(factor.clone(), Written::Exactly), other]),
+        other => Expression::Product(vec![Expression::exactly(factor.clone()), other]),
     })
 }
 
@@ -68,10 +56,10 @@ pub(super) fn together(first: &Expression, second: &Expression) -> Option<Expres
         return None;
     };
     match unit::compare(unit, part) {
-        // `3 cm 2 m` goes the wrong way, and nobody writes a length so.
+        // `3 cm 2 m` goes the wrong way, and is no way to write a length.
         unit::Match::Factor(factor) if factor > Rational::one() => {
             let sum = exact::rational(value)? * factor + exact::rational(rest)?;
-            Some(Expression::quantity(Expression::Number(sum, Written::Exactly), part.clone()))
+            Some(Expression::quantity(Expression::exactly(sum), part.clone()))
         }
         _ => None,
     }
@@ -90,67 +78,57 @@ impl Parser {
     }
 
     fn single_quantity(&mut self) -> Option<Expression> {
+        let negative = self.is_negative_amount();
+        self.at += usize::from(negative);
         if let Some(currency) = self.currency() {
             let value = self.binary(SUM)?;
+            let value = if negative { Expression::negative(value) } else { value };
             return self.counted(value, Some(currency));
         }
-        // `-\$5`: the sign stands before the currency.
-        if let [Kind::Mark('-'), Kind::Command(name)] = &self.kinds::<2>()[..]
-            && name == "$"
-        {
-            self.at += 2;
-            let value = Expression::negative(self.binary(SUM)?);
-            return self.counted(value, Some("$".to_owned()));
-        }
-        let value = if let Some(Kind::Text(text)) = self.peek()
-            && text.len() > 1
-        {
-            self.text_operand()?
-        } else {
-            self.binary(SUM)?
-        };
+        let value = self.value()?;
         let value = self.modulus(value)?;
         self.counted(value, None)
     }
 
+    /// `-\$5`: the sign stands before the currency.
+    fn is_negative_amount(&self) -> bool {
+        self.is_mark('-') && self.kind_at(1).is_some_and(|kind| kind.is_command(&["$"]))
+    }
+
+    fn value(&mut self) -> Option<Expression> {
+        match self.peek() {
+            // A text of one letter is a variable.
+            Some(Kind::Text(text)) if text.len() > 1 => {
+                let words = plain_text(text);
+                self.at += 1;
+                Some(Expression::Text(words))
+            }
+            _ => self.binary(SUM),
+        }
+    }
+
     /// A value with the unit behind it, whose first word may be a number too: `5 million dollars`.
     fn counted(&mut self, value: Expression, currency: Option<String>) -> Option<Expression> {
-        let Some(unit) = self.unit() else {
-            return Some(match currency {
-                Some(currency) => Expression::quantity(value, currency),
-                None => value,
-            });
-        };
-        // `5 squared` is not 5 of something: such words change the number, and what they make of it is not
-        // known.
-        if unit.split(|c: char| !c.is_alphabetic()).any(|word| NO_UNITS.contains(&word)) {
+        let unit = self.unit().unwrap_or_default();
+        if changes_number(&unit) {
             return None;
         }
         // `5 million dollars` counts dollars.
         let (first, rest) = unit.split_once(' ').unwrap_or((&unit, ""));
         let (value, unit) = match scale(first) {
-            Some(factor) => (scaled(value, &factor)?, rest.trim_start_matches("of ").to_owned()),
-            None => (value, unit),
+            Some(factor) => (scaled(value, &factor)?, rest.trim_start_matches("of ")),
+            None => (value, unit.as_str()),
         };
-        Some(match currency.or(Some(unit).filter(|unit| !unit.is_empty())) {
-            Some(unit) => Expression::quantity(value, unit),
-            None => value,
+        // The currency before a value says more than a word behind it, as in `\$5 each`.
+        Some(match currency.as_deref().unwrap_or(unit) {
+            "" => value,
+            unit => Expression::quantity(value, unit),
         })
     }
 
-    pub(super) fn text_operand(&mut self) -> Option<Expression> {
-        let Some(Kind::Text(text)) = self.peek().cloned() else {
-            return None;
-        };
-        self.at += 1;
-        Some(Expression::Text(plain_text(&text)))
-    }
-
-    pub(super) fn currency(&mut self) -> Option<String> {
+    fn currency(&mut self) -> Option<String> {
         let symbol = match self.peek()? {
-            Kind::Command(name) if name == "$" => "$",
-            Kind::Command(name) if name == "pounds" => "£",
-            Kind::Command(name) if name == "euro" => "€",
+            Kind::Command(name) => currency_named(name)?,
             Kind::Mark('€') => "€",
             Kind::Mark('£') => "£",
             _ => return None,
@@ -160,17 +138,16 @@ impl Parser {
     }
 
     /// `\pmod{7}`, `(mod 7)`, `\bmod 7`.
-    pub(super) fn modulus(&mut self, value: Expression) -> Option<Expression> {
-        let in_brackets =
-            self.is_mark('(') && matches!(self.kind_at(1), Some(Kind::Command(name)) if name == "mod");
+    fn modulus(&mut self, value: Expression) -> Option<Expression> {
+        let in_brackets = self.is_mark('(') && self.kind_at(1).is_some_and(|kind| kind.is_command(&["mod"]));
         if in_brackets {
             self.at += 2;
-        } else if !(self.take_command("pmod") || self.take_command("bmod") || self.take_command("mod")) {
+        } else if !self.take_one_of(&["pmod", "bmod", "mod"]) {
             return Some(value);
         }
         let modulus = self.binary(SUM)?;
-        if in_brackets && !self.take_mark(')') {
-            return None;
+        if in_brackets {
+            self.expect_mark(')')?;
         }
         Some(Expression::Call(Function::Modulo, vec![value, modulus]))
     }
@@ -188,49 +165,60 @@ impl Parser {
         };
         let mut unit = first.trim().to_lowercase();
         self.at += 1;
-        loop {
-            let start = self.at;
-            if let Some(power) = self.unit_power() {
-                unit.push_str(&format!("^{power}"));
-                continue;
-            }
-            let over = self.take_mark('/');
-            self.take_command("cdot");
-            match self.peek() {
-                Some(Kind::Text(next)) => {
-                    unit.push_str(if over { "/" } else { " " });
-                    unit.push_str(&next.trim().to_lowercase());
-                    self.at += 1;
-                }
-                // A single letter is a unit only behind a slash, as in `m/s`.
-                Some(Kind::Word(next)) if over => {
-                    unit.push('/');
-                    unit.push_str(next);
-                    self.at += 1;
-                }
-                _ => {
-                    self.at = start;
-                    return Some(unit);
-                }
-            }
+        while let Some(more) = self.more_of_unit() {
+            unit.push_str(&more);
         }
+        Some(unit)
     }
 
-    pub(super) fn unit_power(&mut self) -> Option<String> {
-        if !self.is_mark('^') {
-            return None;
+    /// A power, or another word with what joins it to the first.
+    fn more_of_unit(&mut self) -> Option<String> {
+        let start = self.at;
+        if let Some(power) = self.unit_power() {
+            return Some(format!("^{power}"));
         }
+        let over = self.take_mark('/');
+        self.take_command("cdot");
+        let more = match self.peek() {
+            Some(Kind::Text(next)) => {
+                Some(format!("{}{}", if over { '/' } else { ' ' }, next.trim().to_lowercase()))
+            }
+            // A single letter is a unit only behind a slash, as in `m/s`.
+            Some(Kind::Word(next)) if over => Some(format!("/{next}")),
+            _ => None,
+        };
+        // A slash before something else divides the whole quantity.
+        self.at = if more.is_some() { self.at + 1 } else { start };
+        more
+    }
+
+    fn unit_power(&mut self) -> Option<String> {
         let braced = self.kind_at(1) == Some(&Kind::Mark('{'));
         let skip = 1 + usize::from(braced);
         let minus = self.kind_at(skip) == Some(&Kind::Mark('-'));
-        let Some(Kind::Number(digits)) = self.kind_at(skip + usize::from(minus)) else {
-            return None;
+        let length = skip + usize::from(minus) + 1;
+        let digits = match self.kind_at(length - 1) {
+            Some(Kind::Number(digits)) if self.is_mark('^') => digits.clone(),
+            _ => return None,
         };
-        let power = format!("{}{digits}", if minus { "-" } else { "" });
-        self.at += skip + usize::from(minus) + 1;
-        if braced && !self.take_mark('}') {
-            return None;
+        self.at += length;
+        if braced {
+            self.expect_mark('}')?;
         }
-        Some(power)
+        Some(format!("{}{digits}", if minus { "-" } else { "" }))
     }
+}
+
+fn currency_named(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "$" => "$",
+        "pounds" => "£",
+        "euro" => "€",
+        _ => return None,
+    })
+}
+
+/// `5 squared` is not 5 of something: such words change the number, in ways that are not computed here.
+fn changes_number(unit: &str) -> bool {
+    unit.split(|c: char| !c.is_alphabetic()).any(|word| NO_UNITS.contains(&word))
 }

@@ -1,0 +1,123 @@
+//! A reference answer, and what it is compared with: an answer parsed once.
+
+use std::cell::OnceCell;
+use std::sync::OnceLock;
+
+use super::compare;
+use super::parse::{Commas, has_grouped_digits, parse};
+use super::syntax::Expression;
+use super::value;
+use crate::letter::{self, MOST_OPTIONS};
+use crate::response;
+
+/// The longest answer that is parsed.
+const MOST_BYTES: usize = 200_000;
+
+/// An answer as text and as parsed: at most once, however many references it is compared with.
+pub(crate) struct Answer<'a> {
+    text: &'a str,
+    read: OnceCell<Option<Expression>>,
+}
+
+impl<'a> Answer<'a> {
+    pub(crate) fn new(text: &'a str) -> Answer<'a> {
+        Answer { text, read: OnceCell::new() }
+    }
+
+    /// The answer as a tree; `None` where it cannot be parsed.
+    pub(super) fn read(&self) -> Option<&Expression> {
+        self.read.get_or_init(|| parse_bounded(self.text, Commas::InNumbers)).as_ref()
+    }
+}
+
+/// A reference answer as text and as parsed.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    text: String,
+    read: Expression,
+    /// Parsed with every comma as a separator, which few answers need.
+    separated: OnceLock<Option<Expression>>,
+}
+
+impl Reference {
+    /// The answer in `gold`; `None` where it cannot be parsed.
+    pub(crate) fn read(gold: &str) -> Option<Reference> {
+        let text = response::reference(gold);
+        let read = parse_bounded(&text, Commas::InNumbers)?;
+        Some(Reference { text, read, separated: OnceLock::new() })
+    }
+
+    /// Whether several values are asked for.
+    pub(super) fn is_list(&self) -> bool {
+        let is_signed = |part: &Expression| matches!(part, Expression::PlusMinus(..));
+        is_list(&self.read) || self.read.any(&is_signed)
+    }
+
+    /// Whether an answer says the same.
+    pub(crate) fn is(&self, answer: &Answer<'_>) -> bool {
+        // The same text is the same answer even where the parser does not understand all of it.
+        if self.text.trim() == answer.text.trim() || self.is_letter(answer.text) {
+            return true;
+        }
+        let as_read = |read: &Expression| {
+            compare::same(&self.read, read)
+                || self.is_with_decimal_comma(answer.text)
+                || (self.may_be_regrouped(answer.text, read) && self.is_with_separate_commas(answer.text))
+        };
+        answer.read().is_some_and(as_read) || self.is_inner(answer.text)
+    }
+
+    /// Some data sets file multiple choice under mathematics, with a letter for the reference.
+    fn is_letter(&self, answer: &str) -> bool {
+        let chosen = || letter::letter_in(answer, MOST_OPTIONS);
+        letter::is_letter(&self.text) && chosen().is_some_and(|letter| self.text == letter.to_string())
+    }
+
+    /// `1000,99` for `1000.99` is tried only for a decimal reference: elsewhere a comma separates.
+    fn is_with_decimal_comma(&self, answer: &str) -> bool {
+        let pointed = || with_decimal_point(answer);
+        value::is_decimal(&self.read) && pointed().is_some_and(|pointed| self.is(&Answer::new(&pointed)))
+    }
+
+    /// `1,234` is one number or a list of two. The other reading is tried only where one side is a list
+    /// already, so that two plain numbers are never pulled apart.
+    fn may_be_regrouped(&self, answer: &str, read: &Expression) -> bool {
+        (has_grouped_digits(&self.text) && is_list(read))
+            || (has_grouped_digits(answer) && is_list(&self.read))
+    }
+
+    fn is_with_separate_commas(&self, answer: &str) -> bool {
+        let gold = self.separated.get_or_init(|| parse_bounded(&self.text, Commas::Separate)).as_ref();
+        let answer = parse_bounded(answer, Commas::Separate);
+        gold.zip(answer).is_some_and(|(gold, answer)| compare::same(gold, &answer))
+    }
+
+    /// A box with words and a box in it says what the inner box says, as a reference does.
+    fn is_inner(&self, answer: &str) -> bool {
+        let inner = response::reference(answer);
+        inner.len() < answer.trim().len() && self.is(&Answer::new(&inner))
+    }
+}
+
+fn is_list(expression: &Expression) -> bool {
+    matches!(expression, Expression::List(..) | Expression::Set(_))
+}
+
+/// An answer that is one number with a comma for its decimal point, as `1000,99`. With one digit or a group
+/// of three behind the comma it may as well be two numbers, or a greater one.
+fn with_decimal_point(answer: &str) -> Option<String> {
+    let plain = answer.trim().trim_matches('$').trim();
+    let (whole, fraction) = plain.split_once(',')?;
+    let unsigned = whole.strip_prefix('-').unwrap_or(whole);
+    let grouped = fraction.len() == 3 && unsigned.len() <= 3 && unsigned != "0";
+    let clear = is_digits(unsigned) && is_digits(fraction) && fraction.len() > 1 && !grouped;
+    clear.then(|| format!("{whole}.{fraction}"))
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn parse_bounded(text: &str, commas: Commas) -> Option<Expression> {
+    if text.len() > MOST_BYTES { None } else { parse(text, commas) }
+}
