@@ -19,7 +19,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const STATE: &str = "training.json";
-const SCHEMA: u32 = 1;
+/// Version of checkpoints: 2 since rows are shuffled by the one scheme of random streams, so that a run begun in
+/// another order is not resumed.
+const SCHEMA: u32 = 2;
 const PREFIX: &str = "checkpoint-";
 const UNFINISHED: &str = ".unfinished";
 const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use latrace_engine::TrainConfig;
 use latrace_io::table::Record;
 use latrace_run::pipeline::records;
+use latrace_run::plan::{Node, plan};
 use latrace_run::recipe::run::RunRecipe;
 use toml::{Table, Value};
 
@@ -383,9 +384,22 @@ fn the_documented_columns_are_those_of_the_files() {
     check_columns::<records::ResponseRecord>("ResponseRecord");
 }
 
+/// The quick start's stages: folder, title, and the folders that each reads.
+fn stages() -> String {
+    let recipe = RunRecipe::read(&root().join("recipes/quickstart.toml"), &[]).unwrap();
+    let plan = plan(&recipe).unwrap();
+    let folder = |node: &Node| format!("`{}/`", node.folder().display());
+    let row = |node: &Node| {
+        let inputs: BTreeSet<String> = node.inputs.iter().map(|&(_, id)| folder(&plan.nodes[id])).collect();
+        vec![folder(node), node.title(), inputs.into_iter().collect::<Vec<_>>().join(", ")]
+    };
+    let own = plan.nodes.iter().filter(|node| node.method.is_none());
+    table(&["folder", "stage", "reads"], &own.map(row).collect::<Vec<_>>())
+}
+
 #[test]
 fn the_tables_of_the_run_folder_are_those_of_the_code() {
-    let page = check_page("run-folder.md", columns);
+    let page = check_page("run-folder.md", |name| if name == "stages" { stages() } else { columns(name) });
     // Every record of the pipeline is described.
     let records = source("latrace-run/src/pipeline/records.rs");
     let names = records

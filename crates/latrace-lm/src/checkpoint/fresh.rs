@@ -2,7 +2,7 @@
 
 use super::CHUNK;
 use crate::config::{Config, Parameter};
-use latrace_core::random::{draw, mix, unit};
+use latrace_core::random::{draw, key, unit};
 use rayon::prelude::*;
 use std::f64::consts::TAU;
 
@@ -17,7 +17,7 @@ pub fn initialise(config: &Config, seed: u64) -> Vec<Vec<f32>> {
     let fresh = |(tensor, parameter): (usize, &Parameter)| match constant(parameter) {
         Some(value) => vec![value; parameter.len()],
         // The tensor's number is part of the key, so that no two tensors get the same values.
-        None => normal(mix(mix(seed) ^ tensor as u64), parameter.len(), deviation),
+        None => normal(key(seed, &[tensor as u64]), parameter.len(), deviation),
     };
     config.parameters().iter().enumerate().map(fresh).collect()
 }

@@ -21,6 +21,7 @@ use crate::pipeline::views::TraceTokens;
 use crate::plan::{DatasetSettings, Role};
 use crate::recipe::run::Method;
 use latrace_core::Split;
+use latrace_core::random::stream;
 use latrace_io::table::Table;
 
 use example::{merged, sequences};
@@ -57,10 +58,11 @@ pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> 
     let parts = questions.parts()?;
     let of_parts: Vec<Totals> = (0..parts).into_par_iter().map(count).collect::<Result<_>>()?;
     of_parts.iter().for_each(|of_part| totals.add(of_part));
+    let scale = totals.scale();
     let write = |part: usize| -> Result<()> {
         let (questions, samples) = read(part)?;
         let examples = of_part(&questions, &samples, settings, &mut Totals::default())?;
-        out.write(part, &examples.iter().map(|example| example.record(&totals)).collect::<Vec<_>>())
+        out.write(part, &examples.iter().map(|example| example.record(scale)).collect::<Vec<_>>())
     };
     (0..parts).into_par_iter().try_for_each(write)?;
     Ok(totals.counts())
@@ -102,15 +104,19 @@ pub struct Totals {
     used: usize,
     fell_back: usize,
     skipped: usize,
-    weight: f64,
+    /// Of the sampled traces of each question, in order: summed only when all are known, so that the sum does not
+    /// depend on how questions are parted.
+    weights: Vec<f64>,
     built: usize,
     own: usize,
 }
 
 impl Totals {
-    /// The scale of sampled traces, on which a question with a usable trace has mean weight 1, the weight of a row's own trace.
-    fn scale(&self) -> f64 {
-        if self.weight > 0.0 { self.used as f64 / self.weight } else { 1.0 }
+    /// The scale of sampled traces, on which a question with a usable trace has mean weight 1, the weight of a
+    /// row's own trace.
+    pub fn scale(&self) -> f64 {
+        let total: f64 = self.weights.iter().sum();
+        if total > 0.0 { self.used as f64 / total } else { 1.0 }
     }
 
     /// Adds the counts of other questions.
@@ -119,7 +125,7 @@ impl Totals {
         self.used += other.used;
         self.fell_back += other.fell_back;
         self.skipped += other.skipped;
-        self.weight += other.weight;
+        self.weights.extend(&other.weights);
         self.built += other.built;
         self.own += other.own;
     }
@@ -200,7 +206,7 @@ fn of_question<'a>(
     }
     totals.used += 1;
     // Absolute values, because advantages of either sign sum to about zero.
-    totals.weight += examples.iter().map(|example| example.weight.abs()).sum::<f64>();
+    totals.weights.push(examples.iter().map(|example| example.weight.abs()).sum());
     Ok(examples)
 }
 
@@ -267,7 +273,7 @@ fn chosen_weights(
     let chosen_k: Vec<f64> =
         traces.iter().map(|(_, on)| on.weight.as_ref().map_or(0.0, |weight| weight.chosen)).collect();
     // Seeded by the trace's own number, so that the draw does not depend on the other traces.
-    let key = u64::from(crc32c::crc32c(question.id.as_bytes()));
-    let rng_of_trace = |k: usize| Rng::at(building.seed, &[8, key, traces[k].0.sample]);
+    let rng_of_trace =
+        |k: usize| Rng::new(stream(building.seed, "dataset", &question.id, traces[k].0.sample));
     Ok(multi_trace::chosen_weights(group, &chosen_k, building.dataset.answers, rng_of_trace)?)
 }

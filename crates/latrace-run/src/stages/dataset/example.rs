@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use latrace_objective::{SequenceWeights, Verdict};
 
-use super::{SampledQuestion, Totals, has_answers};
+use super::{SampledQuestion, has_answers};
 use crate::join::{OnTrace, name};
 use crate::pipeline::records::{ExampleRecord, QuestionRecord, TraceRecord};
 use crate::recipe::run::Duplicates;
@@ -40,9 +40,9 @@ impl<'a> Example<'a> {
         (weight > 0.0).then_some(example)
     }
 
-    /// The example as it is written. Only sampled traces are rescaled: the weight of a row's own trace is set
-    /// by the recipe.
-    pub fn record(&self, totals: &Totals) -> ExampleRecord {
+    /// The example as it is written, with the scale of all examples. Only sampled traces are rescaled: the weight
+    /// of a row's own trace is set by the recipe.
+    pub fn record(&self, scale: f64) -> ExampleRecord {
         let Answer { token_ids, given, logprobs } = self.answer;
         let old_logprobs = self.old_logprobs.map(|of_trace| [of_trace, &vec![0.0; given], logprobs].concat());
         ExampleRecord {
@@ -51,7 +51,7 @@ impl<'a> Example<'a> {
             prompt_ids: self.question.prompt_ids.clone(),
             trace_tokens: self.trace_ids.len() as u64,
             response_ids: [self.trace_ids, token_ids].concat(),
-            weight: if self.source >= 0 { self.weight * totals.scale() } else { self.weight },
+            weight: if self.source >= 0 { self.weight * scale } else { self.weight },
             given: given as u64,
             old_logprobs,
         }

@@ -89,9 +89,10 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
     // The whole input is treated as one part of a run's table, so that verb and stage build the same rows.
     let mut totals = Totals::default();
     let examples = of_part(&questions, &samples, &settings, &mut totals)?;
-    // Written after all were built: an example's normalised weight depends on the totals.
+    // Known only when all are built: weights are normalised over all examples.
+    let scale = totals.scale();
     write_rows(&out, |sink| {
-        examples.iter().try_for_each(|example| sink.write(rows::of_example(&example.record(&totals))))
+        examples.iter().try_for_each(|example| sink.write(rows::of_example(&example.record(scale))))
     })?;
     report(&totals.counts());
     if examples.is_empty() {
