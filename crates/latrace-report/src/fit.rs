@@ -19,62 +19,83 @@ pub fn fit(mut data: ReportData, largest: usize) -> anyhow::Result<ReportData> {
     let seed = data.run.seed.unwrap_or(0);
     // Set before measuring, so that its own size is counted.
     data.traces.seed = Some(seed);
-    let without = page(&data, PageUse::Served)?.len();
-    if without > largest {
-        return Err(Failure::work(format!(
-            "the report would be {without} bytes without any trace; the limit is {largest}"
-        ))
-        .into());
-    }
-    let kept = chosen(&questions, &vocabulary, seed, largest - without)?;
+    let room = room_for_traces(&data, largest)?;
+    let kept = Choice::new(&questions, &vocabulary, room).fill(seed)?;
     if kept.len() == data.traces.of {
         data.traces.seed = None;
     }
-    let questions: Vec<Browsed> = questions
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| kept.binary_search(at).is_ok())
-        .map(|(_, question)| question)
-        .collect();
+    let questions = only(questions, &kept);
     data.traces = renumbered(TraceBrowser { questions, ..data.traces }, &vocabulary);
     Ok(data)
 }
 
-/// Indices of the questions that fit into `room` bytes, in ascending order.
-fn chosen(
-    questions: &[Browsed],
-    vocabulary: &[String],
-    seed: u64,
-    mut room: usize,
-) -> serde_json::Result<Vec<usize>> {
-    let mut order: Vec<usize> = (0..questions.len()).collect();
-    Rng::at(seed, &[11]).shuffle(&mut order);
-    let mut is_known = vec![false; vocabulary.len()];
-    let mut kept = Vec::new();
-    for at in order {
-        let question = &questions[at];
-        let mut new: Vec<u32> = question
-            .traces
-            .iter()
-            .flat_map(|trace| &trace.tokens)
-            .copied()
-            .filter(|&token| !is_known[token as usize])
-            .collect();
+/// Bytes that the page without traces leaves.
+fn room_for_traces(data: &ReportData, largest: usize) -> anyhow::Result<usize> {
+    // Measured as served, which is the longer form.
+    let without = page(data, PageUse::Served)?.len();
+    largest.checked_sub(without).ok_or_else(|| {
+        let message =
+            format!("the report would be {without} bytes without any trace; the limit is {largest}");
+        Failure::work(message).into()
+    })
+}
+
+/// The questions at these indices, which are in ascending order.
+fn only(questions: Vec<Browsed>, kept: &[usize]) -> Vec<Browsed> {
+    let numbered = questions.into_iter().enumerate();
+    numbered.filter(|(at, _)| kept.binary_search(at).is_ok()).map(|(_, question)| question).collect()
+}
+
+/// The choice of questions for a page, while it is made.
+struct Choice<'a> {
+    questions: &'a [Browsed],
+    vocabulary: &'a [String],
+    /// Bytes that are left.
+    room: usize,
+    /// Whether a token is used by a chosen question, so that its text costs nothing more.
+    is_known: Vec<bool>,
+}
+
+impl<'a> Choice<'a> {
+    fn new(questions: &'a [Browsed], vocabulary: &'a [String], room: usize) -> Choice<'a> {
+        Choice { questions, vocabulary, room, is_known: vec![false; vocabulary.len()] }
+    }
+
+    /// Takes questions in random order while there is room; returns their indices in ascending order.
+    fn fill(mut self, seed: u64) -> serde_json::Result<Vec<usize>> {
+        let mut order: Vec<usize> = (0..self.questions.len()).collect();
+        Rng::at(seed, &[11]).shuffle(&mut order);
+        let mut kept = Vec::new();
+        for at in order {
+            if self.take(&self.questions[at])? {
+                kept.push(at);
+            }
+        }
+        kept.sort_unstable();
+        Ok(kept)
+    }
+
+    /// Takes a question if it fits. One that is too large is skipped in favour of smaller ones; after a few
+    /// misses the page is as good as full.
+    fn take(&mut self, question: &Browsed) -> serde_json::Result<bool> {
+        let new = self.new_tokens(question);
+        let words = new.iter().map(|&token| size(&self.vocabulary[token as usize]));
+        let cost = size(question)? + words.sum::<serde_json::Result<usize>>()?;
+        let fits = cost <= self.room;
+        if fits {
+            self.room -= cost;
+            new.iter().for_each(|&token| self.is_known[token as usize] = true);
+        }
+        Ok(fits)
+    }
+
+    fn new_tokens(&self, question: &Browsed) -> Vec<u32> {
+        let tokens = question.traces.iter().flat_map(|trace| &trace.tokens).copied();
+        let mut new: Vec<u32> = tokens.filter(|&token| !self.is_known[token as usize]).collect();
         new.sort_unstable();
         new.dedup();
-        let words =
-            new.iter().map(|&token| size(&vocabulary[token as usize])).sum::<serde_json::Result<usize>>()?;
-        let cost = size(question)? + words;
-        // A question that is too large is skipped in favour of smaller ones; after a few misses the page is
-        // as good as full.
-        if cost <= room {
-            room -= cost;
-            new.iter().for_each(|&token| is_known[token as usize] = true);
-            kept.push(at);
-        }
+        new
     }
-    kept.sort_unstable();
-    Ok(kept)
 }
 
 /// Size in the page, including the comma.
@@ -85,25 +106,24 @@ fn size(value: &(impl serde::Serialize + ?Sized)) -> serde_json::Result<usize> {
 /// Removes unused words from the vocabulary, and sorts it by frequency, so that frequent words get short
 /// indices.
 fn renumbered(mut traces: TraceBrowser, vocabulary: &[String]) -> TraceBrowser {
+    let tokens = by_frequency(&traces.questions);
+    let number: HashMap<u32, u32> = (0..).zip(&tokens).map(|(number, &token)| (token, number)).collect();
+    let traces_of = traces.questions.iter_mut().flat_map(|question| &mut question.traces);
+    traces_of.flat_map(|trace| &mut trace.tokens).for_each(|token| *token = number[token]);
+    traces.vocabulary = tokens.iter().map(|&token| vocabulary[token as usize].clone()).collect();
+    traces
+}
+
+/// The tokens in use, the most frequent first; equally frequent ones by number, so that a page depends only on
+/// its run.
+fn by_frequency(questions: &[Browsed]) -> Vec<u32> {
     let mut counts: HashMap<u32, u64> = HashMap::new();
-    for token in traces.questions.iter().flat_map(|question| &question.traces).flat_map(|trace| &trace.tokens)
-    {
+    for token in questions.iter().flat_map(|question| &question.traces).flat_map(|trace| &trace.tokens) {
         *counts.entry(*token).or_default() += 1;
     }
     let mut tokens: Vec<(u32, u64)> = counts.into_iter().collect();
     tokens.sort_by_key(|&(token, count)| (std::cmp::Reverse(count), token));
-    let number: HashMap<u32, u32> =
-        tokens.iter().enumerate().map(|(at, &(token, _))| (token, at as u32)).collect();
-    for token in traces
-        .questions
-        .iter_mut()
-        .flat_map(|question| &mut question.traces)
-        .flat_map(|trace| &mut trace.tokens)
-    {
-        *token = number[token];
-    }
-    traces.vocabulary = tokens.iter().map(|&(token, _)| vocabulary[token as usize].clone()).collect();
-    traces
+    tokens.into_iter().map(|(token, _)| token).collect()
 }
 
 #[cfg(test)]

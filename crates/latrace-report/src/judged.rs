@@ -26,13 +26,15 @@ pub(super) mod option {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let verdict = reason.map(|reason| reason.verdict().name().to_owned());
-        Judged { verdict, reason: reason.map(|reason| reason.code().to_owned()) }.serialize(serializer)
+        let reason = reason.map(|reason| reason.code().to_owned());
+        Judged { verdict, reason }.serialize(serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Reason>, D::Error> {
         let Some(code) = Judged::deserialize(deserializer)?.reason else { return Ok(None) };
+        // The verdict is not read: it follows from the reason, and could only contradict it.
         let unknown = || D::Error::custom(format!("no judgement has the reason {code:?}"));
         Reason::from_code(&code).ok_or_else(unknown).map(Some)
     }

@@ -45,12 +45,10 @@ pub enum PageUse {
 /// Data that cannot be serialised as JSON.
 pub fn page(data: &ReportData, used: PageUse) -> serde_json::Result<String> {
     let data_text = embeddable(&serde_json::to_string(data)?);
-    let title =
-        if data.run.name.is_empty() { "latrace".to_owned() } else { format!("{} · latrace", data.run.name) };
     Ok(fill(TEMPLATE, |name| match name {
         "live" => if used == PageUse::Served { " data-live" } else { "" }.to_owned(),
         "policy" => policy(used),
-        "title" => html(&title),
+        "title" => html(&title(&data.run.name)),
         "style" => STYLE.to_owned(),
         "script" => script(),
         "data" => data_text.clone(),
@@ -58,16 +56,21 @@ pub fn page(data: &ReportData, used: PageUse) -> serde_json::Result<String> {
     }))
 }
 
+fn title(run: &str) -> String {
+    if run.is_empty() { "latrace".to_owned() } else { format!("{run} · latrace") }
+}
+
 /// The content security policy: the page may run its own script, use its own style, and, if served, query its
 /// server. The browser refuses anything else, so even text that became markup by mistake could do nothing.
 pub fn policy(used: PageUse) -> String {
-    let asks = if used == PageUse::Served { "; connect-src 'self'" } else { "" };
+    let connections = if used == PageUse::Served { "; connect-src 'self'" } else { "" };
     let (script, style) = (hash(&script()), hash(STYLE));
     format!(
-        "default-src 'none'; script-src {script}; style-src {style}; img-src data:{asks}; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; script-src {script}; style-src {style}; img-src data:{connections}; base-uri 'none'; form-action 'none'"
     )
 }
 
+/// All scripts as one function, so that their names are no properties of the window.
 fn script() -> String {
     format!("(() => {{\n\"use strict\";\n{}}})();\n", SCRIPTS.concat())
 }
@@ -81,6 +84,7 @@ fn hash(text: &str) -> String {
 pub(super) fn embeddable(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
+        // U+2028 and U+2029 end a line in scripts, though not in JSON.
         match letter {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", letter as u32)),
             other => text.push(other),

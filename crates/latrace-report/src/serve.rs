@@ -33,26 +33,33 @@ pub fn serve(run: &Path, address: SocketAddr, announce: impl FnOnce(SocketAddr) 
     let mut collector = Collector::new(run);
     // Collect once first, so that a wrong folder is an error of the command, not a message in the browser.
     collector.collect()?;
+    // One thread suffices: reading the run takes place on blocking threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the server")?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}"))?;
-        announce(listener.local_addr().context("the server has no address")?)?;
-        let stopped = async {
-            // Without a signal handler, Ctrl-C still ends the process, only without a graceful shutdown.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        axum::serve(listener, router(collector))
-            .with_graceful_shutdown(stopped)
-            .await
-            .context("the server failed")
-    })
+    runtime.block_on(listen(collector, address, announce))
+}
+
+async fn listen(
+    collector: Collector,
+    address: SocketAddr,
+    announce: impl FnOnce(SocketAddr) -> Result<()>,
+) -> Result<()> {
+    let listener = tokio::net::TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    // Asked of the listener, because port 0 stands for one that the system chooses.
+    announce(listener.local_addr().context("the server has no address")?)?;
+    let server = axum::serve(listener, router(collector)).with_graceful_shutdown(interrupted());
+    server.await.context("the server failed")
+}
+
+/// Ends at Ctrl-C.
+async fn interrupted() {
+    // Without a signal handler, Ctrl-C still ends the process, only without a graceful shutdown.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 type Shared = Arc<Mutex<Served>>;
@@ -91,6 +98,7 @@ async fn answer_page(State(shared): State<Shared>) -> Response {
 
 async fn answer_data(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let mut response = answer(shared, "application/json", serde_json::to_string).await;
+    // The page polls every few seconds, and most of the time nothing has changed: no body is sent then.
     if response.status() == StatusCode::OK && response.headers().get(ETAG) == headers.get(IF_NONE_MATCH) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
@@ -98,34 +106,36 @@ async fn answer_data(State(shared): State<Shared>, headers: HeaderMap) -> Respon
     response
 }
 
+/// Makes the text of a response from the run's data.
+type Render = fn(&ReportData) -> serde_json::Result<String>;
+
 /// Reads the run on a blocking thread, and responds with the result, or with the error chain.
-async fn answer(
-    shared: Shared,
-    kind: &'static str,
-    make: fn(&ReportData) -> serde_json::Result<String>,
-) -> Response {
-    let text = tokio::task::spawn_blocking(move || -> Result<String> {
-        // A poisoned lock is safe to use: the cached response is replaced only once a new one is complete.
-        let data = shared.lock().unwrap_or_else(PoisonError::into_inner).data()?;
-        Ok(make(&data)?)
-    });
-    match text.await {
-        Ok(Ok(text)) => {
-            let tag = format!("\"{:08x}-{}\"", crc32c::crc32c(text.as_bytes()), text.len());
-            ([(CONTENT_TYPE, kind.to_owned()), (ETAG, tag)], text).into_response()
-        }
-        Ok(Err(error)) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-            format!("{error:#}"),
-        )
-            .into_response(),
+async fn answer(shared: Shared, kind: &'static str, render: Render) -> Response {
+    match tokio::task::spawn_blocking(move || rendered(&shared, render)).await {
+        Ok(Ok(text)) => tagged(kind, text),
+        Ok(Err(error)) => failed(&error),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// Accepts only host names that cannot be rebound to this machine (DNS rebinding), and sends the content
-/// security policy.
+fn rendered(shared: &Shared, render: Render) -> Result<String> {
+    // A poisoned lock is safe to use: the cached response is replaced only once a new one is complete.
+    let data = shared.lock().unwrap_or_else(PoisonError::into_inner).data()?;
+    Ok(render(&data)?)
+}
+
+fn tagged(kind: &'static str, text: String) -> Response {
+    let tag = format!("\"{:08x}-{}\"", crc32c::crc32c(text.as_bytes()), text.len());
+    ([(CONTENT_TYPE, kind.to_owned()), (ETAG, tag)], text).into_response()
+}
+
+fn failed(error: &anyhow::Error) -> Response {
+    let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("{error:#}")).into_response()
+}
+
+/// Accepts only host names that cannot be rebound to this machine (DNS rebinding), and adds the headers of
+/// security.
 async fn guard(request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let mut response = if host.is_some_and(is_own_name) {
@@ -133,29 +143,38 @@ async fn guard(request: Request, next: Next) -> Response {
     } else {
         (StatusCode::FORBIDDEN, "address this server by its IP address or as localhost\n").into_response()
     };
+    secure(response.headers_mut());
+    response
+}
+
+/// Adds the content security policy, and forbids other sites to embed or read what is served.
+fn secure(headers: &mut HeaderMap) {
     let policy = format!("{}; frame-ancestors 'none'", policy(PageUse::Served));
-    let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        HeaderName::from_static("cross-origin-resource-policy"),
-        HeaderValue::from_static("same-origin"),
-    );
-    response
+    let fixed = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
 }
 
 /// Whether a `Host` header is an IP address or `localhost`. A foreign domain that resolves to this machine is
 /// neither.
 fn is_own_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
+    let name = without_port(host);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+/// The colons of an IPv6 address, which stands in brackets, are not the one before a port.
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(inner, _)| inner),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{ShownStage, StageState};
-use latrace_run::pipeline::folder::{RunFolder, StageRecord, read_record};
+use latrace_run::pipeline::folder::{RunFolder, read_record};
 
 /// The status of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,74 +65,88 @@ pub struct StageStatus {
 /// The folder is not a run folder; records that cannot be read.
 pub fn look(run: &Path) -> Result<RunStatus> {
     let is_at_work = RunFolder::is_at_work(run)?;
-    let mut stages = crate::stages(run)?
-        .into_iter()
-        .map(|stage| status_of(run, stage, is_at_work))
-        .collect::<Result<Vec<_>>>()?;
+    let stages = crate::stages(run)?.into_iter().map(|stage| status_of(run, stage, is_at_work));
+    let mut stages = stages.collect::<Result<Vec<_>>>()?;
     estimate(&mut stages);
+    Ok(summed(run, stages, is_at_work))
+}
+
+fn summed(run: &Path, stages: Vec<StageStatus>, is_at_work: bool) -> RunStatus {
     let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done).count();
-    let state = match (done == stages.len(), is_at_work) {
-        (true, _) => RunState::Done,
-        (false, true) => RunState::UnderWay,
-        (false, false) => RunState::Stopped,
-    };
-    Ok(RunStatus {
+    let unknown = stages.iter().filter(|stage| stage.seconds_left.is_none());
+    RunStatus {
         run: run.to_owned(),
-        state,
+        state: state_of(done == stages.len(), is_at_work),
         done,
         seconds_spent: stages.iter().map(|stage| stage.seconds_spent).sum(),
         seconds_left: stages.iter().filter_map(|stage| stage.seconds_left).sum(),
-        unknown: stages
-            .iter()
-            .filter(|stage| stage.seconds_left.is_none())
-            .map(|stage| stage.stage.folder.clone())
-            .collect(),
+        unknown: unknown.map(|stage| stage.stage.folder.clone()).collect(),
         stages,
-    })
+    }
+}
+
+/// A finished run is done even while a process holds its lock: that process is writing the report.
+fn state_of(all_done: bool, is_at_work: bool) -> RunState {
+    match (all_done, is_at_work) {
+        (true, _) => RunState::Done,
+        (false, true) => RunState::UnderWay,
+        (false, false) => RunState::Stopped,
+    }
 }
 
 fn status_of(run: &Path, stage: ShownStage, is_at_work: bool) -> Result<StageStatus> {
     let folder = run.join(&stage.folder);
     let record = read_record(&folder)?;
-    let seconds_spent = match (&record, stage.state) {
-        (Some(record), StageState::Begun) => record.seconds + this_session(&folder, is_at_work)?,
-        (Some(record), _) => record.seconds,
-        (None, _) => 0.0,
+    let seconds_spent = match &record {
+        None => 0.0,
+        Some(record) if stage.state == StageState::Begun => {
+            record.seconds + this_session(&folder, is_at_work)?
+        }
+        Some(record) => record.seconds,
     };
-    let seconds_left = match stage.state {
+    let seconds_left = known_seconds_left(&stage);
+    let counts = record.filter(|record| record.done).map_or(Value::Null, |record| record.counts);
+    Ok(StageStatus { stage, seconds_spent, seconds_left, counts })
+}
+
+fn known_seconds_left(stage: &ShownStage) -> Option<f64> {
+    match stage.state {
         StageState::Done => Some(0.0),
         StageState::Begun => stage.progress.as_ref().and_then(|progress| progress.seconds_left),
         StageState::Waiting => None,
-    };
-    let counts = record.filter(|record| record.done).map_or(Value::Null, |StageRecord { counts, .. }| counts);
-    Ok(StageStatus { stage, seconds_spent, seconds_left, counts })
+    }
 }
 
 /// Seconds since the stage began, when its record was written; for a stopped stage, until its last file was
 /// written.
 fn this_session(folder: &Path, is_at_work: bool) -> Result<f64> {
     let cannot = || format!("cannot read the folder {}", folder.display());
-    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
     let begun = modified(&folder.join("stage.json")).with_context(cannot)?;
-    let mut until = if is_at_work { SystemTime::now() } else { begun };
-    if !is_at_work {
-        for entry in fs::read_dir(folder).with_context(cannot)? {
-            until = until.max(entry.and_then(|entry| modified(&entry.path())).with_context(cannot)?);
-        }
-    }
+    let until =
+        if is_at_work { SystemTime::now() } else { last_written(folder).with_context(cannot)?.max(begun) };
     // If the clock was set back meanwhile, the difference is meaningless.
     Ok(until.duration_since(begun).map_or(0.0, |since| since.as_secs_f64()))
 }
 
+fn last_written(folder: &Path) -> io::Result<SystemTime> {
+    let mut times = fs::read_dir(folder)?.map(|entry| modified(&entry?.path()));
+    times.try_fold(SystemTime::UNIX_EPOCH, |last, time| Ok(last.max(time?)))
+}
+
+fn modified(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
 /// Estimates a stage by one of the same kind in this run: of an earlier round, another method, or another
-/// model.
+/// model. Settings are the same there, unlike in other runs.
 fn estimate(stages: &mut [StageStatus]) {
     let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done);
     let known: BTreeMap<String, f64> =
         done.map(|stage| (kind(&stage.stage.folder), stage.seconds_spent)).collect();
     for stage in stages.iter_mut().filter(|stage| stage.seconds_left.is_none()) {
-        stage.seconds_left =
-            known.get(&kind(&stage.stage.folder)).map(|took| (took - stage.seconds_spent).max(0.0));
+        let took = known.get(&kind(&stage.stage.folder));
+        // Longer at work than the other was: no time left is all that can be said.
+        stage.seconds_left = took.map(|took| (took - stage.seconds_spent).max(0.0));
     }
 }
 

@@ -28,68 +28,95 @@ const BINS: usize = 20;
 
 /// The curves and the accuracies; `None` if no answers after traces were judged.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Option<Emphasis>> {
-    let Some((of, traces, verdicts)) = source(recipe, stages)? else { return Ok(None) };
-    let accuracy_q = accuracies(traces, verdicts)?;
-    let curve = |(name, objective): (&str, Objective)| -> Result<EmphasisCurve> {
-        let share = gradient_share(&objective, &accuracy_q)?;
-        Ok(EmphasisCurve {
-            name: name.to_owned(),
-            points: weight_curve(&objective, STEPS),
-            shares: [share.hard, share.medium, share.easy],
-        })
-    };
-    let curves = METHODS.into_iter().map(curve).collect::<Result<_>>()?;
-    Ok(Some(Emphasis { curves, accuracies: Histogram::of(accuracy_q, 0.0, 1.0, BINS), of }))
+    let Some(source) = source(recipe, stages)? else { return Ok(None) };
+    let accuracy_q = accuracies(&source)?;
+    let curves = METHODS.iter().map(|(name, objective)| curve(name, objective, &accuracy_q));
+    let curves = curves.collect::<Result<_>>()?;
+    let accuracies = Histogram::of(accuracy_q, 0.0, 1.0, BINS);
+    Ok(Some(Emphasis { curves, accuracies, of: source.of }))
 }
 
-/// The source of the accuracies: answers after the initial model's own traces if some method sampled them,
-/// because the posterior's traces saw the hint.
-fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<(String, &'a Path, &'a Path)>> {
+fn curve(name: &str, objective: &Objective, accuracy_q: &[f64]) -> Result<EmphasisCurve> {
+    let share = gradient_share(objective, accuracy_q)?;
+    Ok(EmphasisCurve {
+        name: name.to_owned(),
+        points: weight_curve(objective, STEPS),
+        shares: [share.hard, share.medium, share.easy],
+    })
+}
+
+/// Where the accuracies come from.
+struct AccuracySource<'a> {
+    /// In words.
+    of: String,
+    /// Folder of the traces.
+    traces: &'a Path,
+    /// Folder of the verdicts on answers after them.
+    verdicts: &'a Path,
+}
+
+/// Answers after the initial model's own traces if some method sampled them, because the posterior's traces
+/// saw the hint.
+fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<AccuracySource<'a>>> {
     for (name, variant) in recipe.variants()? {
         let of_variant = |stage: Stage| stages.done_of(&name, stage);
         if variant.proposal() == Proposal::Initial
-            && let (Some(traces), Some(verdicts)) = (of_variant(Stage::Traces), of_variant(Stage::Verdicts))
+            && let Some((traces, verdicts)) = of_variant(Stage::Traces).zip(of_variant(Stage::Verdicts))
         {
-            return Ok(Some((
-                format!("answers after the initial model’s own traces, of the baseline {name}"),
-                traces,
-                verdicts,
-            )));
+            let of = format!("answers after the initial model’s own traces, of the baseline {name}");
+            return Ok(Some(AccuracySource { of, traces, verdicts }));
         }
     }
-    let of = match recipe.proposal() {
+    let of = own_source(recipe.proposal()).to_owned();
+    let folders = stages.done(Stage::Traces).zip(stages.done(Stage::Verdicts));
+    Ok(folders.map(|(traces, verdicts)| AccuracySource { of, traces, verdicts }))
+}
+
+fn own_source(proposal: Proposal) -> &'static str {
+    match proposal {
         Proposal::Initial => "answers after the initial model’s own traces",
         Proposal::Posterior => {
             "answers after the posterior’s traces, which saw the hint and so flatter the initial model"
         }
-    };
-    Ok(stages
-        .done(Stage::Traces)
-        .zip(stages.done(Stage::Verdicts))
-        .map(|(traces, verdicts)| (of.to_owned(), traces, verdicts)))
+    }
 }
 
-/// The mean over a question's traces of the share of correct answers after each; an unfinished trace has
-/// none.
-fn accuracies(traces: &Path, verdicts: &Path) -> Result<Vec<f64>> {
-    let (traces, verdicts) = (Table::<TraceRecord>::open(traces), Table::<VerdictRecord>::open(verdicts));
+/// The mean over a question's traces of the share of correct answers after each.
+fn accuracies(source: &AccuracySource<'_>) -> Result<Vec<f64>> {
+    let traces = Table::<TraceRecord>::open(source.traces);
+    let verdicts = Table::<VerdictRecord>::open(source.verdicts);
     let mut accuracies = Vec::new();
+    // Parts hold whole questions, so the mean of each is complete within its part.
     for part in 0..traces.parts()? {
-        let mut answers: BTreeMap<(String, u64), (u64, u64)> = BTreeMap::new();
-        for verdict in verdicts.read(part)? {
-            let is_correct = verdict.verdict().is_correct();
-            let (right, all) = answers.entry((verdict.id, verdict.sample)).or_default();
-            *right += u64::from(is_correct);
-            *all += 1;
-        }
-        let mut questions: BTreeMap<String, (f64, u64)> = BTreeMap::new();
-        for trace in traces.read(part)? {
-            let (right, all) = answers.get(&(trace.id.clone(), trace.sample)).copied().unwrap_or((0, 1));
-            let (sum, count) = questions.entry(trace.id).or_default();
-            *sum += right as f64 / all as f64;
-            *count += 1;
-        }
-        accuracies.extend(questions.into_values().map(|(sum, count)| (sum / count as f64).min(1.0)));
+        let counts = counts_by_trace(verdicts.read(part)?);
+        accuracies.extend(means_by_question(traces.read(part)?, &counts));
     }
     Ok(accuracies)
+}
+
+/// Correct answers and all, by question and trace.
+type AnswerCounts = BTreeMap<(String, u64), (u64, u64)>;
+
+fn counts_by_trace(verdicts: Vec<VerdictRecord>) -> AnswerCounts {
+    let mut counts = AnswerCounts::new();
+    for verdict in verdicts {
+        let is_correct = verdict.verdict().is_correct();
+        let (right, all) = counts.entry((verdict.id, verdict.sample)).or_default();
+        *right += u64::from(is_correct);
+        *all += 1;
+    }
+    counts
+}
+
+fn means_by_question(traces: Vec<TraceRecord>, counts: &AnswerCounts) -> impl Iterator<Item = f64> {
+    let mut questions: BTreeMap<String, (f64, u64)> = BTreeMap::new();
+    for trace in traces {
+        // An unfinished trace has no answers, and counts as one without a correct one.
+        let (right, all) = counts.get(&(trace.id.clone(), trace.sample)).copied().unwrap_or((0, 1));
+        let (sum, count) = questions.entry(trace.id).or_default();
+        *sum += right as f64 / all as f64;
+        *count += 1;
+    }
+    // Rounding can lift a mean of ones above 1, which no accuracy may be.
+    questions.into_values().map(|(sum, count)| (sum / count as f64).min(1.0))
 }

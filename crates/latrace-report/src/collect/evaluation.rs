@@ -1,5 +1,6 @@
 //! Evaluation results: accuracies from the stages' counts, pass@k and paired differences from the responses.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,12 +10,11 @@ use super::super::data::{ByDifficulty, MeasuredModel, ModelRole, PairedCompariso
 use super::stages::RunStages;
 use latrace_core::Verdict;
 use latrace_io::table::Table;
-use latrace_objective::statistics::Accuracy;
-use latrace_objective::statistics::{bootstrap, pass_at};
+use latrace_objective::statistics::{Accuracy, Interval, bootstrap, pass_at};
 use latrace_run::pipeline::folder::read_record;
 use latrace_run::pipeline::records::ResponseRecord;
 use latrace_run::pipeline::summary::evaluations;
-use latrace_run::plan::Stage;
+use latrace_run::plan::{Node, Stage};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::evaluation::Measured;
 
@@ -40,39 +40,44 @@ struct Responses {
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurements> {
     let (mut models, mut responses) = (Vec::new(), BTreeMap::new());
     for (name, id) in evaluations(&stages.plan) {
-        let node = &stages.plan.nodes[id];
-        let role = match (&node.method, node.stage) {
-            (Some(_), _) => ModelRole::Baseline,
-            (None, Stage::InitialEvaluation) => ModelRole::Initial,
-            (None, _) => ModelRole::Final,
-        };
         if let Some(folder) = stages.done_node(id) {
             let of_model = read_responses(folder)?;
-            models.push(model(&name, role, folder, &of_model, recipe.seed)?);
+            models.push(model(&name, role(&stages.plan.nodes[id]), folder, &of_model, recipe.seed)?);
             responses.insert(name, of_model);
         }
     }
-    let others = models
-        .iter()
-        .filter(|model| model.role != ModelRole::Final)
-        .filter_map(|other| compare(&responses, "final", &other.name, recipe.seed));
-    let comparisons = others.collect();
+    let others = models.iter().filter(|model| model.role != ModelRole::Final);
+    let comparisons =
+        others.filter_map(|other| compare(&responses, "final", &other.name, recipe.seed)).collect();
     Ok(Measurements { models, comparisons })
+}
+
+fn role(node: &Node) -> ModelRole {
+    match (&node.method, node.stage) {
+        (Some(_), _) => ModelRole::Baseline,
+        (None, Stage::InitialEvaluation) => ModelRole::Initial,
+        (None, _) => ModelRole::Final,
+    }
 }
 
 fn read_responses(folder: &Path) -> Result<Responses> {
     let mut responses = Responses::default();
     for response in Table::<ResponseRecord>::open(folder).records()? {
-        let response = response?;
-        let verdict = response.verdict();
-        let (right, all) = responses.right_q.entry(response.id).or_default();
-        *right += usize::from(verdict.is_correct());
-        *all += 1;
-        responses.undetermined += usize::from(verdict == Verdict::Undetermined);
-        responses.tokens += response.token_ids.len();
-        responses.count += 1;
+        responses.add(response?);
     }
     Ok(responses)
+}
+
+impl Responses {
+    fn add(&mut self, response: ResponseRecord) {
+        let verdict = response.verdict();
+        let (right, all) = self.right_q.entry(response.id).or_default();
+        *right += usize::from(verdict.is_correct());
+        *all += 1;
+        self.undetermined += usize::from(verdict == Verdict::Undetermined);
+        self.tokens += response.token_ids.len();
+        self.count += 1;
+    }
 }
 
 fn model(
@@ -100,33 +105,35 @@ fn model(
 /// Orders difficulties by number if all are numbers, by the usual words if all are such words, and otherwise
 /// by name.
 fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficulty> {
-    let word = |name: &str| {
-        ["easy", "medium", "hard"].iter().position(|word| name.eq_ignore_ascii_case(word)).map(|at| at as f64)
-    };
-    let mut entries: Vec<ByDifficulty> = by_difficulty
-        .into_iter()
-        .map(|(difficulty, accuracy)| ByDifficulty { difficulty, accuracy })
-        .collect();
-    for rank in [&|name: &str| name.parse::<f64>().ok() as Option<f64>, &word as &dyn Fn(&str) -> Option<f64>]
-    {
-        let ranks: Option<Vec<f64>> = entries.iter().map(|entry| rank(&entry.difficulty)).collect();
-        if ranks.is_some() {
-            entries.sort_by(|a, b| {
-                rank(&a.difficulty).partial_cmp(&rank(&b.difficulty)).unwrap_or(std::cmp::Ordering::Equal)
-            });
+    let entries = by_difficulty.into_iter();
+    let mut entries: Vec<ByDifficulty> =
+        entries.map(|(difficulty, accuracy)| ByDifficulty { difficulty, accuracy }).collect();
+    let scales: [fn(&str) -> Option<f64>; 2] = [|name| name.parse().ok(), place_of_word];
+    for scale in scales {
+        if entries.iter().all(|entry| scale(&entry.difficulty).is_some()) {
+            entries.sort_by(|a, b| by_scale(scale, a, b));
         }
     }
     entries
 }
 
+fn place_of_word(name: &str) -> Option<f64> {
+    let place = ["easy", "medium", "hard"].iter().position(|word| name.eq_ignore_ascii_case(word));
+    place.map(|place| place as f64)
+}
+
+/// The names were in alphabetic order, which the stable sort keeps where ranks are equal.
+fn by_scale(scale: fn(&str) -> Option<f64>, a: &ByDifficulty, b: &ByDifficulty) -> Ordering {
+    scale(&a.difficulty).partial_cmp(&scale(&b.difficulty)).unwrap_or(Ordering::Equal)
+}
+
 /// pass@1, pass@2, … up to the responses that every question has; empty if that is only pass@1.
-fn passes(responses: &Responses, seed: u64) -> Vec<latrace_objective::statistics::Interval> {
-    let most = responses.right_q.values().map(|&(_, all)| all).min().unwrap_or(0);
+fn passes(responses: &Responses, seed: u64) -> Vec<Interval> {
+    let counts = || responses.right_q.values();
+    let most = counts().map(|&(_, all)| all).min().unwrap_or(0);
     let pass = |k: usize| {
-        bootstrap(
-            &responses.right_q.values().map(|&(right, all)| pass_at(k, all, right)).collect::<Vec<f64>>(),
-            seed,
-        )
+        let pass_q: Vec<f64> = counts().map(|&(right, all)| pass_at(k, all, right)).collect();
+        bootstrap(&pass_q, seed)
     };
     if most < 2 { Vec::new() } else { (1..=most).map(pass).collect() }
 }
@@ -138,13 +145,7 @@ fn compare(
     against: &str,
     seed: u64,
 ) -> Option<PairedComparison> {
-    let (left, right) = (responses.get(model)?, responses.get(against)?);
-    let share = |&(right, all): &(usize, usize)| right as f64 / all as f64;
-    let difference_q: Vec<f64> = left
-        .right_q
-        .iter()
-        .filter_map(|(id, of_model)| Some(share(of_model) - share(right.right_q.get(id)?)))
-        .collect();
+    let difference_q = differences(responses.get(model)?, responses.get(against)?);
     let questions = difference_q.len();
     (questions > 0).then(|| PairedComparison {
         model: model.to_owned(),
@@ -152,6 +153,14 @@ fn compare(
         difference: bootstrap(&difference_q, seed),
         questions,
     })
+}
+
+/// Differences of accuracy, question by question: the spread of difficulties, which is most of an accuracy's
+/// interval, cancels.
+fn differences(model: &Responses, against: &Responses) -> Vec<f64> {
+    let share = |&(right, all): &(usize, usize)| right as f64 / all as f64;
+    let pairs = model.right_q.iter().filter_map(|(id, ours)| Some((ours, against.right_q.get(id)?)));
+    pairs.map(|(ours, theirs)| share(ours) - share(theirs)).collect()
 }
 
 #[cfg(test)]

@@ -25,18 +25,23 @@ pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<LengthFigure>> {
 }
 
 fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlation: Option<f64>) -> Density {
-    let (shortest, longest) = scores
-        .iter()
-        .fold((usize::MAX, 0), |(low, high), score| (low.min(score.tokens), high.max(score.tokens)));
+    let (shortest, longest) = extremes(scores);
     // If there are few lengths, one bin for each, centred on it.
     let x = (shortest as f64 - 0.5, longest as f64 + 0.5);
     let columns = COLUMNS.min(longest - shortest + 1);
     let y = ends(scores.iter().map(&value).collect());
     let mut counts = vec![vec![0; columns]; ROWS];
     for score in scores {
-        counts[bin(value(score), y.0, y.1, ROWS)][bin(score.tokens as f64, x.0, x.1, columns)] += 1;
+        let (row, column) = (bin(value(score), y.0, y.1, ROWS), bin(score.tokens as f64, x.0, x.1, columns));
+        counts[row][column] += 1;
     }
     Density { x, y, counts, correlation }
+}
+
+/// The least and the greatest length of a trace, in tokens.
+fn extremes(scores: &[TraceScore]) -> (usize, usize) {
+    let lengths = scores.iter().map(|score| score.tokens);
+    lengths.fold((usize::MAX, 0), |(low, high), length| (low.min(length), high.max(length)))
 }
 
 /// The range that contains nearly all values.

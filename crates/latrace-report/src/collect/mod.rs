@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::data::{Emphasis, MeasuredModel, QuestionCounts, ReportData, Run, ShownStage};
+use super::data::{MeasuredModel, QuestionCounts, ReportData, Run, ShownStage};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
@@ -57,19 +57,30 @@ impl Collector {
     pub fn collect(&mut self) -> Result<ReportData> {
         let recipe = recipe(&self.run)?;
         let stages = RunStages::look(&self.run, &recipe)?;
-        let finished = stages.fingerprint();
-        if self.known.as_ref().is_none_or(|known| known.finished != finished) {
-            self.known = Some(Known { finished, data: read_tables(&recipe, &stages)? });
-        }
-        let mut data = self.known.as_ref().map(|known| known.data.clone()).unwrap_or_default();
+        let mut data = self.tables(&recipe, &stages)?;
         data.run = describe(&self.run, &recipe, &stages)?;
         data.stages = stages.shown()?;
         data.training = stages.curves()?;
         if data.training.is_empty() {
             data.missing.insert("training".to_owned(), stages.not_there(Stage::Initial));
         }
+        // After everything that they are derived from, and before the traces are cut to what fits.
         data.findings = findings(&data);
         fit(data, LARGEST_PAGE)
+    }
+
+    /// The contents of finished stages' tables, read again only if another stage has finished: they can be
+    /// gigabytes, and a page is polled while a run is in progress.
+    fn tables(&mut self, recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
+        let finished = stages.fingerprint();
+        match &self.known {
+            Some(known) if known.finished == finished => Ok(known.data.clone()),
+            _ => {
+                let data = read_tables(recipe, stages)?;
+                self.known = Some(Known { finished, data: data.clone() });
+                Ok(data)
+            }
+        }
     }
 }
 
@@ -82,24 +93,40 @@ pub fn stages(run: &Path) -> Result<Vec<ShownStage>> {
 }
 
 fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
-    let source = &recipe.questions;
-    let file = || Path::new(&source.train).file_name().map(|name| name.to_string_lossy().into_owned());
-    let summary = if run.join(SUMMARY).is_file() { Some(RunSummary::read(run)?) } else { None };
-    let absolute =
-        fs::canonicalize(run).with_context(|| format!("cannot read the folder {}", run.display()))?;
+    let has_summary = run.join(SUMMARY).is_file();
+    let summary = has_summary.then(|| RunSummary::read(run)).transpose()?;
     Ok(Run {
-        name: absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        task: if source.task.is_empty() { file() } else { Some(source.task.clone()) },
+        name: folder_name(run)?,
+        task: subject(recipe),
         method: Some(method_name(recipe.method)?),
         seed: Some(recipe.seed),
         version: summary.map(|summary| summary.version),
-        finished: stages.all_done() && run.join(SUMMARY).is_file(),
+        // A run is finished with its summary, which is written after the last stage.
+        finished: stages.all_done() && has_summary,
         peak_memory_bytes: stages.peak_memory_bytes(),
-        recipe: Some(
-            fs::read_to_string(run.join(RECIPE))
-                .with_context(|| format!("cannot read {}", run.join(RECIPE).display()))?,
-        ),
+        recipe: Some(recipe_text(run)?),
     })
+}
+
+/// The folder's own name, also where the path is `.` or a link.
+fn folder_name(run: &Path) -> Result<String> {
+    let absolute =
+        fs::canonicalize(run).with_context(|| format!("cannot read the folder {}", run.display()))?;
+    Ok(absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
+}
+
+/// The task, or the file that the questions are from.
+fn subject(recipe: &RunRecipe) -> Option<String> {
+    let questions = &recipe.questions;
+    if !questions.task.is_empty() {
+        return Some(questions.task.clone());
+    }
+    Path::new(&questions.train).file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+fn recipe_text(run: &Path) -> Result<String> {
+    let path = run.join(RECIPE);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The name as spelt in recipes.
@@ -111,13 +138,20 @@ fn method_name(method: Method) -> Result<String> {
 /// The contents of finished stages' tables.
 fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
     let Measurements { models, comparisons } = evaluation::read(recipe, stages)?;
-    let mut data = ReportData { models, comparisons, ..ReportData::default() };
-    data.questions =
-        stages.done(Stage::Questions).map(|folder| count_questions(folder, recipe)).transpose()?;
-    missing_results(&mut data.missing, &data.models, recipe, stages);
+    let questions = stages.done(Stage::Questions).map(|folder| count_questions(folder, recipe));
+    let emphasis = emphasis::read(recipe, stages)?;
+    let mut data = ReportData {
+        models,
+        comparisons,
+        questions: questions.transpose()?,
+        emphasis,
+        ..ReportData::default()
+    };
+    data.missing.extend(missing_results(&data.models, recipe, stages));
+    if data.emphasis.is_none() {
+        data.missing.insert("emphasis".to_owned(), stages.not_there(Stage::Verdicts));
+    }
     sampled::read(recipe, stages)?.put(&mut data, recipe, stages);
-    data.emphasis = emphasis::read(recipe, stages)?;
-    missing_emphasis(&mut data.missing, data.emphasis.as_ref(), stages);
     Ok(data)
 }
 
@@ -128,16 +162,19 @@ fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<QuestionCounts> 
         ..QuestionCounts::default()
     };
     for question in Table::<QuestionRecord>::open(folder).records()? {
-        let question = question?;
-        counts.evaluation += usize::from(question.split == recipe.evaluation.split);
-        if question.split == Split::Train {
-            counts.train += 1;
-            counts.with_trace += usize::from(question.trace_ids.is_some());
-            counts.with_hint += usize::from(question.hint.is_some());
-            counts.example.get_or_insert(question.question);
-        }
+        count_question(&mut counts, question?, recipe.evaluation.split);
     }
     Ok(counts)
+}
+
+fn count_question(counts: &mut QuestionCounts, question: QuestionRecord, evaluated: Split) {
+    counts.evaluation += usize::from(question.split == evaluated);
+    if question.split == Split::Train {
+        counts.train += 1;
+        counts.with_trace += usize::from(question.trace_ids.is_some());
+        counts.with_hint += usize::from(question.hint.is_some());
+        counts.example.get_or_insert(question.question);
+    }
 }
 
 fn split_name(split: Split) -> &'static str {
@@ -148,53 +185,52 @@ fn split_name(split: Split) -> &'static str {
     }
 }
 
+/// Figures of results that cannot be shown, with the reasons.
 fn missing_results(
-    missing: &mut BTreeMap<String, String>,
     models: &[MeasuredModel],
     recipe: &RunRecipe,
     stages: &RunStages,
-) {
-    let mut say = |figure: &str, text: String| missing.insert(figure.to_owned(), text);
+) -> BTreeMap<String, String> {
     if models.is_empty() {
-        for figure in ["accuracy", "difficulty", "pass_at_k"] {
-            say(figure, stages.not_there(Stage::InitialEvaluation));
-        }
-        return;
+        let reason = stages.not_there(Stage::InitialEvaluation);
+        return ["accuracy", "difficulty", "pass_at_k"].map(|name| (name.to_owned(), reason.clone())).into();
     }
+    let mut missing = BTreeMap::new();
     if models.iter().all(|model| model.by_difficulty.is_empty()) {
-        say("difficulty", "The run does not record the difficulty of its questions.".to_owned());
+        let reason = "The run does not record the difficulty of its questions.";
+        missing.insert("difficulty".to_owned(), reason.to_owned());
     }
     if recipe.evaluation.sampling.n < 2 {
-        say("pass_at_k", "Each question was answered once, so pass@k is not available.".to_owned());
+        let reason = "Each question was answered once, so pass@k is not available.";
+        missing.insert("pass_at_k".to_owned(), reason.to_owned());
     }
-}
-
-fn missing_emphasis(missing: &mut BTreeMap<String, String>, emphasis: Option<&Emphasis>, stages: &RunStages) {
-    if emphasis.is_none() {
-        missing.insert("emphasis".to_owned(), stages.not_there(Stage::Verdicts));
-    }
+    missing
 }
 
 impl Sampled {
     /// Adds the data on traces to the report, or the reason why it is missing.
     fn put(self, data: &mut ReportData, recipe: &RunRecipe, stages: &RunStages) {
-        let mut say = |is_missing: bool, figure: &str, stage: Stage| {
-            if is_missing {
-                data.missing.insert(figure.to_owned(), stages.not_there(stage));
-            }
-        };
-        say(self.funnel.is_empty(), "funnel", Stage::Traces);
-        say(self.traces.questions.is_empty(), "traces", Stage::Traces);
-        say(self.lengths.is_none(), "lengths", Stage::Scores);
-        say(self.weights.is_none(), "weights", Stage::Weights);
-        say(self.bounds.is_none(), "bounds", Stage::Weights);
-        if recipe.method == Method::Sft {
-            for figure in ["funnel", "traces", "lengths", "weights", "bounds"] {
-                data.missing.insert(figure.to_owned(), "This method samples no traces.".to_owned());
-            }
-        }
+        data.missing.extend(self.missing(recipe, stages));
         let Sampled { funnel, verdicts, weights, bounds, lengths, traces } = self;
         (data.funnel, data.verdicts, data.weights, data.bounds, data.lengths, data.traces) =
             (funnel, verdicts, weights, bounds, lengths, traces);
+    }
+
+    /// Figures of traces that cannot be shown, with the reasons.
+    fn missing(&self, recipe: &RunRecipe, stages: &RunStages) -> Vec<(String, String)> {
+        let figures = [
+            ("funnel", self.funnel.is_empty(), Stage::Traces),
+            ("traces", self.traces.questions.is_empty(), Stage::Traces),
+            ("lengths", self.lengths.is_none(), Stage::Scores),
+            ("weights", self.weights.is_none(), Stage::Weights),
+            ("bounds", self.bounds.is_none(), Stage::Weights),
+        ];
+        let is_sft = recipe.method == Method::Sft;
+        let reason = |stage: Stage| match is_sft {
+            true => "This method samples no traces.".to_owned(),
+            false => stages.not_there(stage),
+        };
+        let missing = figures.into_iter().filter(|&(_, is_missing, _)| is_missing || is_sft);
+        missing.map(|(name, _, stage)| (name.to_owned(), reason(stage))).collect()
     }
 }

@@ -1,8 +1,9 @@
 //! The stages of a run according to its plan, and their progress.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use latrace_engine::TrainConfig;
@@ -27,9 +28,24 @@ pub(super) struct Known {
 }
 
 impl Known {
+    fn look(run: &Path, node: &Node) -> Result<Known> {
+        let folder = run.join(node.folder());
+        let record = read_record(&folder)?;
+        Ok(Known { node: node.clone(), folder, record })
+    }
+
     /// Its path within the run.
     pub(super) fn name(&self) -> String {
         self.node.folder().display().to_string()
+    }
+
+    /// The model that it trains, with its round unless that is the first.
+    fn noun(&self) -> String {
+        let noun = self.node.stage.noun();
+        match self.node.round {
+            1 => noun.to_owned(),
+            round => format!("round-{round}, {noun}"),
+        }
     }
 
     /// Its training settings, if it is a training.
@@ -42,6 +58,14 @@ impl Known {
 
     fn is_done(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.done)
+    }
+
+    fn state(&self) -> StageState {
+        match &self.record {
+            Some(record) if record.done => StageState::Done,
+            Some(_) => StageState::Begun,
+            None => StageState::Waiting,
+        }
     }
 }
 
@@ -57,12 +81,7 @@ impl RunStages {
     /// Reads a run's folder.
     pub(super) fn look(run: &Path, recipe: &RunRecipe) -> Result<RunStages> {
         let plan = plan(recipe)?;
-        let known = |node: &Node| -> Result<Known> {
-            let folder = run.join(node.folder());
-            let record = read_record(&folder)?;
-            Ok(Known { node: node.clone(), folder, record })
-        };
-        let stages = plan.nodes.iter().map(known).collect::<Result<_>>()?;
+        let stages = plan.nodes.iter().map(|node| Known::look(run, node)).collect::<Result<_>>()?;
         Ok(RunStages { plan, stages, rounds: recipe.rounds })
     }
 
@@ -88,26 +107,24 @@ impl RunStages {
         known.record.as_ref().map(|record| &record.counts)
     }
 
+    /// The stage in the last weighed round; a stage that rounds share is only in an earlier one.
     fn of_own(&self, stage: Stage) -> Option<NodeId> {
-        let in_round = |round: u64, stage: Stage| self.plan.node(None, round, stage);
-        let is_weighed =
-            |round: &u64| in_round(*round, Stage::Weights).is_some_and(|id| self.done_node(id).is_some());
-        let weighed = (1..=self.rounds).rev().find(is_weighed).unwrap_or(1);
-        (1..=weighed).rev().find_map(|round| in_round(round, stage))
+        (1..=self.last_weighed_round()).rev().find_map(|round| self.plan.node(None, round, stage))
+    }
+
+    /// The last round whose traces were weighed, or else the first: figures of one round must not be mixed
+    /// with those of another.
+    fn last_weighed_round(&self) -> u64 {
+        let weights = |round: u64| self.plan.node(None, round, Stage::Weights);
+        let is_weighed = |round: &u64| weights(*round).and_then(|id| self.done_node(id)).is_some();
+        (1..=self.rounds).rev().find(is_weighed).unwrap_or(1)
     }
 
     /// Loss and gradient norm of the run's own models: initial, posterior, final.
     pub(super) fn curves(&self) -> Result<Vec<Training>> {
-        let own =
-            self.stages.iter().filter(|known| known.node.method.is_none() && known.training().is_some());
-        let curves = own.map(|known| {
-            let noun = known.node.stage.noun();
-            let name = match known.node.round {
-                1 => noun.to_owned(),
-                round => format!("round-{round}, {noun}"),
-            };
-            training::curve_of(&name, &known.folder)
-        });
+        let own = self.stages.iter().filter(|known| known.node.method.is_none());
+        let trainings = own.filter(|known| known.training().is_some());
+        let curves = trainings.map(|known| training::curve_of(&known.noun(), &known.folder));
         curves.filter_map(Result::transpose).collect()
     }
 
@@ -154,21 +171,7 @@ impl RunStages {
 
 /// A stage in the form of the report; `parts` is the number of parts of the questions' table.
 fn show(known: &Known, parts: Option<usize>) -> Result<ShownStage> {
-    let state = match &known.record {
-        Some(record) if record.done => StageState::Done,
-        Some(_) => StageState::Begun,
-        None => StageState::Waiting,
-    };
-    let config = known.training();
-    let progress = match (state, &config) {
-        (StageState::Begun, Some(config)) => training::progress(&known.folder, config)?,
-        (StageState::Begun, None) => part_progress(&known.folder, parts)?,
-        _ => None,
-    };
-    let tokens = match (state, &config) {
-        (StageState::Done, Some(_)) => training::tokens(&known.folder)?,
-        _ => known.record.as_ref().and_then(|record| record.counts["tokens"].as_u64()),
-    };
+    let state = known.state();
     let seconds = known.record.as_ref().map(|record| record.seconds).filter(|_| state == StageState::Done);
     Ok(ShownStage {
         folder: known.name(),
@@ -176,31 +179,52 @@ fn show(known: &Known, parts: Option<usize>) -> Result<ShownStage> {
         method: known.node.method.clone(),
         state,
         seconds,
-        tokens,
-        progress,
+        tokens: tokens(known)?,
+        progress: if state == StageState::Begun { progress(known, parts)? } else { None },
     })
+}
+
+fn progress(known: &Known, parts: Option<usize>) -> Result<Option<StageProgress>> {
+    match known.training() {
+        Some(config) => training::progress(&known.folder, &config),
+        None => part_progress(&known.folder, parts),
+    }
+}
+
+fn tokens(known: &Known) -> Result<Option<u64>> {
+    // A training's record does not count tokens; its updates do.
+    if known.is_done() && known.training().is_some() {
+        return training::tokens(&known.folder);
+    }
+    Ok(known.record.as_ref().and_then(|record| record.counts["tokens"].as_u64()))
 }
 
 /// The number of parts written and their rate, from the files' modification times, because the writing
 /// process publishes no progress.
 fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<StageProgress>> {
-    let cannot = || format!("cannot read the folder {}", folder.display());
-    let mut times: Vec<SystemTime> = Vec::new();
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
+    let times = part_times(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let (done, total) = (times.len() as u64, total.map(|total| total as u64));
+    let per_second = rate(&times);
+    let seconds_left = per_second.zip(total).map(|(rate, total)| total.saturating_sub(done) as f64 / rate);
+    Ok(Some(StageProgress { done, total, unit: "parts".to_owned(), per_second, seconds_left }))
+}
+
+/// When each part was written, in order.
+fn part_times(folder: &Path) -> io::Result<Vec<SystemTime>> {
+    let mut times = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with("part-") {
-            times.push(entry.metadata().and_then(|metadata| metadata.modified()).with_context(cannot)?);
+            times.push(entry.metadata()?.modified()?);
         }
     }
     times.sort_unstable();
-    let span = times
-        .first()
-        .zip(times.last())
-        .and_then(|(first, last)| last.duration_since(*first).ok())
-        .unwrap_or(Duration::ZERO);
-    let per_second =
-        (times.len() > 1 && !span.is_zero()).then(|| (times.len() - 1) as f64 / span.as_secs_f64());
-    let (done, total) = (times.len() as u64, total.map(|total| total as u64));
-    let seconds_left = per_second.zip(total).map(|(rate, total)| total.saturating_sub(done) as f64 / rate);
-    Ok(Some(StageProgress { done, total, unit: "parts".to_owned(), per_second, seconds_left }))
+    Ok(times)
+}
+
+/// Parts per second between the first and the last: the first one's own duration is unknown.
+fn rate(times: &[SystemTime]) -> Option<f64> {
+    let (first, last) = times.first().zip(times.last())?;
+    let span = last.duration_since(*first).ok().filter(|span| !span.is_zero())?;
+    Some((times.len() - 1) as f64 / span.as_secs_f64())
 }

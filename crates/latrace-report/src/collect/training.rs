@@ -34,19 +34,21 @@ pub(super) fn curve_of(name: &str, folder: &Path) -> Result<Option<Training>> {
 
 fn curve(name: String, updates: &[Update]) -> Training {
     let width = updates.len().div_ceil(POINTS);
-    let points = updates.chunks(width).map(|chunk| {
-        let mean = |pick: fn(&Update) -> f64| chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64;
-        TrainingPoint {
-            step: chunk[chunk.len() - 1].step,
-            loss: mean(|update| update.loss),
-            grad_norm: mean(|update| update.grad_norm),
-        }
-    });
     Training {
         name,
         steps: updates[updates.len() - 1].step,
         steps_per_point: width as u64,
-        points: points.collect(),
+        points: updates.chunks(width).map(point).collect(),
+    }
+}
+
+/// The mean of consecutive updates. A sample of them would show noise, and hide spikes between its points.
+fn point(updates: &[Update]) -> TrainingPoint {
+    let mean = |pick: fn(&Update) -> f64| updates.iter().map(pick).sum::<f64>() / updates.len() as f64;
+    TrainingPoint {
+        step: updates[updates.len() - 1].step,
+        loss: mean(|update| update.loss),
+        grad_norm: mean(|update| update.grad_norm),
     }
 }
 
@@ -54,15 +56,24 @@ fn curve(name: String, updates: &[Update]) -> Training {
 pub(super) fn progress(folder: &Path, config: &TrainConfig) -> Result<Option<StageProgress>> {
     let updates = read(folder)?;
     let Some(last) = updates.last() else { return Ok(None) };
-    let by_epochs =
-        (last.epoch > 0.0).then(|| (last.step as f64 / last.epoch * config.epochs as f64).round() as u64);
-    let total = config.max_steps.or(by_epochs);
-    let recent = &updates[updates.len().saturating_sub(LATELY)..];
-    let seconds = last.time - recent[0].time;
-    let per_second = (seconds > 0.0).then(|| (last.step - recent[0].step) as f64 / seconds);
-    let seconds_left =
-        per_second.zip(total).map(|(rate, total)| total.saturating_sub(last.step) as f64 / rate);
+    let total = config.max_steps.or_else(|| steps_of_epochs(last, config.epochs));
+    let per_second = recent_rate(&updates, last);
+    let left = total.map(|total| total.saturating_sub(last.step) as f64);
+    let seconds_left = per_second.zip(left).map(|(rate, left)| left / rate);
     Ok(Some(StageProgress { done: last.step, total, unit: "updates".to_owned(), per_second, seconds_left }))
+}
+
+/// All updates, extrapolated from an update that says how much of an epoch is done: the plan of the training
+/// is not in the folder.
+fn steps_of_epochs(last: &Update, epochs: u64) -> Option<u64> {
+    (last.epoch > 0.0).then(|| (last.step as f64 / last.epoch * epochs as f64).round() as u64)
+}
+
+/// Updates per second, of late: time per update follows the lengths of rows, and changes after a restart.
+fn recent_rate(updates: &[Update], last: &Update) -> Option<f64> {
+    let first = &updates[updates.len().saturating_sub(LATELY)];
+    let seconds = last.time - first.time;
+    (seconds > 0.0).then(|| (last.step - first.step) as f64 / seconds)
 }
 
 /// Tokens of all updates; `None` if none was logged.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use latrace_core::Markers;
 use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
+use super::input::{id_text, markers, open_rows, read_rows, warn_of_skipped};
+use super::output::{add_fields, add_sampled};
 use crate::verbs::sample::{EngineArguments, SamplingArguments};
 use latrace_engine::row_tokens::{PROMPT_FIELDS, ids_of, prompt_of};
 use latrace_engine::sampling::journal::FinishedSample;
@@ -16,9 +17,8 @@ use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_engine::{Engine, ModelShape};
 use latrace_io::columns::Columns;
-use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
-use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, UniqueIds, describe, field, text_of};
+use latrace_io::rows::{FieldProblem, Output, Row, UniqueIds, describe, field, text_of};
 
 /// The stage's name in the key of every random number: that of `latrace run`, so that both draw the same
 /// answers.
@@ -81,59 +81,79 @@ pub struct AnswerArguments {
 pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let model = model_folder(&arguments.model)?;
-    let shape = ModelShape::read(&model)?;
-    let markers =
-        Markers::named(&arguments.markers).map_err(|error| Failure::usage(format!("--markers: {error}")))?;
-    let codec = TraceCodec::open(&model, markers)?;
-    let params = arguments.sampling.params()?;
-    let stop_ids = arguments.sampling.stop_ids(codec.answer_end_ids());
-    let Traces { prompts, rows, open } = read_traces(arguments, &codec, shape.positions)?;
-    let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, engine, .. } = arguments;
-    let stop_texts = codec.answer_stops();
-    let job = SampleJob { stage: STAGE, seed: *seed, n: *n, params, stop_ids, stop_texts };
-    let row = |prompt: usize, finished: &FinishedSample| answer_row(rows[prompt].clone(), finished, &codec);
-    let settings =
-        json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.columns().names()});
-    let work = describe_work(&job, &model, data, settings)?;
-    let empty = open.iter().flat_map(|&place| (0..*n).map(move |sample| (place, sample)));
-    let empty = empty.map(|(place, sample)| (place, empty_answer(&prompts[place], sample))).collect();
-    draw_to(&out, &job, &prompts, work, empty, || engine.engine().generator(&model), &row)
+    let positions = ModelShape::read(&model)?.positions;
+    let codec = TraceCodec::open(&model, markers(&arguments.markers)?)?;
+    let job = answer_job(arguments, &codec)?;
+    let traces = read_traces(arguments, &codec, positions)?;
+    let data = &arguments.data;
+    let row =
+        |prompt: usize, finished: &FinishedSample| answer_row(traces.rows[prompt].clone(), finished, &codec);
+    let work = describe_work(&job, &model, data, settings(arguments))?;
+    let generator = || arguments.engine.engine().generator(&model);
+    draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row)
         .with_context(|| format!("cannot answer {}", data.display()))
 }
 
-/// What answers continue (prompt, trace and the opening of an answer), the rows without those fields, and the
-/// indices of the rows whose trace has no end.
-struct Traces {
-    prompts: Vec<Prompt>,
-    rows: Vec<Row>,
-    open: Vec<usize>,
+fn answer_job(arguments: &AnswerArguments, codec: &TraceCodec) -> Result<SampleJob> {
+    Ok(SampleJob {
+        stage: STAGE,
+        seed: arguments.seed,
+        n: arguments.n,
+        params: arguments.sampling.params()?,
+        stop_ids: arguments.sampling.stop_ids(codec.answer_end_ids()),
+        stop_texts: codec.answer_stops(),
+    })
 }
 
-fn read_traces(arguments: &AnswerArguments, codec: &TraceCodec, max_positions: usize) -> Result<Traces> {
-    let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
-    let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let (mut traces, mut ids) =
-        (Traces { prompts: Vec::new(), rows: Vec::new(), open: Vec::new() }, UniqueIds::default());
-    while let Some((prompt, row)) =
-        reader.next_with(|_, row| parse(row, &arguments.columns.columns(), codec, max_positions, &mut ids))?
-    {
-        if prompt.ids.is_empty() {
-            traces.open.push(traces.prompts.len());
-        }
-        traces.prompts.push(prompt);
-        traces.rows.push(row);
+/// The settings that change rows or prompts but no sampling parameter: answers made under others are not
+/// resumed.
+fn settings(arguments: &AnswerArguments) -> Value {
+    json!({
+        "markers": arguments.markers,
+        "skip_bad_rows": arguments.skip_bad_rows,
+        "columns": arguments.columns.columns().names(),
+    })
+}
+
+/// The traces of the input.
+struct Traces {
+    /// What answers continue: prompt, trace and the opening of an answer; empty for a trace without an end.
+    prompts: Vec<Prompt>,
+    /// The rows without the fields that were read.
+    rows: Vec<Row>,
+}
+
+impl Traces {
+    /// The indices of traces without an end.
+    fn open(&self) -> impl Iterator<Item = usize> {
+        self.prompts.iter().enumerate().filter(|(_, prompt)| prompt.ids.is_empty()).map(|(place, _)| place)
     }
-    if !traces.open.is_empty() {
+
+    /// The answers of traces without an end, which are known without sampling.
+    fn empty_answers(&self, n: u64) -> Vec<(usize, FinishedSample)> {
+        let answers = self.open().flat_map(|place| (0..n).map(move |sample| (place, sample)));
+        answers.map(|(place, sample)| (place, empty_answer(&self.prompts[place], sample))).collect()
+    }
+}
+
+fn read_traces(arguments: &AnswerArguments, codec: &TraceCodec, positions: usize) -> Result<Traces> {
+    let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
+    let (columns, mut ids) = (arguments.columns.columns(), UniqueIds::default());
+    let traces = read_rows(&mut reader, |_, row| parse(row, &columns, codec, positions, &mut ids))?;
+    let (prompts, rows) = traces.into_iter().unzip();
+    let traces = Traces { prompts, rows };
+    warn_of_open(&traces);
+    warn_of_skipped(&reader);
+    Ok(traces)
+}
+
+fn warn_of_open(traces: &Traces) {
+    let (open, all) = (traces.open().count(), traces.prompts.len());
+    if open > 0 {
         tracing::warn!(
-            "{} of {} traces have no end: their answers are empty and will be judged wrong",
-            traces.open.len(),
-            traces.prompts.len()
+            "{open} of {all} traces have no end: their answers are empty and will be judged wrong"
         );
     }
-    if reader.skipped() > 0 {
-        tracing::warn!("{} bad rows skipped", reader.skipped());
-    }
-    Ok(traces)
 }
 
 fn empty_answer(prompt: &Prompt, sample: u64) -> FinishedSample {
@@ -151,38 +171,41 @@ fn parse(
     mut row: Row,
     columns: &Columns,
     codec: &TraceCodec,
-    max_positions: usize,
+    positions: usize,
     ids: &mut UniqueIds,
 ) -> Result<(Prompt, Row), FieldProblem> {
     let id = ids.take_sample(&row)?;
-    let sample = field(&row, "sample");
-    let number = sample.and_then(Value::as_u64);
-    let number = number.ok_or_else(|| {
-        FieldProblem::new(
-            "sample",
-            "the trace's number, from 0",
-            sample.map_or("nothing".to_owned(), describe),
-        )
-    })?;
-    let view = columns.view(&row)?;
-    let prompt = prompt_of(&view, &codec.text)?;
-    let trace = trace_of(&view, codec)?;
-    let ids = trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &codec.answer_prefix].concat());
-    if ids.len() >= max_positions {
+    let number = trace_number(&row)?;
+    let ids = ids_before_answer(&*columns.view(&row)?, codec)?;
+    if ids.len() >= positions {
         let expected = format!(
-            "a prompt and a trace of fewer than the model's {max_positions} tokens (id {id}, sample {number})"
+            "a prompt and a trace of fewer than the model's {positions} tokens (id {id}, sample {number})"
         );
         return Err(FieldProblem::new("token_ids", expected, ids.len().to_string()));
     }
     columns.remove_read(&mut row, &PROMPT_FIELDS);
     REPLACED.iter().for_each(|name| drop(row.shift_remove(*name)));
-    let name = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-    Ok((Prompt { id: json!([id, number]), stream: format!("{name}/{number}"), ids }, row))
+    // The stream is named as in `latrace run`, whose ids are always strings.
+    let stream = format!("{}/{number}", id_text(&id));
+    Ok((Prompt { id: json!([id, number]), stream, ids }, row))
 }
 
-/// z: the row's trace up to its end; none if the thought has no end. A text without the end marker is an
-/// unfinished trace only if the sample hit its token limit, because `latrace sample` strips the stop string
-/// from the text.
+fn trace_number(row: &Row) -> Result<u64, FieldProblem> {
+    let sample = field(row, "sample");
+    sample.and_then(Value::as_u64).ok_or_else(|| {
+        let got = sample.map_or("nothing".to_owned(), describe);
+        FieldProblem::new("sample", "the trace's number, from 0", got)
+    })
+}
+
+/// Prompt, trace and the opening of an answer; empty for a trace without an end.
+fn ids_before_answer(row: &Row, codec: &TraceCodec) -> Result<Vec<u32>, FieldProblem> {
+    let prompt = prompt_of(row, &codec.text)?;
+    let trace = trace_of(row, codec)?;
+    Ok(trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &codec.answer_prefix].concat()))
+}
+
+/// z: the row's trace up to its end; none if the thought has no end.
 fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProblem> {
     let by_ids = field(row, "token_ids").is_some();
     let ids = if by_ids {
@@ -194,7 +217,13 @@ fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProb
     if let Some(end) = codec.boundary(&ids) {
         return Ok(Some(ids[..end].to_vec()));
     }
-    if by_ids || field(row, "stop_reason").is_some_and(|reason| reason == "max_tokens") {
+    if by_ids { Ok(None) } else { trace_of_text(row, codec) }
+}
+
+/// z of a text without the end marker. It is an unfinished trace only if the sample hit its token limit,
+/// because `latrace sample` strips the stop string from the text.
+fn trace_of_text(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProblem> {
+    if field(row, "stop_reason").is_some_and(|reason| reason == "max_tokens") {
         return Ok(None);
     }
     let refused = |error: anyhow::Error| FieldProblem::new("text", "a trace", error.to_string());
@@ -202,14 +231,18 @@ fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProb
 }
 
 fn answer_row(mut row: Row, finished: &FinishedSample, codec: &TraceCodec) -> Row {
+    // The opening of an answer was given, not sampled; nothing was given to the answer of an open trace.
     let given = if finished.stop_reason == OPEN { &[][..] } else { codec.answer_prefix.as_slice() };
-    let text = codec.answer_text(&[given, &finished.token_ids].concat());
-    row.insert("answer".to_owned(), json!(finished.sample));
-    row.insert("text".to_owned(), json!(text));
-    row.insert("prediction".to_owned(), json!(text));
-    row.insert("given_ids".to_owned(), json!(given));
-    row.insert("token_ids".to_owned(), json!(finished.token_ids));
-    row.insert("logprobs".to_owned(), json!(finished.logprobs));
-    row.insert("stop_reason".to_owned(), json!(finished.stop_reason));
+    let text = json!(codec.answer_text(&[given, &finished.token_ids].concat()));
+    add_fields(
+        &mut row,
+        [
+            ("answer", json!(finished.sample)),
+            ("text", text.clone()),
+            ("prediction", text),
+            ("given_ids", json!(given)),
+        ],
+    );
+    add_sampled(&mut row, finished);
     row
 }

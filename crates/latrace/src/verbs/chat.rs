@@ -13,12 +13,13 @@ use latrace_core::random::stream;
 use latrace_core::{SamplingParams, StopReason};
 use latrace_engine::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
 use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{CpuEngine, CpuOptions, Engine, ModelShape};
+use latrace_engine::{CpuEngine, CpuOptions, Engine};
 
-use crate::verbs::sample::SamplingArguments;
+use super::input::ModelInput;
+use super::sample::SamplingArguments;
 use latrace_io::failure::Failure;
-use latrace_io::hub::model_folder;
 use latrace_io::memory::Bytes;
+use latrace_io::rows::FieldProblem;
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "chat";
@@ -52,24 +53,36 @@ pub struct ChatArguments {
 
 /// Runs `latrace chat`.
 pub fn run(arguments: &ChatArguments) -> Result<()> {
-    let model = model_folder(&arguments.model)?;
-    let shape = ModelShape::read(&model)?;
-    let text = TextCodec::open(&model, &shape)?;
-    if !text.has_tokenizer() {
-        let message =
-            format!("{} has no tokenizer.json, which a conversation needs", arguments.model.display());
-        return Err(Failure::work(message).into());
-    }
+    let model = ModelInput::open(&arguments.model)?;
+    check_tokenizer(arguments, &model.text)?;
     let params = arguments.sampling.params()?;
-    let stop_ids = arguments.sampling.stop_ids(shape.end_ids);
     let interrupted = watch_for_interrupts()?;
+    let mut chat = Chat {
+        generator: generator(arguments, &model)?,
+        text: &model.text,
+        params,
+        stop_ids: arguments.sampling.stop_ids(model.shape.end_ids.clone()),
+        conversation: Conversation::new(arguments, &model.text),
+        seed: arguments.seed,
+        replies: 0,
+        interrupted,
+    };
+    chat.run()
+}
+
+fn check_tokenizer(arguments: &ChatArguments, text: &TextCodec) -> Result<()> {
+    if text.has_tokenizer() {
+        return Ok(());
+    }
+    let model = arguments.model.display();
+    Err(Failure::work(format!("{model} has no tokenizer.json, which a conversation needs")).into())
+}
+
+fn generator(arguments: &ChatArguments, model: &ModelInput) -> Result<Box<dyn Generate>> {
     let kv_cache_bytes = arguments.kv_cache_bytes.map(|bytes| bytes.0);
-    let engine = CpuEngine::new(CpuOptions { kv_cache_bytes, batch: 1, ..CpuOptions::default() });
-    let generator = engine.generator(&model)?;
-    let conversation =
-        Conversation { messages: Vec::new(), system: arguments.system.clone(), plain: !text.has_template() };
-    let seed = arguments.seed;
-    Chat { generator, text: &text, params, stop_ids, conversation, seed, replies: 0, interrupted }.run()
+    // There is one reply at a time.
+    let options = CpuOptions { kv_cache_bytes, batch: 1, ..CpuOptions::default() };
+    CpuEngine::new(options).generator(&model.folder)
 }
 
 /// A flag that Ctrl-C sets.
@@ -97,23 +110,38 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn say(&mut self, role: &str, content: &str) {
+    fn new(arguments: &ChatArguments, text: &TextCodec) -> Conversation {
+        let (system, plain) = (arguments.system.clone(), !text.has_template());
+        Conversation { messages: Vec::new(), system, plain }
+    }
+
+    /// Adds a message; the first one is preceded by the system message, also after a reset.
+    fn add(&mut self, role: &str, content: &str) {
         if self.messages.is_empty()
             && let Some(system) = &self.system
         {
-            self.messages.push(Message { role: "system".to_owned(), content: system.clone() });
+            self.messages.push(message("system", system));
         }
-        self.messages.push(Message { role: role.to_owned(), content: content.to_owned() });
+        self.messages.push(message(role, content));
     }
 
+    /// The token ids of the whole conversation.
     fn prompt(&self, text: &TextCodec) -> Result<Vec<u32>> {
         let rendered = if self.plain {
             self.messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
         } else {
-            text.prompt(&self.messages).map_err(|problem| Failure::work(problem.to_string()))?
+            text.prompt(&self.messages).map_err(refused)?
         };
-        Ok(text.encode("message", &rendered).map_err(|problem| Failure::work(problem.to_string()))?)
+        Ok(text.encode("message", &rendered).map_err(refused)?)
     }
+}
+
+fn message(role: &str, content: &str) -> Message {
+    Message { role: role.to_owned(), content: content.to_owned() }
+}
+
+fn refused(problem: FieldProblem) -> Failure {
+    Failure::work(problem.to_string())
 }
 
 struct Chat<'a> {
@@ -131,37 +159,38 @@ impl Chat<'_> {
     fn run(&mut self) -> Result<()> {
         let mut lines = std::io::stdin().lock().lines();
         loop {
-            if std::io::stdin().is_terminal() {
-                print!("> ");
-                std::io::stdout().flush()?;
-            }
-            let Some(line) = lines.next() else {
+            show_input_prompt()?;
+            let Some(line) = lines.next() else { return Ok(()) };
+            let line = line.context("cannot read a message")?;
+            if self.take_line(line.trim())?.is_break() {
                 return Ok(());
-            };
-            match line.context("cannot read a message")?.trim() {
-                "" => {}
-                "/quit" | "/exit" => return Ok(()),
-                "/reset" => {
-                    self.conversation.messages.clear();
-                    println!("(a new conversation)");
-                }
-                command if command.starts_with('/') => {
-                    println!("(unknown: {command}; there are /reset and /quit)")
-                }
-                message => self.reply(message)?,
             }
         }
     }
 
+    /// Does what a line says; breaks if it ends the conversation.
+    fn take_line(&mut self, line: &str) -> Result<ControlFlow<()>> {
+        match line {
+            "" => {}
+            "/quit" | "/exit" => return Ok(ControlFlow::Break(())),
+            "/reset" => {
+                self.conversation.messages.clear();
+                println!("(a new conversation)");
+            }
+            command if command.starts_with('/') => {
+                println!("(unknown: {command}; there are /reset and /quit)")
+            }
+            message => self.reply(message)?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
     fn reply(&mut self, message: &str) -> Result<()> {
+        // A Ctrl-C while no reply was being sampled must not stop this one.
         self.interrupted.store(false, Ordering::SeqCst);
-        self.conversation.say("user", message);
-        let prompt = self.conversation.prompt(self.text)?;
-        let seeds = vec![stream(self.seed, STAGE, "", self.replies)];
-        self.replies += 1;
-        let (params, stop_ids) = (self.params, self.stop_ids.clone());
+        self.conversation.add("user", message);
         let mut printer = Printer {
-            request: Some(Request { prompt, seeds, params, stop_ids, stop_texts: StopTexts::default() }),
+            request: Some(self.request()?),
             text: self.text,
             end_ids: &self.stop_ids,
             printed: String::new(),
@@ -175,14 +204,38 @@ impl Chat<'_> {
             println!("({error}; a new conversation)");
             return Ok(());
         }
-        match printer.stop {
-            Some(StopReason::MaxTokens) => println!("\n(truncated at the token limit)"),
-            Some(StopReason::Interrupted) => println!("\n(stopped)"),
-            _ => println!(),
-        }
+        println!("{}", ending(printer.stop));
         let reply = printer.printed;
-        self.conversation.say("assistant", &reply);
+        self.conversation.add("assistant", &reply);
         Ok(())
+    }
+
+    /// A request for the next reply. Replies are numbered, so that the same message twice is not answered
+    /// with the same random numbers.
+    fn request(&mut self) -> Result<Request> {
+        let prompt = self.conversation.prompt(self.text)?;
+        let seeds = vec![stream(self.seed, STAGE, "", self.replies)];
+        self.replies += 1;
+        let (params, stop_ids) = (self.params, self.stop_ids.clone());
+        Ok(Request { prompt, seeds, params, stop_ids, stop_texts: StopTexts::default() })
+    }
+}
+
+/// Shows the prompt of an input line, in a terminal only: piped output holds replies alone.
+fn show_input_prompt() -> Result<()> {
+    if std::io::stdin().is_terminal() {
+        print!("> ");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// What follows a reply.
+fn ending(stop: Option<StopReason>) -> &'static str {
+    match stop {
+        Some(StopReason::MaxTokens) => "\n(truncated at the token limit)",
+        Some(StopReason::Interrupted) => "\n(stopped)",
+        _ => "",
     }
 }
 
@@ -198,11 +251,7 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, tokens: &[u32]) {
-        let tokens = match tokens.split_last() {
-            Some((last, before)) if self.end_ids.contains(last) => before,
-            _ => tokens,
-        };
-        let text = self.text.decode(tokens).unwrap_or_default();
+        let text = self.text.decode(self.without_end(tokens)).unwrap_or_default();
         // A character split over several tokens decodes to U+FFFD until its last token arrives.
         let whole = text.trim_end_matches('\u{fffd}');
         if let Some(new) = whole.strip_prefix(self.printed.as_str()) {
@@ -210,6 +259,14 @@ impl Printer<'_> {
             // If the terminal is gone, the next read fails and reports it.
             let _ = std::io::stdout().flush();
             self.printed = whole.to_owned();
+        }
+    }
+
+    /// The tokens without the end token, which is not part of the reply's text.
+    fn without_end<'a>(&self, tokens: &'a [u32]) -> &'a [u32] {
+        match tokens.split_last() {
+            Some((last, before)) if self.end_ids.contains(last) => before,
+            _ => tokens,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::output::print_json;
 use latrace_run::comparison::{ComparisonOptions, compare};
 
 /// Arguments of `latrace compare`.
@@ -51,9 +52,8 @@ pub fn run(arguments: &CompareArguments) -> Result<()> {
     };
     let comparison = compare(&arguments.folders, &choice)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
-    } else {
-        print!("{}", comparison.markdown());
+        return print_json(&comparison);
     }
+    print!("{}", comparison.markdown());
     Ok(())
 }

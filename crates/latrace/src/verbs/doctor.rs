@@ -1,11 +1,11 @@
 //! `latrace doctor`: checks whether this machine has what a run needs.
 
-use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
+use super::output::{print, print_json};
 use crate::doctor::{Finding, Health, examine};
 use latrace_io::failure::Failure;
 
@@ -30,28 +30,34 @@ pub struct DoctorArguments {
 /// Runs `latrace doctor`.
 pub fn run(arguments: &DoctorArguments) -> Result<()> {
     let findings = examine(&arguments.runs);
-    let text = if arguments.json { serde_json::to_string_pretty(&findings)? } else { table(&findings) };
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")?;
-    let missing: Vec<&str> = findings
-        .iter()
-        .filter(|finding| finding.health == Health::Missing)
-        .map(|finding| finding.what)
-        .collect();
-    if missing.is_empty() {
-        Ok(())
+    if arguments.json {
+        print_json(&findings)?;
     } else {
-        Err(Failure::work(format!("missing, and needed by every run: {}", missing.join(", "))).into())
+        print(&table(&findings))?;
     }
+    check_nothing_missing(&findings)
+}
+
+/// An error, so that a script can tell by the exit code; after the table, which has the details.
+fn check_nothing_missing(findings: &[Finding]) -> Result<()> {
+    let missing = findings.iter().filter(|finding| finding.health == Health::Missing);
+    let missing: Vec<&str> = missing.map(|finding| finding.what).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::work(format!("missing, and needed by every run: {}", missing.join(", "))).into())
 }
 
 fn table(findings: &[Finding]) -> String {
-    let line = |finding: &Finding| {
-        let mark = match finding.health {
-            Health::Good => "ok",
-            Health::Lacking => "note",
-            Health::Missing => "MISSING",
-        };
-        format!("{:<14}{mark:<9}{}", finding.what, finding.found)
-    };
+    let line =
+        |finding: &Finding| format!("{:<14}{:<9}{}", finding.what, mark(finding.health), finding.found);
     findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn mark(health: Health) -> &'static str {
+    match health {
+        Health::Good => "ok",
+        Health::Lacking => "note",
+        Health::Missing => "MISSING",
+    }
 }

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use latrace_core::{Markers, SamplingParams};
+use latrace_core::SamplingParams;
+use latrace_engine::CpuEngine;
 
-use crate::verbs::sample::EngineArguments;
+use super::input::markers;
+use super::sample::EngineArguments;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_questions::benchmarks::{Benchmark, Chosen};
@@ -128,57 +130,92 @@ impl SamplingOverrides {
 pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
     let engine = arguments.engine.engine();
-    let source = match (&arguments.responses, &arguments.model) {
-        (Some(responses), _) if responses == Path::new(RIGHT) => ResponseSource::Right,
-        (Some(responses), _) => ResponseSource::File(responses.clone()),
-        (None, Some(model)) => {
-            let name = arguments.name.clone().unwrap_or_else(|| model.display().to_string());
-            let (folder, wrapping) = (
-                model_folder(model)?,
-                Wrapping::named(arguments.template.as_deref().unwrap_or(plan.benchmark.kind.form()[0]))?,
-            );
-            ResponseSource::EvaluatedModel(Box::new(EvaluatedModel {
-                name,
-                folder,
-                wrapping,
-                engine: &engine,
-            }))
-        }
-        (None, None) => return Err(Failure::usage("expected --model or --responses").into()),
-    };
-    let summary = evaluation::run(&plan, &source)?;
+    let summary = evaluation::run(&plan, &responses(arguments, &plan.benchmark, &engine)?)?;
     print!("{}", evaluation::table(&summary));
-    tell(&summary);
+    log_details(&summary);
     Ok(())
 }
 
+/// Where the responses come from: `--responses`, or else the model.
+fn responses<'a>(
+    arguments: &EvalArguments,
+    benchmark: &Benchmark,
+    engine: &'a CpuEngine,
+) -> Result<ResponseSource<'a>> {
+    match (&arguments.responses, &arguments.model) {
+        (Some(responses), _) if responses == Path::new(RIGHT) => Ok(ResponseSource::Right),
+        (Some(responses), _) => Ok(ResponseSource::File(responses.clone())),
+        (None, Some(model)) => {
+            let evaluated = evaluated_model(arguments, model, benchmark, engine)?;
+            Ok(ResponseSource::EvaluatedModel(Box::new(evaluated)))
+        }
+        (None, None) => Err(Failure::usage("expected --model or --responses").into()),
+    }
+}
+
+fn evaluated_model<'a>(
+    arguments: &EvalArguments,
+    model: &Path,
+    benchmark: &Benchmark,
+    engine: &'a CpuEngine,
+) -> Result<EvaluatedModel<'a>> {
+    let [template, _] = benchmark.kind.form();
+    Ok(EvaluatedModel {
+        name: arguments.name.clone().unwrap_or_else(|| model.display().to_string()),
+        folder: model_folder(model)?,
+        wrapping: Wrapping::named(arguments.template.as_deref().unwrap_or(template))?,
+        engine,
+    })
+}
+
 fn plan(arguments: &EvalArguments) -> Result<BenchmarkRun> {
+    let benchmark = adjusted_benchmark(arguments)?;
+    let [_, markers_name] = benchmark.kind.form();
+    let markers = markers(arguments.markers.as_deref().unwrap_or(markers_name))?;
+    let files = match arguments.data.as_slice() {
+        [] => benchmark.files(&arguments.out)?,
+        given => given.to_vec(),
+    };
+    let limit = arguments.limit.map(|limit| limit as usize);
+    let chosen = Chosen { subsets: arguments.subset.clone(), limit };
+    Ok(BenchmarkRun { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
+}
+
+/// The benchmark, with the settings that are given on the command line.
+fn adjusted_benchmark(arguments: &EvalArguments) -> Result<Benchmark> {
     let mut benchmark = Benchmark::find(&arguments.bench)?;
     benchmark.k = arguments.k.unwrap_or(benchmark.k);
     benchmark.sampling = arguments.sampling.over(&benchmark.sampling);
     benchmark.time_limit = arguments.time_limit.unwrap_or(benchmark.time_limit);
-    let markers = Markers::named(arguments.markers.as_deref().unwrap_or(benchmark.kind.form()[1]))
-        .map_err(|error| Failure::usage(format!("--markers: {error}")))?;
-    let files =
-        if arguments.data.is_empty() { benchmark.files(&arguments.out)? } else { arguments.data.clone() };
-    let chosen =
-        Chosen { subsets: arguments.subset.clone(), limit: arguments.limit.map(|limit| limit as usize) };
-    Ok(BenchmarkRun { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
+    Ok(benchmark)
 }
 
 /// Logs to stderr what the table leaves out.
-fn tell(summary: &EvaluationSummary) {
-    let reasons: Vec<String> =
-        summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    tracing::info!("{} responses: {}", summary.overall.samples, reasons.join(", "));
-    if summary.truncated + summary.unclosed > 0 {
+fn log_details(summary: &EvaluationSummary) {
+    log_reasons(summary);
+    log_truncation(summary);
+    log_lengths(summary);
+    warn_of_undetermined(summary);
+}
+
+fn log_reasons(summary: &EvaluationSummary) {
+    let reasons = summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}"));
+    let reasons = reasons.collect::<Vec<_>>().join(", ");
+    tracing::info!("{} responses: {reasons}", summary.overall.samples);
+}
+
+fn log_truncation(summary: &EvaluationSummary) {
+    let (truncated, unclosed) = (summary.truncated, summary.unclosed);
+    if truncated + unclosed > 0 {
         let percent = 100.0 * summary.truncation_rate;
         tracing::info!(
-            "{} responses ({percent:.1} %) truncated at the token limit; {} thoughts without an end",
-            summary.truncated,
-            summary.unclosed
+            "{truncated} responses ({percent:.1} %) truncated at the token limit; {unclosed} thoughts without an end"
         );
     }
+}
+
+fn log_lengths(summary: &EvaluationSummary) {
+    // Responses from a file have no token ids, and so no lengths.
     if let Some(lengths) = &summary.lengths {
         tracing::info!(
             "tokens per response: mean {:.0}, median {}, 90th percentile {}",
@@ -187,12 +224,16 @@ fn tell(summary: &EvaluationSummary) {
             lengths.ninetieth
         );
     }
-    // Undetermined responses count as wrong, so the most they can hide is their own share.
+}
+
+fn warn_of_undetermined(summary: &EvaluationSummary) {
     let undetermined = summary.verdicts.get("undetermined").copied().unwrap_or(0);
-    if undetermined > 0 {
-        tracing::warn!(
-            "{undetermined} responses could not be judged and do not count as correct: the accuracy may be too low by up to {:.1} points",
-            { 100.0 * undetermined as f64 / summary.overall.samples as f64 }
-        );
+    if undetermined == 0 {
+        return;
     }
+    // Undetermined responses count as wrong, so the most they can hide is their own share.
+    let points = 100.0 * undetermined as f64 / summary.overall.samples as f64;
+    tracing::warn!(
+        "{undetermined} responses could not be judged and do not count as correct: the accuracy may be too low by up to {points:.1} points"
+    );
 }

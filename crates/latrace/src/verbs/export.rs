@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use latrace_io::failure::Failure;
-use latrace_io::files::is_absent_or_empty;
 use latrace_run::export::{Target, export};
 
 use super::choices::{TRAINERS, one_of};
+use super::output::check_unused;
 
 /// Arguments of `latrace export`.
 #[derive(Args, Debug)]
@@ -36,20 +35,16 @@ pub struct ExportArguments {
 
 /// Runs `latrace export`.
 pub fn run(arguments: &ExportArguments) -> Result<()> {
-    let out = &arguments.out;
-    if !is_absent_or_empty(out)? {
-        return Err(Failure::work(format!("the output folder {} is not empty", out.display()))
-            .hint("choose another folder")
-            .into());
-    }
-    let exported = export(&arguments.run, arguments.format, out)?;
+    check_unused(&arguments.out, "choose another folder")?;
+    let exported = export(&arguments.run, arguments.format, &arguments.out)?;
     tracing::info!(
         "{} rows written to {}, {} dropped as too long; its README.md lists what the trainer cannot express",
         exported.rows,
-        out.display(),
+        arguments.out.display(),
         exported.dropped
     );
     if exported.ambiguous > 0 {
+        // Sampled token ids need not be those that the tokenizer would choose for their text.
         tracing::warn!(
             "the text of {} rows does not tokenize back to their token ids: prefer the token ids",
             exported.ambiguous

@@ -10,9 +10,11 @@ use latrace_engine::ModelShape;
 use latrace_engine::cpu::{SaveDtype, save_random};
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
-use latrace_io::files::{is_absent_or_empty, replace_folder};
+use latrace_io::files::replace_folder;
 use latrace_questions::source::named_task;
 use latrace_run::stages::model::write_shape;
+
+use super::output::check_unused;
 
 /// Arguments of `latrace init`.
 #[derive(Args, Debug)]
@@ -61,40 +63,44 @@ impl From<Dtype> for SaveDtype {
 /// Runs `latrace init`.
 pub fn run(arguments: &InitArguments) -> Result<()> {
     let out = arguments.out.as_path();
-    if !is_absent_or_empty(out)? {
-        let message = format!("the output folder {} is not empty", out.display());
-        return Err(Failure::work(message).hint("choose another folder").into());
-    }
+    check_unused(out, "choose another folder")?;
     replace_folder(out, |folder| fill(folder, arguments))?;
     tracing::info!("the model is in {}", out.display());
     Ok(())
 }
 
 fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
-    let source = if arguments.config.is_dir() {
-        arguments.config.join("config.json")
-    } else {
-        arguments.config.clone()
-    };
+    let source = configuration_file(&arguments.config);
     let tokenizer = match &arguments.task {
         Some(name) => {
-            let text =
-                fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
-            let shape = serde_json::from_str(&text)
-                .with_context(|| format!("{} is not valid JSON", source.display()))?;
-            write_shape(folder, shape, &named_task("--task", name)?.tokenizer())?;
+            write_task_shape(folder, &source, name)?;
             folder
         }
         None => {
             // The loader reads `config.json`, and the given file may have any name; saving rewrites the copy.
-            fs::copy(&source, folder.join("config.json"))
-                .with_context(|| format!("cannot read {}", source.display()))?;
+            fs::copy(&source, folder.join("config.json")).with_context(|| cannot_read(&source))?;
             given_tokenizer(arguments, &source)?
         }
     };
     // Checked before the weights are drawn, which takes long for a large model.
     TextCodec::open(tokenizer, &ModelShape::read(folder)?)?;
     save_random(folder, arguments.seed, arguments.dtype.into(), tokenizer).map(drop)
+}
+
+fn configuration_file(config: &Path) -> PathBuf {
+    if config.is_dir() { config.join("config.json") } else { config.to_owned() }
+}
+
+/// Writes the configuration with a task's vocabulary, and the task's tokenizer.
+fn write_task_shape(folder: &Path, source: &Path, task: &str) -> Result<()> {
+    let text = fs::read_to_string(source).with_context(|| cannot_read(source))?;
+    let shape =
+        serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", source.display()))?;
+    write_shape(folder, shape, &named_task("--task", task)?.tokenizer()).map(drop)
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read {}", path.display())
 }
 
 /// The folder to copy the tokenizer from.

@@ -11,15 +11,16 @@ use serde_json::{Value, json};
 use latrace_core::Split;
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::columns::pair;
-use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{Output, Row, write_rows};
 use latrace_questions::source::{Format, Source, check_ids};
 use latrace_questions::tasks::Sizes;
+use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::Template;
 use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
 use super::choices::{FORMATS, SPLITS, one_of};
+use super::input::markers;
 
 /// Fields that hold token ids.
 const IDS: [&str; 5] = ["prompt_ids", "posterior_prompt_ids", "trace_ids", "answer_ids", "response_ids"];
@@ -137,63 +138,67 @@ impl Only {
 /// Runs `latrace questions`.
 pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
-    let source = source(arguments);
     let texts = Texts::of(arguments)?;
-    let codec = arguments
-        .model
-        .as_deref()
-        .map(|model| TraceCodec::open(&model_folder(model)?, texts.markers.clone()))
-        .transpose()?;
-    let questions = match &codec {
-        Some(codec) => source.read(&texts.markers, Some(&|messages| codec.text.split(messages)))?,
-        None => source.read(&texts.markers, None)?,
-    };
-    check_ids(&questions)?;
-    let mut written = 0;
+    let codec = codec(arguments, &texts.markers)?;
+    let questions = read_questions(&source(arguments), &texts.markers, codec.as_ref())?;
+    let kept = || questions.iter().filter(|(split, question)| arguments.only.takes(*split, question));
     write_rows(&out, |sink| {
-        for (split, question) in
-            questions.iter().filter(|(split, question)| arguments.only.takes(*split, question))
-        {
-            sink.write(
-                texts
-                    .row(*split, question, codec.as_ref())
-                    .with_context(|| format!("question {}", question.id))?,
-            )?;
-            written += 1;
-        }
-        Ok(())
+        kept().try_for_each(|(split, question)| {
+            let row = texts.row(*split, question, codec.as_ref());
+            sink.write(row.with_context(|| format!("question {}", question.id))?)
+        })
     })?;
-    tracing::info!("{written} of {} questions written", questions.len());
+    tracing::info!("{} of {} questions written", kept().count(), questions.len());
     if codec.is_none() {
         tracing::info!("without --model, there are no token ids, and responses do not end with an end token");
     }
     Ok(())
 }
 
+/// The codec of the model, if one is given.
+fn codec(arguments: &QuestionsArguments, markers: &Markers) -> Result<Option<TraceCodec>> {
+    let open = |model: &Path| TraceCodec::open(&model_folder(model)?, markers.clone());
+    arguments.model.as_deref().map(open).transpose()
+}
+
+/// The questions of a source, whose ids must differ: everything later joins on them.
+fn read_questions(
+    source: &Source,
+    markers: &Markers,
+    codec: Option<&TraceCodec>,
+) -> Result<Vec<(Split, Question)>> {
+    let questions = match codec {
+        Some(codec) => source.read(markers, Some(&|messages| codec.text.split(messages)))?,
+        None => source.read(markers, None)?,
+    };
+    check_ids(&questions)?;
+    Ok(questions)
+}
+
 fn source(arguments: &QuestionsArguments) -> Source {
-    let QuestionsArguments { traced, untraced, validation, test, seed, kind, format, .. } = arguments;
+    // A file has one split on the command line, where a recipe may name one file for each.
     let path = |split: Split| {
         let given = arguments.data.as_deref().filter(|_| arguments.split == split);
         given.map_or(String::new(), |path: &Path| path.display().to_string())
     };
     Source {
         task: arguments.task.clone().unwrap_or_default(),
-        sizes: Sizes {
-            traced: traced.unwrap_or(0),
-            untraced: *untraced,
-            validation: *validation,
-            test: *test,
-        },
+        sizes: sizes(arguments),
         train: path(Split::Train),
         validation: path(Split::Validation),
         test: path(Split::Test),
-        format: *format,
+        format: arguments.format,
         columns: arguments.column.iter().cloned().collect(),
-        kind: kind.clone(),
-        traced: traced.unwrap_or(0),
+        kind: arguments.kind.clone(),
+        traced: arguments.traced.unwrap_or(0),
         limit: arguments.limit.unwrap_or(0),
-        seed: *seed,
+        seed: arguments.seed,
     }
+}
+
+fn sizes(arguments: &QuestionsArguments) -> Sizes {
+    let QuestionsArguments { untraced, validation, test, .. } = *arguments;
+    Sizes { traced: arguments.traced.unwrap_or(0), untraced, validation, test }
 }
 
 /// The markers and templates that turn questions into rows.
@@ -205,21 +210,17 @@ struct Texts {
 
 impl Texts {
     fn of(arguments: &QuestionsArguments) -> Result<Texts> {
-        let plain = arguments.task.is_some();
-        let named = |given: &Option<String>, of_task: &str, otherwise: &str| {
-            given.clone().unwrap_or_else(|| if plain { of_task } else { otherwise }.to_owned())
+        // Tasks have tokenizers of their own, without words for the markers and prompts of language models.
+        let is_task = arguments.task.is_some();
+        let named = |given: &Option<String>, of_task: &str, of_file: &str| {
+            given.clone().unwrap_or_else(|| if is_task { of_task } else { of_file }.to_owned())
         };
-        let markers = named(&arguments.markers, "plain", "think");
+        let reasoner = named(&arguments.reasoner, "plain", "reasoner");
+        let posterior = named(&arguments.posterior, "plain_posterior", "posterior_a");
         Ok(Texts {
-            markers: Markers::named(&markers)
-                .map_err(|error| Failure::usage(format!("--markers: {error}")))?,
-            reasoner: Template::named("--reasoner", &named(&arguments.reasoner, "plain", "reasoner"))?
-                .compile()?,
-            posterior: Template::named(
-                "--posterior",
-                &named(&arguments.posterior, "plain_posterior", "posterior_a"),
-            )?
-            .compile()?,
+            markers: markers(&named(&arguments.markers, "plain", "think"))?,
+            reasoner: Template::named("--reasoner", &reasoner)?.compile()?,
+            posterior: Template::named("--posterior", &posterior)?.compile()?,
         })
     }
 
@@ -229,53 +230,53 @@ impl Texts {
         };
         // Token ids that are already in the file may be another model's.
         IDS.iter().for_each(|name| drop(row.shift_remove(*name)));
-        let PromptTexts { prompt, posterior_prompt } =
-            prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
-        let mut add = |name: &str, value: Value| {
-            if !value.is_null() {
-                row.insert(name.to_owned(), value);
-            }
-        };
-        add("hint", json!(question.hint()));
-        add("split", json!(split));
-        add("prompt", json!(prompt));
-        add("posterior_prompt", json!(posterior_prompt));
-        add("response", json!(self.response(question)));
+        self.add_texts(&mut row, split, question)?;
         if let Value::Object(judged_by) = reference(question) {
-            judged_by.into_iter().for_each(|(name, value)| add(&name, value));
+            judged_by.into_iter().for_each(|(name, value)| add(&mut row, &name, value));
         }
         if let Some(codec) = codec {
-            let encoding = Encoding {
-                codec,
-                markers: &self.markers,
-                reasoner: &self.reasoner,
-                posterior: &self.posterior,
-            };
-            let record = encoding.record(split, question)?;
-            let response = record
-                .trace_ids
-                .as_ref()
-                .zip(record.answer_ids.as_ref())
-                .map(|(trace, answer)| [trace.as_slice(), answer].concat());
-            let ids = [
-                Some(record.prompt_ids),
-                record.posterior_prompt_ids,
-                record.trace_ids,
-                record.answer_ids,
-                response,
-            ];
-            IDS.iter().zip(ids).for_each(|(name, ids)| add(name, json!(ids)));
+            self.add_ids(&mut row, split, question, codec)?;
         }
         Ok(row)
+    }
+
+    fn add_texts(&self, row: &mut Row, split: Split, question: &Question) -> Result<()> {
+        let PromptTexts { prompt, posterior_prompt } =
+            prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
+        add(row, "hint", json!(question.hint()));
+        add(row, "split", json!(split));
+        add(row, "prompt", json!(prompt));
+        add(row, "posterior_prompt", json!(posterior_prompt));
+        add(row, "response", json!(self.response(question)));
+        Ok(())
+    }
+
+    /// Adds the token ids that `latrace run` would store, by the same code.
+    fn add_ids(&self, row: &mut Row, split: Split, question: &Question, codec: &TraceCodec) -> Result<()> {
+        let Texts { markers, reasoner, posterior } = self;
+        let record = Encoding { codec, markers, reasoner, posterior }.record(split, question)?;
+        let response = response_ids(&record);
+        let QuestionRecord { prompt_ids, posterior_prompt_ids, trace_ids, answer_ids, .. } = record;
+        let ids = [Some(prompt_ids), posterior_prompt_ids, trace_ids, answer_ids, response];
+        IDS.iter().zip(ids).for_each(|(name, ids)| add(row, name, json!(ids)));
+        Ok(())
     }
 
     /// Trace and answer with their markers, except for the opening one, which is the end of the prompt.
     fn response(&self, question: &Question) -> Option<String> {
         let Markers { close, answer_open, answer_close, .. } = &self.markers;
-        Some(format!(
-            "{}{close}{answer_open}{}{answer_close}",
-            question.trace.as_ref()?,
-            question.response()?
-        ))
+        let (trace, answer) = (question.trace.as_ref()?, question.response()?);
+        Some(format!("{trace}{close}{answer_open}{answer}{answer_close}"))
     }
+}
+
+/// Adds a field, unless its value is null: a row has only the fields that apply to its question.
+fn add(row: &mut Row, name: &str, value: Value) {
+    if !value.is_null() {
+        row.insert(name.to_owned(), value);
+    }
+}
+
+fn response_ids(record: &QuestionRecord) -> Option<Vec<u32>> {
+    Some([record.trace_ids.as_deref()?, record.answer_ids.as_deref()?].concat())
 }

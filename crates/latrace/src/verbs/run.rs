@@ -18,6 +18,8 @@ use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
 
+use super::output::print;
+
 /// Arguments of `latrace run`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -58,26 +60,35 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let held = RunFolder::lock(&folder)?;
     // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
+    write_recipe(&recipe, &folder)?;
+    announce(&plan, &states(&plan, &folder, &context)?);
+    runner::run(&plan, &held, &context)?;
+    conclude(&plan, &recipe, &folder)
+}
+
+/// Written before the first stage: status and report read a run's plan from it, also of one that was killed.
+fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
     let toml = recipe.to_toml()?;
     write_atomically(&folder.join(layout::RECIPE), |writer| {
         writer.write_all(toml.as_bytes()).context("cannot write the recipe")
-    })?;
-    announce(&plan, &states(&plan, &folder, &context)?);
-    runner::run(&plan, &held, &context)?;
-    let summary = RunSummary::of(&plan, &folder, &recipe)?;
-    summary.write(&folder)?;
-    report::write(&folder, &folder.join(report::PAGE))?;
-    print(&in_words(&summary, &folder))
+    })
+}
+
+/// Writes and prints the summary of a finished run, and writes its report.
+fn conclude(plan: &Plan, recipe: &RunRecipe, folder: &Path) -> Result<()> {
+    let summary = RunSummary::of(plan, folder, recipe)?;
+    // The report takes a run with a summary for a finished one, so the summary comes first.
+    summary.write(folder)?;
+    report::write(folder, &folder.join(report::PAGE))?;
+    print(&in_words(&summary, folder))
 }
 
 fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
     if let Some(folder) = &arguments.run_dir {
         return Ok(folder.clone());
     }
-    let stem = arguments.recipe.file_stem();
-    let stem =
-        stem.ok_or_else(|| Failure::usage(format!("{} names no recipe", arguments.recipe.display())))?;
-    Ok(Path::new("runs").join(stem))
+    let nameless = || Failure::usage(format!("{} names no recipe", arguments.recipe.display()));
+    Ok(Path::new("runs").join(arguments.recipe.file_stem().ok_or_else(nameless)?))
 }
 
 /// Logs what will be resumed and what will be redone, before any work starts.
@@ -96,20 +107,18 @@ fn announce(plan: &Plan, states: &[State]) {
 
 /// A line for each step of each method.
 fn in_lines(plan: &Plan, states: &[State]) -> String {
-    let line = |step: &Step| {
-        let what = match &states[step.node] {
-            _ if step.shared => "shared with an earlier step".to_owned(),
-            State::Done => "done".to_owned(),
-            State::Begun => "resumes".to_owned(),
-            State::Missing => "to be done".to_owned(),
-            State::Changed(why) => format!("will be redone: {why}"),
-            State::Depends => "will be redone: depends on a stage that will be".to_owned(),
-        };
-        format!("{:<32} {what}", step.label())
-    };
+    let line = |step: &Step| format!("{:<32} {}", step.label(), intent(step, &states[step.node]));
     plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn print(text: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
+/// What the run will do with a step.
+fn intent(step: &Step, state: &State) -> String {
+    match state {
+        _ if step.shared => "shared with an earlier step".to_owned(),
+        State::Done => "done".to_owned(),
+        State::Begun => "resumes".to_owned(),
+        State::Missing => "to be done".to_owned(),
+        State::Changed(why) => format!("will be redone: {why}"),
+        State::Depends => "will be redone: depends on a stage that will be".to_owned(),
+    }
 }

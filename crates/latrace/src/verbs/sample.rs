@@ -5,21 +5,22 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::{SamplingParams, StopReason};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
+use super::input::{ModelInput, open_rows, read_rows, warn_of_skipped};
+use super::output::{add_fields, add_sampled};
 use latrace_engine::boundary::StopTexts;
 use latrace_engine::row_tokens::{PROMPT_FIELDS, prompt_of};
 use latrace_engine::sampling::journal::FinishedSample;
 use latrace_engine::sampling::output::{describe_work, draw_to};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{CpuEngine, CpuOptions, Engine, ModelShape};
+use latrace_engine::{CpuEngine, CpuOptions, Engine};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
-use latrace_io::hub::model_folder;
 use latrace_io::memory::Bytes;
-use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, UniqueIds};
+use latrace_io::rows::{FieldProblem, Output, Row, UniqueIds};
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "sample";
@@ -128,6 +129,7 @@ impl SamplingArguments {
     pub fn params(&self) -> Result<SamplingParams> {
         let SamplingArguments { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
         let params = SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens };
+        // The colon of "temperature: expected …" becomes a pointer to the option's help.
         params
             .validate()
             .map_err(|error| Failure::usage(error.to_string().replacen(':', " (see --help):", 1)))?;
@@ -143,37 +145,47 @@ impl SamplingArguments {
 /// Runs `latrace sample`.
 pub fn run(arguments: &SampleArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
-    let model = model_folder(&arguments.model)?;
-    let shape = ModelShape::read(&model)?;
-    let params = arguments.sampling.params()?;
-    let text = TextCodec::open(&model, &shape)?;
-    check_stops(arguments, &text)?;
-    let (rows, prompts) = read_prompts(arguments, &text, &shape)?;
-    let SampleArguments { seed, n, data, stop, include_stop, skip_bad_rows, columns, engine, .. } = arguments;
-    let job = SampleJob {
-        stage: STAGE,
-        seed: *seed,
-        n: *n,
-        params,
-        stop_ids: arguments.sampling.stop_ids(shape.end_ids),
-        stop_texts: StopTexts::new(stop.clone()),
-    };
+    let model = ModelInput::open(&arguments.model)?;
+    let job = sample_job(arguments, &model)?;
+    check_stops(arguments, &model.text)?;
+    let (rows, prompts) = read_prompts(arguments, &model)?;
     let row = |prompt: usize, finished: &FinishedSample| {
-        sampled_row(rows[prompt].clone(), finished, &text, &job.stop_texts, *include_stop)
+        sampled_row(rows[prompt].clone(), finished, &model.text, &job.stop_texts, arguments.include_stop)
     };
-    let columns = columns.columns();
-    let settings = json!({
-        "stop": stop, "include_stop": include_stop, "skip_bad_rows": skip_bad_rows, "columns": columns.names()
-    });
-    let work = describe_work(&job, &model, data, settings)?;
-    draw_to(&out, &job, &prompts, work, Vec::new(), || engine.engine().generator(&model), &row)
+    let data = &arguments.data;
+    let work = describe_work(&job, &model.folder, data, settings(arguments))?;
+    // Loaded by the drawing loop, and only if a sample is missing: a finished output costs no weights.
+    let generator = || arguments.engine.engine().generator(&model.folder);
+    draw_to(&out, &job, &prompts, work, Vec::new(), generator, &row)
         .with_context(|| format!("cannot sample {}", data.display()))
+}
+
+fn sample_job(arguments: &SampleArguments, model: &ModelInput) -> Result<SampleJob> {
+    Ok(SampleJob {
+        stage: STAGE,
+        seed: arguments.seed,
+        n: arguments.n,
+        params: arguments.sampling.params()?,
+        stop_ids: arguments.sampling.stop_ids(model.shape.end_ids.clone()),
+        stop_texts: StopTexts::new(arguments.stop.clone()),
+    })
+}
+
+/// The settings that change rows but no request: samples made under others are not resumed.
+fn settings(arguments: &SampleArguments) -> Value {
+    json!({
+        "stop": arguments.stop,
+        "include_stop": arguments.include_stop,
+        "skip_bad_rows": arguments.skip_bad_rows,
+        "columns": arguments.columns.columns().names(),
+    })
 }
 
 fn check_stops(arguments: &SampleArguments, text: &TextCodec) -> Result<()> {
     if arguments.stop.iter().any(String::is_empty) {
         return Err(Failure::usage("--stop: expected a non-empty string, got \"\"").into());
     }
+    // Stop strings are found in decoded text, because a string may end within a token.
     if !arguments.stop.is_empty() && !text.has_tokenizer() {
         let message =
             format!("--stop needs a tokenizer: {} has no tokenizer.json", arguments.model.display());
@@ -183,37 +195,26 @@ fn check_stops(arguments: &SampleArguments, text: &TextCodec) -> Result<()> {
 }
 
 /// The rows without their prompt fields, and the prompts.
-fn read_prompts(
-    arguments: &SampleArguments,
-    text: &TextCodec,
-    shape: &ModelShape,
-) -> Result<(Vec<Row>, Vec<Prompt>)> {
-    let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
-    let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let (mut rows, mut prompts, mut ids) = (Vec::new(), Vec::new(), UniqueIds::default());
-    while let Some((row, prompt)) =
-        reader.next_with(|_, row| parse(row, &arguments.columns.columns(), text, shape, &mut ids))?
-    {
-        rows.push(row);
-        prompts.push(prompt);
-    }
-    if reader.skipped() > 0 {
-        tracing::warn!("{} bad rows skipped", reader.skipped());
-    }
-    Ok((rows, prompts))
+fn read_prompts(arguments: &SampleArguments, model: &ModelInput) -> Result<(Vec<Row>, Vec<Prompt>)> {
+    let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
+    let (columns, mut ids) = (arguments.columns.columns(), UniqueIds::default());
+    let rows = read_rows(&mut reader, |_, row| parse(row, &columns, model, &mut ids))?;
+    warn_of_skipped(&reader);
+    Ok(rows.into_iter().unzip())
 }
 
 fn parse(
     mut row: Row,
     columns: &Columns,
-    text: &TextCodec,
-    shape: &ModelShape,
+    model: &ModelInput,
     ids: &mut UniqueIds,
 ) -> Result<(Row, Prompt), FieldProblem> {
     let id = ids.take(&row)?;
-    let prompt = prompt_of(&*columns.view(&row)?, text)?;
-    if prompt.len() >= shape.positions {
-        let expected = format!("fewer than the model's {} tokens (id {id})", shape.positions);
+    let prompt = prompt_of(&*columns.view(&row)?, &model.text)?;
+    let positions = model.shape.positions;
+    // At least one position must be left for the first sampled token.
+    if prompt.len() >= positions {
+        let expected = format!("fewer than the model's {positions} tokens (id {id})");
         return Err(FieldProblem::new("prompt", expected, prompt.len().to_string()));
     }
     columns.remove_read(&mut row, &PROMPT_FIELDS);
@@ -228,15 +229,16 @@ fn sampled_row(
     stops: &StopTexts,
     include_stop: bool,
 ) -> Row {
-    let drawn = match finished.stop_reason == StopReason::End.name() {
-        true => &finished.token_ids[..finished.token_ids.len() - 1],
-        false => &finished.token_ids,
-    };
-    let text = text.decode(drawn).map(|text| stops.cut(&text, include_stop).to_owned());
-    row.insert("sample".to_owned(), json!(finished.sample));
-    row.insert("text".to_owned(), json!(text));
-    row.insert("token_ids".to_owned(), json!(finished.token_ids));
-    row.insert("logprobs".to_owned(), json!(finished.logprobs));
-    row.insert("stop_reason".to_owned(), json!(finished.stop_reason));
+    let text = text.decode(without_end(finished)).map(|text| stops.cut(&text, include_stop).to_owned());
+    add_fields(&mut row, [("sample", json!(finished.sample)), ("text", json!(text))]);
+    add_sampled(&mut row, finished);
     row
+}
+
+/// The sampled tokens without the end token, which some tokenizers decode to visible text.
+fn without_end(finished: &FinishedSample) -> &[u32] {
+    match finished.token_ids.split_last() {
+        Some((_, drawn)) if finished.stop_reason == StopReason::End.name() => drawn,
+        _ => &finished.token_ids,
+    }
 }

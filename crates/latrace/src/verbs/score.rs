@@ -8,16 +8,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::columns::ColumnArguments;
-use latrace_engine::boundary::{ScoreClient, ScoreRow};
+use super::input::{ModelInput, id_text, open_rows};
+use super::output::add_fields;
+use latrace_engine::boundary::{Score, ScoreClient, ScoreRow};
 use latrace_engine::row_tokens::{CONSUMED_FIELDS, prompt_and_response};
 use latrace_engine::sampling::journal::decimals;
-use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{CpuEngine, CpuOptions, Engine, ModelShape};
+use latrace_engine::{CpuEngine, CpuOptions, Engine};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
-use latrace_io::hub::model_folder;
 use latrace_io::progress::Progress;
-use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, write_rows};
+use latrace_io::rows::{FieldProblem, Output, Row, RowSink, UniqueIds, write_rows};
 
 /// Arguments of `latrace score`.
 #[derive(Args, Debug)]
@@ -55,27 +55,31 @@ pub struct ScoreArguments {
 /// Runs `latrace score`.
 pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
-    let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
-    let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let folder = model_folder(&arguments.model)?;
-    let shape = ModelShape::read(&folder)?;
-    let text = TextCodec::open(&folder, &shape)?;
+    let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
+    let model = ModelInput::open(&arguments.model)?;
     let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
-    let mut scorer = CpuEngine::new(options).scorer(&folder)?;
-    let columns = arguments.columns.columns();
-    let mut ids = UniqueIds::default();
-    let written = write_rows(&out, |sink| {
-        let mut next = || reader.next_with(|_, row| parse(row, &columns, &text, &shape, &mut ids));
-        let mut scoring = Scoring::new(&mut next, sink);
-        let outcome = scorer.score(&mut scoring);
-        // An error of reading or writing already names its file; the engine's copy of it would add a wrong
-        // one.
-        scoring.failure.take().map_or(Ok(()), Err)?;
-        outcome.with_context(|| format!("cannot score {}", arguments.data.display()))?;
-        Ok(scoring.finish())
-    })?;
+    let mut scorer = CpuEngine::new(options).scorer(&model.folder)?;
+    let (columns, mut ids) = (arguments.columns.columns(), UniqueIds::default());
+    let mut next = || reader.next_with(|_, row| parse(row, &columns, &model, &mut ids));
+    let cannot = || format!("cannot score {}", arguments.data.display());
+    let written = write_rows(&out, |sink| score_rows(&mut *scorer, &mut next, sink, cannot))?;
     tracing::info!("{written} rows scored, {} bad rows skipped", reader.skipped());
     Ok(())
+}
+
+/// Scores all rows, and returns their number.
+fn score_rows(
+    scorer: &mut dyn Score,
+    next: &mut NextRow<'_>,
+    sink: &mut dyn RowSink,
+    cannot: impl Fn() -> String,
+) -> Result<usize> {
+    let mut scoring = Scoring::new(next, sink);
+    let outcome = scorer.score(&mut scoring);
+    // An error of reading or writing already names its file; the engine's copy of it would add a wrong one.
+    scoring.failure.take().map_or(Ok(()), Err)?;
+    outcome.with_context(cannot)?;
+    Ok(scoring.finish())
 }
 
 /// Yields the next row without its consumed fields, and the tokens to score.
@@ -142,29 +146,24 @@ impl ScoreClient for Scoring<'_> {
     fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()> {
         self.scores.insert(row, logp);
         self.progress.advance(1);
-        match self.write_scored() {
-            Ok(()) => Ok(()),
-            Err(error) => self.fail(error),
-        }
+        self.write_scored().or_else(|error| self.fail(error))
     }
 
     fn name(&self, row: usize) -> String {
         let waiting = row.checked_sub(self.written).and_then(|at| self.waiting.get(at));
-        let id = waiting.and_then(|(row, _)| row.get("id"));
-        id.map_or_else(|| row.to_string(), |id| id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+        waiting.and_then(|(row, _)| row.get("id")).map_or_else(|| row.to_string(), id_text)
     }
 }
 
 fn parse(
     mut row: Row,
     columns: &Columns,
-    text: &TextCodec,
-    shape: &ModelShape,
+    model: &ModelInput,
     ids: &mut UniqueIds,
 ) -> Result<(Row, ScoreRow), FieldProblem> {
     let id = ids.take_sample(&row)?;
-    let pair = prompt_and_response(&*columns.view(&row)?, text)?;
-    let (length, limit) = (pair.prompt.len() + pair.response.len(), shape.positions);
+    let pair = prompt_and_response(&*columns.view(&row)?, &model.text)?;
+    let (length, limit) = (pair.prompt.len() + pair.response.len(), model.shape.positions);
     if length > limit {
         let expected = format!("at most the model's {limit} tokens of prompt and response (id {id})");
         return Err(FieldProblem::new("response", expected, length.to_string()));
@@ -175,11 +174,17 @@ fn parse(
 
 /// Adds the scores of a row: `logprobs` in nats, one per token of `response`.
 fn add_scores(row: &mut Row, response: &[u32], logprobs: &[f32]) -> Result<()> {
+    // Summed in f64: a trace has thousands of tokens, and weights are exponentials of such sums.
     let sum: f64 = logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
-    row.insert("token_ids".to_owned(), json!(response));
-    row.insert("logprobs".to_owned(), json!(decimals(logprobs)?));
-    row.insert("sum_logprob".to_owned(), json!(sum));
-    row.insert("mean_logprob".to_owned(), json!(sum / logprobs.len() as f64));
+    add_fields(
+        row,
+        [
+            ("token_ids", json!(response)),
+            ("logprobs", json!(decimals(logprobs)?)),
+            ("sum_logprob", json!(sum)),
+            ("mean_logprob", json!(sum / logprobs.len() as f64)),
+        ],
+    );
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! `latrace status`: shows a run's progress.
 
-use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
+use super::output::{print, print_json};
 use latrace_io::text_table::markdown;
 use latrace_report::status::{RunState, RunStatus, StageStatus, look};
 use latrace_report::{StageProgress, StageState};
@@ -33,53 +33,69 @@ pub struct StatusArguments {
 /// Runs `latrace status`.
 pub fn run(arguments: &StatusArguments) -> Result<()> {
     let status = look(&arguments.run)?;
-    let text = if arguments.json { serde_json::to_string_pretty(&status)? } else { in_words(&status) };
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
+    if arguments.json { print_json(&status) } else { print(&in_words(&status)) }
 }
 
 fn in_words(status: &RunStatus) -> String {
-    let state = match status.state {
+    let header = ["stage", "state", "progress", "time", "left", "rate"].map(str::to_owned);
+    let rows: Vec<Vec<String>> = status.stages.iter().map(|stage| cells(stage, status.state)).collect();
+    format!("{}\n\n{}", head(status), markdown(&header, &rows).trim_end())
+}
+
+fn head(status: &RunStatus) -> String {
+    format!(
+        "{}: {}\n{} of {} stages done, {} of work{}",
+        status.run.display(),
+        state_of_run(status.state),
+        status.done,
+        status.stages.len(),
+        time(status.seconds_spent),
+        remaining(status)
+    )
+}
+
+fn state_of_run(state: RunState) -> &'static str {
+    match state {
         RunState::UnderWay => "running",
         RunState::Stopped => "stopped: `latrace run` with the same recipe resumes it",
         RunState::Done => "done",
-    };
-    let mut head = format!(
-        "{}: {state}\n{} of {} stages done, {} of work",
-        status.run.display(),
-        status.done,
-        status.stages.len(),
-        time(status.seconds_spent)
-    );
-    if status.state != RunState::Done {
-        head.push_str(&format!(", about {} left", time(status.seconds_left)));
-        if !status.unknown.is_empty() {
-            head.push_str(&format!(" without {}", status.unknown.join(", ")));
-        }
     }
-    let header = ["stage", "state", "progress", "time", "left", "rate"].map(str::to_owned);
-    let rows: Vec<Vec<String>> = status.stages.iter().map(|stage| cells(stage, status.state)).collect();
-    format!("{head}\n\n{}", markdown(&header, &rows).trim_end())
+}
+
+/// The remaining time of an unfinished run, with the stages that it leaves out.
+fn remaining(status: &RunStatus) -> String {
+    if status.state == RunState::Done {
+        return String::new();
+    }
+    let left = time(status.seconds_left);
+    match status.unknown.as_slice() {
+        [] => format!(", about {left} left"),
+        unknown => format!(", about {left} left without {}", unknown.join(", ")),
+    }
 }
 
 fn cells(status: &StageStatus, run: RunState) -> Vec<String> {
     let stage = &status.stage;
-    let state = match (stage.state, run) {
+    let left = status.seconds_left.filter(|_| stage.state != StageState::Done);
+    let spent = (stage.state != StageState::Waiting).then_some(status.seconds_spent);
+    vec![
+        stage.folder.clone(),
+        state_of_stage(stage.state, run).to_owned(),
+        stage.progress.as_ref().map_or_else(|| counted(status), progress),
+        spent.map_or(String::new(), time),
+        left.map_or(String::new(), time),
+        rate(status),
+    ]
+}
+
+/// A stage that has begun is running only if a process is working in the run folder.
+fn state_of_stage(stage: StageState, run: RunState) -> &'static str {
+    match (stage, run) {
         (StageState::Done, _) => "done",
         (StageState::Begun, RunState::UnderWay) => "running",
         (StageState::Begun, _) => "stopped",
         (StageState::Waiting, _) => "to do",
-    };
-    let is_open = stage.state != StageState::Done;
-    let left = status.seconds_left.filter(|_| is_open).map_or(String::new(), time);
-    let spent = if stage.state == StageState::Waiting { String::new() } else { time(status.seconds_spent) };
-    vec![
-        stage.folder.clone(),
-        state.to_owned(),
-        stage.progress.as_ref().map_or_else(|| counted(status), progress),
-        spent,
-        left,
-        rate(status),
-    ]
+    }
 }
 
 fn progress(progress: &StageProgress) -> String {
@@ -94,17 +110,19 @@ fn counted(status: &StageStatus) -> String {
 }
 
 fn rate(status: &StageStatus) -> String {
-    let stage = &status.stage;
-    match (
-        stage.tokens,
-        stage.progress.as_ref().and_then(|progress| Some((progress.per_second?, &progress.unit))),
-    ) {
-        (Some(tokens), _) if stage.state == StageState::Done && status.seconds_spent > 0.0 => {
-            format!("{:.0} tokens/s", tokens as f64 / status.seconds_spent)
-        }
-        (_, Some((rate, unit))) => format!("{rate:.2} {unit}/s"),
-        _ => String::new(),
-    }
+    mean_rate(status).or_else(|| current_rate(status)).unwrap_or_default()
+}
+
+/// The rate of a finished stage over its whole working time.
+fn mean_rate(status: &StageStatus) -> Option<String> {
+    let is_known = status.stage.state == StageState::Done && status.seconds_spent > 0.0;
+    let tokens = status.stage.tokens.filter(|_| is_known)?;
+    Some(format!("{:.0} tokens/s", tokens as f64 / status.seconds_spent))
+}
+
+fn current_rate(status: &StageStatus) -> Option<String> {
+    let progress = status.stage.progress.as_ref()?;
+    Some(format!("{:.2} {}/s", progress.per_second?, progress.unit))
 }
 
 /// A duration, with as many units as matter at its size.

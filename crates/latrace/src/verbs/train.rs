@@ -7,15 +7,14 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::columns::ColumnArguments;
+use super::input::{ModelInput, open_rows, read_rows};
+use super::output::check_unused;
 use latrace_engine::boundary::FitJob;
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::train_rows::train_row;
 use latrace_engine::training::{RECIPE, run_job};
-use latrace_engine::{CpuEngine, Engine, ModelShape, TrainConfig, TrainRow};
+use latrace_engine::{CpuEngine, Engine, TrainConfig, TrainRow};
 use latrace_io::failure::Failure;
-use latrace_io::files::is_absent_or_empty;
-use latrace_io::hub::model_folder;
-use latrace_io::rows::{BadRows, RowReader};
 use latrace_run::recipe;
 
 /// Arguments of `latrace train`.
@@ -65,10 +64,10 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let out = arguments.out.as_path();
     let config = resolve_recipe(arguments)?;
     check_out_folder(out, arguments.resume)?;
-    let model = model_folder(&arguments.model)?;
-    let rows = read_rows(arguments, &model)?;
+    let model = ModelInput::open(&arguments.model)?;
+    let rows = read_train_rows(arguments, &model.text)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let job = FitJob { model: &model, rows: &rows, config: &config, out, resume: arguments.resume };
+    let job = FitJob { model: &model.folder, rows: &rows, config: &config, out, resume: arguments.resume };
     let trained = run_job(&mut *CpuEngine::default().trainer()?, job);
     if trained.is_err() {
         // A training that fails before it writes anything leaves no empty folder behind; `remove_dir` refuses
@@ -90,24 +89,16 @@ fn resolve_recipe(arguments: &TrainArguments) -> Result<TrainConfig> {
 }
 
 fn check_out_folder(out: &Path, resume: bool) -> Result<()> {
-    if resume || is_absent_or_empty(out)? {
+    if resume {
         return Ok(());
     }
-    let message = format!("the output folder {} is not empty", out.display());
-    Err(Failure::work(message)
-        .hint("add --resume to continue the run in it, or choose another folder")
-        .into())
+    check_unused(out, "add --resume to continue the run in it, or choose another folder")
 }
 
-fn read_rows(arguments: &TrainArguments, model: &Path) -> Result<Vec<TrainRow>> {
-    let text = TextCodec::open(model, &ModelShape::read(model)?)?;
-    let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
-    let mut reader = RowReader::open(&arguments.data, bad_rows)?;
+fn read_train_rows(arguments: &TrainArguments, text: &TextCodec) -> Result<Vec<TrainRow>> {
+    let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
     let columns = arguments.columns.columns();
-    let mut rows = Vec::new();
-    while let Some(row) = reader.next_with(|place, row| train_row(place, &*columns.view(&row)?, &text))? {
-        rows.push(row);
-    }
+    let rows = read_rows(&mut reader, |place, row| train_row(place, &*columns.view(&row)?, text))?;
     tracing::info!("{} rows read, {} bad rows skipped", rows.len(), reader.skipped());
     if rows.is_empty() {
         return Err(Failure::work(format!("{} has no rows to train on", arguments.data.display())).into());

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_io::progress::Progress;
-use latrace_io::rows::{
-    BadRows, FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, text_of, write_rows,
-};
+use latrace_io::rows::{FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, text_of, write_rows};
 use latrace_questions::query::{Query, SharedSandbox};
 use latrace_questions::verdict_journal::Journal;
 use latrace_verify::{Convention, Judgement};
 use rayon::prelude::*;
 use serde_json::json;
+
+use super::input::open_rows;
+use super::output::add_fields;
 
 /// Rows read, judged and written before the next are read.
 const WINDOW_ROWS: usize = 4096;
@@ -24,17 +25,27 @@ const WINDOW_PROGRAMS: usize = 64;
 /// The text after the options in `--help`: input and output rows, and the conventions with their own
 /// descriptions.
 fn help() -> String {
-    let default = |name: &str| match name {
-        _ if name == Convention::maths().name() => " (default of `math`)",
-        _ if name == Convention::choices().name() => " (default of `choice`)",
-        _ if name == Convention::words().name() => " (default of `text`)",
+    // Listed from the registry, so that a new convention's file is all that its documentation needs.
+    let conventions: String = Convention::names().map(convention_line).collect();
+    format!("{ROWS}{conventions}{EXAMPLES}")
+}
+
+fn convention_line(name: &str) -> String {
+    let about = Convention::named(name).map_or("", Convention::about);
+    format!("  {name}{}: {about}\n", default_of(name))
+}
+
+/// The kind whose default convention this is, in words.
+fn default_of(convention: &str) -> &'static str {
+    match convention {
+        _ if convention == Convention::maths().name() => " (default of `math`)",
+        _ if convention == Convention::choices().name() => " (default of `choice`)",
+        _ if convention == Convention::words().name() => " (default of `text`)",
         _ => "",
-    };
-    let about = |name: &str| Convention::named(name).map_or("", Convention::about);
-    let conventions: String =
-        Convention::names().map(|name| format!("  {name}{}: {}\n", default(name), about(name))).collect();
-    format!(
-        "\
+    }
+}
+
+const ROWS: &str = "\
 Input rows: `id` (optionally with `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`), `gold` (a
 string or a list of accepted ones), `prediction` (a full response or a bare answer), and for choices
 optionally `options` (a list of strings). For `code`, `gold` holds the tests (`inputs`, `outputs`, optionally
@@ -48,12 +59,12 @@ Output rows, in the same order: the row's other fields, `verdict` (`correct`, `w
 `reason`, `extracted` (the answer that was judged, or null).
 
 The optional field `convention` names where the answer is found in the response, always after the thought:
-{conventions}
+";
+
+const EXAMPLES: &str = "
 Examples:
   latrace verify --data answers.jsonl --out verdicts.jsonl
-  latrace verify --data answers.jsonl --jobs 2 | head"
-    )
-}
+  latrace verify --data answers.jsonl --jobs 2 | head";
 
 /// Arguments of `latrace verify`.
 #[derive(Args, Debug)]
@@ -79,23 +90,30 @@ pub struct VerifyArguments {
 /// Runs `latrace verify`.
 pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
-    let bad_rows = if arguments.skip_bad_rows { BadRows::Skip } else { BadRows::Stop };
-    let mut reader = RowReader::open(&arguments.data, bad_rows)?;
-    let pool = rayon::ThreadPoolBuilder::new();
-    let pool = arguments
-        .jobs
-        .map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize))
-        .build()
-        .context("cannot start threads")?;
-    let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
-    let mut journal = Journal::open(&out, &arguments.data, &options)?;
-    if journal.count_earlier() > 0 {
-        tracing::info!("{} rows were already judged by an interrupted run", journal.count_earlier());
-    }
+    let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
+    let pool = judging_pool(arguments.jobs)?;
+    let mut journal = open_journal(arguments, &out)?;
     let summary = write_rows(&out, |sink| judge_all(arguments, &pool, &mut reader, &mut journal, sink))?;
     journal.close()?;
     tracing::info!("{summary}, {} bad rows skipped", reader.skipped());
     Ok(())
+}
+
+/// A pool of its own, so that `--jobs` bounds how many programs run at once.
+fn judging_pool(jobs: Option<u64>) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new();
+    let pool = jobs.map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize));
+    pool.build().context("cannot start threads")
+}
+
+/// The journal of judgements beside the output, with those of an interrupted run of the same options.
+fn open_journal(arguments: &VerifyArguments, out: &Output) -> Result<Journal> {
+    let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
+    let journal = Journal::open(out, &arguments.data, &options)?;
+    if journal.count_earlier() > 0 {
+        tracing::info!("{} rows were already judged by an interrupted run", journal.count_earlier());
+    }
+    Ok(journal)
 }
 
 /// Rows by verdict and reason.
@@ -123,8 +141,7 @@ fn judge_all(
     sink: &mut dyn RowSink,
 ) -> Result<Summary> {
     let mut progress = Progress::new("rows judged", 0, None);
-    let mut summary = Summary::default();
-    let mut ids = UniqueIds::default();
+    let (mut summary, mut ids) = (Summary::default(), UniqueIds::default());
     let sandbox = SharedSandbox::default();
     loop {
         let window = read_window(reader, &mut ids, arguments)?;
@@ -132,15 +149,7 @@ fn judge_all(
             progress.finish();
             return Ok(summary);
         }
-        // The journal holds judgements in row order, so those of an interrupted run come first.
-        let mut judged = journal.take(window.len());
-        let rest = &window[judged.len()..];
-        // `collect` keeps the order of the rows, whatever order their judgements finish in.
-        let fresh: Vec<Judgement> = pool.install(|| {
-            rest.par_iter().map(|(_, query, prediction)| query.judge(prediction, &sandbox)).collect()
-        });
-        journal.add(&fresh)?;
-        judged.extend(fresh);
+        let judged = judge_window(&window, pool, &sandbox, journal)?;
         progress.advance(window.len() as u64);
         for ((row, ..), judgement) in window.into_iter().zip(judged) {
             summary.count(&judgement);
@@ -149,12 +158,15 @@ fn judge_all(
     }
 }
 
+/// A row to judge, its query and its prediction.
+type RowToJudge = (Row, Query, String);
+
 fn read_window(
     reader: &mut RowReader,
     ids: &mut UniqueIds,
     arguments: &VerifyArguments,
-) -> Result<Vec<(Row, Query, String)>> {
-    let mut window: Vec<(Row, Query, String)> = Vec::new();
+) -> Result<Vec<RowToJudge>> {
+    let mut window: Vec<RowToJudge> = Vec::new();
     let mut programs = 0;
     while window.len() < WINDOW_ROWS && programs < WINDOW_PROGRAMS {
         let Some(next) = reader.next_with_text(|_, row, text| parse(row, text, ids, arguments))? else {
@@ -166,10 +178,34 @@ fn read_window(
     Ok(window)
 }
 
+/// The judgements of a window's rows: those that an interrupted run left in the journal, then new ones, which
+/// the journal keeps before any of them is used.
+fn judge_window(
+    window: &[RowToJudge],
+    pool: &rayon::ThreadPool,
+    sandbox: &SharedSandbox,
+    journal: &mut Journal,
+) -> Result<Vec<Judgement>> {
+    // The journal holds judgements in row order, so those of an interrupted run come first.
+    let mut judged = journal.take(window.len());
+    let rest = &window[judged.len()..];
+    let judge = |(_, query, prediction): &RowToJudge| query.judge(prediction, sandbox);
+    // `collect` keeps the order of the rows, whatever order their judgements finish in.
+    let fresh: Vec<Judgement> = pool.install(|| rest.par_iter().map(judge).collect());
+    journal.add(&fresh)?;
+    judged.extend(fresh);
+    Ok(judged)
+}
+
 fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
-    row.insert("verdict".to_owned(), json!(judgement.verdict().name()));
-    row.insert("reason".to_owned(), json!(judgement.reason.code()));
-    row.insert("extracted".to_owned(), json!(judgement.extracted));
+    add_fields(
+        &mut row,
+        [
+            ("verdict", json!(judgement.verdict().name())),
+            ("reason", json!(judgement.reason.code())),
+            ("extracted", json!(judgement.extracted)),
+        ],
+    );
     row
 }
 

@@ -1,0 +1,84 @@
+//! A question and its traces, reduced to what a reader sees of them.
+
+use latrace_core::Reason;
+
+use super::{JoinedTraces, OnTrace};
+use crate::data::{Browsed, BrowsedAnswer, BrowsedTrace};
+use latrace_run::pipeline::records::{AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord};
+
+/// Maximum tokens shown of a trace. A few traces of the longest kind would otherwise fill the page.
+const SHOWN_TOKENS: usize = 4000;
+/// Maximum characters shown of an answer, a question or a hint.
+const SHOWN_LETTERS: usize = 2000;
+
+/// A question to read; its traces are still token ids.
+pub(super) fn browsed(question: QuestionRecord, traces: JoinedTraces) -> Browsed {
+    let QuestionRecord { id, question, hint, difficulty, .. } = question;
+    Browsed {
+        id,
+        question: shortened(question),
+        hint: hint.map(shortened),
+        difficulty,
+        traces: traces.into_iter().map(|(trace, on)| browsed_trace(trace, on)).collect(),
+    }
+}
+
+fn browsed_trace(trace: TraceRecord, on: OnTrace) -> BrowsedTrace {
+    let OnTrace { score, answers, weight } = on;
+    let weight = weight.as_ref();
+    BrowsedTrace {
+        sample: trace.sample,
+        closed: trace.closed,
+        weight: weight.map(|weight| weight.weight),
+        chosen: weight.map_or(0.0, |weight| weight.chosen),
+        log_ratio: weight.and_then(|weight| weight.log_ratio),
+        log_answer: weight.and_then(|weight| weight.log_answer),
+        length: trace.token_ids.len(),
+        centinats: score.map_or(Vec::new(), |score| centinats(&score, &trace)),
+        tokens: trace.token_ids.into_iter().take(SHOWN_TOKENS).collect(),
+        answers: browsed_answers(answers),
+    }
+}
+
+/// log pi − log q of each shown token, in hundredths of a nat: as whole numbers they take the fewest bytes in
+/// JSON.
+fn centinats(score: &ScoreRecord, trace: &TraceRecord) -> Vec<i32> {
+    let pairs = score.logprobs.iter().zip(&trace.logprobs).take(SHOWN_TOKENS);
+    pairs.map(|(&logp, &logq)| ((f64::from(logp) - f64::from(logq)) * 100.0).round() as i32).collect()
+}
+
+/// Merges equal answers, in order of first occurrence.
+fn browsed_answers(answers: Vec<(AnswerRecord, Option<Reason>)>) -> Vec<BrowsedAnswer> {
+    let mut browsed: Vec<BrowsedAnswer> = Vec::new();
+    for (answer, reason) in answers {
+        let new = BrowsedAnswer { text: shortened(answer.text), reason, ended: answer.ended, times: 1 };
+        match browsed.iter_mut().find(|known| is_same(known, &new)) {
+            Some(known) => known.times += 1,
+            None => browsed.push(new),
+        }
+    }
+    browsed
+}
+
+fn is_same(a: &BrowsedAnswer, b: &BrowsedAnswer) -> bool {
+    a.text == b.text && a.reason == b.reason && a.ended == b.ended
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(SHOWN_LETTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Approximate size of a question in memory and on the page: its texts, and what the fields around them take.
+pub(super) fn bytes_of(question: &Browsed) -> usize {
+    let hint = question.hint.as_ref().map_or(0, String::len);
+    200 + question.question.len() + hint + question.traces.iter().map(bytes_of_trace).sum::<usize>()
+}
+
+fn bytes_of_trace(trace: &BrowsedTrace) -> usize {
+    let answers = trace.answers.iter().map(|answer| 80 + answer.text.len());
+    // A token's index and its centinats, with their commas.
+    150 + 8 * trace.tokens.len() + answers.sum::<usize>()
+}

@@ -1,0 +1,116 @@
+//! The selection of questions whose traces are held for reading, and their token ids as texts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_core::Tokenizer;
+use latrace_objective::Rng;
+
+use super::JoinedTraces;
+use super::browsed::{browsed, bytes_of};
+use crate::collect::pieces::pieces;
+use crate::collect::stages::RunStages;
+use crate::data::{Browsed, TraceBrowser};
+use crate::page::LARGEST_PAGE;
+use latrace_run::pipeline::records::QuestionRecord;
+use latrace_run::plan::Stage;
+use latrace_run::recipe::run::{Proposal, RunRecipe};
+
+/// Maximum bytes of questions held for reading: more than fits into a page, so that the page can be filled.
+const HELD: usize = 4 * LARGEST_PAGE;
+
+/// Reservoir sample of questions to read: those with the lowest random keys, up to the byte limit.
+#[derive(Default)]
+pub(super) struct Choice {
+    seed: u64,
+    offered: usize,
+    held: usize,
+    /// Bytes and contents, by random key and place in the run.
+    questions: BTreeMap<(u64, usize), (usize, Browsed)>,
+}
+
+impl Choice {
+    pub(super) fn new(seed: u64) -> Choice {
+        Choice { seed, ..Choice::default() }
+    }
+
+    /// Takes a question, and drops those with the highest keys that there is no longer room for.
+    pub(super) fn offer(&mut self, question: QuestionRecord, traces: JoinedTraces) {
+        let key = Rng::at(self.seed, &[11, self.offered as u64]).next_u64();
+        let browsed = browsed(question, traces);
+        let bytes = bytes_of(&browsed);
+        self.questions.insert((key, self.offered), (bytes, browsed));
+        self.offered += 1;
+        self.held += bytes;
+        while self.held > HELD
+            && let Some((_, (bytes, _))) = self.questions.pop_last()
+        {
+            self.held -= bytes;
+        }
+    }
+
+    /// The questions in run order, with token ids decoded.
+    pub(super) fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> TraceBrowser {
+        let of = self.offered;
+        let mut questions = self.in_run_order();
+        let mut vocabulary = Vocabulary::default();
+        let decode = |ids: &[u32]| text_of(tokenizer.as_ref(), ids);
+        for trace in questions.iter_mut().flat_map(|question| &mut question.traces) {
+            let pieces = pieces(&trace.tokens, decode);
+            trace.tokens = pieces.into_iter().map(|piece| vocabulary.number_of(piece)).collect();
+        }
+        let writer = writer(recipe.proposal()).to_owned();
+        TraceBrowser { of, seed: None, writer, vocabulary: vocabulary.into_words(), questions }
+    }
+
+    fn in_run_order(self) -> Vec<Browsed> {
+        let placed = self.questions.into_iter().map(|((_, place), (_, browsed))| (place, browsed));
+        placed.collect::<BTreeMap<usize, Browsed>>().into_values().collect()
+    }
+}
+
+fn writer(proposal: Proposal) -> &'static str {
+    match proposal {
+        Proposal::Posterior => "the posterior",
+        Proposal::Initial => "the initial model itself",
+    }
+}
+
+/// Token texts, numbered in order of first occurrence. Texts, because ids of different tokens can have the
+/// same one, and one that completes a character has another text each time.
+#[derive(Default)]
+struct Vocabulary(HashMap<String, u32>);
+
+impl Vocabulary {
+    fn number_of(&mut self, word: String) -> u32 {
+        let next = self.0.len() as u32;
+        *self.0.entry(word).or_insert(next)
+    }
+
+    fn into_words(self) -> Vec<String> {
+        let mut words: Vec<(String, u32)> = self.0.into_iter().collect();
+        words.sort_by_key(|&(_, number)| number);
+        words.into_iter().map(|(word, _)| word).collect()
+    }
+}
+
+/// The text of token ids; without a tokenizer, the numbers themselves.
+fn text_of(tokenizer: Option<&Tokenizer>, ids: &[u32]) -> String {
+    let text = tokenizer.and_then(|tokenizer| tokenizer.decode_drawn(ids).ok());
+    text.unwrap_or_else(|| ids.iter().map(|id| format!("{id} ")).collect())
+}
+
+/// The tokenizer shared by the run's models, if any.
+pub(super) fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
+    // A method without the first model has the second, or none and no traces to decode.
+    let folders = [Stage::Initial, Stage::Posterior].into_iter().filter_map(|stage| stages.done(stage));
+    let found: Option<PathBuf> =
+        folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
+    found.map(|path| read_tokenizer(&path)).transpose()
+}
+
+fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
+    let cannot = || format!("cannot read {}", path.display());
+    Tokenizer::from_bytes(&std::fs::read(path).with_context(cannot)?).with_context(cannot)
+}

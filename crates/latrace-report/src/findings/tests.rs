@@ -1,0 +1,147 @@
+use super::remarks::note;
+use super::wording::count;
+use super::*;
+use crate::data::{FunnelStep, Histogram, RemarkKind, Training, TrainingPoint, VerdictCount, WeightFigure};
+use latrace_core::Reason;
+use latrace_objective::statistics::{Accuracy, Interval};
+
+fn measured(name: &str, role: ModelRole, low: f64, high: f64) -> MeasuredModel {
+    let overall = Accuracy { accuracy: (low + high) / 2.0, low, high, questions: 600, samples: 2400 };
+    MeasuredModel {
+        name: name.to_owned(),
+        role,
+        overall,
+        by_difficulty: Vec::new(),
+        pass_at: Vec::new(),
+        truncated: 0,
+        undetermined: 0,
+        mean_tokens: 20.0,
+    }
+}
+
+fn pair(model: &str, against: &str, low: f64, high: f64) -> PairedComparison {
+    let difference = Interval { mean: (low + high) / 2.0, low, high };
+    PairedComparison { model: model.to_owned(), against: against.to_owned(), difference, questions: 600 }
+}
+
+fn gained() -> ReportData {
+    ReportData {
+        models: vec![
+            measured("initial", ModelRole::Initial, 0.40, 0.46),
+            measured("final", ModelRole::Final, 0.62, 0.68),
+        ],
+        comparisons: vec![pair("final", "initial", 0.19, 0.25)],
+        ..ReportData::default()
+    }
+}
+
+#[track_caller]
+fn check(data: &ReportData, kind: RemarkKind, expected: &str) {
+    let findings = findings(data);
+    assert!(
+        findings.remarks.iter().any(|remark| remark.kind == kind && remark.text.contains(expected)),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn the_headline_follows_the_interval_of_the_difference() {
+    let mut data = gained();
+    assert_eq!(
+        findings(&data).headline,
+        "Training on weighted traces raised accuracy from 43.0\u{a0}% to 65.0\u{a0}%"
+    );
+    check(&data, RemarkKind::Support, "do not overlap");
+    data.comparisons[0] = pair("final", "initial", -0.01, 0.25);
+    assert!(findings(&data).headline.starts_with("No clear gain"));
+    check(&data, RemarkKind::Caution, "its interval holds zero");
+    data.comparisons[0] = pair("final", "initial", -0.2, -0.1);
+    assert!(findings(&data).headline.contains("lowered"));
+    // Without pairs, intervals must be apart.
+    data.comparisons.clear();
+    assert!(findings(&data).headline.contains("raised"));
+    data.models[1] = measured("final", ModelRole::Final, 0.45, 0.68);
+    assert!(findings(&data).headline.starts_with("No clear gain"));
+}
+
+#[test]
+fn overlapping_intervals_with_a_clear_pair_are_told_apart() {
+    let mut data = gained();
+    data.models[1] = measured("final", ModelRole::Final, 0.44, 0.50);
+    check(&data, RemarkKind::Support, "overlap, but question by question");
+}
+
+#[test]
+fn other_methods_are_weighed_against_the_final_model() {
+    let mut data = gained();
+    data.models.extend([
+        measured("sft", ModelRole::Baseline, 0.4, 0.5),
+        measured("rft", ModelRole::Baseline, 0.55, 0.61),
+    ]);
+    data.comparisons.push(pair("final", "rft", 0.04, 0.1));
+    check(&data, RemarkKind::Support, "beats the best other method, RFT");
+    data.comparisons[1] = pair("final", "rft", -0.04, 0.1);
+    check(&data, RemarkKind::Caution, "better than RFT cannot be told");
+    data.comparisons[1] = pair("final", "rft", -0.1, -0.04);
+    check(&data, RemarkKind::Caution, "RFT beats the final model");
+}
+
+#[test]
+fn shortcomings_become_cautions() {
+    let mut data = gained();
+    data.models[0].overall.questions = 30;
+    data.models[1].truncated = 300;
+    data.models[1].undetermined = 240;
+    data.funnel = vec![step("sampled", 100), step("ended", 90)];
+    data.verdicts = vec![VerdictCount { reason: Reason::NoSandbox, count: 1 }];
+    let rho = Histogram::of([0.5], 0.0, 1.0, 2);
+    let weights = WeightFigure {
+        description: String::new(),
+        traces_each: 8,
+        effective: rho.clone(),
+        rho,
+        mean_effective: 1.5,
+        questions: 3,
+        without_weight: 1,
+    };
+    data.weights = Some(weights);
+    let point = |step, loss| TrainingPoint { step, loss, grad_norm: 1.0 };
+    data.training = vec![Training {
+        name: "final".to_owned(),
+        steps: 2,
+        steps_per_point: 1,
+        points: vec![point(1, 1.0), point(2, 1.5)],
+    }];
+    for expected in [
+        "Only 30 questions",
+        "12.5\u{a0}% of the responses of the final model were cut",
+        "could not judge 10.0\u{a0}%",
+        "10.0\u{a0}% of the sampled traces",
+        "could not judge 100.0\u{a0}% of the answers",
+        "worth 1.5 on average",
+        "For 25.0\u{a0}% of the questions",
+        "ended higher",
+    ] {
+        check(&data, RemarkKind::Caution, expected);
+    }
+}
+
+fn step(name: &str, count: u64) -> FunnelStep {
+    FunnelStep { name: name.to_owned(), count, lost: String::new() }
+}
+
+#[test]
+fn a_run_that_has_just_begun_claims_nothing() {
+    let findings = findings(&ReportData::default());
+    assert_eq!(findings.headline, "Nothing is done yet");
+    assert_eq!(findings.asked, ["The questions are not there yet."]);
+    assert_eq!(findings.remarks, [note("Nothing has been measured yet.")]);
+}
+
+#[test]
+fn large_numbers_have_commas() {
+    assert_eq!(
+        [count(7), count(1_000), count(16_710), count(1_234_567)],
+        ["7", "1,000", "16,710", "1,234,567"]
+    );
+}

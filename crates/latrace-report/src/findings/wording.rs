@@ -1,0 +1,83 @@
+//! Numbers and names within sentences.
+
+use latrace_objective::statistics::Interval;
+
+use crate::data::{MeasuredModel, PairedComparison};
+
+/// Maximum characters of the example question.
+const EXAMPLE_LETTERS: usize = 160;
+/// No-break space.
+const SPACE: char = '\u{a0}';
+
+pub(super) fn with_interval(model: &MeasuredModel) -> String {
+    let overall = &model.overall;
+    format!(
+        "on {} of questions (95{SPACE}% interval {} to {})",
+        percent(overall.accuracy),
+        digits(overall.low),
+        percent(overall.high)
+    )
+}
+
+pub(super) fn difference(pair: &PairedComparison) -> String {
+    let Interval { mean, low, high } = pair.difference;
+    format!("{} percentage points ({} to {})", signed(mean), signed(low), signed(high))
+}
+
+fn signed(share: f64) -> String {
+    format!("{}{}", if share < 0.0 { "−" } else { "+" }, digits(share.abs()))
+}
+
+/// The name of a method within a sentence.
+pub(super) fn method_name(name: &str) -> String {
+    match name {
+        "rft" | "sft" | "grpo" => name.to_uppercase(),
+        "binary-rl" => "binary RL".to_owned(),
+        "verifree" => "VeriFree".to_owned(),
+        "initial" | "posterior" | "final" => format!("the {name} model"),
+        other => format!("“{other}”"),
+    }
+}
+
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+pub(super) fn percent(share: f64) -> String {
+    format!("{}{SPACE}%", digits(share))
+}
+
+pub(super) fn digits(share: f64) -> String {
+    format!("{:.1}", tenths(share * 100.0))
+}
+
+/// Rounds to tenths, halves up, as the page's script does: sentence and table must show the same number.
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+/// A number with commas between groups of three digits.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let starts_group = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        text.extend(starts_group(at).then_some(','));
+        text.push(digit);
+    }
+    text
+}
+
+pub(super) fn plural(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// The beginning of a text, on one line.
+pub(super) fn shortened(text: &str) -> String {
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match one_line.char_indices().nth(EXAMPLE_LETTERS) {
+        Some((end, _)) => format!("{}…", &one_line[..end]),
+        None => one_line,
+    }
+}
