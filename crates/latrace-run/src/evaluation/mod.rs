@@ -3,10 +3,13 @@
 //! `summary` and `answer` are pure; `responses`, `judging` and `results` read and write files.
 
 mod answer;
+mod given;
 mod judging;
+mod lengths;
 mod prompts;
 mod responses;
 mod results;
+mod sampled;
 mod summary;
 
 use std::fs;
@@ -18,11 +21,15 @@ use latrace_core::Markers;
 
 pub use answer::{Answer, answer_of};
 pub use judging::{JudgedResponse, Scored};
+pub use lengths::Lengths;
 pub use prompts::Wrapping;
-pub use responses::{EvaluatedModel, ResponseSource};
+pub use responses::ResponseSource;
 pub use results::{Correctness, QuestionResult, read_results};
-pub use summary::{EvaluationSummary, Lengths, table};
+pub use sampled::EvaluatedModel;
+pub use summary::{EvaluationSummary, table};
 
+use latrace_io::failure::Failure;
+use latrace_io::files::checksum;
 use latrace_questions::benchmarks::{Benchmark, Chosen, for_each};
 
 /// File of an evaluation's folder: each question with its responses and verdicts.
@@ -49,6 +56,19 @@ pub struct BenchmarkRun {
     pub out: PathBuf,
 }
 
+impl BenchmarkRun {
+    /// Checksums of the files with its questions.
+    fn data_checksums(&self) -> Result<Vec<String>> {
+        self.files.iter().map(|file| checksum(file)).collect()
+    }
+
+    /// An error of an output folder that holds something else, which is left unchanged.
+    fn out_is_taken(&self, by: &str) -> Failure {
+        let message = format!("{} holds {by}", self.out.display());
+        Failure::work(message).hint("choose another --out, or remove the folder")
+    }
+}
+
 /// A question as posed to the model.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -69,9 +89,11 @@ pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSum
     let asked = questions(plan)?;
     tracing::info!("{} questions of {}", asked.len(), plan.benchmark.title);
     let responses = responses::of(plan, source, &asked)?;
+    // Measured apart from sampling, which a resumed evaluation may have done in an earlier process.
     let started = Instant::now();
     let scored = judging::judge(plan, &responses)?;
     let summary = EvaluationSummary::of(plan, &scored, &responses, started.elapsed().as_secs_f64())?;
+    // Last, because its presence is what marks the evaluation as finished.
     summary.write(out)?;
     Ok(summary)
 }
