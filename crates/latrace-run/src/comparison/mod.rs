@@ -101,12 +101,11 @@ pub struct ComparisonOptions {
 /// A folder that is none of these or is unfinished; an option that matches nothing in them.
 pub fn compare(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Comparison> {
     let mut entries = chosen(folders, choice)?;
+    // Before names identify rows: two models of one name would otherwise share a row.
     tell_apart(&mut entries);
     let columns = columns(&entries);
-    let rows = distinct(entries.iter().map(|entry| &entry.model))
-        .into_iter()
-        .map(|model| line(&entries, model, &columns))
-        .collect();
+    let models = distinct(entries.iter().map(|entry| &entry.model));
+    let rows = models.into_iter().map(|model| line(&entries, model, &columns)).collect();
     let (paired, unpaired) = pairs::pairs(&entries, choice.against.as_deref())?;
     Ok(Comparison { columns, rows, paired, unpaired })
 }
@@ -138,14 +137,16 @@ fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
 /// Adds the folder to the names of models that were evaluated twice on the same benchmark, to tell them
 /// apart.
 fn tell_apart(entries: &mut [Entry]) {
-    let clash = |one: &Entry, other: &Entry| {
-        one.model == other.model && one.benchmark == other.benchmark && one.folder != other.folder
-    };
+    // All clashes are found before the first name changes: a renamed entry clashes with none.
     let clashing: Vec<bool> =
         entries.iter().map(|entry| entries.iter().any(|other| clash(entry, other))).collect();
     for (entry, _) in entries.iter_mut().zip(clashing).filter(|(_, clashes)| *clashes) {
         entry.model = format!("{} ({})", entry.model, entry.folder.display());
     }
+}
+
+fn clash(one: &Entry, other: &Entry) -> bool {
+    one.model == other.model && one.benchmark == other.benchmark && one.folder != other.folder
 }
 
 fn columns(entries: &[Entry]) -> Vec<ComparedColumn> {
@@ -174,6 +175,7 @@ fn common_k(entries: &[&Entry]) -> Option<usize> {
 fn subsets(entries: &[&Entry]) -> Vec<String> {
     let mut subsets: Vec<&String> = entries.iter().flat_map(|entry| entry.by_subset.keys()).collect();
     subsets.sort_by_key(|subset| (difficulty(subset), *subset));
+    // Sorted, the same subset of several models is adjacent.
     subsets.dedup();
     subsets.into_iter().cloned().collect()
 }
@@ -196,18 +198,19 @@ fn cell(entries: &[Entry], model: &str, column: &ComparedColumn) -> Option<Accur
     }
 }
 
+/// How the table's intervals are made.
+const INTERVALS: &str = "Accuracy in percent, with its 95 % interval by bootstrap over questions.\n";
+
 impl Comparison {
     /// The comparison as Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = self.table();
-        text.push_str("\nAccuracy in percent, with its 95 % interval by bootstrap over questions.\n");
+        let mut parts = vec![self.table(), INTERVALS.to_owned()];
         if !self.paired.is_empty() {
-            text.push_str(&format!("\n{}", pairs::markdown(&self.paired)));
+            parts.push(pairs::markdown(&self.paired));
         }
-        for reason in &self.unpaired {
-            text.push_str(&format!("\nNot compared question by question: {reason}.\n"));
-        }
-        text
+        let unpaired = self.unpaired.iter();
+        parts.extend(unpaired.map(|reason| format!("Not compared question by question: {reason}.\n")));
+        parts.join("\n")
     }
 
     fn table(&self) -> String {

@@ -34,8 +34,7 @@ pub struct Pair {
 pub fn pairs(entries: &[Entry], against: Option<&str>) -> Result<(Vec<Pair>, Vec<String>)> {
     let (mut found, mut reasons) = (Vec::new(), Vec::new());
     for benchmark in distinct(entries.iter().map(|entry| &entry.benchmark)) {
-        let of_benchmark: Vec<&Entry> =
-            entries.iter().filter(|entry| entry.benchmark == *benchmark).collect();
+        let of_benchmark = on(entries, benchmark);
         let first = base(&of_benchmark, against)?;
         let (pairs, unpaired) = with_each(first, &of_benchmark)?;
         found.extend(pairs);
@@ -44,9 +43,15 @@ pub fn pairs(entries: &[Entry], against: Option<&str>) -> Result<(Vec<Pair>, Vec
     Ok((found, reasons))
 }
 
+/// The entries of a benchmark.
+fn on<'a>(entries: &'a [Entry], benchmark: &str) -> Vec<&'a Entry> {
+    entries.iter().filter(|entry| entry.benchmark == benchmark).collect()
+}
+
 /// The model that the others are compared with.
 fn base<'a>(of_benchmark: &[&'a Entry], against: Option<&str>) -> Result<&'a Entry> {
     let Some(name) = against else { return Ok(of_benchmark[0]) };
+    // By either name: a run's models are shown with their folder, which nobody wants to type.
     let named = of_benchmark.iter().find(|entry| entry.model == name || entry.name == name);
     Ok(named.copied().ok_or_else(|| no_such_model(name, of_benchmark))?)
 }
@@ -60,6 +65,7 @@ fn no_such_model(name: &str, of_benchmark: &[&Entry]) -> Failure {
 /// The pairs of a model with every other, and the models that form none.
 fn with_each(first: &Entry, of_benchmark: &[&Entry]) -> Result<(Vec<Pair>, Unpaired)> {
     let (mut found, mut unpaired) = (Vec::new(), Unpaired::default());
+    // By address: two entries may be equal in every field, such as the same folder given twice.
     let others: Vec<&&Entry> = of_benchmark.iter().filter(|other| !std::ptr::eq(**other, first)).collect();
     // Results can be large, and a model alone on its benchmark needs none.
     if others.is_empty() {

@@ -64,6 +64,7 @@ fn no_such_subset(entry: &Entry, subsets: &[String]) -> Failure {
 fn add(together: &mut Results, more: Results) -> Result<(), String> {
     for (id, outcome) in more {
         match together.get_mut(&id) {
+            // Pooled responses to two questions would be an accuracy on neither.
             Some(known) if known.question != outcome.question => return Err(id),
             Some(known) => {
                 known.tally.right += outcome.tally.right;

@@ -81,6 +81,7 @@ fn of_run(run: &Path, stage: &Path) -> Result<Results> {
     let mut results = Results::new();
     for question in Table::<QuestionRecord>::open(&run.join(Stage::Questions.name())).records()? {
         let QuestionRecord { id, question, difficulty: subset, .. } = question?;
+        // Most questions are of another split, without responses.
         if let Some(tally) = tallies.remove(&id) {
             results.insert(id, QuestionOutcome { question, subset, tally });
         }
@@ -94,6 +95,7 @@ fn tallies(stage: &Path) -> Result<BTreeMap<String, Tally>> {
     for response in Table::<ResponseRecord>::open(stage).records()? {
         let response = response?;
         let is_correct = response.verdict().is_correct();
+        // An undetermined verdict counts as wrong here, as in the run's own summary.
         let tally = tallies.entry(response.id).or_insert(Tally { right: 0, samples: 0 });
         tally.samples += 1;
         tally.right += usize::from(is_correct);
@@ -140,6 +142,7 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
     let value = read_json(&path)?;
     // A run's summary and an evaluation's have the same name; only a run has several models.
     if value.get("models").is_some() {
+        // Before its tables are read: those of another layout would be misread.
         layout::check(folder)?;
         return run_models(folder, &path, value).map(Some);
     }
@@ -181,30 +184,43 @@ struct RunModel {
     by_difficulty: BTreeMap<String, Accuracy>,
 }
 
-fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
-    let summary: ReadSummary = serde_json::from_value(value)
-        .map_err(|error| Failure::work(format!("{} is not a run's summary: {error}", path.display())))?;
-    let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
-    let places = evaluation_folders(folder)?;
-    let place = |name: &str| places.iter().position(|(known, _)| known == name).unwrap_or(places.len());
-    models.sort_by(|(one, _), (other, _)| (place(one), one).cmp(&(place(other), other)));
-    let stage = |name: &str| places.get(place(name)).map(|(_, stage)| stage.clone());
-    Ok(models.into_iter().map(|(name, model)| run_model(folder, stage(&name), name, model)).collect())
+impl ReadSummary {
+    fn parse(path: &Path, value: Value) -> Result<ReadSummary> {
+        serde_json::from_value(value).map_err(|error| {
+            Failure::work(format!("{} is not a run's summary: {error}", path.display())).into()
+        })
+    }
 }
 
-/// A model of a run, evaluated in the folder of `stage` where that is known.
-fn run_model(run: &Path, stage: Option<PathBuf>, name: String, model: RunModel) -> Entry {
-    let empty = ResultSource::Counted(Results::new());
+/// The models of a run, in the order in which they are trained; those without a known folder come last, by
+/// name.
+fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
+    let mut models = ReadSummary::parse(path, value)?.models;
+    let mut entries = Vec::new();
+    for (name, stage) in evaluation_folders(folder)? {
+        // An evaluation of the plan may be missing in an older summary, before a baseline was added.
+        if let Some(model) = models.remove(&name) {
+            let source = ResultSource::Run(folder.to_owned(), stage);
+            entries.push(run_model(folder, name, model, source));
+        }
+    }
+    let unplaced = |(name, model)| run_model(folder, name, model, ResultSource::Counted(Results::new()));
+    entries.extend(models.into_iter().map(unplaced));
+    Ok(entries)
+}
+
+fn run_model(run: &Path, name: String, model: RunModel, questions: ResultSource) -> Entry {
     Entry {
         model: format!("{}: {name}", run.display()),
         name,
         folder: run.to_owned(),
         benchmark: HELD_OUT.to_owned(),
+        // A run samples every question equally often, so the quotient is exact.
         k: Some(model.overall.samples / model.overall.questions.max(1)),
         overall: model.overall,
         by_subset: model.by_difficulty,
         shows: Shows::Both,
-        questions: stage.map_or(empty, |stage| ResultSource::Run(run.to_owned(), stage)),
+        questions,
     }
 }
 
@@ -212,10 +228,15 @@ fn run_model(run: &Path, stage: Option<PathBuf>, name: String, model: RunModel) 
 /// summary without a run folder around it does not say where its baselines were.
 fn evaluation_folders(run: &Path) -> Result<Vec<(String, PathBuf)>> {
     if !run.join(layout::RECIPE).is_file() {
-        let named = |stage: Stage| Some((stage.evaluated_model()?.to_owned(), run.join(stage.name())));
-        return Ok(Stage::ALL.into_iter().filter_map(named).collect());
+        return Ok(own_evaluation_folders(run));
     }
     let plan = plan(&recipe::run::of_run(run)?)?;
     let folder = |(name, id): (String, NodeId)| (name, run.join(plan.nodes[id].folder()));
     Ok(evaluations(&plan).into_iter().map(folder).collect())
+}
+
+/// The evaluation folders of the recipe's own method, which are the same in every run.
+fn own_evaluation_folders(run: &Path) -> Vec<(String, PathBuf)> {
+    let named = |stage: Stage| Some((stage.evaluated_model()?.to_owned(), run.join(stage.name())));
+    Stage::ALL.into_iter().filter_map(named).collect()
 }

@@ -28,6 +28,12 @@ type Numbered = HashMap<String, Vec<(u64, Response)>>;
 /// # Errors
 /// A row without id or response; a question without a response.
 pub(super) fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<Response>>> {
+    let found = read_rows(file, asked)?;
+    check_complete(&found, asked, file)?;
+    Ok(found.into_iter().map(in_order).collect())
+}
+
+fn read_rows(file: &Path, asked: &[Asked]) -> Result<Numbered> {
     let mut found: Numbered = asked.iter().map(|asked| (asked.id.clone(), Vec::new())).collect();
     let mut reader = RowReader::open(file, BadRows::Stop)?;
     let mut others = 0_u64;
@@ -38,8 +44,7 @@ pub(super) fn read(file: &Path, asked: &[Asked]) -> Result<HashMap<String, Vec<R
     if others > 0 {
         tracing::warn!("{others} responses of {} are to questions outside this evaluation", file.display());
     }
-    check_complete(&found, asked, file)?;
-    Ok(found.into_iter().map(in_order).collect())
+    Ok(found)
 }
 
 /// Adds a response to those of its question. Returns whether the question is in the evaluation.
@@ -51,16 +56,21 @@ fn add(found: &mut Numbered, row: GivenRow) -> bool {
 
 /// Fails if a question has no response: its accuracy would be that of an empty sample.
 fn check_complete(found: &Numbered, asked: &[Asked], file: &Path) -> Result<()> {
-    let without: Vec<&str> =
-        asked.iter().map(|asked| asked.id.as_str()).filter(|id| found[*id].is_empty()).collect();
-    let Some(first) = without.first() else { return Ok(()) };
-    let (file, missing, all) = (file.display(), without.len(), asked.len());
-    let message = format!("{file} has no response to {missing} of {all} questions, such as \"{first}\"");
-    let hint = "each row needs the `id` of its question; `--limit` and `--subset` select fewer questions";
-    Err(Failure::work(message).hint(hint).into())
+    let without: Vec<&Asked> = asked.iter().filter(|asked| found[&asked.id].is_empty()).collect();
+    match without.first() {
+        Some(first) => Err(is_incomplete(file, &first.id, without.len(), asked.len()).into()),
+        None => Ok(()),
+    }
+}
+
+fn is_incomplete(file: &Path, first: &str, missing: usize, all: usize) -> Failure {
+    let file = file.display();
+    Failure::work(format!("{file} has no response to {missing} of {all} questions, such as \"{first}\""))
+        .hint("each row needs the `id` of its question; `--limit` and `--subset` select fewer questions")
 }
 
 fn in_order((id, mut responses): (String, Vec<(u64, Response)>)) -> (String, Vec<Response>) {
+    // A stable sort: rows with the same number keep the order of the file.
     responses.sort_by_key(|(sample, _)| *sample);
     (id, responses.into_iter().map(|(_, response)| response).collect())
 }

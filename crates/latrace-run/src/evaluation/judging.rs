@@ -2,6 +2,7 @@
 //! order of the questions.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use latrace_verify::{Judgement, Reason, Verdict};
@@ -87,13 +88,7 @@ impl Question {
 /// A reference that is invalid for its kind; I/O errors.
 pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> {
     let path = plan.out.join(RESULTS);
-    let journal = Journal::open(&Output::File(path.clone()), &responses.file, &described(plan)?)?;
-    if journal.count_earlier() > 0 {
-        tracing::info!("{} responses were already judged by an interrupted run", journal.count_earlier());
-    }
-    let progress = Progress::new("responses judged", 0, None);
-    let (sandbox, scored) = (SharedSandbox::default(), Vec::new());
-    let mut judge = Judge { plan, all: responses, sandbox, scored, journal, progress };
+    let mut judge = Judge::new(plan, responses, &path)?;
     write_atomically(&path, |writer| judge.write_all(writer))?;
     // Only now: until the results are in place, the journal is all that a killed run would leave.
     judge.journal.close()?;
@@ -122,12 +117,23 @@ struct Judge<'a> {
     progress: Progress,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    /// A judge of responses, with the journal beside the results in `path`.
+    fn new(plan: &'a BenchmarkRun, all: &'a Responses, path: &Path) -> Result<Judge<'a>> {
+        let journal = Journal::open(&Output::File(path.to_owned()), &all.file, &described(plan)?)?;
+        if journal.count_earlier() > 0 {
+            tracing::info!("{} responses were already judged by an interrupted run", journal.count_earlier());
+        }
+        let progress = Progress::new("responses judged", 0, None);
+        Ok(Judge { plan, all, sandbox: SharedSandbox::default(), scored: Vec::new(), journal, progress })
+    }
+
     /// Judges all questions, window by window, and writes their results as one object.
     fn write_all(&mut self, writer: &mut impl Write) -> Result<()> {
         let plan = self.plan;
         writer.write_all(b"{").context("cannot write results")?;
         let (mut window, mut place) = (Vec::new(), 0);
+        // Questions are read a second time, now with their references: tests of programs may exceed memory.
         for_each(&plan.benchmark, &plan.files, &plan.chosen, |id, item| {
             let responses = self.all.to(place, &id, &item)?;
             window.push(Question { place, id, item, responses });
@@ -162,6 +168,7 @@ impl Judge<'_> {
         // `collect` keeps their order, whatever order they finish in.
         let new: Vec<Judgement> =
             unjudged.map(|(question, response)| self.one(question, response)).collect::<Result<_>>()?;
+        // A window at a time: what a kill can lose is the judging of one.
         self.journal.add(&new)?;
         judged.extend(new);
         self.progress.advance(pairs.len() as u64);

@@ -86,6 +86,7 @@ pub struct Asked {
 pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSummary> {
     let out = &plan.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    // Before the model is loaded, which can take minutes, so that a wrong file or subset shows at once.
     let asked = questions(plan)?;
     tracing::info!("{} questions of {}", asked.len(), plan.benchmark.title);
     let responses = responses::of(plan, source, &asked)?;

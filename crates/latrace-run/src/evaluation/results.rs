@@ -31,6 +31,7 @@ pub(super) fn write(
     writer: &mut impl Write,
 ) -> Result<()> {
     let record = record(question, judgements, prompt);
+    // Written by hand, question by question: the whole object may exceed memory.
     let separator = if question.place == 0 { "" } else { "," };
     write!(writer, "{separator}\n\"{}\": {record}", question.place).context("cannot write results")
 }

@@ -1,6 +1,6 @@
 //! Responses sampled from a model, with a journal from which an interrupted evaluation resumes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use latrace_core::{SamplingParams, StopReason, boundary};
@@ -101,15 +101,21 @@ fn draw(
     let file = plan.out.join(RESPONSES);
     let (mut journal, earlier) = open_journal(plan, description)?;
     let prompts: Vec<Prompt> = asked.iter().zip(prompted).map(keyed).collect();
+    // A closure, since the weights are not loaded if an interrupted run has sampled everything.
     let make = || model.engine.generator(&model.folder);
     let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);
     let drawn = draw_rows(job, Logprobs::Dropped, &prompts, earlier, make, &mut keep)
         .with_context(|| format!("cannot sample responses to {}", plan.benchmark.title))?;
-    write_rows(&Output::File(file.clone()), |sink| {
-        drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
-    })?;
+    write_samples(&drawn, &file)?;
+    // A kill before this line leaves a complete file that is not marked as done: the next run samples nothing.
     journal.finish(&file)?;
     Ok(drawn)
+}
+
+fn write_samples(drawn: &DrawnRows, file: &Path) -> Result<()> {
+    write_rows(&Output::File(file.to_owned()), |sink| {
+        drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
+    })
 }
 
 /// A prompt whose random numbers depend on its question's id alone, not on which other questions are asked.
@@ -171,6 +177,7 @@ fn open_journal(plan: &BenchmarkRun, mut description: Value) -> Result<(OutputJo
     let file = plan.out.join(RESPONSES);
     description["data"] = json!(plan.data_checksums()?);
     description["benchmark"] = json!(plan.benchmark);
+    // Compared before the journal is opened, which would replace a finished one of other settings.
     if let Some(earlier) = described(&file)?.filter(|earlier| *earlier != description) {
         let differs = difference(&earlier, &description);
         return Err(plan.out_is_taken(&format!("a different evaluation: {differs}")).into());

@@ -155,6 +155,7 @@ impl EvaluationSummary {
         let tally_q = all.tallies();
         let overall = Accuracy::of(&tally_q, plan.seed);
         let per_response = |total: u64| total as f64 / overall.samples as f64;
+        // The curve ends at the fewest responses of any question, which beyond them has no estimate.
         let pass: BTreeMap<usize, Interval> = (1..).zip(pass_curve(&tally_q, plan.seed)).collect();
         let truncated = all.count(|response| response.truncated);
         Ok(EvaluationSummary {
@@ -213,13 +214,10 @@ impl EvaluationSummary {
 }
 
 fn seconds(responses: &Responses, judging: f64) -> Value {
-    match responses.drawn {
-        Some((earlier, tokens, sampling)) => {
-            let rate = if tokens > 0 { Some(tokens as f64 / sampling) } else { None };
-            json!({"sampling": sampling, "judging": judging, "earlier": earlier, "tokens_per_second": rate})
-        }
-        None => json!({"judging": judging}),
-    }
+    let Some((earlier, tokens, sampling)) = responses.drawn else { return json!({"judging": judging}) };
+    // Null if earlier runs had sampled everything: the time is then that of reading a journal.
+    let rate = (tokens > 0).then(|| tokens as f64 / sampling);
+    json!({"sampling": sampling, "judging": judging, "earlier": earlier, "tokens_per_second": rate})
 }
 
 /// The model and benchmark, in SkyThought's format.
