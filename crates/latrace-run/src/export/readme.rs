@@ -1,9 +1,20 @@
-//! Paragraphs that the READMEs of both exports share.
+//! The READMEs of exports: a template for each trainer, and the sentences that depend on the training.
 
 use super::job::Job;
 
+/// Fills a trainer's template. `normaliser` says how the recipe normalises, in that trainer's terms.
+pub(super) fn filled(template: &str, job: &Job, normaliser: &str) -> String {
+    template
+        .replace("@ROWS@", &job.rows.len().to_string())
+        .replace("@WEIGHTS@", &on_weights(job))
+        .replace("@NORMALISER@", normaliser)
+        .replace("@DECAY@", &job.config.decay_norms_and_biases.to_string())
+        .replace("@DROPPED@", &job.dropped.to_string())
+        .replace("@TEXT@", &on_text(job))
+}
+
 /// What is lost in a trainer without sequence weights.
-pub(super) fn on_weights(job: &Job) -> String {
+fn on_weights(job: &Job) -> String {
     let (rows, (low, high)) = (job.rows.len(), job.weight_range());
     // Weights come from rescaling, so that equal ones may differ in the last digits.
     if high - low <= 1e-9 * high {
@@ -17,7 +28,7 @@ pub(super) fn on_weights(job: &Job) -> String {
 }
 
 /// Whether the rows' text tokenizes back to their token ids.
-pub(super) fn on_text(job: &Job) -> String {
+fn on_text(job: &Job) -> String {
     let rows = job.rows.len();
     match job.ambiguous {
         0 => "The text of every row tokenizes back to its token ids.".to_owned(),
@@ -25,13 +36,4 @@ pub(super) fn on_text(job: &Job) -> String {
             "The text of {some} of {rows} rows does not tokenize back to its token ids, since a model may sample tokens that a tokenizer would not produce. Prefer the ids."
         ),
     }
-}
-
-/// Where both trainers' optimisation differs from ours, because both pass it to transformers.
-pub(super) fn on_optimiser(job: &Job) -> String {
-    let decay = job.config.decay_norms_and_biases;
-    format!(
-        "* **Weight decay.** transformers excludes norms and biases; here they are included if `decay_norms_and_biases = true` ({decay}).\n\
-         * **Warm-up.** transformers starts at rate 0, latrace at the first step of the ramp.\n"
-    )
 }

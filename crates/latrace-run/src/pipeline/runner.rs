@@ -68,6 +68,7 @@ fn node_state(
     };
     let record = read_record(&folder)?;
     let state = state_of(record.as_ref(), &key);
+    // Later stages are keyed by its digest only if it will be kept.
     let of_done = record.filter(|_| state == State::Done);
     Ok((state, of_done.map(|record| finished(node, &folder, &record)).transpose()?))
 }
@@ -80,6 +81,7 @@ pub fn run(plan: &Plan, run: &RunFolder, context: &RunContext) -> Result<Vec<Don
     let mut done: Vec<Option<Done>> = Vec::new();
     for (id, node) in plan.nodes.iter().enumerate() {
         let folder = run.path().join(node.folder());
+        // Nodes come in order of execution, so that all inputs are done.
         let key = key(node, &done, context)?.context("an input of the stage is missing")?;
         let work = |stage: &StageFolder| stages::work(node, &Inputs::of(node, &done), context, stage);
         let result = do_stage(node, &folder, key, &label(plan, id), work)?;
@@ -115,6 +117,7 @@ fn do_stage(
     let stage = StageFolder::begin(folder, node.stage.name(), key, before)?;
     tracing::info!("{label}");
     let outcome = work(&stage);
+    // An error of the work is recorded, too, with the time until then.
     let result = stage.end(outcome)?;
     Ok(Done { folder: folder_of(node, result.folder)?, ..result })
 }

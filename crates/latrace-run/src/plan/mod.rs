@@ -96,6 +96,7 @@ impl Node {
             folder.push("baselines");
             folder.push(method);
         }
+        // Nor has round 1: a run of one round that is continued with a second keeps its folders.
         if self.round > 1 {
             folder.push(format!("round-{}", self.round));
         }

@@ -72,6 +72,7 @@ impl Settings {
     pub fn externals(&self) -> Vec<External<'_>> {
         match self {
             Settings::Model(ModelSettings::Given { folder }) => vec![External::Model(folder)],
+            // Its tokenizer is trained on the questions' texts.
             Settings::Model(ModelSettings::Random { questions, .. }) => vec![External::Questions(questions)],
             Settings::Questions(questions) => questions.externals(),
             _ => Vec::new(),
@@ -87,6 +88,7 @@ pub enum ModelSettings {
     /// An existing model.
     Given {
         /// Model folder or hub id.
+        // Skipped, as the key holds the checksums of its files: a moved model is the same.
         #[serde(skip)]
         folder: String,
     },
@@ -126,6 +128,7 @@ pub enum Template {
     /// Built in.
     BuiltIn(&'static str),
     /// From a file.
+    // Its contents are in the key as a checksum.
     File(#[serde(skip)] PathBuf),
 }
 
@@ -135,6 +138,7 @@ impl Template {
     /// # Errors
     /// Neither a built-in name nor a file.
     pub fn named(setting: &str, name: &str) -> Result<Template> {
+        // Built-in names first, so that a file of such a name cannot change what a recipe means.
         if let Some(text) = PromptTemplate::built_in(name) {
             return Ok(Template::BuiltIn(text));
         }

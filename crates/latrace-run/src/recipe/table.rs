@@ -11,6 +11,7 @@ use super::read_table;
 /// The file's settings, merged into those of its `base` if it names one.
 pub(super) fn with_base(file: &Path) -> Result<Table> {
     let mut table = read_table(file)?;
+    // Removed, because it is no setting: the resolved recipe contains what the base says.
     let Some(base) = table.remove("base") else { return Ok(table) };
     let base = base.as_str().ok_or_else(|| not_a_name(file, &base))?;
     let path = file.parent().unwrap_or(Path::new("")).join(base);
@@ -36,17 +37,24 @@ pub(super) fn merge(table: &mut Table, over: Table) {
     }
 }
 
-/// Sets a dotted key.
+/// Sets a dotted key, creating the tables that it passes through: a recipe need not mention them.
 pub(super) fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
-    let (path, key) = dotted.rsplit_once('.').map_or((None, dotted), |(path, key)| (Some(path), key));
+    let Some((path, key)) = dotted.rsplit_once('.') else {
+        table.insert(dotted.to_owned(), value);
+        return Ok(());
+    };
     let mut inner = table;
-    for name in path.into_iter().flat_map(|path| path.split('.')) {
-        let entry = inner.entry(name).or_insert_with(|| Value::Table(Table::new()));
-        let Value::Table(next) = entry else {
-            return Err(Failure::usage(format!("{dotted}: \"{name}\" is a value, not a table")).into());
-        };
-        inner = next;
+    for name in path.split('.') {
+        inner = inner_table(inner, name).ok_or_else(|| is_a_value(dotted, name))?;
     }
     inner.insert(key.to_owned(), value);
     Ok(())
+}
+
+fn inner_table<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Table> {
+    table.entry(name).or_insert_with(|| Value::Table(Table::new())).as_table_mut()
+}
+
+fn is_a_value(dotted: &str, name: &str) -> Failure {
+    Failure::usage(format!("{dotted}: \"{name}\" is a value, not a table"))
 }
