@@ -2,9 +2,10 @@
 //! redone in place.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::Path;
 
+use crate::present::if_present;
 use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
@@ -59,23 +60,15 @@ pub(crate) fn claim(run: &Path) -> Result<()> {
 
 fn read(run: &Path) -> Result<Option<Layout>> {
     let path = run.join(FILE);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let layout = serde_json::from_slice(&bytes);
-    layout.with_context(|| format!("{} is not a layout version", path.display())).map(Some)
+    let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+    bytes.map(parse).transpose().with_context(|| format!("{} is not a layout version", path.display()))
 }
 
 /// Whether a folder holds a run, finished or not. A folder that is absent, or holds other files, does not.
 fn holds_run(folder: &Path) -> Result<bool> {
     let cannot = || format!("cannot read the folder {}", folder.display());
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).with_context(cannot),
-    };
+    let Some(entries) = if_present(fs::read_dir(folder)).with_context(cannot)? else { return Ok(false) };
     for entry in entries {
         if belongs_to_run(&entry.with_context(cannot)?.path()) {
             return Ok(true);

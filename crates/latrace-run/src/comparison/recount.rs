@@ -1,12 +1,11 @@
 //! Recomputes accuracies from per-question results: of pooled runs, or of some subsets.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 
 use super::pairs::SEED;
 use super::sources::{ResultSource, Results};
 use super::{Entry, Shows};
+use crate::evaluation::accuracy_by;
 use latrace_io::failure::Failure;
 use latrace_objective::statistics::{Accuracy, Tally};
 
@@ -84,7 +83,8 @@ fn results_of(entry: &Entry) -> Result<Results> {
 /// The entry with accuracies recomputed over `results`.
 fn counted(entry: Entry, results: Results) -> Entry {
     let tally_q: Vec<Tally> = results.values().map(|outcome| outcome.tally).collect();
-    let by_subset = by_subset(&results);
+    let questions = results.values().map(|outcome| (outcome.subset.as_ref(), outcome.tally));
+    let by_subset = accuracy_by(questions, SEED);
     // With a single subset, its mean would repeat the overall one.
     let shows = if by_subset.len() > 1 { entry.shows } else { Shows::Overall };
     let overall = Accuracy::of(&tally_q, SEED);
@@ -96,14 +96,4 @@ fn counted(entry: Entry, results: Results) -> Entry {
 fn common_samples(tally_q: &[Tally]) -> Option<usize> {
     let first = tally_q.first()?.samples;
     tally_q.iter().all(|tally| tally.samples == first).then_some(first)
-}
-
-fn by_subset(results: &Results) -> BTreeMap<String, Accuracy> {
-    let mut tallies: BTreeMap<&String, Vec<Tally>> = BTreeMap::new();
-    for outcome in results.values() {
-        if let Some(subset) = &outcome.subset {
-            tallies.entry(subset).or_default().push(outcome.tally);
-        }
-    }
-    tallies.into_iter().map(|(subset, tally_q)| (subset.clone(), Accuracy::of(&tally_q, SEED))).collect()
 }

@@ -12,6 +12,7 @@ mod results;
 mod sampled;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -30,6 +31,7 @@ pub use summary::{EvaluationSummary, table};
 
 use latrace_io::failure::Failure;
 use latrace_io::files::checksum;
+use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::benchmarks::{Benchmark, Chosen, for_each};
 
 /// File of an evaluation's folder: each question with its responses and verdicts.
@@ -67,6 +69,21 @@ impl BenchmarkRun {
         let message = format!("{} holds {by}", self.out.display());
         Failure::work(message).hint("choose another --out, or remove the folder")
     }
+}
+
+/// Accuracies of groups of questions, such as subsets. A question without a group counts only in the overall
+/// accuracy.
+pub(crate) fn accuracy_by<'a>(
+    tally_q: impl Iterator<Item = (Option<&'a String>, Tally)>,
+    seed: u64,
+) -> BTreeMap<String, Accuracy> {
+    let mut groups: BTreeMap<&String, Vec<Tally>> = BTreeMap::new();
+    for (group, tally) in tally_q {
+        if let Some(group) = group {
+            groups.entry(group).or_default().push(tally);
+        }
+    }
+    groups.into_iter().map(|(group, tally_q)| (group.clone(), Accuracy::of(&tally_q, seed))).collect()
 }
 
 /// A question as posed to the model.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::judging::{JudgedResponse, Scored};
 use super::lengths::Lengths;
 use super::responses::Responses;
-use super::{BenchmarkRun, SUMMARY};
+use super::{BenchmarkRun, SUMMARY, accuracy_by};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::text_table::{self, percent, range};
@@ -130,13 +130,7 @@ impl All<'_> {
     }
 
     fn by_subset(&self, seed: u64) -> BTreeMap<String, Accuracy> {
-        let mut tallies: BTreeMap<String, Vec<Tally>> = BTreeMap::new();
-        for question in self.0 {
-            if let Some(subset) = &question.subset {
-                tallies.entry(subset.clone()).or_default().push(question.tally());
-            }
-        }
-        tallies.into_iter().map(|(subset, tally_q)| (subset, Accuracy::of(&tally_q, seed))).collect()
+        accuracy_by(self.0.iter().map(|question| (question.subset.as_ref(), question.tally())), seed)
     }
 }
 

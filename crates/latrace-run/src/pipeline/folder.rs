@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::layout::{self, RECIPE};
+use crate::present::if_present;
 use latrace_io::failure::Failure;
 use latrace_io::files::{checksum, write_atomically};
 
@@ -77,11 +78,10 @@ impl RunFolder {
     /// A lock that cannot be opened.
     pub fn is_at_work(path: &Path) -> Result<bool> {
         let file = path.join(LOCK);
-        match File::open(&file) {
-            Ok(lock) => Ok(matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-        }
+        let lock = if_present(File::open(&file));
+        let lock = lock.with_context(|| format!("cannot read {}", file.display()))?;
+        // A shared lock, so that two processes that only look do not take each other for one that works.
+        Ok(lock.is_some_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))))
     }
 
     /// Its path.
@@ -156,18 +156,21 @@ impl StageFolder {
     /// Those of the work.
     pub fn end(self, outcome: Result<Value>) -> Result<Done> {
         match outcome {
-            Ok(counts) => {
-                let record =
-                    StageRecord { done: true, files: checksums(&self.path)?, counts, ..self.unfinished() };
-                self.write(&record)?;
-                Ok(Done { digest: digest(&record), folder: self.path })
-            }
+            Ok(counts) => self.finish(counts),
             Err(error) => {
                 // The work's own error matters more than an error of recording its time.
                 let _ = self.write_unfinished();
                 Err(error.context(format!("stage {}", self.name)))
             }
         }
+    }
+
+    /// Records that the stage is done. The record is written last: a kill before leaves a stage that is begun.
+    fn finish(self, counts: Value) -> Result<Done> {
+        let files = checksums(&self.path)?;
+        let record = StageRecord { done: true, files, counts, ..self.unfinished() };
+        self.write(&record)?;
+        Ok(Done { digest: digest(&record), folder: self.path })
     }
 
     /// The record of the stage as it is now: begun, and worked on for some time.
@@ -221,13 +224,9 @@ fn remove_temporary(folder: &Path) -> Result<()> {
 /// The record in a stage's folder, if any.
 pub fn read_record(folder: &Path) -> Result<Option<StageRecord>> {
     let path = folder.join(RECORD);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let record = serde_json::from_slice(&bytes);
-    record.with_context(|| format!("{} is not a stage's record", path.display())).map(Some)
+    let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+    bytes.map(parse).transpose().with_context(|| format!("{} is not a stage's record", path.display()))
 }
 
 /// Checksums of a finished stage's files, as one string.
@@ -263,15 +262,19 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
 /// # Errors
 /// Names the file.
 pub fn check_files(folder: &Path, record: &StageRecord) -> Result<()> {
-    let now = checksums(folder)?;
-    let mut names = record.files.keys().chain(now.keys());
-    let Some(name) = names.find(|&name| record.files.get(name) != now.get(name)) else { return Ok(()) };
-    let state = match (record.files.contains_key(name), now.contains_key(name)) {
-        (true, false) => "is missing",
-        (false, true) => "was added",
+    let (then, now) = (&record.files, checksums(folder)?);
+    match then.keys().chain(now.keys()).find(|&name| then.get(name) != now.get(name)) {
+        Some(name) => Err(has_changed(folder, name, change(then.get(name), now.get(name))).into()),
+        None => Ok(()),
+    }
+}
+
+fn change(then: Option<&String>, now: Option<&String>) -> &'static str {
+    match (then, now) {
+        (Some(_), None) => "is missing",
+        (None, Some(_)) => "was added",
         _ => "has changed",
-    };
-    Err(has_changed(folder, name, state).into())
+    }
 }
 
 fn has_changed(folder: &Path, name: &str, state: &str) -> Failure {

@@ -22,20 +22,21 @@ fn bounds(summary: &RunSummary) -> Vec<String> {
     let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) else {
         return vec!["No trace led to a correct answer, so there is no finite bound.".to_owned()];
     };
-    let traces = summary.bounds.len();
     let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
-    let mut lines = vec![format!(
-        "Bounds L^1 … L^{traces} on log P(correct), nats, where all are finite: {}.",
-        shown.join(", ")
-    )];
+    let (traces, shown) = (shown.len(), shown.join(", "));
+    let mut lines =
+        vec![format!("Bounds L^1 … L^{traces} on log P(correct), nats, where all are finite: {shown}.")];
     lines.extend((!summary.bounds_hold).then(|| NOT_BOUNDS.to_owned()));
-    lines.push(format!(
-        "More traces close {:.3} nats of the gap; {:.1} of {traces} traces count on average; {} questions have no usable trace.",
-        last - first,
-        summary.effective_sample_size,
-        summary.unbounded
-    ));
+    lines.push(gap(summary, last - first));
     lines
+}
+
+fn gap(summary: &RunSummary, closed: f64) -> String {
+    let RunSummary { effective_sample_size, unbounded, .. } = summary;
+    let traces = summary.bounds.len();
+    format!(
+        "More traces close {closed:.3} nats of the gap; {effective_sample_size:.1} of {traces} traces count on average; {unbounded} questions have no usable trace."
+    )
 }
 
 const NOT_BOUNDS: &str = "They are estimates, not bounds: traces and answers were not sampled at temperature 1 without truncation, while log q is that of temperature 1.";
@@ -55,14 +56,19 @@ fn next_steps(summary: &RunSummary, run: &Path) -> String {
 }
 
 fn table(summary: &RunSummary) -> Vec<String> {
-    let difficulties: Vec<&String> =
-        summary.models.values().next().into_iter().flat_map(|model| model.by_difficulty.keys()).collect();
+    let difficulties = difficulties(summary);
     let header: String = difficulties.iter().map(|name| format!("{name:>7}")).collect();
     let mut lines = vec![format!("{:<16}{:>9}   {:<15}{header}", "model", "accuracy", "95 % interval")];
     let mut models: Vec<(&String, &ModelSummary)> = summary.models.iter().collect();
     models.sort_by_key(|(name, _)| order(name));
     lines.extend(models.into_iter().map(|(name, model)| row(name, model, &difficulties)));
     lines
+}
+
+/// The columns. All models are evaluated on the same questions, so that any one of them has all.
+fn difficulties(summary: &RunSummary) -> Vec<&String> {
+    let first = summary.models.values().next();
+    first.into_iter().flat_map(|model| model.by_difficulty.keys()).collect()
 }
 
 /// The run's own models come first, in the order of training; the sort keeps baselines in that of their
@@ -93,17 +99,28 @@ fn verdict(summary: &RunSummary) -> Option<String> {
     let gain = (last.accuracy - initial.accuracy) * 100.0;
     let of = format!("on {} questions × {} responses", last.questions, last.samples / last.questions.max(1));
     Some(if last.low > initial.high {
-        format!(
-            "The final model's accuracy is {gain:.1} points above the initial one's, {of}; the intervals do not overlap."
-        )
+        above(gain, &of)
     } else if last.high < initial.low {
-        format!(
-            "The final model's accuracy is {:.1} points below the initial one's, {of}; the intervals do not overlap. The report shows where traces were lost.",
-            -gain
-        )
+        below(-gain, &of)
     } else {
-        format!(
-            "The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance."
-        )
+        undecided(gain, &of)
     })
+}
+
+fn above(points: f64, of: &str) -> String {
+    format!(
+        "The final model's accuracy is {points:.1} points above the initial one's, {of}; the intervals do not overlap."
+    )
+}
+
+fn below(points: f64, of: &str) -> String {
+    format!(
+        "The final model's accuracy is {points:.1} points below the initial one's, {of}; the intervals do not overlap. The report shows where traces were lost."
+    )
+}
+
+fn undecided(gain: f64, of: &str) -> String {
+    format!(
+        "The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance."
+    )
 }

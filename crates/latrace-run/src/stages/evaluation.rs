@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Counts, StageWork, answer_job, draw_stage};
-use crate::evaluation::{Answer, answer_of};
+use crate::evaluation::{Answer, accuracy_by, answer_of};
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::plan::{EvaluationSettings, Role};
 use latrace_core::Split;
@@ -141,12 +141,7 @@ impl ResponseCounts {
     }
 
     fn by_difficulty(&self, seed: u64) -> BTreeMap<String, Accuracy> {
-        let mut tallies: BTreeMap<&String, Vec<Tally>> = BTreeMap::new();
-        for ((difficulty, _), tally) in &self.by_question {
-            if let Some(difficulty) = difficulty {
-                tallies.entry(difficulty).or_default().push(*tally);
-            }
-        }
-        tallies.into_iter().map(|(name, tally_q)| (name.clone(), Accuracy::of(&tally_q, seed))).collect()
+        let questions = self.by_question.iter();
+        accuracy_by(questions.map(|((difficulty, _), tally)| (difficulty.as_ref(), *tally)), seed)
     }
 }
