@@ -139,6 +139,7 @@ fn same_questions(one: &Results, other: &Results) -> Result<(), String> {
         let (ones, others) = (one.len(), other.len());
         return Err(format!("their questions differ ({ones} and {others}; \"{id}\" is in only one of them)"));
     }
+    // Ids alone do not suffice: two data sets may both number their questions from 0.
     match one.iter().find(|(id, outcome)| outcome.question != other[*id].question) {
         Some((id, _)) => Err(format!("their questions differ (\"{id}\" has a different text)")),
         None => Ok(()),

@@ -38,15 +38,18 @@ pub(super) struct Example {
 }
 
 impl Example {
-    /// The example with its text, and whether that is ambiguous: a model may sample tokens that a tokenizer
-    /// would not produce, and a trainer that reads the text would then train on others.
-    fn decoded(record: ExampleRecord, text: &TextCodec, model: &Path) -> Result<(Example, bool)> {
+    fn decoded(record: ExampleRecord, text: &TextCodec, model: &Path) -> Result<Example> {
         let no_tokenizer = || format!("{} has no tokenizer", model.display());
         let prompt = text.decode(&record.prompt_ids).with_context(no_tokenizer)?;
         let completion = text.decode(&record.response_ids).with_context(no_tokenizer)?;
+        Ok(Example { record, prompt, completion })
+    }
+
+    /// Whether the text tokenizes back to the token ids. A model may sample tokens that a tokenizer would not
+    /// produce, and a trainer that reads the text would then train on others.
+    fn is_exact(&self, text: &TextCodec) -> bool {
         let is_same = |part: &str, ids: &[u32]| text.encode("text", part).is_ok_and(|encoded| encoded == ids);
-        let is_exact = is_same(&prompt, &record.prompt_ids) && is_same(&completion, &record.response_ids);
-        Ok((Example { record, prompt, completion }, !is_exact))
+        is_same(&self.prompt, &self.record.prompt_ids) && is_same(&self.completion, &self.record.response_ids)
     }
 
     /// The row with the fields that both trainers read.
@@ -83,13 +86,16 @@ impl Job {
             let record = record?;
             if self.is_dropped(&record, limit) {
                 self.dropped += 1;
-                continue;
+            } else {
+                self.add(Example::decoded(record, &text, model)?, &text);
             }
-            let (example, is_ambiguous) = Example::decoded(record, &text, model)?;
-            self.ambiguous += usize::from(is_ambiguous);
-            self.rows.push(example);
         }
         Ok(())
+    }
+
+    fn add(&mut self, example: Example, text: &TextCodec) {
+        self.ambiguous += usize::from(!example.is_exact(text));
+        self.rows.push(example);
     }
 
     /// Whether our own trainer would drop a row for its length.

@@ -34,6 +34,12 @@ pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) ->
     Ok(())
 }
 
+/// What stage 7 weighs, and the answers, whose texts only stage 8 reads.
+struct Evidence {
+    weighed: Vec<(Role, NodeId)>,
+    answers: Option<(Role, NodeId)>,
+}
+
 /// Adds the stages of a method to a plan. Each function adds a stage, or a few, and returns its node.
 struct Steps<'a> {
     plan: &'a mut Plan,
@@ -89,20 +95,25 @@ impl Steps<'_> {
             Proposal::Posterior => self.posterior(base, questions),
         };
         let traces = self.traces(questions, writer)?;
-        // Whoever samples the traces, the reasoner scores and answers: it is the model to be improved.
+        let evidence = self.evidence(questions, traces, reasoner)?;
+        let weights = self.weights(&evidence.weighed);
+        let mut inputs = vec![(Role::Questions, questions), (Role::Weights, weights)];
+        inputs.extend(evidence.weighed);
+        inputs.extend(evidence.answers);
+        Ok(self.dataset(&inputs))
+    }
+
+    /// Stages 4 to 6: the evidence on traces. Whichever model samples the traces, the reasoner scores and
+    /// answers, since it is the model to be improved.
+    fn evidence(&mut self, questions: NodeId, traces: NodeId, reasoner: NodeId) -> Result<Evidence> {
         let after = [(Role::Questions, questions), (Role::Traces, traces), (Role::Model, reasoner)];
-        let mut evidence = vec![(Role::Traces, traces), (Role::Scores, self.scores(&after))];
-        let mut answers = None;
-        if self.recipe.draws_answers() {
-            let (drawn, verdicts) = self.judged_answers(&after, questions)?;
-            evidence.push((Role::Verdicts, verdicts));
-            answers = Some((Role::Answers, drawn));
+        let mut weighed = vec![(Role::Traces, traces), (Role::Scores, self.scores(&after))];
+        if !self.recipe.draws_answers() {
+            return Ok(Evidence { weighed, answers: None });
         }
-        let weights = self.weights(&evidence);
-        let mut built_from = vec![(Role::Questions, questions), (Role::Weights, weights)];
-        built_from.extend(evidence);
-        built_from.extend(answers);
-        Ok(self.dataset(&built_from))
+        let answers = self.answers(&after)?;
+        weighed.push((Role::Verdicts, self.verdicts(questions, answers)));
+        Ok(Evidence { weighed, answers: Some((Role::Answers, answers)) })
     }
 
     fn traces(&mut self, questions: NodeId, writer: NodeId) -> Result<NodeId> {
@@ -115,14 +126,15 @@ impl Steps<'_> {
         self.add(Stage::Scores, Settings::Scores(settings), after)
     }
 
-    /// Stages 5 and 6: answers after the traces, and the verdicts on them.
-    fn judged_answers(&mut self, after: &[(Role, NodeId)], questions: NodeId) -> Result<(NodeId, NodeId)> {
-        let settings = Settings::Answers(AnswerSettings::of(self.recipe)?);
-        let answers = self.add(Stage::Answers, settings, after);
-        let time_limit = self.recipe.verdicts.time_limit;
-        let settings = Settings::Verdicts(VerdictSettings { time_limit });
+    fn answers(&mut self, after: &[(Role, NodeId)]) -> Result<NodeId> {
+        let settings = AnswerSettings::of(self.recipe)?;
+        Ok(self.add(Stage::Answers, Settings::Answers(settings), after))
+    }
+
+    fn verdicts(&mut self, questions: NodeId, answers: NodeId) -> NodeId {
+        let settings = VerdictSettings { time_limit: self.recipe.verdicts.time_limit };
         let inputs = [(Role::Questions, questions), (Role::Answers, answers)];
-        Ok((answers, self.add(Stage::Verdicts, settings, &inputs)))
+        self.add(Stage::Verdicts, Settings::Verdicts(settings), &inputs)
     }
 
     fn weights(&mut self, evidence: &[(Role, NodeId)]) -> NodeId {

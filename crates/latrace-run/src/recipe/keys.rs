@@ -17,14 +17,15 @@ pub(super) fn check_keys(given: &Table, source: &str) -> Result<()> {
     let known = known_keys()?;
     check_table(given, &known, "", source)?;
     let baselines = given.get("baselines").and_then(Value::as_table);
-    for (name, baseline) in baselines.into_iter().flatten() {
-        let Some(table) = baseline.as_table() else {
-            let message = format!("{source}: baselines.{name}: expected a table of settings, got {baseline}");
-            return Err(Failure::usage(message).into());
-        };
-        check_table(table, &known, &format!("baselines.{name}."), source)?;
-    }
-    Ok(())
+    baselines.into_iter().flatten().try_for_each(|(name, baseline)| {
+        let name = format!("baselines.{name}");
+        let table = baseline.as_table().ok_or_else(|| not_a_table(source, &name, baseline))?;
+        check_table(table, &known, &format!("{name}."), source)
+    })
+}
+
+fn not_a_table(source: &str, name: &str, value: &Value) -> Failure {
+    Failure::usage(format!("{source}: {name}: expected a table of settings, got {value}"))
 }
 
 /// The keys of the defaults, and those that the defaults leave out: most of the trainer's settings, seeds of
@@ -55,15 +56,14 @@ fn insert(known: &mut Table, table: &str, key: &str, value: Value) {
 fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Result<()> {
     for (key, value) in given {
         let name = format!("{prefix}{key}");
-        let Some(known_value) = known.get(key) else {
+        let Some(inner) = known.get(key) else {
             let known: Vec<&str> = known.keys().map(String::as_str).collect();
             return Err(unknown_key(source, &name, &known).into());
         };
-        // A value where a table belongs is reported when the recipe is deserialised, which names both types.
-        if let (Value::Table(known), Value::Table(given)) = (known_value, value)
+        if let (Some(inner), Some(value)) = (inner.as_table(), value.as_table())
             && !is_free(&name)
         {
-            check_table(given, known, &format!("{name}."), source)?;
+            check_table(value, inner, &format!("{name}."), source)?;
         }
     }
     Ok(())

@@ -83,10 +83,13 @@ fn check_keys(table: &Table, source: &str) -> Result<()> {
 
 /// The error for a key not in `known`; of a dotted `key`, only the last part is compared.
 fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
-    let last = key.rsplit('.').next().unwrap_or(key);
-    let nearest = known.iter().min_by_key(|name| edit_distance(name, last)).copied().unwrap_or("");
-    let message = format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\"");
-    Failure::usage(message).hint(format!("known keys: {}", known.join(", ")))
+    let nearest = nearest(key.rsplit('.').next().unwrap_or(key), known);
+    Failure::usage(format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\""))
+        .hint(format!("known keys: {}", known.join(", ")))
+}
+
+fn nearest<'a>(key: &str, known: &[&'a str]) -> &'a str {
+    known.iter().min_by_key(|name| edit_distance(name, key)).copied().unwrap_or("")
 }
 
 /// The field names of a struct, as its derived `Deserialize` passes them.

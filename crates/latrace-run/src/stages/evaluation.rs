@@ -65,12 +65,13 @@ fn asked(
     judge: &Judge<'_>,
 ) -> Result<Vec<(Posed, Prompt)>> {
     let of_split = source.read(part)?.into_iter().filter(|question| question.split == split);
-    let ask = |question: QuestionRecord| {
-        let prompt = Prompt::keyed(question.id.clone(), question.prompt_ids.clone());
-        let query = judge.query(question.judged())?;
-        Ok((Posed { question, query }, prompt))
-    };
-    of_split.map(ask).collect()
+    of_split.map(|question| posed(question, judge)).collect()
+}
+
+fn posed(question: QuestionRecord, judge: &Judge<'_>) -> Result<(Posed, Prompt)> {
+    let prompt = Prompt::keyed(question.id.clone(), question.prompt_ids.clone());
+    let query = judge.query(question.judged())?;
+    Ok((Posed { question, query }, prompt))
 }
 
 impl Posed {

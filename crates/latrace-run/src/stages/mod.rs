@@ -97,6 +97,7 @@ fn missing_parts<S, R: Record, C: Counts<R>>(
     counts: &mut C,
 ) -> Result<Vec<usize>> {
     let (written, missing): (Vec<usize>, Vec<usize>) = (0..source.parts()?).partition(|&part| out.has(part));
+    // All are of this stage's key: the runner removes a folder whose key has changed.
     for part in written {
         counts.add_all(&out.read(part)?);
     }
@@ -133,6 +134,7 @@ where
     }
 
     fn write(&mut self, part: usize, samples: Vec<(T, Vec<Completion>)>) -> Result<()> {
+        // In parallel: decoding and judging the samples of a part would otherwise keep the engine waiting.
         let records: Vec<Vec<R>> = samples
             .into_par_iter()
             .map(|(of, drawn)| records(&of, drawn, &self.record))

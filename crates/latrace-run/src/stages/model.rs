@@ -37,8 +37,7 @@ pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
         return Ok(());
     }
     let now = fingerprint(&model_folder(&folder)?)?;
-    let mut names = files.keys().chain(now.keys());
-    match names.find(|&name| files.get(name) != now.get(name)) {
+    match files.keys().chain(now.keys()).find(|&name| files.get(name) != now.get(name)) {
         Some(name) => Err(has_changed(&Path::new(&folder).join(name)).into()),
         None => Ok(()),
     }
@@ -74,12 +73,16 @@ pub fn run(settings: &ModelSettings, stage: &StageFolder) -> Result<Value> {
         ModelSettings::Given { folder } => note_given(folder, stage),
         ModelSettings::Random { model, questions, markers, seed } => {
             let tokenizer = tokenizer(model.vocabulary, questions, markers)?;
-            let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
-            let tokenizer = write_shape(&stage.path, shape, &tokenizer)?;
-            let parameters = save_random(&stage.path, *seed, SaveDtype::F32, &stage.path)?;
-            Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
+            create(&stage.path, model, &tokenizer, *seed)
         }
     }
+}
+
+fn create(folder: &Path, model: &ModelSource, tokenizer: &str, seed: u64) -> Result<Value> {
+    let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
+    let tokenizer = write_shape(folder, shape, tokenizer)?;
+    let parameters = save_random(folder, seed, SaveDtype::F32, folder)?;
+    Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
 }
 
 /// The `tokenizer.json` of a random model: the task's own, or one trained on the questions' texts.
@@ -115,14 +118,17 @@ pub fn write_shape(folder: &Path, mut shape: Value, tokenizer_json: &str) -> Res
 /// Adds the fields that the tokenizer determines. A shape that sets one is refused: the two could differ.
 fn complete(shape: &mut Value, tokenizer: &Tokenizer) -> Result<()> {
     let end = tokenizer.token_id(END).context("the tokenizer has no end token")?;
-    for (name, value) in [("vocab_size", json!(tokenizer.vocabulary_size())), ("eos_token_id", json!(end))] {
+    for (name, value) in [("vocab_size", tokenizer.vocabulary_size()), ("eos_token_id", end as usize)] {
         if shape.get(name).is_some() {
-            let message = format!("the model's shape: {name}: the tokenizer determines this");
-            return Err(Failure::usage(message).hint("leave it out").into());
+            return Err(is_determined(name).into());
         }
-        shape[name] = value;
+        shape[name] = json!(value);
     }
     Ok(())
+}
+
+fn is_determined(name: &str) -> Failure {
+    Failure::usage(format!("the model's shape: {name}: the tokenizer determines this")).hint("leave it out")
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {

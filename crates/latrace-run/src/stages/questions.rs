@@ -12,7 +12,7 @@ use latrace_core::Split;
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
-use latrace_questions::source::check_ids;
+use latrace_questions::source::{Source, check_ids};
 
 /// Everything needed to encode a question.
 pub struct Encoding<'a> {
@@ -38,12 +38,11 @@ pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
         reasoner: &settings.reasoner.compile()?,
         posterior: &settings.posterior.compile()?,
     };
+    let questions = encoding.read(&settings.source)?;
     // Any time limit will do: whether a question can be judged does not depend on it.
     let judge = Judge::new(1.0, &work.context.sandbox);
-    let questions =
-        settings.source.read(encoding.markers, Some(&|messages| encoding.codec.text.split(messages)))?;
-    check_ids(&questions)?;
     let (out, mut counts) = (work.output(), Counts::default());
+    // All parts are written anew: encoding takes seconds, and every later stage depends on it.
     for (part, questions) in questions.chunks(settings.part_questions).enumerate() {
         let records = encoding.records(questions, &judge)?;
         records.iter().for_each(|record| counts.add(record));
@@ -78,6 +77,13 @@ impl Counts {
 }
 
 impl Encoding<'_> {
+    /// The questions of a source, with unique ids: all later stages join on them.
+    fn read(&self, source: &Source) -> Result<Vec<(Split, Question)>> {
+        let questions = source.read(self.markers, Some(&|messages| self.codec.text.split(messages)))?;
+        check_ids(&questions)?;
+        Ok(questions)
+    }
+
     /// A part's questions. Each reference is read once here: one that cannot be judged would otherwise stop
     /// the run at stage 6, after hours of sampling.
     fn records(&self, questions: &[(Split, Question)], judge: &Judge<'_>) -> Result<Vec<QuestionRecord>> {
@@ -138,12 +144,11 @@ pub fn prompts(
     let render = |template: &PromptTemplate, hint: Option<&str>| {
         template.render(&question.question, hint, boxed, markers)
     };
+    // A row's own prompts come first: they may be those that its trace was written after.
     let prompt = question.prompt.clone().map_or_else(|| render(reasoner, None), Ok)?;
-    let posterior_prompt = match (&question.posterior_prompt, question.hint()) {
-        (Some(prompt), _) => Some(prompt.clone()),
-        (None, Some(hint)) => Some(render(posterior, Some(hint))?),
-        (None, None) => None,
-    };
+    let hinted = || question.hint().map(|hint| render(posterior, Some(hint))).transpose();
+    let posterior_prompt =
+        question.posterior_prompt.clone().map_or_else(hinted, |prompt| Ok(Some(prompt)))?;
     Ok(PromptTexts { prompt, posterior_prompt })
 }
 

@@ -96,14 +96,12 @@ impl ScoredTraces {
 }
 
 fn record(trace: Trace, logp: &[f32]) -> Result<ScoreRecord> {
+    let Trace { id, sample, tokens } = trace;
+    // A weight would become infinite or NaN, and through the normaliser every weight of the run.
     if let Some(logp) = logp.iter().find(|logp| !logp.is_finite()) {
-        bail!("id {}, sample {}: a log-prob is {logp}", trace.id, trace.sample);
+        bail!("id {id}, sample {sample}: a log-prob is {logp}");
     }
-    let (of_trace, of_answer) = logp.split_at(trace.tokens);
-    Ok(ScoreRecord {
-        id: trace.id,
-        sample: trace.sample,
-        logprobs: of_trace.to_vec(),
-        reference_logprobs: (!of_answer.is_empty()).then(|| of_answer.to_vec()),
-    })
+    let (of_trace, of_answer) = logp.split_at(tokens);
+    let reference_logprobs = Some(of_answer.to_vec()).filter(|logp| !logp.is_empty());
+    Ok(ScoreRecord { id, sample, logprobs: of_trace.to_vec(), reference_logprobs })
 }

@@ -33,8 +33,10 @@ pub fn run(settings: &FitSettings, work: StageWork<'_>) -> Result<Value> {
     }
     let count = rows.len();
     let (model, config) = (work.model()?, settings.config());
+    // Always resumed: the folder is empty unless the stage was begun under the same key.
     let job = FitJob { model, rows: &rows, config: &config, out: &work.stage.path, resume: true };
     run_job(&mut *work.context.engine.trainer()?, job)?;
+    // As large as the tables that it is made from, and never read again.
     fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     Ok(json!({"rows": count, "tokens": tokens}))
 }
@@ -77,22 +79,27 @@ fn write_all<R: Record>(
 
 /// A row of pi_theta0: prompt, trace, answer.
 fn own_trace(question: QuestionRecord) -> Option<TrainRow> {
-    let trained = question.split == Split::Train;
-    let (trace, answer) = (question.trace_ids.filter(|_| trained)?, question.answer_ids?);
-    Some(row(question.id, &question.prompt_ids, &[trace, answer].concat(), Weights::Row(1.0), None))
+    let trace = trained_trace(question.split, question.trace_ids)?;
+    let response = [trace, question.answer_ids?].concat();
+    Some(row(question.id, &question.prompt_ids, &response, Weights::Row(1.0), None))
 }
 
 /// A row of q: prompt with the hint, trace.
 fn hinted_trace(question: QuestionRecord) -> Option<TrainRow> {
-    let trained = question.split == Split::Train;
-    let (prompt, trace) = (question.posterior_prompt_ids?, question.trace_ids.filter(|_| trained)?);
-    Some(row(question.id, &prompt, &trace, Weights::Row(1.0), None))
+    let trace = trained_trace(question.split, question.trace_ids)?;
+    Some(row(question.id, &question.posterior_prompt_ids?, &trace, Weights::Row(1.0), None))
+}
+
+/// A question's own trace, unless it is held out.
+fn trained_trace(split: Split, trace: Option<Vec<u32>>) -> Option<Vec<u32>> {
+    trace.filter(|_| split == Split::Train)
 }
 
 /// A row of pi_theta: an example of stage 8.
 fn example(example: ExampleRecord) -> TrainRow {
     let weight = Weights::Row(example.weight as f32);
     let ExampleRecord { id, prompt_ids, response_ids, trace_tokens, given, old_logprobs, .. } = example;
+    // Supervised examples carry their weight in the loss; rewarded ones, in the advantage.
     let Some(old_logp) = old_logprobs else {
         return row(id, &prompt_ids, &response_ids, weight, None);
     };
