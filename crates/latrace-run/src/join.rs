@@ -52,6 +52,17 @@ pub struct Question<T, S> {
     places: HashMap<u64, usize>,
 }
 
+impl<T: OfTrace, S: Default> Question<T, S> {
+    fn trace(&self, sample: u64) -> Option<&T> {
+        self.places.get(&sample).map(|&place| &self.traces[place].0)
+    }
+
+    fn push(&mut self, trace: T) {
+        self.places.insert(trace.sample(), self.traces.len());
+        self.traces.push((trace, S::default()));
+    }
+}
+
 impl<T: OfTrace, S: Default> Join<T, S> {
     /// Groups traces by question.
     ///
@@ -64,26 +75,24 @@ impl<T: OfTrace, S: Default> Join<T, S> {
         let mut join = Join { questions: Vec::new(), places: HashMap::new() };
         for trace in traces {
             let question = join.question(&trace.question());
-            if let Some(&earlier) = question.places.get(&trace.sample()) {
-                return Err(twice(&trace, &question.traces[earlier].0));
+            if let Some(earlier) = question.trace(trace.sample()) {
+                return Err(twice(&trace, earlier));
             }
-            question.places.insert(trace.sample(), question.traces.len());
-            question.traces.push((trace, S::default()));
+            question.push(trace);
         }
         Ok(join)
     }
 
     fn question(&mut self, id: &str) -> &mut Question<T, S> {
-        let place = match self.places.get(id) {
-            Some(&place) => place,
-            None => {
-                let traces = Vec::new();
-                self.questions.push(Question { id: id.to_owned(), traces, places: HashMap::new() });
-                self.places.insert(id.to_owned(), self.questions.len() - 1);
-                self.questions.len() - 1
-            }
-        };
+        let place = self.places.get(id).copied().unwrap_or_else(|| self.add_question(id));
         &mut self.questions[place]
+    }
+
+    fn add_question(&mut self, id: &str) -> usize {
+        let place = self.questions.len();
+        self.questions.push(Question { id: id.to_owned(), traces: Vec::new(), places: HashMap::new() });
+        self.places.insert(id.to_owned(), place);
+        place
     }
 
     /// Joins records: `put` puts each beside its trace. Returns those that have no trace.
@@ -159,6 +168,7 @@ impl<V> OnTrace<V> {
     /// # Errors
     /// There is one of that number already.
     pub fn put_answer<T>(_: &T, on: &mut OnTrace<V>, answer: AnswerRecord) -> Result<()> {
+        // Sorted by number: a random choice among answers must not depend on the order of rows.
         match on.answers.binary_search_by_key(&answer.answer, |(other, _)| other.answer) {
             Ok(_) => bail!("{}, answer {} appears twice", name(&answer), answer.answer),
             Err(place) => on.answers.insert(place, (answer, None)),

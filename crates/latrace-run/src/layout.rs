@@ -2,9 +2,10 @@
 //! redone in place.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::Path;
 
+use crate::present::if_present;
 use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
@@ -59,38 +60,33 @@ pub(crate) fn claim(run: &Path) -> Result<()> {
 
 fn read(run: &Path) -> Result<Option<Layout>> {
     let path = run.join(FILE);
-    match fs::read(&path) {
-        Ok(bytes) => {
-            let said = serde_json::from_slice(&bytes);
-            said.with_context(|| format!("{} is not a layout version", path.display())).map(Some)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
+    let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+    bytes.map(parse).transpose().with_context(|| format!("{} is not a layout version", path.display()))
 }
 
-/// Whether a folder holds a run, finished or not: its recipe, or the record of a stage.
+/// Whether a folder holds a run, finished or not. A folder that is absent, or holds other files, does not.
 fn holds_run(folder: &Path) -> Result<bool> {
     let cannot = || format!("cannot read the folder {}", folder.display());
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).with_context(cannot),
-    };
+    let Some(entries) = if_present(fs::read_dir(folder)).with_context(cannot)? else { return Ok(false) };
     for entry in entries {
-        let path = entry.with_context(cannot)?.path();
-        if path.ends_with(RECIPE) || path.join("stage.json").is_file() {
+        if belongs_to_run(&entry.with_context(cannot)?.path()) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// Whether a path is a run's recipe, or a stage with its record.
+fn belongs_to_run(path: &Path) -> bool {
+    path.ends_with(RECIPE) || path.join("stage.json").is_file()
+}
+
+/// The error of a run with another layout. Redoing it in place would mix files of two layouts.
 fn other(run: &Path, layout: u32, made_by: &str) -> anyhow::Error {
+    let (run, ours) = (run.display(), env!("CARGO_PKG_VERSION"));
     let message = format!(
-        "{} is a run of layout {layout}, made by {made_by}: expected layout {VERSION}, that of latrace {}",
-        run.display(),
-        env!("CARGO_PKG_VERSION")
+        "{run} is a run of layout {layout}, made by {made_by}: expected layout {VERSION}, that of latrace {ours}"
     );
     let hint = "`latrace run RECIPE.toml --run-dir NEW` starts a new run; this one is left unchanged";
     Failure::usage(message).hint(hint).into()

@@ -8,6 +8,7 @@ pub mod join;
 pub mod layout;
 pub mod pipeline;
 pub mod plan;
+mod present;
 pub mod recipe;
 pub mod stages;
 pub mod weigh;

@@ -5,6 +5,7 @@ mod recount;
 mod sources;
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -99,6 +100,19 @@ pub struct ComparisonOptions {
 /// # Errors
 /// A folder that is none of these or is unfinished; an option that matches nothing in them.
 pub fn compare(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Comparison> {
+    let mut entries = chosen(folders, choice)?;
+    // Before names identify rows: two models of one name would otherwise share a row.
+    tell_apart(&mut entries);
+    let columns = columns(&entries);
+    let models = distinct(entries.iter().map(|entry| &entry.model));
+    let rows = models.into_iter().map(|model| line(&entries, model, &columns)).collect();
+    let (paired, unpaired) = pairs::pairs(&entries, choice.against.as_deref())?;
+    Ok(Comparison { columns, rows, paired, unpaired })
+}
+
+/// The results in the folders, pooled and restricted as asked. Pooling comes first, so that a subset that
+/// only some of the pooled runs have is not missing.
+fn chosen(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for folder in folders {
         entries.extend(sources::read(folder)?);
@@ -106,34 +120,24 @@ pub fn compare(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Compar
     if choice.pooled {
         entries = recount::pool(entries)?;
     }
-    if !choice.only.is_empty() {
-        entries = recount::keep(entries, &choice.only)?;
-    }
-    tell_apart(&mut entries);
-    let columns = columns(&entries);
-    let mut models: Vec<&String> = Vec::new();
-    entries.iter().for_each(|entry| {
-        if !models.contains(&&entry.model) {
-            models.push(&entry.model)
+    if choice.only.is_empty() { Ok(entries) } else { recount::keep(entries, &choice.only) }
+}
+
+/// Each name once, in order of its first appearance: the order of the folders on the command line.
+fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
+    let mut found = Vec::new();
+    for name in names {
+        if !found.contains(&name) {
+            found.push(name);
         }
-    });
-    let rows = models
-        .into_iter()
-        .map(|model| ComparedLine {
-            model: model.clone(),
-            cells: columns.iter().map(|column| cell(&entries, model, column)).collect(),
-        })
-        .collect();
-    let (paired, unpaired) = pairs::pairs(&entries, choice.against.as_deref())?;
-    Ok(Comparison { columns, rows, paired, unpaired })
+    }
+    found
 }
 
 /// Adds the folder to the names of models that were evaluated twice on the same benchmark, to tell them
 /// apart.
 fn tell_apart(entries: &mut [Entry]) {
-    let clash = |one: &Entry, other: &Entry| {
-        one.model == other.model && one.benchmark == other.benchmark && one.folder != other.folder
-    };
+    // All clashes are found before the first name changes: a renamed entry clashes with none.
     let clashing: Vec<bool> =
         entries.iter().map(|entry| entries.iter().any(|other| clash(entry, other))).collect();
     for (entry, _) in entries.iter_mut().zip(clashing).filter(|(_, clashes)| *clashes) {
@@ -141,36 +145,49 @@ fn tell_apart(entries: &mut [Entry]) {
     }
 }
 
+fn clash(one: &Entry, other: &Entry) -> bool {
+    one.model == other.model && one.benchmark == other.benchmark && one.folder != other.folder
+}
+
 fn columns(entries: &[Entry]) -> Vec<ComparedColumn> {
-    let mut benchmarks: Vec<&String> = Vec::new();
-    entries.iter().for_each(|entry| {
-        if !benchmarks.contains(&&entry.benchmark) {
-            benchmarks.push(&entry.benchmark)
-        }
-    });
-    let mut columns = Vec::new();
-    for benchmark in benchmarks {
-        let of = || entries.iter().filter(|entry| entry.benchmark == *benchmark);
-        let k =
-            of().map(|entry| entry.k).reduce(|one, other| if one == other { one } else { None }).flatten();
-        let column = |subset: Option<String>| ComparedColumn { benchmark: benchmark.clone(), subset, k };
-        let shows = |wanted: &[Shows]| of().any(|entry| wanted.contains(&entry.shows));
-        if shows(&[Shows::Overall, Shows::Both]) {
-            columns.push(column(None));
-        }
-        if shows(&[Shows::Subsets, Shows::Both]) {
-            let mut subsets: Vec<&String> = of().flat_map(|entry| entry.by_subset.keys()).collect();
-            subsets.sort_by_key(|subset| (difficulty(subset), *subset));
-            subsets.dedup();
-            columns.extend(subsets.into_iter().map(|subset| column(Some(subset.clone()))));
-        }
-    }
-    columns
+    let benchmarks = distinct(entries.iter().map(|entry| &entry.benchmark));
+    benchmarks.into_iter().flat_map(|benchmark| columns_of(benchmark, entries)).collect()
+}
+
+/// A benchmark's columns: all that any of its models shows.
+fn columns_of(benchmark: &str, entries: &[Entry]) -> Vec<ComparedColumn> {
+    let of: Vec<&Entry> = entries.iter().filter(|entry| entry.benchmark == benchmark).collect();
+    let k = common_k(&of);
+    let shows = |wanted: Shows| of.iter().any(|entry| [wanted, Shows::Both].contains(&entry.shows));
+    let overall = shows(Shows::Overall).then_some(None);
+    let subsets = if shows(Shows::Subsets) { subsets(&of) } else { Vec::new() };
+    let columns = overall.into_iter().chain(subsets.into_iter().map(Some));
+    columns.map(|subset| ComparedColumn { benchmark: benchmark.to_owned(), subset, k }).collect()
+}
+
+/// Responses per question, if all models have the same number of them.
+fn common_k(entries: &[&Entry]) -> Option<usize> {
+    let first = entries.first()?.k?;
+    entries.iter().all(|entry| entry.k == Some(first)).then_some(first)
+}
+
+/// The subsets of a benchmark, from easy to hard, then by name.
+fn subsets(entries: &[&Entry]) -> Vec<String> {
+    let mut subsets: Vec<&String> = entries.iter().flat_map(|entry| entry.by_subset.keys()).collect();
+    subsets.sort_by_key(|subset| (difficulty(subset), *subset));
+    // Sorted, the same subset of several models is adjacent.
+    subsets.dedup();
+    subsets.into_iter().cloned().collect()
 }
 
 /// Sort key of a subset, before its name: easy, medium, hard. Names that are not difficulties all get 0.
 fn difficulty(subset: &str) -> usize {
     ["easy", "medium", "hard"].iter().position(|name| name.eq_ignore_ascii_case(subset)).unwrap_or(0)
+}
+
+fn line(entries: &[Entry], model: &str, columns: &[ComparedColumn]) -> ComparedLine {
+    let cells = columns.iter().map(|column| cell(entries, model, column)).collect();
+    ComparedLine { model: model.to_owned(), cells }
 }
 
 fn cell(entries: &[Entry], model: &str, column: &ComparedColumn) -> Option<Accuracy> {
@@ -181,35 +198,46 @@ fn cell(entries: &[Entry], model: &str, column: &ComparedColumn) -> Option<Accur
     }
 }
 
+/// How the table's intervals are made.
+const INTERVALS: &str = "Accuracy in percent, with its 95 % interval by bootstrap over questions.\n";
+
 impl Comparison {
     /// The comparison as Markdown.
     pub fn markdown(&self) -> String {
-        let heading = |column: &ComparedColumn| {
-            let subset = column.subset.as_ref().map_or(String::new(), |subset| format!(" {subset}"));
-            let average = column.k.map_or(String::new(), |k| format!(" avg@{k}"));
-            format!("{}{subset}{average}", column.benchmark)
-        };
-        let header: Vec<String> =
-            std::iter::once("model".to_owned()).chain(self.columns.iter().map(heading)).collect();
-        let shown = |cell: &Option<Accuracy>| match cell {
-            Some(Accuracy { accuracy, low, high, .. }) => {
-                format!("{} ({})", percent(*accuracy), range(*low, *high))
-            }
-            None => "–".to_owned(),
-        };
-        let row = |line: &ComparedLine| {
-            std::iter::once(line.model.clone()).chain(line.cells.iter().map(shown)).collect::<Vec<String>>()
-        };
-        let mut text = text_table::markdown(&header, &self.rows.iter().map(row).collect::<Vec<_>>());
-        text.push_str("\nAccuracy in percent, with its 95 % interval by bootstrap over questions.\n");
+        let mut parts = vec![self.table(), INTERVALS.to_owned()];
         if !self.paired.is_empty() {
-            text.push_str(&format!("\n{}", pairs::markdown(&self.paired)));
+            parts.push(pairs::markdown(&self.paired));
         }
-        for reason in &self.unpaired {
-            text.push_str(&format!("\nNot compared question by question: {reason}.\n"));
-        }
-        text
+        let unpaired = self.unpaired.iter();
+        parts.extend(unpaired.map(|reason| format!("Not compared question by question: {reason}.\n")));
+        parts.join("\n")
     }
+
+    fn table(&self) -> String {
+        let header: Vec<String> =
+            iter::once("model".to_owned()).chain(self.columns.iter().map(ComparedColumn::heading)).collect();
+        let rows: Vec<Vec<String>> = self.rows.iter().map(ComparedLine::row).collect();
+        text_table::markdown(&header, &rows)
+    }
+}
+
+impl ComparedColumn {
+    fn heading(&self) -> String {
+        let subset = self.subset.as_ref().map_or(String::new(), |subset| format!(" {subset}"));
+        let average = self.k.map_or(String::new(), |k| format!(" avg@{k}"));
+        format!("{}{subset}{average}", self.benchmark)
+    }
+}
+
+impl ComparedLine {
+    fn row(&self) -> Vec<String> {
+        iter::once(self.model.clone()).chain(self.cells.iter().map(shown)).collect()
+    }
+}
+
+fn shown(cell: &Option<Accuracy>) -> String {
+    let Some(Accuracy { accuracy, low, high, .. }) = cell else { return "–".to_owned() };
+    format!("{} ({})", percent(*accuracy), range(*low, *high))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Entry;
 use super::sources::Results;
+use super::{Entry, distinct};
 use latrace_io::failure::Failure;
 use latrace_io::text_table::{self, percent};
 use latrace_objective::statistics::{Paired, paired};
@@ -33,118 +33,148 @@ pub struct Pair {
 /// A name that no model has; corrupt results.
 pub fn pairs(entries: &[Entry], against: Option<&str>) -> Result<(Vec<Pair>, Vec<String>)> {
     let (mut found, mut reasons) = (Vec::new(), Vec::new());
-    for (place, entry) in entries.iter().enumerate() {
-        if entries[..place].iter().any(|earlier| earlier.benchmark == entry.benchmark) {
-            continue;
-        }
-        let of_benchmark: Vec<&Entry> =
-            entries.iter().filter(|other| other.benchmark == entry.benchmark).collect();
+    for benchmark in distinct(entries.iter().map(|entry| &entry.benchmark)) {
+        let of_benchmark = on(entries, benchmark);
         let first = base(&of_benchmark, against)?;
-        of_benchmark_pairs(first, &of_benchmark, &mut found, &mut reasons)?;
+        let (pairs, unpaired) = with_each(first, &of_benchmark)?;
+        found.extend(pairs);
+        reasons.extend(unpaired.into_sentences(first));
     }
     Ok((found, reasons))
+}
+
+/// The entries of a benchmark.
+fn on<'a>(entries: &'a [Entry], benchmark: &str) -> Vec<&'a Entry> {
+    entries.iter().filter(|entry| entry.benchmark == benchmark).collect()
 }
 
 /// The model that the others are compared with.
 fn base<'a>(of_benchmark: &[&'a Entry], against: Option<&str>) -> Result<&'a Entry> {
     let Some(name) = against else { return Ok(of_benchmark[0]) };
+    // By either name: a run's models are shown with their folder, which nobody wants to type.
     let named = of_benchmark.iter().find(|entry| entry.model == name || entry.name == name);
-    named.copied().ok_or_else(|| {
-        let known: Vec<&str> = of_benchmark.iter().map(|entry| entry.model.as_str()).collect();
-        Failure::usage(format!("--against {name}: no such model on {}", of_benchmark[0].benchmark))
-            .hint(format!("it has {}", known.join(", ")))
-            .into()
-    })
+    Ok(named.copied().ok_or_else(|| no_such_model(name, of_benchmark))?)
 }
 
-fn of_benchmark_pairs(
-    first: &Entry,
-    of_benchmark: &[&Entry],
-    found: &mut Vec<Pair>,
-    reasons: &mut Vec<String>,
-) -> Result<()> {
+fn no_such_model(name: &str, of_benchmark: &[&Entry]) -> Failure {
+    let known: Vec<&str> = of_benchmark.iter().map(|entry| entry.model.as_str()).collect();
+    Failure::usage(format!("--against {name}: no such model on {}", of_benchmark[0].benchmark))
+        .hint(format!("it has {}", known.join(", ")))
+}
+
+/// The pairs of a model with every other, and the models that form none.
+fn with_each(first: &Entry, of_benchmark: &[&Entry]) -> Result<(Vec<Pair>, Unpaired)> {
+    let (mut found, mut unpaired) = (Vec::new(), Unpaired::default());
+    // By address: two entries may be equal in every field, such as the same folder given twice.
     let others: Vec<&&Entry> = of_benchmark.iter().filter(|other| !std::ptr::eq(**other, first)).collect();
+    // Results can be large, and a model alone on its benchmark needs none.
     if others.is_empty() {
-        return Ok(());
+        return Ok((found, unpaired));
     }
-    let base = first.questions.read()?;
-    let mut apart: Vec<(String, Vec<&str>)> = Vec::new();
+    let base = Answers { of: first, results: first.questions.read()? };
     for second in others {
-        match aligned(first, base.as_ref(), second, second.questions.read()?.as_ref()) {
-            Ok((first_q, second_q)) => found.push(Pair {
-                benchmark: first.benchmark.clone(),
-                first: first.model.clone(),
-                second: second.model.clone(),
-                paired: paired(&first_q, &second_q, SEED),
-            }),
-            Err(reason) => match apart.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, models)) => models.push(&second.model),
-                None => apart.push((reason, vec![&second.model])),
-            },
+        match base.compared(&Answers { of: second, results: second.questions.read()? }) {
+            Ok(pair) => found.push(pair),
+            Err(reason) => unpaired.add(reason, &second.model),
         }
     }
-    let sentence = |(reason, models): (String, Vec<&str>)| {
-        format!("{} and {} on {}: {reason}", first.model, models.join(", "), first.benchmark)
-    };
-    reasons.extend(apart.into_iter().map(sentence));
-    Ok(())
+    Ok((found, unpaired))
 }
 
-/// Shares of correct responses, aligned by question, or the reason why they cannot be aligned.
-fn aligned(
-    first: &Entry,
-    first_results: Option<&Results>,
-    second: &Entry,
-    second_results: Option<&Results>,
-) -> Result<(Vec<f64>, Vec<f64>), String> {
-    let missing = |entry: &Entry| format!("{} has no per-question results", entry.folder.display());
-    let (one, other) =
-        (first_results.ok_or_else(|| missing(first))?, second_results.ok_or_else(|| missing(second))?);
-    same_questions(one, other)?;
-    let shares = |results: &Results| results.values().map(|outcome| outcome.tally.share()).collect();
-    Ok((shares(one), shares(other)))
+/// Models that form no pair, by the reason.
+#[derive(Default)]
+struct Unpaired(Vec<(String, Vec<String>)>);
+
+impl Unpaired {
+    fn add(&mut self, reason: String, model: &str) {
+        match self.0.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, models)) => models.push(model.to_owned()),
+            None => self.0.push((reason, vec![model.to_owned()])),
+        }
+    }
+
+    fn into_sentences(self, first: &Entry) -> impl Iterator<Item = String> {
+        let Entry { model, benchmark, .. } = first;
+        let sentence = move |(reason, models): (_, Vec<_>)| {
+            format!("{model} and {} on {benchmark}: {reason}", models.join(", "))
+        };
+        self.0.into_iter().map(sentence)
+    }
+}
+
+/// A model with its per-question results, if there are any.
+struct Answers<'a> {
+    of: &'a Entry,
+    results: Option<Results>,
+}
+
+impl Answers<'_> {
+    /// The pair of this model and a second, or the reason why their questions cannot be aligned.
+    fn compared(&self, second: &Answers<'_>) -> Result<Pair, String> {
+        let (one, other) = (self.results()?, second.results()?);
+        same_questions(one, other)?;
+        Ok(Pair {
+            benchmark: self.of.benchmark.clone(),
+            first: self.of.model.clone(),
+            second: second.of.model.clone(),
+            paired: paired(&shares(one), &shares(other), SEED),
+        })
+    }
+
+    fn results(&self) -> Result<&Results, String> {
+        self.results
+            .as_ref()
+            .ok_or_else(|| format!("{} has no per-question results", self.of.folder.display()))
+    }
+}
+
+/// Shares of correct responses, in order of the ids: two sets of the same questions are aligned.
+fn shares(results: &Results) -> Vec<f64> {
+    results.values().map(|outcome| outcome.tally.share()).collect()
 }
 
 /// Fails if two sets of questions differ, and says how.
 fn same_questions(one: &Results, other: &Results) -> Result<(), String> {
-    if let Some(id) = one
-        .keys()
-        .find(|id| !other.contains_key(*id))
-        .or_else(|| other.keys().find(|id| !one.contains_key(*id)))
-    {
-        return Err(format!(
-            "their questions differ ({} and {}; \"{id}\" is in only one of them)",
-            one.len(),
-            other.len()
-        ));
+    if let Some(id) = missing_in(other, one).or_else(|| missing_in(one, other)) {
+        let (ones, others) = (one.len(), other.len());
+        return Err(format!("their questions differ ({ones} and {others}; \"{id}\" is in only one of them)"));
     }
+    // Ids alone do not suffice: two data sets may both number their questions from 0.
     match one.iter().find(|(id, outcome)| outcome.question != other[*id].question) {
         Some((id, _)) => Err(format!("their questions differ (\"{id}\" has a different text)")),
         None => Ok(()),
     }
 }
 
+fn missing_in<'a>(results: &Results, of: &'a Results) -> Option<&'a String> {
+    of.keys().find(|id| !results.contains_key(*id))
+}
+
 /// The pairs as a table.
 pub fn markdown(pairs: &[Pair]) -> String {
     let header = ["benchmark", "compared", "with", "difference", "95 %", "p", "questions"].map(str::to_owned);
-    let signed = |share: f64| format!("{}{}", if share > 0.0 { "+" } else { "" }, percent(share));
-    let row = |Pair { benchmark, first, second, paired }: &Pair| {
-        let Paired { difference, p, questions } = paired;
-        let interval = format!("{} to {}", signed(difference.low), signed(difference.high));
-        [
-            benchmark.clone(),
-            second.clone(),
-            first.clone(),
-            signed(difference.mean),
-            interval,
-            small(*p),
-            questions.to_string(),
-        ]
-    };
     let table = text_table::markdown(&header, &pairs.iter().map(row).collect::<Vec<_>>());
     format!(
         "{table}\nDifferences in percentage points on the same questions; p-values of the two-sided sign-flip permutation test.\n"
     )
+}
+
+fn row(Pair { benchmark, first, second, paired }: &Pair) -> [String; 7] {
+    let Paired { difference, p, questions } = paired;
+    [
+        benchmark.clone(),
+        second.clone(),
+        first.clone(),
+        signed(difference.mean),
+        format!("{} to {}", signed(difference.low), signed(difference.high)),
+        small(*p),
+        questions.to_string(),
+    ]
+}
+
+/// A share in percent, with its sign also when it is positive: it is a difference.
+fn signed(share: f64) -> String {
+    format!("{}{}", if share > 0.0 { "+" } else { "" }, percent(share))
 }
 
 fn small(p: f64) -> String {

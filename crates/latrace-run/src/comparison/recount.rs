@@ -1,12 +1,11 @@
 //! Recomputes accuracies from per-question results: of pooled runs, or of some subsets.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 
 use super::pairs::SEED;
 use super::sources::{ResultSource, Results};
 use super::{Entry, Shows};
+use crate::evaluation::accuracy_by;
 use latrace_io::failure::Failure;
 use latrace_objective::statistics::{Accuracy, Tally};
 
@@ -19,20 +18,21 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
     let mut pooled: Vec<(Entry, Results)> = Vec::new();
     for entry in entries {
         let results = results_of(&entry)?;
-        match pooled
-            .iter_mut()
-            .find(|(known, _)| known.name == entry.name && known.benchmark == entry.benchmark)
-        {
-            Some((known, together)) => add(together, results).map_err(|id| {
-                let (one, other) = (known.folder.display(), entry.folder.display());
-                Failure::work(format!(
-                    "cannot pool {one} and {other}: question \"{id}\" has a different text"
-                ))
-            })?,
+        let is_same = |known: &Entry| known.name == entry.name && known.benchmark == entry.benchmark;
+        match pooled.iter_mut().find(|(known, _)| is_same(known)) {
+            Some((known, together)) => {
+                add(together, results).map_err(|id| two_texts(known, &entry, &id))?;
+            }
+            // The pooled model is named without the folder: it is of several.
             None => pooled.push((Entry { model: entry.name.clone(), ..entry }, results)),
         }
     }
     Ok(pooled.into_iter().map(|(entry, results)| counted(entry, results)).collect())
+}
+
+fn two_texts(one: &Entry, other: &Entry, id: &str) -> Failure {
+    let (one, other) = (one.folder.display(), other.folder.display());
+    Failure::work(format!("cannot pool {one} and {other}: question \"{id}\" has a different text"))
 }
 
 /// Keeps only the questions of some subsets.
@@ -40,33 +40,34 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
 /// # Errors
 /// A subset that no question of a model is in; models without per-question results.
 pub fn keep(entries: Vec<Entry>, subsets: &[String]) -> Result<Vec<Entry>> {
-    let kept = |entry: Entry| {
-        let mut results = results_of(&entry)?;
-        results.retain(|_, outcome| outcome.subset.as_ref().is_some_and(|subset| subsets.contains(subset)));
-        if results.is_empty() {
-            let known: Vec<&str> = entry.by_subset.keys().map(String::as_str).collect();
-            let message = format!(
-                "--only {}: {} has no such question on {}",
-                subsets.join(", "),
-                entry.model,
-                entry.benchmark
-            );
-            return Err(Failure::usage(message).hint(format!("it has {}", known.join(", "))).into());
-        }
-        Ok(counted(entry, results))
-    };
-    entries.into_iter().map(kept).collect()
+    entries.into_iter().map(|entry| kept(entry, subsets)).collect()
+}
+
+fn kept(entry: Entry, subsets: &[String]) -> Result<Entry> {
+    let mut results = results_of(&entry)?;
+    results.retain(|_, outcome| outcome.subset.as_ref().is_some_and(|subset| subsets.contains(subset)));
+    if results.is_empty() {
+        return Err(no_such_subset(&entry, subsets).into());
+    }
+    Ok(counted(entry, results))
+}
+
+fn no_such_subset(entry: &Entry, subsets: &[String]) -> Failure {
+    let Entry { model, benchmark, .. } = entry;
+    let known: Vec<&str> = entry.by_subset.keys().map(String::as_str).collect();
+    Failure::usage(format!("--only {}: {model} has no such question on {benchmark}", subsets.join(", ")))
+        .hint(format!("it has {}", known.join(", ")))
 }
 
 /// Adds the results of another run. The error is the id of a question with two different texts.
 fn add(together: &mut Results, more: Results) -> Result<(), String> {
     for (id, outcome) in more {
         match together.get_mut(&id) {
+            // Pooled responses to two questions would be an accuracy on neither.
             Some(known) if known.question != outcome.question => return Err(id),
             Some(known) => {
-                let Tally { right, samples } = known.tally;
-                known.tally =
-                    Tally { right: right + outcome.tally.right, samples: samples + outcome.tally.samples };
+                known.tally.right += outcome.tally.right;
+                known.tally.samples += outcome.tally.samples;
             }
             None => drop(together.insert(id, outcome)),
         }
@@ -81,18 +82,18 @@ fn results_of(entry: &Entry) -> Result<Results> {
 
 /// The entry with accuracies recomputed over `results`.
 fn counted(entry: Entry, results: Results) -> Entry {
-    let mut by_subset: BTreeMap<String, Vec<Tally>> = BTreeMap::new();
-    for outcome in results.values() {
-        if let Some(subset) = &outcome.subset {
-            by_subset.entry(subset.clone()).or_default().push(outcome.tally);
-        }
-    }
     let tally_q: Vec<Tally> = results.values().map(|outcome| outcome.tally).collect();
-    let overall = Accuracy::of(&tally_q, SEED);
-    let k = tally_q.iter().all(|tally| tally.samples == tally_q[0].samples).then(|| tally_q[0].samples);
+    let questions = results.values().map(|outcome| (outcome.subset.as_ref(), outcome.tally));
+    let by_subset = accuracy_by(questions, SEED);
     // With a single subset, its mean would repeat the overall one.
     let shows = if by_subset.len() > 1 { entry.shows } else { Shows::Overall };
-    let by_subset =
-        by_subset.into_iter().map(|(subset, tally_q)| (subset, Accuracy::of(&tally_q, SEED))).collect();
-    Entry { k, overall, by_subset, shows, questions: ResultSource::Counted(results), ..entry }
+    let overall = Accuracy::of(&tally_q, SEED);
+    let questions = ResultSource::Counted(results);
+    Entry { k: common_samples(&tally_q), overall, by_subset, shows, questions, ..entry }
+}
+
+/// Samples per question; none where pooled runs give some questions more than others.
+fn common_samples(tally_q: &[Tally]) -> Option<usize> {
+    let first = tally_q.first()?.samples;
+    tally_q.iter().all(|tally| tally.samples == first).then_some(first)
 }

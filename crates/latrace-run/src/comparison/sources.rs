@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Entry, Shows};
-use crate::evaluation::{EvaluationSummary, SUMMARY, read_results};
+use crate::evaluation::{EvaluationSummary, QuestionResult, SUMMARY, read_results};
 use crate::layout;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::pipeline::summary::evaluations;
@@ -55,51 +55,52 @@ impl ResultSource {
     pub fn read(&self) -> Result<Option<Results>> {
         match self {
             ResultSource::Evaluation(folder) => {
-                let tally = |right: usize, samples: usize| Tally { right, samples };
-                let results = read_results(folder)?.map(|questions| {
-                    let of = |question: crate::evaluation::QuestionResult| {
-                        let right = question
-                            .responses
-                            .iter()
-                            .filter(|response| response.correctness == Some(true))
-                            .count();
-                        let outcome = QuestionOutcome {
-                            question: question.question,
-                            subset: question.subset,
-                            tally: tally(right, question.responses.len()),
-                        };
-                        (question.id, outcome)
-                    };
-                    questions.into_iter().map(of).collect()
-                });
-                Ok(results)
+                Ok(read_results(folder)?.map(|questions| questions.into_iter().map(outcome).collect()))
             }
-            ResultSource::Run(run, stage) => of_run(run, stage),
-            ResultSource::Counted(results) => Ok(Some(results.clone()).filter(|results| !results.is_empty())),
+            ResultSource::Run(run, stage) => of_run(run, stage).map(not_empty),
+            ResultSource::Counted(results) => Ok(not_empty(results.clone())),
         }
     }
 }
 
-fn of_run(run: &Path, stage: &Path) -> Result<Option<Results>> {
+/// Empty results are none: an accuracy over no questions is not a number.
+fn not_empty(results: Results) -> Option<Results> {
+    Some(results).filter(|results| !results.is_empty())
+}
+
+/// The outcome of a question of an evaluation, by its id.
+fn outcome(question: QuestionResult) -> (String, QuestionOutcome) {
+    let tally = question.tally();
+    (question.id, QuestionOutcome { question: question.question, subset: question.subset, tally })
+}
+
+/// The outcomes of a run's evaluation. Responses carry only their question's id; its text, by which other
+/// runs are known to have the same questions, is in stage 0.
+fn of_run(run: &Path, stage: &Path) -> Result<Results> {
+    let mut tallies = tallies(stage)?;
+    let mut results = Results::new();
+    for question in Table::<QuestionRecord>::open(&run.join(Stage::Questions.name())).records()? {
+        let QuestionRecord { id, question, difficulty: subset, .. } = question?;
+        // Most questions are of another split, without responses.
+        if let Some(tally) = tallies.remove(&id) {
+            results.insert(id, QuestionOutcome { question, subset, tally });
+        }
+    }
+    Ok(results)
+}
+
+/// Responses and correct ones by question.
+fn tallies(stage: &Path) -> Result<BTreeMap<String, Tally>> {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for response in Table::<ResponseRecord>::open(stage).records()? {
         let response = response?;
         let is_correct = response.verdict().is_correct();
+        // An undetermined verdict counts as wrong here, as in the run's own summary.
         let tally = tallies.entry(response.id).or_insert(Tally { right: 0, samples: 0 });
         tally.samples += 1;
         tally.right += usize::from(is_correct);
     }
-    let mut results = Results::new();
-    for question in Table::<QuestionRecord>::open(&run.join(Stage::Questions.name())).records()? {
-        let question = question?;
-        if let Some(tally) = tallies.remove(&question.id) {
-            results.insert(
-                question.id,
-                QuestionOutcome { question: question.question, subset: question.difficulty, tally },
-            );
-        }
-    }
-    Ok(Some(results).filter(|results| !results.is_empty()))
+    Ok(tallies)
 }
 
 /// The results in a folder: of one evaluation, of a run's models, or of the evaluations in its subfolders.
@@ -110,41 +111,53 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>> {
     if let Some(entries) = read_one(folder)? {
         return Ok(entries);
     }
+    let mut entries = Vec::new();
+    for inner in subfolders(folder)? {
+        entries.extend(read_one(&inner)?.unwrap_or_default());
+    }
+    if entries.is_empty() { Err(no_summary(folder).into()) } else { Ok(entries) }
+}
+
+/// The folders in a folder, by name: the order in which the system lists them is arbitrary.
+fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
     let inner = fs::read_dir(folder)
         .map_err(|error| Failure::work(format!("cannot read the folder {}: {error}", folder.display())))?;
     let mut folders: Vec<PathBuf> =
         inner.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
-    let mut entries = Vec::new();
-    for inner in folders {
-        entries.extend(read_one(&inner)?.unwrap_or_default());
-    }
-    if entries.is_empty() {
-        let message = format!("{} has no {SUMMARY}, nor has any of its subfolders", folder.display());
-        let hint =
-            "it is written when an evaluation or a run finishes: run the same command again to resume it";
-        return Err(Failure::work(message).hint(hint).into());
-    }
-    Ok(entries)
+    Ok(folders)
 }
 
+fn no_summary(folder: &Path) -> Failure {
+    let hint = "it is written when an evaluation or a run finishes: run the same command again to resume it";
+    Failure::work(format!("{} has no {SUMMARY}, nor has any of its subfolders", folder.display())).hint(hint)
+}
+
+/// The results that a folder's own summary lists, if it has one.
 fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
     let path = folder.join(SUMMARY);
     if !path.is_file() {
         return Ok(None);
     }
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let value: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::work(format!("{} is not valid JSON: {error}", path.display())))?;
+    let value = read_json(&path)?;
+    // A run's summary and an evaluation's have the same name; only a run has several models.
     if value.get("models").is_some() {
+        // Before its tables are read: those of another layout would be misread.
         layout::check(folder)?;
         return run_models(folder, &path, value).map(Some);
     }
-    let EvaluationSummary { model, title, k, overall, by_subset, tabled_by_subset, .. } =
-        EvaluationSummary::parse(&path, value)?;
-    let shows = if tabled_by_subset { Shows::Subsets } else { Shows::Overall };
-    let questions = ResultSource::Evaluation(folder.to_owned());
-    Ok(Some(vec![Entry {
+    Ok(Some(vec![evaluated(folder, EvaluationSummary::parse(&path, value)?)]))
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::work(format!("{} is not valid JSON: {error}", path.display())).into())
+}
+
+fn evaluated(folder: &Path, summary: EvaluationSummary) -> Entry {
+    let EvaluationSummary { model, title, k, overall, by_subset, tabled_by_subset, .. } = summary;
+    Entry {
         name: model.clone(),
         model,
         folder: folder.to_owned(),
@@ -152,9 +165,9 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
         k: Some(k),
         overall,
         by_subset,
-        shows,
-        questions,
-    }]))
+        shows: if tabled_by_subset { Shows::Subsets } else { Shows::Overall },
+        questions: ResultSource::Evaluation(folder.to_owned()),
+    }
 }
 
 /// The part of a run's summary that is read here.
@@ -171,42 +184,59 @@ struct RunModel {
     by_difficulty: BTreeMap<String, Accuracy>,
 }
 
-fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
-    let summary: ReadSummary = serde_json::from_value(value)
-        .map_err(|error| Failure::work(format!("{} is not a run's summary: {error}", path.display())))?;
-    let mut models: Vec<(String, RunModel)> = summary.models.into_iter().collect();
-    let places = evaluation_folders(folder)?;
-    let place = |name: &str| places.iter().position(|(known, _)| known == name).unwrap_or(places.len());
-    models.sort_by(|(one, _), (other, _)| (place(one), one).cmp(&(place(other), other)));
-    let entry = |(name, model): (String, RunModel)| {
-        let stage = places.get(place(&name)).map(|(_, stage)| stage.clone());
-        let questions = match stage {
-            Some(stage) => ResultSource::Run(folder.to_owned(), stage),
-            None => ResultSource::Counted(Results::new()),
-        };
-        Entry {
-            model: format!("{}: {name}", folder.display()),
-            name,
-            folder: folder.to_owned(),
-            benchmark: HELD_OUT.to_owned(),
-            k: Some(model.overall.samples / model.overall.questions.max(1)),
-            overall: model.overall,
-            by_subset: model.by_difficulty,
-            shows: Shows::Both,
-            questions,
-        }
-    };
-    Ok(models.into_iter().map(entry).collect())
+impl ReadSummary {
+    fn parse(path: &Path, value: Value) -> Result<ReadSummary> {
+        serde_json::from_value(value).map_err(|error| {
+            Failure::work(format!("{} is not a run's summary: {error}", path.display())).into()
+        })
+    }
 }
 
-/// The folders of a run's evaluations by the names of their models, in the order in which models come about. A
-/// summary on its own, without a run around it, says nothing of its baselines' folders.
+/// The models of a run, in the order in which they are trained; those without a known folder come last, by
+/// name.
+fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
+    let mut models = ReadSummary::parse(path, value)?.models;
+    let mut entries = Vec::new();
+    for (name, stage) in evaluation_folders(folder)? {
+        // An evaluation of the plan may be missing in an older summary, before a baseline was added.
+        if let Some(model) = models.remove(&name) {
+            let source = ResultSource::Run(folder.to_owned(), stage);
+            entries.push(run_model(folder, name, model, source));
+        }
+    }
+    let unplaced = |(name, model)| run_model(folder, name, model, ResultSource::Counted(Results::new()));
+    entries.extend(models.into_iter().map(unplaced));
+    Ok(entries)
+}
+
+fn run_model(run: &Path, name: String, model: RunModel, questions: ResultSource) -> Entry {
+    Entry {
+        model: format!("{}: {name}", run.display()),
+        name,
+        folder: run.to_owned(),
+        benchmark: HELD_OUT.to_owned(),
+        // A run samples every question equally often, so the quotient is exact.
+        k: Some(model.overall.samples / model.overall.questions.max(1)),
+        overall: model.overall,
+        by_subset: model.by_difficulty,
+        shows: Shows::Both,
+        questions,
+    }
+}
+
+/// The folders of a run's evaluations by the names of their models, in the order in which they are trained. A
+/// summary without a run folder around it does not say where its baselines were.
 fn evaluation_folders(run: &Path) -> Result<Vec<(String, PathBuf)>> {
     if !run.join(layout::RECIPE).is_file() {
-        let named = |stage: Stage| Some((stage.evaluated_model()?.to_owned(), run.join(stage.name())));
-        return Ok(Stage::ALL.into_iter().filter_map(named).collect());
+        return Ok(own_evaluation_folders(run));
     }
     let plan = plan(&recipe::run::of_run(run)?)?;
     let folder = |(name, id): (String, NodeId)| (name, run.join(plan.nodes[id].folder()));
     Ok(evaluations(&plan).into_iter().map(folder).collect())
+}
+
+/// The evaluation folders of the recipe's own method, which are the same in every run.
+fn own_evaluation_folders(run: &Path) -> Vec<(String, PathBuf)> {
+    let named = |stage: Stage| Some((stage.evaluated_model()?.to_owned(), run.join(stage.name())));
+    Stage::ALL.into_iter().filter_map(named).collect()
 }

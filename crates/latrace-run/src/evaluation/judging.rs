@@ -2,25 +2,27 @@
 //! order of the questions.
 
 use std::io::Write;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use latrace_verify::{Judgement, Reason, Verdict};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::answer::{Answer, answer_of};
+use super::answer::Answer;
 use super::responses::{Response, Responses};
 use super::{BenchmarkRun, RESULTS, results};
-use latrace_io::files::{checksum, write_atomically};
+use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;
 use latrace_io::rows::Output;
+use latrace_objective::statistics::Tally;
 use latrace_questions::benchmarks::{Item, Kind, for_each};
 use latrace_questions::query::{Query, SharedSandbox};
 use latrace_questions::verdict_journal::Journal;
 
-/// Responses judged before their verdicts are saved.
+/// Responses judged before their verdicts are saved: enough to occupy every core, and seconds of work.
 const WINDOW: usize = 2048;
-/// Maximum number of programs among them: each may run for minutes, which an interruption would lose.
+/// The same for programs: each may run for minutes, which an interruption would lose.
 const WINDOW_PROGRAMS: usize = 64;
 
 /// A question with its judged responses.
@@ -32,6 +34,14 @@ pub struct Scored {
     pub prompt_tokens: u64,
     /// Its responses.
     pub responses: Vec<JudgedResponse>,
+}
+
+impl Scored {
+    /// How many of its responses are correct.
+    pub fn tally(&self) -> Tally {
+        let right = self.responses.iter().filter(|response| response.is_right()).count();
+        Tally { right, samples: self.responses.len() }
+    }
 }
 
 /// A judged response.
@@ -70,42 +80,24 @@ pub(super) struct Question {
 /// A reference that is invalid for its kind; I/O errors.
 pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> {
     let path = plan.out.join(RESULTS);
-    let mut journal = Journal::open(&Output::File(path.clone()), &responses.file, &described(plan)?)?;
-    if journal.count_earlier() > 0 {
-        tracing::info!("{} responses were already judged by an interrupted run", journal.count_earlier());
-    }
-    let mut judge = Judge {
-        plan,
-        all: responses,
-        sandbox: SharedSandbox::default(),
-        scored: Vec::new(),
-        progress: Progress::new("responses judged", 0, None),
-    };
-    write_atomically(&path, |writer| {
-        writer.write_all(b"{").context("cannot write results")?;
-        let (mut window, mut place) = (Vec::new(), 0);
-        for_each(&plan.benchmark, &plan.files, &plan.chosen, |id, item| {
-            let to_it = responses.to(place, &id, &item)?;
-            window.push(Question { place, id, item, responses: to_it });
-            place += 1;
-            if judge.is_full(&window) {
-                judge.window(std::mem::take(&mut window), &mut journal, writer)
-            } else {
-                Ok(())
-            }
-        })?;
-        judge.window(window, &mut journal, writer)?;
-        writer.write_all(b"\n}\n").context("cannot write results")
-    })?;
-    journal.close()?;
+    let mut judge = Judge::new(plan, responses, &path)?;
+    write_atomically(&path, |writer| judge.write_all(writer))?;
+    // Only now: until the results are in place, the journal is all that a killed run would leave.
+    judge.journal.close()?;
     judge.progress.finish();
     Ok(judge.scored)
 }
 
 /// Everything that verdicts depend on except the responses.
 fn described(plan: &BenchmarkRun) -> Result<String> {
-    let sums = plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?;
-    Ok(json!({"benchmark": plan.benchmark, "data": sums, "markers": plan.markers, "subsets": plan.chosen.subsets, "limit": plan.chosen.limit}).to_string())
+    let description = json!({
+        "benchmark": plan.benchmark,
+        "data": plan.data_checksums()?,
+        "markers": plan.markers,
+        "subsets": plan.chosen.subsets,
+        "limit": plan.chosen.limit,
+    });
+    Ok(description.to_string())
 }
 
 struct Judge<'a> {
@@ -113,82 +105,109 @@ struct Judge<'a> {
     all: &'a Responses,
     sandbox: SharedSandbox,
     scored: Vec<Scored>,
+    journal: Journal,
     progress: Progress,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    /// A judge of responses, with the journal beside the results in `path`.
+    fn new(plan: &'a BenchmarkRun, all: &'a Responses, path: &Path) -> Result<Judge<'a>> {
+        let journal = Journal::open(&Output::File(path.to_owned()), &all.file, &described(plan)?)?;
+        if journal.count_earlier() > 0 {
+            tracing::info!("{} responses were already judged by an interrupted run", journal.count_earlier());
+        }
+        let progress = Progress::new("responses judged", 0, None);
+        Ok(Judge { plan, all, sandbox: SharedSandbox::default(), scored: Vec::new(), journal, progress })
+    }
+
+    /// Judges all questions, window by window, and writes their results as one object.
+    fn write_all(&mut self, writer: &mut impl Write) -> Result<()> {
+        let plan = self.plan;
+        writer.write_all(b"{").context("cannot write results")?;
+        let (mut window, mut place) = (Vec::new(), 0);
+        // Questions are read a second time, now with their references: tests of programs may exceed memory.
+        for_each(&plan.benchmark, &plan.files, &plan.chosen, |id, item| {
+            let responses = self.all.to(place, &id, &item)?;
+            window.push(Question { place, id, item, responses });
+            place += 1;
+            if self.is_full(&window) { self.window(std::mem::take(&mut window), writer) } else { Ok(()) }
+        })?;
+        self.window(window, writer)?;
+        writer.write_all(b"\n}\n").context("cannot write results")
+    }
+
     fn is_full(&self, window: &[Question]) -> bool {
         let most = if self.plan.benchmark.kind == Kind::Code { WINDOW_PROGRAMS } else { WINDOW };
         window.iter().map(|question| question.responses.len()).sum::<usize>() >= most
     }
 
-    /// Judges the questions of a window, except those that an interrupted run has judged.
-    fn window(
-        &mut self,
-        window: Vec<Question>,
-        journal: &mut Journal,
-        writer: &mut impl Write,
-    ) -> Result<()> {
-        // One query for all of a question's responses: its references are read once.
-        let queries = window.iter().map(|question| self.query(question)).collect::<Result<Vec<Query>>>()?;
-        let pairs: Vec<(&Question, &Query, &Response)> = window
-            .iter()
-            .zip(&queries)
-            .flat_map(|(question, query)| {
-                question.responses.iter().map(move |response| (question, query, response))
-            })
-            .collect();
-        let mut judged = journal.take(pairs.len());
-        // `collect` keeps their order, whatever order they finish in.
-        let fresh = pairs[judged.len()..]
-            .par_iter()
-            .map(|(question, query, response)| self.one(question, query, response))
-            .collect::<Vec<Judgement>>();
-        journal.add(&fresh)?;
-        judged.extend(fresh);
-        self.progress.advance(pairs.len() as u64);
-        let mut judged = judged.into_iter();
+    /// Judges the questions of a window, and writes their results.
+    fn window(&mut self, window: Vec<Question>, writer: &mut impl Write) -> Result<()> {
+        let mut judgements = self.judgements(&window)?.into_iter();
         for question in &window {
-            let judgements: Vec<Judgement> = judged.by_ref().take(question.responses.len()).collect();
-            self.keep(question, &judgements, writer)?;
+            let of_question: Vec<Judgement> = judgements.by_ref().take(question.responses.len()).collect();
+            self.keep(question, &of_question, writer)?;
         }
         Ok(())
+    }
+
+    /// The judgements on a window's responses, in their order: those of an interrupted run from its journal,
+    /// then new ones, which are added to it.
+    fn judgements(&mut self, window: &[Question]) -> Result<Vec<Judgement>> {
+        // One query for all of a question's responses: its references are read once.
+        let queries = window.iter().map(|question| self.query(question)).collect::<Result<Vec<Query>>>()?;
+        let pairs: Vec<(&Query, &Response)> = window
+            .iter()
+            .zip(&queries)
+            .flat_map(|(question, query)| question.responses.iter().map(move |response| (query, response)))
+            .collect();
+        let mut judged = self.journal.take(pairs.len());
+        let unjudged = pairs[judged.len()..].par_iter();
+        // `collect` keeps their order, whatever order they finish in.
+        let new: Vec<Judgement> = unjudged.map(|(query, response)| self.one(query, response)).collect();
+        // A window at a time: what a kill can lose is the judging of one.
+        self.journal.add(&new)?;
+        judged.extend(new);
+        self.progress.advance(pairs.len() as u64);
+        Ok(judged)
     }
 
     fn query(&self, question: &Question) -> Result<Query> {
         let benchmark = &self.plan.benchmark;
         let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref());
         Query::of(&row, None, benchmark.time_limit)
-            .map_err(|problem| anyhow::anyhow!("{problem}"))
+            .map_err(|problem| anyhow!("{problem}"))
             .with_context(|| format!("question {}", question.id))
     }
 
-    fn one(&self, question: &Question, query: &Query, response: &Response) -> Judgement {
-        match answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers) {
-            Answer::Given(answer) => query.judge(&question.item.reference.prediction(answer), &self.sandbox),
-            _ => Judgement::new(Reason::NoAnswer, None),
+    fn one(&self, query: &Query, response: &Response) -> Judgement {
+        match response.answer(&self.plan.markers) {
+            Answer::Given(answer) => query.judge(answer, &self.sandbox),
+            // Nothing in an unfinished thought is an answer, however much it looks like one.
+            Answer::Unclosed | Answer::Truncated => Judgement::new(Reason::NoAnswer, None),
         }
     }
 
     fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {
-        let of = |(response, judgement): (&Response, &Judgement)| {
-            let answer =
-                answer_of(&response.text, response.opened, response.is_truncated(), &self.plan.markers);
-            JudgedResponse {
-                reason: judgement.reason,
-                truncated: response.is_truncated(),
-                unclosed: !matches!(answer, Answer::Given(_)),
-                tokens: response.tokens,
-                thought_tokens: response.thought_tokens,
-            }
-        };
-        let responses = question.responses.iter().zip(judgements).map(of).collect();
         let prompt = self.all.prompt(question.place);
+        let responses = question.responses.iter().zip(judgements);
         self.scored.push(Scored {
             subset: question.item.subset.clone(),
             prompt_tokens: prompt.map_or(0, |(_, tokens)| tokens),
-            responses,
+            responses: responses.map(|(response, judgement)| self.summarised(response, judgement)).collect(),
         });
         results::write(question, judgements, prompt, writer)
+    }
+
+    /// What the summary needs of a judged response: not its text, which would keep a whole evaluation in
+    /// memory.
+    fn summarised(&self, response: &Response, judgement: &Judgement) -> JudgedResponse {
+        JudgedResponse {
+            reason: judgement.reason,
+            truncated: response.is_truncated(),
+            unclosed: !matches!(response.answer(&self.plan.markers), Answer::Given(_)),
+            tokens: response.tokens,
+            thought_tokens: response.thought_tokens,
+        }
     }
 }

@@ -3,12 +3,16 @@
 //! `summary` and `answer` are pure; `responses`, `judging` and `results` read and write files.
 
 mod answer;
+mod given;
 mod judging;
+mod lengths;
 mod prompts;
 mod responses;
 mod results;
+mod sampled;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -18,11 +22,16 @@ use latrace_core::Markers;
 
 pub use answer::{Answer, answer_of};
 pub use judging::{JudgedResponse, Scored};
+pub use lengths::Lengths;
 pub use prompts::Wrapping;
-pub use responses::{EvaluatedModel, ResponseSource};
+pub use responses::ResponseSource;
 pub use results::{Correctness, QuestionResult, read_results};
-pub use summary::{EvaluationSummary, Lengths, table};
+pub use sampled::EvaluatedModel;
+pub use summary::{EvaluationSummary, table};
 
+use latrace_io::failure::Failure;
+use latrace_io::files::checksum;
+use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::benchmarks::{Benchmark, Chosen, for_each};
 
 /// File of an evaluation's folder: each question with its responses and verdicts.
@@ -49,6 +58,34 @@ pub struct BenchmarkRun {
     pub out: PathBuf,
 }
 
+impl BenchmarkRun {
+    /// Checksums of the files with its questions.
+    fn data_checksums(&self) -> Result<Vec<String>> {
+        self.files.iter().map(|file| checksum(file)).collect()
+    }
+
+    /// An error of an output folder that holds something else, which is left unchanged.
+    fn out_is_taken(&self, by: &str) -> Failure {
+        let message = format!("{} holds {by}", self.out.display());
+        Failure::work(message).hint("choose another --out, or remove the folder")
+    }
+}
+
+/// Accuracies of groups of questions, such as subsets. A question without a group counts only in the overall
+/// accuracy.
+pub(crate) fn accuracy_by<'a>(
+    tally_q: impl Iterator<Item = (Option<&'a String>, Tally)>,
+    seed: u64,
+) -> BTreeMap<String, Accuracy> {
+    let mut groups: BTreeMap<&String, Vec<Tally>> = BTreeMap::new();
+    for (group, tally) in tally_q {
+        if let Some(group) = group {
+            groups.entry(group).or_default().push(tally);
+        }
+    }
+    groups.into_iter().map(|(group, tally_q)| (group.clone(), Accuracy::of(&tally_q, seed))).collect()
+}
+
 /// A question as posed to the model.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -66,12 +103,15 @@ pub struct Asked {
 pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSummary> {
     let out = &plan.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    // Before the model is loaded, which can take minutes, so that a wrong file or subset shows at once.
     let asked = questions(plan)?;
     tracing::info!("{} questions of {}", asked.len(), plan.benchmark.title);
     let responses = responses::of(plan, source, &asked)?;
+    // Measured apart from sampling, which a resumed evaluation may have done in an earlier process.
     let started = Instant::now();
     let scored = judging::judge(plan, &responses)?;
     let summary = EvaluationSummary::of(plan, &scored, &responses, started.elapsed().as_secs_f64())?;
+    // Last, because its presence is what marks the evaluation as finished.
     summary.write(out)?;
     Ok(summary)
 }

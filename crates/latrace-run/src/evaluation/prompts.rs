@@ -48,21 +48,9 @@ impl Wrapping {
     /// # Errors
     /// An unknown name; a file that is not a template.
     pub fn named(name: &str) -> Result<Wrapping> {
-        let (source, around) = match PromptTemplate::built_in(name) {
-            _ if name == CHAT => (MESSAGE.to_owned(), Around::Chat),
-            Some(source) => (source.to_owned(), Around::Nothing),
-            None if Path::new(name).is_file() => {
-                (fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?, Around::Nothing)
-            }
-            None => {
-                let hint = format!(
-                    "known templates: {CHAT}, {}; or the path of a template file",
-                    PromptTemplate::names()
-                );
-                return Err(Failure::usage(format!("--template {name}: no such template or file"))
-                    .hint(hint)
-                    .into());
-            }
+        let (source, around) = match name {
+            CHAT => (MESSAGE.to_owned(), Around::Chat),
+            _ => (template_text(name)?, Around::Nothing),
         };
         let template =
             PromptTemplate::new(&source).with_context(|| format!("cannot use the template {name}"))?;
@@ -88,14 +76,36 @@ impl Wrapping {
         let rendered = self.template.render(question, None, boxed, markers)?;
         let prompt = match self.around {
             Around::Nothing => rendered,
-            Around::Chat => {
-                let message = Message { role: "user".to_owned(), content: rendered.trim().to_owned() };
-                text.prompt(&[message]).map_err(|problem| {
-                    Failure::work(problem.to_string()).hint("give --template reasoner, or a file")
-                })?
-            }
+            Around::Chat => chat(rendered.trim(), text)?,
         };
         let ids = text.encode("prompt", &prompt).map_err(|problem| Failure::work(problem.to_string()))?;
+        // Some chat templates open the thought themselves, so this is read from the prompt.
         Ok(Prompted { opens: prompt.trim_end().ends_with(markers.open.trim()), text: prompt, ids })
     }
+}
+
+/// A message of the user, in the model's chat template.
+fn chat(content: &str, text: &TextCodec) -> Result<String> {
+    let message = Message { role: "user".to_owned(), content: content.to_owned() };
+    text.prompt(&[message]).map_err(|problem| {
+        Failure::work(problem.to_string()).hint("give --template reasoner, or a file").into()
+    })
+}
+
+/// The text of a built-in template, or of a template file. A built-in name comes before a file of that name,
+/// so that a stray file does not change what a command does.
+fn template_text(name: &str) -> Result<String> {
+    match PromptTemplate::built_in(name) {
+        Some(source) => Ok(source.to_owned()),
+        None if Path::new(name).is_file() => {
+            fs::read_to_string(name).with_context(|| format!("cannot read {name}"))
+        }
+        None => Err(unknown_template(name).into()),
+    }
+}
+
+fn unknown_template(name: &str) -> Failure {
+    let known = PromptTemplate::names();
+    Failure::usage(format!("--template {name}: no such template or file"))
+        .hint(format!("known templates: {CHAT}, {known}; or the path of a template file"))
 }

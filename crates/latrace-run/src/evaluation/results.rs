@@ -21,6 +21,7 @@ use super::RESULTS;
 use super::judging::Question;
 use super::responses::Response;
 use latrace_io::failure::Failure;
+use latrace_objective::statistics::Tally;
 
 /// Writes a question as one line of the object.
 pub(super) fn write(
@@ -30,44 +31,52 @@ pub(super) fn write(
     writer: &mut impl Write,
 ) -> Result<()> {
     let record = record(question, judgements, prompt);
+    // Written by hand, question by question: the whole object may exceed memory.
     let separator = if question.place == 0 { "" } else { "," };
     write!(writer, "{separator}\n\"{}\": {record}", question.place).context("cannot write results")
 }
 
 fn record(question: &Question, judgements: &[Judgement], prompt: Option<(&str, u64)>) -> Value {
     let Question { id, item, responses, .. } = question;
-    let (text, prompt_tokens) =
-        prompt.map_or((item.asked.as_str(), None), |(text, tokens)| (text, Some(tokens)));
-    let usage =
-        |response: &Response| json!({"completion_tokens": response.tokens, "prompt_tokens": prompt_tokens});
+    let judged: Vec<Value> = responses.iter().zip(judgements).map(judged).collect();
+    let usage: Vec<Value> = responses.iter().map(|response| usage(response, prompt)).collect();
     json!({
         "id": id,
         "question": item.question,
         "answer": item.reference.shown(),
         "options": item.reference.options(),
         "subset": item.subset,
-        "prompt": text,
+        // Given responses come without a prompt; the question as asked is the nearest to one.
+        "prompt": prompt.map_or(item.asked.as_str(), |(text, _)| text),
         "input_conversation": [{"role": "user", "content": item.asked}],
-        "responses": responses.iter().zip(judgements).map(|(response, judgement)| judged(response, judgement)).collect::<Vec<Value>>(),
-        "token_usages": responses.iter().map(usage).collect::<Vec<Value>>(),
+        "responses": judged,
+        "token_usages": usage,
     })
 }
 
-fn judged(response: &Response, judgement: &Judgement) -> Value {
-    let correctness = match judgement.verdict() {
-        Verdict::Correct => Some(true),
-        Verdict::Wrong | Verdict::Malformed => Some(false),
-        Verdict::Undetermined => None,
-    };
+fn usage(response: &Response, prompt: Option<(&str, u64)>) -> Value {
+    json!({"completion_tokens": response.tokens, "prompt_tokens": prompt.map(|(_, tokens)| tokens)})
+}
+
+fn judged((response, judgement): (&Response, &Judgement)) -> Value {
     json!({
         "content": response.text,
-        "correctness": correctness,
+        "correctness": correctness(judgement.verdict()),
         "reason": judgement.reason.code(),
         "verdict": judgement.verdict().name(),
         "extracted": judgement.extracted,
         "stop_reason": response.stop_reason,
         "thought_tokens": response.thought_tokens,
     })
+}
+
+/// A verdict as SkyThought's tools read it. Null, not false, where no verdict could be reached.
+fn correctness(verdict: Verdict) -> Option<bool> {
+    match verdict {
+        Verdict::Correct => Some(true),
+        Verdict::Wrong | Verdict::Malformed => Some(false),
+        Verdict::Undetermined => None,
+    }
 }
 
 /// The results that comparisons of evaluations use.
@@ -93,6 +102,14 @@ pub struct Correctness {
     pub correctness: Option<bool>,
 }
 
+impl QuestionResult {
+    /// How many of its responses are correct; undetermined ones are not.
+    pub fn tally(&self) -> Tally {
+        let right = self.responses.iter().filter(|response| response.correctness == Some(true)).count();
+        Tally { right, samples: self.responses.len() }
+    }
+}
+
 /// The questions of an evaluation's folder, in order; `None` if it has no `results.json`.
 ///
 /// # Errors
@@ -100,9 +117,13 @@ pub struct Correctness {
 pub fn read_results(folder: &Path) -> Result<Option<Vec<QuestionResult>>> {
     let path = folder.join(RESULTS);
     let Ok(file) = File::open(&path) else { return Ok(None) };
+    // By number, because as texts "10" would come before "2".
     let parsed: Result<BTreeMap<usize, QuestionResult>, _> = serde_json::from_reader(BufReader::new(file));
-    let parsed = parsed.map_err(|error| {
-        Failure::work(format!("{} does not contain an evaluation's results: {error}", path.display()))
-    })?;
-    Ok(Some(parsed.into_values().collect()))
+    match parsed {
+        Ok(questions) => Ok(Some(questions.into_values().collect())),
+        Err(error) => {
+            let path = path.display();
+            Err(Failure::work(format!("{path} does not contain an evaluation's results: {error}")).into())
+        }
+    }
 }

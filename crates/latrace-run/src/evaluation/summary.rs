@@ -5,7 +5,7 @@
 //! (a fraction) and `pass_at_k` (percent by "k=…"). Differs in: a prompt's tokens count once per response,
 //! both in the sum and in the mean; `pass_at_k` has every k.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::judging::{JudgedResponse, Scored};
+use super::lengths::Lengths;
 use super::responses::Responses;
-use super::{BenchmarkRun, SUMMARY};
+use super::{BenchmarkRun, SUMMARY, accuracy_by};
 use latrace_io::failure::Failure;
-use latrace_io::files::{checksum, write_atomically};
+use latrace_io::files::write_atomically;
 use latrace_io::text_table::{self, percent, range};
 use latrace_objective::statistics::{Accuracy, Interval, Tally, pass_curve};
 
@@ -87,64 +88,54 @@ pub struct EvaluationSummary {
     pub hashes: Value,
 }
 
-/// Distribution of lengths, in tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lengths {
-    /// Number of sequences.
-    pub count: usize,
-    /// Mean.
-    pub mean: f64,
-    /// Minimum.
-    pub least: u64,
-    /// Median: the smallest length that at least half do not exceed.
-    pub median: u64,
-    /// 90th percentile, in the same sense.
-    pub ninetieth: u64,
-    /// Maximum.
-    pub most: u64,
-}
+/// All judged responses of an evaluation.
+struct All<'a>(&'a [Scored]);
 
-impl Lengths {
-    /// `None` for an empty list.
-    pub fn of(lengths: impl Iterator<Item = u64>) -> Option<Lengths> {
-        let mut sorted: Vec<u64> = lengths.collect();
-        sorted.sort_unstable();
-        let (&least, &most) = (sorted.first()?, sorted.last()?);
-        // Nearest-rank quantile: an observed length, never an interpolated one.
-        let at = |share: f64| sorted[((share * sorted.len() as f64).ceil() as usize).max(1) - 1];
-        let mean = sorted.iter().sum::<u64>() as f64 / sorted.len() as f64;
-        Some(Lengths { count: sorted.len(), mean, least, median: at(0.5), ninetieth: at(0.9), most })
+impl All<'_> {
+    fn responses(&self) -> impl Iterator<Item = &JudgedResponse> {
+        self.0.iter().flat_map(|question| &question.responses)
     }
-}
 
-/// The counts that follow from the responses alone.
-struct Counts {
-    tally_q: Vec<Tally>,
-    completion: u64,
-    prompt: u64,
-}
+    fn tallies(&self) -> Vec<Tally> {
+        self.0.iter().map(Scored::tally).collect()
+    }
 
-impl Counts {
-    fn of(scored: &[Scored]) -> Counts {
-        let right =
-            |question: &Scored| question.responses.iter().filter(|response| response.is_right()).count();
-        let responses = || scored.iter().flat_map(|question| &question.responses);
-        Counts {
-            tally_q: scored
-                .iter()
-                .map(|question| Tally { right: right(question), samples: question.responses.len() })
-                .collect(),
-            completion: responses().filter_map(|response| response.tokens).sum(),
-            prompt: scored
-                .iter()
-                .map(|question| question.prompt_tokens * question.responses.len() as u64)
-                .sum(),
-        }
+    fn completion_tokens(&self) -> u64 {
+        self.responses().filter_map(|response| response.tokens).sum()
+    }
+
+    /// A prompt counts once for each of its responses, since each reads it.
+    fn prompt_tokens(&self) -> u64 {
+        self.0.iter().map(|question| question.prompt_tokens * question.responses.len() as u64).sum()
+    }
+
+    fn count(&self, pick: impl Fn(&JudgedResponse) -> bool) -> u64 {
+        self.responses().filter(|response| pick(response)).count() as u64
+    }
+
+    /// The lengths of the responses picked. A given response without token ids has none.
+    fn lengths(&self, pick: impl Fn(&JudgedResponse) -> bool) -> Option<Lengths> {
+        Lengths::of(self.responses().filter(|response| pick(response)).filter_map(|response| response.tokens))
+    }
+
+    fn lengths_of_thoughts(&self) -> Option<Lengths> {
+        Lengths::of(self.responses().filter_map(|response| response.thought_tokens))
+    }
+
+    /// Numbers of responses by a name that each of them has.
+    fn by(&self, name: impl Fn(&JudgedResponse) -> &'static str) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        self.responses().for_each(|response| *counts.entry(name(response).to_owned()).or_default() += 1);
+        counts
+    }
+
+    fn by_subset(&self, seed: u64) -> BTreeMap<String, Accuracy> {
+        accuracy_by(self.0.iter().map(|question| (question.subset.as_ref(), question.tally())), seed)
     }
 }
 
 impl EvaluationSummary {
-    /// Counts.
+    /// Summarises judged responses.
     ///
     /// # Errors
     /// Files that cannot be read again for their checksums.
@@ -154,22 +145,19 @@ impl EvaluationSummary {
         responses: &Responses,
         judging_seconds: f64,
     ) -> Result<EvaluationSummary> {
-        let counts = Counts::of(scored);
-        let overall = Accuracy::of(&counts.tally_q, plan.seed);
-        let pass: BTreeMap<usize, Interval> = (1..).zip(pass_curve(&counts.tally_q, plan.seed)).collect();
-        let all = || scored.iter().flat_map(|question| &question.responses);
-        let of = |pick: &dyn Fn(&JudgedResponse) -> bool| {
-            Lengths::of(all().filter(|response| pick(response)).filter_map(|response| response.tokens))
-        };
-        let count =
-            |pick: &dyn Fn(&JudgedResponse) -> bool| all().filter(|response| pick(response)).count() as u64;
-        let truncated = count(&|response| response.truncated);
+        let all = All(scored);
+        let tally_q = all.tallies();
+        let overall = Accuracy::of(&tally_q, plan.seed);
+        let per_response = |total: u64| total as f64 / overall.samples as f64;
+        // The curve ends at the fewest responses of any question, which beyond them has no estimate.
+        let pass: BTreeMap<usize, Interval> = (1..).zip(pass_curve(&tally_q, plan.seed)).collect();
+        let truncated = all.count(|response| response.truncated);
         Ok(EvaluationSummary {
             configuration: configuration(plan, responses),
-            total_completion_tokens: counts.completion,
-            avg_completion_tokens: counts.completion as f64 / overall.samples as f64,
-            total_prompt_tokens: counts.prompt,
-            avg_prompt_tokens: counts.prompt as f64 / overall.samples as f64,
+            total_completion_tokens: all.completion_tokens(),
+            avg_completion_tokens: per_response(all.completion_tokens()),
+            total_prompt_tokens: all.prompt_tokens(),
+            avg_prompt_tokens: per_response(all.prompt_tokens()),
             overall,
             pass_at_k: pass.iter().map(|(k, interval)| (format!("k={k}"), 100.0 * interval.mean)).collect(),
             benchmark: plan.benchmark.name.clone(),
@@ -178,22 +166,22 @@ impl EvaluationSummary {
             k: pass.len(),
             average: Interval { mean: overall.accuracy, low: overall.low, high: overall.high },
             pass,
-            by_subset: by_subset(scored, &counts.tally_q, plan.seed),
+            by_subset: all.by_subset(plan.seed),
             tabled_by_subset: plan.benchmark.by_subset,
             truncated,
-            truncation_rate: truncated as f64 / overall.samples as f64,
-            unclosed: count(&|response| response.unclosed),
-            lengths: of(&|_| true),
-            lengths_of_correct: of(&JudgedResponse::is_right),
-            lengths_of_wrong: of(&|response| !response.is_right()),
-            lengths_of_thoughts: Lengths::of(all().filter_map(|response| response.thought_tokens)),
-            verdicts: by(all().map(|response| response.reason.verdict().name())),
-            reasons: by(all().map(|response| response.reason.code())),
+            truncation_rate: per_response(truncated),
+            unclosed: all.count(|response| response.unclosed),
+            lengths: all.lengths(|_| true),
+            lengths_of_correct: all.lengths(JudgedResponse::is_right),
+            lengths_of_wrong: all.lengths(|response| !response.is_right()),
+            lengths_of_thoughts: all.lengths_of_thoughts(),
+            verdicts: all.by(|response| response.reason.verdict().name()),
+            reasons: all.by(|response| response.reason.code()),
             seconds: seconds(responses, judging_seconds),
             settings: responses.settings.clone(),
             seed: plan.seed,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            hashes: json!({"model": responses.model, "data": plan.files.iter().map(|file| checksum(file)).collect::<Result<Vec<_>>>()?}),
+            hashes: json!({"model": responses.model, "data": plan.data_checksums()?}),
         })
     }
 
@@ -219,51 +207,47 @@ impl EvaluationSummary {
     }
 }
 
-fn by_subset(scored: &[Scored], tally_q: &[Tally], seed: u64) -> BTreeMap<String, Accuracy> {
-    let names: BTreeSet<&String> = scored.iter().filter_map(|question| question.subset.as_ref()).collect();
-    let of = |name: &String| {
-        scored
-            .iter()
-            .zip(tally_q)
-            .filter(|(question, _)| question.subset.as_ref() == Some(name))
-            .map(|(_, tally)| *tally)
-            .collect::<Vec<_>>()
-    };
-    names.into_iter().map(|name| (name.clone(), Accuracy::of(&of(name), seed))).collect()
-}
-
-fn by<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    names.for_each(|name| *counts.entry(name.to_owned()).or_default() += 1);
-    counts
-}
-
 fn seconds(responses: &Responses, judging: f64) -> Value {
-    match responses.drawn {
-        Some((earlier, tokens, sampling)) => {
-            let rate = if tokens > 0 { Some(tokens as f64 / sampling) } else { None };
-            json!({"sampling": sampling, "judging": judging, "earlier": earlier, "tokens_per_second": rate})
-        }
-        None => json!({"judging": judging}),
-    }
+    let Some((earlier, tokens, sampling)) = responses.drawn else { return json!({"judging": judging}) };
+    // Null if earlier runs had sampled everything: the time is then that of reading a journal.
+    let rate = (tokens > 0).then(|| tokens as f64 / sampling);
+    json!({"sampling": sampling, "judging": judging, "earlier": earlier, "tokens_per_second": rate})
 }
 
 /// The model and benchmark, in SkyThought's format.
 fn configuration(plan: &BenchmarkRun, responses: &Responses) -> Value {
-    let source = &plan.benchmark.source;
-    let drawing = &plan.benchmark.sampling;
     json!({
-        "task": {
-            "name": plan.benchmark.name,
-            "config": {"handler": plan.benchmark.kind, "dataset_path": source.dataset, "dataset_subset": source.config, "dataset_split": source.split},
-            "start": 0,
-            "end": plan.chosen.limit.map_or(-1, |limit| limit as i64),
-        },
+        "task": task(plan),
         "model": {"name": responses.name, "config": {"model_id": responses.name}},
         "backend": {"name": "latrace", "backend_args": {"version": env!("CARGO_PKG_VERSION")}},
-        "sampling_params": {
-            "n": plan.benchmark.k, "temperature": drawing.temperature, "top_p": drawing.top_p, "max_tokens": drawing.max_new_tokens, "seed": plan.seed,
+        "sampling_params": sampling_params(plan),
+    })
+}
+
+fn task(plan: &BenchmarkRun) -> Value {
+    let source = &plan.benchmark.source;
+    json!({
+        "name": plan.benchmark.name,
+        "config": {
+            "handler": plan.benchmark.kind,
+            "dataset_path": source.dataset,
+            "dataset_subset": source.config,
+            "dataset_split": source.split,
         },
+        "start": 0,
+        // -1 is SkyThought's value for an evaluation of all questions.
+        "end": plan.chosen.limit.map_or(-1, |limit| limit as i64),
+    })
+}
+
+fn sampling_params(plan: &BenchmarkRun) -> Value {
+    let sampling = &plan.benchmark.sampling;
+    json!({
+        "n": plan.benchmark.k,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_new_tokens,
+        "seed": plan.seed,
     })
 }
 
@@ -271,28 +255,29 @@ fn configuration(plan: &BenchmarkRun, responses: &Responses) -> Value {
 pub fn table(summary: &EvaluationSummary) -> String {
     let header =
         [summary.title.clone(), "questions".to_owned(), format!("avg@{}", summary.k), "95 %".to_owned()];
-    let row = |name: &str, accuracy: &Accuracy| {
-        [
-            name.to_owned(),
-            accuracy.questions.to_string(),
-            percent(accuracy.accuracy),
-            range(accuracy.low, accuracy.high),
-        ]
-    };
-    let mut rows = vec![row("all", &summary.overall)];
-    rows.extend(summary.by_subset.iter().map(|(name, accuracy)| row(name, accuracy)));
-    let mut text = text_table::markdown(&header, &rows);
-    let powers = || summary.pass.iter().filter(|(k, _)| k.is_power_of_two() || **k == summary.k);
-    if summary.k > 1 {
-        let header: Vec<String> = powers().map(|(k, _)| format!("pass@{k}")).collect();
-        let cells: Vec<String> = powers()
-            .map(|(_, interval)| {
-                format!("{} ({})", percent(interval.mean), range(interval.low, interval.high))
-            })
-            .collect();
-        text.push_str(&format!("\n{}", text_table::markdown(&header, &[cells])));
-    }
-    text
+    let mut rows = vec![accuracy_row("all", &summary.overall)];
+    rows.extend(summary.by_subset.iter().map(|(name, accuracy)| accuracy_row(name, accuracy)));
+    let accuracies = text_table::markdown(&header, &rows);
+    // With one response, pass@1 is avg@1, which the first table has.
+    if summary.k > 1 { format!("{accuracies}\n{}", pass_table(summary)) } else { accuracies }
+}
+
+fn accuracy_row(name: &str, accuracy: &Accuracy) -> [String; 4] {
+    let Accuracy { accuracy, low, high, questions, .. } = *accuracy;
+    [name.to_owned(), questions.to_string(), percent(accuracy), range(low, high)]
+}
+
+/// pass@k at the powers of two and at the last k: the curve is smooth in log k, and a column for every k
+/// would not fit a terminal.
+fn pass_table(summary: &EvaluationSummary) -> String {
+    let is_shown = |k: usize| k.is_power_of_two() || k == summary.k;
+    let (header, cells): (Vec<String>, Vec<String>) =
+        summary.pass.iter().filter(|(k, _)| is_shown(**k)).map(|(k, pass)| pass_cell(*k, pass)).unzip();
+    text_table::markdown(&header, &[cells])
+}
+
+fn pass_cell(k: usize, pass: &Interval) -> (String, String) {
+    (format!("pass@{k}"), format!("{} ({})", percent(pass.mean), range(pass.low, pass.high)))
 }
 
 #[cfg(test)]
@@ -311,20 +296,6 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_those_of_the_sorted_list() {
-        let lengths = Lengths::of([5, 1, 2, 4, 3, 10, 7, 8, 9, 6].into_iter()).unwrap();
-        assert_eq!(
-            (lengths.least, lengths.median, lengths.ninetieth, lengths.most, lengths.mean, lengths.count),
-            (1, 5, 9, 10, 5.5, 10)
-        );
-        assert_eq!(
-            Lengths::of([3].into_iter()).map(|lengths| (lengths.median, lengths.ninetieth)),
-            Some((3, 3))
-        );
-        assert_eq!(Lengths::of(std::iter::empty()), None);
-    }
-
-    #[test]
     fn subsets_and_reasons_are_counted() {
         let scored = |subset: &str, responses: Vec<JudgedResponse>| Scored {
             subset: Some(subset.to_owned()),
@@ -336,15 +307,14 @@ mod tests {
             scored("hard", vec![response(Reason::Different, 1), response(Reason::NoAnswer, 9)]),
             scored("hard", vec![response(Reason::Equal, 1), response(Reason::NoSandbox, 2)]),
         ];
-        let counts = Counts::of(&all);
-        assert_eq!((counts.completion, counts.prompt), (16, 18));
-        let subsets = by_subset(&all, &counts.tally_q, 0);
+        let all = All(&all);
+        assert_eq!((all.completion_tokens(), all.prompt_tokens()), (16, 18));
+        let subsets = all.by_subset(0);
         assert_eq!(
             (subsets["easy"].accuracy, subsets["hard"].accuracy, subsets["hard"].samples),
             (1.0, 0.25, 4)
         );
-        let reasons =
-            by(all.iter().flat_map(|question| &question.responses).map(|response| response.reason.code()));
+        let reasons = all.by(|response| response.reason.code());
         assert_eq!(
             reasons.into_iter().collect::<Vec<_>>(),
             [("different", 1), ("equal", 3), ("no_answer", 1), ("no_sandbox", 1)]

@@ -10,24 +10,29 @@ impl Yaml {
     /// Batch size, epochs, learning rate and optimizer.
     pub(super) fn updates(self, job: &Job) -> Yaml {
         let config = &job.config;
-        let schedule = match config.schedule {
-            Schedule::Cosine => "cosine",
-            Schedule::Linear => "linear",
-            Schedule::Constant => "constant_with_warmup",
-        };
+        self.batches(job)
+            .number("learning_rate", config.learning_rate)
+            .text("lr_scheduler_type", schedule(config.schedule))
+            .whole("warmup_steps", job.warmup_steps())
+            .adamw(config)
+            .number("max_grad_norm", config.clip_norm)
+    }
+
+    /// One sequence at a time, accumulated: the batch of an update is then the recipe's on any one device, and
+    /// its memory that of the longest sequence.
+    fn batches(self, job: &Job) -> Yaml {
         self.whole("max_steps", job.steps())
             .comment("Per device; times gradient_accumulation_steps and the number of devices: the sequences of an update.")
             .whole("per_device_train_batch_size", 1)
-            .whole("gradient_accumulation_steps", config.batch_size as u64)
-            .number("learning_rate", config.learning_rate)
-            .text("lr_scheduler_type", schedule)
-            .whole("warmup_steps", job.warmup_steps())
-            .text("optim", "adamw_torch")
+            .whole("gradient_accumulation_steps", job.config.batch_size as u64)
+    }
+
+    fn adamw(self, config: &TrainConfig) -> Yaml {
+        self.text("optim", "adamw_torch")
             .number("adam_beta1", config.beta1)
             .number("adam_beta2", config.beta2)
             .number("adam_epsilon", config.epsilon)
             .number("weight_decay", config.weight_decay)
-            .number("max_grad_norm", config.clip_norm)
     }
 
     /// Precision, seed and logging.
@@ -36,5 +41,14 @@ impl Yaml {
             .whole("seed", config.seed)
             .whole("logging_steps", 1)
             .text("report_to", "none")
+    }
+}
+
+fn schedule(schedule: Schedule) -> &'static str {
+    match schedule {
+        Schedule::Cosine => "cosine",
+        Schedule::Linear => "linear",
+        // transformers' `constant` has no warm-up.
+        Schedule::Constant => "constant_with_warmup",
     }
 }

@@ -18,14 +18,7 @@ pub struct RunContext {
 impl RunContext {
     /// A context with the built-in engine and a recipe's speed and memory options.
     pub fn new(options: &run::EngineOptions) -> RunContext {
-        let run::EngineOptions { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
-        let kv_cache_bytes = Some(kv_cache_bytes).filter(|&bytes| bytes > 0);
-        RunContext::with_engine(Box::new(CpuEngine::new(CpuOptions {
-            kv_cache_bytes,
-            batch,
-            prefill_tokens,
-            score_tokens,
-        })))
+        RunContext::with_engine(Box::new(CpuEngine::new(cpu_options(options))))
     }
 
     /// A context with another engine.
@@ -43,4 +36,11 @@ impl RunContext {
         };
         Some(self.engine.identity(role))
     }
+}
+
+/// A recipe's options as the engine reads them. A recipe cannot leave a value out, so 0 stands for none.
+fn cpu_options(options: &run::EngineOptions) -> CpuOptions {
+    let run::EngineOptions { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
+    let kv_cache_bytes = Some(kv_cache_bytes).filter(|&bytes| bytes > 0);
+    CpuOptions { kv_cache_bytes, batch, prefill_tokens, score_tokens }
 }

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::layout;
+use crate::layout::{self, RECIPE};
+use crate::present::if_present;
 use latrace_io::failure::Failure;
 use latrace_io::files::{checksum, write_atomically};
 
 const RECORD: &str = "stage.json";
+
+/// The lock file. It stays in the folder: removing it would let two processes lock two files of that name.
+const LOCK: &str = "lock";
 
 /// A finished stage: its folder, and the digest of its files.
 #[derive(Clone, Debug)]
@@ -60,24 +65,11 @@ impl RunFolder {
         // Checked before anything is written, so that a run with another layout is left unchanged.
         layout::check(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let file = path.join("lock");
-        let cannot = || format!("cannot lock {}", file.display());
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
-        match try_for_a_moment(&lock) {
-            Ok(()) => {
-                layout::claim(path)?;
-                remove_temporary(path)?;
-                Ok(RunFolder { path: path.to_owned(), _lock: lock })
-            }
-            Err(TryLockError::WouldBlock) => {
-                let hint = "wait for it to finish, or choose another folder with --run-dir";
-                Err(Failure::work(format!("another process is working in {}", path.display()))
-                    .hint(hint)
-                    .into())
-            }
-            Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
-        }
+        let folder = RunFolder { path: path.to_owned(), _lock: locked(path)? };
+        // Only under the lock: another process may be writing the files that this removes.
+        layout::claim(path)?;
+        remove_temporary(path)?;
+        Ok(folder)
     }
 
     /// Whether a process is working in the folder.
@@ -85,12 +77,11 @@ impl RunFolder {
     /// # Errors
     /// A lock that cannot be opened.
     pub fn is_at_work(path: &Path) -> Result<bool> {
-        let file = path.join("lock");
-        match File::open(&file) {
-            Ok(lock) => Ok(matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-        }
+        let file = path.join(LOCK);
+        let lock = if_present(File::open(&file));
+        let lock = lock.with_context(|| format!("cannot read {}", file.display()))?;
+        // A shared lock, so that two processes that only look do not take each other for one that works.
+        Ok(lock.is_some_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))))
     }
 
     /// Its path.
@@ -99,11 +90,28 @@ impl RunFolder {
     }
 }
 
+/// Opens and locks the lock file. The system drops the lock with the process, so that a kill leaves none.
+fn locked(path: &Path) -> Result<File> {
+    let file = path.join(LOCK);
+    let cannot = || format!("cannot lock {}", file.display());
+    let lock = File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
+    match try_for_a_moment(&lock) {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(is_in_use(path).into()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
+    }
+}
+
+fn is_in_use(path: &Path) -> Failure {
+    Failure::work(format!("another process is working in {}", path.display()))
+        .hint("wait for it to finish, or choose another folder with --run-dir")
+}
+
 /// Retries for a moment, because [`RunFolder::is_at_work`] of another process also holds the lock briefly.
 fn try_for_a_moment(lock: &File) -> Result<(), TryLockError> {
     for _ in 0..4 {
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(25)),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(25)),
             outcome => return outcome,
         }
     }
@@ -130,14 +138,10 @@ impl StageFolder {
     pub fn begin(folder: &Path, name: &str, key: Value, before: f64) -> Result<StageFolder> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         remove_temporary(folder)?;
-        let stage = StageFolder {
-            path: folder.to_owned(),
-            name: name.to_owned(),
-            key,
-            before,
-            started: Instant::now(),
-        };
-        stage.write_record(false, BTreeMap::new(), Value::Null)?;
+        let (path, name) = (folder.to_owned(), name.to_owned());
+        let stage = StageFolder { path, name, key, before, started: Instant::now() };
+        // Before any part: a kill then leaves parts whose key is known, and the next run resumes from them.
+        stage.write_unfinished()?;
         Ok(stage)
     }
 
@@ -151,50 +155,67 @@ impl StageFolder {
     /// # Errors
     /// Those of the work.
     pub fn end(self, outcome: Result<Value>) -> Result<Done> {
-        let (files, counts) = match outcome {
-            Ok(counts) => (checksums(&self.path)?, counts),
+        match outcome {
+            Ok(counts) => self.finish(counts),
             Err(error) => {
                 // The work's own error matters more than an error of recording its time.
-                let _ = self.write_record(false, BTreeMap::new(), Value::Null);
-                return Err(error.context(format!("stage {}", self.name)));
+                let _ = self.write_unfinished();
+                Err(error.context(format!("stage {}", self.name)))
             }
-        };
-        let record = self.write_record(true, files, counts)?;
+        }
+    }
+
+    /// Records that the stage is done. The record is written last: a kill before leaves a stage that is begun.
+    fn finish(self, counts: Value) -> Result<Done> {
+        let files = checksums(&self.path)?;
+        let record = StageRecord { done: true, files, counts, ..self.unfinished() };
+        self.write(&record)?;
         Ok(Done { digest: digest(&record), folder: self.path })
     }
 
-    fn write_record(
-        &self,
-        done: bool,
-        files: BTreeMap<String, String>,
-        counts: Value,
-    ) -> Result<StageRecord> {
-        let seconds = self.before + self.started.elapsed().as_secs_f64();
-        let record = StageRecord {
+    /// The record of the stage as it is now: begun, and worked on for some time.
+    fn unfinished(&self) -> StageRecord {
+        StageRecord {
             stage: self.name.clone(),
             key: self.key.clone(),
-            done,
-            seconds,
+            done: false,
+            seconds: self.before + self.started.elapsed().as_secs_f64(),
             peak_memory_bytes: latrace_engine::cpu::peak_memory_bytes(),
-            files,
-            counts,
-        };
-        let text = serde_json::to_string_pretty(&record)?;
+            files: BTreeMap::new(),
+            counts: Value::Null,
+        }
+    }
+
+    fn write_unfinished(&self) -> Result<()> {
+        self.write(&self.unfinished())
+    }
+
+    fn write(&self, record: &StageRecord) -> Result<()> {
+        let text = serde_json::to_string_pretty(record)?;
         write_atomically(&self.path.join(RECORD), |writer| {
             writeln!(writer, "{text}").context("cannot write the stage's record")
-        })?;
-        Ok(record)
+        })
     }
+}
+
+/// The paths in a folder, not in those below it. `cannot` names what fails, as in "cannot read the folder".
+fn paths_in(folder: &Path, cannot: &str) -> Result<Vec<PathBuf>> {
+    let context = || format!("{cannot} {}", folder.display());
+    let entries = fs::read_dir(folder).with_context(context)?;
+    entries.map(|entry| Ok(entry.with_context(context)?.path())).collect()
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Removes temporary files of a killed process. The lock guarantees that no other process is writing them.
 fn remove_temporary(folder: &Path) -> Result<()> {
-    let cannot = || format!("cannot clear the folder {}", folder.display());
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let path = entry.with_context(cannot)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let cannot = "cannot clear the folder";
+    for path in paths_in(folder, cannot)? {
+        let name = name_of(&path);
         if path.is_file() && name.starts_with('.') && name.ends_with(".tmp") {
-            fs::remove_file(&path).with_context(cannot)?;
+            fs::remove_file(&path).with_context(|| format!("{cannot} {}", folder.display()))?;
         }
     }
     Ok(())
@@ -203,14 +224,9 @@ fn remove_temporary(folder: &Path) -> Result<()> {
 /// The record in a stage's folder, if any.
 pub fn read_record(folder: &Path) -> Result<Option<StageRecord>> {
     let path = folder.join(RECORD);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(Some(
-            serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not a stage's record", path.display()))?,
-        )),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
+    let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+    bytes.map(parse).transpose().with_context(|| format!("{} is not a stage's record", path.display()))
 }
 
 /// Checksums of a finished stage's files, as one string.
@@ -222,19 +238,16 @@ pub fn digest(record: &StageRecord) -> String {
 /// Files excluded from the digest, because they differ between equal results: times, rates, and temporary
 /// files.
 fn is_incidental(name: &str) -> bool {
-    name == RECORD
-        || name == "metrics.jsonl"
+    [RECORD, "metrics.jsonl", RECIPE].contains(&name)
         || name.starts_with("events.out.")
         || name.starts_with('.')
-        || name == "recipe.toml"
 }
 
+/// Checksums of a folder's files, also of those in folders below it, such as checkpoints.
 fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let cannot = || format!("cannot read the folder {}", folder.display());
     let mut sums = BTreeMap::new();
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let path = entry.with_context(cannot)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for path in paths_in(folder, "cannot read the folder")? {
+        let name = name_of(&path);
         if path.is_dir() {
             sums.extend(checksums(&path)?.into_iter().map(|(inner, sum)| (format!("{name}/{inner}"), sum)));
         } else if !is_incidental(&name) {
@@ -249,56 +262,24 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
 /// # Errors
 /// Names the file.
 pub fn check_files(folder: &Path, record: &StageRecord) -> Result<()> {
-    let now = checksums(folder)?;
-    let names = record.files.keys().chain(now.keys());
-    let Some(name) = names.into_iter().find(|&name| record.files.get(name) != now.get(name)) else {
-        return Ok(());
-    };
-    let state = match (record.files.contains_key(name), now.contains_key(name)) {
-        (true, false) => "is missing",
-        (false, true) => "was added",
+    let (then, now) = (&record.files, checksums(folder)?);
+    match then.keys().chain(now.keys()).find(|&name| then.get(name) != now.get(name)) {
+        Some(name) => Err(has_changed(folder, name, change(then.get(name), now.get(name))).into()),
+        None => Ok(()),
+    }
+}
+
+fn change(then: Option<&String>, now: Option<&String>) -> &'static str {
+    match (then, now) {
+        (Some(_), None) => "is missing",
+        (None, Some(_)) => "was added",
         _ => "has changed",
-    };
-    let hint = format!("put it back, or remove {} to have the stage redone", folder.display());
-    Err(Failure::work(format!("{} {state} since the stage finished", folder.join(name).display()))
-        .hint(hint)
-        .into())
-}
-
-/// The differences of two keys, as dotted names with both values.
-pub fn difference(earlier: &Value, now: &Value) -> String {
-    let mut found = Vec::new();
-    collect_differences("", earlier, now, &mut found);
-    match found.len() {
-        0..=3 => found.join(", "),
-        more => format!("{}, and {} more", found[..3].join(", "), more - 3),
     }
 }
 
-fn collect_differences(name: &str, earlier: &Value, now: &Value, found: &mut Vec<String>) {
-    if let (Value::Object(left), Value::Object(right)) = (earlier, now) {
-        let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-        for inner in names {
-            let dotted = if name.is_empty() { inner.clone() } else { format!("{name}.{inner}") };
-            collect_differences(
-                &dotted,
-                left.get(inner).unwrap_or(&Value::Null),
-                right.get(inner).unwrap_or(&Value::Null),
-                found,
-            );
-        }
-    } else if earlier != now {
-        let shown = name.trim_start_matches("settings.");
-        match shown.strip_prefix("inputs.") {
-            Some(input) => found.push(format!("{input} changed")),
-            None => found.push(format!("{shown} was {}, is {}", shorten(earlier), shorten(now))),
-        }
-    }
-}
-
-fn shorten(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
+fn has_changed(folder: &Path, name: &str, state: &str) -> Failure {
+    Failure::work(format!("{} {state} since the stage finished", folder.join(name).display()))
+        .hint(format!("put it back, or remove {} to have the stage redone", folder.display()))
 }
 
 #[cfg(test)]

@@ -15,11 +15,10 @@ use latrace_io::model_folder::fingerprint;
 use serde_json::{Map, Value, json};
 
 use super::context::RunContext;
-use super::folder::{
-    Done, RunFolder, StageFolder, StageRecord, check_files, difference, digest, read_record,
-};
+use super::difference::difference;
+use super::folder::{Done, RunFolder, StageFolder, StageRecord, check_files, digest, read_record};
 use super::inputs::Inputs;
-use crate::plan::{External, ModelSettings, Node, Plan, Settings, settings_key};
+use crate::plan::{External, ModelSettings, Node, NodeId, Plan, Role, Settings, Step, settings_key};
 use crate::stages;
 
 /// Version of the stages' semantics: incremented when the same settings give different results.
@@ -48,21 +47,30 @@ pub fn states(plan: &Plan, run: &Path, context: &RunContext) -> Result<Vec<State
     let mut states = Vec::new();
     let mut done: Vec<Option<Done>> = Vec::new();
     for node in &plan.nodes {
-        let folder = run.join(node.folder());
-        let (state, found) = match key(node, &done, context)? {
-            Some(key) => {
-                let record = read_record(&folder)?;
-                let state = state_of(record.as_ref(), &key);
-                let found = record.filter(|_| state == State::Done);
-                (state, found.map(|record| finished(node, &folder, &record)).transpose()?)
-            }
-            None if folder.is_dir() => (State::Depends, None),
-            None => (State::Missing, None),
-        };
+        let (state, found) = node_state(node, &done, run, context)?;
         states.push(state);
         done.push(found);
     }
     Ok(states)
+}
+
+/// The state of a node, and the stage itself if it is done.
+fn node_state(
+    node: &Node,
+    done: &[Option<Done>],
+    run: &Path,
+    context: &RunContext,
+) -> Result<(State, Option<Done>)> {
+    let folder = run.join(node.folder());
+    let Some(key) = key(node, done, context)? else {
+        let state = if folder.is_dir() { State::Depends } else { State::Missing };
+        return Ok((state, None));
+    };
+    let record = read_record(&folder)?;
+    let state = state_of(record.as_ref(), &key);
+    // Later stages are keyed by its digest only if it will be kept.
+    let of_done = record.filter(|_| state == State::Done);
+    Ok((state, of_done.map(|record| finished(node, &folder, &record)).transpose()?))
 }
 
 /// Executes the unfinished nodes of a plan, and returns every node's folder.
@@ -72,26 +80,19 @@ pub fn states(plan: &Plan, run: &Path, context: &RunContext) -> Result<Vec<State
 pub fn run(plan: &Plan, run: &RunFolder, context: &RunContext) -> Result<Vec<Done>> {
     let mut done: Vec<Option<Done>> = Vec::new();
     for (id, node) in plan.nodes.iter().enumerate() {
-        let result = do_node(plan, id, node, &done, run.path(), context)?;
+        let folder = run.path().join(node.folder());
+        // Nodes come in order of execution, so that all inputs are done.
+        let key = key(node, &done, context)?.context("an input of the stage is missing")?;
+        let work = |stage: &StageFolder| stages::work(node, &Inputs::of(node, &done), context, stage);
+        let result = do_stage(node, &folder, key, &label(plan, id), work)?;
         done.push(Some(result));
     }
     Ok(done.into_iter().flatten().collect())
 }
 
-fn do_node(
-    plan: &Plan,
-    id: usize,
-    node: &Node,
-    done: &[Option<Done>],
-    run: &Path,
-    context: &RunContext,
-) -> Result<Done> {
-    let folder = run.join(node.folder());
-    let key = key(node, done, context)?.context("an input of the stage is missing")?;
-    let label = plan.steps.iter().find(|step| step.node == id).map(|step| step.label());
-    do_stage(node, &folder, key, &label.unwrap_or_default(), |stage| {
-        stages::work(node, &Inputs::of(node, done), context, stage)
-    })
+/// A node's name in messages: that of the first step that uses it.
+fn label(plan: &Plan, id: NodeId) -> String {
+    plan.steps.iter().find(|step| step.node == id).map(Step::label).unwrap_or_default()
 }
 
 /// Executes a stage unless it is finished under the same key: `work` fills its folder, resuming from the
@@ -108,17 +109,22 @@ fn do_stage(
     if let (State::Done, Some(record)) = (&state, &record) {
         return finished(node, folder, record);
     }
-    // Parts made under another key must not be mixed with new ones, so the folder starts empty.
     if let State::Changed(_) = state {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        remove(folder)?;
     }
     // A resumed stage keeps the working time of its earlier sessions.
     let before = record.filter(|_| state == State::Begun).map_or(0.0, |record| record.seconds);
     let stage = StageFolder::begin(folder, node.stage.name(), key, before)?;
     tracing::info!("{label}");
     let outcome = work(&stage);
+    // An error of the work is recorded, too, with the time until then.
     let result = stage.end(outcome)?;
     Ok(Done { folder: folder_of(node, result.folder)?, ..result })
+}
+
+/// Removes a stage made under another key: its parts must not be mixed with new ones.
+fn remove(folder: &Path) -> Result<()> {
+    fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
 /// A finished stage, after checking that its files are unchanged.
@@ -149,13 +155,7 @@ fn state_of(record: Option<&StageRecord>, key: &Value) -> State {
 
 /// The key of a stage; `None` while an input is unfinished.
 fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Option<Value>> {
-    let mut inputs = Map::new();
-    for &(role, id) in &node.inputs {
-        let Some(input) = done.get(id).and_then(Option::as_ref) else { return Ok(None) };
-        // The digest of what the input contains, not its key: an input that is redone with the same result
-        // leaves this stage valid.
-        inputs.insert(role.name().to_owned(), json!(input.digest));
-    }
+    let Some(inputs) = input_digests(node, done) else { return Ok(None) };
     let mut key = json!({
         "stage": node.stage.name(),
         "version": STAGE_VERSION,
@@ -172,20 +172,31 @@ fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Optio
     Ok(Some(key))
 }
 
+/// The digests of a stage's inputs; `None` while one is unfinished. A digest is of what the input contains,
+/// not of its key: an input that is redone with the same result leaves this stage valid.
+fn input_digests(node: &Node, done: &[Option<Done>]) -> Option<Map<String, Value>> {
+    let digest = |&(role, id): &(Role, NodeId)| {
+        let input = done.get(id)?.as_ref()?;
+        Some((role.name().to_owned(), json!(input.digest)))
+    };
+    node.inputs.iter().map(digest).collect()
+}
+
 /// Checksums of a stage's inputs outside the run folder.
 fn externals(node: &Node) -> Result<BTreeMap<String, Value>> {
-    let of = |external: External<'_>| -> Result<(String, Value)> {
-        Ok(match external {
-            External::Model(name) => ("model".to_owned(), json!(fingerprint(&model_folder(name)?)?)),
-            External::Questions(source) => ("questions".to_owned(), json!(source.checksums()?)),
-            External::Template(path) => {
-                // The file name alone: a template that moves to another folder is still the same template.
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                (format!("template {name}"), json!(checksum(path)?))
-            }
-        })
-    };
-    node.settings.externals().into_iter().map(of).collect()
+    node.settings.externals().into_iter().map(checksum_of).collect()
+}
+
+fn checksum_of(external: External<'_>) -> Result<(String, Value)> {
+    Ok(match external {
+        External::Model(name) => ("model".to_owned(), json!(fingerprint(&model_folder(name)?)?)),
+        External::Questions(source) => ("questions".to_owned(), json!(source.checksums()?)),
+        External::Template(path) => {
+            // The file name alone: a template that moves to another folder is still the same template.
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (format!("template {name}"), json!(checksum(path)?))
+        }
+    })
 }
 
 #[cfg(test)]

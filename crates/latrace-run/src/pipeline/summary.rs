@@ -1,4 +1,4 @@
-//! The results of a run: `summary.json`, and the same in words.
+//! The results of a run: `summary.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use super::words::in_words;
 
 use super::folder::{StageRecord, read_record};
 use crate::plan::{NodeId, Plan, Stage, Step};
@@ -62,18 +64,13 @@ impl RunSummary {
     /// # Errors
     /// Records that cannot be read.
     pub fn of(plan: &Plan, run: &Path, recipe: &RunRecipe) -> Result<RunSummary> {
-        let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
-        let weights = plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default();
-        let means = |series: &str| {
-            let common = weights[series]["common"].as_array().into_iter().flatten();
-            common.filter_map(|bound| bound["mean_of_finite"].as_f64()).collect()
-        };
+        let weights = weight_counts(plan, run)?;
         let records = records(plan, run)?;
         Ok(RunSummary {
             models: models(plan, run)?,
-            bounds: means("bounds"),
+            bounds: means(&weights["bounds"]),
             bounds_hold: weights["bounds"]["is_bound"].as_bool().unwrap_or(false),
-            surrogates: means("surrogates"),
+            surrogates: means(&weights["surrogates"]),
             unbounded: weights["without_usable_trace"].as_u64().unwrap_or(0),
             effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
             peak_memory_bytes: records.values().map(|record| record.peak_memory_bytes).max().unwrap_or(0),
@@ -104,6 +101,19 @@ impl RunSummary {
             .with_context(|| format!("{} has no {SUMMARY}: the run is not finished", run.display()))?;
         serde_json::from_slice(&bytes).with_context(|| format!("{} is not a run's summary", path.display()))
     }
+}
+
+/// The counts of the last round's stage 7; null for a method without it.
+fn weight_counts(plan: &Plan, run: &Path) -> Result<Value> {
+    let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
+    Ok(plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default())
+}
+
+/// The means of a series of bounds, over the questions where all of its bounds are finite. Were each mean over
+/// the questions of its own, the series would not show the effect of more traces.
+fn means(series: &Value) -> Vec<f64> {
+    let common = series["common"].as_array().into_iter().flatten();
+    common.filter_map(|bound| bound["mean_of_finite"].as_f64()).collect()
 }
 
 fn counts(folder: &Path) -> Result<Value> {
@@ -147,99 +157,4 @@ fn records(plan: &Plan, run: &Path) -> Result<BTreeMap<String, StageRecord>> {
         }
     }
     Ok(found)
-}
-
-/// The summary as text: a table, and its interpretation.
-pub fn in_words(summary: &RunSummary, run: &Path) -> String {
-    let mut lines = table(summary);
-    lines.push(String::new());
-    lines.extend(verdict(summary));
-    if let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) {
-        let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
-        lines.push(format!(
-            "Bounds L^1 … L^{} on log P(correct), nats, where all are finite: {}.",
-            summary.bounds.len(),
-            shown.join(", ")
-        ));
-        if !summary.bounds_hold {
-            lines.push(
-                "They are estimates, not bounds: traces and answers were not sampled at temperature 1 without truncation, while log q is that of temperature 1."
-                    .into(),
-            );
-        }
-        lines.push(format!(
-            "More traces close {:.3} nats of the gap; {:.1} of {} traces count on average; {} questions have no usable trace.",
-            last - first,
-            summary.effective_sample_size,
-            summary.bounds.len(),
-            summary.unbounded
-        ));
-    } else {
-        lines.push("No trace led to a correct answer, so there is no finite bound.".to_owned());
-    }
-    let total: f64 = summary.seconds.values().sum();
-    lines.push(format!(
-        "{total:.0} s of work, {:.0} MB at the peak, seed {}.",
-        summary.peak_memory_bytes as f64 / 1e6,
-        summary.seed
-    ));
-    lines.push(String::new());
-    lines.push(format!(
-        "Next: `latrace report {0}` draws the run as one page; `latrace run … seed={1}` repeats it with another seed.",
-        run.display(),
-        summary.seed + 1
-    ));
-    lines.join("\n")
-}
-
-fn table(summary: &RunSummary) -> Vec<String> {
-    let difficulties: Vec<&String> =
-        summary.models.values().next().into_iter().flat_map(|model| model.by_difficulty.keys()).collect();
-    let header = difficulties.iter().map(|name| format!("{name:>7}")).collect::<String>();
-    let mut lines = vec![format!("{:<16}{:>9}   {:<15}{header}", "model", "accuracy", "95 % interval")];
-    let order = |name: &str| match name {
-        "initial" => 0,
-        "final" => 1,
-        _ => 2,
-    };
-    let mut models: Vec<(&String, &ModelSummary)> = summary.models.iter().collect();
-    models.sort_by_key(|(name, _)| order(name));
-    for (name, model) in models {
-        let Accuracy { accuracy, low, high, .. } = model.overall;
-        let by = difficulties.iter().map(|name| {
-            model
-                .by_difficulty
-                .get(*name)
-                .map_or("      -".to_owned(), |of| format!("{:>7.1}", of.accuracy * 100.0))
-        });
-        lines.push(format!(
-            "{name:<16}{:>8.1} %  {:>5.1} to {:<5.1} {}",
-            accuracy * 100.0,
-            low * 100.0,
-            high * 100.0,
-            by.collect::<String>()
-        ));
-    }
-    lines
-}
-
-/// Whether the method helped, as far as the intervals can tell.
-fn verdict(summary: &RunSummary) -> Option<String> {
-    let (initial, last) = (&summary.models.get("initial")?.overall, &summary.models.get("final")?.overall);
-    let gain = (last.accuracy - initial.accuracy) * 100.0;
-    let of = format!("on {} questions × {} responses", last.questions, last.samples / last.questions.max(1));
-    Some(if last.low > initial.high {
-        format!(
-            "The final model's accuracy is {gain:.1} points above the initial one's, {of}; the intervals do not overlap."
-        )
-    } else if last.high < initial.low {
-        format!(
-            "The final model's accuracy is {:.1} points below the initial one's, {of}; the intervals do not overlap. The report shows where traces were lost.",
-            -gain
-        )
-    } else {
-        format!(
-            "The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance."
-        )
-    })
 }

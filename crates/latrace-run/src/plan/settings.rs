@@ -3,7 +3,8 @@
 //!
 //! Settings that change only speed or memory are skipped in serialisation, and listed in [`PACE`].
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::{Markers, PromptTemplate, Split};
@@ -71,12 +72,9 @@ impl Settings {
     pub fn externals(&self) -> Vec<External<'_>> {
         match self {
             Settings::Model(ModelSettings::Given { folder }) => vec![External::Model(folder)],
+            // Its tokenizer is trained on the questions' texts.
             Settings::Model(ModelSettings::Random { questions, .. }) => vec![External::Questions(questions)],
-            Settings::Questions(questions) => {
-                let templates = [&questions.reasoner, &questions.posterior];
-                let files = templates.into_iter().filter_map(Template::file).map(External::Template);
-                files.chain([External::Questions(&questions.source)]).collect()
-            }
+            Settings::Questions(questions) => questions.externals(),
             _ => Vec::new(),
         }
     }
@@ -90,6 +88,7 @@ pub enum ModelSettings {
     /// An existing model.
     Given {
         /// Model folder or hub id.
+        // Skipped, as the key holds the checksums of its files: a moved model is the same.
         #[serde(skip)]
         folder: String,
     },
@@ -129,6 +128,7 @@ pub enum Template {
     /// Built in.
     BuiltIn(&'static str),
     /// From a file.
+    // Its contents are in the key as a checksum.
     File(#[serde(skip)] PathBuf),
 }
 
@@ -138,6 +138,7 @@ impl Template {
     /// # Errors
     /// Neither a built-in name nor a file.
     pub fn named(setting: &str, name: &str) -> Result<Template> {
+        // Built-in names first, so that a file of such a name cannot change what a recipe means.
         if let Some(text) = PromptTemplate::built_in(name) {
             return Ok(Template::BuiltIn(text));
         }
@@ -145,8 +146,7 @@ impl Template {
         if path.is_file() {
             return Ok(Template::File(path));
         }
-        let message = format!("{setting}: \"{name}\" is neither a built-in template nor a file");
-        Err(Failure::usage(message).hint(format!("built-in templates: {}", PromptTemplate::names())).into())
+        Err(unknown_template(setting, name).into())
     }
 
     /// Compiles it.
@@ -157,9 +157,7 @@ impl Template {
         match self {
             Template::BuiltIn(text) => Ok(PromptTemplate::new(text)?),
             Template::File(path) => {
-                let cannot = || format!("cannot use the template {}", path.display());
-                let text = std::fs::read_to_string(path).with_context(cannot)?;
-                PromptTemplate::new(&text).with_context(cannot)
+                compile_file(path).with_context(|| format!("cannot use the template {}", path.display()))
             }
         }
     }
@@ -170,6 +168,15 @@ impl Template {
             Template::File(path) => Some(path),
         }
     }
+}
+
+fn unknown_template(setting: &str, name: &str) -> Failure {
+    let hint = format!("built-in templates: {}", PromptTemplate::names());
+    Failure::usage(format!("{setting}: \"{name}\" is neither a built-in template nor a file")).hint(hint)
+}
+
+fn compile_file(path: &Path) -> Result<PromptTemplate> {
+    Ok(PromptTemplate::new(&fs::read_to_string(path)?)?)
 }
 
 /// Questions as token ids.
@@ -199,6 +206,12 @@ impl QuestionSettings {
             part_questions: recipe.engine.part_questions,
         })
     }
+
+    fn externals(&self) -> Vec<External<'_>> {
+        let templates = [&self.reasoner, &self.posterior];
+        let files = templates.into_iter().filter_map(Template::file).map(External::Template);
+        files.chain([External::Questions(&self.source)]).collect()
+    }
 }
 
 /// The training data of a model.
@@ -221,6 +234,19 @@ struct Pace {
     recompute: bool,
 }
 
+impl Pace {
+    fn of(config: &TrainConfig) -> Pace {
+        let TrainConfig { checkpoint_every, tokens_per_micro_batch, recompute, .. } = *config;
+        Pace { checkpoint_every, tokens_per_micro_batch, recompute }
+    }
+
+    /// The settings with these speed options.
+    fn in_config(self, config: &TrainConfig) -> TrainConfig {
+        let Pace { checkpoint_every, tokens_per_micro_batch, recompute } = self;
+        TrainConfig { checkpoint_every, tokens_per_micro_batch, recompute, ..config.clone() }
+    }
+}
+
 /// A training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FitSettings {
@@ -235,21 +261,13 @@ pub struct FitSettings {
 impl FitSettings {
     /// Training by `config` on `rows`.
     pub fn new(rows: FitRows, config: &TrainConfig) -> FitSettings {
-        let TrainConfig { checkpoint_every, tokens_per_micro_batch, recompute, .. } = *config;
-        let pace = Pace { checkpoint_every, tokens_per_micro_batch, recompute };
-        let config = TrainConfig {
-            checkpoint_every: 0,
-            tokens_per_micro_batch: 1,
-            recompute: false,
-            ..config.clone()
-        };
-        FitSettings { rows, config, pace }
+        let fixed = Pace { checkpoint_every: 0, tokens_per_micro_batch: 1, recompute: false };
+        FitSettings { rows, config: fixed.in_config(config), pace: Pace::of(config) }
     }
 
     /// The trainer's settings.
     pub fn config(&self) -> TrainConfig {
-        let Pace { checkpoint_every, tokens_per_micro_batch, recompute } = self.pace;
-        TrainConfig { checkpoint_every, tokens_per_micro_batch, recompute, ..self.config.clone() }
+        self.pace.in_config(&self.config)
     }
 }
 

@@ -56,21 +56,7 @@ impl Stage {
 
     /// The stage's name, which is its folder within that of its method and round.
     pub fn name(self) -> &'static str {
-        match self {
-            Stage::Model => "00-model",
-            Stage::Questions => "00-questions",
-            Stage::Initial => "01-initial",
-            Stage::InitialEvaluation => "10-evaluation/initial",
-            Stage::Posterior => "02-posterior",
-            Stage::Traces => "03-traces",
-            Stage::Scores => "04-scores",
-            Stage::Answers => "05-answers",
-            Stage::Verdicts => "06-verdicts",
-            Stage::Weights => "07-weights",
-            Stage::Dataset => "08-dataset",
-            Stage::Final => "09-final",
-            Stage::FinalEvaluation => "10-evaluation/final",
-        }
+        self.name_and_title().0
     }
 
     /// The name without its number: `traces`.
@@ -80,20 +66,25 @@ impl Stage {
 
     /// The stage's title.
     pub fn title(self) -> &'static str {
+        self.name_and_title().1
+    }
+
+    // A match, not a table: a stage without a name does not compile.
+    fn name_and_title(self) -> (&'static str, &'static str) {
         match self {
-            Stage::Model => "Model to start from",
-            Stage::Questions => "Questions",
-            Stage::Initial => "Training of the initial model",
-            Stage::InitialEvaluation => "Evaluation of the initial model",
-            Stage::Posterior => "Training of the posterior",
-            Stage::Traces => "Traces",
-            Stage::Scores => "Scores",
-            Stage::Answers => "Answers",
-            Stage::Verdicts => "Verdicts",
-            Stage::Weights => "Weights",
-            Stage::Dataset => "Examples",
-            Stage::Final => "Training of the final model",
-            Stage::FinalEvaluation => "Evaluation of the final model",
+            Stage::Model => ("00-model", "Model to start from"),
+            Stage::Questions => ("00-questions", "Questions"),
+            Stage::Initial => ("01-initial", "Training of the initial model"),
+            Stage::InitialEvaluation => ("10-evaluation/initial", "Evaluation of the initial model"),
+            Stage::Posterior => ("02-posterior", "Training of the posterior"),
+            Stage::Traces => ("03-traces", "Traces"),
+            Stage::Scores => ("04-scores", "Scores"),
+            Stage::Answers => ("05-answers", "Answers"),
+            Stage::Verdicts => ("06-verdicts", "Verdicts"),
+            Stage::Weights => ("07-weights", "Weights"),
+            Stage::Dataset => ("08-dataset", "Examples"),
+            Stage::Final => ("09-final", "Training of the final model"),
+            Stage::FinalEvaluation => ("10-evaluation/final", "Evaluation of the final model"),
         }
     }
 

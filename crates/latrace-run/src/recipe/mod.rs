@@ -1,7 +1,9 @@
 //! The recipe of a training: resolves a TOML file and `key=value` overrides into a complete, validated
 //! configuration.
 
+mod keys;
 pub mod run;
+mod table;
 
 use std::fs;
 use std::path::Path;
@@ -16,40 +18,36 @@ use latrace_io::failure::Failure;
 
 /// Reads `file` if given, applies `overrides` (`key=value`) in order, and validates the result.
 pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainConfig> {
-    let mut table = match file {
-        Some(path) => read_table(path)?,
-        None => Table::new(),
-    };
-    check_keys(&table, file.map_or("the recipe".to_owned(), |path| path.display().to_string()))?;
-    let mut given = Table::new();
-    for text in overrides {
-        let (key, value) = parse_override(text)?;
-        given.insert(key, value);
-    }
-    check_keys(&given, "the command line".to_owned())?;
+    let mut table = file.map(read_table).transpose()?.unwrap_or_default();
+    check_keys(&table, &file.map_or("the recipe".to_owned(), |path| path.display().to_string()))?;
+    let given: Table = overrides.iter().map(|text| parse_override(text)).collect::<Result<_>>()?;
+    check_keys(&given, "the command line")?;
     table.extend(given);
     let config = typed(table)?;
     config.validate().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(config)
 }
 
-/// Deserialises the settings. The library's error does not name the wrong setting, so each is tried alone to
-/// find the one that fails.
 fn typed(table: Table) -> Result<TrainConfig> {
-    let parse = |table: Table| Value::Table(table).try_into::<TrainConfig>();
     parse(table.clone()).map_err(|error| {
-        let wrong = table
-            .into_iter()
-            .find(|(key, value)| parse(Table::from_iter([(key.clone(), value.clone())])).is_err());
-        let key = wrong.map_or_else(String::new, |(key, _)| format!("{key}: "));
+        let key = wrong_key(table).map_or_else(String::new, |key| format!("{key}: "));
         Failure::usage(format!("{key}{}", one_line(&error))).into()
     })
 }
 
+fn parse(table: Table) -> Result<TrainConfig, toml::de::Error> {
+    Value::Table(table).try_into()
+}
+
+/// The setting that does not deserialise. The library's error does not name it, so each is tried alone.
+fn wrong_key(table: Table) -> Option<String> {
+    let mut settings = table.into_iter();
+    settings.find_map(|(key, value)| parse(Table::from_iter([(key.clone(), value)])).is_err().then_some(key))
+}
+
 fn read_table(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let parsed = toml::from_str(&text);
-    parsed.map_err(|error| {
+    toml::from_str(&text).map_err(|error| {
         Failure::usage(format!("{} is not valid TOML: {}", path.display(), one_line(&error))).into()
     })
 }
@@ -58,33 +56,40 @@ fn one_line(error: &toml::de::Error) -> String {
     error.message().trim().replace('\n', ", ")
 }
 
-/// The value is TOML if it parses as such, and otherwise a string.
+/// A setting, `key=value`.
 fn parse_override(text: &str) -> Result<(String, Value)> {
     let Some((key, raw)) = text.split_once('=') else {
         let hint = "write recipe settings as key=value, for example learning_rate=1e-4";
         return Err(Failure::usage(format!("expected key=value, got \"{text}\"")).hint(hint).into());
     };
-    let parsed =
-        if raw.contains('\n') { None } else { toml::from_str::<Table>(&format!("value = {raw}")).ok() };
-    let value =
-        parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(raw.to_owned()));
-    Ok((key.trim().to_owned(), value))
+    Ok((key.trim().to_owned(), parse_value(raw)))
 }
 
-fn check_keys(table: &Table, source: String) -> Result<()> {
+/// The value is TOML if it parses as such, and otherwise a string, so that a shell's quotes suffice.
+fn parse_value(raw: &str) -> Value {
+    // With a line break, what follows it would be read as further settings.
+    let parsed =
+        if raw.contains('\n') { None } else { toml::from_str::<Table>(&format!("value = {raw}")).ok() };
+    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(raw.to_owned()))
+}
+
+fn check_keys(table: &Table, source: &str) -> Result<()> {
     let known = field_names::<TrainConfig>();
-    let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) else {
-        return Ok(());
-    };
-    Err(unknown_key(&source, unknown, known).into())
+    match table.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(unknown) => Err(unknown_key(source, unknown, known).into()),
+        None => Ok(()),
+    }
 }
 
 /// The error for a key not in `known`; of a dotted `key`, only the last part is compared.
 fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
-    let last = key.rsplit('.').next().unwrap_or(key);
-    let nearest = known.iter().min_by_key(|name| edit_distance(name, last)).copied().unwrap_or("");
-    let message = format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\"");
-    Failure::usage(message).hint(format!("known keys: {}", known.join(", ")))
+    let nearest = nearest(key.rsplit('.').next().unwrap_or(key), known);
+    Failure::usage(format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\""))
+        .hint(format!("known keys: {}", known.join(", ")))
+}
+
+fn nearest<'a>(key: &str, known: &[&'a str]) -> &'a str {
+    known.iter().min_by_key(|name| edit_distance(name, key)).copied().unwrap_or("")
 }
 
 /// The field names of a struct, as its derived `Deserialize` passes them.
@@ -123,17 +128,19 @@ impl<'de> Deserializer<'de> for FieldNames<'_> {
 /// Levenshtein distance: insertions, deletions and replacements that turn one text into the other.
 fn edit_distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (at, letter) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (column, other) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
+    let first: Vec<usize> = (0..=right.len()).collect();
+    let row = left.chars().fold(first, |above, letter| next_row(&above, letter, &right));
     row[right.len()]
+}
+
+/// The row of the table of distances below `above`, for one more letter of the left text.
+fn next_row(above: &[usize], letter: char, right: &[char]) -> Vec<usize> {
+    let mut row = vec![above[0] + 1];
+    for (column, other) in right.iter().enumerate() {
+        let replaced = above[column] + usize::from(letter != *other);
+        row.push(replaced.min(above[column + 1] + 1).min(row[column] + 1));
+    }
+    row
 }
 
 #[cfg(test)]

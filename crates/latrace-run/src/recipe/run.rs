@@ -2,7 +2,7 @@
 //! into complete, validated settings.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{SamplingParams, Split};
@@ -12,13 +12,16 @@ use latrace_objective::{AnswerChoice, AnswerEstimator};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{field_names, one_line, parse_override, read_table, unknown_key};
+use super::keys::check_keys;
+use super::table::{merge, set, with_base};
+use super::{one_line, parse_override};
 use crate::layout;
 use crate::weigh::{Drawn, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_questions::source::Source;
 
-const DEFAULTS: &str = include_str!("defaults.toml");
+/// The defaults of all settings, with their documentation.
+pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// All settings of a run. `defaults.toml` documents them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -235,24 +238,28 @@ impl RunRecipe {
         check_keys(&table, &shown)?;
         let recipe = resolve(&table, &shown)?;
         // Baselines are validated here, too: an error in one should not surface after hours of work.
-        recipe.baselines.keys().try_for_each(|name| {
-            recipe.variant(name).map(drop).with_context(|| format!("baselines.{name}"))
-        })?;
+        for name in recipe.baselines.keys() {
+            recipe.variant(name).with_context(|| format!("baselines.{name}"))?;
+        }
         Ok(recipe)
     }
 
     /// The recipe of a baseline: this one with the baseline's settings merged in.
     pub fn variant(&self, name: &str) -> Result<RunRecipe> {
-        let Value::Table(mut table) = Value::try_from(self).context("cannot write the recipe as TOML")?
-        else {
-            unreachable!("a struct is a table");
-        };
+        let mut table = self.to_table()?;
         let differing = self.baselines.get(name).cloned().unwrap_or_default();
         // A baseline has no baselines itself: otherwise its recipe would contain all the others.
         table.insert("baselines".to_owned(), Value::Table(Table::new()));
         table.insert("skip".to_owned(), Value::Array(Vec::new()));
         merge(&mut table, differing);
         typed(table, name)
+    }
+
+    fn to_table(&self) -> Result<Table> {
+        match Value::try_from(self).context("cannot write the recipe as TOML")? {
+            Value::Table(table) => Ok(table),
+            _ => unreachable!("a struct is a table"),
+        }
     }
 
     /// The baselines that are not skipped, by name.
@@ -290,20 +297,21 @@ impl RunRecipe {
 
     /// Training of pi_theta. Rewarded samples need the policy-gradient loss, whatever loss the recipe sets.
     pub fn final_config(&self) -> TrainConfig {
-        let loss =
-            if self.method.is_policy_gradient() { Loss::ClippedPolicyGradient } else { self.r#final.loss };
-        TrainConfig { loss, ..self.r#final.clone() }
+        let mut config = self.r#final.clone();
+        if self.method.is_policy_gradient() {
+            config.loss = Loss::ClippedPolicyGradient;
+        }
+        config
     }
 
     /// How traces are weighed.
     pub fn weigh_config(&self) -> WeighConfig {
+        let mut config = self.weights;
         // VeriFree uses no verdicts (26), which the default estimator would need.
-        let by_reference =
-            self.method == Method::Verifree && self.weights.answer == AnswerEstimator::Accuracy;
-        WeighConfig {
-            answer: if by_reference { AnswerEstimator::Likelihood } else { self.weights.answer },
-            ..self.weights
+        if self.method == Method::Verifree && config.answer == AnswerEstimator::Accuracy {
+            config.answer = AnswerEstimator::Likelihood;
         }
+        config
     }
 
     /// All settings as TOML.
@@ -319,32 +327,12 @@ impl RunRecipe {
 pub fn of_run(run: &Path) -> Result<RunRecipe> {
     layout::check(run)?;
     let path = run.join(layout::RECIPE);
-    if !path.is_file() {
-        let hint = "`latrace run` creates run folders, with recipe.toml and a folder for each stage";
-        return Err(Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display()))
-            .hint(hint)
-            .into());
-    }
-    RunRecipe::read(&path, &[])
+    if path.is_file() { RunRecipe::read(&path, &[]) } else { Err(no_recipe(run).into()) }
 }
 
-/// The file's settings, merged into those of its `base` if it names one.
-fn with_base(file: &Path) -> Result<Table> {
-    let mut table = read_table(file)?;
-    let Some(base) = table.remove("base") else {
-        return Ok(table);
-    };
-    let Some(base) = base.as_str() else {
-        return Err(Failure::usage(format!(
-            "{}: base: expected the name of a recipe in the same folder, got {base}",
-            file.display()
-        ))
-        .into());
-    };
-    let path: PathBuf = file.parent().unwrap_or(Path::new("")).join(base);
-    let mut whole = with_base(&path).with_context(|| format!("the base of {}", file.display()))?;
-    merge(&mut whole, table);
-    Ok(whole)
+fn no_recipe(run: &Path) -> Failure {
+    Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display()))
+        .hint("`latrace run` creates run folders, with recipe.toml and a folder for each stage")
 }
 
 fn resolve(given: &Table, source: &str) -> Result<RunRecipe> {
@@ -355,116 +343,82 @@ fn resolve(given: &Table, source: &str) -> Result<RunRecipe> {
 
 fn typed(mut table: Table, source: &str) -> Result<RunRecipe> {
     seed_stages(&mut table);
-    let recipe: RunRecipe = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
-        let path = error.path().to_string();
-        let message = one_line(error.inner());
-        Failure::usage(format!("{source}: {path}: {message}")).hint("`docs/recipe.md` lists every setting")
-    })?;
+    let recipe: RunRecipe = serde_path_to_error::deserialize(Value::Table(table))
+        .map_err(|error| wrong_setting(source, &error))?;
     recipe.check().with_context(|| source.to_owned())?;
     Ok(recipe)
 }
 
+fn wrong_setting(source: &str, error: &serde_path_to_error::Error<toml::de::Error>) -> Failure {
+    Failure::usage(format!("{source}: {}: {}", error.path(), one_line(error.inner())))
+        .hint("`docs/recipe.md` lists every setting")
+}
+
 impl RunRecipe {
+    /// Checks what the types of the settings leave open.
     fn check(&self) -> Result<()> {
-        for (name, config) in
-            [("initial", &self.initial), ("posterior", &self.posterior), ("final", &self.r#final)]
-        {
-            config.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
-        }
-        let samplings = [
-            ("traces", self.traces.sampling),
-            ("answers", self.answers),
-            ("evaluation", self.evaluation.sampling),
-        ];
-        for (name, sampling) in samplings {
-            sampling.params.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
-            at_least_one(&format!("{name}.n"), sampling.n)?;
-        }
+        self.check_trainings()?;
+        self.check_samplings()?;
         self.questions.check()?;
         self.weights.check().context("weights")?;
+        self.check_counts()?;
+        self.dataset.check()?;
+        self.check_skipped()
+    }
+
+    fn check_trainings(&self) -> Result<()> {
+        let trainings =
+            [("initial", &self.initial), ("posterior", &self.posterior), ("final", &self.r#final)];
+        trainings.into_iter().try_for_each(|(name, config)| {
+            config.validate().map_err(|error| Failure::usage(format!("{name}.{error}")).into())
+        })
+    }
+
+    fn check_samplings(&self) -> Result<()> {
+        self.traces.sampling.check("traces")?;
+        self.answers.check("answers")?;
+        self.evaluation.sampling.check("evaluation")
+    }
+
+    fn check_counts(&self) -> Result<()> {
         at_least_one("rounds", self.rounds)?;
         at_least_one("engine.part_questions", self.engine.part_questions as u64)?;
         at_least_one("engine.batch", self.engine.batch as u64)?;
-        at_least_one("engine.prefill_tokens", self.engine.prefill_tokens as u64)?;
-        if !(self.dataset.originals.is_finite() && self.dataset.originals >= 0.0) {
-            return Err(Failure::usage(format!(
-                "dataset.originals: expected a finite number of at least 0, got {}",
-                self.dataset.originals
-            ))
-            .into());
+        at_least_one("engine.prefill_tokens", self.engine.prefill_tokens as u64)
+    }
+
+    /// A misspelt name would run the baseline that was to be skipped.
+    fn check_skipped(&self) -> Result<()> {
+        match self.skip.iter().find(|&name| !self.baselines.contains_key(name)) {
+            Some(name) => usage(format!("skip: the recipe has no baseline \"{name}\"")),
+            None => Ok(()),
         }
-        let unknown = self.skip.iter().find(|&name| !self.baselines.contains_key(name));
-        unknown.map_or(Ok(()), |name| {
-            Err(Failure::usage(format!("skip: the recipe has no baseline \"{name}\"")).into())
-        })
+    }
+}
+
+impl Sampling {
+    fn check(&self, name: &str) -> Result<()> {
+        self.params.validate().map_err(|error| Failure::usage(format!("{name}.{error}")))?;
+        at_least_one(&format!("{name}.n"), self.n)
+    }
+}
+
+impl Dataset {
+    fn check(&self) -> Result<()> {
+        let originals = self.originals;
+        if originals.is_finite() && originals >= 0.0 {
+            return Ok(());
+        }
+        usage(format!("dataset.originals: expected a finite number of at least 0, got {originals}"))
     }
 }
 
 fn at_least_one(name: &str, number: u64) -> Result<()> {
-    if number > 0 {
-        Ok(())
-    } else {
-        Err(Failure::usage(format!("{name}: expected at least 1, got 0")).into())
-    }
+    if number > 0 { Ok(()) } else { usage(format!("{name}: expected at least 1, got 0")) }
 }
 
-/// Tables with free-form keys.
-const FREE: [&str; 2] = ["model.shape", "questions.columns"];
-
-/// Refuses unknown keys.
-fn check_keys(given: &Table, source: &str) -> Result<()> {
-    let known = known_keys()?;
-    check_table(given, &known, "", source)?;
-    let baselines = given.get("baselines").and_then(Value::as_table);
-    for (name, baseline) in baselines.into_iter().flatten() {
-        let Some(table) = baseline.as_table() else {
-            let message = format!("{source}: baselines.{name}: expected a table of settings, got {baseline}");
-            return Err(Failure::usage(message).into());
-        };
-        check_table(table, &known, &format!("baselines.{name}."), source)?;
-    }
-    Ok(())
-}
-
-/// The keys of the defaults, and those of the trainer's settings, which the defaults list only in part.
-fn known_keys() -> Result<Table> {
-    let mut known: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
-    let of_training: Table =
-        field_names::<TrainConfig>().iter().map(|&name| (name.to_owned(), Value::Boolean(true))).collect();
-    for training in ["initial", "posterior", "final"] {
-        known.insert(training.to_owned(), Value::Table(of_training.clone()));
-    }
-    for seeded in ["questions", "weights"] {
-        if let Some(Value::Table(table)) = known.get_mut(seeded) {
-            table.insert("seed".to_owned(), Value::Integer(0));
-        }
-    }
-    if let Some(Value::Table(model)) = known.get_mut("model") {
-        model.insert("shape".to_owned(), Value::Table(Table::new()));
-    }
-    Ok(known)
-}
-
-fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Result<()> {
-    for (key, value) in given {
-        let name = format!("{prefix}{key}");
-        match (known.get(key), value) {
-            (None, _) => {
-                return Err(unknown_key(
-                    source,
-                    &name,
-                    &known.keys().map(String::as_str).collect::<Vec<_>>(),
-                )
-                .into());
-            }
-            _ if FREE.iter().any(|free| name.ends_with(free)) || name == "baselines" => {}
-            (Some(Value::Table(known)), Value::Table(given)) => {
-                check_table(given, known, &format!("{name}."), source)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+fn usage(message: String) -> Result<()> {
+    Err(Failure::usage(message).into())
 }
 
 /// Gives the run's seed to every stage that does not set its own.
@@ -477,35 +431,10 @@ fn seed_stages(table: &mut Table) {
     }
 }
 
-/// Merges the settings of `over` into `table`, recursively.
-fn merge(table: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (table.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
-            (_, value) => {
-                table.insert(key, value);
-            }
-        }
-    }
-}
-
-/// Sets a dotted key.
-fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
-    let (path, key) = dotted.rsplit_once('.').map_or((None, dotted), |(path, key)| (Some(path), key));
-    let mut inner = table;
-    for name in path.into_iter().flat_map(|path| path.split('.')) {
-        let entry = inner.entry(name).or_insert_with(|| Value::Table(Table::new()));
-        let Value::Table(next) = entry else {
-            return Err(Failure::usage(format!("{dotted}: \"{name}\" is a value, not a table")).into());
-        };
-        inner = next;
-    }
-    inner.insert(key.to_owned(), value);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn shipped() -> Vec<PathBuf> {

@@ -7,14 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::scores::question_of;
-use super::{Counts, draw_stage};
-use crate::pipeline::context::RunContext;
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
+use super::{Counts, StageWork, answer_job, draw_stage};
 use crate::pipeline::records::AnswerRecord;
 use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::{AnswerSettings, Role};
-use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::sampling::Prompt;
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 
@@ -22,28 +19,13 @@ use latrace_io::table::Table;
 ///
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
-pub fn run(
-    settings: &AnswerSettings,
-    inputs: &Inputs,
-    context: &RunContext,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let reasoner = inputs.folder(Role::Model)?;
-    let codec = &TraceCodec::open(reasoner, settings.markers.clone())?;
-    let questions = Table::<QuestionTokens>::open(inputs.folder(Role::Questions)?);
-    let traces = Table::<TraceTokens>::open(inputs.folder(Role::Traces)?);
-    let out = Table::<AnswerRecord>::create(&stage.path, &stage.key());
-    let job = SampleJob {
-        stage: "answers",
-        seed: settings.seed,
-        n: settings.sampling.n,
-        params: settings.sampling.params,
-        stop_ids: codec.answer_end_ids(),
-        stop_texts: codec.answer_stops(),
-    };
+pub fn run(settings: &AnswerSettings, work: StageWork<'_>) -> Result<Value> {
+    let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
+    let (questions, traces) = (work.input(Role::Questions)?, work.input(Role::Traces)?);
+    let job = answer_job("answers", settings.sampling, settings.seed, codec);
     let ask = |part| asked(&questions, &traces, part, codec);
     let record = |trace: &Trace, number, completion| Ok(answer(trace, number, completion, codec));
-    let counts: AnswerCounts = draw_stage((&traces, &out), (context, reasoner), &job, stage, ask, record)?;
+    let counts: AnswerCounts = draw_stage(work, &traces, &job, ask, record)?;
     Ok(serde_json::to_value(counts)?)
 }
 
@@ -62,13 +44,15 @@ fn asked(
 ) -> Result<Vec<(Trace, Prompt)>> {
     let questions = questions.read(part)?;
     let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
-    let ask = |TraceTokens { id, sample, token_ids, .. }: TraceTokens| {
-        let ids =
-            [question_of(&questions, &id)?.prompt_ids.as_slice(), &token_ids, &codec.answer_prefix].concat();
-        let prompt = Prompt::keyed(format!("{id}/{sample}"), ids);
-        Ok((Trace { id, sample }, prompt))
-    };
-    closed.map(ask).collect()
+    closed.map(|trace| Ok(prompted(question_of(&questions, &trace.id)?, trace, codec))).collect()
+}
+
+fn prompted(question: &QuestionTokens, trace: TraceTokens, codec: &TraceCodec) -> (Trace, Prompt) {
+    let TraceTokens { id, sample, token_ids, .. } = trace;
+    let ids = [question.prompt_ids.as_slice(), &token_ids, &codec.answer_prefix].concat();
+    // The trace is part of the key, since a question has several: their answers must not share random numbers.
+    let prompt = Prompt::keyed(format!("{id}/{sample}"), ids);
+    (Trace { id, sample }, prompt)
 }
 
 fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec) -> AnswerRecord {

@@ -1,6 +1,6 @@
 //! Stage 10: a model's accuracy on held-out questions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use latrace_core::StopReason;
@@ -8,15 +8,12 @@ use latrace_engine::boundary::Completion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Counts, draw_stage};
-use crate::evaluation::{Answer, answer_of};
-use crate::pipeline::context::RunContext;
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
+use super::{Counts, StageWork, answer_job, draw_stage};
+use crate::evaluation::{Answer, accuracy_by, answer_of};
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::plan::{EvaluationSettings, Role};
 use latrace_core::Split;
-use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::sampling::Prompt;
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Accuracy, Tally};
@@ -43,31 +40,21 @@ pub struct Measured {
 ///
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
-pub fn run(
-    settings: &EvaluationSettings,
-    inputs: &Inputs,
-    context: &RunContext,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let model = inputs.folder(Role::Model)?;
-    let codec = &TraceCodec::open(model, settings.markers.clone())?;
-    let judge = &Judge::new(settings.time_limit, &context.sandbox);
-    let source = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
-    let out = Table::<ResponseRecord>::create(&stage.path, &stage.key());
-    let job = SampleJob {
-        stage: "responses",
-        seed: settings.seed,
-        n: settings.sampling.n,
-        params: settings.sampling.params,
-        stop_ids: codec.answer_end_ids(),
-        stop_texts: codec.answer_stops(),
-    };
+pub fn run(settings: &EvaluationSettings, work: StageWork<'_>) -> Result<Value> {
+    let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
+    let judge = &Judge::new(settings.time_limit, &work.context.sandbox);
+    let source = work.input(Role::Questions)?;
+    let job = answer_job("responses", settings.sampling, settings.seed, codec);
     let ask = |part| asked(&source, part, settings.split, judge);
-    let record = |(question, query): &(QuestionRecord, Query), number, completion| {
-        Ok(judged(question, query, (number, completion), codec, judge))
-    };
-    let counts: ResponseCounts = draw_stage((&source, &out), (context, model), &job, stage, ask, record)?;
+    let record = |of: &Posed, number, completion| Ok(of.record(number, completion, codec, judge));
+    let counts: ResponseCounts = draw_stage(work, &source, &job, ask, record)?;
     Ok(json!(counts.measured(settings)))
+}
+
+/// A question, and the query that judges its responses: its reference is read once for all of them.
+struct Posed {
+    question: QuestionRecord,
+    query: Query,
 }
 
 /// A part's questions of a split, and their prompts.
@@ -76,39 +63,50 @@ fn asked(
     part: usize,
     split: Split,
     judge: &Judge<'_>,
-) -> Result<Vec<((QuestionRecord, Query), Prompt)>> {
+) -> Result<Vec<(Posed, Prompt)>> {
     let of_split = source.read(part)?.into_iter().filter(|question| question.split == split);
-    let ask = |question: QuestionRecord| {
-        let prompt = Prompt::keyed(question.id.clone(), question.prompt_ids.clone());
-        let query = judge.query(question.judged())?;
-        Ok(((question, query), prompt))
-    };
-    of_split.map(ask).collect()
+    of_split.map(|question| posed(question, judge)).collect()
 }
 
-fn judged(
-    question: &QuestionRecord,
-    query: &Query,
-    (number, completion): (u64, Completion),
-    codec: &TraceCodec,
-    judge: &Judge<'_>,
-) -> ResponseRecord {
-    let (ids, truncated) = (completion.ids, completion.stop == StopReason::MaxTokens);
-    // A run's prompts open the thought. Without its end there is no answer, whatever looks like one.
-    let response = codec.response_text(&ids);
-    let text = match answer_of(&response, true, truncated, codec.markers()) {
+fn posed(question: QuestionRecord, judge: &Judge<'_>) -> Result<(Posed, Prompt)> {
+    let prompt = Prompt::keyed(question.id.clone(), question.prompt_ids.clone());
+    let query = judge.query(question.judged())?;
+    Ok((Posed { question, query }, prompt))
+}
+
+impl Posed {
+    fn record(
+        &self,
+        number: u64,
+        drawn: Completion,
+        codec: &TraceCodec,
+        judge: &Judge<'_>,
+    ) -> ResponseRecord {
+        let text = answer_text(&drawn, codec);
+        let reason = text.as_deref().map_or(Reason::NoAnswer, |text| judge.judge(&self.query, text).reason);
+        ResponseRecord {
+            id: self.question.id.clone(),
+            sample: number,
+            difficulty: self.question.difficulty.clone(),
+            truncated: is_truncated(&drawn),
+            token_ids: drawn.ids,
+            text,
+            reason,
+        }
+    }
+}
+
+fn is_truncated(drawn: &Completion) -> bool {
+    drawn.stop == StopReason::MaxTokens
+}
+
+/// The answer in a response. A run's prompts open the thought: without its end there is no answer, whatever
+/// looks like one.
+fn answer_text(drawn: &Completion, codec: &TraceCodec) -> Option<String> {
+    let response = codec.response_text(&drawn.ids);
+    match answer_of(&response, true, is_truncated(drawn), codec.markers()) {
         Answer::Given(text) => Some(text.to_owned()),
         Answer::Unclosed | Answer::Truncated => None,
-    };
-    let reason = text.as_deref().map_or(Reason::NoAnswer, |text| judge.judge(query, text).reason);
-    ResponseRecord {
-        id: question.id.clone(),
-        sample: number,
-        difficulty: question.difficulty.clone(),
-        truncated,
-        token_ids: ids,
-        text,
-        reason,
     }
 }
 
@@ -133,22 +131,18 @@ impl Counts<ResponseRecord> for ResponseCounts {
 
 impl ResponseCounts {
     fn measured(&self, settings: &EvaluationSettings) -> Measured {
-        let of = |pick: &dyn Fn(&Option<String>) -> bool| {
-            let picked = self.by_question.iter().filter(|((difficulty, _), _)| pick(difficulty));
-            Accuracy::of(&picked.map(|(_, tally)| *tally).collect::<Vec<_>>(), settings.seed)
-        };
-        let difficulties: BTreeSet<&String> =
-            self.by_question.keys().filter_map(|(difficulty, _)| difficulty.as_ref()).collect();
-        let by_difficulty = difficulties
-            .into_iter()
-            .map(|name| (name.clone(), of(&|difficulty| difficulty.as_ref() == Some(name))))
-            .collect();
+        let all: Vec<Tally> = self.by_question.values().copied().collect();
         Measured {
-            overall: of(&|_| true),
-            by_difficulty,
+            overall: Accuracy::of(&all, settings.seed),
+            by_difficulty: self.by_difficulty(settings.seed),
             truncated: self.truncated,
             tokens: self.tokens,
             split: settings.split,
         }
+    }
+
+    fn by_difficulty(&self, seed: u64) -> BTreeMap<String, Accuracy> {
+        let questions = self.by_question.iter();
+        accuracy_by(questions.map(|((difficulty, _), tally)| (difficulty.as_ref(), *tally)), seed)
     }
 }

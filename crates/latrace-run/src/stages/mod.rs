@@ -25,26 +25,55 @@ use serde_json::Value;
 use crate::pipeline::context::RunContext;
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
-use crate::plan::{Node, Settings};
+use crate::plan::{Node, Role, Settings};
+use crate::recipe::run::Sampling;
 use latrace_engine::sampling::{PartSamples, Prompt, SampleJob, draw_parts};
+use latrace_engine::trace_codec::TraceCodec;
+use latrace_io::progress::Progress;
 use latrace_io::table::{Record, Table};
+
+/// What a stage works with: the folders of its inputs, the engine, and the folder to fill.
+#[derive(Clone, Copy)]
+pub struct StageWork<'a> {
+    inputs: &'a Inputs,
+    context: &'a RunContext,
+    stage: &'a StageFolder,
+}
+
+impl StageWork<'_> {
+    /// The table of a required input.
+    fn input<R>(&self, role: Role) -> Result<Table<R>> {
+        Ok(Table::open(self.inputs.folder(role)?))
+    }
+
+    /// The stage's own table. Its parts carry the stage's key, so that parts made under another one are not
+    /// taken for its own.
+    fn output<R>(&self) -> Table<R> {
+        Table::create(&self.stage.path, &self.stage.key())
+    }
+
+    fn model(&self) -> Result<&Path> {
+        self.inputs.folder(Role::Model)
+    }
+}
 
 /// Executes a node: fills the stage's folder, resuming from the parts already in it, and returns its counts.
 ///
 /// # Errors
 /// Those of the stage.
 pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFolder) -> Result<Value> {
+    let work = StageWork { inputs, context, stage };
     match &node.settings {
         Settings::Model(settings) => model::run(settings, stage),
-        Settings::Questions(settings) => questions::run(settings, inputs, context, stage),
-        Settings::Fit(settings) => training::run(settings, inputs, context, stage),
-        Settings::Traces(settings) => traces::run(settings, inputs, context, stage),
-        Settings::Scores(settings) => scores::run(settings, inputs, context, stage),
-        Settings::Answers(settings) => answers::run(settings, inputs, context, stage),
-        Settings::Verdicts(settings) => verdicts::run(settings, inputs, context, stage),
-        Settings::Weights(settings) => weights::run(settings, inputs, stage),
+        Settings::Questions(settings) => questions::run(settings, work),
+        Settings::Fit(settings) => training::run(settings, work),
+        Settings::Traces(settings) => traces::run(settings, work),
+        Settings::Scores(settings) => scores::run(settings, work),
+        Settings::Answers(settings) => answers::run(settings, work),
+        Settings::Verdicts(settings) => verdicts::run(settings, work),
+        Settings::Weights(settings) => weights::run(settings, work),
         Settings::Dataset(settings) => dataset::run(settings, inputs, stage),
-        Settings::Evaluation(settings) => evaluation::run(settings, inputs, context, stage),
+        Settings::Evaluation(settings) => evaluation::run(settings, work),
     }
 }
 
@@ -52,6 +81,11 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
 trait Counts<R>: Default {
     /// Counts a row.
     fn add(&mut self, row: &R);
+
+    /// Counts several rows.
+    fn add_all(&mut self, rows: &[R]) {
+        rows.iter().for_each(|row| self.add(row));
+    }
 }
 
 /// The parts of `out` still to be written; it gets as many as `source` has. Rows of the others, left by an
@@ -63,10 +97,16 @@ fn missing_parts<S, R: Record, C: Counts<R>>(
     counts: &mut C,
 ) -> Result<Vec<usize>> {
     let (written, missing): (Vec<usize>, Vec<usize>) = (0..source.parts()?).partition(|&part| out.has(part));
+    // All are of this stage's key: the runner removes a folder whose key has changed.
     for part in written {
-        out.read(part)?.iter().for_each(|row| counts.add(row));
+        counts.add_all(&out.read(part)?);
     }
     Ok(missing)
+}
+
+/// A progress bar over all parts, which begins behind those that an earlier attempt has written.
+fn parts_progress(what: &'static str, all: usize, missing: usize) -> Progress {
+    Progress::new(what, (all - missing) as u64, Some(all as u64))
 }
 
 /// Prompts and records of a sampling stage: `ask` returns the prompts of a part, each with its subject, and
@@ -94,32 +134,47 @@ where
     }
 
     fn write(&mut self, part: usize, samples: Vec<(T, Vec<Completion>)>) -> Result<()> {
-        let make = &self.record;
-        let of_prompt = |(of, completions): (T, Vec<Completion>)| {
-            let records = (0..).zip(completions).map(|(number, completion)| make(&of, number, completion));
-            records.collect::<Result<Vec<R>>>()
-        };
-        let records: Vec<Vec<R>> = samples.into_par_iter().map(of_prompt).collect::<Result<_>>()?;
+        // In parallel: decoding and judging the samples of a part would otherwise keep the engine waiting.
+        let records: Vec<Vec<R>> = samples
+            .into_par_iter()
+            .map(|(of, drawn)| records(&of, drawn, &self.record))
+            .collect::<Result<_>>()?;
         let records: Vec<R> = records.into_iter().flatten().collect();
-        records.iter().for_each(|record| self.counts.add(record));
+        self.counts.add_all(&records);
         self.out.write(part, &records)
     }
 }
 
-/// Writes the missing parts of `out`, with samples from the model in a folder, and returns the counts of all
+/// The records of a prompt's samples, numbered in the order in which they are drawn.
+fn records<T, R>(
+    of: &T,
+    drawn: Vec<Completion>,
+    record: impl Fn(&T, u64, Completion) -> Result<R>,
+) -> Result<Vec<R>> {
+    (0..).zip(drawn).map(|(number, completion)| record(of, number, completion)).collect()
+}
+
+/// The job that draws `sampling` samples which end as an answer does: answers, and whole responses.
+fn answer_job(stage: &'static str, sampling: Sampling, seed: u64, codec: &TraceCodec) -> SampleJob {
+    let Sampling { n, params } = sampling;
+    let (stop_ids, stop_texts) = (codec.answer_end_ids(), codec.answer_stops());
+    SampleJob { stage, seed, n, params, stop_ids, stop_texts }
+}
+
+/// Writes the missing parts of the stage's table, with samples from its model, and returns the counts of all
 /// parts.
 fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R>>(
-    (source, out): (&Table<S>, &Table<R>),
-    (context, model): (&RunContext, &Path),
+    work: StageWork<'_>,
+    source: &Table<S>,
     job: &SampleJob,
-    stage: &StageFolder,
     ask: impl FnMut(usize) -> Result<Vec<(T, Prompt)>>,
     record: impl Fn(&T, u64, Completion) -> Result<R> + Sync,
 ) -> Result<C> {
+    let (model, out) = (work.model()?, &work.output());
     let mut counts = C::default();
     let parts = missing_parts(source, out, &mut counts)?;
     let mut samples = Sampled { out, counts: &mut counts, ask, record, of: PhantomData };
-    draw_parts(job, parts, &stage.path, &mut samples, || context.engine.generator(model))
+    draw_parts(job, parts, &work.stage.path, &mut samples, || work.context.engine.generator(model))
         .with_context(|| format!("cannot sample {}", job.stage))?;
     Ok(counts)
 }

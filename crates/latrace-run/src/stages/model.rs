@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_core::Tokenizer;
 use latrace_core::tokenizer::END;
+use latrace_core::{Markers, Tokenizer};
 use latrace_engine::cpu::{SaveDtype, save_random};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
+use latrace_questions::source::Source;
 
 /// Fails if the given model's files have changed since the run began: otherwise every stage would silently be
 /// redone.
@@ -30,18 +31,27 @@ pub fn check_unchanged(model: &ModelSource, run: &Path) -> Result<()> {
     if model.folder.is_empty() || !noted.is_file() {
         return Ok(());
     }
-    let Given { folder, files } = serde_json::from_slice(&fs::read(&noted)?)
-        .with_context(|| format!("{} does not record which model was given", noted.display()))?;
-    let now = fingerprint(&model_folder(&model.folder)?)?;
-    let Some(name) = files
-        .keys()
-        .chain(now.keys())
-        .find(|&name| folder == model.folder && files.get(name) != now.get(name))
-    else {
+    let Given { folder, files } = read_given(&noted)?;
+    // Another model than before is a change of the recipe, which redoes the stages.
+    if folder != model.folder {
         return Ok(());
-    };
-    let message = format!("{} has changed since the run began", Path::new(&folder).join(name).display());
-    Err(Failure::work(message).hint("restore it (for a hub id, give the commit: org/name@COMMIT), or start another run with --run-dir").into())
+    }
+    let now = fingerprint(&model_folder(&folder)?)?;
+    match files.keys().chain(now.keys()).find(|&name| files.get(name) != now.get(name)) {
+        Some(name) => Err(has_changed(&Path::new(&folder).join(name)).into()),
+        None => Ok(()),
+    }
+}
+
+fn read_given(noted: &Path) -> Result<Given> {
+    serde_json::from_slice(&fs::read(noted)?)
+        .with_context(|| format!("{} does not record which model was given", noted.display()))
+}
+
+fn has_changed(file: &Path) -> Failure {
+    let hint =
+        "restore it (for a hub id, give the commit: org/name@COMMIT), or start another run with --run-dir";
+    Failure::work(format!("{} has changed since the run began", file.display())).hint(hint)
 }
 
 /// The file that records which model was given.
@@ -59,18 +69,28 @@ struct Given {
 /// # Errors
 /// A given folder that cannot be read; texts or a shape from which no model can be created.
 pub fn run(settings: &ModelSettings, stage: &StageFolder) -> Result<Value> {
-    let (model, questions, markers, seed) = match settings {
-        ModelSettings::Given { folder } => return note_given(folder, stage),
-        ModelSettings::Random { model, questions, markers, seed } => (model, questions, markers, *seed),
-    };
-    let text = match questions.task()? {
-        Some(task) => task.tokenizer(),
-        None => Tokenizer::train(&questions.texts(markers)?, model.vocabulary, &markers.specials())?,
-    };
+    match settings {
+        ModelSettings::Given { folder } => note_given(folder, stage),
+        ModelSettings::Random { model, questions, markers, seed } => {
+            let tokenizer = tokenizer(model.vocabulary, questions, markers)?;
+            create(&stage.path, model, &tokenizer, *seed)
+        }
+    }
+}
+
+fn create(folder: &Path, model: &ModelSource, tokenizer: &str, seed: u64) -> Result<Value> {
     let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
-    let tokenizer = write_shape(&stage.path, shape, &text)?;
-    let parameters = save_random(&stage.path, seed, SaveDtype::F32, &stage.path)?;
+    let tokenizer = write_shape(folder, shape, tokenizer)?;
+    let parameters = save_random(folder, seed, SaveDtype::F32, folder)?;
     Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
+}
+
+/// The `tokenizer.json` of a random model: the task's own, or one trained on the questions' texts.
+fn tokenizer(vocabulary: usize, questions: &Source, markers: &Markers) -> Result<String> {
+    match questions.task()? {
+        Some(task) => Ok(task.tokenizer()),
+        None => Ok(Tokenizer::train(&questions.texts(markers)?, vocabulary, &markers.specials())?),
+    }
 }
 
 fn note_given(folder: &str, stage: &StageFolder) -> Result<Value> {
@@ -87,23 +107,28 @@ fn note_given(folder: &str, stage: &StageFolder) -> Result<Value> {
 /// determines; files that cannot be written.
 pub fn write_shape(folder: &Path, mut shape: Value, tokenizer_json: &str) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
-    let end = tokenizer.token_id(END).context("the tokenizer has no end token")?;
-    for (name, value) in [("vocab_size", json!(tokenizer.vocabulary_size())), ("eos_token_id", json!(end))] {
-        if shape.get(name).is_some() {
-            return Err(Failure::usage(format!("the model's shape: {name}: the tokenizer determines this"))
-                .hint("leave it out")
-                .into());
-        }
-        shape[name] = value;
-    }
+    complete(&mut shape, &tokenizer)?;
+    let tokenizer_config = json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END});
     write(folder, "tokenizer.json", tokenizer_json)?;
-    write(
-        folder,
-        "tokenizer_config.json",
-        &format!("{:#}", json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END})),
-    )?;
+    write(folder, "tokenizer_config.json", &format!("{tokenizer_config:#}"))?;
     write(folder, "config.json", &format!("{shape:#}"))?;
     Ok(tokenizer)
+}
+
+/// Adds the fields that the tokenizer determines. A shape that sets one is refused: the two could differ.
+fn complete(shape: &mut Value, tokenizer: &Tokenizer) -> Result<()> {
+    let end = tokenizer.token_id(END).context("the tokenizer has no end token")?;
+    for (name, value) in [("vocab_size", tokenizer.vocabulary_size()), ("eos_token_id", end as usize)] {
+        if shape.get(name).is_some() {
+            return Err(is_determined(name).into());
+        }
+        shape[name] = json!(value);
+    }
+    Ok(())
+}
+
+fn is_determined(name: &str) -> Failure {
+    Failure::usage(format!("the model's shape: {name}: the tokenizer determines this")).hint("leave it out")
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {

@@ -2,19 +2,17 @@
 
 use anyhow::{Context, Result};
 use latrace_core::{Markers, PromptTemplate, Question};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::pipeline::context::RunContext;
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
+use super::StageWork;
 use crate::pipeline::records::QuestionRecord;
-use crate::plan::{QuestionSettings, Role};
+use crate::plan::QuestionSettings;
 use latrace_core::Split;
 use latrace_engine::trace_codec::TraceCodec;
-use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
-use latrace_questions::source::check_ids;
+use latrace_questions::source::{Source, check_ids};
 
 /// Everything needed to encode a question.
 pub struct Encoding<'a> {
@@ -32,39 +30,28 @@ pub struct Encoding<'a> {
 ///
 /// # Errors
 /// Questions that cannot be read, encoded or judged.
-pub fn run(
-    settings: &QuestionSettings,
-    inputs: &Inputs,
-    context: &RunContext,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let codec = TraceCodec::open(inputs.folder(Role::Model)?, settings.markers.clone())?;
+pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
+    let codec = TraceCodec::open(work.model()?, settings.markers.clone())?;
     let encoding = Encoding {
         codec: &codec,
         markers: &settings.markers,
         reasoner: &settings.reasoner.compile()?,
         posterior: &settings.posterior.compile()?,
     };
+    let questions = encoding.read(&settings.source)?;
     // Any time limit will do: whether a question can be judged does not depend on it.
-    let judge = Judge::new(1.0, &context.sandbox);
-    let questions =
-        settings.source.read(encoding.markers, Some(&|messages| encoding.codec.text.split(messages)))?;
-    check_ids(&questions)?;
-    let out = Table::<QuestionRecord>::create(&stage.path, &stage.key());
-    let mut counts = Counts::default();
+    let judge = Judge::new(1.0, &work.context.sandbox);
+    let (out, mut counts) = (work.output(), Counts::default());
+    // All parts are written anew: encoding takes seconds, and every later stage depends on it.
     for (part, questions) in questions.chunks(settings.part_questions).enumerate() {
-        let records: Vec<QuestionRecord> = questions
-            .iter()
-            .map(|(split, question)| encoding.record(*split, question))
-            .collect::<Result<_>>()?;
-        records.iter().try_for_each(|record| judge.query(record.judged()).map(drop))?;
+        let records = encoding.records(questions, &judge)?;
         records.iter().for_each(|record| counts.add(record));
         out.write(part, &records)?;
     }
-    Ok(counts.to_json())
+    Ok(serde_json::to_value(counts)?)
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Counts {
     train: u64,
     traced: u64,
@@ -76,22 +63,36 @@ struct Counts {
 impl Counts {
     fn add(&mut self, record: &QuestionRecord) {
         match record.split {
-            Split::Train => {
-                self.train += 1;
-                self.traced += u64::from(record.trace_ids.is_some());
-                self.hinted += u64::from(record.posterior_prompt_ids.is_some());
-            }
+            Split::Train => self.add_train(record),
             Split::Validation => self.validation += 1,
             Split::Test => self.test += 1,
         }
     }
 
-    fn to_json(&self) -> Value {
-        json!({"train": self.train, "traced": self.traced, "hinted": self.hinted, "validation": self.validation, "test": self.test})
+    fn add_train(&mut self, record: &QuestionRecord) {
+        self.train += 1;
+        self.traced += u64::from(record.trace_ids.is_some());
+        self.hinted += u64::from(record.posterior_prompt_ids.is_some());
     }
 }
 
 impl Encoding<'_> {
+    /// The questions of a source, with unique ids: all later stages join on them.
+    fn read(&self, source: &Source) -> Result<Vec<(Split, Question)>> {
+        let questions = source.read(self.markers, Some(&|messages| self.codec.text.split(messages)))?;
+        check_ids(&questions)?;
+        Ok(questions)
+    }
+
+    /// A part's questions. Each reference is read once here: one that cannot be judged would otherwise stop
+    /// the run at stage 6, after hours of sampling.
+    fn records(&self, questions: &[(Split, Question)], judge: &Judge<'_>) -> Result<Vec<QuestionRecord>> {
+        let encode = |(split, question): &(Split, Question)| self.record(*split, question);
+        let records: Vec<QuestionRecord> = questions.iter().map(encode).collect::<Result<_>>()?;
+        records.iter().try_for_each(|record| judge.query(record.judged()).map(drop))?;
+        Ok(records)
+    }
+
     /// The question as token ids.
     ///
     /// # Errors
@@ -102,7 +103,6 @@ impl Encoding<'_> {
     }
 
     fn encode(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
-        let kind = question.kind.clone().unwrap_or_default();
         let PromptTexts { prompt, posterior_prompt } =
             prompts(question, self.reasoner, self.posterior, self.markers)?;
         Ok(QuestionRecord {
@@ -111,8 +111,8 @@ impl Encoding<'_> {
             question: question.question.clone(),
             hint: question.hint().map(str::to_owned),
             difficulty: question.difficulty.clone(),
+            kind: question.kind.clone().unwrap_or_default(),
             reference: reference(question).to_string(),
-            kind,
             prompt_ids: self.codec.encode(&prompt)?,
             posterior_prompt_ids: posterior_prompt.map(|prompt| self.codec.encode(&prompt)).transpose()?,
             trace_ids: question.trace.as_ref().map(|trace| self.codec.trace_ids(trace)).transpose()?,
@@ -144,23 +144,17 @@ pub fn prompts(
     let render = |template: &PromptTemplate, hint: Option<&str>| {
         template.render(&question.question, hint, boxed, markers)
     };
+    // A row's own prompts come first: they may be those that its trace was written after.
     let prompt = question.prompt.clone().map_or_else(|| render(reasoner, None), Ok)?;
-    let posterior_prompt = match (&question.posterior_prompt, question.hint()) {
-        (Some(prompt), _) => Some(prompt.clone()),
-        (None, Some(hint)) => Some(render(posterior, Some(hint))?),
-        (None, None) => None,
-    };
+    let hinted = || question.hint().map(|hint| render(posterior, Some(hint))).transpose();
+    let posterior_prompt =
+        question.posterior_prompt.clone().map_or_else(hinted, |prompt| Ok(Some(prompt)))?;
     Ok(PromptTexts { prompt, posterior_prompt })
 }
 
 /// What the verifier compares with: tests, or the accepted answers, or the solution if there is no answer.
 pub fn reference(question: &Question) -> Value {
-    let gold = question
-        .tests
-        .clone()
-        .or_else(|| question.answer.as_ref().map(|answer| json!(answer)))
-        .or_else(|| question.solution.as_ref().map(|text| json!(text)));
-    let mut reference = json!({"gold": gold});
+    let mut reference = json!({"gold": gold(question)});
     if let Some(options) = &question.options {
         reference["options"] = json!(options);
     }
@@ -168,4 +162,10 @@ pub fn reference(question: &Question) -> Value {
         reference["limits"] = limits.clone();
     }
     reference
+}
+
+fn gold(question: &Question) -> Option<Value> {
+    let answer = || question.answer.as_ref().map(|answer| json!(answer));
+    let solution = || question.solution.as_ref().map(|text| json!(text));
+    question.tests.clone().or_else(answer).or_else(solution)
 }

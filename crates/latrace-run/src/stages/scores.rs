@@ -6,36 +6,25 @@ use latrace_engine::scoring::{PartScores, score_parts};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Counts, missing_parts};
-use crate::pipeline::context::RunContext;
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
+use super::{Counts, StageWork, missing_parts, parts_progress};
 use crate::pipeline::records::ScoreRecord;
 use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::{Role, ScoreSettings};
-use latrace_io::progress::Progress;
 use latrace_io::table::Table;
 
 /// Scores the finished traces of all parts.
 ///
 /// # Errors
 /// A model that cannot be loaded, tables that cannot be read or written.
-pub fn run(
-    settings: &ScoreSettings,
-    inputs: &Inputs,
-    context: &RunContext,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let questions = Table::<QuestionTokens>::open(inputs.folder(Role::Questions)?);
-    let traces = Table::<TraceTokens>::open(inputs.folder(Role::Traces)?);
-    let out = Table::<ScoreRecord>::create(&stage.path, &stage.key());
+pub fn run(settings: &ScoreSettings, work: StageWork<'_>) -> Result<Value> {
+    let (questions, traces) = (work.input(Role::Questions)?, work.input(Role::Traces)?);
+    let (out, references) = (work.output(), settings.references);
     let mut counts = ScoreCounts::default();
     let missing = missing_parts(&traces, &out, &mut counts)?;
-    let (parts, model) = (traces.parts()? as u64, inputs.folder(Role::Model)?);
-    let mut progress = Progress::new("parts scored", parts - missing.len() as u64, Some(parts));
-    let references = settings.references;
+    let mut progress = parts_progress("parts scored", traces.parts()?, missing.len());
+    let model = work.model()?;
     let mut scored = ScoredTraces { questions, traces, out, references, counts };
-    score_parts(missing, &mut scored, || context.engine.scorer(model), &mut progress)?;
+    score_parts(missing, &mut scored, || work.context.engine.scorer(model), &mut progress)?;
     progress.finish();
     Ok(serde_json::to_value(scored.counts)?)
 }
@@ -74,18 +63,13 @@ impl PartScores for ScoredTraces {
     fn read(&mut self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
         let questions = self.questions.read(part)?;
         let closed = self.traces.read(part)?.into_iter().filter(|trace| trace.closed);
-        let row = |trace: TraceTokens| {
-            let row = row(question_of(&questions, &trace.id)?, &trace, self.references);
-            let (name, tokens) = (format!("{}/{}", trace.id, trace.sample), trace.token_ids.len());
-            Ok((Trace { id: trace.id, sample: trace.sample, tokens }, name, row))
-        };
-        closed.map(row).collect()
+        closed.map(|trace| Ok(self.row(question_of(&questions, &trace.id)?, trace))).collect()
     }
 
     fn write(&mut self, part: usize, scores: Vec<(Trace, Vec<f32>)>) -> Result<()> {
         let records: Vec<ScoreRecord> =
             scores.into_iter().map(|(trace, logp)| record(trace, &logp)).collect::<Result<_>>()?;
-        records.iter().for_each(|record| self.counts.add(record));
+        self.counts.add_all(&records);
         self.out.write(part, &records)
     }
 }
@@ -98,20 +82,26 @@ pub fn question_of<'a>(questions: &'a [QuestionTokens], id: &str) -> Result<&'a 
         .with_context(|| format!("the part has no question {id}"))
 }
 
-fn row(question: &QuestionTokens, trace: &TraceTokens, references: bool) -> ScoreRow {
-    let answer = question.answer_ids.as_deref().filter(|_| references).unwrap_or(&[]);
-    ScoreRow { prompt: question.prompt_ids.clone(), response: [trace.token_ids.as_slice(), answer].concat() }
+impl ScoredTraces {
+    /// A trace, its name in messages, and the row to score: the trace after the reasoner's prompt, which has no
+    /// hint, since it is pi_theta0 that scores.
+    fn row(&self, question: &QuestionTokens, trace: TraceTokens) -> (Trace, String, ScoreRow) {
+        let TraceTokens { id, sample, token_ids, .. } = trace;
+        let answer = question.answer_ids.as_deref().filter(|_| self.references).unwrap_or(&[]);
+        let response = [token_ids.as_slice(), answer].concat();
+        let row = ScoreRow { prompt: question.prompt_ids.clone(), response };
+        let name = format!("{id}/{sample}");
+        (Trace { id, sample, tokens: token_ids.len() }, name, row)
+    }
 }
 
 fn record(trace: Trace, logp: &[f32]) -> Result<ScoreRecord> {
+    let Trace { id, sample, tokens } = trace;
+    // A weight would become infinite or NaN, and through the normaliser every weight of the run.
     if let Some(logp) = logp.iter().find(|logp| !logp.is_finite()) {
-        bail!("id {}, sample {}: a log-prob is {logp}", trace.id, trace.sample);
+        bail!("id {id}, sample {sample}: a log-prob is {logp}");
     }
-    let (of_trace, of_answer) = logp.split_at(trace.tokens);
-    Ok(ScoreRecord {
-        id: trace.id,
-        sample: trace.sample,
-        logprobs: of_trace.to_vec(),
-        reference_logprobs: (!of_answer.is_empty()).then(|| of_answer.to_vec()),
-    })
+    let (of_trace, of_answer) = logp.split_at(tokens);
+    let reference_logprobs = Some(of_answer.to_vec()).filter(|logp| !logp.is_empty());
+    Ok(ScoreRecord { id, sample, logprobs: of_trace.to_vec(), reference_logprobs })
 }

@@ -6,13 +6,10 @@ use latrace_engine::boundary::Completion;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Counts, draw_stage};
-use crate::pipeline::context::RunContext;
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
+use super::{Counts, StageWork, draw_stage};
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::plan::{Role, TraceSettings};
-use crate::recipe::run::{Proposal, TracedQuestions};
+use crate::recipe::run::{Proposal, Sampling, TracedQuestions};
 use latrace_core::Split;
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
@@ -22,28 +19,19 @@ use latrace_io::table::Table;
 ///
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
-pub fn run(
-    settings: &TraceSettings,
-    inputs: &Inputs,
-    context: &RunContext,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let writer = inputs.folder(Role::Model)?;
-    let codec = &TraceCodec::open(writer, settings.markers.clone())?;
-    let source = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
-    let out = Table::<TraceRecord>::create(&stage.path, &stage.key());
-    let job = SampleJob {
-        stage: "traces",
-        seed: settings.seed,
-        n: settings.sampling.n,
-        params: settings.sampling.params,
-        stop_ids: codec.trace_end_ids(),
-        stop_texts: codec.trace_stops(),
-    };
+pub fn run(settings: &TraceSettings, work: StageWork<'_>) -> Result<Value> {
+    let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
+    let source = work.input(Role::Questions)?;
     let ask = |part| asked(&source, part, settings);
     let record = |id: &String, number, completion| Ok(trace(id, number, completion, codec));
-    let counts: TraceCounts = draw_stage((&source, &out), (context, writer), &job, stage, ask, record)?;
+    let counts: TraceCounts = draw_stage(work, &source, &job(settings, codec), ask, record)?;
     Ok(serde_json::to_value(counts)?)
+}
+
+fn job(settings: &TraceSettings, codec: &TraceCodec) -> SampleJob {
+    let Sampling { n, params } = settings.sampling;
+    let (stop_ids, stop_texts) = (codec.trace_end_ids(), codec.trace_stops());
+    SampleJob { stage: "traces", seed: settings.seed, n, params, stop_ids, stop_texts }
 }
 
 /// A part's selected questions, by id, and their prompts.
@@ -52,34 +40,33 @@ fn asked(
     part: usize,
     settings: &TraceSettings,
 ) -> Result<Vec<(String, Prompt)>> {
-    let mut asked = Vec::new();
-    for question in source.read(part)? {
-        let is_asked = question.split == Split::Train
-            && (settings.questions == TracedQuestions::All || question.trace_ids.is_none());
-        let ids = match settings.from {
-            Proposal::Posterior => question.posterior_prompt_ids,
-            Proposal::Initial => Some(question.prompt_ids),
-        };
-        asked.extend(
-            ids.filter(|_| is_asked).map(|ids| (question.id.clone(), Prompt::keyed(question.id, ids))),
-        );
-    }
-    Ok(asked)
+    let selected = source.read(part)?.into_iter().filter(|question| is_selected(question, settings));
+    Ok(selected.filter_map(|question| prompted(question, settings.from)).collect())
+}
+
+fn is_selected(question: &QuestionRecord, settings: &TraceSettings) -> bool {
+    question.split == Split::Train
+        && (settings.questions == TracedQuestions::All || question.trace_ids.is_none())
+}
+
+/// A question's prompt; none for the posterior where the question has no hint.
+fn prompted(question: QuestionRecord, from: Proposal) -> Option<(String, Prompt)> {
+    let ids = match from {
+        Proposal::Posterior => question.posterior_prompt_ids?,
+        Proposal::Initial => question.prompt_ids,
+    };
+    Some((question.id.clone(), Prompt::keyed(question.id, ids)))
 }
 
 fn trace(id: &str, number: u64, completion: Completion, codec: &TraceCodec) -> TraceRecord {
     let Completion { mut ids, mut logp, stop } = completion;
     let boundary = codec.boundary(&ids);
+    // Tokens behind the boundary would be an answer, and an end token is not part of a thought.
     let tokens = boundary.unwrap_or(ids.len() - usize::from(stop == StopReason::End));
     ids.truncate(tokens);
     logp.truncate(tokens);
-    TraceRecord {
-        id: id.to_owned(),
-        sample: number,
-        token_ids: ids,
-        logprobs: logp,
-        closed: boundary.is_some(),
-    }
+    let (id, closed) = (id.to_owned(), boundary.is_some());
+    TraceRecord { id, sample: number, token_ids: ids, logprobs: logp, closed }
 }
 
 #[derive(Default, Serialize)]

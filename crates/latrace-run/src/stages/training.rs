@@ -8,17 +8,16 @@ use latrace_engine::boundary::FitJob;
 use latrace_engine::{Policy, RowFile, RowFileWriter, RowSource, TrainRow, Weights};
 use serde_json::{Value, json};
 
-use crate::pipeline::context::RunContext;
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
+use super::StageWork;
 use crate::pipeline::records::{ExampleRecord, QuestionRecord};
 use crate::plan::{FitRows, FitSettings, Role};
 use latrace_core::Split;
 use latrace_engine::training::run_job;
 use latrace_io::failure::Failure;
-use latrace_io::table::Table;
+use latrace_io::table::{Record, Table};
 
-/// File of the rows, removed after the training.
+/// File of the rows, removed after the training. Its name begins with a dot, so that what a kill leaves of it
+/// is in no digest.
 const ROWS: &str = ".rows";
 
 /// Trains, resuming from the folder's last checkpoint. Rows are first written to a file, from which the
@@ -26,25 +25,26 @@ const ROWS: &str = ".rows";
 ///
 /// # Errors
 /// No row to train on; a model that cannot be loaded; a loss that is not finite.
-pub fn run(
-    settings: &FitSettings,
-    inputs: &Inputs,
-    context: &RunContext,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let path = stage.path.join(ROWS);
-    let (rows, tokens) = write_rows(&path, settings.rows, inputs.folder(Role::Rows)?)?;
+pub fn run(settings: &FitSettings, work: StageWork<'_>) -> Result<Value> {
+    let path = work.stage.path.join(ROWS);
+    let (rows, tokens) = write_rows(&path, settings.rows, work.inputs.folder(Role::Rows)?)?;
     if rows.is_empty() {
-        let hint = "pi_theta0 and q learn from questions with a trace; the final model from chosen traces and, \
-                    with dataset.originals above 0, from those";
-        return Err(Failure::work("there is no row to train on").hint(hint).into());
+        return Err(no_rows().into());
     }
     let count = rows.len();
-    let (model, config) = (inputs.folder(Role::Model)?, settings.config());
-    let job = FitJob { model, rows: &rows, config: &config, out: &stage.path, resume: true };
-    run_job(&mut *context.engine.trainer()?, job)?;
+    let (model, config) = (work.model()?, settings.config());
+    // Always resumed: the folder is empty unless the stage was begun under the same key.
+    let job = FitJob { model, rows: &rows, config: &config, out: &work.stage.path, resume: true };
+    run_job(&mut *work.context.engine.trainer()?, job)?;
+    // As large as the tables that it is made from, and never read again.
     fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     Ok(json!({"rows": count, "tokens": tokens}))
+}
+
+fn no_rows() -> Failure {
+    let hint = "pi_theta0 and q learn from questions with a trace; the final model from chosen traces and, \
+                with dataset.originals above 0, from those";
+    Failure::work("there is no row to train on").hint(hint)
 }
 
 /// Writes the rows of a training to a file, and returns it with the number of tokens.
@@ -52,24 +52,26 @@ pub fn run(
 /// # Errors
 /// Tables that cannot be read, a file that cannot be written.
 pub fn write_rows(path: &Path, of: FitRows, table: &Path) -> Result<(RowFile, usize)> {
+    match of {
+        FitRows::OwnTraces => write_all(path, table, own_trace),
+        FitRows::HintedTraces => write_all(path, table, hinted_trace),
+        FitRows::Examples => write_all(path, table, |record| Some(example(record))),
+    }
+}
+
+/// Writes the rows that `row` makes of a table's records. The file, not memory, holds them: a data set of long
+/// traces can exceed it.
+fn write_all<R: Record>(
+    path: &Path,
+    table: &Path,
+    row: impl Fn(R) -> Option<TrainRow>,
+) -> Result<(RowFile, usize)> {
     let mut writer = RowFileWriter::create(path)?;
     let mut tokens = 0;
-    let mut push = |row: Option<TrainRow>| -> Result<()> {
-        if let Some(row) = row {
+    for record in Table::<R>::open(table).records()? {
+        if let Some(row) = row(record?) {
             tokens += row.tokens.len();
             writer.push(&row)?;
-        }
-        Ok(())
-    };
-    match of {
-        FitRows::OwnTraces => {
-            Table::<QuestionRecord>::open(table).records()?.try_for_each(|of| push(own_trace(of?)))?;
-        }
-        FitRows::HintedTraces => {
-            Table::<QuestionRecord>::open(table).records()?.try_for_each(|of| push(hinted_trace(of?)))?;
-        }
-        FitRows::Examples => {
-            Table::<ExampleRecord>::open(table).records()?.try_for_each(|of| push(Some(example(of?))))?;
         }
     }
     Ok((writer.finish()?, tokens))
@@ -77,22 +79,27 @@ pub fn write_rows(path: &Path, of: FitRows, table: &Path) -> Result<(RowFile, us
 
 /// A row of pi_theta0: prompt, trace, answer.
 fn own_trace(question: QuestionRecord) -> Option<TrainRow> {
-    let trained = question.split == Split::Train;
-    let (trace, answer) = (question.trace_ids.filter(|_| trained)?, question.answer_ids?);
-    Some(row(question.id, &question.prompt_ids, &[trace, answer].concat(), Weights::Row(1.0), None))
+    let trace = trained_trace(question.split, question.trace_ids)?;
+    let response = [trace, question.answer_ids?].concat();
+    Some(row(question.id, &question.prompt_ids, &response, Weights::Row(1.0), None))
 }
 
 /// A row of q: prompt with the hint, trace.
 fn hinted_trace(question: QuestionRecord) -> Option<TrainRow> {
-    let trained = question.split == Split::Train;
-    let (prompt, trace) = (question.posterior_prompt_ids?, question.trace_ids.filter(|_| trained)?);
-    Some(row(question.id, &prompt, &trace, Weights::Row(1.0), None))
+    let trace = trained_trace(question.split, question.trace_ids)?;
+    Some(row(question.id, &question.posterior_prompt_ids?, &trace, Weights::Row(1.0), None))
+}
+
+/// A question's own trace, unless it is held out.
+fn trained_trace(split: Split, trace: Option<Vec<u32>>) -> Option<Vec<u32>> {
+    trace.filter(|_| split == Split::Train)
 }
 
 /// A row of pi_theta: an example of stage 8.
 fn example(example: ExampleRecord) -> TrainRow {
     let weight = Weights::Row(example.weight as f32);
     let ExampleRecord { id, prompt_ids, response_ids, trace_tokens, given, old_logprobs, .. } = example;
+    // Supervised examples carry their weight in the loss; rewarded ones, in the advantage.
     let Some(old_logp) = old_logprobs else {
         return row(id, &prompt_ids, &response_ids, weight, None);
     };

@@ -7,15 +7,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Counts, missing_parts};
-use crate::pipeline::context::RunContext;
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
+use super::{Counts, StageWork, missing_parts, parts_progress};
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, VerdictRecord};
 use crate::plan::{Role, VerdictSettings};
 use latrace_core::Verdict;
-use latrace_io::progress::Progress;
-use latrace_io::table::Table;
 use latrace_questions::judge::Judge;
 use latrace_questions::query::Query;
 
@@ -23,34 +18,32 @@ use latrace_questions::query::Query;
 ///
 /// # Errors
 /// Questions that cannot be judged, tables that cannot be read or written.
-pub fn run(
-    settings: &VerdictSettings,
-    inputs: &Inputs,
-    context: &RunContext,
-    stage: &StageFolder,
-) -> Result<Value> {
-    let judge = Judge::new(settings.time_limit, &context.sandbox);
-    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
-    let answers = Table::<AnswerRecord>::open(inputs.folder(Role::Answers)?);
-    let out = Table::<VerdictRecord>::create(&stage.path, &stage.key());
+pub fn run(settings: &VerdictSettings, work: StageWork<'_>) -> Result<Value> {
+    let judge = Judge::new(settings.time_limit, &work.context.sandbox);
+    let questions = work.input::<QuestionRecord>(Role::Questions)?;
+    let answers = work.input::<AnswerRecord>(Role::Answers)?;
+    let out = work.output();
     let mut counts = VerdictCounts::default();
     let missing = missing_parts(&answers, &out, &mut counts)?;
-    let mut progress = Progress::new(
-        "parts judged",
-        (answers.parts()? - missing.len()) as u64,
-        Some(answers.parts()? as u64),
-    );
+    let mut progress = parts_progress("parts judged", answers.parts()?, missing.len());
     for part in missing {
-        let queries = queries(&questions.read(part)?, &judge)?;
-        let verdicts = answers.read(part)?.into_par_iter().map(|answer| judged(&queries, answer, &judge));
-        // `collect` keeps the order of the answers, whatever order their verdicts finish in.
-        let verdicts: Vec<VerdictRecord> = verdicts.collect::<Result<_>>()?;
-        verdicts.iter().for_each(|verdict| counts.add(verdict));
+        let verdicts = judged_part(&questions.read(part)?, answers.read(part)?, &judge)?;
+        counts.add_all(&verdicts);
         out.write(part, &verdicts)?;
         progress.advance(1);
     }
     progress.finish();
     Ok(serde_json::to_value(counts)?)
+}
+
+/// The verdicts on a part's answers. `collect` keeps their order, whatever order the verdicts finish in.
+fn judged_part(
+    questions: &[QuestionRecord],
+    answers: Vec<AnswerRecord>,
+    judge: &Judge<'_>,
+) -> Result<Vec<VerdictRecord>> {
+    let queries = queries(questions, judge)?;
+    answers.into_par_iter().map(|answer| judged(&queries, answer, judge)).collect()
 }
 
 /// The queries that judge answers to the questions of a part, by id.
@@ -66,12 +59,8 @@ fn judged(
     let query = queries.get(&answer.id).with_context(|| format!("the part has no question {}", answer.id))?;
     // A truncated answer is judged as far as it goes: a correct one may be followed by superfluous words.
     let judgement = judge.judge(query, &answer.text);
-    Ok(VerdictRecord {
-        id: answer.id,
-        sample: answer.sample,
-        answer: answer.answer,
-        reason: judgement.reason,
-    })
+    let AnswerRecord { id, sample, answer, .. } = answer;
+    Ok(VerdictRecord { id, sample, answer, reason: judgement.reason })
 }
 
 #[derive(Default, Serialize)]

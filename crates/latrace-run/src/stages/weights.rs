@@ -6,9 +6,8 @@ use latrace_objective::{AnswerAccuracy, AnswerEvidence, AnswerScore, Resolution,
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use super::StageWork;
 use crate::join::{Join, Question, all_matched, name, put_once, twice};
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
 use crate::pipeline::records::{ScoreRecord, VerdictRecord, WeightRecord};
 use crate::pipeline::views::TraceLogprobs;
 use crate::plan::{Role, WeightSettings};
@@ -19,24 +18,23 @@ use latrace_io::table::Table;
 ///
 /// # Errors
 /// Records that do not join; missing evidence for the answer estimator.
-pub fn run(settings: &WeightSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
-    let tables = Tables {
-        traces: Table::open(inputs.folder(Role::Traces)?),
-        scores: Table::open(inputs.folder(Role::Scores)?),
-        verdicts: inputs.optional(Role::Verdicts).map(Table::open),
-    };
-    let parts: Vec<Vec<TraceGroup>> =
-        (0..tables.traces.parts()?).into_par_iter().map(|part| tables.read(part)).collect::<Result<_>>()?;
-    let traces = |groups: &Vec<TraceGroup>| groups.iter().map(|group| group.traces.len()).sum::<usize>();
-    let lengths: Vec<usize> = parts.iter().map(traces).collect();
+pub fn run(settings: &WeightSettings, work: StageWork<'_>) -> Result<Value> {
+    let parts = Tables::open(work)?.read_all()?;
+    let lengths: Vec<usize> = parts.iter().map(|groups| count(groups)).collect();
+    // All parts at once: the summary's means and intervals are over all questions.
     let groups = parts.into_iter().flatten().collect();
     let (weighed, summary) = weigh_groups(groups, &settings.weigh, settings.drawn)?;
-    let out = Table::<WeightRecord>::create(&stage.path, &stage.key());
-    let mut weighed = weighed.into_iter();
+    let out = work.output();
+    let mut records = weighed.into_iter().map(record);
     for (part, count) in lengths.into_iter().enumerate() {
-        out.write(part, &weighed.by_ref().take(count).map(record).collect::<Vec<_>>())?;
+        out.write(part, &records.by_ref().take(count).collect::<Vec<_>>())?;
     }
     Ok(summary.to_json())
+}
+
+/// Traces of a part's groups.
+fn count(groups: &[TraceGroup]) -> usize {
+    groups.iter().map(|group| group.traces.len()).sum()
 }
 
 struct Tables {
@@ -53,51 +51,75 @@ struct OnTrace {
     verdicts: Vec<Verdict>,
 }
 
+impl OnTrace {
+    fn put_score(_: &TraceLogprobs, on: &mut OnTrace, score: ScoreRecord) -> Result<()> {
+        put_once(&mut on.score, score)
+    }
+
+    fn put_verdict(_: &TraceLogprobs, on: &mut OnTrace, record: VerdictRecord) -> Result<()> {
+        on.verdicts.push(record.verdict());
+        Ok(())
+    }
+}
+
 impl Tables {
+    fn open(work: StageWork<'_>) -> Result<Tables> {
+        Ok(Tables {
+            traces: work.input(Role::Traces)?,
+            scores: work.input(Role::Scores)?,
+            verdicts: work.inputs.optional(Role::Verdicts).map(Table::open),
+        })
+    }
+
+    /// The evidence of all parts, each by question.
+    fn read_all(&self) -> Result<Vec<Vec<TraceGroup>>> {
+        (0..self.traces.parts()?).into_par_iter().map(|part| self.read(part)).collect()
+    }
+
     /// The evidence on a part's traces, by question.
     fn read(&self, part: usize) -> Result<Vec<TraceGroup>> {
         let mut join = Join::<TraceLogprobs, OnTrace>::new(self.traces.read(part)?, twice)?;
-        all_matched(&join.add(self.scores.read(part)?, |_, on, score| put_once(&mut on.score, score))?)?;
+        all_matched(&join.add(self.scores.read(part)?, OnTrace::put_score)?)?;
         if let Some(verdicts) = &self.verdicts {
-            let put = |_: &TraceLogprobs, on: &mut OnTrace, record: VerdictRecord| {
-                on.verdicts.push(record.verdict());
-                Ok(())
-            };
-            all_matched(&join.add(verdicts.read(part)?, put)?)?;
+            all_matched(&join.add(verdicts.read(part)?, OnTrace::put_verdict)?)?;
         }
         join.into_questions().into_iter().map(|question| self.group(question)).collect()
     }
 
     fn group(&self, question: Question<TraceLogprobs, OnTrace>) -> Result<TraceGroup> {
-        let (closed, unended): (Vec<_>, Vec<_>) =
-            question.traces.into_iter().partition(|(trace, _)| trace.closed);
-        let traces =
-            closed.into_iter().map(|(trace, on)| self.evidence(&trace, on)).collect::<Result<_>>()?;
-        Ok(TraceGroup { id: json!(question.id), traces, unended: unended.len() })
+        let Question { id, traces, .. } = question;
+        let (closed, unended): (Vec<_>, Vec<_>) = traces.into_iter().partition(|(trace, _)| trace.closed);
+        let evidence = closed.into_iter().map(|(trace, on)| self.evidence(&trace, on));
+        Ok(TraceGroup { id: json!(id), traces: evidence.collect::<Result<_>>()?, unended: unended.len() })
     }
 
     fn evidence(&self, trace: &TraceLogprobs, on: OnTrace) -> Result<Evidence> {
         let score = on.score.with_context(|| format!("{} has no score", name(trace)))?;
-        let accuracy =
-            self.verdicts.as_ref().map(|_| AnswerAccuracy::from_verdicts(&on.verdicts)).transpose()?;
-        let reference = score.reference_logprobs.as_deref().map(|logp| AnswerScore {
-            logp_sum: logp.iter().copied().map(f64::from).sum(),
-            tokens: logp.len(),
-        });
         Ok(Evidence {
             id: json!(trace.id),
             sample: trace.sample,
             score: TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?,
-            answer: AnswerEvidence { accuracy, reference },
+            answer: AnswerEvidence {
+                accuracy: self.accuracy(&on.verdicts)?,
+                reference: score.reference_logprobs.as_deref().map(summed),
+            },
         })
+    }
+
+    /// The share of correct answers; `None` if the run samples no answers.
+    fn accuracy(&self, verdicts: &[Verdict]) -> Result<Option<AnswerAccuracy>> {
+        Ok(self.verdicts.as_ref().map(|_| AnswerAccuracy::from_verdicts(verdicts)).transpose()?)
     }
 }
 
+/// The log-prob of an answer, summed in f64: thousands of terms of f32 would lose digits.
+fn summed(logp: &[f32]) -> AnswerScore {
+    AnswerScore { logp_sum: logp.iter().copied().map(f64::from).sum(), tokens: logp.len() }
+}
+
 fn record(trace: WeighedTrace) -> WeightRecord {
-    let finite = |value: f64| value.is_finite().then_some(value);
-    let id = trace.id.as_str().map_or_else(|| trace.id.to_string(), str::to_owned);
     WeightRecord {
-        id,
+        id: trace.id.as_str().map_or_else(|| trace.id.to_string(), str::to_owned),
         sample: trace.sample,
         log_ratio: finite(trace.log_ratio),
         log_answer: finite(trace.log_answer),
@@ -105,4 +127,9 @@ fn record(trace: WeighedTrace) -> WeightRecord {
         chosen: trace.chosen,
         by_reference: trace.resolution == Resolution::GeometricLikelihood,
     }
+}
+
+/// A logarithm, `None` for minus infinity, which JSON, and so `latrace weigh`, can only write as null.
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
 }

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::plan::{DatasetSettings, Role, Stage};
+use crate::plan::{DatasetSettings, Stage};
 use crate::recipe::run::{Dataset, Duplicates, Method};
 use latrace_objective::{AnswerChoice, Fallback};
 

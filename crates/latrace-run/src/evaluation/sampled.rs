@@ -1,0 +1,224 @@
+//! Responses sampled from a model, with a journal from which an interrupted evaluation resumes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use latrace_core::{SamplingParams, StopReason, boundary};
+use latrace_engine::boundary::StopTexts;
+use latrace_engine::{Engine, ModelShape};
+use serde_json::{Value, json};
+
+use super::prompts::{Prompted, Wrapping};
+use super::responses::{Held, Response, Responses};
+use super::{Asked, BenchmarkRun, RESPONSES};
+use latrace_engine::sampling::journal::{FinishedSample, OutputJournal, described, difference};
+use latrace_engine::sampling::rows::{DrawnRows, Logprobs, draw_rows};
+use latrace_engine::sampling::{Prompt, SampleJob};
+use latrace_engine::text_codec::TextCodec;
+use latrace_io::failure::Failure;
+use latrace_io::model_folder::fingerprint;
+use latrace_io::rows::{Output, Row, describe, shortest, write_rows};
+
+/// The stage's name in the key of every random number.
+const STAGE: &str = "responses";
+
+/// A model to sample responses from.
+pub struct EvaluatedModel<'a> {
+    /// Its display name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// How questions become prompts.
+    pub wrapping: Wrapping,
+    /// The engine that samples from it.
+    pub engine: &'a dyn Engine,
+}
+
+/// Sampled responses, and the codec that decodes them.
+pub(super) struct ByModel {
+    /// By question.
+    samples: Vec<Vec<FinishedSample>>,
+    prompts: Vec<Prompted>,
+    text: TextCodec,
+    cut: String,
+    stops: StopTexts,
+}
+
+/// Samples the responses to the questions `asked`.
+///
+/// # Errors
+/// See [`super::run`].
+pub(super) fn from_model(
+    plan: &BenchmarkRun,
+    model: &EvaluatedModel<'_>,
+    asked: &[Asked],
+) -> Result<Responses> {
+    let shape = ModelShape::read(&model.folder)?;
+    let text = TextCodec::open(&model.folder, &shape)?;
+    let prompts = prompts(plan, model, asked, &text, shape.positions)?;
+    let job = job(plan, shape.end_ids)?;
+    let settings = settings(plan, model, &job);
+    let hashes = json!(fingerprint(&model.folder)?);
+    let drawn = draw(plan, model, &job, json!({"model": hashes, "settings": settings}), asked, &prompts)?;
+    let spent = (drawn.earlier, drawn.spent.tokens, drawn.spent.seconds);
+    let samples = by_question(drawn, asked.len());
+    let cut = plan.markers.cut.clone();
+    Ok(Responses {
+        held: Held::Drawn(Box::new(ByModel { samples, prompts, text, cut, stops: job.stop_texts })),
+        file: plan.out.join(RESPONSES),
+        name: model.name.clone(),
+        model: hashes,
+        settings,
+        drawn: Some(spent),
+    })
+}
+
+fn by_question(drawn: DrawnRows, questions: usize) -> Vec<Vec<FinishedSample>> {
+    let mut samples: Vec<Vec<FinishedSample>> = vec![Vec::new(); questions];
+    drawn.samples.into_iter().for_each(|((question, _), finished)| samples[question].push(finished));
+    samples
+}
+
+/// The validated sampling parameters of responses.
+fn job(plan: &BenchmarkRun, stop_ids: Vec<u32>) -> Result<SampleJob> {
+    let params = plan.benchmark.sampling;
+    params.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    let close = Some(plan.markers.answer_close.trim()).filter(|close| !close.is_empty());
+    let stop_texts = StopTexts::new(close.map(str::to_owned).into_iter().collect());
+    Ok(SampleJob { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, params, stop_ids, stop_texts })
+}
+
+/// Samples the responses that an interrupted run has not, and writes all of them in the order of the
+/// questions, whatever order they finished in.
+fn draw(
+    plan: &BenchmarkRun,
+    model: &EvaluatedModel<'_>,
+    job: &SampleJob,
+    description: Value,
+    asked: &[Asked],
+    prompted: &[Prompted],
+) -> Result<DrawnRows> {
+    let file = plan.out.join(RESPONSES);
+    let (mut journal, earlier) = open_journal(plan, description)?;
+    let prompts: Vec<Prompt> = asked.iter().zip(prompted).map(keyed).collect();
+    // A closure, since the weights are not loaded if an interrupted run has sampled everything.
+    let make = || model.engine.generator(&model.folder);
+    let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);
+    let drawn = draw_rows(job, Logprobs::Dropped, &prompts, earlier, make, &mut keep)
+        .with_context(|| format!("cannot sample responses to {}", plan.benchmark.title))?;
+    write_samples(&drawn, &file)?;
+    // A kill before this line leaves a complete file that is not marked as done: the next run samples nothing.
+    journal.finish(&file)?;
+    Ok(drawn)
+}
+
+fn write_samples(drawn: &DrawnRows, file: &Path) -> Result<()> {
+    write_rows(&Output::File(file.to_owned()), |sink| {
+        drawn.samples.values().try_for_each(|finished| sink.write(row_of(finished)?))
+    })
+}
+
+/// A prompt whose random numbers depend on its question's id alone, not on which other questions are asked.
+fn keyed((asked, prompted): (&Asked, &Prompted)) -> Prompt {
+    Prompt::keyed(asked.id.clone(), prompted.ids.clone())
+}
+
+fn prompts(
+    plan: &BenchmarkRun,
+    model: &EvaluatedModel<'_>,
+    asked: &[Asked],
+    text: &TextCodec,
+    positions: usize,
+) -> Result<Vec<Prompted>> {
+    let boxed = plan.benchmark.kind.is_boxed();
+    let prompt = |asked: &Asked| {
+        let named = || format!("question {}", asked.id);
+        let prompted = model.wrapping.prompt(&asked.text, boxed, &plan.markers, text).with_context(named)?;
+        check_length(&asked.id, prompted.ids.len(), positions)?;
+        Ok(prompted)
+    };
+    asked.iter().map(prompt).collect()
+}
+
+/// Checked before anything is sampled: an error in the last question would otherwise surface after hours.
+fn check_length(id: &str, tokens: usize, positions: usize) -> Result<()> {
+    let problem = match tokens {
+        0 => "expected a prompt of at least one token, got an empty one".to_owned(),
+        // One position must be left for the response.
+        _ if tokens >= positions => {
+            format!("expected fewer than the model's {positions} tokens, got {tokens}")
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::work(format!("question {id}: {problem}")).into())
+}
+
+/// Everything that a response depends on except the model.
+fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) -> Value {
+    let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = job.params;
+    json!({
+        "k": plan.benchmark.k,
+        "seed": plan.seed,
+        "temperature": shortest(temperature),
+        "top_p": shortest(top_p),
+        "top_k": top_k,
+        "min_p": shortest(min_p),
+        "max_new_tokens": max_new_tokens,
+        "end_ids": job.stop_ids,
+        "template": model.wrapping.source(),
+        "markers": plan.markers,
+        "subsets": plan.chosen.subsets,
+        "limit": plan.chosen.limit,
+    })
+}
+
+/// Opens the journal of the responses; a folder that holds a different evaluation is left unchanged.
+fn open_journal(plan: &BenchmarkRun, mut description: Value) -> Result<(OutputJournal, Vec<FinishedSample>)> {
+    let file = plan.out.join(RESPONSES);
+    description["data"] = json!(plan.data_checksums()?);
+    description["benchmark"] = json!(plan.benchmark);
+    // Compared before the journal is opened, which would replace a finished one of other settings.
+    if let Some(earlier) = described(&file)?.filter(|earlier| *earlier != description) {
+        let differs = difference(&earlier, &description);
+        return Err(plan.out_is_taken(&format!("a different evaluation: {differs}")).into());
+    }
+    OutputJournal::open(&file, description)
+}
+
+fn row_of(finished: &FinishedSample) -> Result<Row> {
+    match serde_json::to_value(finished)? {
+        Value::Object(row) => Ok(row),
+        other => Err(anyhow!("a sample is {}, not an object", describe(&other))),
+    }
+}
+
+impl ByModel {
+    /// The responses to the question at an index of the evaluation.
+    pub(super) fn responses(&self, place: usize) -> Vec<Response> {
+        self.samples[place].iter().map(|finished| self.response(place, finished)).collect()
+    }
+
+    /// A question's prompt as text, and its number of tokens.
+    pub(super) fn prompt(&self, place: usize) -> (&str, u64) {
+        let Prompted { text, ids, .. } = &self.prompts[place];
+        (text, ids.len() as u64)
+    }
+
+    fn response(&self, place: usize, finished: &FinishedSample) -> Response {
+        let ids = without_end(finished);
+        let whole = self.text.decode(ids).unwrap_or_default();
+        Response {
+            text: self.stops.cut(&whole, true).to_owned(),
+            opened: self.prompts[place].opens,
+            stop_reason: Some(finished.stop_reason.clone()),
+            tokens: Some(finished.token_ids.len() as u64),
+            thought_tokens: boundary(ids, &self.cut, |ids| self.text.decode(ids)).map(|tokens| tokens as u64),
+        }
+    }
+}
+
+/// A sample's tokens without the end token, which is no part of its text.
+fn without_end(finished: &FinishedSample) -> &[u32] {
+    let is_ended = finished.stop_reason == StopReason::End.name();
+    &finished.token_ids[..finished.token_ids.len() - usize::from(is_ended)]
+}

@@ -1,0 +1,167 @@
+//! The training to export: its examples, as token ids and as text, and its settings.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_engine::text_codec::TextCodec;
+use latrace_engine::train_config::OverLength;
+use latrace_engine::{ModelShape, TrainConfig};
+use latrace_io::failure::Failure;
+use latrace_io::table::Table;
+use serde_json::{Value, json};
+
+use crate::pipeline::folder::read_record;
+use crate::pipeline::records::ExampleRecord;
+use crate::pipeline::runner::folder_of;
+use crate::plan::{NodeId, Plan, Role, Stage, plan};
+use crate::recipe::run::{RunRecipe, of_run};
+
+/// A training to export.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The model that training starts from.
+    pub(super) model: String,
+    pub(super) config: TrainConfig,
+    pub(super) rows: Vec<Example>,
+    /// Rows over the cut-off length.
+    pub(super) dropped: usize,
+    /// Rows whose text does not tokenize back to their token ids.
+    pub(super) ambiguous: usize,
+}
+
+/// An example, also as text.
+#[derive(Debug)]
+pub(super) struct Example {
+    pub(super) record: ExampleRecord,
+    prompt: String,
+    completion: String,
+}
+
+impl Example {
+    fn decoded(record: ExampleRecord, text: &TextCodec, model: &Path) -> Result<Example> {
+        let no_tokenizer = || format!("{} has no tokenizer", model.display());
+        let prompt = text.decode(&record.prompt_ids).with_context(no_tokenizer)?;
+        let completion = text.decode(&record.response_ids).with_context(no_tokenizer)?;
+        Ok(Example { record, prompt, completion })
+    }
+
+    /// Whether the text tokenizes back to the token ids. A model may sample tokens that a tokenizer would not
+    /// produce, and a trainer that reads the text would then train on others.
+    fn is_exact(&self, text: &TextCodec) -> bool {
+        let is_same = |part: &str, ids: &[u32]| text.encode("text", part).is_ok_and(|encoded| encoded == ids);
+        is_same(&self.prompt, &self.record.prompt_ids) && is_same(&self.completion, &self.record.response_ids)
+    }
+
+    /// The row with the fields that both trainers read.
+    pub(super) fn row(&self) -> Value {
+        let ExampleRecord { id, source, weight, .. } = &self.record;
+        json!({"id": id, "source": source, "prompt": self.prompt, "completion": self.completion, "weight": weight})
+    }
+}
+
+impl Job {
+    /// Reads the last training of a run.
+    ///
+    /// # Errors
+    /// A run without a finished stage 8, or whose method is a policy gradient; no row within the cut-off length.
+    pub(super) fn read(run: &Path) -> Result<Job> {
+        let recipe = of_run(run)?;
+        check_supervised(&recipe)?;
+        let (dataset, model) = last_training(run, &recipe)?;
+        let mut job =
+            Job { model, config: recipe.final_config(), rows: Vec::new(), dropped: 0, ambiguous: 0 };
+        job.read_rows(&dataset, &run.join(Stage::Initial.name()))?;
+        if job.rows.is_empty() {
+            return Err(Failure::work("the run has no row to train on within the cut-off length").into());
+        }
+        Ok(job)
+    }
+
+    /// Reads the examples of a data set. All models of a run share a tokenizer; `model` is one of them.
+    fn read_rows(&mut self, dataset: &Path, model: &Path) -> Result<()> {
+        let shape = ModelShape::read(model)?;
+        let text = TextCodec::open(model, &shape)?;
+        let limit = self.config.cutoff_length.min(shape.positions);
+        for record in Table::<ExampleRecord>::open(dataset).records()? {
+            let record = record?;
+            if self.is_dropped(&record, limit) {
+                self.dropped += 1;
+            } else {
+                self.add(Example::decoded(record, &text, model)?, &text);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, example: Example, text: &TextCodec) {
+        self.ambiguous += usize::from(!example.is_exact(text));
+        self.rows.push(example);
+    }
+
+    /// Whether our own trainer would drop a row for its length.
+    fn is_dropped(&self, record: &ExampleRecord, limit: usize) -> bool {
+        let tokens = record.prompt_ids.len() + record.response_ids.len();
+        tokens > limit && self.config.over_length != OverLength::Truncate
+    }
+
+    /// Total optimizer updates.
+    pub(super) fn steps(&self) -> u64 {
+        let per_epoch = (self.rows.len() as u64).div_ceil(self.config.batch_size as u64);
+        self.config.max_steps.unwrap_or(self.config.epochs * per_epoch)
+    }
+
+    /// Warm-up updates.
+    pub(super) fn warmup_steps(&self) -> u64 {
+        (self.config.warmup_ratio * self.steps() as f64).ceil() as u64
+    }
+
+    /// C of the loss: the data set's mean response length (tokens).
+    pub(super) fn mean_response(&self) -> f64 {
+        let tokens: usize = self.rows.iter().map(|row| row.record.response_ids.len()).sum();
+        tokens as f64 / self.rows.len() as f64
+    }
+
+    /// The smallest and the largest weight of a row.
+    pub(super) fn weight_range(&self) -> (f64, f64) {
+        let weights = self.rows.iter().map(|row| row.record.weight);
+        weights.fold((f64::INFINITY, 0.0_f64), |(low, high), weight| (low.min(weight), high.max(weight)))
+    }
+}
+
+/// Refuses rewarded samples: without old log-probs and clipping, a negative advantage would push the loss
+/// to minus infinity.
+fn check_supervised(recipe: &RunRecipe) -> Result<()> {
+    if !recipe.method.is_policy_gradient() {
+        return Ok(());
+    }
+    let message = "the examples of this run are rewarded samples, which supervised trainers cannot use";
+    Err(Failure::work(message).hint("TRL and other RL trainers sample for themselves").into())
+}
+
+/// The examples of the last round with a finished stage 8, and the model that training on them starts from.
+fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
+    let plan = plan(recipe)?;
+    let folder = |id: NodeId| run.join(plan.nodes[id].folder());
+    let is_done = |id: NodeId| read_record(&folder(id)).ok().flatten().is_some_and(|record| record.done);
+    let mut trainings = (1..=recipe.rounds).rev().filter_map(|round| inputs_of_training(&plan, round));
+    let (dataset, start) = trainings.find(|(dataset, _)| is_done(*dataset)).ok_or_else(|| no_dataset(run))?;
+    let model = folder_of(&plan.nodes[start], folder(start))?;
+    Ok((folder(dataset), absolute(model).display().to_string()))
+}
+
+/// The examples and the model of a round's training.
+fn inputs_of_training(plan: &Plan, round: u64) -> Option<(NodeId, NodeId)> {
+    let training = &plan.nodes[plan.node(None, round, Stage::Final)?];
+    Some((training.input(Role::Rows)?, training.input(Role::Model)?))
+}
+
+fn no_dataset(run: &Path) -> Failure {
+    Failure::work(format!("{} has no finished stage {}", run.display(), Stage::Dataset))
+        .hint("`latrace status` says how far the run is")
+}
+
+/// The absolute path of a model folder: the export is used from another working directory. A hub id is left as
+/// it is.
+fn absolute(model: PathBuf) -> PathBuf {
+    std::path::absolute(&model).ok().filter(|path| path.is_dir()).unwrap_or(model)
+}

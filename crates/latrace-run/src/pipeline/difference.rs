@@ -1,0 +1,75 @@
+//! What differs between two keys of a stage, in words.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// More differences than these are counted, not listed: a change of a model or a data set makes dozens.
+const SHOWN: usize = 3;
+
+/// Characters of a value that are shown: the text of a template would fill the screen.
+const SHOWN_CHARACTERS: usize = 40;
+
+/// The differences of two keys, as dotted names with both values.
+pub fn difference(earlier: &Value, now: &Value) -> String {
+    let mut found = Vec::new();
+    collect("", earlier, now, &mut found);
+    match found.len() {
+        0..=SHOWN => found.join(", "),
+        all => format!("{}, and {} more", found[..SHOWN].join(", "), all - SHOWN),
+    }
+}
+
+fn collect(name: &str, earlier: &Value, now: &Value, found: &mut Vec<String>) {
+    let (Value::Object(left), Value::Object(right)) = (earlier, now) else {
+        found.extend((earlier != now).then(|| described(name, earlier, now)));
+        return;
+    };
+    let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    for inner in names {
+        let dotted = if name.is_empty() { inner.clone() } else { format!("{name}.{inner}") };
+        // A field that one key lacks counts as null there.
+        let of = |key| Value::get(key, inner).unwrap_or(&Value::Null);
+        collect(&dotted, of(earlier), of(now), found);
+    }
+}
+
+/// One difference. Digests of inputs say nothing to a reader, so of an input only the name is shown.
+fn described(name: &str, earlier: &Value, now: &Value) -> String {
+    let shown = name.trim_start_matches("settings.");
+    match shown.strip_prefix("inputs.") {
+        Some(input) => format!("{input} changed"),
+        None => format!("{shown} was {}, is {}", shorten(earlier), shorten(now)),
+    }
+}
+
+fn shorten(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_shown_with_both_values_and_inputs_by_name() {
+        let earlier = json!({"settings": {"seed": 1, "n": 4}, "inputs": {"traces": "a"}});
+        let now = json!({"settings": {"seed": 2}, "inputs": {"traces": "b"}});
+        assert_eq!(difference(&earlier, &now), "traces changed, n was 4, is null, seed was 1, is 2");
+        assert_eq!(difference(&now, &now), "");
+    }
+
+    #[test]
+    fn many_differences_are_counted_and_long_values_cut() {
+        let values = |value: &str| json!({"a": value, "b": value, "c": value, "d": value, "e": value});
+        let text = difference(&values(&"x".repeat(50)), &values("y"));
+        assert!(text.starts_with(&format!("a was \"{}…, is \"y\", b was", "x".repeat(39))), "{text}");
+        assert!(text.ends_with(", and 2 more"), "{text}");
+    }
+}

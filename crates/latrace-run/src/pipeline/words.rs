@@ -1,0 +1,126 @@
+//! A run's summary in words.
+
+use std::path::Path;
+
+use latrace_objective::statistics::Accuracy;
+
+use super::summary::{ModelSummary, RunSummary};
+
+/// The summary as text: a table, and its interpretation.
+pub fn in_words(summary: &RunSummary, run: &Path) -> String {
+    let mut lines = table(summary);
+    lines.push(String::new());
+    lines.extend(verdict(summary));
+    lines.extend(bounds(summary));
+    lines.push(effort(summary));
+    lines.push(String::new());
+    lines.push(next_steps(summary, run));
+    lines.join("\n")
+}
+
+fn bounds(summary: &RunSummary) -> Vec<String> {
+    let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) else {
+        return vec!["No trace led to a correct answer, so there is no finite bound.".to_owned()];
+    };
+    let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
+    let (traces, shown) = (shown.len(), shown.join(", "));
+    let mut lines =
+        vec![format!("Bounds L^1 … L^{traces} on log P(correct), nats, where all are finite: {shown}.")];
+    lines.extend((!summary.bounds_hold).then(|| NOT_BOUNDS.to_owned()));
+    lines.push(gap(summary, last - first));
+    lines
+}
+
+fn gap(summary: &RunSummary, closed: f64) -> String {
+    let RunSummary { effective_sample_size, unbounded, .. } = summary;
+    let traces = summary.bounds.len();
+    format!(
+        "More traces close {closed:.3} nats of the gap; {effective_sample_size:.1} of {traces} traces count on average; {unbounded} questions have no usable trace."
+    )
+}
+
+const NOT_BOUNDS: &str = "They are estimates, not bounds: traces and answers were not sampled at temperature 1 without truncation, while log q is that of temperature 1.";
+
+fn effort(summary: &RunSummary) -> String {
+    let seconds: f64 = summary.seconds.values().sum();
+    let megabytes = summary.peak_memory_bytes as f64 / 1e6;
+    format!("{seconds:.0} s of work, {megabytes:.0} MB at the peak, seed {}.", summary.seed)
+}
+
+fn next_steps(summary: &RunSummary, run: &Path) -> String {
+    format!(
+        "Next: `latrace report {0}` draws the run as one page; `latrace run … seed={1}` repeats it with another seed.",
+        run.display(),
+        summary.seed + 1
+    )
+}
+
+fn table(summary: &RunSummary) -> Vec<String> {
+    let difficulties = difficulties(summary);
+    let header: String = difficulties.iter().map(|name| format!("{name:>7}")).collect();
+    let mut lines = vec![format!("{:<16}{:>9}   {:<15}{header}", "model", "accuracy", "95 % interval")];
+    let mut models: Vec<(&String, &ModelSummary)> = summary.models.iter().collect();
+    models.sort_by_key(|(name, _)| order(name));
+    lines.extend(models.into_iter().map(|(name, model)| row(name, model, &difficulties)));
+    lines
+}
+
+/// The columns. All models are evaluated on the same questions, so that any one of them has all.
+fn difficulties(summary: &RunSummary) -> Vec<&String> {
+    let first = summary.models.values().next();
+    first.into_iter().flat_map(|model| model.by_difficulty.keys()).collect()
+}
+
+/// The run's own models come first, in the order of training; the sort keeps baselines in that of their
+/// names.
+fn order(name: &str) -> usize {
+    match name {
+        "initial" => 0,
+        "final" => 1,
+        _ => 2,
+    }
+}
+
+fn row(name: &str, model: &ModelSummary, difficulties: &[&String]) -> String {
+    let Accuracy { accuracy, low, high, .. } = model.overall;
+    let (accuracy, low, high) = (accuracy * 100.0, low * 100.0, high * 100.0);
+    let by_difficulty: String = difficulties.iter().map(|name| cell(model, name)).collect();
+    format!("{name:<16}{accuracy:>8.1} %  {low:>5.1} to {high:<5.1} {by_difficulty}")
+}
+
+fn cell(model: &ModelSummary, difficulty: &str) -> String {
+    let accuracy = model.by_difficulty.get(difficulty);
+    accuracy.map_or("      -".to_owned(), |of| format!("{:>7.1}", of.accuracy * 100.0))
+}
+
+/// Whether the method helped, as far as the intervals can tell.
+fn verdict(summary: &RunSummary) -> Option<String> {
+    let (initial, last) = (&summary.models.get("initial")?.overall, &summary.models.get("final")?.overall);
+    let gain = (last.accuracy - initial.accuracy) * 100.0;
+    let of = format!("on {} questions × {} responses", last.questions, last.samples / last.questions.max(1));
+    Some(if last.low > initial.high {
+        above(gain, &of)
+    } else if last.high < initial.low {
+        below(-gain, &of)
+    } else {
+        undecided(gain, &of)
+    })
+}
+
+fn above(points: f64, of: &str) -> String {
+    format!(
+        "The final model's accuracy is {points:.1} points above the initial one's, {of}; the intervals do not overlap."
+    )
+}
+
+fn below(points: f64, of: &str) -> String {
+    format!(
+        "The final model's accuracy is {points:.1} points below the initial one's, {of}; the intervals do not overlap. The report shows where traces were lost."
+    )
+}
+
+fn undecided(gain: f64, of: &str) -> String {
+    format!(
+        "The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance."
+    )
+}

@@ -1,0 +1,60 @@
+//! Merging of TOML tables: a recipe over its base, and `key=value` settings over both.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use latrace_io::failure::Failure;
+use toml::{Table, Value};
+
+use super::read_table;
+
+/// The file's settings, merged into those of its `base` if it names one.
+pub(super) fn with_base(file: &Path) -> Result<Table> {
+    let mut table = read_table(file)?;
+    // Removed, because it is no setting: the resolved recipe contains what the base says.
+    let Some(base) = table.remove("base") else { return Ok(table) };
+    let base = base.as_str().ok_or_else(|| not_a_name(file, &base))?;
+    let path = file.parent().unwrap_or(Path::new("")).join(base);
+    let mut whole = with_base(&path).with_context(|| format!("the base of {}", file.display()))?;
+    merge(&mut whole, table);
+    Ok(whole)
+}
+
+fn not_a_name(file: &Path, base: &Value) -> Failure {
+    let file = file.display();
+    Failure::usage(format!("{file}: base: expected the name of a recipe in the same folder, got {base}"))
+}
+
+/// Merges the settings of `over` into `table`, recursively.
+pub(super) fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets a dotted key, creating the tables that it passes through: a recipe need not mention them.
+pub(super) fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
+    let Some((path, key)) = dotted.rsplit_once('.') else {
+        table.insert(dotted.to_owned(), value);
+        return Ok(());
+    };
+    let mut inner = table;
+    for name in path.split('.') {
+        inner = inner_table(inner, name).ok_or_else(|| is_a_value(dotted, name))?;
+    }
+    inner.insert(key.to_owned(), value);
+    Ok(())
+}
+
+fn inner_table<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Table> {
+    table.entry(name).or_insert_with(|| Value::Table(Table::new())).as_table_mut()
+}
+
+fn is_a_value(dotted: &str, name: &str) -> Failure {
+    Failure::usage(format!("{dotted}: \"{name}\" is a value, not a table"))
+}
