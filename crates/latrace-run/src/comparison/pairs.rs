@@ -71,9 +71,9 @@ fn with_each(first: &Entry, of_benchmark: &[&Entry]) -> Result<(Vec<Pair>, Unpai
     if others.is_empty() {
         return Ok((found, unpaired));
     }
-    let base = Answers { of: first, results: first.questions.read()? };
+    let base = Answers::read(first)?;
     for second in others {
-        match base.compared(&Answers { of: second, results: second.questions.read()? }) {
+        match base.compared(&Answers::read(second)?) {
             Ok(pair) => found.push(pair),
             Err(reason) => unpaired.add(reason, &second.model),
         }
@@ -109,6 +109,10 @@ struct Answers<'a> {
 }
 
 impl Answers<'_> {
+    fn read(of: &Entry) -> Result<Answers<'_>> {
+        Ok(Answers { of, results: of.questions.read()? })
+    }
+
     /// The pair of this model and a second, or the reason why their questions cannot be aligned.
     fn compared(&self, second: &Answers<'_>) -> Result<Pair, String> {
         let (one, other) = (self.results()?, second.results()?);

@@ -235,6 +235,7 @@ impl RunRecipe {
             set(&mut table, &key, value)?;
         }
         let shown = file.display().to_string();
+        // Before the defaults are merged in, so that an error names what was written.
         check_keys(&table, &shown)?;
         let recipe = resolve(&table, &shown)?;
         // Baselines are validated here, too: an error in one should not surface after hours of work.

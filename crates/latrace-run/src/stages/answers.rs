@@ -43,6 +43,7 @@ fn asked(
     codec: &TraceCodec,
 ) -> Result<Vec<(Trace, Prompt)>> {
     let questions = questions.read(part)?;
+    // An unfinished trace has no boundary behind which an answer could begin.
     let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
     closed.map(|trace| Ok(prompted(question_of(&questions, &trace.id)?, trace, codec))).collect()
 }
