@@ -154,13 +154,14 @@ fn missing_in<'a>(results: &Results, of: &'a Results) -> Option<&'a String> {
     of.keys().find(|id| !results.contains_key(*id))
 }
 
+const COLUMNS: [&str; 7] = ["benchmark", "compared", "with", "difference", "95 %", "p", "questions"];
+
+const METHOD: &str = "Differences in percentage points on the same questions; p-values of the two-sided sign-flip permutation test.\n";
+
 /// The pairs as a table.
 pub fn markdown(pairs: &[Pair]) -> String {
-    let header = ["benchmark", "compared", "with", "difference", "95 %", "p", "questions"].map(str::to_owned);
-    let table = text_table::markdown(&header, &pairs.iter().map(row).collect::<Vec<_>>());
-    format!(
-        "{table}\nDifferences in percentage points on the same questions; p-values of the two-sided sign-flip permutation test.\n"
-    )
+    let rows: Vec<[String; 7]> = pairs.iter().map(row).collect();
+    format!("{}\n{METHOD}", text_table::markdown(&COLUMNS.map(str::to_owned), &rows))
 }
 
 fn row(Pair { benchmark, first, second, paired }: &Pair) -> [String; 7] {
@@ -181,6 +182,7 @@ fn signed(share: f64) -> String {
     format!("{}{}", if share > 0.0 { "+" } else { "" }, percent(share))
 }
 
+/// A p-value. Below 0.001 the test's random permutations leave no more digits.
 fn small(p: f64) -> String {
     if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }

@@ -213,12 +213,16 @@ fn name_of(path: &Path) -> String {
 fn remove_temporary(folder: &Path) -> Result<()> {
     let cannot = "cannot clear the folder";
     for path in paths_in(folder, cannot)? {
-        let name = name_of(&path);
-        if path.is_file() && name.starts_with('.') && name.ends_with(".tmp") {
+        if path.is_file() && is_temporary(&name_of(&path)) {
             fs::remove_file(&path).with_context(|| format!("{cannot} {}", folder.display()))?;
         }
     }
     Ok(())
+}
+
+/// Whether a name is of those that files are written under before they get their own.
+fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".tmp")
 }
 
 /// The record in a stage's folder, if any.

@@ -121,6 +121,7 @@ fn counts(folder: &Path) -> Result<Value> {
     Ok(record.counts)
 }
 
+/// An evaluation's counts, without those that only its own record shows.
 fn measured(folder: &Path) -> Result<ModelSummary> {
     let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(counts(folder)?)
         .with_context(|| format!("{} contains no evaluation", folder.display()))?;

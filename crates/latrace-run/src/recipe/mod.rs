@@ -58,11 +58,13 @@ fn one_line(error: &toml::de::Error) -> String {
 
 /// A setting, `key=value`.
 fn parse_override(text: &str) -> Result<(String, Value)> {
-    let Some((key, raw)) = text.split_once('=') else {
-        let hint = "write recipe settings as key=value, for example learning_rate=1e-4";
-        return Err(Failure::usage(format!("expected key=value, got \"{text}\"")).hint(hint).into());
-    };
+    let (key, raw) = text.split_once('=').ok_or_else(|| not_a_setting(text))?;
     Ok((key.trim().to_owned(), parse_value(raw)))
+}
+
+fn not_a_setting(text: &str) -> Failure {
+    Failure::usage(format!("expected key=value, got \"{text}\""))
+        .hint("write recipe settings as key=value, for example learning_rate=1e-4")
 }
 
 /// The value is TOML if it parses as such, and otherwise a string, so that a shell's quotes suffice.
