@@ -67,7 +67,7 @@ impl JudgedResponse {
     }
 }
 
-/// A question some of whose responses are still to be judged.
+/// A question of a window, with its responses.
 pub(super) struct Question {
     pub place: usize,
     pub id: String,

@@ -136,14 +136,22 @@ fn prompts(
     text: &TextCodec,
     positions: usize,
 ) -> Result<Vec<Prompted>> {
-    let boxed = plan.benchmark.kind.is_boxed();
     let prompt = |asked: &Asked| {
-        let named = || format!("question {}", asked.id);
-        let prompted = model.wrapping.prompt(&asked.text, boxed, &plan.markers, text).with_context(named)?;
+        let prompted = prompt(plan, model, asked, text).with_context(|| format!("question {}", asked.id))?;
         check_length(&asked.id, prompted.ids.len(), positions)?;
         Ok(prompted)
     };
     asked.iter().map(prompt).collect()
+}
+
+fn prompt(
+    plan: &BenchmarkRun,
+    model: &EvaluatedModel<'_>,
+    asked: &Asked,
+    text: &TextCodec,
+) -> Result<Prompted> {
+    let boxed = plan.benchmark.kind.is_boxed();
+    model.wrapping.prompt(&asked.text, boxed, &plan.markers, text)
 }
 
 /// Checked before anything is sampled: an error in the last question would otherwise surface after hours.

@@ -109,6 +109,7 @@ fn is_in_use(path: &Path) -> Failure {
 
 /// Retries for a moment, because [`RunFolder::is_at_work`] of another process also holds the lock briefly.
 fn try_for_a_moment(lock: &File) -> Result<(), TryLockError> {
+    // 100 ms in all: such a look takes far less, and a process at work holds the lock for as long as it runs.
     for _ in 0..4 {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(25)),

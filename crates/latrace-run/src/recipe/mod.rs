@@ -18,14 +18,19 @@ use latrace_io::failure::Failure;
 
 /// Reads `file` if given, applies `overrides` (`key=value`) in order, and validates the result.
 pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainConfig> {
+    let config = typed(settings(file, overrides)?)?;
+    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(config)
+}
+
+/// The settings as given. Both sources are checked by themselves, so that an error names the one at fault.
+fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Table> {
     let mut table = file.map(read_table).transpose()?.unwrap_or_default();
     check_keys(&table, &file.map_or("the recipe".to_owned(), |path| path.display().to_string()))?;
     let given: Table = overrides.iter().map(|text| parse_override(text)).collect::<Result<_>>()?;
     check_keys(&given, "the command line")?;
     table.extend(given);
-    let config = typed(table)?;
-    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(config)
+    Ok(table)
 }
 
 fn typed(table: Table) -> Result<TrainConfig> {
@@ -85,6 +90,7 @@ fn check_keys(table: &Table, source: &str) -> Result<()> {
 
 /// The error for a key not in `known`; of a dotted `key`, only the last part is compared.
 fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
+    // Of a dotted key, the last part: `known` has the keys of one table.
     let nearest = nearest(key.rsplit('.').next().unwrap_or(key), known);
     Failure::usage(format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\""))
         .hint(format!("known keys: {}", known.join(", ")))

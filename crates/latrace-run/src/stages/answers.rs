@@ -57,6 +57,7 @@ fn prompted(question: &QuestionTokens, trace: TraceTokens, codec: &TraceCodec) -
 }
 
 fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec) -> AnswerRecord {
+    // The rest of the closing marker was part of the prompt, but belongs to y.
     let token_ids = [codec.answer_prefix.as_slice(), &completion.ids].concat();
     AnswerRecord {
         id: trace.id.clone(),
@@ -66,6 +67,7 @@ fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec
         given: codec.answer_prefix.len() as u64,
         token_ids,
         logprobs: completion.logp,
+        // By an end token or the closing marker alike.
         ended: completion.stop != StopReason::MaxTokens,
     }
 }

@@ -44,6 +44,7 @@ fn judged_part(
     judge: &Judge<'_>,
 ) -> Result<Vec<VerdictRecord>> {
     let queries = queries(questions, judge)?;
+    // In parallel: a program may take seconds.
     answers.into_par_iter().map(|answer| judged(&queries, answer, judge)).collect()
 }
 
