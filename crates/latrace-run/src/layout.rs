@@ -50,9 +50,11 @@ pub fn check(run: &Path) -> Result<()> {
 /// As for [`check`]; a file that cannot be written.
 pub(crate) fn claim(run: &Path) -> Result<()> {
     check(run)?;
-    if read(run)?.is_some() {
-        return Ok(());
-    }
+    // Once written it stays: it names the version of the program that began the run.
+    if read(run)?.is_none() { write(run) } else { Ok(()) }
+}
+
+fn write(run: &Path) -> Result<()> {
     let layout = Layout { layout: VERSION, version: env!("CARGO_PKG_VERSION").to_owned() };
     let text = serde_json::to_string(&layout)?;
     write_atomically(&run.join(FILE), |writer| writeln!(writer, "{text}").context("cannot write the layout"))
@@ -96,8 +98,8 @@ fn other(run: &Path, layout: u32, made_by: &str) -> anyhow::Error {
 mod tests {
     use super::*;
 
-    /// What is said of a folder with these files, by those who read it and by those who work in it, and that
-    /// neither changes any of them.
+    /// Checks that a folder with these files is refused, both for reading and for working in it, and that neither
+    /// changes any of them.
     #[track_caller]
     fn check_refused(files: &[(&str, &str)], expected: &str) {
         let folder = tempfile::tempdir().unwrap();
@@ -130,8 +132,8 @@ mod tests {
         fs::create_dir(&run).unwrap();
         fs::write(run.join("notes.txt"), "mine").unwrap();
         claim(&run).unwrap();
-        let said = fs::read_to_string(run.join(FILE)).unwrap();
-        assert_eq!(said, format!("{{\"layout\":2,\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION")));
+        let written = fs::read_to_string(run.join(FILE)).unwrap();
+        assert_eq!(written, format!("{{\"layout\":2,\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION")));
         fs::write(run.join("recipe.toml"), "").unwrap();
         claim(&run).unwrap();
         check(&run).unwrap();

@@ -158,11 +158,14 @@ fn columns(entries: &[Entry]) -> Vec<ComparedColumn> {
 fn columns_of(benchmark: &str, entries: &[Entry]) -> Vec<ComparedColumn> {
     let of: Vec<&Entry> = entries.iter().filter(|entry| entry.benchmark == benchmark).collect();
     let k = common_k(&of);
-    let shows = |wanted: Shows| of.iter().any(|entry| [wanted, Shows::Both].contains(&entry.shows));
-    let overall = shows(Shows::Overall).then_some(None);
-    let subsets = if shows(Shows::Subsets) { subsets(&of) } else { Vec::new() };
-    let columns = overall.into_iter().chain(subsets.into_iter().map(Some));
-    columns.map(|subset| ComparedColumn { benchmark: benchmark.to_owned(), subset, k }).collect()
+    let column = |subset| ComparedColumn { benchmark: benchmark.to_owned(), subset, k };
+    let overall = shows(&of, Shows::Overall).then_some(None);
+    let subsets = if shows(&of, Shows::Subsets) { subsets(&of) } else { Vec::new() };
+    overall.into_iter().chain(subsets.into_iter().map(Some)).map(column).collect()
+}
+
+fn shows(entries: &[&Entry], wanted: Shows) -> bool {
+    entries.iter().any(|entry| [wanted, Shows::Both].contains(&entry.shows))
 }
 
 /// Responses per question, if all models have the same number of them.

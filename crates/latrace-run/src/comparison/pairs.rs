@@ -71,9 +71,9 @@ fn with_each(first: &Entry, of_benchmark: &[&Entry]) -> Result<(Vec<Pair>, Unpai
     if others.is_empty() {
         return Ok((found, unpaired));
     }
-    let base = Answers { of: first, results: first.questions.read()? };
+    let base = Answers::read(first)?;
     for second in others {
-        match base.compared(&Answers { of: second, results: second.questions.read()? }) {
+        match base.compared(&Answers::read(second)?) {
             Ok(pair) => found.push(pair),
             Err(reason) => unpaired.add(reason, &second.model),
         }
@@ -109,6 +109,10 @@ struct Answers<'a> {
 }
 
 impl Answers<'_> {
+    fn read(of: &Entry) -> Result<Answers<'_>> {
+        Ok(Answers { of, results: of.questions.read()? })
+    }
+
     /// The pair of this model and a second, or the reason why their questions cannot be aligned.
     fn compared(&self, second: &Answers<'_>) -> Result<Pair, String> {
         let (one, other) = (self.results()?, second.results()?);
@@ -150,13 +154,14 @@ fn missing_in<'a>(results: &Results, of: &'a Results) -> Option<&'a String> {
     of.keys().find(|id| !results.contains_key(*id))
 }
 
+const COLUMNS: [&str; 7] = ["benchmark", "compared", "with", "difference", "95 %", "p", "questions"];
+
+const METHOD: &str = "Differences in percentage points on the same questions; p-values of the two-sided sign-flip permutation test.\n";
+
 /// The pairs as a table.
 pub fn markdown(pairs: &[Pair]) -> String {
-    let header = ["benchmark", "compared", "with", "difference", "95 %", "p", "questions"].map(str::to_owned);
-    let table = text_table::markdown(&header, &pairs.iter().map(row).collect::<Vec<_>>());
-    format!(
-        "{table}\nDifferences in percentage points on the same questions; p-values of the two-sided sign-flip permutation test.\n"
-    )
+    let rows: Vec<[String; 7]> = pairs.iter().map(row).collect();
+    format!("{}\n{METHOD}", text_table::markdown(&COLUMNS.map(str::to_owned), &rows))
 }
 
 fn row(Pair { benchmark, first, second, paired }: &Pair) -> [String; 7] {
@@ -177,6 +182,7 @@ fn signed(share: f64) -> String {
     format!("{}{}", if share > 0.0 { "+" } else { "" }, percent(share))
 }
 
+/// A p-value. Below 0.001 the test's random permutations leave no more digits.
 fn small(p: f64) -> String {
     if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }

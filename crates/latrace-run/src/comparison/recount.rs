@@ -18,8 +18,7 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
     let mut pooled: Vec<(Entry, Results)> = Vec::new();
     for entry in entries {
         let results = results_of(&entry)?;
-        let is_same = |known: &Entry| known.name == entry.name && known.benchmark == entry.benchmark;
-        match pooled.iter_mut().find(|(known, _)| is_same(known)) {
+        match pooled.iter_mut().find(|(known, _)| is_same_model(known, &entry)) {
             Some((known, together)) => {
                 add(together, results).map_err(|id| two_texts(known, &entry, &id))?;
             }
@@ -28,6 +27,10 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
         }
     }
     Ok(pooled.into_iter().map(|(entry, results)| counted(entry, results)).collect())
+}
+
+fn is_same_model(one: &Entry, other: &Entry) -> bool {
+    one.name == other.name && one.benchmark == other.benchmark
 }
 
 fn two_texts(one: &Entry, other: &Entry, id: &str) -> Failure {

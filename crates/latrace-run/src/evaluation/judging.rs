@@ -66,7 +66,7 @@ impl JudgedResponse {
     }
 }
 
-/// A question some of whose responses are still to be judged.
+/// A question of a window, with its responses.
 pub(super) struct Question {
     pub place: usize,
     pub id: String,
@@ -190,13 +190,14 @@ impl<'a> Judge<'a> {
 
     fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {
         let prompt = self.all.prompt(question.place);
-        let responses = question.responses.iter().zip(judgements);
-        self.scored.push(Scored {
-            subset: question.item.subset.clone(),
-            prompt_tokens: prompt.map_or(0, |(_, tokens)| tokens),
-            responses: responses.map(|(response, judgement)| self.summarised(response, judgement)).collect(),
-        });
+        self.scored.push(self.scored_question(question, judgements, prompt.map_or(0, |(_, tokens)| tokens)));
         results::write(question, judgements, prompt, writer)
+    }
+
+    fn scored_question(&self, question: &Question, judgements: &[Judgement], prompt_tokens: u64) -> Scored {
+        let responses = question.responses.iter().zip(judgements);
+        let responses = responses.map(|(response, judgement)| self.summarised(response, judgement));
+        Scored { subset: question.item.subset.clone(), prompt_tokens, responses: responses.collect() }
     }
 
     /// What the summary needs of a judged response: not its text, which would keep a whole evaluation in

@@ -119,11 +119,10 @@ pub fn read_results(folder: &Path) -> Result<Option<Vec<QuestionResult>>> {
     let Ok(file) = File::open(&path) else { return Ok(None) };
     // By number, because as texts "10" would come before "2".
     let parsed: Result<BTreeMap<usize, QuestionResult>, _> = serde_json::from_reader(BufReader::new(file));
-    match parsed {
-        Ok(questions) => Ok(Some(questions.into_values().collect())),
-        Err(error) => {
-            let path = path.display();
-            Err(Failure::work(format!("{path} does not contain an evaluation's results: {error}")).into())
-        }
-    }
+    let questions = parsed.map_err(|error| not_results(&path, &error))?;
+    Ok(Some(questions.into_values().collect()))
+}
+
+fn not_results(path: &Path, error: &serde_json::Error) -> Failure {
+    Failure::work(format!("{} does not contain an evaluation's results: {error}", path.display()))
 }

@@ -59,12 +59,13 @@ pub(super) fn from_model(
     let job = job(plan, shape.end_ids)?;
     let settings = settings(plan, model, &job);
     let hashes = json!(fingerprint(&model.folder)?);
-    let drawn = draw(plan, model, &job, json!({"model": hashes, "settings": settings}), asked, &prompts)?;
+    let work = json!({"model": hashes, "settings": settings});
+    let drawn = draw(plan, model, &job, work, asked, &prompts)?;
     let spent = (drawn.earlier, drawn.spent.tokens, drawn.spent.seconds);
-    let samples = by_question(drawn, asked.len());
-    let cut = plan.markers.cut.clone();
+    let (samples, cut) = (by_question(drawn, asked.len()), plan.markers.cut.clone());
+    let by_model = ByModel { samples, prompts, text, cut, stops: job.stop_texts };
     Ok(Responses {
-        held: Held::Drawn(Box::new(ByModel { samples, prompts, text, cut, stops: job.stop_texts })),
+        held: Held::Drawn(Box::new(by_model)),
         file: plan.out.join(RESPONSES),
         name: model.name.clone(),
         model: hashes,
@@ -83,9 +84,14 @@ fn by_question(drawn: DrawnRows, questions: usize) -> Vec<Vec<FinishedSample>> {
 fn job(plan: &BenchmarkRun, stop_ids: Vec<u32>) -> Result<SampleJob> {
     let params = plan.benchmark.sampling;
     params.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    let close = Some(plan.markers.answer_close.trim()).filter(|close| !close.is_empty());
-    let stop_texts = StopTexts::new(close.map(str::to_owned).into_iter().collect());
-    Ok(SampleJob { stage: STAGE, seed: plan.seed, n: plan.benchmark.k, params, stop_ids, stop_texts })
+    let (seed, n, stop_texts) = (plan.seed, plan.benchmark.k, stop_texts(plan));
+    Ok(SampleJob { stage: STAGE, seed, n, params, stop_ids, stop_texts })
+}
+
+/// The marker that closes an answer, for families that have one.
+fn stop_texts(plan: &BenchmarkRun) -> StopTexts {
+    let close = plan.markers.answer_close.trim();
+    StopTexts::new(if close.is_empty() { Vec::new() } else { vec![close.to_owned()] })
 }
 
 /// Samples the responses that an interrupted run has not, and writes all of them in the order of the
@@ -130,14 +136,22 @@ fn prompts(
     text: &TextCodec,
     positions: usize,
 ) -> Result<Vec<Prompted>> {
-    let boxed = plan.benchmark.kind.is_boxed();
     let prompt = |asked: &Asked| {
-        let named = || format!("question {}", asked.id);
-        let prompted = model.wrapping.prompt(&asked.text, boxed, &plan.markers, text).with_context(named)?;
+        let prompted = prompt(plan, model, asked, text).with_context(|| format!("question {}", asked.id))?;
         check_length(&asked.id, prompted.ids.len(), positions)?;
         Ok(prompted)
     };
     asked.iter().map(prompt).collect()
+}
+
+fn prompt(
+    plan: &BenchmarkRun,
+    model: &EvaluatedModel<'_>,
+    asked: &Asked,
+    text: &TextCodec,
+) -> Result<Prompted> {
+    let boxed = plan.benchmark.kind.is_boxed();
+    model.wrapping.prompt(&asked.text, boxed, &plan.markers, text)
 }
 
 /// Checked before anything is sampled: an error in the last question would otherwise surface after hours.

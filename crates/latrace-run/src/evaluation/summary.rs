@@ -262,6 +262,7 @@ pub fn table(summary: &EvaluationSummary) -> String {
     if summary.k > 1 { format!("{accuracies}\n{}", pass_table(summary)) } else { accuracies }
 }
 
+/// A row of the first table.
 fn accuracy_row(name: &str, accuracy: &Accuracy) -> [String; 4] {
     let Accuracy { accuracy, low, high, questions, .. } = *accuracy;
     [name.to_owned(), questions.to_string(), percent(accuracy), range(low, high)]

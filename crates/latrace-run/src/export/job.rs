@@ -142,11 +142,16 @@ fn check_supervised(recipe: &RunRecipe) -> Result<()> {
 fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
     let plan = plan(recipe)?;
     let folder = |id: NodeId| run.join(plan.nodes[id].folder());
-    let is_done = |id: NodeId| read_record(&folder(id)).ok().flatten().is_some_and(|record| record.done);
+    // From the last round on: an unfinished run can be exported as far as it is.
     let mut trainings = (1..=recipe.rounds).rev().filter_map(|round| inputs_of_training(&plan, round));
-    let (dataset, start) = trainings.find(|(dataset, _)| is_done(*dataset)).ok_or_else(|| no_dataset(run))?;
+    let found = trainings.find(|(dataset, _)| is_done(&folder(*dataset)));
+    let (dataset, start) = found.ok_or_else(|| no_dataset(run))?;
     let model = folder_of(&plan.nodes[start], folder(start))?;
     Ok((folder(dataset), absolute(model).display().to_string()))
+}
+
+fn is_done(stage: &Path) -> bool {
+    read_record(stage).ok().flatten().is_some_and(|record| record.done)
 }
 
 /// The examples and the model of a round's training.

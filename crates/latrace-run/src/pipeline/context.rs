@@ -32,6 +32,7 @@ impl RunContext {
             Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => EngineRole::Generate,
             Settings::Scores(_) => EngineRole::Score,
             Settings::Fit(_) => EngineRole::Train,
+            // The other stages give the same result with any engine.
             _ => return None,
         };
         Some(self.engine.identity(role))

@@ -27,11 +27,14 @@ fn collect(name: &str, earlier: &Value, now: &Value, found: &mut Vec<String>) {
     };
     let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
     for inner in names {
-        let dotted = if name.is_empty() { inner.clone() } else { format!("{name}.{inner}") };
         // A field that one key lacks counts as null there.
         let of = |key| Value::get(key, inner).unwrap_or(&Value::Null);
-        collect(&dotted, of(earlier), of(now), found);
+        collect(&dotted(name, inner), of(earlier), of(now), found);
     }
+}
+
+fn dotted(name: &str, inner: &str) -> String {
+    if name.is_empty() { inner.to_owned() } else { format!("{name}.{inner}") }
 }
 
 /// One difference. Digests of inputs say nothing to a reader, so of an input only the name is shown.

@@ -109,6 +109,7 @@ fn is_in_use(path: &Path) -> Failure {
 
 /// Retries for a moment, because [`RunFolder::is_at_work`] of another process also holds the lock briefly.
 fn try_for_a_moment(lock: &File) -> Result<(), TryLockError> {
+    // 100 ms in all: such a look takes far less, and a process at work holds the lock for as long as it runs.
     for _ in 0..4 {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(25)),
@@ -213,12 +214,16 @@ fn name_of(path: &Path) -> String {
 fn remove_temporary(folder: &Path) -> Result<()> {
     let cannot = "cannot clear the folder";
     for path in paths_in(folder, cannot)? {
-        let name = name_of(&path);
-        if path.is_file() && name.starts_with('.') && name.ends_with(".tmp") {
+        if path.is_file() && is_temporary(&name_of(&path)) {
             fs::remove_file(&path).with_context(|| format!("{cannot} {}", folder.display()))?;
         }
     }
     Ok(())
+}
+
+/// Whether a name is of those that files are written under before they get their own.
+fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".tmp")
 }
 
 /// The record in a stage's folder, if any.

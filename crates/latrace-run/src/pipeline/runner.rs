@@ -112,14 +112,17 @@ fn do_stage(
     if let State::Changed(_) = state {
         remove(folder)?;
     }
-    // A resumed stage keeps the working time of its earlier sessions.
-    let before = record.filter(|_| state == State::Begun).map_or(0.0, |record| record.seconds);
-    let stage = StageFolder::begin(folder, node.stage.name(), key, before)?;
+    let stage = StageFolder::begin(folder, node.stage.name(), key, seconds_before(&state, record))?;
     tracing::info!("{label}");
     let outcome = work(&stage);
     // An error of the work is recorded, too, with the time until then.
     let result = stage.end(outcome)?;
     Ok(Done { folder: folder_of(node, result.folder)?, ..result })
+}
+
+/// The working time (s) of a resumed stage's earlier sessions.
+fn seconds_before(state: &State, record: Option<StageRecord>) -> f64 {
+    record.filter(|_| *state == State::Begun).map_or(0.0, |record| record.seconds)
 }
 
 /// Removes a stage made under another key: its parts must not be mixed with new ones.
@@ -191,12 +194,13 @@ fn checksum_of(external: External<'_>) -> Result<(String, Value)> {
     Ok(match external {
         External::Model(name) => ("model".to_owned(), json!(fingerprint(&model_folder(name)?)?)),
         External::Questions(source) => ("questions".to_owned(), json!(source.checksums()?)),
-        External::Template(path) => {
-            // The file name alone: a template that moves to another folder is still the same template.
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (format!("template {name}"), json!(checksum(path)?))
-        }
+        External::Template(path) => (format!("template {}", file_name(path)), json!(checksum(path)?)),
     })
+}
+
+/// The file name alone: a template that moves to another folder is still the same template.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -121,6 +121,7 @@ fn counts(folder: &Path) -> Result<Value> {
     Ok(record.counts)
 }
 
+/// An evaluation's counts, without those that only its own record shows.
 fn measured(folder: &Path) -> Result<ModelSummary> {
     let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(counts(folder)?)
         .with_context(|| format!("{} contains no evaluation", folder.display()))?;
@@ -138,14 +139,17 @@ fn models(plan: &Plan, run: &Path) -> Result<BTreeMap<String, ModelSummary>> {
 
 /// The evaluations of a plan, by the name of the model in tables.
 pub fn evaluations(plan: &Plan) -> Vec<(String, NodeId)> {
-    let of = |step: &Step| {
-        let model = step.stage.evaluated_model()?;
-        match &step.method {
-            None => Some((model.to_owned(), step.node)),
-            Some(method) => (step.stage == Stage::FinalEvaluation).then(|| (method.clone(), step.node)),
-        }
-    };
-    plan.steps.iter().filter_map(of).collect()
+    plan.steps.iter().filter_map(|step| Some((model_of(step)?, step.node))).collect()
+}
+
+/// The name of the model that a step evaluates; none for other stages. A baseline's initial model is left out,
+/// since it is the recipe's own in all but rare recipes.
+fn model_of(step: &Step) -> Option<String> {
+    let model = step.stage.evaluated_model()?;
+    match &step.method {
+        None => Some(model.to_owned()),
+        Some(method) => (step.stage == Stage::FinalEvaluation).then(|| method.clone()),
+    }
 }
 
 /// The records of a plan's stages, by their path within the run.

@@ -59,6 +59,7 @@ fn table(summary: &RunSummary) -> Vec<String> {
     let difficulties = difficulties(summary);
     let header: String = difficulties.iter().map(|name| format!("{name:>7}")).collect();
     let mut lines = vec![format!("{:<16}{:>9}   {:<15}{header}", "model", "accuracy", "95 % interval")];
+    // By name, `final` would come before `initial`.
     let mut models: Vec<(&String, &ModelSummary)> = summary.models.iter().collect();
     models.sort_by_key(|(name, _)| order(name));
     lines.extend(models.into_iter().map(|(name, model)| row(name, model, &difficulties)));

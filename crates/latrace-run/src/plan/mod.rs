@@ -26,6 +26,7 @@ use crate::recipe::run::RunRecipe;
 pub fn plan(recipe: &RunRecipe) -> Result<Plan> {
     let mut plan = Plan::default();
     algorithm::method(&mut plan, None, recipe)?;
+    // After the recipe's own method, which therefore owns whatever a baseline can share.
     for (name, variant) in recipe.variants()? {
         algorithm::method(&mut plan, Some(&name), &variant)?;
     }

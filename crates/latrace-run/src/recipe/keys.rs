@@ -35,6 +35,7 @@ fn known_keys() -> Result<Table> {
     for training in ["initial", "posterior", "final"] {
         known.insert(training.to_owned(), Value::Table(training_keys()));
     }
+    // Not in the defaults, where they would keep the run's own seed from these stages.
     for seeded in ["questions", "weights"] {
         insert(&mut known, seeded, "seed", Value::Integer(0));
     }

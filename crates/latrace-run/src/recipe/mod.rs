@@ -18,14 +18,19 @@ use latrace_io::failure::Failure;
 
 /// Reads `file` if given, applies `overrides` (`key=value`) in order, and validates the result.
 pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainConfig> {
+    let config = typed(settings(file, overrides)?)?;
+    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(config)
+}
+
+/// The settings as given. Both sources are checked by themselves, so that an error names the one at fault.
+fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Table> {
     let mut table = file.map(read_table).transpose()?.unwrap_or_default();
     check_keys(&table, &file.map_or("the recipe".to_owned(), |path| path.display().to_string()))?;
     let given: Table = overrides.iter().map(|text| parse_override(text)).collect::<Result<_>>()?;
     check_keys(&given, "the command line")?;
     table.extend(given);
-    let config = typed(table)?;
-    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(config)
+    Ok(table)
 }
 
 fn typed(table: Table) -> Result<TrainConfig> {
@@ -58,11 +63,13 @@ fn one_line(error: &toml::de::Error) -> String {
 
 /// A setting, `key=value`.
 fn parse_override(text: &str) -> Result<(String, Value)> {
-    let Some((key, raw)) = text.split_once('=') else {
-        let hint = "write recipe settings as key=value, for example learning_rate=1e-4";
-        return Err(Failure::usage(format!("expected key=value, got \"{text}\"")).hint(hint).into());
-    };
+    let (key, raw) = text.split_once('=').ok_or_else(|| not_a_setting(text))?;
     Ok((key.trim().to_owned(), parse_value(raw)))
+}
+
+fn not_a_setting(text: &str) -> Failure {
+    Failure::usage(format!("expected key=value, got \"{text}\""))
+        .hint("write recipe settings as key=value, for example learning_rate=1e-4")
 }
 
 /// The value is TOML if it parses as such, and otherwise a string, so that a shell's quotes suffice.
@@ -83,6 +90,7 @@ fn check_keys(table: &Table, source: &str) -> Result<()> {
 
 /// The error for a key not in `known`; of a dotted `key`, only the last part is compared.
 fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
+    // Of a dotted key, the last part: `known` has the keys of one table.
     let nearest = nearest(key.rsplit('.').next().unwrap_or(key), known);
     Failure::usage(format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\""))
         .hint(format!("known keys: {}", known.join(", ")))

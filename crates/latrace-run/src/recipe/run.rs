@@ -229,12 +229,9 @@ pub struct EngineOptions {
 impl RunRecipe {
     /// Reads `file`, applies `overrides` (`dotted.key=value`) in order, and validates the result.
     pub fn read(file: &Path, overrides: &[String]) -> Result<RunRecipe> {
-        let mut table = with_base(file)?;
-        for text in overrides {
-            let (key, value) = parse_override(text)?;
-            set(&mut table, &key, value)?;
-        }
+        let table = overridden(with_base(file)?, overrides)?;
         let shown = file.display().to_string();
+        // Before the defaults are merged in, so that an error names what was written.
         check_keys(&table, &shown)?;
         let recipe = resolve(&table, &shown)?;
         // Baselines are validated here, too: an error in one should not surface after hours of work.
@@ -328,6 +325,15 @@ pub fn of_run(run: &Path) -> Result<RunRecipe> {
     layout::check(run)?;
     let path = run.join(layout::RECIPE);
     if path.is_file() { RunRecipe::read(&path, &[]) } else { Err(no_recipe(run).into()) }
+}
+
+/// The table after `key=value` settings, of which a later one replaces an earlier.
+fn overridden(mut table: Table, overrides: &[String]) -> Result<Table> {
+    for text in overrides {
+        let (key, value) = parse_override(text)?;
+        set(&mut table, &key, value)?;
+    }
+    Ok(table)
 }
 
 fn no_recipe(run: &Path) -> Failure {
@@ -424,6 +430,7 @@ fn usage(message: String) -> Result<()> {
 /// Gives the run's seed to every stage that does not set its own.
 fn seed_stages(table: &mut Table) {
     let Some(seed) = table.get("seed").cloned() else { return };
+    // Equal seeds are independent draws: the stage's name is part of every key of a random stream.
     for stage in ["questions", "initial", "posterior", "weights", "final"] {
         if let Some(Value::Table(stage)) = table.get_mut(stage) {
             stage.entry("seed").or_insert_with(|| seed.clone());

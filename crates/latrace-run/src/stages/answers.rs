@@ -43,6 +43,7 @@ fn asked(
     codec: &TraceCodec,
 ) -> Result<Vec<(Trace, Prompt)>> {
     let questions = questions.read(part)?;
+    // An unfinished trace has no boundary behind which an answer could begin.
     let closed = traces.read(part)?.into_iter().filter(|trace| trace.closed);
     closed.map(|trace| Ok(prompted(question_of(&questions, &trace.id)?, trace, codec))).collect()
 }
@@ -56,6 +57,7 @@ fn prompted(question: &QuestionTokens, trace: TraceTokens, codec: &TraceCodec) -
 }
 
 fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec) -> AnswerRecord {
+    // The rest of the closing marker was part of the prompt, but belongs to y.
     let token_ids = [codec.answer_prefix.as_slice(), &completion.ids].concat();
     AnswerRecord {
         id: trace.id.clone(),
@@ -65,6 +67,7 @@ fn answer(trace: &Trace, number: u64, completion: Completion, codec: &TraceCodec
         given: codec.answer_prefix.len() as u64,
         token_ids,
         logprobs: completion.logp,
+        // By an end token or the closing marker alike.
         ended: completion.stop != StopReason::MaxTokens,
     }
 }

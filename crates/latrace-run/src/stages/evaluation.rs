@@ -122,6 +122,7 @@ impl Counts<ResponseRecord> for ResponseCounts {
     fn add(&mut self, response: &ResponseRecord) {
         self.truncated += u64::from(response.truncated);
         self.tokens += response.token_ids.len() as u64;
+        // By question first: accuracies are means over questions, whatever the number of responses of each.
         let question = (response.difficulty.clone(), response.id.clone());
         let tally = self.by_question.entry(question).or_insert(Tally { right: 0, samples: 0 });
         tally.right += usize::from(response.verdict().is_correct());

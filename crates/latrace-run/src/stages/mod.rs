@@ -46,8 +46,7 @@ impl StageWork<'_> {
         Ok(Table::open(self.inputs.folder(role)?))
     }
 
-    /// The stage's own table. Its parts carry the stage's key, so that parts made under another one are not
-    /// taken for its own.
+    /// The stage's own table. Its parts carry the stage's key, as a record of what they were made from.
     fn output<R>(&self) -> Table<R> {
         Table::create(&self.stage.path, &self.stage.key())
     }

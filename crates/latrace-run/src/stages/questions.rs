@@ -105,6 +105,7 @@ impl Encoding<'_> {
     fn encode(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         let PromptTexts { prompt, posterior_prompt } =
             prompts(question, self.reasoner, self.posterior, self.markers)?;
+        let codec = self.codec;
         Ok(QuestionRecord {
             id: question.id.clone(),
             split,
@@ -113,10 +114,10 @@ impl Encoding<'_> {
             difficulty: question.difficulty.clone(),
             kind: question.kind.clone().unwrap_or_default(),
             reference: reference(question).to_string(),
-            prompt_ids: self.codec.encode(&prompt)?,
-            posterior_prompt_ids: posterior_prompt.map(|prompt| self.codec.encode(&prompt)).transpose()?,
-            trace_ids: question.trace.as_ref().map(|trace| self.codec.trace_ids(trace)).transpose()?,
-            answer_ids: question.response().map(|answer| self.codec.answer_ids(answer)).transpose()?,
+            prompt_ids: codec.encode(&prompt)?,
+            posterior_prompt_ids: posterior_prompt.map(|prompt| codec.encode(&prompt)).transpose()?,
+            trace_ids: question.trace.as_ref().map(|trace| codec.trace_ids(trace)).transpose()?,
+            answer_ids: question.response().map(|answer| codec.answer_ids(answer)).transpose()?,
         })
     }
 }

@@ -62,6 +62,7 @@ impl PartScores for ScoredTraces {
 
     fn read(&mut self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
         let questions = self.questions.read(part)?;
+        // Unfinished traces are never used, so scoring them would be wasted.
         let closed = self.traces.read(part)?.into_iter().filter(|trace| trace.closed);
         closed.map(|trace| Ok(self.row(question_of(&questions, &trace.id)?, trace))).collect()
     }

@@ -45,6 +45,7 @@ fn asked(
 }
 
 fn is_selected(question: &QuestionRecord, settings: &TraceSettings) -> bool {
+    // The other splits are for evaluation only.
     question.split == Split::Train
         && (settings.questions == TracedQuestions::All || question.trace_ids.is_none())
 }

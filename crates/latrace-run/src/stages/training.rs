@@ -28,10 +28,10 @@ const ROWS: &str = ".rows";
 pub fn run(settings: &FitSettings, work: StageWork<'_>) -> Result<Value> {
     let path = work.stage.path.join(ROWS);
     let (rows, tokens) = write_rows(&path, settings.rows, work.inputs.folder(Role::Rows)?)?;
-    if rows.is_empty() {
+    let count = rows.len();
+    if count == 0 {
         return Err(no_rows().into());
     }
-    let count = rows.len();
     let (model, config) = (work.model()?, settings.config());
     // Always resumed: the folder is empty unless the stage was begun under the same key.
     let job = FitJob { model, rows: &rows, config: &config, out: &work.stage.path, resume: true };
@@ -103,6 +103,7 @@ fn example(example: ExampleRecord) -> TrainRow {
     let Some(old_logp) = old_logprobs else {
         return row(id, &prompt_ids, &response_ids, weight, None);
     };
+    // The closing marker's rest was given, not sampled, so the policy is not credited with it.
     let given = trace_tokens as usize..(trace_tokens + given) as usize;
     let policy = Policy { advantages: weight, given, old_logp };
     row(id, &prompt_ids, &response_ids, Weights::Row(1.0), Some(policy))

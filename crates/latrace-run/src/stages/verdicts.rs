@@ -26,6 +26,7 @@ pub fn run(settings: &VerdictSettings, work: StageWork<'_>) -> Result<Value> {
     let mut counts = VerdictCounts::default();
     let missing = missing_parts(&answers, &out, &mut counts)?;
     let mut progress = parts_progress("parts judged", answers.parts()?, missing.len());
+    // A part at a time, written when it is judged: what a kill can lose is the judging of one part.
     for part in missing {
         let verdicts = judged_part(&questions.read(part)?, answers.read(part)?, &judge)?;
         counts.add_all(&verdicts);
@@ -43,6 +44,7 @@ fn judged_part(
     judge: &Judge<'_>,
 ) -> Result<Vec<VerdictRecord>> {
     let queries = queries(questions, judge)?;
+    // In parallel: a program may take seconds.
     answers.into_par_iter().map(|answer| judged(&queries, answer, judge)).collect()
 }
 

@@ -24,12 +24,17 @@ pub fn run(settings: &WeightSettings, work: StageWork<'_>) -> Result<Value> {
     // All parts at once: the summary's means and intervals are over all questions.
     let groups = parts.into_iter().flatten().collect();
     let (weighed, summary) = weigh_groups(groups, &settings.weigh, settings.drawn)?;
-    let out = work.output();
+    write(&work.output(), weighed, &lengths)?;
+    Ok(summary.to_json())
+}
+
+/// Writes the weights in parts that hold the traces of the parts that they were read from.
+fn write(out: &Table<WeightRecord>, weighed: Vec<WeighedTrace>, lengths: &[usize]) -> Result<()> {
     let mut records = weighed.into_iter().map(record);
-    for (part, count) in lengths.into_iter().enumerate() {
+    for (part, &count) in lengths.iter().enumerate() {
         out.write(part, &records.by_ref().take(count).collect::<Vec<_>>())?;
     }
-    Ok(summary.to_json())
+    Ok(())
 }
 
 /// Traces of a part's groups.
