@@ -8,6 +8,7 @@ use anyhow::Result;
 use latrace_core::StopReason;
 
 use super::completion::{Expected, check_logp};
+use super::request::no_tokens;
 use super::{Completion, Error, GenerateClient, ModelShape, Request, ScoreClient, ScoreRow};
 use crate::text_codec::TextCodec;
 
@@ -17,6 +18,22 @@ struct Outstanding {
     /// By sample: whether it has arrived.
     has: Vec<bool>,
     missing: usize,
+}
+
+impl Outstanding {
+    fn new(request: &Request, shape: &ModelShape) -> Outstanding {
+        let missing = request.seeds.len();
+        Outstanding { expected: Expected::of(request, shape), has: vec![false; missing], missing }
+    }
+
+    /// Whether the sample is one of the request's, and has not arrived.
+    fn check(&self, sample: usize) -> Result<(), String> {
+        match self.has.get(sample) {
+            None => Err(format!("expected one of {} samples", self.has.len())),
+            Some(true) => Err("the sample has already arrived".to_owned()),
+            Some(false) => Ok(()),
+        }
+    }
 }
 
 pub(super) struct CheckedGenerate<'a> {
@@ -54,16 +71,22 @@ impl<'a> CheckedGenerate<'a> {
         let Some(outstanding) = self.outstanding.get(&request) else {
             return Err("all samples of the request have already arrived".to_owned());
         };
-        match outstanding.has.get(sample) {
-            None => return Err(format!("expected one of {} samples", outstanding.has.len())),
-            Some(true) => return Err("the sample has already arrived".to_owned()),
-            Some(false) => {}
-        }
+        outstanding.check(sample)?;
         let was_interrupted = self.interrupted.contains(&(request, sample));
         if completion.stop == StopReason::Interrupted && !was_interrupted {
             return Err("it claims to have been interrupted, but the client did not interrupt it".to_owned());
         }
         outstanding.expected.check(completion, &self.shape, self.text.as_deref())
+    }
+
+    /// A request is forgotten with its last sample: a run has more of them than memory should hold.
+    fn settle(&mut self, request: usize, sample: usize) {
+        let Some(outstanding) = self.outstanding.get_mut(&request) else { return };
+        outstanding.has[sample] = true;
+        outstanding.missing -= 1;
+        if outstanding.missing == 0 {
+            self.outstanding.remove(&request);
+        }
     }
 }
 
@@ -75,9 +98,7 @@ impl GenerateClient for CheckedGenerate<'_> {
             return Err(Error::Request { row: self.client.name(number), detail }.into());
         }
         self.given += 1;
-        let missing = request.seeds.len();
-        let expected = Expected::of(&request, &self.shape);
-        self.outstanding.insert(number, Outstanding { expected, has: vec![false; missing], missing });
+        self.outstanding.insert(number, Outstanding::new(&request, &self.shape));
         Ok(Some(request))
     }
 
@@ -94,13 +115,7 @@ impl GenerateClient for CheckedGenerate<'_> {
             return Err(Error::Completion { row: self.client.name(request), sample, detail }.into());
         }
         self.client.finished(request, sample, completion)?;
-        if let Some(outstanding) = self.outstanding.get_mut(&request) {
-            outstanding.has[sample] = true;
-            outstanding.missing -= 1;
-            if outstanding.missing == 0 {
-                self.outstanding.remove(&request);
-            }
-        }
+        self.settle(request, sample);
         Ok(())
     }
 
@@ -130,9 +145,7 @@ impl<'a> CheckedScore<'a> {
 
     fn check_row(&self, row: &ScoreRow) -> Result<(), String> {
         if row.prompt.is_empty() {
-            let detail =
-                "the prompt has no tokens: expected at least one for the first response token to follow";
-            return Err(detail.to_owned());
+            return Err(no_tokens("response"));
         }
         if row.response.is_empty() {
             return Err("the response has no tokens".to_owned());
