@@ -18,6 +18,18 @@ struct OpenPart<T, R> {
     missing: usize,
 }
 
+impl<T, R> OpenPart<T, R> {
+    fn new(of: Vec<T>, n: usize) -> Self {
+        let missing = of.len() * n;
+        OpenPart { results: of.iter().map(|_| (0..n).map(|_| None).collect()).collect(), of, missing }
+    }
+
+    fn whole(self) -> Whole<T, R> {
+        let results = self.results.into_iter().map(|of| of.into_iter().flatten().collect());
+        self.of.into_iter().zip(results).collect()
+    }
+}
+
 impl<T, R> Default for OpenParts<T, R> {
     fn default() -> Self {
         OpenParts { parts: BTreeMap::new() }
@@ -30,12 +42,11 @@ pub type Whole<T, R> = Vec<(T, Vec<R>)>;
 impl<T, R> OpenParts<T, R> {
     /// Begins a part that waits for `n` results of each of `of`; one that waits for none comes back at once.
     pub fn begin(&mut self, part: usize, of: Vec<T>, n: usize) -> Option<Whole<T, R>> {
-        let missing = of.len() * n;
-        if missing == 0 {
-            return Some(of.into_iter().map(|of| (of, Vec::new())).collect());
+        let open = OpenPart::new(of, n);
+        if open.missing == 0 {
+            return Some(open.whole());
         }
-        let results = of.iter().map(|_| (0..n).map(|_| None).collect()).collect();
-        self.parts.insert(part, OpenPart { of, results, missing });
+        self.parts.insert(part, open);
         None
     }
 
@@ -51,8 +62,7 @@ impl<T, R> OpenParts<T, R> {
         if part.missing > 0 {
             return None;
         }
-        let OpenPart { of, results, .. } = self.parts.remove(&place.part)?;
-        Some(of.into_iter().zip(results.into_iter().map(|of| of.into_iter().flatten().collect())).collect())
+        self.parts.remove(&place.part).map(OpenPart::whole)
     }
 
     /// A result of a part that is not whole.

@@ -71,8 +71,8 @@ struct Parts<'a, S: PartScores> {
 impl<S: PartScores> Parts<'_, S> {
     fn read(&mut self, part: usize) -> Result<()> {
         let mut all = Vec::new();
-        for (at, (of, name, row)) in self.scores.read(part)?.into_iter().enumerate() {
-            self.waiting.push_back((PromptPlace { part, prompt: at }, name, row));
+        for (prompt, (of, name, row)) in self.scores.read(part)?.into_iter().enumerate() {
+            self.waiting.push_back((PromptPlace { part, prompt }, name, row));
             all.push(of);
         }
         match self.open.begin(part, all, 1) {

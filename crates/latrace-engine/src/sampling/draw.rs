@@ -152,20 +152,9 @@ pub fn draw_missing(
 ) -> Result<Spent> {
     let Some(first) = drawing.next_missing()? else { return Ok(Spent::default()) };
     let mut generator = make()?;
-    let mut work = Work {
-        job,
-        drawing,
-        progress,
-        first: Some(first),
-        requested: HashMap::new(),
-        given: 0,
-        spent: Spent::default(),
-        started: Instant::now(),
-        grown: 0,
-        shown: 0,
-        failure: None,
-    };
+    let mut work = Work::new(job, drawing, first, progress);
     let outcome = generator.generate(&mut work);
+    // It is the reason for what the engine returns: interrupted samples.
     work.failure.take().map_or(Ok(()), Err)?;
     outcome?;
     let spent = Spent { seconds: work.started.elapsed().as_secs_f64(), ..work.spent };
@@ -202,7 +191,46 @@ struct Work<'a> {
     failure: Option<anyhow::Error>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(
+        job: &'a SampleJob,
+        drawing: &'a mut dyn Drawing,
+        first: MissingSamples,
+        progress: &'a mut Progress,
+    ) -> Work<'a> {
+        Work {
+            job,
+            drawing,
+            progress,
+            first: Some(first),
+            requested: HashMap::new(),
+            given: 0,
+            spent: Spent::default(),
+            started: Instant::now(),
+            grown: 0,
+            shown: 0,
+            failure: None,
+        }
+    }
+
+    fn next_missing(&mut self) -> Result<Option<MissingSamples>> {
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.drawing.next_missing(),
+        }
+    }
+
+    /// Where a finished sample belongs. A request is forgotten with its last sample.
+    fn settle(&mut self, request: usize, sample: usize) -> Option<(PromptPlace, u64)> {
+        let requested = self.requested.get_mut(&request)?;
+        let at = (requested.place, requested.numbers[sample]);
+        requested.missing -= 1;
+        if requested.missing == 0 {
+            self.requested.remove(&request);
+        }
+        Some(at)
+    }
+
     fn show(&mut self) -> Result<()> {
         self.shown = self.grown;
         let rate = self.grown as f64 / self.started.elapsed().as_secs_f64();
@@ -215,11 +243,7 @@ impl Work<'_> {
 
 impl GenerateClient for Work<'_> {
     fn next_request(&mut self) -> Result<Option<Request>> {
-        let next = match self.first.take() {
-            Some(first) => Some(first),
-            None => self.drawing.next_missing()?,
-        };
-        let Some(MissingSamples { place, prompt, numbers }) = next else { return Ok(None) };
+        let Some(MissingSamples { place, prompt, numbers }) = self.next_missing()? else { return Ok(None) };
         let request = self.job.request(&prompt, &numbers);
         let missing = numbers.len();
         self.requested.insert(self.given, Requested { place, name: prompt.name(), numbers, missing });
@@ -242,16 +266,13 @@ impl GenerateClient for Work<'_> {
         debug_assert_ne!(completion.stop, StopReason::Interrupted, "only a failure interrupts");
         self.progress.advance(1);
         self.spent.count(&completion);
-        let Some(requested) = self.requested.get_mut(&request) else { return Ok(()) };
-        let (place, number) = (requested.place, requested.numbers[sample]);
-        requested.missing -= 1;
-        if requested.missing == 0 {
-            self.requested.remove(&request);
+        match self.settle(request, sample) {
+            Some((place, number)) => self.drawing.keep(place, number, completion),
+            None => Ok(()),
         }
-        self.drawing.keep(place, number, completion)
     }
 
-    /// A request's name is asked for while samples of it are missing, or before it is taken.
+    /// Needed only while samples of the request are missing, or before it is taken.
     fn name(&self, request: usize) -> String {
         self.requested.get(&request).map_or_else(|| request.to_string(), |requested| requested.name.clone())
     }

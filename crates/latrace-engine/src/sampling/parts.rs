@@ -4,7 +4,8 @@
 //! of later parts are being drawn: nothing waits for a part. Until then, finished samples stand in a journal
 //! of the part, so that a kill loses little more than the samples that were being drawn.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -72,12 +73,15 @@ fn remove_stale_journals(folder: &Path, missing: &[usize]) -> Result<()> {
     let cannot = || format!("cannot remove finished journals in {}", folder.display());
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(JOURNAL_PREFIX) && !needed.contains(&path) {
+        if is_journal(&path) && !needed.contains(&path) {
             fs::remove_file(&path).with_context(cannot)?;
         }
     }
     Ok(())
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with(JOURNAL_PREFIX)
 }
 
 /// Prefix of the names of parts' journals.
@@ -129,12 +133,9 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         let (of, prompts): (Vec<_>, Vec<_>) = self.samples.read(part)?.into_iter().unzip();
         let mut earlier = self.earlier(part, &prompts)?;
         for (at, prompt) in prompts.iter().enumerate() {
-            let is_missing = |number: &u64| !earlier.contains_key(&(at, *number as usize));
-            let numbers: Vec<u64> = (0..self.n as u64).filter(is_missing).collect();
-            if !numbers.is_empty() {
-                let (place, prompt) = (PromptPlace { part, prompt: at }, prompt.clone());
-                self.missing.push_back(MissingSamples { place, prompt, numbers });
-            }
+            let missing = |number: &u64| !earlier.contains_key(&(at, *number as usize));
+            let numbers = (0..self.n as u64).filter(missing).collect();
+            self.request(PromptPlace { part, prompt: at }, prompt, numbers);
         }
         self.ids.insert(part, prompts.into_iter().map(|prompt| prompt.stream).collect());
         if let Some(whole) = self.open.begin(part, of, self.n) {
@@ -147,6 +148,12 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         Ok(())
     }
 
+    fn request(&mut self, place: PromptPlace, prompt: &Prompt, numbers: Vec<u64>) {
+        if !numbers.is_empty() {
+            self.missing.push_back(MissingSamples { place, prompt: prompt.clone(), numbers });
+        }
+    }
+
     /// The samples in a part's journal, by prompt and number.
     fn earlier(&mut self, part: usize, prompts: &[Prompt]) -> Result<BTreeMap<(usize, usize), Completion>> {
         let path = journal(&self.folder, part);
@@ -157,12 +164,8 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         self.journals.insert(part, lines);
         let places: HashMap<&str, usize> =
             prompts.iter().enumerate().map(|(at, prompt)| (prompt.stream.as_str(), at)).collect();
-        let recognise = |finished: FinishedSample| {
-            let at = *finished.id.as_str().and_then(|key| places.get(key))?;
-            let number = usize::try_from(finished.sample).ok().filter(|&number| number < self.n)?;
-            Some(finished.completion().map(|completion| ((at, number), completion)))
-        };
-        let earlier: Result<_> = finished.into_iter().filter_map(recognise).collect();
+        let recognised = finished.into_iter().filter_map(|finished| recognise(finished, &places, self.n));
+        let earlier: Result<_> = recognised.collect();
         earlier.with_context(|| format!("cannot resume from {}", path.display()))
     }
 
@@ -173,6 +176,8 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         }
     }
 
+    /// Writes a part, then removes its journal: a kill between the two leaves a journal that the next run
+    /// removes, and loses nothing.
     fn write(&mut self, part: usize, samples: Vec<(S::Of, Vec<Completion>)>) -> Result<()> {
         self.ids.remove(&part);
         self.samples.write(part, samples)?;
@@ -186,21 +191,40 @@ impl<'a, S: PartSamples> Parts<'a, S> {
             return Ok(());
         }
         for (place, number) in std::mem::take(&mut self.unwritten) {
-            let (Some(completion), Some(ids)) = (self.open.get(place, number), self.ids.get(&place.part))
-            else {
-                continue;
-            };
-            let id = ids[place.prompt].clone().into();
-            let finished = FinishedSample::new(id, number as u64, completion)?;
-            let path = journal(&self.folder, place.part);
-            let lines = match self.journals.entry(place.part) {
-                std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => new.insert(SampleLines::open(&path)?.0),
-            };
-            lines.add(&finished)?;
+            self.write_journal(place, number)?;
         }
         Ok(())
     }
+
+    fn write_journal(&mut self, place: PromptPlace, number: usize) -> Result<()> {
+        // A part that has been written in the meantime needs no journal.
+        let (Some(completion), Some(ids)) = (self.open.get(place, number), self.ids.get(&place.part)) else {
+            return Ok(());
+        };
+        let id = ids[place.prompt].clone().into();
+        let finished = FinishedSample::new(id, number as u64, completion)?;
+        self.lines(place.part)?.add(&finished)
+    }
+
+    /// The journal of a part, begun if there is none.
+    fn lines(&mut self, part: usize) -> Result<&mut SampleLines> {
+        match self.journals.entry(part) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(new) => Ok(new.insert(SampleLines::open(&journal(&self.folder, part))?.0)),
+        }
+    }
+}
+
+/// A sample of a journal with its prompt's place and its number; `None` for one that this stage does not draw:
+/// the number of samples or the prompts may have changed since.
+fn recognise(
+    finished: FinishedSample,
+    places: &HashMap<&str, usize>,
+    n: usize,
+) -> Option<Result<((usize, usize), Completion)>> {
+    let at = *finished.id.as_str().and_then(|key| places.get(key))?;
+    let number = usize::try_from(finished.sample).ok().filter(|&number| number < n)?;
+    Some(finished.completion().map(|completion| ((at, number), completion)))
 }
 
 impl<S: PartSamples> Drawing for Parts<'_, S> {

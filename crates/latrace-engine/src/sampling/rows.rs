@@ -66,13 +66,18 @@ struct Rows<'a> {
     keep: &'a mut dyn FnMut(usize, &FinishedSample) -> Result<()>,
 }
 
+impl Rows<'_> {
+    fn missing_of(&self, prompt: usize) -> Vec<u64> {
+        (0..self.n).filter(|&number| !self.samples.contains_key(&(prompt, number))).collect()
+    }
+}
+
 impl Drawing for Rows<'_> {
     fn next_missing(&mut self) -> Result<Option<MissingSamples>> {
         while let Some(prompt) = self.prompts.get(self.next) {
             let at = self.next;
             self.next += 1;
-            let is_missing = |number: &u64| !self.samples.contains_key(&(at, *number));
-            let numbers: Vec<u64> = (0..self.n).filter(is_missing).collect();
+            let numbers = self.missing_of(at);
             if !numbers.is_empty() {
                 let place = PromptPlace { part: 0, prompt: at };
                 return Ok(Some(MissingSamples { place, prompt: prompt.clone(), numbers }));
@@ -96,17 +101,16 @@ impl Drawing for Rows<'_> {
 fn placed(job: &SampleJob, prompts: &[Prompt], earlier: Vec<FinishedSample>) -> Result<Samples> {
     let places: HashMap<String, usize> =
         prompts.iter().enumerate().map(|(at, prompt)| (prompt.id.to_string(), at)).collect();
-    let keyed = earlier.into_iter().map(|sample| {
+    let place = |sample: &FinishedSample| {
         let place = places.get(&sample.id.to_string()).filter(|_| sample.sample < job.n);
-        let place = place.with_context(|| {
-            format!(
-                "the journal has sample {} of id {}, which the data does not ask for",
-                sample.sample, sample.id
-            )
-        })?;
-        Ok(((*place, sample.sample), sample))
-    });
-    keyed.collect()
+        place.copied().with_context(|| unexpected(sample))
+    };
+    earlier.into_iter().map(|sample| Ok(((place(&sample)?, sample.sample), sample))).collect()
+}
+
+fn unexpected(sample: &FinishedSample) -> String {
+    let FinishedSample { id, sample, .. } = sample;
+    format!("the journal has sample {sample} of id {id}, which the data does not ask for")
 }
 
 #[cfg(test)]
