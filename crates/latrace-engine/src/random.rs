@@ -238,3 +238,16 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+impl Random {
+    /// An engine for tests: 40 ids, samples of 6 tokens that end with id 5.
+    pub(crate) fn small() -> Random {
+        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
+        Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() }
+    }
+
+    pub(crate) fn small_generator() -> Result<Box<dyn Generate>> {
+        Random::small().generator(Path::new("none"))
+    }
+}

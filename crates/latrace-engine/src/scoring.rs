@@ -149,9 +149,7 @@ mod tests {
     use crate::random::Random;
 
     fn scorer() -> Result<Box<dyn Score>> {
-        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
-        let random = Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() };
-        random.scorer(Path::new("none"))
+        Random::small().scorer(Path::new("none"))
     }
 
     fn row(response: &[u32]) -> ScoreRow {

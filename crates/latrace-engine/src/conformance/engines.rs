@@ -75,6 +75,12 @@ fn random_does_what_every_engine_must() {
     completions_that_cannot_be_right_are_refused(&engine, Path::new("none"));
 }
 
+/// The samples that an engine without a model draws of a request.
+fn drawn(engine: &Random, request: Request) -> Vec<Completion> {
+    let mut generator = engine.generator(Path::new("none")).unwrap();
+    generate_all(&mut *generator, vec![request]).unwrap().remove(0)
+}
+
 fn request(prompt: &[u32], limit: usize, seed: u64) -> Request {
     Request {
         prompt: prompt.to_vec(),
@@ -88,14 +94,13 @@ fn request(prompt: &[u32], limit: usize, seed: u64) -> Request {
 #[test]
 fn random_closes_every_sample_at_its_length_and_answers_after_it() {
     let engine = Random { answers: vec![vec![20], vec![30, 31]], ..random() };
-    let mut generator = engine.generator(Path::new("none")).unwrap();
     let trace = Request { stop_ids: vec![0, 5], seeds: (0..50).collect(), ..request(&[1], 100, 0) };
-    for sample in &generate_all(&mut *generator, vec![trace]).unwrap()[0] {
+    for sample in drawn(&engine, trace) {
         assert_eq!((sample.ids.len(), sample.ids.last(), sample.stop), (12, Some(&5), StopReason::End));
         assert!(sample.ids[..11].iter().all(|id| (10..100).contains(id)), "{sample:?}");
     }
     let answer = Request { stop_ids: vec![0], seeds: (0..400).collect(), ..request(&[1, 5, 2], 100, 0) };
-    let samples = generate_all(&mut *generator, vec![answer]).unwrap().remove(0);
+    let samples = drawn(&engine, answer);
     let first = samples.iter().filter(|sample| sample.ids == [20, 0]).count();
     let second = samples.iter().filter(|sample| sample.ids == [30, 31, 0]).count();
     assert_eq!(first + second, 400);
@@ -105,9 +110,8 @@ fn random_closes_every_sample_at_its_length_and_answers_after_it() {
 
 #[test]
 fn random_draws_all_of_its_ids_about_equally_often() {
-    let mut generator = random().generator(Path::new("none")).unwrap();
     let all = Request { seeds: (0..1000).collect(), ..request(&[1], 90, 0) };
-    let samples = generate_all(&mut *generator, vec![all]).unwrap().remove(0);
+    let samples = drawn(&random(), all);
     let mut counts = [0_u32; 100];
     samples.iter().flat_map(|sample| &sample.ids).for_each(|&id| counts[id as usize] += 1);
     assert!(counts[..5].iter().chain(&counts[6..10]).all(|&count| count == 0));
@@ -129,9 +133,8 @@ fn random_scores_differ_by_token_and_are_spread() {
 
 #[test]
 fn random_ids_do_not_repeat_with_any_small_lag() {
-    let mut generator = random().generator(Path::new("none")).unwrap();
     let all = Request { seeds: (0..100).collect(), ..request(&[1], 90, 0) };
-    let samples = generate_all(&mut *generator, vec![all]).unwrap().remove(0);
+    let samples = drawn(&random(), all);
     for lag in 1..=8 {
         let equal = |ids: &[u32]| ids.iter().zip(&ids[lag..]).filter(|(a, b)| a == b).count();
         let equal: usize = samples.iter().map(|sample| equal(&sample.ids)).sum();

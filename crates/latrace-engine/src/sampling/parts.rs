@@ -256,7 +256,7 @@ impl<S: PartSamples> Drawing for Parts<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boundary::{Engine, GenerateClient, ModelShape, Request, StopTexts};
+    use crate::boundary::{GenerateClient, ModelShape, Request, StopTexts};
     use crate::random::Random;
     use crate::sampling::generate_all;
     use crate::text_codec::TextCodec;
@@ -265,13 +265,8 @@ mod tests {
 
     const N: u64 = 3;
 
-    fn random() -> Random {
-        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
-        Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() }
-    }
-
     fn generator() -> Box<dyn Generate> {
-        random().generator(Path::new("none")).unwrap()
+        Random::small_generator().unwrap()
     }
 
     fn job() -> SampleJob {

@@ -115,19 +115,11 @@ fn unexpected(sample: &FinishedSample) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::boundary::{Engine, ModelShape, StopTexts};
+    use crate::boundary::StopTexts;
     use crate::random::Random;
     use latrace_core::SamplingParams;
     use serde_json::json;
-
-    fn generator() -> Result<Box<dyn Generate>> {
-        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
-        let random = Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() };
-        random.generator(Path::new("none"))
-    }
 
     fn job() -> SampleJob {
         let (params, stop_texts) = (SamplingParams::plain(10), StopTexts::default());
@@ -144,7 +136,7 @@ mod tests {
             kept.insert((prompt, finished.sample), finished.clone());
             Ok(())
         };
-        let drawn = draw_rows(&job(), logprobs, &prompts(), earlier, generator, &mut keep)?;
+        let drawn = draw_rows(&job(), logprobs, &prompts(), earlier, Random::small_generator, &mut keep)?;
         assert!(kept.iter().all(|(at, kept)| drawn.samples[at] == *kept));
         assert_eq!(drawn.samples.len(), drawn.earlier + kept.len());
         Ok((drawn.samples, drawn.spent.samples))
