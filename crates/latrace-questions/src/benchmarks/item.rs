@@ -169,7 +169,7 @@ impl Benchmark {
     fn question(&self, row: &Row) -> Result<String, FieldProblem> {
         match found(row, &self.columns.question)? {
             Value::String(text) => Ok(text.clone()),
-            other => Err(FieldProblem::new(shown(&self.columns.question), "a text", describe(other))),
+            other => Err(wrong(&self.columns.question, "a text", other)),
         }
     }
 
@@ -222,7 +222,7 @@ fn answer_in(columns: &Columns, value: &Value) -> Result<String, FieldProblem> {
     match value {
         Value::String(text) => cut(columns, text),
         Value::Number(_) | Value::Bool(_) => Ok(plain(value)),
-        other => Err(FieldProblem::new(shown(&columns.answer), expected, describe(other))),
+        other => Err(wrong(&columns.answer, expected, other)),
     }
 }
 
@@ -234,7 +234,7 @@ fn cut(columns: &Columns, text: &str) -> Result<String, FieldProblem> {
     // The last mark: the solution before the answer may contain others.
     let Some((_, answer)) = text.rsplit_once(mark.as_str()) else {
         let expected = format!("an answer behind {mark:?}");
-        return Err(FieldProblem::new(shown(&columns.answer), expected, describe(&json!(text))));
+        return Err(wrong(&columns.answer, expected, &json!(text)));
     };
     Ok(answer.trim().to_owned())
 }
@@ -259,20 +259,20 @@ fn option_of(row: &Row, name: &str) -> Result<String, FieldProblem> {
 
 /// Options that share a column.
 fn options(columns: &Columns, row: &Row) -> Result<Vec<String>, FieldProblem> {
-    let expected = || format!("a list of 2 to {MOST} options");
     match found(row, &columns.options)? {
         Value::Array(options) if (2..=MOST).contains(&options.len()) => {
             Ok(options.iter().map(|option| plain(option).trim().to_owned()).collect())
         }
-        other => Err(FieldProblem::new(shown(&columns.options), expected(), describe(other))),
+        other => Err(wrong(&columns.options, format!("a list of 2 to {MOST} options"), other)),
     }
 }
 
 fn right_place(columns: &Columns, row: &Row, options: &[String]) -> Result<usize, FieldProblem> {
     let answer = found(row, &columns.answer)?;
-    let expected = || format!("a number below {}, a letter or the text of an option", options.len());
-    let wrong = || FieldProblem::new(shown(&columns.answer), expected(), describe(answer));
-    place_of(answer, options).ok_or_else(wrong)
+    place_of(answer, options).ok_or_else(|| {
+        let count = options.len();
+        wrong(&columns.answer, format!("a number below {count}, a letter or the text of an option"), answer)
+    })
 }
 
 /// The index of the correct option, given as a number from 0, a letter, or its text.
@@ -328,6 +328,10 @@ fn first<'a>(row: &'a Row, names: &[String]) -> Option<&'a Value> {
 
 fn found<'a>(row: &'a Row, names: &[String]) -> Result<&'a Value, FieldProblem> {
     first(row, names).ok_or_else(|| FieldProblem::new(shown(names), "a value", "nothing"))
+}
+
+fn wrong(names: &[String], expected: impl Into<String>, got: &Value) -> FieldProblem {
+    FieldProblem::new(shown(names), expected, describe(got))
 }
 
 fn shown(names: &[String]) -> String {
