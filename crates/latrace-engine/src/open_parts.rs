@@ -1,10 +1,10 @@
-//! Gathers results that arrive in any order into the parts of a table.
+//! Collects results that arrive in any order into the parts of a table.
 
 use std::collections::BTreeMap;
 
 use crate::sampling::PromptPlace;
 
-/// Results by part, place and number, until all of a part are there.
+/// Results by part, place and number, until a part is complete.
 #[derive(Debug)]
 pub struct OpenParts<T, R> {
     parts: BTreeMap<usize, OpenPart<T, R>>,
@@ -40,7 +40,7 @@ impl<T, R> Default for OpenParts<T, R> {
 pub type Whole<T, R> = Vec<(T, Vec<R>)>;
 
 impl<T, R> OpenParts<T, R> {
-    /// Begins a part that waits for `n` results of each of `of`; one that waits for none comes back at once.
+    /// Begins a part that needs `n` results for each of `of`; one that needs none is returned at once.
     pub fn begin(&mut self, part: usize, of: Vec<T>, n: usize) -> Option<Whole<T, R>> {
         let open = OpenPart::new(of, n);
         if open.missing == 0 {
@@ -50,7 +50,7 @@ impl<T, R> OpenParts<T, R> {
         None
     }
 
-    /// Adds a result; gives the part if it was the last that was missing. One that is there already changes
+    /// Adds a result; returns the part if it is now complete. A result that has already arrived changes
     /// nothing.
     pub fn add(&mut self, place: PromptPlace, number: usize, result: R) -> Option<Whole<T, R>> {
         let part = self.parts.get_mut(&place.part)?;
@@ -65,7 +65,7 @@ impl<T, R> OpenParts<T, R> {
         self.parts.remove(&place.part).map(OpenPart::whole)
     }
 
-    /// A result of a part that is not whole.
+    /// A result of an incomplete part.
     pub fn get(&self, place: PromptPlace, number: usize) -> Option<&R> {
         self.parts.get(&place.part)?.results.get(place.prompt)?.get(number)?.as_ref()
     }

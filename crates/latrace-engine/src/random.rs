@@ -27,14 +27,14 @@ const LOGP_RANGE: f64 = 4.0;
 /// What the engine draws. Of the sampling parameters, it uses only the token limit.
 #[derive(Clone, Debug)]
 pub struct Random {
-    /// The model that it stands for.
+    /// The shape of the model that it replaces.
     pub shape: ModelShape,
     /// The ids that samples are drawn from.
     pub ids: Range<u32>,
     /// Tokens of a sample, its closing id included.
     pub length: usize,
     /// The id that closes a sample at that length, where it is one of the request's stop ids. Where it is
-    /// not, samples go on to their limit.
+    /// not, samples continue to their limit.
     pub closing_id: u32,
     /// What follows a prompt that holds the closing id, such as that of an answer: one of these by the seed,
     /// then the first stop id. Empty: samples as after any prompt.
@@ -184,6 +184,7 @@ fn hand_over(
     mut completion: Completion,
 ) -> Result<()> {
     let flow = client.grown(request, sample, &completion.ids, completion.ids.len());
+    // A whole sample that ends by itself cannot have been interrupted after its end.
     if flow.is_break() && completion.stop != StopReason::End {
         completion.stop = StopReason::Interrupted;
     }
@@ -220,6 +221,7 @@ impl Fit for ReadAll {
             resumed_from: None,
             normaliser: plan.mean_response,
         })?;
+        // What reading costs is part of what this engine measures.
         for update in plan.updates_after(0) {
             job.rows.read(&update.rows)?;
         }

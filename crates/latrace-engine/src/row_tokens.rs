@@ -11,9 +11,10 @@ pub fn ids_of(row: &Row, name: &str, vocabulary_size: usize) -> Result<Vec<u32>,
     ids_in(field(row, name).unwrap_or(&Value::Null), name, vocabulary_size)
 }
 
-/// Token ids of `name`: those of `{name}_ids` if they are there, otherwise the text's.
+/// Token ids of `name`: those of `{name}_ids` if the row has them, otherwise the text's.
 pub fn tokens_of(row: &Row, name: &str, text: &TextCodec) -> Result<Vec<u32>, FieldProblem> {
     let ids_name = format!("{name}_ids");
+    // Ids take precedence: encoding their text may give others.
     if let Some(ids) = field(row, &ids_name) {
         return ids_in(ids, &ids_name, text.vocabulary_size());
     }
@@ -74,8 +75,8 @@ fn chat_of<'a>(row: &'a Row, ready_made: &[&str]) -> Option<&'a Value> {
     field(row, "messages").filter(|_| ready_made.iter().all(|name| field(row, name).is_none()))
 }
 
-/// Without a token of the prompt, the model predicts nothing; without one of the response, there is nothing to
-/// score.
+/// Without a token of the prompt, the model predicts nothing; without one of the response, there is nothing
+/// to score.
 fn not_empty(field: &str, what: &str, ids: Vec<u32>) -> Result<Vec<u32>, FieldProblem> {
     if ids.is_empty() {
         return Err(FieldProblem::new(field, format!("{what} of at least one token"), "an empty one"));

@@ -11,10 +11,10 @@ use crate::sampling::PromptPlace;
 
 /// Where rows of parts come from, and their scores go.
 pub trait PartScores {
-    /// What a row was made of, and its scores' record is.
+    /// What a row is built from, and written with its scores.
     type Of;
 
-    /// The rows of a part, each with what it was made of and what people call it.
+    /// The rows of a part, each with its source and its display name.
     ///
     /// # Errors
     /// A part that cannot be read.
@@ -28,8 +28,8 @@ pub trait PartScores {
 }
 
 /// Scores `parts` (their numbers, in ascending order) with the scorer that `make` gives; it is not made where
-/// there are none. Parts are read as the engine has room, and written as their last row is scored. Of a part
-/// that is not whole nothing is kept: scoring is cheap beside drawing.
+/// there are none. Parts are read as the engine has room, and written when their last row is scored. Scores
+/// of unfinished parts are not kept: scoring is cheap compared with sampling.
 ///
 /// # Errors
 /// Whatever `make` and `scores` return, unchanged; rows that do not fit the model; log-probs that cannot be
@@ -114,7 +114,7 @@ impl<S: PartScores> ScoreClient for Parts<'_, S> {
     }
 }
 
-/// Scores rows that lie in memory, row by row.
+/// Scores rows in memory.
 ///
 /// # Errors
 /// Rows that do not fit the model; log-probs that cannot be right.

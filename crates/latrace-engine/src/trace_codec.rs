@@ -9,8 +9,8 @@ use crate::boundary::{ModelShape, StopTexts};
 use crate::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 
-/// A tokenizer with the markers of one family. Texts become ids here, once; traces z and answers y are cut and
-/// joined on ids from then on.
+/// A tokenizer with the markers of one family. Texts become ids here, once; traces z and answers y are cut
+/// and joined on ids from then on.
 #[derive(Debug)]
 pub struct TraceCodec {
     /// The tokenizer.

@@ -78,6 +78,7 @@ impl Recorder {
         if resumed_from.is_some() {
             tracing::info!("resumed after update {done}");
         }
+        // Before the first update: a killed run must say what its metrics were measured with.
         write_atomically(&self.out.join(RECIPE), |writer| Ok(writer.write_all(self.recipe.as_bytes())?))?;
         self.open = Some(OpenRecord {
             metrics: open_metrics(&self.out.join(METRICS), done)?,
@@ -99,7 +100,7 @@ impl OpenRecord {
     fn record(&mut self, metrics: &Metrics) -> Result<()> {
         self.write_line(metrics)?;
         self.events.scalars(metrics.step, &scalars(metrics))?;
-        // Whoever watches the run sees an update as soon as it is done.
+        // Per update, so that TensorBoard shows a run while it trains.
         self.events.flush()?;
         self.progress.message(format!("loss {:.4}, {:.0} tokens/s", metrics.loss, metrics.tokens_per_second));
         self.progress.advance(1);
@@ -129,6 +130,7 @@ fn scalars(metrics: &Metrics) -> [(&'static str, f32); 7] {
 /// Opens the metrics for appending, without the lines that an interrupted run wrote after update `done`.
 fn open_metrics(path: &Path, done: u64) -> Result<File> {
     let cannot = || format!("cannot write {}", path.display());
+    // Updates after the checkpoint are repeated on resuming, and each has one line.
     if path.is_file() {
         let kept = lines_up_to(path, done).with_context(|| format!("cannot read {}", path.display()))?;
         write_atomically(path, |writer| Ok(writer.write_all(kept.as_bytes())?))?;

@@ -50,7 +50,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// A question as a row of `latrace verify`. A reference is either the row's other fields, or its `gold` alone.
+/// A question as a row of `latrace verify`. A reference is either the row's other fields, or its `gold`
+/// alone.
 fn row_of(of: Judged<'_>) -> serde_json::Result<Row> {
     let mut row = match serde_json::from_str(of.reference)? {
         Value::Object(row) => row,

@@ -66,6 +66,7 @@ impl Query {
     /// Names the field, what was expected and what was found.
     pub fn of(row: &Row, source: Option<&str>, time_limit: f64) -> Result<Query, FieldProblem> {
         let kind = text_of(row, "kind")?;
+        // Tasks read the answer as a whole, and so have no convention.
         if let Some(task) = Task::named(kind) {
             return Ok(Query::Task { task, question: text_of(row, "question")?.to_owned() });
         }

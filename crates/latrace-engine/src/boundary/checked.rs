@@ -114,6 +114,7 @@ impl GenerateClient for CheckedGenerate<'_> {
         if let Err(detail) = self.check(request, sample, &completion) {
             return Err(Error::Completion { row: self.client.name(request), sample, detail }.into());
         }
+        // Settled only once it is kept: after an error the sample counts as missing.
         self.client.finished(request, sample, completion)?;
         self.settle(request, sample);
         Ok(())

@@ -64,6 +64,7 @@ impl Expected {
         if ids.is_empty() {
             return Err("expected at least one token, got none".to_owned());
         }
+        // Before any use of the ids: decoding one that the model lacks would fail elsewhere.
         shape.check_ids(ids)?;
         check_logp(logp, ids.len())?;
         self.check_end(ids, *stop, text)

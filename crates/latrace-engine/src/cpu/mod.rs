@@ -64,7 +64,8 @@ impl CpuEngine {
     }
 }
 
-/// The language model returns its caller's errors only as messages, so the original is kept here for its chain.
+/// The language model returns its caller's errors only as messages, so the original is kept here for its
+/// chain.
 #[derive(Default)]
 struct CallersError(Option<anyhow::Error>);
 

@@ -41,7 +41,7 @@ impl Prompt {
     }
 }
 
-/// What is drawn of every prompt.
+/// What is drawn from every prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleJob {
     /// The stage's name in the key of every random number.
@@ -60,7 +60,7 @@ pub struct SampleJob {
 
 impl SampleJob {
     /// A request for some of a prompt's samples, by their numbers below `n`. A sample has the same seed
-    /// whichever others are asked for with it.
+    /// whichever others are requested with it.
     pub fn request(&self, prompt: &Prompt, numbers: &[u64]) -> Request {
         let seed = |&number| stream(self.seed, self.stage, &prompt.stream, number);
         Request {
@@ -73,7 +73,7 @@ impl SampleJob {
     }
 }
 
-/// Where a prompt stands: in which part of its table, and at which place in that.
+/// The place of a prompt: the part of its table, and its index in that part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptPlace {
     /// The part; 0 where there are no parts.
@@ -85,7 +85,7 @@ pub struct PromptPlace {
 /// A prompt with missing samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MissingSamples {
-    /// Where it stands.
+    /// Its place.
     pub place: PromptPlace,
     /// The prompt.
     pub prompt: Prompt,
@@ -96,7 +96,7 @@ pub struct MissingSamples {
 /// Which samples are missing, and where they go.
 pub trait Drawing {
     /// The next prompt with missing samples. It is requested when the engine has room, so that a large run
-    /// never lies in memory.
+    /// is never held in memory.
     ///
     /// # Errors
     /// A source that cannot be read.
@@ -162,7 +162,8 @@ pub fn draw_missing(
     Ok(spent)
 }
 
-/// Tokens between two looks at the clock.
+/// Tokens between two updates of the progress display: reading the clock for each token would cost more than
+/// a small model takes to draw it.
 const SHOW_EVERY: u64 = 256;
 
 /// A prompt that the engine is drawing from.
@@ -262,6 +263,7 @@ impl GenerateClient for Work<'_> {
     }
 
     fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()> {
+        // Interrupted by a failure, a sample is not finished, and must not be kept.
         self.failure.take().map_or(Ok(()), Err)?;
         debug_assert_ne!(completion.stop, StopReason::Interrupted, "only a failure interrupts");
         self.progress.advance(1);

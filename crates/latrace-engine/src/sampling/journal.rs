@@ -1,8 +1,8 @@
 //! Journal of finished samples, so that an interrupted run can resume.
 //!
-//! Beside the output stands `OUT.sampling.json`: what is being sampled, from what. While it says that the
-//! work is not done, the journal holds finished samples in the order in which they finished; for JSON Lines
-//! it is the output itself, which is put in the order of the rows at the end.
+//! `OUT.sampling.json`, next to the output, describes what is being sampled and from what. Until the work is
+//! done, the journal contains finished samples in the order in which they finished. For JSON Lines it is the
+//! output itself, which is rewritten in the order of the rows at the end.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use latrace_io::files::write_atomically;
 use latrace_io::journal::{Line, LineJournal};
 use latrace_io::rows::shortest;
 
-/// A finished sample, as a line of the journal has it.
+/// A finished sample, as a line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinishedSample {
     /// The row's id.
@@ -70,7 +70,7 @@ impl FinishedSample {
     }
 }
 
-/// Log-probs (nats) as files have them: the shortest decimals that are the same `f32`.
+/// Log-probs (nats) as written to files: the shortest decimals that are the same `f32`.
 ///
 /// # Errors
 /// One that is not finite.
@@ -107,7 +107,7 @@ impl SampleLines {
         self.0.append(&serde_json::to_vec(finished)?)
     }
 
-    /// Removes the file, once what it holds stands elsewhere.
+    /// Removes the file, once its contents have been written elsewhere.
     ///
     /// # Errors
     /// I/O errors.

@@ -1,8 +1,8 @@
-//! Samples of prompts that lie in the parts of a table: those of the stages.
+//! Samples of prompts in the parts of a table: those of the stages.
 //!
-//! Parts are read as the engine has room, and each is handed over when its last sample is there, while samples
-//! of later parts are being drawn: nothing waits for a part. Until then, finished samples stand in a journal
-//! of the part, so that a kill loses little more than the samples that were being drawn.
+//! Parts are read as the engine has room, and each is written when its last sample is finished, while samples
+//! of later parts are being drawn: the engine never idles at the end of a part. Until then, finished samples
+//! are kept in a journal of the part, so that a kill loses little more than the samples in progress.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{HashMap, VecDeque};
@@ -25,10 +25,10 @@ const JOURNAL_AFTER: Duration = Duration::from_millis(50);
 
 /// Where samples of parts come from and go.
 pub trait PartSamples {
-    /// What a prompt was made of, and its samples' records are.
+    /// What a prompt is built from, and written with its samples.
     type Of;
 
-    /// The prompts of a part, each with what it was made of. No two prompts of a stage have one id.
+    /// The prompts of a part, each with its source. No two prompts of a stage have the same id.
     ///
     /// # Errors
     /// A part that cannot be read.
@@ -141,6 +141,7 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         if let Some(whole) = self.open.begin(part, of, self.n) {
             return self.write(part, whole);
         }
+        // Added after the part has begun: the last of them may complete it.
         self.earlier += earlier.len() as u64;
         while let Some(((prompt, number), completion)) = earlier.pop_first() {
             self.add(PromptPlace { part, prompt }, number, completion)?;
@@ -215,8 +216,8 @@ impl<'a, S: PartSamples> Parts<'a, S> {
     }
 }
 
-/// A sample of a journal with its prompt's place and its number; `None` for one that this stage does not draw:
-/// the number of samples or the prompts may have changed since.
+/// A sample of a journal with its prompt's place and its number; `None` for one that this stage does not
+/// draw: the number of samples or the prompts may have changed since.
 fn recognise(
     finished: FinishedSample,
     places: &HashMap<&str, usize>,
@@ -240,10 +241,12 @@ impl<S: PartSamples> Drawing for Parts<'_, S> {
 
     fn keep(&mut self, place: PromptPlace, number: u64, completion: Completion) -> Result<()> {
         debug_assert_ne!(completion.stop, StopReason::Interrupted);
+        // The clock starts with the oldest sample that is in no journal.
         if self.unwritten.is_empty() {
             self.unwritten_since = Instant::now();
         }
         self.unwritten.push((place, number as usize));
+        // First the part: a sample that completes it needs no journal.
         self.add(place, number as usize, completion)?;
         self.write_journals()
     }

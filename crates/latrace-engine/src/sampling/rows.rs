@@ -1,4 +1,4 @@
-//! Samples of prompts that lie in memory: those of the verbs and of evaluations.
+//! Samples of prompts in memory: those of the verbs and of evaluations.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,7 +24,7 @@ pub type Samples = BTreeMap<(usize, u64), FinishedSample>;
 /// All samples, and what drawing them took.
 #[derive(Debug)]
 pub struct DrawnRows {
-    /// All of them, earlier ones too.
+    /// All samples, including earlier ones.
     pub samples: Samples,
     /// How many were finished before.
     pub earlier: usize,
@@ -91,6 +91,7 @@ impl Drawing for Rows<'_> {
             completion.logp.clear();
         }
         let finished = FinishedSample::new(self.prompts[place.prompt].id.clone(), number, &completion)?;
+        // To the journal first: a sample that cannot be kept must not count as drawn.
         (self.keep)(place.prompt, &finished)?;
         self.samples.insert((place.prompt, number), finished);
         Ok(())

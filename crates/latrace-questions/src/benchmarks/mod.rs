@@ -271,7 +271,7 @@ impl Benchmark {
     fn read(path: &Path, shown: &str) -> Result<Benchmark> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        // Files that the benchmark names lie beside it, wherever the command runs.
+        // Paths in a benchmark's file are relative to it, not to the working directory.
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Benchmark { folder: Some(folder), ..Benchmark::parse(&stem, &text, shown)? })
     }

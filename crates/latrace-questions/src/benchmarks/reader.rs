@@ -39,6 +39,7 @@ pub fn for_each(
     chosen: &Chosen,
     mut visit: impl FnMut(String, Item) -> Result<()>,
 ) -> Result<()> {
+    // Compiled once: a benchmark may have tens of thousands of rows.
     let template = benchmark.template()?;
     let mut selection = Selection::new(chosen);
     for file in files {

@@ -126,6 +126,7 @@ impl Source {
                 self.read_file(&path, &mut of_split, reading)?;
             }
             if split == Split::Train && self.traced > 0 {
+                // Dropped after reading, so that the same questions are trained on for every value of it.
                 of_split.iter_mut().skip(self.traced).for_each(|question| question.trace = None);
             }
             all.extend(of_split.into_iter().map(|question| (split, question)));

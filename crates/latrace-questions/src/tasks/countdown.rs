@@ -115,6 +115,7 @@ fn read(question: &str) -> Option<Puzzle> {
 
 /// Whether each of `used` is given, as often as it is used.
 fn available(given: &[u8], used: Vec<u8>) -> bool {
+    // Removed one by one, because a number may be given twice.
     let mut left = given.to_vec();
     let mut take = |number: u8| left.iter().position(|&other| other == number).map(|at| left.swap_remove(at));
     used.into_iter().all(|number| take(number).is_some())

@@ -68,8 +68,9 @@ const ORDER: u64 = 0;
 const SOLUTION: u64 = 1;
 const POOL: u64 = 2;
 
-/// A grade of at most [`PER_GRADE`] puzzles: a random subset if there are more.
+/// A grade of at most [`PER_GRADE`] puzzles.
 pub(super) fn cap<P>(mut grade: Grade<P>, rng: &mut Rng) -> Grade<P> {
+    // A random subset: the first puzzles of a pool are alike.
     rng.shuffle(&mut grade.puzzles);
     grade.puzzles.truncate(PER_GRADE);
     grade
@@ -112,8 +113,8 @@ fn interleaved<P>(grades: Vec<Grade<P>>, rng: &mut Rng) -> Vec<(String, P)> {
     placed.into_iter().map(|(_, difficulty, puzzle)| (difficulty, puzzle)).collect()
 }
 
-/// The puzzles of a grade, shuffled and spread over [0, 1): number i of n is in [i / n, (i + 1) / n). Uniformly
-/// random positions would leave the mix of a small split to chance.
+/// The puzzles of a grade, shuffled and spread over [0, 1): number i of n is in [i / n, (i + 1) / n).
+/// Uniformly random positions would leave the mix of a small split to chance.
 fn spread<P>(grade: Grade<P>, rng: &mut Rng) -> Vec<(f64, String, P)> {
     let Grade { difficulty, mut puzzles } = grade;
     rng.shuffle(&mut puzzles);
@@ -138,7 +139,8 @@ fn question<R: Rules>(name: &str, difficulty: &str, puzzle: &R::Puzzle, seed: u6
     }
 }
 
-/// Keyed by the puzzle and not by its place, so that a question has the same solution in whichever split it is.
+/// Keyed by the puzzle and not by its place, so that a question has the same solution in whichever split it
+/// is.
 fn solution_rng(seed: u64, id: &str) -> Rng {
     let key: Vec<u64> = [SOLUTION].into_iter().chain(id.bytes().map(u64::from)).collect();
     Rng::at(seed, &key)

@@ -2,7 +2,7 @@
 //!
 //! A question is `FROM TO`, an answer is a list of moves, and every list that arrives is correct. The
 //! difficulty is the minimum number of moves, 1 to 6. A trace writes the value after each move. In 45 % of
-//! questions it begins with two random moves that do not arrive, and goes back.
+//! questions it begins with two random moves that do not arrive, and starts over.
 
 use latrace_objective::Rng;
 use latrace_verify::Reason;
@@ -154,8 +154,8 @@ impl Routes {
         routes
     }
 
-    /// Values of no known distance from which some move leads into the layer at `distance`, with the number of
-    /// shortest walks from each.
+    /// Values of no known distance from which some move leads into the layer at `distance`, with the number
+    /// of shortest walks from each.
     fn layer_before(&self, distance: usize) -> Vec<(u8, f64)> {
         let unknown = (0..=LARGEST).filter(|&at| self.distance(at).is_none());
         unknown.map(|at| (at, self.ways(at, distance))).filter(|&(_, ways)| ways > 0.0).collect()
