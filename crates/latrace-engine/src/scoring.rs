@@ -44,16 +44,7 @@ pub fn score_parts<S: PartScores>(
         return Ok(());
     }
     let mut scorer = make()?;
-    let mut client = Parts {
-        unread: parts.into(),
-        scores,
-        progress,
-        waiting: VecDeque::new(),
-        given: BTreeMap::new(),
-        next: 0,
-        open: OpenParts::default(),
-    };
-    scorer.score(&mut client)
+    scorer.score(&mut Parts::new(parts, scores, progress))
 }
 
 struct Parts<'a, S: PartScores> {
@@ -68,7 +59,19 @@ struct Parts<'a, S: PartScores> {
     open: OpenParts<S::Of, Vec<f32>>,
 }
 
-impl<S: PartScores> Parts<'_, S> {
+impl<'a, S: PartScores> Parts<'a, S> {
+    fn new(parts: Vec<usize>, scores: &'a mut S, progress: &'a mut Progress) -> Self {
+        Parts {
+            unread: parts.into(),
+            scores,
+            progress,
+            waiting: VecDeque::new(),
+            given: BTreeMap::new(),
+            next: 0,
+            open: OpenParts::default(),
+        }
+    }
+
     fn read(&mut self, part: usize) -> Result<()> {
         let mut all = Vec::new();
         for (prompt, (of, name, row)) in self.scores.read(part)?.into_iter().enumerate() {

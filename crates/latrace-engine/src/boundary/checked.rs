@@ -94,9 +94,8 @@ impl GenerateClient for CheckedGenerate<'_> {
     fn next_request(&mut self) -> Result<Option<Request>> {
         let Some(request) = self.client.next_request()? else { return Ok(None) };
         let number = self.given;
-        if let Err(detail) = self.check_request(&request) {
-            return Err(Error::Request { row: self.client.name(number), detail }.into());
-        }
+        self.check_request(&request)
+            .map_err(|detail| Error::Request { row: self.client.name(number), detail })?;
         self.given += 1;
         self.outstanding.insert(number, Outstanding::new(&request, &self.shape));
         Ok(Some(request))
@@ -111,9 +110,11 @@ impl GenerateClient for CheckedGenerate<'_> {
     }
 
     fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()> {
-        if let Err(detail) = self.check(request, sample, &completion) {
-            return Err(Error::Completion { row: self.client.name(request), sample, detail }.into());
-        }
+        self.check(request, sample, &completion).map_err(|detail| Error::Completion {
+            row: self.client.name(request),
+            sample,
+            detail,
+        })?;
         // Settled only once it is kept: after an error the sample counts as missing.
         self.client.finished(request, sample, completion)?;
         self.settle(request, sample);
@@ -168,18 +169,14 @@ impl ScoreClient for CheckedScore<'_> {
     fn next_row(&mut self) -> Result<Option<ScoreRow>> {
         let Some(row) = self.client.next_row()? else { return Ok(None) };
         let number = self.given;
-        if let Err(detail) = self.check_row(&row) {
-            return Err(Error::Request { row: self.client.name(number), detail }.into());
-        }
+        self.check_row(&row).map_err(|detail| Error::Request { row: self.client.name(number), detail })?;
         self.given += 1;
         self.outstanding.insert(number, row.response.len());
         Ok(Some(row))
     }
 
     fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()> {
-        if let Err(detail) = self.check(row, &logp) {
-            return Err(Error::Scores { row: self.client.name(row), detail }.into());
-        }
+        self.check(row, &logp).map_err(|detail| Error::Scores { row: self.client.name(row), detail })?;
         self.client.scored(row, logp)?;
         self.outstanding.remove(&row);
         Ok(())

@@ -124,7 +124,7 @@ struct Bridge<'a, 'b> {
 impl Observer for Bridge<'_, '_> {
     fn token(&mut self, request: usize, sample: usize, tokens: &[u32]) -> Option<StopReason> {
         let flow = self.client.grown(self.first + request, sample, tokens, 1);
-        // The client's wish comes first: it may be about to report an error.
+        // An interruption comes first: the client may have an error to report.
         if flow.is_break() {
             return Some(StopReason::Interrupted);
         }

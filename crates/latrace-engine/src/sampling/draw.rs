@@ -162,8 +162,7 @@ pub fn draw_missing(
     Ok(spent)
 }
 
-/// Tokens between two updates of the progress display: reading the clock for each token would cost more than
-/// a small model takes to draw it.
+/// Tokens between two updates of the progress display.
 const SHOW_EVERY: u64 = 256;
 
 /// A prompt that the engine is drawing from.

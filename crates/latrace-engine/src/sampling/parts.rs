@@ -91,6 +91,9 @@ fn journal(folder: &Path, part: usize) -> PathBuf {
     folder.join(format!("{JOURNAL_PREFIX}{part:05}.jsonl"))
 }
 
+/// Samples of a journal, by prompt and number.
+type Earlier = BTreeMap<(usize, usize), Completion>;
+
 struct Parts<'a, S: PartSamples> {
     n: usize,
     folder: PathBuf,
@@ -132,11 +135,7 @@ impl<'a, S: PartSamples> Parts<'a, S> {
     fn read(&mut self, part: usize) -> Result<()> {
         let (of, prompts): (Vec<_>, Vec<_>) = self.samples.read(part)?.into_iter().unzip();
         let mut earlier = self.earlier(part, &prompts)?;
-        for (at, prompt) in prompts.iter().enumerate() {
-            let missing = |number: &u64| !earlier.contains_key(&(at, *number as usize));
-            let numbers = (0..self.n as u64).filter(missing).collect();
-            self.request(PromptPlace { part, prompt: at }, prompt, numbers);
-        }
+        self.request_missing(part, &prompts, &earlier);
         self.ids.insert(part, prompts.into_iter().map(|prompt| prompt.stream).collect());
         if let Some(whole) = self.open.begin(part, of, self.n) {
             return self.write(part, whole);
@@ -149,17 +148,22 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         Ok(())
     }
 
-    fn request(&mut self, place: PromptPlace, prompt: &Prompt, numbers: Vec<u64>) {
-        if !numbers.is_empty() {
-            self.missing.push_back(MissingSamples { place, prompt: prompt.clone(), numbers });
+    fn request_missing(&mut self, part: usize, prompts: &[Prompt], earlier: &Earlier) {
+        for (at, prompt) in prompts.iter().enumerate() {
+            let is_missing = |number: &u64| !earlier.contains_key(&(at, *number as usize));
+            let numbers: Vec<u64> = (0..self.n as u64).filter(is_missing).collect();
+            if !numbers.is_empty() {
+                let (place, prompt) = (PromptPlace { part, prompt: at }, prompt.clone());
+                self.missing.push_back(MissingSamples { place, prompt, numbers });
+            }
         }
     }
 
-    /// The samples in a part's journal, by prompt and number.
-    fn earlier(&mut self, part: usize, prompts: &[Prompt]) -> Result<BTreeMap<(usize, usize), Completion>> {
+    /// The samples in a part's journal.
+    fn earlier(&mut self, part: usize, prompts: &[Prompt]) -> Result<Earlier> {
         let path = journal(&self.folder, part);
         if !path.is_file() {
-            return Ok(BTreeMap::new());
+            return Ok(Earlier::new());
         }
         let (lines, finished) = SampleLines::open(&path)?;
         self.journals.insert(part, lines);
