@@ -6,6 +6,7 @@ pub mod boundary;
 #[cfg(test)]
 mod conformance;
 pub mod cpu;
+mod files;
 mod model_shape;
 mod open_parts;
 pub mod random;

@@ -24,10 +24,7 @@ impl ModelShape {
     /// The folder is not a model folder; an unsupported configuration, named by its field.
     pub fn read(folder: &Path) -> Result<ModelShape> {
         if !folder.join("config.json").is_file() {
-            let message = format!("{} is not a model folder: it has no config.json", folder.display());
-            return Err(Failure::work(message)
-                .hint("a model folder contains config.json, model.safetensors and tokenizer.json")
-                .into());
+            return Err(no_model(folder).into());
         }
         let Config { vocab_size, max_positions, eos_token_ids, .. } = Config::read(folder)?;
         Ok(ModelShape { vocabulary_size: vocab_size, positions: max_positions, end_ids: eos_token_ids })
@@ -50,4 +47,9 @@ impl ModelShape {
         }
         Err(format!("expected at most {} tokens (max_position_embeddings), got {tokens}", self.positions))
     }
+}
+
+fn no_model(folder: &Path) -> Failure {
+    Failure::work(format!("{} is not a model folder: it has no config.json", folder.display()))
+        .hint("a model folder contains config.json, model.safetensors and tokenizer.json")
 }

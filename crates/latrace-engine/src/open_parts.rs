@@ -1,10 +1,10 @@
-//! Gathers results that arrive in any order into the parts of a table.
+//! Collects results that arrive in any order into the parts of a table.
 
 use std::collections::BTreeMap;
 
 use crate::sampling::PromptPlace;
 
-/// Results by part, place and number, until all of a part are there.
+/// Results by part, place and number, until a part is complete.
 #[derive(Debug)]
 pub struct OpenParts<T, R> {
     parts: BTreeMap<usize, OpenPart<T, R>>,
@@ -18,6 +18,18 @@ struct OpenPart<T, R> {
     missing: usize,
 }
 
+impl<T, R> OpenPart<T, R> {
+    fn new(of: Vec<T>, n: usize) -> Self {
+        let missing = of.len() * n;
+        OpenPart { results: of.iter().map(|_| (0..n).map(|_| None).collect()).collect(), of, missing }
+    }
+
+    fn whole(self) -> Whole<T, R> {
+        let results = self.results.into_iter().map(|of| of.into_iter().flatten().collect());
+        self.of.into_iter().zip(results).collect()
+    }
+}
+
 impl<T, R> Default for OpenParts<T, R> {
     fn default() -> Self {
         OpenParts { parts: BTreeMap::new() }
@@ -28,18 +40,17 @@ impl<T, R> Default for OpenParts<T, R> {
 pub type Whole<T, R> = Vec<(T, Vec<R>)>;
 
 impl<T, R> OpenParts<T, R> {
-    /// Begins a part that waits for `n` results of each of `of`; one that waits for none comes back at once.
+    /// Begins a part that needs `n` results for each of `of`; one that needs none is returned at once.
     pub fn begin(&mut self, part: usize, of: Vec<T>, n: usize) -> Option<Whole<T, R>> {
-        let missing = of.len() * n;
-        if missing == 0 {
-            return Some(of.into_iter().map(|of| (of, Vec::new())).collect());
+        let open = OpenPart::new(of, n);
+        if open.missing == 0 {
+            return Some(open.whole());
         }
-        let results = of.iter().map(|_| (0..n).map(|_| None).collect()).collect();
-        self.parts.insert(part, OpenPart { of, results, missing });
+        self.parts.insert(part, open);
         None
     }
 
-    /// Adds a result; gives the part if it was the last that was missing. One that is there already changes
+    /// Adds a result; returns the part if it is now complete. A result that has already arrived changes
     /// nothing.
     pub fn add(&mut self, place: PromptPlace, number: usize, result: R) -> Option<Whole<T, R>> {
         let part = self.parts.get_mut(&place.part)?;
@@ -51,11 +62,10 @@ impl<T, R> OpenParts<T, R> {
         if part.missing > 0 {
             return None;
         }
-        let OpenPart { of, results, .. } = self.parts.remove(&place.part)?;
-        Some(of.into_iter().zip(results.into_iter().map(|of| of.into_iter().flatten().collect())).collect())
+        self.parts.remove(&place.part).map(OpenPart::whole)
     }
 
-    /// A result of a part that is not whole.
+    /// A result of an incomplete part.
     pub fn get(&self, place: PromptPlace, number: usize) -> Option<&R> {
         self.parts.get(&place.part)?.results.get(place.prompt)?.get(number)?.as_ref()
     }

@@ -27,14 +27,14 @@ const LOGP_RANGE: f64 = 4.0;
 /// What the engine draws. Of the sampling parameters, it uses only the token limit.
 #[derive(Clone, Debug)]
 pub struct Random {
-    /// The model that it stands for.
+    /// The shape of the model that it replaces.
     pub shape: ModelShape,
     /// The ids that samples are drawn from.
     pub ids: Range<u32>,
     /// Tokens of a sample, its closing id included.
     pub length: usize,
     /// The id that closes a sample at that length, where it is one of the request's stop ids. Where it is
-    /// not, samples go on to their limit.
+    /// not, samples continue to their limit.
     pub closing_id: u32,
     /// What follows a prompt that holds the closing id, such as that of an answer: one of these by the seed,
     /// then the first stop id. Empty: samples as after any prompt.
@@ -50,15 +50,13 @@ impl Random {
     /// The tokens of a sample, and whether a stop id ends it.
     fn tokens(&self, request: &Request, seed: u64) -> (Vec<u32>, bool) {
         let limit = request.limit(&self.shape);
-        let mut ids = if !self.answers.is_empty() && request.prompt.contains(&self.closing_id) {
-            let at = (unit(draw(seed, 0)) * self.answers.len() as f64) as usize;
-            let mut ids = self.answers[at].clone();
-            ids.extend(request.stop_ids.first());
-            // Without a stop id the answer repeats until the limit, since nothing else may end it.
-            if request.stop_ids.is_empty() { ids.into_iter().cycle().take(limit).collect() } else { ids }
+        let is_answer = !self.answers.is_empty() && request.prompt.contains(&self.closing_id);
+        let mut ids = if is_answer {
+            self.answer(request, seed, limit)
+        } else if request.stop_ids.contains(&self.closing_id) {
+            self.uniform(seed, limit.min(self.length))
         } else {
-            let closes = request.stop_ids.contains(&self.closing_id);
-            self.uniform(seed, if closes { limit.min(self.length) } else { limit })
+            self.uniform(seed, limit)
         };
         ids.truncate(limit);
         let end = ids.iter().position(|id| request.stop_ids.contains(id));
@@ -66,20 +64,31 @@ impl Random {
         (ids, end.is_some())
     }
 
-    fn uniform(&self, seed: u64, tokens: usize) -> Vec<u32> {
-        let (first, range) = (self.ids.start, u64::from(self.ids.end - self.ids.start));
-        // The upper half of a product of 32 bits with the range is uniform up to range / 2^32.
-        let id = |bits: u64| first + (((bits & 0xFFFF_FFFF) * range) >> 32) as u32;
-        let mut ids = Vec::with_capacity(tokens + 1);
-        for pair in 0..tokens.div_ceil(2) as u64 {
-            let bits = draw(seed, pair);
-            ids.extend([id(bits), id(bits >> 32)]);
+    /// One of the answers, then the first stop id. Without stop ids the answer repeats until the limit, since
+    /// nothing else may end a sample.
+    fn answer(&self, request: &Request, seed: u64, limit: usize) -> Vec<u32> {
+        let at = (unit(draw(seed, 0)) * self.answers.len() as f64) as usize;
+        let answer = self.answers[at].iter().copied();
+        match request.stop_ids.first() {
+            Some(&stop) => answer.chain([stop]).collect(),
+            None => answer.cycle().take(limit).collect(),
         }
+    }
+
+    fn uniform(&self, seed: u64, tokens: usize) -> Vec<u32> {
+        let pairs = 0..tokens.div_ceil(2) as u64;
+        let mut ids: Vec<u32> = pairs.flat_map(|pair| self.two_ids(draw(seed, pair))).collect();
         ids.truncate(tokens);
         if let Some(last) = self.length.checked_sub(1).and_then(|last| ids.get_mut(last)) {
             *last = self.closing_id;
         }
         ids
+    }
+
+    /// The upper half of a product of 32 bits with the range is uniform up to range / 2^32.
+    fn two_ids(&self, bits: u64) -> [u32; 2] {
+        let range = u64::from(self.ids.end - self.ids.start);
+        [bits & 0xFFFF_FFFF, bits >> 32].map(|half| self.ids.start + ((half * range) >> 32) as u32)
     }
 }
 
@@ -118,6 +127,10 @@ impl Tables {
         ids.iter().map(|&id| self.logp[id as usize]).collect()
     }
 
+    fn completions(&self, request: &Request) -> Vec<Completion> {
+        request.seeds.iter().map(|&seed| self.completion(request, seed)).collect()
+    }
+
     fn completion(&self, request: &Request, seed: u64) -> Completion {
         let (ids, ended) = self.random.tokens(request, seed);
         // What no stop id ends, `tokens` draws up to the limit.
@@ -138,19 +151,13 @@ impl Generate for Tables {
     fn generate_unchecked(&mut self, client: &mut dyn GenerateClient) -> Result<()> {
         let mut first = 0;
         loop {
-            let mut requests = Vec::with_capacity(REQUESTS_AT_ONCE);
-            while requests.len() < REQUESTS_AT_ONCE {
-                let Some(request) = client.next_request()? else { break };
-                requests.push(request);
-            }
+            let requests = take_requests(client)?;
             if requests.is_empty() {
                 return Ok(());
             }
-            let completions: Vec<Vec<Completion>> = requests
-                .par_iter()
-                .map(|request| request.seeds.iter().map(|&seed| self.completion(request, seed)).collect())
-                .collect();
-            for (request, completions) in (first..).zip(completions) {
+            let drawn: Vec<Vec<Completion>> =
+                requests.par_iter().map(|request| self.completions(request)).collect();
+            for (request, completions) in (first..).zip(drawn) {
                 for (sample, completion) in completions.into_iter().enumerate() {
                     hand_over(client, request, sample, completion)?;
                 }
@@ -160,6 +167,16 @@ impl Generate for Tables {
     }
 }
 
+fn take_requests(client: &mut dyn GenerateClient) -> Result<Vec<Request>> {
+    let mut requests = Vec::with_capacity(REQUESTS_AT_ONCE);
+    while requests.len() < REQUESTS_AT_ONCE
+        && let Some(request) = client.next_request()?
+    {
+        requests.push(request);
+    }
+    Ok(requests)
+}
+
 fn hand_over(
     client: &mut dyn GenerateClient,
     request: usize,
@@ -167,6 +184,7 @@ fn hand_over(
     mut completion: Completion,
 ) -> Result<()> {
     let flow = client.grown(request, sample, &completion.ids, completion.ids.len());
+    // A whole sample that ends by itself cannot have been interrupted after its end.
     if flow.is_break() && completion.stop != StopReason::End {
         completion.stop = StopReason::Interrupted;
     }
@@ -203,6 +221,7 @@ impl Fit for ReadAll {
             resumed_from: None,
             normaliser: plan.mean_response,
         })?;
+        // What reading costs is part of what this engine measures.
         for update in plan.updates_after(0) {
             job.rows.read(&update.rows)?;
         }
@@ -220,4 +239,17 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Random {
+    /// An engine for tests: 40 ids, samples of 6 tokens that end with id 5.
+    pub(crate) fn small() -> Random {
+        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
+        Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() }
+    }
+
+    pub(crate) fn small_generator() -> Result<Box<dyn Generate>> {
+        Random::small().generator(Path::new("none"))
+    }
 }

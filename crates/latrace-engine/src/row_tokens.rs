@@ -1,7 +1,7 @@
 //! Token ids of rows: prompts and responses, given as ids, as text or as a chat.
 
-use latrace_core::Message;
-use latrace_io::rows::{FieldProblem, Row, describe, field};
+use latrace_core::{Message, Turn};
+use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
 use serde_json::Value;
 
 use crate::text_codec::TextCodec;
@@ -11,31 +11,33 @@ pub fn ids_of(row: &Row, name: &str, vocabulary_size: usize) -> Result<Vec<u32>,
     ids_in(field(row, name).unwrap_or(&Value::Null), name, vocabulary_size)
 }
 
-/// Token ids of `name`: those of `{name}_ids` if they are there, otherwise the text's.
+/// Token ids of `name`: those of `{name}_ids` if the row has them, otherwise the text's.
 pub fn tokens_of(row: &Row, name: &str, text: &TextCodec) -> Result<Vec<u32>, FieldProblem> {
     let ids_name = format!("{name}_ids");
+    // Ids take precedence: encoding their text may give others.
     if let Some(ids) = field(row, &ids_name) {
         return ids_in(ids, &ids_name, text.vocabulary_size());
     }
-    match field(row, name) {
-        Some(Value::String(value)) => text.encode(name, value),
-        Some(other) => Err(FieldProblem::new(name, "a text", describe(other))),
-        None => Err(FieldProblem::new(name, format!("a text, or token ids in \"{ids_name}\""), "nothing")),
+    if field(row, name).is_none() {
+        return Err(FieldProblem::new(name, format!("a text, or token ids in \"{ids_name}\""), "nothing"));
     }
+    text.encode(name, text_of(row, name)?)
 }
 
 fn ids_in(value: &Value, name: &str, vocabulary_size: usize) -> Result<Vec<u32>, FieldProblem> {
     let Value::Array(values) = value else {
         return Err(FieldProblem::new(name, "a list of token ids", describe(value)));
     };
-    let id = |(at, value): (usize, &Value)| match value.as_u64() {
-        Some(id) if id < vocabulary_size as u64 => Ok(id as u32),
-        _ => {
-            let expected = format!("a token id below the vocabulary's {vocabulary_size}");
-            Err(FieldProblem::new(format!("{name}[{at}]"), expected, describe(value)))
-        }
+    let id = |(at, value): (usize, &Value)| {
+        let id = value.as_u64().filter(|&id| id < vocabulary_size as u64);
+        id.map(|id| id as u32).ok_or_else(|| no_id(format!("{name}[{at}]"), value, vocabulary_size))
     };
     values.iter().enumerate().map(id).collect()
+}
+
+fn no_id(field: String, value: &Value, vocabulary_size: usize) -> FieldProblem {
+    let expected = format!("a token id below the vocabulary's {vocabulary_size}");
+    FieldProblem::new(field, expected, describe(value))
 }
 
 /// The token ids of a row's prompt and response, neither empty.
@@ -53,32 +55,33 @@ pub const CONSUMED_FIELDS: [&str; 5] = ["prompt", "prompt_ids", "response", "res
 /// Prompt and response of a row: from `prompt`/`prompt_ids` and `response`/`response_ids`, or from
 /// `messages`, whose last one, the assistant's, is the response.
 pub fn prompt_and_response(row: &Row, text: &TextCodec) -> Result<PromptAndResponse, FieldProblem> {
-    let ready_made =
-        ["prompt", "prompt_ids", "response", "response_ids"].iter().any(|name| field(row, name).is_some());
-    let (pair, names) = match field(row, "messages") {
-        Some(messages) if !ready_made => {
-            let turn = text.split(&messages_in(messages)?)?;
-            let pair = PromptAndResponse {
-                prompt: text.encode("messages", &turn.prompt)?,
-                response: text.encode("messages", &turn.response)?,
-            };
-            (pair, ["messages", "messages"])
+    match chat_of(row, &["prompt", "prompt_ids", "response", "response_ids"]) {
+        Some(messages) => {
+            let Turn { prompt, response } = text.split(&messages_in(messages)?)?;
+            Ok(PromptAndResponse {
+                prompt: not_empty("messages", "a prompt", text.encode("messages", &prompt)?)?,
+                response: not_empty("messages", "a response", text.encode("messages", &response)?)?,
+            })
         }
-        _ => {
-            let pair = PromptAndResponse {
-                prompt: tokens_of(row, "prompt", text)?,
-                response: tokens_of(row, "response", text)?,
-            };
-            (pair, ["prompt", "response"])
-        }
-    };
-    if pair.prompt.is_empty() {
-        return Err(FieldProblem::new(names[0], "a prompt of at least one token", "an empty one"));
+        None => Ok(PromptAndResponse {
+            prompt: not_empty("prompt", "a prompt", tokens_of(row, "prompt", text)?)?,
+            response: not_empty("response", "a response", tokens_of(row, "response", text)?)?,
+        }),
     }
-    if pair.response.is_empty() {
-        return Err(FieldProblem::new(names[1], "a response of at least one token", "an empty one"));
+}
+
+/// The chat of a row, unless one of the `ready_made` fields takes precedence.
+fn chat_of<'a>(row: &'a Row, ready_made: &[&str]) -> Option<&'a Value> {
+    field(row, "messages").filter(|_| ready_made.iter().all(|name| field(row, name).is_none()))
+}
+
+/// Without a token of the prompt, the model predicts nothing; without one of the response, there is nothing
+/// to score.
+fn not_empty(field: &str, what: &str, ids: Vec<u32>) -> Result<Vec<u32>, FieldProblem> {
+    if ids.is_empty() {
+        return Err(FieldProblem::new(field, format!("{what} of at least one token"), "an empty one"));
     }
-    Ok(pair)
+    Ok(ids)
 }
 
 /// Fields that [`prompt_of`] reads.
@@ -86,30 +89,29 @@ pub const PROMPT_FIELDS: [&str; 3] = ["prompt", "prompt_ids", "messages"];
 
 /// The prompt of a row, not empty: `prompt_ids`, `prompt`, or `messages` up to where the assistant writes.
 pub fn prompt_of(row: &Row, text: &TextCodec) -> Result<Vec<u32>, FieldProblem> {
-    let ready_made = ["prompt", "prompt_ids"].iter().any(|name| field(row, name).is_some());
-    let prompt = match field(row, "messages") {
-        Some(messages) if !ready_made => text.encode("messages", &text.prompt(&messages_in(messages)?)?)?,
-        _ => tokens_of(row, "prompt", text)?,
+    let prompt = match chat_of(row, &["prompt", "prompt_ids"]) {
+        Some(messages) => text.encode("messages", &text.prompt(&messages_in(messages)?)?)?,
+        None => tokens_of(row, "prompt", text)?,
     };
-    if prompt.is_empty() {
-        Err(FieldProblem::new("prompt", "a prompt of at least one token", "an empty one"))
-    } else {
-        Ok(prompt)
-    }
+    not_empty("prompt", "a prompt", prompt)
 }
 
 fn messages_in(value: &Value) -> Result<Vec<Message>, FieldProblem> {
     let Value::Array(values) = value else {
         return Err(FieldProblem::new("messages", "a list of messages", describe(value)));
     };
-    let part = |at: usize, message: &Value, name: &str| match message.get(name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => Err(FieldProblem::new(format!("messages[{at}].{name}"), "a text", describe(other))),
-        None => Err(FieldProblem::new(format!("messages[{at}].{name}"), "a text", "nothing")),
+    values.iter().enumerate().map(message_in).collect()
+}
+
+fn message_in((at, value): (usize, &Value)) -> Result<Message, FieldProblem> {
+    let part = |name: &str| {
+        let wrong = |got: String| FieldProblem::new(format!("messages[{at}].{name}"), "a text", got);
+        match value.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            other => Err(wrong(other.map_or_else(|| "nothing".to_owned(), describe))),
+        }
     };
-    let message =
-        |(at, value)| Ok(Message { role: part(at, value, "role")?, content: part(at, value, "content")? });
-    values.iter().enumerate().map(message).collect()
+    Ok(Message { role: part("role")?, content: part("content")? })
 }
 
 #[cfg(test)]

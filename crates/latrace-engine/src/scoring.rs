@@ -11,10 +11,10 @@ use crate::sampling::PromptPlace;
 
 /// Where rows of parts come from, and their scores go.
 pub trait PartScores {
-    /// What a row was made of, and its scores' record is.
+    /// What a row is built from, and written with its scores.
     type Of;
 
-    /// The rows of a part, each with what it was made of and what people call it.
+    /// The rows of a part, each with its source and its display name.
     ///
     /// # Errors
     /// A part that cannot be read.
@@ -28,8 +28,8 @@ pub trait PartScores {
 }
 
 /// Scores `parts` (their numbers, in ascending order) with the scorer that `make` gives; it is not made where
-/// there are none. Parts are read as the engine has room, and written as their last row is scored. Of a part
-/// that is not whole nothing is kept: scoring is cheap beside drawing.
+/// there are none. Parts are read as the engine has room, and written when their last row is scored. Scores
+/// of unfinished parts are not kept: scoring is cheap compared with sampling.
 ///
 /// # Errors
 /// Whatever `make` and `scores` return, unchanged; rows that do not fit the model; log-probs that cannot be
@@ -44,16 +44,7 @@ pub fn score_parts<S: PartScores>(
         return Ok(());
     }
     let mut scorer = make()?;
-    let mut client = Parts {
-        unread: parts.into(),
-        scores,
-        progress,
-        waiting: VecDeque::new(),
-        given: BTreeMap::new(),
-        next: 0,
-        open: OpenParts::default(),
-    };
-    scorer.score(&mut client)
+    scorer.score(&mut Parts::new(parts, scores, progress))
 }
 
 struct Parts<'a, S: PartScores> {
@@ -68,11 +59,23 @@ struct Parts<'a, S: PartScores> {
     open: OpenParts<S::Of, Vec<f32>>,
 }
 
-impl<S: PartScores> Parts<'_, S> {
+impl<'a, S: PartScores> Parts<'a, S> {
+    fn new(parts: Vec<usize>, scores: &'a mut S, progress: &'a mut Progress) -> Self {
+        Parts {
+            unread: parts.into(),
+            scores,
+            progress,
+            waiting: VecDeque::new(),
+            given: BTreeMap::new(),
+            next: 0,
+            open: OpenParts::default(),
+        }
+    }
+
     fn read(&mut self, part: usize) -> Result<()> {
         let mut all = Vec::new();
-        for (at, (of, name, row)) in self.scores.read(part)?.into_iter().enumerate() {
-            self.waiting.push_back((PromptPlace { part, prompt: at }, name, row));
+        for (prompt, (of, name, row)) in self.scores.read(part)?.into_iter().enumerate() {
+            self.waiting.push_back((PromptPlace { part, prompt }, name, row));
             all.push(of);
         }
         match self.open.begin(part, all, 1) {
@@ -114,7 +117,7 @@ impl<S: PartScores> ScoreClient for Parts<'_, S> {
     }
 }
 
-/// Scores rows that lie in memory, row by row.
+/// Scores rows in memory.
 ///
 /// # Errors
 /// Rows that do not fit the model; log-probs that cannot be right.
@@ -149,9 +152,7 @@ mod tests {
     use crate::random::Random;
 
     fn scorer() -> Result<Box<dyn Score>> {
-        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
-        let random = Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() };
-        random.scorer(Path::new("none"))
+        Random::small().scorer(Path::new("none"))
     }
 
     fn row(response: &[u32]) -> ScoreRow {

@@ -1,12 +1,12 @@
 //! Text and token ids of one model: its vocabulary size, tokenizer and chat template.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{ChatTemplate, Message, Tokenizer, Turn};
 use serde_json::Value;
 
+use crate::files::{read_if_there, read_json_if_there};
 use crate::model_shape::ModelShape;
 use latrace_io::rows::FieldProblem;
 
@@ -24,22 +24,11 @@ impl TextCodec {
     /// # Errors
     /// Files that cannot be used; a tokenizer with more ids than a model of that shape has.
     pub fn open(folder: &Path, shape: &ModelShape) -> Result<TextCodec> {
-        let tokenizer = match read_if_there(&folder.join("tokenizer.json"))? {
-            Some(bytes) => Some(
-                Tokenizer::from_bytes(&bytes)
-                    .with_context(|| format!("cannot use {}", folder.join("tokenizer.json").display()))?,
-            ),
-            None => None,
-        };
-        if let Some(tokenizer) = &tokenizer
-            && tokenizer.vocabulary_size() > shape.vocabulary_size
-        {
-            let (path, model) = (folder.join("config.json"), shape.vocabulary_size);
-            let tokenizer = tokenizer.vocabulary_size();
-            return Err(latrace_lm::Error::VocabularySmaller { path, model, tokenizer }.into());
+        let tokenizer = read_tokenizer(&folder.join("tokenizer.json"))?;
+        if let Some(tokenizer) = &tokenizer {
+            check_vocabulary(tokenizer, shape, folder)?;
         }
-        let template = read_template(folder)?;
-        Ok(TextCodec { vocabulary_size: shape.vocabulary_size, tokenizer, template })
+        Ok(TextCodec { vocabulary_size: shape.vocabulary_size, tokenizer, template: read_template(folder)? })
     }
 
     /// Ids that the model knows are below this.
@@ -49,20 +38,14 @@ impl TextCodec {
 
     /// The token ids of a field's text.
     pub fn encode(&self, field: &str, text: &str) -> Result<Vec<u32>, FieldProblem> {
-        match &self.tokenizer {
-            Some(tokenizer) => tokenizer.encode(text).map_err(|error| {
-                FieldProblem::new(
-                    field,
-                    "a text that the tokenizer takes",
-                    format!("one that it refuses: {error}"),
-                )
-            }),
-            None => Err(FieldProblem::new(
-                field,
-                "token ids, since the model folder has no tokenizer.json",
-                "a text",
-            )),
-        }
+        let Some(tokenizer) = &self.tokenizer else {
+            let expected = "token ids, since the model folder has no tokenizer.json";
+            return Err(FieldProblem::new(field, expected, "a text"));
+        };
+        tokenizer.encode(text).map_err(|error| {
+            let got = format!("one that it refuses: {error}");
+            FieldProblem::new(field, "a text that the tokenizer takes", got)
+        })
     }
 
     /// Whether ids have a text.
@@ -92,14 +75,8 @@ impl TextCodec {
     }
 
     fn template(&self) -> Result<&ChatTemplate, FieldProblem> {
-        let missing = || {
-            FieldProblem::new(
-                "messages",
-                "ready-made fields, since the model folder has no chat template",
-                "messages",
-            )
-        };
-        self.template.as_ref().ok_or_else(missing)
+        let expected = "ready-made fields, since the model folder has no chat template";
+        self.template.as_ref().ok_or_else(|| FieldProblem::new("messages", expected, "messages"))
     }
 }
 
@@ -107,43 +84,44 @@ fn refused(error: latrace_core::Error) -> FieldProblem {
     FieldProblem::new("messages", "a conversation that the chat template takes", error.to_string())
 }
 
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
+fn read_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
+    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+    let tokenizer = Tokenizer::from_bytes(&bytes);
+    Ok(Some(tokenizer.with_context(|| format!("cannot use {}", path.display()))?))
 }
 
-fn read_json_if_there(path: &Path) -> Result<Option<Value>> {
-    let Some(bytes) = read_if_there(path)? else {
-        return Ok(None);
-    };
-    let value =
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
-    Ok(Some(value))
+/// A model may have more ids than its tokenizer (padding), but with fewer it would be given unknown ones.
+fn check_vocabulary(tokenizer: &Tokenizer, shape: &ModelShape, folder: &Path) -> Result<()> {
+    let (model, tokenizer) = (shape.vocabulary_size, tokenizer.vocabulary_size());
+    if tokenizer <= model {
+        return Ok(());
+    }
+    let path = folder.join("config.json");
+    Err(latrace_lm::Error::VocabularySmaller { path, model, tokenizer }.into())
 }
 
 /// The template of `chat_template.jinja`, of `chat_template.json`, or of `tokenizer_config.json`, in that
 /// order.
 fn read_template(folder: &Path) -> Result<Option<ChatTemplate>> {
     let settings = read_json_if_there(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
-    let source = match read_if_there(&folder.join("chat_template.jinja"))? {
-        Some(bytes) => Some(
-            String::from_utf8(bytes)
-                .with_context(|| format!("{} is not UTF-8", folder.join("chat_template.jinja").display()))?,
-        ),
-        None => {
-            let own_file = read_json_if_there(&folder.join("chat_template.json"))?.unwrap_or(Value::Null);
-            template_in(&own_file["chat_template"]).or_else(|| template_in(&settings["chat_template"]))
-        }
-    };
-    let Some(source) = source else {
+    let own_file = template_file(folder)?;
+    let Some(source) = own_file.or_else(|| template_in(&settings["chat_template"])) else {
         return Ok(None);
     };
-    let template =
-        ChatTemplate::new(&source, token_text(&settings["bos_token"]), token_text(&settings["eos_token"]));
+    let [begin, end] = ["bos_token", "eos_token"].map(|name| token_text(&settings[name]));
+    let template = ChatTemplate::new(&source, begin, end);
     template.map(Some).with_context(|| format!("cannot use the chat template of {}", folder.display()))
+}
+
+/// The source of a template that has a file of its own.
+fn template_file(folder: &Path) -> Result<Option<String>> {
+    let path = folder.join("chat_template.jinja");
+    if let Some(bytes) = read_if_there(&path)? {
+        let source = String::from_utf8(bytes);
+        return Ok(Some(source.with_context(|| format!("{} is not UTF-8", path.display()))?));
+    }
+    let json = read_json_if_there(&folder.join("chat_template.json"))?;
+    Ok(json.and_then(|json| template_in(&json["chat_template"])))
 }
 
 /// A template is a text, or a list of named texts of which `default` is meant.

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use latrace_core::{Markers, boundary};
 
 use crate::boundary::{ModelShape, StopTexts};
 use crate::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 
-/// A tokenizer with the markers of one family. Texts become ids here, once; traces z and answers y are cut and
-/// joined on ids from then on.
+/// A tokenizer with the markers of one family. Texts become ids here, once; traces z and answers y are cut
+/// and joined on ids from then on.
 #[derive(Debug)]
 pub struct TraceCodec {
     /// The tokenizer.
@@ -35,50 +35,36 @@ impl TraceCodec {
         let shape = ModelShape::read(model)?;
         let text = TextCodec::open(model, &shape)?;
         if !text.has_tokenizer() {
-            let hint = "prompts, hints and markers are texts; put the model's tokenizer.json there";
-            return Err(Failure::work(format!("{} has no tokenizer.json", model.display()))
-                .hint(hint)
-                .into());
+            return Err(no_tokenizer(model).into());
         }
         if shape.end_ids.is_empty() {
-            let hint = "name it as `eos_token_id` in config.json or generation_config.json";
-            return Err(Failure::work(format!(
-                "the model in {} has no token that ends a text",
-                model.display()
-            ))
-            .hint(hint)
-            .into());
+            return Err(no_end_token(model).into());
         }
+        TraceCodec::new(text, shape.end_ids, markers)
+    }
+
+    fn new(text: TextCodec, end_ids: Vec<u32>, markers: Markers) -> Result<TraceCodec> {
         let (_, rest) = markers.ends();
-        let mut codec = TraceCodec {
-            text,
-            answer_prefix: Vec::new(),
-            markers,
-            end_ids: shape.end_ids,
-            cut_id: None,
-            close_id: None,
-        };
-        codec.answer_prefix = codec.encode(&rest)?;
-        codec.cut_id = codec.single(&codec.markers.cut)?;
-        codec.close_id = codec.single(codec.markers.answer_close.trim_start())?;
-        Ok(codec)
+        let answer_prefix = encode(&text, &rest)?;
+        let cut_id = single(&text, &markers.cut)?;
+        let close_id = single(&text, markers.answer_close.trim_start())?;
+        Ok(TraceCodec { text, answer_prefix, markers, end_ids, cut_id, close_id })
     }
 
     /// Token ids of a text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        self.text.encode("text", text).map_err(|problem| anyhow::anyhow!("{problem}"))
+        encode(&self.text, text)
     }
 
     /// z of a trace's text: with what closes it.
     pub fn trace_ids(&self, trace: &str) -> Result<Vec<u32>> {
         let (of_trace, _) = self.markers.ends();
         let ids = self.encode(&format!("{trace}{of_trace}"))?;
-        let found = self.boundary(&ids);
-        if found == Some(ids.len()) {
-            Ok(ids)
-        } else {
-            Err(anyhow::anyhow!("the trace holds {:?} before its end", self.markers.cut))
+        // A trace that holds the cut itself would be cut there when it is read back.
+        if self.boundary(&ids) != Some(ids.len()) {
+            bail!("the trace holds {:?} before its end", self.markers.cut);
         }
+        Ok(ids)
     }
 
     /// y of an answer's text: what is given, the answer, its closing marker, and the end of the row.
@@ -111,9 +97,7 @@ impl TraceCodec {
         let text = self.response_text(ids);
         let (_, rest) = self.markers.ends();
         let text = text.trim().strip_prefix(rest.trim()).unwrap_or(text.trim());
-        let close = self.markers.answer_close.trim();
-        let cut = if close.is_empty() { None } else { text.find(close) };
-        text[..cut.unwrap_or(text.len())].trim().to_owned()
+        before(text, self.markers.answer_close.trim()).trim().to_owned()
     }
 
     /// Tokens that end a trace.
@@ -134,20 +118,34 @@ impl TraceCodec {
     /// Texts that end an answer, where its closing marker is no single token.
     pub fn answer_stops(&self) -> StopTexts {
         let close = self.markers.answer_close.trim_start();
-        StopTexts::new(if self.close_id.is_some() || close.is_empty() {
-            Vec::new()
-        } else {
-            vec![close.to_owned()]
-        })
+        let is_needed = self.close_id.is_none() && !close.is_empty();
+        StopTexts::new(if is_needed { vec![close.to_owned()] } else { Vec::new() })
     }
+}
 
-    /// The id of a text that is one token.
-    fn single(&self, text: &str) -> Result<Option<u32>> {
-        let ids = self.encode(text).with_context(|| format!("cannot read the marker {text:?}"))?;
-        // A token that only looks like the marker, such as an unknown one, must not end anything.
-        Ok(ids
-            .first()
-            .copied()
-            .filter(|_| ids.len() == 1 && self.text.decode(&ids).is_some_and(|decoded| decoded == text)))
-    }
+fn no_tokenizer(model: &Path) -> Failure {
+    Failure::work(format!("{} has no tokenizer.json", model.display()))
+        .hint("prompts, hints and markers are texts; put the model's tokenizer.json there")
+}
+
+fn no_end_token(model: &Path) -> Failure {
+    Failure::work(format!("the model in {} has no token that ends a text", model.display()))
+        .hint("name it as `eos_token_id` in config.json or generation_config.json")
+}
+
+fn encode(codec: &TextCodec, text: &str) -> Result<Vec<u32>> {
+    codec.encode("text", text).map_err(|problem| anyhow!("{problem}"))
+}
+
+/// The id of a text that is one token.
+fn single(codec: &TextCodec, text: &str) -> Result<Option<u32>> {
+    let ids = encode(codec, text).with_context(|| format!("cannot read the marker {text:?}"))?;
+    let [id] = ids[..] else { return Ok(None) };
+    // A token that only looks like the marker, such as an unknown one, must not end anything.
+    Ok((codec.decode(&ids).as_deref() == Some(text)).then_some(id))
+}
+
+/// The text before the first `end`; all of it if `end` is empty or missing.
+fn before<'a>(text: &'a str, end: &str) -> &'a str {
+    if end.is_empty() { text } else { text.split_once(end).map_or(text, |(before, _)| before) }
 }

@@ -3,66 +3,65 @@
 use latrace_lm::{Policy, TrainRow, Weights};
 use serde_json::Value;
 
-use crate::row_tokens::prompt_and_response;
+use crate::row_tokens::{PromptAndResponse, prompt_and_response};
 use crate::text_codec::TextCodec;
 use latrace_io::rows::{FieldProblem, Place, Row, describe, field, id_of};
 
 /// A row with its token ids and one weight per response token. Without an `id`, the line or row number names
 /// it.
 pub fn train_row(place: Place, row: &Row, text: &TextCodec) -> Result<TrainRow, FieldProblem> {
-    let id = match id_of(row)? {
+    let id = name_of(place, row)?;
+    let PromptAndResponse { prompt, response } = prompt_and_response(row, text)?;
+    let weights = weights_of(row, response.len())?;
+    let policy = policy_of(row, response.len())?;
+    Ok(TrainRow { id, prompt_len: prompt.len(), tokens: [prompt, response].concat(), weights, policy })
+}
+
+fn name_of(place: Place, row: &Row) -> Result<String, FieldProblem> {
+    Ok(match id_of(row)? {
         Some(Value::String(id)) => id,
         Some(id) => id.to_string(),
         None => place.number().to_string(),
-    };
-    let pair = prompt_and_response(row, text)?;
-    let (prompt_len, response_len) = (pair.prompt.len(), pair.response.len());
-    let weights = weights_of(row, response_len)?;
-    let policy = policy_of(row, response_len)?;
-    let mut tokens = pair.prompt;
-    tokens.extend(pair.response);
-    Ok(TrainRow { id, tokens, prompt_len, weights, policy })
+    })
 }
 
 /// `weight` for every token (default 1), or `token_weights` one by one.
 fn weights_of(row: &Row, response_len: usize) -> Result<Weights, FieldProblem> {
-    match (field(row, "weight"), field(row, "token_weights")) {
-        (Some(_), Some(_)) => {
-            Err(FieldProblem::new("weight", "either \"weight\" or \"token_weights\"", "both"))
-        }
-        (None, None) => Ok(Weights::Row(1.0)),
-        (Some(weight), None) => Ok(Weights::Row(weight_in("weight", weight)?)),
-        (None, Some(weights)) => {
-            Ok(Weights::PerToken(list_in("token_weights", weights, response_len, weight_in)?))
-        }
-    }
+    let weights = either(row, ["weight", "token_weights"], response_len, weight_in)?;
+    Ok(weights.unwrap_or(Weights::Row(1.0)))
 }
 
 /// What a clipped policy gradient needs: `old_logprobs`, and `advantages` one by one or one `advantage` for
 /// all tokens.
 fn policy_of(row: &Row, response_len: usize) -> Result<Option<Policy>, FieldProblem> {
-    let advantages = match (field(row, "advantage"), field(row, "advantages")) {
-        (Some(_), Some(_)) => {
-            return Err(FieldProblem::new("advantage", "either \"advantage\" or \"advantages\"", "both"));
-        }
-        (None, None) => None,
-        (Some(advantage), None) => Some(Weights::Row(number_in("advantage", advantage)?)),
-        (None, Some(advantages)) => {
-            Some(Weights::PerToken(list_in("advantages", advantages, response_len, number_in)?))
-        }
-    };
+    let advantages = either(row, ["advantage", "advantages"], response_len, number_in)?;
     let old_logp = field(row, "old_logprobs")
         .map(|values| list_in("old_logprobs", values, response_len, number_in))
         .transpose()?;
+    let lacks = |name: &str, expected: &str| Err(FieldProblem::new(name, expected, "nothing"));
+    // Rows with only one of the two would be trained on without the ratio or without a direction.
     match (advantages, old_logp) {
         (None, None) => Ok(None),
         (Some(advantages), Some(old_logp)) => Ok(Some(Policy { advantages, given: 0..0, old_logp })),
-        (Some(_), None) => Err(FieldProblem::new("old_logprobs", "a list beside the advantages", "nothing")),
-        (None, Some(_)) => Err(FieldProblem::new(
-            "advantages",
-            "a list, or a number in \"advantage\", beside \"old_logprobs\"",
-            "nothing",
-        )),
+        (Some(_), None) => lacks("old_logprobs", "a list beside the advantages"),
+        (None, Some(_)) => {
+            lacks("advantages", "a list, or a number in \"advantage\", beside \"old_logprobs\"")
+        }
+    }
+}
+
+/// One number for all response tokens, in the first of two fields, or one for each, in the second.
+fn either(
+    row: &Row,
+    [one, each]: [&str; 2],
+    response_len: usize,
+    read: NumberReader,
+) -> Result<Option<Weights>, FieldProblem> {
+    match (field(row, one), field(row, each)) {
+        (Some(_), Some(_)) => Err(FieldProblem::new(one, format!("either \"{one}\" or \"{each}\""), "both")),
+        (Some(value), None) => Ok(Some(Weights::Row(read(one, value)?))),
+        (None, Some(values)) => Ok(Some(Weights::PerToken(list_in(each, values, response_len, read)?))),
+        (None, None) => Ok(None),
     }
 }
 
@@ -74,16 +73,11 @@ fn list_in(
     response_len: usize,
     read: NumberReader,
 ) -> Result<Vec<f32>, FieldProblem> {
-    match value {
-        Value::Array(values) if values.len() == response_len => {
-            values.iter().enumerate().map(|(at, value)| read(&format!("{name}[{at}]"), value)).collect()
-        }
-        other => Err(FieldProblem::new(
-            name,
-            format!("a list of {response_len}, one per response token"),
-            describe(other),
-        )),
-    }
+    let Some(values) = value.as_array().filter(|values| values.len() == response_len) else {
+        let expected = format!("a list of {response_len}, one per response token");
+        return Err(FieldProblem::new(name, expected, describe(value)));
+    };
+    values.iter().enumerate().map(|(at, value)| read(&format!("{name}[{at}]"), value)).collect()
 }
 
 fn weight_in(name: &str, value: &Value) -> Result<f32, FieldProblem> {

@@ -53,21 +53,9 @@ impl Recorder {
     fn observe(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Started { total_steps, dropped, truncated, resumed_from, normaliser } => {
-                let done = resumed_from.unwrap_or(0);
                 tracing::info!("{total_steps} updates, mean response length {normaliser}");
                 tracing::info!("rows over the cut-off length: {dropped} dropped, {truncated} truncated");
-                if resumed_from.is_some() {
-                    tracing::info!("resumed after update {done}");
-                }
-                write_atomically(&self.out.join(RECIPE), |writer| {
-                    Ok(writer.write_all(self.recipe.as_bytes())?)
-                })?;
-                self.open = Some(OpenRecord {
-                    metrics: open_metrics(&self.out.join(METRICS), done)?,
-                    events: EventWriter::create(&self.out, done + 1)?,
-                    progress: Progress::new("updates", done, Some(total_steps)),
-                });
-                Ok(())
+                self.start(total_steps, resumed_from)
             }
             Event::Step(metrics) => self.open.as_mut().map_or(Ok(()), |open| open.record(&metrics)),
             Event::Checkpoint { step } => {
@@ -79,26 +67,51 @@ impl Recorder {
                 Ok(())
             }
             Event::Finished => {
-                if let Some(open) = self.open.take() {
-                    open.progress.finish();
-                }
-                tracing::info!("the model is in {}", self.out.display());
+                self.finish();
                 Ok(())
             }
         }
+    }
+
+    fn start(&mut self, total_steps: u64, resumed_from: Option<u64>) -> Result<()> {
+        let done = resumed_from.unwrap_or(0);
+        if resumed_from.is_some() {
+            tracing::info!("resumed after update {done}");
+        }
+        // Before the first update: a killed run must say what its metrics were measured with.
+        write_atomically(&self.out.join(RECIPE), |writer| Ok(writer.write_all(self.recipe.as_bytes())?))?;
+        self.open = Some(OpenRecord {
+            metrics: open_metrics(&self.out.join(METRICS), done)?,
+            events: EventWriter::create(&self.out, done + 1)?,
+            progress: Progress::new("updates", done, Some(total_steps)),
+        });
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.progress.finish();
+        }
+        tracing::info!("the model is in {}", self.out.display());
     }
 }
 
 impl OpenRecord {
     fn record(&mut self, metrics: &Metrics) -> Result<()> {
-        let mut line = serde_json::to_vec(metrics).context("cannot write the metrics as JSON")?;
-        line.push(b'\n');
-        self.metrics.write_all(&line).context("cannot write metrics.jsonl")?;
+        self.write_line(metrics)?;
         self.events.scalars(metrics.step, &scalars(metrics))?;
+        // Per update, so that TensorBoard shows a run while it trains.
         self.events.flush()?;
         self.progress.message(format!("loss {:.4}, {:.0} tokens/s", metrics.loss, metrics.tokens_per_second));
         self.progress.advance(1);
         Ok(())
+    }
+
+    /// In a single write, so that a kill leaves at most one broken line, which resuming drops.
+    fn write_line(&mut self, metrics: &Metrics) -> Result<()> {
+        let mut line = serde_json::to_vec(metrics).context("cannot write the metrics as JSON")?;
+        line.push(b'\n');
+        self.metrics.write_all(&line).context("cannot write metrics.jsonl")
     }
 }
 
@@ -117,6 +130,7 @@ fn scalars(metrics: &Metrics) -> [(&'static str, f32); 7] {
 /// Opens the metrics for appending, without the lines that an interrupted run wrote after update `done`.
 fn open_metrics(path: &Path, done: u64) -> Result<File> {
     let cannot = || format!("cannot write {}", path.display());
+    // Updates after the checkpoint are repeated on resuming, and each has one line.
     if path.is_file() {
         let kept = lines_up_to(path, done).with_context(|| format!("cannot read {}", path.display()))?;
         write_atomically(path, |writer| Ok(writer.write_all(kept.as_bytes())?))?;
@@ -128,14 +142,17 @@ fn lines_up_to(path: &Path, done: u64) -> Result<String> {
     let mut kept = String::new();
     for line in BufReader::new(File::open(path)?).lines() {
         let line = line?;
-        // A line cut short by the interruption is not valid JSON: it has no step, and goes.
-        let step = serde_json::from_str::<Value>(&line).ok().and_then(|metrics| metrics["step"].as_u64());
-        if step.is_some_and(|step| step <= done) {
+        if step_of(&line).is_some_and(|step| step <= done) {
             kept.push_str(&line);
             kept.push('\n');
         }
     }
     Ok(kept)
+}
+
+/// A line that an interruption has cut short is not valid JSON, and so has no step.
+fn step_of(line: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(line).ok()?["step"].as_u64()
 }
 
 #[cfg(test)]

@@ -38,20 +38,26 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// An unknown kind; a reference that is invalid for its kind.
     pub fn query(&self, of: Judged<'_>) -> Result<Query> {
-        let named = || format!("question {}", of.id);
-        let mut row: Row = match serde_json::from_str(of.reference).with_context(named)? {
-            Value::Object(row) => row,
-            gold => Row::from_iter([("gold".to_owned(), gold)]),
-        };
-        row.insert("kind".to_owned(), json!(of.kind));
-        row.insert("question".to_owned(), json!(of.question));
+        let row = row_of(of).with_context(|| format!("question {}", of.id))?;
         Query::of(&row, Some(of.reference), self.time_limit)
             .map_err(|problem| anyhow::anyhow!("{problem}"))
-            .with_context(named)
+            .with_context(|| format!("question {}", of.id))
     }
 
     /// The judgement of `answer`, the text after the thought.
     pub fn judge(&self, query: &Query, answer: &str) -> Judgement {
         query.judge(answer, self.sandbox)
     }
+}
+
+/// A question as a row of `latrace verify`. A reference is either the row's other fields, or its `gold`
+/// alone.
+fn row_of(of: Judged<'_>) -> serde_json::Result<Row> {
+    let mut row = match serde_json::from_str(of.reference)? {
+        Value::Object(row) => row,
+        gold => Row::from_iter([("gold".to_owned(), gold)]),
+    };
+    row.insert("kind".to_owned(), json!(of.kind));
+    row.insert("question".to_owned(), json!(of.question));
+    Ok(row)
 }

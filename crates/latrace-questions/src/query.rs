@@ -64,33 +64,31 @@ impl Query {
     /// Names the field, what was expected and what was found.
     pub fn of(row: &Row, source: Option<&str>, time_limit: f64) -> Result<Query, FieldProblem> {
         let kind = text_of(row, "kind")?;
+        // Tasks read the answer as a whole, and so have no convention.
         if let Some(task) = Task::named(kind) {
             return Ok(Query::Task { task, question: text_of(row, "question")?.to_owned() });
         }
-        let convention = convention(row)?;
+        let named = named_convention(row)?;
+        let convention = |default| named.unwrap_or(default);
         match kind {
             "math" => Ok(Query::Math {
-                references: MathReferences::new(texts(row, "gold")?),
-                convention: convention.unwrap_or(Convention::maths()),
+                references: MathReferences::new(golds(row)?),
+                convention: convention(Convention::maths()),
             }),
             "text" => Ok(Query::Text {
-                references: WordReferences::new(&texts(row, "gold")?),
-                convention: convention.unwrap_or(Convention::words()),
+                references: WordReferences::new(&golds(row)?),
+                convention: convention(Convention::words()),
             }),
             "choice" => Ok(Query::Choice {
-                references: ChoiceReferences::new(texts(row, "gold")?, options(row)?),
-                convention: convention.unwrap_or(Convention::choices()),
+                references: ChoiceReferences::new(golds(row)?, options(row)?),
+                convention: convention(Convention::choices()),
             }),
             "code" => Ok(Query::Code {
                 tests: tests(row, source)?,
                 fencing: fencing(row),
                 limits: limits(row, time_limit)?,
             }),
-            other => Err(FieldProblem::new(
-                "kind",
-                "\"math\", \"choice\", \"text\", \"code\" or a built-in task",
-                format!("string {other:?}"),
-            )),
+            other => Err(unknown_kind(other)),
         }
     }
 
@@ -112,16 +110,31 @@ impl Query {
             Query::Choice { references, convention } => references.judge(prediction, convention),
             Query::Task { task, question } => task.judge(question, prediction),
             Query::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
-            Query::Code { tests: Ok(tests), fencing, limits } => match sandbox.get() {
-                Some(sandbox) => {
-                    // Each thread of the pool has its own slot in the sandbox.
-                    let place = rayon::current_thread_index().unwrap_or(0) as u32;
-                    code::judge(tests, prediction, *fencing, limits, sandbox, place)
-                }
-                None => Judgement::new(Reason::NoSandbox, code::program(prediction, *fencing)),
-            },
+            Query::Code { tests: Ok(tests), fencing, limits } => {
+                run_program(tests, prediction, *fencing, limits, sandbox)
+            }
         }
     }
+}
+
+fn run_program(
+    tests: &Tests,
+    response: &str,
+    fencing: Fencing,
+    limits: &Limits,
+    sandbox: &SharedSandbox,
+) -> Judgement {
+    let Some(sandbox) = sandbox.get() else {
+        return Judgement::new(Reason::NoSandbox, code::program(response, fencing));
+    };
+    // The slot tells apart programs that run at the same time: a thread runs one at a time.
+    let slot = rayon::current_thread_index().unwrap_or(0) as u32;
+    code::judge(tests, response, fencing, limits, sandbox, slot)
+}
+
+fn unknown_kind(kind: &str) -> FieldProblem {
+    let expected = "\"math\", \"choice\", \"text\", \"code\" or a built-in task";
+    FieldProblem::new("kind", expected, format!("string {kind:?}"))
 }
 
 /// Whether prompts ask for a boxed answer to a question of this kind: for mathematics and choices. Training
@@ -136,50 +149,56 @@ pub struct SharedSandbox(OnceLock<Option<Sandbox>>);
 
 impl SharedSandbox {
     fn get(&self) -> Option<&Sandbox> {
-        let start = || {
-            let launcher = std::env::current_exe().map_err(|error| error.to_string());
-            let sandbox =
-                launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string()));
-            sandbox
-                .inspect_err(|error| {
-                    tracing::warn!("programs are not run, and their verdicts are undetermined: {error}")
-                })
-                .ok()
-        };
+        let start = || start_sandbox().inspect_err(|error| warn(error)).ok();
         self.0.get_or_init(start).as_ref()
     }
 }
 
+fn start_sandbox() -> Result<Sandbox, String> {
+    let launcher = std::env::current_exe().map_err(|error| error.to_string())?;
+    Sandbox::new(&launcher).map_err(|error| error.to_string())
+}
+
+fn warn(error: &str) {
+    tracing::warn!("programs are not run, and their verdicts are undetermined: {error}");
+}
+
+fn golds(row: &Row) -> Result<Vec<String>, FieldProblem> {
+    texts(row, "gold")
+}
+
 /// A string or a list of strings; a number is read as written.
 fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
-    let one = |value: &Value| match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) => Ok(number.to_string()),
-        other => Err(FieldProblem::new(name, "a text or a list of texts", describe(other))),
-    };
+    let wrong = |got: String| FieldProblem::new(name, "a text or a list of texts", got);
+    let one = |value: &Value| text_in(value).ok_or_else(|| wrong(describe(value)));
     match field(row, name) {
         Some(Value::Array(values)) if !values.is_empty() => values.iter().map(one).collect(),
         Some(value) => Ok(vec![one(value)?]),
-        None => Err(FieldProblem::new(name, "a text or a list of texts", "nothing")),
+        None => Err(wrong("nothing".to_owned())),
     }
 }
 
-fn convention(row: &Row) -> Result<Option<&'static Convention>, FieldProblem> {
-    let known = || {
-        format!(
-            "one of {}",
-            Convention::names().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
-        )
-    };
-    let named = |name: &str| {
-        Convention::named(name)
-            .map_err(|error| FieldProblem::new("convention", known(), format!("string {:?}", error.name)))
-    };
+fn text_in(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn named_convention(row: &Row) -> Result<Option<&'static Convention>, FieldProblem> {
     match field(row, "convention") {
         None => Ok(None),
-        Some(Value::String(name)) => named(name).map(Some),
-        Some(other) => Err(FieldProblem::new("convention", known(), describe(other))),
+        Some(Value::String(name)) => Convention::named(name)
+            .map(Some)
+            .map_err(|error| unknown_convention(format!("string {:?}", error.name))),
+        Some(other) => Err(unknown_convention(describe(other))),
     }
+}
+
+fn unknown_convention(got: String) -> FieldProblem {
+    let names: Vec<String> = Convention::names().map(|name| format!("{name:?}")).collect();
+    FieldProblem::new("convention", format!("one of {}", names.join(", ")), got)
 }
 
 fn options(row: &Row) -> Result<Option<Vec<String>>, FieldProblem> {
@@ -189,16 +208,22 @@ fn options(row: &Row) -> Result<Option<Vec<String>>, FieldProblem> {
 /// The tests of a program; the inner `Err` means that they are present but cannot be read. `source` is the
 /// row's text, which preserves large integers that the row does not.
 fn tests(row: &Row, source: Option<&str>) -> Result<Result<Tests, String>, FieldProblem> {
+    let Some(value) = field(row, "gold") else {
+        return Err(FieldProblem::new("gold", "tests", "nothing"));
+    };
+    let exact = source.and_then(exact_gold);
+    Ok(Tests::read(&exact.unwrap_or_else(|| Json::from(value))))
+}
+
+/// `gold` of a row's text. A reference that is not an object has no such field, and is read from the row.
+fn exact_gold(source: &str) -> Option<Json> {
     #[derive(Deserialize)]
     struct Gold<'a> {
         #[serde(borrow)]
         gold: &'a RawValue,
     }
-    let exact = || Json::read(serde_json::from_str::<Gold>(source?).ok()?.gold.get()).ok();
-    match field(row, "gold") {
-        Some(value) => Ok(Tests::read(&exact().unwrap_or_else(|| Json::from(value)))),
-        None => Err(FieldProblem::new("gold", "tests", "nothing")),
-    }
+    let Gold { gold } = serde_json::from_str(source).ok()?;
+    Json::read(gold.get()).ok()
 }
 
 fn fencing(row: &Row) -> Fencing {
@@ -212,18 +237,22 @@ fn limits(row: &Row, time_s: f64) -> Result<Limits, FieldProblem> {
         Some(Value::Object(given)) => given,
         Some(other) => return Err(FieldProblem::new("limits", "an object", describe(other))),
     };
-    let number = |name: &str, default: f64| match field(given, name) {
-        None => Ok(default),
-        Some(value) => value
-            .as_f64()
-            .filter(|number| *number > 0.0)
-            .ok_or_else(|| FieldProblem::new(format!("limits.{name}"), "a number above 0", describe(value))),
-    };
-    let whole = |name: &str, default: u64| number(name, default as f64).map(|number| number.ceil() as u64);
     Ok(Limits {
-        time_s: number("time_s", defaults.time_s)?,
-        memory_mb: whole("memory_mb", defaults.memory_mb)?,
-        output_mb: whole("output_mb", defaults.output_mb)?,
-        processes: whole("processes", defaults.processes)?,
+        time_s: limit(given, "time_s")?.unwrap_or(defaults.time_s),
+        memory_mb: whole_limit(given, "memory_mb")?.unwrap_or(defaults.memory_mb),
+        output_mb: whole_limit(given, "output_mb")?.unwrap_or(defaults.output_mb),
+        processes: whole_limit(given, "processes")?.unwrap_or(defaults.processes),
     })
+}
+
+fn limit(given: &Row, name: &str) -> Result<Option<f64>, FieldProblem> {
+    let Some(value) = field(given, name) else { return Ok(None) };
+    let number = value.as_f64().filter(|number| *number > 0.0);
+    let wrong = || FieldProblem::new(format!("limits.{name}"), "a number above 0", describe(value));
+    number.ok_or_else(wrong).map(Some)
+}
+
+/// Rounded up: a limit of half a megabyte must not become none at all.
+fn whole_limit(given: &Row, name: &str) -> Result<Option<u64>, FieldProblem> {
+    Ok(limit(given, name)?.map(|number| number.ceil() as u64))
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use latrace_io::journal::{Line, LineJournal};
 use latrace_io::rows::Output;
 use latrace_verify::{Judgement, Reason};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The judgements of an interrupted run, and the file to which new ones are appended.
 pub struct Journal {
@@ -29,17 +29,9 @@ impl Journal {
             return Ok(Journal { earlier: VecDeque::new(), lines: None });
         };
         let (path, key) = (beside(out)?, key(data, options)?);
-        let (mut has_key, mut earlier) = (false, VecDeque::new());
-        let mut lines = LineJournal::open(&path, |_, line| {
-            if !has_key {
-                has_key = line == key.as_bytes();
-                return Ok(if has_key { Line::Keep } else { Line::Cut });
-            }
-            let judgement = judgement(line);
-            let line = if judgement.is_some() { Line::Keep } else { Line::Cut };
-            earlier.extend(judgement);
-            Ok(line)
-        })?;
+        let mut reader = Reader { key: key.as_bytes(), has_key: false, earlier: VecDeque::new() };
+        let mut lines = LineJournal::open(&path, |_, line| Ok(reader.read(line)))?;
+        let Reader { has_key, earlier, .. } = reader;
         if !has_key {
             lines.append(key.as_bytes())?;
         }
@@ -78,6 +70,33 @@ impl Journal {
     }
 }
 
+/// Reads a journal up to the first line that is not this run's: a kill may have cut the last line short.
+struct Reader<'a> {
+    key: &'a [u8],
+    has_key: bool,
+    earlier: VecDeque<Judgement>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, line: &[u8]) -> Line {
+        let belongs = if self.has_key { self.read_judgement(line) } else { self.read_key(line) };
+        if belongs { Line::Keep } else { Line::Cut }
+    }
+
+    /// Under another key, the judgements that follow are of other data or options.
+    fn read_key(&mut self, line: &[u8]) -> bool {
+        self.has_key = line == self.key;
+        self.has_key
+    }
+
+    fn read_judgement(&mut self, line: &[u8]) -> bool {
+        let judgement = judgement(line);
+        let is_whole = judgement.is_some();
+        self.earlier.extend(judgement);
+        is_whole
+    }
+}
+
 fn beside(out: &Path) -> Result<PathBuf> {
     let name =
         out.file_name().with_context(|| format!("cannot write {}: it names no file", out.display()))?;
@@ -93,11 +112,8 @@ fn key(data: &Path, options: &str) -> Result<String> {
 }
 
 fn judgement(line: &[u8]) -> Option<Judgement> {
-    let value: Value = serde_json::from_slice(line).ok()?;
-    let reason = Reason::from_code(value.get(0)?.as_str()?)?;
-    let extracted = value.get(1)?;
-    (extracted.is_null() || extracted.is_string())
-        .then(|| Judgement::new(reason, extracted.as_str().map(str::to_owned)))
+    let (code, extracted): (String, Option<String>) = serde_json::from_slice(line).ok()?;
+    Some(Judgement::new(Reason::from_code(&code)?, extracted))
 }
 
 #[cfg(test)]

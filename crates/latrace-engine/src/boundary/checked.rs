@@ -8,6 +8,7 @@ use anyhow::Result;
 use latrace_core::StopReason;
 
 use super::completion::{Expected, check_logp};
+use super::request::no_tokens;
 use super::{Completion, Error, GenerateClient, ModelShape, Request, ScoreClient, ScoreRow};
 use crate::text_codec::TextCodec;
 
@@ -17,6 +18,22 @@ struct Outstanding {
     /// By sample: whether it has arrived.
     has: Vec<bool>,
     missing: usize,
+}
+
+impl Outstanding {
+    fn new(request: &Request, shape: &ModelShape) -> Outstanding {
+        let missing = request.seeds.len();
+        Outstanding { expected: Expected::of(request, shape), has: vec![false; missing], missing }
+    }
+
+    /// Whether the sample is one of the request's, and has not arrived.
+    fn check(&self, sample: usize) -> Result<(), String> {
+        match self.has.get(sample) {
+            None => Err(format!("expected one of {} samples", self.has.len())),
+            Some(true) => Err("the sample has already arrived".to_owned()),
+            Some(false) => Ok(()),
+        }
+    }
 }
 
 pub(super) struct CheckedGenerate<'a> {
@@ -54,16 +71,22 @@ impl<'a> CheckedGenerate<'a> {
         let Some(outstanding) = self.outstanding.get(&request) else {
             return Err("all samples of the request have already arrived".to_owned());
         };
-        match outstanding.has.get(sample) {
-            None => return Err(format!("expected one of {} samples", outstanding.has.len())),
-            Some(true) => return Err("the sample has already arrived".to_owned()),
-            Some(false) => {}
-        }
+        outstanding.check(sample)?;
         let was_interrupted = self.interrupted.contains(&(request, sample));
         if completion.stop == StopReason::Interrupted && !was_interrupted {
             return Err("it claims to have been interrupted, but the client did not interrupt it".to_owned());
         }
         outstanding.expected.check(completion, &self.shape, self.text.as_deref())
+    }
+
+    /// A request is forgotten with its last sample: a run has more of them than memory should hold.
+    fn settle(&mut self, request: usize, sample: usize) {
+        let Some(outstanding) = self.outstanding.get_mut(&request) else { return };
+        outstanding.has[sample] = true;
+        outstanding.missing -= 1;
+        if outstanding.missing == 0 {
+            self.outstanding.remove(&request);
+        }
     }
 }
 
@@ -71,13 +94,10 @@ impl GenerateClient for CheckedGenerate<'_> {
     fn next_request(&mut self) -> Result<Option<Request>> {
         let Some(request) = self.client.next_request()? else { return Ok(None) };
         let number = self.given;
-        if let Err(detail) = self.check_request(&request) {
-            return Err(Error::Request { row: self.client.name(number), detail }.into());
-        }
+        self.check_request(&request)
+            .map_err(|detail| Error::Request { row: self.client.name(number), detail })?;
         self.given += 1;
-        let missing = request.seeds.len();
-        let expected = Expected::of(&request, &self.shape);
-        self.outstanding.insert(number, Outstanding { expected, has: vec![false; missing], missing });
+        self.outstanding.insert(number, Outstanding::new(&request, &self.shape));
         Ok(Some(request))
     }
 
@@ -90,17 +110,14 @@ impl GenerateClient for CheckedGenerate<'_> {
     }
 
     fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()> {
-        if let Err(detail) = self.check(request, sample, &completion) {
-            return Err(Error::Completion { row: self.client.name(request), sample, detail }.into());
-        }
+        self.check(request, sample, &completion).map_err(|detail| Error::Completion {
+            row: self.client.name(request),
+            sample,
+            detail,
+        })?;
+        // Settled only once it is kept: after an error the sample counts as missing.
         self.client.finished(request, sample, completion)?;
-        if let Some(outstanding) = self.outstanding.get_mut(&request) {
-            outstanding.has[sample] = true;
-            outstanding.missing -= 1;
-            if outstanding.missing == 0 {
-                self.outstanding.remove(&request);
-            }
-        }
+        self.settle(request, sample);
         Ok(())
     }
 
@@ -130,9 +147,7 @@ impl<'a> CheckedScore<'a> {
 
     fn check_row(&self, row: &ScoreRow) -> Result<(), String> {
         if row.prompt.is_empty() {
-            let detail =
-                "the prompt has no tokens: expected at least one for the first response token to follow";
-            return Err(detail.to_owned());
+            return Err(no_tokens("response"));
         }
         if row.response.is_empty() {
             return Err("the response has no tokens".to_owned());
@@ -154,18 +169,14 @@ impl ScoreClient for CheckedScore<'_> {
     fn next_row(&mut self) -> Result<Option<ScoreRow>> {
         let Some(row) = self.client.next_row()? else { return Ok(None) };
         let number = self.given;
-        if let Err(detail) = self.check_row(&row) {
-            return Err(Error::Request { row: self.client.name(number), detail }.into());
-        }
+        self.check_row(&row).map_err(|detail| Error::Request { row: self.client.name(number), detail })?;
         self.given += 1;
         self.outstanding.insert(number, row.response.len());
         Ok(Some(row))
     }
 
     fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()> {
-        if let Err(detail) = self.check(row, &logp) {
-            return Err(Error::Scores { row: self.client.name(row), detail }.into());
-        }
+        self.check(row, &logp).map_err(|detail| Error::Scores { row: self.client.name(row), detail })?;
         self.client.scored(row, logp)?;
         self.outstanding.remove(&row);
         Ok(())

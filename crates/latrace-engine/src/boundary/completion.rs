@@ -64,6 +64,7 @@ impl Expected {
         if ids.is_empty() {
             return Err("expected at least one token, got none".to_owned());
         }
+        // Before any use of the ids: decoding one that the model lacks would fail elsewhere.
         shape.check_ids(ids)?;
         check_logp(logp, ids.len())?;
         self.check_end(ids, *stop, text)
@@ -74,17 +75,7 @@ impl Expected {
         if tokens > limit {
             return Err(format!("expected at most {limit} tokens, got {tokens}"));
         }
-        let ended = ids.iter().position(|id| self.stop_ids.contains(id));
-        let expected_end = (stop == StopReason::End).then_some(tokens - 1);
-        if ended != expected_end {
-            let place = |at: Option<usize>| at.map_or("none".to_owned(), |at| format!("token {at}"));
-            return Err(format!(
-                "it claims to have stopped by \"{}\": expected {} to be its first stop id, got {}",
-                stop.name(),
-                place(expected_end),
-                place(ended)
-            ));
-        }
+        self.check_stop_id(ids, stop)?;
         match stop {
             StopReason::MaxTokens if tokens < limit => Err(format!(
                 "it claims to have stopped at the token limit: expected {limit} tokens, got {tokens}"
@@ -94,6 +85,21 @@ impl Expected {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The first stop id ends a sample, whatever else would: it stands last, or nowhere.
+    fn check_stop_id(&self, ids: &[u32], stop: StopReason) -> Result<(), String> {
+        let got = ids.iter().position(|id| self.stop_ids.contains(id));
+        let expected = (stop == StopReason::End).then_some(ids.len() - 1);
+        if got == expected {
+            return Ok(());
+        }
+        let [expected, got] =
+            [expected, got].map(|at| at.map_or("none".to_owned(), |at| format!("token {at}")));
+        let stop = stop.name();
+        Err(format!(
+            "it claims to have stopped by \"{stop}\": expected {expected} to be its first stop id, got {got}"
+        ))
     }
 
     fn holds_stop(&self, ids: &[u32], text: Option<&TextCodec>) -> bool {
@@ -108,13 +114,8 @@ pub(super) fn check_logp(logp: &[f32], tokens: usize) -> Result<(), String> {
     }
     // A comparison with NaN is false.
     let is_logp = |logp: f32| logp <= LOGP_ROUNDING && logp.is_finite();
-    match logp.iter().position(|&logp| !is_logp(logp)) {
-        Some(at) => {
-            let got = logp[at];
-            Err(format!("log-prob of token {at}: expected a finite number of at most 0, got {got}"))
-        }
-        None => Ok(()),
-    }
+    let Some(at) = logp.iter().position(|&logp| !is_logp(logp)) else { return Ok(()) };
+    Err(format!("log-prob of token {at}: expected a finite number of at most 0, got {}", logp[at]))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub struct FitJob<'a> {
 
 /// Trains models.
 pub trait Fit {
-    /// Trains, reporting to `observer` as it goes; what that returns as an error ends the work and comes back
+    /// Trains, reporting to `observer` as it goes; an error that it returns ends the work and is returned
     /// unchanged.
     ///
     /// # Errors

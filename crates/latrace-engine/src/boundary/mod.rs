@@ -68,10 +68,10 @@ pub trait Generate {
 
     /// Samples all requests of the client.
     ///
-    /// A sample is a function of its prompt, seed, parameters and stops alone. Requests are numbered from 0 in
-    /// the order in which the client gives them; an engine takes as many as keep it busy, and hands each
-    /// completion over as soon as it is there. Whatever the client returns as an error ends the work and
-    /// comes back unchanged.
+    /// A sample is a function of its prompt, seed, parameters and stops alone. Requests are numbered from 0
+    /// in the order in which the client gives them; an engine takes as many as keep it busy, and hands each
+    /// completion over as soon as it is finished. An error that the client returns ends the work and is
+    /// returned unchanged.
     ///
     /// # Errors
     /// The client's; requests that do not fit the engine's memory; what the engine cannot do.
@@ -105,8 +105,8 @@ pub trait GenerateClient {
     fn next_request(&mut self) -> Result<Option<Request>>;
 
     /// A sample has grown: `ids` are all of its tokens so far, the last `new` of them for the first time.
-    /// Breaking ends the sample here, as [`latrace_core::StopReason::Interrupted`]. Engines that cannot stream
-    /// call this once, before [`GenerateClient::finished`].
+    /// Breaking ends the sample here, as [`latrace_core::StopReason::Interrupted`]. Engines that cannot
+    /// stream call this once, before [`GenerateClient::finished`].
     fn grown(&mut self, request: usize, sample: usize, ids: &[u32], new: usize) -> ControlFlow<()> {
         let _ = (request, sample, ids, new);
         ControlFlow::Continue(())

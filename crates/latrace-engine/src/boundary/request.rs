@@ -32,19 +32,7 @@ impl Request {
     /// What was expected and what was found.
     pub fn check(&self, shape: &ModelShape) -> Result<(), String> {
         self.params.validate().map_err(|error| error.to_string())?;
-        if self.prompt.is_empty() {
-            return Err(
-                "the prompt has no tokens: expected at least one for the first new token to follow".into()
-            );
-        }
-        shape.check_ids(&self.prompt)?;
-        shape.check_length(self.prompt.len())?;
-        if self.limit(shape) == 0 {
-            let positions = shape.positions;
-            return Err(format!(
-                "the prompt fills all {positions} of the model's positions: expected room for a new token"
-            ));
-        }
+        self.check_prompt(shape)?;
         if self.seeds.is_empty() {
             return Err("expected at least one sample, got no seeds".into());
         }
@@ -53,6 +41,26 @@ impl Request {
         }
         Ok(())
     }
+
+    fn check_prompt(&self, shape: &ModelShape) -> Result<(), String> {
+        if self.prompt.is_empty() {
+            return Err(no_tokens("new"));
+        }
+        shape.check_ids(&self.prompt)?;
+        shape.check_length(self.prompt.len())?;
+        if self.limit(shape) > 0 {
+            return Ok(());
+        }
+        let positions = shape.positions;
+        Err(format!(
+            "the prompt fills all {positions} of the model's positions: expected room for a new token"
+        ))
+    }
+}
+
+/// An empty prompt: a model predicts tokens only after others.
+pub(super) fn no_tokens(following: &str) -> String {
+    format!("the prompt has no tokens: expected at least one for the first {following} token to follow")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ impl StopTexts {
     /// The texts, none of them empty.
     pub fn new(texts: Vec<String>) -> StopTexts {
         let longest = texts.iter().map(String::len).max().unwrap_or(0);
+        // Only the tail is decoded: decoding a whole sample after each of its tokens would be quadratic.
         StopTexts { texts, window: longest + 8 }
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use latrace_core::{Markers, SamplingParams, StopReason, Tokenizer};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Subject, all, completions_that_cannot_be_right_are_refused};
 use crate::boundary::{Completion, Engine, ModelShape, Request, ScoreRow, StopTexts};
@@ -23,22 +23,28 @@ fn model() -> tempfile::TempDir {
 /// As [`model`], with texts that are one token each.
 fn model_with(specials: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let texts = ["the cat sat on the mat", "a walk from one to two", "seven times eight is fifty six"];
-    let texts: Vec<String> = texts.map(str::to_owned).to_vec();
-    let specials: Vec<String> = specials.iter().map(|&text| text.to_owned()).collect();
-    let tokenizer = Tokenizer::train(&texts, 300, &specials).unwrap();
+    let tokenizer = tokenizer(specials);
     let vocabulary = Tokenizer::from_bytes(tokenizer.as_bytes()).unwrap().vocabulary_size();
-    let config = json!({
+    fs::write(folder.path().join("config.json"), config(vocabulary).to_string()).unwrap();
+    fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
+    save_random(folder.path(), 3, SaveDtype::F32, folder.path()).unwrap();
+    folder
+}
+
+fn tokenizer(specials: &[&str]) -> String {
+    let texts = ["the cat sat on the mat", "a walk from one to two", "seven times eight is fifty six"];
+    let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    Tokenizer::train(&owned(&texts), 300, &owned(specials)).unwrap()
+}
+
+fn config(vocabulary: usize) -> Value {
+    json!({
         "architectures": ["Qwen3ForCausalLM"], "hidden_size": 16, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "intermediate_size": 24,
         "vocab_size": vocabulary, "max_position_embeddings": 96, "eos_token_id": 0,
         // Wide weights: otherwise all tokens are nearly as likely, and nothing depends on the prompt.
         "initializer_range": 0.5,
-    });
-    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-    fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
-    save_random(folder.path(), 3, SaveDtype::F32, folder.path()).unwrap();
-    folder
+    })
 }
 
 fn random() -> Random {
@@ -75,6 +81,17 @@ fn random_does_what_every_engine_must() {
     completions_that_cannot_be_right_are_refused(&engine, Path::new("none"));
 }
 
+/// An engine with two answers.
+fn answering() -> Random {
+    Random { answers: vec![vec![20], vec![30, 31]], ..random() }
+}
+
+/// The samples that an engine without a model draws of a request.
+fn drawn(engine: &Random, request: Request) -> Vec<Completion> {
+    let mut generator = engine.generator(Path::new("none")).unwrap();
+    generate_all(&mut *generator, vec![request]).unwrap().remove(0)
+}
+
 fn request(prompt: &[u32], limit: usize, seed: u64) -> Request {
     Request {
         prompt: prompt.to_vec(),
@@ -86,18 +103,20 @@ fn request(prompt: &[u32], limit: usize, seed: u64) -> Request {
 }
 
 #[test]
-fn random_closes_every_sample_at_its_length_and_answers_after_it() {
-    let engine = Random { answers: vec![vec![20], vec![30, 31]], ..random() };
-    let mut generator = engine.generator(Path::new("none")).unwrap();
+fn random_closes_every_sample_at_its_length() {
     let trace = Request { stop_ids: vec![0, 5], seeds: (0..50).collect(), ..request(&[1], 100, 0) };
-    for sample in &generate_all(&mut *generator, vec![trace]).unwrap()[0] {
+    for sample in drawn(&answering(), trace) {
         assert_eq!((sample.ids.len(), sample.ids.last(), sample.stop), (12, Some(&5), StopReason::End));
         assert!(sample.ids[..11].iter().all(|id| (10..100).contains(id)), "{sample:?}");
     }
+}
+
+#[test]
+fn random_answers_after_the_closing_id() {
     let answer = Request { stop_ids: vec![0], seeds: (0..400).collect(), ..request(&[1, 5, 2], 100, 0) };
-    let samples = generate_all(&mut *generator, vec![answer]).unwrap().remove(0);
-    let first = samples.iter().filter(|sample| sample.ids == [20, 0]).count();
-    let second = samples.iter().filter(|sample| sample.ids == [30, 31, 0]).count();
+    let samples = drawn(&answering(), answer);
+    let count = |ids: &[u32]| samples.iter().filter(|sample| sample.ids == ids).count();
+    let (first, second) = (count(&[20, 0]), count(&[30, 31, 0]));
     assert_eq!(first + second, 400);
     // 400 fair draws have a standard deviation of 10.
     assert!((150..250).contains(&first), "{first}");
@@ -105,9 +124,8 @@ fn random_closes_every_sample_at_its_length_and_answers_after_it() {
 
 #[test]
 fn random_draws_all_of_its_ids_about_equally_often() {
-    let mut generator = random().generator(Path::new("none")).unwrap();
     let all = Request { seeds: (0..1000).collect(), ..request(&[1], 90, 0) };
-    let samples = generate_all(&mut *generator, vec![all]).unwrap().remove(0);
+    let samples = drawn(&random(), all);
     let mut counts = [0_u32; 100];
     samples.iter().flat_map(|sample| &sample.ids).for_each(|&id| counts[id as usize] += 1);
     assert!(counts[..5].iter().chain(&counts[6..10]).all(|&count| count == 0));
@@ -129,9 +147,8 @@ fn random_scores_differ_by_token_and_are_spread() {
 
 #[test]
 fn random_ids_do_not_repeat_with_any_small_lag() {
-    let mut generator = random().generator(Path::new("none")).unwrap();
     let all = Request { seeds: (0..100).collect(), ..request(&[1], 90, 0) };
-    let samples = generate_all(&mut *generator, vec![all]).unwrap().remove(0);
+    let samples = drawn(&random(), all);
     for lag in 1..=8 {
         let equal = |ids: &[u32]| ids.iter().zip(&ids[lag..]).filter(|(a, b)| a == b).count();
         let equal: usize = samples.iter().map(|sample| equal(&sample.ids)).sum();

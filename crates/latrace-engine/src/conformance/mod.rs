@@ -41,6 +41,33 @@ impl Subject<'_> {
         self.engine.scorer(self.model).unwrap()
     }
 
+    /// Completions by request and sample, of a generator of their own.
+    fn draw(&self, requests: Vec<Request>) -> Vec<Vec<Completion>> {
+        generate_all(&mut *self.generator(), requests).unwrap()
+    }
+
+    /// The only completion of a request for one sample.
+    fn draw_one(&self, request: Request) -> Completion {
+        self.draw(vec![request]).remove(0).remove(0)
+    }
+
+    /// Log-probs by row, of a scorer of their own.
+    fn score(&self, rows: Vec<ScoreRow>) -> Vec<Vec<f32>> {
+        score_all(&mut *self.scorer(), rows).unwrap()
+    }
+
+    /// Checks that log-probs of samples are those that the scorer gives.
+    #[track_caller]
+    fn check_scores(&self, requests: &[Request], samples: &[Vec<Completion>]) {
+        let of_request = |(request, samples): (&Request, &Vec<Completion>)| {
+            samples.iter().map(|sample| row_of(request, sample)).collect::<Vec<_>>()
+        };
+        let scores = self.score(requests.iter().zip(samples).flat_map(of_request).collect());
+        for (sample, scored) in samples.iter().flatten().zip(&scores) {
+            close(&sample.logp, scored, self.tolerance);
+        }
+    }
+
     /// Requests of several lengths, `samples` of each, without anything that ends a sample but its limit.
     fn requests(&self, samples: u64) -> Vec<Request> {
         let vocabulary = self.generator().shape().vocabulary_size as u32;
@@ -53,6 +80,10 @@ impl Subject<'_> {
         };
         (0..).zip([1, 9, 3, 17]).map(request).collect()
     }
+}
+
+fn row_of(request: &Request, sample: &Completion) -> ScoreRow {
+    ScoreRow { prompt: request.prompt.clone(), response: sample.ids.clone() }
 }
 
 /// Everything that does not depend on the model.
@@ -88,7 +119,7 @@ pub fn identity_is_stable(subject: &Subject<'_>) {
 /// Whatever it is drawn with, in whatever order, and by whichever generator.
 pub fn a_sample_depends_on_its_prompt_and_seed_alone(subject: &Subject<'_>) {
     let requests = subject.requests(3);
-    let together = generate_all(&mut *subject.generator(), requests.clone()).unwrap();
+    let together = subject.draw(requests.clone());
     let mut generator = subject.generator();
     for (at, request) in requests.iter().enumerate().rev() {
         for (sample, &seed) in request.seeds.iter().enumerate() {
@@ -108,24 +139,11 @@ pub fn a_sample_depends_on_its_prompt_and_seed_alone(subject: &Subject<'_>) {
 pub fn sampled_log_probs_are_the_scorers(subject: &Subject<'_>) {
     let exact = subject.engine.identity(EngineRole::Generate).exact;
     assert_eq!(exact, subject.tolerance == 0.0, "an engine is exact, or has a tolerance");
-    let mut scorer = subject.scorer();
     let hot = SamplingParams { temperature: 1.7, top_p: 0.9, top_k: 5, min_p: 0.01, max_new_tokens: 8 };
     for params in [SamplingParams::plain(8), hot, SamplingParams { temperature: 0.0, ..hot }] {
         let requests: Vec<Request> =
             subject.requests(2).into_iter().map(|request| Request { params, ..request }).collect();
-        let samples = generate_all(&mut *subject.generator(), requests.clone()).unwrap();
-        let row = |request: &Request, sample: &Completion| ScoreRow {
-            prompt: request.prompt.clone(),
-            response: sample.ids.clone(),
-        };
-        let of_request = |(request, samples): (&Request, &Vec<Completion>)| {
-            samples.iter().map(|sample| row(request, sample)).collect::<Vec<_>>()
-        };
-        let rows = requests.iter().zip(&samples).flat_map(of_request).collect();
-        let scores = score_all(&mut *scorer, rows).unwrap();
-        for (sample, scored) in samples.iter().flatten().zip(&scores) {
-            close(&sample.logp, scored, subject.tolerance);
-        }
+        subject.check_scores(&requests, &subject.draw(requests.clone()));
     }
 }
 
@@ -157,11 +175,10 @@ fn close(got: &[f32], expected: &[f32], tolerance: f32) {
 
 /// That of the request, or of the model's positions.
 pub fn samples_end_at_their_limit(subject: &Subject<'_>) {
-    let mut generator = subject.generator();
-    let positions = generator.shape().positions;
+    let positions = subject.generator().shape().positions;
     let short = Request { params: SamplingParams::plain(1), ..subject.requests(1).remove(1) };
     let nearly_full = Request { prompt: vec![1; positions - 2], ..subject.requests(1).remove(3) };
-    let samples = generate_all(&mut *generator, vec![short, nearly_full]).unwrap();
+    let samples = subject.draw(vec![short, nearly_full]);
     let lengths: Vec<(usize, StopReason)> =
         samples.iter().flatten().map(|sample| (sample.ids.len(), sample.stop)).collect();
     assert_eq!(lengths, [(1, StopReason::MaxTokens), (2, StopReason::MaxTokens)]);
@@ -169,13 +186,12 @@ pub fn samples_end_at_their_limit(subject: &Subject<'_>) {
 
 /// The id is the last of the sample, and what comes before is as without it.
 pub fn samples_end_at_the_first_stop_id(subject: &Subject<'_>) {
-    let mut generator = subject.generator();
     let free = subject.requests(1).remove(3);
-    let whole = generate_all(&mut *generator, vec![free.clone()]).unwrap()[0][0].clone();
+    let whole = subject.draw_one(free.clone());
     let at = whole.ids.len() / 2;
     let first = whole.ids.iter().position(|id| *id == whole.ids[at]).unwrap();
     let stopped = Request { stop_ids: vec![whole.ids[at]], ..free };
-    let got = generate_all(&mut *generator, vec![stopped]).unwrap()[0][0].clone();
+    let got = subject.draw_one(stopped);
     assert_eq!((got.stop, got.ids.as_slice()), (StopReason::End, &whole.ids[..=first]));
     close(&got.logp, &whole.logp[..=first], 0.0);
 }
@@ -184,7 +200,7 @@ pub fn samples_end_at_the_first_stop_id(subject: &Subject<'_>) {
 pub fn samples_end_at_stop_texts(subject: &Subject<'_>) {
     let mut generator = subject.generator();
     let free = subject.requests(1).remove(3);
-    let whole = generate_all(&mut *generator, vec![free.clone()]).unwrap()[0][0].clone();
+    let whole = subject.draw_one(free.clone());
     let Some(text) = generator.text() else {
         let request = Request { stop_texts: StopTexts::new(vec!["x".to_owned()]), ..free };
         refused(&mut *generator, request, "stop texts need a tokenizer");
@@ -195,7 +211,7 @@ pub fn samples_end_at_stop_texts(subject: &Subject<'_>) {
     let Some(stop) = text.decode(&whole.ids[at..=at]).filter(|stop| !stop.trim().is_empty()) else { return };
     let stop_texts = StopTexts::new(vec![stop]);
     let first = (1..=whole.ids.len()).find(|&tokens| stop_texts.found(&whole.ids[..tokens], &text)).unwrap();
-    let got = generate_all(&mut *generator, vec![Request { stop_texts, ..free }]).unwrap()[0][0].clone();
+    let got = subject.draw_one(Request { stop_texts, ..free });
     assert_eq!((got.stop, got.ids.as_slice()), (StopReason::StopString, &whole.ids[..first]));
 }
 
@@ -274,7 +290,7 @@ impl GenerateClient for Stopping {
 /// An engine that streams ends it there; one that does not gives all of it.
 pub fn a_client_can_interrupt_a_sample(subject: &Subject<'_>) {
     let request = subject.requests(1).remove(3);
-    let whole = generate_all(&mut *subject.generator(), vec![request.clone()]).unwrap()[0][0].clone();
+    let whole = subject.draw_one(request.clone());
     let (after, requests) = (2, vec![request].into_iter());
     let mut client = Stopping { requests, after, completions: Vec::new(), failing_after: 1 };
     subject.generator().generate(&mut client).unwrap();
@@ -338,26 +354,17 @@ pub fn many_requests_and_rows_are_kept_apart(subject: &Subject<'_>) {
     let one = subject.requests(1).remove(0);
     let request = |seed: u64| Request { prompt: vec![(seed % 7) as u32], seeds: vec![seed], ..one.clone() };
     let requests: Vec<Request> = (0..200).map(request).collect();
-    let samples = generate_all(&mut *subject.generator(), requests.clone()).unwrap();
+    let samples = subject.draw(requests.clone());
     let mut client = Streamed { requests: requests.clone().into_iter(), grown: BTreeMap::new() };
     subject.generator().generate(&mut client).unwrap();
     assert_eq!(client.grown.len(), 200);
-    let row = |(request, samples): (&Request, &Vec<Completion>)| ScoreRow {
-        prompt: request.prompt.clone(),
-        response: samples[0].ids.clone(),
-    };
-    let rows = requests.iter().zip(&samples).map(row).collect();
-    let scores = score_all(&mut *subject.scorer(), rows).unwrap();
-    samples
-        .iter()
-        .zip(&scores)
-        .for_each(|(sample, scored)| close(&sample[0].logp, scored, subject.tolerance));
+    subject.check_scores(&requests, &samples);
 }
 
 /// And no error.
 pub fn no_requests_are_no_work(subject: &Subject<'_>) {
-    assert!(generate_all(&mut *subject.generator(), Vec::new()).unwrap().is_empty());
-    assert!(score_all(&mut *subject.scorer(), Vec::new()).unwrap().is_empty());
+    assert!(subject.draw(Vec::new()).is_empty());
+    assert!(subject.score(Vec::new()).is_empty());
 }
 
 /// Refused on arrival, naming request and sample. `engine` tells the truth.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use latrace_core::StopReason;
 use latrace_lm::{Model, Observer, Sample, SampleRequest, Sampler};
 
-use super::CpuOptions;
+use super::{CallersError, CpuOptions};
 use crate::boundary::{Completion, Error, Generate, GenerateClient, ModelShape, Request, StopTexts};
 use crate::text_codec::TextCodec;
 
@@ -33,17 +33,27 @@ impl CpuGenerate {
     }
 
     fn take_requests(&self, client: &mut dyn GenerateClient) -> Result<Window> {
-        let mut window = Window::default();
-        let mut samples = 0;
-        while samples < self.samples_at_once {
-            let Some(Request { prompt, seeds, params, stop_ids, stop_texts }) = client.next_request()? else {
-                break;
-            };
-            samples += seeds.len();
-            window.requests.push(SampleRequest { prompt, streams: seeds, params, stop_ids });
-            window.stop_texts.push(stop_texts);
+        let (mut window, mut samples) = (Window::default(), 0);
+        while samples < self.samples_at_once
+            && let Some(request) = client.next_request()?
+        {
+            samples += request.seeds.len();
+            window.add(request);
         }
         Ok(window)
+    }
+
+    fn generate_window(
+        &mut self,
+        window: &Window,
+        first: usize,
+        client: &mut dyn GenerateClient,
+    ) -> Result<()> {
+        let (stop_texts, text) = (&window.stop_texts, self.text.as_deref());
+        let mut bridge = Bridge { client, first, stop_texts, text, error: CallersError::default() };
+        let outcome = self.sampler.run(&window.requests, &mut bridge);
+        bridge.error.take()?;
+        outcome.map_err(|error| named(error, |request| client.name(first + request)))
     }
 }
 
@@ -52,6 +62,14 @@ impl CpuGenerate {
 struct Window {
     requests: Vec<SampleRequest>,
     stop_texts: Vec<StopTexts>,
+}
+
+impl Window {
+    fn add(&mut self, request: Request) {
+        let Request { prompt, seeds, params, stop_ids, stop_texts } = request;
+        self.requests.push(SampleRequest { prompt, streams: seeds, params, stop_ids });
+        self.stop_texts.push(stop_texts);
+    }
 }
 
 impl Generate for CpuGenerate {
@@ -66,18 +84,12 @@ impl Generate for CpuGenerate {
     fn generate_unchecked(&mut self, client: &mut dyn GenerateClient) -> Result<()> {
         let mut first = 0;
         loop {
-            let Window { requests, stop_texts } = self.take_requests(client)?;
-            if requests.is_empty() {
+            let window = self.take_requests(client)?;
+            if window.requests.is_empty() {
                 return Ok(());
             }
-            let text = self.text.as_deref();
-            let mut bridge = Bridge { client, first, stop_texts: &stop_texts, text, failure: None };
-            let outcome = self.sampler.run(&requests, &mut bridge);
-            // The sampler returns the client's error only as a message, so the original is kept for its
-            // chain.
-            bridge.failure.take().map_or(Ok(()), Err)?;
-            outcome.map_err(|error| named(error, |request| client.name(first + request)))?;
-            first += requests.len();
+            self.generate_window(&window, first, client)?;
+            first += window.requests.len();
         }
     }
 
@@ -106,23 +118,23 @@ struct Bridge<'a, 'b> {
     first: usize,
     stop_texts: &'a [StopTexts],
     text: Option<&'a TextCodec>,
-    failure: Option<anyhow::Error>,
+    error: CallersError,
 }
 
 impl Observer for Bridge<'_, '_> {
     fn token(&mut self, request: usize, sample: usize, tokens: &[u32]) -> Option<StopReason> {
         let flow = self.client.grown(self.first + request, sample, tokens, 1);
+        // An interruption comes first: the client may have an error to report.
+        if flow.is_break() {
+            return Some(StopReason::Interrupted);
+        }
         let found = self.text.is_some_and(|text| self.stop_texts[request].found(tokens, text));
-        if flow.is_break() { Some(StopReason::Interrupted) } else { found.then_some(StopReason::StopString) }
+        found.then_some(StopReason::StopString)
     }
 
     fn finished(&mut self, sample: Sample) -> Result<(), latrace_lm::Error> {
         let Sample { request, sample, tokens, logp, stop } = sample;
         let completion = Completion { ids: tokens, logp, stop };
-        self.client.finished(self.first + request, sample, completion).map_err(|error| {
-            let message = error.to_string();
-            self.failure = Some(error);
-            latrace_lm::Error::Invalid(message)
-        })
+        self.error.keep(self.client.finished(self.first + request, sample, completion))
     }
 }

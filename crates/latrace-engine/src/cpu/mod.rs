@@ -64,6 +64,25 @@ impl CpuEngine {
     }
 }
 
+/// The language model returns its caller's errors only as messages, so the original is kept here for its
+/// chain.
+#[derive(Default)]
+struct CallersError(Option<anyhow::Error>);
+
+impl CallersError {
+    fn keep(&mut self, outcome: Result<()>) -> Result<(), latrace_lm::Error> {
+        outcome.map_err(|error| {
+            let message = error.to_string();
+            self.0 = Some(error);
+            latrace_lm::Error::Invalid(message)
+        })
+    }
+
+    fn take(self) -> Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
 impl Engine for CpuEngine {
     fn identity(&self, _: EngineRole) -> Identity {
         Identity {

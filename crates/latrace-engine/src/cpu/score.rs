@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use latrace_lm::{Model, Scorer};
 
-use super::CpuOptions;
 use super::generate::named;
+use super::{CallersError, CpuOptions};
 use crate::boundary::{ModelShape, Score, ScoreClient, ScoreRow};
 
 /// Rows taken from the client at once.
@@ -29,7 +29,8 @@ impl CpuScore {
 
     fn take_rows(&self, client: &mut dyn ScoreClient) -> Result<Vec<ScoreRow>> {
         let (mut rows, mut tokens) = (Vec::new(), 0);
-        while rows.len() < ROWS_AT_ONCE && tokens < self.tokens_per_pass.saturating_mul(PASSES_AT_ONCE) {
+        let most_tokens = self.tokens_per_pass.saturating_mul(PASSES_AT_ONCE);
+        while rows.len() < ROWS_AT_ONCE && tokens < most_tokens {
             let Some(row) = client.next_row()? else { break };
             tokens += row.prompt.len() + row.response.len();
             rows.push(row);
@@ -51,17 +52,12 @@ impl Score for CpuScore {
             if rows.is_empty() {
                 return Ok(());
             }
-            let mut failure = None;
+            let mut error = CallersError::default();
             let outcome = scorer.score(&rows, self.tokens_per_pass, &mut |range, logp| {
                 let mut rows = range.zip(logp);
-                rows.try_for_each(|(row, logp)| client.scored(first + row, logp)).map_err(|error| {
-                    let message = error.to_string();
-                    failure = Some(error);
-                    latrace_lm::Error::Invalid(message)
-                })
+                error.keep(rows.try_for_each(|(row, logp)| client.scored(first + row, logp)))
             });
-            // The scorer returns the client's error only as a message, so the original is kept for its chain.
-            failure.map_or(Ok(()), Err)?;
+            error.take()?;
             outcome.map_err(|error| named(error, |row| client.name(first + row)))?;
             first += rows.len();
         }

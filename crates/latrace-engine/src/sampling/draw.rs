@@ -41,7 +41,7 @@ impl Prompt {
     }
 }
 
-/// What is drawn of every prompt.
+/// What is drawn from every prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleJob {
     /// The stage's name in the key of every random number.
@@ -60,7 +60,7 @@ pub struct SampleJob {
 
 impl SampleJob {
     /// A request for some of a prompt's samples, by their numbers below `n`. A sample has the same seed
-    /// whichever others are asked for with it.
+    /// whichever others are requested with it.
     pub fn request(&self, prompt: &Prompt, numbers: &[u64]) -> Request {
         let seed = |&number| stream(self.seed, self.stage, &prompt.stream, number);
         Request {
@@ -73,7 +73,7 @@ impl SampleJob {
     }
 }
 
-/// Where a prompt stands: in which part of its table, and at which place in that.
+/// The place of a prompt: the part of its table, and its index in that part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptPlace {
     /// The part; 0 where there are no parts.
@@ -85,7 +85,7 @@ pub struct PromptPlace {
 /// A prompt with missing samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MissingSamples {
-    /// Where it stands.
+    /// Its place.
     pub place: PromptPlace,
     /// The prompt.
     pub prompt: Prompt,
@@ -96,7 +96,7 @@ pub struct MissingSamples {
 /// Which samples are missing, and where they go.
 pub trait Drawing {
     /// The next prompt with missing samples. It is requested when the engine has room, so that a large run
-    /// never lies in memory.
+    /// is never held in memory.
     ///
     /// # Errors
     /// A source that cannot be read.
@@ -152,20 +152,9 @@ pub fn draw_missing(
 ) -> Result<Spent> {
     let Some(first) = drawing.next_missing()? else { return Ok(Spent::default()) };
     let mut generator = make()?;
-    let mut work = Work {
-        job,
-        drawing,
-        progress,
-        first: Some(first),
-        requested: HashMap::new(),
-        given: 0,
-        spent: Spent::default(),
-        started: Instant::now(),
-        grown: 0,
-        shown: 0,
-        failure: None,
-    };
+    let mut work = Work::new(job, drawing, first, progress);
     let outcome = generator.generate(&mut work);
+    // It is the reason for what the engine returns: interrupted samples.
     work.failure.take().map_or(Ok(()), Err)?;
     outcome?;
     let spent = Spent { seconds: work.started.elapsed().as_secs_f64(), ..work.spent };
@@ -173,7 +162,7 @@ pub fn draw_missing(
     Ok(spent)
 }
 
-/// Tokens between two looks at the clock.
+/// Tokens between two updates of the progress display.
 const SHOW_EVERY: u64 = 256;
 
 /// A prompt that the engine is drawing from.
@@ -202,7 +191,46 @@ struct Work<'a> {
     failure: Option<anyhow::Error>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(
+        job: &'a SampleJob,
+        drawing: &'a mut dyn Drawing,
+        first: MissingSamples,
+        progress: &'a mut Progress,
+    ) -> Work<'a> {
+        Work {
+            job,
+            drawing,
+            progress,
+            first: Some(first),
+            requested: HashMap::new(),
+            given: 0,
+            spent: Spent::default(),
+            started: Instant::now(),
+            grown: 0,
+            shown: 0,
+            failure: None,
+        }
+    }
+
+    fn next_missing(&mut self) -> Result<Option<MissingSamples>> {
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.drawing.next_missing(),
+        }
+    }
+
+    /// Where a finished sample belongs. A request is forgotten with its last sample.
+    fn settle(&mut self, request: usize, sample: usize) -> Option<(PromptPlace, u64)> {
+        let requested = self.requested.get_mut(&request)?;
+        let at = (requested.place, requested.numbers[sample]);
+        requested.missing -= 1;
+        if requested.missing == 0 {
+            self.requested.remove(&request);
+        }
+        Some(at)
+    }
+
     fn show(&mut self) -> Result<()> {
         self.shown = self.grown;
         let rate = self.grown as f64 / self.started.elapsed().as_secs_f64();
@@ -215,11 +243,7 @@ impl Work<'_> {
 
 impl GenerateClient for Work<'_> {
     fn next_request(&mut self) -> Result<Option<Request>> {
-        let next = match self.first.take() {
-            Some(first) => Some(first),
-            None => self.drawing.next_missing()?,
-        };
-        let Some(MissingSamples { place, prompt, numbers }) = next else { return Ok(None) };
+        let Some(MissingSamples { place, prompt, numbers }) = self.next_missing()? else { return Ok(None) };
         let request = self.job.request(&prompt, &numbers);
         let missing = numbers.len();
         self.requested.insert(self.given, Requested { place, name: prompt.name(), numbers, missing });
@@ -238,20 +262,18 @@ impl GenerateClient for Work<'_> {
     }
 
     fn finished(&mut self, request: usize, sample: usize, completion: Completion) -> Result<()> {
+        // Interrupted by a failure, a sample is not finished, and must not be kept.
         self.failure.take().map_or(Ok(()), Err)?;
         debug_assert_ne!(completion.stop, StopReason::Interrupted, "only a failure interrupts");
         self.progress.advance(1);
         self.spent.count(&completion);
-        let Some(requested) = self.requested.get_mut(&request) else { return Ok(()) };
-        let (place, number) = (requested.place, requested.numbers[sample]);
-        requested.missing -= 1;
-        if requested.missing == 0 {
-            self.requested.remove(&request);
+        match self.settle(request, sample) {
+            Some((place, number)) => self.drawing.keep(place, number, completion),
+            None => Ok(()),
         }
-        self.drawing.keep(place, number, completion)
     }
 
-    /// A request's name is asked for while samples of it are missing, or before it is taken.
+    /// Needed only while samples of the request are missing, or before it is taken.
     fn name(&self, request: usize) -> String {
         self.requested.get(&request).map_or_else(|| request.to_string(), |requested| requested.name.clone())
     }

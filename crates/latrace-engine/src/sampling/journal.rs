@@ -1,25 +1,25 @@
 //! Journal of finished samples, so that an interrupted run can resume.
 //!
-//! Beside the output stands `OUT.sampling.json`: what is being sampled, from what. While it says that the
-//! work is not done, the journal holds finished samples in the order in which they finished; for JSON Lines
-//! it is the output itself, which is put in the order of the rows at the end.
+//! `OUT.sampling.json`, next to the output, describes what is being sampled and from what. Until the work is
+//! done, the journal contains finished samples in the order in which they finished. For JSON Lines it is the
+//! output itself, which is rewritten in the order of the rows at the end.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use latrace_core::StopReason;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::boundary::Completion;
+use crate::files::read_json_if_there;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::journal::{Line, LineJournal};
 use latrace_io::rows::shortest;
 
-/// A finished sample, as a line of the journal has it.
+/// A finished sample, as a line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinishedSample {
     /// The row's id.
@@ -61,15 +61,16 @@ impl FinishedSample {
             bail!("id {id}, sample {sample}: \"{stop_reason}\" is not a stop reason");
         };
         let (expected, got) = (token_ids.len(), logprobs.len());
-        if expected != got {
-            bail!("id {id}, sample {sample}: expected {expected} log-probs, one per token, got {got}");
-        }
+        ensure!(
+            expected == got,
+            "id {id}, sample {sample}: expected {expected} log-probs, one per token, got {got}"
+        );
         let logp = logprobs.into_iter().map(|logp| logp as f32).collect();
         Ok(Completion { ids: token_ids, logp, stop })
     }
 }
 
-/// Log-probs (nats) as files have them: the shortest decimals that are the same `f32`.
+/// Log-probs (nats) as written to files: the shortest decimals that are the same `f32`.
 ///
 /// # Errors
 /// One that is not finite.
@@ -92,9 +93,7 @@ impl SampleLines {
     pub fn open(path: &Path) -> Result<(SampleLines, Vec<FinishedSample>)> {
         let mut finished = Vec::new();
         let lines = LineJournal::open(path, |number, line| {
-            let sample = serde_json::from_slice(line)
-                .with_context(|| format!("{} line {number}: expected a finished sample", path.display()))?;
-            finished.push(sample);
+            finished.push(finished_sample(path, number, line)?);
             Ok(Line::Keep)
         })?;
         Ok((SampleLines(lines), finished))
@@ -108,13 +107,18 @@ impl SampleLines {
         self.0.append(&serde_json::to_vec(finished)?)
     }
 
-    /// Removes the file, once what it holds stands elsewhere.
+    /// Removes the file, once its contents have been written elsewhere.
     ///
     /// # Errors
     /// I/O errors.
     pub fn remove(self) -> Result<()> {
         self.0.remove()
     }
+}
+
+fn finished_sample(path: &Path, number: u64, line: &[u8]) -> Result<FinishedSample> {
+    let sample = serde_json::from_slice(line);
+    sample.with_context(|| format!("{} line {number}: expected a finished sample", path.display()))
 }
 
 /// The journal of an output.
@@ -129,33 +133,21 @@ impl OutputJournal {
     /// Opens the journal of `out` for the work that `description` says, and reads what is finished. Work of
     /// another description that is not done is an error; any other earlier output is replaced.
     pub fn open(out: &Path, description: Value) -> Result<(OutputJournal, Vec<FinishedSample>)> {
-        let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-        let path = if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() };
         let description_path = beside(out, "sampling.json");
-        let earlier = read_description(&description_path)?;
-        let is_same = earlier.as_ref().is_some_and(|earlier| earlier["work"] == description);
-        if let (Some(earlier), false) = (&earlier, is_same)
-            && earlier["done"] != true
-        {
-            let message = format!(
-                "{} holds unfinished samples of different work: {}",
-                out.display(),
-                difference(&earlier["work"], &description)
-            );
-            let hint = format!(
-                "finish it with the command that began it, choose another --out, or remove {}",
-                description_path.display()
-            );
-            return Err(Failure::work(message).hint(hint).into());
-        }
-        if is_same {
-            let (lines, finished) = SampleLines::open(&path)?;
-            return Ok((OutputJournal { lines, description_path, description }, finished));
-        }
-        // Emptied first: under the new description, earlier samples would pass for this work's.
-        let lines = SampleLines(LineJournal::empty(&path)?);
-        write_description(&description_path, &description, false)?;
-        Ok((OutputJournal { lines, description_path, description }, Vec::new()))
+        let (lines, finished) = match read_json_if_there(&description_path)? {
+            Some(earlier) if earlier["work"] == description => SampleLines::open(&lines_path(out))?,
+            Some(earlier) if earlier["done"] != true => {
+                let difference = difference(&earlier["work"], &description);
+                return Err(different_work(out, &description_path, &difference).into());
+            }
+            _ => {
+                // Emptied first: under the new description, earlier samples would pass for this work's.
+                let lines = SampleLines(LineJournal::empty(&lines_path(out))?);
+                write_description(&description_path, &description, false)?;
+                (lines, Vec::new())
+            }
+        };
+        Ok((OutputJournal { lines, description_path, description }, finished))
     }
 
     /// Adds a finished sample, in one write.
@@ -163,16 +155,30 @@ impl OutputJournal {
         self.lines.add(finished)
     }
 
-    /// Says that the output is written; a journal that is not the output goes.
+    /// Marks the output as written, and then removes a journal that is not the output itself. After a kill
+    /// between the two, the same work finds all of its samples in the journal, and other work empties it.
     pub fn finish(self, out: &Path) -> Result<()> {
         write_description(&self.description_path, &self.description, true)?;
         if self.lines.0.path() == out { Ok(()) } else { self.lines.remove() }
     }
 }
 
-/// The work that an output is, or is becoming, the samples of.
+/// The work whose samples an output has, or will have when it is finished.
 pub fn described(out: &Path) -> Result<Option<Value>> {
-    Ok(read_description(&beside(out, "sampling.json"))?.map(|mut description| description["work"].take()))
+    Ok(read_json_if_there(&beside(out, "sampling.json"))?.map(|mut description| description["work"].take()))
+}
+
+/// Where finished samples are written: Parquet cannot grow by lines.
+fn lines_path(out: &Path) -> PathBuf {
+    let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() }
+}
+
+fn different_work(out: &Path, description_path: &Path, difference: &str) -> Failure {
+    let (out, description) = (out.display(), description_path.display());
+    Failure::work(format!("{out} holds unfinished samples of different work: {difference}")).hint(format!(
+        "finish it with the command that began it, choose another --out, or remove {description}"
+    ))
 }
 
 fn beside(out: &Path, extension: &str) -> PathBuf {
@@ -180,17 +186,6 @@ fn beside(out: &Path, extension: &str) -> PathBuf {
     name.push(".");
     name.push(extension);
     PathBuf::from(name)
-}
-
-fn read_description(path: &Path) -> Result<Option<Value>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(
-            serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not valid JSON", path.display()))?,
-        )),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
 }
 
 fn write_description(path: &Path, work: &Value, done: bool) -> Result<()> {
@@ -212,6 +207,8 @@ pub fn difference(earlier: &Value, now: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn finished(sample: u64) -> FinishedSample {

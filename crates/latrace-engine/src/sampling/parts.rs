@@ -1,10 +1,11 @@
-//! Samples of prompts that lie in the parts of a table: those of the stages.
+//! Samples of prompts in the parts of a table: those of the stages.
 //!
-//! Parts are read as the engine has room, and each is handed over when its last sample is there, while samples
-//! of later parts are being drawn: nothing waits for a part. Until then, finished samples stand in a journal
-//! of the part, so that a kill loses little more than the samples that were being drawn.
+//! Parts are read as the engine has room, and each is written when its last sample is finished, while samples
+//! of later parts are being drawn: the engine never idles at the end of a part. Until then, finished samples
+//! are kept in a journal of the part, so that a kill loses little more than the samples in progress.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,10 +25,10 @@ const JOURNAL_AFTER: Duration = Duration::from_millis(50);
 
 /// Where samples of parts come from and go.
 pub trait PartSamples {
-    /// What a prompt was made of, and its samples' records are.
+    /// What a prompt is built from, and written with its samples.
     type Of;
 
-    /// The prompts of a part, each with what it was made of. No two prompts of a stage have one id.
+    /// The prompts of a part, each with its source. No two prompts of a stage have the same id.
     ///
     /// # Errors
     /// A part that cannot be read.
@@ -72,12 +73,15 @@ fn remove_stale_journals(folder: &Path, missing: &[usize]) -> Result<()> {
     let cannot = || format!("cannot remove finished journals in {}", folder.display());
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(JOURNAL_PREFIX) && !needed.contains(&path) {
+        if is_journal(&path) && !needed.contains(&path) {
             fs::remove_file(&path).with_context(cannot)?;
         }
     }
     Ok(())
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with(JOURNAL_PREFIX)
 }
 
 /// Prefix of the names of parts' journals.
@@ -86,6 +90,9 @@ const JOURNAL_PREFIX: &str = "unfinished-";
 fn journal(folder: &Path, part: usize) -> PathBuf {
     folder.join(format!("{JOURNAL_PREFIX}{part:05}.jsonl"))
 }
+
+/// Samples of a journal, by prompt and number.
+type Earlier = BTreeMap<(usize, usize), Completion>;
 
 struct Parts<'a, S: PartSamples> {
     n: usize,
@@ -128,6 +135,20 @@ impl<'a, S: PartSamples> Parts<'a, S> {
     fn read(&mut self, part: usize) -> Result<()> {
         let (of, prompts): (Vec<_>, Vec<_>) = self.samples.read(part)?.into_iter().unzip();
         let mut earlier = self.earlier(part, &prompts)?;
+        self.request_missing(part, &prompts, &earlier);
+        self.ids.insert(part, prompts.into_iter().map(|prompt| prompt.stream).collect());
+        if let Some(whole) = self.open.begin(part, of, self.n) {
+            return self.write(part, whole);
+        }
+        // Added after the part has begun: the last of them may complete it.
+        self.earlier += earlier.len() as u64;
+        while let Some(((prompt, number), completion)) = earlier.pop_first() {
+            self.add(PromptPlace { part, prompt }, number, completion)?;
+        }
+        Ok(())
+    }
+
+    fn request_missing(&mut self, part: usize, prompts: &[Prompt], earlier: &Earlier) {
         for (at, prompt) in prompts.iter().enumerate() {
             let is_missing = |number: &u64| !earlier.contains_key(&(at, *number as usize));
             let numbers: Vec<u64> = (0..self.n as u64).filter(is_missing).collect();
@@ -136,33 +157,20 @@ impl<'a, S: PartSamples> Parts<'a, S> {
                 self.missing.push_back(MissingSamples { place, prompt, numbers });
             }
         }
-        self.ids.insert(part, prompts.into_iter().map(|prompt| prompt.stream).collect());
-        if let Some(whole) = self.open.begin(part, of, self.n) {
-            return self.write(part, whole);
-        }
-        self.earlier += earlier.len() as u64;
-        while let Some(((prompt, number), completion)) = earlier.pop_first() {
-            self.add(PromptPlace { part, prompt }, number, completion)?;
-        }
-        Ok(())
     }
 
-    /// The samples in a part's journal, by prompt and number.
-    fn earlier(&mut self, part: usize, prompts: &[Prompt]) -> Result<BTreeMap<(usize, usize), Completion>> {
+    /// The samples in a part's journal.
+    fn earlier(&mut self, part: usize, prompts: &[Prompt]) -> Result<Earlier> {
         let path = journal(&self.folder, part);
         if !path.is_file() {
-            return Ok(BTreeMap::new());
+            return Ok(Earlier::new());
         }
         let (lines, finished) = SampleLines::open(&path)?;
         self.journals.insert(part, lines);
         let places: HashMap<&str, usize> =
             prompts.iter().enumerate().map(|(at, prompt)| (prompt.stream.as_str(), at)).collect();
-        let recognise = |finished: FinishedSample| {
-            let at = *finished.id.as_str().and_then(|key| places.get(key))?;
-            let number = usize::try_from(finished.sample).ok().filter(|&number| number < self.n)?;
-            Some(finished.completion().map(|completion| ((at, number), completion)))
-        };
-        let earlier: Result<_> = finished.into_iter().filter_map(recognise).collect();
+        let recognised = finished.into_iter().filter_map(|finished| recognise(finished, &places, self.n));
+        let earlier: Result<_> = recognised.collect();
         earlier.with_context(|| format!("cannot resume from {}", path.display()))
     }
 
@@ -173,6 +181,8 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         }
     }
 
+    /// Writes a part, then removes its journal: a kill between the two leaves a journal that the next run
+    /// removes, and loses nothing.
     fn write(&mut self, part: usize, samples: Vec<(S::Of, Vec<Completion>)>) -> Result<()> {
         self.ids.remove(&part);
         self.samples.write(part, samples)?;
@@ -186,21 +196,40 @@ impl<'a, S: PartSamples> Parts<'a, S> {
             return Ok(());
         }
         for (place, number) in std::mem::take(&mut self.unwritten) {
-            let (Some(completion), Some(ids)) = (self.open.get(place, number), self.ids.get(&place.part))
-            else {
-                continue;
-            };
-            let id = ids[place.prompt].clone().into();
-            let finished = FinishedSample::new(id, number as u64, completion)?;
-            let path = journal(&self.folder, place.part);
-            let lines = match self.journals.entry(place.part) {
-                std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => new.insert(SampleLines::open(&path)?.0),
-            };
-            lines.add(&finished)?;
+            self.write_journal(place, number)?;
         }
         Ok(())
     }
+
+    fn write_journal(&mut self, place: PromptPlace, number: usize) -> Result<()> {
+        // A part that has been written in the meantime needs no journal.
+        let (Some(completion), Some(ids)) = (self.open.get(place, number), self.ids.get(&place.part)) else {
+            return Ok(());
+        };
+        let id = ids[place.prompt].clone().into();
+        let finished = FinishedSample::new(id, number as u64, completion)?;
+        self.lines(place.part)?.add(&finished)
+    }
+
+    /// The journal of a part, begun if there is none.
+    fn lines(&mut self, part: usize) -> Result<&mut SampleLines> {
+        match self.journals.entry(part) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(new) => Ok(new.insert(SampleLines::open(&journal(&self.folder, part))?.0)),
+        }
+    }
+}
+
+/// A sample of a journal with its prompt's place and its number; `None` for one that this stage does not
+/// draw: the number of samples or the prompts may have changed since.
+fn recognise(
+    finished: FinishedSample,
+    places: &HashMap<&str, usize>,
+    n: usize,
+) -> Option<Result<((usize, usize), Completion)>> {
+    let at = *finished.id.as_str().and_then(|key| places.get(key))?;
+    let number = usize::try_from(finished.sample).ok().filter(|&number| number < n)?;
+    Some(finished.completion().map(|completion| ((at, number), completion)))
 }
 
 impl<S: PartSamples> Drawing for Parts<'_, S> {
@@ -216,10 +245,12 @@ impl<S: PartSamples> Drawing for Parts<'_, S> {
 
     fn keep(&mut self, place: PromptPlace, number: u64, completion: Completion) -> Result<()> {
         debug_assert_ne!(completion.stop, StopReason::Interrupted);
+        // The clock starts with the oldest sample that is in no journal.
         if self.unwritten.is_empty() {
             self.unwritten_since = Instant::now();
         }
         self.unwritten.push((place, number as usize));
+        // First the part: a sample that completes it needs no journal.
         self.add(place, number as usize, completion)?;
         self.write_journals()
     }
@@ -232,7 +263,7 @@ impl<S: PartSamples> Drawing for Parts<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boundary::{Engine, GenerateClient, ModelShape, Request, StopTexts};
+    use crate::boundary::{GenerateClient, ModelShape, Request, StopTexts};
     use crate::random::Random;
     use crate::sampling::generate_all;
     use crate::text_codec::TextCodec;
@@ -241,13 +272,8 @@ mod tests {
 
     const N: u64 = 3;
 
-    fn random() -> Random {
-        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
-        Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() }
-    }
-
     fn generator() -> Box<dyn Generate> {
-        random().generator(Path::new("none")).unwrap()
+        Random::small_generator().unwrap()
     }
 
     fn job() -> SampleJob {

@@ -1,4 +1,4 @@
-//! Samples of prompts that lie in memory: those of the verbs and of evaluations.
+//! Samples of prompts in memory: those of the verbs and of evaluations.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,7 +24,7 @@ pub type Samples = BTreeMap<(usize, u64), FinishedSample>;
 /// All samples, and what drawing them took.
 #[derive(Debug)]
 pub struct DrawnRows {
-    /// All of them, earlier ones too.
+    /// All samples, including earlier ones.
     pub samples: Samples,
     /// How many were finished before.
     pub earlier: usize,
@@ -66,13 +66,18 @@ struct Rows<'a> {
     keep: &'a mut dyn FnMut(usize, &FinishedSample) -> Result<()>,
 }
 
+impl Rows<'_> {
+    fn missing_of(&self, prompt: usize) -> Vec<u64> {
+        (0..self.n).filter(|&number| !self.samples.contains_key(&(prompt, number))).collect()
+    }
+}
+
 impl Drawing for Rows<'_> {
     fn next_missing(&mut self) -> Result<Option<MissingSamples>> {
         while let Some(prompt) = self.prompts.get(self.next) {
             let at = self.next;
             self.next += 1;
-            let is_missing = |number: &u64| !self.samples.contains_key(&(at, *number));
-            let numbers: Vec<u64> = (0..self.n).filter(is_missing).collect();
+            let numbers = self.missing_of(at);
             if !numbers.is_empty() {
                 let place = PromptPlace { part: 0, prompt: at };
                 return Ok(Some(MissingSamples { place, prompt: prompt.clone(), numbers }));
@@ -86,6 +91,7 @@ impl Drawing for Rows<'_> {
             completion.logp.clear();
         }
         let finished = FinishedSample::new(self.prompts[place.prompt].id.clone(), number, &completion)?;
+        // To the journal first: a sample that cannot be kept must not count as drawn.
         (self.keep)(place.prompt, &finished)?;
         self.samples.insert((place.prompt, number), finished);
         Ok(())
@@ -96,34 +102,25 @@ impl Drawing for Rows<'_> {
 fn placed(job: &SampleJob, prompts: &[Prompt], earlier: Vec<FinishedSample>) -> Result<Samples> {
     let places: HashMap<String, usize> =
         prompts.iter().enumerate().map(|(at, prompt)| (prompt.id.to_string(), at)).collect();
-    let keyed = earlier.into_iter().map(|sample| {
+    let place = |sample: &FinishedSample| {
         let place = places.get(&sample.id.to_string()).filter(|_| sample.sample < job.n);
-        let place = place.with_context(|| {
-            format!(
-                "the journal has sample {} of id {}, which the data does not ask for",
-                sample.sample, sample.id
-            )
-        })?;
-        Ok(((*place, sample.sample), sample))
-    });
-    keyed.collect()
+        place.copied().with_context(|| unexpected(sample))
+    };
+    earlier.into_iter().map(|sample| Ok(((place(&sample)?, sample.sample), sample))).collect()
+}
+
+fn unexpected(sample: &FinishedSample) -> String {
+    let FinishedSample { id, sample, .. } = sample;
+    format!("the journal has sample {sample} of id {id}, which the data does not ask for")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::boundary::{Engine, ModelShape, StopTexts};
+    use crate::boundary::StopTexts;
     use crate::random::Random;
     use latrace_core::SamplingParams;
     use serde_json::json;
-
-    fn generator() -> Result<Box<dyn Generate>> {
-        let shape = ModelShape { vocabulary_size: 50, positions: 40, end_ids: vec![0] };
-        let random = Random { shape, ids: 10..50, length: 6, closing_id: 5, answers: Vec::new() };
-        random.generator(Path::new("none"))
-    }
 
     fn job() -> SampleJob {
         let (params, stop_texts) = (SamplingParams::plain(10), StopTexts::default());
@@ -140,7 +137,7 @@ mod tests {
             kept.insert((prompt, finished.sample), finished.clone());
             Ok(())
         };
-        let drawn = draw_rows(&job(), logprobs, &prompts(), earlier, generator, &mut keep)?;
+        let drawn = draw_rows(&job(), logprobs, &prompts(), earlier, Random::small_generator, &mut keep)?;
         assert!(kept.iter().all(|(at, kept)| drawn.samples[at] == *kept));
         assert_eq!(drawn.samples.len(), drawn.earlier + kept.len());
         Ok((drawn.samples, drawn.spent.samples))

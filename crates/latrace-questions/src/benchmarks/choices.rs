@@ -32,31 +32,30 @@ pub fn shuffled(published: Vec<String>, right: usize, question: &str) -> Choices
 /// Shuffles options published without an order: the correct one and the wrong ones. Those that refer to
 /// others above them come last.
 pub fn mixed(right: String, wrong: Vec<String>, question: &str) -> Choices {
-    let mut all: Vec<(bool, String)> =
-        std::iter::once((true, right)).chain(wrong.into_iter().map(|option| (false, option))).collect();
-    all.sort_by_key(|(_, option)| points_up(option));
-    let free = all.iter().filter(|(_, option)| !points_up(option)).count();
-    let right = all.iter().position(|(is_right, _)| *is_right).unwrap_or(0);
-    arrange(
-        all.into_iter().map(|(_, option)| option).collect(),
-        right,
-        &(0..free).collect::<Vec<_>>(),
-        question,
-    )
+    let wrong = wrong.into_iter().map(|option| (false, option));
+    let all = std::iter::once((true, right)).chain(wrong);
+    let (last, mut free): (Vec<_>, Vec<_>) = all.partition(|(_, option)| points_up(option));
+    let places: Vec<usize> = (0..free.len()).collect();
+    free.extend(last);
+    let right = free.iter().position(|(is_right, _)| *is_right).unwrap_or(0);
+    arrange(free.into_iter().map(|(_, option)| option).collect(), right, &places, question)
 }
 
 /// Shuffles the options at `places` among themselves, seeded by the question.
 fn arrange(published: Vec<String>, right: usize, places: &[usize], question: &str) -> Choices {
+    let from = permutation(published.len(), places, question);
+    let right = letter(from.iter().position(|&place| place == right).unwrap_or(0));
+    Choices { options: from.into_iter().map(|place| published[place].clone()).collect(), right }
+}
+
+/// Where each of `count` options comes from.
+fn permutation(count: usize, places: &[usize], question: &str) -> Vec<usize> {
     let mut rng = Rng::new(stream(SEED, "options", question, 0));
-    let mut from: Vec<usize> = (0..published.len()).collect();
+    let mut from: Vec<usize> = (0..count).collect();
     for last in (1..places.len()).rev() {
         from.swap(places[last], places[rng.below(last + 1)]);
     }
-    let place = from.iter().position(|&published| published == right).unwrap_or(0);
-    Choices {
-        options: from.into_iter().map(|place| published[place].clone()).collect(),
-        right: letter(place),
-    }
+    from
 }
 
 /// The letter of an index.
@@ -68,10 +67,15 @@ pub fn letter(place: usize) -> char {
 fn names_letters(option: &str) -> bool {
     let words: Vec<&str> =
         option.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let is_letter = |word: &str| word.len() == 1 && word.starts_with(|c: char| c.is_ascii_uppercase());
-    words
-        .windows(3)
-        .any(|words| is_letter(words[0]) && ["and", "or"].contains(&words[1]) && is_letter(words[2]))
+    words.windows(3).any(|words| is_letter(words[0]) && is_conjunction(words[1]) && is_letter(words[2]))
+}
+
+fn is_letter(word: &str) -> bool {
+    word.len() == 1 && word.starts_with(|c: char| c.is_ascii_uppercase())
+}
+
+fn is_conjunction(word: &str) -> bool {
+    ["and", "or"].contains(&word)
 }
 
 /// Whether an option refers to those above it.

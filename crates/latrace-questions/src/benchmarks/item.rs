@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::choices::{self, Choices, MOST};
 use super::{Benchmark, Columns, Kind, Tests};
-use latrace_io::rows::{FieldProblem, Row, describe, field};
+use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
 
 /// A question of a benchmark.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,16 +60,9 @@ impl ItemReference {
     pub fn row(&self, kind: Kind, convention: Option<&str>) -> Row {
         let mut row =
             Row::from_iter([("kind".to_owned(), json!(kind.name())), ("gold".to_owned(), self.gold())]);
-        let mut add = |name: &str, value: Value| row.insert(name.to_owned(), value);
-        match self {
-            ItemReference::Choice(choices) => add("options", json!(choices.options)),
-            ItemReference::Check { .. } => add("bare", json!(true)),
-            ItemReference::Task { question, .. } => add("question", json!(question)),
-            _ => None,
-        };
-        if let Some(convention) = convention {
-            add("convention", json!(convention));
-        }
+        let convention = convention.map(|convention| ("convention", json!(convention)));
+        let others = self.own_field().into_iter().chain(convention);
+        row.extend(others.map(|(name, value)| (name.to_owned(), value)));
         row
     }
 
@@ -79,29 +72,39 @@ impl ItemReference {
             ItemReference::Choice(choices) => json!(choices.right.to_string()),
             ItemReference::Tests(tests) => tests.clone(),
             ItemReference::Task { answer, .. } => json!(answer),
+            // A check raises an exception on failure: it is called once, without arguments.
             ItemReference::Check { .. } => json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]}),
         }
     }
 
     /// What is judged of an answer: all of it, or the program that it completes, with the check.
     pub fn prediction(&self, answer: &str) -> String {
+        let ItemReference::Check { start, check, function, .. } = self else { return answer.to_owned() };
+        let program = code::program(answer, Fencing::Required);
+        program.map_or_else(String::new, |program| checked(start, &program, check, function))
+    }
+
+    /// The field that rows of this form alone have.
+    fn own_field(&self) -> Option<(&'static str, Value)> {
         match self {
-            ItemReference::Check { start, check, function, .. } => code::program(answer, Fencing::Required)
-                .map_or_else(String::new, |program| checked(start, &program, check, function)),
-            _ => answer.to_owned(),
+            ItemReference::Choice(choices) => Some(("options", json!(choices.options))),
+            // The program was taken out of its fence to be put together with the check.
+            ItemReference::Check { .. } => Some(("bare", json!(true))),
+            ItemReference::Task { question, .. } => Some(("question", json!(question))),
+            ItemReference::Answers(_) | ItemReference::Tests(_) => None,
         }
     }
 
     /// A correct response, to check that the benchmark accepts it; `None` if there are only tests.
     pub fn right_response(&self) -> Option<String> {
         match self {
-            ItemReference::Answers(golds) => Some(format!("The answer is \\boxed{{{}}}.", golds.first()?)),
-            ItemReference::Choice(choices) => Some(format!("The answer is \\boxed{{{}}}.", choices.right)),
+            ItemReference::Answers(golds) => golds.first().map(|gold| boxed(gold)),
+            ItemReference::Choice(choices) => Some(boxed(&choices.right.to_string())),
             ItemReference::Task { answer, .. } => Some(answer.clone()),
-            ItemReference::Check { start, solution: Some(solution), .. } => {
-                Some(format!("```python\n{start}{solution}\n```"))
+            ItemReference::Check { start, solution, .. } => {
+                solution.as_ref().map(|solution| format!("```python\n{start}{solution}\n```"))
             }
-            ItemReference::Tests(_) | ItemReference::Check { solution: None, .. } => None,
+            ItemReference::Tests(_) => None,
         }
     }
 
@@ -125,6 +128,10 @@ impl ItemReference {
     }
 }
 
+fn boxed(answer: &str) -> String {
+    format!("The answer is \\boxed{{{answer}}}.")
+}
+
 /// The program that a check runs. If the response defines the function, it follows the imports and helpers
 /// that precede it in the given text; otherwise it is appended to that text.
 fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
@@ -145,30 +152,23 @@ impl Benchmark {
         if !self.keeps(row) {
             return Ok(None);
         }
-        let question = match found(row, &self.columns.question)? {
-            Value::String(text) => text.clone(),
-            other => return Err(FieldProblem::new(shown(&self.columns.question), "a text", describe(other))),
-        };
+        let question = self.question(row)?;
         let reference = self.reference(row, &question)?;
-        let options: Vec<Value> = reference
-            .options()
-            .into_iter()
-            .flatten()
-            .enumerate()
-            .map(|(place, text)| json!({"letter": choices::letter(place), "text": text}))
-            .collect();
-        let asked = template.fill(&json!({"question": question, "options": options, "row": row}));
-        let asked = asked.map_err(|error| {
-            FieldProblem::new("prompt", "columns that the template has", error.to_string())
-        })?;
         let text = |names: &[String]| first(row, names).map(plain);
         Ok(Some(Item {
             id: text(&self.columns.id),
             subset: text(&self.columns.subset),
-            asked: asked.trim().to_owned(),
+            asked: asked(template, row, &question, &reference)?,
             question,
             reference,
         }))
+    }
+
+    fn question(&self, row: &Row) -> Result<String, FieldProblem> {
+        match found(row, &self.columns.question)? {
+            Value::String(text) => Ok(text.clone()),
+            other => Err(wrong(&self.columns.question, "a text", other)),
+        }
     }
 
     fn keeps(&self, row: &Row) -> bool {
@@ -190,18 +190,37 @@ impl Benchmark {
     }
 }
 
+/// The question as the template poses it.
+fn asked(
+    template: &PromptTemplate,
+    row: &Row,
+    question: &str,
+    reference: &ItemReference,
+) -> Result<String, FieldProblem> {
+    let options = reference.options().unwrap_or_default().iter().enumerate();
+    let options: Vec<Value> =
+        options.map(|(place, text)| json!({"letter": choices::letter(place), "text": text})).collect();
+    match template.fill(&json!({"question": question, "options": options, "row": row})) {
+        Ok(asked) => Ok(asked.trim().to_owned()),
+        Err(error) => Err(FieldProblem::new("prompt", "columns that the template has", error.to_string())),
+    }
+}
+
 fn answers(columns: &Columns, row: &Row) -> Result<Vec<String>, FieldProblem> {
-    let wrong = |value: &Value| {
-        FieldProblem::new(shown(&columns.answer), "a text, a number or a list of them", describe(value))
-    };
-    let one = |value: &Value| match value {
+    match found(row, &columns.answer)? {
+        Value::Array(values) if !values.is_empty() => {
+            values.iter().map(|value| answer_in(columns, value)).collect()
+        }
+        value => Ok(vec![answer_in(columns, value)?]),
+    }
+}
+
+fn answer_in(columns: &Columns, value: &Value) -> Result<String, FieldProblem> {
+    let expected = "a text, a number or a list of them";
+    match value {
         Value::String(text) => cut(columns, text),
         Value::Number(_) | Value::Bool(_) => Ok(plain(value)),
-        other => Err(wrong(other)),
-    };
-    match found(row, &columns.answer)? {
-        Value::Array(values) if !values.is_empty() => values.iter().map(one).collect(),
-        value => Ok(vec![one(value)?]),
+        other => Err(wrong(&columns.answer, expected, other)),
     }
 }
 
@@ -210,80 +229,73 @@ fn cut(columns: &Columns, text: &str) -> Result<String, FieldProblem> {
     let Some(mark) = &columns.answer_after else {
         return Ok(text.trim().to_owned());
     };
-    let behind = text.rsplit_once(mark.as_str()).map(|(_, answer)| answer.trim().to_owned());
-    behind.ok_or_else(|| {
-        FieldProblem::new(
-            shown(&columns.answer),
-            format!("an answer behind {mark:?}"),
-            describe(&json!(text)),
-        )
-    })
+    // The last mark: the solution before the answer may contain others.
+    let Some((_, answer)) = text.rsplit_once(mark.as_str()) else {
+        let expected = format!("an answer behind {mark:?}");
+        return Err(wrong(&columns.answer, expected, &json!(text)));
+    };
+    Ok(answer.trim().to_owned())
 }
 
 fn choice(columns: &Columns, row: &Row, question: &str) -> Result<Choices, FieldProblem> {
-    let text = |name: &String| match field(row, name) {
-        Some(value @ (Value::String(_) | Value::Number(_))) => Ok(plain(value).trim().to_owned()),
-        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
-    };
     if let Some(right) = &columns.right {
-        return Ok(choices::mixed(
-            text(right)?,
-            columns.wrong.iter().map(text).collect::<Result<_, _>>()?,
-            question,
-        ));
+        let wrong: Result<_, _> = columns.wrong.iter().map(|name| option_of(row, name)).collect();
+        return Ok(choices::mixed(option_of(row, right)?, wrong?, question));
     }
-    let options = match found(row, &columns.options)? {
-        Value::Array(options) if (2..=MOST).contains(&options.len()) => {
-            options.iter().map(|option| plain(option).trim().to_owned()).collect::<Vec<_>>()
-        }
-        other => {
-            return Err(FieldProblem::new(
-                shown(&columns.options),
-                format!("a list of 2 to {MOST} options"),
-                describe(other),
-            ));
-        }
-    };
-    let answer = found(row, &columns.answer)?;
-    let right = place_of(answer, &options);
-    let expected = || format!("a number below {}, a letter or the text of an option", options.len());
-    let right =
-        right.ok_or_else(|| FieldProblem::new(shown(&columns.answer), expected(), describe(answer)))?;
+    let options = options(columns, row)?;
+    let right = right_place(columns, row, &options)?;
     Ok(choices::shuffled(options, right, question))
+}
+
+/// An option with a column of its own.
+fn option_of(row: &Row, name: &str) -> Result<String, FieldProblem> {
+    match field(row, name) {
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        _ => Ok(text_of(row, name)?.trim().to_owned()),
+    }
+}
+
+/// Options that share a column.
+fn options(columns: &Columns, row: &Row) -> Result<Vec<String>, FieldProblem> {
+    match found(row, &columns.options)? {
+        Value::Array(options) if (2..=MOST).contains(&options.len()) => {
+            Ok(options.iter().map(|option| plain(option).trim().to_owned()).collect())
+        }
+        other => Err(wrong(&columns.options, format!("a list of 2 to {MOST} options"), other)),
+    }
+}
+
+fn right_place(columns: &Columns, row: &Row, options: &[String]) -> Result<usize, FieldProblem> {
+    let answer = found(row, &columns.answer)?;
+    place_of(answer, options).ok_or_else(|| {
+        let count = options.len();
+        wrong(&columns.answer, format!("a number below {count}, a letter or the text of an option"), answer)
+    })
 }
 
 /// The index of the correct option, given as a number from 0, a letter, or its text.
 fn place_of(answer: &Value, options: &[String]) -> Option<usize> {
     let place = match answer {
         Value::Number(number) => number.as_u64()? as usize,
-        Value::String(text) => {
-            let by_letter =
-                (0..options.len()).find(|&place| text.trim().chars().eq([choices::letter(place)]));
-            by_letter.or_else(|| options.iter().position(|option| option == text.trim()))?
-        }
+        Value::String(text) => place_of_text(text.trim(), options)?,
         _ => return None,
     };
     (place < options.len()).then_some(place)
 }
 
+/// A letter first: an option whose text is a letter would otherwise hide the one at that letter.
+fn place_of_text(text: &str, options: &[String]) -> Option<usize> {
+    let by_letter = (0..options.len()).find(|&place| text.chars().eq([choices::letter(place)]));
+    by_letter.or_else(|| options.iter().position(|option| option == text))
+}
+
 fn program(tests: &Tests, row: &Row) -> Result<ItemReference, FieldProblem> {
-    let text = |name: &String| match field(row, name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
-    };
+    let text = |name: &String| text_of(row, name).map(str::to_owned);
     match tests {
         Tests::Column { column } => {
             Ok(ItemReference::Tests(found(row, std::slice::from_ref(column))?.clone()))
         }
-        Tests::Lists { public, private, metadata } => {
-            let list = |name: &String| field(row, name).cloned().unwrap_or(Value::Null);
-            if [public, private].iter().all(|name| field(row, name).is_none()) {
-                return Err(FieldProblem::new(public, "tests", "nothing"));
-            }
-            Ok(ItemReference::Tests(
-                json!({"public_test_cases": list(public), "private_test_cases": list(private), "metadata": list(metadata)}),
-            ))
-        }
+        Tests::Lists { public, private, metadata } => listed_tests(row, public, private, metadata),
         Tests::Check { start, check, function, solution } => Ok(ItemReference::Check {
             start: text(start)?,
             check: text(check)?,
@@ -293,6 +305,20 @@ fn program(tests: &Tests, row: &Row) -> Result<ItemReference, FieldProblem> {
     }
 }
 
+fn listed_tests(
+    row: &Row,
+    public: &str,
+    private: &str,
+    metadata: &str,
+) -> Result<ItemReference, FieldProblem> {
+    if [public, private].iter().all(|name| field(row, name).is_none()) {
+        return Err(FieldProblem::new(public, "tests", "nothing"));
+    }
+    let [public, private, metadata] = [public, private, metadata].map(|name| row.get(name));
+    let tests = json!({"public_test_cases": public, "private_test_cases": private, "metadata": metadata});
+    Ok(ItemReference::Tests(tests))
+}
+
 /// The first of the columns that the row has.
 fn first<'a>(row: &'a Row, names: &[String]) -> Option<&'a Value> {
     names.iter().find_map(|name| field(row, name))
@@ -300,6 +326,10 @@ fn first<'a>(row: &'a Row, names: &[String]) -> Option<&'a Value> {
 
 fn found<'a>(row: &'a Row, names: &[String]) -> Result<&'a Value, FieldProblem> {
     first(row, names).ok_or_else(|| FieldProblem::new(shown(names), "a value", "nothing"))
+}
+
+fn wrong(names: &[String], expected: impl Into<String>, got: &Value) -> FieldProblem {
+    FieldProblem::new(shown(names), expected, describe(got))
 }
 
 fn shown(names: &[String]) -> String {

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_core::{PromptTemplate, SamplingParams};
+use latrace_core::{PromptTemplate, Question, SamplingParams};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use item::{Item, ItemReference};
@@ -260,57 +260,57 @@ impl Benchmark {
     pub fn find(name: &str) -> Result<Benchmark> {
         let path = Path::new(name);
         if path.is_file() {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-            return Ok(Benchmark { folder: Some(folder), ..Benchmark::parse(&stem, &text, name)? });
+            return Benchmark::read(path, name);
         }
-        let plain = |text: &str| {
-            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
-        };
-        let found = BUILT_IN.iter().find(|(known, _)| plain(known) == plain(name));
-        let Some((known, text)) = found else {
-            let hint =
-                format!("known benchmarks: {}; or the path of a file that describes one", Benchmark::names());
-            return Err(Failure::usage(format!("--bench {name}: no such benchmark, and no such file"))
-                .hint(hint)
-                .into());
-        };
-        Benchmark::parse(known, text, known)
+        match BUILT_IN.iter().find(|(known, _)| plain_name(known) == plain_name(name)) {
+            Some((known, text)) => Benchmark::parse(known, text, known),
+            None => Err(unknown(name).into()),
+        }
+    }
+
+    fn read(path: &Path, shown: &str) -> Result<Benchmark> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        // Paths in a benchmark's file are relative to it, not to the working directory.
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Benchmark { folder: Some(folder), ..Benchmark::parse(&stem, &text, shown)? })
     }
 
     fn parse(name: &str, text: &str, shown: &str) -> Result<Benchmark> {
+        let not_one = |problem: &str| Failure::usage(format!("{shown} is not a benchmark: {problem}"));
         let parsed: Result<Benchmark, _> = toml::from_str(text);
-        let benchmark = parsed.map_err(|error| {
-            Failure::usage(format!("{shown} is not a benchmark: {}", error.to_string().trim()))
-        })?;
-        let benchmark = Benchmark { name: name.to_owned(), ..benchmark };
-        benchmark
-            .check()
-            .map_err(|problem| Failure::usage(format!("{shown} is not a benchmark: {problem}")))?;
+        let parsed = parsed.map_err(|error| not_one(error.to_string().trim()))?;
+        let benchmark = Benchmark { name: name.to_owned(), ..parsed };
+        benchmark.check().map_err(|problem| not_one(&problem))?;
         Ok(benchmark)
     }
 
     fn check(&self) -> Result<(), String> {
-        let Columns { answer, options, right, wrong, .. } = &self.columns;
-        let has_list = !options.is_empty() && !answer.is_empty();
-        let has_columns = right.is_some() && !wrong.is_empty();
-        match self.kind {
-            _ if self.k == 0 => Err("k: expected at least 1, got 0".to_owned()),
-            Kind::Choice if has_list == has_columns => {
-                Err("columns: a choice has either options and answer, or right and wrong".to_owned())
-            }
-            Kind::Code if self.tests.is_none() => {
-                Err("tests: expected a table for programs, got nothing".to_owned())
-            }
-            kind if kind.task().is_some() && self.source.questions == 0 => {
-                Err("source.questions: expected how many questions of the task, got nothing".to_owned())
-            }
-            Kind::Math | Kind::Text if answer.is_empty() => {
-                Err("columns.answer: expected the name of a column, got nothing".to_owned())
-            }
-            _ => self.template().map(drop).map_err(|error| format!("prompt: {error}")),
+        if self.k == 0 {
+            return Err("k: expected at least 1, got 0".to_owned());
         }
+        self.check_reference()?;
+        self.template().map(drop).map_err(|error| format!("prompt: {error}"))
+    }
+
+    /// Checks that the file says what answers are compared with.
+    fn check_reference(&self) -> Result<(), String> {
+        let (is_given, problem) = match self.kind {
+            Kind::Choice => (
+                self.columns.have_options(),
+                "columns: a choice has either options and answer, or right and wrong",
+            ),
+            Kind::Code => (self.tests.is_some(), "tests: expected a table for programs, got nothing"),
+            Kind::Math | Kind::Text => (
+                !self.columns.answer.is_empty(),
+                "columns.answer: expected the name of a column, got nothing",
+            ),
+            Kind::Walk | Kind::Countdown | Kind::Arithmetic => (
+                self.source.questions > 0,
+                "source.questions: expected how many questions of the task, got nothing",
+            ),
+        };
+        if is_given { Ok(()) } else { Err(problem.to_owned()) }
     }
 
     /// The template of a question.
@@ -327,17 +327,39 @@ impl Benchmark {
         if let Some(task) = self.kind.task() {
             return Ok(vec![write_questions(task, self.source.questions, out)?]);
         }
+        let names = &self.source.files;
         match (&self.source.dataset, &self.folder) {
-            (Some(dataset), _) => hub::dataset_files(dataset, &self.source.files)
+            (Some(dataset), _) => hub::dataset_files(dataset, names)
                 .with_context(|| format!("cannot load the questions of {}", self.title)),
-            (None, Some(folder)) if !self.source.files.is_empty() => {
-                Ok(self.source.files.iter().map(|name| folder.join(name)).collect())
+            (None, Some(folder)) if !names.is_empty() => {
+                Ok(names.iter().map(|name| folder.join(name)).collect())
             }
-            _ => Err(Failure::usage(format!("{} has no source of questions", self.title))
-                .hint("give them with --data FILE")
-                .into()),
+            _ => Err(no_source(&self.title).into()),
         }
     }
+}
+
+impl Columns {
+    /// Whether the options have either one column, with the answer in another, or columns of their own.
+    fn have_options(&self) -> bool {
+        let one = !self.options.is_empty() && !self.answer.is_empty();
+        let several = self.right.is_some() && !self.wrong.is_empty();
+        one != several
+    }
+}
+
+fn plain_name(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+}
+
+fn unknown(name: &str) -> Failure {
+    let known = Benchmark::names();
+    Failure::usage(format!("--bench {name}: no such benchmark, and no such file"))
+        .hint(format!("known benchmarks: {known}; or the path of a file that describes one"))
+}
+
+fn no_source(title: &str) -> Failure {
+    Failure::usage(format!("{title} has no source of questions")).hint("give them with --data FILE")
 }
 
 /// Writes a task's test questions: those of a run with the same number of them and the tasks' default seed.
@@ -346,13 +368,14 @@ fn write_questions(task: Task, count: usize, out: &Path) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let path = out.join("questions.jsonl");
     write_atomically(&path, |writer| {
-        for question in &splits.test {
-            serde_json::to_writer(&mut *writer, question).context("cannot write a question")?;
-            writer.write_all(b"\n").context("cannot write a question")?;
-        }
-        Ok(())
+        splits.test.iter().try_for_each(|question| write_line(writer, question))
     })?;
     Ok(path)
+}
+
+fn write_line(writer: &mut dyn Write, question: &Question) -> Result<()> {
+    let line = serde_json::to_string(question).context("cannot write a question")?;
+    writeln!(writer, "{line}").context("cannot write a question")
 }
 
 fn six_seconds() -> f64 {

@@ -4,7 +4,7 @@ use latrace_core::{Markers, Message, Question, Turn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use latrace_io::rows::{FieldProblem, Row, describe, field};
+use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
 
 /// How a file's rows become questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,92 +44,106 @@ impl Format {
 }
 
 fn of_row(mut row: Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Question, FieldProblem> {
-    if let Some(messages) = row.shift_remove("messages") {
-        let messages: Vec<Message> = serde_json::from_value(messages)
-            .map_err(|error| FieldProblem::new("messages", "a chat", error.to_string()))?;
-        if let Some(split) = chat {
-            let turn = split(&messages)?;
-            row.insert("prompt".to_owned(), json!(format!("{}{}", turn.prompt, markers.open)));
-            row.insert("response".to_owned(), json!(turn.response));
-        }
-        let asked = messages
-            .iter()
-            .rev()
-            .find(|message| message.role == "user")
-            .map(|message| message.content.clone());
-        row.entry("question").or_insert_with(|| json!(asked.unwrap_or_default()));
-    }
-    // An explicit trace takes precedence over the response, which would only repeat it.
-    if let Some(response) = row.shift_remove("response").filter(|_| field(&row, "trace").is_none()) {
-        let response = match response {
-            Value::String(text) => text,
-            other => return Err(FieldProblem::new("response", "a text", describe(&other))),
-        };
-        add_response(&mut row, &response, markers)?;
-    }
+    replace_chat(&mut row, markers, chat)?;
+    replace_response(&mut row, markers)?;
     if let Some(prompt) = row.get("prompt").cloned() {
         row.entry("question").or_insert(prompt);
     }
-    for name in ["answer", "id", "difficulty"] {
-        // Numbers are kept as text, exactly as written.
-        if let Some(number @ Value::Number(_)) = row.get(name) {
-            let text = json!(number.to_string());
-            row.insert(name.to_owned(), text);
-        }
-    }
+    numbers_to_texts(&mut row);
     if field(&row, "question").is_none() {
         return Err(FieldProblem::new("question", "a text (or \"prompt\", or \"messages\")", "nothing"));
     }
-    let parse = |row: Row| serde_json::from_value::<Question>(Value::Object(row));
-    parse(row.clone()).map_err(|error| {
-        // The error does not name the field, so each is parsed alone with an id to find the one that fails.
-        let wrong = row
-            .into_iter()
-            .find(|(name, value)| parse(Row::from_iter([(name.clone(), value.clone())])).is_err());
-        let (name, got) = wrong
-            .map_or(("question".to_owned(), error.to_string()), |(name, value)| (name, describe(&value)));
-        FieldProblem::new(name, "a value as described in `latrace questions --help`", got)
-    })
+    parse(row)
+}
+
+/// Replaces `messages` by prompt, response and question.
+fn replace_chat(row: &mut Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<(), FieldProblem> {
+    let Some(messages) = row.shift_remove("messages") else { return Ok(()) };
+    let messages: Vec<Message> = serde_json::from_value(messages)
+        .map_err(|error| FieldProblem::new("messages", "a chat", error.to_string()))?;
+    if let Some(split) = chat {
+        let Turn { prompt, response } = split(&messages)?;
+        row.insert("prompt".to_owned(), json!(prompt + &markers.open));
+        row.insert("response".to_owned(), json!(response));
+    }
+    row.entry("question").or_insert_with(|| json!(last_question(&messages)));
+    Ok(())
+}
+
+fn last_question(messages: &[Message]) -> &str {
+    messages.iter().rfind(|message| message.role == "user").map_or("", |message| &message.content)
+}
+
+/// Replaces `response` by trace and solution, unless the row has a trace: an explicit one takes precedence
+/// over the response, which would only repeat it.
+fn replace_response(row: &mut Row, markers: &Markers) -> Result<(), FieldProblem> {
+    let response = row.shift_remove("response").filter(|_| field(row, "trace").is_none());
+    match response {
+        None => Ok(()),
+        Some(Value::String(text)) => add_response(row, &text, markers),
+        Some(other) => Err(FieldProblem::new("response", "a text", describe(&other))),
+    }
 }
 
 /// Splits a marked response into trace and solution.
 fn add_response(row: &mut Row, response: &str, markers: &Markers) -> Result<(), FieldProblem> {
-    let Some((trace, answer)) = markers.split(response) else {
-        let expected = format!("a thought that ends with {:?}, then the answer", markers.close.trim());
-        return Err(FieldProblem::new(
-            "response",
-            expected,
-            format!("{} characters without it", response.chars().count()),
-        ));
-    };
+    let (trace, answer) = markers.split(response).ok_or_else(|| unmarked(response, markers))?;
     row.insert("trace".to_owned(), json!(trace));
     row.insert("solution".to_owned(), json!(answer));
     Ok(())
 }
 
+fn unmarked(response: &str, markers: &Markers) -> FieldProblem {
+    let expected = format!("a thought that ends with {:?}, then the answer", markers.close.trim());
+    FieldProblem::new("response", expected, format!("{} characters without it", response.chars().count()))
+}
+
+/// Our fields are texts, but files often store them as numbers.
+fn numbers_to_texts(row: &mut Row) {
+    for name in ["answer", "id", "difficulty"] {
+        if let Some(value) = row.get_mut(name).filter(|value| value.is_number()) {
+            *value = json!(value.to_string());
+        }
+    }
+}
+
+fn parse(row: Row) -> Result<Question, FieldProblem> {
+    serde_json::from_value(Value::Object(row.clone())).map_err(|error| wrong_field(row, &error))
+}
+
+/// serde's error does not name the field, so each is parsed alone to find the one that fails.
+fn wrong_field(row: Row, error: &serde_json::Error) -> FieldProblem {
+    let expected = "a value as described in `latrace questions --help`";
+    let fails = |(name, value): &(String, Value)| {
+        let alone = Row::from_iter([(name.clone(), value.clone())]);
+        serde_json::from_value::<Question>(Value::Object(alone)).is_err()
+    };
+    match row.into_iter().find(fails) {
+        Some((name, value)) => FieldProblem::new(name, expected, describe(&value)),
+        None => FieldProblem::new("question", expected, error.to_string()),
+    }
+}
+
 fn gsm8k(row: Row) -> Result<Question, FieldProblem> {
-    let text = |name: &str| match field(&row, name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        other => Err(FieldProblem::new(name, "a text", other.map_or("nothing".to_owned(), describe))),
-    };
-    let worked = text("answer")?;
-    let Some((work, answer)) = worked.rsplit_once("####") else {
-        return Err(FieldProblem::new(
-            "answer",
-            "a solution that ends in \"#### NUMBER\"",
-            describe(&json!(worked)),
-        ));
-    };
-    let answer = answer.trim().to_owned();
+    let (work, answer) = worked_solution(text_of(&row, "answer")?)?;
     Ok(Question {
-        id: text("id")?,
-        question: text("question")?,
-        trace: Some(without_calculator(work.trim())),
+        id: text_of(&row, "id")?.to_owned(),
+        question: text_of(&row, "question")?.to_owned(),
+        trace: Some(without_calculator(work)),
         solution: Some(format!("The answer is \\boxed{{{answer}}}.")),
-        answer: Some(answer),
+        answer: Some(answer.to_owned()),
         source: Some("gsm8k".to_owned()),
         ..Question::default()
     })
+}
+
+/// The working of a GSM8K solution, and its answer.
+fn worked_solution(text: &str) -> Result<(&str, &str), FieldProblem> {
+    let expected = "a solution that ends in \"#### NUMBER\"";
+    match text.rsplit_once("####") {
+        Some((work, answer)) => Ok((work.trim(), answer.trim())),
+        None => Err(FieldProblem::new("answer", expected, describe(&json!(text)))),
+    }
 }
 
 /// Removes calculator annotations, `<<48/2=24>>`.
@@ -144,41 +158,39 @@ fn without_calculator(text: &str) -> String {
 }
 
 fn conversation(mut row: Row, markers: &Markers) -> Result<Question, FieldProblem> {
-    let turns = match row.shift_remove("conversations") {
-        Some(Value::Array(turns)) => turns,
-        other => {
-            return Err(FieldProblem::new(
-                "conversations",
-                "a list of turns",
-                other.as_ref().map_or("nothing".to_owned(), describe),
-            ));
-        }
+    let turns = take_turns(&mut row)?;
+    let (Some(asked), Some(response)) =
+        (last_turn(&turns, ["user", "human"]), last_turn(&turns, ["assistant", "gpt"]))
+    else {
+        let expected = "a turn of the user and one of the assistant";
+        return Err(FieldProblem::new("conversations", expected, format!("{} turns", turns.len())));
     };
-    let value = |who: &[&str]| {
-        turns
-            .iter()
-            .rev()
-            .find(|turn| turn["from"].as_str().is_some_and(|from| who.contains(&from)))
-            .and_then(|turn| turn["value"].as_str())
-    };
-    let (Some(asked), Some(response)) = (value(&["user", "human"]), value(&["assistant", "gpt"])) else {
-        return Err(FieldProblem::new(
-            "conversations",
-            "a turn of the user and one of the assistant",
-            format!("{} turns", turns.len()),
-        ));
-    };
-    let system = row.shift_remove("system").and_then(|system| system.as_str().map(str::to_owned));
-    row.entry("prompt").or_insert_with(|| {
-        json!(format!(
-            "{}{asked}\n\n{}",
-            system.map_or(String::new(), |system| format!("{system}\n\n")),
-            markers.open
-        ))
-    });
+    let system = take_system(&mut row);
+    row.entry("prompt").or_insert_with(|| json!(format!("{system}{asked}\n\n{}", markers.open)));
     row.insert("question".to_owned(), json!(asked));
     add_response(&mut row, response, markers)?;
     of_row(row, markers, None)
+}
+
+fn take_turns(row: &mut Row) -> Result<Vec<Value>, FieldProblem> {
+    let wrong = |got: String| FieldProblem::new("conversations", "a list of turns", got);
+    match row.shift_remove("conversations") {
+        Some(Value::Array(turns)) => Ok(turns),
+        Some(other) => Err(wrong(describe(&other))),
+        None => Err(wrong("nothing".to_owned())),
+    }
+}
+
+/// The system prompt with the blank line after it; empty if there is none.
+fn take_system(row: &mut Row) -> String {
+    let system = row.shift_remove("system");
+    system.as_ref().and_then(Value::as_str).map_or(String::new(), |system| format!("{system}\n\n"))
+}
+
+/// The text of the last turn of one of `speakers`. Data sets differ in what they call each.
+fn last_turn<'a>(turns: &'a [Value], speakers: [&str; 2]) -> Option<&'a str> {
+    let is_theirs = |turn: &&Value| turn["from"].as_str().is_some_and(|from| speakers.contains(&from));
+    turns.iter().rfind(is_theirs)?["value"].as_str()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod formats;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -12,12 +12,12 @@ use serde_json::json;
 
 pub use formats::{Format, SplitChat};
 
-use crate::tasks::{Sizes, Task};
+use crate::tasks::{Sizes, Splits, Task};
 use latrace_core::Split;
 use latrace_io::failure::Failure;
 use latrace_io::files::checksum;
 use latrace_io::hub;
-use latrace_io::rows::{BadRows, Place, Row, RowReader};
+use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader};
 
 /// The source of questions, as in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,16 +56,13 @@ impl Source {
     /// # Errors
     /// Names the setting.
     pub fn check(&self) -> Result<()> {
-        match (self.task.is_empty(), self.train.is_empty()) {
-            (true, true) => {
-                Err(Failure::usage("questions: expected a task or a file to train on, got neither").into())
-            }
-            (false, false) => {
-                Err(Failure::usage("questions: expected a task or a file to train on, got both").into())
-            }
-            (false, true) => self.task().map(drop),
-            (true, false) => Ok(()),
-        }
+        let got = match (self.task.is_empty(), self.train.is_empty()) {
+            (true, true) => "neither",
+            (false, false) => "both",
+            (false, true) => return self.task().map(drop),
+            (true, false) => return Ok(()),
+        };
+        Err(Failure::usage(format!("questions: expected a task or a file to train on, got {got}")).into())
     }
 
     /// The built-in task, if it is one.
@@ -86,11 +83,8 @@ impl Source {
             (Split::Validation, "validation", &self.validation),
             (Split::Test, "test", &self.test),
         ];
-        named
-            .into_iter()
-            .filter(|(_, _, name)| !name.is_empty())
-            .map(|(split, part, name)| Ok((split, hub::part_files(name, part)?)))
-            .collect()
+        let given = named.into_iter().filter(|(.., name)| !name.is_empty());
+        given.map(|(split, part, name)| Ok((split, hub::part_files(name, part)?))).collect()
     }
 
     /// Checksums of the files, in order, after downloading those on the hub.
@@ -106,19 +100,10 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let text = |question: Question| {
-            [Some(question.question), question.trace, question.solution, question.answer]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join("\n")
-        };
-        Ok(self
-            .read(markers, None)?
-            .into_iter()
-            .filter(|(split, _)| *split == Split::Train)
-            .map(|(_, question)| text(question))
-            .collect())
+        let questions = self.read(markers, None)?.into_iter();
+        // Text of the validation or test split in the tokenizer's training data would leak into the model.
+        let training = questions.filter(|(split, _)| *split == Split::Train);
+        Ok(training.map(|(_, question)| text_of(question)).collect())
     }
 
     /// All questions with their splits, in order.
@@ -127,26 +112,21 @@ impl Source {
     /// Files that cannot be read; rows that are not questions, with file, row and field; a task with too few
     /// questions.
     pub fn read(&self, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Vec<(Split, Question)>> {
-        if let Some(task) = self.task()? {
-            let splits = task.questions(&self.sizes, self.seed)?;
-            let all = [
-                (Split::Train, splits.traced),
-                (Split::Train, splits.untraced),
-                (Split::Validation, splits.validation),
-                (Split::Test, splits.test),
-            ];
-            return Ok(all
-                .into_iter()
-                .flat_map(|(split, questions)| questions.into_iter().map(move |question| (split, question)))
-                .collect());
+        match self.task()? {
+            Some(task) => Ok(in_order(task.questions(&self.sizes, self.seed)?)),
+            None => self.read_files(&Reading { markers, chat }),
         }
+    }
+
+    fn read_files(&self, reading: &Reading<'_>) -> Result<Vec<(Split, Question)>> {
         let mut all = Vec::new();
         for (split, paths) in self.files()? {
             let mut of_split = Vec::new();
             for path in paths {
-                self.read_file(&path, &mut of_split, markers, chat)?;
+                self.read_file(&path, &mut of_split, reading)?;
             }
             if split == Split::Train && self.traced > 0 {
+                // Dropped after reading, so that the same questions are trained on for every value of it.
                 of_split.iter_mut().skip(self.traced).for_each(|question| question.trace = None);
             }
             all.extend(of_split.into_iter().map(|question| (split, question)));
@@ -155,23 +135,21 @@ impl Source {
     }
 
     /// Adds a file's questions to those of its split, up to the limit.
-    fn read_file(
-        &self,
-        path: &Path,
-        of_split: &mut Vec<Question>,
-        markers: &Markers,
-        chat: Option<SplitChat<'_>>,
-    ) -> Result<()> {
+    fn read_file(&self, path: &Path, of_split: &mut Vec<Question>, reading: &Reading<'_>) -> Result<()> {
         let mut reader = RowReader::open(path, BadRows::Stop)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let is_full = |count: usize| self.limit > 0 && count >= self.limit;
-        while !is_full(of_split.len())
+        // The limit is tested before a row is read, so that a huge file is read no further than needed.
+        while !self.is_full(of_split.len())
             && let Some(question) =
-                reader.next_with(|place, row| self.question(place, row, &stem, markers, chat))?
+                reader.next_with(|place, row| self.question(place, row, &stem, reading))?
         {
             of_split.push(question);
         }
         Ok(())
+    }
+
+    fn is_full(&self, count: usize) -> bool {
+        self.limit > 0 && count >= self.limit
     }
 
     fn question(
@@ -179,13 +157,12 @@ impl Source {
         place: Place,
         row: Row,
         stem: &str,
-        markers: &Markers,
-        chat: Option<SplitChat<'_>>,
-    ) -> Result<Question, latrace_io::rows::FieldProblem> {
+        reading: &Reading<'_>,
+    ) -> Result<Question, FieldProblem> {
         let mut row = self.renamed(row);
         // Without ids, a row is identified by its index, which is stable as long as the file is.
         row.entry("id").or_insert_with(|| json!(format!("{stem}-{}", place.number())));
-        let mut question = self.format.question(row, markers, chat)?;
+        let mut question = self.format.question(row, reading.markers, reading.chat)?;
         question.kind.get_or_insert_with(|| self.kind.clone());
         Ok(question)
     }
@@ -200,15 +177,36 @@ impl Source {
     }
 }
 
+/// What turns responses and chats into traces and answers.
+struct Reading<'a> {
+    markers: &'a Markers,
+    chat: Option<SplitChat<'a>>,
+}
+
+/// All text of a question, for training a tokenizer.
+fn text_of(question: Question) -> String {
+    let Question { question, trace, solution, answer, .. } = question;
+    let texts: Vec<String> = [Some(question), trace, solution, answer].into_iter().flatten().collect();
+    texts.join("\n")
+}
+
+/// The questions of a task. Those with traces come first, so that [`Source::traced`] means the same for tasks
+/// and files.
+fn in_order(splits: Splits) -> Vec<(Split, Question)> {
+    let Splits { traced, untraced, validation, test } = splits;
+    let train = traced.into_iter().chain(untraced).map(|question| (Split::Train, question));
+    let validation = validation.into_iter().map(|question| (Split::Validation, question));
+    train.chain(validation).chain(test.into_iter().map(|question| (Split::Test, question))).collect()
+}
+
 /// The built-in task that a setting or option names.
 ///
 /// # Errors
 /// A name that no task has.
 pub fn named_task(setting: &str, name: &str) -> Result<Task> {
     let known = || Task::ALL.map(Task::name).join(", ");
-    Task::named(name).ok_or_else(|| {
-        Failure::usage(format!("{setting}: expected one of {}, got \"{name}\"", known())).into()
-    })
+    let unknown = || Failure::usage(format!("{setting}: expected one of {}, got \"{name}\"", known()));
+    Ok(Task::named(name).ok_or_else(unknown)?)
 }
 
 /// Checks that ids are unique.
@@ -216,13 +214,16 @@ pub fn named_task(setting: &str, name: &str) -> Result<Task> {
 /// # Errors
 /// Names the id.
 pub fn check_ids(questions: &[(Split, Question)]) -> Result<()> {
-    let mut seen = std::collections::HashSet::new();
-    let double = questions.iter().find(|(_, question)| !seen.insert(question.id.as_str()));
-    double.map_or(Ok(()), |(_, question)| {
-        let failure = Failure::work(format!("two questions have the id \"{}\"", question.id));
-        Err(failure.hint("ids must be unique across all splits; omit the column to number rows by file"))
-            .context("cannot use the questions")
-    })
+    let mut seen = HashSet::new();
+    match questions.iter().find(|(_, question)| !seen.insert(question.id.as_str())) {
+        Some((_, question)) => Err(duplicate(&question.id)).context("cannot use the questions"),
+        None => Ok(()),
+    }
+}
+
+fn duplicate(id: &str) -> Failure {
+    Failure::work(format!("two questions have the id \"{id}\""))
+        .hint("ids must be unique across all splits; omit the column to number rows by file")
 }
 
 #[cfg(test)]

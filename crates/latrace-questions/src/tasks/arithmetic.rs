@@ -14,8 +14,8 @@ use latrace_objective::Rng;
 use latrace_verify::Reason;
 
 use super::expression::{Expression, Operator, Step, told};
-use super::splits::{FALSE_STARTS, Grade, PER_GRADE, Solution};
-use super::{LARGEST, MISTAKE, Rules, number};
+use super::splits::{Grade, PER_GRADE, Solution};
+use super::{LARGEST, MISTAKE, Rules, number, sometimes};
 
 const OPERATORS: [Operator; 3] = [Operator::Add, Operator::Subtract, Operator::Multiply];
 const LARGEST_GIVEN: u8 = 9;
@@ -31,10 +31,11 @@ impl Rules for Arithmetic {
     const WORDS: &'static [&'static str] = &["(", ")", "+", "-", "*", "=", ","];
 
     fn pool(rng: &mut Rng) -> Vec<Grade<Expression>> {
-        let simple = Grade { difficulty: "1".to_owned(), puzzles: simple() };
-        let nested = (2..=MOST_DIFFICULT)
-            .map(|operations| Grade { difficulty: operations.to_string(), puzzles: drawn(operations, rng) });
-        [simple].into_iter().chain(nested).collect()
+        let grade = |operations: usize| Grade {
+            difficulty: operations.to_string(),
+            puzzles: if operations == 1 { simple() } else { drawn(operations, rng) },
+        };
+        (1..=MOST_DIFFICULT).map(grade).collect()
     }
 
     fn label(expression: &Expression) -> String {
@@ -48,35 +49,42 @@ impl Rules for Arithmetic {
     fn solve(expression: &Expression, rng: &mut Rng) -> Solution {
         let mut steps = expression.steps().unwrap_or_default();
         let answer = steps.last().map_or(String::new(), |step| step.result.to_string());
-        if rng.uniform() >= FALSE_STARTS {
-            return Solution { trace: told(&steps), answer };
-        }
-        let at = rng.below(steps.len());
-        let rest = steps.split_off(at);
-        let wrong = rest.first().map(|&step| Step { result: slip(step.result, rng), ..step });
-        steps.extend(wrong);
-        Solution { trace: format!("{} {MISTAKE} {}", told(&steps), told(&rest)), answer }
+        let trace = match sometimes(rng, |rng| wrong_step(&steps, rng)) {
+            Some((at, wrong)) => {
+                let rest = steps.split_off(at);
+                steps.push(wrong);
+                format!("{} {MISTAKE} {}", told(&steps), told(&rest))
+            }
+            None => told(&steps),
+        };
+        Solution { trace, answer }
     }
 
     fn judge(question: &str, answer: &str) -> Reason {
-        let Some(value) = Expression::parse(question).and_then(|expression| expression.value()) else {
-            return Reason::BadGold;
-        };
-        match number(answer) {
-            Some(answer) if answer == value => Reason::Equal,
-            Some(_) => Reason::Different,
-            None => Reason::Unreadable,
+        let value = Expression::parse(question).and_then(|expression| expression.value());
+        match (value, number(answer)) {
+            (None, _) => Reason::BadGold,
+            (Some(_), None) => Reason::Unreadable,
+            (Some(value), Some(answer)) if answer == value => Reason::Equal,
+            _ => Reason::Different,
         }
     }
 }
 
+/// One of the steps with a wrong result, and its place.
+fn wrong_step(steps: &[Step], rng: &mut Rng) -> Option<(usize, Step)> {
+    let at = rng.below(steps.len());
+    let step = *steps.get(at)?;
+    Some((at, Step { result: slip(step.result, rng), ..step }))
+}
+
 /// All expressions of one operation.
 fn simple() -> Vec<Expression> {
-    let numbers = || (1..=LARGEST_GIVEN).map(Expression::Number);
-    let all = numbers().flat_map(|left| {
-        numbers().flat_map(move |right| {
-            OPERATORS.map(|operator| Expression::operation(left.clone(), operator, right.clone()))
-        })
+    let numbers = || 1..=LARGEST_GIVEN;
+    let pairs = numbers().flat_map(|left| numbers().map(move |right| (left, right)));
+    let all = pairs.flat_map(|(left, right)| {
+        let [left, right] = [left, right].map(Expression::Number);
+        OPERATORS.map(|operator| Expression::operation(left.clone(), operator, right.clone()))
     });
     all.filter(|expression| expression.value().is_some()).collect()
 }
@@ -86,30 +94,30 @@ fn simple() -> Vec<Expression> {
 fn drawn(operations: usize, rng: &mut Rng) -> Vec<Expression> {
     let (mut seen, mut expressions) = (BTreeSet::new(), Vec::new());
     while expressions.len() < PER_GRADE {
-        if let Some((expression, _)) = draw(operations, rng)
-            && seen.insert(expression.to_string())
-        {
-            expressions.push(expression);
-        }
+        let drawn = draw(operations, rng).filter(|(expression, _)| seen.insert(expression.to_string()));
+        expressions.extend(drawn.map(|(expression, _)| expression));
     }
     expressions
 }
 
-/// A random expression and its value: splits the operations at random between the two sides, then picks an
-/// operator whose result has a token.
+/// A random expression and its value; `None` if no operator has a result with a token. Splits the operations
+/// at random between the two sides, so that expressions are of all shapes.
 fn draw(operations: usize, rng: &mut Rng) -> Option<(Expression, u8)> {
     if operations == 0 {
         let number = 1 + rng.below(usize::from(LARGEST_GIVEN)) as u8;
         return Some((Expression::Number(number), number));
     }
     let before = rng.below(operations);
-    let ((left, first), (right, second)) = (draw(before, rng)?, draw(operations - 1 - before, rng)?);
-    let results: Vec<(Operator, u8)> = OPERATORS
-        .into_iter()
-        .filter_map(|operator| Some((operator, operator.apply(first, second)?)))
-        .collect();
-    let (operator, value) = *results.get(rng.below(results.len()))?;
-    Some((Expression::operation(left, operator, right), value))
+    let (left, right) = (draw(before, rng)?, draw(operations - 1 - before, rng)?);
+    let (operator, value) = draw_operator(left.1, right.1, rng)?;
+    Some((Expression::operation(left.0, operator, right.0), value))
+}
+
+/// An operator whose result has a token, and the result.
+fn draw_operator(left: u8, right: u8, rng: &mut Rng) -> Option<(Operator, u8)> {
+    let result = |operator: Operator| Some((operator, operator.apply(left, right)?));
+    let results: Vec<(Operator, u8)> = OPERATORS.into_iter().filter_map(result).collect();
+    results.get(rng.below(results.len())).copied()
 }
 
 /// A wrong result close to the right one.
@@ -123,15 +131,8 @@ fn slip(right: u8, rng: &mut Rng) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::{Sizes, Task};
-    use latrace_core::Question;
-
-    fn some(seed: u64) -> Vec<Question> {
-        Task::Arithmetic
-            .questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed)
-            .unwrap()
-            .traced
-    }
+    use crate::tasks::Task;
+    use crate::tasks::tests::traced;
 
     /// Rewrites the first innermost operation as its value, until one number is left; every step that this
     /// takes.
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn traces_are_all_steps_in_order_and_end_in_their_answer() {
-        for question in some(3) {
+        for question in traced(Task::Arithmetic, 3000, 3) {
             let trace = question.trace.unwrap();
             let steps = steps_reference(&question.question);
             assert_eq!(question.difficulty.unwrap(), steps.len().to_string());
@@ -176,18 +177,6 @@ mod tests {
                 "{trace}"
             );
         }
-    }
-
-    #[test]
-    fn false_starts_are_as_frequent_as_they_should_be() {
-        let questions = some(8);
-        let count =
-            questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
-        let expected = questions.len() as f64 * FALSE_STARTS;
-        assert!(
-            (count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(),
-            "{count} of {expected}"
-        );
     }
 
     #[test]

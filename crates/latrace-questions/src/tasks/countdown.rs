@@ -22,8 +22,8 @@ use latrace_objective::Rng;
 use latrace_verify::Reason;
 
 use super::expression::{Expression, Operator, Step, told};
-use super::splits::{FALSE_STARTS, Grade, Solution, cap};
-use super::{MISTAKE, Rules, number};
+use super::splits::{Grade, Solution, cap};
+use super::{MISTAKE, Rules, number, sometimes};
 
 const LARGEST_GIVEN: u8 = 10;
 const FEWEST_GIVEN: usize = 3;
@@ -48,10 +48,8 @@ impl Rules for Countdown {
         let mut grades: BTreeMap<String, Vec<Puzzle>> = BTreeMap::new();
         for numbers in (FEWEST_GIVEN..=MOST_GIVEN).flat_map(|count| ascending(1, count)) {
             for (target, difficulty) in targets(&numbers) {
-                grades
-                    .entry(difficulty.to_string())
-                    .or_default()
-                    .push(Puzzle { numbers: numbers.clone(), target });
+                let puzzle = Puzzle { numbers: numbers.clone(), target };
+                grades.entry(difficulty.to_string()).or_default().push(puzzle);
             }
         }
         grades.into_iter().map(|(difficulty, puzzles)| cap(Grade { difficulty, puzzles }, rng)).collect()
@@ -66,33 +64,31 @@ impl Rules for Countdown {
     }
 
     fn solve(puzzle: &Puzzle, rng: &mut Rng) -> Solution {
-        let mut trace = Vec::new();
-        if rng.uniform() < FALSE_STARTS
-            && let Some(steps) = false_start(puzzle, rng)
-        {
-            trace.extend([told(&steps), MISTAKE.to_owned()]);
+        let mistake = sometimes(rng, |rng| false_start(puzzle, rng));
+        let mistake = mistake.map(|steps| format!("{} {MISTAKE} ", told(&steps)));
+        let steps = a_shortest(puzzle, rng);
+        Solution {
+            trace: mistake.unwrap_or_default() + &told(&steps),
+            answer: expression(&puzzle.numbers, &steps).to_string(),
         }
-        let shortest = shortest(puzzle);
-        let steps = shortest.get(rng.below(shortest.len())).map_or(Vec::new(), |at| at.steps.clone());
-        trace.push(told(&steps));
-        Solution { trace: trace.join(" "), answer: expression(&puzzle.numbers, &steps).to_string() }
     }
 
     fn judge(question: &str, answer: &str) -> Reason {
         let Some(puzzle) = read(question) else {
             return Reason::BadGold;
         };
-        let Some(expression) = Expression::parse(answer) else {
-            return Reason::Unreadable;
-        };
-        // The numbers are compared first, because an expression of at most four cannot overflow.
-        match available(&puzzle.numbers, expression.numbers())
-            && exact(&expression).is_some_and(|value| value.is(puzzle.target))
-        {
-            true => Reason::Equal,
-            false => Reason::Different,
+        match Expression::parse(answer) {
+            None => Reason::Unreadable,
+            Some(expression) if solves(&expression, &puzzle) => Reason::Equal,
+            Some(_) => Reason::Different,
         }
     }
+}
+
+/// The numbers are compared first, because an expression of at most four cannot overflow.
+fn solves(expression: &Expression, puzzle: &Puzzle) -> bool {
+    available(&puzzle.numbers, expression.numbers())
+        && exact(expression).is_some_and(|value| value.is(puzzle.target))
 }
 
 fn spaced(numbers: &[u8]) -> String {
@@ -111,16 +107,18 @@ fn ascending(least: u8, count: usize) -> Vec<Vec<u8>> {
 
 fn read(question: &str) -> Option<Puzzle> {
     let (numbers, target) = question.split_once(ARROW)?;
-    let words: Vec<&str> = numbers.split_whitespace().take(MOST_GIVEN + 1).collect();
-    let numbers: Vec<u8> = words.into_iter().map(number).collect::<Option<_>>()?;
+    // A question may be any text: one word too many is enough to refuse it.
+    let words = numbers.split_whitespace().take(MOST_GIVEN + 1);
+    let numbers: Vec<u8> = words.map(number).collect::<Option<_>>()?;
     (1..=MOST_GIVEN).contains(&numbers.len()).then_some(Puzzle { numbers, target: number(target.trim())? })
 }
 
 /// Whether each of `used` is given, as often as it is used.
 fn available(given: &[u8], used: Vec<u8>) -> bool {
+    // Removed one by one, because a number may be given twice.
     let mut left = given.to_vec();
-    used.into_iter()
-        .all(|number| left.iter().position(|&other| other == number).map(|at| left.swap_remove(at)).is_some())
+    let mut take = |number: u8| left.iter().position(|&other| other == number).map(|at| left.swap_remove(at));
+    used.into_iter().all(|number| take(number).is_some())
 }
 
 /// A fraction, not in lowest terms. Of an expression of n numbers up to 99, both parts are at most 2^(n - 1)
@@ -132,6 +130,15 @@ struct Fraction {
 }
 
 impl Fraction {
+    fn whole(number: u8) -> Fraction {
+        Fraction { numerator: i64::from(number), denominator: 1 }
+    }
+
+    /// `None` on division by zero.
+    fn of(numerator: i64, denominator: i64) -> Option<Fraction> {
+        (denominator != 0).then_some(Fraction { numerator, denominator })
+    }
+
     fn is(self, whole: u8) -> bool {
         self.numerator == i64::from(whole) * self.denominator
     }
@@ -139,20 +146,21 @@ impl Fraction {
 
 /// The value; `None` on division by zero.
 fn exact(expression: &Expression) -> Option<Fraction> {
-    let (left, operator, right) = match expression {
-        Expression::Number(number) => {
-            return Some(Fraction { numerator: i64::from(*number), denominator: 1 });
-        }
-        Expression::Operation(left, operator, right) => (exact(left)?, operator, exact(right)?),
-    };
-    let (a, b, c, d) = (left.numerator, left.denominator, right.numerator, right.denominator);
-    let (numerator, denominator) = match operator {
-        Operator::Add => (a * d + c * b, b * d),
-        Operator::Subtract => (a * d - c * b, b * d),
-        Operator::Multiply => (a * c, b * d),
-        Operator::Divide => (a * d, b * c),
-    };
-    (denominator != 0).then_some(Fraction { numerator, denominator })
+    match expression {
+        Expression::Number(number) => Some(Fraction::whole(*number)),
+        Expression::Operation(left, operator, right) => combine(exact(left)?, *operator, exact(right)?),
+    }
+}
+
+fn combine(left: Fraction, operator: Operator, right: Fraction) -> Option<Fraction> {
+    let Fraction { numerator: a, denominator: b } = left;
+    let Fraction { numerator: c, denominator: d } = right;
+    match operator {
+        Operator::Add => Fraction::of(a * d + c * b, b * d),
+        Operator::Subtract => Fraction::of(a * d - c * b, b * d),
+        Operator::Multiply => Fraction::of(a * c, b * d),
+        Operator::Divide => Fraction::of(a * d, b * c),
+    }
 }
 
 /// The numbers left after some steps.
@@ -171,31 +179,40 @@ impl State {
         self.steps.last().map(|step| step.result)
     }
 
-    fn multiplies(&self) -> bool {
-        self.steps.iter().any(|step| step.operator.is_product())
+    fn difficulty(&self) -> Difficulty {
+        let multiplies = self.steps.iter().any(|step| step.operator.is_product());
+        Difficulty { numbers: self.steps.len() + 1, multiplies }
     }
 
-    /// All successor states. Steps whose result is 0 or one of the two operands are skipped, because no
-    /// shortest solution has one.
+    /// All distinct successor states: equal numbers lead to the same one more than once.
     fn onwards(&self) -> Vec<State> {
         let mut states: Vec<State> = Vec::new();
-        for (first, second) in pairs(self.numbers.len()) {
-            let (one, other) = (self.numbers[first], self.numbers[second]);
-            let (left, right) = (one.max(other), one.min(other));
-            let steps = Operator::ALL.into_iter().filter_map(|operator| Step::of(left, operator, right));
-            for step in steps.filter(|step| ![0, left, right].contains(&step.result)) {
-                let mut next = self.clone();
-                // The later index first, so that the other stays valid.
-                next.numbers.remove(second);
-                next.numbers.remove(first);
-                next.numbers.push(step.result);
-                next.steps.push(step);
-                if !states.iter().any(|state| state.steps == next.steps) {
-                    states.push(next);
-                }
+        for next in pairs(self.numbers.len()).flat_map(|pair| self.after(pair)) {
+            if !states.iter().any(|state| state.steps == next.steps) {
+                states.push(next);
             }
         }
         states
+    }
+
+    /// States after each step with the two numbers at `pair`. Steps whose result is 0 or one of the two are
+    /// skipped, because no shortest solution has one.
+    fn after(&self, pair: (usize, usize)) -> impl Iterator<Item = State> {
+        let (one, other) = (self.numbers[pair.0], self.numbers[pair.1]);
+        let (left, right) = (one.max(other), one.min(other));
+        let steps = Operator::ALL.into_iter().filter_map(move |operator| Step::of(left, operator, right));
+        let useful = steps.filter(move |step| ![0, left, right].contains(&step.result));
+        useful.map(move |step| self.with(pair, step))
+    }
+
+    fn with(&self, (first, second): (usize, usize), step: Step) -> State {
+        let mut next = self.clone();
+        // The later index first, so that the other stays valid.
+        next.numbers.remove(second);
+        next.numbers.remove(first);
+        next.numbers.push(step.result);
+        next.steps.push(step);
+        next
     }
 }
 
@@ -229,8 +246,8 @@ impl std::fmt::Display for Difficulty {
 fn targets(numbers: &[u8]) -> BTreeMap<u8, Difficulty> {
     let mut targets: BTreeMap<u8, Difficulty> = BTreeMap::new();
     for state in levels(numbers).flatten() {
-        let difficulty = Difficulty { numbers: state.steps.len() + 1, multiplies: state.multiplies() };
         if let Some(reached) = state.reached().filter(|reached| !numbers.contains(reached)) {
+            let difficulty = state.difficulty();
             targets.entry(reached).and_modify(|least| *least = difficulty.min(*least)).or_insert(difficulty);
         }
     }
@@ -239,50 +256,59 @@ fn targets(numbers: &[u8]) -> BTreeMap<u8, Difficulty> {
 
 /// The final states of all shortest solutions.
 fn shortest(puzzle: &Puzzle) -> Vec<State> {
-    let arrived = levels(&puzzle.numbers).map(|level| {
-        level.into_iter().filter(|state| state.reached() == Some(puzzle.target)).collect::<Vec<_>>()
-    });
-    arrived.into_iter().find(|states| !states.is_empty()).unwrap_or_default()
+    let arrived = |level: Vec<State>| -> Vec<State> {
+        level.into_iter().filter(|state| state.reached() == Some(puzzle.target)).collect()
+    };
+    levels(&puzzle.numbers).map(arrived).find(|states| !states.is_empty()).unwrap_or_default()
+}
+
+/// The steps of a shortest solution, uniformly among all.
+fn a_shortest(puzzle: &Puzzle, rng: &mut Rng) -> Vec<Step> {
+    let mut all = shortest(puzzle);
+    // Every puzzle of the pool has a solution.
+    if all.is_empty() { Vec::new() } else { all.swap_remove(rng.below(all.len())).steps }
 }
 
 /// Two steps that never reach the target, uniformly among all such pairs; `None` if there is none.
 fn false_start(puzzle: &Puzzle, rng: &mut Rng) -> Option<Vec<Step>> {
-    let astray = |state: &State| {
-        state.onwards().into_iter().filter(|next| next.reached() != Some(puzzle.target)).collect::<Vec<_>>()
-    };
-    let states: Vec<State> = astray(&State::start(&puzzle.numbers)).iter().flat_map(astray).collect();
-    states.get(rng.below(states.len())).map(|state| state.steps.clone())
+    let misses = |state: &State| state.reached() != Some(puzzle.target);
+    let first = State::start(&puzzle.numbers).onwards().into_iter().filter(misses);
+    let second: Vec<State> = first.flat_map(|state| state.onwards()).filter(misses).collect();
+    second.get(rng.below(second.len())).map(|state| state.steps.clone())
 }
 
-/// Steps as one expression. If a number is both given and computed, either may be substituted: every step of
-/// a shortest solution is needed.
+/// Steps as one expression.
 fn expression(numbers: &[u8], steps: &[Step]) -> Expression {
-    let mut parts: Vec<(u8, Expression)> =
-        numbers.iter().map(|&number| (number, Expression::Number(number))).collect();
+    let mut parts = Parts::of(numbers);
     for step in steps {
-        let mut take = |value: u8| {
-            let at = parts.iter().rposition(|(other, _)| *other == value);
-            at.map_or(Expression::Number(value), |at| parts.remove(at).1)
-        };
-        let (left, right) = (take(step.left), take(step.right));
-        parts.push((step.result, Expression::operation(left, step.operator, right)));
+        let (left, right) = (parts.take(step.left), parts.take(step.right));
+        parts.0.push((step.result, Expression::operation(left, step.operator, right)));
     }
-    parts.pop().map_or(Expression::Number(0), |(_, expression)| expression)
+    parts.0.pop().map_or(Expression::Number(0), |(_, expression)| expression)
+}
+
+/// The parts of an unfinished expression, with their values.
+struct Parts(Vec<(u8, Expression)>);
+
+impl Parts {
+    fn of(numbers: &[u8]) -> Parts {
+        Parts(numbers.iter().map(|&number| (number, Expression::Number(number))).collect())
+    }
+
+    /// If a number is both given and computed, either may be taken: every step of a shortest solution is
+    /// needed. The latest is.
+    fn take(&mut self, value: u8) -> Expression {
+        let at = self.0.iter().rposition(|(other, _)| *other == value);
+        at.map_or(Expression::Number(value), |at| self.0.remove(at).1)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::{Sizes, Task};
-    use latrace_core::Question;
+    use crate::tasks::Task;
+    use crate::tasks::tests::{check_uniform, traced};
     use std::collections::BTreeSet;
-
-    fn some(seed: u64) -> Vec<Question> {
-        Task::Countdown
-            .questions(&Sizes { traced: 3000, untraced: 0, validation: 0, test: 0 }, seed)
-            .unwrap()
-            .traced
-    }
 
     fn steps(text: &str) -> Vec<Step> {
         let step = |text: &str| {
@@ -310,7 +336,7 @@ mod tests {
 
     #[test]
     fn traces_end_in_their_answer() {
-        for question in some(3) {
+        for question in traced(Task::Countdown, 3000, 3) {
             let (puzzle, trace) = (read(&question.question).unwrap(), question.trace.unwrap());
             let parts: Vec<Vec<Step>> = trace.split(" x ").map(steps).collect();
             parts.iter().for_each(|steps| drop(left_after(&puzzle.numbers, steps)));
@@ -389,7 +415,7 @@ mod tests {
 
     #[test]
     fn reference_answers_use_as_few_numbers_as_the_difficulty_says() {
-        for question in some(4) {
+        for question in traced(Task::Countdown, 3000, 4) {
             let (answer, difficulty) =
                 (Expression::parse(question.answer.as_ref().unwrap()).unwrap(), question.difficulty.unwrap());
             assert_eq!(answer.numbers().len().to_string(), difficulty.trim_end_matches('*'), "{answer}");
@@ -403,32 +429,11 @@ mod tests {
         let puzzle = Puzzle { numbers: vec![2, 3, 4, 9], target: 10 };
         let ways: Vec<String> = shortest(&puzzle).iter().map(|state| told(&state.steps)).collect();
         assert!(ways.len() > 3, "{ways:?}");
-        let mut counts: BTreeMap<String, f64> = ways.iter().map(|way| (way.clone(), 0.0)).collect();
-        assert_eq!(counts.len(), ways.len());
-        for draw in 0..200 * ways.len() {
-            let trace = Countdown::solve(&puzzle, &mut Rng::at(2, &[draw as u64])).trace;
-            *counts.get_mut(trace.rsplit(" x ").next().unwrap()).unwrap() += 1.0;
-        }
-        let chi_square: f64 = counts.values().map(|count| (count - 200.0).powi(2) / 200.0).sum();
-        let freedom = (ways.len() - 1) as f64;
-        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or
-        // not at all.
-        assert!(
-            chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(),
-            "{chi_square} at {freedom} degrees of freedom"
-        );
-    }
-
-    #[test]
-    fn false_starts_are_as_frequent_as_they_should_be() {
-        let questions = some(8);
-        let count =
-            questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
-        let expected = questions.len() as f64 * FALSE_STARTS;
-        assert!(
-            (count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(),
-            "{count} of {expected}"
-        );
+        assert_eq!(ways.iter().collect::<BTreeSet<_>>().len(), ways.len());
+        check_uniform(&ways, |draw| {
+            let trace = Countdown::solve(&puzzle, &mut Rng::at(2, &[draw])).trace;
+            trace.rsplit(" x ").next().unwrap().to_owned()
+        });
     }
 
     #[track_caller]

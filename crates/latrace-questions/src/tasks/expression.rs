@@ -155,16 +155,21 @@ impl fmt::Display for Expression {
 }
 
 fn sum(words: &mut &[&str]) -> Option<Expression> {
-    let mut left = product(words)?;
-    while let Some(operator) = next_operator(words, |operator| !operator.is_product()) {
-        left = Expression::operation(left, operator, product(words)?);
-    }
-    Some(left)
+    chain(words, product, |operator| !operator.is_product())
 }
 
 fn product(words: &mut &[&str]) -> Option<Expression> {
+    chain(words, operand, Operator::is_product)
+}
+
+/// Operands with `wanted` operators between them, from left to right.
+fn chain(
+    words: &mut &[&str],
+    operand: fn(&mut &[&str]) -> Option<Expression>,
+    wanted: fn(Operator) -> bool,
+) -> Option<Expression> {
     let mut left = operand(words)?;
-    while let Some(operator) = next_operator(words, Operator::is_product) {
+    while let Some(operator) = next_operator(words, wanted) {
         left = Expression::operation(left, operator, operand(words)?);
     }
     Some(left)
@@ -179,9 +184,8 @@ fn operand(words: &mut &[&str]) -> Option<Expression> {
     (next(words)? == ")").then_some(inner)
 }
 
-fn next_operator(words: &mut &[&str], wanted: impl Fn(Operator) -> bool) -> Option<Operator> {
-    let operator =
-        words.first().and_then(|word| Operator::of_word(word)).filter(|&operator| wanted(operator))?;
+fn next_operator(words: &mut &[&str], wanted: fn(Operator) -> bool) -> Option<Operator> {
+    let operator = Operator::of_word(words.first()?).filter(|&operator| wanted(operator))?;
     next(words);
     Some(operator)
 }

@@ -22,7 +22,7 @@ use latrace_objective::Rng;
 use latrace_verify::{Judgement, Reason};
 use serde::{Deserialize, Serialize};
 
-use splits::{Grade, Solution};
+use splits::{FALSE_STARTS, Grade, Solution};
 pub use splits::{Sizes, Splits};
 
 use arithmetic::Arithmetic;
@@ -82,25 +82,30 @@ impl Task {
         if answer.is_empty() {
             return Judgement::new(Reason::NoAnswer, None);
         }
-        let reason = match self {
+        Judgement::new(self.reason(question, answer), answer.to_owned())
+    }
+
+    fn reason(self, question: &str, answer: &str) -> Reason {
+        match self {
             Task::Walk => Walk::judge(question, answer),
             Task::Countdown => Countdown::judge(question, answer),
             Task::Arithmetic => Arithmetic::judge(question, answer),
-        };
-        Judgement::new(reason, answer.to_owned())
+        }
     }
 
     /// The `tokenizer.json` of the task's vocabulary.
     pub fn tokenizer(self) -> String {
-        let own = match self {
+        let numbers = (0..=LARGEST).map(|number| number.to_string());
+        let others = self.words().iter().copied().chain([MISTAKE]).map(str::to_owned);
+        tokenizer::tokenizer_json(&numbers.chain(others).collect::<Vec<_>>())
+    }
+
+    fn words(self) -> &'static [&'static str] {
+        match self {
             Task::Walk => Walk::WORDS,
             Task::Countdown => Countdown::WORDS,
             Task::Arithmetic => Arithmetic::WORDS,
-        };
-        let numbers = (0..=LARGEST).map(|number| number.to_string());
-        let words: Vec<String> =
-            numbers.chain(own.iter().map(|&word| word.to_owned())).chain([MISTAKE.to_owned()]).collect();
-        tokenizer::tokenizer_json(&words)
+        }
     }
 }
 
@@ -124,10 +129,18 @@ trait Rules {
     fn judge(question: &str, answer: &str) -> Reason;
 }
 
-/// A number as written in questions and answers: without sign or leading zeros.
+/// A number as written in questions and answers: without sign or leading zeros, since other spellings have no
+/// token.
 fn number(word: &str) -> Option<u8> {
-    let plain = word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
-    word.parse().ok().filter(|&value| plain && value <= LARGEST)
+    if !word.bytes().all(|byte| byte.is_ascii_digit()) || word.starts_with('0') && word != "0" {
+        return None;
+    }
+    word.parse().ok().filter(|&value| value <= LARGEST)
+}
+
+/// With probability [`FALSE_STARTS`], what `draw` gives: the false start of a trace, where one is possible.
+fn sometimes<T>(rng: &mut Rng, draw: impl FnOnce(&mut Rng) -> Option<T>) -> Option<T> {
+    if rng.uniform() < FALSE_STARTS { draw(rng) } else { None }
 }
 
 #[cfg(test)]
@@ -142,6 +155,37 @@ mod tests {
 
     fn all(splits: &Splits) -> impl Iterator<Item = &Question> {
         [&splits.test, &splits.validation, &splits.traced, &splits.untraced].into_iter().flatten()
+    }
+
+    /// Training questions with traces.
+    pub(super) fn traced(task: Task, count: usize, seed: u64) -> Vec<Question> {
+        let sizes = Sizes { traced: count, untraced: 0, validation: 0, test: 0 };
+        task.questions(&sizes, seed).unwrap().traced
+    }
+
+    /// Draws 200 times as often as there are outcomes, and checks that all are about equally frequent.
+    #[track_caller]
+    pub(super) fn check_uniform<T: Ord + Clone>(outcomes: &[T], draw: impl Fn(u64) -> T) {
+        let mut counts: BTreeMap<T, f64> = outcomes.iter().map(|outcome| (outcome.clone(), 0.0)).collect();
+        (0..200 * outcomes.len() as u64).for_each(|at| *counts.get_mut(&draw(at)).unwrap() += 1.0);
+        let chi_square: f64 = counts.values().map(|count| (count - 200.0).powi(2) / 200.0).sum();
+        let freedom = (outcomes.len() - 1) as f64;
+        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or
+        // not at all.
+        let most = freedom + 5.0 * (2.0 * freedom).sqrt();
+        assert!(chi_square < most, "{chi_square} at {freedom} degrees of freedom");
+    }
+
+    #[test]
+    fn false_starts_are_as_frequent_as_they_should_be() {
+        for (task, count) in [(Task::Walk, 4927), (Task::Countdown, 3000), (Task::Arithmetic, 3000)] {
+            let questions = traced(task, count, 8);
+            let has_mistake = |question: &&Question| question.trace.as_ref().unwrap().contains(MISTAKE);
+            let mistakes = questions.iter().filter(has_mistake).count() as f64;
+            let expected = count as f64 * FALSE_STARTS;
+            let deviation = (expected * (1.0 - FALSE_STARTS)).sqrt();
+            assert!((mistakes - expected).abs() < 3.0 * deviation, "{task:?}: {mistakes} of {expected}");
+        }
     }
 
     #[test]

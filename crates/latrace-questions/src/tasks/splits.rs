@@ -68,8 +68,9 @@ const ORDER: u64 = 0;
 const SOLUTION: u64 = 1;
 const POOL: u64 = 2;
 
-/// A grade of at most [`PER_GRADE`] puzzles: a random subset if there are more.
+/// A grade of at most [`PER_GRADE`] puzzles.
 pub(super) fn cap<P>(mut grade: Grade<P>, rng: &mut Rng) -> Grade<P> {
+    // A random subset: the first puzzles of a pool are alike.
     rng.shuffle(&mut grade.puzzles);
     grade.puzzles.truncate(PER_GRADE);
     grade
@@ -80,55 +81,52 @@ pub(super) fn cap<P>(mut grade: Grade<P>, rng: &mut Rng) -> Grade<P> {
 pub(super) fn splits<R: Rules>(name: &str, sizes: &Sizes, seed: u64) -> Result<Splits> {
     let puzzles = interleaved(R::pool(&mut Rng::at(seed, &[POOL])), &mut Rng::at(seed, &[ORDER]));
     if puzzles.len() < sizes.total() {
-        let message = format!(
-            "the task {name} has {} distinct questions, but {} are requested",
-            puzzles.len(),
-            sizes.total()
-        );
-        return Err(Failure::usage(message).hint("lower traced, untraced, validation or test").into());
+        return Err(too_few(name, puzzles.len(), sizes).into());
     }
-    let mut rest = puzzles.iter();
-    let mut next = |count: usize| -> Vec<Question> {
-        rest.by_ref()
-            .take(count)
-            .map(|(difficulty, puzzle)| question::<R>(name, difficulty, puzzle, seed))
-            .collect()
-    };
-    let mut splits = Splits {
-        test: next(sizes.test),
-        validation: next(sizes.validation),
+    let mut rest = puzzles.iter().map(|(difficulty, puzzle)| question::<R>(name, difficulty, puzzle, seed));
+    let mut next = |count: usize| rest.by_ref().take(count).collect();
+    Ok(Splits {
+        test: without_traces(next(sizes.test)),
+        validation: without_traces(next(sizes.validation)),
         traced: next(sizes.traced),
-        untraced: next(sizes.untraced),
-    };
-    for question in splits.test.iter_mut().chain(&mut splits.validation).chain(&mut splits.untraced) {
-        question.trace = None;
-    }
-    Ok(splits)
+        untraced: without_traces(next(sizes.untraced)),
+    })
 }
 
-/// All puzzles in a stratified random order, in which every stretch has about the mix of the whole: puzzle i
-/// of a grade of n gets a position in [i / n, (i + 1) / n).
+fn too_few(name: &str, distinct: usize, sizes: &Sizes) -> Failure {
+    let requested = sizes.total();
+    Failure::usage(format!(
+        "the task {name} has {distinct} distinct questions, but {requested} are requested"
+    ))
+    .hint("lower traced, untraced, validation or test")
+}
+
+fn without_traces(mut questions: Vec<Question>) -> Vec<Question> {
+    questions.iter_mut().for_each(|question| question.trace = None);
+    questions
+}
+
+/// All puzzles in a stratified random order, in which every stretch has about the mix of the whole.
 fn interleaved<P>(grades: Vec<Grade<P>>, rng: &mut Rng) -> Vec<(String, P)> {
-    let mut placed = Vec::new();
-    for Grade { difficulty, mut puzzles } in grades {
-        rng.shuffle(&mut puzzles);
-        let count = puzzles.len() as f64;
-        placed.extend(
-            puzzles
-                .into_iter()
-                .enumerate()
-                .map(|(rank, puzzle)| ((rank as f64 + rng.uniform()) / count, difficulty.clone(), puzzle)),
-        );
-    }
+    let mut placed: Vec<(f64, String, P)> = grades.into_iter().flat_map(|grade| spread(grade, rng)).collect();
     placed.sort_by(|(left, ..), (right, ..)| left.total_cmp(right));
     placed.into_iter().map(|(_, difficulty, puzzle)| (difficulty, puzzle)).collect()
+}
+
+/// The puzzles of a grade, shuffled and spread over [0, 1): number i of n is in [i / n, (i + 1) / n).
+/// Uniformly random positions would leave the mix of a small split to chance.
+fn spread<P>(grade: Grade<P>, rng: &mut Rng) -> Vec<(f64, String, P)> {
+    let Grade { difficulty, mut puzzles } = grade;
+    rng.shuffle(&mut puzzles);
+    let count = puzzles.len() as f64;
+    let ranked = puzzles.into_iter().enumerate();
+    ranked.map(|(rank, puzzle)| ((rank as f64 + rng.uniform()) / count, difficulty.clone(), puzzle)).collect()
 }
 
 /// A puzzle as a question, with a solution that depends only on the seed and the puzzle.
 fn question<R: Rules>(name: &str, difficulty: &str, puzzle: &R::Puzzle, seed: u64) -> Question {
     let id = format!("{name}-{}", R::label(puzzle));
-    let key: Vec<u64> = [SOLUTION].into_iter().chain(id.bytes().map(u64::from)).collect();
-    let Solution { trace, answer } = R::solve(puzzle, &mut Rng::at(seed, &key));
+    let Solution { trace, answer } = R::solve(puzzle, &mut solution_rng(seed, &id));
     Question {
         id,
         question: R::question(puzzle),
@@ -139,6 +137,13 @@ fn question<R: Rules>(name: &str, difficulty: &str, puzzle: &R::Puzzle, seed: u6
         source: Some(name.to_owned()),
         ..Question::default()
     }
+}
+
+/// Keyed by the puzzle and not by its place, so that a question has the same solution in whichever split it
+/// is.
+fn solution_rng(seed: u64, id: &str) -> Rng {
+    let key: Vec<u64> = [SOLUTION].into_iter().chain(id.bytes().map(u64::from)).collect();
+    Rng::at(seed, &key)
 }
 
 #[cfg(test)]

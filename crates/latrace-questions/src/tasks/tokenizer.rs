@@ -12,23 +12,27 @@ const SPECIAL: [&str; 5] = [UNKNOWN, END, "<think>", "</think>", "<hint>"];
 /// The text of a `tokenizer.json` (Hugging Face) whose vocabulary is the special tokens, then `words`.
 /// Decoding joins words with single spaces.
 pub fn tokenizer_json(words: &[String]) -> String {
-    let all = SPECIAL.into_iter().chain(words.iter().map(String::as_str));
-    let vocabulary: Map<String, Value> =
-        all.enumerate().map(|(id, word)| (word.to_owned(), json!(id))).collect();
-    let added: Vec<Value> =
-        SPECIAL.iter().enumerate().map(|(id, content)| added_token(id, content)).collect();
     let tokenizer = json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": added,
+        "added_tokens": added_tokens(),
         "normalizer": null,
         "pre_tokenizer": {"type": "WhitespaceSplit"},
         "post_processor": null,
         "decoder": null,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": UNKNOWN},
+        "model": {"type": "WordLevel", "vocab": vocabulary(words), "unk_token": UNKNOWN},
     });
     format!("{tokenizer:#}\n")
+}
+
+fn vocabulary(words: &[String]) -> Map<String, Value> {
+    let all = SPECIAL.into_iter().chain(words.iter().map(String::as_str));
+    all.enumerate().map(|(id, word)| (word.to_owned(), json!(id))).collect()
+}
+
+fn added_tokens() -> Vec<Value> {
+    SPECIAL.iter().enumerate().map(|(id, content)| added_token(id, content)).collect()
 }
 
 fn added_token(id: usize, content: &str) -> Value {

@@ -2,13 +2,13 @@
 //!
 //! A question is `FROM TO`, an answer is a list of moves, and every list that arrives is correct. The
 //! difficulty is the minimum number of moves, 1 to 6. A trace writes the value after each move. In 45 % of
-//! questions it begins with two random moves that do not arrive, and goes back.
+//! questions it begins with two random moves that do not arrive, and starts over.
 
 use latrace_objective::Rng;
 use latrace_verify::Reason;
 
-use super::splits::{FALSE_STARTS, Grade, Solution};
-use super::{LARGEST, MISTAKE, Rules, number};
+use super::splits::{Grade, Solution};
+use super::{LARGEST, MISTAKE, Rules, number, sometimes};
 
 /// A longer walk visits some value twice, so it has a shorter equivalent.
 const MOST_MOVES: usize = LARGEST as usize;
@@ -60,16 +60,10 @@ impl Rules for Walk {
     const WORDS: &'static [&'static str] = &["+7", "-3", "*2"];
 
     fn pool(_: &mut Rng) -> Vec<Grade<Ends>> {
-        let mut grades: Vec<Grade<Ends>> = (1..=MOST_DIFFICULT)
-            .map(|moves| Grade { difficulty: moves.to_string(), puzzles: Vec::new() })
-            .collect();
-        for to in 0..=LARGEST {
-            let routes = Routes::to(to);
-            for from in 0..=LARGEST {
-                if let Some(moves @ 1..) = routes.distance(from) {
-                    grades[moves - 1].puzzles.push(Ends { from, to });
-                }
-            }
+        let grade = |moves: usize| Grade { difficulty: moves.to_string(), puzzles: Vec::new() };
+        let mut grades: Vec<Grade<Ends>> = (1..=MOST_DIFFICULT).map(grade).collect();
+        for (moves, ends) in (0..=LARGEST).flat_map(|to| Routes::to(to).walks()) {
+            grades[moves - 1].puzzles.push(ends);
         }
         grades
     }
@@ -83,37 +77,38 @@ impl Rules for Walk {
     }
 
     fn solve(ends: &Ends, rng: &mut Rng) -> Solution {
-        let mut trace = Vec::new();
-        if rng.uniform() < FALSE_STARTS
-            && let Some(moves) = false_start(ends, rng)
-        {
-            trace.extend([told(ends.from, &moves), MISTAKE.to_owned()]);
-        }
+        let mistake = sometimes(rng, |rng| false_start(ends, rng));
+        let mistake = mistake.map(|moves| format!("{} {MISTAKE} ", told(ends.from, &moves)));
         let path = Routes::to(ends.to).path(ends.from, rng);
-        trace.push(told(ends.from, &path));
-        Solution {
-            trace: trace.join(" "),
-            answer: path.iter().map(|step| step.word()).collect::<Vec<_>>().join(" "),
-        }
+        let answer: Vec<&str> = path.iter().map(|step| step.word()).collect();
+        Solution { trace: mistake.unwrap_or_default() + &told(ends.from, &path), answer: answer.join(" ") }
     }
 
     fn judge(question: &str, answer: &str) -> Reason {
-        let mut ends = question.split_whitespace().map(number);
-        let (Some(Some(from)), Some(Some(to)), None) = (ends.next(), ends.next(), ends.next()) else {
-            return Reason::BadGold;
-        };
-        let mut at = from;
-        for (count, word) in answer.split_whitespace().enumerate() {
-            let Some(step) = Move::of_word(word) else {
-                return Reason::Unreadable;
-            };
-            match step.from(at) {
-                Some(next) if count < MOST_MOVES => at = next,
-                _ => return Reason::Different,
-            }
+        let Some(Ends { from, to }) = read(question) else { return Reason::BadGold };
+        match follow(from, answer) {
+            Ok(at) if at == to => Reason::Equal,
+            Ok(_) => Reason::Different,
+            Err(reason) => reason,
         }
-        if at == to { Reason::Equal } else { Reason::Different }
     }
+}
+
+fn read(question: &str) -> Option<Ends> {
+    let mut words = question.split_whitespace();
+    let (from, to) = (number(words.next()?)?, number(words.next()?)?);
+    words.next().is_none().then_some(Ends { from, to })
+}
+
+/// The value at which an answer's moves arrive, or why they do not arrive anywhere.
+fn follow(from: u8, answer: &str) -> Result<u8, Reason> {
+    let mut at = from;
+    for (count, word) in answer.split_whitespace().enumerate() {
+        let step = Move::of_word(word).ok_or(Reason::Unreadable)?;
+        let next = step.from(at).filter(|_| count < MOST_MOVES);
+        at = next.ok_or(Reason::Different)?;
+    }
+    Ok(at)
 }
 
 /// The start, then each move and the value after it.
@@ -129,36 +124,47 @@ fn told(from: u8, moves: &[Move]) -> String {
 
 /// Two moves that never reach the end, uniformly among all such pairs; `None` if every walk reaches it.
 fn false_start(ends: &Ends, rng: &mut Rng) -> Option<[Move; 2]> {
-    let astray = |at: u8, step: Move| step.from(at).filter(|&next| next != ends.to);
     let pairs = MOVES.into_iter().flat_map(|first| MOVES.map(|second| [first, second]));
-    let pairs: Vec<[Move; 2]> = pairs
-        .filter(|&[first, second]| astray(ends.from, first).is_some_and(|at| astray(at, second).is_some()))
-        .collect();
+    let pairs: Vec<[Move; 2]> = pairs.filter(|&moves| goes_astray(ends, moves)).collect();
     pairs.get(rng.below(pairs.len())).copied()
+}
+
+fn goes_astray(ends: &Ends, moves: [Move; 2]) -> bool {
+    let astray = |at: u8, step: Move| step.from(at).filter(|&next| next != ends.to);
+    moves.into_iter().try_fold(ends.from, astray).is_some()
 }
 
 /// Shortest walks to one value, from every value within the maximum difficulty.
 struct Routes {
+    end: u8,
     /// Minimum moves from each value, and the number of shortest walks.
     fewest: Vec<Option<(usize, f64)>>,
 }
 
 impl Routes {
-    /// Breadth-first from the end: a value is in the next layer if some move leads from it into this one.
+    /// Breadth-first from the end.
     fn to(end: u8) -> Routes {
-        let mut routes = Routes { fewest: vec![None; usize::from(LARGEST) + 1] };
+        let mut routes = Routes { end, fewest: vec![None; usize::from(LARGEST) + 1] };
         routes.fewest[usize::from(end)] = Some((0, 1.0));
         for distance in 0..MOST_DIFFICULT {
-            let reached: Vec<(u8, f64)> = (0..=LARGEST)
-                .filter(|&at| routes.distance(at).is_none())
-                .map(|at| (at, routes.ways(at, distance)))
-                .collect();
-            reached
-                .into_iter()
-                .filter(|&(_, ways)| ways > 0.0)
-                .for_each(|(at, ways)| routes.fewest[usize::from(at)] = Some((distance + 1, ways)));
+            for (at, ways) in routes.layer_before(distance) {
+                routes.fewest[usize::from(at)] = Some((distance + 1, ways));
+            }
         }
         routes
+    }
+
+    /// Values of no known distance from which some move leads into the layer at `distance`, with the number
+    /// of shortest walks from each.
+    fn layer_before(&self, distance: usize) -> Vec<(u8, f64)> {
+        let unknown = (0..=LARGEST).filter(|&at| self.distance(at).is_none());
+        unknown.map(|at| (at, self.ways(at, distance))).filter(|&(_, ways)| ways > 0.0).collect()
+    }
+
+    /// All walks of at least one move, each with its fewest moves.
+    fn walks(&self) -> Vec<(usize, Ends)> {
+        let walk = |from: u8| Some((self.distance(from)?, Ends { from, to: self.end }));
+        (0..=LARGEST).filter_map(walk).filter(|&(moves, _)| moves > 0).collect()
     }
 
     fn distance(&self, at: u8) -> Option<usize> {
@@ -193,7 +199,8 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::{Sizes, Task};
+    use crate::tasks::Task;
+    use crate::tasks::tests::{check_uniform, traced};
     use std::collections::{BTreeMap, VecDeque};
 
     /// Fewest moves from `from` to everywhere, one value at a time from a queue.
@@ -223,13 +230,6 @@ mod tests {
             .collect()
     }
 
-    fn everything(seed: u64) -> Vec<latrace_core::Question> {
-        Task::Walk
-            .questions(&Sizes { traced: 4927, untraced: 0, validation: 0, test: 0 }, seed)
-            .unwrap()
-            .traced
-    }
-
     #[test]
     fn the_pool_is_every_pair_one_to_six_moves_apart() {
         let grades = Walk::pool(&mut Rng::new(0));
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn traces_end_in_their_answer_by_a_shortest_walk() {
-        for question in everything(3) {
+        for question in traced(Task::Walk, 4927, 3) {
             let (from, to) = question.question.split_once(' ').unwrap();
             let (trace, answer) = (question.trace.unwrap(), question.answer.unwrap());
             let parts: Vec<&str> = trace.split(" x ").collect();
@@ -272,18 +272,6 @@ mod tests {
     }
 
     #[test]
-    fn false_starts_are_as_frequent_as_they_should_be() {
-        let questions = everything(8);
-        let count =
-            questions.iter().filter(|question| question.trace.as_ref().unwrap().contains('x')).count() as f64;
-        let expected = questions.len() as f64 * FALSE_STARTS;
-        assert!(
-            (count - expected).abs() < 3.0 * (expected * (1.0 - FALSE_STARTS)).sqrt(),
-            "{count} of {expected}"
-        );
-    }
-
-    #[test]
     fn shortest_walks_are_equally_likely() {
         let pairs = (0..=LARGEST).flat_map(|from| {
             distances_reference(from)
@@ -297,19 +285,7 @@ mod tests {
             .unwrap();
         assert!(all.len() >= 10, "{}", all.len());
         let routes = Routes::to(to);
-        let mut counts: BTreeMap<Vec<Move>, f64> = all.iter().map(|walk| (walk.clone(), 0.0)).collect();
-        let draws = 200 * all.len();
-        (0..draws).for_each(|draw| {
-            *counts.get_mut(&routes.path(from, &mut Rng::at(1, &[draw as u64]))).unwrap() += 1.0
-        });
-        let chi_square: f64 = counts.values().map(|count| (count - 200.0).powi(2) / 200.0).sum();
-        let freedom = (all.len() - 1) as f64;
-        // Mean and five standard deviations of the distribution: the seed is fixed, so this holds for good or
-        // not at all.
-        assert!(
-            chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(),
-            "{chi_square} at {freedom} degrees of freedom"
-        );
+        check_uniform(&all, |draw| routes.path(from, &mut Rng::at(1, &[draw])));
     }
 
     #[track_caller]

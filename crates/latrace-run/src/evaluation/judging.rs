@@ -156,19 +156,19 @@ impl<'a> Judge<'a> {
     fn judgements(&mut self, window: &[Question]) -> Result<Vec<Judgement>> {
         // One query for all of a question's responses: its references are read once.
         let queries = window.iter().map(|question| self.query(question)).collect::<Result<Vec<Query>>>()?;
-        let pairs: Vec<(&Query, &Response)> = window
-            .iter()
-            .zip(&queries)
-            .flat_map(|(question, query)| question.responses.iter().map(move |response| (query, response)))
-            .collect();
-        let mut judged = self.journal.take(pairs.len());
-        let unjudged = pairs[judged.len()..].par_iter();
+        let all = window.iter().zip(&queries).flat_map(|(question, query)| {
+            question.responses.iter().map(move |response| (question, query, response))
+        });
+        let all: Vec<(&Question, &Query, &Response)> = all.collect();
+        let mut judged = self.journal.take(all.len());
+        let unjudged = all[judged.len()..].par_iter();
         // `collect` keeps their order, whatever order they finish in.
-        let new: Vec<Judgement> = unjudged.map(|(query, response)| self.one(query, response)).collect();
+        let new: Vec<Judgement> =
+            unjudged.map(|(question, query, response)| self.one(question, query, response)).collect();
         // A window at a time: what a kill can lose is the judging of one.
         self.journal.add(&new)?;
         judged.extend(new);
-        self.progress.advance(pairs.len() as u64);
+        self.progress.advance(all.len() as u64);
         Ok(judged)
     }
 
@@ -180,9 +180,9 @@ impl<'a> Judge<'a> {
             .with_context(|| format!("question {}", question.id))
     }
 
-    fn one(&self, query: &Query, response: &Response) -> Judgement {
+    fn one(&self, question: &Question, query: &Query, response: &Response) -> Judgement {
         match response.answer(&self.plan.markers) {
-            Answer::Given(answer) => query.judge(answer, &self.sandbox),
+            Answer::Given(answer) => query.judge(&question.item.reference.prediction(answer), &self.sandbox),
             // Nothing in an unfinished thought is an answer, however much it looks like one.
             Answer::Unclosed | Answer::Truncated => Judgement::new(Reason::NoAnswer, None),
         }
