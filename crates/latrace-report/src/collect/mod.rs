@@ -218,19 +218,23 @@ impl Sampled {
 
     /// Figures of traces that cannot be shown, with the reasons.
     fn missing(&self, recipe: &RunRecipe, stages: &RunStages) -> Vec<(String, String)> {
-        let figures = [
+        // The stages of this method's traces are not waiting for anything: they are not in its plan.
+        if recipe.method == Method::Sft {
+            let reason = || "This method samples no traces.".to_owned();
+            return self.figures().map(|(name, ..)| (name.to_owned(), reason())).into();
+        }
+        let missing = self.figures().into_iter().filter(|&(_, is_missing, _)| is_missing);
+        missing.map(|(name, _, stage)| (name.to_owned(), stages.not_there(stage))).collect()
+    }
+
+    /// The figures, whether each is missing, and the stage that would give it.
+    fn figures(&self) -> [(&'static str, bool, Stage); 5] {
+        [
             ("funnel", self.funnel.is_empty(), Stage::Traces),
             ("traces", self.traces.questions.is_empty(), Stage::Traces),
             ("lengths", self.lengths.is_none(), Stage::Scores),
             ("weights", self.weights.is_none(), Stage::Weights),
             ("bounds", self.bounds.is_none(), Stage::Weights),
-        ];
-        let is_sft = recipe.method == Method::Sft;
-        let reason = |stage: Stage| match is_sft {
-            true => "This method samples no traces.".to_owned(),
-            false => stages.not_there(stage),
-        };
-        let missing = figures.into_iter().filter(|&(_, is_missing, _)| is_missing || is_sft);
-        missing.map(|(name, _, stage)| (name.to_owned(), reason(stage))).collect()
+        ]
     }
 }

@@ -43,6 +43,10 @@ impl Choice {
         self.questions.insert((key, self.offered), (bytes, browsed));
         self.offered += 1;
         self.held += bytes;
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         while self.held > HELD
             && let Some((_, (bytes, _))) = self.questions.pop_last()
         {
@@ -52,16 +56,11 @@ impl Choice {
 
     /// The questions in run order, with token ids decoded.
     pub(super) fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> TraceBrowser {
+        let writer = writer(recipe.proposal()).to_owned();
         let of = self.offered;
         let mut questions = self.in_run_order();
-        let mut vocabulary = Vocabulary::default();
-        let decode = |ids: &[u32]| text_of(tokenizer.as_ref(), ids);
-        for trace in questions.iter_mut().flat_map(|question| &mut question.traces) {
-            let pieces = pieces(&trace.tokens, decode);
-            trace.tokens = pieces.into_iter().map(|piece| vocabulary.number_of(piece)).collect();
-        }
-        let writer = writer(recipe.proposal()).to_owned();
-        TraceBrowser { of, seed: None, writer, vocabulary: vocabulary.into_words(), questions }
+        let vocabulary = decoded(&mut questions, tokenizer.as_ref());
+        TraceBrowser { of, seed: None, writer, vocabulary, questions }
     }
 
     fn in_run_order(self) -> Vec<Browsed> {
@@ -75,6 +74,16 @@ fn writer(proposal: Proposal) -> &'static str {
         Proposal::Posterior => "the posterior",
         Proposal::Initial => "the initial model itself",
     }
+}
+
+/// Replaces token ids by numbers of token texts, and returns the texts.
+fn decoded(questions: &mut [Browsed], tokenizer: Option<&Tokenizer>) -> Vec<String> {
+    let mut vocabulary = Vocabulary::default();
+    for trace in questions.iter_mut().flat_map(|question| &mut question.traces) {
+        let pieces = pieces(&trace.tokens, |ids| text_of(tokenizer, ids));
+        trace.tokens = pieces.into_iter().map(|piece| vocabulary.number_of(piece)).collect();
+    }
+    vocabulary.into_words()
 }
 
 /// Token texts, numbered in order of first occurrence. Texts, because ids of different tokens can have the
