@@ -89,6 +89,7 @@ impl Served {
 
 fn router(collector: Collector) -> Router {
     let shared: Shared = Arc::new(Mutex::new(Served { collector, last: None }));
+    // No other paths: the server never serves files of the run folder.
     Router::new()
         .route("/", get(answer_page))
         .route("/data.json", get(answer_data))

@@ -64,6 +64,7 @@ pub struct StageStatus {
 /// # Errors
 /// The folder is not a run folder; records that cannot be read.
 pub fn look(run: &Path) -> Result<RunStatus> {
+    // Before the records are read: a run that finishes in between would otherwise be shown as stopped.
     let is_at_work = RunFolder::is_at_work(run)?;
     let stages = crate::stages(run)?.into_iter().map(|stage| status_of(run, stage, is_at_work));
     let mut stages = stages.collect::<Result<Vec<_>>>()?;

@@ -140,6 +140,7 @@ fn passes(responses: &Responses, seed: u64) -> Vec<Interval> {
         let pass_q: Vec<f64> = counts().map(|&(right, all)| pass_at(k, all, right)).collect();
         bootstrap(&pass_q, seed)
     };
+    // pass@1 alone is the accuracy, which the report shows anyway.
     if most < 2 { Vec::new() } else { (1..=most).map(pass).collect() }
 }
 
@@ -150,6 +151,7 @@ fn compare(
     against: &str,
     seed: u64,
 ) -> Option<PairedComparison> {
+    // Bootstrapped with the run's seed: a report shows the same interval each time it is written.
     let difference_q = differences(responses.get(model)?, responses.get(against)?);
     let questions = difference_q.len();
     (questions > 0).then(|| PairedComparison {

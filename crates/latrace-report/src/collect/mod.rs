@@ -58,6 +58,7 @@ impl Collector {
         let recipe = recipe(&self.run)?;
         let stages = RunStages::look(&self.run, &recipe)?;
         let mut data = self.tables(&recipe, &stages)?;
+        // Read every time: these change while a stage is in progress.
         data.run = describe(&self.run, &recipe, &stages)?;
         data.stages = stages.shown()?;
         data.training = stages.curves()?;

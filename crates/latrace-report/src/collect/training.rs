@@ -33,6 +33,7 @@ pub(super) fn curve_of(name: &str, folder: &Path) -> Result<Option<Training>> {
 }
 
 fn curve(name: String, updates: &[Update]) -> Training {
+    // At least one update per point; the last point may have fewer than the others.
     let width = updates.len().div_ceil(POINTS);
     Training {
         name,

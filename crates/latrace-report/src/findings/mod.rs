@@ -45,6 +45,7 @@ enum Gain {
 
 fn gain(data: &ReportData, model: &MeasuredModel, against: &MeasuredModel) -> Gain {
     match bounds_of_difference(data, model, against) {
+        // An interval that contains zero claims no direction, however large the difference is.
         (low, _) if low > 0.0 => Gain::Up,
         (_, high) if high < 0.0 => Gain::Down,
         _ => Gain::Unclear,

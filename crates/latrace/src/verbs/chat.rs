@@ -93,6 +93,7 @@ fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
         // A second Ctrl-C before the first took effect ends the program, so that a long prefill can be
         // killed.
         if flag.swap(true, Ordering::SeqCst) {
+            // The status that shells report for a process ended by Ctrl-C.
             std::process::exit(130);
         }
     })
@@ -260,6 +261,7 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, tokens: &[u32]) {
+        // The whole reply each time: the text of a token depends on those before it.
         let text = self.text.decode(self.without_end(tokens)).unwrap_or_default();
         // A character split over several tokens decodes to U+FFFD until its last token arrives.
         let whole = text.trim_end_matches('\u{fffd}');

@@ -138,6 +138,7 @@ impl Only {
 /// Runs `latrace questions`.
 pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
+    // Names of templates and markers are checked before a task generates its questions.
     let texts = Texts::of(arguments)?;
     let codec = codec(arguments, &texts.markers)?;
     let questions = read_questions(&source(arguments), &texts.markers, codec.as_ref())?;

@@ -66,6 +66,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     check_out_folder(out, arguments.resume)?;
     let model = ModelInput::open(&arguments.model)?;
     let rows = read_train_rows(arguments, &model.text)?;
+    // Not before the rows are read: a training that cannot start leaves no folder.
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let job = FitJob { model: &model.folder, rows: &rows, config: &config, out, resume: arguments.resume };
     run_job(&mut *CpuEngine::default().trainer()?, job).inspect_err(|_| remove_if_empty(out))

@@ -37,6 +37,7 @@ impl Choice {
 
     /// Takes a question, and drops those with the highest keys that there is no longer room for.
     pub(super) fn offer(&mut self, question: QuestionRecord, traces: JoinedTraces) {
+        // Keyed by place in the run, so that the choice does not depend on how the run is cut into parts.
         let key = Rng::at(self.seed, &[11, self.offered as u64]).next_u64();
         let browsed = browsed(question, traces);
         let bytes = bytes_of(&browsed);

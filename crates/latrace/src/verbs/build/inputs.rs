@@ -34,6 +34,7 @@ pub(super) fn read_samples(
     arguments: &BuildArguments,
     questions: &[QuestionRecord],
 ) -> Result<HashMap<String, SampledQuestion>> {
+    // SFT trains on the questions' own traces, whatever else is given.
     let Some(path) = arguments.traces.as_deref().filter(|_| arguments.method != Method::Sft) else {
         return Ok(HashMap::new());
     };
@@ -120,6 +121,7 @@ fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
 
 /// Refuses a finished trace without a weight, where there are weights, and an answer without a verdict.
 fn check_complete(trace: &TraceRecord, on: &OnTrace<Verdict>, arguments: &BuildArguments) -> Result<()> {
+    // Unfinished traces are never trained on, so they need no weight.
     if let Some(weights) = arguments.weights.as_deref().filter(|_| trace.closed && on.weight.is_none()) {
         return without_row(&name(trace), weights);
     }
