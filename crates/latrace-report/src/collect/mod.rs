@@ -19,6 +19,7 @@ use super::data::{MeasuredModel, QuestionCounts, ReportData, Run, ShownStage};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
+use super::text::{cannot_read, cannot_read_folder};
 use evaluation::Measurements;
 use latrace_core::Split;
 use latrace_io::table::Table;
@@ -111,9 +112,8 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
 
 /// The folder's own name, also where the path is `.` or a link.
 fn folder_name(run: &Path) -> Result<String> {
-    let absolute =
-        fs::canonicalize(run).with_context(|| format!("cannot read the folder {}", run.display()))?;
-    Ok(absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
+    let absolute = fs::canonicalize(run).with_context(|| cannot_read_folder(run))?;
+    Ok(file_name(&absolute).unwrap_or_default())
 }
 
 /// The task, or the file that the questions are from.
@@ -122,12 +122,16 @@ fn subject(recipe: &RunRecipe) -> Option<String> {
     if !questions.task.is_empty() {
         return Some(questions.task.clone());
     }
-    Path::new(&questions.train).file_name().map(|name| name.to_string_lossy().into_owned())
+    file_name(Path::new(&questions.train))
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
 }
 
 fn recipe_text(run: &Path) -> Result<String> {
     let path = run.join(RECIPE);
-    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    fs::read_to_string(&path).with_context(|| cannot_read(&path))
 }
 
 /// The name as spelt in recipes.

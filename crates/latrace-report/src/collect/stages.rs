@@ -15,6 +15,7 @@ use latrace_run::recipe::run::RunRecipe;
 
 use super::super::data::{ShownStage, StageProgress, StageState, Training};
 use super::training;
+use crate::text::cannot_read_folder;
 
 /// A stage of the plan, begun or not.
 #[derive(Debug)]
@@ -214,7 +215,7 @@ fn tokens(known: &Known) -> Result<Option<u64>> {
 /// The number of parts written and their rate, from the files' modification times, because the writing
 /// process publishes no progress.
 fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<StageProgress>> {
-    let times = part_times(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let times = part_times(folder).with_context(|| cannot_read_folder(folder))?;
     let (done, total) = (times.len() as u64, total.map(|total| total as u64));
     let per_second = rate(&times);
     let seconds_left = per_second.zip(total).map(|(rate, total)| total.saturating_sub(done) as f64 / rate);

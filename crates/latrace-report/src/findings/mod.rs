@@ -8,7 +8,7 @@ use super::data::{
     Findings, MeasuredModel, ModelRole, PairedComparison, QuestionCounts, ReportData, StageState,
 };
 use remarks::remarks;
-use wording::{count, difference, method_name, percent, plural, shortened, with_interval};
+use wording::{count, difference, example, method_name, percent, plural, with_interval};
 
 /// The findings for `data`, whose own `findings` are ignored.
 pub fn findings(data: &ReportData) -> Findings {
@@ -67,9 +67,8 @@ fn asked(data: &ReportData) -> Vec<String> {
     };
     let mut sentences = vec![training_questions(questions)];
     sentences.extend(evaluation_questions(questions));
-    if let Some(example) = &questions.example {
-        sentences.push(format!("One of the questions: “{}”", shortened(example)));
-    }
+    let shown = questions.example.as_ref().map(|question| example(question));
+    sentences.extend(shown.map(|example| format!("One of the questions: “{example}”")));
     sentences
 }
 

@@ -13,6 +13,7 @@ use crate::collect::pieces::pieces;
 use crate::collect::stages::RunStages;
 use crate::data::{Browsed, TraceBrowser};
 use crate::page::LARGEST_PAGE;
+use crate::text::cannot_read;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Proposal, RunRecipe};
@@ -121,6 +122,6 @@ pub(super) fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
 }
 
 fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
-    let cannot = || format!("cannot read {}", path.display());
+    let cannot = || cannot_read(path);
     Tokenizer::from_bytes(&std::fs::read(path).with_context(cannot)?).with_context(cannot)
 }
