@@ -64,6 +64,7 @@ impl<'a> Choice<'a> {
     /// Takes questions in random order while there is room; returns their indices in ascending order.
     fn fill(mut self, seed: u64) -> serde_json::Result<Vec<usize>> {
         let mut order: Vec<usize> = (0..self.questions.len()).collect();
+        // A random order rather than the first questions, which a task may have sorted by difficulty.
         Rng::at(seed, &[11]).shuffle(&mut order);
         let mut kept = Vec::new();
         for at in order {

@@ -12,6 +12,7 @@ mod judged;
 mod page;
 mod serve;
 pub mod status;
+mod text;
 
 pub use collect::{Collector, stages};
 pub use data::{

@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::net::TcpListener;
 
 use super::Collector;
 use super::ReportData;
@@ -46,12 +47,15 @@ async fn listen(
     address: SocketAddr,
     announce: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    // Asked of the listener, because port 0 stands for one that the system chooses.
+    let listener = bind(address).await?;
+    // The listener knows its port; port 0 stands for one that the system chooses.
     announce(listener.local_addr().context("the server has no address")?)?;
     let server = axum::serve(listener, router(collector)).with_graceful_shutdown(interrupted());
     server.await.context("the server failed")
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Ends at Ctrl-C.
@@ -85,6 +89,7 @@ impl Served {
 
 fn router(collector: Collector) -> Router {
     let shared: Shared = Arc::new(Mutex::new(Served { collector, last: None }));
+    // No other paths: the server never serves files of the run folder.
     Router::new()
         .route("/", get(answer_page))
         .route("/data.json", get(answer_data))
@@ -97,12 +102,15 @@ async fn answer_page(State(shared): State<Shared>) -> Response {
 }
 
 async fn answer_data(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let mut response = answer(shared, "application/json", serde_json::to_string).await;
-    // The page polls every few seconds, and most of the time nothing has changed: no body is sent then.
-    if response.status() == StatusCode::OK && response.headers().get(ETAG) == headers.get(IF_NONE_MATCH) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = Body::empty();
-    }
+    let response = answer(shared, "application/json", serde_json::to_string).await;
+    let is_known = response.headers().get(ETAG) == headers.get(IF_NONE_MATCH);
+    // The page polls, and most of the time nothing has changed: no body is sent then.
+    if response.status() == StatusCode::OK && is_known { unchanged(response) } else { response }
+}
+
+fn unchanged(mut response: Response) -> Response {
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.body_mut() = Body::empty();
     response
 }
 
@@ -138,13 +146,13 @@ fn failed(error: &anyhow::Error) -> Response {
 /// security.
 async fn guard(request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let mut response = if host.is_some_and(is_own_name) {
-        next.run(request).await
-    } else {
-        (StatusCode::FORBIDDEN, "address this server by its IP address or as localhost\n").into_response()
-    };
+    let mut response = if host.is_some_and(is_own_name) { next.run(request).await } else { wrong_host() };
     secure(response.headers_mut());
     response
+}
+
+fn wrong_host() -> Response {
+    (StatusCode::FORBIDDEN, "address this server by its IP address or as localhost\n").into_response()
 }
 
 /// Adds the content security policy, and forbids other sites to embed or read what is served.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::text::cannot_read_folder;
 use crate::{ShownStage, StageState};
 use latrace_run::pipeline::folder::{RunFolder, read_record};
 
@@ -64,6 +65,7 @@ pub struct StageStatus {
 /// # Errors
 /// The folder is not a run folder; records that cannot be read.
 pub fn look(run: &Path) -> Result<RunStatus> {
+    // Before the records are read: a run that finishes in between would otherwise be shown as stopped.
     let is_at_work = RunFolder::is_at_work(run)?;
     let stages = crate::stages(run)?.into_iter().map(|stage| status_of(run, stage, is_at_work));
     let mut stages = stages.collect::<Result<Vec<_>>>()?;
@@ -120,7 +122,7 @@ fn known_seconds_left(stage: &ShownStage) -> Option<f64> {
 /// Seconds since the stage began, when its record was written; for a stopped stage, until its last file was
 /// written.
 fn this_session(folder: &Path, is_at_work: bool) -> Result<f64> {
-    let cannot = || format!("cannot read the folder {}", folder.display());
+    let cannot = || cannot_read_folder(folder);
     let begun = modified(&folder.join("stage.json")).with_context(cannot)?;
     let until =
         if is_at_work { SystemTime::now() } else { last_written(folder).with_context(cannot)?.max(begun) };

@@ -1,5 +1,7 @@
 //! The command line: arguments, logging, the thread pool, and dispatch to each verb.
 
+use std::io::IsTerminal;
+
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use latrace_engine::cpu::Level;
@@ -142,7 +144,7 @@ fn start_logging(level: LogLevel) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::level_filters::LevelFilter::from(level))
         .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A caller that uses this crate as a library may have installed its own subscriber, which stays.
     let _ = subscriber.try_init();
@@ -150,28 +152,24 @@ fn start_logging(level: LogLevel) {
 
 /// Refuses an unknown value here: the engine would silently ignore it.
 fn check_simd() -> Result<()> {
-    match std::env::var(Level::VARIABLE) {
-        Ok(name) if Level::named(&name).is_none() => {
-            let known = Level::NAMES.map(|(name, _)| name).join(", ");
-            Err(Failure::usage(format!(
-                "the environment's {}: expected one of {known}, got \"{name}\"",
-                Level::VARIABLE
-            ))
-            .into())
-        }
-        _ => Ok(()),
+    let Ok(name) = std::env::var(Level::VARIABLE) else { return Ok(()) };
+    if Level::named(&name).is_some() {
+        return Ok(());
     }
+    let (variable, known) = (Level::VARIABLE, Level::NAMES.map(|(name, _)| name).join(", "));
+    let message = format!("the environment's {variable}: expected one of {known}, got \"{name}\"");
+    Err(Failure::usage(message).into())
 }
 
 fn start_threads(threads: Option<u64>) -> Result<()> {
-    let threads = match threads {
-        Some(threads) => threads as usize,
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .with_context(|| format!("cannot start {threads} threads"))
+    let threads = threads.map_or_else(available_threads, |threads| threads as usize);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build_global().with_context(|| format!("cannot start {threads} threads"))
+}
+
+/// Respects the limits of a control group, unlike the number of cores.
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -43,51 +43,80 @@ impl Finding {
     fn new(what: &'static str, health: Health, found: impl Into<String>) -> Finding {
         Finding { what, health, found: found.into() }
     }
+
+    fn good(what: &'static str, found: impl Into<String>) -> Finding {
+        Finding::new(what, Health::Good, found)
+    }
+
+    fn lacking(what: &'static str, found: impl Into<String>) -> Finding {
+        Finding::new(what, Health::Lacking, found)
+    }
 }
 
 /// Runs every check. `runs` is the folder where runs will be written; it need not exist.
 pub fn examine(runs: &Path) -> Vec<Finding> {
-    vec![
-        Finding::new(
-            "latrace",
-            Health::Good,
-            format!("{}, {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH),
-        ),
-        threads(),
-        instructions(),
-        memory(),
-        disk(runs),
-        gpu(),
-        python(),
-        sandbox(),
-        hub_reach(),
-    ]
+    vec![program(), threads(), instructions(), memory(), disk(runs), gpu(), python(), sandbox(), hub_reach()]
+}
+
+fn program() -> Finding {
+    let (version, system) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);
+    Finding::good("latrace", format!("{version}, {system} {}", std::env::consts::ARCH))
 }
 
 fn threads() -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let used = rayon::current_num_threads();
-    Finding::new("threads", Health::Good, format!("{used} in use, {cores} available"))
+    Finding::good("threads", format!("{used} in use, {cores} available"))
 }
 
 fn instructions() -> Finding {
     let level = cpu::level();
-    let name = Level::NAMES.iter().find(|(_, known)| *known == level).map_or("unknown", |(name, _)| name);
-    let chosen = std::env::var(Level::VARIABLE)
-        .map_or(String::new(), |value| format!(", set by {}={value}", Level::VARIABLE));
-    let health = if level == Level::Baseline { Health::Lacking } else { Health::Good };
-    let slow = if level == Level::Baseline { ": correct, but many times slower than avx2" } else { "" };
-    Finding::new("instructions", health, format!("{name}{chosen}{slow}"))
+    let found = format!("{}{}", name_of(level), chosen_by());
+    match level {
+        Level::Baseline => {
+            Finding::lacking("instructions", format!("{found}: correct, but many times slower than avx2"))
+        }
+        _ => Finding::good("instructions", found),
+    }
+}
+
+fn name_of(level: Level) -> &'static str {
+    Level::NAMES.iter().find(|(_, known)| *known == level).map_or("unknown", |(name, _)| name)
+}
+
+/// Told apart from what the machine has: a variable that was set long ago is easily forgotten.
+fn chosen_by() -> String {
+    let variable = Level::VARIABLE;
+    std::env::var(variable).map_or(String::new(), |value| format!(", set by {variable}={value}"))
 }
 
 fn memory() -> Finding {
+    let limit = memory_limit();
     // In a container the machine's free memory says little: the control group's limit ends the process first.
-    let free = memory_limit().map_or(free_memory(), |limit| limit.free.min(free_memory()));
+    let free = limit.as_ref().map_or(free_memory(), |limit| limit.free.min(free_memory()));
     let health = if free < LEAST_MEMORY { Health::Missing } else { Health::Good };
     let total = total_memory().map_or(String::new(), |total| format!(" of {}", bytes(total)));
-    let limit = memory_limit()
+    let limit = limit
         .map_or(String::new(), |limit| format!("; the control group allows {} in all", bytes(limit.total)));
     Finding::new("memory", health, format!("{} free{total}{limit}", bytes(free)))
+}
+
+fn disk(runs: &Path) -> Finding {
+    let folder = existing(runs);
+    let shown = folder.display();
+    if let Err(error) = can_write(&folder) {
+        let found = format!("cannot write to {shown}, where runs go: {error}");
+        return Finding::new("disk", Health::Missing, found);
+    }
+    let Some(free) = free_space(&folder) else {
+        return Finding::good("disk", format!("{shown}, where runs go, can be written to"));
+    };
+    let found = format!("{} free in {shown}, where runs go", bytes(free));
+    if free < LITTLE_DISK {
+        Finding::lacking("disk", format!("only {found}"))
+    } else {
+        Finding::good("disk", found)
+    }
 }
 
 /// The nearest ancestor that exists: the folder of runs is created only by the first run.
@@ -96,29 +125,7 @@ fn existing(path: &Path) -> PathBuf {
     absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
-fn disk(runs: &Path) -> Finding {
-    let folder = existing(runs);
-    let shown = folder.display();
-    if let Err(error) = can_write(&folder) {
-        return Finding::new(
-            "disk",
-            Health::Missing,
-            format!("cannot write to {shown}, where runs go: {error}"),
-        );
-    }
-    match free_space(&folder) {
-        Some(free) if free < LITTLE_DISK => Finding::new(
-            "disk",
-            Health::Lacking,
-            format!("only {} free in {shown}, where runs go", bytes(free)),
-        ),
-        Some(free) => {
-            Finding::new("disk", Health::Good, format!("{} free in {shown}, where runs go", bytes(free)))
-        }
-        None => Finding::new("disk", Health::Good, format!("{shown}, where runs go, can be written to")),
-    }
-}
-
+/// Tries it: permissions alone do not tell of read-only file systems and quotas.
 fn can_write(folder: &Path) -> std::io::Result<()> {
     let probe = folder.join(format!(".latrace-doctor.{}", std::process::id()));
     fs::write(&probe, "x")?;
@@ -128,6 +135,7 @@ fn can_write(folder: &Path) -> std::io::Result<()> {
 #[cfg(unix)]
 fn free_space(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
+    // Available to this user: the superuser's reserve is left out.
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
@@ -137,62 +145,67 @@ fn free_space(_: &Path) -> Option<u64> {
 }
 
 fn gpu() -> Finding {
+    let found = listed_gpus().or_else(unlisted_gpu).unwrap_or_else(|| "none".to_owned());
+    // Good also without one: no run needs it.
+    Finding::good("GPU", format!("{found}; the engine computes on the CPU"))
+}
+
+fn listed_gpus() -> Option<String> {
     const QUERY: [&str; 2] = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"];
-    let listed = first_output("nvidia-smi", &QUERY).filter(|text| !text.is_empty());
-    let device = Path::new("/dev/nvidia0").exists().then(|| "an NVIDIA device without nvidia-smi".to_owned());
-    let found = listed.or(device).map_or("none".to_owned(), |name| name.replace('\n', "; "));
-    Finding::new("GPU", Health::Good, format!("{found}; the engine computes on the CPU"))
+    let listed = first_output("nvidia-smi", &QUERY).filter(|text| !text.is_empty())?;
+    Some(listed.replace('\n', "; "))
+}
+
+fn unlisted_gpu() -> Option<String> {
+    Path::new("/dev/nvidia0").exists().then(|| "an NVIDIA device without nvidia-smi".to_owned())
 }
 
 fn python() -> Finding {
     match first_output("python3", &["--version"]) {
-        Some(version) => Finding::new("python3", Health::Good, format!("{version}, for judging programs")),
-        None => {
-            Finding::new("python3", Health::Lacking, "not found: answers that are programs are not judged")
-        }
+        Some(version) => Finding::good("python3", format!("{version}, for judging programs")),
+        None => Finding::lacking("python3", "not found: answers that are programs are not judged"),
     }
 }
 
 fn sandbox() -> Finding {
-    let launcher = std::env::current_exe().map_err(|error| error.to_string());
-    match launcher.and_then(|launcher| Sandbox::new(&launcher).map_err(|error| error.to_string())) {
-        Ok(_) => Finding::new(
-            "sandbox",
-            Health::Good,
-            "works: programs run without network access, in namespaces, under a seccomp filter and limits",
-        ),
-        Err(reason) => {
-            Finding::new("sandbox", Health::Lacking, format!("none, so no program is run: {reason}"))
-        }
+    const WORKS: &str =
+        "works: programs run without network access, in namespaces, under a seccomp filter and limits";
+    match try_sandbox() {
+        Ok(()) => Finding::good("sandbox", WORKS),
+        Err(reason) => Finding::lacking("sandbox", format!("none, so no program is run: {reason}")),
     }
+}
+
+/// Sets up a sandbox, with this program as its launcher.
+fn try_sandbox() -> Result<(), String> {
+    let launcher = std::env::current_exe().map_err(|error| error.to_string())?;
+    Sandbox::new(&launcher).map(drop).map_err(|error| error.to_string())
 }
 
 fn hub_reach() -> Finding {
     match hub::reach() {
-        Ok(hub::Reach { endpoint, has_token, cache }) => {
-            let asked = endpoint.unwrap_or_else(|| "offline (HF_HUB_OFFLINE)".to_owned());
-            let token =
-                if has_token { "with a token" } else { "without a token: public models and data sets only" };
-            Finding::new("hub", Health::Good, format!("{asked}, {token}; cache {}", cache.display()))
-        }
-        Err(error) => Finding::new("hub", Health::Lacking, error.to_string()),
+        Ok(reach) => Finding::good("hub", reach_in_words(reach)),
+        Err(error) => Finding::lacking("hub", error.to_string()),
     }
+}
+
+fn reach_in_words(reach: hub::Reach) -> String {
+    let hub::Reach { endpoint, has_token, cache } = reach;
+    let endpoint = endpoint.unwrap_or_else(|| "offline (HF_HUB_OFFLINE)".to_owned());
+    // Whether there is one, never the token itself: the output is pasted into bug reports.
+    let token = if has_token { "with a token" } else { "without a token: public models and data sets only" };
+    format!("{endpoint}, {token}; cache {}", cache.display())
 }
 
 /// What a program prints, if it exists and succeeds.
 fn first_output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output =
-        Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn bytes(count: u64) -> String {
-    let gigabytes = count as f64 / (1_u64 << 30) as f64;
-    if gigabytes >= 1.0 {
-        format!("{gigabytes:.1} GiB")
-    } else {
-        format!("{:.0} MiB", count as f64 / (1_u64 << 20) as f64)
-    }
+    let megabytes = count as f64 / (1_u64 << 20) as f64;
+    if megabytes >= 1024.0 { format!("{:.1} GiB", megabytes / 1024.0) } else { format!("{megabytes:.0} MiB") }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use latrace::cli;
 use latrace_io::failure;
 
 fn main() -> ExitCode {
+    // Before the command line is parsed, whose grammar does not have the launcher's arguments.
     #[cfg(target_os = "linux")]
     if let Some(arguments) = launcher_arguments() {
         return latrace_verify::code::launcher::run(&arguments);

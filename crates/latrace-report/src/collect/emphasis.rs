@@ -58,18 +58,24 @@ struct AccuracySource<'a> {
 /// Answers after the initial model's own traces if some method sampled them, because the posterior's traces
 /// saw the hint.
 fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<AccuracySource<'a>>> {
-    for (name, variant) in recipe.variants()? {
-        let of_variant = |stage: Stage| stages.done_of(&name, stage);
-        if variant.proposal() == Proposal::Initial
-            && let Some((traces, verdicts)) = of_variant(Stage::Traces).zip(of_variant(Stage::Verdicts))
-        {
-            let of = format!("answers after the initial model’s own traces, of the baseline {name}");
-            return Ok(Some(AccuracySource { of, traces, verdicts }));
-        }
-    }
-    let of = own_source(recipe.proposal()).to_owned();
-    let folders = stages.done(Stage::Traces).zip(stages.done(Stage::Verdicts));
-    Ok(folders.map(|(traces, verdicts)| AccuracySource { of, traces, verdicts }))
+    Ok(source_of_baseline(recipe, stages)?.or_else(|| source_of_run(recipe, stages)))
+}
+
+fn source_of_baseline<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<AccuracySource<'a>>> {
+    let initial =
+        recipe.variants()?.into_iter().filter(|(_, variant)| variant.proposal() == Proposal::Initial);
+    let mut sources = initial.filter_map(|(name, _)| {
+        let traces = stages.done_of(&name, Stage::Traces)?;
+        let verdicts = stages.done_of(&name, Stage::Verdicts)?;
+        let of = format!("answers after the initial model’s own traces, of the baseline {name}");
+        Some(AccuracySource { of, traces, verdicts })
+    });
+    Ok(sources.next())
+}
+
+fn source_of_run<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Option<AccuracySource<'a>> {
+    let (traces, verdicts) = (stages.done(Stage::Traces)?, stages.done(Stage::Verdicts)?);
+    Some(AccuracySource { of: own_source(recipe.proposal()).to_owned(), traces, verdicts })
 }
 
 fn own_source(proposal: Proposal) -> &'static str {

@@ -87,9 +87,7 @@ fn model(
     responses: &Responses,
     seed: u64,
 ) -> Result<MeasuredModel> {
-    let record = read_record(folder)?.with_context(|| format!("{} contains no stage", folder.display()))?;
-    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(record.counts)
-        .with_context(|| format!("{} contains no evaluation", folder.display()))?;
+    let Measured { overall, by_difficulty, truncated, .. } = measured(folder)?;
     Ok(MeasuredModel {
         name: name.to_owned(),
         role,
@@ -100,6 +98,13 @@ fn model(
         undetermined: responses.undetermined,
         mean_tokens: responses.tokens as f64 / responses.count.max(1) as f64,
     })
+}
+
+/// The counts of an evaluation, as its stage recorded them: the report shows the run's own numbers.
+fn measured(folder: &Path) -> Result<Measured> {
+    let record = read_record(folder)?.with_context(|| format!("{} contains no stage", folder.display()))?;
+    serde_json::from_value(record.counts)
+        .with_context(|| format!("{} contains no evaluation", folder.display()))
 }
 
 /// Orders difficulties by number if all are numbers, by the usual words if all are such words, and otherwise
@@ -135,6 +140,7 @@ fn passes(responses: &Responses, seed: u64) -> Vec<Interval> {
         let pass_q: Vec<f64> = counts().map(|&(right, all)| pass_at(k, all, right)).collect();
         bootstrap(&pass_q, seed)
     };
+    // pass@1 alone is the accuracy, which the report shows anyway.
     if most < 2 { Vec::new() } else { (1..=most).map(pass).collect() }
 }
 
@@ -145,6 +151,7 @@ fn compare(
     against: &str,
     seed: u64,
 ) -> Option<PairedComparison> {
+    // Bootstrapped with the run's seed: a report shows the same interval each time it is written.
     let difference_q = differences(responses.get(model)?, responses.get(against)?);
     let questions = difference_q.len();
     (questions > 0).then(|| PairedComparison {

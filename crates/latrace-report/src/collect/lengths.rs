@@ -20,8 +20,13 @@ pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<LengthFigure>> {
     }
     let bias = trace_length_bias(scores)?;
     let summed = density(scores, TraceScore::log_ratio_sum, bias.summed);
-    let mean = density(scores, |score| score.log_ratio_sum() / score.tokens.max(1) as f64, bias.mean);
+    let mean = density(scores, log_ratio_mean, bias.mean);
     Ok(Some(LengthFigure { traces: scores.len(), summed, mean }))
+}
+
+/// log pi − log q per token (nats).
+fn log_ratio_mean(score: &TraceScore) -> f64 {
+    score.log_ratio_sum() / score.tokens.max(1) as f64
 }
 
 fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlation: Option<f64>) -> Density {
@@ -32,8 +37,8 @@ fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlatio
     let y = ends(scores.iter().map(&value).collect());
     let mut counts = vec![vec![0; columns]; ROWS];
     for score in scores {
-        let (row, column) = (bin(value(score), y.0, y.1, ROWS), bin(score.tokens as f64, x.0, x.1, columns));
-        counts[row][column] += 1;
+        let row = bin(value(score), y.0, y.1, ROWS);
+        counts[row][bin(score.tokens as f64, x.0, x.1, columns)] += 1;
     }
     Density { x, y, counts, correlation }
 }

@@ -19,6 +19,7 @@ use super::data::{MeasuredModel, QuestionCounts, ReportData, Run, ShownStage};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
+use super::text::{cannot_read, cannot_read_folder};
 use evaluation::Measurements;
 use latrace_core::Split;
 use latrace_io::table::Table;
@@ -58,6 +59,7 @@ impl Collector {
         let recipe = recipe(&self.run)?;
         let stages = RunStages::look(&self.run, &recipe)?;
         let mut data = self.tables(&recipe, &stages)?;
+        // Read every time: these change while a stage is in progress.
         data.run = describe(&self.run, &recipe, &stages)?;
         data.stages = stages.shown()?;
         data.training = stages.curves()?;
@@ -110,9 +112,8 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
 
 /// The folder's own name, also where the path is `.` or a link.
 fn folder_name(run: &Path) -> Result<String> {
-    let absolute =
-        fs::canonicalize(run).with_context(|| format!("cannot read the folder {}", run.display()))?;
-    Ok(absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
+    let absolute = fs::canonicalize(run).with_context(|| cannot_read_folder(run))?;
+    Ok(file_name(&absolute).unwrap_or_default())
 }
 
 /// The task, or the file that the questions are from.
@@ -121,12 +122,16 @@ fn subject(recipe: &RunRecipe) -> Option<String> {
     if !questions.task.is_empty() {
         return Some(questions.task.clone());
     }
-    Path::new(&questions.train).file_name().map(|name| name.to_string_lossy().into_owned())
+    file_name(Path::new(&questions.train))
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
 }
 
 fn recipe_text(run: &Path) -> Result<String> {
     let path = run.join(RECIPE);
-    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    fs::read_to_string(&path).with_context(|| cannot_read(&path))
 }
 
 /// The name as spelt in recipes.
@@ -218,19 +223,23 @@ impl Sampled {
 
     /// Figures of traces that cannot be shown, with the reasons.
     fn missing(&self, recipe: &RunRecipe, stages: &RunStages) -> Vec<(String, String)> {
-        let figures = [
+        // The stages of this method's traces are not waiting for anything: they are not in its plan.
+        if recipe.method == Method::Sft {
+            let reason = || "This method samples no traces.".to_owned();
+            return self.figures().map(|(name, ..)| (name.to_owned(), reason())).into();
+        }
+        let missing = self.figures().into_iter().filter(|&(_, is_missing, _)| is_missing);
+        missing.map(|(name, _, stage)| (name.to_owned(), stages.not_there(stage))).collect()
+    }
+
+    /// The figures, whether each is missing, and the stage that would give it.
+    fn figures(&self) -> [(&'static str, bool, Stage); 5] {
+        [
             ("funnel", self.funnel.is_empty(), Stage::Traces),
             ("traces", self.traces.questions.is_empty(), Stage::Traces),
             ("lengths", self.lengths.is_none(), Stage::Scores),
             ("weights", self.weights.is_none(), Stage::Weights),
             ("bounds", self.bounds.is_none(), Stage::Weights),
-        ];
-        let is_sft = recipe.method == Method::Sft;
-        let reason = |stage: Stage| match is_sft {
-            true => "This method samples no traces.".to_owned(),
-            false => stages.not_there(stage),
-        };
-        let missing = figures.into_iter().filter(|&(_, is_missing, _)| is_missing || is_sft);
-        missing.map(|(name, _, stage)| (name.to_owned(), reason(stage))).collect()
+        ]
     }
 }

@@ -15,6 +15,7 @@ use latrace_run::recipe::run::RunRecipe;
 
 use super::super::data::{ShownStage, StageProgress, StageState, Training};
 use super::training;
+use crate::text::cannot_read_folder;
 
 /// A stage of the plan, begun or not.
 #[derive(Debug)]
@@ -46,6 +47,14 @@ impl Known {
             1 => noun.to_owned(),
             round => format!("round-{round}, {noun}"),
         }
+    }
+
+    fn is_own_training(&self) -> bool {
+        self.node.method.is_none() && self.training().is_some()
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{} {:?}\n", self.name(), self.record.as_ref().map(|record| &record.files))
     }
 
     /// Its training settings, if it is a training.
@@ -98,13 +107,17 @@ impl RunStages {
 
     /// The folder of a node of the plan, if finished.
     pub(super) fn done_node(&self, id: NodeId) -> Option<&Path> {
-        self.stages.get(id).filter(|stage| stage.is_done()).map(|stage| stage.folder.as_path())
+        self.finished(id).map(|stage| stage.folder.as_path())
     }
 
     /// The counts of a stage of the run's own method, if finished.
     pub(super) fn counts(&self, stage: Stage) -> Option<&serde_json::Value> {
-        let known = self.stages.get(self.of_own(stage)?).filter(|stage| stage.is_done())?;
+        let known = self.finished(self.of_own(stage)?)?;
         known.record.as_ref().map(|record| &record.counts)
+    }
+
+    fn finished(&self, id: NodeId) -> Option<&Known> {
+        self.stages.get(id).filter(|stage| stage.is_done())
     }
 
     /// The stage in the last weighed round; a stage that rounds share is only in an earlier one.
@@ -122,8 +135,7 @@ impl RunStages {
 
     /// Loss and gradient norm of the run's own models: initial, posterior, final.
     pub(super) fn curves(&self) -> Result<Vec<Training>> {
-        let own = self.stages.iter().filter(|known| known.node.method.is_none());
-        let trainings = own.filter(|known| known.training().is_some());
+        let trainings = self.stages.iter().filter(|known| known.is_own_training());
         let curves = trainings.map(|known| training::curve_of(&known.noun(), &known.folder));
         curves.filter_map(Result::transpose).collect()
     }
@@ -131,13 +143,13 @@ impl RunStages {
     /// Why data of a stage cannot be shown.
     pub(super) fn not_there(&self, stage: Stage) -> String {
         let known = self.plan.node(None, 1, stage).and_then(|id| self.stages.get(id));
-        match known {
+        match known.map(Known::state) {
             None => format!("This run has no stage {stage}."),
-            Some(known) if known.is_done() => format!("Stage {stage} is finished, but has no such data."),
-            Some(known) if known.record.is_some() => {
+            Some(StageState::Done) => format!("Stage {stage} is finished, but has no such data."),
+            Some(StageState::Begun) => {
                 format!("Not available yet: stage {stage} is running or was stopped.")
             }
-            Some(_) => format!("Not available yet: stage {stage} has not started."),
+            Some(StageState::Waiting) => format!("Not available yet: stage {stage} has not started."),
         }
     }
 
@@ -154,18 +166,19 @@ impl RunStages {
 
     /// A digest that identifies the finished stages.
     pub(super) fn fingerprint(&self) -> String {
-        let done = self.stages.iter().filter(|stage| stage.is_done());
-        done.map(|stage| {
-            format!("{} {:?}\n", stage.name(), stage.record.as_ref().map(|record| &record.files))
-        })
-        .collect()
+        self.stages.iter().filter(|stage| stage.is_done()).map(Known::fingerprint).collect()
     }
 
     /// The stages in the form of the report.
     pub(super) fn shown(&self) -> Result<Vec<ShownStage>> {
-        let questions = self.plan.node(None, 1, Stage::Questions).and_then(|id| self.done_node(id));
-        let parts = questions.map(|folder| Table::<QuestionRecord>::open(folder).parts()).transpose()?;
+        let parts = self.parts()?;
         self.stages.iter().map(|known| show(known, parts)).collect()
+    }
+
+    /// The number of parts of the questions' table, which that of every later stage equals.
+    fn parts(&self) -> Result<Option<usize>> {
+        let questions = self.plan.node(None, 1, Stage::Questions).and_then(|id| self.done_node(id));
+        questions.map(|folder| Table::<QuestionRecord>::open(folder).parts()).transpose()
     }
 }
 
@@ -202,7 +215,7 @@ fn tokens(known: &Known) -> Result<Option<u64>> {
 /// The number of parts written and their rate, from the files' modification times, because the writing
 /// process publishes no progress.
 fn part_progress(folder: &Path, total: Option<usize>) -> Result<Option<StageProgress>> {
-    let times = part_times(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let times = part_times(folder).with_context(|| cannot_read_folder(folder))?;
     let (done, total) = (times.len() as u64, total.map(|total| total as u64));
     let per_second = rate(&times);
     let seconds_left = per_second.zip(total).map(|(rate, total)| total.saturating_sub(done) as f64 / rate);

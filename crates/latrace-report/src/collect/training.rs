@@ -8,6 +8,7 @@ use latrace_engine::TrainConfig;
 use serde::Deserialize;
 
 use super::super::data::{StageProgress, Training, TrainingPoint};
+use crate::text::cannot_read;
 use latrace_engine::training::METRICS;
 
 /// Maximum points per curve.
@@ -33,6 +34,7 @@ pub(super) fn curve_of(name: &str, folder: &Path) -> Result<Option<Training>> {
 }
 
 fn curve(name: String, updates: &[Update]) -> Training {
+    // At least one update per point; the last point may have fewer than the others.
     let width = updates.len().div_ceil(POINTS);
     Training {
         name,
@@ -88,7 +90,7 @@ fn read(folder: &Path) -> Result<Vec<Update>> {
     match fs::read_to_string(&path) {
         Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => Err(error).with_context(|| cannot_read(&path)),
     }
 }
 

@@ -8,7 +8,7 @@ use super::data::{
     Findings, MeasuredModel, ModelRole, PairedComparison, QuestionCounts, ReportData, StageState,
 };
 use remarks::remarks;
-use wording::{count, difference, method_name, percent, plural, shortened, with_interval};
+use wording::{count, difference, example, method_name, percent, plural, with_interval};
 
 /// The findings for `data`, whose own `findings` are ignored.
 pub fn findings(data: &ReportData) -> Findings {
@@ -45,6 +45,7 @@ enum Gain {
 
 fn gain(data: &ReportData, model: &MeasuredModel, against: &MeasuredModel) -> Gain {
     match bounds_of_difference(data, model, against) {
+        // An interval that contains zero claims no direction, however large the difference is.
         (low, _) if low > 0.0 => Gain::Up,
         (_, high) if high < 0.0 => Gain::Down,
         _ => Gain::Unclear,
@@ -66,9 +67,8 @@ fn asked(data: &ReportData) -> Vec<String> {
     };
     let mut sentences = vec![training_questions(questions)];
     sentences.extend(evaluation_questions(questions));
-    if let Some(example) = &questions.example {
-        sentences.push(format!("One of the questions: “{}”", shortened(example)));
-    }
+    let shown = questions.example.as_ref().map(|question| example(question));
+    sentences.extend(shown.map(|example| format!("One of the questions: “{example}”")));
     sentences
 }
 

@@ -90,13 +90,9 @@ fn about_baseline(data: &ReportData) -> Option<Remark> {
 
 fn about_size(data: &ReportData) -> Option<Remark> {
     let questions = data.models.iter().map(|model| model.overall.questions).min()?;
-    (questions < FEW_QUESTIONS).then(|| {
-        caution(format!(
-            "Only {} were asked: an accuracy is known to about ± {} points.",
-            plural(questions as u64, "question"),
-            digits(widest_interval(data) / 2.0)
-        ))
-    })
+    let (few, points) = (plural(questions as u64, "question"), digits(widest_interval(data) / 2.0));
+    (questions < FEW_QUESTIONS)
+        .then(|| caution(format!("Only {few} were asked: an accuracy is known to about ± {points} points.")))
 }
 
 fn widest_interval(data: &ReportData) -> f64 {
@@ -111,22 +107,20 @@ fn about_split(data: &ReportData) -> Option<Remark> {
 
 fn about_truncated(model: &MeasuredModel) -> Option<Remark> {
     let share = share_of_responses(model.truncated, model);
+    let (shown, name) = (percent(share), method_name(&model.name));
     (share > MANY).then(|| {
         caution(format!(
-            "{} of the responses of {} were cut at the most tokens allowed, and count as wrong where no answer came.",
-            percent(share),
-            method_name(&model.name)
+            "{shown} of the responses of {name} were cut at the most tokens allowed, and count as wrong where no answer came."
         ))
     })
 }
 
 fn about_undetermined(model: &MeasuredModel) -> Option<Remark> {
     let share = share_of_responses(model.undetermined, model);
+    let (shown, name) = (percent(share), method_name(&model.name));
     (share > MANY_UNDETERMINED).then(|| {
         caution(format!(
-            "The verifier could not judge {} of the responses of {}; they count as wrong.",
-            percent(share),
-            method_name(&model.name)
+            "The verifier could not judge {shown} of the responses of {name}; they count as wrong."
         ))
     })
 }
@@ -138,25 +132,29 @@ fn share_of_responses(part: usize, model: &MeasuredModel) -> f64 {
 fn about_traces(data: &ReportData) -> Option<Remark> {
     let (sampled, ended) = (data.funnel.first()?.count, data.funnel.get(1)?.count);
     let lost = 1.0 - ended as f64 / sampled.max(1) as f64;
-    let text =
-        || format!("{} of the sampled traces never came to their end and were left out.", percent(lost));
-    (lost > MANY).then(|| caution(text()))
+    let shown = percent(lost);
+    (lost > MANY)
+        .then(|| caution(format!("{shown} of the sampled traces never came to their end and were left out.")))
 }
 
 fn about_verdicts(data: &ReportData) -> Option<Remark> {
-    let is_undetermined = |count: &&VerdictCount| count.reason.verdict() == Verdict::Undetermined;
-    let undetermined: u64 = data.verdicts.iter().filter(is_undetermined).map(|count| count.count).sum();
-    let all: u64 = data.verdicts.iter().map(|count| count.count).sum();
-    let share = undetermined as f64 / all.max(1) as f64;
+    let share = undetermined_share(&data.verdicts);
     let shown = percent(share);
     (share > MANY_UNDETERMINED).then(|| {
         caution(format!("The verifier could not judge {shown} of the answers that traces are weighed by."))
     })
 }
 
+fn undetermined_share(verdicts: &[VerdictCount]) -> f64 {
+    let is_undetermined = |count: &&VerdictCount| count.reason.verdict() == Verdict::Undetermined;
+    let undetermined: u64 = verdicts.iter().filter(is_undetermined).map(|count| count.count).sum();
+    let all: u64 = verdicts.iter().map(|count| count.count).sum();
+    undetermined as f64 / all.max(1) as f64
+}
+
 fn about_weights(data: &ReportData) -> Vec<Remark> {
     let Some(weights) = &data.weights else { return Vec::new() };
-    [about_inequality(weights), about_weightless(weights)].into_iter().flatten().collect()
+    about_inequality(weights).into_iter().chain(about_weightless(weights)).collect()
 }
 
 fn about_inequality(weights: &WeightFigure) -> Option<Remark> {
@@ -171,14 +169,18 @@ fn about_inequality(weights: &WeightFigure) -> Option<Remark> {
 }
 
 fn about_weightless(weights: &WeightFigure) -> Option<Remark> {
-    let all = weights.questions + weights.without_weight;
-    let share = weights.without_weight as f64 / all.max(1) as f64;
+    let share = share_without_weight(weights);
     let shown = percent(share);
     (share > MANY_WITHOUT_WEIGHT).then(|| {
         caution(format!(
             "For {shown} of the questions no trace led to a right answer: nothing new is learnt from them."
         ))
     })
+}
+
+fn share_without_weight(weights: &WeightFigure) -> f64 {
+    let all = weights.questions + weights.without_weight;
+    weights.without_weight as f64 / all.max(1) as f64
 }
 
 fn about_training(data: &ReportData) -> Vec<Remark> {

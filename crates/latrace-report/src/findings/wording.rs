@@ -3,6 +3,7 @@
 use latrace_objective::statistics::Interval;
 
 use crate::data::{MeasuredModel, PairedComparison};
+use crate::text;
 
 /// Maximum characters of the example question.
 const EXAMPLE_LETTERS: usize = 160;
@@ -73,11 +74,8 @@ pub(super) fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// The beginning of a text, on one line.
-pub(super) fn shortened(text: &str) -> String {
-    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match one_line.char_indices().nth(EXAMPLE_LETTERS) {
-        Some((end, _)) => format!("{}…", &one_line[..end]),
-        None => one_line,
-    }
+/// The beginning of a question, on one line.
+pub(super) fn example(question: &str) -> String {
+    let one_line = question.split_whitespace().collect::<Vec<_>>().join(" ");
+    text::shortened(one_line, EXAMPLE_LETTERS)
 }

@@ -79,6 +79,7 @@ pub struct AnswerArguments {
 
 /// Runs `latrace answer`.
 pub fn run(arguments: &AnswerArguments) -> Result<()> {
+    // Checked first: a wrong file name must not come to light after hours of sampling.
     let out = Output::new(arguments.out.as_deref())?;
     let model = model_folder(&arguments.model)?;
     let positions = ModelShape::read(&model)?.positions;
@@ -184,6 +185,7 @@ fn parse(
         return Err(FieldProblem::new("token_ids", expected, ids.len().to_string()));
     }
     columns.remove_read(&mut row, &PROMPT_FIELDS);
+    // They describe the trace, and would be taken for fields of the answer.
     REPLACED.iter().for_each(|name| drop(row.shift_remove(*name)));
     // The stream is named as in `latrace run`, whose ids are always strings.
     let stream = format!("{}/{number}", id_text(&id));

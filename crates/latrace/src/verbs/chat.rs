@@ -93,6 +93,7 @@ fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
         // A second Ctrl-C before the first took effect ends the program, so that a long prefill can be
         // killed.
         if flag.swap(true, Ordering::SeqCst) {
+            // The status that shells report for a process ended by Ctrl-C.
             std::process::exit(130);
         }
     })
@@ -189,25 +190,34 @@ impl Chat<'_> {
         // A Ctrl-C while no reply was being sampled must not stop this one.
         self.interrupted.store(false, Ordering::SeqCst);
         self.conversation.add("user", message);
+        let request = self.request()?;
+        match self.sample(request) {
+            Ok((reply, stop)) => {
+                println!("{}", ending(stop));
+                self.conversation.add("assistant", &reply);
+            }
+            Err(error) => {
+                // The usual cause is a conversation that has outgrown the context or the KV cache, and keeping
+                // it would make every further message fail in the same way.
+                self.conversation.messages.clear();
+                println!("({error}; a new conversation)");
+            }
+        }
+        Ok(())
+    }
+
+    /// Samples and prints a reply; returns its text, and why it ended.
+    fn sample(&mut self, request: Request) -> Result<(String, Option<StopReason>)> {
         let mut printer = Printer {
-            request: Some(self.request()?),
+            request: Some(request),
             text: self.text,
             end_ids: &self.stop_ids,
             printed: String::new(),
             interrupted: &self.interrupted,
             stop: None,
         };
-        if let Err(error) = self.generator.generate(&mut printer) {
-            // The usual cause is a conversation that has outgrown the context or the KV cache, and keeping it
-            // would make every further message fail in the same way.
-            self.conversation.messages.clear();
-            println!("({error}; a new conversation)");
-            return Ok(());
-        }
-        println!("{}", ending(printer.stop));
-        let reply = printer.printed;
-        self.conversation.add("assistant", &reply);
-        Ok(())
+        self.generator.generate(&mut printer)?;
+        Ok((printer.printed, printer.stop))
     }
 
     /// A request for the next reply. Replies are numbered, so that the same message twice is not answered
@@ -251,6 +261,7 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, tokens: &[u32]) {
+        // The whole reply each time: the text of a token depends on those before it.
         let text = self.text.decode(self.without_end(tokens)).unwrap_or_default();
         // A character split over several tokens decodes to U+FFFD until its last token arrives.
         let whole = text.trim_end_matches('\u{fffd}');

@@ -22,6 +22,7 @@ pub struct CompletionsArguments {
 /// Runs `latrace completions`.
 pub fn run(arguments: &CompletionsArguments, command: &mut Command) -> Result<()> {
     let mut script = Vec::new();
+    // Into memory first: `generate` panics if it cannot write.
     clap_complete::generate(arguments.shell, command, "latrace", &mut script);
     std::io::stdout().write_all(&script).context("cannot write to standard output")
 }

@@ -43,12 +43,15 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         arguments.out.display(),
         exported.dropped
     );
-    if exported.ambiguous > 0 {
-        // Sampled token ids need not be those that the tokenizer would choose for their text.
+    warn_of_ambiguous(exported.ambiguous);
+    Ok(())
+}
+
+/// Sampled token ids need not be those that the tokenizer would choose for their text.
+fn warn_of_ambiguous(rows: usize) {
+    if rows > 0 {
         tracing::warn!(
-            "the text of {} rows does not tokenize back to their token ids: prefer the token ids",
-            exported.ambiguous
+            "the text of {rows} rows does not tokenize back to their token ids: prefer the token ids"
         );
     }
-    Ok(())
 }

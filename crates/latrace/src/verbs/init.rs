@@ -72,19 +72,17 @@ pub fn run(arguments: &InitArguments) -> Result<()> {
 fn fill(folder: &Path, arguments: &InitArguments) -> Result<()> {
     let source = configuration_file(&arguments.config);
     let tokenizer = match &arguments.task {
-        Some(name) => {
-            write_task_shape(folder, &source, name)?;
-            folder
-        }
-        None => {
-            // The loader reads `config.json`, and the given file may have any name; saving rewrites the copy.
-            fs::copy(&source, folder.join("config.json")).with_context(|| cannot_read(&source))?;
-            given_tokenizer(arguments, &source)?
-        }
+        Some(task) => write_task_shape(folder, &source, task).map(|()| folder)?,
+        None => copy_shape(folder, &source).and_then(|()| given_tokenizer(arguments, &source))?,
     };
     // Checked before the weights are drawn, which takes long for a large model.
     TextCodec::open(tokenizer, &ModelShape::read(folder)?)?;
     save_random(folder, arguments.seed, arguments.dtype.into(), tokenizer).map(drop)
+}
+
+/// The loader reads `config.json`, and the given file may have any name; saving rewrites the copy.
+fn copy_shape(folder: &Path, source: &Path) -> Result<()> {
+    fs::copy(source, folder.join("config.json")).map(drop).with_context(|| cannot_read(source))
 }
 
 fn configuration_file(config: &Path) -> PathBuf {

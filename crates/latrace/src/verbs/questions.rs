@@ -138,6 +138,7 @@ impl Only {
 /// Runs `latrace questions`.
 pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
+    // Names of templates and markers are checked before a task generates its questions.
     let texts = Texts::of(arguments)?;
     let codec = codec(arguments, &texts.markers)?;
     let questions = read_questions(&source(arguments), &texts.markers, codec.as_ref())?;
@@ -149,10 +150,14 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
         })
     })?;
     tracing::info!("{} of {} questions written", kept().count(), questions.len());
+    note_missing_ids(codec.as_ref());
+    Ok(())
+}
+
+fn note_missing_ids(codec: Option<&TraceCodec>) {
     if codec.is_none() {
         tracing::info!("without --model, there are no token ids, and responses do not end with an end token");
     }
-    Ok(())
 }
 
 /// The codec of the model, if one is given.
@@ -231,9 +236,7 @@ impl Texts {
         // Token ids that are already in the file may be another model's.
         IDS.iter().for_each(|name| drop(row.shift_remove(*name)));
         self.add_texts(&mut row, split, question)?;
-        if let Value::Object(judged_by) = reference(question) {
-            judged_by.into_iter().for_each(|(name, value)| add(&mut row, &name, value));
-        }
+        add_reference(&mut row, question);
         if let Some(codec) = codec {
             self.add_ids(&mut row, split, question, codec)?;
         }
@@ -267,6 +270,13 @@ impl Texts {
         let Markers { close, answer_open, answer_close, .. } = &self.markers;
         let (trace, answer) = (question.trace.as_ref()?, question.response()?);
         Some(format!("{trace}{close}{answer_open}{answer}{answer_close}"))
+    }
+}
+
+/// Adds the fields that `latrace verify` judges by.
+fn add_reference(row: &mut Row, question: &Question) {
+    if let Value::Object(judged_by) = reference(question) {
+        judged_by.into_iter().for_each(|(name, value)| add(row, &name, value));
     }
 }
 

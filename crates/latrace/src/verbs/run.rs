@@ -61,6 +61,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
     write_recipe(&recipe, &folder)?;
+    // Before the work, so that a change of the recipe that redoes a long stage can be interrupted.
     announce(&plan, &states(&plan, &folder, &context)?);
     runner::run(&plan, &held, &context)?;
     conclude(&plan, &recipe, &folder)

@@ -144,6 +144,7 @@ impl SamplingArguments {
 
 /// Runs `latrace sample`.
 pub fn run(arguments: &SampleArguments) -> Result<()> {
+    // Checked first: a wrong file name must not come to light after hours of sampling.
     let out = Output::new(arguments.out.as_deref())?;
     let model = ModelInput::open(&arguments.model)?;
     let job = sample_job(arguments, &model)?;
@@ -217,6 +218,7 @@ fn parse(
         let expected = format!("fewer than the model's {positions} tokens (id {id})");
         return Err(FieldProblem::new("prompt", expected, prompt.len().to_string()));
     }
+    // Left out, because each of the n output rows would repeat the prompt.
     columns.remove_read(&mut row, &PROMPT_FIELDS);
     Ok((row, Prompt::new(id, prompt)))
 }

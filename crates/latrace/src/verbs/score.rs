@@ -133,6 +133,7 @@ impl<'a> Scoring<'a> {
 
 impl ScoreClient for Scoring<'_> {
     fn next_row(&mut self) -> Result<Option<ScoreRow>> {
+        // Kept until the scores arrive, because the output row is the input row with the scores added.
         match (self.next)() {
             Ok(Some((row, scored))) => {
                 self.waiting.push_back((row, scored.response.clone()));

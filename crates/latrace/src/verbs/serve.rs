@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use super::output::print;
 use latrace_report as report;
 
 /// Arguments of `latrace serve`.
@@ -32,16 +33,20 @@ pub struct ServeArguments {
 
 /// Runs `latrace serve`.
 pub fn run(arguments: &ServeArguments) -> Result<()> {
-    if !arguments.host.is_loopback() {
+    warn_if_reachable(arguments.host);
+    report::serve(&arguments.run, SocketAddr::new(arguments.host, arguments.port), announce)
+}
+
+fn warn_if_reachable(host: IpAddr) {
+    if !host.is_loopback() {
         tracing::warn!(
-            "{} can be reached from other machines, and the run's questions, traces and settings are served without authentication",
-            arguments.host
+            "{host} can be reached from other machines, and the run's questions, traces and settings are served without authentication"
         );
     }
-    report::serve(&arguments.run, SocketAddr::new(arguments.host, arguments.port), |address| {
-        let mut stdout = std::io::stdout();
-        writeln!(stdout, "http://{address}/")
-            .and_then(|()| stdout.flush())
-            .context("cannot write to standard output")
-    })
+}
+
+/// Flushed, so that a script that reads the address through a pipe gets it while the server runs.
+fn announce(address: SocketAddr) -> Result<()> {
+    print(&format!("http://{address}/"))?;
+    std::io::stdout().flush().context("cannot write to standard output")
 }

@@ -75,6 +75,7 @@ fn remaining(status: &RunStatus) -> String {
 }
 
 fn cells(status: &StageStatus, run: RunState) -> Vec<String> {
+    // The estimate of a finished stage is 0 s, which says nothing in a table.
     let stage = &status.stage;
     let left = status.seconds_left.filter(|_| stage.state != StageState::Done);
     let spent = (stage.state != StageState::Waiting).then_some(status.seconds_spent);

@@ -66,15 +66,16 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     check_out_folder(out, arguments.resume)?;
     let model = ModelInput::open(&arguments.model)?;
     let rows = read_train_rows(arguments, &model.text)?;
+    // Not before the rows are read: a training that cannot start leaves no folder.
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let job = FitJob { model: &model.folder, rows: &rows, config: &config, out, resume: arguments.resume };
-    let trained = run_job(&mut *CpuEngine::default().trainer()?, job);
-    if trained.is_err() {
-        // A training that fails before it writes anything leaves no empty folder behind; `remove_dir` refuses
-        // a folder with files in it.
-        let _ = fs::remove_dir(out);
-    }
-    trained
+    run_job(&mut *CpuEngine::default().trainer()?, job).inspect_err(|_| remove_if_empty(out))
+}
+
+/// A training that fails before it writes anything leaves no empty folder behind; `remove_dir` refuses a folder
+/// with files in it.
+fn remove_if_empty(folder: &Path) {
+    let _ = fs::remove_dir(folder);
 }
 
 fn resolve_recipe(arguments: &TrainArguments) -> Result<TrainConfig> {

@@ -90,12 +90,15 @@ pub struct VerifyArguments {
 /// Runs `latrace verify`.
 pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
-    let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
+    let reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
     let pool = judging_pool(arguments.jobs)?;
-    let mut journal = open_journal(arguments, &out)?;
-    let summary = write_rows(&out, |sink| judge_all(arguments, &pool, &mut reader, &mut journal, sink))?;
-    journal.close()?;
-    tracing::info!("{summary}, {} bad rows skipped", reader.skipped());
+    let journal = open_journal(arguments, &out)?;
+    let (ids, sandbox) = (UniqueIds::default(), SharedSandbox::default());
+    let mut judging = Judging { reader, ids, time_limit: arguments.time_limit, pool, sandbox, journal };
+    let summary = write_rows(&out, |sink| judging.judge_all(sink))?;
+    // Removed only now: until the output is complete, it is what a kill leaves to resume from.
+    judging.journal.close()?;
+    tracing::info!("{summary}, {} bad rows skipped", judging.reader.skipped());
     Ok(())
 }
 
@@ -133,68 +136,72 @@ impl std::fmt::Display for Summary {
     }
 }
 
-fn judge_all(
-    arguments: &VerifyArguments,
-    pool: &rayon::ThreadPool,
-    reader: &mut RowReader,
-    journal: &mut Journal,
-    sink: &mut dyn RowSink,
-) -> Result<Summary> {
-    let mut progress = Progress::new("rows judged", 0, None);
-    let (mut summary, mut ids) = (Summary::default(), UniqueIds::default());
-    let sandbox = SharedSandbox::default();
-    loop {
-        let window = read_window(reader, &mut ids, arguments)?;
-        if window.is_empty() {
-            progress.finish();
-            return Ok(summary);
-        }
-        let judged = judge_window(&window, pool, &sandbox, journal)?;
-        progress.advance(window.len() as u64);
-        for ((row, ..), judgement) in window.into_iter().zip(judged) {
-            summary.count(&judgement);
-            sink.write(with_verdict(row, judgement))?;
-        }
-    }
-}
-
 /// A row to judge, its query and its prediction.
 type RowToJudge = (Row, Query, String);
 
-fn read_window(
-    reader: &mut RowReader,
-    ids: &mut UniqueIds,
-    arguments: &VerifyArguments,
-) -> Result<Vec<RowToJudge>> {
-    let mut window: Vec<RowToJudge> = Vec::new();
-    let mut programs = 0;
-    while window.len() < WINDOW_ROWS && programs < WINDOW_PROGRAMS {
-        let Some(next) = reader.next_with_text(|_, row, text| parse(row, text, ids, arguments))? else {
-            break;
-        };
-        programs += usize::from(next.1.runs_a_program());
-        window.push(next);
-    }
-    Ok(window)
+/// Rows on their way from the file through the judges, window by window.
+struct Judging {
+    reader: RowReader,
+    ids: UniqueIds,
+    /// Default time limit of a program, in seconds per test.
+    time_limit: f64,
+    pool: rayon::ThreadPool,
+    sandbox: SharedSandbox,
+    journal: Journal,
 }
 
-/// The judgements of a window's rows: those that an interrupted run left in the journal, then new ones, which
-/// the journal keeps before any of them is used.
-fn judge_window(
-    window: &[RowToJudge],
-    pool: &rayon::ThreadPool,
-    sandbox: &SharedSandbox,
-    journal: &mut Journal,
-) -> Result<Vec<Judgement>> {
-    // The journal holds judgements in row order, so those of an interrupted run come first.
-    let mut judged = journal.take(window.len());
-    let rest = &window[judged.len()..];
-    let judge = |(_, query, prediction): &RowToJudge| query.judge(prediction, sandbox);
-    // `collect` keeps the order of the rows, whatever order their judgements finish in.
-    let fresh: Vec<Judgement> = pool.install(|| rest.par_iter().map(judge).collect());
-    journal.add(&fresh)?;
-    judged.extend(fresh);
-    Ok(judged)
+impl Judging {
+    fn judge_all(&mut self, sink: &mut dyn RowSink) -> Result<Summary> {
+        let mut progress = Progress::new("rows judged", 0, None);
+        let mut summary = Summary::default();
+        loop {
+            let window = self.read_window()?;
+            if window.is_empty() {
+                progress.finish();
+                return Ok(summary);
+            }
+            let judged = self.judge_window(&window)?;
+            progress.advance(window.len() as u64);
+            for ((row, ..), judgement) in window.into_iter().zip(judged) {
+                summary.count(&judgement);
+                sink.write(with_verdict(row, judgement))?;
+            }
+        }
+    }
+
+    fn read_window(&mut self) -> Result<Vec<RowToJudge>> {
+        let mut window: Vec<RowToJudge> = Vec::new();
+        let mut programs = 0;
+        while window.len() < WINDOW_ROWS && programs < WINDOW_PROGRAMS {
+            let Some(next) = self.next_row()? else { break };
+            programs += usize::from(next.1.runs_a_program());
+            window.push(next);
+        }
+        Ok(window)
+    }
+
+    fn next_row(&mut self) -> Result<Option<RowToJudge>> {
+        let Judging { reader, ids, time_limit, .. } = self;
+        reader.next_with_text(|_, row, text| parse(row, text, ids, *time_limit))
+    }
+
+    /// The judgements of a window's rows: those that an interrupted run left in the journal, then new ones,
+    /// which the journal keeps before any of them is used.
+    fn judge_window(&mut self, window: &[RowToJudge]) -> Result<Vec<Judgement>> {
+        // The journal holds judgements in row order, so those of an interrupted run come first.
+        let mut judged = self.journal.take(window.len());
+        let fresh = self.judge(&window[judged.len()..]);
+        self.journal.add(&fresh)?;
+        judged.extend(fresh);
+        Ok(judged)
+    }
+
+    fn judge(&self, rows: &[RowToJudge]) -> Vec<Judgement> {
+        let Judging { pool, sandbox, .. } = self;
+        let judge = |(_, query, prediction): &RowToJudge| query.judge(prediction, sandbox);
+        // `collect` keeps the order of the rows, whatever order their judgements finish in.
+        pool.install(|| rows.par_iter().map(judge).collect())
+    }
 }
 
 fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
@@ -213,11 +220,11 @@ fn parse(
     row: Row,
     source: Option<&str>,
     ids: &mut UniqueIds,
-    arguments: &VerifyArguments,
-) -> Result<(Row, Query, String), FieldProblem> {
+    time_limit: f64,
+) -> Result<RowToJudge, FieldProblem> {
     ids.take_sample(&row)?;
     let prediction = text_of(&row, "prediction")?.to_owned();
-    let query = Query::of(&row, source, arguments.time_limit)?;
+    let query = Query::of(&row, source, time_limit)?;
     Ok((row, query, prediction))
 }
 

@@ -4,6 +4,7 @@ use latrace_core::Reason;
 
 use super::{JoinedTraces, OnTrace};
 use crate::data::{Browsed, BrowsedAnswer, BrowsedTrace};
+use crate::text::shortened;
 use latrace_run::pipeline::records::{AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord};
 
 /// Maximum tokens shown of a trace. A few traces of the longest kind would otherwise fill the page.
@@ -16,8 +17,8 @@ pub(super) fn browsed(question: QuestionRecord, traces: JoinedTraces) -> Browsed
     let QuestionRecord { id, question, hint, difficulty, .. } = question;
     Browsed {
         id,
-        question: shortened(question),
-        hint: hint.map(shortened),
+        question: shortened(question, SHOWN_LETTERS),
+        hint: hint.map(|hint| shortened(hint, SHOWN_LETTERS)),
         difficulty,
         traces: traces.into_iter().map(|(trace, on)| browsed_trace(trace, on)).collect(),
     }
@@ -51,7 +52,7 @@ fn centinats(score: &ScoreRecord, trace: &TraceRecord) -> Vec<i32> {
 fn browsed_answers(answers: Vec<(AnswerRecord, Option<Reason>)>) -> Vec<BrowsedAnswer> {
     let mut browsed: Vec<BrowsedAnswer> = Vec::new();
     for (answer, reason) in answers {
-        let new = BrowsedAnswer { text: shortened(answer.text), reason, ended: answer.ended, times: 1 };
+        let new = browsed_answer(answer, reason);
         match browsed.iter_mut().find(|known| is_same(known, &new)) {
             Some(known) => known.times += 1,
             None => browsed.push(new),
@@ -60,15 +61,13 @@ fn browsed_answers(answers: Vec<(AnswerRecord, Option<Reason>)>) -> Vec<BrowsedA
     browsed
 }
 
-fn is_same(a: &BrowsedAnswer, b: &BrowsedAnswer) -> bool {
-    a.text == b.text && a.reason == b.reason && a.ended == b.ended
+fn browsed_answer(answer: AnswerRecord, reason: Option<Reason>) -> BrowsedAnswer {
+    let AnswerRecord { text, ended, .. } = answer;
+    BrowsedAnswer { text: shortened(text, SHOWN_LETTERS), reason, ended, times: 1 }
 }
 
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(SHOWN_LETTERS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+fn is_same(a: &BrowsedAnswer, b: &BrowsedAnswer) -> bool {
+    a.text == b.text && a.reason == b.reason && a.ended == b.ended
 }
 
 /// Approximate size of a question in memory and on the page: its texts, and what the fields around them take.

@@ -13,6 +13,7 @@ use crate::collect::pieces::pieces;
 use crate::collect::stages::RunStages;
 use crate::data::{Browsed, TraceBrowser};
 use crate::page::LARGEST_PAGE;
+use crate::text::cannot_read;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Proposal, RunRecipe};
@@ -37,12 +38,17 @@ impl Choice {
 
     /// Takes a question, and drops those with the highest keys that there is no longer room for.
     pub(super) fn offer(&mut self, question: QuestionRecord, traces: JoinedTraces) {
+        // Keyed by place in the run, so that the choice does not depend on how the run is cut into parts.
         let key = Rng::at(self.seed, &[11, self.offered as u64]).next_u64();
         let browsed = browsed(question, traces);
         let bytes = bytes_of(&browsed);
         self.questions.insert((key, self.offered), (bytes, browsed));
         self.offered += 1;
         self.held += bytes;
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         while self.held > HELD
             && let Some((_, (bytes, _))) = self.questions.pop_last()
         {
@@ -52,16 +58,11 @@ impl Choice {
 
     /// The questions in run order, with token ids decoded.
     pub(super) fn traces(self, recipe: &RunRecipe, tokenizer: Option<Tokenizer>) -> TraceBrowser {
+        let writer = writer(recipe.proposal()).to_owned();
         let of = self.offered;
         let mut questions = self.in_run_order();
-        let mut vocabulary = Vocabulary::default();
-        let decode = |ids: &[u32]| text_of(tokenizer.as_ref(), ids);
-        for trace in questions.iter_mut().flat_map(|question| &mut question.traces) {
-            let pieces = pieces(&trace.tokens, decode);
-            trace.tokens = pieces.into_iter().map(|piece| vocabulary.number_of(piece)).collect();
-        }
-        let writer = writer(recipe.proposal()).to_owned();
-        TraceBrowser { of, seed: None, writer, vocabulary: vocabulary.into_words(), questions }
+        let vocabulary = decoded(&mut questions, tokenizer.as_ref());
+        TraceBrowser { of, seed: None, writer, vocabulary, questions }
     }
 
     fn in_run_order(self) -> Vec<Browsed> {
@@ -75,6 +76,16 @@ fn writer(proposal: Proposal) -> &'static str {
         Proposal::Posterior => "the posterior",
         Proposal::Initial => "the initial model itself",
     }
+}
+
+/// Replaces token ids by numbers of token texts, and returns the texts.
+fn decoded(questions: &mut [Browsed], tokenizer: Option<&Tokenizer>) -> Vec<String> {
+    let mut vocabulary = Vocabulary::default();
+    for trace in questions.iter_mut().flat_map(|question| &mut question.traces) {
+        let pieces = pieces(&trace.tokens, |ids| text_of(tokenizer, ids));
+        trace.tokens = pieces.into_iter().map(|piece| vocabulary.number_of(piece)).collect();
+    }
+    vocabulary.into_words()
 }
 
 /// Token texts, numbered in order of first occurrence. Texts, because ids of different tokens can have the
@@ -111,6 +122,6 @@ pub(super) fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
 }
 
 fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
-    let cannot = || format!("cannot read {}", path.display());
+    let cannot = || cannot_read(path);
     Tokenizer::from_bytes(&std::fs::read(path).with_context(cannot)?).with_context(cannot)
 }

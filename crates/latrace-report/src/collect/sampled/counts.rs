@@ -70,22 +70,27 @@ impl Counts {
         self.rho.extend(rho_k);
     }
 
-    /// How many traces reached each step.
+    /// How many traces reached each step, as far as the stages that tell it are finished.
     pub(super) fn funnel(&self, tables: &Tables, recipe: &RunRecipe) -> Vec<FunnelStep> {
-        let has_weights = tables.weights.is_some();
-        // Where every trace with a right answer weighs something, a step for it would tell nothing new.
-        let some_weigh_nothing = has_weights && self.weighed != self.right;
+        let mut steps =
+            vec![step("sampled", self.sampled, ""), step("came to their end", self.closed, "were cut off")];
+        if tables.verdicts.is_some() {
+            steps.push(step("led to a right answer", self.right, "led to none"));
+        }
+        if tables.weights.is_some() {
+            steps.extend(self.weighing_steps(recipe));
+        }
+        steps
+    }
+
+    fn weighing_steps(&self, recipe: &RunRecipe) -> impl Iterator<Item = FunnelStep> {
+        // Where exactly the traces with a right answer weigh something, the step would repeat the one before.
+        let weighed =
+            (self.weighed != self.right).then(|| step("weigh something", self.weighed, "weigh nothing"));
         // Only the variational method selects examples by weight.
-        let is_selective = has_weights && recipe.method == Method::Variational;
-        let steps = [
-            ("sampled", self.sampled, "", true),
-            ("came to their end", self.closed, "were cut off", true),
-            ("led to a right answer", self.right, "led to none", tables.verdicts.is_some()),
-            ("weigh something", self.weighed, "weigh nothing", some_weigh_nothing),
-            ("chosen", self.chosen, "were not chosen", is_selective),
-        ];
-        let known = steps.into_iter().filter(|&(.., is_known)| is_known);
-        known.map(|(name, count, lost, _)| step(name, count, lost)).collect()
+        let chosen =
+            (recipe.method == Method::Variational).then(|| step("chosen", self.chosen, "were not chosen"));
+        weighed.into_iter().chain(chosen)
     }
 
     /// Distribution of weights among a question's traces.
@@ -96,10 +101,14 @@ impl Counts {
             traces_each,
             rho: Histogram::of(self.rho.iter().copied(), 0.0, 1.0, RHO_BINS),
             effective: self.effective_sizes(traces_each),
-            mean_effective: self.effective.iter().sum::<f64>() / self.effective.len().max(1) as f64,
+            mean_effective: self.mean_effective(),
             questions: self.effective.len(),
             without_weight: self.without_weight,
         })
+    }
+
+    fn mean_effective(&self) -> f64 {
+        self.effective.iter().sum::<f64>() / self.effective.len().max(1) as f64
     }
 
     fn effective_sizes(&self, traces_each: usize) -> Histogram {

@@ -16,7 +16,7 @@ use crate::data::{Bounds, FunnelStep, LengthFigure, TraceBrowser, VerdictCount, 
 use choice::{Choice, tokenizer};
 use counts::Counts;
 use latrace_io::table::{Record, Table};
-use latrace_run::join::{self, Join, all_matched};
+use latrace_run::join::{self, Join, OfTrace, all_matched};
 use latrace_run::pipeline::records::{
     AnswerRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
@@ -89,26 +89,32 @@ impl Tables {
         let joined = self.join(part)?.into_questions().into_iter();
         let mut traces: HashMap<String, _> = joined.map(|question| (question.id, question.traces)).collect();
         let questions = self.questions.read(part)?.into_iter();
-        let with_traces =
-            questions.filter_map(|question| traces.remove(&question.id).map(|traces| (question, traces)));
-        Ok(with_traces.collect())
+        Ok(questions.filter_map(|question| traces.remove(&question.id).map(|of| (question, of))).collect())
     }
 
     /// The traces of a part with all records on them; verdicts after the answers that they are on.
-    fn join(&self, part: usize) -> Result<Join<TraceRecord, OnTrace>> {
-        let mut join = Join::<TraceRecord, OnTrace>::new(self.traces.read(part)?, join::twice)?;
-        all_matched(&join.add(read_part(&self.scores, part)?, OnTrace::put_score)?)?;
-        all_matched(&join.add(read_part(&self.weights, part)?, OnTrace::put_weight)?)?;
-        all_matched(&join.add(read_part(&self.answers, part)?, OnTrace::put_answer)?)?;
-        let put = |_: &TraceRecord, on: &mut OnTrace, record: VerdictRecord| {
+    fn join(&self, part: usize) -> Result<TraceJoin> {
+        let mut join = TraceJoin::new(self.traces.read(part)?, join::twice)?;
+        add(&mut join, &self.scores, part, OnTrace::put_score)?;
+        add(&mut join, &self.weights, part, OnTrace::put_weight)?;
+        add(&mut join, &self.answers, part, OnTrace::put_answer)?;
+        add(&mut join, &self.verdicts, part, |_, on, record: VerdictRecord| {
             on.put_verdict(&record, record.answer, record.reason)
-        };
-        all_matched(&join.add(read_part(&self.verdicts, part)?, put)?)?;
+        })?;
         Ok(join)
     }
 }
 
-/// A part of a table; nothing if the stage is not finished.
-fn read_part<R: Record>(table: &Option<Table<R>>, part: usize) -> Result<Vec<R>> {
-    table.as_ref().map_or(Ok(Vec::new()), |table| table.read(part))
+type TraceJoin = Join<TraceRecord, OnTrace>;
+
+/// Joins a part of a table to its traces, if the stage is finished. A record without a trace is an error:
+/// the run folder holds stages of different runs.
+fn add<R: Record + OfTrace>(
+    join: &mut TraceJoin,
+    table: &Option<Table<R>>,
+    part: usize,
+    put: impl FnMut(&TraceRecord, &mut OnTrace, R) -> Result<()>,
+) -> Result<()> {
+    let Some(table) = table else { return Ok(()) };
+    all_matched(&join.add(table.read(part)?, put)?)
 }

@@ -34,6 +34,7 @@ pub(super) fn read_samples(
     arguments: &BuildArguments,
     questions: &[QuestionRecord],
 ) -> Result<HashMap<String, SampledQuestion>> {
+    // SFT trains on the questions' own traces, whatever else is given.
     let Some(path) = arguments.traces.as_deref().filter(|_| arguments.method != Method::Sft) else {
         return Ok(HashMap::new());
     };
@@ -46,7 +47,7 @@ pub(super) fn read_samples(
 }
 
 /// All rows of a path's files, as `parse` reads them.
-fn read<T>(path: &Path, mut parse: impl FnMut(Row) -> Result<T, FieldProblem>) -> Result<Vec<T>> {
+fn read<T>(path: &Path, mut parse: impl FnMut(Row) -> rows::Parsed<T>) -> Result<Vec<T>> {
     let mut all = Vec::new();
     for file in files_of(path)? {
         // Bad rows are never skipped here: a question without one of its rows would be weighted wrongly.
@@ -80,12 +81,12 @@ fn check_known(path: &Path, traces: &[TraceRecord], questions: &[QuestionRecord]
     let known: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
     match traces.iter().find(|trace| !known.contains(trace.id.as_str())) {
         None => Ok(()),
-        Some(TraceRecord { id, .. }) => Err(Failure::work(format!(
-            "{} has a trace with id {id:?}, which matches no question",
-            path.display()
-        ))
-        .into()),
+        Some(stray) => Err(stray_trace(path, &stray.id).into()),
     }
+}
+
+fn stray_trace(path: &Path, id: &str) -> Failure {
+    Failure::work(format!("{} has a trace with id {id:?}, which matches no question", path.display()))
 }
 
 type Joined = Join<TraceRecord, OnTrace<Verdict>>;
@@ -105,7 +106,7 @@ fn add_all(join: &mut Joined, arguments: &BuildArguments) -> Result<()> {
 fn add<R: OfTrace>(
     join: &mut Joined,
     path: Option<&Path>,
-    parse: fn(&Row) -> Result<R, FieldProblem>,
+    parse: fn(&Row) -> rows::Parsed<R>,
     put: impl FnMut(&TraceRecord, &mut OnTrace<Verdict>, R) -> Result<()>,
 ) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
@@ -120,16 +121,20 @@ fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
 
 /// Refuses a finished trace without a weight, where there are weights, and an answer without a verdict.
 fn check_complete(trace: &TraceRecord, on: &OnTrace<Verdict>, arguments: &BuildArguments) -> Result<()> {
+    // Unfinished traces are never trained on, so they need no weight.
     if let Some(weights) = arguments.weights.as_deref().filter(|_| trace.closed && on.weight.is_none()) {
         return without_row(&name(trace), weights);
     }
-    let unjudged = on.answers.iter().find(|(_, verdict)| verdict.is_none());
-    match (unjudged, arguments.verdicts.as_deref()) {
-        (Some((answer, _)), Some(verdicts)) => {
-            without_row(&format!("{}, answer {}", name(trace), answer.answer), verdicts)
-        }
-        _ => Ok(()),
+    match arguments.verdicts.as_deref().zip(unjudged(on)) {
+        Some((verdicts, answer)) => without_row(&format!("{}, answer {answer}", name(trace)), verdicts),
+        None => Ok(()),
     }
+}
+
+/// The number of an answer without a verdict.
+fn unjudged(on: &OnTrace<Verdict>) -> Option<u64> {
+    let mut unjudged = on.answers.iter().filter(|(_, verdict)| verdict.is_none());
+    unjudged.next().map(|(answer, _)| answer.answer)
 }
 
 fn without_row(of: &str, path: &Path) -> Result<()> {

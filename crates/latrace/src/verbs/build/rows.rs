@@ -14,8 +14,11 @@ use serde_json::{Value, json};
 use crate::verbs::input::id_text;
 use crate::verbs::output::add_fields;
 
+/// What a row holds, or which of its fields is wrong.
+pub(super) type Parsed<T> = Result<T, FieldProblem>;
+
 /// A row of `latrace questions --model`.
-pub(super) fn question(row: &Row) -> Result<QuestionRecord, FieldProblem> {
+pub(super) fn question(row: &Row) -> Parsed<QuestionRecord> {
     Ok(QuestionRecord {
         id: id(row)?,
         split: optional(row, "split")?.unwrap_or(Split::Train),
@@ -34,7 +37,7 @@ pub(super) fn question(row: &Row) -> Result<QuestionRecord, FieldProblem> {
 
 /// A row of `latrace sample`, or of a run's table. A trace of a table says in `closed` whether it is finished;
 /// one written by `latrace sample` is finished if it stopped at a stop string.
-pub(super) fn trace(row: &Row) -> Result<TraceRecord, FieldProblem> {
+pub(super) fn trace(row: &Row) -> Parsed<TraceRecord> {
     let stopped = optional::<String>(row, "stop_reason")?.is_none_or(|reason| reason == "stop_string");
     let closed = optional(row, "closed")?.unwrap_or(stopped);
     // A finished trace has its log-probs in its score record, so keeping both would double the memory.
@@ -44,7 +47,7 @@ pub(super) fn trace(row: &Row) -> Result<TraceRecord, FieldProblem> {
 }
 
 /// A row of `latrace weigh`.
-pub(super) fn weight(row: &Row) -> Result<WeightRecord, FieldProblem> {
+pub(super) fn weight(row: &Row) -> Parsed<WeightRecord> {
     let resolution: Option<String> = optional(row, "resolution")?;
     Ok(WeightRecord {
         id: id(row)?,
@@ -58,13 +61,13 @@ pub(super) fn weight(row: &Row) -> Result<WeightRecord, FieldProblem> {
 }
 
 /// A row of `latrace score`.
-pub(super) fn score(row: &Row) -> Result<ScoreRecord, FieldProblem> {
+pub(super) fn score(row: &Row) -> Parsed<ScoreRecord> {
     let (sample, logprobs) = (required(row, "sample")?, required(row, "logprobs")?);
     Ok(ScoreRecord { id: id(row)?, sample, logprobs, reference_logprobs: None })
 }
 
 /// A row of `latrace answer`, or of a run's table.
-pub(super) fn answer(row: &Row) -> Result<AnswerRecord, FieldProblem> {
+pub(super) fn answer(row: &Row) -> Parsed<AnswerRecord> {
     let (given, token_ids) = answer_ids(row)?;
     Ok(AnswerRecord {
         id: id(row)?,
@@ -80,7 +83,7 @@ pub(super) fn answer(row: &Row) -> Result<AnswerRecord, FieldProblem> {
 
 /// The number of given tokens that an answer begins with, and all of its tokens. `latrace answer` writes the
 /// given tokens in a field of their own; a run's table has them before the others, with their number.
-fn answer_ids(row: &Row) -> Result<(u64, Vec<u32>), FieldProblem> {
+fn answer_ids(row: &Row) -> Parsed<(u64, Vec<u32>)> {
     let drawn: Vec<u32> = required(row, "token_ids")?;
     match optional::<Vec<u32>>(row, "given_ids")? {
         Some(given) => Ok((given.len() as u64, [given, drawn].concat())),
@@ -107,32 +110,34 @@ impl OfTrace for StatedVerdict {
 }
 
 /// A row of `latrace verify`.
-pub(super) fn verdict(row: &Row) -> Result<StatedVerdict, FieldProblem> {
+pub(super) fn verdict(row: &Row) -> Parsed<StatedVerdict> {
     let (stated, reason): (String, Option<String>) = (required(row, "verdict")?, optional(row, "reason")?);
-    let unknown = |unknown: UnknownVerdict| {
-        FieldProblem::new("verdict", UnknownVerdict::EXPECTED, format!("{:?}", unknown.name))
-    };
-    let verdict = stated_verdict(&stated, reason.as_deref()).map_err(unknown)?;
+    let verdict = stated_verdict(&stated, reason.as_deref()).map_err(|unknown| problem_of(&unknown))?;
     let (sample, answer) = (required(row, "sample")?, required(row, "answer")?);
     Ok(StatedVerdict { id: id(row)?, sample, answer, verdict })
 }
 
+fn problem_of(unknown: &UnknownVerdict) -> FieldProblem {
+    FieldProblem::new("verdict", UnknownVerdict::EXPECTED, format!("{:?}", unknown.name))
+}
+
 /// An id as records store it: always a string.
-fn id(row: &Row) -> Result<String, FieldProblem> {
+fn id(row: &Row) -> Parsed<String> {
     let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
     Ok(id_text(&id))
 }
 
-fn required<T: DeserializeOwned>(row: &Row, name: &str) -> Result<T, FieldProblem> {
+fn required<T: DeserializeOwned>(row: &Row, name: &str) -> Parsed<T> {
     optional(row, name)?.ok_or_else(|| FieldProblem::new(name, "a value", "nothing"))
 }
 
-fn optional<T: DeserializeOwned>(row: &Row, name: &str) -> Result<Option<T>, FieldProblem> {
-    let read = |value: &Value| {
-        let of_type = serde_json::from_value(value.clone());
-        of_type.map_err(|error| FieldProblem::new(name, format!("another value ({error})"), describe(value)))
-    };
-    field(row, name).map(read).transpose()
+fn optional<T: DeserializeOwned>(row: &Row, name: &str) -> Parsed<Option<T>> {
+    field(row, name).map(|value| of_type(name, value)).transpose()
+}
+
+fn of_type<T: DeserializeOwned>(name: &str, value: &Value) -> Parsed<T> {
+    let refused = |error| FieldProblem::new(name, format!("another value ({error})"), describe(value));
+    T::deserialize(value).map_err(refused)
 }
 
 /// An example as a row for `latrace train`.
@@ -150,13 +155,15 @@ pub(super) fn of_example(example: &ExampleRecord) -> Row {
     );
     match &example.old_logprobs {
         None => add_fields(&mut row, [("weight", json!(example.weight))]),
-        Some(old) => {
-            // As an f32 prints: not with the digits of its nearest f64.
-            let old: Value = old.iter().map(|&logp| json!(shortest(logp))).collect();
-            add_fields(&mut row, [("advantages", json!(advantages(example))), ("old_logprobs", old)]);
-        }
+        Some(old) => add_policy_gradient(&mut row, example, old),
     }
     row
+}
+
+fn add_policy_gradient(row: &mut Row, example: &ExampleRecord, old_logprobs: &[f32]) {
+    // As an f32 prints: not with the digits of its nearest f64.
+    let old_logprobs: Value = old_logprobs.iter().map(|&logp| json!(shortest(logp))).collect();
+    add_fields(row, [("advantages", json!(advantages(example))), ("old_logprobs", old_logprobs)]);
 }
 
 /// An advantage per token, as `latrace train` takes them: the given tokens were not sampled, and get none.
