@@ -29,6 +29,7 @@ impl ChoiceReferences {
     /// Whether `prediction`, a response or a bare answer, chooses what one of the references says.
     /// `convention` says where it stands.
     pub fn judge(&self, prediction: &str, convention: &Convention) -> Judgement {
+        // Whatever the response says: without a usable reference no choice is right or wrong.
         if self.right().is_empty() {
             return Judgement::new(Reason::BadGold, None);
         }
@@ -49,7 +50,7 @@ impl ChoiceReferences {
     }
 }
 
-/// What there is to choose from.
+/// The options that a question offers.
 #[derive(Debug)]
 struct Options {
     /// How many letters are options.
@@ -64,6 +65,7 @@ struct Options {
 
 impl Options {
     fn new(texts: Option<Vec<String>>) -> Options {
+        // Letters end at Z, however many options there are.
         let letters = texts.as_ref().map_or(MOST_OPTIONS, |texts| texts.len().min(26));
         let texts = texts.unwrap_or_default();
         let plain = texts.iter().map(|text| unmarked(text)).collect();
@@ -91,6 +93,7 @@ impl Options {
     /// The letter that what was found at a place of `text` chooses.
     fn chosen_at(&self, place: &Place, found: &Found, text: &str) -> Option<char> {
         match (place, found) {
+            // Not what was found there, which was looked for among all letters: some may be no options here.
             (Place::LastLetter, _) => last_letter(text, self.letters),
             (Place::WholeText, Found::Answer(answer, _)) => {
                 self.choice_of(answer).filter(|letter| self.opens_answer(*letter, answer))

@@ -1,4 +1,4 @@
-//! What a judge hands back: why, and what it judged.
+//! The result of judging: the reason, and what was judged.
 
 use latrace_core::{Reason, Verdict};
 

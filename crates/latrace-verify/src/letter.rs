@@ -1,6 +1,7 @@
 //! Letters of options, as they stand in an answer or in a text.
 
 /// The most options: letters A to J.
+// MMLU-Pro has ten. With more letters, more initials and units in a text would be taken for choices.
 pub(crate) const MOST_OPTIONS: usize = 10;
 
 /// The last letter of an option that stands in brackets or alone; none where it is one of several.
@@ -39,9 +40,11 @@ const LABELS: [char; 4] = [')', ']', '.', ':'];
 /// `Option C`, as models like to quote it, without the noun.
 fn without_noun(text: &str) -> &str {
     let lower = text.to_ascii_lowercase();
-    let noun = ["option ", "choice ", "letter ", "answer "].iter().find(|noun| lower.starts_with(**noun));
+    let noun = NOUNS.iter().find(|noun| lower.starts_with(**noun));
     noun.map_or(text, |noun| &text[noun.len()..])
 }
+
+const NOUNS: [&str; 4] = ["option ", "choice ", "letter ", "answer "];
 
 /// Whether what follows a letter makes it a label: `C.5` has none, `(C)5` has.
 fn is_label(rest: &str, bracketed: bool) -> bool {
@@ -53,17 +56,23 @@ fn is_label(rest: &str, bracketed: bool) -> bool {
 fn joins_another(rest: &str) -> bool {
     let label = rest.chars().next().filter(|mark| LABELS.contains(mark));
     let next = rest.trim_start_matches([')', ']', '.', ':', ' ', '\n']);
-    let joint = ["and", "or", ",", "&", "/", ";"].iter().find_map(|joint| next.strip_prefix(joint));
+    let joint = JOINTS.iter().find_map(|joint| next.strip_prefix(joint));
     let other = joint.unwrap_or(next).trim_start();
-    let mut characters = other.trim_start_matches(['(', '[']).chars();
-    let is_letter = characters.next().is_some_and(|c| c.is_ascii_uppercase());
-    let then = characters.next();
-    // `A and Bob` joins no second letter.
-    if !is_letter || then.is_some_and(char::is_alphanumeric) {
-        return false;
+    begins_with_letter(other) && {
+        // A joint between two letters, or the same punctuation behind both, as in `A. B.`
+        let behind = other.chars().nth(1);
+        joint.is_some() || other.starts_with(['(', '[']) || (behind.is_some() && behind == label)
     }
-    // A joint between two letters, or the same punctuation behind both, as in `A. B.`
-    joint.is_some() || other.starts_with(['(', '[']) || (then.is_some() && then == label)
+}
+
+/// What joins two letters. `A & B` and `A/B` are as common as words.
+const JOINTS: [&str; 6] = ["and", "or", ",", "&", "/", ";"];
+
+/// Whether a text begins with a capital letter that is a word: `A and Bob` joins no second letter.
+fn begins_with_letter(text: &str) -> bool {
+    let mut characters = text.trim_start_matches(['(', '[']).chars();
+    characters.next().is_some_and(|c| c.is_ascii_uppercase())
+        && !characters.next().is_some_and(char::is_alphanumeric)
 }
 
 /// The text with formula and emphasis marks removed.
@@ -119,6 +128,7 @@ fn last_alone(text: &str, letters: usize) -> Option<usize> {
             && !in_word(Some(at + 1))
             && !is_in_sentence(letter, &text[at + 1..])
     };
+    // From the end: what a response names last is what it settled on.
     (0..bytes.len()).rev().find(alone)
 }
 

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_compared_without_their_dress() {
+    fn words_are_compared_without_case_articles_and_markup() {
         check("no solution", "No solution.", Reason::Equal);
         check("an ellipse", "The answer is \\boxed{\\text{ellipse}}.", Reason::Equal);
         check("ellipse", "hyperbola", Reason::Different);

@@ -70,12 +70,13 @@ fn paired(value: &Json) -> Result<Vec<Test>, String> {
         return Err(format!("expected as many outputs as inputs, got {got} and {wanted}"));
     }
     let pairs = inputs.iter().zip(outputs);
-    match value.field("fn_name").text().filter(|name| !name.is_empty()) {
+    match value.field("fn_name").text() {
+        // An empty name, like none, means that programs print.
+        None | Some("") => Ok(pairs.map(|(input, output)| printing(input, output)).collect()),
         Some(function) => {
             let unwrapped = outputs.iter().all(is_list_of_one);
             pairs.map(|(input, output)| returning(function, input, output, unwrapped)).collect()
         }
-        None => Ok(pairs.map(|(input, output)| printing(input, output)).collect()),
     }
 }
 
@@ -123,12 +124,12 @@ fn public_and_private(value: &Json) -> Result<Vec<Test>, String> {
     Ok(tests)
 }
 
-/// A list of tests, as it is or as a text, which may be packed; nothing is an empty list.
+/// A list of tests, plain or as a text, which may be packed; `null` is an empty list.
 fn unpacked(list: &Json) -> Result<Json, String> {
     match list {
         Json::Null => Ok(Json::List(Vec::new())),
         Json::Text(text) if text.is_empty() => Ok(Json::List(Vec::new())),
-        // Base64 has neither bracket nor brace, so the first character tells.
+        // Base64 has neither bracket nor brace, so the first character decides.
         Json::Text(text) if text.trim_start().starts_with(['[', '{']) => parsed(text),
         Json::Text(packed) => parsed(&pickle::unpack(packed)?),
         list => Ok(list.clone()),
@@ -141,6 +142,7 @@ fn all_listed(tests: &[Json], function: Option<&str>) -> Result<Vec<Test>, Strin
 
 /// `fn_name` or `func_name`, on the value or in its `metadata`, which may be a JSON text.
 fn function_named(value: &Json) -> Option<String> {
+    // APPS and TACO name it `fn_name`, LiveCodeBench `func_name` in its metadata.
     let direct = value.field("fn_name").text().or_else(|| value.field("func_name").text());
     match direct.filter(|name| !name.is_empty()) {
         Some(name) => Some(name.to_owned()),

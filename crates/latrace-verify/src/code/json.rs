@@ -1,4 +1,4 @@
-//! JSON values with their numbers as they are written, so that integers of any size stay what they are.
+//! JSON values that keep numbers as text, so that integers of any size keep their digits.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ impl Json {
     /// Reads a JSON text.
     ///
     /// # Errors
-    /// If it is none, or nests too deep.
+    /// If it is not JSON, or nests too deep.
     pub fn read(text: &str) -> Result<Json, serde_json::Error> {
         read_within(text, MOST_DEPTH)
     }
@@ -99,23 +99,26 @@ struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
         deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Collects an object's fields.
+struct Collect;
+
+impl<'de> Visitor<'de> for Collect {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
     }
 }
 

@@ -25,10 +25,10 @@ use seccompiler::{
     sock_filter,
 };
 
-/// The first argument that asks an executable to be the launcher.
+/// The first argument that makes an executable the launcher.
 pub const ARGUMENT: &str = "__sandbox";
 
-/// Runs bubblewrap. `arguments` follow [`ARGUMENT`]: our process id, user id (0: as it is), memory in MiB,
+/// Runs bubblewrap. `arguments` follow [`ARGUMENT`]: our process id, user id (0: unchanged), memory in MiB,
 /// seconds of processor time, bubblewrap, its options, `--` and the command. Standard input begins with the
 /// program: eight bytes of length, then text. The exit code is bubblewrap's.
 pub fn run(arguments: &[OsString]) -> ExitCode {
@@ -145,6 +145,7 @@ fn limit(memory_mb: u64, seconds: u64) -> Result<()> {
 /// A limit may be lowered by anyone, and raised by root alone.
 fn lower(resource: Resource, most: u64) -> Result<()> {
     let known = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    // The hard limit too, or the program could raise its own again.
     let most = Some(most.min(known));
     Ok(setrlimit(resource, Rlimit { current: most, maximum: most })?)
 }

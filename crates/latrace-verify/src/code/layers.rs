@@ -114,7 +114,7 @@ fn whole(launcher: &Path) -> (Layer, Vec<Layer>) {
     }
 }
 
-/// A program by the version it tells.
+/// A program, with the version that it reports.
 fn program(name: &'static str, part: Result<&Path, &Unavailable>) -> Layer {
     match part.map_err(Unavailable::to_string).and_then(version) {
         Ok(version) => Layer::new(name, LayerState::Active, version),
@@ -134,12 +134,16 @@ fn version(path: &Path) -> Result<String, String> {
 
 /// Each namespace by itself, where the whole does not start.
 fn singly(whole: &Unavailable) -> Vec<Layer> {
-    let untried = |name| Layer::new(name, LayerState::Untried, "nothing runs without a sandbox");
     let namespace = |name, option: &str| match (Parts::bubblewrap(), whole) {
         (Ok(bubblewrap), Unavailable::NotWorking(_)) => alone(name, &bubblewrap, option),
         _ => untried(name),
     };
-    NAMESPACES.iter().map(|(_, name, option)| namespace(name, option)).chain(WITHIN.map(untried)).collect()
+    let namespaces = NAMESPACES.iter().map(|(_, name, option)| namespace(name, option));
+    namespaces.chain(WITHIN.map(untried)).collect()
+}
+
+fn untried(name: &'static str) -> Layer {
+    Layer::new(name, LayerState::Untried, "nothing runs without a sandbox")
 }
 
 fn alone(name: &'static str, bubblewrap: &Path, option: &str) -> Layer {
@@ -171,7 +175,7 @@ struct Report {
     write: i32,
 }
 
-/// Runs a program that tells what it sees, and looks at it from outside meanwhile.
+/// Runs a program that reports what it sees, and observes it from outside meanwhile.
 fn observe(sandbox: &Sandbox) -> Result<Vec<Layer>, String> {
     let limits = Limits { time_s: 20.0, ..Limits::default() };
     let mut child =
@@ -200,6 +204,7 @@ fn report(child: &mut Child) -> Result<Report, String> {
     };
     supervisor::send_program(stdin, include_str!("layers.py")).map_err(|error| error.to_string())?;
     let line = first_line(stdout).ok_or("the program that looks around says nothing")?;
+    // What Python wrote to standard error explains a report that cannot be read.
     serde_json::from_str(&line).map_err(|error| {
         let mut said = String::new();
         let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
@@ -224,7 +229,7 @@ fn namespace(report: &Report, short: &str, name: &'static str) -> Layer {
     let Some(theirs) = report.namespaces.get(short) else {
         return Layer::new(name, LayerState::Missing, "this kernel has none");
     };
-    // A namespace of its own has another number than ours.
+    // A separate namespace has another number than ours.
     let own = own_namespace(short);
     let others: Vec<&String> = report.interfaces.iter().filter(|interface| *interface != "lo").collect();
     if short == "net" && !others.is_empty() {
@@ -254,12 +259,13 @@ fn within(report: &Report, limits: &Limits) -> Vec<Layer> {
     ]
 }
 
-/// The error of a call, as it is shown.
+/// The error of a call in words.
 fn said(error: i32) -> String {
     if error == 0 { "it works".to_owned() } else { Errno::from_raw_os_error(error).to_string() }
 }
 
 fn system_call_filter(report: &Report) -> Layer {
+    // SECCOMP_MODE_FILTER, as /proc/PID/status shows it.
     const FILTERING: &str = "2";
     // The mode alone would not show that the rules are ours: a refused call does.
     let filters = report.filter == FILTERING && report.refused_call == Errno::PERM.raw_os_error();
@@ -316,6 +322,7 @@ fn another_user(processes: &[u32]) -> Layer {
     let Some(user) = processes.last().and_then(|process| user_of(*process)) else {
         return Layer::new(name, LayerState::Untried, "the user of the processes inside cannot be read");
     };
+    // Only root can start processes of other users.
     if rustix::process::getuid().is_root() {
         return Layer::tried(name, user != 0, format!("we are root, programs run as user {user}"));
     }

@@ -15,6 +15,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
+        // Six seconds are what LiveCodeBench gives each test.
         Limits { time_s: 6.0, memory_mb: 1024, output_mb: 16, processes: 32 }
     }
 }

@@ -1,5 +1,6 @@
 //! Whether a number that a program printed or returned is the one that was expected: by their digits.
 
+// Looser than floats are: programs may print six digits, or sum in another order.
 /// How far a decimal may be from the expected one: relative, absolute below 1 and for whole numbers.
 const TOLERANCE: f64 = 1e-6;
 /// The greatest power of ten that is written out.
@@ -27,8 +28,11 @@ fn is_near(expected: &str, got: &str, tolerance: fn(f64) -> f64) -> bool {
 }
 
 fn is_number(token: &str) -> bool {
-    let is_of_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E');
     token.bytes().any(|byte| byte.is_ascii_digit()) && token.bytes().all(is_of_number)
+}
+
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E')
 }
 
 /// The sign and the digits of a whole number.

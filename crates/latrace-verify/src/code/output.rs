@@ -21,8 +21,11 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 fn same_tokens(expected: &str, printed: &str) -> bool {
-    let tokens = |text| str::split_whitespace(text).collect::<Vec<&str>>();
     all_same(&tokens(expected), &tokens(printed), |one, two| one == two || same_number(one, two))
+}
+
+fn tokens(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
 }
 
 /// The value that the harness reported behind its nonce.

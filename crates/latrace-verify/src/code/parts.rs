@@ -1,4 +1,4 @@
-//! The programs that the sandbox consists of, and why there is none.
+//! The programs that the sandbox consists of, and the reasons why it may be unavailable.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ impl Parts {
 
 /// Only system folders are in the sandbox, so only what they hold can run there.
 fn find(program: &str) -> Option<PathBuf> {
-    // `PATH` is not asked, for what it names may lie where the sandbox has no folder.
+    // `PATH` is ignored, since it may name folders that do not exist in the sandbox.
     ["/usr/bin", "/bin", "/usr/local/bin"]
         .iter()
         .map(|folder| Path::new(folder).join(program))

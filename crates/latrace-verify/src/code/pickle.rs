@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
+// A small text may unpack to more than memory holds.
 /// The most bytes that private tests may unpack to.
 const MOST_BYTES: usize = 512 << 20;
 

@@ -95,6 +95,7 @@ impl Sandbox {
         command.arg(&self.bubblewrap).args(wrapping(limits)).arg("--").arg(&self.python);
         let processes = limits.processes.to_string();
         command.args(inside.iter().map(|argument| argument.replace(PROCESSES, &processes)));
+        // The environment may hold secrets, such as tokens of the hub.
         command.env_clear();
         command
     }

@@ -119,9 +119,7 @@ fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
 
 /// Waits for the end, or brings it about.
 fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Ending {
-    let started = Instant::now();
-    let deadline = started + Duration::from_secs_f64(limits.time_s.clamp(0.0, 86_400.0));
-    let mut memory_due = started + MEMORY_EVERY;
+    let mut clock = Clock::start(limits);
     loop {
         // The end first: a program that was done in time is not late because we looked late.
         match child.try_wait() {
@@ -129,21 +127,41 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
             Ok(None) => {}
             Err(_) => return stop(child, Ending::NotStarted),
         }
-        let now = Instant::now();
-        if now >= deadline {
-            return stop(child, Ending::TimeLimit);
-        }
-        if overflow.load(Ordering::Relaxed) {
-            return stop(child, Ending::OutputLimit);
-        }
-        // Walking the processes costs more than a poll, so it is done less often.
-        if now >= memory_due {
-            memory_due = now + MEMORY_EVERY;
-            if memory::is_above(child.id(), limits.memory_mb << 20) {
-                return stop(child, Ending::MemoryLimit);
-            }
+        if let Some(limit) = clock.exceeded(child.id(), limits, overflow) {
+            return stop(child, limit);
         }
         thread::sleep(POLL);
+    }
+}
+
+/// When a run is too late, and when its memory is measured next.
+struct Clock {
+    deadline: Instant,
+    memory_due: Instant,
+}
+
+impl Clock {
+    fn start(limits: &Limits) -> Clock {
+        let started = Instant::now();
+        let time = Duration::from_secs_f64(limits.time_s.clamp(0.0, 86_400.0));
+        Clock { deadline: started + time, memory_due: started + MEMORY_EVERY }
+    }
+
+    /// The limit that a run exceeds, if it does.
+    fn exceeded(&mut self, launcher: u32, limits: &Limits, overflow: &AtomicBool) -> Option<Ending> {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Some(Ending::TimeLimit);
+        }
+        if overflow.load(Ordering::Relaxed) {
+            return Some(Ending::OutputLimit);
+        }
+        // Walking the processes costs more than a poll, so it is done less often.
+        if now < self.memory_due {
+            return None;
+        }
+        self.memory_due = now + MEMORY_EVERY;
+        memory::is_above(launcher, limits.memory_mb << 20).then_some(Ending::MemoryLimit)
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn same_collection(gold: &Expression, answer: &Expression, same: Same
     if is_empty_set(gold) || is_empty_set(answer) {
         return is_empty_set(gold) && is_empty_set(answer);
     }
+    // `x = 1 or x = 2` lists what `1, 2` lists.
     let (one, two) = (unlabelled(&members(gold), same), unlabelled(&members(answer), same));
     let (Some(one), Some(two)) = (one, two) else {
         return false;
@@ -76,6 +77,7 @@ fn are_paired(gold: &[Expression], answer: &[Expression], same: Same) -> bool {
         return false;
     }
     let (unpaired, mut others) = without_twins(gold, answer);
+    // First come, first served: partners are equal, so it does not matter which of them is taken.
     unpaired.len() <= MOST_UNPAIRED
         && unpaired.iter().all(|one| {
             let partner = others.iter().position(|two| same_part(one, two, same));
@@ -92,6 +94,7 @@ fn without_twins<'a>(
     for member in answer {
         open.entry(exact::canonical(member)).or_default().push(member);
     }
+    // Each twin is used once, so that 2, 2, 3 is not 2, 3, 3.
     let mut has_twin =
         |member: &Expression| open.get_mut(&exact::canonical(member)).and_then(Vec::pop).is_some();
     let unpaired = gold.iter().filter(|member| !has_twin(member)).collect();

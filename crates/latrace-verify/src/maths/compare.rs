@@ -137,10 +137,13 @@ fn letters(text: &str) -> String {
 /// The members of `red and blue`, in one order.
 fn listed_words(text: &str) -> Vec<String> {
     let commas = text.replace(" and ", ",");
-    let mut parts: Vec<String> = commas.split(',').map(letters).collect();
-    parts.retain(|part| !part.is_empty());
+    let mut parts: Vec<String> = commas.split(',').filter(|part| !is_blank(part)).map(letters).collect();
     parts.sort();
     parts
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 /// Ratios up to a common factor; times exactly; a ratio of two is their quotient.
@@ -182,7 +185,7 @@ fn is_proportion(one: [&Expression; 2], two: [&Expression; 2]) -> bool {
 }
 
 /// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value
-/// alone is none; without a base stands ten.
+/// alone is not the answer; the default is base ten.
 fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
     use Expression::InBase;
     match (gold, answer) {

@@ -6,9 +6,13 @@ use num_traits::{Signed, ToPrimitive};
 
 use super::syntax::Rational;
 
+// Results are not rounded to the last bit: agreement allows for far larger errors.
 pub(super) const ROUNDING: RoundingMode = RoundingMode::None;
+// At 192 bits, 100 must agree: evaluation loses far fewer than 92, and different values of an answer's size
+// agree in 100 only by being built to do so, which the confirmation at a higher precision catches.
 /// Bits of the precision that two values that agree may differ in, relative to the greater.
 const DISAGREEING_BITS: usize = 92;
+// At 192 bits, what cancels to below 2^-150 of its greatest term is zero.
 /// Bits of the precision that may be wrong in a sum, relative to its greatest term.
 const ROUNDED_BITS: usize = 42;
 
@@ -29,6 +33,7 @@ pub(super) struct Arithmetic {
     least: i32,
 }
 
+// Small integers are exact at any precision.
 pub(super) fn zero() -> BigFloat {
     BigFloat::from_i64(0, 64)
 }
@@ -182,6 +187,7 @@ impl Arithmetic {
         if self.is_nothing(right) {
             return None;
         }
+        // By the conjugate: 1/(a + bi) is (a − bi)/(a² + b²).
         let size = self.square(right);
         let over_size = |part: &BigFloat| part.div(&size, self.precision, ROUNDING);
         let reciprocal = Complex { re: over_size(&right.re), im: over_size(&right.im.neg()) };
@@ -249,17 +255,25 @@ impl Arithmetic {
             return if value.re.is_negative() { self.pi() } else { zero() };
         }
         if value.re.is_zero() {
-            let quarter = self.pi().div(&BigFloat::from_i64(2, self.precision), self.precision, ROUNDING);
+            let quarter = self.quarter_turn();
             return if value.im.is_negative() { quarter.neg() } else { quarter };
         }
-        let tangent = value.im.div(&value.re, self.precision, ROUNDING);
-        let principal = tangent.atan(self.precision, ROUNDING, &mut self.constants);
+        let principal = self.arctangent(value);
         // The arctangent knows only half of the plane.
         match (value.re.is_negative(), value.im.is_negative()) {
             (false, _) => principal,
             (true, false) => principal.add(&self.pi(), self.precision, ROUNDING),
             (true, true) => principal.sub(&self.pi(), self.precision, ROUNDING),
         }
+    }
+
+    fn quarter_turn(&mut self) -> BigFloat {
+        self.pi().div(&BigFloat::from_i64(2, self.precision), self.precision, ROUNDING)
+    }
+
+    fn arctangent(&mut self, value: &Complex) -> BigFloat {
+        let slope = value.im.div(&value.re, self.precision, ROUNDING);
+        slope.atan(self.precision, ROUNDING, &mut self.constants)
     }
 }
 

@@ -10,7 +10,7 @@ use super::point::{Point, at_point};
 use super::syntax::{Constant, Expression, Function, Rational};
 
 impl Arithmetic {
-    /// The value of an expression at a point; `None` where it has none or is beyond what is computed.
+    /// The value of an expression at a point; `None` if it is undefined or too large to compute.
     pub(super) fn value(&mut self, expression: &Expression, point: &Point) -> Option<Complex> {
         Arithmetic::checked(self.raw_value(expression, point)?)
     }
@@ -58,6 +58,7 @@ impl Arithmetic {
                 Some(Arithmetic::real(one().exp(self.precision, ROUNDING, &mut self.constants)))
             }
             Constant::Imaginary => Some(Complex { re: zero(), im: one() }),
+            // Infinity is compared by its sign, and has no place in arithmetic.
             Constant::Infinity | Constant::NumberSet(_) | Constant::EmptySet => None,
         }
     }
@@ -112,6 +113,7 @@ impl Arithmetic {
     }
 
     fn rational_power(&mut self, base: &Complex, exponent: &Rational) -> Option<Complex> {
+        // Up to here repeated squaring takes at most forty multiplications, and no logarithm.
         const MOST_SQUARINGS: u32 = 1 << 20;
         if exponent.is_integer() && exponent.abs().to_integer() <= BigInt::from(MOST_SQUARINGS) {
             return self.whole_power(base, &exponent.to_integer());
@@ -179,6 +181,7 @@ impl Arithmetic {
     fn extreme(&mut self, function: Function, values: &[Complex]) -> Option<Complex> {
         let mut best = values.first()?.re.clone();
         for value in values {
+            // Complex numbers have no order.
             self.is_real(value).then_some(())?;
             best = if function == Function::Minimum { best.min(&value.re) } else { best.max(&value.re) };
         }
@@ -240,6 +243,7 @@ fn exact_call(function: Function, arguments: &[Expression], point: &Point) -> Op
     }
     let values = arguments.iter().map(|argument| exact_value(argument, point)).collect::<Option<Vec<_>>>()?;
     match (function, values.as_slice()) {
+        // The remainder has the sign of the modulus, as in number theory: −1 mod 7 is 6.
         (Function::Modulo, [value, modulus]) if !modulus.is_zero() => {
             Some(value - (value / modulus).floor() * modulus)
         }
@@ -253,8 +257,7 @@ fn exact_value(part: &Expression, point: &Point) -> Option<Rational> {
     if part.any(&is_large_factorial) { None } else { exact::rational(&part) }
 }
 
-/// Whether it is a factorial that is not to be multiplied by others at every point: thousands of digits, and
-/// a common divisor with each.
+/// Whether it is a factorial too large to be multiplied and reduced at every point.
 fn is_large_factorial(expression: &Expression) -> bool {
     const MOST: u32 = 200;
     let most = Rational::from_integer(MOST.into());

@@ -9,15 +9,19 @@ use num_traits::{One, Pow, Signed, ToPrimitive, Zero};
 
 use super::syntax::{Constant, Expression, Function, Rational};
 
+// Bounds on work. What is beyond them has no normal form here, and is left to comparison at random points.
+
 /// The most terms that a polynomial may have.
 const MOST_TERMS: usize = 300;
 /// The most products of terms in one multiplication.
 const MOST_PRODUCTS: usize = 10_000;
 /// The most bits of a power or a factorial.
 const MOST_BITS: u64 = 200_000;
+// 3000! has 9,131 digits; an answer with a greater one means the expression, not the number.
 /// The greatest argument of a factorial.
 const MOST_FACTORIAL: u32 = 3_000;
 
+// Ordered maps, so that equal polynomials also have equal canonical texts.
 /// Powers of atoms, by the atom's canonical text.
 type Monomial = BTreeMap<String, u32>;
 
@@ -62,6 +66,7 @@ impl Polynomial {
     }
 
     fn multiply(&self, other: &Polynomial) -> Option<Polynomial> {
+        // The work is known before it is done; how many terms are left is known only afterwards.
         if self.0.len() * other.0.len() > MOST_PRODUCTS {
             return None;
         }
@@ -84,7 +89,7 @@ impl Polynomial {
         Polynomial(scaled.collect())
     }
 
-    /// The rational that the other times it gives this one, if there is one.
+    /// The rational factor between the other polynomial and this one, if there is one.
     fn ratio(&self, other: &Polynomial) -> Option<Rational> {
         let (monomial, value) = other.0.first_key_value()?;
         let ratio = self.0.get(monomial)? / value;
@@ -194,7 +199,7 @@ impl Fraction {
         self.crossed(other).map(|(left, right)| left == right)
     }
 
-    /// The constant that `other` times it gives this one, if it is one.
+    /// The rational factor between `other` and this one; the inner `None` if the ratio is no rational.
     pub(crate) fn ratio(&self, other: &Fraction) -> Option<Option<Rational>> {
         self.crossed(other).map(|(left, right)| left.ratio(&right))
     }
@@ -249,6 +254,7 @@ pub(crate) fn normal(expression: &Expression) -> Option<Fraction> {
         E::Root(inner, index) => root(inner, *index),
         E::Call(function, arguments) => call(*function, arguments),
         E::Opaque(..) => Some(Fraction::atom(canonical(expression))),
+        // Intervals, sets, words: nothing that is added or multiplied.
         _ => None,
     }
 }
@@ -310,6 +316,7 @@ fn whole_power(base: &Fraction, exponent: &BigInt) -> Option<Fraction> {
 fn root(radicand: &Expression, index: u32) -> Option<Fraction> {
     let form = normal(radicand)?;
     let exact = form.as_constant().and_then(|value| exact_root(&value, index));
+    // By the normal form of the radicand, so that √(2x+2) and √(2(x+1)) are one atom.
     let atom = || Fraction::atom(format!("root{index}({})", canonical_form(&form)));
     Some(exact.map_or_else(atom, Fraction::constant))
 }
@@ -330,6 +337,7 @@ fn whole_root(value: &BigInt, index: u32) -> Option<BigInt> {
 fn call(function: Function, arguments: &[Expression]) -> Option<Fraction> {
     let forms = arguments.iter().map(normal).collect::<Option<Vec<_>>>()?;
     let values: Option<Vec<Rational>> = forms.iter().map(Fraction::as_constant).collect();
+    // As with roots: sin(2x) and sin(x+x) are one atom.
     let names = || forms.iter().map(canonical_form).collect::<Vec<_>>().join(",");
     match values.and_then(|values| on_rationals(function, &values)) {
         Some(value) => Some(Fraction::constant(value)),
@@ -381,8 +389,8 @@ fn binomial(upper: &BigInt, lower: &BigInt) -> Option<BigInt> {
 /// A text that equal expressions share where expansion shows them equal.
 pub(crate) fn canonical(expression: &Expression) -> String {
     let form = match expression {
-        // The normal form of an opaque operator is an atom by the name that is made here; a numeral in a base
-        // is told by its digits, since `101_2` is not the answer 5.
+        // The normal form of an opaque operator is an atom named by this text; a numeral in a base is
+        // identified by its digits, since `101_2` is not the answer 5.
         Expression::Opaque(..) | Expression::InBase(..) => None,
         other => normal(other),
     };
@@ -394,7 +402,7 @@ fn canonical_parts(expression: &Expression) -> String {
     format!("{}[{}]", label(expression), parts.join("|"))
 }
 
-/// What tells an expression from others with the same parts.
+/// What distinguishes an expression from others with the same parts.
 fn label(expression: &Expression) -> String {
     match expression {
         Expression::Opaque(name, _) => name.clone(),
@@ -408,6 +416,7 @@ fn label(expression: &Expression) -> String {
         Expression::Matrix(rows) => format!("matrix {:?}", rows.iter().map(Vec::len).collect::<Vec<_>>()),
         Expression::InBase(digits, base, _) => format!("{digits} in base {base}"),
         Expression::Call(function, _) => format!("{function:?}"),
+        // The rest differ by their kind alone.
         other => format!("{:?}", std::mem::discriminant(other)),
     }
 }
@@ -433,6 +442,7 @@ pub(crate) fn is_rational_function(expression: &Expression) -> bool {
         E::Sum(parts) | E::Product(parts) => parts.iter().all(is_rational_function),
         E::Quotient(pair) => is_rational_function(&pair.0) && is_rational_function(&pair.1),
         E::Negative(inner) | E::Percent(inner) => is_rational_function(inner),
+        // Other powers are roots or exponentials, which satisfy equations that normal forms do not know.
         E::Power(pair) => is_rational_function(&pair.0) && is_whole(&pair.1),
         _ => false,
     }

@@ -69,6 +69,7 @@ pub(super) fn values_of(chain: &Expression, same: Same) -> Vec<Expression> {
     let Expression::Chain(sides, relations) = chain else {
         return vec![chain.clone()];
     };
+    // A rounded value is given beside the exact one, and a reference may hold either.
     let named = labelled(chain, same).map(|(_, value)| value);
     let exact = named.or_else(|| agreed(sides, relations));
     let rounded = rounded(exact.as_ref(), sides, relations);
@@ -100,14 +101,13 @@ pub(super) fn unlabelled(parts: &[Expression], same: Same) -> Option<Vec<Express
     let labels: Vec<_> = parts.iter().map(|part| labelled(part, same)).collect();
     let names: Vec<String> = labels.iter().flatten().map(|(name, _)| exact::canonical(name)).collect();
     // `x = 1, y = 2` is a record; taken as a list it would equal `2, 1`.
-    if names.windows(2).any(|pair| pair[0] != pair[1]) {
-        return None;
-    }
-    let values = parts.iter().zip(labels).map(|(part, label)| match label {
-        Some((_, value)) => value,
-        None => part.clone(),
-    });
-    Some(values.collect())
+    let one_name = names.windows(2).all(|pair| pair[0] == pair[1]);
+    let values = parts.iter().zip(labels).map(|(part, label)| value_of(part, label));
+    one_name.then(|| values.collect())
+}
+
+fn value_of(part: &Expression, label: Option<(&Expression, Expression)>) -> Expression {
+    label.map_or_else(|| part.clone(), |(_, value)| value)
 }
 
 /// A name's text.

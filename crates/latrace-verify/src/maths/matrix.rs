@@ -9,6 +9,8 @@ type Row = Vec<Expression>;
 /// Entries by row.
 type Rows = Vec<Row>;
 
+// Bounds on work: matrices of answers have few rows, and products of symbols grow with every factor.
+
 /// The most rows and columns of a product or power.
 const MOST_SIZE: usize = 8;
 /// The highest power.
@@ -98,8 +100,7 @@ fn added(one: &Rows, two: &Rows) -> Option<Rows> {
 }
 
 fn added_row(one: &Row, two: &Row) -> Option<Row> {
-    let sum = |(one, two): (&Expression, &Expression)| Expression::Sum(vec![one.clone(), two.clone()]);
-    one.iter().zip(two).map(sum).map(entry).collect()
+    one.iter().zip(two).map(|(one, two)| entry(one.plus(two))).collect()
 }
 
 fn multiplied(one: &Rows, two: &Rows) -> Option<Rows> {
@@ -141,5 +142,5 @@ fn cofactor(rows: &[Row], column: usize) -> Option<Expression> {
     let without = |row: &Row| [&row[..column], &row[column + 1..]].concat();
     let minor: Rows = rows[1..].iter().map(without).collect();
     let product = rows[0][column].times(&expanded(&minor)?);
-    Some(if column % 2 == 0 { product } else { Expression::negative(product) })
+    Some(if column.is_multiple_of(2) { product } else { Expression::negative(product) })
 }

@@ -54,6 +54,7 @@ impl MathReferences {
     /// `convention` says where it stands.
     pub fn judge(&self, prediction: &str, convention: &Convention) -> Judgement {
         let references = self.readable();
+        // The answer is shown even where nothing can be said about it.
         match (response::answers(prediction, convention), references.is_empty()) {
             (found, true) => Judgement::new(Reason::BadGold, found.map(|(answer, _)| answer)),
             (None, false) => Judgement::new(Reason::NoAnswer, None),

@@ -19,10 +19,13 @@ use super::syntax::{Expression, Function, Rational};
 const PRECISION: usize = 192;
 /// Bits at the point where agreement is confirmed, at the least and at the most.
 const CONFIRMING: (usize, usize) = (1024, 8192);
+// One random point would separate almost any two formulas; several are needed for functions that coincide on
+// whole intervals, such as |x| and x.
 /// Points at which both sides must be defined and agree.
 const POINTS: usize = 16;
-/// The same for functions that tell signs: every pair of variables must have had different ones.
+/// The same for functions that depend on signs: every pair of variables must have had different ones.
 const SIGNED_POINTS: usize = 40;
+// Many more than must agree: over a narrow domain most points are undefined.
 /// Points tried.
 const TRIALS: u64 = 128;
 /// Above this many operations an expression is not evaluated.
@@ -60,6 +63,7 @@ pub(crate) fn approximate(
     if has_variables(expression) {
         return None;
     }
+    // One precision is enough: the tolerance is coarser than any error of it.
     let mut arithmetic = Arithmetic::new(PRECISION)?;
     let value = arithmetic.value(expression, &ONLY)?;
     let bound = arithmetic.rational(&(tolerance * reference))?;
@@ -121,7 +125,7 @@ impl Test {
         (left, right): (&Complex, &Complex),
         positive: bool,
     ) -> bool {
-        // At a common zero the ratio is undefined and says nothing; at a zero of one alone there is none.
+        // At a common zero the ratio is undefined, which decides nothing; at a zero of one alone they differ.
         let (left_zero, right_zero) = (arithmetic.is_nothing(left), arithmetic.is_nothing(right));
         if left_zero || right_zero {
             return left_zero && right_zero;
@@ -152,7 +156,7 @@ impl Pair<'_> {
     /// At how many points both must agree.
     fn points(self) -> usize {
         match self.either(has_variables) {
-            true if self.either(tells_signs) => SIGNED_POINTS,
+            true if self.either(depends_on_signs) => SIGNED_POINTS,
             true => POINTS,
             // Without variables every point is the same point.
             false => 1,
@@ -175,6 +179,7 @@ fn agreement(one: &Expression, two: &Expression, relation: Relation) -> Agreemen
     let Some(mut arithmetic) = Arithmetic::new(PRECISION) else {
         return Agreement::Unknown;
     };
+    // A difference at low precision is final; only agreement needs the higher one.
     match agree(&mut arithmetic, pair, relation, pair.points()) {
         Agreement::Same => confirm(&mut arithmetic, pair, relation),
         other => other,
@@ -203,6 +208,7 @@ fn confirm(arithmetic: &mut Arithmetic, pair: Pair<'_>, relation: Relation) -> A
 
 /// Compares at points until `needed` agree.
 fn agree(arithmetic: &mut Arithmetic, pair: Pair<'_>, relation: Relation, needed: usize) -> Agreement {
+    // A new test at each precision: the ratio of an earlier one has fewer digits.
     let mut test = Test { relation, ratio: None };
     let point_at = pair.points_at();
     let (mut agreed, mut undefined) = (0, 0);
@@ -251,16 +257,18 @@ fn has_steps(expression: &Expression) -> bool {
 
 /// Functions that show only far from zero what they do are looked at there too.
 fn is_wide(expression: &Expression) -> bool {
-    use Function as F;
-    let shows_late = |part: &Expression| match part {
-        Expression::Call(F::Floor | F::Ceiling | F::Modulo | F::Minimum | F::Maximum, _) => true,
-        Expression::Call(F::GreatestDivisor | F::LeastMultiple, _) => true,
-        _ => false,
-    };
-    expression.any(&shows_late)
+    expression.any(&|part| matches!(part, Expression::Call(function, _) if shows_late(*function)))
 }
 
-fn tells_signs(expression: &Expression) -> bool {
+fn shows_late(function: Function) -> bool {
+    use Function as F;
+    matches!(
+        function,
+        F::Floor | F::Ceiling | F::Modulo | F::GreatestDivisor | F::LeastMultiple | F::Minimum | F::Maximum
+    )
+}
+
+fn depends_on_signs(expression: &Expression) -> bool {
     use Function as F;
     let is_whole = |power: &Expression| exact::rational(power).is_some_and(|power| power.is_integer());
     expression.any(&|part| match part {

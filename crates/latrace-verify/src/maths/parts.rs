@@ -2,8 +2,8 @@
 
 use super::syntax::{Constant, Expression};
 
-/// The comparison of two answers, reference first. [`compare`](super::compare) hands it down to the files
-/// that compare one kind each, so that a tree is followed to its leaves and none of them knows the others.
+/// The comparison of two answers, reference first. [`compare`](super::compare) passes it to the files that
+/// compare one kind each, so that they can compare parts of any kind without importing each other.
 pub(super) type Same = fn(&Expression, &Expression) -> bool;
 
 /// Parts of collections: a collection is only ever another collection, so that `{{1}}` is not `{1}`.

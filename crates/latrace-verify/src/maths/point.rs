@@ -25,8 +25,10 @@ impl Point {
 
     /// A hash (FNV-1a) of name and trial: the same point for both sides, in every process.
     fn seed(self, name: &str) -> u64 {
-        let basis = 0xcbf2_9ce4_8422_2325_u64 ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        name.bytes().fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+        const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0000_0100_0000_01b3;
+        let basis = BASIS ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        name.bytes().fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
     }
 
     fn whole_size(self, random: u64) -> Rational {

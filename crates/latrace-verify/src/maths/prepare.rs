@@ -15,7 +15,7 @@ const PLAIN_FUNCTIONS: [&str; 28] = [
 const NO_UNIT: [&str; 9] = ["not", "is", "are", "but", "if", "then", "than", "for", "where"];
 
 /// `text` without what surrounds its content: formula delimiters, digit groups, closing punctuation.
-pub(crate) fn undress(text: &str) -> String {
+pub(crate) fn without_surroundings(text: &str) -> String {
     let plain = RESPELLED.iter().fold(text.to_owned(), |plain, (from, to)| plain.replace(from, to));
     let joined = join_grouped(&plain);
     let mut trimmed = joined.trim();
@@ -166,8 +166,8 @@ fn text_kind(text: &str) -> Kind {
     Kind::Command(command.to_owned())
 }
 
-/// The order of rules is from what is certain to what is left: `mod` is a word everywhere, `C` a unit only
-/// behind degrees, `m` only behind a value.
+/// Rules go from certain to uncertain: `mod` is a word everywhere, `C` a unit only behind degrees, `m` only
+/// behind a value.
 fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
     let known = text_kind(word);
     if !matches!(known, Kind::Text(_)) {
@@ -244,7 +244,7 @@ fn is_measure(word: &str) -> bool {
     word.len() > 1 && (unit::is_known(word) || matches!(word.to_lowercase().as_str(), "am" | "pm"))
 }
 
-/// The tokens of an undressed answer, before [`refine`]; `None` where it is empty or too long.
+/// The tokens of an answer without its surroundings, before [`refine`]; `None` where it is empty or too long.
 pub(crate) fn raw_tokens(text: &str) -> Option<Vec<Token>> {
     tokens(text).filter(|tokens| !tokens.is_empty())
 }

@@ -62,6 +62,7 @@ fn names(record: &Record) -> Vec<String> {
 
 /// The record of `(x, y) = (1, 2)`.
 fn tuple(expression: &Expression, same: Same) -> Option<Record> {
+    // Round brackets alone: square ones are intervals, in which no names stand.
     let (name, value) = labelled(expression, same)?;
     let (names, values) = (point(name)?, point(&value)?);
     (names.len() == values.len()).then(|| names.iter().map(name_of).zip(values.iter().cloned()).collect())
@@ -137,12 +138,16 @@ fn stands_in_order(record: &Record) -> bool {
 
 /// Whether names have places by convention, as x, y, z and a, b, c do; m and b of a line do not.
 fn have_places(record: &Record) -> bool {
-    let first: Vec<u32> = record.iter().filter_map(|(name, _)| name.chars().next().map(u32::from)).collect();
-    let (Some(least), Some(greatest)) = (first.iter().min(), first.iter().max()) else {
+    let initials = || record.iter().filter_map(|(name, _)| name.chars().next().map(u32::from));
+    let Some((least, greatest)) = initials().min().zip(initials().max()) else {
         return false;
     };
     let letters = record.iter().all(|(name, _)| name.len() == 1);
     let neighbours = letters && (greatest - least) as usize + 1 == record.len();
-    let subscripts = least == greatest && record.iter().all(|(name, _)| name.contains('_'));
-    neighbours || subscripts
+    neighbours || (least == greatest && have_subscripts(record))
+}
+
+/// `x_1`, `x_2`: one letter, told apart by what stands below it.
+fn have_subscripts(record: &Record) -> bool {
+    record.iter().all(|(name, _)| name.contains('_'))
 }

@@ -10,6 +10,7 @@ use super::value;
 use crate::letter::{self, MOST_OPTIONS};
 use crate::response;
 
+// Above every answer that means something, and below what would make one row slow.
 /// The longest answer that is parsed.
 const MOST_BYTES: usize = 200_000;
 
@@ -26,6 +27,7 @@ impl<'a> Answer<'a> {
 
     /// The answer as a tree; `None` where it cannot be parsed.
     pub(super) fn read(&self) -> Option<&Expression> {
+        // Only when it is needed: the same text is decided without it.
         self.read.get_or_init(|| parse_bounded(self.text, Commas::InNumbers)).as_ref()
     }
 }
@@ -59,6 +61,7 @@ impl Reference {
         if self.text.trim() == answer.text.trim() || self.is_letter(answer.text) {
             return true;
         }
+        // From the cheapest reading to the rarest: most correct answers are decided before the last.
         let as_read = |read: &Expression| {
             compare::same(&self.read, read)
                 || self.is_with_decimal_comma(answer.text)

@@ -10,6 +10,7 @@ use super::numeric;
 use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
 use super::value::infinite;
 
+// Sorting them compares ends pairwise, and each comparison may need high precision.
 /// The most pieces of a set.
 const MOST_PIECES: usize = 40;
 
@@ -47,7 +48,7 @@ type Piece = (Cut, Cut);
 /// Pieces that do not touch and stand in order.
 type Pieces = Vec<Piece>;
 
-/// A set, and the name of whose values it consists where there is one.
+/// A set, and the name of its elements if it is given by conditions on one.
 struct Region {
     pieces: Pieces,
     name: Option<String>,
@@ -104,6 +105,7 @@ fn region(expression: &Expression) -> Option<Region> {
         Expression::Set(parts) => union(parts.iter().map(|part| vec![point(part)]).collect())?,
         Expression::Union(parts) => union(parts.iter().map(pieces).collect::<Option<_>>()?)?,
         Expression::Opaque(name, parts) => operation(name, parts)?,
+        // Conditions name what they are about, so they are regions of that name.
         Expression::Chain(sides, relations) => return chain(sides, relations),
         Expression::List(joint, parts) => return joined(*joint, parts),
         _ => return None,
@@ -235,6 +237,7 @@ fn ray(relation: Relation, value: &Expression) -> Option<Pieces> {
 /// left.
 fn joined(joint: Joint, parts: &[Expression]) -> Option<Region> {
     let regions = parts.iter().map(region).collect::<Option<Vec<_>>>()?;
+    // Conditions on different names describe no set of numbers.
     let name = regions.first()?.name.clone();
     if name.is_none() || regions.iter().any(|region| region.name != name) {
         return None;
@@ -307,5 +310,6 @@ fn complement(pieces: &Pieces) -> Pieces {
 }
 
 fn intersection(one: &Pieces, two: &Pieces) -> Option<Pieces> {
+    // By De Morgan's law, so that only unions need an order of ends.
     Some(complement(&union(vec![complement(one), complement(two)])?))
 }

@@ -63,7 +63,7 @@ fn same_equation(gold: &Expression, answer: &Expression, same: Same) -> bool {
 }
 
 fn difference(left: &Expression, right: &Expression) -> Expression {
-    Expression::Sum(vec![left.clone(), Expression::negative(right.clone())])
+    left.plus(&Expression::negative(right.clone()))
 }
 
 /// Whether one expression is a constant times the other, a positive one if `positive`.
@@ -168,6 +168,7 @@ fn solution(bounds: &Bounds) -> Option<Expression> {
     if names.windows(2).any(|pair| !same_name(pair[0], pair[1])) {
         return None;
     }
+    // Two bounds are an interval if one is from below and one from above; with `or` they are its outside.
     match (bounds.bounds.as_slice(), bounds.joint) {
         ([one], _) => Some(one.ray()),
         ([one, two], Joint::Or) => Some(Expression::Union(vec![one.ray(), two.ray()])),

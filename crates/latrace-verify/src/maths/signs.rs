@@ -5,6 +5,7 @@
 
 use super::syntax::{Expression, Joint};
 
+// Six independent signs.
 /// The most alternatives that plus-minus signs may stand for.
 const MOST_ALTERNATIVES: usize = 64;
 

@@ -22,7 +22,7 @@ pub(crate) enum Constant {
     Euler,
     Imaginary,
     Infinity,
-    /// The set of all real numbers and its kin, by letter.
+    /// A standard set of numbers, such as ℝ, by its letter.
     NumberSet(char),
     EmptySet,
 }
@@ -171,6 +171,11 @@ impl Expression {
     /// `\pm inner`, or `\mp` if `lower`.
     pub(crate) fn plus_minus(inner: Expression, lower: bool) -> Expression {
         Expression::PlusMinus(Box::new(inner), lower)
+    }
+
+    /// The sum of two.
+    pub(crate) fn plus(&self, other: &Expression) -> Expression {
+        Expression::Sum(vec![self.clone(), other.clone()])
     }
 
     /// The product of two.

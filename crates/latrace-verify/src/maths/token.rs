@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Word(String),
     /// A command by its name without the backslash.
     Command(String),
-    /// The content of `\text{…}` and its kin.
+    /// The content of `\text{…}` and similar commands.
     Text(String),
     /// Any other character.
     Mark(char),
@@ -31,6 +31,7 @@ impl Kind {
     }
 }
 
+// The parser bounds nesting; this bounds the length of lists and sums.
 /// The most tokens an answer may have.
 const MOST_TOKENS: usize = 20_000;
 
@@ -108,6 +109,7 @@ struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     fn step(&mut self, first: char) {
         match first {
+            // Blanks are kept as a property of the next token: they matter to numbers and units alone.
             _ if is_blank(first) => {
                 self.advance(first.len_utf8());
                 self.spaced = true;

@@ -14,6 +14,8 @@ use super::syntax::Rational;
 /// What a unit measures and to which power, its factor to that as a fraction, and its names.
 type Unit = (&'static str, i32, i64, i64, &'static [&'static str]);
 
+// Factors are exact by definition: an inch is 2.54 cm, a pound 0.45359237 kg. A month has no length in days, a
+// gallon differs between countries, and temperatures differ by more than a factor: each is a kind of its own.
 const UNITS: [Unit; 41] = [
     ("length", 1, 1, 1_000_000_000, &["nm", "nanometer", "nanometre"]),
     ("length", 1, 1, 10_000_000_000, &["ångström", "angstrom"]),
@@ -61,7 +63,7 @@ const UNITS: [Unit; 41] = [
 /// Short names of quotients.
 const QUOTIENTS: [(&str, &str); 3] = [("mph", "mi/h"), ("kph", "km/h"), ("kmh", "km/h")];
 
-/// Words that count nothing in particular, so that they never tell two quantities apart.
+/// Words that count nothing in particular, which do not distinguish quantities.
 #[rustfmt::skip]
 const EMPTY: [&str; 14] = [
     "unit", "units", "square", "cubic", "the", "of", "a", "an", "total", "sq", "linear", "per",
@@ -169,6 +171,7 @@ impl Measure {
 
     /// Multiplies by a word, perhaps with a power behind it, to the power `times`.
     fn take(&mut self, word: &str, times: i32) -> Option<()> {
+        // No power is meant to be higher.
         const MOST_POWER: i32 = 6;
         let (name, power) = word.split_once('^').unwrap_or((word, "1"));
         if let Some((above, below)) = quotient(name) {
@@ -197,13 +200,13 @@ fn quotient(name: &str) -> Option<(&'static str, &'static str)> {
     QUOTIENTS.iter().find(|(short, _)| *short == name)?.1.split_once('/')
 }
 
-/// The words that tell what is counted, in the singular.
+/// The words that name what is counted, in the singular.
 fn words(phrase: &str) -> Vec<String> {
     let lower = phrase.to_lowercase();
-    lower.split(|c: char| !c.is_alphanumeric()).filter(|word| tells(word)).map(singular).collect()
+    lower.split(|c: char| !c.is_alphanumeric()).filter(|word| names_something(word)).map(singular).collect()
 }
 
-fn tells(word: &str) -> bool {
+fn names_something(word: &str) -> bool {
     !word.is_empty() && !EMPTY.contains(&word)
 }
 

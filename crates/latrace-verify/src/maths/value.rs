@@ -6,6 +6,7 @@ use super::exact;
 use super::numeric::{self, Agreement};
 use super::syntax::{Constant, Expression, Rational, Written};
 
+// Six significant digits: decimals that agree in them were rounded from the same value.
 /// One over how far a written decimal may be from another, relative to the reference. Never applies to
 /// integers and fractions.
 const INVERSE_TOLERANCE: i32 = 1_000_000;

@@ -19,6 +19,7 @@ const COMMANDS: [&str; 2] = ["\\boxed", "\\fbox"];
 pub(super) fn last(text: &str) -> Boxed<'_> {
     let mut search = Search { text, open: Vec::new(), found: None, any: false };
     let mut at = 0;
+    // Byte by byte: all that is looked for is ASCII, which is never part of another character.
     while at < text.len() {
         at = search.step(at);
     }
@@ -54,6 +55,7 @@ impl Search<'_> {
     }
 
     fn close(&mut self, at: usize) {
+        // A brace that closes nothing, or no box, changes nothing.
         if let Some((start, true)) = self.open.pop() {
             self.found = Some((start + 1, at));
         }

@@ -52,7 +52,7 @@ pub struct UnknownConvention {
     pub name: String,
 }
 
-// Part of the binary: a judge must not depend on what lies beside it.
+// Part of the binary: verdicts must not depend on files that happen to be installed.
 const FILES: [(&str, &str); 6] = [
     ("boxed-first", include_str!("../../conventions/boxed-first.toml")),
     ("strict-boxed", include_str!("../../conventions/strict-boxed.toml")),
@@ -77,7 +77,7 @@ impl Convention {
     /// The convention of a name.
     ///
     /// # Errors
-    /// If there is none; the error lists those that there are.
+    /// If there is none; the error lists the known names.
     pub fn named(name: &str) -> Result<&'static Convention, UnknownConvention> {
         ALL.iter()
             .find(|convention| convention.name == name)
@@ -88,6 +88,8 @@ impl Convention {
     pub fn names() -> impl Iterator<Item = &'static str> {
         FILES.iter().map(|(name, _)| *name)
     }
+
+    // The defaults by their places in `FILES`; a test compares the names.
 
     /// The default for mathematics, `boxed-first`.
     pub fn maths() -> &'static Convention {

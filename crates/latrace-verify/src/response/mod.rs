@@ -79,6 +79,7 @@ pub fn reference(gold: &str) -> String {
     if let Boxed::Found(content) = boxed::last(gold) {
         return boxed::joined_with_nouns(gold).unwrap_or_else(|| content.trim().to_owned());
     }
+    // References of GSM8K are whole solutions, with the answer behind this mark.
     gold.rsplit_once("####").map_or(gold, |(_, answer)| answer).trim().to_owned()
 }
 

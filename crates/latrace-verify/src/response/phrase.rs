@@ -4,6 +4,7 @@
 pub(super) fn after(text: &str, words: &[String], ends: &[String]) -> Option<String> {
     // ASCII lower case keeps every byte's place.
     let lower = text.to_ascii_lowercase();
+    // The last announcement counts: earlier ones may be of steps, or of answers that were revised.
     let start = words.iter().filter_map(|word| last_end(&lower, word)).max()?;
     let rest = text[start..].trim_start_matches([':', '*', ' ', '\n', '\t', '#', '=', '\r']);
     let answer = without_close(sentence(rest, ends));

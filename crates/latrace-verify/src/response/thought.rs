@@ -18,6 +18,7 @@ const ENDS: [&str; 6] = ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_i
 
 /// The text behind the thought; `None` where a thought does not end.
 pub fn visible(response: &str) -> Option<&str> {
+    // The last end: some models think again after a first answer.
     let closed = THOUGHTS.iter().filter_map(|(_, close)| last_end(response, close)).max();
     let text = &response[closed.unwrap_or(0)..];
     // A thought that was cut off may hold boxes that the model was still to reject.
@@ -37,8 +38,11 @@ fn last_end(text: &str, marker: &str) -> Option<usize> {
 
 /// The part that answers, if it is marked. Of several the last counts, as of several boxes.
 fn solution(text: &str) -> &str {
-    SOLUTIONS.iter().fold(text, |text, (open, close)| {
-        let inside = &text[last_end(text, open).unwrap_or(0)..];
-        inside.split_once(close).map_or(inside, |(inside, _)| inside)
-    })
+    SOLUTIONS.iter().fold(text, |text, (open, close)| last_between(text, open, close))
+}
+
+/// What stands between the last of two markers; either may be missing.
+fn last_between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
+    let inside = &text[last_end(text, open).unwrap_or(0)..];
+    inside.split_once(close).map_or(inside, |(inside, _)| inside)
 }

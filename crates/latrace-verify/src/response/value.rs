@@ -75,11 +75,12 @@ fn last_between_dollars(text: &str) -> Option<(usize, String)> {
 pub(super) fn last_number(text: &str) -> Option<(usize, String)> {
     let last = text.bytes().rposition(|byte| byte.is_ascii_digit())? + 1;
     let before = unsigned(before_number(&text[..last]));
-    // "It is not 5" says nothing.
+    // "It is not 5" gives no answer.
     let lower = before.trim_end().to_ascii_lowercase();
     if lower.ends_with(" not") || lower.ends_with("n't") {
         return None;
     }
+    // A percent sign changes the value, so it belongs to the number.
     let percent = usize::from(text[last..].starts_with('%'));
     Some((last, text[before.len()..last + percent].to_owned()))
 }

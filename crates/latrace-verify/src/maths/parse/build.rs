@@ -15,10 +15,9 @@ pub(super) fn sum(left: Expression, right: Expression) -> Expression {
 
 /// A quotient; the sign behind `1/3\%` and `45/2^\circ` is that of all of it.
 pub(super) fn quotient(left: Expression, right: Expression) -> Expression {
-    let (right, sign) = unsigned(right);
-    match sign {
-        Some(sign) => sign(quotient(left, right)),
-        None => Expression::quotient(left, right),
+    match unsigned(right) {
+        (right, Some(sign)) => sign(quotient(left, right)),
+        (right, None) => Expression::quotient(left, right),
     }
 }
 

@@ -11,7 +11,7 @@ impl Parser {
     /// The argument of a command: a group, or one digit, letter or command.
     pub(super) fn argument(&mut self) -> Option<Expression> {
         match self.peek()? {
-            Kind::Number(digits) if digits.len() > 1 && !digits.contains('.') => self.first_digit(),
+            Kind::Number(digits) if is_several_digits(digits) => self.first_digit(),
             _ => self.deeper(Parser::primary),
         }
     }
@@ -32,6 +32,7 @@ impl Parser {
         if let Some(constant) = constant_named(name) {
             return Some(Expression::Constant(constant));
         }
+        // What a mark means is not known here, so a marked name is compared as a whole.
         if MARKED.contains(&name) {
             return Some(Expression::Opaque(name.to_owned(), vec![self.argument()?]));
         }
@@ -105,6 +106,7 @@ impl Parser {
     }
 
     fn set(&mut self) -> Option<Expression> {
+        // `\{\}` has no list in it to be parsed.
         if self.take_one_of(&CLOSING_BRACES) {
             return Some(Expression::Constant(Constant::EmptySet));
         }
@@ -113,10 +115,7 @@ impl Parser {
             return self.set_builder(content);
         }
         self.expect_one_of(&CLOSING_BRACES)?;
-        Some(match content {
-            Expression::List(_, parts) => Expression::Set(parts),
-            single => Expression::Set(vec![single]),
-        })
+        Some(set_of(content))
     }
 
     /// `\{x : x > 2\}` from its condition on. `region` works out what it holds.
@@ -258,6 +257,7 @@ impl Parser {
         if self.is_mark('^') && self.is_inverse_power() {
             return self.inverse(function);
         }
+        // The power stands before the argument and applies to the value: `\sin^2 x` is (sin x)².
         let power = self.function_power()?;
         let arguments = self.function_arguments()?;
         let call = match (function, arguments.as_slice()) {
@@ -375,6 +375,10 @@ fn constant_named(name: &str) -> Option<Constant> {
     })
 }
 
+fn is_several_digits(number: &str) -> bool {
+    number.len() > 1 && !number.contains('.')
+}
+
 /// Whether a name is a Greek letter's, in either case, or that of its variant, as `\varepsilon`.
 fn is_greek(name: &str) -> bool {
     let letters = name.len() > 1 && name.chars().all(|c| c.is_ascii_alphabetic());
@@ -387,6 +391,14 @@ fn environment_of(name: String, rows: Vec<Vec<Expression>>) -> Expression {
         "vmatrix" => matrix::determinant(rows),
         "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => Expression::Matrix(rows),
         _ => Expression::Opaque(name, rows.into_iter().map(tuple).collect()),
+    }
+}
+
+/// The set of what stands between braces.
+fn set_of(content: Expression) -> Expression {
+    match content {
+        Expression::List(_, parts) => Expression::Set(parts),
+        single => Expression::Set(vec![single]),
     }
 }
 

@@ -8,10 +8,11 @@ use crate::maths::token::Kind;
 impl Parser {
     /// Parts between commas, `and`, `or`.
     pub(super) fn list(&mut self) -> Option<Expression> {
+        // Commas bind loosest: `x = 1, y = 2` is a list of equations.
         let mut parts = vec![self.chain()?];
         let mut joint = Joint::Comma;
         while let Some(next) = self.joint() {
-            // `1, 2 and 3`: the last joint tells how all of them are joined.
+            // `1, 2 and 3`: the last joint applies to all of them.
             if next != Joint::Comma {
                 joint = next;
             }
@@ -33,6 +34,7 @@ impl Parser {
 
     /// Sides between relations.
     fn chain(&mut self) -> Option<Expression> {
+        // Relations do not nest: `1 < x < 3` is one chain of three sides.
         let mut sides = vec![self.union()?];
         let mut relations = Vec::new();
         while let Some(relation) = self.relation() {
@@ -44,6 +46,7 @@ impl Parser {
 
     fn relation(&mut self) -> Option<Relation> {
         let (relation, length) = match (self.peek()?, self.kind_at(1)) {
+            // Before single marks: a factorial and an equals sign apart are no relation.
             (Kind::Mark('!'), _) => (self.is_unequal().then_some(Relation::NotEqual)?, 2),
             (Kind::Mark(first), Some(Kind::Mark(second))) => relation_of_marks(*first, *second)?,
             (Kind::Mark(first), _) => relation_of_marks(*first, ' ')?,

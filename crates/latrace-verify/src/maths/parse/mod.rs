@@ -14,13 +14,13 @@ pub(crate) use parser::Commas;
 use parser::Parser;
 pub(crate) use prose::plain_text;
 
-use super::prepare::{is_prose, raw_tokens, refine, undress};
+use super::prepare::{is_prose, raw_tokens, refine, without_surroundings};
 use super::syntax::Expression;
 use super::token::Token;
 
-/// Reads an answer; `None` where it is none that is understood.
+/// Parses an answer; `None` if it is not understood.
 pub(crate) fn parse(text: &str, commas: Commas) -> Option<Expression> {
-    let plain = undress(text);
+    let plain = without_surroundings(text);
     let raw = raw_tokens(&plain)?;
     let words = || Some(Expression::Text(plain_text(&plain)));
     // Words alone are never parsed: as products of letters, `no` and `on` would be equal.
@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str, commas: Commas) -> Option<Expression> {
 fn formula(tokens: Vec<Token>, commas: Commas) -> Option<Expression> {
     let mut parser = Parser::new(refine(tokens), commas);
     parser.skip_choice_label();
-    // What is not read to its end is not understood: a prefix that parses says nothing about the rest.
+    // The whole answer must parse: a prefix that does says nothing about the rest.
     parser.list().filter(|_| parser.at == parser.tokens.len())
 }
 

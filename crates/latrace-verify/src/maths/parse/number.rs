@@ -33,7 +33,7 @@ impl Parser {
         let mut parts = vec![hours];
         while let [Kind::Mark(':'), Kind::Number(digits)] = &self.kinds::<2>()[..] {
             match digits.parse::<u32>() {
-                // Two digits tell a time from a ratio: `3:4` is none.
+                // Two digits distinguish a time from a ratio, such as `3:4`.
                 Ok(value) if digits.len() == 2 && value < 60 => parts.push(value),
                 _ => break,
             }
@@ -59,6 +59,7 @@ impl Parser {
         if digits.len() > MOST_DIGITS {
             return None;
         }
+        // What follows the digits decides what they are.
         if let Some(repeating) = self.repeating(&digits) {
             return Some(repeating);
         }

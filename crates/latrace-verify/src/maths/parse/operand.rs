@@ -70,6 +70,7 @@ impl Parser {
         match self.peek()?.clone() {
             Kind::Number(digits) => self.number(&digits),
             Kind::Word(letter) => self.symbol(&letter),
+            // `\text{x}` is the variable; longer texts are units or words, and no operand.
             Kind::Text(text) if text.len() == 1 => self.symbol(&text),
             Kind::Text(_) => None,
             Kind::Mark('(') => self.bracketed(Bracket::Round),

@@ -16,11 +16,16 @@ impl Parser {
     }
 
     fn binary_here(&mut self, least: u8) -> Option<Expression> {
+        // An operator that binds more loosely is left to the caller, whose operand ends here.
         let mut left = self.prefix()?;
-        while let Some(operator) = self.operator().filter(|operator| operator.power() >= least) {
+        while let Some(operator) = self.operator_of(least) {
             left = self.apply(left, operator)?;
         }
         Some(left)
+    }
+
+    fn operator_of(&self, least: u8) -> Option<Operator> {
+        self.operator().filter(|operator| operator.power() >= least)
     }
 
     pub(super) fn operator(&self) -> Option<Operator> {

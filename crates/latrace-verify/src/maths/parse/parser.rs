@@ -2,6 +2,7 @@
 
 use crate::maths::token::{Kind, Token};
 
+// A bracket costs several levels, and a level several frames, which are large in debug builds.
 /// How deep brackets, roots and powers may nest.
 const MOST_DEPTH: usize = 200;
 

@@ -20,6 +20,7 @@ pub(crate) fn plain_text(text: &str) -> String {
     let unmarked = without_commands(&text.to_lowercase());
     let kept: String =
         unmarked.char_indices().map(|(at, c)| if is_kept(&unmarked, at, c) { c } else { ' ' }).collect();
+    // Articles say nothing in an answer, and models add them freely.
     let words: Vec<&str> =
         kept.split_whitespace().filter(|word| !matches!(*word, "a" | "an" | "the")).collect();
     words.join(" ")
@@ -34,13 +35,12 @@ fn without_commands(text: &str) -> String {
         .fold(text.to_owned(), |plain, name| plain.replace(&format!("{name}{{"), " {").replace(name, " "))
 }
 
-/// Whether a character carries meaning in words. Signs and relations do, since they tell answers apart.
+/// Whether a character carries meaning in words. Signs and relations do, since they distinguish answers.
 fn is_kept(text: &str, at: usize, character: char) -> bool {
     match character {
-        ',' | '-' | '+' | '=' | '<' | '>' | '/' => true,
         // `3.5 cups` is not `35 cups`; the point at a sentence's end is nothing.
         '.' | ':' => is_between_digits(text, at),
-        other => other.is_alphanumeric(),
+        _ => character.is_alphanumeric() || ",-+=<>/".contains(character),
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn together(first: &Expression, second: &Expression) -> Option<Expres
         return None;
     };
     match unit::compare(unit, part) {
-        // `3 cm 2 m` goes the wrong way, and is no way to write a length.
+        // `3 cm 2 m` has its units in the wrong order, so it is not a length.
         unit::Match::Factor(factor) if factor > Rational::one() => {
             let sum = exact::rational(value)? * factor + exact::rational(rest)?;
             Some(Expression::quantity(Expression::exactly(sum), part.clone()))
@@ -97,7 +97,7 @@ impl Parser {
 
     fn value(&mut self) -> Option<Expression> {
         match self.peek() {
-            // A text of one letter is a variable.
+            // Words may be counted too, as in `\\text{ten} cm`. A text of one letter is a variable.
             Some(Kind::Text(text)) if text.len() > 1 => {
                 let words = plain_text(text);
                 self.at += 1;
@@ -160,15 +160,20 @@ impl Parser {
         if self.take_command("AA") {
             return Some("ångström".to_owned());
         }
-        let Some(Kind::Text(first)) = self.peek() else {
-            return None;
-        };
-        let mut unit = first.trim().to_lowercase();
-        self.at += 1;
+        let mut unit = self.unit_word()?;
         while let Some(more) = self.more_of_unit() {
             unit.push_str(&more);
         }
         Some(unit)
+    }
+
+    fn unit_word(&mut self) -> Option<String> {
+        let Some(Kind::Text(text)) = self.peek() else {
+            return None;
+        };
+        let word = text.trim().to_lowercase();
+        self.at += 1;
+        Some(word)
     }
 
     /// A power, or another word with what joins it to the first.
@@ -179,33 +184,42 @@ impl Parser {
         }
         let over = self.take_mark('/');
         self.take_command("cdot");
-        let more = match self.peek() {
-            Some(Kind::Text(next)) => {
-                Some(format!("{}{}", if over { '/' } else { ' ' }, next.trim().to_lowercase()))
-            }
-            // A single letter is a unit only behind a slash, as in `m/s`.
-            Some(Kind::Word(next)) if over => Some(format!("/{next}")),
-            _ => None,
+        let next = self.unit_word().or_else(|| self.unit_letter().filter(|_| over));
+        if next.is_none() {
+            // A slash before something else divides the whole quantity.
+            self.at = start;
+        }
+        next.map(|word| format!("{}{word}", if over { '/' } else { ' ' }))
+    }
+
+    /// A single letter is a unit only behind a slash, as in `m/s`.
+    fn unit_letter(&mut self) -> Option<String> {
+        let Some(Kind::Word(letter)) = self.peek() else {
+            return None;
         };
-        // A slash before something else divides the whole quantity.
-        self.at = if more.is_some() { self.at + 1 } else { start };
-        more
+        let letter = letter.clone();
+        self.at += 1;
+        Some(letter)
     }
 
     fn unit_power(&mut self) -> Option<String> {
-        let braced = self.kind_at(1) == Some(&Kind::Mark('{'));
-        let skip = 1 + usize::from(braced);
-        let minus = self.kind_at(skip) == Some(&Kind::Mark('-'));
-        let length = skip + usize::from(minus) + 1;
-        let digits = match self.kind_at(length - 1) {
-            Some(Kind::Number(digits)) if self.is_mark('^') => digits.clone(),
-            _ => return None,
+        if !self.take_mark('^') {
+            return None;
+        }
+        let start = self.at;
+        let braced = self.take_mark('{');
+        let sign = if self.take_mark('-') { "-" } else { "" };
+        let Some(Kind::Number(digits)) = self.peek() else {
+            // A power of anything else is no part of a unit.
+            self.at = start - 1;
+            return None;
         };
-        self.at += length;
+        let power = format!("{sign}{digits}");
+        self.at += 1;
         if braced {
             self.expect_mark('}')?;
         }
-        Some(format!("{}{digits}", if minus { "-" } else { "" }))
+        Some(power)
     }
 }
 
