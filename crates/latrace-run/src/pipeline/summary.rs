@@ -23,15 +23,19 @@ pub const SUMMARY: &str = "summary.json";
 pub struct RunSummary {
     /// `initial`, `final`, and baselines by name.
     pub models: BTreeMap<String, ModelSummary>,
-    /// L^1 … L^K (nats), means over the questions where L^1 is finite.
-    pub bounds: Vec<f64>,
-    /// Whether they are bounds: they are if traces and answers were sampled at temperature 1 without
-    /// truncation, from the distribution that is scored.
-    pub bounds_hold: bool,
-    /// The same with the ratio used for the weights, which is not a bound.
+    /// L^1 … L^K (nats), bounds on the mean of log P(correct) over all questions; null is minus infinity. Empty
+    /// if there are no bounds.
+    pub bounds: Vec<Option<f64>>,
+    /// Why there are no bounds.
+    pub no_bounds: Option<String>,
+    /// For each of the bounds, the questions for which it is minus infinity, because that many of their traces
+    /// have no end.
+    pub unbounded: Vec<u64>,
+    /// L^1 … L^K (nats) with the estimators of the weights, means over the questions where L^1 is finite. They
+    /// are not bounds.
     pub surrogates: Vec<f64>,
-    /// Questions whose traces all have weight 0, for which the bounds are minus infinity.
-    pub unbounded: u64,
+    /// Questions whose traces all have weight 0.
+    pub without_usable_trace: u64,
     /// Mean effective sample size of a question's traces.
     pub effective_sample_size: f64,
     /// Working time (s) by stage.
@@ -64,17 +68,16 @@ impl RunSummary {
     pub fn of(plan: &Plan, run: &Path, recipe: &RunRecipe) -> Result<RunSummary> {
         let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
         let weights = plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default();
-        let means = |series: &str| {
-            let common = weights[series]["common"].as_array().into_iter().flatten();
-            common.filter_map(|bound| bound["mean_of_finite"].as_f64()).collect()
-        };
+        let bounds = || weights["bounds"]["of_k"].as_array().into_iter().flatten();
+        let surrogates = weights["surrogates"]["common"].as_array().into_iter().flatten();
         let records = records(plan, run)?;
         Ok(RunSummary {
             models: models(plan, run)?,
-            bounds: means("bounds"),
-            bounds_hold: weights["bounds"]["is_bound"].as_bool().unwrap_or(false),
-            surrogates: means("surrogates"),
-            unbounded: weights["without_usable_trace"].as_u64().unwrap_or(0),
+            bounds: bounds().map(|bound| bound["mean"].as_f64()).collect(),
+            no_bounds: weights["bounds"]["reason"].as_str().map(str::to_owned),
+            unbounded: bounds().map(|bound| bound["unbounded"].as_u64().unwrap_or(0)).collect(),
+            surrogates: surrogates.filter_map(|mean| mean["mean_of_finite"].as_f64()).collect(),
+            without_usable_trace: weights["without_usable_trace"].as_u64().unwrap_or(0),
             effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
             peak_memory_bytes: records.values().map(|record| record.peak_memory_bytes).max().unwrap_or(0),
             seconds: records.into_iter().map(|(name, record)| (name, record.seconds)).collect(),
@@ -154,29 +157,8 @@ pub fn in_words(summary: &RunSummary, run: &Path) -> String {
     let mut lines = table(summary);
     lines.push(String::new());
     lines.extend(verdict(summary));
-    if let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) {
-        let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
-        lines.push(format!(
-            "Bounds L^1 … L^{} on log P(correct), nats, where all are finite: {}.",
-            summary.bounds.len(),
-            shown.join(", ")
-        ));
-        if !summary.bounds_hold {
-            lines.push(
-                "They are estimates, not bounds: traces and answers were not sampled at temperature 1 without truncation, while log q is that of temperature 1."
-                    .into(),
-            );
-        }
-        lines.push(format!(
-            "More traces close {:.3} nats of the gap; {:.1} of {} traces count on average; {} questions have no usable trace.",
-            last - first,
-            summary.effective_sample_size,
-            summary.bounds.len(),
-            summary.unbounded
-        ));
-    } else {
-        lines.push("No trace led to a correct answer, so there is no finite bound.".to_owned());
-    }
+    lines.extend(about_bounds(summary));
+    lines.extend(about_weights(summary));
     let total: f64 = summary.seconds.values().sum();
     lines.push(format!(
         "{total:.0} s of work, {:.0} MB at the peak, seed {}.",
@@ -190,6 +172,47 @@ pub fn in_words(summary: &RunSummary, run: &Path) -> String {
         summary.seed + 1
     ));
     lines.join("\n")
+}
+
+/// L^1 … L^K as bounds, or as surrogates with the reason.
+fn about_bounds(summary: &RunSummary) -> Vec<String> {
+    let shown = |values: Vec<String>| format!("L^1 … L^{}", values.len()) + " " + &values.join(", ");
+    let mut lines = Vec::new();
+    if !summary.bounds.is_empty() {
+        let value = |bound: &Option<f64>| bound.map_or("-inf".to_owned(), |bound| format!("{bound:.3}"));
+        let values = shown(summary.bounds.iter().map(value).collect());
+        lines.push(format!("Bounds on log P(correct), nats, mean over all questions: {values}."));
+        lines.extend(about_unbounded(summary));
+    }
+    if let Some(reason) = &summary.no_bounds {
+        let values = shown(summary.surrogates.iter().map(|value| format!("{value:.3}")).collect());
+        let values = if summary.surrogates.is_empty() { "none is finite".to_owned() } else { values };
+        lines.push(format!("Surrogates of log P(correct), nats, where all are finite: {values}."));
+        lines.push(format!("They are not bounds: {reason}."));
+    }
+    lines
+}
+
+/// The questions that make a bound minus infinity.
+fn about_unbounded(summary: &RunSummary) -> Option<String> {
+    let (first, last) = (*summary.unbounded.first()?, *summary.unbounded.last()?);
+    (first > 0).then(|| {
+        format!(
+            "L^k is minus infinity where k traces of a question have no end: L^1 because of {first} questions, L^{} \
+             because of {last}.",
+            summary.unbounded.len()
+        )
+    })
+}
+
+fn about_weights(summary: &RunSummary) -> Option<String> {
+    let has_traces = summary.no_bounds.is_some() || !summary.bounds.is_empty();
+    has_traces.then(|| {
+        format!(
+            "Effective sample size of a question's traces: {:.1} on average; {} questions have no usable trace.",
+            summary.effective_sample_size, summary.without_usable_trace
+        )
+    })
 }
 
 fn table(summary: &RunSummary) -> Vec<String> {

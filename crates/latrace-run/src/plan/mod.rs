@@ -102,7 +102,7 @@ fn examples(steps: &mut Steps<'_>, recipe: &RunRecipe, models: &Models, question
     let after_traces = [(Role::Questions, questions), (Role::Traces, traces), (Role::Model, models.reasoner)];
     let scores = steps.add(
         Stage::Scores,
-        Settings::Scores(ScoreSettings { references: recipe.reads_references() }),
+        Settings::Scores(ScoreSettings { references: recipe.scores_references() }),
         &after_traces,
     );
     let mut evidence = vec![(Role::Traces, traces), (Role::Scores, scores)];

@@ -1,6 +1,8 @@
-//! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it if an estimator needs it.
+//! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it if an estimator or a bound
+//! needs it.
 
 use anyhow::{Context, Result, bail};
+use latrace_engine::ModelShape;
 use latrace_engine::boundary::ScoreRow;
 use latrace_engine::scoring::{PartScores, score_parts};
 use serde::Serialize;
@@ -33,7 +35,7 @@ pub fn run(
     let missing = missing_parts(&traces, &out, &mut counts)?;
     let (parts, model) = (traces.parts()? as u64, inputs.folder(Role::Model)?);
     let mut progress = Progress::new("parts scored", parts - missing.len() as u64, Some(parts));
-    let references = settings.references;
+    let references = if settings.references { Some(ModelShape::read(model)?.positions) } else { None };
     let mut scored = ScoredTraces { questions, traces, out, references, counts };
     score_parts(missing, &mut scored, || context.engine.scorer(model), &mut progress)?;
     progress.finish();
@@ -57,8 +59,9 @@ struct ScoredTraces {
     traces: Table<TraceTokens>,
     out: Table<ScoreRecord>,
     counts: ScoreCounts,
-    /// Whether the question's own answer is scored after each of its traces.
-    references: bool,
+    /// Whether the question's own answer is scored after each of its traces, and the tokens that the model's
+    /// context has room for.
+    references: Option<usize>,
 }
 
 /// A trace: its question, k, and its token ids.
@@ -98,8 +101,10 @@ pub fn question_of<'a>(questions: &'a [QuestionTokens], id: &str) -> Result<&'a 
         .with_context(|| format!("the part has no question {id}"))
 }
 
-fn row(question: &QuestionTokens, trace: &TraceTokens, references: bool) -> ScoreRow {
-    let answer = question.answer_ids.as_deref().filter(|_| references).unwrap_or(&[]);
+fn row(question: &QuestionTokens, trace: &TraceTokens, references: Option<usize>) -> ScoreRow {
+    let before = question.prompt_ids.len() + trace.token_ids.len();
+    let fits = |answer: &&[u32]| references.is_some_and(|positions| before + answer.len() <= positions);
+    let answer = question.answer_ids.as_deref().filter(fits).unwrap_or(&[]);
     ScoreRow { prompt: question.prompt_ids.clone(), response: [trace.token_ids.as_slice(), answer].concat() }
 }
 

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use latrace_core::Verdict;
-use latrace_objective::{AnswerAccuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore};
+use latrace_objective::{
+    AnswerAccuracy, AnswerEvidence, AnswerScore, JudgedAnswer, Resolution, SampledRest, TraceScore,
+};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -30,7 +32,7 @@ pub fn run(settings: &WeightSettings, inputs: &Inputs, stage: &StageFolder) -> R
     let traces = |groups: &Vec<TraceGroup>| groups.iter().map(|group| group.traces.len()).sum::<usize>();
     let lengths: Vec<usize> = parts.iter().map(traces).collect();
     let groups = parts.into_iter().flatten().collect();
-    let (weighed, summary) = weigh_groups(groups, &settings.weigh, settings.drawn)?;
+    let (weighed, summary) = weigh_groups(groups, &settings.weigh, &settings.drawn)?;
     let out = Table::<WeightRecord>::create(&stage.path, &stage.key());
     let mut weighed = weighed.into_iter();
     for (part, count) in lengths.into_iter().enumerate() {
@@ -50,7 +52,7 @@ struct Tables {
 struct OnTrace {
     score: Option<ScoreRecord>,
     /// In order of the answers, as stage 6 writes them.
-    verdicts: Vec<Verdict>,
+    answers: Vec<JudgedAnswer>,
 }
 
 impl Tables {
@@ -60,7 +62,8 @@ impl Tables {
         all_matched(&join.add(self.scores.read(part)?, |_, on, score| put_once(&mut on.score, score))?)?;
         if let Some(verdicts) = &self.verdicts {
             let put = |_: &TraceLogprobs, on: &mut OnTrace, record: VerdictRecord| {
-                on.verdicts.push(record.verdict());
+                let (verdict, is_reference) = (record.verdict(), record.is_reference);
+                on.answers.push(JudgedAnswer { verdict, is_reference });
                 Ok(())
             };
             all_matched(&join.add(verdicts.read(part)?, put)?)?;
@@ -78,8 +81,10 @@ impl Tables {
 
     fn evidence(&self, trace: &TraceLogprobs, on: OnTrace) -> Result<Evidence> {
         let score = on.score.with_context(|| format!("{} has no score", name(trace)))?;
-        let accuracy =
-            self.verdicts.as_ref().map(|_| AnswerAccuracy::from_verdicts(&on.verdicts)).transpose()?;
+        let verdicts: Vec<Verdict> = on.answers.iter().map(|answer| answer.verdict).collect();
+        let judged = self.verdicts.as_ref();
+        let accuracy = judged.map(|_| AnswerAccuracy::from_verdicts(&verdicts)).transpose()?;
+        let rest = judged.map(|_| SampledRest::from_answers(&on.answers)).transpose()?;
         let reference = score.reference_logprobs.as_deref().map(|logp| AnswerScore {
             logp_sum: logp.iter().copied().map(f64::from).sum(),
             tokens: logp.len(),
@@ -88,7 +93,8 @@ impl Tables {
             id: json!(trace.id),
             sample: trace.sample,
             score: TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?,
-            answer: AnswerEvidence { accuracy, reference },
+            ended: true,
+            answer: AnswerEvidence { accuracy, reference, rest },
         })
     }
 }

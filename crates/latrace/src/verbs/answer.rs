@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_core::Markers;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
@@ -19,16 +20,15 @@ use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{BadRows, FieldProblem, Output, Row, RowReader, UniqueIds, describe, field, text_of};
+use latrace_run::stages::verdicts::is_reference;
+use latrace_run::weigh::{Distribution, IS_REFERENCE, OPEN_TRACE, SAMPLING};
 
 /// The stage's name in the key of every random number: that of `latrace run`, so that both draw the same
 /// answers.
 const STAGE: &str = "answers";
 
-/// The stop reason given for the answers of a trace without an end.
-const OPEN: &str = "open_trace";
-
 /// Fields of the trace that the answer's own fields replace.
-const REPLACED: [&str; 5] = ["text", "token_ids", "text_ids", "logprobs", "stop_reason"];
+const REPLACED: [&str; 6] = ["text", "token_ids", "text_ids", "logprobs", "stop_reason", SAMPLING];
 
 /// Arguments of `latrace answer`.
 #[derive(Args, Debug)]
@@ -38,7 +38,9 @@ Input rows: `id`, `sample` (the trace's number), `prompt` or `prompt_ids` (the r
 Output rows, `--n` for each trace, in order: the row's other fields, `answer` (0..n), `text` and `prediction`
 (the answer as `latrace verify` reads it), `given_ids` (the tokens that every answer begins with: the
 remaining markers), `token_ids` and `logprobs` (the sampled tokens), `stop_reason` (`end`, `stop_string`,
-`max_tokens`; `open_trace` for a trace without an end, whose answers are empty). If the rows have `kind` and
+`max_tokens`; `open_trace` for a trace without an end, whose answers are empty), `sampling` (`temperature`,
+`top_p`, `top_k`, `min_p`). If the rows have `answer_ids` (the reference answer, as `latrace questions --model`
+writes it), `is_reference` states whether the answer is that one, token by token. If the rows have `kind` and
 `gold`, the output can be passed to `latrace verify` unchanged.
 
 If interrupted, even by kill -9, the same command resumes, as `latrace sample` does.
@@ -91,7 +93,11 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let AnswerArguments { seed, n, data, markers, skip_bad_rows, columns, engine, .. } = arguments;
     let stop_texts = codec.answer_stops();
     let job = SampleJob { stage: STAGE, seed: *seed, n: *n, params, stop_ids, stop_texts };
-    let row = |prompt: usize, finished: &FinishedSample| answer_row(rows[prompt].clone(), finished, &codec);
+    let row = |prompt: usize, finished: &FinishedSample| {
+        let mut row = answer_row(rows[prompt].clone(), finished, &codec);
+        row.insert(SAMPLING.to_owned(), json!(Distribution::from(params)));
+        row
+    };
     let settings =
         json!({"markers": markers, "skip_bad_rows": skip_bad_rows, "columns": columns.columns().names()});
     let work = describe_work(&job, &model, data, settings)?;
@@ -142,7 +148,7 @@ fn empty_answer(prompt: &Prompt, sample: u64) -> FinishedSample {
         sample,
         token_ids: Vec::new(),
         logprobs: Vec::new(),
-        stop_reason: OPEN.to_owned(),
+        stop_reason: OPEN_TRACE.to_owned(),
     }
 }
 
@@ -202,8 +208,10 @@ fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProb
 }
 
 fn answer_row(mut row: Row, finished: &FinishedSample, codec: &TraceCodec) -> Row {
-    let given = if finished.stop_reason == OPEN { &[][..] } else { codec.answer_prefix.as_slice() };
-    let text = codec.answer_text(&[given, &finished.token_ids].concat());
+    let given = if finished.stop_reason == OPEN_TRACE { &[][..] } else { codec.answer_prefix.as_slice() };
+    let drawn = [given, &finished.token_ids].concat();
+    let text = codec.answer_text(&drawn);
+    let reference = answer_ids(&row).map(|reference| is_reference(&reference, &drawn));
     row.insert("answer".to_owned(), json!(finished.sample));
     row.insert("text".to_owned(), json!(text));
     row.insert("prediction".to_owned(), json!(text));
@@ -211,5 +219,13 @@ fn answer_row(mut row: Row, finished: &FinishedSample, codec: &TraceCodec) -> Ro
     row.insert("token_ids".to_owned(), json!(finished.token_ids));
     row.insert("logprobs".to_owned(), json!(finished.logprobs));
     row.insert("stop_reason".to_owned(), json!(finished.stop_reason));
+    if let Some(is_reference) = reference {
+        row.insert(IS_REFERENCE.to_owned(), json!(is_reference));
+    }
     row
+}
+
+/// The reference answer's tokens, if the row has them.
+fn answer_ids(row: &Row) -> Option<Vec<u32>> {
+    Vec::deserialize(field(row, "answer_ids")?).ok()
 }

@@ -17,10 +17,11 @@ use parquet::arrow::arrow_reader::{
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Origin, RowSums, Sums, is_parquet};
+use super::{Origin, RowSums, STOP_REASON, Sums, is_cut_off, is_parquet};
+use crate::weigh::drawn::{Distribution, SAMPLING};
 use latrace_io::failure::Failure;
 use latrace_io::progress::SharedProgress;
-use latrace_io::rows::{BadRow, FieldProblem, Place, describe, files_of};
+use latrace_io::rows::{BadRow, FieldProblem, Place, describe, files_of, shortest};
 
 /// Rows decoded in one batch: a few megabytes of tokens.
 const BATCH: usize = 64;
@@ -28,8 +29,9 @@ const BATCH: usize = 64;
 /// The required columns.
 const NEEDED: [&str; 3] = ["id", "sample", "logprobs"];
 
-/// The optional column that says whether a trace is finished.
+/// The optional columns: whether a trace is finished, why it stopped, and what it was drawn from.
 const CLOSED: &str = "closed";
+const OPTIONAL: [&str; 3] = [CLOSED, STOP_REASON, SAMPLING];
 
 /// The number of rows of all files of all paths; `None` if only reading them would tell.
 pub(in crate::weigh) fn count_rows(paths: &[&Path]) -> Result<Option<u64>> {
@@ -79,7 +81,7 @@ fn needed_columns(path: &Path, metadata: &ArrowReaderMetadata) -> Result<Project
         let message = format!("{}: expected a column \"{missing}\", got {there}", path.display());
         return Err(Failure::work(message).into());
     }
-    let read = NEEDED.iter().chain([&CLOSED]).filter_map(|name| schema.column_with_name(name));
+    let read = NEEDED.iter().chain(&OPTIONAL).filter_map(|name| schema.column_with_name(name));
     let descriptor = metadata.metadata().file_metadata().schema_descr();
     Ok(ProjectionMask::roots(descriptor, read.map(|(at, _)| at)))
 }
@@ -125,6 +127,8 @@ struct Columns<'a> {
     samples: &'a ArrayRef,
     logprobs: &'a ArrayRef,
     closed: Option<&'a ArrayRef>,
+    stop_reason: Option<&'a ArrayRef>,
+    sampling: Option<&'a ArrayRef>,
 }
 
 impl Columns<'_> {
@@ -136,6 +140,8 @@ impl Columns<'_> {
             samples: column("sample")?,
             logprobs: column("logprobs")?,
             closed: batch.column_by_name(CLOSED),
+            stop_reason: batch.column_by_name(STOP_REASON),
+            sampling: batch.column_by_name(SAMPLING),
         })
     }
 
@@ -145,7 +151,10 @@ impl Columns<'_> {
         let sample = scalar(self.samples, row).and_then(|sample| sample.as_u64());
         let sample = sample.ok_or_else(|| problem("sample", "the trace's number, from 0", self.samples))?;
         let (sum, tokens) = sum_list(self.logprobs, row)?;
-        RowSums { id, sample, sum, tokens, closed: self.closed(row)? }.checked()
+        let stop_reason = self.stop_reason.and_then(|column| scalar(column, row));
+        let cut_off = stop_reason.as_ref().and_then(Value::as_str).is_some_and(is_cut_off);
+        let sampling = self.sampling.map_or(Ok(None), |column| distribution(column, row))?;
+        RowSums { id, sample, sum, tokens, closed: self.closed(row)?, cut_off, sampling }.checked()
     }
 
     fn closed(&self, row: usize) -> Result<bool, FieldProblem> {
@@ -180,6 +189,34 @@ fn scalar(column: &ArrayRef, row: usize) -> Option<Value> {
         DataType::UInt32 => json!(column.as_primitive::<UInt32Type>().value(row)),
         _ => return None,
     })
+}
+
+/// A struct of four numbers.
+fn distribution(column: &ArrayRef, row: usize) -> Result<Option<Distribution>, FieldProblem> {
+    if column.is_null(row) {
+        return Ok(None);
+    }
+    let number = |name: &str| number(column.as_struct_opt()?.column_by_name(name)?, row);
+    let read = || {
+        Some(Distribution {
+            temperature: number("temperature")?,
+            top_p: number("top_p")?,
+            top_k: number("top_k")? as u64,
+            min_p: number("min_p")?,
+        })
+    };
+    let got = || format!("a column of {}", column.data_type());
+    read().map(Some).ok_or_else(|| Distribution::problem(got()))
+}
+
+/// A number of any type that a data file may hold it in.
+fn number(column: &ArrayRef, row: usize) -> Option<f64> {
+    match column.data_type() {
+        _ if column.is_null(row) => None,
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Float32 => shortest(column.as_primitive::<Float32Type>().value(row)),
+        _ => scalar(column, row)?.as_f64(),
+    }
 }
 
 /// Σ and length of a row's list of f32 or f64.
