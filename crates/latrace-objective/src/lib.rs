@@ -55,9 +55,9 @@ mod verdict;
 pub mod weighting;
 pub mod weights;
 
-pub use answer::{AnswerAccuracy, AnswerEstimator, AnswerEvidence};
+pub use answer::{AnswerAccuracy, AnswerEstimator, AnswerEvidence, JudgedAnswer, SampledRest};
 pub use answer_choice::AnswerChoice;
-pub use bounds::{BoundKind, SubsetPlan};
+pub use bounds::{BoundMean, SubsetPlan};
 pub use error::{Error, Result};
 pub use fallback::{Fallback, Resolution};
 pub use objectives::{Group, Objective, SequenceWeights};

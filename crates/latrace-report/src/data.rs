@@ -296,11 +296,11 @@ pub struct WeightFigure {
     pub without_weight: usize,
 }
 
-/// L^1 … L^K.
+/// L^1 … L^K: bounds, or surrogates if there are none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// Whether the estimate is a bound, which requires the full ratio.
-    pub is_bound: bool,
+    /// Why these are surrogates; `None` for bounds.
+    pub no_bounds: Option<String>,
     /// The estimator of the ratio.
     pub ratio: String,
     /// From k = 1 on.
@@ -312,8 +312,8 @@ pub struct Bounds {
 pub struct BoundPoint {
     /// Traces per question.
     pub k: usize,
-    /// Mean over the questions where L^1 is finite (nats), the same questions for every k; `None` if there
-    /// are none.
+    /// For bounds, the mean over all questions (nats); `None` is minus infinity. For surrogates, the mean over
+    /// the questions where L^1 is finite, the same questions for every k; `None` if there are none.
     pub mean: Option<f64>,
     /// Its standard error.
     pub standard_error: Option<f64>,

@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn verdict(id: &str, sample: u64, answer: u64) -> VerdictRecord {
-        VerdictRecord { id: id.to_owned(), sample, answer, reason: Reason::Equal }
+        VerdictRecord { id: id.to_owned(), sample, answer, reason: Reason::Equal, is_reference: false }
     }
 
     fn answer(id: &str, sample: u64, answer: u64) -> AnswerRecord {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// The layout that this version of the program reads and writes: which stages there are, what their folders
 /// hold, and the records' schemas.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The layout of folders without a version file.
 const BEFORE: u32 = 1;
@@ -117,11 +117,11 @@ mod tests {
 
     #[test]
     fn a_run_of_another_layout_is_refused_by_its_version() {
-        let before = "is a run of layout 1, made by an earlier version of latrace: expected layout 2";
+        let before = "is a run of layout 1, made by an earlier version of latrace: expected layout 3";
         check_refused(&[("recipe.toml", "")], before);
         check_refused(&[("00-model/stage.json", "{}")], before);
-        let later = r#"{"layout": 3, "version": "0.9.0"}"#;
-        check_refused(&[("layout.json", later)], "is a run of layout 3, made by latrace 0.9.0");
+        let later = r#"{"layout": 4, "version": "0.9.0"}"#;
+        check_refused(&[("layout.json", later)], "is a run of layout 4, made by latrace 0.9.0");
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
         fs::write(run.join("notes.txt"), "mine").unwrap();
         claim(&run).unwrap();
         let written = fs::read_to_string(run.join(FILE)).unwrap();
-        assert_eq!(written, format!("{{\"layout\":2,\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(written, format!("{{\"layout\":3,\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION")));
         fs::write(run.join("recipe.toml"), "").unwrap();
         claim(&run).unwrap();
         check(&run).unwrap();

@@ -576,8 +576,9 @@ fn samples_come_in_order_with_the_scorers_log_probs() {
     );
     assert_eq!(
         rows[0].as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["id", "kept", "sample", "text", "token_ids", "logprobs", "stop_reason"]
+        ["id", "kept", "sample", "text", "token_ids", "logprobs", "stop_reason", "sampling"]
     );
+    assert_eq!(rows[0]["sampling"], json!({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}));
     let prompts: Vec<Value> = PROMPTS.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let to_score: Vec<String> = rows
         .iter()

@@ -317,6 +317,8 @@ fn in_words(kind: &str) -> String {
         "f64" => "number",
         "Vec<u32>" => "list of token ids",
         "Vec<f64>" | "Vec<f32>" => "list of numbers",
+        "Vec<u64>" => "list of whole numbers",
+        "Vec<Option<f64>>" => "list of numbers, or null",
         "Reason" => "text",
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",

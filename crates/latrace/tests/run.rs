@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::records::{ScoreRecord, TraceRecord};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Small enough for seconds, with every stage and a second method.
@@ -246,11 +246,47 @@ fn latest_stage(run: &Path) -> Option<String> {
     None
 }
 
+/// Bounds over all traced questions, in expectation rising with traces; minus infinity where that many traces of
+/// some question have no end, which alone makes it so.
+fn check_bounds(bench: &Bench, summary: &Value) {
+    assert_eq!(summary["no_bounds"], Value::Null, "{summary}");
+    let traces: Vec<TraceRecord> = records(&bench.run_folder("r/03-traces"));
+    let mut unended: BTreeMap<String, usize> = BTreeMap::new();
+    for trace in &traces {
+        *unended.entry(trace.id.clone()).or_default() += usize::from(!trace.closed);
+    }
+    let bounds = summary["bounds"].as_array().unwrap();
+    assert_eq!(bounds.len() * unended.len(), traces.len());
+    for (k, bound) in bounds.iter().enumerate() {
+        let unbounded = unended.values().filter(|&&unended| unended > k).count();
+        assert_eq!(summary["unbounded"][k], unbounded, "{summary}");
+        assert_eq!(bound.is_null(), unbounded > 0, "{summary}");
+    }
+    let finite: Vec<f64> = bounds.iter().filter_map(Value::as_f64).collect();
+    assert!(!finite.is_empty() && finite.windows(2).all(|pair| pair[0] <= pair[1] + 1e-12), "{finite:?}");
+    let scores: Vec<ScoreRecord> = records(&bench.run_folder("r/04-scores"));
+    assert!(scores.iter().all(|score| score.reference_logprobs.is_some()));
+}
+
+#[test]
+fn tempered_samples_give_surrogates_and_the_reason() {
+    let bench = Bench::new();
+    let printed = bench.done("r", &["skip=[\"rft\"]", "traces.temperature=0.7", "answers.top_k=5"]);
+    let reason = "the traces were tempered (temperature 0.7); the answers were truncated (top_k 5)";
+    assert!(printed.contains(&format!("They are not bounds: {reason}.")), "{printed}");
+    assert!(printed.contains("Surrogates of log P(correct)") && !printed.contains("Bounds"), "{printed}");
+    let summary: Value =
+        serde_json::from_slice(&fs::read(bench.run_folder("r/summary.json")).unwrap()).unwrap();
+    assert_eq!((&summary["bounds"], &summary["no_bounds"]), (&json!([]), &json!(reason)));
+    let scores: Vec<ScoreRecord> = records(&bench.run_folder("r/04-scores"));
+    assert!(scores.iter().all(|score| score.reference_logprobs.is_none()), "scored for nothing");
+}
+
 #[test]
 fn the_summary_has_what_the_contract_says() {
     let bench = Bench::new();
     let printed = bench.done("r", &["--threads", "1"]);
-    assert!(printed.contains("The final model") && printed.contains("bound"), "{printed}");
+    assert!(printed.contains("The final model") && printed.contains("Bounds on log P(correct)"), "{printed}");
     let summary: Value =
         serde_json::from_slice(&fs::read(bench.run_folder("r/summary.json")).unwrap()).unwrap();
     for model in ["initial", "final", "rft"] {
@@ -271,6 +307,7 @@ fn the_summary_has_what_the_contract_says() {
         "{summary}"
     );
     assert!(bench.run_folder("r/recipe.toml").is_file());
+    check_bounds(&bench, &summary);
     // Rejection sampling sees no hint: what it drew is, bit for bit, what the reasoner itself gives it.
     let rft = bench.run_folder("r/baselines/rft");
     let (drawn, scored) =

@@ -103,7 +103,7 @@ fn answer(sample: u64, answer: u64) -> AnswerRecord {
 }
 
 fn verdict(sample: u64, answer: u64, reason: Reason) -> VerdictRecord {
-    VerdictRecord { id: "a".to_owned(), sample, answer, reason }
+    VerdictRecord { id: "a".to_owned(), sample, answer, reason, is_reference: false }
 }
 
 /// rho of trace 0: e^{((-1.5 - 0.5) + (1 + 0.5)) / 2} times accuracy 1; of trace 1: e^{-0.75 + 0.25} times 1/2.
@@ -188,7 +188,7 @@ fn every_table_is_one_table_to_every_reader() {
     let trace =
         json!({"id": "a", "sample": 0, "token_ids": [6, 6], "logprobs": [-1.0, -0.5], "closed": true});
     assert_eq!(tables["03-traces"][0], trace);
-    let verdict = json!({"id": "a", "sample": 1, "answer": 1, "reason": "no_answer", "verdict": "wrong"});
+    let verdict = json!({"id": "a", "sample": 1, "answer": 1, "reason": "no_answer", "is_reference": false, "verdict": "wrong"});
     assert_eq!(tables["06-verdicts"][3], verdict);
     assert_eq!(tables["00-questions"][0]["split"], "train");
     assert_eq!(tables["04-scores"][0]["reference_logprobs"], Value::Null);
@@ -242,7 +242,7 @@ fn weigh_and_build_take_the_tables_of_a_run() {
     // The same few operations, in another order.
     weights.iter().zip(rho()).for_each(|(weight, rho)| assert!((weight - rho).abs() < 1e-15, "{weights:?}"));
     let bounds: Value = serde_json::from_slice(&fs::read(bench.path().join("bounds.json")).unwrap()).unwrap();
-    assert_eq!(bounds["bounds"]["of_k"].as_array().unwrap().len(), 3, "it counts in the bounds: {bounds}");
+    assert_eq!(bounds["surrogates"]["of_k"].as_array().unwrap().len(), 3, "it counts in K: {bounds}");
     let built = verb(
         bench.path(),
         "build --questions runs/quickstart/00-questions --traces runs/quickstart/03-traces \

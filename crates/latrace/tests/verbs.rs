@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use latrace_io::table::{Record, Table};
-use latrace_run::pipeline::records::{AnswerRecord, ExampleRecord, QuestionRecord, TraceRecord};
+use latrace_run::pipeline::records::{
+    AnswerRecord, ExampleRecord, QuestionRecord, TraceRecord, VerdictRecord,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -157,14 +159,43 @@ fn the_commands_of_the_method_by_hand_work() {
     let examples = bench.rows("walk/examples.jsonl");
     assert_eq!(examples.iter().filter(|example| example["source"] == -2).count(), 200);
     assert_eq!(bench.rows("walk/final/metrics.jsonl").len(), 30);
+    check_bounds_by_hand(&bench, closed);
     // Without a verifier: the reference answer after each trace.
-    bench.done(
-        "score --model walk/initial --data walk/traces.jsonl --column prompt_ids=prompt_ids+token_ids --column response_ids=answer_ids --out walk/references.jsonl",
-    );
     let weigh = "weigh --traces walk/traces.jsonl --scores walk/scores.jsonl --answer geometric-likelihood --references walk/references.jsonl";
     bench.done(&format!("{weigh} --out walk/likelihoods.jsonl"));
     bench.done("build --questions walk/train.jsonl --traces walk/traces.jsonl --weights walk/likelihoods.jsonl --out walk/gml.jsonl --originals 0");
     assert!(!bench.rows("walk/gml.jsonl").is_empty());
+}
+
+/// What the verbs write suffices for bounds, over all 40 questions; traces without an end make some of them
+/// minus infinity.
+fn check_bounds_by_hand(bench: &Bench, closed: usize) {
+    let bounds: Value = serde_json::from_slice(&fs::read(bench.path("walk/bounds.json")).unwrap()).unwrap();
+    assert_eq!(bounds["bounds"]["is_bound"], true, "{bounds}");
+    let of_k = bounds["bounds"]["of_k"].as_array().unwrap();
+    assert!(of_k.len() == 4 && of_k.iter().all(|bound| bound["questions"] == 40), "{bounds}");
+    let ended = |id: &Value| {
+        let traces = bench.rows("walk/traces.jsonl").into_iter();
+        traces.filter(|trace| trace["id"] == *id && trace["stop_reason"] == "stop_string").count()
+    };
+    let ids: std::collections::BTreeMap<String, Value> = bench
+        .rows("walk/traces.jsonl")
+        .into_iter()
+        .map(|row| (row["id"].to_string(), row["id"].clone()))
+        .collect();
+    let ended: Vec<usize> = ids.values().map(ended).collect();
+    assert_eq!(ended.iter().sum::<usize>(), closed);
+    for (k, bound) in of_k.iter().enumerate() {
+        let unbounded = ended.iter().filter(|&&ended| 4 - ended > k).count();
+        assert_eq!(
+            (&bound["unbounded"], bound["mean"].is_null()),
+            (&json!(unbounded), unbounded > 0),
+            "{bounds}"
+        );
+    }
+    let answers = bench.rows("walk/answers.jsonl");
+    assert!(answers.iter().any(|answer| answer["is_reference"] == true), "no answer is the reference");
+    assert!(answers.iter().all(|answer| answer["sampling"]["temperature"] == 1.0), "{answers:?}");
 }
 
 #[test]
@@ -188,16 +219,20 @@ fn verbs_give_what_the_pipeline_gives() {
         assert_eq!(row["answer_ids"], json!(record.answer_ids));
     }
 
-    let prompts: HashMap<&str, &Vec<u32>> =
-        questions.iter().map(|question| (question.id.as_str(), &question.prompt_ids)).collect();
+    let asked: HashMap<&str, &QuestionRecord> =
+        questions.iter().map(|question| (question.id.as_str(), question)).collect();
     let traces: Vec<TraceRecord> = bench.records("r/03-traces");
-    let trace = |trace: &TraceRecord| json!({"id": trace.id, "sample": trace.sample, "token_ids": trace.token_ids, "prompt_ids": prompts[trace.id.as_str()]});
+    let trace = |trace: &TraceRecord| json!({"id": trace.id, "sample": trace.sample, "token_ids": trace.token_ids, "prompt_ids": asked[trace.id.as_str()].prompt_ids, "answer_ids": asked[trace.id.as_str()].answer_ids});
     bench.write_rows("traces.jsonl", &traces.iter().map(trace).collect::<Vec<_>>());
     bench.done("answer --model r/01-initial --data traces.jsonl --markers plain --n 2 --temperature 1 --max-new-tokens 12 --out answers.jsonl");
     let answers: Vec<AnswerRecord> = bench.records("r/05-answers");
     let drawn: Vec<Value> =
         bench.rows("answers.jsonl").into_iter().filter(|row| row["stop_reason"] != "open_trace").collect();
     assert_eq!(drawn.len(), answers.len());
+    let verdicts: Vec<VerdictRecord> = bench.records("r/06-verdicts");
+    assert!(drawn.iter().zip(&verdicts).all(|(row, verdict)| row["is_reference"] == verdict.is_reference));
+    let references = verdicts.iter().filter(|verdict| verdict.is_reference).count();
+    assert!(0 < references && references < verdicts.len(), "{references} of {}", verdicts.len());
     for (row, record) in drawn.iter().zip(&answers) {
         assert_eq!(
             (&row["id"], &row["sample"], &row["answer"]),

@@ -76,7 +76,7 @@ fn weights_are_those_of_the_definition() {
         ["main", "main", "original-row"]
     );
     for expected in [
-        "bound, full ratio, accuracy: L^1",
+        "no bound: the traces do not state how they were sampled (`sampling`)",
         "surrogate (not a bound), geometric ratio, accuracy: L^2",
         "1 questions without a usable trace",
         "without a correct trace: 1 of 2 judged questions (50.0 %)",
@@ -90,44 +90,32 @@ fn near(got: &Value, expected: f64) -> bool {
 }
 
 #[test]
-fn bounds_and_counts_are_those_of_the_definition() {
+fn surrogates_and_counts_are_those_of_the_definition() {
     let folder = bench();
     let (code, _, stderr) =
         weigh(folder.path(), &format!("{FILES} --bounds bounds.json --out weights.jsonl"));
     assert_eq!(code, 0, "{stderr}");
     let bounds: Value =
         serde_json::from_str(&fs::read_to_string(folder.path().join("bounds.json")).unwrap()).unwrap();
-    // Question "q" alone has the usual number of traces. Full log rho: −2, and 2 + log 1/2; geometric: −1/2,
-    // and 1 + log 1/2.
-    let check = |name: &str, log_rho: [f64; 2]| {
-        let of_k = &bounds[name]["of_k"];
-        let log_mean = ((log_rho[0].exp() + log_rho[1].exp()) / 2.0).ln();
-        assert!(
-            near(&of_k[0]["mean"], (log_rho[0] + log_rho[1]) / 2.0) && near(&of_k[1]["mean"], log_mean),
-            "{of_k}"
-        );
-        // Half the distance of two traces is the standard error of their mean.
-        assert!(near(&of_k[0]["monte_carlo_error"], (log_rho[1] - log_rho[0]).abs() / 2.0), "{of_k}");
-        assert_eq!(
-            (&of_k[0]["standard_error"], &of_k[0]["questions"], &of_k[1]["traces"], of_k[2].is_null()),
-            (&Value::Null, &1.into(), &2.into(), true)
-        );
-        assert!(near(&bounds[name]["gap"]["mean"], log_mean - (log_rho[0] + log_rho[1]) / 2.0));
-        (log_rho[0] + log_rho[1]) / 2.0
-    };
+    // Question "q" alone has the usual number of traces. Geometric log rho: −1/2, and 1 + log 1/2.
     let half = 0.5_f64.ln();
-    let bias = check("surrogates", [-0.5, 1.0 + half]) - check("bounds", [-2.0, 2.0 + half]);
-    assert!(near(&bounds["surrogate_bias"][0]["mean"], bias));
-    let of = |name: &str| {
-        (
-            bounds[name]["kind"].as_str().unwrap(),
-            bounds[name]["is_bound"].as_bool().unwrap(),
-            bounds[name]["ratio"].as_str().unwrap(),
-        )
-    };
+    let log_rho = [-0.5, 1.0 + half];
+    let (mean, log_mean) =
+        ((log_rho[0] + log_rho[1]) / 2.0, ((log_rho[0].exp() + log_rho[1].exp()) / 2.0).ln());
+    let of_k = &bounds["surrogates"]["of_k"];
+    assert!(near(&of_k[0]["mean"], mean) && near(&of_k[1]["mean"], log_mean), "{of_k}");
+    // Half the distance of two traces is the standard error of their mean.
+    assert!(near(&of_k[0]["monte_carlo_error"], (log_rho[1] - log_rho[0]).abs() / 2.0), "{of_k}");
     assert_eq!(
-        (of("bounds"), of("surrogates")),
-        (("bound", true, "full"), ("surrogate", false, "geometric"))
+        (&of_k[0]["standard_error"], &of_k[0]["questions"], &of_k[1]["traces"], of_k[2].is_null()),
+        (&Value::Null, &1.into(), &2.into(), true)
+    );
+    assert!(near(&bounds["surrogates"]["gap"]["mean"], log_mean - mean));
+    // With the full ratio: −2, and 2 + log 1/2.
+    assert!(near(&bounds["surrogate_bias"][0]["mean"], mean - half / 2.0));
+    assert_eq!(
+        ["kind", "is_bound", "ratio"].map(|field| &bounds["surrogates"][field]),
+        [&Value::from("surrogate"), &false.into(), &"geometric".into()]
     );
     let rho: [f64; 2] = [(-0.5_f64).exp(), 0.5 * 1.0_f64.exp()];
     let shares = rho.map(|rho_k| rho_k / (rho[0] + rho[1]));
@@ -158,11 +146,14 @@ fn bounds_and_counts_are_those_of_the_definition() {
     );
 }
 
-/// The bound proper of a mean likelihood is that of the likelihood itself.
+/// The bound proper of a mean likelihood is that of the likelihood itself: the reference answer stands for all
+/// correct ones.
 #[test]
 fn a_mean_likelihood_makes_no_bound() {
     let folder = bench();
     fs::write(folder.path().join("references.jsonl"), SCORES).unwrap();
+    let sampling = r#""sampling": {"temperature": 1, "top_p": 1.0, "top_k": 0, "min_p": 0.0}, "logprobs""#;
+    fs::write(folder.path().join("traces.jsonl"), TRACES.replace("\"logprobs\"", sampling)).unwrap();
     let files = "--traces traces.jsonl --scores scores.jsonl --references references.jsonl";
     let (code, _, stderr) = weigh(
         folder.path(),
@@ -174,8 +165,9 @@ fn a_mean_likelihood_makes_no_bound() {
     let of = |name: &str| ["kind", "ratio", "answer"].map(|field| bounds[name][field].as_str().unwrap());
     assert_eq!(of("bounds"), ["bound", "full", "likelihood"]);
     assert_eq!(of("surrogates"), ["surrogate", "geometric", "geometric-likelihood"]);
-    // log-ratios −2 and 2, log-likelihoods −6 and −2.
-    assert!(near(&bounds["bounds"]["of_k"][0]["mean"], -4.0), "{bounds}");
+    // log-ratios −2 and 2, log-likelihoods −6 and −2; of the other question −1 and −2. It has one trace.
+    let of_k = &bounds["bounds"]["of_k"];
+    assert!(near(&of_k[0]["mean"], (-4.0 - 3.0) / 2.0) && of_k[1].is_null(), "{bounds}");
 }
 
 /// References are there for the rows without a verifier: those fall back on them, the others on their own
@@ -218,7 +210,7 @@ fn rows_without_a_verifier_fall_back_on_the_geometric_likelihood() {
         (&bounds["without_usable_trace"], &bounds["without_correct_trace"], &bounds["without_verdicts"]),
         (&2.into(), &2.into(), &0.into())
     );
-    // Without a verdict at all, a question is no part of any bound.
+    // Without a verdict at all, a question is no part of any surrogate.
     let of_7: String =
         none_correct.lines().filter(|line| line.contains("7")).map(|line| format!("{line}\n")).collect();
     let (again, bounds) = run(of_q, &of_7);
@@ -227,7 +219,7 @@ fn rows_without_a_verifier_fall_back_on_the_geometric_likelihood() {
         (
             &bounds["without_verdicts"],
             &bounds["without_correct_trace"],
-            &bounds["bounds"]["of_k"][0]["questions"]
+            &bounds["surrogates"]["of_k"][0]["questions"]
         ),
         (&1.into(), &1.into(), &1.into())
     );

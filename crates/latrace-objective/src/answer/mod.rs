@@ -1,14 +1,16 @@
-//! Estimators of the answer probability `pi(Y_x|x,z)`, section 3. The list is [`AnswerEstimator::ALL`].
+//! Estimators of the answer probability `pi(Y_x|x,z)`, section 3. The list of those that may enter a weight
+//! is [`AnswerEstimator::ALL`]; a bound takes [`reference_and_rest`] alone.
 
-use crate::bounds::BoundKind;
 use crate::error::{Error, Result};
 use crate::names::named;
 
 pub mod accuracy;
 pub mod geometric_likelihood;
 pub mod likelihood;
+pub mod reference_and_rest;
 
 pub use accuracy::AnswerAccuracy;
+pub use reference_and_rest::{JudgedAnswer, SampledRest};
 
 use crate::AnswerScore;
 
@@ -24,13 +26,15 @@ pub enum AnswerEstimator {
     Likelihood,
 }
 
-/// What is known about the answers of one trace. Each estimator reads one of the two.
+/// What is known about the answers of one trace. Each estimator of a weight reads one of the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct AnswerEvidence {
     /// Verdicts over sampled answers.
     pub accuracy: Option<AnswerAccuracy>,
     /// Log-probs of the reference answer.
     pub reference: Option<AnswerScore>,
+    /// Sampled answers that are correct and not the reference answer.
+    pub rest: Option<SampledRest>,
 }
 
 named!(AnswerEstimator, "answer estimator", {
@@ -57,16 +61,6 @@ impl AnswerEstimator {
             Self::GeometricLikelihood => geometric_likelihood::log_probability(reference()?),
             Self::Likelihood => likelihood::log_probability(reference()?),
         })
-    }
-
-    /// Whether L^K of this estimate is a bound on `log P(Y_x|x)`, as far as the answer goes: accuracy is
-    /// unbiased, the likelihood of one correct answer is at most that of all.
-    #[must_use]
-    pub const fn bound_kind(&self) -> BoundKind {
-        match self {
-            Self::Accuracy | Self::Likelihood => BoundKind::Bound,
-            Self::GeometricLikelihood => BoundKind::Surrogate,
-        }
     }
 }
 

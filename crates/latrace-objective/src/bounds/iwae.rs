@@ -3,8 +3,8 @@
 //! Estimate: the mean of `log (1/K) Σ_{k in S} rho_k` over the size-K subsets S of the N traces, a
 //! U-statistic: unbiased for each K, as pass@k is, and non-decreasing in K on every sample, where all subsets
 //! are visited; drawn ones (see [`SubsetPlan`], large N) keep this up to their error. Assumption: independent
-//! traces. With the full ratio it is a bound, also where the answer probability is an unbiased estimate
-//! (Jensen again); with the geometric ratio it is a surrogate ([`super::BoundKind`]). Limit cases: K = 1 is
+//! traces. With the full ratio it is a bound, also where the answer probability is an unbiased estimate that
+//! is never zero (Jensen again); with any other ratio it is a surrogate. Limit cases: K = 1 is
 //! the ELBO (2); K = N is `log mean rho`. Where at least K traces have rho = 0, some subset has no correct
 //! trace and the value is -inf, exactly and without drawing. Errors: over traces, see
 //! [`super::monte_carlo_error`]; over drawn subsets (large N only), their standard deviation over the square

@@ -1,8 +1,9 @@
-//! A bound over many questions, with the questions whose bound is -inf counted rather than dropped silently.
+//! A surrogate over many questions, with the questions where it is -inf counted rather than dropped silently.
+//! Its mean over the others bounds nothing: see [`super::BoundMean`].
 
 use super::iwae::IwaePoint;
 
-/// Mean of one bound over questions.
+/// Mean of one surrogate over questions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoundSummary {
     /// Questions seen.

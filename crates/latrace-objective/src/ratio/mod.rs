@@ -1,7 +1,6 @@
 //! Estimators of the likelihood ratio `pi(z|x) / q(z|x,y')`, section 3. The list is [`RatioEstimator::ALL`].
 
 use crate::TraceScore;
-use crate::bounds::BoundKind;
 use crate::names::named;
 
 pub mod clipped;
@@ -46,15 +45,6 @@ impl RatioEstimator {
             Self::Geometric => geometric::log_ratio(score),
             Self::Full => full::log_ratio(score),
             Self::Clipped(bound) => clipped::log_ratio(score, bound),
-        }
-    }
-
-    /// Whether L^K of this ratio is a bound on `log P(Y_x|x)`, as far as the ratio goes.
-    #[must_use]
-    pub const fn bound_kind(&self) -> BoundKind {
-        match self {
-            Self::Full => BoundKind::Bound,
-            Self::Geometric | Self::Clipped(_) => BoundKind::Surrogate,
         }
     }
 }

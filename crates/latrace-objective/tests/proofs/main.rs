@@ -9,4 +9,5 @@ mod monte_carlo;
 mod parity;
 mod properties;
 mod tables;
+mod truth;
 mod world;

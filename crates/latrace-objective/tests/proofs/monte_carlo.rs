@@ -100,8 +100,10 @@ fn bounds_and_their_standard_errors() {
     }
 }
 
+/// Unbiased before the log. What follows from it after the log is proved by enumeration and by thousand
+/// seeds; see `truth`.
 #[test]
-fn sampled_verdicts_in_rho_keep_the_bound_below_the_truth() {
+fn sampled_verdicts_in_rho_are_unbiased() {
     let sampler = Sampler::new(World::new(1));
     let with_verdicts = |draw: usize| {
         let mut rng = Rng::at(4, &[draw as u64]);
@@ -112,10 +114,7 @@ fn sampled_verdicts_in_rho_keep_the_bound_below_the_truth() {
         };
         sampler.traces(8, &mut rng).into_iter().map(|z| rho(z, &mut rng)).sum::<f64>() / 8.0
     };
-    // Unbiased before the log, so a bound after it (Jensen).
     check_mean(4_000, sampler.world.accuracy(), with_verdicts);
-    let logs = BoundSummary::from_questions((0..4_000).map(|draw| with_verdicts(draw).ln()));
-    assert!(logs.mean_of_finite < sampler.world.accuracy().ln());
 }
 
 #[test]
@@ -256,7 +255,8 @@ fn ratios_references_and_their_bounds() {
     }
     for estimator in [AnswerEstimator::GeometricLikelihood, AnswerEstimator::Likelihood] {
         let reference = |z: usize| AnswerScore { logp_sum: world.answer(z, 1).ln(), tokens: 1 };
-        let evidence = |z: usize| AnswerEvidence { accuracy: None, reference: Some(reference(z)) };
+        let evidence =
+            |z: usize| AnswerEvidence { accuracy: None, reference: Some(reference(z)), rest: None };
         let estimate = |z: usize| estimator.log_probability(&evidence(z)).unwrap().exp();
         check_mean(40_000, over_q(&estimate), |number| estimate(draw(11, number, 1)[0]));
     }

@@ -141,6 +141,7 @@ fn log_rho(question: &Question, answer: AnswerEstimator) -> Vec<f64> {
         let evidence = AnswerEvidence {
             accuracy: Some(AnswerAccuracy::from_verdicts(&question.verdict[k]).unwrap()),
             reference: Some(AnswerScore::from_tokens(&question.reference[k]).unwrap()),
+            rest: None,
         };
         let log_ratio = RatioEstimator::Geometric.log_ratio(&TraceScore::from_tokens(pi, q).unwrap());
         weights::log_rho(log_ratio, answer.log_probability(&evidence).unwrap())

@@ -1,9 +1,11 @@
 //! Properties that hold for every group of weights.
 
+use latrace_objective::answer::reference_and_rest;
 use latrace_objective::bounds::iwae_bounds;
 use latrace_objective::diagnostics::{gradient_share, rank_correlation};
 use latrace_objective::{
-    AnswerAccuracy, Group, GroupOutcome, Objective, Rng, Selection, SubsetPlan, Verdict, Weighting, weights,
+    AnswerAccuracy, AnswerScore, Group, GroupOutcome, JudgedAnswer, Objective, Rng, SampledRest, Selection,
+    SubsetPlan, Verdict, Weighting, weights,
 };
 use proptest::prelude::*;
 
@@ -47,6 +49,17 @@ fn iwae_reference(log_rho_k: &[f64]) -> Vec<f64> {
         values.iter().sum::<f64>() / values.len() as f64
     };
     (1..=count as u32).map(mean).collect()
+}
+
+/// `pi(y*) + (1/n) Σ 1(y in Y_x, y ≠ y*)` by its definition, outside log space.
+fn reference_and_rest_reference(logp_t: &[f64], answer_m: &[JudgedAnswer]) -> f64 {
+    let mut probability: f64 = logp_t.iter().map(|logp| logp.exp()).product();
+    for answer in answer_m {
+        if answer.verdict == Verdict::Correct && !answer.is_reference {
+            probability += 1.0 / answer_m.len() as f64;
+        }
+    }
+    probability
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -111,6 +124,21 @@ proptest! {
             let count = log_weight_k.len() as f64;
             prop_assert!(near(points[0].standard_error.unwrap(), (squares / (count - 1.0) / count).sqrt()));
         }
+    }
+
+    #[test]
+    fn reference_and_rest_is_its_definition(
+        logp_t in prop::collection::vec(-4.0..0.0_f64, 1..6),
+        answers in prop::collection::vec((verdicts(), any::<bool>()), 1..9),
+    ) {
+        let judged = |(verdict, is_reference)| JudgedAnswer { verdict, is_reference };
+        let answer_m: Vec<JudgedAnswer> = answers.into_iter().map(judged).collect();
+        let reference = AnswerScore::from_tokens(&logp_t).unwrap();
+        let rest = SampledRest::from_answers(&answer_m).unwrap();
+        let log_probability = reference_and_rest::log_probability(&reference, Some(&rest));
+        prop_assert!(near(log_probability.exp(), reference_and_rest_reference(&logp_t, &answer_m)));
+        prop_assert!(log_probability >= reference_and_rest::log_probability(&reference, None));
+        prop_assert!(log_probability >= rest.probability().ln());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::world::assert_near;
+use latrace_objective::answer::reference_and_rest;
 use latrace_objective::bounds::{BoundSummary, IwaePoint, SubsetAverage, elbo, gap, iwae_bounds};
 use latrace_objective::diagnostics::{
     distinct_n, gradient_share, mean_pairwise_overlap, rank_correlation, weight_curve,
@@ -11,9 +12,9 @@ use latrace_objective::objectives::multi_trace::chosen_weights;
 use latrace_objective::objectives::{TraceOrigin, Trained};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
-    AnswerAccuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundKind, Error, Fallback,
-    Group, GroupOutcome, Objective, RatioEstimator, Resolution, Rng, Selection, SubsetPlan, TraceScore,
-    Verdict, Weighting, weights,
+    AnswerAccuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundMean, Error, Fallback,
+    Group, GroupOutcome, JudgedAnswer, Objective, RatioEstimator, Resolution, Rng, SampledRest, Selection,
+    SubsetPlan, TraceScore, Verdict, Weighting, weights,
 };
 
 const ZERO: f64 = f64::NEG_INFINITY;
@@ -51,7 +52,6 @@ fn every_name_leads_back_to_its_variant() {
     check(&Selection::ALL, Selection::name, Selection::from_name);
     check(&Fallback::ALL, Fallback::name, Fallback::from_name);
     check(&AnswerChoice::ALL, AnswerChoice::name, AnswerChoice::from_name);
-    check(&BoundKind::ALL, BoundKind::name, BoundKind::from_name);
     check(&Resolution::ALL, Resolution::name, Resolution::from_name);
 }
 
@@ -68,22 +68,6 @@ fn parameters_are_set_where_there_are_any() {
         Selection::ResampleSystematic(5),
     ];
     assert_eq!(Selection::ALL.map(|selection| selection.with_draws(5)), drawn);
-}
-
-#[test]
-fn only_the_true_ratio_and_a_probability_make_a_bound() {
-    for ratio in RatioEstimator::ALL {
-        for answer in AnswerEstimator::ALL {
-            let is_bound = ratio == RatioEstimator::Full && answer != AnswerEstimator::GeometricLikelihood;
-            assert_eq!(
-                BoundKind::of(&ratio, &answer) == BoundKind::Bound,
-                is_bound,
-                "{} {}",
-                ratio.name(),
-                answer.name()
-            );
-        }
-    }
 }
 
 #[test]
@@ -145,7 +129,7 @@ fn answer_estimators_read_their_own_evidence() {
     assert_eq!(accuracy, AnswerAccuracy { correct: 1, undetermined: 1, sampled: 4 });
     assert_eq!((accuracy.probability(), accuracy.variance()), (0.25, 0.25 * 0.75 / 4.0));
     let reference = AnswerScore::from_tokens(&[-1.0, -3.0]).unwrap();
-    let both = AnswerEvidence { accuracy: Some(accuracy), reference: Some(reference) };
+    let both = AnswerEvidence { accuracy: Some(accuracy), reference: Some(reference), rest: None };
     let check = |estimator: AnswerEstimator, expected: f64| {
         assert_near(estimator.log_probability(&both).unwrap(), expected, 1e-15);
         assert!(matches!(estimator.log_probability(&AnswerEvidence::default()), Err(Error::Missing { .. })));
@@ -159,6 +143,27 @@ fn answer_estimators_read_their_own_evidence() {
     let (low, high) = AnswerAccuracy::from_verdicts(&[Wrong; 8]).unwrap().wilson(1.96);
     assert_eq!(low, 0.0);
     assert_near(high, 1.96 * 1.96 / (8.0 + 1.96 * 1.96), 1e-15);
+}
+
+#[test]
+fn the_reference_is_computed_and_the_rest_sampled() {
+    let reference = AnswerScore::from_tokens(&[0.5_f64.ln(), 0.4_f64.ln()]).unwrap();
+    let check = |answers: &[(Verdict, bool)], expected: f64| {
+        let answers: Vec<JudgedAnswer> =
+            answers.iter().map(|&(verdict, is_reference)| JudgedAnswer { verdict, is_reference }).collect();
+        let rest = SampledRest::from_answers(&answers).unwrap();
+        assert_near(reference_and_rest::log_probability(&reference, Some(&rest)).exp(), expected, 1e-15);
+    };
+    check(&[(Wrong, false), (Malformed, false)], 0.2);
+    // The reference among the samples is in the computed term already.
+    check(&[(Correct, true), (Wrong, false)], 0.2);
+    check(&[(Correct, true), (Correct, false), (Undetermined, false), (Wrong, false)], 0.2 + 0.25);
+    check(&[(Correct, false)], 1.2);
+    assert_near(reference_and_rest::log_probability(&reference, None), 0.2_f64.ln(), 1e-15);
+    assert!(SampledRest::from_answers(&[]).is_err());
+    // A solution of thousands of tokens: its probability is below the least number that f64 holds.
+    let long = AnswerScore::from_tokens(&[-1.0; 5_000]).unwrap();
+    assert_eq!(reference_and_rest::log_probability(&long, None), -5_000.0);
 }
 
 #[test]
@@ -249,6 +254,21 @@ fn bounds_over_questions_count_what_is_unbounded() {
     assert_eq!(BoundSummary::from_questions([-1.0, ZERO]).standard_error, None);
     let empty = BoundSummary::from_questions([]);
     assert!(empty.mean.is_nan() && empty.unbounded_share() == 0.0 && empty.monte_carlo_error.is_none());
+}
+
+#[test]
+fn the_mean_of_a_bound_is_over_all_questions() {
+    let plan = SubsetPlan::default();
+    let point = |log_rho_k: &[f64]| iwae_bounds(log_rho_k, &plan).unwrap()[0];
+    let all = BoundMean::from_points(&[point(&[0.0, 2.0]), point(&[-1.0, 5.0]), point(&[-3.0, -3.0])]);
+    assert_eq!((all.questions, all.unbounded, all.mean), (3, 0, 0.0));
+    assert_near(all.standard_error.unwrap(), (14.0_f64 / 2.0 / 3.0).sqrt(), 1e-15);
+    assert_near(all.monte_carlo_error.unwrap(), 10.0_f64.sqrt() / 3.0, 1e-15);
+    // One question none of whose traces ended: the other two bound nothing by themselves.
+    let one = BoundMean::from_points(&[point(&[0.0, 2.0]), point(&[-1.0, 5.0]), point(&[ZERO, ZERO])]);
+    assert_eq!((one.questions, one.unbounded, one.mean), (3, 1, ZERO));
+    assert_eq!((one.standard_error, one.monte_carlo_error), (None, None));
+    assert!(BoundMean::from_points(&[]).mean.is_nan());
 }
 
 #[test]

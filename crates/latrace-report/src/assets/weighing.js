@@ -88,17 +88,21 @@ function weightsFigure(data) {
 
 function boundsFigure(data) {
   const bounds = data.bounds;
-  const title = bounds && !bounds.is_bound ? "L¹ to Lᴷ, as surrogates" : "The bounds L¹ to Lᴷ";
+  const isBound = bounds && bounds.no_bounds === null;
+  const title = bounds && !isBound ? "L¹ to Lᴷ, as surrogates" : "The bounds L¹ to Lᴷ";
   if (!bounds) return figure("bounds", title, null, { absent: data.missing.bounds });
-  const how = bounds.is_bound
-    ? "Lower bounds on the log-chance of a right answer, in nats: the more traces, the tighter."
-    : bounds.ratio === "full"
-    ? "Traces or answers were drawn at another temperature than 1, or cut, and are scored at 1: these are estimates, not bounds on the log-chance of a right answer."
-    : `With the ${bounds.ratio} ratio these are surrogates, not bounds on the log-chance of a right answer: compare them with each other, not with it.`;
-  const rows = bounds.points.map((point) => [count(point.k), decimal(point.mean, 4), decimal(point.standard_error, 4), count(point.unbounded)]);
-  return figure("bounds", title, `${how} Bars are one standard error over questions.`, {
-    body: chart("L by number of traces", (width) => drawBounds(bounds.points, width)),
-    note: "Means over the questions for which every trace leads to a right answer at least once, so that all values are of the same questions. Elsewhere L¹ is minus infinity; of how many questions Lᵏ is, stands in the table.",
+  const how = isBound
+    ? "Lower bounds on the log-probability of a correct answer, in nats, as means over all questions: the more traces, the tighter."
+    : `With the ${bounds.ratio} ratio and the answer probability of the weights these are surrogates, not bounds on the log-probability of a correct answer: compare them with each other, not with it. There are no bounds: ${bounds.no_bounds}.`;
+  const note = isBound
+    ? "The answer probability is the likelihood of the reference answer plus the share of sampled answers that are correct and not the reference answer. A trace without an end counts as zero: where k traces of a question have none, Lᵏ is minus infinity for that question, and so is the mean."
+    : "Means over the questions for which every trace leads to a correct answer at least once, so that all values are of the same questions. Elsewhere L¹ is minus infinity; of how many questions Lᵏ is, stands in the table.";
+  const isFinite = bounds.points.some((point) => point.mean !== null);
+  const mean = (point) => (point.mean === null && isBound ? "−∞" : decimal(point.mean, 4));
+  const rows = bounds.points.map((point) => [count(point.k), mean(point), decimal(point.standard_error, 4), count(point.unbounded)]);
+  return figure("bounds", title, isFinite ? `${how} Bars are one standard error over questions.` : how, {
+    body: isFinite ? chart("L by number of traces", (width) => drawBounds(bounds.points, width)) : h("p", null, "None of them is finite."),
+    note,
     numbers: table("L by number of traces, nats", ["k", "Mean", "Standard error", "Questions at minus infinity"], rows),
   });
 }

@@ -69,8 +69,8 @@ pub struct ScoreRecord {
     pub sample: u64,
     /// log pi of each token of z (nats).
     pub logprobs: Vec<f32>,
-    /// log pi of each token of y* after z (nats); `None` if the question has no answer, or no estimator needs
-    /// it.
+    /// log pi of each token of y* after z (nats); `None` if the question has no answer, or neither an estimator
+    /// nor a bound needs it, or y* does not fit into the model's context.
     pub reference_logprobs: Option<Vec<f32>>,
 }
 
@@ -110,10 +110,12 @@ pub struct VerdictRecord {
     pub answer: u64,
     /// Why the answer is correct or wrong; determines the verdict.
     pub reason: Reason,
+    /// Whether the answer is the question's own answer y*, token by token.
+    pub is_reference: bool,
 }
 
 record!(VerdictRecord, "verdict", {
-    id, sample, answer, reason
+    id, sample, answer, reason, is_reference
 }, derived { verdict: |record: &VerdictRecord| record.verdict().name() });
 
 impl VerdictRecord {

@@ -25,15 +25,19 @@ pub const SUMMARY: &str = "summary.json";
 pub struct RunSummary {
     /// `initial`, `final`, and baselines by name.
     pub models: BTreeMap<String, ModelSummary>,
-    /// L^1 … L^K (nats), means over the questions where L^1 is finite.
-    pub bounds: Vec<f64>,
-    /// Whether they are bounds: they are if traces and answers were sampled at temperature 1 without
-    /// truncation, from the distribution that is scored.
-    pub bounds_hold: bool,
-    /// The same with the ratio used for the weights, which is not a bound.
+    /// L^1 … L^K (nats), bounds on the mean of log P(correct) over all questions; null is minus infinity. Empty
+    /// if there are no bounds.
+    pub bounds: Vec<Option<f64>>,
+    /// Why there are no bounds.
+    pub no_bounds: Option<String>,
+    /// For each of the bounds, the questions for which it is minus infinity, because that many of their traces
+    /// have no end.
+    pub unbounded: Vec<u64>,
+    /// L^1 … L^K (nats) with the estimators of the weights, means over the questions where L^1 is finite. They
+    /// are not bounds.
     pub surrogates: Vec<f64>,
-    /// Questions whose traces all have weight 0, for which the bounds are minus infinity.
-    pub unbounded: u64,
+    /// Questions whose traces all have weight 0.
+    pub without_usable_trace: u64,
     /// Mean effective sample size of a question's traces.
     pub effective_sample_size: f64,
     /// Working time (s) by stage.
@@ -65,13 +69,16 @@ impl RunSummary {
     /// Records that cannot be read.
     pub fn of(plan: &Plan, run: &Path, recipe: &RunRecipe) -> Result<RunSummary> {
         let weights = weight_counts(plan, run)?;
+        let bounds = || weights["bounds"]["of_k"].as_array().into_iter().flatten();
+        let surrogates = weights["surrogates"]["common"].as_array().into_iter().flatten();
         let records = records(plan, run)?;
         Ok(RunSummary {
             models: models(plan, run)?,
-            bounds: means(&weights["bounds"]),
-            bounds_hold: weights["bounds"]["is_bound"].as_bool().unwrap_or(false),
-            surrogates: means(&weights["surrogates"]),
-            unbounded: weights["without_usable_trace"].as_u64().unwrap_or(0),
+            bounds: bounds().map(|bound| bound["mean"].as_f64()).collect(),
+            no_bounds: weights["bounds"]["reason"].as_str().map(str::to_owned),
+            unbounded: bounds().map(|bound| bound["unbounded"].as_u64().unwrap_or(0)).collect(),
+            surrogates: surrogates.filter_map(|mean| mean["mean_of_finite"].as_f64()).collect(),
+            without_usable_trace: weights["without_usable_trace"].as_u64().unwrap_or(0),
             effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
             peak_memory_bytes: records.values().map(|record| record.peak_memory_bytes).max().unwrap_or(0),
             seconds: records.into_iter().map(|(name, record)| (name, record.seconds)).collect(),
@@ -107,13 +114,6 @@ impl RunSummary {
 fn weight_counts(plan: &Plan, run: &Path) -> Result<Value> {
     let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
     Ok(plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default())
-}
-
-/// The means of a series of bounds, over the questions where all of its bounds are finite. Were each mean over
-/// the questions of its own, the series would not show the effect of more traces.
-fn means(series: &Value) -> Vec<f64> {
-    let common = series["common"].as_array().into_iter().flatten();
-    common.filter_map(|bound| bound["mean_of_finite"].as_f64()).collect()
 }
 
 fn counts(folder: &Path) -> Result<Value> {

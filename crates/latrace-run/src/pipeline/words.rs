@@ -18,28 +18,49 @@ pub fn in_words(summary: &RunSummary, run: &Path) -> String {
     lines.join("\n")
 }
 
+/// L^1 … L^K as bounds, or as surrogates with the reason.
 fn bounds(summary: &RunSummary) -> Vec<String> {
-    let (Some(first), Some(last)) = (summary.bounds.first(), summary.bounds.last()) else {
-        return vec!["No trace led to a correct answer, so there is no finite bound.".to_owned()];
-    };
-    let shown: Vec<String> = summary.bounds.iter().map(|bound| format!("{bound:.3}")).collect();
-    let (traces, shown) = (shown.len(), shown.join(", "));
-    let mut lines =
-        vec![format!("Bounds L^1 … L^{traces} on log P(correct), nats, where all are finite: {shown}.")];
-    lines.extend((!summary.bounds_hold).then(|| NOT_BOUNDS.to_owned()));
-    lines.push(gap(summary, last - first));
+    let mut lines = Vec::new();
+    if !summary.bounds.is_empty() {
+        let value = |bound: &Option<f64>| bound.map_or("-inf".to_owned(), |bound| format!("{bound:.3}"));
+        let values = series(summary.bounds.iter().map(value).collect());
+        lines.push(format!("Bounds on log P(correct), nats, mean over all questions: {values}."));
+        lines.extend(unbounded(summary));
+    }
+    if let Some(reason) = &summary.no_bounds {
+        let values = series(summary.surrogates.iter().map(|value| format!("{value:.3}")).collect());
+        let values = if summary.surrogates.is_empty() { "none is finite".to_owned() } else { values };
+        lines.push(format!("Surrogates of log P(correct), nats, where all are finite: {values}."));
+        lines.push(format!("They are not bounds: {reason}."));
+    }
+    lines.extend(weights(summary));
     lines
 }
 
-fn gap(summary: &RunSummary, closed: f64) -> String {
-    let RunSummary { effective_sample_size, unbounded, .. } = summary;
-    let traces = summary.bounds.len();
-    format!(
-        "More traces close {closed:.3} nats of the gap; {effective_sample_size:.1} of {traces} traces count on average; {unbounded} questions have no usable trace."
-    )
+fn series(values: Vec<String>) -> String {
+    format!("L^1 … L^{} {}", values.len(), values.join(", "))
 }
 
-const NOT_BOUNDS: &str = "They are estimates, not bounds: traces and answers were not sampled at temperature 1 without truncation, while log q is that of temperature 1.";
+/// The questions that make a bound minus infinity.
+fn unbounded(summary: &RunSummary) -> Option<String> {
+    let (first, last) = (*summary.unbounded.first()?, *summary.unbounded.last()?);
+    let traces = summary.unbounded.len();
+    (first > 0).then(|| {
+        format!(
+            "L^k is minus infinity where k traces of a question have no end: L^1 because of {first} questions, L^{traces} because of {last}."
+        )
+    })
+}
+
+fn weights(summary: &RunSummary) -> Option<String> {
+    let has_traces = summary.no_bounds.is_some() || !summary.bounds.is_empty();
+    let RunSummary { effective_sample_size, without_usable_trace, .. } = summary;
+    has_traces.then(|| {
+        format!(
+            "Effective sample size of a question's traces: {effective_sample_size:.1} on average; {without_usable_trace} questions have no usable trace."
+        )
+    })
+}
 
 fn effort(summary: &RunSummary) -> String {
     let seconds: f64 = summary.seconds.values().sum();

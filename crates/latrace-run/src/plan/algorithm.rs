@@ -122,7 +122,7 @@ impl Steps<'_> {
     }
 
     fn scores(&mut self, after: &[(Role, NodeId)]) -> NodeId {
-        let settings = ScoreSettings { references: self.recipe.reads_references() };
+        let settings = ScoreSettings { references: self.recipe.scores_references() };
         self.add(Stage::Scores, Settings::Scores(settings), after)
     }
 

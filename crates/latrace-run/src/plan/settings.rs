@@ -339,8 +339,8 @@ pub struct WeightSettings {
     /// Estimators, weighting, selection.
     #[serde(flatten)]
     pub weigh: WeighConfig,
-    /// Whether traces and answers are sampled from the distributions whose log-probs are scored: only then
-    /// are the bounds valid.
+    /// How traces and answers are sampled. Only samples of the distributions whose log-probs are scored make
+    /// bounds.
     pub drawn: Drawn,
 }
 

@@ -126,9 +126,9 @@ fn a_cut_of_traces_or_answers_reaches_the_weights() {
         settings_key(&plan.nodes[plan.last(Stage::Weights).unwrap()])
     };
     let plain = settings(&[]);
-    assert_eq!(plain["drawn"], "plainly");
-    assert_eq!(settings(&["traces.top_k=5"])["drawn"], "otherwise");
-    assert_eq!(settings(&["answers.top_p=0.9"])["drawn"], "otherwise");
+    assert_eq!(plain["drawn"]["traces"]["temperature"], 1.0);
+    assert_eq!(settings(&["traces.top_k=5"])["drawn"]["traces"]["top_k"], 5);
+    assert_eq!(settings(&["answers.top_p=0.9"])["drawn"]["answers"]["top_p"], 0.9);
     assert_eq!(settings(&["evaluation.top_p=0.9"]), plain);
 }
 

@@ -280,16 +280,18 @@ impl RunRecipe {
         }
     }
 
-    /// Whether log pi of the reference answer is needed.
-    pub fn reads_references(&self) -> bool {
-        self.weigh_config().reads_references()
+    /// Whether log pi of the reference answer is needed: for the weights, or for bounds, which there are if
+    /// traces and answers are sampled from the distributions that are scored.
+    pub fn scores_references(&self) -> bool {
+        let Drawn { traces, answers } = self.drawn();
+        let has_bounds = traces.into_iter().chain(answers).all(|distribution| distribution.is_plain());
+        has_bounds || self.weigh_config().reads_references()
     }
 
-    /// Whether traces and answers are sampled from the distributions whose log-probs are scored.
+    /// How traces and answers are sampled.
     pub fn drawn(&self) -> Drawn {
-        let is_plain = self.traces.sampling.params.is_plain()
-            && (!self.draws_answers() || self.answers.params.is_plain());
-        if is_plain { Drawn::Plainly } else { Drawn::Otherwise }
+        let answers = self.draws_answers().then(|| self.answers.params.into());
+        Drawn { traces: Some(self.traces.sampling.params.into()), answers }
     }
 
     /// Training of pi_theta. Rewarded samples need the policy-gradient loss, whatever loss the recipe sets.
@@ -484,7 +486,7 @@ mod tests {
     #[test]
     fn any_cut_of_any_distribution_that_is_scored_shows() {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
-        let drawn = |changes: &[&str]| {
+        let recipe = |changes: &[&str]| {
             let plain = [
                 "traces.temperature=1.0",
                 "traces.top_p=1.0",
@@ -494,12 +496,23 @@ mod tests {
                 "answers.top_k=0",
             ];
             let overrides: Vec<String> = plain.iter().chain(changes).map(|&text| text.to_owned()).collect();
-            RunRecipe::read(&file, &overrides).unwrap().drawn()
+            RunRecipe::read(&file, &overrides).unwrap()
         };
-        assert_eq!(drawn(&[]), Drawn::Plainly);
-        assert_eq!(drawn(&["traces.temperature=0.7"]), Drawn::Otherwise);
-        assert_eq!(drawn(&["traces.min_p=0.1"]), Drawn::Otherwise);
-        assert_eq!(drawn(&["answers.top_p=0.9"]), Drawn::Otherwise);
+        // References are scored for the bounds alone, and not where there are none.
+        let check = |changes: &[&str], traces: &str, answers: &str| {
+            let recipe = recipe(changes);
+            let drawn = recipe.drawn();
+            let said = [drawn.traces, drawn.answers].map(|drawn| drawn.unwrap().to_string());
+            assert_eq!(said, [traces, answers]);
+            assert_eq!(recipe.scores_references(), traces.is_empty() && answers.is_empty());
+        };
+        check(&[], "", "");
+        check(&["traces.temperature=0.7"], "tempered (temperature 0.7)", "");
+        check(&["traces.min_p=0.1"], "truncated (min_p 0.1)", "");
+        check(&["answers.top_p=0.9"], "", "truncated (top_p 0.9)");
+        // Without answers, how they would be sampled does not matter.
+        let by_likelihood = recipe(&["answers.top_p=0.9", "weights.answer=likelihood"]);
+        assert_eq!(by_likelihood.drawn().answers, None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it if an estimator needs it.
+//! Stage 4: log pi_theta0 of each trace, and of the question's own answer after it if an estimator or a bound
+//! needs it.
 
 use anyhow::{Context, Result, bail};
+use latrace_engine::ModelShape;
 use latrace_engine::boundary::ScoreRow;
 use latrace_engine::scoring::{PartScores, score_parts};
 use serde::Serialize;
@@ -18,11 +20,12 @@ use latrace_io::table::Table;
 /// A model that cannot be loaded, tables that cannot be read or written.
 pub fn run(settings: &ScoreSettings, work: StageWork<'_>) -> Result<Value> {
     let (questions, traces) = (work.input(Role::Questions)?, work.input(Role::Traces)?);
-    let (out, references) = (work.output(), settings.references);
+    let out = work.output();
     let mut counts = ScoreCounts::default();
     let missing = missing_parts(&traces, &out, &mut counts)?;
     let mut progress = parts_progress("parts scored", traces.parts()?, missing.len());
     let model = work.model()?;
+    let references = if settings.references { Some(ModelShape::read(model)?.positions) } else { None };
     let mut scored = ScoredTraces { questions, traces, out, references, counts };
     score_parts(missing, &mut scored, || work.context.engine.scorer(model), &mut progress)?;
     progress.finish();
@@ -46,8 +49,9 @@ struct ScoredTraces {
     traces: Table<TraceTokens>,
     out: Table<ScoreRecord>,
     counts: ScoreCounts,
-    /// Whether the question's own answer is scored after each of its traces.
-    references: bool,
+    /// Whether the question's own answer is scored after each of its traces, and the tokens that the model's
+    /// context has room for.
+    references: Option<usize>,
 }
 
 /// A trace: its question, k, and its token ids.
@@ -88,7 +92,9 @@ impl ScoredTraces {
     /// hint, since it is pi_theta0 that scores.
     fn row(&self, question: &QuestionTokens, trace: TraceTokens) -> (Trace, String, ScoreRow) {
         let TraceTokens { id, sample, token_ids, .. } = trace;
-        let answer = question.answer_ids.as_deref().filter(|_| self.references).unwrap_or(&[]);
+        let before = question.prompt_ids.len() + token_ids.len();
+        let fits = |answer: &&[u32]| self.references.is_some_and(|most| before + answer.len() <= most);
+        let answer = question.answer_ids.as_deref().filter(fits).unwrap_or(&[]);
         let response = [token_ids.as_slice(), answer].concat();
         let row = ScoreRow { prompt: question.prompt_ids.clone(), response };
         let name = format!("{id}/{sample}");

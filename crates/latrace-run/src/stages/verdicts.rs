@@ -43,26 +43,49 @@ fn judged_part(
     answers: Vec<AnswerRecord>,
     judge: &Judge<'_>,
 ) -> Result<Vec<VerdictRecord>> {
-    let queries = queries(questions, judge)?;
+    let asked = asked(questions, judge)?;
     // In parallel: a program may take seconds.
-    answers.into_par_iter().map(|answer| judged(&queries, answer, judge)).collect()
+    answers.into_par_iter().map(|answer| judged(&asked, answer, judge)).collect()
 }
 
-/// The queries that judge answers to the questions of a part, by id.
-fn queries(questions: &[QuestionRecord], judge: &Judge<'_>) -> Result<HashMap<String, Query>> {
-    questions.iter().map(|question| Ok((question.id.clone(), judge.query(question.judged())?))).collect()
+/// What judges the answers to a question.
+struct Asked<'a> {
+    query: Query,
+    /// y*.
+    answer_ids: Option<&'a [u32]>,
+}
+
+/// The questions of a part, by id.
+fn asked<'a>(questions: &'a [QuestionRecord], judge: &Judge<'_>) -> Result<HashMap<&'a str, Asked<'a>>> {
+    let asked = |question: &'a QuestionRecord| {
+        let query = judge.query(question.judged())?;
+        Ok((question.id.as_str(), Asked { query, answer_ids: question.answer_ids.as_deref() }))
+    };
+    questions.iter().map(asked).collect()
 }
 
 fn judged(
-    queries: &HashMap<String, Query>,
+    asked: &HashMap<&str, Asked<'_>>,
     answer: AnswerRecord,
     judge: &Judge<'_>,
 ) -> Result<VerdictRecord> {
-    let query = queries.get(&answer.id).with_context(|| format!("the part has no question {}", answer.id))?;
+    let question = asked.get(answer.id.as_str());
+    let question = question.with_context(|| format!("the part has no question {}", answer.id))?;
     // A truncated answer is judged as far as it goes: a correct one may be followed by superfluous words.
-    let judgement = judge.judge(query, &answer.text);
+    let judgement = judge.judge(&question.query, &answer.text);
+    let is_reference = question.answer_ids.is_some_and(|ids| is_reference(ids, &answer.token_ids));
     let AnswerRecord { id, sample, answer, .. } = answer;
-    Ok(VerdictRecord { id, sample, answer, reason: judgement.reason })
+    Ok(VerdictRecord { id, sample, answer, reason: judgement.reason, is_reference })
+}
+
+/// Whether a sampled answer, with the tokens that were given, is the question's own answer `answer_ids`.
+///
+/// A sample ends at its answer's closing marker or at the token limit, and need not hold the end token that
+/// `answer_ids` ends with. All that sampling may leave of y* counts as y*, so that the likelihood of y* covers
+/// no answer that is counted again among the others.
+#[must_use]
+pub fn is_reference(answer_ids: &[u32], drawn: &[u32]) -> bool {
+    !drawn.is_empty() && answer_ids.starts_with(drawn)
 }
 
 #[derive(Default, Serialize)]
@@ -78,5 +101,26 @@ impl Counts<VerdictRecord> for VerdictCounts {
         self.judged += 1;
         self.correct += u64::from(verdict.is_correct());
         self.undetermined += u64::from(verdict == Verdict::Undetermined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_reference;
+
+    #[test]
+    fn an_answer_is_the_reference_token_by_token() {
+        // A marker that is given, two tokens, a closing marker, the end token.
+        let reference = [5, 11, 12, 7, 0];
+        let check = |drawn: &[u32], expected: bool| {
+            assert_eq!(is_reference(&reference, drawn), expected, "{drawn:?}")
+        };
+        check(&[5, 11, 12, 7, 0], true);
+        check(&[5, 11, 12, 7], true);
+        check(&[5, 11], true);
+        check(&[5, 11, 0], false);
+        check(&[5, 13, 12, 7, 0], false);
+        check(&[5, 11, 12, 7, 0, 0], false);
+        check(&[], false);
     }
 }

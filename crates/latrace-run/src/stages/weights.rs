@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use latrace_core::Verdict;
-use latrace_objective::{AnswerAccuracy, AnswerEvidence, AnswerScore, Resolution, TraceScore};
+use latrace_objective::{
+    AnswerAccuracy, AnswerEvidence, AnswerScore, JudgedAnswer, Resolution, SampledRest, TraceScore,
+};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -23,7 +25,7 @@ pub fn run(settings: &WeightSettings, work: StageWork<'_>) -> Result<Value> {
     let lengths: Vec<usize> = parts.iter().map(|groups| count(groups)).collect();
     // All parts at once: the summary's means and intervals are over all questions.
     let groups = parts.into_iter().flatten().collect();
-    let (weighed, summary) = weigh_groups(groups, &settings.weigh, settings.drawn)?;
+    let (weighed, summary) = weigh_groups(groups, &settings.weigh, &settings.drawn)?;
     write(&work.output(), weighed, &lengths)?;
     Ok(summary.to_json())
 }
@@ -53,7 +55,7 @@ struct Tables {
 struct OnTrace {
     score: Option<ScoreRecord>,
     /// In order of the answers, as stage 6 writes them.
-    verdicts: Vec<Verdict>,
+    answers: Vec<JudgedAnswer>,
 }
 
 impl OnTrace {
@@ -62,7 +64,8 @@ impl OnTrace {
     }
 
     fn put_verdict(_: &TraceLogprobs, on: &mut OnTrace, record: VerdictRecord) -> Result<()> {
-        on.verdicts.push(record.verdict());
+        let (verdict, is_reference) = (record.verdict(), record.is_reference);
+        on.answers.push(JudgedAnswer { verdict, is_reference });
         Ok(())
     }
 }
@@ -100,20 +103,20 @@ impl Tables {
 
     fn evidence(&self, trace: &TraceLogprobs, on: OnTrace) -> Result<Evidence> {
         let score = on.score.with_context(|| format!("{} has no score", name(trace)))?;
+        let verdicts: Vec<Verdict> = on.answers.iter().map(|answer| answer.verdict).collect();
+        let judged = self.verdicts.as_ref();
+        let answer = AnswerEvidence {
+            accuracy: judged.map(|_| AnswerAccuracy::from_verdicts(&verdicts)).transpose()?,
+            reference: score.reference_logprobs.as_deref().map(summed),
+            rest: judged.map(|_| SampledRest::from_answers(&on.answers)).transpose()?,
+        };
         Ok(Evidence {
             id: json!(trace.id),
             sample: trace.sample,
             score: TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?,
-            answer: AnswerEvidence {
-                accuracy: self.accuracy(&on.verdicts)?,
-                reference: score.reference_logprobs.as_deref().map(summed),
-            },
+            ended: true,
+            answer,
         })
-    }
-
-    /// The share of correct answers; `None` if the run samples no answers.
-    fn accuracy(&self, verdicts: &[Verdict]) -> Result<Option<AnswerAccuracy>> {
-        Ok(self.verdicts.as_ref().map(|_| AnswerAccuracy::from_verdicts(verdicts)).transpose()?)
     }
 }
 

@@ -79,15 +79,14 @@ impl WeighConfig {
         self.ratio.with_bound(self.clip)
     }
 
-    /// The ratio of the surrogate L^K reported alongside the bound: the one used for the weights, unless that
-    /// is the true one.
+    /// The ratio of the surrogate L^K: the one used for the weights, unless that is the true one.
     pub(super) fn surrogate_ratio(&self) -> RatioEstimator {
         if self.ratio == RatioEstimator::Full { RatioEstimator::Geometric } else { self.bounded_ratio() }
     }
 
-    /// The answer probability of the bound. A per-token mean is not a probability, so its underlying
-    /// likelihood is used.
-    pub(super) fn bound_answer(&self) -> AnswerEstimator {
+    /// The answer probability of the surrogate with the true ratio, which shows the bias of the ratio used for
+    /// the weights. A per-token mean is not a probability, so its underlying likelihood is used.
+    pub(super) fn unbiased_answer(&self) -> AnswerEstimator {
         if self.answer == AnswerEstimator::GeometricLikelihood {
             AnswerEstimator::Likelihood
         } else {

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
-use latrace_objective::{AnswerAccuracy, AnswerEstimator, AnswerEvidence, AnswerScore, TraceScore};
+use latrace_objective::{
+    AnswerAccuracy, AnswerEstimator, AnswerEvidence, AnswerScore, JudgedAnswer, SampledRest, TraceScore,
+};
 use serde_json::Value;
 
+use super::drawn::{Distribution, Drawn, distribution_of_all};
 use super::sums::{self, Origin, Sums};
 use super::{Evidence, TraceGroup, WeighConfig};
 use crate::join::{Join, OfTrace, Question, name};
@@ -16,17 +19,24 @@ use latrace_io::failure::Failure;
 use latrace_io::progress::{Progress, SharedProgress};
 use latrace_io::rows::{FieldProblem, Row, describe, field};
 
+/// The field of a verdict's row that says whether the answer is the reference answer.
+pub const IS_REFERENCE: &str = "is_reference";
+
+/// The stop reason of the answers of a trace without an end.
+pub const OPEN_TRACE: &str = "open_trace";
+
 /// The input files.
 #[derive(Clone, Debug)]
 pub struct WeighInputs {
-    /// Traces with log q: `id`, `sample`, `logprobs`.
+    /// Traces with log q: `id`, `sample`, `logprobs`, and `sampling` (how they were drawn).
     pub traces: PathBuf,
     /// The same traces with log pi: `id`, `sample`, `logprobs`.
     pub scores: PathBuf,
-    /// Verdicts on answers after the traces: `id`, `sample`, `verdict`; several for each trace.
+    /// Verdicts on answers after the traces: `id`, `sample`, `verdict`; several for each trace. With
+    /// `is_reference` they contribute to a bound.
     pub verdicts: Option<PathBuf>,
     /// log pi of the reference answer after each trace: `id`, `sample`, `logprobs`. If only the fallback
-    /// needs them, rows for the questions that may fall back suffice.
+    /// needs them, rows for the questions that may fall back suffice; a bound needs all.
     pub references: Option<PathBuf>,
 }
 
@@ -34,15 +44,26 @@ pub struct WeighInputs {
 #[derive(Default)]
 struct OnTrace {
     score: Option<Sums>,
-    verdicts: Vec<Verdict>,
+    answers: Vec<StatedAnswer>,
     reference: Option<Sums>,
 }
 
-/// The verdict on an answer after a trace.
+/// What a row states of an answer.
+struct StatedAnswer {
+    verdict: Verdict,
+    /// Whether it is the reference answer, if stated.
+    is_reference: Option<bool>,
+    /// Whether its trace has no end.
+    is_open: bool,
+    /// The distribution that it was drawn from, if stated.
+    sampling: Option<Distribution>,
+}
+
+/// An answer after a trace.
 struct StatedVerdict {
     id: Value,
     sample: u64,
-    verdict: Verdict,
+    answer: StatedAnswer,
     origin: Origin,
 }
 
@@ -74,20 +95,23 @@ macro_rules! on_row {
 
 on_row!(Sums, StatedVerdict);
 
-/// Traces with their evidence by question, in file order. A run's unfinished traces (`closed` is false) are
-/// only counted, because they have no scores.
-pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<TraceGroup>> {
+/// Traces with their evidence by question, in file order. A run's unfinished traces (`closed` is false), and
+/// those that were cut off and that nothing follows, are only counted.
+pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<TraceGroup>, Drawn)> {
     let WeighInputs { traces, scores, verdicts, references } = inputs;
     let paths = [Some(traces), Some(scores), verdicts.as_ref(), references.as_ref()];
     let total = sums::count_rows(&paths.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let progress = SharedProgress::new(Progress::new("rows read", 0, total));
-    let mut join = Join::<Sums, OnTrace>::new(sums::read(traces, &progress)?, twice)?;
+    let sampled = sums::read(traces, &progress)?;
+    let of_traces = distribution_of_all(sampled.iter().map(|trace| trace.sampling));
+    let mut join = Join::<Sums, OnTrace>::new(sampled, twice)?;
     let scores_left = join.add(sums::read(scores, &progress)?, |_, on, score| put(&mut on.score, score))?;
     let judge = |_: &Sums, on: &mut OnTrace, stated: StatedVerdict| {
-        on.verdicts.push(stated.verdict);
+        on.answers.push(stated.answer);
         Ok(())
     };
     let stated = verdicts.as_deref().map_or(Ok(Vec::new()), |path| read_verdicts(path, &progress))?;
+    let of_answers = distribution_of_all(stated.iter().map(|stated| stated.answer.sampling));
     let verdicts_left = join.add(stated, judge)?;
     let scored = references.as_deref().map_or(Ok(Vec::new()), |path| sums::read(path, &progress))?;
     let references_left = join.add(scored, |_, on, sums| put(&mut on.reference, sums))?;
@@ -98,7 +122,7 @@ pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<Vec<Tra
     all_matched(scores_left, scores, traces)?;
     verdicts.as_deref().map_or(Ok(()), |path| all_matched(verdicts_left, path, traces))?;
     references.as_deref().map_or(Ok(()), |path| all_matched(references_left, path, traces))?;
-    Ok(groups)
+    Ok((groups, Drawn { traces: of_traces, answers: of_answers }))
 }
 
 /// A question's evidence. Verdicts and references may be missing for a whole question where its fallback uses
@@ -109,15 +133,16 @@ fn group(
     config: &WeighConfig,
 ) -> Result<TraceGroup> {
     let (closed, unended): (Vec<_>, Vec<_>) =
-        question.traces.into_iter().partition(|(trace, _)| trace.closed);
+        question.traces.into_iter().partition(|(trace, on)| trace.closed && !is_only_counted(trace, on));
     let id = closed.first().or(unended.first()).map_or(Value::Null, |(trace, _)| trace.id.clone());
     let may_lack = config.answer == AnswerEstimator::Accuracy && config.reads_references();
-    let has_verdicts: fn(&OnTrace) -> bool = |on| !on.verdicts.is_empty();
-    let has_reference: fn(&OnTrace) -> bool = |on| on.reference.is_some();
+    let has_verdicts: fn(&Sums, &OnTrace) -> bool = |_, on| !on.answers.is_empty();
+    let has_reference: fn(&Sums, &OnTrace) -> bool =
+        |trace, on| on.reference.is_some() || !has_end(trace, on);
     for (path, has) in [(&inputs.verdicts, has_verdicts), (&inputs.references, has_reference)] {
         let Some(path) = path else { continue };
-        let is_known = closed.iter().any(|(_, on)| has(on));
-        match closed.iter().find(|(_, on)| !has(on)) {
+        let is_known = closed.iter().any(|(trace, on)| has_end(trace, on) && has(trace, on));
+        match closed.iter().find(|(trace, on)| !has(trace, on)) {
             Some((trace, _)) if is_known => {
                 return Err(missing(trace, path).hint("other traces of the same question have one").into());
             }
@@ -130,16 +155,38 @@ fn group(
     Ok(TraceGroup { id, traces, unended: unended.len() })
 }
 
+/// Whether answers can follow a trace: not if it was cut off, or its answers' rows say so.
+fn has_end(trace: &Sums, on: &OnTrace) -> bool {
+    !trace.cut_off && !on.answers.iter().any(|answer| answer.is_open)
+}
+
+/// Whether a trace was cut off, and nothing follows it.
+fn is_only_counted(trace: &Sums, on: &OnTrace) -> bool {
+    trace.cut_off && on.answers.is_empty() && on.reference.is_none()
+}
+
 fn evidence(trace: Sums, on: OnTrace, scores: &Path) -> Result<Evidence> {
+    let ended = has_end(&trace, &on);
     let score = on.score.ok_or_else(|| missing(&trace, scores))?;
     let logp_sum = same_tokens(&trace, &score)?;
-    let has_verdicts = !on.verdicts.is_empty();
+    let verdicts: Vec<Verdict> = on.answers.iter().map(|answer| answer.verdict).collect();
     let answer = AnswerEvidence {
-        accuracy: has_verdicts.then(|| AnswerAccuracy::from_verdicts(&on.verdicts)).transpose()?,
+        accuracy: (!verdicts.is_empty()).then(|| AnswerAccuracy::from_verdicts(&verdicts)).transpose()?,
+        rest: rest(&on.answers)?,
         reference: on.reference.map(|sums| AnswerScore { logp_sum: sums.sum, tokens: sums.tokens }),
     };
     let score = TraceScore { logp_sum, logq_sum: trace.sum, tokens: trace.tokens };
-    Ok(Evidence { id: trace.id, sample: trace.sample, score, answer })
+    Ok(Evidence { id: trace.id, sample: trace.sample, score, ended, answer })
+}
+
+/// The correct answers that are not the reference answer; `None` if an answer does not state which it is.
+fn rest(answers: &[StatedAnswer]) -> Result<Option<SampledRest>> {
+    let judged = |answer: &StatedAnswer| {
+        Some(JudgedAnswer { verdict: answer.verdict, is_reference: answer.is_reference? })
+    };
+    let answers: Option<Vec<JudgedAnswer>> = answers.iter().map(judged).collect();
+    let answers = answers.filter(|answers| !answers.is_empty());
+    Ok(answers.map(|answers| SampledRest::from_answers(&answers)).transpose()?)
 }
 
 fn missing(trace: &Sums, path: &Path) -> Failure {
@@ -186,12 +233,26 @@ fn read_verdicts(path: &Path, progress: &SharedProgress) -> Result<Vec<StatedVer
     sums::read_rows(
         path,
         progress,
-        |row| Ok((sums::key_of(row)?, verdict_of(row)?)),
-        |((id, sample), verdict), origin| {
-            all.push(StatedVerdict { id, sample, verdict, origin: origin.clone() });
+        |row| Ok((sums::key_of(row)?, stated_answer(row)?)),
+        |((id, sample), answer), origin| {
+            all.push(StatedVerdict { id, sample, answer, origin: origin.clone() });
         },
     )?;
     Ok(all)
+}
+
+fn stated_answer(row: &Row) -> Result<StatedAnswer, FieldProblem> {
+    let is_reference = match field(row, IS_REFERENCE) {
+        None => None,
+        Some(Value::Bool(is_reference)) => Some(*is_reference),
+        Some(other) => return Err(FieldProblem::new(IS_REFERENCE, "true or false", describe(other))),
+    };
+    Ok(StatedAnswer {
+        verdict: verdict_of(row)?,
+        is_reference,
+        is_open: field(row, sums::STOP_REASON).is_some_and(|reason| reason == OPEN_TRACE),
+        sampling: Distribution::of_row(row)?,
+    })
 }
 
 fn verdict_of(row: &Row) -> Result<Verdict, FieldProblem> {

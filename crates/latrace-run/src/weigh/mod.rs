@@ -2,23 +2,28 @@
 //! paper.
 
 mod config;
+mod drawn;
 mod join;
+mod no_bound;
 mod question;
 mod summary;
 mod sums;
+#[cfg(test)]
+mod truth;
 
 use anyhow::Result;
 use latrace_objective::Resolution;
 use rayon::prelude::*;
-use serde::Serialize;
 use serde_json::Value;
 
 use latrace_io::progress::{Progress, SharedProgress};
 
 pub use config::WeighConfig;
-pub use join::WeighInputs;
+pub use drawn::{Distribution, Drawn, SAMPLING};
+pub use join::{IS_REFERENCE, OPEN_TRACE, WeighInputs};
+pub use no_bound::{NoBound, in_words as no_bound_in_words};
 pub use question::{Evidence, TraceGroup};
-pub use summary::{BoundSeries, WeighSummary};
+pub use summary::{BoundSeries, SurrogateSeries, WeighSummary};
 
 /// A trace and its weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,25 +47,15 @@ pub struct WeighedTrace {
     pub resolution: Resolution,
 }
 
-/// How traces and answers were sampled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Drawn {
-    /// At temperature 1 without truncation, from the scored distribution: log q is that of the distribution
-    /// that the traces were sampled from.
-    Plainly,
-    /// In any other way; then nothing computed from them is a bound.
-    Otherwise,
-}
-
-/// Weighs the traces of all questions, taken to be sampled plainly, in file order.
+/// Weighs the traces of all questions, in file order.
 ///
 /// # Errors
 /// Unreadable files; records that are missing, superfluous, duplicate, or of different lengths; missing
 /// evidence for the answer estimator.
 pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
-    weigh_groups(join::join(inputs, config)?, config, Drawn::Plainly)
+    let (groups, drawn) = join::join(inputs, config)?;
+    weigh_groups(groups, config, &drawn)
 }
 
 /// Weighs groups of traces, one group per question.
@@ -70,7 +65,7 @@ pub fn weigh(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<WeighedT
 pub fn weigh_groups(
     groups: Vec<TraceGroup>,
     config: &WeighConfig,
-    drawn: Drawn,
+    drawn: &Drawn,
 ) -> Result<(Vec<WeighedTrace>, WeighSummary)> {
     config.check()?;
     let progress = SharedProgress::new(Progress::new("questions weighed", 0, Some(groups.len() as u64)));

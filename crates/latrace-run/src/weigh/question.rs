@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use latrace_core::random::stream;
+use latrace_objective::answer::reference_and_rest;
 use latrace_objective::bounds::{IwaePoint, iwae_bounds};
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::weights::{log_rho, normalise};
@@ -23,6 +24,8 @@ pub struct Evidence {
     pub sample: u64,
     /// log pi and log q of the trace.
     pub score: TraceScore,
+    /// Whether the trace has an end. Without one no answer follows it, and it counts as rho = 0 in bounds.
+    pub ended: bool,
     /// The evidence on answers after it.
     pub answer: AnswerEvidence,
 }
@@ -34,8 +37,8 @@ pub struct TraceGroup {
     pub id: Value,
     /// The finished ones.
     pub traces: Vec<Evidence>,
-    /// Number of unfinished ones. No answer follows them, so their rho is 0; they get no weight but count in
-    /// the bounds.
+    /// Number of unfinished ones without scores. No answer follows them, so their rho is 0; they get no weight
+    /// but count in the bounds.
     pub unended: usize,
 }
 
@@ -47,14 +50,27 @@ pub(super) struct Question {
     pub too_long: usize,
     pub weights: GroupSummary,
     pub resolution: Resolution,
+    /// L^1 … L^K, bounds if its traces and answers were drawn from the scored distributions.
+    pub bound: std::result::Result<Vec<IwaePoint>, Lacking>,
+    /// Whether sampled answers after its traces are known.
+    pub has_answers: bool,
     /// `None` if its answers have no verdicts.
-    pub bounds: Option<QuestionBounds>,
+    pub surrogates: Option<QuestionSurrogates>,
 }
 
-/// L^1 … L^K of a question.
-pub(super) struct QuestionBounds {
+/// What a bound lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lacking {
+    /// log pi of the reference answer after a trace.
+    Reference,
+    /// Which sampled answers are the reference answer.
+    Marks,
+}
+
+/// L^1 … L^K of a question with the answer probability of the weights, which bounds nothing.
+pub(super) struct QuestionSurrogates {
     /// With the true ratio.
-    pub bound: Vec<IwaePoint>,
+    pub true_ratio: Vec<IwaePoint>,
     /// With the ratio used for the weights, or the geometric one if that is the true one.
     pub surrogate: Vec<IwaePoint>,
     /// Whether any trace has an answer probability above zero.
@@ -87,10 +103,12 @@ pub(super) fn weigh_question(
             .map(|(&log_ratio, &log_answer)| config.weighting.log_weight(log_ratio, log_answer))
             .collect()
     };
-    // Without verdicts the answer probability is unknown, and there is no bound to report.
-    let bounds = main_k
+    let bound = question_bound(&group, unended, &id, config)?;
+    let has_answers = group.iter().any(|trace| trace.answer.rest.is_some());
+    // Without verdicts the answer probability of the weights is unknown.
+    let surrogates = main_k
         .as_deref()
-        .map(|_| question_bounds(&group, unended, &id, config))
+        .map(|_| question_surrogates(&group, unended, &id, config))
         .transpose()
         .with_context(named)?;
     // Minus infinity for every trace makes the question take its fallback below.
@@ -110,7 +128,16 @@ pub(super) fn weigh_question(
         chosen: chosen_k[k],
         resolution,
     });
-    Ok(Question { traces: traces.collect(), scores, too_long, weights, resolution, bounds })
+    Ok(Question {
+        traces: traces.collect(),
+        scores,
+        too_long,
+        weights,
+        resolution,
+        bound,
+        has_answers,
+        surrogates,
+    })
 }
 
 /// A question without a finished trace.
@@ -119,7 +146,8 @@ fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
     let zeros = vec![f64::NEG_INFINITY; unended];
     let points = iwae_bounds(&zeros, &SubsetPlan::default())?;
     let (_, weights) = normalise(&zeros)?;
-    let bounds = QuestionBounds { bound: points.clone(), surrogate: points, any_correct: false };
+    let surrogates =
+        QuestionSurrogates { true_ratio: points.clone(), surrogate: points.clone(), any_correct: false };
     let resolution = config.fallback.resolve(&[], &[]);
     Ok(Question {
         traces: Vec::new(),
@@ -127,7 +155,9 @@ fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
         too_long: 0,
         weights,
         resolution,
-        bounds: Some(bounds),
+        bound: Ok(points),
+        has_answers: false,
+        surrogates: Some(surrogates),
     })
 }
 
@@ -181,86 +211,215 @@ fn choose(log_weight_k: &[f64], weight_k: &[f64], id: &str, config: &WeighConfig
     Ok(chosen_k)
 }
 
-/// Bounds use every trace that q sampled, including overlong and unfinished ones: dropping any would bias
-/// them.
-fn question_bounds(
+/// L^1 … L^K with the full ratio, the likelihood of the reference answer, and the share of sampled answers
+/// that are correct and not it.
+fn question_bound(
     group: &[Evidence],
     unended: usize,
     id: &str,
     config: &WeighConfig,
-) -> Result<QuestionBounds> {
-    let plan = SubsetPlan { seed: stream(config.seed, "subsets", id, 0), ..SubsetPlan::default() };
-    let points = |ratio: RatioEstimator, answer: AnswerEstimator| -> Result<Vec<IwaePoint>> {
-        let log_answer_k = answers(group, answer)?;
-        let ended = group
-            .iter()
-            .zip(&log_answer_k)
-            .map(|(trace, &log_answer)| log_rho(ratio.log_ratio(&trace.score), log_answer));
-        let log_rho_k: Vec<f64> = ended.chain(std::iter::repeat_n(f64::NEG_INFINITY, unended)).collect();
-        Ok(iwae_bounds(&log_rho_k, &plan)?)
+) -> Result<std::result::Result<Vec<IwaePoint>, Lacking>> {
+    match group.iter().map(bound_answer).collect::<std::result::Result<Vec<f64>, Lacking>>() {
+        Ok(log_answer_k) => points(group, unended, RatioEstimator::Full, &log_answer_k, id, config).map(Ok),
+        Err(lacking) => Ok(Err(lacking)),
+    }
+}
+
+/// The log answer probability of a trace in the bound.
+fn bound_answer(trace: &Evidence) -> std::result::Result<f64, Lacking> {
+    if !trace.ended {
+        return Ok(f64::NEG_INFINITY);
+    }
+    let AnswerEvidence { accuracy, reference, rest } = &trace.answer;
+    let reference = reference.as_ref().ok_or(Lacking::Reference)?;
+    match (accuracy, rest) {
+        (Some(_), None) => Err(Lacking::Marks),
+        (_, rest) => Ok(reference_and_rest::log_probability(reference, rest.as_ref())),
+    }
+}
+
+fn question_surrogates(
+    group: &[Evidence],
+    unended: usize,
+    id: &str,
+    config: &WeighConfig,
+) -> Result<QuestionSurrogates> {
+    let of = |ratio: RatioEstimator, answer: AnswerEstimator| {
+        points(group, unended, ratio, &answers(group, answer)?, id, config)
     };
-    Ok(QuestionBounds {
-        bound: points(RatioEstimator::Full, config.bound_answer())?,
-        surrogate: points(config.surrogate_ratio(), config.answer)?,
+    Ok(QuestionSurrogates {
+        true_ratio: of(RatioEstimator::Full, config.unbiased_answer())?,
+        surrogate: of(config.surrogate_ratio(), config.answer)?,
         any_correct: answers(group, config.answer)?.iter().any(|&log_answer| log_answer > f64::NEG_INFINITY),
     })
+}
+
+/// L^1 … L^K over every trace that q sampled, overlong and unfinished ones too: dropping any would bias them.
+fn points(
+    group: &[Evidence],
+    unended: usize,
+    ratio: RatioEstimator,
+    log_answer_k: &[f64],
+    id: &str,
+    config: &WeighConfig,
+) -> Result<Vec<IwaePoint>> {
+    let plan = SubsetPlan { seed: stream(config.seed, "subsets", id, 0), ..SubsetPlan::default() };
+    let rho = |(trace, &log_answer): (&Evidence, &f64)| match trace.ended {
+        true => log_rho(ratio.log_ratio(&trace.score), log_answer),
+        false => f64::NEG_INFINITY,
+    };
+    let scored = group.iter().zip(log_answer_k).map(rho);
+    let log_rho_k: Vec<f64> = scored.chain(std::iter::repeat_n(f64::NEG_INFINITY, unended)).collect();
+    Ok(iwae_bounds(&log_rho_k, &plan)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weigh::{Drawn, weigh_groups};
-    use latrace_objective::{AnswerAccuracy, Verdict};
+    use crate::weigh::{Distribution, Drawn, NoBound, WeighSummary, weigh_groups};
+    use latrace_core::SamplingParams;
+    use latrace_objective::{AnswerAccuracy, AnswerScore, JudgedAnswer, SampledRest, Verdict};
     use serde_json::json;
 
+    /// A trace of log ratio -1, with two answers: one correct and not the reference answer, which has
+    /// probability 0.1, one wrong.
     fn evidence(sample: u64) -> Evidence {
-        let accuracy = AnswerAccuracy::from_verdicts(&[Verdict::Correct, Verdict::Wrong]).unwrap();
+        let verdicts = [Verdict::Correct, Verdict::Wrong];
+        let judged = |verdict| JudgedAnswer { verdict, is_reference: false };
+        let answer = AnswerEvidence {
+            accuracy: Some(AnswerAccuracy::from_verdicts(&verdicts).unwrap()),
+            reference: Some(AnswerScore { logp_sum: 0.1_f64.ln(), tokens: 1 }),
+            rest: Some(SampledRest::from_answers(&verdicts.map(judged)).unwrap()),
+        };
         let score = TraceScore::from_tokens(&[-1.0, -2.0], &[-1.0, -1.0]).unwrap();
-        Evidence {
-            id: json!("q"),
-            sample,
-            score,
-            answer: AnswerEvidence { accuracy: Some(accuracy), reference: None },
-        }
+        Evidence { id: json!("q"), sample, score, ended: true, answer }
     }
 
-    fn weigh(traces: usize, unended: usize) -> Question {
+    fn group(traces: usize, unended: usize) -> TraceGroup {
         let traces = (0..traces as u64).map(evidence).collect();
-        weigh_question(TraceGroup { id: json!("q"), traces, unended }, &WeighConfig::default()).unwrap()
+        TraceGroup { id: json!("q"), traces, unended }
+    }
+
+    fn weigh(group: TraceGroup) -> Question {
+        weigh_question(group, &WeighConfig::default()).unwrap()
+    }
+
+    fn bound(group: TraceGroup) -> Vec<f64> {
+        weigh(group).bound.unwrap().iter().map(|point| point.value).collect()
+    }
+
+    fn near(got: f64, expected: f64) -> bool {
+        (got - expected).abs() < 1e-12
     }
 
     #[test]
     fn traces_without_an_end_count_in_the_bounds_and_weigh_nothing() {
-        // log rho of each trace with an end: -1 - log 2. Half of four have none: the mean over all halves.
-        let all: Vec<f64> = weigh(2, 2).bounds.unwrap().bound.iter().map(|point| point.value).collect();
+        // log rho of each trace with an end; half of four have none.
+        let log_rho = -1.0 + 0.6_f64.ln();
+        let all = bound(group(2, 2));
         assert_eq!(all.len(), 4);
-        assert!((all[3] - (-1.0 - 2.0 * 2.0_f64.ln())).abs() < 1e-12, "{all:?}");
-        assert_eq!(all[0], f64::NEG_INFINITY, "a single trace may be one without an end");
-        let alone: Vec<f64> = weigh(2, 0).bounds.unwrap().bound.iter().map(|point| point.value).collect();
-        assert!((alone[1] - (-1.0 - 2.0_f64.ln())).abs() < 1e-12, "{alone:?}");
+        assert!(near(all[3], log_rho - 2.0_f64.ln()), "{all:?}");
+        assert_eq!(all[1], f64::NEG_INFINITY, "two traces may both be without an end");
+        let alone = bound(group(2, 0));
+        assert!(near(alone[0], log_rho) && near(alone[1], log_rho), "{alone:?}");
         let weights =
             |question: Question| question.traces.into_iter().map(|trace| trace.weight).collect::<Vec<_>>();
-        assert_eq!(weights(weigh(2, 2)), weights(weigh(2, 0)));
+        assert_eq!(weights(weigh(group(2, 2))), weights(weigh(group(2, 0))));
+        // The same where they have scores and even log-probs of the reference answer.
+        let mut scored = group(4, 0);
+        scored.traces[1..3].iter_mut().for_each(|trace| trace.ended = false);
+        assert_eq!(bound(scored), all);
     }
 
     #[test]
     fn a_question_none_of_whose_traces_ends_is_counted() {
-        let question = weigh(0, 3);
+        let question = weigh(group(0, 3));
         assert_eq!((question.traces.len(), question.resolution), (0, Resolution::OriginalRow));
-        assert!(question.bounds.unwrap().bound.iter().all(|point| point.value == f64::NEG_INFINITY));
+        assert!(question.bound.unwrap().iter().all(|point| point.value == f64::NEG_INFINITY));
+        let summary = summary(vec![group(3, 0), group(0, 3), group(3, 0)], PLAIN);
+        let bounds = summary.bounds.unwrap();
+        let counts = bounds.of_k.iter().map(|mean| (mean.questions, mean.unbounded, mean.mean));
+        assert!(counts.eq([(3, 1, f64::NEG_INFINITY); 3]), "{bounds:?}");
+        assert!(bounds.of_k.iter().all(|mean| mean.standard_error.is_none()));
+    }
+
+    const PLAIN: &[(&str, f64)] = &[];
+
+    /// How a recipe draws, with changes of the traces' (`traces`) or the answers' temperature.
+    fn drawn(changes: &[(&str, f64)]) -> Drawn {
+        let of = |name: &str| {
+            let change = changes.iter().find(|(known, _)| *known == name);
+            let temperature = change.map_or(1.0, |(_, temperature)| *temperature as f32);
+            Some(Distribution::from(SamplingParams { temperature, ..SamplingParams::plain(1) }))
+        };
+        Drawn { traces: of("traces"), answers: of("answers") }
+    }
+
+    fn summary(groups: Vec<TraceGroup>, changes: &[(&str, f64)]) -> WeighSummary {
+        weigh_groups(groups, &WeighConfig::default(), &drawn(changes)).unwrap().1
+    }
+
+    #[track_caller]
+    fn check_no_bound(groups: Vec<TraceGroup>, drawn: &Drawn, expected: &str) {
+        let (_, summary) = weigh_groups(groups, &WeighConfig::default(), drawn).unwrap();
+        let json = summary.to_json();
+        assert_eq!(
+            (&json["bounds"]["is_bound"], &json["bounds"]["reason"]),
+            (&json!(false), &json!(expected))
+        );
+        assert!(json["bounds"].get("of_k").is_none(), "{json}");
+        assert!(!summary.surrogates.of_k.is_empty());
     }
 
     #[test]
     fn what_was_not_drawn_plainly_is_no_bound() {
-        for (drawn, is_bound) in [(Drawn::Plainly, true), (Drawn::Otherwise, false)] {
-            let group = TraceGroup { id: json!("q"), traces: vec![evidence(0), evidence(1)], unended: 0 };
-            let (_, summary) = weigh_groups(vec![group], &WeighConfig::default(), drawn).unwrap();
-            assert_eq!(
-                (summary.bounds.is_bound(), summary.to_json()["bounds"]["is_bound"] == true),
-                (is_bound, is_bound)
-            );
-            assert_eq!(summary.bounds.title().contains("(not a bound)"), !is_bound);
-            assert!(!summary.surrogates.is_bound(), "the geometric ratio never is one");
-        }
+        let groups = || vec![group(2, 0)];
+        let json = summary(groups(), PLAIN).to_json();
+        assert_eq!(
+            (&json["bounds"]["is_bound"], &json["surrogates"]["is_bound"]),
+            (&json!(true), &json!(false))
+        );
+        let check = |changes: &[(&str, f64)], expected: &str| {
+            check_no_bound(groups(), &drawn(changes), expected);
+        };
+        check(&[("traces", 0.7)], "the traces were tempered (temperature 0.7)");
+        check(&[("answers", 0.5)], "the answers were tempered (temperature 0.5)");
+        check(
+            &[("traces", 0.0), ("answers", 2.0)],
+            "the traces were tempered (temperature 0); the answers were tempered (temperature 2)",
+        );
+        let not_stated = Drawn { traces: None, ..drawn(PLAIN) };
+        check_no_bound(groups(), &not_stated, "the traces do not state how they were sampled (`sampling`)");
+    }
+
+    #[test]
+    fn a_bound_needs_the_reference_answer_of_every_question() {
+        let changed = |change: fn(&mut AnswerEvidence)| {
+            let mut lacking = group(2, 0);
+            change(&mut lacking.traces[1].answer);
+            vec![group(2, 0), lacking, group(2, 1)]
+        };
+        check_no_bound(
+            changed(|answer| answer.reference = None),
+            &drawn(PLAIN),
+            "1 of 3 questions have no log-probs of a reference answer",
+        );
+        check_no_bound(
+            changed(|answer| answer.rest = None),
+            &drawn(PLAIN),
+            "the verdicts of 1 of 3 questions do not state which answers are the reference answer \
+             (`is_reference`)",
+        );
+        let (_, summary) = weigh_groups(Vec::new(), &WeighConfig::default(), &drawn(PLAIN)).unwrap();
+        assert_eq!(summary.bounds.unwrap_err(), [NoBound::NoTraces]);
+    }
+
+    /// K is the smallest number of traces: every question is in every mean.
+    #[test]
+    fn a_bound_is_over_all_questions() {
+        let summary = summary(vec![group(2, 0), group(3, 0), group(3, 0)], PLAIN);
+        let bounds = summary.bounds.unwrap();
+        assert_eq!(bounds.of_k.iter().map(|mean| mean.questions).collect::<Vec<_>>(), [3, 3]);
+        assert_eq!(summary.surrogates.of_k.len(), 3);
     }
 }

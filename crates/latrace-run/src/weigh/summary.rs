@@ -2,15 +2,17 @@
 //! questions.
 
 use std::collections::HashMap;
+use std::ops::Add;
 
 use anyhow::Result;
-use latrace_objective::bounds::{BoundSummary, IwaePoint, gap};
+use latrace_objective::bounds::{BoundMean, BoundSummary, IwaePoint, gap};
 use latrace_objective::diagnostics::{LengthBias, trace_length_bias};
 use latrace_objective::fallback::FallbackCounts;
-use latrace_objective::{AnswerEstimator, BoundKind, RatioEstimator, Resolution, TraceScore};
+use latrace_objective::{AnswerEstimator, RatioEstimator, Resolution, TraceScore};
 use serde_json::{Value, json};
 
-use super::question::{Question, QuestionBounds};
+use super::no_bound::{NoBound, in_words};
+use super::question::{Lacking, Question, QuestionSurrogates};
 use super::{Drawn, WeighConfig};
 
 /// Summary of the weights of a set of questions.
@@ -24,7 +26,7 @@ pub struct WeighSummary {
     pub too_long: usize,
     /// Questions whose traces all have weight 0, however they were handled.
     pub all_zero: usize,
-    /// Questions without verdicts, which the bounds leave out.
+    /// Questions without verdicts, which the surrogates leave out.
     pub without_verdicts: usize,
     /// Questions with verdicts none of whose traces has an answer probability above zero.
     pub without_correct: usize,
@@ -32,11 +34,12 @@ pub struct WeighSummary {
     pub effective_sample_size: f64,
     /// Mean entropy of rho~ over the same questions (nats).
     pub entropy: f64,
-    /// L^1 … L^K with the true ratio, over questions with K traces, K the most common number.
-    pub bounds: BoundSeries,
-    /// The same with the ratio used for the weights (the geometric one if that is the true one). Not a bound.
-    pub surrogates: BoundSeries,
-    /// Surrogate minus bound, over questions where both are finite.
+    /// L^1 … L^K over all questions, or the reasons why they would not be bounds.
+    pub bounds: std::result::Result<BoundSeries, Vec<NoBound>>,
+    /// L^1 … L^K with the ratio used for the weights (the geometric one if that is the true one), over questions
+    /// with K traces, K the most common number.
+    pub surrogates: SurrogateSeries,
+    /// Surrogate minus the same with the true ratio, over questions where both are finite.
     pub surrogate_bias: Vec<BoundSummary>,
     /// Trace length against log pi/q, summed and mean: rank correlations.
     pub length_bias: LengthBias,
@@ -44,15 +47,54 @@ pub struct WeighSummary {
     pub fallbacks: FallbackCounts,
 }
 
-/// L^1 … L^K with their estimators.
-#[derive(Clone, Debug)]
+/// L^1 … L^K, each a bound on the mean of log P(Y|x) over all questions: with the true ratio, the likelihood of
+/// the reference answer, and the share of sampled answers that are correct and not it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct BoundSeries {
+    /// Whether answers were sampled: otherwise the reference answer alone stands for all correct ones.
+    pub has_answers: bool,
+    /// L^k at index k − 1, nats, over all questions; K is the smallest number of traces of a question.
+    pub of_k: Vec<BoundMean>,
+}
+
+impl BoundSeries {
+    fn new(has_answers: bool, points_q: &[&[IwaePoint]]) -> BoundSeries {
+        let traces = points_q.iter().map(|points| points.len()).min().unwrap_or(0);
+        let mean = |k: usize| BoundMean::from_points(points_q.iter().map(|points| &points[k]));
+        BoundSeries { has_answers, of_k: (0..traces).map(mean).collect() }
+    }
+
+    /// A title in words.
+    pub fn title(&self) -> String {
+        let answer =
+            if self.has_answers { "reference answer and sampled others" } else { "reference answer" };
+        format!("bound, {} ratio, {answer}", RatioEstimator::Full.name())
+    }
+
+    fn to_json(&self) -> Value {
+        let entry = |(k, mean): (usize, &BoundMean)| {
+            json!({
+                "traces": k + 1,
+                "questions": mean.questions,
+                "unbounded": mean.unbounded,
+                "mean": mean.mean,
+                "standard_error": mean.standard_error,
+                "monte_carlo_error": mean.monte_carlo_error,
+            })
+        };
+        let of_k: Vec<Value> = self.of_k.iter().enumerate().map(entry).collect();
+        let answer = if self.has_answers { "reference-and-rest" } else { AnswerEstimator::Likelihood.name() };
+        json!({"kind": "bound", "is_bound": true, "ratio": RatioEstimator::Full, "answer": answer, "of_k": of_k})
+    }
+}
+
+/// L^1 … L^K with the estimators of the weights. No bound on anything.
+#[derive(Clone, Debug)]
+pub struct SurrogateSeries {
     /// Estimator of the ratio.
     pub ratio: RatioEstimator,
     /// Estimator of the answer probability.
     pub answer: AnswerEstimator,
-    /// How traces and answers were sampled.
-    pub drawn: Drawn,
     /// L^k at index k − 1, nats.
     pub of_k: Vec<BoundSummary>,
     /// The same over the questions where L^1, and therefore every L^k, is finite. As means over the same
@@ -63,20 +105,14 @@ pub struct BoundSeries {
     pub gap: BoundSummary,
 }
 
-impl BoundSeries {
-    fn new(
-        ratio: RatioEstimator,
-        answer: AnswerEstimator,
-        drawn: Drawn,
-        points_q: &[&[IwaePoint]],
-    ) -> BoundSeries {
+impl SurrogateSeries {
+    fn new(ratio: RatioEstimator, answer: AnswerEstimator, points_q: &[&[IwaePoint]]) -> SurrogateSeries {
         let traces = points_q.first().map_or(0, |points| points.len());
         let finite: Vec<&&[IwaePoint]> =
             points_q.iter().filter(|points| points[0].value.is_finite()).collect();
-        BoundSeries {
+        SurrogateSeries {
             ratio,
             answer,
-            drawn,
             of_k: (0..traces)
                 .map(|k| BoundSummary::from_points(points_q.iter().map(|points| &points[k])))
                 .collect(),
@@ -89,26 +125,15 @@ impl BoundSeries {
         }
     }
 
-    /// What the values would be for plainly sampled traces.
-    pub fn kind(&self) -> BoundKind {
-        BoundKind::of(&self.ratio, &self.answer)
-    }
-
-    /// Whether the values bound `log P(Y|x)`.
-    pub fn is_bound(&self) -> bool {
-        self.kind() == BoundKind::Bound && self.drawn == Drawn::Plainly
-    }
-
     /// A title in words.
     pub fn title(&self) -> String {
-        let not = if self.is_bound() { "" } else { " (not a bound)" };
-        format!("{}{not}, {} ratio, {}", self.kind().name(), self.ratio.name(), self.answer.name())
+        format!("surrogate (not a bound), {} ratio, {}", self.ratio.name(), self.answer.name())
     }
 
     fn to_json(&self) -> Value {
         json!({
-            "kind": self.kind(),
-            "is_bound": self.is_bound(),
+            "kind": "surrogate",
+            "is_bound": false,
             "ratio": self.ratio,
             "answer": self.answer,
             "of_k": of_k(&self.of_k),
@@ -144,13 +169,17 @@ impl WeighSummary {
             "share_without_correct_trace": self.share_without_correct(),
             "effective_sample_size": self.effective_sample_size,
             "entropy": self.entropy,
-            "bounds": self.bounds.to_json(),
+            "bounds": self.bounds.as_ref().map_or_else(|reasons| no_bounds(reasons), BoundSeries::to_json),
             "surrogates": self.surrogates.to_json(),
             "surrogate_bias": of_k(&self.surrogate_bias),
             "length_bias": {"summed": self.length_bias.summed, "mean": self.length_bias.mean},
             "resolutions": by_resolution.map(|(resolution, count)| (resolution.name().to_owned(), json!(count))).into_iter().collect::<serde_json::Map<_, _>>(),
         })
     }
+}
+
+fn no_bounds(reasons: &[NoBound]) -> Value {
+    json!({"is_bound": false, "reason": in_words(reasons)})
 }
 
 fn of_k(summaries: &[BoundSummary]) -> Vec<Value> {
@@ -169,18 +198,17 @@ fn of_k(summaries: &[BoundSummary]) -> Vec<Value> {
 }
 
 /// Summarises weighed questions.
-pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: Drawn) -> Result<WeighSummary> {
+pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: &Drawn) -> Result<WeighSummary> {
     let weighing: Vec<&Question> =
         questions.iter().filter(|question| question.weights.effective_sample_size > 0.0).collect();
     let mean = |of: fn(&Question) -> f64| {
-        weighing.iter().map(|question| of(question)).sum::<f64>() / weighing.len().max(1) as f64
+        // From 0, because the sum of no numbers is -0.
+        weighing.iter().map(|question| of(question)).fold(0.0, f64::add) / weighing.len().max(1) as f64
     };
-    let judged: Vec<&QuestionBounds> =
-        questions.iter().filter_map(|question| question.bounds.as_ref()).collect();
+    let judged: Vec<&QuestionSurrogates> =
+        questions.iter().filter_map(|question| question.surrogates.as_ref()).collect();
     let usual = usual(&judged);
-    let of_usual = |points: fn(&QuestionBounds) -> &[IwaePoint]| -> Vec<&[IwaePoint]> {
-        usual.iter().map(|bounds| points(bounds)).collect()
-    };
+    let surrogates: Vec<&[IwaePoint]> = usual.iter().map(|question| question.surrogate.as_slice()).collect();
     let mut fallbacks = FallbackCounts::default();
     questions.iter().for_each(|question| fallbacks.add(question.resolution));
     let scores: Vec<TraceScore> =
@@ -191,43 +219,64 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: Dra
         too_long: questions.iter().map(|question| question.too_long).sum(),
         all_zero: questions.iter().filter(|question| question.resolution != Resolution::Main).count(),
         without_verdicts: questions.len() - judged.len(),
-        without_correct: judged.iter().filter(|bounds| !bounds.any_correct).count(),
+        without_correct: judged.iter().filter(|question| !question.any_correct).count(),
         effective_sample_size: mean(|question| question.weights.effective_sample_size),
         entropy: mean(|question| question.weights.entropy),
-        bounds: BoundSeries::new(
-            RatioEstimator::Full,
-            config.bound_answer(),
-            drawn,
-            &of_usual(|bounds| &bounds.bound),
-        ),
-        surrogates: BoundSeries::new(
-            config.surrogate_ratio(),
-            config.answer,
-            drawn,
-            &of_usual(|bounds| &bounds.surrogate),
-        ),
+        bounds: bounds(questions, drawn),
+        surrogates: SurrogateSeries::new(config.surrogate_ratio(), config.answer, &surrogates),
         surrogate_bias: biases(&usual),
         length_bias: trace_length_bias(&scores)?,
         fallbacks,
     })
 }
 
-/// The questions with the most common number of traces; on a tie, the larger number.
-fn usual<'a>(judged: &[&'a QuestionBounds]) -> Vec<&'a QuestionBounds> {
-    let mut counts: HashMap<usize, usize> = HashMap::new();
-    judged.iter().for_each(|bounds| *counts.entry(bounds.bound.len()).or_default() += 1);
-    let usual =
-        counts.into_iter().max_by_key(|&(traces, count)| (count, traces)).map_or(0, |(traces, _)| traces);
-    judged.iter().copied().filter(|bounds| bounds.bound.len() == usual).collect()
+/// The bounds over all questions, or the reasons why there are none.
+fn bounds(questions: &[Question], drawn: &Drawn) -> std::result::Result<BoundSeries, Vec<NoBound>> {
+    // Nothing else that is lacking matters for samples of other distributions; a run does not even score it.
+    let reasons = match NoBound::of_drawn(drawn) {
+        of_drawn if of_drawn.is_empty() => lacking(questions),
+        of_drawn => of_drawn,
+    };
+    if !reasons.is_empty() {
+        return Err(reasons);
+    }
+    let points: Vec<&[IwaePoint]> =
+        questions.iter().filter_map(|question| question.bound.as_deref().ok()).collect();
+    Ok(BoundSeries::new(questions.iter().any(|question| question.has_answers), &points))
 }
 
-fn biases(usual: &[&QuestionBounds]) -> Vec<BoundSummary> {
-    let traces = usual.first().map_or(0, |bounds| bounds.bound.len());
-    let bias = |bounds: &&QuestionBounds, k: usize| bounds.surrogate[k].value - bounds.bound[k].value;
+/// What a bound over all questions lacks.
+fn lacking(questions: &[Question]) -> Vec<NoBound> {
+    let of = questions.len();
+    let count = |lacking| {
+        let lacks = |question: &&Question| question.bound.as_ref().err() == Some(&lacking);
+        Some(questions.iter().filter(lacks).count()).filter(|&count| count > 0)
+    };
+    let reasons = [
+        (of == 0).then_some(NoBound::NoTraces),
+        count(Lacking::Reference).map(|questions| NoBound::WithoutReference { questions, of }),
+        count(Lacking::Marks).map(|questions| NoBound::WithoutMarks { questions, of }),
+    ];
+    reasons.into_iter().flatten().collect()
+}
+
+/// The questions with the most common number of traces; on a tie, the larger number.
+fn usual<'a>(judged: &[&'a QuestionSurrogates]) -> Vec<&'a QuestionSurrogates> {
+    let mut counts: HashMap<usize, usize> = HashMap::new();
+    judged.iter().for_each(|question| *counts.entry(question.surrogate.len()).or_default() += 1);
+    let usual =
+        counts.into_iter().max_by_key(|&(traces, count)| (count, traces)).map_or(0, |(traces, _)| traces);
+    judged.iter().copied().filter(|question| question.surrogate.len() == usual).collect()
+}
+
+fn biases(usual: &[&QuestionSurrogates]) -> Vec<BoundSummary> {
+    let traces = usual.first().map_or(0, |question| question.surrogate.len());
+    let bias =
+        |question: &&QuestionSurrogates, k: usize| question.surrogate[k].value - question.true_ratio[k].value;
     (0..traces)
         .map(|k| {
             BoundSummary::from_questions(
-                usual.iter().map(|bounds| bias(bounds, k)).filter(|bias| bias.is_finite()),
+                usual.iter().map(|question| bias(question, k)).filter(|bias| bias.is_finite()),
             )
         })
         .collect()

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
@@ -19,16 +20,15 @@ use latrace_engine::{Engine, ModelShape};
 use latrace_io::columns::Columns;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{FieldProblem, Output, Row, UniqueIds, describe, field, text_of};
+use latrace_run::stages::verdicts::is_reference;
+use latrace_run::weigh::{Distribution, IS_REFERENCE, OPEN_TRACE, SAMPLING};
 
 /// The stage's name in the key of every random number: that of `latrace run`, so that both draw the same
 /// answers.
 const STAGE: &str = "answers";
 
-/// The stop reason given for the answers of a trace without an end.
-const OPEN: &str = "open_trace";
-
 /// Fields of the trace that the answer's own fields replace.
-const REPLACED: [&str; 5] = ["text", "token_ids", "text_ids", "logprobs", "stop_reason"];
+const REPLACED: [&str; 6] = ["text", "token_ids", "text_ids", "logprobs", "stop_reason", SAMPLING];
 
 /// Arguments of `latrace answer`.
 #[derive(Args, Debug)]
@@ -38,7 +38,9 @@ Input rows: `id`, `sample` (the trace's number), `prompt` or `prompt_ids` (the r
 Output rows, `--n` for each trace, in order: the row's other fields, `answer` (0..n), `text` and `prediction`
 (the answer as `latrace verify` reads it), `given_ids` (the tokens that every answer begins with: the
 remaining markers), `token_ids` and `logprobs` (the sampled tokens), `stop_reason` (`end`, `stop_string`,
-`max_tokens`; `open_trace` for a trace without an end, whose answers are empty). If the rows have `kind` and
+`max_tokens`; `open_trace` for a trace without an end, whose answers are empty), `sampling` (`temperature`,
+`top_p`, `top_k`, `min_p`). If the rows have `answer_ids` (the reference answer, as `latrace questions --model`
+writes it), `is_reference` states whether the answer is that one, token by token. If the rows have `kind` and
 `gold`, the output can be passed to `latrace verify` unchanged.
 
 If interrupted, even by kill -9, the same command resumes, as `latrace sample` does.
@@ -87,8 +89,11 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let job = answer_job(arguments, &codec)?;
     let traces = read_traces(arguments, &codec, positions)?;
     let data = &arguments.data;
-    let row =
-        |prompt: usize, finished: &FinishedSample| answer_row(traces.rows[prompt].clone(), finished, &codec);
+    let row = |prompt: usize, finished: &FinishedSample| {
+        let mut row = answer_row(traces.rows[prompt].clone(), finished, &codec);
+        row.insert(SAMPLING.to_owned(), json!(Distribution::from(job.params)));
+        row
+    };
     let work = describe_work(&job, &model, data, settings(arguments))?;
     let generator = || arguments.engine.engine().generator(&model);
     draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row)
@@ -163,7 +168,7 @@ fn empty_answer(prompt: &Prompt, sample: u64) -> FinishedSample {
         sample,
         token_ids: Vec::new(),
         logprobs: Vec::new(),
-        stop_reason: OPEN.to_owned(),
+        stop_reason: OPEN_TRACE.to_owned(),
     }
 }
 
@@ -234,8 +239,10 @@ fn trace_of_text(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, Fiel
 
 fn answer_row(mut row: Row, finished: &FinishedSample, codec: &TraceCodec) -> Row {
     // The opening of an answer was given, not sampled; nothing was given to the answer of an open trace.
-    let given = if finished.stop_reason == OPEN { &[][..] } else { codec.answer_prefix.as_slice() };
-    let text = json!(codec.answer_text(&[given, &finished.token_ids].concat()));
+    let given = if finished.stop_reason == OPEN_TRACE { &[][..] } else { codec.answer_prefix.as_slice() };
+    let drawn = [given, &finished.token_ids].concat();
+    let text = json!(codec.answer_text(&drawn));
+    let reference = answer_ids(&row).map(|reference| is_reference(&reference, &drawn));
     add_fields(
         &mut row,
         [
@@ -246,5 +253,13 @@ fn answer_row(mut row: Row, finished: &FinishedSample, codec: &TraceCodec) -> Ro
         ],
     );
     add_sampled(&mut row, finished);
+    if let Some(is_reference) = reference {
+        row.insert(IS_REFERENCE.to_owned(), json!(is_reference));
+    }
     row
+}
+
+/// The reference answer's tokens, if the row has them.
+fn answer_ids(row: &Row) -> Option<Vec<u32>> {
+    Vec::deserialize(field(row, "answer_ids")?).ok()
 }

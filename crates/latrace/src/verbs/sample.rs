@@ -21,6 +21,7 @@ use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::memory::Bytes;
 use latrace_io::rows::{FieldProblem, Output, Row, UniqueIds};
+use latrace_run::weigh::{Distribution, SAMPLING};
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "sample";
@@ -31,7 +32,8 @@ const STAGE: &str = "sample";
 Input rows: `id`, and `prompt`, `prompt_ids` or `messages`.
 Output rows, `--n` for each input row, in order: the row's other fields, `sample` (0..n), `text`, `token_ids`
 (including the end token, if any), `logprobs` (nats per token, of the unmodified model: temperature 1, no
-truncation of the distribution), `stop_reason` (`end`, `stop_string`, `max_tokens`).
+truncation of the distribution), `stop_reason` (`end`, `stop_string`, `max_tokens`), `sampling` (`temperature`,
+`top_p`, `top_k`, `min_p`).
 
 A sample depends only on its row, its number, the settings and the seed: not on the batch, the order, the
 number of threads, or interruptions. If interrupted, even by kill -9, the same command resumes;
@@ -151,7 +153,10 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     check_stops(arguments, &model.text)?;
     let (rows, prompts) = read_prompts(arguments, &model)?;
     let row = |prompt: usize, finished: &FinishedSample| {
-        sampled_row(rows[prompt].clone(), finished, &model.text, &job.stop_texts, arguments.include_stop)
+        let mut row =
+            sampled_row(rows[prompt].clone(), finished, &model.text, &job.stop_texts, arguments.include_stop);
+        row.insert(SAMPLING.to_owned(), json!(Distribution::from(job.params)));
+        row
     };
     let data = &arguments.data;
     let work = describe_work(&job, &model.folder, data, settings(arguments))?;

@@ -13,7 +13,10 @@ use serde_json::json;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::rows::{Output, Row, write_rows};
-use latrace_run::weigh::{BoundSeries, WeighConfig, WeighInputs, WeighSummary, WeighedTrace, weigh};
+use latrace_run::weigh::{
+    BoundSeries, SurrogateSeries, WeighConfig, WeighInputs, WeighSummary, WeighedTrace, no_bound_in_words,
+    weigh,
+};
 
 /// Arguments of `latrace weigh`.
 #[derive(Args, Debug)]
@@ -30,13 +33,21 @@ its traces are weighted by the geometric-mean likelihood of the reference answer
 them; otherwise it keeps its original row. Such a question need not have any verdicts. With references only
 for rows without a verifier, this reproduces the published data set.
 
-Bounds, effective sample size and counts of questions are logged to stderr, and written as JSON to --bounds:
-`bounds` are L^1 to L^K with the true ratio, `surrogates` the same with the ratio used for the weights, which
-bounds nothing, and `surrogate_bias` their difference. `monte_carlo_error` accounts for traces only,
-`standard_error` for questions as well (nats).
+Bounds, effective sample size and counts of questions are logged to stderr, and written as JSON to --bounds.
+`bounds` are L^1 to L^K on log P(correct), means over all questions, with the full ratio and, as the answer's
+probability, the likelihood of the reference answer plus the share of sampled answers that are correct and not
+the reference answer. They need --references for every trace, `is_reference` in each row of --verdicts, and
+`sampling` in the traces' rows (`latrace sample`, `latrace answer` and `latrace verify` write them), with
+temperature 1 and no truncation; answers whose rows have no `sampling` are taken to be sampled so. A trace
+without an end (`closed` false, `stop_reason` `max_tokens`, or `open_trace` in its verdicts) counts as rho = 0,
+so that L^k is minus infinity where a question has k of them. Otherwise `is_bound` is false and `reason` says
+why. `surrogates` are L^1 to L^K with the estimators of the weights, over the questions where they are finite;
+they bound nothing. `surrogate_bias` is their difference to the full ratio. `monte_carlo_error` accounts for
+traces only, `standard_error` for questions as well (nats).
 
 Examples:
-  latrace weigh --traces traces.jsonl --scores scores.jsonl --verdicts verdicts.jsonl --bounds bounds.json
+  latrace weigh --traces traces.jsonl --scores scores.jsonl --verdicts verdicts.jsonl --out weights.jsonl
+  latrace weigh --traces traces.jsonl --scores scores.jsonl --verdicts verdicts.jsonl --references references.jsonl --bounds bounds.json
   latrace weigh --traces 03-traces --scores 04-scores --references gold --answer geometric-likelihood --out w.parquet")]
 pub struct WeighArguments {
     /// Traces with their log-probs under the posterior, as `latrace sample` writes them
@@ -48,7 +59,7 @@ pub struct WeighArguments {
     /// Verdicts on answers after the traces, as `latrace verify` writes them
     #[arg(long, value_name = "PATH")]
     verdicts: Option<PathBuf>,
-    /// Log-probs of the reference answer after each trace
+    /// Log-probs of the reference answer after each trace under the reasoner
     #[arg(long, value_name = "PATH")]
     references: Option<PathBuf>,
     /// Output file for the weights (.jsonl or .parquet); `-` or none: standard output
@@ -178,8 +189,11 @@ fn report(summary: &WeighSummary) {
         summary.questions - summary.without_verdicts,
         100.0 * summary.share_without_correct()
     );
-    report_series(&summary.bounds);
-    report_series(&summary.surrogates);
+    match &summary.bounds {
+        Ok(bounds) => report_bounds(bounds),
+        Err(reasons) => tracing::info!("no bound: {}", no_bound_in_words(reasons)),
+    }
+    report_surrogates(&summary.surrogates);
     let counts = summary.fallbacks;
     tracing::info!(
         "questions built from traces: {}, of them {} by the geometric likelihood; original rows: {}; left out: {}",
@@ -190,14 +204,37 @@ fn report(summary: &WeighSummary) {
     );
 }
 
-fn report_series(series: &BoundSeries) {
+fn report_bounds(series: &BoundSeries) {
     for (k, bound) in series.of_k.iter().enumerate() {
-        let error = bound.monte_carlo_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
-        let (title, unbounded) = (series.title(), bound.unbounded);
+        let (title, traces) = (series.title(), k + 1);
+        match bound.unbounded {
+            0 => tracing::info!(
+                "{title}: L^{traces} = {:.4}{} nats, mean over all {} questions",
+                bound.mean,
+                error(bound.standard_error),
+                bound.questions
+            ),
+            unbounded => tracing::info!(
+                "{title}: L^{traces} = -inf, because {unbounded} of {} questions have {traces} or more traces without an end",
+                bound.questions
+            ),
+        }
+    }
+}
+
+fn report_surrogates(series: &SurrogateSeries) {
+    for (k, surrogate) in series.of_k.iter().enumerate() {
         tracing::info!(
-            "{title}: L^{} = {:.4}{error} nats over questions where it is finite, {unbounded} where it is not",
+            "{}: L^{} = {:.4}{} nats over questions where it is finite, {} where it is not",
+            series.title(),
             k + 1,
-            bound.mean_of_finite
+            surrogate.mean_of_finite,
+            error(surrogate.monte_carlo_error),
+            surrogate.unbounded
         );
     }
+}
+
+fn error(standard_error: Option<f64>) -> String {
+    standard_error.map_or(String::new(), |error| format!(" ± {error:.4}"))
 }

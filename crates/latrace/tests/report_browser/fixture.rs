@@ -288,7 +288,8 @@ fn bounds() -> Bounds {
         standard_error: Some(0.012),
         unbounded: 700 / k,
     };
-    Bounds { is_bound: false, ratio: "geometric".to_owned(), points: (1..=TRACES).map(point).collect() }
+    let no_bounds = Some("the traces were tempered (temperature 0.7)".to_owned());
+    Bounds { no_bounds, ratio: "geometric".to_owned(), points: (1..=TRACES).map(point).collect() }
 }
 
 fn lengths(rng: &mut Rng) -> LengthFigure {

@@ -388,7 +388,7 @@ fn a_served_page_follows_its_run() {
     let Some(program) = program() else { return };
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("recipe.toml"), "[questions]\ntask = \"walk\"\n").unwrap();
-    std::fs::write(folder.path().join("layout.json"), "{\"layout\": 2, \"version\": \"0.1.0\"}").unwrap();
+    std::fs::write(folder.path().join("layout.json"), "{\"layout\": 3, \"version\": \"0.1.0\"}").unwrap();
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
     let mut server = command
         .arg("serve")

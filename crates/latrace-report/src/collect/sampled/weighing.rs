@@ -46,16 +46,19 @@ fn selection(name: &str) -> &'static str {
     }
 }
 
-/// The bounds from stage 7, with the true ratio, over the questions where all of them are finite.
+/// The bounds from stage 7, or the surrogates over the questions where all of them are finite.
 pub(super) fn bounds(counts: &Value) -> Bounds {
-    let series = &counts["bounds"];
+    let no_bounds = counts["bounds"]["reason"].as_str().map(str::to_owned);
+    let (series, means, mean) = match &no_bounds {
+        None => (&counts["bounds"], "of_k", "mean"),
+        Some(_) => (&counts["surrogates"], "common", "mean_of_finite"),
+    };
     let point = |(at, bound): (usize, &Value)| BoundPoint {
         k: at + 1,
-        mean: bound["mean_of_finite"].as_f64(),
+        mean: bound[mean].as_f64(),
         standard_error: bound["standard_error"].as_f64(),
         unbounded: series["of_k"][at]["unbounded"].as_u64().unwrap_or(0) as usize,
     };
-    let points = series["common"].as_array().into_iter().flatten().enumerate().map(point).collect();
-    let text = |name: &str| series[name].as_str().unwrap_or_default().to_owned();
-    Bounds { is_bound: series["is_bound"] == true, ratio: text("ratio"), points }
+    let points = series[means].as_array().into_iter().flatten().enumerate().map(point).collect();
+    Bounds { no_bounds, ratio: series["ratio"].as_str().unwrap_or_default().to_owned(), points }
 }

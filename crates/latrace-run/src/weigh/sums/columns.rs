@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::{Origin, RowSums, Sums, is_parquet};
+use super::{Origin, RowSums, STOP_REASON, Sums, is_cut_off, is_parquet};
+use crate::weigh::drawn::{Distribution, SAMPLING};
 use latrace_io::columnar::{
     Field, FloatListReader, Kind, LeafReader, ListRow, ParquetFile, RowGroup, Scalar,
 };
 use latrace_io::failure::Failure;
 use latrace_io::progress::SharedProgress;
-use latrace_io::rows::{BadRow, FieldProblem, Place, describe, files_of};
+use latrace_io::rows::{BadRow, FieldProblem, Place, Row, describe, files_of};
 
 /// Rows between two updates of the progress bar: a few megabytes of tokens.
 const ROWS_SHOWN_AT_ONCE: u64 = 64;
@@ -106,6 +107,8 @@ struct Columns {
     samples: LeafReader,
     logprobs: FloatListReader,
     closed: Option<LeafReader>,
+    stop_reasons: Option<LeafReader>,
+    sampling: Option<DistributionReader>,
     /// The log-probs of the row last read.
     row: Vec<f64>,
 }
@@ -121,6 +124,8 @@ impl Columns {
             samples: open_leaf(group, field("sample")?, is_text_or_integer, SAMPLE)?,
             logprobs: FloatListReader::open(group, lists)?.ok_or_else(wrong)?,
             closed: closed.map(|field| open_leaf(group, field, is_flag, FLAG)).transpose()?,
+            stop_reasons: optional_text(group, file.field(STOP_REASON))?,
+            sampling: file.field(SAMPLING).map(|field| DistributionReader::open(group, field)).transpose()?,
             row: Vec::new(),
         })
     }
@@ -136,7 +141,10 @@ impl Columns {
         let closed = self.closed.as_mut().map_or(Ok(Value::Null), LeafReader::take)?;
         // A row that does not say otherwise is finished.
         let closed = closed.as_bool().unwrap_or(true);
-        Ok(RowSums { id, sample: number, sum, tokens, closed }.checked()?)
+        let stop_reason = self.stop_reasons.as_mut().map_or(Ok(Value::Null), LeafReader::take)?;
+        let cut_off = stop_reason.as_str().is_some_and(is_cut_off);
+        let sampling = self.sampling.as_mut().map_or(Ok(None), DistributionReader::read)?;
+        Ok(RowSums { id, sample: number, sum, tokens, closed, cut_off, sampling }.checked()?)
     }
 
     /// Σ and length of the next row's list.
@@ -147,6 +155,48 @@ impl Columns {
             ListRow::Items { nulls: 1.. } => Err(wrong("a list with a null")),
             ListRow::Items { nulls: 0 } => Ok((self.row.iter().sum(), self.row.len())),
         }
+    }
+}
+
+/// A column of objects that state how a row was sampled.
+struct DistributionReader {
+    /// Its numbers by name.
+    numbers: Vec<(String, LeafReader)>,
+}
+
+impl DistributionReader {
+    fn open(group: &RowGroup<'_>, field: &Field) -> Result<DistributionReader> {
+        let wrong = || Distribution::problem(format!("a column of {field}"));
+        let Kind::Struct(fields) = &field.kind else { return Err(wrong().into()) };
+        let number = |field: &Field| match field.kind {
+            Kind::Scalar(scalar, leaf) => Ok((field.name.clone(), LeafReader::open(group, scalar, leaf)?)),
+            _ => Err(wrong().into()),
+        };
+        Ok(DistributionReader { numbers: fields.iter().map(number).collect::<Result<_>>()? })
+    }
+
+    /// The next row's; `None` if the row does not state it.
+    fn read(&mut self) -> Result<Option<Distribution>> {
+        let mut row = Row::new();
+        for (name, numbers) in &mut self.numbers {
+            let value = numbers.take()?;
+            if !value.is_null() {
+                row.insert(name.clone(), value);
+            }
+        }
+        if row.is_empty() {
+            return Ok(None);
+        }
+        let stated = Row::from_iter([(SAMPLING.to_owned(), Value::Object(row))]);
+        Ok(Distribution::of_row(&stated)?)
+    }
+}
+
+/// A column of texts, if there is one; the reasons of other tools that are no texts say nothing to us.
+fn optional_text(group: &RowGroup<'_>, field: Option<&Field>) -> Result<Option<LeafReader>> {
+    match field.map(|field| &field.kind) {
+        Some(&Kind::Scalar(Scalar::Text, leaf)) => Ok(Some(LeafReader::open(group, Scalar::Text, leaf)?)),
+        _ => Ok(None),
     }
 }
 

@@ -11,6 +11,8 @@ use anyhow::Result;
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::drawn::Distribution;
+use latrace_core::StopReason;
 use latrace_io::progress::SharedProgress;
 use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader, describe, field, files_of, id_of};
 
@@ -22,6 +24,14 @@ const ROWS_SHOWN_AT_ONCE: u64 = 1024;
 /// How far rounding may push a log-prob above 0 (nats per token): log-softmax in f32 is accurate to a few
 /// times 1e-7.
 const ROUNDING: f64 = 1e-5;
+
+/// The field that says why a sequence stopped.
+pub(super) const STOP_REASON: &str = "stop_reason";
+
+/// Whether a sequence with this stop reason has no end.
+fn is_cut_off(stop_reason: &str) -> bool {
+    matches!(StopReason::from_name(stop_reason), Some(StopReason::MaxTokens | StopReason::Interrupted))
+}
 
 /// The origin of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +59,10 @@ pub struct Sums {
     pub tokens: usize,
     /// Whether the sequence is finished: the row's `closed`, or true without that field.
     pub closed: bool,
+    /// Whether the row's `stop_reason` is that of a sequence that was cut off.
+    pub cut_off: bool,
+    /// The distribution that it was drawn from, if stated.
+    pub sampling: Option<Distribution>,
     /// The row's origin.
     pub origin: Origin,
 }
@@ -115,6 +129,8 @@ fn is_parquet(file: &Path) -> bool {
 /// A row's sums, without its origin, which the caller adds.
 fn sums_of(row: &Row) -> Result<RowSums, FieldProblem> {
     let ((id, sample), closed) = (key_of(row)?, closed_of(row)?);
+    let cut_off = field(row, STOP_REASON).and_then(Value::as_str).is_some_and(is_cut_off);
+    let sampling = Distribution::of_row(row)?;
     let Some(Value::Array(logprobs)) = field(row, "logprobs") else {
         return Err(FieldProblem::new(
             "logprobs",
@@ -128,7 +144,7 @@ fn sums_of(row: &Row) -> Result<RowSums, FieldProblem> {
             FieldProblem::new(format!("logprobs[{at}]"), "a finite number", describe(value))
         })?;
     }
-    RowSums { id, sample, sum, tokens: logprobs.len(), closed }.checked()
+    RowSums { id, sample, sum, tokens: logprobs.len(), closed, cut_off, sampling }.checked()
 }
 
 /// Whether a row's sequence is finished, which it is unless the row says otherwise.
@@ -147,6 +163,8 @@ struct RowSums {
     sum: f64,
     tokens: usize,
     closed: bool,
+    cut_off: bool,
+    sampling: Option<Distribution>,
 }
 
 impl RowSums {
@@ -166,8 +184,8 @@ impl RowSums {
     }
 
     fn at(self, origin: Origin) -> Sums {
-        let RowSums { id, sample, sum, tokens, closed } = self;
-        Sums { id, sample, sum, tokens, closed, origin }
+        let RowSums { id, sample, sum, tokens, closed, cut_off, sampling } = self;
+        Sums { id, sample, sum, tokens, closed, cut_off, sampling, origin }
     }
 }
 
