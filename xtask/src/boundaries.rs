@@ -35,7 +35,8 @@ const WITH_UNSAFE: &str = "latrace-kernels";
 const KEYWORD: &str = concat!("un", "safe");
 
 /// Crates that only one other may name: (the crate, who may).
-const ONLY: [(&str, &str); 2] = [("latrace-lm", "latrace-engine"), ("clap", "latrace")];
+const ONLY: [(&str, &str); 3] =
+    [("latrace-lm", "latrace-engine"), ("clap", "latrace"), ("parquet", "latrace-io")];
 
 /// The file where stage names stand, and what a stage name looks like in a text: `"03-traces`.
 const STAGE_NAMES: &str = "latrace-run/src/plan/stage.rs";

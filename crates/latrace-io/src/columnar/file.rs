@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use parquet::basic::Compression;
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
@@ -80,12 +81,17 @@ pub struct RowGroup<'a> {
 }
 
 impl RowGroup<'_> {
-    /// The reader of a leaf column, whose physical type must be `T`.
+    /// The reader of a leaf column.
     ///
     /// # Errors
-    /// A column that is compressed in an unsupported way.
+    /// A column of another physical type than `T`, or compressed in an unsupported way.
     pub(crate) fn leaf<T: DataType>(&self, leaf: usize) -> Result<ColumnReaderImpl<T>, ParquetError> {
         let column = self.metadata.column(leaf);
+        check_compression(column.compression())?;
+        if column.column_type() != T::get_physical_type() {
+            let (expected, got) = (T::get_physical_type(), column.column_type());
+            return Err(ParquetError::General(format!("expected values stored as {expected}, got {got}")));
+        }
         let rows = self.metadata.num_rows() as usize;
         let pages = SerializedPageReader::new(self.file.clone(), column, rows, None)?;
         Ok(ColumnReaderImpl::new(column.column_descr_ptr(), Box::new(pages)))
@@ -99,5 +105,15 @@ impl RowGroup<'_> {
     /// The physical type of a leaf column.
     pub(super) fn physical(&self, leaf: usize) -> parquet::basic::Type {
         self.metadata.column(leaf).column_type()
+    }
+}
+
+fn check_compression(compression: Compression) -> Result<(), ParquetError> {
+    match compression {
+        Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) => Ok(()),
+        other => {
+            let problem = format!("expected no compression, snappy or zstd, got {other}");
+            Err(ParquetError::General(problem))
+        }
     }
 }

@@ -8,7 +8,7 @@ use parquet::errors::{ParquetError, Result};
 
 use super::file::RowGroup;
 use super::scalar::Scalar;
-use super::schema::{Field, Kind};
+use super::schema::{Field, FieldKind};
 
 /// What a row holds where a list is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +88,13 @@ impl FloatListReader {
     /// # Errors
     /// A column that cannot be read.
     pub fn open(group: &RowGroup<'_>, field: &Field) -> Result<Option<FloatListReader>> {
-        let Kind::List(list) = &field.kind else { return Ok(None) };
+        let FieldKind::List(list) = &field.kind else { return Ok(None) };
         Ok(match list.item.kind {
             _ if list.value.is_some() => None,
-            Kind::Scalar(Scalar::Float { bits: 32 }, _) => {
+            FieldKind::Scalar(Scalar::Float { bits: 32 }, _) => {
                 Some(FloatListReader::Single(ListReader::open(group, field)?, Vec::new()))
             }
-            Kind::Scalar(Scalar::Float { bits: 64 }, _) => {
+            FieldKind::Scalar(Scalar::Float { bits: 64 }, _) => {
                 Some(FloatListReader::Double(ListReader::open(group, field)?))
             }
             _ => None,

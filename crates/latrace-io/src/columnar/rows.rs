@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::file::{ParquetFile, RowGroup};
 
 /// Reads the next row of a row group.
-pub type RowReader<T> = Box<dyn FnMut() -> Result<T>>;
+pub type NextRow<T> = Box<dyn FnMut() -> Result<T>>;
 
 /// The rows of a file. They end at the first error, behind which columns may no longer belong together.
 pub struct Rows<T, O> {
@@ -17,7 +17,7 @@ pub struct Rows<T, O> {
     /// Numbers and rows of the row groups that are still to be opened, the last one first.
     groups: Vec<(usize, u64)>,
     /// The open row group, with the number of its rows that are still to be read.
-    group: Option<(RowReader<T>, u64)>,
+    group: Option<(NextRow<T>, u64)>,
     /// Rows of the groups that have been opened.
     opened: u64,
 }
@@ -30,7 +30,7 @@ impl<T, O> fmt::Debug for Rows<T, O> {
 
 impl<T, O> Rows<T, O>
 where
-    O: Fn(&ParquetFile, RowGroup<'_>, u64) -> Result<RowReader<T>>,
+    O: Fn(&ParquetFile, RowGroup<'_>, u64) -> Result<NextRow<T>>,
 {
     /// The rows of a file. `open` also gets the number of rows before its row group.
     pub fn new(file: ParquetFile, open: O) -> Rows<T, O> {
@@ -57,7 +57,7 @@ where
 
 impl<T, O> Iterator for Rows<T, O>
 where
-    O: Fn(&ParquetFile, RowGroup<'_>, u64) -> Result<RowReader<T>>,
+    O: Fn(&ParquetFile, RowGroup<'_>, u64) -> Result<NextRow<T>>,
 {
     type Item = Result<T>;
 

@@ -1,8 +1,8 @@
 //! A file's fields as values nest in them, whichever way the file's writer spells lists and maps.
 //!
 //! Follows the rules of the Parquet format for lists and maps, those of backward compatibility included
-//! (<https://github.com/apache/parquet-format/blob/master/LogicalTypes.md>, "Nested Types"). Differs in: a map
-//! without values is a list of its keys.
+//! (<https://github.com/apache/parquet-format/blob/master/LogicalTypes.md>, "Nested Types"). Differs in: a
+//! map without values is a list of its keys.
 
 use std::fmt;
 
@@ -22,23 +22,23 @@ pub struct Field {
     /// The definition level of a value that is not null; that of an empty list too.
     pub definition: i16,
     /// What its values are.
-    pub kind: Kind,
+    pub kind: FieldKind,
 }
 
 /// What a field's values are.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum FieldKind {
     /// Scalars, in the leaf column of that number.
     Scalar(Scalar, usize),
     /// Lists.
-    List(Box<List>),
+    List(Box<ListField>),
     /// Objects of these fields.
     Struct(Vec<Field>),
 }
 
 /// Lists, or maps as lists of their entries.
 #[derive(Clone, Debug)]
-pub struct List {
+pub struct ListField {
     /// The repetition level of an item that is not its list's first.
     pub repetition: i16,
     /// The items; the keys of a map.
@@ -51,12 +51,12 @@ impl fmt::Display for Field {
     /// Its type in words; names of fields within it do not matter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Scalar(scalar, _) => write!(f, "{scalar}")?,
-            Kind::List(list) => match &list.value {
+            FieldKind::Scalar(scalar, _) => write!(f, "{scalar}")?,
+            FieldKind::List(list) => match &list.value {
                 Some(value) => write!(f, "maps of {} to {value}", list.item)?,
                 None => write!(f, "lists of {}", list.item)?,
             },
-            Kind::Struct(_) => write!(f, "objects")?,
+            FieldKind::Struct(_) => write!(f, "objects")?,
         }
         if self.optional { write!(f, " or null") } else { Ok(()) }
     }
@@ -66,9 +66,9 @@ impl Field {
     /// The first leaf column of its values.
     pub fn first_leaf(&self) -> usize {
         match &self.kind {
-            Kind::Scalar(_, leaf) => *leaf,
-            Kind::List(list) => list.item.first_leaf(),
-            Kind::Struct(fields) => fields.first().map_or(0, Field::first_leaf),
+            FieldKind::Scalar(_, leaf) => *leaf,
+            FieldKind::List(list) => list.item.first_leaf(),
+            FieldKind::Struct(fields) => fields.first().map_or(0, Field::first_leaf),
         }
     }
 }
@@ -140,7 +140,12 @@ impl Walk {
         self.next_leaf += 1;
         let scalar = Scalar::of(kind).with_context(|| format!("the type {kind:?} is not supported"))?;
         let definition = levels.definition;
-        Ok(Field { name: kind.name().to_owned(), optional, definition, kind: Kind::Scalar(scalar, leaf) })
+        Ok(Field {
+            name: kind.name().to_owned(),
+            optional,
+            definition,
+            kind: FieldKind::Scalar(scalar, leaf),
+        })
     }
 
     fn object(&mut self, kind: &Type, levels: Levels, optional: bool) -> Result<Option<Field>> {
@@ -150,7 +155,12 @@ impl Walk {
         }
         let definition = levels.definition;
         let name = kind.name().to_owned();
-        Ok((!fields.is_empty()).then_some(Field { name, optional, definition, kind: Kind::Struct(fields) }))
+        Ok((!fields.is_empty()).then_some(Field {
+            name,
+            optional,
+            definition,
+            kind: FieldKind::Struct(fields),
+        }))
     }
 
     fn list(&mut self, kind: &Type, levels: Levels, optional: bool) -> Result<Option<Field>> {
@@ -174,7 +184,7 @@ impl Walk {
             bail!("expected a map of keys and values");
         };
         let key = self.field(key, levels.repeated())?.context("expected a map with keys")?;
-        if !matches!(key.kind, Kind::Scalar(Scalar::Text, _)) {
+        if !matches!(key.kind, FieldKind::Scalar(Scalar::Text, _)) {
             bail!("expected a map whose keys are text, got {key}");
         }
         let value = self.field(value, levels.repeated())?.context("expected a map with values")?;
@@ -183,7 +193,7 @@ impl Walk {
 }
 
 fn list(name: &str, levels: Levels, optional: bool, item: Field, value: Option<Field>) -> Field {
-    let kind = Kind::List(Box::new(List { repetition: levels.repetition + 1, item, value }));
+    let kind = FieldKind::List(Box::new(ListField { repetition: levels.repetition + 1, item, value }));
     Field { name: name.to_owned(), optional, definition: levels.definition, kind }
 }
 

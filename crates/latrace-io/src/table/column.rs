@@ -113,23 +113,23 @@ pub trait Stored {
     fn stored_type(name: &str, repetition: Repetition) -> TypePtr {
         let kind = Type::primitive_type_builder(name, Self::Physical::get_physical_type());
         let kind = kind.with_repetition(repetition).with_logical_type(Self::LOGICAL).build();
-        Arc::new(kind.expect("annotations suit their physical types, as every record's test shows"))
+        Arc::new(kind.expect("each annotation suits its physical type"))
     }
 }
 
 /// A value that is alone in its row.
-pub trait Scalar: Stored + Sized {
+pub trait ScalarColumn: Stored + Sized {
     /// The value as it is stored.
     fn to_stored(&self) -> <Self::Physical as DataType>::T;
 
     /// The value that is stored.
     ///
     /// # Errors
-    /// A text that is none, or names no value of the type.
+    /// A text that is not UTF-8, or names no value of the type.
     fn from_stored(stored: <Self::Physical as DataType>::T) -> Result<Self, ColumnProblem>;
 }
 
-impl<S: Scalar> Column for S {
+impl<S: ScalarColumn> Column for S {
     type Reader = ScalarReader<S::Physical>;
 
     fn parquet_type(name: &str, repetition: Repetition) -> TypePtr {
@@ -156,7 +156,7 @@ impl<S: Scalar> Column for S {
 }
 
 /// A number of which a row has a list.
-pub trait Item: Stored + Copy + 'static {
+pub trait ListItem: Stored + Copy + 'static {
     /// The numbers as they are stored, in `buffer` if they are not in that form already.
     fn to_stored<'a>(
         items: &'a [Self],
@@ -167,7 +167,7 @@ pub trait Item: Stored + Copy + 'static {
     fn from_stored(stored: Vec<<Self::Physical as DataType>::T>) -> Vec<Self>;
 }
 
-impl<I: Item> Column for Vec<I> {
+impl<I: ListItem> Column for Vec<I> {
     type Reader = ListReader<I::Physical>;
 
     /// Three levels, named as the Parquet format says.
@@ -205,14 +205,14 @@ impl<I: Item> Column for Vec<I> {
     }
 }
 
-/// Numbers whose stored form is their own.
+/// Values that are stored as they are.
 macro_rules! numbers {
     ($($number:ty: $physical:ty),+) => {$(
         impl Stored for $number {
             type Physical = $physical;
         }
 
-        impl Scalar for $number {
+        impl ScalarColumn for $number {
             fn to_stored(&self) -> $number {
                 *self
             }
@@ -228,7 +228,7 @@ numbers!(bool: BoolType, i64: Int64Type, f64: DoubleType, f32: FloatType);
 
 macro_rules! items {
     ($($number:ty),+) => {$(
-        impl Item for $number {
+        impl ListItem for $number {
             fn to_stored<'a>(items: &'a [$number], _: &'a mut Vec<$number>) -> &'a [$number] {
                 items
             }
@@ -248,7 +248,7 @@ impl Stored for u64 {
         Some(LogicalType::Integer(IntType { bit_width: 64, is_signed: false }));
 }
 
-impl Scalar for u64 {
+impl ScalarColumn for u64 {
     fn to_stored(&self) -> i64 {
         self.cast_signed()
     }
@@ -264,7 +264,7 @@ impl Stored for u32 {
         Some(LogicalType::Integer(IntType { bit_width: 32, is_signed: false }));
 }
 
-impl Item for u32 {
+impl ListItem for u32 {
     fn to_stored<'a>(items: &'a [u32], buffer: &'a mut Vec<i32>) -> &'a [i32] {
         buffer.clear();
         buffer.extend(items.iter().map(|item| item.cast_signed()));
@@ -281,7 +281,7 @@ impl Stored for String {
     const LOGICAL: Option<LogicalType> = Some(LogicalType::String);
 }
 
-impl Scalar for String {
+impl ScalarColumn for String {
     fn to_stored(&self) -> ByteArray {
         self.as_str().into()
     }
@@ -299,7 +299,7 @@ macro_rules! named {
             const LOGICAL: Option<LogicalType> = Some(LogicalType::String);
         }
 
-        impl Scalar for $kind {
+        impl ScalarColumn for $kind {
             fn to_stored(&self) -> ByteArray {
                 $name(*self).into()
             }

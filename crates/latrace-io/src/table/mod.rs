@@ -18,12 +18,12 @@ use anyhow::Context;
 
 use crate::files::write_atomically;
 
-pub use column::{Column, ColumnProblem, Item, Scalar, Stored, UnknownName};
+pub use column::{Column, ColumnProblem, ListItem, ScalarColumn, Stored, UnknownName};
 pub use record::{Record, RecordProblem, View};
 
 // What `record!` expands to names these.
 #[doc(hidden)]
-pub use crate::columnar::RowReader;
+pub use crate::columnar::NextRow;
 #[doc(hidden)]
 pub use anyhow::Result;
 #[doc(hidden)]
@@ -31,7 +31,7 @@ pub use parquet::errors::ParquetError;
 #[doc(hidden)]
 pub use parquet::schema::types::TypePtr;
 #[doc(hidden)]
-pub use record::{ColumnReader, Columns, GroupWriter, check_derived, derived_field, field};
+pub use record::{ColumnReader, GroupReader, GroupWriter, check_derived, derived_field, field};
 #[doc(hidden)]
 pub use stored::ScalarReader;
 

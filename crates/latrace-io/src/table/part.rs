@@ -11,7 +11,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-use super::record::{Columns, GroupWriter, Record, View, check_fields, schema_of};
+use super::record::{GroupReader, GroupWriter, Record, View, check_fields, schema_of};
 use crate::columnar::{ParquetFile, Rows};
 use crate::failure::Failure;
 
@@ -37,15 +37,14 @@ pub(super) fn write<R: Record>(writer: impl Write + Send, records: &[R], stage_k
     Ok(())
 }
 
-/// Lists lie as they are: no dictionary, no statistics, no compression. Token ids and log-probs are almost all
-/// of a part, and compress by a quarter at most: one of 512 traces of 5,000 tokens takes 20.5 MB, written in
-/// 39 ms and read in 17 ms; under lz4 18.0 MB, 59 ms and 22 ms; under snappy 17.9 MB, 67 ms and 31 ms; under
-/// zstd 1 15.0 MB, 81 ms and 39 ms; under zstd 3 (as before) 15.1 MB, 111 ms and 39 ms (`benches/parts.rs`, one
+/// Lists are stored plainly: no dictionary, no statistics, no compression. Token ids and log-probs are almost
+/// all of a part, and compress by a quarter at most: one of 512 traces of 5,000 tokens takes 20.5 MB, under
+/// snappy 17.9 MB, under zstd 1 15.0 MB, but takes twice as long to write and to read (`benches/parts.rs`, one
 /// core, no wait for the disk). Each part is read several times, and even a disk of 200 MB/s spends less on
 /// those 5 MB than zstd does. Texts, which compress well, take zstd 1.
 ///
-/// One row group holds the part: pages of at most a megabyte are read one after another, so that a reader
-/// holds a batch and no more.
+/// One row group holds the part: pages of about a megabyte are read one after another, so that a reader holds
+/// a page of each column and no more.
 fn properties<R: Record>(stage_key: &str) -> Result<WriterProperties> {
     let metadata = [(SCHEMA_KEY, SCHEMA_VERSION), (RECORD_KEY, R::NAME), (STAGE_KEY, stage_key)];
     let metadata =
@@ -74,7 +73,7 @@ pub(super) fn read<V: View>(path: &Path) -> Result<impl Iterator<Item = Result<V
     check_fields::<V>(file.fields()).map_err(|problem| other_layout(path, problem))?;
     let path = path.to_owned();
     let rows =
-        Rows::new(file, |file, group, before| V::open(&Columns { fields: file.fields(), group, before }));
+        Rows::new(file, |file, group, before| V::open(&GroupReader { fields: file.fields(), group, before }));
     Ok(rows.map(move |row| row.map_err(|error| error.context(damaged(&path)))))
 }
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::column::{Column, ColumnProblem, UnknownName};
 use super::stored::write_scalars;
-use crate::columnar::{Field, RowGroup, RowReader, fields_of};
+use crate::columnar::{Field, NextRow, RowGroup, fields_of};
 
 /// What the rows of a table are read as: its whole records, or some of their columns. A stage that needs only
 /// token ids does not read log-probs, which take as many bytes.
@@ -32,7 +32,7 @@ pub trait View: Sized {
     ///
     /// # Errors
     /// A missing column, or a damaged file.
-    fn open(columns: &Columns<'_>) -> Result<RowReader<Self>>;
+    fn open(columns: &GroupReader<'_>) -> Result<NextRow<Self>>;
 }
 
 /// What a table holds; [`record!`](crate::record) makes a struct one.
@@ -147,8 +147,8 @@ macro_rules! record {
             }
 
             fn open(
-                columns: &$crate::table::Columns<'_>,
-            ) -> $crate::table::Result<$crate::table::RowReader<$record>> {
+                columns: &$crate::table::GroupReader<'_>,
+            ) -> $crate::table::Result<$crate::table::NextRow<$record>> {
                 $(let mut $field = columns.open(stringify!($field))?;)+
                 $($(let mut $column = columns.open(stringify!($column))?;)+)?
                 Ok(Box::new(move || {
@@ -199,8 +199,8 @@ macro_rules! view {
             }
 
             fn open(
-                columns: &$crate::table::Columns<'_>,
-            ) -> $crate::table::Result<$crate::table::RowReader<$view>> {
+                columns: &$crate::table::GroupReader<'_>,
+            ) -> $crate::table::Result<$crate::table::NextRow<$view>> {
                 $(let mut $field = columns.open(stringify!($field))?;)+
                 Ok(Box::new(move || Ok($view { $($field: $field.read()?),+ })))
             }
@@ -272,14 +272,14 @@ impl<'a, W: Write + Send> GroupWriter<'a, W> {
 
 /// The columns of a row group that is being read.
 #[derive(Debug)]
-pub struct Columns<'a> {
+pub struct GroupReader<'a> {
     pub(super) fields: &'a [Field],
     pub(super) group: RowGroup<'a>,
     /// Rows of the groups before.
     pub(super) before: u64,
 }
 
-impl Columns<'_> {
+impl GroupReader<'_> {
     /// The column of that name, whose type has been checked.
     ///
     /// # Errors

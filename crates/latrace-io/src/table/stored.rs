@@ -7,7 +7,7 @@ use parquet::data_type::DataType;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::SerializedColumnWriter;
 
-use super::column::Item;
+use super::column::ListItem;
 use crate::columnar::{Field, RowGroup};
 
 /// Scalars encoded or decoded at once.
@@ -35,7 +35,7 @@ pub(super) fn write_scalars<T: DataType>(
 }
 
 /// Writes a column of lists, each as one slice.
-pub(super) fn write_lists<'a, I: Item>(
+pub(super) fn write_lists<'a, I: ListItem>(
     mut column: SerializedColumnWriter<'_>,
     lists: impl Iterator<Item = Option<&'a [I]>>,
 ) -> Result<()> {

@@ -204,7 +204,7 @@ fn no_bound_exceeds_the_truth_beyond_its_error() {
 
 #[test]
 fn no_bound_of_many_traces_exceeds_the_truth_beyond_its_error() {
-    check_never_exceeds(Known { p: 0.05, traces: 32, answers: 2, unended: 0.0, questions: 120 });
+    check_never_exceeds(Known { p: 0.05, traces: 32, answers: 2, unended: 0.0, questions: 30 });
     check_never_exceeds(Known { p: 0.95, traces: 32, answers: 2, unended: 0.0, questions: 120 });
 }
 

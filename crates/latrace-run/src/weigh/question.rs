@@ -264,10 +264,7 @@ fn points(
     config: &WeighConfig,
 ) -> Result<Vec<IwaePoint>> {
     let plan = SubsetPlan { seed: stream(config.seed, "subsets", id, 0), ..SubsetPlan::default() };
-    let rho = |(trace, &log_answer): (&Evidence, &f64)| match trace.ended {
-        true => log_rho(ratio.log_ratio(&trace.score), log_answer),
-        false => f64::NEG_INFINITY,
-    };
+    let rho = |(trace, &log_answer): (&Evidence, &f64)| log_rho(ratio.log_ratio(&trace.score), log_answer);
     let scored = group.iter().zip(log_answer_k).map(rho);
     let log_rho_k: Vec<f64> = scored.chain(std::iter::repeat_n(f64::NEG_INFINITY, unended)).collect();
     Ok(iwae_bounds(&log_rho_k, &plan)?)
@@ -325,9 +322,11 @@ mod tests {
         let weights =
             |question: Question| question.traces.into_iter().map(|trace| trace.weight).collect::<Vec<_>>();
         assert_eq!(weights(weigh(group(2, 2))), weights(weigh(group(2, 0))));
-        // The same where they have scores and even log-probs of the reference answer.
+        // The same where they have scores, with log-probs of the reference answer or without.
         let mut scored = group(4, 0);
         scored.traces[1..3].iter_mut().for_each(|trace| trace.ended = false);
+        assert_eq!(bound(scored.clone()), all);
+        scored.traces[1].answer.reference = None;
         assert_eq!(bound(scored), all);
     }
 
@@ -417,7 +416,7 @@ mod tests {
     /// K is the smallest number of traces: every question is in every mean.
     #[test]
     fn a_bound_is_over_all_questions() {
-        let summary = summary(vec![group(2, 0), group(3, 0), group(3, 0)], PLAIN);
+        let summary = summary(vec![group(3, 0), group(2, 0), group(3, 0)], PLAIN);
         let bounds = summary.bounds.unwrap();
         assert_eq!(bounds.of_k.iter().map(|mean| mean.questions).collect::<Vec<_>>(), [3, 3]);
         assert_eq!(summary.surrogates.of_k.len(), 3);

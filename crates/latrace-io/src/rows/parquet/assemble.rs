@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 use super::Row;
-use crate::columnar::{Field, Kind, LeafReader, RowGroup, RowReader};
+use crate::columnar::{Field, FieldKind, LeafReader, NextRow, RowGroup};
 
 /// Opens a row group's columns.
 ///
 /// # Errors
 /// A column that cannot be read.
-pub(super) fn open(group: &RowGroup<'_>, fields: &[Field]) -> Result<RowReader<Row>> {
+pub(super) fn open(group: &RowGroup<'_>, fields: &[Field]) -> Result<NextRow<Row>> {
     let mut nodes = open_all(group, fields)?;
     Ok(Box::new(move || {
         read_all(&mut nodes, |node| node.read().with_context(|| format!("column \"{}\"", node.name)))
@@ -51,12 +51,12 @@ enum Values {
 impl Node {
     fn open(group: &RowGroup<'_>, field: &Field) -> Result<Node> {
         let values = match &field.kind {
-            Kind::Scalar(scalar, leaf) => {
+            FieldKind::Scalar(scalar, leaf) => {
                 let leaf = LeafReader::open(group, *scalar, *leaf);
                 Values::Scalars(leaf.with_context(|| format!("column \"{}\"", field.name))?)
             }
-            Kind::Struct(fields) => Values::Objects(open_all(group, fields)?),
-            Kind::List(list) => Values::Lists {
+            FieldKind::Struct(fields) => Values::Objects(open_all(group, fields)?),
+            FieldKind::List(list) => Values::Lists {
                 repetition: list.repetition,
                 item: Box::new(Node::open(group, &list.item)?),
                 value: list.value.as_ref().map(|value| Node::open(group, value).map(Box::new)).transpose()?,
@@ -67,29 +67,21 @@ impl Node {
 
     /// The next value.
     fn read(&mut self) -> Result<Value> {
-        if let Values::Scalars(leaf) = &mut self.values {
-            return leaf.take();
-        }
         let (definition, _) = self.levels()?.context("a column has fewer rows than its row group")?;
-        if definition < self.definition {
-            self.skip()?;
-            return Ok(Value::Null);
-        }
         match &mut self.values {
             Values::Scalars(leaf) => leaf.take(),
-            Values::Objects(fields) => read_all(fields, Node::read).map(Value::Object),
-            Values::Lists { repetition, item, value } => {
-                let is_empty = definition == self.definition;
-                let empty = if value.is_some() { Value::Object(Map::new()) } else { Value::Array(vec![]) };
-                if is_empty {
-                    self.skip()?;
-                    return Ok(empty);
-                }
-                match value {
-                    Some(value) => read_map(*repetition, item, value),
-                    None => read_list(*repetition, item),
-                }
+            _ if definition < self.definition => {
+                self.skip()?;
+                Ok(Value::Null)
             }
+            Values::Objects(fields) => read_all(fields, Node::read).map(Value::Object),
+            Values::Lists { value, .. } if definition == self.definition => {
+                let empty = if value.is_some() { Value::Object(Map::new()) } else { Value::Array(vec![]) };
+                self.skip()?;
+                Ok(empty)
+            }
+            Values::Lists { repetition, item, value: Some(value) } => read_map(*repetition, item, value),
+            Values::Lists { repetition, item, value: None } => read_list(*repetition, item),
         }
     }
 

@@ -212,7 +212,9 @@ fn lists() {
         json!([{"v": []}, {"v": [1, 2]}, {"v": [3]}]),
     );
     check_nested(
-        "optional group v (LIST) { repeated group list { optional group element (LIST) { repeated group list { optional int32 element; } } } }",
+        "optional group v (LIST) { repeated group list {
+            optional group element (LIST) { repeated group list { optional int32 element; } }
+        } }",
         &[column::<Int32Type>(&values, &[0, 1, 2, 3, 5, 4, 5, 5], &[0, 0, 0, 1, 1, 2, 1, 0])],
         json!([{"v": null}, {"v": []}, {"v": [null, [], [1, null], [2]]}, {"v": [[3]]}]),
     );
@@ -253,9 +255,17 @@ fn structs() {
         json!([{"v": [{"a": 1, "b": "a"}, {"a": null, "b": "b"}]}, {"v": []}, {"v": [{"a": 2, "b": null}]}]),
     );
     check_nested(
-        "optional group v { optional group w (LIST) { repeated group list { required group element { optional int32 a; } } } }",
+        "optional group v { optional group w (LIST) { repeated group list {
+            required group element { optional int32 a; }
+        } } }",
         &[column::<Int32Type>(&numbers, &[0, 1, 2, 4, 3, 4], &[0, 0, 0, 0, 1, 0])],
-        json!([{"v": null}, {"v": {"w": null}}, {"v": {"w": []}}, {"v": {"w": [{"a": 1}, {"a": null}]}}, {"v": {"w": [{"a": 2}]}}]),
+        json!([
+            {"v": null},
+            {"v": {"w": null}},
+            {"v": {"w": []}},
+            {"v": {"w": [{"a": 1}, {"a": null}]}},
+            {"v": {"w": [{"a": 2}]}},
+        ]),
     );
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Origin, RowSums, STOP_REASON, Sums, is_cut_off, is_parquet};
 use crate::weigh::drawn::{Distribution, SAMPLING};
 use latrace_io::columnar::{
-    Field, FloatListReader, Kind, LeafReader, ListRow, ParquetFile, RowGroup, Scalar,
+    Field, FieldKind, FloatListReader, LeafReader, ListRow, ParquetFile, RowGroup, Scalar,
 };
 use latrace_io::failure::Failure;
 use latrace_io::progress::SharedProgress;
@@ -167,9 +167,11 @@ struct DistributionReader {
 impl DistributionReader {
     fn open(group: &RowGroup<'_>, field: &Field) -> Result<DistributionReader> {
         let wrong = || Distribution::problem(format!("a column of {field}"));
-        let Kind::Struct(fields) = &field.kind else { return Err(wrong().into()) };
+        let FieldKind::Struct(fields) = &field.kind else { return Err(wrong().into()) };
         let number = |field: &Field| match field.kind {
-            Kind::Scalar(scalar, leaf) => Ok((field.name.clone(), LeafReader::open(group, scalar, leaf)?)),
+            FieldKind::Scalar(scalar, leaf) => {
+                Ok((field.name.clone(), LeafReader::open(group, scalar, leaf)?))
+            }
             _ => Err(wrong().into()),
         };
         Ok(DistributionReader { numbers: fields.iter().map(number).collect::<Result<_>>()? })
@@ -195,7 +197,9 @@ impl DistributionReader {
 /// A column of texts, if there is one; the reasons of other tools that are no texts say nothing to us.
 fn optional_text(group: &RowGroup<'_>, field: Option<&Field>) -> Result<Option<LeafReader>> {
     match field.map(|field| &field.kind) {
-        Some(&Kind::Scalar(Scalar::Text, leaf)) => Ok(Some(LeafReader::open(group, Scalar::Text, leaf)?)),
+        Some(&FieldKind::Scalar(Scalar::Text, leaf)) => {
+            Ok(Some(LeafReader::open(group, Scalar::Text, leaf)?))
+        }
         _ => Ok(None),
     }
 }
@@ -213,7 +217,7 @@ fn open_leaf(
     expected: &str,
 ) -> Result<LeafReader> {
     match field.kind {
-        Kind::Scalar(scalar, leaf) if is_expected(scalar) => LeafReader::open(group, scalar, leaf),
+        FieldKind::Scalar(scalar, leaf) if is_expected(scalar) => LeafReader::open(group, scalar, leaf),
         _ => Err(FieldProblem::new(&field.name, expected, format!("a column of {field}")).into()),
     }
 }
