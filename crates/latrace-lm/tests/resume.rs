@@ -177,9 +177,9 @@ fn a_checkpoint_of_another_version_is_refused() {
     run(out.path(), &config(), &rows, false, Some(5)).0.unwrap_err();
     let path = out.path().join("checkpoint-4/training.json");
     let json = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, json.replace("\"schema\": 1", "\"schema\": 2")).unwrap();
+    std::fs::write(&path, json.replace("\"schema\": 2", "\"schema\": 1")).unwrap();
     let error = run(out.path(), &config(), &rows, true, None).0.unwrap_err().to_string();
-    assert!(error.contains("field `schema`: expected 1, got 2"), "{error}");
+    assert!(error.contains("field `schema`: expected 2, got 1"), "{error}");
 }
 
 fn row_file(folder: &Path, rows: &[TrainRow]) -> RowFile {

@@ -194,7 +194,14 @@ fn check_bounds_by_hand(bench: &Bench, closed: usize) {
         );
     }
     let answers = bench.rows("walk/answers.jsonl");
-    assert!(answers.iter().any(|answer| answer["is_reference"] == true), "no answer is the reference");
+    // A model of a few updates rarely gives the reference answer; each answer must say whether it did.
+    let ids =
+        |answer: &Value, name: &str| -> Vec<u32> { serde_json::from_value(answer[name].clone()).unwrap() };
+    for answer in &answers {
+        let drawn = [ids(answer, "given_ids"), ids(answer, "token_ids")].concat();
+        let is_reference = !drawn.is_empty() && ids(answer, "answer_ids").starts_with(&drawn);
+        assert_eq!(answer["is_reference"], is_reference, "{answer}");
+    }
     assert!(answers.iter().all(|answer| answer["sampling"]["temperature"] == 1.0), "{answers:?}");
 }
 
