@@ -38,13 +38,13 @@ of_trace!(TraceRecord, TraceLogprobs, ScoreRecord, AnswerRecord, VerdictRecord, 
 #[derive(Debug)]
 pub struct Join<T, S> {
     /// In order of the traces.
-    questions: Vec<Question<T, S>>,
+    questions: Vec<QuestionTraces<T, S>>,
     places: HashMap<String, usize>,
 }
 
 /// A question and its traces.
 #[derive(Debug)]
-pub struct Question<T, S> {
+pub struct QuestionTraces<T, S> {
     /// Its id, as [`OfTrace::question`] gives it.
     pub id: String,
     /// Its traces in their order, each with the records on it.
@@ -52,7 +52,7 @@ pub struct Question<T, S> {
     places: HashMap<u64, usize>,
 }
 
-impl<T: OfTrace, S: Default> Question<T, S> {
+impl<T: OfTrace, S: Default> QuestionTraces<T, S> {
     fn trace(&self, sample: u64) -> Option<&T> {
         self.places.get(&sample).map(|&place| &self.traces[place].0)
     }
@@ -83,14 +83,14 @@ impl<T: OfTrace, S: Default> Join<T, S> {
         Ok(join)
     }
 
-    fn question(&mut self, id: &str) -> &mut Question<T, S> {
+    fn question(&mut self, id: &str) -> &mut QuestionTraces<T, S> {
         let place = self.places.get(id).copied().unwrap_or_else(|| self.add_question(id));
         &mut self.questions[place]
     }
 
     fn add_question(&mut self, id: &str) -> usize {
         let place = self.questions.len();
-        self.questions.push(Question { id: id.to_owned(), traces: Vec::new(), places: HashMap::new() });
+        self.questions.push(QuestionTraces { id: id.to_owned(), traces: Vec::new(), places: HashMap::new() });
         self.places.insert(id.to_owned(), place);
         place
     }
@@ -123,7 +123,7 @@ impl<T: OfTrace, S: Default> Join<T, S> {
     }
 
     /// The questions, in order of their first traces.
-    pub fn into_questions(self) -> Vec<Question<T, S>> {
+    pub fn into_questions(self) -> Vec<QuestionTraces<T, S>> {
         self.questions
     }
 }

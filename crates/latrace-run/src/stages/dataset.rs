@@ -11,7 +11,7 @@ use latrace_objective::{Fallback, Group, Objective, Provenance, Rng, SequenceWei
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::join::{Join, OnTrace, Question, all_matched, name, twice};
+use crate::join::{Join, OnTrace, QuestionTraces, all_matched, name, twice};
 use crate::pipeline::folder::StageFolder;
 use crate::pipeline::inputs::Inputs;
 use crate::pipeline::records::{
@@ -139,7 +139,7 @@ impl Totals {
 
 /// A question's traces in order of their numbers, with the records on them. Log-probs are there only where
 /// policy gradients need them.
-pub type SampledQuestion = Question<TraceRecord, OnTrace<Verdict>>;
+pub type SampledQuestion = QuestionTraces<TraceRecord, OnTrace<Verdict>>;
 
 /// The samples of a part, by question.
 fn read_samples(

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::StageWork;
-use crate::join::{Join, Question, all_matched, name, put_once, twice};
+use crate::join::{Join, QuestionTraces, all_matched, name, put_once, twice};
 use crate::pipeline::records::{ScoreRecord, VerdictRecord, WeightRecord};
 use crate::pipeline::views::TraceLogprobs;
 use crate::plan::{Role, WeightSettings};
@@ -94,8 +94,8 @@ impl Tables {
         join.into_questions().into_iter().map(|question| self.group(question)).collect()
     }
 
-    fn group(&self, question: Question<TraceLogprobs, OnTrace>) -> Result<TraceGroup> {
-        let Question { id, traces, .. } = question;
+    fn group(&self, question: QuestionTraces<TraceLogprobs, OnTrace>) -> Result<TraceGroup> {
+        let QuestionTraces { id, traces, .. } = question;
         let (closed, unended): (Vec<_>, Vec<_>) = traces.into_iter().partition(|(trace, _)| trace.closed);
         let evidence = closed.into_iter().map(|(trace, on)| self.evidence(&trace, on));
         Ok(TraceGroup { id: json!(id), traces: evidence.collect::<Result<_>>()?, unended: unended.len() })

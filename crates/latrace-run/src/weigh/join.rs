@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::drawn::{Distribution, Drawn, distribution_of_all};
 use super::sums::{self, Origin, Sums};
 use super::{Evidence, TraceGroup, WeighConfig};
-use crate::join::{Join, OfTrace, Question, name};
+use crate::join::{Join, OfTrace, QuestionTraces, name};
 use latrace_io::failure::Failure;
 use latrace_io::progress::{Progress, SharedProgress};
 use latrace_io::rows::{FieldProblem, Row, describe, field};
@@ -128,7 +128,7 @@ pub(super) fn join(inputs: &WeighInputs, config: &WeighConfig) -> Result<(Vec<Tr
 /// A question's evidence. Verdicts and references may be missing for a whole question where its fallback uses
 /// the other kind, never for some of its traces.
 fn group(
-    question: Question<Sums, OnTrace>,
+    question: QuestionTraces<Sums, OnTrace>,
     inputs: &WeighInputs,
     config: &WeighConfig,
 ) -> Result<TraceGroup> {
