@@ -1,9 +1,9 @@
 //! Counter-based random numbers, without state: a draw does not depend on earlier draws, on batching, or on
 //! where a run was resumed. Every stream is keyed by a seed and a path below it; see [`latrace_objective::rng`].
 
-use latrace_objective::rng::{GOLDEN, finalise, text};
+use latrace_objective::rng::{GOLDEN, text};
 
-pub use latrace_objective::rng::{Rng, draw, key, unit};
+pub use latrace_objective::rng::{Rng, draw, finalise, key, unit};
 
 /// A step of a hash: a bijection that mixes all 64 bits.
 #[must_use]

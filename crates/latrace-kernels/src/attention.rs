@@ -6,8 +6,8 @@
 //! are computed beside it.
 
 use crate::gemm::{Matrix, MatrixProduct, Start, TiledSerial};
+use crate::log_sum_exp::largest;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
-use crate::reference::largest;
 use crate::simd::{LANES, dispatched, dot, exp_bounded, max, sum_lanes};
 
 /// Widths of an attention layer.

@@ -1,7 +1,7 @@
 //! Drawing a token from logits.
 
+use crate::log_sum_exp::largest;
 use crate::parallel::{Shared, for_each};
-use crate::reference::largest;
 use crate::simd::{dispatched, exp_bounded, exp_sum, max, sum_lanes};
 use std::cell::RefCell;
 

@@ -3,8 +3,8 @@
 
 use crate::device::TokenLoss;
 use crate::gemm::{Matrix, MatrixProduct, Start, Tiled};
+use crate::log_sum_exp::log_sum_exp;
 use crate::parallel::{Shared, for_each};
-use crate::reference::log_sum_exp;
 use crate::simd::{dispatched, exp, exp_sum, max};
 
 /// Values of the chunk of logits: 128 MiB. A row's result does not depend on how many rows share a chunk.

@@ -20,6 +20,7 @@ mod gemm;
 mod head;
 mod large_pages;
 mod linear;
+mod log_sum_exp;
 mod map;
 mod packed;
 mod parallel;

@@ -12,6 +12,7 @@ use crate::choice::choose_reference;
 use crate::embedding::{embedding_backward_reference, embedding_reference};
 use crate::head::head_reference;
 use crate::linear::{linear_backward_reference, linear_reference};
+use crate::log_sum_exp::{largest, log_sum_exp};
 use crate::rms_norm::{rms_norm_backward_reference, rms_norm_reference};
 use crate::rotary::rotary_reference;
 use crate::swiglu::{swiglu_backward_reference, swiglu_reference};
@@ -31,10 +32,6 @@ fn write(target: &mut [f64], values: &[f64]) {
 
 fn add(target: &mut [f64], values: &[f64]) {
     target.iter_mut().zip(values).for_each(|(target, value)| *target += value);
-}
-
-pub(crate) fn largest(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
 fn mean_square(x: &[f64]) -> f64 {
@@ -421,10 +418,4 @@ fn choose(logits: &[f64], draw: &Draw) -> Choice {
 fn likeliest(logits: &[f64]) -> usize {
     let top = largest(logits);
     logits.iter().position(|&logit| logit == top).unwrap_or(0)
-}
-
-/// log Σ e^x.
-pub(crate) fn log_sum_exp(x: &[f64]) -> f64 {
-    let top = largest(x);
-    top + x.iter().map(|x| (x - top).exp()).sum::<f64>().ln()
 }

@@ -1,8 +1,9 @@
 //! A run at the paper's scale without a model: `cargo bench -p latrace-run --bench scale -- [QUESTIONS TOKENS]`.
 //!
-//! Every stage runs on an engine that draws random tokens: 8 traces a question, all of which close, 8 answers after
-//! each, half of them right, every trace weighted: but for one trace in 256 all reach the trainer. What is measured is what everything around an engine costs. Beside
-//! it stands the time to write and read as many bytes as the stages' tables hold, in files of the same sizes.
+//! Every stage runs on an engine that draws random tokens: 8 traces a question, all of which close, 8 answers
+//! after each, half of them right, every trace weighted: but for one trace in 256 all reach the trainer. What is
+//! measured is what everything around an engine costs. Beside it stands the time to write and read as many bytes
+//! as the stages' tables hold, in files of the same sizes.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

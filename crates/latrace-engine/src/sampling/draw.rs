@@ -9,7 +9,8 @@ use anyhow::Result;
 use latrace_core::random::stream;
 use latrace_core::{SamplingParams, StopReason};
 use latrace_io::progress::Progress;
-use serde_json::Value;
+use latrace_io::rows::{Row, shortest};
+use serde_json::{Value, json};
 
 use crate::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
 
@@ -59,6 +60,21 @@ pub struct SampleJob {
 }
 
 impl SampleJob {
+    /// The settings that its samples depend on, as journals and summaries state them.
+    pub fn described(&self) -> Row {
+        let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = self.params;
+        let described = [
+            ("seed", json!(self.seed)),
+            ("temperature", json!(shortest(temperature))),
+            ("top_p", json!(shortest(top_p))),
+            ("top_k", json!(top_k)),
+            ("min_p", json!(shortest(min_p))),
+            ("max_new_tokens", json!(max_new_tokens)),
+            ("end_ids", json!(self.stop_ids)),
+        ];
+        described.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
     /// A request for some of a prompt's samples, by their numbers below `n`. A sample has the same seed
     /// whichever others are requested with it.
     pub fn request(&self, prompt: &Prompt, numbers: &[u64]) -> Request {

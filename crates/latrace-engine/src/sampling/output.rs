@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use latrace_core::SamplingParams;
 use serde_json::{Value, json};
 
 use super::draw::{Prompt, SampleJob};
@@ -12,31 +11,24 @@ use super::rows::{Logprobs, draw_rows};
 use crate::boundary::Generate;
 use latrace_io::files::checksum;
 use latrace_io::model_folder::fingerprint;
-use latrace_io::rows::{Output, Row, shortest, write_rows};
+use latrace_io::rows::{Output, Row, write_rows};
 
 /// All that samples depend on: model, data, how they are drawn, and the settings that the verb adds.
 ///
 /// # Errors
 /// Files that cannot be read.
 pub fn describe_work(job: &SampleJob, model: &Path, data: &Path, settings: Value) -> Result<Value> {
-    let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = job.params;
-    let mut work = json!({
-        "stage": job.stage,
-        "model": fingerprint(model)?,
-        "data": checksum(data)?,
-        "n": job.n,
-        "seed": job.seed,
-        "temperature": shortest(temperature),
-        "top_p": shortest(top_p),
-        "top_k": top_k,
-        "min_p": shortest(min_p),
-        "max_new_tokens": max_new_tokens,
-        "end_ids": job.stop_ids,
-    });
-    if let (Value::Object(work), Value::Object(settings)) = (&mut work, settings) {
+    let mut work = Row::from_iter([
+        ("stage".to_owned(), json!(job.stage)),
+        ("model".to_owned(), json!(fingerprint(model)?)),
+        ("data".to_owned(), json!(checksum(data)?)),
+        ("n".to_owned(), json!(job.n)),
+    ]);
+    work.extend(job.described());
+    if let Value::Object(settings) = settings {
         work.extend(settings);
     }
-    Ok(work)
+    Ok(Value::Object(work))
 }
 
 /// Draws what an earlier run of the same `work` has not, and writes the rows of all samples in the order of

@@ -14,7 +14,7 @@ use parquet::file::writer::SerializedColumnWriter;
 use parquet::schema::types::{Type, TypePtr};
 use thiserror::Error;
 
-use super::stored::{ScalarReader, write_lists, write_scalars};
+use super::stored::{ListItem, ScalarReader, Stored, write_lists, write_scalars};
 use crate::columnar::{Field, ListReader, ListRow, RowGroup};
 
 /// An unknown name of an enum value.
@@ -101,22 +101,6 @@ impl<C: Column> Column for Option<C> {
     }
 }
 
-/// What a value is stored as.
-pub trait Stored {
-    /// The physical type.
-    type Physical: DataType;
-
-    /// Its annotation in the file.
-    const LOGICAL: Option<LogicalType> = None;
-
-    /// The Parquet type of such values.
-    fn stored_type(name: &str, repetition: Repetition) -> TypePtr {
-        let kind = Type::primitive_type_builder(name, Self::Physical::get_physical_type());
-        let kind = kind.with_repetition(repetition).with_logical_type(Self::LOGICAL).build();
-        Arc::new(kind.expect("each annotation suits its physical type"))
-    }
-}
-
 /// A value that is alone in its row.
 pub trait ScalarColumn: Stored + Sized {
     /// The value as it is stored.
@@ -153,18 +137,6 @@ impl<S: ScalarColumn> Column for S {
     fn read(reader: &mut Self::Reader) -> Result<Option<Self>, ColumnProblem> {
         reader.read()?.map(S::from_stored).transpose()
     }
-}
-
-/// A number of which a row has a list.
-pub trait ListItem: Stored + Copy + 'static {
-    /// The numbers as they are stored, in `buffer` if they are not in that form already.
-    fn to_stored<'a>(
-        items: &'a [Self],
-        buffer: &'a mut Vec<<Self::Physical as DataType>::T>,
-    ) -> &'a [<Self::Physical as DataType>::T];
-
-    /// The numbers that are stored.
-    fn from_stored(stored: Vec<<Self::Physical as DataType>::T>) -> Vec<Self>;
 }
 
 impl<I: ListItem> Column for Vec<I> {

@@ -18,8 +18,9 @@ use anyhow::Context;
 
 use crate::files::write_atomically;
 
-pub use column::{Column, ColumnProblem, ListItem, ScalarColumn, Stored, UnknownName};
+pub use column::{Column, ColumnProblem, ScalarColumn, UnknownName};
 pub use record::{Record, RecordProblem, View};
+pub use stored::{ListItem, Stored};
 
 // What `record!` expands to names these.
 #[doc(hidden)]

@@ -1,17 +1,47 @@
-//! Values and levels of columns, written and read.
+//! What values are stored as, and values and levels of columns, written and read.
 
 use std::fmt;
+use std::sync::Arc;
 
+use parquet::basic::{LogicalType, Repetition};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::DataType;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::SerializedColumnWriter;
+use parquet::schema::types::{Type, TypePtr};
 
-use super::column::ListItem;
 use crate::columnar::{Field, RowGroup};
 
 /// Scalars encoded or decoded at once.
 const BATCH: usize = 64;
+
+/// What a value is stored as.
+pub trait Stored {
+    /// The physical type.
+    type Physical: DataType;
+
+    /// Its annotation in the file.
+    const LOGICAL: Option<LogicalType> = None;
+
+    /// The Parquet type of such values.
+    fn stored_type(name: &str, repetition: Repetition) -> TypePtr {
+        let kind = Type::primitive_type_builder(name, Self::Physical::get_physical_type());
+        let kind = kind.with_repetition(repetition).with_logical_type(Self::LOGICAL).build();
+        Arc::new(kind.expect("each annotation suits its physical type"))
+    }
+}
+
+/// A number of which a row has a list.
+pub trait ListItem: Stored + Copy + 'static {
+    /// The numbers as they are stored, in `buffer` if they are not in that form already.
+    fn to_stored<'a>(
+        items: &'a [Self],
+        buffer: &'a mut Vec<<Self::Physical as DataType>::T>,
+    ) -> &'a [<Self::Physical as DataType>::T];
+
+    /// The numbers that are stored.
+    fn from_stored(stored: Vec<<Self::Physical as DataType>::T>) -> Vec<Self>;
+}
 
 /// Writes a column of scalars.
 pub(super) fn write_scalars<T: DataType>(

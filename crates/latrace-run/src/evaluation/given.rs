@@ -9,7 +9,7 @@ use latrace_io::rows::{BadRows, FieldProblem, Row, RowReader, describe, field, i
 use serde_json::Value;
 
 use super::Asked;
-use super::responses::Response;
+use super::response::Response;
 
 /// A row of the file.
 struct GivenRow {

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::answer::Answer;
-use super::responses::{Response, Responses};
+use super::response::Response;
+use super::responses::Responses;
 use super::{BenchmarkRun, RESULTS, results};
 use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;

@@ -7,6 +7,7 @@ mod given;
 mod judging;
 mod lengths;
 mod prompts;
+mod response;
 mod responses;
 mod results;
 mod sampled;

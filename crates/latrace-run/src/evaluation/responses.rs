@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use latrace_core::{Markers, StopReason};
 use serde_json::Value;
 
-use super::answer::{Answer, answer_of};
-use super::sampled::{ByModel, EvaluatedModel, from_model};
+use super::response::Response;
+use super::sampled::{ByModel, EvaluatedModel, SampledResponses, sample};
 use super::{Asked, BenchmarkRun, RESPONSES, given};
 use latrace_io::failure::Failure;
 use latrace_questions::benchmarks::Item;
@@ -23,36 +22,9 @@ pub enum ResponseSource<'a> {
     Right,
 }
 
-/// A response to a question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Response {
-    /// The whole text.
-    pub text: String,
-    /// Whether the prompt opened a thought.
-    pub opened: bool,
-    /// Why it stopped, if known.
-    pub stop_reason: Option<String>,
-    /// Its tokens.
-    pub tokens: Option<u64>,
-    /// Tokens of its thought, if finished.
-    pub thought_tokens: Option<u64>,
-}
-
-impl Response {
-    /// Whether it was truncated at the token limit.
-    pub fn is_truncated(&self) -> bool {
-        self.stop_reason.as_deref() == Some(StopReason::MaxTokens.name())
-    }
-
-    /// The part of it that is judged.
-    pub fn answer(&self, markers: &Markers) -> Answer<'_> {
-        answer_of(&self.text, self.opened, self.is_truncated(), markers)
-    }
-}
-
 /// The responses to all questions.
 pub struct Responses {
-    pub(super) held: Held,
+    held: Held,
     /// The file that they are in, or an equivalent identity: verdicts depend on it.
     pub file: PathBuf,
     /// Display name of their source.
@@ -61,12 +33,12 @@ pub struct Responses {
     pub model: Value,
     /// The settings they were sampled with; null if they were given.
     pub settings: Value,
-    /// How many were finished by interrupted runs, and the tokens and seconds of sampling the rest.
+    /// Of sampled ones, how many were finished by interrupted runs, and the tokens and seconds of the rest.
     pub drawn: Option<(usize, u64, f64)>,
 }
 
 /// The responses themselves. Those of a model are decoded when they are judged.
-pub(super) enum Held {
+enum Held {
     Drawn(Box<ByModel>),
     Given(HashMap<String, Vec<Response>>),
     Right,
@@ -78,13 +50,19 @@ pub(super) enum Held {
 /// See [`super::run`].
 pub fn of(plan: &BenchmarkRun, source: &ResponseSource<'_>, asked: &[Asked]) -> Result<Responses> {
     match source {
-        ResponseSource::EvaluatedModel(model) => from_model(plan, model, asked),
+        ResponseSource::EvaluatedModel(model) => Ok(sampled(plan, &model.name, sample(plan, model, asked)?)),
         ResponseSource::File(file) => {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             given(plan, Held::Given(given::read(file, asked)?), file, name)
         }
         ResponseSource::Right => given(plan, Held::Right, &plan.files[0], "right answers".to_owned()),
     }
+}
+
+fn sampled(plan: &BenchmarkRun, name: &str, sampled: SampledResponses) -> Responses {
+    let SampledResponses { by, model, settings, drawn } = sampled;
+    let (held, file, name) = (Held::Drawn(Box::new(by)), plan.out.join(RESPONSES), name.to_owned());
+    Responses { held, file, name, model, settings, drawn: Some(drawn) }
 }
 
 /// Responses without a model. Fails if the folder holds a model's evaluation: given responses must not

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::RESULTS;
 use super::judging::Question;
-use super::responses::Response;
+use super::response::Response;
 use latrace_io::failure::Failure;
 use latrace_objective::statistics::Tally;
 

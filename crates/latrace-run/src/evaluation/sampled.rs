@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use latrace_core::{SamplingParams, StopReason, boundary};
+use latrace_core::{StopReason, boundary};
 use latrace_engine::boundary::StopTexts;
 use latrace_engine::{Engine, ModelShape};
 use serde_json::{Value, json};
 
 use super::prompts::{Prompted, Wrapping};
-use super::responses::{Held, Response, Responses};
+use super::response::Response;
 use super::{Asked, BenchmarkRun, RESPONSES};
 use latrace_engine::sampling::journal::{FinishedSample, OutputJournal, described, difference};
 use latrace_engine::sampling::rows::{DrawnRows, Logprobs, draw_rows};
@@ -17,7 +17,7 @@ use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 use latrace_io::model_folder::fingerprint;
-use latrace_io::rows::{Output, Row, describe, shortest, write_rows};
+use latrace_io::rows::{Output, Row, describe, write_rows};
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "responses";
@@ -44,15 +44,25 @@ pub(super) struct ByModel {
     stops: StopTexts,
 }
 
+/// Sampled responses, and what they depend on.
+pub(super) struct SampledResponses {
+    pub by: ByModel,
+    /// Identity of the model.
+    pub model: Value,
+    pub settings: Value,
+    /// How many were finished by interrupted runs, and the tokens and seconds of sampling the rest.
+    pub drawn: (usize, u64, f64),
+}
+
 /// Samples the responses to the questions `asked`.
 ///
 /// # Errors
 /// See [`super::run`].
-pub(super) fn from_model(
+pub(super) fn sample(
     plan: &BenchmarkRun,
     model: &EvaluatedModel<'_>,
     asked: &[Asked],
-) -> Result<Responses> {
+) -> Result<SampledResponses> {
     let shape = ModelShape::read(&model.folder)?;
     let text = TextCodec::open(&model.folder, &shape)?;
     let prompts = prompts(plan, model, asked, &text, shape.positions)?;
@@ -63,15 +73,8 @@ pub(super) fn from_model(
     let drawn = draw(plan, model, &job, work, asked, &prompts)?;
     let spent = (drawn.earlier, drawn.spent.tokens, drawn.spent.seconds);
     let (samples, cut) = (by_question(drawn, asked.len()), plan.markers.cut.clone());
-    let by_model = ByModel { samples, prompts, text, cut, stops: job.stop_texts };
-    Ok(Responses {
-        held: Held::Drawn(Box::new(by_model)),
-        file: plan.out.join(RESPONSES),
-        name: model.name.clone(),
-        model: hashes,
-        settings,
-        drawn: Some(spent),
-    })
+    let by = ByModel { samples, prompts, text, cut, stops: job.stop_texts };
+    Ok(SampledResponses { by, model: hashes, settings, drawn: spent })
 }
 
 fn by_question(drawn: DrawnRows, questions: usize) -> Vec<Vec<FinishedSample>> {
@@ -169,21 +172,16 @@ fn check_length(id: &str, tokens: usize, positions: usize) -> Result<()> {
 
 /// Everything that a response depends on except the model.
 fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) -> Value {
-    let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = job.params;
-    json!({
-        "k": plan.benchmark.k,
-        "seed": plan.seed,
-        "temperature": shortest(temperature),
-        "top_p": shortest(top_p),
-        "top_k": top_k,
-        "min_p": shortest(min_p),
-        "max_new_tokens": max_new_tokens,
-        "end_ids": job.stop_ids,
-        "template": model.wrapping.source(),
-        "markers": plan.markers,
-        "subsets": plan.chosen.subsets,
-        "limit": plan.chosen.limit,
-    })
+    let mut settings = Row::from_iter([("k".to_owned(), json!(plan.benchmark.k))]);
+    settings.extend(job.described());
+    let others = [
+        ("template", json!(model.wrapping.source())),
+        ("markers", json!(plan.markers)),
+        ("subsets", json!(plan.chosen.subsets)),
+        ("limit", json!(plan.chosen.limit)),
+    ];
+    settings.extend(others.map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(settings)
 }
 
 /// Opens the journal of the responses; a folder that holds a different evaluation is left unchanged.

@@ -6,8 +6,10 @@ use latrace_engine::TrainConfig;
 use latrace_io::failure::Failure;
 use toml::{Table, Value};
 
-use super::run::DEFAULTS;
 use super::{field_names, unknown_key};
+
+/// The defaults of all settings, with their documentation.
+pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// Tables with free-form keys.
 const FREE: [&str; 2] = ["model.shape", "questions.columns"];

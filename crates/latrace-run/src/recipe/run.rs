@@ -12,16 +12,13 @@ use latrace_objective::{AnswerChoice, AnswerEstimator};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::keys::check_keys;
+use super::keys::{DEFAULTS, check_keys};
 use super::table::{merge, set, with_base};
 use super::{one_line, parse_override};
 use crate::layout;
 use crate::weigh::{Drawn, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_questions::source::Source;
-
-/// The defaults of all settings, with their documentation.
-pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// All settings of a run. `defaults.toml` documents them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,11 +12,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::join::{Join, OnTrace, QuestionTraces, all_matched, name, twice};
-use crate::pipeline::folder::StageFolder;
-use crate::pipeline::inputs::Inputs;
-use crate::pipeline::records::{
-    ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
-};
+use crate::pipeline::records::{QuestionRecord, TraceRecord, VerdictRecord, WeightRecord};
 use crate::pipeline::views::TraceTokens;
 use crate::plan::{DatasetSettings, Role};
 use crate::recipe::run::Method;
@@ -24,6 +20,7 @@ use latrace_core::Split;
 use latrace_core::random::stream;
 use latrace_io::table::Table;
 
+use super::StageWork;
 use example::{merged, sequences};
 
 pub use example::Example;
@@ -38,12 +35,12 @@ const MIXED_IN: i64 = Provenance::Original.code();
 ///
 /// # Errors
 /// Traces, answers and verdicts that do not match; tables that cannot be read or written.
-pub fn run(settings: &DatasetSettings, inputs: &Inputs, stage: &StageFolder) -> Result<Value> {
-    let questions = Table::<QuestionRecord>::open(inputs.folder(Role::Questions)?);
-    let out = Table::<ExampleRecord>::create(&stage.path, &stage.key());
+pub fn run(settings: &DatasetSettings, work: StageWork<'_>) -> Result<Value> {
+    let questions = work.input::<QuestionRecord>(Role::Questions)?;
+    let out = work.output();
     let read = |part: usize| -> Result<_> {
-        let samples = match inputs.optional(Role::Traces) {
-            Some(traces) => read_samples(traces, inputs, part, settings)?,
+        let samples = match work.inputs.optional(Role::Traces) {
+            Some(traces) => read_samples(traces, work, part, settings)?,
             None => HashMap::new(),
         };
         Ok((questions.read(part)?, samples))
@@ -144,7 +141,7 @@ pub type SampledQuestion = QuestionTraces<TraceRecord, OnTrace<Verdict>>;
 /// The samples of a part, by question.
 fn read_samples(
     traces: &Path,
-    inputs: &Inputs,
+    work: StageWork<'_>,
     part: usize,
     settings: &DatasetSettings,
 ) -> Result<HashMap<String, SampledQuestion>> {
@@ -152,13 +149,13 @@ fn read_samples(
     let traces = if is_policy { Table::open(traces).read(part)? } else { read_tokens(traces, part)? };
     let mut join = Join::<TraceRecord, OnTrace<Verdict>>::new(traces, twice)?;
     if is_policy {
-        let scores = Table::<ScoreRecord>::open(inputs.folder(Role::Scores)?).read(part)?;
+        let scores = work.input(Role::Scores)?.read(part)?;
         all_matched(&join.add(scores, OnTrace::put_score)?)?;
     }
-    let weights = Table::<WeightRecord>::open(inputs.folder(Role::Weights)?).read(part)?;
+    let weights = work.input(Role::Weights)?.read(part)?;
     all_matched(&join.add(weights, OnTrace::put_weight)?)?;
-    if let (Some(answers), Some(verdicts)) = (inputs.optional(Role::Answers), inputs.optional(Role::Verdicts))
-    {
+    let judged = (work.inputs.optional(Role::Answers), work.inputs.optional(Role::Verdicts));
+    if let (Some(answers), Some(verdicts)) = judged {
         all_matched(&join.add(Table::open(answers).read(part)?, OnTrace::put_answer)?)?;
         let put = |_: &TraceRecord, on: &mut OnTrace<Verdict>, record: VerdictRecord| {
             on.put_verdict(&record, record.answer, record.verdict())

@@ -71,7 +71,7 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
         Settings::Answers(settings) => answers::run(settings, work),
         Settings::Verdicts(settings) => verdicts::run(settings, work),
         Settings::Weights(settings) => weights::run(settings, work),
-        Settings::Dataset(settings) => dataset::run(settings, inputs, stage),
+        Settings::Dataset(settings) => dataset::run(settings, work),
         Settings::Evaluation(settings) => evaluation::run(settings, work),
     }
 }

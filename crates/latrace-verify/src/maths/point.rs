@@ -1,5 +1,6 @@
 //! Points at which expressions are compared.
 
+use latrace_core::random::finalise;
 use num_bigint::BigInt;
 
 use super::syntax::{Expression, Rational, Written};
@@ -18,7 +19,8 @@ impl Point {
     /// The value of the variable `name`: positive in the first trials, negative in the next, of either sign
     /// after it.
     pub(super) fn value(self, name: &str) -> Rational {
-        let random = mix(self.seed(name));
+        // Hashes of similar names are similar; their points must not be.
+        let random = finalise(self.seed(name));
         let size = if self.whole { self.whole_size(random) } else { self.size(random) };
         if !self.whole && self.is_negative(random) { -size } else { size }
     }
@@ -55,13 +57,6 @@ impl Point {
         const POSITIVE: u64 = 4;
         self.trial == POSITIVE || (self.trial > POSITIVE && random & 1 == 1)
     }
-}
-
-/// The finaliser of SplitMix64: hashes of similar names give unrelated points.
-fn mix(seed: u64) -> u64 {
-    let one = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let two = (one ^ (one >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    two ^ (two >> 31)
 }
 
 /// The expression with its variables replaced by their values at a point.
