@@ -17,6 +17,7 @@ pub mod text_codec;
 pub mod trace_codec;
 pub mod train_rows;
 pub mod training;
+mod write_behind;
 
 pub use boundary::{Engine, EngineRole, Identity, ModelShape};
 pub use cpu::{CpuEngine, CpuOptions};

@@ -1,6 +1,7 @@
 //! Log-probs of rows, on the caller's side of the boundary: rows in memory, and rows in the parts of a table.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::thread::scope;
 
 use anyhow::Result;
 use latrace_io::progress::Progress;
@@ -8,23 +9,24 @@ use latrace_io::progress::Progress;
 use crate::boundary::{Score, ScoreClient, ScoreRow};
 use crate::open_parts::{OpenParts, Whole};
 use crate::sampling::PromptPlace;
+use crate::write_behind::WriteBehind;
 
-/// Where rows of parts come from, and their scores go.
-pub trait PartScores {
+/// Where rows of parts come from, and their scores go. A part is written while later ones are read.
+pub trait PartScores: Sync {
     /// What a row is built from, and written with its scores.
-    type Of;
+    type Of: Send;
 
     /// The rows of a part, each with its source and its display name.
     ///
     /// # Errors
     /// A part that cannot be read.
-    fn read(&mut self, part: usize) -> Result<Vec<(Self::Of, String, ScoreRow)>>;
+    fn read(&self, part: usize) -> Result<Vec<(Self::Of, String, ScoreRow)>>;
 
     /// Writes a part: log p (nats) of each row's response tokens.
     ///
     /// # Errors
     /// I/O errors.
-    fn write(&mut self, part: usize, scores: Vec<(Self::Of, Vec<f32>)>) -> Result<()>;
+    fn write(&self, part: usize, scores: Vec<(Self::Of, Vec<f32>)>) -> Result<()>;
 }
 
 /// Scores `parts` (their numbers, in ascending order) with the scorer that `make` gives; it is not made where
@@ -36,7 +38,7 @@ pub trait PartScores {
 /// right.
 pub fn score_parts<S: PartScores>(
     parts: Vec<usize>,
-    scores: &mut S,
+    scores: &S,
     make: impl FnOnce() -> Result<Box<dyn Score>>,
     progress: &mut Progress,
 ) -> Result<()> {
@@ -44,13 +46,18 @@ pub fn score_parts<S: PartScores>(
         return Ok(());
     }
     let mut scorer = make()?;
-    scorer.score(&mut Parts::new(parts, scores, progress))
+    scope(|scope| {
+        let mut parts = Parts::new(parts, scores, WriteBehind::new(scope), progress);
+        scorer.score(&mut parts)?;
+        parts.writing.finish()
+    })
 }
 
-struct Parts<'a, S: PartScores> {
+struct Parts<'scope, 'env, S: PartScores> {
     unread: VecDeque<usize>,
-    scores: &'a mut S,
-    progress: &'a mut Progress,
+    scores: &'env S,
+    writing: WriteBehind<'scope, 'env>,
+    progress: &'env mut Progress,
     /// Rows that the engine has not taken.
     waiting: VecDeque<(PromptPlace, String, ScoreRow)>,
     /// Rows that it has, by its number.
@@ -59,11 +66,17 @@ struct Parts<'a, S: PartScores> {
     open: OpenParts<S::Of, Vec<f32>>,
 }
 
-impl<'a, S: PartScores> Parts<'a, S> {
-    fn new(parts: Vec<usize>, scores: &'a mut S, progress: &'a mut Progress) -> Self {
+impl<'scope, 'env, S: PartScores> Parts<'scope, 'env, S> {
+    fn new(
+        parts: Vec<usize>,
+        scores: &'env S,
+        writing: WriteBehind<'scope, 'env>,
+        progress: &'env mut Progress,
+    ) -> Self {
         Parts {
             unread: parts.into(),
             scores,
+            writing,
             progress,
             waiting: VecDeque::new(),
             given: BTreeMap::new(),
@@ -85,14 +98,16 @@ impl<'a, S: PartScores> Parts<'a, S> {
     }
 
     fn write(&mut self, part: usize, whole: Whole<S::Of, Vec<f32>>) -> Result<()> {
-        let one = |(of, scores): (S::Of, Vec<Vec<f32>>)| (of, scores.into_iter().flatten().collect());
-        self.scores.write(part, whole.into_iter().map(one).collect())?;
+        // A row has one list of scores.
+        let one = |(of, scores): (S::Of, Vec<Vec<f32>>)| (of, scores.into_iter().next().unwrap_or_default());
+        let scores = self.scores;
+        self.writing.begin(move || scores.write(part, whole.into_iter().map(one).collect()))?;
         self.progress.advance(1);
         Ok(())
     }
 }
 
-impl<S: PartScores> ScoreClient for Parts<'_, S> {
+impl<S: PartScores> ScoreClient for Parts<'_, '_, S> {
     fn next_row(&mut self) -> Result<Option<ScoreRow>> {
         while self.waiting.is_empty() {
             let Some(part) = self.unread.pop_front() else { return Ok(None) };
@@ -146,6 +161,7 @@ impl ScoreClient for Rows {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Mutex;
 
     use super::*;
     use crate::boundary::{Engine, Error, ModelShape};
@@ -165,47 +181,48 @@ mod tests {
     #[derive(Default)]
     struct Memory {
         bad: bool,
-        written: Vec<WrittenPart>,
+        written: Mutex<Vec<WrittenPart>>,
     }
 
     impl PartScores for Memory {
         type Of = u32;
 
-        fn read(&mut self, part: usize) -> Result<Vec<(u32, String, ScoreRow)>> {
+        fn read(&self, part: usize) -> Result<Vec<(u32, String, ScoreRow)>> {
             let of = |id: u32| (id, format!("row {id}"), row(&[id, id + 1]));
             let last = if self.bad { vec![of(99)] } else { Vec::new() };
             Ok((0..part as u32).map(of).chain(last).collect())
         }
 
-        fn write(&mut self, part: usize, scores: Vec<(u32, Vec<f32>)>) -> Result<()> {
-            self.written.push((part, scores));
+        fn write(&self, part: usize, scores: Vec<(u32, Vec<f32>)>) -> Result<()> {
+            self.written.lock().unwrap().push((part, scores));
             Ok(())
         }
     }
 
     #[test]
     fn every_part_is_written_with_the_scores_of_its_rows() {
-        let mut memory = Memory::default();
+        let memory = Memory::default();
         let mut progress = Progress::new("parts", 0, None);
-        score_parts(vec![2, 0, 3], &mut memory, scorer, &mut progress).unwrap();
-        memory.written.sort_by_key(|(part, _)| *part);
+        score_parts(vec![2, 0, 3], &memory, scorer, &mut progress).unwrap();
+        let mut written = memory.written.into_inner().unwrap();
+        written.sort_by_key(|(part, _)| *part);
         let one = |id| (id, score_all(&mut *scorer().unwrap(), vec![row(&[id, id + 1])]).unwrap().remove(0));
         let expected: Vec<_> =
             [0, 2, 3].map(|part| (part, (0..part as u32).map(one).collect::<Vec<_>>())).into();
-        assert_eq!(memory.written, expected);
+        assert_eq!(written, expected);
     }
 
     #[test]
     fn without_parts_no_scorer_is_made() {
         let never = || -> Result<Box<dyn Score>> { panic!("nothing is missing") };
         let mut progress = Progress::new("parts", 0, None);
-        score_parts(Vec::new(), &mut Memory::default(), never, &mut progress).unwrap();
+        score_parts(Vec::new(), &Memory::default(), never, &mut progress).unwrap();
     }
 
     #[test]
     fn a_row_that_does_not_fit_the_model_is_named() {
-        let mut memory = Memory { bad: true, ..Memory::default() };
-        let error = score_parts(vec![1], &mut memory, scorer, &mut Progress::new("parts", 0, None));
+        let memory = Memory { bad: true, ..Memory::default() };
+        let error = score_parts(vec![1], &memory, scorer, &mut Progress::new("parts", 0, None));
         let error = error.unwrap_err();
         let Some(Error::Request { row, .. }) = error.downcast_ref() else { panic!("{error:?}") };
         assert_eq!(row, "row 99");

@@ -1,13 +1,15 @@
 //! Samples of prompts in the parts of a table: those of the stages.
 //!
 //! Parts are read as the engine has room, and each is written when its last sample is finished, while samples
-//! of later parts are being drawn: the engine never idles at the end of a part. Until then, finished samples
-//! are kept in a journal of the part, so that a kill loses little more than the samples in progress.
+//! of later parts are being drawn: the engine idles neither at the end of a part nor while the disk works.
+//! Until then, finished samples are kept in a journal of the part, so that a kill loses little more than the
+//! samples in progress.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,28 +19,29 @@ use latrace_io::progress::Progress;
 use super::draw::{Drawing, MissingSamples, Prompt, PromptPlace, SampleJob, Spent, draw_missing};
 use super::journal::{FinishedSample, SampleLines};
 use crate::boundary::{Completion, Generate};
-use crate::open_parts::OpenParts;
+use crate::open_parts::{OpenParts, Whole};
+use crate::write_behind::WriteBehind;
 
 /// A finished sample is in its journal after this time, give or take a few tokens. Engines so fast that parts
 /// are whole before that write no journal, which would cost more than drawing does.
 const JOURNAL_AFTER: Duration = Duration::from_millis(50);
 
-/// Where samples of parts come from and go.
-pub trait PartSamples {
+/// Where samples of parts come from and go. A part is written while later ones are read.
+pub trait PartSamples: Sync {
     /// What a prompt is built from, and written with its samples.
-    type Of;
+    type Of: Send;
 
     /// The prompts of a part, each with its source. No two prompts of a stage have the same id.
     ///
     /// # Errors
     /// A part that cannot be read.
-    fn read(&mut self, part: usize) -> Result<Vec<(Self::Of, Prompt)>>;
+    fn read(&self, part: usize) -> Result<Vec<(Self::Of, Prompt)>>;
 
     /// Writes a part: samples of each prompt in the order of their numbers.
     ///
     /// # Errors
     /// I/O errors.
-    fn write(&mut self, part: usize, samples: Vec<(Self::Of, Vec<Completion>)>) -> Result<()>;
+    fn write(&self, part: usize, samples: Vec<(Self::Of, Vec<Completion>)>) -> Result<()>;
 }
 
 /// Draws the samples of `parts` (their numbers, in ascending order), resuming from the journals in `folder`.
@@ -49,19 +52,23 @@ pub fn draw_parts<S: PartSamples>(
     job: &SampleJob,
     parts: Vec<usize>,
     folder: &Path,
-    samples: &mut S,
+    samples: &S,
     make: impl FnOnce() -> Result<Box<dyn Generate>>,
 ) -> Result<Spent> {
     remove_stale_journals(folder, &parts)?;
     if parts.is_empty() {
         return Ok(Spent::default());
     }
-    let mut drawing = Parts::new(job, parts, folder, samples);
     let mut progress = Progress::new(job.stage, 0, None);
-    let spent = draw_missing(job, &mut drawing, make, &mut progress)?;
+    let (spent, earlier) = scope(|scope| {
+        let mut drawing = Parts::new(job, parts, folder, samples, WriteBehind::new(scope));
+        let spent = draw_missing(job, &mut drawing, make, &mut progress)?;
+        drawing.writing.finish()?;
+        anyhow::Ok((spent, drawing.earlier))
+    })?;
     progress.finish();
-    if drawing.earlier > 0 {
-        tracing::info!("{} samples were already finished", drawing.earlier);
+    if earlier > 0 {
+        tracing::info!("{earlier} samples were already finished");
     }
     Ok(spent)
 }
@@ -94,11 +101,12 @@ fn journal(folder: &Path, part: usize) -> PathBuf {
 /// Samples of a journal, by prompt and number.
 type Earlier = BTreeMap<(usize, usize), Completion>;
 
-struct Parts<'a, S: PartSamples> {
+struct Parts<'scope, 'env, S: PartSamples> {
     n: usize,
     folder: PathBuf,
     unread: VecDeque<usize>,
-    samples: &'a mut S,
+    samples: &'env S,
+    writing: WriteBehind<'scope, 'env>,
     /// Of parts that were read, what the engine has not taken.
     missing: VecDeque<MissingSamples>,
     /// The ids of prompts of open parts, by part.
@@ -113,13 +121,20 @@ struct Parts<'a, S: PartSamples> {
     earlier: u64,
 }
 
-impl<'a, S: PartSamples> Parts<'a, S> {
-    fn new(job: &SampleJob, parts: Vec<usize>, folder: &Path, samples: &'a mut S) -> Parts<'a, S> {
+impl<'scope, 'env, S: PartSamples> Parts<'scope, 'env, S> {
+    fn new(
+        job: &SampleJob,
+        parts: Vec<usize>,
+        folder: &Path,
+        samples: &'env S,
+        writing: WriteBehind<'scope, 'env>,
+    ) -> Self {
         Parts {
             n: job.n as usize,
             folder: folder.to_owned(),
             unread: parts.into(),
             samples,
+            writing,
             missing: VecDeque::new(),
             ids: HashMap::new(),
             open: OpenParts::default(),
@@ -181,13 +196,16 @@ impl<'a, S: PartSamples> Parts<'a, S> {
         }
     }
 
-    /// Writes a part, then removes its journal: a kill between the two leaves a journal that the next run
-    /// removes, and loses nothing.
-    fn write(&mut self, part: usize, samples: Vec<(S::Of, Vec<Completion>)>) -> Result<()> {
+    /// Writes a part behind the drawing, then removes its journal: a kill between the two leaves a journal
+    /// that the next run removes, and loses nothing.
+    fn write(&mut self, part: usize, whole: Whole<S::Of, Completion>) -> Result<()> {
         self.ids.remove(&part);
-        self.samples.write(part, samples)?;
         self.unwritten.retain(|(place, _)| place.part != part);
-        self.journals.remove(&part).map_or(Ok(()), SampleLines::remove)
+        let (samples, journal) = (self.samples, self.journals.remove(&part));
+        self.writing.begin(move || {
+            samples.write(part, whole)?;
+            journal.map_or(Ok(()), SampleLines::remove)
+        })
     }
 
     /// Writes to the journals what has waited for longer than [`JOURNAL_AFTER`].
@@ -232,7 +250,7 @@ fn recognise(
     Some(finished.completion().map(|completion| ((at, number), completion)))
 }
 
-impl<S: PartSamples> Drawing for Parts<'_, S> {
+impl<S: PartSamples> Drawing for Parts<'_, '_, S> {
     fn next_missing(&mut self) -> Result<Option<MissingSamples>> {
         loop {
             if let Some(missing) = self.missing.pop_front() {
@@ -268,7 +286,7 @@ mod tests {
     use crate::sampling::generate_all;
     use crate::text_codec::TextCodec;
     use latrace_core::SamplingParams;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     const N: u64 = 3;
 
@@ -299,18 +317,27 @@ mod tests {
     /// Parts that are in memory, as they were written.
     #[derive(Default)]
     struct Memory {
-        written: Vec<WrittenPart>,
+        written: Mutex<Vec<WrittenPart>>,
+    }
+
+    impl Memory {
+        /// What was written, by part.
+        fn written(&self) -> Vec<WrittenPart> {
+            let mut written = self.written.lock().unwrap().clone();
+            written.sort_by_key(|(part, _)| *part);
+            written
+        }
     }
 
     impl PartSamples for Memory {
         type Of = String;
 
-        fn read(&mut self, part: usize) -> Result<Vec<(String, Prompt)>> {
+        fn read(&self, part: usize) -> Result<Vec<(String, Prompt)>> {
             Ok(prompts(part).into_iter().map(|prompt| (prompt.stream.clone(), prompt)).collect())
         }
 
-        fn write(&mut self, part: usize, samples: Vec<(String, Vec<Completion>)>) -> Result<()> {
-            self.written.push((part, samples));
+        fn write(&self, part: usize, samples: Vec<(String, Vec<Completion>)>) -> Result<()> {
+            self.written.lock().unwrap().push((part, samples));
             Ok(())
         }
     }
@@ -357,24 +384,25 @@ mod tests {
     }
 
     /// Draws parts 0 and 2 with an engine that fails after `before` samples.
-    fn draw_and_fail(folder: &Path, before: usize, memory: &mut Memory) {
-        let mut drawing =
-            Parts { journal_after: Duration::ZERO, ..Parts::new(&job(), vec![0, 2], folder, memory) };
+    fn draw_and_fail(folder: &Path, before: usize, memory: &Memory) {
         let mut progress = Progress::new("samples", 0, None);
         let make =
             || -> Result<Box<dyn Generate>> { Ok(Box::new(Failing { whole: generator(), left: before })) };
-        let error = draw_missing(&job(), &mut drawing, make, &mut progress).unwrap_err();
+        let error = scope(|scope| {
+            let parts = Parts::new(&job(), vec![0, 2], folder, memory, WriteBehind::new(scope));
+            let mut drawing = Parts { journal_after: Duration::ZERO, ..parts };
+            draw_missing(&job(), &mut drawing, make, &mut progress).unwrap_err()
+        });
         assert_eq!(error.to_string(), "killed");
     }
 
     #[test]
     fn every_part_is_written_once_with_samples_in_order_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let mut memory = Memory::default();
-        let spent = draw_parts(&job(), vec![0, 1, 2], folder.path(), &mut memory, || Ok(generator()));
+        let memory = Memory::default();
+        let spent = draw_parts(&job(), vec![0, 1, 2], folder.path(), &memory, || Ok(generator()));
         let spent = spent.unwrap();
-        memory.written.sort_by_key(|(part, _)| *part);
-        assert_eq!(memory.written, [expected(0), expected(1), expected(2)]);
+        assert_eq!(memory.written(), [expected(0), expected(1), expected(2)]);
         assert_eq!((spent.samples, spent.tokens), (15, 15 * 6));
         assert_eq!(spent.reasons, BTreeMap::from([("end", 15)]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -410,23 +438,23 @@ mod tests {
     #[test]
     fn without_prompts_no_generator_is_made() {
         let folder = tempfile::tempdir().unwrap();
-        let mut memory = Memory::default();
+        let memory = Memory::default();
         let never = || -> Result<Box<dyn Generate>> { panic!("nothing is missing") };
-        draw_parts(&job(), vec![1], folder.path(), &mut memory, never).unwrap();
-        assert_eq!(memory.written, [expected(1)]);
+        draw_parts(&job(), vec![1], folder.path(), &memory, never).unwrap();
+        assert_eq!(memory.written(), [expected(1)]);
     }
 
     #[test]
     fn finished_samples_of_unfinished_parts_are_not_drawn_again() {
         for before in 0..15 {
             let folder = tempfile::tempdir().unwrap();
-            let mut memory = Memory::default();
-            draw_and_fail(folder.path(), before, &mut memory);
-            assert_eq!(memory.written.len(), usize::from(before >= 6), "{before}");
+            let memory = Memory::default();
+            draw_and_fail(folder.path(), before, &memory);
+            assert_eq!(memory.written().len(), usize::from(before >= 6), "{before}");
             let left: Vec<usize> = if before < 6 { vec![0, 2] } else { vec![2] };
-            let spent = draw_parts(&job(), left, folder.path(), &mut memory, || Ok(generator())).unwrap();
+            let spent = draw_parts(&job(), left, folder.path(), &memory, || Ok(generator())).unwrap();
             assert_eq!(spent.samples, 15 - before as u64);
-            assert_eq!(memory.written, [expected(0), expected(2)], "{before}");
+            assert_eq!(memory.written(), [expected(0), expected(2)], "{before}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
     }
@@ -434,15 +462,15 @@ mod tests {
     #[test]
     fn a_journal_that_another_job_or_hand_has_written_is_used_as_far_as_it_fits() {
         let folder = tempfile::tempdir().unwrap();
-        let mut memory = Memory::default();
-        draw_and_fail(folder.path(), 2, &mut memory);
+        let memory = Memory::default();
+        draw_and_fail(folder.path(), 2, &memory);
         let path = folder.path().join("unfinished-00000.jsonl");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"sample\":1", "\"sample\":9")).unwrap();
-        let spent = draw_parts(&job(), vec![0], folder.path(), &mut memory, || Ok(generator())).unwrap();
-        assert_eq!((spent.samples, memory.written), (5, vec![expected(0)]));
+        let spent = draw_parts(&job(), vec![0], folder.path(), &memory, || Ok(generator())).unwrap();
+        assert_eq!((spent.samples, memory.written()), (5, vec![expected(0)]));
         fs::write(&path, text.replacen("\"token_ids\":[", "\"token_ids\":[1,", 1)).unwrap();
-        let error = draw_parts(&job(), vec![0], folder.path(), &mut Memory::default(), || Ok(generator()));
+        let error = draw_parts(&job(), vec![0], folder.path(), &Memory::default(), || Ok(generator()));
         let error = format!("{:#}", error.unwrap_err());
         assert!(error.contains("unfinished-00000.jsonl") && error.contains("log-probs"), "{error}");
     }
@@ -453,16 +481,16 @@ mod tests {
         let stale = [journal(folder.path(), 0), journal(folder.path(), 2)];
         stale.iter().for_each(|path| fs::write(path, "").unwrap());
         fs::write(folder.path().join("part-00000.parquet"), "").unwrap();
-        let mut memory = Memory::default();
-        draw_parts(&job(), vec![2], folder.path(), &mut memory, || Ok(generator())).unwrap();
-        assert_eq!(memory.written, [expected(2)]);
+        let memory = Memory::default();
+        draw_parts(&job(), vec![2], folder.path(), &memory, || Ok(generator())).unwrap();
+        assert_eq!(memory.written(), [expected(2)]);
         let left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["part-00000.parquet"]);
         // Without parts to draw, too.
         fs::write(&stale[0], "").unwrap();
         let never = || -> Result<Box<dyn Generate>> { panic!("nothing is missing") };
-        draw_parts(&job(), Vec::new(), folder.path(), &mut memory, never).unwrap();
+        draw_parts(&job(), Vec::new(), folder.path(), &memory, never).unwrap();
         assert!(!stale[0].exists());
     }
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -248,18 +249,27 @@ fn is_incidental(name: &str) -> bool {
         || name.starts_with('.')
 }
 
-/// Checksums of a folder's files, also of those in folders below it, such as checkpoints.
+/// Checksums of a folder's files, also of those in folders below it, such as checkpoints. Several are read at
+/// a time: a stage's tables may hold gigabytes.
 fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let mut sums = BTreeMap::new();
+    let sum = |(name, path): (String, PathBuf)| Ok((name, checksum(&path)?));
+    files_below(folder)?.into_par_iter().map(sum).collect()
+}
+
+/// Files by their paths from the folder, without incidental ones.
+fn files_below(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut files = Vec::new();
     for path in paths_in(folder, "cannot read the folder")? {
         let name = name_of(&path);
         if path.is_dir() {
-            sums.extend(checksums(&path)?.into_iter().map(|(inner, sum)| (format!("{name}/{inner}"), sum)));
+            files.extend(
+                files_below(&path)?.into_iter().map(|(inner, path)| (format!("{name}/{inner}"), path)),
+            );
         } else if !is_incidental(&name) {
-            sums.insert(name, checksum(&path)?);
+            files.push((name, path));
         }
     }
-    Ok(sums)
+    Ok(files)
 }
 
 /// Fails if the files of a finished stage have changed since: later stages would no longer match them.

@@ -16,10 +16,10 @@ pub mod weights;
 
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use latrace_engine::boundary::Completion;
-use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::pipeline::context::RunContext;
@@ -87,6 +87,27 @@ trait Counts<R>: Default {
     }
 }
 
+/// Counts of parts that another thread writes.
+struct SharedCounts<C>(Mutex<C>);
+
+impl<C> SharedCounts<C> {
+    fn new(counts: C) -> SharedCounts<C> {
+        SharedCounts(Mutex::new(counts))
+    }
+
+    fn add_all<R>(&self, rows: &[R])
+    where
+        C: Counts<R>,
+    {
+        // Nothing that can panic runs under the lock, so that it is never poisoned.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add_all(rows);
+    }
+
+    fn into_inner(self) -> C {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The parts of `out` still to be written; it gets as many as `source` has. Rows of the others, left by an
 /// earlier attempt, are counted: those to come are counted as they are written, so that no stage reads its
 /// own table again.
@@ -112,33 +133,30 @@ fn parts_progress(what: &'static str, all: usize, missing: usize) -> Progress {
 /// `record` makes the record of a subject and a numbered sample.
 struct Sampled<'a, T, R, C, Ask, Make> {
     out: &'a Table<R>,
-    counts: &'a mut C,
+    counts: SharedCounts<C>,
     ask: Ask,
     record: Make,
-    of: PhantomData<T>,
+    of: PhantomData<fn() -> T>,
 }
 
 impl<T, R, C, Ask, Make> PartSamples for Sampled<'_, T, R, C, Ask, Make>
 where
     T: Sync + Send,
     R: Record + Send + Sync,
-    C: Counts<R>,
-    Ask: FnMut(usize) -> Result<Vec<(T, Prompt)>>,
+    C: Counts<R> + Send,
+    Ask: Fn(usize) -> Result<Vec<(T, Prompt)>> + Sync,
     Make: Fn(&T, u64, Completion) -> Result<R> + Sync,
 {
     type Of = T;
 
-    fn read(&mut self, part: usize) -> Result<Vec<(T, Prompt)>> {
+    fn read(&self, part: usize) -> Result<Vec<(T, Prompt)>> {
         (self.ask)(part)
     }
 
-    fn write(&mut self, part: usize, samples: Vec<(T, Vec<Completion>)>) -> Result<()> {
-        // In parallel: decoding and judging the samples of a part would otherwise keep the engine waiting.
-        let records: Vec<Vec<R>> = samples
-            .into_par_iter()
-            .map(|(of, drawn)| records(&of, drawn, &self.record))
-            .collect::<Result<_>>()?;
-        let records: Vec<R> = records.into_iter().flatten().collect();
+    fn write(&self, part: usize, samples: Vec<(T, Vec<Completion>)>) -> Result<()> {
+        // One after another, on the thread that writes: the engine may hold all threads of the pool.
+        let of_prompts = samples.into_iter().map(|(of, drawn)| records(&of, drawn, &self.record));
+        let records = of_prompts.collect::<Result<Vec<Vec<R>>>>()?.into_iter().flatten().collect::<Vec<_>>();
         self.counts.add_all(&records);
         self.out.write(part, &records)
     }
@@ -162,18 +180,18 @@ fn answer_job(stage: &'static str, sampling: Sampling, seed: u64, codec: &TraceC
 
 /// Writes the missing parts of the stage's table, with samples from its model, and returns the counts of all
 /// parts.
-fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R>>(
+fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R> + Send>(
     work: StageWork<'_>,
     source: &Table<S>,
     job: &SampleJob,
-    ask: impl FnMut(usize) -> Result<Vec<(T, Prompt)>>,
+    ask: impl Fn(usize) -> Result<Vec<(T, Prompt)>> + Sync,
     record: impl Fn(&T, u64, Completion) -> Result<R> + Sync,
 ) -> Result<C> {
     let (model, out) = (work.model()?, &work.output());
     let mut counts = C::default();
     let parts = missing_parts(source, out, &mut counts)?;
-    let mut samples = Sampled { out, counts: &mut counts, ask, record, of: PhantomData };
-    draw_parts(job, parts, &work.stage.path, &mut samples, || work.context.engine.generator(model))
+    let samples = Sampled { out, counts: SharedCounts::new(counts), ask, record, of: PhantomData };
+    draw_parts(job, parts, &work.stage.path, &samples, || work.context.engine.generator(model))
         .with_context(|| format!("cannot sample {}", job.stage))?;
-    Ok(counts)
+    Ok(samples.counts.into_inner())
 }

@@ -8,7 +8,7 @@ use latrace_engine::scoring::{PartScores, score_parts};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Counts, StageWork, missing_parts, parts_progress};
+use super::{Counts, SharedCounts, StageWork, missing_parts, parts_progress};
 use crate::pipeline::records::ScoreRecord;
 use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::{Role, ScoreSettings};
@@ -26,10 +26,11 @@ pub fn run(settings: &ScoreSettings, work: StageWork<'_>) -> Result<Value> {
     let mut progress = parts_progress("parts scored", traces.parts()?, missing.len());
     let model = work.model()?;
     let references = if settings.references { Some(ModelShape::read(model)?.positions) } else { None };
-    let mut scored = ScoredTraces { questions, traces, out, references, counts };
-    score_parts(missing, &mut scored, || work.context.engine.scorer(model), &mut progress)?;
+    let counts = SharedCounts::new(counts);
+    let scored = ScoredTraces { questions, traces, out, references, counts };
+    score_parts(missing, &scored, || work.context.engine.scorer(model), &mut progress)?;
     progress.finish();
-    Ok(serde_json::to_value(scored.counts)?)
+    Ok(serde_json::to_value(scored.counts.into_inner())?)
 }
 
 #[derive(Default, Serialize)]
@@ -48,7 +49,7 @@ struct ScoredTraces {
     questions: Table<QuestionTokens>,
     traces: Table<TraceTokens>,
     out: Table<ScoreRecord>,
-    counts: ScoreCounts,
+    counts: SharedCounts<ScoreCounts>,
     /// Whether the question's own answer is scored after each of its traces, and the tokens that the model's
     /// context has room for.
     references: Option<usize>,
@@ -64,14 +65,14 @@ struct Trace {
 impl PartScores for ScoredTraces {
     type Of = Trace;
 
-    fn read(&mut self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
+    fn read(&self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
         let questions = self.questions.read(part)?;
         // Unfinished traces are never used, so scoring them would be wasted.
         let closed = self.traces.read(part)?.into_iter().filter(|trace| trace.closed);
         closed.map(|trace| Ok(self.row(question_of(&questions, &trace.id)?, trace))).collect()
     }
 
-    fn write(&mut self, part: usize, scores: Vec<(Trace, Vec<f32>)>) -> Result<()> {
+    fn write(&self, part: usize, scores: Vec<(Trace, Vec<f32>)>) -> Result<()> {
         let records: Vec<ScoreRecord> =
             scores.into_iter().map(|(trace, logp)| record(trace, &logp)).collect::<Result<_>>()?;
         self.counts.add_all(&records);
