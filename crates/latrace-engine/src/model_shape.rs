@@ -23,11 +23,19 @@ impl ModelShape {
     /// # Errors
     /// The folder is not a model folder; an unsupported configuration, named by its field.
     pub fn read(folder: &Path) -> Result<ModelShape> {
+        // Not left to `Config::read`, which would report a mistyped path as a file that cannot be opened.
         if !folder.join("config.json").is_file() {
             return Err(no_model(folder).into());
         }
-        let Config { vocab_size, max_positions, eos_token_ids, .. } = Config::read(folder)?;
-        Ok(ModelShape { vocabulary_size: vocab_size, positions: max_positions, end_ids: eos_token_ids })
+        Ok(ModelShape::of(Config::read(folder)?))
+    }
+
+    fn of(config: Config) -> ModelShape {
+        ModelShape {
+            vocabulary_size: config.vocab_size,
+            positions: config.max_positions,
+            end_ids: config.eos_token_ids,
+        }
     }
 
     /// The first of `ids` that is no id of the model, with its place.
@@ -37,6 +45,7 @@ impl ModelShape {
         if (largest as usize) < self.vocabulary_size || ids.is_empty() {
             return Ok(());
         }
+        // There is one, since the largest is too large.
         let at = ids.iter().position(|&id| id as usize >= self.vocabulary_size).unwrap_or_default();
         Err(format!("token {at}: expected an id below {}, got {}", self.vocabulary_size, ids[at]))
     }

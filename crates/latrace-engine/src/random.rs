@@ -2,6 +2,7 @@
 //! tests, and for measuring the cost of everything but the engine at scale.
 
 use std::fs;
+use std::iter;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub struct Random {
 
 impl Random {
     fn logp_by_id(&self) -> Vec<f32> {
+        // Of the token alone, whatever the seed: the engine says that sampler and scorer agree exactly.
         let logp = |id| (unit(draw(0, id)) * LOGP_RANGE - LOGP_RANGE) as f32;
         (0..self.shape.vocabulary_size as u64).map(logp).collect()
     }
@@ -58,6 +60,7 @@ impl Random {
         } else {
             self.uniform(seed, limit)
         };
+        // Before the stop ids are looked for: one beyond the limit ends nothing.
         ids.truncate(limit);
         let end = ids.iter().position(|id| request.stop_ids.contains(id));
         ids.truncate(end.map_or(ids.len(), |at| at + 1));
@@ -67,15 +70,20 @@ impl Random {
     /// One of the answers, then the first stop id. Without stop ids the answer repeats until the limit, since
     /// nothing else may end a sample.
     fn answer(&self, request: &Request, seed: u64, limit: usize) -> Vec<u32> {
-        let at = (unit(draw(seed, 0)) * self.answers.len() as f64) as usize;
-        let answer = self.answers[at].iter().copied();
+        let answer = self.chosen(seed).iter().copied();
         match request.stop_ids.first() {
             Some(&stop) => answer.chain([stop]).collect(),
             None => answer.cycle().take(limit).collect(),
         }
     }
 
+    fn chosen(&self, seed: u64) -> &[u32] {
+        let at = (unit(draw(seed, 0)) * self.answers.len() as f64) as usize;
+        &self.answers[at]
+    }
+
     fn uniform(&self, seed: u64, tokens: usize) -> Vec<u32> {
+        // Two ids of each draw, since this engine should cost as little as possible.
         let pairs = 0..tokens.div_ceil(2) as u64;
         let mut ids: Vec<u32> = pairs.flat_map(|pair| self.two_ids(draw(seed, pair))).collect();
         ids.truncate(tokens);
@@ -145,6 +153,7 @@ impl Generate for Tables {
     }
 
     fn text(&self) -> Option<Arc<TextCodec>> {
+        // Its ids have no text, so the boundary refuses requests with stop texts.
         None
     }
 
@@ -155,6 +164,7 @@ impl Generate for Tables {
             if requests.is_empty() {
                 return Ok(());
             }
+            // Drawn on all cores, but handed over on this one, to which the client belongs.
             let drawn: Vec<Vec<Completion>> =
                 requests.par_iter().map(|request| self.completions(request)).collect();
             for (request, completions) in (first..).zip(drawn) {
@@ -168,13 +178,8 @@ impl Generate for Tables {
 }
 
 fn take_requests(client: &mut dyn GenerateClient) -> Result<Vec<Request>> {
-    let mut requests = Vec::with_capacity(REQUESTS_AT_ONCE);
-    while requests.len() < REQUESTS_AT_ONCE
-        && let Some(request) = client.next_request()?
-    {
-        requests.push(request);
-    }
-    Ok(requests)
+    let requests = iter::from_fn(|| client.next_request().transpose());
+    requests.take(REQUESTS_AT_ONCE).collect()
 }
 
 fn hand_over(

@@ -18,6 +18,7 @@ pub fn tokens_of(row: &Row, name: &str, text: &TextCodec) -> Result<Vec<u32>, Fi
     if let Some(ids) = field(row, &ids_name) {
         return ids_in(ids, &ids_name, text.vocabulary_size());
     }
+    // Not left to `text_of`, whose message would not say that ids are accepted as well.
     if field(row, name).is_none() {
         return Err(FieldProblem::new(name, format!("a text, or token ids in \"{ids_name}\""), "nothing"));
     }
@@ -25,19 +26,20 @@ pub fn tokens_of(row: &Row, name: &str, text: &TextCodec) -> Result<Vec<u32>, Fi
 }
 
 fn ids_in(value: &Value, name: &str, vocabulary_size: usize) -> Result<Vec<u32>, FieldProblem> {
-    let Value::Array(values) = value else {
-        return Err(FieldProblem::new(name, "a list of token ids", describe(value)));
-    };
     let id = |(at, value): (usize, &Value)| {
+        // A whole float such as 3.0 is refused as well: whatever wrote it did not treat ids as integers.
         let id = value.as_u64().filter(|&id| id < vocabulary_size as u64);
         id.map(|id| id as u32).ok_or_else(|| no_id(format!("{name}[{at}]"), value, vocabulary_size))
     };
-    values.iter().enumerate().map(id).collect()
+    list_in(value, name, "a list of token ids")?.iter().enumerate().map(id).collect()
+}
+
+fn list_in<'a>(value: &'a Value, name: &str, expected: &str) -> Result<&'a Vec<Value>, FieldProblem> {
+    value.as_array().ok_or_else(|| FieldProblem::new(name, expected, describe(value)))
 }
 
 fn no_id(field: String, value: &Value, vocabulary_size: usize) -> FieldProblem {
-    let expected = format!("a token id below the vocabulary's {vocabulary_size}");
-    FieldProblem::new(field, expected, describe(value))
+    FieldProblem::new(field, format!("a token id below the vocabulary's {vocabulary_size}"), describe(value))
 }
 
 /// The token ids of a row's prompt and response, neither empty.
@@ -97,10 +99,7 @@ pub fn prompt_of(row: &Row, text: &TextCodec) -> Result<Vec<u32>, FieldProblem> 
 }
 
 fn messages_in(value: &Value) -> Result<Vec<Message>, FieldProblem> {
-    let Value::Array(values) = value else {
-        return Err(FieldProblem::new("messages", "a list of messages", describe(value)));
-    };
-    values.iter().enumerate().map(message_in).collect()
+    list_in(value, "messages", "a list of messages")?.iter().enumerate().map(message_in).collect()
 }
 
 fn message_in((at, value): (usize, &Value)) -> Result<Message, FieldProblem> {

@@ -75,9 +75,13 @@ impl TextCodec {
     }
 
     fn template(&self) -> Result<&ChatTemplate, FieldProblem> {
-        let expected = "ready-made fields, since the model folder has no chat template";
-        self.template.as_ref().ok_or_else(|| FieldProblem::new("messages", expected, "messages"))
+        self.template.as_ref().ok_or_else(no_template)
     }
+}
+
+fn no_template() -> FieldProblem {
+    let expected = "ready-made fields, since the model folder has no chat template";
+    FieldProblem::new("messages", expected, "messages")
 }
 
 fn refused(error: latrace_core::Error) -> FieldProblem {
@@ -103,6 +107,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, shape: &ModelShape, folder: &Path) ->
 /// The template of `chat_template.jinja`, of `chat_template.json`, or of `tokenizer_config.json`, in that
 /// order.
 fn read_template(folder: &Path) -> Result<Option<ChatTemplate>> {
+    // Needed even if the template has a file of its own: only the settings name the special tokens.
     let settings = read_json_if_there(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
     let own_file = template_file(folder)?;
     let Some(source) = own_file.or_else(|| template_in(&settings["chat_template"])) else {
@@ -126,14 +131,16 @@ fn template_file(folder: &Path) -> Result<Option<String>> {
 
 /// A template is a text, or a list of named texts of which `default` is meant.
 fn template_in(value: &Value) -> Option<String> {
-    match value {
-        Value::String(source) => Some(source.clone()),
-        Value::Array(named) => {
-            let default = named.iter().find(|entry| entry["name"] == "default")?;
-            default["template"].as_str().map(str::to_owned)
-        }
-        _ => None,
-    }
+    let source = match value.as_array() {
+        Some(named) => default_in(named)?,
+        None => value,
+    };
+    source.as_str().map(str::to_owned)
+}
+
+fn default_in(named: &[Value]) -> Option<&Value> {
+    let default = named.iter().find(|entry| entry["name"] == "default")?;
+    Some(&default["template"])
 }
 
 /// A special token is a text, or an object whose `content` is the text.

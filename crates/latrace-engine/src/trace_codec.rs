@@ -77,6 +77,7 @@ impl TraceCodec {
     pub fn boundary(&self, ids: &[u32]) -> Option<usize> {
         match self.cut_id {
             Some(cut) => ids.iter().position(|&id| id == cut).map(|at| at + 1),
+            // A cut of several tokens is searched for as text: its tokens may be merged with those around it.
             None => boundary(ids, &self.markers.cut, |ids| self.text.decode(ids)),
         }
     }
@@ -89,6 +90,7 @@ impl TraceCodec {
     /// The text of a whole response, z and y, without end tokens.
     pub fn response_text(&self, ids: &[u32]) -> String {
         let end = ids.iter().position(|id| self.end_ids.contains(id)).unwrap_or(ids.len());
+        // There is a tokenizer: `open` refuses a folder without one.
         self.text.decode(&ids[..end]).unwrap_or_default()
     }
 
@@ -107,7 +109,7 @@ impl TraceCodec {
 
     /// Texts that end a trace, where the cut is no single token.
     pub fn trace_stops(&self) -> StopTexts {
-        StopTexts::new(if self.cut_id.is_some() { Vec::new() } else { vec![self.markers.cut.clone()] })
+        stops(self.cut_id, &self.markers.cut)
     }
 
     /// Tokens that end an answer.
@@ -117,10 +119,14 @@ impl TraceCodec {
 
     /// Texts that end an answer, where its closing marker is no single token.
     pub fn answer_stops(&self) -> StopTexts {
-        let close = self.markers.answer_close.trim_start();
-        let is_needed = self.close_id.is_none() && !close.is_empty();
-        StopTexts::new(if is_needed { vec![close.to_owned()] } else { Vec::new() })
+        stops(self.close_id, self.markers.answer_close.trim_start())
     }
+}
+
+/// A marker as a stop text, unless it is empty or the token `id` stands for it.
+fn stops(id: Option<u32>, marker: &str) -> StopTexts {
+    let is_needed = id.is_none() && !marker.is_empty();
+    StopTexts::new(if is_needed { vec![marker.to_owned()] } else { Vec::new() })
 }
 
 fn no_tokenizer(model: &Path) -> Failure {

@@ -27,8 +27,7 @@ fn name_of(place: Place, row: &Row) -> Result<String, FieldProblem> {
 
 /// `weight` for every token (default 1), or `token_weights` one by one.
 fn weights_of(row: &Row, response_len: usize) -> Result<Weights, FieldProblem> {
-    let weights = either(row, ["weight", "token_weights"], response_len, weight_in)?;
-    Ok(weights.unwrap_or(Weights::Row(1.0)))
+    Ok(either(row, ["weight", "token_weights"], response_len, weight_in)?.unwrap_or(Weights::Row(1.0)))
 }
 
 /// What a clipped policy gradient needs: `old_logprobs`, and `advantages` one by one or one `advantage` for
@@ -42,6 +41,7 @@ fn policy_of(row: &Row, response_len: usize) -> Result<Option<Policy>, FieldProb
     // Rows with only one of the two would be trained on without the ratio or without a direction.
     match (advantages, old_logp) {
         (None, None) => Ok(None),
+        // Every token counts as drawn: no field of a row can say that some were given.
         (Some(advantages), Some(old_logp)) => Ok(Some(Policy { advantages, given: 0..0, old_logp })),
         (Some(_), None) => lacks("old_logprobs", "a list beside the advantages"),
         (None, Some(_)) => {
@@ -92,6 +92,7 @@ fn number_in(name: &str, value: &Value) -> Result<f32, FieldProblem> {
 }
 
 fn finite(value: &Value) -> Option<f32> {
+    // As an `f32`: a number that is finite in the file may be too large for one.
     value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
 }
 

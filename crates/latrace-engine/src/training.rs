@@ -57,6 +57,7 @@ impl Recorder {
                 tracing::info!("rows over the cut-off length: {dropped} dropped, {truncated} truncated");
                 self.start(total_steps, resumed_from)
             }
+            // Open since `Started`, which comes before any step.
             Event::Step(metrics) => self.open.as_mut().map_or(Ok(()), |open| open.record(&metrics)),
             Event::Checkpoint { step } => {
                 tracing::debug!("checkpoint after update {step}");
@@ -82,6 +83,7 @@ impl Recorder {
         write_atomically(&self.out.join(RECIPE), |writer| Ok(writer.write_all(self.recipe.as_bytes())?))?;
         self.open = Some(OpenRecord {
             metrics: open_metrics(&self.out.join(METRICS), done)?,
+            // TensorBoard thus forgets what an interrupted run logged after the checkpoint.
             events: EventWriter::create(&self.out, done + 1)?,
             progress: Progress::new("updates", done, Some(total_steps)),
         });
@@ -102,20 +104,29 @@ impl OpenRecord {
         self.events.scalars(metrics.step, &scalars(metrics))?;
         // Per update, so that TensorBoard shows a run while it trains.
         self.events.flush()?;
+        self.show(metrics);
+        Ok(())
+    }
+
+    fn show(&mut self, metrics: &Metrics) {
         self.progress.message(format!("loss {:.4}, {:.0} tokens/s", metrics.loss, metrics.tokens_per_second));
         self.progress.advance(1);
-        Ok(())
     }
 
     /// In a single write, so that a kill leaves at most one broken line, which resuming drops.
     fn write_line(&mut self, metrics: &Metrics) -> Result<()> {
-        let mut line = serde_json::to_vec(metrics).context("cannot write the metrics as JSON")?;
-        line.push(b'\n');
-        self.metrics.write_all(&line).context("cannot write metrics.jsonl")
+        self.metrics.write_all(&json_line(metrics)?).context("cannot write metrics.jsonl")
     }
 }
 
+fn json_line(metrics: &Metrics) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(metrics).context("cannot write the metrics as JSON")?;
+    line.push(b'\n');
+    Ok(line)
+}
+
 fn scalars(metrics: &Metrics) -> [(&'static str, f32); 7] {
+    // TensorBoard stores single precision; metrics.jsonl has the numbers in full.
     [
         ("train/loss", metrics.loss as f32),
         ("train/lr", metrics.lr as f32),

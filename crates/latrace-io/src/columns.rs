@@ -48,6 +48,7 @@ impl Columns {
         }
         let mut view = row.clone();
         self.column.iter().flat_map(|(ours, _)| family(ours)).for_each(|name| drop(view.shift_remove(*name)));
+        // From the row, in which nothing is hidden: two fields may be read as each other.
         for (ours, theirs) in &self.column {
             view.insert(ours.clone(), value(row, ours, theirs)?);
         }

@@ -22,6 +22,15 @@ pub enum FailureKind {
     Usage,
 }
 
+impl FailureKind {
+    fn exit_code(self) -> ExitCode {
+        match self {
+            FailureKind::Work => ExitCode::from(1),
+            FailureKind::Usage => ExitCode::from(2),
+        }
+    }
+}
+
 impl Failure {
     /// The work failed.
     pub fn work(message: impl Into<String>) -> Failure {
@@ -55,10 +64,7 @@ pub type HintOf = fn(&(dyn Error + 'static)) -> Option<String>;
 pub fn report(error: &anyhow::Error, hint_of: HintOf) -> ExitCode {
     // If stderr is closed, there is nowhere left to report the error.
     let _ = std::io::stderr().write_all(describe(error, hint_of).as_bytes());
-    match kind_of(error) {
-        FailureKind::Work => ExitCode::from(1),
-        FailureKind::Usage => ExitCode::from(2),
-    }
+    kind_of(error).exit_code()
 }
 
 fn describe(error: &anyhow::Error, hint_of: HintOf) -> String {
@@ -71,6 +77,7 @@ fn describe(error: &anyhow::Error, hint_of: HintOf) -> String {
         Some(failure) => failure.hint.clone(),
         None => hint_of(cause),
     };
+    // The outermost of several, which is the closest to what the user was doing.
     if let Some(hint) = error.chain().find_map(hint) {
         text.push_str(&format!("hint: {hint}\n"));
     }

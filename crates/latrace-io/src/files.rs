@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,14 +26,17 @@ fn write_and_rename<T>(
     write: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
 ) -> Result<T> {
     let cannot = || format!("cannot write {}", path.display());
+    // Never one that exists: it would be another writer's.
     let file = File::create_new(temporary).with_context(cannot)?;
     let mut writer = BufWriter::new(file);
     let value = write(&mut writer)?;
     writer.flush().with_context(cannot)?;
+    // On the disk before it gets its name: after a power failure, `path` must not be an empty file.
     writer.get_ref().sync_all().with_context(cannot)?;
     drop(writer);
     fs::rename(temporary, path).with_context(cannot)?;
-    sync_folder(parent_of(path)).with_context(cannot)?;
+    // The name is the folder's data, and not on the disk until the folder is.
+    sync(parent_of(path)).with_context(cannot)?;
     Ok(value)
 }
 
@@ -57,7 +60,7 @@ fn fill_and_rename<T>(out: &Path, temporary: &Path, fill: impl FnOnce(&Path) -> 
     sync_tree(temporary).with_context(cannot)?;
     // Renaming over an empty folder replaces it; over a folder with files it fails, and nothing is lost.
     fs::rename(temporary, out).with_context(cannot)?;
-    sync_folder(parent_of(out)).with_context(cannot)?;
+    sync(parent_of(out)).with_context(cannot)?;
     Ok(value)
 }
 
@@ -81,29 +84,31 @@ pub fn checksum(path: &Path) -> Result<String> {
 pub fn is_absent_or_empty(folder: &Path) -> Result<bool> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error).with_context(|| format!("cannot read the folder {}", folder.display())),
     }
 }
 
-fn sync_tree(folder: &Path) -> std::io::Result<()> {
+fn sync_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             sync_tree(&path)?;
         } else {
-            File::open(&path)?.sync_all()?;
+            sync(&path)?;
         }
     }
-    sync_folder(folder)
+    sync(folder)
 }
 
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Waits until a file's data, or a folder's names, are on the disk.
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn parent_of(path: &Path) -> &Path {
     match path.parent() {
+        // Of a bare name it is the empty path, which cannot be opened.
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
@@ -113,8 +118,10 @@ fn temporary_beside(path: &Path) -> Result<PathBuf> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let name =
         path.file_name().with_context(|| format!("cannot write {}: it names no file", path.display()))?;
+    // Hidden, so that nothing takes it for data; the count tells apart the threads of this process.
     let mut temporary = OsString::from(".");
     temporary.push(name);
+    // Relaxed: nothing but the number itself passes between threads.
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     temporary.push(format!(".{}.{count}.tmp", std::process::id()));
     Ok(parent_of(path).join(temporary))

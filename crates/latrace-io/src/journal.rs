@@ -3,7 +3,7 @@
 //! It stores bytes without interpreting them: the caller decides, line by line, what to keep.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -31,8 +31,8 @@ impl LineJournal {
     ///
     /// # Errors
     /// A file that cannot be read or written; whatever `take` returns, in which case the file is unchanged.
-    pub fn open(path: &Path, take: impl FnMut(u64, &[u8]) -> Result<Line>) -> Result<LineJournal> {
-        let mut journal = LineJournal { path: path.to_owned(), file: open_file(path)? };
+    pub fn open(path: &Path, take: impl FnMut(u64, &[u8]) -> Result<Line>) -> Result<Self> {
+        let mut journal = Self::at(path)?;
         let kept = journal.read_lines(take)?;
         journal.cut(kept)?;
         Ok(journal)
@@ -43,11 +43,19 @@ impl LineJournal {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn empty(path: &Path) -> Result<LineJournal> {
-        let journal = LineJournal { path: path.to_owned(), file: open_file(path)? };
-        let emptied = journal.file.set_len(0).and_then(|()| journal.file.sync_all());
-        emptied.with_context(|| journal.cannot("write"))?;
+    pub fn empty(path: &Path) -> Result<Self> {
+        let journal = Self::at(path)?;
+        journal.clear().with_context(|| journal.cannot("write"))?;
         Ok(journal)
+    }
+
+    fn at(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_owned(), file: open_file(path)? })
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.sync_all()
     }
 
     /// Where the file is.
@@ -108,6 +116,7 @@ impl LineJournal {
             tracing::warn!("{}: cut {} unusable bytes", self.path.display(), length - kept);
             self.file.set_len(kept).with_context(|| self.cannot("write"))?;
         }
+        // The buffered reader has read ahead, past the lines that it returned.
         self.file.seek(SeekFrom::Start(kept)).with_context(|| self.cannot("write"))?;
         Ok(())
     }
@@ -118,8 +127,13 @@ impl LineJournal {
 }
 
 fn open_file(path: &Path) -> Result<File> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    opened.with_context(|| format!("cannot write {}", path.display()))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -12,23 +12,29 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Bytes, String> {
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let power =
-            match text[digits.len()..].to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
-                "" => 0,
-                "K" => 1,
-                "M" => 2,
-                "G" => 3,
-                "T" => 4,
-                _ => return Err("expected a number of bytes such as 500M or 4G".to_owned()),
-            };
-        let number: f64 =
-            digits.parse().map_err(|_| "expected a number of bytes such as 500M or 4G".to_owned())?;
+        let power = power_of(&text[digits.len()..]).ok_or(NO_BYTES)?;
+        // Not an integer, so that 1.5G is a size.
+        let number: f64 = digits.parse().map_err(|_| NO_BYTES)?;
         if number.is_finite() && number > 0.0 {
             Ok(Bytes((number * 1024_f64.powi(power)) as u64))
         } else {
             Err("expected more than 0 bytes".to_owned())
         }
     }
+}
+
+const NO_BYTES: &str = "expected a number of bytes such as 500M or 4G";
+
+/// The power of 1024 that a suffix stands for: "G", "GB" and "GiB" are the same.
+fn power_of(suffix: &str) -> Option<i32> {
+    Some(match suffix.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return None,
+    })
 }
 
 /// Memory available now, in bytes; 4 GiB where the system does not report it.
@@ -44,6 +50,7 @@ pub fn total_memory() -> Option<u64> {
 fn of_system(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    // The kernel writes kB and means KiB.
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
@@ -62,6 +69,7 @@ pub fn memory_limit() -> Option<Limit> {
     let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let root = Path::new("/sys/fs/cgroup");
     let of_version_2 = group.lines().find_map(|line| line.strip_prefix("0::/"));
+    // A container may see its own group as the root; `memory` is the controller's folder of version 1.
     let folders =
         [of_version_2.map(|name| root.join(name)), Some(root.to_owned()), Some(root.join("memory"))];
     folders.into_iter().flatten().find_map(|folder| {
@@ -73,6 +81,7 @@ pub fn memory_limit() -> Option<Limit> {
 /// The limit in a group's folder: a number below what any machine has, or none.
 fn limit_in(folder: &Path, limit: &str, usage: &str) -> Option<Limit> {
     let number = |name: &str| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    // Without a limit, version 2 says `max`, and version 1 a number near 2^63.
     let total = number(limit).filter(|&total| total < 1 << 60)?;
     Some(Limit { total, free: total.saturating_sub(number(usage).unwrap_or(0)) })
 }

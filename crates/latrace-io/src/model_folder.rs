@@ -15,6 +15,7 @@ pub fn fingerprint(folder: &Path) -> Result<BTreeMap<String, String>> {
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // The rest, such as a README or a copy in another format, has no effect on results.
         let matters = name.ends_with(".safetensors")
             || ["config.json", "generation_config.json", "tokenizer.json"].contains(&name.as_str());
         if matters {

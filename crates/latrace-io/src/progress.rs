@@ -99,6 +99,7 @@ fn bar(what: &'static str, done: u64, total: Option<u64>) -> ProgressBar {
         ),
         None => (ProgressBar::new_spinner(), format!("{{spinner}} {{pos}} {what} [{{elapsed}}] {{msg}}")),
     };
+    // Only braces in `what` could make the template invalid, and no caller has any.
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.with_style(style).with_position(done)
 }

@@ -52,15 +52,20 @@ fn seconds_now() -> f64 {
 
 fn frame(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
-    let mut record = Vec::with_capacity(data.len() + 16);
-    record.extend(length);
-    record.extend(masked_crc(&length).to_le_bytes());
-    record.extend(data);
-    record.extend(masked_crc(data).to_le_bytes());
+    let mut record = Vec::new();
+    put_checked(&mut record, &length);
+    put_checked(&mut record, data);
     record
 }
 
+/// Bytes, then their checksum.
+fn put_checked(record: &mut Vec<u8>, bytes: &[u8]) {
+    record.extend(bytes);
+    record.extend(masked_crc(bytes).to_le_bytes());
+}
+
 fn masked_crc(data: &[u8]) -> u32 {
+    // A plain CRC of data that contains CRCs would be weak, so the format rotates and shifts it.
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
@@ -68,6 +73,7 @@ fn masked_crc(data: &[u8]) -> u32 {
 fn file_version_event(time: f64) -> Vec<u8> {
     let mut event = Vec::new();
     put_double(&mut event, 1, time);
+    // What TensorFlow's own writer begins each file with.
     put_bytes(&mut event, 3, b"brain.Event:2");
     event
 }
@@ -76,9 +82,7 @@ fn file_version_event(time: f64) -> Vec<u8> {
 fn session_start_event(time: f64, step: u64) -> Vec<u8> {
     let mut log = Vec::new();
     put_integer(&mut log, 1, 1);
-    let mut event = Vec::new();
-    put_double(&mut event, 1, time);
-    put_integer(&mut event, 2, step);
+    let mut event = event_at(time, step);
     put_bytes(&mut event, 7, &log);
     event
 }
@@ -90,14 +94,21 @@ fn scalars_event(time: f64, step: u64, scalars: &[(&str, f32)]) -> Vec<u8> {
     for (tag, number) in scalars {
         let mut value = Vec::new();
         put_bytes(&mut value, 1, tag.as_bytes());
+        // Wire type 5: a number of 32 bits.
         put_key(&mut value, 2, 5);
         value.extend(number.to_le_bytes());
         put_bytes(&mut summary, 1, &value);
     }
+    let mut event = event_at(time, step);
+    put_bytes(&mut event, 5, &summary);
+    event
+}
+
+/// `Event { wall_time = 1, step = 2 }`, to which its content is added.
+fn event_at(time: f64, step: u64) -> Vec<u8> {
     let mut event = Vec::new();
     put_double(&mut event, 1, time);
     put_integer(&mut event, 2, step);
-    put_bytes(&mut event, 5, &summary);
     event
 }
 

@@ -2,32 +2,33 @@
 
 /// A table with a header; all columns but the first are set to the right.
 pub fn markdown(header: &[String], rows: &[impl AsRef<[String]>]) -> String {
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row.as_ref())
-            .chain([header])
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(3)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let cell = |column: usize, text: &str| {
-        let space = " ".repeat(widths[column] - text.chars().count());
-        if column == 0 { format!("{text}{space}") } else { format!("{space}{text}") }
-    };
-    let line = |row: &[String]| {
-        format!(
-            "| {} |\n",
-            row.iter().enumerate().map(|(column, text)| cell(column, text)).collect::<Vec<_>>().join(" | ")
-        )
-    };
-    let rule = |(column, width): (usize, &usize)| {
-        if column == 0 { "-".repeat(*width) } else { format!("{}:", "-".repeat(width - 1)) }
-    };
-    let rules = format!("| {} |\n", widths.iter().enumerate().map(rule).collect::<Vec<_>>().join(" | "));
-    let body: String = rows.iter().map(|row| line(row.as_ref())).collect();
-    format!("{}{rules}{body}", line(header))
+    let all = || rows.iter().map(|row| row.as_ref()).chain([header]);
+    let widths: Vec<usize> = (0..header.len()).map(|column| width(all(), column)).collect();
+    let rules: Vec<String> = widths.iter().enumerate().map(rule).collect();
+    let body: String = rows.iter().map(|row| line(&cells(row.as_ref(), &widths))).collect();
+    format!("{}{}{body}", line(&cells(header, &widths)), line(&rules))
+}
+
+/// The width of a column, at least that of its rule.
+fn width<'a>(rows: impl Iterator<Item = &'a [String]>, column: usize) -> usize {
+    rows.map(|row| row[column].chars().count()).max().unwrap_or(0).max(3)
+}
+
+fn rule((column, width): (usize, &usize)) -> String {
+    // The colon sets the column to the right.
+    if column == 0 { "-".repeat(*width) } else { format!("{}:", "-".repeat(width - 1)) }
+}
+
+fn cells(row: &[String], widths: &[usize]) -> Vec<String> {
+    row.iter().zip(widths).enumerate().map(|(column, (text, width))| cell(column, text, *width)).collect()
+}
+
+fn cell(column: usize, text: &str, width: usize) -> String {
+    if column == 0 { format!("{text:<width$}") } else { format!("{text:>width$}") }
+}
+
+fn line(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
 }
 
 /// A share in percent, to one decimal.

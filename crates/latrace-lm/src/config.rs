@@ -272,12 +272,8 @@ impl Config {
 
     /// Each size is bounded, but their products must not overflow either.
     fn check_total(&self, fields: &Fields<'_>) -> Result<()> {
-        const LIMIT: u128 = 1 << 40;
         let total = self.total();
-        if total <= LIMIT {
-            return Ok(());
-        }
-        Err(fields.error("hidden_size", format!("at most {LIMIT} weights in all"), format!("about {total}")))
+        if total <= MOST_WEIGHTS { Ok(()) } else { Err(too_large(fields, total)) }
     }
 
     /// About as many weights as there are, as if keys and values had as many heads as queries: the largest
@@ -287,6 +283,13 @@ impl Config {
         let [d, q, inner] = sizes.map(|n| n as u128);
         self.layers as u128 * d * (4 * q + 3 * inner) + 2 * self.vocab_size as u128 * d
     }
+}
+
+/// Far beyond any model that fits a machine, and far below what would overflow.
+const MOST_WEIGHTS: u128 = 1 << 40;
+
+fn too_large(fields: &Fields<'_>, total: u128) -> Error {
+    fields.error("hidden_size", format!("at most {MOST_WEIGHTS} weights in all"), format!("about {total}"))
 }
 
 /// The end tokens that `generation_config.json` names, if any.

@@ -266,13 +266,13 @@ fn io_advice(source: &io::Error) -> Option<&'static str> {
 fn field_advice(field: &str) -> Option<&'static str> {
     // By name, since a field's error does not say why the value cannot be used.
     if field.contains("sliding") || field == "layer_types" {
-        return Some(
-            "sliding-window attention is not supported; set use_sliding_window to false if rows fit in the \
-             window",
-        );
+        return Some(SLIDING_WINDOW);
     }
     field.starts_with("rope_").then_some("supported rope types are default, linear, llama3 and yarn")
 }
+
+const SLIDING_WINDOW: &str =
+    "sliding-window attention is not supported; set use_sliding_window to false if rows fit in the window";
 
 /// The first few names: a list of a thousand tensors would hide the message.
 fn listing(names: &[String]) -> String {

@@ -284,7 +284,11 @@ impl<D: Device> Model<D> {
     /// Fails unless every id is in the vocabulary and the row fits the positions.
     pub(crate) fn check_ids(&self, row: &str, ids: &[u32]) -> Result<()> {
         self.check_vocabulary(row, ids)?;
-        let (limit, got) = (self.config.max_positions, ids.len());
+        self.check_length(row, ids.len())
+    }
+
+    fn check_length(&self, row: &str, got: usize) -> Result<()> {
+        let limit = self.config.max_positions;
         if got <= limit {
             return Ok(());
         }

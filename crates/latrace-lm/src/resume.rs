@@ -134,8 +134,8 @@ fn step_of(path: &Path) -> Option<u64> {
 }
 
 fn paths_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let list = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
-    fs::read_dir(folder).and_then(list).map_err(Error::io("list", folder))
+    let paths = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    paths.map_err(Error::io("list", folder))
 }
 
 /// Writes a checkpoint, then removes those before it.

@@ -35,7 +35,7 @@ impl Schedule {
 
 /// Order of `count` rows in epoch `epoch`, which can be shuffled without those before it.
 pub fn epoch_order(count: usize, shuffle: bool, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
+    let mut order: Vec<_> = (0..count).collect();
     if shuffle {
         Rng::at(seed, &[epoch]).shuffle(&mut order);
     }

@@ -185,8 +185,12 @@ fn check_finite(update: &Update, rows: &[TrainRow], what: &str, value: f64) -> R
     if value.is_finite() {
         return Ok(());
     }
+    Err(non_finite(update, rows, format!("{what} {value}")))
+}
+
+fn non_finite(update: &Update, rows: &[TrainRow], what: String) -> Error {
     let ids = rows.iter().map(|row| row.id.clone()).collect();
-    Err(Error::NonFinite { step: update.number, what: format!("{what} {value}"), ids })
+    Error::NonFinite { step: update.number, what, ids }
 }
 
 /// What the loss needs to know about a micro-batch's scored tokens: one number for each of them.

@@ -38,10 +38,12 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// An unknown kind; a reference that is invalid for its kind.
     pub fn query(&self, of: Judged<'_>) -> Result<Query> {
-        let row = row_of(of).with_context(|| format!("question {}", of.id))?;
-        Query::of(&row, Some(of.reference), self.time_limit)
-            .map_err(|problem| anyhow::anyhow!("{problem}"))
-            .with_context(|| format!("question {}", of.id))
+        self.parse(of).with_context(|| format!("question {}", of.id))
+    }
+
+    fn parse(&self, of: Judged<'_>) -> Result<Query> {
+        // The text beside the row parsed from it: only the text has large integers in full.
+        Ok(Query::of(&row_of(of)?, Some(of.reference), self.time_limit)?)
     }
 
     /// The judgement of `answer`, the text after the thought.
@@ -57,6 +59,7 @@ fn row_of(of: Judged<'_>) -> serde_json::Result<Row> {
         Value::Object(row) => row,
         gold => Row::from_iter([("gold".to_owned(), gold)]),
     };
+    // Over those of the reference, which may be any object.
     row.insert("kind".to_owned(), json!(of.kind));
     row.insert("question".to_owned(), json!(of.question));
     Ok(row)

@@ -94,6 +94,7 @@ impl Query {
 
     /// Judges an answer, or a response that contains one. A panic of the verifier affects only this answer.
     pub fn judge(&self, prediction: &str, sandbox: &SharedSandbox) -> Judgement {
+        // Judging changes nothing of the query, so a panic leaves nothing half done.
         catch_unwind(AssertUnwindSafe(|| self.judge_or_panic(prediction, sandbox)))
             .unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
     }
@@ -155,6 +156,7 @@ impl SharedSandbox {
 }
 
 fn start_sandbox() -> Result<Sandbox, String> {
+    // This program again: called with the launcher's argument, it starts what runs in the sandbox.
     let launcher = std::env::current_exe().map_err(|error| error.to_string())?;
     Sandbox::new(&launcher).map_err(|error| error.to_string())
 }
@@ -217,16 +219,19 @@ fn tests(row: &Row, source: Option<&str>) -> Result<Result<Tests, String>, Field
 
 /// `gold` of a row's text. A reference that is not an object has no such field, and is read from the row.
 fn exact_gold(source: &str) -> Option<Json> {
-    #[derive(Deserialize)]
-    struct Gold<'a> {
-        #[serde(borrow)]
-        gold: &'a RawValue,
-    }
     let Gold { gold } = serde_json::from_str(source).ok()?;
     Json::read(gold.get()).ok()
 }
 
+/// The one field of a row that is read from its text.
+#[derive(Deserialize)]
+struct Gold<'a> {
+    #[serde(borrow)]
+    gold: &'a RawValue,
+}
+
 fn fencing(row: &Row) -> Fencing {
+    // Only a literal true: any other value keeps the stricter rule.
     if field(row, "bare") == Some(&Value::Bool(true)) { Fencing::Optional } else { Fencing::Required }
 }
 

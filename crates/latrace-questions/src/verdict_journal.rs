@@ -32,6 +32,7 @@ impl Journal {
         let mut reader = Reader { key: key.as_bytes(), has_key: false, earlier: VecDeque::new() };
         let mut lines = LineJournal::open(&path, |_, line| Ok(reader.read(line)))?;
         let Reader { has_key, earlier, .. } = reader;
+        // A new journal, or one whose lines, being of another run, have just been cut.
         if !has_key {
             lines.append(key.as_bytes())?;
         }
@@ -107,6 +108,7 @@ fn beside(out: &Path) -> Result<PathBuf> {
 fn key(data: &Path, options: &str) -> Result<String> {
     let bytes = fs::read(data).with_context(|| format!("cannot read {}", data.display()))?;
     let crc32c = crc32c::crc32c(&bytes);
+    // Another version may judge the same answers otherwise.
     let version = env!("CARGO_PKG_VERSION");
     Ok(json!({"version": version, "options": options, "bytes": bytes.len(), "crc32c": crc32c}).to_string())
 }

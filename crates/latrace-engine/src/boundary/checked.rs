@@ -9,7 +9,7 @@ use latrace_core::StopReason;
 
 use super::completion::{Expected, check_logp};
 use super::request::no_tokens;
-use super::{Completion, Error, GenerateClient, ModelShape, Request, ScoreClient, ScoreRow};
+use super::{Completion, Error, Generate, GenerateClient, ModelShape, Request, ScoreClient, ScoreRow};
 use crate::text_codec::TextCodec;
 
 /// A request with missing samples.
@@ -34,6 +34,17 @@ impl Outstanding {
             Some(false) => Ok(()),
         }
     }
+
+    fn lacks(&self) -> String {
+        format!("{} of its {} samples", self.missing, self.has.len())
+    }
+
+    /// Records that a sample has arrived; whether it was the last.
+    fn arrive(&mut self, sample: usize) -> bool {
+        self.has[sample] = true;
+        self.missing -= 1;
+        self.missing == 0
+    }
 }
 
 pub(super) struct CheckedGenerate<'a> {
@@ -47,16 +58,23 @@ pub(super) struct CheckedGenerate<'a> {
 }
 
 impl<'a> CheckedGenerate<'a> {
-    pub fn new(shape: ModelShape, text: Option<Arc<TextCodec>>, client: &'a mut dyn GenerateClient) -> Self {
-        let (outstanding, interrupted) = (BTreeMap::new(), HashSet::new());
-        CheckedGenerate { shape, text, client, outstanding, given: 0, interrupted }
+    /// Checks what `engine` gives to the client.
+    pub fn new(engine: &dyn Generate, client: &'a mut dyn GenerateClient) -> Self {
+        Self {
+            shape: engine.shape().clone(),
+            text: engine.text(),
+            client,
+            outstanding: BTreeMap::new(),
+            given: 0,
+            interrupted: HashSet::new(),
+        }
     }
 
     /// Fails if a sample is missing.
     pub fn end(self) -> Result<()> {
+        // The first of several by its number, so that an engine's order of work does not show in the message.
         let Some((&request, outstanding)) = self.outstanding.first_key_value() else { return Ok(()) };
-        let what = format!("{} of its {} samples", outstanding.missing, outstanding.has.len());
-        Err(Error::Unanswered { row: self.client.name(request), what }.into())
+        Err(unanswered(self.client.name(request), outstanding.lacks()))
     }
 
     fn check_request(&self, request: &Request) -> Result<(), String> {
@@ -72,6 +90,8 @@ impl<'a> CheckedGenerate<'a> {
             return Err("all samples of the request have already arrived".to_owned());
         };
         outstanding.check(sample)?;
+        // Only one way round: a sample may reach its own end before the engine sees the interruption, above all
+        // if the engine does not stream.
         let was_interrupted = self.interrupted.contains(&(request, sample));
         if completion.stop == StopReason::Interrupted && !was_interrupted {
             return Err("it claims to have been interrupted, but the client did not interrupt it".to_owned());
@@ -81,10 +101,7 @@ impl<'a> CheckedGenerate<'a> {
 
     /// A request is forgotten with its last sample: a run has more of them than memory should hold.
     fn settle(&mut self, request: usize, sample: usize) {
-        let Some(outstanding) = self.outstanding.get_mut(&request) else { return };
-        outstanding.has[sample] = true;
-        outstanding.missing -= 1;
-        if outstanding.missing == 0 {
+        if self.outstanding.get_mut(&request).is_some_and(|outstanding| outstanding.arrive(sample)) {
             self.outstanding.remove(&request);
         }
     }
@@ -93,6 +110,7 @@ impl<'a> CheckedGenerate<'a> {
 impl GenerateClient for CheckedGenerate<'_> {
     fn next_request(&mut self) -> Result<Option<Request>> {
         let Some(request) = self.client.next_request()? else { return Ok(None) };
+        // The engine never sees a request that is refused, but the client knows it by the same number.
         let number = self.given;
         self.check_request(&request)
             .map_err(|detail| Error::Request { row: self.client.name(number), detail })?;
@@ -126,6 +144,10 @@ impl GenerateClient for CheckedGenerate<'_> {
     }
 }
 
+fn unanswered(row: String, what: String) -> anyhow::Error {
+    Error::Unanswered { row, what }.into()
+}
+
 pub(super) struct CheckedScore<'a> {
     shape: ModelShape,
     client: &'a mut dyn ScoreClient,
@@ -141,8 +163,8 @@ impl<'a> CheckedScore<'a> {
 
     /// Fails if a row has no scores.
     pub fn end(self) -> Result<()> {
-        let Some((&row, _)) = self.outstanding.first_key_value() else { return Ok(()) };
-        Err(Error::Unanswered { row: self.client.name(row), what: "its log-probs".to_owned() }.into())
+        let Some(&row) = self.outstanding.keys().next() else { return Ok(()) };
+        Err(unanswered(self.client.name(row), "its log-probs".to_owned()))
     }
 
     fn check_row(&self, row: &ScoreRow) -> Result<(), String> {
@@ -158,10 +180,8 @@ impl<'a> CheckedScore<'a> {
     }
 
     fn check(&self, row: usize, logp: &[f32]) -> Result<(), String> {
-        match self.outstanding.get(&row) {
-            Some(&tokens) => check_logp(logp, tokens),
-            None => Err("the row's log-probs have already arrived".to_owned()),
-        }
+        let tokens = self.outstanding.get(&row).ok_or("the row's log-probs have already arrived")?;
+        check_logp(logp, *tokens)
     }
 }
 
@@ -178,6 +198,7 @@ impl ScoreClient for CheckedScore<'_> {
     fn scored(&mut self, row: usize, logp: Vec<f32>) -> Result<()> {
         self.check(row, &logp).map_err(|detail| Error::Scores { row: self.client.name(row), detail })?;
         self.client.scored(row, logp)?;
+        // Not before, as with samples: a row whose scores could not be kept still lacks them.
         self.outstanding.remove(&row);
         Ok(())
     }

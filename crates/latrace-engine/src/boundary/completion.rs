@@ -83,6 +83,7 @@ impl Expected {
             StopReason::StopString if !self.holds_stop(ids, text) => {
                 Err("it claims to have stopped at a stop text, but its last tokens contain none".to_owned())
             }
+            // Stop ids were checked above; an interruption is checked where the client's answers are known.
             _ => Ok(()),
         }
     }
@@ -103,6 +104,7 @@ impl Expected {
     }
 
     fn holds_stop(&self, ids: &[u32], text: Option<&TextCodec>) -> bool {
+        // Without a tokenizer, nothing can refute the claim; the boundary refuses such requests beforehand.
         !self.stop_texts.is_empty() && text.is_none_or(|text| self.stop_texts.found(ids, text))
     }
 }

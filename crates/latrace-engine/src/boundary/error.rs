@@ -51,10 +51,12 @@ impl Error {
     /// A hint on what to do about it, if known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Completion { .. } | Self::Scores { .. } => {
-                Some("the model's weights may be damaged, or the engine at fault; finished samples are kept")
-            }
+            Self::Completion { .. } | Self::Scores { .. } => Some(UNUSABLE_RESULT),
             _ => None,
         }
     }
 }
+
+/// The hint for results that no intact model gives.
+const UNUSABLE_RESULT: &str =
+    "the model's weights may be damaged, or the engine at fault; finished samples are kept";

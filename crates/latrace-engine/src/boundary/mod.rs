@@ -32,6 +32,7 @@ pub use request::Request;
 pub use stop_texts::StopTexts;
 
 use crate::text_codec::TextCodec;
+use checked::{CheckedGenerate, CheckedScore};
 
 /// A factory of generators, scorers and trainers. Runs use it as `&dyn Engine`; only [`Engine::identity`]
 /// tells which engine it is.
@@ -90,7 +91,7 @@ impl dyn Generate + '_ {
     /// # Errors
     /// As [`Generate::generate_unchecked`], and [`Error`].
     pub fn generate(&mut self, client: &mut dyn GenerateClient) -> Result<()> {
-        let mut checked = checked::CheckedGenerate::new(self.shape().clone(), self.text(), client);
+        let mut checked = CheckedGenerate::new(self, client);
         self.generate_unchecked(&mut checked)?;
         checked.end()
     }
@@ -143,7 +144,7 @@ impl dyn Score + '_ {
     /// # Errors
     /// As [`Score::score_unchecked`], and [`Error`].
     pub fn score(&mut self, client: &mut dyn ScoreClient) -> Result<()> {
-        let mut checked = checked::CheckedScore::new(self.shape().clone(), client);
+        let mut checked = CheckedScore::new(self.shape().clone(), client);
         self.score_unchecked(&mut checked)?;
         checked.end()
     }

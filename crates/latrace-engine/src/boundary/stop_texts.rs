@@ -31,11 +31,17 @@ impl StopTexts {
 
     /// Whether the last of the tokens completes one of the texts.
     pub fn found(&self, tokens: &[u32], text: &TextCodec) -> bool {
-        if self.texts.is_empty() {
-            return false;
-        }
-        let tail = text.decode(&tokens[tokens.len().saturating_sub(self.window)..]);
-        tail.is_some_and(|tail| self.texts.iter().any(|stop| tail.contains(stop)))
+        // Without texts to look for, the tokens are not even decoded.
+        !self.is_empty() && text.decode(self.tail(tokens)).is_some_and(|tail| self.is_in(&tail))
+    }
+
+    /// The last tokens, among which a text stands that has just been completed.
+    fn tail<'a>(&self, tokens: &'a [u32]) -> &'a [u32] {
+        &tokens[tokens.len().saturating_sub(self.window)..]
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        self.texts.iter().any(|stop| text.contains(stop))
     }
 
     /// The text up to the first stop, with or without it.
@@ -44,6 +50,7 @@ impl StopTexts {
             .texts
             .iter()
             .filter_map(|stop| text.find(stop).map(|at| if include { at + stop.len() } else { at }));
+        // The text that comes first, not the one that is listed first.
         ends.min().map_or(text, |end| &text[..end])
     }
 }

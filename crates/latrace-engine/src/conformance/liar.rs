@@ -123,6 +123,7 @@ impl GenerateClient for Lying<'_> {
     }
 
     fn finished(&mut self, request: usize, sample: usize, mut completion: Completion) -> Result<()> {
+        // All others are honest, so that a refusal can only be of the lie.
         if (request, sample) != (0, 0) {
             return self.client.finished(request, sample, completion);
         }

@@ -4,13 +4,14 @@
 //! load, and add what is theirs alone: processes, addresses, devices.
 #![allow(clippy::unwrap_used, reason = "a suite of tests fails where it stands")]
 
-mod engines;
 mod liar;
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use anyhow::{Result, anyhow, ensure};
 use latrace_core::{SamplingParams, StopReason};
 
 use crate::boundary::{
@@ -71,14 +72,24 @@ impl Subject<'_> {
     /// Requests of several lengths, `samples` of each, without anything that ends a sample but its limit.
     fn requests(&self, samples: u64) -> Vec<Request> {
         let vocabulary = self.generator().shape().vocabulary_size as u32;
-        let request = |(number, length): (u64, u32)| Request {
-            prompt: (0..length).map(|at| (at * at + 7 * at + number as u32) % vocabulary).collect(),
-            seeds: (0..samples).map(|sample| 1000 * number + sample).collect(),
-            params: SamplingParams::plain(5 + number as usize),
-            stop_ids: Vec::new(),
-            stop_texts: StopTexts::default(),
+        let request = |(number, length): (u64, u32)| {
+            // Prompts that differ from their first token on: none is a prefix that another could reuse.
+            let prompt = (0..length).map(|at| (at * at + 7 * at + number as u32) % vocabulary).collect();
+            let seeds = (0..samples).map(|sample| 1000 * number + sample).collect();
+            unstopped(prompt, seeds, 5 + number as usize)
         };
         (0..).zip([1, 9, 3, 17]).map(request).collect()
+    }
+}
+
+/// A request whose samples end at their limit alone.
+fn unstopped(prompt: Vec<u32>, seeds: Vec<u64>, limit: usize) -> Request {
+    Request {
+        prompt,
+        seeds,
+        params: SamplingParams::plain(limit),
+        stop_ids: Vec::new(),
+        stop_texts: StopTexts::default(),
     }
 }
 
@@ -121,6 +132,7 @@ pub fn a_sample_depends_on_its_prompt_and_seed_alone(subject: &Subject<'_>) {
     let requests = subject.requests(3);
     let together = subject.draw(requests.clone());
     let mut generator = subject.generator();
+    // In reverse, so that what the generator has cached from earlier requests is not what it was above.
     for (at, request) in requests.iter().enumerate().rev() {
         for (sample, &seed) in request.seeds.iter().enumerate() {
             let alone = Request { seeds: vec![seed], ..request.clone() };
@@ -128,6 +140,8 @@ pub fn a_sample_depends_on_its_prompt_and_seed_alone(subject: &Subject<'_>) {
             assert_eq!(alone, [[together[at][sample].clone()]], "request {at}, sample {sample}");
         }
     }
+    // A generator that ignored its seeds would pass all of the above. Of three samples, two may be equal by
+    // chance.
     let seeds = |samples: &[Completion]| samples.iter().map(|c| c.ids.clone()).collect::<Vec<_>>();
     let longest = seeds(&together[3]);
     assert!(longest[0] != longest[1] || longest[0] != longest[2], "seeds make samples differ");
@@ -139,6 +153,7 @@ pub fn a_sample_depends_on_its_prompt_and_seed_alone(subject: &Subject<'_>) {
 pub fn sampled_log_probs_are_the_scorers(subject: &Subject<'_>) {
     let exact = subject.engine.identity(EngineRole::Generate).exact;
     assert_eq!(exact, subject.tolerance == 0.0, "an engine is exact, or has a tolerance");
+    // Neither a temperature nor truncation may show in log-probs, which are those of the model itself.
     let hot = SamplingParams { temperature: 1.7, top_p: 0.9, top_k: 5, min_p: 0.01, max_new_tokens: 8 };
     for params in [SamplingParams::plain(8), hot, SamplingParams { temperature: 0.0, ..hot }] {
         let requests: Vec<Request> =
@@ -163,6 +178,7 @@ pub fn a_score_depends_on_its_row_alone(subject: &Subject<'_>) {
 fn close(got: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(got.len(), expected.len());
     let differs = |(got, expected): (&f32, &f32)| {
+        // An exact engine is exact to the bit, which `==` does not see in zeros of either sign.
         if tolerance == 0.0 {
             got.to_bits() != expected.to_bits()
         } else {
@@ -177,6 +193,7 @@ fn close(got: &[f32], expected: &[f32], tolerance: f32) {
 pub fn samples_end_at_their_limit(subject: &Subject<'_>) {
     let positions = subject.generator().shape().positions;
     let short = Request { params: SamplingParams::plain(1), ..subject.requests(1).remove(1) };
+    // Room for two tokens, though its parameters allow eight.
     let nearly_full = Request { prompt: vec![1; positions - 2], ..subject.requests(1).remove(3) };
     let samples = subject.draw(vec![short, nearly_full]);
     let lengths: Vec<(usize, StopReason)> =
@@ -189,6 +206,7 @@ pub fn samples_end_at_the_first_stop_id(subject: &Subject<'_>) {
     let free = subject.requests(1).remove(3);
     let whole = subject.draw_one(free.clone());
     let at = whole.ids.len() / 2;
+    // The id may be drawn earlier as well, and ends the sample there.
     let first = whole.ids.iter().position(|id| *id == whole.ids[at]).unwrap();
     let stopped = Request { stop_ids: vec![whole.ids[at]], ..free };
     let got = subject.draw_one(stopped);
@@ -233,8 +251,13 @@ pub fn bad_requests_are_errors(subject: &Subject<'_>) {
 #[track_caller]
 fn refused(generator: &mut dyn Generate, request: Request, expected: &str) {
     let error = generate_all(generator, vec![request]).unwrap_err();
+    check_refusal(&error, "0", expected);
+}
+
+#[track_caller]
+fn check_refusal(error: &anyhow::Error, name: &str, expected: &str) {
     let Some(Error::Request { row, detail }) = error.downcast_ref() else { panic!("{error:?}") };
-    assert_eq!(row, "0");
+    assert_eq!(row, name);
     assert!(detail.contains(expected), "expected {expected:?} in {detail:?}");
 }
 
@@ -253,11 +276,9 @@ pub fn bad_rows_are_errors(subject: &Subject<'_>) {
         (row(&[1], &vec![0; shape.positions]), "expected at most"),
     ];
     for (row, expected) in bad {
-        let error = score_all(&mut *scorer, vec![ScoreRow { prompt: vec![1], response: vec![0] }, row]);
-        let error = error.unwrap_err();
-        let Some(Error::Request { row, detail }) = error.downcast_ref() else { panic!("{error:?}") };
-        assert_eq!(row, "1");
-        assert!(detail.contains(expected), "expected {expected:?} in {detail:?}");
+        // Behind a good one, so that a name that is always "0" fails.
+        let rows = vec![ScoreRow { prompt: vec![1], response: vec![0] }, row];
+        check_refusal(&score_all(&mut *scorer, rows).unwrap_err(), "1", expected);
     }
 }
 
@@ -271,7 +292,7 @@ struct Stopping {
 }
 
 impl GenerateClient for Stopping {
-    fn next_request(&mut self) -> anyhow::Result<Option<Request>> {
+    fn next_request(&mut self) -> Result<Option<Request>> {
         Ok(self.requests.next())
     }
 
@@ -280,8 +301,8 @@ impl GenerateClient for Stopping {
         if ids.len() >= self.after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn finished(&mut self, _: usize, _: usize, completion: Completion) -> anyhow::Result<()> {
-        anyhow::ensure!(self.completions.len() < self.failing_after, "the disk is full");
+    fn finished(&mut self, _: usize, _: usize, completion: Completion) -> Result<()> {
+        ensure!(self.completions.len() < self.failing_after, "the disk is full");
         self.completions.push(completion);
         Ok(())
     }
@@ -311,12 +332,12 @@ pub fn a_clients_error_ends_the_work(subject: &Subject<'_>) {
 struct FailingScores(std::vec::IntoIter<ScoreRow>);
 
 impl ScoreClient for FailingScores {
-    fn next_row(&mut self) -> anyhow::Result<Option<ScoreRow>> {
+    fn next_row(&mut self) -> Result<Option<ScoreRow>> {
         Ok(self.0.next())
     }
 
-    fn scored(&mut self, _: usize, _: Vec<f32>) -> anyhow::Result<()> {
-        Err(anyhow::anyhow!("no space").context("the disk is full"))
+    fn scored(&mut self, _: usize, _: Vec<f32>) -> Result<()> {
+        Err(anyhow!("no space").context("the disk is full"))
     }
 }
 
@@ -334,7 +355,7 @@ struct Streamed {
 }
 
 impl GenerateClient for Streamed {
-    fn next_request(&mut self) -> anyhow::Result<Option<Request>> {
+    fn next_request(&mut self) -> Result<Option<Request>> {
         Ok(self.requests.next())
     }
 
@@ -343,7 +364,7 @@ impl GenerateClient for Streamed {
         ControlFlow::Continue(())
     }
 
-    fn finished(&mut self, request: usize, _: usize, completion: Completion) -> anyhow::Result<()> {
+    fn finished(&mut self, request: usize, _: usize, completion: Completion) -> Result<()> {
         assert_eq!(self.grown.get(&request), Some(&completion.ids), "request {request}");
         Ok(())
     }
@@ -352,6 +373,7 @@ impl GenerateClient for Streamed {
 /// More of them than an engine takes at once.
 pub fn many_requests_and_rows_are_kept_apart(subject: &Subject<'_>) {
     let one = subject.requests(1).remove(0);
+    // Seven prompts in all: requests of the same prompt must not get each other's samples.
     let request = |seed: u64| Request { prompt: vec![(seed % 7) as u32], seeds: vec![seed], ..one.clone() };
     let requests: Vec<Request> = (0..200).map(request).collect();
     let samples = subject.draw(requests.clone());

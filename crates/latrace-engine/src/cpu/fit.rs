@@ -14,6 +14,7 @@ impl Fit for CpuFit {
         let job = TrainJob { model_dir: model, out, rows, config: config.clone(), resume };
         let mut error = CallersError::default();
         let outcome = train(job, &mut |event| error.keep(observer(event)));
+        // First: of an observer's error, `outcome` has only the message.
         error.take()?;
         Ok(outcome?)
     }

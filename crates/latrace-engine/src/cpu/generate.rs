@@ -26,6 +26,7 @@ impl CpuGenerate {
     pub fn load(folder: &Path, options: CpuOptions) -> Result<CpuGenerate> {
         let shape = ModelShape::read(folder)?;
         let text = TextCodec::open(folder, &shape)?;
+        // There is a codec even without a tokenizer, but not one that decodes.
         let text = text.has_tokenizer().then(|| Arc::new(text));
         let sampler = Sampler::new(Model::load(folder)?, options.sampler());
         let samples_at_once = options.batch.saturating_mul(BATCHES_AT_ONCE);
@@ -37,6 +38,7 @@ impl CpuGenerate {
         while samples < self.samples_at_once
             && let Some(request) = client.next_request()?
         {
+            // Samples fill a batch, however few prompts they share.
             samples += request.seeds.len();
             window.add(request);
         }
@@ -52,6 +54,7 @@ impl CpuGenerate {
         let (stop_texts, text) = (&window.stop_texts, self.text.as_deref());
         let mut bridge = Bridge { client, first, stop_texts, text, error: CallersError::default() };
         let outcome = self.sampler.run(&window.requests, &mut bridge);
+        // First: of a client's error, `outcome` has only the message.
         bridge.error.take()?;
         outcome.map_err(|error| named(error, |request| client.name(first + request)))
     }
@@ -95,8 +98,7 @@ impl Generate for CpuGenerate {
 
     fn remarks(&self) -> String {
         let megabytes = self.sampler.peak_cache_bytes() as f64 / 1e6;
-        let prefilled = self.sampler.prefilled();
-        format!("{prefilled} prompt tokens prefilled; KV cache at most {megabytes:.1} MB")
+        format!("{} prompt tokens prefilled; KV cache at most {megabytes:.1} MB", self.sampler.prefilled())
     }
 }
 
@@ -104,6 +106,7 @@ impl Generate for CpuGenerate {
 pub(super) fn named(error: latrace_lm::Error, name: impl Fn(usize) -> String) -> anyhow::Error {
     match error {
         latrace_lm::Error::Row { id, detail } => {
+            // An id that is no number is a name already.
             let row = id.parse().map_or(id, name);
             Error::Request { row, detail }.into()
         }

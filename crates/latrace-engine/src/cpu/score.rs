@@ -22,9 +22,9 @@ pub(super) struct CpuScore {
 }
 
 impl CpuScore {
-    pub fn load(folder: &Path, options: CpuOptions) -> Result<CpuScore> {
+    pub fn load(folder: &Path, options: CpuOptions) -> Result<Self> {
         let shape = ModelShape::read(folder)?;
-        Ok(CpuScore { model: Model::load(folder)?, shape, tokens_per_pass: options.score_tokens })
+        Ok(Self { model: Model::load(folder)?, shape, tokens_per_pass: options.score_tokens })
     }
 
     fn take_rows(&self, client: &mut dyn ScoreClient) -> Result<Vec<ScoreRow>> {
@@ -53,6 +53,7 @@ impl Score for CpuScore {
                 return Ok(());
             }
             let mut error = CallersError::default();
+            // The scorer counts from the first of these rows, the client from the first of all.
             let outcome = scorer.score(&rows, self.tokens_per_pass, &mut |range, logp| {
                 let mut rows = range.zip(logp);
                 error.keep(rows.try_for_each(|(row, logp)| client.scored(first + row, logp)))

@@ -11,6 +11,7 @@ use crate::boundary::{Completion, Generate, GenerateClient, Request};
 pub fn generate_all(generator: &mut dyn Generate, requests: Vec<Request>) -> Result<Vec<Vec<Completion>>> {
     let empty = requests.iter().map(|request| vec![None; request.seeds.len()]).collect();
     let mut collected = Collected { requests: requests.into_iter(), completions: empty };
+    // None is left out below: this fails if a sample is missing.
     generator.generate(&mut collected)?;
     Ok(collected.completions.into_iter().map(|samples| samples.into_iter().flatten().collect()).collect())
 }

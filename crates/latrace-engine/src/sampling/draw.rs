@@ -28,6 +28,8 @@ pub struct Prompt {
 impl Prompt {
     /// The prompt of a row, whose random numbers are keyed by its id.
     pub fn new(id: Value, ids: Vec<u32>) -> Prompt {
+        // As JSON, with the quotes of a string: the ids 1 and "1" are of different rows, and draw different
+        // samples.
         Prompt { stream: id.to_string(), id, ids }
     }
 
@@ -63,6 +65,7 @@ impl SampleJob {
     /// The settings that its samples depend on, as journals and summaries state them.
     pub fn described(&self) -> Row {
         let SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens } = self.params;
+        // Shortest decimals: a temperature of 0.7 would otherwise be described as 0.699999988079071.
         let described = [
             ("seed", json!(self.seed)),
             ("temperature", json!(shortest(temperature))),
@@ -222,6 +225,7 @@ impl<'a> Work<'a> {
             requested: HashMap::new(),
             given: 0,
             spent: Spent::default(),
+            // The model is loaded by now: the rate is that of the sampling alone.
             started: Instant::now(),
             grown: 0,
             shown: 0,
@@ -247,10 +251,14 @@ impl<'a> Work<'a> {
         Some(at)
     }
 
+    /// Tokens drawn per second so far.
+    fn rate(&self) -> f64 {
+        self.grown as f64 / self.started.elapsed().as_secs_f64()
+    }
+
     fn show(&mut self) -> Result<()> {
         self.shown = self.grown;
-        let rate = self.grown as f64 / self.started.elapsed().as_secs_f64();
-        self.progress.message(format!("{rate:.0} tokens/s"));
+        self.progress.message(format!("{:.0} tokens/s", self.rate()));
         // The first sample may be minutes away.
         self.progress.advance(0);
         self.drawing.tick()
@@ -272,6 +280,7 @@ impl GenerateClient for Work<'_> {
         if self.grown - self.shown >= SHOW_EVERY
             && let Err(error) = self.show()
         {
+            // Returned by `finished`, to which the interruption leads.
             self.failure = Some(error);
         }
         if self.failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -65,6 +65,7 @@ impl FinishedSample {
             expected == got,
             "id {id}, sample {sample}: expected {expected} log-probs, one per token, got {got}"
         );
+        // Loses nothing: the decimals were chosen to give the same `f32` again.
         let logp = logprobs.into_iter().map(|logp| logp as f32).collect();
         Ok(Completion { ids: token_ids, logp, stop })
     }
@@ -75,10 +76,11 @@ impl FinishedSample {
 /// # Errors
 /// One that is not finite.
 pub fn decimals(logp: &[f32]) -> Result<Vec<f64>> {
-    let decimal = |(at, &logp): (usize, &f32)| {
-        shortest(logp).with_context(|| format!("log-prob of token {at} is not finite: {logp}"))
-    };
-    logp.iter().enumerate().map(decimal).collect()
+    logp.iter().enumerate().map(|(at, &logp)| decimal(at, logp)).collect()
+}
+
+fn decimal(at: usize, logp: f32) -> Result<f64> {
+    shortest(logp).with_context(|| format!("log-prob of token {at} is not finite: {logp}"))
 }
 
 /// A file of finished samples that grows by whole lines.
@@ -135,6 +137,7 @@ impl OutputJournal {
     pub fn open(out: &Path, description: Value) -> Result<(OutputJournal, Vec<FinishedSample>)> {
         let description_path = beside(out, "sampling.json");
         let (lines, finished) = match read_json_if_there(&description_path)? {
+            // Done or not: what there is of the same work is not drawn again.
             Some(earlier) if earlier["work"] == description => SampleLines::open(&lines_path(out))?,
             Some(earlier) if earlier["done"] != true => {
                 let difference = difference(&earlier["work"], &description);
@@ -170,8 +173,11 @@ pub fn described(out: &Path) -> Result<Option<Value>> {
 
 /// Where finished samples are written: Parquet cannot grow by lines.
 fn lines_path(out: &Path) -> PathBuf {
-    let is_parquet = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    if is_parquet { beside(out, "journal.jsonl") } else { out.to_owned() }
+    if is_parquet(out) { beside(out, "journal.jsonl") } else { out.to_owned() }
+}
+
+fn is_parquet(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
 fn different_work(out: &Path, description_path: &Path, difference: &str) -> Failure {
@@ -182,6 +188,7 @@ fn different_work(out: &Path, description_path: &Path, difference: &str) -> Fail
 }
 
 fn beside(out: &Path, extension: &str) -> PathBuf {
+    // Appended to the whole name, extension and all: `a.jsonl` and `a.parquet` have journals of their own.
     let mut name = out.as_os_str().to_owned();
     name.push(".");
     name.push(extension);

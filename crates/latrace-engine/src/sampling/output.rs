@@ -49,9 +49,11 @@ pub fn draw_to(
         return draw_to_stdout(job, prompts, ready, generator, row);
     };
     let (mut journal, mut earlier) = OutputJournal::open(path, work)?;
+    // Samples that need no drawing take their places as those of an earlier run do.
     earlier.extend(ready.into_iter().map(|(_, finished)| finished));
     let mut keep = |_: usize, finished: &FinishedSample| journal.add(finished);
     let drawn = draw_rows(job, Logprobs::Kept, prompts, earlier, generator, &mut keep)?;
+    // Sorted by prompt and number, whereas the journal has them in the order in which they finished.
     write_rows(out, |sink| {
         drawn.samples.iter().try_for_each(|((prompt, _), finished)| sink.write(row(*prompt, finished)))
     })?;
@@ -65,6 +67,7 @@ fn draw_to_stdout(
     generator: impl FnOnce() -> Result<Box<dyn Generate>>,
     row: &dyn Fn(usize, &FinishedSample) -> Row,
 ) -> Result<()> {
+    // Without a journal: what has been printed cannot be read back, so there is nothing to resume.
     let mut write = |prompt: usize, finished: &FinishedSample| {
         write_rows(&Output::Stdout, |sink| sink.write(row(prompt, finished)))
     };

@@ -102,6 +102,7 @@ impl Drawing for Rows<'_> {
 fn placed(job: &SampleJob, prompts: &[Prompt], earlier: Vec<FinishedSample>) -> Result<Samples> {
     let places: HashMap<String, usize> =
         prompts.iter().enumerate().map(|(at, prompt)| (prompt.id.to_string(), at)).collect();
+    // Ids are compared as JSON, which keeps the number 1 and the string "1" apart.
     let place = |sample: &FinishedSample| {
         let place = places.get(&sample.id.to_string()).filter(|_| sample.sample < job.n);
         place.copied().with_context(|| unexpected(sample))

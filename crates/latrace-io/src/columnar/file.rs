@@ -88,6 +88,7 @@ impl RowGroup<'_> {
     pub(crate) fn leaf<T: DataType>(&self, leaf: usize) -> Result<ColumnReaderImpl<T>, ParquetError> {
         let column = self.metadata.column(leaf);
         check_compression(column.compression())?;
+        // Checked here, since the reader below takes `T` on trust.
         if column.column_type() != T::get_physical_type() {
             let (expected, got) = (T::get_physical_type(), column.column_type());
             return Err(ParquetError::General(format!("expected values stored as {expected}, got {got}")));
@@ -109,6 +110,7 @@ impl RowGroup<'_> {
 }
 
 fn check_compression(compression: Compression) -> Result<(), ParquetError> {
+    // The codecs that are compiled in: any other would fail later, at the column's first page.
     match compression {
         Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) => Ok(()),
         other => {

@@ -105,6 +105,7 @@ impl<T: DataType> Typed<T> {
         self.definitions.clear();
         self.repetitions.clear();
         let mut values = Vec::new();
+        // Whole rows: the entries of one are never split between two reads.
         let levels = (Some(&mut self.definitions), Some(&mut self.repetitions));
         let (_, _, entries) = self.reader.read_records(BATCH, levels.0, levels.1, &mut values)?;
         // A column whose levels are all 0 stores none.
@@ -128,6 +129,7 @@ where
 
     fn take(&mut self) -> Result<Value> {
         let (definition, _) = self.levels()?.context("a column has fewer rows than its row group")?;
+        // A null is passed as well: it has levels, though no value.
         self.at += 1;
         if definition < self.definition {
             return Ok(Value::Null);
@@ -149,6 +151,7 @@ impl ToJson for bool {
 
 impl ToJson for i32 {
     fn to_json(self, scalar: Scalar) -> Result<Value> {
+        // The format stores narrow integers in 32 bits, and unsigned ones as signed ones of the same bits.
         Ok(match scalar {
             Scalar::Integer { bits: 8, signed: true } => json!(self as i8),
             Scalar::Integer { bits: 16, signed: true } => json!(self as i16),
@@ -175,6 +178,8 @@ impl ToJson for i64 {
 
 impl ToJson for Int96 {
     fn to_json(self, scalar: Scalar) -> Result<Value> {
+        // Deprecated, but still what Spark writes unless told otherwise: nanoseconds of a day, then the Julian
+        // day.
         self.to_nanos().to_json(scalar)
     }
 }
@@ -187,6 +192,7 @@ impl ToJson for f32 {
 
 impl ToJson for f64 {
     fn to_json(self, _: Scalar) -> Result<Value> {
+        // JSON has no infinities and no NaN; as texts they are at least named where a number is expected.
         Ok(if self.is_finite() { json!(self) } else { json!(self.to_string()) })
     }
 }
@@ -227,6 +233,7 @@ fn half(bytes: &[u8]) -> Result<Value> {
     let bits = u16::from_le_bytes([*low, *high]);
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff) / 1024.0);
     let magnitude = match exponent {
+        // Zero and the subnormal numbers, which have no implicit leading 1.
         0 => fraction * 2_f32.powi(-14),
         31 if fraction == 0.0 => f32::INFINITY,
         31 => f32::NAN,

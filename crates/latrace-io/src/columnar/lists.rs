@@ -42,10 +42,13 @@ impl<T: DataType> ListReader<T> {
     ///
     /// # Errors
     /// A column that cannot be read.
-    pub fn open(group: &RowGroup<'_>, field: &Field) -> Result<ListReader<T>> {
-        let reader = group.leaf(field.first_leaf())?;
-        let (definitions, repetitions) = (Vec::new(), Vec::new());
-        Ok(ListReader { reader, empty: field.definition, definitions, repetitions })
+    pub fn open(group: &RowGroup<'_>, field: &Field) -> Result<Self> {
+        Ok(Self {
+            reader: group.leaf(field.first_leaf())?,
+            empty: field.definition,
+            definitions: vec![],
+            repetitions: vec![],
+        })
     }
 
     /// Appends the items of the next row to `items`, but for those that are null.
@@ -65,6 +68,7 @@ impl<T: DataType> ListReader<T> {
         if rows == 0 {
             return Err(ParquetError::EOF("a column has fewer rows than its row group".to_owned()));
         }
+        // A row without items has an entry all the same, which only its level tells from a single item.
         Ok(match self.definitions[..] {
             [only] if only < self.empty => ListRow::Null,
             [only] if only == self.empty => ListRow::Items { nulls: 0 },
@@ -90,6 +94,7 @@ impl FloatListReader {
     pub fn open(group: &RowGroup<'_>, field: &Field) -> Result<Option<FloatListReader>> {
         let FieldKind::List(list) = &field.kind else { return Ok(None) };
         Ok(match list.item.kind {
+            // The keys of a map would pass for a list, and its values be lost.
             _ if list.value.is_some() => None,
             FieldKind::Scalar(Scalar::Float { bits: 32 }, _) => {
                 Some(FloatListReader::Single(ListReader::open(group, field)?, Vec::new()))

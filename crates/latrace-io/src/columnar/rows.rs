@@ -33,10 +33,10 @@ where
     O: Fn(&ParquetFile, RowGroup<'_>, u64) -> Result<NextRow<T>>,
 {
     /// The rows of a file. `open` also gets the number of rows before its row group.
-    pub fn new(file: ParquetFile, open: O) -> Rows<T, O> {
-        let mut groups: Vec<(usize, u64)> = file.group_rows().enumerate().collect();
+    pub fn new(file: ParquetFile, open: O) -> Self {
+        let mut groups: Vec<_> = file.group_rows().enumerate().collect();
         groups.reverse();
-        Rows { file, open, groups, group: None, opened: 0 }
+        Self { file, open, groups, group: None, opened: 0 }
     }
 
     fn read(&mut self) -> Result<Option<T>> {
@@ -50,6 +50,7 @@ where
             let Some((number, rows)) = self.groups.pop() else { return Ok(None) };
             let reader = (self.open)(&self.file, self.file.group(number)?, self.opened)?;
             self.group = Some((reader, rows));
+            // Only now, since `open` gets the number of rows before the group.
             self.opened += rows;
         }
     }

@@ -62,14 +62,17 @@ impl Scalar {
         let logical = info.logical_type_ref();
         let scale = match logical {
             Some(LogicalType::Decimal(decimal)) => Some(decimal.scale),
+            // Old writers annotate with converted types alone.
             None if info.converted_type() == ConvertedType::DECIMAL => Some(kind.get_scale()),
             _ => None,
         };
         match kind.get_physical_type() {
+            // First, since a column of nothing but nulls may have any physical type.
             _ if logical == Some(&LogicalType::Unknown) => Some(Scalar::Null),
             Physical::BOOLEAN => Some(Scalar::Boolean),
             Physical::FLOAT => Some(Scalar::Float { bits: 32 }),
             Physical::DOUBLE => Some(Scalar::Float { bits: 64 }),
+            // Without an annotation: it was never used for anything else.
             Physical::INT96 => Some(Scalar::Timestamp { per_second: NANOS, utc: false }),
             _ if scale.is_some() => Some(Scalar::Decimal { scale: usize::try_from(scale?).ok()? }),
             Physical::INT32 => of_integer(32, logical, info.converted_type()),
@@ -93,6 +96,7 @@ fn of_integer(bits: u8, logical: Option<&LogicalType>, converted: ConvertedType)
         }
         Some(_) => return None,
     };
+    // An annotation of another width than the column's is not valid, and would misread its values.
     (scalar.stored_bits() == Some(bits)).then_some(scalar)
 }
 
@@ -111,6 +115,7 @@ fn of_converted(bits: u8, converted: ConvertedType) -> Option<Scalar> {
         ConvertedType::DATE => Some(Scalar::Date),
         ConvertedType::TIME_MILLIS => Some(Scalar::Time { per_second: MILLIS }),
         ConvertedType::TIME_MICROS => Some(Scalar::Time { per_second: MICROS }),
+        // The converted types know no zone: the format defines these as UTC.
         ConvertedType::TIMESTAMP_MILLIS => Some(Scalar::Timestamp { per_second: MILLIS, utc: true }),
         ConvertedType::TIMESTAMP_MICROS => Some(Scalar::Timestamp { per_second: MICROS, utc: true }),
         _ => None,

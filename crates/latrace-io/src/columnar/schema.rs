@@ -113,13 +113,12 @@ struct Walk {
 impl Walk {
     /// A field; `None` for a group without fields, which has no column.
     fn field(&mut self, kind: &Type, around: Levels) -> Result<Option<Field>> {
-        let repetition = kind.get_basic_info().repetition();
-        if repetition == Repetition::REPEATED {
+        if is_repeated(kind) {
             // Without an annotation around it, a repeated field is a list of what it is.
             let item = self.value(kind, around.repeated(), false)?;
             return Ok(item.map(|item| list(kind.name(), around, false, item, None)));
         }
-        let optional = repetition == Repetition::OPTIONAL;
+        let optional = kind.get_basic_info().repetition() == Repetition::OPTIONAL;
         self.value(kind, around.optional(optional), optional)
     }
 
@@ -130,12 +129,14 @@ impl Walk {
         }
         match kind.get_basic_info().converted_type() {
             ConvertedType::LIST => self.list(kind, levels, optional),
+            // Some writers put the annotation of the entries on the map itself.
             ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE => self.map(kind, levels, optional),
             _ => self.object(kind, levels, optional),
         }
     }
 
     fn scalar(&mut self, kind: &Type, levels: Levels, optional: bool) -> Result<Field> {
+        // A file numbers its leaf columns in the order of this walk.
         let leaf = self.next_leaf;
         self.next_leaf += 1;
         let scalar = Scalar::of(kind).with_context(|| format!("the type {kind:?} is not supported"))?;
@@ -184,6 +185,7 @@ impl Walk {
             bail!("expected a map of keys and values");
         };
         let key = self.field(key, levels.repeated())?.context("expected a map with keys")?;
+        // A map is read as a JSON object, whose keys are texts.
         if !matches!(key.kind, FieldKind::Scalar(Scalar::Text, _)) {
             bail!("expected a map whose keys are text, got {key}");
         }
@@ -197,10 +199,14 @@ fn list(name: &str, levels: Levels, optional: bool, item: Field, value: Option<F
     Field { name: name.to_owned(), optional, definition: levels.definition, kind }
 }
 
+fn is_repeated(kind: &Type) -> bool {
+    kind.get_basic_info().repetition() == Repetition::REPEATED
+}
+
 /// The repeated field of a list or map.
 fn repeated_of(kind: &Type) -> Result<&Type> {
     match kind.get_fields() {
-        [repeated] if repeated.get_basic_info().repetition() == Repetition::REPEATED => Ok(repeated),
+        [repeated] if is_repeated(repeated) => Ok(repeated),
         _ => bail!("expected a list or map with one repeated field"),
     }
 }
@@ -212,7 +218,9 @@ fn item_within<'a>(list: &Type, repeated: &'a Type) -> Option<&'a Type> {
     }
     let [item] = repeated.get_fields() else { return None };
     let is_list = repeated.get_basic_info().converted_type() == ConvertedType::LIST;
-    let is_wrapped = is_list || item.get_basic_info().repetition() == Repetition::REPEATED;
+    let is_wrapped = is_list || is_repeated(item);
+    // The names by which the format tells the lists of old writers, Avro's and Thrift's: a struct of one field
+    // would otherwise lose its level.
     let is_item = repeated.name() == "array" || repeated.name() == format!("{}_tuple", list.name());
     (is_wrapped || !is_item).then_some(item)
 }

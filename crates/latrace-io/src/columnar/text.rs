@@ -9,6 +9,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub(super) fn decimal(bytes: &[u8], scale: usize) -> String {
     let is_negative = bytes.first().is_some_and(|first| *first >= 0x80);
     let digits = digits(magnitude(bytes, is_negative));
+    // At least one digit before the point, of which zero has none.
     let digits = format!("{digits:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     let sign = if is_negative { "-" } else { "" };
@@ -18,21 +19,19 @@ pub(super) fn decimal(bytes: &[u8], scale: usize) -> String {
 
 /// An integer without its sign.
 fn magnitude(bytes: &[u8], is_negative: bool) -> Vec<u8> {
-    if !is_negative {
-        return bytes.to_vec();
+    let mut magnitude = bytes.to_vec();
+    if is_negative {
+        negate(&mut magnitude);
     }
-    let mut carry = true;
-    let mut magnitude: Vec<u8> = bytes
-        .iter()
-        .rev()
-        .map(|byte| {
-            let (byte, overflows) = (!byte).overflowing_add(u8::from(carry));
-            carry = overflows;
-            byte
-        })
-        .collect();
-    magnitude.reverse();
     magnitude
+}
+
+/// In two's complement: all bits flipped, and 1 added.
+fn negate(bytes: &mut [u8]) {
+    let mut carry = true;
+    for byte in bytes.iter_mut().rev() {
+        (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
+    }
 }
 
 /// Decimal digits of a big-endian integer, by long division.
@@ -56,6 +55,7 @@ fn digits(mut bytes: Vec<u8>) -> String {
 /// March, so that the leap day is the last of its year.
 pub(super) fn date(days: i64) -> String {
     const DAYS_IN_400_YEARS: i64 = 146_097;
+    // From 1 March of the year 0 to 1 January 1970.
     let since_march_of_0 = days + 719_468;
     let era = since_march_of_0.div_euclid(DAYS_IN_400_YEARS);
     let day_of_era = since_march_of_0.rem_euclid(DAYS_IN_400_YEARS);
@@ -67,6 +67,7 @@ pub(super) fn date(days: i64) -> String {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     match year {
         0..=9999 => format!("{year:04}-{month:02}-{day:02}"),
+        // ISO 8601 requires a sign where a year does not have four digits.
         _ => format!("{year:+05}-{month:02}-{day:02}"),
     }
 }
@@ -88,6 +89,7 @@ pub(super) fn time(value: i64, per_second: i64) -> String {
 /// Time since 1970 as RFC 3339 writes it, without a zone if none is known.
 pub(super) fn timestamp(value: i64, per_second: i64, utc: bool) -> String {
     let per_day = per_second * 86_400;
+    // Rounded down: before 1970, too, the time of day counts from the midnight before.
     let (days, time_of_day) = (value.div_euclid(per_day), value.rem_euclid(per_day));
     let zone = if utc { "Z" } else { "" };
     format!("{}T{}{zone}", date(days), time(time_of_day, per_second))
@@ -100,6 +102,7 @@ pub(super) fn interval(months: i32, days: i32, milliseconds: i32) -> String {
     let rest = milliseconds % 60_000;
     let whole = [(months, "mons"), (days, "days"), (hours, "hours"), (minutes, "mins")];
     let whole = whole.iter().filter(|(count, _)| *count != 0).map(|(count, unit)| format!("{count} {unit}"));
+    // By hand: the whole seconds of -0.5 s are 0, which has no sign.
     let sign = if rest < 0 { "-" } else { "" };
     let seconds = format!("{sign}{}.{:03} secs", rest.abs() / 1000, rest.abs() % 1000);
     let parts: Vec<String> = whole.chain((rest != 0).then_some(seconds)).collect();

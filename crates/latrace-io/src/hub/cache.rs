@@ -29,6 +29,7 @@ pub fn home(variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf> {
             .map(PathBuf::from)
             .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
     };
+    // In the order in which `huggingface_hub` looks, whose cache this is.
     let home =
         variable("HF_HOME").map(PathBuf::from).or_else(|| in_cache().map(|cache| cache.join("huggingface")));
     home.ok_or_else(|| {
@@ -65,11 +66,17 @@ impl Cache {
 
     /// The files of a repository's revision, where there are any.
     pub fn snapshot(&self, repository: &Repository) -> Option<PathBuf> {
-        let commit = match repository.is_commit() {
-            true => repository.revision.clone(),
-            false => fs::read_to_string(self.reference(repository)).ok()?.trim().to_owned(),
-        };
-        Some(self.snapshot_of(repository, &commit)).filter(|folder| folder.is_dir())
+        let folder = self.snapshot_of(repository, &self.commit_of(repository)?);
+        folder.is_dir().then_some(folder)
+    }
+
+    /// The commit that a revision was when it was last loaded.
+    fn commit_of(&self, repository: &Repository) -> Option<String> {
+        if repository.is_commit() {
+            return Some(repository.revision.clone());
+        }
+        // Other tools may have written it with a line feed.
+        Some(fs::read_to_string(self.reference(repository)).ok()?.trim().to_owned())
     }
 
     /// Where the files of a commit are.
@@ -107,6 +114,7 @@ pub fn weights(snapshot: &Path) -> Result<Vec<String>> {
     }
     let cannot = || format!("cannot read {}", path.display());
     let index: Value = serde_json::from_slice(&fs::read(&path).with_context(cannot)?).with_context(cannot)?;
+    // The index names the file of each tensor, and so each file many times.
     let files: BTreeSet<String> = index["weight_map"]
         .as_object()
         .into_iter()
@@ -125,6 +133,7 @@ pub fn weights(snapshot: &Path) -> Result<Vec<String>> {
 /// What the model in a snapshot lacks.
 pub fn missing_of_model(snapshot: &Path) -> Vec<String> {
     let mut needed = vec!["config.json".to_owned()];
+    // If the index cannot be read, the index itself counts as missing.
     needed.extend(weights(snapshot).unwrap_or_else(|_| vec![INDEX.to_owned()]));
     needed.retain(|name| !snapshot.join(name).is_file());
     needed
@@ -138,6 +147,7 @@ pub fn files_under(snapshot: &Path) -> Vec<String> {
 }
 
 fn collect(folder: &Path, prefix: &str, names: &mut Vec<String>) {
+    // A folder that cannot be read counts as empty: its files are downloaded again.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::ring::default_provider;
 use serde::Deserialize;
 use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
@@ -77,6 +78,29 @@ struct Sibling {
     rfilename: String,
 }
 
+impl Answer {
+    /// The listing, once all of it can be part of a path.
+    fn into_listing(self) -> Result<Listing, String> {
+        if !is_commit(&self.sha) {
+            return Err(format!("expected a commit, got {:?}", self.sha));
+        }
+        let files: Vec<String> = self.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        match files.iter().find(|name| !stays_inside(name)) {
+            Some(name) => Err(format!("expected names of files, got {name:?}")),
+            None => Ok(Listing { commit: self.sha, files }),
+        }
+    }
+}
+
+fn is_commit(sha: &str) -> bool {
+    !sha.is_empty() && sha.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Names of files become paths, none of which may lead out of the snapshot.
+fn stays_inside(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 /// A client of the hub's HTTP interface.
 #[derive(Debug)]
 pub struct Client {
@@ -88,21 +112,7 @@ pub struct Client {
 impl Client {
     /// A client of the hub at `endpoint`. The token goes to that host alone, never along with a redirection.
     pub fn new(endpoint: String, token: Option<String>) -> Client {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .timeout_resolve(Some(Duration::from_secs(10)))
-            .timeout_connect(Some(Duration::from_secs(15)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)))
-            .user_agent(concat!("latrace/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Client { endpoint: endpoint.trim_end_matches('/').to_owned(), token, agent: config.into() }
+        Client { endpoint: endpoint.trim_end_matches('/').to_owned(), token, agent: agent() }
     }
 
     /// Where the hub is.
@@ -121,26 +131,9 @@ impl Client {
     /// No response, or an error status.
     pub fn listing(&self, repository: &Repository) -> Result<Listing, ClientError> {
         let url = format!("{}/{}", self.endpoint, repository.listing_path());
-        let mut response = self.get(&url, 0)?;
-        let answer: Answer = response
-            .body_mut()
-            .read_json()
-            .map_err(|error| ClientError::Unusable { url: url.clone(), reason: error.to_string() })?;
-        let is_commit = !answer.sha.is_empty() && answer.sha.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let files: Vec<String> = answer.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
-        // These become paths: none may lead out of the snapshot.
-        let stays = |name: &String| {
-            Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
-        };
-        match files.iter().find(|name| !stays(name)) {
-            _ if !is_commit => {
-                Err(ClientError::Unusable { url, reason: format!("expected a commit, got {:?}", answer.sha) })
-            }
-            Some(name) => {
-                Err(ClientError::Unusable { url, reason: format!("expected names of files, got {name:?}") })
-            }
-            None => Ok(Listing { commit: answer.sha, files }),
-        }
+        let answer = self.get(&url, 0)?.body_mut().read_json::<Answer>();
+        let unusable = |reason: String| ClientError::Unusable { url: url.clone(), reason };
+        answer.map_err(|error| unusable(error.to_string()))?.into_listing().map_err(unusable)
     }
 
     /// Downloads a file of a commit to `target`, unless it is there. Resumes an earlier attempt, which is
@@ -162,81 +155,22 @@ impl Client {
         if target.is_file() {
             return Ok(());
         }
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&partial)
-            .map_err(cannot)?;
+        let file = open_partial(&partial).map_err(cannot)?;
         // Another process may be downloading the same file: it is complete once the lock is ours.
         file.lock().map_err(cannot)?;
         if target.is_file() {
             return Ok(());
         }
-        let mut attempt = 1;
-        while let Err(error) = self.fill(&url, name, &partial, &mut file) {
-            let is_final = !matches!(error, ClientError::Unreachable { .. }) || attempt >= ATTEMPTS;
-            if is_final {
-                return Err(error);
-            }
-            tracing::warn!("{error}; resuming the download");
-            std::thread::sleep(Duration::from_millis(300 << attempt));
-            attempt += 1;
-        }
-        file.sync_all().and_then(|()| fs::rename(&partial, target)).map_err(cannot)
-    }
-
-    /// Downloads the rest of the file.
-    fn fill(&self, url: &str, name: &str, path: &Path, file: &mut File) -> Result<(), ClientError> {
-        let cannot = |source| ClientError::Write { path: path.to_owned(), source };
-        let mut held = file.metadata().map_err(cannot)?.len();
-        let response = match self.get(url, held) {
-            // The server has no further bytes: only a fresh download can tell whether the file is complete.
-            Err(ClientError::Status { status: 416, .. }) => self.get(url, 0)?,
-            other => other?,
-        };
-        if response.status().as_u16() != 206 {
-            held = 0;
-            file.set_len(0).map_err(cannot)?;
-        }
-        file.seek(SeekFrom::Start(held)).map_err(cannot)?;
-        let length = response
-            .headers()
-            .get("content-length")
-            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let total = length.map(|length| held + length);
-        let mut progress = Progress::new("MB loaded", held >> 20, total.map(|total| total >> 20));
-        progress.message(name.to_owned());
-        let mut reader = response.into_body().into_reader();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let count = reader.read(&mut buffer).map_err(|error| ClientError::Unreachable {
-                url: url.to_owned(),
-                reason: error.to_string(),
-            })?;
-            if count == 0 {
-                break;
-            }
-            file.write_all(&buffer[..count]).map_err(cannot)?;
-            let before = held >> 20;
-            held += count as u64;
-            progress.advance((held >> 20) - before);
-        }
-        progress.finish();
-        match total {
-            Some(total) if total != held => Err(ClientError::Unreachable {
-                url: url.to_owned(),
-                reason: format!("it ended after {held} of {total} bytes"),
-            }),
-            _ => Ok(()),
-        }
+        let mut download = Download { client: self, url, name, path: &partial, file };
+        download.finish()?;
+        download.file.sync_all().and_then(|()| fs::rename(&partial, target)).map_err(cannot)
     }
 
     /// The response to a request for the bytes after the first `held`.
     fn get(&self, url: &str, held: u64) -> Result<Response<Body>, ClientError> {
         let mut request = self.agent.get(url);
         if let Some(token) = &self.token {
+            // Files are redirected to another host, which must not see it: there ureq leaves this header out.
             request = request.header("authorization", format!("Bearer {token}"));
         }
         if held > 0 {
@@ -247,4 +181,134 @@ impl Client {
             other => ClientError::Unreachable { url: url.to_owned(), reason: other.to_string() },
         })
     }
+}
+
+fn agent() -> Agent {
+    // No limit for a whole response: weights may take hours, as long as each read brings some of them.
+    let config = Agent::config_builder()
+        .tls_config(tls())
+        .timeout_resolve(Some(Duration::from_secs(10)))
+        .timeout_connect(Some(Duration::from_secs(15)))
+        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_per_read(Some(Duration::from_secs(60)))
+        .user_agent(concat!("latrace/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.into()
+}
+
+fn tls() -> TlsConfig {
+    TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(Arc::new(default_provider()))
+        .build()
+}
+
+/// A download: where it comes from, and the file that holds its beginning.
+struct Download<'a> {
+    client: &'a Client,
+    url: String,
+    /// The file's name, for the progress display.
+    name: &'a str,
+    path: &'a Path,
+    file: File,
+}
+
+impl Download<'_> {
+    /// Downloads what is missing, and resumes when the connection breaks.
+    fn finish(&mut self) -> Result<(), ClientError> {
+        let mut attempt = 1;
+        while let Err(error) = self.resume() {
+            // Only a broken connection is worth another attempt: a status or a full disk would stay as it is.
+            let is_final = !matches!(error, ClientError::Unreachable { .. }) || attempt >= ATTEMPTS;
+            if is_final {
+                return Err(error);
+            }
+            tracing::warn!("{error}; resuming the download");
+            std::thread::sleep(Duration::from_millis(300 << attempt));
+            attempt += 1;
+        }
+        Ok(())
+    }
+
+    /// Downloads the rest of the file.
+    fn resume(&mut self) -> Result<(), ClientError> {
+        let held = self.file.metadata().map_err(|source| self.cannot(source))?.len();
+        let response = self.request(held)?;
+        // A server may ignore the range, and send the file from its beginning.
+        let held = if response.status().as_u16() == 206 { held } else { 0 };
+        self.cut(held).map_err(|source| self.cannot(source))?;
+        let total = content_length(&response).map(|length| held + length);
+        let got = self.copy(response, held, total)?;
+        self.check_length(got, total)
+    }
+
+    fn get(&self, held: u64) -> Result<Response<Body>, ClientError> {
+        self.client.get(&self.url, held)
+    }
+
+    fn request(&self, held: u64) -> Result<Response<Body>, ClientError> {
+        match self.get(held) {
+            // The server has no further bytes: only a fresh download can tell whether the file is complete.
+            Err(ClientError::Status { status: 416, .. }) => self.get(0),
+            other => other,
+        }
+    }
+
+    /// Cuts the file to its first `held` bytes, and goes to its end.
+    fn cut(&mut self, held: u64) -> io::Result<()> {
+        self.file.set_len(held)?;
+        self.file.seek(SeekFrom::Start(held)).map(drop)
+    }
+
+    /// Appends the response to the `held` bytes; how many there are then.
+    fn copy(
+        &mut self,
+        response: Response<Body>,
+        mut held: u64,
+        total: Option<u64>,
+    ) -> Result<u64, ClientError> {
+        let mut progress = Progress::new("MB loaded", held >> 20, total.map(|total| total >> 20));
+        progress.message(self.name.to_owned());
+        let mut reader = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = reader.read(&mut buffer).map_err(|error| self.broken(error.to_string()))?;
+            if count == 0 {
+                break;
+            }
+            self.file.write_all(&buffer[..count]).map_err(|source| self.cannot(source))?;
+            // The difference of two rounded totals: a read is less than a megabyte, and would count as none.
+            let before = held >> 20;
+            held += count as u64;
+            progress.advance((held >> 20) - before);
+        }
+        progress.finish();
+        Ok(held)
+    }
+
+    /// A response that ends early is an error that another attempt may cure.
+    fn check_length(&self, got: u64, total: Option<u64>) -> Result<(), ClientError> {
+        match total {
+            Some(total) if total != got => Err(self.broken(format!("it ended after {got} of {total} bytes"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn broken(&self, reason: String) -> ClientError {
+        ClientError::Unreachable { url: self.url.clone(), reason }
+    }
+
+    fn cannot(&self, source: io::Error) -> ClientError {
+        ClientError::Write { path: self.path.to_owned(), source }
+    }
+}
+
+fn open_partial(path: &Path) -> io::Result<File> {
+    // Not truncated: what is there is the beginning of the file.
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
+}
+
+fn content_length(response: &Response<Body>) -> Option<u64> {
+    response.headers().get("content-length")?.to_str().ok()?.parse().ok()
 }

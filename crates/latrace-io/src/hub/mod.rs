@@ -26,14 +26,18 @@ use repository::{Repository, RepositoryKind};
 /// A hub id that is neither cached nor reachable.
 pub fn model_folder(name: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf> {
     let path = name.as_ref();
-    match path
-        .to_str()
-        .filter(|_| !path.exists())
-        .and_then(|name| Repository::parse(RepositoryKind::Model, name))
-    {
+    match named_model(path) {
         Some(repository) => Hub::from_environment()?.model(&repository),
         None => Ok(path.to_owned()),
     }
+}
+
+/// The model of the hub that a path names, unless there is a folder of that name.
+fn named_model(path: &Path) -> Option<Repository> {
+    if path.exists() {
+        return None;
+    }
+    Repository::parse(RepositoryKind::Model, path.to_str()?)
 }
 
 /// Files of a data set of the hub, `org/name[@revision]`, whose paths within it match one of `patterns` (`*`
@@ -58,6 +62,8 @@ pub fn part_files(name: &str, part: &str) -> Result<Vec<PathBuf>> {
     let (id, pattern) = name
         .split_once(':')
         .map_or((name, format!("*{part}*.parquet")), |(id, pattern)| (id, pattern.to_owned()));
+    // By its extension even if it does not exist: `data/train.jsonl` could be a hub id, but was not meant as
+    // one.
     let is_file = path.exists()
         || path
             .extension()
@@ -116,6 +122,7 @@ const MODEL_FILES: [&str; 8] = [
 impl Hub {
     fn from_environment() -> Result<Hub> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        // The values that `huggingface_hub` takes for true.
         let offline = variable("HF_HUB_OFFLINE")
             .is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str()));
         let home = cache::home(&variable)?;
@@ -129,21 +136,25 @@ impl Hub {
         let known =
             self.cache.snapshot(repository).filter(|snapshot| cache::missing_of_model(snapshot).is_empty());
         self.snapshot(repository, "model", known, |client, commit, files| {
-            let wanted: Vec<&str> =
-                MODEL_FILES.into_iter().filter(|name| files.iter().any(|file| file == name)).collect();
-            let snapshot = self.load(client, repository, commit, &wanted)?;
-            let weights = cache::weights(&snapshot)?;
-            let absent = weights.iter().find(|name| !files.contains(name));
-            if let Some(name) =
-                absent.or((!wanted.contains(&"config.json")).then_some(&"config.json".to_owned()))
-            {
-                let hint = "a model is config.json, weights in safetensors and tokenizer.json";
-                return Err(Failure::work(format!("{repository} on the hub has no {name}"))
-                    .hint(hint)
-                    .into());
-            }
-            self.load(client, repository, commit, &weights)
+            self.load_model(client, repository, commit, files)
         })
+    }
+
+    /// In two rounds: only the index, loaded in the first, names the files of the second.
+    fn load_model(
+        &self,
+        client: &Client,
+        repository: &Repository,
+        commit: &str,
+        files: &[String],
+    ) -> Result<PathBuf> {
+        let wanted: Vec<&str> = MODEL_FILES.into_iter().filter(|name| has(files, name)).collect();
+        let snapshot = self.load(client, repository, commit, &wanted)?;
+        let weights = cache::weights(&snapshot)?;
+        if let Some(name) = absent(files, &weights) {
+            return Err(incomplete(repository, name).into());
+        }
+        self.load(client, repository, commit, &weights)
     }
 
     fn files(&self, repository: &Repository, patterns: &[&str]) -> Result<Vec<PathBuf>> {
@@ -151,14 +162,24 @@ impl Hub {
         let known = self.cache.snapshot(repository).filter(|snapshot| !held(snapshot).is_empty());
         let what = format!("data set with a file like {}", patterns.join(", "));
         let snapshot = self.snapshot(repository, &what, known, |client, commit, files| {
-            let wanted = repository::matching(files, patterns);
-            if wanted.is_empty() {
-                let message = format!("{repository} on the hub has no file like {}", patterns.join(", "));
-                return Err(Failure::work(message).hint(format!("it has {}", shown(files))).into());
-            }
-            self.load(client, repository, commit, &wanted)
+            self.load_matching(client, repository, commit, files, patterns)
         })?;
         Ok(held(&snapshot).into_iter().map(|name| snapshot.join(name)).collect())
+    }
+
+    fn load_matching(
+        &self,
+        client: &Client,
+        repository: &Repository,
+        commit: &str,
+        files: &[String],
+        patterns: &[&str],
+    ) -> Result<PathBuf> {
+        let wanted = repository::matching(files, patterns);
+        if wanted.is_empty() {
+            return Err(no_match(repository, files, patterns).into());
+        }
+        self.load(client, repository, commit, &wanted)
     }
 
     /// The snapshot that `load` makes of the hub's newest commit and its files; falls back to `known` where the
@@ -212,6 +233,7 @@ impl Hub {
                 other => refused(repository, &other),
             })?;
         }
+        // After the files, so that a revision never leads to an empty snapshot.
         self.cache.set_reference(repository, commit)?;
         Ok(snapshot)
     }
@@ -221,16 +243,28 @@ impl Hub {
             "{repository} is no {what} on this machine, and is not in the hub's cache {}; {reason}",
             self.cache.root().display()
         );
-        let hint = match repository.kind {
-            RepositoryKind::Model => {
-                "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)"
-            }
-            RepositoryKind::Dataset => {
-                "give the rows in a file (--data FILE, or its path in the recipe), or fill the cache where there is a network (HF_HOME says where it is)"
-            }
-        };
-        Failure::work(message).hint(hint).into()
+        Failure::work(message).hint(repository.kind.remedy()).into()
     }
+}
+
+fn has(files: &[String], name: &str) -> bool {
+    files.iter().any(|file| file == name)
+}
+
+/// A file that a model with these weights needs, and that is not among `files`.
+fn absent<'a>(files: &[String], weights: &'a [String]) -> Option<&'a str> {
+    let needed = weights.iter().map(String::as_str).chain(["config.json"]);
+    needed.into_iter().find(|name| !has(files, name))
+}
+
+fn incomplete(repository: &Repository, name: &str) -> Failure {
+    Failure::work(format!("{repository} on the hub has no {name}"))
+        .hint("a model is config.json, weights in safetensors and tokenizer.json")
+}
+
+fn no_match(repository: &Repository, files: &[String], patterns: &[&str]) -> Failure {
+    let message = format!("{repository} on the hub has no file like {}", patterns.join(", "));
+    Failure::work(message).hint(format!("it has {}", shown(files)))
 }
 
 /// The hub's listing of a revision, requested once, so that a command sees one commit throughout even if the
@@ -238,6 +272,7 @@ impl Hub {
 fn listing(client: &Client, repository: &Repository) -> Result<Listing, ClientError> {
     static ASKED: Mutex<BTreeMap<String, Listing>> = Mutex::new(BTreeMap::new());
     let key = format!("{}/{}", client.endpoint(), repository.listing_path());
+    // Held during the request, so that two threads that ask at once get the same commit.
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = asked.get(&key) {
         return Ok(known.clone());

@@ -20,6 +20,26 @@ impl RepositoryKind {
         }
     }
 
+    /// What to do where one is neither cached nor within reach.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            RepositoryKind::Model => {
+                "put the model in a folder and name the folder, or fill the cache where there is a network (HF_HOME says where it is)"
+            }
+            RepositoryKind::Dataset => {
+                "give the rows in a file (--data FILE, or its path in the recipe), or fill the cache where there is a network (HF_HOME says where it is)"
+            }
+        }
+    }
+
+    /// In URLs of files, before the id.
+    fn file_prefix(self) -> &'static str {
+        match self {
+            RepositoryKind::Model => "",
+            RepositoryKind::Dataset => "datasets/",
+        }
+    }
+
     /// In paths of the hub's interface, and in names of the cache's folders.
     pub fn plural(self) -> &'static str {
         match self {
@@ -45,6 +65,7 @@ impl Repository {
     pub fn parse(kind: RepositoryKind, text: &str) -> Option<Repository> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (organisation, name) = id.split_once('/')?;
+        // Names become folders of the cache, and must not lead out of it.
         let is_name = |part: &str| {
             part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
                 && !part.contains("..")
@@ -76,8 +97,7 @@ impl Repository {
 
     /// Where the hub has one of its files.
     pub fn file_path(&self, commit: &str, name: &str) -> String {
-        let prefix = if self.kind == RepositoryKind::Dataset { "datasets/" } else { "" };
-        format!("{prefix}{}/resolve/{commit}/{}", self.id, escaped(name))
+        format!("{}{}/resolve/{commit}/{}", self.kind.file_prefix(), self.id, escaped(name))
     }
 }
 
@@ -94,12 +114,9 @@ fn is_plain(c: char) -> bool {
 
 /// A file's name as part of an address.
 fn escaped(name: &str) -> String {
-    let escape = |byte: u8| {
-        if byte == b'/' || is_plain(char::from(byte)) {
-            char::from(byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        }
+    let escape = |byte: u8| match char::from(byte) {
+        c if c == '/' || is_plain(c) => c.to_string(),
+        _ => format!("%{byte:02X}"),
     };
     name.bytes().map(escape).collect()
 }
@@ -121,6 +138,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((before, rest)) => name.strip_prefix(before).is_some_and(|after| {
+            // A name may hold any characters, and a slice must not begin within one.
             (0..=after.len()).any(|at| after.is_char_boundary(at) && matches(rest, &after[at..]))
         }),
     }

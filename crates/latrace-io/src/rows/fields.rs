@@ -36,19 +36,22 @@ impl std::error::Error for FieldProblem {}
 
 /// A short description of a value, for messages.
 pub fn describe(value: &Value) -> String {
-    const SHOWN: usize = 40;
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => format!("number {number}"),
-        Value::String(text) if text.chars().count() > SHOWN => {
-            let start: String = text.chars().take(SHOWN).collect();
-            format!("string {start:?}…")
-        }
-        Value::String(text) => format!("string {text:?}"),
+        Value::String(text) => format!("string {}", quoted(text)),
         Value::Array(values) => format!("a list of {}", values.len()),
         Value::Object(_) => "an object".to_owned(),
     }
+}
+
+/// A text in quotes, or the beginning of a long one.
+fn quoted(text: &str) -> String {
+    const SHOWN: usize = 40;
+    let start: String = text.chars().take(SHOWN).collect();
+    // Characters are only ever left out at the end, so the lengths in bytes tell whether any are.
+    if start.len() < text.len() { format!("{start:?}…") } else { format!("{text:?}") }
 }
 
 /// A field's value; null is the same as absent, since Parquet has a value for every field of every row.
@@ -65,6 +68,10 @@ pub fn id_of(row: &Row) -> Result<Option<Value>, FieldProblem> {
     }
 }
 
+fn required_id(row: &Row) -> Result<Value, FieldProblem> {
+    id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))
+}
+
 /// Ids seen so far, for stages that join on them.
 #[derive(Debug, Default)]
 pub struct UniqueIds(HashSet<String>);
@@ -73,7 +80,8 @@ impl UniqueIds {
     /// A row's `id`, which must be present and not seen before. The number 1 and the string "1" are different
     /// ids.
     pub fn take(&mut self, row: &Row) -> Result<Value, FieldProblem> {
-        let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+        let id = required_id(row)?;
+        // As JSON, in which a string has quotes and a number does not.
         if self.0.insert(id.to_string()) {
             Ok(id)
         } else {
@@ -84,8 +92,9 @@ impl UniqueIds {
     /// As [`UniqueIds::take`], for rows of samples: those of a question share its `id`, and differ in
     /// `sample` or in `answer`.
     pub fn take_sample(&mut self, row: &Row) -> Result<Value, FieldProblem> {
-        let id = id_of(row)?.ok_or_else(|| FieldProblem::new("id", "a string or an integer", "nothing"))?;
+        let id = required_id(row)?;
         let numbers = ["sample", "answer"].map(|name| field(row, name).filter(|number| number.is_u64()));
+        // The text of a list is never that of a bare id, so that both kinds of rows can be mixed.
         let [Some(_), answer] = numbers else { return self.take(row) };
         if self.0.insert(json!([id, numbers[0], answer]).to_string()) {
             return Ok(id);

@@ -9,6 +9,8 @@ mod reading;
 mod writing;
 
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -104,20 +106,22 @@ pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let cannot = || format!("cannot read the folder {}", path.display());
-    let entries = std::fs::read_dir(path)
-        .with_context(cannot)?
-        .collect::<std::io::Result<Vec<_>>>()
-        .with_context(cannot)?;
-    let is_data = |file: &PathBuf| {
-        file.extension().is_some_and(|extension| extension == "parquet" || extension == "jsonl")
-    };
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_data).collect();
+    let mut files = entries(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
+    files.retain(|file| is_data(file));
+    // The system lists them in no particular order.
     files.sort();
     if files.is_empty() {
         return Err(Failure::work(format!("{} has no .parquet or .jsonl file", path.display())).into());
     }
     Ok(files)
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn is_data(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "parquet" || extension == "jsonl")
 }
 
 /// The `f64` whose shortest decimal is that of `number`, so that it prints as the `f32` does; `None` if not

@@ -70,6 +70,7 @@ impl RowReader {
             });
             match parsed {
                 Ok(value) => return Ok(Some(value)),
+                // Nothing else is skipped: after a failed read, the rows behind it may be damaged too.
                 Err(error) if self.bad_rows == BadRows::Skip && error.is::<BadRow>() => {
                     self.skipped += 1;
                     tracing::warn!("skipped: {error}");
@@ -101,20 +102,24 @@ fn json_rows(path: &Path) -> Result<RowIterator> {
     let mut reader = BufReader::with_capacity(1 << 20, File::open(path).with_context(cannot)?);
     skip_byte_order_mark(&mut reader).with_context(cannot)?;
     let first = reader.fill_buf().with_context(cannot)?.trim_ascii_start().first().copied();
+    // A line of JSON Lines begins with a brace, since it is an object.
     if first == Some(b'[') {
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes).with_context(cannot)?;
-        let values: Vec<Box<RawValue>> = serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is not valid JSON", path.display()))?;
-        let path = path.to_owned();
-        return Ok(Box::new(
-            values
-                .into_iter()
-                .zip(1..)
-                .map(move |(value, number)| source(&path, Place::Row(number), value.get().as_bytes())),
-        ));
+        return array_rows(path, reader);
     }
     Ok(Box::new(JsonLines { path: path.to_owned(), reader, line: 0, buffer: Vec::new() }))
+}
+
+fn array_rows(path: &Path, mut reader: impl Read) -> Result<RowIterator> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    // As texts: a `Value` would have rounded long integers.
+    let values: Vec<Box<RawValue>> =
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
+    let path = path.to_owned();
+    let row = move |(value, number): (Box<RawValue>, u64)| {
+        source(&path, Place::Row(number), value.get().as_bytes())
+    };
+    Ok(Box::new(values.into_iter().zip(1..).map(row)))
 }
 
 fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
@@ -141,14 +146,7 @@ impl Iterator for JsonLines {
             match self.reader.read_until(b'\n', &mut self.buffer) {
                 Ok(0) => return None,
                 Ok(_) => self.line += 1,
-                Err(error) => {
-                    let failed = anyhow::Error::from(error).context(format!(
-                        "cannot read {} after line {}",
-                        self.path.display(),
-                        self.line
-                    ));
-                    return Some(Err(failed));
-                }
+                Err(error) => return Some(Err(error).with_context(|| self.cannot())),
             }
             if !self.buffer.trim_ascii().is_empty() {
                 return Some(self.parse_line());
@@ -158,6 +156,10 @@ impl Iterator for JsonLines {
 }
 
 impl JsonLines {
+    fn cannot(&self) -> String {
+        format!("cannot read {} after line {}", self.path.display(), self.line)
+    }
+
     fn parse_line(&self) -> Result<Source> {
         source(&self.path, Place::Line(self.line), &self.buffer)
     }
@@ -167,30 +169,26 @@ impl JsonLines {
 fn source(path: &Path, place: Place, text: &[u8]) -> Result<Source> {
     let row = match serde_json::from_slice(text) {
         Ok(Value::Object(row)) => row,
-        Ok(other) => {
-            return Err(BadRow::new(
-                path,
-                place,
-                format!("expected a JSON object, got {}", describe(&other)),
-            )
-            .into());
-        }
-        Err(error) => {
-            let reason = error.to_string().replace(" at line 1 column ", " at column ");
-            return Err(BadRow::new(
-                path,
-                place,
-                format!("expected a JSON object, got invalid JSON: {reason}"),
-            )
-            .into());
-        }
+        Ok(other) => return Err(no_object(path, place, &describe(&other))),
+        Err(error) => return Err(no_object(path, place, &invalid(&error))),
     };
     let text = has_long_integer(text).then(|| String::from_utf8_lossy(text).into_owned());
     Ok(Source { place, row, text })
 }
 
+fn no_object(path: &Path, place: Place, got: &str) -> anyhow::Error {
+    BadRow::new(path, place, format!("expected a JSON object, got {got}")).into()
+}
+
+fn invalid(error: &serde_json::Error) -> String {
+    // serde counts lines from the beginning of the row, not of the file.
+    let reason = error.to_string().replace(" at line 1 column ", " at column ");
+    format!("invalid JSON: {reason}")
+}
+
 /// Whether a text holds digits that may be an integer beyond 64 bits.
 fn has_long_integer(text: &[u8]) -> bool {
+    // An integer of 19 digits always fits `u64`, but one with a minus sign not always `i64`.
     const LONG: usize = 19;
     let mut run = 0;
     text.iter().any(|byte| {

@@ -21,7 +21,7 @@ fn row(value: Value) -> Row {
 fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    std::fs::write(&path, text).unwrap();
+    fs::write(&path, text).unwrap();
     (folder, path)
 }
 
@@ -127,7 +127,7 @@ fn a_failed_run_leaves_no_file() {
         anyhow::bail!("no more")
     });
     assert!(failed.is_err());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

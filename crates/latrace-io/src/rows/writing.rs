@@ -1,6 +1,6 @@
 //! Rows out: a file appears whole or not at all.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -22,6 +22,7 @@ impl Output {
     /// `-` or nothing is standard output. A path must have an extension that names a format.
     pub fn new(out: Option<&Path>) -> Result<Output> {
         match out {
+            // Checked before the work begins: a wrong extension should not cost its results.
             Some(path) if path != Path::new("-") => Format::of(path).map(|_| Output::File(path.to_owned())),
             _ => Ok(Output::Stdout),
         }
@@ -38,7 +39,7 @@ pub trait RowSink {
 pub fn write_rows<T>(out: &Output, produce: impl FnOnce(&mut dyn RowSink) -> Result<T>) -> Result<T> {
     match out {
         Output::Stdout => {
-            let mut writer = std::io::BufWriter::new(std::io::stdout().lock());
+            let mut writer = io::BufWriter::new(io::stdout().lock());
             let value = produce(&mut JsonLinesSink { writer: &mut writer })?;
             writer.flush().context("cannot write to standard output")?;
             Ok(value)
@@ -61,12 +62,13 @@ struct JsonLinesSink<'a, W: Write> {
 
 impl<W: Write> RowSink for JsonLinesSink<'_, W> {
     fn write(&mut self, row: Row) -> Result<()> {
-        let write = |writer: &mut W| -> std::io::Result<()> {
-            serde_json::to_writer(&mut *writer, &row)?;
-            writer.write_all(b"\n")
-        };
-        write(self.writer).context("cannot write a row")
+        write_line(self.writer, &row).context("cannot write a row")
     }
+}
+
+fn write_line(writer: &mut impl Write, row: &Row) -> io::Result<()> {
+    serde_json::to_writer(&mut *writer, row)?;
+    writer.write_all(b"\n")
 }
 
 /// All rows, for Parquet: its schema is known only once every row is.

@@ -97,6 +97,7 @@ impl<C: Column> Column for Option<C> {
     }
 
     fn read(reader: &mut C::Reader) -> Result<Option<Self>, ColumnProblem> {
+        // Null is one of this column's values, and so never missing.
         C::read(reader).map(Some)
     }
 }
@@ -170,10 +171,9 @@ impl<I: ListItem> Column for Vec<I> {
 
     fn read(reader: &mut Self::Reader) -> Result<Option<Self>, ColumnProblem> {
         let mut items = Vec::new();
-        Ok(match reader.read(&mut items)? {
-            ListRow::Null => None,
-            ListRow::Items { .. } => Some(I::from_stored(items)),
-        })
+        // No item is null: the column's type, which has been checked, makes items required.
+        let row = reader.read(&mut items)?;
+        Ok((row != ListRow::Null).then(|| I::from_stored(items)))
     }
 }
 
@@ -222,6 +222,7 @@ impl Stored for u64 {
 
 impl ScalarColumn for u64 {
     fn to_stored(&self) -> i64 {
+        // By its bits: the annotation says that they are of an unsigned number.
         self.cast_signed()
     }
 
@@ -278,11 +279,7 @@ macro_rules! named {
 
             fn from_stored(stored: ByteArray) -> Result<$kind, ColumnProblem> {
                 let got = stored.as_utf8()?;
-                let unknown = || UnknownName {
-                    expected: one_of($all.into_iter().map($name)),
-                    got: got.to_owned(),
-                };
-                Ok($from_name(got).ok_or_else(unknown)?)
+                Ok($from_name(got).ok_or_else(|| unknown_name($all.map($name), got))?)
             }
         }
     )+};
@@ -293,6 +290,7 @@ named! {
     Reason: Reason::code, Reason::from_code, Reason::ALL;
 }
 
-fn one_of(names: impl Iterator<Item = &'static str>) -> String {
-    format!("one of {}", names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
+fn unknown_name<const N: usize>(known: [&str; N], got: &str) -> UnknownName {
+    let known = known.map(|name| format!("{name:?}")).join(", ");
+    UnknownName { expected: format!("one of {known}"), got: got.to_owned() }
 }

@@ -41,6 +41,7 @@ pub struct Table<R> {
     folder: PathBuf,
     /// The stage's key, if this stage writes it; a reader takes any.
     key: Option<String>,
+    // A function's type: the table can be shared between threads whatever the records hold.
     record: PhantomData<fn() -> R>,
 }
 
@@ -61,11 +62,16 @@ impl<R> Table<R> {
     /// A folder that cannot be read.
     pub fn parts(&self) -> Result<usize> {
         let mut parts = 0;
-        let cannot = || format!("cannot read {}", self.folder.display());
-        while self.path(parts).try_exists().with_context(cannot)? {
+        while self.exists(parts)? {
             parts += 1;
         }
         Ok(parts)
+    }
+
+    /// Unlike [`Table::has`], fails where this cannot be known: the last parts must not go missing unnoticed.
+    fn exists(&self, part: usize) -> Result<bool> {
+        let exists = self.path(part).try_exists();
+        exists.with_context(|| format!("cannot read {}", self.folder.display()))
     }
 
     /// Whether the part is written.

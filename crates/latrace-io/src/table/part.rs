@@ -1,5 +1,6 @@
 //! One part of a table as a Parquet file: records in and out, one row after another.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
@@ -28,6 +29,7 @@ const STAGE_KEY: &str = "latrace.stage_key";
 pub(super) fn write<R: Record>(writer: impl Write + Send, records: &[R], stage_key: &str) -> Result<()> {
     let properties = Arc::new(properties::<R>(stage_key)?);
     let mut file = SerializedFileWriter::new(writer, schema_of::<R>()?, properties)?;
+    // Without records there is no row group, but still the schema, which readers check.
     if !records.is_empty() {
         let mut group = GroupWriter::new(file.next_row_group()?);
         R::write(records, &mut group)?;
@@ -46,21 +48,25 @@ pub(super) fn write<R: Record>(writer: impl Write + Send, records: &[R], stage_k
 /// One row group holds the part: pages of about a megabyte are read one after another, so that a reader holds
 /// a page of each column and no more.
 fn properties<R: Record>(stage_key: &str) -> Result<WriterProperties> {
-    let metadata = [(SCHEMA_KEY, SCHEMA_VERSION), (RECORD_KEY, R::NAME), (STAGE_KEY, stage_key)];
-    let metadata =
-        metadata.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned())).collect();
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_key_value_metadata(Some(metadata));
+        .set_key_value_metadata(Some(metadata::<R>(stage_key)));
     let lists = R::fields().into_iter().filter(|field| field.is_group());
-    let properties = lists.fold(properties, |properties, field| {
-        let items = ColumnPath::new([field.name(), "list", "element"].map(str::to_owned).to_vec());
-        properties
-            .set_column_compression(items.clone(), Compression::UNCOMPRESSED)
-            .set_column_dictionary_enabled(items.clone(), false)
-            .set_column_statistics_enabled(items, EnabledStatistics::None)
-    });
-    Ok(properties.build())
+    Ok(lists.fold(properties, |properties, list| plain(properties, list.name())).build())
+}
+
+fn metadata<R: Record>(stage_key: &str) -> Vec<KeyValue> {
+    let metadata = [(SCHEMA_KEY, SCHEMA_VERSION), (RECORD_KEY, R::NAME), (STAGE_KEY, stage_key)];
+    metadata.map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned())).to_vec()
+}
+
+/// The properties, with the items of a column of lists stored plainly.
+fn plain(properties: WriterPropertiesBuilder, list: &str) -> WriterPropertiesBuilder {
+    let items = ColumnPath::new([list, "list", "element"].map(str::to_owned).to_vec());
+    properties
+        .set_column_compression(items.clone(), Compression::UNCOMPRESSED)
+        .set_column_dictionary_enabled(items.clone(), false)
+        .set_column_statistics_enabled(items, EnabledStatistics::None)
 }
 
 /// The records of a part, row by row, once what it is said to hold is checked.
@@ -69,6 +75,7 @@ fn properties<R: Record>(stage_key: &str) -> Result<WriterProperties> {
 /// A file that cannot be read, of another layout or of other records.
 pub(super) fn read<V: View>(path: &Path) -> Result<impl Iterator<Item = Result<V>> + use<V>> {
     let file = ParquetFile::open(path).map_err(|error| error.context(damaged(path)))?;
+    // First, because a difference in columns says little about a file of another kind.
     check_kind::<V>(&file)?;
     check_fields::<V>(file.fields()).map_err(|problem| other_layout(path, problem))?;
     let path = path.to_owned();
@@ -91,11 +98,12 @@ fn check_kind<V: View>(file: &ParquetFile) -> Result<()> {
     Err(other_layout(file.path(), problem))
 }
 
-fn other_layout(path: &Path, problem: impl std::fmt::Display) -> anyhow::Error {
-    let hint = "it was written by another version of latrace, or by another program; \
-                `latrace run RECIPE --run-dir NEW` makes a new run";
-    Failure::work(format!("{}: {problem}", path.display())).hint(hint).into()
+fn other_layout(path: &Path, problem: impl Display) -> anyhow::Error {
+    Failure::work(format!("{}: {problem}", path.display())).hint(OTHER_PROGRAM).into()
 }
+
+const OTHER_PROGRAM: &str = "it was written by another version of latrace, or by another program; \
+                             `latrace run RECIPE --run-dir NEW` makes a new run";
 
 fn damaged(path: &Path) -> Failure {
     let hint = format!("remove {} and run again: it will be redone", path.display());

@@ -95,17 +95,24 @@ pub(super) fn check_fields<V: View>(fields: &[Field]) -> Result<()> {
     let all_got: Vec<&Field> = fields.iter().filter(is_read).collect();
     for at in 0..all_expected.len().max(all_got.len()) {
         let (expected, got) = (all_expected.get(at), all_got.get(at).copied());
-        let is_same = expected.zip(got).is_some_and(|(expected, got)| {
-            expected.name == got.name && expected.to_string() == got.to_string()
-        });
-        if !is_same {
-            let column = expected.or(got).map_or_else(String::new, |field| field.name.clone());
-            let got = got_instead(expected, got);
-            let expected = expected.map_or_else(|| "no such column".to_owned(), Field::to_string);
-            return Err(RecordProblem::Column { column, expected, got }.into());
+        if !expected.zip(got).is_some_and(|(expected, got)| is_same(expected, got)) {
+            return Err(differing(expected, got).into());
         }
     }
     Ok(())
+}
+
+fn is_same(expected: &Field, got: &Field) -> bool {
+    // As words, which leave out the names that other writers give to the levels of a list.
+    expected.name == got.name && expected.to_string() == got.to_string()
+}
+
+fn differing(expected: Option<&Field>, got: Option<&Field>) -> RecordProblem {
+    RecordProblem::Column {
+        column: expected.or(got).map_or_else(String::new, |field| field.name.clone()),
+        expected: expected.map_or_else(|| "no such column".to_owned(), Field::to_string),
+        got: got_instead(expected, got),
+    }
 }
 
 /// What stands in an expected column's place.
@@ -257,8 +264,9 @@ impl<'a, W: Write + Send> GroupWriter<'a, W> {
     }
 
     fn next_column(&mut self) -> Result<SerializedColumnWriter<'_>, ParquetError> {
-        let column = self.group.next_column()?;
-        column.ok_or_else(|| ParquetError::General("more columns than the schema has".to_owned()))
+        self.group
+            .next_column()?
+            .ok_or_else(|| ParquetError::General("more columns than the schema has".to_owned()))
     }
 
     /// Ends the row group, all of whose columns are written.

@@ -71,9 +71,12 @@ pub(super) fn write_lists<'a, I: ListItem>(
 ) -> Result<()> {
     let writer = column.typed::<I::Physical>();
     let item = writer.get_descriptor().max_def_level();
+    // A list's first item starts a row, at repetition level 0, and those that follow are at level 1.
     let (mut levels, mut buffer) = (ListLevels { item, definitions: vec![], repetitions: vec![0] }, vec![]);
     for list in lists {
         match list {
+            // Definition levels from the outside in: no list, an empty one, an item. Columns that may not be
+            // null lack the first.
             None => writer.write_batch(&[], Some(&[0]), Some(&[0]))?,
             Some([]) => writer.write_batch(&[], Some(&[item - 1]), Some(&[0]))?,
             Some(items) => {
@@ -134,6 +137,7 @@ impl<T: DataType> ScalarReader<T> {
         if self.values.len() == 0 && self.definitions.len() == 0 {
             self.read_batch()?;
         }
+        // A column without nulls has no definition levels to take one from.
         if self.definitions.next() == Some(0) {
             return Ok(None);
         }

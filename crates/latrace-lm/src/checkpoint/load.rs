@@ -5,6 +5,7 @@ use crate::config::{Config, Parameter};
 use crate::error::{Error, Result};
 use crate::fields::read_json;
 use half::{bf16, f16};
+use latrace_kernels::map_file;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -139,11 +140,15 @@ impl Files {
     }
 }
 
+fn is_plain_name(file: &str) -> bool {
+    let mut parts = Path::new(file).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+}
+
 /// Fails with what is wrong with a shard's name.
 fn check_shard(dir: &Path, file: &str) -> Result<(), &'static str> {
     // The index comes from a download: a path in it could lead to any file of the machine.
-    let mut parts = Path::new(file).components();
-    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+    if !is_plain_name(file) {
         return Err("expected a plain file name, got a path");
     }
     if dir.join(file).exists() { Ok(()) } else { Err("which does not exist") }
@@ -151,7 +156,7 @@ fn check_shard(dir: &Path, file: &str) -> Result<(), &'static str> {
 
 fn map(path: PathBuf) -> Result<(PathBuf, Mmap)> {
     let file = File::open(&path).map_err(Error::io("open", &path))?;
-    let bytes = latrace_kernels::map_file(&file).map_err(Error::io("map", &path))?;
+    let bytes = map_file(&file).map_err(Error::io("map", &path))?;
     Ok((path, bytes))
 }
 

@@ -52,6 +52,7 @@ fn arrange(published: Vec<String>, right: usize, places: &[usize], question: &st
 fn permutation(count: usize, places: &[usize], question: &str) -> Vec<usize> {
     let mut rng = Rng::new(stream(SEED, "options", question, 0));
     let mut from: Vec<usize> = (0..count).collect();
+    // Fisher-Yates, over the free places alone.
     for last in (1..places.len()).rev() {
         from.swap(places[last], places[rng.below(last + 1)]);
     }
@@ -65,12 +66,16 @@ pub fn letter(place: usize) -> char {
 
 /// Whether an option refers to others by letter: "A and C", "either (A) or (B)".
 fn names_letters(option: &str) -> bool {
-    let words: Vec<&str> =
-        option.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words = words(option);
     words.windows(3).any(|words| is_letter(words[0]) && is_conjunction(words[1]) && is_letter(words[2]))
 }
 
+fn words(text: &str) -> Vec<&str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
+}
+
 fn is_letter(word: &str) -> bool {
+    // Only a capital: "a" is an article.
     word.len() == 1 && word.starts_with(|c: char| c.is_ascii_uppercase())
 }
 
@@ -78,12 +83,14 @@ fn is_conjunction(word: &str) -> bool {
     ["and", "or"].contains(&word)
 }
 
+/// How options refer to those above them, in the data sets of the built-in benchmarks.
+const UPWARD: [&str; 6] =
+    ["of the above", "of above", "all the above", "both the above", "the above methods", "listed above"];
+
 /// Whether an option refers to those above it.
 fn points_up(option: &str) -> bool {
     let lower = option.to_lowercase();
-    ["of the above", "of above", "all the above", "both the above", "the above methods", "listed above"]
-        .iter()
-        .any(|words| lower.contains(words))
+    UPWARD.iter().any(|words| lower.contains(words))
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ impl ItemReference {
             ItemReference::Answers(golds) => golds.first().map(|gold| boxed(gold)),
             ItemReference::Choice(choices) => Some(boxed(&choices.right.to_string())),
             ItemReference::Task { answer, .. } => Some(answer.clone()),
+            // In a fence: a program outside one is not looked for in a response.
             ItemReference::Check { start, solution, .. } => {
                 solution.as_ref().map(|solution| format!("```python\n{start}{solution}\n```"))
             }
@@ -137,6 +138,7 @@ fn boxed(answer: &str) -> String {
 fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
     let definition = format!("def {function}(");
     let given = match start.find(&definition) {
+        // Without the unfinished definition, which the program repeats and completes.
         Some(at) if program.contains(&definition) => &start[..at],
         _ => start,
     };
@@ -183,6 +185,7 @@ impl Benchmark {
             (Kind::Code, Some(tests)) => program(tests, row),
             (kind, _) if kind.task().is_some() => Ok(ItemReference::Task {
                 question: question.to_owned(),
+                // There is at least one, and any will do: a task judges by its question.
                 answer: answers(&self.columns, row)?.swap_remove(0),
             }),
             _ => answers(&self.columns, row).map(ItemReference::Answers),
@@ -201,6 +204,7 @@ fn asked(
     let options: Vec<Value> =
         options.map(|(place, text)| json!({"letter": choices::letter(place), "text": text})).collect();
     match template.fill(&json!({"question": question, "options": options, "row": row})) {
+        // A template in a file ends in a line feed, which is no part of the question.
         Ok(asked) => Ok(asked.trim().to_owned()),
         Err(error) => Err(FieldProblem::new("prompt", "columns that the template has", error.to_string())),
     }
@@ -249,10 +253,10 @@ fn choice(columns: &Columns, row: &Row, question: &str) -> Result<Choices, Field
 
 /// An option with a column of its own.
 fn option_of(row: &Row, name: &str) -> Result<String, FieldProblem> {
-    match field(row, name) {
-        Some(Value::Number(number)) => Ok(number.to_string()),
-        _ => Ok(text_of(row, name)?.trim().to_owned()),
-    }
+    Ok(match field(row, name) {
+        Some(Value::Number(number)) => number.to_string(),
+        _ => text_of(row, name)?.trim().to_owned(),
+    })
 }
 
 /// Options that share a column.
@@ -315,6 +319,7 @@ fn listed_tests(
         return Err(FieldProblem::new(public, "tests", "nothing"));
     }
     let [public, private, metadata] = [public, private, metadata].map(|name| row.get(name));
+    // The names that `latrace verify` knows these lists by, whatever the data calls them.
     let tests = json!({"public_test_cases": public, "private_test_cases": private, "metadata": metadata});
     Ok(ItemReference::Tests(tests))
 }

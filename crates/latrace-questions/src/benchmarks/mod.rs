@@ -9,7 +9,7 @@ mod item;
 mod reader;
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -237,6 +237,7 @@ fn over_protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SamplingP
         min_p: Option<f32>,
         max_new_tokens: Option<usize>,
     }
+    // One by one: a file that sets the temperature keeps the protocol's token limit.
     let given = Given::deserialize(deserializer)?;
     Ok(SamplingParams {
         temperature: given.temperature.unwrap_or(PROTOCOL.temperature),
@@ -259,6 +260,7 @@ impl Benchmark {
     /// Neither a file nor a known name; a file that is not a benchmark.
     pub fn find(name: &str) -> Result<Benchmark> {
         let path = Path::new(name);
+        // A file comes first, so that a user's own version of a built-in benchmark can have its name.
         if path.is_file() {
             return Benchmark::read(path, name);
         }
@@ -279,6 +281,7 @@ impl Benchmark {
     fn parse(name: &str, text: &str, shown: &str) -> Result<Benchmark> {
         let not_one = |problem: &str| Failure::usage(format!("{shown} is not a benchmark: {problem}"));
         let parsed: Result<Benchmark, _> = toml::from_str(text);
+        // The message of a TOML error ends with a line feed.
         let parsed = parsed.map_err(|error| not_one(error.to_string().trim()))?;
         let benchmark = Benchmark { name: name.to_owned(), ..parsed };
         benchmark.check().map_err(|problem| not_one(&problem))?;
@@ -290,6 +293,11 @@ impl Benchmark {
             return Err("k: expected at least 1, got 0".to_owned());
         }
         self.check_reference()?;
+        self.check_prompt()
+    }
+
+    /// Checks that the template compiles; whether rows have its columns is known only with the data.
+    fn check_prompt(&self) -> Result<(), String> {
         self.template().map(drop).map_err(|error| format!("prompt: {error}"))
     }
 
@@ -349,6 +357,7 @@ impl Columns {
 }
 
 fn plain_name(name: &str) -> String {
+    // "MMLU-Pro" is `mmlu_pro`.
     name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
 }
 
@@ -368,32 +377,40 @@ fn write_questions(task: Task, count: usize, out: &Path) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let path = out.join("questions.jsonl");
     write_atomically(&path, |writer| {
-        splits.test.iter().try_for_each(|question| write_line(writer, question))
+        let written = splits.test.iter().try_for_each(|question| write_line(writer, question));
+        written.context("cannot write a question")
     })?;
     Ok(path)
 }
 
-fn write_line(writer: &mut dyn Write, question: &Question) -> Result<()> {
-    let line = serde_json::to_string(question).context("cannot write a question")?;
-    writeln!(writer, "{line}").context("cannot write a question")
+fn write_line(writer: &mut dyn Write, question: &Question) -> io::Result<()> {
+    serde_json::to_writer(&mut *writer, question)?;
+    writeln!(writer)
 }
 
 fn six_seconds() -> f64 {
     6.0
 }
 
-/// A string, or a list of strings.
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMore {
-        One(String),
-        More(Vec<String>),
+    OneOrMore::deserialize(deserializer).map(Vec::from)
+}
+
+/// A string, or a list of strings.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl From<OneOrMore> for Vec<String> {
+    fn from(texts: OneOrMore) -> Vec<String> {
+        match texts {
+            OneOrMore::One(text) => vec![text],
+            OneOrMore::More(texts) => texts,
+        }
     }
-    Ok(match OneOrMore::deserialize(deserializer)? {
-        OneOrMore::One(text) => vec![text],
-        OneOrMore::More(texts) => texts,
-    })
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ pub fn for_each(
     let mut selection = Selection::new(chosen);
     for file in files {
         let mut reader = RowReader::open(file, BadRows::Stop)?;
+        // Tested before a row is read: what lies beyond the limit may be large, or damaged.
         while !chosen.is_full(selection.count)
             && let Some((at, item)) =
                 reader.next_with(|at, row| benchmark.item(&row, &template).map(|item| (at, item)))?
@@ -77,6 +78,7 @@ impl<'a> Selection<'a> {
         let number = self.rows;
         self.rows += 1;
         let Some(item) = item else { return Ok(None) };
+        // Before the choice: the hint about a misspelt subset lists all that there are.
         self.subsets.extend(item.subset.clone());
         if !self.chosen.takes(&item) {
             return Ok(None);

@@ -44,6 +44,7 @@ impl Format {
 }
 
 fn of_row(mut row: Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Question, FieldProblem> {
+    // The chat first: the response that it holds is then taken apart like any other.
     replace_chat(&mut row, markers, chat)?;
     replace_response(&mut row, markers)?;
     if let Some(prompt) = row.get("prompt").cloned() {
@@ -63,6 +64,7 @@ fn replace_chat(row: &mut Row, markers: &Markers, chat: Option<SplitChat<'_>>) -
         .map_err(|error| FieldProblem::new("messages", "a chat", error.to_string()))?;
     if let Some(split) = chat {
         let Turn { prompt, response } = split(&messages)?;
+        // The template ends where the assistant's turn begins, and that turn begins with a thought.
         row.insert("prompt".to_owned(), json!(prompt + &markers.open));
         row.insert("response".to_owned(), json!(response));
     }
@@ -130,6 +132,7 @@ fn gsm8k(row: Row) -> Result<Question, FieldProblem> {
         id: text_of(&row, "id")?.to_owned(),
         question: text_of(&row, "question")?.to_owned(),
         trace: Some(without_calculator(work)),
+        // In a box, as prompts ask of mathematics; the data ends in the bare number.
         solution: Some(format!("The answer is \\boxed{{{answer}}}.")),
         answer: Some(answer.to_owned()),
         source: Some("gsm8k".to_owned()),
@@ -140,6 +143,7 @@ fn gsm8k(row: Row) -> Result<Question, FieldProblem> {
 /// The working of a GSM8K solution, and its answer.
 fn worked_solution(text: &str) -> Result<(&str, &str), FieldProblem> {
     let expected = "a solution that ends in \"#### NUMBER\"";
+    // The last mark: the working before it may be any text.
     match text.rsplit_once("####") {
         Some((work, answer)) => Ok((work.trim(), answer.trim())),
         None => Err(FieldProblem::new("answer", expected, describe(&json!(text)))),
@@ -152,6 +156,7 @@ fn without_calculator(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("<<") {
         kept.push_str(before);
+        // One that does not end takes the rest of the text with it.
         rest = after.split_once(">>").map_or("", |(_, after)| after);
     }
     kept + rest

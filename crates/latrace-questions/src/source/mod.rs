@@ -169,6 +169,7 @@ impl Source {
 
     fn renamed(&self, mut row: Row) -> Row {
         for (ours, theirs) in &self.columns {
+            // Shifted, not swapped: the other fields keep the order in which the file has them.
             if let Some(value) = row.shift_remove(theirs) {
                 row.insert(ours.clone(), value);
             }
@@ -185,9 +186,8 @@ struct Reading<'a> {
 
 /// All text of a question, for training a tokenizer.
 fn text_of(question: Question) -> String {
-    let Question { question, trace, solution, answer, .. } = question;
-    let texts: Vec<String> = [Some(question), trace, solution, answer].into_iter().flatten().collect();
-    texts.join("\n")
+    let texts = [Some(question.question), question.trace, question.solution, question.answer];
+    texts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 /// The questions of a task. Those with traces come first, so that [`Source::traced`] means the same for tasks
@@ -204,9 +204,12 @@ fn in_order(splits: Splits) -> Vec<(Split, Question)> {
 /// # Errors
 /// A name that no task has.
 pub fn named_task(setting: &str, name: &str) -> Result<Task> {
-    let known = || Task::ALL.map(Task::name).join(", ");
-    let unknown = || Failure::usage(format!("{setting}: expected one of {}, got \"{name}\"", known()));
-    Ok(Task::named(name).ok_or_else(unknown)?)
+    Ok(Task::named(name).ok_or_else(|| unknown_task(setting, name))?)
+}
+
+fn unknown_task(setting: &str, name: &str) -> Failure {
+    let known = Task::ALL.map(Task::name).join(", ");
+    Failure::usage(format!("{setting}: expected one of {known}, got \"{name}\""))
 }
 
 /// Checks that ids are unique.

@@ -31,11 +31,7 @@ impl Rules for Arithmetic {
     const WORDS: &'static [&'static str] = &["(", ")", "+", "-", "*", "=", ","];
 
     fn pool(rng: &mut Rng) -> Vec<Grade<Expression>> {
-        let grade = |operations: usize| Grade {
-            difficulty: operations.to_string(),
-            puzzles: if operations == 1 { simple() } else { drawn(operations, rng) },
-        };
-        (1..=MOST_DIFFICULT).map(grade).collect()
+        (1..=MOST_DIFFICULT).map(|operations| grade(operations, rng)).collect()
     }
 
     fn label(expression: &Expression) -> String {
@@ -51,6 +47,7 @@ impl Rules for Arithmetic {
         let answer = steps.last().map_or(String::new(), |step| step.result.to_string());
         let trace = match sometimes(rng, |rng| wrong_step(&steps, rng)) {
             Some((at, wrong)) => {
+                // The same step follows once more, with its right result.
                 let rest = steps.split_off(at);
                 steps.push(wrong);
                 format!("{} {MISTAKE} {}", told(&steps), told(&rest))
@@ -69,6 +66,12 @@ impl Rules for Arithmetic {
             _ => Reason::Different,
         }
     }
+}
+
+fn grade(operations: usize, rng: &mut Rng) -> Grade<Expression> {
+    // There are fewer expressions of one operation than a grade holds: drawing that many would never end.
+    let puzzles = if operations == 1 { simple() } else { drawn(operations, rng) };
+    Grade { difficulty: operations.to_string(), puzzles }
 }
 
 /// One of the steps with a wrong result, and its place.
@@ -117,6 +120,7 @@ fn draw(operations: usize, rng: &mut Rng) -> Option<(Expression, u8)> {
 fn draw_operator(left: u8, right: u8, rng: &mut Rng) -> Option<(Operator, u8)> {
     let result = |operator: Operator| Some((operator, operator.apply(left, right)?));
     let results: Vec<(Operator, u8)> = OPERATORS.into_iter().filter_map(result).collect();
+    // `None` if no operator has a result: `below(0)` is 0, and there is no element.
     results.get(rng.below(results.len())).copied()
 }
 

@@ -64,6 +64,7 @@ impl Rules for Countdown {
     }
 
     fn solve(puzzle: &Puzzle, rng: &mut Rng) -> Solution {
+        // Drawn before the solution: in the other order, the same seed would give other traces.
         let mistake = sometimes(rng, |rng| false_start(puzzle, rng));
         let mistake = mistake.map(|steps| format!("{} {MISTAKE} ", told(&steps)));
         let steps = a_shortest(puzzle, rng);
@@ -100,25 +101,36 @@ fn ascending(least: u8, count: usize) -> Vec<Vec<u8>> {
     if count == 0 {
         return vec![Vec::new()];
     }
-    let after =
-        |first: u8| ascending(first, count - 1).into_iter().map(move |rest| [vec![first], rest].concat());
-    (least..=LARGEST_GIVEN).flat_map(after).collect()
+    (least..=LARGEST_GIVEN).flat_map(|first| beginning_with(first, count)).collect()
+}
+
+fn beginning_with(first: u8, count: usize) -> Vec<Vec<u8>> {
+    let rests = ascending(first, count - 1).into_iter();
+    rests.map(|rest| [vec![first], rest].concat()).collect()
 }
 
 fn read(question: &str) -> Option<Puzzle> {
     let (numbers, target) = question.split_once(ARROW)?;
+    Some(Puzzle { numbers: given(numbers)?, target: number(target.trim())? })
+}
+
+fn given(text: &str) -> Option<Vec<u8>> {
     // A question may be any text: one word too many is enough to refuse it.
-    let words = numbers.split_whitespace().take(MOST_GIVEN + 1);
+    let words = text.split_whitespace().take(MOST_GIVEN + 1);
     let numbers: Vec<u8> = words.map(number).collect::<Option<_>>()?;
-    (1..=MOST_GIVEN).contains(&numbers.len()).then_some(Puzzle { numbers, target: number(target.trim())? })
+    (1..=MOST_GIVEN).contains(&numbers.len()).then_some(numbers)
 }
 
 /// Whether each of `used` is given, as often as it is used.
 fn available(given: &[u8], used: Vec<u8>) -> bool {
     // Removed one by one, because a number may be given twice.
     let mut left = given.to_vec();
-    let mut take = |number: u8| left.iter().position(|&other| other == number).map(|at| left.swap_remove(at));
-    used.into_iter().all(|number| take(number).is_some())
+    used.into_iter().all(|number| take(&mut left, number).is_some())
+}
+
+fn take(left: &mut Vec<u8>, number: u8) -> Option<u8> {
+    let at = left.iter().position(|&other| other == number)?;
+    Some(left.swap_remove(at))
 }
 
 /// A fraction, not in lowest terms. Of an expression of n numbers up to 99, both parts are at most 2^(n - 1)
@@ -188,6 +200,7 @@ impl State {
     fn onwards(&self) -> Vec<State> {
         let mut states: Vec<State> = Vec::new();
         for next in pairs(self.numbers.len()).flat_map(|pair| self.after(pair)) {
+            // Equal steps from the same numbers leave the same numbers.
             if !states.iter().any(|state| state.steps == next.steps) {
                 states.push(next);
             }
@@ -199,6 +212,7 @@ impl State {
     /// skipped, because no shortest solution has one.
     fn after(&self, pair: (usize, usize)) -> impl Iterator<Item = State> {
         let (one, other) = (self.numbers[pair.0], self.numbers[pair.1]);
+        // The larger operand first: the other way round, subtraction and division have no result.
         let (left, right) = (one.max(other), one.min(other));
         let steps = Operator::ALL.into_iter().filter_map(move |operator| Step::of(left, operator, right));
         let useful = steps.filter(move |step| ![0, left, right].contains(&step.result));
@@ -256,10 +270,13 @@ fn targets(numbers: &[u8]) -> BTreeMap<u8, Difficulty> {
 
 /// The final states of all shortest solutions.
 fn shortest(puzzle: &Puzzle) -> Vec<State> {
-    let arrived = |level: Vec<State>| -> Vec<State> {
-        level.into_iter().filter(|state| state.reached() == Some(puzzle.target)).collect()
-    };
-    levels(&puzzle.numbers).map(arrived).find(|states| !states.is_empty()).unwrap_or_default()
+    // Each level has one step more than the one before, so the first with a solution has all of the shortest.
+    let mut arrived = levels(&puzzle.numbers).map(|level| arrived(level, puzzle.target));
+    arrived.find(|states| !states.is_empty()).unwrap_or_default()
+}
+
+fn arrived(level: Vec<State>, target: u8) -> Vec<State> {
+    level.into_iter().filter(|state| state.reached() == Some(target)).collect()
 }
 
 /// The steps of a shortest solution, uniformly among all.
@@ -273,6 +290,7 @@ fn a_shortest(puzzle: &Puzzle, rng: &mut Rng) -> Vec<Step> {
 fn false_start(puzzle: &Puzzle, rng: &mut Rng) -> Option<Vec<Step>> {
     let misses = |state: &State| state.reached() != Some(puzzle.target);
     let first = State::start(&puzzle.numbers).onwards().into_iter().filter(misses);
+    // The first step must miss as well: a trace that has reached the target does not start over.
     let second: Vec<State> = first.flat_map(|state| state.onwards()).filter(misses).collect();
     second.get(rng.below(second.len())).map(|state| state.steps.clone())
 }

@@ -44,6 +44,7 @@ impl Operator {
             Operator::Add => left.checked_add(right),
             Operator::Subtract => left.checked_sub(right),
             Operator::Multiply => left.checked_mul(right),
+            // Division by zero has no remainder, and so no result.
             Operator::Divide if left.checked_rem(right) == Some(0) => left.checked_div(right),
             Operator::Divide => None,
         };
@@ -93,10 +94,7 @@ impl Expression {
     /// Parses words separated by spaces: products bind more tightly than sums, and operators are
     /// left-associative.
     pub(super) fn parse(text: &str) -> Option<Expression> {
-        let words: Vec<&str> = text.split_whitespace().take(MOST_WORDS + 1).collect();
-        if words.len() > MOST_WORDS {
-            return None;
-        }
+        let words = words(text)?;
         let mut rest = words.as_slice();
         let expression = sum(&mut rest)?;
         rest.is_empty().then_some(expression)
@@ -126,6 +124,7 @@ impl Expression {
         match self {
             Expression::Number(number) => Some(*number),
             Expression::Operation(left, operator, right) => {
+                // The left side first, whose steps a trace tells first.
                 let step = Step::of(left.work_out(steps)?, *operator, right.work_out(steps)?)?;
                 steps.push(step);
                 Some(step.result)
@@ -152,6 +151,12 @@ impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, false)
     }
+}
+
+fn words(text: &str) -> Option<Vec<&str>> {
+    // One word too many shows that there are more; the rest of a long answer is not even split.
+    let words: Vec<&str> = text.split_whitespace().take(MOST_WORDS + 1).collect();
+    (words.len() <= MOST_WORDS).then_some(words)
 }
 
 fn sum(words: &mut &[&str]) -> Option<Expression> {
@@ -186,6 +191,7 @@ fn operand(words: &mut &[&str]) -> Option<Expression> {
 
 fn next_operator(words: &mut &[&str], wanted: fn(Operator) -> bool) -> Option<Operator> {
     let operator = Operator::of_word(words.first()?).filter(|&operator| wanted(operator))?;
+    // Passed only now: an operator that is not wanted here belongs to the chain outside.
     next(words);
     Some(operator)
 }

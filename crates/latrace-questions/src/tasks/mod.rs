@@ -132,6 +132,7 @@ trait Rules {
 /// A number as written in questions and answers: without sign or leading zeros, since other spellings have no
 /// token.
 fn number(word: &str) -> Option<u8> {
+    // An empty word passes here, but cannot be parsed below.
     if !word.bytes().all(|byte| byte.is_ascii_digit()) || word.starts_with('0') && word != "0" {
         return None;
     }

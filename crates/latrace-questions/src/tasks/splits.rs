@@ -85,6 +85,7 @@ pub(super) fn splits<R: Rules>(name: &str, sizes: &Sizes, seed: u64) -> Result<S
     }
     let mut rest = puzzles.iter().map(|(difficulty, puzzle)| question::<R>(name, difficulty, puzzle, seed));
     let mut next = |count: usize| rest.by_ref().take(count).collect();
+    // The order of the fields is that in which they take their questions.
     Ok(Splits {
         test: without_traces(next(sizes.test)),
         validation: without_traces(next(sizes.validation)),
@@ -109,6 +110,7 @@ fn without_traces(mut questions: Vec<Question>) -> Vec<Question> {
 /// All puzzles in a stratified random order, in which every stretch has about the mix of the whole.
 fn interleaved<P>(grades: Vec<Grade<P>>, rng: &mut Rng) -> Vec<(String, P)> {
     let mut placed: Vec<(f64, String, P)> = grades.into_iter().flat_map(|grade| spread(grade, rng)).collect();
+    // Positions are floats without NaN, so the total order is the usual one.
     placed.sort_by(|(left, ..), (right, ..)| left.total_cmp(right));
     placed.into_iter().map(|(_, difficulty, puzzle)| (difficulty, puzzle)).collect()
 }

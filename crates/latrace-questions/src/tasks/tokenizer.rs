@@ -28,7 +28,7 @@ pub fn tokenizer_json(words: &[String]) -> String {
 
 fn vocabulary(words: &[String]) -> Map<String, Value> {
     let all = SPECIAL.into_iter().chain(words.iter().map(String::as_str));
-    all.enumerate().map(|(id, word)| (word.to_owned(), json!(id))).collect()
+    all.enumerate().map(|(id, word)| (word.into(), json!(id))).collect()
 }
 
 fn added_tokens() -> Vec<Value> {
@@ -36,6 +36,7 @@ fn added_tokens() -> Vec<Value> {
 }
 
 fn added_token(id: usize, content: &str) -> Value {
+    // All of them are written out: the reader of `tokenizer.json` has no defaults for these fields.
     json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
 }
 

@@ -77,6 +77,7 @@ impl Rules for Walk {
     }
 
     fn solve(ends: &Ends, rng: &mut Rng) -> Solution {
+        // Drawn before the path: in the other order, the same seed would give other traces.
         let mistake = sometimes(rng, |rng| false_start(ends, rng));
         let mistake = mistake.map(|moves| format!("{} {MISTAKE} ", told(ends.from, &moves)));
         let path = Routes::to(ends.to).path(ends.from, rng);
@@ -106,6 +107,7 @@ fn follow(from: u8, answer: &str) -> Result<u8, Reason> {
     for (count, word) in answer.split_whitespace().enumerate() {
         let step = Move::of_word(word).ok_or(Reason::Unreadable)?;
         let next = step.from(at).filter(|_| count < MOST_MOVES);
+        // A walk that leaves the range can be read; it is wrong.
         at = next.ok_or(Reason::Different)?;
     }
     Ok(at)
@@ -146,6 +148,7 @@ impl Routes {
     fn to(end: u8) -> Routes {
         let mut routes = Routes { end, fewest: vec![None; usize::from(LARGEST) + 1] };
         routes.fewest[usize::from(end)] = Some((0, 1.0));
+        // Each layer is collected before it is entered, so that it is not extended from itself.
         for distance in 0..MOST_DIFFICULT {
             for (at, ways) in routes.layer_before(distance) {
                 routes.fewest[usize::from(at)] = Some((distance + 1, ways));
@@ -188,6 +191,7 @@ impl Routes {
         let (mut at, mut path) = (from, Vec::new());
         for left in (0..self.distance(from).unwrap_or(0)).rev() {
             let ways = MOVES.map(|step| self.ways_after(at, step, left));
+            // Never all 0: `at` lies on a shortest walk, so some move continues one.
             let Some(step) = rng.weighted(&ways).map(|chosen| MOVES[chosen]) else { break };
             at = step.from(at).unwrap_or(at);
             path.push(step);

@@ -15,9 +15,7 @@ use crate::columnar::{Field, FieldKind, LeafReader, NextRow, RowGroup};
 /// A column that cannot be read.
 pub(super) fn open(group: &RowGroup<'_>, fields: &[Field]) -> Result<NextRow<Row>> {
     let mut nodes = open_all(group, fields)?;
-    Ok(Box::new(move || {
-        read_all(&mut nodes, |node| node.read().with_context(|| format!("column \"{}\"", node.name)))
-    }))
+    Ok(Box::new(move || read_all(&mut nodes, Node::read_column)))
 }
 
 fn open_all(group: &RowGroup<'_>, fields: &[Field]) -> Result<Vec<Node>> {
@@ -65,10 +63,17 @@ impl Node {
         Ok(Node { name: field.name.clone(), definition: field.definition, values })
     }
 
+    /// The next value of a row's field, which an error names.
+    fn read_column(&mut self) -> Result<Value> {
+        let value = self.read();
+        value.with_context(|| format!("column \"{}\"", self.name))
+    }
+
     /// The next value.
     fn read(&mut self) -> Result<Value> {
         let (definition, _) = self.levels()?.context("a column has fewer rows than its row group")?;
         match &mut self.values {
+            // Before the test for null: a leaf makes that test itself, and has one entry either way.
             Values::Scalars(leaf) => leaf.take(),
             _ if definition < self.definition => {
                 self.skip()?;

@@ -43,15 +43,16 @@ impl Fields {
     }
 
     fn shape_of(&mut self, name: &str) -> &mut Shape {
-        let place = match self.places.get(name) {
-            Some(place) => *place,
-            None => {
-                self.list.push((name.to_owned(), Shape::Unknown));
-                self.places.insert(name.to_owned(), self.list.len() - 1);
-                self.list.len() - 1
-            }
-        };
+        let known = self.places.get(name).copied();
+        let place = known.unwrap_or_else(|| self.add(name));
         &mut self.list[place].1
+    }
+
+    fn add(&mut self, name: &str) -> usize {
+        let place = self.list.len();
+        self.list.push((name.to_owned(), Shape::Unknown));
+        self.places.insert(name.to_owned(), place);
+        place
     }
 }
 
@@ -61,6 +62,14 @@ struct Conflict {
     path: Vec<String>,
     expected: &'static str,
     got: String,
+}
+
+impl Conflict {
+    /// The conflict as one of the object that has the field `name`.
+    fn within(mut self, name: &str) -> Conflict {
+        self.path.push(name.to_owned());
+        self
+    }
 }
 
 impl From<Conflict> for FieldProblem {
@@ -77,7 +86,7 @@ impl Shape {
     /// Values that cannot be in one column, named by their field.
     pub(super) fn of(rows: &[Value]) -> Result<Shape, FieldProblem> {
         let mut shape = Shape::Object(Fields::default());
-        rows.iter().try_for_each(|row| shape.add(row)).map_err(FieldProblem::from)?;
+        rows.iter().try_for_each(|row| shape.add(row))?;
         Ok(shape)
     }
 
@@ -86,6 +95,7 @@ impl Shape {
             *self = Shape::first(value);
         }
         match (&mut *self, value) {
+            // Every column may be null.
             (_, Value::Null) => Ok(()),
             (Shape::List(item), Value::Array(items)) => items.iter().try_for_each(|value| item.add(value)),
             (Shape::Object(fields), Value::Object(row)) => add_row(fields, row),
@@ -110,13 +120,17 @@ impl Shape {
     }
 
     fn conflict(&self, value: &Value) -> Conflict {
-        let expected = match self {
+        Conflict { path: Vec::new(), expected: self.noun(), got: describe(value) }
+    }
+
+    /// A value of this shape, in words.
+    fn noun(&self) -> &'static str {
+        match self {
             Shape::Unknown => "null",
             Shape::Scalar(_) => "a scalar",
             Shape::List(_) => "a list",
             Shape::Object(_) => "an object",
-        };
-        Conflict { path: Vec::new(), expected, got: describe(value) }
+        }
     }
 
     /// The schema of rows of this shape.
@@ -124,8 +138,11 @@ impl Shape {
     /// # Errors
     /// An object without fields, which no Parquet column can hold.
     pub(super) fn schema(&self) -> Result<Type> {
-        let Shape::Object(fields) = self else { return Ok(Type::group_type_builder("schema").build()?) };
-        Ok(Type::group_type_builder("schema").with_fields(types_of(fields)?).build()?)
+        let types = match self {
+            Shape::Object(fields) => types_of(fields)?,
+            _ => vec![],
+        };
+        Ok(Type::group_type_builder("schema").with_fields(types).build()?)
     }
 
     /// The type of a column; every value may be null.
@@ -153,10 +170,7 @@ impl Shape {
 
 fn add_row(fields: &mut Fields, row: &Row) -> Result<(), Conflict> {
     for (name, value) in row {
-        fields.shape_of(name).add(value).map_err(|mut conflict| {
-            conflict.path.push(name.clone());
-            conflict
-        })?;
+        fields.shape_of(name).add(value).map_err(|conflict| conflict.within(name))?;
     }
     Ok(())
 }
@@ -179,6 +193,7 @@ impl Scalar {
         match value {
             Value::Bool(_) => Some(Scalar::Boolean),
             Value::Number(number) if number.is_i64() => Some(Scalar::Integer),
+            // Integers beyond 63 bits too, although they lose digits: a column has one type.
             Value::Number(_) => Some(Scalar::Float),
             Value::String(_) => Some(Scalar::Text),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
@@ -190,6 +205,7 @@ impl Scalar {
         match (self, other) {
             _ if self == other => self,
             (Scalar::Integer, Scalar::Float) | (Scalar::Float, Scalar::Integer) => Scalar::Float,
+            // Every scalar has a text.
             _ => Scalar::Text,
         }
     }

@@ -80,6 +80,7 @@ impl Leaf {
     /// # Errors
     /// I/O errors.
     pub(super) fn write(&mut self, mut column: SerializedColumnWriter<'_>, rows: &[Value]) -> Result<()> {
+        // Taken out while `take_apart` borrows the leaf mutably.
         let steps = std::mem::take(&mut self.steps);
         for rows in rows.chunks(BATCH) {
             for row in rows {
@@ -100,6 +101,7 @@ impl Leaf {
                 self.values.push(value);
                 self.add_null(place.within());
             }
+            // In a file all rows have the same fields, so one that a row lacks becomes null.
             ([Step::Field(name), rest @ ..], value) => {
                 self.take_apart(rest, value.get(name).unwrap_or(&Value::Null), place.within());
             }
@@ -182,6 +184,7 @@ impl Place {
     /// That of an item of a list.
     fn item(self, at: usize) -> Place {
         let depth = self.depth + 1;
+        // The first item continues what its list does; the others are what the list repeats.
         let repetition = if at == 0 { self.repetition } else { depth };
         Place { definition: self.definition + 1, repetition, depth }
     }

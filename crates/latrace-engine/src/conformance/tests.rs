@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use latrace_core::{Markers, SamplingParams, StopReason, Tokenizer};
+use latrace_core::{Markers, StopReason, Tokenizer};
 use serde_json::{Value, json};
 
-use super::{Subject, all, completions_that_cannot_be_right_are_refused};
+use super::{Subject, all, completions_that_cannot_be_right_are_refused, unstopped};
 use crate::boundary::{Completion, Engine, ModelShape, Request, ScoreRow, StopTexts};
 use crate::cpu::{CpuEngine, CpuOptions, SaveDtype, save_random};
 use crate::random::Random;
@@ -52,12 +52,15 @@ fn random() -> Random {
     Random { shape, ids: 10..100, length: 12, closing_id: 5, answers: Vec::new() }
 }
 
+/// The whole suite, of an engine whose log-probs of sampling are exactly those of scoring.
+fn all_of_exact(engine: &dyn Engine, model: &Path) {
+    all(&Subject { engine, model, tolerance: 0.0 });
+    completions_that_cannot_be_right_are_refused(engine, model);
+}
+
 #[test]
 fn the_cpu_does_what_every_engine_must() {
-    let model = model();
-    let engine = CpuEngine::default();
-    all(&Subject { engine: &engine, model: model.path(), tolerance: 0.0 });
-    completions_that_cannot_be_right_are_refused(&engine, model.path());
+    all_of_exact(&CpuEngine::default(), model().path());
 }
 
 #[test]
@@ -65,7 +68,8 @@ fn memory_and_speed_of_the_cpu_change_nothing() {
     let model = model();
     let narrow = CpuOptions { kv_cache_bytes: Some(1 << 20), batch: 1, prefill_tokens: 3, score_tokens: 5 };
     let engine = CpuEngine::new(narrow);
-    // A window of requests is then smaller than the suite's: they are taken in several.
+    // A window of requests is then smaller than the suite's: they are taken in several. Prompts and rows, too,
+    // are longer than a pass may be.
     all(&Subject { engine: &engine, model: model.path(), tolerance: 0.0 });
     let requests: Vec<Request> = (0..40).map(|number| request(&[number % 7, 3], 4, number.into())).collect();
     let one_by_one = generate_all(&mut *engine.generator(model.path()).unwrap(), requests.clone()).unwrap();
@@ -76,9 +80,7 @@ fn memory_and_speed_of_the_cpu_change_nothing() {
 
 #[test]
 fn random_does_what_every_engine_must() {
-    let engine = random();
-    all(&Subject { engine: &engine, model: Path::new("none"), tolerance: 0.0 });
-    completions_that_cannot_be_right_are_refused(&engine, Path::new("none"));
+    all_of_exact(&random(), Path::new("none"));
 }
 
 /// An engine with two answers.
@@ -93,13 +95,7 @@ fn drawn(engine: &Random, request: Request) -> Vec<Completion> {
 }
 
 fn request(prompt: &[u32], limit: usize, seed: u64) -> Request {
-    Request {
-        prompt: prompt.to_vec(),
-        seeds: vec![seed],
-        params: SamplingParams::plain(limit),
-        stop_ids: Vec::new(),
-        stop_texts: StopTexts::default(),
-    }
+    unstopped(prompt.to_vec(), vec![seed], limit)
 }
 
 #[test]
