@@ -4,7 +4,9 @@
 //! `raise_exception`, a `tojson` that writes JSON as Python does, and Python's string methods. Differs in: no
 //! `strftime_now`, no tools or documents, no `{% generation %}` blocks.
 
+use std::error::Error as _;
 use std::io;
+use std::iter::successors;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -104,13 +106,8 @@ fn raise_exception(message: String) -> std::result::Result<Value, TemplateError>
 /// The message, its line, and what caused it, in one line.
 pub(crate) fn describe(error: &TemplateError) -> String {
     // The outer error alone often says only that a filter failed.
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    let chain = successors(error.source(), |&cause| cause.source());
+    chain.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// JSON as Python's `json.dumps(ensure_ascii=False)` writes it: a space after commas and colons, nothing

@@ -99,8 +99,12 @@ impl FallbackCounts {
     /// Share of questions without a usable trace under the main estimator, in [0, 1].
     #[must_use]
     pub fn without_usable_trace(&self) -> f64 {
-        let fell_back = self.geometric_likelihood + self.original_row + self.skipped;
+        let fell_back = self.fell_back();
         let questions = self.main + fell_back;
         if questions == 0 { 0.0 } else { fell_back as f64 / questions as f64 }
+    }
+
+    fn fell_back(&self) -> usize {
+        self.geometric_likelihood + self.original_row + self.skipped
     }
 }

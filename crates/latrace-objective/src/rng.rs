@@ -29,14 +29,16 @@ pub fn key(seed: u64, path: &[u64]) -> u64 {
 /// A text as a part of a path.
 #[must_use]
 pub fn text(text: &str) -> u64 {
-    let word = |chunk: &[u8]| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    };
     let words: Vec<u64> = text.as_bytes().chunks(8).map(word).collect();
     // The length is the seed, because the last word is padded with zeros.
     key(text.len() as u64, &words)
+}
+
+/// Up to eight bytes as a number, the first the least significant.
+fn word(chunk: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..chunk.len()].copy_from_slice(chunk);
+    u64::from_le_bytes(word)
 }
 
 /// Draw `counter` of the stream of a key, counted from 0: what SplitMix64 seeded with the key gives then.

@@ -144,9 +144,12 @@ pub fn pass_at(k: usize, n: usize, c: usize) -> f64 {
 #[must_use]
 pub fn pass_curve(tally_q: &[Tally], seed: u64) -> Vec<Interval> {
     let most = tally_q.iter().map(|tally| tally.samples).min().unwrap_or(0);
-    let at =
-        |k: usize| tally_q.iter().map(|tally| pass_at(k, tally.samples, tally.right)).collect::<Vec<f64>>();
-    (1..=most).map(|k| bootstrap(&at(k), seed)).collect()
+    (1..=most).map(|k| pass_interval(k, tally_q, seed)).collect()
+}
+
+fn pass_interval(k: usize, tally_q: &[Tally], seed: u64) -> Interval {
+    let pass_q: Vec<f64> = tally_q.iter().map(|tally| pass_at(k, tally.samples, tally.right)).collect();
+    bootstrap(&pass_q, seed)
 }
 
 /// A comparison of two models on the same questions.

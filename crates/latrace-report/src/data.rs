@@ -122,7 +122,7 @@ pub struct ShownStage {
     pub method: Option<String>,
     /// Its state.
     pub state: StageState,
-    /// Working time (s); of a begun stage, of completed sessions.
+    /// Working time (s) of a finished stage.
     pub seconds: Option<f64>,
     /// Tokens sampled or trained on.
     pub tokens: Option<u64>,

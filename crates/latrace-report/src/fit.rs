@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use anyhow::Result;
 use latrace_objective::Rng;
 
 use super::data::{Browsed, ReportData, TraceBrowser};
@@ -12,9 +13,10 @@ use latrace_io::failure::Failure;
 ///
 /// # Errors
 /// The page is too large even without traces.
-pub fn fit(mut data: ReportData, largest: usize) -> anyhow::Result<ReportData> {
+pub fn fit(mut data: ReportData, largest: usize) -> Result<ReportData> {
     let questions = std::mem::take(&mut data.traces.questions);
     let vocabulary = std::mem::take(&mut data.traces.vocabulary);
+    // The collector may have been offered more questions than it could hold.
     data.traces.of = data.traces.of.max(questions.len());
     let seed = data.run.seed.unwrap_or(0);
     // Set before measuring, so that its own size is counted.
@@ -30,20 +32,24 @@ pub fn fit(mut data: ReportData, largest: usize) -> anyhow::Result<ReportData> {
 }
 
 /// Bytes that the page without traces leaves.
-fn room_for_traces(data: &ReportData, largest: usize) -> anyhow::Result<usize> {
+fn room_for_traces(data: &ReportData, largest: usize) -> Result<usize> {
     // Measured as served, which is the longer form.
-    let without = page(data, PageUse::Served)?.len();
-    largest.checked_sub(without).ok_or_else(|| {
-        let message =
-            format!("the report would be {without} bytes without any trace; the limit is {largest}");
-        Failure::work(message).into()
-    })
+    let rest = page(data, PageUse::Served)?.len();
+    largest.checked_sub(rest).ok_or_else(|| too_large(rest, largest).into())
+}
+
+fn too_large(without: usize, largest: usize) -> Failure {
+    let message = format!("the report would be {without} bytes without any trace; the limit is {largest}");
+    Failure::work(message)
 }
 
 /// The questions at these indices, which are in ascending order.
 fn only(questions: Vec<Browsed>, kept: &[usize]) -> Vec<Browsed> {
-    let numbered = questions.into_iter().enumerate();
-    numbered.filter(|(at, _)| kept.binary_search(at).is_ok()).map(|(_, question)| question).collect()
+    (0..)
+        .zip(questions)
+        .filter(|(at, _)| kept.binary_search(at).is_ok())
+        .map(|(_, question)| question)
+        .collect()
 }
 
 /// The choice of questions for a page, while it is made.
@@ -91,12 +97,17 @@ impl<'a> Choice<'a> {
     }
 
     fn new_tokens(&self, question: &Browsed) -> Vec<u32> {
-        let tokens = question.traces.iter().flat_map(|trace| &trace.tokens).copied();
+        let tokens = tokens_of(question).copied();
         let mut new: Vec<u32> = tokens.filter(|&token| !self.is_known[token as usize]).collect();
+        // Each once: the page holds a token's text once, however often it is used.
         new.sort_unstable();
         new.dedup();
         new
     }
+}
+
+fn tokens_of(question: &Browsed) -> impl Iterator<Item = &u32> {
+    question.traces.iter().flat_map(|trace| &trace.tokens)
 }
 
 /// Size in the page, including the comma.
@@ -119,7 +130,7 @@ fn renumbered(mut traces: TraceBrowser, vocabulary: &[String]) -> TraceBrowser {
 /// its run.
 fn by_frequency(questions: &[Browsed]) -> Vec<u32> {
     let mut counts: HashMap<u32, u64> = HashMap::new();
-    for token in questions.iter().flat_map(|question| &question.traces).flat_map(|trace| &trace.tokens) {
+    for token in questions.iter().flat_map(tokens_of) {
         *counts.entry(*token).or_default() += 1;
     }
     let mut tokens: Vec<(u32, u64)> = counts.into_iter().collect();

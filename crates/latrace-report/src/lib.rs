@@ -50,5 +50,5 @@ pub fn collect(run: &Path) -> Result<ReportData> {
 /// As [`collect`]; I/O errors.
 pub fn write(run: &Path, out: &Path) -> Result<()> {
     let text = page(&collect(run)?, PageUse::File)?;
-    write_atomically(out, |writer| writer.write_all(text.as_bytes()).context("cannot write the page"))
+    write_atomically(out, |file| file.write_all(text.as_bytes()).context("cannot write the page"))
 }

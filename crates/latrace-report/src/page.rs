@@ -63,6 +63,7 @@ fn title(run: &str) -> String {
 /// The content security policy: the page may run its own script, use its own style, and, if served, query its
 /// server. The browser refuses anything else, so even text that became markup by mistake could do nothing.
 pub fn policy(used: PageUse) -> String {
+    // A data URL is the page's empty icon, without which browsers ask the server for one.
     let connections = if used == PageUse::Served { "; connect-src 'self'" } else { "" };
     let (script, style) = (hash(&script()), hash(STYLE));
     format!(
@@ -83,14 +84,16 @@ fn hash(text: &str) -> String {
 /// escaped.
 pub(super) fn embeddable(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
-    for letter in json.chars() {
-        // U+2028 and U+2029 end a line in scripts, though not in JSON.
-        match letter {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", letter as u32)),
-            other => text.push(other),
-        }
-    }
+    json.chars().for_each(|letter| push_escaped(&mut text, letter));
     text
+}
+
+fn push_escaped(text: &mut String, letter: char) {
+    // U+2028 and U+2029 end a line in scripts, though not in JSON.
+    match letter {
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", letter as u32)),
+        other => text.push(other),
+    }
 }
 
 fn html(text: &str) -> String {

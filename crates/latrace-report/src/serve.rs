@@ -18,6 +18,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 
 use super::Collector;
 use super::ReportData;
@@ -34,12 +35,12 @@ pub fn serve(run: &Path, address: SocketAddr, announce: impl FnOnce(SocketAddr) 
     let mut collector = Collector::new(run);
     // Collect once first, so that a wrong folder is an error of the command, not a message in the browser.
     collector.collect()?;
+    runtime()?.block_on(listen(collector, address, announce))
+}
+
+fn runtime() -> Result<Runtime> {
     // One thread suffices: reading the run takes place on blocking threads.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the server")?;
-    runtime.block_on(listen(collector, address, announce))
+    Builder::new_current_thread().enable_all().build().context("cannot start the server")
 }
 
 async fn listen(
@@ -81,6 +82,8 @@ impl Served {
         {
             return Ok(data.clone());
         }
+        // Readers that arrive meanwhile wait for the lock, and then find this response. It is fresh from here
+        // on, since a large run may take longer to read than a response stays so.
         let data = Arc::new(self.collector.collect()?);
         self.last = Some((Instant::now(), data.clone()));
         Ok(data)
@@ -88,13 +91,17 @@ impl Served {
 }
 
 fn router(collector: Collector) -> Router {
-    let shared: Shared = Arc::new(Mutex::new(Served { collector, last: None }));
     // No other paths: the server never serves files of the run folder.
     Router::new()
         .route("/", get(answer_page))
         .route("/data.json", get(answer_data))
-        .with_state(shared)
+        .with_state(shared(collector))
+        // After the routes: a layer applies to those before it alone.
         .layer(from_fn(guard))
+}
+
+fn shared(collector: Collector) -> Shared {
+    Arc::new(Mutex::new(Served { collector, last: None }))
 }
 
 async fn answer_page(State(shared): State<Shared>) -> Response {
@@ -103,12 +110,14 @@ async fn answer_page(State(shared): State<Shared>) -> Response {
 
 async fn answer_data(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let response = answer(shared, "application/json", serde_json::to_string).await;
+    // Two missing tags are equal too, which is why the status is tested as well: an error has none.
     let is_known = response.headers().get(ETAG) == headers.get(IF_NONE_MATCH);
     // The page polls, and most of the time nothing has changed: no body is sent then.
     if response.status() == StatusCode::OK && is_known { unchanged(response) } else { response }
 }
 
 fn unchanged(mut response: Response) -> Response {
+    // The headers stay: such a response repeats the tag.
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     *response.body_mut() = Body::empty();
     response
@@ -122,6 +131,7 @@ async fn answer(shared: Shared, kind: &'static str, render: Render) -> Response 
     match tokio::task::spawn_blocking(move || rendered(&shared, render)).await {
         Ok(Ok(text)) => tagged(kind, text),
         Ok(Err(error)) => failed(&error),
+        // A panic, which has already printed its message.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -133,8 +143,11 @@ fn rendered(shared: &Shared, render: Render) -> Result<String> {
 }
 
 fn tagged(kind: &'static str, text: String) -> Response {
-    let tag = format!("\"{:08x}-{}\"", crc32c::crc32c(text.as_bytes()), text.len());
-    ([(CONTENT_TYPE, kind.to_owned()), (ETAG, tag)], text).into_response()
+    ([(CONTENT_TYPE, kind.to_owned()), (ETAG, tag_of(&text))], text).into_response()
+}
+
+fn tag_of(text: &str) -> String {
+    format!("\"{:08x}-{}\"", crc32c::crc32c(text.as_bytes()), text.len())
 }
 
 fn failed(error: &anyhow::Error) -> Response {
@@ -157,13 +170,16 @@ fn wrong_host() -> Response {
 
 /// Adds the content security policy, and forbids other sites to embed or read what is served.
 fn secure(headers: &mut HeaderMap) {
+    // Browsers heed this directive in a header alone, not in the page's own policy.
     let policy = format!("{}; frame-ancestors 'none'", policy(PageUse::Served));
+    // Always so: the policy is ASCII.
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     let fixed = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
+        // The page's script keeps the tag itself, and needs no cache of the browser's for it.
         (CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
@@ -180,7 +196,7 @@ fn is_own_name(host: &str) -> bool {
 /// The colons of an IPv6 address, which stands in brackets, are not the one before a port.
 fn without_port(host: &str) -> &str {
     match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(inner, _)| inner),
+        Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     }
 }

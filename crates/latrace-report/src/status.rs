@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -67,10 +67,13 @@ pub struct StageStatus {
 pub fn look(run: &Path) -> Result<RunStatus> {
     // Before the records are read: a run that finishes in between would otherwise be shown as stopped.
     let is_at_work = RunFolder::is_at_work(run)?;
-    let stages = crate::stages(run)?.into_iter().map(|stage| status_of(run, stage, is_at_work));
-    let mut stages = stages.collect::<Result<Vec<_>>>()?;
+    let mut stages = statuses(run, is_at_work)?;
     estimate(&mut stages);
     Ok(summed(run, stages, is_at_work))
+}
+
+fn statuses(run: &Path, is_at_work: bool) -> Result<Vec<StageStatus>> {
+    crate::stages(run)?.into_iter().map(|stage| status_of(run, stage, is_at_work)).collect()
 }
 
 fn summed(run: &Path, stages: Vec<StageStatus>, is_at_work: bool) -> RunStatus {
@@ -101,20 +104,22 @@ fn status_of(run: &Path, stage: ShownStage, is_at_work: bool) -> Result<StageSta
     let record = read_record(&folder)?;
     let seconds_spent = match &record {
         None => 0.0,
+        // The record leaves out the session in progress, or one that was killed.
         Some(record) if stage.state == StageState::Begun => {
             record.seconds + this_session(&folder, is_at_work)?
         }
         Some(record) => record.seconds,
     };
-    let seconds_left = known_seconds_left(&stage);
+    let seconds_left = seconds_left(&stage);
     let counts = record.filter(|record| record.done).map_or(Value::Null, |record| record.counts);
     Ok(StageStatus { stage, seconds_spent, seconds_left, counts })
 }
 
-fn known_seconds_left(stage: &ShownStage) -> Option<f64> {
+fn seconds_left(stage: &ShownStage) -> Option<f64> {
     match stage.state {
         StageState::Done => Some(0.0),
-        StageState::Begun => stage.progress.as_ref().and_then(|progress| progress.seconds_left),
+        StageState::Begun => stage.progress.as_ref()?.seconds_left,
+        // Estimated later, if a stage of the same kind is finished.
         StageState::Waiting => None,
     }
 }
@@ -132,7 +137,7 @@ fn this_session(folder: &Path, is_at_work: bool) -> Result<f64> {
 
 fn last_written(folder: &Path) -> io::Result<SystemTime> {
     let mut times = fs::read_dir(folder)?.map(|entry| modified(&entry?.path()));
-    times.try_fold(SystemTime::UNIX_EPOCH, |last, time| Ok(last.max(time?)))
+    times.try_fold(UNIX_EPOCH, |last, time| Ok(last.max(time?)))
 }
 
 fn modified(path: &Path) -> io::Result<SystemTime> {
@@ -143,6 +148,7 @@ fn modified(path: &Path) -> io::Result<SystemTime> {
 /// model. Settings are the same there, unlike in other runs.
 fn estimate(stages: &mut [StageStatus]) {
     let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done);
+    // Of several of a kind the last counts.
     let known: BTreeMap<String, f64> =
         done.map(|stage| (kind(&stage.stage.folder), stage.seconds_spent)).collect();
     for stage in stages.iter_mut().filter(|stage| stage.seconds_left.is_none()) {

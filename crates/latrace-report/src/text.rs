@@ -4,6 +4,7 @@ use std::path::Path;
 
 /// The first `letters` characters of a text, with an ellipsis if there are more.
 pub(crate) fn shortened(text: String, letters: usize) -> String {
+    // By characters: a cut at a number of bytes could fall into the middle of one.
     match text.char_indices().nth(letters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -1,11 +1,15 @@
 //! The command line: arguments, logging, the thread pool, and dispatch to each verb.
 
-use std::io::IsTerminal;
+use std::env;
+use std::io::{IsTerminal, stderr};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use latrace_engine::cpu::Level;
+use rayon::ThreadPoolBuilder;
+use tracing::level_filters::LevelFilter;
 
+use crate::doctor::available_threads;
 use crate::verbs::{
     answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report,
     run as run_verb, sample, score, serve, status, train, verify, weigh,
@@ -48,7 +52,7 @@ enum LogLevel {
     Trace,
 }
 
-impl From<LogLevel> for tracing::level_filters::LevelFilter {
+impl From<LogLevel> for LevelFilter {
     fn from(level: LogLevel) -> Self {
         match level {
             LogLevel::Off => Self::OFF,
@@ -109,10 +113,16 @@ enum Command {
 pub fn run(cli: &Cli) -> Result<()> {
     start_logging(cli.log_level);
     check_simd()?;
-    start_threads(cli.threads)?;
+    start_threads(cli.thread_count())?;
     // Run on a thread of the pool: entered from outside, each of the many short parallel loops would pay for
     // waking the pool.
     rayon::scope(|_| dispatch(&cli.command))
+}
+
+impl Cli {
+    fn thread_count(&self) -> usize {
+        self.threads.map_or_else(available_threads, |threads| threads as usize)
+    }
 }
 
 fn dispatch(command: &Command) -> Result<()> {
@@ -135,41 +145,41 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        // These two describe the whole command line, which no verb knows.
         Command::Completions(arguments) => completions::run(arguments, &mut Cli::command()),
         Command::Man(arguments) => man::run(arguments, &mut Cli::command()),
     }
 }
 
 fn start_logging(level: LogLevel) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::level_filters::LevelFilter::from(level))
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
     // A caller that uses this crate as a library may have installed its own subscriber, which stays.
-    let _ = subscriber.try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(stderr().is_terminal())
+        // Never to standard output, where verbs without `--out` write their rows.
+        .with_writer(stderr)
+        .try_init();
 }
 
 /// Refuses an unknown value here: the engine would silently ignore it.
 fn check_simd() -> Result<()> {
-    let Ok(name) = std::env::var(Level::VARIABLE) else { return Ok(()) };
-    if Level::named(&name).is_some() {
-        return Ok(());
+    let Ok(name) = env::var(Level::VARIABLE) else { return Ok(()) };
+    match Level::named(&name) {
+        Some(_) => Ok(()),
+        None => Err(unknown_level(&name).into()),
     }
+}
+
+fn unknown_level(name: &str) -> Failure {
     let (variable, known) = (Level::VARIABLE, Level::NAMES.map(|(name, _)| name).join(", "));
-    let message = format!("the environment's {variable}: expected one of {known}, got \"{name}\"");
-    Err(Failure::usage(message).into())
+    Failure::usage(format!("the environment's {variable}: expected one of {known}, got \"{name}\""))
 }
 
-fn start_threads(threads: Option<u64>) -> Result<()> {
-    let threads = threads.map_or_else(available_threads, |threads| threads as usize);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+fn start_threads(threads: usize) -> Result<()> {
+    // The global pool, because the engine's parallel loops name none.
+    let pool = ThreadPoolBuilder::new().num_threads(threads);
     pool.build_global().with_context(|| format!("cannot start {threads} threads"))
-}
-
-/// Respects the limits of a control group, unlike the number of cores.
-fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

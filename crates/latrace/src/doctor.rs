@@ -1,8 +1,8 @@
 //! Checks of this machine: what a run needs, and what some runs need.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
+use std::{env, fs, io, process, thread};
 
 use latrace_engine::cpu::{self, Level};
 use latrace_verify::code::Sandbox;
@@ -15,6 +15,11 @@ use latrace_io::memory::{free_memory, memory_limit, total_memory};
 const LEAST_MEMORY: u64 = 256 << 20;
 /// Free disk space (bytes) below which a run is likely to fail soon.
 const LITTLE_DISK: u64 = 1 << 30;
+/// Arguments with which `nvidia-smi` lists each GPU on one line.
+const GPU_QUERY: [&str; 2] = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"];
+/// What is found where a sandbox can be set up.
+const SANDBOX_WORKS: &str =
+    "works: programs run without network access, in namespaces, under a seccomp filter and limits";
 
 /// Whether a requirement is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -53,31 +58,38 @@ impl Finding {
     }
 }
 
+/// The number of threads that can run at once. Unlike the number of cores, it respects the limits of a
+/// control group.
+pub(crate) fn available_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs every check. `runs` is the folder where runs will be written; it need not exist.
 pub fn examine(runs: &Path) -> Vec<Finding> {
     vec![program(), threads(), instructions(), memory(), disk(runs), gpu(), python(), sandbox(), hub_reach()]
 }
 
 fn program() -> Finding {
-    let (version, system) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);
-    Finding::good("latrace", format!("{version}, {system} {}", std::env::consts::ARCH))
+    let (version, system) = (env!("CARGO_PKG_VERSION"), env::consts::OS);
+    Finding::good("latrace", format!("{version}, {system} {}", env::consts::ARCH))
 }
 
 fn threads() -> Finding {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let used = rayon::current_num_threads();
-    Finding::good("threads", format!("{used} in use, {cores} available"))
+    let (used, available) = (rayon::current_num_threads(), available_threads());
+    Finding::good("threads", format!("{used} in use, {available} available"))
 }
 
 fn instructions() -> Finding {
     let level = cpu::level();
     let found = format!("{}{}", name_of(level), chosen_by());
     match level {
-        Level::Baseline => {
-            Finding::lacking("instructions", format!("{found}: correct, but many times slower than avx2"))
-        }
+        Level::Baseline => slow_instructions(&found),
         _ => Finding::good("instructions", found),
     }
+}
+
+fn slow_instructions(found: &str) -> Finding {
+    Finding::lacking("instructions", format!("{found}: correct, but many times slower than avx2"))
 }
 
 fn name_of(level: Level) -> &'static str {
@@ -87,7 +99,7 @@ fn name_of(level: Level) -> &'static str {
 /// Told apart from what the machine has: a variable that was set long ago is easily forgotten.
 fn chosen_by() -> String {
     let variable = Level::VARIABLE;
-    std::env::var(variable).map_or(String::new(), |value| format!(", set by {variable}={value}"))
+    env::var(variable).map_or(String::new(), |value| format!(", set by {variable}={value}"))
 }
 
 fn memory() -> Finding {
@@ -103,15 +115,27 @@ fn memory() -> Finding {
 
 fn disk(runs: &Path) -> Finding {
     let folder = existing(runs);
-    let shown = folder.display();
-    if let Err(error) = can_write(&folder) {
-        let found = format!("cannot write to {shown}, where runs go: {error}");
-        return Finding::new("disk", Health::Missing, found);
+    match can_write(&folder) {
+        Ok(()) => writable(&folder),
+        Err(error) => unwritable(&folder, &error),
     }
-    let Some(free) = free_space(&folder) else {
-        return Finding::good("disk", format!("{shown}, where runs go, can be written to"));
-    };
-    let found = format!("{} free in {shown}, where runs go", bytes(free));
+}
+
+fn unwritable(folder: &Path, error: &io::Error) -> Finding {
+    let found = format!("cannot write to {}, where runs go: {error}", folder.display());
+    Finding::new("disk", Health::Missing, found)
+}
+
+fn writable(folder: &Path) -> Finding {
+    match free_space(folder) {
+        Some(free) => with_space(folder, free),
+        None => Finding::good("disk", format!("{}, where runs go, can be written to", folder.display())),
+    }
+}
+
+fn with_space(folder: &Path, free: u64) -> Finding {
+    let found = format!("{} free in {}, where runs go", bytes(free), folder.display());
+    // Only a note: a run of a small model needs less, and how much this one needs is not known here.
     if free < LITTLE_DISK {
         Finding::lacking("disk", format!("only {found}"))
     } else {
@@ -120,14 +144,16 @@ fn disk(runs: &Path) -> Finding {
 }
 
 /// The nearest ancestor that exists: the folder of runs is created only by the first run.
-fn existing(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).to_owned()
+fn existing(runs: &Path) -> PathBuf {
+    // Made absolute, because the ancestors of a relative path end before the current folder's own.
+    let runs = absolute(runs).unwrap_or_else(|_| runs.to_owned());
+    runs.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
 /// Tries it: permissions alone do not tell of read-only file systems and quotas.
-fn can_write(folder: &Path) -> std::io::Result<()> {
-    let probe = folder.join(format!(".latrace-doctor.{}", std::process::id()));
+fn can_write(folder: &Path) -> io::Result<()> {
+    // Named after the process: two checks at once must not remove each other's file.
+    let probe = folder.join(format!(".latrace-doctor.{}", process::id()));
     fs::write(&probe, "x")?;
     fs::remove_file(&probe)
 }
@@ -151,8 +177,7 @@ fn gpu() -> Finding {
 }
 
 fn listed_gpus() -> Option<String> {
-    const QUERY: [&str; 2] = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"];
-    let listed = first_output("nvidia-smi", &QUERY).filter(|text| !text.is_empty())?;
+    let listed = first_output("nvidia-smi", &GPU_QUERY).filter(|text| !text.is_empty())?;
     Some(listed.replace('\n', "; "))
 }
 
@@ -168,23 +193,22 @@ fn python() -> Finding {
 }
 
 fn sandbox() -> Finding {
-    const WORKS: &str =
-        "works: programs run without network access, in namespaces, under a seccomp filter and limits";
     match try_sandbox() {
-        Ok(()) => Finding::good("sandbox", WORKS),
+        Ok(()) => Finding::good("sandbox", SANDBOX_WORKS),
         Err(reason) => Finding::lacking("sandbox", format!("none, so no program is run: {reason}")),
     }
 }
 
 /// Sets up a sandbox, with this program as its launcher.
 fn try_sandbox() -> Result<(), String> {
-    let launcher = std::env::current_exe().map_err(|error| error.to_string())?;
+    let launcher = env::current_exe().map_err(|error| error.to_string())?;
     Sandbox::new(&launcher).map(drop).map_err(|error| error.to_string())
 }
 
 fn hub_reach() -> Finding {
     match hub::reach() {
         Ok(reach) => Finding::good("hub", reach_in_words(reach)),
+        // Only a note: a run of local models and data needs no hub.
         Err(error) => Finding::lacking("hub", error.to_string()),
     }
 }
@@ -200,6 +224,7 @@ fn reach_in_words(reach: hub::Reach) -> String {
 /// What a program prints, if it exists and succeeds.
 fn first_output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
+    // It may be there and not work, as nvidia-smi without a driver.
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 

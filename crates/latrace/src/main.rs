@@ -1,18 +1,28 @@
 //! The `latrace` command.
 
+#[cfg(target_os = "linux")]
+use std::env::args_os;
+#[cfg(target_os = "linux")]
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
-use latrace::cli;
+use latrace::cli::{self, Cli};
 use latrace_io::failure;
+#[cfg(target_os = "linux")]
+use latrace_verify::code::launcher;
 
 fn main() -> ExitCode {
     // Before the command line is parsed, whose grammar does not have the launcher's arguments.
     #[cfg(target_os = "linux")]
     if let Some(arguments) = launcher_arguments() {
-        return latrace_verify::code::launcher::run(&arguments);
+        return launcher::run(&arguments);
     }
-    match cli::run(&cli::Cli::parse()) {
+    run(&Cli::parse())
+}
+
+fn run(cli: &Cli) -> ExitCode {
+    match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error, latrace_engine::hint_of),
     }
@@ -21,7 +31,7 @@ fn main() -> ExitCode {
 /// The launcher's arguments, if this process was started to set up a sandbox rather than as the command:
 /// the binary re-executes itself, so that no second program has to be installed.
 #[cfg(target_os = "linux")]
-fn launcher_arguments() -> Option<Vec<std::ffi::OsString>> {
-    let mut arguments = std::env::args_os().skip(1);
-    (arguments.next()? == latrace_verify::code::launcher::ARGUMENT).then(|| arguments.collect())
+fn launcher_arguments() -> Option<Vec<OsString>> {
+    let mut arguments = args_os().skip(1);
+    (arguments.next()? == launcher::ARGUMENT).then(|| arguments.collect())
 }

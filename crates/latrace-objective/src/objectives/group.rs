@@ -50,8 +50,7 @@ impl<'a> Group<'a> {
     /// # Errors
     /// A length other than K, NaN or +inf.
     pub fn with_log_ratio(mut self, log_ratio_k: &'a [f64]) -> Result<Self> {
-        same_length("Group::with_log_ratio", self.traces, log_ratio_k.len())?;
-        check_log_weights("Group::with_log_ratio", log_ratio_k)?;
+        self.check("Group::with_log_ratio", log_ratio_k)?;
         self.log_ratio_k = Some(log_ratio_k);
         Ok(self)
     }
@@ -64,10 +63,15 @@ impl<'a> Group<'a> {
     /// # Errors
     /// A length other than K, NaN or +inf.
     pub fn with_log_answer(mut self, log_answer_k: &'a [f64]) -> Result<Self> {
-        same_length("Group::with_log_answer", self.traces, log_answer_k.len())?;
-        check_log_weights("Group::with_log_answer", log_answer_k)?;
+        self.check("Group::with_log_answer", log_answer_k)?;
         self.log_answer_k = Some(log_answer_k);
         Ok(self)
+    }
+
+    /// One log-weight per trace.
+    fn check(&self, operation: &'static str, log_weight_k: &[f64]) -> Result<()> {
+        same_length(operation, self.traces, log_weight_k.len())?;
+        check_log_weights(operation, log_weight_k)
     }
 
     /// K.

@@ -28,21 +28,29 @@ const BINS: usize = 20;
 
 /// The curves and the accuracies; `None` if no answers after traces were judged.
 pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Option<Emphasis>> {
-    let Some(source) = source(recipe, stages)? else { return Ok(None) };
+    source(recipe, stages)?.map(emphasis).transpose()
+}
+
+fn emphasis(source: AccuracySource<'_>) -> Result<Emphasis> {
     let accuracy_q = accuracies(&source)?;
-    let curves = METHODS.iter().map(|(name, objective)| curve(name, objective, &accuracy_q));
-    let curves = curves.collect::<Result<_>>()?;
+    let curves = curves(&accuracy_q)?;
     let accuracies = Histogram::of(accuracy_q, 0.0, 1.0, BINS);
-    Ok(Some(Emphasis { curves, accuracies, of: source.of }))
+    Ok(Emphasis { curves, accuracies, of: source.of })
+}
+
+fn curves(accuracy_q: &[f64]) -> Result<Vec<EmphasisCurve>> {
+    METHODS.iter().map(|(name, objective)| curve(name, objective, accuracy_q)).collect()
 }
 
 fn curve(name: &str, objective: &Objective, accuracy_q: &[f64]) -> Result<EmphasisCurve> {
+    let shares = shares(objective, accuracy_q)?;
+    Ok(EmphasisCurve { name: name.to_owned(), points: weight_curve(objective, STEPS), shares })
+}
+
+fn shares(objective: &Objective, accuracy_q: &[f64]) -> Result<[f64; 3]> {
     let share = gradient_share(objective, accuracy_q)?;
-    Ok(EmphasisCurve {
-        name: name.to_owned(),
-        points: weight_curve(objective, STEPS),
-        shares: [share.hard, share.medium, share.easy],
-    })
+    // In the order of the columns of the page's table, whose script takes them by place.
+    Ok([share.hard, share.medium, share.easy])
 }
 
 /// Where the accuracies come from.
@@ -70,6 +78,7 @@ fn source_of_baseline<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<O
         let of = format!("answers after the initial model’s own traces, of the baseline {name}");
         Some(AccuracySource { of, traces, verdicts })
     });
+    // One suffices: the baselines that sample from the initial model estimate the same accuracies.
     Ok(sources.next())
 }
 

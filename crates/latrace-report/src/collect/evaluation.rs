@@ -10,7 +10,7 @@ use super::super::data::{ByDifficulty, MeasuredModel, ModelRole, PairedCompariso
 use super::stages::RunStages;
 use latrace_core::Verdict;
 use latrace_io::table::Table;
-use latrace_objective::statistics::{Accuracy, Interval, bootstrap, pass_at};
+use latrace_objective::statistics::{Accuracy, Interval, Tally, bootstrap, pass_curve};
 use latrace_run::pipeline::folder::read_record;
 use latrace_run::pipeline::records::ResponseRecord;
 use latrace_run::pipeline::summary::evaluations;
@@ -30,7 +30,7 @@ pub(super) struct Measurements {
 #[derive(Default)]
 struct Responses {
     /// Correct responses and all, by question.
-    right_q: BTreeMap<String, (usize, usize)>,
+    tally_q: BTreeMap<String, Tally>,
     undetermined: usize,
     tokens: usize,
     count: usize,
@@ -53,6 +53,7 @@ pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurement
 }
 
 fn role(node: &Node) -> ModelRole {
+    // Only a baseline's stages name their method.
     match (&node.method, node.stage) {
         (Some(_), _) => ModelRole::Baseline,
         (None, Stage::InitialEvaluation) => ModelRole::Initial,
@@ -62,7 +63,7 @@ fn role(node: &Node) -> ModelRole {
 
 fn read_responses(folder: &Path) -> Result<Responses> {
     let mut responses = Responses::default();
-    for response in Table::<ResponseRecord>::open(folder).records()? {
+    for response in Table::open(folder).records()? {
         responses.add(response?);
     }
     Ok(responses)
@@ -71,12 +72,16 @@ fn read_responses(folder: &Path) -> Result<Responses> {
 impl Responses {
     fn add(&mut self, response: ResponseRecord) {
         let verdict = response.verdict();
-        let (right, all) = self.right_q.entry(response.id).or_default();
-        *right += usize::from(verdict.is_correct());
-        *all += 1;
-        self.undetermined += usize::from(verdict == Verdict::Undetermined);
+        self.count_verdict(response.id, verdict);
         self.tokens += response.token_ids.len();
         self.count += 1;
+    }
+
+    fn count_verdict(&mut self, id: String, verdict: Verdict) {
+        let tally = self.tally_q.entry(id).or_insert(Tally { right: 0, samples: 0 });
+        tally.right += usize::from(verdict.is_correct());
+        tally.samples += 1;
+        self.undetermined += usize::from(verdict == Verdict::Undetermined);
     }
 }
 
@@ -96,6 +101,7 @@ fn model(
         pass_at: passes(responses, seed),
         truncated: truncated as usize,
         undetermined: responses.undetermined,
+        // An evaluation of no questions has a mean of 0: NaN would be null in the page's data.
         mean_tokens: responses.tokens as f64 / responses.count.max(1) as f64,
     })
 }
@@ -110,16 +116,23 @@ fn measured(folder: &Path) -> Result<Measured> {
 /// Orders difficulties by number if all are numbers, by the usual words if all are such words, and otherwise
 /// by name.
 fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficulty> {
-    let entries = by_difficulty.into_iter();
-    let mut entries: Vec<ByDifficulty> =
-        entries.map(|(difficulty, accuracy)| ByDifficulty { difficulty, accuracy }).collect();
-    let scales: [fn(&str) -> Option<f64>; 2] = [|name| name.parse().ok(), place_of_word];
+    let entry = |(difficulty, accuracy)| ByDifficulty { difficulty, accuracy };
+    let mut entries: Vec<ByDifficulty> = by_difficulty.into_iter().map(entry).collect();
+    let scales: [Scale; 2] = [|name| name.parse().ok(), place_of_word];
     for scale in scales {
-        if entries.iter().all(|entry| scale(&entry.difficulty).is_some()) {
-            entries.sort_by(|a, b| by_scale(scale, a, b));
-        }
+        sort_if_ranked(&mut entries, scale);
     }
     entries
+}
+
+/// The rank of a difficulty's name; `None` if the name is none of the scale's.
+type Scale = fn(&str) -> Option<f64>;
+
+fn sort_if_ranked(entries: &mut [ByDifficulty], scale: Scale) {
+    // All or none: a name off the scale would come before the easiest.
+    if entries.iter().all(|entry| scale(&entry.difficulty).is_some()) {
+        entries.sort_by(|a, b| by_scale(scale, a, b));
+    }
 }
 
 fn place_of_word(name: &str) -> Option<f64> {
@@ -128,20 +141,16 @@ fn place_of_word(name: &str) -> Option<f64> {
 }
 
 /// The names were in alphabetic order, which the stable sort keeps where ranks are equal.
-fn by_scale(scale: fn(&str) -> Option<f64>, a: &ByDifficulty, b: &ByDifficulty) -> Ordering {
+fn by_scale(scale: Scale, a: &ByDifficulty, b: &ByDifficulty) -> Ordering {
     scale(&a.difficulty).partial_cmp(&scale(&b.difficulty)).unwrap_or(Ordering::Equal)
 }
 
 /// pass@1, pass@2, … up to the responses that every question has; empty if that is only pass@1.
 fn passes(responses: &Responses, seed: u64) -> Vec<Interval> {
-    let counts = || responses.right_q.values();
-    let most = counts().map(|&(_, all)| all).min().unwrap_or(0);
-    let pass = |k: usize| {
-        let pass_q: Vec<f64> = counts().map(|&(right, all)| pass_at(k, all, right)).collect();
-        bootstrap(&pass_q, seed)
-    };
+    let tally_q: Vec<Tally> = responses.tally_q.values().copied().collect();
+    let passes = pass_curve(&tally_q, seed);
     // pass@1 alone is the accuracy, which the report shows anyway.
-    if most < 2 { Vec::new() } else { (1..=most).map(pass).collect() }
+    if passes.len() < 2 { Vec::new() } else { passes }
 }
 
 /// The difference in accuracy on the questions that both answered; `None` if there are none.
@@ -165,9 +174,8 @@ fn compare(
 /// Differences of accuracy, question by question: the spread of difficulties, which is most of an accuracy's
 /// interval, cancels.
 fn differences(model: &Responses, against: &Responses) -> Vec<f64> {
-    let share = |&(right, all): &(usize, usize)| right as f64 / all as f64;
-    let pairs = model.right_q.iter().filter_map(|(id, ours)| Some((ours, against.right_q.get(id)?)));
-    pairs.map(|(ours, theirs)| share(ours) - share(theirs)).collect()
+    let pairs = model.tally_q.iter().filter_map(|(id, ours)| Some((ours, against.tally_q.get(id)?)));
+    pairs.map(|(ours, theirs)| ours.share() - theirs.share()).collect()
 }
 
 #[cfg(test)]
@@ -193,10 +201,8 @@ mod tests {
     }
 
     fn responses(right_q: &[(&str, usize, usize)]) -> Responses {
-        Responses {
-            right_q: right_q.iter().map(|&(id, right, all)| (id.to_owned(), (right, all))).collect(),
-            ..Responses::default()
-        }
+        let tally = |&(id, right, samples): &(&str, usize, usize)| (id.to_owned(), Tally { right, samples });
+        Responses { tally_q: right_q.iter().map(tally).collect(), ..Responses::default() }
     }
 
     #[test]

@@ -15,25 +15,24 @@ const BEYOND: f64 = 0.005;
 
 /// The densities of scored traces; `None` if there are none.
 pub(super) fn lengths(scores: &[TraceScore]) -> Result<Option<LengthFigure>> {
-    if scores.is_empty() {
-        return Ok(None);
-    }
+    if scores.is_empty() { Ok(None) } else { figure(scores).map(Some) }
+}
+
+fn figure(scores: &[TraceScore]) -> Result<LengthFigure> {
     let bias = trace_length_bias(scores)?;
     let summed = density(scores, TraceScore::log_ratio_sum, bias.summed);
     let mean = density(scores, log_ratio_mean, bias.mean);
-    Ok(Some(LengthFigure { traces: scores.len(), summed, mean }))
+    Ok(LengthFigure { traces: scores.len(), summed, mean })
 }
 
 /// log pi − log q per token (nats).
 fn log_ratio_mean(score: &TraceScore) -> f64 {
+    // A trace without tokens has a mean of 0 rather than NaN.
     score.log_ratio_sum() / score.tokens.max(1) as f64
 }
 
 fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlation: Option<f64>) -> Density {
-    let (shortest, longest) = extremes(scores);
-    // If there are few lengths, one bin for each, centred on it.
-    let x = (shortest as f64 - 0.5, longest as f64 + 0.5);
-    let columns = COLUMNS.min(longest - shortest + 1);
+    let (x, columns) = length_axis(scores);
     let y = ends(scores.iter().map(&value).collect());
     let mut counts = vec![vec![0; columns]; ROWS];
     for score in scores {
@@ -41,6 +40,13 @@ fn density(scores: &[TraceScore], value: impl Fn(&TraceScore) -> f64, correlatio
         counts[row][bin(score.tokens as f64, x.0, x.1, columns)] += 1;
     }
     Density { x, y, counts, correlation }
+}
+
+/// The axis of lengths (tokens), and its number of bins.
+fn length_axis(scores: &[TraceScore]) -> ((f64, f64), usize) {
+    let (shortest, longest) = extremes(scores);
+    // If there are few lengths, one bin for each, centred on it.
+    ((shortest as f64 - 0.5, longest as f64 + 0.5), COLUMNS.min(longest - shortest + 1))
 }
 
 /// The least and the greatest length of a trace, in tokens.
@@ -52,8 +58,14 @@ fn extremes(scores: &[TraceScore]) -> (usize, usize) {
 /// The range that contains nearly all values.
 fn ends(mut values: Vec<f64>) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-    let (low, high) = (at(BEYOND), at(1.0 - BEYOND));
+    wide_enough(quantile(&values, BEYOND), quantile(&values, 1.0 - BEYOND))
+}
+
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+}
+
+fn wide_enough(low: f64, high: f64) -> (f64, f64) {
     // Equal values, such as those of traces that pi itself sampled, still need an axis of non-zero width.
     if high - low > 1e-6 { (low, high) } else { (low - 0.5, high + 0.5) }
 }

@@ -75,14 +75,17 @@ impl Collector {
     /// gigabytes, and a page is polled while a run is in progress.
     fn tables(&mut self, recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
         let finished = stages.fingerprint();
-        match &self.known {
-            Some(known) if known.finished == finished => Ok(known.data.clone()),
-            _ => {
-                let data = read_tables(recipe, stages)?;
-                self.known = Some(Known { finished, data: data.clone() });
-                Ok(data)
-            }
+        if let Some(data) = self.known_at(&finished) {
+            return Ok(data.clone());
         }
+        let data = read_tables(recipe, stages)?;
+        self.known = Some(Known { finished, data: data.clone() });
+        Ok(data)
+    }
+
+    fn known_at(&self, finished: &str) -> Option<&ReportData> {
+        let known = self.known.as_ref().filter(|known| known.finished == finished);
+        known.map(|known| &known.data)
     }
 }
 
@@ -113,6 +116,7 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
 /// The folder's own name, also where the path is `.` or a link.
 fn folder_name(run: &Path) -> Result<String> {
     let absolute = fs::canonicalize(run).with_context(|| cannot_read_folder(run))?;
+    // The root of the file system has no name.
     Ok(file_name(&absolute).unwrap_or_default())
 }
 
@@ -136,6 +140,7 @@ fn recipe_text(run: &Path) -> Result<String> {
 
 /// The name as spelt in recipes.
 fn method_name(method: Method) -> Result<String> {
+    // Through serde, which has the names: a method is a unit variant, and so becomes a string.
     let value = serde_json::to_value(method)?;
     Ok(value.as_str().unwrap_or_default().to_owned())
 }
@@ -166,7 +171,7 @@ fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<QuestionCounts> 
         evaluation_split: Some(split_name(recipe.evaluation.split).to_owned()),
         ..QuestionCounts::default()
     };
-    for question in Table::<QuestionRecord>::open(folder).records()? {
+    for question in Table::open(folder).records()? {
         count_question(&mut counts, question?, recipe.evaluation.split);
     }
     Ok(counts)
@@ -234,6 +239,7 @@ impl Sampled {
 
     /// The figures, whether each is missing, and the stage that would give it.
     fn figures(&self) -> [(&'static str, bool, Stage); 5] {
+        // The names under which the page's script looks for the reason.
         [
             ("funnel", self.funnel.is_empty(), Stage::Traces),
             ("traces", self.traces.questions.is_empty(), Stage::Traces),

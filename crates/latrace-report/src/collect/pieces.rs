@@ -18,6 +18,7 @@ pub(super) fn pieces(ids: &[u32], decode: impl Fn(&[u32]) -> String) -> Vec<Stri
             pieces.push(String::new());
             continue;
         }
+        // A decoder may render the previous piece otherwise once more follows; then the new ids stand alone.
         pieces.push(text.strip_prefix(&known).map_or_else(|| decode(&ids[read..=at]), str::to_owned));
         (before, read) = (read, at + 1);
     }

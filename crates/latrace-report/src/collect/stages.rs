@@ -1,6 +1,6 @@
 //! The stages of a run according to its plan, and their progress.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -49,11 +49,16 @@ impl Known {
         }
     }
 
+    fn curve(&self) -> Result<Option<Training>> {
+        training::curve_of(&self.noun(), &self.folder)
+    }
+
     fn is_own_training(&self) -> bool {
         self.node.method.is_none() && self.training().is_some()
     }
 
     fn fingerprint(&self) -> String {
+        // With the checksums of its files: a stage that was redone has the same name.
         format!("{} {:?}\n", self.name(), self.record.as_ref().map(|record| &record.files))
     }
 
@@ -67,6 +72,10 @@ impl Known {
 
     fn is_done(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.done)
+    }
+
+    fn counted_tokens(&self) -> Option<u64> {
+        self.record.as_ref().and_then(|record| record.counts["tokens"].as_u64())
     }
 
     fn state(&self) -> StageState {
@@ -128,21 +137,23 @@ impl RunStages {
     /// The last round whose traces were weighed, or else the first: figures of one round must not be mixed
     /// with those of another.
     fn last_weighed_round(&self) -> u64 {
-        let weights = |round: u64| self.plan.node(None, round, Stage::Weights);
-        let is_weighed = |round: &u64| weights(*round).and_then(|id| self.done_node(id)).is_some();
-        (1..=self.rounds).rev().find(is_weighed).unwrap_or(1)
+        (1..=self.rounds).rev().find(|&round| self.is_weighed(round)).unwrap_or(1)
+    }
+
+    fn is_weighed(&self, round: u64) -> bool {
+        let weights = self.plan.node(None, round, Stage::Weights);
+        weights.is_some_and(|id| self.finished(id).is_some())
     }
 
     /// Loss and gradient norm of the run's own models: initial, posterior, final.
     pub(super) fn curves(&self) -> Result<Vec<Training>> {
-        let trainings = self.stages.iter().filter(|known| known.is_own_training());
-        let curves = trainings.map(|known| training::curve_of(&known.noun(), &known.folder));
-        curves.filter_map(Result::transpose).collect()
+        let own = self.stages.iter().filter(|known| known.is_own_training());
+        own.filter_map(|known| known.curve().transpose()).collect()
     }
 
     /// Why data of a stage cannot be shown.
     pub(super) fn not_there(&self, stage: Stage) -> String {
-        let known = self.plan.node(None, 1, stage).and_then(|id| self.stages.get(id));
+        let known = self.first(stage).and_then(|id| self.stages.get(id));
         match known.map(Known::state) {
             None => format!("This run has no stage {stage}."),
             Some(StageState::Done) => format!("Stage {stage} is finished, but has no such data."),
@@ -160,8 +171,13 @@ impl RunStages {
 
     /// Peak memory (bytes) over all stages.
     pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
-        let records = self.stages.iter().filter_map(|stage| stage.record.as_ref());
-        records.map(|record| record.peak_memory_bytes).max().filter(|&bytes| bytes > 0)
+        let peaks = self.records().map(|record| record.peak_memory_bytes);
+        // 0 where the system does not report it.
+        peaks.max().filter(|&bytes| bytes > 0)
+    }
+
+    fn records(&self) -> impl Iterator<Item = &StageRecord> {
+        self.stages.iter().filter_map(|stage| stage.record.as_ref())
     }
 
     /// A digest that identifies the finished stages.
@@ -177,14 +193,20 @@ impl RunStages {
 
     /// The number of parts of the questions' table, which that of every later stage equals.
     fn parts(&self) -> Result<Option<usize>> {
-        let questions = self.plan.node(None, 1, Stage::Questions).and_then(|id| self.done_node(id));
-        questions.map(|folder| Table::<QuestionRecord>::open(folder).parts()).transpose()
+        let folder = self.first(Stage::Questions).and_then(|id| self.done_node(id));
+        folder.map(|folder| Table::<QuestionRecord>::open(folder).parts()).transpose()
+    }
+
+    /// The stage of the run's own method in the first round.
+    fn first(&self, stage: Stage) -> Option<NodeId> {
+        self.plan.node(None, 1, stage)
     }
 }
 
 /// A stage in the form of the report; `parts` is the number of parts of the questions' table.
 fn show(known: &Known, parts: Option<usize>) -> Result<ShownStage> {
     let state = known.state();
+    // A begun stage's time is in its status, which adds the session in progress.
     let seconds = known.record.as_ref().map(|record| record.seconds).filter(|_| state == StageState::Done);
     Ok(ShownStage {
         folder: known.name(),
@@ -209,7 +231,7 @@ fn tokens(known: &Known) -> Result<Option<u64>> {
     if known.is_done() && known.training().is_some() {
         return training::tokens(&known.folder);
     }
-    Ok(known.record.as_ref().and_then(|record| record.counts["tokens"].as_u64()))
+    Ok(known.counted_tokens())
 }
 
 /// The number of parts written and their rate, from the files' modification times, because the writing
@@ -227,12 +249,18 @@ fn part_times(folder: &Path) -> io::Result<Vec<SystemTime>> {
     let mut times = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("part-") {
+        if is_part(&entry) {
             times.push(entry.metadata()?.modified()?);
         }
     }
+    // A folder is listed in no particular order.
     times.sort_unstable();
     Ok(times)
+}
+
+fn is_part(entry: &DirEntry) -> bool {
+    // A part is renamed into its name once it is whole, so a file of that name is never half written.
+    entry.file_name().to_string_lossy().starts_with("part-")
 }
 
 /// Parts per second between the first and the last: the first one's own duration is unknown.

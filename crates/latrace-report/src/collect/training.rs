@@ -38,7 +38,7 @@ fn curve(name: String, updates: &[Update]) -> Training {
     let width = updates.len().div_ceil(POINTS);
     Training {
         name,
-        steps: updates[updates.len() - 1].step,
+        steps: last_step(updates),
         steps_per_point: width as u64,
         points: updates.chunks(width).map(point).collect(),
     }
@@ -48,10 +48,14 @@ fn curve(name: String, updates: &[Update]) -> Training {
 fn point(updates: &[Update]) -> TrainingPoint {
     let mean = |pick: fn(&Update) -> f64| updates.iter().map(pick).sum::<f64>() / updates.len() as f64;
     TrainingPoint {
-        step: updates[updates.len() - 1].step,
+        step: last_step(updates),
         loss: mean(|update| update.loss),
         grad_norm: mean(|update| update.grad_norm),
     }
+}
+
+fn last_step(updates: &[Update]) -> u64 {
+    updates[updates.len() - 1].step
 }
 
 /// Progress of a training.
@@ -75,6 +79,7 @@ fn steps_of_epochs(last: &Update, epochs: u64) -> Option<u64> {
 fn recent_rate(updates: &[Update], last: &Update) -> Option<f64> {
     let first = &updates[updates.len().saturating_sub(LATELY)];
     let seconds = last.time - first.time;
+    // A single update has taken no time that is known.
     (seconds > 0.0).then(|| (last.step - first.step) as f64 / seconds)
 }
 
@@ -88,10 +93,15 @@ pub(super) fn tokens(folder: &Path) -> Result<Option<u64>> {
 fn read(folder: &Path) -> Result<Vec<Update>> {
     let path = folder.join(METRICS);
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+        Ok(text) => Ok(parse(&text)),
+        // A training that has just begun has not created it yet.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| cannot_read(&path)),
     }
+}
+
+fn parse(text: &str) -> Vec<Update> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[cfg(test)]

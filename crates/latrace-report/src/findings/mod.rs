@@ -31,8 +31,11 @@ fn unfinished(data: &ReportData) -> String {
     if data.stages.is_empty() {
         return "Nothing is done yet".to_owned();
     }
-    let done = data.stages.iter().filter(|stage| stage.state == StageState::Done).count();
-    format!("Not finished: {done} of {} stages are done", data.stages.len())
+    format!("Not finished: {} of {} stages are done", done(data), data.stages.len())
+}
+
+fn done(data: &ReportData) -> usize {
+    data.stages.iter().filter(|stage| stage.state == StageState::Done).count()
 }
 
 /// The direction of a difference, if its interval excludes zero.
@@ -81,13 +84,18 @@ fn training_questions(questions: &QuestionCounts) -> String {
     if with == 0 {
         return format!("{start} None of them comes with a written-out thought.");
     }
-    let all_hinted = questions.with_hint == questions.train;
-    let hints = if all_hinted { "a hint, such as the answer" } else { "at most a hint" };
     format!(
-        "{start} {} of them come with a written-out thought; the other {} only with {hints}.",
+        "{start} {} of them come with a written-out thought; the other {} only with {}.",
         count(with as u64),
-        count(rest as u64)
+        count(rest as u64),
+        hints(questions)
     )
+}
+
+fn hints(questions: &QuestionCounts) -> &'static str {
+    // Those without a thought are not counted by themselves, so no more can be said of a mixture.
+    let all_hinted = questions.with_hint == questions.train;
+    if all_hinted { "a hint, such as the answer" } else { "at most a hint" }
 }
 
 fn evaluation_questions(questions: &QuestionCounts) -> Option<String> {
@@ -115,14 +123,17 @@ fn outcome(data: &ReportData) -> Vec<String> {
 }
 
 fn outcome_so_far(data: &ReportData) -> Vec<String> {
-    let sentence =
-        |model: &MeasuredModel| format!("The {} model is right {}.", model.name, with_interval(model));
-    data.models.iter().map(sentence).chain(waiting(data)).collect()
+    data.models.iter().map(rightness).chain(waiting(data)).collect()
+}
+
+fn rightness(model: &MeasuredModel) -> String {
+    format!("The {} model is right {}.", model.name, with_interval(model))
 }
 
 fn waiting(data: &ReportData) -> Option<String> {
-    let is_waiting = model(data, ModelRole::Final).is_none();
-    is_waiting.then(|| "How good the final model is will be known when it has been measured.".to_owned())
+    model(data, ModelRole::Final)
+        .is_none()
+        .then(|| "How good the final model is will be known when it has been measured.".to_owned())
 }
 
 /// The change of accuracy on the hardest questions.
@@ -139,6 +150,7 @@ fn against_baseline(data: &ReportData, last: &MeasuredModel) -> Option<String> {
     let (name, accuracy) = (method_name(&other.name), percent(other.overall.accuracy));
     let end = match comparison(data, &last.name, &other.name) {
         Some(pair) => format!(": against it, the final model makes {}.", difference(pair)),
+        // Without responses to pair, there is no difference with an interval to state.
         None => ".".to_owned(),
     };
     Some(format!("Of the other methods, {name} does best, with {accuracy}{end}"))

@@ -54,6 +54,8 @@ fn about_results(data: &ReportData) -> Vec<Remark> {
 
 fn about_gain(data: &ReportData) -> Option<Remark> {
     let (first, last) = trained(data)?;
+    // Paired by question, the difference is known better than either accuracy, and can be clear where these
+    // overlap.
     let apart = first.overall.high < last.overall.low || last.overall.high < first.overall.low;
     Some(match (gain(data, last, first), apart) {
         (Gain::Up, true) => support(
@@ -147,9 +149,12 @@ fn about_verdicts(data: &ReportData) -> Option<Remark> {
 
 fn undetermined_share(verdicts: &[VerdictCount]) -> f64 {
     let is_undetermined = |count: &&VerdictCount| count.reason.verdict() == Verdict::Undetermined;
-    let undetermined: u64 = verdicts.iter().filter(is_undetermined).map(|count| count.count).sum();
-    let all: u64 = verdicts.iter().map(|count| count.count).sum();
-    undetermined as f64 / all.max(1) as f64
+    let undetermined = total(verdicts.iter().filter(is_undetermined));
+    undetermined as f64 / total(verdicts.iter()).max(1) as f64
+}
+
+fn total<'a>(counts: impl Iterator<Item = &'a VerdictCount>) -> u64 {
+    counts.map(|count| count.count).sum()
 }
 
 fn about_weights(data: &ReportData) -> Vec<Remark> {
@@ -185,14 +190,16 @@ fn share_without_weight(weights: &WeightFigure) -> f64 {
 
 fn about_training(data: &ReportData) -> Vec<Remark> {
     let rose = data.training.iter().filter(|training| has_risen(training));
-    let remark = |training: &Training| {
-        caution(format!("The loss of the {} model ended higher than it began.", training.name))
-    };
-    rose.map(remark).collect()
+    rose.map(about_rise).collect()
+}
+
+fn about_rise(training: &Training) -> Remark {
+    caution(format!("The loss of the {} model ended higher than it began.", training.name))
 }
 
 fn has_risen(training: &Training) -> bool {
     let ends = training.points.first().zip(training.points.last());
+    // A training of so few updates that the curve has one point is never reported: the ends are the same.
     ends.is_some_and(|(first, last)| last.loss > first.loss)
 }
 

@@ -10,9 +10,10 @@ const MOST_ZEROS: usize = 5_000;
 /// their size; a number written with a point or an exponent may differ by the tolerance; one written without
 /// is not met by a fraction.
 pub(crate) fn same_number(expected: &str, got: &str) -> bool {
-    if !is_number(expected) || !is_number(got) {
-        return false;
-    }
+    is_number(expected) && is_number(got) && is_same(expected, got)
+}
+
+fn is_same(expected: &str, got: &str) -> bool {
     match (whole(expected), whole(got)) {
         (Some(one), Some(two)) => one == two,
         // An expected integer is exact; `6.0` says that a float was printed.

@@ -102,8 +102,11 @@ fn is_text(expression: &Expression) -> bool {
 
 /// A rational value in another unit, written as it was.
 fn converted(value: &Expression, factor: &Rational) -> Option<Expression> {
-    let written = literal(value).map_or(Written::Exactly, |(_, written)| written);
-    Some(Expression::Number(exact::rational(value)? * factor, written))
+    Some(Expression::Number(exact::rational(value)? * factor, written_as(value)))
+}
+
+fn written_as(value: &Expression) -> Written {
+    literal(value).map_or(Written::Exactly, |(_, written)| written)
 }
 
 /// A value and its unit, if it has one.
@@ -136,8 +139,8 @@ fn letters(text: &str) -> String {
 
 /// The members of `red and blue`, in one order.
 fn listed_words(text: &str) -> Vec<String> {
-    let commas = text.replace(" and ", ",");
-    let mut parts: Vec<String> = commas.split(',').filter(|part| !is_blank(part)).map(letters).collect();
+    let list = text.replace(" and ", ",");
+    let mut parts: Vec<_> = list.split(',').filter(|part| !is_blank(part)).map(letters).collect();
     parts.sort();
     parts
 }
@@ -199,8 +202,8 @@ fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
 
 /// Remainders: the same modulus, the same class.
 fn same_congruence(gold: &Expression, answer: &Expression) -> bool {
-    let (one, two) = (modulus(gold), modulus(answer));
-    one.zip(two).is_some_and(|(one, two)| same_value(one, two)) && same_value(gold, answer)
+    let pair = modulus(gold).zip(modulus(answer));
+    pair.is_some_and(|(one, two)| same_value(one, two)) && same_value(gold, answer)
 }
 
 /// The modulus of `3 \pmod 7`.

@@ -54,7 +54,11 @@ impl Polynomial {
         for (monomial, value) in &other.0 {
             sum.add_term(monomial.clone(), value.clone());
         }
-        (sum.0.len() <= MOST_TERMS).then_some(sum)
+        sum.bounded()
+    }
+
+    fn bounded(self) -> Option<Polynomial> {
+        (self.0.len() <= MOST_TERMS).then_some(self)
     }
 
     fn add_term(&mut self, monomial: Monomial, value: Rational) {
@@ -77,7 +81,7 @@ impl Polynomial {
                 product.add_term(monomial, left * right * sign);
             }
         }
-        (product.0.len() <= MOST_TERMS && product.bits() <= MOST_BITS).then_some(product)
+        product.bounded().filter(|product| product.bits() <= MOST_BITS)
     }
 
     fn bits(&self) -> u64 {
@@ -91,8 +95,8 @@ impl Polynomial {
 
     /// The rational factor between the other polynomial and this one, if there is one.
     fn ratio(&self, other: &Polynomial) -> Option<Rational> {
-        let (monomial, value) = other.0.first_key_value()?;
-        let ratio = self.0.get(monomial)? / value;
+        let (term, value) = other.0.first_key_value()?;
+        let ratio = self.0.get(term)? / value;
         (*self == other.scale(&ratio)).then_some(ratio)
     }
 }

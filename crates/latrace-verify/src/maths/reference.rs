@@ -43,10 +43,10 @@ pub(crate) struct Reference {
 
 impl Reference {
     /// The answer in `gold`; `None` where it cannot be parsed.
-    pub(crate) fn read(gold: &str) -> Option<Reference> {
+    pub(crate) fn read(gold: &str) -> Option<Self> {
         let text = response::reference(gold);
         let read = parse_bounded(&text, Commas::InNumbers)?;
-        Some(Reference { text, read, separated: OnceLock::new() })
+        Some(Self { text, read, separated: OnceLock::new() })
     }
 
     /// Whether several values are asked for.

@@ -105,10 +105,10 @@ pub(super) fn is_decimal(expression: &Expression) -> bool {
 }
 
 /// Whether two written decimals, neither a whole number, are within the tolerance.
-fn near(gold: &Rational, value: &Rational) -> bool {
+fn near(gold: &Rational, got: &Rational) -> bool {
     // `5.0` may be a count. Relative tolerance would let counts beyond a million differ by one.
-    let counts = gold.is_integer() || value.is_integer();
-    !counts && (value - gold).abs() * Rational::from_integer(INVERSE_TOLERANCE.into()) <= gold.abs()
+    let counts = gold.is_integer() || got.is_integer();
+    !counts && (got - gold).abs() * Rational::from_integer(INVERSE_TOLERANCE.into()) <= gold.abs()
 }
 
 /// Whether a value rounds to a decimal with some digits of it: `\sqrt2 \approx 1.41`.

@@ -121,9 +121,9 @@ pub(super) fn joined_with_nouns(text: &str) -> Option<String> {
 }
 
 fn joined_over(text: &str, nouns: usize) -> Option<String> {
-    let contents = joined_contents(text, nouns)?;
-    let is_list = contents.len() > 1 && !contents.contains(&"");
-    is_list.then(|| contents.join(", "))
+    let parts = joined_contents(text, nouns)?;
+    let is_list = parts.len() > 1 && !parts.contains(&"");
+    is_list.then(|| parts.join(", "))
 }
 
 /// The contents of the last boxes that are joined, as they stand in the text.

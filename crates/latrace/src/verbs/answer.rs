@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::columns::ColumnArguments;
-use super::input::{id_text, markers, open_rows, read_rows, warn_of_skipped};
+use super::input::{Parsed, id_text, markers, open_rows, read_rows, warn_of_skipped};
 use super::output::{add_fields, add_sampled};
 use crate::verbs::sample::{EngineArguments, SamplingArguments};
 use latrace_engine::row_tokens::{PROMPT_FIELDS, ids_of, prompt_of};
@@ -91,11 +92,14 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let data = &arguments.data;
     let row = |prompt: usize, finished: &FinishedSample| {
         let mut row = answer_row(traces.rows[prompt].clone(), finished, &codec);
+        // For `latrace weigh`, which states a bound only where temperature is 1 and nothing was truncated.
         row.insert(SAMPLING.to_owned(), json!(Distribution::from(job.params)));
         row
     };
     let work = describe_work(&job, &model, data, settings(arguments))?;
     let generator = || arguments.engine.engine().generator(&model);
+    // Traces without an end keep their answers' rows: an empty answer counts as wrong, where a missing row
+    // would not count at all.
     draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row)
         .with_context(|| format!("cannot answer {}", data.display()))
 }
@@ -137,8 +141,15 @@ impl Traces {
 
     /// The answers of traces without an end, which are known without sampling.
     fn empty_answers(&self, n: u64) -> Vec<(usize, FinishedSample)> {
-        let answers = self.open().flat_map(|place| (0..n).map(move |sample| (place, sample)));
-        answers.map(|(place, sample)| (place, empty_answer(&self.prompts[place], sample))).collect()
+        let answer = |place: usize, sample| (place, empty_answer(&self.prompts[place], sample));
+        self.open().flat_map(|place| (0..n).map(move |sample| answer(place, sample))).collect()
+    }
+
+    fn warn_of_open(&self) {
+        let (open, all) = (self.open().count(), self.prompts.len());
+        if open > 0 {
+            warn!("{open} of {all} traces have no end: their answers are empty and will be judged wrong");
+        }
     }
 }
 
@@ -148,18 +159,9 @@ fn read_traces(arguments: &AnswerArguments, codec: &TraceCodec, positions: usize
     let traces = read_rows(&mut reader, |_, row| parse(row, &columns, codec, positions, &mut ids))?;
     let (prompts, rows) = traces.into_iter().unzip();
     let traces = Traces { prompts, rows };
-    warn_of_open(&traces);
+    traces.warn_of_open();
     warn_of_skipped(&reader);
     Ok(traces)
-}
-
-fn warn_of_open(traces: &Traces) {
-    let (open, all) = (traces.open().count(), traces.prompts.len());
-    if open > 0 {
-        tracing::warn!(
-            "{open} of {all} traces have no end: their answers are empty and will be judged wrong"
-        );
-    }
 }
 
 fn empty_answer(prompt: &Prompt, sample: u64) -> FinishedSample {
@@ -179,10 +181,11 @@ fn parse(
     codec: &TraceCodec,
     positions: usize,
     ids: &mut UniqueIds,
-) -> Result<(Prompt, Row), FieldProblem> {
+) -> Parsed<(Prompt, Row)> {
     let id = ids.take_sample(&row)?;
     let number = trace_number(&row)?;
     let ids = ids_before_answer(&*columns.view(&row)?, codec)?;
+    // At least one position must be left for the first token of an answer.
     if ids.len() >= positions {
         let expected = format!(
             "a prompt and a trace of fewer than the model's {positions} tokens (id {id}, sample {number})"
@@ -192,54 +195,71 @@ fn parse(
     columns.remove_read(&mut row, &PROMPT_FIELDS);
     // They describe the trace, and would be taken for fields of the answer.
     REPLACED.iter().for_each(|name| drop(row.shift_remove(*name)));
-    // The stream is named as in `latrace run`, whose ids are always strings.
+    // A trace's number is unique only within its question. The stream is named as in `latrace run`, whose ids
+    // are always strings.
     let stream = format!("{}/{number}", id_text(&id));
     Ok((Prompt { id: json!([id, number]), stream, ids }, row))
 }
 
-fn trace_number(row: &Row) -> Result<u64, FieldProblem> {
+fn trace_number(row: &Row) -> Parsed<u64> {
     let sample = field(row, "sample");
-    sample.and_then(Value::as_u64).ok_or_else(|| {
-        let got = sample.map_or("nothing".to_owned(), describe);
-        FieldProblem::new("sample", "the trace's number, from 0", got)
-    })
+    sample.and_then(Value::as_u64).ok_or_else(|| not_a_number(sample))
+}
+
+fn not_a_number(sample: Option<&Value>) -> FieldProblem {
+    let got = sample.map_or("nothing".to_owned(), describe);
+    FieldProblem::new("sample", "the trace's number, from 0", got)
 }
 
 /// Prompt, trace and the opening of an answer; empty for a trace without an end.
-fn ids_before_answer(row: &Row, codec: &TraceCodec) -> Result<Vec<u32>, FieldProblem> {
+fn ids_before_answer(row: &Row, codec: &TraceCodec) -> Parsed<Vec<u32>> {
     let prompt = prompt_of(row, &codec.text)?;
     let trace = trace_of(row, codec)?;
     Ok(trace.map_or_else(Vec::new, |trace| [prompt.as_slice(), &trace, &codec.answer_prefix].concat()))
 }
 
 /// z: the row's trace up to its end; none if the thought has no end.
-fn trace_of(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProblem> {
-    let by_ids = field(row, "token_ids").is_some();
-    let ids = if by_ids {
-        ids_of(row, "token_ids", codec.text.vocabulary_size())?
-    } else {
-        codec.text.encode("text", text_of(row, "text")?)?
-    };
+fn trace_of(row: &Row, codec: &TraceCodec) -> Parsed<Option<Vec<u32>>> {
+    let ids = given_ids(row, codec)?;
     // On token ids first: decoding and encoding again could move the boundary.
-    if let Some(end) = codec.boundary(&ids) {
-        return Ok(Some(ids[..end].to_vec()));
+    match codec.boundary(&ids) {
+        Some(end) => Ok(Some(ids[..end].to_vec())),
+        // Ids keep the marker that ended them, so without it they are unfinished; a text may have lost it.
+        None if has_ids(row) => Ok(None),
+        None => trace_of_text(row, codec),
     }
-    if by_ids { Ok(None) } else { trace_of_text(row, codec) }
+}
+
+fn has_ids(row: &Row) -> bool {
+    field(row, "token_ids").is_some()
+}
+
+/// The tokens of the trace and of anything after it.
+fn given_ids(row: &Row, codec: &TraceCodec) -> Parsed<Vec<u32>> {
+    if has_ids(row) {
+        return ids_of(row, "token_ids", codec.text.vocabulary_size());
+    }
+    codec.text.encode("text", text_of(row, "text")?)
 }
 
 /// z of a text without the end marker. It is an unfinished trace only if the sample hit its token limit,
 /// because `latrace sample` strips the stop string from the text.
-fn trace_of_text(row: &Row, codec: &TraceCodec) -> Result<Option<Vec<u32>>, FieldProblem> {
-    if field(row, "stop_reason").is_some_and(|reason| reason == "max_tokens") {
+fn trace_of_text(row: &Row, codec: &TraceCodec) -> Parsed<Option<Vec<u32>>> {
+    if hit_limit(row) {
         return Ok(None);
     }
     let refused = |error: anyhow::Error| FieldProblem::new("text", "a trace", error.to_string());
     codec.trace_ids(text_of(row, "text")?).map(Some).map_err(refused)
 }
 
+fn hit_limit(row: &Row) -> bool {
+    field(row, "stop_reason").is_some_and(|reason| reason == "max_tokens")
+}
+
 fn answer_row(mut row: Row, finished: &FinishedSample, codec: &TraceCodec) -> Row {
     // The opening of an answer was given, not sampled; nothing was given to the answer of an open trace.
     let given = if finished.stop_reason == OPEN_TRACE { &[][..] } else { codec.answer_prefix.as_slice() };
+    // What was given is part of y: the text is read with it, and the reference answer begins with it.
     let drawn = [given, &finished.token_ids].concat();
     let text = json!(codec.answer_text(&drawn));
     let reference = answer_ids(&row).map(|reference| is_reference(&reference, &drawn));

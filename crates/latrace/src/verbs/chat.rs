@@ -1,10 +1,12 @@
 //! `latrace chat`: a conversation with a model in the terminal.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write, stdin, stdout};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,7 +17,7 @@ use latrace_engine::boundary::{Completion, Generate, GenerateClient, Request, St
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::{CpuEngine, CpuOptions, Engine};
 
-use super::input::ModelInput;
+use super::input::{ModelInput, Parsed};
 use super::sample::SamplingArguments;
 use latrace_io::failure::Failure;
 use latrace_io::memory::Bytes;
@@ -55,10 +57,11 @@ pub struct ChatArguments {
 pub fn run(arguments: &ChatArguments) -> Result<()> {
     let model = ModelInput::open(&arguments.model)?;
     check_tokenizer(arguments, &model.text)?;
+    // Whatever can be refused is refused before the model is loaded, which takes long.
     let params = arguments.sampling.params()?;
     let interrupted = watch_for_interrupts()?;
     let mut chat = Chat {
-        generator: generator(arguments, &model)?,
+        generator: arguments.engine().generator(&model.folder)?,
         text: &model.text,
         params,
         stop_ids: arguments.sampling.stop_ids(model.shape.end_ids.clone()),
@@ -71,34 +74,35 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
 }
 
 fn check_tokenizer(arguments: &ChatArguments, text: &TextCodec) -> Result<()> {
-    if text.has_tokenizer() {
-        return Ok(());
-    }
-    let model = arguments.model.display();
-    Err(Failure::work(format!("{model} has no tokenizer.json, which a conversation needs")).into())
+    if text.has_tokenizer() { Ok(()) } else { Err(no_tokenizer(&arguments.model).into()) }
 }
 
-fn generator(arguments: &ChatArguments, model: &ModelInput) -> Result<Box<dyn Generate>> {
-    let kv_cache_bytes = arguments.kv_cache_bytes.map(|bytes| bytes.0);
-    // There is one reply at a time.
-    let options = CpuOptions { kv_cache_bytes, batch: 1, ..CpuOptions::default() };
-    CpuEngine::new(options).generator(&model.folder)
+fn no_tokenizer(model: &Path) -> Failure {
+    Failure::work(format!("{} has no tokenizer.json, which a conversation needs", model.display()))
+}
+
+impl ChatArguments {
+    fn engine(&self) -> CpuEngine {
+        let kv_cache_bytes = self.kv_cache_bytes.map(|bytes| bytes.0);
+        // There is one reply at a time.
+        CpuEngine::new(CpuOptions { kv_cache_bytes, batch: 1, ..CpuOptions::default() })
+    }
 }
 
 /// A flag that Ctrl-C sets.
 fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
+    let interrupted = Arc::<AtomicBool>::default();
     let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || {
-        // A second Ctrl-C before the first took effect ends the program, so that a long prefill can be
-        // killed.
-        if flag.swap(true, Ordering::SeqCst) {
-            // The status that shells report for a process ended by Ctrl-C.
-            std::process::exit(130);
-        }
-    })
-    .context("cannot watch for Ctrl-C")?;
+    ctrlc::set_handler(move || interrupt(&flag)).context("cannot watch for Ctrl-C")?;
     Ok(interrupted)
+}
+
+fn interrupt(flag: &AtomicBool) {
+    // A second Ctrl-C before the first took effect ends the program, so that a long prefill can be killed.
+    if flag.swap(true, SeqCst) {
+        // The status that shells report for a process ended by Ctrl-C.
+        process::exit(130);
+    }
 }
 
 /// The messages so far.
@@ -112,28 +116,32 @@ struct Conversation {
 
 impl Conversation {
     fn new(arguments: &ChatArguments, text: &TextCodec) -> Conversation {
-        let (system, plain) = (arguments.system.clone(), !text.has_template());
-        Conversation { messages: Vec::new(), system, plain }
+        let plain = !text.has_template();
+        Conversation { messages: Vec::new(), system: arguments.system.clone(), plain }
     }
 
     /// Adds a message; the first one is preceded by the system message, also after a reset.
-    fn add(&mut self, role: &str, content: &str) {
+    fn add(&mut self, role: &str, text: &str) {
         if self.messages.is_empty()
             && let Some(system) = &self.system
         {
             self.messages.push(message("system", system));
         }
-        self.messages.push(message(role, content));
+        self.messages.push(message(role, text));
     }
 
     /// The token ids of the whole conversation.
-    fn prompt(&self, text: &TextCodec) -> Result<Vec<u32>> {
-        let rendered = if self.plain {
-            self.messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
-        } else {
-            text.prompt(&self.messages).map_err(refused)?
-        };
-        Ok(text.encode("message", &rendered).map_err(refused)?)
+    fn prompt(&self, text: &TextCodec) -> Parsed<Vec<u32>> {
+        // All of it for each reply: a template may render a message differently once others follow it.
+        text.encode("message", &self.rendered(text)?)
+    }
+
+    fn rendered(&self, text: &TextCodec) -> Parsed<String> {
+        if !self.plain {
+            return text.prompt(&self.messages);
+        }
+        let contents = self.messages.iter().map(|message| message.content.as_str());
+        Ok(contents.collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -158,15 +166,13 @@ struct Chat<'a> {
 
 impl Chat<'_> {
     fn run(&mut self) -> Result<()> {
-        let mut lines = std::io::stdin().lock().lines();
-        loop {
-            show_input_prompt()?;
-            let Some(line) = lines.next() else { return Ok(()) };
-            let line = line.context("cannot read a message")?;
+        let mut lines = stdin().lock().lines();
+        while let Some(line) = next_line(&mut lines)? {
             if self.take_line(line.trim())?.is_break() {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     /// Does what a line says; breaks if it ends the conversation.
@@ -174,10 +180,8 @@ impl Chat<'_> {
         match line {
             "" => {}
             "/quit" | "/exit" => return Ok(ControlFlow::Break(())),
-            "/reset" => {
-                self.conversation.messages.clear();
-                println!("(a new conversation)");
-            }
+            "/reset" => self.reset("a new conversation"),
+            // A mistyped command is not a message, which would cost a reply.
             command if command.starts_with('/') => {
                 println!("(unknown: {command}; there are /reset and /quit)")
             }
@@ -186,9 +190,14 @@ impl Chat<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn reset(&mut self, notice: &str) {
+        self.conversation.messages.clear();
+        println!("({notice})");
+    }
+
     fn reply(&mut self, message: &str) -> Result<()> {
         // A Ctrl-C while no reply was being sampled must not stop this one.
-        self.interrupted.store(false, Ordering::SeqCst);
+        self.interrupted.store(false, SeqCst);
         self.conversation.add("user", message);
         let request = self.request()?;
         match self.sample(request) {
@@ -199,8 +208,7 @@ impl Chat<'_> {
             Err(error) => {
                 // The usual cause is a conversation that has outgrown the context or the KV cache, and keeping
                 // it would make every further message fail in the same way.
-                self.conversation.messages.clear();
-                println!("({error}; a new conversation)");
+                self.reset(&format!("{error}; a new conversation"));
             }
         }
         Ok(())
@@ -223,7 +231,7 @@ impl Chat<'_> {
     /// A request for the next reply. Replies are numbered, so that the same message twice is not answered
     /// with the same random numbers.
     fn request(&mut self) -> Result<Request> {
-        let prompt = self.conversation.prompt(self.text)?;
+        let prompt = self.conversation.prompt(self.text).map_err(refused)?;
         let seeds = vec![stream(self.seed, STAGE, "", self.replies)];
         self.replies += 1;
         let (params, stop_ids) = (self.params, self.stop_ids.clone());
@@ -231,11 +239,18 @@ impl Chat<'_> {
     }
 }
 
+/// The next message; none at the end of input.
+fn next_line(lines: &mut impl Iterator<Item = io::Result<String>>) -> Result<Option<String>> {
+    show_input_prompt()?;
+    lines.next().transpose().context("cannot read a message")
+}
+
 /// Shows the prompt of an input line, in a terminal only: piped output holds replies alone.
 fn show_input_prompt() -> Result<()> {
-    if std::io::stdin().is_terminal() {
+    if stdin().is_terminal() {
         print!("> ");
-        std::io::stdout().flush()?;
+        // Standard output is flushed at line breaks alone, and there is none before the message.
+        stdout().flush()?;
     }
     Ok(())
 }
@@ -265,10 +280,11 @@ impl Printer<'_> {
         let text = self.text.decode(self.without_end(tokens)).unwrap_or_default();
         // A character split over several tokens decodes to U+FFFD until its last token arrives.
         let whole = text.trim_end_matches('\u{fffd}');
+        // What is printed cannot be taken back: should it decode otherwise now, nothing more is shown.
         if let Some(new) = whole.strip_prefix(self.printed.as_str()) {
             print!("{new}");
             // If the terminal is gone, the next read fails and reports it.
-            let _ = std::io::stdout().flush();
+            let _ = stdout().flush();
             self.printed = whole.to_owned();
         }
     }
@@ -284,16 +300,13 @@ impl Printer<'_> {
 
 impl GenerateClient for Printer<'_> {
     fn next_request(&mut self) -> Result<Option<Request>> {
+        // Taken, since the engine asks until there is none.
         Ok(self.request.take())
     }
 
     fn grown(&mut self, _: usize, _: usize, ids: &[u32], _: usize) -> ControlFlow<()> {
         self.print(ids);
-        if self.interrupted.load(Ordering::SeqCst) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if self.interrupted.load(SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn finished(&mut self, _: usize, _: usize, completion: Completion) -> Result<()> {

@@ -58,6 +58,7 @@ pub fn one_of<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     choices: &'static [OptionValue],
 ) -> impl TypedValueParser<Value = T> {
     let values = choices.iter().map(|&(name, about)| PossibleValue::new(name).help(about));
+    // clap refuses other names, and lists these in the message. That serde knows each of them is tested.
     PossibleValuesParser::new(values)
         .try_map(|name| serde_json::from_value::<T>(Value::String(name)).map_err(|error| error.to_string()))
 }

@@ -43,17 +43,20 @@ pub struct CompareArguments {
     json: bool,
 }
 
+impl CompareArguments {
+    fn options(&self) -> ComparisonOptions {
+        let CompareArguments { pooled, only, against, .. } = self;
+        ComparisonOptions { pooled: *pooled, only: only.clone(), against: against.clone() }
+    }
+}
+
 /// Runs `latrace compare`.
 pub fn run(arguments: &CompareArguments) -> Result<()> {
-    let choice = ComparisonOptions {
-        pooled: arguments.pooled,
-        only: arguments.only.clone(),
-        against: arguments.against.clone(),
-    };
-    let comparison = compare(&arguments.folders, &choice)?;
+    let comparison = compare(&arguments.folders, &arguments.options())?;
     if arguments.json {
         return print_json(&comparison);
     }
+    // Not `println!`: the text ends with a line break of its own.
     print!("{}", comparison.markdown());
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! `latrace completions`: what a shell needs to complete the command line.
 
-use std::io::Write;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Command};
-use clap_complete::Shell;
+use clap_complete::{Shell, generate};
+
+use super::output::write;
 
 /// Arguments of `latrace completions`.
 #[derive(Args, Debug)]
@@ -23,6 +23,6 @@ pub struct CompletionsArguments {
 pub fn run(arguments: &CompletionsArguments, command: &mut Command) -> Result<()> {
     let mut script = Vec::new();
     // Into memory first: `generate` panics if it cannot write.
-    clap_complete::generate(arguments.shell, command, "latrace", &mut script);
-    std::io::stdout().write_all(&script).context("cannot write to standard output")
+    generate(arguments.shell, command, "latrace", &mut script);
+    write(&script)
 }

@@ -40,18 +40,25 @@ pub fn run(arguments: &DoctorArguments) -> Result<()> {
 
 /// An error, so that a script can tell by the exit code; after the table, which has the details.
 fn check_nothing_missing(findings: &[Finding]) -> Result<()> {
-    let missing = findings.iter().filter(|finding| finding.health == Health::Missing);
-    let missing: Vec<&str> = missing.map(|finding| finding.what).collect();
-    if missing.is_empty() {
-        return Ok(());
+    match missing(findings).as_slice() {
+        [] => Ok(()),
+        missing => {
+            Err(Failure::work(format!("missing, and needed by every run: {}", missing.join(", "))).into())
+        }
     }
-    Err(Failure::work(format!("missing, and needed by every run: {}", missing.join(", "))).into())
+}
+
+fn missing(findings: &[Finding]) -> Vec<&str> {
+    let missing = findings.iter().filter(|finding| finding.health == Health::Missing);
+    missing.map(|finding| finding.what).collect()
 }
 
 fn table(findings: &[Finding]) -> String {
-    let line =
-        |finding: &Finding| format!("{:<14}{:<9}{}", finding.what, mark(finding.health), finding.found);
     findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn line(finding: &Finding) -> String {
+    format!("{:<14}{:<9}{}", finding.what, mark(finding.health), finding.found)
 }
 
 fn mark(health: Health) -> &'static str {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use latrace_core::SamplingParams;
 use latrace_engine::CpuEngine;
+use tracing::{info, warn};
 
 use super::input::markers;
 use super::sample::EngineArguments;
@@ -143,6 +144,7 @@ fn responses<'a>(
     engine: &'a CpuEngine,
 ) -> Result<ResponseSource<'a>> {
     match (&arguments.responses, &arguments.model) {
+        // A file of that name can still be given, as `./gold`.
         (Some(responses), _) if responses == Path::new(RIGHT) => Ok(ResponseSource::Right),
         (Some(responses), _) => Ok(ResponseSource::File(responses.clone())),
         (None, Some(model)) => {
@@ -159,6 +161,7 @@ fn evaluated_model<'a>(
     benchmark: &Benchmark,
     engine: &'a CpuEngine,
 ) -> Result<EvaluatedModel<'a>> {
+    // By default the prompt that models for this kind of question are trained with.
     let [template, _] = benchmark.kind.form();
     Ok(EvaluatedModel {
         name: arguments.name.clone().unwrap_or_else(|| model.display().to_string()),
@@ -172,13 +175,21 @@ fn plan(arguments: &EvalArguments) -> Result<BenchmarkRun> {
     let benchmark = adjusted_benchmark(arguments)?;
     let [_, markers_name] = benchmark.kind.form();
     let markers = markers(arguments.markers.as_deref().unwrap_or(markers_name))?;
-    let files = match arguments.data.as_slice() {
-        [] => benchmark.files(&arguments.out)?,
-        given => given.to_vec(),
-    };
+    let files = files(arguments, &benchmark)?;
+    let (chosen, out) = (chosen(arguments), arguments.out.clone());
+    Ok(BenchmarkRun { benchmark, files, chosen, markers, seed: arguments.seed, out })
+}
+
+fn files(arguments: &EvalArguments, benchmark: &Benchmark) -> Result<Vec<PathBuf>> {
+    match arguments.data.as_slice() {
+        [] => benchmark.files(&arguments.out),
+        given => Ok(given.to_vec()),
+    }
+}
+
+fn chosen(arguments: &EvalArguments) -> Chosen {
     let limit = arguments.limit.map(|limit| limit as usize);
-    let chosen = Chosen { subsets: arguments.subset.clone(), limit };
-    Ok(BenchmarkRun { benchmark, files, chosen, markers, seed: arguments.seed, out: arguments.out.clone() })
+    Chosen { subsets: arguments.subset.clone(), limit }
 }
 
 /// The benchmark, with the settings that are given on the command line.
@@ -201,14 +212,14 @@ fn log_details(summary: &EvaluationSummary) {
 fn log_reasons(summary: &EvaluationSummary) {
     let reasons = summary.reasons.iter().map(|(reason, count)| format!("{count} {reason}"));
     let reasons = reasons.collect::<Vec<_>>().join(", ");
-    tracing::info!("{} responses: {reasons}", summary.overall.samples);
+    info!("{} responses: {reasons}", summary.overall.samples);
 }
 
 fn log_truncation(summary: &EvaluationSummary) {
     let (truncated, unclosed) = (summary.truncated, summary.unclosed);
     if truncated + unclosed > 0 {
         let percent = 100.0 * summary.truncation_rate;
-        tracing::info!(
+        info!(
             "{truncated} responses ({percent:.1} %) truncated at the token limit; {unclosed} thoughts without an end"
         );
     }
@@ -217,23 +228,19 @@ fn log_truncation(summary: &EvaluationSummary) {
 fn log_lengths(summary: &EvaluationSummary) {
     // Responses from a file have no token ids, and so no lengths.
     if let Some(lengths) = &summary.lengths {
-        tracing::info!(
+        info!(
             "tokens per response: mean {:.0}, median {}, 90th percentile {}",
-            lengths.mean,
-            lengths.median,
-            lengths.ninetieth
+            lengths.mean, lengths.median, lengths.ninetieth
         );
     }
 }
 
 fn warn_of_undetermined(summary: &EvaluationSummary) {
-    let undetermined = summary.verdicts.get("undetermined").copied().unwrap_or(0);
-    if undetermined == 0 {
-        return;
-    }
+    // Absent, not 0, where every response was judged.
+    let Some(&undetermined) = summary.verdicts.get("undetermined") else { return };
     // Undetermined responses count as wrong, so the most they can hide is their own share.
     let points = 100.0 * undetermined as f64 / summary.overall.samples as f64;
-    tracing::warn!(
+    warn!(
         "{undetermined} responses could not be judged and do not count as correct: the accuracy may be too low by up to {points:.1} points"
     );
 }

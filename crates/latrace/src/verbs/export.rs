@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use tracing::{info, warn};
 
 use latrace_run::export::{Target, export};
 
@@ -37,7 +38,7 @@ pub struct ExportArguments {
 pub fn run(arguments: &ExportArguments) -> Result<()> {
     check_unused(&arguments.out, "choose another folder")?;
     let exported = export(&arguments.run, arguments.format, &arguments.out)?;
-    tracing::info!(
+    info!(
         "{} rows written to {}, {} dropped as too long; its README.md lists what the trainer cannot express",
         exported.rows,
         arguments.out.display(),
@@ -50,8 +51,6 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
 /// Sampled token ids need not be those that the tokenizer would choose for their text.
 fn warn_of_ambiguous(rows: usize) {
     if rows > 0 {
-        tracing::warn!(
-            "the text of {rows} rows does not tokenize back to their token ids: prefer the token ids"
-        );
+        warn!("the text of {rows} rows does not tokenize back to their token ids: prefer the token ids");
     }
 }

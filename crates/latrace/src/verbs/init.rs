@@ -13,6 +13,8 @@ use latrace_io::failure::Failure;
 use latrace_io::files::replace_folder;
 use latrace_questions::source::named_task;
 use latrace_run::stages::model::write_shape;
+use serde_json::Value;
+use tracing::info;
 
 use super::output::check_unused;
 
@@ -64,8 +66,9 @@ impl From<Dtype> for SaveDtype {
 pub fn run(arguments: &InitArguments) -> Result<()> {
     let out = arguments.out.as_path();
     check_unused(out, "choose another folder")?;
+    // Under a temporary name until it is whole: a folder without its weights would look like a model.
     replace_folder(out, |folder| fill(folder, arguments))?;
-    tracing::info!("the model is in {}", out.display());
+    info!("the model is in {}", out.display());
     Ok(())
 }
 
@@ -91,10 +94,13 @@ fn configuration_file(config: &Path) -> PathBuf {
 
 /// Writes the configuration with a task's vocabulary, and the task's tokenizer.
 fn write_task_shape(folder: &Path, source: &Path, task: &str) -> Result<()> {
+    write_shape(folder, read_shape(source)?, &named_task("--task", task)?.tokenizer()).map(drop)
+}
+
+/// As JSON: a task's configuration lacks fields that a whole one must have.
+fn read_shape(source: &Path) -> Result<Value> {
     let text = fs::read_to_string(source).with_context(|| cannot_read(source))?;
-    let shape =
-        serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", source.display()))?;
-    write_shape(folder, shape, &named_task("--task", task)?.tokenizer()).map(drop)
+    serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", source.display()))
 }
 
 fn cannot_read(path: &Path) -> String {
@@ -104,10 +110,15 @@ fn cannot_read(path: &Path) -> String {
 /// The folder to copy the tokenizer from.
 fn given_tokenizer<'a>(arguments: &'a InitArguments, source: &'a Path) -> Result<&'a Path> {
     match &arguments.tokenizer {
-        Some(tokenizer) if !tokenizer.join("tokenizer.json").is_file() => {
-            Err(Failure::work(format!("{} has no tokenizer.json", tokenizer.display())).into())
-        }
-        Some(tokenizer) => Ok(tokenizer),
+        Some(tokenizer) => check_tokenizer(tokenizer).map(|()| tokenizer.as_path()),
+        // Not checked: without a tokenizer in it, the model takes token ids alone.
         None => Ok(source.parent().unwrap_or(Path::new(""))),
     }
+}
+
+fn check_tokenizer(folder: &Path) -> Result<()> {
+    if folder.join("tokenizer.json").is_file() {
+        return Ok(());
+    }
+    Err(Failure::work(format!("{} has no tokenizer.json", folder.display())).into())
 }

@@ -1,6 +1,7 @@
 //! Inputs that several verbs have: a model folder, a file of rows, names of markers.
 
-use std::fmt;
+use std::fmt::Display;
+use std::iter::from_fn;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -9,8 +10,12 @@ use latrace_engine::ModelShape;
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
-use latrace_io::rows::{BadRows, Place, Row, RowReader};
+use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader};
 use serde_json::Value;
+use tracing::warn;
+
+/// What a row holds, or which of its fields is wrong.
+pub(super) type Parsed<T> = Result<T, FieldProblem>;
 
 /// A model folder, and what turns texts into its token ids and back.
 pub(super) struct ModelInput {
@@ -22,11 +27,10 @@ pub(super) struct ModelInput {
 impl ModelInput {
     /// Opens a model folder, or the model with this hub id. No weights are read: a wrong row is reported
     /// before a large model has been loaded.
-    pub(super) fn open(model: &Path) -> Result<ModelInput> {
+    pub(super) fn open(model: &Path) -> Result<Self> {
         let folder = model_folder(model)?;
         let shape = ModelShape::read(&folder)?;
-        let text = TextCodec::open(&folder, &shape)?;
-        Ok(ModelInput { folder, shape, text })
+        Ok(Self { text: TextCodec::open(&folder, &shape)?, folder, shape })
     }
 }
 
@@ -36,21 +40,17 @@ pub(super) fn open_rows(data: &Path, skip_bad_rows: bool) -> Result<RowReader> {
 }
 
 /// The remaining rows of a reader, as `parse` reads them.
-pub(super) fn read_rows<T, E: fmt::Display>(
-    reader: &mut RowReader,
+pub(super) fn read_rows<T, E: Display>(
+    rows: &mut RowReader,
     mut parse: impl FnMut(Place, Row) -> Result<T, E>,
 ) -> Result<Vec<T>> {
-    let mut all = Vec::new();
-    while let Some(value) = reader.next_with(&mut parse)? {
-        all.push(value);
-    }
-    Ok(all)
+    from_fn(|| rows.next_with(&mut parse).transpose()).collect()
 }
 
 /// Warns of skipped rows, for verbs whose last message does not count them.
 pub(super) fn warn_of_skipped(reader: &RowReader) {
     if reader.skipped() > 0 {
-        tracing::warn!("{} bad rows skipped", reader.skipped());
+        warn!("{} bad rows skipped", reader.skipped());
     }
 }
 

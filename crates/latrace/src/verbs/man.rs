@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Command};
+use tracing::info;
 
 /// Arguments of `latrace man`.
 #[derive(Args, Debug)]
@@ -23,6 +24,6 @@ pub fn run(arguments: &ManArguments, command: &mut Command) -> Result<()> {
     let cannot = || format!("cannot write the manual pages to {}", arguments.out.display());
     fs::create_dir_all(&arguments.out).with_context(cannot)?;
     clap_mangen::generate_to(command.clone(), &arguments.out).with_context(cannot)?;
-    tracing::info!("manual pages written to {}", arguments.out.display());
+    info!("manual pages written to {}", arguments.out.display());
     Ok(())
 }

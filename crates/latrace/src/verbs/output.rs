@@ -1,6 +1,6 @@
 //! Outputs that several verbs have: standard output, fields of rows, a folder that must be unused.
 
-use std::io::Write;
+use std::io::{Write, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 
 /// Prints a text and a line break. Unlike `println!`, which panics, a closed pipe is an error with a message.
 pub(super) fn print(text: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes to standard output.
+pub(super) fn write(bytes: &[u8]) -> Result<()> {
+    stdout().write_all(bytes).context("cannot write to standard output")
 }
 
 /// Prints a value as JSON.
@@ -42,6 +47,9 @@ pub(super) fn check_unused(out: &Path, hint: &str) -> Result<()> {
     if is_absent_or_empty(out)? {
         return Ok(());
     }
-    let message = format!("the output folder {} is not empty", out.display());
-    Err(Failure::work(message).hint(hint).into())
+    Err(not_empty(out).hint(hint).into())
+}
+
+fn not_empty(out: &Path) -> Failure {
+    Failure::work(format!("the output folder {} is not empty", out.display()))
 }

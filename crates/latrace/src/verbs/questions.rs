@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use latrace_core::{Markers, PromptTemplate, Question};
 use serde_json::{Value, json};
+use tracing::info;
 
 use latrace_core::Split;
 use latrace_engine::trace_codec::TraceCodec;
@@ -140,7 +141,7 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     // Names of templates and markers are checked before a task generates its questions.
     let texts = Texts::of(arguments)?;
-    let codec = codec(arguments, &texts.markers)?;
+    let codec = codec(arguments.model.as_deref(), &texts.markers)?;
     let questions = read_questions(&source(arguments), &texts.markers, codec.as_ref())?;
     let kept = || questions.iter().filter(|(split, question)| arguments.only.takes(*split, question));
     write_rows(&out, |sink| {
@@ -149,21 +150,21 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
             sink.write(row.with_context(|| format!("question {}", question.id))?)
         })
     })?;
-    tracing::info!("{} of {} questions written", kept().count(), questions.len());
+    info!("{} of {} questions written", kept().count(), questions.len());
     note_missing_ids(codec.as_ref());
     Ok(())
 }
 
 fn note_missing_ids(codec: Option<&TraceCodec>) {
     if codec.is_none() {
-        tracing::info!("without --model, there are no token ids, and responses do not end with an end token");
+        info!("without --model, there are no token ids, and responses do not end with an end token");
     }
 }
 
 /// The codec of the model, if one is given.
-fn codec(arguments: &QuestionsArguments, markers: &Markers) -> Result<Option<TraceCodec>> {
+fn codec(model: Option<&Path>, markers: &Markers) -> Result<Option<TraceCodec>> {
     let open = |model: &Path| TraceCodec::open(&model_folder(model)?, markers.clone());
-    arguments.model.as_deref().map(open).transpose()
+    model.map(open).transpose()
 }
 
 /// The questions of a source, whose ids must differ: everything later joins on them.
@@ -173,6 +174,7 @@ fn read_questions(
     codec: Option<&TraceCodec>,
 ) -> Result<Vec<(Split, Question)>> {
     let questions = match codec {
+        // Only the model's chat template can tell where the prompt of `messages` ends.
         Some(codec) => source.read(markers, Some(&|messages| codec.text.split(messages)))?,
         None => source.read(markers, None)?,
     };
@@ -181,29 +183,34 @@ fn read_questions(
 }
 
 fn source(arguments: &QuestionsArguments) -> Source {
-    // A file has one split on the command line, where a recipe may name one file for each.
-    let path = |split: Split| {
-        let given = arguments.data.as_deref().filter(|_| arguments.split == split);
-        given.map_or(String::new(), |path: &Path| path.display().to_string())
-    };
     Source {
         task: arguments.task.clone().unwrap_or_default(),
-        sizes: sizes(arguments),
-        train: path(Split::Train),
-        validation: path(Split::Validation),
-        test: path(Split::Test),
+        sizes: arguments.sizes(),
+        train: arguments.file_of(Split::Train),
+        validation: arguments.file_of(Split::Validation),
+        test: arguments.file_of(Split::Test),
         format: arguments.format,
         columns: arguments.column.iter().cloned().collect(),
         kind: arguments.kind.clone(),
+        // 0 leaves every row of a file its trace; how many a task makes is among its sizes.
         traced: arguments.traced.unwrap_or(0),
+        // 0 is no limit, as in a recipe.
         limit: arguments.limit.unwrap_or(0),
         seed: arguments.seed,
     }
 }
 
-fn sizes(arguments: &QuestionsArguments) -> Sizes {
-    let QuestionsArguments { untraced, validation, test, .. } = *arguments;
-    Sizes { traced: arguments.traced.unwrap_or(0), untraced, validation, test }
+impl QuestionsArguments {
+    /// A file has one split on the command line, where a recipe may name one file for each.
+    fn file_of(&self, split: Split) -> String {
+        let given = self.data.as_deref().filter(|_| self.split == split);
+        given.map_or(String::new(), |path| path.display().to_string())
+    }
+
+    fn sizes(&self) -> Sizes {
+        let QuestionsArguments { untraced, validation, test, .. } = *self;
+        Sizes { traced: self.traced.unwrap_or(0), untraced, validation, test }
+    }
 }
 
 /// The markers and templates that turn questions into rows.
@@ -246,6 +253,7 @@ impl Texts {
     fn add_texts(&self, row: &mut Row, split: Split, question: &Question) -> Result<()> {
         let PromptTexts { prompt, posterior_prompt } =
             prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
+        // The hint that the posterior's prompt holds, which may be the solution or the answer.
         add(row, "hint", json!(question.hint()));
         add(row, "split", json!(split));
         add(row, "prompt", json!(prompt));
@@ -258,6 +266,7 @@ impl Texts {
     fn add_ids(&self, row: &mut Row, split: Split, question: &Question, codec: &TraceCodec) -> Result<()> {
         let Texts { markers, reasoner, posterior } = self;
         let record = Encoding { codec, markers, reasoner, posterior }.record(split, question)?;
+        // Joined from the ids of its parts: encoding the whole text could merge tokens across the boundary.
         let response = response_ids(&record);
         let QuestionRecord { prompt_ids, posterior_prompt_ids, trace_ids, answer_ids, .. } = record;
         let ids = [Some(prompt_ids), posterior_prompt_ids, trace_ids, answer_ids, response];

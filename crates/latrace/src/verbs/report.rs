@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use tracing::info;
 
 use latrace_report as report;
 
@@ -28,6 +29,6 @@ pub struct ReportArguments {
 pub fn run(arguments: &ReportArguments) -> Result<()> {
     let out = arguments.out.clone().unwrap_or_else(|| arguments.run.join(report::PAGE));
     report::write(&arguments.run, &out)?;
-    tracing::info!("report written to {}", out.display());
+    info!("report written to {}", out.display());
     Ok(())
 }

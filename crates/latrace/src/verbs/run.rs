@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tracing::info;
 
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
-use latrace_report as report;
-use latrace_run::layout;
+use latrace_report::{self as report, PAGE};
+use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
 use latrace_run::pipeline::runner::{self, State, states};
@@ -52,7 +53,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
     let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe.engine));
     let folder = run_folder(arguments)?;
-    // Before the lock, which would create the folder.
+    // Before the lock, which would create the folder; so the layout, which the lock checks, is checked here.
     if arguments.dry_run {
         layout::check(&folder)?;
         return print(&in_lines(&plan, &states(&plan, &folder, &context)?));
@@ -69,10 +70,8 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
 
 /// Written before the first stage: status and report read a run's plan from it, also of one that was killed.
 fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
-    let toml = recipe.to_toml()?;
-    write_atomically(&folder.join(layout::RECIPE), |writer| {
-        writer.write_all(toml.as_bytes()).context("cannot write the recipe")
-    })
+    let (toml, path) = (recipe.to_toml()?, folder.join(RECIPE));
+    write_atomically(&path, |writer| writer.write_all(toml.as_bytes()).context("cannot write the recipe"))
 }
 
 /// Writes and prints the summary of a finished run, and writes its report.
@@ -80,29 +79,37 @@ fn conclude(plan: &Plan, recipe: &RunRecipe, folder: &Path) -> Result<()> {
     let summary = RunSummary::of(plan, folder, recipe)?;
     // The report takes a run with a summary for a finished one, so the summary comes first.
     summary.write(folder)?;
-    report::write(folder, &folder.join(report::PAGE))?;
+    report::write(folder, &folder.join(PAGE))?;
     print(&in_words(&summary, folder))
 }
 
 fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
-    if let Some(folder) = &arguments.run_dir {
-        return Ok(folder.clone());
+    match &arguments.run_dir {
+        Some(folder) => Ok(folder.clone()),
+        None => default_folder(&arguments.recipe),
     }
-    let nameless = || Failure::usage(format!("{} names no recipe", arguments.recipe.display()));
-    Ok(Path::new("runs").join(arguments.recipe.file_stem().ok_or_else(nameless)?))
+}
+
+fn default_folder(recipe: &Path) -> Result<PathBuf> {
+    let nameless = || Failure::usage(format!("{} names no recipe", recipe.display()));
+    Ok(Path::new("runs").join(recipe.file_stem().ok_or_else(nameless)?))
 }
 
 /// Logs what will be resumed and what will be redone, before any work starts.
 fn announce(plan: &Plan, states: &[State]) {
+    // A shared step is announced with the earlier step that it shares.
     for step in plan.steps.iter().filter(|step| !step.shared) {
-        let stage = step.label();
-        match &states[step.node] {
-            State::Changed(why) => tracing::info!("{stage} will be redone: {why}"),
-            State::Depends => tracing::info!("{stage} will be redone: it depends on a stage that will be"),
-            State::Begun => tracing::info!("{stage} resumes"),
-            // Finished stages and new ones are what the reader expects, and need no announcement.
-            State::Done | State::Missing => {}
-        }
+        announce_stage(&step.label(), &states[step.node]);
+    }
+}
+
+fn announce_stage(stage: &str, state: &State) {
+    match state {
+        State::Changed(why) => info!("{stage} will be redone: {why}"),
+        State::Depends => info!("{stage} will be redone: it depends on a stage that will be"),
+        State::Begun => info!("{stage} resumes"),
+        // Finished stages and new ones are what the reader expects, and need no announcement.
+        State::Done | State::Missing => {}
     }
 }
 
@@ -115,6 +122,7 @@ fn in_lines(plan: &Plan, states: &[State]) -> String {
 /// What the run will do with a step.
 fn intent(step: &Step, state: &State) -> String {
     match state {
+        // Before its state, which the line of the earlier step already shows.
         _ if step.shared => "shared with an earlier step".to_owned(),
         State::Done => "done".to_owned(),
         State::Begun => "resumes".to_owned(),

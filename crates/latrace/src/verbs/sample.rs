@@ -1,6 +1,6 @@
 //! `latrace sample`: samples completions of given prompts from a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -8,7 +8,7 @@ use latrace_core::{SamplingParams, StopReason};
 use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
-use super::input::{ModelInput, open_rows, read_rows, warn_of_skipped};
+use super::input::{ModelInput, Parsed, open_rows, read_rows, warn_of_skipped};
 use super::output::{add_fields, add_sampled};
 use latrace_engine::boundary::StopTexts;
 use latrace_engine::row_tokens::{PROMPT_FIELDS, prompt_of};
@@ -129,19 +129,25 @@ pub struct SamplingArguments {
 impl SamplingArguments {
     /// The validated parameters.
     pub fn params(&self) -> Result<SamplingParams> {
-        let SamplingArguments { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
-        let params = SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens };
-        // The colon of "temperature: expected …" becomes a pointer to the option's help.
-        params
-            .validate()
-            .map_err(|error| Failure::usage(error.to_string().replacen(':', " (see --help):", 1)))?;
+        let params = self.unchecked();
+        params.validate().map_err(|error| bad_parameter(&error.to_string()))?;
         Ok(params)
+    }
+
+    fn unchecked(&self) -> SamplingParams {
+        let Self { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
+        SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens }
     }
 
     /// The end tokens that apply: none with `--ignore-end`.
     pub fn stop_ids(&self, end_ids: Vec<u32>) -> Vec<u32> {
         if self.ignore_end { Vec::new() } else { end_ids }
     }
+}
+
+fn bad_parameter(error: &str) -> Failure {
+    // The colon of "temperature: expected …" becomes a pointer to the option's help.
+    Failure::usage(error.replacen(':', " (see --help):", 1))
 }
 
 /// Runs `latrace sample`.
@@ -155,6 +161,8 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     let row = |prompt: usize, finished: &FinishedSample| {
         let mut row =
             sampled_row(rows[prompt].clone(), finished, &model.text, &job.stop_texts, arguments.include_stop);
+        // In each row, since a file may hold samples of several runs: `latrace weigh` states a bound only where
+        // temperature is 1 and nothing was truncated.
         row.insert(SAMPLING.to_owned(), json!(Distribution::from(job.params)));
         row
     };
@@ -188,16 +196,24 @@ fn settings(arguments: &SampleArguments) -> Value {
 }
 
 fn check_stops(arguments: &SampleArguments, text: &TextCodec) -> Result<()> {
-    if arguments.stop.iter().any(String::is_empty) {
+    check_none_empty(&arguments.stop)?;
+    // Stop strings are found in decoded text, because a string may end within a token.
+    if arguments.stop.is_empty() || text.has_tokenizer() {
+        return Ok(());
+    }
+    Err(no_tokenizer(&arguments.model).into())
+}
+
+fn check_none_empty(stops: &[String]) -> Result<()> {
+    // Every text contains the empty one: each sample would end before its first token.
+    if stops.iter().any(String::is_empty) {
         return Err(Failure::usage("--stop: expected a non-empty string, got \"\"").into());
     }
-    // Stop strings are found in decoded text, because a string may end within a token.
-    if !arguments.stop.is_empty() && !text.has_tokenizer() {
-        let message =
-            format!("--stop needs a tokenizer: {} has no tokenizer.json", arguments.model.display());
-        return Err(Failure::usage(message).into());
-    }
     Ok(())
+}
+
+fn no_tokenizer(model: &Path) -> Failure {
+    Failure::usage(format!("--stop needs a tokenizer: {} has no tokenizer.json", model.display()))
 }
 
 /// The rows without their prompt fields, and the prompts.
@@ -209,12 +225,8 @@ fn read_prompts(arguments: &SampleArguments, model: &ModelInput) -> Result<(Vec<
     Ok(rows.into_iter().unzip())
 }
 
-fn parse(
-    mut row: Row,
-    columns: &Columns,
-    model: &ModelInput,
-    ids: &mut UniqueIds,
-) -> Result<(Row, Prompt), FieldProblem> {
+fn parse(mut row: Row, columns: &Columns, model: &ModelInput, ids: &mut UniqueIds) -> Parsed<(Row, Prompt)> {
+    // By id alone: the row's `sample`, if it has one, gives way to the number of the new sample.
     let id = ids.take(&row)?;
     let prompt = prompt_of(&*columns.view(&row)?, &model.text)?;
     let positions = model.shape.positions;

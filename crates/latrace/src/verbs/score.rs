@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
+use tracing::info;
 
 use super::columns::ColumnArguments;
-use super::input::{ModelInput, id_text, open_rows};
+use super::input::{ModelInput, Parsed, id_text, open_rows};
 use super::output::add_fields;
 use latrace_engine::boundary::{Score, ScoreClient, ScoreRow};
 use latrace_engine::row_tokens::{CONSUMED_FIELDS, prompt_and_response};
@@ -55,6 +56,7 @@ pub struct ScoreArguments {
 /// Runs `latrace score`.
 pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
+    // Before the model: a wrong file name must not come to light after its weights have been loaded.
     let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
     let model = ModelInput::open(&arguments.model)?;
     let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
@@ -63,7 +65,7 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let mut next = || reader.next_with(|_, row| parse(row, &columns, &model, &mut ids));
     let cannot = || format!("cannot score {}", arguments.data.display());
     let written = write_rows(&out, |sink| score_rows(&mut *scorer, &mut next, sink, cannot))?;
-    tracing::info!("{written} rows scored, {} bad rows skipped", reader.skipped());
+    info!("{written} rows scored, {} bad rows skipped", reader.skipped());
     Ok(())
 }
 
@@ -122,6 +124,7 @@ impl<'a> Scoring<'a> {
     /// Writes waiting rows from the oldest on, up to the first without a score.
     fn write_scored(&mut self) -> Result<()> {
         while let Some(logprobs) = self.scores.remove(&self.written) {
+            // There is one: a score has been found for its number, and rows wait in the order of theirs.
             let Some((mut row, response)) = self.waiting.pop_front() else { break };
             add_scores(&mut row, &response, &logprobs)?;
             self.sink.write(row)?;
@@ -151,8 +154,9 @@ impl ScoreClient for Scoring<'_> {
     }
 
     fn name(&self, row: usize) -> String {
-        let waiting = row.checked_sub(self.written).and_then(|at| self.waiting.get(at));
-        waiting.and_then(|(row, _)| row.get("id")).map_or_else(|| row.to_string(), id_text)
+        // A row that has been written is gone, and its number has to do.
+        let kept = row.checked_sub(self.written).and_then(|at| self.waiting.get(at));
+        kept.and_then(|(row, _)| row.get("id")).map_or_else(|| row.to_string(), id_text)
     }
 }
 
@@ -161,10 +165,11 @@ fn parse(
     columns: &Columns,
     model: &ModelInput,
     ids: &mut UniqueIds,
-) -> Result<(Row, ScoreRow), FieldProblem> {
+) -> Parsed<(Row, ScoreRow)> {
     let id = ids.take_sample(&row)?;
     let pair = prompt_and_response(&*columns.view(&row)?, &model.text)?;
     let (length, limit) = (pair.prompt.len() + pair.response.len(), model.shape.positions);
+    // They may fill every position, unlike a prompt to sample from: nothing has to follow the last token.
     if length > limit {
         let expected = format!("at most the model's {limit} tokens of prompt and response (id {id})");
         return Err(FieldProblem::new("response", expected, length.to_string()));
@@ -181,6 +186,7 @@ fn add_scores(row: &mut Row, response: &[u32], logprobs: &[f32]) -> Result<()> {
         row,
         [
             ("token_ids", json!(response)),
+            // As an f32 prints, not with the digits of its nearest f64.
             ("logprobs", json!(decimals(logprobs)?)),
             ("sum_logprob", json!(sum)),
             ("mean_logprob", json!(sum / logprobs.len() as f64)),

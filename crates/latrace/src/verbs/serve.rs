@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tracing::warn;
 
 use super::output::print;
 use latrace_report as report;
@@ -39,7 +40,7 @@ pub fn run(arguments: &ServeArguments) -> Result<()> {
 
 fn warn_if_reachable(host: IpAddr) {
     if !host.is_loopback() {
-        tracing::warn!(
+        warn!(
             "{host} can be reached from other machines, and the run's questions, traces and settings are served without authentication"
         );
     }

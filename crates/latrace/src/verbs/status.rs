@@ -10,6 +10,8 @@ use latrace_io::text_table::markdown;
 use latrace_report::status::{RunState, RunStatus, StageStatus, look};
 use latrace_report::{StageProgress, StageState};
 
+const HEADER: [&str; 6] = ["stage", "state", "progress", "time", "left", "rate"];
+
 /// Arguments of `latrace status`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -37,21 +39,22 @@ pub fn run(arguments: &StatusArguments) -> Result<()> {
 }
 
 fn in_words(status: &RunStatus) -> String {
-    let header = ["stage", "state", "progress", "time", "left", "rate"].map(str::to_owned);
-    let rows: Vec<Vec<String>> = status.stages.iter().map(|stage| cells(stage, status.state)).collect();
-    format!("{}\n\n{}", head(status), markdown(&header, &rows).trim_end())
+    format!("{}\n\n{}", head(status), table(status).trim_end())
+}
+
+fn table(status: &RunStatus) -> String {
+    let rows: Vec<_> = status.stages.iter().map(|stage| cells(stage, status.state)).collect();
+    markdown(&HEADER.map(str::to_owned), &rows)
 }
 
 fn head(status: &RunStatus) -> String {
-    format!(
-        "{}: {}\n{} of {} stages done, {} of work{}",
-        status.run.display(),
-        state_of_run(status.state),
-        status.done,
-        status.stages.len(),
-        time(status.seconds_spent),
-        remaining(status)
-    )
+    let (run, state) = (status.run.display(), state_of_run(status.state));
+    format!("{run}: {state}\n{}{}", done(status), remaining(status))
+}
+
+fn done(status: &RunStatus) -> String {
+    let (done, all, spent) = (status.done, status.stages.len(), time(status.seconds_spent));
+    format!("{done} of {all} stages done, {spent} of work")
 }
 
 fn state_of_run(state: RunState) -> &'static str {
@@ -67,11 +70,11 @@ fn remaining(status: &RunStatus) -> String {
     if status.state == RunState::Done {
         return String::new();
     }
-    let left = time(status.seconds_left);
-    match status.unknown.as_slice() {
-        [] => format!(", about {left} left"),
-        unknown => format!(", about {left} left without {}", unknown.join(", ")),
-    }
+    format!(", about {} left{}", time(status.seconds_left), without(&status.unknown))
+}
+
+fn without(unknown: &[String]) -> String {
+    if unknown.is_empty() { String::new() } else { format!(" without {}", unknown.join(", ")) }
 }
 
 fn cells(status: &StageStatus, run: RunState) -> Vec<String> {
@@ -111,6 +114,7 @@ fn counted(status: &StageStatus) -> String {
 }
 
 fn rate(status: &StageStatus) -> String {
+    // Never both: a finished stage has no progress, and a begun one no mean yet.
     mean_rate(status).or_else(|| current_rate(status)).unwrap_or_default()
 }
 

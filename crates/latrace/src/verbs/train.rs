@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tracing::info;
 
 use super::columns::ColumnArguments;
 use super::input::{ModelInput, open_rows, read_rows};
@@ -79,14 +80,15 @@ fn remove_if_empty(folder: &Path) {
 }
 
 fn resolve_recipe(arguments: &TrainArguments) -> Result<TrainConfig> {
-    let of_the_run = arguments.out.join(RECIPE);
-    let file = match &arguments.recipe {
-        Some(file) => Some(file.as_path()),
+    recipe::train_config(arguments.recipe_file().as_deref(), &arguments.overrides)
+}
+
+impl TrainArguments {
+    fn recipe_file(&self) -> Option<PathBuf> {
         // A resumed training must have the settings that it was started with.
-        None if arguments.resume && of_the_run.is_file() => Some(of_the_run.as_path()),
-        None => None,
-    };
-    recipe::train_config(file, &arguments.overrides)
+        let earlier = Some(self.out.join(RECIPE)).filter(|file| self.resume && file.is_file());
+        self.recipe.clone().or(earlier)
+    }
 }
 
 fn check_out_folder(out: &Path, resume: bool) -> Result<()> {
@@ -100,9 +102,10 @@ fn read_train_rows(arguments: &TrainArguments, text: &TextCodec) -> Result<Vec<T
     let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
     let columns = arguments.columns.columns();
     let rows = read_rows(&mut reader, |place, row| train_row(place, &*columns.view(&row)?, text))?;
-    tracing::info!("{} rows read, {} bad rows skipped", rows.len(), reader.skipped());
-    if rows.is_empty() {
-        return Err(Failure::work(format!("{} has no rows to train on", arguments.data.display())).into());
-    }
-    Ok(rows)
+    info!("{} rows read, {} bad rows skipped", rows.len(), reader.skipped());
+    if rows.is_empty() { Err(no_rows(&arguments.data).into()) } else { Ok(rows) }
+}
+
+fn no_rows(data: &Path) -> Failure {
+    Failure::work(format!("{} has no rows to train on", data.display()))
 }

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use latrace_io::progress::Progress;
-use latrace_io::rows::{FieldProblem, Output, Row, RowReader, RowSink, UniqueIds, text_of, write_rows};
+use latrace_io::rows::{Output, Row, RowReader, RowSink, UniqueIds, text_of, write_rows};
 use latrace_questions::query::{Query, SharedSandbox};
 use latrace_questions::verdict_journal::Journal;
 use latrace_verify::{Convention, Judgement};
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
+use tracing::info;
 
-use super::input::open_rows;
+use super::input::{Parsed, open_rows};
 use super::output::add_fields;
 
 /// Rows read, judged and written before the next are read.
@@ -98,25 +100,29 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let summary = write_rows(&out, |sink| judging.judge_all(sink))?;
     // Removed only now: until the output is complete, it is what a kill leaves to resume from.
     judging.journal.close()?;
-    tracing::info!("{summary}, {} bad rows skipped", judging.reader.skipped());
+    info!("{summary}, {} bad rows skipped", judging.reader.skipped());
     Ok(())
 }
 
 /// A pool of its own, so that `--jobs` bounds how many programs run at once.
-fn judging_pool(jobs: Option<u64>) -> Result<rayon::ThreadPool> {
-    let pool = rayon::ThreadPoolBuilder::new();
-    let pool = jobs.map_or(pool, |jobs| rayon::ThreadPoolBuilder::new().num_threads(jobs as usize));
-    pool.build().context("cannot start threads")
+fn judging_pool(jobs: Option<u64>) -> Result<ThreadPool> {
+    // 0 leaves the number to rayon.
+    let threads = jobs.map_or(0, |jobs| jobs as usize);
+    ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start threads")
 }
 
 /// The journal of judgements beside the output, with those of an interrupted run of the same options.
 fn open_journal(arguments: &VerifyArguments, out: &Output) -> Result<Journal> {
     let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
     let journal = Journal::open(out, &arguments.data, &options)?;
-    if journal.count_earlier() > 0 {
-        tracing::info!("{} rows were already judged by an interrupted run", journal.count_earlier());
-    }
+    note_earlier(journal.count_earlier());
     Ok(journal)
+}
+
+fn note_earlier(rows: usize) {
+    if rows > 0 {
+        info!("{rows} rows were already judged by an interrupted run");
+    }
 }
 
 /// Rows by verdict and reason.
@@ -145,13 +151,14 @@ struct Judging {
     ids: UniqueIds,
     /// Default time limit of a program, in seconds per test.
     time_limit: f64,
-    pool: rayon::ThreadPool,
+    pool: ThreadPool,
     sandbox: SharedSandbox,
     journal: Journal,
 }
 
 impl Judging {
     fn judge_all(&mut self, sink: &mut dyn RowSink) -> Result<Summary> {
+        // The number of rows is not known: they are read as they are judged.
         let mut progress = Progress::new("rows judged", 0, None);
         let mut summary = Summary::default();
         loop {
@@ -182,6 +189,7 @@ impl Judging {
 
     fn next_row(&mut self) -> Result<Option<RowToJudge>> {
         let Judging { reader, ids, time_limit, .. } = self;
+        // With the row's text: a parsed row may not hold the large integers of a program's tests exactly.
         reader.next_with_text(|_, row, text| parse(row, text, ids, *time_limit))
     }
 
@@ -197,10 +205,9 @@ impl Judging {
     }
 
     fn judge(&self, rows: &[RowToJudge]) -> Vec<Judgement> {
-        let Judging { pool, sandbox, .. } = self;
-        let judge = |(_, query, prediction): &RowToJudge| query.judge(prediction, sandbox);
+        let sandbox = &self.sandbox;
         // `collect` keeps the order of the rows, whatever order their judgements finish in.
-        pool.install(|| rows.par_iter().map(judge).collect())
+        self.pool.install(|| rows.par_iter().map(|(_, query, answer)| query.judge(answer, sandbox)).collect())
     }
 }
 
@@ -216,12 +223,7 @@ fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
     row
 }
 
-fn parse(
-    row: Row,
-    source: Option<&str>,
-    ids: &mut UniqueIds,
-    time_limit: f64,
-) -> Result<RowToJudge, FieldProblem> {
+fn parse(row: Row, source: Option<&str>, ids: &mut UniqueIds, time_limit: f64) -> Parsed<RowToJudge> {
     ids.take_sample(&row)?;
     let prediction = text_of(&row, "prediction")?.to_owned();
     let query = Query::of(&row, source, time_limit)?;
@@ -232,5 +234,5 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
     text.parse::<f64>()
         .ok()
         .filter(|number| *number > 0.0 && number.is_finite())
-        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
+        .ok_or("expected a number of seconds above 0".to_owned())
 }

@@ -9,6 +9,7 @@ use latrace_objective::ratio::clipped::DEFAULT_BOUND;
 use latrace_objective::selection::PUBLISHED_LENGTH_LIMIT;
 use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
 use serde_json::json;
+use tracing::info;
 
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
@@ -142,6 +143,7 @@ fn missing_file(arguments: &WeighArguments, config: &WeighConfig) -> Option<Stri
         AnswerEstimator::Accuracy if arguments.verdicts.is_none() => {
             Some("--answer accuracy needs --verdicts".to_owned())
         }
+        // Accuracy reads no reference answer itself, so it is the fallback that does.
         AnswerEstimator::Accuracy => {
             lacks_references.then(|| format!("--fallback {} needs --references", config.fallback.name()))
         }
@@ -174,7 +176,15 @@ fn row_of(trace: &WeighedTrace) -> Row {
 }
 
 fn report(summary: &WeighSummary) {
-    tracing::info!(
+    report_traces(summary);
+    report_without_correct(summary);
+    report_bounds(summary);
+    report_surrogates(&summary.surrogates);
+    report_resolutions(summary);
+}
+
+fn report_traces(summary: &WeighSummary) {
+    info!(
         "{} traces of {} questions; {} too long; {} questions without a usable trace; the others: effective sample size {:.2}, entropy {:.2} nats",
         summary.traces,
         summary.questions,
@@ -183,19 +193,27 @@ fn report(summary: &WeighSummary) {
         summary.effective_sample_size,
         summary.entropy
     );
-    tracing::info!(
+}
+
+fn report_without_correct(summary: &WeighSummary) {
+    info!(
         "without a correct trace: {} of {} judged questions ({:.1} %)",
         summary.without_correct,
         summary.questions - summary.without_verdicts,
         100.0 * summary.share_without_correct()
     );
+}
+
+fn report_bounds(summary: &WeighSummary) {
     match &summary.bounds {
-        Ok(bounds) => report_bounds(bounds),
-        Err(reasons) => tracing::info!("no bound: {}", no_bound_in_words(reasons)),
+        Ok(bounds) => report_series(bounds),
+        Err(reasons) => info!("no bound: {}", no_bound_in_words(reasons)),
     }
-    report_surrogates(&summary.surrogates);
+}
+
+fn report_resolutions(summary: &WeighSummary) {
     let counts = summary.fallbacks;
-    tracing::info!(
+    info!(
         "questions built from traces: {}, of them {} by the geometric likelihood; original rows: {}; left out: {}",
         counts.main + counts.geometric_likelihood,
         counts.geometric_likelihood,
@@ -204,17 +222,18 @@ fn report(summary: &WeighSummary) {
     );
 }
 
-fn report_bounds(series: &BoundSeries) {
+fn report_series(series: &BoundSeries) {
     for (k, bound) in series.of_k.iter().enumerate() {
         let (title, traces) = (series.title(), k + 1);
         match bound.unbounded {
-            0 => tracing::info!(
+            0 => info!(
                 "{title}: L^{traces} = {:.4}{} nats, mean over all {} questions",
                 bound.mean,
                 error(bound.standard_error),
                 bound.questions
             ),
-            unbounded => tracing::info!(
+            // One -inf makes the mean -inf, whatever the other questions give.
+            unbounded => info!(
                 "{title}: L^{traces} = -inf, because {unbounded} of {} questions have {traces} or more traces without an end",
                 bound.questions
             ),
@@ -224,7 +243,7 @@ fn report_bounds(series: &BoundSeries) {
 
 fn report_surrogates(series: &SurrogateSeries) {
     for (k, surrogate) in series.of_k.iter().enumerate() {
-        tracing::info!(
+        info!(
             "{}: L^{} = {:.4}{} nats over questions where it is finite, {} where it is not",
             series.title(),
             k + 1,

@@ -31,9 +31,11 @@ fn browsed_trace(trace: TraceRecord, on: OnTrace) -> BrowsedTrace {
         sample: trace.sample,
         closed: trace.closed,
         weight: weight.map(|weight| weight.weight),
+        // A trace that was not weighed was not chosen either.
         chosen: weight.map_or(0.0, |weight| weight.chosen),
         log_ratio: weight.and_then(|weight| weight.log_ratio),
         log_answer: weight.and_then(|weight| weight.log_answer),
+        // Before the tokens are cut to what is shown: the page states the true length.
         length: trace.token_ids.len(),
         centinats: score.map_or(Vec::new(), |score| centinats(&score, &trace)),
         tokens: trace.token_ids.into_iter().take(SHOWN_TOKENS).collect(),
@@ -45,7 +47,11 @@ fn browsed_trace(trace: TraceRecord, on: OnTrace) -> BrowsedTrace {
 /// JSON.
 fn centinats(score: &ScoreRecord, trace: &TraceRecord) -> Vec<i32> {
     let pairs = score.logprobs.iter().zip(&trace.logprobs).take(SHOWN_TOKENS);
-    pairs.map(|(&logp, &logq)| ((f64::from(logp) - f64::from(logq)) * 100.0).round() as i32).collect()
+    pairs.map(hundredths).collect()
+}
+
+fn hundredths((&logp, &logq): (&f32, &f32)) -> i32 {
+    ((f64::from(logp) - f64::from(logq)) * 100.0).round() as i32
 }
 
 /// Merges equal answers, in order of first occurrence.
@@ -62,8 +68,8 @@ fn browsed_answers(answers: Vec<(AnswerRecord, Option<Reason>)>) -> Vec<BrowsedA
 }
 
 fn browsed_answer(answer: AnswerRecord, reason: Option<Reason>) -> BrowsedAnswer {
-    let AnswerRecord { text, ended, .. } = answer;
-    BrowsedAnswer { text: shortened(text, SHOWN_LETTERS), reason, ended, times: 1 }
+    let text = shortened(answer.text, SHOWN_LETTERS);
+    BrowsedAnswer { text, reason, ended: answer.ended, times: 1 }
 }
 
 fn is_same(a: &BrowsedAnswer, b: &BrowsedAnswer) -> bool {

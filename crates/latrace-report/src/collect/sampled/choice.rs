@@ -42,6 +42,7 @@ impl Choice {
         let key = Rng::at(self.seed, &[11, self.offered as u64]).next_u64();
         let browsed = browsed(question, traces);
         let bytes = bytes_of(&browsed);
+        // With the place, so that two questions of one key do not replace each other.
         self.questions.insert((key, self.offered), (bytes, browsed));
         self.offered += 1;
         self.held += bytes;
@@ -62,12 +63,13 @@ impl Choice {
         let of = self.offered;
         let mut questions = self.in_run_order();
         let vocabulary = decoded(&mut questions, tokenizer.as_ref());
+        // `fit` sets the seed if a page cannot hold all of them.
         TraceBrowser { of, seed: None, writer, vocabulary, questions }
     }
 
     fn in_run_order(self) -> Vec<Browsed> {
         let placed = self.questions.into_iter().map(|((_, place), (_, browsed))| (place, browsed));
-        placed.collect::<BTreeMap<usize, Browsed>>().into_values().collect()
+        placed.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 }
 
@@ -109,16 +111,22 @@ impl Vocabulary {
 /// The text of token ids; without a tokenizer, the numbers themselves.
 fn text_of(tokenizer: Option<&Tokenizer>, ids: &[u32]) -> String {
     let text = tokenizer.and_then(|tokenizer| tokenizer.decode_drawn(ids).ok());
-    text.unwrap_or_else(|| ids.iter().map(|id| format!("{id} ")).collect())
+    text.unwrap_or_else(|| numbers(ids))
+}
+
+fn numbers(ids: &[u32]) -> String {
+    ids.iter().map(|id| format!("{id} ")).collect()
 }
 
 /// The tokenizer shared by the run's models, if any.
 pub(super) fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
+    tokenizer_file(stages).map(|path| read_tokenizer(&path)).transpose()
+}
+
+fn tokenizer_file(stages: &RunStages) -> Option<PathBuf> {
     // A method without the first model has the second, or none and no traces to decode.
     let folders = [Stage::Initial, Stage::Posterior].into_iter().filter_map(|stage| stages.done(stage));
-    let found: Option<PathBuf> =
-        folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
-    found.map(|path| read_tokenizer(&path)).transpose()
+    folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file())
 }
 
 fn read_tokenizer(path: &Path) -> Result<Tokenizer> {

@@ -49,6 +49,7 @@ impl Counts {
         self.closed += u64::from(trace.closed);
         self.weighed += u64::from(has_weight(|weight| weight.weight));
         self.chosen += u64::from(has_weight(|weight| weight.chosen));
+        // Three numbers each, so that all fit into memory where the tokens of a run need not.
         self.scores.extend(on.score.as_ref().map(|score| trace_score(trace, score)));
         self.count_answers(on);
     }
@@ -64,6 +65,7 @@ impl Counts {
     /// Adds the weights of a question's traces, and their effective sample size 1 / sum rho~^2.
     fn add_weights(&mut self, rho_k: Vec<f64>) {
         match rho_k.iter().map(|rho| rho * rho).sum::<f64>() {
+            // 0 where every trace weighs nothing, and also where the question has no weights at all.
             squares if squares > 0.0 => self.effective.push(1.0 / squares),
             _ => self.without_weight += 1,
         }
@@ -114,8 +116,7 @@ impl Counts {
     fn effective_sizes(&self, traces_each: usize) -> Histogram {
         // Sizes are from 1 to K. With K = 1 the axis would have no width.
         let most = traces_each.max(2);
-        let bins = 2 * (most - 1).min(EFFECTIVE_STEPS);
-        Histogram::of(self.effective.iter().copied(), 1.0, most as f64, bins)
+        Histogram::of(self.effective.iter().copied(), 1.0, most as f64, 2 * (most - 1).min(EFFECTIVE_STEPS))
     }
 
     /// Answers by reason, sorted by the verdict's name, then by the reason's.

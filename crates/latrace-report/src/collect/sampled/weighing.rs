@@ -57,6 +57,7 @@ pub(super) fn bounds(counts: &Value) -> Bounds {
         k: at + 1,
         mean: bound[mean].as_f64(),
         standard_error: bound["standard_error"].as_f64(),
+        // Of all questions, also for surrogates: those of `common` are the ones where every value is finite.
         unbounded: series["of_k"][at]["unbounded"].as_u64().unwrap_or(0) as usize,
     };
     let points = series[means].as_array().into_iter().flatten().enumerate().map(point).collect();

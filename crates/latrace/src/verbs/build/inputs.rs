@@ -14,19 +14,19 @@ use latrace_run::stages::dataset::SampledQuestion;
 
 use super::BuildArguments;
 use super::rows;
-use crate::verbs::input::read_rows;
+use crate::verbs::input::{Parsed, read_rows};
 
 /// The questions of a path, whose ids must differ.
 pub(super) fn read_questions(path: &Path) -> Result<Vec<QuestionRecord>> {
     let mut seen = HashSet::new();
     read(path, |row| {
         let question = rows::question(&row)?;
-        if seen.insert(question.id.clone()) {
-            return Ok(question);
-        }
-        let got = format!("{:?}", question.id);
-        Err(FieldProblem::new("id", "an id not used by an earlier question", got))
+        if seen.insert(question.id.clone()) { Ok(question) } else { Err(used_twice(&question.id)) }
     })
+}
+
+fn used_twice(id: &str) -> FieldProblem {
+    FieldProblem::new("id", "an id not used by an earlier question", format!("{id:?}"))
 }
 
 /// The traces with their weights, scores, answers and verdicts, by question.
@@ -41,13 +41,14 @@ pub(super) fn read_samples(
     let mut join = named(path, Join::new(read_traces(path, questions)?, twice))?;
     add_all(&mut join, arguments)?;
     let questions = join.into_questions();
+    // Only now: what a trace lacks is known when every input has been joined to it.
     let mut traces = questions.iter().flat_map(|question| &question.traces);
     traces.try_for_each(|(trace, on)| check_complete(trace, on, arguments))?;
     Ok(questions.into_iter().map(|question| (question.id.clone(), question)).collect())
 }
 
 /// All rows of a path's files, as `parse` reads them.
-fn read<T>(path: &Path, mut parse: impl FnMut(Row) -> rows::Parsed<T>) -> Result<Vec<T>> {
+fn read<T>(path: &Path, mut parse: impl FnMut(Row) -> Parsed<T>) -> Result<Vec<T>> {
     let mut all = Vec::new();
     for file in files_of(path)? {
         // Bad rows are never skipped here: a question without one of its rows would be weighted wrongly.
@@ -69,20 +70,27 @@ fn read_traces(path: &Path, questions: &[QuestionRecord]) -> Result<Vec<TraceRec
 
 /// Refuses traces of which none is finished: all would be dropped, and the usual cause is a missing option.
 fn check_finished(path: &Path, traces: &[TraceRecord]) -> Result<()> {
-    if traces.iter().any(|trace| trace.closed) {
-        return Ok(());
-    }
-    Err(Failure::work(format!("{} has no finished trace", path.display()))
+    let any = traces.iter().any(|trace| trace.closed);
+    if any { Ok(()) } else { Err(no_finished_trace(path).into()) }
+}
+
+fn no_finished_trace(path: &Path) -> Failure {
+    Failure::work(format!("{} has no finished trace", path.display()))
         .hint("pass the marker that ends a thought to `latrace sample`, such as --stop '</think>'")
-        .into())
 }
 
 fn check_known(path: &Path, traces: &[TraceRecord], questions: &[QuestionRecord]) -> Result<()> {
-    let known: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
-    match traces.iter().find(|trace| !known.contains(trace.id.as_str())) {
+    match first_stray(traces, questions) {
         None => Ok(()),
         Some(stray) => Err(stray_trace(path, &stray.id).into()),
     }
+}
+
+/// The first trace that matches no question.
+fn first_stray<'a>(traces: &'a [TraceRecord], questions: &[QuestionRecord]) -> Option<&'a TraceRecord> {
+    // A set, because a search through the questions for each trace would be quadratic in a run's size.
+    let known: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
+    traces.iter().find(|trace| !known.contains(trace.id.as_str()))
 }
 
 fn stray_trace(path: &Path, id: &str) -> Failure {
@@ -106,7 +114,7 @@ fn add_all(join: &mut Joined, arguments: &BuildArguments) -> Result<()> {
 fn add<R: OfTrace>(
     join: &mut Joined,
     path: Option<&Path>,
-    parse: fn(&Row) -> rows::Parsed<R>,
+    parse: fn(&Row) -> Parsed<R>,
     put: impl FnMut(&TraceRecord, &mut OnTrace<Verdict>, R) -> Result<()>,
 ) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
@@ -144,9 +152,7 @@ fn without_row(of: &str, path: &Path) -> Result<()> {
 /// The number of answers per trace, which must be the same for every trace that has any: the answer gradient
 /// averages over it.
 pub(super) fn answers_per_trace(samples: &HashMap<String, SampledQuestion>) -> Result<u64> {
-    let traces = samples.values().flat_map(|question| &question.traces);
-    let counts = traces.map(|(trace, on)| (trace, on.answers.len()));
-    let mut counts = counts.filter(|&(_, count)| count > 0);
+    let mut counts = answer_counts(samples);
     let Some(first) = counts.next() else { return Ok(0) };
     match counts.find(|&(_, count)| count != first.1) {
         None => Ok(first.1 as u64),
@@ -154,11 +160,17 @@ pub(super) fn answers_per_trace(samples: &HashMap<String, SampledQuestion>) -> R
     }
 }
 
-fn unequal_answers(first: (&TraceRecord, usize), other: (&TraceRecord, usize)) -> Failure {
-    let ((a, of_a), (b, of_b)) = (first, other);
-    Failure::work(format!(
-        "id {}, sample {} has {of_a} answers, and id {}, sample {} has {of_b}",
-        a.id, a.sample, b.id, b.sample
-    ))
-    .hint("sample the same number of answers after each trace, and keep them all")
+/// A trace, and the number of answers after it.
+type AnswerCount<'a> = (&'a TraceRecord, usize);
+
+/// The traces that have answers. In a run's table, those without an end have none.
+fn answer_counts(samples: &HashMap<String, SampledQuestion>) -> impl Iterator<Item = AnswerCount<'_>> {
+    let traces = samples.values().flat_map(|question| &question.traces);
+    traces.map(|(trace, on)| (trace, on.answers.len())).filter(|&(_, count)| count > 0)
+}
+
+fn unequal_answers((a, of_a): AnswerCount<'_>, (b, of_b): AnswerCount<'_>) -> Failure {
+    let (a, b) = (name(a), name(b));
+    Failure::work(format!("{a} has {of_a} answers, and {b} has {of_b}"))
+        .hint("sample the same number of answers after each trace, and keep them all")
 }

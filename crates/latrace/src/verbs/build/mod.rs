@@ -14,6 +14,7 @@ use latrace_run::plan::DatasetSettings;
 use latrace_run::recipe::run::{Dataset, Duplicates, Method};
 use latrace_run::stages::dataset::{Totals, of_part};
 use serde_json::Value;
+use tracing::info;
 
 use super::choices::{ANSWERS_OF_TRACE, DUPLICATES, METHODS, one_of};
 use inputs::{answers_per_trace, read_questions, read_samples};
@@ -100,34 +101,37 @@ pub fn run(arguments: &BuildArguments) -> Result<()> {
 
 /// After the report, which says why nothing is left.
 fn check_not_empty(examples: usize) -> Result<()> {
-    if examples > 0 {
-        return Ok(());
-    }
-    Err(Failure::work("there is no row to train on")
-        .hint("the counts above say how each question was used")
-        .into())
+    if examples > 0 { Ok(()) } else { Err(no_rows().into()) }
+}
+
+fn no_rows() -> Failure {
+    Failure::work("there is no row to train on").hint("the counts above say how each question was used")
 }
 
 fn settings(arguments: &BuildArguments, answers: u64) -> DatasetSettings {
-    let dataset = Dataset {
-        answers: arguments.answers_of_trace,
-        duplicates: arguments.duplicates,
-        originals: arguments.originals,
-    };
     let BuildArguments { method, fallback, seed, .. } = *arguments;
-    DatasetSettings { method, dataset, answers, fallback, seed }
+    DatasetSettings { method, dataset: dataset(arguments), answers, fallback, seed }
+}
+
+fn dataset(arguments: &BuildArguments) -> Dataset {
+    let BuildArguments { answers_of_trace, duplicates, originals, .. } = *arguments;
+    Dataset { answers: answers_of_trace, duplicates, originals }
 }
 
 fn check(arguments: &BuildArguments) -> Result<()> {
     if let Some(option) = missing_input(arguments) {
         return Err(Failure::usage(format!("this method needs {option}")).into());
     }
-    let originals = arguments.originals;
-    if originals.is_finite() && originals >= 0.0 {
-        return Ok(());
-    }
-    let message = format!("--originals: expected a finite number of at least 0, got {originals}");
-    Err(Failure::usage(message).into())
+    check_originals(arguments.originals)
+}
+
+fn check_originals(weight: f64) -> Result<()> {
+    // The parser of the option takes any number, also an infinity and NaN.
+    if weight.is_finite() && weight >= 0.0 { Ok(()) } else { Err(bad_originals(weight).into()) }
+}
+
+fn bad_originals(weight: f64) -> Failure {
+    Failure::usage(format!("--originals: expected a finite number of at least 0, got {weight}"))
 }
 
 /// The first option that the method needs and that is not given.
@@ -145,7 +149,7 @@ fn missing_input(arguments: &BuildArguments) -> Option<&'static str> {
 }
 
 fn report(counts: &Value) {
-    tracing::info!(
+    info!(
         "{} examples of traces and {} rows of their own; of {} questions with traces {} have usable ones, {} fell back, {} are left out",
         counts["built"],
         counts["own"],

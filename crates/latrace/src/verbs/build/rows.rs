@@ -11,16 +11,14 @@ use latrace_run::pipeline::records::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::verbs::input::id_text;
+use crate::verbs::input::{Parsed, id_text};
 use crate::verbs::output::add_fields;
-
-/// What a row holds, or which of its fields is wrong.
-pub(super) type Parsed<T> = Result<T, FieldProblem>;
 
 /// A row of `latrace questions --model`.
 pub(super) fn question(row: &Row) -> Parsed<QuestionRecord> {
     Ok(QuestionRecord {
         id: id(row)?,
+        // Questions of other splits are never built, so a row that names none is for training.
         split: optional(row, "split")?.unwrap_or(Split::Train),
         prompt_ids: required(row, "prompt_ids")?,
         trace_ids: optional(row, "trace_ids")?,
@@ -38,12 +36,17 @@ pub(super) fn question(row: &Row) -> Parsed<QuestionRecord> {
 /// A row of `latrace sample`, or of a run's table. A trace of a table says in `closed` whether it is finished;
 /// one written by `latrace sample` is finished if it stopped at a stop string.
 pub(super) fn trace(row: &Row) -> Parsed<TraceRecord> {
-    let stopped = optional::<String>(row, "stop_reason")?.is_none_or(|reason| reason == "stop_string");
+    let stopped = stopped(row)?;
     let closed = optional(row, "closed")?.unwrap_or(stopped);
     // A finished trace has its log-probs in its score record, so keeping both would double the memory.
     let logprobs = if closed { Vec::new() } else { optional(row, "logprobs")?.unwrap_or_default() };
     let (sample, token_ids) = (required(row, "sample")?, required(row, "token_ids")?);
     Ok(TraceRecord { id: id(row)?, sample, token_ids, logprobs, closed })
+}
+
+/// Whether a sample ended where it should. Traces from elsewhere have no reason, and are taken to be whole.
+fn stopped(row: &Row) -> Parsed<bool> {
+    Ok(optional::<String>(row, "stop_reason")?.is_none_or(|reason| reason == "stop_string"))
 }
 
 /// A row of `latrace weigh`.
@@ -56,6 +59,7 @@ pub(super) fn weight(row: &Row) -> Parsed<WeightRecord> {
         log_answer: optional(row, "log_answer")?,
         weight: required(row, "weight")?,
         chosen: required(row, "chosen")?,
+        // Then the reference answer follows the trace, not those that were sampled.
         by_reference: resolution.is_some_and(|resolution| resolution == "geometric-likelihood"),
     })
 }
@@ -63,6 +67,7 @@ pub(super) fn weight(row: &Row) -> Parsed<WeightRecord> {
 /// A row of `latrace score`.
 pub(super) fn score(row: &Row) -> Parsed<ScoreRecord> {
     let (sample, logprobs) = (required(row, "sample")?, required(row, "logprobs")?);
+    // Only weights are computed from the reference's log-probs, and weights are an input of their own.
     Ok(ScoreRecord { id: id(row)?, sample, logprobs, reference_logprobs: None })
 }
 
@@ -76,6 +81,7 @@ pub(super) fn answer(row: &Row) -> Parsed<AnswerRecord> {
         given,
         token_ids,
         logprobs: required(row, "logprobs")?,
+        // Neither is read by what builds examples: an answer's verdict says whether it is used.
         ended: true,
         text: String::new(),
     })
@@ -136,8 +142,8 @@ fn optional<T: DeserializeOwned>(row: &Row, name: &str) -> Parsed<Option<T>> {
 }
 
 fn of_type<T: DeserializeOwned>(name: &str, value: &Value) -> Parsed<T> {
-    let refused = |error| FieldProblem::new(name, format!("another value ({error})"), describe(value));
-    T::deserialize(value).map_err(refused)
+    T::deserialize(value)
+        .map_err(|error| FieldProblem::new(name, format!("another value ({error})"), describe(value)))
 }
 
 /// An example as a row for `latrace train`.
