@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Divisor {
-    /// One number for the whole run: mean response length C times rows per update.
+    /// One number for the whole run: mean response length C times rows, or questions, per update.
     Constant(f64),
     /// Response tokens of the update.
     ResponseTokens,
@@ -46,6 +46,8 @@ pub struct Update {
 pub struct TrainPlan {
     /// Rows that are trained on, by their places in the source, in its order.
     pub rows: Vec<usize>,
+    /// Where in `rows` each unit of batches begins, and the end of the last: a row, or a question's rows.
+    units: Vec<usize>,
     /// Rows left out as too long.
     pub dropped: usize,
     /// Rows that are cut to `row_limit`.
@@ -79,6 +81,8 @@ impl TrainPlan {
         }
         let mut chosen = Chosen::default();
         for row in 0..source.len() {
+            let begins_unit = config.batch_questions == 0 || !source.continues_question(row);
+            chosen.begins_unit |= begins_unit;
             chosen.add(row, source.lengths(row), row_limit, config.over_length);
         }
         chosen.plan(row_limit, config)
@@ -99,7 +103,16 @@ impl TrainPlan {
     /// Updates of a pass over the data; the last one may have fewer rows.
     #[must_use]
     pub fn updates_per_epoch(&self) -> u64 {
-        self.rows.len().div_ceil(self.config.batch_size) as u64
+        self.units().div_ceil(units_per_update(&self.config)) as u64
+    }
+
+    /// Rows, or questions, that batches are made of.
+    fn units(&self) -> usize {
+        self.units.len() - 1
+    }
+
+    fn rows_of_unit(&self, unit: usize) -> &[usize] {
+        &self.rows[self.units[unit]..self.units[unit + 1]]
     }
 }
 
@@ -124,6 +137,9 @@ fn name<S: RowSource + ?Sized>(source: &S, row: usize) -> Result<String> {
 #[derive(Default)]
 struct Chosen {
     rows: Vec<usize>,
+    units: Vec<usize>,
+    /// Whether the next row that is chosen begins a unit: the question's first row may be dropped.
+    begins_unit: bool,
     response_tokens: usize,
     dropped: usize,
     truncated: usize,
@@ -138,6 +154,9 @@ impl Chosen {
         }
         self.truncated += usize::from(is_long);
         self.response_tokens += lengths.total().min(limit) - lengths.prompt;
+        if std::mem::take(&mut self.begins_unit) {
+            self.units.push(self.rows.len());
+        }
         self.rows.push(row);
     }
 
@@ -152,10 +171,12 @@ impl Chosen {
 
     fn plan(self, row_limit: usize, config: &TrainConfig) -> Result<TrainPlan> {
         self.check_not_empty(row_limit)?;
-        let Self { rows, response_tokens, dropped, truncated } = self;
+        let Self { rows, mut units, response_tokens, dropped, truncated, .. } = self;
+        units.push(rows.len());
         let mean_response = response_tokens as f64 / rows.len() as f64;
         let mut plan = TrainPlan {
             rows,
+            units,
             dropped,
             truncated,
             row_limit,
@@ -179,9 +200,14 @@ fn divisor(config: &TrainConfig, mean_response: f64) -> Divisor {
     match config.normaliser {
         // The same for every update, so that a token's weight does not depend on the lengths of the rows it
         // happens to share an update with.
-        Normaliser::Constant => Divisor::Constant(mean_response * config.batch_size as f64),
+        Normaliser::Constant => Divisor::Constant(mean_response * units_per_update(config) as f64),
         Normaliser::TokenMean => Divisor::ResponseTokens,
     }
+}
+
+/// Rows, or questions, of an update.
+fn units_per_update(config: &TrainConfig) -> usize {
+    if config.batch_questions == 0 { config.batch_size } else { config.batch_questions }
 }
 
 /// The updates of a plan, one after another.
@@ -194,16 +220,16 @@ pub struct Updates<'a> {
 }
 
 impl Updates<'_> {
-    /// The rows of the update after `step` others: `batch_size` of its epoch's order.
+    /// The rows of the update after `step` others: the next units of its epoch's order.
     fn rows(&mut self, step: u64) -> Vec<usize> {
-        let (plan, batch) = (self.plan, self.plan.config.batch_size);
+        let (plan, batch) = (self.plan, units_per_update(&self.plan.config));
         let (epoch, within) = plan.place(step);
-        let places = self.order(epoch).iter().skip(within * batch).take(batch);
-        places.map(|&place| plan.rows[place]).collect()
+        let units = self.order(epoch).iter().skip(within * batch).take(batch);
+        units.flat_map(|&unit| plan.rows_of_unit(unit)).copied().collect()
     }
 
     fn order(&mut self, epoch: u64) -> &[usize] {
-        let (count, TrainConfig { shuffle, seed, .. }) = (self.plan.rows.len(), &self.plan.config);
+        let (count, TrainConfig { shuffle, seed, .. }) = (self.plan.units(), &self.plan.config);
         // Shuffling takes time proportional to all rows, so an order is kept while its epoch lasts.
         let kept = self.order.take().filter(|(of, _)| *of == epoch);
         let new = || (epoch, epoch_order(count, *shuffle, *seed, epoch));
@@ -301,6 +327,46 @@ mod tests {
         let config = TrainConfig { normaliser: Normaliser::TokenMean, ..config(3) };
         let by_tokens = plan(&[(1, 2), (1, 6)], &config);
         assert_eq!((by_tokens.divisor, by_tokens.divisor.of([1, 2])), (Divisor::ResponseTokens, 3.0));
+    }
+
+    /// Rows of questions, given as their numbers, each of one prompt and one response token.
+    fn of_questions(questions: &[usize]) -> Vec<TrainRow> {
+        let mut rows = rows(&vec![(1, 1); questions.len()]);
+        rows.iter_mut().zip(questions).for_each(|(row, question)| row.id = question.to_string());
+        rows
+    }
+
+    #[test]
+    fn a_batch_of_questions_has_all_rows_of_each() {
+        let config = TrainConfig { batch_questions: 2, shuffle: true, ..config(1) };
+        let source = of_questions(&[7, 7, 7, 3, 5, 5, 7]);
+        let plan = TrainPlan::new(&source, &config, 1000).unwrap();
+        assert_eq!(plan.units, [0, 3, 4, 6, 7], "a question that comes back is another unit");
+        assert_eq!((plan.updates_per_epoch(), plan.divisor), (2, Divisor::Constant(2.0)));
+        let whole = [vec![0, 1, 2], vec![3], vec![4, 5], vec![6]];
+        let mut seen = Vec::new();
+        for update in plan.updates_after(0).take(2) {
+            let mut left = update.rows.as_slice();
+            while let Some(question) = whole.iter().find(|rows| left.starts_with(rows)) {
+                seen.push(question.clone());
+                left = &left[question.len()..];
+            }
+            assert!(left.is_empty(), "{:?}", update.rows);
+        }
+        seen.sort();
+        assert_eq!(seen, whole);
+    }
+
+    #[test]
+    fn a_question_whose_first_row_is_dropped_is_a_unit_of_the_others() {
+        let mut source = rows(&[(1, 1), (1, 9), (1, 1), (1, 1)]);
+        source.iter_mut().zip(["a", "b", "b", "b"]).for_each(|(row, id)| row.id = id.to_owned());
+        let config = TrainConfig { batch_questions: 1, cutoff_length: 5, ..config(1) };
+        let plan = TrainPlan::new(&source, &config, 1000).unwrap();
+        assert_eq!(
+            plan.updates_after(0).map(|update| update.rows).take(2).collect::<Vec<_>>(),
+            [vec![0], vec![2, 3]]
+        );
     }
 
     /// Rows that are trained on, dropped, truncated, and the mean response length.

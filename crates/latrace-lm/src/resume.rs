@@ -234,7 +234,11 @@ fn write_record<D: Device>(folder: &Path, now: &Snapshot<'_, D>, finished: bool)
 
 /// A 64-bit hash of all rows, in order, and of the settings that change results: neither memory nor the
 /// interval between checkpoints.
-pub(crate) struct Fingerprint(u64);
+pub(crate) struct Fingerprint {
+    hash: u64,
+    /// Whether batches depend on which question a row is of.
+    by_question: bool,
+}
 
 impl Fingerprint {
     /// That of the settings.
@@ -245,14 +249,19 @@ impl Fingerprint {
             recompute: false,
             ..config.clone()
         };
-        // Debug output names every field, so that a new setting takes part without being listed here.
-        let mut fingerprint = Self(0);
-        format!("{neutral:?}").bytes().for_each(|byte| fingerprint.absorb(byte.into()));
+        // Debug output names every field, so that a new setting takes part without being listed here. The one that
+        // came later is left out at its default: checkpoints of before are still known.
+        let settings = format!("{neutral:?}").replace(" batch_questions: 0,", "");
+        let mut fingerprint = Self { hash: 0, by_question: config.batch_questions > 0 };
+        settings.bytes().for_each(|byte| fingerprint.absorb(byte.into()));
         fingerprint
     }
 
     /// Adds the next row.
     pub fn add(&mut self, row: &TrainRow) {
+        if self.by_question {
+            row.id.bytes().for_each(|byte| self.absorb(byte.into()));
+        }
         // Lengths come first: without them, two rows could hash like two others cut elsewhere.
         self.absorb(row.tokens.len() as u64);
         self.absorb(row.prompt_len as u64);
@@ -262,10 +271,10 @@ impl Fingerprint {
 
     /// The hash of what was added.
     pub fn value(&self) -> u64 {
-        self.0
+        self.hash
     }
 
     fn absorb(&mut self, value: u64) {
-        self.0 = mix(self.0 ^ value);
+        self.hash = mix(self.hash ^ value);
     }
 }

@@ -5,12 +5,13 @@
 //! ```text
 //! header  magic (8 bytes), version u32, CRC-32C of the index u32, rows u64, offset of the index u64
 //! rows    id (length u32, UTF-8), token ids u32 each, weights, policy
-//! index   per row: offset u64, prompt tokens u32, response tokens u32, bytes u32, CRC-32C of the row u32
+//! index   per row: offset u64, prompt tokens u32, response tokens u32, bytes u32, CRC-32C of the row u32, and
+//!         u32 1 if its id is that of the row before
 //! ```
 //!
 //! Weights are a count and as many f32; a count of 0 means one number for the whole row. A policy is absent
 //! (u32 0), or 1, its given tokens (two u32), advantages as weights, and one old log-prob per token. The index
-//! stays in memory (24 bytes a row); rows are read at their offsets, without mapping the file.
+//! stays in memory (28 bytes a row); rows are read at their offsets, without mapping the file.
 
 use crate::checkpoint::sync_folder;
 use crate::error::{Error, Result};
@@ -21,9 +22,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"lat-rows";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 32;
-const ENTRY: usize = 24;
+const ENTRY: usize = 28;
 
 /// A row's place in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +34,14 @@ struct Entry {
     response: u32,
     bytes: u32,
     checksum: u32,
+    /// Whether the row's id is that of the row before.
+    continues: u32,
 }
 
 impl Entry {
     fn encode(self, out: &mut Vec<u8>) {
         out.extend(self.offset.to_le_bytes());
-        for word in [self.prompt, self.response, self.bytes, self.checksum] {
+        for word in [self.prompt, self.response, self.bytes, self.checksum, self.continues] {
             out.extend(word.to_le_bytes());
         }
     }
@@ -50,6 +53,7 @@ impl Entry {
             response: bytes.word()?,
             bytes: bytes.word()?,
             checksum: bytes.word()?,
+            continues: bytes.word()?,
         })
     }
 
@@ -122,6 +126,10 @@ impl RowSource for RowFile {
         self.entries[row].lengths()
     }
 
+    fn continues_question(&self, row: usize) -> bool {
+        self.entries[row].continues != 0
+    }
+
     fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>> {
         rows.iter().map(|&row| self.read_row(row)).collect()
     }
@@ -136,6 +144,8 @@ pub struct RowFileWriter {
     /// None once the file has its own name.
     out: Option<BufWriter<File>>,
     entries: Vec<Entry>,
+    /// The id of the last row.
+    last_id: Option<String>,
     end: u64,
     buffer: Vec<u8>,
 }
@@ -149,7 +159,8 @@ impl RowFileWriter {
         let unfinished = unfinished(path);
         let file = File::create(&unfinished).map_err(Error::io("create", &unfinished))?;
         let (path, out) = (path.to_owned(), Some(BufWriter::new(file)));
-        let mut writer = Self { path, unfinished, out, entries: Vec::new(), end: 0, buffer: Vec::new() };
+        let (entries, buffer) = (Vec::new(), Vec::new());
+        let mut writer = Self { path, unfinished, out, entries, last_id: None, end: 0, buffer };
         // The header is written last: until then, its zeros make the file invalid.
         writer.write(&[0; HEADER])?;
         Ok(writer)
@@ -169,6 +180,7 @@ impl RowFileWriter {
         let entry = entry.ok_or_else(too_large)?;
         self.write(&buffer)?;
         self.entries.push(entry);
+        self.last_id = Some(row.id.clone());
         self.buffer = buffer;
         Ok(())
     }
@@ -181,6 +193,7 @@ impl RowFileWriter {
             response: u32::try_from(response).ok()?,
             bytes: u32::try_from(bytes.len()).ok()?,
             checksum: crc32c::crc32c(bytes),
+            continues: u32::from(self.last_id.as_ref() == Some(&row.id)),
         })
     }
 
@@ -519,9 +532,9 @@ mod tests {
     fn another_version_is_refused_by_name() {
         let (_folder, path) = written(&rows());
         let mut bytes = fs::read(path).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 1;
         let error = read_damaged(&bytes).unwrap_err().to_string();
-        assert!(error.contains("expected version 1, got Some(2)"), "{error}");
+        assert!(error.contains("expected version 2, got Some(1)"), "{error}");
     }
 
     proptest! {

@@ -240,6 +240,10 @@ pub trait RowSource: Sync {
     /// Lengths of row `row`, below [`RowSource::len`].
     fn lengths(&self, row: usize) -> RowLengths;
 
+    /// Whether row `row` is of the same question as the one before it: rows of a question have its id, and follow
+    /// one another.
+    fn continues_question(&self, row: usize) -> bool;
+
     /// The given rows, in the order asked for.
     ///
     /// # Errors
@@ -259,6 +263,10 @@ impl RowSource for Vec<TrainRow> {
 
     fn lengths(&self, row: usize) -> RowLengths {
         self[row].lengths()
+    }
+
+    fn continues_question(&self, row: usize) -> bool {
+        row > 0 && self[row].id == self[row - 1].id
     }
 
     fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>> {

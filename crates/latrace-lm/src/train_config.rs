@@ -31,7 +31,8 @@ pub enum Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normaliser {
-    /// Mean response length of the data set times `batch_size`: long responses keep their weight.
+    /// Mean response length of the data set times the batch, in rows or questions: long responses keep their
+    /// weight.
     Constant,
     /// Response tokens of the batch.
     TokenMean,
@@ -81,8 +82,11 @@ pub struct TrainConfig {
     pub warmup_ratio: f64,
     /// Passes over the data.
     pub epochs: u64,
-    /// Rows per update.
+    /// Rows per update, unless `batch_questions` is set.
     pub batch_size: usize,
+    /// Questions per update, each with all of its rows: algorithm 1 (line 16) averages over questions. 0: an update
+    /// has `batch_size` rows, whatever questions they are of.
+    pub batch_questions: usize,
     /// Updates in all, instead of what `epochs` gives.
     pub max_steps: Option<u64>,
     /// Decay of AdamW's first moment.
@@ -133,6 +137,7 @@ impl Default for TrainConfig {
             warmup_ratio: 0.1,
             epochs: 3,
             batch_size: 96,
+            batch_questions: 0,
             max_steps: None,
             beta1: 0.9,
             beta2: 0.999,
@@ -158,6 +163,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Tokens above which a row is left out; none where it is cut or refused.
+    pub fn drops_above(&self) -> Option<usize> {
+        (self.over_length == OverLength::Drop).then_some(self.cutoff_length)
+    }
+
     /// Checks every value.
     ///
     /// # Errors

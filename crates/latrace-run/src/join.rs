@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 
 use crate::pipeline::records::{AnswerRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord};
-use crate::pipeline::views::TraceLogprobs;
+use crate::pipeline::views::{TraceLogprobs, TraceTokens};
 
 /// A trace, or a record on one.
 pub trait OfTrace {
@@ -32,7 +32,7 @@ macro_rules! of_trace {
     )+};
 }
 
-of_trace!(TraceRecord, TraceLogprobs, ScoreRecord, AnswerRecord, VerdictRecord, WeightRecord);
+of_trace!(TraceRecord, TraceLogprobs, TraceTokens, ScoreRecord, AnswerRecord, VerdictRecord, WeightRecord);
 
 /// Traces `T` by question, each with what has been joined to it: an `S` that begins empty.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod pipeline;
 pub mod plan;
 mod present;
+pub mod prompting;
 pub mod recipe;
 pub mod stages;
 pub mod weigh;

@@ -278,9 +278,22 @@ fn training_table() -> String {
     table(&["setting", "default", "what it says"], &rows.collect::<Vec<_>>())
 }
 
+/// What the sections of trainings have beside the training's own settings: those that the defaults describe.
+fn models_table() -> String {
+    let defaults = source("latrace-run/src/recipe/defaults.toml");
+    let values: Table = toml::from_str(&defaults).unwrap();
+    let is_of_model = |(key, text): &(String, String)| {
+        !text.is_empty() && TRAININGS.iter().any(|section| key.starts_with(&format!("{section}.")))
+    };
+    let rows = comments(&defaults).into_iter().filter(is_of_model);
+    let rows = rows.map(|(key, text)| vec![format!("`{key}`"), spelt(lookup(&values, &key).unwrap()), text]);
+    table(&["setting", "default", "what it says"], &rows.collect::<Vec<_>>())
+}
+
 #[test]
 fn the_reference_of_recipes_is_that_of_the_code() {
     let page = check_page("recipe.md", |name| match name {
+        "models" => models_table(),
         "training" => training_table(),
         "top" => section_table(""),
         section => section_table(section),
@@ -294,7 +307,10 @@ fn the_reference_of_recipes_is_that_of_the_code() {
     for (section, value) in &whole {
         match value {
             Value::Table(table) if TRAININGS.contains(&section.as_str()) => {
-                keys.extend(table.keys().cloned())
+                let is_common = |key: &&String| !["train", "start", "rows"].contains(&key.as_str());
+                let (common, own): (Vec<_>, Vec<_>) = table.keys().partition(is_common);
+                keys.extend(common.into_iter().cloned());
+                keys.extend(own.into_iter().map(|key| format!("{section}.{key}")));
             }
             Value::Table(table) => keys.extend(table.keys().map(|key| format!("{section}.{key}"))),
             _ => drop(keys.insert(section.clone())),

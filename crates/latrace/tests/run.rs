@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use latrace_core::Verdict;
 use latrace_io::table::{Record, Table};
-use latrace_run::pipeline::records::{ScoreRecord, TraceRecord};
+use latrace_run::pipeline::records::{
+    ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -338,6 +341,100 @@ fn a_changed_recipe_redoes_what_depends_on_the_change() {
     assert_same(&bench.run_folder("r"), &bench.run_folder("fresh"));
 }
 
+/// w~ of each trace by question: its share of right answers, over that of all the question's traces (9).
+fn posterior_weights(round: &Path) -> BTreeMap<(String, u64), f64> {
+    let mut right: BTreeMap<(String, u64), f64> = BTreeMap::new();
+    for verdict in records::<VerdictRecord>(&round.join("02-posterior-verdicts")) {
+        let is_right = f64::from(u8::from(verdict.verdict() == Verdict::Correct));
+        *right.entry((verdict.id, verdict.sample)).or_default() += is_right;
+    }
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    right.iter().for_each(|((id, _), right)| *sums.entry(id.clone()).or_default() += right);
+    right
+        .into_iter()
+        .filter(|(_, right)| *right > 0.0)
+        .map(|(of, right)| (of.clone(), right / sums[&of.0]))
+        .collect()
+}
+
+#[test]
+fn every_round_samples_anew_and_updates_the_posterior_on_samples_of_the_model_to_be_improved() {
+    let bench = Bench::new();
+    // Trained for longer, on questions of their own too: of some traces, answers are right.
+    let settings = [
+        "skip=[\"rft\"]",
+        "rounds=2",
+        "traces.questions=all",
+        "posterior.rows=samples",
+        "initial.max_steps=300",
+        "final.batch_questions=4",
+    ];
+    bench.done("r", &settings);
+    let run = bench.run_folder("r");
+    let questions: BTreeMap<String, QuestionRecord> = records::<QuestionRecord>(&run.join("00-questions"))
+        .into_iter()
+        .map(|question| (question.id.clone(), question))
+        .collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for round in [run.clone(), run.join("round-2")] {
+        let weights = posterior_weights(&round);
+        let examples = records::<ExampleRecord>(&round.join("02-posterior-dataset"));
+        assert!(!examples.is_empty());
+        let traces: BTreeMap<(String, u64), Vec<u32>> =
+            records::<TraceRecord>(&round.join("02-posterior-traces"))
+                .into_iter()
+                .map(|trace| ((trace.id, trace.sample), trace.token_ids))
+                .collect();
+        assert_eq!(examples.len(), weights.len());
+        for example in examples {
+            let of = (example.id.clone(), example.source as u64);
+            assert!(
+                (example.weight - weights[&of]).abs() < 1e-12,
+                "{of:?}: {} {}",
+                example.weight,
+                weights[&of]
+            );
+            assert_eq!(Some(&example.prompt_ids), questions[&example.id].posterior_prompt_ids.as_ref());
+            assert_eq!(example.response_ids, traces[&of]);
+        }
+        for name in ["02-posterior-traces", "03-traces"] {
+            let tokens: Vec<Vec<u32>> =
+                records::<TraceRecord>(&round.join(name)).into_iter().map(|trace| trace.token_ids).collect();
+            assert!(seen.insert(tokens), "{name} of {} was drawn before", round.display());
+        }
+        assert!(round.join("02-posterior/model.safetensors").is_file());
+    }
+    // A kill in the second round loses nothing either.
+    let mut child = bench.command("killed", &settings).stderr(Stdio::null()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none()
+        && !bench.run_folder("killed/round-2/02-posterior-traces/part-00001.parquet").exists()
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    bench.done("killed", &settings);
+    assert_same(&run, &bench.run_folder("killed"));
+}
+
+#[test]
+fn a_posterior_that_is_not_trained_is_the_model_with_the_hint_in_its_prompt() {
+    let bench = Bench::new();
+    let settings = ["skip=[\"rft\"]", "posterior.train=false", "traces.limit=7"];
+    bench.done("r", &settings);
+    let run = bench.run_folder("r");
+    assert!(!run.join("02-posterior").exists());
+    let traces = records::<TraceRecord>(&run.join("03-traces"));
+    let asked: std::collections::BTreeSet<&String> = traces.iter().map(|trace| &trace.id).collect();
+    assert_eq!((asked.len(), traces.len()), (7, 28), "7 questions, 4 traces of each");
+    // Sampled with the hint, scored without it: were the prompts the same, so would be the log-probs.
+    let scores = records::<ScoreRecord>(&run.join("04-scores"));
+    let sampled: BTreeMap<(String, u64), Vec<f32>> =
+        traces.iter().map(|trace| ((trace.id.clone(), trace.sample), trace.logprobs.clone())).collect();
+    assert!(!scores.is_empty());
+    assert!(scores.iter().all(|score| score.logprobs != sampled[&(score.id.clone(), score.sample)]));
+}
+
 #[test]
 fn what_cannot_be_run_is_refused() {
     let bench = Bench::new();
@@ -438,8 +535,7 @@ fn a_recipe_takes_model_and_questions_from_the_hub() {
     };
     let output = run("of-hub", &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let counts =
-        records::<latrace_run::pipeline::records::QuestionRecord>(&bench.run_folder("of-hub/00-questions"));
+    let counts = records::<QuestionRecord>(&bench.run_folder("of-hub/00-questions"));
     assert_eq!(counts.len(), 60);
     // What is neither here nor in the cache is named, with what to do.
     for (setting, expected) in [

@@ -47,4 +47,10 @@ impl RatioEstimator {
             Self::Clipped(bound) => clipped::log_ratio(score, bound),
         }
     }
+
+    /// Whether the ratio of a trace is at its bound, and no longer says how well pi explains it.
+    #[must_use]
+    pub fn clips(&self, score: &TraceScore) -> bool {
+        matches!(self, Self::Clipped(_)) && self.log_ratio(score) != geometric::log_ratio(score)
+    }
 }

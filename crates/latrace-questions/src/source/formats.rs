@@ -170,8 +170,9 @@ fn conversation(mut row: Row, markers: &Markers) -> Result<Question, FieldProble
         let expected = "a turn of the user and one of the assistant";
         return Err(FieldProblem::new("conversations", expected, format!("{} turns", turns.len())));
     };
-    let system = take_system(&mut row);
-    row.entry("prompt").or_insert_with(|| json!(format!("{system}{asked}\n\n{}", markers.open)));
+    let system = row.get("system").and_then(Value::as_str).unwrap_or_default();
+    let prompt = conversation_prompt(system, asked, markers);
+    row.entry("prompt").or_insert_with(|| json!(prompt));
     row.insert("question".to_owned(), json!(asked));
     add_response(&mut row, response, markers)?;
     of_row(row, markers, None)
@@ -186,10 +187,11 @@ fn take_turns(row: &mut Row) -> Result<Vec<Value>, FieldProblem> {
     }
 }
 
-/// The system prompt with the blank line after it; empty if there is none.
-fn take_system(row: &mut Row) -> String {
-    let system = row.shift_remove("system");
-    system.as_ref().and_then(Value::as_str).map_or(String::new(), |system| format!("{system}\n\n"))
+/// What stands in for a conversation where the model has no chat template: system message, question, and where the
+/// trace begins.
+pub fn conversation_prompt(system: &str, asked: &str, markers: &Markers) -> String {
+    let system = if system.is_empty() { String::new() } else { format!("{system}\n\n") };
+    format!("{system}{asked}\n\n{}", markers.open)
 }
 
 /// The text of the last turn of one of `speakers`. Data sets differ in what they call each.

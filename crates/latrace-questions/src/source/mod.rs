@@ -10,7 +10,7 @@ use latrace_core::{Markers, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-pub use formats::{Format, SplitChat};
+pub use formats::{Format, SplitChat, conversation_prompt};
 
 use crate::tasks::{Sizes, Splits, Task};
 use latrace_core::Split;

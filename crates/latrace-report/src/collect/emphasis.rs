@@ -70,8 +70,9 @@ fn source<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<Accura
 }
 
 fn source_of_baseline<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<Option<AccuracySource<'a>>> {
+    // In the first round, of which the folders are, the reasoner is the initial model.
     let initial =
-        recipe.variants()?.into_iter().filter(|(_, variant)| variant.proposal() == Proposal::Initial);
+        recipe.variants()?.into_iter().filter(|(_, variant)| variant.proposal() != Proposal::Posterior);
     let mut sources = initial.filter_map(|(name, _)| {
         let traces = stages.done_of(&name, Stage::Traces)?;
         let verdicts = stages.done_of(&name, Stage::Verdicts)?;
@@ -90,6 +91,7 @@ fn source_of_run<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Option<Accura
 fn own_source(proposal: Proposal) -> &'static str {
     match proposal {
         Proposal::Initial => "answers after the initial model’s own traces",
+        Proposal::Reasoner => "answers after the own traces of the model that the last round improved",
         Proposal::Posterior => {
             "answers after the posterior’s traces, which saw the hint and so flatter the initial model"
         }

@@ -68,16 +68,17 @@ impl Job {
         let recipe = of_run(run)?;
         check_supervised(&recipe)?;
         let (dataset, model) = last_training(run, &recipe)?;
+        let tokenizer = PathBuf::from(&model);
         let mut job =
             Job { model, config: recipe.final_config(), rows: Vec::new(), dropped: 0, ambiguous: 0 };
-        job.read_rows(&dataset, &run.join(Stage::Initial.name()))?;
+        job.read_rows(&dataset, &tokenizer)?;
         if job.rows.is_empty() {
             return Err(Failure::work("the run has no row to train on within the cut-off length").into());
         }
         Ok(job)
     }
 
-    /// Reads the examples of a data set. All models of a run share a tokenizer; `model` is one of them.
+    /// Reads the examples of a data set, with the tokenizer of `model`, which all models of a run share.
     fn read_rows(&mut self, dataset: &Path, model: &Path) -> Result<()> {
         let shape = ModelShape::read(model)?;
         let text = TextCodec::open(model, &shape)?;
@@ -106,8 +107,20 @@ impl Job {
 
     /// Total optimizer updates.
     pub(super) fn steps(&self) -> u64 {
-        let per_epoch = (self.rows.len() as u64).div_ceil(self.config.batch_size as u64);
+        let per_epoch = (self.rows.len() as u64).div_ceil(self.rows_per_update());
         self.config.max_steps.unwrap_or(self.config.epochs * per_epoch)
+    }
+
+    /// Rows of an update. Where it has a number of questions, their mean number of rows: no other trainer keeps a
+    /// question's rows together.
+    pub(super) fn rows_per_update(&self) -> u64 {
+        if self.config.batch_questions == 0 {
+            return self.config.batch_size as u64;
+        }
+        let same = self.rows.windows(2).filter(|pair| pair[0].record.id == pair[1].record.id).count();
+        let questions = (self.rows.len() - same).max(1);
+        let rows = self.config.batch_questions * self.rows.len();
+        (rows as f64 / questions as f64).round().max(1.0) as u64
     }
 
     /// Warm-up updates.

@@ -24,7 +24,7 @@ impl Yaml {
         self.whole("max_steps", job.steps())
             .comment("Per device; times gradient_accumulation_steps and the number of devices: the sequences of an update.")
             .whole("per_device_train_batch_size", 1)
-            .whole("gradient_accumulation_steps", job.config.batch_size as u64)
+            .whole("gradient_accumulation_steps", job.rows_per_update())
     }
 
     fn adamw(self, config: &TrainConfig) -> Yaml {

@@ -27,7 +27,7 @@ pub(super) fn files(job: &Job) -> Vec<File> {
 fn weighted(job: &Job) -> String {
     WEIGHTED
         .replace("@MEAN_RESPONSE_LENGTH@", &format!("{:?}", job.mean_response()))
-        .replace("@BATCH_SIZE@", &job.config.batch_size.to_string())
+        .replace("@BATCH_SIZE@", &job.rows_per_update().to_string())
 }
 
 /// `SFTConfig`, with the names common to transformers 4 and 5.

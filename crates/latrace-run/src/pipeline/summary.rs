@@ -40,6 +40,15 @@ pub struct RunSummary {
     pub without_usable_trace: u64,
     /// Mean effective sample size of a question's traces.
     pub effective_sample_size: f64,
+    /// The same where equal traces count once, with the sum of their weights.
+    #[serde(default)]
+    pub distinct_effective_sample_size: f64,
+    /// Mean number of different traces of a question.
+    #[serde(default)]
+    pub distinct_traces: f64,
+    /// Traces whose ratio is at its bound.
+    #[serde(default)]
+    pub clipped: u64,
     /// Working time (s) by stage.
     pub seconds: BTreeMap<String, f64>,
     /// Peak memory (bytes) of the process, over all stages.
@@ -79,7 +88,10 @@ impl RunSummary {
             unbounded: bounds().map(|bound| bound["unbounded"].as_u64().unwrap_or(0)).collect(),
             surrogates: surrogates.filter_map(|mean| mean["mean_of_finite"].as_f64()).collect(),
             without_usable_trace: weights["without_usable_trace"].as_u64().unwrap_or(0),
-            effective_sample_size: weights["effective_sample_size"].as_f64().unwrap_or(0.0),
+            effective_sample_size: number(&weights, "effective_sample_size"),
+            distinct_effective_sample_size: number(&weights, "distinct_effective_sample_size"),
+            distinct_traces: number(&weights, "distinct_traces"),
+            clipped: weights["clipped"].as_u64().unwrap_or(0),
             peak_memory_bytes: records.values().map(|record| record.peak_memory_bytes).max().unwrap_or(0),
             seconds: records.into_iter().map(|(name, record)| (name, record.seconds)).collect(),
             seed: recipe.seed,
@@ -108,6 +120,11 @@ impl RunSummary {
             .with_context(|| format!("{} has no {SUMMARY}: the run is not finished", run.display()))?;
         serde_json::from_slice(&bytes).with_context(|| format!("{} is not a run's summary", path.display()))
     }
+}
+
+/// A number among counts, 0 for a method without it.
+fn number(counts: &Value, name: &str) -> f64 {
+    counts[name].as_f64().unwrap_or(0.0)
 }
 
 /// The counts of the last round's stage 7; null for a method without it.

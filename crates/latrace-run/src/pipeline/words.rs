@@ -52,14 +52,20 @@ fn unbounded(summary: &RunSummary) -> Option<String> {
     })
 }
 
+/// How many traces count, and how many differ.
 fn weights(summary: &RunSummary) -> Option<String> {
     let has_traces = summary.no_bounds.is_some() || !summary.bounds.is_empty();
-    let RunSummary { effective_sample_size, without_usable_trace, .. } = summary;
+    let RunSummary { distinct_traces, distinct_effective_sample_size, without_usable_trace, .. } = summary;
     has_traces.then(|| {
         format!(
-            "Effective sample size of a question's traces: {effective_sample_size:.1} on average; {without_usable_trace} questions have no usable trace."
+            "Of a question's traces {distinct_traces:.1} differ on average, with an effective sample size of {distinct_effective_sample_size:.1}; {without_usable_trace} questions have no usable trace.{}",
+            clipped(summary.clipped)
         )
     })
+}
+
+fn clipped(traces: u64) -> String {
+    if traces == 0 { String::new() } else { format!(" The ratio of {traces} traces is at its bound.") }
 }
 
 fn effort(summary: &RunSummary) -> String {

@@ -8,30 +8,48 @@ use super::{
     Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step, TraceSettings, VerdictSettings,
     WeightSettings, settings_key,
 };
-use crate::recipe::run::{FinalStart, Method, Proposal, RunRecipe};
+use crate::recipe::run::{Method, PosteriorRows, Proposal, RunRecipe, Start};
 
 /// Adds the stages of a method.
 pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()> {
-    let mut steps = Steps { plan, recipe, method: name, round: 1 };
+    let mut steps = Steps { plan, recipe: recipe.clone(), method: name, round: 1 };
     let base = steps.base()?;
     let questions = steps.questions(base)?;
-    let initial = steps.initial(base, questions);
+    let initial = if recipe.initial.train { steps.initial(base, questions) } else { base };
     steps.evaluation(Stage::InitialEvaluation, questions, initial)?;
-    let mut reasoner = initial;
+    let mut models = Models { base, initial, posterior: None, reasoner: initial };
     for round in 1..=recipe.rounds {
-        steps.round = round;
-        let start = match recipe.start {
-            // Algorithm 1 continues from the model of the previous round.
-            FinalStart::Initial => reasoner,
-            FinalStart::Base => base,
-        };
-        let dataset = steps.examples(base, reasoner, questions)?;
-        reasoner = steps.r#final(start, dataset);
+        (steps.round, steps.recipe) = (round, recipe.of_round(round));
+        let dataset = steps.examples(questions, &mut models)?;
+        let start = models.start(recipe.r#final.start, Some(models.reasoner));
+        models.reasoner = steps.r#final(start, dataset);
     }
-    // Evaluation is outside the rounds, and its folder must not depend on how many there are.
-    steps.round = 1;
-    steps.evaluation(Stage::FinalEvaluation, questions, reasoner)?;
+    // Evaluation is outside the rounds, and neither its folder nor its samples may depend on how many there are.
+    (steps.round, steps.recipe) = (1, recipe.clone());
+    steps.evaluation(Stage::FinalEvaluation, questions, models.reasoner)?;
     Ok(())
+}
+
+/// The models of a method, as the rounds leave them.
+struct Models {
+    base: NodeId,
+    /// pi_theta0.
+    initial: NodeId,
+    /// q of the last round that trained one.
+    posterior: Option<NodeId>,
+    /// pi_{t-1}, the model to be improved.
+    reasoner: NodeId,
+}
+
+impl Models {
+    /// The model that a training starts from, where `previous` is what it trained in the last round.
+    fn start(&self, start: Start, previous: Option<NodeId>) -> NodeId {
+        match start {
+            Start::Base => self.base,
+            Start::Initial => self.initial,
+            Start::Previous => previous.unwrap_or(self.initial),
+        }
+    }
 }
 
 /// What stage 7 weighs, and the answers, whose texts only stage 8 reads.
@@ -43,31 +61,70 @@ struct Evidence {
 /// Adds the stages of a method to a plan. Each function adds a stage, or a few, and returns its node.
 struct Steps<'a> {
     plan: &'a mut Plan,
-    recipe: &'a RunRecipe,
+    /// Of the round.
+    recipe: RunRecipe,
     method: Option<&'a str>,
     round: u64,
 }
 
 impl Steps<'_> {
     fn base(&mut self) -> Result<NodeId> {
-        let settings = ModelSettings::of(self.recipe)?;
+        let settings = ModelSettings::of(&self.recipe)?;
         Ok(self.add(Stage::Model, Settings::Model(settings), &[]))
     }
 
     /// Questions are encoded with the base model's tokenizer, which every later model inherits.
     fn questions(&mut self, base: NodeId) -> Result<NodeId> {
-        let settings = QuestionSettings::of(self.recipe)?;
+        let settings = QuestionSettings::of(&self.recipe)?;
         Ok(self.add(Stage::Questions, Settings::Questions(settings), &[(Role::Model, base)]))
     }
 
     fn initial(&mut self, base: NodeId, questions: NodeId) -> NodeId {
-        let settings = FitSettings::new(FitRows::OwnTraces, &self.recipe.initial);
+        let settings = FitSettings::new(FitRows::OwnTraces, &self.recipe.initial.config);
         self.fit(Stage::Initial, settings, base, questions)
     }
 
-    fn posterior(&mut self, base: NodeId, questions: NodeId) -> NodeId {
-        let settings = FitSettings::new(FitRows::HintedTraces, &self.recipe.posterior);
-        self.fit(Stage::Posterior, settings, base, questions)
+    /// q of this round: trained, or the model that it starts from.
+    fn posterior(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
+        let start = self.recipe.posterior.start;
+        if !self.recipe.posterior.train {
+            return Ok(start.map_or(models.reasoner, |start| models.start(start, None)));
+        }
+        let model = match start {
+            Some(start) => models.start(start, models.posterior),
+            None => models.posterior.unwrap_or(models.base),
+        };
+        let (of, rows) = if self.round == 1 && self.recipe.posterior.rows == PosteriorRows::Data {
+            (FitRows::HintedTraces, questions)
+        } else {
+            (FitRows::Examples, self.posterior_examples(questions, models.reasoner)?)
+        };
+        let posterior =
+            self.fit(Stage::Posterior, FitSettings::new(of, &self.recipe.posterior.config), model, rows);
+        models.posterior = Some(posterior);
+        Ok(posterior)
+    }
+
+    /// What q learns from by (9): traces of the reasoner, weighted by w~.
+    fn posterior_examples(&mut self, questions: NodeId, reasoner: NodeId) -> Result<NodeId> {
+        let recipe = self.recipe.of_posterior();
+        let whole = std::mem::replace(&mut self.recipe, recipe);
+        let traces = self.traces(Stage::PosteriorTraces, questions, reasoner, false)?;
+        let after = [(Role::Questions, questions), (Role::Traces, traces), (Role::Model, reasoner)];
+        let mut evidence = vec![(Role::Traces, traces)];
+        // Of pi's own traces, log pi is known. What a likelihood estimator needs is that of the answer.
+        if self.recipe.weigh_config().reads_references() {
+            evidence.push((Role::Scores, self.scores(Stage::PosteriorScores, &after)));
+        }
+        if self.recipe.draws_answers() {
+            let answers = self.answers(Stage::PosteriorAnswers, &after)?;
+            let verdicts = self.verdicts(Stage::PosteriorVerdicts, questions, answers);
+            evidence.push((Role::Verdicts, verdicts));
+        }
+        let weights = self.weights(Stage::PosteriorWeights, &evidence);
+        self.recipe = whole;
+        let built_from = [(Role::Questions, questions), (Role::Traces, traces), (Role::Weights, weights)];
+        Ok(self.add(Stage::PosteriorDataset, Settings::PosteriorDataset, &built_from))
     }
 
     fn r#final(&mut self, start: NodeId, dataset: NodeId) -> NodeId {
@@ -80,23 +137,26 @@ impl Steps<'_> {
     }
 
     fn evaluation(&mut self, stage: Stage, questions: NodeId, model: NodeId) -> Result<NodeId> {
-        let settings = Settings::Evaluation(EvaluationSettings::of(self.recipe)?);
+        let settings = Settings::Evaluation(EvaluationSettings::of(&self.recipe)?);
         Ok(self.add(stage, settings, &[(Role::Questions, questions), (Role::Model, model)]))
     }
 
     /// Stages 2 to 8: the training data of the next model.
-    fn examples(&mut self, base: NodeId, reasoner: NodeId, questions: NodeId) -> Result<NodeId> {
+    fn examples(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
         if self.recipe.method == Method::Sft {
             // SFT trains on the rows' own traces, so nothing is sampled.
             return Ok(self.dataset(&[(Role::Questions, questions)]));
         }
-        let writer = match self.recipe.proposal() {
-            Proposal::Initial => reasoner,
-            Proposal::Posterior => self.posterior(base, questions),
+        let proposal = self.recipe.proposal();
+        let writer = match proposal {
+            Proposal::Initial => models.initial,
+            Proposal::Reasoner => models.reasoner,
+            Proposal::Posterior => self.posterior(questions, models)?,
         };
-        let traces = self.traces(questions, writer)?;
-        let evidence = self.evidence(questions, traces, reasoner)?;
-        let weights = self.weights(&evidence.weighed);
+        let hinted = proposal == Proposal::Posterior;
+        let traces = self.traces(Stage::Traces, questions, writer, hinted)?;
+        let evidence = self.evidence(questions, traces, models.reasoner)?;
+        let weights = self.weights(Stage::Weights, &evidence.weighed);
         let mut inputs = vec![(Role::Questions, questions), (Role::Weights, weights)];
         inputs.extend(evidence.weighed);
         inputs.extend(evidence.answers);
@@ -107,43 +167,43 @@ impl Steps<'_> {
     /// answers, since it is the model to be improved.
     fn evidence(&mut self, questions: NodeId, traces: NodeId, reasoner: NodeId) -> Result<Evidence> {
         let after = [(Role::Questions, questions), (Role::Traces, traces), (Role::Model, reasoner)];
-        let mut weighed = vec![(Role::Traces, traces), (Role::Scores, self.scores(&after))];
+        let mut weighed = vec![(Role::Traces, traces), (Role::Scores, self.scores(Stage::Scores, &after))];
         if !self.recipe.draws_answers() {
             return Ok(Evidence { weighed, answers: None });
         }
-        let answers = self.answers(&after)?;
-        weighed.push((Role::Verdicts, self.verdicts(questions, answers)));
+        let answers = self.answers(Stage::Answers, &after)?;
+        weighed.push((Role::Verdicts, self.verdicts(Stage::Verdicts, questions, answers)));
         Ok(Evidence { weighed, answers: Some((Role::Answers, answers)) })
     }
 
-    fn traces(&mut self, questions: NodeId, writer: NodeId) -> Result<NodeId> {
-        let settings = Settings::Traces(TraceSettings::of(self.recipe)?);
-        Ok(self.add(Stage::Traces, settings, &[(Role::Questions, questions), (Role::Model, writer)]))
+    fn traces(&mut self, stage: Stage, questions: NodeId, writer: NodeId, hinted: bool) -> Result<NodeId> {
+        let settings = Settings::Traces(TraceSettings::of(&self.recipe, hinted)?);
+        Ok(self.add(stage, settings, &[(Role::Questions, questions), (Role::Model, writer)]))
     }
 
-    fn scores(&mut self, after: &[(Role, NodeId)]) -> NodeId {
+    fn scores(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> NodeId {
         let settings = ScoreSettings { references: self.recipe.scores_references() };
-        self.add(Stage::Scores, Settings::Scores(settings), after)
+        self.add(stage, Settings::Scores(settings), after)
     }
 
-    fn answers(&mut self, after: &[(Role, NodeId)]) -> Result<NodeId> {
-        let settings = AnswerSettings::of(self.recipe)?;
-        Ok(self.add(Stage::Answers, Settings::Answers(settings), after))
+    fn answers(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> Result<NodeId> {
+        let settings = AnswerSettings::of(&self.recipe)?;
+        Ok(self.add(stage, Settings::Answers(settings), after))
     }
 
-    fn verdicts(&mut self, questions: NodeId, answers: NodeId) -> NodeId {
+    fn verdicts(&mut self, stage: Stage, questions: NodeId, answers: NodeId) -> NodeId {
         let settings = VerdictSettings { time_limit: self.recipe.verdicts.time_limit };
         let inputs = [(Role::Questions, questions), (Role::Answers, answers)];
-        self.add(Stage::Verdicts, Settings::Verdicts(settings), &inputs)
+        self.add(stage, Settings::Verdicts(settings), &inputs)
     }
 
-    fn weights(&mut self, evidence: &[(Role, NodeId)]) -> NodeId {
+    fn weights(&mut self, stage: Stage, evidence: &[(Role, NodeId)]) -> NodeId {
         let settings = WeightSettings { weigh: self.recipe.weigh_config(), drawn: self.recipe.drawn() };
-        self.add(Stage::Weights, Settings::Weights(settings), evidence)
+        self.add(stage, Settings::Weights(settings), evidence)
     }
 
     fn dataset(&mut self, built_from: &[(Role, NodeId)]) -> NodeId {
-        self.add(Stage::Dataset, Settings::Dataset(DatasetSettings::of(self.recipe)), built_from)
+        self.add(Stage::Dataset, Settings::Dataset(DatasetSettings::of(&self.recipe)), built_from)
     }
 
     fn add(&mut self, stage: Stage, settings: Settings, inputs: &[(Role, NodeId)]) -> NodeId {

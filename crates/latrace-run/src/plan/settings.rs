@@ -14,7 +14,8 @@ use latrace_objective::Fallback;
 use latrace_questions::source::Source;
 use serde::Serialize;
 
-use crate::recipe::run::{Dataset, Method, ModelSource, Proposal, RunRecipe, Sampling, TracedQuestions};
+use crate::prompting::{Conversation, Prompting};
+use crate::recipe::run::{Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions};
 use crate::weigh::{Drawn, WeighConfig};
 
 /// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
@@ -50,6 +51,8 @@ pub enum Settings {
     Verdicts(VerdictSettings),
     /// Of weights.
     Weights(WeightSettings),
+    /// Of q's examples.
+    PosteriorDataset,
     /// Of the examples.
     Dataset(DatasetSettings),
     /// Of an evaluation.
@@ -130,15 +133,21 @@ pub enum Template {
     /// From a file.
     // Its contents are in the key as a checksum.
     File(#[serde(skip)] PathBuf),
+    /// A conversation in the model's own chat template.
+    Chat(Conversation),
 }
 
 impl Template {
-    /// Resolves the name of a built-in template, or the path of a template file.
+    /// Resolves the name of a built-in template or conversation, or the path of a template file. `system` is the
+    /// system message of a conversation.
     ///
     /// # Errors
     /// Neither a built-in name nor a file.
-    pub fn named(setting: &str, name: &str) -> Result<Template> {
+    pub fn named(setting: &str, name: &str, system: &str) -> Result<Template> {
         // Built-in names first, so that a file of such a name cannot change what a recipe means.
+        if let Some(conversation) = Conversation::named(name, system) {
+            return Ok(Template::Chat(conversation));
+        }
         if let Some(text) = PromptTemplate::built_in(name) {
             return Ok(Template::BuiltIn(text));
         }
@@ -153,25 +162,32 @@ impl Template {
     ///
     /// # Errors
     /// A file that cannot be read; a template that does not compile.
-    pub fn compile(&self) -> Result<PromptTemplate> {
+    pub fn compile(&self) -> Result<Prompting> {
         match self {
-            Template::BuiltIn(text) => Ok(PromptTemplate::new(text)?),
+            Template::BuiltIn(text) => Ok(Prompting::Template(PromptTemplate::new(text)?)),
             Template::File(path) => {
-                compile_file(path).with_context(|| format!("cannot use the template {}", path.display()))
+                let template = compile_file(path);
+                let cannot = || format!("cannot use the template {}", path.display());
+                template.map(Prompting::Template).with_context(cannot)
             }
+            Template::Chat(conversation) => conversation.compile(),
         }
     }
 
     fn file(&self) -> Option<&PathBuf> {
         match self {
-            Template::BuiltIn(_) => None,
+            Template::BuiltIn(_) | Template::Chat(_) => None,
             Template::File(path) => Some(path),
         }
     }
 }
 
 fn unknown_template(setting: &str, name: &str) -> Failure {
-    let hint = format!("built-in templates: {}", PromptTemplate::names());
+    let hint = format!(
+        "built-in templates: {}; conversations in the model's chat template: {}",
+        PromptTemplate::names(),
+        Conversation::names()
+    );
     Failure::usage(format!("{setting}: \"{name}\" is neither a built-in template nor a file")).hint(hint)
 }
 
@@ -198,11 +214,12 @@ impl QuestionSettings {
     /// # Errors
     /// Unknown markers or templates.
     pub fn of(recipe: &RunRecipe) -> Result<QuestionSettings> {
+        let Prompts { reasoner, posterior, system, .. } = &recipe.prompts;
         Ok(QuestionSettings {
             source: recipe.questions.clone(),
             markers: markers(recipe)?,
-            reasoner: Template::named("prompts.reasoner", &recipe.prompts.reasoner)?,
-            posterior: Template::named("prompts.posterior", &recipe.prompts.posterior)?,
+            reasoner: Template::named("prompts.reasoner", reasoner, system)?,
+            posterior: Template::named("prompts.posterior", posterior, system)?,
             part_questions: recipe.engine.part_questions,
         })
     }
@@ -274,10 +291,12 @@ impl FitSettings {
 /// Sampling of traces.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TraceSettings {
-    /// The model that samples them, and thereby the prompt.
-    pub from: Proposal,
+    /// Whether the prompt has the hint.
+    pub hinted: bool,
     /// Questions to sample traces for.
     pub questions: TracedQuestions,
+    /// How many of them, drawn uniformly; 0: all.
+    pub limit: usize,
     /// Sampling parameters.
     pub sampling: Sampling,
     /// Markers around a thought.
@@ -289,10 +308,11 @@ pub struct TraceSettings {
 impl TraceSettings {
     /// # Errors
     /// Unknown markers.
-    pub fn of(recipe: &RunRecipe) -> Result<TraceSettings> {
+    pub fn of(recipe: &RunRecipe, hinted: bool) -> Result<TraceSettings> {
         Ok(TraceSettings {
-            from: recipe.proposal(),
+            hinted,
             questions: recipe.traces.questions,
+            limit: recipe.traces.limit,
             sampling: recipe.traces.sampling,
             markers: markers(recipe)?,
             seed: recipe.seed,
@@ -355,6 +375,8 @@ pub struct DatasetSettings {
     pub answers: u64,
     /// How to handle a question without a usable trace.
     pub fallback: Fallback,
+    /// Tokens of an example above which the trainer would drop it; none where it cuts or refuses such rows.
+    pub drop_above: Option<usize>,
     /// Seed for random choices.
     pub seed: u64,
 }
@@ -367,6 +389,7 @@ impl DatasetSettings {
             dataset: recipe.dataset,
             answers: recipe.answers.n,
             fallback: recipe.weights.fallback,
+            drop_above: recipe.r#final.config.drops_above(),
             seed: recipe.seed,
         }
     }

@@ -13,6 +13,18 @@ pub enum Stage {
     Initial,
     /// Evaluation of pi_theta0.
     InitialEvaluation,
+    /// Traces z ~ pi(z|x), from which q learns.
+    PosteriorTraces,
+    /// log pi of the reference answer after each of them, for a likelihood estimator.
+    PosteriorScores,
+    /// Answers after each of them.
+    PosteriorAnswers,
+    /// Verdicts on these answers.
+    PosteriorVerdicts,
+    /// w~ of each of these traces.
+    PosteriorWeights,
+    /// q's training examples.
+    PosteriorDataset,
     /// Training of q.
     Posterior,
     /// Traces z ~ q(z|x,y').
@@ -38,11 +50,17 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 13] = [
+    pub const ALL: [Stage; 19] = [
         Stage::Model,
         Stage::Questions,
         Stage::Initial,
         Stage::InitialEvaluation,
+        Stage::PosteriorTraces,
+        Stage::PosteriorScores,
+        Stage::PosteriorAnswers,
+        Stage::PosteriorVerdicts,
+        Stage::PosteriorWeights,
+        Stage::PosteriorDataset,
         Stage::Posterior,
         Stage::Traces,
         Stage::Scores,
@@ -76,6 +94,12 @@ impl Stage {
             Stage::Questions => ("00-questions", "Questions"),
             Stage::Initial => ("01-initial", "Training of the initial model"),
             Stage::InitialEvaluation => ("10-evaluation/initial", "Evaluation of the initial model"),
+            Stage::PosteriorTraces => ("02-posterior-traces", "Traces for the posterior"),
+            Stage::PosteriorScores => ("02-posterior-scores", "Scores for the posterior"),
+            Stage::PosteriorAnswers => ("02-posterior-answers", "Answers for the posterior"),
+            Stage::PosteriorVerdicts => ("02-posterior-verdicts", "Verdicts for the posterior"),
+            Stage::PosteriorWeights => ("02-posterior-weights", "Weights for the posterior"),
+            Stage::PosteriorDataset => ("02-posterior-dataset", "Examples for the posterior"),
             Stage::Posterior => ("02-posterior", "Training of the posterior"),
             Stage::Traces => ("03-traces", "Traces"),
             Stage::Scores => ("04-scores", "Scores"),

@@ -42,6 +42,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("method", "rft"),
         ("method", "grpo"),
         ("start", "base"),
+        ("posterior.rows", "samples"),
         ("questions.task", "countdown"),
         ("questions.format", "gsm8k"),
         ("prompts.markers", "think"),
@@ -103,7 +104,9 @@ fn changed(recipe: &RunRecipe, name: &str) -> Option<RunRecipe> {
 fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
     // A baseline is checked as a whole, which a single changed leaf of the recipe may not pass: the recipe's own
     // leaves are changed without it.
-    let (alone, with_baseline) = (read("quickstart.toml", &["skip=[\"rft\"]"]), read("quickstart.toml", &[]));
+    // A conversation, since only that has a system message.
+    let alone = read("quickstart.toml", &["skip=[\"rft\"]", "prompts.reasoner=chat"]);
+    let with_baseline = read("quickstart.toml", &[]);
     let Toml::Table(table) = Toml::try_from(&alone).unwrap() else { unreachable!("a struct is a table") };
     let mut names = Vec::new();
     leaves(&table, "", &mut names);
@@ -170,35 +173,105 @@ fn a_baseline_never_shares_with_another() {
     }
 }
 
+/// What a stage of a recipe's own method reads, by the folders of its inputs.
+fn reads(plan: &Plan, round: u64, stage: Stage) -> Vec<(Role, String)> {
+    let node = &plan.nodes[plan.node(None, round, stage).unwrap_or_else(|| panic!("{stage}"))];
+    node.inputs.iter().map(|(role, id)| (*role, plan.nodes[*id].folder().display().to_string())).collect()
+}
+
+#[track_caller]
+fn check_reads(plan: &Plan, round: u64, stage: Stage, expected: &[(Role, &str)]) {
+    let expected: Vec<_> = expected.iter().map(|(role, folder)| (*role, (*folder).to_owned())).collect();
+    assert_eq!(reads(plan, round, stage), expected);
+}
+
 /// Algorithm 1, line by line: what each stage of the recipe's own method reads.
 #[test]
 fn stages_read_what_algorithm_1_says() {
+    use Role::{Answers, Model, Questions, Rows, Traces, Verdicts, Weights};
     let plan = plan(&read("quickstart.toml", &["rounds=2", "skip=[\"rft\"]"])).unwrap();
-    let reads = |round: u64, stage: Stage| -> Vec<(Role, String)> {
-        let node = &plan.nodes[plan.node(None, round, stage).unwrap()];
-        node.inputs.iter().map(|(role, id)| (*role, plan.nodes[*id].folder().display().to_string())).collect()
+    let check = |round, stage, expected: &[(Role, &str)]| check_reads(&plan, round, stage, expected);
+    let questions = (Questions, "00-questions");
+    // Round 1: q learns from the traces in the data.
+    check(1, Stage::Posterior, &[(Model, "00-model"), (Rows, "00-questions")]);
+    check(1, Stage::Traces, &[questions, (Model, "02-posterior")]);
+    check(1, Stage::Scores, &[questions, (Traces, "03-traces"), (Model, "01-initial")]);
+    check(1, Stage::Final, &[(Model, "01-initial"), (Rows, "08-dataset")]);
+    // Round 2: q goes on from the last q, on samples of pi_1 weighted by their share of right answers.
+    check(2, Stage::PosteriorTraces, &[questions, (Model, "09-final")]);
+    let after = [questions, (Traces, "round-2/02-posterior-traces"), (Model, "09-final")];
+    check(2, Stage::PosteriorAnswers, &after);
+    check(2, Stage::PosteriorVerdicts, &[questions, (Answers, "round-2/02-posterior-answers")]);
+    let evidence = [after[1], (Verdicts, "round-2/02-posterior-verdicts")];
+    check(2, Stage::PosteriorWeights, &evidence);
+    let weights = (Weights, "round-2/02-posterior-weights");
+    check(2, Stage::PosteriorDataset, &[questions, after[1], weights]);
+    check(2, Stage::Posterior, &[(Model, "02-posterior"), (Rows, "round-2/02-posterior-dataset")]);
+    check(2, Stage::Traces, &[questions, (Model, "round-2/02-posterior")]);
+    check(2, Stage::Scores, &[questions, (Traces, "round-2/03-traces"), (Model, "09-final")]);
+    check(2, Stage::Final, &[(Model, "09-final"), (Rows, "round-2/08-dataset")]);
+    check(1, Stage::FinalEvaluation, &[questions, (Model, "round-2/09-final")]);
+}
+
+/// The model that a stage of round 1 and of round 2 reads, under some settings.
+fn models_of(stage: Stage, settings: &[&str]) -> [String; 2] {
+    let settings: Vec<&str> = ["rounds=2", "skip=[\"rft\"]"].iter().chain(settings).copied().collect();
+    let plan = plan(&read("quickstart.toml", &settings)).unwrap();
+    let model = |round| reads(&plan, round, stage).into_iter().find(|(role, _)| *role == Role::Model);
+    [1, 2].map(|round| model(round).unwrap().1)
+}
+
+#[test]
+fn models_start_where_the_recipe_says_in_every_round() {
+    let check = |stage, settings: &[&str], expected: [&str; 2]| {
+        assert_eq!(models_of(stage, settings), expected, "{stage} {settings:?}");
     };
-    let expected = |pairs: &[(Role, &str)]| -> Vec<(Role, String)> {
-        pairs.iter().map(|(role, folder)| (*role, (*folder).to_owned())).collect()
+    check(Stage::Posterior, &[], ["00-model", "02-posterior"]);
+    check(Stage::Posterior, &["posterior.start=base"], ["00-model", "00-model"]);
+    check(Stage::Posterior, &["posterior.start=initial"], ["01-initial", "01-initial"]);
+    check(Stage::Posterior, &["posterior.start=previous"], ["01-initial", "02-posterior"]);
+    check(Stage::Final, &["final.start=base"], ["00-model", "00-model"]);
+    check(Stage::Final, &["final.start=initial"], ["01-initial", "01-initial"]);
+    check(Stage::Final, &["final.start=previous"], ["01-initial", "09-final"]);
+    check(Stage::Traces, &["traces.from=initial"], ["01-initial", "01-initial"]);
+    check(Stage::Traces, &["traces.from=reasoner"], ["01-initial", "09-final"]);
+    // The hint in the reasoner's own prompt, with no second model.
+    check(Stage::Traces, &["posterior.train=false"], ["01-initial", "09-final"]);
+    check(Stage::Traces, &["posterior.train=false", "posterior.start=initial"], ["01-initial", "01-initial"]);
+    check(Stage::Traces, &["posterior.train=false", "posterior.start=base"], ["00-model", "00-model"]);
+    check(Stage::Scores, &["model.folder=somewhere", "initial.train=false"], ["00-model", "09-final"]);
+}
+
+#[test]
+fn the_hint_is_in_the_prompt_of_the_posterior_alone() {
+    let hinted = |settings: &[&str], stage| {
+        let plan = plan(&read("quickstart.toml", settings)).unwrap();
+        settings_key(&plan.nodes[plan.last(stage).unwrap()])["hinted"].clone()
     };
-    assert_eq!(
-        reads(1, Stage::Traces),
-        expected(&[(Role::Questions, "00-questions"), (Role::Model, "02-posterior")])
-    );
-    assert_eq!(
-        reads(2, Stage::Scores),
-        expected(&[
-            (Role::Questions, "00-questions"),
-            (Role::Traces, "03-traces"),
-            (Role::Model, "09-final")
-        ])
-    );
-    assert_eq!(
-        reads(2, Stage::Final),
-        expected(&[(Role::Model, "09-final"), (Role::Rows, "round-2/08-dataset")])
-    );
-    assert_eq!(
-        reads(1, Stage::FinalEvaluation),
-        expected(&[(Role::Questions, "00-questions"), (Role::Model, "round-2/09-final")])
-    );
+    assert_eq!(hinted(&[], Stage::Traces), true);
+    assert_eq!(hinted(&["posterior.train=false"], Stage::Traces), true);
+    assert_eq!(hinted(&["traces.from=reasoner"], Stage::Traces), false);
+    assert_eq!(hinted(&["posterior.rows=samples"], Stage::PosteriorTraces), false);
+}
+
+#[test]
+fn no_two_samplings_of_a_run_share_random_numbers() {
+    let plan = plan(&read("quickstart.toml", &["rounds=3", "posterior.rows=samples"])).unwrap();
+    let own = plan.nodes.iter().filter(|node| node.method.is_none());
+    let seeds: Vec<String> = own
+        .filter(|node| matches!(node.settings, Settings::Traces(_)))
+        .map(|node| settings_key(node)["seed"].to_string())
+        .collect();
+    assert_eq!(seeds.len(), 6);
+    assert_eq!(seeds.iter().collect::<BTreeSet<_>>().len(), 6, "{seeds:?}");
+}
+
+#[test]
+fn a_likelihood_estimator_weighs_the_posteriors_traces_by_the_reference_answer() {
+    let settings = ["posterior.rows=samples", "weights.answer=likelihood"];
+    let plan = plan(&read("quickstart.toml", &settings)).unwrap();
+    let read: Vec<Role> =
+        reads(&plan, 1, Stage::PosteriorWeights).into_iter().map(|(role, _)| role).collect();
+    assert_eq!(read, [Role::Traces, Role::Scores]);
+    assert_eq!(plan.last(Stage::PosteriorAnswers), None);
 }

@@ -35,7 +35,7 @@ fn not_a_table(source: &str, name: &str, value: &Value) -> Failure {
 fn known_keys() -> Result<Table> {
     let mut known: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
     for training in ["initial", "posterior", "final"] {
-        known.insert(training.to_owned(), Value::Table(training_keys()));
+        training_keys().for_each(|(key, any)| insert(&mut known, training, key, any));
     }
     // Not in the defaults, where they would keep the run's own seed from these stages.
     for seeded in ["questions", "weights"] {
@@ -46,8 +46,20 @@ fn known_keys() -> Result<Table> {
 }
 
 /// The keys of a training. Only the names count, so any value will do.
-fn training_keys() -> Table {
-    field_names::<TrainConfig>().iter().map(|&name| (name.to_owned(), Value::Boolean(true))).collect()
+fn training_keys() -> impl Iterator<Item = (&'static str, Value)> {
+    field_names::<TrainConfig>().iter().map(|&name| (name, Value::Boolean(true)))
+}
+
+/// Keys that were renamed, with what to write instead: a recipe from before is never read differently.
+const RENAMED: [(&str, &str, &str); 1] =
+    [("start", "final.start", "what was start = \"initial\" is final.start = \"previous\", its default")];
+
+fn renamed(source: &str, name: &str) -> Option<Failure> {
+    // A baseline's settings have the names of the recipe's own.
+    let of_baseline = name.strip_prefix("baselines.").and_then(|rest| rest.split_once('.'));
+    let key = of_baseline.map_or(name, |(_, key)| key);
+    let (_, new, hint) = RENAMED.into_iter().find(|(old, ..)| *old == key)?;
+    Some(Failure::usage(format!("{source}: the key \"{name}\" was renamed: write {new}")).hint(hint))
 }
 
 fn insert(known: &mut Table, table: &str, key: &str, value: Value) {
@@ -61,7 +73,7 @@ fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Resu
         let name = format!("{prefix}{key}");
         let Some(inner) = known.get(key) else {
             let known: Vec<&str> = known.keys().map(String::as_str).collect();
-            return Err(unknown_key(source, &name, &known).into());
+            return Err(renamed(source, &name).unwrap_or_else(|| unknown_key(source, &name, &known)).into());
         };
         if let (Some(inner), Some(value)) = (inner.as_table(), value.as_table())
             && !is_free(&name)

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use latrace_core::random::stream;
 use latrace_core::{SamplingParams, Split};
 use latrace_engine::TrainConfig;
 use latrace_engine::train_config::Loss;
-use latrace_objective::{AnswerChoice, AnswerEstimator};
-use serde::{Deserialize, Serialize};
+use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{DEFAULTS, check_keys};
@@ -38,10 +40,10 @@ pub struct RunRecipe {
     pub questions: Source,
     /// How questions, hints and thoughts become text.
     pub prompts: Prompts,
-    /// Training of pi_theta0.
-    pub initial: TrainConfig,
-    /// Training of q.
-    pub posterior: TrainConfig,
+    /// pi_theta0 and its training.
+    pub initial: InitialModel,
+    /// q and its training.
+    pub posterior: PosteriorModel,
     /// Sampling of traces.
     pub traces: Traces,
     /// Sampling of answers.
@@ -52,10 +54,8 @@ pub struct RunRecipe {
     pub weights: WeighConfig,
     /// Building of training examples.
     pub dataset: Dataset,
-    /// What pi_theta starts from.
-    pub start: FinalStart,
-    /// Training of pi_theta.
-    pub r#final: TrainConfig,
+    /// pi_theta and its training.
+    pub r#final: FinalModel,
     /// Evaluation of models.
     pub evaluation: Evaluation,
     /// Memory, batch and part sizes, which do not affect results.
@@ -89,14 +89,69 @@ impl Method {
     }
 }
 
-/// What pi_theta starts from.
+/// What q or pi_theta starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FinalStart {
-    /// pi_theta0, as in algorithm 1.
-    Initial,
-    /// The model that pi_theta0 started from.
+pub enum Start {
+    /// The base model, which pi_theta0 starts from.
     Base,
+    /// pi_theta0.
+    Initial,
+    /// The model of the last round; pi_theta0 in the first (algorithm 1, line 1).
+    Previous,
+}
+
+/// pi_theta0 and its training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InitialModel {
+    /// Whether it is trained; if not, pi_theta0 is the base model.
+    pub train: bool,
+    /// Its training.
+    #[serde(flatten)]
+    pub config: TrainConfig,
+}
+
+/// What q learns from in the first round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PosteriorRows {
+    /// The traces in the data, as in the paper's runs.
+    Data,
+    /// Samples of pi_theta0, weighted by w~ (9), as in later rounds.
+    Samples,
+}
+
+/// q and its training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PosteriorModel {
+    /// Whether it is trained; if not, q is the model that it starts from, with the hint in its prompt.
+    pub train: bool,
+    /// What it starts from in every round. If not given: base in the first round and the last round's q in later
+    /// ones, or, if it is not trained, the reasoner to be improved.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "unless_empty")]
+    pub start: Option<Start>,
+    /// What it learns from in the first round.
+    pub rows: PosteriorRows,
+    /// Its training.
+    #[serde(flatten)]
+    pub config: TrainConfig,
+}
+
+/// pi_theta and its training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FinalModel {
+    /// What it starts from in every round.
+    pub start: Start,
+    /// Its training.
+    #[serde(flatten)]
+    pub config: TrainConfig,
+}
+
+/// An empty text stands for a value that is not given, as everywhere in a recipe.
+fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Start>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let start = || Start::deserialize(text.as_str().into_deserializer());
+    if text.is_empty() { Ok(None) } else { start().map(Some) }
 }
 
 /// What pi_theta0 and q start from.
@@ -123,6 +178,8 @@ pub struct Prompts {
     pub reasoner: String,
     /// Template of the posterior.
     pub posterior: String,
+    /// System message of a conversation.
+    pub system: String,
 }
 
 /// The model that samples traces.
@@ -131,8 +188,10 @@ pub struct Prompts {
 pub enum Proposal {
     /// q, which sees a hint.
     Posterior,
-    /// pi_theta0, which does not.
+    /// pi_theta0, which does not, in every round.
     Initial,
+    /// The reasoner to be improved, without a hint: pi_theta0 in the first round, then the last round's model.
+    Reasoner,
 }
 
 /// For which questions traces are sampled.
@@ -152,6 +211,8 @@ pub struct Traces {
     pub from: Proposal,
     /// Questions to sample traces for.
     pub questions: TracedQuestions,
+    /// How many of them, drawn uniformly; 0: all.
+    pub limit: usize,
     /// Sampling parameters.
     #[serde(flatten)]
     pub sampling: Sampling,
@@ -262,10 +323,36 @@ impl RunRecipe {
         named.map(|name| Ok((name.clone(), self.variant(name)?))).collect()
     }
 
+    /// The recipe of round t: other seeds than those of earlier rounds, whose samples would otherwise be drawn with
+    /// the same random numbers.
+    pub fn of_round(&self, round: u64) -> RunRecipe {
+        if round == 1 { self.clone() } else { self.reseeded("round", round) }
+    }
+
+    /// The recipe of the samples that q learns from (9): other seeds than those of q's own traces, and weights w~
+    /// of all traces with right answers.
+    pub fn of_posterior(&self) -> RunRecipe {
+        let mut recipe = self.reseeded("posterior", 0);
+        recipe.weights.weighting = Weighting::AccuracyOnly;
+        recipe.weights.selection = Selection::Weighted;
+        recipe.weights.fallback = Fallback::Skip;
+        recipe
+    }
+
+    fn reseeded(&self, purpose: &str, number: u64) -> RunRecipe {
+        let mut recipe = self.clone();
+        let RunRecipe { seed, posterior, weights, r#final, .. } = &mut recipe;
+        for seed in [seed, &mut posterior.config.seed, &mut weights.seed, &mut r#final.config.seed] {
+            // A TOML file has no larger integers.
+            *seed = stream(*seed, purpose, "", number) >> 1;
+        }
+        recipe
+    }
+
     /// The model that samples traces. Only the variational method has a choice: the others train on the
     /// reasoner's own samples.
     pub fn proposal(&self) -> Proposal {
-        if self.method == Method::Variational { self.traces.from } else { Proposal::Initial }
+        if self.method == Method::Variational { self.traces.from } else { Proposal::Reasoner }
     }
 
     /// Whether answers are sampled and verified.
@@ -293,7 +380,7 @@ impl RunRecipe {
 
     /// Training of pi_theta. Rewarded samples need the policy-gradient loss, whatever loss the recipe sets.
     pub fn final_config(&self) -> TrainConfig {
-        let mut config = self.r#final.clone();
+        let mut config = self.r#final.config.clone();
         if self.method.is_policy_gradient() {
             config.loss = Loss::ClippedPolicyGradient;
         }
@@ -348,15 +435,41 @@ fn resolve(given: &Table, source: &str) -> Result<RunRecipe> {
 
 fn typed(mut table: Table, source: &str) -> Result<RunRecipe> {
     seed_stages(&mut table);
-    let recipe: RunRecipe = serde_path_to_error::deserialize(Value::Table(table))
-        .map_err(|error| wrong_setting(source, &error))?;
+    let recipe = parse(table.clone()).map_err(|error| {
+        let setting = wrong_key(&table, &error).unwrap_or_else(|| error.path().to_string());
+        Failure::usage(format!("{source}: {setting}: {}", one_line(error.inner())))
+            .hint("`docs/recipe.md` lists every setting")
+    })?;
     recipe.check().with_context(|| source.to_owned())?;
     Ok(recipe)
 }
 
-fn wrong_setting(source: &str, error: &serde_path_to_error::Error<toml::de::Error>) -> Failure {
-    Failure::usage(format!("{source}: {}: {}", error.path(), one_line(error.inner())))
-        .hint("`docs/recipe.md` lists every setting")
+type WrongSetting = serde_path_to_error::Error<toml::de::Error>;
+
+fn parse(table: Table) -> Result<RunRecipe, WrongSetting> {
+    serde_path_to_error::deserialize(Value::Table(table))
+}
+
+/// The key at fault in a section with flattened settings, where the library's path ends: the one whose default in its
+/// place ends the error, or gives way to the next.
+fn wrong_key(table: &Table, error: &WrongSetting) -> Option<String> {
+    let section = error.path().to_string();
+    let message = |healed: Table| parse(healed).err().map(|error| error.to_string());
+    let is_at_fault = |key: &&String| {
+        message(with_default(table, &section, key)).is_none_or(|other| other != error.to_string())
+    };
+    let key = table.get(&section)?.as_table()?.keys().find(is_at_fault)?;
+    Some(format!("{section}.{key}"))
+}
+
+fn with_default(table: &Table, section: &str, key: &str) -> Table {
+    let mut without = table.clone();
+    if let Some(Value::Table(settings)) = without.get_mut(section) {
+        settings.remove(key);
+    }
+    let mut healed: Table = toml::from_str(DEFAULTS).unwrap_or_default();
+    merge(&mut healed, without);
+    healed
 }
 
 impl RunRecipe {
@@ -367,16 +480,47 @@ impl RunRecipe {
         self.questions.check()?;
         self.weights.check().context("weights")?;
         self.check_counts()?;
+        self.check_starts()?;
+        self.check_signs()?;
         self.dataset.check()?;
         self.check_skipped()
     }
 
     fn check_trainings(&self) -> Result<()> {
-        let trainings =
-            [("initial", &self.initial), ("posterior", &self.posterior), ("final", &self.r#final)];
+        let trainings = [
+            ("initial", &self.initial.config),
+            ("posterior", &self.posterior.config),
+            ("final", &self.r#final.config),
+        ];
         trainings.into_iter().try_for_each(|(name, config)| {
             config.validate().map_err(|error| Failure::usage(format!("{name}.{error}")).into())
         })
+    }
+
+    fn check_starts(&self) -> Result<()> {
+        if !self.initial.train && self.model.folder.is_empty() {
+            return usage(
+                "initial.train: a random model must be trained; model.folder names another".to_owned(),
+            );
+        }
+        if !self.posterior.train && self.posterior.start == Some(Start::Previous) {
+            return usage(
+                "posterior.start: a posterior that is not trained has no last round: expected base or initial, or \
+                 nothing for the reasoner to be improved"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Leave-one-out weights are signed, and under a negative weight the negative log-likelihood has no lower bound.
+    fn check_signs(&self) -> Result<()> {
+        if self.weights.weighting != Weighting::LeaveOneOut {
+            return Ok(());
+        }
+        let message = "weights.weighting: \"leave-one-out\" weights may be negative, and a likelihood can be made \
+                       small without end: `latrace weigh` computes them, a run does not train on them";
+        usage(message.to_owned())
     }
 
     fn check_samplings(&self) -> Result<()> {
@@ -529,7 +673,7 @@ mod tests {
         assert_eq!(
             (
                 recipe.seed,
-                recipe.initial.seed,
+                recipe.initial.config.seed,
                 recipe.traces.sampling.n,
                 recipe.traces.sampling.params.temperature
             ),
@@ -539,5 +683,36 @@ mod tests {
         write("wrong.toml", "base = \"base.toml\"\n[trace]\nn = 4\n");
         let error = format!("{:#}", RunRecipe::read(&folder.path().join("wrong.toml"), &[]).unwrap_err());
         assert!(error.contains("trace"), "{error}");
+    }
+
+    #[track_caller]
+    fn check_refused(overrides: &[&str], expected: &str) {
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let error = format!("{:#}", RunRecipe::read(&file, &overrides).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_renamed_key_is_refused_with_its_new_name() {
+        check_refused(&["start=base"], "the key \"start\" was renamed: write final.start");
+        check_refused(&["baselines.x.start=base"], "\"baselines.x.start\" was renamed");
+        check_refused(&["initial.start=base"], "unknown key \"initial.start\"");
+    }
+
+    #[test]
+    fn models_start_where_they_can() {
+        check_refused(&["initial.train=false"], "initial.train: a random model must be trained");
+        check_refused(&["posterior.train=false", "posterior.start=previous"], "has no last round");
+        check_refused(&["posterior.start=final"], "posterior.start: unknown variant `final`");
+        check_refused(&["final.start=posterior"], "final.start: unknown variant `posterior`");
+        check_refused(&["initial.epochs=many"], "initial.epochs: invalid type");
+        check_refused(&["traces.n=-1"], "traces.n: invalid value");
+        check_refused(&["rounds=0"], "rounds: expected at least 1");
+    }
+
+    #[test]
+    fn weights_that_may_be_negative_are_not_trained_on() {
+        check_refused(&["weights.weighting=leave-one-out"], "may be negative");
     }
 }

@@ -106,6 +106,8 @@ pub struct Totals {
     weights: Vec<f64>,
     built: usize,
     own: usize,
+    /// Examples that the trainer would drop.
+    too_long: usize,
 }
 
 impl Totals {
@@ -125,12 +127,22 @@ impl Totals {
         self.weights.extend(&other.weights);
         self.built += other.built;
         self.own += other.own;
+        self.too_long += other.too_long;
     }
 
     /// The counts.
     pub fn counts(&self) -> Value {
-        let Totals { asked, used, fell_back, skipped, built, own, .. } = self;
-        json!({"questions": asked, "used": used, "fell_back": fell_back, "left_out": skipped, "built": built, "own": own, "scale": self.scale()})
+        let Totals { asked, used, fell_back, skipped, built, own, too_long, .. } = self;
+        json!({
+            "questions": asked,
+            "used": used,
+            "fell_back": fell_back,
+            "left_out": skipped,
+            "built": built,
+            "own": own,
+            "too_long": too_long,
+            "scale": self.scale(),
+        })
     }
 }
 
@@ -193,6 +205,10 @@ fn of_question<'a>(
     let mut examples = merged(sequences, building.dataset.duplicates);
     // Weights may cancel when duplicates are merged, since advantages are signed.
     examples.retain(|example| example.weight != 0.0);
+    // What the trainer would drop must not take its question with it: without other examples, it falls back.
+    let whole = examples.len();
+    examples.retain(|example| building.drop_above.is_none_or(|most| example.tokens() <= most));
+    totals.too_long += whole - examples.len();
     if examples.is_empty() {
         // A policy gradient has no fallback: a question whose rewards are all equal gives no gradient.
         let falls_back = building.method == Method::Variational && building.fallback != Fallback::Skip;

@@ -7,6 +7,7 @@ pub mod answers;
 pub mod dataset;
 pub mod evaluation;
 pub mod model;
+pub mod posterior_dataset;
 pub mod questions;
 pub mod scores;
 pub mod traces;
@@ -71,6 +72,7 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
         Settings::Answers(settings) => answers::run(settings, work),
         Settings::Verdicts(settings) => verdicts::run(settings, work),
         Settings::Weights(settings) => weights::run(settings, work),
+        Settings::PosteriorDataset => posterior_dataset::run(work),
         Settings::Dataset(settings) => dataset::run(settings, work),
         Settings::Evaluation(settings) => evaluation::run(settings, work),
     }

@@ -1,14 +1,16 @@
 //! Stage 0: encodes questions as token ids, the only time that text is encoded.
 
 use anyhow::{Context, Result};
-use latrace_core::{Markers, PromptTemplate, Question};
+use latrace_core::{Markers, Question};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::StageWork;
 use crate::pipeline::records::QuestionRecord;
 use crate::plan::QuestionSettings;
+use crate::prompting::Prompting;
 use latrace_core::Split;
+use latrace_engine::text_codec::TextCodec;
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
@@ -21,9 +23,9 @@ pub struct Encoding<'a> {
     /// The markers' texts.
     pub markers: &'a Markers,
     /// Prompt of the reasoner.
-    pub reasoner: &'a PromptTemplate,
+    pub reasoner: &'a Prompting,
     /// Prompt of the posterior.
-    pub posterior: &'a PromptTemplate,
+    pub posterior: &'a Prompting,
 }
 
 /// Reads all questions, and writes them in parts.
@@ -104,7 +106,7 @@ impl Encoding<'_> {
 
     fn encode(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         let PromptTexts { prompt, posterior_prompt } =
-            prompts(question, self.reasoner, self.posterior, self.markers)?;
+            prompts(question, self.reasoner, self.posterior, self.markers, Some(&self.codec.text))?;
         let codec = self.codec;
         Ok(QuestionRecord {
             id: question.id.clone(),
@@ -131,22 +133,23 @@ pub struct PromptTexts {
     pub posterior_prompt: Option<String>,
 }
 
-/// The question's ready-made prompts, or those rendered from the templates.
+/// The question's ready-made prompts, or those rendered from the templates. `text` is the model's, with its chat
+/// template.
 ///
 /// # Errors
-/// Templates that use a field the question lacks.
+/// Templates that use a field the question lacks; a conversation where the model has no chat template.
 pub fn prompts(
     question: &Question,
-    reasoner: &PromptTemplate,
-    posterior: &PromptTemplate,
+    reasoner: &Prompting,
+    posterior: &Prompting,
     markers: &Markers,
+    text: Option<&TextCodec>,
 ) -> Result<PromptTexts> {
     let boxed = question.kind.as_deref().is_some_and(is_boxed);
-    let render = |template: &PromptTemplate, hint: Option<&str>| {
-        template.render(&question.question, hint, boxed, markers)
-    };
-    // A row's own prompts come first: they may be those that its trace was written after.
-    let prompt = question.prompt.clone().map_or_else(|| render(reasoner, None), Ok)?;
+    let render =
+        |prompting: &Prompting, hint: Option<&str>| prompting.prompt(question, hint, boxed, markers, text);
+    let ready_made = reasoner.ready_made(question, markers);
+    let prompt = ready_made.map_or_else(|| render(reasoner, None), Ok)?;
     let hinted = || question.hint().map(|hint| render(posterior, Some(hint))).transpose();
     let posterior_prompt =
         question.posterior_prompt.clone().map_or_else(hinted, |prompt| Ok(Some(prompt)))?;

@@ -1,4 +1,6 @@
-//! Stage 3: traces z ~ q(z|x,y') of each question, or of pi_theta0 without a hint.
+//! Stage 3: traces z ~ q(z|x,y') of each question, or of pi without a hint.
+
+use std::collections::HashSet;
 
 use anyhow::Result;
 use latrace_core::StopReason;
@@ -9,8 +11,9 @@ use serde_json::Value;
 use super::{Counts, StageWork, draw_stage};
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::plan::{Role, TraceSettings};
-use crate::recipe::run::{Proposal, Sampling, TracedQuestions};
+use crate::recipe::run::{Sampling, TracedQuestions};
 use latrace_core::Split;
+use latrace_core::random::stream;
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
@@ -22,7 +25,8 @@ use latrace_io::table::Table;
 pub fn run(settings: &TraceSettings, work: StageWork<'_>) -> Result<Value> {
     let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
     let source = work.input(Role::Questions)?;
-    let ask = |part| asked(&source, part, settings);
+    let drawn = drawn(&source, settings)?;
+    let ask = |part| asked(&source, part, settings, drawn.as_ref());
     let record = |id: &String, number, completion| Ok(trace(id, number, completion, codec));
     let counts: TraceCounts = draw_stage(work, &source, &job(settings, codec), ask, record)?;
     Ok(serde_json::to_value(counts)?)
@@ -39,9 +43,29 @@ fn asked(
     source: &Table<QuestionRecord>,
     part: usize,
     settings: &TraceSettings,
+    drawn: Option<&HashSet<String>>,
 ) -> Result<Vec<(String, Prompt)>> {
-    let selected = source.read(part)?.into_iter().filter(|question| is_selected(question, settings));
-    Ok(selected.filter_map(|question| prompted(question, settings.from)).collect())
+    let is_drawn = |id: &String| drawn.is_none_or(|drawn| drawn.contains(id));
+    let selected = source.read(part)?.into_iter();
+    let selected = selected.filter(|question| is_selected(question, settings) && is_drawn(&question.id));
+    Ok(selected.filter_map(|question| prompted(question, settings.hinted)).collect())
+}
+
+/// The ids of `limit` of the selected questions, drawn uniformly; none where all of them are taken.
+fn drawn(source: &Table<QuestionRecord>, settings: &TraceSettings) -> Result<Option<HashSet<String>>> {
+    if settings.limit == 0 {
+        return Ok(None);
+    }
+    let mut ranked = Vec::new();
+    for question in source.records()? {
+        let question = question?;
+        if is_selected(&question, settings) {
+            // By a number of its own: which questions are drawn does not depend on their order or parts.
+            ranked.push((stream(settings.seed, "traces.limit", &question.id, 0), question.id));
+        }
+    }
+    ranked.sort_unstable();
+    Ok(Some(ranked.into_iter().take(settings.limit).map(|(_, id)| id).collect()))
 }
 
 fn is_selected(question: &QuestionRecord, settings: &TraceSettings) -> bool {
@@ -50,12 +74,9 @@ fn is_selected(question: &QuestionRecord, settings: &TraceSettings) -> bool {
         && (settings.questions == TracedQuestions::All || question.trace_ids.is_none())
 }
 
-/// A question's prompt; none for the posterior where the question has no hint.
-fn prompted(question: QuestionRecord, from: Proposal) -> Option<(String, Prompt)> {
-    let ids = match from {
-        Proposal::Posterior => question.posterior_prompt_ids?,
-        Proposal::Initial => question.prompt_ids,
-    };
+/// A question's prompt; none with the hint where the question has none.
+fn prompted(question: QuestionRecord, hinted: bool) -> Option<(String, Prompt)> {
+    let ids = if hinted { question.posterior_prompt_ids? } else { question.prompt_ids };
     Some((question.id.clone(), Prompt::keyed(question.id, ids)))
 }
 

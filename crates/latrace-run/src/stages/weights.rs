@@ -16,7 +16,8 @@ use crate::plan::{Role, WeightSettings};
 use crate::weigh::{Evidence, TraceGroup, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;
 
-/// Weighs the traces that have scores; only the accuracy estimator needs verdicts.
+/// Weighs finished traces; only the accuracy estimator needs verdicts. Without scores, the traces are pi's own,
+/// as those that q learns from are: pi / pi is 1.
 ///
 /// # Errors
 /// Records that do not join; missing evidence for the answer estimator.
@@ -46,7 +47,7 @@ fn count(groups: &[TraceGroup]) -> usize {
 
 struct Tables {
     traces: Table<TraceLogprobs>,
-    scores: Table<ScoreRecord>,
+    scores: Option<Table<ScoreRecord>>,
     verdicts: Option<Table<VerdictRecord>>,
 }
 
@@ -74,7 +75,7 @@ impl Tables {
     fn open(work: StageWork<'_>) -> Result<Tables> {
         Ok(Tables {
             traces: work.input(Role::Traces)?,
-            scores: work.input(Role::Scores)?,
+            scores: work.inputs.optional(Role::Scores).map(Table::open),
             verdicts: work.inputs.optional(Role::Verdicts).map(Table::open),
         })
     }
@@ -87,7 +88,9 @@ impl Tables {
     /// The evidence on a part's traces, by question.
     fn read(&self, part: usize) -> Result<Vec<TraceGroup>> {
         let mut join = Join::<TraceLogprobs, OnTrace>::new(self.traces.read(part)?, twice)?;
-        all_matched(&join.add(self.scores.read(part)?, OnTrace::put_score)?)?;
+        if let Some(scores) = &self.scores {
+            all_matched(&join.add(scores.read(part)?, OnTrace::put_score)?)?;
+        }
         if let Some(verdicts) = &self.verdicts {
             all_matched(&join.add(verdicts.read(part)?, OnTrace::put_verdict)?)?;
         }
@@ -102,7 +105,10 @@ impl Tables {
     }
 
     fn evidence(&self, trace: &TraceLogprobs, on: OnTrace) -> Result<Evidence> {
-        let score = on.score.with_context(|| format!("{} has no score", name(trace)))?;
+        let score = match &self.scores {
+            Some(_) => on.score.with_context(|| format!("{} has no score", name(trace)))?,
+            None => own_score(trace),
+        };
         let verdicts: Vec<Verdict> = on.answers.iter().map(|answer| answer.verdict).collect();
         let judged = self.verdicts.as_ref();
         let answer = AnswerEvidence {
@@ -118,6 +124,12 @@ impl Tables {
             answer,
         })
     }
+}
+
+/// The score of a trace under the model that sampled it.
+fn own_score(trace: &TraceLogprobs) -> ScoreRecord {
+    let TraceLogprobs { id, sample, logprobs, .. } = trace.clone();
+    ScoreRecord { id, sample, logprobs, reference_logprobs: None }
 }
 
 /// The log-prob of an answer, summed in f64: thousands of terms of f32 would lose digits.

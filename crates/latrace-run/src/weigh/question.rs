@@ -1,5 +1,7 @@
 //! One question: computes the weights, selection and bounds from the evidence on its traces.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail};
 use latrace_core::random::stream;
 use latrace_objective::answer::reference_and_rest;
@@ -48,7 +50,10 @@ pub(super) struct Question {
     /// log pi and log q of its traces.
     pub scores: Vec<TraceScore>,
     pub too_long: usize,
+    /// Traces whose ratio is at its bound.
+    pub clipped: usize,
     pub weights: GroupSummary,
+    pub distinct: Distinct,
     pub resolution: Resolution,
     /// L^1 … L^K, bounds if its traces and answers were drawn from the scored distributions.
     pub bound: std::result::Result<Vec<IwaePoint>, Lacking>,
@@ -56,6 +61,29 @@ pub(super) struct Question {
     pub has_answers: bool,
     /// `None` if its answers have no verdicts.
     pub surrogates: Option<QuestionSurrogates>,
+}
+
+/// The traces of a question that differ. Equal ones count once, with the sum of their weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Distinct {
+    /// How many there are.
+    pub traces: usize,
+    /// Their effective sample size.
+    pub effective_sample_size: f64,
+}
+
+impl Distinct {
+    /// Equal traces have equal log-probs under both models; that two others have is next to impossible.
+    fn of(scores: &[TraceScore], weight_k: &[f64]) -> Distinct {
+        let mut summed: HashMap<[u64; 3], f64> = HashMap::new();
+        for (score, weight) in scores.iter().zip(weight_k) {
+            let same = [score.logp_sum.to_bits(), score.logq_sum.to_bits(), score.tokens as u64];
+            *summed.entry(same).or_default() += weight;
+        }
+        let (sum, squares) = (summed.values().sum::<f64>(), summed.values().map(|w| w * w).sum::<f64>());
+        let effective_sample_size = if squares > 0.0 { sum * sum / squares } else { 0.0 };
+        Distinct { traces: summed.len(), effective_sample_size }
+    }
 }
 
 /// What a bound lacks.
@@ -117,7 +145,9 @@ pub(super) fn weigh_question(
     let log_answer_k = if resolution == Resolution::GeometricLikelihood { fallback_k } else { main_k };
     let (weight_k, weights) = config.weighting.weights(&log_ratio_k, &log_answer_k).with_context(named)?;
     let chosen_k = choose(&log_weights(&log_answer_k), &weight_k, &id, config)?;
-    let scores = group.iter().map(|trace| trace.score).collect();
+    let scores: Vec<TraceScore> = group.iter().map(|trace| trace.score).collect();
+    let distinct = Distinct::of(&scores, &weight_k);
+    let clipped = scores.iter().filter(|score| ratio.clips(score)).count();
     let traces = group.into_iter().enumerate().map(|(k, trace)| WeighedTrace {
         id: trace.id,
         sample: trace.sample,
@@ -132,7 +162,9 @@ pub(super) fn weigh_question(
         traces: traces.collect(),
         scores,
         too_long,
+        clipped,
         weights,
+        distinct,
         resolution,
         bound,
         has_answers,
@@ -153,7 +185,9 @@ fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
         traces: Vec::new(),
         scores: Vec::new(),
         too_long: 0,
+        clipped: 0,
         weights,
+        distinct: Distinct::default(),
         resolution,
         bound: Ok(points),
         has_answers: false,
@@ -420,5 +454,27 @@ mod tests {
         let bounds = summary.bounds.unwrap();
         assert_eq!(bounds.of_k.iter().map(|mean| mean.questions).collect::<Vec<_>>(), [3, 3]);
         assert_eq!(summary.surrogates.of_k.len(), 3);
+    }
+
+    #[test]
+    fn equal_traces_count_once_among_distinct_ones() {
+        let score = |logp: f32| TraceScore::from_tokens(&[logp], &[-1.0_f32]).unwrap();
+        let (a, b) = (score(-1.0), score(-2.0));
+        let distinct = Distinct::of(&[a, b, a], &[0.25, 0.5, 0.25]);
+        assert_eq!(distinct, Distinct { traces: 2, effective_sample_size: 2.0 });
+        assert_eq!(Distinct::of(&[a, a], &[0.5, 0.5]), Distinct { traces: 1, effective_sample_size: 1.0 });
+        assert_eq!(Distinct::of(&[a], &[0.0]), Distinct { traces: 1, effective_sample_size: 0.0 });
+    }
+
+    #[test]
+    fn traces_at_the_bound_of_the_ratio_are_counted() {
+        // Their log-ratio is -0.5 per token.
+        let clipped = |ratio: RatioEstimator, clip| {
+            let config = WeighConfig { ratio, clip, ..WeighConfig::default() };
+            weigh_question(group(3, 0), &config).unwrap().clipped
+        };
+        let bounded = RatioEstimator::Clipped(1.0);
+        assert_eq!([clipped(bounded, 0.4), clipped(bounded, 0.5), clipped(bounded, 0.6)], [3, 0, 0]);
+        assert_eq!(clipped(RatioEstimator::Geometric, 0.1), 0);
     }
 }

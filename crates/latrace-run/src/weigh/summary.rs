@@ -32,6 +32,12 @@ pub struct WeighSummary {
     pub without_correct: usize,
     /// Mean effective sample size over questions with a trace of non-zero weight.
     pub effective_sample_size: f64,
+    /// The same where equal traces count once, with the sum of their weights.
+    pub distinct_effective_sample_size: f64,
+    /// Mean number of different traces over the same questions.
+    pub distinct_traces: f64,
+    /// Traces whose ratio is at its bound.
+    pub clipped: usize,
     /// Mean entropy of rho~ over the same questions (nats).
     pub entropy: f64,
     /// L^1 … L^K over all questions, or the reasons why they would not be bounds.
@@ -168,6 +174,9 @@ impl WeighSummary {
             "without_correct_trace": self.without_correct,
             "share_without_correct_trace": self.share_without_correct(),
             "effective_sample_size": self.effective_sample_size,
+            "distinct_effective_sample_size": self.distinct_effective_sample_size,
+            "distinct_traces": self.distinct_traces,
+            "clipped": self.clipped,
             "entropy": self.entropy,
             "bounds": self.bounds.as_ref().map_or_else(|reasons| no_bounds(reasons), BoundSeries::to_json),
             "surrogates": self.surrogates.to_json(),
@@ -221,6 +230,9 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: &Dr
         without_verdicts: questions.len() - judged.len(),
         without_correct: judged.iter().filter(|question| !question.any_correct).count(),
         effective_sample_size: mean(|question| question.weights.effective_sample_size),
+        distinct_effective_sample_size: mean(|question| question.distinct.effective_sample_size),
+        distinct_traces: mean(|question| question.distinct.traces as f64),
+        clipped: questions.iter().map(|question| question.clipped).sum(),
         entropy: mean(|question| question.weights.entropy),
         bounds: bounds(questions, drawn),
         surrogates: SurrogateSeries::new(config.surrogate_ratio(), config.answer, &surrogates),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use latrace_core::{Markers, PromptTemplate, Question};
+use latrace_core::{Markers, Question};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -18,6 +18,7 @@ use latrace_questions::source::{Format, Source, check_ids};
 use latrace_questions::tasks::Sizes;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::Template;
+use latrace_run::prompting::Prompting;
 use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
 use super::choices::{FORMATS, SPLITS, one_of};
@@ -84,14 +85,17 @@ pub struct QuestionsArguments {
     /// Markers around a thought: think, stratos or plain [default: think; plain for a built-in task]
     #[arg(long, value_name = "NAME")]
     markers: Option<String>,
-    /// Template of the reasoner's prompt: a built-in name or a file [default: reasoner; plain for a built-in
-    /// task]
+    /// Template of the reasoner's prompt: a built-in name, a file, or chat for the model's chat template
+    /// [default: reasoner; plain for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     reasoner: Option<String>,
-    /// Template of the posterior's prompt: a built-in name or a file [default: posterior_a; plain_posterior
-    /// for a built-in task]
+    /// Template of the posterior's prompt: a built-in name, a file, or chat_a or chat_b for the model's chat
+    /// template [default: posterior_a; plain_posterior for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     posterior: Option<String>,
+    /// System message of a conversation [default: that of the question's row, if it has one]
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
     /// Model folder or hub id, for its tokenizer, end token and chat template
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -216,8 +220,8 @@ impl QuestionsArguments {
 /// The markers and templates that turn questions into rows.
 struct Texts {
     markers: Markers,
-    reasoner: PromptTemplate,
-    posterior: PromptTemplate,
+    reasoner: Prompting,
+    posterior: Prompting,
 }
 
 impl Texts {
@@ -229,10 +233,11 @@ impl Texts {
         };
         let reasoner = named(&arguments.reasoner, "plain", "reasoner");
         let posterior = named(&arguments.posterior, "plain_posterior", "posterior_a");
+        let system = arguments.system.as_deref().unwrap_or_default();
         Ok(Texts {
             markers: markers(&named(&arguments.markers, "plain", "think"))?,
-            reasoner: Template::named("--reasoner", &reasoner)?.compile()?,
-            posterior: Template::named("--posterior", &posterior)?.compile()?,
+            reasoner: Template::named("--reasoner", &reasoner, system)?.compile()?,
+            posterior: Template::named("--posterior", &posterior, system)?.compile()?,
         })
     }
 
@@ -242,7 +247,7 @@ impl Texts {
         };
         // Token ids that are already in the file may be another model's.
         IDS.iter().for_each(|name| drop(row.shift_remove(*name)));
-        self.add_texts(&mut row, split, question)?;
+        self.add_texts(&mut row, split, question, codec)?;
         add_reference(&mut row, question);
         if let Some(codec) = codec {
             self.add_ids(&mut row, split, question, codec)?;
@@ -250,9 +255,16 @@ impl Texts {
         Ok(row)
     }
 
-    fn add_texts(&self, row: &mut Row, split: Split, question: &Question) -> Result<()> {
-        let PromptTexts { prompt, posterior_prompt } =
-            prompts(question, &self.reasoner, &self.posterior, &self.markers)?;
+    fn add_texts(
+        &self,
+        row: &mut Row,
+        split: Split,
+        question: &Question,
+        codec: Option<&TraceCodec>,
+    ) -> Result<()> {
+        let Texts { markers, reasoner, posterior } = self;
+        let text = codec.map(|codec| &codec.text);
+        let PromptTexts { prompt, posterior_prompt } = prompts(question, reasoner, posterior, markers, text)?;
         // The hint that the posterior's prompt holds, which may be the solution or the answer.
         add(row, "hint", json!(question.hint()));
         add(row, "split", json!(split));

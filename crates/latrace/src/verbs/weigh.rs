@@ -185,12 +185,15 @@ fn report(summary: &WeighSummary) {
 
 fn report_traces(summary: &WeighSummary) {
     info!(
-        "{} traces of {} questions; {} too long; {} questions without a usable trace; the others: effective sample size {:.2}, entropy {:.2} nats",
+        "{} traces of {} questions; {} too long; {} at the bound of the ratio; {} questions without a usable trace; the others: {:.1} distinct traces, effective sample size {:.2} (of distinct ones {:.2}), entropy {:.2} nats",
         summary.traces,
         summary.questions,
         summary.too_long,
+        summary.clipped,
         summary.all_zero,
+        summary.distinct_traces,
         summary.effective_sample_size,
+        summary.distinct_effective_sample_size,
         summary.entropy
     );
 }

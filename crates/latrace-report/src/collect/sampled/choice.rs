@@ -77,6 +77,7 @@ fn writer(proposal: Proposal) -> &'static str {
     match proposal {
         Proposal::Posterior => "the posterior",
         Proposal::Initial => "the initial model itself",
+        Proposal::Reasoner => "the model to be improved itself",
     }
 }
 

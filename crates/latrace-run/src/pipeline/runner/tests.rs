@@ -8,8 +8,14 @@ use latrace_objective::{AnswerChoice, Fallback};
 /// A stage of which only the key matters here.
 fn node(stage: Stage, seed: u64, inputs: &[(Role, usize)]) -> Node {
     let dataset = Dataset { answers: AnswerChoice::All, duplicates: Duplicates::Add, originals: 1.0 };
-    let settings =
-        DatasetSettings { method: Method::Sft, dataset, answers: 1, fallback: Fallback::default(), seed };
+    let settings = DatasetSettings {
+        method: Method::Sft,
+        dataset,
+        answers: 1,
+        fallback: Fallback::default(),
+        drop_above: None,
+        seed,
+    };
     Node { stage, round: 1, method: None, inputs: inputs.to_vec(), settings: Settings::Dataset(settings) }
 }
 

@@ -57,6 +57,11 @@ impl<'a> Example<'a> {
         }
     }
 
+    /// Its tokens, prompt included.
+    pub(super) fn tokens(&self) -> usize {
+        self.question.prompt_ids.len() + self.trace_ids.len() + self.answer.token_ids.len()
+    }
+
     /// Whether both are the same tokens. A trace ends with the first closing marker in it, so that equal
     /// sequences have equal traces.
     fn is_same(&self, other: &Example<'_>) -> bool {

@@ -110,7 +110,8 @@ fn no_rows() -> Failure {
 
 fn settings(arguments: &BuildArguments, answers: u64) -> DatasetSettings {
     let BuildArguments { method, fallback, seed, .. } = *arguments;
-    DatasetSettings { method, dataset: dataset(arguments), answers, fallback, seed }
+    // The verb does not know the trainer's cut-off.
+    DatasetSettings { method, dataset: dataset(arguments), answers, fallback, drop_above: None, seed }
 }
 
 fn dataset(arguments: &BuildArguments) -> Dataset {
