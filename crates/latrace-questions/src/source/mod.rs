@@ -12,6 +12,7 @@ use serde_json::json;
 
 pub use formats::{Format, SplitChat, conversation_prompt};
 
+use crate::hints::{HintKind, set_hints};
 use crate::tasks::{Sizes, Splits, Task};
 use latrace_core::Split;
 use latrace_io::failure::Failure;
@@ -46,7 +47,11 @@ pub struct Source {
     pub traced: usize,
     /// Maximum number of questions of each split. 0: all.
     pub limit: usize,
-    /// Seed for a task's questions.
+    /// Which hint a training question gets.
+    pub hint: HintKind,
+    /// The share of a partial hint's words, or of the questions with a noisy hint that get another's.
+    pub hint_share: f64,
+    /// Seed for a task's questions, and for drawn hints.
     pub seed: u64,
 }
 
@@ -56,6 +61,11 @@ impl Source {
     /// # Errors
     /// Names the setting.
     pub fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.hint_share) {
+            let message =
+                format!("questions.hint_share: expected a share in [0, 1], got {}", self.hint_share);
+            return Err(Failure::usage(message).into());
+        }
         let got = match (self.task.is_empty(), self.train.is_empty()) {
             (true, true) => "neither",
             (false, false) => "both",
@@ -100,7 +110,7 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let questions = self.read(markers, None)?.into_iter();
+        let questions = self.read_own(&Reading { markers, chat: None })?.into_iter();
         // Text of the validation or test split in the tokenizer's training data would leak into the model.
         let training = questions.filter(|(split, _)| *split == Split::Train);
         Ok(training.map(|(_, question)| text_of(question)).collect())
@@ -112,9 +122,16 @@ impl Source {
     /// Files that cannot be read; rows that are not questions, with file, row and field; a task with too few
     /// questions.
     pub fn read(&self, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Vec<(Split, Question)>> {
+        let mut questions = self.read_own(&Reading { markers, chat })?;
+        set_hints(&mut questions, self.hint, self.hint_share, self.seed);
+        Ok(questions)
+    }
+
+    /// All questions, with their own hints.
+    fn read_own(&self, reading: &Reading<'_>) -> Result<Vec<(Split, Question)>> {
         match self.task()? {
             Some(task) => Ok(in_order(task.questions(&self.sizes, self.seed)?)),
-            None => self.read_files(&Reading { markers, chat }),
+            None => self.read_files(reading),
         }
     }
 
@@ -235,6 +252,8 @@ mod tests {
 
     fn source(train: &Path) -> Source {
         Source {
+            hint: HintKind::Own,
+            hint_share: 0.5,
             task: String::new(),
             sizes: Sizes { traced: 0, untraced: 0, validation: 0, test: 0 },
             train: train.display().to_string(),

@@ -45,6 +45,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("posterior.rows", "samples"),
         ("questions.task", "countdown"),
         ("questions.format", "gsm8k"),
+        ("questions.hint", "wrong"),
         ("prompts.markers", "think"),
         ("prompts.reasoner", "reasoner"),
         ("prompts.posterior", "posterior_b"),
@@ -73,6 +74,8 @@ fn other(name: &str, value: &Toml) -> Toml {
             Toml::String(known.map_or("other", |(_, value)| value).to_owned())
         }
         Toml::Integer(number) => Toml::Integer(number + 1),
+        // Halves of infinity are the same.
+        Toml::Float(number) if number.is_infinite() => Toml::Float(-0.125),
         Toml::Float(number) => Toml::Float(number * 0.5 + 0.125),
         Toml::Boolean(flag) => Toml::Boolean(!flag),
         Toml::Array(_) => Toml::Array(Vec::new()),

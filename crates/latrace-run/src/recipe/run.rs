@@ -78,6 +78,9 @@ pub enum Method {
     BinaryRl,
     /// Samples of pi_theta0, rewards normalised within a question: (12).
     Grpo,
+    /// Samples of pi_theta0, right ones divided by their number, less the mean: arXiv 2602.02710.
+    #[serde(rename = "maxrl")]
+    MaxRl,
     /// Traces of pi_theta0, weighted by the likelihood of the reference answer: (26).
     Verifree,
 }
@@ -85,7 +88,7 @@ pub enum Method {
 impl Method {
     /// Whether the method trains on rewarded samples.
     pub fn is_policy_gradient(self) -> bool {
-        matches!(self, Method::BinaryRl | Method::Grpo)
+        matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl)
     }
 }
 
@@ -254,6 +257,8 @@ pub struct Dataset {
     pub answers: AnswerChoice,
     /// How identical sequences of a question are handled.
     pub duplicates: Duplicates,
+    /// Exponent on a question's accuracy, by which its weight is multiplied.
+    pub question_exponent: f64,
     /// Weight of each row with a trace in the data; 0 omits them.
     pub originals: f64,
 }
@@ -360,7 +365,7 @@ impl RunRecipe {
         match self.method {
             Method::Variational => self.weights.answer == AnswerEstimator::Accuracy,
             Method::Verifree | Method::Sft => false,
-            Method::Rft | Method::BinaryRl | Method::Grpo => true,
+            Method::Rft | Method::BinaryRl | Method::Grpo | Method::MaxRl => true,
         }
     }
 
@@ -554,7 +559,12 @@ impl Sampling {
 
 impl Dataset {
     fn check(&self) -> Result<()> {
-        let originals = self.originals;
+        let Dataset { originals, question_exponent, .. } = *self;
+        if !question_exponent.is_finite() {
+            return usage(format!(
+                "dataset.question_exponent: expected a finite number, got {question_exponent}"
+            ));
+        }
         if originals.is_finite() && originals >= 0.0 {
             return Ok(());
         }
@@ -613,12 +623,12 @@ mod tests {
     #[test]
     fn every_method_is_one_line_away() {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
-        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "verifree"] {
+        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "maxrl", "verifree"] {
             let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
             assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
             assert_eq!(
                 recipe.final_config().loss == Loss::ClippedPolicyGradient,
-                ["binary-rl", "grpo"].contains(&method),
+                ["binary-rl", "grpo", "maxrl"].contains(&method),
                 "{method}"
             );
         }

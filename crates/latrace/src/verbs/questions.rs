@@ -14,6 +14,7 @@ use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::columns::pair;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{Output, Row, write_rows};
+use latrace_questions::hints::HintKind;
 use latrace_questions::source::{Format, Source, check_ids};
 use latrace_questions::tasks::Sizes;
 use latrace_run::pipeline::records::QuestionRecord;
@@ -21,7 +22,7 @@ use latrace_run::plan::Template;
 use latrace_run::prompting::Prompting;
 use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
-use super::choices::{FORMATS, SPLITS, one_of};
+use super::choices::{FORMATS, HINTS, SPLITS, one_of};
 use super::input::markers;
 
 /// Fields that hold token ids.
@@ -102,7 +103,13 @@ pub struct QuestionsArguments {
     /// Write only these rows
     #[arg(long, value_enum, default_value_t = Only::All)]
     only: Only,
-    /// Seed for a task's questions
+    /// Hint of the training questions: own, partial (its first words), noisy or wrong (another question's)
+    #[arg(long, value_name = "KIND", value_parser = one_of::<HintKind>(HINTS), default_value = "own")]
+    hint: HintKind,
+    /// Share of a partial hint's words, or probability of a noisy hint
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    hint_share: f64,
+    /// Seed for a task's questions and for drawn hints
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Output file for the questions (.jsonl or .parquet); `-` or none: standard output
@@ -200,6 +207,8 @@ fn source(arguments: &QuestionsArguments) -> Source {
         traced: arguments.traced.unwrap_or(0),
         // 0 is no limit, as in a recipe.
         limit: arguments.limit.unwrap_or(0),
+        hint: arguments.hint,
+        hint_share: arguments.hint_share,
         seed: arguments.seed,
     }
 }
