@@ -490,6 +490,43 @@ fn maxrl_is_a_method_and_the_question_exponent_scales_its_questions() {
 }
 
 #[test]
+fn traces_of_a_mixture_are_weighed_against_both_models() {
+    let bench = Bench::new();
+    bench.done("r", &[&LONGER[..], &["traces.mixture=0.25", "weights.ratio=full"]].concat());
+    let run = bench.run_folder("r");
+    let table = |name: &str| -> BTreeMap<(String, u64), TraceRecord> {
+        let traces = records::<TraceRecord>(&run.join(name)).into_iter();
+        traces.map(|trace| ((trace.id.clone(), trace.sample), trace)).collect()
+    };
+    let (own, of_posterior) = (table("03-traces-reasoner"), table("03-traces-posterior"));
+    let traces = table("03-traces");
+    assert_eq!((own.len() * 3, own.len() + of_posterior.len()), (of_posterior.len(), traces.len()));
+    for ((id, sample), trace) in &traces {
+        match sample.checked_sub(1) {
+            None => assert_eq!(trace.token_ids, own[&(id.clone(), 0)].token_ids),
+            Some(sample) => assert_eq!(trace.token_ids, of_posterior[&(id.clone(), sample)].token_ids),
+        }
+    }
+    let sum = |logprobs: &[f32]| logprobs.iter().map(|&logp| f64::from(logp)).sum::<f64>();
+    let logp: BTreeMap<(String, u64), f64> = records::<ScoreRecord>(&run.join("04-scores"))
+        .into_iter()
+        .map(|score| ((score.id, score.sample), sum(&score.logprobs)))
+        .collect();
+    let mut nearest: f64 = 0.0;
+    for weight in records::<WeightRecord>(&run.join("07-weights")) {
+        let of = (weight.id, weight.sample);
+        let (logp, logq) = (logp[&of], sum(&traces[&of].logprobs));
+        let expected = -(0.25 + 0.75 * (logq - logp).exp()).ln();
+        let got = weight.log_ratio.unwrap();
+        assert!((got - expected).abs() < 1e-9 && got <= 4.0_f64.ln() + 1e-12, "{of:?}: {got} {expected}");
+        nearest = nearest.max(got);
+    }
+    assert!(nearest > 0.0, "no trace is better explained by pi");
+    let summary: Value = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["bounds"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn kernels_floors_and_other_hints_are_settings_of_a_run() {
     let bench = Bench::new();
     let settings = |more: &[&'static str]| [&LONGER, more].concat();

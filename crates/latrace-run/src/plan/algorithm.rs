@@ -4,9 +4,9 @@
 use anyhow::Result;
 
 use super::{
-    AnswerSettings, DatasetSettings, EvaluationSettings, FitRows, FitSettings, ModelSettings, Node, NodeId,
-    Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step, TraceSettings, VerdictSettings,
-    WeightSettings, settings_key,
+    AnswerSettings, DatasetSettings, EvaluationSettings, FitRows, FitSettings, MixtureSettings,
+    ModelSettings, Node, NodeId, Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step,
+    TraceSettings, VerdictSettings, WeightSettings, settings_key,
 };
 use crate::recipe::run::{Method, PosteriorRows, Proposal, RunRecipe, Start};
 
@@ -154,7 +154,11 @@ impl Steps<'_> {
             Proposal::Posterior => self.posterior(questions, models)?,
         };
         let hinted = proposal == Proposal::Posterior;
-        let traces = self.traces(Stage::Traces, questions, writer, hinted)?;
+        let traces = if hinted && self.recipe.traces.of_reasoner() > 0 {
+            self.mixture(questions, writer, models.reasoner)?
+        } else {
+            self.traces(Stage::Traces, questions, writer, hinted)?
+        };
         let evidence = self.evidence(questions, traces, models.reasoner)?;
         let weights = self.weights(Stage::Weights, &evidence.weighed);
         let mut inputs = vec![(Role::Questions, questions), (Role::Weights, weights)];
@@ -181,8 +185,27 @@ impl Steps<'_> {
         Ok(self.add(stage, settings, &[(Role::Questions, questions), (Role::Model, writer)]))
     }
 
+    /// Traces of q and of pi, each with its log-probs under q.
+    fn mixture(&mut self, questions: NodeId, posterior: NodeId, reasoner: NodeId) -> Result<NodeId> {
+        let of_reasoner = self.recipe.traces.of_reasoner();
+        let all = self.recipe.traces.sampling.n;
+        self.recipe.traces.sampling.n = all - of_reasoner;
+        let of_posterior = self.traces(Stage::TracesOfPosterior, questions, posterior, true)?;
+        self.recipe.traces.sampling.n = of_reasoner;
+        let settings =
+            TraceSettings { needs_hint: true, ..TraceSettings::of(&self.recipe.of_mixture(), false)? };
+        self.recipe.traces.sampling.n = all;
+        let inputs = [(Role::Questions, questions), (Role::Model, reasoner)];
+        let own = self.add(Stage::TracesOfReasoner, Settings::Traces(settings), &inputs);
+        let inputs = [(Role::Questions, questions), (Role::Traces, own), (Role::Model, posterior)];
+        let settings = Settings::Scores(ScoreSettings { references: false, hinted: true });
+        let scores = self.add(Stage::ScoresOfPosterior, settings, &inputs);
+        let inputs = [(Role::Traces, of_posterior), (Role::ReasonerTraces, own), (Role::Scores, scores)];
+        Ok(self.add(Stage::Traces, Settings::Mixture(MixtureSettings { of_reasoner }), &inputs))
+    }
+
     fn scores(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> NodeId {
-        let settings = ScoreSettings { references: self.recipe.scores_references() };
+        let settings = ScoreSettings { references: self.recipe.scores_references(), hinted: false };
         self.add(stage, Settings::Scores(settings), after)
     }
 
@@ -198,7 +221,10 @@ impl Steps<'_> {
     }
 
     fn weights(&mut self, stage: Stage, evidence: &[(Role, NodeId)]) -> NodeId {
-        let settings = WeightSettings { weigh: self.recipe.weigh_config(), drawn: self.recipe.drawn() };
+        // The traces that q learns from are pi's alone.
+        let mixture = if stage == Stage::Weights { self.recipe.mixture() } else { 0.0 };
+        let (weigh, drawn) = (self.recipe.weigh_config(), self.recipe.drawn());
+        let settings = WeightSettings { weigh, mixture, drawn };
         self.add(stage, Settings::Weights(settings), evidence)
     }
 

@@ -216,9 +216,31 @@ pub struct Traces {
     pub questions: TracedQuestions,
     /// How many of them, drawn uniformly; 0: all.
     pub limit: usize,
+    /// The share of the posterior's traces that the reasoner draws in its place, without a hint.
+    pub mixture: f64,
     /// Sampling parameters.
     #[serde(flatten)]
     pub sampling: Sampling,
+}
+
+impl Traces {
+    /// How many of a question's traces the reasoner draws.
+    pub fn of_reasoner(&self) -> u64 {
+        (self.mixture * self.sampling.n as f64).round() as u64
+    }
+
+    /// A part of either model: without one, the proposal is no mixture.
+    fn check_mixture(&self) -> Result<()> {
+        let (own, all) = (self.of_reasoner(), self.sampling.n);
+        if self.mixture == 0.0 || (self.mixture < 1.0 && own > 0 && own < all) {
+            return Ok(());
+        }
+        usage(format!(
+            "traces.mixture: expected 0, or a share of which the {all} traces of a question have some and not all, \
+             got {}",
+            self.mixture
+        ))
+    }
 }
 
 /// Number of samples per prompt, and sampling parameters.
@@ -342,6 +364,20 @@ impl RunRecipe {
         recipe.weights.selection = Selection::Weighted;
         recipe.weights.fallback = Fallback::Skip;
         recipe
+    }
+
+    /// The recipe of pi's traces in a mixture: another seed than that of q's.
+    pub fn of_mixture(&self) -> RunRecipe {
+        self.reseeded("mixture", 0)
+    }
+
+    /// The share of a question's traces that pi draws in a mixture; 0 if there is none.
+    pub fn mixture(&self) -> f64 {
+        let Traces { sampling, .. } = &self.traces;
+        match self.proposal() {
+            Proposal::Posterior => self.traces.of_reasoner() as f64 / sampling.n as f64,
+            Proposal::Initial | Proposal::Reasoner => 0.0,
+        }
     }
 
     fn reseeded(&self, purpose: &str, number: u64) -> RunRecipe {
@@ -530,6 +566,7 @@ impl RunRecipe {
 
     fn check_samplings(&self) -> Result<()> {
         self.traces.sampling.check("traces")?;
+        self.traces.check_mixture()?;
         self.answers.check("answers")?;
         self.evaluation.sampling.check("evaluation")
     }
@@ -718,6 +755,8 @@ mod tests {
         check_refused(&["final.start=posterior"], "final.start: unknown variant `posterior`");
         check_refused(&["initial.epochs=many"], "initial.epochs: invalid type");
         check_refused(&["traces.n=-1"], "traces.n: invalid value");
+        check_refused(&["traces.mixture=0.01"], "traces.mixture: expected 0, or a share");
+        check_refused(&["traces.mixture=1"], "traces.mixture: expected 0, or a share");
         check_refused(&["rounds=0"], "rounds: expected at least 1");
     }
 

@@ -22,7 +22,7 @@ use latrace_io::table::Table;
 /// # Errors
 /// Records that do not join; missing evidence for the answer estimator.
 pub fn run(settings: &WeightSettings, work: StageWork<'_>) -> Result<Value> {
-    let parts = Tables::open(work)?.read_all()?;
+    let parts = Tables::open(work, settings.mixture)?.read_all()?;
     let lengths: Vec<usize> = parts.iter().map(|groups| count(groups)).collect();
     // All parts at once: the summary's means and intervals are over all questions.
     let groups = parts.into_iter().flatten().collect();
@@ -49,6 +49,8 @@ struct Tables {
     traces: Table<TraceLogprobs>,
     scores: Option<Table<ScoreRecord>>,
     verdicts: Option<Table<VerdictRecord>>,
+    /// The share of the traces that pi drew, if they are a mixture.
+    mixture: f64,
 }
 
 /// What weighs a trace.
@@ -72,11 +74,12 @@ impl OnTrace {
 }
 
 impl Tables {
-    fn open(work: StageWork<'_>) -> Result<Tables> {
+    fn open(work: StageWork<'_>, mixture: f64) -> Result<Tables> {
         Ok(Tables {
             traces: work.input(Role::Traces)?,
             scores: work.inputs.optional(Role::Scores).map(Table::open),
             verdicts: work.inputs.optional(Role::Verdicts).map(Table::open),
+            mixture,
         })
     }
 
@@ -95,6 +98,11 @@ impl Tables {
             all_matched(&join.add(verdicts.read(part)?, OnTrace::put_verdict)?)?;
         }
         join.into_questions().into_iter().map(|question| self.group(question)).collect()
+    }
+
+    /// The score against what drew the traces: q, or the mixture of pi and q.
+    fn against_proposal(&self, score: TraceScore) -> TraceScore {
+        if self.mixture > 0.0 { score.against_mixture(self.mixture) } else { score }
     }
 
     fn group(&self, question: QuestionTraces<TraceLogprobs, OnTrace>) -> Result<TraceGroup> {
@@ -119,7 +127,7 @@ impl Tables {
         Ok(Evidence {
             id: json!(trace.id),
             sample: trace.sample,
-            score: TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?,
+            score: self.against_proposal(TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?),
             ended: true,
             answer,
         })
