@@ -2,6 +2,7 @@
 //! recipe. The runner, `--dry-run`, the status, the report and the export all use this plan.
 
 mod algorithm;
+mod proposal;
 mod settings;
 mod stage;
 
