@@ -130,8 +130,18 @@ fn config(arguments: &WeighArguments) -> Result<WeighConfig> {
         seed,
         ..
     } = arguments;
-    let config =
-        WeighConfig { ratio, clip, answer, weighting, selection, draws, fallback, length_limit, seed };
+    let config = WeighConfig {
+        ratio,
+        clip,
+        answer,
+        weighting,
+        selection,
+        draws,
+        fallback,
+        length_limit,
+        seed,
+        ..WeighConfig::default()
+    };
     config.check()?;
     missing_file(arguments, &config).map_or(Ok(config), |message| Err(Failure::usage(message).into()))
 }
