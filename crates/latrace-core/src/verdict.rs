@@ -18,6 +18,8 @@ pub enum Reason {
     Unreadable,
     /// The reference cannot be parsed.
     BadGold,
+    /// The question has no verifier: a program without tests.
+    NoVerifier,
     /// A program exceeded its time limit.
     TimeLimit,
     /// A program exceeded its memory limit.
@@ -36,12 +38,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Equal,
         Reason::Different,
         Reason::NoAnswer,
         Reason::Unreadable,
         Reason::BadGold,
+        Reason::NoVerifier,
         Reason::TimeLimit,
         Reason::MemoryLimit,
         Reason::OutputLimit,
@@ -59,6 +62,7 @@ impl Reason {
             Reason::NoAnswer => "no_answer",
             Reason::Unreadable => "unreadable",
             Reason::BadGold => "bad_gold",
+            Reason::NoVerifier => "no_verifier",
             Reason::TimeLimit => "time_limit",
             Reason::MemoryLimit => "memory_limit",
             Reason::OutputLimit => "output_limit",
@@ -81,7 +85,9 @@ impl Reason {
             // Only a missing answer is malformed. An answer that cannot be parsed is still in the requested
             // format, and so is a program that does not run.
             Reason::NoAnswer => Verdict::Malformed,
-            Reason::BadGold | Reason::NoSandbox | Reason::VerifierFailed => Verdict::Undetermined,
+            Reason::BadGold | Reason::NoVerifier | Reason::NoSandbox | Reason::VerifierFailed => {
+                Verdict::Undetermined
+            }
             Reason::Different
             | Reason::Unreadable
             | Reason::TimeLimit
@@ -170,7 +176,7 @@ mod tests {
     fn every_reason_has_its_verdict_and_its_own_code() {
         let of = |verdict: Verdict| Reason::ALL.into_iter().filter(|r| r.verdict() == verdict).count();
         let counts = [Verdict::Correct, Verdict::Wrong, Verdict::Malformed, Verdict::Undetermined].map(of);
-        assert_eq!(counts, [1, 7, 1, 3]);
+        assert_eq!(counts, [1, 7, 1, 4]);
         assert_eq!(Reason::NoAnswer.verdict(), Verdict::Malformed);
         assert_eq!(Reason::Unreadable.verdict(), Verdict::Wrong);
         assert_eq!(Reason::NoSandbox.verdict(), Verdict::Undetermined);

@@ -3,6 +3,7 @@
 //! Independent of models and engines: works on texts only.
 
 pub mod benchmarks;
+pub mod contamination;
 pub mod hints;
 pub mod judge;
 pub mod query;

@@ -46,6 +46,8 @@ pub enum Query {
         /// Its resource limits.
         limits: Limits,
     },
+    /// A program without tests, which nothing can judge.
+    Unverified,
     /// A built-in task, which judges by the question.
     Task {
         /// The task.
@@ -83,6 +85,8 @@ impl Query {
                 references: ChoiceReferences::new(golds(row)?, options(row)?),
                 convention: convention(Convention::choices()),
             }),
+            // Null, and not missing: a row that lacks its tests by mistake is a bad row.
+            "code" if row.get("gold") == Some(&Value::Null) => Ok(Query::Unverified),
             "code" => Ok(Query::Code {
                 tests: tests(row, source)?,
                 fencing: fencing(row),
@@ -110,6 +114,7 @@ impl Query {
             Query::Text { references, convention } => references.judge(prediction, convention),
             Query::Choice { references, convention } => references.judge(prediction, convention),
             Query::Task { task, question } => task.judge(question, prediction),
+            Query::Unverified => Judgement::new(Reason::NoVerifier, None),
             Query::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
             Query::Code { tests: Ok(tests), fencing, limits } => {
                 run_program(tests, prediction, *fencing, limits, sandbox)
@@ -131,6 +136,14 @@ fn run_program(
     // The slot tells apart programs that run at the same time: a thread runs one at a time.
     let slot = rayon::current_thread_index().unwrap_or(0) as u32;
     code::judge(tests, response, fencing, limits, sandbox, slot)
+}
+
+/// The kinds of `latrace verify` that are no built-in task.
+pub const KINDS: [&str; 4] = ["math", "choice", "text", "code"];
+
+/// Whether there is a verifier of this kind.
+pub fn is_kind(kind: &str) -> bool {
+    KINDS.contains(&kind) || Task::named(kind).is_some()
 }
 
 fn unknown_kind(kind: &str) -> FieldProblem {

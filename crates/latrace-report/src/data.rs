@@ -160,6 +160,9 @@ pub struct QuestionCounts {
     pub evaluation_split: Option<String>,
     /// Responses per question.
     pub responses_each: Option<u64>,
+    /// What is to be said of training questions that also stand in the evaluation sets; none if there are none.
+    #[serde(default)]
+    pub contaminated: Option<String>,
     /// An example, as text.
     pub example: Option<String>,
 }

@@ -338,7 +338,7 @@ fn in_words(kind: &str) -> String {
         "Reason" => "text",
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",
-        "BTreeMap<String, String>"
+        "Contamination" | "BTreeMap<String, String>"
         | "BTreeMap<String, f64>"
         | "BTreeMap<String, ModelSummary>"
         | "BTreeMap<String, Accuracy>" => "object",

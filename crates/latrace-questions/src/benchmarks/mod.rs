@@ -326,6 +326,23 @@ impl Benchmark {
         PromptTemplate::new(self.prompt.as_deref().unwrap_or_else(|| self.kind.prompt()))
     }
 
+    /// Calls `visit` with the text of each question.
+    ///
+    /// # Errors
+    /// Questions that cannot be read, or downloaded.
+    pub fn each_text(&self, visit: &mut dyn FnMut(&str)) -> Result<()> {
+        if let Some(task) = self.kind.task() {
+            let questions = test_questions(task, self.source.questions)?;
+            questions.iter().for_each(|question| visit(&question.question));
+            return Ok(());
+        }
+        // Only a task's questions are generated in a folder.
+        for_each(self, &self.files(Path::new(""))?, &Chosen::default(), |_, item| {
+            visit(&item.question);
+            Ok(())
+        })
+    }
+
     /// The files with the questions; those of a built-in task are generated in the folder `out`.
     ///
     /// # Errors
@@ -373,14 +390,18 @@ fn no_source(title: &str) -> Failure {
 
 /// Writes a task's test questions: those of a run with the same number of them and the tasks' default seed.
 fn write_questions(task: Task, count: usize, out: &Path) -> Result<PathBuf> {
-    let splits = task.questions(&Sizes { traced: 0, untraced: 0, validation: 0, test: count }, 0)?;
+    let questions = test_questions(task, count)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let path = out.join("questions.jsonl");
     write_atomically(&path, |writer| {
-        let written = splits.test.iter().try_for_each(|question| write_line(writer, question));
+        let written = questions.iter().try_for_each(|question| write_line(writer, question));
         written.context("cannot write a question")
     })?;
     Ok(path)
+}
+
+fn test_questions(task: Task, count: usize) -> Result<Vec<Question>> {
+    Ok(task.questions(&Sizes { traced: 0, untraced: 0, validation: 0, test: count }, 0)?.test)
 }
 
 fn write_line(writer: &mut dyn Write, question: &Question) -> io::Result<()> {

@@ -43,6 +43,20 @@ impl Format {
     }
 }
 
+/// The text of the question of a row in any of the formats, which need have nothing else.
+pub(super) fn question_text(row: &Row) -> Result<String, FieldProblem> {
+    let named = ["question", "prompt"].into_iter().find_map(|name| field(row, name)?.as_str());
+    let of_turns = || last_turn(field(row, "conversations")?.as_array()?, ["user", "human"]);
+    let of_chat = || {
+        let turns = field(row, "messages")?.as_array()?;
+        turns.iter().rfind(|turn| turn["role"] == "user")?["content"].as_str()
+    };
+    let missing = || {
+        FieldProblem::new("question", "a text (or \"prompt\", \"conversations\", \"messages\")", "nothing")
+    };
+    named.or_else(of_turns).or_else(of_chat).map(str::to_owned).ok_or_else(missing)
+}
+
 fn of_row(mut row: Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Question, FieldProblem> {
     // The chat first: the response that it holds is then taken apart like any other.
     replace_chat(&mut row, markers, chat)?;

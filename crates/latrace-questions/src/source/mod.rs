@@ -1,6 +1,8 @@
 //! Sources of questions: a built-in task, or files in one of the formats of published data sets.
 
 mod formats;
+mod kinds;
+mod program_tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -8,17 +10,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use latrace_core::{Markers, Question};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use formats::{Format, SplitChat, conversation_prompt};
+pub use kinds::KindBy;
+pub use program_tests::{TestCounts, TestSource};
 
 use crate::hints::{HintKind, set_hints};
+use crate::query::{KINDS, is_kind};
 use crate::tasks::{Sizes, Splits, Task};
+use kinds::KindRules;
 use latrace_core::Split;
 use latrace_io::failure::Failure;
 use latrace_io::files::checksum;
 use latrace_io::hub;
 use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader};
+use program_tests::TestKey;
 
 /// The source of questions, as in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +49,12 @@ pub struct Source {
     pub columns: BTreeMap<String, String>,
     /// Verifier for rows without a `kind`.
     pub kind: String,
+    /// Verifiers for rows without a `kind`, by what the row's `source` (or else its id) begins with.
+    pub kinds: BTreeMap<String, String>,
+    /// Verifiers for rows that this still leaves without one, by what the question begins with.
+    pub question_kinds: BTreeMap<String, String>,
+    /// Where the tests of programs are, if not in the rows.
+    pub tests: TestSource,
     /// Number of training questions, from the first on, that keep their traces; the others keep answers only.
     /// 0: all.
     pub traced: usize,
@@ -70,9 +83,24 @@ impl Source {
             (true, true) => "neither",
             (false, false) => "both",
             (false, true) => return self.task().map(drop),
-            (true, false) => return Ok(()),
+            (true, false) => return self.check_rows(),
         };
         Err(Failure::usage(format!("questions: expected a task or a file to train on, got {got}")).into())
+    }
+
+    /// Checks the settings of how the rows of files are read.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check_rows(&self) -> Result<()> {
+        let named = |table: &'static str, kinds| move || std::iter::repeat(table).zip(kinds);
+        let tables = [named("kinds", &self.kinds), named("question_kinds", &self.question_kinds)];
+        for (table, (beginning, kind)) in tables.into_iter().flat_map(|table| table()) {
+            if !is_kind(kind) {
+                return Err(unknown_kind(&format!("questions.{table}.\"{beginning}\""), kind).into());
+            }
+        }
+        self.tests.check()
     }
 
     /// The built-in task, if it is one.
@@ -102,7 +130,8 @@ impl Source {
     /// # Errors
     /// Files that cannot be read.
     pub fn checksums(&self) -> Result<Vec<String>> {
-        self.files()?.iter().flat_map(|(_, paths)| paths).map(|path| checksum(path)).collect()
+        let questions = self.files()?.into_iter().flat_map(|(_, paths)| paths);
+        questions.chain(self.tests.files()?).map(|path| checksum(&path)).collect()
     }
 
     /// Texts of the training questions, to train a tokenizer on.
@@ -110,7 +139,8 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let questions = self.read_own(&Reading { markers, chat: None })?.into_iter();
+        let (questions, _) = self.read_own(&Reading { markers, chat: None })?;
+        let questions = questions.into_iter();
         // Text of the validation or test split in the tokenizer's training data would leak into the model.
         let training = questions.filter(|(split, _)| *split == Split::Train);
         Ok(training.map(|(_, question)| text_of(question)).collect())
@@ -122,45 +152,80 @@ impl Source {
     /// Files that cannot be read; rows that are not questions, with file, row and field; a task with too few
     /// questions.
     pub fn read(&self, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Vec<(Split, Question)>> {
-        let mut questions = self.read_own(&Reading { markers, chat })?;
+        Ok(self.read_counted(markers, chat)?.0)
+    }
+
+    /// All questions with their splits, in order, and how the rows of files were read.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_counted(
+        &self,
+        markers: &Markers,
+        chat: Option<SplitChat<'_>>,
+    ) -> Result<(Vec<(Split, Question)>, RowCounts)> {
+        let (mut questions, counts) = self.read_own(&Reading { markers, chat })?;
         set_hints(&mut questions, self.hint, self.hint_share, self.seed);
-        Ok(questions)
+        Ok((questions, counts))
     }
 
     /// All questions, with their own hints.
-    fn read_own(&self, reading: &Reading<'_>) -> Result<Vec<(Split, Question)>> {
+    fn read_own(&self, reading: &Reading<'_>) -> Result<(Vec<(Split, Question)>, RowCounts)> {
         match self.task()? {
-            Some(task) => Ok(in_order(task.questions(&self.sizes, self.seed)?)),
+            Some(task) => Ok((in_order(task.questions(&self.sizes, self.seed)?), RowCounts::default())),
             None => self.read_files(reading),
         }
     }
 
-    fn read_files(&self, reading: &Reading<'_>) -> Result<Vec<(Split, Question)>> {
+    fn read_files(&self, reading: &Reading<'_>) -> Result<(Vec<(Split, Question)>, RowCounts)> {
         let mut all = Vec::new();
         for (split, paths) in self.files()? {
             let mut of_split = Vec::new();
             for path in paths {
-                self.read_file(&path, &mut of_split, reading)?;
+                self.read_file(&path, split, &mut of_split, reading)?;
             }
             if split == Split::Train && self.traced > 0 {
                 // Dropped after reading, so that the same questions are trained on for every value of it.
-                of_split.iter_mut().skip(self.traced).for_each(|question| question.trace = None);
+                of_split.iter_mut().skip(self.traced).for_each(|read| read.question.trace = None);
             }
-            all.extend(of_split.into_iter().map(|question| (split, question)));
+            all.extend(of_split.into_iter().map(|read| (split, read)));
         }
-        Ok(all)
+        let mut counts = RowCounts::default();
+        all.iter().for_each(|(_, read)| counts.add_kind(read));
+        let keyed = all.iter_mut().map(|(_, read)| (&mut read.question, read.test_key.take()));
+        counts.tests = self.tests.join(keyed.collect())?;
+        Ok((all.into_iter().map(|(split, read)| (split, read.question)).collect(), counts))
     }
 
     /// Adds a file's questions to those of its split, up to the limit.
-    fn read_file(&self, path: &Path, of_split: &mut Vec<Question>, reading: &Reading<'_>) -> Result<()> {
+    fn read_file(
+        &self,
+        path: &Path,
+        split: Split,
+        of_split: &mut Vec<ReadQuestion>,
+        reading: &Reading<'_>,
+    ) -> Result<()> {
         let mut reader = RowReader::open(path, BadRows::Stop)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         // The limit is tested before a row is read, so that a huge file is read no further than needed.
-        while !self.is_full(of_split.len())
-            && let Some(question) =
-                reader.next_with(|place, row| self.question(place, row, &stem, reading))?
-        {
+        while !self.is_full(of_split.len()) {
+            let position = (split == Split::Train).then_some(of_split.len());
+            let parse = |place, row| self.question(place, row, &stem, position, reading);
+            let Some(question) = reader.next_with(parse)? else { break };
             of_split.push(question);
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the text of each question of a file, and reads nothing else of it: rows of an evaluation set
+    /// need have no answers.
+    ///
+    /// # Errors
+    /// A file that cannot be read; rows without a question.
+    pub fn each_text(&self, path: &Path, mut visit: impl FnMut(&str)) -> Result<()> {
+        let mut reader = RowReader::open(path, BadRows::Stop)?;
+        while let Some(text) = reader.next_with(|_, row| formats::question_text(&self.renamed(row)))? {
+            visit(&text);
         }
         Ok(())
     }
@@ -174,14 +239,19 @@ impl Source {
         place: Place,
         row: Row,
         stem: &str,
+        position: Option<usize>,
         reading: &Reading<'_>,
-    ) -> Result<Question, FieldProblem> {
+    ) -> Result<ReadQuestion, FieldProblem> {
         let mut row = self.renamed(row);
+        let test_key = self.tests.key(&row, position);
+        let own_id = row.get("id").and_then(Value::as_str).map(str::to_owned);
         // Without ids, a row is identified by its index, which is stable as long as the file is.
         row.entry("id").or_insert_with(|| json!(format!("{stem}-{}", place.number())));
         let mut question = self.format.question(row, reading.markers, reading.chat)?;
-        question.kind.get_or_insert_with(|| self.kind.clone());
-        Ok(question)
+        let rules = KindRules { sources: &self.kinds, questions: &self.question_kinds, default: &self.kind };
+        let (kind, kind_by) = rules.kind(&question, own_id.as_deref());
+        question.kind = Some(kind);
+        Ok(ReadQuestion { question, kind_by, test_key })
     }
 
     fn renamed(&self, mut row: Row) -> Row {
@@ -192,6 +262,61 @@ impl Source {
             }
         }
         row
+    }
+}
+
+/// The kind of programs.
+const CODE: &str = "code";
+
+/// Whether a question asks for a program.
+#[must_use]
+pub fn is_code(question: &Question) -> bool {
+    question.kind.as_deref() == Some(CODE)
+}
+
+/// A question, with what is known of its row.
+struct ReadQuestion {
+    question: Question,
+    kind_by: KindBy,
+    test_key: TestKey,
+}
+
+/// How the rows of files were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RowCounts {
+    /// Questions of each kind, by what decided it.
+    pub kinds: BTreeMap<String, BTreeMap<KindBy, u64>>,
+    /// Tests of programs.
+    pub tests: TestCounts,
+}
+
+impl RowCounts {
+    fn add_kind(&mut self, read: &ReadQuestion) {
+        let kind = read.question.kind.clone().unwrap_or_default();
+        *self.kinds.entry(kind).or_default().entry(read.kind_by).or_default() += 1;
+    }
+
+    /// Logs what a reader may not expect: kinds that no row states, and programs without tests.
+    pub fn log(&self) {
+        for (kind, counts) in &self.kinds {
+            for (by, what) in [(KindBy::Source, "source"), (KindBy::Question, "question")] {
+                if let Some(count) = counts.get(&by) {
+                    tracing::info!("{count} questions are of kind {kind} by how their {what} begins");
+                }
+            }
+        }
+        let TestCounts { own, joined, none, unmatched } = self.tests;
+        if joined + unmatched > 0 {
+            tracing::info!(
+                "{joined} programs have tests from questions.tests; {unmatched} rows there belong to no question"
+            );
+        }
+        if none > 0 {
+            let all = own + joined + none;
+            tracing::warn!(
+                "{none} of {all} questions of kind code have no tests, and so no verifier: weights.fallbacks says what becomes of them"
+            );
+        }
     }
 }
 
@@ -229,6 +354,11 @@ fn unknown_task(setting: &str, name: &str) -> Failure {
     Failure::usage(format!("{setting}: expected one of {known}, got \"{name}\""))
 }
 
+fn unknown_kind(setting: &str, kind: &str) -> Failure {
+    let known = KINDS.join(", ");
+    Failure::usage(format!("{setting}: expected one of {known}, or a built-in task, got \"{kind}\""))
+}
+
 /// Checks that ids are unique.
 ///
 /// # Errors
@@ -262,6 +392,9 @@ mod tests {
             format: Format::Rows,
             columns: BTreeMap::new(),
             kind: "math".to_owned(),
+            kinds: BTreeMap::new(),
+            question_kinds: BTreeMap::new(),
+            tests: TestSource::default(),
             traced: 0,
             limit: 0,
             seed: 0,

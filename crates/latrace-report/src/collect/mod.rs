@@ -25,7 +25,7 @@ use latrace_core::Split;
 use latrace_io::table::Table;
 use latrace_run::layout::RECIPE;
 use latrace_run::pipeline::records::QuestionRecord;
-use latrace_run::pipeline::summary::{RunSummary, SUMMARY};
+use latrace_run::pipeline::summary::{RunSummary, SUMMARY, contamination};
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Method, RunRecipe, of_run as recipe};
 use sampled::Sampled;
@@ -166,7 +166,9 @@ fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
 }
 
 fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<QuestionCounts> {
+    let contaminated = contamination(folder)?;
     let mut counts = QuestionCounts {
+        contaminated: contaminated.filter(|counts| counts.is_any()).map(|counts| counts.to_string()),
         responses_each: Some(recipe.evaluation.sampling.n),
         evaluation_split: Some(split_name(recipe.evaluation.split).to_owned()),
         ..QuestionCounts::default()

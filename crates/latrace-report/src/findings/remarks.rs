@@ -1,6 +1,6 @@
 //! Reasons to trust the outcome or to doubt it.
 
-use latrace_core::Verdict;
+use latrace_core::{Reason, Verdict};
 
 use super::wording::{capital, digits, method_name, percent, plural};
 use super::{Gain, best_baseline, gain, model, trained};
@@ -46,7 +46,13 @@ fn rank(kind: RemarkKind) -> u8 {
 }
 
 fn about_results(data: &ReportData) -> Vec<Remark> {
-    let single = [about_gain(data), about_baseline(data), about_size(data), about_split(data)];
+    let single = [
+        about_gain(data),
+        about_baseline(data),
+        about_size(data),
+        about_contamination(data),
+        about_split(data),
+    ];
     let truncated = data.models.iter().filter_map(about_truncated);
     let undetermined = data.models.iter().filter_map(about_undetermined);
     single.into_iter().flatten().chain(truncated).chain(undetermined).collect()
@@ -101,6 +107,11 @@ fn widest_interval(data: &ReportData) -> f64 {
     data.models.iter().map(|model| model.overall.high - model.overall.low).fold(0.0, f64::max)
 }
 
+fn about_contamination(data: &ReportData) -> Option<Remark> {
+    let contaminated = data.questions.as_ref()?.contaminated.as_deref()?;
+    Some(caution(format!("{}: accuracies may measure what was memorised.", capital(contaminated))))
+}
+
 fn about_split(data: &ReportData) -> Option<Remark> {
     let split = data.questions.as_ref()?.evaluation_split.as_deref()?;
     let text = "These are validation questions: if settings were chosen by them, evaluate the test questions once, at the end.";
@@ -148,7 +159,10 @@ fn about_verdicts(data: &ReportData) -> Option<Remark> {
 }
 
 fn undetermined_share(verdicts: &[VerdictCount]) -> f64 {
-    let is_undetermined = |count: &&VerdictCount| count.reason.verdict() == Verdict::Undetermined;
+    // A program without tests is no failure of the verifier.
+    let is_undetermined = |count: &&VerdictCount| {
+        count.reason.verdict() == Verdict::Undetermined && count.reason != Reason::NoVerifier
+    };
     let undetermined = total(verdicts.iter().filter(is_undetermined));
     undetermined as f64 / total(verdicts.iter()).max(1) as f64
 }

@@ -16,6 +16,7 @@ use crate::recipe::run::RunRecipe;
 use crate::stages::evaluation::Measured;
 use latrace_io::files::write_atomically;
 use latrace_objective::statistics::Accuracy;
+use latrace_questions::contamination::Contamination;
 
 /// The file in the run folder.
 pub const SUMMARY: &str = "summary.json";
@@ -49,6 +50,9 @@ pub struct RunSummary {
     /// Traces whose ratio is at its bound.
     #[serde(default)]
     pub clipped: u64,
+    /// Training questions that also stand in the validation or test split; none if there is neither.
+    #[serde(default)]
+    pub contaminated: Option<Contamination>,
     /// Working time (s) by stage.
     pub seconds: BTreeMap<String, f64>,
     /// Peak memory (bytes) of the process, over all stages.
@@ -92,6 +96,7 @@ impl RunSummary {
             distinct_effective_sample_size: number(&weights, "distinct_effective_sample_size"),
             distinct_traces: number(&weights, "distinct_traces"),
             clipped: weights["clipped"].as_u64().unwrap_or(0),
+            contaminated: contamination(&run.join(Stage::Questions.name()))?,
             peak_memory_bytes: records.values().map(|record| record.peak_memory_bytes).max().unwrap_or(0),
             seconds: records.into_iter().map(|(name, record)| (name, record.seconds)).collect(),
             seed: recipe.seed,
@@ -131,6 +136,17 @@ fn number(counts: &Value, name: &str) -> f64 {
 fn weight_counts(plan: &Plan, run: &Path) -> Result<Value> {
     let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
     Ok(plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default())
+}
+
+/// Training questions that also stand in the evaluation sets, by the record of stage 0 in `folder`; none if there
+/// are no such sets, or it was done before it counted this.
+///
+/// # Errors
+/// A record that cannot be read.
+pub fn contamination(folder: &Path) -> Result<Option<Contamination>> {
+    let counts = read_record(folder)?.map(|record| record.counts).unwrap_or_default();
+    let wrong = || format!("{} has counts of another version", folder.display());
+    serde_json::from_value(counts["contaminated"].clone()).with_context(wrong)
 }
 
 fn counts(folder: &Path) -> Result<Value> {

@@ -20,6 +20,17 @@ pub struct QuestionTokens {
 
 view!(QuestionTokens of QuestionRecord, { id, prompt_ids, posterior_prompt_ids, answer_ids });
 
+/// What decides how a question without a usable trace is handled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuestionKind {
+    /// Its id.
+    pub id: String,
+    /// The verifier.
+    pub kind: String,
+}
+
+view!(QuestionKind of QuestionRecord, { id, kind });
+
 /// A trace without its log-probs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceTokens {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use latrace_objective::statistics::Accuracy;
+use latrace_questions::contamination::Contamination;
 
 use super::summary::{ModelSummary, RunSummary};
 
@@ -11,11 +12,18 @@ pub fn in_words(summary: &RunSummary, run: &Path) -> String {
     let mut lines = table(summary);
     lines.push(String::new());
     lines.extend(verdict(summary));
+    lines.extend(contamination(summary));
     lines.extend(bounds(summary));
     lines.push(effort(summary));
     lines.push(String::new());
     lines.push(next_steps(summary, run));
     lines.join("\n")
+}
+
+/// Questions that models have trained on and are then asked.
+fn contamination(summary: &RunSummary) -> Option<String> {
+    let contaminated = summary.contaminated.filter(Contamination::is_any)?;
+    Some(format!("Caution: {contaminated}: accuracies may measure what was memorised."))
 }
 
 /// L^1 … L^K as bounds, or as surrogates with the reason.

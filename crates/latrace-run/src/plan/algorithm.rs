@@ -106,11 +106,17 @@ impl Steps<'_> {
         }
         let traces = self.proposed(questions, models)?;
         let evidence = self.evidence(questions, traces, models.reasoner)?;
-        let weights = self.weights(Stage::Weights, &evidence.weighed);
+        let weights = self.weights(Stage::Weights, &self.with_kinds(questions, &evidence.weighed));
         let mut inputs = vec![(Role::Questions, questions), (Role::Weights, weights)];
         inputs.extend(evidence.weighed);
         inputs.extend(evidence.answers);
         Ok(self.dataset(&inputs))
+    }
+
+    /// What stage 7 reads: the questions only where their kinds decide something.
+    fn with_kinds(&self, questions: NodeId, weighed: &[(Role, NodeId)]) -> Vec<(Role, NodeId)> {
+        let kinds = (!self.recipe.weights.fallbacks.is_empty()).then_some((Role::Questions, questions));
+        kinds.into_iter().chain(weighed.iter().copied()).collect()
     }
 
     /// Stages 4 to 6: the evidence on traces. Whichever model samples the traces, the reasoner scores and

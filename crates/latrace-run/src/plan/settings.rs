@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::prompting::{Conversation, Prompting};
 use crate::recipe::run::{Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions};
-use crate::weigh::{Drawn, WeighConfig};
+use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
 /// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
 /// run.
@@ -391,6 +391,9 @@ pub struct DatasetSettings {
     pub answers: u64,
     /// How to handle a question without a usable trace.
     pub fallback: Fallback,
+    /// The same by kind of row, over `fallback`.
+    #[serde(skip_serializing_if = "Fallbacks::is_empty")]
+    pub fallbacks: Fallbacks,
     /// Tokens of an example above which the trainer would drop it; none where it cuts or refuses such rows.
     pub drop_above: Option<usize>,
     /// Seed for random choices.
@@ -405,6 +408,7 @@ impl DatasetSettings {
             dataset: recipe.dataset,
             answers: recipe.answers.n,
             fallback: recipe.weights.fallback,
+            fallbacks: recipe.weights.fallbacks,
             drop_above: recipe.r#final.config.drops_above(),
             seed: recipe.seed,
         }

@@ -140,6 +140,20 @@ fn a_cut_of_traces_or_answers_reaches_the_weights() {
 }
 
 #[test]
+fn fallbacks_by_kind_reach_weights_and_examples() {
+    let keys = |settings: &[&str]| {
+        let plan = plan(&read("quickstart.toml", settings)).unwrap();
+        let of = |stage| settings_key(&plan.nodes[plan.last(stage).unwrap()])["fallbacks"].clone();
+        let reads: Vec<Role> = reads(&plan, 1, Stage::Weights).into_iter().map(|(role, _)| role).collect();
+        (of(Stage::Weights), of(Stage::Dataset), reads.contains(&Role::Questions))
+    };
+    // Without any, what was weighed before is weighed still.
+    assert_eq!(keys(&[]), (Value::Null, Value::Null, false));
+    let code = json!({"code": "skip"});
+    assert_eq!(keys(&["weights.fallbacks.code=skip"]), (code.clone(), code, true));
+}
+
+#[test]
 fn nodes_read_earlier_nodes_and_lie_in_folders_of_their_own() {
     for name in ["quickstart.toml", "quickstart-all.toml"] {
         let plan = plan(&read(name, &[])).unwrap();

@@ -7,12 +7,13 @@ use latrace_io::failure::Failure;
 use toml::{Table, Value};
 
 use super::{field_names, unknown_key};
+use crate::weigh::Fallbacks;
 
 /// The defaults of all settings, with their documentation.
 pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// Tables with free-form keys.
-const FREE: [&str; 2] = ["model.shape", "questions.columns"];
+const FREE: [&str; 4] = ["model.shape", "questions.columns", "questions.kinds", "questions.question_kinds"];
 
 /// Refuses unknown keys, in the recipe and in its baselines.
 pub(super) fn check_keys(given: &Table, source: &str) -> Result<()> {
@@ -42,6 +43,8 @@ fn known_keys() -> Result<Table> {
         insert(&mut known, seeded, "seed", Value::Integer(0));
     }
     insert(&mut known, "model", "shape", Value::Table(Table::new()));
+    let kinds = field_names::<Fallbacks>().iter().map(|&kind| (kind.to_owned(), Value::Boolean(true)));
+    insert(&mut known, "weights", "fallbacks", Value::Table(kinds.collect()));
     Ok(known)
 }
 

@@ -18,7 +18,7 @@ use super::keys::{DEFAULTS, check_keys};
 use super::table::{merge, set, with_base};
 use super::{one_line, parse_override};
 use crate::layout;
-use crate::weigh::{Drawn, WeighConfig};
+use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_questions::source::Source;
 
@@ -363,6 +363,7 @@ impl RunRecipe {
         recipe.weights.weighting = Weighting::AccuracyOnly;
         recipe.weights.selection = Selection::Weighted;
         recipe.weights.fallback = Fallback::Skip;
+        recipe.weights.fallbacks = Fallbacks::default();
         recipe
     }
 
@@ -461,6 +462,17 @@ fn overridden(mut table: Table, overrides: &[String]) -> Result<Table> {
         set(&mut table, &key, value)?;
     }
     Ok(table)
+}
+
+/// The source of questions as a recipe has it that names none.
+///
+/// # Errors
+/// Defaults that are no settings.
+pub fn default_questions() -> Result<Source> {
+    let mut table: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
+    seed_stages(&mut table);
+    let questions = table.remove("questions").context("the defaults have no questions")?;
+    questions.try_into().context("the defaults are no source of questions")
 }
 
 fn no_recipe(run: &Path) -> Failure {
@@ -745,6 +757,34 @@ mod tests {
         check_refused(&["start=base"], "the key \"start\" was renamed: write final.start");
         check_refused(&["baselines.x.start=base"], "\"baselines.x.start\" was renamed");
         check_refused(&["initial.start=base"], "unknown key \"initial.start\"");
+    }
+
+    #[test]
+    fn kinds_have_fallbacks_and_tests_of_their_own() {
+        check_refused(
+            &["weights.fallbacks.cod=skip"],
+            "unknown key \"weights.fallbacks.cod\"; the nearest known key is \"code\"",
+        );
+        check_refused(&["weights.fallbacks.code=drop"], "unknown fallback \"drop\"");
+        check_refused(
+            &["questions.tests.colum=io"],
+            "unknown key \"questions.tests.colum\"; the nearest known key is \"column\"",
+        );
+        let files = ["questions.task=", "questions.train=x.jsonl"];
+        let with = |setting| [files[0], files[1], setting];
+        check_refused(&with("questions.kinds.taco=codes"), "questions.kinds.\"taco\": expected one of math,");
+        check_refused(
+            &with("questions.tests={from = \"y\", key = \"\"}"),
+            "questions.tests.key: expected a name",
+        );
+        // The likelihood of the reference answer is scored where some kind needs it.
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        let scored = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+            RunRecipe::read(&file, &settings).unwrap().scores_references()
+        };
+        assert!(!scored(&["traces.top_p=0.9", "weights.fallbacks.text=skip"]));
+        assert!(scored(&["traces.top_p=0.9", "weights.fallbacks.code=geometric-likelihood"]));
     }
 
     #[test]

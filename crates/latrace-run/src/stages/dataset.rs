@@ -213,7 +213,8 @@ fn of_question<'a>(
     totals.too_long += whole - examples.len();
     if examples.is_empty() {
         // A policy gradient has no fallback: a question whose rewards are all equal gives no gradient.
-        let falls_back = building.method == Method::Variational && building.fallback != Fallback::Skip;
+        let fallback = building.fallbacks.of(&question.kind).unwrap_or(building.fallback);
+        let falls_back = building.method == Method::Variational && fallback != Fallback::Skip;
         let own = if falls_back { Example::own(question, FELL_BACK, 1.0) } else { None };
         totals.fell_back += usize::from(own.is_some());
         totals.skipped += usize::from(own.is_none());

@@ -1,7 +1,7 @@
 //! Stage 0: encodes questions as token ids, the only time that text is encoded.
 
 use anyhow::{Context, Result};
-use latrace_core::{Markers, Question};
+use latrace_core::{Markers, Message, Question};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -12,9 +12,10 @@ use crate::prompting::Prompting;
 use latrace_core::Split;
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::trace_codec::TraceCodec;
+use latrace_questions::contamination::{Contamination, EvaluatedTexts, FoundQuestions};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
-use latrace_questions::source::{Source, check_ids};
+use latrace_questions::source::{RowCounts, Source, check_ids, is_code};
 
 /// Everything needed to encode a question.
 pub struct Encoding<'a> {
@@ -40,10 +41,14 @@ pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
         reasoner: &settings.reasoner.compile()?,
         posterior: &settings.posterior.compile()?,
     };
-    let questions = encoding.read(&settings.source)?;
+    let (questions, rows) = encoding.read(&settings.source)?;
+    rows.log();
+    let contaminated = FoundQuestions::of(&questions, EvaluatedTexts::default());
+    contaminated.iter().for_each(FoundQuestions::log);
     // Any time limit will do: whether a question can be judged does not depend on it.
     let judge = Judge::new(1.0, &work.context.sandbox);
-    let (out, mut counts) = (work.output(), Counts::default());
+    let contaminated = contaminated.map(|found| found.counts);
+    let (out, mut counts) = (work.output(), Counts { rows, contaminated, ..Counts::default() });
     // All parts are written anew: encoding takes seconds, and every later stage depends on it.
     for (part, questions) in questions.chunks(settings.part_questions).enumerate() {
         let records = encoding.records(questions, &judge)?;
@@ -60,6 +65,10 @@ struct Counts {
     hinted: u64,
     validation: u64,
     test: u64,
+    /// Training questions that also stand in the other splits; none where there are none.
+    contaminated: Option<Contamination>,
+    #[serde(flatten)]
+    rows: RowCounts,
 }
 
 impl Counts {
@@ -80,10 +89,11 @@ impl Counts {
 
 impl Encoding<'_> {
     /// The questions of a source, with unique ids: all later stages join on them.
-    fn read(&self, source: &Source) -> Result<Vec<(Split, Question)>> {
-        let questions = source.read(self.markers, Some(&|messages| self.codec.text.split(messages)))?;
+    fn read(&self, source: &Source) -> Result<(Vec<(Split, Question)>, RowCounts)> {
+        let split = |messages: &[Message]| self.codec.text.split(messages);
+        let (questions, counts) = source.read_counted(self.markers, Some(&split))?;
         check_ids(&questions)?;
-        Ok(questions)
+        Ok((questions, counts))
     }
 
     /// A part's questions. Each reference is read once here: one that cannot be judged would otherwise stop
@@ -169,7 +179,17 @@ pub fn reference(question: &Question) -> Value {
 }
 
 fn gold(question: &Question) -> Option<Value> {
+    // A program is judged by tests alone: another text beside it is no test, and would make every answer wrong.
+    if is_code(question) {
+        return question.tests.clone().or_else(|| question.answer.as_deref().and_then(tests_in));
+    }
     let answer = || question.answer.as_ref().map(|answer| json!(answer));
     let solution = || question.solution.as_ref().map(|text| json!(text));
     question.tests.clone().or_else(answer).or_else(solution)
+}
+
+/// The tests that a text holds: an object or a list, as JSON.
+fn tests_in(answer: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(answer).ok()?;
+    (value.is_object() || value.is_array()).then(|| json!(answer))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Counts, StageWork, missing_parts, parts_progress};
 use crate::pipeline::records::{AnswerRecord, QuestionRecord, VerdictRecord};
 use crate::plan::{Role, VerdictSettings};
-use latrace_core::Verdict;
+use latrace_core::{Reason, Verdict};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::Query;
 
@@ -93,6 +93,8 @@ struct VerdictCounts {
     judged: u64,
     correct: u64,
     undetermined: u64,
+    /// Of these, those of questions without a verifier.
+    no_verifier: u64,
 }
 
 impl Counts<VerdictRecord> for VerdictCounts {
@@ -101,6 +103,7 @@ impl Counts<VerdictRecord> for VerdictCounts {
         self.judged += 1;
         self.correct += u64::from(verdict.is_correct());
         self.undetermined += u64::from(verdict == Verdict::Undetermined);
+        self.no_verifier += u64::from(record.reason == Reason::NoVerifier);
     }
 }
 

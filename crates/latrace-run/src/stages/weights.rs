@@ -1,9 +1,11 @@
 //! Stage 7: rho~ of each trace, the bounds, and which traces are chosen.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
-use latrace_core::Verdict;
+use latrace_core::{Reason, Verdict};
 use latrace_objective::{
-    AnswerAccuracy, AnswerEvidence, AnswerScore, JudgedAnswer, Resolution, SampledRest, TraceScore,
+    AnswerAccuracy, AnswerEvidence, AnswerScore, Fallback, JudgedAnswer, Resolution, SampledRest, TraceScore,
 };
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -11,9 +13,9 @@ use serde_json::{Value, json};
 use super::StageWork;
 use crate::join::{Join, QuestionTraces, all_matched, name, put_once, twice};
 use crate::pipeline::records::{ScoreRecord, VerdictRecord, WeightRecord};
-use crate::pipeline::views::TraceLogprobs;
+use crate::pipeline::views::{QuestionKind, TraceLogprobs};
 use crate::plan::{Role, WeightSettings};
-use crate::weigh::{Evidence, TraceGroup, WeighedTrace, weigh_groups};
+use crate::weigh::{Evidence, Fallbacks, TraceGroup, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;
 
 /// Weighs finished traces; only the accuracy estimator needs verdicts. Without scores, the traces are pi's own,
@@ -22,7 +24,7 @@ use latrace_io::table::Table;
 /// # Errors
 /// Records that do not join; missing evidence for the answer estimator.
 pub fn run(settings: &WeightSettings, work: StageWork<'_>) -> Result<Value> {
-    let parts = Tables::open(work, settings.mixture)?.read_all()?;
+    let parts = Tables::open(work, settings)?.read_all()?;
     let lengths: Vec<usize> = parts.iter().map(|groups| count(groups)).collect();
     // All parts at once: the summary's means and intervals are over all questions.
     let groups = parts.into_iter().flatten().collect();
@@ -46,6 +48,9 @@ fn count(groups: &[TraceGroup]) -> usize {
 }
 
 struct Tables {
+    /// Where their kinds decide something.
+    questions: Option<Table<QuestionKind>>,
+    fallbacks: Fallbacks,
     traces: Table<TraceLogprobs>,
     scores: Option<Table<ScoreRecord>>,
     verdicts: Option<Table<VerdictRecord>>,
@@ -59,6 +64,8 @@ struct OnTrace {
     score: Option<ScoreRecord>,
     /// In order of the answers, as stage 6 writes them.
     answers: Vec<JudgedAnswer>,
+    /// Whether nothing can judge them.
+    unverified: bool,
 }
 
 impl OnTrace {
@@ -68,18 +75,21 @@ impl OnTrace {
 
     fn put_verdict(_: &TraceLogprobs, on: &mut OnTrace, record: VerdictRecord) -> Result<()> {
         let (verdict, is_reference) = (record.verdict(), record.is_reference);
+        on.unverified |= record.reason == Reason::NoVerifier;
         on.answers.push(JudgedAnswer { verdict, is_reference });
         Ok(())
     }
 }
 
 impl Tables {
-    fn open(work: StageWork<'_>, mixture: f64) -> Result<Tables> {
+    fn open(work: StageWork<'_>, settings: &WeightSettings) -> Result<Tables> {
         Ok(Tables {
+            questions: work.inputs.optional(Role::Questions).map(Table::open),
+            fallbacks: settings.weigh.fallbacks,
             traces: work.input(Role::Traces)?,
             scores: work.inputs.optional(Role::Scores).map(Table::open),
             verdicts: work.inputs.optional(Role::Verdicts).map(Table::open),
-            mixture,
+            mixture: settings.mixture,
         })
     }
 
@@ -97,7 +107,12 @@ impl Tables {
         if let Some(verdicts) = &self.verdicts {
             all_matched(&join.add(verdicts.read(part)?, OnTrace::put_verdict)?)?;
         }
-        join.into_questions().into_iter().map(|question| self.group(question)).collect()
+        let fallbacks = self.fallbacks_of(part)?;
+        let of_question = |question: QuestionTraces<TraceLogprobs, OnTrace>| {
+            let fallback = fallbacks.get(&question.id).copied();
+            self.group(question, fallback)
+        };
+        join.into_questions().into_iter().map(of_question).collect()
     }
 
     /// The score against what drew the traces: q, or the mixture of pi and q.
@@ -105,11 +120,24 @@ impl Tables {
         if self.mixture > 0.0 { score.against_mixture(self.mixture) } else { score }
     }
 
-    fn group(&self, question: QuestionTraces<TraceLogprobs, OnTrace>) -> Result<TraceGroup> {
+    /// The fallbacks of a part's questions whose kinds have their own.
+    fn fallbacks_of(&self, part: usize) -> Result<HashMap<String, Fallback>> {
+        let Some(questions) = &self.questions else { return Ok(HashMap::new()) };
+        let own = |QuestionKind { id, kind }| Some((id, self.fallbacks.of(&kind)?));
+        Ok(questions.read(part)?.into_iter().filter_map(own).collect())
+    }
+
+    fn group(
+        &self,
+        question: QuestionTraces<TraceLogprobs, OnTrace>,
+        fallback: Option<Fallback>,
+    ) -> Result<TraceGroup> {
         let QuestionTraces { id, traces, .. } = question;
+        let unverified = traces.iter().any(|(_, on)| on.unverified);
         let (closed, unended): (Vec<_>, Vec<_>) = traces.into_iter().partition(|(trace, _)| trace.closed);
         let evidence = closed.into_iter().map(|(trace, on)| self.evidence(&trace, on));
-        Ok(TraceGroup { id: json!(id), traces: evidence.collect::<Result<_>>()?, unended: unended.len() })
+        let (id, traces) = (json!(id), evidence.collect::<Result<_>>()?);
+        Ok(TraceGroup { id, traces, unended: unended.len(), unverified, fallback })
     }
 
     fn evidence(&self, trace: &TraceLogprobs, on: OnTrace) -> Result<Evidence> {
@@ -118,7 +146,8 @@ impl Tables {
             None => own_score(trace),
         };
         let verdicts: Vec<Verdict> = on.answers.iter().map(|answer| answer.verdict).collect();
-        let judged = self.verdicts.as_ref();
+        // What nothing could judge is no evidence: the answers are neither right nor wrong.
+        let judged = self.verdicts.as_ref().filter(|_| !on.unverified);
         let answer = AnswerEvidence {
             accuracy: judged.map(|_| AnswerAccuracy::from_verdicts(&verdicts)).transpose()?,
             reference: score.reference_logprobs.as_deref().map(summed),

@@ -7,6 +7,7 @@ use latrace_objective::selection::PUBLISHED_LENGTH_LIMIT;
 use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
 use serde::{Deserialize, Serialize};
 
+use super::Fallbacks;
 use latrace_io::failure::Failure;
 
 /// Settings of weighing. Defaults are the paper's.
@@ -41,6 +42,10 @@ pub struct WeighConfig {
     pub length_limit: usize,
     /// Seed for resampling.
     pub seed: u64,
+    /// Fallbacks of kinds of rows, over `fallback`.
+    // Last: TOML has tables after values.
+    #[serde(skip_serializing_if = "Fallbacks::is_empty")]
+    pub fallbacks: Fallbacks,
 }
 
 impl Default for WeighConfig {
@@ -59,6 +64,7 @@ impl Default for WeighConfig {
             fallback: Fallback::default(),
             length_limit: PUBLISHED_LENGTH_LIMIT,
             seed: 0,
+            fallbacks: Fallbacks::default(),
         }
     }
 }
@@ -101,7 +107,10 @@ impl WeighConfig {
 
     /// Whether the log-probs of reference answers are needed.
     pub fn reads_references(&self) -> bool {
-        self.answer != AnswerEstimator::Accuracy || self.fallback == Fallback::GeometricLikelihood
+        let by_likelihood = Fallback::GeometricLikelihood;
+        self.answer != AnswerEstimator::Accuracy
+            || self.fallback == by_likelihood
+            || self.fallbacks.any(by_likelihood)
     }
 
     /// The ratio with its parameters.

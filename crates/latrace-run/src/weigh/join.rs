@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use latrace_core::{UnknownVerdict, Verdict, stated_verdict};
+use latrace_core::{Reason, UnknownVerdict, Verdict, stated_verdict};
 use latrace_objective::{
     AnswerAccuracy, AnswerEstimator, AnswerEvidence, AnswerScore, JudgedAnswer, SampledRest, TraceScore,
 };
@@ -55,6 +55,8 @@ struct StatedAnswer {
     is_reference: Option<bool>,
     /// Whether its trace has no end.
     is_open: bool,
+    /// Whether nothing can judge it.
+    is_unverified: bool,
     /// The distribution that it was drawn from, if stated.
     sampling: Option<Distribution>,
 }
@@ -150,14 +152,20 @@ fn group(
             _ => {}
         }
     }
+    let unverified = closed.iter().any(|(_, on)| is_unverified(on));
     let traces =
         closed.into_iter().map(|(trace, on)| evidence(trace, on, &inputs.scores)).collect::<Result<_>>()?;
-    Ok(TraceGroup { id, traces, unended: unended.len() })
+    Ok(TraceGroup { id, traces, unended: unended.len(), unverified, fallback: None })
 }
 
 /// Whether answers can follow a trace: not if it was cut off, or its answers' rows say so.
 fn has_end(trace: &Sums, on: &OnTrace) -> bool {
     !trace.cut_off && !on.answers.iter().any(|answer| answer.is_open)
+}
+
+/// Whether nothing can judge the answers after a trace.
+fn is_unverified(on: &OnTrace) -> bool {
+    on.answers.iter().any(|answer| answer.is_unverified)
 }
 
 /// Whether a trace was cut off, and nothing follows it.
@@ -167,12 +175,15 @@ fn is_only_counted(trace: &Sums, on: &OnTrace) -> bool {
 
 fn evidence(trace: Sums, on: OnTrace, scores: &Path) -> Result<Evidence> {
     let ended = has_end(&trace, &on);
+    let unverified = is_unverified(&on);
     let score = on.score.ok_or_else(|| missing(&trace, scores))?;
     let logp_sum = same_tokens(&trace, &score)?;
-    let verdicts: Vec<Verdict> = on.answers.iter().map(|answer| answer.verdict).collect();
+    // What nothing could judge is no evidence: the answers are neither right nor wrong.
+    let answers = if unverified { &[] } else { on.answers.as_slice() };
+    let verdicts: Vec<Verdict> = answers.iter().map(|answer| answer.verdict).collect();
     let answer = AnswerEvidence {
         accuracy: (!verdicts.is_empty()).then(|| AnswerAccuracy::from_verdicts(&verdicts)).transpose()?,
-        rest: rest(&on.answers)?,
+        rest: rest(answers)?,
         reference: on.reference.map(|sums| AnswerScore { logp_sum: sums.sum, tokens: sums.tokens }),
     };
     let score = TraceScore { logp_sum, logq_sum: trace.sum, tokens: trace.tokens };
@@ -250,6 +261,7 @@ fn stated_answer(row: &Row) -> Result<StatedAnswer, FieldProblem> {
     Ok(StatedAnswer {
         verdict: verdict_of(row)?,
         is_reference,
+        is_unverified: field(row, "reason").is_some_and(|reason| reason == Reason::NoVerifier.code()),
         is_open: field(row, sums::STOP_REASON).is_some_and(|reason| reason == OPEN_TRACE),
         sampling: Distribution::of_row(row)?,
     })

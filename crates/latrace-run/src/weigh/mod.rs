@@ -3,6 +3,7 @@
 
 mod config;
 mod drawn;
+mod fallbacks;
 mod join;
 mod no_bound;
 mod question;
@@ -20,6 +21,7 @@ use latrace_io::progress::{Progress, SharedProgress};
 
 pub use config::WeighConfig;
 pub use drawn::{Distribution, Drawn, SAMPLING};
+pub use fallbacks::Fallbacks;
 pub use join::{IS_REFERENCE, OPEN_TRACE, WeighInputs};
 pub use no_bound::{NoBound, in_words as no_bound_in_words};
 pub use question::{Evidence, TraceGroup};

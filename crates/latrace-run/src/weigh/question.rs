@@ -42,6 +42,10 @@ pub struct TraceGroup {
     /// Number of unfinished ones without scores. No answer follows them, so their rho is 0; they get no weight
     /// but count in the bounds.
     pub unended: usize,
+    /// Whether nothing can judge its answers: then its sampled answers are no evidence.
+    pub unverified: bool,
+    /// Its fallback, if its kind has its own.
+    pub fallback: Option<Fallback>,
 }
 
 /// A weighed question.
@@ -107,9 +111,10 @@ pub(super) struct QuestionSurrogates {
 
 /// Weighs the traces of one question.
 pub(super) fn weigh_question(
-    TraceGroup { id, traces: mut group, unended }: TraceGroup,
+    TraceGroup { id, traces: mut group, unended, unverified, fallback }: TraceGroup,
     config: &WeighConfig,
 ) -> Result<Question> {
+    let config = &WeighConfig { fallback: fallback.unwrap_or(config.fallback), ..*config };
     if group.is_empty() {
         return without_traces(unended, config);
     }
@@ -122,7 +127,7 @@ pub(super) fn weigh_question(
     let tokens_k: Vec<usize> = group.iter().map(|trace| trace.score.tokens).collect();
     let mut log_ratio_k: Vec<f64> = group.iter().map(|trace| ratio.log_ratio(&trace.score)).collect();
     let too_long = drop_long_traces(&mut log_ratio_k, &tokens_k, config.length_limit)?;
-    let main_k = main_answers(&group, config).with_context(named)?;
+    let main_k = main_answers(&group, unverified, config).with_context(named)?;
     drop_poor_traces(&mut log_ratio_k, main_k.as_deref(), config);
     let fallback_k = fallback_answers(&group, config).with_context(named)?;
     let log_weights = |log_answer_k: &[f64]| -> Vec<f64> {
@@ -219,14 +224,13 @@ fn check_samples(group: &[Evidence]) -> Result<()> {
     }
 }
 
-/// Log answer probabilities of the configured estimator; `None` if there is no verifier and the fallback
-/// covers that case.
-fn main_answers(group: &[Evidence], config: &WeighConfig) -> Result<Option<Vec<f64>>> {
-    let falls_back =
-        config.answer == AnswerEstimator::Accuracy && config.fallback == Fallback::GeometricLikelihood;
-    let has_no_verifier =
+/// Log answer probabilities of the configured estimator; `None` if there is no verifier that it could use.
+fn main_answers(group: &[Evidence], unverified: bool, config: &WeighConfig) -> Result<Option<Vec<f64>>> {
+    let by_verdicts = config.answer == AnswerEstimator::Accuracy;
+    let has_references =
         group.iter().all(|trace| trace.answer.accuracy.is_none() && trace.answer.reference.is_some());
-    if falls_back && has_no_verifier { Ok(None) } else { answers(group, config.answer).map(Some) }
+    let is_unverified = unverified || (config.fallback == Fallback::GeometricLikelihood && has_references);
+    if by_verdicts && is_unverified { Ok(None) } else { answers(group, config.answer).map(Some) }
 }
 
 /// Log answer probabilities of the fallback; empty if it needs none, or the question has no reference.
@@ -342,7 +346,7 @@ mod tests {
 
     fn group(traces: usize, unended: usize) -> TraceGroup {
         let traces = (0..traces as u64).map(evidence).collect();
-        TraceGroup { id: json!("q"), traces, unended }
+        TraceGroup { id: json!("q"), traces, unended, unverified: false, fallback: None }
     }
 
     fn weigh(group: TraceGroup) -> Question {
@@ -468,6 +472,25 @@ mod tests {
         let bounds = summary.bounds.unwrap();
         assert_eq!(bounds.of_k.iter().map(|mean| mean.questions).collect::<Vec<_>>(), [3, 3]);
         assert_eq!(summary.surrogates.of_k.len(), 3);
+    }
+
+    #[test]
+    fn a_question_that_nothing_can_judge_takes_its_own_fallback_and_keeps_its_bound() {
+        let unverified = |fallback| {
+            let mut group = TraceGroup { unverified: true, fallback, ..group(2, 0) };
+            for trace in &mut group.traces {
+                (trace.answer.accuracy, trace.answer.rest) = (None, None);
+            }
+            weigh(group)
+        };
+        let resolutions = [None, Some(Fallback::Skip), Some(Fallback::GeometricLikelihood)]
+            .map(|fallback| unverified(fallback).resolution);
+        let expected = [Resolution::OriginalRow, Resolution::Skipped, Resolution::GeometricLikelihood];
+        assert_eq!(resolutions, expected);
+        let question = unverified(Some(Fallback::GeometricLikelihood));
+        assert!(question.surrogates.is_none(), "it counts as one without verdicts");
+        assert!(question.traces.iter().all(|trace| near(trace.log_answer, 0.1_f64.ln())));
+        assert!(near(question.bound.unwrap()[0].value, -1.0 + 0.1_f64.ln()));
     }
 
     #[test]

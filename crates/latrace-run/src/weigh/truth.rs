@@ -43,7 +43,7 @@ fn weighed(seed: u64) -> WeighSummary {
     let group = |question: u64| {
         let mut rng = Rng::at(seed, &[question]);
         let traces = (0..TRACES).map(|sample| evidence(question, sample, &mut rng)).collect();
-        TraceGroup { id: json!(question), traces, unended: 0 }
+        TraceGroup { id: json!(question), traces, unended: 0, unverified: false, fallback: None }
     };
     let plain = Some(Distribution::from(SamplingParams::plain(1)));
     let drawn = Drawn { traces: plain, answers: plain };

@@ -1,5 +1,6 @@
 //! `latrace questions`: prepares question rows, with the prompts of the reasoner and of the posterior.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,12 +15,15 @@ use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::columns::pair;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{Output, Row, write_rows};
+use latrace_questions::benchmarks::Benchmark;
+use latrace_questions::contamination::{EvaluatedTexts, FoundQuestions};
 use latrace_questions::hints::HintKind;
-use latrace_questions::source::{Format, Source, check_ids};
+use latrace_questions::source::{Format, Source, TestSource, check_ids, is_code};
 use latrace_questions::tasks::Sizes;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::Template;
 use latrace_run::prompting::Prompting;
+use latrace_run::recipe::run::default_questions;
 use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
 use super::choices::{FORMATS, HINTS, SPLITS, one_of};
@@ -39,6 +43,10 @@ solution, else the answer), `response` (if there is a trace: trace and answer wi
 for `latrace verify`. With `--model` also the token ids, including the model's end token: `prompt_ids`,
 `posterior_prompt_ids`, `trace_ids`, `answer_ids`, `response_ids`.
 
+Standard error says how many training questions also stand in the validation and test splits and in the sets of
+`--against` (of which only the questions' texts are read, with `--column`): the same text after case, spaces,
+punctuation and LaTeX delimiters are set aside, or 13 consecutive words in common.
+
 The reasoner is trained on, and sampled from, these rows unchanged. The posterior reads other fields of the
 same rows:
   latrace train  … --column prompt_ids=posterior_prompt_ids --column response_ids=trace_ids
@@ -48,7 +56,8 @@ Examples:
   latrace questions --task walk --traced 1500 --untraced 2600 --test 600 --model models/walk --out questions.jsonl
   latrace questions --task walk --traced 1500 --untraced 2600 --model models/walk --only traced --out traced.jsonl
   latrace questions --data gsm8k.jsonl --format gsm8k --model models/base --out questions.parquet
-  latrace questions --data problems.jsonl --column question=problem --column answer=expected --kind math --out questions.jsonl")]
+  latrace questions --data problems.jsonl --column question=problem --column answer=expected --kind math --out questions.jsonl
+  latrace questions --data train.jsonl --against test.jsonl math500 --out questions.jsonl")]
 pub struct QuestionsArguments {
     /// A built-in task: walk, countdown or arithmetic
     #[arg(long, value_name = "NAME", required_unless_present = "data", conflicts_with = "data")]
@@ -77,6 +86,24 @@ pub struct QuestionsArguments {
     /// Verifier for rows of the file without a `kind`: math, choice, text, code
     #[arg(long, value_name = "KIND", default_value = "math")]
     kind: String,
+    /// Verifier for rows without a `kind` whose `source` (or id) begins so, such as taco=code; over a recipe's defaults
+    #[arg(long, value_name = "BEGINNING=KIND", value_parser = pair)]
+    source_kind: Vec<(String, String)>,
+    /// Verifier for rows that this leaves without one, by the question's beginning; over a recipe's defaults
+    #[arg(long, value_name = "BEGINNING=KIND", value_parser = pair)]
+    question_kind: Vec<(String, String)>,
+    /// Tests of programs, if not in the rows: a file or a data set on the hub
+    #[arg(long, value_name = "FILE", conflicts_with = "task")]
+    tests: Option<String>,
+    /// The field that questions and rows of tests have in common; index: by position
+    #[arg(long, value_name = "FIELD", default_value = "index", requires = "tests")]
+    tests_key: String,
+    /// The column with the tests
+    #[arg(long, value_name = "COLUMN", default_value = "tests", requires = "tests")]
+    tests_column: String,
+    /// Count training questions that also stand in these evaluation sets: files of questions or built-in benchmarks
+    #[arg(long, value_name = "FILE|BENCHMARK", num_args = 1..)]
+    against: Vec<String>,
     /// Split of the file's questions
     #[arg(long, value_name = "SPLIT", value_parser = one_of::<Split>(SPLITS), default_value = "train", conflicts_with = "task")]
     split: Split,
@@ -153,7 +180,11 @@ pub fn run(arguments: &QuestionsArguments) -> Result<()> {
     // Names of templates and markers are checked before a task generates its questions.
     let texts = Texts::of(arguments)?;
     let codec = codec(arguments.model.as_deref(), &texts.markers)?;
-    let questions = read_questions(&source(arguments), &texts.markers, codec.as_ref())?;
+    let source = source(arguments)?;
+    source.check_rows()?;
+    let questions = read_questions(&source, &texts.markers, codec.as_ref())?;
+    let against = evaluated_texts(&arguments.against, &source)?;
+    FoundQuestions::of(&questions, against).iter().for_each(FoundQuestions::log);
     let kept = || questions.iter().filter(|(split, question)| arguments.only.takes(*split, question));
     write_rows(&out, |sink| {
         kept().try_for_each(|(split, question)| {
@@ -184,17 +215,22 @@ fn read_questions(
     markers: &Markers,
     codec: Option<&TraceCodec>,
 ) -> Result<Vec<(Split, Question)>> {
-    let questions = match codec {
+    let (questions, counts) = match codec {
         // Only the model's chat template can tell where the prompt of `messages` ends.
-        Some(codec) => source.read(markers, Some(&|messages| codec.text.split(messages)))?,
-        None => source.read(markers, None)?,
+        Some(codec) => source.read_counted(markers, Some(&|messages| codec.text.split(messages)))?,
+        None => source.read_counted(markers, None)?,
     };
+    counts.log();
     check_ids(&questions)?;
     Ok(questions)
 }
 
-fn source(arguments: &QuestionsArguments) -> Source {
-    Source {
+fn source(arguments: &QuestionsArguments) -> Result<Source> {
+    let defaults = default_questions()?;
+    let over = |table: BTreeMap<String, String>, given: &[(String, String)]| {
+        table.into_iter().chain(given.iter().cloned()).collect()
+    };
+    Ok(Source {
         task: arguments.task.clone().unwrap_or_default(),
         sizes: arguments.sizes(),
         train: arguments.file_of(Split::Train),
@@ -203,6 +239,9 @@ fn source(arguments: &QuestionsArguments) -> Source {
         format: arguments.format,
         columns: arguments.column.iter().cloned().collect(),
         kind: arguments.kind.clone(),
+        kinds: over(defaults.kinds, &arguments.source_kind),
+        question_kinds: over(defaults.question_kinds, &arguments.question_kind),
+        tests: arguments.tests(),
         // 0 leaves every row of a file its trace; how many a task makes is among its sizes.
         traced: arguments.traced.unwrap_or(0),
         // 0 is no limit, as in a recipe.
@@ -210,7 +249,22 @@ fn source(arguments: &QuestionsArguments) -> Source {
         hint: arguments.hint,
         hint_share: arguments.hint_share,
         seed: arguments.seed,
+    })
+}
+
+/// The texts of the questions of files and benchmarks.
+fn evaluated_texts(against: &[String], source: &Source) -> Result<EvaluatedTexts> {
+    let mut texts = EvaluatedTexts::default();
+    for name in against {
+        let file = Path::new(name);
+        if file.is_file() && file.extension().is_none_or(|extension| extension != "toml") {
+            source.each_text(file, |text| texts.add(text))?;
+        } else {
+            let visit = &mut |text: &str| texts.add(text);
+            Benchmark::find(name)?.each_text(visit).with_context(|| format!("--against {name}"))?;
+        }
     }
+    Ok(texts)
 }
 
 impl QuestionsArguments {
@@ -218,6 +272,11 @@ impl QuestionsArguments {
     fn file_of(&self, split: Split) -> String {
         let given = self.data.as_deref().filter(|_| self.split == split);
         given.map_or(String::new(), |path| path.display().to_string())
+    }
+
+    fn tests(&self) -> TestSource {
+        let from = self.tests.clone().unwrap_or_default();
+        TestSource { from, key: self.tests_key.clone(), column: self.tests_column.clone() }
     }
 
     fn sizes(&self) -> Sizes {
@@ -305,8 +364,9 @@ impl Texts {
 
 /// Adds the fields that `latrace verify` judges by.
 fn add_reference(row: &mut Row, question: &Question) {
+    // With null, where there is nothing to judge a program by: a missing field would be a bad row.
     if let Value::Object(judged_by) = reference(question) {
-        judged_by.into_iter().for_each(|(name, value)| add(row, &name, value));
+        row.extend(judged_by.into_iter().filter(|(_, value)| !value.is_null() || is_code(question)));
     }
 }
 

@@ -145,6 +145,7 @@ fn config(arguments: &WeighArguments) -> Result<WeighConfig> {
         fallback: arguments.fallback,
         length_limit: arguments.length_limit,
         seed: arguments.seed,
+        ..WeighConfig::default()
     };
     config.check()?;
     missing_file(arguments, &config).map_or(Ok(config), |message| Err(Failure::usage(message).into()))

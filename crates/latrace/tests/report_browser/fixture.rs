@@ -53,6 +53,7 @@ pub fn finished_run(questions: usize) -> ReportData {
             evaluation: 300,
             evaluation_split: Some("test".to_owned()),
             responses_each: Some(RESPONSES as u64),
+            contaminated: None,
             example: Some("36 97".to_owned()),
         }),
         models: models.into_iter().map(|(model, _)| model).collect(),

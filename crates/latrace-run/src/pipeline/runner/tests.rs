@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::plan::{DatasetSettings, Stage};
 use crate::recipe::run::{Dataset, Duplicates, Method};
+use crate::weigh::Fallbacks;
 use latrace_objective::{AnswerChoice, Fallback};
 
 /// A stage of which only the key matters here.
@@ -18,6 +19,7 @@ fn node(stage: Stage, seed: u64, inputs: &[(Role, usize)]) -> Node {
         dataset,
         answers: 1,
         fallback: Fallback::default(),
+        fallbacks: Fallbacks::default(),
         drop_above: None,
         seed,
     };

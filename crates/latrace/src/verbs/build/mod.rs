@@ -13,6 +13,7 @@ use latrace_objective::{AnswerChoice, Fallback};
 use latrace_run::plan::DatasetSettings;
 use latrace_run::recipe::run::{Dataset, Duplicates, Method};
 use latrace_run::stages::dataset::{Totals, of_part};
+use latrace_run::weigh::Fallbacks;
 use serde_json::Value;
 use tracing::info;
 
@@ -114,7 +115,16 @@ fn no_rows() -> Failure {
 fn settings(arguments: &BuildArguments, answers: u64) -> DatasetSettings {
     let BuildArguments { method, fallback, seed, .. } = *arguments;
     // The verb does not know the trainer's cut-off.
-    DatasetSettings { method, dataset: dataset(arguments), answers, fallback, drop_above: None, seed }
+    let fallbacks = Fallbacks::default();
+    DatasetSettings {
+        method,
+        dataset: dataset(arguments),
+        answers,
+        fallback,
+        fallbacks,
+        drop_above: None,
+        seed,
+    }
 }
 
 fn dataset(arguments: &BuildArguments) -> Dataset {
