@@ -138,6 +138,7 @@ pub fn begun_run() -> ReportData {
     });
     for figure in [
         "accuracy",
+        "fit",
         "difficulty",
         "pass_at_k",
         "funnel",
