@@ -21,7 +21,7 @@ function fitFigure(data) {
     ...(lift ? row("After the posterior’s traces", lift.posterior) : []),
     ...(lift ? [["Lift: posterior less initial model, points", points(lift.difference.mean), `${points(lift.difference.low)} to ${points(lift.difference.high)}`, count(lift.questions)]] : []),
   ];
-  return figure("fit", "Right answers before training on new traces", "The initial model answers with the settings of the evaluation; after the posterior’s traces it answers with those of the weights. The lift is of the first round, question by question.", {
+  return figure("fit", "Right answers before training on new traces", "The initial model answers with the settings of the evaluation; the posterior’s traces and the answers after them are sampled as in training. The lift is of the first round, question by question.", {
     absent: own.length || sampled.length ? null : data.missing.fit ?? "Not measured.",
     wide: true,
     body: table("Right answers before training on new traces", ["What", "Right", "95 % interval", "Questions"], rows),
@@ -32,7 +32,7 @@ function fitFigure(data) {
 function validityNote(validity) {
   if (!validity) return null;
   const share = percent(validity.valid / Math.max(validity.finished, 1));
-  const mass = validity.training_mass === null ? "" : ` On such traces is ${percent(validity.training_mass)} of the training weight of sampled examples.`;
+  const mass = validity.training_mass === null ? "" : ` They carry ${percent(validity.training_mass)} of the training weight of sampled examples.`;
   return `Of ${plural(validity.finished, "finished trace")}, ${share} are valid in every step by the rules of the task.${mass}`;
 }
 

@@ -7,6 +7,10 @@ use super::{Diagnostics, FITS, Lift, MethodCost, StepValidity};
 /// Columns of a terminal.
 const WIDTH: usize = 80;
 
+/// How the compared answers are sampled.
+const SETTINGS: &str = "The initial model answers with the settings of the evaluation; the posterior's traces and \
+                        the answers after them are sampled as in training.";
+
 /// The diagnostics as text: a table of accuracies, the validity of traces, the costs, and the cautions.
 pub fn in_lines(diagnostics: &Diagnostics) -> Vec<String> {
     let Diagnostics { validity, costs, cautions, .. } = diagnostics;
@@ -49,7 +53,11 @@ fn accuracies(diagnostics: &Diagnostics) -> Vec<String> {
         ("initial, on questions sampled for", initial_on_sampled),
     ];
     lines.extend(rows.into_iter().filter_map(|(name, of)| Some(accuracy_row(name, of.as_ref()?))));
-    lines.extend(lift.iter().flat_map(lift_rows));
+    if let Some(lift) = lift {
+        lines.extend(lift_rows(lift));
+        // Temperatures may differ, and with them what both could reach.
+        lines.extend(wrapped("", SETTINGS));
+    }
     lines
 }
 
