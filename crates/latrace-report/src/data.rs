@@ -8,6 +8,7 @@ use crate::judged;
 use latrace_core::Reason;
 use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::Interval;
+use latrace_run::diagnostics::Diagnostics;
 
 /// The data of a run's report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub struct ReportData {
     pub stages: Vec<ShownStage>,
     /// The questions of the run.
     pub questions: Option<QuestionCounts>,
+    /// What tells whether the method can help on these questions.
+    pub diagnostics: Diagnostics,
     /// Evaluated models: initial, posterior, final, then others by name.
     pub models: Vec<MeasuredModel>,
     /// Pairs of models on the same questions.

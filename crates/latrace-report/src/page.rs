@@ -12,7 +12,7 @@ pub const LARGEST_PAGE: usize = 2_000_000;
 const TEMPLATE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/page.css");
 /// The script's files, in order of concatenation.
-const SCRIPTS: [&str; 15] = [
+const SCRIPTS: [&str; 16] = [
     include_str!("assets/dom.js"),
     include_str!("assets/format.js"),
     include_str!("assets/scale.js"),
@@ -20,6 +20,7 @@ const SCRIPTS: [&str; 15] = [
     include_str!("assets/models.js"),
     include_str!("assets/summary.js"),
     include_str!("assets/results.js"),
+    include_str!("assets/signs.js"),
     include_str!("assets/training.js"),
     include_str!("assets/weighing.js"),
     include_str!("assets/lengths.js"),

@@ -2,6 +2,7 @@
 //! comparison and export.
 
 pub mod comparison;
+pub mod diagnostics;
 pub mod evaluation;
 pub mod export;
 pub mod join;

@@ -338,20 +338,34 @@ fn in_words(kind: &str) -> String {
         "Reason" => "text",
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",
-        "Contamination" | "BTreeMap<String, String>"
+        "Contamination"
+        | "BTreeMap<String, String>"
         | "BTreeMap<String, f64>"
         | "BTreeMap<String, ModelSummary>"
-        | "BTreeMap<String, Accuracy>" => "object",
+        | "BTreeMap<String, MethodCost>"
+        | "BTreeMap<String, Accuracy>"
+        | "Diagnostics"
+        | "Lift"
+        | "StepValidity"
+        | "TraceDiversity"
+        | "Interval"
+        | "Accuracy" => "object",
+        "Vec<String>" => "list of texts",
         other => panic!("a type without words: {other}"),
     }
     .to_owned()
 }
 
 /// Structs of files, by name, with the file of the code that has each.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 10] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
     ("RunSummary", "latrace-run/src/pipeline/summary.rs"),
+    ("Diagnostics", "latrace-run/src/diagnostics/mod.rs"),
+    ("Lift", "latrace-run/src/diagnostics/mod.rs"),
+    ("StepValidity", "latrace-run/src/diagnostics/mod.rs"),
+    ("TraceDiversity", "latrace-run/src/diagnostics/mod.rs"),
+    ("MethodCost", "latrace-run/src/diagnostics/mod.rs"),
     ("Accuracy", "latrace-objective/src/statistics.rs"),
     ("Metrics", "latrace-lm/src/train.rs"),
 ];

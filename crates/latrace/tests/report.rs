@@ -131,6 +131,11 @@ fn the_page_holds_what_the_run_counted() {
         data.training.iter().map(|training| (training.name.as_str(), training.steps)).collect::<Vec<_>>(),
         [("initial", 30), ("posterior", 30), ("final", 10)]
     );
+    assert_eq!(serde_json::to_value(&data.diagnostics).unwrap(), summary["diagnostics"]);
+    assert_eq!(data.diagnostics.lift.unwrap().questions, 24);
+    let cautions = &data.diagnostics.cautions;
+    let told = |text: &String| data.findings.remarks.iter().any(|remark| remark.text[1..] == text[1..]);
+    assert!(!cautions.is_empty() && cautions.iter().all(told), "{cautions:?}");
     assert!(data.missing.is_empty(), "{:?}", data.missing);
 }
 

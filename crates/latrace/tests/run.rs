@@ -1,16 +1,17 @@
 //! `latrace run` from outside: a tiny recipe from start to end, killed, changed, refused.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use latrace_core::{Split, Verdict};
+use latrace_core::random::stream;
+use latrace_core::{Split, Tokenizer, Verdict};
 use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::records::{
-    ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
+    ExampleRecord, QuestionRecord, ResponseRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -148,7 +149,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[track_caller]
 fn assert_same(left: &Path, right: &Path) {
     let (left, right) = (contents(left), contents(right));
-    let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
     let different: Vec<&&String> = names.iter().filter(|&&name| left.get(name) != right.get(name)).collect();
     assert!(different.is_empty(), "{different:?}");
 }
@@ -169,7 +170,7 @@ fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
     let started = std::time::Instant::now();
     bench.done("whole", &[]);
     let whole = started.elapsed();
-    let (mut kills, mut stages) = (0, std::collections::BTreeSet::new());
+    let (mut kills, mut stages) = (0, BTreeSet::new());
     // Each life is a random share of what a twelfth of the run takes: later ones begin where earlier ones
     // ended, so kills fall into all stages.
     for share in numbers(7).take(60) {
@@ -198,6 +199,16 @@ fn a_run_killed_twenty_times_ends_as_one_that_was_not() {
     for same in ["models", "bounds", "surrogates", "effective_sample_size", "unbounded", "seed", "version"] {
         assert_eq!(summary[same], before[same], "{same}");
     }
+    assert_eq!(without_times(&summary), without_times(&before));
+}
+
+/// The diagnostics of a summary, without the seconds of methods.
+fn without_times(summary: &Value) -> Value {
+    let mut diagnostics = summary["diagnostics"].clone();
+    for cost in diagnostics["costs"].as_object_mut().unwrap().values_mut() {
+        cost["seconds"] = Value::Null;
+    }
+    diagnostics
 }
 
 /// The stage that is begun and not done. Kills a run while a part's samples are being drawn, once some are
@@ -323,6 +334,237 @@ fn the_summary_has_what_the_contract_says() {
     assert_same(&bench.run_folder("r"), &bench.run_folder("s"));
 }
 
+fn json_of(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The ids of `count` questions by the number that each draws for the evaluation.
+fn lowest(ids: impl IntoIterator<Item = String>, count: usize) -> BTreeSet<String> {
+    let mut ranked: Vec<(u64, String)> =
+        ids.into_iter().map(|id| (stream(0, "evaluation.training", &id, 0), id)).collect();
+    ranked.sort();
+    ranked.into_iter().take(count).map(|(_, id)| id).collect()
+}
+
+/// The share of right responses of an evaluation, by question.
+fn right_shares(stage: &Path) -> BTreeMap<String, f64> {
+    let mut tallies: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for response in records::<ResponseRecord>(stage) {
+        let is_right = response.verdict() == Verdict::Correct;
+        let (right, all) = tallies.entry(response.id).or_default();
+        (*right, *all) = (*right + f64::from(u8::from(is_right)), *all + 1.0);
+    }
+    tallies.into_iter().map(|(id, (right, all))| (id, right / all)).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[track_caller]
+fn check_number(value: &Value, expected: f64) {
+    assert!((value.as_f64().unwrap() - expected).abs() < 1e-12, "{value} for {expected}");
+}
+
+/// Whether a walk's trace arrives by steps that are all right, and its false starts are right and do not.
+fn is_walk(question: &str, trace: &str) -> bool {
+    let (from, to) = question.split_once(' ').unwrap();
+    let moved = |at: i64, step: &str| match step {
+        "+7" => Some(at + 7),
+        "-3" => Some(at - 3),
+        "*2" => Some(at * 2),
+        _ => None,
+    };
+    let attempt = |text: &str| -> Option<bool> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let steps = words.len() > 1 && words.len() % 2 == 1 && words[0] == from;
+        let mut at: i64 = if steps { from.parse().unwrap() } else { return None };
+        for pair in words[1..].chunks(2) {
+            at = moved(at, pair[0]).filter(|at| (0..100).contains(at) && pair[1] == at.to_string())?;
+        }
+        Some(at.to_string() == to)
+    };
+    let attempts: Vec<Option<bool>> =
+        format!("{trace} ").split("x ").map(|text| attempt(text.trim())).collect();
+    let (last, before) = attempts.split_last().unwrap();
+    *last == Some(true) && before.iter().all(|arrives| *arrives == Some(false))
+}
+
+/// Whether each finished trace is valid, by question and number.
+fn walks(run: &Path) -> BTreeMap<(String, u64), bool> {
+    let tokenizer = Tokenizer::from_bytes(&fs::read(run.join("00-model/tokenizer.json")).unwrap()).unwrap();
+    let questions: BTreeMap<String, String> = records::<QuestionRecord>(&run.join("00-questions"))
+        .into_iter()
+        .map(|question| (question.id, question.question))
+        .collect();
+    let closed = records::<TraceRecord>(&run.join("03-traces")).into_iter().filter(|trace| trace.closed);
+    closed
+        .map(|trace| {
+            let text = tokenizer.decode_drawn(&trace.token_ids).unwrap();
+            let is_valid = is_walk(&questions[&trace.id], text.strip_suffix("</think>").unwrap().trim());
+            ((trace.id, trace.sample), is_valid)
+        })
+        .collect()
+}
+
+/// Tokens drawn, tokens trained on, and seconds of some stages.
+fn cost(run: &Path, stages: &[&str]) -> (u64, u64, f64) {
+    let (mut drawn, mut trained, mut seconds) = (0, 0, 0.0);
+    for stage in stages {
+        let record = json_of(&run.join(stage).join("stage.json"));
+        seconds += record["seconds"].as_f64().unwrap();
+        if stage.ends_with("traces") || stage.ends_with("answers") {
+            drawn += record["counts"]["tokens"].as_u64().unwrap();
+        }
+        let metrics = fs::read_to_string(run.join(stage).join("metrics.jsonl")).unwrap_or_default();
+        let tokens = |line: &str| serde_json::from_str::<Value>(line).unwrap()["tokens"].as_u64().unwrap();
+        trained += metrics.lines().map(tokens).sum::<u64>();
+    }
+    (drawn, trained, seconds)
+}
+
+#[track_caller]
+fn check_cost(summary: &Value, method: &str, (drawn, trained, seconds): (u64, u64, f64)) {
+    let cost = &summary["diagnostics"]["costs"][method];
+    assert_eq!(
+        (&cost["tokens_drawn"], &cost["tokens_trained"]),
+        (&json!(drawn), &json!(trained)),
+        "{method}"
+    );
+    assert!(drawn > 0 && trained > 0 && (cost["seconds"].as_f64().unwrap() - seconds).abs() < 1e-9, "{cost}");
+}
+
+/// The lift is that of right answers after traces of the posterior, unended ones wrong, over right responses.
+fn check_lift(run: &Path, lift: &Value) {
+    let mut right: BTreeMap<String, f64> = BTreeMap::new();
+    for trace in records::<TraceRecord>(&run.join("03-traces")) {
+        right.entry(trace.id).or_default();
+    }
+    for verdict in records::<VerdictRecord>(&run.join("06-verdicts")) {
+        *right.get_mut(&verdict.id).unwrap() += f64::from(u8::from(verdict.verdict() == Verdict::Correct));
+    }
+    let initial = right_shares(&run.join("10-evaluation/initial-sampled"));
+    // Four traces with two answers each.
+    let posterior_q: Vec<f64> = initial.keys().map(|id| right[id] / 8.0).collect();
+    let initial_q: Vec<f64> = initial.values().copied().collect();
+    assert_eq!(lift["questions"], 25);
+    check_number(&lift["posterior"]["accuracy"], mean(&posterior_q));
+    check_number(&lift["initial"]["accuracy"], mean(&initial_q));
+    let difference_q: Vec<f64> = posterior_q.iter().zip(&initial_q).map(|(q, pi)| q - pi).collect();
+    check_number(&lift["difference"]["mean"], mean(&difference_q));
+    let bounds = ["low", "high"].map(|end| lift["difference"][end].as_f64().unwrap());
+    assert!(bounds[0] < mean(&difference_q) && mean(&difference_q) < bounds[1], "{lift}");
+}
+
+/// The share of finished traces that are valid, and of the training weight on them.
+fn check_validity(run: &Path, validity: &Value) {
+    let walks = walks(run);
+    let valid = walks.values().filter(|is_valid| **is_valid).count();
+    assert_eq!((&validity["finished"], &validity["valid"]), (&json!(walks.len()), &json!(valid)));
+    assert!(0 < valid && valid < walks.len(), "{valid} of {}", walks.len());
+    let (mut mass, mut valid_mass) = (0.0, 0.0);
+    for example in records::<ExampleRecord>(&run.join("08-dataset")) {
+        if let Ok(sample) = u64::try_from(example.source) {
+            mass += example.weight;
+            valid_mass += if walks[&(example.id, sample)] { example.weight } else { 0.0 };
+        }
+    }
+    check_number(&validity["training_mass"], valid_mass / mass);
+}
+
+#[test]
+fn the_diagnostics_are_what_the_tables_say() {
+    let bench = Bench::new();
+    // A posterior that is large enough, and trained for so long, that some traces are valid; a ratio that is often
+    // at its bound.
+    let settings = [
+        "evaluation.training=25",
+        "traces.limit=30",
+        "questions.sizes.traced=600",
+        "model.shape.hidden_size=64",
+        "model.shape.intermediate_size=192",
+        "model.shape.head_dim=32",
+        "initial.max_steps=200",
+        "posterior.max_steps=800",
+        "posterior.batch_size=16",
+        "posterior.learning_rate=3e-3",
+        "weights.ratio=clipped",
+        "weights.clip=0.05",
+    ];
+    let planned = bench.done("r", &[&settings[..], &["--dry-run"]].concat());
+    for stage in ["10-evaluation/initial-traced", "10-evaluation/initial-sampled"] {
+        assert_eq!(planned.matches(stage).count(), 1, "{planned}");
+    }
+    let printed = bench.done("r", &settings);
+    let run = bench.run_folder("r");
+    let summary = json_of(&run.join("summary.json"));
+    let diagnostics = &summary["diagnostics"];
+    // Which questions, and how often right.
+    let questions: Vec<QuestionRecord> = records(&run.join("00-questions"));
+    let traced = questions.into_iter().filter(|question| question.trace_ids.is_some()).map(|of| of.id);
+    let sampled = records::<TraceRecord>(&run.join("03-traces")).into_iter().map(|trace| trace.id);
+    let sampled: BTreeSet<String> = sampled.collect();
+    assert_eq!(sampled.len(), 30);
+    for (name, ids) in [("traced", lowest(traced, 25)), ("sampled", lowest(sampled, 25))] {
+        let shares = right_shares(&run.join(format!("10-evaluation/initial-{name}")));
+        assert_eq!(shares.keys().cloned().collect::<BTreeSet<_>>(), ids, "{name}");
+        let of = &diagnostics[format!("initial_on_{name}")];
+        assert_eq!((&of["questions"], &of["samples"]), (&json!(25), &json!(50)));
+        check_number(&of["accuracy"], mean(&shares.values().copied().collect::<Vec<f64>>()));
+    }
+    assert_eq!(diagnostics["initial_on_held_out"]["accuracy"], summary["models"]["initial"]["accuracy"]);
+    check_lift(&run, &diagnostics["lift"]);
+    check_validity(&run, &diagnostics["validity"]);
+    let counts = json_of(&run.join("07-weights/stage.json"))["counts"].clone();
+    let number = |name: &str| counts[name].as_f64().unwrap();
+    for name in ["distinct_traces", "distinct_effective_sample_size"] {
+        check_number(&diagnostics["traces"][name], number(name));
+    }
+    assert!(number("clipped") > 0.0);
+    check_number(&diagnostics["traces"]["clipped"], number("clipped") / number("traces"));
+    check_number(
+        &diagnostics["traces"]["clipped"],
+        number("clipped") / records::<WeightRecord>(&run.join("07-weights")).len() as f64,
+    );
+    // What methods share counts for each; evaluations count for none.
+    let shared = ["00-model", "00-questions", "01-initial"];
+    let own = [
+        "02-posterior",
+        "03-traces",
+        "04-scores",
+        "05-answers",
+        "06-verdicts",
+        "07-weights",
+        "08-dataset",
+        "09-final",
+    ];
+    check_cost(&summary, "final", cost(&run, &[&shared[..], &own].concat()));
+    let of_rft: Vec<String> = ["", "round-2/"]
+        .iter()
+        .flat_map(|round| own[1..].iter().map(move |stage| format!("baselines/rft/{round}{stage}")))
+        .collect();
+    let of_rft: Vec<&str> = of_rft.iter().map(String::as_str).collect();
+    check_cost(&summary, "rft", cost(&run, &[&shared[..], &of_rft].concat()));
+    // A caution for each of the two, where its number says so.
+    let is_below = |value: &Value, border: f64| value.as_f64().unwrap() < border;
+    let expected = [
+        ("does not fit its own traces", is_below(&diagnostics["initial_on_traced"]["accuracy"], 0.6)),
+        ("the posterior is no better", is_below(&diagnostics["lift"]["difference"]["low"], 1e-300)),
+    ];
+    for (caution, is_expected) in expected {
+        let cautions = diagnostics["cautions"].as_array().unwrap();
+        let is_there = cautions.iter().any(|text| text.as_str().unwrap().contains(caution));
+        assert_eq!(is_there, is_expected, "{diagnostics}");
+        assert_eq!(printed.contains(caution), is_expected, "{printed}");
+    }
+    let models: Vec<&String> = summary["models"].as_object().unwrap().keys().collect();
+    assert_eq!(models, ["final", "initial", "rft"]);
+    let mut compare = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+    let compared = compare.current_dir(bench.folder.path()).args(["compare", "r"]).output().unwrap();
+    let compared = String::from_utf8(compared.stdout).unwrap();
+    assert!(compared.contains("initial") && !compared.contains("initial-"), "{compared}");
+}
+
 #[test]
 fn a_changed_recipe_redoes_what_depends_on_the_change() {
     let bench = Bench::new();
@@ -375,7 +617,7 @@ fn every_round_samples_anew_and_updates_the_posterior_on_samples_of_the_model_to
         .into_iter()
         .map(|question| (question.id.clone(), question))
         .collect();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for round in [run.clone(), run.join("round-2")] {
         let weights = posterior_weights(&round);
         let examples = records::<ExampleRecord>(&round.join("02-posterior-dataset"));
@@ -425,7 +667,7 @@ fn a_posterior_that_is_not_trained_is_the_model_with_the_hint_in_its_prompt() {
     let run = bench.run_folder("r");
     assert!(!run.join("02-posterior").exists());
     let traces = records::<TraceRecord>(&run.join("03-traces"));
-    let asked: std::collections::BTreeSet<&String> = traces.iter().map(|trace| &trace.id).collect();
+    let asked: BTreeSet<&String> = traces.iter().map(|trace| &trace.id).collect();
     assert_eq!((asked.len(), traces.len()), (7, 28), "7 questions, 4 traces of each");
     // Sampled with the hint, scored without it: were the prompts the same, so would be the log-probs.
     let scores = records::<ScoreRecord>(&run.join("04-scores"));

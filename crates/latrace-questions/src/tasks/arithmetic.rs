@@ -8,14 +8,14 @@
 //! step is first written with a wrong result close to the right one, and corrected at once: `3 + 4 = 9 x 3 +
 //! 4 = 7 , …`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use latrace_objective::Rng;
 use latrace_verify::Reason;
 
-use super::expression::{Expression, Operator, Step, told};
+use super::expression::{Expression, Operator, Step, read_steps, told};
 use super::splits::{Grade, PER_GRADE, Solution};
-use super::{LARGEST, MISTAKE, Rules, number, sometimes};
+use super::{LARGEST, MISTAKE, Rules, TraceCheck, number, sometimes};
 
 const OPERATORS: [Operator; 3] = [Operator::Add, Operator::Subtract, Operator::Multiply];
 const LARGEST_GIVEN: u8 = 9;
@@ -66,6 +66,47 @@ impl Rules for Arithmetic {
             _ => Reason::Different,
         }
     }
+
+    fn check_trace(question: &str, trace: &str) -> TraceCheck {
+        // Longer expressions than the task's are not followed: the ways to read a trace grow exponentially.
+        let is_of_task =
+            |expression: &Expression| expression.steps().is_some_and(|steps| steps.len() <= MOST_DIFFICULT);
+        match Expression::parse(question).filter(is_of_task) {
+            None => TraceCheck::Unknown,
+            Some(expression) => {
+                TraceCheck::of(kept_steps(trace).is_some_and(|steps| works_out(expression, steps)))
+            }
+        }
+    }
+}
+
+/// Whether steps, in whatever order they can be taken, leave a number of an expression.
+fn works_out(expression: Expression, steps: Vec<Step>) -> bool {
+    // Equal operations at several places are the same step: every expression that may be left is kept.
+    let mut left = HashSet::from([expression]);
+    for step in steps {
+        left =
+            left.iter().filter(|_| step.is_right()).flat_map(|expression| expression.after(&step)).collect();
+    }
+    left.iter().any(|expression| matches!(expression, Expression::Number(_)))
+}
+
+/// The steps of a trace that are not marked as mistakes; none where a mark follows a right step, or another step
+/// than the mistaken one follows the mark.
+fn kept_steps(trace: &str) -> Option<Vec<Step>> {
+    let words: Vec<&str> = trace.split_whitespace().collect();
+    let mut kept: Vec<Step> = Vec::new();
+    for steps in words.split(|word| *word == MISTAKE).map(read_steps) {
+        let steps = steps?;
+        if let Some(mistake) = kept.pop() {
+            let is_corrected = steps.first().is_some_and(|step| step.repeats(&mistake));
+            if mistake.is_right() || !is_corrected {
+                return None;
+            }
+        }
+        kept.extend(steps);
+    }
+    Some(kept)
 }
 
 fn grade(operations: usize, rng: &mut Rng) -> Grade<Expression> {
@@ -210,6 +251,39 @@ mod tests {
         check("( 3 + 4 ) * 2", "", Reason::NoAnswer);
         check("3 - 4", "-1", Reason::BadGold);
         check("( 3 + 4", "7", Reason::BadGold);
+    }
+
+    #[track_caller]
+    fn check_trace(question: &str, trace: &str, expected: TraceCheck) {
+        assert_eq!(Task::Arithmetic.check_trace(question, trace), expected, "{question}: {trace}");
+    }
+
+    #[test]
+    fn a_trace_is_valid_where_its_steps_are_those_of_the_question() {
+        let question = "( ( 3 + 4 ) - 2 ) * ( 3 + 4 )";
+        check_trace(question, "3 + 4 = 7 , 7 - 2 = 5 , 3 + 4 = 7 , 5 * 7 = 35", TraceCheck::Valid);
+        check_trace(question, "3 + 4 = 7 , 3 + 4 = 7 , 7 - 2 = 5 , 5 * 7 = 35", TraceCheck::Valid);
+        check_trace(
+            question,
+            "3 + 4 = 8 x 3 + 4 = 7 , 7 - 2 = 5 , 3 + 4 = 7 , 5 * 7 = 35",
+            TraceCheck::Valid,
+        );
+        check_trace(question, "3 + 4 = 7 , 7 - 2 = 5 , 5 * 7 = 35", TraceCheck::Invalid);
+        check_trace(question, "7 - 2 = 5 , 3 + 4 = 7 , 3 + 4 = 7 , 5 * 7 = 35", TraceCheck::Invalid);
+        // Forced onto the value.
+        check_trace("( 3 + 4 ) * 2", "3 + 4 = 9 , 9 * 2 = 14", TraceCheck::Invalid);
+        check_trace("( 3 + 4 ) * 2", "3 + 4 = 9 , 7 * 2 = 14", TraceCheck::Invalid);
+        check_trace("( 3 + 4 ) * 2", "7 * 2 = 14", TraceCheck::Invalid);
+        // A mistake that is none, and one that is not corrected.
+        check_trace("( 3 + 4 ) * 2", "3 + 4 = 7 x 3 + 4 = 7 , 7 * 2 = 14", TraceCheck::Invalid);
+        check_trace("( 3 + 4 ) * 2", "3 + 5 = 9 x 3 + 4 = 7 , 7 * 2 = 14", TraceCheck::Invalid);
+        check_trace("( 3 + 4 ) * 2", "x 3 + 4 = 7 , 7 * 2 = 14", TraceCheck::Invalid);
+        check_trace("( 3 + 4 ) * 2", "3 + 4 = 7 , 7 * 2 = 14 , 7 * 2 = 14", TraceCheck::Invalid);
+        check_trace("( 3 + 4 ) * 2", "3 + 4 = 7 , 7 * 2 = 14 x", TraceCheck::Invalid);
+        check_trace("( 3 + 4 ) * 2", "", TraceCheck::Invalid);
+        check_trace("7", "7", TraceCheck::Invalid);
+        check_trace("( 3 + 4", "3 + 4 = 7", TraceCheck::Unknown);
+        check_trace(&["1 * 1"; 16].join(" + "), "1 * 1 = 1", TraceCheck::Unknown);
     }
 
     #[test]

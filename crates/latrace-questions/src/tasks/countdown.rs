@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 use latrace_objective::Rng;
 use latrace_verify::Reason;
 
-use super::expression::{Expression, Operator, Step, told};
+use super::expression::{Expression, Operator, Step, read_steps, told};
 use super::splits::{Grade, Solution, cap};
-use super::{MISTAKE, Rules, number, sometimes};
+use super::{MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
 
 const LARGEST_GIVEN: u8 = 10;
 const FEWEST_GIVEN: usize = 3;
@@ -84,6 +84,24 @@ impl Rules for Countdown {
             Some(_) => Reason::Different,
         }
     }
+
+    fn check_trace(question: &str, trace: &str) -> TraceCheck {
+        let Some(puzzle) = read(question) else { return TraceCheck::Unknown };
+        TraceCheck::of(arrives(trace, puzzle.target, |words| end_of(&puzzle.numbers, words)))
+    }
+}
+
+/// The result of the last of some steps; none where one is wrong, or uses a number that is not left.
+fn end_of(numbers: &[u8], words: &[&str]) -> Option<u8> {
+    let (mut left, mut end) = (numbers.to_vec(), None);
+    for step in read_steps(words)? {
+        take(&mut left, step.left)?;
+        take(&mut left, step.right)?;
+        left.push(step.result);
+        end = Some(step.result).filter(|_| step.is_right());
+        end?;
+    }
+    end
 }
 
 /// The numbers are compared first, because an expression of at most four cannot overflow.
@@ -471,6 +489,27 @@ mod tests {
         check("2 5 7 -> 4", "2 - 5 + 7", Reason::Equal);
         check("2 5 7 -> 0", "( 2 + 5 ) - 7", Reason::Equal);
         check("7 -> 7", "7", Reason::Equal);
+    }
+
+    #[track_caller]
+    fn check_trace(question: &str, trace: &str, expected: TraceCheck) {
+        assert_eq!(Task::Countdown.check_trace(question, trace), expected, "{question}: {trace}");
+    }
+
+    #[test]
+    fn a_trace_is_valid_where_each_step_uses_what_is_left_and_the_last_attempt_arrives() {
+        check_trace("2 7 8 -> 42", "8 - 2 = 6 , 6 * 7 = 42", TraceCheck::Valid);
+        check_trace("2 7 8 -> 42", "8 + 7 = 15 , 15 - 2 = 13 x 8 - 2 = 6 , 6 * 7 = 42", TraceCheck::Valid);
+        check_trace("2 7 8 -> 42", "8 - 2 = 6", TraceCheck::Invalid);
+        // Forced onto the target: a wrong result, a number that is not given, one that is used up.
+        check_trace("2 7 8 -> 42", "8 - 2 = 6 , 6 + 7 = 42", TraceCheck::Invalid);
+        check_trace("2 7 8 -> 42", "6 * 7 = 42", TraceCheck::Invalid);
+        check_trace("2 7 8 -> 42", "7 * 7 = 49 , 49 - 7 = 42", TraceCheck::Invalid);
+        check_trace("2 7 8 -> 42", "8 - 2 = 5 , 5 + 7 = 12 x 8 - 2 = 6 , 6 * 7 = 42", TraceCheck::Invalid);
+        check_trace("2 7 8 -> 42", "8 - 2 = 6 , 6 * 7 = 42 x 8 - 2 = 6 , 6 * 7 = 42", TraceCheck::Invalid);
+        check_trace("2 7 8 -> 42", "x 8 - 2 = 6 , 6 * 7 = 42", TraceCheck::Invalid);
+        check_trace("2 7 8 -> 42", "", TraceCheck::Invalid);
+        check_trace("2 7 8 42", "8 - 2 = 6 , 6 * 7 = 42", TraceCheck::Unknown);
     }
 
     #[test]

@@ -62,6 +62,23 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// The words of a step, whose result may be wrong.
+    fn read(words: &[&str]) -> Option<Step> {
+        let &[left, operator, right, "=", result] = words else { return None };
+        let operator = Operator::of_word(operator)?;
+        Some(Step { left: number(left)?, operator, right: number(right)?, result: number(result)? })
+    }
+
+    /// Whether its result is that of its operation.
+    pub(super) fn is_right(&self) -> bool {
+        self.operator.apply(self.left, self.right) == Some(self.result)
+    }
+
+    /// Whether both are the same operation, whatever their results.
+    pub(super) fn repeats(&self, other: &Step) -> bool {
+        Step { result: self.result, ..*other } == *self
+    }
+
     /// The operation, if its result has a token.
     pub(super) fn of(left: u8, operator: Operator, right: u8) -> Option<Step> {
         operator.apply(left, right).map(|result| Step { left, operator, right, result })
@@ -77,6 +94,11 @@ impl fmt::Display for Step {
 /// Steps in the format of a trace.
 pub(super) fn told(steps: &[Step]) -> String {
     steps.iter().map(Step::to_string).collect::<Vec<_>>().join(" , ")
+}
+
+/// Steps as a trace tells them, right or wrong; none where the words are not steps.
+pub(super) fn read_steps(words: &[&str]) -> Option<Vec<Step>> {
+    words.split(|word| *word == ",").map(Step::read).collect()
 }
 
 /// A number, or an operation on two expressions.
@@ -118,6 +140,21 @@ impl Expression {
     /// Its value, if it and all intermediate values have tokens.
     pub(super) fn value(&self) -> Option<u8> {
         self.work_out(&mut Vec::new())
+    }
+
+    /// What a step makes of it: as many expressions as it has operations on two numbers that are the step's.
+    pub(super) fn after(&self, step: &Step) -> Vec<Expression> {
+        let Expression::Operation(left, operator, right) = self else { return Vec::new() };
+        if let (Expression::Number(a), Expression::Number(b)) = (&**left, &**right) {
+            let is_step = (*a, *operator, *b) == (step.left, step.operator, step.right);
+            return if is_step { vec![Expression::Number(step.result)] } else { Vec::new() };
+        }
+        let on_left = left.after(step).into_iter();
+        let on_left = on_left.map(|left| Expression::operation(left, *operator, (**right).clone()));
+        let on_right = right.after(step).into_iter();
+        on_left
+            .chain(on_right.map(|right| Expression::operation((**left).clone(), *operator, right)))
+            .collect()
     }
 
     fn work_out(&self, steps: &mut Vec<Step>) -> Option<u8> {

@@ -34,6 +34,24 @@ pub const LARGEST: u8 = 99;
 /// In a trace: marks the preceding step as a mistake.
 const MISTAKE: &str = "x";
 
+/// What a task's rules say of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceCheck {
+    /// Every step follows from the question and the steps before it, and the last one arrives.
+    Valid,
+    /// Some step does not follow, or the trace does not arrive.
+    Invalid,
+    /// The question is none of the task's.
+    Unknown,
+}
+
+impl TraceCheck {
+    /// Of a trace of a question that can be read.
+    fn of(is_valid: bool) -> TraceCheck {
+        if is_valid { TraceCheck::Valid } else { TraceCheck::Invalid }
+    }
+}
+
 /// A built-in task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +111,16 @@ impl Task {
         }
     }
 
+    /// Whether every step of `trace`, a thought without markers, is right. Unlike the verdict on an answer, this
+    /// finds traces that are forced onto an answer which is given as the hint.
+    pub fn check_trace(self, question: &str, trace: &str) -> TraceCheck {
+        match self {
+            Task::Walk => Walk::check_trace(question, trace),
+            Task::Countdown => Countdown::check_trace(question, trace),
+            Task::Arithmetic => Arithmetic::check_trace(question, trace),
+        }
+    }
+
     /// The `tokenizer.json` of the task's vocabulary.
     pub fn tokenizer(self) -> String {
         let numbers = (0..=LARGEST).map(|number| number.to_string());
@@ -127,6 +155,8 @@ trait Rules {
     fn solve(puzzle: &Self::Puzzle, rng: &mut Rng) -> Solution;
     /// Whether a non-empty text answers a question.
     fn judge(question: &str, answer: &str) -> Reason;
+    /// Whether every step of a trace is right.
+    fn check_trace(question: &str, trace: &str) -> TraceCheck;
 }
 
 /// A number as written in questions and answers: without sign or leading zeros, since other spellings have no
@@ -137,6 +167,15 @@ fn number(word: &str) -> Option<u8> {
         return None;
     }
     word.parse().ok().filter(|&value| value <= LARGEST)
+}
+
+/// Whether the last attempt of a trace reaches the target, and those before it, which are marked as mistakes, do
+/// not. `end_of` gives the number that an attempt's steps lead to; none where one of them is wrong.
+fn arrives(trace: &str, target: u8, end_of: impl Fn(&[&str]) -> Option<u8>) -> bool {
+    let words: Vec<&str> = trace.split_whitespace().collect();
+    let mut ends = words.rsplit(|word| *word == MISTAKE).map(end_of);
+    // From the back: the last attempt first.
+    ends.next() == Some(Some(target)) && ends.all(|end| end.is_some_and(|end| end != target))
 }
 
 /// With probability [`FALSE_STARTS`], what `draw` gives: the false start of a trace, where one is possible.
@@ -175,6 +214,42 @@ mod tests {
         // not at all.
         let most = freedom + 5.0 * (2.0 * freedom).sqrt();
         assert!(chi_square < most, "{chi_square} at {freedom} degrees of freedom");
+    }
+
+    /// A trace with the number at word `at` replaced by the next one; none where that word is no number.
+    fn spoilt(trace: &str, at: usize) -> Option<String> {
+        let mut words: Vec<String> = trace.split(' ').map(str::to_owned).collect();
+        let next = (number(&words[at])? + 1) % (LARGEST + 1);
+        words[at] = next.to_string();
+        Some(words.join(" "))
+    }
+
+    /// Whether the word at `at` is the wrong result that arithmetic withdraws: another wrong one would do as well.
+    fn is_withdrawn(task: Task, trace: &str, at: usize) -> bool {
+        task == Task::Arithmetic && trace.split(' ').nth(at + 1) == Some(MISTAKE)
+    }
+
+    #[test]
+    fn reference_traces_are_valid_and_not_with_another_number() {
+        for task in Task::ALL {
+            for question in traced(task, 1000, 6) {
+                let (text, trace) = (&question.question, question.trace.unwrap());
+                let check = |trace: &str| task.check_trace(text, trace);
+                assert_eq!(check(&trace), TraceCheck::Valid, "{text}: {trace}");
+                for at in (0..trace.split(' ').count()).filter(|&at| !is_withdrawn(task, &trace, at)) {
+                    let Some(spoilt) = spoilt(&trace, at) else { continue };
+                    assert_eq!(check(&spoilt), TraceCheck::Invalid, "{text}: {spoilt}");
+                }
+                let words: Vec<&str> = trace.split(' ').collect();
+                for cut in 0..words.len() {
+                    assert_eq!(
+                        check(&words[..cut].join(" ")),
+                        TraceCheck::Invalid,
+                        "{text}: {trace} cut at {cut}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use latrace_objective::Rng;
 use latrace_verify::Reason;
 
 use super::splits::{Grade, Solution};
-use super::{LARGEST, MISTAKE, Rules, number, sometimes};
+use super::{LARGEST, MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
 
 /// A longer walk visits some value twice, so it has a shorter equivalent.
 const MOST_MOVES: usize = LARGEST as usize;
@@ -93,6 +93,22 @@ impl Rules for Walk {
             Err(reason) => reason,
         }
     }
+
+    fn check_trace(question: &str, trace: &str) -> TraceCheck {
+        let Some(Ends { from, to }) = read(question) else { return TraceCheck::Unknown };
+        TraceCheck::of(arrives(trace, to, |words| end_of(from, words)))
+    }
+}
+
+/// The value that a start and moves with the values after them lead to; none where one does not follow.
+fn end_of(from: u8, words: &[&str]) -> Option<u8> {
+    let (start, moves) = words.split_first()?;
+    let follows = |at: u8, step: &[&str]| {
+        let &[step, value] = step else { return None };
+        Move::of_word(step)?.from(at).filter(|&next| number(value) == Some(next))
+    };
+    let has_moves = number(start) == Some(from) && !moves.is_empty();
+    if has_moves { moves.chunks(2).try_fold(from, follows) } else { None }
 }
 
 fn read(question: &str) -> Option<Ends> {
@@ -311,6 +327,29 @@ mod tests {
         check("10 14", "+7", Reason::Different);
         check("10 114", "+7", Reason::BadGold);
         check("10 14 3", "+7", Reason::BadGold);
+    }
+
+    #[track_caller]
+    fn check_trace(question: &str, trace: &str, expected: TraceCheck) {
+        assert_eq!(Task::Walk.check_trace(question, trace), expected, "{question}: {trace}");
+    }
+
+    #[test]
+    fn a_trace_is_valid_where_each_value_follows_and_the_last_attempt_arrives() {
+        check_trace("10 14", "10 +7 17 -3 14", TraceCheck::Valid);
+        check_trace("10 14", "10 -3 7 x 10 *2 20 +7 27 x 10 -3 7 *2 14", TraceCheck::Valid);
+        check_trace("10 14", "10 +7 17 -3 14 +7 21 -3 18", TraceCheck::Invalid);
+        // Forced onto the end.
+        check_trace("10 14", "10 +7 14", TraceCheck::Invalid);
+        check_trace("10 14", "10 -3 8 x 10 -3 7 *2 14", TraceCheck::Invalid);
+        check_trace("10 14", "11 -3 8 +7 15 x 10 -3 7 *2 14", TraceCheck::Invalid);
+        // A mistake that is none, or nothing.
+        check_trace("10 14", "10 -3 7 *2 14 x 10 -3 7 *2 14", TraceCheck::Invalid);
+        check_trace("10 14", "10 x 10 -3 7 *2 14", TraceCheck::Invalid);
+        check_trace("1 5", "1 -3 -2 +7 5", TraceCheck::Invalid);
+        check_trace("10 14", "", TraceCheck::Invalid);
+        check_trace("10 10", "10", TraceCheck::Invalid);
+        check_trace("10", "10 -3 7 *2 14", TraceCheck::Unknown);
     }
 
     #[test]

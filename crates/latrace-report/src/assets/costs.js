@@ -4,8 +4,20 @@ function drawCosts(data) {
   return [
     h("h2", { id: "costs-title" }, "Time and tokens"),
     h("p", { class: "lead" }, costsLead(data)),
-    h("div", { class: "figures" }, costsFigure(data)),
+    h("div", { class: "figures" }, costsFigure(data), methodsFigure(data)),
   ];
+}
+
+// What a fair comparison of methods needs: what each of them took in all.
+function methodsFigure(data) {
+  const costs = Object.entries(data.diagnostics.costs);
+  if (!costs.length) return null;
+  const own = ([name]) => (name === "final" ? 0 : 1);
+  const rows = costs.sort((a, b) => own(a) - own(b)).map(([name, cost]) => [shownName(name), count(cost.tokens_drawn), count(cost.tokens_trained), decimal(cost.seconds, 1)]);
+  return figure("methods", "What each method took", "All stages that lead to its final model, without evaluations. A stage that methods share counts for each of them. Tokens drawn are those of traces and answers; tokens trained those of all updates, prompts included.", {
+    wide: true,
+    body: table("Tokens and time by method", ["Method", "Tokens drawn", "Tokens trained", "Seconds"], rows),
+  });
 }
 
 function timed(data) {

@@ -5,10 +5,11 @@ const SECTIONS = [
   ["progress", drawProgress, (data) => [data.run.finished, data.stages]],
   ["contents", drawContents, () => []],
   ["results", drawResults, (data) => [data.questions, data.models, data.comparisons, data.missing]],
+  ["signs", drawSigns, (data) => [data.diagnostics, data.missing]],
   ["learning", drawLearning, (data) => [data.training, data.missing]],
   ["weighing", drawWeighing, (data) => [data.funnel, data.verdicts, data.weights, data.bounds, data.lengths, data.emphasis, data.missing]],
   ["browser", drawBrowser, (data) => [data.traces, data.missing]],
-  ["costs", drawCosts, (data) => [data.run.finished, data.stages]],
+  ["costs", drawCosts, (data) => [data.run.finished, data.stages, data.diagnostics]],
   ["recipe", drawRecipe, (data) => [data.run]],
 ];
 const drawn = new Map();

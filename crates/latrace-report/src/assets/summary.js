@@ -21,7 +21,7 @@ function drawSummary(data) {
 }
 
 function drawContents() {
-  const entries = [["results", "Results"], ["learning", "Training"], ["weighing", "Traces and weights"], ["browser", "Read the traces"], ["costs", "Time and tokens"], ["recipe", "Settings"]];
+  const entries = [["results", "Results"], ["signs", "Can it help?"], ["learning", "Training"], ["weighing", "Traces and weights"], ["browser", "Read the traces"], ["costs", "Time and tokens"], ["recipe", "Settings"]];
   return [h("ul", null, entries.map(([id, title]) => h("li", null, h("a", { href: `#${id}` }, title))))];
 }
 

@@ -23,6 +23,7 @@ use super::text::{cannot_read, cannot_read_folder};
 use evaluation::Measurements;
 use latrace_core::Split;
 use latrace_io::table::Table;
+use latrace_run::diagnostics::Diagnostics;
 use latrace_run::layout::RECIPE;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::pipeline::summary::{RunSummary, SUMMARY, contamination};
@@ -78,7 +79,7 @@ impl Collector {
         if let Some(data) = self.known_at(&finished) {
             return Ok(data.clone());
         }
-        let data = read_tables(recipe, stages)?;
+        let data = read_tables(&self.run, recipe, stages)?;
         self.known = Some(Known { finished, data: data.clone() });
         Ok(data)
     }
@@ -146,7 +147,7 @@ fn method_name(method: Method) -> Result<String> {
 }
 
 /// The contents of finished stages' tables.
-fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
+fn read_tables(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
     let Measurements { models, comparisons } = evaluation::read(recipe, stages)?;
     let questions = stages.done(Stage::Questions).map(|folder| count_questions(folder, recipe));
     let emphasis = emphasis::read(recipe, stages)?;
@@ -155,11 +156,16 @@ fn read_tables(recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
         comparisons,
         questions: questions.transpose()?,
         emphasis,
+        diagnostics: Diagnostics::of(&stages.plan, run, recipe)?,
         ..ReportData::default()
     };
     data.missing.extend(missing_results(&data.models, recipe, stages));
     if data.emphasis.is_none() {
         data.missing.insert("emphasis".to_owned(), stages.not_there(Stage::Verdicts));
+    }
+    if data.diagnostics.initial_on_traced.is_none() && data.diagnostics.initial_on_sampled.is_none() {
+        let first = if recipe.initial.train { Stage::InitialTraced } else { Stage::InitialSampled };
+        data.missing.insert("fit".to_owned(), stages.not_there(first));
     }
     sampled::read(recipe, stages)?.put(&mut data, recipe, stages);
     Ok(data)

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use latrace_engine::TrainConfig;
 use latrace_io::table::Table;
+use latrace_run::diagnostics::trained_tokens;
 use latrace_run::pipeline::folder::{StageRecord, read_record};
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::{Node, NodeId, Plan, Settings, Stage, plan};
@@ -229,7 +230,7 @@ fn progress(known: &Known, parts: Option<usize>) -> Result<Option<StageProgress>
 fn tokens(known: &Known) -> Result<Option<u64>> {
     // A training's record does not count tokens; its updates do.
     if known.is_done() && known.training().is_some() {
-        return training::tokens(&known.folder);
+        return trained_tokens(&known.folder);
     }
     Ok(known.counted_tokens())
 }

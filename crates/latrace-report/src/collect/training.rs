@@ -23,7 +23,6 @@ struct Update {
     epoch: f64,
     loss: f64,
     grad_norm: f64,
-    tokens: u64,
     time: f64,
 }
 
@@ -83,12 +82,6 @@ fn recent_rate(updates: &[Update], last: &Update) -> Option<f64> {
     (seconds > 0.0).then(|| (last.step - first.step) as f64 / seconds)
 }
 
-/// Tokens of all updates; `None` if none was logged.
-pub(super) fn tokens(folder: &Path) -> Result<Option<u64>> {
-    let updates = read(folder)?;
-    Ok((!updates.is_empty()).then(|| updates.iter().map(|update| update.tokens).sum()))
-}
-
 /// The completely logged updates: the last line may still be being written.
 fn read(folder: &Path) -> Result<Vec<Update>> {
     let path = folder.join(METRICS);
@@ -129,7 +122,6 @@ mod tests {
         assert_eq!((curve.steps, curve.steps_per_point, curve.points.len()), (401, 3, 134));
         assert_eq!(curve.points[0], TrainingPoint { step: 3, loss: 2.0, grad_norm: 2.0 });
         assert_eq!(curve.points[133].step, 401);
-        assert_eq!(tokens(folder.path()).unwrap(), Some(4010));
     }
 
     #[test]

@@ -24,6 +24,7 @@ const LOW_EFFECTIVE: f64 = 0.25;
 /// All remarks: first those that support the outcome, then cautions, then background.
 pub(super) fn remarks(data: &ReportData) -> Vec<Remark> {
     let mut remarks = about_results(data);
+    remarks.extend(data.diagnostics.cautions.iter().map(|text| caution(capital(text))));
     remarks.extend(about_traces(data));
     remarks.extend(about_verdicts(data));
     remarks.extend(about_weights(data));

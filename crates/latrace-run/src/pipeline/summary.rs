@@ -11,6 +11,7 @@ use serde_json::Value;
 pub use super::words::in_words;
 
 use super::folder::{StageRecord, read_record};
+use crate::diagnostics::Diagnostics;
 use crate::plan::{NodeId, Plan, Stage, Step};
 use crate::recipe::run::RunRecipe;
 use crate::stages::evaluation::Measured;
@@ -53,6 +54,9 @@ pub struct RunSummary {
     /// Training questions that also stand in the validation or test split; none if there is neither.
     #[serde(default)]
     pub contaminated: Option<Contamination>,
+    /// What tells whether the method can help on these questions.
+    #[serde(default)]
+    pub diagnostics: Diagnostics,
     /// Working time (s) by stage.
     pub seconds: BTreeMap<String, f64>,
     /// Peak memory (bytes) of the process, over all stages.
@@ -97,6 +101,7 @@ impl RunSummary {
             distinct_traces: number(&weights, "distinct_traces"),
             clipped: weights["clipped"].as_u64().unwrap_or(0),
             contaminated: contamination(&run.join(Stage::Questions.name()))?,
+            diagnostics: Diagnostics::of(plan, run, recipe)?,
             peak_memory_bytes: records.values().map(|record| record.peak_memory_bytes).max().unwrap_or(0),
             seconds: records.into_iter().map(|(name, record)| (name, record.seconds)).collect(),
             seed: recipe.seed,

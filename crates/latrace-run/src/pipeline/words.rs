@@ -6,6 +6,7 @@ use latrace_objective::statistics::Accuracy;
 use latrace_questions::contamination::Contamination;
 
 use super::summary::{ModelSummary, RunSummary};
+use crate::diagnostics::in_lines;
 
 /// The summary as text: a table, and its interpretation.
 pub fn in_words(summary: &RunSummary, run: &Path) -> String {
@@ -15,6 +16,7 @@ pub fn in_words(summary: &RunSummary, run: &Path) -> String {
     lines.extend(contamination(summary));
     lines.extend(bounds(summary));
     lines.push(effort(summary));
+    lines.extend(diagnostics(summary));
     lines.push(String::new());
     lines.push(next_steps(summary, run));
     lines.join("\n")
@@ -24,6 +26,12 @@ pub fn in_words(summary: &RunSummary, run: &Path) -> String {
 fn contamination(summary: &RunSummary) -> Option<String> {
     let contaminated = summary.contaminated.filter(Contamination::is_any)?;
     Some(format!("Caution: {contaminated}: accuracies may measure what was memorised."))
+}
+
+/// What tells whether the method can help.
+fn diagnostics(summary: &RunSummary) -> Vec<String> {
+    let lines = in_lines(&summary.diagnostics);
+    if lines.is_empty() { lines } else { [vec![String::new()], lines].concat() }
 }
 
 /// L^1 … L^K as bounds, or as surrogates with the reason.
@@ -67,13 +75,18 @@ fn weights(summary: &RunSummary) -> Option<String> {
     has_traces.then(|| {
         format!(
             "Of a question's traces {distinct_traces:.1} differ on average, with an effective sample size of {distinct_effective_sample_size:.1}; {without_usable_trace} questions have no usable trace.{}",
-            clipped(summary.clipped)
+            clipped(summary)
         )
     })
 }
 
-fn clipped(traces: u64) -> String {
-    if traces == 0 { String::new() } else { format!(" The ratio of {traces} traces is at its bound.") }
+fn clipped(summary: &RunSummary) -> String {
+    let share = summary.diagnostics.traces.map_or(0.0, |traces| traces.clipped * 100.0);
+    let traces = summary.clipped;
+    if traces == 0 {
+        return String::new();
+    }
+    format!(" The ratio of {traces} traces ({share:.0} %) is at its bound.")
 }
 
 fn effort(summary: &RunSummary) -> String {

@@ -4,9 +4,9 @@
 use anyhow::Result;
 
 use super::{
-    AnswerSettings, DatasetSettings, EvaluationSettings, FitRows, FitSettings, ModelSettings, Node, NodeId,
-    Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step, TraceSettings, VerdictSettings,
-    WeightSettings, settings_key,
+    AnswerSettings, DatasetSettings, EvaluatedQuestions, EvaluationSettings, FitRows, FitSettings,
+    ModelSettings, Node, NodeId, Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step,
+    TraceSettings, VerdictSettings, WeightSettings, settings_key,
 };
 use crate::recipe::run::{Method, RunRecipe, Start};
 
@@ -17,6 +17,7 @@ pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) ->
     let questions = steps.questions(base)?;
     let initial = if recipe.initial.train { steps.initial(base, questions) } else { base };
     steps.evaluation(Stage::InitialEvaluation, questions, initial)?;
+    steps.training_evaluations(questions, initial)?;
     let mut models = Models { base, initial, posterior: None, reasoner: initial };
     for round in 1..=recipe.rounds {
         (steps.round, steps.recipe) = (round, recipe.of_round(round));
@@ -94,7 +95,34 @@ impl Steps<'_> {
     }
 
     fn evaluation(&mut self, stage: Stage, questions: NodeId, model: NodeId) -> Result<NodeId> {
-        let settings = Settings::Evaluation(EvaluationSettings::of(&self.recipe)?);
+        self.evaluation_on(EvaluatedQuestions::held_out(&self.recipe), stage, questions, model)
+    }
+
+    /// Evaluations of pi_theta0 on training questions: on those that it learns from, and on those for which traces
+    /// are sampled. A baseline's would say little more than the recipe's own, and would cost as much.
+    fn training_evaluations(&mut self, questions: NodeId, initial: NodeId) -> Result<()> {
+        if self.recipe.evaluation.training == 0 || self.method.is_some() {
+            return Ok(());
+        }
+        if self.recipe.initial.train {
+            let traced = EvaluatedQuestions::traced(&self.recipe);
+            self.evaluation_on(traced, Stage::InitialTraced, questions, initial)?;
+        }
+        if self.recipe.method != Method::Sft {
+            let sampled = EvaluatedQuestions::sampled(&self.recipe);
+            self.evaluation_on(sampled, Stage::InitialSampled, questions, initial)?;
+        }
+        Ok(())
+    }
+
+    fn evaluation_on(
+        &mut self,
+        evaluated: EvaluatedQuestions,
+        stage: Stage,
+        questions: NodeId,
+        model: NodeId,
+    ) -> Result<NodeId> {
+        let settings = Settings::Evaluation(EvaluationSettings::of(&self.recipe, evaluated)?);
         Ok(self.add(stage, settings, &[(Role::Questions, questions), (Role::Model, model)]))
     }
 

@@ -12,9 +12,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 pub use settings::{
-    AnswerSettings, DatasetSettings, EvaluationSettings, External, FitRows, FitSettings, MixtureSettings,
-    ModelSettings, PACE, QuestionSettings, ScoreSettings, Settings, Template, TraceSettings, VerdictSettings,
-    WeightSettings,
+    AnswerSettings, DatasetSettings, EvaluatedQuestions, EvaluationSettings, External, FitRows, FitSettings,
+    MixtureSettings, ModelSettings, PACE, QuestionSettings, ScoreSettings, Settings, Template, TraceSettings,
+    VerdictSettings, WeightSettings,
 };
 pub use stage::Stage;
 

@@ -15,7 +15,9 @@ use latrace_questions::source::Source;
 use serde::Serialize;
 
 use crate::prompting::{Conversation, Prompting};
-use crate::recipe::run::{Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions};
+use crate::recipe::run::{
+    Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions, Traces,
+};
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
 /// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
@@ -415,11 +417,63 @@ impl DatasetSettings {
     }
 }
 
+/// The questions of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum EvaluatedQuestions {
+    /// All of a split.
+    Split {
+        /// The split.
+        split: Split,
+    },
+    /// Training questions that have a trace in the data.
+    Traced {
+        /// How many of them, drawn uniformly.
+        traced: usize,
+    },
+    /// Training questions for which traces are sampled.
+    Sampled {
+        /// How many of them, drawn uniformly.
+        sampled: usize,
+        /// Questions to sample traces for.
+        questions: TracedQuestions,
+        /// How many of those, drawn uniformly; 0: all.
+        limit: usize,
+    },
+}
+
+impl EvaluatedQuestions {
+    /// The questions of the recipe's evaluation split.
+    pub fn held_out(recipe: &RunRecipe) -> EvaluatedQuestions {
+        EvaluatedQuestions::Split { split: recipe.evaluation.split }
+    }
+
+    /// Training questions with a trace, as many as the recipe evaluates.
+    pub fn traced(recipe: &RunRecipe) -> EvaluatedQuestions {
+        EvaluatedQuestions::Traced { traced: recipe.evaluation.training }
+    }
+
+    /// Questions for which traces are sampled, as many as the recipe evaluates.
+    pub fn sampled(recipe: &RunRecipe) -> EvaluatedQuestions {
+        let Traces { questions, limit, .. } = recipe.traces;
+        EvaluatedQuestions::Sampled { sampled: recipe.evaluation.training, questions, limit }
+    }
+
+    /// Their split.
+    pub fn split(self) -> Split {
+        match self {
+            EvaluatedQuestions::Split { split } => split,
+            EvaluatedQuestions::Traced { .. } | EvaluatedQuestions::Sampled { .. } => Split::Train,
+        }
+    }
+}
+
 /// Evaluation of a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvaluationSettings {
-    /// Split to evaluate on.
-    pub split: Split,
+    /// Questions to evaluate on.
+    #[serde(flatten)]
+    pub questions: EvaluatedQuestions,
     /// Sampling of responses.
     pub sampling: Sampling,
     /// Markers around a thought.
@@ -433,9 +487,9 @@ pub struct EvaluationSettings {
 impl EvaluationSettings {
     /// # Errors
     /// Unknown markers.
-    pub fn of(recipe: &RunRecipe) -> Result<EvaluationSettings> {
+    pub fn of(recipe: &RunRecipe, questions: EvaluatedQuestions) -> Result<EvaluationSettings> {
         Ok(EvaluationSettings {
-            split: recipe.evaluation.split,
+            questions,
             sampling: recipe.evaluation.sampling,
             markers: markers(recipe)?,
             time_limit: recipe.verdicts.time_limit,

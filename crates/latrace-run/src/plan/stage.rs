@@ -13,6 +13,10 @@ pub enum Stage {
     Initial,
     /// Evaluation of pi_theta0.
     InitialEvaluation,
+    /// Evaluation of pi_theta0 on training questions that have a trace in the data.
+    InitialTraced,
+    /// Evaluation of pi_theta0 on training questions for which traces are sampled.
+    InitialSampled,
     /// Traces z ~ pi(z|x), from which q learns.
     PosteriorTraces,
     /// log pi of the reference answer after each of them, for a likelihood estimator.
@@ -56,11 +60,13 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 22] = [
+    pub const ALL: [Stage; 24] = [
         Stage::Model,
         Stage::Questions,
         Stage::Initial,
         Stage::InitialEvaluation,
+        Stage::InitialTraced,
+        Stage::InitialSampled,
         Stage::PosteriorTraces,
         Stage::PosteriorScores,
         Stage::PosteriorAnswers,
@@ -103,6 +109,8 @@ impl Stage {
             Stage::Questions => ("00-questions", "Questions"),
             Stage::Initial => ("01-initial", "Training of the initial model"),
             Stage::InitialEvaluation => ("10-evaluation/initial", "Evaluation of the initial model"),
+            Stage::InitialTraced => ("10-evaluation/initial-traced", "Initial model on traced questions"),
+            Stage::InitialSampled => ("10-evaluation/initial-sampled", "Initial model before sampling"),
             Stage::PosteriorTraces => ("02-posterior-traces", "Traces for the posterior"),
             Stage::PosteriorScores => ("02-posterior-scores", "Scores for the posterior"),
             Stage::PosteriorAnswers => ("02-posterior-answers", "Answers for the posterior"),
@@ -124,9 +132,15 @@ impl Stage {
         }
     }
 
-    /// The name of the evaluated model: the last part of the folder's name.
+    /// The name of the model that an evaluation on held-out questions measures: the last part of the folder's
+    /// name. Evaluations on training questions are no results, but diagnostics.
     pub fn evaluated_model(self) -> Option<&'static str> {
-        self.name().strip_prefix(EVALUATIONS)?.strip_prefix('/')
+        match self {
+            Stage::InitialEvaluation | Stage::FinalEvaluation => {
+                self.name().strip_prefix(EVALUATIONS)?.strip_prefix('/')
+            }
+            _ => None,
+        }
     }
 }
 

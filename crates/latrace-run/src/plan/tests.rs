@@ -260,6 +260,38 @@ fn models_start_where_the_recipe_says_in_every_round() {
     check(Stage::Scores, &["model.folder=somewhere", "initial.train=false"], ["00-model", "09-final"]);
 }
 
+/// The stages that evaluate a model, of each method.
+fn evaluations(settings: &[&str]) -> Vec<String> {
+    let plan = plan(&read("quickstart.toml", settings)).unwrap();
+    let is_evaluation = |step: &&Step| matches!(plan.nodes[step.node].settings, Settings::Evaluation(_));
+    plan.steps.iter().filter(is_evaluation).map(Step::label).collect()
+}
+
+#[test]
+fn the_initial_model_alone_is_evaluated_on_training_questions() {
+    let (initial, last) = ("10-evaluation/initial", "10-evaluation/final");
+    let (traced, sampled) = ("10-evaluation/initial-traced", "10-evaluation/initial-sampled");
+    let of_baseline = ["rft: 10-evaluation/initial", "rft: 10-evaluation/final"];
+    let expected = [&[initial, traced, sampled, last], &of_baseline[..]].concat();
+    assert_eq!(evaluations(&[]), expected);
+    let alone = ["skip=[\"rft\"]"];
+    assert_eq!(evaluations(&[alone[0], "evaluation.training=0"]), [initial, last]);
+    assert_eq!(evaluations(&[alone[0], "method=sft"]), [initial, traced, last]);
+    let given = [alone[0], "model.folder=somewhere", "initial.train=false"];
+    assert_eq!(evaluations(&given), [initial, sampled, last]);
+    // Which questions they are is in their keys, and in none of another evaluation.
+    let key = |stage, settings: &[&str]| {
+        let plan = plan(&read("quickstart.toml", settings)).unwrap();
+        settings_key(&plan.nodes[plan.last(stage).unwrap()])
+    };
+    let changes = ["traces.limit=50", "traces.questions=all", "evaluation.training=7"];
+    for (change, changed) in changes.into_iter().zip([[false, true], [false, true], [true, true]]) {
+        let differs = |stage| key(stage, &[]) != key(stage, &[change]);
+        assert_eq!([Stage::InitialTraced, Stage::InitialSampled].map(differs), changed, "{change}");
+        assert!(![Stage::InitialEvaluation, Stage::FinalEvaluation].into_iter().any(differs), "{change}");
+    }
+}
+
 #[test]
 fn the_hint_is_in_the_prompt_of_the_posterior_alone() {
     let hinted = |settings: &[&str], stage| {

@@ -290,6 +290,8 @@ pub struct Dataset {
 pub struct Evaluation {
     /// Split to evaluate on.
     pub split: Split,
+    /// Training questions to evaluate the initial model on, of each of two kinds; 0: none.
+    pub training: usize,
     /// Sampling of responses.
     #[serde(flatten)]
     pub sampling: Sampling,

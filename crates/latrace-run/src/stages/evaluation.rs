@@ -1,6 +1,6 @@
-//! Stage 10: a model's accuracy on held-out questions.
+//! Stage 10: a model's accuracy on held-out questions, and the initial model's on training questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Result;
 use latrace_core::StopReason;
@@ -8,10 +8,11 @@ use latrace_engine::boundary::Completion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::selection::{drawn, is_selected, with_samples};
 use super::{Counts, StageWork, answer_job, draw_stage};
 use crate::evaluation::{Answer, accuracy_by, answer_of};
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
-use crate::plan::{EvaluationSettings, Role};
+use crate::plan::{EvaluatedQuestions, EvaluationSettings, Role};
 use latrace_core::Split;
 use latrace_engine::sampling::Prompt;
 use latrace_engine::trace_codec::TraceCodec;
@@ -36,7 +37,7 @@ pub struct Measured {
     pub split: Split,
 }
 
-/// Samples and judges responses to the questions of the recipe's evaluation split.
+/// Samples and judges responses to the questions of a split, or to some of the training questions.
 ///
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
@@ -45,7 +46,12 @@ pub fn run(settings: &EvaluationSettings, work: StageWork<'_>) -> Result<Value> 
     let judge = &Judge::new(settings.time_limit, &work.context.sandbox);
     let source = work.input(Role::Questions)?;
     let job = answer_job("responses", settings.sampling, settings.seed, codec);
-    let ask = |part| asked(&source, part, settings.split, judge);
+    let drawn = drawn_ids(&source, settings)?;
+    let is_asked = |question: &QuestionRecord| {
+        question.split == settings.questions.split()
+            && drawn.as_ref().is_none_or(|drawn| drawn.contains(&question.id))
+    };
+    let ask = |part| asked(&source, part, is_asked, judge);
     let record = |of: &Posed, number, completion| Ok(of.record(number, completion, codec, judge));
     let counts: ResponseCounts = draw_stage(work, &source, &job, ask, record)?;
     Ok(json!(counts.measured(settings)))
@@ -57,15 +63,40 @@ struct Posed {
     query: Query,
 }
 
-/// A part's questions of a split, and their prompts.
+/// The ids of the training questions to evaluate on; none where a whole split is.
+fn drawn_ids(
+    source: &Table<QuestionRecord>,
+    settings: &EvaluationSettings,
+) -> Result<Option<HashSet<String>>> {
+    let draw = ("evaluation.training", settings.seed);
+    match settings.questions {
+        EvaluatedQuestions::Split { .. } => Ok(None),
+        EvaluatedQuestions::Traced { traced } => drawn(source, traced, draw, is_learnt_from).map(Some),
+        EvaluatedQuestions::Sampled { sampled, questions, limit } => {
+            let with_samples = with_samples(source, questions, limit, settings.seed)?;
+            let has_samples = |question: &QuestionRecord| {
+                is_selected(question, questions)
+                    && with_samples.as_ref().is_none_or(|ids| ids.contains(&question.id))
+            };
+            drawn(source, sampled, draw, has_samples).map(Some)
+        }
+    }
+}
+
+/// Whether pi_theta0 is trained on the question's own trace.
+fn is_learnt_from(question: &QuestionRecord) -> bool {
+    question.split == Split::Train && question.trace_ids.is_some() && question.answer_ids.is_some()
+}
+
+/// The questions of a part to evaluate on, and their prompts.
 fn asked(
     source: &Table<QuestionRecord>,
     part: usize,
-    split: Split,
+    is_asked: impl Fn(&QuestionRecord) -> bool,
     judge: &Judge<'_>,
 ) -> Result<Vec<(Posed, Prompt)>> {
-    let of_split = source.read(part)?.into_iter().filter(|question| question.split == split);
-    of_split.map(|question| posed(question, judge)).collect()
+    let asked = source.read(part)?.into_iter().filter(is_asked);
+    asked.map(|question| posed(question, judge)).collect()
 }
 
 fn posed(question: QuestionRecord, judge: &Judge<'_>) -> Result<(Posed, Prompt)> {
@@ -138,7 +169,7 @@ impl ResponseCounts {
             by_difficulty: self.by_difficulty(settings.seed),
             truncated: self.truncated,
             tokens: self.tokens,
-            split: settings.split,
+            split: settings.questions.split(),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod model;
 pub mod posterior_dataset;
 pub mod questions;
 pub mod scores;
+mod selection;
 pub mod traces;
 pub mod training;
 pub mod verdicts;

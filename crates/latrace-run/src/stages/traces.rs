@@ -8,12 +8,11 @@ use latrace_engine::boundary::Completion;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::selection::{is_selected, with_samples};
 use super::{Counts, StageWork, draw_stage};
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::plan::{Role, TraceSettings};
-use crate::recipe::run::{Sampling, TracedQuestions};
-use latrace_core::Split;
-use latrace_core::random::stream;
+use crate::recipe::run::Sampling;
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
@@ -25,7 +24,7 @@ use latrace_io::table::Table;
 pub fn run(settings: &TraceSettings, work: StageWork<'_>) -> Result<Value> {
     let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
     let source = work.input(Role::Questions)?;
-    let drawn = drawn(&source, settings)?;
+    let drawn = with_samples(&source, settings.questions, settings.limit, settings.seed)?;
     let ask = |part| asked(&source, part, settings, drawn.as_ref());
     let record = |id: &String, number, completion| Ok(trace(id, number, completion, codec));
     let counts: TraceCounts = draw_stage(work, &source, &job(settings, codec), ask, record)?;
@@ -47,31 +46,9 @@ fn asked(
 ) -> Result<Vec<(String, Prompt)>> {
     let is_drawn = |id: &String| drawn.is_none_or(|drawn| drawn.contains(id));
     let selected = source.read(part)?.into_iter();
-    let selected = selected.filter(|question| is_selected(question, settings) && is_drawn(&question.id));
+    let selected =
+        selected.filter(|question| is_selected(question, settings.questions) && is_drawn(&question.id));
     Ok(selected.filter_map(|question| prompted(question, settings)).collect())
-}
-
-/// The ids of `limit` of the selected questions, drawn uniformly; none where all of them are taken.
-fn drawn(source: &Table<QuestionRecord>, settings: &TraceSettings) -> Result<Option<HashSet<String>>> {
-    if settings.limit == 0 {
-        return Ok(None);
-    }
-    let mut ranked = Vec::new();
-    for question in source.records()? {
-        let question = question?;
-        if is_selected(&question, settings) {
-            // By a number of its own: which questions are drawn does not depend on their order or parts.
-            ranked.push((stream(settings.seed, "traces.limit", &question.id, 0), question.id));
-        }
-    }
-    ranked.sort_unstable();
-    Ok(Some(ranked.into_iter().take(settings.limit).map(|(_, id)| id).collect()))
-}
-
-fn is_selected(question: &QuestionRecord, settings: &TraceSettings) -> bool {
-    // The other splits are for evaluation only.
-    question.split == Split::Train
-        && (settings.questions == TracedQuestions::All || question.trace_ids.is_none())
 }
 
 /// A question's prompt; none where it needs a hint and has none.

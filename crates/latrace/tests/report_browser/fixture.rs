@@ -13,6 +13,7 @@ use latrace_report::{
     ReportData, Run, ShownStage, StageState, TraceBrowser, Training, TrainingPoint, VerdictCount,
     WeightFigure, findings,
 };
+use latrace_run::diagnostics::{Diagnostics, Lift, MethodCost, StepValidity, TraceDiversity};
 
 /// Texts that would run if they became markup.
 pub const HOSTILE: [&str; 3] = [
@@ -74,12 +75,41 @@ pub fn finished_run(questions: usize) -> ReportData {
         bounds: Some(bounds()),
         lengths: Some(lengths(&mut rng)),
         emphasis: Some(emphasis(&mut rng)),
+        diagnostics: diagnostics(),
         traces,
         missing: BTreeMap::new(),
         ..ReportData::default()
     };
     data.findings = findings(&data);
     data
+}
+
+/// Signs of a method that can help, with what two methods took.
+fn diagnostics() -> Diagnostics {
+    let accuracy = |accuracy, questions| {
+        let samples = questions * RESPONSES;
+        Accuracy { accuracy, low: accuracy - 0.04, high: accuracy + 0.04, questions, samples }
+    };
+    let initial = accuracy(0.241, 200);
+    let difference = Interval { mean: 0.519, low: 0.46, high: 0.575 };
+    let costs = [("final", 1_204_511, 2_871_002, 61.3), ("rft", 1_100_020, 2_205_710, 50.8)];
+    let cost = |(name, tokens_drawn, tokens_trained, seconds): (&str, u64, u64, f64)| {
+        (name.to_owned(), MethodCost { tokens_drawn, tokens_trained, seconds })
+    };
+    Diagnostics {
+        initial_on_traced: Some(accuracy(0.96, 200)),
+        initial_on_held_out: Some(accuracy(0.228, 300)),
+        initial_on_sampled: Some(initial),
+        lift: Some(Lift { questions: 200, posterior: accuracy(0.76, 200), initial, difference }),
+        validity: Some(StepValidity { finished: 25_511, valid: 19_643, training_mass: Some(0.97) }),
+        traces: Some(TraceDiversity {
+            distinct_traces: 6.2,
+            distinct_effective_sample_size: 3.4,
+            clipped: 0.0,
+        }),
+        costs: costs.map(cost).into(),
+        cautions: Vec::new(),
+    }
 }
 
 /// A run in the middle of its third stage.
@@ -109,6 +139,7 @@ pub fn begun_run() -> ReportData {
     });
     for figure in [
         "accuracy",
+        "fit",
         "difficulty",
         "pass_at_k",
         "funnel",

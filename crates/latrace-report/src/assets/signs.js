@@ -1,0 +1,42 @@
+// Whether the method can help on these questions at all, before any result.
+
+function drawSigns(data) {
+  return [
+    h("h2", { id: "signs-title" }, "Can it help?"),
+    h("p", { class: "lead" }, "New traces teach something where the initial model fits the traces that it has but fails on other questions, and where the posterior, which sees the hint, is right more often than the initial model is on the same questions. Where the model does not fit its own traces, nobody’s traces help."),
+    h("div", { class: "figures" }, fitFigure(data)),
+  ];
+}
+
+function fitFigure(data) {
+  const signs = data.diagnostics;
+  const row = (name, of) => (of ? [[name, percent(of.accuracy), between(of.low, of.high), count(of.questions)]] : []);
+  const own = row("Initial model, on questions that it learns from", signs.initial_on_traced);
+  const sampled = row("Initial model, on questions that traces are sampled for", signs.initial_on_sampled);
+  const lift = signs.lift;
+  const rows = [
+    ...own,
+    ...row("Initial model, on held-out questions", signs.initial_on_held_out),
+    ...sampled,
+    ...(lift ? row("After the posterior’s traces", lift.posterior) : []),
+    ...(lift ? [["Lift: posterior less initial model, points", points(lift.difference.mean), `${points(lift.difference.low)} to ${points(lift.difference.high)}`, count(lift.questions)]] : []),
+  ];
+  return figure("fit", "Right answers before training on new traces", "The initial model answers with the settings of the evaluation; the posterior’s traces and the answers after them are sampled as in training. The lift is of the first round, question by question.", {
+    absent: own.length || sampled.length ? null : data.missing.fit ?? "Not measured.",
+    wide: true,
+    body: table("Right answers before training on new traces", ["What", "Right", "95 % interval", "Questions"], rows),
+    note: [validityNote(signs.validity), diversityNote(signs.traces)].filter(Boolean).join(" "),
+  });
+}
+
+function validityNote(validity) {
+  if (!validity) return null;
+  const share = percent(validity.valid / Math.max(validity.finished, 1));
+  const mass = validity.training_mass === null ? "" : ` They carry ${percent(validity.training_mass)} of the training weight of sampled examples.`;
+  return `Of ${plural(validity.finished, "finished trace")}, ${share} are valid in every step by the rules of the task.${mass}`;
+}
+
+function diversityNote(traces) {
+  if (!traces) return null;
+  return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} differ on average, with an effective sample size of ${decimal(traces.distinct_effective_sample_size, 1)}; the ratio of ${percent(traces.clipped)} of the traces is at its bound.`;
+}
