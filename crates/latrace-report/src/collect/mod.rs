@@ -249,3 +249,6 @@ impl Sampled {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;
