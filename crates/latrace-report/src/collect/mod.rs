@@ -257,3 +257,6 @@ impl Sampled {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -270,3 +270,33 @@ fn rate(times: &[SystemTime]) -> Option<f64> {
     let span = last.duration_since(*first).ok().filter(|span| !span.is_zero())?;
     Some((times.len() - 1) as f64 / span.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_rate_of_parts_is_that_between_the_first_and_the_last() {
+        let start = SystemTime::UNIX_EPOCH;
+        let times = |seconds: &[u64]| {
+            seconds.iter().map(|&seconds| start + Duration::from_secs(seconds)).collect::<Vec<_>>()
+        };
+        assert_eq!(rate(&times(&[10, 12, 20])), Some(0.2));
+        assert_eq!([rate(&times(&[])), rate(&times(&[10])), rate(&times(&[10, 10]))], [None; 3]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_stage_is_the_parts_that_are_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, seconds) in [("part-0", 100), ("part-1", 102), ("part-2", 104), (".part-3.tmp", 200)] {
+            let file = fs::File::create(folder.path().join(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        }
+        let progress = |total| part_progress(folder.path(), total).unwrap().unwrap();
+        let of_ten = progress(Some(10));
+        assert_eq!((of_ten.done, of_ten.per_second, of_ten.seconds_left), (3, Some(0.5), Some(14.0)));
+        assert_eq!((progress(None).total, progress(None).seconds_left), (None, None));
+    }
+}

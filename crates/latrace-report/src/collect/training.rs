@@ -140,4 +140,16 @@ mod tests {
         assert_eq!(progress(folder.path(), &config).unwrap().unwrap().seconds_left, Some(12.5));
         assert_eq!(progress(tempfile::tempdir().unwrap().path(), &config).unwrap(), None);
     }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_updates() {
+        // A hundred slow updates, then a hundred at four a second.
+        let time =
+            |step: u64| if step <= 100 { step as f64 * 10.0 } else { 1000.0 + (step - 100) as f64 / 4.0 };
+        let updates: Vec<Update> = (1..=200)
+            .map(|step| Update { step, epoch: 1.0, loss: 0.0, grad_norm: 0.0, time: time(step) })
+            .collect();
+        assert_eq!(recent_rate(&updates, &updates[199]), Some(4.0));
+        assert_eq!(recent_rate(&updates[..1], &updates[0]), None);
+    }
 }

@@ -1,7 +1,9 @@
 use super::remarks::note;
 use super::wording::count;
 use super::*;
-use crate::data::{FunnelStep, Histogram, RemarkKind, Training, TrainingPoint, VerdictCount, WeightFigure};
+use crate::data::{
+    ByDifficulty, FunnelStep, Histogram, RemarkKind, Training, TrainingPoint, VerdictCount, WeightFigure,
+};
 use latrace_core::Reason;
 use latrace_objective::statistics::{Accuracy, Interval};
 
@@ -144,4 +146,56 @@ fn large_numbers_have_commas() {
         [count(7), count(1_000), count(16_710), count(1_234_567)],
         ["7", "1,000", "16,710", "1,234,567"]
     );
+}
+
+#[test]
+fn without_pairs_a_gain_is_claimed_where_even_the_nearest_ends_are_apart() {
+    let mut data = gained();
+    data.comparisons.clear();
+    data.models[1] = measured("final", ModelRole::Final, 0.43, 0.68);
+    assert!(findings(&data).headline.starts_with("No clear gain"), "{}", findings(&data).headline);
+    data.models[1] = measured("final", ModelRole::Final, 0.20, 0.39);
+    assert!(findings(&data).headline.contains("lowered"));
+}
+
+#[test]
+fn the_hardest_questions_are_the_last_of_the_difficulties() {
+    let mut data = gained();
+    let by_difficulty = |shares: [f64; 2]| {
+        let accuracy = |accuracy| Accuracy { accuracy, low: 0.0, high: 1.0, questions: 9, samples: 9 };
+        let of = |(name, share): (&str, f64)| ByDifficulty {
+            difficulty: name.to_owned(),
+            accuracy: accuracy(share),
+        };
+        ["1", "2"].into_iter().zip(shares).map(of).collect::<Vec<_>>()
+    };
+    let outcome = |data: &ReportData| findings(data).outcome.join(" ");
+    data.models[0].by_difficulty = by_difficulty([0.9, 0.1]);
+    data.models[1].by_difficulty = by_difficulty([0.95, 0.3]);
+    let expected = "(difficulty 2) it went from 10.0\u{a0}% to 30.0\u{a0}%";
+    assert!(outcome(&data).contains(expected), "{}", outcome(&data));
+    data.models[1].by_difficulty.pop();
+    assert!(!outcome(&data).contains("hardest"));
+}
+
+#[test]
+fn a_hint_is_promised_where_every_question_has_one() {
+    let asked = |with_trace, with_hint| {
+        let counts = QuestionCounts { train: 10, with_trace, with_hint, ..QuestionCounts::default() };
+        findings(&ReportData { questions: Some(counts), ..ReportData::default() }).asked.remove(0)
+    };
+    assert!(asked(4, 10).ends_with("the other 6 only with a hint, such as the answer."), "{}", asked(4, 10));
+    assert!(asked(4, 9).ends_with("the other 6 only with at most a hint."), "{}", asked(4, 9));
+    assert!(asked(10, 10).ends_with("All of them come with a written-out thought."));
+    assert!(asked(0, 0).ends_with("None of them comes with a written-out thought."));
+}
+
+#[test]
+fn few_questions_are_fewer_than_two_hundred() {
+    let is_few = |questions| {
+        let mut data = gained();
+        data.models[0].overall.questions = questions;
+        findings(&data).remarks.iter().any(|remark| remark.text.starts_with("Only "))
+    };
+    assert_eq!([is_few(199), is_few(200)], [true, false]);
 }

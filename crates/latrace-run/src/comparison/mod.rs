@@ -245,6 +245,9 @@ fn shown(cell: &Option<Accuracy>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use latrace_objective::statistics::Tally;
+
+    use super::sources::QuestionOutcome;
     use super::*;
 
     fn accuracy(accuracy: f64) -> Accuracy {
@@ -299,5 +302,125 @@ mod tests {
         let mut entries = [entry("a", "B1", "x", 2), entry("a", "B1", "y", 2), entry("a", "B2", "z", 2)];
         tell_apart(&mut entries);
         assert_eq!(entries.map(|entry| entry.model), ["a (x)", "a (y)", "a"]);
+    }
+
+    /// The results of a model: each question's text, subset, right responses and all.
+    fn results(questions: &[(&str, &str, &str, usize, usize)]) -> ResultSource {
+        let outcome = |&(id, question, subset, right, samples): &(&str, &str, &str, usize, usize)| {
+            let (question, subset) = (question.to_owned(), Some(subset.to_owned()));
+            (id.to_owned(), QuestionOutcome { question, subset, tally: Tally { right, samples } })
+        };
+        ResultSource::Counted(questions.iter().map(outcome).collect())
+    }
+
+    fn with_results(model: &str, folder: &str, questions: &[(&str, &str, &str, usize, usize)]) -> Entry {
+        Entry { questions: results(questions), shows: Shows::Both, ..entry(model, "B1", folder, 4) }
+    }
+
+    #[test]
+    fn a_model_is_compared_with_the_first_or_the_named_one() {
+        let entries = [
+            with_results("a", "x", &[("1", "p", "easy", 1, 4), ("2", "q", "hard", 0, 4)]),
+            with_results("b", "y", &[("1", "p", "easy", 4, 4), ("2", "q", "hard", 1, 4)]),
+        ];
+        let pairs_of = |against: Option<&str>| {
+            let (pairs, unpaired) = pairs::pairs(&entries, against).unwrap();
+            assert_eq!(unpaired, [""; 0]);
+            let names = |pair: &Pair| (pair.first.clone(), pair.second.clone(), pair.paired.difference.mean);
+            (pairs.iter().map(names).collect::<Vec<_>>(), pairs::markdown(&pairs))
+        };
+        let (found, table) = pairs_of(None);
+        assert_eq!(found, [("a".to_owned(), "b".to_owned(), 0.5)]);
+        let row: Vec<&str> = table.lines().nth(2).unwrap().split('|').map(str::trim).collect();
+        assert_eq!(row[1..5], ["B1", "b", "a", "+50.0"], "{table}");
+        assert_eq!(row[7], "2", "{table}");
+        assert_eq!(pairs_of(Some("b")).0, [("b".to_owned(), "a".to_owned(), -0.5)]);
+        let error = pairs::pairs(&entries, Some("c")).unwrap_err().to_string();
+        assert_eq!(error, "--against c: no such model on B1");
+    }
+
+    #[test]
+    fn models_on_different_questions_form_no_pair() {
+        let first = with_results("a", "x", &[("1", "p", "easy", 1, 4), ("2", "q", "hard", 0, 4)]);
+        let check = |others: &[(&str, &str, &str, usize, usize)], expected: &str| {
+            let entries = [first.clone(), with_results("b", "y", others)];
+            let (pairs, unpaired) = pairs::pairs(&entries, None).unwrap();
+            assert_eq!((pairs.len(), unpaired), (0, vec![format!("a and b on B1: {expected}")]));
+        };
+        let (one, two, more) = (("1", "p", "easy", 1, 4), ("2", "q", "hard", 0, 4), ("3", "r", "hard", 0, 4));
+        check(&[one], "their questions differ (2 and 1; \"2\" is in only one of them)");
+        check(&[one, two, more], "their questions differ (2 and 3; \"3\" is in only one of them)");
+        check(&[one, ("2", "other", "hard", 0, 4)], "their questions differ (\"2\" has a different text)");
+        check(&[], "y has no per-question results");
+    }
+
+    #[test]
+    fn pooled_runs_add_up_question_by_question() {
+        let entries = || {
+            vec![
+                with_results("a", "x", &[("1", "p", "easy", 1, 4), ("2", "q", "hard", 0, 4)]),
+                with_results("a", "y", &[("1", "p", "easy", 4, 4)]),
+                with_results("b", "z", &[("1", "p", "easy", 2, 4)]),
+            ]
+        };
+        let pooled = recount::pool(entries()).unwrap();
+        let names: Vec<&str> = pooled.iter().map(|entry| entry.model.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        let Accuracy { accuracy, questions, samples, .. } = pooled[0].overall;
+        assert_eq!((accuracy, questions, samples), (0.3125, 2, 12));
+        // Some questions have more responses than others, so that no one number stands for them.
+        assert_eq!((pooled[0].k, pooled[1].k), (None, Some(4)));
+        assert_eq!(pooled[0].by_subset["easy"].accuracy, 0.625);
+        // The mean of a single subset would repeat the overall one.
+        assert_eq!((pooled[0].shows, pooled[1].shows), (Shows::Both, Shows::Overall));
+        let mut others = entries();
+        others[1] = with_results("a", "y", &[("1", "another text", "easy", 4, 4)]);
+        let error = recount::pool(others).unwrap_err().to_string();
+        assert_eq!(error, "cannot pool x and y: question \"1\" has a different text");
+    }
+
+    #[test]
+    fn only_the_questions_of_some_subsets_are_kept() {
+        let entries = || vec![with_results("a", "x", &[("1", "p", "easy", 1, 4), ("2", "q", "hard", 0, 4)])];
+        let kept = recount::keep(entries(), &["hard".to_owned()]).unwrap();
+        assert_eq!((kept[0].overall.accuracy, kept[0].overall.questions), (0.0, 1));
+        assert_eq!(kept[0].by_subset.keys().collect::<Vec<_>>(), ["hard"]);
+        let error = recount::keep(entries(), &["medium".to_owned()]).unwrap_err().to_string();
+        assert_eq!(error, "--only medium: a has no such question on B1");
+    }
+
+    #[test]
+    fn a_column_names_the_responses_per_question_where_all_models_have_as_many() {
+        let k = |entries: &[Entry]| columns(entries)[0].k;
+        assert_eq!(k(&[entry("a", "B1", "x", 4), entry("b", "B1", "y", 4)]), Some(4));
+        assert_eq!(k(&[entry("a", "B1", "x", 4), entry("b", "B1", "y", 2)]), None);
+        assert_eq!(k(&[entry("a", "B1", "x", 4), Entry { k: None, ..entry("b", "B1", "y", 4) }]), None);
+    }
+
+    #[test]
+    fn results_are_read_from_a_folder_or_those_in_it_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let accuracy = |questions, samples| {
+            serde_json::json!({
+                "accuracy": 0.5, "low": 0.4, "high": 0.6, "questions": questions, "samples": samples, "by_difficulty": {},
+            })
+        };
+        for name in ["b", "a", "c"] {
+            let summary =
+                serde_json::json!({"models": {"final": accuracy(10, 40), "initial": accuracy(10, 20)}});
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::write(folder.path().join(name).join("summary.json"), summary.to_string()).unwrap();
+        }
+        let entries = sources::read(folder.path()).unwrap();
+        let found: Vec<String> = entries.iter().map(|entry| entry.model.clone()).collect();
+        let run = |name: &str| folder.path().join(name).display().to_string();
+        let expected =
+            ["a", "b", "c"].map(|name| [format!("{}: initial", run(name)), format!("{}: final", run(name))]);
+        assert_eq!(found, expected.concat());
+        assert_eq!([entries[0].k, entries[1].k], [Some(2), Some(4)]);
+        assert_eq!(sources::read(&folder.path().join("b")).unwrap().len(), 2);
+        let empty = tempfile::tempdir().unwrap();
+        let error = sources::read(empty.path()).unwrap_err().to_string();
+        assert!(error.contains("has no summary.json, nor has any of its subfolders"), "{error}");
     }
 }

@@ -100,3 +100,41 @@ fn response_text(row: &Row) -> Result<String, FieldProblem> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str, ids: &[&str]) -> Result<HashMap<String, Vec<Response>>> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("given.jsonl");
+        std::fs::write(&file, text).unwrap();
+        let asked: Vec<Asked> =
+            ids.iter().map(|id| Asked { id: (*id).to_owned(), text: String::new() }).collect();
+        read(&file, &asked)
+    }
+
+    #[test]
+    fn responses_join_their_question_in_the_order_of_their_numbers() {
+        let rows = "{\"id\": \"a\", \"sample\": 1, \"response\": \"second\", \"text\": \"other\"}\n\
+                    {\"id\": 7, \"text\": \"seven\", \"stop_reason\": \"max_tokens\", \"token_ids\": [1, 2]}\n\
+                    {\"id\": \"a\", \"sample\": 0, \"response\": \"first\"}\n\
+                    {\"id\": \"b\", \"response\": \"not asked\"}\n";
+        let found = read_text(rows, &["a", "7"]).unwrap();
+        let texts = |id: &str| found[id].iter().map(|response| response.text.as_str()).collect::<Vec<_>>();
+        assert_eq!((found.len(), texts("a"), texts("7")), (2, vec!["first", "second"], vec!["seven"]));
+        assert!(found["7"][0].is_truncated() && !found["a"][0].is_truncated());
+        assert_eq!((found["7"][0].tokens, found["a"][0].tokens), (Some(2), None));
+    }
+
+    #[test]
+    fn a_question_without_a_response_is_named() {
+        let row = "{\"id\": \"a\", \"response\": \"r\"}\n";
+        let error = read_text(row, &["a", "b", "c"]).unwrap_err().to_string();
+        assert!(error.ends_with("has no response to 2 of 3 questions, such as \"b\""), "{error}");
+        let error = read_text("{\"id\": \"a\", \"response\": 4}\n", &["a"]).unwrap_err().to_string();
+        assert!(error.contains("field \"response\": expected a text"), "{error}");
+        let error = read_text("{\"response\": \"r\"}\n", &["a"]).unwrap_err().to_string();
+        assert!(error.contains("field \"id\""), "{error}");
+    }
+}

@@ -127,3 +127,57 @@ fn questions(plan: &BenchmarkRun) -> Result<Vec<Asked>> {
     })?;
     Ok(asked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_responses_are_judged_and_summed_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "own.toml",
+            "title = \"Own\"\nkind = \"math\"\nk = 2\n[source]\nfiles = [\"own.jsonl\"]\n[columns]\nid = \"i\"\nquestion = \
+             \"q\"\nanswer = \"a\"\nsubset = \"s\"\n",
+        );
+        write(
+            "own.jsonl",
+            "{\"i\": \"x\", \"q\": \"2 + 2?\", \"a\": 4, \"s\": \"easy\"}\n{\"i\": \"y\", \"q\": \"3 + 3?\", \"a\": 6, \"s\": \
+             \"hard\"}\n",
+        );
+        write(
+            "given.jsonl",
+            "{\"id\": \"x\", \"response\": \"<think>\\nt\\n</think>\\n\\n\\\\boxed{4}\", \"token_ids\": [1, 2]}\n\
+             {\"id\": \"x\", \"response\": \"\\\\boxed{5}\", \"token_ids\": [1, 2, 3]}\n\
+             {\"id\": \"x\", \"response\": \"<think> \\\\boxed{4}\", \"token_ids\": [1]}\n\
+             {\"id\": \"y\", \"response\": \"\\\\boxed{6}\", \"stop_reason\": \"max_tokens\", \"token_ids\": [1, 2, 3, 4]}\n\
+             {\"id\": \"y\", \"response\": \"\\\\boxed{6}\"}\n",
+        );
+        let benchmark = Benchmark::find(folder.path().join("own.toml").to_str().unwrap()).unwrap();
+        let plan = BenchmarkRun {
+            files: benchmark.files(folder.path()).unwrap(),
+            benchmark,
+            chosen: Chosen::default(),
+            markers: Markers::named("think").unwrap(),
+            seed: 0,
+            out: folder.path().join("out"),
+        };
+        let summary = run(&plan, &ResponseSource::File(folder.path().join("given.jsonl"))).unwrap();
+        let EvaluationSummary { overall, k, truncated, unclosed, total_completion_tokens, .. } = summary;
+        assert_eq!((overall.accuracy, overall.questions, overall.samples), ((1.0 / 3.0 + 0.5) / 2.0, 2, 5));
+        // One response was cut and another left its thought open: neither is an answer.
+        assert_eq!((k, truncated, unclosed, total_completion_tokens), (2, 1, 2, 10));
+        let most = |lengths: Option<Lengths>| lengths.map(|lengths| (lengths.count, lengths.most));
+        assert_eq!(
+            [most(summary.lengths_of_correct), most(summary.lengths_of_wrong)],
+            [Some((1, 2)), Some((3, 4))]
+        );
+        assert_eq!((summary.by_subset["easy"].samples, summary.by_subset["hard"].accuracy), (3, 0.5));
+        let results = read_results(&plan.out).unwrap().unwrap();
+        assert_eq!(results.iter().map(|question| question.id.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+        let tallies: Vec<(usize, usize)> =
+            results.iter().map(|question| (question.tally().right, question.tally().samples)).collect();
+        assert_eq!(tallies, [(1, 3), (1, 2)]);
+    }
+}

@@ -126,3 +126,42 @@ pub fn read_results(folder: &Path) -> Result<Option<Vec<QuestionResult>>> {
 fn not_results(path: &Path, error: &serde_json::Error) -> Failure {
     Failure::work(format!("{} does not contain an evaluation's results: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use latrace_questions::benchmarks::{Item, ItemReference};
+    use latrace_verify::Reason;
+
+    use super::*;
+
+    #[test]
+    fn results_read_back_in_the_order_of_the_questions() {
+        let folder = tempfile::tempdir().unwrap();
+        let reasons = [Reason::Equal, Reason::Different, Reason::NoAnswer, Reason::NoSandbox];
+        let judgements = reasons.map(|reason| Judgement::new(reason, None));
+        let mut text = b"{".to_vec();
+        for place in 0..11 {
+            let item = Item {
+                id: None,
+                question: format!("question {place}"),
+                asked: "as asked".to_owned(),
+                subset: None,
+                reference: ItemReference::Answers(vec!["4".to_owned()]),
+            };
+            let responses = vec![Response::default(); judgements.len()];
+            let question = Question { place, id: place.to_string(), item, responses };
+            let prompt = (place == 1).then_some(("as prompted", 3));
+            write(&question, &judgements, prompt, &mut text).unwrap();
+        }
+        text.extend(b"}");
+        std::fs::write(folder.path().join(RESULTS), text).unwrap();
+        let read = read_results(folder.path()).unwrap().unwrap();
+        let places: Vec<String> = (0..11).map(|place| place.to_string()).collect();
+        assert_eq!(read.iter().map(|question| question.id.clone()).collect::<Vec<_>>(), places);
+        assert_eq!([&read[0].prompt, &read[1].prompt], ["as asked", "as prompted"]);
+        let correctness: Vec<Option<bool>> = read[0].responses.iter().map(|of| of.correctness).collect();
+        assert_eq!(correctness, [Some(true), Some(false), Some(false), None]);
+        assert_eq!(read[0].tally(), Tally { right: 1, samples: 4 });
+        assert_eq!(read_results(&folder.path().join("nowhere")).unwrap(), None);
+    }
+}

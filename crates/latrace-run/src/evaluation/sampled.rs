@@ -234,3 +234,19 @@ fn without_end(finished: &FinishedSample) -> &[u32] {
     let is_ended = finished.stop_reason == StopReason::End.name();
     &finished.token_ids[..finished.token_ids.len() - usize::from(is_ended)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_leaves_the_model_room_for_a_response() {
+        check_length("a", 7, 8).unwrap();
+        let check = |tokens, expected: &str| {
+            let error = check_length("a", tokens, 8).unwrap_err().to_string();
+            assert_eq!(error, format!("question a: expected {expected}"));
+        };
+        check(8, "fewer than the model's 8 tokens, got 8");
+        check(0, "a prompt of at least one token, got an empty one");
+    }
+}

@@ -322,4 +322,27 @@ mod tests {
                 .map(|(name, count)| (name.to_owned(), count))
         );
     }
+
+    #[test]
+    fn the_table_shows_pass_at_powers_of_two_and_at_the_last_k() {
+        let shown = |k: usize| {
+            let interval = Interval { mean: 0.5, low: 0.4, high: 0.6 };
+            let pass: BTreeMap<String, Interval> = (1..=k).map(|k| (k.to_string(), interval)).collect();
+            let value = json!({
+                "configuration": null, "total_completion_tokens": 0, "avg_completion_tokens": 0.0,
+                "total_prompt_tokens": 0, "avg_prompt_tokens": 0.0, "accuracy": 0.5, "low": 0.4, "high": 0.6,
+                "questions": 10, "samples": 10 * k, "pass_at_k": {}, "benchmark": "own", "title": "Own", "model": "m",
+                "k": k, "avg@k": interval, "pass@k": pass, "by_subset": {}, "tabled_by_subset": false, "truncated": 0,
+                "truncation_rate": 0.0, "unclosed": 0, "lengths": null, "lengths_of_correct": null,
+                "lengths_of_wrong": null, "lengths_of_thoughts": null, "verdicts": {}, "reasons": {}, "seconds": null,
+                "settings": null, "seed": 0, "version": "", "hashes": null,
+            });
+            table(&EvaluationSummary::parse(Path::new("summary.json"), value).unwrap())
+        };
+        let text = shown(6);
+        assert!(text.starts_with("| Own | questions | avg@6 |"), "{text}");
+        let columns: Vec<bool> = (1..=6).map(|k| text.contains(&format!("pass@{k} "))).collect();
+        assert_eq!(columns, [true, true, false, true, false, true], "{text}");
+        assert!(!shown(1).contains("pass@"));
+    }
 }

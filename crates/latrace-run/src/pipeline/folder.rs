@@ -312,4 +312,43 @@ mod tests {
         drop(held);
         assert!(!RunFolder::is_at_work(folder.path()).unwrap());
     }
+
+    fn begun(folder: &Path, before: f64) -> StageFolder {
+        StageFolder::begin(folder, "x", serde_json::json!({"seed": 1}), before).unwrap()
+    }
+
+    #[test]
+    fn a_resumed_stage_adds_to_its_working_time() {
+        let folder = tempfile::tempdir().unwrap();
+        begun(folder.path(), 100.0).end(Ok(Value::Null)).unwrap();
+        let record = read_record(folder.path()).unwrap().unwrap();
+        assert!(record.done && (100.0..110.0).contains(&record.seconds), "{}", record.seconds);
+    }
+
+    #[test]
+    fn a_stages_files_are_those_that_do_not_differ_between_equal_results() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let incidental = ["metrics.jsonl", "events.out.tfevents.1", ".rows"];
+        let stage = begun(folder.path(), 0.0);
+        fs::create_dir(folder.path().join("checkpoint")).unwrap();
+        write("table", "1");
+        write("checkpoint/model", "2");
+        stage.end(Ok(Value::Null)).unwrap();
+        let record = read_record(folder.path()).unwrap().unwrap();
+        assert_eq!(record.files.keys().collect::<Vec<_>>(), ["checkpoint/model", "table"]);
+        let check = |expected: Option<&str>| match (check_files(folder.path(), &record), expected) {
+            (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+            (outcome, expected) => assert_eq!((outcome.is_ok(), expected), (true, None)),
+        };
+        incidental.into_iter().for_each(|name| write(name, "3"));
+        check(None);
+        write("part", "4");
+        check(Some("part was added since the stage finished"));
+        fs::remove_file(folder.path().join("part")).unwrap();
+        write("table", "5");
+        check(Some("table has changed since"));
+        fs::remove_file(folder.path().join("table")).unwrap();
+        check(Some("table is missing since"));
+    }
 }

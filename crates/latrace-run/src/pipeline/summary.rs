@@ -200,3 +200,83 @@ fn records(plan: &Plan, run: &Path) -> Result<BTreeMap<String, StageRecord>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pipeline::folder::StageFolder;
+    use crate::plan::plan;
+
+    fn quickstart() -> RunRecipe {
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        RunRecipe::read(&recipes.join("quickstart.toml"), &["rounds=2".to_owned(), "seed=3".to_owned()])
+            .unwrap()
+    }
+
+    fn accuracy(accuracy: f64) -> Value {
+        json!({"accuracy": accuracy, "low": 0.0, "high": 1.0, "questions": 10, "samples": 20})
+    }
+
+    /// Counts of a stage: those of weights and evaluations name the round and the method.
+    fn counts(step: &Step) -> Value {
+        let is_baseline = step.method.is_some();
+        match step.stage {
+            Stage::Weights => json!({
+                "bounds": {"of_k": [{"mean": null, "unbounded": 2}, {"mean": -1.5, "unbounded": 0}]},
+                "surrogates": {"common": [{"mean_of_finite": -2.5}]},
+                "without_usable_trace": step.round, "effective_sample_size": 1.25,
+                "distinct_effective_sample_size": 1.125, "distinct_traces": 3.5, "clipped": 9,
+            }),
+            Stage::InitialEvaluation | Stage::FinalEvaluation => {
+                let share = match (step.stage, is_baseline) {
+                    (Stage::InitialEvaluation, _) => 0.25,
+                    (_, false) => 0.75,
+                    (_, true) => 0.5,
+                };
+                json!({
+                    "overall": accuracy(share), "by_difficulty": {"1": accuracy(share)}, "truncated": 4, "tokens": 100,
+                    "split": "test",
+                })
+            }
+            _ => Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_run_is_summed_up_by_its_last_round_and_all_of_its_models() {
+        let (folder, recipe) = (tempfile::tempdir().unwrap(), quickstart());
+        let plan = plan(&recipe).unwrap();
+        for step in plan.steps.iter().filter(|step| !step.shared) {
+            let path = folder.path().join(plan.nodes[step.node].folder());
+            let stage = StageFolder::begin(&path, step.stage.name(), json!({}), step.round as f64).unwrap();
+            stage.end(Ok(counts(step))).unwrap();
+        }
+        let record = folder.path().join(Stage::Questions.name()).join("stage.json");
+        let mut questions: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+        questions["peak_memory_bytes"] = json!(1_u64 << 60);
+        fs::write(&record, questions.to_string()).unwrap();
+        let summary = RunSummary::of(&plan, folder.path(), &recipe).unwrap();
+        let models: Vec<(&str, f64, u64)> = summary
+            .models
+            .iter()
+            .map(|(name, model)| (name.as_str(), model.overall.accuracy, model.truncated))
+            .collect();
+        assert_eq!(models, [("final", 0.75, 4), ("initial", 0.25, 4), ("rft", 0.5, 4)]);
+        assert_eq!(
+            (summary.bounds.as_slice(), summary.unbounded.as_slice()),
+            (&[None, Some(-1.5)][..], &[2, 0][..])
+        );
+        assert_eq!((summary.surrogates.as_slice(), summary.no_bounds.as_ref()), (&[-2.5][..], None));
+        assert_eq!((summary.without_usable_trace, summary.clipped, summary.seed), (2, 9, 3));
+        assert_eq!(
+            (summary.effective_sample_size, summary.distinct_effective_sample_size, summary.distinct_traces),
+            (1.25, 1.125, 3.5)
+        );
+        assert_eq!((summary.peak_memory_bytes, summary.seconds.len()), (1 << 60, plan.nodes.len()));
+        assert!((2.0..3.0).contains(&summary.seconds["round-2/03-traces"]), "{:?}", summary.seconds);
+        summary.write(folder.path()).unwrap();
+        assert_eq!(RunSummary::read(folder.path()).unwrap(), summary);
+    }
+}

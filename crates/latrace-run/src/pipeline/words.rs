@@ -173,3 +173,103 @@ fn undecided(gain: f64, of: &str) -> String {
         "The final model differs from the initial one by {gain:+.1} points, {of}; the intervals overlap, so this may be chance."
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn model(accuracy: f64, difficulties: &[(&str, f64)]) -> ModelSummary {
+        let of = |accuracy: f64| Accuracy {
+            accuracy,
+            low: accuracy - 0.05,
+            high: accuracy + 0.05,
+            questions: 100,
+            samples: 400,
+        };
+        let by_difficulty =
+            difficulties.iter().map(|(name, share)| ((*name).to_owned(), of(*share))).collect();
+        ModelSummary { overall: of(accuracy), by_difficulty, truncated: 0 }
+    }
+
+    fn summary(initial: f64, last: f64) -> RunSummary {
+        let models = [
+            ("final", model(last, &[("1", 0.9), ("2", 0.5)])),
+            ("initial", model(initial, &[("1", 0.8), ("2", 0.4)])),
+            ("rft", model(0.3, &[("1", 0.3)])),
+        ];
+        RunSummary {
+            models: models.into_iter().map(|(name, model)| (name.to_owned(), model)).collect(),
+            bounds: vec![None, Some(-1.25)],
+            no_bounds: None,
+            unbounded: vec![3, 0],
+            surrogates: Vec::new(),
+            without_usable_trace: 7,
+            effective_sample_size: 2.5,
+            distinct_effective_sample_size: 1.5,
+            distinct_traces: 3.25,
+            clipped: 0,
+            contaminated: None,
+            diagnostics: Default::default(),
+            seconds: BTreeMap::from([("a".to_owned(), 10.0), ("b".to_owned(), 32.4)]),
+            peak_memory_bytes: 123_400_000,
+            seed: 4,
+            version: String::new(),
+        }
+    }
+
+    fn words(summary: &RunSummary) -> String {
+        in_words(summary, Path::new("runs/x"))
+    }
+
+    #[test]
+    fn models_stand_in_the_order_of_training_with_a_column_for_each_difficulty() {
+        let text = words(&summary(0.4, 0.6));
+        let lines: Vec<&str> = text.lines().take(4).collect();
+        let names: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(names, ["model", "initial", "final", "rft"]);
+        assert!(lines[0].ends_with("      1      2"), "{text}");
+        assert_eq!(lines[2], "final               60.0 %   55.0 to 65.0     90.0   50.0");
+        assert!(lines[3].ends_with("   30.0      -"), "{text}");
+    }
+
+    #[test]
+    fn a_gain_is_claimed_where_the_intervals_are_apart() {
+        let check = |initial, last, expected: &str| {
+            let text = words(&summary(initial, last));
+            assert!(text.contains(&format!("{expected}, on 100 questions × 4 responses; ")), "{text}");
+        };
+        check(0.4, 0.52, "The final model's accuracy is 12.0 points above the initial one's");
+        check(0.52, 0.4, "The final model's accuracy is 12.0 points below the initial one's");
+        check(0.4, 0.48, "The final model differs from the initial one by +8.0 points");
+        check(0.48, 0.4, "The final model differs from the initial one by -8.0 points");
+    }
+
+    #[test]
+    fn bounds_that_are_not_finite_and_reasons_for_none_are_told() {
+        let mut summary = summary(0.4, 0.6);
+        let check = |summary: &RunSummary, expected: &[&str], absent: &str| {
+            let text = words(summary);
+            assert!(expected.iter().all(|part| text.contains(part)) && !text.contains(absent), "{text}");
+        };
+        let of_traces = "Of a question's traces 3.2 differ on average, with an effective sample size of 1.5; \
+                         7 questions have no usable trace.";
+        let bounds = "mean over all questions: L^1 … L^2 -inf, -1.250.";
+        let why = "L^1 because of 3 questions, L^2 because of 0.";
+        check(
+            &summary,
+            &[bounds, why, of_traces, "42 s of work, 123 MB at the peak, seed 4."],
+            "at its bound",
+        );
+        check(&summary, &["`latrace report runs/x`", "seed=5` repeats"], "Surrogates");
+        (summary.unbounded, summary.clipped) = (vec![0, 0], 9);
+        check(&summary, &["The ratio of 9 traces is at its bound."], "L^k is minus infinity");
+        (summary.bounds, summary.no_bounds) = (Vec::new(), Some("traces were tempered".to_owned()));
+        check(&summary, &["none is finite", "They are not bounds: traces were tempered."], "Bounds on");
+        summary.surrogates = vec![-2.0, -1.5];
+        check(&summary, &["L^1 … L^2 -2.000, -1.500"], "none is finite");
+        summary.no_bounds = None;
+        check(&summary, &[], "Of a question's traces");
+    }
+}

@@ -347,3 +347,86 @@ fn a_likelihood_estimator_weighs_the_posteriors_traces_by_the_reference_answer()
     assert_eq!(read, [Role::Traces, Role::Scores]);
     assert_eq!(plan.last(Stage::PosteriorAnswers), None);
 }
+
+/// Neither its folder nor its samples depend on how many rounds there are.
+#[test]
+fn models_are_evaluated_with_the_same_settings_whatever_the_rounds() {
+    let settings = |rounds: &str, stage| {
+        let plan = plan(&read("quickstart.toml", &[rounds])).unwrap();
+        let node = &plan.nodes[plan.node(None, 1, stage).unwrap()];
+        (node.folder(), settings_key(node))
+    };
+    let once = settings("rounds=1", Stage::FinalEvaluation);
+    assert_eq!(settings("rounds=3", Stage::FinalEvaluation), once);
+    assert_eq!(settings("rounds=1", Stage::InitialEvaluation).1, once.1);
+}
+
+#[test]
+fn examples_are_built_from_all_evidence() {
+    use Role::{Answers, Questions, Scores, Traces, Verdicts, Weights};
+    let roles = |settings: &[&str]| {
+        let plan = plan(&read("quickstart.toml", settings)).unwrap();
+        let mut roles: Vec<Role> =
+            reads(&plan, 1, Stage::Dataset).into_iter().map(|(role, _)| role).collect();
+        roles.sort_unstable();
+        roles
+    };
+    assert_eq!(roles(&[]), [Questions, Traces, Scores, Answers, Verdicts, Weights]);
+    assert_eq!(roles(&["weights.answer=likelihood"]), [Questions, Traces, Scores, Weights]);
+    assert_eq!(roles(&["method=sft"]), [Questions]);
+}
+
+#[test]
+fn examples_are_cut_to_what_the_final_training_takes() {
+    let settings = |changes: &[&str]| {
+        let plan = plan(&read("quickstart.toml", changes)).unwrap();
+        settings_key(&plan.nodes[plan.last(Stage::Dataset).unwrap()])
+    };
+    assert_eq!(settings(&["final.cutoff_length=77", "final.over_length=drop"])["drop_above"], 77);
+    assert_eq!(settings(&["initial.cutoff_length=77"]), settings(&[]));
+    assert_eq!(settings(&["answers.n=3", "traces.n=5"])["answers"], 3);
+}
+
+#[test]
+fn a_template_in_a_file_is_an_input_of_the_questions() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "{{ question }} {{ open }}").unwrap();
+        path
+    };
+    let (reasoner, posterior) = (file("reasoner"), file("posterior"));
+    let settings = [
+        format!("prompts.reasoner={}", reasoner.display()),
+        format!("prompts.posterior={}", posterior.display()),
+    ];
+    let recipe = read("quickstart.toml", &settings.each_ref().map(String::as_str));
+    let plan = plan(&recipe).unwrap();
+    let node = &plan.nodes[plan.last(Stage::Questions).unwrap()];
+    let externals = node.settings.externals();
+    let expected = [
+        External::Template(&reasoner),
+        External::Template(&posterior),
+        External::Questions(&recipe.questions),
+    ];
+    assert_eq!(externals, expected);
+}
+
+/// Keys hold what is in a model folder and not its path, so that two given models differ in nothing else.
+#[test]
+fn stages_on_different_given_models_are_not_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = shipped("quickstart.toml");
+    let text = format!(
+        "base = \"{}\"\nskip = []\n[model]\nfolder = \"one\"\n[baselines.rft.model]\nfolder = \"other\"\n",
+        std::path::absolute(base).unwrap().display()
+    );
+    let file = folder.path().join("recipe.toml");
+    std::fs::write(&file, text).unwrap();
+    let plan = plan(&RunRecipe::read(&file, &[]).unwrap()).unwrap();
+    let model = |method| plan.node(method, 1, Stage::Model).unwrap();
+    assert_ne!(model(None), model(Some("rft")));
+    let settings = |method| plan.nodes[model(method)].settings.externals();
+    assert_eq!(settings(None), [External::Model("one")]);
+    assert_eq!(settings(Some("rft")), [External::Model("other")]);
+}

@@ -177,4 +177,41 @@ mod tests {
         assert_eq!(asked("1 + 1? Answer in \\boxed{}.", true), "1 + 1? Answer in \\boxed{}.");
         assert_eq!(asked("1 + 1?", false), "1 + 1?");
     }
+
+    fn question(system: &str, prompt: Option<&str>) -> Question {
+        let row = serde_json::json!({"id": "a", "question": "q", "prompt": prompt, "system": system});
+        serde_json::from_value(row).unwrap()
+    }
+
+    #[test]
+    fn the_recipes_system_message_comes_before_that_of_the_row() {
+        let messages = |of_recipe: &str, of_row: &str| {
+            let Prompting::Chat(chat) = Conversation::named("chat", of_recipe).unwrap().compile().unwrap()
+            else {
+                panic!("a conversation is a chat")
+            };
+            let messages = chat.messages(&question(of_row, None), "asked".to_owned());
+            messages.into_iter().map(|message| (message.role, message.content)).collect::<Vec<_>>()
+        };
+        let of = |role: &str, content: &str| (role.to_owned(), content.to_owned());
+        let user = || of("user", "asked");
+        assert_eq!(messages("recipe", "row"), [of("system", "recipe"), user()]);
+        assert_eq!(messages("", "row"), [of("system", "row"), user()]);
+        assert_eq!(messages("", ""), [user()]);
+        assert!(Conversation::named("chat_c", "").is_none());
+    }
+
+    #[test]
+    fn what_stands_in_for_a_conversation_gives_way_to_one() {
+        let chat = Conversation::named("chat", "").unwrap().compile().unwrap();
+        let template = Prompting::Template(PromptTemplate::new("{{ question }}").unwrap());
+        let stands_in = conversation_prompt("kind", "q", &markers());
+        let ready_made = |prompting: &Prompting, prompt: Option<&str>| {
+            prompting.ready_made(&question("kind", prompt), &markers())
+        };
+        assert_eq!(ready_made(&chat, Some(&stands_in)), None);
+        assert_eq!(ready_made(&template, Some(&stands_in)), Some(stands_in));
+        assert_eq!(ready_made(&chat, Some("own")), Some("own".to_owned()));
+        assert_eq!(ready_made(&template, None), None);
+    }
 }

@@ -806,4 +806,89 @@ mod tests {
     fn weights_that_may_be_negative_are_not_trained_on() {
         check_refused(&["weights.weighting=leave-one-out"], "may be negative");
     }
+
+    fn quickstart(changes: &[&str]) -> RunRecipe {
+        let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
+        let changes: Vec<String> = changes.iter().map(|&text| text.to_owned()).collect();
+        RunRecipe::read(&file, &changes).unwrap()
+    }
+
+    #[test]
+    fn q_learns_from_all_samples_with_right_answers_weighted_by_their_share() {
+        let recipe =
+            quickstart(&["weights.weighting=rho", "weights.selection=best", "weights.fallback=original-row"]);
+        let weights = recipe.of_posterior().weights;
+        assert_eq!(
+            (weights.weighting, weights.selection, weights.fallback),
+            (Weighting::AccuracyOnly, Selection::Weighted, Fallback::Skip)
+        );
+        // What is not of the weights or of chance stays as it is.
+        let seeds = |mut recipe: RunRecipe| {
+            recipe.weights = quickstart(&[]).weights;
+            (recipe.seed, recipe.posterior.config.seed, recipe.r#final.config.seed) = (0, 0, 0);
+            recipe
+        };
+        assert_eq!(seeds(recipe.of_posterior()), seeds(recipe));
+    }
+
+    #[test]
+    fn the_recipe_of_a_round_can_be_written_as_toml() {
+        let recipe = quickstart(&[]);
+        assert_eq!(recipe.of_round(1), recipe);
+        for round in 2..20 {
+            let of_round = recipe.of_round(round);
+            let seeds = [
+                (of_round.seed, recipe.seed),
+                (of_round.posterior.config.seed, recipe.posterior.config.seed),
+                (of_round.weights.seed, recipe.weights.seed),
+                (of_round.r#final.config.seed, recipe.r#final.config.seed),
+            ];
+            assert!(seeds.iter().all(|(seed, first)| seed != first), "{seeds:?}");
+            assert_eq!(toml::from_str::<RunRecipe>(&of_round.to_toml().unwrap()).unwrap(), of_round);
+        }
+    }
+
+    #[test]
+    fn a_runs_seed_is_that_of_every_stage_that_has_none_of_its_own() {
+        let seeds = |changes: &[&str]| {
+            let RunRecipe { seed, questions, initial, posterior, weights, r#final, .. } = quickstart(changes);
+            [
+                seed,
+                questions.seed,
+                initial.config.seed,
+                posterior.config.seed,
+                weights.seed,
+                r#final.config.seed,
+            ]
+        };
+        assert_eq!(seeds(&["seed=9", "questions.seed=9"]), [9; 6]);
+        let changes = [
+            "seed=9",
+            "questions.seed=1",
+            "initial.seed=2",
+            "posterior.seed=3",
+            "weights.seed=4",
+            "final.seed=5",
+        ];
+        assert_eq!(seeds(&changes), [9, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn free_tables_are_free_in_baselines_too() {
+        let columns = ["questions.columns.question=problem", "baselines.rft.questions.columns.question=text"];
+        let recipe = quickstart(&columns);
+        assert_eq!(recipe.questions.columns["question"], "problem");
+        assert_eq!(recipe.variant("rft").unwrap().questions.columns["question"], "text");
+        let shape = quickstart(&["baselines.rft.model.shape.hidden_size=64"]);
+        assert_eq!(shape.variant("rft").unwrap().model.shape["hidden_size"].as_integer(), Some(64));
+    }
+
+    #[test]
+    fn verifree_weighs_by_the_likelihood_of_the_reference_answer() {
+        let answer = |changes: &[&str]| quickstart(changes).weigh_config().answer;
+        assert_eq!(answer(&["method=verifree"]), AnswerEstimator::Likelihood);
+        let geometric = ["method=verifree", "weights.answer=geometric-likelihood"];
+        assert_eq!(answer(&geometric), AnswerEstimator::GeometricLikelihood);
+        assert_eq!(answer(&[]), AnswerEstimator::Accuracy);
+    }
 }

@@ -86,3 +86,28 @@ impl Counts<AnswerRecord> for AnswerCounts {
         self.tokens += answer.logprobs.len() as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::testing::codec;
+
+    #[test]
+    fn an_answer_begins_with_what_was_given_and_ends_unless_it_was_cut() {
+        let codec = codec();
+        let ids = codec.encode("+7 -3").unwrap();
+        let of = |stop| {
+            let completion = Completion { logp: vec![-0.5; ids.len()], ids: ids.clone(), stop };
+            answer(&Trace { id: "q".to_owned(), sample: 2 }, 1, completion, &codec)
+        };
+        let record = of(StopReason::StopString);
+        assert_eq!((record.id.as_str(), record.sample, record.answer), ("q", 2, 1));
+        assert_eq!(record.token_ids, [codec.answer_prefix.clone(), ids.clone()].concat());
+        assert_eq!((record.given as usize, record.logprobs.len()), (codec.answer_prefix.len(), ids.len()));
+        let reasons = [StopReason::End, StopReason::StopString, StopReason::MaxTokens];
+        assert_eq!(reasons.map(|stop| of(stop).ended), [true, true, false]);
+        let mut counts = AnswerCounts::default();
+        counts.add_all(&reasons.map(of));
+        assert_eq!((counts.sampled, counts.ended, counts.tokens), (3, 2, 3 * ids.len() as u64));
+    }
+}

@@ -306,3 +306,6 @@ fn chosen_weights(
         |k: usize| Rng::new(stream(building.seed, "dataset", &question.id, traces[k].0.sample));
     Ok(multi_trace::chosen_weights(group, &chosen_k, building.dataset.answers, rng_of_trace)?)
 }
+
+#[cfg(test)]
+mod tests;

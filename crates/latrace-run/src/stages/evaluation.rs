@@ -178,3 +178,68 @@ impl ResponseCounts {
         accuracy_by(questions.map(|((difficulty, _), tally)| (difficulty.as_ref(), *tally)), seed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use latrace_core::{Markers, SamplingParams};
+
+    use super::*;
+    use crate::recipe::run::Sampling;
+    use crate::stages::testing::{codec, question};
+    use latrace_questions::query::SharedSandbox;
+
+    fn settings() -> EvaluationSettings {
+        EvaluationSettings {
+            questions: EvaluatedQuestions::Split { split: Split::Validation },
+            sampling: Sampling { n: 2, params: SamplingParams::plain(8) },
+            markers: Markers::named("plain").unwrap(),
+            time_limit: 1.0,
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn responses_are_judged_behind_their_thought_and_counted_by_question() {
+        let (codec, sandbox) = (codec(), SharedSandbox::default());
+        let judge = Judge::new(1.0, &sandbox);
+        let mut counts = ResponseCounts::default();
+        let mut of = |id: &str, difficulty: &str, text: &str, stop| {
+            let mut question = question(id, Split::Validation);
+            question.difficulty = Some(difficulty.to_owned());
+            let (posed, prompt) = posed(question, &judge).unwrap();
+            assert_eq!(prompt.ids, [1, 2, 3]);
+            let ids = codec.encode(text).unwrap();
+            let completion = Completion { logp: vec![-1.0; ids.len()], ids, stop };
+            let record = posed.record(0, completion, &codec, &judge);
+            counts.add(&record);
+            (record.text.as_deref().map(str::trim).map(str::to_owned), record.reason, record.truncated)
+        };
+        let right = of("a", "1", "10 +7 17 -3 14 </think> +7 -3", StopReason::End);
+        assert_eq!(right, (Some("+7 -3".to_owned()), Reason::Equal, false));
+        let wrong = of("a", "1", "</think> +7", StopReason::MaxTokens);
+        assert_eq!(wrong, (Some("+7".to_owned()), Reason::Different, true));
+        // What looks like an answer within a thought without an end is none.
+        assert_eq!(of("b", "2", "+7 -3", StopReason::End), (None, Reason::NoAnswer, false));
+        assert_eq!(of("b", "2", "+7 -3", StopReason::MaxTokens), (None, Reason::NoAnswer, true));
+        let Measured { overall, by_difficulty, truncated, split, .. } = counts.measured(&settings());
+        assert_eq!((overall.accuracy, overall.questions, overall.samples, truncated), (0.25, 2, 4, 2));
+        let accuracies: Vec<(&str, f64)> =
+            by_difficulty.iter().map(|(name, of)| (name.as_str(), of.accuracy)).collect();
+        assert_eq!((accuracies, split), (vec![("1", 0.5), ("2", 0.0)], Split::Validation));
+    }
+
+    #[test]
+    fn only_questions_of_the_split_are_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = Table::<QuestionRecord>::create(folder.path(), "key");
+        let all = [Split::Train, Split::Validation, Split::Test];
+        table.write(0, &all.map(|split| question(&format!("{split:?}"), split))).unwrap();
+        let sandbox = SharedSandbox::default();
+        for split in all {
+            let asked =
+                asked(&table, 0, |question| question.split == split, &Judge::new(1.0, &sandbox)).unwrap();
+            let ids: Vec<&str> = asked.iter().map(|(posed, _)| posed.question.id.as_str()).collect();
+            assert_eq!(ids, [format!("{split:?}")]);
+        }
+    }
+}

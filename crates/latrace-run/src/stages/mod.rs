@@ -200,3 +200,37 @@ fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R> + Send>(
         .with_context(|| format!("cannot sample {}", job.stage))?;
     Ok(samples.counts.into_inner())
 }
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    use latrace_core::Split;
+
+    use super::*;
+    use crate::pipeline::records::QuestionRecord;
+    use testing::question;
+
+    #[derive(Default)]
+    struct Rows(usize);
+
+    impl Counts<QuestionRecord> for Rows {
+        fn add(&mut self, _: &QuestionRecord) {
+            self.0 += 1;
+        }
+    }
+
+    #[test]
+    fn rows_of_parts_that_are_there_are_counted_and_the_others_are_missing() {
+        let (source, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let source = Table::<QuestionRecord>::create(source.path(), "key");
+        let out = Table::<QuestionRecord>::create(out.path(), "key");
+        let rows = |count: usize| vec![question("q", Split::Train); count];
+        (0..3).for_each(|part| source.write(part, &rows(1)).unwrap());
+        out.write(1, &rows(5)).unwrap();
+        let mut counts = Rows::default();
+        assert_eq!(missing_parts(&source, &out, &mut counts).unwrap(), [0, 2]);
+        assert_eq!(counts.0, 5);
+    }
+}

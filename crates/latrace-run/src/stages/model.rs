@@ -135,3 +135,65 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     write_atomically(&folder.join(name), |writer| Ok(std::io::Write::write_all(writer, text.as_bytes())?))
 }
+
+#[cfg(test)]
+mod tests {
+    use latrace_questions::tasks::Task;
+
+    use super::*;
+
+    #[test]
+    fn a_shape_does_not_say_what_the_tokenizer_determines() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |shape| write_shape(folder.path(), shape, &Task::Walk.tokenizer());
+        let tokenizer = write(json!({"hidden_size": 8})).unwrap();
+        let written: Value =
+            serde_json::from_slice(&fs::read(folder.path().join("config.json")).unwrap()).unwrap();
+        let end = tokenizer.token_id(END).unwrap();
+        let expected =
+            json!({"hidden_size": 8, "vocab_size": tokenizer.vocabulary_size(), "eos_token_id": end});
+        assert_eq!(written, expected);
+        for name in ["vocab_size", "eos_token_id"] {
+            let error = write(json!({name: 3})).unwrap_err().to_string();
+            assert!(error.contains(&format!("{name}: the tokenizer determines this")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_given_model_stays_as_it_was() {
+        let (model, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = |name: &str| model.path().join(name);
+        fs::write(file("config.json"), "{}").unwrap();
+        fs::write(file("model.safetensors"), "weights").unwrap();
+        let folder = model.path().display().to_string();
+        let stage = run.path().join(Stage::Model.name());
+        let begun = StageFolder::begin(&stage, "00-model", json!({}), 0.0).unwrap();
+        run_given(&folder, &begun);
+        let source = |folder: &str| ModelSource {
+            folder: folder.to_owned(),
+            vocabulary: 0,
+            shape: toml::Table::new(),
+        };
+        let check = || check_unchanged(&source(&folder), run.path());
+        check().unwrap();
+        // Another model, or none, is a change of the recipe.
+        fs::write(file("model.safetensors"), "others").unwrap();
+        check_unchanged(&source("elsewhere"), run.path()).unwrap();
+        check_unchanged(&source(""), run.path()).unwrap();
+        let changed = |name: &str| {
+            let error = check().unwrap_err().to_string();
+            assert!(error.contains(&format!("{name} has changed since the run began")), "{error}");
+        };
+        changed("model.safetensors");
+        fs::write(file("model.safetensors"), "weights").unwrap();
+        fs::write(file("tokenizer.json"), "{}").unwrap();
+        changed("tokenizer.json");
+        fs::remove_file(file("tokenizer.json")).unwrap();
+        check().unwrap();
+    }
+
+    fn run_given(folder: &str, stage: &StageFolder) {
+        let counts = run(&ModelSettings::Given { folder: folder.to_owned() }, stage).unwrap();
+        assert_eq!(counts, json!({"folder": folder}));
+    }
+}

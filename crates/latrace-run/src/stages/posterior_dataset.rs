@@ -102,3 +102,41 @@ impl Counts<ExampleRecord> for ExampleCounts {
         self.tokens += example.response_ids.len() as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use latrace_core::Split;
+
+    use super::*;
+    use crate::stages::testing::question;
+
+    /// The traces of a question, each with its weight and its share among the chosen ones.
+    fn weighed(shares: &[(f64, f64)]) -> WeighedTraces {
+        let trace = |sample| TraceTokens { id: "q".to_owned(), sample, token_ids: vec![10, 5], closed: true };
+        let mut join = Join::new((0..shares.len() as u64).map(trace), twice).unwrap();
+        let records = (0..).zip(shares).map(|(sample, &(weight, chosen))| WeightRecord {
+            id: "q".to_owned(),
+            sample,
+            log_ratio: Some(0.0),
+            log_answer: None,
+            weight,
+            chosen,
+            by_reference: false,
+        });
+        let put = |_: &TraceTokens, weight: &mut Option<WeightRecord>, record| put_once(weight, record);
+        assert!(join.add(records, put).unwrap().is_empty());
+        join.into_questions().remove(0)
+    }
+
+    #[test]
+    fn q_learns_the_chosen_traces_after_the_prompt_with_the_hint() {
+        let mut questions = [question("q", Split::Train)];
+        let examples = of_question(&questions, weighed(&[(0.5, 0.0), (0.5, 1.0)])).unwrap();
+        assert_eq!(examples.len(), 1);
+        assert_eq!((examples[0].source, examples[0].weight), (1, 1.0));
+        assert_eq!((&examples[0].prompt_ids, &examples[0].response_ids), (&vec![1, 2, 3, 4], &vec![10, 5]));
+        questions[0].posterior_prompt_ids = None;
+        assert!(of_question(&questions, weighed(&[(1.0, 1.0)])).unwrap().is_empty());
+        assert!(of_question(&[], weighed(&[(1.0, 1.0)])).is_err());
+    }
+}

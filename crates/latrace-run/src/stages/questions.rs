@@ -193,3 +193,61 @@ fn tests_in(answer: &str) -> Option<Value> {
     let value: Value = serde_json::from_str(answer).ok()?;
     (value.is_object() || value.is_array()).then(|| json!(answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use latrace_core::PromptTemplate;
+    use latrace_questions::source::Format;
+
+    use super::*;
+    use crate::recipe::run::RunRecipe;
+    use crate::stages::testing::{codec, question};
+
+    #[test]
+    fn answers_are_compared_with_tests_or_the_answer_before_the_solution() {
+        let of = |row: Value| reference(&serde_json::from_value(row).unwrap())["gold"].clone();
+        assert_eq!(of(json!({"answer": "2", "solution": "So it is 2."})), "2");
+        assert_eq!(of(json!({"solution": "So it is 2."})), "So it is 2.");
+        assert_eq!(of(json!({"answer": "2", "tests": {"inputs": ["1"]}})), json!({"inputs": ["1"]}));
+        assert_eq!(of(json!({})), Value::Null);
+        let row = json!({"answer": "A", "options": ["x", "y"], "limits": {"seconds": 2}});
+        let expected = json!({"gold": "A", "options": ["x", "y"], "limits": {"seconds": 2}});
+        assert_eq!(reference(&serde_json::from_value(row).unwrap()), expected);
+    }
+
+    #[test]
+    fn ids_are_unique_across_splits() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rows.jsonl");
+        std::fs::write(&file, "{\"id\": \"a\", \"question\": \"10 14\", \"answer\": \"+7 -3\"}\n").unwrap();
+        let (codec, markers) = (codec(), Markers::named("plain").unwrap());
+        let prompting = Prompting::Template(PromptTemplate::new("{{ question }}").unwrap());
+        let encoding =
+            Encoding { codec: &codec, markers: &markers, reasoner: &prompting, posterior: &prompting };
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let shipped = RunRecipe::read(&recipes.join("quickstart.toml"), &[]).unwrap().questions;
+        let (task, train) = (String::new(), file.display().to_string());
+        let source = Source { task, train, format: Format::Rows, ..shipped };
+        assert_eq!(encoding.read(&source).unwrap().0.len(), 1);
+        let twice = Source { test: source.train.clone(), ..source };
+        let error = format!("{:#}", encoding.read(&twice).map(drop).unwrap_err());
+        assert!(error.contains("two questions have the id \"a\""), "{error}");
+    }
+
+    #[test]
+    fn questions_are_counted_by_split_and_by_what_they_have() {
+        let mut counts = Counts::default();
+        let mut plain = question("c", Split::Train);
+        (plain.trace_ids, plain.posterior_prompt_ids) = (None, None);
+        let mut hinted = question("b", Split::Train);
+        hinted.trace_ids = None;
+        let held_out = [Split::Validation, Split::Test, Split::Test].map(|split| question("d", split));
+        for record in [question("a", Split::Train), hinted, plain].iter().chain(&held_out) {
+            counts.add(record);
+        }
+        let expected = json!({"train": 3, "traced": 1, "hinted": 2, "validation": 1, "test": 2});
+        assert_eq!(serde_json::to_value(counts).unwrap(), expected);
+    }
+}

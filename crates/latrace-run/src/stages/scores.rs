@@ -124,3 +124,56 @@ fn record(trace: Trace, logp: &[f32]) -> Result<ScoreRecord> {
     let reference_logprobs = Some(of_answer.to_vec()).filter(|logp| !logp.is_empty());
     Ok(ScoreRecord { id, sample, logprobs: of_trace.to_vec(), reference_logprobs })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scored(hinted: bool, references: Option<usize>) -> ScoredTraces {
+        let folder = std::path::Path::new("nowhere");
+        ScoredTraces {
+            questions: Table::open(folder),
+            traces: Table::open(folder),
+            out: Table::open(folder),
+            hinted,
+            references,
+            counts: SharedCounts::new(ScoreCounts::default()),
+        }
+    }
+
+    #[test]
+    fn the_reference_answer_is_scored_where_the_context_has_room_for_it() {
+        let question = QuestionTokens {
+            id: "q".to_owned(),
+            prompt_ids: vec![1, 2, 3],
+            posterior_prompt_ids: Some(vec![1, 2, 7, 3]),
+            answer_ids: Some(vec![92, 93]),
+        };
+        let trace = || TraceTokens { id: "q".to_owned(), sample: 1, token_ids: vec![10, 5], closed: true };
+        let response = |references| {
+            let (of, name, row) = scored(false, references).row(&question, trace()).unwrap();
+            assert_eq!((of.tokens, name.as_str(), row.prompt), (2, "q/1", vec![1, 2, 3]));
+            row.response
+        };
+        let (.., row) = scored(true, None).row(&question, trace()).unwrap();
+        assert_eq!(row.prompt, [1, 2, 7, 3]);
+        let unhinted = QuestionTokens { posterior_prompt_ids: None, ..question.clone() };
+        let error = scored(true, None).row(&unhinted, trace()).map(drop).unwrap_err();
+        assert_eq!(error.to_string(), "question q has no hint");
+        assert_eq!(response(Some(7)), [10, 5, 92, 93]);
+        assert_eq!(response(Some(6)), [10, 5]);
+        assert_eq!(response(None), [10, 5]);
+    }
+
+    #[test]
+    fn a_score_is_of_the_trace_and_of_the_answer_after_it() {
+        let of = |logp: &[f32]| record(Trace { id: "q".to_owned(), sample: 1, tokens: 2 }, logp);
+        let both = of(&[-1.0, -2.0, -3.0]).unwrap();
+        assert_eq!((both.logprobs, both.reference_logprobs), (vec![-1.0, -2.0], Some(vec![-3.0])));
+        assert_eq!(of(&[-1.0, -2.0]).unwrap().reference_logprobs, None);
+        for wrong in [f32::NAN, f32::NEG_INFINITY] {
+            let error = of(&[-1.0, wrong]).unwrap_err().to_string();
+            assert!(error.starts_with("id q, sample 1: a log-prob is"), "{error}");
+        }
+    }
+}

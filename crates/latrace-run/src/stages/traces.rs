@@ -86,3 +86,105 @@ impl Counts<TraceRecord> for TraceCounts {
         self.tokens += trace.token_ids.len() as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use latrace_core::{Markers, SamplingParams, Split};
+
+    use super::*;
+    use crate::recipe::run::TracedQuestions;
+    use crate::stages::testing::{codec, question};
+
+    #[test]
+    fn a_trace_is_what_comes_before_its_boundary_or_its_end() {
+        let codec = codec();
+        let words = codec.encode("10 +7 17").unwrap();
+        let whole = codec.trace_ids("10 +7 17").unwrap();
+        let (end, boundary) = (codec.answer_end_ids()[0], whole.len());
+        let of = |ids: &[u32], stop| {
+            let logp = (0..ids.len()).map(|at| -(at as f32)).collect();
+            trace("q", 3, Completion { ids: ids.to_vec(), logp, stop }, &codec)
+        };
+        let closed = of(&[whole.as_slice(), &[9, 9]].concat(), StopReason::MaxTokens);
+        assert_eq!(
+            (closed.token_ids.as_slice(), closed.logprobs.len(), closed.closed),
+            (&*whole, boundary, true)
+        );
+        // An end token is no part of a thought without its closing marker.
+        let ended = of(&[words.as_slice(), &[end]].concat(), StopReason::End);
+        assert_eq!(
+            (ended.token_ids.as_slice(), ended.logprobs.len(), ended.closed),
+            (&*words, words.len(), false)
+        );
+        let cut = of(&words, StopReason::MaxTokens);
+        assert_eq!((cut.token_ids.as_slice(), cut.sample, cut.closed), (&*words, 3, false));
+    }
+
+    fn settings(limit: usize) -> TraceSettings {
+        TraceSettings {
+            hinted: true,
+            needs_hint: true,
+            questions: TracedQuestions::All,
+            limit,
+            sampling: Sampling { n: 1, params: SamplingParams::plain(8) },
+            markers: Markers::named("plain").unwrap(),
+            seed: 3,
+        }
+    }
+
+    #[test]
+    fn traces_are_sampled_for_training_questions_with_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = Table::<QuestionRecord>::create(folder.path(), "key");
+        let mut unseen = question("unseen", Split::Train);
+        (unseen.trace_ids, unseen.posterior_prompt_ids) = (None, None);
+        let questions = [
+            question("a", Split::Train),
+            question("b", Split::Validation),
+            question("c", Split::Test),
+            unseen,
+        ];
+        table.write(0, &questions).unwrap();
+        let of = |settings: &TraceSettings| {
+            let asked = asked(&table, 0, settings, None).unwrap();
+            asked.into_iter().map(|(id, prompt)| (id, prompt.ids.len())).collect::<Vec<_>>()
+        };
+        let expected = |pairs: &[(&str, usize)]| {
+            pairs.iter().map(|(id, tokens)| ((*id).to_owned(), *tokens)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&settings(0)), expected(&[("a", 4)]));
+        assert_eq!(
+            of(&TraceSettings { hinted: false, needs_hint: false, ..settings(0) }),
+            expected(&[("a", 3), ("unseen", 3)])
+        );
+        let unseen = TraceSettings {
+            questions: TracedQuestions::Unseen,
+            hinted: false,
+            needs_hint: false,
+            ..settings(0)
+        };
+        let of_mixture = TraceSettings { hinted: false, ..settings(0) };
+        assert_eq!(of(&of_mixture), expected(&[("a", 3)]));
+        assert_eq!(of(&unseen), expected(&[("unseen", 3)]));
+    }
+
+    #[test]
+    fn which_questions_are_drawn_does_not_depend_on_their_order_or_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let numbers: Vec<u64> = (0..20).collect();
+        let write = |name: &str, parts: &[&[u64]]| {
+            let table = Table::<QuestionRecord>::create(&folder.path().join(name), "key");
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            for (part, numbers) in parts.iter().enumerate() {
+                let questions: Vec<QuestionRecord> =
+                    numbers.iter().map(|number| question(&number.to_string(), Split::Train)).collect();
+                table.write(part, &questions).unwrap();
+            }
+            with_samples(&table, TracedQuestions::All, 5, 3).unwrap().unwrap()
+        };
+        let reversed: Vec<u64> = numbers.iter().rev().copied().collect();
+        let forwards = write("forwards", &[&numbers]);
+        assert_eq!(forwards.len(), 5);
+        assert_eq!(write("backwards", &[&reversed[..7], &reversed[7..]]), forwards);
+    }
+}

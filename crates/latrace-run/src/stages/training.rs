@@ -112,3 +112,64 @@ fn example(example: ExampleRecord) -> TrainRow {
 fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: Option<Policy>) -> TrainRow {
     TrainRow { id, tokens: [prompt, response].concat(), prompt_len: prompt.len(), weights, policy }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::testing::question;
+
+    /// The rows that a training on `records` reads, and the number of their tokens.
+    fn rows<R: Record>(of: FitRows, records: &[R]) -> (Vec<TrainRow>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        Table::create(folder.path(), "key").write(0, records).unwrap();
+        let (rows, tokens) = write_rows(&folder.path().join(ROWS), of, folder.path()).unwrap();
+        (rows.read(&(0..rows.len()).collect::<Vec<_>>()).unwrap(), tokens)
+    }
+
+    fn row(id: &str, tokens: &[u32], prompt_len: usize) -> TrainRow {
+        let (tokens, weights) = (tokens.to_vec(), Weights::Row(1.0));
+        TrainRow { id: id.to_owned(), tokens, prompt_len, weights, policy: None }
+    }
+
+    #[test]
+    fn only_training_questions_with_a_trace_are_learnt_from() {
+        let mut untraced = question("untraced", Split::Train);
+        untraced.trace_ids = None;
+        let mut unhinted = question("unhinted", Split::Train);
+        unhinted.posterior_prompt_ids = None;
+        let questions = [
+            question("a", Split::Train),
+            question("held out", Split::Validation),
+            question("tested", Split::Test),
+            untraced,
+            unhinted,
+        ];
+        let own = [1, 2, 3, 90, 91, 92, 93];
+        let expected = vec![row("a", &own, 3), row("unhinted", &own, 3)];
+        assert_eq!(rows(FitRows::OwnTraces, &questions), (expected, 14));
+        // q writes traces and no answers, after the prompt with the hint.
+        let hinted = vec![row("a", &[1, 2, 3, 4, 90, 91], 4)];
+        assert_eq!(rows(FitRows::HintedTraces, &questions), (hinted, 6));
+    }
+
+    #[test]
+    fn a_rewarded_example_has_an_advantage_where_the_policy_chose() {
+        let supervised = ExampleRecord {
+            id: "q".to_owned(),
+            source: 0,
+            prompt_ids: vec![1],
+            response_ids: vec![10, 11, 5, 7, 20],
+            trace_tokens: 3,
+            weight: -0.5,
+            given: 1,
+            old_logprobs: None,
+        };
+        let logprobs = vec![-1.0, -2.0, -3.0, 0.0, -4.0];
+        let rewarded = ExampleRecord { old_logprobs: Some(logprobs.clone()), ..supervised.clone() };
+        let (read, _) = rows(FitRows::Examples, &[rewarded, ExampleRecord { weight: 0.25, ..supervised }]);
+        let policy = read[0].policy.as_ref().unwrap();
+        assert_eq!((&policy.given, &policy.old_logp), (&(3..4), &logprobs));
+        assert_eq!((&policy.advantages, &read[0].weights), (&Weights::Row(-0.5), &Weights::Row(1.0)));
+        assert_eq!((&read[1].policy, &read[1].weights), (&None, &Weights::Row(0.25)));
+    }
+}

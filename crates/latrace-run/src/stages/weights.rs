@@ -190,3 +190,74 @@ fn record(trace: WeighedTrace) -> WeightRecord {
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(sample: u64, closed: bool) -> TraceLogprobs {
+        TraceLogprobs { id: "q".to_owned(), sample, logprobs: vec![-1.0, -0.5], closed }
+    }
+
+    fn tables(traces: &std::path::Path, scores: Option<&std::path::Path>) -> Tables {
+        Tables {
+            questions: None,
+            fallbacks: Fallbacks::default(),
+            traces: Table::open(traces),
+            scores: scores.map(Table::open),
+            verdicts: None,
+            mixture: 0.0,
+        }
+    }
+
+    #[test]
+    fn traces_without_an_end_are_counted_and_not_weighed() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = [0, 1, 2].map(|sample| crate::pipeline::records::TraceRecord {
+            id: "q".to_owned(),
+            sample,
+            token_ids: vec![10, 5],
+            logprobs: vec![-1.0, -0.5],
+            closed: sample == 1,
+        });
+        Table::create(folder.path(), "key").write(0, &records).unwrap();
+        let tables = tables(folder.path(), None);
+        let groups = tables.read(0).unwrap();
+        assert_eq!((groups.len(), count(&groups), groups[0].unended), (1, 1, 2));
+        // Without scores, the traces are those of the model itself.
+        assert_eq!((groups[0].traces[0].sample, groups[0].traces[0].score.log_ratio_sum()), (1, 0.0));
+    }
+
+    #[test]
+    fn a_score_that_is_missing_is_named() {
+        let nowhere = std::path::Path::new("nowhere");
+        let tables = tables(nowhere, Some(nowhere));
+        let error = tables.evidence(&trace(4, true), OnTrace::default()).unwrap_err().to_string();
+        assert_eq!(error, "id q, sample 4 has no score");
+    }
+
+    #[test]
+    fn a_weight_says_whether_the_reference_answer_follows_its_trace() {
+        let of = |resolution| {
+            let weighed = WeighedTrace {
+                id: json!("q"),
+                sample: 1,
+                tokens: 2,
+                log_ratio: f64::NEG_INFINITY,
+                log_answer: -0.5,
+                weight: 0.25,
+                chosen: 1.0,
+                resolution,
+            };
+            record(weighed)
+        };
+        let main = of(Resolution::Main);
+        assert_eq!(
+            (main.log_ratio, main.log_answer, main.weight, main.chosen),
+            (None, Some(-0.5), 0.25, 1.0)
+        );
+        let all =
+            [Resolution::Main, Resolution::GeometricLikelihood, Resolution::OriginalRow, Resolution::Skipped];
+        assert_eq!(all.map(|resolution| of(resolution).by_reference), [false, true, false, false]);
+    }
+}

@@ -275,3 +275,95 @@ fn verdict_of(row: &Row) -> Result<Verdict, FieldProblem> {
         got.and_then(Value::as_str).ok_or_else(|| problem(got.map_or("nothing".to_owned(), describe)))?;
     stated_verdict(name, reason).map_err(|_| problem(got.map_or_else(String::new, describe)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// The groups of rows written to files, or the message of what is wrong with them.
+    fn joined(
+        traces: &[Value],
+        scores: &[Value],
+        verdicts: &[Value],
+        references: &[Value],
+    ) -> Result<Vec<TraceGroup>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, rows: &[Value]| {
+            let path = folder.path().join(name);
+            fs::write(&path, rows.iter().map(|row| format!("{row}\n")).collect::<String>()).unwrap();
+            path
+        };
+        let optional = |name: &str, rows: &[Value]| (!rows.is_empty()).then(|| write(name, rows));
+        let inputs = WeighInputs {
+            traces: write("traces.jsonl", traces),
+            scores: write("scores.jsonl", scores),
+            verdicts: optional("verdicts.jsonl", verdicts),
+            references: optional("references.jsonl", references),
+        };
+        join(&inputs, &WeighConfig::default()).map(|(groups, _)| groups).map_err(|error| format!("{error:#}"))
+    }
+
+    fn sums(sample: u64, logprobs: &[f64]) -> Value {
+        json!({"id": "q", "sample": sample, "logprobs": logprobs})
+    }
+
+    fn cut_off(sample: u64) -> Value {
+        json!({"id": "q", "sample": sample, "logprobs": [-1.0, -1.0], "stop_reason": "max_tokens"})
+    }
+
+    fn verdict(sample: u64) -> Value {
+        json!({"id": "q", "sample": sample, "verdict": "correct"})
+    }
+
+    #[test]
+    fn a_trace_that_was_cut_off_is_only_counted_where_nothing_follows_it() {
+        let traces = [sums(0, &[-1.0, -1.0]), cut_off(1), cut_off(2)];
+        let scores = [0, 1, 2].map(|sample| sums(sample, &[-2.0, -2.0]));
+        let group = |verdicts: &[Value], references: &[Value]| {
+            let groups = joined(&traces, &scores, verdicts, references).unwrap();
+            assert_eq!(groups.len(), 1);
+            let group = &groups[0];
+            let ended: Vec<(u64, bool)> =
+                group.traces.iter().map(|trace| (trace.sample, trace.ended)).collect();
+            (ended, group.unended)
+        };
+        assert_eq!(group(&[verdict(0)], &[]), (vec![(0, true)], 2));
+        assert_eq!(group(&[verdict(0), verdict(1)], &[]), (vec![(0, true), (1, false)], 1));
+        let references = [sums(0, &[-1.0]), sums(1, &[-1.0])];
+        assert_eq!(
+            group(&[verdict(0), verdict(1), verdict(2)], &references),
+            (vec![(0, true), (1, false), (2, false)], 0)
+        );
+        // With the verdicts of the whole traces alone, a reference keeps the cut one among those that are weighed.
+        let error = joined(&traces, &scores, &[verdict(0)], &references).unwrap_err();
+        assert!(error.contains("traces.jsonl line 2: id \"q\", sample 1 has no row in"), "{error}");
+    }
+
+    #[test]
+    fn a_trace_and_its_score_have_the_same_tokens() {
+        for logprobs in [&[-2.0][..], &[-2.0, -2.0, -2.0]] {
+            let error =
+                joined(&[sums(0, &[-1.0, -1.0])], &[sums(0, logprobs)], &[verdict(0)], &[]).unwrap_err();
+            let expected = format!("got a list of {}", logprobs.len());
+            assert!(error.contains("expected 2 log-probs") && error.contains(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn answers_make_no_bound_unless_each_says_whether_it_is_the_reference() {
+        let rest = |marks: &[Option<bool>]| {
+            let verdicts: Vec<Value> = marks
+                .iter()
+                .map(|mark| json!({"id": "q", "sample": 0, "verdict": "correct", "is_reference": mark}))
+                .collect();
+            let groups = joined(&[sums(0, &[-1.0])], &[sums(0, &[-2.0])], &verdicts, &[]).unwrap();
+            groups[0].traces[0].answer.rest.is_some()
+        };
+        assert!(rest(&[Some(true), Some(false)]));
+        assert!(!rest(&[Some(true), None]));
+    }
+}

@@ -534,4 +534,55 @@ mod tests {
         let log_rho = -0.5 + 0.5_f64.ln();
         assert_eq!([best(log_rho - 1e-9), best(log_rho + 1e-9)], [used, lost]);
     }
+
+    #[test]
+    fn a_number_names_one_trace_of_a_question() {
+        let mut twice = group(3, 0);
+        twice.traces[2].sample = 0;
+        let error = weigh_question(twice, &WeighConfig::default()).err().unwrap().to_string();
+        assert_eq!(error, "id \"q\", sample 0 appears twice among the traces");
+    }
+
+    #[test]
+    fn the_order_of_rows_changes_no_weight_and_no_choice() {
+        let config =
+            WeighConfig { selection: Selection::ResampleMultinomial(2), draws: 2, ..WeighConfig::default() };
+        let mut forwards = group(6, 0);
+        for (trace, tokens) in forwards.traces.iter_mut().zip(1..) {
+            trace.score.tokens = tokens;
+        }
+        let mut backwards = forwards.clone();
+        backwards.traces.reverse();
+        let [one, other] = [forwards, backwards].map(|group| weigh_question(group, &config).unwrap().traces);
+        assert_eq!(one, other);
+        assert_eq!(one.iter().map(|trace| trace.sample).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn surrogates_are_over_the_questions_with_the_usual_number_of_traces() {
+        let of = |groups: &[usize]| {
+            let groups = groups.iter().map(|&traces| group(traces, 0)).collect();
+            summary(groups, PLAIN).surrogates.of_k.iter().map(|mean| mean.questions).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[2, 4, 2]), [2, 2]);
+        // On a tie, the larger number.
+        assert_eq!(of(&[2, 4]), [1; 4]);
+    }
+
+    #[test]
+    fn the_share_without_a_right_answer_is_of_the_questions_with_verdicts() {
+        let mut wrong = group(2, 0);
+        let verdicts = AnswerAccuracy::from_verdicts(&[Verdict::Wrong]).unwrap();
+        wrong.traces.iter_mut().for_each(|trace| trace.answer.accuracy = Some(verdicts));
+        let mut unjudged = group(2, 0);
+        unjudged
+            .traces
+            .iter_mut()
+            .for_each(|trace| (trace.answer.accuracy, trace.answer.rest) = (None, None));
+        let config = WeighConfig { fallback: Fallback::GeometricLikelihood, ..WeighConfig::default() };
+        let groups = vec![group(2, 0), wrong, unjudged.clone(), unjudged];
+        let (_, summary) = weigh_groups(groups, &config, &drawn(PLAIN)).unwrap();
+        assert_eq!((summary.questions, summary.without_verdicts, summary.without_correct), (4, 2, 1));
+        assert_eq!(summary.share_without_correct(), 0.5);
+    }
 }

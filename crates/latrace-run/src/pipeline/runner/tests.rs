@@ -106,3 +106,32 @@ fn files_that_change_under_a_run_are_named() {
     let error = do_by(run.path(), &node, &[], never).1.unwrap_err().to_string();
     assert!(error.contains("has changed since the stage finished"), "{error}");
 }
+
+#[test]
+fn files_of_another_key_are_never_mixed_with_new_ones() {
+    let run = tempfile::tempdir().unwrap();
+    let (_, done) = do_by(run.path(), &node(Stage::Traces, 1, &[]), &[], writes("1"));
+    let folder = done.unwrap().folder;
+    let (_, redone) = do_by(run.path(), &node(Stage::Traces, 2, &[]), &[], |stage| {
+        assert!(!stage.path.join("x").exists());
+        Ok(json!({"rows": 0}))
+    });
+    let record = read_record(&redone.unwrap().folder).unwrap().unwrap();
+    assert!(record.files.is_empty() && !folder.join("x").exists());
+}
+
+#[test]
+fn only_a_resumed_stage_continues_its_time() {
+    let record = |done| StageRecord {
+        stage: String::new(),
+        key: Value::Null,
+        done,
+        seconds: 5.0,
+        peak_memory_bytes: 0,
+        files: BTreeMap::new(),
+        counts: Value::Null,
+    };
+    assert_eq!(seconds_before(&State::Begun, Some(record(false))), 5.0);
+    assert_eq!(seconds_before(&State::Changed(String::new()), Some(record(true))), 0.0);
+    assert_eq!(seconds_before(&State::Missing, None), 0.0);
+}
