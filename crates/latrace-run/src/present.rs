@@ -5,8 +5,7 @@ use std::io::{self, ErrorKind};
 /// `None` for a file or folder that does not exist, which is no error where a run may be new.
 pub(crate) fn if_present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
-        Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        other => other.map(Some),
     }
 }

@@ -222,8 +222,7 @@ fn operand(words: &mut &[&str]) -> Option<Expression> {
     if first != "(" {
         return number(first).map(Expression::Number);
     }
-    let inner = sum(words)?;
-    (next(words)? == ")").then_some(inner)
+    sum(words).filter(|_| next(words) == Some(")"))
 }
 
 fn next_operator(words: &mut &[&str], wanted: fn(Operator) -> bool) -> Option<Operator> {

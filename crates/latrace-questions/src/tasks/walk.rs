@@ -113,8 +113,8 @@ fn end_of(from: u8, words: &[&str]) -> Option<u8> {
 
 fn read(question: &str) -> Option<Ends> {
     let mut words = question.split_whitespace();
-    let (from, to) = (number(words.next()?)?, number(words.next()?)?);
-    words.next().is_none().then_some(Ends { from, to })
+    let ends = Ends { from: number(words.next()?)?, to: number(words.next()?)? };
+    words.next().is_none().then_some(ends)
 }
 
 /// The value at which an answer's moves arrive, or why they do not arrive anywhere.
@@ -131,11 +131,10 @@ fn follow(from: u8, answer: &str) -> Result<u8, Reason> {
 
 /// The start, then each move and the value after it.
 fn told(from: u8, moves: &[Move]) -> String {
-    let mut at = from;
-    let mut text = from.to_string();
+    let (mut at, mut text) = (from, from.to_string());
     for step in moves {
         at = step.from(at).unwrap_or(at);
-        text.push_str(&format!(" {} {at}", step.word()));
+        text += &format!(" {} {at}", step.word());
     }
     text
 }

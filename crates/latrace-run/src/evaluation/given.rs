@@ -49,8 +49,8 @@ fn read_rows(file: &Path, asked: &[Asked]) -> Result<Numbered> {
 
 /// Adds a response to those of its question. Returns whether the question is in the evaluation.
 fn add(found: &mut Numbered, row: GivenRow) -> bool {
-    let Some(responses) = found.get_mut(&row.id) else { return false };
-    responses.push((row.sample.unwrap_or(responses.len() as u64), row.response));
+    let Some(known) = found.get_mut(&row.id) else { return false };
+    known.push((row.sample.unwrap_or(known.len() as u64), row.response));
     true
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use latrace_core::{StopReason, boundary};
 use latrace_engine::boundary::StopTexts;
 use latrace_engine::{Engine, ModelShape};
@@ -200,7 +200,7 @@ fn open_journal(plan: &BenchmarkRun, mut description: Value) -> Result<(OutputJo
 fn row_of(finished: &FinishedSample) -> Result<Row> {
     match serde_json::to_value(finished)? {
         Value::Object(row) => Ok(row),
-        other => Err(anyhow!("a sample is {}, not an object", describe(&other))),
+        other => bail!("a sample is {}, not an object", describe(&other)),
     }
 }
 

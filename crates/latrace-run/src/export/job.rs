@@ -101,8 +101,8 @@ impl Job {
 
     /// Whether our own trainer would drop a row for its length.
     fn is_dropped(&self, record: &ExampleRecord, limit: usize) -> bool {
-        let tokens = record.prompt_ids.len() + record.response_ids.len();
-        tokens > limit && self.config.over_length != OverLength::Truncate
+        let is_cut = self.config.over_length == OverLength::Truncate;
+        !is_cut && record.prompt_ids.len() + record.response_ids.len() > limit
     }
 
     /// Total optimizer updates.
@@ -136,8 +136,8 @@ impl Job {
 
     /// The smallest and the largest weight of a row.
     pub(super) fn weight_range(&self) -> (f64, f64) {
-        let weights = self.rows.iter().map(|row| row.record.weight);
-        weights.fold((f64::INFINITY, 0.0_f64), |(low, high), weight| (low.min(weight), high.max(weight)))
+        let widened = |(low, high): (f64, f64), weight| (low.min(weight), high.max(weight));
+        self.rows.iter().map(|row| row.record.weight).fold((f64::INFINITY, 0.0), widened)
     }
 }
 

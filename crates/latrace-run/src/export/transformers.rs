@@ -37,10 +37,8 @@ impl Yaml {
 
     /// Precision, seed and logging.
     pub(super) fn run_settings(self, config: &TrainConfig) -> Yaml {
-        self.flag("bf16", config.save_dtype == StoreAs::Bf16)
-            .whole("seed", config.seed)
-            .whole("logging_steps", 1)
-            .text("report_to", "none")
+        let yaml = self.flag("bf16", config.save_dtype == StoreAs::Bf16).whole("seed", config.seed);
+        yaml.whole("logging_steps", 1).text("report_to", "none")
     }
 }
 

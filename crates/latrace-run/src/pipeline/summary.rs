@@ -139,8 +139,8 @@ fn number(counts: &Value, name: &str) -> f64 {
 
 /// The counts of the last round's stage 7; null for a method without it.
 fn weight_counts(plan: &Plan, run: &Path) -> Result<Value> {
-    let counts = |id: NodeId| counts(&run.join(plan.nodes[id].folder()));
-    Ok(plan.last(Stage::Weights).map(counts).transpose()?.unwrap_or_default())
+    let Some(id) = plan.last(Stage::Weights) else { return Ok(Value::Null) };
+    counts(&run.join(plan.nodes[id].folder()))
 }
 
 /// Training questions that also stand in the evaluation sets, by the record of stage 0 in `folder`; none if there

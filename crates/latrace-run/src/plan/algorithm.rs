@@ -81,8 +81,8 @@ impl Steps<'_> {
     }
 
     fn initial(&mut self, base: NodeId, questions: NodeId) -> NodeId {
-        let settings = FitSettings::new(FitRows::OwnTraces, &self.recipe.initial.config);
-        self.fit(Stage::Initial, settings, base, questions)
+        let config = &self.recipe.initial.config;
+        self.fit(Stage::Initial, FitSettings::new(FitRows::OwnTraces, config), base, questions)
     }
 
     fn r#final(&mut self, start: NodeId, dataset: NodeId) -> NodeId {

@@ -29,9 +29,9 @@ pub struct Conversation {
 
 impl Conversation {
     /// The conversation of a name.
-    pub fn named(name: &str, system: &str) -> Option<Conversation> {
-        let (_, assistant) = CONVERSATIONS.iter().find(|(known, _)| *known == name)?;
-        Some(Conversation { system: system.to_owned(), assistant })
+    pub fn named(name: &str, system: &str) -> Option<Self> {
+        let (_, assistant) = CONVERSATIONS.into_iter().find(|(known, _)| *known == name)?;
+        Some(Self { system: system.to_owned(), assistant })
     }
 
     /// Names of the conversations.
@@ -44,8 +44,8 @@ impl Conversation {
     /// # Errors
     /// None: both are built in.
     pub fn compile(&self) -> Result<Prompting> {
-        let (user, assistant) = (PromptTemplate::new(USER)?, PromptTemplate::new(self.assistant)?);
-        Ok(Prompting::Chat(Chat { system: self.system.clone(), user, assistant }))
+        let [user, assistant] = [USER, self.assistant].map(PromptTemplate::new);
+        Ok(Prompting::Chat(Chat { system: self.system.clone(), user: user?, assistant: assistant? }))
     }
 }
 

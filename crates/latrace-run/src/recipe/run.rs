@@ -348,8 +348,8 @@ impl RunRecipe {
 
     /// The baselines that are not skipped, by name.
     pub fn variants(&self) -> Result<Vec<(String, RunRecipe)>> {
-        let named = self.baselines.keys().filter(|name| !self.skip.contains(name));
-        named.map(|name| Ok((name.clone(), self.variant(name)?))).collect()
+        let kept = self.baselines.keys().filter(|name| !self.skip.contains(name));
+        kept.map(|name| Ok((name.clone(), self.variant(name)?))).collect()
     }
 
     /// The recipe of round t: other seeds than those of earlier rounds, whose samples would otherwise be drawn with
@@ -482,8 +482,12 @@ fn no_recipe(run: &Path) -> Failure {
         .hint("`latrace run` creates run folders, with recipe.toml and a folder for each stage")
 }
 
+fn defaults() -> Result<Table> {
+    toml::from_str(DEFAULTS).context("the defaults are not TOML")
+}
+
 fn resolve(given: &Table, source: &str) -> Result<RunRecipe> {
-    let mut table: Table = toml::from_str(DEFAULTS).context("the defaults are not TOML")?;
+    let mut table = defaults()?;
     merge(&mut table, given.clone());
     typed(table, source)
 }
@@ -522,7 +526,7 @@ fn with_default(table: &Table, section: &str, key: &str) -> Table {
     if let Some(Value::Table(settings)) = without.get_mut(section) {
         settings.remove(key);
     }
-    let mut healed: Table = toml::from_str(DEFAULTS).unwrap_or_default();
+    let mut healed = defaults().unwrap_or_default();
     merge(&mut healed, without);
     healed
 }
@@ -594,10 +598,9 @@ impl RunRecipe {
 
     /// A misspelt name would run the baseline that was to be skipped.
     fn check_skipped(&self) -> Result<()> {
-        match self.skip.iter().find(|&name| !self.baselines.contains_key(name)) {
-            Some(name) => usage(format!("skip: the recipe has no baseline \"{name}\"")),
-            None => Ok(()),
-        }
+        let unknown = self.skip.iter().find(|&name| !self.baselines.contains_key(name));
+        let refused = |name| usage(format!("skip: the recipe has no baseline \"{name}\""));
+        unknown.map_or(Ok(()), refused)
     }
 }
 

@@ -173,7 +173,7 @@ fn records<T, R>(
     drawn: Vec<Completion>,
     record: impl Fn(&T, u64, Completion) -> Result<R>,
 ) -> Result<Vec<R>> {
-    (0..).zip(drawn).map(|(number, completion)| record(of, number, completion)).collect()
+    (0..).zip(drawn).map(|(number, drawn)| record(of, number, drawn)).collect()
 }
 
 /// The job that draws `sampling` samples which end as an answer does: answers, and whole responses.

@@ -85,10 +85,8 @@ impl PartScores for ScoredTraces {
 
 /// The question with an id, in the same part.
 pub fn question_of<'a>(questions: &'a [QuestionTokens], id: &str) -> Result<&'a QuestionTokens> {
-    questions
-        .iter()
-        .find(|question| question.id == id)
-        .with_context(|| format!("the part has no question {id}"))
+    let found = questions.iter().find(|question| question.id == id);
+    found.with_context(|| format!("the part has no question {id}"))
 }
 
 impl ScoredTraces {

@@ -107,10 +107,8 @@ impl WeighConfig {
 
     /// Whether the log-probs of reference answers are needed.
     pub fn reads_references(&self) -> bool {
-        let by_likelihood = Fallback::GeometricLikelihood;
-        self.answer != AnswerEstimator::Accuracy
-            || self.fallback == by_likelihood
-            || self.fallbacks.any(by_likelihood)
+        let gml = Fallback::GeometricLikelihood;
+        self.answer != AnswerEstimator::Accuracy || self.fallback == gml || self.fallbacks.any(gml)
     }
 
     /// The ratio with its parameters.

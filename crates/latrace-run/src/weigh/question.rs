@@ -130,21 +130,12 @@ pub(super) fn weigh_question(
     let main_k = main_answers(&group, unverified, config).with_context(named)?;
     drop_poor_traces(&mut log_ratio_k, main_k.as_deref(), config);
     let fallback_k = fallback_answers(&group, config).with_context(named)?;
-    let log_weights = |log_answer_k: &[f64]| -> Vec<f64> {
-        log_ratio_k
-            .iter()
-            .zip(log_answer_k)
-            .map(|(&log_ratio, &log_answer)| config.weighting.log_weight(log_ratio, log_answer))
-            .collect()
-    };
+    let log_weights = |log_answer_k: &[f64]| log_weights(&log_ratio_k, log_answer_k, config);
     let bound = question_bound(&group, unended, &id, config)?;
     let has_answers = group.iter().any(|trace| trace.answer.rest.is_some());
     // Without verdicts the answer probability of the weights is unknown.
-    let surrogates = main_k
-        .as_deref()
-        .map(|_| question_surrogates(&group, unended, &id, config))
-        .transpose()
-        .with_context(named)?;
+    let of_verdicts = || question_surrogates(&group, unended, &id, config).with_context(named);
+    let surrogates = main_k.is_some().then(of_verdicts).transpose()?;
     // Minus infinity for every trace makes the question take its fallback below.
     let main_k = main_k.unwrap_or_else(|| vec![f64::NEG_INFINITY; group.len()]);
     let resolution = config.fallback.resolve(&log_weights(&main_k), &log_weights(&fallback_k));
@@ -154,7 +145,7 @@ pub(super) fn weigh_question(
     let scores: Vec<TraceScore> = group.iter().map(|trace| trace.score).collect();
     let distinct = Distinct::of(&scores, &weight_k);
     let clipped = scores.iter().filter(|score| ratio.clips(score)).count();
-    let traces = group.into_iter().enumerate().map(|(k, trace)| WeighedTrace {
+    let weighed = |(k, trace): (usize, Evidence)| WeighedTrace {
         id: trace.id,
         sample: trace.sample,
         tokens: tokens_k[k],
@@ -163,9 +154,9 @@ pub(super) fn weigh_question(
         weight: weight_k[k],
         chosen: chosen_k[k],
         resolution,
-    });
+    };
     Ok(Question {
-        traces: traces.collect(),
+        traces: group.into_iter().enumerate().map(weighed).collect(),
         scores,
         too_long,
         clipped,
@@ -176,6 +167,12 @@ pub(super) fn weigh_question(
         has_answers,
         surrogates,
     })
+}
+
+/// The log-weight of each trace, by the configured weighting.
+fn log_weights(log_ratio_k: &[f64], log_answer_k: &[f64], config: &WeighConfig) -> Vec<f64> {
+    let log_weight = |(&ratio, &answer): (&f64, &f64)| config.weighting.log_weight(ratio, answer);
+    log_ratio_k.iter().zip(log_answer_k).map(log_weight).collect()
 }
 
 /// A question without a finished trace.

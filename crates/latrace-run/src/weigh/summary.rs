@@ -72,9 +72,8 @@ impl BoundSeries {
 
     /// A title in words.
     pub fn title(&self) -> String {
-        let answer =
-            if self.has_answers { "reference answer and sampled others" } else { "reference answer" };
-        format!("bound, {} ratio, {answer}", RatioEstimator::Full.name())
+        let others = if self.has_answers { " and sampled others" } else { "" };
+        format!("bound, {} ratio, reference answer{others}", RatioEstimator::Full.name())
     }
 
     fn to_json(&self) -> Value {
