@@ -207,6 +207,10 @@ fn a_trace_without_a_right_answer_is_learnt_without_one() {
     let (records, _) = built(&traces, &settings(Method::Variational));
     assert_eq!(records[0].response_ids, [10, 5]);
     assert_eq!(weights(&records), [(0, 0.5), (1, 0.5)]);
+    // Leave-one-out weights, which `latrace weigh` computes, may be negative.
+    let traces =
+        [sampled(10, -0.5, &[(20, false), (21, false)]), sampled(11, 0.5, &[(20, true), (21, false)])];
+    assert_eq!(weights(&built(&traces, &settings(Method::Variational)).0), [(0, -0.5), (1, 0.5)]);
 }
 
 #[test]
