@@ -64,3 +64,41 @@ fn row_of(of: Judged<'_>) -> serde_json::Result<Row> {
     row.insert("question".to_owned(), json!(of.question));
     Ok(row)
 }
+
+#[cfg(test)]
+mod tests {
+    use latrace_verify::Reason;
+
+    use super::*;
+
+    #[test]
+    fn a_reference_is_a_row_or_its_gold_and_names_no_kind_of_its_own() {
+        let sandbox = SharedSandbox::default();
+        let judge = Judge::new(1.0, &sandbox);
+        let of = |kind: &str, reference: &str, answer: &str| {
+            let judged = Judged { id: "a", question: "10 14", kind, reference };
+            judge.query(judged).map(|query| judge.judge(&query, answer).reason)
+        };
+        assert_eq!(of("math", "\"4\"", "\\boxed{4}").unwrap(), Reason::Equal);
+        assert_eq!(of("math", "{\"gold\": [\"4\", \"5\"]}", "\\boxed{5}").unwrap(), Reason::Equal);
+        assert_eq!(
+            of("math", "{\"gold\": \"4\", \"kind\": \"text\"}", "\\boxed{2+2}").unwrap(),
+            Reason::Equal
+        );
+        // The task judges by the question that was asked.
+        let other = "{\"gold\": \"+7\", \"question\": \"10 17\"}";
+        assert_eq!(of("walk", other, "+7 -3").unwrap(), Reason::Equal);
+        let error = format!("{:#}", of("maths", "\"4\"", "").unwrap_err());
+        assert!(error.starts_with("question a: ") && error.contains("maths"), "{error}");
+    }
+
+    #[test]
+    fn large_integers_of_tests_are_read_in_full() {
+        let sandbox = SharedSandbox::default();
+        let number = "123456789012345678901234567890";
+        let reference = format!("{{\"gold\": {{\"inputs\": [\"1\"], \"outputs\": [{number}]}}}}");
+        let judged = Judged { id: "a", question: "q", kind: "code", reference: &reference };
+        let query = Judge::new(1.0, &sandbox).query(judged).unwrap();
+        assert!(query.runs_a_program() && format!("{query:?}").contains(number), "{query:?}");
+    }
+}

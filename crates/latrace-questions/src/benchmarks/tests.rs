@@ -276,3 +276,32 @@ fn questions_are_read_in_order_and_by_subset() {
     let error = read(&[], None).unwrap_err().to_string();
     assert!(error.ends_with("two.jsonl line 1: field \"a\": expected a value, got nothing"), "{error}");
 }
+
+#[test]
+fn a_letter_names_the_option_at_its_place_before_one_with_that_text() {
+    let row = json!({"question": "q", "type": "astronomy", "choices": ["B", "x", "y"], "answer": "B"});
+    let ItemReference::Choice(choices) = item("mmlu_stem", row).reference else { panic!("a choice") };
+    assert_eq!(choices.options[(choices.right as u8 - b'A') as usize], "x");
+}
+
+#[test]
+fn a_subset_beyond_the_limit_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "title = \"Own\"\nkind = \"math\"\nk = 1\n[source]\nfiles = [\"own.jsonl\"]\n[columns]\nquestion = \"q\"\nanswer = \"a\"\nsubset = \"s\"\n";
+    fs::write(folder.path().join("own.toml"), text).unwrap();
+    let rows = "{\"q\": \"x\", \"a\": 1, \"s\": \"easy\"}\n{\"q\": \"y\", \"a\": 2, \"s\": \"hard\"}\n";
+    fs::write(folder.path().join("own.jsonl"), rows).unwrap();
+    let benchmark = Benchmark::find(folder.path().join("own.toml").to_str().unwrap()).unwrap();
+    let subsets = ["easy", "hard"].map(str::to_owned).to_vec();
+    let read = |limit| {
+        let mut ids = Vec::new();
+        let chosen = Chosen { subsets: subsets.clone(), limit: Some(limit) };
+        let files = benchmark.files(folder.path())?;
+        for_each(&benchmark, &files, &chosen, |id, _| {
+            ids.push(id);
+            Ok(())
+        })
+        .map(|()| ids)
+    };
+    assert_eq!([read(1).unwrap(), read(2).unwrap()], [vec!["0"], vec!["0", "1"]]);
+}

@@ -279,4 +279,63 @@ mod tests {
         let error = read(Format::Rows, "think", json!({"id": "a"})).unwrap_err().to_string();
         assert!(error.contains("field \"question\""), "{error}");
     }
+
+    #[test]
+    fn a_chat_becomes_a_prompt_that_opens_the_thought_behind_its_last_question() {
+        let messages = json!([
+            {"role": "user", "content": "first?"},
+            {"role": "assistant", "content": "one"},
+            {"role": "user", "content": "second?"},
+            {"role": "assistant", "content": "<think>\nz\n</think>\n\ny"},
+        ]);
+        let split = |messages: &[Message]| {
+            let (response, before) = messages.split_last().unwrap();
+            let prompt = before.iter().map(|message| format!("{}|", message.content)).collect();
+            Ok(Turn { prompt, response: response.content.clone() })
+        };
+        let markers = Markers::named("think").unwrap();
+        let of = |value: Value, chat: Option<SplitChat<'_>>| {
+            Format::Rows.question(row(value), &markers, chat).unwrap()
+        };
+        let chat = json!({"id": "a", "messages": messages});
+        let question = of(chat.clone(), Some(&split));
+        assert_eq!(question.question, "second?");
+        assert_eq!(question.prompt.as_deref(), Some("first?|one|second?|<think>\n"));
+        assert_eq!((question.trace.as_deref(), question.solution.as_deref()), (Some("z"), Some("y")));
+        // Without a model, only the question is known.
+        let question = of(chat, None);
+        assert_eq!((question.question.as_str(), question.prompt, question.trace), ("second?", None, None));
+    }
+
+    #[test]
+    fn a_trace_of_its_own_comes_before_that_of_the_response() {
+        let value = json!({"id": "a", "question": "q", "trace": "own", "response": "z\n</think>\n\ny"});
+        let question = read(Format::Rows, "think", value).unwrap();
+        assert_eq!((question.trace.as_deref(), question.solution), (Some("own"), None));
+    }
+
+    #[test]
+    fn the_last_question_and_the_last_response_of_a_conversation_count() {
+        let turn = |from: &str, value: &str| json!({"from": from, "value": value});
+        let turns = [
+            turn("human", "first?"),
+            turn("gpt", "no marker"),
+            turn("human", "second?"),
+            turn("gpt", "z\n</think>\n\ny"),
+        ];
+        let value = json!({"id": "c", "conversations": turns});
+        let question = read(Format::Conversations, "think", value).unwrap();
+        assert_eq!((question.question.as_str(), question.trace.as_deref()), ("second?", Some("z")));
+        assert_eq!(question.prompt.as_deref(), Some("second?\n\n<think>\n"));
+    }
+
+    #[test]
+    fn the_answer_of_a_worked_solution_is_behind_its_last_mark() {
+        let answer = "#### first step <<1+1=2>>2\nthen <<open\n#### 7";
+        let value = json!({"id": "g", "question": "q", "answer": answer});
+        let question = read(Format::Gsm8k, "think", value).unwrap();
+        assert_eq!(question.answer.as_deref(), Some("7"));
+        // A calculator's note without an end takes the rest with it.
+        assert_eq!(question.trace.as_deref(), Some("#### first step 2\nthen "));
+    }
 }

@@ -461,4 +461,76 @@ mod tests {
                 .contains("walk, countdown, arithmetic")
         );
     }
+
+    /// A file of numbered questions with traces, of a kind of their own where there is one.
+    fn file(folder: &Path, name: &str, count: usize, kind: Option<&str>) -> String {
+        let path = folder.join(format!("{name}.jsonl"));
+        let row = |number: usize| {
+            let mut row = json!({"question": format!("{name} {number}"), "answer": "2", "trace": "t"});
+            if let Some(kind) = kind {
+                row["kind"] = json!(kind);
+            }
+            format!("{row}\n")
+        };
+        std::fs::write(&path, (1..=count).map(row).collect::<String>()).unwrap();
+        path.display().to_string()
+    }
+
+    #[test]
+    fn every_split_is_read_up_to_the_limit_and_training_traces_up_to_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let split = |name: &str| file(folder.path(), name, 4, (name == "test").then_some("text"));
+        let source = Source {
+            validation: split("validation"),
+            test: split("test"),
+            limit: 3,
+            traced: 2,
+            ..source(Path::new(&split("train")))
+        };
+        let markers = Markers::named("think").unwrap();
+        let seen: Vec<_> = source.read(&markers, None).unwrap();
+        let of = |wanted: Split| {
+            let of_split = seen.iter().filter(|(split, _)| *split == wanted);
+            let fields = |(_, question): &(Split, Question)| {
+                (question.id.clone(), question.trace.is_some(), question.kind.clone().unwrap())
+            };
+            of_split.map(fields).collect::<Vec<_>>()
+        };
+        let expected = |name: &str, traced: [bool; 3], kind: &str| {
+            let question =
+                |(number, is_traced): (usize, bool)| (format!("{name}-{number}"), is_traced, kind.to_owned());
+            (1..).zip(traced).map(question).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Split::Train), expected("train", [true, true, false], "math"));
+        assert_eq!(of(Split::Validation), expected("validation", [true; 3], "math"));
+        assert_eq!(of(Split::Test), expected("test", [true; 3], "text"));
+        assert_eq!(source.checksums().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_tokenizer_is_trained_on_no_held_out_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), "train", 2, None);
+        let source = Source { test: file(folder.path(), "test", 2, None), ..source(Path::new(&path)) };
+        let texts = source.texts(&Markers::named("think").unwrap()).unwrap();
+        assert_eq!(texts, ["train 1\nt\n2", "train 2\nt\n2"]);
+    }
+
+    #[test]
+    fn a_tasks_questions_with_traces_come_first() {
+        let sizes = Sizes { traced: 3, untraced: 4, validation: 1, test: 2 };
+        let source = Source {
+            task: "walk".to_owned(),
+            train: String::new(),
+            sizes,
+            traced: 1,
+            ..source(Path::new("x"))
+        };
+        let questions = source.read(&Markers::named("plain").unwrap(), None).unwrap();
+        let splits: Vec<Split> = questions.iter().map(|(split, _)| *split).collect();
+        assert_eq!(splits[..7], [Split::Train; 7]);
+        assert_eq!(splits[7..], [Split::Validation, Split::Test, Split::Test]);
+        let traced: Vec<bool> = questions.iter().map(|(_, question)| question.trace.is_some()).collect();
+        assert_eq!(traced[..7], [true, true, true, false, false, false, false]);
+    }
 }

@@ -2,7 +2,7 @@ use anyhow::Result;
 use latrace_core::Reason;
 use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::folder::{RunFolder, StageFolder};
-use latrace_run::pipeline::records::{ResponseRecord, TraceRecord, VerdictRecord};
+use latrace_run::pipeline::records::{AnswerRecord, ResponseRecord, TraceRecord, VerdictRecord};
 use serde_json::{Value, json};
 
 use super::*;
@@ -244,4 +244,56 @@ fn figures_are_of_the_last_round_whose_traces_were_weighed() {
     run.done::<TraceRecord>(None, 2, Stage::Weights, &[], Value::Null);
     run.done::<TraceRecord>(None, 3, Stage::Traces, &[], Value::Null);
     assert_eq!(folder(Stage::Traces).as_deref(), Some("round-2/03-traces"));
+}
+
+#[test]
+fn traces_are_shown_with_their_different_answers_and_counted_by_what_became_of_them() {
+    let run = WrittenRun::new(&[]);
+    run.done(None, 1, Stage::Questions, &[question("a", Split::Train, true, true)], Value::Null);
+    run.traces(None, [Reason::Different, Reason::Equal]);
+    let answer = |number, text: &str| AnswerRecord {
+        id: "a".to_owned(),
+        sample: 0,
+        answer: number,
+        token_ids: vec![1],
+        given: 0,
+        logprobs: vec![-1.0],
+        ended: true,
+        text: text.to_owned(),
+    };
+    run.done(None, 1, Stage::Answers, &[answer(0, "3"), answer(1, "4")], Value::Null);
+    let data = run.collect().unwrap();
+    let funnel = |data: &ReportData| {
+        data.funnel.iter().map(|step| (step.name.clone(), step.count)).collect::<Vec<_>>()
+    };
+    // One right answer of several is enough, and a trace without answers has none.
+    let expected = [("sampled", 2), ("came to their end", 1), ("led to a right answer", 1)];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(funnel(&data), expected);
+    let answers = |data: &ReportData| {
+        let answers = &data.traces.questions[0].traces[0].answers;
+        answers.iter().map(|answer| (answer.text.clone(), answer.times)).collect::<Vec<_>>()
+    };
+    assert_eq!(answers(&data), [("3".to_owned(), 1), ("4".to_owned(), 1)]);
+    run.traces(None, [Reason::Equal, Reason::Equal]);
+    run.done(None, 1, Stage::Answers, &[answer(0, "4"), answer(1, "4")], Value::Null);
+    let data = run.collect().unwrap();
+    assert_eq!((answers(&data), funnel(&data).as_slice()), (vec![("4".to_owned(), 2)], &expected[..]));
+}
+
+#[test]
+fn a_peak_of_memory_that_no_system_reported_is_none() {
+    let run = WrittenRun::new(&[]);
+    let peak = || {
+        let recipe = recipe(run.path()).unwrap();
+        RunStages::look(run.path(), &recipe).unwrap().peak_memory_bytes()
+    };
+    assert_eq!(peak(), None);
+    let record = run.begin(None, 1, Stage::Model).0.join("stage.json");
+    for (bytes, expected) in [(0, None), (5, Some(5))] {
+        let mut value: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+        value["peak_memory_bytes"] = json!(bytes);
+        fs::write(&record, value.to_string()).unwrap();
+        assert_eq!(peak(), expected);
+    }
 }

@@ -199,3 +199,22 @@ fn few_questions_are_fewer_than_two_hundred() {
     };
     assert_eq!([is_few(199), is_few(200)], [true, false]);
 }
+
+#[test]
+fn an_interval_that_touches_zero_claims_no_gain() {
+    let mut data = gained();
+    assert!(findings(&data).outcome.join(" ").contains("+22.0 percentage points (+19.0 to +25.0)"));
+    data.comparisons[0] = pair("final", "initial", 0.0, 0.2);
+    assert!(findings(&data).headline.starts_with("No clear gain"));
+    data.comparisons[0] = pair("final", "initial", -0.2, 0.0);
+    assert!(findings(&data).headline.starts_with("No clear gain"));
+    assert!(findings(&data).outcome.join(" ").contains("−10.0 percentage points (−20.0 to +0.0)"));
+}
+
+#[test]
+fn support_comes_before_cautions_and_cautions_before_notes() {
+    let mut data = gained();
+    data.models[0].overall.questions = 30;
+    let kinds: Vec<RemarkKind> = findings(&data).remarks.iter().map(|remark| remark.kind).collect();
+    assert_eq!(kinds, [RemarkKind::Support, RemarkKind::Caution, RemarkKind::Note]);
+}

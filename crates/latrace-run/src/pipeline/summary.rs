@@ -257,6 +257,8 @@ mod tests {
         let mut questions: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
         questions["peak_memory_bytes"] = json!(1_u64 << 60);
         fs::write(&record, questions.to_string()).unwrap();
+        let names: Vec<String> = evaluations(&plan).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["initial", "final", "rft"]);
         let summary = RunSummary::of(&plan, folder.path(), &recipe).unwrap();
         let models: Vec<(&str, f64, u64)> = summary
             .models

@@ -187,4 +187,12 @@ mod tests {
         }
         WeighConfig::default().check().unwrap();
     }
+
+    #[test]
+    fn a_mean_per_token_is_no_probability_of_an_answer() {
+        let unbiased = |answer| WeighConfig { answer, ..WeighConfig::default() }.unbiased_answer();
+        assert_eq!(unbiased(AnswerEstimator::GeometricLikelihood), AnswerEstimator::Likelihood);
+        assert_eq!(unbiased(AnswerEstimator::Likelihood), AnswerEstimator::Likelihood);
+        assert_eq!(unbiased(AnswerEstimator::Accuracy), AnswerEstimator::Accuracy);
+    }
 }

@@ -134,3 +134,44 @@ fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
     let cannot = || cannot_read(path);
     Tokenizer::from_bytes(&std::fs::read(path).with_context(cannot)?).with_context(cannot)
 }
+
+#[cfg(test)]
+mod tests {
+    use latrace_core::Split;
+    use latrace_run::join::OnTrace;
+    use latrace_run::pipeline::records::TraceRecord;
+
+    use super::*;
+
+    #[test]
+    fn as_many_questions_are_held_as_there_is_room_for() {
+        let mut choice = Choice::new(3);
+        for number in 0..400 {
+            let trace = TraceRecord {
+                id: number.to_string(),
+                sample: 0,
+                token_ids: vec![1; 4000],
+                logprobs: Vec::new(),
+                closed: true,
+            };
+            let question = QuestionRecord {
+                id: number.to_string(),
+                split: Split::Train,
+                question: String::new(),
+                hint: None,
+                difficulty: None,
+                kind: String::new(),
+                reference: String::new(),
+                prompt_ids: Vec::new(),
+                posterior_prompt_ids: None,
+                trace_ids: None,
+                answer_ids: None,
+            };
+            choice.offer(question, vec![(trace, OnTrace::default())]);
+        }
+        let each = bytes_of(&choice.questions.first_key_value().unwrap().1.1);
+        assert_eq!((choice.offered, choice.questions.len()), (400, HELD / each));
+        let places: Vec<usize> = choice.in_run_order().iter().map(|of| of.id.parse().unwrap()).collect();
+        assert!(places.is_sorted() && places[0] < 20 && places[places.len() - 1] > 380, "{places:?}");
+    }
+}

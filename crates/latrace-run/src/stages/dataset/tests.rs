@@ -209,12 +209,22 @@ fn a_trace_without_a_right_answer_is_learnt_without_one() {
     let (records, _) = built(&traces, &settings(Method::Variational));
     assert_eq!(records[0].response_ids, [10, 5]);
     assert_eq!(weights(&records), [(0, 0.5), (1, 0.5)]);
-    // Advantages of one trace that cancel leave nothing of it: no more is left with the trace than its answers took.
-    let grpo = [sampled(10, 0.0, &[(20, true), (21, false)]), sampled(11, 0.0, &[(22, true), (23, false)])];
-    assert_eq!(
-        weights(&built(&grpo, &settings(Method::Grpo)).0),
-        [(0, 0.5), (0, -0.5), (1, 0.5), (1, -0.5)].map(|(k, w)| (k, w / 2.0))
-    );
+    // Leave-one-out weights, which `latrace weigh` computes, may be negative.
+    let traces =
+        [sampled(10, -0.5, &[(20, false), (21, false)]), sampled(11, 0.5, &[(20, true), (21, false)])];
+    assert_eq!(weights(&built(&traces, &settings(Method::Variational)).0), [(0, -0.5), (1, 0.5)]);
+}
+
+#[test]
+fn advantages_are_scaled_by_their_size_whatever_their_sign() {
+    // Three right of four: advantages sum to zero, and are scaled to a sum of 1 without their signs.
+    let traces = [sampled(10, 0.0, &[(20, true), (21, true)]), sampled(11, 0.0, &[(22, true), (23, false)])];
+    let (records, _) = built(&traces, &settings(Method::Grpo));
+    let expected = [(0, 1.0 / 6.0), (0, 1.0 / 6.0), (1, 1.0 / 6.0), (1, -0.5)];
+    assert_eq!(records.len(), expected.len());
+    for ((source, weight), (trace, share)) in weights(&records).into_iter().zip(expected) {
+        assert!(source == trace && (weight - share).abs() < 1e-12, "{records:?}");
+    }
 }
 
 #[test]
