@@ -43,6 +43,7 @@ pub mod diagnostics;
 mod error;
 pub mod fallback;
 pub mod log_space;
+mod mixture;
 mod names;
 pub mod objectives;
 mod provenance;

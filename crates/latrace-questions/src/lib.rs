@@ -4,6 +4,7 @@
 
 pub mod benchmarks;
 pub mod contamination;
+pub mod hints;
 pub mod judge;
 pub mod query;
 pub mod source;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use latrace_core::Verdict;
+use latrace_core::{Split, Verdict};
 use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::records::{
-    ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord,
+    ExampleRecord, QuestionRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -433,6 +433,131 @@ fn a_posterior_that_is_not_trained_is_the_model_with_the_hint_in_its_prompt() {
         traces.iter().map(|trace| ((trace.id.clone(), trace.sample), trace.logprobs.clone())).collect();
     assert!(!scores.is_empty());
     assert!(scores.iter().all(|score| score.logprobs != sampled[&(score.id.clone(), score.sample)]));
+}
+
+/// The examples built of sampled traces: their questions, traces and weights.
+fn examples(run: &Path) -> BTreeMap<(String, i64, Vec<u32>), f64> {
+    let all = records::<ExampleRecord>(&run.join("08-dataset")).into_iter();
+    let sampled = all.filter(|example| example.source >= 0);
+    sampled.map(|example| ((example.id, example.source, example.response_ids), example.weight)).collect()
+}
+
+/// Trained for longer, on questions of their own too, so that of some traces answers are right; no baseline.
+const LONGER: [&str; 5] =
+    ["skip=[\"rft\"]", "traces.questions=all", "initial.max_steps=300", "evaluation.n=1", "answers.n=4"];
+
+#[test]
+fn maxrl_is_a_method_and_the_question_exponent_scales_its_questions() {
+    let bench = Bench::new();
+    let settings = |more: &[&'static str]| [&LONGER, more].concat();
+    let maxrl = ["method=maxrl", "answers.n=1", "final.max_steps=4", "rounds=3", "final.schedule=constant"];
+    bench.done("r", &settings(&maxrl));
+    for round in ["r", "r/round-2", "r/round-3"] {
+        let verdicts = records::<VerdictRecord>(&bench.run_folder(round).join("06-verdicts"));
+        let (mut right, mut all): (BTreeMap<String, f64>, BTreeMap<String, f64>) = Default::default();
+        for trace in records::<TraceRecord>(&bench.run_folder(round).join("03-traces")) {
+            *all.entry(trace.id).or_default() += 1.0;
+        }
+        for verdict in &verdicts {
+            let is_right = f64::from(u8::from(verdict.verdict() == Verdict::Correct));
+            *right.entry(verdict.id.clone()).or_default() += is_right;
+        }
+        assert!(right.values().any(|right| *right > 0.0), "{round}");
+        // Identical sequences are one example: sums by question and verdict are compared, up to the common scale.
+        let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+        examples(&bench.run_folder(round))
+            .into_iter()
+            .for_each(|((id, ..), weight)| *sums.entry(id).or_default() += weight);
+        let positive = |id: &String| if right.get(id).is_some_and(|right| *right > 0.0) { 1.0 } else { 0.0 };
+        // 1/c of each right one and -1/N of all sum to 0, or to -1 where none is right.
+        let is_mixed = |id: &String| positive(id) > 0.0;
+        assert!(sums.iter().filter(|(id, _)| is_mixed(id)).all(|(_, sum)| sum.abs() < 1e-9), "{sums:?}");
+        assert!(sums.iter().filter(|(id, _)| !is_mixed(id)).all(|(_, sum)| *sum < 0.0));
+    }
+    bench.done("plain", &settings(&[]));
+    bench.done("weighted", &settings(&["dataset.question_exponent=0.5"]));
+    let (plain, weighted) = (examples(&bench.run_folder("plain")), examples(&bench.run_folder("weighted")));
+    // rho summed over a question's traces is 4 p: the ratio of weights is its root, up to the common scale.
+    let mut rho: BTreeMap<String, f64> = BTreeMap::new();
+    for weight in records::<WeightRecord>(&bench.run_folder("plain").join("07-weights")) {
+        let log_rho = weight.log_ratio.zip(weight.log_answer).map(|(ratio, answer)| ratio + answer);
+        *rho.entry(weight.id).or_default() += log_rho.map_or(0.0, f64::exp);
+    }
+    let scaled: Vec<f64> =
+        plain.iter().map(|(of, weight)| weighted[of] / weight / (rho[&of.0] / 4.0).min(1.0).sqrt()).collect();
+    assert!(scaled.len() > 2, "{scaled:?}");
+    assert!(scaled.iter().all(|scale| (scale / scaled[0] - 1.0).abs() < 1e-6), "{scaled:?}");
+}
+
+#[test]
+fn traces_of_a_mixture_are_weighed_against_both_models() {
+    let bench = Bench::new();
+    bench.done("r", &[&LONGER[..], &["traces.mixture=0.25", "weights.ratio=full"]].concat());
+    let run = bench.run_folder("r");
+    let table = |name: &str| -> BTreeMap<(String, u64), TraceRecord> {
+        let traces = records::<TraceRecord>(&run.join(name)).into_iter();
+        traces.map(|trace| ((trace.id.clone(), trace.sample), trace)).collect()
+    };
+    let (own, of_posterior) = (table("03-traces-reasoner"), table("03-traces-posterior"));
+    let traces = table("03-traces");
+    assert_eq!((own.len() * 3, own.len() + of_posterior.len()), (of_posterior.len(), traces.len()));
+    for ((id, sample), trace) in &traces {
+        match sample.checked_sub(1) {
+            None => assert_eq!(trace.token_ids, own[&(id.clone(), 0)].token_ids),
+            Some(sample) => assert_eq!(trace.token_ids, of_posterior[&(id.clone(), sample)].token_ids),
+        }
+    }
+    let sum = |logprobs: &[f32]| logprobs.iter().map(|&logp| f64::from(logp)).sum::<f64>();
+    let logp: BTreeMap<(String, u64), f64> = records::<ScoreRecord>(&run.join("04-scores"))
+        .into_iter()
+        .map(|score| ((score.id, score.sample), sum(&score.logprobs)))
+        .collect();
+    let mut nearest: f64 = 0.0;
+    for weight in records::<WeightRecord>(&run.join("07-weights")) {
+        let of = (weight.id, weight.sample);
+        let (logp, logq) = (logp[&of], sum(&traces[&of].logprobs));
+        let expected = -(0.25 + 0.75 * (logq - logp).exp()).ln();
+        let got = weight.log_ratio.unwrap();
+        assert!((got - expected).abs() < 1e-9 && got <= 4.0_f64.ln() + 1e-12, "{of:?}: {got} {expected}");
+        nearest = nearest.max(got);
+    }
+    assert!(nearest > 0.0, "no trace is better explained by pi");
+    let summary: Value = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["bounds"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn kernels_floors_and_other_hints_are_settings_of_a_run() {
+    let bench = Bench::new();
+    let settings = |more: &[&'static str]| [&LONGER, more].concat();
+    bench.done("plain", &settings(&[]));
+    let kernel = ["weights.ratio=kernel", "weights.kernel_power=2", "weights.kernel_decay=0.5"];
+    bench.done("kernel", &settings(&kernel));
+    bench.done("floor", &settings(&["weights.min_log_ratio=-0.05"]));
+    bench.done("wrong", &settings(&["questions.hint=wrong"]));
+    let weights = |name: &str| -> BTreeMap<(String, u64), WeightRecord> {
+        let all = records::<WeightRecord>(&bench.run_folder(name).join("07-weights"));
+        all.into_iter().map(|weight| ((weight.id.clone(), weight.sample), weight)).collect()
+    };
+    let (plain, kernel, floor) = (weights("plain"), weights("kernel"), weights("floor"));
+    let mut dropped = 0;
+    for (of, weight) in &plain {
+        let log_w = weight.log_ratio.unwrap();
+        assert!((kernel[of].log_ratio.unwrap() - (2.0 * log_w - 0.5 * log_w.exp_m1())).abs() < 1e-12);
+        let expected = Some(log_w).filter(|log_w| *log_w >= -0.05);
+        dropped += usize::from(expected.is_none());
+        assert_eq!(floor[of].log_ratio, expected);
+    }
+    assert!(dropped > 0 && dropped < plain.len(), "{dropped} of {}", plain.len());
+    let hints = |name: &str| -> Vec<Option<String>> {
+        let all = records::<QuestionRecord>(&bench.run_folder(name).join("00-questions"));
+        all.into_iter()
+            .filter(|question| question.split == Split::Train)
+            .map(|question| question.hint)
+            .collect()
+    };
+    let (own, wrong) = (hints("plain"), hints("wrong"));
+    assert!(own.iter().zip(&wrong).all(|(own, wrong)| own != wrong && wrong.is_some()));
 }
 
 #[test]

@@ -7,10 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use latrace_core::{Markers, Tokenizer};
 use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::records::{
     AnswerRecord, ExampleRecord, QuestionRecord, TraceRecord, VerdictRecord,
 };
+use latrace_run::stages::model::write_shape;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -475,4 +477,46 @@ fn questions_of_a_file_have_prompts_hints_and_marked_responses() {
     bench.refused("questions --task wlak", 2, "expected one of walk, countdown, arithmetic");
     bench.refused("questions", 2, "--task");
     bench.refused("questions --data data.jsonl --untraced 4", 2, "cannot be used with");
+}
+
+/// A folder with the shape of a model, a tokenizer and a chat template, but no weights.
+fn write_chat_model(folder: &Path) {
+    let markers = Markers::named("stratos").unwrap();
+    let texts = ["system user assistant be kind one and two".to_owned()];
+    let tokenizer = Tokenizer::train(&texts, 320, &markers.specials()).unwrap();
+    let shape = json!({
+        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 8, "intermediate_size": 8,
+        "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 8,
+        "max_position_embeddings": 512, "tie_word_embeddings": true,
+    });
+    fs::create_dir(folder).unwrap();
+    write_shape(folder, shape, &tokenizer).unwrap();
+    let template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}\
+                    {% if add_generation_prompt %}[assistant] {% endif %}";
+    fs::write(folder.join("chat_template.jinja"), template).unwrap();
+}
+
+#[test]
+fn a_chat_prompt_is_the_models_own_with_the_solution_at_the_beginning_of_its_turn() {
+    let bench = Bench::new();
+    write_chat_model(&bench.path("chat"));
+    let response = "<|begin_of_thought|>\n\none and one\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\ntwo\n\n<|end_of_solution|>";
+    let turns = json!([{"from": "user", "value": "1 + 1?"}, {"from": "assistant", "value": response}]);
+    bench.write_rows("c.jsonl", &[json!({"id": "c", "system": "be kind", "conversations": turns})]);
+    let questions = "questions --data c.jsonl --format conversations --markers stratos --reasoner chat --posterior chat_b";
+    let prompts = |options: &str| {
+        bench.done(&format!("{questions} --model chat {options} --out q.jsonl"));
+        let row = bench.rows("q.jsonl").remove(0);
+        ["prompt", "posterior_prompt"].map(|name| row[name].as_str().unwrap().to_owned())
+    };
+    let [prompt, hinted] = prompts("");
+    let asked = "[system] be kind\n[user] 1 + 1?\n\nGive the final answer in \\boxed{}.\n[assistant] ";
+    assert_eq!(prompt, format!("{asked}<|begin_of_thought|>\n\n"));
+    let turn = hinted.strip_prefix(asked).unwrap();
+    assert!(turn.contains("\n\ntwo\n\n") && turn.ends_with("\n\n<|begin_of_thought|>\n\n"), "{turn}");
+    let [prompt, _] = prompts("--system brief");
+    assert!(prompt.starts_with("[system] brief\n[user]"), "{prompt}");
+    bench.refused(questions, 1, "a chat prompt needs the model");
+    fs::remove_file(bench.path("chat/chat_template.jinja")).unwrap();
+    bench.refused(&format!("{questions} --model chat"), 1, "no chat template");
 }

@@ -17,6 +17,7 @@ pub mod forward_kl;
 mod group;
 pub mod grpo;
 pub mod iwae_phi;
+pub mod maxrl;
 pub mod multi_trace;
 pub mod posterior_behaviour;
 pub mod reverse_kl;
@@ -48,6 +49,8 @@ pub enum Objective {
     BinaryReward,
     /// [`grpo`]: (12).
     Grpo,
+    /// [`maxrl`]: arXiv 2602.02710.
+    MaxRl,
     /// [`format_reward`]: (21).
     FormatReward(Rewards),
     /// [`debiased_reward`]: (24).
@@ -90,6 +93,7 @@ named!(Objective, "objective", {
     Rft = "rft",
     BinaryReward = "binary-reward",
     Grpo = "grpo",
+    MaxRl = "maxrl",
     FormatReward(Rewards::DEFAULT) = "format-reward",
     DebiasedReward(Rewards::DEFAULT) = "debiased-reward",
     VeriFree = "verifree",
@@ -115,6 +119,7 @@ impl Objective {
             Self::Rft => rft::weights(group),
             Self::BinaryReward => binary_reward::weights(group),
             Self::Grpo => grpo::weights(group),
+            Self::MaxRl => maxrl::weights(group),
             Self::FormatReward(rewards) => format_reward::weights(group, rewards),
             Self::DebiasedReward(rewards) => debiased_reward::weights(group, rewards),
             Self::VeriFree => verifree::weights(group),
@@ -136,6 +141,7 @@ impl Objective {
             Self::Rft => rft::question_weight(accuracy),
             Self::BinaryReward => binary_reward::question_weight(accuracy),
             Self::Grpo => grpo::question_weight(accuracy),
+            Self::MaxRl => maxrl::question_weight(accuracy),
             Self::FormatReward(rewards) => format_reward::question_weight(accuracy, rewards),
             Self::DebiasedReward(rewards) => debiased_reward::question_weight(accuracy, rewards),
             Self::VeriFree => verifree::question_weight(accuracy),

@@ -3,9 +3,12 @@
 use crate::TraceScore;
 use crate::names::named;
 
+pub use kernel::Kernel;
+
 pub mod clipped;
 pub mod full;
 pub mod geometric;
+pub mod kernel;
 
 /// Which likelihood ratio enters rho.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -17,12 +20,15 @@ pub enum RatioEstimator {
     Full,
     /// Geometric, held within ± this many nats per token: see [`clipped`].
     Clipped(f64),
+    /// A kernel on the geometric ratio: see [`kernel`].
+    Kernel(Kernel),
 }
 
 named!(RatioEstimator, "ratio estimator", {
     Geometric = "geometric",
     Full = "full",
     Clipped(clipped::DEFAULT_BOUND) = "clipped",
+    Kernel(Kernel::DEFAULT) = "kernel",
 });
 
 impl RatioEstimator {
@@ -31,6 +37,15 @@ impl RatioEstimator {
     pub const fn with_bound(self, bound: f64) -> Self {
         match self {
             Self::Clipped(_) => Self::Clipped(bound),
+            other => other,
+        }
+    }
+
+    /// The same estimator, with this kernel if it has one.
+    #[must_use]
+    pub const fn with_kernel(self, kernel: Kernel) -> Self {
+        match self {
+            Self::Kernel(_) => Self::Kernel(kernel),
             other => other,
         }
     }
@@ -45,6 +60,7 @@ impl RatioEstimator {
             Self::Geometric => geometric::log_ratio(score),
             Self::Full => full::log_ratio(score),
             Self::Clipped(bound) => clipped::log_ratio(score, bound),
+            Self::Kernel(kernel) => kernel::log_ratio(score, kernel),
         }
     }
 

@@ -54,5 +54,5 @@ fn every_variant_is_a_short_file_that_states_its_assumption_and_limit_case() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 3 + 4 + 5 + 13);
+    assert_eq!(seen, 4 + 4 + 5 + 14);
 }

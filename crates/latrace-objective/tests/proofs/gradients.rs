@@ -1,7 +1,7 @@
 //! Section 6 and the gradients of section 2: expected weights against finite differences of exact objectives.
 
 use crate::world::*;
-use latrace_objective::objectives::{Rewards, grpo};
+use latrace_objective::objectives::{Rewards, grpo, maxrl};
 use latrace_objective::{Group, Objective, SequenceWeights, Verdict, Weighting};
 
 const CORRECT: fn(Verdict) -> bool = Verdict::is_correct;
@@ -240,6 +240,20 @@ fn equation_12_grpo_weighs_questions_by_the_odds_to_the_half() {
         assert_same(&got, &scaled(&forward_kl, grpo::finite_group_weight(p, rollouts)));
     }
     assert_near(grpo::finite_group_weight(p, 60), Objective::Grpo.question_weight(p), 0.02);
+}
+
+/// MaxRL, for groups of one to three rollouts: the gradient of log P, weighted by the chance of a right rollout.
+#[test]
+fn maxrl_weighs_questions_by_the_chance_of_a_right_rollout() {
+    let world = on_policy(11);
+    let p = world.accuracy();
+    let forward_kl = world.negative_kl_gradient(&world, CORRECT);
+    for rollouts in 1..=3 {
+        let got = over_rollouts(&world, Objective::MaxRl, rollouts).theta_gradient(&world);
+        assert_same(&got, &scaled(&forward_kl, maxrl::finite_group_weight(p, rollouts)));
+    }
+    assert_near(maxrl::finite_group_weight(p, 1), p, 1e-15);
+    assert_near(maxrl::finite_group_weight(p, 500), Objective::MaxRl.question_weight(p), 1e-12);
 }
 
 /// `(correct weight) ∇ −KL(P(.|correct)) + (format weight) ∇ −KL(P(.|formatted))`.

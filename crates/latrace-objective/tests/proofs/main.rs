@@ -5,6 +5,7 @@
 mod borders;
 mod bounds;
 mod gradients;
+mod mixture;
 mod monte_carlo;
 mod parity;
 mod properties;

@@ -10,6 +10,7 @@ use latrace_objective::diagnostics::{
 };
 use latrace_objective::objectives::multi_trace::chosen_weights;
 use latrace_objective::objectives::{TraceOrigin, Trained};
+use latrace_objective::ratio::Kernel;
 use latrace_objective::selection::drop_long_traces;
 use latrace_objective::{
     AnswerAccuracy, AnswerChoice, AnswerEstimator, AnswerEvidence, AnswerScore, BoundMean, Error, Fallback,
@@ -55,11 +56,18 @@ fn every_name_leads_back_to_its_variant() {
     check(&Resolution::ALL, Resolution::name, Resolution::from_name);
 }
 
+const KERNEL: Kernel = Kernel { power: 2.0, decay: 0.5 };
+
 #[test]
 fn parameters_are_set_where_there_are_any() {
     assert_eq!(
-        RatioEstimator::ALL.map(|ratio| ratio.with_bound(0.7)),
-        [RatioEstimator::Geometric, RatioEstimator::Full, RatioEstimator::Clipped(0.7)]
+        RatioEstimator::ALL.map(|ratio| ratio.with_bound(0.7).with_kernel(KERNEL)),
+        [
+            RatioEstimator::Geometric,
+            RatioEstimator::Full,
+            RatioEstimator::Clipped(0.7),
+            RatioEstimator::Kernel(KERNEL)
+        ]
     );
     let drawn = [
         Selection::Weighted,
@@ -89,6 +97,21 @@ fn ratios() {
     check(RatioEstimator::Clipped(0.2), &[-1.0, -2.0], &[-0.5, -0.5], -0.2);
     check(RatioEstimator::Clipped(0.2), &[-0.1], &[-0.5], 0.2);
     check(RatioEstimator::Clipped(9.0), &[-1.0, -2.0], &[-0.5, -0.5], -1.0);
+    // W = 1/e: a log W + b (1 − W).
+    check(
+        RatioEstimator::Kernel(KERNEL),
+        &[-1.0, -2.0],
+        &[-0.5, -0.5],
+        -2.0 + 0.5 * (1.0 - (-1.0_f64).exp()),
+    );
+    let of = |power, decay| RatioEstimator::Kernel(Kernel { power, decay });
+    check(of(1.0, 0.0), &[-1.0, -2.0], &[-0.5, -0.5], -1.0);
+    check(of(0.0, 0.0), &[-1.0, -2.0], &[-0.5, -0.5], 0.0);
+    // With a = b, no ratio exceeds that of W = 1.
+    for logp in [-0.1, -0.4, -0.6, -3.0] {
+        let score = TraceScore::from_tokens(&[logp], &[-0.5]).unwrap();
+        assert!(of(2.0, 2.0).log_ratio(&score) < 0.0, "{logp}");
+    }
     let impossible = TraceScore::from_tokens(&[ZERO, -1.0], &[-1.0, -1.0]).unwrap();
     assert!(RatioEstimator::ALL.iter().all(|estimator| estimator.log_ratio(&impossible) == ZERO));
     let single = TraceScore::from_tokens(&[-1.0_f32, -2.0], &[-0.5, -0.5]).unwrap();
@@ -341,6 +364,7 @@ fn groups_without_a_gradient_say_why() {
     }
     check("grpo", &none, &[ZERO, ZERO], GroupOutcome::NoContrast);
     check("grpo", &all, &[0.0, 0.0], GroupOutcome::NoContrast);
+    check("maxrl", &all, &[0.0, 0.0], GroupOutcome::NoContrast);
     // Equal rhos have no leave-one-out contrast, which is not the same as having no weight.
     let equal = weights_of(Objective::MultiTrace(Weighting::LeaveOneOut), &all, &[0.0; 2], &[0.0; 2]);
     assert_eq!(equal.outcome, GroupOutcome::NoContrast);
@@ -374,6 +398,8 @@ fn objectives_on_a_group_done_by_hand() {
     check("debiased-reward", &[correct + 0.25, 2.0 * correct], &[correct, 0.25, correct, correct]);
     let grpo = 0.25 / (0.75_f64 * 0.25).sqrt() / 4.0;
     check("grpo", &[-2.0 * grpo, 2.0 * grpo], &[grpo, -3.0 * grpo, grpo, grpo]);
+    let right = 1.0 / 3.0 - 0.25;
+    check("maxrl", &[right - 0.25, 2.0 * right], &[right, -0.25, right, right]);
 }
 
 #[test]
@@ -453,7 +479,10 @@ fn weights_per_question_are_those_of_the_table() {
             assert_near(Objective::from_name(name).unwrap().question_weight(0.2), expected, 1e-15);
         }
     };
-    check(&["sft", "forward-kl", "multi-trace", "elbo-single", "iwae-phi", "reverse-kl", "verifree"], 1.0);
+    check(
+        &["sft", "forward-kl", "multi-trace", "elbo-single", "iwae-phi", "reverse-kl", "verifree", "maxrl"],
+        1.0,
+    );
     check(&["rft", "binary-reward", "posterior-behaviour"], 0.2);
     check(&["grpo"], 0.5);
     let rewards = latrace_objective::objectives::Rewards { alpha: 3.0, beta: 1.0, gamma: -5.0 };

@@ -4,14 +4,18 @@
 //! * A word is a run of letters and digits; an ideograph or kana is a word by itself. An apostrophe within a word and
 //!   a comma before three digits are dropped (`don't`, `10,000`); a decimal point stays (`2.5`).
 //! * Signs of arithmetic and comparison are words: `3 + 4` and `3 - 4` are two questions. A hyphen or slash between
-//!   letters is punctuation, unless both stand alone (`x-y`).
+//!   letters is punctuation, unless both stand alone (`x-y`). Brackets around such a sign are words, whatever their
+//!   shape: `5 * (4 + 9)` is not `5 * 4 + 9`.
 //! * All else only separates words: whitespace, punctuation, braces, and the delimiters of LaTeX (`$`, `\(`, `\[`,
 //!   `\left`, `\right`). The name of any other command is a word (`\frac`).
+
+use std::collections::HashSet;
 
 /// The words of a text, each followed by a space.
 pub(super) fn normalised(text: &str) -> String {
     let chars: Vec<char> = text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect();
-    let mut words = Words { text: String::with_capacity(chars.len() + 1), letters: 0 };
+    let mut words =
+        Words { text: String::with_capacity(chars.len() + 1), letters: 0, brackets: brackets(&chars) };
     let mut at = 0;
     while at < chars.len() {
         at += words.take(&chars, at);
@@ -36,6 +40,29 @@ struct Words {
     text: String,
     /// Characters of the unfinished word.
     letters: usize,
+    /// Places of the brackets that are words.
+    brackets: HashSet<usize>,
+}
+
+/// The places of brackets that directly enclose a sign of arithmetic.
+fn brackets(chars: &[char]) -> HashSet<usize> {
+    let (mut open, mut kept): (Vec<(usize, bool)>, _) = (Vec::new(), HashSet::new());
+    for (at, letter) in chars.iter().enumerate() {
+        match letter {
+            // After a backslash they delimit a formula, and group nothing in it.
+            _ if at > 0 && chars[at - 1] == '\\' => {}
+            '(' | '[' | '{' => open.push((at, false)),
+            ')' | ']' | '}' => {
+                let closed = open.pop().filter(|(_, has)| *has);
+                kept.extend(closed.into_iter().flat_map(|(start, _)| [start, at]));
+            }
+            '+' | '-' | '*' | '/' | '×' | '÷' => {
+                open.last_mut().into_iter().for_each(|(_, has)| *has = true)
+            }
+            _ => {}
+        }
+    }
+    kept
 }
 
 impl Words {
@@ -47,6 +74,8 @@ impl Words {
         match now {
             _ if is_ideograph(now) => self.put_alone(now),
             _ if now.is_alphanumeric() => self.put(now),
+            '(' | '[' | '{' if self.brackets.contains(&at) => self.put_alone('('),
+            ')' | ']' | '}' if self.brackets.contains(&at) => self.put_alone(')'),
             '\\' => return self.take_command(&chars[at..]),
             '.' if is_between(is_digit) => self.put(now),
             ',' if is_between(is_digit) && starts_thousands(&chars[at + 1..]) => {}
@@ -145,6 +174,13 @@ mod tests {
     fn signs_are_words_and_dashes_are_not() {
         check("3+4 = 7, x-y a/b", "3 + 4 = 7 x - y a / b");
         check("one -- two **three** ≤ 4", "one two three ≤ 4");
+    }
+
+    #[test]
+    fn brackets_that_group_are_words() {
+        check("5*(4+9)", "5 * ( 4 + 9 )");
+        check("5 * 4 + 9 (in all)", "5 * 4 + 9 in all");
+        check("x^{a+[b]} )", "x ^ ( a + b )");
     }
 
     #[test]

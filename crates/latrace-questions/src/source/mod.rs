@@ -16,6 +16,7 @@ pub use formats::{Format, SplitChat, conversation_prompt};
 pub use kinds::KindBy;
 pub use program_tests::{TestCounts, TestSource};
 
+use crate::hints::{HintKind, set_hints};
 use crate::query::{KINDS, is_kind};
 use crate::tasks::{Sizes, Splits, Task};
 use kinds::KindRules;
@@ -59,7 +60,11 @@ pub struct Source {
     pub traced: usize,
     /// Maximum number of questions of each split. 0: all.
     pub limit: usize,
-    /// Seed for a task's questions.
+    /// Which hint a training question gets.
+    pub hint: HintKind,
+    /// The share of a partial hint's words, or of the questions with a noisy hint that get another's.
+    pub hint_share: f64,
+    /// Seed for a task's questions, and for drawn hints.
     pub seed: u64,
 }
 
@@ -69,6 +74,11 @@ impl Source {
     /// # Errors
     /// Names the setting.
     pub fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.hint_share) {
+            let message =
+                format!("questions.hint_share: expected a share in [0, 1], got {}", self.hint_share);
+            return Err(Failure::usage(message).into());
+        }
         let got = match (self.task.is_empty(), self.train.is_empty()) {
             (true, true) => "neither",
             (false, false) => "both",
@@ -129,9 +139,9 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let questions = self.read(markers, None)?.into_iter();
+        let (questions, _) = self.read_own(&Reading { markers, chat: None })?;
         // Text of the validation or test split in the tokenizer's training data would leak into the model.
-        let training = questions.filter(|(split, _)| *split == Split::Train);
+        let training = questions.into_iter().filter(|(split, _)| *split == Split::Train);
         Ok(training.map(|(_, question)| text_of(question)).collect())
     }
 
@@ -153,9 +163,16 @@ impl Source {
         markers: &Markers,
         chat: Option<SplitChat<'_>>,
     ) -> Result<(Vec<(Split, Question)>, RowCounts)> {
+        let (mut questions, counts) = self.read_own(&Reading { markers, chat })?;
+        set_hints(&mut questions, self.hint, self.hint_share, self.seed);
+        Ok((questions, counts))
+    }
+
+    /// All questions, with their own hints.
+    fn read_own(&self, reading: &Reading<'_>) -> Result<(Vec<(Split, Question)>, RowCounts)> {
         match self.task()? {
             Some(task) => Ok((in_order(task.questions(&self.sizes, self.seed)?), RowCounts::default())),
-            None => self.read_files(&Reading { markers, chat }),
+            None => self.read_files(reading),
         }
     }
 
@@ -364,6 +381,8 @@ mod tests {
 
     fn source(train: &Path) -> Source {
         Source {
+            hint: HintKind::Own,
+            hint_share: 0.5,
             task: String::new(),
             sizes: Sizes { traced: 0, untraced: 0, validation: 0, test: 0 },
             train: train.display().to_string(),

@@ -34,6 +34,7 @@ pub(super) fn method_name(name: &str) -> String {
     match name {
         "rft" | "sft" | "grpo" => name.to_uppercase(),
         "binary-rl" => "binary RL".to_owned(),
+        "maxrl" => "MaxRL".to_owned(),
         "verifree" => "VeriFree".to_owned(),
         "initial" | "posterior" | "final" => format!("the {name} model"),
         // A baseline under a name that the recipe chose.

@@ -12,11 +12,13 @@ pub struct QuestionTokens {
     pub id: String,
     /// Prompt of the reasoner.
     pub prompt_ids: Vec<u32>,
+    /// Prompt of the posterior, if the question has a hint.
+    pub posterior_prompt_ids: Option<Vec<u32>>,
     /// The question's own answer y.
     pub answer_ids: Option<Vec<u32>>,
 }
 
-view!(QuestionTokens of QuestionRecord, { id, prompt_ids, answer_ids });
+view!(QuestionTokens of QuestionRecord, { id, prompt_ids, posterior_prompt_ids, answer_ids });
 
 /// What decides how a question without a usable trace is handled.
 #[derive(Clone, Debug, PartialEq)]

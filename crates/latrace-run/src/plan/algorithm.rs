@@ -8,7 +8,7 @@ use super::{
     Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step, TraceSettings, VerdictSettings,
     WeightSettings, settings_key,
 };
-use crate::recipe::run::{Method, PosteriorRows, Proposal, RunRecipe, Start};
+use crate::recipe::run::{Method, RunRecipe, Start};
 
 /// Adds the stages of a method.
 pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()> {
@@ -31,19 +31,19 @@ pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) ->
 }
 
 /// The models of a method, as the rounds leave them.
-struct Models {
-    base: NodeId,
+pub(super) struct Models {
+    pub base: NodeId,
     /// pi_theta0.
-    initial: NodeId,
+    pub initial: NodeId,
     /// q of the last round that trained one.
-    posterior: Option<NodeId>,
+    pub posterior: Option<NodeId>,
     /// pi_{t-1}, the model to be improved.
-    reasoner: NodeId,
+    pub reasoner: NodeId,
 }
 
 impl Models {
     /// The model that a training starts from, where `previous` is what it trained in the last round.
-    fn start(&self, start: Start, previous: Option<NodeId>) -> NodeId {
+    pub fn start(&self, start: Start, previous: Option<NodeId>) -> NodeId {
         match start {
             Start::Base => self.base,
             Start::Initial => self.initial,
@@ -59,12 +59,12 @@ struct Evidence {
 }
 
 /// Adds the stages of a method to a plan. Each function adds a stage, or a few, and returns its node.
-struct Steps<'a> {
+pub(super) struct Steps<'a> {
     plan: &'a mut Plan,
     /// Of the round.
-    recipe: RunRecipe,
+    pub recipe: RunRecipe,
     method: Option<&'a str>,
-    round: u64,
+    pub round: u64,
 }
 
 impl Steps<'_> {
@@ -84,55 +84,12 @@ impl Steps<'_> {
         self.fit(Stage::Initial, settings, base, questions)
     }
 
-    /// q of this round: trained, or the model that it starts from.
-    fn posterior(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
-        let start = self.recipe.posterior.start;
-        if !self.recipe.posterior.train {
-            return Ok(start.map_or(models.reasoner, |start| models.start(start, None)));
-        }
-        let model = match start {
-            Some(start) => models.start(start, models.posterior),
-            None => models.posterior.unwrap_or(models.base),
-        };
-        let (of, rows) = if self.round == 1 && self.recipe.posterior.rows == PosteriorRows::Data {
-            (FitRows::HintedTraces, questions)
-        } else {
-            (FitRows::Examples, self.posterior_examples(questions, models.reasoner)?)
-        };
-        let posterior =
-            self.fit(Stage::Posterior, FitSettings::new(of, &self.recipe.posterior.config), model, rows);
-        models.posterior = Some(posterior);
-        Ok(posterior)
-    }
-
-    /// What q learns from by (9): traces of the reasoner, weighted by w~.
-    fn posterior_examples(&mut self, questions: NodeId, reasoner: NodeId) -> Result<NodeId> {
-        let recipe = self.recipe.of_posterior();
-        let whole = std::mem::replace(&mut self.recipe, recipe);
-        let traces = self.traces(Stage::PosteriorTraces, questions, reasoner, false)?;
-        let after = [(Role::Questions, questions), (Role::Traces, traces), (Role::Model, reasoner)];
-        let mut evidence = vec![(Role::Traces, traces)];
-        // Of pi's own traces, log pi is known. What a likelihood estimator needs is that of the answer.
-        if self.recipe.weigh_config().reads_references() {
-            evidence.push((Role::Scores, self.scores(Stage::PosteriorScores, &after)));
-        }
-        if self.recipe.draws_answers() {
-            let answers = self.answers(Stage::PosteriorAnswers, &after)?;
-            let verdicts = self.verdicts(Stage::PosteriorVerdicts, questions, answers);
-            evidence.push((Role::Verdicts, verdicts));
-        }
-        let weights = self.weights(Stage::PosteriorWeights, &evidence);
-        self.recipe = whole;
-        let built_from = [(Role::Questions, questions), (Role::Traces, traces), (Role::Weights, weights)];
-        Ok(self.add(Stage::PosteriorDataset, Settings::PosteriorDataset, &built_from))
-    }
-
     fn r#final(&mut self, start: NodeId, dataset: NodeId) -> NodeId {
         let settings = FitSettings::new(FitRows::Examples, &self.recipe.final_config());
         self.fit(Stage::Final, settings, start, dataset)
     }
 
-    fn fit(&mut self, stage: Stage, settings: FitSettings, model: NodeId, rows: NodeId) -> NodeId {
+    pub fn fit(&mut self, stage: Stage, settings: FitSettings, model: NodeId, rows: NodeId) -> NodeId {
         self.add(stage, Settings::Fit(settings), &[(Role::Model, model), (Role::Rows, rows)])
     }
 
@@ -147,14 +104,7 @@ impl Steps<'_> {
             // SFT trains on the rows' own traces, so nothing is sampled.
             return Ok(self.dataset(&[(Role::Questions, questions)]));
         }
-        let proposal = self.recipe.proposal();
-        let writer = match proposal {
-            Proposal::Initial => models.initial,
-            Proposal::Reasoner => models.reasoner,
-            Proposal::Posterior => self.posterior(questions, models)?,
-        };
-        let hinted = proposal == Proposal::Posterior;
-        let traces = self.traces(Stage::Traces, questions, writer, hinted)?;
+        let traces = self.proposed(questions, models)?;
         let evidence = self.evidence(questions, traces, models.reasoner)?;
         let weights = self.weights(Stage::Weights, &self.with_kinds(questions, &evidence.weighed));
         let mut inputs = vec![(Role::Questions, questions), (Role::Weights, weights)];
@@ -182,29 +132,38 @@ impl Steps<'_> {
         Ok(Evidence { weighed, answers: Some((Role::Answers, answers)) })
     }
 
-    fn traces(&mut self, stage: Stage, questions: NodeId, writer: NodeId, hinted: bool) -> Result<NodeId> {
+    pub fn traces(
+        &mut self,
+        stage: Stage,
+        questions: NodeId,
+        writer: NodeId,
+        hinted: bool,
+    ) -> Result<NodeId> {
         let settings = Settings::Traces(TraceSettings::of(&self.recipe, hinted)?);
         Ok(self.add(stage, settings, &[(Role::Questions, questions), (Role::Model, writer)]))
     }
 
-    fn scores(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> NodeId {
-        let settings = ScoreSettings { references: self.recipe.scores_references() };
+    pub fn scores(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> NodeId {
+        let settings = ScoreSettings { references: self.recipe.scores_references(), hinted: false };
         self.add(stage, Settings::Scores(settings), after)
     }
 
-    fn answers(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> Result<NodeId> {
+    pub fn answers(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> Result<NodeId> {
         let settings = AnswerSettings::of(&self.recipe)?;
         Ok(self.add(stage, Settings::Answers(settings), after))
     }
 
-    fn verdicts(&mut self, stage: Stage, questions: NodeId, answers: NodeId) -> NodeId {
+    pub fn verdicts(&mut self, stage: Stage, questions: NodeId, answers: NodeId) -> NodeId {
         let settings = VerdictSettings { time_limit: self.recipe.verdicts.time_limit };
         let inputs = [(Role::Questions, questions), (Role::Answers, answers)];
         self.add(stage, Settings::Verdicts(settings), &inputs)
     }
 
-    fn weights(&mut self, stage: Stage, evidence: &[(Role, NodeId)]) -> NodeId {
-        let settings = WeightSettings { weigh: self.recipe.weigh_config(), drawn: self.recipe.drawn() };
+    pub fn weights(&mut self, stage: Stage, evidence: &[(Role, NodeId)]) -> NodeId {
+        // The traces that q learns from are pi's alone.
+        let mixture = if stage == Stage::Weights { self.recipe.mixture() } else { 0.0 };
+        let (weigh, drawn) = (self.recipe.weigh_config(), self.recipe.drawn());
+        let settings = WeightSettings { weigh, mixture, drawn };
         self.add(stage, Settings::Weights(settings), evidence)
     }
 
@@ -212,7 +171,7 @@ impl Steps<'_> {
         self.add(Stage::Dataset, Settings::Dataset(DatasetSettings::of(&self.recipe)), built_from)
     }
 
-    fn add(&mut self, stage: Stage, settings: Settings, inputs: &[(Role, NodeId)]) -> NodeId {
+    pub fn add(&mut self, stage: Stage, settings: Settings, inputs: &[(Role, NodeId)]) -> NodeId {
         let method = self.method.map(str::to_owned);
         let (round, inputs) = (self.round, inputs.to_vec());
         let (node, shared) = self.share(Node { stage, round, method: method.clone(), inputs, settings });

@@ -2,6 +2,7 @@
 //! recipe. The runner, `--dry-run`, the status, the report and the export all use this plan.
 
 mod algorithm;
+mod proposal;
 mod settings;
 mod stage;
 
@@ -11,8 +12,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 pub use settings::{
-    AnswerSettings, DatasetSettings, EvaluationSettings, External, FitRows, FitSettings, ModelSettings, PACE,
-    QuestionSettings, ScoreSettings, Settings, Template, TraceSettings, VerdictSettings, WeightSettings,
+    AnswerSettings, DatasetSettings, EvaluationSettings, External, FitRows, FitSettings, MixtureSettings,
+    ModelSettings, PACE, QuestionSettings, ScoreSettings, Settings, Template, TraceSettings, VerdictSettings,
+    WeightSettings,
 };
 pub use stage::Stage;
 
@@ -47,6 +49,8 @@ pub enum Role {
     Questions,
     /// Stage 3.
     Traces,
+    /// pi's part of a mixture's traces.
+    ReasonerTraces,
     /// Stage 4.
     Scores,
     /// Stage 5.
@@ -65,6 +69,7 @@ impl Role {
             Role::Rows => "rows",
             Role::Questions => "questions",
             Role::Traces => "traces",
+            Role::ReasonerTraces => "reasoner_traces",
             Role::Scores => "scores",
             Role::Answers => "answers",
             Role::Verdicts => "verdicts",

@@ -43,6 +43,8 @@ pub enum Settings {
     Fit(FitSettings),
     /// Of traces.
     Traces(TraceSettings),
+    /// Of a mixture of traces.
+    Mixture(MixtureSettings),
     /// Of scores.
     Scores(ScoreSettings),
     /// Of answers.
@@ -293,6 +295,8 @@ impl FitSettings {
 pub struct TraceSettings {
     /// Whether the prompt has the hint.
     pub hinted: bool,
+    /// Whether questions without a hint are left out: in a mixture, they have no proposal.
+    pub needs_hint: bool,
     /// Questions to sample traces for.
     pub questions: TracedQuestions,
     /// How many of them, drawn uniformly; 0: all.
@@ -311,6 +315,7 @@ impl TraceSettings {
     pub fn of(recipe: &RunRecipe, hinted: bool) -> Result<TraceSettings> {
         Ok(TraceSettings {
             hinted,
+            needs_hint: hinted,
             questions: recipe.traces.questions,
             limit: recipe.traces.limit,
             sampling: recipe.traces.sampling,
@@ -320,11 +325,20 @@ impl TraceSettings {
     }
 }
 
+/// Traces of a mixture of pi and q.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MixtureSettings {
+    /// Traces of pi of each question; they come first.
+    pub of_reasoner: u64,
+}
+
 /// Scoring of traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ScoreSettings {
     /// Whether the reference answers after the traces are scored too.
     pub references: bool,
+    /// Whether the prompt has the hint.
+    pub hinted: bool,
 }
 
 /// Sampling of answers.
@@ -359,6 +373,8 @@ pub struct WeightSettings {
     /// Estimators, weighting, selection.
     #[serde(flatten)]
     pub weigh: WeighConfig,
+    /// The share of a question's traces that pi drew, if they are a mixture.
+    pub mixture: f64,
     /// How traces and answers are sampled. Only samples of the distributions whose log-probs are scored make
     /// bounds.
     pub drawn: Drawn,

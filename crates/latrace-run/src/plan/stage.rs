@@ -27,6 +27,12 @@ pub enum Stage {
     PosteriorDataset,
     /// Training of q.
     Posterior,
+    /// q's part of a mixture's traces.
+    TracesOfPosterior,
+    /// pi's part of a mixture's traces.
+    TracesOfReasoner,
+    /// log q of pi's part.
+    ScoresOfPosterior,
     /// Traces z ~ q(z|x,y').
     Traces,
     /// log pi_theta0 of each trace.
@@ -50,7 +56,7 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 19] = [
+    pub const ALL: [Stage; 22] = [
         Stage::Model,
         Stage::Questions,
         Stage::Initial,
@@ -62,6 +68,9 @@ impl Stage {
         Stage::PosteriorWeights,
         Stage::PosteriorDataset,
         Stage::Posterior,
+        Stage::TracesOfPosterior,
+        Stage::TracesOfReasoner,
+        Stage::ScoresOfPosterior,
         Stage::Traces,
         Stage::Scores,
         Stage::Answers,
@@ -101,6 +110,9 @@ impl Stage {
             Stage::PosteriorWeights => ("02-posterior-weights", "Weights for the posterior"),
             Stage::PosteriorDataset => ("02-posterior-dataset", "Examples for the posterior"),
             Stage::Posterior => ("02-posterior", "Training of the posterior"),
+            Stage::TracesOfPosterior => ("03-traces-posterior", "Traces of the posterior"),
+            Stage::TracesOfReasoner => ("03-traces-reasoner", "Traces of the model to be improved"),
+            Stage::ScoresOfPosterior => ("03-scores-posterior", "Their scores under the posterior"),
             Stage::Traces => ("03-traces", "Traces"),
             Stage::Scores => ("04-scores", "Scores"),
             Stage::Answers => ("05-answers", "Answers"),

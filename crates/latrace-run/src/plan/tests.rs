@@ -45,6 +45,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("posterior.rows", "samples"),
         ("questions.task", "countdown"),
         ("questions.format", "gsm8k"),
+        ("questions.hint", "wrong"),
         ("prompts.markers", "think"),
         ("prompts.reasoner", "reasoner"),
         ("prompts.posterior", "posterior_b"),
@@ -72,7 +73,10 @@ fn other(name: &str, value: &Toml) -> Toml {
             let known = alternatives.iter().find(|(known, other)| is_it(known) && other != text);
             Toml::String(known.map_or("other", |(_, value)| value).to_owned())
         }
+        _ if name == "traces.mixture" => Toml::Float(0.25),
         Toml::Integer(number) => Toml::Integer(number + 1),
+        // Halves of infinity are the same.
+        Toml::Float(number) if number.is_infinite() => Toml::Float(-0.125),
         Toml::Float(number) => Toml::Float(number * 0.5 + 0.125),
         Toml::Boolean(flag) => Toml::Boolean(!flag),
         Toml::Array(_) => Toml::Array(Vec::new()),
@@ -278,6 +282,28 @@ fn no_two_samplings_of_a_run_share_random_numbers() {
         .collect();
     assert_eq!(seeds.len(), 6);
     assert_eq!(seeds.iter().collect::<BTreeSet<_>>().len(), 6, "{seeds:?}");
+}
+
+#[test]
+fn a_mixture_draws_its_share_from_the_reasoner_and_scores_it_under_the_posterior() {
+    use Role::{Model, Questions, ReasonerTraces, Scores, Traces};
+    let settings = ["traces.mixture=0.25", "skip=[\"rft\"]"];
+    let plan = plan(&read("quickstart.toml", &settings)).unwrap();
+    let check = |stage, expected: &[(Role, &str)]| check_reads(&plan, 1, stage, expected);
+    check(Stage::TracesOfPosterior, &[(Questions, "00-questions"), (Model, "02-posterior")]);
+    check(Stage::TracesOfReasoner, &[(Questions, "00-questions"), (Model, "01-initial")]);
+    let own = (Traces, "03-traces-reasoner");
+    check(Stage::ScoresOfPosterior, &[(Questions, "00-questions"), own, (Model, "02-posterior")]);
+    let of_both = [(Traces, "03-traces-posterior"), (ReasonerTraces, own.1), (Scores, "03-scores-posterior")];
+    check(Stage::Traces, &of_both);
+    let of = |stage| settings_key(&plan.nodes[plan.last(stage).unwrap()]);
+    let (drawn, own) = (of(Stage::TracesOfPosterior), of(Stage::TracesOfReasoner));
+    assert_eq!((&drawn["sampling"]["n"], &own["sampling"]["n"]), (&6.into(), &2.into()));
+    assert_ne!(drawn["seed"], own["seed"]);
+    assert_eq!(
+        (of(Stage::Weights)["mixture"].as_f64(), of(Stage::Scores)["hinted"].as_bool()),
+        (Some(0.25), Some(false))
+    );
 }
 
 #[test]

@@ -78,6 +78,9 @@ pub enum Method {
     BinaryRl,
     /// Samples of pi_theta0, rewards normalised within a question: (12).
     Grpo,
+    /// Samples of pi_theta0, right ones divided by their number, less the mean: arXiv 2602.02710.
+    #[serde(rename = "maxrl")]
+    MaxRl,
     /// Traces of pi_theta0, weighted by the likelihood of the reference answer: (26).
     Verifree,
 }
@@ -85,7 +88,7 @@ pub enum Method {
 impl Method {
     /// Whether the method trains on rewarded samples.
     pub fn is_policy_gradient(self) -> bool {
-        matches!(self, Method::BinaryRl | Method::Grpo)
+        matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl)
     }
 }
 
@@ -213,9 +216,31 @@ pub struct Traces {
     pub questions: TracedQuestions,
     /// How many of them, drawn uniformly; 0: all.
     pub limit: usize,
+    /// The share of the posterior's traces that the reasoner draws in its place, without a hint.
+    pub mixture: f64,
     /// Sampling parameters.
     #[serde(flatten)]
     pub sampling: Sampling,
+}
+
+impl Traces {
+    /// How many of a question's traces the reasoner draws.
+    pub fn of_reasoner(&self) -> u64 {
+        (self.mixture * self.sampling.n as f64).round() as u64
+    }
+
+    /// A part of either model: without one, the proposal is no mixture.
+    fn check_mixture(&self) -> Result<()> {
+        let (own, all) = (self.of_reasoner(), self.sampling.n);
+        if self.mixture == 0.0 || (self.mixture < 1.0 && own > 0 && own < all) {
+            return Ok(());
+        }
+        usage(format!(
+            "traces.mixture: expected 0, or a share of which the {all} traces of a question have some and not all, \
+             got {}",
+            self.mixture
+        ))
+    }
 }
 
 /// Number of samples per prompt, and sampling parameters.
@@ -254,6 +279,8 @@ pub struct Dataset {
     pub answers: AnswerChoice,
     /// How identical sequences of a question are handled.
     pub duplicates: Duplicates,
+    /// Exponent on a question's accuracy, by which its weight is multiplied.
+    pub question_exponent: f64,
     /// Weight of each row with a trace in the data; 0 omits them.
     pub originals: f64,
 }
@@ -340,6 +367,20 @@ impl RunRecipe {
         recipe
     }
 
+    /// The recipe of pi's traces in a mixture: another seed than that of q's.
+    pub fn of_mixture(&self) -> RunRecipe {
+        self.reseeded("mixture", 0)
+    }
+
+    /// The share of a question's traces that pi draws in a mixture; 0 if there is none.
+    pub fn mixture(&self) -> f64 {
+        let Traces { sampling, .. } = &self.traces;
+        match self.proposal() {
+            Proposal::Posterior => self.traces.of_reasoner() as f64 / sampling.n as f64,
+            Proposal::Initial | Proposal::Reasoner => 0.0,
+        }
+    }
+
     fn reseeded(&self, purpose: &str, number: u64) -> RunRecipe {
         let mut recipe = self.clone();
         let RunRecipe { seed, posterior, weights, r#final, .. } = &mut recipe;
@@ -361,7 +402,7 @@ impl RunRecipe {
         match self.method {
             Method::Variational => self.weights.answer == AnswerEstimator::Accuracy,
             Method::Verifree | Method::Sft => false,
-            Method::Rft | Method::BinaryRl | Method::Grpo => true,
+            Method::Rft | Method::BinaryRl | Method::Grpo | Method::MaxRl => true,
         }
     }
 
@@ -537,6 +578,7 @@ impl RunRecipe {
 
     fn check_samplings(&self) -> Result<()> {
         self.traces.sampling.check("traces")?;
+        self.traces.check_mixture()?;
         self.answers.check("answers")?;
         self.evaluation.sampling.check("evaluation")
     }
@@ -566,7 +608,12 @@ impl Sampling {
 
 impl Dataset {
     fn check(&self) -> Result<()> {
-        let originals = self.originals;
+        let Dataset { originals, question_exponent, .. } = *self;
+        if !question_exponent.is_finite() {
+            return usage(format!(
+                "dataset.question_exponent: expected a finite number, got {question_exponent}"
+            ));
+        }
         if originals.is_finite() && originals >= 0.0 {
             return Ok(());
         }
@@ -625,12 +672,12 @@ mod tests {
     #[test]
     fn every_method_is_one_line_away() {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
-        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "verifree"] {
+        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "maxrl", "verifree"] {
             let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
             assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
             assert_eq!(
                 recipe.final_config().loss == Loss::ClippedPolicyGradient,
-                ["binary-rl", "grpo"].contains(&method),
+                ["binary-rl", "grpo", "maxrl"].contains(&method),
                 "{method}"
             );
         }
@@ -748,6 +795,8 @@ mod tests {
         check_refused(&["final.start=posterior"], "final.start: unknown variant `posterior`");
         check_refused(&["initial.epochs=many"], "initial.epochs: invalid type");
         check_refused(&["traces.n=-1"], "traces.n: invalid value");
+        check_refused(&["traces.mixture=0.01"], "traces.mixture: expected 0, or a share");
+        check_refused(&["traces.mixture=1"], "traces.mixture: expected 0, or a share");
         check_refused(&["rounds=0"], "rounds: expected at least 1");
     }
 

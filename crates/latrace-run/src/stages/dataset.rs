@@ -203,6 +203,8 @@ fn of_question<'a>(
         sequence_weights(question, sampled, building).with_context(|| format!("question {}", question.id))?;
     let sequences = sequences(question, sampled, &weights, building.method.is_policy_gradient())?;
     let mut examples = merged(sequences, building.dataset.duplicates);
+    let factor = question_factor(sampled, building.dataset.question_exponent);
+    examples.iter_mut().for_each(|example| example.weight *= factor);
     // Weights may cancel when duplicates are merged, since advantages are signed.
     examples.retain(|example| example.weight != 0.0);
     // What the trainer would drop must not take its question with it: without other examples, it falls back.
@@ -222,6 +224,18 @@ fn of_question<'a>(
     // Absolute values, because advantages of either sign sum to about zero.
     totals.weights.push(examples.iter().map(|example| example.weight.abs()).sum());
     Ok(examples)
+}
+
+/// p^e, p the question's accuracy as the weights estimate it: the mean of rho over all of its traces, at most 1. Of
+/// pi's own traces, that is the share of right answers. Without a right one, no exponent gives a gradient.
+fn question_factor(sampled: &SampledQuestion, exponent: f64) -> f64 {
+    if exponent == 0.0 {
+        return 1.0;
+    }
+    let rho = |weight: &WeightRecord| Some((weight.log_ratio? + weight.log_answer?).exp());
+    let rho_k = sampled.traces.iter().filter_map(|(_, on)| on.weight.as_ref().and_then(rho));
+    let accuracy = (rho_k.sum::<f64>() / sampled.traces.len() as f64).min(1.0);
+    if accuracy > 0.0 { accuracy.powf(exponent) } else { 0.0 }
 }
 
 /// One weight per trace and per answer, as the method defines it.
@@ -245,6 +259,7 @@ fn sequence_weights(
         Method::Variational | Method::Sft | Method::Rft => Objective::Rft,
         Method::BinaryRl => Objective::BinaryReward,
         Method::Grpo => Objective::Grpo,
+        Method::MaxRl => Objective::MaxRl,
         Method::Verifree => Objective::VeriFree,
     };
     Ok(objective.weights(&group)?)

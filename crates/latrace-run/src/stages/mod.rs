@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod dataset;
 pub mod evaluation;
+pub mod mixture;
 pub mod model;
 pub mod posterior_dataset;
 pub mod questions;
@@ -68,6 +69,7 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
         Settings::Questions(settings) => questions::run(settings, work),
         Settings::Fit(settings) => training::run(settings, work),
         Settings::Traces(settings) => traces::run(settings, work),
+        Settings::Mixture(settings) => mixture::run(settings, work),
         Settings::Scores(settings) => scores::run(settings, work),
         Settings::Answers(settings) => answers::run(settings, work),
         Settings::Verdicts(settings) => verdicts::run(settings, work),

@@ -27,7 +27,8 @@ pub fn run(settings: &ScoreSettings, work: StageWork<'_>) -> Result<Value> {
     let model = work.model()?;
     let references = if settings.references { Some(ModelShape::read(model)?.positions) } else { None };
     let counts = SharedCounts::new(counts);
-    let scored = ScoredTraces { questions, traces, out, references, counts };
+    let hinted = settings.hinted;
+    let scored = ScoredTraces { questions, traces, out, hinted, references, counts };
     score_parts(missing, &scored, || work.context.engine.scorer(model), &mut progress)?;
     progress.finish();
     Ok(serde_json::to_value(scored.counts.into_inner())?)
@@ -49,6 +50,8 @@ struct ScoredTraces {
     questions: Table<QuestionTokens>,
     traces: Table<TraceTokens>,
     out: Table<ScoreRecord>,
+    /// Whether the traces are scored after the prompt with the hint.
+    hinted: bool,
     counts: SharedCounts<ScoreCounts>,
     /// Whether the question's own answer is scored after each of its traces, and the tokens that the model's
     /// context has room for.
@@ -69,7 +72,7 @@ impl PartScores for ScoredTraces {
         let questions = self.questions.read(part)?;
         // Unfinished traces are never used, so scoring them would be wasted.
         let closed = self.traces.read(part)?.into_iter().filter(|trace| trace.closed);
-        closed.map(|trace| Ok(self.row(question_of(&questions, &trace.id)?, trace))).collect()
+        closed.map(|trace| self.row(question_of(&questions, &trace.id)?, trace)).collect()
     }
 
     fn write(&self, part: usize, scores: Vec<(Trace, Vec<f32>)>) -> Result<()> {
@@ -89,17 +92,25 @@ pub fn question_of<'a>(questions: &'a [QuestionTokens], id: &str) -> Result<&'a 
 }
 
 impl ScoredTraces {
-    /// A trace, its name in messages, and the row to score: the trace after the reasoner's prompt, which has no
-    /// hint, since it is pi_theta0 that scores.
-    fn row(&self, question: &QuestionTokens, trace: TraceTokens) -> (Trace, String, ScoreRow) {
+    /// A trace, its name in messages, and the row to score: the trace after the prompt of the model that scores,
+    /// the reasoner's without a hint or the posterior's with it.
+    fn row(&self, question: &QuestionTokens, trace: TraceTokens) -> Result<(Trace, String, ScoreRow)> {
         let TraceTokens { id, sample, token_ids, .. } = trace;
-        let before = question.prompt_ids.len() + token_ids.len();
+        let prompt = self.prompt(question)?.to_vec();
+        let before = prompt.len() + token_ids.len();
         let fits = |answer: &&[u32]| self.references.is_some_and(|most| before + answer.len() <= most);
         let answer = question.answer_ids.as_deref().filter(fits).unwrap_or(&[]);
-        let response = [token_ids.as_slice(), answer].concat();
-        let row = ScoreRow { prompt: question.prompt_ids.clone(), response };
+        let row = ScoreRow { prompt, response: [token_ids.as_slice(), answer].concat() };
         let name = format!("{id}/{sample}");
-        (Trace { id, sample, tokens: token_ids.len() }, name, row)
+        Ok((Trace { id, sample, tokens: token_ids.len() }, name, row))
+    }
+
+    fn prompt<'a>(&self, question: &'a QuestionTokens) -> Result<&'a [u32]> {
+        if !self.hinted {
+            return Ok(&question.prompt_ids);
+        }
+        let with_hint = question.posterior_prompt_ids.as_deref();
+        with_hint.with_context(|| format!("question {} has no hint", question.id))
     }
 }
 

@@ -48,7 +48,7 @@ fn asked(
     let is_drawn = |id: &String| drawn.is_none_or(|drawn| drawn.contains(id));
     let selected = source.read(part)?.into_iter();
     let selected = selected.filter(|question| is_selected(question, settings) && is_drawn(&question.id));
-    Ok(selected.filter_map(|question| prompted(question, settings.hinted)).collect())
+    Ok(selected.filter_map(|question| prompted(question, settings)).collect())
 }
 
 /// The ids of `limit` of the selected questions, drawn uniformly; none where all of them are taken.
@@ -74,9 +74,13 @@ fn is_selected(question: &QuestionRecord, settings: &TraceSettings) -> bool {
         && (settings.questions == TracedQuestions::All || question.trace_ids.is_none())
 }
 
-/// A question's prompt; none with the hint where the question has none.
-fn prompted(question: QuestionRecord, hinted: bool) -> Option<(String, Prompt)> {
-    let ids = if hinted { question.posterior_prompt_ids? } else { question.prompt_ids };
+/// A question's prompt; none where it needs a hint and has none.
+fn prompted(question: QuestionRecord, settings: &TraceSettings) -> Option<(String, Prompt)> {
+    let with_hint = question.posterior_prompt_ids;
+    if settings.needs_hint && with_hint.is_none() {
+        return None;
+    }
+    let ids = if settings.hinted { with_hint? } else { question.prompt_ids };
     Some((question.id.clone(), Prompt::keyed(question.id, ids)))
 }
 

@@ -24,7 +24,7 @@ use latrace_io::table::Table;
 /// # Errors
 /// Records that do not join; missing evidence for the answer estimator.
 pub fn run(settings: &WeightSettings, work: StageWork<'_>) -> Result<Value> {
-    let parts = Tables::open(work, settings.weigh.fallbacks)?.read_all()?;
+    let parts = Tables::open(work, settings)?.read_all()?;
     let lengths: Vec<usize> = parts.iter().map(|groups| count(groups)).collect();
     // All parts at once: the summary's means and intervals are over all questions.
     let groups = parts.into_iter().flatten().collect();
@@ -54,6 +54,8 @@ struct Tables {
     traces: Table<TraceLogprobs>,
     scores: Option<Table<ScoreRecord>>,
     verdicts: Option<Table<VerdictRecord>>,
+    /// The share of the traces that pi drew, if they are a mixture.
+    mixture: f64,
 }
 
 /// What weighs a trace.
@@ -80,13 +82,14 @@ impl OnTrace {
 }
 
 impl Tables {
-    fn open(work: StageWork<'_>, fallbacks: Fallbacks) -> Result<Tables> {
+    fn open(work: StageWork<'_>, settings: &WeightSettings) -> Result<Tables> {
         Ok(Tables {
             questions: work.inputs.optional(Role::Questions).map(Table::open),
-            fallbacks,
+            fallbacks: settings.weigh.fallbacks,
             traces: work.input(Role::Traces)?,
             scores: work.inputs.optional(Role::Scores).map(Table::open),
             verdicts: work.inputs.optional(Role::Verdicts).map(Table::open),
+            mixture: settings.mixture,
         })
     }
 
@@ -119,6 +122,11 @@ impl Tables {
         Ok(questions.read(part)?.into_iter().filter_map(own).collect())
     }
 
+    /// The score against what drew the traces: q, or the mixture of pi and q.
+    fn against_proposal(&self, score: TraceScore) -> TraceScore {
+        if self.mixture > 0.0 { score.against_mixture(self.mixture) } else { score }
+    }
+
     fn group(
         &self,
         question: QuestionTraces<TraceLogprobs, OnTrace>,
@@ -148,7 +156,7 @@ impl Tables {
         Ok(Evidence {
             id: json!(trace.id),
             sample: trace.sample,
-            score: TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?,
+            score: self.against_proposal(TraceScore::from_tokens(&score.logprobs, &trace.logprobs)?),
             ended: true,
             answer,
         })

@@ -1,6 +1,7 @@
 //! Settings of weighing: the options of `latrace weigh`, and a recipe's table with the same names.
 
 use anyhow::Result;
+use latrace_objective::ratio::Kernel;
 use latrace_objective::ratio::clipped::DEFAULT_BOUND;
 use latrace_objective::selection::PUBLISHED_LENGTH_LIMIT;
 use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
@@ -17,6 +18,14 @@ pub struct WeighConfig {
     pub ratio: RatioEstimator,
     /// Bound on the clipped ratio's mean log-ratio (nats per token).
     pub clip: f64,
+    /// Power a of the ratio's kernel W^a exp(b (1 - W)).
+    pub kernel_power: f64,
+    /// Decay b of the ratio's kernel.
+    pub kernel_decay: f64,
+    /// Log-ratio (nats per token; per trace for the full ratio) below which a trace gets weight 0.
+    pub min_log_ratio: f64,
+    /// log rho (nats) that the best trace of a question must reach for the question to have a usable trace.
+    pub min_best: f64,
     /// Estimator of pi(Y|x,z).
     pub answer: AnswerEstimator,
     /// Factors of the weight.
@@ -44,6 +53,10 @@ impl Default for WeighConfig {
         WeighConfig {
             ratio: RatioEstimator::default(),
             clip: DEFAULT_BOUND,
+            kernel_power: Kernel::DEFAULT.power,
+            kernel_decay: Kernel::DEFAULT.decay,
+            min_log_ratio: f64::NEG_INFINITY,
+            min_best: f64::NEG_INFINITY,
             answer: AnswerEstimator::default(),
             weighting: Weighting::default(),
             selection: Selection::default(),
@@ -54,6 +67,15 @@ impl Default for WeighConfig {
             fallbacks: Fallbacks::default(),
         }
     }
+}
+
+/// Above every number, a floor would leave nothing; and JSON has one word for all that is not finite.
+fn is_floor(floor: f64) -> bool {
+    floor.is_finite() || floor == f64::NEG_INFINITY
+}
+
+fn is_kernel(parameter: f64) -> bool {
+    parameter.is_finite() && parameter >= 0.0
 }
 
 impl WeighConfig {
@@ -69,6 +91,14 @@ impl WeighConfig {
             config if !(config.clip.is_finite() && config.clip >= 0.0) => {
                 wrong("clip", "a finite number of at least 0", config.clip.to_string())
             }
+            config if !is_floor(config.min_log_ratio) || !is_floor(config.min_best) => {
+                let got = format!("{} and {}", config.min_log_ratio, config.min_best);
+                wrong("min_log_ratio, min_best", "finite numbers, or -inf for none", got)
+            }
+            config if !is_kernel(config.kernel_power) || !is_kernel(config.kernel_decay) => {
+                let got = format!("{} and {}", config.kernel_power, config.kernel_decay);
+                wrong("kernel_power, kernel_decay", "finite numbers of at least 0", got)
+            }
             config if config.draws == 0 => wrong("draws", "at least 1", "0".to_owned()),
             config if config.length_limit == 0 => wrong("length_limit", "at least 1", "0".to_owned()),
             _ => Ok(()),
@@ -83,9 +113,10 @@ impl WeighConfig {
             || self.fallbacks.any(by_likelihood)
     }
 
-    /// The ratio with its bound.
+    /// The ratio with its parameters.
     pub(super) fn bounded_ratio(&self) -> RatioEstimator {
-        self.ratio.with_bound(self.clip)
+        let kernel = Kernel { power: self.kernel_power, decay: self.kernel_decay };
+        self.ratio.with_bound(self.clip).with_kernel(kernel)
     }
 
     /// The ratio of the surrogate L^K: the one used for the weights, unless that is the true one.
@@ -112,7 +143,7 @@ mod tests {
     fn an_empty_table_is_the_papers_setting() {
         let config: WeighConfig = toml::from_str("").unwrap();
         assert_eq!(config, WeighConfig::default());
-        let text = "ratio = \"geometric\"\nclip = 0.2\nanswer = \"accuracy\"\nweighting = \"rho\"\nselection = \"best\"\ndraws = 1\n\
+        let text = "ratio = \"geometric\"\nclip = 0.2\nkernel_power = 1.0\nkernel_decay = 1.0\nmin_log_ratio = -inf\nmin_best = -inf\nanswer = \"accuracy\"\nweighting = \"rho\"\nselection = \"best\"\ndraws = 1\n\
             fallback = \"original-row\"\nlength_limit = 28000\nseed = 0\n";
         assert_eq!(toml::to_string(&config).unwrap(), text);
     }
@@ -146,6 +177,8 @@ mod tests {
         for (config, name) in [
             (WeighConfig { clip: f64::NAN, ..WeighConfig::default() }, "clip"),
             (WeighConfig { draws: 0, ..WeighConfig::default() }, "draws"),
+            (WeighConfig { kernel_decay: -1.0, ..WeighConfig::default() }, "kernel_power, kernel_decay"),
+            (WeighConfig { min_best: f64::NAN, ..WeighConfig::default() }, "min_log_ratio, min_best"),
             (WeighConfig { length_limit: 0, ..WeighConfig::default() }, "length_limit"),
         ] {
             let error = config.check().unwrap_err();

@@ -128,6 +128,7 @@ pub(super) fn weigh_question(
     let mut log_ratio_k: Vec<f64> = group.iter().map(|trace| ratio.log_ratio(&trace.score)).collect();
     let too_long = drop_long_traces(&mut log_ratio_k, &tokens_k, config.length_limit)?;
     let main_k = main_answers(&group, unverified, config).with_context(named)?;
+    drop_poor_traces(&mut log_ratio_k, main_k.as_deref(), config);
     let fallback_k = fallback_answers(&group, config).with_context(named)?;
     let log_weights = |log_answer_k: &[f64]| -> Vec<f64> {
         log_ratio_k
@@ -198,6 +199,19 @@ fn without_traces(unended: usize, config: &WeighConfig) -> Result<Question> {
         has_answers: false,
         surrogates: Some(surrogates),
     })
+}
+
+/// Drops traces below the floor of the ratio, and all of them if the best does not reach that of the question.
+fn drop_poor_traces(log_ratio_k: &mut [f64], main_k: Option<&[f64]>, config: &WeighConfig) {
+    for log_ratio in log_ratio_k.iter_mut().filter(|log_ratio| **log_ratio < config.min_log_ratio) {
+        *log_ratio = f64::NEG_INFINITY;
+    }
+    // Without verdicts, there is no rho to be above or below it.
+    let Some(main_k) = main_k else { return };
+    let log_rho_k = log_ratio_k.iter().zip(main_k).map(|(&ratio, &answer)| log_rho(ratio, answer));
+    if log_rho_k.fold(f64::NEG_INFINITY, f64::max) < config.min_best {
+        log_ratio_k.fill(f64::NEG_INFINITY);
+    }
 }
 
 fn check_samples(group: &[Evidence]) -> Result<()> {
@@ -499,5 +513,25 @@ mod tests {
         let bounded = RatioEstimator::Clipped(1.0);
         assert_eq!([clipped(bounded, 0.4), clipped(bounded, 0.5), clipped(bounded, 0.6)], [3, 0, 0]);
         assert_eq!(clipped(RatioEstimator::Geometric, 0.1), 0);
+    }
+
+    #[test]
+    fn poor_traces_and_questions_without_a_good_one_get_no_weight() {
+        // log rho of each trace is -0.5 + log 1/2, of which -0.5 is the ratio.
+        let usable = |config: WeighConfig| {
+            let question = weigh_question(group(3, 0), &config).unwrap();
+            assert_eq!(
+                question.bound.unwrap()[0],
+                weigh(group(3, 0)).bound.unwrap()[0],
+                "bounds take all traces"
+            );
+            (question.resolution, question.traces[0].weight)
+        };
+        let (used, lost) = ((Resolution::Main, 1.0 / 3.0), (Resolution::OriginalRow, 0.0));
+        let floor = |min_log_ratio| usable(WeighConfig { min_log_ratio, ..WeighConfig::default() });
+        assert_eq!([floor(-0.6), floor(-0.5), floor(-0.4)], [used, used, lost]);
+        let best = |min_best| usable(WeighConfig { min_best, ..WeighConfig::default() });
+        let log_rho = -0.5 + 0.5_f64.ln();
+        assert_eq!([best(log_rho - 1e-9), best(log_rho + 1e-9)], [used, lost]);
     }
 }

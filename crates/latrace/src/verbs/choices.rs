@@ -14,6 +14,7 @@ pub const METHODS: &[OptionValue] = &[
     ("rft", "Correct samples of pi_theta0: (10)"),
     ("binary-rl", "Samples of pi_theta0, rewarded by 1 or 0: (11)"),
     ("grpo", "Samples of pi_theta0, rewards normalised within a question: (12)"),
+    ("maxrl", "Samples of pi_theta0, correct ones divided by their number, less the mean (arXiv 2602.02710)"),
     ("verifree", "Traces of pi_theta0, weighted by the likelihood of the reference answer: (26)"),
 ];
 
@@ -32,6 +33,14 @@ pub const SPLITS: &[OptionValue] = &[
     ("train", "Training split"),
     ("validation", "Validation split, for choosing settings"),
     ("test", "Test split, measured once at the end"),
+];
+
+/// Which hint a training question gets.
+pub const HINTS: &[OptionValue] = &[
+    ("own", "Its own, whole"),
+    ("partial", "The first words of its own, so many that they are the given share of them"),
+    ("noisy", "Its own or, with the given probability, another question's"),
+    ("wrong", "Another question's"),
 ];
 
 /// How a file's rows become questions.
@@ -68,6 +77,7 @@ mod tests {
     use super::*;
     use latrace_core::Split;
     use latrace_objective::AnswerChoice;
+    use latrace_questions::hints::HintKind;
     use latrace_questions::source::Format;
     use latrace_run::export::Target;
     use latrace_run::recipe::run::{Duplicates, Method};
@@ -86,6 +96,7 @@ mod tests {
         check::<Duplicates>(DUPLICATES);
         check::<Split>(SPLITS);
         check::<Format>(FORMATS);
+        check::<HintKind>(HINTS);
         check::<Target>(TRAINERS);
     }
 }

@@ -17,6 +17,7 @@ use latrace_io::hub::model_folder;
 use latrace_io::rows::{Output, Row, write_rows};
 use latrace_questions::benchmarks::Benchmark;
 use latrace_questions::contamination::{EvaluatedTexts, FoundQuestions};
+use latrace_questions::hints::HintKind;
 use latrace_questions::source::{Format, Source, TestSource, check_ids, is_code};
 use latrace_questions::tasks::Sizes;
 use latrace_run::pipeline::records::QuestionRecord;
@@ -25,7 +26,7 @@ use latrace_run::prompting::Prompting;
 use latrace_run::recipe::run::default_questions;
 use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
-use super::choices::{FORMATS, SPLITS, one_of};
+use super::choices::{FORMATS, HINTS, SPLITS, one_of};
 use super::input::markers;
 
 /// Fields that hold token ids.
@@ -129,7 +130,13 @@ pub struct QuestionsArguments {
     /// Write only these rows
     #[arg(long, value_enum, default_value_t = Only::All)]
     only: Only,
-    /// Seed for a task's questions
+    /// Hint of the training questions: own, partial (its first words), noisy or wrong (another question's)
+    #[arg(long, value_name = "KIND", value_parser = one_of::<HintKind>(HINTS), default_value = "own")]
+    hint: HintKind,
+    /// Share of a partial hint's words, or probability of a noisy hint
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    hint_share: f64,
+    /// Seed for a task's questions and for drawn hints
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Output file for the questions (.jsonl or .parquet); `-` or none: standard output
@@ -239,6 +246,8 @@ fn source(arguments: &QuestionsArguments) -> Result<Source> {
         traced: arguments.traced.unwrap_or(0),
         // 0 is no limit, as in a recipe.
         limit: arguments.limit.unwrap_or(0),
+        hint: arguments.hint,
+        hint_share: arguments.hint_share,
         seed: arguments.seed,
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use latrace_objective::ratio::Kernel;
 use latrace_objective::ratio::clipped::DEFAULT_BOUND;
 use latrace_objective::selection::PUBLISHED_LENGTH_LIMIT;
 use latrace_objective::{AnswerEstimator, Fallback, RatioEstimator, Selection, Weighting};
@@ -69,12 +70,24 @@ pub struct WeighArguments {
     /// Output file for bounds and counts, as JSON
     #[arg(long, value_name = "FILE")]
     bounds: Option<PathBuf>,
-    /// Estimator of the ratio: geometric, full or clipped
+    /// Estimator of the ratio: geometric, full, clipped or kernel
     #[arg(long, value_name = "NAME", default_value = "geometric", value_parser = RatioEstimator::from_name)]
     ratio: RatioEstimator,
     /// Bound on the clipped ratio's mean log-ratio, nats per token
     #[arg(long, value_name = "NATS", default_value_t = DEFAULT_BOUND)]
     clip: f64,
+    /// Power a of the kernel W^a exp(b (1 - W)) of the geometric ratio W
+    #[arg(long, value_name = "A", default_value_t = Kernel::DEFAULT.power)]
+    kernel_power: f64,
+    /// Decay b of the kernel
+    #[arg(long, value_name = "B", default_value_t = Kernel::DEFAULT.decay)]
+    kernel_decay: f64,
+    /// Log-ratio below which a trace gets weight 0, nats per token (per trace for the full ratio)
+    #[arg(long, value_name = "NATS", default_value_t = f64::NEG_INFINITY, allow_negative_numbers = true)]
+    min_log_ratio: f64,
+    /// log rho that the best trace of a question must reach for the question to have a usable trace
+    #[arg(long, value_name = "NATS", default_value_t = f64::NEG_INFINITY, allow_negative_numbers = true)]
+    min_best: f64,
     /// Estimator of the answer's probability: accuracy, geometric-likelihood or likelihood
     #[arg(long, value_name = "NAME", default_value = "accuracy", value_parser = AnswerEstimator::from_name)]
     answer: AnswerEstimator,
@@ -118,28 +131,20 @@ pub fn run(arguments: &WeighArguments) -> Result<()> {
 }
 
 fn config(arguments: &WeighArguments) -> Result<WeighConfig> {
-    let &WeighArguments {
-        ratio,
-        clip,
-        answer,
-        weighting,
-        selection,
-        draws,
-        fallback,
-        length_limit,
-        seed,
-        ..
-    } = arguments;
     let config = WeighConfig {
-        ratio,
-        clip,
-        answer,
-        weighting,
-        selection,
-        draws,
-        fallback,
-        length_limit,
-        seed,
+        ratio: arguments.ratio,
+        clip: arguments.clip,
+        kernel_power: arguments.kernel_power,
+        kernel_decay: arguments.kernel_decay,
+        min_log_ratio: arguments.min_log_ratio,
+        min_best: arguments.min_best,
+        answer: arguments.answer,
+        weighting: arguments.weighting,
+        selection: arguments.selection,
+        draws: arguments.draws,
+        fallback: arguments.fallback,
+        length_limit: arguments.length_limit,
+        seed: arguments.seed,
         ..WeighConfig::default()
     };
     config.check()?;

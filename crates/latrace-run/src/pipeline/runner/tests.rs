@@ -8,7 +8,12 @@ use latrace_objective::{AnswerChoice, Fallback};
 
 /// A stage of which only the key matters here.
 fn node(stage: Stage, seed: u64, inputs: &[(Role, usize)]) -> Node {
-    let dataset = Dataset { answers: AnswerChoice::All, duplicates: Duplicates::Add, originals: 1.0 };
+    let dataset = Dataset {
+        answers: AnswerChoice::All,
+        duplicates: Duplicates::Add,
+        question_exponent: 0.0,
+        originals: 1.0,
+    };
     let settings = DatasetSettings {
         method: Method::Sft,
         dataset,

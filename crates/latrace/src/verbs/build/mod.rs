@@ -73,6 +73,9 @@ pub struct BuildArguments {
     /// How to handle identical sequences of a question
     #[arg(long, value_name = "DUPLICATES", value_parser = one_of::<Duplicates>(DUPLICATES), default_value = "add")]
     duplicates: Duplicates,
+    /// Exponent on a question's accuracy, by which its weight is multiplied
+    #[arg(long, value_name = "E", default_value_t = 0.0, allow_negative_numbers = true)]
+    question_exponent: f64,
     /// Weight of each question's own trace and answer alongside the sampled ones; 0 omits them
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]
     originals: f64,
@@ -125,8 +128,8 @@ fn settings(arguments: &BuildArguments, answers: u64) -> DatasetSettings {
 }
 
 fn dataset(arguments: &BuildArguments) -> Dataset {
-    let BuildArguments { answers_of_trace, duplicates, originals, .. } = *arguments;
-    Dataset { answers: answers_of_trace, duplicates, originals }
+    let BuildArguments { answers_of_trace, duplicates, question_exponent, originals, .. } = *arguments;
+    Dataset { answers: answers_of_trace, duplicates, question_exponent, originals }
 }
 
 fn check(arguments: &BuildArguments) -> Result<()> {
