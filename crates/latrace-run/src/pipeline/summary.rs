@@ -211,8 +211,8 @@ mod tests {
 
     fn quickstart() -> RunRecipe {
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-        RunRecipe::read(&recipes.join("quickstart.toml"), &["rounds=2".to_owned(), "seed=3".to_owned()])
-            .unwrap()
+        let settings = ["rounds=2", "seed=3", "evaluation.training=0"].map(str::to_owned);
+        RunRecipe::read(&recipes.join("quickstart.toml"), &settings).unwrap()
     }
 
     fn accuracy(accuracy: f64) -> Value {

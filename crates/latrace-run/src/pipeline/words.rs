@@ -264,7 +264,7 @@ mod tests {
         );
         check(&summary, &["`latrace report runs/x`", "seed=5` repeats"], "Surrogates");
         (summary.unbounded, summary.clipped) = (vec![0, 0], 9);
-        check(&summary, &["The ratio of 9 traces is at its bound."], "L^k is minus infinity");
+        check(&summary, &["The ratio of 9 traces (0 %) is at its bound."], "L^k is minus infinity");
         (summary.bounds, summary.no_bounds) = (Vec::new(), Some("traces were tempered".to_owned()));
         check(&summary, &["none is finite", "They are not bounds: traces were tempered."], "Bounds on");
         summary.surrogates = vec![-2.0, -1.5];
