@@ -42,11 +42,11 @@ pub type Whole<T, R> = Vec<(T, Vec<R>)>;
 impl<T, R> OpenParts<T, R> {
     /// Begins a part that needs `n` results for each of `of`; one that needs none is returned at once.
     pub fn begin(&mut self, part: usize, of: Vec<T>, n: usize) -> Option<Whole<T, R>> {
-        let open = OpenPart::new(of, n);
-        if open.missing == 0 {
-            return Some(open.whole());
+        let new = OpenPart::new(of, n);
+        if new.missing == 0 {
+            return Some(new.whole());
         }
-        self.parts.insert(part, open);
+        self.parts.insert(part, new);
         None
     }
 

@@ -202,10 +202,9 @@ impl Score for Tables {
     }
 
     fn score_unchecked(&mut self, client: &mut dyn ScoreClient) -> Result<()> {
-        let mut row = 0;
-        while let Some(scored) = client.next_row()? {
-            client.scored(row, self.logp(&scored.response))?;
-            row += 1;
+        for number in 0.. {
+            let Some(row) = client.next_row()? else { break };
+            client.scored(number, self.logp(&row.response))?;
         }
         Ok(())
     }

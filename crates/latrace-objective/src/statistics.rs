@@ -143,8 +143,8 @@ pub fn pass_at(k: usize, n: usize, c: usize) -> f64 {
 /// `tally_q`: one per question. Element i is k = i + 1, with the interval of [`bootstrap`].
 #[must_use]
 pub fn pass_curve(tally_q: &[Tally], seed: u64) -> Vec<Interval> {
-    let most = tally_q.iter().map(|tally| tally.samples).min().unwrap_or(0);
-    (1..=most).map(|k| pass_interval(k, tally_q, seed)).collect()
+    let fewest = tally_q.iter().map(|tally| tally.samples).min();
+    (1..=fewest.unwrap_or(0)).map(|k| pass_interval(k, tally_q, seed)).collect()
 }
 
 fn pass_interval(k: usize, tally_q: &[Tally], seed: u64) -> Interval {

@@ -190,10 +190,8 @@ impl<'scope, 'env, S: PartSamples> Parts<'scope, 'env, S> {
     }
 
     fn add(&mut self, place: PromptPlace, number: usize, completion: Completion) -> Result<()> {
-        match self.open.add(place, number, completion) {
-            Some(whole) => self.write(place.part, whole),
-            None => Ok(()),
-        }
+        let whole = self.open.add(place, number, completion);
+        whole.map_or(Ok(()), |whole| self.write(place.part, whole))
     }
 
     /// Writes a part behind the drawing, then removes its journal: a kill between the two leaves a journal

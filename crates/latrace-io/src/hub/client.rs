@@ -289,10 +289,8 @@ impl Download<'_> {
 
     /// A response that ends early is an error that another attempt may cure.
     fn check_length(&self, got: u64, total: Option<u64>) -> Result<(), ClientError> {
-        match total {
-            Some(total) if total != got => Err(self.broken(format!("it ended after {got} of {total} bytes"))),
-            _ => Ok(()),
-        }
+        let Some(total) = total.filter(|&total| total != got) else { return Ok(()) };
+        Err(self.broken(format!("it ended after {got} of {total} bytes")))
     }
 
     fn broken(&self, reason: String) -> ClientError {

@@ -57,6 +57,6 @@ impl SampledRest {
 /// Scalar per trace; `reference` holds sums over t.
 #[must_use]
 pub fn log_probability(reference: &AnswerScore, rest: Option<&SampledRest>) -> f64 {
-    let log_rest = rest.map_or(f64::NEG_INFINITY, |rest| rest.probability().ln());
-    log_sum_exp(&[reference.logp_sum, log_rest])
+    let rest = rest.map_or(0.0, SampledRest::probability);
+    log_sum_exp(&[reference.logp_sum, rest.ln()])
 }

@@ -152,10 +152,11 @@ impl Objective {
     /// Which model the weights train.
     #[must_use]
     pub const fn trains(&self) -> Trained {
+        use Trained::{Either, Posterior, Reasoner};
         match self {
-            Self::Sft => Trained::Either,
-            Self::ForwardKl | Self::ElboSingle | Self::IwaePhi | Self::ReverseKl => Trained::Posterior,
-            _ => Trained::Reasoner,
+            Self::Sft => Either,
+            Self::ForwardKl | Self::ElboSingle | Self::IwaePhi | Self::ReverseKl => Posterior,
+            _ => Reasoner,
         }
     }
 

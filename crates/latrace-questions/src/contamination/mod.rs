@@ -1,6 +1,6 @@
 //! Contamination: training questions that also stand in an evaluation set, whose accuracies then measure memory.
 //!
-//! Texts are compared as [`normal`] has them. A training question is either *the same* as one to be evaluated, or
+//! Texts are compared as `normal` has them. A training question is either *the same* as one to be evaluated, or
 //! *overlaps* with them: it shares any [`WORDS`] consecutive words with one. Of a question with fewer words only the
 //! whole text is compared. All is counted in one pass, over hashes of the evaluated questions' runs of words.
 //!

@@ -112,8 +112,8 @@ fn end_of(from: u8, words: &[&str]) -> Option<u8> {
 }
 
 fn read(question: &str) -> Option<Ends> {
-    let mut words = question.split_whitespace();
-    let ends = Ends { from: number(words.next()?)?, to: number(words.next()?)? };
+    let mut words = question.split_whitespace().map(number);
+    let ends = Ends { from: words.next()??, to: words.next()?? };
     words.next().is_none().then_some(ends)
 }
 
@@ -134,7 +134,7 @@ fn told(from: u8, moves: &[Move]) -> String {
     let (mut at, mut text) = (from, from.to_string());
     for step in moves {
         at = step.from(at).unwrap_or(at);
-        text += &format!(" {} {at}", step.word());
+        text += &format!(" {} {at}", step.word())
     }
     text
 }

@@ -69,10 +69,10 @@ fn is_incomplete(file: &Path, first: &str, missing: usize, all: usize) -> Failur
         .hint("each row needs the `id` of its question; `--limit` and `--subset` select fewer questions")
 }
 
-fn in_order((id, mut responses): (String, Vec<(u64, Response)>)) -> (String, Vec<Response>) {
+fn in_order((id, mut found): (String, Vec<(u64, Response)>)) -> (String, Vec<Response>) {
     // A stable sort: rows with the same number keep the order of the file.
-    responses.sort_by_key(|(sample, _)| *sample);
-    (id, responses.into_iter().map(|(_, response)| response).collect())
+    found.sort_by_key(|(sample, _)| *sample);
+    (id, found.into_iter().map(|(_, response)| response).collect())
 }
 
 fn given_row(row: &Row) -> Result<GivenRow, FieldProblem> {

@@ -264,8 +264,8 @@ pub fn table(summary: &EvaluationSummary) -> String {
 
 /// A row of the first table.
 fn accuracy_row(name: &str, accuracy: &Accuracy) -> [String; 4] {
-    let Accuracy { low, high, questions, .. } = *accuracy;
-    [name.to_owned(), questions.to_string(), percent(accuracy.accuracy), range(low, high)]
+    let range = range(accuracy.low, accuracy.high);
+    [name.to_owned(), accuracy.questions.to_string(), percent(accuracy.accuracy), range]
 }
 
 /// pass@k at the powers of two and at the last k: the curve is smooth in log k, and a column for every k

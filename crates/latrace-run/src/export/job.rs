@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_engine::text_codec::TextCodec;
-use latrace_engine::train_config::OverLength;
 use latrace_engine::{ModelShape, TrainConfig};
 use latrace_io::failure::Failure;
 use latrace_io::table::Table;
@@ -55,7 +54,8 @@ impl Example {
     /// The row with the fields that both trainers read.
     pub(super) fn row(&self) -> Value {
         let ExampleRecord { id, source, weight, .. } = &self.record;
-        json!({"id": id, "source": source, "prompt": self.prompt, "completion": self.completion, "weight": weight})
+        let Example { prompt, completion, .. } = self;
+        json!({"id": id, "source": source, "prompt": prompt, "completion": completion, "weight": weight})
     }
 }
 
@@ -101,8 +101,8 @@ impl Job {
 
     /// Whether our own trainer would drop a row for its length.
     fn is_dropped(&self, record: &ExampleRecord, limit: usize) -> bool {
-        let is_cut = self.config.over_length == OverLength::Truncate;
-        !is_cut && record.prompt_ids.len() + record.response_ids.len() > limit
+        let tokens = record.prompt_ids.len() + record.response_ids.len();
+        tokens > limit && self.config.drops_above().is_some()
     }
 
     /// Total optimizer updates.

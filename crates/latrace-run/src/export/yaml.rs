@@ -28,7 +28,8 @@ impl Yaml {
     /// A number, without an exponent: YAML 1.1 parsers read `1e-5` as a string.
     pub(super) fn number(mut self, key: &str, value: f64) -> Yaml {
         let plain = format!("{value}");
-        let _ = writeln!(self.0, "{key}: {}", if plain.contains('.') { plain } else { format!("{plain}.0") });
+        let point = if plain.contains('.') { "" } else { ".0" };
+        let _ = writeln!(self.0, "{key}: {plain}{point}");
         self
     }
 

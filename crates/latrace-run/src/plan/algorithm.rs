@@ -8,7 +8,7 @@ use super::{
     ModelSettings, Node, NodeId, Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step,
     TraceSettings, VerdictSettings, WeightSettings, settings_key,
 };
-use crate::recipe::run::{Method, RunRecipe, Start};
+use crate::recipe::run::{Method, RunRecipe, StartFrom};
 
 /// Adds the stages of a method.
 pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()> {
@@ -44,11 +44,11 @@ pub(super) struct Models {
 
 impl Models {
     /// The model that a training starts from, where `previous` is what it trained in the last round.
-    pub fn start(&self, start: Start, previous: Option<NodeId>) -> NodeId {
+    pub fn start(&self, start: StartFrom, previous: Option<NodeId>) -> NodeId {
         match start {
-            Start::Base => self.base,
-            Start::Initial => self.initial,
-            Start::Previous => previous.unwrap_or(self.initial),
+            StartFrom::Base => self.base,
+            StartFrom::Initial => self.initial,
+            StartFrom::Previous => previous.unwrap_or(self.initial),
         }
     }
 }

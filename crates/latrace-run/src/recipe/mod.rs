@@ -2,6 +2,7 @@
 //! configuration.
 
 mod keys;
+mod models;
 pub mod run;
 mod table;
 

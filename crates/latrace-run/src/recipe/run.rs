@@ -10,9 +10,10 @@ use latrace_core::{SamplingParams, Split};
 use latrace_engine::TrainConfig;
 use latrace_engine::train_config::Loss;
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
-use serde::de::IntoDeserializer;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use super::models::{FinalModel, InitialModel, PosteriorModel, PosteriorRows, StartFrom};
 
 use super::keys::{DEFAULTS, check_keys};
 use super::table::{merge, set, with_base};
@@ -90,71 +91,6 @@ impl Method {
     pub fn is_policy_gradient(self) -> bool {
         matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl)
     }
-}
-
-/// What q or pi_theta starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    /// The base model, which pi_theta0 starts from.
-    Base,
-    /// pi_theta0.
-    Initial,
-    /// The model of the last round; pi_theta0 in the first (algorithm 1, line 1).
-    Previous,
-}
-
-/// pi_theta0 and its training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InitialModel {
-    /// Whether it is trained; if not, pi_theta0 is the base model.
-    pub train: bool,
-    /// Its training.
-    #[serde(flatten)]
-    pub config: TrainConfig,
-}
-
-/// What q learns from in the first round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PosteriorRows {
-    /// The traces in the data, as in the paper's runs.
-    Data,
-    /// Samples of pi_theta0, weighted by w~ (9), as in later rounds.
-    Samples,
-}
-
-/// q and its training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PosteriorModel {
-    /// Whether it is trained; if not, q is the model that it starts from, with the hint in its prompt.
-    pub train: bool,
-    /// What it starts from in every round. If not given: base in the first round and the last round's q in later
-    /// ones, or, if it is not trained, the reasoner to be improved.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "unless_empty")]
-    pub start: Option<Start>,
-    /// What it learns from in the first round.
-    pub rows: PosteriorRows,
-    /// Its training.
-    #[serde(flatten)]
-    pub config: TrainConfig,
-}
-
-/// pi_theta and its training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FinalModel {
-    /// What it starts from in every round.
-    pub start: Start,
-    /// Its training.
-    #[serde(flatten)]
-    pub config: TrainConfig,
-}
-
-/// An empty text stands for a value that is not given, as everywhere in a recipe.
-fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Start>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let start = || Start::deserialize(text.as_str().into_deserializer());
-    if text.is_empty() { Ok(None) } else { start().map(Some) }
 }
 
 /// What pi_theta0 and q start from.
@@ -348,8 +284,8 @@ impl RunRecipe {
 
     /// The baselines that are not skipped, by name.
     pub fn variants(&self) -> Result<Vec<(String, RunRecipe)>> {
-        let kept = self.baselines.keys().filter(|name| !self.skip.contains(name));
-        kept.map(|name| Ok((name.clone(), self.variant(name)?))).collect()
+        let named = |name: &String| Ok((name.clone(), self.variant(name)?));
+        self.baselines.keys().filter(|name| !self.skip.contains(name)).map(named).collect()
     }
 
     /// The recipe of round t: other seeds than those of earlier rounds, whose samples would otherwise be drawn with
@@ -562,7 +498,7 @@ impl RunRecipe {
                 "initial.train: a random model must be trained; model.folder names another".to_owned(),
             );
         }
-        if !self.posterior.train && self.posterior.start == Some(Start::Previous) {
+        if !self.posterior.train && self.posterior.start == Some(StartFrom::Previous) {
             return usage(
                 "posterior.start: a posterior that is not trained has no last round: expected base or initial, or \
                  nothing for the reasoner to be improved"

@@ -110,7 +110,8 @@ fn example(example: ExampleRecord) -> TrainRow {
 }
 
 fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: Option<Policy>) -> TrainRow {
-    TrainRow { id, tokens: [prompt, response].concat(), prompt_len: prompt.len(), weights, policy }
+    let tokens = [prompt, response].concat();
+    TrainRow { id, tokens, prompt_len: prompt.len(), weights, policy }
 }
 
 #[cfg(test)]

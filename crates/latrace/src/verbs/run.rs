@@ -91,8 +91,9 @@ fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
 }
 
 fn default_folder(recipe: &Path) -> Result<PathBuf> {
-    let nameless = || Failure::usage(format!("{} names no recipe", recipe.display()));
-    Ok(Path::new("runs").join(recipe.file_stem().ok_or_else(nameless)?))
+    let shown = recipe.display();
+    let name = recipe.file_stem().ok_or_else(|| Failure::usage(format!("{shown} names no recipe")))?;
+    Ok(Path::new("runs").join(name))
 }
 
 /// Logs what will be resumed and what will be redone, before any work starts.
@@ -116,7 +117,8 @@ fn announce_stage(stage: &str, state: &State) {
 /// A line for each step of each method.
 fn in_lines(plan: &Plan, states: &[State]) -> String {
     let line = |step: &Step| format!("{:<32} {}", step.label(), intent(step, &states[step.node]));
-    plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+    let lines: Vec<_> = plan.steps.iter().map(line).collect();
+    lines.join("\n")
 }
 
 /// What the run will do with a step.

@@ -58,10 +58,11 @@ fn done(status: &RunStatus) -> String {
 }
 
 fn state_of_run(state: RunState) -> &'static str {
+    use RunState::{Done, Stopped, UnderWay};
     match state {
-        RunState::UnderWay => "running",
-        RunState::Stopped => "stopped: `latrace run` with the same recipe resumes it",
-        RunState::Done => "done",
+        UnderWay => "running",
+        Stopped => "stopped: `latrace run` with the same recipe resumes it",
+        Done => "done",
     }
 }
 

@@ -79,7 +79,8 @@ fn is_same(a: &BrowsedAnswer, b: &BrowsedAnswer) -> bool {
 /// Approximate size of a question in memory and on the page: its texts, and what the fields around them take.
 pub(super) fn bytes_of(question: &Browsed) -> usize {
     let hint = question.hint.as_ref().map_or(0, String::len);
-    200 + question.question.len() + hint + question.traces.iter().map(bytes_of_trace).sum::<usize>()
+    let traces: usize = question.traces.iter().map(bytes_of_trace).sum();
+    200 + question.question.len() + hint + traces
 }
 
 fn bytes_of_trace(trace: &BrowsedTrace) -> usize {

@@ -1,0 +1,70 @@
+//! The models of a recipe: what each starts from, whether it is trained, and how.
+
+use latrace_engine::TrainConfig;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What q or pi_theta starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartFrom {
+    /// The base model, which pi_theta0 starts from.
+    Base,
+    /// pi_theta0.
+    Initial,
+    /// The model of the last round; pi_theta0 in the first (algorithm 1, line 1).
+    Previous,
+}
+
+/// pi_theta0 and its training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InitialModel {
+    /// Whether it is trained; if not, pi_theta0 is the base model.
+    pub train: bool,
+    /// Its training.
+    #[serde(flatten)]
+    pub config: TrainConfig,
+}
+
+/// What q learns from in the first round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PosteriorRows {
+    /// The traces in the data, as in the paper's runs.
+    Data,
+    /// Samples of pi_theta0, weighted by w~ (9), as in later rounds.
+    Samples,
+}
+
+/// q and its training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PosteriorModel {
+    /// Whether it is trained; if not, q is the model that it starts from, with the hint in its prompt.
+    pub train: bool,
+    /// What it starts from in every round. If not given: base in the first round and the last round's q in later
+    /// ones, or, if it is not trained, the reasoner to be improved.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "unless_empty")]
+    pub start: Option<StartFrom>,
+    /// What it learns from in the first round.
+    pub rows: PosteriorRows,
+    /// Its training.
+    #[serde(flatten)]
+    pub config: TrainConfig,
+}
+
+/// pi_theta and its training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FinalModel {
+    /// What it starts from in every round.
+    pub start: StartFrom,
+    /// Its training.
+    #[serde(flatten)]
+    pub config: TrainConfig,
+}
+
+/// An empty text stands for a value that is not given, as everywhere in a recipe.
+fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StartFrom>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let start = || StartFrom::deserialize(text.as_str().into_deserializer());
+    if text.is_empty() { Ok(None) } else { start().map(Some) }
+}
