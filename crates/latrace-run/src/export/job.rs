@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_engine::text_codec::TextCodec;
+use latrace_engine::train_config::OverLength;
 use latrace_engine::{ModelShape, TrainConfig};
 use latrace_io::failure::Failure;
 use latrace_io::table::Table;
@@ -102,7 +103,7 @@ impl Job {
     /// Whether our own trainer would drop a row for its length.
     fn is_dropped(&self, record: &ExampleRecord, limit: usize) -> bool {
         let tokens = record.prompt_ids.len() + record.response_ids.len();
-        tokens > limit && self.config.drops_above().is_some()
+        tokens > limit && self.config.over_length != OverLength::Truncate
     }
 
     /// Total optimizer updates.

@@ -49,9 +49,8 @@ fn settings(job: &Job) -> String {
 }
 
 fn on_normaliser(job: &Job) -> String {
-    let mean = format!("{:.3}", job.mean_response());
     match job.config.normaliser {
-        Normaliser::Constant => CONSTANT.replace("@MEAN@", &mean),
+        Normaliser::Constant => CONSTANT.replace("@MEAN@", &format!("{:.3}", job.mean_response())),
         Normaliser::TokenMean => TOKEN_MEAN.to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use latrace_engine::boundary::Completion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::selection::{drawn, is_selected, with_samples};
+use super::selection::{WithSamples, drawn};
 use super::{Counts, StageWork, answer_job, draw_stage};
 use crate::evaluation::{Answer, accuracy_by, answer_of};
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
@@ -73,12 +73,8 @@ fn drawn_ids(
         EvaluatedQuestions::Split { .. } => Ok(None),
         EvaluatedQuestions::Traced { traced } => drawn(source, traced, draw, is_learnt_from).map(Some),
         EvaluatedQuestions::Sampled { sampled, questions, limit } => {
-            let with_samples = with_samples(source, questions, limit, settings.seed)?;
-            let has_samples = |question: &QuestionRecord| {
-                is_selected(question, questions)
-                    && with_samples.as_ref().is_none_or(|ids| ids.contains(&question.id))
-            };
-            drawn(source, sampled, draw, has_samples).map(Some)
+            let with_samples = WithSamples::of(source, questions, limit, settings.seed)?;
+            drawn(source, sampled, draw, |question| with_samples.has(question)).map(Some)
         }
     }
 }

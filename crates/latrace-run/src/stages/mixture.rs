@@ -1,14 +1,12 @@
 //! Stage 3 of a mixture proposal: the traces of pi and of q as one table, each with its log-probs under q.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::StageWork;
-use crate::join::name;
+use crate::join::{Join, all_matched, name, put_once, twice};
 use crate::pipeline::records::{ScoreRecord, TraceRecord};
 use crate::plan::{MixtureSettings, Role};
 
@@ -37,18 +35,20 @@ pub fn run(settings: &MixtureSettings, work: StageWork<'_>) -> Result<Value> {
     Ok(serde_json::to_value(counts.try_reduce(MixtureCounts::default, |one, other| Ok(one.plus(other)))?)?)
 }
 
-/// pi's traces with their log-probs under q. An unfinished one has no score; it weighs nothing, and keeps its own.
+/// pi's traces with their log-probs under q.
 fn under_posterior(traces: Vec<TraceRecord>, scores: Vec<ScoreRecord>) -> Result<Vec<TraceRecord>> {
-    let mut logq: HashMap<(String, u64), Vec<f32>> =
-        scores.into_iter().map(|score| ((score.id, score.sample), score.logprobs)).collect();
-    let scored = |mut trace: TraceRecord| {
-        if trace.closed {
-            let logprobs = logq.remove(&(trace.id.clone(), trace.sample));
-            trace.logprobs = logprobs.with_context(|| format!("{} has no score", name(&trace)))?;
-        }
-        Ok(trace)
-    };
-    traces.into_iter().map(scored).collect()
+    let mut join = Join::new(traces, twice)?;
+    let put = |_: &TraceRecord, on: &mut Option<ScoreRecord>, score| put_once(on, score);
+    all_matched(&join.add(scores, put)?)?;
+    join.into_questions().into_iter().flat_map(|question| question.traces).map(scored).collect()
+}
+
+/// An unfinished trace has no score; it weighs nothing, and keeps its own log-probs.
+fn scored((mut trace, score): (TraceRecord, Option<ScoreRecord>)) -> Result<TraceRecord> {
+    if trace.closed {
+        trace.logprobs = score.with_context(|| format!("{} has no score", name(&trace)))?.logprobs;
+    }
+    Ok(trace)
 }
 
 #[derive(Default, Serialize)]

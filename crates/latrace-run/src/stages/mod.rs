@@ -92,7 +92,7 @@ trait Counts<R>: Default {
     }
 }
 
-/// Counts of parts that another thread writes.
+/// Counts of parts that other threads write.
 struct SharedCounts<C>(Mutex<C>);
 
 impl<C> SharedCounts<C> {

@@ -1,15 +1,16 @@
 //! Stage 2's examples where q learns from samples of the reasoner: each trace z_m ~ pi(z|x) after the prompt with
 //! the hint, weighted by w~_m, its share of the question's right answers (9).
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Counts, StageWork};
+use super::scores::question_of;
+use super::{Counts, SharedCounts, StageWork};
 use crate::join::{Join, QuestionTraces, all_matched, put_once, twice};
-use crate::pipeline::records::{ExampleRecord, QuestionRecord, WeightRecord};
-use crate::pipeline::views::TraceTokens;
+use crate::pipeline::records::{ExampleRecord, WeightRecord};
+use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::Role;
 use latrace_io::table::Table;
 
@@ -21,20 +22,19 @@ type WeighedTraces = QuestionTraces<TraceTokens, Option<WeightRecord>>;
 /// Traces and weights that do not match; tables that cannot be read or written.
 pub fn run(work: StageWork<'_>) -> Result<Value> {
     let tables = Tables::open(work)?;
-    let write = |part: usize| -> Result<ExampleCounts> {
+    let counts = SharedCounts::new(ExampleCounts::default());
+    let write = |part: usize| -> Result<()> {
         let examples = tables.examples(part)?;
         tables.out.write(part, &examples)?;
-        let mut counts = ExampleCounts::default();
         counts.add_all(&examples);
-        Ok(counts)
+        Ok(())
     };
-    let of_parts = (0..tables.questions.parts()?).into_par_iter().map(write);
-    let counts = of_parts.try_reduce(ExampleCounts::default, |one, other| Ok(one.plus(other)))?;
-    Ok(serde_json::to_value(counts)?)
+    (0..tables.questions.parts()?).into_par_iter().try_for_each(write)?;
+    Ok(serde_json::to_value(counts.into_inner())?)
 }
 
 struct Tables {
-    questions: Table<QuestionRecord>,
+    questions: Table<QuestionTokens>,
     traces: Table<TraceTokens>,
     weights: Table<WeightRecord>,
     out: Table<ExampleRecord>,
@@ -63,9 +63,8 @@ impl Tables {
 }
 
 /// The examples of a question; none if it has no hint, as q has no prompt for it.
-fn of_question(questions: &[QuestionRecord], sampled: WeighedTraces) -> Result<Vec<ExampleRecord>> {
-    let question = questions.iter().find(|question| question.id == sampled.id);
-    let question = question.with_context(|| format!("the part has no question {}", sampled.id))?;
+fn of_question(questions: &[QuestionTokens], sampled: WeighedTraces) -> Result<Vec<ExampleRecord>> {
+    let question = question_of(questions, &sampled.id)?;
     let Some(prompt) = &question.posterior_prompt_ids else { return Ok(Vec::new()) };
     let weighed = sampled.traces.into_iter().filter_map(|(trace, weight)| Some((trace, weight?.chosen)));
     Ok(weighed.filter(|(_, chosen)| *chosen > 0.0).map(|(trace, w)| example(prompt, trace, w)).collect())
@@ -90,12 +89,6 @@ struct ExampleCounts {
     tokens: u64,
 }
 
-impl ExampleCounts {
-    fn plus(self, other: ExampleCounts) -> ExampleCounts {
-        ExampleCounts { built: self.built + other.built, tokens: self.tokens + other.tokens }
-    }
-}
-
 impl Counts<ExampleRecord> for ExampleCounts {
     fn add(&mut self, example: &ExampleRecord) {
         self.built += 1;
@@ -105,10 +98,7 @@ impl Counts<ExampleRecord> for ExampleCounts {
 
 #[cfg(test)]
 mod tests {
-    use latrace_core::Split;
-
     use super::*;
-    use crate::stages::testing::question;
 
     /// The traces of a question, each with its weight and its share among the chosen ones.
     fn weighed(shares: &[(f64, f64)]) -> WeighedTraces {
@@ -130,7 +120,11 @@ mod tests {
 
     #[test]
     fn q_learns_the_chosen_traces_after_the_prompt_with_the_hint() {
-        let mut questions = [question("q", Split::Train)];
+        let prompt_ids = vec![1, 2, 3];
+        let posterior_prompt_ids = Some(vec![1, 2, 3, 4]);
+        let question =
+            QuestionTokens { id: "q".to_owned(), prompt_ids, posterior_prompt_ids, answer_ids: None };
+        let mut questions = [question];
         let examples = of_question(&questions, weighed(&[(0.5, 0.0), (0.5, 1.0)])).unwrap();
         assert_eq!(examples.len(), 1);
         assert_eq!((examples[0].source, examples[0].weight), (1, 1.0));

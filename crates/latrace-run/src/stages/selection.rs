@@ -10,22 +10,36 @@ use latrace_io::table::Table;
 use crate::pipeline::records::QuestionRecord;
 use crate::recipe::run::TracedQuestions;
 
-/// Whether traces may be sampled for a question.
-pub(super) fn is_selected(question: &QuestionRecord, questions: TracedQuestions) -> bool {
-    // The other splits are for evaluation only.
-    question.split == Split::Train && (questions == TracedQuestions::All || question.trace_ids.is_none())
+/// The questions for which traces are sampled.
+pub(super) struct WithSamples {
+    questions: TracedQuestions,
+    /// `limit` of them, drawn uniformly; none where all of them are taken.
+    pub(super) drawn: Option<HashSet<String>>,
 }
 
-/// The ids of the questions for which traces are sampled, `limit` of them drawn uniformly; none where all of them
-/// are taken.
-pub(super) fn with_samples(
-    source: &Table<QuestionRecord>,
-    questions: TracedQuestions,
-    limit: usize,
-    seed: u64,
-) -> Result<Option<HashSet<String>>> {
-    let selected = |question: &QuestionRecord| is_selected(question, questions);
-    (limit > 0).then(|| drawn(source, limit, ("traces.limit", seed), selected)).transpose()
+impl WithSamples {
+    pub(super) fn of(
+        source: &Table<QuestionRecord>,
+        questions: TracedQuestions,
+        limit: usize,
+        seed: u64,
+    ) -> Result<WithSamples> {
+        let selected = |question: &QuestionRecord| is_selected(question, questions);
+        let drawn =
+            (limit > 0).then(|| drawn(source, limit, ("traces.limit", seed), selected)).transpose()?;
+        Ok(WithSamples { questions, drawn })
+    }
+
+    pub(super) fn has(&self, question: &QuestionRecord) -> bool {
+        is_selected(question, self.questions)
+            && self.drawn.as_ref().is_none_or(|drawn| drawn.contains(&question.id))
+    }
+}
+
+/// Whether traces may be sampled for a question.
+fn is_selected(question: &QuestionRecord, questions: TracedQuestions) -> bool {
+    // The other splits are for evaluation only.
+    question.split == Split::Train && (questions == TracedQuestions::All || question.trace_ids.is_none())
 }
 
 /// The ids of `limit` of the questions that `is_meant` names, drawn uniformly by a purpose and a seed.

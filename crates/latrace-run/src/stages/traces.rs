@@ -1,14 +1,12 @@
 //! Stage 3: traces z ~ q(z|x,y') of each question, or of pi without a hint.
 
-use std::collections::HashSet;
-
 use anyhow::Result;
 use latrace_core::StopReason;
 use latrace_engine::boundary::Completion;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::selection::{is_selected, with_samples};
+use super::selection::WithSamples;
 use super::{Counts, StageWork, draw_stage};
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::plan::{Role, TraceSettings};
@@ -24,8 +22,8 @@ use latrace_io::table::Table;
 pub fn run(settings: &TraceSettings, work: StageWork<'_>) -> Result<Value> {
     let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
     let source = work.input(Role::Questions)?;
-    let drawn = with_samples(&source, settings.questions, settings.limit, settings.seed)?;
-    let ask = |part| asked(&source, part, settings, drawn.as_ref());
+    let selected = WithSamples::of(&source, settings.questions, settings.limit, settings.seed)?;
+    let ask = |part| asked(&source, part, settings, &selected);
     let record = |id: &String, number, completion| Ok(trace(id, number, completion, codec));
     let counts: TraceCounts = draw_stage(work, &source, &job(settings, codec), ask, record)?;
     Ok(serde_json::to_value(counts)?)
@@ -42,12 +40,9 @@ fn asked(
     source: &Table<QuestionRecord>,
     part: usize,
     settings: &TraceSettings,
-    drawn: Option<&HashSet<String>>,
+    selected: &WithSamples,
 ) -> Result<Vec<(String, Prompt)>> {
-    let is_drawn = |id: &String| drawn.is_none_or(|drawn| drawn.contains(id));
-    let selected = source.read(part)?.into_iter();
-    let selected =
-        selected.filter(|question| is_selected(question, settings.questions) && is_drawn(&question.id));
+    let selected = source.read(part)?.into_iter().filter(|question| selected.has(question));
     Ok(selected.filter_map(|question| prompted(question, settings)).collect())
 }
 
@@ -146,7 +141,8 @@ mod tests {
         ];
         table.write(0, &questions).unwrap();
         let of = |settings: &TraceSettings| {
-            let asked = asked(&table, 0, settings, None).unwrap();
+            let selected = WithSamples::of(&table, settings.questions, 0, 3).unwrap();
+            let asked = asked(&table, 0, settings, &selected).unwrap();
             asked.into_iter().map(|(id, prompt)| (id, prompt.ids.len())).collect::<Vec<_>>()
         };
         let expected = |pairs: &[(&str, usize)]| {
@@ -180,7 +176,7 @@ mod tests {
                     numbers.iter().map(|number| question(&number.to_string(), Split::Train)).collect();
                 table.write(part, &questions).unwrap();
             }
-            with_samples(&table, TracedQuestions::All, 5, 3).unwrap().unwrap()
+            WithSamples::of(&table, TracedQuestions::All, 5, 3).unwrap().drawn.unwrap()
         };
         let reversed: Vec<u64> = numbers.iter().rev().copied().collect();
         let forwards = write("forwards", &[&numbers]);
