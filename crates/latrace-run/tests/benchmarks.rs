@@ -9,9 +9,13 @@ use latrace_run::recipe::run::RunRecipe;
 fn a_tasks_questions_are_those_that_its_recipe_keeps_back() {
     let (folder, recipes) =
         (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes"));
-    for (name, recipe) in
-        [("walk", "quickstart.toml"), ("countdown", "countdown.toml"), ("arithmetic", "arithmetic.toml")]
-    {
+    for (name, recipe) in [
+        ("walk", "quickstart.toml"),
+        ("countdown", "countdown.toml"),
+        ("arithmetic", "arithmetic.toml"),
+        ("graph", "graph.toml"),
+        ("latin", "latin.toml"),
+    ] {
         let recipe = RunRecipe::read(&recipes.join(recipe), &[]).unwrap();
         let kept = Benchmark::find(name)
             .unwrap()

@@ -26,7 +26,7 @@ use latrace_io::files::write_atomically;
 use latrace_io::hub;
 
 /// The built-in benchmarks, in the order of the paper's tables.
-const BUILT_IN: [(&str, &str); 15] = [
+const BUILT_IN: [(&str, &str); 17] = [
     ("math500", include_str!("math500.toml")),
     ("aime24", include_str!("aime24.toml")),
     ("aime25", include_str!("aime25.toml")),
@@ -42,6 +42,8 @@ const BUILT_IN: [(&str, &str); 15] = [
     ("walk", include_str!("walk.toml")),
     ("countdown", include_str!("countdown.toml")),
     ("arithmetic", include_str!("arithmetic.toml")),
+    ("graph", include_str!("graph.toml")),
+    ("latin", include_str!("latin.toml")),
 ];
 
 /// A benchmark, as described by its file.
@@ -104,6 +106,10 @@ pub enum Kind {
     Countdown,
     /// The built-in task.
     Arithmetic,
+    /// The built-in task.
+    Graph,
+    /// The built-in task.
+    Latin,
 }
 
 impl Kind {
@@ -117,6 +123,8 @@ impl Kind {
             Kind::Walk => "walk",
             Kind::Countdown => "countdown",
             Kind::Arithmetic => "arithmetic",
+            Kind::Graph => "graph",
+            Kind::Latin => "latin",
         }
     }
 
@@ -313,7 +321,7 @@ impl Benchmark {
                 !self.columns.answer.is_empty(),
                 "columns.answer: expected the name of a column, got nothing",
             ),
-            Kind::Walk | Kind::Countdown | Kind::Arithmetic => (
+            Kind::Walk | Kind::Countdown | Kind::Arithmetic | Kind::Graph | Kind::Latin => (
                 self.source.questions > 0,
                 "source.questions: expected how many questions of the task, got nothing",
             ),

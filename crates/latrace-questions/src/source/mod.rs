@@ -458,7 +458,7 @@ mod tests {
                 .check()
                 .unwrap_err()
                 .to_string()
-                .contains("walk, countdown, arithmetic")
+                .contains("walk, countdown, arithmetic, graph, latin")
         );
     }
 

@@ -6,6 +6,8 @@
 //! | [`walk`] | `36 97` | `+7 *2 -3 +7 +7` | every list of moves that arrives |
 //! | [`countdown`] | `2 7 8 -> 42` | `( 8 - 2 ) * 7` | every expression with the value |
 //! | [`arithmetic`] | `( 3 + 4 ) * 2` | `14` | one |
+//! | [`graph`] | `a 3 b 7 … -> 0 1` | `a g` | every path |
+//! | [`latin`] | `a 1 b _ …` | `b 2 …` | every completion |
 //!
 //! Words are separated by spaces, and each is one token: a number, a move, an operator. All random choices
 //! are functions of the seed and the question.
@@ -13,6 +15,9 @@
 pub mod arithmetic;
 pub mod countdown;
 mod expression;
+pub mod graph;
+pub mod latin;
+mod moves;
 mod splits;
 pub mod tokenizer;
 pub mod walk;
@@ -27,6 +32,8 @@ pub use splits::{Sizes, Splits};
 
 use arithmetic::Arithmetic;
 use countdown::Countdown;
+use graph::Graph;
+use latin::Latin;
 use walk::Walk;
 
 /// The largest number that has a token; the least is 0.
@@ -62,11 +69,15 @@ pub enum Task {
     Countdown,
     /// Evaluate a nested expression.
     Arithmetic,
+    /// Find a path through a printed graph.
+    Graph,
+    /// Complete a Latin square.
+    Latin,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 3] = [Task::Walk, Task::Countdown, Task::Arithmetic];
+    pub const ALL: [Task; 5] = [Task::Walk, Task::Countdown, Task::Arithmetic, Task::Graph, Task::Latin];
 
     /// The name in recipes and in a question's `kind`.
     pub fn name(self) -> &'static str {
@@ -74,6 +85,8 @@ impl Task {
             Task::Walk => "walk",
             Task::Countdown => "countdown",
             Task::Arithmetic => "arithmetic",
+            Task::Graph => "graph",
+            Task::Latin => "latin",
         }
     }
 
@@ -91,6 +104,8 @@ impl Task {
             Task::Walk => splits::splits::<Walk>(self.name(), sizes, seed),
             Task::Countdown => splits::splits::<Countdown>(self.name(), sizes, seed),
             Task::Arithmetic => splits::splits::<Arithmetic>(self.name(), sizes, seed),
+            Task::Graph => splits::splits::<Graph>(self.name(), sizes, seed),
+            Task::Latin => splits::splits::<Latin>(self.name(), sizes, seed),
         }
     }
 
@@ -108,6 +123,8 @@ impl Task {
             Task::Walk => Walk::judge(question, answer),
             Task::Countdown => Countdown::judge(question, answer),
             Task::Arithmetic => Arithmetic::judge(question, answer),
+            Task::Graph => Graph::judge(question, answer),
+            Task::Latin => Latin::judge(question, answer),
         }
     }
 
@@ -118,6 +135,8 @@ impl Task {
             Task::Walk => Walk::check_trace(question, trace),
             Task::Countdown => Countdown::check_trace(question, trace),
             Task::Arithmetic => Arithmetic::check_trace(question, trace),
+            Task::Graph => Graph::check_trace(question, trace),
+            Task::Latin => Latin::check_trace(question, trace),
         }
     }
 
@@ -133,6 +152,8 @@ impl Task {
             Task::Walk => Walk::WORDS,
             Task::Countdown => Countdown::WORDS,
             Task::Arithmetic => Arithmetic::WORDS,
+            Task::Graph => Graph::WORDS,
+            Task::Latin => Latin::WORDS,
         }
     }
 }
@@ -172,10 +193,16 @@ fn number(word: &str) -> Option<u8> {
 /// Whether the last attempt of a trace reaches the target, and those before it, which are marked as mistakes, do
 /// not. `end_of` gives the number that an attempt's steps lead to; none where one of them is wrong.
 fn arrives(trace: &str, target: u8, end_of: impl Fn(&[&str]) -> Option<u8>) -> bool {
+    attempts_arrive(trace, |words| Some(end_of(words)? == target))
+}
+
+/// Whether the last attempt of a trace arrives, and those before it, which are marked as mistakes, do not. `arrives` says
+/// it of an attempt; none where one of its steps is wrong.
+fn attempts_arrive(trace: &str, arrives: impl Fn(&[&str]) -> Option<bool>) -> bool {
     let words: Vec<&str> = trace.split_whitespace().collect();
-    let mut ends = words.rsplit(|word| *word == MISTAKE).map(end_of);
+    let mut attempts = words.rsplit(|word| *word == MISTAKE).map(arrives);
     // From the back: the last attempt first.
-    ends.next() == Some(Some(target)) && ends.all(|end| end.is_some_and(|end| end != target))
+    attempts.next() == Some(Some(true)) && attempts.all(|arrived| arrived == Some(false))
 }
 
 /// With probability [`FALSE_STARTS`], what `draw` gives: the false start of a trace, where one is possible.
@@ -224,9 +251,15 @@ mod tests {
         Some(words.join(" "))
     }
 
-    /// Whether the word at `at` is the wrong result that arithmetic withdraws: another wrong one would do as well.
+    /// Whether the word at `at` is a number that is withdrawn where another one would do as well: the wrong result of
+    /// arithmetic, a number in a square that is started over.
     fn is_withdrawn(task: Task, trace: &str, at: usize) -> bool {
-        task == Task::Arithmetic && trace.split(' ').nth(at + 1) == Some(MISTAKE)
+        let mut rest = trace.split(' ').skip(at + 1);
+        match task {
+            Task::Walk | Task::Countdown | Task::Graph => false,
+            Task::Arithmetic => rest.next() == Some(MISTAKE),
+            Task::Latin => rest.any(|word| word == MISTAKE),
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use latrace_objective::Rng;
 use latrace_verify::Reason;
 
+use super::moves::{end_of, told};
 use super::splits::{Grade, Solution};
 use super::{LARGEST, MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
 
@@ -79,10 +80,13 @@ impl Rules for Walk {
     fn solve(ends: &Ends, rng: &mut Rng) -> Solution {
         // Drawn before the path: in the other order, the same seed would give other traces.
         let mistake = sometimes(rng, |rng| false_start(ends, rng));
-        let mistake = mistake.map(|moves| format!("{} {MISTAKE} ", told(ends.from, &moves)));
+        let mistake = mistake.map(|moves| format!("{} {MISTAKE} ", told_walk(ends.from, &moves)));
         let path = Routes::to(ends.to).path(ends.from, rng);
         let answer: Vec<&str> = path.iter().map(|step| step.word()).collect();
-        Solution { trace: mistake.unwrap_or_default() + &told(ends.from, &path), answer: answer.join(" ") }
+        Solution {
+            trace: mistake.unwrap_or_default() + &told_walk(ends.from, &path),
+            answer: answer.join(" "),
+        }
     }
 
     fn judge(question: &str, answer: &str) -> Reason {
@@ -96,19 +100,9 @@ impl Rules for Walk {
 
     fn check_trace(question: &str, trace: &str) -> TraceCheck {
         let Some(Ends { from, to }) = read(question) else { return TraceCheck::Unknown };
-        TraceCheck::of(arrives(trace, to, |words| end_of(from, words)))
+        let next = |at: u8, word: &str| Move::of_word(word)?.from(at);
+        TraceCheck::of(arrives(trace, to, |words| end_of(from, words, next)))
     }
-}
-
-/// The value that a start and moves with the values after them lead to; none where one does not follow.
-fn end_of(from: u8, words: &[&str]) -> Option<u8> {
-    let (start, moves) = words.split_first()?;
-    let follows = |at: u8, step: &[&str]| {
-        let &[step, value] = step else { return None };
-        Move::of_word(step)?.from(at).filter(|&next| number(value) == Some(next))
-    };
-    let has_moves = number(start) == Some(from) && !moves.is_empty();
-    if has_moves { moves.chunks(2).try_fold(from, follows) } else { None }
 }
 
 fn read(question: &str) -> Option<Ends> {
@@ -130,13 +124,15 @@ fn follow(from: u8, answer: &str) -> Result<u8, Reason> {
 }
 
 /// The start, then each move and the value after it.
-fn told(from: u8, moves: &[Move]) -> String {
-    let (mut at, mut text) = (from, from.to_string());
-    for step in moves {
-        at = step.from(at).unwrap_or(at);
-        text += &format!(" {} {at}", step.word())
-    }
-    text
+fn told_walk(from: u8, moves: &[Move]) -> String {
+    let mut at = from;
+    told(
+        from,
+        moves.iter().map(|step| {
+            at = step.from(at).unwrap_or(at);
+            (step.word(), at)
+        }),
+    )
 }
 
 /// Two moves that never reach the end, uniformly among all such pairs; `None` if every walk reaches it.

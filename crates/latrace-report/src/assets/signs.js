@@ -18,10 +18,11 @@ function fitFigure(data) {
     ...own,
     ...row("Initial model, on held-out questions", signs.initial_on_held_out),
     ...sampled,
+    ...row("With gold traces for every question, on held-out questions", signs.ceiling),
     ...(lift ? row("After the posterior’s traces", lift.posterior) : []),
     ...(lift ? [["Lift: posterior less initial model, points", points(lift.difference.mean), `${points(lift.difference.low)} to ${points(lift.difference.high)}`, count(lift.questions)]] : []),
   ];
-  return figure("fit", "Right answers before training on new traces", "The initial model answers with the settings of the evaluation; the posterior’s traces and the answers after them are sampled as in training. The lift is of the first round, question by question.", {
+  return figure("fit", "Right answers before training on new traces", "The initial model answers with the settings of the evaluation; the posterior’s traces and the answers after them are sampled as in training. The lift is of the first round, question by question. Gold traces are the task’s own: what the best traces would lead to.", {
     absent: own.length || sampled.length ? null : data.missing.fit ?? "Not measured.",
     wide: true,
     body: table("Right answers before training on new traces", ["What", "Right", "95 % interval", "Questions"], rows),

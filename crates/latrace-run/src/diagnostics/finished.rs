@@ -23,7 +23,12 @@ pub(super) struct Found {
 impl Finished<'_> {
     /// A stage of the recipe's own method, if it is finished.
     pub(super) fn own(&self, round: u64, stage: Stage) -> Result<Option<Found>> {
-        self.plan.node(None, round, stage).map_or(Ok(None), |id| self.node(id))
+        self.of_method(None, round, stage)
+    }
+
+    /// A stage of a baseline or, without a name, of the recipe's own method, if it is finished.
+    pub(super) fn of_method(&self, method: Option<&str>, round: u64, stage: Stage) -> Result<Option<Found>> {
+        self.plan.node(method, round, stage).map_or(Ok(None), |id| self.node(id))
     }
 
     /// A node of the plan, if it is finished.

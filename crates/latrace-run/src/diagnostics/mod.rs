@@ -2,6 +2,7 @@
 //! learns from, whether q's traces lead to right answers more often than pi_theta0 does, whether those traces are
 //! valid, and what each method costs.
 
+mod ceiling;
 mod costs;
 mod finished;
 mod lift;
@@ -19,7 +20,7 @@ use serde_json::Value;
 use crate::plan::{Plan, Stage};
 use crate::recipe::run::RunRecipe;
 use crate::stages::evaluation::Measured;
-use finished::Finished;
+use finished::{Finished, Found};
 
 pub use costs::trained_tokens;
 pub use words::in_lines;
@@ -38,6 +39,9 @@ pub struct Diagnostics {
     pub initial_on_held_out: Option<Accuracy>,
     /// The same on training questions for which traces are sampled.
     pub initial_on_sampled: Option<Accuracy>,
+    /// The same of a baseline that is trained on the task's own traces for every training question, for built-in tasks: what
+    /// the best traces would lead to.
+    pub ceiling: Option<Accuracy>,
     /// How much more often right answers follow q's traces of the first round than pi_theta0 gives them.
     pub lift: Option<Lift>,
     /// Whether the sampled traces of the last round are valid in every step, for built-in tasks.
@@ -116,6 +120,7 @@ impl Diagnostics {
             initial_on_traced: accuracy(&stages, Stage::InitialTraced)?,
             initial_on_held_out: accuracy(&stages, Stage::InitialEvaluation)?,
             initial_on_sampled: accuracy(&stages, Stage::InitialSampled)?,
+            ceiling: ceiling::of(&stages, recipe)?,
             lift: lift::of(&stages, recipe)?,
             validity: validity::of(&stages, recipe, round)?,
             traces: diversity(&stages, round)?,
@@ -139,7 +144,10 @@ fn last_round(stages: &Finished<'_>, rounds: u64) -> Result<u64> {
 
 /// The accuracy that an evaluation measured; none where it asked no question.
 fn accuracy(stages: &Finished<'_>, stage: Stage) -> Result<Option<Accuracy>> {
-    let Some(found) = stages.own(1, stage)? else { return Ok(None) };
+    stages.own(1, stage)?.map_or(Ok(None), accuracy_of)
+}
+
+fn accuracy_of(found: Found) -> Result<Option<Accuracy>> {
     let cannot = || format!("{} contains no evaluation", found.folder.display());
     let measured: Measured = serde_json::from_value(found.record.counts).with_context(cannot)?;
     Ok(Some(measured.overall).filter(|overall| overall.questions > 0))

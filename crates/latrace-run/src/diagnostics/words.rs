@@ -39,7 +39,8 @@ fn order(diagnostics: &Diagnostics) -> impl Iterator<Item = (&String, &MethodCos
 }
 
 fn accuracies(diagnostics: &Diagnostics) -> Vec<String> {
-    let Diagnostics { initial_on_traced, initial_on_held_out, initial_on_sampled, lift, .. } = diagnostics;
+    let Diagnostics { initial_on_traced, initial_on_held_out, initial_on_sampled, ceiling, lift, .. } =
+        diagnostics;
     if initial_on_traced.is_none() && initial_on_sampled.is_none() {
         return Vec::new();
     }
@@ -51,6 +52,7 @@ fn accuracies(diagnostics: &Diagnostics) -> Vec<String> {
         ("initial, on questions it learns from", initial_on_traced),
         ("initial, on held-out questions", initial_on_held_out),
         ("initial, on questions sampled for", initial_on_sampled),
+        ("gold traces for all, held-out", ceiling),
     ];
     lines.extend(rows.into_iter().filter_map(|(name, of)| Some(accuracy_row(name, of.as_ref()?))));
     if let Some(lift) = lift {
@@ -168,6 +170,7 @@ mod tests {
             initial_on_traced: Some(accuracy(traced)),
             initial_on_held_out: Some(accuracy(0.25)),
             initial_on_sampled: Some(accuracy(0.3)),
+            ceiling: Some(accuracy(0.45)),
             lift: Some(Lift { questions: 200, posterior: accuracy(0.4), initial: accuracy(0.3), difference }),
             validity: Some(StepValidity { finished: 25_600, valid: 12_800, training_mass: Some(0.625) }),
             costs: BTreeMap::from(["best-of-rft", "final"].map(of_method)),
@@ -184,6 +187,7 @@ mod tests {
         let text = lines.join("\n");
         for expected in [
             "initial, on questions it learns from    35.0 %   30.0 to 40.0           200",
+            "gold traces for all, held-out           45.0 %   40.0 to 50.0           200",
             "lift over the initial model             +0.0     -10.0 to +10.0         200",
             "Of 25600 finished traces 50.0 % are valid in every step, and 62.5 % of the",
             "final                       123456789012     98765432109     86400.0",

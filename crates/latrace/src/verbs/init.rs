@@ -38,7 +38,7 @@ pub struct InitArguments {
     /// Folder to copy the tokenizer and chat template from; default: the configuration's folder
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
-    /// Use the tokenizer of a built-in task: walk, countdown or arithmetic; the configuration must then omit
+    /// Use the tokenizer of a built-in task: walk, countdown, arithmetic, graph or latin; the configuration must then omit
     /// vocab_size and eos_token_id
     #[arg(long, value_name = "NAME", conflicts_with = "tokenizer")]
     task: Option<String>,

@@ -59,7 +59,7 @@ Examples:
   latrace questions --data problems.jsonl --column question=problem --column answer=expected --kind math --out questions.jsonl
   latrace questions --data train.jsonl --against test.jsonl math500 --out questions.jsonl")]
 pub struct QuestionsArguments {
-    /// A built-in task: walk, countdown or arithmetic
+    /// A built-in task: walk, countdown, arithmetic, graph or latin
     #[arg(long, value_name = "NAME", required_unless_present = "data", conflicts_with = "data")]
     task: Option<String>,
     /// Questions (.jsonl or .parquet)

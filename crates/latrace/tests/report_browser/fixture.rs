@@ -100,6 +100,7 @@ fn diagnostics() -> Diagnostics {
         initial_on_traced: Some(accuracy(0.96, 200)),
         initial_on_held_out: Some(accuracy(0.228, 300)),
         initial_on_sampled: Some(initial),
+        ceiling: Some(accuracy(0.71, 300)),
         lift: Some(Lift { questions: 200, posterior: accuracy(0.76, 200), initial, difference }),
         validity: Some(StepValidity { finished: 25_511, valid: 19_643, training_mass: Some(0.97) }),
         traces: Some(TraceDiversity {
