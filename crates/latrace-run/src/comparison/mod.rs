@@ -1,6 +1,8 @@
 //! Compares models: one table over models and benchmarks, and paired differences by question.
 
+mod bands;
 mod pairs;
+mod pass;
 mod recount;
 mod sources;
 
@@ -12,6 +14,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use pairs::Pair;
+pub use pass::PassLine;
 pub use sources::ResultSource;
 
 use latrace_io::text_table::{self, percent, range};
@@ -34,6 +37,8 @@ pub struct Entry {
     pub overall: Accuracy,
     /// On each subset.
     pub by_subset: BTreeMap<String, Accuracy>,
+    /// Mean number of different right answers to a question, if known.
+    pub distinct_right: Option<f64>,
     /// Which columns are shown.
     pub shows: Shows,
     /// Where its per-question results are.
@@ -82,6 +87,8 @@ pub struct Comparison {
     pub paired: Vec<Pair>,
     /// Pairs that could not be compared question by question, and why.
     pub unpaired: Vec<String>,
+    /// pass@k and different right answers, if asked for.
+    pub pass: Vec<PassLine>,
 }
 
 /// What to compare.
@@ -93,6 +100,10 @@ pub struct ComparisonOptions {
     pub only: Vec<String>,
     /// The model to compare the others with; `None`: the first of each benchmark.
     pub against: Option<String>,
+    /// The model by whose accuracy questions are divided, in place of their subsets.
+    pub by: Option<String>,
+    /// Whether pass@k is computed.
+    pub pass: bool,
 }
 
 /// Compares the results in the folders: evaluations, folders of evaluations, runs.
@@ -100,25 +111,35 @@ pub struct ComparisonOptions {
 /// # Errors
 /// A folder that is none of these or is unfinished; an option that matches nothing in them.
 pub fn compare(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Comparison> {
-    let mut entries = chosen(folders, choice)?;
+    let read = read(folders)?;
+    // Of each run on its own: samples of several models are not those of one.
+    let pass = if choice.pass { pass::lines(&read, choice.pooled)? } else { Vec::new() };
+    let mut entries = chosen(read, choice)?;
     // Before names identify rows: two models of one name would otherwise share a row.
     tell_apart(&mut entries);
     let columns = columns(&entries);
     let models = distinct(entries.iter().map(|entry| &entry.model));
     let rows = models.into_iter().map(|model| line(&entries, model, &columns)).collect();
     let (paired, unpaired) = pairs::pairs(&entries, choice.against.as_deref())?;
-    Ok(Comparison { columns, rows, paired, unpaired })
+    Ok(Comparison { columns, rows, paired, unpaired, pass })
 }
 
-/// The results in the folders, pooled and restricted as asked. Pooling comes first, so that a subset that
-/// only some of the pooled runs have is not missing.
-fn chosen(folders: &[PathBuf], choice: &ComparisonOptions) -> Result<Vec<Entry>> {
+fn read(folders: &[PathBuf]) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for folder in folders {
         entries.extend(sources::read(folder)?);
     }
+    Ok(entries)
+}
+
+/// The results, pooled and restricted as asked. Pooling comes first, so that a subset that only some of the pooled runs have
+/// is not missing.
+fn chosen(mut entries: Vec<Entry>, choice: &ComparisonOptions) -> Result<Vec<Entry>> {
     if choice.pooled {
         entries = recount::pool(entries)?;
+    }
+    if let Some(name) = &choice.by {
+        entries = bands::by_model(entries, name)?;
     }
     if choice.only.is_empty() { Ok(entries) } else { recount::keep(entries, &choice.only) }
 }
@@ -211,6 +232,9 @@ impl Comparison {
         if !self.paired.is_empty() {
             parts.push(pairs::markdown(&self.paired));
         }
+        if !self.pass.is_empty() {
+            parts.push(pass::markdown(&self.pass));
+        }
         let unpaired = self.unpaired.iter();
         parts.extend(unpaired.map(|reason| format!("Not compared question by question: {reason}.\n")));
         parts.join("\n")
@@ -267,6 +291,7 @@ mod tests {
             k: Some(k),
             overall: accuracy(0.25),
             by_subset,
+            distinct_right: None,
             shows: Shows::Overall,
             questions,
         }

@@ -78,13 +78,13 @@ fn add(together: &mut Results, more: Results) -> Result<(), String> {
     Ok(())
 }
 
-fn results_of(entry: &Entry) -> Result<Results> {
+pub(super) fn results_of(entry: &Entry) -> Result<Results> {
     let missing = || Failure::work(format!("{} has no per-question results", entry.folder.display()));
     Ok(entry.questions.read()?.ok_or_else(missing)?)
 }
 
 /// The entry with accuracies recomputed over `results`.
-fn counted(entry: Entry, results: Results) -> Entry {
+pub(super) fn counted(entry: Entry, results: Results) -> Entry {
     let tally_q: Vec<Tally> = results.values().map(|outcome| outcome.tally).collect();
     let questions = results.values().map(|outcome| (outcome.subset.as_ref(), outcome.tally));
     let by_subset = accuracy_by(questions, SEED);

@@ -165,6 +165,7 @@ fn evaluated(folder: &Path, summary: EvaluationSummary) -> Entry {
         k: Some(k),
         overall,
         by_subset,
+        distinct_right: None,
         shows: if tabled_by_subset { Shows::Subsets } else { Shows::Overall },
         questions: ResultSource::Evaluation(folder.to_owned()),
     }
@@ -182,6 +183,8 @@ struct RunModel {
     overall: Accuracy,
     #[serde(default)]
     by_difficulty: BTreeMap<String, Accuracy>,
+    #[serde(default)]
+    distinct_right: Option<f64>,
 }
 
 impl ReadSummary {
@@ -219,6 +222,7 @@ fn run_model(run: &Path, name: String, model: RunModel, questions: ResultSource)
         k: Some(model.overall.samples / model.overall.questions.max(1)),
         overall: model.overall,
         by_subset: model.by_difficulty,
+        distinct_right: model.distinct_right,
         shows: Shows::Both,
         questions,
     }

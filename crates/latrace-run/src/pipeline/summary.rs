@@ -75,6 +75,10 @@ pub struct ModelSummary {
     pub overall: Accuracy,
     /// On questions of each difficulty.
     pub by_difficulty: BTreeMap<String, Accuracy>,
+    /// Mean number of different right answers to a question, of all that were sampled for it; null in runs of versions that
+    /// did not count them.
+    #[serde(default)]
+    pub distinct_right: Option<f64>,
     /// Responses truncated at the token limit.
     pub truncated: u64,
 }
@@ -161,9 +165,10 @@ fn counts(folder: &Path) -> Result<Value> {
 
 /// An evaluation's counts, without those that only its own record shows.
 fn measured(folder: &Path) -> Result<ModelSummary> {
-    let Measured { overall, by_difficulty, truncated, .. } = serde_json::from_value(counts(folder)?)
-        .with_context(|| format!("{} contains no evaluation", folder.display()))?;
-    Ok(ModelSummary { overall, by_difficulty, truncated })
+    let Measured { overall, by_difficulty, distinct_right, truncated, .. } =
+        serde_json::from_value(counts(folder)?)
+            .with_context(|| format!("{} contains no evaluation", folder.display()))?;
+    Ok(ModelSummary { overall, by_difficulty, distinct_right, truncated })
 }
 
 /// The results of a run's models: the recipe's own under the names of their evaluations, a baseline's final

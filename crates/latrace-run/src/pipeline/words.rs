@@ -190,7 +190,7 @@ mod tests {
         };
         let by_difficulty =
             difficulties.iter().map(|(name, share)| ((*name).to_owned(), of(*share))).collect();
-        ModelSummary { overall: of(accuracy), by_difficulty, truncated: 0 }
+        ModelSummary { overall: of(accuracy), by_difficulty, distinct_right: None, truncated: 0 }
     }
 
     fn summary(initial: f64, last: f64) -> RunSummary {

@@ -1,6 +1,6 @@
 //! Stage 10: a model's accuracy on held-out questions, and the initial model's on training questions.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::Result;
 use latrace_core::StopReason;
@@ -29,6 +29,9 @@ pub struct Measured {
     pub overall: Accuracy,
     /// On questions of each difficulty.
     pub by_difficulty: BTreeMap<String, Accuracy>,
+    /// Mean number of different right answers to a question, of all that were sampled for it.
+    #[serde(default)]
+    pub distinct_right: Option<f64>,
     /// Responses truncated at the token limit.
     pub truncated: u64,
     /// Tokens sampled.
@@ -141,6 +144,8 @@ fn answer_text(drawn: &Completion, codec: &TraceCodec) -> Option<String> {
 #[derive(Default)]
 struct ResponseCounts {
     by_question: BTreeMap<(Option<String>, String), Tally>,
+    /// By question and text.
+    right: BTreeSet<(String, String)>,
     truncated: u64,
     tokens: u64,
 }
@@ -152,8 +157,12 @@ impl Counts<ResponseRecord> for ResponseCounts {
         // By question first: accuracies are means over questions, whatever the number of responses of each.
         let question = (response.difficulty.clone(), response.id.clone());
         let tally = self.by_question.entry(question).or_insert(Tally { right: 0, samples: 0 });
-        tally.right += usize::from(response.verdict().is_correct());
         tally.samples += 1;
+        if response.verdict().is_correct() {
+            tally.right += 1;
+            let text = response.text.as_deref().unwrap_or_default().trim();
+            self.right.insert((response.id.clone(), text.to_owned()));
+        }
     }
 }
 
@@ -163,6 +172,7 @@ impl ResponseCounts {
         Measured {
             overall: Accuracy::of(&all, settings.seed),
             by_difficulty: self.by_difficulty(settings.seed),
+            distinct_right: (!all.is_empty()).then(|| self.right.len() as f64 / all.len() as f64),
             truncated: self.truncated,
             tokens: self.tokens,
             split: settings.questions.split(),
@@ -212,16 +222,23 @@ mod tests {
         };
         let right = of("a", "1", "10 +7 17 -3 14 </think> +7 -3", StopReason::End);
         assert_eq!(right, (Some("+7 -3".to_owned()), Reason::Equal, false));
+        // The same answer after another thought, and another one.
+        of("c", "1", "</think> +7 -3", StopReason::End);
+        of("c", "1", "10 -3 7 +7 14 </think> +7 -3 ", StopReason::End);
+        of("c", "1", "</think> -3 +7", StopReason::End);
         let wrong = of("a", "1", "</think> +7", StopReason::MaxTokens);
         assert_eq!(wrong, (Some("+7".to_owned()), Reason::Different, true));
         // What looks like an answer within a thought without an end is none.
         assert_eq!(of("b", "2", "+7 -3", StopReason::End), (None, Reason::NoAnswer, false));
         assert_eq!(of("b", "2", "+7 -3", StopReason::MaxTokens), (None, Reason::NoAnswer, true));
-        let Measured { overall, by_difficulty, truncated, split, .. } = counts.measured(&settings());
-        assert_eq!((overall.accuracy, overall.questions, overall.samples, truncated), (0.25, 2, 4, 2));
+        let Measured { overall, by_difficulty, distinct_right, truncated, split, .. } =
+            counts.measured(&settings());
+        assert_eq!((overall.accuracy, overall.questions, overall.samples, truncated), (0.5, 3, 7, 2));
+        // One of the first question, none of the second, two of the third.
+        assert_eq!(distinct_right, Some(1.0));
         let accuracies: Vec<(&str, f64)> =
             by_difficulty.iter().map(|(name, of)| (name.as_str(), of.accuracy)).collect();
-        assert_eq!((accuracies, split), (vec![("1", 0.5), ("2", 0.0)], Split::Validation));
+        assert_eq!((accuracies, split), (vec![("1", 0.75), ("2", 0.0)], Split::Validation));
     }
 
     #[test]

@@ -19,11 +19,19 @@ questions they share.
 With --pooled, runs of one recipe that differ only in their seeds are pooled: a question's responses are those
 of all the runs that evaluate it.
 
+With --by, the columns are the questions that one of the models answers right in 0 %, 1-25 %, … of its responses, in
+place of difficulties: who gains where. That model's own cells are of the responses that chose the questions, and
+therefore too low in the first columns and too high in the last.
+
+With --pass, a second table has pass@k and how many different right answers to a question there are among its
+responses. Pooled, each run's questions count on their own.
+
 Examples:
   latrace compare evaluations/base-math500 evaluations/tuned-math500
   latrace compare evaluations/base evaluations/tuned
   latrace compare --pooled --against rft runs/seed-1 runs/seed-2 runs/seed-3
   latrace compare --only 5 --only 6 runs/quickstart
+  latrace compare --by initial runs/quickstart
   latrace compare runs/quickstart --json")]
 pub struct CompareArguments {
     /// Folders of evaluations or runs
@@ -38,6 +46,12 @@ pub struct CompareArguments {
     /// Model to compare the others with [default: the first of each benchmark]
     #[arg(long, value_name = "MODEL")]
     against: Option<String>,
+    /// Divide questions by how often this model answers them right, in place of their difficulty
+    #[arg(long, value_name = "MODEL")]
+    by: Option<String>,
+    /// Also give pass@k, and the number of different right answers
+    #[arg(long)]
+    pass: bool,
     /// Print JSON instead of Markdown
     #[arg(long)]
     json: bool,
@@ -45,8 +59,14 @@ pub struct CompareArguments {
 
 impl CompareArguments {
     fn options(&self) -> ComparisonOptions {
-        let CompareArguments { pooled, only, against, .. } = self;
-        ComparisonOptions { pooled: *pooled, only: only.clone(), against: against.clone() }
+        let CompareArguments { pooled, only, against, by, pass, .. } = self;
+        ComparisonOptions {
+            pooled: *pooled,
+            only: only.clone(),
+            against: against.clone(),
+            by: by.clone(),
+            pass: *pass,
+        }
     }
 }
 
