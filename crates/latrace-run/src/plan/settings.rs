@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::prompting::{Conversation, Prompting};
 use crate::recipe::run::{
-    Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions, Traces,
+    Dataset, Method, ModelSource, Prompts, RefinementObjective, RunRecipe, Sampling, TracedQuestions, Traces,
 };
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
@@ -57,6 +57,8 @@ pub enum Settings {
     Weights(WeightSettings),
     /// Of q's examples.
     PosteriorDataset,
+    /// Of the advantages that q is refined by.
+    RefinementDataset(RefinementSettings),
     /// Of the examples.
     Dataset(DatasetSettings),
     /// Of an evaluation.
@@ -309,6 +311,9 @@ pub struct TraceSettings {
     pub markers: Markers,
     /// Sampling seed.
     pub seed: u64,
+    /// Seed of the draw of questions, where it is not that of the samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub questions_seed: Option<u64>,
 }
 
 impl TraceSettings {
@@ -323,6 +328,7 @@ impl TraceSettings {
             sampling: recipe.traces.sampling,
             markers: markers(recipe)?,
             seed: recipe.seed,
+            questions_seed: None,
         })
     }
 }
@@ -380,6 +386,13 @@ pub struct WeightSettings {
     /// How traces and answers are sampled. Only samples of the distributions whose log-probs are scored make
     /// bounds.
     pub drawn: Drawn,
+}
+
+/// The advantages that q is refined by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RefinementSettings {
+    /// What q is refined to do.
+    pub objective: RefinementObjective,
 }
 
 /// Building of examples.

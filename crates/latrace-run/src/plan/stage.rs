@@ -31,6 +31,14 @@ pub enum Stage {
     PosteriorDataset,
     /// Training of q.
     Posterior,
+    /// Traces z ~ q(z|x,y'), from which q is refined.
+    RefinementTraces,
+    /// log pi of each of them, and of the reference answer after it.
+    RefinementScores,
+    /// Their advantages.
+    RefinementDataset,
+    /// Training of q on them.
+    Refinement,
     /// q's part of a mixture's traces.
     TracesOfPosterior,
     /// pi's part of a mixture's traces.
@@ -60,7 +68,7 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 24] = [
+    pub const ALL: [Stage; 28] = [
         Stage::Model,
         Stage::Questions,
         Stage::Initial,
@@ -74,6 +82,10 @@ impl Stage {
         Stage::PosteriorWeights,
         Stage::PosteriorDataset,
         Stage::Posterior,
+        Stage::RefinementTraces,
+        Stage::RefinementScores,
+        Stage::RefinementDataset,
+        Stage::Refinement,
         Stage::TracesOfPosterior,
         Stage::TracesOfReasoner,
         Stage::ScoresOfPosterior,
@@ -118,6 +130,10 @@ impl Stage {
             Stage::PosteriorWeights => ("02-posterior-weights", "Weights for the posterior"),
             Stage::PosteriorDataset => ("02-posterior-dataset", "Examples for the posterior"),
             Stage::Posterior => ("02-posterior", "Training of the posterior"),
+            Stage::RefinementTraces => ("02-refined-traces", "Traces of the posterior to be refined"),
+            Stage::RefinementScores => ("02-refined-scores", "Their scores under the model to be improved"),
+            Stage::RefinementDataset => ("02-refined-dataset", "Their advantages"),
+            Stage::Refinement => ("02-refined-posterior", "Refinement of the posterior"),
             Stage::TracesOfPosterior => ("03-traces-posterior", "Traces of the posterior"),
             Stage::TracesOfReasoner => ("03-traces-reasoner", "Traces of the model to be improved"),
             Stage::ScoresOfPosterior => ("03-scores-posterior", "Their scores under the posterior"),

@@ -42,8 +42,9 @@ pub fn run(settings: &FitSettings, work: StageWork<'_>) -> Result<Value> {
 }
 
 fn no_rows() -> Failure {
-    let hint = "pi_theta0 and q learn from questions with a trace; the final model from chosen traces and, \
-                with dataset.originals above 0, from those";
+    let hint = "pi_theta0 and q learn from questions with a trace; a refined q from finished \
+                traces of rewards that differ; the final model from chosen traces and, with dataset.originals above 0, \
+                from those";
     Failure::work("there is no row to train on").hint(hint)
 }
 
