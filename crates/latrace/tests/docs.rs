@@ -169,7 +169,7 @@ fn comments(defaults: &str) -> Vec<(String, String)> {
 }
 
 /// Structs by section of the recipe, with the file that has each.
-const SECTIONS: [(&str, &str, &str); 11] = [
+const SECTIONS: [(&str, &str, &str); 12] = [
     ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
     ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
@@ -179,6 +179,7 @@ const SECTIONS: [(&str, &str, &str); 11] = [
     ("verdicts", "latrace-run/src/recipe/run.rs", "Verdicts"),
     ("weights", "latrace-run/src/weigh/config.rs", "WeighConfig"),
     ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
+    ("distillation", "latrace-run/src/recipe/distillation.rs", "Distillation"),
     ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
     ("engine", "latrace-run/src/recipe/run.rs", "EngineOptions"),
 ];

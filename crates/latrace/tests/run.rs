@@ -755,6 +755,82 @@ fn a_posterior_is_refined_by_advantages_that_follow_from_its_tables() {
     assert_same(&run, &bench.run_folder("killed"));
 }
 
+/// The log-probs of a table of scores.
+fn scores_in(folder: &Path) -> BTreeMap<(String, i64), Vec<f32>> {
+    let scores = records::<ScoreRecord>(folder).into_iter();
+    scores.map(|score| ((score.id, score.sample as i64), score.logprobs)).collect()
+}
+
+/// Checks that each example's advantages are the gaps between its log-probs under the posterior's hint and `baseline`,
+/// and returns how many there are.
+#[track_caller]
+fn check_gaps(round: &Path, baseline: impl Fn(&(String, i64), &ExampleRecord) -> Vec<f32>) -> usize {
+    let right = scores_in(&round.join("03-scores-posterior"));
+    let examples = records::<ExampleRecord>(&round.join("08-dataset"));
+    for example in &examples {
+        let of = (example.id.clone(), example.source);
+        let gap = |(q, baseline): (&f32, f32)| (f64::from(*q) - f64::from(baseline)) as f32;
+        let gaps: Vec<f32> = right[&of].iter().zip(baseline(&of, example)).map(gap).collect();
+        assert_eq!(example.advantages.as_ref(), Some(&gaps), "{of:?}");
+        assert!(gaps.len() == example.response_ids.len() && gaps.iter().any(|gap| *gap != 0.0));
+    }
+    examples.len()
+}
+
+#[test]
+fn self_distillation_learns_the_gaps_between_the_model_with_and_without_the_hint() {
+    let bench = Bench::new();
+    let settings = [
+        "skip=[\"rft\"]",
+        "method=self-distillation",
+        "traces.questions=all",
+        "traces.max_new_tokens=12",
+        "posterior.train=false",
+        "final.max_steps=4",
+        "rounds=2",
+    ];
+    bench.done("r", &settings);
+    let run = bench.run_folder("r");
+    let questions: BTreeMap<String, QuestionRecord> = records::<QuestionRecord>(&run.join("00-questions"))
+        .into_iter()
+        .map(|question| (question.id.clone(), question))
+        .collect();
+    let mut seen = BTreeSet::new();
+    for round in [run.clone(), run.join("round-2")] {
+        let traces: BTreeMap<(String, i64), TraceRecord> = records::<TraceRecord>(&round.join("03-traces"))
+            .into_iter()
+            .map(|trace| ((trace.id.clone(), trace.sample as i64), trace))
+            .collect();
+        let unfinished = traces.values().filter(|trace| !trace.closed).count();
+        assert!(0 < unfinished && unfinished < traces.len(), "{unfinished} of {}", traces.len());
+        // All traces are learnt, those without an end too, after the prompt without the hint.
+        let built = check_gaps(&round, |of, example| {
+            assert_eq!(example.response_ids, traces[of].token_ids);
+            assert_eq!(example.old_logprobs.as_ref(), Some(&traces[of].logprobs));
+            assert_eq!(example.prompt_ids, questions[&of.0].prompt_ids);
+            traces[of].logprobs.clone()
+        });
+        // But for those of no token, where the model ended at once.
+        assert_eq!(built, traces.values().filter(|trace| !trace.token_ids.is_empty()).count());
+        assert!(!round.join("05-answers").exists() && !round.join("07-weights").exists());
+        let tokens: Vec<Vec<u32>> = traces.into_values().map(|trace| trace.token_ids).collect();
+        assert!(seen.insert(tokens), "{} has the traces of another round", round.display());
+    }
+    bench.done("wrong", &[&settings[..6], &["distillation.contrast=wrong-hint"]].concat());
+    let run = bench.run_folder("wrong");
+    let wrong = scores_in(&run.join("03-scores-wrong-hint"));
+    assert!(check_gaps(&run, |of, _| wrong[of].clone()) > 300);
+    let hints = |name: &str| {
+        let training = records::<QuestionRecord>(&run.join(name)).into_iter();
+        training
+            .filter(|question| question.split == Split::Train)
+            .map(|question| question.hint)
+            .collect::<Vec<_>>()
+    };
+    let (right, wrong) = (hints("00-questions"), hints("00-questions-wrong"));
+    assert!(right.len() == 100 && right.iter().zip(&wrong).all(|(right, wrong)| right != wrong));
+}
+
 #[test]
 fn a_posterior_that_is_not_trained_is_the_model_with_the_hint_in_its_prompt() {
     let bench = Bench::new();

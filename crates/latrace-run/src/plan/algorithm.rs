@@ -134,6 +134,9 @@ impl Steps<'_> {
             // SFT trains on the rows' own traces, so nothing is sampled.
             return Ok(self.dataset(&[(Role::Questions, questions)]));
         }
+        if self.recipe.method == Method::SelfDistillation {
+            return self.distilled(questions, models);
+        }
         let traces = self.proposed(questions, models)?;
         let evidence = self.evidence(questions, traces, models.reasoner)?;
         let weights = self.weights(Stage::Weights, &self.with_kinds(questions, &evidence.weighed));
@@ -174,7 +177,8 @@ impl Steps<'_> {
     }
 
     pub fn scores(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> NodeId {
-        let settings = ScoreSettings { references: self.recipe.scores_references(), hinted: false };
+        let references = self.recipe.scores_references();
+        let settings = ScoreSettings { references, hinted: false, unfinished: false };
         self.add(stage, Settings::Scores(settings), after)
     }
 

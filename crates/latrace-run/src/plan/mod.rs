@@ -2,6 +2,7 @@
 //! recipe. The runner, `--dry-run`, the status, the report and the export all use this plan.
 
 mod algorithm;
+mod distillation;
 mod proposal;
 mod refinement;
 mod settings;
@@ -12,10 +13,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+pub use distillation::DistillationSettings;
+pub use refinement::RefinementSettings;
 pub use settings::{
     AnswerSettings, DatasetSettings, EvaluatedQuestions, EvaluationSettings, External, FitRows, FitSettings,
-    MixtureSettings, ModelSettings, PACE, QuestionSettings, RefinementSettings, ScoreSettings, Settings,
-    Template, TraceSettings, VerdictSettings, WeightSettings,
+    MixtureSettings, ModelSettings, PACE, QuestionSettings, ScoreSettings, Settings, Template, TraceSettings,
+    VerdictSettings, WeightSettings,
 };
 pub use stage::Stage;
 
@@ -54,6 +57,8 @@ pub enum Role {
     ReasonerTraces,
     /// Stage 4.
     Scores,
+    /// log q under another question's hint.
+    ContrastScores,
     /// Stage 5.
     Answers,
     /// Stage 6.
@@ -72,6 +77,7 @@ impl Role {
             Role::Traces => "traces",
             Role::ReasonerTraces => "reasoner_traces",
             Role::Scores => "scores",
+            Role::ContrastScores => "contrast_scores",
             Role::Answers => "answers",
             Role::Verdicts => "verdicts",
             Role::Weights => "weights",

@@ -27,7 +27,7 @@ impl Steps<'_> {
     }
 
     /// q of this round: what it starts from, trained by (9) and refined as far as the recipe says.
-    fn posterior(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
+    pub(super) fn posterior(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
         let trained = self.trained(questions, models)?;
         let refined = self.refined(questions, trained, models.reasoner)?;
         if self.recipe.posterior.is_trained() {
@@ -102,7 +102,7 @@ impl Steps<'_> {
         let settings = of_mixture(&self.recipe.of_mixture(), false, own)?;
         let inputs = [(Role::Questions, questions), (Role::Model, reasoner)];
         let of_reasoner = self.add(Stage::TracesOfReasoner, settings, &inputs);
-        let settings = Settings::Scores(ScoreSettings { references: false, hinted: true });
+        let settings = Settings::Scores(ScoreSettings { references: false, hinted: true, unfinished: false });
         let inputs = [(Role::Questions, questions), (Role::Traces, of_reasoner), (Role::Model, posterior)];
         let scores = self.add(Stage::ScoresOfPosterior, settings, &inputs);
         let inputs = [(Role::Traces, drawn), (Role::ReasonerTraces, of_reasoner), (Role::Scores, scores)];

@@ -2,12 +2,18 @@
 
 use anyhow::Result;
 use latrace_core::SamplingParams;
+use serde::Serialize;
 
 use super::algorithm::Steps;
-use super::{
-    FitRows, FitSettings, NodeId, RefinementSettings, Role, ScoreSettings, Settings, Stage, TraceSettings,
-};
-use crate::recipe::run::{RunRecipe, Sampling};
+use super::{FitRows, FitSettings, NodeId, Role, ScoreSettings, Settings, Stage, TraceSettings};
+use crate::recipe::run::{RefinementObjective, RunRecipe, Sampling};
+
+/// The advantages that q is refined by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RefinementSettings {
+    /// What q is refined to do.
+    pub objective: RefinementObjective,
+}
 
 impl Steps<'_> {
     /// q after all rounds of its refinement; q itself where there are none.
@@ -26,7 +32,7 @@ impl Steps<'_> {
         let inputs = [(Role::Questions, questions), (Role::Model, q)];
         let traces = self.add(Stage::RefinementTraces, Settings::Traces(traces), &inputs);
         // Of the model to be improved: its likelihoods are the reward.
-        let scores = Settings::Scores(ScoreSettings { references: true, hinted: false });
+        let scores = Settings::Scores(ScoreSettings { references: true, hinted: false, unfinished: false });
         let inputs = [(Role::Questions, questions), (Role::Traces, traces), (Role::Model, reasoner)];
         let scores = self.add(Stage::RefinementScores, scores, &inputs);
         let dataset = RefinementSettings { objective: self.recipe.posterior.refine.objective };
@@ -50,3 +56,6 @@ fn of_refined(recipe: &RunRecipe, round: u64) -> Result<TraceSettings> {
         ..settings
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! Settings that change only speed or memory are skipped in serialisation, and listed in [`PACE`].
 
 use std::fs;
+use std::ops::Not;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,9 +15,11 @@ use latrace_objective::Fallback;
 use latrace_questions::source::Source;
 use serde::Serialize;
 
+use super::distillation::DistillationSettings;
+use super::refinement::RefinementSettings;
 use crate::prompting::{Conversation, Prompting};
 use crate::recipe::run::{
-    Dataset, Method, ModelSource, Prompts, RefinementObjective, RunRecipe, Sampling, TracedQuestions, Traces,
+    Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions, Traces,
 };
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
@@ -61,6 +64,8 @@ pub enum Settings {
     RefinementDataset(RefinementSettings),
     /// Of the examples.
     Dataset(DatasetSettings),
+    /// Of the examples of a self-distillation.
+    Distillation(DistillationSettings),
     /// Of an evaluation.
     Evaluation(EvaluationSettings),
 }
@@ -347,6 +352,9 @@ pub struct ScoreSettings {
     pub references: bool,
     /// Whether the prompt has the hint.
     pub hinted: bool,
+    /// Whether unfinished traces are scored too.
+    #[serde(skip_serializing_if = "Not::not")]
+    pub unfinished: bool,
 }
 
 /// Sampling of answers.
@@ -386,13 +394,6 @@ pub struct WeightSettings {
     /// How traces and answers are sampled. Only samples of the distributions whose log-probs are scored make
     /// bounds.
     pub drawn: Drawn,
-}
-
-/// The advantages that q is refined by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct RefinementSettings {
-    /// What q is refined to do.
-    pub objective: RefinementObjective,
 }
 
 /// Building of examples.

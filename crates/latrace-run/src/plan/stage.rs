@@ -9,6 +9,8 @@ pub enum Stage {
     Model,
     /// Questions as token ids.
     Questions,
+    /// The same with another question's hint each.
+    WrongQuestions,
     /// Training of pi_theta0.
     Initial,
     /// Evaluation of pi_theta0.
@@ -43,8 +45,10 @@ pub enum Stage {
     TracesOfPosterior,
     /// pi's part of a mixture's traces.
     TracesOfReasoner,
-    /// log q of pi's part.
+    /// log q of pi's traces: its part of a mixture, or what it is distilled on.
     ScoresOfPosterior,
+    /// log q of the same traces under another question's hint.
+    ScoresOfWrongHint,
     /// Traces z ~ q(z|x,y').
     Traces,
     /// log pi_theta0 of each trace.
@@ -68,9 +72,10 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 28] = [
+    pub const ALL: [Stage; 30] = [
         Stage::Model,
         Stage::Questions,
+        Stage::WrongQuestions,
         Stage::Initial,
         Stage::InitialEvaluation,
         Stage::InitialTraced,
@@ -89,6 +94,7 @@ impl Stage {
         Stage::TracesOfPosterior,
         Stage::TracesOfReasoner,
         Stage::ScoresOfPosterior,
+        Stage::ScoresOfWrongHint,
         Stage::Traces,
         Stage::Scores,
         Stage::Answers,
@@ -119,6 +125,7 @@ impl Stage {
         match self {
             Stage::Model => ("00-model", "Model to start from"),
             Stage::Questions => ("00-questions", "Questions"),
+            Stage::WrongQuestions => ("00-questions-wrong", "Questions with wrong hints"),
             Stage::Initial => ("01-initial", "Training of the initial model"),
             Stage::InitialEvaluation => ("10-evaluation/initial", "Evaluation of the initial model"),
             Stage::InitialTraced => ("10-evaluation/initial-traced", "Initial model on traced questions"),
@@ -137,6 +144,7 @@ impl Stage {
             Stage::TracesOfPosterior => ("03-traces-posterior", "Traces of the posterior"),
             Stage::TracesOfReasoner => ("03-traces-reasoner", "Traces of the model to be improved"),
             Stage::ScoresOfPosterior => ("03-scores-posterior", "Their scores under the posterior"),
+            Stage::ScoresOfWrongHint => ("03-scores-wrong-hint", "Their scores under wrong hints"),
             Stage::Traces => ("03-traces", "Traces"),
             Stage::Scores => ("04-scores", "Scores"),
             Stage::Answers => ("05-answers", "Answers"),

@@ -1,9 +1,13 @@
 //! The models of a recipe: what each starts from, whether it is trained, and how.
 
+use anyhow::Result;
 use latrace_engine::TrainConfig;
+use latrace_engine::train_config::Loss;
 use latrace_objective::Objective;
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::run::{at_least_one, usage};
 
 /// What q or pi_theta starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +101,25 @@ pub struct Refinement {
     /// Its training.
     #[serde(flatten)]
     pub config: TrainConfig,
+}
+
+impl Refinement {
+    /// Checks what the types leave open, but for the training.
+    pub(super) fn check(&self) -> Result<()> {
+        let Refinement { objective, n, config, .. } = self;
+        if config.loss != Loss::ClippedPolicyGradient {
+            return usage(
+                "posterior.refine.loss: expected clipped-policy-gradient, the only loss with advantages"
+                    .to_owned(),
+            );
+        }
+        if *objective == RefinementObjective::ReverseKl && *n < 2 {
+            return usage(format!(
+                "posterior.refine.n: expected at least 2, got {n}: reverse-kl compares a trace with the others"
+            ));
+        }
+        at_least_one("posterior.refine.n", *n)
+    }
 }
 
 /// pi_theta and its training.

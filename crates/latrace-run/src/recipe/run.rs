@@ -13,6 +13,7 @@ use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weig
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use super::distillation::{Contrast, Distillation};
 pub use super::models::{
     FinalModel, InitialModel, PosteriorModel, PosteriorRows, Refinement, RefinementObjective, StartFrom,
 };
@@ -23,6 +24,7 @@ use super::{one_line, parse_override};
 use crate::layout;
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 use latrace_io::failure::Failure;
+use latrace_questions::hints::HintKind;
 use latrace_questions::source::Source;
 
 /// All settings of a run. `defaults.toml` documents them.
@@ -57,6 +59,8 @@ pub struct RunRecipe {
     pub weights: WeighConfig,
     /// Building of training examples.
     pub dataset: Dataset,
+    /// Building of the training examples of a self-distillation.
+    pub distillation: Distillation,
     /// pi_theta and its training.
     pub r#final: FinalModel,
     /// Evaluation of models.
@@ -86,12 +90,14 @@ pub enum Method {
     MaxRl,
     /// Traces of pi_theta0, weighted by the likelihood of the reference answer: (26).
     Verifree,
+    /// Samples of pi_theta0, each token rewarded by what q, which sees the hint, makes of it: arXiv 2601.18734.
+    SelfDistillation,
 }
 
 impl Method {
     /// Whether the method trains on rewarded samples.
     pub fn is_policy_gradient(self) -> bool {
-        matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl)
+        matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl | Method::SelfDistillation)
     }
 }
 
@@ -317,6 +323,13 @@ impl RunRecipe {
         self.reseeded("mixture", 0)
     }
 
+    /// The recipe with another question's hint for each training question.
+    pub fn with_wrong_hints(&self) -> RunRecipe {
+        let mut recipe = self.clone();
+        recipe.questions.hint = HintKind::Wrong;
+        recipe
+    }
+
     /// The share of a question's traces that pi draws in a mixture; 0 if there is none.
     pub fn mixture(&self) -> f64 {
         let Traces { sampling, .. } = &self.traces;
@@ -344,10 +357,12 @@ impl RunRecipe {
         if self.method == Method::Variational { self.traces.from } else { Proposal::Reasoner }
     }
 
-    /// Whether answers are sampled and verified.
+    /// Whether answers are sampled and verified: after the traces that are weighed, and after those that q learns from.
     pub fn draws_answers(&self) -> bool {
         match self.method {
-            Method::Variational => self.weights.answer == AnswerEstimator::Accuracy,
+            Method::Variational | Method::SelfDistillation => {
+                self.weights.answer == AnswerEstimator::Accuracy
+            }
             Method::Verifree | Method::Sft => false,
             Method::Rft | Method::BinaryRl | Method::Grpo | Method::MaxRl => true,
         }
@@ -490,7 +505,8 @@ impl RunRecipe {
         self.weights.check().context("weights")?;
         self.check_counts()?;
         self.check_starts()?;
-        self.check_refinement()?;
+        self.posterior.refine.check()?;
+        self.check_contrast()?;
         self.check_signs()?;
         self.dataset.check()?;
         self.check_skipped()
@@ -524,20 +540,15 @@ impl RunRecipe {
         Ok(())
     }
 
-    fn check_refinement(&self) -> Result<()> {
-        let Refinement { objective, n, config, .. } = &self.posterior.refine;
-        if config.loss != Loss::ClippedPolicyGradient {
-            return usage(
-                "posterior.refine.loss: expected clipped-policy-gradient, the only loss with advantages"
-                    .to_owned(),
-            );
+    /// Under the same hints twice, every advantage would be 0.
+    fn check_contrast(&self) -> Result<()> {
+        if self.distillation.contrast == Contrast::None || self.questions.hint != HintKind::Wrong {
+            return Ok(());
         }
-        if *objective == RefinementObjective::ReverseKl && *n < 2 {
-            return usage(format!(
-                "posterior.refine.n: expected at least 2, got {n}: reverse-kl compares a trace with the others"
-            ));
-        }
-        at_least_one("posterior.refine.n", *n)
+        usage(
+            "distillation.contrast: wrong hints have no contrast with wrong hints (questions.hint)"
+                .to_owned(),
+        )
     }
 
     /// Leave-one-out weights are signed, and under a negative weight the negative log-likelihood has no lower bound.
@@ -594,11 +605,11 @@ impl Dataset {
     }
 }
 
-fn at_least_one(name: &str, number: u64) -> Result<()> {
+pub(super) fn at_least_one(name: &str, number: u64) -> Result<()> {
     if number > 0 { Ok(()) } else { usage(format!("{name}: expected at least 1, got 0")) }
 }
 
-fn usage(message: String) -> Result<()> {
+pub(super) fn usage(message: String) -> Result<()> {
     Err(Failure::usage(message).into())
 }
 
@@ -649,12 +660,14 @@ mod tests {
     #[test]
     fn every_method_is_one_line_away() {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
-        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "maxrl", "verifree"] {
+        for method in
+            ["variational", "sft", "rft", "binary-rl", "grpo", "maxrl", "verifree", "self-distillation"]
+        {
             let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
             assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
             assert_eq!(
                 recipe.final_config().loss == Loss::ClippedPolicyGradient,
-                ["binary-rl", "grpo", "maxrl"].contains(&method),
+                ["binary-rl", "grpo", "maxrl", "self-distillation"].contains(&method),
                 "{method}"
             );
         }
@@ -775,6 +788,7 @@ mod tests {
         check_refused(&["traces.mixture=0.01"], "traces.mixture: expected 0, or a share");
         check_refused(&["traces.mixture=1"], "traces.mixture: expected 0, or a share");
         check_refused(&["rounds=0"], "rounds: expected at least 1");
+        check_refused(&["questions.hint=wrong", "distillation.contrast=wrong-hint"], "have no contrast");
         check_refused(&["posterior.refine.n=1"], "posterior.refine.n: expected at least 2, got 1");
         let single = ["posterior.refine.n=0", "posterior.refine.objective=iwae-phi"];
         check_refused(&single, "posterior.refine.n: expected at least 1");

@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod dataset;
+pub mod distillation;
 pub mod evaluation;
 pub mod mixture;
 pub mod model;
@@ -79,6 +80,7 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
         Settings::PosteriorDataset => posterior_dataset::run(work),
         Settings::RefinementDataset(settings) => refinement_dataset::run(settings, work),
         Settings::Dataset(settings) => dataset::run(settings, work),
+        Settings::Distillation(settings) => distillation::run(settings, work),
         Settings::Evaluation(settings) => evaluation::run(settings, work),
     }
 }

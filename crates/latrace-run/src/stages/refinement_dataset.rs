@@ -159,6 +159,7 @@ fn example(prompt: &[u32], trace: TraceRecord, advantage: f64) -> ExampleRecord 
         weight: advantage,
         given: 0,
         old_logprobs: Some(trace.logprobs),
+        advantages: None,
     }
 }
 
