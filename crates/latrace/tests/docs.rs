@@ -169,7 +169,7 @@ fn comments(defaults: &str) -> Vec<(String, String)> {
 }
 
 /// Structs by section of the recipe, with the file that has each.
-const SECTIONS: [(&str, &str, &str); 11] = [
+const SECTIONS: [(&str, &str, &str); 12] = [
     ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
     ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
@@ -179,6 +179,7 @@ const SECTIONS: [(&str, &str, &str); 11] = [
     ("verdicts", "latrace-run/src/recipe/run.rs", "Verdicts"),
     ("weights", "latrace-run/src/weigh/config.rs", "WeighConfig"),
     ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
+    ("distillation", "latrace-run/src/recipe/distillation.rs", "Distillation"),
     ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
     ("engine", "latrace-run/src/recipe/run.rs", "EngineOptions"),
 ];
@@ -254,7 +255,7 @@ fn section_table(section: &str) -> String {
 }
 
 /// Sections that are trainings.
-const TRAININGS: [&str; 3] = ["initial", "posterior", "final"];
+const TRAININGS: [&str; 4] = ["initial", "posterior", "posterior.refine", "final"];
 
 fn training_table() -> String {
     let values: Table = toml::from_str(&source("latrace-run/src/recipe/defaults.toml")).unwrap();
@@ -307,10 +308,7 @@ fn the_reference_of_recipes_is_that_of_the_code() {
     for (section, value) in &whole {
         match value {
             Value::Table(table) if TRAININGS.contains(&section.as_str()) => {
-                let is_common = |key: &&String| !["train", "start", "rows"].contains(&key.as_str());
-                let (common, own): (Vec<_>, Vec<_>) = table.keys().partition(is_common);
-                keys.extend(common.into_iter().cloned());
-                keys.extend(own.into_iter().map(|key| format!("{section}.{key}")));
+                add_training(table, section, &mut keys)
             }
             Value::Table(table) => keys.extend(table.keys().map(|key| format!("{section}.{key}"))),
             _ => drop(keys.insert(section.clone())),
@@ -319,6 +317,18 @@ fn the_reference_of_recipes_is_that_of_the_code() {
     let missing: Vec<&String> = keys.iter().filter(|key| !page.contains(&format!("| `{key}` |"))).collect();
     assert!(missing.is_empty() && keys.len() > 60, "{missing:?} of {} settings", keys.len());
     assert!(!page.contains("|  |"), "a setting without a description");
+}
+
+/// Adds the keys of a training's section: those that all trainings have, by their names alone.
+fn add_training(table: &Table, section: &str, keys: &mut BTreeSet<String>) {
+    const OWN: [&str; 6] = ["train", "start", "rows", "objective", "rounds", "n"];
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => add_training(inner, &format!("{section}.{key}"), keys),
+            _ if OWN.contains(&key.as_str()) => drop(keys.insert(format!("{section}.{key}"))),
+            _ => drop(keys.insert(key.clone())),
+        }
+    }
 }
 
 /// Types as people name them.

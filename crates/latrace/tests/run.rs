@@ -659,6 +659,178 @@ fn every_round_samples_anew_and_updates_the_posterior_on_samples_of_the_model_to
     assert_same(&run, &bench.run_folder("killed"));
 }
 
+/// The advantages of a refinement's traces by (34), from its tables: rewards less the mean of the question's others.
+fn refined_advantages(refinement: &Path) -> BTreeMap<(String, i64), f64> {
+    let logq: BTreeMap<(String, u64), f64> = records::<TraceRecord>(&refinement.join("02-refined-traces"))
+        .into_iter()
+        .map(|trace| ((trace.id, trace.sample), sum(&trace.logprobs)))
+        .collect();
+    let mut rewards: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+    for score in records::<ScoreRecord>(&refinement.join("02-refined-scores")) {
+        let reference = sum(score.reference_logprobs.as_ref().unwrap());
+        let reward = sum(&score.logprobs) - logq[&(score.id.clone(), score.sample)] + reference;
+        rewards.entry(score.id).or_default().push((score.sample as i64, reward));
+    }
+    let mut advantages = BTreeMap::new();
+    for (id, rewards) in rewards.into_iter().filter(|(_, rewards)| rewards.len() > 1) {
+        let (count, total) = (rewards.len() as f64, rewards.iter().map(|(_, reward)| reward).sum::<f64>());
+        for (sample, reward) in rewards {
+            let advantage = (reward - (total - reward) / (count - 1.0)) / count;
+            advantages.insert((id.clone(), sample), advantage);
+        }
+    }
+    advantages
+}
+
+fn sum(logprobs: &[f32]) -> f64 {
+    logprobs.iter().copied().map(f64::from).sum()
+}
+
+#[test]
+fn a_posterior_is_refined_by_advantages_that_follow_from_its_tables() {
+    let bench = Bench::new();
+    let settings = [
+        "skip=[\"rft\"]",
+        "traces.questions=all",
+        "initial.max_steps=300",
+        "posterior.start=initial",
+        "posterior.refine.rounds=2",
+        "posterior.refine.n=4",
+        "posterior.refine.max_steps=3",
+        "posterior.refine.learning_rate=1e-3",
+        "baselines.best.weights.selection=best",
+    ];
+    bench.done("r", &settings);
+    let run = bench.run_folder("r");
+    let mut seen = BTreeSet::new();
+    for refinement in ["refinement-1", "refinement-2"].map(|name| run.join(name)) {
+        let expected = refined_advantages(&refinement);
+        let traces: BTreeMap<(String, i64), TraceRecord> =
+            records::<TraceRecord>(&refinement.join("02-refined-traces"))
+                .into_iter()
+                .map(|trace| ((trace.id.clone(), trace.sample as i64), trace))
+                .collect();
+        let examples = records::<ExampleRecord>(&refinement.join("02-refined-dataset"));
+        for example in &examples {
+            let of = (example.id.clone(), example.source);
+            assert!((example.weight - expected[&of]).abs() < 1e-9, "{of:?}: {}", example.weight);
+            assert_eq!(example.old_logprobs.as_ref(), Some(&traces[&of].logprobs));
+            assert_eq!(example.response_ids, traces[&of].token_ids);
+        }
+        // What has no example has no advantage.
+        let built: BTreeSet<(String, i64)> =
+            examples.iter().map(|example| (example.id.clone(), example.source)).collect();
+        let left_out = expected.iter().filter(|(of, _)| !built.contains(of));
+        assert!(left_out.map(|(_, advantage)| advantage.abs()).all(|advantage| advantage < 1e-9));
+        assert!(examples.len() > 100, "{}", examples.len());
+        let counts = &json_of(&refinement.join("02-refined-dataset/stage.json"))["counts"];
+        let finished = traces.values().filter(|trace| trace.closed);
+        check_number(
+            &counts["mean_log_q"],
+            mean(&finished.map(|trace| sum(&trace.logprobs)).collect::<Vec<_>>()),
+        );
+        assert_eq!(counts["built"], examples.len());
+        let tokens: Vec<Vec<u32>> = traces.into_values().map(|trace| trace.token_ids).collect();
+        assert!(seen.insert(tokens), "{} was drawn before", refinement.display());
+    }
+    assert!(run.join("refinement-2/02-refined-posterior/model.safetensors").is_file());
+    // A baseline that differs in its weights alone has the same q.
+    assert!(
+        run.join("baselines/best/07-weights").is_dir() && !run.join("baselines/best/refinement-1").exists()
+    );
+    let status =
+        Command::new(assert_cmd::cargo::cargo_bin!("latrace")).arg("status").arg(&run).output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("refinement-2/02-refined-traces"), "{status}");
+    // A kill within a refinement loses nothing.
+    let mut child = bench.command("killed", &settings).stderr(Stdio::null()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none()
+        && !bench.run_folder("killed/refinement-2/02-refined-traces/part-00001.parquet").exists()
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    bench.done("killed", &settings);
+    assert_same(&run, &bench.run_folder("killed"));
+}
+
+/// The log-probs of a table of scores.
+fn scores_in(folder: &Path) -> BTreeMap<(String, i64), Vec<f32>> {
+    let scores = records::<ScoreRecord>(folder).into_iter();
+    scores.map(|score| ((score.id, score.sample as i64), score.logprobs)).collect()
+}
+
+/// Checks that each example's advantages are the gaps between its log-probs under the posterior's hint and `baseline`,
+/// and returns how many there are.
+#[track_caller]
+fn check_gaps(round: &Path, baseline: impl Fn(&(String, i64), &ExampleRecord) -> Vec<f32>) -> usize {
+    let right = scores_in(&round.join("03-scores-posterior"));
+    let examples = records::<ExampleRecord>(&round.join("08-dataset"));
+    for example in &examples {
+        let of = (example.id.clone(), example.source);
+        let gap = |(q, baseline): (&f32, f32)| (f64::from(*q) - f64::from(baseline)) as f32;
+        let gaps: Vec<f32> = right[&of].iter().zip(baseline(&of, example)).map(gap).collect();
+        assert_eq!(example.advantages.as_ref(), Some(&gaps), "{of:?}");
+        assert!(gaps.len() == example.response_ids.len() && gaps.iter().any(|gap| *gap != 0.0));
+    }
+    examples.len()
+}
+
+#[test]
+fn self_distillation_learns_the_gaps_between_the_model_with_and_without_the_hint() {
+    let bench = Bench::new();
+    let settings = [
+        "skip=[\"rft\"]",
+        "method=self-distillation",
+        "traces.questions=all",
+        "traces.max_new_tokens=12",
+        "posterior.train=false",
+        "final.max_steps=4",
+        "rounds=2",
+    ];
+    bench.done("r", &settings);
+    let run = bench.run_folder("r");
+    let questions: BTreeMap<String, QuestionRecord> = records::<QuestionRecord>(&run.join("00-questions"))
+        .into_iter()
+        .map(|question| (question.id.clone(), question))
+        .collect();
+    let mut seen = BTreeSet::new();
+    for round in [run.clone(), run.join("round-2")] {
+        let traces: BTreeMap<(String, i64), TraceRecord> = records::<TraceRecord>(&round.join("03-traces"))
+            .into_iter()
+            .map(|trace| ((trace.id.clone(), trace.sample as i64), trace))
+            .collect();
+        let unfinished = traces.values().filter(|trace| !trace.closed).count();
+        assert!(0 < unfinished && unfinished < traces.len(), "{unfinished} of {}", traces.len());
+        // All traces are learnt, those without an end too, after the prompt without the hint.
+        let built = check_gaps(&round, |of, example| {
+            assert_eq!(example.response_ids, traces[of].token_ids);
+            assert_eq!(example.old_logprobs.as_ref(), Some(&traces[of].logprobs));
+            assert_eq!(example.prompt_ids, questions[&of.0].prompt_ids);
+            traces[of].logprobs.clone()
+        });
+        // But for those of no token, where the model ended at once.
+        assert_eq!(built, traces.values().filter(|trace| !trace.token_ids.is_empty()).count());
+        assert!(!round.join("05-answers").exists() && !round.join("07-weights").exists());
+        let tokens: Vec<Vec<u32>> = traces.into_values().map(|trace| trace.token_ids).collect();
+        assert!(seen.insert(tokens), "{} has the traces of another round", round.display());
+    }
+    bench.done("wrong", &[&settings[..6], &["distillation.contrast=wrong-hint"]].concat());
+    let run = bench.run_folder("wrong");
+    let wrong = scores_in(&run.join("03-scores-wrong-hint"));
+    assert!(check_gaps(&run, |of, _| wrong[of].clone()) > 300);
+    let hints = |name: &str| {
+        let training = records::<QuestionRecord>(&run.join(name)).into_iter();
+        training
+            .filter(|question| question.split == Split::Train)
+            .map(|question| question.hint)
+            .collect::<Vec<_>>()
+    };
+    let (right, wrong) = (hints("00-questions"), hints("00-questions-wrong"));
+    assert!(right.len() == 100 && right.iter().zip(&wrong).all(|(right, wrong)| right != wrong));
+}
+
 #[test]
 fn a_posterior_that_is_not_trained_is_the_model_with_the_hint_in_its_prompt() {
     let bench = Bench::new();

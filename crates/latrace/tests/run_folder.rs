@@ -129,6 +129,7 @@ fn example() -> ExampleRecord {
         weight: 1.0,
         given: 0,
         old_logprobs: None,
+        advantages: None,
     }
 }
 

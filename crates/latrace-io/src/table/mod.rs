@@ -32,7 +32,7 @@ pub use parquet::errors::ParquetError;
 #[doc(hidden)]
 pub use parquet::schema::types::TypePtr;
 #[doc(hidden)]
-pub use record::{ColumnReader, GroupReader, GroupWriter, check_derived, derived_field, field};
+pub use record::{ColumnReader, GroupReader, GroupWriter, check_derived, derived_field, field, read_later};
 #[doc(hidden)]
 pub use stored::ScalarReader;
 

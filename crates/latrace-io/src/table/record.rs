@@ -25,6 +25,9 @@ pub trait View: Sized {
     /// Whether these are all of the records' columns.
     const WHOLE: bool;
 
+    /// Columns that parts of before may lack, whose values are then null.
+    const LATER: &'static [&'static str] = &[];
+
     /// The columns, in the records' order.
     fn fields() -> Vec<TypePtr>;
 
@@ -85,12 +88,14 @@ pub enum RecordProblem {
 }
 
 /// Checks that a table has the columns of `V`: the same names in the same order, with the same types. Only a
-/// view allows others beside them.
+/// view allows others beside them, and only columns that came later may be missing.
 ///
 /// # Errors
 /// The first column that differs.
 pub(super) fn check_fields<V: View>(fields: &[Field]) -> Result<()> {
-    let all_expected = fields_of(&SchemaDescriptor::new(schema_of::<V>()?))?;
+    let mut all_expected = fields_of(&SchemaDescriptor::new(schema_of::<V>()?))?;
+    let is_there = |name: &str| fields.iter().any(|field| field.name == name);
+    all_expected.retain(|field| !V::LATER.contains(&field.name.as_str()) || is_there(&field.name));
     let is_read = |field: &&Field| V::WHOLE || all_expected.iter().any(|read| read.name == field.name);
     let all_got: Vec<&Field> = fields.iter().filter(is_read).collect();
     for at in 0..all_expected.len().max(all_got.len()) {
@@ -127,12 +132,13 @@ fn got_instead(expected: Option<&Field>, got: Option<&Field>) -> String {
 }
 
 /// Makes a struct a [`Record`](crate::table::Record) of a name in files. All of its fields are listed, each a
-/// [`Column`](crate::table::Column); one that is missing does not compile. Columns of text that follow from
-/// the others, for readers of the file, may be added: they are checked when a record is read.
+/// [`Column`](crate::table::Column); one that is missing does not compile. Those that came `later`, each an `Option`,
+/// are `None` in parts that lack them. Columns of text that follow from the others, for readers of the file, may be
+/// added: they are checked when a record is read.
 ///
 /// ```
 /// struct Pair { id: String, ids: Vec<u32>, note: Option<String> }
-/// latrace_io::record!(Pair, "pair", { id, ids, note }, derived {
+/// latrace_io::record!(Pair, "pair", { id, ids }, later { note }, derived {
 ///     length: |pair: &Pair| if pair.ids.is_empty() { "empty" } else { "some" }
 /// });
 /// ```
@@ -140,15 +146,18 @@ fn got_instead(expected: Option<&Field>, got: Option<&Field>) -> String {
 macro_rules! record {
     (
         $record:ident, $name:literal, { $($field:ident),+ $(,)? }
+        $(, later { $($later:ident),+ $(,)? })?
         $(, derived { $($column:ident: $text:expr),+ $(,)? })?
     ) => {
         impl $crate::table::View for $record {
             const NAME: &'static str = $name;
             const WHOLE: bool = true;
+            $(const LATER: &'static [&'static str] = &[$(stringify!($later)),+];)?
 
             fn fields() -> Vec<$crate::table::TypePtr> {
                 vec![
                     $($crate::table::field(stringify!($field), |record: &$record| &record.$field),)+
+                    $($($crate::table::field(stringify!($later), |record: &$record| &record.$later),)+)?
                     $($($crate::table::derived_field(stringify!($column)),)+)?
                 ]
             }
@@ -157,9 +166,13 @@ macro_rules! record {
                 columns: &$crate::table::GroupReader<'_>,
             ) -> $crate::table::Result<$crate::table::NextRow<$record>> {
                 $(let mut $field = columns.open(stringify!($field))?;)+
+                $($(let mut $later = columns.open_later(stringify!($later))?;)+)?
                 $($(let mut $column = columns.open(stringify!($column))?;)+)?
                 Ok(Box::new(move || {
-                    let record = $record { $($field: $field.read()?),+ };
+                    let record = $record {
+                        $($field: $field.read()?,)+
+                        $($($later: $crate::table::read_later(&mut $later)?,)+)?
+                    };
                     $($($crate::table::check_derived(&mut $column, $text(&record))?;)+)?
                     Ok(record)
                 }))
@@ -172,6 +185,7 @@ macro_rules! record {
                 group: &mut $crate::table::GroupWriter<'_, W>,
             ) -> Result<(), $crate::table::ParquetError> {
                 $(group.write(records, |record: &$record| &record.$field)?;)+
+                $($(group.write(records, |record: &$record| &record.$later)?;)+)?
                 $($(group.write_derived(records, $text)?;)+)?
                 Ok(())
             }
@@ -303,6 +317,18 @@ impl GroupReader<'_> {
         let reader = reader.map_err(|source| RecordProblem::File { column: name.to_owned(), source })?;
         Ok(ColumnReader { name, reader, row: self.before })
     }
+
+    /// The column of that name; none in a part that was written before there was one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open_later<C: Column>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<ColumnReader<Option<C>>>, RecordProblem> {
+        let is_there = self.fields.iter().any(|field| field.name == name);
+        is_there.then(|| self.open(name)).transpose()
+    }
 }
 
 /// A column's values, row by row.
@@ -334,6 +360,16 @@ impl<C: Column> ColumnReader<C> {
     fn wrong(&self, expected: String, got: String) -> RecordProblem {
         RecordProblem::Value { row: self.row, column: self.name.to_owned(), expected, got }
     }
+}
+
+/// The next row's value of a column that came later; null where there is none.
+///
+/// # Errors
+/// As [`ColumnReader::read`].
+pub fn read_later<C: Column>(
+    column: &mut Option<ColumnReader<Option<C>>>,
+) -> Result<Option<C>, RecordProblem> {
+    column.as_mut().map_or(Ok(None), ColumnReader::read)
 }
 
 /// Whether the next row's derived column says what follows from the others.

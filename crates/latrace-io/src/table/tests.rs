@@ -376,3 +376,29 @@ fn an_unknown_name_or_a_verdict_that_belies_its_reason_is_an_error() {
     );
     check_refused::<Pair>(write_part(&free("equal", "right")), &["row 71, column \"verdict\"", "\"right\""]);
 }
+
+/// An [`Impostor`] as a later version writes it.
+#[derive(Clone, Debug, PartialEq)]
+struct Later {
+    id: String,
+    number: f64,
+    gaps: Option<Vec<f32>>,
+}
+
+record!(Later, "pair", { id, number }, later { gaps });
+
+#[test]
+fn a_column_that_came_later_is_null_in_parts_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (id, number) = ("a".to_owned(), 0.5);
+    Table::create(folder.path(), "key").write(0, &[Impostor { id: id.clone(), number }]).unwrap();
+    let of = |gaps| Later { id: id.clone(), number, gaps };
+    let written = [of(Some(vec![0.25])), of(None)];
+    let table = Table::<Later>::create(folder.path(), "key");
+    table.write(1, &written).unwrap();
+    assert_eq!(table.read(0).unwrap(), [of(None)]);
+    assert_eq!(table.read(1).unwrap(), written);
+    // What the version of before does not know, it refuses.
+    let error = Table::<Impostor>::open(folder.path()).read(1).unwrap_err().to_string();
+    assert!(error.contains("column \"gaps\": expected no such column"), "{error}");
+}

@@ -3,7 +3,7 @@
 //! Each file gives `weights` (one number per trace and per answer of a group) and `question_weight`, the
 //! factor on a question's forward-KL gradient as a function of accuracy p. "1" means 1 for p > 0: without a
 //! correct trace there is no gradient. For the objectives of the posterior the factor is that of the
-//! question's bound.
+//! question's bound. One file weighs tokens instead of sequences: [`self_distillation`].
 
 use crate::Weighting;
 use crate::error::Result;
@@ -22,6 +22,7 @@ pub mod multi_trace;
 pub mod posterior_behaviour;
 pub mod reverse_kl;
 pub mod rft;
+pub mod self_distillation;
 pub mod sft;
 pub mod verifree;
 

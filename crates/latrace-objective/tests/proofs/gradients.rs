@@ -1,7 +1,7 @@
 //! Section 6 and the gradients of section 2: expected weights against finite differences of exact objectives.
 
 use crate::world::*;
-use latrace_objective::objectives::{Rewards, grpo, maxrl};
+use latrace_objective::objectives::{Rewards, grpo, maxrl, self_distillation};
 use latrace_objective::{Group, Objective, SequenceWeights, Verdict, Weighting};
 
 const CORRECT: fn(Verdict) -> bool = Verdict::is_correct;
@@ -331,4 +331,67 @@ fn sft_descends_the_cross_entropy_of_its_rows() {
             / 2.0
     });
     assert_same(&total.theta_gradient(&world), &expected);
+}
+
+/// `E_{z ~ pi} Σ_t A_t ∇ log pi(z_t|z_<t)`, with the advantages of a teacher over a baseline.
+fn expected_token_gradient(world: &World, teacher: &[f64], baseline: &[f64]) -> Vec<f64> {
+    let mut total = vec![0.0; TRACE_PARAMETERS];
+    for z in 0..TRACES {
+        let (teacher_t, baseline_t) = (token_log_probs(teacher, z), token_log_probs(baseline, z));
+        let advantage_t = self_distillation::advantages(&teacher_t, &baseline_t).unwrap();
+        for ((prefix, token), advantage) in steps(z).into_iter().zip(advantage_t) {
+            let probabilities = softmax(&world.theta[3 * prefix..3 * prefix + 3]);
+            for (other, probability) in probabilities.into_iter().enumerate() {
+                let indicator = f64::from(u8::from(other == token));
+                total[3 * prefix + other] += world.log_pi(z).exp() * advantage * (indicator - probability);
+            }
+        }
+    }
+    total
+}
+
+/// The gradient of `Σ_t E_{z_<t ~ pi} reward(pi(.|z_<t), z_<t)` in pi's tables, with the prefixes' distribution held
+/// fixed.
+fn immediate_gradient(world: &World, reward: impl Fn(&[f64], usize) -> f64) -> Vec<f64> {
+    let mut visits = [0.0; PREFIXES];
+    for z in 0..TRACES {
+        steps(z).into_iter().for_each(|(prefix, _)| visits[prefix] += world.log_pi(z).exp());
+    }
+    gradient(&world.theta[..TRACE_PARAMETERS], |theta| {
+        let at = |prefix: usize| reward(&softmax(&theta[3 * prefix..3 * prefix + 3]), prefix);
+        (0..PREFIXES).map(|prefix| visits[prefix] * at(prefix)).sum()
+    })
+}
+
+#[test]
+fn self_distillation_descends_the_reverse_kl_of_each_token_at_fixed_prefixes() {
+    let world = World::new(17);
+    let student = world.theta[..TRACE_PARAMETERS].to_vec();
+    let negative_kl = |pi: &[f64], prefix: usize| -> f64 {
+        let q = softmax(&world.phi[3 * prefix..3 * prefix + 3]);
+        pi.iter().zip(&q).map(|(pi, q)| -pi * (pi / q).ln()).sum()
+    };
+    let expected = immediate_gradient(&world, negative_kl);
+    assert_same(&expected_token_gradient(&world, &world.phi, &student), &expected);
+    let at_best = expected_token_gradient(&world, &student, &student);
+    assert!(at_best.iter().all(|value| *value == 0.0), "{at_best:?}");
+}
+
+#[test]
+fn a_contrast_ascends_the_teachers_gap_between_the_hints() {
+    let (world, wrong) = (World::new(18), World::new(19).phi);
+    let gap = |pi: &[f64], prefix: usize| -> f64 {
+        let at = |table: &[f64]| softmax(&table[3 * prefix..3 * prefix + 3]);
+        let (right, wrong) = (at(&world.phi), at(&wrong));
+        (0..3).map(|token| pi[token] * (right[token] / wrong[token]).ln()).sum()
+    };
+    assert_same(&expected_token_gradient(&world, &world.phi, &wrong), &immediate_gradient(&world, gap));
+}
+
+#[test]
+fn gaps_of_log_probs_are_finite_and_of_equal_length() {
+    assert_eq!(self_distillation::advantages(&[-1.0_f32, -2.0], &[-1.5, -0.5]).unwrap(), [0.5, -1.5]);
+    let error = self_distillation::advantages(&[-1.0, f64::NEG_INFINITY], &[-1.0, -1.0]).unwrap_err();
+    assert!(error.to_string().contains("self-distillation"), "{error}");
+    assert!(self_distillation::advantages(&[-1.0], &[-1.0, -1.0]).is_err());
 }

@@ -43,11 +43,10 @@ impl Known {
 
     /// The model that it trains, with its round unless that is the first.
     fn noun(&self) -> String {
-        let noun = self.node.stage.noun();
-        match self.node.round {
-            1 => noun.to_owned(),
-            round => format!("round-{round}, {noun}"),
-        }
+        let numbered = |name: &str, number, least| (number >= least).then(|| format!("{name}-{number}, "));
+        let round = numbered("round", self.node.round, 2).unwrap_or_default();
+        let refinement = numbered("refinement", self.node.refinement, 1).unwrap_or_default();
+        format!("{round}{refinement}{}", self.node.stage.noun())
     }
 
     fn curve(&self) -> Result<Option<Training>> {

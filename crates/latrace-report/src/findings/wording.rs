@@ -36,6 +36,7 @@ pub(super) fn method_name(name: &str) -> String {
         "binary-rl" => "binary RL".to_owned(),
         "maxrl" => "MaxRL".to_owned(),
         "verifree" => "VeriFree".to_owned(),
+        "self-distillation" => "self-distillation".to_owned(),
         "initial" | "posterior" | "final" => format!("the {name} model"),
         // A baseline under a name that the recipe chose.
         other => format!("“{other}”"),

@@ -162,17 +162,19 @@ pub struct ExampleRecord {
     /// Number of tokens of z.
     pub trace_tokens: u64,
     /// Loss weight of every token of z and y: rho~, rescaled over all examples. With old log-probs, their
-    /// advantage.
+    /// advantage, unless each token has its own.
     pub weight: f64,
     /// Number of tokens after z that were given, not sampled: in a policy gradient their advantage is 0.
     pub given: u64,
     /// For policy gradients: log-probs under the model that sampled the tokens (nats).
     pub old_logprobs: Option<Vec<f32>>,
+    /// The advantage of each token of z and y, where they differ.
+    pub advantages: Option<Vec<f32>>,
 }
 
 record!(ExampleRecord, "example", {
     id, source, prompt_ids, response_ids, trace_tokens, weight, given, old_logprobs
-});
+}, later { advantages });
 
 /// A judged response of a model: stage 10.
 #[derive(Clone, Debug, PartialEq)]

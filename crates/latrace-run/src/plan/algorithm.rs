@@ -12,7 +12,7 @@ use crate::recipe::run::{Method, RunRecipe, StartFrom};
 
 /// Adds the stages of a method.
 pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()> {
-    let mut steps = Steps { plan, recipe: recipe.clone(), method: name, round: 1 };
+    let mut steps = Steps { plan, recipe: recipe.clone(), method: name, round: 1, refinement: 0 };
     let base = steps.base()?;
     let questions = steps.questions(base)?;
     let initial = if recipe.initial.train { steps.initial(base, questions) } else { base };
@@ -66,6 +66,8 @@ pub(super) struct Steps<'a> {
     pub recipe: RunRecipe,
     method: Option<&'a str>,
     pub round: u64,
+    /// Of q, within the round.
+    pub refinement: u64,
 }
 
 impl Steps<'_> {
@@ -132,6 +134,9 @@ impl Steps<'_> {
             // SFT trains on the rows' own traces, so nothing is sampled.
             return Ok(self.dataset(&[(Role::Questions, questions)]));
         }
+        if self.recipe.method == Method::SelfDistillation {
+            return self.distilled(questions, models);
+        }
         let traces = self.proposed(questions, models)?;
         let evidence = self.evidence(questions, traces, models.reasoner)?;
         let weights = self.weights(Stage::Weights, &self.with_kinds(questions, &evidence.weighed));
@@ -172,7 +177,8 @@ impl Steps<'_> {
     }
 
     pub fn scores(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> NodeId {
-        let settings = ScoreSettings { references: self.recipe.scores_references(), hinted: false };
+        let references = self.recipe.scores_references();
+        let settings = ScoreSettings { references, hinted: false, unfinished: false };
         self.add(stage, Settings::Scores(settings), after)
     }
 
@@ -201,9 +207,10 @@ impl Steps<'_> {
 
     pub fn add(&mut self, stage: Stage, settings: Settings, inputs: &[(Role, NodeId)]) -> NodeId {
         let method = self.method.map(str::to_owned);
-        let (round, inputs) = (self.round, inputs.to_vec());
-        let (node, shared) = self.share(Node { stage, round, method: method.clone(), inputs, settings });
-        self.plan.steps.push(Step { method, round, stage, node, shared });
+        let (round, refinement, inputs) = (self.round, self.refinement, inputs.to_vec());
+        let (node, shared) =
+            self.share(Node { stage, round, refinement, method: method.clone(), inputs, settings });
+        self.plan.steps.push(Step { method, round, refinement, stage, node, shared });
         node
     }
 

@@ -2,7 +2,9 @@
 //! recipe. The runner, `--dry-run`, the status, the report and the export all use this plan.
 
 mod algorithm;
+mod distillation;
 mod proposal;
+mod refinement;
 mod settings;
 mod stage;
 
@@ -11,6 +13,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+pub use distillation::DistillationSettings;
+pub use refinement::RefinementSettings;
 pub use settings::{
     AnswerSettings, DatasetSettings, EvaluatedQuestions, EvaluationSettings, External, FitRows, FitSettings,
     MixtureSettings, ModelSettings, PACE, QuestionSettings, ScoreSettings, Settings, Template, TraceSettings,
@@ -53,6 +57,8 @@ pub enum Role {
     ReasonerTraces,
     /// Stage 4.
     Scores,
+    /// log q under another question's hint.
+    ContrastScores,
     /// Stage 5.
     Answers,
     /// Stage 6.
@@ -71,6 +77,7 @@ impl Role {
             Role::Traces => "traces",
             Role::ReasonerTraces => "reasoner_traces",
             Role::Scores => "scores",
+            Role::ContrastScores => "contrast_scores",
             Role::Answers => "answers",
             Role::Verdicts => "verdicts",
             Role::Weights => "weights",
@@ -85,6 +92,8 @@ pub struct Node {
     pub stage: Stage,
     /// t of algorithm 1, from 1; stages outside the rounds count as round 1.
     pub round: u64,
+    /// The round of q's refinement within that round, from 1; 0 for all other stages.
+    pub refinement: u64,
     /// The baseline that it belongs to; `None` for the recipe's own method.
     pub method: Option<String>,
     /// Its inputs, as indices in the plan: always earlier nodes.
@@ -106,6 +115,9 @@ impl Node {
         if self.round > 1 {
             folder.push(format!("round-{}", self.round));
         }
+        if self.refinement > 0 {
+            folder.push(format!("refinement-{}", self.refinement));
+        }
         folder.join(self.stage.name())
     }
 
@@ -116,11 +128,14 @@ impl Node {
 
     /// The stage's title, with its round.
     pub fn title(&self) -> String {
-        match self.round {
-            1 => self.stage.title().to_owned(),
-            round => format!("{}, round {round}", self.stage.title()),
-        }
+        let refinement = numbered(self.refinement > 0, || format!(", refinement {}", self.refinement));
+        let round = numbered(self.round > 1, || format!(", round {}", self.round));
+        format!("{}{refinement}{round}", self.stage.title())
     }
+}
+
+fn numbered(is_named: bool, name: impl FnOnce() -> String) -> String {
+    if is_named { name() } else { String::new() }
 }
 
 /// A stage of a method: a node of its own, or a shared one.
@@ -130,6 +145,8 @@ pub struct Step {
     pub method: Option<String>,
     /// t of algorithm 1, from 1.
     pub round: u64,
+    /// The round of q's refinement within that round, from 1; 0 for all other stages.
+    pub refinement: u64,
     /// Which stage it is.
     pub stage: Stage,
     /// Its node.
@@ -142,8 +159,9 @@ impl Step {
     /// The step's display name: `rft: round 2: 03-traces`.
     pub fn label(&self) -> String {
         let method = self.method.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-        let round = if self.round > 1 { format!("round {}: ", self.round) } else { String::new() };
-        format!("{method}{round}{}", self.stage)
+        let round = numbered(self.round > 1, || format!("round {}: ", self.round));
+        let refinement = numbered(self.refinement > 0, || format!("refinement {}: ", self.refinement));
+        format!("{method}{round}{refinement}{}", self.stage)
     }
 }
 
@@ -157,9 +175,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The node of a method's stage in a given round.
+    /// The node of a method's stage in a given round; of q's refinements, the last one's.
     pub fn node(&self, method: Option<&str>, round: u64, stage: Stage) -> Option<NodeId> {
-        self.steps_of(method, stage).find(|step| step.round == round).map(|step| step.node)
+        self.steps_of(method, stage).filter(|step| step.round == round).last().map(|step| step.node)
     }
 
     /// The node of a stage of the recipe's own method, in the last round that has it.
@@ -172,7 +190,7 @@ impl Plan {
         self.steps_of(method, stage).max_by_key(|step| step.round).map(|step| step.node)
     }
 
-    /// The steps of a method's stage, one for each round.
+    /// The steps of a method's stage in their order, one for each round, or for each refinement of q in it.
     fn steps_of(&self, method: Option<&str>, stage: Stage) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(move |step| step.method.as_deref() == method && step.stage == stage)
     }

@@ -26,11 +26,21 @@ impl Steps<'_> {
         }
     }
 
-    /// q of this round: trained, or the model that it starts from.
-    fn posterior(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
+    /// q of this round: what it starts from, trained by (9) and refined as far as the recipe says.
+    pub(super) fn posterior(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
+        let trained = self.trained(questions, models)?;
+        let refined = self.refined(questions, trained, models.reasoner)?;
+        if self.recipe.posterior.is_trained() {
+            models.posterior = Some(refined);
+        }
+        Ok(refined)
+    }
+
+    /// q trained by (9), or the model that it starts from.
+    fn trained(&mut self, questions: NodeId, models: &Models) -> Result<NodeId> {
         let start = self.recipe.posterior.start;
         if !self.recipe.posterior.train {
-            return Ok(start.map_or(models.reasoner, |start| models.start(start, None)));
+            return Ok(start.map_or(models.reasoner, |start| models.start(start, models.posterior)));
         }
         let model = match start {
             Some(start) => models.start(start, models.posterior),
@@ -42,9 +52,7 @@ impl Steps<'_> {
             (FitRows::Examples, self.posterior_examples(questions, models.reasoner)?)
         };
         let settings = FitSettings::new(of, &self.recipe.posterior.config);
-        let posterior = self.fit(Stage::Posterior, settings, model, rows);
-        models.posterior = Some(posterior);
-        Ok(posterior)
+        Ok(self.fit(Stage::Posterior, settings, model, rows))
     }
 
     /// What q learns from by (9): traces of the reasoner, weighted by w~.
@@ -94,7 +102,7 @@ impl Steps<'_> {
         let settings = of_mixture(&self.recipe.of_mixture(), false, own)?;
         let inputs = [(Role::Questions, questions), (Role::Model, reasoner)];
         let of_reasoner = self.add(Stage::TracesOfReasoner, settings, &inputs);
-        let settings = Settings::Scores(ScoreSettings { references: false, hinted: true });
+        let settings = Settings::Scores(ScoreSettings { references: false, hinted: true, unfinished: false });
         let inputs = [(Role::Questions, questions), (Role::Traces, of_reasoner), (Role::Model, posterior)];
         let scores = self.add(Stage::ScoresOfPosterior, settings, &inputs);
         let inputs = [(Role::Traces, drawn), (Role::ReasonerTraces, of_reasoner), (Role::Scores, scores)];

@@ -4,6 +4,7 @@
 //! Settings that change only speed or memory are skipped in serialisation, and listed in [`PACE`].
 
 use std::fs;
+use std::ops::Not;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,6 +15,8 @@ use latrace_objective::Fallback;
 use latrace_questions::source::Source;
 use serde::Serialize;
 
+use super::distillation::DistillationSettings;
+use super::refinement::RefinementSettings;
 use crate::prompting::{Conversation, Prompting};
 use crate::recipe::run::{
     Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions, Traces,
@@ -57,8 +60,12 @@ pub enum Settings {
     Weights(WeightSettings),
     /// Of q's examples.
     PosteriorDataset,
+    /// Of the advantages that q is refined by.
+    RefinementDataset(RefinementSettings),
     /// Of the examples.
     Dataset(DatasetSettings),
+    /// Of the examples of a self-distillation.
+    Distillation(DistillationSettings),
     /// Of an evaluation.
     Evaluation(EvaluationSettings),
 }
@@ -309,6 +316,9 @@ pub struct TraceSettings {
     pub markers: Markers,
     /// Sampling seed.
     pub seed: u64,
+    /// Seed of the draw of questions, where it is not that of the samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub questions_seed: Option<u64>,
 }
 
 impl TraceSettings {
@@ -323,6 +333,7 @@ impl TraceSettings {
             sampling: recipe.traces.sampling,
             markers: markers(recipe)?,
             seed: recipe.seed,
+            questions_seed: None,
         })
     }
 }
@@ -341,6 +352,9 @@ pub struct ScoreSettings {
     pub references: bool,
     /// Whether the prompt has the hint.
     pub hinted: bool,
+    /// Whether unfinished traces are scored too.
+    #[serde(skip_serializing_if = "Not::not")]
+    pub unfinished: bool,
 }
 
 /// Sampling of answers.

@@ -9,6 +9,8 @@ pub enum Stage {
     Model,
     /// Questions as token ids.
     Questions,
+    /// The same with another question's hint each.
+    WrongQuestions,
     /// Training of pi_theta0.
     Initial,
     /// Evaluation of pi_theta0.
@@ -31,12 +33,22 @@ pub enum Stage {
     PosteriorDataset,
     /// Training of q.
     Posterior,
+    /// Traces z ~ q(z|x,y'), from which q is refined.
+    RefinementTraces,
+    /// log pi of each of them, and of the reference answer after it.
+    RefinementScores,
+    /// Their advantages.
+    RefinementDataset,
+    /// Training of q on them.
+    Refinement,
     /// q's part of a mixture's traces.
     TracesOfPosterior,
     /// pi's part of a mixture's traces.
     TracesOfReasoner,
-    /// log q of pi's part.
+    /// log q of pi's traces: its part of a mixture, or what it is distilled on.
     ScoresOfPosterior,
+    /// log q of the same traces under another question's hint.
+    ScoresOfWrongHint,
     /// Traces z ~ q(z|x,y').
     Traces,
     /// log pi_theta0 of each trace.
@@ -60,9 +72,10 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 24] = [
+    pub const ALL: [Stage; 30] = [
         Stage::Model,
         Stage::Questions,
+        Stage::WrongQuestions,
         Stage::Initial,
         Stage::InitialEvaluation,
         Stage::InitialTraced,
@@ -74,9 +87,14 @@ impl Stage {
         Stage::PosteriorWeights,
         Stage::PosteriorDataset,
         Stage::Posterior,
+        Stage::RefinementTraces,
+        Stage::RefinementScores,
+        Stage::RefinementDataset,
+        Stage::Refinement,
         Stage::TracesOfPosterior,
         Stage::TracesOfReasoner,
         Stage::ScoresOfPosterior,
+        Stage::ScoresOfWrongHint,
         Stage::Traces,
         Stage::Scores,
         Stage::Answers,
@@ -107,6 +125,7 @@ impl Stage {
         match self {
             Stage::Model => ("00-model", "Model to start from"),
             Stage::Questions => ("00-questions", "Questions"),
+            Stage::WrongQuestions => ("00-questions-wrong", "Questions with wrong hints"),
             Stage::Initial => ("01-initial", "Training of the initial model"),
             Stage::InitialEvaluation => ("10-evaluation/initial", "Evaluation of the initial model"),
             Stage::InitialTraced => ("10-evaluation/initial-traced", "Initial model on traced questions"),
@@ -118,9 +137,14 @@ impl Stage {
             Stage::PosteriorWeights => ("02-posterior-weights", "Weights for the posterior"),
             Stage::PosteriorDataset => ("02-posterior-dataset", "Examples for the posterior"),
             Stage::Posterior => ("02-posterior", "Training of the posterior"),
+            Stage::RefinementTraces => ("02-refined-traces", "Traces of the posterior to be refined"),
+            Stage::RefinementScores => ("02-refined-scores", "Their scores under the model to be improved"),
+            Stage::RefinementDataset => ("02-refined-dataset", "Their advantages"),
+            Stage::Refinement => ("02-refined-posterior", "Refinement of the posterior"),
             Stage::TracesOfPosterior => ("03-traces-posterior", "Traces of the posterior"),
             Stage::TracesOfReasoner => ("03-traces-reasoner", "Traces of the model to be improved"),
             Stage::ScoresOfPosterior => ("03-scores-posterior", "Their scores under the posterior"),
+            Stage::ScoresOfWrongHint => ("03-scores-wrong-hint", "Their scores under wrong hints"),
             Stage::Traces => ("03-traces", "Traces"),
             Stage::Scores => ("04-scores", "Scores"),
             Stage::Answers => ("05-answers", "Answers"),

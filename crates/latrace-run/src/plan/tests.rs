@@ -9,7 +9,7 @@ fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(name)
 }
 
-fn read(name: &str, settings: &[&str]) -> RunRecipe {
+pub(super) fn read(name: &str, settings: &[&str]) -> RunRecipe {
     let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
     RunRecipe::read(&shipped(name), &settings).unwrap()
 }
@@ -43,6 +43,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("method", "grpo"),
         ("start", "base"),
         ("posterior.rows", "samples"),
+        ("posterior.refine.objective", "iwae-phi"),
         ("questions.task", "countdown"),
         ("questions.format", "gsm8k"),
         ("questions.hint", "wrong"),
@@ -57,6 +58,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("weights.selection", "best"),
         ("weights.fallback", "skip"),
         ("dataset.answers", "one"),
+        ("distillation.contrast", "wrong-hint"),
         ("dataset.duplicates", "once"),
         ("evaluation.split", "validation"),
         ("schedule", "linear"),
@@ -109,14 +111,22 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
     // A baseline is checked as a whole, which a single changed leaf of the recipe may not pass: the recipe's own
     // leaves are changed without it.
     // A conversation, since only that has a system message.
-    let alone = read("quickstart.toml", &["skip=[\"rft\"]", "prompts.reasoner=chat"]);
+    let settings = ["skip=[\"rft\"]", "prompts.reasoner=chat", "posterior.refine.rounds=1"];
+    let alone = read("quickstart.toml", &settings);
     let with_baseline = read("quickstart.toml", &[]);
+    let distilled = read("quickstart.toml", &[settings[0], "method=self-distillation"]);
     let Toml::Table(table) = Toml::try_from(&alone).unwrap() else { unreachable!("a struct is a table") };
     let mut names = Vec::new();
     leaves(&table, "", &mut names);
     assert!(names.len() > 100, "{names:?}");
+    // The one loss that it can have.
+    names.retain(|name| name != "posterior.refine.loss");
     for name in &names {
-        let recipe = if name.starts_with("baselines.") { &with_baseline } else { &alone };
+        let recipe = match name.split_once('.') {
+            Some(("baselines", _)) => &with_baseline,
+            Some(("distillation", _)) => &distilled,
+            _ => &alone,
+        };
         let changed = changed(recipe, name).unwrap_or_else(|| panic!("{name}: the changed value is refused"));
         assert_ne!(changed, *recipe, "{name}");
         // Which baselines are run changes the list of stages, and the pace of work changes nothing.
@@ -192,13 +202,13 @@ fn a_baseline_never_shares_with_another() {
 }
 
 /// What a stage of a recipe's own method reads, by the folders of its inputs.
-fn reads(plan: &Plan, round: u64, stage: Stage) -> Vec<(Role, String)> {
+pub(super) fn reads(plan: &Plan, round: u64, stage: Stage) -> Vec<(Role, String)> {
     let node = &plan.nodes[plan.node(None, round, stage).unwrap_or_else(|| panic!("{stage}"))];
     node.inputs.iter().map(|(role, id)| (*role, plan.nodes[*id].folder().display().to_string())).collect()
 }
 
 #[track_caller]
-fn check_reads(plan: &Plan, round: u64, stage: Stage, expected: &[(Role, &str)]) {
+pub(super) fn check_reads(plan: &Plan, round: u64, stage: Stage, expected: &[(Role, &str)]) {
     let expected: Vec<_> = expected.iter().map(|(role, folder)| (*role, (*folder).to_owned())).collect();
     assert_eq!(reads(plan, round, stage), expected);
 }
@@ -232,7 +242,7 @@ fn stages_read_what_algorithm_1_says() {
 }
 
 /// The model that a stage of round 1 and of round 2 reads, under some settings.
-fn models_of(stage: Stage, settings: &[&str]) -> [String; 2] {
+pub(super) fn models_of(stage: Stage, settings: &[&str]) -> [String; 2] {
     let settings: Vec<&str> = ["rounds=2", "skip=[\"rft\"]"].iter().chain(settings).copied().collect();
     let plan = plan(&read("quickstart.toml", &settings)).unwrap();
     let model = |round| reads(&plan, round, stage).into_iter().find(|(role, _)| *role == Role::Model);
@@ -306,14 +316,15 @@ fn the_hint_is_in_the_prompt_of_the_posterior_alone() {
 
 #[test]
 fn no_two_samplings_of_a_run_share_random_numbers() {
-    let plan = plan(&read("quickstart.toml", &["rounds=3", "posterior.rows=samples"])).unwrap();
+    let settings = ["rounds=3", "posterior.rows=samples", "posterior.refine.rounds=2"];
+    let plan = plan(&read("quickstart.toml", &settings)).unwrap();
     let own = plan.nodes.iter().filter(|node| node.method.is_none());
     let seeds: Vec<String> = own
         .filter(|node| matches!(node.settings, Settings::Traces(_)))
         .map(|node| settings_key(node)["seed"].to_string())
         .collect();
-    assert_eq!(seeds.len(), 6);
-    assert_eq!(seeds.iter().collect::<BTreeSet<_>>().len(), 6, "{seeds:?}");
+    assert_eq!(seeds.len(), 12);
+    assert_eq!(seeds.iter().collect::<BTreeSet<_>>().len(), 12, "{seeds:?}");
 }
 
 #[test]

@@ -38,6 +38,9 @@ fn known_keys() -> Result<Table> {
     for training in ["initial", "posterior", "final"] {
         training_keys().for_each(|(key, any)| insert(&mut known, training, key, any));
     }
+    let refinement = known.get_mut("posterior").and_then(Value::as_table_mut);
+    let refinement = refinement.context("the defaults have no posterior")?;
+    training_keys().for_each(|(key, any)| insert(refinement, "refine", key, any));
     // Not in the defaults, where they would keep the run's own seed from these stages.
     for seeded in ["questions", "weights"] {
         insert(&mut known, seeded, "seed", Value::Integer(0));

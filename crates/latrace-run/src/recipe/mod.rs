@@ -1,6 +1,7 @@
 //! The recipe of a training: resolves a TOML file and `key=value` overrides into a complete, validated
 //! configuration.
 
+mod distillation;
 mod keys;
 mod models;
 pub mod run;

@@ -13,7 +13,10 @@ use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weig
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use super::models::{FinalModel, InitialModel, PosteriorModel, PosteriorRows, StartFrom};
+pub use super::distillation::{Contrast, Distillation};
+pub use super::models::{
+    FinalModel, InitialModel, PosteriorModel, PosteriorRows, Refinement, RefinementObjective, StartFrom,
+};
 
 use super::keys::{DEFAULTS, check_keys};
 use super::table::{merge, set, with_base};
@@ -21,6 +24,7 @@ use super::{one_line, parse_override};
 use crate::layout;
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 use latrace_io::failure::Failure;
+use latrace_questions::hints::HintKind;
 use latrace_questions::source::Source;
 
 /// All settings of a run. `defaults.toml` documents them.
@@ -55,6 +59,8 @@ pub struct RunRecipe {
     pub weights: WeighConfig,
     /// Building of training examples.
     pub dataset: Dataset,
+    /// Building of the training examples of a self-distillation.
+    pub distillation: Distillation,
     /// pi_theta and its training.
     pub r#final: FinalModel,
     /// Evaluation of models.
@@ -84,12 +90,14 @@ pub enum Method {
     MaxRl,
     /// Traces of pi_theta0, weighted by the likelihood of the reference answer: (26).
     Verifree,
+    /// Samples of pi_theta0, each token rewarded by what q, which sees the hint, makes of it: arXiv 2601.18734.
+    SelfDistillation,
 }
 
 impl Method {
     /// Whether the method trains on rewarded samples.
     pub fn is_policy_gradient(self) -> bool {
-        matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl)
+        matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl | Method::SelfDistillation)
     }
 }
 
@@ -305,9 +313,21 @@ impl RunRecipe {
         recipe
     }
 
+    /// The recipe of a round of q's refinement: other seeds than those of every other one.
+    pub fn of_refinement(&self, round: u64) -> RunRecipe {
+        self.reseeded("refinement", round)
+    }
+
     /// The recipe of pi's traces in a mixture: another seed than that of q's.
     pub fn of_mixture(&self) -> RunRecipe {
         self.reseeded("mixture", 0)
+    }
+
+    /// The recipe with another question's hint for each training question.
+    pub fn with_wrong_hints(&self) -> RunRecipe {
+        let mut recipe = self.clone();
+        recipe.questions.hint = HintKind::Wrong;
+        recipe
     }
 
     /// The share of a question's traces that pi draws in a mixture; 0 if there is none.
@@ -322,7 +342,9 @@ impl RunRecipe {
     fn reseeded(&self, purpose: &str, number: u64) -> RunRecipe {
         let mut recipe = self.clone();
         let RunRecipe { seed, posterior, weights, r#final, .. } = &mut recipe;
-        for seed in [seed, &mut posterior.config.seed, &mut weights.seed, &mut r#final.config.seed] {
+        let PosteriorModel { config, refine, .. } = posterior;
+        let of_posterior = [&mut config.seed, &mut refine.config.seed];
+        for seed in [seed, &mut weights.seed, &mut r#final.config.seed].into_iter().chain(of_posterior) {
             // A TOML file has no larger integers.
             *seed = stream(*seed, purpose, "", number) >> 1;
         }
@@ -335,10 +357,12 @@ impl RunRecipe {
         if self.method == Method::Variational { self.traces.from } else { Proposal::Reasoner }
     }
 
-    /// Whether answers are sampled and verified.
+    /// Whether answers are sampled and verified: after the traces that are weighed, and after those that q learns from.
     pub fn draws_answers(&self) -> bool {
         match self.method {
-            Method::Variational => self.weights.answer == AnswerEstimator::Accuracy,
+            Method::Variational | Method::SelfDistillation => {
+                self.weights.answer == AnswerEstimator::Accuracy
+            }
             Method::Verifree | Method::Sft => false,
             Method::Rft | Method::BinaryRl | Method::Grpo | Method::MaxRl => true,
         }
@@ -453,13 +477,18 @@ fn wrong_key(table: &Table, error: &WrongSetting) -> Option<String> {
     let is_at_fault = |key: &&String| {
         message(with_default(table, &section, key)).is_none_or(|other| other != error.to_string())
     };
-    let key = table.get(&section)?.as_table()?.keys().find(is_at_fault)?;
+    let key = section_of(&mut table.clone(), &section)?.keys().find(is_at_fault)?.clone();
     Some(format!("{section}.{key}"))
+}
+
+/// The table of a dotted section.
+fn section_of<'a>(table: &'a mut Table, section: &str) -> Option<&'a mut Table> {
+    section.split('.').try_fold(table, |inner, name| inner.get_mut(name)?.as_table_mut())
 }
 
 fn with_default(table: &Table, section: &str, key: &str) -> Table {
     let mut without = table.clone();
-    if let Some(Value::Table(settings)) = without.get_mut(section) {
+    if let Some(settings) = section_of(&mut without, section) {
         settings.remove(key);
     }
     let mut healed = defaults().unwrap_or_default();
@@ -476,6 +505,8 @@ impl RunRecipe {
         self.weights.check().context("weights")?;
         self.check_counts()?;
         self.check_starts()?;
+        self.posterior.refine.check()?;
+        self.check_contrast()?;
         self.check_signs()?;
         self.dataset.check()?;
         self.check_skipped()
@@ -485,6 +516,7 @@ impl RunRecipe {
         let trainings = [
             ("initial", &self.initial.config),
             ("posterior", &self.posterior.config),
+            ("posterior.refine", &self.posterior.refine.config),
             ("final", &self.r#final.config),
         ];
         trainings.into_iter().try_for_each(|(name, config)| {
@@ -498,7 +530,7 @@ impl RunRecipe {
                 "initial.train: a random model must be trained; model.folder names another".to_owned(),
             );
         }
-        if !self.posterior.train && self.posterior.start == Some(StartFrom::Previous) {
+        if !self.posterior.is_trained() && self.posterior.start == Some(StartFrom::Previous) {
             return usage(
                 "posterior.start: a posterior that is not trained has no last round: expected base or initial, or \
                  nothing for the reasoner to be improved"
@@ -506,6 +538,17 @@ impl RunRecipe {
             );
         }
         Ok(())
+    }
+
+    /// Under the same hints twice, every advantage would be 0.
+    fn check_contrast(&self) -> Result<()> {
+        if self.distillation.contrast == Contrast::None || self.questions.hint != HintKind::Wrong {
+            return Ok(());
+        }
+        usage(
+            "distillation.contrast: wrong hints have no contrast with wrong hints (questions.hint)"
+                .to_owned(),
+        )
     }
 
     /// Leave-one-out weights are signed, and under a negative weight the negative log-likelihood has no lower bound.
@@ -562,11 +605,11 @@ impl Dataset {
     }
 }
 
-fn at_least_one(name: &str, number: u64) -> Result<()> {
+pub(super) fn at_least_one(name: &str, number: u64) -> Result<()> {
     if number > 0 { Ok(()) } else { usage(format!("{name}: expected at least 1, got 0")) }
 }
 
-fn usage(message: String) -> Result<()> {
+pub(super) fn usage(message: String) -> Result<()> {
     Err(Failure::usage(message).into())
 }
 
@@ -578,6 +621,10 @@ fn seed_stages(table: &mut Table) {
         if let Some(Value::Table(stage)) = table.get_mut(stage) {
             stage.entry("seed").or_insert_with(|| seed.clone());
         }
+    }
+    let refinement = table.get_mut("posterior").and_then(|posterior| posterior.get_mut("refine"));
+    if let Some(Value::Table(refinement)) = refinement {
+        refinement.entry("seed").or_insert(seed);
     }
 }
 
@@ -613,12 +660,14 @@ mod tests {
     #[test]
     fn every_method_is_one_line_away() {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
-        for method in ["variational", "sft", "rft", "binary-rl", "grpo", "maxrl", "verifree"] {
+        for method in
+            ["variational", "sft", "rft", "binary-rl", "grpo", "maxrl", "verifree", "self-distillation"]
+        {
             let recipe = RunRecipe::read(&file, &[format!("method={method}")]).unwrap();
             assert_eq!(recipe.proposal() == Proposal::Posterior, method == "variational", "{method}");
             assert_eq!(
                 recipe.final_config().loss == Loss::ClippedPolicyGradient,
-                ["binary-rl", "grpo", "maxrl"].contains(&method),
+                ["binary-rl", "grpo", "maxrl", "self-distillation"].contains(&method),
                 "{method}"
             );
         }
@@ -739,6 +788,21 @@ mod tests {
         check_refused(&["traces.mixture=0.01"], "traces.mixture: expected 0, or a share");
         check_refused(&["traces.mixture=1"], "traces.mixture: expected 0, or a share");
         check_refused(&["rounds=0"], "rounds: expected at least 1");
+        check_refused(&["questions.hint=wrong", "distillation.contrast=wrong-hint"], "have no contrast");
+        check_refused(&["posterior.refine.n=1"], "posterior.refine.n: expected at least 2, got 1");
+        let single = ["posterior.refine.n=0", "posterior.refine.objective=iwae-phi"];
+        check_refused(&single, "posterior.refine.n: expected at least 1");
+        check_refused(
+            &["posterior.refine.loss=nll"],
+            "posterior.refine.loss: expected clipped-policy-gradient",
+        );
+        check_refused(
+            &["posterior.refine.objective=grpo"],
+            "posterior.refine.objective: unknown variant `grpo`",
+        );
+        check_refused(&["posterior.refine.epochs=many"], "posterior.refine.epochs: invalid type");
+        check_refused(&["posterior.refine.batch_size=0"], "posterior.refine.batch_size: expected");
+        check_refused(&["posterior.refine.round=1"], "unknown key \"posterior.refine.round\"");
     }
 
     #[test]
@@ -765,6 +829,7 @@ mod tests {
         let seeds = |mut recipe: RunRecipe| {
             recipe.weights = quickstart(&[]).weights;
             (recipe.seed, recipe.posterior.config.seed, recipe.r#final.config.seed) = (0, 0, 0);
+            recipe.posterior.refine.config.seed = 0;
             recipe
         };
         assert_eq!(seeds(recipe.of_posterior()), seeds(recipe));
@@ -779,6 +844,7 @@ mod tests {
             let seeds = [
                 (of_round.seed, recipe.seed),
                 (of_round.posterior.config.seed, recipe.posterior.config.seed),
+                (of_round.posterior.refine.config.seed, recipe.posterior.refine.config.seed),
                 (of_round.weights.seed, recipe.weights.seed),
                 (of_round.r#final.config.seed, recipe.r#final.config.seed),
             ];
@@ -797,20 +863,22 @@ mod tests {
                 questions.seed,
                 initial.config.seed,
                 posterior.config.seed,
+                posterior.refine.config.seed,
                 weights.seed,
                 r#final.config.seed,
             ]
         };
-        assert_eq!(seeds(&["seed=9"]), [9; 6]);
+        assert_eq!(seeds(&["seed=9"]), [9; 7]);
         let changes = [
             "seed=9",
             "questions.seed=1",
             "initial.seed=2",
             "posterior.seed=3",
-            "weights.seed=4",
-            "final.seed=5",
+            "posterior.refine.seed=4",
+            "weights.seed=5",
+            "final.seed=6",
         ];
-        assert_eq!(seeds(&changes), [9, 1, 2, 3, 4, 5]);
+        assert_eq!(seeds(&changes), [9, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

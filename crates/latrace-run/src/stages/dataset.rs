@@ -5,7 +5,7 @@ mod example;
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use latrace_objective::objectives::multi_trace;
 use latrace_objective::{Fallback, Group, Objective, Provenance, Rng, SequenceWeights, Verdict};
 use rayon::prelude::*;
@@ -261,6 +261,7 @@ fn sequence_weights(
         Method::Grpo => Objective::Grpo,
         Method::MaxRl => Objective::MaxRl,
         Method::Verifree => Objective::VeriFree,
+        Method::SelfDistillation => bail!("self-distillation weighs tokens, not whole answers"),
     };
     Ok(objective.weights(&group)?)
 }

@@ -5,11 +5,13 @@
 
 pub mod answers;
 pub mod dataset;
+pub mod distillation;
 pub mod evaluation;
 pub mod mixture;
 pub mod model;
 pub mod posterior_dataset;
 pub mod questions;
+pub mod refinement_dataset;
 pub mod scores;
 mod selection;
 pub mod traces;
@@ -76,7 +78,9 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
         Settings::Verdicts(settings) => verdicts::run(settings, work),
         Settings::Weights(settings) => weights::run(settings, work),
         Settings::PosteriorDataset => posterior_dataset::run(work),
+        Settings::RefinementDataset(settings) => refinement_dataset::run(settings, work),
         Settings::Dataset(settings) => dataset::run(settings, work),
+        Settings::Distillation(settings) => distillation::run(settings, work),
         Settings::Evaluation(settings) => evaluation::run(settings, work),
     }
 }

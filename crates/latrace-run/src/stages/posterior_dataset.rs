@@ -80,6 +80,7 @@ fn example(prompt: &[u32], trace: TraceTokens, weight: f64) -> ExampleRecord {
         weight,
         given: 0,
         old_logprobs: None,
+        advantages: None,
     }
 }
 

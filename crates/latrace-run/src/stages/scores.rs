@@ -14,7 +14,7 @@ use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::{Role, ScoreSettings};
 use latrace_io::table::Table;
 
-/// Scores the finished traces of all parts.
+/// Scores the traces of all parts: the finished ones, or all.
 ///
 /// # Errors
 /// A model that cannot be loaded, tables that cannot be read or written.
@@ -27,8 +27,8 @@ pub fn run(settings: &ScoreSettings, work: StageWork<'_>) -> Result<Value> {
     let model = work.model()?;
     let references = if settings.references { Some(ModelShape::read(model)?.positions) } else { None };
     let counts = SharedCounts::new(counts);
-    let hinted = settings.hinted;
-    let scored = ScoredTraces { questions, traces, out, hinted, references, counts };
+    let ScoreSettings { hinted, unfinished, .. } = *settings;
+    let scored = ScoredTraces { questions, traces, out, hinted, unfinished, references, counts };
     score_parts(missing, &scored, || work.context.engine.scorer(model), &mut progress)?;
     progress.finish();
     Ok(serde_json::to_value(scored.counts.into_inner())?)
@@ -45,13 +45,15 @@ impl Counts<ScoreRecord> for ScoreCounts {
     }
 }
 
-/// The finished traces of a table, as rows to score.
+/// The traces of a table, as rows to score.
 struct ScoredTraces {
     questions: Table<QuestionTokens>,
     traces: Table<TraceTokens>,
     out: Table<ScoreRecord>,
     /// Whether the traces are scored after the prompt with the hint.
     hinted: bool,
+    /// Whether unfinished traces are scored too.
+    unfinished: bool,
     counts: SharedCounts<ScoreCounts>,
     /// Whether the question's own answer is scored after each of its traces, and the tokens that the model's
     /// context has room for.
@@ -70,9 +72,11 @@ impl PartScores for ScoredTraces {
 
     fn read(&self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
         let questions = self.questions.read(part)?;
-        // Unfinished traces are never used, so scoring them would be wasted.
-        let closed = self.traces.read(part)?.into_iter().filter(|trace| trace.closed);
-        closed.map(|trace| self.row(question_of(&questions, &trace.id)?, trace)).collect()
+        // Most methods never use unfinished traces, so scoring them would be wasted.
+        let is_scored =
+            |trace: &TraceTokens| trace.closed || (self.unfinished && !trace.token_ids.is_empty());
+        let scored = self.traces.read(part)?.into_iter().filter(is_scored);
+        scored.map(|trace| self.row(question_of(&questions, &trace.id)?, trace)).collect()
     }
 
     fn write(&self, part: usize, scores: Vec<(Trace, Vec<f32>)>) -> Result<()> {
@@ -125,7 +129,11 @@ fn record(trace: Trace, logp: &[f32]) -> Result<ScoreRecord> {
 
 #[cfg(test)]
 mod tests {
+    use latrace_core::Split;
+
     use super::*;
+    use crate::pipeline::records::TraceRecord;
+    use crate::stages::testing::question;
 
     fn scored(hinted: bool, references: Option<usize>) -> ScoredTraces {
         let folder = std::path::Path::new("nowhere");
@@ -134,6 +142,7 @@ mod tests {
             traces: Table::open(folder),
             out: Table::open(folder),
             hinted,
+            unfinished: false,
             references,
             counts: SharedCounts::new(ScoreCounts::default()),
         }
@@ -161,6 +170,28 @@ mod tests {
         assert_eq!(response(Some(7)), [10, 5, 92, 93]);
         assert_eq!(response(Some(6)), [10, 5]);
         assert_eq!(response(None), [10, 5]);
+    }
+
+    #[test]
+    fn unfinished_traces_are_scored_where_they_are_learnt() {
+        let folder = tempfile::tempdir().unwrap();
+        let (questions, traces) = (folder.path().join("questions"), folder.path().join("traces"));
+        [&questions, &traces].into_iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+        Table::create(&questions, "key").write(0, &[question("q", Split::Train)]).unwrap();
+        let trace = |(sample, (token_ids, closed)): (u64, (Vec<u32>, bool))| {
+            let logprobs = vec![-0.5; token_ids.len()];
+            TraceRecord { id: "q".to_owned(), sample, token_ids, logprobs, closed }
+        };
+        let all = [(vec![10, 5], true), (vec![10], false), (vec![], false)];
+        let records: Vec<TraceRecord> = (0..).zip(all).map(trace).collect();
+        Table::create(&traces, "key").write(0, &records).unwrap();
+        let read = |unfinished| {
+            let (questions, traces) = (Table::open(&questions), Table::open(&traces));
+            let scored = ScoredTraces { questions, traces, unfinished, ..scored(true, None) };
+            scored.read(0).unwrap().into_iter().map(|(trace, ..)| trace.sample).collect::<Vec<_>>()
+        };
+        // One without tokens has nothing to score.
+        assert_eq!((read(false), read(true)), (vec![0], vec![0, 1]));
     }
 
     #[test]

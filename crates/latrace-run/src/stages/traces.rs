@@ -22,7 +22,8 @@ use latrace_io::table::Table;
 pub fn run(settings: &TraceSettings, work: StageWork<'_>) -> Result<Value> {
     let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
     let source = work.input(Role::Questions)?;
-    let selected = WithSamples::of(&source, settings.questions, settings.limit, settings.seed)?;
+    let drawn_by = settings.questions_seed.unwrap_or(settings.seed);
+    let selected = WithSamples::of(&source, settings.questions, settings.limit, drawn_by)?;
     let ask = |part| asked(&source, part, settings, &selected);
     let record = |id: &String, number, completion| Ok(trace(id, number, completion, codec));
     let counts: TraceCounts = draw_stage(work, &source, &job(settings, codec), ask, record)?;
@@ -124,6 +125,7 @@ mod tests {
             sampling: Sampling { n: 1, params: SamplingParams::plain(8) },
             markers: Markers::named("plain").unwrap(),
             seed: 3,
+            questions_seed: None,
         }
     }
 

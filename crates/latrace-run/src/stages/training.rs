@@ -42,8 +42,9 @@ pub fn run(settings: &FitSettings, work: StageWork<'_>) -> Result<Value> {
 }
 
 fn no_rows() -> Failure {
-    let hint = "pi_theta0 and q learn from questions with a trace; the final model from chosen traces and, \
-                with dataset.originals above 0, from those";
+    let hint = "pi_theta0 and q learn from questions with a trace; a refined q from finished \
+                traces of rewards that differ; the final model from chosen traces and, with dataset.originals above 0, \
+                from those";
     Failure::work("there is no row to train on").hint(hint)
 }
 
@@ -98,14 +99,16 @@ fn trained_trace(split: Split, trace: Option<Vec<u32>>) -> Option<Vec<u32>> {
 /// A row of pi_theta: an example of stage 8.
 fn example(example: ExampleRecord) -> TrainRow {
     let weight = Weights::Row(example.weight as f32);
-    let ExampleRecord { id, prompt_ids, response_ids, trace_tokens, given, old_logprobs, .. } = example;
+    let ExampleRecord { id, prompt_ids, response_ids, trace_tokens, given, old_logprobs, advantages, .. } =
+        example;
     // Supervised examples carry their weight in the loss; rewarded ones, in the advantage.
     let Some(old_logp) = old_logprobs else {
         return row(id, &prompt_ids, &response_ids, weight, None);
     };
     // The closing marker's rest was given, not sampled, so the policy is not credited with it.
     let given = trace_tokens as usize..(trace_tokens + given) as usize;
-    let policy = Policy { advantages: weight, given, old_logp };
+    let advantages = advantages.map_or(weight, Weights::PerToken);
+    let policy = Policy { advantages, given, old_logp };
     row(id, &prompt_ids, &response_ids, Weights::Row(1.0), Some(policy))
 }
 
@@ -164,13 +167,19 @@ mod tests {
             weight: -0.5,
             given: 1,
             old_logprobs: None,
+            advantages: None,
         };
         let logprobs = vec![-1.0, -2.0, -3.0, 0.0, -4.0];
         let rewarded = ExampleRecord { old_logprobs: Some(logprobs.clone()), ..supervised.clone() };
-        let (read, _) = rows(FitRows::Examples, &[rewarded, ExampleRecord { weight: 0.25, ..supervised }]);
+        let gaps = vec![0.5, -0.5, 0.25, 0.0, 1.0];
+        let distilled = ExampleRecord { advantages: Some(gaps.clone()), ..rewarded.clone() };
+        let supervised = ExampleRecord { weight: 0.25, ..supervised };
+        let (read, _) = rows(FitRows::Examples, &[rewarded, supervised, distilled]);
         let policy = read[0].policy.as_ref().unwrap();
         assert_eq!((&policy.given, &policy.old_logp), (&(3..4), &logprobs));
         assert_eq!((&policy.advantages, &read[0].weights), (&Weights::Row(-0.5), &Weights::Row(1.0)));
         assert_eq!((&read[1].policy, &read[1].weights), (&None, &Weights::Row(0.25)));
+        let policy = read[2].policy.as_ref().unwrap();
+        assert_eq!((&policy.advantages, &read[2].weights), (&Weights::PerToken(gaps), &Weights::Row(1.0)));
     }
 }

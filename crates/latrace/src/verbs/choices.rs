@@ -7,7 +7,8 @@ use serde_json::Value;
 /// A value and what it means.
 pub type OptionValue = (&'static str, &'static str);
 
-/// Training methods of the final model.
+/// Training methods of the final model whose examples are built from weights or verdicts: all but self-distillation,
+/// which a run alone has.
 pub const METHODS: &[OptionValue] = &[
     ("variational", "Weighted traces of the posterior: (6)"),
     ("sft", "Only the rows' own traces"),

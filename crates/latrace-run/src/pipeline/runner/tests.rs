@@ -23,7 +23,14 @@ fn node(stage: Stage, seed: u64, inputs: &[(Role, usize)]) -> Node {
         drop_above: None,
         seed,
     };
-    Node { stage, round: 1, method: None, inputs: inputs.to_vec(), settings: Settings::Dataset(settings) }
+    Node {
+        stage,
+        round: 1,
+        refinement: 0,
+        method: None,
+        inputs: inputs.to_vec(),
+        settings: Settings::Dataset(settings),
+    }
 }
 
 /// Does a node with `work` in place of the stage's own.

@@ -54,6 +54,7 @@ impl<'a> Example<'a> {
             weight: if self.source >= 0 { self.weight * scale } else { self.weight },
             given: given as u64,
             old_logprobs,
+            advantages: None,
         }
     }
 
