@@ -1,8 +1,9 @@
-//! The project's checks: `cargo xtask check`.
+//! The project's own chores: `cargo xtask check`, and the figures of its documents.
 
 mod boundaries;
 mod dependencies;
 mod licences;
+mod map;
 mod sources;
 
 use std::process::{Command, ExitCode};
@@ -13,8 +14,9 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask check [--fast | --no-tests | --step NAME]
        cargo xtask docs
+       cargo xtask map OUT.svg SETTING/SEED ...
 
-docs rewrites the reference pages that are made from the code. check runs every check, cheapest first, and stops at the first that fails.
+map draws where the method pays, from the summaries of runs; docs/science.md has its command. docs rewrites the reference pages that are made from the code. check runs every check, cheapest first, and stops at the first that fails.
   --fast      without documentation and tests
   --no-tests  without tests
   --step      one check alone";
@@ -79,8 +81,10 @@ const STEPS: [Step; 8] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if arguments == ["docs"] {
-        return rewrite_pages();
+    match arguments.as_slice() {
+        ["docs"] => return finished(rewrite_pages()),
+        ["map", out, runs @ ..] if !runs.is_empty() => return finished(map::draw(out, runs)),
+        _ => {}
     }
     let chosen: Vec<&Step> = match arguments.as_slice() {
         ["check"] => up_to(Cost::Tests),
@@ -116,14 +120,14 @@ fn check(steps: &[&Step]) -> ExitCode {
 }
 
 /// The test that compares the pages with the code writes them instead.
-fn rewrite_pages() -> ExitCode {
-    match cargo(&["test", "--package", "latrace", "--test", "docs"], &[("LATRACE_UPDATE_DOCS", "1")]) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn rewrite_pages() -> Result<()> {
+    cargo(&["test", "--package", "latrace", "--test", "docs"], &[("LATRACE_UPDATE_DOCS", "1")])
+}
+
+fn finished(outcome: Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    eprintln!("{error:#}");
+    ExitCode::FAILURE
 }
 
 fn format() -> Result<()> {

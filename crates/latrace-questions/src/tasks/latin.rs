@@ -2,7 +2,7 @@
 //!
 //! A question is the cells, `a` to `p`, row by row, each with its number or with `_` if it is to be filled: `a 1 b _ …`. An
 //! answer is the cells to be filled, in the same order, each with its number: `b 2 g 1`; every completion is correct. The
-//! difficulty is their number: 4, 6, 8 or 10.
+//! difficulty is their number: 6, 8, 10 or 12.
 //!
 //! A trace fills the cells in another order, always one for which the fewest numbers are left. In 45 % of questions it begins
 //! with numbers that contradict nothing at sight but that no completion has, and starts over, where there are some.
@@ -23,7 +23,7 @@ const CELLS: usize = SIDE * SIDE;
 const NAMES: [&str; CELLS] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"];
 const BLANK: &str = "_";
 /// Numbers of cells to be filled.
-const DIFFICULTIES: [usize; 4] = [4, 6, 8, 10];
+const DIFFICULTIES: [usize; 4] = [6, 8, 10, 12];
 
 /// The task.
 pub(super) struct Latin;

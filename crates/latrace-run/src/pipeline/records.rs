@@ -50,11 +50,11 @@ pub struct TraceRecord {
     pub id: String,
     /// k.
     pub sample: u64,
-    /// z, including its closing marker.
+    /// z, including its closing marker, or the end token that was sampled in its place.
     pub token_ids: Vec<u32>,
     /// log q of each token (nats).
     pub logprobs: Vec<f32>,
-    /// Whether the trace is finished, that is, has its closing marker; others are never used.
+    /// Whether the trace is finished, that is, has its closing marker; only policy gradients learn from others.
     pub closed: bool,
 }
 

@@ -1,7 +1,6 @@
 //! Stage 3: traces z ~ q(z|x,y') of each question, or of pi without a hint.
 
 use anyhow::Result;
-use latrace_core::StopReason;
 use latrace_engine::boundary::Completion;
 use serde::Serialize;
 use serde_json::Value;
@@ -58,10 +57,11 @@ fn prompted(question: QuestionRecord, settings: &TraceSettings) -> Option<(Strin
 }
 
 fn trace(id: &str, number: u64, completion: Completion, codec: &TraceCodec) -> TraceRecord {
-    let Completion { mut ids, mut logp, stop } = completion;
+    let Completion { mut ids, mut logp, .. } = completion;
     let boundary = codec.boundary(&ids);
-    // Tokens behind the boundary would be an answer, and an end token is not part of a thought.
-    let tokens = boundary.unwrap_or(ids.len() - usize::from(stop == StopReason::End));
+    // Tokens behind the boundary would be an answer. An end without one is what a policy gradient has to unlearn, and may be
+    // all that was sampled.
+    let tokens = boundary.unwrap_or(ids.len());
     ids.truncate(tokens);
     logp.truncate(tokens);
     let (id, closed) = (id.to_owned(), boundary.is_some());
@@ -85,7 +85,7 @@ impl Counts<TraceRecord> for TraceCounts {
 
 #[cfg(test)]
 mod tests {
-    use latrace_core::{Markers, SamplingParams, Split};
+    use latrace_core::{Markers, SamplingParams, Split, StopReason};
 
     use super::*;
     use crate::recipe::run::TracedQuestions;
@@ -106,12 +106,15 @@ mod tests {
             (closed.token_ids.as_slice(), closed.logprobs.len(), closed.closed),
             (&*whole, boundary, true)
         );
-        // An end token is no part of a thought without its closing marker.
-        let ended = of(&[words.as_slice(), &[end]].concat(), StopReason::End);
-        assert_eq!(
-            (ended.token_ids.as_slice(), ended.logprobs.len(), ended.closed),
-            (&*words, words.len(), false)
-        );
+        // An end within the thought is kept, even alone: it was sampled.
+        for words in [words.as_slice(), &[]] {
+            let with_end = [words, &[end]].concat();
+            let ended = of(&with_end, StopReason::End);
+            assert_eq!(
+                (ended.token_ids.as_slice(), ended.logprobs.len(), ended.closed),
+                (&*with_end, with_end.len(), false)
+            );
+        }
         let cut = of(&words, StopReason::MaxTokens);
         assert_eq!((cut.token_ids.as_slice(), cut.sample, cut.closed), (&*words, 3, false));
     }
