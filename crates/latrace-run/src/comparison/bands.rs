@@ -79,6 +79,7 @@ mod tests {
             overall: Accuracy::of(&[], 0),
             by_subset: BTreeMap::new(),
             distinct_right: None,
+            costs: Vec::new(),
             shows: Shows::Both,
             questions: ResultSource::Counted(right_q.iter().map(outcome).collect()),
         }

@@ -17,6 +17,7 @@ pub use pairs::Pair;
 pub use pass::PassLine;
 pub use sources::ResultSource;
 
+use crate::diagnostics::MethodCost;
 use latrace_io::text_table::{self, percent, range};
 use latrace_objective::statistics::Accuracy;
 
@@ -39,6 +40,8 @@ pub struct Entry {
     pub by_subset: BTreeMap<String, Accuracy>,
     /// Mean number of different right answers to a question, if known.
     pub distinct_right: Option<f64>,
+    /// What it took, in each of the runs that it is of; empty where no run says so.
+    pub costs: Vec<MethodCost>,
     /// Which columns are shown.
     pub shows: Shows,
     /// Where its per-question results are.
@@ -74,6 +77,8 @@ pub struct ComparedLine {
     pub model: String,
     /// By column; `None` if the model was not evaluated on it.
     pub cells: Vec<Option<Accuracy>>,
+    /// What a run of it took, on average; `None` if no run says so.
+    pub cost: Option<MethodCost>,
 }
 
 /// A comparison of models.
@@ -211,7 +216,8 @@ fn difficulty(subset: &str) -> usize {
 
 fn line(entries: &[Entry], model: &str, columns: &[ComparedColumn]) -> ComparedLine {
     let cells = columns.iter().map(|column| cell(entries, model, column)).collect();
-    ComparedLine { model: model.to_owned(), cells }
+    let costs = entries.iter().filter(|entry| entry.model == model).flat_map(|entry| &entry.costs);
+    ComparedLine { model: model.to_owned(), cells, cost: MethodCost::mean(costs) }
 }
 
 fn cell(entries: &[Entry], model: &str, column: &ComparedColumn) -> Option<Accuracy> {
@@ -241,9 +247,13 @@ impl Comparison {
     }
 
     fn table(&self) -> String {
-        let header: Vec<String> =
+        let mut header: Vec<String> =
             iter::once("model".to_owned()).chain(self.columns.iter().map(ComparedColumn::heading)).collect();
-        let rows: Vec<Vec<String>> = self.rows.iter().map(ComparedLine::row).collect();
+        let mut rows: Vec<Vec<String>> = self.rows.iter().map(ComparedLine::row).collect();
+        if self.rows.iter().any(|line| line.cost.is_some()) {
+            header.extend(["tokens drawn", "tokens trained", "seconds"].map(str::to_owned));
+            rows.iter_mut().zip(&self.rows).for_each(|(row, line)| row.extend(line.cost_cells()));
+        }
         text_table::markdown(&header, &rows)
     }
 }
@@ -259,6 +269,13 @@ impl ComparedColumn {
 impl ComparedLine {
     fn row(&self) -> Vec<String> {
         iter::once(self.model.clone()).chain(self.cells.iter().map(shown)).collect()
+    }
+
+    fn cost_cells(&self) -> [String; 3] {
+        let Some(MethodCost { tokens_drawn, tokens_trained, seconds }) = self.cost else {
+            return ["–"; 3].map(str::to_owned);
+        };
+        [tokens_drawn.to_string(), tokens_trained.to_string(), format!("{seconds:.0}")]
     }
 }
 
@@ -292,6 +309,7 @@ mod tests {
             overall: accuracy(0.25),
             by_subset,
             distinct_right: None,
+            costs: Vec::new(),
             shows: Shows::Overall,
             questions,
         }

@@ -105,6 +105,7 @@ mod tests {
             overall: Accuracy::of(&[tally], 0),
             by_subset: BTreeMap::new(),
             distinct_right: Some(distinct_right),
+            costs: Vec::new(),
             shows: Shows::Overall,
             questions: ResultSource::Counted(BTreeMap::from([("a".to_owned(), outcome)])),
         }

@@ -21,6 +21,7 @@ pub fn pool(entries: Vec<Entry>) -> Result<Vec<Entry>> {
         match pooled.iter_mut().find(|(known, _)| is_same_model(known, &entry)) {
             Some((known, together)) => {
                 add(together, results).map_err(|id| two_texts(known, &entry, &id))?;
+                known.costs.extend(entry.costs);
             }
             // The pooled model is named without the folder: it is of several.
             None => pooled.push((Entry { model: entry.name.clone(), ..entry }, results)),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Entry, Shows};
+use crate::diagnostics::MethodCost;
 use crate::evaluation::{EvaluationSummary, QuestionResult, SUMMARY, read_results};
 use crate::layout;
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
@@ -166,6 +167,7 @@ fn evaluated(folder: &Path, summary: EvaluationSummary) -> Entry {
         overall,
         by_subset,
         distinct_right: None,
+        costs: Vec::new(),
         shows: if tabled_by_subset { Shows::Subsets } else { Shows::Overall },
         questions: ResultSource::Evaluation(folder.to_owned()),
     }
@@ -175,6 +177,14 @@ fn evaluated(folder: &Path, summary: EvaluationSummary) -> Entry {
 #[derive(Deserialize)]
 struct ReadSummary {
     models: BTreeMap<String, RunModel>,
+    #[serde(default)]
+    diagnostics: ReadDiagnostics,
+}
+
+#[derive(Default, Deserialize)]
+struct ReadDiagnostics {
+    #[serde(default)]
+    costs: BTreeMap<String, MethodCost>,
 }
 
 #[derive(Deserialize)]
@@ -198,7 +208,7 @@ impl ReadSummary {
 /// The models of a run, in the order in which they are trained; those without a known folder come last, by
 /// name.
 fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
-    let mut models = ReadSummary::parse(path, value)?.models;
+    let ReadSummary { mut models, diagnostics } = ReadSummary::parse(path, value)?;
     let mut entries = Vec::new();
     for (name, stage) in evaluation_folders(folder)? {
         // An evaluation of the plan may be missing in an older summary, before a baseline was added.
@@ -209,6 +219,9 @@ fn run_models(folder: &Path, path: &Path, value: Value) -> Result<Vec<Entry>> {
     }
     let unplaced = |(name, model)| run_model(folder, name, model, ResultSource::Counted(Results::new()));
     entries.extend(models.into_iter().map(unplaced));
+    for entry in &mut entries {
+        entry.costs.extend(diagnostics.costs.get(&entry.name));
+    }
     Ok(entries)
 }
 
@@ -223,6 +236,7 @@ fn run_model(run: &Path, name: String, model: RunModel, questions: ResultSource)
         overall: model.overall,
         by_subset: model.by_difficulty,
         distinct_right: model.distinct_right,
+        costs: Vec::new(),
         shows: Shows::Both,
         questions,
     }

@@ -108,6 +108,24 @@ pub struct MethodCost {
     pub seconds: f64,
 }
 
+impl MethodCost {
+    /// The mean of several runs; none of none.
+    pub fn mean<'a>(costs: impl Iterator<Item = &'a MethodCost>) -> Option<MethodCost> {
+        let (mut sum, mut runs) = (MethodCost::default(), 0);
+        for MethodCost { tokens_drawn, tokens_trained, seconds } in costs {
+            sum.tokens_drawn += tokens_drawn;
+            sum.tokens_trained += tokens_trained;
+            sum.seconds += seconds;
+            runs += 1;
+        }
+        (runs > 0).then(|| MethodCost {
+            tokens_drawn: sum.tokens_drawn / runs,
+            tokens_trained: sum.tokens_trained / runs,
+            seconds: sum.seconds / runs as f64,
+        })
+    }
+}
+
 impl Diagnostics {
     /// The diagnostics of a run, as far as its stages are finished.
     ///

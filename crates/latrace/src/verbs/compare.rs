@@ -14,7 +14,7 @@ use latrace_run::comparison::{ComparisonOptions, compare};
 Each folder is that of an evaluation (`latrace eval --out`), one that contains such folders, or a run folder.
 The table has a row for each model and a column for each benchmark: accuracy in percent with its 95 %
 interval. The first model of each benchmark is compared with every other one question by question, on the
-questions they share.
+questions they share. For the models of runs it also says what they took: tokens drawn and trained on, and seconds.
 
 With --pooled, runs of one recipe that differ only in their seeds are pooled: a question's responses are those
 of all the runs that evaluate it.
