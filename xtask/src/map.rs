@@ -27,7 +27,7 @@ struct Signs {
 /// Draws the runs in folders named `SETTING/SEED` into an SVG file.
 pub fn draw(out: &str, runs: &[&str]) -> Result<()> {
     let mut settings: BTreeMap<String, Vec<Signs>> = BTreeMap::new();
-    for run in runs.iter().map(|run| Path::new(run)) {
+    for run in runs.iter().map(Path::new) {
         let setting =
             run.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
         let path = run.join("summary.json");

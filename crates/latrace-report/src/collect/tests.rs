@@ -187,7 +187,7 @@ fn questions_are_counted_by_split_and_by_what_they_have() {
 
 #[test]
 fn a_run_is_finished_with_its_summary() {
-    let run = WrittenRun::new(&["skip=[\"rft\"]", "evaluation.training=0"]);
+    let run = WrittenRun::new(&["skip=[\"gold\", \"rft\"]", "evaluation.training=0"]);
     for node in &run.plan.nodes {
         match node.stage {
             Stage::InitialEvaluation | Stage::FinalEvaluation => {

@@ -263,14 +263,16 @@ mod tests {
         questions["peak_memory_bytes"] = json!(1_u64 << 60);
         fs::write(&record, questions.to_string()).unwrap();
         let names: Vec<String> = evaluations(&plan).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["initial", "final", "rft"]);
+        assert_eq!(names, ["initial", "final", "gold", "rft"]);
         let summary = RunSummary::of(&plan, folder.path(), &recipe).unwrap();
         let models: Vec<(&str, f64, u64)> = summary
             .models
             .iter()
             .map(|(name, model)| (name.as_str(), model.overall.accuracy, model.truncated))
             .collect();
-        assert_eq!(models, [("final", 0.75, 4), ("initial", 0.25, 4), ("rft", 0.5, 4)]);
+        let expected = [("final", 0.75, 4), ("gold", 0.5, 4), ("initial", 0.25, 4), ("rft", 0.5, 4)];
+        assert_eq!(models, expected);
+        assert_eq!(summary.diagnostics.ceiling.map(|ceiling| ceiling.accuracy), Some(0.5));
         assert_eq!(
             (summary.bounds.as_slice(), summary.unbounded.as_slice()),
             (&[None, Some(-1.5)][..], &[2, 0][..])

@@ -111,7 +111,7 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
     // A baseline is checked as a whole, which a single changed leaf of the recipe may not pass: the recipe's own
     // leaves are changed without it.
     // A conversation, since only that has a system message.
-    let settings = ["skip=[\"rft\"]", "prompts.reasoner=chat", "posterior.refine.rounds=1"];
+    let settings = ["skip=[\"gold\", \"rft\"]", "prompts.reasoner=chat", "posterior.refine.rounds=1"];
     let alone = read("quickstart.toml", &settings);
     let with_baseline = read("quickstart.toml", &[]);
     let distilled = read("quickstart.toml", &[settings[0], "method=self-distillation"]);
@@ -185,7 +185,7 @@ fn what_equals_an_earlier_stage_is_shared() {
         .map(|step| step.stage.name())
         .collect();
     assert_eq!(shared, ["00-model", "00-questions", "01-initial", "10-evaluation/initial"]);
-    assert_eq!(plan.methods(), ["rft"]);
+    assert_eq!(plan.methods(), ["gold", "rft"]);
     let second = plan.node(Some("rft"), 2, Stage::Traces).unwrap();
     assert_eq!(plan.nodes[second].folder(), Path::new("baselines/rft/round-2/03-traces"));
     assert_eq!(plan.last_of(Some("rft"), Stage::Traces), Some(second));
@@ -217,7 +217,7 @@ pub(super) fn check_reads(plan: &Plan, round: u64, stage: Stage, expected: &[(Ro
 #[test]
 fn stages_read_what_algorithm_1_says() {
     use Role::{Answers, Model, Questions, Rows, Traces, Verdicts, Weights};
-    let plan = plan(&read("quickstart.toml", &["rounds=2", "skip=[\"rft\"]"])).unwrap();
+    let plan = plan(&read("quickstart.toml", &["rounds=2", "skip=[\"gold\", \"rft\"]"])).unwrap();
     let check = |round, stage, expected: &[(Role, &str)]| check_reads(&plan, round, stage, expected);
     let questions = (Questions, "00-questions");
     // Round 1: q learns from the traces in the data.
@@ -243,7 +243,8 @@ fn stages_read_what_algorithm_1_says() {
 
 /// The model that a stage of round 1 and of round 2 reads, under some settings.
 pub(super) fn models_of(stage: Stage, settings: &[&str]) -> [String; 2] {
-    let settings: Vec<&str> = ["rounds=2", "skip=[\"rft\"]"].iter().chain(settings).copied().collect();
+    let settings: Vec<&str> =
+        ["rounds=2", "skip=[\"gold\", \"rft\"]"].iter().chain(settings).copied().collect();
     let plan = plan(&read("quickstart.toml", &settings)).unwrap();
     let model = |round| reads(&plan, round, stage).into_iter().find(|(role, _)| *role == Role::Model);
     [1, 2].map(|round| model(round).unwrap().1)
@@ -283,8 +284,8 @@ fn the_initial_model_alone_is_evaluated_on_training_questions() {
     let (traced, sampled) = ("10-evaluation/initial-traced", "10-evaluation/initial-sampled");
     let of_baseline = ["rft: 10-evaluation/initial", "rft: 10-evaluation/final"];
     let expected = [&[initial, traced, sampled, last], &of_baseline[..]].concat();
-    assert_eq!(evaluations(&[]), expected);
-    let alone = ["skip=[\"rft\"]"];
+    assert_eq!(evaluations(&["skip=[\"gold\"]"]), expected);
+    let alone = ["skip=[\"gold\", \"rft\"]"];
     assert_eq!(evaluations(&[alone[0], "evaluation.training=0"]), [initial, last]);
     assert_eq!(evaluations(&[alone[0], "method=sft"]), [initial, traced, last]);
     let given = [alone[0], "model.folder=somewhere", "initial.train=false"];
@@ -330,7 +331,7 @@ fn no_two_samplings_of_a_run_share_random_numbers() {
 #[test]
 fn a_mixture_draws_its_share_from_the_reasoner_and_scores_it_under_the_posterior() {
     use Role::{Model, Questions, ReasonerTraces, Scores, Traces};
-    let settings = ["traces.mixture=0.25", "skip=[\"rft\"]"];
+    let settings = ["traces.mixture=0.25", "skip=[\"gold\", \"rft\"]"];
     let plan = plan(&read("quickstart.toml", &settings)).unwrap();
     let check = |stage, expected: &[(Role, &str)]| check_reads(&plan, 1, stage, expected);
     check(Stage::TracesOfPosterior, &[(Questions, "00-questions"), (Model, "02-posterior")]);

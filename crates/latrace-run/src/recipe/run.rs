@@ -636,8 +636,12 @@ mod tests {
 
     fn shipped() -> Vec<PathBuf> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-        let mut files: Vec<PathBuf> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let in_folder =
+            |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<PathBuf> = in_folder(folder.clone())
+            .chain(in_folder(folder.join("science")))
+            .filter(|path| path.is_file())
+            .collect();
         files.sort();
         files
     }

@@ -78,7 +78,7 @@ impl Tables {
     }
 }
 
-/// The example of a trace; none without tokens, or if no token has an advantage.
+/// The example of a trace; none if no token has an advantage.
 fn example(
     question: &QuestionTokens,
     trace: TraceRecord,
@@ -87,10 +87,6 @@ fn example(
     totals: &mut Totals,
 ) -> Result<Option<ExampleRecord>> {
     totals.unfinished += u64::from(!trace.closed);
-    // The token that ended it is no part of a trace.
-    if trace.token_ids.is_empty() {
-        return Ok(None);
-    }
     let missing = || format!("{} has no score", name(&trace));
     let right = on.right.with_context(missing)?;
     let wrong = if has_contrast { Some(on.wrong.with_context(missing)?) } else { None };
@@ -211,7 +207,6 @@ mod tests {
         let mut build = |trace, on, has_contrast| {
             example(&question(), trace, on, has_contrast, &mut totals).map(|built| built.is_some())
         };
-        assert!(!build(trace(&[], false), OnTrace::default(), false).unwrap());
         let same = OnTrace { right: score(&[-1.0, -1.0]), wrong: None };
         assert!(!build(trace(&[10, 5], true), same, false).unwrap());
         let only_right = OnTrace { right: score(&[-1.0, -1.0]), wrong: None };

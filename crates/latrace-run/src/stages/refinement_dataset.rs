@@ -124,7 +124,7 @@ fn of_question(
     let prompt = question.posterior_prompt_ids.as_ref();
     let prompt = prompt.with_context(|| format!("question {} has no hint", question.id))?;
     let weighed = traces.into_iter().zip(advantage_k).map(|((_, trace), advantage)| (trace, advantage));
-    let examples = weighed.filter(|(trace, advantage)| *advantage != 0.0 && !trace.token_ids.is_empty());
+    let examples = weighed.filter(|(_, advantage)| *advantage != 0.0);
     let examples: Vec<_> = examples.map(|(trace, advantage)| example(prompt, trace, advantage)).collect();
     totals.add_examples(&examples);
     Ok(examples)

@@ -73,8 +73,7 @@ impl PartScores for ScoredTraces {
     fn read(&self, part: usize) -> Result<Vec<(Trace, String, ScoreRow)>> {
         let questions = self.questions.read(part)?;
         // Most methods never use unfinished traces, so scoring them would be wasted.
-        let is_scored =
-            |trace: &TraceTokens| trace.closed || (self.unfinished && !trace.token_ids.is_empty());
+        let is_scored = |trace: &TraceTokens| trace.closed || self.unfinished;
         let scored = self.traces.read(part)?.into_iter().filter(is_scored);
         scored.map(|trace| self.row(question_of(&questions, &trace.id)?, trace)).collect()
     }
@@ -182,7 +181,7 @@ mod tests {
             let logprobs = vec![-0.5; token_ids.len()];
             TraceRecord { id: "q".to_owned(), sample, token_ids, logprobs, closed }
         };
-        let all = [(vec![10, 5], true), (vec![10], false), (vec![], false)];
+        let all = [(vec![10, 5], true), (vec![10], false)];
         let records: Vec<TraceRecord> = (0..).zip(all).map(trace).collect();
         Table::create(&traces, "key").write(0, &records).unwrap();
         let read = |unfinished| {
@@ -190,7 +189,6 @@ mod tests {
             let scored = ScoredTraces { questions, traces, unfinished, ..scored(true, None) };
             scored.read(0).unwrap().into_iter().map(|(trace, ..)| trace.sample).collect::<Vec<_>>()
         };
-        // One without tokens has nothing to score.
         assert_eq!((read(false), read(true)), (vec![0], vec![0, 1]));
     }
 

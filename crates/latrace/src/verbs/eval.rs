@@ -25,10 +25,10 @@ const RIGHT: &str = "gold";
 #[command(after_help = "\
 Benchmarks: math500, aime24, aime25, amc23, olympiadbench, gpqa_diamond, livecodebench, mmlu_pro, mmlu_stem,
 gsm8k, minervamath, humaneval; or a TOML file in the same format. Questions come from the Hugging Face hub or
-its cache, or from --data. The built-in tasks walk, countdown, arithmetic, graph and latin generate theirs: the test split
-of their recipes. Settings not given here are the benchmark's: for those of the paper, temperature 0.7,
-top-p 1, 38,912 tokens, avg@32 for AIME and AMC, avg@8 for GPQA-Diamond and LiveCodeBench, avg@2 for MATH500 and
-OlympiadBench, avg@1 for MMLU-Pro.
+its cache, or from --data. The built-in tasks walk, countdown, arithmetic, graph and latin generate theirs: the
+test split of their recipes. Settings not given here are the benchmark's: for those of the paper, temperature
+0.7, top-p 1, 38,912 tokens, avg@32 for AIME and AMC, avg@8 for GPQA-Diamond and LiveCodeBench, avg@2 for
+MATH500 and OlympiadBench, avg@1 for MMLU-Pro.
 
 The output folder gets `results.json` (each question with its responses and verdicts) and `summary.json`
 (avg@k, pass@1..k with 95 % intervals, subsets, truncation, lengths, reasons, settings, checksums), both

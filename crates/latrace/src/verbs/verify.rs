@@ -55,8 +55,8 @@ optionally `options` (a list of strings). For `code`, `gold` holds the tests (`i
 last fenced block is the program (or with `bare: true` the program itself), and `limits` may set `time_s`,
 `memory_mb`, `output_mb` and `processes`. Programs run in a bubblewrap sandbox; without one their verdict is
 `undetermined` (`no_sandbox`), as it is where `gold` is null, for want of tests (`no_verifier`).
-The built-in tasks (`walk`, `countdown`, `arithmetic`, `graph`, `latin`) are kinds too: they judge by `question` and need no
-`gold`.
+The built-in tasks (`walk`, `countdown`, `arithmetic`, `graph`, `latin`) are kinds too: they judge by
+`question` and need no `gold`.
 Output rows, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`),
 `reason`, `extracted` (the answer that was judged, or null).
 
