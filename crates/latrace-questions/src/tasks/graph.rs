@@ -8,8 +8,8 @@
 //! A trace writes the place after each edge: `0 a 3 g 1`. In 45 % of questions it begins with two random edges that do not
 //! arrive, and starts over.
 //!
-//! The hint names the edges but not the places between them. Whoever has it reads off the end of each edge; whoever has it
-//! not must also find out which edges lead on.
+//! The hint names the edges but not the places between them. With it, a trace only reads off where each edge ends; without
+//! it, the model must also find out which edges lead on.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

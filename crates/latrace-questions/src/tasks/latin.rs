@@ -4,10 +4,10 @@
 //! answer is the cells to be filled, in the same order, each with its number: `b 2 g 1`; every completion is correct. The
 //! difficulty is their number: 6, 8, 10 or 12.
 //!
-//! A trace fills the cells in another order, always one for which the fewest numbers are left. In 45 % of questions it begins
-//! with numbers that contradict nothing at sight but that no completion has, and starts over, where there are some.
+//! A trace fills the cells in another order: next comes a cell with the fewest numbers left. In 45 % of questions it begins
+//! with a number that contradicts no other but leads to no completion, where there is one, and starts over.
 //!
-//! The hint is one completion. Whoever has it need not find out which of the numbers left for a cell can be completed.
+//! The hint is one completion: with it, nobody has to find out which of the numbers left for a cell lead to one.
 
 use std::collections::BTreeSet;
 
@@ -132,9 +132,7 @@ impl Grid {
 
     /// The grid with one more number; none if the cell has one, or its row or column has this one.
     fn with(&self, (cell, number): Step) -> Option<Grid> {
-        let is_free = self.0[cell] == 0 && is_of_square(number);
-        let sees = |other: &usize| other / SIDE == cell / SIDE || other % SIDE == cell % SIDE;
-        if !is_free || (0..CELLS).filter(sees).any(|other| self.0[other] == number) {
+        if self.0[cell] != 0 || !self.left(cell).any(|left| left == number) {
             return None;
         }
         let mut next = self.clone();
@@ -144,7 +142,11 @@ impl Grid {
 
     /// The numbers that no row or column keeps from a cell.
     fn left(&self, cell: usize) -> impl Iterator<Item = u8> {
-        (1..=SIDE as u8).filter(move |&number| self.with((cell, number)).is_some())
+        let (row, column) = (cell - cell % SIDE, cell % SIDE);
+        // As bits: searches ask this often.
+        let taken =
+            (0..SIDE).fold(0_u8, |taken, at| taken | 1 << self.0[row + at] | 1 << self.0[column + SIDE * at]);
+        (1..=SIDE as u8).filter(move |number| taken & 1 << number == 0)
     }
 
     /// The cell to fill next: of those with the fewest numbers left, the first.
@@ -175,8 +177,8 @@ impl Grid {
         steps
     }
 
-    /// The first steps to a random full square, then a number that contradicts nothing yet and that no completion has; none
-    /// where there is no such number on the way.
+    /// The first steps to a random completion, then a number that contradicts no other but leads to none; `None` if there is
+    /// no such number on the way.
     fn false_start(&self, rng: &mut Rng) -> Option<Vec<Step>> {
         let completions = self.completions();
         let steps = self.steps_to(&completions[rng.below(completions.len())]);

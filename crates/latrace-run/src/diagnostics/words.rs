@@ -127,7 +127,8 @@ fn does_not_lift(lift: &Lift) -> Option<String> {
         format!(
             "the posterior is no better than the initial model on the same {questions} questions: right answers \
              follow {posterior:.1} % of its traces, and the initial model gives {initial:.1} % without them (95 % \
-             interval of the difference {low:+.1} to {high:+.1} points). Its traces may teach nothing."
+             interval of the difference {low:+.1} to {high:+.1} points). Such traces teach nothing, or worse; train it \
+             longer, or from the initial model (posterior.start = \"initial\")."
         )
     })
 }
