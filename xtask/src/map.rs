@@ -57,9 +57,9 @@ fn mean(of: &[Signs]) -> Signs {
     Signs { gap: mean(|signs| signs.gap), lift: mean(|signs| signs.lift), gain: mean(|signs| signs.gain) }
 }
 
-/// Where an accuracy difference is on an axis: from -20 to +100 points.
+/// Where an accuracy difference is on an axis: from -40 to +100 points.
 fn along(value: f64, length: f64) -> f64 {
-    MARGIN + (value + 0.2) / 1.2 * (length - 2.0 * MARGIN)
+    MARGIN + (value + 0.4) / 1.4 * (length - 2.0 * MARGIN)
 }
 
 fn svg(points: &[(String, Signs)]) -> String {
@@ -127,8 +127,8 @@ mod tests {
         let signs = signs(&summary).unwrap();
         assert_eq!(signs, Signs { gap: 0.75, lift: 0.5, gain: 0.25 });
         assert_eq!(super::signs(&json!({ "models": {} })), None);
-        // 95 / 120 of 600 behind the margin, and 70 / 120 of 360 above it.
-        assert!(svg(&[("walk-900".to_owned(), signs)]).contains("cx=\"535.0\" cy=\"210.0\""));
+        // 115 / 140 of 600 behind the margin, and 90 / 140 of 360 above it.
+        assert!(svg(&[("walk-900".to_owned(), signs)]).contains("cx=\"552.9\" cy=\"188.6\""));
         assert!(svg(&[("walk-900".to_owned(), signs)]).contains("walk-900 +25.0"));
         assert_eq!(mean(&[signs, Signs { gap: 0.25, ..signs }]).gap, 0.5);
     }
