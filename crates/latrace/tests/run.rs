@@ -158,6 +158,12 @@ fn records<R: Record>(folder: &Path) -> Vec<R> {
     Table::<R>::open(folder).records().unwrap().collect::<anyhow::Result<_>>().unwrap()
 }
 
+/// A run's questions by their ids.
+fn questions_of(run: &Path) -> BTreeMap<String, QuestionRecord> {
+    let questions = records::<QuestionRecord>(&run.join("00-questions")).into_iter();
+    questions.map(|question| (question.id.clone(), question)).collect()
+}
+
 /// Numbers below 1, the same each time.
 fn numbers(seed: u64) -> impl Iterator<Item = f64> {
     let mut rng = latrace_objective::Rng::new(seed);
@@ -613,10 +619,7 @@ fn every_round_samples_anew_and_updates_the_posterior_on_samples_of_the_model_to
     ];
     bench.done("r", &settings);
     let run = bench.run_folder("r");
-    let questions: BTreeMap<String, QuestionRecord> = records::<QuestionRecord>(&run.join("00-questions"))
-        .into_iter()
-        .map(|question| (question.id.clone(), question))
-        .collect();
+    let questions = questions_of(&run);
     let mut seen = BTreeSet::new();
     for round in [run.clone(), run.join("round-2")] {
         let weights = posterior_weights(&round);
@@ -791,10 +794,7 @@ fn self_distillation_learns_the_gaps_between_the_model_with_and_without_the_hint
     ];
     bench.done("r", &settings);
     let run = bench.run_folder("r");
-    let questions: BTreeMap<String, QuestionRecord> = records::<QuestionRecord>(&run.join("00-questions"))
-        .into_iter()
-        .map(|question| (question.id.clone(), question))
-        .collect();
+    let questions = questions_of(&run);
     let mut seen = BTreeSet::new();
     for round in [run.clone(), run.join("round-2")] {
         let traces: BTreeMap<(String, i64), TraceRecord> = records::<TraceRecord>(&round.join("03-traces"))

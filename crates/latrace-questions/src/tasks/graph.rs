@@ -17,7 +17,7 @@ use std::ops::Range;
 use latrace_objective::Rng;
 use latrace_verify::Reason;
 
-use super::moves::{end_of, told};
+use super::moves::{end_of, judge, told};
 use super::splits::{Grade, PER_GRADE, Solution};
 use super::{MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
 
@@ -78,11 +78,9 @@ impl Rules for Graph {
 
     fn judge(question: &str, answer: &str) -> Reason {
         let Some(puzzle) = read(question) else { return Reason::BadGold };
-        match puzzle.follow(answer) {
-            Ok(at) if at == puzzle.to => Reason::Equal,
-            Ok(_) => Reason::Different,
-            Err(reason) => reason,
-        }
+        let next = |at: u8, word: &str| Ok(puzzle.end(at, named(word).ok_or(Reason::Unreadable)?));
+        // A path with more edges than there are takes one twice, so it has a shorter equivalent.
+        judge(answer, (puzzle.from, puzzle.to), EDGES, next)
     }
 
     fn check_trace(question: &str, trace: &str) -> TraceCheck {
@@ -114,18 +112,6 @@ impl Puzzle {
     /// Where an edge leads from a place; none if it does not leave that place.
     fn end(&self, at: u8, edge: usize) -> Option<u8> {
         leaving(at).contains(&edge).then(|| self.ends[edge])
-    }
-
-    /// The place at which an answer's edges arrive, or why they do not arrive anywhere.
-    fn follow(&self, answer: &str) -> Result<u8, Reason> {
-        let mut at = self.from;
-        for (count, word) in answer.split_whitespace().enumerate() {
-            let edge = named(word).ok_or(Reason::Unreadable)?;
-            // A path with more edges than there are takes one twice, so it has a shorter equivalent.
-            let next = self.end(at, edge).filter(|_| count < EDGES);
-            at = next.ok_or(Reason::Different)?;
-        }
-        Ok(at)
     }
 
     /// The first place, then each edge and the place after it.

@@ -1,6 +1,28 @@
-//! Traces of moves between numbers: the first number, then each move and the number after it.
+//! Moves between numbers: answers that list them, and traces with the first number and the number after each move.
+
+use latrace_verify::Reason;
 
 use super::number;
+
+/// Whether an answer's moves, at most `most` of them, lead from one number to the other. `next` gives the
+/// number after a move, none where it cannot be taken there, or why its word is no move.
+pub(super) fn judge(
+    answer: &str,
+    (from, to): (u8, u8),
+    most: usize,
+    next: impl Fn(u8, &str) -> Result<Option<u8>, Reason>,
+) -> Reason {
+    let mut at = from;
+    for (count, word) in answer.split_whitespace().enumerate() {
+        match next(at, word) {
+            Ok(Some(next)) if count < most => at = next,
+            // Moves that lead nowhere can be read; they are wrong.
+            Ok(_) => return Reason::Different,
+            Err(reason) => return reason,
+        }
+    }
+    if at == to { Reason::Equal } else { Reason::Different }
+}
 
 /// The number that a trace's moves lead to; none where it does not begin at `from`, or a number is not what `next` gives for
 /// the one before it and the move.

@@ -7,7 +7,7 @@
 use latrace_objective::Rng;
 use latrace_verify::Reason;
 
-use super::moves::{end_of, told};
+use super::moves::{end_of, judge, told};
 use super::splits::{Grade, Solution};
 use super::{LARGEST, MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
 
@@ -91,11 +91,8 @@ impl Rules for Walk {
 
     fn judge(question: &str, answer: &str) -> Reason {
         let Some(Ends { from, to }) = read(question) else { return Reason::BadGold };
-        match follow(from, answer) {
-            Ok(at) if at == to => Reason::Equal,
-            Ok(_) => Reason::Different,
-            Err(reason) => reason,
-        }
+        let next = |at: u8, word: &str| Ok(Move::of_word(word).ok_or(Reason::Unreadable)?.from(at));
+        judge(answer, (from, to), MOST_MOVES, next)
     }
 
     fn check_trace(question: &str, trace: &str) -> TraceCheck {
@@ -109,18 +106,6 @@ fn read(question: &str) -> Option<Ends> {
     let mut words = question.split_whitespace().map(number);
     let ends = Ends { from: words.next()??, to: words.next()?? };
     words.next().is_none().then_some(ends)
-}
-
-/// The value at which an answer's moves arrive, or why they do not arrive anywhere.
-fn follow(from: u8, answer: &str) -> Result<u8, Reason> {
-    let mut at = from;
-    for (count, word) in answer.split_whitespace().enumerate() {
-        let step = Move::of_word(word).ok_or(Reason::Unreadable)?;
-        let next = step.from(at).filter(|_| count < MOST_MOVES);
-        // A walk that leaves the range can be read; it is wrong.
-        at = next.ok_or(Reason::Different)?;
-    }
-    Ok(at)
 }
 
 /// The start, then each move and the value after it.

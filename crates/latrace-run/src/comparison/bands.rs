@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use latrace_io::failure::Failure;
 
-use super::Entry;
 use super::recount::{counted, results_of};
 use super::sources::Results;
+use super::{Entry, Shows};
 
 /// The entries with the bands of the named model's accuracy in place of subsets. A question that the model was not asked is
 /// in none.
@@ -15,28 +15,27 @@ use super::sources::Results;
 /// # Errors
 /// No model of that name on a benchmark; models without per-question results.
 pub fn by_model(entries: Vec<Entry>, name: &str) -> Result<Vec<Entry>> {
-    let mut banded = Vec::with_capacity(entries.len());
-    let bands: BTreeMap<String, BTreeMap<String, &str>> = bands_of(&entries, name)?;
-    for entry in entries {
-        let Some(bands) = bands.get(&entry.benchmark) else { return Err(not_found(&entry, name).into()) };
-        let mut results = results_of(&entry)?;
+    let with_results = |entry: Entry| results_of(&entry).map(|results| (entry, results));
+    let read: Vec<(Entry, Results)> = entries.into_iter().map(with_results).collect::<Result<_>>()?;
+    let bands = bands_of(&read, name);
+    let banded = |(entry, mut results): (Entry, Results)| {
+        let bands = bands.get(&entry.benchmark).ok_or_else(|| not_found(&entry, name))?;
         for (id, outcome) in &mut results {
             outcome.subset = bands.get(id).map(|&band| band.to_owned());
         }
-        banded.push(Entry { shows: super::Shows::Both, ..counted(entry, results) });
-    }
-    Ok(banded)
+        Ok(Entry { shows: Shows::Both, ..counted(entry, results) })
+    };
+    read.into_iter().map(banded).collect()
 }
 
 /// By benchmark, then by question.
-fn bands_of(entries: &[Entry], name: &str) -> Result<BTreeMap<String, BTreeMap<String, &'static str>>> {
+fn bands_of(read: &[(Entry, Results)], name: &str) -> BTreeMap<String, BTreeMap<String, &'static str>> {
     let mut bands = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| [&entry.name, &entry.model].contains(&&name.to_owned())) {
-        let of =
-            |results: Results| results.into_iter().map(|(id, of)| (id, band(of.tally.share()))).collect();
-        bands.entry(entry.benchmark.clone()).or_insert(of(results_of(entry)?));
+    for (entry, results) in read.iter().filter(|(entry, _)| entry.is_named(name)) {
+        let of = || results.iter().map(|(id, of)| (id.clone(), band(of.tally.share()))).collect();
+        bands.entry(entry.benchmark.clone()).or_insert_with(of);
     }
-    Ok(bands)
+    bands
 }
 
 /// The band of an accuracy. Sorted by name, bands are in order.
@@ -61,7 +60,6 @@ mod tests {
 
     use latrace_objective::statistics::{Accuracy, Tally};
 
-    use super::super::Shows;
     use super::super::sources::{QuestionOutcome, ResultSource};
     use super::*;
 

@@ -48,6 +48,13 @@ pub struct Entry {
     pub questions: ResultSource,
 }
 
+impl Entry {
+    /// By either name: a run's models are shown with their folder, which nobody wants to type.
+    fn is_named(&self, name: &str) -> bool {
+        self.model == name || self.name == name
+    }
+}
+
 /// The columns of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shows {

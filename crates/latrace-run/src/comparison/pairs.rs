@@ -51,8 +51,7 @@ fn on<'a>(entries: &'a [Entry], benchmark: &str) -> Vec<&'a Entry> {
 /// The model that the others are compared with.
 fn base<'a>(of_benchmark: &[&'a Entry], against: Option<&str>) -> Result<&'a Entry> {
     let Some(name) = against else { return Ok(of_benchmark[0]) };
-    // By either name: a run's models are shown with their folder, which nobody wants to type.
-    let named = of_benchmark.iter().find(|entry| entry.model == name || entry.name == name);
+    let named = of_benchmark.iter().find(|entry| entry.is_named(name));
     Ok(named.copied().ok_or_else(|| no_such_model(name, of_benchmark))?)
 }
 
