@@ -476,6 +476,16 @@ fn check_validity(run: &Path, validity: &Value) {
         }
     }
     check_number(&validity["training_mass"], valid_mass / mass);
+    let verdicts = records::<VerdictRecord>(&run.join("06-verdicts")).into_iter();
+    let right: Vec<_> = verdicts.filter(|verdict| verdict.verdict() == Verdict::Correct).collect();
+    let forced = right.iter().filter(|verdict| !walks[&(verdict.id.clone(), verdict.sample)]).count();
+    check_number(&validity["forced"], forced as f64 / right.len() as f64);
+}
+
+/// The mean log-prob of the finished traces under q, which drew them.
+fn mean_log_q(run: &Path) -> f64 {
+    let traces = records::<TraceRecord>(&run.join("03-traces")).into_iter().filter(|trace| trace.closed);
+    mean(&traces.map(|trace| trace.logprobs.into_iter().map(f64::from).sum()).collect::<Vec<f64>>())
 }
 
 #[test]
@@ -526,6 +536,7 @@ fn the_diagnostics_are_what_the_tables_say() {
     for name in ["distinct_traces", "distinct_effective_sample_size"] {
         check_number(&diagnostics["traces"][name], number(name));
     }
+    check_number(&diagnostics["traces"]["mean_log_q"], mean_log_q(&run));
     assert!(number("clipped") > 0.0);
     check_number(&diagnostics["traces"]["clipped"], number("clipped") / number("traces"));
     check_number(

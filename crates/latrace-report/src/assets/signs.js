@@ -34,10 +34,16 @@ function validityNote(validity) {
   if (!validity) return null;
   const share = percent(validity.valid / Math.max(validity.finished, 1));
   const mass = validity.training_mass === null ? "" : ` They carry ${percent(validity.training_mass)} of the training weight of sampled examples.`;
-  return `Of ${plural(validity.finished, "finished trace")}, ${share} are valid in every step by the rules of the task.${mass}`;
+  const forced = validity.forced === null ? "" : ` ${percent(validity.forced)} of the right answers follow the other traces.`;
+  return `Of ${plural(validity.finished, "finished trace")}, ${share} are valid in every step by the rules of the task.${mass}${forced}`;
 }
 
 function diversityNote(traces) {
   if (!traces) return null;
-  return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} differ on average, with an effective sample size of ${decimal(traces.distinct_effective_sample_size, 1)}; the ratio of ${percent(traces.clipped)} of the traces is at its bound.`;
+  return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} differ on average, with an effective sample size of ${decimal(traces.distinct_effective_sample_size, 1)}${logProb(traces)}; the ratio of ${percent(traces.clipped)} of the traces is at its bound.`;
+}
+
+/** The log-prob of a trace, where it was counted. */
+function logProb(traces) {
+  return traces.mean_log_q === null ? "" : ` and a mean log-prob of ${decimal(traces.mean_log_q, 1)} nats`;
 }

@@ -77,6 +77,8 @@ pub struct StepValidity {
     pub valid: u64,
     /// The share of the training weight of sampled examples that is on valid traces; null without examples.
     pub training_mass: Option<f64>,
+    /// The share of right answers that follow invalid traces, which are forced onto the hint; null without right answers.
+    pub forced: Option<f64>,
 }
 
 impl StepValidity {
@@ -93,6 +95,9 @@ pub struct TraceDiversity {
     pub distinct_traces: f64,
     /// Mean effective sample size where equal traces count once, with the sum of their weights.
     pub distinct_effective_sample_size: f64,
+    /// Mean log-prob of a finished trace under what drew it (nats a trace): a q that collapses rises towards 0. Null
+    /// for a stage of a version that did not count it.
+    pub mean_log_q: Option<f64>,
     /// Share of traces whose ratio is at its bound.
     pub clipped: f64,
 }
@@ -181,6 +186,7 @@ fn of_weights(counts: &Value) -> TraceDiversity {
     TraceDiversity {
         distinct_traces: number("distinct_traces"),
         distinct_effective_sample_size: number("distinct_effective_sample_size"),
+        mean_log_q: counts["mean_log_q"].as_f64(),
         clipped: number("clipped") / number("traces").max(1.0),
     }
 }

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use latrace_core::{Markers, Tokenizer};
+use latrace_core::{Markers, Reason, Tokenizer};
 use latrace_io::table::Table;
 use latrace_io::view;
 use latrace_questions::tasks::{Task, TraceCheck};
 
 use super::StepValidity;
 use super::finished::Finished;
-use crate::pipeline::records::{ExampleRecord, QuestionRecord};
+use crate::pipeline::records::{ExampleRecord, QuestionRecord, VerdictRecord};
 use crate::pipeline::views::TraceTokens;
 use crate::plan::Stage;
 use crate::recipe::run::RunRecipe;
@@ -35,6 +35,15 @@ struct ExampleWeight {
 
 view!(ExampleWeight of ExampleRecord, { id, source, weight });
 
+/// The verdict on an answer after a trace.
+struct AnswerVerdict {
+    id: String,
+    sample: u64,
+    reason: Reason,
+}
+
+view!(AnswerVerdict of VerdictRecord, { id, sample, reason });
+
 /// The validity of a round's traces; none where no question is of a built-in task.
 pub(super) fn of(stages: &Finished<'_>, recipe: &RunRecipe, round: u64) -> Result<Option<StepValidity>> {
     let (Some(questions), Some(traces)) =
@@ -45,8 +54,9 @@ pub(super) fn of(stages: &Finished<'_>, recipe: &RunRecipe, round: u64) -> Resul
     let Some(reader) = TraceReader::open(stages, recipe, round)? else { return Ok(None) };
     let questions = Table::<PosedText>::open(&questions.folder);
     let traces = Table::<TraceTokens>::open(&traces.folder);
-    let examples =
-        stages.own(round, Stage::Dataset)?.map(|found| Table::<ExampleWeight>::open(&found.folder));
+    let folder = |stage| Ok::<_, anyhow::Error>(stages.own(round, stage)?.map(|found| found.folder));
+    let examples = folder(Stage::Dataset)?.map(|folder| Table::<ExampleWeight>::open(&folder));
+    let verdicts = folder(Stage::Verdicts)?.map(|folder| Table::<AnswerVerdict>::open(&folder));
     let mut counts = Counts::default();
     for part in 0..questions.parts()? {
         let tasks = tasks(questions.read(part)?);
@@ -58,6 +68,9 @@ pub(super) fn of(stages: &Finished<'_>, recipe: &RunRecipe, round: u64) -> Resul
         counts.add_traces(&checked);
         if let Some(examples) = &examples {
             counts.add_examples(&checked, &examples.read(part)?);
+        }
+        if let Some(verdicts) = &verdicts {
+            counts.add_verdicts(&checked, &verdicts.read(part)?);
         }
     }
     Ok(counts.validity())
@@ -127,6 +140,8 @@ struct Counts {
     valid: u64,
     mass: f64,
     valid_mass: f64,
+    right: u64,
+    forced: u64,
 }
 
 impl Counts {
@@ -146,10 +161,19 @@ impl Counts {
         }
     }
 
+    fn add_verdicts(&mut self, checked: &Checked, verdicts: &[AnswerVerdict]) {
+        for verdict in verdicts.iter().filter(|of| of.reason.verdict().is_correct()) {
+            let Some(&is_valid) = checked.get(&(verdict.id.clone(), verdict.sample)) else { continue };
+            self.right += 1;
+            self.forced += u64::from(!is_valid);
+        }
+    }
+
     fn validity(&self) -> Option<StepValidity> {
-        let Counts { finished, valid, mass, valid_mass } = *self;
+        let Counts { finished, valid, mass, valid_mass, right, forced } = *self;
         let training_mass = (mass > 0.0).then(|| valid_mass / mass);
-        (finished > 0).then_some(StepValidity { finished, valid, training_mass })
+        let forced = (right > 0).then(|| forced as f64 / right as f64);
+        (finished > 0).then_some(StepValidity { finished, valid, training_mass, forced })
     }
 }
 
@@ -169,7 +193,31 @@ mod tests {
         // The row's own trace is no sampled one, and a negative advantage is as much of the training.
         counts.add_examples(&checked, &[example(0, 3.0), example(1, -1.0), example(-2, 5.0)]);
         let validity = counts.validity().unwrap();
-        assert_eq!(validity, StepValidity { finished: 3, valid: 1, training_mass: Some(0.75) });
+        let expected = StepValidity { finished: 3, valid: 1, training_mass: Some(0.75), forced: None };
+        assert_eq!(validity, expected);
         assert!((validity.share() - 1.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn right_answers_after_invalid_traces_are_forced() {
+        let verdict = |sample, reason| AnswerVerdict { id: "a".to_owned(), sample, reason };
+        let checked = [(0, true), (1, false)].map(|(sample, is_valid)| (("a".to_owned(), sample), is_valid));
+        let mut counts = Counts::default();
+        let checked = Checked::from(checked);
+        counts.add_traces(&checked);
+        let (right, wrong) = (Reason::Equal, Reason::Different);
+        // After trace 2 an answer is right, but nothing could check the trace.
+        counts.add_verdicts(
+            &checked,
+            &[
+                verdict(0, right),
+                verdict(1, right),
+                verdict(0, right),
+                verdict(0, right),
+                verdict(1, wrong),
+                verdict(2, right),
+            ],
+        );
+        assert_eq!(counts.validity().unwrap().forced, Some(0.25));
     }
 }

@@ -86,11 +86,15 @@ fn validity_lines(validity: &StepValidity) -> Vec<String> {
     let mass = validity
         .training_mass
         .map(|mass| format!(", and {:.1} % of the training weight is on such traces", mass * 100.0));
+    let forced = validity
+        .forced
+        .map(|forced| format!(" Of the right answers {:.1} % follow the other traces.", forced * 100.0));
     let text = format!(
-        "Of {} finished traces {:.1} % are valid in every step{}.",
+        "Of {} finished traces {:.1} % are valid in every step{}.{}",
         validity.finished,
         validity.share() * 100.0,
-        mass.unwrap_or_default()
+        mass.unwrap_or_default(),
+        forced.unwrap_or_default()
     );
     wrapped("", &text)
 }
@@ -173,7 +177,7 @@ mod tests {
             initial_on_sampled: Some(accuracy(0.3)),
             ceiling: Some(accuracy(0.45)),
             lift: Some(Lift { questions: 200, posterior: accuracy(0.4), initial: accuracy(0.3), difference }),
-            validity: Some(StepValidity { finished: 25_600, valid: 12_800, training_mass: Some(0.625) }),
+            validity: Some(StepValidity { finished: 25_600, valid: 12_800, training_mass: Some(0.625), forced: Some(0.125) }),
             costs: BTreeMap::from(["best-of-rft", "final"].map(of_method)),
             ..Diagnostics::default()
         };
@@ -191,6 +195,7 @@ mod tests {
             "gold traces for all, held-out           45.0 %   40.0 to 50.0           200",
             "lift over the initial model             +0.0     -10.0 to +10.0         200",
             "Of 25600 finished traces 50.0 % are valid in every step, and 62.5 % of the",
+            "Of the right answers 12.5 % follow the other traces.",
             "final                       123456789012     98765432109     86400.0",
             "Caution: the initial model does not fit its own traces",
             "         ",

@@ -36,6 +36,9 @@ pub struct WeighSummary {
     pub distinct_effective_sample_size: f64,
     /// Mean number of different traces over the same questions.
     pub distinct_traces: f64,
+    /// Mean log-prob of a finished trace under what drew it, the posterior or the mixture (nats a trace): at temperature 1,
+    /// less its entropy.
+    pub mean_log_q: f64,
     /// Traces whose ratio is at its bound.
     pub clipped: usize,
     /// Mean entropy of rho~ over the same questions (nats).
@@ -175,6 +178,7 @@ impl WeighSummary {
             "effective_sample_size": self.effective_sample_size,
             "distinct_effective_sample_size": self.distinct_effective_sample_size,
             "distinct_traces": self.distinct_traces,
+            "mean_log_q": self.mean_log_q,
             "clipped": self.clipped,
             "entropy": self.entropy,
             "bounds": self.bounds.as_ref().map_or_else(|reasons| no_bounds(reasons), BoundSeries::to_json),
@@ -231,6 +235,7 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: &Dr
         effective_sample_size: mean(|question| question.weights.effective_sample_size),
         distinct_effective_sample_size: mean(|question| question.distinct.effective_sample_size),
         distinct_traces: mean(|question| question.distinct.traces as f64),
+        mean_log_q: scores.iter().map(|score| score.logq_sum).fold(0.0, f64::add) / scores.len().max(1) as f64,
         clipped: questions.iter().map(|question| question.clipped).sum(),
         entropy: mean(|question| question.weights.entropy),
         bounds: bounds(questions, drawn),
