@@ -3,6 +3,7 @@
 //! the loop that draws missing samples.
 
 pub mod boundary;
+pub mod child;
 #[cfg(test)]
 mod conformance;
 pub mod cpu;

@@ -8,11 +8,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use latrace::cli::{self, Cli};
+use latrace_engine::child;
 use latrace_io::failure;
 #[cfg(target_os = "linux")]
 use latrace_verify::code::launcher;
 
 fn main() -> ExitCode {
+    if let Some(code) = child::hidden() {
+        return code;
+    }
     // Before the command line is parsed, whose grammar does not have the launcher's arguments.
     #[cfg(target_os = "linux")]
     if let Some(arguments) = launcher_arguments() {
