@@ -3,6 +3,7 @@
 
 mod algorithm;
 mod distillation;
+mod drawing;
 mod proposal;
 mod refinement;
 mod settings;
@@ -14,6 +15,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 pub use distillation::DistillationSettings;
+pub use drawing::RescoringSettings;
 pub use refinement::RefinementSettings;
 pub use settings::{
     AnswerSettings, DatasetSettings, EvaluatedQuestions, EvaluationSettings, External, FitRows, FitSettings,

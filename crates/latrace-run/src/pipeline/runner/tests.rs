@@ -49,6 +49,9 @@ fn do_by(
 
 fn context() -> RunContext {
     RunContext::new(&crate::recipe::run::EngineOptions {
+        generate: Default::default(),
+        score: Default::default(),
+        train: Default::default(),
         part_questions: 1,
         batch: 1,
         prefill_tokens: 1,
