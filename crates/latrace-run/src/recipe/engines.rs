@@ -38,6 +38,8 @@ pub enum TrainEngine {
     Cpu,
     /// PyTorch with FSDP2.
     Torchrun,
+    /// People, elsewhere: a run stops at each training, and goes on with the model that they import.
+    Manual,
 }
 
 /// Who generates, scores and trains; and options of the built-in engine that do not affect results, except for how
