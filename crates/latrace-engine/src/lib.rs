@@ -28,7 +28,7 @@ pub use engines::Engines;
 pub use latrace_lm::train_config;
 pub use latrace_lm::{Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights};
 pub use manual::ManualEngine;
-pub use model_shape::check_same_model;
+pub use model_shape::{Parameters, check_same_model};
 
 /// The hint of an error of an engine.
 pub fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

@@ -64,6 +64,41 @@ fn no_model(folder: &Path) -> Failure {
     Failure::work(format!("{} is not a model folder: it has no config.json", folder.display()))
         .hint("a model folder contains config.json, model.safetensors and tokenizer.json")
 }
+/// The numbers of a model that its memory follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// All parameters.
+    pub all: u64,
+    /// Decoder layers.
+    pub layers: u64,
+    /// Width of the residual stream.
+    pub hidden: u64,
+    /// Width of the keys of a layer, and of its values.
+    pub key_values: u64,
+}
+
+impl Parameters {
+    /// Reads them from a model folder's `config.json`.
+    ///
+    /// # Errors
+    /// As [`ModelShape::read`].
+    pub fn read(folder: &Path) -> Result<Parameters> {
+        ModelShape::read(folder)?;
+        let config = Config::read(folder)?;
+        let all = config
+            .parameters()
+            .iter()
+            .map(|parameter| parameter.shape.iter().product::<usize>() as u64)
+            .sum();
+        Ok(Parameters {
+            all,
+            layers: config.layers as u64,
+            hidden: config.hidden_size as u64,
+            key_values: (config.kv_heads * config.head_dim) as u64,
+        })
+    }
+}
+
 /// Checks that a model could have been trained from another: the same architecture, and the same tensors.
 ///
 /// # Errors

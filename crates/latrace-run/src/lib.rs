@@ -3,6 +3,7 @@
 
 pub mod comparison;
 pub mod diagnostics;
+pub mod estimate;
 pub mod evaluation;
 pub mod export;
 pub mod import;

@@ -7,9 +7,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tracing::info;
 
+use latrace_engine::child;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_report::{self as report, PAGE};
+use latrace_run::estimate::{ModelMemory, Work, works};
 use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
@@ -56,9 +58,13 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     // Before the lock, which would create the folder; so the layout, which the lock checks, is checked here.
     if arguments.dry_run {
         layout::check(&folder)?;
-        return print(&in_lines(&plan, &states(&plan, &folder, &context)?));
+        let states = states(&plan, &folder, &context)?;
+        let works = works(&plan, &folder)?;
+        let memory = ModelMemory::of(&plan, &folder, recipe.r#final.config.cutoff_length)?;
+        return print(&[in_lines(&plan, &states, &works), ahead(&states, &works, memory)].concat());
     }
     let held = RunFolder::lock(&folder)?;
+    say_what_is_kept(arguments, &folder)?;
     // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
     write_recipe(&recipe, &folder)?;
@@ -67,6 +73,26 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     runner::run(&plan, &held, &context)?;
     conclude(&plan, &recipe, &folder)
 }
+
+/// On Ctrl-C or SIGTERM, ends servers and trainers in order, and says what is kept. Nothing has to be saved then: parts
+/// and checkpoints are written as the work goes on.
+fn say_what_is_kept(arguments: &RunArguments, folder: &Path) -> Result<()> {
+    let kept = format!(
+        "stopped; {} keeps what is finished: parts, samples, checkpoints. The same command resumes: \
+         latrace run {}",
+        folder.display(),
+        arguments.recipe.display()
+    );
+    ctrlc::set_handler(move || {
+        child::stop_all();
+        eprintln!("{kept}");
+        std::process::exit(INTERRUPTED);
+    })
+    .context("cannot watch for Ctrl-C")
+}
+
+/// Exit code of a run that was told to stop, as a shell has it for Ctrl-C.
+const INTERRUPTED: i32 = 130;
 
 /// Written before the first stage: status and report read a run's plan from it, also of one that was killed.
 fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
@@ -115,10 +141,82 @@ fn announce_stage(stage: &str, state: &State) {
 }
 
 /// A line for each step of each method.
-fn in_lines(plan: &Plan, states: &[State]) -> String {
-    let line = |step: &Step| format!("{:<32} {}", step.label(), intent(step, &states[step.node]));
-    let lines: Vec<_> = plan.steps.iter().map(line).collect();
-    lines.join("\n")
+fn in_lines(plan: &Plan, states: &[State], works: &[Option<Work>]) -> String {
+    let line = |step: &Step| {
+        let state = &states[step.node];
+        let amount = works[step.node].filter(|_| !step.shared && *state != State::Done).map(amount);
+        format!("{:<32} {}{}\n", step.label(), intent(step, state), amount.unwrap_or_default())
+    };
+    plan.steps.iter().map(line).collect()
+}
+
+/// How much a stage has to do, at most.
+fn amount(work: Work) -> String {
+    let Work { samples, drawn, scored, updates, .. } = work;
+    match (drawn, scored, updates) {
+        (1.., ..) => format!(": at most {samples} samples of {} tokens", drawn / samples.max(1)),
+        (_, 1.., _) => format!(": at most {} tokens", short(scored)),
+        (.., 1..) => format!(": {updates} updates"),
+        _ => String::new(),
+    }
+}
+
+/// All that is still to be done, and the memory that the model needs.
+fn ahead(states: &[State], works: &[Option<Work>], memory: Option<ModelMemory>) -> String {
+    let mut all = Work::default();
+    let mut unknown = false;
+    for (_, work) in states.iter().zip(works).filter(|(state, _)| **state != State::Done) {
+        unknown |= work.is_none();
+        let Work { samples, drawn, scored, updates, trained } = work.unwrap_or_default();
+        all.samples += samples;
+        all.drawn += drawn;
+        all.scored += scored;
+        all.updates += updates;
+        all.trained += trained;
+    }
+    let mut text = if unknown {
+        "\nHow much there is to do is known once 00-questions is done.\n".to_owned()
+    } else {
+        let Work { drawn, scored, trained, .. } = all;
+        // An id and a log-prob of each token; scores have the latter alone.
+        let disk = 8 * drawn + 4 * scored;
+        format!(
+            "\nTo be done, if every sample and row were as long as it may be: {} tokens drawn, {} scored, {} trained on; \
+             tables of {}B.\n",
+            short(drawn),
+            short(scored),
+            short(trained),
+            short(disk)
+        )
+    };
+    if let Some(ModelMemory { parameters, training, activations, weights, cache_of_token }) = memory {
+        text += &format!(
+            "The model has {} parameters: {}B to train in f32 with AdamW, over all GPUs, and {}B of activations for a row of \
+             the cut-off length, if layers are recomputed; {}B to serve in bf16, and {}B of cache for 1,000 tokens.\n",
+            short(parameters),
+            short(training),
+            short(activations),
+            short(weights),
+            short(1000 * cache_of_token)
+        );
+    }
+    text
+}
+
+/// A number with three digits and a unit.
+fn short(number: u64) -> String {
+    let steps = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    let number = number as f64;
+    let (size, unit) = steps.into_iter().find(|(size, _)| number >= *size).unwrap_or((1.0, " "));
+    let scaled = number / size;
+    let digits = if scaled >= 100.0 || size == 1.0 {
+        0
+    } else if scaled >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{scaled:.digits$}{unit}")
 }
 
 /// What the run will do with a step.
