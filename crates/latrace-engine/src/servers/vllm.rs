@@ -132,7 +132,9 @@ impl Dialect for Vllm {
             // It is shutting down, or its engine is.
             Some("abort") => return Err(Trouble::Passing("it has aborted the request".to_owned())),
             other => {
-                return Err(wrong(format!("expected \"stop\" or \"length\" as finish_reason, got {other:?}")));
+                return Err(wrong(format!(
+                    "expected \"stop\" or \"length\" as finish_reason, got {other:?}"
+                )));
             }
         };
         let logprobs = choice.logprobs.ok_or_else(|| wrong("its response has no logprobs"))?;
