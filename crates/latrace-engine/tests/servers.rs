@@ -1,5 +1,6 @@
 //! Servers that are started, restarted and stopped, with the fake server as the program. Without a test harness: this
 //! binary is the server and its supervisor as well.
+#![allow(clippy::unwrap_used, reason = "without a harness, no function is marked as a test")]
 
 use std::fs;
 use std::net::TcpStream;
@@ -25,6 +26,9 @@ const NEVER: u64 = u64::MAX;
 /// Requests of the probe of a server.
 const PROBE: u64 = 7;
 
+/// A name, and a test with a model.
+type Test = (&'static str, fn(&Path));
+
 fn main() -> ExitCode {
     if let Some(code) = child::hidden() {
         return code;
@@ -33,7 +37,7 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == FAKE) {
         return serve(&arguments);
     }
-    let tests: [(&str, fn(&Path)); 5] = [
+    let tests: [Test; 5] = [
         ("servers are started, used and stopped", started_and_stopped),
         ("a server that dies is started again", started_again),
         ("a server that dies each time is given up, with its last lines", given_up),
