@@ -7,7 +7,9 @@ pub mod child;
 #[cfg(test)]
 mod conformance;
 pub mod cpu;
+mod engines;
 mod files;
+mod manual;
 mod model_shape;
 mod open_parts;
 pub mod random;
@@ -23,8 +25,11 @@ mod write_behind;
 
 pub use boundary::{Engine, EngineRole, Identity, ModelShape};
 pub use cpu::{CpuEngine, CpuOptions};
+pub use engines::Engines;
 pub use latrace_lm::train_config;
 pub use latrace_lm::{Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights};
+pub use manual::ManualEngine;
+pub use model_shape::check_same_model;
 
 /// The hint of an error of an engine.
 pub fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

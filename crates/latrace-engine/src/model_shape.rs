@@ -1,9 +1,11 @@
 //! The properties of a model that the boundary needs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 use latrace_io::failure::Failure;
+use latrace_io::model_folder::tensor_shapes;
 use latrace_lm::Config;
 
 /// The limits that requests to a model have to respect, and the tokens that end its texts.
@@ -61,4 +63,44 @@ impl ModelShape {
 fn no_model(folder: &Path) -> Failure {
     Failure::work(format!("{} is not a model folder: it has no config.json", folder.display()))
         .hint("a model folder contains config.json, model.safetensors and tokenizer.json")
+}
+/// Checks that a model could have been trained from another: the same architecture, and the same tensors.
+///
+/// # Errors
+/// A folder without a usable model; what differs, and how.
+pub fn check_same_model(start: &Path, trained: &Path) -> Result<()> {
+    let [of_start, of_trained] =
+        [start, trained].map(|folder| ModelShape::read(folder).and_then(|_| Ok(Config::read(folder)?)));
+    let (of_start, of_trained) = (of_start?, of_trained?);
+    // Neither how texts end nor how fresh weights are drawn is a matter of the weights.
+    let same = Config {
+        eos_token_ids: of_start.eos_token_ids.clone(),
+        initializer_range: of_start.initializer_range,
+        ..of_trained.clone()
+    };
+    if same != of_start {
+        let message = format!(
+            "{} has another architecture than {}, which it is to be trained from",
+            trained.display(),
+            start.display()
+        );
+        return Err(Failure::work(message).hint(format!("expected {of_start:?}, got {of_trained:?}")).into());
+    }
+    let shapes = |folder: &Path| -> Result<BTreeMap<String, Vec<u64>>> {
+        let mut shapes = tensor_shapes(folder)?;
+        // Some trainers write a tied head out.
+        if of_start.tied {
+            shapes.remove("lm_head.weight");
+        }
+        Ok(shapes)
+    };
+    let (expected, got) = (shapes(start)?, shapes(trained)?);
+    let names = expected.keys().chain(got.keys());
+    let Some(name) = names.into_iter().find(|&name| expected.get(name) != got.get(name)) else {
+        return Ok(());
+    };
+    let say = |shape: Option<&Vec<u64>>| shape.map_or("none".to_owned(), |shape| format!("{shape:?}"));
+    let (expected, got) = (say(expected.get(name)), say(got.get(name)));
+    Err(Failure::work(format!("{}: tensor {name}: expected shape {expected}, got {got}", trained.display()))
+        .into())
 }

@@ -1,5 +1,6 @@
 //! Children end with their parent, whatever ends it, and with all that they have started. Without a test harness: the
 //! supervisor is this binary once more.
+#![allow(clippy::unwrap_used, reason = "without a harness, no function is marked as a test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         let _child = Child::start(&shell(Path::new(folder), script)).unwrap();
         sleep(Duration::from_secs(600));
     }
-    let tests: [(&str, fn(&Path)); 7] = [
+    let tests: [Test; 7] = [
         ("its end is told in words, with its last lines", its_end_is_told),
         ("a command that does not exist says so", a_missing_command),
         ("the environment is set and removed", the_environment),
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+
+/// A name, and a test that gets an empty folder.
+type Test = (&'static str, fn(&Path));
 
 fn shell(folder: &Path, script: &str) -> ChildCommand {
     ChildCommand {

@@ -1,10 +1,13 @@
 //! Identity of model folders.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::files::checksum;
 
@@ -23,4 +26,45 @@ pub fn fingerprint(folder: &Path) -> Result<BTreeMap<String, String>> {
         }
     }
     Ok(sums)
+}
+
+/// Names and shapes of the tensors in a folder's `*.safetensors`, from their headers alone.
+///
+/// # Errors
+/// No such file, or one whose header cannot be read.
+pub fn tensor_shapes(folder: &Path) -> Result<BTreeMap<String, Vec<u64>>> {
+    let mut shapes = BTreeMap::new();
+    let cannot = || format!("cannot read the folder {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            let header =
+                header(&path).with_context(|| format!("{} is no safetensors file", path.display()))?;
+            shapes.extend(header.into_iter().map(|(name, tensor)| (name, tensor.shape)));
+        }
+    }
+    anyhow::ensure!(!shapes.is_empty(), "{} has no weights: expected *.safetensors", folder.display());
+    Ok(shapes)
+}
+
+/// A tensor, as the header of a file describes it.
+#[derive(Deserialize)]
+struct Tensor {
+    shape: Vec<u64>,
+}
+
+/// Longer headers are refused, as the format's own library does.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// The header: its length as eight little-endian bytes, then JSON.
+fn header(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    anyhow::ensure!(length <= LONGEST_HEADER, "its header has {length} bytes");
+    let mut entries: Map<String, Value> = serde_json::from_reader(BufReader::new(file.take(length)))?;
+    entries.remove("__metadata__");
+    let tensor = |(name, value)| Ok((name, serde_json::from_value(value)?));
+    entries.into_iter().map(tensor).collect()
 }

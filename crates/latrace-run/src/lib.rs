@@ -1,10 +1,11 @@
 //! Runs: the recipe, its plan, the run folder with its records, and the stages that fill it; also evaluation,
-//! comparison and export.
+//! comparison, export and import.
 
 pub mod comparison;
 pub mod diagnostics;
 pub mod evaluation;
 pub mod export;
+pub mod import;
 pub mod join;
 pub mod layout;
 pub mod pipeline;

@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, compare, completions, doctor, eval, export, init, man, questions, report,
+    answer, build, chat, compare, completions, doctor, eval, export, import, init, man, questions, report,
     run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
 use latrace_io::failure::Failure;
@@ -95,8 +95,10 @@ enum Command {
     Status(status::StatusArguments),
     /// Compare models side by side: one table over models and benchmarks
     Compare(compare::CompareArguments),
-    /// Export a run's last training for other trainers: TRL, LLaMA-Factory
+    /// Export a training of a run for other trainers: TRL, LLaMA-Factory
     Export(export::ExportArguments),
+    /// Take a model that was trained elsewhere as a stage of a run
+    Import(import::ImportArguments),
     /// Chat with a model in the terminal
     Chat(chat::ChatArguments),
     /// Create a randomly initialised model from a configuration
@@ -142,6 +144,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Status(arguments) => status::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Import(arguments) => import::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),

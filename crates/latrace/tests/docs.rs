@@ -181,7 +181,7 @@ const SECTIONS: [(&str, &str, &str); 12] = [
     ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
     ("distillation", "latrace-run/src/recipe/distillation.rs", "Distillation"),
     ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
-    ("engine", "latrace-run/src/recipe/run.rs", "EngineOptions"),
+    ("engine", "latrace-run/src/recipe/engines.rs", "EngineOptions"),
 ];
 
 /// Files with enums that settings have as their types.
@@ -357,6 +357,7 @@ fn in_words(kind: &str) -> String {
         | "Diagnostics"
         | "Lift"
         | "StepValidity"
+        | "SamplerMismatch"
         | "TraceDiversity"
         | "Interval"
         | "Accuracy" => "object",
@@ -367,7 +368,7 @@ fn in_words(kind: &str) -> String {
 }
 
 /// Structs of files, by name, with the file of the code that has each.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
     ("RunSummary", "latrace-run/src/pipeline/summary.rs"),
@@ -375,6 +376,7 @@ const FILES: [(&str, &str); 10] = [
     ("Lift", "latrace-run/src/diagnostics/mod.rs"),
     ("StepValidity", "latrace-run/src/diagnostics/mod.rs"),
     ("TraceDiversity", "latrace-run/src/diagnostics/mod.rs"),
+    ("SamplerMismatch", "latrace-run/src/stages/rescoring.rs"),
     ("MethodCost", "latrace-run/src/diagnostics/mod.rs"),
     ("Accuracy", "latrace-objective/src/statistics.rs"),
     ("Metrics", "latrace-lm/src/train.rs"),

@@ -26,7 +26,7 @@ function fitFigure(data) {
     absent: own.length || sampled.length ? null : data.missing.fit ?? "Not measured.",
     wide: true,
     body: table("Right answers before training on new traces", ["What", "Right", "95 % interval", "Questions"], rows),
-    note: [validityNote(signs.validity), diversityNote(signs.traces)].filter(Boolean).join(" "),
+    note: [validityNote(signs.validity), diversityNote(signs.traces), mismatchNote(signs.mismatch)].filter(Boolean).join(" "),
   });
 }
 
@@ -41,6 +41,11 @@ function validityNote(validity) {
 function diversityNote(traces) {
   if (!traces) return null;
   return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} differ on average, with an effective sample size of ${decimal(traces.distinct_effective_sample_size, 1)}${logProb(traces)}; the ratio of ${percent(traces.clipped)} of the traces is at its bound.`;
+}
+
+function mismatchNote(mismatch) {
+  if (!mismatch) return null;
+  return `The log-probs of the sampler and of the scorer differ by ${mismatch.mean.toExponential(1)} nats a token on average, ${mismatch.largest.toExponential(1)} at most, and by ${mismatch.mean_of_traces.toExponential(1)} a trace; weights have the scorer’s.`;
 }
 
 /** The log-prob of a trace, where it was counted. */

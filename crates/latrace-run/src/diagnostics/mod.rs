@@ -17,9 +17,10 @@ use latrace_objective::statistics::{Accuracy, Interval};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::plan::{Plan, Stage};
+use crate::plan::{Plan, Settings, Stage};
 use crate::recipe::run::RunRecipe;
 use crate::stages::evaluation::Measured;
+pub use crate::stages::rescoring::SamplerMismatch;
 use finished::{Finished, Found};
 
 pub use costs::trained_tokens;
@@ -46,6 +47,9 @@ pub struct Diagnostics {
     pub lift: Option<Lift>,
     /// Whether the sampled traces of the last round are valid in every step, for built-in tasks.
     pub validity: Option<StepValidity>,
+    /// How far the log-probs of the traces' sampler and of their scorer differ, in the last round; null where one engine
+    /// does both and they agree to the bit.
+    pub mismatch: Option<SamplerMismatch>,
     /// How many of a question's traces differ, and how many are at the bound of their ratio, in the last round.
     pub traces: Option<TraceDiversity>,
     /// What each method draws, trains on and takes, by the name of its final model: that of all its stages but the
@@ -146,6 +150,7 @@ impl Diagnostics {
             ceiling: ceiling::of(&stages, recipe)?,
             lift: lift::of(&stages, recipe)?,
             validity: validity::of(&stages, recipe, round)?,
+            mismatch: mismatch(&stages, round)?,
             traces: diversity(&stages, round)?,
             costs: costs::of(&stages)?,
             cautions: Vec::new(),
@@ -174,6 +179,16 @@ fn accuracy_of(found: Found) -> Result<Option<Accuracy>> {
     let cannot = || format!("{} contains no evaluation", found.folder.display());
     let measured: Measured = serde_json::from_value(found.record.counts).with_context(cannot)?;
     Ok(Some(measured.overall).filter(|overall| overall.questions > 0))
+}
+
+fn mismatch(stages: &Finished<'_>, round: u64) -> Result<Option<SamplerMismatch>> {
+    let Some(node) = stages.plan.node(None, round, Stage::Traces) else { return Ok(None) };
+    if !matches!(stages.plan.nodes[node].settings, Settings::Rescoring(_)) {
+        return Ok(None);
+    }
+    let Some(Found { folder, record }) = stages.node(node)? else { return Ok(None) };
+    let cannot = || format!("{} contains no comparison of log-probs", folder.display());
+    serde_json::from_value(record.counts).map(Some).with_context(cannot)
 }
 
 fn diversity(stages: &Finished<'_>, round: u64) -> Result<Option<TraceDiversity>> {

@@ -2,6 +2,7 @@
 
 use latrace_objective::statistics::Accuracy;
 
+use super::SamplerMismatch;
 use super::{Diagnostics, FITS, Lift, MethodCost, StepValidity};
 
 /// Columns of a terminal.
@@ -13,9 +14,10 @@ const SETTINGS: &str = "The initial model answers with the settings of the evalu
 
 /// The diagnostics as text: a table of accuracies, the validity of traces, the costs, and the cautions.
 pub fn in_lines(diagnostics: &Diagnostics) -> Vec<String> {
-    let Diagnostics { validity, costs, cautions, .. } = diagnostics;
+    let Diagnostics { validity, mismatch, costs, cautions, .. } = diagnostics;
     let mut lines = accuracies(diagnostics);
     lines.extend(validity.iter().flat_map(validity_lines));
+    lines.extend(mismatch.iter().flat_map(mismatch_lines));
     if !costs.is_empty() {
         lines.push(String::new());
         lines.push(format!("{:<24}{:>16}{:>16}{:>12}", "cost", "tokens drawn", "tokens trained", "seconds"));
@@ -99,6 +101,15 @@ fn validity_lines(validity: &StepValidity) -> Vec<String> {
     wrapped("", &text)
 }
 
+fn mismatch_lines(mismatch: &SamplerMismatch) -> Vec<String> {
+    let SamplerMismatch { mean, largest, mean_of_traces, .. } = mismatch;
+    let text = format!(
+        "The log-probs of the sampler and of the scorer differ by {mean:.1e} nats a token on average, {largest:.1e} at \
+         most, and by {mean_of_traces:.1e} a trace; weights have the scorer's."
+    );
+    wrapped("", &text)
+}
+
 fn cost_row(name: &str, cost: &MethodCost) -> String {
     let MethodCost { tokens_drawn, tokens_trained, seconds } = cost;
     format!("{name:<24}{tokens_drawn:>16}{tokens_trained:>16}{seconds:>12.1}")
@@ -177,7 +188,19 @@ mod tests {
             initial_on_sampled: Some(accuracy(0.3)),
             ceiling: Some(accuracy(0.45)),
             lift: Some(Lift { questions: 200, posterior: accuracy(0.4), initial: accuracy(0.3), difference }),
-            validity: Some(StepValidity { finished: 25_600, valid: 12_800, training_mass: Some(0.625), forced: Some(0.125) }),
+            mismatch: Some(SamplerMismatch {
+                traces: 100,
+                tokens: 2000,
+                mean: 0.0021,
+                largest: 0.125,
+                mean_of_traces: 0.02,
+            }),
+            validity: Some(StepValidity {
+                finished: 25_600,
+                valid: 12_800,
+                training_mass: Some(0.625),
+                forced: Some(0.125),
+            }),
             costs: BTreeMap::from(["best-of-rft", "final"].map(of_method)),
             ..Diagnostics::default()
         };
@@ -196,6 +219,7 @@ mod tests {
             "lift over the initial model             +0.0     -10.0 to +10.0         200",
             "Of 25600 finished traces 50.0 % are valid in every step, and 62.5 % of the",
             "Of the right answers 12.5 % follow the other traces.",
+            "The log-probs of the sampler and of the scorer differ by 2.1e-3 nats a token on",
             "final                       123456789012     98765432109     86400.0",
             "Caution: the initial model does not fit its own traces",
             "         ",

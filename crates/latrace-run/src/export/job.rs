@@ -7,14 +7,14 @@ use latrace_engine::text_codec::TextCodec;
 use latrace_engine::train_config::OverLength;
 use latrace_engine::{ModelShape, TrainConfig};
 use latrace_io::failure::Failure;
-use latrace_io::table::Table;
 use serde_json::{Value, json};
 
 use crate::pipeline::folder::read_record;
 use crate::pipeline::records::ExampleRecord;
 use crate::pipeline::runner::folder_of;
-use crate::plan::{NodeId, Plan, Role, Stage, plan};
-use crate::recipe::run::{RunRecipe, of_run};
+use crate::plan::{FitRows, Node, NodeId, Plan, Role, Settings, Stage, plan};
+use crate::recipe::run::of_run;
+use crate::stages::training::each_example;
 
 /// A training to export.
 #[derive(Debug)]
@@ -61,18 +61,31 @@ impl Example {
 }
 
 impl Job {
-    /// Reads the last training of a run.
+    /// Reads a training of a run: that whose folder is `stage`, or else the last one of the run's own method that has
+    /// its examples.
     ///
     /// # Errors
-    /// A run without a finished stage 8, or whose method is a policy gradient; no row within the cut-off length.
-    pub(super) fn read(run: &Path) -> Result<Job> {
-        let recipe = of_run(run)?;
-        check_supervised(&recipe)?;
-        let (dataset, model) = last_training(run, &recipe)?;
-        let tokenizer = PathBuf::from(&model);
+    /// Unfinished examples; those of a policy gradient; no row within the cut-off length.
+    pub(super) fn read(run: &Path, stage: Option<&str>) -> Result<Job> {
+        let plan = plan(&of_run(run)?)?;
+        let training = match stage {
+            Some(stage) => plan.training(stage)?,
+            None => last_training(&plan, run)?,
+        };
+        let Settings::Fit(settings) = &plan.nodes[training].settings else {
+            unreachable!("it is a training")
+        };
+        let input = |role| plan.nodes[training].input(role).context("a training has a model and rows");
+        let (rows, start) = (&plan.nodes[input(Role::Rows)?], &plan.nodes[input(Role::Model)?]);
+        let table = run.join(rows.folder());
+        if !is_done(&table) {
+            return Err(unfinished(run, rows).into());
+        }
+        let model = absolute(folder_of(start, run.join(start.folder()))?);
+        let shown = model.display().to_string();
         let mut job =
-            Job { model, config: recipe.final_config(), rows: Vec::new(), dropped: 0, ambiguous: 0 };
-        job.read_rows(&dataset, &tokenizer)?;
+            Job { model: shown, config: settings.config(), rows: Vec::new(), dropped: 0, ambiguous: 0 };
+        job.read_rows(settings.rows, &table, &model)?;
         if job.rows.is_empty() {
             return Err(Failure::work("the run has no row to train on within the cut-off length").into());
         }
@@ -80,19 +93,19 @@ impl Job {
     }
 
     /// Reads the examples of a data set, with the tokenizer of `model`, which all models of a run share.
-    fn read_rows(&mut self, dataset: &Path, model: &Path) -> Result<()> {
+    fn read_rows(&mut self, of: FitRows, table: &Path, model: &Path) -> Result<()> {
         let shape = ModelShape::read(model)?;
         let text = TextCodec::open(model, &shape)?;
         let limit = self.config.cutoff_length.min(shape.positions);
-        for record in Table::<ExampleRecord>::open(dataset).records()? {
-            let record = record?;
+        each_example(of, table, |record| {
+            check_supervised(&record)?;
             if self.is_dropped(&record, limit) {
                 self.dropped += 1;
             } else {
                 self.add(Example::decoded(record, &text, model)?, &text);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn add(&mut self, example: Example, text: &TextCodec) {
@@ -144,38 +157,36 @@ impl Job {
 
 /// Refuses rewarded samples: without old log-probs and clipping, a negative advantage would push the loss
 /// to minus infinity.
-fn check_supervised(recipe: &RunRecipe) -> Result<()> {
-    if !recipe.method.is_policy_gradient() {
+fn check_supervised(example: &ExampleRecord) -> Result<()> {
+    if example.old_logprobs.is_none() {
         return Ok(());
     }
-    let message = "the examples of this run are rewarded samples, which supervised trainers cannot use";
+    let message = "the examples of this training are rewarded samples, which supervised trainers cannot use";
     Err(Failure::work(message).hint("TRL and other RL trainers sample for themselves").into())
 }
 
-/// The examples of the last round with a finished stage 8, and the model that training on them starts from.
-fn last_training(run: &Path, recipe: &RunRecipe) -> Result<(PathBuf, String)> {
-    let plan = plan(recipe)?;
-    let folder = |id: NodeId| run.join(plan.nodes[id].folder());
-    // From the last round on: an unfinished run can be exported as far as it is.
-    let mut trainings = (1..=recipe.rounds).rev().filter_map(|round| inputs_of_training(&plan, round));
-    let found = trainings.find(|(dataset, _)| is_done(&folder(*dataset)));
-    let (dataset, start) = found.ok_or_else(|| no_dataset(run))?;
-    let model = folder_of(&plan.nodes[start], folder(start))?;
-    Ok((folder(dataset), absolute(model).display().to_string()))
+/// The training of the last round with finished examples: an unfinished run can be exported as far as it is.
+fn last_training(plan: &Plan, run: &Path) -> Result<NodeId> {
+    let trainings =
+        plan.steps.iter().rev().filter(|step| step.method.is_none() && step.stage == Stage::Final);
+    let has_examples = |id: &NodeId| {
+        let rows = plan.nodes[*id].input(Role::Rows);
+        rows.is_some_and(|rows| is_done(&run.join(plan.nodes[rows].folder())))
+    };
+    trainings.map(|step| step.node).find(has_examples).ok_or_else(|| no_dataset(run).into())
 }
 
 fn is_done(stage: &Path) -> bool {
     read_record(stage).ok().flatten().is_some_and(|record| record.done)
 }
 
-/// The examples and the model of a round's training.
-fn inputs_of_training(plan: &Plan, round: u64) -> Option<(NodeId, NodeId)> {
-    let training = &plan.nodes[plan.node(None, round, Stage::Final)?];
-    Some((training.input(Role::Rows)?, training.input(Role::Model)?))
-}
-
 fn no_dataset(run: &Path) -> Failure {
     Failure::work(format!("{} has no finished stage {}", run.display(), Stage::Dataset))
+        .hint("`latrace status` says how far the run is")
+}
+
+fn unfinished(run: &Path, stage: &Node) -> Failure {
+    Failure::work(format!("{} has no finished {}", run.display(), stage.folder().display()))
         .hint("`latrace status` says how far the run is")
 }
 

@@ -1,4 +1,4 @@
-//! Exports the examples of a run's last training for other trainers: rows as text and as token ids, and the
+//! Exports the examples of a training of a run for other trainers: rows as text and as token ids, and the
 //! training settings in the trainer's format.
 //!
 //! Whatever a trainer cannot express is listed in the exported README, never dropped silently.
@@ -41,12 +41,12 @@ pub struct Exported {
     pub ambiguous: usize,
 }
 
-/// Exports the last training of a run into a folder that is empty or absent.
+/// Exports a training of a run, by the name of its folder or else the last one, into a folder that is empty or absent.
 ///
 /// # Errors
-/// A run whose stage 8 is unfinished; rewarded samples, which a supervised trainer cannot use; I/O errors.
-pub fn export(run: &Path, target: Target, out: &Path) -> Result<Exported> {
-    let job = Job::read(run)?;
+/// Examples that are unfinished; rewarded samples, which a supervised trainer cannot use; I/O errors.
+pub fn export(run: &Path, stage: Option<&str>, target: Target, out: &Path) -> Result<Exported> {
+    let job = Job::read(run, stage)?;
     let files = match target {
         Target::Trl => trl::files(&job),
         Target::LlamaFactory => llama_factory::files(&job),

@@ -1,10 +1,11 @@
 //! What all stages of a run share and no result depends on.
 
-use latrace_engine::{CpuEngine, CpuOptions, Engine, EngineRole, Identity};
+use anyhow::Result;
+use latrace_engine::{CpuEngine, CpuOptions, Engine, EngineRole, Engines, Identity, ManualEngine};
 use latrace_questions::query::SharedSandbox;
 
 use crate::plan::{Node, Settings};
-use crate::recipe::run;
+use crate::recipe::run::{EngineOptions, GenerateEngine, RunRecipe, ScoreEngine, TrainEngine};
 
 /// The engine, and the sandbox for programs.
 #[derive(Debug)]
@@ -16,9 +17,28 @@ pub struct RunContext {
 }
 
 impl RunContext {
-    /// A context with the built-in engine and a recipe's speed and memory options.
-    pub fn new(options: &run::EngineOptions) -> RunContext {
-        RunContext::with_engine(Box::new(CpuEngine::new(cpu_options(options))))
+    /// A context with the engines of a recipe. Nothing is started or loaded yet.
+    ///
+    /// # Errors
+    /// Settings that an engine refuses.
+    pub fn new(recipe: &RunRecipe) -> Result<RunContext> {
+        let built_in = || Box::new(CpuEngine::new(cpu_options(&recipe.engine)));
+        let engines = Engines {
+            generate: match recipe.engine.generate {
+                GenerateEngine::Cpu => built_in(),
+                GenerateEngine::Servers => anyhow::bail!("servers are not built in yet"),
+            },
+            score: match recipe.engine.score {
+                ScoreEngine::Cpu => built_in(),
+                ScoreEngine::Servers | ScoreEngine::Torchrun => anyhow::bail!("servers are not built in yet"),
+            },
+            train: match recipe.engine.train {
+                TrainEngine::Cpu => built_in(),
+                TrainEngine::Torchrun => anyhow::bail!("torchrun is not built in yet"),
+                TrainEngine::Manual => Box::new(ManualEngine),
+            },
+        };
+        Ok(RunContext::with_engine(Box::new(engines)))
     }
 
     /// A context with another engine.
@@ -30,7 +50,7 @@ impl RunContext {
     pub fn identity(&self, node: &Node) -> Option<Identity> {
         let role = match node.settings {
             Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => EngineRole::Generate,
-            Settings::Scores(_) => EngineRole::Score,
+            Settings::Scores(_) | Settings::Rescoring(_) => EngineRole::Score,
             Settings::Fit(_) => EngineRole::Train,
             // The other stages give the same result with any engine.
             _ => return None,
@@ -40,8 +60,8 @@ impl RunContext {
 }
 
 /// A recipe's options as the engine reads them. A recipe cannot leave a value out, so 0 stands for none.
-fn cpu_options(options: &run::EngineOptions) -> CpuOptions {
-    let run::EngineOptions { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
+fn cpu_options(options: &EngineOptions) -> CpuOptions {
+    let EngineOptions { batch, prefill_tokens, score_tokens, kv_cache_bytes, .. } = *options;
     let kv_cache_bytes = Some(kv_cache_bytes).filter(|&bytes| bytes > 0);
     CpuOptions { kv_cache_bytes, batch, prefill_tokens, score_tokens }
 }

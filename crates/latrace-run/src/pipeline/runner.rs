@@ -54,6 +54,18 @@ pub fn states(plan: &Plan, run: &Path, context: &RunContext) -> Result<Vec<State
     Ok(states)
 }
 
+/// The key of a training, or another node, as a run would compute it; `None` while an input is unfinished.
+///
+/// # Errors
+/// As [`states`].
+pub fn key_of(plan: &Plan, id: NodeId, run: &Path, context: &RunContext) -> Result<Option<Value>> {
+    let mut done: Vec<Option<Done>> = Vec::new();
+    for node in &plan.nodes[..id] {
+        done.push(node_state(node, &done, run, context)?.1);
+    }
+    key(&plan.nodes[id], &done, context)
+}
+
 /// The state of a node, and the stage itself if it is done.
 fn node_state(
     node: &Node,
@@ -126,7 +138,7 @@ fn seconds_before(state: &State, record: Option<StageRecord>) -> f64 {
 }
 
 /// Removes a stage made under another key: its parts must not be mixed with new ones.
-fn remove(folder: &Path) -> Result<()> {
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 

@@ -172,8 +172,8 @@ impl Steps<'_> {
         writer: NodeId,
         hinted: bool,
     ) -> Result<NodeId> {
-        let settings = Settings::Traces(TraceSettings::of(&self.recipe, hinted)?);
-        Ok(self.add(stage, settings, &[(Role::Questions, questions), (Role::Model, writer)]))
+        let settings = TraceSettings::of(&self.recipe, hinted)?;
+        Ok(self.drawn(stage, settings, questions, writer))
     }
 
     pub fn scores(&mut self, stage: Stage, after: &[(Role, NodeId)]) -> NodeId {

@@ -19,11 +19,7 @@ impl Steps<'_> {
     /// weighed.
     pub(super) fn distilled(&mut self, questions: NodeId, models: &mut Models) -> Result<NodeId> {
         let teacher = self.posterior(questions, models)?;
-        let traces = self.add(
-            Stage::Traces,
-            of_student(&self.recipe)?,
-            &[(Role::Questions, questions), (Role::Model, models.reasoner)],
-        );
+        let traces = self.drawn(Stage::Traces, of_student(&self.recipe)?, questions, models.reasoner);
         let scores = self.scores_of_teacher(Stage::ScoresOfPosterior, questions, traces, teacher);
         let mut inputs = vec![(Role::Questions, questions), (Role::Traces, traces), (Role::Scores, scores)];
         let contrast = self.recipe.distillation.contrast;
@@ -55,8 +51,8 @@ impl Steps<'_> {
 }
 
 /// Traces without the hint, of the questions that have one for the teacher.
-fn of_student(recipe: &RunRecipe) -> Result<Settings> {
-    Ok(Settings::Traces(TraceSettings { needs_hint: true, ..TraceSettings::of(recipe, false)? }))
+fn of_student(recipe: &RunRecipe) -> Result<TraceSettings> {
+    Ok(TraceSettings { needs_hint: true, ..TraceSettings::of(recipe, false)? })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod algorithm;
 mod distillation;
+mod drawing;
 mod proposal;
 mod refinement;
 mod settings;
@@ -11,9 +12,11 @@ mod stage;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use latrace_io::failure::Failure;
 use serde_json::{Value, json};
 
 pub use distillation::DistillationSettings;
+pub use drawing::RescoringSettings;
 pub use refinement::RefinementSettings;
 pub use settings::{
     AnswerSettings, DatasetSettings, EvaluatedQuestions, EvaluationSettings, External, FitRows, FitSettings,
@@ -121,6 +124,11 @@ impl Node {
         folder.join(self.stage.name())
     }
 
+    /// Its folder, if it is a training.
+    fn trained_in(&self) -> Option<PathBuf> {
+        matches!(self.settings, Settings::Fit(_)).then(|| self.folder())
+    }
+
     /// The input of a role, if the node has one.
     pub fn input(&self, role: Role) -> Option<NodeId> {
         self.inputs.iter().find(|(known, _)| *known == role).map(|(_, id)| *id)
@@ -193,6 +201,22 @@ impl Plan {
     /// The steps of a method's stage in their order, one for each round, or for each refinement of q in it.
     fn steps_of(&self, method: Option<&str>, stage: Stage) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(move |step| step.method.as_deref() == method && step.stage == stage)
+    }
+
+    /// The training whose folder in the run folder is `stage`.
+    ///
+    /// # Errors
+    /// There is none: names all that there are.
+    pub fn training(&self, stage: &str) -> Result<NodeId> {
+        let trainings: Vec<(NodeId, PathBuf)> =
+            self.nodes.iter().enumerate().filter_map(|(id, node)| Some((id, node.trained_in()?))).collect();
+        let wanted = PathBuf::from(stage.trim_end_matches('/'));
+        if let Some((id, _)) = trainings.iter().find(|(_, folder)| *folder == wanted) {
+            return Ok(*id);
+        }
+        let known: Vec<String> = trainings.iter().map(|(_, folder)| folder.display().to_string()).collect();
+        let known = known.join(", ");
+        Err(Failure::usage(format!("{stage}: expected one of the run's trainings: {known}")).into())
     }
 
     /// Names of the baselines, in order of execution.

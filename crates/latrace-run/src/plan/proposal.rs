@@ -97,11 +97,10 @@ impl Steps<'_> {
     ) -> Result<NodeId> {
         let all = self.recipe.traces.sampling.n;
         let settings = of_mixture(&self.recipe, true, all - own)?;
-        let inputs = [(Role::Questions, questions), (Role::Model, posterior)];
-        let drawn = self.add(Stage::TracesOfPosterior, settings, &inputs);
+        let drawn = self.drawn(Stage::TracesOfPosterior, settings, questions, posterior);
+        // q scores them in any case.
         let settings = of_mixture(&self.recipe.of_mixture(), false, own)?;
-        let inputs = [(Role::Questions, questions), (Role::Model, reasoner)];
-        let of_reasoner = self.add(Stage::TracesOfReasoner, settings, &inputs);
+        let of_reasoner = self.drawn(Stage::TracesOfReasoner, settings, questions, reasoner);
         let settings = Settings::Scores(ScoreSettings { references: false, hinted: true, unfinished: false });
         let inputs = [(Role::Questions, questions), (Role::Traces, of_reasoner), (Role::Model, posterior)];
         let scores = self.add(Stage::ScoresOfPosterior, settings, &inputs);
@@ -111,8 +110,8 @@ impl Steps<'_> {
 }
 
 /// `n` traces of each question with a hint, as one model's part of a mixture.
-fn of_mixture(recipe: &RunRecipe, hinted: bool, n: u64) -> Result<Settings> {
+fn of_mixture(recipe: &RunRecipe, hinted: bool, n: u64) -> Result<TraceSettings> {
     let settings = TraceSettings::of(recipe, hinted)?;
     let sampling = Sampling { n, ..settings.sampling };
-    Ok(Settings::Traces(TraceSettings { needs_hint: true, sampling, ..settings }))
+    Ok(TraceSettings { needs_hint: true, sampling, ..settings })
 }

@@ -29,8 +29,7 @@ impl Steps<'_> {
 
     fn refined_once(&mut self, questions: NodeId, q: NodeId, reasoner: NodeId) -> Result<NodeId> {
         let traces = of_refined(&self.recipe, self.refinement)?;
-        let inputs = [(Role::Questions, questions), (Role::Model, q)];
-        let traces = self.add(Stage::RefinementTraces, Settings::Traces(traces), &inputs);
+        let traces = self.drawn(Stage::RefinementTraces, traces, questions, q);
         // Of the model to be improved: its likelihoods are the reward.
         let scores = Settings::Scores(ScoreSettings { references: true, hinted: false, unfinished: false });
         let inputs = [(Role::Questions, questions), (Role::Traces, traces), (Role::Model, reasoner)];

@@ -16,6 +16,7 @@ use latrace_questions::source::Source;
 use serde::Serialize;
 
 use super::distillation::DistillationSettings;
+use super::drawing::RescoringSettings;
 use super::refinement::RefinementSettings;
 use crate::prompting::{Conversation, Prompting};
 use crate::recipe::run::{
@@ -48,6 +49,8 @@ pub enum Settings {
     Fit(FitSettings),
     /// Of traces.
     Traces(TraceSettings),
+    /// Of the scoring of drawn traces.
+    Rescoring(RescoringSettings),
     /// Of a mixture of traces.
     Mixture(MixtureSettings),
     /// Of scores.

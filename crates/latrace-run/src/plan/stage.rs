@@ -19,6 +19,8 @@ pub enum Stage {
     InitialTraced,
     /// Evaluation of pi_theta0 on training questions for which traces are sampled.
     InitialSampled,
+    /// What the next stage holds, with the log-probs of a sampler that does not agree with the scorer to the bit.
+    PosteriorTracesDrawn,
     /// Traces z ~ pi(z|x), from which q learns.
     PosteriorTraces,
     /// log pi of the reference answer after each of them, for a likelihood estimator.
@@ -33,6 +35,8 @@ pub enum Stage {
     PosteriorDataset,
     /// Training of q.
     Posterior,
+    /// What the next stage holds, with the log-probs of a sampler that does not agree with the scorer to the bit.
+    RefinementTracesDrawn,
     /// Traces z ~ q(z|x,y'), from which q is refined.
     RefinementTraces,
     /// log pi of each of them, and of the reference answer after it.
@@ -41,6 +45,8 @@ pub enum Stage {
     RefinementDataset,
     /// Training of q on them.
     Refinement,
+    /// What the next stage holds, with the log-probs of a sampler that does not agree with the scorer to the bit.
+    TracesOfPosteriorDrawn,
     /// q's part of a mixture's traces.
     TracesOfPosterior,
     /// pi's part of a mixture's traces.
@@ -49,6 +55,8 @@ pub enum Stage {
     ScoresOfPosterior,
     /// log q of the same traces under another question's hint.
     ScoresOfWrongHint,
+    /// What the next stage holds, with the log-probs of a sampler that does not agree with the scorer to the bit.
+    TracesDrawn,
     /// Traces z ~ q(z|x,y').
     Traces,
     /// log pi_theta0 of each trace.
@@ -72,7 +80,7 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 30] = [
+    pub const ALL: [Stage; 34] = [
         Stage::Model,
         Stage::Questions,
         Stage::WrongQuestions,
@@ -80,6 +88,7 @@ impl Stage {
         Stage::InitialEvaluation,
         Stage::InitialTraced,
         Stage::InitialSampled,
+        Stage::PosteriorTracesDrawn,
         Stage::PosteriorTraces,
         Stage::PosteriorScores,
         Stage::PosteriorAnswers,
@@ -87,14 +96,17 @@ impl Stage {
         Stage::PosteriorWeights,
         Stage::PosteriorDataset,
         Stage::Posterior,
+        Stage::RefinementTracesDrawn,
         Stage::RefinementTraces,
         Stage::RefinementScores,
         Stage::RefinementDataset,
         Stage::Refinement,
+        Stage::TracesOfPosteriorDrawn,
         Stage::TracesOfPosterior,
         Stage::TracesOfReasoner,
         Stage::ScoresOfPosterior,
         Stage::ScoresOfWrongHint,
+        Stage::TracesDrawn,
         Stage::Traces,
         Stage::Scores,
         Stage::Answers,
@@ -130,6 +142,9 @@ impl Stage {
             Stage::InitialEvaluation => ("10-evaluation/initial", "Evaluation of the initial model"),
             Stage::InitialTraced => ("10-evaluation/initial-traced", "Initial model on traced questions"),
             Stage::InitialSampled => ("10-evaluation/initial-sampled", "Initial model before sampling"),
+            Stage::PosteriorTracesDrawn => {
+                ("02-posterior-traces-drawn", "Traces for the posterior, as drawn")
+            }
             Stage::PosteriorTraces => ("02-posterior-traces", "Traces for the posterior"),
             Stage::PosteriorScores => ("02-posterior-scores", "Scores for the posterior"),
             Stage::PosteriorAnswers => ("02-posterior-answers", "Answers for the posterior"),
@@ -137,14 +152,21 @@ impl Stage {
             Stage::PosteriorWeights => ("02-posterior-weights", "Weights for the posterior"),
             Stage::PosteriorDataset => ("02-posterior-dataset", "Examples for the posterior"),
             Stage::Posterior => ("02-posterior", "Training of the posterior"),
+            Stage::RefinementTracesDrawn => {
+                ("02-refined-traces-drawn", "Traces of the posterior to be refined, as drawn")
+            }
             Stage::RefinementTraces => ("02-refined-traces", "Traces of the posterior to be refined"),
             Stage::RefinementScores => ("02-refined-scores", "Their scores under the model to be improved"),
             Stage::RefinementDataset => ("02-refined-dataset", "Their advantages"),
             Stage::Refinement => ("02-refined-posterior", "Refinement of the posterior"),
+            Stage::TracesOfPosteriorDrawn => {
+                ("03-traces-posterior-drawn", "Traces of the posterior, as drawn")
+            }
             Stage::TracesOfPosterior => ("03-traces-posterior", "Traces of the posterior"),
             Stage::TracesOfReasoner => ("03-traces-reasoner", "Traces of the model to be improved"),
             Stage::ScoresOfPosterior => ("03-scores-posterior", "Their scores under the posterior"),
             Stage::ScoresOfWrongHint => ("03-scores-wrong-hint", "Their scores under wrong hints"),
+            Stage::TracesDrawn => ("03-traces-drawn", "Traces, as drawn"),
             Stage::Traces => ("03-traces", "Traces"),
             Stage::Scores => ("04-scores", "Scores"),
             Stage::Answers => ("05-answers", "Answers"),
@@ -153,6 +175,17 @@ impl Stage {
             Stage::Dataset => ("08-dataset", "Examples"),
             Stage::Final => ("09-final", "Training of the final model"),
             Stage::FinalEvaluation => ("10-evaluation/final", "Evaluation of the final model"),
+        }
+    }
+
+    /// The stage before that draws its traces, if these are scored anew: see [`super::RescoringSettings`].
+    pub(super) fn drawn(self) -> Option<Stage> {
+        match self {
+            Stage::PosteriorTraces => Some(Stage::PosteriorTracesDrawn),
+            Stage::RefinementTraces => Some(Stage::RefinementTracesDrawn),
+            Stage::TracesOfPosterior => Some(Stage::TracesOfPosteriorDrawn),
+            Stage::Traces => Some(Stage::TracesDrawn),
+            _ => None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! configuration.
 
 mod distillation;
+mod engines;
 mod keys;
 mod models;
 pub mod run;

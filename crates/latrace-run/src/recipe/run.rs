@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use super::distillation::{Contrast, Distillation};
+pub use super::engines::{EngineOptions, GenerateEngine, ScoreEngine, TrainEngine};
 pub use super::models::{
     FinalModel, InitialModel, PosteriorModel, PosteriorRows, Refinement, RefinementObjective, StartFrom,
 };
@@ -65,7 +66,7 @@ pub struct RunRecipe {
     pub r#final: FinalModel,
     /// Evaluation of models.
     pub evaluation: Evaluation,
-    /// Memory, batch and part sizes, which do not affect results.
+    /// Who generates, scores and trains, with memory, batch and part sizes.
     pub engine: EngineOptions,
     /// Other methods on the same data: by name, the settings that differ.
     pub baselines: BTreeMap<String, Table>,
@@ -239,22 +240,6 @@ pub struct Evaluation {
     /// Sampling of responses.
     #[serde(flatten)]
     pub sampling: Sampling,
-}
-
-/// Options that do not affect results, except for how tables are divided into parts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EngineOptions {
-    /// Questions per part of a table.
-    pub part_questions: usize,
-    /// Samples in a batch.
-    pub batch: usize,
-    /// Maximum prompt tokens in one forward pass.
-    pub prefill_tokens: usize,
-    /// Maximum tokens in one scoring batch.
-    pub score_tokens: usize,
-    /// Memory for the KV cache (bytes); 0: half of the free memory.
-    pub kv_cache_bytes: u64,
 }
 
 impl RunRecipe {
@@ -570,9 +555,7 @@ impl RunRecipe {
 
     fn check_counts(&self) -> Result<()> {
         at_least_one("rounds", self.rounds)?;
-        at_least_one("engine.part_questions", self.engine.part_questions as u64)?;
-        at_least_one("engine.batch", self.engine.batch as u64)?;
-        at_least_one("engine.prefill_tokens", self.engine.prefill_tokens as u64)
+        self.engine.check()
     }
 
     /// A misspelt name would run the baseline that was to be skipped.

@@ -12,6 +12,7 @@ pub mod model;
 pub mod posterior_dataset;
 pub mod questions;
 pub mod refinement_dataset;
+pub mod rescoring;
 pub mod scores;
 mod selection;
 pub mod traces;
@@ -72,6 +73,7 @@ pub fn work(node: &Node, inputs: &Inputs, context: &RunContext, stage: &StageFol
         Settings::Questions(settings) => questions::run(settings, work),
         Settings::Fit(settings) => training::run(settings, work),
         Settings::Traces(settings) => traces::run(settings, work),
+        Settings::Rescoring(settings) => rescoring::run(settings, work),
         Settings::Mixture(settings) => mixture::run(settings, work),
         Settings::Scores(settings) => scores::run(settings, work),
         Settings::Answers(settings) => answers::run(settings, work),

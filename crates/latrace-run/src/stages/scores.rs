@@ -97,7 +97,7 @@ impl ScoredTraces {
     /// the reasoner's without a hint or the posterior's with it.
     fn row(&self, question: &QuestionTokens, trace: TraceTokens) -> Result<(Trace, String, ScoreRow)> {
         let TraceTokens { id, sample, token_ids, .. } = trace;
-        let prompt = self.prompt(question)?.to_vec();
+        let prompt = prompt(question, self.hinted)?.to_vec();
         let before = prompt.len() + token_ids.len();
         let fits = |answer: &&[u32]| self.references.is_some_and(|most| before + answer.len() <= most);
         let answer = question.answer_ids.as_deref().filter(fits).unwrap_or(&[]);
@@ -105,22 +105,28 @@ impl ScoredTraces {
         let name = format!("{id}/{sample}");
         Ok((Trace { id, sample, tokens: token_ids.len() }, name, row))
     }
+}
 
-    fn prompt<'a>(&self, question: &'a QuestionTokens) -> Result<&'a [u32]> {
-        if !self.hinted {
-            return Ok(&question.prompt_ids);
-        }
-        let with_hint = question.posterior_prompt_ids.as_deref();
-        with_hint.with_context(|| format!("question {} has no hint", question.id))
+/// A question's prompt, with the hint or without.
+pub(super) fn prompt(question: &QuestionTokens, hinted: bool) -> Result<&[u32]> {
+    if !hinted {
+        return Ok(&question.prompt_ids);
+    }
+    let with_hint = question.posterior_prompt_ids.as_deref();
+    with_hint.with_context(|| format!("question {} has no hint", question.id))
+}
+
+/// Refuses a log-prob by which a weight would become infinite or NaN, and through the normaliser every weight of the run.
+pub(super) fn check_finite(id: &str, sample: u64, logp: &[f32]) -> Result<()> {
+    match logp.iter().find(|logp| !logp.is_finite()) {
+        Some(logp) => bail!("id {id}, sample {sample}: a log-prob is {logp}"),
+        None => Ok(()),
     }
 }
 
 fn record(trace: Trace, logp: &[f32]) -> Result<ScoreRecord> {
     let Trace { id, sample, tokens } = trace;
-    // A weight would become infinite or NaN, and through the normaliser every weight of the run.
-    if let Some(logp) = logp.iter().find(|logp| !logp.is_finite()) {
-        bail!("id {id}, sample {sample}: a log-prob is {logp}");
-    }
+    check_finite(&id, sample, logp)?;
     let (of_trace, of_answer) = logp.split_at(tokens);
     let reference_logprobs = Some(of_answer.to_vec()).filter(|logp| !logp.is_empty());
     Ok(ScoreRecord { id, sample, logprobs: of_trace.to_vec(), reference_logprobs })

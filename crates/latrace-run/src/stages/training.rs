@@ -15,6 +15,7 @@ use latrace_core::Split;
 use latrace_engine::training::run_job;
 use latrace_io::failure::Failure;
 use latrace_io::table::{Record, Table};
+use latrace_objective::Provenance;
 
 /// File of the rows, removed after the training. Its name begins with a dot, so that what a kill leaves of it
 /// is in no digest.
@@ -48,47 +49,75 @@ fn no_rows() -> Failure {
     Failure::work("there is no row to train on").hint(hint)
 }
 
-/// Writes the rows of a training to a file, and returns it with the number of tokens.
+/// Writes the rows of a training to a file, and returns it with the number of tokens. The file, not memory, holds
+/// them: a data set of long traces can exceed it.
 ///
 /// # Errors
 /// Tables that cannot be read, a file that cannot be written.
 pub fn write_rows(path: &Path, of: FitRows, table: &Path) -> Result<(RowFile, usize)> {
-    match of {
-        FitRows::OwnTraces => write_all(path, table, own_trace),
-        FitRows::HintedTraces => write_all(path, table, hinted_trace),
-        FitRows::Examples => write_all(path, table, |record| Some(example(record))),
-    }
-}
-
-/// Writes the rows that `row` makes of a table's records. The file, not memory, holds them: a data set of long
-/// traces can exceed it.
-fn write_all<R: Record>(
-    path: &Path,
-    table: &Path,
-    row: impl Fn(R) -> Option<TrainRow>,
-) -> Result<(RowFile, usize)> {
     let mut writer = RowFileWriter::create(path)?;
     let mut tokens = 0;
-    for record in Table::<R>::open(table).records()? {
-        if let Some(row) = row(record?) {
-            tokens += row.tokens.len();
-            writer.push(&row)?;
-        }
-    }
+    each_example(of, table, |example| {
+        let row = row(example);
+        tokens += row.tokens.len();
+        Ok(writer.push(&row)?)
+    })?;
     Ok((writer.finish()?, tokens))
 }
 
-/// A row of pi_theta0: prompt, trace, answer.
-fn own_trace(question: QuestionRecord) -> Option<TrainRow> {
-    let trace = trained_trace(question.split, question.trace_ids)?;
-    let response = [trace, question.answer_ids?].concat();
-    Some(row(question.id, &question.prompt_ids, &response, Weights::Row(1.0), None))
+/// Calls `each` with every example of a training, from the table that it reads.
+///
+/// # Errors
+/// Tables that cannot be read, and those of `each`.
+pub fn each_example(of: FitRows, table: &Path, each: impl FnMut(ExampleRecord) -> Result<()>) -> Result<()> {
+    match of {
+        FitRows::OwnTraces => each_of(table, own_trace, each),
+        FitRows::HintedTraces => each_of(table, hinted_trace, each),
+        FitRows::Examples => each_of(table, Some::<ExampleRecord>, each),
+    }
 }
 
-/// A row of q: prompt with the hint, trace.
-fn hinted_trace(question: QuestionRecord) -> Option<TrainRow> {
+fn each_of<R: Record>(
+    table: &Path,
+    example: impl Fn(R) -> Option<ExampleRecord>,
+    mut each: impl FnMut(ExampleRecord) -> Result<()>,
+) -> Result<()> {
+    for record in Table::<R>::open(table).records()? {
+        if let Some(example) = example(record?) {
+            each(example)?;
+        }
+    }
+    Ok(())
+}
+
+/// An example of pi_theta0: prompt, trace, answer.
+fn own_trace(question: QuestionRecord) -> Option<ExampleRecord> {
     let trace = trained_trace(question.split, question.trace_ids)?;
-    Some(row(question.id, &question.posterior_prompt_ids?, &trace, Weights::Row(1.0), None))
+    original(question.id, question.prompt_ids, trace, question.answer_ids?)
+}
+
+/// An example of q: prompt with the hint, trace.
+fn hinted_trace(question: QuestionRecord) -> Option<ExampleRecord> {
+    let trace = trained_trace(question.split, question.trace_ids)?;
+    original(question.id, question.posterior_prompt_ids?, trace, Vec::new())
+}
+
+/// An example of the row's own trace.
+fn original(id: String, prompt_ids: Vec<u32>, trace: Vec<u32>, answer: Vec<u32>) -> Option<ExampleRecord> {
+    let trace_tokens = trace.len() as u64;
+    let response_ids = [trace, answer].concat();
+    let (old_logprobs, advantages) = (None, None);
+    Some(ExampleRecord {
+        id,
+        source: Provenance::Original.code(),
+        prompt_ids,
+        response_ids,
+        trace_tokens,
+        weight: 1.0,
+        given: 0,
+        old_logprobs,
+        advantages,
+    })
 }
 
 /// A question's own trace, unless it is held out.
@@ -96,25 +125,21 @@ fn trained_trace(split: Split, trace: Option<Vec<u32>>) -> Option<Vec<u32>> {
     trace.filter(|_| split == Split::Train)
 }
 
-/// A row of pi_theta: an example of stage 8.
-fn example(example: ExampleRecord) -> TrainRow {
+/// The row of an example.
+fn row(example: ExampleRecord) -> TrainRow {
     let weight = Weights::Row(example.weight as f32);
     let ExampleRecord { id, prompt_ids, response_ids, trace_tokens, given, old_logprobs, advantages, .. } =
         example;
+    let (prompt_len, tokens) = (prompt_ids.len(), [prompt_ids, response_ids].concat());
     // Supervised examples carry their weight in the loss; rewarded ones, in the advantage.
     let Some(old_logp) = old_logprobs else {
-        return row(id, &prompt_ids, &response_ids, weight, None);
+        return TrainRow { id, tokens, prompt_len, weights: weight, policy: None };
     };
     // The closing marker's rest was given, not sampled, so the policy is not credited with it.
     let given = trace_tokens as usize..(trace_tokens + given) as usize;
     let advantages = advantages.map_or(weight, Weights::PerToken);
-    let policy = Policy { advantages, given, old_logp };
-    row(id, &prompt_ids, &response_ids, Weights::Row(1.0), Some(policy))
-}
-
-fn row(id: String, prompt: &[u32], response: &[u32], weights: Weights, policy: Option<Policy>) -> TrainRow {
-    let tokens = [prompt, response].concat();
-    TrainRow { id, tokens, prompt_len: prompt.len(), weights, policy }
+    let policy = Some(Policy { advantages, given, old_logp });
+    TrainRow { id, tokens, prompt_len, weights: Weights::Row(1.0), policy }
 }
 
 #[cfg(test)]

@@ -235,7 +235,8 @@ pub(super) fn summarise(questions: &[Question], config: &WeighConfig, drawn: &Dr
         effective_sample_size: mean(|question| question.weights.effective_sample_size),
         distinct_effective_sample_size: mean(|question| question.distinct.effective_sample_size),
         distinct_traces: mean(|question| question.distinct.traces as f64),
-        mean_log_q: scores.iter().map(|score| score.logq_sum).fold(0.0, f64::add) / scores.len().max(1) as f64,
+        mean_log_q: scores.iter().map(|score| score.logq_sum).fold(0.0, f64::add)
+            / scores.len().max(1) as f64,
         clipped: questions.iter().map(|question| question.clipped).sum(),
         entropy: mean(|question| question.weights.entropy),
         bounds: bounds(questions, drawn),

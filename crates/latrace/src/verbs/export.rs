@@ -1,4 +1,4 @@
-//! `latrace export`: exports a run's last training for other trainers.
+//! `latrace export`: exports a training of a run for other trainers.
 
 use std::path::PathBuf;
 
@@ -14,18 +14,23 @@ use super::output::check_unused;
 /// Arguments of `latrace export`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Writes the examples of the run's last data set (stage 8) as text and as token ids, the training settings as
+Writes the examples of a training, by default the run's last one, as text and as token ids, the training settings as
 the other trainer's configuration, and a README that lists what it cannot express, above all sequence weights.
-The trained model can be used like any other model folder.
+`latrace import` makes the trained model a stage of the run, which then goes on. With engine.train = \"manual\" a
+run stops where a model is to be imported.
 
 Examples:
   latrace export runs/qwen3-4b-acc --format trl --out exported
-  latrace export runs/qwen3-4b-acc --format llama-factory --out exported
+  latrace export runs/qwen3-4b-acc 02-posterior --format llama-factory --out exported
   latrace eval --model exported/trained --bench math500 --out evaluations/math500")]
 pub struct ExportArguments {
-    /// The run folder; its stage 8 must be finished
+    /// The run folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
+    /// The training, by its folder in the run: 01-initial, 02-posterior, 09-final, baselines/rft/09-final; default: the
+    /// last one of the recipe's own method whose examples are finished
+    #[arg(value_name = "STAGE")]
+    stage: Option<String>,
     /// Trainer to export to
     #[arg(long, value_name = "FORMAT", value_parser = one_of::<Target>(TRAINERS))]
     format: Target,
@@ -37,7 +42,7 @@ pub struct ExportArguments {
 /// Runs `latrace export`.
 pub fn run(arguments: &ExportArguments) -> Result<()> {
     check_unused(&arguments.out, "choose another folder")?;
-    let exported = export(&arguments.run, arguments.format, &arguments.out)?;
+    let exported = export(&arguments.run, arguments.stage.as_deref(), arguments.format, &arguments.out)?;
     info!(
         "{} rows written to {}, {} dropped as too long; its README.md lists what the trainer cannot express",
         exported.rows,

@@ -10,6 +10,7 @@ pub mod completions;
 pub mod doctor;
 pub mod eval;
 pub mod export;
+pub mod import;
 pub mod init;
 mod input;
 pub mod man;

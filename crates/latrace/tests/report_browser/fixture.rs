@@ -102,7 +102,13 @@ fn diagnostics() -> Diagnostics {
         initial_on_sampled: Some(initial),
         ceiling: Some(accuracy(0.71, 300)),
         lift: Some(Lift { questions: 200, posterior: accuracy(0.76, 200), initial, difference }),
-        validity: Some(StepValidity { finished: 25_511, valid: 19_643, training_mass: Some(0.97), forced: Some(0.021) }),
+        validity: Some(StepValidity {
+            finished: 25_511,
+            valid: 19_643,
+            training_mass: Some(0.97),
+            forced: Some(0.021),
+        }),
+        mismatch: None,
         traces: Some(TraceDiversity {
             distinct_traces: 6.2,
             distinct_effective_sample_size: 3.4,

@@ -48,13 +48,7 @@ fn do_by(
 }
 
 fn context() -> RunContext {
-    RunContext::new(&crate::recipe::run::EngineOptions {
-        part_questions: 1,
-        batch: 1,
-        prefill_tokens: 1,
-        score_tokens: 1,
-        kv_cache_bytes: 1,
-    })
+    RunContext::with_engine(Box::new(latrace_engine::CpuEngine::default()))
 }
 
 fn writes(text: &'static str) -> impl FnOnce(&StageFolder) -> Result<Value> {

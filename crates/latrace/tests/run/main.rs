@@ -1,162 +1,23 @@
 //! `latrace run` from outside: a tiny recipe from start to end, killed, changed, refused.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
+mod bench;
+mod import;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use latrace_core::random::stream;
 use latrace_core::{Split, Tokenizer, Verdict};
-use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::records::{
     ExampleRecord, QuestionRecord, ResponseRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// Small enough for seconds, with every stage and a second method.
-const RECIPE: &str = r#"
-[model]
-shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2, num_key_value_heads = 1, head_dim = 8, max_position_embeddings = 96, rms_norm_eps = 1e-6, rope_theta = 1000.0, tie_word_embeddings = true }
-
-[questions]
-task = "walk"
-sizes = { traced = 60, untraced = 40, validation = 10, test = 20 }
-
-[prompts]
-markers = "plain"
-reasoner = "plain"
-posterior = "plain_posterior"
-
-[initial]
-batch_size = 8
-max_steps = 30
-learning_rate = 1e-2
-checkpoint_every = 7
-
-[posterior]
-batch_size = 8
-max_steps = 30
-learning_rate = 1e-2
-checkpoint_every = 7
-
-[traces]
-questions = "unseen"
-n = 4
-temperature = 1.0
-max_new_tokens = 48
-
-[answers]
-n = 2
-temperature = 1.0
-max_new_tokens = 12
-
-[weights]
-selection = "weighted"
-
-[final]
-batch_size = 8
-max_steps = 20
-learning_rate = 1e-3
-checkpoint_every = 7
-
-[evaluation]
-n = 2
-max_new_tokens = 64
-
-[engine]
-part_questions = 8
-
-[baselines.rft]
-method = "rft"
-rounds = 2
-"#;
-
-struct Bench {
-    folder: TempDir,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join("tiny.toml"), RECIPE).unwrap();
-        Bench { folder }
-    }
-
-    fn run_folder(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, run: &str, settings: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-        command.current_dir(self.folder.path()).args(["run", "tiny.toml", "--run-dir", run]).args(settings);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, run: &str, settings: &[&str]) -> Output {
-        self.command(run, settings).output().unwrap()
-    }
-
-    #[track_caller]
-    fn done(&self, run: &str, settings: &[&str]) -> String {
-        let output = self.run(run, settings);
-        let (stdout, stderr) = (
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        );
-        assert!(output.status.success(), "{stdout}{stderr}");
-        stdout + &stderr
-    }
-
-    #[track_caller]
-    fn refused(&self, run: &str, settings: &[&str], code: i32, expected: &str) {
-        let output = self.run(run, settings);
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{stderr}");
-        assert!(stderr.contains(expected), "expected {expected:?} in {stderr}");
-    }
-}
-
-/// Files that say when and how fast, not what.
-fn is_incidental(name: &str) -> bool {
-    ["stage.json", "metrics.jsonl", "summary.json", "report.html", "lock"].contains(&name)
-        || name.starts_with("events.out.")
-}
-
-/// Contents by path, of everything that a run leaves and that its result is.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(inner) = open.pop() {
-        for entry in fs::read_dir(&inner).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if !is_incidental(&path.file_name().unwrap().to_string_lossy()) {
-                found.insert(
-                    path.strip_prefix(folder).unwrap().display().to_string(),
-                    fs::read(&path).unwrap(),
-                );
-            }
-        }
-    }
-    found
-}
-
-#[track_caller]
-fn assert_same(left: &Path, right: &Path) {
-    let (left, right) = (contents(left), contents(right));
-    let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-    let different: Vec<&&String> = names.iter().filter(|&&name| left.get(name) != right.get(name)).collect();
-    assert!(different.is_empty(), "{different:?}");
-}
-
-fn records<R: Record>(folder: &Path) -> Vec<R> {
-    Table::<R>::open(folder).records().unwrap().collect::<anyhow::Result<_>>().unwrap()
-}
+use bench::{Bench, RECIPE, assert_same, contents, records};
 
 /// A run's questions by their ids.
 fn questions_of(run: &Path) -> BTreeMap<String, QuestionRecord> {

@@ -1,0 +1,101 @@
+//! A model that was trained elsewhere becomes a training stage of a run, and the stages after it go on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use latrace_engine::check_same_model;
+use latrace_io::failure::Failure;
+use latrace_io::files::replace_folder;
+use latrace_io::model_folder::fingerprint;
+use serde_json::{Value, json};
+
+use crate::pipeline::context::RunContext;
+use crate::pipeline::folder::{RunFolder, StageFolder, read_record};
+use crate::pipeline::runner::{folder_of, key_of, remove};
+use crate::plan::{Node, Plan, Role, plan};
+use crate::recipe::run::of_run;
+
+/// Makes the model in `model` the result of a training of the run: `stage` is the stage's folder in the run
+/// folder, such as `09-final` or `baselines/rft/round-2/09-final`. A stage that is finished is replaced only if `replace`.
+///
+/// # Errors
+/// A stage that trains nothing, is finished, or whose inputs are not; a model of another shape; I/O errors.
+pub fn import(run: &Path, stage: &str, model: &Path, replace: bool) -> Result<()> {
+    let recipe = of_run(run)?;
+    let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe)?);
+    let node = plan.training(stage)?;
+    let held = RunFolder::lock(run)?;
+    let key = key_of(&plan, node, held.path(), &context)?.ok_or_else(|| unready(stage))?;
+    let node = &plan.nodes[node];
+    let out = run.join(node.folder());
+    if read_record(&out)?.is_some_and(|record| record.done && record.key == key) && !replace {
+        return Err(finished(stage).into());
+    }
+    let start = start_of(&plan, node, run)?;
+    check_same_model(&start, model)?;
+    if out.exists() {
+        remove(&out)?;
+    }
+    replace_folder(&out, |folder| take(folder, node, key, &start, model))
+}
+
+/// Copies the model, with the run's own tokenizer and a record of where it came from.
+fn take(folder: &Path, node: &Node, key: Value, start: &Path, model: &Path) -> Result<()> {
+    let begun = StageFolder::begin(folder, node.stage.name(), key, 0.0)?;
+    let copied =
+        copy(start, folder, |name| !is_of_weights(name)).and_then(|()| copy(model, folder, is_of_model));
+    let imported = copied.and_then(|()| Ok(json!({"imported": fingerprint(model)?})));
+    begun.end(imported).map(drop)
+}
+
+/// Files of the trained model that are taken: its weights and its own configuration.
+fn is_of_model(name: &str) -> bool {
+    is_of_weights(name) || ["config.json", "generation_config.json"].contains(&name)
+}
+
+fn is_of_weights(name: &str) -> bool {
+    name.ends_with(".safetensors") || name == "model.safetensors.index.json"
+}
+
+/// The tokenizer's files of the model that training started from, whatever a trainer has made of them.
+const TOKENIZER: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+];
+
+fn copy(from: &Path, to: &Path, is_taken: impl Fn(&str) -> bool) -> Result<()> {
+    let cannot = || format!("cannot copy {} to {}", from.display(), to.display());
+    for entry in fs::read_dir(from).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_known = is_of_model(&name) || TOKENIZER.contains(&name.as_str());
+        if path.is_file() && is_known && is_taken(&name) {
+            fs::copy(&path, to.join(&name)).with_context(cannot)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the model that a training starts from.
+fn start_of(plan: &Plan, node: &Node, run: &Path) -> Result<PathBuf> {
+    let start = node.input(Role::Model).context("a training starts from a model")?;
+    let start = &plan.nodes[start];
+    folder_of(start, run.join(start.folder()))
+}
+
+fn unready(stage: &str) -> Failure {
+    Failure::work(format!("the stages that {stage} depends on are not finished")).hint(
+        "`latrace run` does them; with engine.train = \"manual\" it stops where a model is to be imported",
+    )
+}
+
+fn finished(stage: &str) -> Failure {
+    Failure::usage(format!("{stage} is finished already, and nothing was changed"))
+        .hint("--replace puts the imported model in its place; the stages after it will be redone")
+}

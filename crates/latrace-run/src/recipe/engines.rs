@@ -1,0 +1,80 @@
+//! Which engines a run uses, and their settings.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::run::at_least_one;
+
+/// An engine that draws samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GenerateEngine {
+    /// The built-in one.
+    #[default]
+    Cpu,
+    /// vLLM or SGLang over HTTP.
+    Servers,
+}
+
+/// An engine that scores given tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScoreEngine {
+    /// The built-in one.
+    #[default]
+    Cpu,
+    /// vLLM or SGLang over HTTP.
+    Servers,
+    /// PyTorch, for those who train with it and have no server.
+    Torchrun,
+}
+
+/// An engine that trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainEngine {
+    /// The built-in one.
+    #[default]
+    Cpu,
+    /// PyTorch with FSDP2.
+    Torchrun,
+    /// People, elsewhere: a run stops at each training, and goes on with the model that they import.
+    Manual,
+}
+
+/// Who generates, scores and trains; and options of the built-in engine that do not affect results, except for how
+/// tables are divided into parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineOptions {
+    /// Who draws samples.
+    pub generate: GenerateEngine,
+    /// Who scores given tokens.
+    pub score: ScoreEngine,
+    /// Who trains.
+    pub train: TrainEngine,
+    /// Questions per part of a table.
+    pub part_questions: usize,
+    /// Samples in a batch.
+    pub batch: usize,
+    /// Maximum prompt tokens in one forward pass.
+    pub prefill_tokens: usize,
+    /// Maximum tokens in one scoring batch.
+    pub score_tokens: usize,
+    /// Memory for the KV cache (bytes); 0: half of the free memory.
+    pub kv_cache_bytes: u64,
+}
+
+impl EngineOptions {
+    /// Whether the log-probs of samples are, bit for bit, those that the scorer gives: only of the built-in engine, which
+    /// then also has to be the scorer.
+    pub fn samples_exactly(&self) -> bool {
+        (self.generate, self.score) == (GenerateEngine::Cpu, ScoreEngine::Cpu)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        at_least_one("engine.part_questions", self.part_questions as u64)?;
+        at_least_one("engine.batch", self.batch as u64)?;
+        at_least_one("engine.prefill_tokens", self.prefill_tokens as u64)
+    }
+}

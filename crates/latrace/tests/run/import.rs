@@ -1,0 +1,89 @@
+//! Models that are trained elsewhere: a run stops for them, and goes on with them.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use super::bench::{Bench, contents, records};
+use latrace_run::pipeline::records::ExampleRecord;
+use serde_json::Value;
+
+/// The trainings of the tiny recipe without its baseline, in their order.
+const TRAININGS: [&str; 3] = ["01-initial", "02-posterior", "09-final"];
+
+fn latrace(bench: &Bench, arguments: &[&str]) -> Output {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+    command.current_dir(bench.folder.path()).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn check(bench: &Bench, arguments: &[&str], code: i32, expected: &str) {
+    let output = latrace(bench, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(expected), "expected {expected:?} in {stderr}");
+}
+
+#[test]
+fn a_run_goes_on_with_models_that_are_trained_elsewhere() {
+    let bench = Bench::new();
+    let alone = "skip=[\"rft\"]";
+    bench.done("whole", &[alone]);
+    let manual = &[alone, "engine.train=manual"];
+    for stage in TRAININGS {
+        bench.refused("manual", manual, 1, "this model is trained elsewhere: engine.train = \"manual\"");
+        let exported = format!("exported-{stage}");
+        check(
+            &bench,
+            &["export", "manual", stage, "--format", "trl", "--out", &exported],
+            0,
+            "rows written to",
+        );
+        // What the built-in trainer made of the same rows stands for what another one does.
+        let model = format!("whole/{stage}");
+        check(&bench, &["import", "manual", stage, &model], 0, "goes on");
+        check(&bench, &["import", "manual", stage, &model], 2, "is finished already");
+        check(&bench, &["import", "manual", stage, &model, "--replace"], 0, "goes on");
+    }
+    bench.done("manual", manual);
+    let (whole, manual) = (contents(&bench.run_folder("whole")), contents(&bench.run_folder("manual")));
+    for (name, bytes) in &whole {
+        // Parts name the key of their stage, which has the engine in it; checkpoints stay where they were trained.
+        let is_compared = name.ends_with(".safetensors") && !name.contains("checkpoint");
+        assert!(!is_compared || manual.get(name) == Some(bytes), "{name}");
+    }
+    let examples = |run: &str| records::<ExampleRecord>(&bench.run_folder(run).join("08-dataset"));
+    assert_eq!(examples("manual"), examples("whole"));
+    let accuracies = |run: &str| {
+        let summary = fs::read(bench.run_folder(run).join("summary.json")).unwrap();
+        serde_json::from_slice::<Value>(&summary).unwrap()["models"].clone()
+    };
+    assert_eq!(accuracies("manual"), accuracies("whole"));
+}
+
+#[test]
+fn what_cannot_be_imported_is_refused_by_what_is_wrong() {
+    let bench = Bench::new();
+    let manual = &["engine.train=manual"];
+    bench.refused("r", manual, 1, "trained elsewhere");
+    check(&bench, &["import", "r", "03-traces", "x"], 2, "expected one of the run's trainings: 01-initial");
+    check(&bench, &["import", "r", "01-initial", "nowhere"], 1, "nowhere is not a model folder");
+    check(&bench, &["import", "r", "09-final", "r/00-model"], 1, "the stages that 09-final depends on");
+    let other = bench.run_folder("other");
+    fs::create_dir(&other).unwrap();
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(bench.run_folder("r/00-model").join(file), other.join(file)).unwrap();
+    }
+    let config = fs::read_to_string(other.join("config.json")).unwrap();
+    fs::write(
+        other.join("config.json"),
+        config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1"),
+    )
+    .unwrap();
+    check(&bench, &["import", "r", "01-initial", "other"], 1, "has another architecture than");
+    fs::write(other.join("config.json"), config).unwrap();
+    fs::write(other.join("model.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    check(&bench, &["import", "r", "01-initial", "other"], 1, "has no weights");
+    fs::write(other.join("model.safetensors"), b"no").unwrap();
+    check(&bench, &["import", "r", "01-initial", "other"], 1, "is no safetensors file");
+    assert!(!bench.run_folder("r/01-initial/model.safetensors").exists());
+}
