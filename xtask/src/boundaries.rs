@@ -80,6 +80,8 @@ fn wrong_dependencies(member: &Member) -> Vec<String> {
     let wrong = member
         .dependencies
         .iter()
+        // A crate's tests may use it with other features.
+        .filter(|dependency| dependency.name != member.name)
         .filter(|dependency| rank(&dependency.name).is_some_and(|other| other >= own));
     let upward = wrong.map(|dependency| format!("{} may not use {}", member.name, dependency.name));
     let reserved = member.dependencies.iter().filter_map(|dependency| {

@@ -16,6 +16,7 @@ pub mod random;
 pub mod row_tokens;
 pub mod sampling;
 pub mod scoring;
+pub mod servers;
 pub mod text_codec;
 pub mod trace_codec;
 pub mod train_rows;
@@ -34,5 +35,6 @@ pub use model_shape::{Parameters, check_same_model};
 pub fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let of_the_model = cause.downcast_ref::<latrace_lm::Error>().and_then(latrace_lm::Error::hint);
     let of_the_boundary = || cause.downcast_ref::<boundary::Error>().and_then(boundary::Error::hint);
-    of_the_model.or_else(|| of_the_boundary().map(str::to_owned))
+    let of_a_server = || cause.downcast_ref::<servers::ServerError>().and_then(servers::ServerError::hint);
+    of_the_model.or_else(|| of_the_boundary().or_else(of_a_server).map(str::to_owned))
 }

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::boundary::{
     Completion, Engine, EngineRole, Fit, FitJob, Generate, GenerateClient, Identity, ModelShape, Request,
-    Score, ScoreClient,
+    Score, ScoreClient, hand_over_whole,
 };
 use crate::text_codec::TextCodec;
 
@@ -169,7 +169,7 @@ impl Generate for Tables {
                 requests.par_iter().map(|request| self.completions(request)).collect();
             for (request, completions) in (first..).zip(drawn) {
                 for (sample, completion) in completions.into_iter().enumerate() {
-                    hand_over(client, request, sample, completion)?;
+                    hand_over_whole(client, request, sample, completion)?;
                 }
             }
             first += requests.len();
@@ -180,20 +180,6 @@ impl Generate for Tables {
 fn take_requests(client: &mut dyn GenerateClient) -> Result<Vec<Request>> {
     let requests = iter::from_fn(|| client.next_request().transpose());
     requests.take(REQUESTS_AT_ONCE).collect()
-}
-
-fn hand_over(
-    client: &mut dyn GenerateClient,
-    request: usize,
-    sample: usize,
-    mut completion: Completion,
-) -> Result<()> {
-    let flow = client.grown(request, sample, &completion.ids, completion.ids.len());
-    // A whole sample that ends by itself cannot have been interrupted after its end.
-    if flow.is_break() && completion.stop != StopReason::End {
-        completion.stop = StopReason::Interrupted;
-    }
-    client.finished(request, sample, completion)
 }
 
 impl Score for Tables {

@@ -6,6 +6,7 @@ pub mod columnar;
 pub mod columns;
 pub mod failure;
 pub mod files;
+pub mod http;
 pub mod hub;
 pub mod journal;
 pub mod memory;

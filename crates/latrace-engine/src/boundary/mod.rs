@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use latrace_core::StopReason;
 pub use latrace_lm::ScoreRow;
 
 pub use crate::model_shape::ModelShape;
@@ -123,6 +124,21 @@ pub trait GenerateClient {
     fn name(&self, request: usize) -> String {
         request.to_string()
     }
+}
+
+/// Hands over a sample of an engine that does not stream. A sample that has ended by itself cannot have been interrupted
+/// after its end; one that was cut at its limit could have been longer.
+pub(crate) fn hand_over_whole(
+    client: &mut dyn GenerateClient,
+    request: usize,
+    sample: usize,
+    mut completion: Completion,
+) -> Result<()> {
+    let flow = client.grown(request, sample, &completion.ids, completion.ids.len());
+    if flow.is_break() && completion.stop == StopReason::MaxTokens {
+        completion.stop = StopReason::Interrupted;
+    }
+    client.finished(request, sample, completion)
 }
 
 /// Scores with one model.

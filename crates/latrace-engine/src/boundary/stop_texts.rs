@@ -29,6 +29,11 @@ impl StopTexts {
         self.texts.is_empty()
     }
 
+    /// How many last tokens can contain the longest of them.
+    pub(crate) fn window(&self) -> usize {
+        self.window
+    }
+
     /// Whether the last of the tokens completes one of the texts.
     pub fn found(&self, tokens: &[u32], text: &TextCodec) -> bool {
         // Without texts to look for, the tokens are not even decoded.

@@ -7,6 +7,8 @@
 mod liar;
 mod tests;
 
+pub use tests::{model as tiny_model, model_of as tiny_model_of};
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -16,18 +16,23 @@ use crate::text_codec::TextCodec;
 use crate::trace_codec::TraceCodec;
 
 /// A tiny random model, with a tokenizer of words and letters.
-fn model() -> tempfile::TempDir {
-    model_with(&[])
+pub fn model() -> tempfile::TempDir {
+    model_of(3)
+}
+
+/// As [`model`], with weights of another seed.
+pub fn model_of(seed: u64) -> tempfile::TempDir {
+    model_with(&[], seed)
 }
 
 /// As [`model`], with texts that are one token each.
-fn model_with(specials: &[&str]) -> tempfile::TempDir {
+fn model_with(specials: &[&str], seed: u64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = tokenizer(specials);
     let vocabulary = Tokenizer::from_bytes(tokenizer.as_bytes()).unwrap().vocabulary_size();
     fs::write(folder.path().join("config.json"), config(vocabulary).to_string()).unwrap();
     fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
-    save_random(folder.path(), 3, SaveDtype::F32, folder.path()).unwrap();
+    save_random(folder.path(), seed, SaveDtype::F32, folder.path()).unwrap();
     folder
 }
 
@@ -194,7 +199,7 @@ fn a_trace_codec_cuts_and_joins_on_ids() {
 
 #[test]
 fn a_trace_codec_ends_with_the_token_of_a_special_cut() {
-    let model = model_with(&["</think>"]);
+    let model = model_with(&["</think>"], 3);
     let codec = TraceCodec::open(model.path(), Markers::named("think").unwrap()).unwrap();
     let trace = codec.trace_ids("the cat").unwrap();
     assert_eq!(codec.boundary(&[trace.as_slice(), &[1, 2]].concat()), Some(trace.len()));

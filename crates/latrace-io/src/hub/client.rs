@@ -3,16 +3,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring::default_provider;
 use serde::Deserialize;
 use ureq::http::Response;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
 use super::repository::Repository;
+use crate::http::{USER_AGENT, tls};
 use crate::progress::Progress;
 
 /// Suffix of the name of a partial download.
@@ -191,17 +189,9 @@ fn agent() -> Agent {
         .timeout_connect(Some(Duration::from_secs(15)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
         .timeout_per_read(Some(Duration::from_secs(60)))
-        .user_agent(concat!("latrace/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .build();
     config.into()
-}
-
-fn tls() -> TlsConfig {
-    TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(default_provider()))
-        .build()
 }
 
 /// A download: where it comes from, and the file that holds its beginning.
