@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use crate::pipeline::folder::read_record;
 use crate::pipeline::runner::folder_of;
-use crate::plan::{EvaluatedQuestions, FitRows, FitSettings, Node, NodeId, Plan, Role, Settings, Stage};
+use crate::plan::{
+    EvaluatedQuestions, FitRows, FitSettings, ModelSettings, Node, NodeId, Plan, Role, Settings, Stage,
+};
 use crate::recipe::run::TracedQuestions;
 use latrace_core::Split;
 
@@ -92,15 +94,24 @@ fn at_most(all: u64, limit: usize) -> u64 {
 /// Records that cannot be read.
 pub fn works(plan: &Plan, run: &Path) -> Result<Vec<Option<Work>>> {
     let Some(questions) = Questions::of(plan, run)? else { return Ok(vec![None; plan.nodes.len()]) };
+    let row_limit = row_limit(plan);
     let mut works = Vec::new();
     for node in &plan.nodes {
-        let work = work(node, questions, &works);
+        let work = work(node, questions, row_limit, &works);
         works.push(work);
     }
     Ok(works.into_iter().map(Some).collect())
 }
 
-fn work(node: &Node, questions: Questions, before: &[Work]) -> Work {
+/// Positions of a random model; those of a given one may be read nowhere yet.
+fn row_limit(plan: &Plan) -> u64 {
+    let model = plan.node(None, 1, Stage::Model).map(|id| &plan.nodes[id].settings);
+    let Some(Settings::Model(ModelSettings::Random { model, .. })) = model else { return u64::MAX };
+    let positions = model.shape.get("max_position_embeddings").and_then(toml::Value::as_integer);
+    positions.and_then(|positions| u64::try_from(positions).ok()).unwrap_or(u64::MAX)
+}
+
+fn work(node: &Node, questions: Questions, row_limit: u64, before: &[Work]) -> Work {
     let input = |role| node.input(role).map(|id: NodeId| before[id]).unwrap_or_default();
     let samples =
         |samples: u64, tokens: usize| Work { samples, drawn: samples * tokens as u64, ..Work::default() };
@@ -129,13 +140,13 @@ fn work(node: &Node, questions: Questions, before: &[Work]) -> Work {
             Work { samples: one.samples + other.samples, ..Work::default() }
         }
         Settings::Dataset(_) => Work { samples: input(Role::Traces).samples, ..Work::default() },
-        Settings::Fit(settings) => training(settings, questions, input(Role::Rows).samples),
+        Settings::Fit(settings) => training(settings, questions, row_limit, input(Role::Rows).samples),
         _ => Work::default(),
     }
 }
 
 /// A training's updates, and its tokens if every row were as long as it may be.
-fn training(settings: &FitSettings, questions: Questions, examples: u64) -> Work {
+fn training(settings: &FitSettings, questions: Questions, row_limit: u64, examples: u64) -> Work {
     let TrainConfig { batch_size, batch_questions, epochs, max_steps, cutoff_length, .. } = settings.config();
     let rows = match settings.rows {
         FitRows::OwnTraces | FitRows::HintedTraces => questions.traced,
@@ -143,7 +154,11 @@ fn training(settings: &FitSettings, questions: Questions, examples: u64) -> Work
     };
     let rows_per_update = batch_size.max(batch_questions) as u64;
     let updates = max_steps.unwrap_or_else(|| epochs * rows.div_ceil(rows_per_update.max(1)));
-    Work { updates, trained: updates * rows_per_update * cutoff_length as u64, ..Work::default() }
+    Work {
+        updates,
+        trained: updates * rows_per_update * row_limit.min(cutoff_length as u64),
+        ..Work::default()
+    }
 }
 
 /// Memory of a model (bytes).

@@ -23,7 +23,7 @@ use crate::recipe::run::of_run;
 /// A stage that trains nothing, is finished, or whose inputs are not; a model of another shape; I/O errors.
 pub fn import(run: &Path, stage: &str, model: &Path, replace: bool) -> Result<()> {
     let recipe = of_run(run)?;
-    let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe)?);
+    let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe, run)?);
     let node = plan.training(stage)?;
     let held = RunFolder::lock(run)?;
     let key = key_of(&plan, node, held.path(), &context)?.ok_or_else(|| unready(stage))?;

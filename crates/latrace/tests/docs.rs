@@ -169,7 +169,7 @@ fn comments(defaults: &str) -> Vec<(String, String)> {
 }
 
 /// Structs by section of the recipe, with the file that has each.
-const SECTIONS: [(&str, &str, &str); 12] = [
+const SECTIONS: [(&str, &str, &str); 13] = [
     ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
     ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
@@ -182,6 +182,7 @@ const SECTIONS: [(&str, &str, &str); 12] = [
     ("distillation", "latrace-run/src/recipe/distillation.rs", "Distillation"),
     ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
     ("engine", "latrace-run/src/recipe/engines.rs", "EngineOptions"),
+    ("servers", "latrace-engine/src/servers/config.rs", "ServersConfig"),
 ];
 
 /// Files with enums that settings have as their types.
@@ -299,6 +300,7 @@ fn the_reference_of_recipes_is_that_of_the_code() {
         "top" => section_table(""),
         section => section_table(section),
     });
+    let page = page + &check_page("engines.md", section_table);
     // Every setting of a recipe in full has its row, and no default is missing.
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("r.toml");

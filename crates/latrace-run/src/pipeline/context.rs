@@ -1,11 +1,17 @@
 //! What all stages of a run share and no result depends on.
 
+use std::path::Path;
+
 use anyhow::Result;
+use latrace_engine::servers::ServersEngine;
 use latrace_engine::{CpuEngine, CpuOptions, Engine, EngineRole, Engines, Identity, ManualEngine};
 use latrace_questions::query::SharedSandbox;
 
 use crate::plan::{Node, Settings};
 use crate::recipe::run::{EngineOptions, GenerateEngine, RunRecipe, ScoreEngine, TrainEngine};
+
+/// The folder of a run with the logs of servers and trainers.
+const LOGS: &str = "logs";
 
 /// The engine, and the sandbox for programs.
 #[derive(Debug)]
@@ -17,20 +23,23 @@ pub struct RunContext {
 }
 
 impl RunContext {
-    /// A context with the engines of a recipe. Nothing is started or loaded yet.
+    /// A context with the engines of a recipe, whose processes log into a folder of the run. Nothing is started or
+    /// loaded yet.
     ///
     /// # Errors
     /// Settings that an engine refuses.
-    pub fn new(recipe: &RunRecipe) -> Result<RunContext> {
+    pub fn new(recipe: &RunRecipe, run: &Path) -> Result<RunContext> {
         let built_in = || Box::new(CpuEngine::new(cpu_options(&recipe.engine)));
+        let servers = || ServersEngine::new(recipe.servers.clone(), &run.join(LOGS)).map(Box::new);
         let engines = Engines {
             generate: match recipe.engine.generate {
                 GenerateEngine::Cpu => built_in(),
-                GenerateEngine::Servers => anyhow::bail!("servers are not built in yet"),
+                GenerateEngine::Servers => servers()?,
             },
             score: match recipe.engine.score {
                 ScoreEngine::Cpu => built_in(),
-                ScoreEngine::Servers | ScoreEngine::Torchrun => anyhow::bail!("servers are not built in yet"),
+                ScoreEngine::Servers => servers()?,
+                ScoreEngine::Torchrun => anyhow::bail!("torchrun is not built in yet"),
             },
             train: match recipe.engine.train {
                 TrainEngine::Cpu => built_in(),

@@ -26,7 +26,7 @@ use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
 /// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
 /// run.
-pub const PACE: [&str; 8] = [
+pub const PACE: [&str; 17] = [
     "skip",
     "*.checkpoint_every",
     "*.tokens_per_micro_batch",
@@ -35,6 +35,15 @@ pub const PACE: [&str; 8] = [
     "engine.prefill_tokens",
     "engine.score_tokens",
     "engine.kv_cache_bytes",
+    "servers.urls",
+    "servers.command",
+    "servers.arguments",
+    "servers.replicas",
+    "servers.gpus_per_replica",
+    "servers.in_flight",
+    "servers.start_timeout",
+    "servers.request_timeout",
+    "servers.retries",
 ];
 
 /// The settings of one stage.

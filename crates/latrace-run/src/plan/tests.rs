@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value as Toml};
 
 use super::*;
+use crate::pipeline::context::RunContext;
 
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(name)
@@ -17,10 +18,12 @@ pub(super) fn read(name: &str, settings: &[&str]) -> RunRecipe {
 /// All that a plan's keys hold, but for the contents of files and stages.
 fn keys(recipe: &RunRecipe) -> Vec<String> {
     let plan = plan(recipe).unwrap();
+    let context = RunContext::new(recipe, Path::new("nowhere")).unwrap();
     let key = |node: &Node| {
         let inputs: Vec<PathBuf> = node.inputs.iter().map(|(_, id)| plan.nodes[*id].folder()).collect();
         let externals = node.settings.externals();
-        format!("{:?} {} {inputs:?} {externals:?}", node.folder(), settings_key(node))
+        let engine = context.identity(node);
+        format!("{:?} {} {inputs:?} {externals:?} {engine:?}", node.folder(), settings_key(node))
     };
     plan.nodes.iter().map(key).collect()
 }
@@ -67,6 +70,10 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("over_length", "truncate"),
         ("init", "random"),
         ("save_dtype", "bf16"),
+        ("engine.generate", "servers"),
+        ("engine.score", "servers"),
+        ("engine.train", "manual"),
+        ("servers.kind", "sglang"),
     ];
     match value {
         Toml::String(text) => {
@@ -81,6 +88,9 @@ fn other(name: &str, value: &Toml) -> Toml {
         Toml::Float(number) if number.is_infinite() => Toml::Float(-0.125),
         Toml::Float(number) => Toml::Float(number * 0.5 + 0.125),
         Toml::Boolean(flag) => Toml::Boolean(!flag),
+        Toml::Array(list) if list.is_empty() => {
+            Toml::Array(vec![Toml::String("http://127.0.0.1:1".to_owned())])
+        }
         Toml::Array(_) => Toml::Array(Vec::new()),
         _ => Toml::Table(Table::from_iter([("x".to_owned(), Toml::String("y".to_owned()))])),
     }
@@ -115,6 +125,7 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
     let alone = read("quickstart.toml", &settings);
     let with_baseline = read("quickstart.toml", &[]);
     let distilled = read("quickstart.toml", &[settings[0], "method=self-distillation"]);
+    let served = read("quickstart.toml", &[settings[0], "engine.generate=servers", "engine.score=servers"]);
     let Toml::Table(table) = Toml::try_from(&alone).unwrap() else { unreachable!("a struct is a table") };
     let mut names = Vec::new();
     leaves(&table, "", &mut names);
@@ -125,6 +136,7 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
         let recipe = match name.split_once('.') {
             Some(("baselines", _)) => &with_baseline,
             Some(("distillation", _)) => &distilled,
+            Some(("servers", _)) => &served,
             _ => &alone,
         };
         let changed = changed(recipe, name).unwrap_or_else(|| panic!("{name}: the changed value is refused"));

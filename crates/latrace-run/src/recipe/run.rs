@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use latrace_core::random::stream;
 use latrace_core::{SamplingParams, Split};
 use latrace_engine::TrainConfig;
+use latrace_engine::servers::ServersConfig;
 use latrace_engine::train_config::Loss;
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,8 @@ pub struct RunRecipe {
     pub evaluation: Evaluation,
     /// Who generates, scores and trains, with memory, batch and part sizes.
     pub engine: EngineOptions,
+    /// Servers that draw samples or score, if the engine says so.
+    pub servers: ServersConfig,
     /// Other methods on the same data: by name, the settings that differ.
     pub baselines: BTreeMap<String, Table>,
 }
@@ -555,7 +558,8 @@ impl RunRecipe {
 
     fn check_counts(&self) -> Result<()> {
         at_least_one("rounds", self.rounds)?;
-        self.engine.check()
+        self.engine.check()?;
+        Ok(self.servers.validate()?)
     }
 
     /// A misspelt name would run the baseline that was to be skipped.

@@ -53,8 +53,8 @@ pub struct RunArguments {
 /// Runs `latrace run`.
 pub fn run(arguments: &RunArguments) -> Result<()> {
     let recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
-    let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe)?);
     let folder = run_folder(arguments)?;
+    let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe, &folder)?);
     // Before the lock, which would create the folder; so the layout, which the lock checks, is checked here.
     if arguments.dry_run {
         layout::check(&folder)?;
