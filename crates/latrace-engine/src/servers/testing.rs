@@ -370,7 +370,7 @@ fn converse(mut connection: &TcpStream, shared: &Shared) -> Result<()> {
         if shared.is_dead() {
             return Ok(());
         }
-        let Some(response) = respond(&asked, shared) else { return Ok(()) };
+        let Some(response) = respond(&asked, shared, connection) else { return Ok(()) };
         connection.write_all(&response.bytes())?;
         if response.cut.is_some() {
             return Ok(());
@@ -429,7 +429,7 @@ impl Response {
 }
 
 /// The response; none where the connection is closed.
-fn respond(asked: &Asked, shared: &Shared) -> Option<Response> {
+fn respond(asked: &Asked, shared: &Shared, connection: &TcpStream) -> Option<Response> {
     if shared.options.key.is_some() && shared.options.key != asked.key {
         // As some proxies do.
         let key = asked.key.clone().unwrap_or_default();
@@ -446,29 +446,38 @@ fn respond(asked: &Asked, shared: &Shared) -> Option<Response> {
             let most = shared.max_model_len();
             Some(Response::of(200, &json!({"data": [{"id": shared.name, "max_model_len": most}]})))
         }
-        ("POST", "/v1/completions") if shared.options.kind == ServerKind::Vllm => faulty(asked, shared),
-        ("POST", "/generate") if shared.options.kind == ServerKind::Sglang => faulty(asked, shared),
+        ("POST", "/v1/completions") if shared.options.kind == ServerKind::Vllm => {
+            faulty(asked, shared, connection)
+        }
+        ("POST", "/generate") if shared.options.kind == ServerKind::Sglang => {
+            faulty(asked, shared, connection)
+        }
         _ => Some(Response::error(404, "Not Found")),
     }
 }
 
 /// The response to a request for a sample or a score, with its fault.
-fn faulty(asked: &Asked, shared: &Shared) -> Option<Response> {
+fn faulty(asked: &Asked, shared: &Shared, connection: &TcpStream) -> Option<Response> {
     let number = shared.requests.fetch_add(1, Ordering::SeqCst);
     let active = shared.active.fetch_add(1, Ordering::SeqCst) + 1;
     shared.most_active.fetch_max(active, Ordering::SeqCst);
-    let response = with_fault(asked, shared, (shared.options.faults)(number));
+    let response = with_fault(asked, shared, connection, (shared.options.faults)(number));
     shared.active.fetch_sub(1, Ordering::SeqCst);
     response
 }
 
-fn with_fault(asked: &Asked, shared: &Shared, fault: Option<Fault>) -> Option<Response> {
+fn with_fault(
+    asked: &Asked,
+    shared: &Shared,
+    connection: &TcpStream,
+    fault: Option<Fault>,
+) -> Option<Response> {
     match fault {
         Some(Fault::Status500) => return Some(Response::error(500, "the engine has failed")),
         Some(Fault::NotFound) => return Some(Response::error(404, "The model `other` does not exist.")),
         Some(Fault::Disconnect) => return None,
         Some(Fault::Hang) => {
-            while !shared.is_dead() {
+            while !shared.is_dead() && !is_given_up(connection) {
                 sleep(Duration::from_millis(20));
             }
             return None;
@@ -502,6 +511,12 @@ fn with_fault(asked: &Asked, shared: &Shared, fault: Option<Fault>) -> Option<Re
         _ => {}
     }
     Some(response)
+}
+
+/// Whether the client has closed its side, upon which real servers abort a request.
+fn is_given_up(connection: &TcpStream) -> bool {
+    // The connection is not used again.
+    connection.set_nonblocking(true).is_err() || matches!(connection.peek(&mut [0]), Ok(0))
 }
 
 /// Where JSON text is to say NaN, which no JSON value can.
