@@ -15,13 +15,15 @@ use crate::text_codec::TextCodec;
 const CLAMPED: f64 = -9999.0;
 
 /// Servers read seeds as signed numbers.
-const SEED_MASK: u64 = i64::MAX as u64;
+pub(super) const SEED_MASK: u64 = i64::MAX as u64;
 
 /// A request over HTTP: a path, and a body in JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Call {
     pub path: &'static str,
     pub body: serde_json::Value,
+    /// The whole seed of a sample, of which the body holds 63 bits.
+    pub seed: Option<u64>,
 }
 
 /// One request to a server.
@@ -88,9 +90,9 @@ pub(super) enum DrawnEnd {
 }
 
 impl SampleAsk {
-    /// The seed, as servers take it.
+    /// Its seed.
     pub fn seed(&self) -> u64 {
-        self.request.seeds[self.sample] & SEED_MASK
+        self.request.seeds[self.sample]
     }
 
     fn completion(&self, drawn: Drawn) -> Result<Completion, Trouble> {

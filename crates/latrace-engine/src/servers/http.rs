@@ -7,6 +7,7 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body, RequestBuilder};
 
+use super::ask::Call;
 use super::error::Trouble;
 
 /// Idle connections are kept for less time than servers keep them (uvicorn: 5 s): a request on a connection that the
@@ -18,6 +19,10 @@ const MAX_BODY: u64 = 1 << 30;
 
 /// Most characters of a server's own message in an error.
 const MAX_MESSAGE: usize = 300;
+
+/// The header with the whole seed of a sample, to find it in the logs of a proxy. The fake server draws with it, so that
+/// it draws what the built-in engine does.
+pub(super) const SEED_HEADER: &str = "x-latrace-seed";
 
 /// A client of one server.
 #[derive(Debug)]
@@ -52,10 +57,15 @@ impl Http {
         self.read(self.prepared(self.agent.get(format!("{}{path}", self.base)), limit).call())
     }
 
-    /// The body of the response to a JSON text.
-    pub fn post(&self, path: &str, body: &[u8], limit: Duration) -> Result<Vec<u8>, Trouble> {
-        let request = self.prepared(self.agent.post(format!("{}{path}", self.base)), limit);
-        self.read(request.header("content-type", "application/json").send(body))
+    /// The body of the response to a call.
+    pub fn post(&self, call: &Call, limit: Duration) -> Result<Vec<u8>, Trouble> {
+        let request = self.prepared(self.agent.post(format!("{}{}", self.base, call.path)), limit);
+        let request = request.header("content-type", "application/json");
+        let request = match call.seed {
+            Some(seed) => request.header(SEED_HEADER, seed.to_string()),
+            None => request,
+        };
+        self.read(request.send(call.body.to_string().as_bytes()))
     }
 
     fn prepared<T>(&self, request: RequestBuilder<T>, limit: Duration) -> RequestBuilder<T> {

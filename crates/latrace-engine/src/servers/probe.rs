@@ -152,7 +152,8 @@ fn check_weights(
 /// Draws with a temperature and few tokens to choose from: log-probs after either are far from the model's own.
 fn check_samples(common: &Common, server: &Started, http: &Http, prompt: &[u32]) -> Result<(), ServerError> {
     let limit = SAMPLE_TOKENS.min(common.shape.positions.saturating_sub(prompt.len() + 1)).max(1);
-    let params = SamplingParams { temperature: 4.0, top_k: 5, ..SamplingParams::plain(limit) };
+    // vLLM takes temperatures up to 2.
+    let params = SamplingParams { temperature: 2.0, top_k: 5, ..SamplingParams::plain(limit) };
     let request = Arc::new(Request {
         prompt: prompt.to_vec(),
         seeds: (1..=SAMPLES).collect(),

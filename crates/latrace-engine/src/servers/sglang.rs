@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ask::{Call, Drawn, DrawnEnd, SampleAsk, ScoreAsk, parse, wrong};
+use super::ask::{Call, Drawn, DrawnEnd, SEED_MASK, SampleAsk, ScoreAsk, parse, wrong};
 use super::dialect::{Dialect, Launch, decimal, pairs};
 use super::error::Trouble;
 
@@ -81,7 +81,7 @@ impl Dialect for Sglang {
             "input_ids": request.prompt,
             "sampling_params": {
                 "n": 1,
-                "sampling_seed": ask.seed(),
+                "sampling_seed": ask.seed() & SEED_MASK,
                 "max_new_tokens": ask.limit,
                 "min_new_tokens": 0,
                 "temperature": decimal(request.params.temperature),
@@ -104,7 +104,7 @@ impl Dialect for Sglang {
             "return_text_in_logprobs": false,
             "stream": false,
         });
-        Call { path: PATH, body }
+        Call { path: PATH, body, seed: Some(ask.seed()) }
     }
 
     fn read_sample(&self, body: &[u8]) -> Result<Drawn, Trouble> {
@@ -134,7 +134,7 @@ impl Dialect for Sglang {
             "return_text_in_logprobs": false,
             "stream": false,
         });
-        Call { path: PATH, body }
+        Call { path: PATH, body, seed: None }
     }
 
     fn read_scores(&self, ask: &ScoreAsk, body: &[u8]) -> Result<Vec<Option<f64>>, Trouble> {

@@ -20,6 +20,8 @@ use latrace_core::{SamplingParams, StopReason};
 use latrace_io::rows::shortest;
 use serde_json::{Value, json};
 
+use super::ask::SEED_MASK;
+use super::http::SEED_HEADER;
 use super::{ServerKind, served_name};
 use crate::boundary::{Completion, Engine, Generate, ModelShape, Request, Score, ScoreRow, StopTexts};
 use crate::sampling::generate_all;
@@ -357,6 +359,8 @@ struct Asked {
     method: String,
     path: String,
     key: Option<String>,
+    /// The whole seed.
+    seed: Option<u64>,
     body: Vec<u8>,
 }
 
@@ -366,7 +370,7 @@ fn converse(mut connection: &TcpStream, shared: &Shared) -> Result<()> {
         if shared.is_dead() {
             return Ok(());
         }
-        let Some(response) = respond(&asked, shared) else { return Ok(()) };
+        let Some(response) = respond(&asked, shared, connection) else { return Ok(()) };
         connection.write_all(&response.bytes())?;
         if response.cut.is_some() {
             return Ok(());
@@ -382,20 +386,21 @@ fn read_request(reader: &mut impl BufRead) -> Result<Option<Asked>> {
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let (mut length, mut key) = (0, None);
+    let (mut length, mut key, mut seed) = (0, None, None);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim().split_once(':') else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse()?,
+            SEED_HEADER => seed = Some(value.trim().parse()?),
             "authorization" => key = value.trim().strip_prefix("Bearer ").map(str::to_owned),
             _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(Asked { method, path, key, body }))
+    Ok(Some(Asked { method, path, key, seed, body }))
 }
 
 struct Response {
@@ -424,7 +429,7 @@ impl Response {
 }
 
 /// The response; none where the connection is closed.
-fn respond(asked: &Asked, shared: &Shared) -> Option<Response> {
+fn respond(asked: &Asked, shared: &Shared, connection: &TcpStream) -> Option<Response> {
     if shared.options.key.is_some() && shared.options.key != asked.key {
         // As some proxies do.
         let key = asked.key.clone().unwrap_or_default();
@@ -441,29 +446,38 @@ fn respond(asked: &Asked, shared: &Shared) -> Option<Response> {
             let most = shared.max_model_len();
             Some(Response::of(200, &json!({"data": [{"id": shared.name, "max_model_len": most}]})))
         }
-        ("POST", "/v1/completions") if shared.options.kind == ServerKind::Vllm => faulty(asked, shared),
-        ("POST", "/generate") if shared.options.kind == ServerKind::Sglang => faulty(asked, shared),
+        ("POST", "/v1/completions") if shared.options.kind == ServerKind::Vllm => {
+            faulty(asked, shared, connection)
+        }
+        ("POST", "/generate") if shared.options.kind == ServerKind::Sglang => {
+            faulty(asked, shared, connection)
+        }
         _ => Some(Response::error(404, "Not Found")),
     }
 }
 
 /// The response to a request for a sample or a score, with its fault.
-fn faulty(asked: &Asked, shared: &Shared) -> Option<Response> {
+fn faulty(asked: &Asked, shared: &Shared, connection: &TcpStream) -> Option<Response> {
     let number = shared.requests.fetch_add(1, Ordering::SeqCst);
     let active = shared.active.fetch_add(1, Ordering::SeqCst) + 1;
     shared.most_active.fetch_max(active, Ordering::SeqCst);
-    let response = with_fault(asked, shared, (shared.options.faults)(number));
+    let response = with_fault(asked, shared, connection, (shared.options.faults)(number));
     shared.active.fetch_sub(1, Ordering::SeqCst);
     response
 }
 
-fn with_fault(asked: &Asked, shared: &Shared, fault: Option<Fault>) -> Option<Response> {
+fn with_fault(
+    asked: &Asked,
+    shared: &Shared,
+    connection: &TcpStream,
+    fault: Option<Fault>,
+) -> Option<Response> {
     match fault {
         Some(Fault::Status500) => return Some(Response::error(500, "the engine has failed")),
         Some(Fault::NotFound) => return Some(Response::error(404, "The model `other` does not exist.")),
         Some(Fault::Disconnect) => return None,
         Some(Fault::Hang) => {
-            while !shared.is_dead() {
+            while !shared.is_dead() && !is_given_up(connection) {
                 sleep(Duration::from_millis(20));
             }
             return None;
@@ -474,13 +488,13 @@ fn with_fault(asked: &Asked, shared: &Shared, fault: Option<Fault>) -> Option<Re
         }
         _ => {}
     }
-    let asked: Value = match serde_json::from_slice(&asked.body) {
-        Ok(asked) => asked,
+    let (whole_seed, asked): (Option<u64>, Value) = match serde_json::from_slice(&asked.body) {
+        Ok(body) => (asked.seed, body),
         Err(error) => return Some(Response::error(400, &error.to_string())),
     };
     let answered = match shared.options.kind {
-        ServerKind::Vllm => vllm(&asked, shared, fault),
-        ServerKind::Sglang => sglang(&asked, shared, fault),
+        ServerKind::Vllm => vllm(&asked, whole_seed, shared, fault),
+        ServerKind::Sglang => sglang(&asked, whole_seed, shared, fault),
     };
     let mut response = match answered {
         Ok(response) => Response::of(200, &response),
@@ -499,28 +513,38 @@ fn with_fault(asked: &Asked, shared: &Shared, fault: Option<Fault>) -> Option<Re
     Some(response)
 }
 
+/// Whether the client has closed its side, upon which real servers abort a request.
+fn is_given_up(connection: &TcpStream) -> bool {
+    // The connection is not used again.
+    connection.set_nonblocking(true).is_err() || matches!(connection.peek(&mut [0]), Ok(0))
+}
+
 /// Where JSON text is to say NaN, which no JSON value can.
 const NAN_HERE: &str = "\"nan-here\"";
 
 /// Parameters of a request, with the defaults of a `generation_config.json` as models have them.
-struct Parameters<'a>(&'a Value);
+struct Parameters<'a> {
+    stated: &'a Value,
+    /// The whole seed, where the client states it.
+    seed: Option<u64>,
+}
 
 impl Parameters<'_> {
     fn number(&self, name: &str, default: f64) -> f64 {
-        self.0[name].as_f64().unwrap_or(default)
+        self.stated[name].as_f64().unwrap_or(default)
     }
 
     fn is(&self, name: &str) -> bool {
-        self.0[name].as_bool().unwrap_or(false)
+        self.stated[name].as_bool().unwrap_or(false)
     }
 
     fn ids(&self, name: &str) -> Result<Vec<u32>> {
-        let ids = &self.0[name];
+        let ids = &self.stated[name];
         if ids.is_null() { Ok(Vec::new()) } else { Ok(serde_json::from_value(ids.clone())?) }
     }
 
     fn request(&self, prompt: &[u32], most: usize, seed: &str, top_k: usize) -> Result<Request> {
-        let texts = &self.0["stop"];
+        let texts = &self.stated["stop"];
         let texts = if texts.is_null() { Vec::new() } else { serde_json::from_value(texts.clone())? };
         let params = SamplingParams {
             temperature: self.number("temperature", 0.6) as f32,
@@ -529,7 +553,12 @@ impl Parameters<'_> {
             min_p: self.number("min_p", 0.1) as f32,
             max_new_tokens: most,
         };
-        let seed = self.0[seed].as_u64().context("a sample without a seed")?;
+        let stated =
+            self.stated[seed].as_i64().context("a sample without a seed that is a signed number")? as u64;
+        let seed = self.seed.unwrap_or(stated);
+        if seed & SEED_MASK != stated {
+            bail!("the seed {stated} in the body is not that of the header");
+        }
         Ok(Request {
             prompt: prompt.to_vec(),
             seeds: vec![seed],
@@ -589,9 +618,9 @@ fn in_json(logp: &[f32], fault: Option<Fault>, not_a_number: &Value) -> Vec<Valu
     values
 }
 
-fn vllm(asked: &Value, shared: &Shared, fault: Option<Fault>) -> Result<Value> {
+fn vllm(asked: &Value, seed: Option<u64>, shared: &Shared, fault: Option<Fault>) -> Result<Value> {
     let not_a_number: Value = serde_json::from_str(NAN_HERE)?;
-    let parameters = Parameters(asked);
+    let parameters = Parameters { stated: asked, seed };
     if asked["model"] != shared.name.as_str() {
         bail!("The model {} does not exist.", asked["model"]);
     }
@@ -638,8 +667,8 @@ fn finish(stop: StopReason) -> &'static str {
     if stop == StopReason::MaxTokens { "length" } else { "stop" }
 }
 
-fn sglang(asked: &Value, shared: &Shared, fault: Option<Fault>) -> Result<Value> {
-    let parameters = Parameters(&asked["sampling_params"]);
+fn sglang(asked: &Value, seed: Option<u64>, shared: &Shared, fault: Option<Fault>) -> Result<Value> {
+    let parameters = Parameters { stated: &asked["sampling_params"], seed };
     let ids: Vec<u32> = serde_json::from_value(asked["input_ids"].clone())?;
     let most = parameters.number("max_new_tokens", 128.0) as usize;
     if let Some(start) = asked["logprob_start_len"].as_u64() {

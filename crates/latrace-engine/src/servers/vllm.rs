@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::ask::{Call, Drawn, DrawnEnd, SampleAsk, ScoreAsk, parse, wrong};
+use super::ask::{Call, Drawn, DrawnEnd, SEED_MASK, SampleAsk, ScoreAsk, parse, wrong};
 use super::dialect::{Dialect, Launch, command, decimal, pairs};
 use super::error::Trouble;
 
@@ -99,7 +99,7 @@ impl Dialect for Vllm {
             "model": name,
             "prompt": request.prompt,
             "n": 1,
-            "seed": ask.seed(),
+            "seed": ask.seed() & SEED_MASK,
             "max_tokens": ask.limit,
             "min_tokens": 0,
             "temperature": decimal(request.params.temperature),
@@ -121,7 +121,7 @@ impl Dialect for Vllm {
             "return_tokens_as_token_ids": true,
             "stream": false,
         });
-        Call { path: PATH, body }
+        Call { path: PATH, body, seed: Some(ask.seed()) }
     }
 
     fn read_sample(&self, body: &[u8]) -> Result<Drawn, Trouble> {
@@ -165,7 +165,7 @@ impl Dialect for Vllm {
             "return_token_ids": true,
             "stream": false,
         });
-        Call { path: PATH, body }
+        Call { path: PATH, body, seed: None }
     }
 
     fn read_scores(&self, ask: &ScoreAsk, body: &[u8]) -> Result<Vec<Option<f64>>, Trouble> {

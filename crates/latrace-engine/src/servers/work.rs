@@ -49,8 +49,7 @@ pub(super) trait Source<A: Ask> {
 /// One attempt at a request.
 pub(super) fn answer<A: Ask>(common: &Common, http: &Http, ask: &A) -> Result<A::Answer, Trouble> {
     let call = ask.call(common.dialect, &common.name);
-    let body = call.body.to_string();
-    ask.read(common.dialect, &http.post(call.path, body.as_bytes(), common.request_limit())?)
+    ask.read(common.dialect, &http.post(&call, common.request_limit())?)
 }
 
 /// A request and its attempts.
