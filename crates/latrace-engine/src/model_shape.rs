@@ -75,6 +75,8 @@ pub struct Parameters {
     pub hidden: u64,
     /// Width of the keys of a layer, and of its values.
     pub key_values: u64,
+    /// Most tokens of a sequence.
+    pub positions: u64,
 }
 
 impl Parameters {
@@ -95,6 +97,7 @@ impl Parameters {
             layers: config.layers as u64,
             hidden: config.hidden_size as u64,
             key_values: (config.kv_heads * config.head_dim) as u64,
+            positions: config.max_positions as u64,
         })
     }
 }

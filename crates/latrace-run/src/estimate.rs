@@ -187,11 +187,11 @@ impl ModelMemory {
         if !folder.join("config.json").is_file() {
             return Ok(None);
         }
-        let Parameters { all, layers, hidden, key_values } = Parameters::read(&folder)?;
+        let Parameters { all, layers, hidden, key_values, positions } = Parameters::read(&folder)?;
         Ok(Some(ModelMemory {
             parameters: all,
             training: 16 * all,
-            activations: 2 * layers * hidden * cutoff_length as u64,
+            activations: 2 * layers * hidden * positions.min(cutoff_length as u64),
             weights: 2 * all,
             cache_of_token: 4 * layers * key_values,
         }))
