@@ -1,7 +1,8 @@
 //! vLLM: `/v1/completions` with token ids.
 //!
-//! Differs in: its own end token never ends a sample (`ignore_eos`), only the request's stop ids do, which vLLM heeds
-//! all the same. Versions before `return_token_ids` give ids as texts, `token_id:7`, which is asked for as well.
+//! Differs in: its own end token never ends a sample (`ignore_eos`), only the request's stop ids do, which
+//! vLLM heeds all the same. Versions before `return_token_ids` give ids as texts, `token_id:7`, which is
+//! asked for as well.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::ask::{Call, Drawn, DrawnEnd, SEED_MASK, SampleAsk, ScoreAsk, parse, wrong};
-use super::dialect::{Dialect, Launch, command, decimal, pairs};
+use super::dialect::{Dialect, Launch, command, decimal, pairs, split_over_gpus};
 use super::error::Trouble;
 
 const PATH: &str = "/v1/completions";
@@ -199,7 +200,7 @@ impl Dialect for Vllm {
     }
 
     fn other_arguments(&self, launch: &Launch<'_>) -> Vec<(&'static str, String)> {
-        vec![
+        let mut arguments = vec![
             ("--host", "127.0.0.1".to_owned()),
             // Otherwise the model folder's sampling parameters are the defaults of every request.
             ("--generation-config", "vllm".to_owned()),
@@ -208,7 +209,10 @@ impl Dialect for Vllm {
             // Log-probs of prompts take this times the vocabulary, outside vLLM's plan of its memory.
             ("--max-num-batched-tokens", "2048".to_owned()),
             ("--dtype", launch.config.dtype.clone()),
-        ]
+        ];
+        let others = ["-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp"];
+        arguments.extend(split_over_gpus(launch.config, "--tensor-parallel-size", &others));
+        arguments
     }
 
     fn environment(&self) -> Vec<(String, Option<String>)> {
