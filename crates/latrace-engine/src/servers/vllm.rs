@@ -227,3 +227,43 @@ impl Dialect for Vllm {
         "start vLLM with --logprobs-mode raw_logprobs"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn read(choice: Value) -> Result<Drawn, Trouble> {
+        Vllm.read_sample(json!({"choices": [choice]}).to_string().as_bytes())
+    }
+
+    #[test]
+    fn ids_are_read_from_every_generation_of_shapes() {
+        for logprobs in [
+            json!({"token_logprobs": [-1.0, -2.0], "tokens": ["token_id:7", "token_id:9"]}),
+            json!({"content": [{"token": "token_id:7", "logprob": -1.0}, {"token": "token_id:9", "logprob": -2.0}]}),
+            json!({"content": [{"token_id": 7, "logprob": -1.0}, {"token_id": 9, "logprob": -2.0}]}),
+        ] {
+            let drawn = read(json!({"finish_reason": "length", "logprobs": logprobs})).unwrap();
+            assert_eq!((drawn.ids, drawn.logp), (vec![7, 9], vec![Some(-1.0), Some(-2.0)]));
+        }
+    }
+
+    #[test]
+    fn what_is_no_shape_is_refused_and_an_aborted_request_is_tried_again() {
+        let logprobs = json!({"token_logprobs": [-1.0], "tokens": ["x"]});
+        let final_ones = [
+            (json!({"finish_reason": "stop", "logprobs": logprobs}), "no token_ids"),
+            (json!({"finish_reason": "stop", "token_ids": [1]}), "no logprobs"),
+            (json!({"finish_reason": "tool_calls", "token_ids": [1]}), "tool_calls"),
+            (json!({"finish_reason": "stop", "token_ids": [-1]}), "not one of vLLM"),
+        ];
+        for (choice, expected) in final_ones {
+            let trouble = read(choice).unwrap_err();
+            assert!(matches!(&trouble, Trouble::Final(got) if got.contains(expected)), "{trouble:?}");
+        }
+        let aborted = read(json!({"finish_reason": "abort", "token_ids": [1]})).unwrap_err();
+        assert!(matches!(aborted, Trouble::Passing(_)), "{aborted:?}");
+    }
+}
