@@ -1,8 +1,10 @@
-//! Samples through servers against what the servers could do: `cargo bench -p latrace-engine --bench servers`.
+//! Samples through servers against what the servers could do: `cargo bench -p latrace-engine --bench
+//! servers`.
 //!
-//! 10,000 samples in parts of 64 prompts with 4 samples, drawn through the sampling loop of the stages from two fake
-//! servers that take 20 ms a token. Prints the time beside that of two servers whose places are never empty while a sample
-//! waits: the end, when fewer samples are left than places, is the same for both. Nothing is asserted.
+//! 10,000 samples in parts of 64 prompts with 4 samples, drawn through the sampling loop of the stages from
+//! two fake servers that take 20 ms a token. Prints the time beside that of two servers whose places are
+//! never empty while a sample waits: the end, when fewer samples are left than places, is the same for both.
+//! Nothing is asserted.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

@@ -1,5 +1,5 @@
-//! A real vLLM on this machine's CPU: `LATRACE_PYTHON=/path/to/python cargo test -p latrace-engine --test real`, with a
-//! Python that has vLLM. Without the variable nothing is tested, which it says.
+//! A real vLLM on this machine's CPU: `LATRACE_PYTHON=/path/to/python cargo test -p latrace-engine --test
+//! real`, with a Python that has vLLM. Without the variable nothing is tested, which it says.
 //!
 //! Without a test harness: this binary is also the supervisor of the servers.
 #![allow(clippy::unwrap_used, reason = "without a harness, no function is marked as a test")]
@@ -18,8 +18,8 @@ use latrace_engine::scoring::score_all;
 use latrace_engine::servers::{ServersConfig, ServersEngine, served_name};
 use latrace_engine::{Engine, child};
 
-/// Largest difference of a log-prob between vLLM in f32 and the built-in engine (nats): sums in other orders. Measured:
-/// 6.6e-6.
+/// Largest difference of a log-prob between vLLM in f32 and the built-in engine (nats): sums in other orders.
+/// Measured: 6.6e-6.
 const TOLERANCE: f32 = 2e-5;
 
 fn main() -> ExitCode {
@@ -54,8 +54,8 @@ fn make_model(folder: &Path) {
     let config = format!(
         r#"{{"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 64,
         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
-        "intermediate_size": 96, "vocab_size": {vocabulary}, "max_position_embeddings": 512, "eos_token_id": 0,
-        "initializer_range": 0.3, "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+        "intermediate_size": 96, "vocab_size": {vocabulary}, "max_position_embeddings": 512,
+        "eos_token_id": 0, "initializer_range": 0.3, "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
         "tie_word_embeddings": false, "attention_bias": false, "torch_dtype": "float32"}}"#
     );
     fs::write(folder.join("config.json"), config).unwrap();

@@ -1,5 +1,5 @@
-//! Servers that are started, restarted and stopped, with the fake server as the program. Without a test harness: this
-//! binary is the server and its supervisor as well.
+//! Servers that are started, restarted and stopped, with the fake server as the program. Without a test
+//! harness: this binary is the server and its supervisor as well.
 #![allow(clippy::unwrap_used, reason = "without a harness, no function is marked as a test")]
 
 use std::fs;

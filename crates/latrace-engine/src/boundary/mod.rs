@@ -126,8 +126,8 @@ pub trait GenerateClient {
     }
 }
 
-/// Hands over a sample of an engine that does not stream. A sample that has ended by itself cannot have been interrupted
-/// after its end; one that was cut at its limit could have been longer.
+/// Hands over a sample of an engine that does not stream. A sample that has ended by itself cannot have been
+/// interrupted after its end; one that was cut at its limit could have been longer.
 pub(crate) fn hand_over_whole(
     client: &mut dyn GenerateClient,
     request: usize,

@@ -115,8 +115,8 @@ impl SampleAsk {
         Ok(Completion { ids, logp, stop })
     }
 
-    /// Why the sample ended, by its ids rather than by the server's word where both tell. Cuts what a server has drawn
-    /// beyond its end.
+    /// Why the sample ended, by its ids rather than by the server's word where both tell. Cuts what a server
+    /// has drawn beyond its end.
     fn stop(&self, ids: &mut Vec<u32>, end: DrawnEnd) -> Result<StopReason, Trouble> {
         // The first, since SGLang sometimes draws beyond it.
         if let Some(at) = ids.iter().position(|id| self.request.stop_ids.contains(id)) {
@@ -141,8 +141,8 @@ impl SampleAsk {
         }
     }
 
-    /// The tokens up to the one that completes a stop text. A server that looks at texts less often than after every
-    /// token gives a few more.
+    /// The tokens up to the one that completes a stop text. A server that looks at texts less often than
+    /// after every token gives a few more.
     fn tokens_to_stop_text(&self, ids: &[u32]) -> Option<usize> {
         let (texts, text) = (&self.request.stop_texts, self.text.as_deref()?);
         let first = ids.len().saturating_sub(texts.window()).max(1);

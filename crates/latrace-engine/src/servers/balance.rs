@@ -1,5 +1,5 @@
-//! Which server a request goes to: the one that has the beginning of its prompt in its cache, unless that one has
-//! much more to do than another.
+//! Which server a request goes to: the one that has the beginning of its prompt in its cache, unless that one
+//! has much more to do than another.
 
 use std::sync::Arc;
 

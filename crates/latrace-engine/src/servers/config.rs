@@ -42,12 +42,12 @@ pub struct ServersConfig {
     pub command: Vec<String>,
     /// Further arguments of the command.
     pub arguments: Vec<String>,
-    /// Data type of weights and matrix products, as the server names it: `auto`, `float32`, `bfloat16`. Part of
-    /// the engine's identity; servers of `urls` have to be started with it.
+    /// Data type of weights and matrix products, as the server names it: `auto`, `float32`, `bfloat16`. Part
+    /// of the engine's identity; servers of `urls` have to be started with it.
     pub dtype: String,
     /// Servers to start.
     pub replicas: usize,
-    /// GPUs of each of them; 0 on a machine without GPUs.
+    /// GPUs of each of them, over which the model is split; 0 on a machine without GPUs.
     pub gpus_per_replica: usize,
     /// Requests that a server has at a time.
     pub in_flight: usize,

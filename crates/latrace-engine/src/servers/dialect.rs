@@ -14,8 +14,8 @@ pub(super) trait Dialect: Send + Sync {
     /// Its name in messages.
     fn name(&self) -> &'static str;
 
-    /// The request for a sample. All sampling parameters are in it: a server has defaults of its own for those that are
-    /// not.
+    /// The request for a sample. All sampling parameters are in it: a server has defaults of its own for
+    /// those that are not.
     fn sample(&self, ask: &SampleAsk, name: &str) -> Call;
 
     /// Reads the response to [`Dialect::sample`].
@@ -87,12 +87,61 @@ pub(super) fn command(dialect: &dyn Dialect, config: &ServersConfig) -> Vec<Stri
     dialect.default_command().iter().map(|&word| word.to_owned()).collect()
 }
 
+/// The GPUs to split each layer over, as an argument `option`. Only where a server has several, and the user's
+/// arguments do not use them in another way.
+pub(super) fn split_over_gpus(
+    config: &ServersConfig,
+    option: &'static str,
+    others: &[&str],
+) -> Option<(&'static str, String)> {
+    let is_for_us = !others.iter().any(|other| states(&config.arguments, other));
+    (config.gpus_per_replica > 1 && is_for_us).then(|| (option, config.gpus_per_replica.to_string()))
+}
+
 /// Arguments from pairs of an option and its value.
 pub(super) fn pairs<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
     pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
 }
 
-/// A number as its shortest decimal: 0.7 rather than 0.699999988079071, which some server would round otherwise.
+/// A number as its shortest decimal: 0.7 rather than 0.699999988079071, which some server would round
+/// otherwise.
 pub(super) fn decimal(number: f32) -> Value {
     latrace_io::rows::shortest(number).map_or(Value::Null, Value::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(settings: &str, expected: &str) {
+        let config: ServersConfig = toml::from_str(settings).unwrap();
+        let model = Path::new("/models/q");
+        let launch = Launch { config: &config, model, name: "q-0123", port: 8000, positions: 4096 };
+        assert_eq!(argv(dialect(config.kind), &launch).join(" "), expected, "{settings}");
+    }
+
+    #[test]
+    fn a_server_is_started_by_its_own_command_line() {
+        let common = "--served-model-name q-0123 --port 8000 --host 127.0.0.1 --generation-config vllm";
+        let rest = "--logprobs-mode raw_logprobs --max-num-batched-tokens 2048 --dtype auto";
+        check("", &format!("vllm serve /models/q {common} --max-model-len 4096 {rest}"));
+        check(
+            "command = ['python', '-m', 'vllm.entrypoints.openai.api_server']\ngpus_per_replica = 2",
+            &format!(
+                "python -m vllm.entrypoints.openai.api_server --model /models/q {common} --max-model-len 4096 \
+                 {rest} --tensor-parallel-size 2"
+            ),
+        );
+        let stated = "--max-model-len=100 --data-parallel-size 2";
+        check(
+            "gpus_per_replica = 2\narguments = ['--max-model-len=100', '--data-parallel-size', '2']",
+            &format!("vllm serve /models/q {common} {rest} {stated}"),
+        );
+        check(
+            "kind = 'sglang'\ndtype = 'bfloat16'",
+            "python3 -m sglang.launch_server --model-path /models/q --served-model-name q-0123 --port 8000 \
+             --host 127.0.0.1 --sampling-defaults openai --context-length 4096 --dtype bfloat16",
+        );
+    }
 }

@@ -158,7 +158,8 @@ impl Fleet {
     }
 }
 
-/// Starts or finds all servers at once: a large model takes minutes. The first failure ends the wait for the others.
+/// Starts or finds all servers at once: a large model takes minutes. The first failure ends the wait for the
+/// others.
 fn start_all(common: &Common, sites: &[Site]) -> Result<Vec<Started>> {
     let has_failed = AtomicBool::new(false);
     let start = |site| {
@@ -215,7 +216,8 @@ impl Board {
         Some(ServerError::Server { server, detail })
     }
 
-    /// The connections of a server that takes requests, waiting up to `limit` for it to do so. None also if it is lost.
+    /// The connections of a server that takes requests, waiting up to `limit` for it to do so. None also if
+    /// it is lost.
     pub fn wait_up(&self, server: usize, limit: Duration) -> Option<Arc<Http>> {
         let up = |state: &State| match &state.places[server].condition {
             Condition::Up(lines) => Some(lines.work()),

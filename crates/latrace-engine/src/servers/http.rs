@@ -10,8 +10,8 @@ use ureq::{Agent, Body, RequestBuilder};
 use super::ask::Call;
 use super::error::Trouble;
 
-/// Idle connections are kept for less time than servers keep them (uvicorn: 5 s): a request on a connection that the
-/// server is just closing fails.
+/// Idle connections are kept for less time than servers keep them (uvicorn: 5 s): a request on a connection
+/// that the server is just closing fails.
 const MAX_IDLE: Duration = Duration::from_secs(3);
 
 /// Most bytes of a response. A log-prob of a prompt takes about a hundred.
@@ -20,8 +20,8 @@ const MAX_BODY: u64 = 1 << 30;
 /// Most characters of a server's own message in an error.
 const MAX_MESSAGE: usize = 300;
 
-/// The header with the whole seed of a sample, to find it in the logs of a proxy. The fake server draws with it, so that
-/// it draws what the built-in engine does.
+/// The header with the whole seed of a sample, to find it in the logs of a proxy. The fake server draws with
+/// it, so that it draws what the built-in engine does.
 pub(super) const SEED_HEADER: &str = "x-latrace-seed";
 
 /// A client of one server.
@@ -33,7 +33,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// A client with `connections` at a time. The key goes into a header of every request, and into no message.
+    /// A client with `connections` at a time. The key goes into a header of every request, and into no
+    /// message.
     pub fn new(base: &str, key: Option<&str>, connections: usize) -> Http {
         let config = Agent::config_builder()
             .tls_config(tls())

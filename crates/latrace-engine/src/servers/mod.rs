@@ -1,8 +1,8 @@
 //! Servers as an engine: vLLM and SGLang over HTTP, which generate and score.
 //!
-//! They are started for each model, or given by URL. Each has to serve the model under a name with the fingerprint of
-//! its weights, so that one with other weights does not answer, and is probed before its first request. Requests are
-//! spread over them here, one for each sample.
+//! They are started for each model, or given by URL. Each has to serve the model under a name with the
+//! fingerprint of its weights, so that one with other weights does not answer, and is probed before its first
+//! request. Requests are spread over them here, one for each sample.
 
 mod ask;
 mod balance;
@@ -41,7 +41,8 @@ use fleet::Common;
 use generate::ServersGenerate;
 use score::ServersScore;
 
-/// Incremented whenever the same request is put to servers differently, so that stages of earlier runs are redone.
+/// Incremented whenever the same request is put to servers differently, so that stages of earlier runs are
+/// redone.
 const NUMERICS: &str = "1";
 
 /// The environment variable with the key of servers that are given by URL.
@@ -94,8 +95,8 @@ impl ServersEngine {
     }
 }
 
-/// The name under which a server has to serve a model: that of its folder, and the fingerprint of its configuration and
-/// weights.
+/// The name under which a server has to serve a model: that of its folder, and the fingerprint of its
+/// configuration and weights.
 ///
 /// # Errors
 /// A folder that cannot be read.

@@ -1,5 +1,5 @@
-//! Checks of servers before their first request: they have the same weights, those of the model folder, and give the
-//! log-probs of the model itself.
+//! Checks of servers before their first request: they have the same weights, those of the model folder, and
+//! give the log-probs of the model itself.
 
 use std::fs;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::boundary::{Engine, Request, ScoreRow, StopTexts};
 use crate::cpu::CpuEngine;
 use crate::scoring::score_all;
 
-/// Largest difference of a log-prob in f32 (nats). Measured between vLLM and the built-in engine: 6.6e-6. Larger models
-/// add more numbers in other orders; a step of training changes log-probs by far more.
+/// Largest difference of a log-prob in f32 (nats). Measured between vLLM and the built-in engine: 6.6e-6.
+/// Larger models add more numbers in other orders; a step of training changes log-probs by far more.
 const F32_LIMIT: f32 = 1e-3;
 
 /// Largest mean difference of log-probs in 16 bits (nats). Measured between bf16 and f32: 0.02.
@@ -149,7 +149,8 @@ fn check_weights(
     Err(ServerError::Weights { server: server.label.clone(), detail })
 }
 
-/// Draws with a temperature and few tokens to choose from: log-probs after either are far from the model's own.
+/// Draws with a temperature and few tokens to choose from: log-probs after either are far from the model's
+/// own.
 fn check_samples(common: &Common, server: &Started, http: &Http, prompt: &[u32]) -> Result<(), ServerError> {
     let limit = SAMPLE_TOKENS.min(common.shape.positions.saturating_sub(prompt.len() + 1)).max(1);
     // vLLM takes temperatures up to 2.
@@ -176,8 +177,8 @@ fn check_samples(common: &Common, server: &Started, http: &Http, prompt: &[u32])
     Err(ServerError::Processed {
         server: server.label.clone(),
         detail: format!(
-            "log-probs of its samples are not the model's own but those after temperature and truncation: they differ \
-             from its scores by {difference}"
+            "log-probs of its samples are not the model's own but those after temperature and truncation: \
+             they differ from its scores by {difference}"
         ),
         hint: common.dialect.raw_log_probs(),
     })

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What waits, by server. A worker without work takes what waits for another server, if more waits there than that
-/// server's own workers can take at once.
+/// What waits, by server. A worker without work takes what waits for another server, if more waits there than
+/// that server's own workers can take at once.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     /// By server.

@@ -1,14 +1,15 @@
 //! SGLang: `/generate` with token ids. Written from its sources and documentation; nobody has run it yet.
 //!
-//! Differs in: `ignore_eos` makes it ignore the request's stop ids too. So it is sent where the model's end ids are not
-//! among them, and what is drawn beyond a stop id is cut here. Rows are scored with one new token, since some versions refuse none. Seeds count only
-//! under `--enable-deterministic-inference`. The number of new tokens is checked before stops.
+//! Differs in: `ignore_eos` makes it ignore the request's stop ids too. So it is sent where the model's end
+//! ids are not among them, and what is drawn beyond a stop id is cut here. Rows are scored with one new
+//! token, since some versions refuse none. Seeds count only under `--enable-deterministic-inference`. The
+//! number of new tokens is checked before stops.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ask::{Call, Drawn, DrawnEnd, SEED_MASK, SampleAsk, ScoreAsk, parse, wrong};
-use super::dialect::{Dialect, Launch, decimal, pairs};
+use super::dialect::{Dialect, Launch, decimal, pairs, split_over_gpus};
 use super::error::Trouble;
 
 const PATH: &str = "/generate";
@@ -176,12 +177,15 @@ impl Dialect for Sglang {
     }
 
     fn other_arguments(&self, launch: &Launch<'_>) -> Vec<(&'static str, String)> {
-        vec![
+        let mut arguments = vec![
             ("--host", "127.0.0.1".to_owned()),
             ("--sampling-defaults", "openai".to_owned()),
             ("--context-length", launch.positions.to_string()),
             ("--dtype", launch.config.dtype.clone()),
-        ]
+        ];
+        let others = ["--tensor-parallel-size", "--tp", "--pp-size", "--dp-size"];
+        arguments.extend(split_over_gpus(launch.config, "--tp-size", &others));
+        arguments
     }
 
     fn environment(&self) -> Vec<(String, Option<String>)> {

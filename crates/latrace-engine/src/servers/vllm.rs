@@ -1,7 +1,8 @@
 //! vLLM: `/v1/completions` with token ids.
 //!
-//! Differs in: its own end token never ends a sample (`ignore_eos`), only the request's stop ids do, which vLLM heeds
-//! all the same. Versions before `return_token_ids` give ids as texts, `token_id:7`, which is asked for as well.
+//! Differs in: its own end token never ends a sample (`ignore_eos`), only the request's stop ids do, which
+//! vLLM heeds all the same. Versions before `return_token_ids` give ids as texts, `token_id:7`, which is
+//! asked for as well.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::ask::{Call, Drawn, DrawnEnd, SEED_MASK, SampleAsk, ScoreAsk, parse, wrong};
-use super::dialect::{Dialect, Launch, command, decimal, pairs};
+use super::dialect::{Dialect, Launch, command, decimal, pairs, split_over_gpus};
 use super::error::Trouble;
 
 const PATH: &str = "/v1/completions";
@@ -199,7 +200,7 @@ impl Dialect for Vllm {
     }
 
     fn other_arguments(&self, launch: &Launch<'_>) -> Vec<(&'static str, String)> {
-        vec![
+        let mut arguments = vec![
             ("--host", "127.0.0.1".to_owned()),
             // Otherwise the model folder's sampling parameters are the defaults of every request.
             ("--generation-config", "vllm".to_owned()),
@@ -208,7 +209,10 @@ impl Dialect for Vllm {
             // Log-probs of prompts take this times the vocabulary, outside vLLM's plan of its memory.
             ("--max-num-batched-tokens", "2048".to_owned()),
             ("--dtype", launch.config.dtype.clone()),
-        ]
+        ];
+        let others = ["-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp"];
+        arguments.extend(split_over_gpus(launch.config, "--tensor-parallel-size", &others));
+        arguments
     }
 
     fn environment(&self) -> Vec<(String, Option<String>)> {
@@ -221,5 +225,45 @@ impl Dialect for Vllm {
 
     fn raw_log_probs(&self) -> &'static str {
         "start vLLM with --logprobs-mode raw_logprobs"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn read(choice: Value) -> Result<Drawn, Trouble> {
+        Vllm.read_sample(json!({"choices": [choice]}).to_string().as_bytes())
+    }
+
+    #[test]
+    fn ids_are_read_from_every_generation_of_shapes() {
+        for logprobs in [
+            json!({"token_logprobs": [-1.0, -2.0], "tokens": ["token_id:7", "token_id:9"]}),
+            json!({"content": [{"token": "token_id:7", "logprob": -1.0}, {"token": "token_id:9", "logprob": -2.0}]}),
+            json!({"content": [{"token_id": 7, "logprob": -1.0}, {"token_id": 9, "logprob": -2.0}]}),
+        ] {
+            let drawn = read(json!({"finish_reason": "length", "logprobs": logprobs})).unwrap();
+            assert_eq!((drawn.ids, drawn.logp), (vec![7, 9], vec![Some(-1.0), Some(-2.0)]));
+        }
+    }
+
+    #[test]
+    fn what_is_no_shape_is_refused_and_an_aborted_request_is_tried_again() {
+        let logprobs = json!({"token_logprobs": [-1.0], "tokens": ["x"]});
+        let final_ones = [
+            (json!({"finish_reason": "stop", "logprobs": logprobs}), "no token_ids"),
+            (json!({"finish_reason": "stop", "token_ids": [1]}), "no logprobs"),
+            (json!({"finish_reason": "tool_calls", "token_ids": [1]}), "tool_calls"),
+            (json!({"finish_reason": "stop", "token_ids": [-1]}), "not one of vLLM"),
+        ];
+        for (choice, expected) in final_ones {
+            let trouble = read(choice).unwrap_err();
+            assert!(matches!(&trouble, Trouble::Final(got) if got.contains(expected)), "{trouble:?}");
+        }
+        let aborted = read(json!({"finish_reason": "abort", "token_ids": [1]})).unwrap_err();
+        assert!(matches!(aborted, Trouble::Passing(_)), "{aborted:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! Requests of a client, spread over servers, tried again where they fail, and handed back as they are answered.
+//! Requests of a client, spread over servers, tried again where they fail, and handed back as they are
+//! answered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,8 +16,8 @@ use super::fleet::{Board, Common, Fleet};
 use super::http::Http;
 use super::queue::Queue;
 
-/// Requests taken from the client, as a multiple of those that the servers have at a time: none of them waits for the
-/// client.
+/// Requests taken from the client, as a multiple of those that the servers have at a time: none of them waits
+/// for the client.
 const AHEAD: usize = 2;
 
 /// How long workers and the client's side wait before they look whether servers are still there.
@@ -88,7 +89,8 @@ pub(super) fn work<A: Ask>(fleet: &Fleet, source: &mut dyn Source<A>) -> Result<
     done
 }
 
-/// Starts the workers of each server. They end with the queue, and are not waited for: one may be within a system call.
+/// Starts the workers of each server. They end with the queue, and are not waited for: one may be within a
+/// system call.
 fn start_workers<A: Ask>(
     board: &Arc<Board>,
     queue: &Arc<Queue<Job<A>>>,

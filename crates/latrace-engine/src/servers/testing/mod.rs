@@ -1,10 +1,12 @@
-//! A fake server for tests and benchmarks: the HTTP of vLLM and SGLang over another engine, on threads of this process,
-//! with faults on demand.
+//! A fake server for tests and benchmarks: the HTTP of vLLM and SGLang over another engine, on threads of
+//! this process, with faults on demand.
 //!
 //! It heeds what the real ones heed: a parameter that a request leaves out has the default of a model's
 //! `generation_config.json`, and lengths beyond `max_model_len` are cut without a word.
 
-use std::collections::HashSet;
+mod faults;
+mod shapes;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -15,83 +17,15 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use latrace_core::random::{draw, unit};
-use latrace_core::{SamplingParams, StopReason};
-use latrace_io::rows::shortest;
 use serde_json::{Value, json};
 
-use super::ask::SEED_MASK;
+pub use faults::{Fault, Faults, fault_at, fault_from, faultless, random_faults};
+
 use super::http::SEED_HEADER;
 use super::{ServerKind, served_name};
-use crate::boundary::{Completion, Engine, Generate, ModelShape, Request, Score, ScoreRow, StopTexts};
+use crate::boundary::{Completion, Engine, Generate, ModelShape, Request, Score, ScoreRow};
 use crate::sampling::generate_all;
 use crate::scoring::score_all;
-
-/// What goes wrong with a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Status 500.
-    Status500,
-    /// No response, until the client gives up or the server ends.
-    Hang,
-    /// The connection is closed without a response.
-    Disconnect,
-    /// The body ends in its middle, as its length says.
-    CutJson,
-    /// The connection is closed in the middle of the body.
-    CutBody,
-    /// Status 404, as for a model that is not served.
-    NotFound,
-    /// A response without token ids.
-    NoTokenIds,
-    /// Log-probs after the temperature.
-    Processed,
-    /// A log-prob is NaN: in JSON of vLLM the word, in that of SGLang null.
-    NotANumber,
-    /// A log-prob is -9999, as vLLM gives instead of minus infinity.
-    Clamped,
-    /// Half of the tokens, as if there were no room for more.
-    Shortened,
-    /// The sample is one of another prompt.
-    OtherPrompt,
-    /// The server ends, and refuses connections until [`FakeServer::revive`].
-    Die,
-}
-
-impl Fault {
-    /// Those after which another attempt succeeds.
-    pub const PASSING: [Fault; 5] =
-        [Fault::Status500, Fault::Hang, Fault::Disconnect, Fault::CutJson, Fault::CutBody];
-}
-
-/// The fault of a request, by its number in the order of arrival. Requests for what is not a sample or a score, such as
-/// `/health`, are not counted.
-pub type Faults = Arc<dyn Fn(u64) -> Option<Fault> + Send + Sync>;
-
-/// No faults.
-pub fn faultless() -> Faults {
-    Arc::new(|_| None)
-}
-
-/// This fault at these requests.
-pub fn fault_at(fault: Fault, requests: impl IntoIterator<Item = u64>) -> Faults {
-    let requests: HashSet<u64> = requests.into_iter().collect();
-    Arc::new(move |request| requests.contains(&request).then_some(fault))
-}
-
-/// This fault from a request on.
-pub fn fault_from(fault: Fault, first: u64) -> Faults {
-    Arc::new(move |request| (request >= first).then_some(fault))
-}
-
-/// Each of `faults` equally often, at a random share of the requests.
-pub fn random_faults(seed: u64, share: f64, faults: &'static [Fault]) -> Faults {
-    Arc::new(move |request| {
-        let is_faulty = unit(draw(seed, 2 * request)) < share;
-        let which = (unit(draw(seed, 2 * request + 1)) * faults.len() as f64) as usize;
-        faults.get(which).copied().filter(|_| is_faulty)
-    })
-}
 
 /// How a fake server behaves.
 #[derive(Clone)]
@@ -203,8 +137,8 @@ impl FakeServer {
         Ok(FakeServer { shared, accepting: Some(accepting) })
     }
 
-    /// Serves as a process of its own, with the command line of the real server: `--model DIR` or `serve DIR`,
-    /// `--served-model-name`, `--port`, `--max-model-len`. Returns only if it cannot.
+    /// Serves as a process of its own, with the command line of the real server: `--model DIR` or `serve
+    /// DIR`, `--served-model-name`, `--port`, `--max-model-len`. Returns only if it cannot.
     ///
     /// # Errors
     /// An incomplete command line; as [`FakeServer::start`].
@@ -493,8 +427,8 @@ fn with_fault(
         Err(error) => return Some(Response::error(400, &error.to_string())),
     };
     let answered = match shared.options.kind {
-        ServerKind::Vllm => vllm(&asked, whole_seed, shared, fault),
-        ServerKind::Sglang => sglang(&asked, whole_seed, shared, fault),
+        ServerKind::Vllm => shapes::vllm(&asked, whole_seed, shared, fault),
+        ServerKind::Sglang => shapes::sglang(&asked, whole_seed, shared, fault),
     };
     let mut response = match answered {
         Ok(response) => Response::of(200, &response),
@@ -505,7 +439,7 @@ fn with_fault(
         Some(Fault::CutJson) => response.body.truncate(half),
         Some(Fault::CutBody) => response.cut = Some(half),
         Some(Fault::NotANumber) => {
-            let text = String::from_utf8_lossy(&response.body).replace(NAN_HERE, "NaN");
+            let text = String::from_utf8_lossy(&response.body).replace(shapes::NAN_HERE, "NaN");
             response.body = text.into_bytes();
         }
         _ => {}
@@ -517,193 +451,4 @@ fn with_fault(
 fn is_given_up(connection: &TcpStream) -> bool {
     // The connection is not used again.
     connection.set_nonblocking(true).is_err() || matches!(connection.peek(&mut [0]), Ok(0))
-}
-
-/// Where JSON text is to say NaN, which no JSON value can.
-const NAN_HERE: &str = "\"nan-here\"";
-
-/// Parameters of a request, with the defaults of a `generation_config.json` as models have them.
-struct Parameters<'a> {
-    stated: &'a Value,
-    /// The whole seed, where the client states it.
-    seed: Option<u64>,
-}
-
-impl Parameters<'_> {
-    fn number(&self, name: &str, default: f64) -> f64 {
-        self.stated[name].as_f64().unwrap_or(default)
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.stated[name].as_bool().unwrap_or(false)
-    }
-
-    fn ids(&self, name: &str) -> Result<Vec<u32>> {
-        let ids = &self.stated[name];
-        if ids.is_null() { Ok(Vec::new()) } else { Ok(serde_json::from_value(ids.clone())?) }
-    }
-
-    fn request(&self, prompt: &[u32], most: usize, seed: &str, top_k: usize) -> Result<Request> {
-        let texts = &self.stated["stop"];
-        let texts = if texts.is_null() { Vec::new() } else { serde_json::from_value(texts.clone())? };
-        let params = SamplingParams {
-            temperature: self.number("temperature", 0.6) as f32,
-            top_p: self.number("top_p", 0.95) as f32,
-            top_k,
-            min_p: self.number("min_p", 0.1) as f32,
-            max_new_tokens: most,
-        };
-        let stated =
-            self.stated[seed].as_i64().context("a sample without a seed that is a signed number")? as u64;
-        let seed = self.seed.unwrap_or(stated);
-        if seed & SEED_MASK != stated {
-            bail!("the seed {stated} in the body is not that of the header");
-        }
-        Ok(Request {
-            prompt: prompt.to_vec(),
-            seeds: vec![seed],
-            params,
-            stop_ids: Vec::new(),
-            stop_texts: StopTexts::new(texts),
-        })
-    }
-}
-
-/// A sample with its fault.
-fn drawn(mut request: Request, shared: &Shared, fault: Option<Fault>) -> Result<Completion> {
-    lock(&shared.prompts).push(request.prompt.clone());
-    // As the real ones do, without a word.
-    let room = shared.max_model_len().saturating_sub(request.prompt.len());
-    request.params.max_new_tokens = request.params.max_new_tokens.min(room);
-    if fault == Some(Fault::Shortened) {
-        request.params.max_new_tokens = (request.params.max_new_tokens / 2).max(1);
-    }
-    if fault == Some(Fault::OtherPrompt) {
-        request.prompt.truncate(1);
-    }
-    let temperature = request.params.temperature;
-    let (result, got) = channel();
-    lock(&shared.work).send(Work::Sample(request, result)).ok().context("the model's thread has ended")?;
-    let mut completion = got.recv().context("the model's thread has ended")??;
-    if fault == Some(Fault::Processed) {
-        completion.logp.iter_mut().for_each(|logp| *logp /= temperature);
-    }
-    sleep(shared.options.token_time * completion.ids.len() as u32);
-    Ok(completion)
-}
-
-/// Log-probs of all tokens but the first.
-fn scored(ids: &[u32], shared: &Shared) -> Result<Vec<f32>> {
-    if ids.len() >= shared.max_model_len() {
-        bail!("the prompt of {} tokens is too long for {}", ids.len(), shared.max_model_len());
-    }
-    let (first, rest) = ids.split_at(1.min(ids.len()));
-    let row = ScoreRow { prompt: first.to_vec(), response: rest.to_vec() };
-    if row.response.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (result, got) = channel();
-    lock(&shared.work).send(Work::Score(row, result)).ok().context("the model's thread has ended")?;
-    got.recv().context("the model's thread has ended")?
-}
-
-/// Log-probs in JSON, the first of them with its fault.
-fn in_json(logp: &[f32], fault: Option<Fault>, not_a_number: &Value) -> Vec<Value> {
-    let mut values: Vec<Value> = logp.iter().map(|&logp| json!(shortest(logp))).collect();
-    match (fault, values.first_mut()) {
-        (Some(Fault::NotANumber), Some(first)) => *first = not_a_number.clone(),
-        (Some(Fault::Clamped), Some(first)) => *first = json!(-9999.0),
-        _ => {}
-    }
-    values
-}
-
-fn vllm(asked: &Value, seed: Option<u64>, shared: &Shared, fault: Option<Fault>) -> Result<Value> {
-    let not_a_number: Value = serde_json::from_str(NAN_HERE)?;
-    let parameters = Parameters { stated: asked, seed };
-    if asked["model"] != shared.name.as_str() {
-        bail!("The model {} does not exist.", asked["model"]);
-    }
-    let prompt: Vec<u32> = serde_json::from_value(asked["prompt"].clone())?;
-    if !asked["prompt_logprobs"].is_null() {
-        let logp = in_json(&scored(&prompt, shared)?, fault, &not_a_number);
-        let of = |(id, logp): (&u32, Value)| json!({id.to_string(): {"logprob": logp, "rank": 1}});
-        let of_rest = prompt.iter().skip(1).zip(logp).map(of);
-        let all: Vec<Value> = [Value::Null].into_iter().chain(of_rest).collect();
-        return Ok(if shared.options.is_old {
-            json!({"choices": [{"index": 0, "finish_reason": "length"}], "prompt_logprobs": all})
-        } else {
-            json!({"choices": [{"index": 0, "finish_reason": "length", "prompt_logprobs": all}]})
-        });
-    }
-    let top_k = asked["top_k"].as_u64().unwrap_or(20) as usize;
-    let most = parameters.number("max_tokens", 16.0) as usize;
-    let mut request = parameters.request(&prompt, most, "seed", top_k)?;
-    request.stop_ids = parameters.ids("stop_token_ids")?;
-    if !parameters.is("ignore_eos") {
-        request.stop_ids.extend(&shared.shape.end_ids);
-    }
-    let completion = drawn(request, shared, fault)?;
-    let logp = in_json(&completion.logp, fault, &not_a_number);
-    let is_with_ids = fault != Some(Fault::NoTokenIds);
-    let token = |id: &u32| {
-        let as_ids = is_with_ids && parameters.is("return_tokens_as_token_ids");
-        if as_ids { json!(format!("token_id:{id}")) } else { json!("a text") }
-    };
-    let tokens: Vec<Value> = completion.ids.iter().map(token).collect();
-    let mut choice = json!({
-        "index": 0, "text": "", "finish_reason": finish(completion.stop),
-        "logprobs": {"text_offset": [], "token_logprobs": logp, "tokens": tokens, "top_logprobs": []},
-    });
-    if is_with_ids && !shared.options.is_old && parameters.is("return_token_ids") {
-        let repeated = if fault == Some(Fault::OtherPrompt) { &prompt[..1] } else { &prompt };
-        choice["token_ids"] = json!(completion.ids);
-        choice["prompt_token_ids"] = json!(repeated);
-    }
-    Ok(json!({"object": "text_completion", "choices": [choice]}))
-}
-
-fn finish(stop: StopReason) -> &'static str {
-    if stop == StopReason::MaxTokens { "length" } else { "stop" }
-}
-
-fn sglang(asked: &Value, seed: Option<u64>, shared: &Shared, fault: Option<Fault>) -> Result<Value> {
-    let parameters = Parameters { stated: &asked["sampling_params"], seed };
-    let ids: Vec<u32> = serde_json::from_value(asked["input_ids"].clone())?;
-    let most = parameters.number("max_new_tokens", 128.0) as usize;
-    if let Some(start) = asked["logprob_start_len"].as_u64() {
-        let logp = in_json(&scored(&ids, shared)?, fault, &Value::Null);
-        let start = start as usize;
-        let logp = logp.into_iter().skip(start).zip(&ids[start + 1..]);
-        let of_rest = logp.map(|(logp, id)| json!([logp, id, null]));
-        let all: Vec<Value> = [json!([null, ids[start], null])].into_iter().chain(of_rest).collect();
-        let meta = json!({"finish_reason": {"type": "length"}, "input_token_logprobs": all});
-        return Ok(shaped(json!({"output_ids": [0], "meta_info": meta}), shared));
-    }
-    let top_k = parameters.number("top_k", 20.0).max(0.0) as usize;
-    let mut request = parameters.request(&ids, most, "sampling_seed", top_k)?;
-    if !parameters.is("ignore_eos") {
-        request.stop_ids = parameters.ids("stop_token_ids")?;
-        request.stop_ids.extend(&shared.shape.end_ids);
-    }
-    let completion = drawn(request, shared, fault)?;
-    let logp = in_json(&completion.logp, fault, &Value::Null);
-    let of_output: Vec<Value> =
-        logp.into_iter().zip(&completion.ids).map(|(logp, id)| json!([logp, id, null])).collect();
-    let finish = finish(completion.stop);
-    let finish = if shared.options.is_old { json!(finish) } else { json!({"type": finish}) };
-    let mut meta = json!({"finish_reason": finish});
-    if fault != Some(Fault::NoTokenIds) {
-        meta["output_token_logprobs"] = json!(of_output);
-    }
-    let mut response = json!({"text": "", "meta_info": meta});
-    if !shared.options.is_old {
-        response["output_ids"] = json!(completion.ids);
-    }
-    Ok(shaped(response, shared))
-}
-
-/// Older servers answer with a list.
-fn shaped(response: Value, shared: &Shared) -> Value {
-    if shared.options.is_old { json!([response]) } else { response }
 }
