@@ -7,12 +7,11 @@ mod bench;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bench::{Bench, contents, records};
+use bench::{Bench, assert_same, records};
 use latrace_core::random::{draw, unit};
 use latrace_engine::CpuEngine;
 use latrace_engine::servers::testing::{FakeOptions, FakeServer, Fault, random_faults};
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
     }
     let bench = Bench::new();
     bench.done("whole", &[ALONE]);
-    let tests: [(&str, fn(&Bench)); 4] = [
+    let tests: [Test; 4] = [
         ("a run on servers has the records of the built-in engine", the_same_records),
         ("what passes changes nothing", passing_faults),
         ("random faults end in the same records or in an error that says what happened", any_faults),
@@ -60,6 +59,9 @@ fn main() -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+
+/// A name, and a test that gets a folder with a whole run of the built-in engine.
+type Test = (&'static str, fn(&Bench));
 
 /// Without its baseline, the tiny recipe is enough.
 const ALONE: &str = "skip=[\"rft\"]";
@@ -158,6 +160,8 @@ fn the_same_records(bench: &Bench) {
     // Again, nothing is to be done; the built-in engine is another one.
     let again = bench.done("served", &[&arguments(&settings)[..], &["--dry-run"]].concat());
     assert!(!again.contains("to be done") && !again.contains("will be redone"), "{again}");
+    let wrong = [&arguments(&settings)[..], &["servers.in_flight=0"]].concat();
+    bench.refused("served", &wrong, 2, "in_flight: expected at least 1, got 0");
     let built_in = bench.done("served", &[ALONE, "--dry-run"]);
     assert!(built_in.contains("03-traces                        will be redone: engine"), "{built_in}");
 }
@@ -228,7 +232,6 @@ fn killed(bench: &Bench) {
         kills += 1;
         assert!(kills < 100);
     }
-    check_same(bench, "killed");
-    assert!(!contents(&bench.run_folder("killed")).is_empty());
-    assert!(Path::new(&bench.run_folder("killed").join("logs")).is_dir());
+    assert_same(&bench.run_folder("killed"), &bench.run_folder("served"));
+    assert!(bench.run_folder("killed/logs").is_dir());
 }

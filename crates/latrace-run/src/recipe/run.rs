@@ -559,7 +559,7 @@ impl RunRecipe {
     fn check_counts(&self) -> Result<()> {
         at_least_one("rounds", self.rounds)?;
         self.engine.check()?;
-        Ok(self.servers.validate()?)
+        self.servers.validate().or_else(|error| usage(error.to_string()))
     }
 
     /// A misspelt name would run the baseline that was to be skipped.

@@ -118,13 +118,16 @@ fn is_incidental(name: &str) -> bool {
         || name.starts_with("events.out.")
 }
 
-/// Contents by path, of everything that a run leaves and that its result is.
+/// Contents by path, of everything that a run leaves and that its result is; logs of servers are not.
 pub fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     while let Some(inner) = open.pop() {
         for entry in fs::read_dir(&inner).unwrap() {
             let path = entry.unwrap().path();
+            if path.ends_with("logs") {
+                continue;
+            }
             if path.is_dir() {
                 open.push(path);
             } else if !is_incidental(&path.file_name().unwrap().to_string_lossy()) {
