@@ -14,6 +14,7 @@ pub mod row_tokens;
 pub mod sampling;
 pub mod scoring;
 pub mod text_codec;
+pub mod torchrun;
 pub mod trace_codec;
 pub mod train_rows;
 pub mod training;
@@ -23,6 +24,7 @@ pub use boundary::{Engine, EngineRole, Identity, ModelShape};
 pub use cpu::{CpuEngine, CpuOptions};
 pub use latrace_lm::train_config;
 pub use latrace_lm::{Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights};
+pub use torchrun::{TorchrunConfig, TorchrunEngine};
 
 /// The hint of an error of an engine.
 pub fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
