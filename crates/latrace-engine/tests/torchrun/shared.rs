@@ -37,7 +37,7 @@ pub fn rows() -> Vec<TrainRow> {
     let mut numbers = Numbers(7);
     let row = |place: usize| {
         let (prompt_len, response) = (1 + numbers.below(6) as usize, 2 + numbers.below(18) as usize);
-        let weights = if place % 2 == 0 {
+        let weights = if place.is_multiple_of(2) {
             Weights::Row(0.25 + 2.0 * numbers.share())
         } else {
             Weights::PerToken(
@@ -61,7 +61,7 @@ pub fn policy_rows() -> Vec<TrainRow> {
     let mut rows = rows();
     for (place, row) in rows.iter_mut().enumerate() {
         let response = row.response_len();
-        let advantages = if place % 2 == 0 {
+        let advantages = if place.is_multiple_of(2) {
             Weights::Row(numbers.share() * 2.0 - 1.0)
         } else {
             Weights::PerToken((0..response).map(|_| numbers.share() * 2.0 - 1.0).collect())
