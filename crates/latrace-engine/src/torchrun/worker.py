@@ -410,7 +410,7 @@ def build(job, config, attention, device):
     shard(job, model, layers, device)
     buffers = {name: buffer.clone() for name, buffer in lm.named_buffers()}
     model.to_empty(device="cpu" if job.cpu_offload else device)
-    # `to_empty` gives the two uses of a tied weight a tensor each, and empties the buffers.
+    # `to_empty` empties the buffers, and in some versions gives the two uses of a tied weight a tensor each.
     lm.tie_weights()
     for name, buffer in buffers.items():
         owner, _, last = name.rpartition(".")
