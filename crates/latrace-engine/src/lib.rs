@@ -18,6 +18,7 @@ pub mod sampling;
 pub mod scoring;
 pub mod servers;
 pub mod text_codec;
+pub mod torchrun;
 pub mod trace_codec;
 pub mod train_rows;
 pub mod training;
@@ -30,6 +31,7 @@ pub use latrace_lm::train_config;
 pub use latrace_lm::{Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights};
 pub use manual::ManualEngine;
 pub use model_shape::{Parameters, check_same_model};
+pub use torchrun::{TorchrunConfig, TorchrunEngine};
 
 /// The hint of an error of an engine.
 pub fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

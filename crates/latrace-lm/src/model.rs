@@ -281,23 +281,44 @@ impl<D: Device> Model<D> {
         projection.bias.map(|bias| &self.parameters[bias])
     }
 
+    /// What a row must not exceed.
+    pub(crate) fn limits(&self) -> TokenLimits {
+        TokenLimits { vocabulary: self.config.vocab_size, positions: self.config.max_positions }
+    }
+
     /// Fails unless every id is in the vocabulary and the row fits the positions.
     pub(crate) fn check_ids(&self, row: &str, ids: &[u32]) -> Result<()> {
+        self.limits().check_ids(row, ids)
+    }
+}
+
+/// What the ids and the length of a row must not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// Ids are below this.
+    pub vocabulary: usize,
+    /// Most tokens of a row.
+    pub positions: usize,
+}
+
+impl TokenLimits {
+    /// Fails unless every id is in the vocabulary and the row fits the positions.
+    pub(crate) fn check_ids(self, row: &str, ids: &[u32]) -> Result<()> {
         self.check_vocabulary(row, ids)?;
         self.check_length(row, ids.len())
     }
 
-    fn check_length(&self, row: &str, got: usize) -> Result<()> {
-        let limit = self.config.max_positions;
+    fn check_length(self, row: &str, got: usize) -> Result<()> {
+        let limit = self.positions;
         if got <= limit {
             return Ok(());
         }
         Err(Error::row(row, format!("expected at most {limit} tokens (max_position_embeddings), got {got}")))
     }
 
-    fn check_vocabulary(&self, row: &str, ids: &[u32]) -> Result<()> {
+    fn check_vocabulary(self, row: &str, ids: &[u32]) -> Result<()> {
         // Checked here, with the row's name: the device itself would only panic at an index out of range.
-        let vocabulary = self.config.vocab_size;
+        let vocabulary = self.vocabulary;
         match ids.iter().enumerate().find(|(_, id)| **id as usize >= vocabulary) {
             Some((at, id)) => {
                 Err(Error::row(row, format!("token {at}: expected an id below {vocabulary}, got {id}")))

@@ -133,6 +133,10 @@ impl RowSource for RowFile {
     fn read(&self, rows: &[usize]) -> Result<Vec<TrainRow>> {
         rows.iter().map(|&row| self.read_row(row)).collect()
     }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
 }
 
 /// Writes a file of rows, whole or not at all: under a temporary name, which [`RowFileWriter::finish`] turns

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::train_config::Loss;
 use std::ops::Range;
+use std::path::Path;
 
 /// One number for each response token of a row: loss weights, or advantages.
 #[derive(Clone, Debug, PartialEq)]
@@ -253,6 +254,11 @@ pub trait RowSource: Sync {
     /// Whether there are no rows.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The [`crate::RowFile`] that holds exactly these rows, if they are in one: another process can read it.
+    fn file(&self) -> Option<&Path> {
+        None
     }
 }
 

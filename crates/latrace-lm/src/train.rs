@@ -4,7 +4,7 @@
 use crate::batch::runs;
 use crate::checkpoint::SaveDtype;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, TokenLimits};
 use crate::plan::{TrainPlan, Update};
 use crate::resume::{Fingerprint, Position, Snapshot, clear, finish, latest, write_checkpoint};
 use crate::rows::{RowSource, TrainRow};
@@ -89,7 +89,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    fn new(plan: &TrainPlan, update: &Update, rows: &[TrainRow], outcome: Outcome, seconds: f64) -> Self {
+    /// Those of an update that took `seconds`, with the memory of this process.
+    pub fn new(plan: &TrainPlan, update: &Update, rows: &[TrainRow], outcome: Outcome, seconds: f64) -> Self {
         let Outcome { loss, grad_norm, tokens } = outcome;
         Self {
             step: update.number,
@@ -135,7 +136,7 @@ pub fn train_on<D: Device>(
     job.config.validate()?;
     // All rows are read once before the model is loaded: the fingerprint decides whether a run may resume.
     let survey = Survey::of(job.rows, &job.config)?;
-    let position = job.position(survey.fingerprint.value())?;
+    let position = job.position(survey.fingerprint())?;
     if let Position::Finished = position {
         // A run that was killed after its last file may have left checkpoints behind.
         clear(job.out)?;
@@ -179,11 +180,10 @@ impl<'a, D: Device> Run<'a, D> {
         model: Model<D>,
         observer: &'a mut dyn FnMut(Event) -> Result<()>,
     ) -> Result<Self> {
-        survey.failure.map_or(Ok(()), Err)?;
-        let plan = TrainPlan::new(job.rows, &job.config, model.config.max_positions)?;
-        check_ids(job.rows, &plan, &survey.largest_ids, &model)?;
+        let fingerprint = survey.fingerprint();
+        let plan = survey.plan(job.rows, &job.config, model.limits())?;
         let trainer = Trainer::new(model, job.config.clone())?;
-        Ok(Self { job, fingerprint: survey.fingerprint.value(), plan, trainer, observer })
+        Ok(Self { job, fingerprint, plan, trainer, observer })
     }
 
     fn carry_out(mut self, position: Position) -> Result<()> {
@@ -272,7 +272,7 @@ impl From<StoreAs> for SaveDtype {
 const SURVEY_TOKENS: usize = 1 << 20;
 
 /// What one pass over all rows finds, before anything is trained.
-struct Survey {
+pub struct Survey {
     fingerprint: Fingerprint,
     /// By row, the largest token id within the cut-off.
     largest_ids: Vec<u32>,
@@ -282,7 +282,11 @@ struct Survey {
 }
 
 impl Survey {
-    fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self> {
+    /// Reads all rows.
+    ///
+    /// # Errors
+    /// Rows that cannot be read; those that cannot be trained on are errors of [`Survey::plan`].
+    pub fn of(source: &dyn RowSource, config: &TrainConfig) -> Result<Self> {
         let largest_ids = Vec::with_capacity(source.len());
         let mut survey = Self { fingerprint: Fingerprint::new(config), largest_ids, failure: None };
         for run in runs(&total_lengths(source), SURVEY_TOKENS) {
@@ -290,6 +294,27 @@ impl Survey {
             rows.iter().for_each(|row| survey.add(row, config));
         }
         Ok(survey)
+    }
+
+    /// A hash of the rows and of the settings that change results: a run never resumes with others.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint.value()
+    }
+
+    /// The plan of training a model with these limits on the rows, the same that [`Survey::of`] was given.
+    ///
+    /// # Errors
+    /// The first row that cannot be trained on; as [`TrainPlan::new`].
+    pub fn plan(
+        self,
+        source: &dyn RowSource,
+        config: &TrainConfig,
+        limits: TokenLimits,
+    ) -> Result<TrainPlan> {
+        self.failure.map_or(Ok(()), Err)?;
+        let plan = TrainPlan::new(source, config, limits.positions)?;
+        check_ids(source, &plan, &self.largest_ids, limits)?;
+        Ok(plan)
     }
 
     fn add(&mut self, row: &TrainRow, config: &TrainConfig) {
@@ -308,18 +333,18 @@ fn total_lengths(source: &dyn RowSource) -> Vec<usize> {
 }
 
 /// Fails unless the model has an embedding for every token that is trained on.
-fn check_ids<D: Device>(
+fn check_ids(
     source: &dyn RowSource,
     plan: &TrainPlan,
     largest_ids: &[u32],
-    model: &Model<D>,
+    limits: TokenLimits,
 ) -> Result<()> {
-    let is_suspect = |row: &&usize| largest_ids[**row] as usize >= model.config.vocab_size;
+    let is_suspect = |row: &&usize| largest_ids[**row] as usize >= limits.vocabulary;
     // Suspects are read again, for their names, and cut: the model's positions may be below the cut-off.
     for &row in plan.rows.iter().filter(is_suspect) {
         for mut row in source.read(&[row])? {
             row.truncate(plan.row_limit);
-            model.check_ids(&row.id, &row.tokens)?;
+            limits.check_ids(&row.id, &row.tokens)?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ mod save;
 
 pub use fresh::initialise;
 pub use load::load;
-pub use save::{SaveDtype, save, save_sharded};
+pub use save::{SaveDtype, copy_companions, save, save_config, save_sharded};
 pub(crate) use save::{Values, save_values, sync_folder, write_json};
 
 // Names as in transformers, which must find what is written here.

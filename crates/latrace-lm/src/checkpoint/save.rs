@@ -133,8 +133,30 @@ fn save_tensors(
         write_index(out, tensors, dtype, places)?;
     }
     // Last, since a folder is taken for a model by its configuration.
-    write_json(&out.join("config.json"), &Value::Object(config_json(config, dtype)))?;
+    let mut raw = with_dtype(config.raw.clone(), dtype);
+    // A file that named only its model type is read by us, but not by every tool.
+    raw.entry("architectures").or_insert_with(|| json!([config.family.architecture()]));
+    write_config(out, raw)
+}
+
+/// Writes a `config.json` as it was read, except for the type of the weights.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn save_config(out: &Path, raw: Map<String, Value>, dtype: SaveDtype) -> Result<()> {
+    write_config(out, with_dtype(raw, dtype))
+}
+
+fn write_config(out: &Path, raw: Map<String, Value>) -> Result<()> {
+    write_json(&out.join("config.json"), &Value::Object(raw))?;
     sync_folder(out)
+}
+
+fn with_dtype(mut raw: Map<String, Value>, dtype: SaveDtype) -> Map<String, Value> {
+    for key in dtype_keys(&raw) {
+        raw.insert(key.to_owned(), json!(dtype.in_config()));
+    }
+    raw
 }
 
 /// The name of shard `i` (from 0) of `count`, as in transformers.
@@ -251,24 +273,17 @@ fn write_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>)
     write(&mut file).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
 }
 
-/// The configuration as it was read, except for the type of the weights.
-fn config_json(config: &Config, dtype: SaveDtype) -> Map<String, Value> {
-    let mut raw = config.raw.clone();
-    for key in dtype_keys(&raw) {
-        raw.insert(key.to_owned(), json!(dtype.in_config()));
-    }
-    // A file that named only its model type is read by us, but not by every tool.
-    raw.entry("architectures").or_insert_with(|| json!([config.family.architecture()]));
-    raw
-}
-
 /// transformers 5 writes `dtype`, earlier versions `torch_dtype`: the file keeps its own spelling.
 fn dtype_keys(raw: &Map<String, Value>) -> Vec<&'static str> {
     let present: Vec<_> = ["dtype", "torch_dtype"].into_iter().filter(|key| raw.contains_key(*key)).collect();
     if present.is_empty() { vec!["dtype"] } else { present }
 }
 
-fn copy_companions(source: &Path, out: &Path) -> Result<()> {
+/// Copies what a saved model takes over from its source: the files of the tokenizer and of generation.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn copy_companions(source: &Path, out: &Path) -> Result<()> {
     // Creating a file would empty it before it is read, if source and target are one folder.
     let canonical = |path: &Path| path.canonicalize().ok();
     if canonical(source) == canonical(out) {
