@@ -169,7 +169,7 @@ fn comments(defaults: &str) -> Vec<(String, String)> {
 }
 
 /// Structs by section of the recipe, with the file that has each.
-const SECTIONS: [(&str, &str, &str); 13] = [
+const SECTIONS: [(&str, &str, &str); 14] = [
     ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
     ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
@@ -183,6 +183,7 @@ const SECTIONS: [(&str, &str, &str); 13] = [
     ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
     ("engine", "latrace-run/src/recipe/engines.rs", "EngineOptions"),
     ("servers", "latrace-engine/src/servers/config.rs", "ServersConfig"),
+    ("torchrun", "latrace-engine/src/torchrun/config.rs", "TorchrunConfig"),
 ];
 
 /// Files with enums that settings have as their types.

@@ -5,7 +5,6 @@
 //! system is all that several machines need. Ranks and this process never talk in any other way.
 
 mod checkpoints;
-mod child;
 mod config;
 mod failure;
 mod fit;

@@ -12,9 +12,9 @@ use serde::Deserialize;
 
 use super::TorchrunConfig;
 use super::checkpoints::remove;
-use super::child::{Child, ChildCommand};
 use super::failure::{MISSING, failure_of};
 use super::job::{What, open_for_lines, write_job};
+use crate::child::{Child, ChildCommand};
 
 /// Between two looks at the events: small beside an update.
 const PAUSE: Duration = Duration::from_millis(20);

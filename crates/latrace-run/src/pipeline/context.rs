@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use latrace_engine::servers::ServersEngine;
-use latrace_engine::{CpuEngine, CpuOptions, Engine, EngineRole, Engines, Identity, ManualEngine};
+use latrace_engine::{
+    CpuEngine, CpuOptions, Engine, EngineRole, Engines, Identity, ManualEngine, TorchrunEngine,
+};
 use latrace_questions::query::SharedSandbox;
 
 use crate::plan::{Node, Settings};
@@ -30,6 +32,7 @@ impl RunContext {
     /// Settings that an engine refuses.
     pub fn new(recipe: &RunRecipe, run: &Path) -> Result<RunContext> {
         let built_in = || Box::new(CpuEngine::new(cpu_options(&recipe.engine)));
+        let torchrun = || TorchrunEngine::new(recipe.torchrun.clone()).map(Box::new);
         let servers = || ServersEngine::new(recipe.servers.clone(), &run.join(LOGS)).map(Box::new);
         let engines = Engines {
             generate: match recipe.engine.generate {
@@ -39,11 +42,11 @@ impl RunContext {
             score: match recipe.engine.score {
                 ScoreEngine::Cpu => built_in(),
                 ScoreEngine::Servers => servers()?,
-                ScoreEngine::Torchrun => anyhow::bail!("torchrun is not built in yet"),
+                ScoreEngine::Torchrun => torchrun()?,
             },
             train: match recipe.engine.train {
                 TrainEngine::Cpu => built_in(),
-                TrainEngine::Torchrun => anyhow::bail!("torchrun is not built in yet"),
+                TrainEngine::Torchrun => torchrun()?,
                 TrainEngine::Manual => Box::new(ManualEngine),
             },
         };

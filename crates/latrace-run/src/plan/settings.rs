@@ -26,7 +26,7 @@ use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
 /// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
 /// run.
-pub const PACE: [&str; 17] = [
+pub const PACE: [&str; 21] = [
     "skip",
     "*.checkpoint_every",
     "*.tokens_per_micro_batch",
@@ -44,6 +44,10 @@ pub const PACE: [&str; 17] = [
     "servers.start_timeout",
     "servers.request_timeout",
     "servers.retries",
+    "torchrun.launch",
+    "torchrun.cpu_offload",
+    "torchrun.activation_checkpointing",
+    "torchrun.timeout",
 ];
 
 /// The settings of one stage.

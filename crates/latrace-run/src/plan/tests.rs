@@ -74,6 +74,8 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("engine.score", "servers"),
         ("engine.train", "manual"),
         ("servers.kind", "sglang"),
+        ("torchrun.dtype", "f32"),
+        ("torchrun.attention", "eager"),
     ];
     match value {
         Toml::String(text) => {
@@ -91,7 +93,8 @@ fn other(name: &str, value: &Toml) -> Toml {
         Toml::Array(list) if list.is_empty() => {
             Toml::Array(vec![Toml::String("http://127.0.0.1:1".to_owned())])
         }
-        Toml::Array(_) => Toml::Array(Vec::new()),
+        Toml::Array(_) if name == "skip" => Toml::Array(Vec::new()),
+        Toml::Array(list) => Toml::Array([&list[..], &["x".into()]].concat()),
         _ => Toml::Table(Table::from_iter([("x".to_owned(), Toml::String("y".to_owned()))])),
     }
 }
@@ -125,6 +128,7 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
     let alone = read("quickstart.toml", &settings);
     let with_baseline = read("quickstart.toml", &[]);
     let distilled = read("quickstart.toml", &[settings[0], "method=self-distillation"]);
+    let by_torchrun = read("quickstart.toml", &[settings[0], "engine.train=torchrun"]);
     let served = read("quickstart.toml", &[settings[0], "engine.generate=servers", "engine.score=servers"]);
     let Toml::Table(table) = Toml::try_from(&alone).unwrap() else { unreachable!("a struct is a table") };
     let mut names = Vec::new();
@@ -137,6 +141,7 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
             Some(("baselines", _)) => &with_baseline,
             Some(("distillation", _)) => &distilled,
             Some(("servers", _)) => &served,
+            Some(("torchrun", _)) => &by_torchrun,
             _ => &alone,
         };
         let changed = changed(recipe, name).unwrap_or_else(|| panic!("{name}: the changed value is refused"));

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use latrace_core::random::stream;
 use latrace_core::{SamplingParams, Split};
-use latrace_engine::TrainConfig;
 use latrace_engine::servers::ServersConfig;
 use latrace_engine::train_config::Loss;
+use latrace_engine::{TorchrunConfig, TrainConfig};
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -71,6 +71,8 @@ pub struct RunRecipe {
     pub engine: EngineOptions,
     /// Servers that draw samples or score, if the engine says so.
     pub servers: ServersConfig,
+    /// PyTorch, if the engine says so.
+    pub torchrun: TorchrunConfig,
     /// Other methods on the same data: by name, the settings that differ.
     pub baselines: BTreeMap<String, Table>,
 }
@@ -559,7 +561,8 @@ impl RunRecipe {
     fn check_counts(&self) -> Result<()> {
         at_least_one("rounds", self.rounds)?;
         self.engine.check()?;
-        self.servers.validate().or_else(|error| usage(error.to_string()))
+        self.servers.validate().or_else(|error| usage(error.to_string()))?;
+        self.torchrun.validate()
     }
 
     /// A misspelt name would run the baseline that was to be skipped.
