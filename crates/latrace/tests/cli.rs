@@ -220,7 +220,19 @@ fn the_doctor_tells_what_there_is_and_leaves_nothing() {
     let names: Vec<&str> = findings.iter().map(|finding| finding["what"].as_str().unwrap()).collect();
     assert_eq!(
         names,
-        ["latrace", "threads", "instructions", "memory", "disk", "GPU", "python3", "sandbox", "hub"]
+        [
+            "latrace",
+            "threads",
+            "instructions",
+            "memory",
+            "disk",
+            "GPU",
+            "python3",
+            "sandbox",
+            "hub",
+            "servers",
+            "torchrun"
+        ]
     );
     assert!(findings.iter().all(|finding| finding["health"] != "missing"), "{findings:?}");
     let table = bench.run("doctor --threads 1").success().stdout;

@@ -7,7 +7,7 @@ mod bench;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -47,8 +47,9 @@ fn main() -> ExitCode {
     }
     let bench = Bench::new();
     bench.done("whole", &[ALONE]);
-    let tests: [Test; 4] = [
+    let tests: [Test; 5] = [
         ("a run on servers has the records of the built-in engine", the_same_records),
+        ("verbs on servers write what they write on the built-in engine", verbs),
         ("what passes changes nothing", passing_faults),
         ("random faults end in the same records or in an error that says what happened", any_faults),
         ("a run that is killed resumes, and leaves nothing running", killed),
@@ -164,6 +165,35 @@ fn the_same_records(bench: &Bench) {
     bench.refused("served", &wrong, 2, "in_flight: expected at least 1, got 0");
     let built_in = bench.done("served", &[ALONE, "--dry-run"]);
     assert!(built_in.contains("03-traces                        will be redone: engine"), "{built_in}");
+}
+
+fn verbs(bench: &Bench) {
+    let rows = "{\"id\": 1, \"prompt\": \"20 2\", \"response\": \"+7 -3\"}\n{\"id\": 2, \"prompt\": \"3 9\", \"response\": \"*2\"}\n";
+    fs::write(bench.folder.path().join("rows.jsonl"), rows).unwrap();
+    let settings = served(0, 0, "passing");
+    let engine: Vec<&str> = ["--engine", "servers"]
+        .into_iter()
+        .chain(
+            settings
+                .iter()
+                .filter(|setting| setting.starts_with("servers."))
+                .flat_map(|setting| ["--engine-setting", setting]),
+        )
+        .collect();
+    for verb in [&["sample", "--n", "3", "--max-new-tokens", "8"][..], &["score"]] {
+        let written = |out: &str, engine: &[&str]| {
+            let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+            command.current_dir(bench.folder.path()).args(verb).args(engine);
+            command.args(["--model", "whole/01-initial", "--data", "rows.jsonl", "--out", out]);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            fs::read_to_string(bench.folder.path().join(out)).unwrap()
+        };
+        let expected = written(&format!("{}.jsonl", verb[0]), &[]);
+        assert_eq!(written(&format!("{}-served.jsonl", verb[0]), &engine), expected);
+        assert!(expected.lines().count() >= 2);
+    }
+    nothing_runs(bench);
 }
 
 fn passing_faults(bench: &Bench) {

@@ -427,6 +427,26 @@ pub fn default_questions() -> Result<Source> {
     questions.try_into().context("the defaults are no source of questions")
 }
 
+/// The settings of engines beside the built-in one, by `key=value` settings such as `servers.kind=sglang`.
+///
+/// # Errors
+/// Settings of something else, or that an engine refuses.
+pub fn engine_settings(settings: &[String]) -> Result<(ServersConfig, TorchrunConfig)> {
+    const SOURCE: &str = "--engine-setting";
+    let given = overridden(Table::new(), settings)?;
+    check_keys(&given, SOURCE)?;
+    if let Some(other) = given.keys().find(|key| !["servers", "torchrun"].contains(&key.as_str())) {
+        let message = format!("{SOURCE}: expected a setting of servers or torchrun, got one of \"{other}\"");
+        return Err(Failure::usage(message).into());
+    }
+    // A recipe is all defaults but for its questions.
+    let task = Table::from_iter([("task".to_owned(), Value::String("walk".to_owned()))]);
+    let mut table = Table::from_iter([("questions".to_owned(), Value::Table(task))]);
+    merge(&mut table, given);
+    let recipe = resolve(&table, SOURCE)?;
+    Ok((recipe.servers, recipe.torchrun))
+}
+
 fn no_recipe(run: &Path) -> Failure {
     Failure::work(format!("{} is not a run folder: it has no recipe.toml", run.display()))
         .hint("`latrace run` creates run folders, with recipe.toml and a folder for each stage")

@@ -12,12 +12,12 @@ use super::columns::ColumnArguments;
 use super::input::{Parsed, id_text, markers, open_rows, read_rows, warn_of_skipped};
 use super::output::{add_fields, add_sampled};
 use crate::verbs::sample::{EngineArguments, SamplingArguments};
+use latrace_engine::ModelShape;
 use latrace_engine::row_tokens::{PROMPT_FIELDS, ids_of, prompt_of};
 use latrace_engine::sampling::journal::FinishedSample;
 use latrace_engine::sampling::output::{describe_work, draw_to};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
-use latrace_engine::{Engine, ModelShape};
 use latrace_io::columns::Columns;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{FieldProblem, Output, Row, UniqueIds, describe, field, text_of};
@@ -97,7 +97,7 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
         row
     };
     let work = describe_work(&job, &model, data, settings(arguments))?;
-    let generator = || arguments.engine.engine().generator(&model);
+    let generator = || arguments.engine.engine()?.generator(&model);
     // Traces without an end keep their answers' rows: an empty answer counts as wrong, where a missing row
     // would not count at all.
     draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row)

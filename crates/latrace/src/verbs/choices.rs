@@ -29,6 +29,13 @@ pub const ANSWERS_OF_TRACE: &[OptionValue] = &[
 /// How identical sequences of a question are handled.
 pub const DUPLICATES: &[OptionValue] = &[("add", "Their weights add up"), ("once", "They count once")];
 
+/// Engines that sample or score.
+pub const ENGINES: &[OptionValue] = &[
+    ("cpu", "The built-in engine"),
+    ("servers", "vLLM or SGLang over HTTP, started here or given by URL"),
+    ("torchrun", "PyTorch; scores, and does not sample"),
+];
+
 /// Splits of questions.
 pub const SPLITS: &[OptionValue] = &[
     ("train", "Training split"),

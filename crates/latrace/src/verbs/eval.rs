@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use latrace_core::SamplingParams;
-use latrace_engine::CpuEngine;
+use latrace_engine::Engine;
 use tracing::{info, warn};
 
 use super::input::markers;
@@ -130,8 +130,8 @@ impl SamplingOverrides {
 /// Runs `latrace eval`.
 pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
-    let engine = arguments.engine.engine();
-    let summary = evaluation::run(&plan, &responses(arguments, &plan.benchmark, &engine)?)?;
+    let engine = arguments.engine.engine()?;
+    let summary = evaluation::run(&plan, &responses(arguments, &plan.benchmark, &*engine)?)?;
     print!("{}", evaluation::table(&summary));
     log_details(&summary);
     Ok(())
@@ -141,7 +141,7 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
 fn responses<'a>(
     arguments: &EvalArguments,
     benchmark: &Benchmark,
-    engine: &'a CpuEngine,
+    engine: &'a dyn Engine,
 ) -> Result<ResponseSource<'a>> {
     match (&arguments.responses, &arguments.model) {
         // A file of that name can still be given, as `./gold`.
@@ -159,7 +159,7 @@ fn evaluated_model<'a>(
     arguments: &EvalArguments,
     model: &Path,
     benchmark: &Benchmark,
-    engine: &'a CpuEngine,
+    engine: &'a dyn Engine,
 ) -> Result<EvaluatedModel<'a>> {
     // By default the prompt that models for this kind of question are trained with.
     let [template, _] = benchmark.kind.form();

@@ -8,6 +8,7 @@ pub mod columns;
 pub mod compare;
 pub mod completions;
 pub mod doctor;
+pub mod engine;
 pub mod eval;
 pub mod export;
 pub mod import;

@@ -8,6 +8,7 @@ use latrace_core::{SamplingParams, StopReason};
 use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
+use super::engine::EngineChoice;
 use super::input::{ModelInput, Parsed, open_rows, read_rows, warn_of_skipped};
 use super::output::{add_fields, add_sampled};
 use latrace_engine::boundary::StopTexts;
@@ -77,7 +78,7 @@ pub struct SampleArguments {
     engine: EngineArguments,
 }
 
-/// Options of the engine, which change speed and memory but never the samples.
+/// The engine and, of the built-in one, options that change speed and memory but never the samples.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArguments {
     /// Maximum samples in a batch: more are faster and need more memory; samples do not depend on it
@@ -89,17 +90,22 @@ pub struct EngineArguments {
     /// Memory for the KV cache, such as 4G; samples wait when it is full [default: half of the free memory]
     #[arg(long, value_name = "BYTES")]
     kv_cache_bytes: Option<Bytes>,
+    #[command(flatten)]
+    choice: EngineChoice,
 }
 
 impl EngineArguments {
     /// The engine with these options.
-    pub fn engine(&self) -> CpuEngine {
-        CpuEngine::new(CpuOptions {
+    ///
+    /// # Errors
+    /// Settings that it refuses.
+    pub fn engine(&self) -> Result<Box<dyn Engine>> {
+        self.choice.or(CpuEngine::new(CpuOptions {
             kv_cache_bytes: self.kv_cache_bytes.map(|bytes| bytes.0),
             batch: self.batch as usize,
             prefill_tokens: self.prefill_tokens as usize,
             ..CpuOptions::default()
-        })
+        }))
     }
 }
 
@@ -169,7 +175,7 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     let data = &arguments.data;
     let work = describe_work(&job, &model.folder, data, settings(arguments))?;
     // Loaded by the drawing loop, and only if a sample is missing: a finished output costs no weights.
-    let generator = || arguments.engine.engine().generator(&model.folder);
+    let generator = || arguments.engine.engine()?.generator(&model.folder);
     draw_to(&out, &job, &prompts, work, Vec::new(), generator, &row)
         .with_context(|| format!("cannot sample {}", data.display()))
 }

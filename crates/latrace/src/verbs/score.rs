@@ -9,12 +9,13 @@ use serde_json::json;
 use tracing::info;
 
 use super::columns::ColumnArguments;
+use super::engine::EngineChoice;
 use super::input::{ModelInput, Parsed, id_text, open_rows};
 use super::output::add_fields;
 use latrace_engine::boundary::{Score, ScoreClient, ScoreRow};
 use latrace_engine::row_tokens::{CONSUMED_FIELDS, prompt_and_response};
 use latrace_engine::sampling::journal::decimals;
-use latrace_engine::{CpuEngine, CpuOptions, Engine};
+use latrace_engine::{CpuEngine, CpuOptions};
 use latrace_io::columns::Columns;
 use latrace_io::failure::Failure;
 use latrace_io::progress::Progress;
@@ -51,6 +52,8 @@ pub struct ScoreArguments {
     /// Maximum tokens in one forward pass: more are faster and need more memory; scores do not depend on it
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
     tokens_per_batch: u64,
+    #[command(flatten)]
+    engine: EngineChoice,
 }
 
 /// Runs `latrace score`.
@@ -60,7 +63,7 @@ pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
     let model = ModelInput::open(&arguments.model)?;
     let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
-    let mut scorer = CpuEngine::new(options).scorer(&model.folder)?;
+    let mut scorer = arguments.engine.or(CpuEngine::new(options))?.scorer(&model.folder)?;
     let (columns, mut ids) = (arguments.columns.columns(), UniqueIds::default());
     let mut next = || reader.next_with(|_, row| parse(row, &columns, &model, &mut ids));
     let cannot = || format!("cannot score {}", arguments.data.display());
