@@ -2,4 +2,5 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod trial;
 pub mod verbs;

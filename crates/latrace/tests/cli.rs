@@ -239,8 +239,14 @@ fn the_doctor_tells_what_there_is_and_leaves_nothing() {
     assert_eq!(table.lines().count(), names.len(), "{table}");
     assert!(table.contains("1 in use"), "{table}");
     assert_eq!(bench.names("."), Vec::<String>::new());
+    let tried = bench.run("doctor --try cpu").success().stdout;
+    assert!(tried.contains("cpu, tried       ok       works: rows scored, 16 tokens sampled in"), "{tried}");
+    assert!(tried.contains("log-probs within 0.0e0 nats"), "{tried}");
+    let failed = bench.run("doctor --try servers --engine-setting servers.replicas=0");
+    failed.failure(1, "missing, and needed: servers, tried");
+    bench.run("doctor --try cpu --engine-setting seed=1").failure(1, "missing, and needed: cpu, tried");
     bench.write("file", "");
-    bench.run("doctor --runs file/runs").failure(1, "missing, and needed by every run: disk");
+    bench.run("doctor --runs file/runs").failure(1, "missing, and needed: disk");
 }
 
 #[test]

@@ -218,7 +218,7 @@ mod tests {
             "gold traces for all, held-out           45.0 %   40.0 to 50.0           200",
             "lift over the initial model             +0.0     -10.0 to +10.0         200",
             "Of 25600 finished traces 50.0 % are valid in every step, and 62.5 % of the",
-            "Of the right answers 12.5 % follow the other traces.",
+            "Of the right answers 12.5 % follow the",
             "The log-probs of the sampler and of the scorer differ by 2.1e-3 nats a token on",
             "final                       123456789012     98765432109     86400.0",
             "Caution: the initial model does not fit its own traces",

@@ -40,3 +40,6 @@ impl Steps<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

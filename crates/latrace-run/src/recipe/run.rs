@@ -650,6 +650,7 @@ mod tests {
             |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let mut files: Vec<PathBuf> = in_folder(folder.clone())
             .chain(in_folder(folder.join("science")))
+            .chain(in_folder(folder.join("engines")))
             .filter(|path| path.is_file())
             .collect();
         files.sort();

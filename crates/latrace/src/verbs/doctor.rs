@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::choices::{ENGINES, one_of};
+use super::engine::engine;
 use super::output::{print, print_json};
 use crate::doctor::{Finding, Health, examine};
+use crate::trial::try_engine;
+use latrace_engine::CpuEngine;
 use latrace_io::failure::Failure;
+use latrace_run::recipe::run::ScoreEngine;
 
 /// Arguments of `latrace doctor`.
 #[derive(Args, Debug)]
@@ -15,9 +20,14 @@ use latrace_io::failure::Failure;
 The exit code is 0 unless something that every run needs is missing. Makes no network requests, and prints no
 token.
 
+With --try, a tiny job goes through an engine: a few rows are scored, samples drawn, and compared with the built-in
+engine's. A server may take minutes to start.
+
 Examples:
   latrace doctor
-  latrace doctor --runs /data/runs --json")]
+  latrace doctor --runs /data/runs --json
+  latrace doctor --try cpu --try torchrun
+  latrace doctor --try servers --engine-setting servers.kind=sglang")]
 pub struct DoctorArguments {
     /// Folder where runs will be written
     #[arg(long, value_name = "DIR", default_value = "runs")]
@@ -25,11 +35,20 @@ pub struct DoctorArguments {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
+    /// Send a tiny job through an engine; may be repeated
+    #[arg(long = "try", value_name = "ENGINE", value_parser = one_of::<ScoreEngine>(ENGINES))]
+    engines: Vec<ScoreEngine>,
+    /// Setting of an engine, as in a recipe: 'servers.urls=["http://localhost:8000"]'; may be repeated
+    #[arg(long = "engine-setting", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
 }
 
 /// Runs `latrace doctor`.
 pub fn run(arguments: &DoctorArguments) -> Result<()> {
-    let findings = examine(&arguments.runs);
+    let mut findings = examine(&arguments.runs);
+    for kind in &arguments.engines {
+        findings.push(tried(*kind, &arguments.settings));
+    }
     if arguments.json {
         print_json(&findings)?;
     } else {
@@ -38,13 +57,26 @@ pub fn run(arguments: &DoctorArguments) -> Result<()> {
     check_nothing_missing(&findings)
 }
 
+/// What came of a tiny job through an engine: one that was asked for and does not work counts as missing.
+fn tried(kind: ScoreEngine, settings: &[String]) -> Finding {
+    let what = match kind {
+        ScoreEngine::Cpu => "cpu, tried",
+        ScoreEngine::Servers => "servers, tried",
+        ScoreEngine::Torchrun => "torchrun, tried",
+    };
+    let outcome = engine(kind, settings, CpuEngine::default())
+        .and_then(|engine| try_engine(&*engine, kind != ScoreEngine::Torchrun));
+    match outcome {
+        Ok(found) => Finding { what, health: Health::Good, found },
+        Err(error) => Finding { what, health: Health::Missing, found: format!("{error:#}") },
+    }
+}
+
 /// An error, so that a script can tell by the exit code; after the table, which has the details.
 fn check_nothing_missing(findings: &[Finding]) -> Result<()> {
     match missing(findings).as_slice() {
         [] => Ok(()),
-        missing => {
-            Err(Failure::work(format!("missing, and needed by every run: {}", missing.join(", "))).into())
-        }
+        missing => Err(Failure::work(format!("missing, and needed: {}", missing.join(", "))).into()),
     }
 }
 
@@ -58,7 +90,7 @@ fn table(findings: &[Finding]) -> String {
 }
 
 fn line(finding: &Finding) -> String {
-    format!("{:<14}{:<9}{}", finding.what, mark(finding.health), finding.found)
+    format!("{:<17}{:<9}{}", finding.what, mark(finding.health), finding.found)
 }
 
 fn mark(health: Health) -> &'static str {

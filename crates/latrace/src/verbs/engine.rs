@@ -25,15 +25,20 @@ pub struct EngineChoice {
 impl EngineChoice {
     /// The chosen engine; `built_in` unless another one is.
     pub fn or(&self, built_in: CpuEngine) -> Result<Box<dyn Engine>> {
-        let (servers, torchrun) = engine_settings(&self.settings)?;
-        Ok(match self.kind {
-            ScoreEngine::Cpu => Box::new(built_in),
-            ScoreEngine::Servers => {
-                let logs = env::temp_dir().join(format!("latrace-{}", process::id()));
-                tracing::info!("servers that are started log into {}", logs.display());
-                Box::new(ServersEngine::new(servers, &logs)?)
-            }
-            ScoreEngine::Torchrun => Box::new(TorchrunEngine::new(torchrun)?),
-        })
+        engine(self.kind, &self.settings, built_in)
     }
+}
+
+/// The engine of a kind with these settings; `built_in` for its own kind.
+pub fn engine(kind: ScoreEngine, settings: &[String], built_in: CpuEngine) -> Result<Box<dyn Engine>> {
+    let (servers, torchrun) = engine_settings(settings)?;
+    Ok(match kind {
+        ScoreEngine::Cpu => Box::new(built_in),
+        ScoreEngine::Servers => {
+            let logs = env::temp_dir().join(format!("latrace-{}", process::id()));
+            tracing::info!("servers that are started log into {}", logs.display());
+            Box::new(ServersEngine::new(servers, &logs)?)
+        }
+        ScoreEngine::Torchrun => Box::new(TorchrunEngine::new(torchrun)?),
+    })
 }
