@@ -28,7 +28,9 @@ pub use boundary::{Engine, EngineRole, Identity, ModelShape};
 pub use cpu::{CpuEngine, CpuOptions};
 pub use engines::Engines;
 pub use latrace_lm::train_config;
-pub use latrace_lm::{Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights};
+pub use latrace_lm::{
+    Event, Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights,
+};
 pub use manual::ManualEngine;
 pub use model_shape::{Parameters, check_same_model};
 pub use torchrun::{TorchrunConfig, TorchrunEngine};

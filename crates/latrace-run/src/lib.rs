@@ -15,4 +15,5 @@ mod present;
 pub mod prompting;
 pub mod recipe;
 pub mod stages;
+pub mod trial;
 pub mod weigh;

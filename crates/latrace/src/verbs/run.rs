@@ -15,11 +15,12 @@ use latrace_run::estimate::{ModelMemory, Work, works};
 use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
-use latrace_run::pipeline::runner::{self, State, states};
+use latrace_run::pipeline::runner::{self, State, folder_of, states};
 use latrace_run::pipeline::summary::{RunSummary, in_words};
-use latrace_run::plan::{Plan, Step, plan};
+use latrace_run::plan::{Plan, Stage, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
+use latrace_run::trial::Rates;
 
 use super::output::print;
 
@@ -34,7 +35,8 @@ RUN/report.html.
 Examples:
   latrace run recipes/quickstart.toml
   latrace run recipes/quickstart.toml --run-dir runs/second seed=2
-  latrace run recipes/quickstart.toml --dry-run weights.selection=best")]
+  latrace run recipes/quickstart.toml --dry-run weights.selection=best
+  latrace run recipes/quickstart.toml --dry-run --estimate")]
 pub struct RunArguments {
     /// Recipe file
     #[arg(value_name = "RECIPE.toml")]
@@ -45,6 +47,9 @@ pub struct RunArguments {
     /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: also how long it takes, by a short trial of the engines on the model
+    #[arg(long, requires = "dry_run")]
+    estimate: bool,
     /// Settings that override the recipe's, such as traces.n=16
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -61,7 +66,13 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
         let states = states(&plan, &folder, &context)?;
         let works = works(&plan, &folder)?;
         let memory = ModelMemory::of(&plan, &folder, recipe.r#final.config.cutoff_length)?;
-        return print(&[in_lines(&plan, &states, &works), ahead(&states, &works, memory)].concat());
+        let text = [in_lines(&plan, &states, &works), ahead(&states, &works, memory)].concat();
+        print(&text)?;
+        return if arguments.estimate {
+            print(&times(&plan, &states, &works, &context, &folder)?)
+        } else {
+            Ok(())
+        };
     }
     let held = RunFolder::lock(&folder)?;
     say_what_is_kept(arguments, &folder)?;
@@ -201,6 +212,46 @@ fn ahead(states: &[State], works: &[Option<Work>], memory: Option<ModelMemory>) 
         );
     }
     text
+}
+
+/// How long the stages that are still to be done take at most, by the rates of a trial on the model to start from.
+fn times(
+    plan: &Plan,
+    states: &[State],
+    works: &[Option<Work>],
+    context: &RunContext,
+    run: &Path,
+) -> Result<String> {
+    let model = plan.node(None, 1, Stage::Model).map(|id| &plan.nodes[id]).context("a plan has a model")?;
+    let model = folder_of(model, run.join(model.folder()))?;
+    if !model.join("config.json").is_file() {
+        let message = "there is no model to try the engines on before 00-model is done";
+        return Err(Failure::work(message).hint("begin the run, interrupt it, and ask again").into());
+    }
+    info!("trying the engines on {}", model.display());
+    let rates = Rates::measure(&*context.engine, &model)?;
+    let Rates { drawn, scored, trained } = rates;
+    let mut text = format!(
+        "Tokens a second in a short trial: {drawn:.0} drawn, {scored:.0} scored, {trained:.0} trained on. At most, that is:\n"
+    );
+    let mut all = 0.0;
+    for step in plan.steps.iter().filter(|step| !step.shared && states[step.node] != State::Done) {
+        let seconds = works[step.node].map_or(0.0, |work| rates.seconds(work));
+        if seconds > 0.0 {
+            text += &format!("{:<32} {}\n", step.label(), duration(seconds));
+        }
+        all += seconds;
+    }
+    Ok(text + &format!("{:<32} {}\n", "in all", duration(all)))
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..60.0 => format!("{seconds:.0} s"),
+        ..3600.0 => format!("{:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("{:.1} h", seconds / 3600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
 }
 
 /// A number with three digits and a unit.

@@ -28,6 +28,13 @@ fn a_run_goes_on_with_models_that_are_trained_elsewhere() {
     let bench = Bench::new();
     let alone = "skip=[\"rft\"]";
     bench.done("whole", &[alone]);
+    bench.refused("fresh", &[alone, "--dry-run", "--estimate"], 1, "before 00-model is done");
+    let estimated = bench.done("whole", &[alone, "--dry-run", "--estimate", "traces.n=5"]);
+    for expected in ["Tokens a second in a short trial: ", "03-traces                        0 s", "in all  "]
+    {
+        assert!(estimated.contains(expected), "{expected:?} in {estimated}");
+    }
+    assert!(!estimated.contains("01-initial                       0 s"), "{estimated}");
     let manual = &[alone, "engine.train=manual"];
     for stage in TRAININGS {
         bench.refused("manual", manual, 1, "this model is trained elsewhere: engine.train = \"manual\"");

@@ -1,0 +1,154 @@
+//! How fast a run's engines are, by a short trial on the run's model: for estimates of time, which nothing else rests on.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use latrace_core::SamplingParams;
+use latrace_engine::boundary::{FitJob, Request, ScoreRow, StopTexts};
+use latrace_engine::sampling::generate_all;
+use latrace_engine::scoring::score_all;
+use latrace_engine::{Engine, Event, ModelShape, TrainConfig, TrainRow, Weights};
+use latrace_io::failure::Failure;
+
+use crate::estimate::Work;
+
+/// Sequences of the trial, and most tokens of each.
+const SEQUENCES: u32 = 32;
+const TOKENS: usize = 256;
+
+/// Updates of the trial's training; the rate is that of the last one.
+const UPDATES: u64 = 2;
+
+/// Tokens a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Of sampling.
+    pub drawn: f64,
+    /// Of scoring.
+    pub scored: f64,
+    /// Of training.
+    pub trained: f64,
+}
+
+impl Rates {
+    /// Measures the engine with a model: servers and trainers are started, and their start does not count.
+    ///
+    /// # Errors
+    /// Those of the engine; a model without room for two tokens.
+    pub fn measure(engine: &dyn Engine, model: &Path) -> Result<Rates> {
+        let trial = Trial::of(&ModelShape::read(model)?)?;
+        Ok(Rates {
+            drawn: trial.draw(engine, model)?,
+            scored: trial.score(engine, model)?,
+            trained: trial.train(engine, model)?,
+        })
+    }
+
+    /// Seconds of a stage's work.
+    pub fn seconds(&self, work: Work) -> f64 {
+        let Work { drawn, scored, trained, .. } = work;
+        drawn as f64 / self.drawn + scored as f64 / self.scored + trained as f64 / self.trained
+    }
+}
+
+/// Sequences of ids that mean nothing: no time depends on what they say.
+struct Trial {
+    prompt: usize,
+    response: usize,
+    vocabulary: u32,
+}
+
+impl Trial {
+    fn of(shape: &ModelShape) -> Result<Trial> {
+        let tokens = shape.positions.min(TOKENS);
+        if tokens < 2 {
+            return Err(Failure::work("the model has no room for a prompt and a response").into());
+        }
+        Ok(Trial { prompt: tokens / 2, response: tokens / 2, vocabulary: shape.vocabulary_size as u32 })
+    }
+
+    fn ids(&self, sequence: u32, tokens: usize) -> Vec<u32> {
+        (0..tokens as u32).map(|at| (sequence * 31 + at * 7) % self.vocabulary).collect()
+    }
+
+    fn draw(&self, engine: &dyn Engine, model: &Path) -> Result<f64> {
+        let mut generator = engine.generator(model)?;
+        let request = |sequence| Request {
+            prompt: self.ids(sequence, self.prompt),
+            seeds: vec![u64::from(sequence)],
+            params: SamplingParams::plain(self.response),
+            stop_ids: Vec::new(),
+            stop_texts: StopTexts::default(),
+        };
+        let started = Instant::now();
+        let drawn = generate_all(&mut *generator, (0..SEQUENCES).map(request).collect())?;
+        let tokens: usize = drawn.iter().flatten().map(|completion| completion.ids.len()).sum();
+        Ok(tokens as f64 / started.elapsed().as_secs_f64())
+    }
+
+    fn score(&self, engine: &dyn Engine, model: &Path) -> Result<f64> {
+        let mut scorer = engine.scorer(model)?;
+        let row = |sequence| ScoreRow {
+            prompt: self.ids(sequence, self.prompt),
+            response: self.ids(sequence + 1, self.response),
+        };
+        let started = Instant::now();
+        let scores = score_all(&mut *scorer, (0..SEQUENCES).map(row).collect())?;
+        let tokens: usize = scores.iter().map(Vec::len).sum();
+        Ok(tokens as f64 / started.elapsed().as_secs_f64())
+    }
+
+    fn train(&self, engine: &dyn Engine, model: &Path) -> Result<f64> {
+        let out = tempfile::tempdir().context("cannot make a folder for the trial's training")?;
+        let row = |sequence: u32| TrainRow {
+            id: sequence.to_string(),
+            tokens: self.ids(sequence, self.prompt + self.response),
+            prompt_len: self.prompt,
+            weights: Weights::Row(1.0),
+            policy: None,
+        };
+        let rows: Vec<TrainRow> = (0..SEQUENCES / 4).map(row).collect();
+        let config =
+            TrainConfig { max_steps: Some(UPDATES), batch_size: rows.len(), ..TrainConfig::default() };
+        let job = FitJob { model, rows: &rows, config: &config, out: out.path(), resume: false };
+        let mut rate = None;
+        engine.trainer()?.fit(job, &mut |event| {
+            if let Event::Step(metrics) = event {
+                rate = Some(metrics.tokens_per_second);
+            }
+            Ok(())
+        })?;
+        rate.context("the trial's training reported no update")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use latrace_engine::CpuEngine;
+    use latrace_engine::cpu::{SaveDtype, save_random};
+    use latrace_questions::tasks::Task;
+    use serde_json::json;
+
+    use super::*;
+    use crate::stages::model::write_shape;
+
+    #[test]
+    fn a_trial_measures_every_part_and_times_follow_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let shape = json!({
+            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 8,
+            "max_position_embeddings": 16, "rms_norm_eps": 1e-6, "rope_theta": 1000.0, "tie_word_embeddings": true,
+        });
+        write_shape(folder.path(), shape, &Task::Walk.tokenizer()).unwrap();
+        save_random(folder.path(), 0, SaveDtype::F32, folder.path()).unwrap();
+        let rates = Rates::measure(&CpuEngine::default(), folder.path()).unwrap();
+        for rate in [rates.drawn, rates.scored, rates.trained] {
+            assert!(rate.is_finite() && rate > 0.0, "{rates:?}");
+        }
+        let rates = Rates { drawn: 10.0, scored: 100.0, trained: 50.0 };
+        let work = Work { drawn: 20, scored: 100, trained: 25, ..Work::default() };
+        assert!((rates.seconds(work) - 3.5).abs() < 1e-12);
+    }
+}
