@@ -19,8 +19,8 @@ use super::publish::publish;
 use super::worker::{RankEvent, Ranks};
 use crate::boundary::{Fit, FitJob};
 
-/// The ranks' folder in that of the run.
-const WORK: &str = "torchrun";
+/// The folder in that of a training with what the ranks were told and what they said.
+pub const WORK: &str = "torchrun";
 
 pub(super) struct TorchrunFit {
     pub config: TorchrunConfig,

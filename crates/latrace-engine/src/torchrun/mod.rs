@@ -22,6 +22,7 @@ pub use config::{TorchAttention, TorchDtype, TorchrunConfig};
 
 use crate::boundary::{Engine, EngineRole, Error, Fit, Generate, Identity, Score};
 use fit::TorchrunFit;
+pub use fit::WORK;
 use score::TorchrunScore;
 
 const KIND: &str = "torchrun";

@@ -553,7 +553,12 @@ def save_model(job, lm, device):
         tensors = {name: whole_tensor(parameters[name], dtype, device) for name in names}
         places.update(dict.fromkeys(names, file))
         if RANK == 0:
-            save_file(tensors, os.path.join(folder, file), metadata={"format": "pt"})
+            path = os.path.join(folder, file)
+            save_file(tensors, path, metadata={"format": "pt"})
+            # safetensors makes files that only their owner can read.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(path, 0o666 & ~mask)
     if RANK == 0:
         if len(shards) > 1:
             write_index(folder, places, sum(sizes.values()), sum(p.numel() for p in parameters.values()))

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::layout::{self, RECIPE};
 use crate::present::if_present;
+use latrace_engine::torchrun;
 use latrace_io::failure::Failure;
 use latrace_io::files::{checksum, write_atomically};
 
@@ -241,10 +242,10 @@ pub fn digest(record: &StageRecord) -> String {
     format!("{:08x}-{}", crc32c::crc32c(text.as_bytes()), record.files.len())
 }
 
-/// Files excluded from the digest, because they differ between equal results: times, rates, and temporary
-/// files.
+/// Files and folders excluded from the digest, because they differ between equal results: times, rates, temporary
+/// files, and what a trainer was told and said.
 fn is_incidental(name: &str) -> bool {
-    [RECORD, "metrics.jsonl", RECIPE].contains(&name)
+    [RECORD, "metrics.jsonl", RECIPE, torchrun::WORK].contains(&name)
         || name.starts_with("events.out.")
         || name.starts_with('.')
 }
@@ -261,11 +262,14 @@ fn files_below(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut files = Vec::new();
     for path in paths_in(folder, "cannot read the folder")? {
         let name = name_of(&path);
+        if is_incidental(&name) {
+            continue;
+        }
         if path.is_dir() {
             files.extend(
                 files_below(&path)?.into_iter().map(|(inner, path)| (format!("{name}/{inner}"), path)),
             );
-        } else if !is_incidental(&name) {
+        } else {
             files.push((name, path));
         }
     }
@@ -329,9 +333,11 @@ mod tests {
     fn a_stages_files_are_those_that_do_not_differ_between_equal_results() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        let incidental = ["metrics.jsonl", "events.out.tfevents.1", ".rows"];
+        let incidental = ["metrics.jsonl", "events.out.tfevents.1", ".rows", "torchrun/worker.log"];
         let stage = begun(folder.path(), 0.0);
-        fs::create_dir(folder.path().join("checkpoint")).unwrap();
+        for inner in ["checkpoint", "torchrun"] {
+            fs::create_dir(folder.path().join(inner)).unwrap();
+        }
         write("table", "1");
         write("checkpoint/model", "2");
         stage.end(Ok(Value::Null)).unwrap();
