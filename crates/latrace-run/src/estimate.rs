@@ -1,7 +1,7 @@
 //! What a run has to do at most, before it does it: from its plan, the numbers of its questions and its settings alone.
 //! Lengths are limits, which samples rarely reach.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_engine::{Parameters, TrainConfig};
@@ -10,9 +10,9 @@ use serde::Deserialize;
 use crate::pipeline::folder::read_record;
 use crate::pipeline::runner::folder_of;
 use crate::plan::{
-    EvaluatedQuestions, FitRows, FitSettings, ModelSettings, Node, NodeId, Plan, Role, Settings, Stage,
+    EvaluatedQuestions, FitRows, FitSettings, ModelSettings, Node, Plan, Role, Settings, Stage,
 };
-use crate::recipe::run::TracedQuestions;
+use crate::recipe::run::{Sampling, TracedQuestions};
 use latrace_core::Split;
 
 /// The work of a stage, at most.
@@ -92,15 +92,12 @@ fn at_most(all: u64, limit: usize) -> u64 {
 ///
 /// # Errors
 /// Records that cannot be read.
-pub fn works(plan: &Plan, run: &Path) -> Result<Vec<Option<Work>>> {
-    let Some(questions) = Questions::of(plan, run)? else { return Ok(vec![None; plan.nodes.len()]) };
-    let row_limit = row_limit(plan);
-    let mut works = Vec::new();
-    for node in &plan.nodes {
-        let work = work(node, questions, row_limit, &works);
-        works.push(work);
-    }
-    Ok(works.into_iter().map(Some).collect())
+pub fn works(plan: &Plan, run: &Path) -> Result<Option<Vec<Work>>> {
+    let questions = Questions::of(plan, run)?;
+    Ok(questions.map(|questions| {
+        let estimate = Estimate { plan, questions, row_limit: row_limit(plan) };
+        plan.nodes.iter().map(|node| estimate.work(node)).collect()
+    }))
 }
 
 /// Positions of a random model; those of a given one may be read nowhere yet.
@@ -111,37 +108,66 @@ fn row_limit(plan: &Plan) -> u64 {
     positions.and_then(|positions| u64::try_from(positions).ok()).unwrap_or(u64::MAX)
 }
 
-fn work(node: &Node, questions: Questions, row_limit: u64, before: &[Work]) -> Work {
-    let input = |role| node.input(role).map(|id: NodeId| before[id]).unwrap_or_default();
-    let samples =
-        |samples: u64, tokens: usize| Work { samples, drawn: samples * tokens as u64, ..Work::default() };
-    match &node.settings {
-        Settings::Traces(settings) => {
-            let sampling = settings.sampling;
-            let asked = questions.sampled(settings.questions, settings.limit);
-            samples(asked * sampling.n, sampling.params.max_new_tokens)
+/// Samples of a stage's table, at most.
+#[derive(Clone, Copy, Default)]
+struct Samples {
+    count: u64,
+    tokens: u64,
+}
+
+impl Samples {
+    /// `sampling.n` of each of `asked` prompts.
+    fn of(asked: u64, sampling: Sampling) -> Samples {
+        let count = asked * sampling.n;
+        Samples { count, tokens: count * sampling.params.max_new_tokens as u64 }
+    }
+}
+
+/// What the work of a plan's nodes follows from.
+struct Estimate<'a> {
+    plan: &'a Plan,
+    questions: Questions,
+    row_limit: u64,
+}
+
+impl Estimate<'_> {
+    fn work(&self, node: &Node) -> Work {
+        match &node.settings {
+            Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => {
+                let Samples { count, tokens } = self.samples(node);
+                Work { samples: count, drawn: tokens, ..Work::default() }
+            }
+            Settings::Scores(_) | Settings::Rescoring(_) => {
+                Work { scored: self.input(node, Role::Traces).tokens, ..Work::default() }
+            }
+            Settings::Fit(settings) => {
+                training(settings, self.questions, self.row_limit, self.input(node, Role::Rows).count)
+            }
+            _ => Work::default(),
         }
-        Settings::Answers(settings) => {
-            let sampling = settings.sampling;
-            samples(input(Role::Traces).samples * sampling.n, sampling.params.max_new_tokens)
+    }
+
+    /// What a stage's table holds: its own samples, or those of the traces that it is made from.
+    fn samples(&self, node: &Node) -> Samples {
+        match &node.settings {
+            Settings::Traces(settings) => {
+                Samples::of(self.questions.sampled(settings.questions, settings.limit), settings.sampling)
+            }
+            Settings::Answers(settings) => {
+                Samples::of(self.input(node, Role::Traces).count, settings.sampling)
+            }
+            Settings::Evaluation(settings) => {
+                Samples::of(self.questions.evaluated(settings.questions), settings.sampling)
+            }
+            _ => {
+                let (own, others) = (self.input(node, Role::Traces), self.input(node, Role::ReasonerTraces));
+                Samples { count: own.count + others.count, tokens: own.tokens + others.tokens }
+            }
         }
-        Settings::Evaluation(settings) => {
-            let sampling = settings.sampling;
-            samples(questions.evaluated(settings.questions) * sampling.n, sampling.params.max_new_tokens)
-        }
-        Settings::Scores(_) => Work { scored: input(Role::Traces).drawn, ..Work::default() },
-        // Passed on: what comes after reads as many traces.
-        Settings::Rescoring(_) => {
-            let Work { samples, drawn, .. } = input(Role::Traces);
-            Work { samples, drawn: 0, scored: drawn, ..Work::default() }
-        }
-        Settings::Mixture(_) => {
-            let (one, other) = (input(Role::Traces), input(Role::ReasonerTraces));
-            Work { samples: one.samples + other.samples, ..Work::default() }
-        }
-        Settings::Dataset(_) => Work { samples: input(Role::Traces).samples, ..Work::default() },
-        Settings::Fit(settings) => training(settings, questions, row_limit, input(Role::Rows).samples),
-        _ => Work::default(),
+    }
+
+    fn input(&self, node: &Node, role: Role) -> Samples {
+        node.input(role).map(|id| self.samples(&self.plan.nodes[id])).unwrap_or_default()
     }
 }
 
@@ -159,6 +185,13 @@ fn training(settings: &FitSettings, questions: Questions, row_limit: u64, exampl
         trained: updates * rows_per_update * row_limit.min(cutoff_length as u64),
         ..Work::default()
     }
+}
+
+/// The folder of the model that a run starts from, if it is there.
+pub fn start_model(plan: &Plan, run: &Path) -> Option<PathBuf> {
+    let node = &plan.nodes[plan.node(None, 1, Stage::Model)?];
+    let folder = folder_of(node, run.join(node.folder())).ok()?;
+    folder.join("config.json").is_file().then_some(folder)
 }
 
 /// Memory of a model (bytes).
@@ -182,11 +215,7 @@ impl ModelMemory {
     /// # Errors
     /// A folder without a usable model.
     pub fn of(plan: &Plan, run: &Path, cutoff_length: usize) -> Result<Option<ModelMemory>> {
-        let Some(node) = plan.node(None, 1, Stage::Model).map(|id| &plan.nodes[id]) else { return Ok(None) };
-        let Ok(folder) = folder_of(node, run.join(node.folder())) else { return Ok(None) };
-        if !folder.join("config.json").is_file() {
-            return Ok(None);
-        }
+        let Some(folder) = start_model(plan, run) else { return Ok(None) };
         let Parameters { all, layers, hidden, key_values, positions } = Parameters::read(&folder)?;
         Ok(Some(ModelMemory {
             parameters: all,
@@ -213,8 +242,8 @@ mod tests {
     #[test]
     fn the_work_of_the_quick_start_is_known_before_it_begins() {
         let plan = shipped(&[]);
-        let works = works(&plan, Path::new("nowhere")).unwrap();
-        let work = |stage| works[plan.node(None, 1, stage).unwrap()].unwrap();
+        let works = works(&plan, Path::new("nowhere")).unwrap().unwrap();
+        let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         let drawn = |samples, drawn| Work { samples, drawn, ..Work::default() };
         assert_eq!(work(Stage::Traces), drawn(25_600, 25_600 * 64));
         assert_eq!(work(Stage::Scores), Work { scored: 25_600 * 64, ..Work::default() });
@@ -227,18 +256,28 @@ mod tests {
     #[test]
     fn what_is_scored_anew_is_drawn_once() {
         let plan = shipped(&["engine.generate=servers", "traces.limit=100", "final.epochs=2"]);
-        let works = works(&plan, Path::new("nowhere")).unwrap();
-        let work = |stage| works[plan.node(None, 1, stage).unwrap()].unwrap();
+        let works = works(&plan, Path::new("nowhere")).unwrap().unwrap();
+        let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         assert_eq!((work(Stage::TracesDrawn).drawn, work(Stage::TracesDrawn).samples), (800 * 64, 800));
         assert_eq!((work(Stage::Traces).drawn, work(Stage::Traces).scored), (0, 800 * 64));
+        assert_eq!(work(Stage::Scores).scored, 800 * 64);
         assert_eq!(work(Stage::Answers).samples, 3200);
+    }
+
+    #[test]
+    fn a_mixture_has_the_traces_of_both_models() {
+        let plan = shipped(&["traces.mixture=0.25"]);
+        let works = works(&plan, Path::new("nowhere")).unwrap().unwrap();
+        let work = |stage| works[plan.node(None, 1, stage).unwrap()];
+        assert_eq!(work(Stage::TracesOfReasoner).samples, 6400);
+        assert_eq!((work(Stage::Traces), work(Stage::Scores).scored), (Work::default(), 25_600 * 64));
     }
 
     #[test]
     fn files_are_counted_by_stage_0() {
         let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/qwen3-4b-acc.toml");
         let plan = plan(&RunRecipe::read(&recipe, &[]).unwrap()).unwrap();
-        assert!(works(&plan, Path::new("nowhere")).unwrap().iter().all(Option::is_none));
+        assert_eq!(works(&plan, Path::new("nowhere")).unwrap(), None);
         let run = tempfile::tempdir().unwrap();
         let folder = run.path().join("00-questions");
         std::fs::create_dir(&folder).unwrap();
@@ -246,10 +285,10 @@ mod tests {
         let record = serde_json::json!({"stage": "00-questions", "key": {}, "done": true, "seconds": 0.0, "peak_memory_bytes": 0,
             "files": {}, "counts": counts});
         std::fs::write(folder.join("stage.json"), record.to_string()).unwrap();
-        let works = works(&plan, run.path()).unwrap();
-        let traces = works[plan.node(None, 1, Stage::Traces).unwrap()].unwrap();
+        let works = works(&plan, run.path()).unwrap().unwrap();
+        let traces = works[plan.node(None, 1, Stage::Traces).unwrap()];
         assert_eq!((traces.samples, traces.drawn), (80, 80 * 32_764));
         // Three epochs of 10 rows, 96 an update.
-        assert_eq!(works[plan.node(None, 1, Stage::Initial).unwrap()].unwrap().updates, 3);
+        assert_eq!(works[plan.node(None, 1, Stage::Initial).unwrap()].updates, 3);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_engine::check_same_model;
+use latrace_engine::{check_same_model, copy_companions};
 use latrace_io::failure::Failure;
 use latrace_io::files::replace_folder;
 use latrace_io::model_folder::fingerprint;
@@ -43,43 +43,31 @@ pub fn import(run: &Path, stage: &str, model: &Path, replace: bool) -> Result<()
 /// Copies the model, with the run's own tokenizer and a record of where it came from.
 fn take(folder: &Path, node: &Node, key: Value, start: &Path, model: &Path) -> Result<()> {
     let begun = StageFolder::begin(folder, node.stage.name(), key, 0.0)?;
-    let copied =
-        copy(start, folder, |name| !is_of_weights(name)).and_then(|()| copy(model, folder, is_of_model));
-    let imported = copied.and_then(|()| Ok(json!({"imported": fingerprint(model)?})));
-    begun.end(imported).map(drop)
+    let taken = || {
+        // The tokenizer stays the run's own, whatever a trainer has made of it.
+        copy_companions(start, folder)?;
+        copy(model, folder)?;
+        Ok(json!({"imported": fingerprint(model)?}))
+    };
+    begun.end(taken()).map(drop)
 }
 
-/// Files of the trained model that are taken: its weights and its own configuration.
-fn is_of_model(name: &str) -> bool {
-    is_of_weights(name) || ["config.json", "generation_config.json"].contains(&name)
-}
-
-fn is_of_weights(name: &str) -> bool {
-    name.ends_with(".safetensors") || name == "model.safetensors.index.json"
-}
-
-/// The tokenizer's files of the model that training started from, whatever a trainer has made of them.
-const TOKENIZER: [&str; 7] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-];
-
-fn copy(from: &Path, to: &Path, is_taken: impl Fn(&str) -> bool) -> Result<()> {
-    let cannot = || format!("cannot copy {} to {}", from.display(), to.display());
-    for entry in fs::read_dir(from).with_context(cannot)? {
+/// Copies the weights of the trained model and its own configuration.
+fn copy(model: &Path, folder: &Path) -> Result<()> {
+    let cannot = || format!("cannot copy {} to {}", model.display(), folder.display());
+    for entry in fs::read_dir(model).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_known = is_of_model(&name) || TOKENIZER.contains(&name.as_str());
-        if path.is_file() && is_known && is_taken(&name) {
-            fs::copy(&path, to.join(&name)).with_context(cannot)?;
+        if path.is_file() && is_of_model(&name) {
+            fs::copy(&path, folder.join(&name)).with_context(cannot)?;
         }
     }
     Ok(())
+}
+
+fn is_of_model(name: &str) -> bool {
+    name.ends_with(".safetensors")
+        || ["config.json", "generation_config.json", "model.safetensors.index.json"].contains(&name)
 }
 
 /// The folder of the model that a training starts from.

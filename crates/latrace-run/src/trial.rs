@@ -127,21 +127,14 @@ impl Trial {
 mod tests {
     use latrace_engine::CpuEngine;
     use latrace_engine::cpu::{SaveDtype, save_random};
-    use latrace_questions::tasks::Task;
-    use serde_json::json;
 
     use super::*;
-    use crate::stages::model::write_shape;
+    use crate::stages::testing::write_smallest;
 
     #[test]
     fn a_trial_measures_every_part_and_times_follow_from_it() {
         let folder = tempfile::tempdir().unwrap();
-        let shape = json!({
-            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 8, "intermediate_size": 8,
-            "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 8,
-            "max_position_embeddings": 16, "rms_norm_eps": 1e-6, "rope_theta": 1000.0, "tie_word_embeddings": true,
-        });
-        write_shape(folder.path(), shape, &Task::Walk.tokenizer()).unwrap();
+        write_smallest(folder.path());
         save_random(folder.path(), 0, SaveDtype::F32, folder.path()).unwrap();
         let rates = Rates::measure(&CpuEngine::default(), folder.path()).unwrap();
         for rate in [rates.drawn, rates.scored, rates.trained] {

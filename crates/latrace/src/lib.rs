@@ -2,5 +2,5 @@
 
 pub mod cli;
 pub mod doctor;
-pub mod trial;
+pub mod tiny_job;
 pub mod verbs;

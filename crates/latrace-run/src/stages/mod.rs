@@ -208,7 +208,7 @@ fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R> + Send>(
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use super::choices::{ENGINES, one_of};
 use super::engine::engine;
 use super::output::{print, print_json};
 use crate::doctor::{Finding, Health, examine};
-use crate::trial::try_engine;
+use crate::tiny_job::try_engine;
 use latrace_engine::CpuEngine;
 use latrace_io::failure::Failure;
 use latrace_run::recipe::run::ScoreEngine;

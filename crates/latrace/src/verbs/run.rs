@@ -1,5 +1,7 @@
 //! `latrace run`: runs every stage of a recipe.
 
+mod ahead;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -15,14 +17,14 @@ use latrace_run::estimate::{ModelMemory, Work, works};
 use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
-use latrace_run::pipeline::runner::{self, State, folder_of, states};
+use latrace_run::pipeline::runner::{self, State, states};
 use latrace_run::pipeline::summary::{RunSummary, in_words};
-use latrace_run::plan::{Plan, Stage, Step, plan};
+use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
-use latrace_run::trial::Rates;
 
 use super::output::print;
+use ahead::{ahead, amount, times};
 
 /// Arguments of `latrace run`.
 #[derive(Args, Debug)]
@@ -66,10 +68,11 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
         let states = states(&plan, &folder, &context)?;
         let works = works(&plan, &folder)?;
         let memory = ModelMemory::of(&plan, &folder, recipe.r#final.config.cutoff_length)?;
-        let text = [in_lines(&plan, &states, &works), ahead(&states, &works, memory)].concat();
+        let text =
+            [in_lines(&plan, &states, works.as_deref()), ahead(&states, works.as_deref(), memory)].concat();
         print(&text)?;
         return if arguments.estimate {
-            print(&times(&plan, &states, &works, &context, &folder)?)
+            print(&times(&plan, &states, works.as_deref(), &context, &folder)?)
         } else {
             Ok(())
         };
@@ -152,122 +155,14 @@ fn announce_stage(stage: &str, state: &State) {
 }
 
 /// A line for each step of each method.
-fn in_lines(plan: &Plan, states: &[State], works: &[Option<Work>]) -> String {
+fn in_lines(plan: &Plan, states: &[State], works: Option<&[Work]>) -> String {
     let line = |step: &Step| {
         let state = &states[step.node];
-        let amount = works[step.node].filter(|_| !step.shared && *state != State::Done).map(amount);
+        let works = works.filter(|_| !step.shared && *state != State::Done);
+        let amount = works.map(|works| amount(works[step.node]));
         format!("{:<32} {}{}\n", step.label(), intent(step, state), amount.unwrap_or_default())
     };
     plan.steps.iter().map(line).collect()
-}
-
-/// How much a stage has to do, at most.
-fn amount(work: Work) -> String {
-    let Work { samples, drawn, scored, updates, .. } = work;
-    match (drawn, scored, updates) {
-        (1.., ..) => format!(": at most {samples} samples of {} tokens", drawn / samples.max(1)),
-        (_, 1.., _) => format!(": at most {} tokens", short(scored)),
-        (.., 1..) => format!(": {updates} updates"),
-        _ => String::new(),
-    }
-}
-
-/// All that is still to be done, and the memory that the model needs.
-fn ahead(states: &[State], works: &[Option<Work>], memory: Option<ModelMemory>) -> String {
-    let mut all = Work::default();
-    let mut unknown = false;
-    for (_, work) in states.iter().zip(works).filter(|(state, _)| **state != State::Done) {
-        unknown |= work.is_none();
-        let Work { samples, drawn, scored, updates, trained } = work.unwrap_or_default();
-        all.samples += samples;
-        all.drawn += drawn;
-        all.scored += scored;
-        all.updates += updates;
-        all.trained += trained;
-    }
-    let mut text = if unknown {
-        "\nHow much there is to do is known once 00-questions is done.\n".to_owned()
-    } else {
-        let Work { drawn, scored, trained, .. } = all;
-        // An id and a log-prob of each token; scores have the latter alone.
-        let disk = 8 * drawn + 4 * scored;
-        format!(
-            "\nTo be done, if every sample and row were as long as it may be: {} tokens drawn, {} scored, {} trained on; \
-             tables of {}B.\n",
-            short(drawn),
-            short(scored),
-            short(trained),
-            short(disk)
-        )
-    };
-    if let Some(ModelMemory { parameters, training, activations, weights, cache_of_token }) = memory {
-        text += &format!(
-            "The model has {} parameters: {}B to train in f32 with AdamW, over all GPUs, and {}B of activations for a row of \
-             the cut-off length, if layers are recomputed; {}B to serve in bf16, and {}B of cache for 1,000 tokens.\n",
-            short(parameters),
-            short(training),
-            short(activations),
-            short(weights),
-            short(1000 * cache_of_token)
-        );
-    }
-    text
-}
-
-/// How long the stages that are still to be done take at most, by the rates of a trial on the model to start from.
-fn times(
-    plan: &Plan,
-    states: &[State],
-    works: &[Option<Work>],
-    context: &RunContext,
-    run: &Path,
-) -> Result<String> {
-    let model = plan.node(None, 1, Stage::Model).map(|id| &plan.nodes[id]).context("a plan has a model")?;
-    let model = folder_of(model, run.join(model.folder()))?;
-    if !model.join("config.json").is_file() {
-        let message = "there is no model to try the engines on before 00-model is done";
-        return Err(Failure::work(message).hint("begin the run, interrupt it, and ask again").into());
-    }
-    info!("trying the engines on {}", model.display());
-    let rates = Rates::measure(&*context.engine, &model)?;
-    let Rates { drawn, scored, trained } = rates;
-    let mut text = format!(
-        "Tokens a second in a short trial: {drawn:.0} drawn, {scored:.0} scored, {trained:.0} trained on. At most, that is:\n"
-    );
-    let mut all = 0.0;
-    for step in plan.steps.iter().filter(|step| !step.shared && states[step.node] != State::Done) {
-        let seconds = works[step.node].map_or(0.0, |work| rates.seconds(work));
-        if seconds > 0.0 {
-            text += &format!("{:<32} {}\n", step.label(), duration(seconds));
-        }
-        all += seconds;
-    }
-    Ok(text + &format!("{:<32} {}\n", "in all", duration(all)))
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        ..60.0 => format!("{seconds:.0} s"),
-        ..3600.0 => format!("{:.0} min", seconds / 60.0),
-        ..172_800.0 => format!("{:.1} h", seconds / 3600.0),
-        _ => format!("{:.1} days", seconds / 86_400.0),
-    }
-}
-
-/// A number with three digits and a unit.
-fn short(number: u64) -> String {
-    let steps = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
-    let number = number as f64;
-    let (size, unit) = steps.into_iter().find(|(size, _)| number >= *size).unwrap_or((1.0, " "));
-    let scaled = number / size;
-    let digits = if scaled >= 100.0 || size == 1.0 {
-        0
-    } else if scaled >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{scaled:.digits$}{unit}")
 }
 
 /// What the run will do with a step.
