@@ -28,7 +28,7 @@ pub use crate::model_shape::ModelShape;
 pub use completion::{Completion, LOGP_ROUNDING};
 pub use error::Error;
 pub use fit::{Fit, FitJob};
-pub use identity::{EngineRole, Identity};
+pub use identity::{BUILT_IN, EngineRole, Identity};
 pub use request::Request;
 pub use stop_texts::StopTexts;
 

@@ -84,6 +84,22 @@ impl Default for TorchrunConfig {
 }
 
 impl TorchrunConfig {
+    /// The ranks that the command starts, where its arguments say so: `--nnodes` times `--nproc-per-node`.
+    #[must_use]
+    pub fn ranks(&self) -> Option<u64> {
+        let nodes = self.argument("--nnodes").map_or(Ok(1), |nodes| nodes.parse::<u64>()).ok()?;
+        let of_node: u64 = self.argument("--nproc-per-node")?.parse().ok()?;
+        Some(nodes * of_node)
+    }
+
+    /// The value of an argument of the command, in either of torchrun's spellings.
+    fn argument(&self, name: &str) -> Option<String> {
+        self.launch.iter().enumerate().find_map(|(at, given)| match given.replace('_', "-").split_once('=') {
+            Some((named, value)) => (named == name).then(|| value.to_owned()),
+            None => (given.replace('_', "-") == name).then(|| self.launch.get(at + 1).cloned())?,
+        })
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -115,6 +131,19 @@ mod tests {
         let mut config = TorchrunConfig::default();
         change(&mut config);
         assert_eq!(config.validate().err().map(|error| error.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn ranks_are_counted_where_the_command_says_so() {
+        let ranks = |launch: &str| {
+            let launch = launch.split(' ').map(str::to_owned).collect();
+            TorchrunConfig { launch, ..TorchrunConfig::default() }.ranks()
+        };
+        assert_eq!(ranks("torchrun --standalone --nproc-per-node 8"), Some(8));
+        assert_eq!(ranks("srun torchrun --nnodes=2 --nproc_per_node=4"), Some(8));
+        assert_eq!(ranks("torchrun --nnodes 1:4 --nproc-per-node 4"), None);
+        assert_eq!(ranks("torchrun --nproc-per-node gpu"), None);
+        assert_eq!(ranks("python -m worker"), None);
     }
 
     #[test]

@@ -14,10 +14,10 @@ use latrace_lm::{
 use super::TorchrunConfig;
 use super::checkpoints::{Checkpoint, Position, keep_only, latest, mark_finished, remove};
 use super::job::{Training, What, rows_file, write_plan};
-use super::model::{check_weights, shape_of};
+use super::model::check_weights;
 use super::publish::publish;
 use super::worker::{RankEvent, Ranks};
-use crate::boundary::{Fit, FitJob};
+use crate::boundary::{Fit, FitJob, ModelShape};
 
 /// The folder in that of a training with what the ranks were told and what they said.
 pub const WORK: &str = "torchrun";
@@ -40,7 +40,7 @@ impl Fit for TorchrunFit {
             Position::Checkpoint(checkpoint) => Some(checkpoint),
             Position::Fresh => None,
         };
-        let shape = shape_of(job.model)?;
+        let shape = ModelShape::read(job.model)?;
         let limits = TokenLimits { vocabulary: shape.vocabulary_size, positions: shape.positions };
         let plan = survey.plan(job.rows, job.config, limits)?;
         run.carry_out(&plan, checkpoint, observer)

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::TorchrunConfig;
 use super::checkpoints::remove;
 use super::job::{What, open_for_lines};
-use super::model::{check_weights, shape_of};
+use super::model::check_weights;
 use super::worker::{RankEvent, Ranks};
 use crate::boundary::{ModelShape, Score, ScoreClient, ScoreRow};
 
@@ -46,7 +46,7 @@ impl TorchrunScore {
     /// Starts ranks with the model in a folder. They share files in the system's folder for temporary ones
     /// (`TMPDIR`), which on several machines has to be on a shared file system.
     pub fn start(model: &Path, config: &TorchrunConfig) -> Result<Self> {
-        let shape = shape_of(model)?;
+        let shape = ModelShape::read(model)?;
         check_weights(model)?;
         let model = model.canonicalize().with_context(|| format!("cannot find {}", model.display()))?;
         let work = WorkFolder::create()?;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use latrace_engine::servers::ServersEngine;
 use latrace_engine::{CpuEngine, Engine, TorchrunEngine};
+use latrace_io::failure::Failure;
 use latrace_run::recipe::run::{ScoreEngine, engine_settings};
 
 use super::choices::{ENGINES, one_of};
@@ -31,6 +32,10 @@ impl EngineChoice {
 
 /// The engine of a kind with these settings; `built_in` for its own kind.
 pub fn engine(kind: ScoreEngine, settings: &[String], built_in: CpuEngine) -> Result<Box<dyn Engine>> {
+    if kind == ScoreEngine::Cpu && !settings.is_empty() {
+        let message = "--engine-setting: expected --engine servers or torchrun, got the built-in engine";
+        return Err(Failure::usage(message).into());
+    }
     let (servers, torchrun) = engine_settings(settings)?;
     Ok(match kind {
         ScoreEngine::Cpu => Box::new(built_in),

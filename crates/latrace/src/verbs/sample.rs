@@ -160,6 +160,7 @@ fn bad_parameter(error: &str) -> Failure {
 pub fn run(arguments: &SampleArguments) -> Result<()> {
     // Checked first: a wrong file name must not come to light after hours of sampling.
     let out = Output::new(arguments.out.as_deref())?;
+    let engine = arguments.engine.engine()?;
     let model = ModelInput::open(&arguments.model)?;
     let job = sample_job(arguments, &model)?;
     check_stops(arguments, &model.text)?;
@@ -173,9 +174,9 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
         row
     };
     let data = &arguments.data;
-    let work = describe_work(&job, &model.folder, data, settings(arguments))?;
+    let work = describe_work(&job, &model.folder, data, &*engine, settings(arguments))?;
     // Loaded by the drawing loop, and only if a sample is missing: a finished output costs no weights.
-    let generator = || arguments.engine.engine()?.generator(&model.folder);
+    let generator = || engine.generator(&model.folder);
     draw_to(&out, &job, &prompts, work, Vec::new(), generator, &row)
         .with_context(|| format!("cannot sample {}", data.display()))
 }
