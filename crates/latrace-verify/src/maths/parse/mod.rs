@@ -9,6 +9,7 @@ mod operator;
 mod parser;
 mod prose;
 mod quantity;
+mod structure;
 
 pub(crate) use parser::Commas;
 use parser::Parser;
@@ -33,10 +34,13 @@ pub(crate) fn parse(text: &str, commas: Commas) -> Option<Expression> {
 }
 
 fn formula(tokens: Vec<Token>, commas: Commas) -> Option<Expression> {
+    if let Some(labels) = structure::labels(&tokens) {
+        return Some(labels);
+    }
     let mut parser = Parser::new(refine(tokens), commas);
     parser.skip_choice_label();
     // The whole answer must parse: a prefix that does says nothing about the rest.
-    parser.list().filter(|_| parser.at == parser.tokens.len())
+    parser.list().filter(|read| parser.at == parser.tokens.len() && !structure::vanishes(read))
 }
 
 /// Whether commas between groups of digits may as well separate numbers: none begins with a zero.
