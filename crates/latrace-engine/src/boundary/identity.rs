@@ -30,3 +30,14 @@ pub struct Identity {
     /// has to be scored by the scorer of log pi, since their difference is exponentiated.
     pub exact: bool,
 }
+
+/// What a server says of itself. For the record: it is known only once the server runs, and so in no key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerNote {
+    /// Which program serves: "vllm", "sglang".
+    pub kind: String,
+    /// Its version, if it says so.
+    pub version: Option<String>,
+    /// Most tokens of prompt and response, if it says so.
+    pub max_model_len: Option<usize>,
+}
