@@ -43,3 +43,14 @@ impl Identity {
         (self.kind != BUILT_IN).then(|| ("engine".to_owned(), json!(self)))
     }
 }
+
+/// What a server says of itself. For the record: it is known only once the server runs, and so in no key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerNote {
+    /// Which program serves: "vllm", "sglang".
+    pub kind: String,
+    /// Its version, if it says so.
+    pub version: Option<String>,
+    /// Most tokens of prompt and response, if it says so.
+    pub max_model_len: Option<usize>,
+}

@@ -4,6 +4,9 @@ use anyhow::Result;
 use latrace_io::failure::Failure;
 use serde::{Deserialize, Serialize};
 
+use super::failure::MISSING;
+use crate::child::{lacking, shell_line};
+
 /// The data type of matrix products and activations; master weights and moments are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -112,6 +115,14 @@ impl TorchrunConfig {
         }
         check_positive("tokens_per_micro_batch", self.tokens_per_micro_batch as u64)?;
         check_positive("timeout", self.timeout)
+    }
+
+    /// Checks that the command of `launch` is installed, as far as that shows before it is started.
+    pub(super) fn check_installed(&self) -> Result<()> {
+        let Some(what) = lacking(&self.launch) else { return Ok(()) };
+        let command = shell_line(&self.launch);
+        let message = format!("cannot start ranks by `{command}` (torchrun.launch): {what}");
+        Err(Failure::work(message).hint(MISSING).into())
     }
 }
 

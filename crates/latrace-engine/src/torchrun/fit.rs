@@ -76,6 +76,7 @@ impl<'a> TorchrunRun<'a> {
         checkpoint: Option<Checkpoint>,
         observer: &mut dyn FnMut(Event) -> Result<()>,
     ) -> Result<()> {
+        self.config.check_installed()?;
         let mut ranks = self.start(plan, checkpoint.as_ref())?;
         let done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
         let mut updates = plan.updates_after(done);
@@ -193,8 +194,8 @@ fn started(plan: &TrainPlan, checkpoint: Option<&Checkpoint>) -> Event {
 }
 
 fn describe(event: &RankEvent, checkpoint: Option<&Checkpoint>) {
-    let RankEvent::Started { ranks, device, torch, transformers } = event else { return };
-    tracing::info!("{ranks} ranks on {device}, torch {torch}, transformers {transformers}");
+    event.describe();
+    let RankEvent::Started { ranks, .. } = event else { return };
     if let Some(before) = checkpoint.map(|checkpoint| checkpoint.ranks).filter(|before| before != ranks) {
         tracing::warn!(
             "the checkpoint is of {before} ranks: with {ranks}, sums are rounded in another order"

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::columns::ColumnArguments;
+use super::engine::Kept;
 use super::input::{Parsed, id_text, markers, open_rows, read_rows, warn_of_skipped};
 use super::output::{add_fields, add_sampled};
 use crate::verbs::sample::{EngineArguments, SamplingArguments};
@@ -101,8 +102,9 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let generator = || engine.generator(&model);
     // Traces without an end keep their answers' rows: an empty answer counts as wrong, where a missing row
     // would not count at all.
-    draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row)
-        .with_context(|| format!("cannot answer {}", data.display()))
+    let draw = || draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row);
+    let drawn = arguments.engine.choice.work(&Kept::samples_of(&out), draw);
+    drawn.with_context(|| format!("cannot answer {}", data.display()))
 }
 
 fn answer_job(arguments: &AnswerArguments, codec: &TraceCodec) -> Result<SampleJob> {

@@ -10,7 +10,6 @@ use clap::Args;
 use tempfile::tempdir;
 use tracing::info;
 
-use latrace_engine::child;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_report::{self as report, PAGE};
@@ -23,6 +22,7 @@ use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
 
+use super::interrupt::{command_line, end_children_and_say};
 use super::output::print;
 use ahead::Ahead;
 
@@ -67,12 +67,14 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     }
     let context = RunContext::new(&recipe, &folder)?;
     let held = RunFolder::lock(&folder)?;
-    say_what_is_kept(arguments, &folder)?;
+    end_children_and_say(kept_by(&folder))?;
     // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
+    let states = states(&plan, &folder, &context)?;
+    runner::check_installed(&plan, &states, &context)?;
     write_recipe(&recipe, &folder)?;
     // Before the work, so that a change of the recipe that redoes a long stage can be interrupted.
-    announce(&plan, &states(&plan, &folder, &context)?);
+    announce(&plan, &states);
     runner::run(&plan, &held, &context)?;
     conclude(&plan, &recipe, &folder)
 }
@@ -94,25 +96,14 @@ fn dry_run(recipe: &RunRecipe, plan: &Plan, folder: &Path, estimate: bool) -> Re
     if estimate { print(&ahead.times()?) } else { Ok(()) }
 }
 
-/// On Ctrl-C or SIGTERM, ends servers and trainers in order, and says what is kept. Nothing has to be saved then: parts
-/// and checkpoints are written as the work goes on.
-fn say_what_is_kept(arguments: &RunArguments, folder: &Path) -> Result<()> {
-    let kept = format!(
-        "stopped; {} keeps what is finished: parts, samples, checkpoints. The same command resumes: \
-         latrace run {}",
+/// What a run that is told to stop says.
+fn kept_by(folder: &Path) -> String {
+    format!(
+        "{} keeps what is finished: parts, samples, checkpoints. The same command resumes: {}",
         folder.display(),
-        arguments.recipe.display()
-    );
-    ctrlc::set_handler(move || {
-        child::stop_all();
-        eprintln!("{kept}");
-        std::process::exit(INTERRUPTED);
-    })
-    .context("cannot watch for Ctrl-C")
+        command_line()
+    )
 }
-
-/// Exit code of a run that was told to stop, as a shell has it for Ctrl-C.
-const INTERRUPTED: i32 = 130;
 
 /// Written before the first stage: status and report read a run's plan from it, also of one that was killed.
 fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
