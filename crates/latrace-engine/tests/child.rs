@@ -227,6 +227,12 @@ fn told_to_end(folder: &Path) {
         let children = fs::read_to_string(all.join("started")).unwrap();
         format!("{} {parent}", children.replace('\n', " "))
     });
+    // Those that end at once are not reported while another is waited for.
+    let mixed = folder.join("mixed");
+    fs::create_dir(&mixed).unwrap();
+    let one_is_deaf =
+        format!("if mkdir {}; then {STUBBORN}; else exec sleep 600; fi", mixed.join("first").display());
+    ended_in_order(&mixed, &one_is_deaf, "-TERM", |parent| parent.to_string());
     let deaf = folder.join("deaf");
     fs::create_dir(&deaf).unwrap();
     let lived_on = ended_in_order(&deaf, STUBBORN, "-TERM", |parent| parent.to_string());
