@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::choices::{ENGINES, one_of};
-use super::engine::engine;
+use super::engine::{engine, remove_logs};
 use super::output::{print, print_json};
 use crate::doctor::{Finding, Health, examine};
 use crate::tiny_job::try_engine;
@@ -50,6 +50,9 @@ pub fn run(arguments: &DoctorArguments) -> Result<()> {
     let mut findings = examine(&arguments.runs);
     for kind in &arguments.engines {
         findings.push(tried(*kind, &arguments.settings));
+    }
+    if findings.iter().all(|finding| finding.health != Health::Missing) {
+        remove_logs()?;
     }
     if arguments.json {
         print_json(&findings)?;

@@ -79,7 +79,8 @@ fn logs() -> PathBuf {
     env::temp_dir().join(format!("latrace-{}", process::id()))
 }
 
-fn remove_logs() -> Result<()> {
+/// Removes the logs of work that succeeded.
+pub fn remove_logs() -> Result<()> {
     let logs = logs();
     if !logs.exists() {
         return Ok(());
