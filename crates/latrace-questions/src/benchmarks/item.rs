@@ -1,7 +1,6 @@
 //! A benchmark's question: converts a published row to a prompt and a reference.
 
 use latrace_core::PromptTemplate;
-use latrace_verify::code::{self, Fencing};
 use serde_json::{Value, json};
 
 use super::choices::{self, Choices, MOST};
@@ -52,9 +51,6 @@ pub enum ItemReference {
     },
 }
 
-/// The name of the function that runs a check, for the verifier to call.
-const CHECKED: &str = "latrace_checked";
-
 impl ItemReference {
     /// A row of `latrace verify` without its `prediction`: the same for every answer.
     pub fn row(&self, kind: Kind, convention: Option<&str>) -> Row {
@@ -72,26 +68,19 @@ impl ItemReference {
             ItemReference::Choice(choices) => json!(choices.right.to_string()),
             ItemReference::Tests(tests) => tests.clone(),
             ItemReference::Task { answer, .. } => json!(answer),
-            // A check raises an exception on failure: it is called once, without arguments.
-            ItemReference::Check { .. } => json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]}),
+            // The names that `latrace verify` knows them by, whatever the data calls them.
+            ItemReference::Check { start, check, function, .. } => {
+                json!({"prompt": start, "test": check, "entry_point": function})
+            }
         }
-    }
-
-    /// What is judged of an answer: all of it, or the program that it completes, with the check.
-    pub fn prediction(&self, answer: &str) -> String {
-        let ItemReference::Check { start, check, function, .. } = self else { return answer.to_owned() };
-        let program = code::program(answer, Fencing::Required);
-        program.map_or_else(String::new, |program| checked(start, &program, check, function))
     }
 
     /// The field that rows of this form alone have.
     fn own_field(&self) -> Option<(&'static str, Value)> {
         match self {
             ItemReference::Choice(choices) => Some(("options", json!(choices.options))),
-            // The program was taken out of its fence to be put together with the check.
-            ItemReference::Check { .. } => Some(("bare", json!(true))),
             ItemReference::Task { question, .. } => Some(("question", json!(question))),
-            ItemReference::Answers(_) | ItemReference::Tests(_) => None,
+            ItemReference::Answers(_) | ItemReference::Tests(_) | ItemReference::Check { .. } => None,
         }
     }
 
@@ -131,18 +120,6 @@ impl ItemReference {
 
 fn boxed(answer: &str) -> String {
     format!("The answer is \\boxed{{{answer}}}.")
-}
-
-/// The program that a check runs. If the response defines the function, it follows the imports and helpers
-/// that precede it in the given text; otherwise it is appended to that text.
-fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
-    let definition = format!("def {function}(");
-    let given = match start.find(&definition) {
-        // Without the unfinished definition, which the program repeats and completes.
-        Some(at) if program.contains(&definition) => &start[..at],
-        _ => start,
-    };
-    format!("{given}{program}\n\n{check}\n\ndef {CHECKED}():\n    check({function})\n    return True\n")
 }
 
 impl Benchmark {

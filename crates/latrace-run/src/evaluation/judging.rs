@@ -183,7 +183,7 @@ impl<'a> Judge<'a> {
 
     fn one(&self, question: &Question, query: &Query, response: &Response) -> Judgement {
         match response.answer(&self.plan.markers) {
-            Answer::Given(answer) => query.judge(&question.item.reference.prediction(answer), &self.sandbox),
+            Answer::Given(answer) => query.judge(answer, &self.sandbox),
             // Nothing in an unfinished thought is an answer, however much it looks like one.
             Answer::Unclosed | Answer::Truncated => Judgement::new(Reason::NoAnswer, None),
         }

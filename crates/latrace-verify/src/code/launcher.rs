@@ -14,10 +14,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, fchown, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{
-    Resource, Rlimit, Signal, WaitOptions, getpid, getppid, set_child_subreaper,
+    Gid, Resource, Rlimit, Signal, Uid, WaitOptions, getpid, getppid, set_child_subreaper,
     set_parent_process_death_signal, setrlimit, wait,
 };
 use seccompiler::{
@@ -65,7 +65,9 @@ fn start(arguments: &[OsString]) -> Result<u8> {
     // After the last bind: the root must be writable while folders are made in it.
     command.args(["--remount-ro", "/"]).arg("--seccomp").arg(filter.as_raw_fd().to_string());
     command.args(&options[border..]).env_clear();
-    run_as(&mut command, u32::try_from(number(user)?)?);
+    let user = u32::try_from(number(user)?)?;
+    give_pipes(user);
+    run_as(&mut command, user);
     let status = command.spawn()?.wait()?;
     reap();
     Ok(u8::try_from(code_of(status))?)
@@ -79,6 +81,16 @@ fn number(text: &OsString) -> Result<u64> {
 fn run_as(command: &mut Command, user: u32) {
     if user != 0 {
         command.uid(user).gid(user);
+    }
+}
+
+/// Lets the user open the pipes by name, as `/dev/stdin`.
+fn give_pipes(user: u32) {
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
+    let pipes = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for pipe in pipes.into_iter().filter(|_| !user.is_root()) {
+        // Where root may not change owners, they can still be used, only not by name.
+        let _ = fchown(pipe, Some(user), Some(group));
     }
 }
 

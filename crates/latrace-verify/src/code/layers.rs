@@ -202,7 +202,7 @@ fn report(child: &mut Child) -> Result<Report, String> {
     let (Some(stdin), Some(stdout)) = (child.stdin.as_mut(), child.stdout.take()) else {
         return Err("no pipes".to_owned());
     };
-    supervisor::send_program(stdin, include_str!("layers.py")).map_err(|error| error.to_string())?;
+    supervisor::send_program(stdin, include_str!("python/layers.py")).map_err(|error| error.to_string())?;
     let line = first_line(stdout).ok_or("the program that looks around says nothing")?;
     // What Python wrote to standard error explains a report that cannot be read.
     serde_json::from_str(&line).map_err(|error| {

@@ -9,7 +9,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::inside::{PROCESSES, script};
+use super::cases::Check;
+use super::conversation::{self, Endings, Side};
+use super::inside::{self, PROCESSES, script, serve};
+use super::json::Json;
 use super::launcher;
 use super::limits::Limits;
 use super::parts::{Parts, Unavailable};
@@ -88,6 +91,14 @@ impl Sandbox {
         supervisor::run(self.command(inside, limits, slot), source, input, limits)
     }
 
+    /// Runs a check over a function of the program `source`, each in a sandbox of its own.
+    pub(crate) fn check(&self, source: &str, check: &Check, limits: &Limits, slot: u32) -> Endings {
+        let first = [vec![check.function.as_str()], vec![check.helpers(), &check.function]].map(line);
+        let program = Side { command: self.command(&serve(), limits, slot), source, first: &first[0] };
+        let command = self.command(&inside::check(), limits, slot);
+        conversation::run(program, Side { command, source: &check.test, first: &first[1] }, limits)
+    }
+
     /// The launcher with its arguments: what it is to start, under which limits.
     pub(crate) fn command(&self, inside: &[String], limits: &Limits, slot: u32) -> Command {
         let mut command = Command::new(&self.launcher);
@@ -105,6 +116,12 @@ impl Sandbox {
         let user = self.user.map_or(0, |first| first + slot % USERS);
         [u64::from(std::process::id()), u64::from(user), limits.memory_mb, processor_seconds(limits)]
     }
+}
+
+/// Texts as a line of JSON.
+fn line(texts: Vec<&str>) -> String {
+    let texts = texts.into_iter().map(|text| Json::Text(text.to_owned())).collect();
+    format!("{}\n", Json::List(texts))
 }
 
 /// A program that spins is ended by its wall time; the limit on processor time is for what the supervisor

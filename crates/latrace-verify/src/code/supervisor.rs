@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Run {
 }
 
 /// How often a run is checked for its end.
-const POLL: Duration = Duration::from_millis(1);
+pub(crate) const POLL: Duration = Duration::from_millis(1);
 /// How often its memory is measured.
 const MEMORY_EVERY: Duration = Duration::from_millis(15);
 /// Bytes of standard error that are kept.
@@ -108,7 +108,7 @@ fn send(mut stdin: impl Write, source: &str, input: &str) {
 }
 
 /// How a run ended, once all that it printed is known.
-fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
+pub(crate) fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
     match ending {
         // What was printed last may only now be known to be too much.
         Ending::Exited(0) if overflow => Ending::OutputLimit,
@@ -122,10 +122,8 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
     let mut clock = Clock::start(limits);
     loop {
         // The end first: a program that was done in time is not late because we looked late.
-        match child.try_wait() {
-            Ok(Some(status)) => return ended(status),
-            Ok(None) => {}
-            Err(_) => return stop(child, Ending::NotStarted),
+        if let Some(ending) = ending_of(child) {
+            return ending;
         }
         if let Some(limit) = clock.exceeded(child.id(), limits, overflow) {
             return stop(child, limit);
@@ -134,21 +132,34 @@ fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endin
     }
 }
 
+/// How a run ended, if it has.
+pub(crate) fn ending_of(child: &mut Child) -> Option<Ending> {
+    match child.try_wait() {
+        Ok(status) => status.map(ended),
+        Err(_) => Some(stop(child, Ending::NotStarted)),
+    }
+}
+
 /// When a run is too late, and when its memory is measured next.
-struct Clock {
+pub(crate) struct Clock {
     deadline: Instant,
     memory_due: Instant,
 }
 
 impl Clock {
-    fn start(limits: &Limits) -> Clock {
+    pub(crate) fn start(limits: &Limits) -> Clock {
         let started = Instant::now();
         let time = Duration::from_secs_f64(limits.time_s.clamp(0.0, 86_400.0));
         Clock { deadline: started + time, memory_due: started + MEMORY_EVERY }
     }
 
     /// The limit that a run exceeds, if it does.
-    fn exceeded(&mut self, launcher: u32, limits: &Limits, overflow: &AtomicBool) -> Option<Ending> {
+    pub(crate) fn exceeded(
+        &mut self,
+        launcher: u32,
+        limits: &Limits,
+        overflow: &AtomicBool,
+    ) -> Option<Ending> {
         let now = Instant::now();
         if now >= self.deadline {
             return Some(Ending::TimeLimit);
@@ -167,7 +178,7 @@ impl Clock {
 
 /// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end
 /// by themselves, after they have reaped what ran there. What does not end is killed.
-fn stop(child: &mut Child, ending: Ending) -> Ending {
+pub(crate) fn stop(child: &mut Child, ending: Ending) -> Ending {
     let killed = kill_namespace(child.id());
     // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
     // to us.
@@ -190,7 +201,7 @@ fn kill_namespace(launcher: u32) -> bool {
     !last.is_empty()
 }
 
-fn ends_soon(child: &mut Child) -> bool {
+pub(crate) fn ends_soon(child: &mut Child) -> bool {
     const PATIENCE: Duration = Duration::from_secs(1);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -222,6 +233,11 @@ fn failed_to_start(ending: Ending, stderr: &[u8]) -> bool {
         Ending::Exited(1) => stderr.starts_with(b"bwrap: "),
         _ => false,
     }
+}
+
+/// The beginning of what a run writes to standard error, all of which is read.
+pub(crate) fn beginning_of_errors(stderr: Option<ChildStderr>) -> Vec<u8> {
+    stderr.map_or_else(Vec::new, |stderr| read_up_to(stderr, KEPT_ERRORS, None))
 }
 
 /// Reads to the end and keeps the beginning; sets `overflow` once there is more than `most`.

@@ -51,10 +51,11 @@ const ROWS: &str = "\
 Input rows: `id` (optionally with `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`), `gold` (a
 string or a list of accepted ones), `prediction` (a full response or a bare answer), and for choices
 optionally `options` (a list of strings). For `code`, `gold` holds the tests (`inputs`, `outputs`, optionally
-`fn_name`; or a list of LiveCodeBench tests; or either as a JSON string), `prediction` is a response whose
-last fenced block is the program (or with `bare: true` the program itself), and `limits` may set `time_s`,
-`memory_mb`, `output_mb` and `processes`. Programs run in a bubblewrap sandbox; without one their verdict is
-`undetermined` (`no_sandbox`), as it is where `gold` is null, for want of tests (`no_verifier`).
+`fn_name`; or a list of LiveCodeBench tests; or `prompt`, `test` and `entry_point` as HumanEval has them; or any
+as a JSON string), `prediction` is a response whose last fenced block is the program, one tagged as Python before
+others (or with `bare: true` the program itself), and `limits` may set `time_s`, `memory_mb`, `output_mb` and
+`processes`. Programs run in a bubblewrap sandbox; without one their verdict is `undetermined` (`no_sandbox`), as
+it is where `gold` is null, for want of tests (`no_verifier`).
 The built-in tasks (`walk`, `countdown`, `arithmetic`, `graph`, `latin`) are kinds too: they judge by
 `question` and need no `gold`.
 Output rows, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`),
