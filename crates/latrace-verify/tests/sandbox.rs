@@ -23,7 +23,11 @@ mod linux {
     use std::time::{Duration, Instant};
     use std::{env, fs};
 
+    use latrace_verify::Judgement;
     use latrace_verify::code::{Fencing, Json, LayerState, Limits, Sandbox, Tests, judge, launcher, layers};
+    use latrace_verify::command::{
+        BatchVerdicts, CommandProblem, CommandSettings, CommandVerifier, RowFields,
+    };
     use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 
     /// The first argument that asks this executable to run a program that sleeps, until it is killed.
@@ -32,7 +36,7 @@ mod linux {
     /// A test of programs, by name.
     type Test = (&'static str, fn(&Sandbox));
 
-    const PROGRAMS: [Test; 17] = [
+    const PROGRAMS: [Test; 20] = [
         ("nothing_is_left_of_a_program_however_it_ends", nothing_is_left_of_a_program_however_it_ends),
         ("programs_reach_nothing_outside", programs_reach_nothing_outside),
         ("output_is_cut_off_above_its_limit_and_not_at_it", output_is_cut_off_above_its_limit_and_not_at_it),
@@ -48,6 +52,9 @@ mod linux {
         ("a_check_calls_the_function_with_its_arguments", a_check_calls_the_function_with_its_arguments),
         ("no_program_passes_a_check_by_a_trick", no_program_passes_a_check_by_a_trick),
         ("no_program_passes_a_call_or_a_text_by_a_trick", no_program_passes_a_call_or_a_text_by_a_trick),
+        ("a_command_judges_rows_in_the_sandbox", a_command_judges_rows_in_the_sandbox),
+        ("a_command_finds_what_it_names_and_nothing_else", a_command_finds_what_it_names_and_nothing_else),
+        ("nothing_is_left_of_a_command_without_a_sandbox", nothing_is_left_of_a_command_without_a_sandbox),
         ("the_first_test_that_fails_gives_the_reason", the_first_test_that_fails_gives_the_reason),
         ("the_launcher_ends_with_what_started_it", the_launcher_ends_with_what_started_it),
     ];
@@ -580,6 +587,106 @@ mod linux {
         let patched = "import sys\nclass W:\n    def write(self, s): pass\n    def getvalue(self): return '6'\n\
                        \x20   flush = close = lambda self: None\nsys.stdout = W()\nprint(5)";
         assert_eq!(reason(sandbox, tests, patched, LIMITS), "different");
+    }
+
+    /// A verifier whose program is a script in Python.
+    fn script(folder: &std::path::Path, source: &str, time_limit_s: f64) -> CommandVerifier {
+        let path = folder.join("judge.py");
+        fs::write(&path, source).unwrap();
+        let command = ["python3", path.to_str().unwrap()].map(str::to_owned).to_vec();
+        CommandVerifier::open(CommandSettings { command, time_limit_s, ..CommandSettings::none() }).unwrap()
+    }
+
+    /// Reasons and notes of verdicts.
+    fn reasons(verdicts: Result<BatchVerdicts, CommandProblem>) -> Vec<(&'static str, Option<String>)> {
+        let of = |judgement: Judgement| (judgement.reason.code(), judgement.note);
+        verdicts.unwrap().judgements.into_iter().map(of).collect()
+    }
+
+    fn rows(golds: &[&str]) -> Vec<Json> {
+        let row = |gold: &&str| serde_json::json!({"id": "a", "gold": gold, "question": "3 + 3"});
+        golds.iter().map(|gold| Json::from(&row(gold))).collect()
+    }
+
+    fn batch(rows: &[Json]) -> Vec<RowFields<'_>> {
+        rows.iter().map(|fields| RowFields { fields, prediction: "6" }).collect()
+    }
+
+    const EQUALITY: &str = "import json, sys\n\
+        for line in sys.stdin:\n    row = json.loads(line)\n\
+        \x20   verdict = 'correct' if row['prediction'] == row['gold'] else 'wrong'\n\
+        \x20   print(json.dumps({'id': row['id'], 'verdict': verdict, 'reason': row['question']}))\n";
+
+    fn a_command_judges_rows_in_the_sandbox(sandbox: &Sandbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows(&["6", "5", "6"]);
+        let verifier = script(folder.path(), EQUALITY, 60.0);
+        // The file is read once: what is run is what its checksum was taken of.
+        fs::write(folder.path().join("judge.py"), "raise ValueError").unwrap();
+        let note = Some("3 + 3".to_owned());
+        let expected = ["equal", "different", "equal"].map(|reason| (reason, note.clone()));
+        assert_eq!(reasons(verifier.judge_in(sandbox, &batch(&rows), 0)), expected);
+        let failing = format!("{EQUALITY}sys.stdout.flush()\nraise ValueError('no')");
+        let verifier = script(folder.path(), &failing, 60.0);
+        for (reason, note) in reasons(verifier.judge_in(sandbox, &batch(&rows), 0)) {
+            let note = note.unwrap();
+            assert_eq!(reason, "verifier_failed");
+            assert!(note.contains("exit code 1") && note.ends_with("ValueError: no"), "{note}");
+        }
+        let verifier = script(folder.path(), &format!("{EQUALITY}import time; time.sleep(60)"), 1.0);
+        let late = reasons(verifier.judge_in(sandbox, &batch(&rows), 0));
+        assert!(late.iter().all(|(reason, _)| *reason == "verifier_time_limit"), "{late:?}");
+        let command = vec!["no-such-program".to_owned()];
+        let missing = CommandVerifier::open(CommandSettings { command, ..CommandSettings::none() }).unwrap();
+        for problem in
+            [missing.judge_in(sandbox, &batch(&rows), 0), missing.judge_bare(&this(), &batch(&rows))]
+        {
+            let problem = problem.unwrap_err().to_string();
+            assert!(problem.contains("no-such-program") && problem.contains("does not start"), "{problem}");
+        }
+        assert_eq!(children(), Vec::<String>::new());
+    }
+
+    fn a_command_finds_what_it_names_and_nothing_else(sandbox: &Sandbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let source = "import json, os, socket, sys\nrow = json.loads(sys.stdin.readline())\n\
+            here = os.path.dirname(sys.argv[0])\nfound = sorted(os.listdir(here)) + [open(sys.argv[1]).read()]\n\
+            found += sorted(set(os.environ) & {'VERIFY_SECRET', 'HOME'}) + [os.environ['HOME']]\n\
+            try: socket.create_connection(('127.0.0.1', 1), 1)\nexcept OSError as error: found.append(type(error).__name__)\n\
+            print(json.dumps({'id': row['id'], 'verdict': 'correct', 'reason': ' '.join(found)}))";
+        let [judge, key, other] = ["judge.py", "key.txt", "other.txt"].map(|name| folder.path().join(name));
+        fs::write(&judge, source).unwrap();
+        fs::write(&key, "the key").unwrap();
+        fs::write(&other, "private").unwrap();
+        let command = ["python3", judge.to_str().unwrap(), key.to_str().unwrap()].map(str::to_owned).to_vec();
+        let verifier = CommandVerifier::open(CommandSettings { command, ..CommandSettings::none() }).unwrap();
+        let said = reasons(verifier.judge_in(sandbox, &batch(&rows(&["6"])), 0)).remove(0).1.unwrap();
+        assert!(said.starts_with("judge.py key.txt the key HOME /work "), "{said}");
+        // A program of its own, and not by an interpreter.
+        let own = folder.path().join("own");
+        fs::write(&own, format!("#!/usr/bin/python3\n{EQUALITY}")).unwrap();
+        let command = vec![own.to_str().unwrap().to_owned()];
+        let verifier = CommandVerifier::open(CommandSettings { command, ..CommandSettings::none() }).unwrap();
+        assert_eq!(reasons(verifier.judge_in(sandbox, &batch(&rows(&["6"])), 0))[0].0, "equal");
+    }
+
+    fn nothing_is_left_of_a_command_without_a_sandbox(_: &Sandbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows(&["6", "5"]);
+        let with = |before: &str, after: &str, time_limit_s: f64| {
+            let verifier = script(folder.path(), &format!("{before}\n{EQUALITY}{after}"), time_limit_s);
+            let reasons = reasons(verifier.judge_bare(&this(), &batch(&rows)));
+            assert_eq!(children(), Vec::<String>::new(), "{before} {after}");
+            reasons.into_iter().map(|(reason, _)| reason).collect::<Vec<_>>()
+        };
+        assert_eq!(with("", "", 60.0), ["equal", "different"]);
+        let leaving = "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        os.setsid()\n\
+                       \x20       os.closerange(0, 3)\n        if os.fork() == 0: time.sleep(600)\n        time.sleep(600)";
+        assert_eq!(with(leaving, "", 60.0), ["equal", "different"]);
+        assert_eq!(with(leaving, "import time; time.sleep(600)", 1.0), ["verifier_time_limit"; 2]);
+        let deaf = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)";
+        assert_eq!(with(&format!("{deaf}\n{leaving}"), "while True: pass", 1.0), ["verifier_time_limit"; 2]);
+        assert_eq!(with("import sys; sys.exit(3)", "", 60.0), ["verifier_failed"; 2]);
     }
 
     fn the_first_test_that_fails_gives_the_reason(sandbox: &Sandbox) {

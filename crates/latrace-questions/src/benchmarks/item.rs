@@ -38,6 +38,13 @@ pub enum ItemReference {
     },
     /// Tests of a program by its input and output, or by calls of a function.
     Tests(Value),
+    /// What a verifier of the user's own is given.
+    Command {
+        /// The answer as published; null where there is none.
+        gold: Value,
+        /// The published row, with the question.
+        fields: Row,
+    },
     /// The beginning of a program to be completed, and a check of its function.
     Check {
         /// The given beginning.
@@ -54,11 +61,10 @@ pub enum ItemReference {
 impl ItemReference {
     /// A row of `latrace verify` without its `prediction`: the same for every answer.
     pub fn row(&self, kind: Kind, convention: Option<&str>) -> Row {
-        let mut row =
-            Row::from_iter([("kind".to_owned(), json!(kind.name())), ("gold".to_owned(), self.gold())]);
-        let convention = convention.map(|convention| ("convention", json!(convention)));
-        let others = self.own_field().into_iter().chain(convention);
-        row.extend(others.map(|(name, value)| (name.to_owned(), value)));
+        let mut row = self.own_fields();
+        row.insert("kind".to_owned(), json!(kind.name()));
+        row.insert("gold".to_owned(), self.gold());
+        row.extend(convention.map(|convention| ("convention".to_owned(), json!(convention))));
         row
     }
 
@@ -68,6 +74,7 @@ impl ItemReference {
             ItemReference::Choice(choices) => json!(choices.right.to_string()),
             ItemReference::Tests(tests) => tests.clone(),
             ItemReference::Task { answer, .. } => json!(answer),
+            ItemReference::Command { gold, .. } => gold.clone(),
             // The names that `latrace verify` knows them by, whatever the data calls them.
             ItemReference::Check { start, check, function, .. } => {
                 json!({"prompt": start, "test": check, "entry_point": function})
@@ -75,12 +82,14 @@ impl ItemReference {
         }
     }
 
-    /// The field that rows of this form alone have.
-    fn own_field(&self) -> Option<(&'static str, Value)> {
+    /// The fields that rows of this form alone have.
+    fn own_fields(&self) -> Row {
+        let one = |name: &str, value| Row::from_iter([(name.to_owned(), value)]);
         match self {
-            ItemReference::Choice(choices) => Some(("options", json!(choices.options))),
-            ItemReference::Task { question, .. } => Some(("question", json!(question))),
-            ItemReference::Answers(_) | ItemReference::Tests(_) | ItemReference::Check { .. } => None,
+            ItemReference::Choice(choices) => one("options", json!(choices.options)),
+            ItemReference::Task { question, .. } => one("question", json!(question)),
+            ItemReference::Command { fields, .. } => fields.clone(),
+            ItemReference::Answers(_) | ItemReference::Tests(_) | ItemReference::Check { .. } => Row::new(),
         }
     }
 
@@ -94,7 +103,8 @@ impl ItemReference {
             ItemReference::Check { start, solution, .. } => {
                 solution.as_ref().map(|solution| format!("```python\n{start}{solution}\n```"))
             }
-            ItemReference::Tests(_) => None,
+            ItemReference::Command { gold: Value::Null, .. } | ItemReference::Tests(_) => None,
+            ItemReference::Command { gold, .. } => Some(plain(gold)),
         }
     }
 
@@ -105,6 +115,7 @@ impl ItemReference {
             ItemReference::Answers(golds) => json!(golds),
             ItemReference::Choice(choices) => json!(choices.right.to_string()),
             ItemReference::Task { answer, .. } => json!(answer),
+            ItemReference::Command { gold, .. } => gold.clone(),
             ItemReference::Tests(_) | ItemReference::Check { .. } => Value::Null,
         }
     }
@@ -160,6 +171,7 @@ impl Benchmark {
         match (self.kind, &self.tests) {
             (Kind::Choice, _) => choice(&self.columns, row, question).map(ItemReference::Choice),
             (Kind::Code, Some(tests)) => program(tests, row),
+            (Kind::Command, _) => command(&self.columns, row, question),
             (kind, _) if kind.task().is_some() => Ok(ItemReference::Task {
                 question: question.to_owned(),
                 // There is at least one, and any will do: a task judges by its question.
@@ -268,6 +280,16 @@ fn place_of(answer: &Value, options: &[String]) -> Option<usize> {
 fn place_of_text(text: &str, options: &[String]) -> Option<usize> {
     let by_letter = (0..options.len()).find(|&place| text.chars().eq([choices::letter(place)]));
     by_letter.or_else(|| options.iter().position(|option| option == text))
+}
+
+fn command(columns: &Columns, row: &Row, question: &str) -> Result<ItemReference, FieldProblem> {
+    let gold = match first(row, &columns.answer) {
+        Some(Value::String(text)) => json!(cut(columns, text)?),
+        other => other.cloned().unwrap_or(Value::Null),
+    };
+    let mut fields = row.clone();
+    fields.insert("question".to_owned(), json!(question));
+    Ok(ItemReference::Command { gold, fields })
 }
 
 fn program(tests: &Tests, row: &Row) -> Result<ItemReference, FieldProblem> {

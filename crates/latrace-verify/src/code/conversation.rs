@@ -3,14 +3,14 @@
 //! The check knows what to expect, so the program must not be able to look at it, change it, or hand it an
 //! object that decides itself what it is equal to. Only text passes between them.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::inside::check_code;
 use super::limits::Limits;
-use super::supervisor::{self, Clock, Ending};
+use super::supervisor::{self, Clock, Ending, SharedFile, kill_namespace};
 
 /// One of the two.
 pub(crate) struct Side<'a> {
@@ -43,7 +43,7 @@ pub(crate) fn run(program: Side<'_>, check: Side<'_>, limits: &Limits) -> Ending
             [&mut program_child, &mut check_child].map(|child| (child.stdin.take(), child.stdout.take()));
         let errors = [&mut program_child, &mut check_child].map(|child| {
             let stderr = child.stderr.take();
-            scope.spawn(move || supervisor::beginning_of_errors(stderr))
+            scope.spawn(move || stderr.map_or_else(Default::default, supervisor::read_errors).first)
         });
         scope.spawn(|| forward([program.source, program.first], from_check, to_program, limits, &overflow));
         scope.spawn(|| forward([check.source, check.first], from_program, to_check, limits, &overflow));
@@ -66,36 +66,31 @@ fn forward(
 ) {
     let (Some(mut from), Some(mut to)) = (from, to) else { return };
     // A side that has ended reads nothing more, which is no failure here: its end is seen elsewhere.
-    let begun = supervisor::send_program(&mut to, source).and_then(|()| to.write_all(first.as_bytes()));
-    let (mut buffer, mut room) = ([0; 1 << 16], limits.output_mb << 20);
-    while let (true, Ok(length @ 1..)) = (begun.is_ok(), from.read(&mut buffer)) {
-        let Some(left) = room.checked_sub(length as u64) else {
-            return overflow.store(true, Ordering::Relaxed);
-        };
-        room = left;
-        if to.write_all(&buffer[..length]).is_err() {
-            return;
-        }
-    }
+    let begun = supervisor::send_files(&mut to, &[SharedFile::program(source)])
+        .and_then(|()| to.write_all(first.as_bytes()));
+    // One byte more than may be is read, so that what is too much is known.
+    let most = limits.output_mb << 20;
+    let written = begun.and_then(|()| io::copy(&mut from.by_ref().take(most + 1), &mut to));
+    overflow.fetch_or(written.is_ok_and(|written| written > most), Ordering::Relaxed);
 }
 
 fn supervise(program: &mut Child, check: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Endings {
     let mut clocks = [Clock::start(limits), Clock::start(limits)];
     let unharmed = Ending::Exited(check_code::NO_REPLY);
     loop {
-        if let Some(ending) = supervisor::ending_of(check) {
+        if let Some(ending) = supervisor::ending_of(check, kill_namespace) {
             return Endings { program: end_of_program(program, ending), check: ending };
         }
         if let Some(limit) = clocks[0].exceeded(program.id(), limits, overflow) {
             return Endings {
-                check: supervisor::stop(check, unharmed),
-                program: supervisor::stop(program, limit),
+                check: supervisor::stop(check, unharmed, kill_namespace),
+                program: supervisor::stop(program, limit, kill_namespace),
             };
         }
         if let Some(limit) = clocks[1].exceeded(check.id(), limits, overflow) {
             return Endings {
-                check: supervisor::stop(check, limit),
-                program: supervisor::stop(program, unharmed),
+                check: supervisor::stop(check, limit, kill_namespace),
+                program: supervisor::stop(program, unharmed, kill_namespace),
             };
         }
         thread::sleep(supervisor::POLL);
@@ -106,6 +101,7 @@ fn supervise(program: &mut Child, check: &mut Child, limits: &Limits, overflow: 
 fn end_of_program(program: &mut Child, check: Ending) -> Ending {
     // Where it ended first, its launcher may need a moment to say so.
     let ended_first = check == Ending::Exited(check_code::NO_REPLY);
-    let ending = (ended_first && supervisor::ends_soon(program)).then(|| supervisor::ending_of(program));
-    ending.flatten().unwrap_or_else(|| supervisor::stop(program, Ending::Exited(0)))
+    let ending = (ended_first && supervisor::ends_soon(program))
+        .then(|| supervisor::ending_of(program, kill_namespace));
+    ending.flatten().unwrap_or_else(|| supervisor::stop(program, Ending::Exited(0), kill_namespace))
 }

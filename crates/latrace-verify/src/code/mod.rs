@@ -17,7 +17,7 @@ mod output;
 mod parts;
 mod pickle;
 mod sandbox;
-mod supervisor;
+pub(crate) mod supervisor;
 
 pub use block::{Fencing, program};
 pub use cases::{Check, Test, Tests};
