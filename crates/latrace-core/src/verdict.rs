@@ -34,11 +34,19 @@ pub enum Reason {
     NoSandbox,
     /// The verifier itself failed on this row.
     VerifierFailed,
+    /// A verifier of the user's own cannot tell.
+    Undecided,
+    /// A verifier of the user's own gave no verdict on this row.
+    NoVerdict,
+    /// A verifier of the user's own gave a malformed verdict on this row, or several.
+    BadVerdict,
+    /// A verifier of the user's own did not end in time.
+    VerifierTimeLimit,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 17] = [
         Reason::Equal,
         Reason::Different,
         Reason::NoAnswer,
@@ -52,6 +60,10 @@ impl Reason {
         Reason::Blocked,
         Reason::NoSandbox,
         Reason::VerifierFailed,
+        Reason::Undecided,
+        Reason::NoVerdict,
+        Reason::BadVerdict,
+        Reason::VerifierTimeLimit,
     ];
 
     /// The code in files.
@@ -70,6 +82,10 @@ impl Reason {
             Reason::Blocked => "blocked",
             Reason::NoSandbox => "no_sandbox",
             Reason::VerifierFailed => "verifier_failed",
+            Reason::Undecided => "undecided",
+            Reason::NoVerdict => "no_verdict",
+            Reason::BadVerdict => "bad_verdict",
+            Reason::VerifierTimeLimit => "verifier_time_limit",
         }
     }
 
@@ -85,9 +101,14 @@ impl Reason {
             // Only a missing answer is malformed. An answer that cannot be parsed is still in the requested
             // format, and so is a program that does not run.
             Reason::NoAnswer => Verdict::Malformed,
-            Reason::BadGold | Reason::NoVerifier | Reason::NoSandbox | Reason::VerifierFailed => {
-                Verdict::Undetermined
-            }
+            Reason::BadGold
+            | Reason::NoVerifier
+            | Reason::NoSandbox
+            | Reason::VerifierFailed
+            | Reason::Undecided
+            | Reason::NoVerdict
+            | Reason::BadVerdict
+            | Reason::VerifierTimeLimit => Verdict::Undetermined,
             Reason::Different
             | Reason::Unreadable
             | Reason::TimeLimit
@@ -176,7 +197,7 @@ mod tests {
     fn every_reason_has_its_verdict_and_its_own_code() {
         let of = |verdict: Verdict| Reason::ALL.into_iter().filter(|r| r.verdict() == verdict).count();
         let counts = [Verdict::Correct, Verdict::Wrong, Verdict::Malformed, Verdict::Undetermined].map(of);
-        assert_eq!(counts, [1, 7, 1, 4]);
+        assert_eq!(counts, [1, 7, 1, 8]);
         assert_eq!(Reason::NoAnswer.verdict(), Verdict::Malformed);
         assert_eq!(Reason::Unreadable.verdict(), Verdict::Wrong);
         assert_eq!(Reason::NoSandbox.verdict(), Verdict::Undetermined);

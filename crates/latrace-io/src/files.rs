@@ -80,6 +80,11 @@ pub fn checksum(path: &Path) -> Result<String> {
     }
 }
 
+/// The checksum of a file with these contents.
+pub fn checksum_of_bytes(bytes: &[u8]) -> String {
+    format!("{:08x}-{}", crc32c::crc32c(bytes), bytes.len())
+}
+
 /// Whether `folder` does not exist or is empty.
 pub fn is_absent_or_empty(folder: &Path) -> Result<bool> {
     match fs::read_dir(folder) {

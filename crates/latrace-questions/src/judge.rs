@@ -2,16 +2,17 @@
 
 use anyhow::{Context, Result};
 use latrace_io::rows::Row;
-use latrace_verify::Judgement;
 use serde_json::{Value, json};
 
-use crate::query::{Query, SharedSandbox};
+use crate::query::Query;
+use crate::verifiers::Verifiers;
 
-/// Judges answers; programs run in a sandbox, which is set up for the first one.
+/// Reads references, and judges answers by them.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
     time_limit: f64,
-    sandbox: &'a SharedSandbox,
+    /// What judges.
+    pub verifiers: &'a Verifiers,
 }
 
 /// A question in the form that the verifier needs.
@@ -29,26 +30,22 @@ pub struct Judged<'a> {
 
 impl<'a> Judge<'a> {
     /// A judge with a time limit for programs (s).
-    pub fn new(time_limit: f64, sandbox: &'a SharedSandbox) -> Judge<'a> {
-        Judge { time_limit, sandbox }
+    pub fn new(time_limit: f64, verifiers: &'a Verifiers) -> Judge<'a> {
+        Judge { time_limit, verifiers }
     }
 
     /// The query that judges answers to a question.
     ///
     /// # Errors
-    /// An unknown kind; a reference that is invalid for its kind.
+    /// An unknown kind, or one without a verifier; a reference that is invalid for its kind.
     pub fn query(&self, of: Judged<'_>) -> Result<Query> {
         self.parse(of).with_context(|| format!("question {}", of.id))
     }
 
     fn parse(&self, of: Judged<'_>) -> Result<Query> {
+        self.verifiers.check(of.kind)?;
         // The text beside the row parsed from it: only the text has large integers in full.
         Ok(Query::of(&row_of(of)?, Some(of.reference), self.time_limit)?)
-    }
-
-    /// The judgement of `answer`, the text after the thought.
-    pub fn judge(&self, query: &Query, answer: &str) -> Judgement {
-        query.judge(answer, self.sandbox)
     }
 }
 
@@ -62,6 +59,7 @@ fn row_of(of: Judged<'_>) -> serde_json::Result<Row> {
     // Over those of the reference, which may be any object.
     row.insert("kind".to_owned(), json!(of.kind));
     row.insert("question".to_owned(), json!(of.question));
+    row.insert("id".to_owned(), json!(of.id));
     Ok(row)
 }
 
@@ -73,11 +71,11 @@ mod tests {
 
     #[test]
     fn a_reference_is_a_row_or_its_gold_and_names_no_kind_of_its_own() {
-        let sandbox = SharedSandbox::default();
-        let judge = Judge::new(1.0, &sandbox);
+        let verifiers = Verifiers::default();
+        let judge = Judge::new(1.0, &verifiers);
         let of = |kind: &str, reference: &str, answer: &str| {
-            let judged = Judged { id: "a", question: "10 14", kind, reference };
-            judge.query(judged).map(|query| judge.judge(&query, answer).reason)
+            let query = judge.query(Judged { id: "a", question: "10 14", kind, reference })?;
+            Ok::<_, anyhow::Error>(verifiers.judge_all(&[(&query, answer)])?[0].reason)
         };
         assert_eq!(of("math", "\"4\"", "\\boxed{4}").unwrap(), Reason::Equal);
         assert_eq!(of("math", "{\"gold\": [\"4\", \"5\"]}", "\\boxed{5}").unwrap(), Reason::Equal);
@@ -90,15 +88,17 @@ mod tests {
         assert_eq!(of("walk", other, "+7 -3").unwrap(), Reason::Equal);
         let error = format!("{:#}", of("maths", "\"4\"", "").unwrap_err());
         assert!(error.starts_with("question a: ") && error.contains("maths"), "{error}");
+        let error = format!("{:#}", of("command", "\"4\"", "").unwrap_err());
+        assert!(error.starts_with("question a: ") && error.contains("need a verifier"), "{error}");
     }
 
     #[test]
     fn large_integers_of_tests_are_read_in_full() {
-        let sandbox = SharedSandbox::default();
+        let verifiers = Verifiers::default();
         let number = "123456789012345678901234567890";
         let reference = format!("{{\"gold\": {{\"inputs\": [\"1\"], \"outputs\": [{number}]}}}}");
         let judged = Judged { id: "a", question: "q", kind: "code", reference: &reference };
-        let query = Judge::new(1.0, &sandbox).query(judged).unwrap();
+        let query = Judge::new(1.0, &verifiers).query(judged).unwrap();
         assert!(query.runs_a_program() && format!("{query:?}").contains(number), "{query:?}");
     }
 }

@@ -10,3 +10,4 @@ pub mod query;
 pub mod source;
 pub mod tasks;
 pub mod verdict_journal;
+pub mod verifiers;

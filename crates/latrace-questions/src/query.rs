@@ -2,6 +2,7 @@
 //! limits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::tasks::Task;
+use crate::verifiers::exact_fields;
 
 /// How to judge the answers to one question: parsed once, used for every answer.
 #[derive(Debug)]
@@ -45,6 +47,11 @@ pub enum Query {
         fencing: Fencing,
         /// Its resource limits.
         limits: Limits,
+    },
+    /// A row for a verifier of the user's own.
+    Command {
+        /// Its fields.
+        fields: Json,
     },
     /// A program without tests, which nothing can judge.
     Unverified,
@@ -92,11 +99,23 @@ impl Query {
                 fencing: fencing(row),
                 limits: limits(row, time_limit)?,
             }),
+            COMMAND => {
+                let fields = Json::from(&Value::Object(row.clone()));
+                Ok(Query::Command { fields: exact_fields(fields, source) })
+            }
             other => Err(unknown_kind(other)),
         }
     }
 
-    /// Judges an answer, or a response that contains one. A panic of the verifier affects only this answer.
+    /// The fields of a row that a verifier of the user's own is to judge.
+    pub fn fields(&self) -> Option<&Json> {
+        match self {
+            Query::Command { fields } => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// Judges an answer, or a response that contains one, by a built-in kind. A panic of the verifier affects only this answer.
     pub fn judge(&self, prediction: &str, sandbox: &SharedSandbox) -> Judgement {
         // Judging changes nothing of the query, so a panic leaves nothing half done.
         catch_unwind(AssertUnwindSafe(|| self.judge_or_panic(prediction, sandbox)))
@@ -114,7 +133,7 @@ impl Query {
             Query::Text { references, convention } => references.judge(prediction, convention),
             Query::Choice { references, convention } => references.judge(prediction, convention),
             Query::Task { task, question } => task.judge(question, prediction),
-            Query::Unverified => Judgement::new(Reason::NoVerifier, None),
+            Query::Unverified | Query::Command { .. } => Judgement::new(Reason::NoVerifier, None),
             Query::Code { tests: Err(_), .. } => Judgement::new(Reason::BadGold, None),
             Query::Code { tests: Ok(tests), fencing, limits } => {
                 run_program(tests, prediction, *fencing, limits, sandbox)
@@ -133,13 +152,19 @@ fn run_program(
     let Some(sandbox) = sandbox.get() else {
         return Judgement::new(Reason::NoSandbox, code::program(response, fencing));
     };
-    // The slot tells apart programs that run at the same time: a thread runs one at a time.
-    let slot = rayon::current_thread_index().unwrap_or(0) as u32;
-    code::judge(tests, response, fencing, limits, sandbox, slot)
+    code::judge(tests, response, fencing, limits, sandbox, slot())
+}
+
+/// Tells apart programs that run at the same time: a thread runs one at a time.
+pub(crate) fn slot() -> u32 {
+    rayon::current_thread_index().unwrap_or(0) as u32
 }
 
 /// The kinds of `latrace verify` that are no built-in task.
-pub const KINDS: [&str; 4] = ["math", "choice", "text", "code"];
+pub const KINDS: [&str; 5] = ["math", "choice", "text", "code", COMMAND];
+
+/// The kind of questions that a verifier of the user's own judges.
+pub const COMMAND: &str = "command";
 
 /// Whether there is a verifier of this kind.
 pub fn is_kind(kind: &str) -> bool {
@@ -147,7 +172,7 @@ pub fn is_kind(kind: &str) -> bool {
 }
 
 fn unknown_kind(kind: &str) -> FieldProblem {
-    let expected = "\"math\", \"choice\", \"text\", \"code\" or a built-in task";
+    let expected = "\"math\", \"choice\", \"text\", \"code\", \"command\" or a built-in task";
     FieldProblem::new("kind", expected, format!("string {kind:?}"))
 }
 
@@ -162,16 +187,19 @@ pub fn is_boxed(kind: &str) -> bool {
 pub struct SharedSandbox(OnceLock<Option<Sandbox>>);
 
 impl SharedSandbox {
-    fn get(&self) -> Option<&Sandbox> {
+    pub(crate) fn get(&self) -> Option<&Sandbox> {
         let start = || start_sandbox().inspect_err(|error| warn(error)).ok();
         self.0.get_or_init(start).as_ref()
     }
 }
 
 fn start_sandbox() -> Result<Sandbox, String> {
-    // This program again: called with the launcher's argument, it starts what runs in the sandbox.
-    let launcher = std::env::current_exe().map_err(|error| error.to_string())?;
-    Sandbox::new(&launcher).map_err(|error| error.to_string())
+    Sandbox::new(&launcher()?).map_err(|error| error.to_string())
+}
+
+/// This program again: called with the launcher's argument, it starts what runs in the sandbox.
+pub(crate) fn launcher() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| error.to_string())
 }
 
 fn warn(error: &str) {

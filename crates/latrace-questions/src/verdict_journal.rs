@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use latrace_io::journal::{Line, LineJournal};
 use latrace_io::rows::Output;
 use latrace_verify::{Judgement, Reason};
+use serde::Deserialize;
 use serde_json::json;
 
 /// The judgements of an interrupted run, and the file to which new ones are appended.
@@ -55,7 +56,10 @@ impl Journal {
     /// # Errors
     /// I/O errors.
     pub fn add(&mut self, judgements: &[Judgement]) -> Result<()> {
-        let line = |judgement: &Judgement| json!([judgement.reason.code(), judgement.extracted]).to_string();
+        let line = |of: &Judgement| match &of.note {
+            None => json!([of.reason.code(), of.extracted]).to_string(),
+            note => json!([of.reason.code(), of.extracted, note]).to_string(),
+        };
         match &mut self.lines {
             Some(lines) => lines.append_all(judgements.iter().map(line)),
             None => Ok(()),
@@ -113,9 +117,13 @@ fn key(data: &Path, options: &str) -> Result<String> {
     Ok(json!({"version": version, "options": options, "bytes": bytes.len(), "crc32c": crc32c}).to_string())
 }
 
+/// A line: reason, answer, and the note if there is one.
+#[derive(Deserialize)]
+struct Noted(String, Option<String>, #[serde(default)] Option<String>);
+
 fn judgement(line: &[u8]) -> Option<Judgement> {
-    let (code, extracted): (String, Option<String>) = serde_json::from_slice(line).ok()?;
-    Some(Judgement::new(Reason::from_code(&code)?, extracted))
+    let Noted(code, extracted, note) = serde_json::from_slice(line).ok()?;
+    Some(Judgement::new(Reason::from_code(&code)?, extracted).with_note(note))
 }
 
 #[cfg(test)]
@@ -127,7 +135,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (data, out) = (folder.path().join("data.jsonl"), Output::File(folder.path().join("out.jsonl")));
         fs::write(&data, "{}").unwrap();
-        let judged = [Judgement::new(Reason::Equal, "1".to_owned()), Judgement::new(Reason::NoAnswer, None)];
+        let judged = [
+            Judgement::new(Reason::Equal, "1".to_owned()),
+            Judgement::new(Reason::Undecided, None).with_note("unclear".to_owned()),
+        ];
         let mut journal = Journal::open(&out, &data, "a").unwrap();
         journal.add(&judged).unwrap();
         drop(journal);

@@ -9,12 +9,20 @@ pub struct Judgement {
     pub reason: Reason,
     /// The answer found in the response, as it stands there.
     pub extracted: Option<String>,
+    /// What a verifier of the user's own says besides, or how it failed.
+    pub note: Option<String>,
 }
 
 impl Judgement {
     /// A judgement of `extracted`.
     pub fn new(reason: Reason, extracted: impl Into<Option<String>>) -> Judgement {
-        Judgement { reason, extracted: extracted.into() }
+        Judgement { reason, extracted: extracted.into(), note: None }
+    }
+
+    /// The judgement with a note.
+    #[must_use]
+    pub fn with_note(self, note: impl Into<Option<String>>) -> Judgement {
+        Judgement { note: note.into(), ..self }
     }
 
     /// The verdict that follows from the reason.

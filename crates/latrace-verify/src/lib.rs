@@ -2,13 +2,15 @@
 //!
 //! [`MathReferences`], [`ChoiceReferences`] and [`WordReferences`] hold what is correct for one question and
 //! judge any number of responses to it. A judgement is a pure function of references, response, options and
-//! [`Convention`]: no files, no clock, bounded work. [`code`] alone runs something, in a sandbox or not at
-//! all.
+//! [`Convention`]: no files, no clock, bounded work. [`code`] and [`command`] alone run something, in
+//! a sandbox; `command` without one where that is asked for.
 
 mod braces;
 mod choice;
 #[cfg(target_os = "linux")]
 pub mod code;
+#[cfg(target_os = "linux")]
+pub mod command;
 mod judgement;
 mod letter;
 mod maths;

@@ -23,7 +23,11 @@ mod linux {
     use std::time::{Duration, Instant};
     use std::{env, fs};
 
+    use latrace_verify::Judgement;
     use latrace_verify::code::{Fencing, Json, LayerState, Limits, Sandbox, Tests, judge, launcher, layers};
+    use latrace_verify::command::{
+        BatchVerdicts, CommandProblem, CommandSettings, CommandVerifier, RowFields,
+    };
     use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 
     /// The first argument that asks this executable to run a program that sleeps, until it is killed.
@@ -32,7 +36,7 @@ mod linux {
     /// A test of programs, by name.
     type Test = (&'static str, fn(&Sandbox));
 
-    const PROGRAMS: [Test; 11] = [
+    const PROGRAMS: [Test; 20] = [
         ("nothing_is_left_of_a_program_however_it_ends", nothing_is_left_of_a_program_however_it_ends),
         ("programs_reach_nothing_outside", programs_reach_nothing_outside),
         ("output_is_cut_off_above_its_limit_and_not_at_it", output_is_cut_off_above_its_limit_and_not_at_it),
@@ -42,6 +46,15 @@ mod linux {
         ("a_list_around_the_one_value_may_be_left_out", a_list_around_the_one_value_may_be_left_out),
         ("integers_of_any_size_go_in_and_come_out", integers_of_any_size_go_in_and_come_out),
         ("programs_import_for_themselves_and_functions_need_not", programs_import_for_themselves),
+        ("a_program_finds_itself_and_its_input_by_name", a_program_finds_itself_and_its_input_by_name),
+        ("functions_are_of_a_module_that_is_not_started", functions_are_of_a_module_that_is_not_started),
+        ("what_a_function_returns_is_rebuilt", what_a_function_returns_is_rebuilt),
+        ("a_check_calls_the_function_with_its_arguments", a_check_calls_the_function_with_its_arguments),
+        ("no_program_passes_a_check_by_a_trick", no_program_passes_a_check_by_a_trick),
+        ("no_program_passes_a_call_or_a_text_by_a_trick", no_program_passes_a_call_or_a_text_by_a_trick),
+        ("a_command_judges_rows_in_the_sandbox", a_command_judges_rows_in_the_sandbox),
+        ("a_command_finds_what_it_names_and_nothing_else", a_command_finds_what_it_names_and_nothing_else),
+        ("nothing_is_left_of_a_command_without_a_sandbox", nothing_is_left_of_a_command_without_a_sandbox),
         ("the_first_test_that_fails_gives_the_reason", the_first_test_that_fails_gives_the_reason),
         ("the_launcher_ends_with_what_started_it", the_launcher_ends_with_what_started_it),
     ];
@@ -325,6 +338,355 @@ mod linux {
         assert_eq!(reason(sandbox, tests, program, LIMITS), "equal");
         let builtin = "def f(x): return [sqrt(x), 2, pow(x, 2, 1000)]";
         assert_eq!(reason(sandbox, tests, builtin, LIMITS), "equal", "math.pow takes two arguments alone");
+    }
+
+    fn a_program_finds_itself_and_its_input_by_name(sandbox: &Sandbox) {
+        check(sandbox, "print(2 * int(open('/dev/stdin').read()))", LIMITS, "equal");
+        check(
+            sandbox,
+            "with open('/dev/stdout', 'w') as out: print(2 * int(input()), file=out)",
+            LIMITS,
+            "equal",
+        );
+        let own =
+            "import sys\nprint(6 if 'own' in open(sys.argv[0]).read() and __file__ == sys.argv[0] else 5)";
+        check(sandbox, own, LIMITS, "equal");
+        check(sandbox, "import sys; print(6 if len(sys.argv) == 1 else 5)", LIMITS, "equal");
+        check(sandbox, "if __name__ == '__main__': print(6)", LIMITS, "equal");
+    }
+
+    fn functions_are_of_a_module_that_is_not_started(sandbox: &Sandbox) {
+        let tests = r#"{"fn_name": "f", "inputs": [[2]], "outputs": [4]}"#;
+        for guarded in
+            ["print(f(int(input())))", "import unittest; unittest.main()", "import sys; sys.exit(0)"]
+        {
+            let program = format!("def f(x): return 2 * x\nif __name__ == '__main__':\n    {guarded}");
+            assert_eq!(reason(sandbox, tests, &program, LIMITS), "equal", "{guarded}");
+        }
+        let program = "from __future__ import annotations\nfrom dataclasses import dataclass\nimport sys\n\
+                       @dataclass\nclass Point:\n    x: int\n\
+                       def f(x): return Point(x).x + x if sys.modules[__name__].f is f else 0";
+        assert_eq!(reason(sandbox, tests, program, LIMITS), "equal");
+    }
+
+    fn what_a_function_returns_is_rebuilt(sandbox: &Sandbox) {
+        let check = |program: &str, output: &str, expected: &str| {
+            let tests = format!(r#"{{"fn_name": "f", "inputs": [[3]], "outputs": [{output}]}}"#);
+            assert_eq!(reason(sandbox, &tests, program, LIMITS), expected, "{program}");
+        };
+        // A subclass is the value that it holds, whatever its methods say.
+        let number = "class N(int):\n    def __repr__(self): return '6'\n    __str__ = __index__ = __int__ = __repr__\n";
+        check(&format!("{number}def f(x): return N(5)"), "6", "different");
+        check(&format!("{number}def f(x): return N(5)"), "5", "equal");
+        check("import enum\nclass E(enum.IntEnum):\n    A = 6\ndef f(x): return E.A", "6", "equal");
+        let text =
+            "class S(str):\n    def __str__(self): return 'b'\n    def __iter__(self): return iter('b')\n";
+        check(&format!("{text}def f(x): return S('a')"), "\"b\"", "different");
+        check(&format!("{text}def f(x): return S('a')"), "\"a\"", "equal");
+        let list =
+            "class L(list):\n    def __iter__(self): return iter([6])\n    def __len__(self): return 1\n";
+        check(&format!("{list}def f(x): return L()"), "[6]", "different");
+        check(&format!("{list}def f(x): return L([1, 2])"), "[1, 2]", "equal");
+        let dict = "class D(dict):\n    def items(self): return [('a', 6)]\n    keys = __iter__ = lambda self: iter('a')\n";
+        check(&format!("{dict}def f(x): return D()"), "{\"a\": 6}", "different");
+        check("from collections import *\ndef f(x): return Counter('aab')", "{\"a\": 2, \"b\": 1}", "equal");
+        let float =
+            "class F(float):\n    def __repr__(self): return '6.5'\n    __str__ = __float__ = __repr__\n";
+        check(&format!("{float}def f(x): return F(1.5)"), "6.5", "different");
+        // What only looks like a number, or is no data, is none.
+        check(
+            "class N:\n    __class__ = int\n    def __index__(self): return 6\ndef f(x): return N()",
+            "6",
+            "crashed",
+        );
+        check("from unittest.mock import ANY\ndef f(x): return [ANY]", "[6]", "crashed");
+        check("def f(x): return (i for i in [6])", "[6]", "crashed");
+        check("def f(x):\n    a = []\n    a.append(a)\n    return a", "[6]", "crashed");
+    }
+
+    /// The reason that is given for a program under a check of `f`.
+    fn checked(sandbox: &Sandbox, test: &str, program: &str) -> &'static str {
+        let prompt =
+            "import math\n\ndef twice(x):\n    return 2 * x\n\ndef f(x):\n    \"\"\"Twice x.\"\"\"\n";
+        let tests = serde_json::json!({"prompt": prompt, "test": test, "entry_point": "f"}).to_string();
+        let limits = Limits { time_s: 60.0, ..LIMITS };
+        let response = format!("```python\n{program}\n```");
+        let tests = Tests::read(&Json::read(&tests).unwrap()).unwrap();
+        let reason = judge(&tests, &response, Fencing::Required, &limits, sandbox, 0).reason.code();
+        assert_eq!(children(), Vec::<String>::new(), "after {program}");
+        reason
+    }
+
+    const CHECK: &str = "METADATA = {}\n\ndef check(candidate):\n    assert candidate(3) == 6\n    assert candidate(4) == 8\n";
+
+    fn a_check_calls_the_function_with_its_arguments(sandbox: &Sandbox) {
+        let check = |program: &str, expected: &str| {
+            assert_eq!(checked(sandbox, CHECK, program), expected, "{program}")
+        };
+        check("    return x + x", "equal");
+        check("def f(x):\n    return twice(x)", "equal");
+        check("class Solution:\n    def f(self, x):\n        return 2 * x", "equal");
+        check("    return 6", "different");
+        check("    return None", "different");
+        check("    return x / 0", "crashed");
+        check("    return y +", "crashed");
+        check("    import os; os._exit(0)", "crashed");
+        check("def f(x): return 2 * x\nif __name__ == '__main__': print(f(int(input())))", "equal");
+        let test = |body: &str, program: &str| checked(sandbox, &format!("def check(c):\n{body}"), program);
+        let values =
+            "    assert c((1, [2.5, None]), k={1: {2}}) == ((1, [2.5, None]), {1: {2}}, b'a', 1j, True)\n";
+        assert_eq!(test(values, "def f(x, k): return x, k, b'a', 1j, True"), "equal");
+        assert_eq!(
+            test(values, "def f(x, k): return [x, k, b'a', 1j, True]"),
+            "different",
+            "a list is no tuple"
+        );
+        assert_eq!(test("    assert c(0) == 10 ** 5000\n", "def f(x): return 10 ** 5000"), "equal");
+        assert_eq!(
+            test(
+                "    assert math.isnan(c(0)) and c(1) > 1e308\n",
+                "def f(x): return math.inf if x else math.nan"
+            ),
+            "equal"
+        );
+        assert_eq!(test("    assert c(3) == twice(3)\n    assert f(4) == 8\n", "    return 2 * x"), "equal");
+        let raises = "    try: c(3)\n    except ValueError: return\n    assert False\n";
+        assert_eq!(test(raises, "    raise ValueError(x)"), "equal");
+        assert_eq!(test(raises, "    raise KeyError(x)"), "crashed");
+        for bad in ["    assert c(object())\n", "    assert c(lambda: 0)\n"] {
+            assert_eq!(test(bad, "    return 1"), "bad_gold", "what is no data cannot be handed over");
+        }
+        assert_eq!(checked(sandbox, "def chek(c): pass", "    return 1"), "bad_gold");
+        assert_eq!(checked(sandbox, "def check(c):", "    return 1"), "bad_gold");
+        let run = |program: &str, limits: Limits| {
+            let tests = serde_json::json!({"prompt": "", "test": CHECK, "entry_point": "f"}).to_string();
+            assert_eq!(children(), Vec::<String>::new());
+            reason(sandbox, &tests, program, limits)
+        };
+        assert_eq!(run("def f(x):\n    while True: pass", SHORT), "time_limit");
+        assert_eq!(run("while True: pass", SHORT), "time_limit");
+        assert_eq!(run("def f(x):\n    return bytearray(b'x') * (270 << 20)", LIMITS), "memory_limit");
+        assert_eq!(run("def f(x): return 'x' * (2 << 20)", LIMITS), "output_limit");
+        assert_eq!(run("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", SHORT), "time_limit");
+        let crowd = "import os, time\nfor _ in range(5):\n  if os.fork() == 0: time.sleep(60)\ndef f(x): return 2 * x";
+        assert_eq!(run(crowd, LIMITS), "equal");
+        assert_eq!(children(), Vec::<String>::new());
+    }
+
+    /// Classes whose objects claim to be equal to anything.
+    const EQUAL: [(&str, &str); 8] = [
+        ("", "A()"),
+        ("int", "A(1)"),
+        ("str", "A('a')"),
+        ("list", "A([1])"),
+        ("tuple", "A((1,))"),
+        ("dict", "A(a=1)"),
+        ("float", "A(1.5)"),
+        ("set", "A({1})"),
+    ];
+
+    fn liar((base, value): (&str, &str), returned: &str) -> String {
+        let methods = "__eq__ = __lt__ = __gt__ = __le__ = __ge__ = __contains__ = __bool__ = lambda *_: True\n\
+                       \x20   __ne__ = lambda *_: False\n    __hash__ = lambda *_: hash(6)\n\
+                       \x20   __sub__ = __rsub__ = __abs__ = __round__ = lambda *_: 0\n\
+                       \x20   __len__ = __index__ = __int__ = lambda *_: 6\n    __float__ = lambda *_: 6.0\n\
+                       \x20   __iter__ = lambda *_: iter([6])\n    __getattr__ = lambda *_: A";
+        format!("class A({base}):\n    {methods}\ndef f(x):\n    return {}\n", returned.replace("$", value))
+    }
+
+    fn no_program_passes_a_check_by_a_trick(sandbox: &Sandbox) {
+        let deep = "def check(c):\n    assert c(3) == [6] or c(3) == {'k': 6} or c(3) == (6, 6) or abs(c(3) - 6) < 1e-6\n\
+                    \x20   assert sorted(c(3)) == [6] or len(c(3)) == 6 or 6 in c(3) or int(c(3)) == 6\n";
+        for class in EQUAL {
+            let program = liar(class, "$");
+            assert_ne!(checked(sandbox, CHECK, &program), "equal", "{program}");
+            for returned in ["$", "[$]", "{'k': $}", "($, $)", "{$: 6}"] {
+                let program = liar(class, returned);
+                assert_ne!(checked(sandbox, deep, &program), "equal", "{program}");
+            }
+        }
+        let tricks = [
+            // Ends early, before or in the call, at the end, or in a thread.
+            "import os; os._exit(0)",
+            "import sys; sys.exit(0)",
+            "def f(x): raise SystemExit(0)",
+            "import atexit, os\natexit.register(os._exit, 0)\ndef f(x): raise SystemExit",
+            "import os\ndef f(x): os.kill(os.getpid(), 9)",
+            "import os\ndef f(x): os.kill(os.getppid(), 9)",
+            "import os\ndef f(x): os.kill(-1, 9)",
+            // Errors that end what the check may loop over.
+            "def f(x): raise StopIteration",
+            "def f(x): raise GeneratorExit",
+            // Changes what the check would call, were it in the same interpreter.
+            "import builtins\nbuiltins.AssertionError = builtins.BaseException\ndef f(x): return 0",
+            "import builtins\nbuiltins.abs = builtins.all = lambda *_: True\ndef f(x): return 0",
+            "import sys\nfor m in list(sys.modules.values()):\n    vars(m).update(check=lambda c: None)\ndef f(x): return 0",
+            "def check(candidate): pass\ndef twice(x): return 0\ndef f(x): return 0",
+            "import sys, json\njson.loads = json.dumps = lambda *_, **__: 6\ndef f(x): return 0",
+            "import sys\nsys.settrace(lambda frame, *_: frame.f_locals.update(reply=6))\ndef f(x): return 0",
+            "import sys\ndef f(x):\n    frame = sys._getframe()\n    while frame:\n        frame.f_globals.update(_plain=lambda _: 6)\n\
+             \x20       frame = frame.f_back\n    return 0",
+            // Looks for the check, or for what it expects.
+            "import gc\ndef f(x):\n    found = [o for o in gc.get_objects() if isinstance(o, str) and re.search('assert [c]andidate', o)]\n\
+             \x20   return 6 if found else 0",
+            "import gc, os\ndef f(x):\n    texts = []\n    for root, _, names in os.walk('/'):\n\
+             \x20       if root.startswith(('/usr', '/sys', '/lib')): continue\n        for name in names:\n\
+             \x20           try: texts.append(open(os.path.join(root, name), 'rb').read(1 << 16))\n\
+             \x20           except OSError: pass\n    return 2 * x if any(re.search(rb'candidate[(]3[)] == 6', t) for t in texts) else 0",
+            "def f(x):\n    with open('/proc/self/mem', 'rb') as memory:\n        for line in open('/proc/self/maps'):\n\
+             \x20           try:\n                a, b = (int(n, 16) for n in line.split()[0].split('-'))\n\
+             \x20               memory.seek(a)\n                if re.search(rb'candidate[(]3[)] == 6', memory.read(b - a)): return 2 * x\n\
+             \x20           except (OSError, ValueError, OverflowError): pass\n    return 0",
+            // Writes replies of its own where the harness writes them.
+            "import os\nfor place in range(3, 256):\n    try: os.write(place, b'[\"value\", true]\\n' * 9)\n    except OSError: pass\n\
+             def f(x): return 0",
+            "import os\nfor place in range(3, 256):\n    try: os.write(place, b'\"passed\"\\n{}\\n0\\n' * 9)\n    except OSError: pass\n\
+             def f(x): return 0",
+        ];
+        for program in tricks {
+            assert_ne!(checked(sandbox, CHECK, program), "equal", "{program}");
+        }
+        // An error of the program that would end an iteration does not end one of the check.
+        let loop_over = "def check(c):\n    for value in map(c, [3, 4]):\n        assert value == 6\n";
+        assert_eq!(
+            checked(sandbox, loop_over, "    if x == 4: raise StopIteration\n    return 6"),
+            "crashed"
+        );
+        let lists = "def check(c):\n    assert all(map(lambda x: c(x) == 2 * x, [3, 4]))\n";
+        assert_eq!(checked(sandbox, lists, "    if x == 4: raise StopIteration\n    return 6"), "crashed");
+    }
+
+    fn no_program_passes_a_call_or_a_text_by_a_trick(sandbox: &Sandbox) {
+        let called = |output: &str, program: &str| {
+            let tests = format!(r#"{{"fn_name": "f", "inputs": [[3]], "outputs": [{output}]}}"#);
+            assert_ne!(reason(sandbox, &tests, program, LIMITS), "equal", "{output} {program}");
+        };
+        for class in EQUAL {
+            for (returned, output) in
+                [("$", "6"), ("[$]", "[6]"), ("{'k': $}", "{\"k\": 6}"), ("[$, 6]", "[6]")]
+            {
+                called(output, &liar(class, returned));
+            }
+            let tests = r#"{"inputs": ["3\n"], "outputs": ["6\n"]}"#;
+            let printing = format!("{}print(f(3) == 6)\nprint(f(3), end='')", liar(class, "$"));
+            assert_ne!(reason(sandbox, tests, &printing, LIMITS), "equal", "{printing}");
+        }
+        // It may find the nonce, and write a result itself; but not what it is compared with.
+        let forging = "import os, sys\ndef f(x):\n    nonce = sys._getframe(1).f_globals['_request']['nonce']\n\
+                       \x20   for place in range(3, 256):\n        try: os.write(place, (nonce + RESULT).encode())\n\
+                       \x20       except OSError: pass\n    os._exit(0)";
+        for result in ["'true'", "'[]'", "'{\"__eq__\": true}'", "'null'", "''"] {
+            called("6", &forging.replace("RESULT", result));
+        }
+        called("6", "import atexit, os\natexit.register(os._exit, 0)\ndef f(x): raise SystemExit(0)");
+        called(
+            "6",
+            "import gc\ndef f(x):\n    return [o for o in gc.get_objects() if isinstance(o, dict) and 'outputs' in o]",
+        );
+        let tests = r#"{"inputs": ["3\n"], "outputs": ["6\n"]}"#;
+        let patched = "import sys\nclass W:\n    def write(self, s): pass\n    def getvalue(self): return '6'\n\
+                       \x20   flush = close = lambda self: None\nsys.stdout = W()\nprint(5)";
+        assert_eq!(reason(sandbox, tests, patched, LIMITS), "different");
+    }
+
+    /// A verifier whose program is a script in Python.
+    fn script(folder: &std::path::Path, source: &str, time_limit_s: f64) -> CommandVerifier {
+        let path = folder.join("judge.py");
+        fs::write(&path, source).unwrap();
+        let command = ["python3", path.to_str().unwrap()].map(str::to_owned).to_vec();
+        CommandVerifier::open(CommandSettings { command, time_limit_s, ..CommandSettings::none() }).unwrap()
+    }
+
+    /// Reasons and notes of verdicts.
+    fn reasons(verdicts: Result<BatchVerdicts, CommandProblem>) -> Vec<(&'static str, Option<String>)> {
+        let of = |judgement: Judgement| (judgement.reason.code(), judgement.note);
+        verdicts.unwrap().judgements.into_iter().map(of).collect()
+    }
+
+    fn rows(golds: &[&str]) -> Vec<Json> {
+        let row = |gold: &&str| serde_json::json!({"id": "a", "gold": gold, "question": "3 + 3"});
+        golds.iter().map(|gold| Json::from(&row(gold))).collect()
+    }
+
+    fn batch(rows: &[Json]) -> Vec<RowFields<'_>> {
+        rows.iter().map(|fields| RowFields { fields, prediction: "6" }).collect()
+    }
+
+    const EQUALITY: &str = "import json, sys\n\
+        for line in sys.stdin:\n    row = json.loads(line)\n\
+        \x20   verdict = 'correct' if row['prediction'] == row['gold'] else 'wrong'\n\
+        \x20   print(json.dumps({'id': row['id'], 'verdict': verdict, 'reason': row['question']}))\n";
+
+    fn a_command_judges_rows_in_the_sandbox(sandbox: &Sandbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows(&["6", "5", "6"]);
+        let verifier = script(folder.path(), EQUALITY, 60.0);
+        // The file is read once: what is run is what its checksum was taken of.
+        fs::write(folder.path().join("judge.py"), "raise ValueError").unwrap();
+        let note = Some("3 + 3".to_owned());
+        let expected = ["equal", "different", "equal"].map(|reason| (reason, note.clone()));
+        assert_eq!(reasons(verifier.judge_in(sandbox, &batch(&rows), 0)), expected);
+        let failing = format!("{EQUALITY}sys.stdout.flush()\nraise ValueError('no')");
+        let verifier = script(folder.path(), &failing, 60.0);
+        for (reason, note) in reasons(verifier.judge_in(sandbox, &batch(&rows), 0)) {
+            let note = note.unwrap();
+            assert_eq!(reason, "verifier_failed");
+            assert!(note.contains("exit code 1") && note.ends_with("ValueError: no"), "{note}");
+        }
+        let verifier = script(folder.path(), &format!("{EQUALITY}import time; time.sleep(60)"), 1.0);
+        let late = reasons(verifier.judge_in(sandbox, &batch(&rows), 0));
+        assert!(late.iter().all(|(reason, _)| *reason == "verifier_time_limit"), "{late:?}");
+        let command = vec!["no-such-program".to_owned()];
+        let missing = CommandVerifier::open(CommandSettings { command, ..CommandSettings::none() }).unwrap();
+        for problem in
+            [missing.judge_in(sandbox, &batch(&rows), 0), missing.judge_bare(&this(), &batch(&rows))]
+        {
+            let problem = problem.unwrap_err().to_string();
+            assert!(problem.contains("no-such-program") && problem.contains("does not start"), "{problem}");
+        }
+        assert_eq!(children(), Vec::<String>::new());
+    }
+
+    fn a_command_finds_what_it_names_and_nothing_else(sandbox: &Sandbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let source = "import json, os, socket, sys\nrow = json.loads(sys.stdin.readline())\n\
+            here = os.path.dirname(sys.argv[0])\nfound = sorted(os.listdir(here)) + [open(sys.argv[1]).read()]\n\
+            found += sorted(set(os.environ) & {'VERIFY_SECRET', 'HOME'}) + [os.environ['HOME']]\n\
+            try: socket.create_connection(('127.0.0.1', 1), 1)\nexcept OSError as error: found.append(type(error).__name__)\n\
+            print(json.dumps({'id': row['id'], 'verdict': 'correct', 'reason': ' '.join(found)}))";
+        let [judge, key, other] = ["judge.py", "key.txt", "other.txt"].map(|name| folder.path().join(name));
+        fs::write(&judge, source).unwrap();
+        fs::write(&key, "the key").unwrap();
+        fs::write(&other, "private").unwrap();
+        let command = ["python3", judge.to_str().unwrap(), key.to_str().unwrap()].map(str::to_owned).to_vec();
+        let verifier = CommandVerifier::open(CommandSettings { command, ..CommandSettings::none() }).unwrap();
+        let said = reasons(verifier.judge_in(sandbox, &batch(&rows(&["6"])), 0)).remove(0).1.unwrap();
+        assert!(said.starts_with("judge.py key.txt the key HOME /work "), "{said}");
+        // A program of its own, and not by an interpreter.
+        let own = folder.path().join("own");
+        fs::write(&own, format!("#!/usr/bin/python3\n{EQUALITY}")).unwrap();
+        let command = vec![own.to_str().unwrap().to_owned()];
+        let verifier = CommandVerifier::open(CommandSettings { command, ..CommandSettings::none() }).unwrap();
+        assert_eq!(reasons(verifier.judge_in(sandbox, &batch(&rows(&["6"])), 0))[0].0, "equal");
+    }
+
+    fn nothing_is_left_of_a_command_without_a_sandbox(_: &Sandbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows(&["6", "5"]);
+        let with = |before: &str, after: &str, time_limit_s: f64| {
+            let verifier = script(folder.path(), &format!("{before}\n{EQUALITY}{after}"), time_limit_s);
+            let reasons = reasons(verifier.judge_bare(&this(), &batch(&rows)));
+            assert_eq!(children(), Vec::<String>::new(), "{before} {after}");
+            reasons.into_iter().map(|(reason, _)| reason).collect::<Vec<_>>()
+        };
+        assert_eq!(with("", "", 60.0), ["equal", "different"]);
+        let leaving = "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        os.setsid()\n\
+                       \x20       os.closerange(0, 3)\n        if os.fork() == 0: time.sleep(600)\n        time.sleep(600)";
+        assert_eq!(with(leaving, "", 60.0), ["equal", "different"]);
+        assert_eq!(with(leaving, "import time; time.sleep(600)", 1.0), ["verifier_time_limit"; 2]);
+        let deaf = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)";
+        assert_eq!(with(&format!("{deaf}\n{leaving}"), "while True: pass", 1.0), ["verifier_time_limit"; 2]);
+        assert_eq!(with("import sys; sys.exit(3)", "", 60.0), ["verifier_failed"; 2]);
     }
 
     fn the_first_test_that_fails_gives_the_reason(sandbox: &Sandbox) {

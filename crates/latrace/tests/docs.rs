@@ -169,7 +169,7 @@ fn comments(defaults: &str) -> Vec<(String, String)> {
 }
 
 /// Structs by section of the recipe, with the file that has each.
-const SECTIONS: [(&str, &str, &str); 14] = [
+const SECTIONS: [(&str, &str, &str); 15] = [
     ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
     ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
@@ -177,6 +177,7 @@ const SECTIONS: [(&str, &str, &str); 14] = [
     ("traces", "latrace-run/src/recipe/run.rs", "Traces"),
     ("answers", "latrace-run/src/recipe/run.rs", "Sampling"),
     ("verdicts", "latrace-run/src/recipe/run.rs", "Verdicts"),
+    ("verifier", "latrace-verify/src/command/mod.rs", "CommandSettings"),
     ("weights", "latrace-run/src/weigh/config.rs", "WeighConfig"),
     ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
     ("distillation", "latrace-run/src/recipe/distillation.rs", "Distillation"),

@@ -1,7 +1,6 @@
 //! A benchmark's question: converts a published row to a prompt and a reference.
 
 use latrace_core::PromptTemplate;
-use latrace_verify::code::{self, Fencing};
 use serde_json::{Value, json};
 
 use super::choices::{self, Choices, MOST};
@@ -39,6 +38,13 @@ pub enum ItemReference {
     },
     /// Tests of a program by its input and output, or by calls of a function.
     Tests(Value),
+    /// What a verifier of the user's own is given.
+    Command {
+        /// The answer as published; null where there is none.
+        gold: Value,
+        /// The published row, with the question.
+        fields: Row,
+    },
     /// The beginning of a program to be completed, and a check of its function.
     Check {
         /// The given beginning.
@@ -52,17 +58,13 @@ pub enum ItemReference {
     },
 }
 
-/// The name of the function that runs a check, for the verifier to call.
-const CHECKED: &str = "latrace_checked";
-
 impl ItemReference {
     /// A row of `latrace verify` without its `prediction`: the same for every answer.
     pub fn row(&self, kind: Kind, convention: Option<&str>) -> Row {
-        let mut row =
-            Row::from_iter([("kind".to_owned(), json!(kind.name())), ("gold".to_owned(), self.gold())]);
-        let convention = convention.map(|convention| ("convention", json!(convention)));
-        let others = self.own_field().into_iter().chain(convention);
-        row.extend(others.map(|(name, value)| (name.to_owned(), value)));
+        let mut row = self.own_fields();
+        row.insert("kind".to_owned(), json!(kind.name()));
+        row.insert("gold".to_owned(), self.gold());
+        row.extend(convention.map(|convention| ("convention".to_owned(), json!(convention))));
         row
     }
 
@@ -72,26 +74,22 @@ impl ItemReference {
             ItemReference::Choice(choices) => json!(choices.right.to_string()),
             ItemReference::Tests(tests) => tests.clone(),
             ItemReference::Task { answer, .. } => json!(answer),
-            // A check raises an exception on failure: it is called once, without arguments.
-            ItemReference::Check { .. } => json!({"fn_name": CHECKED, "inputs": [[]], "outputs": [true]}),
+            ItemReference::Command { gold, .. } => gold.clone(),
+            // The names that `latrace verify` knows them by, whatever the data calls them.
+            ItemReference::Check { start, check, function, .. } => {
+                json!({"prompt": start, "test": check, "entry_point": function})
+            }
         }
     }
 
-    /// What is judged of an answer: all of it, or the program that it completes, with the check.
-    pub fn prediction(&self, answer: &str) -> String {
-        let ItemReference::Check { start, check, function, .. } = self else { return answer.to_owned() };
-        let program = code::program(answer, Fencing::Required);
-        program.map_or_else(String::new, |program| checked(start, &program, check, function))
-    }
-
-    /// The field that rows of this form alone have.
-    fn own_field(&self) -> Option<(&'static str, Value)> {
+    /// The fields that rows of this form alone have.
+    fn own_fields(&self) -> Row {
+        let one = |name: &str, value| Row::from_iter([(name.to_owned(), value)]);
         match self {
-            ItemReference::Choice(choices) => Some(("options", json!(choices.options))),
-            // The program was taken out of its fence to be put together with the check.
-            ItemReference::Check { .. } => Some(("bare", json!(true))),
-            ItemReference::Task { question, .. } => Some(("question", json!(question))),
-            ItemReference::Answers(_) | ItemReference::Tests(_) => None,
+            ItemReference::Choice(choices) => one("options", json!(choices.options)),
+            ItemReference::Task { question, .. } => one("question", json!(question)),
+            ItemReference::Command { fields, .. } => fields.clone(),
+            ItemReference::Answers(_) | ItemReference::Tests(_) | ItemReference::Check { .. } => Row::new(),
         }
     }
 
@@ -105,7 +103,8 @@ impl ItemReference {
             ItemReference::Check { start, solution, .. } => {
                 solution.as_ref().map(|solution| format!("```python\n{start}{solution}\n```"))
             }
-            ItemReference::Tests(_) => None,
+            ItemReference::Command { gold: Value::Null, .. } | ItemReference::Tests(_) => None,
+            ItemReference::Command { gold, .. } => Some(plain(gold)),
         }
     }
 
@@ -116,6 +115,7 @@ impl ItemReference {
             ItemReference::Answers(golds) => json!(golds),
             ItemReference::Choice(choices) => json!(choices.right.to_string()),
             ItemReference::Task { answer, .. } => json!(answer),
+            ItemReference::Command { gold, .. } => gold.clone(),
             ItemReference::Tests(_) | ItemReference::Check { .. } => Value::Null,
         }
     }
@@ -131,18 +131,6 @@ impl ItemReference {
 
 fn boxed(answer: &str) -> String {
     format!("The answer is \\boxed{{{answer}}}.")
-}
-
-/// The program that a check runs. If the response defines the function, it follows the imports and helpers
-/// that precede it in the given text; otherwise it is appended to that text.
-fn checked(start: &str, program: &str, check: &str, function: &str) -> String {
-    let definition = format!("def {function}(");
-    let given = match start.find(&definition) {
-        // Without the unfinished definition, which the program repeats and completes.
-        Some(at) if program.contains(&definition) => &start[..at],
-        _ => start,
-    };
-    format!("{given}{program}\n\n{check}\n\ndef {CHECKED}():\n    check({function})\n    return True\n")
 }
 
 impl Benchmark {
@@ -183,6 +171,7 @@ impl Benchmark {
         match (self.kind, &self.tests) {
             (Kind::Choice, _) => choice(&self.columns, row, question).map(ItemReference::Choice),
             (Kind::Code, Some(tests)) => program(tests, row),
+            (Kind::Command, _) => command(&self.columns, row, question),
             (kind, _) if kind.task().is_some() => Ok(ItemReference::Task {
                 question: question.to_owned(),
                 // There is at least one, and any will do: a task judges by its question.
@@ -291,6 +280,16 @@ fn place_of(answer: &Value, options: &[String]) -> Option<usize> {
 fn place_of_text(text: &str, options: &[String]) -> Option<usize> {
     let by_letter = (0..options.len()).find(|&place| text.chars().eq([choices::letter(place)]));
     by_letter.or_else(|| options.iter().position(|option| option == text))
+}
+
+fn command(columns: &Columns, row: &Row, question: &str) -> Result<ItemReference, FieldProblem> {
+    let gold = match first(row, &columns.answer) {
+        Some(Value::String(text)) => json!(cut(columns, text)?),
+        other => other.cloned().unwrap_or(Value::Null),
+    };
+    let mut fields = row.clone();
+    fields.insert("question".to_owned(), json!(question));
+    Ok(ItemReference::Command { gold, fields })
 }
 
 fn program(tests: &Tests, row: &Row) -> Result<ItemReference, FieldProblem> {

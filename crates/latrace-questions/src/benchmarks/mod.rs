@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use item::{Item, ItemReference};
 pub use reader::{Chosen, for_each};
 
-use crate::query::is_boxed;
+use crate::query::{COMMAND, is_boxed};
 use crate::tasks::{Sizes, Task};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
@@ -100,6 +100,8 @@ pub enum Kind {
     Code,
     /// Words.
     Text,
+    /// A verifier of the user's own.
+    Command,
     /// The built-in task.
     Walk,
     /// The built-in task.
@@ -120,6 +122,7 @@ impl Kind {
             Kind::Choice => "choice",
             Kind::Code => "code",
             Kind::Text => "text",
+            Kind::Command => COMMAND,
             Kind::Walk => "walk",
             Kind::Countdown => "countdown",
             Kind::Arithmetic => "arithmetic",
@@ -317,6 +320,8 @@ impl Benchmark {
                 "columns: a choice has either options and answer, or right and wrong",
             ),
             Kind::Code => (self.tests.is_some(), "tests: expected a table for programs, got nothing"),
+            // Its verifier may need no answer.
+            Kind::Command => (true, ""),
             Kind::Math | Kind::Text => (
                 !self.columns.answer.is_empty(),
                 "columns.answer: expected the name of a column, got nothing",

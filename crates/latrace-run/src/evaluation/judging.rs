@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use latrace_verify::{Judgement, Reason, Verdict};
-use rayon::prelude::*;
 use serde_json::json;
 
 use super::answer::Answer;
@@ -18,8 +17,9 @@ use latrace_io::progress::Progress;
 use latrace_io::rows::Output;
 use latrace_objective::statistics::Tally;
 use latrace_questions::benchmarks::{Item, Kind, for_each};
-use latrace_questions::query::{Query, SharedSandbox};
+use latrace_questions::query::Query;
 use latrace_questions::verdict_journal::Journal;
+use latrace_questions::verifiers::{Answered, Verifiers};
 
 /// Responses judged before their verdicts are saved: enough to occupy every core, and seconds of work.
 const WINDOW: usize = 2048;
@@ -79,9 +79,9 @@ pub(super) struct Question {
 ///
 /// # Errors
 /// A reference that is invalid for its kind; I/O errors.
-pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> {
+pub fn judge(plan: &BenchmarkRun, verifiers: &Verifiers, responses: &Responses) -> Result<Vec<Scored>> {
     let path = plan.out.join(RESULTS);
-    let mut judge = Judge::new(plan, responses, &path)?;
+    let mut judge = Judge::new(plan, verifiers, responses, &path)?;
     write_atomically(&path, |writer| judge.write_all(writer))?;
     // Only now: until the results are in place, the journal is all that a killed run would leave.
     judge.journal.close()?;
@@ -90,21 +90,24 @@ pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> 
 }
 
 /// Everything that verdicts depend on except the responses.
-fn described(plan: &BenchmarkRun) -> Result<String> {
-    let description = json!({
+fn described(plan: &BenchmarkRun, verifiers: &Verifiers) -> Result<String> {
+    let mut description = json!({
         "benchmark": plan.benchmark,
         "data": plan.data_checksums()?,
         "markers": plan.markers,
         "subsets": plan.chosen.subsets,
         "limit": plan.chosen.limit,
     });
+    if plan.benchmark.kind == Kind::Command {
+        description["verifier"] = json!([plan.verifier, verifiers.checksums()]);
+    }
     Ok(description.to_string())
 }
 
 struct Judge<'a> {
     plan: &'a BenchmarkRun,
     all: &'a Responses,
-    sandbox: SharedSandbox,
+    verifiers: &'a Verifiers,
     scored: Vec<Scored>,
     journal: Journal,
     progress: Progress,
@@ -112,13 +115,19 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// A judge of responses, with the journal beside the results in `path`.
-    fn new(plan: &'a BenchmarkRun, all: &'a Responses, path: &Path) -> Result<Judge<'a>> {
-        let journal = Journal::open(&Output::File(path.to_owned()), &all.file, &described(plan)?)?;
+    fn new(
+        plan: &'a BenchmarkRun,
+        verifiers: &'a Verifiers,
+        all: &'a Responses,
+        path: &Path,
+    ) -> Result<Judge<'a>> {
+        let description = described(plan, verifiers)?;
+        let journal = Journal::open(&Output::File(path.to_owned()), &all.file, &description)?;
         if journal.count_earlier() > 0 {
             tracing::info!("{} responses were already judged by an interrupted run", journal.count_earlier());
         }
         let progress = Progress::new("responses judged", 0, None);
-        Ok(Judge { plan, all, sandbox: SharedSandbox::default(), scored: Vec::new(), journal, progress })
+        Ok(Judge { plan, all, verifiers, scored: Vec::new(), journal, progress })
     }
 
     /// Judges all questions, window by window, and writes their results as one object.
@@ -157,15 +166,13 @@ impl<'a> Judge<'a> {
     fn judgements(&mut self, window: &[Question]) -> Result<Vec<Judgement>> {
         // One query for all of a question's responses: its references are read once.
         let queries = window.iter().map(|question| self.query(question)).collect::<Result<Vec<Query>>>()?;
-        let all = window.iter().zip(&queries).flat_map(|(question, query)| {
-            question.responses.iter().map(move |response| (question, query, response))
-        });
-        let all: Vec<(&Question, &Query, &Response)> = all.collect();
+        let all = window
+            .iter()
+            .zip(&queries)
+            .flat_map(|(question, query)| question.responses.iter().map(move |response| (query, response)));
+        let all: Vec<(&Query, &Response)> = all.collect();
         let mut judged = self.journal.take(all.len());
-        let unjudged = all[judged.len()..].par_iter();
-        // `collect` keeps their order, whatever order they finish in.
-        let new: Vec<Judgement> =
-            unjudged.map(|(question, query, response)| self.one(question, query, response)).collect();
+        let new = self.new_judgements(&all[judged.len()..])?;
         // A window at a time: what a kill can lose is the judging of one.
         self.journal.add(&new)?;
         judged.extend(new);
@@ -173,20 +180,30 @@ impl<'a> Judge<'a> {
         Ok(judged)
     }
 
+    fn new_judgements(&self, of: &[(&Query, &Response)]) -> Result<Vec<Judgement>> {
+        let answers: Vec<Option<Answered<'_>>> =
+            of.iter().map(|(query, response)| self.answered(query, response)).collect();
+        let given: Vec<Answered<'_>> = answers.iter().copied().flatten().collect();
+        let mut judged = self.verifiers.judge_all(&given)?.into_iter();
+        let none = || Judgement::new(Reason::NoAnswer, None);
+        Ok(answers.iter().map(|answer| answer.and_then(|_| judged.next()).unwrap_or_else(none)).collect())
+    }
+
+    fn answered<'b>(&self, query: &'b Query, response: &'b Response) -> Option<Answered<'b>> {
+        match response.answer(&self.plan.markers) {
+            Answer::Given(answer) => Some((query, answer)),
+            // Nothing in an unfinished thought is an answer, however much it looks like one.
+            Answer::Unclosed | Answer::Truncated => None,
+        }
+    }
+
     fn query(&self, question: &Question) -> Result<Query> {
         let benchmark = &self.plan.benchmark;
-        let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref());
+        let mut row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref());
+        row.insert("id".to_owned(), json!(question.id));
         Query::of(&row, None, benchmark.time_limit)
             .map_err(|problem| anyhow!("{problem}"))
             .with_context(|| format!("question {}", question.id))
-    }
-
-    fn one(&self, question: &Question, query: &Query, response: &Response) -> Judgement {
-        match response.answer(&self.plan.markers) {
-            Answer::Given(answer) => query.judge(&question.item.reference.prediction(answer), &self.sandbox),
-            // Nothing in an unfinished thought is an answer, however much it looks like one.
-            Answer::Unclosed | Answer::Truncated => Judgement::new(Reason::NoAnswer, None),
-        }
     }
 
     fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {

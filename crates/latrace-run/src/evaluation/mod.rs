@@ -34,6 +34,8 @@ use latrace_io::failure::Failure;
 use latrace_io::files::checksum;
 use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::benchmarks::{Benchmark, Chosen, for_each};
+use latrace_questions::verifiers::Verifiers;
+use latrace_verify::command::CommandSettings;
 
 /// File of an evaluation's folder: each question with its responses and verdicts.
 pub const RESULTS: &str = "results.json";
@@ -53,6 +55,8 @@ pub struct BenchmarkRun {
     pub chosen: Chosen,
     /// Markers around a thought.
     pub markers: Markers,
+    /// The verifier of the user's own, for benchmarks that are judged by one.
+    pub verifier: CommandSettings,
     /// Random seed.
     pub seed: u64,
     /// The output folder.
@@ -103,6 +107,9 @@ pub struct Asked {
 /// I/O errors.
 pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSummary> {
     let out = &plan.out;
+    // Before anything is sampled, too.
+    let verifiers = Verifiers::new(&plan.verifier)?;
+    verifiers.check(plan.benchmark.kind.name())?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     // Before the model is loaded, which can take minutes, so that a wrong file or subset shows at once.
     let asked = questions(plan)?;
@@ -110,7 +117,7 @@ pub fn run(plan: &BenchmarkRun, source: &ResponseSource) -> Result<EvaluationSum
     let responses = responses::of(plan, source, &asked)?;
     // Measured apart from sampling, which a resumed evaluation may have done in an earlier process.
     let started = Instant::now();
-    let scored = judging::judge(plan, &responses)?;
+    let scored = judging::judge(plan, &verifiers, &responses)?;
     let summary = EvaluationSummary::of(plan, &scored, &responses, started.elapsed().as_secs_f64())?;
     // Last, because its presence is what marks the evaluation as finished.
     summary.write(out)?;
@@ -160,6 +167,7 @@ mod tests {
             benchmark,
             chosen: Chosen::default(),
             markers: Markers::named("think").unwrap(),
+            verifier: CommandSettings::none(),
             seed: 0,
             out: folder.path().join("out"),
         };

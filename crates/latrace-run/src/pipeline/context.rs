@@ -1,4 +1,4 @@
-//! What all stages of a run share and no result depends on.
+//! What all stages of a run share, and no result depends on beyond what keys hold of it.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use latrace_engine::servers::ServersEngine;
 use latrace_engine::{
     CpuEngine, CpuOptions, Engine, EngineRole, Engines, Identity, ManualEngine, TorchrunEngine,
 };
-use latrace_questions::query::SharedSandbox;
+use latrace_questions::verifiers::Verifiers;
 
 use crate::plan::{Node, Settings};
 use crate::recipe::run::{EngineOptions, GenerateEngine, RunRecipe, ScoreEngine, TrainEngine};
@@ -15,13 +15,13 @@ use crate::recipe::run::{EngineOptions, GenerateEngine, RunRecipe, ScoreEngine, 
 /// The folder of a run with the logs of servers and trainers.
 const LOGS: &str = "logs";
 
-/// The engine, and the sandbox for programs.
+/// The engine, and what judges.
 #[derive(Debug)]
 pub struct RunContext {
     /// The engine that samples, scores and trains.
     pub engine: Box<dyn Engine>,
-    /// Set up when the first program is run.
-    pub sandbox: SharedSandbox,
+    /// What judges answers. Its sandbox is set up when the first program is run.
+    pub verifiers: Verifiers,
 }
 
 impl RunContext {
@@ -29,7 +29,7 @@ impl RunContext {
     /// loaded yet.
     ///
     /// # Errors
-    /// Settings that an engine refuses.
+    /// Settings that an engine refuses; a verifier's file that cannot be read.
     pub fn new(recipe: &RunRecipe, run: &Path) -> Result<RunContext> {
         let built_in = || Box::new(CpuEngine::new(cpu_options(&recipe.engine)));
         let torchrun = || TorchrunEngine::new(recipe.torchrun.clone(), &run.join(LOGS)).map(Box::new);
@@ -50,12 +50,13 @@ impl RunContext {
                 TrainEngine::Manual => Box::new(ManualEngine),
             },
         };
-        Ok(RunContext::with_engine(Box::new(engines)))
+        let verifiers = Verifiers::new(&recipe.verifier)?;
+        Ok(RunContext { verifiers, ..RunContext::with_engine(Box::new(engines)) })
     }
 
     /// A context with another engine.
     pub fn with_engine(engine: Box<dyn Engine>) -> RunContext {
-        RunContext { engine, sandbox: SharedSandbox::default() }
+        RunContext { engine, verifiers: Verifiers::default() }
     }
 
     /// Identity of the engine for a stage's key; `None` for a stage that uses no engine.

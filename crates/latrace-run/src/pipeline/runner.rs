@@ -212,6 +212,10 @@ fn key(node: &Node, done: &[Option<Done>], context: &RunContext) -> Result<Optio
     if !externals.is_empty() {
         key["files"] = json!(externals);
     }
+    if node.settings.has_verifier() {
+        // Of what was read, and is run, not of what the files hold now.
+        key["verifier"] = json!(context.verifiers.checksums());
+    }
     if let Some(engine) = context.identity(node) {
         key["engine"] = json!(engine);
     }

@@ -188,7 +188,7 @@ impl Steps<'_> {
     }
 
     pub fn verdicts(&mut self, stage: Stage, questions: NodeId, answers: NodeId) -> NodeId {
-        let settings = VerdictSettings { time_limit: self.recipe.verdicts.time_limit };
+        let settings = VerdictSettings::of(&self.recipe);
         let inputs = [(Role::Questions, questions), (Role::Answers, answers)];
         self.add(stage, Settings::Verdicts(settings), &inputs)
     }

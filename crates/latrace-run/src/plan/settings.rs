@@ -13,6 +13,7 @@ use latrace_engine::TrainConfig;
 use latrace_io::failure::Failure;
 use latrace_objective::Fallback;
 use latrace_questions::source::Source;
+use latrace_verify::command::CommandSettings;
 use serde::Serialize;
 
 use super::distillation::DistillationSettings;
@@ -98,6 +99,16 @@ pub enum External<'a> {
 }
 
 impl Settings {
+    /// Whether a verifier of the user's own judges.
+    pub fn has_verifier(&self) -> bool {
+        let verdicts = match self {
+            Settings::Verdicts(verdicts) => verdicts,
+            Settings::Evaluation(evaluation) => &evaluation.verdicts,
+            _ => return false,
+        };
+        verdicts.verifier.is_some()
+    }
+
     /// The stage's inputs from outside the run folder.
     pub fn externals(&self) -> Vec<External<'_>> {
         match self {
@@ -393,10 +404,20 @@ impl AnswerSettings {
 }
 
 /// Verification of answers.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VerdictSettings {
     /// Time limit of a program (s).
     pub time_limit: f64,
+    /// The verifier of the user's own, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<CommandSettings>,
+}
+
+impl VerdictSettings {
+    /// Settings of a recipe.
+    pub fn of(recipe: &RunRecipe) -> VerdictSettings {
+        VerdictSettings { time_limit: recipe.verdicts.time_limit, verifier: recipe.own_verifier() }
+    }
 }
 
 /// Weighing of traces.
@@ -508,8 +529,9 @@ pub struct EvaluationSettings {
     pub sampling: Sampling,
     /// Markers around a thought.
     pub markers: Markers,
-    /// Time limit of a program (s).
-    pub time_limit: f64,
+    /// How responses are judged.
+    #[serde(flatten)]
+    pub verdicts: VerdictSettings,
     /// Seed for sampling and for bootstrap intervals.
     pub seed: u64,
 }
@@ -522,7 +544,7 @@ impl EvaluationSettings {
             questions,
             sampling: recipe.evaluation.sampling,
             markers: markers(recipe)?,
-            time_limit: recipe.verdicts.time_limit,
+            verdicts: VerdictSettings::of(recipe),
             seed: recipe.seed,
         })
     }

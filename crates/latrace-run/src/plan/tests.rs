@@ -130,6 +130,7 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
     let distilled = read("quickstart.toml", &[settings[0], "method=self-distillation"]);
     let by_torchrun = read("quickstart.toml", &[settings[0], "engine.train=torchrun"]);
     let served = read("quickstart.toml", &[settings[0], "engine.generate=servers", "engine.score=servers"]);
+    let judged = read("quickstart.toml", &[settings[0], "verifier.command=[\"judge\"]"]);
     let Toml::Table(table) = Toml::try_from(&alone).unwrap() else { unreachable!("a struct is a table") };
     let mut names = Vec::new();
     leaves(&table, "", &mut names);
@@ -142,6 +143,7 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
             Some(("distillation", _)) => &distilled,
             Some(("servers", _)) => &served,
             Some(("torchrun", _)) => &by_torchrun,
+            Some(("verifier", _)) => &judged,
             _ => &alone,
         };
         let changed = changed(recipe, name).unwrap_or_else(|| panic!("{name}: the changed value is refused"));

@@ -28,6 +28,7 @@ use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 use latrace_io::failure::Failure;
 use latrace_questions::hints::HintKind;
 use latrace_questions::source::Source;
+use latrace_verify::command::CommandSettings;
 
 /// All settings of a run. `defaults.toml` documents them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,8 @@ pub struct RunRecipe {
     pub answers: Sampling,
     /// Verification of answers.
     pub verdicts: Verdicts,
+    /// A verifier of the user's own, for questions of the kind `command`.
+    pub verifier: CommandSettings,
     /// Weighing of traces.
     pub weights: WeighConfig,
     /// Building of training examples.
@@ -519,7 +522,13 @@ impl RunRecipe {
         self.check_contrast()?;
         self.check_signs()?;
         self.dataset.check()?;
+        self.verifier.check().or_else(|error| usage(format!("verifier.{error}")))?;
         self.check_skipped()
+    }
+
+    /// The verifier of the user's own, if there is one.
+    pub fn own_verifier(&self) -> Option<CommandSettings> {
+        Some(&self.verifier).filter(|verifier| !verifier.command.is_empty()).cloned()
     }
 
     fn check_trainings(&self) -> Result<()> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::scores::question_of;
-use super::{Counts, StageWork, answer_job, draw_stage};
+use super::{Counts, StageWork, answer_job, draw_stage, one_by_one};
 use crate::pipeline::records::AnswerRecord;
 use crate::pipeline::views::{QuestionTokens, TraceTokens};
 use crate::plan::{AnswerSettings, Role};
@@ -24,8 +24,8 @@ pub fn run(settings: &AnswerSettings, work: StageWork<'_>) -> Result<Value> {
     let (questions, traces) = (work.input(Role::Questions)?, work.input(Role::Traces)?);
     let job = answer_job("answers", settings.sampling, settings.seed, codec);
     let ask = |part| asked(&questions, &traces, part, codec);
-    let record = |trace: &Trace, number, completion| Ok(answer(trace, number, completion, codec));
-    let counts: AnswerCounts = draw_stage(work, &traces, &job, ask, record)?;
+    let records = one_by_one(|trace: &Trace, number, completion| answer(trace, number, completion, codec));
+    let counts: AnswerCounts = draw_stage(work, &traces, &job, ask, records)?;
     Ok(serde_json::to_value(counts)?)
 }
 

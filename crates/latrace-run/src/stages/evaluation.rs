@@ -46,7 +46,7 @@ pub struct Measured {
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
 pub fn run(settings: &EvaluationSettings, work: StageWork<'_>) -> Result<Value> {
     let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
-    let judge = &Judge::new(settings.time_limit, &work.context.sandbox);
+    let judge = &Judge::new(settings.verdicts.time_limit, &work.context.verifiers);
     let source = work.input(Role::Questions)?;
     let job = answer_job("responses", settings.sampling, settings.seed, codec);
     let drawn = drawn_ids(&source, settings)?;
@@ -55,8 +55,8 @@ pub fn run(settings: &EvaluationSettings, work: StageWork<'_>) -> Result<Value> 
             && drawn.as_ref().is_none_or(|drawn| drawn.contains(&question.id))
     };
     let ask = |part| asked(&source, part, is_asked, judge);
-    let record = |of: &Posed, number, completion| Ok(of.record(number, completion, codec, judge));
-    let counts: ResponseCounts = draw_stage(work, &source, &job, ask, record)?;
+    let records = |samples| records(samples, codec, judge);
+    let counts: ResponseCounts = draw_stage(work, &source, &job, ask, records)?;
     Ok(json!(counts.measured(settings)))
 }
 
@@ -104,22 +104,40 @@ fn posed(question: QuestionRecord, judge: &Judge<'_>) -> Result<(Posed, Prompt)>
     Ok((Posed { question, query }, prompt))
 }
 
+/// The records of a part's responses, which are judged together.
+fn records(
+    samples: Vec<(Posed, Vec<Completion>)>,
+    codec: &TraceCodec,
+    judge: &Judge<'_>,
+) -> Result<Vec<ResponseRecord>> {
+    let drawn = samples
+        .iter()
+        .flat_map(|(of, drawn)| (0..).zip(drawn).map(move |(number, drawn)| (of, number, drawn)));
+    let drawn: Vec<(&Posed, u64, &Completion)> = drawn.collect();
+    let texts: Vec<Option<String>> = drawn.iter().map(|(_, _, drawn)| answer_text(drawn, codec)).collect();
+    let answers = drawn.iter().zip(&texts).filter_map(|((of, ..), text)| Some((&of.query, text.as_deref()?)));
+    let mut judged = judge.verifiers.judge_in_turn(&answers.collect::<Vec<_>>())?.into_iter();
+    let records = drawn.into_iter().zip(texts).map(|((of, number, drawn), text)| {
+        let judgement = text.as_ref().and_then(|_| judged.next());
+        of.record(number, drawn, text, judgement.map_or(Reason::NoAnswer, |judgement| judgement.reason))
+    });
+    Ok(records.collect())
+}
+
 impl Posed {
     fn record(
         &self,
         number: u64,
-        drawn: Completion,
-        codec: &TraceCodec,
-        judge: &Judge<'_>,
+        drawn: &Completion,
+        text: Option<String>,
+        reason: Reason,
     ) -> ResponseRecord {
-        let text = answer_text(&drawn, codec);
-        let reason = text.as_deref().map_or(Reason::NoAnswer, |text| judge.judge(&self.query, text).reason);
         ResponseRecord {
             id: self.question.id.clone(),
             sample: number,
             difficulty: self.question.difficulty.clone(),
-            truncated: is_truncated(&drawn),
-            token_ids: drawn.ids,
+            truncated: is_truncated(drawn),
+            token_ids: drawn.ids.clone(),
             text,
             reason,
         }
@@ -190,24 +208,25 @@ mod tests {
     use latrace_core::{Markers, SamplingParams};
 
     use super::*;
+    use crate::plan::VerdictSettings;
     use crate::recipe::run::Sampling;
     use crate::stages::testing::{codec, question};
-    use latrace_questions::query::SharedSandbox;
+    use latrace_questions::verifiers::Verifiers;
 
     fn settings() -> EvaluationSettings {
         EvaluationSettings {
             questions: EvaluatedQuestions::Split { split: Split::Validation },
             sampling: Sampling { n: 2, params: SamplingParams::plain(8) },
             markers: Markers::named("plain").unwrap(),
-            time_limit: 1.0,
+            verdicts: VerdictSettings { time_limit: 1.0, verifier: None },
             seed: 0,
         }
     }
 
     #[test]
     fn responses_are_judged_behind_their_thought_and_counted_by_question() {
-        let (codec, sandbox) = (codec(), SharedSandbox::default());
-        let judge = Judge::new(1.0, &sandbox);
+        let (codec, verifiers) = (codec(), Verifiers::default());
+        let judge = Judge::new(1.0, &verifiers);
         let mut counts = ResponseCounts::default();
         let mut of = |id: &str, difficulty: &str, text: &str, stop| {
             let mut question = question(id, Split::Validation);
@@ -216,7 +235,7 @@ mod tests {
             assert_eq!(prompt.ids, [1, 2, 3]);
             let ids = codec.encode(text).unwrap();
             let completion = Completion { logp: vec![-1.0; ids.len()], ids, stop };
-            let record = posed.record(0, completion, &codec, &judge);
+            let record = records(vec![(posed, vec![completion])], &codec, &judge).unwrap().remove(0);
             counts.add(&record);
             (record.text.as_deref().map(str::trim).map(str::to_owned), record.reason, record.truncated)
         };
@@ -247,10 +266,10 @@ mod tests {
         let table = Table::<QuestionRecord>::create(folder.path(), "key");
         let all = [Split::Train, Split::Validation, Split::Test];
         table.write(0, &all.map(|split| question(&format!("{split:?}"), split))).unwrap();
-        let sandbox = SharedSandbox::default();
+        let verifiers = Verifiers::default();
         for split in all {
             let asked =
-                asked(&table, 0, |question| question.split == split, &Judge::new(1.0, &sandbox)).unwrap();
+                asked(&table, 0, |question| question.split == split, &Judge::new(1.0, &verifiers)).unwrap();
             let ids: Vec<&str> = asked.iter().map(|(posed, _)| posed.question.id.as_str()).collect();
             assert_eq!(ids, [format!("{split:?}")]);
         }

@@ -141,12 +141,12 @@ fn parts_progress(what: &'static str, all: usize, missing: usize) -> Progress {
 }
 
 /// Prompts and records of a sampling stage: `ask` returns the prompts of a part, each with its subject, and
-/// `record` makes the record of a subject and a numbered sample.
+/// `records` makes the records of a part's subjects and their samples.
 struct Sampled<'a, T, R, C, Ask, Make> {
     out: &'a Table<R>,
     counts: SharedCounts<C>,
     ask: Ask,
-    record: Make,
+    records: Make,
     of: PhantomData<fn() -> T>,
 }
 
@@ -156,7 +156,7 @@ where
     R: Record + Send + Sync,
     C: Counts<R> + Send,
     Ask: Fn(usize) -> Result<Vec<(T, Prompt)>> + Sync,
-    Make: Fn(&T, u64, Completion) -> Result<R> + Sync,
+    Make: Fn(Vec<(T, Vec<Completion>)>) -> Result<Vec<R>> + Sync,
 {
     type Of = T;
 
@@ -165,21 +165,23 @@ where
     }
 
     fn write(&self, part: usize, samples: Vec<(T, Vec<Completion>)>) -> Result<()> {
-        // One after another, on the thread that writes: the engine may hold all threads of the pool.
-        let of_prompts = samples.into_iter().map(|(of, drawn)| records(&of, drawn, &self.record));
-        let records = of_prompts.collect::<Result<Vec<Vec<R>>>>()?.into_iter().flatten().collect::<Vec<_>>();
+        // On the thread that writes, without the pool, all threads of which the engine may hold.
+        let records = (self.records)(samples)?;
         self.counts.add_all(&records);
         self.out.write(part, &records)
     }
 }
 
-/// The records of a prompt's samples, numbered in the order in which they are drawn.
-fn records<T, R>(
-    of: &T,
-    drawn: Vec<Completion>,
-    record: impl Fn(&T, u64, Completion) -> Result<R>,
-) -> Result<Vec<R>> {
-    (0..).zip(drawn).map(|(number, drawn)| record(of, number, drawn)).collect()
+/// Makes the records of a part's samples one by one, numbered in the order in which each prompt's are drawn.
+fn one_by_one<T, R>(
+    record: impl Fn(&T, u64, Completion) -> R + Sync,
+) -> impl Fn(Vec<(T, Vec<Completion>)>) -> Result<Vec<R>> + Sync {
+    move |samples| {
+        let numbered = |of: T, drawn: Vec<Completion>| {
+            (0..).zip(drawn).map(|(number, drawn)| record(&of, number, drawn)).collect::<Vec<R>>()
+        };
+        Ok(samples.into_iter().flat_map(|(of, drawn)| numbered(of, drawn)).collect())
+    }
 }
 
 /// The job that draws `sampling` samples which end as an answer does: answers, and whole responses.
@@ -196,12 +198,12 @@ fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R> + Send>(
     source: &Table<S>,
     job: &SampleJob,
     ask: impl Fn(usize) -> Result<Vec<(T, Prompt)>> + Sync,
-    record: impl Fn(&T, u64, Completion) -> Result<R> + Sync,
+    records: impl Fn(Vec<(T, Vec<Completion>)>) -> Result<Vec<R>> + Sync,
 ) -> Result<C> {
     let (model, out) = (work.model()?, &work.output());
     let mut counts = C::default();
     let parts = missing_parts(source, out, &mut counts)?;
-    let samples = Sampled { out, counts: SharedCounts::new(counts), ask, record, of: PhantomData };
+    let samples = Sampled { out, counts: SharedCounts::new(counts), ask, records, of: PhantomData };
     draw_parts(job, parts, &work.stage.path, &samples, || work.context.engine.generator(model))
         .with_context(|| format!("cannot sample {}", job.stage))?;
     Ok(samples.counts.into_inner())

@@ -46,7 +46,7 @@ pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
     let contaminated = FoundQuestions::of(&questions, EvaluatedTexts::default());
     contaminated.iter().for_each(FoundQuestions::log);
     // Any time limit will do: whether a question can be judged does not depend on it.
-    let judge = Judge::new(1.0, &work.context.sandbox);
+    let judge = Judge::new(1.0, &work.context.verifiers);
     let contaminated = contaminated.map(|found| found.counts);
     let (out, mut counts) = (work.output(), Counts { rows, contaminated, ..Counts::default() });
     // All parts are written anew: encoding takes seconds, and every later stage depends on it.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::selection::WithSamples;
-use super::{Counts, StageWork, draw_stage};
+use super::{Counts, StageWork, draw_stage, one_by_one};
 use crate::pipeline::records::{QuestionRecord, TraceRecord};
 use crate::plan::{Role, TraceSettings};
 use crate::recipe::run::Sampling;
@@ -24,8 +24,8 @@ pub fn run(settings: &TraceSettings, work: StageWork<'_>) -> Result<Value> {
     let drawn_by = settings.questions_seed.unwrap_or(settings.seed);
     let selected = WithSamples::of(&source, settings.questions, settings.limit, drawn_by)?;
     let ask = |part| asked(&source, part, settings, &selected);
-    let record = |id: &String, number, completion| Ok(trace(id, number, completion, codec));
-    let counts: TraceCounts = draw_stage(work, &source, &job(settings, codec), ask, record)?;
+    let records = one_by_one(|id: &String, number, completion| trace(id, number, completion, codec));
+    let counts: TraceCounts = draw_stage(work, &source, &job(settings, codec), ask, records)?;
     Ok(serde_json::to_value(counts)?)
 }
 

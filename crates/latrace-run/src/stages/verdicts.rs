@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,7 +18,7 @@ use latrace_questions::query::Query;
 /// # Errors
 /// Questions that cannot be judged, tables that cannot be read or written.
 pub fn run(settings: &VerdictSettings, work: StageWork<'_>) -> Result<Value> {
-    let judge = Judge::new(settings.time_limit, &work.context.sandbox);
+    let judge = Judge::new(settings.time_limit, &work.context.verifiers);
     let questions = work.input::<QuestionRecord>(Role::Questions)?;
     let answers = work.input::<AnswerRecord>(Role::Answers)?;
     let out = work.output();
@@ -37,15 +36,21 @@ pub fn run(settings: &VerdictSettings, work: StageWork<'_>) -> Result<Value> {
     Ok(serde_json::to_value(counts)?)
 }
 
-/// The verdicts on a part's answers. `collect` keeps their order, whatever order the verdicts finish in.
+/// The verdicts on a part's answers, in their order.
 fn judged_part(
     questions: &[QuestionRecord],
     answers: Vec<AnswerRecord>,
     judge: &Judge<'_>,
 ) -> Result<Vec<VerdictRecord>> {
     let asked = asked(questions, judge)?;
+    let of = answers.iter().map(|answer| question_of(&asked, answer)).collect::<Result<Vec<_>>>()?;
+    // A truncated answer is judged as far as it goes: a correct one may be followed by superfluous words.
+    let answered: Vec<_> =
+        of.iter().zip(&answers).map(|(asked, answer)| (&asked.query, answer.text.as_str())).collect();
     // In parallel: a program may take seconds.
-    answers.into_par_iter().map(|answer| judged(&asked, answer, judge)).collect()
+    let judged = judge.verifiers.judge_all(&answered)?;
+    let records = of.iter().zip(judged).zip(answers);
+    Ok(records.map(|((asked, judgement), answer)| record(asked, judgement.reason, answer)).collect())
 }
 
 /// What judges the answers to a question.
@@ -64,18 +69,14 @@ fn asked<'a>(questions: &'a [QuestionRecord], judge: &Judge<'_>) -> Result<HashM
     questions.iter().map(asked).collect()
 }
 
-fn judged(
-    asked: &HashMap<&str, Asked<'_>>,
-    answer: AnswerRecord,
-    judge: &Judge<'_>,
-) -> Result<VerdictRecord> {
-    let question = asked.get(answer.id.as_str());
-    let question = question.with_context(|| format!("the part has no question {}", answer.id))?;
-    // A truncated answer is judged as far as it goes: a correct one may be followed by superfluous words.
-    let judgement = judge.judge(&question.query, &answer.text);
-    let is_reference = question.answer_ids.is_some_and(|ids| is_reference(ids, &answer.token_ids));
+fn question_of<'a, 'b>(asked: &'b HashMap<&str, Asked<'a>>, answer: &AnswerRecord) -> Result<&'b Asked<'a>> {
+    asked.get(answer.id.as_str()).with_context(|| format!("the part has no question {}", answer.id))
+}
+
+fn record(asked: &Asked<'_>, reason: Reason, answer: AnswerRecord) -> VerdictRecord {
+    let is_reference = asked.answer_ids.is_some_and(|ids| is_reference(ids, &answer.token_ids));
     let AnswerRecord { id, sample, answer, .. } = answer;
-    Ok(VerdictRecord { id, sample, answer, reason: judgement.reason, is_reference })
+    VerdictRecord { id, sample, answer, reason, is_reference }
 }
 
 /// Whether a sampled answer, with the tokens that were given, is the question's own answer `answer_ids`.

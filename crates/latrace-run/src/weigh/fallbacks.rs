@@ -20,6 +20,9 @@ pub struct Fallbacks {
     /// Of programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Fallback>,
+    /// Of what a verifier of the user's own judges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Fallback>,
 }
 
 impl Fallbacks {
@@ -31,6 +34,7 @@ impl Fallbacks {
             "choice" => self.choice,
             "text" => self.text,
             "code" => self.code,
+            "command" => self.command,
             // A built-in task is the only kind of its run, and takes the fallback of all.
             _ => None,
         }
@@ -45,7 +49,7 @@ impl Fallbacks {
     /// Whether some kind falls back so.
     #[must_use]
     pub fn any(&self, fallback: Fallback) -> bool {
-        let Fallbacks { math, choice, text, code } = *self;
-        [math, choice, text, code].contains(&Some(fallback))
+        let Fallbacks { math, choice, text, code, command } = *self;
+        [math, choice, text, code, command].contains(&Some(fallback))
     }
 }

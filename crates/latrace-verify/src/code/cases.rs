@@ -1,4 +1,4 @@
-//! Tests of programs, in the forms of APPS/TACO and of LiveCodeBench.
+//! Tests of programs, in the forms of APPS/TACO, of LiveCodeBench and of HumanEval.
 
 use super::json::Json;
 use super::pickle;
@@ -24,6 +24,38 @@ pub enum Test {
         /// Whether `expected` may be a list of the one value to return, as APPS writes it.
         unwrapped: bool,
     },
+    /// A function is handed to a check, which asserts what it returns.
+    Checking(Check),
+}
+
+/// A check of a function, as HumanEval writes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// The beginning of the program, which responses complete or repeat.
+    pub prompt: String,
+    /// Python that defines `check(candidate)`.
+    pub test: String,
+    /// The name of the function.
+    pub function: String,
+}
+
+impl Check {
+    /// The program that a response's block completes: the block behind the prompt, or, where it defines the
+    /// function itself, behind what precedes the function there.
+    pub(crate) fn completed(&self, block: &str) -> String {
+        let given = if block.contains(&self.definition()) { self.helpers() } else { &self.prompt };
+        format!("{given}{block}")
+    }
+
+    /// What precedes the function in the prompt: imports, and functions that its check may use.
+    pub(crate) fn helpers(&self) -> &str {
+        // Without the unfinished definition, which the program repeats and completes.
+        self.prompt.find(&self.definition()).map_or(&self.prompt, |at| &self.prompt[..at])
+    }
+
+    fn definition(&self) -> String {
+        format!("def {}(", self.function)
+    }
 }
 
 /// The tests of one program; at least one.
@@ -32,7 +64,7 @@ pub struct Tests(Vec<Test>);
 
 impl Tests {
     /// Reads `inputs`/`outputs`/`fn_name`, a list of `input`/`output`/`testtype`, an object of public and
-    /// private lists, or any of these as a JSON text.
+    /// private lists, `prompt`/`test`/`entry_point`, or any of these as a JSON text.
     ///
     /// # Errors
     /// Says what is expected and what is there.
@@ -45,6 +77,7 @@ impl Tests {
             _ if value.has("public_test_cases") || value.has("private_test_cases") => {
                 public_and_private(value)?
             }
+            _ if value.has("entry_point") => vec![Test::Checking(check(value)?)],
             _ => return Err(NO_TESTS.to_owned()),
         };
         if tests.is_empty() { Err("expected at least one test".to_owned()) } else { Ok(Tests(tests)) }
@@ -110,6 +143,12 @@ fn lines(value: &Json) -> String {
         Json::List(lines) => lines.iter().map(self::lines).collect::<Vec<_>>().join("\n"),
         other => other.to_string(),
     }
+}
+
+/// A check in the form of HumanEval.
+fn check(value: &Json) -> Result<Check, String> {
+    let text = |name: &str| text(value, name).map(str::to_owned);
+    Ok(Check { prompt: text("prompt")?, test: text("test")?, function: text("entry_point")? })
 }
 
 /// Tests in the form of LiveCodeBench.
@@ -208,6 +247,22 @@ mod tests {
         let tests = r#"[{"input": "1\n[2]", "output": "3", "testtype": "functional"}]"#;
         let listed = json!({"public_test_cases": tests, "metadata": r#"{"func_name": "f"}"#});
         assert_eq!(read(&listed).unwrap().0, [called]);
+        let checked = json!({"prompt": "a", "test": "b", "entry_point": "c"});
+        let [prompt, test, function] = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(read(&checked).unwrap().0, [Test::Checking(Check { prompt, test, function })]);
+    }
+
+    #[test]
+    fn a_response_completes_a_prompt_or_repeats_its_function() {
+        let prompt = "import math\n\ndef helper(x):\n    return x\n\ndef add(a):\n    \"\"\"Adds.\"\"\"\n";
+        let texts = [prompt, "", "add"].map(str::to_owned);
+        let [prompt, test, function] = texts;
+        let check = Check { prompt, test, function };
+        let whole = check.completed("def add(a):\n    return 2\n");
+        assert_eq!(whole, "import math\n\ndef helper(x):\n    return x\n\ndef add(a):\n    return 2\n");
+        assert_eq!(check.completed("    return 1\n"), format!("{}    return 1\n", check.prompt));
+        let no_function = Check { prompt: "import math\n".to_owned(), ..check };
+        assert_eq!(no_function.completed("def add(a): 1"), "import math\ndef add(a): 1");
     }
 
     #[test]
@@ -229,6 +284,7 @@ mod tests {
             json!("no json"),
             json!({"inputs": [1], "outputs": []}),
             json!({"fn_name": "f", "inputs": [1], "outputs": [1]}),
+            json!({"entry_point": "f", "prompt": ""}),
         ] {
             assert!(read(&value).is_err(), "{value}");
         }

@@ -51,6 +51,14 @@ impl Json {
         matches!(self, Json::Object(fields) if fields.iter().any(|(known, _)| known == name))
     }
 
+    /// The fields of an object; of anything else none.
+    pub fn fields(&self) -> &[(String, Json)] {
+        match self {
+            Json::Object(fields) => fields,
+            _ => &[],
+        }
+    }
+
     /// The members of a list.
     pub fn list(&self) -> Option<&[Json]> {
         match self {

@@ -11,28 +11,41 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
+use std::thread;
+use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, fchown, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{
-    Resource, Rlimit, Signal, WaitOptions, getpid, getppid, set_child_subreaper,
-    set_parent_process_death_signal, setrlimit, wait,
+    Gid, Pid, Resource, Rlimit, Signal, Uid, WaitOptions, getpid, getppid, set_child_subreaper,
+    set_parent_process_death_signal, setrlimit, setsid, wait,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     sock_filter,
 };
 
+use super::supervisor;
+
 /// The first argument that makes an executable the launcher.
 pub const ARGUMENT: &str = "__sandbox";
 
-/// Runs bubblewrap. `arguments` follow [`ARGUMENT`]: our process id, user id (0: unchanged), memory in MiB,
-/// seconds of processor time, bubblewrap, its options, `--` and the command. Standard input begins with the
-/// program: eight bytes of length, then text. The exit code is bubblewrap's.
+/// The second argument where there is to be no sandbox.
+pub(crate) const BARE: &str = "bare";
+
+/// Runs bubblewrap, or a command without it, and gives its exit code. `arguments` follow [`ARGUMENT`]: our process
+/// id, user id (0: unchanged), memory in MiB, seconds of processor time, bubblewrap, its options, `--` and the
+/// command; or [`BARE`], our process id and the command. Standard input begins with files: their number, and of
+/// each its path and its content, each number and length in eight bytes.
 pub fn run(arguments: &[OsString]) -> ExitCode {
-    match start(arguments) {
+    let code = match arguments {
+        [bare, parent, command @ ..] if bare == BARE => start_bare(parent, command),
+        _ => start(arguments),
+    };
+    match code {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("{FAILED}{failure}");
@@ -56,19 +69,66 @@ fn start(arguments: &[OsString]) -> Result<u8> {
     // First of all: if our parent died before the signal was set, nobody would end us.
     bind_to_parent(number(parent)?)?;
     // Files in memory, since a temporary folder would have to be shared with the sandbox.
-    let program = shared_file("program", &read_program()?)?;
+    let files = read_files()?;
+    let files = files.iter().map(|(path, content)| Ok((path, shared_file("file", content)?)));
+    let files = files.collect::<Result<Vec<_>>>()?;
     let filter = shared_file("filter", &filter_bytes()?)?;
     limit(number(memory)?, number(seconds)?)?;
     let mut command = Command::new(bubblewrap);
     command.args(&options[..border]);
-    command.arg("--ro-bind-data").arg(program.as_raw_fd().to_string()).arg("/program.py");
+    for (path, file) in &files {
+        command.args(["--perms", "0555", "--ro-bind-data"]).arg(file.as_raw_fd().to_string()).arg(path);
+    }
     // After the last bind: the root must be writable while folders are made in it.
     command.args(["--remount-ro", "/"]).arg("--seccomp").arg(filter.as_raw_fd().to_string());
     command.args(&options[border..]).env_clear();
-    run_as(&mut command, u32::try_from(number(user)?)?);
+    let user = u32::try_from(number(user)?)?;
+    give_pipes(user);
+    run_as(&mut command, user);
     let status = command.spawn()?.wait()?;
     reap();
     Ok(u8::try_from(code_of(status))?)
+}
+
+/// Runs a command without a sandbox, and ends all that it has started when it ends, or when the process does that
+/// started us.
+fn start_bare(parent: &OsString, command: &[OsString]) -> Result<u8> {
+    // A session of its own: a Ctrl-C in the terminal would end us, and not a command that ignores it.
+    let _ = setsid();
+    set_child_subreaper(Some(getpid()))?;
+    read_files()?;
+    let (program, arguments) = command.split_first().ok_or("no command")?;
+    let started = Command::new(program).args(arguments).spawn();
+    let child = started.map_err(|error| format!("{}: {error}", program.display()))?;
+    let code = wait_for(Pid::from_child(&child), number(parent)?);
+    kill_all();
+    code
+}
+
+/// The exit code of a child; an error once our parent has ended.
+fn wait_for(child: Pid, parent: u64) -> Result<u8> {
+    const POLL: Duration = Duration::from_millis(5);
+    loop {
+        match wait(WaitOptions::NOHANG)? {
+            Some((process, status)) if process == child => {
+                return Ok(u8::try_from(code_of(ExitStatus::from_raw(status.as_raw())))?);
+            }
+            Some(_) => continue,
+            None if is_parent(parent) => thread::sleep(POLL),
+            None => return Err("what started this has ended".into()),
+        }
+    }
+}
+
+/// Kills our children until none is left; those of a child become ours when it ends.
+fn kill_all() {
+    loop {
+        supervisor::kill_command(std::process::id());
+        match wait(WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 fn number(text: &OsString) -> Result<u64> {
@@ -82,6 +142,16 @@ fn run_as(command: &mut Command, user: u32) {
     }
 }
 
+/// Lets the user open the pipes by name, as `/dev/stdin`.
+fn give_pipes(user: u32) {
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
+    let pipes = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for pipe in pipes.into_iter().filter(|_| !user.is_root()) {
+        // Where root may not change owners, they can still be used, only not by name.
+        let _ = fchown(pipe, Some(user), Some(group));
+    }
+}
+
 /// The exit code; for a signal as shells report it.
 fn code_of(status: ExitStatus) -> i32 {
     const SIGNALLED: i32 = 128;
@@ -91,12 +161,15 @@ fn code_of(status: ExitStatus) -> i32 {
 /// Ends when the process that started us does, and adopts the processes that bubblewrap leaves behind.
 fn bind_to_parent(parent: u64) -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let known = getppid().map(|parent| u64::from(parent.as_raw_nonzero().get().unsigned_abs()));
     // The parent may have ended between our start and the call above; then the signal never comes.
-    if known != Some(parent) {
+    if !is_parent(parent) {
         return Err("what started this has ended".into());
     }
     Ok(set_child_subreaper(Some(getpid()))?)
+}
+
+fn is_parent(process: u64) -> bool {
+    getppid().is_some_and(|parent| u64::from(parent.as_raw_nonzero().get().unsigned_abs()) == process)
 }
 
 /// Waits until no child is left. When the first process of a namespace has ended, so have all others of it.
@@ -109,14 +182,23 @@ fn reap() {
     }
 }
 
-/// Reads exactly the program, unbuffered, so that what follows is left for the program itself.
-fn read_program() -> Result<Vec<u8>> {
+/// Reads exactly the files, unbuffered, so that what follows is left for the program itself.
+fn read_files() -> Result<Vec<(OsString, Vec<u8>)>> {
     let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let count = read_length(&mut input)?;
+    (0..count).map(|_| Ok((OsString::from_vec(read_part(&mut input)?), read_part(&mut input)?))).collect()
+}
+
+fn read_part(input: &mut File) -> Result<Vec<u8>> {
+    let mut part = vec![0; usize::try_from(read_length(input)?)?];
+    input.read_exact(&mut part)?;
+    Ok(part)
+}
+
+fn read_length(input: &mut File) -> Result<u64> {
     let mut length = [0; 8];
     input.read_exact(&mut length)?;
-    let mut program = vec![0; usize::try_from(u64::from_le_bytes(length))?];
-    input.read_exact(&mut program)?;
-    Ok(program)
+    Ok(u64::from_le_bytes(length))
 }
 
 /// A file in memory that bubblewrap inherits.

@@ -16,7 +16,7 @@ use super::inside::script;
 use super::limits::Limits;
 use super::parts::{Parts, Unavailable};
 use super::sandbox::Sandbox;
-use super::supervisor;
+use super::supervisor::{self, SharedFile};
 
 /// Whether a layer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -179,7 +179,7 @@ struct Report {
 fn observe(sandbox: &Sandbox) -> Result<Vec<Layer>, String> {
     let limits = Limits { time_s: 20.0, ..Limits::default() };
     let mut child =
-        supervisor::spawn(sandbox.command(&script(), &limits, 0)).map_err(|error| error.to_string())?;
+        supervisor::spawn(sandbox.python(&script(), &limits, 0)).map_err(|error| error.to_string())?;
     let seen = watch(&mut child, &limits);
     supervisor::end(&mut child);
     seen
@@ -202,7 +202,8 @@ fn report(child: &mut Child) -> Result<Report, String> {
     let (Some(stdin), Some(stdout)) = (child.stdin.as_mut(), child.stdout.take()) else {
         return Err("no pipes".to_owned());
     };
-    supervisor::send_program(stdin, include_str!("layers.py")).map_err(|error| error.to_string())?;
+    let program = SharedFile::program(include_str!("python/layers.py"));
+    supervisor::send_files(stdin, &[program]).map_err(|error| error.to_string())?;
     let line = first_line(stdout).ok_or("the program that looks around says nothing")?;
     // What Python wrote to standard error explains a report that cannot be read.
     serde_json::from_str(&line).map_err(|error| {

@@ -1,24 +1,26 @@
 //! Programs: taken from a response, run against tests in a sandbox, judged by what they print or return.
 //!
-//! Expected outputs never enter the sandbox. Without a working sandbox nothing runs and the verdict is
-//! undetermined.
+//! Expected outputs never enter the sandbox of a program, and what it returns is rebuilt from built-in values
+//! before it is compared. Without a working sandbox nothing runs and the verdict is undetermined.
 
 mod block;
 mod cases;
+mod conversation;
 mod inside;
 mod json;
 pub mod launcher;
 mod layers;
 mod limits;
+mod literal;
 mod number;
 mod output;
 mod parts;
 mod pickle;
 mod sandbox;
-mod supervisor;
+pub(crate) mod supervisor;
 
 pub use block::{Fencing, program};
-pub use cases::{Test, Tests};
+pub use cases::{Check, Test, Tests};
 pub use json::Json;
 pub use layers::{Layer, LayerState, layers};
 pub use limits::Limits;
@@ -28,6 +30,8 @@ pub use sandbox::Sandbox;
 use latrace_core::Reason;
 
 use crate::judgement::Judgement;
+use conversation::Endings;
+use inside::check_code;
 use supervisor::{Ending, Run};
 
 /// Whether the program in `prediction` passes all of `tests`; the first that fails gives the reason. `slot`
@@ -60,10 +64,29 @@ fn judge_one(test: &Test, source: &str, limits: &Limits, sandbox: &Sandbox, slot
             // The program shares its process with the harness, and might print what looks like a result; it
             // cannot know the nonce before it runs.
             let nonce = sandbox.nonce();
-            let run = run(&inside::harness(), &request(&nonce, function.as_deref(), arguments));
+            let run = run(&inside::call(), &request(&nonce, function.as_deref(), arguments));
             let returned = || output::returned(&run.stdout, &nonce);
             after(&run, || returned().is_some_and(|value| is_expected(expected, &value, *unwrapped)))
         }
+        Test::Checking(check) => {
+            let endings = sandbox.check(&check.completed(source), check, limits, slot);
+            of_check(endings).unwrap_or(Reason::Equal)
+        }
+    }
+}
+
+/// Why a check did not pass, if it did not.
+fn of_check(Endings { program, check }: Endings) -> Option<Reason> {
+    match (program, check) {
+        (_, Ending::NotStarted) | (Ending::NotStarted, _) => Some(Reason::NoSandbox),
+        // The program ends when the check does, so that only its limits say more.
+        (Ending::Exited(_), Ending::Exited(code)) => match code {
+            0 => None,
+            check_code::DIFFERENT => Some(Reason::Different),
+            check_code::BAD_CHECK => Some(Reason::BadGold),
+            _ => Some(Reason::Crashed),
+        },
+        (Ending::Exited(_), limit) | (limit, _) => Some(failure(limit)),
     }
 }
 
@@ -91,6 +114,13 @@ fn after(run: &Run, passes: impl FnOnce() -> bool) -> Reason {
     match run.ending {
         Ending::Exited(0) if passes() => Reason::Equal,
         Ending::Exited(0) => Reason::Different,
+        ending => failure(ending),
+    }
+}
+
+/// The reason that is given for a run that did not end well.
+fn failure(ending: Ending) -> Reason {
+    match ending {
         Ending::Exited(_) => Reason::Crashed,
         Ending::TimeLimit => Reason::TimeLimit,
         Ending::MemoryLimit => Reason::MemoryLimit,

@@ -1,7 +1,7 @@
 //! The sandbox: bubblewrap with every namespace unshared, a read-only system, small temporary folders, no
 //! network, a filter of system calls, resource limits, and another user where we are root.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::inside::{PROCESSES, script};
+use super::cases::Check;
+use super::conversation::{self, Endings, Side};
+use super::inside::{self, PROCESSES, script, serve};
+use super::json::Json;
 use super::launcher;
 use super::limits::Limits;
 use super::parts::{Parts, Unavailable};
-use super::supervisor::{self, Run};
+use super::supervisor::{self, Job, Run, SharedFile, kill_namespace};
 
 /// A working sandbox.
 #[derive(Debug)]
@@ -85,16 +88,45 @@ impl Sandbox {
         limits: &Limits,
         slot: u32,
     ) -> Run {
-        supervisor::run(self.command(inside, limits, slot), source, input, limits)
+        let files = [SharedFile::program(source)];
+        let command = self.python(inside, limits, slot);
+        supervisor::run(Job { command, files: &files, input, kill: kill_namespace }, limits)
+    }
+
+    /// Runs a command, which finds `files`, with `input` to read.
+    pub(crate) fn run_command(
+        &self,
+        command: &[String],
+        files: &[SharedFile<'_>],
+        input: &str,
+        limits: &Limits,
+        slot: u32,
+    ) -> Run {
+        let command = self.command(command, limits, slot);
+        supervisor::run(Job { command, files, input, kill: kill_namespace }, limits)
+    }
+
+    /// Runs a check over a function of the program `source`, each in a sandbox of its own.
+    pub(crate) fn check(&self, source: &str, check: &Check, limits: &Limits, slot: u32) -> Endings {
+        let first = [vec![check.function.as_str()], vec![check.helpers(), &check.function]].map(line);
+        let program = Side { command: self.python(&serve(), limits, slot), source, first: &first[0] };
+        let command = self.python(&inside::check(), limits, slot);
+        conversation::run(program, Side { command, source: &check.test, first: &first[1] }, limits)
+    }
+
+    /// The launcher of an interpreter with its arguments.
+    pub(crate) fn python(&self, inside: &[String], limits: &Limits, slot: u32) -> Command {
+        let processes = limits.processes.to_string();
+        let arguments = inside.iter().map(|argument| argument.replace(PROCESSES, &processes).into());
+        let inside: Vec<OsString> = [self.python.clone().into()].into_iter().chain(arguments).collect();
+        self.command(&inside, limits, slot)
     }
 
     /// The launcher with its arguments: what it is to start, under which limits.
-    pub(crate) fn command(&self, inside: &[String], limits: &Limits, slot: u32) -> Command {
+    fn command(&self, inside: &[impl AsRef<OsStr>], limits: &Limits, slot: u32) -> Command {
         let mut command = Command::new(&self.launcher);
         command.arg(launcher::ARGUMENT).args(self.numbers(limits, slot).map(|number| number.to_string()));
-        command.arg(&self.bubblewrap).args(wrapping(limits)).arg("--").arg(&self.python);
-        let processes = limits.processes.to_string();
-        command.args(inside.iter().map(|argument| argument.replace(PROCESSES, &processes)));
+        command.arg(&self.bubblewrap).args(wrapping(limits)).arg("--").args(inside);
         // The environment may hold secrets, such as tokens of the hub.
         command.env_clear();
         command
@@ -105,6 +137,12 @@ impl Sandbox {
         let user = self.user.map_or(0, |first| first + slot % USERS);
         [u64::from(std::process::id()), u64::from(user), limits.memory_mb, processor_seconds(limits)]
     }
+}
+
+/// Texts as a line of JSON.
+fn line(texts: Vec<&str>) -> String {
+    let texts = texts.into_iter().map(|text| Json::Text(text.to_owned())).collect();
+    format!("{}\n", Json::List(texts))
 }
 
 /// A program that spins is ended by its wall time; the limit on processor time is for what the supervisor
@@ -172,7 +210,7 @@ mod tests {
     }
 
     fn arguments(user: Option<u32>, limits: &Limits, slot: u32) -> Vec<String> {
-        let command = sandbox(user).command(&["-c".to_owned(), "most(PROCESSES)".to_owned()], limits, slot);
+        let command = sandbox(user).python(&["-c".to_owned(), "most(PROCESSES)".to_owned()], limits, slot);
         assert_eq!(command.get_program(), "/launcher");
         command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect()
     }

@@ -1,7 +1,9 @@
 //! Watches one run: time from the start of execution, memory of all processes together, output.
 
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -33,25 +35,59 @@ pub(crate) struct Run {
     pub(crate) stdout: Vec<u8>,
     /// The beginning of standard error.
     pub(crate) stderr: Vec<u8>,
+    /// Its end.
+    pub(crate) last_errors: Vec<u8>,
 }
 
 impl Run {
     fn not_started(why: &str) -> Run {
-        Run { ending: Ending::NotStarted, stdout: Vec::new(), stderr: why.as_bytes().to_vec() }
+        let stderr = why.as_bytes().to_vec();
+        Run { ending: Ending::NotStarted, stdout: Vec::new(), last_errors: stderr.clone(), stderr }
     }
 }
 
 /// How often a run is checked for its end.
-const POLL: Duration = Duration::from_millis(1);
+pub(crate) const POLL: Duration = Duration::from_millis(1);
 /// How often its memory is measured.
 const MEMORY_EVERY: Duration = Duration::from_millis(15);
 /// Bytes of standard error that are kept.
 const KEPT_ERRORS: usize = 4096;
 
-/// Runs `source` by the launcher's `command` with `input` to read.
-pub(crate) fn run(command: Command, source: &str, input: &str, limits: &Limits) -> Run {
+/// What is to be run.
+pub(crate) struct Job<'a> {
+    /// The launcher, with its arguments.
+    pub(crate) command: Command,
+    /// What the launcher hands over as files.
+    pub(crate) files: &'a [SharedFile<'a>],
+    /// What there is to read.
+    pub(crate) input: &'a str,
+    /// Ends what runs below the launcher.
+    pub(crate) kill: Kill,
+}
+
+/// A file of a sandbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedFile<'a> {
+    /// Its path within.
+    pub(crate) path: &'a Path,
+    pub(crate) content: &'a [u8],
+}
+
+impl<'a> SharedFile<'a> {
+    /// The program that the interpreter in a sandbox is told to run.
+    pub(crate) fn program(source: &'a str) -> SharedFile<'a> {
+        SharedFile { path: Path::new("/program.py"), content: source.as_bytes() }
+    }
+}
+
+/// Ends what runs below a launcher, which then ends by itself; whether there was something.
+pub(crate) type Kill = fn(u32) -> bool;
+
+/// Runs a job.
+pub(crate) fn run(job: Job<'_>, limits: &Limits) -> Run {
+    let Job { command, files, input, kill } = job;
     match spawn(command) {
-        Ok(child) => watch(child, source, input, limits),
+        Ok(child) => watch(child, files, input, limits, kill),
         Err(error) => Run::not_started(&error.to_string()),
     }
 }
@@ -61,15 +97,21 @@ pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
-/// Hands the launcher the program.
-pub(crate) fn send_program(stdin: &mut impl Write, source: &str) -> io::Result<()> {
-    stdin.write_all(&(source.len() as u64).to_le_bytes())?;
-    stdin.write_all(source.as_bytes())
+/// Hands the launcher files: how many, and of each its path and its content behind their lengths.
+pub(crate) fn send_files(stdin: &mut impl Write, files: &[SharedFile<'_>]) -> io::Result<()> {
+    let length = |length: usize| (length as u64).to_le_bytes();
+    stdin.write_all(&length(files.len()))?;
+    let parts = files.iter().flat_map(|file| [file.path.as_os_str().as_bytes(), file.content]);
+    for part in parts {
+        stdin.write_all(&length(part.len()))?;
+        stdin.write_all(part)?;
+    }
+    Ok(())
 }
 
 /// Ends a run that is no longer needed.
 pub(crate) fn end(child: &mut Child) {
-    stop(child, Ending::Exited(0));
+    stop(child, Ending::Exited(0), kill_namespace);
 }
 
 /// The processes below a launcher, parents before children.
@@ -82,7 +124,7 @@ pub(crate) fn memory_of(processes: &[u32]) -> u64 {
     memory::total(processes, memory::proportional)
 }
 
-fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
+fn watch(mut child: Child, files: &[SharedFile<'_>], input: &str, limits: &Limits, kill: Kill) -> Run {
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         let _ = child.kill();
@@ -92,23 +134,23 @@ fn watch(mut child: Child, source: &str, input: &str, limits: &Limits) -> Run {
     let most = usize::try_from(limits.output_mb << 20).unwrap_or(usize::MAX);
     // Each pipe has a thread, or a full one would stop the program while we wait at another.
     thread::scope(|scope| {
-        scope.spawn(|| send(stdin, source, input));
-        let output = scope.spawn(|| read_up_to(stdout, most, Some(&overflow)));
-        let errors = scope.spawn(|| read_up_to(stderr, KEPT_ERRORS, None));
-        let ending = supervise(&mut child, limits, &overflow);
-        let (stdout, stderr) = (output.join().unwrap_or_default(), errors.join().unwrap_or_default());
-        let ending = reconsidered(ending, &stderr, overflow.load(Ordering::Relaxed));
-        Run { ending, stdout, stderr }
+        scope.spawn(|| send(stdin, files, input));
+        let output = scope.spawn(|| read_up_to(stdout, most, &overflow));
+        let errors = scope.spawn(|| read_errors(stderr));
+        let ending = supervise(&mut child, limits, &overflow, kill);
+        let (stdout, errors) = (output.join().unwrap_or_default(), errors.join().unwrap_or_default());
+        let ending = reconsidered(ending, &errors.first, overflow.load(Ordering::Relaxed));
+        Run { ending, stdout, stderr: errors.first, last_errors: errors.last }
     })
 }
 
-fn send(mut stdin: impl Write, source: &str, input: &str) {
+fn send(mut stdin: impl Write, files: &[SharedFile<'_>], input: &str) {
     // A program need not read all its input, so a closed pipe is no failure.
-    let _ = send_program(&mut stdin, source).and_then(|()| stdin.write_all(input.as_bytes()));
+    let _ = send_files(&mut stdin, files).and_then(|()| stdin.write_all(input.as_bytes()));
 }
 
 /// How a run ended, once all that it printed is known.
-fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
+pub(crate) fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
     match ending {
         // What was printed last may only now be known to be too much.
         Ending::Exited(0) if overflow => Ending::OutputLimit,
@@ -118,37 +160,48 @@ fn reconsidered(ending: Ending, stderr: &[u8], overflow: bool) -> Ending {
 }
 
 /// Waits for the end, or brings it about.
-fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool) -> Ending {
+fn supervise(child: &mut Child, limits: &Limits, overflow: &AtomicBool, kill: Kill) -> Ending {
     let mut clock = Clock::start(limits);
     loop {
         // The end first: a program that was done in time is not late because we looked late.
-        match child.try_wait() {
-            Ok(Some(status)) => return ended(status),
-            Ok(None) => {}
-            Err(_) => return stop(child, Ending::NotStarted),
+        if let Some(ending) = ending_of(child, kill) {
+            return ending;
         }
         if let Some(limit) = clock.exceeded(child.id(), limits, overflow) {
-            return stop(child, limit);
+            return stop(child, limit, kill);
         }
         thread::sleep(POLL);
     }
 }
 
+/// How a run ended, if it has.
+pub(crate) fn ending_of(child: &mut Child, kill: Kill) -> Option<Ending> {
+    match child.try_wait() {
+        Ok(status) => status.map(ended),
+        Err(_) => Some(stop(child, Ending::NotStarted, kill)),
+    }
+}
+
 /// When a run is too late, and when its memory is measured next.
-struct Clock {
+pub(crate) struct Clock {
     deadline: Instant,
     memory_due: Instant,
 }
 
 impl Clock {
-    fn start(limits: &Limits) -> Clock {
+    pub(crate) fn start(limits: &Limits) -> Clock {
         let started = Instant::now();
         let time = Duration::from_secs_f64(limits.time_s.clamp(0.0, 86_400.0));
         Clock { deadline: started + time, memory_due: started + MEMORY_EVERY }
     }
 
     /// The limit that a run exceeds, if it does.
-    fn exceeded(&mut self, launcher: u32, limits: &Limits, overflow: &AtomicBool) -> Option<Ending> {
+    pub(crate) fn exceeded(
+        &mut self,
+        launcher: u32,
+        limits: &Limits,
+        overflow: &AtomicBool,
+    ) -> Option<Ending> {
         let now = Instant::now();
         if now >= self.deadline {
             return Some(Ending::TimeLimit);
@@ -165,10 +218,10 @@ impl Clock {
     }
 }
 
-/// Kills the namespace's first process, and with it all that runs there; bubblewrap and the launcher then end
-/// by themselves, after they have reaped what ran there. What does not end is killed.
-fn stop(child: &mut Child, ending: Ending) -> Ending {
-    let killed = kill_namespace(child.id());
+/// Kills what runs below a launcher, which then ends by itself, after it has reaped that. What does not end is
+/// killed.
+pub(crate) fn stop(child: &mut Child, ending: Ending, kill: Kill) -> Ending {
+    let killed = kill(child.id());
     // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
     // to us.
     if !killed || !ends_soon(child) {
@@ -178,19 +231,27 @@ fn stop(child: &mut Child, ending: Ending) -> Ending {
     ending
 }
 
-/// Whether there was something to kill.
-fn kill_namespace(launcher: u32) -> bool {
+/// Kills the first process of a launcher's namespace, and with it all that runs there.
+pub(crate) fn kill_namespace(launcher: u32) -> bool {
     let bubblewraps = memory::children(launcher);
     let first: Vec<u32> = bubblewraps.iter().flat_map(|bubblewrap| memory::children(*bubblewrap)).collect();
     // Bubblewrap that has no namespace yet is killed itself.
-    let last = if first.is_empty() { bubblewraps } else { first };
-    for process in last.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
-        let _ = kill_process(process, Signal::KILL);
-    }
-    !last.is_empty()
+    kill_each(if first.is_empty() { bubblewraps } else { first })
 }
 
-fn ends_soon(child: &mut Child) -> bool {
+/// Kills what a launcher without a sandbox has started; it kills the rest itself.
+pub(crate) fn kill_command(launcher: u32) -> bool {
+    kill_each(memory::children(launcher))
+}
+
+fn kill_each(processes: Vec<u32>) -> bool {
+    for process in processes.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
+        let _ = kill_process(process, Signal::KILL);
+    }
+    !processes.is_empty()
+}
+
+pub(crate) fn ends_soon(child: &mut Child) -> bool {
     const PATIENCE: Duration = Duration::from_secs(1);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -224,8 +285,34 @@ fn failed_to_start(ending: Ending, stderr: &[u8]) -> bool {
     }
 }
 
+/// What is kept of standard error.
+#[derive(Default)]
+pub(crate) struct Errors {
+    pub(crate) first: Vec<u8>,
+    last: Vec<u8>,
+}
+
+/// Reads standard error to its end, and keeps its beginning and its end.
+pub(crate) fn read_errors(mut stderr: impl Read) -> Errors {
+    let mut kept = Errors::default();
+    let mut buffer = [0; 1 << 16];
+    loop {
+        match stderr.read(&mut buffer) {
+            Ok(0) => return kept,
+            Ok(length) => {
+                let room = (KEPT_ERRORS - kept.first.len()).min(length);
+                kept.first.extend_from_slice(&buffer[..room]);
+                kept.last.extend_from_slice(&buffer[..length]);
+                kept.last.drain(..kept.last.len().saturating_sub(KEPT_ERRORS));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return kept,
+        }
+    }
+}
+
 /// Reads to the end and keeps the beginning; sets `overflow` once there is more than `most`.
-fn read_up_to(mut pipe: impl Read, most: usize, overflow: Option<&AtomicBool>) -> Vec<u8> {
+fn read_up_to(mut pipe: impl Read, most: usize, overflow: &AtomicBool) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut buffer = [0; 1 << 16];
     loop {
@@ -235,9 +322,7 @@ fn read_up_to(mut pipe: impl Read, most: usize, overflow: Option<&AtomicBool>) -
                 // The rest is read and dropped, so that the writer never waits for us.
                 let room = (most - kept.len()).min(length);
                 kept.extend_from_slice(&buffer[..room]);
-                if let Some(overflow) = overflow.filter(|_| room < length) {
-                    overflow.store(true, Ordering::Relaxed);
-                }
+                overflow.fetch_or(room < length, Ordering::Relaxed);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return kept,
@@ -314,7 +399,8 @@ mod tests {
     fn shell(script: &str, limits: Limits) -> Run {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
-        run(command, "source", "input", &limits)
+        let files = [SharedFile { path: Path::new("/a"), content: b"source" }];
+        run(Job { command, files: &files, input: "input", kill: kill_namespace }, &limits)
     }
 
     #[track_caller]
@@ -327,7 +413,9 @@ mod tests {
     #[test]
     fn the_program_and_then_its_input_are_handed_over() {
         let run = check("cat", LIMITS, Ending::Exited(0));
-        assert_eq!(run.stdout, b"\x06\0\0\0\0\0\0\0sourceinput");
+        let lengths = [1, 2, 6].map(u64::to_le_bytes);
+        let expected = [&lengths[0][..], &lengths[1], b"/a", &lengths[2], b"source", b"input"].concat();
+        assert_eq!(run.stdout, expected);
         // Nobody reads it: no failure.
         check("exec <&-; sleep 0.1", LIMITS, Ending::Exited(0));
     }
@@ -351,7 +439,8 @@ mod tests {
         check("echo 'no bwrap: ' >&2; exit 1", LIMITS, Ending::Exited(1));
         check("echo 'sandbox: no' >&2; exit 1", LIMITS, Ending::Exited(1));
         check("echo 'bwrap: no' >&2; exit 2", LIMITS, Ending::Exited(2));
-        let nowhere = run(Command::new("/nowhere/launcher"), "", "", &LIMITS);
+        let command = Command::new("/nowhere/launcher");
+        let nowhere = run(Job { command, files: &[], input: "", kill: kill_namespace }, &LIMITS);
         assert_eq!(nowhere.ending, Ending::NotStarted);
         assert!(!nowhere.stderr.is_empty());
     }
@@ -376,10 +465,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_beginning_of_standard_error_is_kept() {
-        let run =
-            check("head -c 5000 /dev/zero >&2; head -c 5000000 /dev/zero >&2", LIMITS, Ending::Exited(0));
-        assert_eq!(run.stderr.len(), 4096);
+    fn only_the_beginning_and_the_end_of_standard_error_are_kept() {
+        let run = check("head -c 5000000 /dev/zero >&2; echo end >&2", LIMITS, Ending::Exited(0));
+        assert_eq!((run.stderr.len(), run.last_errors.len()), (4096, 4096));
+        assert!(run.last_errors.ends_with(b"\0end\n"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::engine::Kept;
 use super::input::markers;
 use super::sample::EngineArguments;
+use super::verifier::VerifierArguments;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_questions::benchmarks::{Benchmark, Chosen};
@@ -46,7 +47,8 @@ Examples:
   latrace eval --model models/tuned --bench gsm8k --data gsm8k.jsonl --k 4 --limit 100 --out evaluations/gsm8k
   latrace eval --model runs/quickstart/09-final --bench walk --out evaluations/walk
   latrace eval --bench gsm8k --responses samples.jsonl --out evaluations/given
-  latrace eval --bench gsm8k --responses gold --out evaluations/check")]
+  latrace eval --bench gsm8k --responses gold --out evaluations/check
+  latrace eval --bench own.toml --responses samples.jsonl --verifier-command ./judge --out own")]
 pub struct EvalArguments {
     /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR", required_unless_present = "responses")]
@@ -88,6 +90,8 @@ pub struct EvalArguments {
     /// Time limit of a program, in seconds per test [default: the benchmark's]
     #[arg(long, value_name = "S", value_parser = super::verify::positive)]
     time_limit: Option<f64>,
+    #[command(flatten)]
+    verifier: VerifierArguments,
     /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -180,7 +184,8 @@ fn plan(arguments: &EvalArguments) -> Result<BenchmarkRun> {
     let markers = markers(arguments.markers.as_deref().unwrap_or(markers_name))?;
     let files = files(arguments, &benchmark)?;
     let (chosen, out) = (chosen(arguments), arguments.out.clone());
-    Ok(BenchmarkRun { benchmark, files, chosen, markers, seed: arguments.seed, out })
+    let verifier = arguments.verifier.settings()?;
+    Ok(BenchmarkRun { benchmark, files, chosen, markers, verifier, seed: arguments.seed, out })
 }
 
 fn files(arguments: &EvalArguments, benchmark: &Benchmark) -> Result<Vec<PathBuf>> {

@@ -25,5 +25,6 @@ pub mod score;
 pub mod serve;
 pub mod status;
 pub mod train;
+mod verifier;
 pub mod verify;
 pub mod weigh;

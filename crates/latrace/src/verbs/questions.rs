@@ -83,7 +83,7 @@ pub struct QuestionsArguments {
     /// Read a field from another column of the file, such as question=problem
     #[arg(long, value_name = "OURS=THEIRS", value_parser = pair)]
     column: Vec<(String, String)>,
-    /// Verifier for rows of the file without a `kind`: math, choice, text, code
+    /// Verifier for rows of the file without a `kind`: math, choice, text, code, command
     #[arg(long, value_name = "KIND", default_value = "math")]
     kind: String,
     /// Verifier for rows without a `kind` whose `source` (or id) begins so, such as taco=code; over a recipe's defaults

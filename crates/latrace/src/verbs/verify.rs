@@ -7,16 +7,18 @@ use anyhow::{Context, Result};
 use clap::Args;
 use latrace_io::progress::Progress;
 use latrace_io::rows::{Output, Row, RowReader, RowSink, UniqueIds, text_of, write_rows};
-use latrace_questions::query::{Query, SharedSandbox};
+use latrace_questions::query::Query;
 use latrace_questions::verdict_journal::Journal;
+use latrace_questions::verifiers::{Answered, Verifiers};
+use latrace_verify::command::CommandSettings;
 use latrace_verify::{Convention, Judgement};
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
 use tracing::info;
 
 use super::input::{Parsed, open_rows};
 use super::output::add_fields;
+use super::verifier::VerifierArguments;
 
 /// Rows read, judged and written before the next are read.
 const WINDOW_ROWS: usize = 4096;
@@ -48,15 +50,21 @@ fn default_of(convention: &str) -> &'static str {
 }
 
 const ROWS: &str = "\
-Input rows: `id` (optionally with `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`), `gold` (a
-string or a list of accepted ones), `prediction` (a full response or a bare answer), and for choices
+Input rows: `id` (optionally with `sample` and `answer`), `kind` (`math`, `choice`, `text`, `code`, `command`),
+`gold` (a string or a list of accepted ones), `prediction` (a full response or a bare answer), and for choices
 optionally `options` (a list of strings). For `code`, `gold` holds the tests (`inputs`, `outputs`, optionally
-`fn_name`; or a list of LiveCodeBench tests; or either as a JSON string), `prediction` is a response whose
-last fenced block is the program (or with `bare: true` the program itself), and `limits` may set `time_s`,
-`memory_mb`, `output_mb` and `processes`. Programs run in a bubblewrap sandbox; without one their verdict is
-`undetermined` (`no_sandbox`), as it is where `gold` is null, for want of tests (`no_verifier`).
+`fn_name`; or a list of LiveCodeBench tests; or `prompt`, `test` and `entry_point` as HumanEval has them; or any
+as a JSON string), `prediction` is a response whose last fenced block is the program, one tagged as Python before
+others (or with `bare: true` the program itself), and `limits` may set `time_s`, `memory_mb`, `output_mb` and
+`processes`. Programs run in a bubblewrap sandbox; without one their verdict is `undetermined` (`no_sandbox`), as
+it is where `gold` is null, for want of tests (`no_verifier`).
 The built-in tasks (`walk`, `countdown`, `arithmetic`, `graph`, `latin`) are kinds too: they judge by
 `question` and need no `gold`.
+Rows of the kind `command` go to the program of --verifier-command, in batches, with all of their fields, as
+JSON Lines; it writes a line for each: its `id`, `verdict`, optionally `reason` (written as
+`verifier_reason`) and `extracted`. A row without a verdict, with several or with one that cannot be read is `undetermined`
+(`no_verdict`, `bad_verdict`), and so is a batch whose program fails (`verifier_failed`) or is late
+(`verifier_time_limit`).
 Output rows, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`),
 `reason`, `extracted` (the answer that was judged, or null).
 
@@ -66,7 +74,8 @@ The optional field `convention` names where the answer is found in the response,
 const EXAMPLES: &str = "
 Examples:
   latrace verify --data answers.jsonl --out verdicts.jsonl
-  latrace verify --data answers.jsonl --jobs 2 | head";
+  latrace verify --data answers.jsonl --jobs 2 | head
+  latrace verify --data answers.jsonl --verifier-command \"python3 judge.py\"";
 
 /// Arguments of `latrace verify`.
 #[derive(Args, Debug)]
@@ -84,6 +93,8 @@ pub struct VerifyArguments {
     /// Default time limit of a program, in seconds per test
     #[arg(long, value_name = "S", default_value_t = 6.0, value_parser = positive)]
     time_limit: f64,
+    #[command(flatten)]
+    verifier: VerifierArguments,
     /// Skip and count bad rows instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
@@ -94,9 +105,11 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
     let reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
     let pool = judging_pool(arguments.jobs)?;
-    let journal = open_journal(arguments, &out)?;
-    let (ids, sandbox) = (UniqueIds::default(), SharedSandbox::default());
-    let mut judging = Judging { reader, ids, time_limit: arguments.time_limit, pool, sandbox, journal };
+    let settings = arguments.verifier.settings()?;
+    let verifiers = Verifiers::new(&settings)?;
+    let journal = open_journal(arguments, &settings, &verifiers, &out)?;
+    let (ids, time_limit) = (UniqueIds::default(), arguments.time_limit);
+    let mut judging = Judging { reader, ids, time_limit, pool, verifiers, journal };
     let summary = write_rows(&out, |sink| judging.judge_all(sink))?;
     // Removed only now: until the output is complete, it is what a kill leaves to resume from.
     judging.journal.close()?;
@@ -112,8 +125,14 @@ fn judging_pool(jobs: Option<u64>) -> Result<ThreadPool> {
 }
 
 /// The journal of judgements beside the output, with those of an interrupted run of the same options.
-fn open_journal(arguments: &VerifyArguments, out: &Output) -> Result<Journal> {
-    let options = format!("{} {}", arguments.time_limit, arguments.skip_bad_rows);
+fn open_journal(
+    arguments: &VerifyArguments,
+    verifier: &CommandSettings,
+    verifiers: &Verifiers,
+    out: &Output,
+) -> Result<Journal> {
+    let own = json!([verifier, verifiers.checksums()]);
+    let options = format!("{} {} {own}", arguments.time_limit, arguments.skip_bad_rows);
     let journal = Journal::open(out, &arguments.data, &options)?;
     note_earlier(journal.count_earlier());
     Ok(journal)
@@ -152,7 +171,7 @@ struct Judging {
     /// Default time limit of a program, in seconds per test.
     time_limit: f64,
     pool: ThreadPool,
-    sandbox: SharedSandbox,
+    verifiers: Verifiers,
     journal: Journal,
 }
 
@@ -198,16 +217,17 @@ impl Judging {
     fn judge_window(&mut self, window: &[RowToJudge]) -> Result<Vec<Judgement>> {
         // The journal holds judgements in row order, so those of an interrupted run come first.
         let mut judged = self.journal.take(window.len());
-        let fresh = self.judge(&window[judged.len()..]);
+        let fresh = self.judge(&window[judged.len()..])?;
         self.journal.add(&fresh)?;
         judged.extend(fresh);
         Ok(judged)
     }
 
-    fn judge(&self, rows: &[RowToJudge]) -> Vec<Judgement> {
-        let sandbox = &self.sandbox;
-        // `collect` keeps the order of the rows, whatever order their judgements finish in.
-        self.pool.install(|| rows.par_iter().map(|(_, query, answer)| query.judge(answer, sandbox)).collect())
+    fn judge(&self, rows: &[RowToJudge]) -> Result<Vec<Judgement>> {
+        let answers: Vec<Answered<'_>> =
+            rows.iter().map(|(_, query, prediction)| (query, prediction.as_str())).collect();
+        let verifiers = &self.verifiers;
+        self.pool.install(|| verifiers.judge_all(&answers))
     }
 }
 
@@ -220,6 +240,8 @@ fn with_verdict(mut row: Row, judgement: Judgement) -> Row {
             ("extracted", json!(judgement.extracted)),
         ],
     );
+    // Only where there is one: the built-in kinds have none.
+    row.extend(judgement.note.map(|note| ("verifier_reason".to_owned(), json!(note))));
     row
 }
 
