@@ -31,7 +31,16 @@ pub(super) struct Arithmetic {
     /// The exponents of the greatest and the smallest term at all points so far.
     greatest_ever: i32,
     least: i32,
+    /// Logarithms and even roots of negative numbers have no value.
+    pub(super) is_real_alone: bool,
+    /// How much may still be computed.
+    work: usize,
 }
+
+/// What a function costs, where an operation costs 1.
+pub(super) const FUNCTION: usize = 30;
+/// The most operations at 192 bits, over all points.
+const MOST_WORK: usize = 120_000;
 
 // Small integers are exact at any precision.
 pub(super) fn zero() -> BigFloat {
@@ -69,7 +78,17 @@ impl Arithmetic {
             greatest: None,
             greatest_ever: i32::MIN,
             least: i32::MAX,
+            is_real_alone: false,
+            work: MOST_WORK,
         })
+    }
+
+    /// Counts so many operations; `None` where they are too many.
+    pub(super) fn spend(&mut self, operations: usize) -> Option<()> {
+        // Products take time quadratic in the precision.
+        let cost = operations * (self.precision / 192).pow(2);
+        self.work = self.work.checked_sub(cost)?;
+        Some(())
     }
 
     /// Continues at another precision, with no terms recorded.
@@ -225,6 +244,7 @@ impl Arithmetic {
         if !has_exponential(&power.re) || !has_exponential(&power.im) {
             return None;
         }
+        self.spend(FUNCTION)?;
         let size = power.re.exp(self.precision, ROUNDING, &mut self.constants);
         // As in products: no imaginary rounding for real powers.
         if power.im.is_zero() {
@@ -240,9 +260,10 @@ impl Arithmetic {
     /// The principal logarithm.
     pub(super) fn logarithm(&mut self, value: &Complex) -> Option<Complex> {
         let size = self.magnitude(value);
-        if size.is_zero() {
+        if size.is_zero() || (self.is_real_alone && value.re.is_negative()) {
             return None;
         }
+        self.spend(FUNCTION)?;
         self.note(one());
         let re = size.ln(self.precision, ROUNDING, &mut self.constants);
         let im = self.angle(value);
@@ -267,7 +288,7 @@ impl Arithmetic {
         }
     }
 
-    fn quarter_turn(&mut self) -> BigFloat {
+    pub(super) fn quarter_turn(&mut self) -> BigFloat {
         self.pi().div(&BigFloat::from_i64(2, self.precision), self.precision, ROUNDING)
     }
 

@@ -93,12 +93,37 @@ impl Polynomial {
         Polynomial(scaled.collect())
     }
 
+    /// The greatest monomial that divides all terms.
+    fn content(&self) -> Monomial {
+        let mut monomials = self.0.keys();
+        let first = monomials.next().cloned().unwrap_or_default();
+        monomials.fold(first, |common, monomial| common_factor(&common, monomial))
+    }
+
+    fn over(&self, divisor: &Monomial) -> Polynomial {
+        let divided =
+            |(monomial, value): (&Monomial, &Rational)| (monomial_over(monomial, divisor), value.clone());
+        Polynomial(self.0.iter().map(divided).collect())
+    }
+
     /// The rational factor between the other polynomial and this one, if there is one.
     fn ratio(&self, other: &Polynomial) -> Option<Rational> {
         let (term, value) = other.0.first_key_value()?;
         let ratio = self.0.get(term)? / value;
         (*self == other.scale(&ratio)).then_some(ratio)
     }
+}
+
+/// The greatest monomial that divides both.
+fn common_factor(one: &Monomial, two: &Monomial) -> Monomial {
+    let least = |(atom, power): (&String, &u32)| Some((atom.clone(), *power.min(two.get(atom)?)));
+    one.iter().filter_map(least).collect()
+}
+
+/// A monomial over one that divides it.
+fn monomial_over(monomial: &Monomial, divisor: &Monomial) -> Monomial {
+    let rest = |(atom, power): (&String, &u32)| (atom.clone(), power - divisor.get(atom).unwrap_or(&0));
+    monomial.iter().map(rest).filter(|(_, power)| *power > 0).collect()
 }
 
 /// The atom whose square is −1.
@@ -201,6 +226,20 @@ impl Fraction {
     /// Whether both are the same function.
     pub(crate) fn equals(&self, other: &Fraction) -> Option<bool> {
         self.crossed(other).map(|(left, right)| left == right)
+    }
+
+    /// Whether the numerators are multiples of one another, when factors that a numerator shares with its
+    /// denominator are cancelled.
+    pub(crate) fn has_the_zeros_of(&self, other: &Fraction) -> bool {
+        let (one, two) = (self.reduced_numerator(), other.reduced_numerator());
+        let is_constant = one.as_constant().or_else(|| two.as_constant()).is_some();
+        !is_constant && one.ratio(&two).is_some()
+    }
+
+    /// The numerator without the powers of atoms that divide it and the denominator.
+    fn reduced_numerator(&self) -> Polynomial {
+        let common = common_factor(&self.numerator.content(), &self.denominator.content());
+        self.numerator.over(&common)
     }
 
     /// The rational factor between `other` and this one; the inner `None` if the ratio is no rational.

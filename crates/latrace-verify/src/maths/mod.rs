@@ -4,11 +4,15 @@
 //! exactly, written decimals within a relative tolerance, everything else by normal form and then at random
 //! points in 192-bit arithmetic. The text of a response is never evaluated as a program.
 
+mod characters;
+mod closed;
 mod collection;
 mod compare;
 mod complex;
 mod evaluate;
 mod exact;
+mod functions;
+mod inequality;
 mod label;
 mod matrix;
 mod numeric;
@@ -24,6 +28,7 @@ mod signs;
 mod syntax;
 mod token;
 mod unit;
+mod univariate;
 mod value;
 
 use std::sync::OnceLock;

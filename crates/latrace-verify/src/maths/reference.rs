@@ -65,6 +65,7 @@ impl Reference {
         let as_read = |read: &Expression| {
             compare::same(&self.read, read)
                 || self.is_with_decimal_comma(answer.text)
+                || self.is_pointed(answer.text, read)
                 || (self.may_be_regrouped(answer.text, read) && self.is_with_separate_commas(answer.text))
         };
         answer.read().is_some_and(as_read) || self.is_inner(answer.text)
@@ -80,6 +81,14 @@ impl Reference {
     fn is_with_decimal_comma(&self, answer: &str) -> bool {
         let pointed = || with_decimal_point(answer);
         value::is_decimal(&self.read) && pointed().is_some_and(|pointed| self.is(&Answer::new(&pointed)))
+    }
+
+    /// A reference `0,5` is 0.5 for an answer that is a decimal, and a list for any other.
+    fn is_pointed(&self, answer: &str, read: &Expression) -> bool {
+        let pointed = || with_decimal_point(&self.text).and_then(|pointed| Reference::read(&pointed));
+        is_list(&self.read)
+            && value::is_decimal(read)
+            && pointed().is_some_and(|gold| gold.is(&Answer::new(answer)))
     }
 
     /// `1,234` is one number or a list of two. The other reading is tried only where one side is a list
@@ -106,14 +115,14 @@ fn is_list(expression: &Expression) -> bool {
     matches!(expression, Expression::List(..) | Expression::Set(_))
 }
 
-/// An answer that is one number with a comma for its decimal point, as `1000,99`. With one digit or a group
-/// of three behind the comma it may as well be two numbers, or a greater one.
+/// An answer that is one number with a comma for its decimal point, as `1000,99` and `0,5`. Where it begins with
+/// another digit than zero, one digit or a group of three behind the comma may as well be another number.
 fn with_decimal_point(answer: &str) -> Option<String> {
     let plain = answer.trim().trim_matches('$').trim();
     let (whole, fraction) = plain.split_once(',')?;
     let unsigned = whole.strip_prefix('-').unwrap_or(whole);
-    let grouped = fraction.len() == 3 && unsigned.len() <= 3 && unsigned != "0";
-    let clear = is_digits(unsigned) && is_digits(fraction) && fraction.len() > 1 && !grouped;
+    let ambiguous = fraction.len() == 1 || (fraction.len() == 3 && unsigned.len() <= 3);
+    let clear = is_digits(unsigned) && is_digits(fraction) && (unsigned == "0" || !ambiguous);
     clear.then(|| format!("{whole}.{fraction}"))
 }
 

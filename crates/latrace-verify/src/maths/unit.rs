@@ -82,7 +82,14 @@ fn is_name_of(word: &str, unit: &str) -> bool {
 
 /// Whether a word begins a unit that can be read.
 pub(crate) fn is_known(name: &str) -> bool {
-    find(name).is_some() || QUOTIENTS.iter().any(|(short, _)| *short == name.to_lowercase())
+    find(micro(name).unwrap_or(name)).is_some()
+        || QUOTIENTS.iter().any(|(short, _)| *short == name.to_lowercase())
+}
+
+/// The unit of which a name, as `μm` or `microseconds`, is the millionth part.
+fn micro(name: &str) -> Option<&str> {
+    let symbol = name.strip_prefix(['μ', 'µ']);
+    symbol.or_else(|| name.strip_prefix("micro").filter(|unit| unit.len() > 1))
 }
 
 /// How two units go together.
@@ -151,7 +158,7 @@ fn measure(name: &str) -> Option<Measure> {
 
 fn spelled(name: &str) -> String {
     let symbols = name.to_lowercase().replace(" per ", "/");
-    symbols.replace(" squared", "^2").replace(" cubed", "^3").replace(['(', ')'], " ")
+    symbols.replace(" squared", "^2").replace(" cubed", "^3").replace(['(', ')'], " ").replace(['{', '}'], "")
 }
 
 impl Measure {
@@ -179,7 +186,11 @@ impl Measure {
             return self.take(below, -times);
         }
         let power = power.parse::<i32>().ok().filter(|power| power.abs() <= MOST_POWER)? * times;
-        self.multiply(find(name)?, power);
+        let part = micro(name);
+        self.multiply(find(part.unwrap_or(name))?, power);
+        if part.is_some() {
+            self.factor *= Pow::pow(Rational::new(BigInt::one(), BigInt::from(1_000_000)), power);
+        }
         Some(())
     }
 
@@ -242,6 +253,10 @@ mod tests {
         check("cm^3", "ml", Some((1, 1)));
         check("cubic meters", "liters", Some((1000, 1)));
         check("m s^-2", "m/s^2", Some((1, 1)));
+        check("m s^{-2}", "m/s^2", Some((1, 1)));
+        check("μm", "m", Some((1, 1_000_000)));
+        check("μm^2", "m^2", Some((1, 1_000_000_000_000)));
+        check("microseconds", "μs", Some((1, 1)));
         check("dollars", "cents", Some((100, 1)));
         check("dollars per apple", "dollars", Some((1, 1)));
         check("dollars", "$ per hour", Some((1, 1)));

@@ -23,11 +23,23 @@ pub(super) struct Parser {
     /// Absolute values that are open, so that a bar closes rather than opens.
     pub(super) bars: usize,
     pub(super) commas: Commas,
+    /// Within a set whose members are followed by a condition: a bar or a colon ends the members.
+    pub(super) before_condition: bool,
+    /// Within an integral that a differential ends.
+    pub(super) before_differential: bool,
 }
 
 impl Parser {
     pub(super) fn new(tokens: Vec<Token>, commas: Commas) -> Parser {
-        Parser { tokens, at: 0, depth: 0, bars: 0, commas }
+        Parser {
+            tokens,
+            at: 0,
+            depth: 0,
+            bars: 0,
+            commas,
+            before_condition: false,
+            before_differential: false,
+        }
     }
 
     pub(super) fn peek(&self) -> Option<&Kind> {
@@ -101,12 +113,13 @@ impl Parser {
         value
     }
 
-    /// Inside brackets every comma separates, and bars that were opened outside cannot be closed.
+    /// Inside brackets every comma separates, and nothing that was begun outside can be ended.
     pub(super) fn inside<T>(&mut self, read: impl FnOnce(&mut Parser) -> Option<T>) -> Option<T> {
-        let outside = (self.commas, self.bars);
+        let outside = (self.commas, self.bars, self.before_condition, self.before_differential);
         (self.commas, self.bars) = (Commas::Separate, 0);
+        (self.before_condition, self.before_differential) = (false, false);
         let value = self.deeper(read);
-        (self.commas, self.bars) = outside;
+        (self.commas, self.bars, self.before_condition, self.before_differential) = outside;
         value
     }
 }

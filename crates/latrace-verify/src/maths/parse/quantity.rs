@@ -6,8 +6,9 @@ use num_traits::One;
 use super::operator::SUM;
 use super::parser::Parser;
 use super::prose::plain_text;
+use super::quantifier::quantifies;
 use crate::maths::syntax::{Expression, Function, Rational};
-use crate::maths::token::Kind;
+use crate::maths::token::{Kind, is_currency};
 use crate::maths::{exact, unit};
 
 /// Words behind a number that change what it says, so that they count nothing.
@@ -92,7 +93,12 @@ impl Parser {
 
     /// `-\$5`: the sign stands before the currency.
     fn is_negative_amount(&self) -> bool {
-        self.is_mark('-') && self.kind_at(1).is_some_and(|kind| kind.is_command(&["$"]))
+        let is_currency = |kind: &Kind| match kind {
+            Kind::Command(name) => currency_named(name).is_some(),
+            Kind::Mark(sign) => is_currency(*sign),
+            _ => false,
+        };
+        self.is_mark('-') && self.kind_at(1).is_some_and(is_currency)
     }
 
     fn value(&mut self) -> Option<Expression> {
@@ -128,13 +134,12 @@ impl Parser {
 
     fn currency(&mut self) -> Option<String> {
         let symbol = match self.peek()? {
-            Kind::Command(name) => currency_named(name)?,
-            Kind::Mark('€') => "€",
-            Kind::Mark('£') => "£",
+            Kind::Command(name) => currency_named(name)?.to_owned(),
+            Kind::Mark(sign) if is_currency(*sign) => sign.to_string(),
             _ => return None,
         };
         self.at += 1;
-        Some(symbol.to_owned())
+        Some(symbol)
     }
 
     /// `\pmod{7}`, `(mod 7)`, `\bmod 7`.
@@ -154,8 +159,8 @@ impl Parser {
 
     /// A unit behind a value: words, powers of words, words over words.
     pub(super) fn unit(&mut self) -> Option<String> {
-        if self.take_command("$") {
-            return Some("$".to_owned());
+        if let Some(currency) = self.currency() {
+            return Some(currency);
         }
         if self.take_command("AA") {
             return Some("ångström".to_owned());
@@ -171,6 +176,9 @@ impl Parser {
         let Some(Kind::Text(text)) = self.peek() else {
             return None;
         };
+        if quantifies(text) {
+            return None;
+        }
         let word = text.trim().to_lowercase();
         self.at += 1;
         Some(word)
@@ -226,8 +234,10 @@ impl Parser {
 fn currency_named(command: &str) -> Option<&'static str> {
     Some(match command {
         "$" => "$",
-        "pounds" => "£",
-        "euro" => "€",
+        "pounds" | "textsterling" => "£",
+        "euro" | "texteuro" => "€",
+        "yen" | "textyen" => "¥",
+        "rupee" | "textrupee" => "₹",
         _ => return None,
     })
 }
