@@ -12,19 +12,20 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 use super::point::{Point, at_point};
 use super::syntax::{Constant, Expression, Function, Rational, Relation, Written};
 use super::univariate::{Polynomial, contains, polynomial, substitute};
-use super::{exact, numeric};
+use super::{exact, numeric, work};
 
 /// The most operations that operators are written out to.
 const MOST_NODES: usize = 2_000;
-/// The most work of adding up: a term costs as many units as it has operations, and more the longer the sum.
-const MOST_WORK: u64 = 20_000;
+
+/// The most operations in the terms of a sum that is added up.
+const MOST_TERMS: u64 = 40_000;
 
 /// The expression with the operators in it that have values by their values.
 pub(super) fn written_out(expression: &Expression) -> Cow<'_, Expression> {
     if !expression.any(&|part| matches!(part, Expression::Opaque(..))) {
         return Cow::Borrowed(expression);
     }
-    Cow::Owned(Writer { nodes: MOST_NODES, work: MOST_WORK }.written(expression))
+    Cow::Owned(Writer { nodes: MOST_NODES }.written(expression))
 }
 
 /// The answer with `C(5,2)` and its like as numbers, for a reference that they cannot be names in.
@@ -43,7 +44,10 @@ fn with_counts(expression: &Expression) -> Expression {
 }
 
 fn is_count(expression: &Expression) -> bool {
-    matches!(expression, Expression::Opaque(name, parts) if matches!(name.as_str(), "C" | "P") && parts.len() == 2)
+    match expression {
+        Expression::Opaque(name, parts) => matches!(name.as_str(), "C" | "P") && parts.len() == 2,
+        _ => false,
+    }
 }
 
 fn count(name: &str, parts: &[Expression]) -> Expression {
@@ -125,8 +129,9 @@ pub(super) fn at(expression: &Expression, point: &Point) -> Option<Expression> {
     let operator = Operator::of(expression)?;
     let (low, high) = operator.range(|bound| exact::rational(&at_point(bound, point)))?;
     let terms = usize::try_from(high - low + 1).ok()?;
-    let fits = terms.checked_mul(operator.body.nodes()).is_some_and(|nodes| nodes <= MOST_NODES);
-    fits.then(|| operator.joined((low..=high).map(|index| operator.term(index)).collect()))
+    let nodes = terms.checked_mul(operator.body.nodes()).filter(|nodes| *nodes <= MOST_NODES)?;
+    work::spend(nodes as u64)?;
+    Some(operator.joined((low..=high).map(|index| operator.term(index)).collect()))
 }
 
 /// Whether an expression is a sum or product over whole numbers, so that its bounds are such.
@@ -134,10 +139,9 @@ pub(super) fn is_over_integers(expression: &Expression) -> bool {
     Operator::of(expression).is_some()
 }
 
-/// What is left of the budget.
+/// How many more operations may be written out.
 struct Writer {
     nodes: usize,
-    work: u64,
 }
 
 impl Writer {
@@ -164,15 +168,18 @@ impl Writer {
     /// The value of a sum or product of rationals.
     fn total(&mut self, operator: &Operator<'_>, low: i64, high: i64) -> Option<Rational> {
         let nodes = operator.body.nodes() as u64;
+        (((high - low).unsigned_abs()).checked_mul(nodes)? <= MOST_TERMS).then_some(())?;
         let mut total = if operator.is_sum { Rational::zero() } else { Rational::one() };
         for index in low..=high {
-            // Fractions are reduced in time that is quadratic in their length.
-            let words = (total.numer().bits() + total.denom().bits()) / 64;
-            self.work = self.work.checked_sub(nodes + words * words / 64)?;
+            work::spend(nodes)?;
             let term = operator.term(index);
             let term = if term.any(&is_over_integers) { self.written(&term) } else { term };
             let value = exact::rational(&term)?;
-            if operator.is_sum { total += value } else { total *= value }
+            total = if operator.is_sum {
+                exact::sum_of(&total, &value)
+            } else {
+                exact::product_of(&total, &value)
+            }?;
         }
         Some(total)
     }

@@ -5,6 +5,7 @@ use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive};
 
 use super::syntax::Rational;
+use super::work;
 
 // Results are not rounded to the last bit: agreement allows for far larger errors.
 pub(super) const ROUNDING: RoundingMode = RoundingMode::None;
@@ -33,14 +34,12 @@ pub(super) struct Arithmetic {
     least: i32,
     /// Logarithms and even roots of negative numbers have no value.
     pub(super) is_real_alone: bool,
-    /// How much may still be computed.
-    work: usize,
 }
 
-/// What a function costs, where an operation costs 1.
-pub(super) const FUNCTION: usize = 30;
-/// The most operations at 192 bits, over all points.
-const MOST_WORK: usize = 120_000;
+/// What an operation costs at 192 bits.
+pub(super) const OPERATION: u64 = 4;
+/// What a function costs at 192 bits.
+pub(super) const FUNCTION: u64 = 500;
 
 // Small integers are exact at any precision.
 pub(super) fn zero() -> BigFloat {
@@ -72,6 +71,8 @@ fn from_words(words: &[u64], precision: usize) -> BigFloat {
 
 impl Arithmetic {
     pub(super) fn new(precision: usize) -> Option<Arithmetic> {
+        // Constants are computed anew.
+        work::spend(2 * FUNCTION)?;
         Some(Arithmetic {
             constants: Consts::new().ok()?,
             precision,
@@ -79,16 +80,14 @@ impl Arithmetic {
             greatest_ever: i32::MIN,
             least: i32::MAX,
             is_real_alone: false,
-            work: MOST_WORK,
         })
     }
 
-    /// Counts so many operations; `None` where they are too many.
-    pub(super) fn spend(&mut self, operations: usize) -> Option<()> {
-        // Products take time quadratic in the precision.
-        let cost = operations * (self.precision / 192).pow(2);
-        self.work = self.work.checked_sub(cost)?;
-        Some(())
+    /// Takes the units that something costs which takes so many at 192 bits.
+    pub(super) fn spend(&self, units: u64) -> Option<()> {
+        // Products take time quadratic in the precision, but much of the time at 192 bits is none of theirs.
+        let words = (self.precision / 64) as u64;
+        work::spend(units * (words * words + 27) / 36)
     }
 
     /// Continues at another precision, with no terms recorded.

@@ -4,7 +4,7 @@ use astro_float_num::BigFloat;
 use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 
-use super::complex::{Arithmetic, Complex, FUNCTION, ROUNDING, one, zero};
+use super::complex::{Arithmetic, Complex, FUNCTION, OPERATION, ROUNDING, one, zero};
 use super::point::{Point, at_point};
 use super::syntax::{Constant, Expression, Function, Rational};
 use super::{closed, exact};
@@ -13,7 +13,7 @@ impl Arithmetic {
     /// The value of an expression at a point; `None` if it is undefined or too large to compute, or the work
     /// is used up.
     pub(super) fn value(&mut self, expression: &Expression, point: &Point) -> Option<Complex> {
-        self.spend(1)?;
+        self.spend(OPERATION)?;
         Arithmetic::checked(self.raw_value(expression, point)?)
     }
 

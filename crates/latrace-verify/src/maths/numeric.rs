@@ -30,8 +30,8 @@ const SIGNED_POINTS: usize = 40;
 // Many more than must agree: over a narrow domain most points are undefined.
 /// Points tried.
 const TRIALS: u64 = 128;
-// Points at which functions of real numbers are compared: how many are tried, since either may be undefined at
-// many, and how many must agree, or are enough.
+// Points at which functions of real numbers are compared: how many are tried, since either may be undefined
+// at many, and how many that agree are enough.
 /// All variables are positive.
 const POSITIVE: (u64, usize) = (60, 10);
 /// One variable is negative.
@@ -45,6 +45,13 @@ const MOST_NODES: usize = 4_000;
 
 /// Where expressions without variables are evaluated.
 const ONLY: Point = Point { trial: 0, whole: false, wide: false, signs: Signs::Varied };
+
+/// Over which numbers functions are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    Real,
+    Complex,
+}
 
 /// How two expressions compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +67,8 @@ pub(crate) fn compare(one: &Expression, two: &Expression) -> Agreement {
     agreement(one, two, Relation::Equal)
 }
 
-/// Compares two expressions as functions of real numbers, in which roots and logarithms of negative numbers have
-/// no value: `\sqrt{m/k}` and `1/\sqrt{k/m}`, `\ln x^3` and `3\ln x`.
+/// Compares two expressions as functions of real numbers, in which roots and logarithms of negative numbers
+/// have no value: `\sqrt{m/k}` and `1/\sqrt{k/m}`, `\ln x^3` and `3\ln x`.
 ///
 /// Both must have a value at the same points where no variable is negative, or one alone; where several are,
 /// a value that only one side has counts for nothing, since \(\sqrt{L/g}\) is meant for a length and an
@@ -124,6 +131,27 @@ fn agree_with_signs(
         }
     }
     Some(agreed)
+}
+
+/// Whether no point far from zero tells two expressions apart that agree near it, as `\sqrt{(x+100)^2}` and
+/// `x + 100` do. Undefined values, which may be too large to compute, tell nothing.
+pub(crate) fn agree_far(one: &Expression, two: &Expression, numbers: Numbers) -> bool {
+    const FAR: u64 = 12;
+    let pair = Pair(one, two);
+    if !pair.either(depends_on_signs) || !pair.either(has_variables) || pair.either(needs_integers) {
+        return true;
+    }
+    let Some(mut arithmetic) = Arithmetic::new(PRECISION) else {
+        return false;
+    };
+    arithmetic.is_real_alone = numbers == Numbers::Real;
+    let mut test = Test { relation: Relation::Equal, ratio: None };
+    (0..FAR).all(|far| {
+        let point = Point { trial: 3 * far + 2, whole: false, wide: true, signs: Signs::Varied };
+        arithmetic.forget();
+        let values = arithmetic.value(one, &point).zip(arithmetic.value(two, &point));
+        values.is_none_or(|(left, right)| test.holds(&mut arithmetic, &left, &right))
+    })
 }
 
 /// Whether `one` is a constant times `two`, a positive one if `positive`.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::compare;
 use super::parse::{Commas, has_grouped_digits, parse};
 use super::syntax::Expression;
-use super::value;
+use super::{value, work};
 use crate::letter::{self, MOST_OPTIONS};
 use crate::response;
 
@@ -45,7 +45,7 @@ impl Reference {
     /// The answer in `gold`; `None` where it cannot be parsed.
     pub(crate) fn read(gold: &str) -> Option<Self> {
         let text = response::reference(gold);
-        let read = parse_bounded(&text, Commas::InNumbers)?;
+        let read = work::apart(work::READING, || parse_bounded(&text, Commas::InNumbers)).flatten()?;
         Some(Self { text, read, separated: OnceLock::new() })
     }
 
@@ -57,10 +57,16 @@ impl Reference {
 
     /// Whether an answer says the same.
     pub(crate) fn is(&self, answer: &Answer<'_>) -> bool {
-        // The same text is the same answer even where the parser does not understand all of it.
-        if self.text.trim() == answer.text.trim() || self.is_letter(answer.text) {
-            return true;
-        }
+        let is_read = || self.is_as_read(answer) || self.is_inner(answer.text);
+        self.is_as_text(answer.text) || work::bounded(work::COMPARISON, is_read) == Some(true)
+    }
+
+    /// The same text is the same answer even where the parser does not understand all of it.
+    fn is_as_text(&self, answer: &str) -> bool {
+        self.text.trim() == answer.trim() || self.is_letter(answer)
+    }
+
+    fn is_as_read(&self, answer: &Answer<'_>) -> bool {
         // From the cheapest reading to the rarest: most correct answers are decided before the last.
         let as_read = |read: &Expression| {
             compare::same(&self.read, read)
@@ -68,7 +74,7 @@ impl Reference {
                 || self.is_pointed(answer.text, read)
                 || (self.may_be_regrouped(answer.text, read) && self.is_with_separate_commas(answer.text))
         };
-        answer.read().is_some_and(as_read) || self.is_inner(answer.text)
+        answer.read().is_some_and(as_read)
     }
 
     /// Some data sets file multiple choice under mathematics, with a letter for the reference.
@@ -99,15 +105,29 @@ impl Reference {
     }
 
     fn is_with_separate_commas(&self, answer: &str) -> bool {
-        let gold = self.separated.get_or_init(|| parse_bounded(&self.text, Commas::Separate)).as_ref();
+        let separated =
+            || work::apart(work::READING, || parse_bounded(&self.text, Commas::Separate)).flatten();
+        let gold = self.separated.get_or_init(separated).as_ref();
         let answer = parse_bounded(answer, Commas::Separate);
         gold.zip(answer).is_some_and(|(gold, answer)| compare::same(gold, &answer))
     }
 
     /// A box with words and a box in it says what the inner box says, as a reference does.
     fn is_inner(&self, answer: &str) -> bool {
-        let inner = response::reference(answer);
-        inner.len() < answer.trim().len() && self.is(&Answer::new(&inner))
+        // Each is read.
+        const MOST_NESTED: usize = 4;
+        let mut outer = answer.to_owned();
+        for _ in 0..MOST_NESTED {
+            let inner = response::reference(&outer);
+            if inner.len() >= outer.trim().len() {
+                return false;
+            }
+            if self.is_as_text(&inner) || self.is_as_read(&Answer::new(&inner)) {
+                return true;
+            }
+            outer = inner;
+        }
+        false
     }
 }
 
@@ -115,8 +135,8 @@ fn is_list(expression: &Expression) -> bool {
     matches!(expression, Expression::List(..) | Expression::Set(_))
 }
 
-/// An answer that is one number with a comma for its decimal point, as `1000,99` and `0,5`. Where it begins with
-/// another digit than zero, one digit or a group of three behind the comma may as well be another number.
+/// An answer that is one number with a comma for its decimal point, as `1000,99` and `0,5`. Where it begins
+/// with another digit than zero, one digit or a group of three behind the comma may be another number.
 fn with_decimal_point(answer: &str) -> Option<String> {
     let plain = answer.trim().trim_matches('$').trim();
     let (whole, fraction) = plain.split_once(',')?;
@@ -131,5 +151,8 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn parse_bounded(text: &str, commas: Commas) -> Option<Expression> {
-    if text.len() > MOST_BYTES { None } else { parse(text, commas) }
+    if text.len() > MOST_BYTES {
+        return None;
+    }
+    work::bounded(work::READING, || parse(text, commas)).flatten()
 }

@@ -5,12 +5,14 @@
 
 use std::cmp::Ordering;
 
+use num_traits::One;
+
 use super::inequality::{Solution, solve};
-use super::label::is_name;
-use super::numeric;
-use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
+use super::label::{is_name, name_of};
+use super::syntax::{Bracket, Constant, Expression, Joint, Rational, Relation};
 use super::univariate::{contains, variables};
 use super::value::infinite;
+use super::{exact, numeric};
 
 // Sorting them compares ends pairwise, and each comparison may need high precision.
 /// The most pieces of a set.
@@ -163,11 +165,40 @@ fn operation(name: &str, parts: &[Expression]) -> Option<Pieces> {
         ("such that", Expression::Symbol(name)) => {
             members(Region { pieces: line(), name: Some(name.clone()) }, two)
         }
+        ("such that", Expression::Chain(sides, _)) if is_of_integers(sides) => {
+            let name = sides.first().filter(|name| matches!(name, Expression::Symbol(_)))?;
+            integers(&members(Region { pieces: line(), name: Some(name_of(name)) }, two)?)
+        }
         ("such that", domain) => members(region(domain)?, two),
         ("cap", _) => intersection(&pieces(one)?, &pieces(two)?),
         ("setminus" | "backslash", _) => intersection(&pieces(one)?, &complement(&pieces(two)?)),
         _ => None,
     }
+}
+
+/// `x \in \mathbb{Z}`
+fn is_of_integers(sides: &[Expression]) -> bool {
+    matches!(sides, [_, Expression::Constant(Constant::NumberSet('Z'))])
+}
+
+/// The whole numbers between rational ends.
+fn integers(pieces: &Pieces) -> Option<Pieces> {
+    let mut points = Vec::new();
+    for (low, high) in pieces {
+        let (low, is_low_out) = low.value()?;
+        let (high, is_high_in) = high.value()?;
+        let (low, high) = (exact::rational(low)?, exact::rational(high)?);
+        let mut at = low.ceil();
+        if at == low && is_low_out {
+            at += Rational::one();
+        }
+        while at < high || (at == high && is_high_in) {
+            points.push(point(&Expression::exactly(at.clone())));
+            (points.len() <= MOST_PIECES).then_some(())?;
+            at += Rational::one();
+        }
+    }
+    Some(points)
 }
 
 /// What of a domain meets a condition on the same name.

@@ -85,8 +85,9 @@ fn is_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
     }
 }
 
-/// Whether two rational functions of several variables are zero at the same points where both have a value, as
-/// those of `y = x/(2x-1)` and `1/x + 1/y = 2` are. With one variable it would be an equation and its solution.
+/// Whether two rational functions of several variables are zero at the same points where both have a value,
+/// as those of `y = x/(2x-1)` and `1/x + 1/y = 2` are. With one variable these would be an equation and its
+/// solution.
 fn has_the_same_zeros(one: &Expression, two: &Expression) -> bool {
     let are_rational = exact::is_rational_function(one) && exact::is_rational_function(two);
     let names = variables(one);
@@ -112,6 +113,9 @@ struct Bound {
     high: Expression,
     strict: bool,
 }
+
+/// The most inequalities that are compared.
+const MOST_BOUNDS: usize = 40;
 
 /// Inequalities that hold together, or of which one holds.
 #[derive(Clone, Debug)]
@@ -161,7 +165,8 @@ fn same_bounds(one: &Bounds, two: &Bounds, same: Same) -> bool {
         inner.iter().all(|left| outer.iter().any(|right| same_bound(left, right, same)))
     };
     let (one, two) = (&one.bounds, &two.bounds);
-    joined && one.len() == two.len() && covered(one, two) && covered(two, one)
+    // Each is compared with each.
+    joined && one.len() == two.len() && one.len() <= MOST_BOUNDS && covered(one, two) && covered(two, one)
 }
 
 fn same_bound(one: &Bound, two: &Bound, same: Same) -> bool {

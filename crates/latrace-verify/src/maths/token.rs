@@ -79,7 +79,7 @@ const UNSEEN: [(&str, usize); 10] = [
 ];
 
 /// Characters that commands write too.
-const COMMAND_CHARACTERS: [(&str, &str); 58] = [
+const COMMAND_CHARACTERS: [(&str, &str); 57] = [
     ("×·⋅∙", "cdot"),
     ("≤⩽", "le"),
     ("≥⩾", "ge"),
@@ -94,7 +94,6 @@ const COMMAND_CHARACTERS: [(&str, &str); 58] = [
     ("∅", "emptyset"),
     ("∩", "cap"),
     ("∖", "setminus"),
-    ("∣", "mid"),
     ("∧", "land"),
     ("∨", "lor"),
     ("∀", "forall"),
@@ -400,6 +399,8 @@ fn plain(character: char) -> Kind {
     match character {
         '÷' => Kind::Mark('/'),
         '∶' => Kind::Mark(':'),
+        // Web pages set absolute values with the sign of divisors.
+        '∣' => Kind::Mark('|'),
         '−' | '–' | '—' => Kind::Mark('-'),
         '′' | '’' => Kind::Mark('\''),
         '、' => Kind::Mark(','),

@@ -3,7 +3,7 @@
 use num_traits::Signed;
 
 use super::exact;
-use super::numeric::{self, Agreement};
+use super::numeric::{self, Agreement, Numbers};
 use super::syntax::{Constant, Expression, Rational, Written};
 
 // Six significant digits: decimals that agree in them were rounded from the same value.
@@ -28,8 +28,13 @@ pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
 /// At random points, over the reals alone or over the complex numbers.
 fn have_the_same_values(gold: &Expression, answer: &Expression) -> bool {
     // The reals first: they need fewer points.
-    numeric::compare_reals(gold, answer) == Agreement::Same
-        || numeric::compare(gold, answer) == Agreement::Same
+    [Numbers::Real, Numbers::Complex].into_iter().any(|numbers| {
+        let near = match numbers {
+            Numbers::Real => numeric::compare_reals(gold, answer),
+            Numbers::Complex => numeric::compare(gold, answer),
+        };
+        near == Agreement::Same && numeric::agree_far(gold, answer, numbers)
+    })
 }
 
 /// Equal, or near if both are decimals. A fraction never gets a decimal's tolerance, or 1/3 would equal

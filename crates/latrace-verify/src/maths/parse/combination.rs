@@ -1,7 +1,7 @@
 //! Numbers of choices and arrangements under their letters: `C(5,2)`, `C_5^2`, `{}_5C_2`, `5C2`.
 //!
-//! The letters may also be names, as of a point C with coordinates 5 and 2. What they mean is decided where an
-//! answer is compared.
+//! The letters may also be names, as of a point C with coordinates 5 and 2. What they mean is decided where
+//! an answer is compared.
 
 use num_traits::Signed;
 

@@ -7,7 +7,10 @@ use super::build::{decimal, is_proper_fraction, quotient, signed, sum, unsigned}
 use super::parser::{Commas, Parser};
 use crate::maths::syntax::{Expression, Rational, Written};
 use crate::maths::token::{Kind, Token};
+use crate::maths::{exact, work};
 
+/// The most groups of digits with blanks between them.
+const MOST_GROUPS: usize = 12;
 /// The most digits that a number may have.
 const MOST_DIGITS: usize = 20_000;
 
@@ -66,7 +69,7 @@ impl Parser {
         }
         // An exponent says that the number was rounded, so that it has a decimal's tolerance.
         if let Some(exponent) = self.scientific(&digits) {
-            let value = decimal(&digits)? * power_of_ten(exponent)?;
+            let value = exact::product_of(&decimal(&digits)?, &power_of_ten(exponent)?)?;
             return Some(Expression::Number(value, Written::Decimal));
         }
         if self.take_mark('_') {
@@ -120,6 +123,7 @@ impl Parser {
         let mut groups: Vec<&str> = Vec::new();
         while let Some(group) = self.spaced_group(2 * groups.len()) {
             groups.push(group);
+            (groups.len() <= MOST_GROUPS).then_some(())?;
         }
         let length = 2 * groups.len();
         // A list would go on.
@@ -139,7 +143,10 @@ impl Parser {
 
     /// The groups of `1.000.000`, which has too many points for a decimal.
     fn join_groups_with_points(&mut self, digits: &mut String) {
-        let is_group = |kind: Option<&Kind>| matches!(kind, Some(Kind::Number(group)) if group.len() == 4 && group.starts_with('.'));
+        let is_group = |kind: Option<&Kind>| match kind {
+            Some(Kind::Number(group)) => group.len() == 4 && group.starts_with('.'),
+            _ => false,
+        };
         let first = digits.split_once('.').filter(|(whole, group)| {
             (1..=3).contains(&whole.len()) && !whole.starts_with('0') && group.len() == 3
         });
@@ -211,6 +218,7 @@ impl Parser {
             return None;
         };
         let base = u32::try_from(base.to_integer()).ok().filter(|base| (2..=36).contains(base))?;
+        work::spend(digits.len().pow(2) as u64 / 20_000)?;
         let value = BigInt::from_str_radix(digits, base).ok()?;
         // Leading zeros say nothing in any base.
         Some(Expression::InBase(digits.trim_start_matches('0').to_owned(), base, value))
@@ -239,6 +247,7 @@ fn whole_digits(number: &str) -> usize {
 
 /// A period of p digits after q others, repeated for ever: itself over 10^q (10^p − 1).
 fn repeated(period: &str, others: usize) -> Option<Rational> {
+    work::spend((period.len() + others).pow(2) as u64 / 1_000)?;
     let ten_to = |power: usize| BigInt::from(10).pow(power as u32);
     let nines = ten_to(period.len()) - BigInt::one();
     Some(Rational::new(period.parse().ok()?, nines * ten_to(others)))

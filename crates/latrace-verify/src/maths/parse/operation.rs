@@ -24,7 +24,8 @@ impl Parser {
         Some(Expression::Opaque(label, parts))
     }
 
-    /// The name with the marks of its bounds, and the bounds: the lower one first, whichever is written first.
+    /// The name with the marks of its bounds, and the bounds, the lower one first in whichever order they are
+    /// written.
     fn bounds(&mut self, name: &str) -> Option<(String, Vec<Expression>)> {
         let above_first = if self.is_mark('^') { self.bound('^')? } else { None };
         let below = self.bound('_')?;

@@ -15,6 +15,11 @@ pub(crate) enum Commas {
     Separate,
 }
 
+/// Whether this may stand between the members of a set and their condition.
+pub(super) fn begins_condition(kind: &Kind) -> bool {
+    matches!(kind, Kind::Mark('|' | ':')) || kind.is_command(&["mid"])
+}
+
 /// Reads tokens from the left. The other files of this folder each add one level of the grammar.
 pub(super) struct Parser {
     pub(super) tokens: Vec<Token>,
@@ -23,6 +28,8 @@ pub(super) struct Parser {
     /// Absolute values that are open, so that a bar closes rather than opens.
     pub(super) bars: usize,
     pub(super) commas: Commas,
+    /// Whether there is anything that a condition could stand behind.
+    pub(super) has_conditions: bool,
     /// Within a set whose members are followed by a condition: a bar or a colon ends the members.
     pub(super) before_condition: bool,
     /// Within an integral that a differential ends.
@@ -31,7 +38,9 @@ pub(super) struct Parser {
 
 impl Parser {
     pub(super) fn new(tokens: Vec<Token>, commas: Commas) -> Parser {
+        let has_conditions = tokens.iter().any(|token| begins_condition(&token.kind));
         Parser {
+            has_conditions,
             tokens,
             at: 0,
             depth: 0,
