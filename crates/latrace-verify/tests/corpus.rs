@@ -66,7 +66,8 @@ fn every_readable_answer_equals_itself() {
 fn equality_is_symmetric_where_no_row_says_otherwise() {
     for (gold, answer, expected, why) in rows() {
         let one_sided = why.starts_with("one way");
-        let readable = verdict(&answer, &answer) != Verdict::Undetermined;
+        // What cannot be read equals its own text alone.
+        let readable = verdict(&answer, "another text") != Verdict::Undetermined;
         if expected != Verdict::Undetermined && readable && !one_sided {
             assert_eq!(verdict(&answer, &gold).name(), expected.name(), "{answer} | {gold}");
         }

@@ -128,6 +128,7 @@ fn single(written: &mut String, character: char) {
         FRACTION_SLASH | '∕' => written.push('/'),
         '‐' | '‑' | '‒' => written.push('-'),
         '。' => written.push('.'),
+        '￥' => written.push('¥'),
         _ => written.push(letter(character)),
     }
 }

@@ -98,8 +98,19 @@ fn same_quantity(gold: &Expression, answer: &Expression) -> bool {
         Some((gold_unit, unit)) => same_measure((gold, gold_unit), (value, unit)),
         // A unit that one side leaves out is no difference. Words are: what looks like their unit may be a
         // part of the phrase.
-        None => !is_text(gold) && !is_text(value) && same(gold, value),
+        None => {
+            may_be_left_out(gold, gold_unit, unit) && !is_text(gold) && !is_text(value) && same(gold, value)
+        }
     }
+}
+
+/// Whether the unit of one side is surely a unit, so that the other's number alone says the same.
+fn may_be_left_out(gold: &Expression, gold_unit: Option<&str>, unit: Option<&str>) -> bool {
+    // `5 am` is a time or 5am; `5:30 am` is a time with and without it.
+    let is_time = matches!(gold, Expression::Time(_));
+    let is_hour = |unit: Option<&str>| unit.is_some_and(unit::is_time_of_day) && !is_time;
+    // The reference says what it means; an answer of `7 K` for 7 may mean seven thousand.
+    !is_hour(gold_unit) && !is_hour(unit) && !unit.is_some_and(unit::is_abbreviation)
 }
 
 fn same_measure((gold, gold_unit): (&Expression, &str), (value, unit): (&Expression, &str)) -> bool {
@@ -163,10 +174,12 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Ratios up to a common factor; times exactly; a ratio of two is their quotient.
+/// Ratios up to a common factor; times exactly; a ratio of two is their quotient. A reference that looks like a
+/// time is one, and has no other ratio for an answer: `2:60` is not `1:30`. Its quotient can be no time.
 fn same_ratio(gold: &Expression, answer: &Expression) -> bool {
     match (gold, answer) {
         (Expression::Time(one), Expression::Time(two)) => one == two,
+        (Expression::Time(_), Expression::Ratio(_)) => false,
         _ => terms(gold).zip(terms(answer)).is_some_and(|(one, two)| same_terms(&one, &two)),
     }
 }

@@ -47,6 +47,8 @@ pub(super) fn is_name(expression: &Expression) -> bool {
         }
         // `\frac{dy}{dx}`
         Expression::Quotient(pair) => is_differential(&pair.0) && is_differential(&pair.1),
+        // `f(2) = 5` gives the value of a function.
+        Expression::Opaque(name, _) if name.ends_with("()") => true,
         Expression::Opaque(name, parts) => MARKS.contains(&name.as_str()) && parts.iter().all(is_name),
         _ => false,
     }

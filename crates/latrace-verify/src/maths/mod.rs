@@ -16,6 +16,7 @@ mod closed;
 mod collection;
 mod compare;
 mod complex;
+mod counted;
 mod evaluate;
 mod exact;
 mod functions;
@@ -66,18 +67,14 @@ impl MathReferences {
     /// Whether the answer in `prediction`, a response or a bare answer, is one of the references.
     /// `convention` says where it stands.
     pub fn judge(&self, prediction: &str, convention: &Convention) -> Judgement {
-        let references = self.readable();
-        // The answer is shown even where nothing can be said about it.
-        match (response::answers(prediction, convention), references.is_empty()) {
-            (found, true) => Judgement::new(Reason::BadGold, found.map(|(answer, _)| answer)),
-            (None, false) => Judgement::new(Reason::NoAnswer, None),
-            (Some((answer, list)), false) => judge_answer(references, answer, list),
-        }
+        let references = self.references();
+        let Some((answer, list)) = response::answers(prediction, convention) else {
+            return Judgement::new(unless_unreadable(references, Reason::NoAnswer), None);
+        };
+        judge_answer(references, answer, list)
     }
 
-    /// References that cannot be parsed are dropped. If none is left, the row is undetermined whatever the
-    /// response says: a wrong answer and a missing one are equally unproven.
-    fn readable(&self) -> &[Reference] {
+    fn references(&self) -> &[Reference] {
         self.read.get_or_init(|| self.golds.iter().filter_map(|gold| Reference::read(gold)).collect())
     }
 }
@@ -101,5 +98,12 @@ fn reason_for(references: &[Reference], answer: &Answer<'_>) -> Reason {
     if references.iter().any(|reference| reference.is(answer)) {
         return Reason::Equal;
     }
-    answer.read().map_or(Reason::Unreadable, |_| Reason::Different)
+    // The answer is shown even where nothing can be said about it.
+    unless_unreadable(references, answer.read().map_or(Reason::Unreadable, |_| Reason::Different))
+}
+
+/// If no reference can be parsed, the row is undetermined whatever the response says: a wrong answer and a
+/// missing one are equally unproven.
+fn unless_unreadable(references: &[Reference], reason: Reason) -> Reason {
+    if references.iter().any(Reference::is_readable) { reason } else { Reason::BadGold }
 }

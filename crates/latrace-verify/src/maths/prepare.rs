@@ -5,10 +5,7 @@ use super::characters::in_ascii;
 use super::functions::is_plain_command;
 use super::parse::EACH;
 use super::token::{Kind, Token, digits, tokens};
-use super::unit;
-
-/// Words after a number that make it no quantity.
-const NO_UNIT: [&str; 9] = ["not", "is", "are", "but", "if", "then", "than", "for", "where"];
+use super::{counted, unit};
 
 /// `text` without what surrounds its content: formula delimiters, digit groups, closing punctuation.
 pub(crate) fn without_surroundings(text: &str) -> String {
@@ -68,8 +65,8 @@ const BEGINNINGS: [&str; 15] = [
 ];
 
 fn without_closing_marks(text: &str) -> &str {
-    let shorter = text.trim_end_matches(['.', ',', ';', ':', '*']).trim_start_matches("**").trim();
-    let shorter = without_beginning(without_ending(shorter));
+    let shorter = text.trim_end_matches([',', ';', ':', '*']).trim_start_matches("**").trim();
+    let shorter = without_beginning(without_ending(without_full_stop(shorter)));
     // A single backslash at the end is a space that was cut off.
     shorter.strip_suffix('\\').unwrap_or(shorter)
 }
@@ -122,6 +119,14 @@ fn is_decimal_comma(pieces: &[&str], at: usize) -> bool {
     alone && !grouped && !whole.is_empty() && !fraction.is_empty()
 }
 
+/// A text without the full stop at its end. Several are an ellipsis: `7...` goes on.
+fn without_full_stop(text: &str) -> &str {
+    match text.strip_suffix('.').map(str::trim_end) {
+        Some(rest) if !rest.ends_with('.') => rest,
+        _ => text,
+    }
+}
+
 /// Joins digits around `\!`, and before it a comma: `11,\! 111` and `12\!345`.
 fn join_grouped(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
@@ -163,7 +168,8 @@ fn is_capitals(text: &str) -> bool {
 fn is_wordy(token: &Token) -> bool {
     match &token.kind {
         Kind::Word(_) | Kind::Text(_) => true,
-        Kind::Mark(mark) => "'-,.\"!?’".contains(*mark),
+        // Letters outside ASCII that no command writes are of another script, or have a diacritic.
+        Kind::Mark(mark) => "'-,.\"!?’。".contains(*mark) || is_letter_of_a_script(*mark),
         _ => false,
     }
 }
@@ -173,8 +179,13 @@ fn is_telling(token: &Token) -> bool {
         Kind::Word(word) => is_telling_word(word),
         // Words of other scripts have no formulas to be confused with.
         Kind::Text(text) => !text.is_ascii() || words_in(text).any(is_telling_word),
+        Kind::Mark(mark) => is_letter_of_a_script(*mark),
         _ => false,
     }
+}
+
+fn is_letter_of_a_script(mark: char) -> bool {
+    !mark.is_ascii() && mark.is_alphabetic()
 }
 
 fn words_in(text: &str) -> impl Iterator<Item = &str> {
@@ -239,7 +250,7 @@ fn replace_first(raw: &[Token], kind: Kind, refined: &mut Vec<Token>) -> usize {
 /// What words stand for, wherever they stand.
 fn text_kind(text: &str) -> Kind {
     let command = match text.to_ascii_lowercase().trim_matches([',', ' ']) {
-        "percent" | "pct" | "per cent" => return Kind::Mark('%'),
+        "percent" | "pct" | "per cent" | "percentage" => return Kind::Mark('%'),
         "and" => "and",
         "or" => "or",
         "degrees" | "degree" => "degree",
@@ -283,6 +294,9 @@ fn refine_word(word: &str, raw: &[Token], refined: &mut Vec<Token>) -> usize {
         refined.push(Token { kind: Kind::Word(variable.to_owned()), spaced: false });
         return 1;
     }
+    if is_of_prose(word, raw) {
+        return replace_first(raw, known, refined);
+    }
     refined.extend(letters(word, raw[0].spaced));
     1
 }
@@ -318,6 +332,18 @@ fn with_variable(word: &str) -> Option<(&str, &str)> {
     (OF_VARIABLES.contains(&function) && matches!(variable, "x" | "y")).then_some((function, variable))
 }
 
+/// Whether a word is no product of letters: `not 0` is not the product of n, o, t and 0, and none is written
+/// with its number last.
+fn is_of_prose(word: &str, raw: &[Token]) -> bool {
+    let before_number = || matches!(raw.get(1), Some(Token { kind: Kind::Number(_), spaced: true }));
+    match word.len() {
+        0 | 1 => false,
+        // Of two letters, `at` and `by` are products in formulas.
+        2 => counted::is_function_word(word) && before_number(),
+        _ => counted::is_function_word(word) || before_number(),
+    }
+}
+
 /// Any other word is a product: `xy` is x times y.
 fn letters(word: &str, spaced: bool) -> impl Iterator<Item = Token> {
     let kinds = word.chars().map(|letter| Kind::Word(letter.to_string()));
@@ -339,16 +365,54 @@ fn follows_degrees(refined: &[Token]) -> bool {
     last.kind.is_command(&["degree", "circ"])
 }
 
-/// The words from the first of `raw` on, where they name a unit or a counted noun.
+/// The words from the first of `raw` on, and how many tokens they are, where they cannot be a product of
+/// letters: they name a unit or a counted noun, or say something else about the number.
 fn unit_phrase(raw: &[Token]) -> Option<(String, usize)> {
-    let words: Vec<&str> = raw.iter().map_while(word_of).take_while(|word| !is_joint(word)).collect();
-    let first = words.first()?;
-    // `5 apples` counts apples, `5apples` is as likely a product; known units need no blank.
-    let noun = raw[0].spaced && first.len() > 2;
+    let (phrase, length) = words_from(raw);
     // `5 min` is a time, `5 min(1, 2)` a product.
-    let is_function = is_plain_command(first) && (!unit::is_known(first) || is_called(&raw[words.len()..]));
-    let names_unit = !is_function && !words.iter().any(|word| is_no_unit(word));
-    (names_unit && (noun || is_measure(first))).then(|| (words.join(" "), words.len()))
+    let is_function =
+        |word: &str| is_plain_command(word) && (!unit::is_known(word) || is_called(&raw[length..]));
+    let first = phrase.split(' ').next().filter(|first| !is_function(first))?;
+    // `5 apples` counts apples, `5apples` is as likely a product; known units need no blank.
+    let is_noun = || first.len() > 2 && counted::is_unit(&phrase);
+    let says_more = || phrase.split(' ').any(|word| counted::says_more(word) && !is_function(word));
+    let is_phrase = is_measure(first, raw[0].spaced) || (raw[0].spaced && (is_noun() || says_more()));
+    is_phrase.then_some((phrase, length))
+}
+
+/// The words up to a joint, with hyphens and slashes between them, and how many tokens they are.
+fn words_from(raw: &[Token]) -> (String, usize) {
+    let mut phrase = String::new();
+    let mut length = 0;
+    while let Some(word) = raw.get(length).and_then(word_of).filter(|word| !is_joint(word)) {
+        if length > 0 {
+            phrase.push(' ');
+        }
+        phrase.push_str(word);
+        length += 1 + usize::from(is_abbreviation(word, &raw[length + 1..]));
+        while let Some((mark, part)) = compounded(&raw[length..]) {
+            phrase.push(mark);
+            phrase.push_str(part);
+            length += 2;
+        }
+    }
+    (phrase, length)
+}
+
+/// Whether the full stop that follows a word is that of an abbreviation: `sq. ft.`
+fn is_abbreviation(word: &str, rest: &[Token]) -> bool {
+    let stops = rest.first().is_some_and(|mark| mark.kind == Kind::Mark('.') && !mark.spaced);
+    stops && (matches!(word, "sq" | "cu") || unit::is_known_among_letters(word))
+}
+
+/// The word behind a hyphen or a slash that no blank is before or behind, as in `push-ups`.
+fn compounded(raw: &[Token]) -> Option<(char, &str)> {
+    match raw {
+        [Token { kind: Kind::Mark(mark @ ('-' | '/')), spaced: false }, part, ..] if !part.spaced => {
+            Some((*mark, word_of(part)?))
+        }
+        _ => None,
+    }
 }
 
 fn is_called(rest: &[Token]) -> bool {
@@ -367,14 +431,17 @@ fn is_joint(word: &str) -> bool {
     word.eq_ignore_ascii_case("and") || word.eq_ignore_ascii_case("or")
 }
 
-fn is_no_unit(word: &str) -> bool {
-    NO_UNIT.contains(&word.to_ascii_lowercase().as_str())
+/// One letter behind a number is as likely a variable: `5 m` may be 5 times m. So are two without a blank that
+/// physics multiplies: `5mg` is a weight.
+fn is_measure(word: &str, spaced: bool) -> bool {
+    let is_product = !spaced && PRODUCTS.contains(&word);
+    let is_unit =
+        matches!(word, "sq" | "cu") || unit::is_known_among_letters(word) || unit::is_time_of_day(word);
+    word.len() > 1 && !is_product && is_unit
 }
 
-/// One letter behind a number is as likely a variable: `5 m` may be 5 times m.
-fn is_measure(word: &str) -> bool {
-    word.len() > 1 && (unit::is_known(word) || matches!(word.to_lowercase().as_str(), "am" | "pm"))
-}
+/// Symbols that without a blank before them are as likely products.
+const PRODUCTS: [&str; 5] = ["am", "mg", "mi", "ml", "ms"];
 
 /// The tokens of an answer without its surroundings, before [`refine`]; `None` where it is empty or too long.
 pub(crate) fn raw_tokens(text: &str) -> Option<Vec<Token>> {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::compare;
 use super::parse::{Commas, has_grouped_digits, parse};
+use super::prepare::without_surroundings;
 use super::syntax::Expression;
 use super::{value, work};
 use crate::letter::{self, MOST_OPTIONS};
@@ -33,26 +34,38 @@ impl<'a> Answer<'a> {
 }
 
 /// A reference answer as text and as parsed.
+///
+/// Policy: the same text is the same answer whatever it is, also where it cannot be parsed: words of any
+/// script, `①③`, prose. A reference that cannot be parsed says nothing about any other answer.
 #[derive(Debug)]
 pub(crate) struct Reference {
     text: String,
-    read: Expression,
+    /// The text without what only lays it out.
+    letters: String,
+    /// The answer as a tree; `None` where it cannot be parsed.
+    read: Option<Expression>,
     /// Parsed with every comma as a separator, which few answers need.
     separated: OnceLock<Option<Expression>>,
 }
 
 impl Reference {
-    /// The answer in `gold`; `None` where it cannot be parsed.
+    /// The answer in `gold`; `None` where there is none.
     pub(crate) fn read(gold: &str) -> Option<Self> {
         let text = response::reference(gold);
-        let read = work::apart(work::READING, || parse_bounded(&text, Commas::InNumbers)).flatten()?;
-        Some(Self { text, read, separated: OnceLock::new() })
+        let letters = to_the_letter(&text);
+        let read = work::apart(work::READING, || parse_bounded(&text, Commas::InNumbers)).flatten();
+        (!letters.is_empty()).then(|| Self { text, letters, read, separated: OnceLock::new() })
+    }
+
+    /// Whether it can be compared with more than its own text.
+    pub(super) fn is_readable(&self) -> bool {
+        self.read.is_some()
     }
 
     /// Whether several values are asked for.
     pub(super) fn is_list(&self) -> bool {
         let is_signed = |part: &Expression| matches!(part, Expression::PlusMinus(..));
-        is_list(&self.read) || self.read.any(&is_signed)
+        self.read.as_ref().is_some_and(|read| is_list(read) || read.any(&is_signed))
     }
 
     /// Whether an answer says the same.
@@ -63,16 +76,23 @@ impl Reference {
 
     /// The same text is the same answer even where the parser does not understand all of it.
     fn is_as_text(&self, answer: &str) -> bool {
-        self.text.trim() == answer.trim() || self.is_letter(answer)
+        self.text.trim() == answer.trim()
+            || self.is_letter(answer)
+            || (self.read.is_none() && self.letters == to_the_letter(answer))
     }
 
+    /// Whether an answer, as it is read, says what the reference does.
     fn is_as_read(&self, answer: &Answer<'_>) -> bool {
+        let Some(gold) = &self.read else {
+            return false;
+        };
         // From the cheapest reading to the rarest: most correct answers are decided before the last.
         let as_read = |read: &Expression| {
-            compare::same(&self.read, read)
-                || self.is_with_decimal_comma(answer.text)
-                || self.is_pointed(answer.text, read)
-                || (self.may_be_regrouped(answer.text, read) && self.is_with_separate_commas(answer.text))
+            compare::same(gold, read)
+                || self.is_with_decimal_comma(gold, answer.text)
+                || self.is_pointed(gold, answer.text, read)
+                || (self.may_be_regrouped(gold, answer.text, read)
+                    && self.is_with_separate_commas(answer.text))
         };
         answer.read().is_some_and(as_read)
     }
@@ -84,24 +104,23 @@ impl Reference {
     }
 
     /// `1000,99` for `1000.99` is tried only for a decimal reference: elsewhere a comma separates.
-    fn is_with_decimal_comma(&self, answer: &str) -> bool {
+    fn is_with_decimal_comma(&self, gold: &Expression, answer: &str) -> bool {
         let pointed = || with_decimal_point(answer);
-        value::is_decimal(&self.read) && pointed().is_some_and(|pointed| self.is(&Answer::new(&pointed)))
+        value::is_decimal(gold) && pointed().is_some_and(|pointed| self.is(&Answer::new(&pointed)))
     }
 
     /// A reference `0,5` is 0.5 for an answer that is a decimal, and a list for any other.
-    fn is_pointed(&self, answer: &str, read: &Expression) -> bool {
+    fn is_pointed(&self, gold: &Expression, answer: &str, read: &Expression) -> bool {
         let pointed = || with_decimal_point(&self.text).and_then(|pointed| Reference::read(&pointed));
-        is_list(&self.read)
+        is_list(gold)
             && value::is_decimal(read)
             && pointed().is_some_and(|gold| gold.is(&Answer::new(answer)))
     }
 
     /// `1,234` is one number or a list of two. The other reading is tried only where one side is a list
     /// already, so that two plain numbers are never pulled apart.
-    fn may_be_regrouped(&self, answer: &str, read: &Expression) -> bool {
-        (has_grouped_digits(&self.text) && is_list(read))
-            || (has_grouped_digits(answer) && is_list(&self.read))
+    fn may_be_regrouped(&self, gold: &Expression, answer: &str, read: &Expression) -> bool {
+        (has_grouped_digits(&self.text) && is_list(read)) || (has_grouped_digits(answer) && is_list(gold))
     }
 
     fn is_with_separate_commas(&self, answer: &str) -> bool {
@@ -130,6 +149,24 @@ impl Reference {
         false
     }
 }
+
+/// A text without the marks and blanks that only lay it out; one blank stays where words or digits would run
+/// together.
+fn to_the_letter(text: &str) -> String {
+    let plain = without_surroundings(text).replace('$', " ");
+    let spaced = LAYOUT.iter().fold(plain, |plain, command| plain.replace(command, " "));
+    let mut letters = String::with_capacity(spaced.len());
+    for word in spaced.split_whitespace() {
+        if letters.ends_with(char::is_alphanumeric) && word.starts_with(char::is_alphanumeric) {
+            letters.push(' ');
+        }
+        letters.push_str(word);
+    }
+    letters
+}
+
+/// Commands for space, and delimiters of formulas.
+const LAYOUT: [&str; 9] = ["\\(", "\\)", "\\[", "\\]", "\\,", "\\;", "\\:", "\\!", "\\ "];
 
 fn is_list(expression: &Expression) -> bool {
     matches!(expression, Expression::List(..) | Expression::Set(_))

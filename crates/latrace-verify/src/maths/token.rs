@@ -344,7 +344,7 @@ fn is_blank(character: char) -> bool {
 const REPETITIONS: [&str; 3] = ["\\overline", "\\dot", "\\bar"];
 
 /// Signs of currencies but the dollar's, which TeX writes as a command.
-const CURRENCIES: &str = "€£¥￥₹₽₩₺₫฿₪₦₱₴";
+const CURRENCIES: &str = "€£¥₹₽₩₺₫฿₪₦₱₴";
 
 /// Whether a character is a currency's sign.
 pub(crate) fn is_currency(character: char) -> bool {

@@ -1,6 +1,7 @@
 //! Two values, neither with parts that are compared by themselves: numbers and formulas.
 
-use num_traits::Signed;
+use num_bigint::BigInt;
+use num_traits::{Signed, Zero};
 
 use super::exact;
 use super::numeric::{self, Agreement, Numbers};
@@ -21,8 +22,10 @@ pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
     if let (Some(one), Some(two)) = (literal(gold), literal(answer)) {
         return same_literal(one, two);
     }
-    decided_by_form(gold, answer)
-        .unwrap_or_else(|| is_rounded(gold, answer) || have_the_same_values(gold, answer))
+    if is_shortened(gold, answer) {
+        return true;
+    }
+    decided_by_form(gold, answer).unwrap_or_else(|| have_the_same_values(gold, answer))
 }
 
 /// At random points, over the reals alone or over the complex numbers.
@@ -61,16 +64,32 @@ fn decided_by_form(gold: &Expression, answer: &Expression) -> Option<bool> {
     (faithful || constant).then_some(false)
 }
 
-/// Whether the reference is a decimal that the answer, no rational, is within the tolerance of.
-fn is_rounded(gold: &Expression, answer: &Expression) -> bool {
-    // One way only: a decimal reference stands for a value that was rounded; an exact reference asks for
-    // more than a decimal answer says.
-    match literal(gold) {
-        Some((value, Written::Decimal)) if !value.is_integer() => {
-            exact::rational(answer).is_none() && is_within(answer, INVERSE_TOLERANCE, &value)
-        }
-        _ => false,
-    }
+/// Whether the reference is a decimal that the answer's exact value was rounded or truncated to.
+///
+/// Policy, for \(1/7\), \(\sqrt2\), e and π alike: a reference of at least seven significant digits stands for the
+/// exact value, one of fewer for itself alone. One way only: an exact reference asks for more than a decimal
+/// answer says.
+fn is_shortened(gold: &Expression, answer: &Expression) -> bool {
+    let Some((gold, Written::Decimal)) = literal(gold) else {
+        return false;
+    };
+    // Rounding and truncating both stay within one unit of the last place.
+    unit_in_last_place(&gold).is_some_and(|unit| match exact::rational(answer) {
+        Some(answer) => (answer - gold).abs() < unit,
+        None => numeric::approximate(answer, &(unit / gold.abs()), &gold) == Some(true),
+    })
+}
+
+/// What one in the last place of a decimal is worth, if it has a fraction and enough significant digits.
+fn unit_in_last_place(decimal: &Rational) -> Option<Rational> {
+    const FEWEST_DIGITS: u32 = 7;
+    // No reference has more.
+    const MOST_PLACES: u32 = 100;
+    let ten_to = |power: u32| Rational::from_integer(BigInt::from(10).pow(power));
+    // Zeros at the end are lost, which makes the number shorter than it was written, and only asks for more.
+    let places = (1..=MOST_PLACES).find(|places| (ten_to(*places).numer() % decimal.denom()).is_zero())?;
+    let digits = decimal.abs() * ten_to(places);
+    (!decimal.is_integer() && digits >= ten_to(FEWEST_DIGITS - 1)).then(|| ten_to(places).recip())
 }
 
 /// Whether a value is within one over `inverse`, relative to another, of it.

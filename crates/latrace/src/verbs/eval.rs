@@ -8,6 +8,7 @@ use latrace_core::SamplingParams;
 use latrace_engine::Engine;
 use tracing::{info, warn};
 
+use super::engine::Kept;
 use super::input::markers;
 use super::sample::EngineArguments;
 use latrace_io::failure::Failure;
@@ -131,7 +132,9 @@ impl SamplingOverrides {
 pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
     let engine = arguments.engine.engine()?;
-    let summary = evaluation::run(&plan, &responses(arguments, &plan.benchmark, &*engine)?)?;
+    let responses = responses(arguments, &plan.benchmark, &*engine)?;
+    let kept = Kept::Samples(&arguments.out);
+    let summary = arguments.engine.choice.work(&kept, || evaluation::run(&plan, &responses))?;
     print!("{}", evaluation::table(&summary));
     log_details(&summary);
     Ok(())

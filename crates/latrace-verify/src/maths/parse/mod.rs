@@ -13,6 +13,7 @@ mod prose;
 mod quantifier;
 mod quantity;
 mod set;
+mod structure;
 
 pub(crate) use parser::Commas;
 use parser::Parser;
@@ -38,12 +39,16 @@ pub(crate) fn parse(text: &str, commas: Commas) -> Option<Expression> {
 }
 
 fn formula(tokens: Vec<Token>, commas: Commas) -> Option<Expression> {
+    if let Some(labels) = structure::labels(&tokens) {
+        return Some(labels);
+    }
     let mut parser = Parser::new(refine(tokens), commas);
     parser.skip_choice_label();
     let formula = parser.list()?;
     parser.skip_quantifier(&formula);
     // The whole answer must parse: a prefix that does says nothing about the rest.
-    (parser.at == parser.tokens.len()).then_some(formula)
+    let vanishes = structure::vanishes(&formula);
+    (parser.at == parser.tokens.len() && !vanishes).then_some(formula)
 }
 
 /// Whether commas between groups of digits may as well separate numbers: none begins with a zero.

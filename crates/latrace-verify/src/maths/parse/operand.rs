@@ -105,11 +105,19 @@ impl Parser {
             let subscript = self.deeper(Parser::subscript)?;
             return Some(Expression::Symbol(format!("{name}_{subscript}")));
         }
-        Some(match name.as_str() {
-            "i" => Expression::Constant(Constant::Imaginary),
-            "e" => Expression::Constant(Constant::Euler),
-            _ => Expression::Symbol(name),
-        })
+        match name.as_str() {
+            "i" => Some(Expression::Constant(Constant::Imaginary)),
+            "e" => Some(Expression::Constant(Constant::Euler)),
+            _ => Some(self.applied(name)),
+        }
+    }
+
+    /// A variable, or the value of the function of that name at a number.
+    fn applied(&mut self, name: String) -> Expression {
+        match self.applied_to() {
+            Some(argument) => Expression::Opaque(format!("{name}()"), vec![argument]),
+            None => Expression::Symbol(name),
+        }
     }
 
     fn with_primes(&mut self, letter: &str) -> String {

@@ -82,6 +82,10 @@ impl Parser {
         if number_before && matches!(self.peek(), Some(Kind::Number(_))) {
             return if whole { self.plain_mixed(left) } else { None };
         }
+        // `5 R 3` and `2 x 3` are no products: in those a number comes first.
+        if self.is_number_apart() {
+            return None;
+        }
         // In brackets a fraction is a factor.
         let bare_fraction = match self.peek() {
             Some(Kind::Command(name)) => name.ends_with("frac"),
@@ -90,6 +94,12 @@ impl Parser {
         };
         let right = self.operand()?;
         Some(if whole && bare_fraction { mixed(left, right) } else { product(left, right) })
+    }
+
+    /// Whether a number comes next, with a blank between it and a letter.
+    fn is_number_apart(&self) -> bool {
+        let after_letter = matches!(self.tokens[self.at - 1].kind, Kind::Word(_));
+        after_letter && !self.is_close() && matches!(self.peek(), Some(Kind::Number(_)))
     }
 
     fn prefix(&mut self) -> Option<Expression> {

@@ -1,6 +1,5 @@
 //! Values with what they count: units, currencies, moduli.
 
-use num_bigint::BigInt;
 use num_traits::One;
 
 use super::operator::SUM;
@@ -9,38 +8,7 @@ use super::prose::plain_text;
 use super::quantifier::quantifies;
 use crate::maths::syntax::{Expression, Function, Rational};
 use crate::maths::token::{Kind, is_currency};
-use crate::maths::{exact, unit};
-
-/// Words behind a number that change what it says, so that they count nothing.
-#[rustfmt::skip]
-const NO_UNITS: [&str; 16] = [
-    "not", "below", "negative", "minus", "plus", "times", "squared", "cubed", "factorial", "over", "less",
-    "than", "except", "if", "unless", "but",
-];
-
-/// Words behind a number that multiply it, as fractions.
-const SCALES: [(&str, i64, i64); 15] = [
-    ("dozen", 12, 1),
-    ("hundred", 100, 1),
-    ("thousand", 1_000, 1),
-    ("million", 1_000_000, 1),
-    ("billion", 1_000_000_000, 1),
-    ("trillion", 1_000_000_000_000, 1),
-    ("halves", 1, 2),
-    ("thirds", 1, 3),
-    ("fourths", 1, 4),
-    ("fifths", 1, 5),
-    ("sixths", 1, 6),
-    ("eighths", 1, 8),
-    ("tenths", 1, 10),
-    ("hundredths", 1, 100),
-    ("thousandths", 1, 1_000),
-];
-
-fn scale(word: &str) -> Option<Rational> {
-    let (_, above, below) = SCALES.iter().find(|(name, ..)| *name == word)?;
-    Some(Rational::new(BigInt::from(*above), BigInt::from(*below)))
-}
+use crate::maths::{counted, exact, unit};
 
 /// A value times a factor, written as the value is where it is a number.
 fn scaled(value: Expression, factor: &Rational) -> Option<Expression> {
@@ -113,22 +81,28 @@ impl Parser {
         }
     }
 
-    /// A value with the unit behind it, whose first word may be a number too: `5 million dollars`.
+    /// A value with the unit behind it, whose first words may be numbers too: `5 million dollars`.
     fn counted(&mut self, value: Expression, currency: Option<String>) -> Option<Expression> {
-        let unit = self.unit().unwrap_or_default();
-        if changes_number(&unit) {
-            return None;
-        }
-        // `5 million dollars` counts dollars.
-        let (first, rest) = unit.split_once(' ').unwrap_or((&unit, ""));
-        let (value, unit) = match scale(first) {
-            Some(factor) => (scaled(value, &factor)?, rest.trim_start_matches("of ")),
-            None => (value, unit.as_str()),
+        let Some(unit) = self.unit() else {
+            return Some(match currency {
+                Some(currency) => Expression::quantity(value, currency),
+                None => value,
+            });
+        };
+        // What is not surely a unit may say anything about the number.
+        counted::is_unit(&unit).then_some(())?;
+        let (factor, unit) = counted::scales(&unit);
+        // Behind money `m` and `b` are millions and billions.
+        let is_clear = currency.is_none() || unit.is_empty() || unit.len() > MOST_ABBREVIATED;
+        is_clear.then_some(())?;
+        let value = match factor {
+            Some(factor) => scaled(value, &factor)?,
+            None => value,
         };
         // The currency before a value says more than a word behind it, as in `\$5 each`.
         Some(match currency.as_deref().unwrap_or(unit) {
             "" => value,
-            unit => Expression::quantity(value, unit),
+            unit => in_unit(value, unit),
         })
     }
 
@@ -179,7 +153,8 @@ impl Parser {
         if quantifies(text) {
             return None;
         }
-        let word = text.trim().to_lowercase();
+        // As it is written: the case of a symbol counts.
+        let word = text.trim().to_owned();
         self.at += 1;
         Some(word)
     }
@@ -231,6 +206,18 @@ impl Parser {
     }
 }
 
+/// Behind money shorter words than this may be abbreviations of large numbers.
+const MOST_ABBREVIATED: usize = 2;
+
+/// A value with its unit. `C` behind degrees is a scale, not a coulomb.
+fn in_unit(value: Expression, unit: &str) -> Expression {
+    match (value, unit.to_lowercase().as_str()) {
+        (Expression::Degrees(value), "c" | "celsius") => Expression::quantity(*value, "°C"),
+        (Expression::Degrees(value), "f" | "fahrenheit") => Expression::quantity(*value, "°F"),
+        (value, _) => Expression::quantity(value, unit),
+    }
+}
+
 fn currency_named(command: &str) -> Option<&'static str> {
     Some(match command {
         "$" => "$",
@@ -240,9 +227,4 @@ fn currency_named(command: &str) -> Option<&'static str> {
         "rupee" | "textrupee" => "₹",
         _ => return None,
     })
-}
-
-/// `5 squared` is not 5 of something: such words change the number, in ways that are not computed here.
-fn changes_number(unit: &str) -> bool {
-    unit.split(|c: char| !c.is_alphabetic()).any(|word| NO_UNITS.contains(&word))
 }
