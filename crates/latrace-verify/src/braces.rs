@@ -6,6 +6,23 @@ pub(crate) fn group(text: &str) -> Option<&str> {
     closing_brace(inside).map(|end| &inside[..end])
 }
 
+/// Whether every brace of a text has its counterpart.
+pub(crate) fn is_balanced(text: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => depth += 1,
+            b'}' if depth == 0 => return false,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    depth == 0
+}
+
 /// Where the brace is that closes one before `text`.
 fn closing_brace(text: &str) -> Option<usize> {
     let mut depth = 0usize;

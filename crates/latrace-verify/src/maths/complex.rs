@@ -5,6 +5,7 @@ use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive};
 
 use super::syntax::Rational;
+use super::work;
 
 // Results are not rounded to the last bit: agreement allows for far larger errors.
 pub(super) const ROUNDING: RoundingMode = RoundingMode::None;
@@ -31,7 +32,14 @@ pub(super) struct Arithmetic {
     /// The exponents of the greatest and the smallest term at all points so far.
     greatest_ever: i32,
     least: i32,
+    /// Logarithms and even roots of negative numbers have no value.
+    pub(super) is_real_alone: bool,
 }
+
+/// What an operation costs at 192 bits.
+pub(super) const OPERATION: u64 = 4;
+/// What a function costs at 192 bits.
+pub(super) const FUNCTION: u64 = 500;
 
 // Small integers are exact at any precision.
 pub(super) fn zero() -> BigFloat {
@@ -63,13 +71,23 @@ fn from_words(words: &[u64], precision: usize) -> BigFloat {
 
 impl Arithmetic {
     pub(super) fn new(precision: usize) -> Option<Arithmetic> {
+        // Constants are computed anew.
+        work::spend(2 * FUNCTION)?;
         Some(Arithmetic {
             constants: Consts::new().ok()?,
             precision,
             greatest: None,
             greatest_ever: i32::MIN,
             least: i32::MAX,
+            is_real_alone: false,
         })
+    }
+
+    /// Takes the units that something costs which takes so many at 192 bits.
+    pub(super) fn spend(&self, units: u64) -> Option<()> {
+        // Products take time quadratic in the precision, but much of the time at 192 bits is none of theirs.
+        let words = (self.precision / 64) as u64;
+        work::spend(units * (words * words + 27) / 36)
     }
 
     /// Continues at another precision, with no terms recorded.
@@ -225,6 +243,7 @@ impl Arithmetic {
         if !has_exponential(&power.re) || !has_exponential(&power.im) {
             return None;
         }
+        self.spend(FUNCTION)?;
         let size = power.re.exp(self.precision, ROUNDING, &mut self.constants);
         // As in products: no imaginary rounding for real powers.
         if power.im.is_zero() {
@@ -240,9 +259,10 @@ impl Arithmetic {
     /// The principal logarithm.
     pub(super) fn logarithm(&mut self, value: &Complex) -> Option<Complex> {
         let size = self.magnitude(value);
-        if size.is_zero() {
+        if size.is_zero() || (self.is_real_alone && value.re.is_negative()) {
             return None;
         }
+        self.spend(FUNCTION)?;
         self.note(one());
         let re = size.ln(self.precision, ROUNDING, &mut self.constants);
         let im = self.angle(value);
@@ -267,7 +287,7 @@ impl Arithmetic {
         }
     }
 
-    fn quarter_turn(&mut self) -> BigFloat {
+    pub(super) fn quarter_turn(&mut self) -> BigFloat {
         self.pi().div(&BigFloat::from_i64(2, self.precision), self.precision, ROUNDING)
     }
 

@@ -4,14 +4,16 @@ use astro_float_num::BigFloat;
 use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 
-use super::complex::{Arithmetic, Complex, ROUNDING, one, zero};
-use super::exact;
+use super::complex::{Arithmetic, Complex, FUNCTION, OPERATION, ROUNDING, one, zero};
 use super::point::{Point, at_point};
 use super::syntax::{Constant, Expression, Function, Rational};
+use super::{closed, exact};
 
 impl Arithmetic {
-    /// The value of an expression at a point; `None` if it is undefined or too large to compute.
+    /// The value of an expression at a point; `None` if it is undefined or too large to compute, or the work
+    /// is used up.
     pub(super) fn value(&mut self, expression: &Expression, point: &Point) -> Option<Complex> {
+        self.spend(OPERATION)?;
         Arithmetic::checked(self.raw_value(expression, point)?)
     }
 
@@ -23,7 +25,10 @@ impl Arithmetic {
             E::Symbol(name) => self.rational(&point.value(name)),
             // What cannot be evaluated is a variable by its canonical text: two sums with the same bounds and
             // terms are equal, and others almost surely differ.
-            E::Opaque(..) => self.rational(&point.value(&exact::canonical(expression))),
+            E::Opaque(..) => match closed::at(expression, point) {
+                Some(written_out) => self.value(&written_out, point),
+                None => self.rational(&point.value(&exact::canonical(expression))),
+            },
             E::Constant(constant) => self.constant(*constant),
             E::Sum(parts) => self.sum(parts, point),
             E::Product(parts) => self.product(parts, point),
@@ -121,6 +126,9 @@ impl Arithmetic {
         if self.is_nothing(base) {
             return exponent.is_positive().then(|| Arithmetic::real(zero()));
         }
+        if self.is_real(base) && *exponent.denom() == BigInt::from(2) {
+            return self.power_of_root(base, exponent.numer());
+        }
         // School convention: \(\sqrt[3]{-8}\) is −2, where the principal value would be complex.
         let odd_root = exponent.denom().bit(0) && !exponent.is_integer();
         if odd_root && self.is_real(base) && base.re.is_negative() {
@@ -128,6 +136,17 @@ impl Arithmetic {
         }
         let power = self.rational(exponent)?;
         self.principal_power(base, &power)
+    }
+
+    /// A power of a real number's square root, which takes no logarithm.
+    fn power_of_root(&mut self, base: &Complex, exponent: &BigInt) -> Option<Complex> {
+        let is_negative = base.re.is_negative();
+        if is_negative && self.is_real_alone {
+            return None;
+        }
+        let size = base.re.abs().sqrt(self.precision, ROUNDING);
+        let root = if is_negative { Complex { re: zero(), im: size } } else { Arithmetic::real(size) };
+        self.whole_power(&root, exponent)
     }
 
     /// The real power of a negative number.
@@ -197,44 +216,72 @@ impl Arithmetic {
         // A sine is at most 1 whatever its argument, so its rounding is that of a term of 1.
         self.note(one());
         self.note(value.abs());
+        match self.elementary(function, value) {
+            Some(result) => Some(Arithmetic::real(result)),
+            None => self.derived(function, value),
+        }
+    }
+
+    /// Functions that the arithmetic has.
+    fn elementary(&mut self, function: Function, value: &BigFloat) -> Option<BigFloat> {
+        self.spend(FUNCTION)?;
         let (precision, constants) = (self.precision, &mut self.constants);
-        let result = match function {
+        Some(match function {
             Function::Sine => value.sin(precision, ROUNDING, constants),
             Function::Cosine => value.cos(precision, ROUNDING, constants),
             Function::Tangent => value.tan(precision, ROUNDING, constants),
             Function::ArcTangent => value.atan(precision, ROUNDING, constants),
-            Function::ArcSine if is_sine(value) => value.asin(precision, ROUNDING, constants),
-            Function::ArcCosine if is_sine(value) => value.acos(precision, ROUNDING, constants),
+            Function::ArcSine if value.abs() <= one() => value.asin(precision, ROUNDING, constants),
+            Function::ArcCosine if value.abs() <= one() => value.acos(precision, ROUNDING, constants),
             Function::HyperbolicSine => value.sinh(precision, ROUNDING, constants),
             Function::HyperbolicCosine => value.cosh(precision, ROUNDING, constants),
             Function::HyperbolicTangent => value.tanh(precision, ROUNDING, constants),
+            Function::AreaSine => value.asinh(precision, ROUNDING, constants),
+            Function::AreaCosine if *value >= one() => value.acosh(precision, ROUNDING, constants),
+            Function::AreaTangent if value.abs() < one() => value.atanh(precision, ROUNDING, constants),
             Function::Floor => value.floor(),
             Function::Ceiling => value.ceil(),
-            Function::Cotangent | Function::Secant | Function::Cosecant => {
-                return self.reciprocal_function(function, value);
-            }
             _ => return None,
-        };
-        Some(Arithmetic::real(result))
+        })
     }
 
-    fn reciprocal_function(&mut self, function: Function, value: &BigFloat) -> Option<Complex> {
-        let (sine, cosine) = (self.sine(value), self.cosine(value));
-        match function {
-            Function::Cotangent => self.divide(&cosine, &sine),
-            Function::Secant => self.divide(&Arithmetic::real(one()), &cosine),
-            _ => self.divide(&Arithmetic::real(one()), &sine),
+    /// Functions that are ratios of others, or others of the reciprocal.
+    fn derived(&mut self, function: Function, value: &BigFloat) -> Option<Complex> {
+        if function == Function::ArcCotangent {
+            // Between 0 and π, as ISO 80000-2 has it.
+            let complement = self.elementary(Function::ArcTangent, value)?;
+            let quarter = self.quarter_turn();
+            return Some(Arithmetic::real(quarter.sub(&complement, self.precision, ROUNDING)));
         }
-    }
-
-    fn sine(&mut self, value: &BigFloat) -> Complex {
-        Arithmetic::real(value.sin(self.precision, ROUNDING, &mut self.constants))
-    }
-
-    fn cosine(&mut self, value: &BigFloat) -> Complex {
-        Arithmetic::real(value.cos(self.precision, ROUNDING, &mut self.constants))
+        if let Some((_, above, below)) = RATIOS.iter().find(|(name, ..)| *name == function) {
+            let above = above.map_or(Some(one()), |above| self.elementary(above, value))?;
+            let below = self.elementary(*below, value)?;
+            return self.divide(&Arithmetic::real(above), &Arithmetic::real(below));
+        }
+        let (_, other) = OF_RECIPROCALS.iter().find(|(name, _)| *name == function)?;
+        let reciprocal = self.divide(&Arithmetic::real(one()), &Arithmetic::real(value.clone()))?;
+        self.elementary(*other, &reciprocal.re).map(Arithmetic::real)
     }
 }
+
+/// Functions that are ratios of others, with 1 for the first where there is none.
+const RATIOS: [(Function, Option<Function>, Function); 6] = [
+    (Function::Cotangent, Some(Function::Cosine), Function::Sine),
+    (Function::Secant, None, Function::Cosine),
+    (Function::Cosecant, None, Function::Sine),
+    (Function::HyperbolicCotangent, Some(Function::HyperbolicCosine), Function::HyperbolicSine),
+    (Function::HyperbolicSecant, None, Function::HyperbolicCosine),
+    (Function::HyperbolicCosecant, None, Function::HyperbolicSine),
+];
+
+/// Functions whose value is that of another one at the reciprocal.
+const OF_RECIPROCALS: [(Function, Function); 5] = [
+    (Function::ArcSecant, Function::ArcCosine),
+    (Function::ArcCosecant, Function::ArcSine),
+    (Function::AreaCotangent, Function::AreaTangent),
+    (Function::AreaSecant, Function::AreaCosine),
+    (Function::AreaCosecant, Function::AreaSine),
+];
 
 /// Functions of whole numbers, where the arguments are such at this point.
 fn exact_call(function: Function, arguments: &[Expression], point: &Point) -> Option<Rational> {
@@ -271,9 +318,4 @@ fn is_large_factorial(expression: &Expression) -> bool {
 
 fn negative(value: Complex) -> Complex {
     Complex { re: value.re.neg(), im: value.im.neg() }
-}
-
-/// Whether an arcsine is real.
-fn is_sine(value: &BigFloat) -> bool {
-    value.abs().cmp(&one()).is_some_and(|order| order <= 0)
 }

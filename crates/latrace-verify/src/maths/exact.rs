@@ -8,6 +8,7 @@ use num_integer::Integer;
 use num_traits::{One, Pow, Signed, ToPrimitive, Zero};
 
 use super::syntax::{Constant, Expression, Function, Rational};
+use super::work;
 
 // Bounds on work. What is beyond them has no normal form here, and is left to comparison at random points.
 
@@ -31,9 +32,8 @@ pub(crate) struct Polynomial(BTreeMap<Monomial, Rational>);
 
 impl Polynomial {
     fn constant(value: Rational) -> Polynomial {
-        let mut constant = Polynomial(BTreeMap::new());
-        constant.add_term(Monomial::new(), value);
-        constant
+        let terms = (!value.is_zero()).then(|| (Monomial::new(), value));
+        Polynomial(terms.into_iter().collect())
     }
 
     fn atom(name: String) -> Polynomial {
@@ -49,24 +49,28 @@ impl Polynomial {
         }
     }
 
-    fn add(&self, other: &Polynomial) -> Option<Polynomial> {
-        let mut sum = self.clone();
-        for (monomial, value) in &other.0 {
-            sum.add_term(monomial.clone(), value.clone());
+    fn add(mut self, other: Polynomial) -> Option<Polynomial> {
+        for (monomial, value) in other.0 {
+            self.add_term(monomial, value)?;
         }
-        sum.bounded()
+        self.bounded()
     }
 
     fn bounded(self) -> Option<Polynomial> {
         (self.0.len() <= MOST_TERMS).then_some(self)
     }
 
-    fn add_term(&mut self, monomial: Monomial, value: Rational) {
-        let sum = self.0.remove(&monomial).unwrap_or_else(Rational::zero) + value;
+    fn add_term(&mut self, monomial: Monomial, value: Rational) -> Option<()> {
+        work::spend(weight(&monomial))?;
+        let sum = match self.0.remove(&monomial) {
+            Some(other) => sum_of(&other, &value)?,
+            None => value,
+        };
         // No zero coefficients: equal polynomials must have equal maps.
         if !sum.is_zero() {
             self.0.insert(monomial, sum);
         }
+        Some(())
     }
 
     fn multiply(&self, other: &Polynomial) -> Option<Polynomial> {
@@ -77,8 +81,10 @@ impl Polynomial {
         let mut product = Polynomial(BTreeMap::new());
         for (one, left) in &self.0 {
             for (two, right) in &other.0 {
-                let (monomial, sign) = multiply_monomials(one, two)?;
-                product.add_term(monomial, left * right * sign);
+                work::spend(weight(one))?;
+                let (monomial, is_negative) = multiply_monomials(one, two)?;
+                let value = product_of(left, right)?;
+                product.add_term(monomial, if is_negative { -value } else { value })?;
             }
         }
         product.bounded().filter(|product| product.bits() <= MOST_BITS)
@@ -88,41 +94,107 @@ impl Polynomial {
         self.0.values().map(bits).max().unwrap_or(0)
     }
 
-    fn scale(&self, factor: &Rational) -> Polynomial {
-        let scaled = self.0.iter().map(|(monomial, value)| (monomial.clone(), value * factor));
-        Polynomial(scaled.collect())
+    fn scale(&self, factor: &Rational) -> Option<Polynomial> {
+        let scaled = |(monomial, value): (&Monomial, &Rational)| {
+            work::spend(weight(monomial))?;
+            Some((monomial.clone(), product_of(value, factor)?))
+        };
+        self.0.iter().map(scaled).collect::<Option<_>>().map(Polynomial)
+    }
+
+    /// The greatest monomial that divides all terms.
+    fn content(&self) -> Monomial {
+        let mut monomials = self.0.keys();
+        let first = monomials.next().cloned().unwrap_or_default();
+        monomials.fold(first, |common, monomial| common_factor(&common, monomial))
+    }
+
+    fn over(&self, divisor: &Monomial) -> Polynomial {
+        let divided =
+            |(monomial, value): (&Monomial, &Rational)| (monomial_over(monomial, divisor), value.clone());
+        Polynomial(self.0.iter().map(divided).collect())
     }
 
     /// The rational factor between the other polynomial and this one, if there is one.
     fn ratio(&self, other: &Polynomial) -> Option<Rational> {
         let (term, value) = other.0.first_key_value()?;
-        let ratio = self.0.get(term)? / value;
-        (*self == other.scale(&ratio)).then_some(ratio)
+        let ratio = product_of(self.0.get(term)?, &value.recip())?;
+        (*self == other.scale(&ratio)?).then_some(ratio)
     }
+}
+
+/// The greatest monomial that divides both.
+fn common_factor(one: &Monomial, two: &Monomial) -> Monomial {
+    let least = |(atom, power): (&String, &u32)| Some((atom.clone(), *power.min(two.get(atom)?)));
+    one.iter().filter_map(least).collect()
+}
+
+/// A monomial over one that divides it.
+fn monomial_over(monomial: &Monomial, divisor: &Monomial) -> Monomial {
+    let rest = |(atom, power): (&String, &u32)| (atom.clone(), power - divisor.get(atom).unwrap_or(&0));
+    monomial.iter().map(rest).filter(|(_, power)| *power > 0).collect()
 }
 
 /// The atom whose square is −1.
 const IMAGINARY: &str = "i";
 
-/// The product of two monomials, and its sign.
-fn multiply_monomials(one: &Monomial, two: &Monomial) -> Option<(Monomial, Rational)> {
+/// The product of two monomials, and whether it is negative.
+fn multiply_monomials(one: &Monomial, two: &Monomial) -> Option<(Monomial, bool)> {
     const MOST_DEGREE: u32 = 1_000;
     let mut product = one.clone();
     for (atom, power) in two {
         let entry = product.entry(atom.clone()).or_insert(0);
         *entry = entry.checked_add(*power).filter(|sum| *sum <= MOST_DEGREE)?;
     }
-    let sign = reduce_imaginary(&mut product);
-    Some((product, sign))
+    let is_negative = reduce_imaginary(&mut product);
+    Some((product, is_negative))
 }
 
-/// i² = −1 holds in every form, so that \((1+i)^2\) is 2i without numerics. Returns the sign that is left.
-fn reduce_imaginary(monomial: &mut Monomial) -> Rational {
+/// i² = −1 holds in every form, so that \((1+i)^2\) is 2i without numerics. Returns whether a minus sign is
+/// left.
+fn reduce_imaginary(monomial: &mut Monomial) -> bool {
     let power = monomial.remove(IMAGINARY).unwrap_or(0);
     if power % 2 == 1 {
         monomial.insert(IMAGINARY.to_owned(), 1);
     }
-    if power % 4 >= 2 { -Rational::one() } else { Rational::one() }
+    power % 4 >= 2
+}
+
+/// The units that it takes to copy a monomial and to find its place among others.
+fn weight(monomial: &Monomial) -> u64 {
+    2 + monomial.keys().map(|atom| 2 + atom.len() as u64 / 64).sum::<u64>()
+}
+
+/// The sum of two rationals, unless that takes too much work.
+pub(super) fn sum_of(one: &Rational, two: &Rational) -> Option<Rational> {
+    // Whole numbers need no common divisor, which takes time quadratic in their length.
+    if one.is_integer() && two.is_integer() {
+        work::spend(1 + (words(one) + words(two)) / 64)?;
+        return Some(Rational::from_integer(one.numer() + two.numer()));
+    }
+    work::spend(reduction(words(one) + words(two)))?;
+    Some(one + two)
+}
+
+/// The product of two rationals, unless that takes too much work.
+pub(super) fn product_of(one: &Rational, two: &Rational) -> Option<Rational> {
+    let (left, right) = (words(one), words(two));
+    if one.is_integer() && two.is_integer() {
+        work::spend(1 + left * right / 64)?;
+        return Some(Rational::from_integer(one.numer() * two.numer()));
+    }
+    work::spend(reduction(left + right))?;
+    Some(one * two)
+}
+
+/// The units that it takes to reduce a fraction of so many words.
+fn reduction(words: u64) -> u64 {
+    2 + words * words / 3
+}
+
+/// How many words of 64 bits a rational takes.
+fn words(value: &Rational) -> u64 {
+    bits(value) / 64
 }
 
 fn bits(value: &Rational) -> u64 {
@@ -153,7 +225,8 @@ impl Fraction {
     fn new(numerator: Polynomial, denominator: Polynomial) -> Option<Fraction> {
         match denominator.as_constant() {
             Some(value) if value.is_zero() => None,
-            Some(value) => Some(Fraction::from(numerator.scale(&value.recip()))),
+            Some(value) if value.is_one() => Some(Fraction::from(numerator)),
+            Some(value) => Some(Fraction::from(numerator.scale(&value.recip())?)),
             None => Some(Fraction { numerator, denominator }),
         }
     }
@@ -162,13 +235,13 @@ impl Fraction {
         self.denominator.as_constant().and_then(|_| self.numerator.as_constant())
     }
 
-    fn add(&self, other: &Fraction) -> Option<Fraction> {
+    fn add(self, other: Fraction) -> Option<Fraction> {
         if self.denominator == other.denominator {
-            return Fraction::new(self.numerator.add(&other.numerator)?, self.denominator.clone());
+            return Fraction::new(self.numerator.add(other.numerator)?, self.denominator);
         }
         // Cross-multiplication needs no common divisor of polynomials, which is not computed here.
-        let (left, right) = self.crossed(other)?;
-        Fraction::new(left.add(&right)?, self.denominator.multiply(&other.denominator)?)
+        let (left, right) = self.crossed(&other)?;
+        Fraction::new(left.add(right)?, self.denominator.multiply(&other.denominator)?)
     }
 
     /// The numerators of both over the product of their denominators.
@@ -203,6 +276,20 @@ impl Fraction {
         self.crossed(other).map(|(left, right)| left == right)
     }
 
+    /// Whether the numerators are multiples of one another, when factors that a numerator shares with its
+    /// denominator are cancelled.
+    pub(crate) fn has_the_zeros_of(&self, other: &Fraction) -> bool {
+        let (one, two) = (self.reduced_numerator(), other.reduced_numerator());
+        let is_constant = one.as_constant().or_else(|| two.as_constant()).is_some();
+        !is_constant && one.ratio(&two).is_some()
+    }
+
+    /// The numerator without the powers of atoms that divide it and the denominator.
+    fn reduced_numerator(&self) -> Polynomial {
+        let common = common_factor(&self.numerator.content(), &self.denominator.content());
+        self.numerator.over(&common)
+    }
+
     /// The rational factor between `other` and this one; the inner `None` if the ratio is no rational.
     pub(crate) fn ratio(&self, other: &Fraction) -> Option<Option<Rational>> {
         self.crossed(other).map(|(left, right)| left.ratio(&right))
@@ -228,6 +315,8 @@ pub(crate) fn power_of(base: &Rational, exponent: &BigInt) -> Option<Rational> {
         return Some(if exponent.is_even() { Rational::one() } else { base.clone() });
     }
     let size = u32::try_from(exponent.abs()).ok().filter(|size| is_computed(base, *size))?;
+    let length = words(base) * u64::from(size) + u64::from(size) / 64;
+    work::spend(1 + length * length / 256)?;
     let power: Rational = Pow::pow(base, size);
     Some(if exponent.is_negative() { power.recip() } else { power })
 }
@@ -239,13 +328,14 @@ fn is_computed(base: &Rational, exponent: u32) -> bool {
 /// The expression as a fraction of polynomials; `None` where it is no number or too large.
 pub(crate) fn normal(expression: &Expression) -> Option<Fraction> {
     use Expression as E;
+    work::spend(2)?;
     match expression {
         E::Number(value, _) => Some(Fraction::constant(value.clone())),
         E::InBase(_, _, value) => Some(Fraction::constant(Rational::from_integer(value.clone()))),
         E::Symbol(name) => Some(Fraction::atom(name)),
         E::Constant(constant) => atom_of(*constant).map(Fraction::atom),
         E::Sum(parts) => {
-            parts.iter().try_fold(Fraction::constant(Rational::zero()), |sum, part| sum.add(&normal(part)?))
+            parts.iter().try_fold(Fraction::constant(Rational::zero()), |sum, part| sum.add(normal(part)?))
         }
         E::Product(parts) => {
             parts.iter().try_fold(Fraction::one(), |product, part| product.multiply(&normal(part)?))
@@ -334,6 +424,8 @@ fn exact_root(value: &Rational, index: u32) -> Option<Rational> {
 }
 
 fn whole_root(value: &BigInt, index: u32) -> Option<BigInt> {
+    let length = value.bits() / 64;
+    work::spend(2 + length * length / 8)?;
     let root = value.nth_root(index);
     (Pow::pow(&root, index) == *value).then_some(root)
 }
@@ -367,15 +459,22 @@ fn on_integers(function: Function, values: &[Rational]) -> Option<BigInt> {
         Function::Factorial => factorial(&whole(0)?, 1),
         Function::DoubleFactorial => factorial(&whole(0)?, 2),
         Function::Binomial => binomial(&whole(0)?, &whole(1)?),
-        Function::GreatestDivisor => Some(whole(0)?.gcd(&whole(1)?)),
-        Function::LeastMultiple => Some(whole(0)?.lcm(&whole(1)?)),
+        Function::GreatestDivisor => divided(&whole(0)?, &whole(1)?).map(|(one, two)| one.gcd(two)),
+        Function::LeastMultiple => divided(&whole(0)?, &whole(1)?).map(|(one, two)| one.lcm(two)),
         _ => None,
     }
+}
+
+/// Two numbers whose common divisor is within the work that is left.
+fn divided<'a>(one: &'a BigInt, two: &'a BigInt) -> Option<(&'a BigInt, &'a BigInt)> {
+    work::spend(reduction((one.bits() + two.bits()) / 64))?;
+    Some((one, two))
 }
 
 /// The product of the value and every `step`-th number below it.
 fn factorial(value: &BigInt, step: usize) -> Option<BigInt> {
     let most = value.to_u32().filter(|value| *value <= MOST_FACTORIAL)?;
+    work::spend(1 + u64::from(most).pow(2) / 1_000)?;
     Some((1..=most).rev().step_by(step).map(BigInt::from).product())
 }
 
@@ -385,6 +484,7 @@ fn binomial(upper: &BigInt, lower: &BigInt) -> Option<BigInt> {
     }
     let upper = upper.to_u32().filter(|upper| *upper <= MOST_FACTORIAL)?;
     let lower = lower.to_u32()?;
+    work::spend(1 + u64::from(upper).pow(2) / 500)?;
     // Each product so far is a binomial coefficient itself, so every division is exact.
     let factors = 0..lower.min(upper - lower);
     Some(factors.fold(BigInt::one(), |product, at| product * (upper - at) / (at + 1)))
@@ -426,7 +526,10 @@ fn label(expression: &Expression) -> String {
 }
 
 fn canonical_form(form: &Fraction) -> String {
-    format!("({})/({})", canonical_sum(&form.numerator), canonical_sum(&form.denominator))
+    let text = format!("({})/({})", canonical_sum(&form.numerator), canonical_sum(&form.denominator));
+    // Too late for this text, but not for those that it becomes a part of.
+    work::charge(text.len() as u64 / 32);
+    text
 }
 
 fn canonical_sum(polynomial: &Polynomial) -> String {

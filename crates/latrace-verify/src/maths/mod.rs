@@ -3,13 +3,24 @@
 //! [`MathReferences::judge`] is a pure function with bounded work. Integers and rationals are compared
 //! exactly, written decimals within a relative tolerance, everything else by normal form and then at random
 //! points in 192-bit arithmetic. The text of a response is never evaluated as a program.
+//!
+//! Policy for what has several readings. `0,5` is a decimal where the other side is one, and a list
+//! elsewhere; `1,5` is a list. `5, 000` is one number, since no member of a list begins with a zero;
+//! `70, 110` is a list. `C(5,2)` in an answer is a number where the reference has no variables; in a reference
+//! it may be a point. `\operatorname{arccot}` has values from 0 to π. A sign of equality, approximation or
+//! conclusion in front of an answer adds nothing; any other relation does. `for all x` behind an equation adds
+//! nothing; a condition does. Sums, products and integrals with bounds are their values.
 
+mod characters;
+mod closed;
 mod collection;
 mod compare;
 mod complex;
 mod counted;
 mod evaluate;
 mod exact;
+mod functions;
+mod inequality;
 mod label;
 mod matrix;
 mod numeric;
@@ -25,7 +36,9 @@ mod signs;
 mod syntax;
 mod token;
 mod unit;
+mod univariate;
 mod value;
+mod work;
 
 use std::sync::OnceLock;
 

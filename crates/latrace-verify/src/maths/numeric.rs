@@ -10,10 +10,12 @@ use std::cmp::Ordering;
 
 use num_traits::Signed;
 
+use super::closed;
 use super::complex::{Arithmetic, Complex};
 use super::exact;
-use super::point::Point;
-use super::syntax::{Expression, Function, Rational};
+use super::point::{Point, Signs};
+use super::syntax::{Constant, Expression, Function, Rational};
+use super::univariate::variables;
 
 /// Bits of arithmetic at each point.
 const PRECISION: usize = 192;
@@ -28,11 +30,28 @@ const SIGNED_POINTS: usize = 40;
 // Many more than must agree: over a narrow domain most points are undefined.
 /// Points tried.
 const TRIALS: u64 = 128;
+// Points at which functions of real numbers are compared: how many are tried, since either may be undefined
+// at many, and how many that agree are enough.
+/// All variables are positive.
+const POSITIVE: (u64, usize) = (60, 10);
+/// One variable is negative.
+const ALONE: (u64, usize) = (10, 4);
+/// Any variables are negative.
+const VARIED: (u64, usize) = (16, 6);
+/// The most variables that are tried one by one.
+const MOST_VARIABLES: usize = 8;
 /// Above this many operations an expression is not evaluated.
 const MOST_NODES: usize = 4_000;
 
 /// Where expressions without variables are evaluated.
-const ONLY: Point = Point { trial: 0, whole: false, wide: false };
+const ONLY: Point = Point { trial: 0, whole: false, wide: false, signs: Signs::Varied };
+
+/// Over which numbers functions are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    Real,
+    Complex,
+}
 
 /// How two expressions compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +65,93 @@ pub(crate) enum Agreement {
 /// Compares two expressions at random points; without variables at one.
 pub(crate) fn compare(one: &Expression, two: &Expression) -> Agreement {
     agreement(one, two, Relation::Equal)
+}
+
+/// Compares two expressions as functions of real numbers, in which roots and logarithms of negative numbers
+/// have no value: `\sqrt{m/k}` and `1/\sqrt{k/m}`, `\ln x^3` and `3\ln x`.
+///
+/// Both must have a value at the same points where no variable is negative, or one alone; where several are,
+/// a value that only one side has counts for nothing, since \(\sqrt{L/g}\) is meant for a length and an
+/// acceleration. Where both have values these agree whatever the signs, so that \(\sqrt{x^2}\) is not x.
+pub(crate) fn compare_reals(one: &Expression, two: &Expression) -> Agreement {
+    let pair = Pair(one, two);
+    let names = pair.variables();
+    let is_complex = |part: &Expression| part.any(&|part| *part == Expression::Constant(Constant::Imaginary));
+    let applies = pair.either(depends_on_signs)
+        && !names.is_empty()
+        && names.len() <= MOST_VARIABLES
+        && !pair.either(is_complex)
+        && !pair.either(needs_integers)
+        && !pair.either(is_wide);
+    match Arithmetic::new(PRECISION) {
+        Some(mut arithmetic) if applies && pair.nodes() <= MOST_NODES => {
+            arithmetic.is_real_alone = true;
+            agree_as_reals(&mut arithmetic, pair, &names)
+        }
+        _ => Agreement::Unknown,
+    }
+}
+
+fn agree_as_reals(arithmetic: &mut Arithmetic, pair: Pair<'_>, names: &[String]) -> Agreement {
+    let alone = names.iter().map(|name| (Signs::negative(name), ALONE));
+    let mut agreed = 0;
+    for (signs, (tried, enough)) in
+        [(Signs::Positive, POSITIVE)].into_iter().chain(alone).chain([(Signs::Varied, VARIED)])
+    {
+        let Some(more) = agree_with_signs(arithmetic, pair, signs, (tried, enough), names) else {
+            return Agreement::Different;
+        };
+        agreed += more;
+    }
+    if agreed < POSITIVE.1 { Agreement::Unknown } else { confirm(arithmetic, pair, Relation::Equal) }
+}
+
+/// At how many points with some signs, of so many tried, both agree, up to so many; `None` where they differ.
+fn agree_with_signs(
+    arithmetic: &mut Arithmetic,
+    pair: Pair<'_>,
+    signs: Signs,
+    (tried, enough): (u64, usize),
+    names: &[String],
+) -> Option<usize> {
+    let mut test = Test { relation: Relation::Equal, ratio: None };
+    let mut agreed = 0;
+    for trial in 0..tried {
+        let point = Point { trial, whole: false, wide: false, signs };
+        arithmetic.forget();
+        match (arithmetic.value(pair.0, &point), arithmetic.value(pair.1, &point)) {
+            (Some(left), Some(right)) if !test.holds(arithmetic, &left, &right) => return None,
+            (Some(_), Some(_)) => agreed += 1,
+            (None, None) => {}
+            _ if point.negatives(names) > 1 => {}
+            _ => return None,
+        }
+        if agreed >= enough {
+            break;
+        }
+    }
+    Some(agreed)
+}
+
+/// Whether no point far from zero tells two expressions apart that agree near it, as `\sqrt{(x+100)^2}` and
+/// `x + 100` do. Undefined values, which may be too large to compute, tell nothing.
+pub(crate) fn agree_far(one: &Expression, two: &Expression, numbers: Numbers) -> bool {
+    const FAR: u64 = 12;
+    let pair = Pair(one, two);
+    if !pair.either(depends_on_signs) || !pair.either(has_variables) || pair.either(needs_integers) {
+        return true;
+    }
+    let Some(mut arithmetic) = Arithmetic::new(PRECISION) else {
+        return false;
+    };
+    arithmetic.is_real_alone = numbers == Numbers::Real;
+    let mut test = Test { relation: Relation::Equal, ratio: None };
+    (0..FAR).all(|far| {
+        let point = Point { trial: 3 * far + 2, whole: false, wide: true, signs: Signs::Varied };
+        arithmetic.forget();
+        let values = arithmetic.value(one, &point).zip(arithmetic.value(two, &point));
+        values.is_none_or(|(left, right)| test.holds(&mut arithmetic, &left, &right))
+    })
 }
 
 /// Whether `one` is a constant times `two`, a positive one if `positive`.
@@ -148,6 +254,14 @@ impl Pair<'_> {
         self.0.nodes() + self.1.nodes()
     }
 
+    /// The names of the variables of both, each once.
+    fn variables(self) -> Vec<String> {
+        let mut names = [variables(self.0), variables(self.1)].concat();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// Whether a test holds for either.
     fn either(self, test: fn(&Expression) -> bool) -> bool {
         test(self.0) || test(self.1)
@@ -167,7 +281,8 @@ impl Pair<'_> {
     fn points_at(self) -> impl Fn(u64) -> Point {
         let whole = self.either(needs_integers);
         let (steps, wide) = (self.either(has_steps), self.either(is_wide));
-        move |trial| Point { trial, whole: whole || (steps && trial % 2 == 0), wide }
+        let signs = Signs::Varied;
+        move |trial| Point { trial, whole: whole || (steps && trial % 2 == 0), wide, signs }
     }
 }
 
@@ -211,7 +326,7 @@ fn agree(arithmetic: &mut Arithmetic, pair: Pair<'_>, relation: Relation, needed
     // A new test at each precision: the ratio of an earlier one has fewer digits.
     let mut test = Test { relation, ratio: None };
     let point_at = pair.points_at();
-    let (mut agreed, mut undefined) = (0, 0);
+    let mut agreed = 0;
     // Points at which both sides are undefined, such as outside the domain of an arcsine, count for neither.
     for trial in 0..if needed == 1 { 1 } else { TRIALS } {
         let point = point_at(trial);
@@ -222,11 +337,11 @@ fn agree(arithmetic: &mut Arithmetic, pair: Pair<'_>, relation: Relation, needed
             }
             (Some(_), Some(_)) => agreed += 1,
             (None, None) => {}
-            _ => undefined += 1,
+            // Agreement where both are defined is not enough: `\arcsin x + \arccos x` is π/2 for few x alone.
+            _ => return Agreement::Different,
         }
         if agreed >= needed {
-            // Agreement where both are defined is not enough: `\arcsin x + \arccos x` is π/2 for few x alone.
-            return if undefined == 0 { Agreement::Same } else { Agreement::Different };
+            return Agreement::Same;
         }
     }
     Agreement::Unknown
@@ -242,7 +357,7 @@ fn needs_integers(expression: &Expression) -> bool {
         Expression::Call(function, _) => function.is_of_integers(),
         // \((-1)^n\) at a fraction is complex, and differs from what is meant by it.
         Expression::Power(pair) => is_negative(&pair.0) && has_variables(&pair.1),
-        _ => false,
+        part => closed::is_over_integers(part),
     })
 }
 

@@ -13,24 +13,36 @@ pub(super) struct Point {
     pub(super) whole: bool,
     /// At times far from zero.
     pub(super) wide: bool,
+    pub(super) signs: Signs,
+}
+
+/// Which variables are negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signs {
+    /// None in the first trials, all in the next, any after it.
+    Varied,
+    Positive,
+    /// One alone, by the hash of its name.
+    Negative(u64),
 }
 
 impl Point {
-    /// The value of the variable `name`: positive in the first trials, negative in the next, of either sign
-    /// after it.
+    /// The value of the variable `name`.
     pub(super) fn value(self, name: &str) -> Rational {
         // Hashes of similar names are similar; their points must not be.
         let random = finalise(self.seed(name));
         let size = if self.whole { self.whole_size(random) } else { self.size(random) };
-        if !self.whole && self.is_negative(random) { -size } else { size }
+        if !self.whole && self.is_negative(random, name) { -size } else { size }
     }
 
-    /// A hash (FNV-1a) of name and trial: the same point for both sides, in every process.
+    /// How many of the variables are negative.
+    pub(super) fn negatives(self, names: &[String]) -> usize {
+        let is_negative = |name: &&String| self.is_negative(finalise(self.seed(name)), name);
+        names.iter().filter(is_negative).count()
+    }
+
     fn seed(self, name: &str) -> u64 {
-        const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-        const PRIME: u64 = 0x0000_0100_0000_01b3;
-        let basis = BASIS ^ self.trial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        name.bytes().fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+        hash(name, self.trial)
     }
 
     fn whole_size(self, random: u64) -> Rational {
@@ -52,11 +64,30 @@ impl Point {
         self.wide && self.trial % 3 == 2
     }
 
-    /// All variables are negative once, so that |x| and x differ for certain; then signs are mixed.
-    fn is_negative(self, random: u64) -> bool {
+    fn is_negative(self, random: u64, name: &str) -> bool {
         const POSITIVE: u64 = 4;
-        self.trial == POSITIVE || (self.trial > POSITIVE && random & 1 == 1)
+        match self.signs {
+            // All variables are negative once, so that |x| and x differ for certain; then signs are mixed.
+            Signs::Varied => self.trial == POSITIVE || (self.trial > POSITIVE && random & 1 == 1),
+            Signs::Positive => false,
+            Signs::Negative(name_hash) => hash(name, 0) == name_hash,
+        }
     }
+}
+
+impl Signs {
+    /// One variable is negative.
+    pub(super) fn negative(name: &str) -> Signs {
+        Signs::Negative(hash(name, 0))
+    }
+}
+
+/// A hash (FNV-1a) of name and trial: the same point for both sides, in every process.
+fn hash(name: &str, trial: u64) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let basis = BASIS ^ trial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    name.bytes().fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
 /// The expression with its variables replaced by their values at a point.

@@ -7,7 +7,7 @@ use super::compare;
 use super::parse::{Commas, has_grouped_digits, parse};
 use super::prepare::without_surroundings;
 use super::syntax::Expression;
-use super::value;
+use super::{value, work};
 use crate::letter::{self, MOST_OPTIONS};
 use crate::response;
 
@@ -53,7 +53,7 @@ impl Reference {
     pub(crate) fn read(gold: &str) -> Option<Self> {
         let text = response::reference(gold);
         let letters = to_the_letter(&text);
-        let read = parse_bounded(&text, Commas::InNumbers);
+        let read = work::apart(work::READING, || parse_bounded(&text, Commas::InNumbers)).flatten();
         (!letters.is_empty()).then(|| Self { text, letters, read, separated: OnceLock::new() })
     }
 
@@ -70,22 +70,27 @@ impl Reference {
 
     /// Whether an answer says the same.
     pub(crate) fn is(&self, answer: &Answer<'_>) -> bool {
-        // The same text is the same answer even where the parser does not understand all of it.
-        if self.text.trim() == answer.text.trim() || self.is_letter(answer.text) {
-            return true;
-        }
-        match &self.read {
-            Some(read) => self.says(read, answer) || self.is_inner(answer.text),
-            None => self.letters == to_the_letter(answer.text) || self.is_inner(answer.text),
-        }
+        let is_read = || self.is_as_read(answer) || self.is_inner(answer.text);
+        self.is_as_text(answer.text) || work::bounded(work::COMPARISON, is_read) == Some(true)
+    }
+
+    /// The same text is the same answer even where the parser does not understand all of it.
+    fn is_as_text(&self, answer: &str) -> bool {
+        self.text.trim() == answer.trim()
+            || self.is_letter(answer)
+            || (self.read.is_none() && self.letters == to_the_letter(answer))
     }
 
     /// Whether an answer, as it is read, says what the reference does.
-    fn says(&self, gold: &Expression, answer: &Answer<'_>) -> bool {
+    fn is_as_read(&self, answer: &Answer<'_>) -> bool {
+        let Some(gold) = &self.read else {
+            return false;
+        };
         // From the cheapest reading to the rarest: most correct answers are decided before the last.
         let as_read = |read: &Expression| {
             compare::same(gold, read)
                 || self.is_with_decimal_comma(gold, answer.text)
+                || self.is_pointed(gold, answer.text, read)
                 || (self.may_be_regrouped(gold, answer.text, read)
                     && self.is_with_separate_commas(answer.text))
         };
@@ -104,6 +109,14 @@ impl Reference {
         value::is_decimal(gold) && pointed().is_some_and(|pointed| self.is(&Answer::new(&pointed)))
     }
 
+    /// A reference `0,5` is 0.5 for an answer that is a decimal, and a list for any other.
+    fn is_pointed(&self, gold: &Expression, answer: &str, read: &Expression) -> bool {
+        let pointed = || with_decimal_point(&self.text).and_then(|pointed| Reference::read(&pointed));
+        is_list(gold)
+            && value::is_decimal(read)
+            && pointed().is_some_and(|gold| gold.is(&Answer::new(answer)))
+    }
+
     /// `1,234` is one number or a list of two. The other reading is tried only where one side is a list
     /// already, so that two plain numbers are never pulled apart.
     fn may_be_regrouped(&self, gold: &Expression, answer: &str, read: &Expression) -> bool {
@@ -111,15 +124,29 @@ impl Reference {
     }
 
     fn is_with_separate_commas(&self, answer: &str) -> bool {
-        let gold = self.separated.get_or_init(|| parse_bounded(&self.text, Commas::Separate)).as_ref();
+        let separated =
+            || work::apart(work::READING, || parse_bounded(&self.text, Commas::Separate)).flatten();
+        let gold = self.separated.get_or_init(separated).as_ref();
         let answer = parse_bounded(answer, Commas::Separate);
         gold.zip(answer).is_some_and(|(gold, answer)| compare::same(gold, &answer))
     }
 
     /// A box with words and a box in it says what the inner box says, as a reference does.
     fn is_inner(&self, answer: &str) -> bool {
-        let inner = response::reference(answer);
-        inner.len() < answer.trim().len() && self.is(&Answer::new(&inner))
+        // Each is read.
+        const MOST_NESTED: usize = 4;
+        let mut outer = answer.to_owned();
+        for _ in 0..MOST_NESTED {
+            let inner = response::reference(&outer);
+            if inner.len() >= outer.trim().len() {
+                return false;
+            }
+            if self.is_as_text(&inner) || self.is_as_read(&Answer::new(&inner)) {
+                return true;
+            }
+            outer = inner;
+        }
+        false
     }
 }
 
@@ -145,14 +172,14 @@ fn is_list(expression: &Expression) -> bool {
     matches!(expression, Expression::List(..) | Expression::Set(_))
 }
 
-/// An answer that is one number with a comma for its decimal point, as `1000,99`. With one digit or a group
-/// of three behind the comma it may as well be two numbers, or a greater one.
+/// An answer that is one number with a comma for its decimal point, as `1000,99` and `0,5`. Where it begins
+/// with another digit than zero, one digit or a group of three behind the comma may be another number.
 fn with_decimal_point(answer: &str) -> Option<String> {
     let plain = answer.trim().trim_matches('$').trim();
     let (whole, fraction) = plain.split_once(',')?;
     let unsigned = whole.strip_prefix('-').unwrap_or(whole);
-    let grouped = fraction.len() == 3 && unsigned.len() <= 3 && unsigned != "0";
-    let clear = is_digits(unsigned) && is_digits(fraction) && fraction.len() > 1 && !grouped;
+    let ambiguous = fraction.len() == 1 || (fraction.len() == 3 && unsigned.len() <= 3);
+    let clear = is_digits(unsigned) && is_digits(fraction) && (unsigned == "0" || !ambiguous);
     clear.then(|| format!("{whole}.{fraction}"))
 }
 
@@ -161,5 +188,8 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn parse_bounded(text: &str, commas: Commas) -> Option<Expression> {
-    if text.len() > MOST_BYTES { None } else { parse(text, commas) }
+    if text.len() > MOST_BYTES {
+        return None;
+    }
+    work::bounded(work::READING, || parse(text, commas)).flatten()
 }

@@ -1,14 +1,18 @@
 //! Sets of real numbers: unions of intervals and points, however they are written.
 //!
-//! `x < -2 or x > 2`, `(-\infty, -2) \cup (2, \infty)` and `\mathbb{R} \setminus [-2, 2]` are one set. Where
-//! ends cannot be put in order, because they are no numbers, nothing is said.
+//! `x < -2 or x > 2`, `x^2 > 4`, `(-\infty, -2) \cup (2, \infty)` and `\mathbb{R} \setminus [-2, 2]` are one
+//! set. Where ends cannot be put in order, because they are no numbers, nothing is said.
 
 use std::cmp::Ordering;
 
-use super::label::is_name;
-use super::numeric;
-use super::syntax::{Bracket, Constant, Expression, Joint, Relation};
+use num_traits::One;
+
+use super::inequality::{Solution, solve};
+use super::label::{is_name, name_of};
+use super::syntax::{Bracket, Constant, Expression, Joint, Rational, Relation};
+use super::univariate::{contains, variables};
 use super::value::infinite;
+use super::{exact, numeric};
 
 // Sorting them compares ends pairwise, and each comparison may need high precision.
 /// The most pieces of a set.
@@ -161,11 +165,40 @@ fn operation(name: &str, parts: &[Expression]) -> Option<Pieces> {
         ("such that", Expression::Symbol(name)) => {
             members(Region { pieces: line(), name: Some(name.clone()) }, two)
         }
+        ("such that", Expression::Chain(sides, _)) if is_of_integers(sides) => {
+            let name = sides.first().filter(|name| matches!(name, Expression::Symbol(_)))?;
+            integers(&members(Region { pieces: line(), name: Some(name_of(name)) }, two)?)
+        }
         ("such that", domain) => members(region(domain)?, two),
         ("cap", _) => intersection(&pieces(one)?, &pieces(two)?),
         ("setminus" | "backslash", _) => intersection(&pieces(one)?, &complement(&pieces(two)?)),
         _ => None,
     }
+}
+
+/// `x \in \mathbb{Z}`
+fn is_of_integers(sides: &[Expression]) -> bool {
+    matches!(sides, [_, Expression::Constant(Constant::NumberSet('Z'))])
+}
+
+/// The whole numbers between rational ends.
+fn integers(pieces: &Pieces) -> Option<Pieces> {
+    let mut points = Vec::new();
+    for (low, high) in pieces {
+        let (low, is_low_out) = low.value()?;
+        let (high, is_high_in) = high.value()?;
+        let (low, high) = (exact::rational(low)?, exact::rational(high)?);
+        let mut at = low.ceil();
+        if at == low && is_low_out {
+            at += Rational::one();
+        }
+        while at < high || (at == high && is_high_in) {
+            points.push(point(&Expression::exactly(at.clone())));
+            (points.len() <= MOST_PIECES).then_some(())?;
+            at += Rational::one();
+        }
+    }
+    Some(points)
 }
 
 /// What of a domain meets a condition on the same name.
@@ -176,7 +209,9 @@ fn members(domain: Region, condition: &Expression) -> Option<Pieces> {
 
 /// `1 < x < 3`, `x \ne 3`, `x = 2`, `x \in [0, 1]`.
 fn chain(sides: &[Expression], relations: &[Relation]) -> Option<Region> {
-    let at = place_of_name(sides)?;
+    let Some(at) = place_of_name(sides) else {
+        return solved(sides, relations);
+    };
     let Expression::Symbol(name) = &sides[at] else {
         return None;
     };
@@ -193,11 +228,35 @@ fn chain(sides: &[Expression], relations: &[Relation]) -> Option<Region> {
     Some(Region { pieces, name: Some(name.clone()) })
 }
 
-/// The one name stands on either side of two, or in the middle of three.
+/// The one name stands on either side of two, or in the middle of three, and nowhere else.
 fn place_of_name(sides: &[Expression]) -> Option<usize> {
     let mut places = (0..sides.len()).filter(|at| is_name(&sides[*at]));
     let at = places.next().filter(|at| sides.len() == 2 || (sides.len() == 3 && *at == 1))?;
-    places.next().is_none().then_some(at)
+    let is_alone = sides.iter().filter(|side| contains(side, &sides[at])).count() == 1;
+    (places.next().is_none() && is_alone).then_some(at)
+}
+
+/// `x^2 > 4`, `0 < |x| < 2`: what inequalities in one variable allow to it.
+fn solved(sides: &[Expression], relations: &[Relation]) -> Option<Region> {
+    let mut names: Vec<String> = sides.iter().flat_map(variables).collect();
+    names.dedup();
+    let name = names.pop().filter(|_| names.is_empty())?;
+    let variable = Expression::Symbol(name.clone());
+    let mut pieces = line();
+    for (pair, relation) in sides.windows(2).zip(relations) {
+        let solution = solve(&pair[0], *relation, &pair[1], &variable)?;
+        pieces = intersection(&pieces, &union(pieces_of(&solution))?)?;
+    }
+    Some(Region { pieces, name: Some(name) })
+}
+
+/// A solution by its pieces, which touch.
+fn pieces_of(solution: &Solution) -> Vec<Pieces> {
+    let places = || solution.places.iter().cloned();
+    let ends = std::iter::once(Cut::Start).chain(places().map(Cut::Above));
+    let gaps = ends.zip(places().map(Cut::Below).chain([Cut::End])).zip(&solution.between);
+    let points = solution.places.iter().map(point).zip(&solution.at);
+    gaps.chain(points).filter(|(_, allowed)| **allowed).map(|(piece, _)| vec![piece]).collect()
 }
 
 /// The relation read from its right side.

@@ -10,6 +10,7 @@ use super::label::{is_name, labelled, values_of};
 use super::numeric::{self, Agreement};
 use super::parts::Same;
 use super::syntax::{Bracket, Constant, Expression, Joint, Rational, Relation};
+use super::univariate::variables;
 
 /// Compares two answers of which at least one is a chain of relations.
 pub(super) fn same_chain(gold: &Expression, answer: &Expression, same: Same) -> bool {
@@ -56,7 +57,8 @@ fn same_equation(gold: &Expression, answer: &Expression, same: Same) -> bool {
     match relations.as_slice() {
         [Relation::Equal | Relation::NotEqual] => {
             // A factor may have either sign here, not in an inequality.
-            sides_agree() || is_multiple(&difference(&one[0], &one[1]), &difference(&two[0], &two[1]), false)
+            let (one, two) = (difference(&one[0], &one[1]), difference(&two[0], &two[1]));
+            sides_agree() || is_multiple(&one, &two, false) || has_the_same_zeros(&one, &two)
         }
         _ => sides_agree(),
     }
@@ -75,12 +77,24 @@ fn is_multiple(one: &Expression, two: &Expression, positive: bool) -> bool {
     let sampled = || numeric::proportional(one, two, positive) == Agreement::Same;
     match ratio(one, two) {
         Some(Some(ratio)) => !positive || ratio.is_positive(),
-        // Rational functions whose ratio is no rational may still have a constant one, such as π.
+        // Rational functions whose ratio is no rational may still have a constant one, such as π or i.
         Some(None) if exact::is_rational_function(one) && exact::is_rational_function(two) => {
-            (has_pi(one) || has_pi(two)) && sampled()
+            (has_constant(one) || has_constant(two)) && sampled()
         }
         _ => sampled(),
     }
+}
+
+/// Whether two rational functions of several variables are zero at the same points where both have a value,
+/// as those of `y = x/(2x-1)` and `1/x + 1/y = 2` are. With one variable these would be an equation and its
+/// solution.
+fn has_the_same_zeros(one: &Expression, two: &Expression) -> bool {
+    let are_rational = exact::is_rational_function(one) && exact::is_rational_function(two);
+    let names = variables(one);
+    are_rational
+        && names.len() > 1
+        && names == variables(two)
+        && exact::normal(one).zip(exact::normal(two)).is_some_and(|(one, two)| one.has_the_zeros_of(&two))
 }
 
 /// The ratio of two normal forms: `None` without normal forms, `Some(None)` where it is no rational.
@@ -88,8 +102,8 @@ fn ratio(one: &Expression, two: &Expression) -> Option<Option<Rational>> {
     exact::normal(one)?.ratio(&exact::normal(two)?)
 }
 
-fn has_pi(expression: &Expression) -> bool {
-    expression.any(&|part| *part == Expression::Constant(Constant::Pi))
+fn has_constant(expression: &Expression) -> bool {
+    expression.any(&|part| matches!(part, Expression::Constant(Constant::Pi | Constant::Imaginary)))
 }
 
 /// `low < high`, or `low ≤ high`.
@@ -99,6 +113,9 @@ struct Bound {
     high: Expression,
     strict: bool,
 }
+
+/// The most inequalities that are compared.
+const MOST_BOUNDS: usize = 40;
 
 /// Inequalities that hold together, or of which one holds.
 #[derive(Clone, Debug)]
@@ -148,7 +165,8 @@ fn same_bounds(one: &Bounds, two: &Bounds, same: Same) -> bool {
         inner.iter().all(|left| outer.iter().any(|right| same_bound(left, right, same)))
     };
     let (one, two) = (&one.bounds, &two.bounds);
-    joined && one.len() == two.len() && covered(one, two) && covered(two, one)
+    // Each is compared with each.
+    joined && one.len() == two.len() && one.len() <= MOST_BOUNDS && covered(one, two) && covered(two, one)
 }
 
 fn same_bound(one: &Bound, two: &Bound, same: Same) -> bool {
@@ -159,7 +177,11 @@ fn same_bound(one: &Bound, two: &Bound, same: Same) -> bool {
 
 /// Whether `interval` holds what the bounds allow to the one name in them.
 fn is_interval_of(interval: &Expression, bounds: &Bounds, same: Same) -> bool {
-    solution(bounds).is_some_and(|solution| same(interval, &solution))
+    let name = bounds.bounds.first().and_then(bounded_name);
+    // `x \in [0, 1]` says nothing of y.
+    let other =
+        || labelled(interval, same).is_some_and(|(other, _)| !name.is_some_and(|one| same_name(one, other)));
+    solution(bounds).is_some_and(|solution| same(interval, &solution)) && !other()
 }
 
 /// The interval, or the union of two rays, that bounds on one name describe.

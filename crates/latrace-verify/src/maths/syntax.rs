@@ -39,9 +39,22 @@ pub(crate) enum Function {
     ArcSine,
     ArcCosine,
     ArcTangent,
+    ArcCotangent,
+    ArcSecant,
+    ArcCosecant,
     HyperbolicSine,
     HyperbolicCosine,
     HyperbolicTangent,
+    HyperbolicCotangent,
+    HyperbolicSecant,
+    HyperbolicCosecant,
+    /// The inverse of the hyperbolic sine, `arsinh`.
+    AreaSine,
+    AreaCosine,
+    AreaTangent,
+    AreaCotangent,
+    AreaSecant,
+    AreaCosecant,
     /// Natural logarithm.
     Logarithm,
     /// `[base, argument]`.
@@ -85,6 +98,8 @@ pub(crate) enum Relation {
     Equal,
     Approximate,
     Congruent,
+    /// `p \mid n`
+    Divides,
     In,
     NotEqual,
     Less,

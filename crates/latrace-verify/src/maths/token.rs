@@ -1,5 +1,7 @@
 //! The tokens of a LaTeX or plain-text answer.
 
+use super::functions::{function_named, is_plain_command};
+use super::unit;
 use crate::braces::group;
 
 /// A token, and whether white space precedes it.
@@ -35,38 +37,54 @@ impl Kind {
 /// The most tokens an answer may have.
 const MOST_TOKENS: usize = 20_000;
 
+/// The most bytes that are searched for the ends of groups.
+const MOST_SEARCHED: usize = 1_000_000;
+
 /// Commands whose braces hold words, not formulas.
 #[rustfmt::skip]
-const TEXT_COMMANDS: [&str; 12] = [
-    "text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "mathrm", "operatorname",
-    "mathbf", "rm",
+const TEXT_COMMANDS: [&str; 17] = [
+    "text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "mathrm", "mathbf", "rm",
+    "textup", "textmd", "textsl", "textsc", "emph", "hbox",
 ];
 
 /// Commands that only set type or space.
 #[rustfmt::skip]
-const IGNORED: [&str; 33] = [
+const IGNORED: [&str; 64] = [
     // Sizes of brackets.
     "left", "right", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl",
     "biggr", "Biggl", "Biggr",
-    // Sizes of formulas, and spaces.
-    "displaystyle", "textstyle", "limits", "nolimits", "quad", "qquad", "hspace", "hfill",
-    // Typefaces, and boxes around formulas.
-    "bf", "it", "boldsymbol", "bm", "mathit", "mathsf", "mathcal", "mathnormal", "boxed", "fbox",
+    // Sizes of formulas and letters.
+    "displaystyle", "textstyle", "scriptstyle", "scriptscriptstyle", "limits", "nolimits", "tiny",
+    "scriptsize", "footnotesize", "small", "normalsize", "large", "Large", "LARGE", "huge", "Huge",
+    // Spaces, and what has none.
+    "quad", "qquad", "hfill", "enspace", "enskip", "thinspace", "medspace", "thickspace", "negthinspace",
+    "space", "nobreak", "allowbreak", "strut", "mathstrut", "nonumber", "notag", "newline",
+    // Typefaces, and boxes and lines around formulas.
+    "bf", "it", "boldsymbol", "bm", "pmb", "bold", "mathit", "mathsf", "mathcal", "mathnormal", "bfseries",
+    "boxed", "fbox", "underline", "uline", "ensuremath",
 ];
 
-/// Functions that are as often set as text.
-#[rustfmt::skip]
-const TEXT_FUNCTIONS: [&str; 13] = [
-    "sin", "cos", "tan", "ln", "log", "arcsin", "arccos", "arctan", "lcm", "gcd", "sec", "csc", "cot",
+/// Commands whose first groups are colours, lengths or labels, and how many those are.
+const UNSEEN: [(&str, usize); 10] = [
+    ("color", 1),
+    ("textcolor", 1),
+    ("colorbox", 1),
+    ("fcolorbox", 2),
+    ("hspace", 1),
+    ("vspace", 1),
+    ("phantom", 1),
+    ("hphantom", 1),
+    ("vphantom", 1),
+    ("label", 1),
 ];
 
 /// Characters that commands write too.
-const COMMAND_CHARACTERS: [(&str, &str); 24] = [
+const COMMAND_CHARACTERS: [(&str, &str); 57] = [
     ("×·⋅∙", "cdot"),
     ("≤⩽", "le"),
     ("≥⩾", "ge"),
     ("≠", "neq"),
-    ("≈", "approx"),
+    ("≈≃", "approx"),
     ("≡", "equiv"),
     ("±", "pm"),
     ("∓", "mp"),
@@ -74,26 +92,59 @@ const COMMAND_CHARACTERS: [(&str, &str); 24] = [
     ("∪", "cup"),
     ("∈", "in"),
     ("∅", "emptyset"),
+    ("∩", "cap"),
+    ("∖", "setminus"),
+    ("∧", "land"),
+    ("∨", "lor"),
+    ("∀", "forall"),
+    ("∑", "sum"),
+    ("∏", "prod"),
+    ("∫", "int"),
+    ("…⋯", "ldots"),
+    ("∠", "angle"),
+    ("△", "triangle"),
+    ("⌊", "lfloor"),
+    ("⌋", "rfloor"),
+    ("⌈", "lceil"),
+    ("⌉", "rceil"),
     ("ℝ", "R"),
+    ("ℤ", "Z"),
+    ("ℕ", "N"),
+    ("ℚ", "Q"),
     ("π", "pi"),
-    ("θ", "theta"),
+    ("θϑ", "theta"),
     ("α", "alpha"),
     ("β", "beta"),
+    ("γ", "gamma"),
+    ("δ", "delta"),
+    ("εϵ", "epsilon"),
+    ("η", "eta"),
+    ("κ", "kappa"),
     ("λ", "lambda"),
+    ("μµ", "mu"),
+    ("ν", "nu"),
+    ("ξ", "xi"),
+    ("ρ", "rho"),
+    ("σ", "sigma"),
+    ("τ", "tau"),
     ("ω", "omega"),
-    ("φ", "phi"),
+    ("φϕ", "phi"),
+    ("χ", "chi"),
+    ("ψ", "psi"),
+    ("Δ∆", "Delta"),
+    ("Φ", "Phi"),
     ("√", "sqrt"),
-    ("°º", "degree"),
+    ("°º∘", "degree"),
     ("⟨", "langle"),
     ("⟩", "rangle"),
 ];
 
 /// Splits `text` into tokens; `None` if it has more than any answer.
 pub(crate) fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut scanner = Scanner { rest: text, tokens: Vec::new(), spaced: false };
+    let mut scanner = Scanner { rest: text, tokens: Vec::new(), spaced: false, searched: 0 };
     while let Some(first) = scanner.rest.chars().next() {
         scanner.step(first);
-        if scanner.tokens.len() > MOST_TOKENS {
+        if scanner.tokens.len() > MOST_TOKENS || scanner.searched > MOST_SEARCHED {
             return None;
         }
     }
@@ -104,6 +155,8 @@ struct Scanner<'a> {
     rest: &'a str,
     tokens: Vec<Token>,
     spaced: bool,
+    /// How many bytes were searched for the ends of groups.
+    searched: usize,
 }
 
 impl<'a> Scanner<'a> {
@@ -116,6 +169,11 @@ impl<'a> Scanner<'a> {
             }
             '\\' => self.command(),
             '0'..='9' | '.' if self.number_length() > 0 => self.take(self.number_length(), Kind::Number),
+            // Python's power.
+            '*' if self.rest.starts_with("**") => {
+                self.advance(2);
+                self.push(Kind::Mark('^'));
+            }
             _ if first.is_ascii_alphabetic() => self.take(letters(self.rest), Kind::Word),
             _ => {
                 self.advance(first.len_utf8());
@@ -160,8 +218,17 @@ impl<'a> Scanner<'a> {
             return self.control_symbol();
         }
         let name = &self.advance(1 + length)[1..];
+        if name == "operatorname" {
+            return self.operator_name();
+        }
         if TEXT_COMMANDS.contains(&name) {
             return self.words();
+        }
+        if let Some((_, groups)) = UNSEEN.iter().find(|(unseen, _)| *unseen == name) {
+            return self.skip_groups(*groups);
+        }
+        if name == "colon" {
+            return self.push(Kind::Mark(':'));
         }
         if !IGNORED.contains(&name) {
             return self.push(Kind::Command(name.to_owned()));
@@ -187,15 +254,66 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Skips what is not seen in the formula: an option in square brackets, and so many groups.
+    fn skip_groups(&mut self, groups: usize) {
+        self.skip_star();
+        if self.rest.starts_with('[')
+            && let Some(end) = self.rest.find(']')
+        {
+            self.advance(end + 1);
+        }
+        for _ in 0..groups {
+            if self.group().is_none() {
+                return;
+            }
+        }
+        self.spaced = true;
+    }
+
+    /// Takes the group that comes next, and returns what is in it.
+    fn group(&mut self) -> Option<&'a str> {
+        self.rest = self.rest.trim_start();
+        let content = group(self.rest);
+        // A group that nothing closes is looked for to the end, and there may be thousands of them.
+        let length = content.map_or(self.rest.len(), str::len);
+        self.searched += if self.rest.starts_with('{') { length } else { 0 };
+        if content.is_some() {
+            self.advance(length + 2);
+        }
+        content
+    }
+
+    /// `\operatorname*` and `\hspace*` differ from the others in their spacing alone.
+    fn skip_star(&mut self) {
+        self.rest = self.rest.strip_prefix('*').unwrap_or(self.rest).trim_start();
+    }
+
     /// The group after a text command: a formula if it reads as one, otherwise words.
     fn words(&mut self) {
-        self.rest = self.rest.trim_start();
-        let Some(content) = group(self.rest) else {
+        let Some(content) = self.group() else {
             return;
         };
-        self.advance(content.len() + 2);
         self.set_as_text(without_spacing(content).trim().trim_matches('"'));
         self.spaced = true;
+    }
+
+    /// A function by its name, however few letters it has, or words.
+    fn operator_name(&mut self) {
+        self.skip_star();
+        match group(self.rest).map(str::trim).filter(|name| function_named(name).is_some()) {
+            Some(name) => {
+                self.group();
+                self.push(Kind::Command(name.to_owned()));
+            }
+            None => self.words(),
+        }
+    }
+
+    /// Whether words are a function's name. Behind a number `min` and `sec` are units.
+    fn is_function(&self, text: &str) -> bool {
+        let last = self.tokens.last().map(|token| &token.kind);
+        let after_value = matches!(last, Some(Kind::Number(_) | Kind::Mark('}' | ')' | '%')));
+        is_plain_command(text) && !(after_value && unit::is_known(text))
     }
 
     fn set_as_text(&mut self, text: &str) {
@@ -203,11 +321,15 @@ impl<'a> Scanner<'a> {
             "" => {}
             // In upright letters these are the constants, which a text of one letter would hide.
             "i" | "e" => self.push(Kind::Word(text.to_owned())),
+            _ if self.is_function(text) => self.push(Kind::Command(text.to_owned())),
+            // A currency's sign stands before or behind a number however it is set.
+            _ if text.chars().all(is_currency) => self.tokens.extend(text.chars().map(currency)),
             // `\text{5 cm}` is set as text and means a quantity.
             _ if is_formula(text) => self.tokens.extend(tokens(text).unwrap_or_default()),
             _ => {
                 let words: Vec<&str> = text.split_whitespace().collect();
-                self.push(Kind::Text(words.join(" ")));
+                // The micro sign and the Greek letter are one prefix.
+                self.push(Kind::Text(words.join(" ").replace('µ', "μ")));
             }
         }
     }
@@ -221,8 +343,20 @@ fn is_blank(character: char) -> bool {
 /// Commands that mark the period of a decimal.
 const REPETITIONS: [&str; 3] = ["\\overline", "\\dot", "\\bar"];
 
+/// Signs of currencies but the dollar's, which TeX writes as a command.
+const CURRENCIES: &str = "€£¥₹₽₩₺₫฿₪₦₱₴";
+
+/// Whether a character is a currency's sign.
+pub(crate) fn is_currency(character: char) -> bool {
+    CURRENCIES.contains(character)
+}
+
+fn currency(sign: char) -> Token {
+    Token { kind: Kind::Mark(sign), spaced: true }
+}
+
 /// How many digits a text begins with.
-fn digits(text: &str) -> usize {
+pub(crate) fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
@@ -242,7 +376,6 @@ fn is_formula(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
         || is_number(core(text))
         || matches!(text, "=" | "<" | ">" | "," | ";" | "+" | "-" | "(" | ")")
-        || TEXT_FUNCTIONS.contains(&text)
         || is_option(text)
 }
 
@@ -265,13 +398,12 @@ fn is_option(text: &str) -> bool {
 fn plain(character: char) -> Kind {
     match character {
         '÷' => Kind::Mark('/'),
+        '∶' => Kind::Mark(':'),
+        // Web pages set absolute values with the sign of divisors.
+        '∣' => Kind::Mark('|'),
         '−' | '–' | '—' => Kind::Mark('-'),
         '′' | '’' => Kind::Mark('\''),
-        '，' | '、' => Kind::Mark(','),
-        '（' => Kind::Mark('('),
-        '）' => Kind::Mark(')'),
-        // A digit in full width.
-        '０'..='９' => Kind::Number((u32::from(character) - u32::from('０')).to_string()),
+        '、' => Kind::Mark(','),
         _ => command_of(character).map_or(Kind::Mark(character), |name| Kind::Command(name.to_owned())),
     }
 }

@@ -314,6 +314,7 @@ fn spelled(name: &str) -> String {
         .replace('²', "^2")
         .replace('³', "^3")
         .replace(['(', ')'], " ")
+        .replace(['{', '}'], "")
 }
 
 impl Measure {
@@ -410,6 +411,10 @@ mod tests {
         check("cm^3", "ml", Some((1, 1)));
         check("cubic meters", "liters", Some((1000, 1)));
         check("m s^-2", "m/s^2", Some((1, 1)));
+        check("m s^{-2}", "m/s^2", Some((1, 1)));
+        check("μm", "m", Some((1, 1_000_000)));
+        check("μm^2", "m^2", Some((1, 1_000_000_000_000)));
+        check("microseconds", "μs", Some((1, 1)));
         check("dollars", "cents", Some((100, 1)));
         check("dollars per apple", "dollars", Some((1, 1)));
         check("dollars", "$ per hour", Some((1, 1)));

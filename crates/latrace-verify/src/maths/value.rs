@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 use num_traits::{Signed, Zero};
 
 use super::exact;
-use super::numeric::{self, Agreement};
+use super::numeric::{self, Agreement, Numbers};
 use super::syntax::{Constant, Expression, Rational, Written};
 
 // Six significant digits: decimals that agree in them were rounded from the same value.
@@ -25,7 +25,19 @@ pub(super) fn same_value(gold: &Expression, answer: &Expression) -> bool {
     if is_shortened(gold, answer) {
         return true;
     }
-    decided_by_form(gold, answer).unwrap_or_else(|| numeric::compare(gold, answer) == Agreement::Same)
+    decided_by_form(gold, answer).unwrap_or_else(|| have_the_same_values(gold, answer))
+}
+
+/// At random points, over the reals alone or over the complex numbers.
+fn have_the_same_values(gold: &Expression, answer: &Expression) -> bool {
+    // The reals first: they need fewer points.
+    [Numbers::Real, Numbers::Complex].into_iter().any(|numbers| {
+        let near = match numbers {
+            Numbers::Real => numeric::compare_reals(gold, answer),
+            Numbers::Complex => numeric::compare(gold, answer),
+        };
+        near == Agreement::Same && numeric::agree_far(gold, answer, numbers)
+    })
 }
 
 /// Equal, or near if both are decimals. A fraction never gets a decimal's tolerance, or 1/3 would equal

@@ -94,8 +94,13 @@ fn ends_word(character: char) -> bool {
 
 /// A box's content without boxes around all of it.
 fn inner(content: &str) -> Boxed<'_> {
+    // Each is searched for its end.
+    const MOST_NESTED: usize = 20;
     let mut content = content.trim();
-    while let Some(nested) = nested(content) {
+    for _ in 0..MOST_NESTED {
+        let Some(nested) = nested(content) else {
+            break;
+        };
         content = nested.trim();
     }
     if content.is_empty() { Boxed::Unusable } else { Boxed::Found(content) }

@@ -1,6 +1,6 @@
 //! An answer as it is reported: arguments of `\frac` and `\sqrt` in braces.
 
-use crate::braces::group;
+use crate::braces::{group, is_balanced};
 
 /// Commands whose arguments may stand without braces, and how many they have.
 const COMMANDS: [(&str, usize); 5] =
@@ -8,6 +8,10 @@ const COMMANDS: [(&str, usize); 5] =
 
 /// `\frac12` becomes `\frac{1}{2}`; all else stays.
 pub(super) fn tidy(answer: &str) -> String {
+    // A group that nothing closes would be looked for to the end, once for each of thousands.
+    if !is_balanced(answer) {
+        return answer.to_owned();
+    }
     let mut tidied = String::with_capacity(answer.len());
     let mut rest = answer;
     while let Some(at) = rest.find('\\') {
@@ -39,7 +43,7 @@ fn with_braces<'a>(mut rest: &'a str, arguments: usize, tidied: &mut String) -> 
         let bare = rest.trim_start();
         if bare.starts_with('{') {
             // A group in the last place needs no more braces.
-            let Some(group) = group(bare).filter(|_| !is_last) else {
+            let Some(group) = (if is_last { None } else { group(bare) }) else {
                 return rest;
             };
             let length = rest.len() - bare.len() + group.len() + 2;

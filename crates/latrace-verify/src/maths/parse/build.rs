@@ -4,6 +4,7 @@ use num_bigint::BigInt;
 use num_traits::{Pow, Zero};
 
 use crate::maths::syntax::{Expression, Rational, Written};
+use crate::maths::work;
 
 /// Sums and products are flat, so that a long one nests no deeper than a short one.
 pub(super) fn sum(left: Expression, right: Expression) -> Expression {
@@ -71,6 +72,9 @@ pub(super) fn is_proper_fraction(value: &Expression) -> bool {
 /// Digits with at most one point, exactly.
 pub(super) fn decimal(digits: &str) -> Option<Rational> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    // Digits are read, and a fraction is reduced, in time quadratic in their number.
+    let (digits, places) = ((whole.len() + fraction.len()) as u64, fraction.len() as u64);
+    work::spend(1 + digits * digits / 20_000 + digits * places / 1_000)?;
     let joined: BigInt = format!("0{whole}{fraction}").parse().ok()?;
     Some(Rational::new(joined, Pow::pow(BigInt::from(10), fraction.len() as u32)))
 }

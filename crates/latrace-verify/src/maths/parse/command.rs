@@ -1,11 +1,12 @@
 //! What follows a backslash: fractions, roots, sets, matrices, functions.
 
 use super::build::decimal;
-use super::operator::{Operator, PRODUCT, SUM};
+use super::operator::{Operator, SUM};
 use super::parser::Parser;
+use crate::maths::functions::{function_named, inverse_of};
 use crate::maths::matrix;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Written};
-use crate::maths::token::Kind;
+use crate::maths::token::{Kind, Token};
 
 impl Parser {
     /// The argument of a command: a group, or one digit, letter or command.
@@ -33,11 +34,11 @@ impl Parser {
             return Some(Expression::Constant(constant));
         }
         // What a mark means is not known here, so a marked name is compared as a whole.
-        if MARKED.contains(&name) {
-            return Some(Expression::Opaque(name.to_owned(), vec![self.argument()?]));
+        if let Some((_, mark)) = MARKS.iter().find(|(command, _)| *command == name) {
+            return Some(Expression::Opaque((*mark).to_owned(), vec![self.argument()?]));
         }
         match name {
-            "frac" | "dfrac" | "tfrac" | "cfrac" => self.fraction(),
+            "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" | "flatfrac" => self.fraction(),
             "binom" | "dbinom" | "tbinom" => self.binomial(),
             "sqrt" => self.root(),
             "mathbb" | "Bbb" => self.number_set(),
@@ -48,6 +49,7 @@ impl Parser {
             "lceil" => self.enclosed(Function::Ceiling, "rceil"),
             "begin" => self.environment(),
             "sum" | "prod" | "int" | "lim" | "bigcup" | "bigcap" => self.with_bounds(name),
+            "root" => self.root_of(),
             "exp" => self.exponential(),
             "log" | "lg" => self.logarithm(name),
             "ldots" | "dots" | "cdots" => Some(Expression::Symbol("…".to_owned())),
@@ -89,20 +91,19 @@ impl Parser {
     }
 
     fn root(&mut self) -> Option<Expression> {
-        let index = if self.take_mark('[') { self.index()? } else { 2 };
-        Some(Expression::root(self.deeper(Parser::primary)?, index))
-    }
-
-    /// The index of a root. One with a variable in it, or one that no answer has, is not read.
-    fn index(&mut self) -> Option<u32> {
+        if !self.take_mark('[') {
+            return Some(Expression::root(self.deeper(Parser::primary)?, 2));
+        }
         let index = self.inside_sum()?;
         self.expect_mark(']')?;
-        match index {
-            Expression::Number(value, Written::Exactly) => {
-                u32::try_from(value.to_integer()).ok().filter(|index| (2..=64).contains(index))
-            }
-            _ => None,
-        }
+        rooted(self.deeper(Parser::primary)?, index)
+    }
+
+    /// `\root 3 \of 8`, as in plain TeX.
+    fn root_of(&mut self) -> Option<Expression> {
+        let index = self.inside_sum()?;
+        self.expect_one_of(&["of"])?;
+        rooted(self.deeper(Parser::primary)?, index)
     }
 
     fn set(&mut self) -> Option<Expression> {
@@ -110,19 +111,10 @@ impl Parser {
         if self.take_one_of(&CLOSING_BRACES) {
             return Some(Expression::Constant(Constant::EmptySet));
         }
-        let content = self.inside(Parser::list)?;
-        if self.take_mark('|') || self.take_mark(':') || self.take_command("mid") {
-            return self.set_builder(content);
-        }
+        let content = self.set_content()?;
+        let set = if self.takes_condition() { self.conditional(content)? } else { set_of(content) };
         self.expect_one_of(&CLOSING_BRACES)?;
-        Some(set_of(content))
-    }
-
-    /// `\{x : x > 2\}` from its condition on. `region` works out what it holds.
-    fn set_builder(&mut self, members: Expression) -> Option<Expression> {
-        let parts = vec![members, self.inside(Parser::list)?];
-        self.expect_one_of(&CLOSING_BRACES)?;
-        Some(Expression::Opaque("such that".to_owned(), parts))
+        Some(set)
     }
 
     fn vector(&mut self) -> Option<Expression> {
@@ -216,20 +208,6 @@ impl Parser {
         Some(row)
     }
 
-    /// `\sum_{k=0}^{n} a_k`: the operator with what stands below, above and behind it.
-    fn with_bounds(&mut self, name: &str) -> Option<Expression> {
-        let mut parts = Vec::new();
-        let mut label = name.to_owned();
-        for mark in ['_', '^'] {
-            if self.take_mark(mark) {
-                label.push(mark);
-                parts.push(self.deeper(Parser::primary)?);
-            }
-        }
-        parts.push(self.binary(PRODUCT)?);
-        Some(Expression::Opaque(label, parts))
-    }
-
     fn logarithm(&mut self, name: &str) -> Option<Expression> {
         let base = if self.take_mark('_') { Some(self.logarithm_base()?) } else { None };
         let power = self.function_power()?;
@@ -244,17 +222,18 @@ impl Parser {
     }
 
     fn logarithm_base(&mut self) -> Option<Expression> {
-        // `\log_2 8` has a blank between base and argument, `\log_28` has none.
-        let ends_at_blank = self.tokens.get(self.at + 1).is_some_and(|token| token.spaced);
+        // `\log_2 8` has a blank between base and argument and `\log_16(8)` a bracket, `\log_28` has none.
+        let ends = |token: &Token| token.spaced || token.kind == Kind::Mark('(');
+        let ends_here = self.tokens.get(self.at + 1).is_some_and(ends);
         match self.peek()? {
-            Kind::Number(digits) if ends_at_blank || digits == "10" => self.deeper(Parser::primary),
+            Kind::Number(digits) if ends_here || digits == "10" => self.deeper(Parser::primary),
             _ => self.argument(),
         }
     }
 
     fn function(&mut self, function: Function) -> Option<Expression> {
         // `\sin^{-1}` is the inverse function, `\sin^2` a power of the value.
-        if self.is_mark('^') && self.is_inverse_power() {
+        if self.is_inverse_power() {
             return self.inverse(function);
         }
         // The power stands before the argument and applies to the value: `\sin^2 x` is (sin x)².
@@ -275,7 +254,9 @@ impl Parser {
 
     fn is_inverse_power(&self) -> bool {
         match &self.kinds::<5>()[..] {
-            [_, Kind::Mark('{'), Kind::Mark('-'), Kind::Number(one), Kind::Mark('}')] => one == "1",
+            [Kind::Mark('^'), Kind::Mark('{'), Kind::Mark('-'), Kind::Number(one), Kind::Mark('}')]
+            | [Kind::Mark('^'), Kind::Mark('('), Kind::Mark('-'), Kind::Number(one), Kind::Mark(')')]
+            | [Kind::Mark('^'), Kind::Mark('-'), Kind::Number(one), ..] => one == "1",
             _ => false,
         }
     }
@@ -315,19 +296,21 @@ impl Parser {
     }
 }
 
-/// Commands that mark a name, as an angle, a vector or a line.
-const MARKED: [&str; 11] = [
-    "overline",
-    "vec",
-    "hat",
-    "bar",
-    "tilde",
-    "angle",
-    "triangle",
-    "widehat",
-    "overrightarrow",
-    "dot",
-    "ddot",
+/// Commands that mark a name, as an angle, a vector or a line, and what each looks like.
+const MARKS: [(&str, &str); 13] = [
+    ("overline", "bar"),
+    ("bar", "bar"),
+    ("vec", "vec"),
+    ("overrightarrow", "vec"),
+    ("hat", "hat"),
+    ("widehat", "hat"),
+    ("tilde", "tilde"),
+    ("widetilde", "tilde"),
+    ("angle", "angle"),
+    ("measuredangle", "angle"),
+    ("triangle", "triangle"),
+    ("dot", "dot"),
+    ("ddot", "ddot"),
 ];
 
 const CLOSING_BRACES: [&str; 2] = ["}", "rbrace"];
@@ -338,32 +321,6 @@ const GREEK: [&str; 24] = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
     "nu", "xi", "omicron", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "ell",
 ];
-
-const FUNCTIONS: [(&str, Function); 19] = [
-    ("sin", Function::Sine),
-    ("cos", Function::Cosine),
-    ("tan", Function::Tangent),
-    ("cot", Function::Cotangent),
-    ("sec", Function::Secant),
-    ("csc", Function::Cosecant),
-    ("arcsin", Function::ArcSine),
-    ("arccos", Function::ArcCosine),
-    ("arctan", Function::ArcTangent),
-    ("sinh", Function::HyperbolicSine),
-    ("cosh", Function::HyperbolicCosine),
-    ("tanh", Function::HyperbolicTangent),
-    ("ln", Function::Logarithm),
-    ("min", Function::Minimum),
-    ("max", Function::Maximum),
-    ("gcd", Function::GreatestDivisor),
-    ("lcm", Function::LeastMultiple),
-    ("det", Function::Determinant),
-    ("abs", Function::Absolute),
-];
-
-fn function_named(name: &str) -> Option<Function> {
-    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
-}
 
 fn constant_named(name: &str) -> Option<Constant> {
     Some(match name {
@@ -380,7 +337,7 @@ fn is_several_digits(number: &str) -> bool {
 }
 
 /// Whether a name is a Greek letter's, in either case, or that of its variant, as `\varepsilon`.
-fn is_greek(name: &str) -> bool {
+pub(super) fn is_greek(name: &str) -> bool {
     let letters = name.len() > 1 && name.chars().all(|c| c.is_ascii_alphabetic());
     letters && GREEK.contains(&name.trim_start_matches("var").to_lowercase().as_str())
 }
@@ -391,6 +348,21 @@ fn environment_of(name: String, rows: Vec<Vec<Expression>>) -> Expression {
         "vmatrix" => matrix::determinant(rows),
         "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" => Expression::Matrix(rows),
         _ => Expression::Opaque(name, rows.into_iter().map(tuple).collect()),
+    }
+}
+
+/// A root by its index. One that is a number, but that no answer has, is not read; a variable one is a power.
+fn rooted(radicand: Expression, index: Expression) -> Option<Expression> {
+    const MOST_INDEX: u32 = 10_000;
+    match index {
+        Expression::Number(value, Written::Exactly) if value.is_integer() => {
+            let index = u32::try_from(value.to_integer()).ok();
+            index
+                .filter(|index| (2..=MOST_INDEX).contains(index))
+                .map(|index| Expression::root(radicand, index))
+        }
+        Expression::Number(..) | Expression::Negative(_) => None,
+        index => Some(Expression::power(radicand, Expression::quotient(Expression::integer(1), index))),
     }
 }
 
@@ -408,15 +380,6 @@ pub(super) fn absolute(content: Option<Expression>) -> Option<Expression> {
 
 fn tuple(parts: Vec<Expression>) -> Expression {
     Expression::Bracketed(Bracket::Round, Bracket::Round, parts)
-}
-
-fn inverse_of(function: Function) -> Option<Function> {
-    match function {
-        Function::Sine => Some(Function::ArcSine),
-        Function::Cosine => Some(Function::ArcCosine),
-        Function::Tangent => Some(Function::ArcTangent),
-        _ => None,
-    }
 }
 
 fn raised(base: Expression, power: Option<Expression>) -> Expression {

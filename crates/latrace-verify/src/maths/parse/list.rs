@@ -1,6 +1,7 @@
 //! The outer levels of an answer: lists of chains of unions of ratios.
 
 use super::parser::Parser;
+use super::quantifier::is_quantifier;
 use super::quantity;
 use crate::maths::syntax::{Expression, Joint, Relation};
 use crate::maths::token::Kind;
@@ -22,6 +23,10 @@ impl Parser {
     }
 
     fn joint(&mut self) -> Option<Joint> {
+        // `f(x) = x^2, \forall x` is no list.
+        if self.kind_at(1).is_some_and(is_quantifier) {
+            return None;
+        }
         let comma = self.take_mark(',') || self.take_mark(';');
         if self.take_one_of(&["and", "land", "wedge"]) {
             return Some(Joint::And);
@@ -50,6 +55,7 @@ impl Parser {
             (Kind::Mark('!'), _) => (self.is_unequal().then_some(Relation::NotEqual)?, 2),
             (Kind::Mark(first), Some(Kind::Mark(second))) => relation_of_marks(*first, *second)?,
             (Kind::Mark(first), _) => relation_of_marks(*first, ' ')?,
+            (Kind::Command(name), _) if name == "mid" && self.before_condition => return None,
             (Kind::Command(name), _) => (relation_named(name)?, 1),
             _ => return None,
         };
@@ -79,11 +85,13 @@ impl Parser {
 
     fn ratio(&mut self) -> Option<Expression> {
         let mut parts = vec![self.quantity()?];
-        if let Some(time) = self.time(&parts[0]) {
+        if !self.before_condition
+            && let Some(time) = self.time(&parts[0])
+        {
             return Some(time);
         }
         // `:=` defines, and is no division.
-        while self.is_mark(':') && self.kind_at(1) != Some(&Kind::Mark('=')) {
+        while self.is_mark(':') && !self.before_condition && self.kind_at(1) != Some(&Kind::Mark('=')) {
             self.at += 1;
             parts.push(self.quantity()?);
         }
@@ -91,7 +99,7 @@ impl Parser {
     }
 }
 
-const RELATIONS: [(&str, Relation); 17] = [
+const RELATIONS: [(&str, Relation); 18] = [
     ("lt", Relation::Less),
     ("gt", Relation::Greater),
     ("le", Relation::LessOrEqual),
@@ -109,6 +117,7 @@ const RELATIONS: [(&str, Relation); 17] = [
     ("simeq", Relation::Approximate),
     ("doteq", Relation::Approximate),
     ("equiv", Relation::Congruent),
+    ("mid", Relation::Divides),
 ];
 
 pub(super) fn relation_named(name: &str) -> Option<Relation> {

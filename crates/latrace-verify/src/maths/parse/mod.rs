@@ -1,19 +1,24 @@
 //! A parser for answers: LaTeX as models write it, and plain text.
 
 mod build;
+mod combination;
 mod command;
 mod list;
 mod number;
 mod operand;
+mod operation;
 mod operator;
 mod parser;
 mod prose;
+mod quantifier;
 mod quantity;
+mod set;
 mod structure;
 
 pub(crate) use parser::Commas;
 use parser::Parser;
 pub(crate) use prose::plain_text;
+pub(crate) use quantifier::EACH;
 
 use super::prepare::{is_prose, raw_tokens, refine, without_surroundings};
 use super::syntax::Expression;
@@ -39,8 +44,11 @@ fn formula(tokens: Vec<Token>, commas: Commas) -> Option<Expression> {
     }
     let mut parser = Parser::new(refine(tokens), commas);
     parser.skip_choice_label();
+    let formula = parser.list()?;
+    parser.skip_quantifier(&formula);
     // The whole answer must parse: a prefix that does says nothing about the rest.
-    parser.list().filter(|read| parser.at == parser.tokens.len() && !structure::vanishes(read))
+    let vanishes = structure::vanishes(&formula);
+    (parser.at == parser.tokens.len() && !vanishes).then_some(formula)
 }
 
 /// Whether commas between groups of digits may as well separate numbers: none begins with a zero.

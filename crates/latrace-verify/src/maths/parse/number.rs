@@ -6,8 +6,11 @@ use num_traits::{Num, One, Pow};
 use super::build::{decimal, is_proper_fraction, quotient, signed, sum, unsigned};
 use super::parser::{Commas, Parser};
 use crate::maths::syntax::{Expression, Rational, Written};
-use crate::maths::token::Kind;
+use crate::maths::token::{Kind, Token};
+use crate::maths::{exact, work};
 
+/// The most groups of digits with blanks between them.
+const MOST_GROUPS: usize = 12;
 /// The most digits that a number may have.
 const MOST_DIGITS: usize = 20_000;
 
@@ -55,6 +58,7 @@ impl Parser {
         self.at += 1;
         let mut digits = digits.to_owned();
         self.join_groups(&mut digits);
+        self.join_groups_with_points(&mut digits);
         // Parsing digits takes time quadratic in their number.
         if digits.len() > MOST_DIGITS {
             return None;
@@ -65,15 +69,25 @@ impl Parser {
         }
         // An exponent says that the number was rounded, so that it has a decimal's tolerance.
         if let Some(exponent) = self.scientific(&digits) {
-            let value = decimal(&digits)? * power_of_ten(exponent)?;
+            let value = exact::product_of(&decimal(&digits)?, &power_of_ten(exponent)?)?;
             return Some(Expression::Number(value, Written::Decimal));
         }
-        if self.take_mark('_') { self.in_base(&digits) } else { as_written(&digits) }
+        if self.take_mark('_') {
+            return self.in_base(&digits);
+        }
+        let number = as_written(&digits)?;
+        Some(self.combinations_of(&number).unwrap_or(number))
     }
 
     /// `1,234` and `12 345`: groups of three digits after at most three.
     fn join_groups(&mut self, digits: &mut String) {
-        if digits.len() > 3 {
+        // Nor is there a group behind a zero.
+        if digits.len() > 3 || digits == "0" {
+            return;
+        }
+        if let Some((groups, length)) = self.spaced_groups(digits) {
+            digits.push_str(&groups);
+            self.at += length;
             return;
         }
         // A fraction ends the number.
@@ -89,13 +103,63 @@ impl Parser {
     fn digit_group(&self) -> Option<(String, usize)> {
         // `1, 234` with a blank is a list; `12 345` without a comma needs the blank.
         let comma = self.is_mark(',') && self.commas == Commas::InNumbers && self.is_close();
-        let next = self.tokens.get(self.at + usize::from(comma))?;
+        // As on Swiss bank notes: `5'000`.
+        let separated = comma || (self.is_mark('\'') && self.is_close());
+        let next = self.tokens.get(self.at + usize::from(separated))?;
         match &next.kind {
-            Kind::Number(group) if next.spaced != comma && whole_digits(group) == 3 => {
-                Some((group.clone(), 1 + usize::from(comma)))
+            Kind::Number(group) if next.spaced != separated && whole_digits(group) == 3 => {
+                Some((group.clone(), 1 + usize::from(separated)))
             }
             _ => None,
         }
+    }
+
+    /// The groups of `5, 000, 000` behind its first digits, and how many tokens they take. One of them begins
+    /// with a zero, as no member of a list does.
+    fn spaced_groups(&self, first: &str) -> Option<(String, usize)> {
+        if self.commas != Commas::InNumbers || first.contains('.') || first.starts_with('0') {
+            return None;
+        }
+        let mut groups: Vec<&str> = Vec::new();
+        while let Some(group) = self.spaced_group(2 * groups.len()) {
+            groups.push(group);
+            (groups.len() <= MOST_GROUPS).then_some(())?;
+        }
+        let length = 2 * groups.len();
+        // A list would go on.
+        let ends = self.kind_at(length) != Some(&Kind::Mark(','));
+        (ends && groups.iter().any(|group| group.starts_with('0'))).then(|| (groups.concat(), length))
+    }
+
+    /// Three digits with a comma and a blank before them.
+    fn spaced_group(&self, offset: usize) -> Option<&str> {
+        match self.tokens.get(self.at + offset..self.at + offset + 2)? {
+            [Token { kind: Kind::Mark(','), .. }, Token { kind: Kind::Number(group), spaced: true }] => {
+                Some(group.as_str()).filter(|group| group.len() == 3 && !group.contains('.'))
+            }
+            _ => None,
+        }
+    }
+
+    /// The groups of `1.000.000`, which has too many points for a decimal.
+    fn join_groups_with_points(&mut self, digits: &mut String) {
+        let is_group = |kind: Option<&Kind>| match kind {
+            Some(Kind::Number(group)) => group.len() == 4 && group.starts_with('.'),
+            _ => false,
+        };
+        let first = digits.split_once('.').filter(|(whole, group)| {
+            (1..=3).contains(&whole.len()) && !whole.starts_with('0') && group.len() == 3
+        });
+        if first.is_none() || !(is_group(self.peek()) && self.is_close()) {
+            return;
+        }
+        while is_group(self.peek()) && self.is_close() {
+            if let Some(Kind::Number(group)) = self.peek().cloned() {
+                digits.push_str(&group);
+            }
+            self.at += 1;
+        }
+        digits.retain(|c| c != '.');
     }
 
     /// `0.1\overline{6}`
@@ -154,6 +218,7 @@ impl Parser {
             return None;
         };
         let base = u32::try_from(base.to_integer()).ok().filter(|base| (2..=36).contains(base))?;
+        work::spend(digits.len().pow(2) as u64 / 20_000)?;
         let value = BigInt::from_str_radix(digits, base).ok()?;
         // Leading zeros say nothing in any base.
         Some(Expression::InBase(digits.trim_start_matches('0').to_owned(), base, value))
@@ -182,6 +247,7 @@ fn whole_digits(number: &str) -> usize {
 
 /// A period of p digits after q others, repeated for ever: itself over 10^q (10^p − 1).
 fn repeated(period: &str, others: usize) -> Option<Rational> {
+    work::spend((period.len() + others).pow(2) as u64 / 1_000)?;
     let ten_to = |power: usize| BigInt::from(10).pow(power as u32);
     let nines = ten_to(period.len()) - BigInt::one();
     Some(Rational::new(period.parse().ok()?, nines * ten_to(others)))

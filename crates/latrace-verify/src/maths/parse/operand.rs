@@ -18,12 +18,20 @@ impl Parser {
                 self.factorial(value)?
             } else if self.take_mark('%') {
                 Expression::percent(value)
-            } else if self.take_one_of(&DEGREES) {
+            } else if self.is_degree() {
+                self.at += 1;
                 Expression::degrees(value)
             } else {
                 return Some(value);
             };
         }
+    }
+
+    /// Whether a degree sign comes next. Between names `\circ` composes functions.
+    fn is_degree(&self) -> bool {
+        let composes = self.is_command("circ")
+            && matches!(self.tokens[self.at - 1].kind, Kind::Word(_) | Kind::Command(_) | Kind::Text(_));
+        !composes && self.peek().is_some_and(|kind| kind.is_command(&DEGREES))
     }
 
     /// Whether an exclamation mark and an equals sign stand side by side.
@@ -77,6 +85,7 @@ impl Parser {
             Kind::Mark('[') => self.bracketed(Bracket::Square),
             Kind::Mark('{') => self.braces(),
             Kind::Mark('|') => self.absolute(),
+            Kind::Mark('_' | '^') => self.combinations(),
             Kind::Mark(_) => None,
             Kind::Command(name) => {
                 self.at += 1;
@@ -87,6 +96,9 @@ impl Parser {
 
     pub(super) fn symbol(&mut self, letter: &str) -> Option<Expression> {
         self.at += 1;
+        if let Some(combinations) = self.named_combinations(letter) {
+            return Some(combinations);
+        }
         let name = self.with_primes(letter);
         // A subscript belongs to the name: x_1 and x_2 are as different as x and y.
         if self.take_mark('_') {
@@ -150,7 +162,16 @@ impl Parser {
 
     fn braces(&mut self) -> Option<Expression> {
         self.at += 1;
-        let content = self.inside(Parser::list)?;
+        // Nothing else begins with empty braces than `{}_5C_2`.
+        if self.take_mark('}') {
+            return self.combinations();
+        }
+        let content = self.set_content()?;
+        if self.takes_condition() {
+            let set = self.conditional(content)?;
+            self.expect_mark('}')?;
+            return Some(set);
+        }
         self.expect_mark('}')?;
         // Plain braces around several members are meant as a set; around one they only group in TeX.
         let Expression::List(Joint::Comma, parts) = content else {
@@ -167,11 +188,13 @@ impl Parser {
 
     pub(super) fn starts_operand(&self) -> bool {
         match self.peek() {
+            Some(_) if self.before_differential && self.is_differential() => false,
             Some(Kind::Number(_) | Kind::Word(_) | Kind::Mark('[' | '{')) => true,
             // `3 (mod 7)` is a remainder, not a product.
             Some(Kind::Mark('(')) => !self.kind_at(1).is_some_and(|kind| kind.is_command(&["mod"])),
             // Within bars a bar closes; outside it opens. `|a|b|` is not read as a product of the inner one.
-            Some(Kind::Mark('|')) => self.bars == 0,
+            // A bar in a set stands before its condition.
+            Some(Kind::Mark('|')) => self.bars == 0 && !self.before_condition,
             Some(Kind::Command(name)) => !is_separator(name),
             _ => false,
         }
@@ -186,7 +209,7 @@ const ORDINALS: [&str; 4] = ["st", "nd", "rd", "th"];
 
 /// Commands, besides relations, that end an operand rather than begin one.
 #[rustfmt::skip]
-const SEPARATORS: [&str; 35] = [
+const SEPARATORS: [&str; 39] = [
     // Closing brackets and bars.
     "}", "rbrace", "rangle", "rfloor", "rceil", "rvert", "rVert", "end", "\\", "|",
     // Joints, and operations on sets.
@@ -194,7 +217,9 @@ const SEPARATORS: [&str; 35] = [
     // Operators between values.
     "pm", "mp", "cdot", "times", "ast", "div",
     // What stands behind a value.
-    "pmod", "bmod", "mod", "circ", "degree", "$", "AA", "prime",
+    "pmod", "bmod", "mod", "circ", "degree", "$", "AA", "prime", "forall",
+    // Between the terms of a fraction, and an index and its radicand.
+    "over", "choose", "of",
 ];
 
 fn is_separator(name: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::build::{is_proper_fraction, product, quotient, signed, sum, unsigned};
 use super::parser::Parser;
-use crate::maths::syntax::{Expression, Written};
+use crate::maths::syntax::{Expression, Function, Written};
 use crate::maths::token::Kind;
 
 /// Binding powers of what stands between operands.
@@ -12,7 +12,24 @@ pub(super) const PRODUCT: u8 = 20;
 impl Parser {
     /// Operands between operators that bind at least as tightly as `least`.
     pub(super) fn binary(&mut self, least: u8) -> Option<Expression> {
-        self.deeper(|parser| parser.binary_here(least))
+        let above = self.deeper(|parser| parser.binary_here(least))?;
+        if least == SUM && self.is_infix_fraction() { self.infix_fraction(above) } else { Some(above) }
+    }
+
+    /// `{n + 1 \over 2}` and `{n \choose k}`: TeX's primitives take all that stands before and behind them.
+    fn infix_fraction(&mut self, above: Expression) -> Option<Expression> {
+        let is_fraction = self.take_command("over");
+        self.at += usize::from(!is_fraction);
+        let below = self.deeper(|parser| parser.binary_here(SUM))?;
+        // Two of them in a group are an error.
+        (!self.is_infix_fraction()).then(|| match is_fraction {
+            true => quotient(above, below),
+            false => Expression::Call(Function::Binomial, vec![above, below]),
+        })
+    }
+
+    fn is_infix_fraction(&self) -> bool {
+        self.peek().is_some_and(|kind| kind.is_command(&["over", "choose"]))
     }
 
     fn binary_here(&mut self, least: u8) -> Option<Expression> {
@@ -70,7 +87,11 @@ impl Parser {
             return None;
         }
         // In brackets a fraction is a factor.
-        let bare_fraction = matches!(self.peek(), Some(Kind::Command(name)) if name.ends_with("frac"));
+        let bare_fraction = match self.peek() {
+            Some(Kind::Command(name)) => name.ends_with("frac"),
+            // `2{1\over2}` looks the same.
+            _ => self.kind_at(2).is_some_and(|kind| kind.is_command(&["over"])) && self.is_mark('{'),
+        };
         let right = self.operand()?;
         Some(if whole && bare_fraction { mixed(left, right) } else { product(left, right) })
     }

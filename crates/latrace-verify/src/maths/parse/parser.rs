@@ -15,6 +15,11 @@ pub(crate) enum Commas {
     Separate,
 }
 
+/// Whether this may stand between the members of a set and their condition.
+pub(super) fn begins_condition(kind: &Kind) -> bool {
+    matches!(kind, Kind::Mark('|' | ':')) || kind.is_command(&["mid"])
+}
+
 /// Reads tokens from the left. The other files of this folder each add one level of the grammar.
 pub(super) struct Parser {
     pub(super) tokens: Vec<Token>,
@@ -23,11 +28,27 @@ pub(super) struct Parser {
     /// Absolute values that are open, so that a bar closes rather than opens.
     pub(super) bars: usize,
     pub(super) commas: Commas,
+    /// Whether there is anything that a condition could stand behind.
+    pub(super) has_conditions: bool,
+    /// Within a set whose members are followed by a condition: a bar or a colon ends the members.
+    pub(super) before_condition: bool,
+    /// Within an integral that a differential ends.
+    pub(super) before_differential: bool,
 }
 
 impl Parser {
     pub(super) fn new(tokens: Vec<Token>, commas: Commas) -> Parser {
-        Parser { tokens, at: 0, depth: 0, bars: 0, commas }
+        let has_conditions = tokens.iter().any(|token| begins_condition(&token.kind));
+        Parser {
+            has_conditions,
+            tokens,
+            at: 0,
+            depth: 0,
+            bars: 0,
+            commas,
+            before_condition: false,
+            before_differential: false,
+        }
     }
 
     pub(super) fn peek(&self) -> Option<&Kind> {
@@ -101,12 +122,13 @@ impl Parser {
         value
     }
 
-    /// Inside brackets every comma separates, and bars that were opened outside cannot be closed.
+    /// Inside brackets every comma separates, and nothing that was begun outside can be ended.
     pub(super) fn inside<T>(&mut self, read: impl FnOnce(&mut Parser) -> Option<T>) -> Option<T> {
-        let outside = (self.commas, self.bars);
+        let outside = (self.commas, self.bars, self.before_condition, self.before_differential);
         (self.commas, self.bars) = (Commas::Separate, 0);
+        (self.before_condition, self.before_differential) = (false, false);
         let value = self.deeper(read);
-        (self.commas, self.bars) = outside;
+        (self.commas, self.bars, self.before_condition, self.before_differential) = outside;
         value
     }
 }

@@ -5,8 +5,9 @@ use num_traits::One;
 use super::operator::SUM;
 use super::parser::Parser;
 use super::prose::plain_text;
+use super::quantifier::quantifies;
 use crate::maths::syntax::{Expression, Function, Rational};
-use crate::maths::token::Kind;
+use crate::maths::token::{Kind, is_currency};
 use crate::maths::{counted, exact, unit};
 
 /// A value times a factor, written as the value is where it is a number.
@@ -60,7 +61,12 @@ impl Parser {
 
     /// `-\$5`: the sign stands before the currency.
     fn is_negative_amount(&self) -> bool {
-        self.is_mark('-') && self.kind_at(1).is_some_and(|kind| kind.is_command(&["$"]))
+        let is_currency = |kind: &Kind| match kind {
+            Kind::Command(name) => currency_named(name).is_some(),
+            Kind::Mark(sign) => is_currency(*sign),
+            _ => false,
+        };
+        self.is_mark('-') && self.kind_at(1).is_some_and(is_currency)
     }
 
     fn value(&mut self) -> Option<Expression> {
@@ -102,12 +108,12 @@ impl Parser {
 
     fn currency(&mut self) -> Option<String> {
         let symbol = match self.peek()? {
-            Kind::Command(name) => currency_named(name)?,
-            Kind::Mark(mark) => CURRENCIES.iter().find(|(character, _)| character == mark)?.1,
+            Kind::Command(name) => currency_named(name)?.to_owned(),
+            Kind::Mark(sign) if is_currency(*sign) => sign.to_string(),
             _ => return None,
         };
         self.at += 1;
-        Some(symbol.to_owned())
+        Some(symbol)
     }
 
     /// `\pmod{7}`, `(mod 7)`, `\bmod 7`.
@@ -144,6 +150,9 @@ impl Parser {
         let Some(Kind::Text(text)) = self.peek() else {
             return None;
         };
+        if quantifies(text) {
+            return None;
+        }
         // As it is written: the case of a symbol counts.
         let word = text.trim().to_owned();
         self.at += 1;
@@ -209,14 +218,13 @@ fn in_unit(value: Expression, unit: &str) -> Expression {
     }
 }
 
-/// Currencies that are written as one character.
-const CURRENCIES: [(char, &str); 5] = [('€', "€"), ('£', "£"), ('¥', "¥"), ('￥', "¥"), ('₹', "₹")];
-
 fn currency_named(command: &str) -> Option<&'static str> {
     Some(match command {
         "$" => "$",
-        "pounds" => "£",
-        "euro" => "€",
+        "pounds" | "textsterling" => "£",
+        "euro" | "texteuro" => "€",
+        "yen" | "textyen" => "¥",
+        "rupee" | "textrupee" => "₹",
         _ => return None,
     })
 }
