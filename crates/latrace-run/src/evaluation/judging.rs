@@ -17,7 +17,7 @@ use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;
 use latrace_io::rows::Output;
 use latrace_objective::statistics::Tally;
-use latrace_questions::benchmarks::{Item, Kind, for_each};
+use latrace_questions::benchmarks::{Benchmark, Item, Kind, for_each};
 use latrace_questions::query::{Query, SharedSandbox};
 use latrace_questions::verdict_journal::Journal;
 
@@ -89,6 +89,14 @@ pub fn judge(plan: &BenchmarkRun, responses: &Responses) -> Result<Vec<Scored>> 
     Ok(judge.scored)
 }
 
+/// How to judge the answers to a question of a benchmark.
+pub(super) fn query(benchmark: &Benchmark, id: &str, item: &Item) -> Result<Query> {
+    let row = item.reference.row(benchmark.kind, benchmark.convention.as_deref());
+    Query::of(&row, None, benchmark.time_limit)
+        .map_err(|problem| anyhow!("{problem}"))
+        .with_context(|| format!("question {id}"))
+}
+
 /// Everything that verdicts depend on except the responses.
 fn described(plan: &BenchmarkRun) -> Result<String> {
     let description = json!({
@@ -156,7 +164,8 @@ impl<'a> Judge<'a> {
     /// then new ones, which are added to it.
     fn judgements(&mut self, window: &[Question]) -> Result<Vec<Judgement>> {
         // One query for all of a question's responses: its references are read once.
-        let queries = window.iter().map(|question| self.query(question)).collect::<Result<Vec<Query>>>()?;
+        let queries = window.iter().map(|question| query(&self.plan.benchmark, &question.id, &question.item));
+        let queries = queries.collect::<Result<Vec<Query>>>()?;
         let all = window.iter().zip(&queries).flat_map(|(question, query)| {
             question.responses.iter().map(move |response| (question, query, response))
         });
@@ -171,14 +180,6 @@ impl<'a> Judge<'a> {
         judged.extend(new);
         self.progress.advance(all.len() as u64);
         Ok(judged)
-    }
-
-    fn query(&self, question: &Question) -> Result<Query> {
-        let benchmark = &self.plan.benchmark;
-        let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref());
-        Query::of(&row, None, benchmark.time_limit)
-            .map_err(|problem| anyhow!("{problem}"))
-            .with_context(|| format!("question {}", question.id))
     }
 
     fn one(&self, question: &Question, query: &Query, response: &Response) -> Judgement {

@@ -25,8 +25,8 @@ fn label(tokens: &[Token; 3]) -> Option<Expression> {
     }
 }
 
-/// Whether an answer is nothing only because something is multiplied by zero: no reader takes `0 (6)`, `not 0`
-/// or `0 nope` for a product, and none leaves `0x` as it is.
+/// Whether an answer is nothing only because something is multiplied by zero: no reader takes `0 (6)`, `not
+/// 0` or `0 nope` for a product, and none leaves `0x` as it is.
 pub(super) fn vanishes(read: &Expression) -> bool {
     match read {
         Expression::Product(parts) => parts.iter().any(is_nothing),
