@@ -4,8 +4,8 @@
 
 pub mod boundary;
 pub mod child;
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod cpu;
 mod engines;
 mod files;

@@ -11,11 +11,16 @@ use crate::boundary::{Engine, EngineRole, Fit, Generate, Identity, Score};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ManualEngine;
 
+impl ManualEngine {
+    /// The kind of its identity.
+    pub const KIND: &str = "manual";
+}
+
 impl Engine for ManualEngine {
     fn identity(&self, _: EngineRole) -> Identity {
         // What trains, and how, is not ours to know.
         Identity {
-            kind: "manual".to_owned(),
+            kind: ManualEngine::KIND.to_owned(),
             version: "1".to_owned(),
             compute: "unknown".to_owned(),
             attention: "unknown".to_owned(),

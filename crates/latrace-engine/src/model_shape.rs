@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use latrace_io::model_folder::tensor_shapes;
-use latrace_lm::Config;
+use latrace_lm::{Config, Error};
+use serde_json::{Map, Value};
+
+use crate::files::read_json_if_there;
 
 /// The limits that requests to a model have to respect, and the tokens that end its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +23,8 @@ pub struct ModelShape {
 }
 
 impl ModelShape {
-    /// Reads `config.json` (and `generation_config.json`) of a model folder.
+    /// Reads `config.json` (and `generation_config.json`) of a model folder: of the families that the built-in engine
+    /// knows, and of any other, which servers and trainers may load.
     ///
     /// # Errors
     /// The folder is not a model folder; an unsupported configuration, named by its field.
@@ -29,7 +33,21 @@ impl ModelShape {
         if !folder.join("config.json").is_file() {
             return Err(no_model(folder).into());
         }
-        Ok(ModelShape::of(Config::read(folder)?))
+        match Config::read(folder) {
+            Ok(config) => Ok(ModelShape::of(config)),
+            Err(Error::UnknownArchitecture { .. }) => ModelShape::of_any(folder),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// By the fields that all families share.
+    fn of_any(folder: &Path) -> Result<ModelShape> {
+        let config = read_config(folder)?;
+        Ok(ModelShape {
+            vocabulary_size: size(&config, folder, "vocab_size")?,
+            positions: size(&config, folder, "max_position_embeddings")?,
+            end_ids: Config::end_tokens(folder)?,
+        })
     }
 
     fn of(config: Config) -> ModelShape {
@@ -60,10 +78,31 @@ impl ModelShape {
     }
 }
 
+/// A field of `config.json`, or of the language model's part of it where a model reads more than text.
+fn size(config: &Map<String, Value>, folder: &Path, field: &str) -> Result<usize> {
+    let of_text = || config.get("text_config")?.get(field)?.as_u64();
+    let value = config.get(field).and_then(Value::as_u64).or_else(of_text);
+    let lacks = || {
+        let path = folder.join("config.json");
+        format!("{}: field `{field}`: expected a whole number, got nothing", path.display())
+    };
+    value.map(|value| value as usize).with_context(lacks)
+}
+
+/// `config.json` as it is.
+pub(super) fn read_config(folder: &Path) -> Result<Map<String, Value>> {
+    let path = folder.join("config.json");
+    match read_json_if_there(&path)? {
+        Some(Value::Object(config)) => Ok(config),
+        _ => Err(Failure::work(format!("{}: expected an object", path.display())).into()),
+    }
+}
+
 fn no_model(folder: &Path) -> Failure {
     Failure::work(format!("{} is not a model folder: it has no config.json", folder.display()))
         .hint("a model folder contains config.json, model.safetensors and tokenizer.json")
 }
+
 /// The numbers of a model that its memory follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
@@ -85,19 +124,33 @@ impl Parameters {
     /// # Errors
     /// As [`ModelShape::read`].
     pub fn read(folder: &Path) -> Result<Parameters> {
-        ModelShape::read(folder)?;
-        let config = Config::read(folder)?;
-        let all = config
-            .parameters()
-            .iter()
-            .map(|parameter| parameter.shape.iter().product::<usize>() as u64)
-            .sum();
+        let positions = ModelShape::read(folder)?.positions as u64;
+        match Config::read(folder) {
+            Ok(config) => Ok(Parameters {
+                all: config.parameters().iter().map(|parameter| parameter.len() as u64).sum(),
+                layers: config.layers as u64,
+                hidden: config.hidden_size as u64,
+                key_values: (config.kv_heads * config.head_dim) as u64,
+                positions,
+            }),
+            Err(Error::UnknownArchitecture { .. }) => Parameters::of_any(folder, positions),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// By its tensors, and the fields that all families share.
+    fn of_any(folder: &Path, positions: u64) -> Result<Parameters> {
+        let config = read_config(folder)?;
+        let size = |field: &str| size(&config, folder, field).map(|size| size as u64);
+        let (hidden, heads) = (size("hidden_size")?, size("num_attention_heads")?);
+        let kv_heads = size("num_key_value_heads").unwrap_or(heads);
+        let head_dim = size("head_dim").unwrap_or(hidden / heads.max(1));
         Ok(Parameters {
-            all,
-            layers: config.layers as u64,
-            hidden: config.hidden_size as u64,
-            key_values: (config.kv_heads * config.head_dim) as u64,
-            positions: config.max_positions as u64,
+            all: tensor_shapes(folder)?.values().map(|shape| shape.iter().product::<u64>()).sum(),
+            layers: size("num_hidden_layers")?,
+            hidden,
+            key_values: kv_heads * head_dim,
+            positions,
         })
     }
 }
@@ -107,38 +160,73 @@ impl Parameters {
 /// # Errors
 /// A folder without a usable model; what differs, and how.
 pub fn check_same_model(start: &Path, trained: &Path) -> Result<()> {
-    let [of_start, of_trained] =
-        [start, trained].map(|folder| ModelShape::read(folder).and_then(|_| Ok(Config::read(folder)?)));
-    let (of_start, of_trained) = (of_start?, of_trained?);
-    // Neither how texts end nor how fresh weights are drawn is a matter of the weights.
-    let same = Config {
-        eos_token_ids: of_start.eos_token_ids.clone(),
-        initializer_range: of_start.initializer_range,
-        ..of_trained.clone()
-    };
-    if same != of_start {
-        let message = format!(
-            "{} has another architecture than {}, which it is to be trained from",
-            trained.display(),
-            start.display()
-        );
-        return Err(Failure::work(message).hint(format!("expected {of_start:?}, got {of_trained:?}")).into());
+    check_same_architecture(start, trained)?;
+    check_same_tensors(start, trained)
+}
+
+fn check_same_architecture(start: &Path, trained: &Path) -> Result<()> {
+    let [expected, got] = [start, trained].map(architecture);
+    let (expected, got) = (expected?, got?);
+    if expected == got {
+        return Ok(());
     }
+    let message = format!(
+        "{} has another architecture than {}, which it is to be trained from",
+        trained.display(),
+        start.display()
+    );
+    Err(Failure::work(message).hint(format!("expected {expected}, got {got}")).into())
+}
+
+/// What makes two models alike but for their weights, in words.
+fn architecture(folder: &Path) -> Result<String> {
+    ModelShape::read(folder)?;
+    match Config::read(folder) {
+        // Neither how texts end, how fresh weights are drawn nor how the file is written is a matter of the weights.
+        Ok(config) => Ok(format!(
+            "{:?}",
+            Config { eos_token_ids: Vec::new(), initializer_range: 0.0, raw: Map::new(), ..config }
+        )),
+        Err(Error::UnknownArchitecture { .. }) => {
+            Ok(format!("{:?}", read_config(folder)?.get("architectures")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn check_same_tensors(start: &Path, trained: &Path) -> Result<()> {
+    let tied = read_config(start)?.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false);
     let shapes = |folder: &Path| -> Result<BTreeMap<String, Vec<u64>>> {
         let mut shapes = tensor_shapes(folder)?;
         // Some trainers write a tied head out.
-        if of_start.tied {
+        if tied {
             shapes.remove("lm_head.weight");
         }
         Ok(shapes)
     };
     let (expected, got) = (shapes(start)?, shapes(trained)?);
-    let names = expected.keys().chain(got.keys());
-    let Some(name) = names.into_iter().find(|&name| expected.get(name) != got.get(name)) else {
-        return Ok(());
-    };
+    let mut names = expected.keys().chain(got.keys());
+    let Some(name) = names.find(|&name| expected.get(name) != got.get(name)) else { return Ok(()) };
     let say = |shape: Option<&Vec<u64>>| shape.map_or("none".to_owned(), |shape| format!("{shape:?}"));
     let (expected, got) = (say(expected.get(name)), say(got.get(name)));
-    Err(Failure::work(format!("{}: tensor {name}: expected shape {expected}, got {got}", trained.display()))
-        .into())
+    let message = format!("{}: tensor {name}: expected shape {expected}, got {got}", trained.display());
+    Err(Failure::work(message).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_that_is_not_ours_has_a_shape_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |text: &str| std::fs::write(folder.path().join("config.json"), text).unwrap();
+        let gemma = r#"{"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "eos_token_id": [1, 6],"#;
+        write(&format!(r#"{gemma} "vocab_size": 9, "text_config": {{"max_position_embeddings": 7}}}}"#));
+        let shape = ModelShape::read(folder.path()).unwrap();
+        assert_eq!((shape.vocabulary_size, shape.positions, shape.end_ids), (9, 7, vec![1, 6]));
+        write(&format!(r#"{gemma} "vocab_size": 9}}"#));
+        let error = ModelShape::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("field `max_position_embeddings`"), "{error}");
+    }
 }

@@ -13,6 +13,15 @@ use latrace_engine::child::{self, Child, ChildCommand};
 /// First argument of a process that starts the child of its second and third, and then sleeps.
 const PARENT: &str = "parent";
 
+/// The same, of one that ends in order when it is told to, and reports its child's end or starts it again.
+const ORDERLY: &str = "orderly";
+
+/// What an orderly parent says of its child's end.
+const REPORTED: &str = "the child has ended";
+
+/// Children of an orderly parent.
+const CHILDREN: usize = 4;
+
 fn main() -> ExitCode {
     if let Some(code) = child::hidden() {
         return code;
@@ -24,11 +33,19 @@ fn main() -> ExitCode {
         let _child = Child::start(&shell(Path::new(folder), script)).unwrap();
         sleep(Duration::from_secs(600));
     }
-    let tests: [Test; 7] = [
+    if let [mode, folder, script] = &arguments[..]
+        && mode == ORDERLY
+    {
+        orderly(Path::new(folder), script);
+    }
+    let tests: [Test; 10] = [
         ("its end is told in words, with its last lines", its_end_is_told),
         ("a command that does not exist says so", a_missing_command),
         ("the environment is set and removed", the_environment),
         ("a child that is stopped ends with all that it has started", stopped),
+        ("children are stopped together", stopped_together),
+        ("a program that is told to end reports no end of a child, and starts none", told_to_end),
+        ("no child gets the key of servers", no_key),
         ("what a child leaves behind ends with it", left_behind),
         ("after a kill of the parent nothing runs", a_killed_parent),
         ("a supervisor that is told to end ends its child", a_terminated_supervisor),
@@ -127,10 +144,106 @@ fn stopped(folder: &Path) {
     let child = Child::start(&shell(folder, &script)).unwrap();
     let process = process_in(&id);
     assert!(child.exited().unwrap().is_none() && is_running(process));
-    assert_eq!(child::stop_all(), 1);
+    child.stop();
     assert!(!is_running(process));
-    assert!(child.exited().unwrap().is_some());
-    assert_eq!(child::stop_all(), 0);
+}
+
+/// Deaf to polite signals.
+const STUBBORN: &str = "trap '' TERM; while :; do sleep 600; done";
+
+fn stopped_together(folder: &Path) {
+    let start = |_| Child::start(&shell(folder, &format!("{STUBBORN} # {}", folder.display()))).unwrap();
+    let children: Vec<Child> = (0..CHILDREN).map(start).collect();
+    wait_for("the children", || running_in(folder).len() >= CHILDREN);
+    let started = Instant::now();
+    child::stop_together(children);
+    assert!(started.elapsed() < child::GRACE + Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!(running_in(folder), Vec::<u32>::new());
+}
+
+/// Processes with the folder in their command line.
+fn running_in(folder: &Path) -> Vec<u32> {
+    let ids = fs::read_dir("/proc").unwrap().flatten();
+    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let name = folder.display().to_string();
+    let names_it = |id: &u32| {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&name)
+    };
+    ids.filter(names_it).filter(|id| is_running(*id)).collect()
+}
+
+/// Starts several children, waits for their ends on a thread each, and starts them again, until it is told to end.
+fn orderly(folder: &Path, script: &str) -> ! {
+    ctrlc::set_handler(|| {
+        child::stop_all();
+        std::process::exit(130);
+    })
+    .unwrap();
+    let keep = || {
+        loop {
+            let child = Child::start(&shell(folder, script)).unwrap();
+            let (_, how) = child.wait().unwrap();
+            println!("{REPORTED}: {how}");
+        }
+    };
+    std::thread::scope(|scope| (0..CHILDREN).for_each(|_| drop(scope.spawn(keep))));
+    unreachable!("they are kept forever")
+}
+
+/// Ends an orderly parent as soon as its children run; gives what it has said, and for how long it has lived on.
+fn ended_in_order(folder: &Path, script: &str, signal: &str, who: impl Fn(u32) -> String) -> Duration {
+    let script = format!("echo $$ >> {0}/started; {script} # {0}", folder.display());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([ORDERLY, &folder.display().to_string(), &script]).stdout(std::process::Stdio::piped());
+    let parent = command.spawn().unwrap();
+    let has_started = || {
+        let ids = fs::read_to_string(folder.join("started")).unwrap_or_default();
+        ids.lines().count() == CHILDREN
+    };
+    wait_for("the children", has_started);
+    let told = Instant::now();
+    let to = who(parent.id());
+    Command::new("sh").args(["-c", &format!("kill {signal} {to}")]).status().unwrap();
+    let output = parent.wait_with_output().unwrap();
+    let lived_on = told.elapsed();
+    assert_eq!(running_in(folder), Vec::<u32>::new(), "nothing runs once the parent has ended");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert!(has_started(), "none is started during the stop");
+    lived_on
+}
+
+fn told_to_end(folder: &Path) {
+    for (name, signal) in [("one", "-TERM"), ("two", "-TERM"), ("three", "-TERM"), ("four", "-INT")] {
+        let folder = folder.join(name);
+        fs::create_dir(&folder).unwrap();
+        ended_in_order(&folder, "exec sleep 600", signal, |parent| parent.to_string());
+    }
+    // As a batch system does it: all processes of the job get the signal, the children before us.
+    let all = folder.join("all");
+    fs::create_dir(&all).unwrap();
+    ended_in_order(&all, "exec sleep 600", "-TERM", |parent| {
+        let children = fs::read_to_string(all.join("started")).unwrap();
+        format!("{} {parent}", children.replace('\n', " "))
+    });
+    let deaf = folder.join("deaf");
+    fs::create_dir(&deaf).unwrap();
+    let lived_on = ended_in_order(&deaf, STUBBORN, "-TERM", |parent| parent.to_string());
+    assert!(lived_on < child::GRACE + Duration::from_secs(4), "{lived_on:?}: one after another");
+}
+
+fn no_key(folder: &Path) {
+    let this = std::env::current_exe().unwrap();
+    let script = "echo key=[$LATRACE_SERVER_KEY]";
+    let mut parent = Command::new(this);
+    parent.args([PARENT, &folder.display().to_string(), script]).env(child::SERVER_KEY, "sesame");
+    let mut parent = parent.spawn().unwrap();
+    let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+    wait_for("the child", || log().contains("key=[]") || log().contains("sesame"));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(!log().contains("sesame"), "{}", log());
 }
 
 fn left_behind(folder: &Path) {

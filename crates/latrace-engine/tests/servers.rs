@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use latrace_core::SamplingParams;
-use latrace_engine::boundary::{Completion, Request, StopTexts};
+use latrace_engine::boundary::{Completion, Request, ServerNote, StopTexts};
 use latrace_engine::cpu::{CpuEngine, SaveDtype, save_random};
 use latrace_engine::sampling::generate_all;
 use latrace_engine::servers::testing::{FakeOptions, FakeServer, Fault, fault_at, faultless};
-use latrace_engine::servers::{ServersConfig, ServersEngine};
-use latrace_engine::{Engine, child};
+use latrace_engine::servers::{ServerError, ServersConfig, ServersEngine};
+use latrace_engine::{Engine, EngineRole, child, hint_of};
 
 /// First argument of a process that serves; then the number of the request at which it dies.
 const FAKE: &str = "fake";
@@ -37,12 +37,15 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == FAKE) {
         return serve(&arguments);
     }
-    let tests: [Test; 5] = [
+    let tests: [Test; 8] = [
         ("servers are started, used and stopped", started_and_stopped),
         ("a server that dies is started again", started_again),
         ("a server that dies each time is given up, with its last lines", given_up),
         ("a server that does not start says why", not_started),
-        ("a program that does not exist says so", missing),
+        ("a program that is not installed is named, with what to install", missing),
+        ("a port that another process takes is not tried again", taken_port),
+        ("a server that finds every port taken is given up", taken_ports),
+        ("servers that are deaf to polite signals are stopped together", stopped_together),
     ];
     let model = tempfile::tempdir().unwrap();
     make_model(model.path());
@@ -78,11 +81,17 @@ fn make_model(folder: &Path) {
 
 /// An engine whose servers die at that request, and the folder of their logs.
 fn engine(dies_at: u64, replicas: usize) -> (ServersEngine, tempfile::TempDir) {
+    engine_behind(&[], dies_at, replicas)
+}
+
+/// The same, with words before the command.
+fn engine_behind(before: &[&str], dies_at: u64, replicas: usize) -> (ServersEngine, tempfile::TempDir) {
     let logs = tempfile::tempdir().unwrap();
     let this = std::env::current_exe().unwrap().display().to_string();
+    // With a word `serve`, after which the model is the first argument.
+    let own = [this, FAKE.to_owned(), dies_at.to_string(), "serve".to_owned()];
     let config = ServersConfig {
-        // With a word `serve`, after which the model is the first argument.
-        command: vec![this, FAKE.to_owned(), dies_at.to_string(), "serve".to_owned()],
+        command: before.iter().map(|&word| word.to_owned()).chain(own).collect(),
         dtype: "float32".to_owned(),
         replicas,
         gpus_per_replica: 0,
@@ -143,6 +152,10 @@ fn nothing_runs(logs: &tempfile::TempDir) {
 fn started_and_stopped(model: &Path) {
     let (engine, logs) = engine(NEVER, 2);
     assert_eq!(drawn(&engine, model).unwrap().0, expected(model));
+    let note =
+        ServerNote { kind: "vllm".to_owned(), version: Some("0.0.0".to_owned()), max_model_len: Some(96) };
+    assert_eq!(engine.take_server_notes(), [note], "once for both");
+    assert_eq!(engine.take_server_notes(), []);
     nothing_runs(&logs);
     let written = logs_in(logs.path());
     assert_eq!(written.len(), 2, "{written:?}");
@@ -188,7 +201,77 @@ fn not_started(model: &Path) {
 
 fn missing(model: &Path) {
     let logs = tempfile::tempdir().unwrap();
-    let config = ServersConfig { command: vec!["/no/such/vllm".to_owned()], ..ServersConfig::default() };
-    let error = drawn(&ServersEngine::new(config, logs.path()).unwrap(), model).unwrap_err();
-    assert!(format!("{error:#}").contains("cannot start /no/such/vllm"), "{error:#}");
+    let refused = |command: &[&str]| {
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        let config = ServersConfig { command, ..ServersConfig::default() };
+        let engine = ServersEngine::new(config, logs.path()).unwrap();
+        let error = engine.check_installed(EngineRole::Score).unwrap_err();
+        assert_eq!(drawn(&engine, model).unwrap_err().to_string(), error.to_string());
+        let hint = hint_of(error.downcast_ref::<ServerError>().unwrap()).unwrap();
+        assert!(hint.contains("uv pip install vllm"), "{hint}");
+        error.to_string()
+    };
+    let error = refused(&["/no/such/vllm", "serve"]);
+    assert!(error.contains("`/no/such/vllm serve` (servers.command): there is no program"), "{error}");
+    let error = refused(&["env", "A=1", "no-such-python", "-m", "vllm.entrypoints.openai.api_server"]);
+    assert!(error.contains("there is no program \"no-such-python\""), "{error}");
+    assert_eq!(logs_in(logs.path()), []);
+}
+
+/// Fails as vLLM does where its port is in use, at the first `times` starts.
+fn behind_taken_ports(times: usize, marks: &Path) -> [String; 3] {
+    let script = format!(
+        "echo >> {0}; if [ $(wc -l < {0}) -le {times} ]; then \
+         echo 'OSError: [Errno 98] error while attempting to bind on address: address already in use' >&2; exit 1; \
+         fi; exec \"$0\" \"$@\"",
+        marks.display()
+    );
+    ["sh".to_owned(), "-c".to_owned(), script]
+}
+
+/// An engine whose server finds its port taken at the first starts, and the folder of its logs.
+fn engine_at_taken_ports(times: usize, marks: &Path) -> (ServersEngine, tempfile::TempDir) {
+    let before = behind_taken_ports(times, marks);
+    engine_behind(&before.each_ref().map(String::as_str), NEVER, 1)
+}
+
+fn taken_port(model: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, logs) = engine_at_taken_ports(2, &folder.path().join("marks"));
+    assert_eq!(drawn(&engine, model).unwrap().0, expected(model));
+    let tried = ports(&logs_in(logs.path())[0].1);
+    assert_eq!(tried.len(), 3);
+    assert!(tried[0] != tried[1] && tried[1] != tried[2], "{tried:?}");
+    nothing_runs(&logs);
+}
+
+fn taken_ports(model: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, logs) = engine_at_taken_ports(100, &folder.path().join("marks"));
+    let error = format!("{:#}", drawn(&engine, model).unwrap_err());
+    assert!(error.contains("address already in use"), "{error}");
+    assert_eq!(ports(&logs_in(logs.path())[0].1).len(), 3);
+    nothing_runs(&logs);
+}
+
+fn stopped_together(model: &Path) {
+    let deaf = "trap '' TERM; \"$0\" \"$@\"";
+    let (engine, logs) = engine_behind(&["sh", "-c", deaf], NEVER, 3);
+    let generator = engine.generator(model).unwrap();
+    let started = Instant::now();
+    drop(generator);
+    assert!(started.elapsed() < child::GRACE + Duration::from_secs(4), "{:?}", started.elapsed());
+    nothing_runs(&logs);
+    // Of servers that are ready when another fails, too.
+    let folder = tempfile::tempdir().unwrap();
+    let first_fails = format!(
+        "trap '' TERM; if mkdir {}; then sleep 3; exit 1; fi; \"$0\" \"$@\"",
+        folder.path().join("first").display()
+    );
+    let (engine, logs) = engine_behind(&["sh", "-c", &first_fails], NEVER, 3);
+    let started = Instant::now();
+    assert!(engine.generator(model).is_err());
+    let limit = Duration::from_secs(3) + child::GRACE + Duration::from_secs(4);
+    assert!(started.elapsed() < limit, "{:?}", started.elapsed());
+    nothing_runs(&logs);
 }

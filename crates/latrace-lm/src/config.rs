@@ -193,6 +193,18 @@ impl Config {
         Ok(config)
     }
 
+    /// The end tokens of a model folder, whatever its family.
+    ///
+    /// # Errors
+    /// A file that is missing or not JSON; a field that holds no ids.
+    pub fn end_tokens(dir: &Path) -> Result<Vec<u32>> {
+        if let Some(ids) = generation_end_tokens(dir)? {
+            return Ok(ids);
+        }
+        let path = dir.join("config.json");
+        read_end_tokens(&Fields::new(&path, &read_json(&path)?), None)
+    }
+
     fn from_fields(fields: &Fields<'_>) -> Result<Self> {
         let family = Family::read(fields)?;
         let defaults = family.defaults();

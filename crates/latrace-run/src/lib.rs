@@ -15,5 +15,4 @@ mod present;
 pub mod prompting;
 pub mod recipe;
 pub mod stages;
-pub mod trial;
 pub mod weigh;

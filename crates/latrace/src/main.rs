@@ -26,7 +26,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> ExitCode {
-    match cli::run(cli) {
+    let outcome = cli::run(cli);
+    // An error then follows from the end of children, and what is kept is said by who ends them.
+    child::hold_if_stopping();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error, latrace_engine::hint_of),
     }

@@ -240,11 +240,22 @@ fn the_doctor_tells_what_there_is_and_leaves_nothing() {
     assert!(table.contains("1 in use"), "{table}");
     assert_eq!(bench.names("."), Vec::<String>::new());
     let tried = bench.run("doctor --try cpu").success().stdout;
-    assert!(tried.contains("cpu, tried       ok       works: rows scored, 16 tokens sampled in"), "{tried}");
-    assert!(tried.contains("log-probs within 0.0e0 nats"), "{tried}");
-    let failed = bench.run("doctor --try servers --engine-setting servers.replicas=0");
+    for part in
+        ["ok       works: 16 tokens sampled", "rows scored, within 0.0e0 nats", "losses within 0.0e0 nats"]
+    {
+        assert!(tried.contains(part), "{part:?} in {tried}");
+    }
+    let failed = bench.run("doctor --try servers --engine-setting servers.command=[\"nowhere/vllm\"]");
     failed.failure(1, "missing, and needed: servers, tried");
-    bench.run("doctor --try cpu --engine-setting seed=1").failure(1, "missing, and needed: cpu, tried");
+    bench
+        .run("doctor --engine-setting servers.replicas=0")
+        .failure(2, "replicas: expected at least 1, got 0");
+    bench
+        .run("doctor --try cpu --engine-setting seed=1")
+        .failure(2, "expected a setting of servers or torchrun");
+    bench
+        .run("score --model m --data d --engine-setting servers.replicas=2")
+        .failure(2, "got the built-in engine");
     bench.write("file", "");
     bench.run("doctor --runs file/runs").failure(1, "missing, and needed: disk");
 }

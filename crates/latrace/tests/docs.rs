@@ -365,6 +365,7 @@ fn in_words(kind: &str) -> String {
         | "Interval"
         | "Accuracy" => "object",
         "Vec<String>" => "list of texts",
+        "Vec<ServerNote>" => "list of objects",
         other => panic!("a type without words: {other}"),
     }
     .to_owned()

@@ -1,6 +1,10 @@
 //! Identity of an engine.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The kind of the built-in engine.
+pub const BUILT_IN: &str = "cpu";
 
 /// The role of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,4 +33,24 @@ pub struct Identity {
     /// Whether log-probs of sampling are, bit for bit, those of scoring. Where they are not, log q of a trace
     /// has to be scored by the scorer of log pi, since their difference is exponentiated.
     pub exact: bool,
+}
+
+impl Identity {
+    /// The entry of a journal of samples. The built-in engine has none: journals from before there
+    /// were others name none.
+    #[must_use]
+    pub fn in_journal(&self) -> Option<(String, Value)> {
+        (self.kind != BUILT_IN).then(|| ("engine".to_owned(), json!(self)))
+    }
+}
+
+/// What a server says of itself. For the record: it is known only once the server runs, and so in no key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerNote {
+    /// Which program serves: "vllm", "sglang".
+    pub kind: String,
+    /// Its version, if it says so.
+    pub version: Option<String>,
+    /// Most tokens of prompt and response, if it says so.
+    pub max_model_len: Option<usize>,
 }

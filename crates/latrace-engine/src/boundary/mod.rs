@@ -28,7 +28,7 @@ pub use crate::model_shape::ModelShape;
 pub use completion::{Completion, LOGP_ROUNDING};
 pub use error::Error;
 pub use fit::{Fit, FitJob};
-pub use identity::{EngineRole, Identity};
+pub use identity::{BUILT_IN, EngineRole, Identity, ServerNote};
 pub use request::Request;
 pub use stop_texts::StopTexts;
 
@@ -58,6 +58,20 @@ pub trait Engine: Debug + Sync {
     /// # Errors
     /// An engine that cannot train.
     fn trainer(&self) -> Result<Box<dyn Fit>>;
+
+    /// Checks that what the engine starts for `role` is installed, as far as that shows before it is started.
+    ///
+    /// # Errors
+    /// Names what is missing, with what to install.
+    fn check_installed(&self, role: EngineRole) -> Result<()> {
+        let _ = role;
+        Ok(())
+    }
+
+    /// What the servers that have done the engine's work since the last call say of themselves.
+    fn take_server_notes(&self) -> Vec<ServerNote> {
+        Vec::new()
+    }
 }
 
 /// Draws samples with one model.

@@ -4,6 +4,8 @@
 //! killed. So each child runs under a supervisor: this binary once more, which ends all that runs below it as soon as
 //! its standard input closes. The system closes it when this process ends, even by a kill.
 
+mod programs;
+mod shell;
 mod supervisor;
 
 use std::fs::{self, File, OpenOptions};
@@ -11,12 +13,15 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::sleep;
+use std::thread::{park, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use programs::lacking;
+pub use shell::shell_line;
 pub use supervisor::{GRACE, hidden};
 
 /// How often a child is looked at while it is waited for.
@@ -24,6 +29,13 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// How long a supervisor has, beyond the grace that it gives, to end what runs below it.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a failed child's end is not reported: the signal that ended it may be on its way to us as well, as when a
+/// batch system stops a job.
+const SIGNAL_LAG: Duration = Duration::from_millis(300);
+
+/// The environment variable with the key of servers that are given by URL. No child gets it.
+pub const SERVER_KEY: &str = "LATRACE_SERVER_KEY";
 
 /// Bytes at the end of a log that errors may quote, and the lines of them.
 const TAIL_BYTES: u64 = 8192;
@@ -47,14 +59,22 @@ pub struct ChildCommand {
 pub struct Child {
     name: String,
     log: PathBuf,
+    /// Whether a failure has been reported.
+    is_reported: AtomicBool,
     supervisor: Arc<Supervisor>,
 }
 
 /// All children that are not stopped, for [`stop_all`].
-static RUNNING: Mutex<Vec<Weak<Supervisor>>> = Mutex::new(Vec::new());
+static RUNNING: Mutex<Running> = Mutex::new(Running { children: Vec::new(), is_stopping: false });
+
+struct Running {
+    children: Vec<Weak<Supervisor>>,
+    /// This process is about to end.
+    is_stopping: bool,
+}
 
 impl Child {
-    /// Starts a child.
+    /// Starts a child; none once [`stop_all`] has begun, when it waits for the end of this process instead.
     ///
     /// # Errors
     /// An empty command; a log that cannot be written; a system that starts no further process. That the program itself
@@ -73,12 +93,9 @@ impl Child {
                 None => process.env_remove(variable),
             };
         }
-        let process = process.spawn().with_context(|| format!("cannot start {name}"))?;
-        let supervisor = Arc::new(Supervisor(Mutex::new(process)));
-        let mut running = lock(&RUNNING);
-        running.retain(|known| known.strong_count() > 0);
-        running.push(Arc::downgrade(&supervisor));
-        Ok(Child { name: name.clone(), log: log.clone(), supervisor })
+        process.env_remove(SERVER_KEY);
+        let supervisor = Supervisor::start(process).with_context(|| format!("cannot start {name}"))?;
+        Ok(Child { name: name.clone(), log: log.clone(), is_reported: AtomicBool::new(false), supervisor })
     }
 
     /// Its name in messages.
@@ -86,14 +103,24 @@ impl Child {
         &self.name
     }
 
-    /// How it ended, in words, if it has.
+    /// How it ended, in words, if it has. Does not return if [`stop_all`] may have ended it.
     ///
     /// # Errors
     /// A system that cannot say.
     pub fn exited(&self) -> Result<Option<String>> {
         let ended =
             self.supervisor.ended().with_context(|| format!("cannot tell whether {} runs", self.name));
-        Ok(ended?.map(in_words))
+        Ok(ended?.map(|status| self.reported(status)).map(in_words))
+    }
+
+    /// Returns unless this process is ending, by a signal that may have been the child's end as well.
+    fn reported(&self, status: ExitStatus) -> ExitStatus {
+        // Relaxed: at worst, two threads wait.
+        if !status.success() && !self.is_reported.swap(true, Ordering::Relaxed) {
+            sleep(SIGNAL_LAG);
+        }
+        hold_if_stopping();
+        status
     }
 
     /// Waits for its end; gives whether it succeeded, and how it ended in words.
@@ -103,6 +130,7 @@ impl Child {
     pub fn wait(&self) -> Result<(bool, String)> {
         loop {
             if let Some(status) = self.supervisor.ended()? {
+                let status = self.reported(status);
                 return Ok((status.success(), in_words(status)));
             }
             sleep(POLL);
@@ -131,24 +159,71 @@ impl Drop for Child {
     }
 }
 
-/// Ends all children, the last one first, as a program does that is itself told to end. How many there were.
+/// Ends all children, as a program does that is itself told to end, and gives how many there were once they have
+/// ended. From then on this process only ends: no child is started, and whoever would report the end of one waits
+/// ([`hold_if_stopping`]).
 pub fn stop_all() -> usize {
-    let running: Vec<Arc<Supervisor>> = lock(&RUNNING).iter().filter_map(Weak::upgrade).collect();
-    let alive = running.iter().rev().filter(|child| matches!(child.ended(), Ok(None)));
-    alive.map(|child| child.stop()).count()
+    let mut running = lock(&RUNNING);
+    running.is_stopping = true;
+    let children: Vec<Arc<Supervisor>> = running.children.iter().filter_map(Weak::upgrade).collect();
+    drop(running);
+    let alive = children.into_iter().filter(|child| matches!(child.ended(), Ok(None)));
+    stop_supervisors(&alive.collect::<Vec<_>>())
+}
+
+/// Ends children together: one that is deaf to polite signals takes [`GRACE`].
+pub fn stop_together(children: Vec<Child>) {
+    let supervisors: Vec<Arc<Supervisor>> =
+        children.iter().map(|child| Arc::clone(&child.supervisor)).collect();
+    stop_supervisors(&supervisors);
+}
+
+fn stop_supervisors(supervisors: &[Arc<Supervisor>]) -> usize {
+    supervisors.iter().for_each(|supervisor| supervisor.ask_to_end());
+    supervisors.iter().for_each(|supervisor| supervisor.stop());
+    supervisors.len()
+}
+
+/// Does not return if [`stop_all`] has begun: the process ends, and what fails because of that is no error to report.
+pub fn hold_if_stopping() {
+    drop(running_or_hold());
+}
+
+fn running_or_hold() -> MutexGuard<'static, Running> {
+    loop {
+        let running = lock(&RUNNING);
+        if !running.is_stopping {
+            return running;
+        }
+        drop(running);
+        park();
+    }
 }
 
 #[derive(Debug)]
 struct Supervisor(Mutex<process::Child>);
 
 impl Supervisor {
+    fn start(mut process: Command) -> std::io::Result<Arc<Supervisor>> {
+        // Held until it is in the list, so that none is started behind the back of `stop_all`.
+        let mut running = running_or_hold();
+        let supervisor = Arc::new(Supervisor(Mutex::new(process.spawn()?)));
+        running.children.retain(|known| known.strong_count() > 0);
+        running.children.push(Arc::downgrade(&supervisor));
+        Ok(supervisor)
+    }
+
     fn ended(&self) -> std::io::Result<Option<ExitStatus>> {
         lock(&self.0).try_wait()
     }
 
-    fn stop(&self) {
+    fn ask_to_end(&self) {
         // Its standard input closes: the sign to end.
         drop(lock(&self.0).stdin.take());
+    }
+
+    fn stop(&self) {
+        self.ask_to_end();
         let limit = Instant::now() + GRACE + MARGIN;
         while matches!(self.ended(), Ok(None)) && Instant::now() < limit {
             sleep(POLL);

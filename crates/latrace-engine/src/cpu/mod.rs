@@ -15,7 +15,7 @@ pub use latrace_lm::{Level, level};
 
 pub use model::{SaveDtype, save_random};
 
-use crate::boundary::{Engine, EngineRole, Fit, Generate, Identity, Score};
+use crate::boundary::{BUILT_IN, Engine, EngineRole, Fit, Generate, Identity, Score};
 use fit::CpuFit;
 use generate::CpuGenerate;
 use score::CpuScore;
@@ -86,7 +86,7 @@ impl CallersError {
 impl Engine for CpuEngine {
     fn identity(&self, _: EngineRole) -> Identity {
         Identity {
-            kind: "cpu".to_owned(),
+            kind: BUILT_IN.to_owned(),
             version: NUMERICS.to_owned(),
             compute: "f32".to_owned(),
             attention: "tiled".to_owned(),

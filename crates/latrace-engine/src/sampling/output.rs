@@ -8,16 +8,22 @@ use serde_json::{Value, json};
 use super::draw::{Prompt, SampleJob};
 use super::journal::{FinishedSample, OutputJournal};
 use super::rows::{Logprobs, draw_rows};
-use crate::boundary::Generate;
+use crate::boundary::{Engine, EngineRole, Generate};
 use latrace_io::files::checksum;
 use latrace_io::model_folder::fingerprint;
 use latrace_io::rows::{Output, Row, write_rows};
 
-/// All that samples depend on: model, data, how they are drawn, and the settings that the verb adds.
+/// All that samples depend on: model, data, engine, how they are drawn, and the settings that the verb adds.
 ///
 /// # Errors
 /// Files that cannot be read.
-pub fn describe_work(job: &SampleJob, model: &Path, data: &Path, settings: Value) -> Result<Value> {
+pub fn describe_work(
+    job: &SampleJob,
+    model: &Path,
+    data: &Path,
+    engine: &dyn Engine,
+    settings: Value,
+) -> Result<Value> {
     let mut work = Row::from_iter([
         ("stage".to_owned(), json!(job.stage)),
         ("model".to_owned(), json!(fingerprint(model)?)),
@@ -25,6 +31,7 @@ pub fn describe_work(job: &SampleJob, model: &Path, data: &Path, settings: Value
         ("n".to_owned(), json!(job.n)),
     ]);
     work.extend(job.described());
+    work.extend(engine.identity(EngineRole::Generate).in_journal());
     if let Value::Object(settings) = settings {
         work.extend(settings);
     }

@@ -169,6 +169,8 @@ pub(super) fn states(arguments: &[String], name: &str) -> bool {
 pub(super) struct BaseUrl {
     /// Without a slash at its end.
     pub text: String,
+    /// Whether it is on this machine.
+    pub is_loopback: bool,
     /// Whether it leaves this machine without encryption.
     pub is_open: bool,
 }
@@ -190,8 +192,9 @@ impl BaseUrl {
         }
         let path = uri.path().trim_end_matches('/');
         let path = path.strip_suffix("/v1").unwrap_or(path);
-        let is_open = scheme == "http" && !is_loopback(authority.host());
-        Ok(BaseUrl { text: format!("{scheme}://{authority}{path}"), is_open })
+        let is_loopback = is_loopback(authority.host());
+        let is_open = scheme == "http" && !is_loopback;
+        Ok(BaseUrl { text: format!("{scheme}://{authority}{path}"), is_loopback, is_open })
     }
 }
 

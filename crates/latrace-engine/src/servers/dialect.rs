@@ -42,6 +42,9 @@ pub(super) trait Dialect: Send + Sync {
     /// Where its version is, and in which field.
     fn version(&self) -> (&'static str, &'static str);
 
+    /// What to install where it is missing.
+    fn install(&self) -> &'static str;
+
     /// What makes it give log-probs of the model itself.
     fn raw_log_probs(&self) -> &'static str;
 }
@@ -59,6 +62,8 @@ pub(super) struct Launch<'a> {
     pub config: &'a ServersConfig,
     pub model: &'a Path,
     pub name: &'a str,
+    /// Where it listens.
+    pub host: &'a str,
     pub port: u16,
     /// Most tokens of prompt and response.
     pub positions: usize,
@@ -117,7 +122,8 @@ mod tests {
     fn check(settings: &str, expected: &str) {
         let config: ServersConfig = toml::from_str(settings).unwrap();
         let model = Path::new("/models/q");
-        let launch = Launch { config: &config, model, name: "q-0123", port: 8000, positions: 4096 };
+        let (name, host) = ("q-0123", "127.0.0.1");
+        let launch = Launch { config: &config, model, name, host, port: 8000, positions: 4096 };
         assert_eq!(argv(dialect(config.kind), &launch).join(" "), expected, "{settings}");
     }
 

@@ -11,6 +11,16 @@ pub enum ServerError {
         /// What was expected and what was found.
         detail: String,
     },
+    /// A command that starts servers and is not installed.
+    #[error("cannot start servers by `{command}` (servers.command): {what}")]
+    Missing {
+        /// The command.
+        command: String,
+        /// What of it is not there.
+        what: String,
+        /// What to install.
+        hint: &'static str,
+    },
     /// A request that failed.
     #[error("row {row:?}: {server}: {detail}")]
     Row {
@@ -53,7 +63,7 @@ impl ServerError {
     /// A hint on what to do about it, if known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Processed { hint, .. } => Some(hint),
+            Self::Processed { hint, .. } | Self::Missing { hint, .. } => Some(hint),
             Self::Weights { .. } => {
                 Some("start the server anew with the model folder and the dtype of the recipe")
             }

@@ -15,7 +15,8 @@ use super::error::ServerError;
 use super::http::Http;
 use super::launch::{self, Site, Started};
 use super::probe::{self, Probe};
-use crate::boundary::ModelShape;
+use crate::boundary::{ModelShape, ServerNote};
+use crate::child;
 
 /// How often a server that is well is looked at.
 const WATCH: Duration = Duration::from_secs(5);
@@ -42,12 +43,29 @@ pub(super) struct Common {
     pub key: Option<String>,
     /// Folder of the servers' logs.
     pub logs: PathBuf,
+    /// What servers say of themselves, for the engine's record.
+    pub notes: Arc<Mutex<Vec<ServerNote>>>,
 }
 
 impl Common {
     /// A client for requests, or for a few at a time.
     pub fn http(&self, base: &str, connections: usize) -> Http {
         Http::new(base, self.key.as_deref(), connections)
+    }
+
+    /// Notes what servers are, each kind once.
+    fn note(&self, servers: &[Started]) {
+        let mut notes = lock(&self.notes);
+        for server in servers {
+            let note = ServerNote {
+                kind: self.config.kind.name().to_owned(),
+                version: server.version.clone(),
+                max_model_len: server.max_tokens,
+            };
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
     }
 
     /// How long a request may take.
@@ -139,7 +157,14 @@ impl Fleet {
     pub fn new(common: Common) -> Result<Fleet> {
         let sites = launch::sites(&common)?;
         let started = start_all(&common, &sites)?;
-        let probe = probe::all(&common, &started)?;
+        let probe = match probe::all(&common, &started) {
+            Ok(probe) => probe,
+            Err(error) => {
+                launch::stop(started);
+                return Err(error);
+            }
+        };
+        common.note(&started);
         let max_tokens = started.iter().filter_map(|started| started.max_tokens).min().unwrap_or(usize::MAX);
         let place = |started: &Started| Place {
             label: started.label.clone(),
@@ -167,15 +192,25 @@ fn start_all(common: &Common, sites: &[Site]) -> Result<Vec<Started>> {
         has_failed.fetch_or(started.is_err(), Ordering::Relaxed);
         started.map_err(|error| (Instant::now(), error))
     };
-    let (started, failed): (Vec<_>, Vec<_>) = thread::scope(|scope| {
+    let outcomes: Vec<_> = thread::scope(|scope| {
         let starting: Vec<_> = sites.iter().map(|site| scope.spawn(move || start(site))).collect();
-        starting
-            .into_iter()
-            .map(|starting| starting.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .partition(Result::is_ok)
+        let joined = starting.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        joined.collect()
     });
-    let first = failed.into_iter().filter_map(Result::err).min_by_key(|(when, _)| *when);
-    first.map_or_else(|| Ok(started.into_iter().filter_map(Result::ok).collect()), |(_, error)| Err(error))
+    let (mut started, mut failed) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Ok(one) => started.push(one),
+            Err(failure) => failed.push(failure),
+        }
+    }
+    match failed.into_iter().min_by_key(|(when, _)| *when) {
+        None => Ok(started),
+        Some((_, error)) => {
+            launch::stop(started);
+            Err(error)
+        }
+    }
 }
 
 impl Drop for Fleet {
@@ -321,6 +356,8 @@ impl Keeper {
     fn keep(mut self, first: Started) {
         let mut started = first;
         while let Some(why) = self.watch(&started) {
+            // It is no error of a server that it ends with us.
+            child::hold_if_stopping();
             tracing::warn!("{}: {why}", started.label);
             self.board.set(self.number, Condition::Down);
             match self.again(started, &why) {
@@ -343,7 +380,7 @@ impl Keeper {
                 return None;
             }
             if let Some(how) = started.ended() {
-                return Some(how);
+                return (!self.board.is_closing()).then_some(how);
             }
             if is_suspect || last_look.elapsed() >= WATCH {
                 if let Some(why) = self.look_twice() {
@@ -372,6 +409,9 @@ impl Keeper {
         let log = dead.last_lines();
         // Before its successor starts, which needs its memory.
         drop(dead);
+        if self.board.is_closing() {
+            return Ok(None);
+        }
         if self.site.is_ours() {
             if self.restarts == MAX_RESTARTS {
                 return Err(format!("{why}; it was restarted {MAX_RESTARTS} times{}", quoted(&log)));
@@ -391,6 +431,8 @@ impl Keeper {
     fn back(&self, started: Started) -> Result<Started, String> {
         let common = &self.board.common;
         probe::again(common, &started, &self.probe).map_err(|error| error.to_string())?;
+        // It may be another version: servers by URL are restarted by others.
+        common.note(std::slice::from_ref(&started));
         let lines = Arc::new(Lines::new(common, &started.base));
         self.board.counts.restarts.fetch_add(1, Ordering::Relaxed);
         tracing::warn!("{}: it is back", started.label);

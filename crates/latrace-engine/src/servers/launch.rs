@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use ureq::http::Uri;
 
 use super::ask::parse;
 use super::config::BaseUrl;
@@ -15,7 +16,7 @@ use super::dialect::{Launch, argv};
 use super::error::{ServerError, Trouble};
 use super::fleet::{Common, quoted};
 use super::http::Http;
-use crate::child::{Child, ChildCommand};
+use crate::child::{self, Child, ChildCommand, shell_line};
 
 /// How often a server that is starting is asked.
 const POLL: Duration = Duration::from_millis(200);
@@ -25,6 +26,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Ports that are tried: between our choice of one and the server's use of it, another may take it.
 const PORTS: usize = 3;
+
+/// Where servers that are started here listen, and those of other machines.
+const LOOPBACK: &str = "127.0.0.1";
+const EVERYWHERE: &str = "0.0.0.0";
+
+/// The port in the command for a server whose URL has none.
+const DEFAULT_PORT: u16 = 8000;
 
 /// Which GPUs a process sees.
 const GPUS: &str = "CUDA_VISIBLE_DEVICES";
@@ -57,6 +65,13 @@ pub(super) struct Started {
     child: Option<Child>,
     /// Most tokens of prompt and response, if it says so.
     pub max_tokens: Option<usize>,
+    /// Its program's version, if it says so.
+    pub version: Option<String>,
+}
+
+/// Stops servers, all at once.
+pub(super) fn stop(servers: Vec<Started>) {
+    child::stop_together(servers.into_iter().filter_map(|server| server.child).collect());
 }
 
 impl Started {
@@ -142,7 +157,7 @@ fn start_ours(
     loop {
         let port = free_port().with_context(|| format!("{label}: cannot find a free port"))?;
         let child = Child::start(&command(common, replica, gpus, port, &label))?;
-        let base = format!("http://127.0.0.1:{port}");
+        let base = format!("http://{LOOPBACK}:{port}");
         tracing::info!("{label}: starting at {base}; its log is {}", child.log().display());
         let server = Waiting { common, label: label.clone(), base, child: Some(child) };
         match server.wait(is_over) {
@@ -161,18 +176,16 @@ fn is_taken(error: &anyhow::Error) -> bool {
 }
 
 fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    Ok(TcpListener::bind((LOOPBACK, 0))?.local_addr()?.port())
 }
 
 fn command(common: &Common, replica: usize, gpus: Option<&str>, port: u16, label: &str) -> ChildCommand {
     let Common { config, dialect, model, name, shape, logs, .. } = common;
-    let launch = Launch { config, model, name, port, positions: shape.positions };
+    let launch = Launch { config, model, name, host: LOOPBACK, port, positions: shape.positions };
     let mut env = dialect.environment();
     if let Some(gpus) = gpus {
         env.push((GPUS.to_owned(), Some(gpus.to_owned())));
     }
-    // It is for servers that are given by URL.
-    env.push((super::KEY.to_owned(), None));
     ChildCommand {
         name: label.to_owned(),
         argv: argv(*dialect, &launch),
@@ -246,15 +259,15 @@ impl Waiting<'_> {
     fn ready(self, http: &Http, max_tokens: Option<usize>) -> Started {
         let (path, field) = self.common.dialect.version();
         let version = http.get(path, ANSWER_LIMIT).ok().and_then(|body| version_in(&body, field));
-        let version = version.unwrap_or_else(|| "of unknown version".to_owned());
+        let shown = version.as_deref().unwrap_or("of unknown version");
         let most = max_tokens.map_or("unknown".to_owned(), |most| most.to_string());
         tracing::info!(
-            "{}: ready: {} {version}, model {}, max_model_len {most}",
+            "{}: ready: {} {shown}, model {}, max_model_len {most}",
             self.label,
             self.common.dialect.name(),
             self.common.name
         );
-        Started { label: self.label, base: self.base, child: self.child, max_tokens }
+        Started { label: self.label, base: self.base, child: self.child, max_tokens, version }
     }
 
     fn too_late(&self, not_yet: &NotYet) -> ServerError {
@@ -264,21 +277,28 @@ impl Waiting<'_> {
     }
 
     fn wanted(&self, not_yet: &NotYet) -> String {
+        let how = match not_yet {
+            NotYet::Silent(detail) if self.child.is_some() => return detail.clone(),
+            NotYet::Silent(detail) => format!("it does not answer ({detail})"),
+            NotYet::Others(others) => format!("it serves {}", others.join(", ")),
+        };
         let Common { name, model, .. } = self.common;
-        match not_yet {
-            NotYet::Silent(detail) if self.child.is_some() => detail.clone(),
-            NotYet::Silent(detail) => {
-                format!(
-                    "it does not answer ({detail}): expected it to serve {} under the name {name}",
-                    model.display()
-                )
-            }
-            NotYet::Others(others) => format!(
-                "it serves {}: expected it to serve {} under the name {name}",
-                others.join(", "),
-                model.display()
-            ),
-        }
+        let expected = format!("{how}: expected it to serve {} under the name {name}", model.display());
+        if self.child.is_some() { expected } else { format!("{expected}: {}", self.serving_command()) }
+    }
+
+    /// The command line that makes the server at a given URL what it has to be.
+    fn serving_command(&self) -> String {
+        let Common { config, dialect, model, name, shape, .. } = self.common;
+        let uri: Uri = self.base.parse().unwrap_or_default();
+        let is_here = BaseUrl::parse(&self.base).is_ok_and(|url| url.is_loopback);
+        // Behind https is a proxy, which knows where its server listens.
+        let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
+        let host = if is_here { LOOPBACK } else { EVERYWHERE };
+        let launch = Launch { config, model, name, host, port, positions: shape.positions };
+        let set = dialect.environment().into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let words: Vec<String> = set.map(|(name, value)| format!("{name}={value}")).collect();
+        shell_line(&[words, argv(*dialect, &launch)].concat())
     }
 
     fn failed(&self, detail: String) -> ServerError {

@@ -27,6 +27,7 @@ mod work;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use latrace_io::model_folder::fingerprint;
@@ -35,18 +36,20 @@ use sha2::{Digest, Sha256};
 pub use config::{ServerKind, ServersConfig};
 pub use error::ServerError;
 
-use crate::boundary::{Engine, EngineRole, Error, Fit, Generate, Identity, ModelShape, Score};
-use dialect::dialect;
+use crate::boundary::{Engine, EngineRole, Error, Fit, Generate, Identity, ModelShape, Score, ServerNote};
+use crate::child::{SERVER_KEY, lacking, shell_line};
+use dialect::{command, dialect};
 use fleet::Common;
 use generate::ServersGenerate;
 use score::ServersScore;
 
 /// Incremented whenever the same request is put to servers differently, so that stages of earlier runs are
 /// redone.
+///
+/// The version that a server reports is in no key: a key has to be known before any server runs, for `--dry-run` and
+/// `latrace status`, and an upgrade between two sessions would otherwise throw finished samples away. Runs keep it in
+/// the records of their stages ([`ServerNote`]).
 const NUMERICS: &str = "1";
-
-/// The environment variable with the key of servers that are given by URL.
-const KEY: &str = "LATRACE_SERVER_KEY";
 
 /// Servers.
 #[derive(Clone)]
@@ -54,6 +57,7 @@ pub struct ServersEngine {
     config: ServersConfig,
     logs: PathBuf,
     key: Option<String>,
+    notes: Arc<Mutex<Vec<ServerNote>>>,
 }
 
 impl std::fmt::Debug for ServersEngine {
@@ -70,11 +74,22 @@ impl ServersEngine {
     /// Settings that cannot be used, by their key.
     pub fn new(config: ServersConfig, logs: &Path) -> Result<ServersEngine, ServerError> {
         config.validate()?;
-        let key = env::var(KEY).ok().filter(|key| !key.is_empty());
-        Ok(ServersEngine { config, logs: logs.to_owned(), key })
+        let key = env::var(SERVER_KEY).ok().filter(|key| !key.is_empty());
+        Ok(ServersEngine { config, logs: logs.to_owned(), key, notes: Arc::default() })
+    }
+
+    fn check_command(&self) -> Result<(), ServerError> {
+        if !self.config.urls.is_empty() {
+            return Ok(());
+        }
+        let dialect = dialect(self.config.kind);
+        let command = command(dialect, &self.config);
+        let Some(what) = lacking(&command) else { return Ok(()) };
+        Err(ServerError::Missing { command: shell_line(&command), what, hint: dialect.install() })
     }
 
     fn common(&self, model: &Path) -> Result<Common> {
+        self.check_command()?;
         let shape = ModelShape::read(model)?;
         let name = served_name(model)?;
         // Servers may be started in another folder.
@@ -91,6 +106,7 @@ impl ServersEngine {
             shape,
             key: self.key.clone().filter(|_| !self.config.urls.is_empty()),
             logs: self.logs.clone(),
+            notes: Arc::clone(&self.notes),
         })
     }
 }
@@ -137,5 +153,13 @@ impl Engine for ServersEngine {
 
     fn trainer(&self) -> Result<Box<dyn Fit>> {
         Err(Error::Unsupported { engine: self.config.kind.name(), what: "train" }.into())
+    }
+
+    fn check_installed(&self, _: EngineRole) -> Result<()> {
+        Ok(self.check_command()?)
+    }
+
+    fn take_server_notes(&self) -> Vec<ServerNote> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -19,14 +19,22 @@ use crate::boundary::{Engine, Request, ScoreRow, StopTexts};
 use crate::cpu::CpuEngine;
 use crate::scoring::score_all;
 
-/// Largest difference of a log-prob in f32 (nats). Measured between vLLM and the built-in engine: 6.6e-6.
-/// Larger models add more numbers in other orders; a step of training changes log-probs by far more.
-const F32_LIMIT: f32 = 1e-3;
+/// How far log-probs of the same weights may be apart (nats per token).
+#[derive(Debug, PartialEq)]
+struct Limits {
+    mean: f32,
+    largest: f32,
+}
 
-/// Largest mean difference of log-probs in 16 bits (nats). Measured between bf16 and f32: 0.02.
-const HALF_LIMIT: f32 = 0.1;
+/// Measured between vLLM in f32 and the built-in engine: at most 6.6e-6. Larger models add more numbers in other
+/// orders; a step of training changes log-probs by far more.
+const F32: Limits = Limits { mean: 1e-3, largest: 1e-3 };
 
-/// Bytes of weights up to which the built-in engine loads the model as well: 200 million parameters in f32.
+/// Measured between bf16 and f32: 0.02 on average, at most 0.12 for a token. Other weights are nats away.
+const HALF: Limits = Limits { mean: 0.1, largest: 1.0 };
+
+/// Bytes of weights up to which the built-in engine loads the model as well: 200 million parameters in f32, or 400
+/// million in 16 bits, which it holds as 1.6 GB.
 const SMALL_MODEL: u64 = 800_000_000;
 
 /// Rows that every server scores, and the tokens of each.
@@ -41,33 +49,45 @@ const SAMPLE_TOKENS: usize = 12;
 #[derive(Debug)]
 pub(super) struct Probe {
     rows: Vec<ScoreRow>,
-    scores: Vec<Vec<f32>>,
-    /// Whose scores they are.
+    expected: Option<Expected>,
+}
+
+/// Scores of the rows, and whose they are.
+#[derive(Debug)]
+struct Expected {
     source: String,
+    scores: Vec<Vec<f32>>,
 }
 
 /// Checks all servers of a model.
 pub(super) fn all(common: &Common, servers: &[Started]) -> Result<Probe> {
     let rows = rows(common);
-    let mut known = built_in(common, &rows)?;
+    let (mut expected, why_not) = match built_in(common, &rows)? {
+        Ok(expected) => (Some(expected), String::new()),
+        Err(why_not) => (None, why_not),
+    };
     for server in servers {
         let http = common.http(&server.base, 2);
         let scores = scores(common, server, &http, &rows)?;
-        match &known {
-            Some((source, expected)) => check_weights(common, server, &scores, source, expected)?,
-            None => known = Some((server.label.clone(), scores)),
-        }
-        check_samples(common, server, &http, &rows[0].prompt)?;
+        let weights = match &expected {
+            Some(expected) => check_weights(common, server, &scores, expected)?,
+            None => format!("its scores are compared with nothing: {why_not}"),
+        };
+        let samples = check_samples(common, server, &http, &rows[0].prompt)?;
+        tracing::info!("{}: probed: {weights}; {samples}", server.label);
+        expected.get_or_insert(Expected { source: server.label.clone(), scores });
     }
-    let (source, scores) = known.unwrap_or_default();
-    Ok(Probe { rows, scores, source })
+    Ok(Probe { rows, expected })
 }
 
 /// Checks a server that has been restarted.
 pub(super) fn again(common: &Common, server: &Started, probe: &Probe) -> Result<(), ServerError> {
+    let Some(expected) = &probe.expected else { return Ok(()) };
     let http = common.http(&server.base, 2);
     let scores = scores(common, server, &http, &probe.rows)?;
-    check_weights(common, server, &scores, &probe.source, &probe.scores)
+    let weights = check_weights(common, server, &scores, expected)?;
+    tracing::info!("{}: probed: {weights}", server.label);
+    Ok(())
 }
 
 /// Fixed rows of the model's ids, and thus the same for every server.
@@ -82,17 +102,35 @@ fn rows(common: &Common) -> Vec<ScoreRow> {
     (0..ROWS).map(row).collect()
 }
 
-/// The built-in engine's scores, where it computes what the server does, and the model is small.
-fn built_in(common: &Common, rows: &[ScoreRow]) -> Result<Option<(String, Vec<Vec<f32>>)>> {
-    if !is_f32(common) || weight_bytes(common) > SMALL_MODEL {
-        return Ok(None);
+/// The built-in engine's scores, or why it gives none: the model is too large, or it does not know its family.
+fn built_in(common: &Common, rows: &[ScoreRow]) -> Result<Result<Expected, String>> {
+    let bytes = weight_bytes(common);
+    if bytes > SMALL_MODEL {
+        let gigabytes = bytes as f64 / 1e9;
+        return Ok(Err(format!(
+            "the built-in engine is not tried on {gigabytes:.1} GB of weights, more than {:.1} GB",
+            SMALL_MODEL as f64 / 1e9
+        )));
     }
-    let mut scorer = CpuEngine::default().scorer(&common.model)?;
-    Ok(Some(("the built-in engine".to_owned(), score_all(&mut *scorer, rows.to_vec())?)))
+    let scorer = CpuEngine::default().scorer(&common.model);
+    let scored = scorer.and_then(|mut scorer| score_all(&mut *scorer, rows.to_vec()));
+    match scored {
+        Ok(scores) => Ok(Ok(Expected { source: "the built-in engine".to_owned(), scores })),
+        Err(error) if is_unknown(&error) => {
+            Ok(Err(format!("the built-in engine does not know it: {error:#}")))
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn is_f32(common: &Common) -> bool {
-    ["float32", "float"].contains(&common.config.dtype.as_str())
+fn is_unknown(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(latrace_lm::Error::UnknownArchitecture { .. }))
+}
+
+/// What the servers' data type allows. Whatever is not f32 by name is taken for 16 bits: `auto` is the checkpoint's
+/// data type, and 16 bits for one in f32 as well.
+fn limits(common: &Common) -> &'static Limits {
+    if ["float32", "float"].contains(&common.config.dtype.as_str()) { &F32 } else { &HALF }
 }
 
 fn weight_bytes(common: &Common) -> u64 {
@@ -130,28 +168,30 @@ fn ask<A: Ask>(common: &Common, server: &Started, http: &Http, ask: &A) -> Resul
     }
 }
 
+/// Gives how far its scores are from those, in words.
 fn check_weights(
     common: &Common,
     server: &Started,
     scores: &[Vec<f32>],
-    source: &str,
-    expected: &[Vec<f32>],
-) -> Result<(), ServerError> {
-    let difference = Difference::of(scores, expected);
-    tracing::info!("{}: probed against {source}: {difference}", server.label);
-    if difference.is_rounding(common) {
-        return Ok(());
+    expected: &Expected,
+) -> Result<String, ServerError> {
+    let difference = Difference::of(scores, &expected.scores);
+    let apart = format!("its scores differ from those of {} by {difference}", expected.source);
+    if difference.is_within(limits(common)) {
+        return Ok(apart);
     }
-    let detail = format!(
-        "its weights are not those of {}: its scores differ from those of {source} by {difference}",
-        common.model.display()
-    );
+    let detail = format!("its weights are not those of {}: {apart}", common.model.display());
     Err(ServerError::Weights { server: server.label.clone(), detail })
 }
 
 /// Draws with a temperature and few tokens to choose from: log-probs after either are far from the model's
-/// own.
-fn check_samples(common: &Common, server: &Started, http: &Http, prompt: &[u32]) -> Result<(), ServerError> {
+/// own. Gives how far they are from its scores, in words.
+fn check_samples(
+    common: &Common,
+    server: &Started,
+    http: &Http,
+    prompt: &[u32],
+) -> Result<String, ServerError> {
     let limit = SAMPLE_TOKENS.min(common.shape.positions.saturating_sub(prompt.len() + 1)).max(1);
     // vLLM takes temperatures up to 2.
     let params = SamplingParams { temperature: 2.0, top_k: 5, ..SamplingParams::plain(limit) };
@@ -171,8 +211,8 @@ fn check_samples(common: &Common, server: &Started, http: &Http, prompt: &[u32])
         rows.push(ScoreRow { prompt: prompt.to_vec(), response: drawn.ids });
     }
     let difference = Difference::of(&sampled, &scores(common, server, http, &rows)?);
-    if difference.is_rounding(common) {
-        return Ok(());
+    if difference.is_within(limits(common)) {
+        return Ok(format!("its samples' log-probs differ from its scores by {difference}"));
     }
     Err(ServerError::Processed {
         server: server.label.clone(),
@@ -199,8 +239,8 @@ impl Difference {
         Difference { mean: apart.iter().sum::<f32>() / apart.len().max(1) as f32, largest }
     }
 
-    fn is_rounding(&self, common: &Common) -> bool {
-        if is_f32(common) { self.largest <= F32_LIMIT } else { self.mean <= HALF_LIMIT }
+    fn is_within(&self, limits: &Limits) -> bool {
+        self.mean <= limits.mean && self.largest <= limits.largest
     }
 }
 

@@ -178,7 +178,7 @@ impl Dialect for Sglang {
 
     fn other_arguments(&self, launch: &Launch<'_>) -> Vec<(&'static str, String)> {
         let mut arguments = vec![
-            ("--host", "127.0.0.1".to_owned()),
+            ("--host", launch.host.to_owned()),
             ("--sampling-defaults", "openai".to_owned()),
             ("--context-length", launch.positions.to_string()),
             ("--dtype", launch.config.dtype.clone()),
@@ -197,6 +197,10 @@ impl Dialect for Sglang {
 
     fn version(&self) -> (&'static str, &'static str) {
         ("/get_server_info", "version")
+    }
+
+    fn install(&self) -> &'static str {
+        "install SGLang where servers.command finds it (uv pip install 'sglang[all]'), or give servers.urls"
     }
 
     fn raw_log_probs(&self) -> &'static str {

@@ -243,18 +243,49 @@ fn the_probe_refuses_other_weights_under_the_right_name() {
     let name = Some(super::served_name(model.path()).unwrap());
     let right = fake(model.path(), FakeOptions::default());
     let wrong = fake(other.path(), FakeOptions { name, ..FakeOptions::default() });
-    let error = refused(&engine(config(&[&right, &wrong])), model.path());
-    assert!(
-        error.contains(wrong.url()) && error.contains("differ from those of the built-in engine"),
-        "{error}"
-    );
-    // In 16 bits, servers are compared with each other alone.
-    let half = ServersConfig { dtype: "auto".to_owned(), ..config(&[&right, &wrong]) };
-    let error = refused(&engine(half), model.path());
+    for dtype in ["float32", "bfloat16", "auto"] {
+        let of = |servers: &[&FakeServer]| ServersConfig { dtype: dtype.to_owned(), ..config(servers) };
+        let error = refused(&engine(of(&[&right, &wrong])), model.path());
+        assert!(
+            error.contains(wrong.url()) && error.contains("differ from those of the built-in engine"),
+            "{dtype}: {error}"
+        );
+        // Alone, it has no other server to differ from.
+        let error = refused(&engine(of(&[&wrong])), model.path());
+        assert!(error.contains("differ from those of the built-in engine"), "{dtype}: {error}");
+    }
+}
+
+#[test]
+fn the_probe_refuses_a_server_whose_log_probs_are_made_up() {
+    let model = tiny_model();
+    let server =
+        fake(model.path(), FakeOptions { faults: fault_from(Fault::Constant, 0), ..FakeOptions::default() });
+    for dtype in ["float32", "bfloat16", "auto"] {
+        let config = ServersConfig { dtype: dtype.to_owned(), ..config(&[&server]) };
+        let Err(error) = engine(config).scorer(model.path()) else { panic!("{dtype}: it should be refused") };
+        assert!(text(&error).contains("its weights are not those of"), "{dtype}: {error:#}");
+    }
+}
+
+#[test]
+fn servers_of_a_model_that_is_too_large_are_compared_with_each_other() {
+    let (model, other) = (tiny_model(), conformance::tiny_model_of(4));
+    // Bytes that no tensor has count as weights, and are read by nobody.
+    for folder in [&model, &other] {
+        let padding = std::fs::File::create(folder.path().join("padding.safetensors")).unwrap();
+        padding.set_len(900_000_000).unwrap();
+    }
+    let name = Some(super::served_name(model.path()).unwrap());
+    let right = fake(model.path(), FakeOptions::default());
+    let wrong = fake(other.path(), FakeOptions { name, ..FakeOptions::default() });
+    let of = |servers: &[&FakeServer]| engine(ServersConfig { dtype: "auto".to_owned(), ..config(servers) });
+    let error = refused(&of(&[&right, &wrong]), model.path());
     assert!(
         error.contains(wrong.url()) && error.contains(&format!("those of server {}", right.url())),
         "{error}"
     );
+    assert!(of(&[&wrong]).generator(model.path()).is_ok(), "nothing tells it from the right one");
 }
 
 #[test]
@@ -268,7 +299,17 @@ fn a_server_of_another_model_is_waited_for_and_then_refused() {
         error.contains(&format!("expected it to serve {}", model.path().canonicalize().unwrap().display())),
         "{error}"
     );
-    assert!(error.contains(&format!("under the name {name}")) && error.contains("within 1 s"), "{error}");
+    assert!(error.contains(&format!("under the name {name}: vllm serve ")), "{error}");
+    for argument in [
+        format!("--served-model-name {name}"),
+        format!("--port {}", server.url().rsplit(':').next().unwrap()),
+        "--host 127.0.0.1 --generation-config vllm --max-model-len 96 --logprobs-mode raw_logprobs \
+         --max-num-batched-tokens 2048 --dtype float32"
+            .to_owned(),
+    ] {
+        assert!(error.contains(&argument), "{argument}: {error}");
+    }
+    assert!(error.contains("within 1 s"), "{error}");
     assert!(started.elapsed() >= Duration::from_secs(1));
 }
 

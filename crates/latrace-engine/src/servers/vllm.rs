@@ -201,7 +201,7 @@ impl Dialect for Vllm {
 
     fn other_arguments(&self, launch: &Launch<'_>) -> Vec<(&'static str, String)> {
         let mut arguments = vec![
-            ("--host", "127.0.0.1".to_owned()),
+            ("--host", launch.host.to_owned()),
             // Otherwise the model folder's sampling parameters are the defaults of every request.
             ("--generation-config", "vllm".to_owned()),
             ("--max-model-len", launch.positions.to_string()),
@@ -221,6 +221,10 @@ impl Dialect for Vllm {
 
     fn version(&self) -> (&'static str, &'static str) {
         ("/version", "version")
+    }
+
+    fn install(&self) -> &'static str {
+        "install vLLM where servers.command finds it (uv pip install vllm), or give servers.urls"
     }
 
     fn raw_log_probs(&self) -> &'static str {

@@ -52,12 +52,16 @@ pub(super) fn latest(out: &Path, work: &Path, fingerprint: &str) -> Result<Posit
         check_same(&out.join(STATE), mark["fingerprint"].as_str().unwrap_or_default(), fingerprint)?;
         return Ok(Position::Finished);
     }
-    let complete = checkpoints(work)?.into_iter().filter(|(_, folder)| folder.join(".metadata").is_file());
-    let Some((step, folder)) = complete.max() else { return Ok(Position::Fresh) };
+    let Some((step, folder)) = newest_complete(work)? else { return Ok(Position::Fresh) };
     let record = read_record(&folder.join(STATE))?;
     check_same(&folder.join(STATE), &record.fingerprint, fingerprint)?;
     debug_assert_eq!(record.step, step);
     Ok(Position::Checkpoint(Checkpoint { folder, step, ranks: record.ranks }))
+}
+
+/// The newest complete checkpoint in `work`, by its step.
+pub(super) fn newest_complete(work: &Path) -> Result<Option<(u64, PathBuf)>> {
+    Ok(checkpoints(work)?.into_iter().filter(|(_, folder)| folder.join(".metadata").is_file()).max())
 }
 
 fn read_record(path: &Path) -> Result<Record> {

@@ -4,6 +4,9 @@ use anyhow::Result;
 use latrace_io::failure::Failure;
 use serde::{Deserialize, Serialize};
 
+use super::failure::MISSING;
+use crate::child::{lacking, shell_line};
+
 /// The data type of matrix products and activations; master weights and moments are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,6 +87,22 @@ impl Default for TorchrunConfig {
 }
 
 impl TorchrunConfig {
+    /// The ranks that the command starts, where its arguments say so: `--nnodes` times `--nproc-per-node`.
+    #[must_use]
+    pub fn ranks(&self) -> Option<u64> {
+        let nodes = self.argument("--nnodes").map_or(Ok(1), |nodes| nodes.parse::<u64>()).ok()?;
+        let of_node: u64 = self.argument("--nproc-per-node")?.parse().ok()?;
+        Some(nodes * of_node)
+    }
+
+    /// The value of an argument of the command, in either of torchrun's spellings.
+    fn argument(&self, name: &str) -> Option<String> {
+        self.launch.iter().enumerate().find_map(|(at, given)| match given.replace('_', "-").split_once('=') {
+            Some((named, value)) => (named == name).then(|| value.to_owned()),
+            None => (given.replace('_', "-") == name).then(|| self.launch.get(at + 1).cloned())?,
+        })
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -96,6 +115,14 @@ impl TorchrunConfig {
         }
         check_positive("tokens_per_micro_batch", self.tokens_per_micro_batch as u64)?;
         check_positive("timeout", self.timeout)
+    }
+
+    /// Checks that the command of `launch` is installed, as far as that shows before it is started.
+    pub(super) fn check_installed(&self) -> Result<()> {
+        let Some(what) = lacking(&self.launch) else { return Ok(()) };
+        let command = shell_line(&self.launch);
+        let message = format!("cannot start ranks by `{command}` (torchrun.launch): {what}");
+        Err(Failure::work(message).hint(MISSING).into())
     }
 }
 
@@ -115,6 +142,19 @@ mod tests {
         let mut config = TorchrunConfig::default();
         change(&mut config);
         assert_eq!(config.validate().err().map(|error| error.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn ranks_are_counted_where_the_command_says_so() {
+        let ranks = |launch: &str| {
+            let launch = launch.split(' ').map(str::to_owned).collect();
+            TorchrunConfig { launch, ..TorchrunConfig::default() }.ranks()
+        };
+        assert_eq!(ranks("torchrun --standalone --nproc-per-node 8"), Some(8));
+        assert_eq!(ranks("srun torchrun --nnodes=2 --nproc_per_node=4"), Some(8));
+        assert_eq!(ranks("torchrun --nnodes 1:4 --nproc-per-node 4"), None);
+        assert_eq!(ranks("torchrun --nproc-per-node gpu"), None);
+        assert_eq!(ranks("python -m worker"), None);
     }
 
     #[test]

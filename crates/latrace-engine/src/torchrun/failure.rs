@@ -7,6 +7,8 @@ use anyhow::Error;
 use latrace_io::failure::Failure;
 use serde::Deserialize;
 
+use super::checkpoints::newest_complete;
+
 /// A rank's `error-<rank>.json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct RankError {
@@ -38,20 +40,35 @@ enum Kind {
 
 /// The error of ranks that have ended: `ended` says how, `log` is the end of theirs.
 pub(super) fn failure_of(work: &Path, rows: Option<&Path>, ended: &str, log: &str) -> Error {
+    let kept = newest_complete(work).ok().flatten().map(|(step, _)| step);
     match first_error(work) {
-        Some(error) => error.into_error(rows),
+        Some(error) => error.into_error(rows, kept),
         // No rank had time for a word: a signal, or the launcher itself.
-        None => Failure::work(format!("the training ranks ended ({ended}); the end of their log:\n{log}"))
-            .hint(hint_of_log(log))
-            .into(),
+        None => {
+            let failure = Failure::work(format!("the ranks ended ({ended}); the end of their log:\n{log}"));
+            with_hint(failure, [cause_in(ended, log).map(str::to_owned), kept.map(resumes)])
+        }
     }
 }
 
-fn hint_of_log(log: &str) -> String {
-    if ["No module named", "No such file", "not found"].iter().any(|sign| log.contains(sign)) {
-        return MISSING.to_owned();
+/// A failure with what is known to help.
+fn with_hint(failure: Failure, hints: [Option<String>; 2]) -> Error {
+    let hint = hints.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    if hint.is_empty() { failure.into() } else { failure.hint(hint).into() }
+}
+
+fn resumes(step: u64) -> String {
+    format!("the same command resumes from the checkpoint after update {step}")
+}
+
+fn cause_in(ended: &str, log: &str) -> Option<&'static str> {
+    let has = |signs: &[&str]| signs.iter().any(|sign| ended.contains(sign) || log.contains(sign));
+    if has(&["No module named", "No such file", "not found"]) {
+        return Some(MISSING);
     }
-    "a rank that the system killed has often run out of host memory; the checkpoint before is kept".to_owned()
+    // The launcher's own words for a rank are "Signal 9 (SIGKILL)".
+    has(&["signal 9", "Signal 9", "SIGKILL"])
+        .then_some("a rank that the system killed has often run out of host memory")
 }
 
 /// The cause: the earliest error that is not the consequence of another.
@@ -66,7 +83,7 @@ fn first_error(work: &Path) -> Option<RankError> {
 }
 
 impl RankError {
-    fn into_error(self, rows: Option<&Path>) -> Error {
+    fn into_error(self, rows: Option<&Path>, kept: Option<u64>) -> Error {
         match (self.kind, self.update, rows) {
             (Kind::NonFinite, Some(step), _) => {
                 latrace_lm::Error::NonFinite { step, what: self.message, ids: self.rows }.into()
@@ -74,15 +91,10 @@ impl RankError {
             (Kind::Rows, _, Some(path)) => {
                 latrace_lm::Error::BadRowFile { path: path.to_owned(), detail: self.message }.into()
             }
-            _ => self.failure(),
-        }
-    }
-
-    fn failure(self) -> Error {
-        let failure = Failure::work(format!("{}rank {}: {}", self.place(), self.rank, self.message));
-        match self.hint() {
-            Some(hint) => failure.hint(hint).into(),
-            None => failure.into(),
+            _ => {
+                let message = format!("{}rank {}: {}", self.place(), self.rank, self.message);
+                with_hint(Failure::work(message), [self.hint().map(str::to_owned), kept.map(resumes)])
+            }
         }
     }
 
@@ -98,7 +110,7 @@ impl RankError {
     fn hint(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Memory => Some(MEMORY),
-            Kind::Disk => Some("free some disk space and resume: the checkpoint before is kept"),
+            Kind::Disk => Some("free some disk space"),
             Kind::Missing => Some(MISSING),
             Kind::Model => Some("the built-in engine (train = \"cpu\") may know the model"),
             Kind::Restart => Some("leave --max-restarts out of torchrun.launch"),
@@ -154,12 +166,45 @@ mod tests {
         check(&[&error("other", 1.0)], "rank 3: why");
     }
 
+    /// The hint of ranks without a word, after a checkpoint or before.
+    #[track_caller]
+    fn check_hint(ended: &str, log: &str, has_checkpoint: bool, expected: &str) {
+        let work = tempfile::tempdir().unwrap();
+        let folder = work.path().join("checkpoint-4");
+        fs::create_dir(&folder).unwrap();
+        if has_checkpoint {
+            fs::write(folder.join(".metadata"), "").unwrap();
+        }
+        let error = failure_of(work.path(), None, ended, log);
+        assert_eq!(error.to_string(), format!("the ranks ended ({ended}); the end of their log:\n{log}"));
+        let failure = format!("{:?}", error.downcast_ref::<Failure>().unwrap());
+        let hint =
+            if expected.is_empty() { "hint: None".to_owned() } else { format!("hint: Some({expected:?})") };
+        assert!(failure.contains(&hint), "expected {hint} in {failure}");
+    }
+
+    #[test]
+    fn hints_are_of_what_happened() {
+        let memory = "a rank that the system killed has often run out of host memory";
+        let resumes = "the same command resumes from the checkpoint after update 4";
+        check_hint("exit code 1", "$ /usr/bin/false worker.py job.json", false, "");
+        check_hint("exit code 1", "last words", true, resumes);
+        check_hint("killed by signal 9", "last words", false, memory);
+        check_hint(
+            "exit code 1",
+            "exitcode: -9, Signal 9 (SIGKILL) received",
+            true,
+            &format!("{memory}; {resumes}"),
+        );
+        check_hint("killed by signal 11", "last words", false, "");
+        check_hint("exit code 1", "No module named torch", false, MISSING);
+    }
+
     #[test]
     fn the_cause_counts_and_not_what_followed() {
         check(&[&error("peer", 1.0), &error("memory", 3.0), &error("other", 2.0)], "rank 3: why");
         check(&[&error("peer", 1.0), &error("memory", 2.0)], "activation_checkpointing");
         check(&[&error("peer", 1.0)], "ended (exit code 1); the end of their log:\nlast words");
-        check(&[], "host memory");
         check(&["{ cut"], "last words");
     }
 }

@@ -14,10 +14,10 @@ use latrace_lm::{
 use super::TorchrunConfig;
 use super::checkpoints::{Checkpoint, Position, keep_only, latest, mark_finished, remove};
 use super::job::{Training, What, rows_file, write_plan};
-use super::model::{check_weights, shape_of};
+use super::model::check_weights;
 use super::publish::publish;
 use super::worker::{RankEvent, Ranks};
-use crate::boundary::{Fit, FitJob};
+use crate::boundary::{Fit, FitJob, ModelShape};
 
 /// The folder in that of a training with what the ranks were told and what they said.
 pub const WORK: &str = "torchrun";
@@ -40,7 +40,7 @@ impl Fit for TorchrunFit {
             Position::Checkpoint(checkpoint) => Some(checkpoint),
             Position::Fresh => None,
         };
-        let shape = shape_of(job.model)?;
+        let shape = ModelShape::read(job.model)?;
         let limits = TokenLimits { vocabulary: shape.vocabulary_size, positions: shape.positions };
         let plan = survey.plan(job.rows, job.config, limits)?;
         run.carry_out(&plan, checkpoint, observer)
@@ -76,6 +76,7 @@ impl<'a> TorchrunRun<'a> {
         checkpoint: Option<Checkpoint>,
         observer: &mut dyn FnMut(Event) -> Result<()>,
     ) -> Result<()> {
+        self.config.check_installed()?;
         let mut ranks = self.start(plan, checkpoint.as_ref())?;
         let done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
         let mut updates = plan.updates_after(done);
@@ -193,8 +194,8 @@ fn started(plan: &TrainPlan, checkpoint: Option<&Checkpoint>) -> Event {
 }
 
 fn describe(event: &RankEvent, checkpoint: Option<&Checkpoint>) {
-    let RankEvent::Started { ranks, device, torch, transformers } = event else { return };
-    tracing::info!("{ranks} ranks on {device}, torch {torch}, transformers {transformers}");
+    event.describe();
+    let RankEvent::Started { ranks, .. } = event else { return };
     if let Some(before) = checkpoint.map(|checkpoint| checkpoint.ranks).filter(|before| before != ranks) {
         tracing::warn!(
             "the checkpoint is of {before} ranks: with {ranks}, sums are rounded in another order"

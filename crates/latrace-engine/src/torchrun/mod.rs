@@ -14,7 +14,7 @@ mod publish;
 mod score;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -34,16 +34,19 @@ const NUMERICS: &str = "1";
 #[derive(Clone, Debug)]
 pub struct TorchrunEngine {
     config: TorchrunConfig,
+    /// Where scoring ranks and this process share files, and where their log stays.
+    shared: PathBuf,
 }
 
 impl TorchrunEngine {
-    /// The engine with these settings.
+    /// The engine with these settings. Ranks that score get their rows through files in the folder `shared`, which
+    /// all machines have to see, and leave their log there; those that train do so in the training's own folder.
     ///
     /// # Errors
     /// A setting out of its range.
-    pub fn new(config: TorchrunConfig) -> Result<TorchrunEngine> {
+    pub fn new(config: TorchrunConfig, shared: &Path) -> Result<TorchrunEngine> {
         config.validate()?;
-        Ok(TorchrunEngine { config })
+        Ok(TorchrunEngine { config, shared: shared.to_owned() })
     }
 }
 
@@ -63,10 +66,15 @@ impl Engine for TorchrunEngine {
     }
 
     fn scorer(&self, model: &Path) -> Result<Box<dyn Score>> {
-        Ok(Box::new(TorchrunScore::start(model, &self.config)?))
+        self.config.check_installed()?;
+        Ok(Box::new(TorchrunScore::start(model, &self.config, &self.shared)?))
     }
 
     fn trainer(&self) -> Result<Box<dyn Fit>> {
         Ok(Box::new(TorchrunFit { config: self.config.clone() }))
+    }
+
+    fn check_installed(&self, _: EngineRole) -> Result<()> {
+        self.config.check_installed()
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use latrace_lm::SaveDtype;
 use latrace_lm::checkpoint::{copy_companions, save_config};
 
-use super::model::read_config;
+use crate::model_shape::read_config;
 
 /// Completes the folder of saved weights with `config.json` and the files of `source`'s tokenizer, and moves
 /// its files into `out`.

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::TorchrunConfig;
 use super::checkpoints::remove;
 use super::job::{What, open_for_lines};
-use super::model::{check_weights, shape_of};
-use super::worker::{RankEvent, Ranks};
+use super::model::check_weights;
+use super::worker::{LOG, RankEvent, Ranks};
 use crate::boundary::{ModelShape, Score, ScoreClient, ScoreRow};
 
 /// Rows of a window: enough to keep ranks busy, few enough to hold their scores.
@@ -43,13 +43,13 @@ struct Window {
 }
 
 impl TorchrunScore {
-    /// Starts ranks with the model in a folder. They share files in the system's folder for temporary ones
-    /// (`TMPDIR`), which on several machines has to be on a shared file system.
-    pub fn start(model: &Path, config: &TorchrunConfig) -> Result<Self> {
-        let shape = shape_of(model)?;
+    /// Starts ranks with the model in a folder. They share files in a folder below `shared`, which on several machines
+    /// has to be on a shared file system.
+    pub fn start(model: &Path, config: &TorchrunConfig, shared: &Path) -> Result<Self> {
+        let shape = ModelShape::read(model)?;
         check_weights(model)?;
         let model = model.canonicalize().with_context(|| format!("cannot find {}", model.display()))?;
-        let work = WorkFolder::create()?;
+        let work = WorkFolder::create(shared)?;
         let path = work.0.join("windows.jsonl");
         let windows = open_for_lines(&path)?;
         let ranks = Ranks::start(&work.0, &model, config, What::Score { windows: path }, None)?;
@@ -78,7 +78,7 @@ impl TorchrunScore {
                     ensure!(rows == window.responses.len(), "the ranks scored {rows} rows of another window");
                     break;
                 }
-                Some(_) => {}
+                Some(event) => event.describe(),
                 None => bail!("the ranks ended before all rows were scored"),
             }
         }
@@ -144,25 +144,39 @@ fn read_scores(window: &Window) -> Result<Vec<Vec<f32>>> {
     Ok(window.responses.iter().map(|&response| all.by_ref().take(response).collect()).collect())
 }
 
-/// A folder of a scorer's own, removed with it.
+/// A folder of a scorer's own. Of its files only the ranks' log stays.
 struct WorkFolder(PathBuf);
 
 impl WorkFolder {
-    fn create() -> Result<Self> {
+    fn create(shared: &Path) -> Result<Self> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         // Relaxed: nothing but the number itself passes between threads.
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("latrace-torchrun-{}-{count}", std::process::id()));
-        // A process of the same number may have died without removing its own.
-        remove(&path)?;
-        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
+        let path = shared.join(format!("torchrun-score-{count}"));
+        let cannot = || format!("cannot make the folder {}", path.display());
+        fs::create_dir_all(&path).with_context(cannot)?;
+        // In full, since the ranks may run in another folder.
+        let folder = Self(path.canonicalize().with_context(cannot)?);
+        // A process that was killed could not.
+        folder.clear()?;
+        Ok(folder)
+    }
+
+    fn clear(&self) -> Result<()> {
+        let cannot = || format!("cannot clear {}", self.0.display());
+        for entry in fs::read_dir(&self.0).with_context(cannot)? {
+            let path = entry.with_context(cannot)?.path();
+            if path.file_name().is_none_or(|name| name != LOG) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Drop for WorkFolder {
     fn drop(&mut self) {
-        // Nothing can be done about a folder that cannot be removed; the system clears its temporary files.
-        let _ = fs::remove_dir_all(&self.0);
+        // What cannot be removed now is removed when the folder is used again.
+        let _ = self.clear();
     }
 }

@@ -7,8 +7,10 @@ PyTorch 2.6 and transformers 4.56, or later, and nothing else.
 
 import contextlib
 import ctypes
+import inspect
 import json
 import os
+import re
 import signal
 import struct
 import sys
@@ -67,11 +69,27 @@ def read_job(path):
         return json.load(file, object_hook=lambda fields: SimpleNamespace(**fields))
 
 
+# The first versions with all that is used here.
+NEEDED = {"torch": (2, 6), "transformers": (4, 56)}
+
+
+def check_version(module):
+    """An older version fails too, but by the name of what it lacks."""
+    found = tuple(int(part) for part in re.findall(r"\d+", module.__version__)[:2])
+    needed = NEEDED[module.__name__]
+    if found < needed:
+        needed = ".".join(map(str, needed))
+        raise ImportError(f"found {module.__name__} {module.__version__}, needed {needed} or later")
+
+
 try:
     import torch
+    import transformers
+
+    check_version(torch)
+    check_version(transformers)
     import torch.distributed as dist
     import torch.distributed.checkpoint as dcp
-    import transformers
     from safetensors import safe_open
     from safetensors.torch import save_file
     from torch import nn
@@ -86,8 +104,12 @@ except ImportError as missing:
 try:
     # FlashAttention over packed sequences; not in every version, and for CUDA alone.
     from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    varlen_attn = None
+
+    # Its first versions take neither a window nor grouped heads.
+    lacking = {"scale", "window_size", "enable_gqa"} - set(inspect.signature(varlen_attn).parameters)
+    NO_VARLEN = f"its varlen_attn takes no {', '.join(sorted(lacking))}" if lacking else None
+except ImportError as missing:
+    NO_VARLEN = str(missing)
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
@@ -308,7 +330,7 @@ def packed_attention(
     """Causal attention of packed rows, each on its own: 1×heads×tokens×width to 1×tokens×heads×width."""
     query, key, value = (states.transpose(1, 2)[0] for states in (query, key, value))
     groups = query.shape[1] != key.shape[1]
-    if varlen_attn is not None and query.is_cuda and query.dtype != torch.float32:
+    if NO_VARLEN is None and query.is_cuda and query.dtype != torch.float32:
         # Not run by the project's tests, which have no GPU.
         ends, longest = cu_seq_lens_q, max_length_q
         causal = (-1, 0)
@@ -342,6 +364,16 @@ def chosen_attention(job, config, device):
     if packed:
         return "latrace_packed", job.tokens_per_micro_batch
     return ("sdpa" if job.attention == "auto" else job.attention), 0
+
+
+def remark_on(attention, device):
+    """What a user of packed attention should know about this version of PyTorch."""
+    if attention != "latrace_packed" or device.type != "cuda" or NO_VARLEN is None:
+        return None
+    return (
+        f"torch {torch.__version__} has no FlashAttention for packed rows ({NO_VARLEN}): "
+        "the attention of each row is computed on its own, which is slower"
+    )
 
 
 class LogProbs(nn.Module):
@@ -706,7 +738,7 @@ def read_plan(path, done):
                 yield planned
 
 
-def train(job, model, passes_of, device):
+def train(job, model, passes_of, device, remark):
     done = job.resume.step if job.resume else 0
     optimiser = optimiser_for(job, model.lm, done)
     if job.resume:
@@ -714,7 +746,7 @@ def train(job, model, passes_of, device):
     else:
         load_weights(model.lm, job.model, device)
     rows = RowFile(job.rows)
-    report_start(job, device)
+    report_start(job, device, remark)
     for planned in read_plan(job.plan, done):
         update(job, model, optimiser, rows, planned, passes_of, device)
         last = planned.number == job.total_updates
@@ -750,10 +782,10 @@ def next_line(file):
     return line
 
 
-def score(job, model, passes_of, device):
+def score(job, model, passes_of, device, remark):
     """Writes the log-probs of each window's rows, in order, as 32-bit floats."""
     load_weights(model.lm, job.model, device)
-    report_start(job, device)
+    report_start(job, device, remark)
     for window in windows(job):
         rows = RowFile(window.rows)
         lengths = [rows.length(row, sys.maxsize) for row in range(len(rows.entries))]
@@ -805,7 +837,7 @@ def join_group(job):
     return device
 
 
-def report_start(job, device):
+def report_start(job, device, remark):
     report(
         job,
         "started",
@@ -813,6 +845,7 @@ def report_start(job, device):
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         torch=torch.__version__,
         transformers=transformers.__version__,
+        remark=remark,
     )
 
 
@@ -825,7 +858,7 @@ def run(job):
     model = build(job, config, attention, device)
     passes_of = partial(my_passes, budget=budget)
     work = {"train": train, "score": score}[job.mode]
-    work(job, model, passes_of, device)
+    work(job, model, passes_of, device, remark_on(attention, device))
     dist.barrier()
     dist.destroy_process_group()
 

@@ -14,17 +14,28 @@ use super::TorchrunConfig;
 use super::checkpoints::remove;
 use super::failure::{MISSING, failure_of};
 use super::job::{What, open_for_lines, write_job};
-use crate::child::{Child, ChildCommand};
+use crate::child::{Child, ChildCommand, shell_line};
 
 /// Between two looks at the events: small beside an update.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The ranks' log in their folder.
+pub(super) const LOG: &str = "worker.log";
 
 /// A line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum RankEvent {
     /// The model is loaded.
-    Started { ranks: usize, device: String, torch: String, transformers: String },
+    Started {
+        ranks: usize,
+        device: String,
+        torch: String,
+        transformers: String,
+        /// What they do otherwise than their settings suggest, if anything.
+        #[serde(default)]
+        remark: Option<String>,
+    },
     /// An update is done.
     Update { number: u64, loss: f64, grad_norm: f64, seconds: f64, peak_memory_bytes: u64 },
     /// A checkpoint is complete.
@@ -33,6 +44,17 @@ pub(super) enum RankEvent {
     Saved,
     /// A window's scores are written.
     Scored { rows: usize },
+}
+
+impl RankEvent {
+    /// Logs who the ranks are, once they say so.
+    pub fn describe(&self) {
+        let RankEvent::Started { ranks, device, torch, transformers, remark } = self else { return };
+        tracing::info!("{ranks} ranks on {device}, torch {torch}, transformers {transformers}");
+        if let Some(remark) = remark {
+            tracing::warn!("{remark}");
+        }
+    }
 }
 
 /// The ranks of a job.
@@ -60,6 +82,8 @@ impl Ranks {
         open_for_lines(&work.join("events.jsonl"))?;
         let child =
             Child::start(&command(work, config, paths)).map_err(|error| cannot_start(config, &error))?;
+        // It takes them a minute or more to import PyTorch and to load the model.
+        tracing::info!("starting {}; its log is {}", shell_line(&config.launch), child.log().display());
         Ok(Ranks {
             child,
             work: work.to_owned(),
@@ -101,8 +125,7 @@ impl Ranks {
             return Ok(());
         }
         let (seconds, log) = (self.timeout.as_secs(), self.child.last_lines());
-        let message =
-            format!("no word from the training ranks for {seconds} s; the end of their log:\n{log}");
+        let message = format!("no word from the ranks for {seconds} s; the end of their log:\n{log}");
         Err(Failure::work(message).hint("raise torchrun.timeout if an update takes longer").into())
     }
 }
@@ -134,7 +157,7 @@ fn command(work: &Path, config: &TorchrunConfig, paths: [PathBuf; 2]) -> ChildCo
             set("HF_HUB_OFFLINE", "1"),
             set("TOKENIZERS_PARALLELISM", "false"),
         ],
-        log: work.join("worker.log"),
+        log: work.join(LOG),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use latrace_engine::boundary::{FitJob, ScoreRow};
 use latrace_engine::scoring::score_all;
-use latrace_engine::torchrun::{TorchDtype, TorchrunConfig};
+use latrace_engine::torchrun::{TorchDtype, TorchrunConfig, TorchrunEngine};
 use latrace_engine::train_config::Normaliser;
 use latrace_engine::{Engine, EngineRole, RowFile, RowFileWriter, RowSource, TrainConfig};
 use latrace_lm::{Event, TrainPlan, Update};
@@ -25,7 +25,10 @@ pub const TESTS: &[(&str, fn())] = &[
     ("ranks that do not keep to the plan are stopped", broken_ranks),
     ("silent ranks are stopped", silence),
     ("an observer's error ends the ranks", an_observers_error),
+    ("a command that is not installed is named before the ranks are started", not_installed),
+    ("hints follow from what happened", hints),
     ("scores are the ranks' numbers", scores),
+    ("of a scorer only its log stays", a_scorers_files),
     ("the engine says what it is, and what it does not do", identity),
 ];
 
@@ -261,9 +264,48 @@ fn failures() {
     );
     assert_contains(&error_of(&report("rows")), &["torchrun/rows is not a valid file of training rows: why"]);
     assert_contains(&error_of("kill -9 $$"), &["killed by signal 9"]);
-    let no_program =
-        TorchrunConfig { launch: vec!["/nowhere/torchrun".to_owned()], ..TorchrunConfig::default() };
-    assert_contains(&error_with(no_program), &["/nowhere/torchrun", "uv pip install torch"]);
+}
+
+fn not_installed() {
+    for (launch, expected) in [
+        ("/nowhere/torchrun --standalone", "there is no program \"/nowhere/torchrun\""),
+        ("no-such-torchrun", "there is no program \"no-such-torchrun\""),
+        ("env A=1 no-such-python -m torch.distributed.run", "there is no program \"no-such-python\""),
+    ] {
+        let launch: Vec<String> = launch.split(' ').map(str::to_owned).collect();
+        let torchrun = TorchrunConfig { launch, ..TorchrunConfig::default() };
+        let error = engine(torchrun.clone()).check_installed(EngineRole::Train).unwrap_err();
+        assert_contains(&in_full(&error), &["(torchrun.launch)", expected, "uv pip install torch"]);
+        assert_eq!(error_with(torchrun.clone()), in_full(&error));
+        let scorer = engine(torchrun).scorer(&golden("qwen2"));
+        assert_eq!(in_full(&scorer.err().unwrap()), in_full(&error));
+    }
+}
+
+fn hints() {
+    let nothing = TorchrunConfig { launch: vec!["/usr/bin/false".to_owned()], ..TorchrunConfig::default() };
+    let error = error_with(nothing);
+    assert_contains(&error, &["ended (exit code 1)", "$ /usr/bin/false", "hint: None"]);
+    let after_a_checkpoint = error_of(&[START, &update(1), &checkpoint(), "exit 3"].concat());
+    assert_contains(&after_a_checkpoint, &["resumes from the checkpoint after update 1"]);
+    assert!(!after_a_checkpoint.contains("host memory"), "{after_a_checkpoint}");
+    let killed = error_of("kill -9 $$");
+    assert_contains(&killed, &["host memory"]);
+    assert!(!killed.contains("checkpoint"), "{killed}");
+}
+
+fn a_scorers_files() {
+    let shared = tempfile::tempdir().unwrap();
+    let files = || {
+        let folders = fs::read_dir(shared.path()).unwrap().map(|entry| entry.unwrap().path());
+        let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
+        files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let engine = TorchrunEngine::new(config("echo their log; sleep 600"), shared.path()).unwrap();
+    let scorer = engine.scorer(&golden("qwen2")).unwrap();
+    assert!(files().contains(&"job.json".to_owned()), "{:?}", files());
+    drop(scorer);
+    assert_eq!(files(), ["worker.log"]);
 }
 
 fn broken_ranks() {
@@ -280,7 +322,7 @@ fn silence() {
     let torchrun = TorchrunConfig { timeout: 1, ..config("echo waiting; sleep 600") };
     assert_contains(
         &error_with(torchrun),
-        &["no word from the training ranks for 1 s", "waiting", "torchrun.timeout"],
+        &["no word from the ranks for 1 s", "waiting", "torchrun.timeout"],
     );
     assert!(start.elapsed() < Duration::from_secs(30), "and they are not waited for");
 }

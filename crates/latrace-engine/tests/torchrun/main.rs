@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         test();
         println!("test {name} ... ok ({:.1} s)", start.elapsed().as_secs_f64());
     }
+    // There is none if no scorer was tested.
+    let _ = std::fs::remove_dir_all(shared::scoring_folder());
     if real.is_empty() {
         println!(
             "NOT TESTED: torchrun with real ranks; set LATRACE_PYTHON to a Python that has torch and transformers"

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use latrace_engine::boundary::{FitJob, ScoreRow};
+use latrace_engine::conformance::{self, Subject};
 use latrace_engine::cpu::{SaveDtype, save_random};
 use latrace_engine::scoring::score_all;
 use latrace_engine::torchrun::{TorchAttention, TorchDtype, TorchrunConfig};
@@ -39,6 +40,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("long rows are cut or left out as planned", long_rows_are_cut_or_left_out_as_planned),
     ("scores are the built in scorers", scores_are_the_built_in_scorers),
     ("a scorer scores more than once", a_scorer_scores_more_than_once),
+    ("a scorer does what every engine must", a_scorer_does_what_every_engine_must),
     (
         "the final model is a folder that the built in engine loads",
         the_final_model_is_a_folder_that_the_built_in_engine_loads,
@@ -66,6 +68,11 @@ pub const TESTS: &[(&str, fn())] = &[
     (
         "a python without torch is said with what to install",
         a_python_without_torch_is_said_with_what_to_install,
+    ),
+    ("versions that are too old are said with the ones needed", old_versions_are_said_with_those_needed),
+    (
+        "an attention that takes no window is not used and that is said",
+        an_attention_that_takes_no_window_is_not_used_and_that_is_said,
     ),
     (
         "a model that the ranks do not support is refused by name",
@@ -280,6 +287,13 @@ fn a_scorer_scores_more_than_once() {
     assert!(score_all(&mut *scorer, Vec::new()).unwrap().is_empty());
 }
 
+fn a_scorer_does_what_every_engine_must() {
+    let server = fork_server();
+    let (engine, model) = (engine(server.config(2)), golden("qwen3"));
+    // Sums of a row do not depend on the others, but are not the built-in engine's.
+    conformance::scoring(&Subject { engine: &engine, model: &model, tolerance: 2e-5 });
+}
+
 /// The files of a model that training has changed, with their contents.
 fn model_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let files =
@@ -470,6 +484,59 @@ fn a_python_without_torch_is_said_with_what_to_install() {
     let error = failing(TorchrunConfig { launch, ..TorchrunConfig::default() }, &rows(), &settings());
     assert!(error.to_string().contains("No module named 'torch'"), "{error}");
     assert!(in_full(&error).contains("uv pip install torch transformers"), "{error:?}");
+}
+
+fn old_versions_are_said_with_those_needed() {
+    let packages = tempfile::tempdir().unwrap();
+    let package = |name: &str, version: &str| {
+        fs::write(packages.path().join(format!("{name}.py")), format!("__version__ = \"{version}\"\n"))
+            .unwrap();
+    };
+    let error = || {
+        let path = format!("PYTHONPATH={}", packages.path().display());
+        let launch = ["env".to_owned(), path, python().unwrap()].into();
+        let torchrun = TorchrunConfig { launch, ..TorchrunConfig::default() };
+        in_full(&failing(torchrun, &rows(), &settings()))
+    };
+    package("torch", "2.5.1+cu124");
+    package("transformers", "5.0.0");
+    let old = error();
+    assert!(old.contains("found torch 2.5.1+cu124, needed 2.6 or later"), "{old}");
+    assert!(old.contains("uv pip install torch transformers"), "{old}");
+    package("torch", "2.10.0");
+    package("transformers", "4.55.4");
+    let old = error();
+    assert!(old.contains("found transformers 4.55.4, needed 4.56 or later"), "{old}");
+}
+
+fn an_attention_that_takes_no_window_is_not_used_and_that_is_said() {
+    // In place of an older PyTorch and a GPU, of which neither is here.
+    let script = format!(
+        r#"
+import importlib.util, torch, torch.nn.attention.varlen as varlen
+def load():
+    spec = importlib.util.spec_from_file_location("worker", "{}/src/torchrun/worker.py")
+    worker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(worker)
+    return worker
+def remarks():
+    return [load().remark_on(attention, torch.device("cuda")) for attention in ("latrace_packed", "sdpa")]
+def with_window(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size, enable_gqa): ...
+def without(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False, scale=None): ...
+varlen.varlen_attn = with_window
+print(remarks())
+varlen.varlen_attn = without
+print(remarks())
+"#,
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let output = Command::new(python().unwrap()).args(["-c", &script]).output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lines[0], "[None, None]");
+    assert!(lines[1].contains("its varlen_attn takes no enable_gqa, window_size"), "{stdout}");
+    assert!(lines[1].ends_with(", None]"), "{stdout}");
 }
 
 fn a_model_that_the_ranks_do_not_support_is_refused_by_name() {

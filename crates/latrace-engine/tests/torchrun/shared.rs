@@ -11,7 +11,12 @@ use latrace_lm::{Event, Metrics};
 use tempfile::TempDir;
 
 pub fn engine(config: TorchrunConfig) -> TorchrunEngine {
-    TorchrunEngine::new(config).unwrap()
+    TorchrunEngine::new(config, &scoring_folder()).unwrap()
+}
+
+/// Where scorers leave their logs.
+pub fn scoring_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("latrace-torchrun-test-{}", std::process::id()))
 }
 
 pub fn golden(case: &str) -> PathBuf {

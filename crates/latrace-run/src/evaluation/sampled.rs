@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use latrace_core::{StopReason, boundary};
 use latrace_engine::boundary::StopTexts;
-use latrace_engine::{Engine, ModelShape};
+use latrace_engine::{Engine, EngineRole, ModelShape};
 use serde_json::{Value, json};
 
 use super::prompts::{Prompted, Wrapping};
@@ -181,6 +181,7 @@ fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) ->
         ("limit", json!(plan.chosen.limit)),
     ];
     settings.extend(others.map(|(name, value)| (name.to_owned(), value)));
+    settings.extend(model.engine.identity(EngineRole::Generate).in_journal());
     Value::Object(settings)
 }
 

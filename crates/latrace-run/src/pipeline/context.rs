@@ -32,7 +32,7 @@ impl RunContext {
     /// Settings that an engine refuses.
     pub fn new(recipe: &RunRecipe, run: &Path) -> Result<RunContext> {
         let built_in = || Box::new(CpuEngine::new(cpu_options(&recipe.engine)));
-        let torchrun = || TorchrunEngine::new(recipe.torchrun.clone()).map(Box::new);
+        let torchrun = || TorchrunEngine::new(recipe.torchrun.clone(), &run.join(LOGS)).map(Box::new);
         let servers = || ServersEngine::new(recipe.servers.clone(), &run.join(LOGS)).map(Box::new);
         let engines = Engines {
             generate: match recipe.engine.generate {
@@ -60,14 +60,19 @@ impl RunContext {
 
     /// Identity of the engine for a stage's key; `None` for a stage that uses no engine.
     pub fn identity(&self, node: &Node) -> Option<Identity> {
-        let role = match node.settings {
-            Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => EngineRole::Generate,
-            Settings::Scores(_) | Settings::Rescoring(_) => EngineRole::Score,
-            Settings::Fit(_) => EngineRole::Train,
-            // The other stages give the same result with any engine.
-            _ => return None,
-        };
-        Some(self.engine.identity(role))
+        Self::role(node).map(|role| self.engine.identity(role))
+    }
+
+    /// What a stage asks of the engine; `None` for a stage that gives the same result with any.
+    pub fn role(node: &Node) -> Option<EngineRole> {
+        match node.settings {
+            Settings::Traces(_) | Settings::Answers(_) | Settings::Evaluation(_) => {
+                Some(EngineRole::Generate)
+            }
+            Settings::Scores(_) | Settings::Rescoring(_) => Some(EngineRole::Score),
+            Settings::Fit(_) => Some(EngineRole::Train),
+            _ => None,
+        }
     }
 }
 

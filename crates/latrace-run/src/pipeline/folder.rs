@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::layout::{self, RECIPE};
 use crate::present::if_present;
+use latrace_engine::boundary::ServerNote;
 use latrace_engine::torchrun;
 use latrace_io::failure::Failure;
 use latrace_io::files::{checksum, write_atomically};
@@ -49,6 +50,10 @@ pub struct StageRecord {
     pub files: BTreeMap<String, String>,
     /// Its counts, such as dropped rows.
     pub counts: Value,
+    /// What the servers that did its work say of themselves; none with other engines. No part of the key, which has to
+    /// be known before any server runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<ServerNote>,
 }
 
 /// A run folder, locked by one process at a time.
@@ -129,6 +134,7 @@ pub struct StageFolder {
     name: String,
     key: Value,
     before: f64,
+    servers: Vec<ServerNote>,
     started: Instant,
 }
 
@@ -142,7 +148,7 @@ impl StageFolder {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         remove_temporary(folder)?;
         let (path, name) = (folder.to_owned(), name.to_owned());
-        let stage = StageFolder { path, name, key, before, started: Instant::now() };
+        let stage = StageFolder { path, name, key, before, servers: Vec::new(), started: Instant::now() };
         // Before any part: a kill then leaves parts whose key is known, and the next run resumes from them.
         stage.write_unfinished()?;
         Ok(stage)
@@ -151,6 +157,20 @@ impl StageFolder {
     /// A short hash of the key, for the metadata of parts.
     pub fn key(&self) -> String {
         format!("{:08x}", crc32c::crc32c(self.key.to_string().as_bytes()))
+    }
+
+    /// Adds servers to the record, each once.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn note(&mut self, servers: Vec<ServerNote>) -> Result<()> {
+        let before = self.servers.len();
+        for server in servers {
+            if !self.servers.contains(&server) {
+                self.servers.push(server);
+            }
+        }
+        if self.servers.len() == before { Ok(()) } else { self.write_unfinished() }
     }
 
     /// Records the outcome of the work: its counts and files, or the time until it failed.
@@ -186,6 +206,7 @@ impl StageFolder {
             peak_memory_bytes: latrace_engine::cpu::peak_memory_bytes(),
             files: BTreeMap::new(),
             counts: Value::Null,
+            servers: self.servers.clone(),
         }
     }
 
@@ -319,6 +340,27 @@ mod tests {
 
     fn begun(folder: &Path, before: f64) -> StageFolder {
         StageFolder::begin(folder, "x", serde_json::json!({"seed": 1}), before).unwrap()
+    }
+
+    #[test]
+    fn servers_of_all_sessions_are_recorded_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = |version: &str| ServerNote {
+            kind: "vllm".to_owned(),
+            version: Some(version.to_owned()),
+            max_model_len: Some(96),
+        };
+        let mut stage = begun(folder.path(), 0.0);
+        stage.note(vec![server("1")]).unwrap();
+        // Also of a session that is killed.
+        let earlier = read_record(folder.path()).unwrap().unwrap().servers;
+        assert_eq!(earlier, [server("1")]);
+        let mut stage = begun(folder.path(), 0.0);
+        stage.note(earlier).unwrap();
+        stage.note(vec![server("1"), server("2")]).unwrap();
+        stage.end(Ok(Value::Null)).unwrap();
+        let record = read_record(folder.path()).unwrap().unwrap();
+        assert_eq!(record.servers, [server("1"), server("2")]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use latrace_engine::boundary::ServerNote;
 use latrace_io::files::checksum;
 use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
@@ -85,6 +86,23 @@ fn node_state(
     Ok((state, of_done.map(|record| finished(node, &folder, &record)).transpose()?))
 }
 
+/// Checks that the engines of the stages that are to be done are installed, which would otherwise come to light only
+/// once the stages before have been done.
+///
+/// # Errors
+/// Names what is missing, with what to install.
+pub fn check_installed(plan: &Plan, states: &[State], context: &RunContext) -> Result<()> {
+    let to_be_done = plan.nodes.iter().zip(states).filter(|(_, state)| **state != State::Done);
+    let mut checked = Vec::new();
+    for role in to_be_done.filter_map(|(node, _)| RunContext::role(node)) {
+        if !checked.contains(&role) {
+            context.engine.check_installed(role)?;
+            checked.push(role);
+        }
+    }
+    Ok(())
+}
+
 /// Executes the unfinished nodes of a plan, and returns every node's folder.
 ///
 /// # Errors
@@ -96,7 +114,7 @@ pub fn run(plan: &Plan, run: &RunFolder, context: &RunContext) -> Result<Vec<Don
         // Nodes come in order of execution, so that all inputs are done.
         let key = key(node, &done, context)?.context("an input of the stage is missing")?;
         let work = |stage: &StageFolder| stages::work(node, &Inputs::of(node, &done), context, stage);
-        let result = do_stage(node, &folder, key, &label(plan, id), work)?;
+        let result = do_stage(node, &folder, key, &label(plan, id), context, work)?;
         done.push(Some(result));
     }
     Ok(done.into_iter().flatten().collect())
@@ -114,6 +132,7 @@ fn do_stage(
     folder: &Path,
     key: Value,
     label: &str,
+    context: &RunContext,
     work: impl FnOnce(&StageFolder) -> Result<Value>,
 ) -> Result<Done> {
     let record = read_record(folder)?;
@@ -124,17 +143,29 @@ fn do_stage(
     if let State::Changed(_) = state {
         remove(folder)?;
     }
-    let stage = StageFolder::begin(folder, node.stage.name(), key, seconds_before(&state, record))?;
+    let Earlier { seconds, servers } = earlier(&state, record);
+    let mut stage = StageFolder::begin(folder, node.stage.name(), key, seconds)?;
+    stage.note(servers)?;
     tracing::info!("{label}");
     let outcome = work(&stage);
+    stage.note(context.engine.take_server_notes())?;
     // An error of the work is recorded, too, with the time until then.
     let result = stage.end(outcome)?;
     Ok(Done { folder: folder_of(node, result.folder)?, ..result })
 }
 
-/// The working time (s) of a resumed stage's earlier sessions.
-fn seconds_before(state: &State, record: Option<StageRecord>) -> f64 {
-    record.filter(|_| *state == State::Begun).map_or(0.0, |record| record.seconds)
+/// What earlier sessions leave to one that resumes a stage.
+#[derive(Default)]
+struct Earlier {
+    /// Their working time (s).
+    seconds: f64,
+    /// Their servers.
+    servers: Vec<ServerNote>,
+}
+
+fn earlier(state: &State, record: Option<StageRecord>) -> Earlier {
+    let record = record.filter(|_| *state == State::Begun);
+    record.map_or_else(Earlier::default, |StageRecord { seconds, servers, .. }| Earlier { seconds, servers })
 }
 
 /// Removes a stage made under another key: its parts must not be mixed with new ones.

@@ -60,10 +60,23 @@ fn training_keys() -> impl Iterator<Item = (&'static str, Value)> {
 const RENAMED: [(&str, &str, &str); 1] =
     [("start", "final.start", "what was start = \"initial\" is final.start = \"previous\", its default")];
 
-fn renamed(source: &str, name: &str) -> Option<Failure> {
+/// Keys that people will look for, and why there are none yet.
+const NOT_YET: [(&str, &str); 2] = [
+    ("torchrun.lora", "no engine trains adapters yet: all weights are trained"),
+    (
+        "engine.compute",
+        "the built-in engine computes in f32; servers.dtype and torchrun.dtype are those of the others",
+    ),
+];
+
+/// The failure of a key that is known not to be there.
+fn refused(source: &str, name: &str) -> Option<Failure> {
     // A baseline's settings have the names of the recipe's own.
     let of_baseline = name.strip_prefix("baselines.").and_then(|rest| rest.split_once('.'));
     let key = of_baseline.map_or(name, |(_, key)| key);
+    if let Some((_, why)) = NOT_YET.into_iter().find(|(known, _)| *known == key) {
+        return Some(Failure::usage(format!("{source}: the key \"{name}\" is not there yet: {why}")));
+    }
     let (_, new, hint) = RENAMED.into_iter().find(|(old, ..)| *old == key)?;
     Some(Failure::usage(format!("{source}: the key \"{name}\" was renamed: write {new}")).hint(hint))
 }
@@ -79,7 +92,7 @@ fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Resu
         let name = format!("{prefix}{key}");
         let Some(inner) = known.get(key) else {
             let known: Vec<&str> = known.keys().map(String::as_str).collect();
-            return Err(renamed(source, &name).unwrap_or_else(|| unknown_key(source, &name, &known)).into());
+            return Err(refused(source, &name).unwrap_or_else(|| unknown_key(source, &name, &known)).into());
         };
         if let (Some(inner), Some(value)) = (inner.as_table(), value.as_table())
             && !is_free(&name)

@@ -434,11 +434,11 @@ pub fn default_questions() -> Result<Source> {
 pub fn engine_settings(settings: &[String]) -> Result<(ServersConfig, TorchrunConfig)> {
     const SOURCE: &str = "--engine-setting";
     let given = overridden(Table::new(), settings)?;
-    check_keys(&given, SOURCE)?;
     if let Some(other) = given.keys().find(|key| !["servers", "torchrun"].contains(&key.as_str())) {
         let message = format!("{SOURCE}: expected a setting of servers or torchrun, got one of \"{other}\"");
         return Err(Failure::usage(message).into());
     }
+    check_keys(&given, SOURCE)?;
     // A recipe is all defaults but for its questions.
     let task = Table::from_iter([("task".to_owned(), Value::String("walk".to_owned()))]);
     let mut table = Table::from_iter([("questions".to_owned(), Value::Table(task))]);
@@ -758,10 +758,12 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_key_is_refused_with_its_new_name() {
+    fn keys_that_were_renamed_or_are_not_there_yet_are_refused_by_name() {
         check_refused(&["start=base"], "the key \"start\" was renamed: write final.start");
         check_refused(&["baselines.x.start=base"], "\"baselines.x.start\" was renamed");
         check_refused(&["initial.start=base"], "unknown key \"initial.start\"");
+        check_refused(&["torchrun.lora=8"], "\"torchrun.lora\" is not there yet: no engine trains adapters");
+        check_refused(&["engine.compute=bf16"], "the built-in engine computes in f32");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::tokenizer::END;
@@ -78,9 +78,31 @@ pub fn run(settings: &ModelSettings, stage: &StageFolder) -> Result<Value> {
     }
 }
 
-fn create(folder: &Path, model: &ModelSource, tokenizer: &str, seed: u64) -> Result<Value> {
+/// The folder of a run's model before this stage has made it, for estimates. A random model is made in `folder`, with
+/// weights only if they are wanted.
+///
+/// # Errors
+/// As [`run`].
+pub fn before_run(settings: &ModelSettings, folder: &Path, weights: bool) -> Result<PathBuf> {
+    let (model, questions, markers, seed) = match settings {
+        ModelSettings::Given { folder } => return model_folder(folder),
+        ModelSettings::Random { model, questions, markers, seed } => (model, questions, markers, *seed),
+    };
+    let tokenizer = tokenizer(model.vocabulary, questions, markers)?;
+    describe(folder, model, &tokenizer)?;
+    if weights {
+        save_random(folder, seed, SaveDtype::F32, folder)?;
+    }
+    Ok(folder.to_owned())
+}
+
+fn describe(folder: &Path, model: &ModelSource, tokenizer: &str) -> Result<Tokenizer> {
     let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
-    let tokenizer = write_shape(folder, shape, tokenizer)?;
+    write_shape(folder, shape, tokenizer)
+}
+
+fn create(folder: &Path, model: &ModelSource, tokenizer: &str, seed: u64) -> Result<Value> {
+    let tokenizer = describe(folder, model, tokenizer)?;
     let parameters = save_random(folder, seed, SaveDtype::F32, folder)?;
     Ok(json!({"parameters": parameters, "vocabulary": tokenizer.vocabulary_size()}))
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::columns::ColumnArguments;
+use super::engine::Kept;
 use super::input::{Parsed, id_text, markers, open_rows, read_rows, warn_of_skipped};
 use super::output::{add_fields, add_sampled};
 use crate::verbs::sample::{EngineArguments, SamplingArguments};
@@ -84,6 +85,7 @@ pub struct AnswerArguments {
 pub fn run(arguments: &AnswerArguments) -> Result<()> {
     // Checked first: a wrong file name must not come to light after hours of sampling.
     let out = Output::new(arguments.out.as_deref())?;
+    let engine = arguments.engine.engine()?;
     let model = model_folder(&arguments.model)?;
     let positions = ModelShape::read(&model)?.positions;
     let codec = TraceCodec::open(&model, markers(&arguments.markers)?)?;
@@ -96,12 +98,13 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
         row.insert(SAMPLING.to_owned(), json!(Distribution::from(job.params)));
         row
     };
-    let work = describe_work(&job, &model, data, settings(arguments))?;
-    let generator = || arguments.engine.engine()?.generator(&model);
+    let work = describe_work(&job, &model, data, &*engine, settings(arguments))?;
+    let generator = || engine.generator(&model);
     // Traces without an end keep their answers' rows: an empty answer counts as wrong, where a missing row
     // would not count at all.
-    draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row)
-        .with_context(|| format!("cannot answer {}", data.display()))
+    let draw = || draw_to(&out, &job, &traces.prompts, work, traces.empty_answers(job.n), generator, &row);
+    let drawn = arguments.engine.choice.work(&Kept::samples_of(&out), draw);
+    drawn.with_context(|| format!("cannot answer {}", data.display()))
 }
 
 fn answer_job(arguments: &AnswerArguments, codec: &TraceCodec) -> Result<SampleJob> {

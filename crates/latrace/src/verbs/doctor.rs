@@ -10,9 +10,9 @@ use super::engine::engine;
 use super::output::{print, print_json};
 use crate::doctor::{Finding, Health, examine};
 use crate::tiny_job::try_engine;
-use latrace_engine::CpuEngine;
+use latrace_engine::{CpuEngine, EngineRole};
 use latrace_io::failure::Failure;
-use latrace_run::recipe::run::ScoreEngine;
+use latrace_run::recipe::run::{ScoreEngine, engine_settings};
 
 /// Arguments of `latrace doctor`.
 #[derive(Args, Debug)]
@@ -20,8 +20,8 @@ use latrace_run::recipe::run::ScoreEngine;
 The exit code is 0 unless something that every run needs is missing. Makes no network requests, and prints no
 token.
 
-With --try, a tiny job goes through an engine: a few rows are scored, samples drawn, and compared with the built-in
-engine's. A server may take minutes to start.
+With --try, a tiny job goes through an engine: rows are scored, samples drawn, a model trained, whatever the engine
+does, and compared with the built-in engine's. A server may take minutes to start.
 
 Examples:
   latrace doctor
@@ -45,6 +45,8 @@ pub struct DoctorArguments {
 
 /// Runs `latrace doctor`.
 pub fn run(arguments: &DoctorArguments) -> Result<()> {
+    // A misspelt setting is no finding about this machine.
+    engine_settings(&arguments.settings)?;
     let mut findings = examine(&arguments.runs);
     for kind in &arguments.engines {
         findings.push(tried(*kind, &arguments.settings));
@@ -59,13 +61,13 @@ pub fn run(arguments: &DoctorArguments) -> Result<()> {
 
 /// What came of a tiny job through an engine: one that was asked for and does not work counts as missing.
 fn tried(kind: ScoreEngine, settings: &[String]) -> Finding {
-    let what = match kind {
-        ScoreEngine::Cpu => "cpu, tried",
-        ScoreEngine::Servers => "servers, tried",
-        ScoreEngine::Torchrun => "torchrun, tried",
+    use EngineRole::{Generate, Score, Train};
+    let (what, roles, settings): (_, &[_], _) = match kind {
+        ScoreEngine::Cpu => ("cpu, tried", &[Generate, Score, Train], &[][..]),
+        ScoreEngine::Servers => ("servers, tried", &[Generate, Score], settings),
+        ScoreEngine::Torchrun => ("torchrun, tried", &[Score, Train], settings),
     };
-    let outcome = engine(kind, settings, CpuEngine::default())
-        .and_then(|engine| try_engine(&*engine, kind != ScoreEngine::Torchrun));
+    let outcome = engine(kind, settings, CpuEngine::default()).and_then(|engine| try_engine(&*engine, roles));
     match outcome {
         Ok(found) => Finding { what, health: Health::Good, found },
         Err(error) => Finding { what, health: Health::Missing, found: format!("{error:#}") },

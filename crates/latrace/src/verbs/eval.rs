@@ -8,6 +8,7 @@ use latrace_core::SamplingParams;
 use latrace_engine::Engine;
 use tracing::{info, warn};
 
+use super::engine::Kept;
 use super::input::markers;
 use super::sample::EngineArguments;
 use latrace_io::failure::Failure;
@@ -131,12 +132,13 @@ impl SamplingOverrides {
 pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
     let engine = arguments.engine.engine()?;
-    let source = responses(arguments, &plan.benchmark, &*engine)?;
-    let summary = evaluation::run(&plan, &source)?;
+    let responses = responses(arguments, &plan.benchmark, &*engine)?;
+    let kept = Kept::Samples(&arguments.out);
+    let summary = arguments.engine.choice.work(&kept, || evaluation::run(&plan, &responses))?;
     print!("{}", evaluation::table(&summary));
     log_details(&summary);
     // Any text equals itself: accuracy says little about references that are judged by themselves.
-    if matches!(source, ResponseSource::Right) { log_readings(&plan) } else { Ok(()) }
+    if matches!(responses, ResponseSource::Right) { log_readings(&plan) } else { Ok(()) }
 }
 
 /// Logs what the references are read as, which decides what answers to them are accepted.

@@ -14,6 +14,7 @@ pub mod export;
 pub mod import;
 pub mod init;
 mod input;
+mod interrupt;
 pub mod man;
 mod output;
 pub mod questions;

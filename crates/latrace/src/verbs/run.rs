@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tempfile::tempdir;
 use tracing::info;
 
-use latrace_engine::child;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_report::{self as report, PAGE};
-use latrace_run::estimate::{ModelMemory, Work, works};
 use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
@@ -23,8 +22,9 @@ use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::model::check_unchanged;
 
+use super::interrupt::{command_line, end_children_and_say};
 use super::output::print;
-use ahead::{ahead, amount, times};
+use ahead::Ahead;
 
 /// Arguments of `latrace run`.
 #[derive(Args, Debug)]
@@ -61,52 +61,49 @@ pub struct RunArguments {
 pub fn run(arguments: &RunArguments) -> Result<()> {
     let recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
     let folder = run_folder(arguments)?;
-    let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe, &folder)?);
-    // Before the lock, which would create the folder; so the layout, which the lock checks, is checked here.
+    let plan = plan(&recipe)?;
     if arguments.dry_run {
-        layout::check(&folder)?;
-        let states = states(&plan, &folder, &context)?;
-        let works = works(&plan, &folder)?;
-        let memory = ModelMemory::of(&plan, &folder, recipe.r#final.config.cutoff_length)?;
-        let text =
-            [in_lines(&plan, &states, works.as_deref()), ahead(&states, works.as_deref(), memory)].concat();
-        print(&text)?;
-        return if arguments.estimate {
-            print(&times(&plan, &states, works.as_deref(), &context, &folder)?)
-        } else {
-            Ok(())
-        };
+        return dry_run(&recipe, &plan, &folder, arguments.estimate);
     }
+    let context = RunContext::new(&recipe, &folder)?;
     let held = RunFolder::lock(&folder)?;
-    say_what_is_kept(arguments, &folder)?;
+    end_children_and_say(kept_by(&folder))?;
     // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
+    let states = states(&plan, &folder, &context)?;
+    runner::check_installed(&plan, &states, &context)?;
     write_recipe(&recipe, &folder)?;
     // Before the work, so that a change of the recipe that redoes a long stage can be interrupted.
-    announce(&plan, &states(&plan, &folder, &context)?);
+    announce(&plan, &states);
     runner::run(&plan, &held, &context)?;
     conclude(&plan, &recipe, &folder)
 }
 
-/// On Ctrl-C or SIGTERM, ends servers and trainers in order, and says what is kept. Nothing has to be saved then: parts
-/// and checkpoints are written as the work goes on.
-fn say_what_is_kept(arguments: &RunArguments, folder: &Path) -> Result<()> {
-    let kept = format!(
-        "stopped; {} keeps what is finished: parts, samples, checkpoints. The same command resumes: \
-         latrace run {}",
-        folder.display(),
-        arguments.recipe.display()
-    );
-    ctrlc::set_handler(move || {
-        child::stop_all();
-        eprintln!("{kept}");
-        std::process::exit(INTERRUPTED);
-    })
-    .context("cannot watch for Ctrl-C")
+/// Says what a run would do, and changes nothing in its folder.
+fn dry_run(recipe: &RunRecipe, plan: &Plan, folder: &Path, estimate: bool) -> Result<()> {
+    // The lock would check it, and create the folder.
+    layout::check(folder)?;
+    let logs = tempdir().context("cannot make a folder for the logs of a trial")?;
+    let context = RunContext::new(recipe, logs.path())?;
+    let states = states(plan, folder, &context)?;
+    let ahead = Ahead::new(recipe, plan, &states, &context, folder)?;
+    let line = |step: &Step| {
+        let amount = if step.shared { String::new() } else { ahead.amount(step.node) };
+        format!("{:<32} {}{amount}\n", step.label(), intent(step, &states[step.node]))
+    };
+    let lines: String = plan.steps.iter().map(line).collect();
+    print(&[lines, ahead.in_all()?].concat())?;
+    if estimate { print(&ahead.times()?) } else { Ok(()) }
 }
 
-/// Exit code of a run that was told to stop, as a shell has it for Ctrl-C.
-const INTERRUPTED: i32 = 130;
+/// What a run that is told to stop says.
+fn kept_by(folder: &Path) -> String {
+    format!(
+        "{} keeps what is finished: parts, samples, checkpoints. The same command resumes: {}",
+        folder.display(),
+        command_line()
+    )
+}
 
 /// Written before the first stage: status and report read a run's plan from it, also of one that was killed.
 fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
@@ -152,17 +149,6 @@ fn announce_stage(stage: &str, state: &State) {
         // Finished stages and new ones are what the reader expects, and need no announcement.
         State::Done | State::Missing => {}
     }
-}
-
-/// A line for each step of each method.
-fn in_lines(plan: &Plan, states: &[State], works: Option<&[Work]>) -> String {
-    let line = |step: &Step| {
-        let state = &states[step.node];
-        let works = works.filter(|_| !step.shared && *state != State::Done);
-        let amount = works.map(|works| amount(works[step.node]));
-        format!("{:<32} {}{}\n", step.label(), intent(step, state), amount.unwrap_or_default())
-    };
-    plan.steps.iter().map(line).collect()
 }
 
 /// What the run will do with a step.

@@ -8,7 +8,7 @@ use latrace_core::{SamplingParams, StopReason};
 use serde_json::{Value, json};
 
 use super::columns::ColumnArguments;
-use super::engine::EngineChoice;
+use super::engine::{EngineChoice, Kept};
 use super::input::{ModelInput, Parsed, open_rows, read_rows, warn_of_skipped};
 use super::output::{add_fields, add_sampled};
 use latrace_engine::boundary::StopTexts;
@@ -91,7 +91,7 @@ pub struct EngineArguments {
     #[arg(long, value_name = "BYTES")]
     kv_cache_bytes: Option<Bytes>,
     #[command(flatten)]
-    choice: EngineChoice,
+    pub(super) choice: EngineChoice,
 }
 
 impl EngineArguments {
@@ -160,6 +160,7 @@ fn bad_parameter(error: &str) -> Failure {
 pub fn run(arguments: &SampleArguments) -> Result<()> {
     // Checked first: a wrong file name must not come to light after hours of sampling.
     let out = Output::new(arguments.out.as_deref())?;
+    let engine = arguments.engine.engine()?;
     let model = ModelInput::open(&arguments.model)?;
     let job = sample_job(arguments, &model)?;
     check_stops(arguments, &model.text)?;
@@ -173,11 +174,12 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
         row
     };
     let data = &arguments.data;
-    let work = describe_work(&job, &model.folder, data, settings(arguments))?;
+    let work = describe_work(&job, &model.folder, data, &*engine, settings(arguments))?;
     // Loaded by the drawing loop, and only if a sample is missing: a finished output costs no weights.
-    let generator = || arguments.engine.engine()?.generator(&model.folder);
-    draw_to(&out, &job, &prompts, work, Vec::new(), generator, &row)
-        .with_context(|| format!("cannot sample {}", data.display()))
+    let generator = || engine.generator(&model.folder);
+    let draw = || draw_to(&out, &job, &prompts, work, Vec::new(), generator, &row);
+    let drawn = arguments.engine.choice.work(&Kept::samples_of(&out), draw);
+    drawn.with_context(|| format!("cannot sample {}", data.display()))
 }
 
 fn sample_job(arguments: &SampleArguments, model: &ModelInput) -> Result<SampleJob> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::columns::ColumnArguments;
-use super::engine::EngineChoice;
+use super::engine::{EngineChoice, Kept};
 use super::input::{ModelInput, Parsed, id_text, open_rows};
 use super::output::add_fields;
 use latrace_engine::boundary::{Score, ScoreClient, ScoreRow};
@@ -59,15 +59,18 @@ pub struct ScoreArguments {
 /// Runs `latrace score`.
 pub fn run(arguments: &ScoreArguments) -> Result<()> {
     let out = Output::new(arguments.out.as_deref())?;
+    let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
+    let engine = arguments.engine.or(CpuEngine::new(options))?;
     // Before the model: a wrong file name must not come to light after its weights have been loaded.
     let mut reader = open_rows(&arguments.data, arguments.skip_bad_rows)?;
     let model = ModelInput::open(&arguments.model)?;
-    let options = CpuOptions { score_tokens: arguments.tokens_per_batch as usize, ..CpuOptions::default() };
-    let mut scorer = arguments.engine.or(CpuEngine::new(options))?.scorer(&model.folder)?;
     let (columns, mut ids) = (arguments.columns.columns(), UniqueIds::default());
     let mut next = || reader.next_with(|_, row| parse(row, &columns, &model, &mut ids));
     let cannot = || format!("cannot score {}", arguments.data.display());
-    let written = write_rows(&out, |sink| score_rows(&mut *scorer, &mut next, sink, cannot))?;
+    let written = arguments.engine.work(&Kept::Nothing, || {
+        let mut scorer = engine.scorer(&model.folder)?;
+        write_rows(&out, |sink| score_rows(&mut *scorer, &mut next, sink, cannot))
+    })?;
     info!("{written} rows scored, {} bad rows skipped", reader.skipped());
     Ok(())
 }

@@ -28,7 +28,10 @@ fn a_run_goes_on_with_models_that_are_trained_elsewhere() {
     let bench = Bench::new();
     let alone = "skip=[\"rft\"]";
     bench.done("whole", &[alone]);
-    bench.refused("fresh", &[alone, "--dry-run", "--estimate"], 1, "before 00-model is done");
+    let fresh = bench.done("fresh", &[alone, "--dry-run", "--estimate"]);
+    assert!(fresh.contains("trained on by cpu") && fresh.contains("01-initial  "), "{fresh}");
+    let manual = bench.done("fresh", &[alone, "--dry-run", "--estimate", "engine.train=manual"]);
+    assert!(manual.contains("trained on by manual") && !manual.contains(" trained on.\n"), "{manual}");
     let estimated = bench.done("whole", &[alone, "--dry-run", "--estimate", "traces.n=5"]);
     for expected in ["Tokens a second in a short trial: ", "03-traces                        0 s", "in all  "]
     {

@@ -28,6 +28,8 @@ pub enum Fault {
     NotANumber,
     /// A log-prob is -9999, as vLLM gives instead of minus infinity.
     Clamped,
+    /// Every log-prob is -1, as of a server that computes nothing.
+    Constant,
     /// Half of the tokens, as if there were no room for more.
     Shortened,
     /// The sample is one of another prompt.

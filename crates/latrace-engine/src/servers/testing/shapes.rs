@@ -103,6 +103,9 @@ fn scored(ids: &[u32], shared: &Shared) -> Result<Vec<f32>> {
 /// Log-probs in JSON, the first of them with its fault.
 fn in_json(logp: &[f32], fault: Option<Fault>, not_a_number: &Value) -> Vec<Value> {
     let mut values: Vec<Value> = logp.iter().map(|&logp| json!(shortest(logp))).collect();
+    if fault == Some(Fault::Constant) {
+        values.fill(json!(-1.0));
+    }
     match (fault, values.first_mut()) {
         (Some(Fault::NotANumber), Some(first)) => *first = not_a_number.clone(),
         (Some(Fault::Clamped), Some(first)) => *first = json!(-9999.0),

@@ -43,7 +43,7 @@ fn do_by(
     let folder = run.join(node.folder());
     let key = key(node, done, &context()).unwrap().unwrap();
     let state = state_of(read_record(&folder).unwrap().as_ref(), &key);
-    let result = do_stage(node, &folder, key, "", work);
+    let result = do_stage(node, &folder, key, "", &context(), work);
     (state, result)
 }
 
@@ -131,8 +131,10 @@ fn only_a_resumed_stage_continues_its_time() {
         peak_memory_bytes: 0,
         files: BTreeMap::new(),
         counts: Value::Null,
+        servers: Vec::new(),
     };
-    assert_eq!(seconds_before(&State::Begun, Some(record(false))), 5.0);
-    assert_eq!(seconds_before(&State::Changed(String::new()), Some(record(true))), 0.0);
-    assert_eq!(seconds_before(&State::Missing, None), 0.0);
+    let seconds = |state, record| earlier(&state, record).seconds;
+    assert_eq!(seconds(State::Begun, Some(record(false))), 5.0);
+    assert_eq!(seconds(State::Changed(String::new()), Some(record(true))), 0.0);
+    assert_eq!(seconds(State::Missing, None), 0.0);
 }

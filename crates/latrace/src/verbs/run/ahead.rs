@@ -1,91 +1,125 @@
-//! What a dry run says of the work ahead: how much, how long, and the memory that the model needs.
+//! What a dry run says of the work ahead: how much, how long, and what memory and disk space it takes.
 
 use std::path::Path;
 
-use anyhow::Result;
-use latrace_io::failure::Failure;
-use latrace_run::estimate::{ModelMemory, Work, start_model};
+use anyhow::{Context, Result};
+use latrace_engine::EngineRole;
+use latrace_run::estimate::needs::{Need, disk, memory, model_before};
+use latrace_run::estimate::trial::Rates;
+use latrace_run::estimate::{Work, works};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::runner::State;
 use latrace_run::plan::Plan;
-use latrace_run::trial::Rates;
+use latrace_run::recipe::run::RunRecipe;
+use tempfile::tempdir;
 use tracing::info;
 
-/// How much a stage has to do, at most.
-pub(super) fn amount(work: Work) -> String {
-    let Work { samples, drawn, scored, updates, .. } = work;
-    match (drawn, scored, updates) {
-        (1.., ..) => format!(": at most {samples} samples of {} tokens", drawn / samples.max(1)),
-        (_, 1.., _) => format!(": at most {} tokens", short(scored)),
-        (.., 1..) => format!(": {updates} updates"),
-        _ => String::new(),
+/// A run before it is done.
+pub(super) struct Ahead<'a> {
+    pub recipe: &'a RunRecipe,
+    pub plan: &'a Plan,
+    pub states: &'a [State],
+    pub context: &'a RunContext,
+    pub run: &'a Path,
+    works: Vec<Work>,
+}
+
+impl<'a> Ahead<'a> {
+    /// # Errors
+    /// Records or questions that cannot be read.
+    pub(super) fn new(
+        recipe: &'a RunRecipe,
+        plan: &'a Plan,
+        states: &'a [State],
+        context: &'a RunContext,
+        run: &'a Path,
+    ) -> Result<Ahead<'a>> {
+        Ok(Ahead { recipe, plan, states, context, run, works: works(plan, run)? })
     }
-}
 
-/// All that is still to be done, and the memory that the model needs.
-pub(super) fn ahead(states: &[State], works: Option<&[Work]>, memory: Option<ModelMemory>) -> String {
-    let mut text = match works {
-        None => "\nHow much there is to do is known once 00-questions is done.\n".to_owned(),
-        Some(works) => to_be_done(states, works),
-    };
-    if let Some(ModelMemory { parameters, training, activations, weights, cache_of_token }) = memory {
-        text += &format!(
-            "The model has {} parameters: {}B to train in f32 with AdamW, over all GPUs, and {}B of activations for a row of \
-             the cut-off length, if layers are recomputed; {}B to serve in bf16, and {}B of cache for 1,000 tokens.\n",
-            short(parameters),
-            short(training),
-            short(activations),
-            short(weights),
-            short(1000 * cache_of_token)
-        );
-    }
-    text
-}
-
-fn to_be_done(states: &[State], works: &[Work]) -> String {
-    let ahead = || states.iter().zip(works).filter(|(state, _)| **state != State::Done);
-    let sum = |of: fn(&Work) -> u64| ahead().map(|(_, work)| of(work)).sum::<u64>();
-    let (drawn, scored, trained) =
-        (sum(|work| work.drawn), sum(|work| work.scored), sum(|work| work.trained));
-    // An id and a log-prob of each token; scores have the latter alone.
-    let disk = 8 * drawn + 4 * scored;
-    format!(
-        "\nTo be done, if every sample and row were as long as it may be: {} tokens drawn, {} scored, {} trained on; \
-         tables of {}B.\n",
-        short(drawn),
-        short(scored),
-        short(trained),
-        short(disk)
-    )
-}
-
-/// How long the stages that are still to be done take at most, by the rates of a trial on the model to start from.
-pub(super) fn times(
-    plan: &Plan,
-    states: &[State],
-    works: Option<&[Work]>,
-    context: &RunContext,
-    run: &Path,
-) -> Result<String> {
-    let Some(model) = start_model(plan, run) else {
-        let message = "there is no model to try the engines on before 00-model is done";
-        return Err(Failure::work(message).hint("begin the run, interrupt it, and ask again").into());
-    };
-    info!("trying the engines on {}", model.display());
-    let rates = Rates::measure(&*context.engine, &model)?;
-    let Rates { drawn, scored, trained } = rates;
-    let mut text = format!(
-        "Tokens a second in a short trial: {drawn:.0} drawn, {scored:.0} scored, {trained:.0} trained on. At most, that is:\n"
-    );
-    let mut all = 0.0;
-    for step in plan.steps.iter().filter(|step| !step.shared && states[step.node] != State::Done) {
-        let seconds = works.map_or(0.0, |works| rates.seconds(works[step.node]));
-        if seconds > 0.0 {
-            text += &format!("{:<32} {}\n", step.label(), duration(seconds));
+    /// How much a stage that is not done has to do, at most.
+    pub(super) fn amount(&self, node: usize) -> String {
+        let Work { samples, drawn, scored, updates, trained } = self.works[node];
+        match (drawn, scored, updates) {
+            _ if self.states[node] == State::Done => String::new(),
+            (1.., ..) => format!(": at most {samples} samples of {} tokens", drawn / samples.max(1)),
+            (_, 1.., _) => format!(": at most {} tokens", short(scored)),
+            (.., 1..) => format!(": {updates} updates, at most {} tokens", short(trained)),
+            _ => String::new(),
         }
-        all += seconds;
     }
-    Ok(text + &format!("{:<32} {}\n", "in all", duration(all)))
+
+    /// The work that is still to be done, with the place of each node.
+    fn todo(&self) -> Vec<(usize, Work)> {
+        let works = self.works.iter().copied().enumerate();
+        works.filter(|(node, _)| self.states[*node] != State::Done).collect()
+    }
+
+    /// All that is still to be done, by which engine, and the memory and disk space that it takes.
+    ///
+    /// # Errors
+    /// A model that cannot be read.
+    pub(super) fn in_all(&self) -> Result<String> {
+        let todo = self.todo();
+        let Work { drawn, scored, trained, .. } = todo.iter().map(|(_, work)| *work).sum();
+        let scratch = tempdir().context("cannot make a folder for the model's shape")?;
+        let model = model_before(self.plan, self.run, scratch.path(), false)?;
+        let (parameters, memory) = memory(self.recipe, &model)?;
+        Ok(format!(
+            "\nTo be done, if every sample and row were as long as it may be:\n{}{}{}\
+             Memory, for a model of {} parameters:\n{}Disk space:\n{}",
+            self.tokens("drawn", drawn, EngineRole::Generate),
+            self.tokens("scored", scored, EngineRole::Score),
+            self.tokens("trained on", trained, EngineRole::Train),
+            short(parameters.all),
+            lines(&memory),
+            lines(&disk(self.plan, &todo, parameters.all)),
+        ))
+    }
+
+    fn tokens(&self, what: &str, tokens: u64, role: EngineRole) -> String {
+        let engine = self.context.engine.identity(role).kind;
+        format!("  {:>10} tokens {what} by {engine}\n", short(tokens).trim_end())
+    }
+
+    /// How long the stages that are still to be done take at most, by the rates of a trial on the model to start from.
+    ///
+    /// # Errors
+    /// Those of the engines.
+    pub(super) fn times(&self) -> Result<String> {
+        let scratch = tempdir().context("cannot make a folder for the trial's model")?;
+        let model = model_before(self.plan, self.run, scratch.path(), true)?;
+        info!("trying the engines on {}", model.display());
+        let todo = self.todo().into_iter().map(|(_, work)| work).sum();
+        let rates = Rates::measure(&*self.context.engine, &model, todo)?;
+        let mut text = format!("{}. At most, that is:\n", in_words(rates));
+        let mut all = 0.0;
+        let steps = self.plan.steps.iter().filter(|step| !step.shared);
+        for step in steps.filter(|step| self.states[step.node] != State::Done) {
+            let seconds = rates.seconds(self.works[step.node]);
+            if seconds > 0.0 {
+                text += &format!("{:<32} {}\n", step.label(), duration(seconds));
+            }
+            all += seconds;
+        }
+        Ok(text + &format!("{:<32} {}\n", "in all", duration(all)))
+    }
+}
+
+fn in_words(rates: Rates) -> String {
+    let Rates { drawn, scored, trained } = rates;
+    let tried = [("drawn", drawn), ("scored", scored), ("trained on", trained)];
+    let tried: Vec<String> =
+        tried.iter().filter_map(|(what, rate)| Some(format!("{:.0} {what}", (*rate)?))).collect();
+    format!("Tokens a second in a short trial: {}", tried.join(", "))
+}
+
+fn lines(needs: &[Need]) -> String {
+    let line = |need: &Need| {
+        let Need { whose, what, bytes } = need;
+        format!("  {:>10}B {whose}: {what}\n", short(*bytes))
+    };
+    needs.iter().map(line).collect()
 }
 
 fn duration(seconds: f64) -> String {

@@ -1,19 +1,25 @@
 //! What a run has to do at most, before it does it: from its plan, the numbers of its questions and its settings alone.
 //! Lengths are limits, which samples rarely reach.
 
-use std::path::{Path, PathBuf};
+pub mod needs;
+pub mod trial;
+
+use std::iter::Sum;
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_engine::{Parameters, TrainConfig};
+use latrace_core::{Message, Question, Split};
+use latrace_engine::text_codec::TextCodec;
+use latrace_engine::{ModelShape, TrainConfig};
 use serde::Deserialize;
 
 use crate::pipeline::folder::read_record;
-use crate::pipeline::runner::folder_of;
 use crate::plan::{
-    EvaluatedQuestions, FitRows, FitSettings, ModelSettings, Node, Plan, Role, Settings, Stage,
+    EvaluatedQuestions, FitRows, FitSettings, ModelSettings, Node, Plan, QuestionSettings, Role, Settings,
+    Stage,
 };
 use crate::recipe::run::{Sampling, TracedQuestions};
-use latrace_core::Split;
+use needs::start_model;
 
 /// The work of a stage, at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +36,20 @@ pub struct Work {
     pub trained: u64,
 }
 
-/// Numbers of questions: of a finished stage 0, or of a built-in task's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+impl Sum for Work {
+    fn sum<I: Iterator<Item = Work>>(works: I) -> Work {
+        works.fold(Work::default(), |sum, work| Work {
+            samples: sum.samples + work.samples,
+            drawn: sum.drawn + work.drawn,
+            scored: sum.scored + work.scored,
+            updates: sum.updates + work.updates,
+            trained: sum.trained + work.trained,
+        })
+    }
+}
+
+/// Numbers of questions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 struct Questions {
     train: u64,
     traced: u64,
@@ -40,26 +58,52 @@ struct Questions {
 }
 
 impl Questions {
-    /// None of files that stage 0 has not read yet.
-    fn of(plan: &Plan, run: &Path) -> Result<Option<Questions>> {
-        let Some(node) = plan.node(None, 1, Stage::Questions).map(|id| &plan.nodes[id]) else {
-            return Ok(None);
-        };
+    /// As a finished stage 0 counted them, as a built-in task's settings say, or by reading their files.
+    fn of(plan: &Plan, run: &Path) -> Result<Questions> {
+        let node = plan.node(None, 1, Stage::Questions).map(|id| &plan.nodes[id]);
+        let node = node.context("the plan has no questions")?;
         let folder = run.join(node.folder());
         if let Some(record) = read_record(&folder)?.filter(|record| record.done) {
             let cannot = || format!("{} does not count its questions", folder.display());
-            return serde_json::from_value(record.counts).map(Some).with_context(cannot);
+            return serde_json::from_value(record.counts).with_context(cannot);
         }
-        let Settings::Questions(settings) = &node.settings else { return Ok(None) };
+        let Settings::Questions(settings) = &node.settings else { return Ok(Questions::default()) };
+        if settings.source.task.is_empty() {
+            return Questions::of_files(settings, start_model(plan, run).as_deref());
+        }
         let sizes = &settings.source.sizes;
-        let train = (sizes.traced + sizes.untraced) as u64;
-        let of_task = Questions {
-            train,
+        Ok(Questions {
+            train: (sizes.traced + sizes.untraced) as u64,
             traced: sizes.traced as u64,
             validation: sizes.validation as u64,
             test: sizes.test as u64,
-        };
-        Ok((!settings.source.task.is_empty()).then_some(of_task))
+        })
+    }
+
+    /// `model` has the template by which conversations are read, if the rows are such.
+    fn of_files(settings: &QuestionSettings, model: Option<&Path>) -> Result<Questions> {
+        let codec = model.map(|folder| TextCodec::open(folder, &ModelShape::read(folder)?)).transpose()?;
+        let questions = match &codec {
+            None => settings.source.read(&settings.markers, None),
+            Some(codec) => {
+                let split = |messages: &[Message]| codec.split(messages);
+                settings.source.read(&settings.markers, Some(&split))
+            }
+        }?;
+        let mut counts = Questions::default();
+        questions.iter().for_each(|(split, question)| counts.add(*split, question));
+        Ok(counts)
+    }
+
+    fn add(&mut self, split: Split, question: &Question) {
+        match split {
+            Split::Train => {
+                self.train += 1;
+                self.traced += u64::from(question.trace.is_some());
+            }
+            Split::Validation => self.validation += 1,
+            Split::Test => self.test += 1,
+        }
     }
 
     fn sampled(self, questions: TracedQuestions, limit: usize) -> u64 {
@@ -88,16 +132,13 @@ fn at_most(all: u64, limit: usize) -> u64 {
     if limit == 0 { all } else { all.min(limit as u64) }
 }
 
-/// The work of each node of a plan; `None` where the numbers of questions are not known before stage 0.
+/// The work of each node of a plan.
 ///
 /// # Errors
-/// Records that cannot be read.
-pub fn works(plan: &Plan, run: &Path) -> Result<Option<Vec<Work>>> {
-    let questions = Questions::of(plan, run)?;
-    Ok(questions.map(|questions| {
-        let estimate = Estimate { plan, questions, row_limit: row_limit(plan) };
-        plan.nodes.iter().map(|node| estimate.work(node)).collect()
-    }))
+/// Records or questions that cannot be read.
+pub fn works(plan: &Plan, run: &Path) -> Result<Vec<Work>> {
+    let estimate = Estimate { plan, questions: Questions::of(plan, run)?, row_limit: row_limit(plan) };
+    Ok(plan.nodes.iter().map(|node| estimate.work(node)).collect())
 }
 
 /// Positions of a random model; those of a given one may be read nowhere yet.
@@ -187,46 +228,6 @@ fn training(settings: &FitSettings, questions: Questions, row_limit: u64, exampl
     }
 }
 
-/// The folder of the model that a run starts from, if it is there.
-pub fn start_model(plan: &Plan, run: &Path) -> Option<PathBuf> {
-    let node = &plan.nodes[plan.node(None, 1, Stage::Model)?];
-    let folder = folder_of(node, run.join(node.folder())).ok()?;
-    folder.join("config.json").is_file().then_some(folder)
-}
-
-/// Memory of a model (bytes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModelMemory {
-    /// Its parameters.
-    pub parameters: u64,
-    /// Training of all of them in f32: weights, gradients, both moments of AdamW.
-    pub training: u64,
-    /// Activations that are kept between the passes over a row of the cut-off length, if layers are recomputed (bf16).
-    pub activations: u64,
-    /// Weights in bf16, as servers hold them.
-    pub weights: u64,
-    /// Keys and values of a token in bf16.
-    pub cache_of_token: u64,
-}
-
-impl ModelMemory {
-    /// Of the model that the run starts from; `None` if its folder is not there yet.
-    ///
-    /// # Errors
-    /// A folder without a usable model.
-    pub fn of(plan: &Plan, run: &Path, cutoff_length: usize) -> Result<Option<ModelMemory>> {
-        let Some(folder) = start_model(plan, run) else { return Ok(None) };
-        let Parameters { all, layers, hidden, key_values, positions } = Parameters::read(&folder)?;
-        Ok(Some(ModelMemory {
-            parameters: all,
-            training: 16 * all,
-            activations: 2 * layers * hidden * positions.min(cutoff_length as u64),
-            weights: 2 * all,
-            cache_of_token: 4 * layers * key_values,
-        }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn the_work_of_the_quick_start_is_known_before_it_begins() {
         let plan = shipped(&[]);
-        let works = works(&plan, Path::new("nowhere")).unwrap().unwrap();
+        let works = works(&plan, Path::new("nowhere")).unwrap();
         let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         let drawn = |samples, drawn| Work { samples, drawn, ..Work::default() };
         assert_eq!(work(Stage::Traces), drawn(25_600, 25_600 * 64));
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn what_is_scored_anew_is_drawn_once() {
         let plan = shipped(&["engine.generate=servers", "traces.limit=100", "final.epochs=2"]);
-        let works = works(&plan, Path::new("nowhere")).unwrap().unwrap();
+        let works = works(&plan, Path::new("nowhere")).unwrap();
         let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         assert_eq!((work(Stage::TracesDrawn).drawn, work(Stage::TracesDrawn).samples), (800 * 64, 800));
         assert_eq!((work(Stage::Traces).drawn, work(Stage::Traces).scored), (0, 800 * 64));
@@ -267,28 +268,32 @@ mod tests {
     #[test]
     fn a_mixture_has_the_traces_of_both_models() {
         let plan = shipped(&["traces.mixture=0.25"]);
-        let works = works(&plan, Path::new("nowhere")).unwrap().unwrap();
+        let works = works(&plan, Path::new("nowhere")).unwrap();
         let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         assert_eq!(work(Stage::TracesOfReasoner).samples, 6400);
         assert_eq!((work(Stage::Traces), work(Stage::Scores).scored), (Work::default(), 25_600 * 64));
     }
 
     #[test]
-    fn files_are_counted_by_stage_0() {
-        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/qwen3-4b-acc.toml");
-        let plan = plan(&RunRecipe::read(&recipe, &[]).unwrap()).unwrap();
-        assert_eq!(works(&plan, Path::new("nowhere")).unwrap(), None);
+    fn questions_of_files_are_counted_by_reading_them_and_then_by_stage_0() {
         let run = tempfile::tempdir().unwrap();
+        let file = run.path().join("questions.jsonl");
+        let row = |id: u32, trace: &str| {
+            format!("{{\"id\": \"{id}\", \"question\": \"q\", \"answer\": \"{id}\"{trace}}}\n")
+        };
+        let rows: String =
+            (0..3).map(|id| row(id, ", \"trace\": \"t\"")).chain((3..10).map(|id| row(id, ""))).collect();
+        std::fs::write(&file, rows).unwrap();
+        let train = format!("questions.train={:?}", file.display().to_string());
+        let plan = shipped(&["questions.task=", &train]);
+        let traces = || works(&plan, run.path()).unwrap()[plan.node(None, 1, Stage::Traces).unwrap()];
+        assert_eq!((traces().samples, traces().drawn), (7 * 8, 7 * 8 * 64));
         let folder = run.path().join("00-questions");
         std::fs::create_dir(&folder).unwrap();
-        let counts = serde_json::json!({"train": 10, "traced": 10, "hinted": 10, "validation": 0, "test": 0});
+        let counts = serde_json::json!({"train": 12, "traced": 10, "validation": 0, "test": 0});
         let record = serde_json::json!({"stage": "00-questions", "key": {}, "done": true, "seconds": 0.0, "peak_memory_bytes": 0,
             "files": {}, "counts": counts});
         std::fs::write(folder.join("stage.json"), record.to_string()).unwrap();
-        let works = works(&plan, run.path()).unwrap().unwrap();
-        let traces = works[plan.node(None, 1, Stage::Traces).unwrap()];
-        assert_eq!((traces.samples, traces.drawn), (80, 80 * 32_764));
-        // Three epochs of 10 rows, 96 an update.
-        assert_eq!(works[plan.node(None, 1, Stage::Initial).unwrap()].updates, 3);
+        assert_eq!(traces().samples, 2 * 8);
     }
 }

@@ -8,10 +8,10 @@ use latrace_core::SamplingParams;
 use latrace_engine::boundary::{FitJob, Request, ScoreRow, StopTexts};
 use latrace_engine::sampling::generate_all;
 use latrace_engine::scoring::score_all;
-use latrace_engine::{Engine, Event, ModelShape, TrainConfig, TrainRow, Weights};
+use latrace_engine::{Engine, EngineRole, Event, ManualEngine, ModelShape, TrainConfig, TrainRow, Weights};
 use latrace_io::failure::Failure;
 
-use crate::estimate::Work;
+use super::Work;
 
 /// Sequences of the trial, and most tokens of each.
 const SEQUENCES: u32 = 32;
@@ -20,35 +20,40 @@ const TOKENS: usize = 256;
 /// Updates of the trial's training; the rate is that of the last one.
 const UPDATES: u64 = 2;
 
-/// Tokens a second.
+/// Tokens a second; none of what was not tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// Of sampling.
-    pub drawn: f64,
+    pub drawn: Option<f64>,
     /// Of scoring.
-    pub scored: f64,
+    pub scored: Option<f64>,
     /// Of training.
-    pub trained: f64,
+    pub trained: Option<f64>,
 }
 
 impl Rates {
-    /// Measures the engine with a model: servers and trainers are started, and their start does not count.
+    /// Measures, with a model, the engine at what there is to do: servers and trainers are started, and their start does
+    /// not count. What is trained by hand is not tried.
     ///
     /// # Errors
     /// Those of the engine; a model without room for two tokens.
-    pub fn measure(engine: &dyn Engine, model: &Path) -> Result<Rates> {
+    pub fn measure(engine: &dyn Engine, model: &Path, todo: Work) -> Result<Rates> {
         let trial = Trial::of(&ModelShape::read(model)?)?;
+        let by_hand = engine.identity(EngineRole::Train).kind == ManualEngine::KIND;
+        let tried = |tokens: u64, measure: fn(&Trial, &dyn Engine, &Path) -> Result<f64>| {
+            (tokens > 0).then(|| measure(&trial, engine, model)).transpose()
+        };
         Ok(Rates {
-            drawn: trial.draw(engine, model)?,
-            scored: trial.score(engine, model)?,
-            trained: trial.train(engine, model)?,
+            drawn: tried(todo.drawn, Trial::draw)?,
+            scored: tried(todo.scored, Trial::score)?,
+            trained: tried(if by_hand { 0 } else { todo.trained }, Trial::train)?,
         })
     }
 
-    /// Seconds of a stage's work.
+    /// Seconds of a stage's work, as far as it was tried.
     pub fn seconds(&self, work: Work) -> f64 {
-        let Work { drawn, scored, trained, .. } = work;
-        drawn as f64 / self.drawn + scored as f64 / self.scored + trained as f64 / self.trained
+        let parts = [(work.drawn, self.drawn), (work.scored, self.scored), (work.trained, self.trained)];
+        parts.into_iter().map(|(tokens, rate)| rate.map_or(0.0, |rate| tokens as f64 / rate)).sum()
     }
 }
 
@@ -136,11 +141,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write_smallest(folder.path());
         save_random(folder.path(), 0, SaveDtype::F32, folder.path()).unwrap();
-        let rates = Rates::measure(&CpuEngine::default(), folder.path()).unwrap();
+        let measured = |todo| Rates::measure(&CpuEngine::default(), folder.path(), todo).unwrap();
+        let rates = measured(Work { drawn: 1, scored: 1, trained: 1, ..Work::default() });
         for rate in [rates.drawn, rates.scored, rates.trained] {
-            assert!(rate.is_finite() && rate > 0.0, "{rates:?}");
+            assert!(rate.is_some_and(|rate| rate.is_finite() && rate > 0.0), "{rates:?}");
         }
-        let rates = Rates { drawn: 10.0, scored: 100.0, trained: 50.0 };
+        let rates = measured(Work { scored: 1, ..Work::default() });
+        assert_eq!((rates.drawn, rates.trained), (None, None));
+        let rates = Rates { drawn: Some(10.0), scored: Some(100.0), trained: Some(50.0) };
         let work = Work { drawn: 20, scored: 100, trained: 25, ..Work::default() };
         assert!((rates.seconds(work) - 3.5).abs() < 1e-12);
     }

@@ -1,0 +1,27 @@
+//! Ctrl-C and SIGTERM, where a verb has started servers or trainers.
+
+use std::env;
+use std::process::exit;
+
+use anyhow::{Context, Result};
+use latrace_engine::child;
+
+/// Exit code of a command that was told to stop, as a shell has it for Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// On Ctrl-C or SIGTERM, ends servers and trainers in order, says what is `kept`, and exits. Nothing has to be saved
+/// then: what is finished is written as the work goes on.
+pub(super) fn end_children_and_say(kept: String) -> Result<()> {
+    ctrlc::set_handler(move || {
+        child::stop_all();
+        eprintln!("stopped; {kept}");
+        exit(INTERRUPTED);
+    })
+    .context("cannot watch for Ctrl-C")
+}
+
+/// The command line of this process, as a shell takes it again.
+pub(super) fn command_line() -> String {
+    let words: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    child::shell_line(&words)
+}
