@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 
 use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
 use latrace_verify::code::{Fencing, Json, Limits, Sandbox, Tests};
-use latrace_verify::{ChoiceReferences, Convention, Judgement, MathReferences, Reason, WordReferences, code};
+use latrace_verify::{
+    ChoiceReferences, Convention, Judgement, MathReferences, Reading, Reason, WordReferences, code,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -120,6 +122,17 @@ impl Query {
         // Judging changes nothing of the query, so a panic leaves nothing half done.
         catch_unwind(AssertUnwindSafe(|| self.judge_or_panic(prediction, sandbox)))
             .unwrap_or_else(|_| Judgement::new(Reason::VerifierFailed, None))
+    }
+
+    /// What each reference is read as, where that is not always the same: in mathematics.
+    pub fn readings(&self) -> Vec<Reading> {
+        match self {
+            // A panic of the verifier, which judging reports, leaves nothing to say here.
+            Query::Math { references, .. } => {
+                catch_unwind(AssertUnwindSafe(|| references.readings())).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Whether judging runs a program, which may take up to its time limit.

@@ -20,6 +20,6 @@ mod words;
 pub use choice::ChoiceReferences;
 pub use judgement::Judgement;
 pub use latrace_core::{Reason, Verdict};
-pub use maths::MathReferences;
+pub use maths::{MathReferences, Reading};
 pub use response::{Convention, UnknownConvention};
 pub use words::WordReferences;

@@ -372,6 +372,17 @@ fn kinds() -> [(&'static str, Value); 4] {
 }
 
 #[test]
+fn references_judged_by_themselves_do_not_reassure() {
+    let bench = Bench::new();
+    bench.write("questions.jsonl", &QUESTIONS.replace("\"result\": \"1\"", "\"result\": \"1 (sum)\""));
+    let output = bench.command("eval --bench sums.toml --responses gold --out out").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("references are read as: 3 number, 1 number beside words"), "{stderr}");
+    assert!(stderr.contains("refuse the number alone"), "{stderr}");
+}
+
+#[test]
 fn right_answers_are_right_in_every_kind() {
     let bench = Bench::new();
     for (name, row) in kinds() {

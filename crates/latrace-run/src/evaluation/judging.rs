@@ -16,7 +16,7 @@ use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;
 use latrace_io::rows::Output;
 use latrace_objective::statistics::Tally;
-use latrace_questions::benchmarks::{Item, Kind, for_each};
+use latrace_questions::benchmarks::{Benchmark, Item, Kind, for_each};
 use latrace_questions::query::Query;
 use latrace_questions::verdict_journal::Journal;
 use latrace_questions::verifiers::{Answered, Verifiers};
@@ -87,6 +87,15 @@ pub fn judge(plan: &BenchmarkRun, verifiers: &Verifiers, responses: &Responses) 
     judge.journal.close()?;
     judge.progress.finish();
     Ok(judge.scored)
+}
+
+/// How to judge the answers to a question of a benchmark.
+pub(super) fn query(benchmark: &Benchmark, id: &str, item: &Item) -> Result<Query> {
+    let mut row = item.reference.row(benchmark.kind, benchmark.convention.as_deref());
+    row.insert("id".to_owned(), json!(id));
+    Query::of(&row, None, benchmark.time_limit)
+        .map_err(|problem| anyhow!("{problem}"))
+        .with_context(|| format!("question {id}"))
 }
 
 /// Everything that verdicts depend on except the responses.
@@ -165,7 +174,8 @@ impl<'a> Judge<'a> {
     /// then new ones, which are added to it.
     fn judgements(&mut self, window: &[Question]) -> Result<Vec<Judgement>> {
         // One query for all of a question's responses: its references are read once.
-        let queries = window.iter().map(|question| self.query(question)).collect::<Result<Vec<Query>>>()?;
+        let queries = window.iter().map(|question| query(&self.plan.benchmark, &question.id, &question.item));
+        let queries = queries.collect::<Result<Vec<Query>>>()?;
         let all = window
             .iter()
             .zip(&queries)
@@ -195,15 +205,6 @@ impl<'a> Judge<'a> {
             // Nothing in an unfinished thought is an answer, however much it looks like one.
             Answer::Unclosed | Answer::Truncated => None,
         }
-    }
-
-    fn query(&self, question: &Question) -> Result<Query> {
-        let benchmark = &self.plan.benchmark;
-        let mut row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref());
-        row.insert("id".to_owned(), json!(question.id));
-        Query::of(&row, None, benchmark.time_limit)
-            .map_err(|problem| anyhow!("{problem}"))
-            .with_context(|| format!("question {}", question.id))
     }
 
     fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {

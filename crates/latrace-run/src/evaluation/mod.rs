@@ -7,6 +7,7 @@ mod given;
 mod judging;
 mod lengths;
 mod prompts;
+mod references;
 mod response;
 mod responses;
 mod results;
@@ -25,6 +26,7 @@ pub use answer::{Answer, answer_of};
 pub use judging::{JudgedResponse, Scored};
 pub use lengths::Lengths;
 pub use prompts::Wrapping;
+pub use references::ReferenceReadings;
 pub use responses::ResponseSource;
 pub use results::{Correctness, QuestionResult, read_results};
 pub use sampled::EvaluatedModel;
@@ -187,5 +189,38 @@ mod tests {
         let tallies: Vec<(usize, usize)> =
             results.iter().map(|question| (question.tally().right, question.tally().samples)).collect();
         assert_eq!(tallies, [(1, 3), (1, 2)]);
+    }
+
+    #[test]
+    fn references_are_reported_by_what_they_are_read_as() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "own.toml",
+            "title = \"Own\"\nkind = \"math\"\n[source]\nfiles = [\"own.jsonl\"]\n[columns]\nid = \"i\"\n\
+             question = \"q\"\nanswer = \"a\"\n",
+        );
+        let rows = [("a", "4"), ("b", "9 (apples)"), ("c", "6"), ("d", "5\\text{ or more}"), ("e", "①③")];
+        let row =
+            |(id, answer): &(&str, &str)| serde_json::json!({"i": id, "q": id, "a": answer}).to_string();
+        write("own.jsonl", &rows.iter().map(row).collect::<Vec<_>>().join("\n"));
+        let benchmark = Benchmark::find(folder.path().join("own.toml").to_str().unwrap()).unwrap();
+        let plan = BenchmarkRun {
+            files: benchmark.files(folder.path()).unwrap(),
+            benchmark,
+            chosen: Chosen::default(),
+            markers: Markers::named("think").unwrap(),
+            seed: 0,
+            out: folder.path().join("out"),
+        };
+        let readings = ReferenceReadings::of(&plan).unwrap();
+        assert_eq!(readings.to_string(), "2 number, 2 number beside words, 1 text to the letter");
+        let warnings = readings.warnings();
+        assert!(
+            warnings[0].starts_with("2 references, such as that of question b, hold a number beside words")
+        );
+        assert!(warnings[1].starts_with("1 references, such as that of question e, cannot be read"));
+        // Each equals its own text, which is why the accuracy of such a check says little.
+        assert_eq!(run(&plan, &ResponseSource::Right).unwrap().overall.accuracy, 1.0);
     }
 }

@@ -174,8 +174,9 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Ratios up to a common factor; times exactly; a ratio of two is their quotient. A reference that looks like a
-/// time is one, and has no other ratio for an answer: `2:60` is not `1:30`. Its quotient can be no time.
+/// Ratios up to a common factor; times exactly; a ratio of two is their quotient. A reference that looks
+/// like a time is one, and has no other ratio for an answer: `2:60` is not `1:30`. Its quotient can be no
+/// time.
 fn same_ratio(gold: &Expression, answer: &Expression) -> bool {
     match (gold, answer) {
         (Expression::Time(one), Expression::Time(two)) => one == two,

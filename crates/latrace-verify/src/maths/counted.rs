@@ -1,11 +1,11 @@
 //! What may stand behind a number and leave it as it is: a unit, or the noun of what is counted.
 //!
-//! Policy: `5 cm`, `5 apples`, `5 white t-shirts`, `5 cups of flour`, `5 dollars per hour`, `5 hours a day` and
-//! `5 apples in total` say what 5 says. A noun is known by its plural or is one of `words/nouns.txt`; before it
-//! stand adjectives and nouns in the singular. Nothing else is a counted noun: no function words (`5 or more`,
-//! `5 at most`, `5 is extraneous`), no verbs (`5 fails`), no adjective alone (`5 extraneous`), no quantities
-//! (`5 dozen`, `5 lakh`, `5 k`, `5 halves`), no digits (`5 to 6`) and no brackets (`5 (or 6)`). Doubt is a
-//! reject: `5 gizmo` and `5 leaves a remainder` are not 5.
+//! Policy: `5 cm`, `5 apples`, `5 white t-shirts`, `5 cups of flour`, `5 dollars per hour`, `5 hours a day`
+//! and `5 apples in total` say what 5 says. A noun is known by its plural or is one of `words/nouns.txt`;
+//! before it stand adjectives and nouns in the singular. Nothing else is a counted noun: no function words
+//! (`5 or more`, `5 at most`, `5 is extraneous`), no verbs (`5 fails`), no adjective alone
+//! (`5 extraneous`), no quantities (`5 dozen`, `5 lakh`, `5 k`, `5 halves`), no digits (`5 to 6`), no
+//! brackets (`5 (or 6)`). Doubt is a reject: `5 gizmo` and `5 leaves a remainder` are not 5.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -45,7 +45,10 @@ static PLURALS: LazyLock<Words> = LazyLock::new(|| Words::read(include_str!("../
 /// What a word in -s, -es or -ies may be a form of.
 fn stems(word: &str) -> impl Iterator<Item = String> {
     const ENDINGS: [(&str, &str); 4] = [("ies", "y"), ("ves", "f"), ("es", ""), ("s", "")];
-    ENDINGS.iter().filter_map(|(ending, stem)| Some(format!("{}{stem}", word.strip_suffix(ending)?)))
+    let stems =
+        ENDINGS.iter().filter_map(|(ending, stem)| Some(format!("{}{stem}", word.strip_suffix(ending)?)));
+    // `pies` are no form of pi.
+    stems.filter(|stem| stem.len() > 2)
 }
 
 /// Whether a word joins, compares, denies or states something, so that it is no product of letters either.
@@ -65,7 +68,8 @@ const SCALES: [(&str, i64, i64); 31] = [
     ("dozen", 12, 1), ("hundred", 100, 1), ("thousand", 1_000, 1), ("lakh", 100_000, 1),
     ("million", 1_000_000, 1), ("crore", 10_000_000, 1), ("billion", 1_000_000_000, 1),
     ("trillion", 1_000_000_000_000, 1),
-    ("tens", 10, 1), ("halves", 1, 2), ("thirds", 1, 3), ("fourths", 1, 4), ("fifths", 1, 5), ("sixths", 1, 6),
+    ("tens", 10, 1), ("halves", 1, 2), ("thirds", 1, 3), ("fourths", 1, 4), ("fifths", 1, 5),
+    ("sixths", 1, 6),
     ("sevenths", 1, 7), ("eighths", 1, 8), ("ninths", 1, 9), ("tenths", 1, 10), ("elevenths", 1, 11),
     ("twelfths", 1, 12), ("thirteenths", 1, 13), ("fourteenths", 1, 14), ("fifteenths", 1, 15),
     ("sixteenths", 1, 16), ("seventeenths", 1, 17), ("eighteenths", 1, 18), ("nineteenths", 1, 19),
@@ -104,8 +108,12 @@ pub(super) fn is_unit(phrase: &str) -> bool {
 /// Whether a number with this behind it is that number of something.
 fn is_counted(phrase: &str) -> bool {
     // `5 % of it` and `5 (cm)` are more than a number and its unit.
+    if phrase.len() > MOST_BYTES {
+        return false;
+    }
     let lower = phrase.to_lowercase();
-    if phrase.starts_with(['(', '[']) || lower.starts_with("of ") || lower.starts_with("percent ") {
+    let is_part = lower.starts_with("of ") || lower.ends_with(" of") || lower.starts_with("percent ");
+    if is_part || phrase.starts_with(['(', '[']) {
         return false;
     }
     is_ordinal_ending(phrase)
@@ -113,6 +121,10 @@ fn is_counted(phrase: &str) -> bool {
         || unit::is_measure(phrase)
         || is_noun_phrase(phrase)
 }
+
+// Also a bound on the work: factors of units are multiplied exactly.
+/// The longest phrase that is read.
+const MOST_BYTES: usize = 120;
 
 /// The letters of `5th`.
 fn is_ordinal_ending(phrase: &str) -> bool {
@@ -140,9 +152,10 @@ fn without_abbreviation_mark(word: &str) -> &str {
     word.trim_end_matches('.')
 }
 
-/// `units` of `units^2`: areas and volumes are counted in powers of a unit.
+/// `units` of `units^2`: areas and volumes are counted in powers of a unit, and nothing else is.
 fn without_power(word: &str) -> &str {
-    word.strip_suffix("^2").or_else(|| word.strip_suffix("^3")).unwrap_or(word)
+    let base = word.strip_suffix("^2").or_else(|| word.strip_suffix("^3"));
+    base.filter(|base| matches!(*base, "unit" | "units")).unwrap_or(word)
 }
 
 /// Letters, with hyphens and apostrophes between them: no digits, no brackets, no punctuation.

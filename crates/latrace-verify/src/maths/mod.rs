@@ -28,6 +28,7 @@ mod parse;
 mod parts;
 mod point;
 mod prepare;
+mod reading;
 mod record;
 mod reference;
 mod region;
@@ -47,6 +48,7 @@ use latrace_core::Reason;
 use crate::judgement::Judgement;
 use crate::response::{self, Convention};
 pub(crate) use parse::plain_text;
+pub use reading::Reading;
 pub(crate) use reference::{Answer, Reference};
 
 /// Accepted answers to one question, read once and compared with any number of responses.
@@ -72,6 +74,11 @@ impl MathReferences {
             return Judgement::new(unless_unreadable(references, Reason::NoAnswer), None);
         };
         judge_answer(references, answer, list)
+    }
+
+    /// What each reference is read as.
+    pub fn readings(&self) -> Vec<Reading> {
+        self.references().iter().map(Reference::reading).collect()
     }
 
     fn references(&self) -> &[Reference] {
@@ -106,4 +113,36 @@ fn reason_for(references: &[Reference], answer: &Answer<'_>) -> Reason {
 /// missing one are equally unproven.
 fn unless_unreadable(references: &[Reference], reason: Reason) -> Reason {
     if references.iter().any(Reference::is_readable) { reason } else { Reason::BadGold }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(gold: &str, expected: Reading) {
+        assert_eq!(MathReferences::new(vec![gold.to_owned()]).readings(), [expected], "{gold:?}");
+    }
+
+    #[test]
+    fn references_say_what_they_are_read_as() {
+        check("42", Reading::Number);
+        check("-25\\%", Reading::Number);
+        check("5 dozen", Reading::Number);
+        check("5 cm", Reading::Quantity);
+        check("2\\sqrt{3}", Reading::Expression);
+        check("2abc", Reading::Expression);
+        check("x = 5", Reading::Relation);
+        check("\\{1, 2\\}", Reading::Set);
+        check("1, 2", Reading::List);
+        check("(1, 2)", Reading::Tuple);
+        check("(1, 2]", Reading::Interval);
+        check("(1, \\infty)", Reading::Interval);
+        check("\\begin{pmatrix}1\\\\2\\end{pmatrix}", Reading::Matrix);
+        check("no solution", Reading::Words);
+        check("9 (apples)", Reading::NumberBesideWords);
+        check("5\\text{ or more}", Reading::NumberBesideWords);
+        check("①③④", Reading::Unreadable);
+        check("\\frac{1}{", Reading::Unreadable);
+    }
 }

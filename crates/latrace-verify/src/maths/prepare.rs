@@ -431,8 +431,8 @@ fn is_joint(word: &str) -> bool {
     word.eq_ignore_ascii_case("and") || word.eq_ignore_ascii_case("or")
 }
 
-/// One letter behind a number is as likely a variable: `5 m` may be 5 times m. So are two without a blank that
-/// physics multiplies: `5mg` is a weight.
+/// One letter behind a number is as likely a variable: `5 m` may be 5 times m. So are two without a blank
+/// that physics multiplies: `5mg` is a weight.
 fn is_measure(word: &str, spaced: bool) -> bool {
     let is_product = !spaced && PRODUCTS.contains(&word);
     let is_unit =

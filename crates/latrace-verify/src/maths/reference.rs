@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::compare;
 use super::parse::{Commas, has_grouped_digits, parse};
 use super::prepare::without_surroundings;
+use super::reading::{Reading, number_beside_words};
 use super::syntax::Expression;
 use super::{value, work};
 use crate::letter::{self, MOST_OPTIONS};
@@ -60,6 +61,17 @@ impl Reference {
     /// Whether it can be compared with more than its own text.
     pub(super) fn is_readable(&self) -> bool {
         self.read.is_some()
+    }
+
+    /// What it is read as.
+    pub(super) fn reading(&self) -> Reading {
+        let refuses = |number: &String| !self.is(&Answer::new(number));
+        match self.read.as_ref().map(Reading::of) {
+            // Number words have changed the number: `5 dozen` refuses 5 for a reason.
+            Some(reading @ (Reading::Number | Reading::Quantity)) => reading,
+            _ if number_beside_words(&self.text).filter(refuses).is_some() => Reading::NumberBesideWords,
+            reading => reading.unwrap_or(Reading::Unreadable),
+        }
     }
 
     /// Whether several values are asked for.

@@ -37,6 +37,12 @@ impl Kind {
 /// The most tokens an answer may have.
 const MOST_TOKENS: usize = 20_000;
 
+/// Whether a text holds a command that is not one of words or space.
+fn has_command(text: &str) -> bool {
+    let mut commands = text.split('\\').skip(1).map(|behind| &behind[..letters(behind)]);
+    commands.any(|name| !name.is_empty() && !TEXT_COMMANDS.contains(&name) && !IGNORED.contains(&name))
+}
+
 /// The most bytes that are searched for the ends of groups.
 const MOST_SEARCHED: usize = 1_000_000;
 
@@ -290,6 +296,10 @@ impl<'a> Scanner<'a> {
 
     /// The group after a text command: a formula if it reads as one, otherwise words.
     fn words(&mut self) {
+        // `\mathbf{\frac12}` sets a formula in bold: its braces are a group like others.
+        if group(self.rest.trim_start()).is_some_and(has_command) {
+            return;
+        }
         let Some(content) = self.group() else {
             return;
         };

@@ -39,8 +39,9 @@ const INDUCTANCE: Powers = &[("mass", 1), ("length", 2), ("time", -2), ("current
 const FLUX: Powers = &[("mass", 1), ("length", 2), ("time", -2), ("current", -1)];
 const FIELD: Powers = &[("mass", 1), ("time", -2), ("current", -1)];
 
-// Factors are exact by definition: an inch is 2.54 cm, a pound 0.45359237 kg. A month has no length in days, a
-// gallon differs between countries, and temperatures differ by more than a factor: each is a kind of its own.
+// Factors are exact by definition: an inch is 2.54 cm, a pound 0.45359237 kg. A month has no length in
+// days, a gallon differs between countries, and temperatures differ by more than a factor: each is a kind
+// of its own.
 #[rustfmt::skip]
 const UNITS: [Unit; 53] = [
     (LENGTH, 1, 100, &[], &["cm"]),
@@ -86,7 +87,8 @@ const UNITS: [Unit; 53] = [
     (ENERGY, 3_600_000, 1, &[], &["kwh"]),
     (&[("part", 1)], 1, 100, &[], &["percent"]),
     (&[("decibel", 1)], 1, 1, &["dB"], &["decibel"]),
-    // Whether a kilobyte has 1,000 or 1,024 bytes is not agreed: each size is a kind, of which a byte is eight.
+    // Whether a kilobyte has 1,000 or 1,024 bytes is not agreed: each size is a kind, of which a byte is
+    // eight.
     (&[("data", 1)], 1, 1, &[], &["bit"]),
     (&[("data", 1)], 8, 1, &[], &["byte"]),
     (&[("kilodata", 1)], 1, 1, &["kb", "kbit"], &["kilobit"]),

@@ -66,9 +66,9 @@ fn decided_by_form(gold: &Expression, answer: &Expression) -> Option<bool> {
 
 /// Whether the reference is a decimal that the answer's exact value was rounded or truncated to.
 ///
-/// Policy, for \(1/7\), \(\sqrt2\), e and π alike: a reference of at least seven significant digits stands for the
-/// exact value, one of fewer for itself alone. One way only: an exact reference asks for more than a decimal
-/// answer says.
+/// Policy, for \(1/7\), \(\sqrt2\), e and π alike: a reference of at least seven significant digits stands
+/// for the exact value, one of fewer for itself alone. One way only: an exact reference asks for more than
+/// a decimal answer says.
 fn is_shortened(gold: &Expression, answer: &Expression) -> bool {
     let Some((gold, Written::Decimal)) = literal(gold) else {
         return false;

@@ -16,7 +16,7 @@ use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_questions::benchmarks::{Benchmark, Chosen};
 use latrace_run::evaluation::{
-    self, BenchmarkRun, EvaluatedModel, EvaluationSummary, ResponseSource, Wrapping,
+    self, BenchmarkRun, EvaluatedModel, EvaluationSummary, ReferenceReadings, ResponseSource, Wrapping,
 };
 
 /// The value of `--responses` that stands for the benchmark's own answers.
@@ -72,7 +72,7 @@ pub struct EvalArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Judge given responses (rows of `id`, `response` or `text`) instead of a model's; `gold`: the
-    /// benchmark's own answers
+    /// benchmark's own answers, with a report of what each reference is read as
     #[arg(long, value_name = "FILE|gold", conflicts_with_all = ["model", "k"])]
     responses: Option<PathBuf>,
     /// The model's name in tables [default: the value of --model]
@@ -141,6 +141,17 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
     let summary = arguments.engine.choice.work(&kept, || evaluation::run(&plan, &responses))?;
     print!("{}", evaluation::table(&summary));
     log_details(&summary);
+    // Any text equals itself: accuracy says little about references that are judged by themselves.
+    if matches!(responses, ResponseSource::Right) { log_readings(&plan) } else { Ok(()) }
+}
+
+/// Logs what the references are read as, which decides what answers to them are accepted.
+fn log_readings(plan: &BenchmarkRun) -> Result<()> {
+    let readings = ReferenceReadings::of(plan)?;
+    if !readings.is_empty() {
+        info!("references are read as: {readings}");
+    }
+    readings.warnings().iter().for_each(|warning| warn!("{warning}"));
     Ok(())
 }
 

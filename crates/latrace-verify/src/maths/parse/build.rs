@@ -22,6 +22,14 @@ pub(super) fn quotient(left: Expression, right: Expression) -> Expression {
     }
 }
 
+/// A value with a minus sign; the degree or percent sign of `-78^\circ` is that of all of it.
+pub(super) fn negative(value: Expression) -> Expression {
+    match unsigned(value) {
+        (value, Some(sign)) => sign(Expression::negative(value)),
+        (value, None) => Expression::negative(value),
+    }
+}
+
 pub(super) fn product(left: Expression, right: Expression) -> Expression {
     Expression::Product(match left {
         Expression::Product(parts) => with_last(parts, right),

@@ -1,6 +1,6 @@
 //! What stands between operands, by binding power (a Pratt parser).
 
-use super::build::{is_proper_fraction, product, quotient, signed, sum, unsigned};
+use super::build::{is_proper_fraction, negative, product, quotient, signed, sum, unsigned};
 use super::parser::Parser;
 use crate::maths::syntax::{Expression, Function, Written};
 use crate::maths::token::Kind;
@@ -67,7 +67,7 @@ impl Parser {
     /// An operand after `·` or `/`, where a minus sign may stand.
     pub(super) fn signed_operand(&mut self) -> Option<Expression> {
         if self.take_mark('-') {
-            return Some(Expression::negative(self.operand()?));
+            return Some(negative(self.operand()?));
         }
         self.operand()
     }
@@ -105,7 +105,7 @@ impl Parser {
     fn prefix(&mut self) -> Option<Expression> {
         // A sign binds weaker than a product: −2x is −(2x), and −2² is −4.
         let sign: fn(Expression) -> Expression = match self.peek() {
-            Some(Kind::Mark('-')) => Expression::negative,
+            Some(Kind::Mark('-')) => negative,
             Some(Kind::Mark('+')) => |value| value,
             Some(Kind::Command(name)) if name == "pm" => |value| Expression::plus_minus(value, false),
             Some(Kind::Command(name)) if name == "mp" => |value| Expression::plus_minus(value, true),

@@ -7,12 +7,14 @@ use super::parser::Parser;
 use crate::maths::syntax::{Expression, Joint};
 use crate::maths::token::{Kind, Token};
 
-/// `(1)(3)` names the statements 1 and 3; their product would be written without brackets, or worked out.
+/// `(1)(3)` names the statements 1 and 3; their product would be written without brackets, or worked out. No statement is
+/// named twice: `(3)(3)` is a square.
 pub(super) fn labels(tokens: &[Token]) -> Option<Expression> {
     let (labels, rest) = tokens.as_chunks::<3>();
     let parts: Option<Vec<Expression>> = labels.iter().map(label).collect();
     let parts = parts.filter(|parts| parts.len() > 1 && rest.is_empty())?;
-    Some(Expression::List(Joint::Comma, parts))
+    let distinct = (1..parts.len()).all(|at| !parts[..at].contains(&parts[at]));
+    distinct.then_some(Expression::List(Joint::Comma, parts))
 }
 
 /// A whole number in brackets.
@@ -25,8 +27,8 @@ fn label(tokens: &[Token; 3]) -> Option<Expression> {
     }
 }
 
-/// Whether an answer is nothing only because something is multiplied by zero: no reader takes `0 (6)`, `not 0`
-/// or `0 nope` for a product, and none leaves `0x` as it is.
+/// Whether an answer is nothing only because something is multiplied by zero: no reader takes `0 (6)`, `not
+/// 0` or `0 nope` for a product, and none leaves `0x` as it is.
 pub(super) fn vanishes(read: &Expression) -> bool {
     match read {
         Expression::Product(parts) => parts.iter().any(is_nothing),
