@@ -13,8 +13,12 @@ pub mod code;
 pub mod command;
 mod judgement;
 mod letter;
+mod lexicon;
 mod maths;
 mod response;
+mod sentence;
+mod stance;
+mod statement;
 mod words;
 
 pub use choice::ChoiceReferences;

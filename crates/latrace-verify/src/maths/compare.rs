@@ -53,11 +53,19 @@ fn same_kind(gold: &Expression, answer: &Expression) -> bool {
         (E::Percent(one), two) if !is_counted(two) => same_percent(one, two, same_value),
         (one, E::Percent(two)) if !is_counted(one) => same_percent(two, one, |two, one| same_value(one, two)),
         (E::Quantity(..), _) | (_, E::Quantity(..)) => same_quantity(gold, answer),
-        (E::Degrees(one), two @ E::Number(..)) => same(one, two),
-        (one @ E::Number(..), E::Degrees(two)) => same(one, two),
+        (E::Degrees(one), two) if is_signed_number(two) => same(one, two),
+        (one, E::Degrees(two)) if is_signed_number(one) => same(one, two),
         (E::Bracketed(..), _) | (_, E::Bracketed(..)) => same_bracketed(gold, answer, same),
         _ if matrix::is_matrix(gold) || matrix::is_matrix(answer) => matrix::same_matrix(gold, answer, same),
         _ => same_single(gold, answer),
+    }
+}
+
+fn is_signed_number(expression: &Expression) -> bool {
+    match expression {
+        Expression::Number(..) => true,
+        Expression::Negative(inner) => matches!(**inner, Expression::Number(..)),
+        _ => false,
     }
 }
 

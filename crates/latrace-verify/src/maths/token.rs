@@ -37,6 +37,11 @@ impl Kind {
 /// The most tokens an answer may have.
 const MOST_TOKENS: usize = 20_000;
 
+fn begins_with_value(text: &str) -> bool {
+    let text = text.trim_start();
+    text.starts_with("\\{") || text.starts_with(|first: char| first.is_ascii_digit() || "([-".contains(first))
+}
+
 /// Whether a text holds a command that is not one of words or space.
 fn has_command(text: &str) -> bool {
     let mut commands = text.split('\\').skip(1).map(|behind| &behind[..letters(behind)]);
@@ -296,8 +301,11 @@ impl<'a> Scanner<'a> {
 
     /// The group after a text command: a formula if it reads as one, otherwise words.
     fn words(&mut self) {
-        // `\mathbf{\frac12}` sets a formula in bold: its braces are a group like others.
-        if group(self.rest.trim_start()).is_some_and(has_command) {
+        // `\mathbf{\frac12}` sets a formula in bold: its braces are a group like others. So does `\textbf{(1, 2)}` at the
+        // beginning; behind a number a bracket says more about it.
+        let is_formula =
+            |content: &str| has_command(content) || (self.tokens.is_empty() && begins_with_value(content));
+        if group(self.rest.trim_start()).is_some_and(is_formula) {
             return;
         }
         let Some(content) = self.group() else {
