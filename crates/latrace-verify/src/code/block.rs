@@ -244,10 +244,10 @@ impl<'a> Body<'a> {
         let mut place = Place::default();
         for (at, line) in self.lines.iter().enumerate().skip(self.first) {
             let line = self.fence.margin.unquote(line);
-            if rule.in_strings || !place.is_in_lines_of_text() {
-                if let Some(end) = self.end_at(at, line, place, rule) {
-                    return (Some(end), place);
-                }
+            if (rule.in_strings || !place.is_in_lines_of_text())
+                && let Some(end) = self.end_at(at, line, place, rule)
+            {
+                return (Some(end), place);
             }
             place = place.after(line);
         }

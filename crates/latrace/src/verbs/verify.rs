@@ -61,8 +61,8 @@ it is where `gold` is null, for want of tests (`no_verifier`).
 The built-in tasks (`walk`, `countdown`, `arithmetic`, `graph`, `latin`) are kinds too: they judge by
 `question` and need no `gold`.
 Rows of the kind `command` go to the program of --verifier-command, in batches, with all of their fields, as
-JSON Lines; it writes a line for each: its `id`, `verdict`, optionally `reason` (written as
-`verifier_reason`) and `extracted`. A row without a verdict, with several or with one that cannot be read is `undetermined`
+JSON Lines; it writes a line for each: its `id`, `verdict`, optionally `reason` (written as `verifier_reason`)
+and `extracted`. A row without a verdict, with several or with one that cannot be read is `undetermined`
 (`no_verdict`, `bad_verdict`), and so is a batch whose program fails (`verifier_failed`) or is late
 (`verifier_time_limit`).
 Output rows, in the same order: the row's other fields, `verdict` (`correct`, `wrong`, `undetermined`),
