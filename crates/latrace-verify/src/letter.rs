@@ -1,16 +1,12 @@
 //! Letters of options, as they stand in an answer or in a text.
 
+use crate::sentence::tokens;
+use crate::stance::is_taken_back;
+use crate::statement::may_be_quote;
+
 /// The most options: letters A to J.
 // MMLU-Pro has ten. With more letters, more initials and units in a text would be taken for choices.
 pub(crate) const MOST_OPTIONS: usize = 10;
-
-/// The last letter of an option that stands in brackets or alone; none where it is one of several.
-pub(crate) fn last_letter(text: &str, letters: usize) -> Option<char> {
-    // Whichever stands later: a response may name letters in both forms on its way.
-    let at = last_in_brackets(text, letters).max(last_alone(text, letters))?;
-    let before = text[..at].trim_end_matches(['(', '[']);
-    (!follows_another(before)).then(|| char::from(text.as_bytes()[at]))
-}
 
 /// Whether a text is the letter of an option.
 pub(crate) fn is_letter(text: &str) -> bool {
@@ -32,6 +28,36 @@ pub(crate) fn letter_in(answer: &str, letters: usize) -> Option<char> {
         Some(first).filter(|_| is_label(rest, core.len() < text.len()))?
     };
     (is_option(letter, letters) && !joins_another(rest)).then_some(letter)
+}
+
+/// The letter of a label and the text behind it, as in `(C) 42`, `C - 42`, `option C, 42` and `C (42)`.
+pub(crate) fn split_label(answer: &str) -> Option<(char, String)> {
+    let plain = unmarked(answer);
+    let text = without_noun(&plain).trim();
+    let core = text.trim_start_matches(['(', '[']);
+    let letter = core.chars().next().filter(char::is_ascii_uppercase)?;
+    let behind = core[1..].trim_start();
+    let text = match behind.strip_prefix('(') {
+        Some(inside) => inside.strip_suffix(')').unwrap_or(inside),
+        None => behind.strip_prefix([')', ']', '.', ':', '-', '–', '—', ',', '='])?,
+    };
+    Some((letter, text.trim().to_owned()))
+}
+
+/// The same for an answer: what stands behind the letter must not deny it, as in `(C) is wrong`.
+pub(crate) fn letter_said(answer: &str, letters: usize) -> Option<char> {
+    letter_in(answer, letters).filter(|_| !is_denied_behind_label(&unmarked_sentences(answer)))
+}
+
+fn is_denied_behind_label(text: &str) -> bool {
+    let text = without_noun(text.trim()).trim_start_matches(['(', '[', ' ']);
+    let Some(rest) = text.get(1..) else {
+        return false;
+    };
+    let behind = rest.trim_start_matches([')', ']', '.', ':', ' ']);
+    let words = tokens(behind);
+    // A full stop ends a sentence, so that another one follows it.
+    if rest.starts_with('.') { is_taken_back(rest) } else { !words.is_empty() && !may_be_quote(&words) }
 }
 
 /// What may follow the letter of an option.
@@ -77,69 +103,36 @@ fn begins_with_letter(text: &str) -> bool {
 
 /// The text with formula and emphasis marks removed.
 pub(crate) fn unmarked(text: &str) -> String {
-    let plain = MARKUP.iter().fold(text.to_owned(), |plain, command| plain.replace(command, " "));
-    let plain = plain.replace(['{', '}', '$', '*', '~', '`', '\\', '"', '\'', '“', '”', '!', '?'], " ");
+    let plain = without_markup(text).replace(['\'', '!', '?'], " ");
     plain.replace("( ", "(").replace(" )", ")").trim().to_owned()
 }
 
+/// The same with the marks that sentences have: their ends, and apostrophes within words.
+pub(crate) fn unmarked_sentences(text: &str) -> String {
+    let plain = without_markup(text);
+    let is_of_word = |before: &str, behind: &str| {
+        before.ends_with(char::is_alphanumeric) && behind.starts_with(char::is_alphanumeric)
+    };
+    // Around a word apostrophes are quotation marks, and underscores emphasis.
+    let kept = plain.char_indices().map(|(at, c)| match c {
+        '\'' | '’' | '‘' | '_' if !is_of_word(&plain[..at], &plain[at + c.len_utf8()..]) => ' ',
+        other => other,
+    });
+    kept.collect()
+}
+
+fn without_markup(text: &str) -> String {
+    let plain = MARKUP.iter().fold(text.to_owned(), |plain, command| plain.replace(command, " "));
+    plain.replace(['{', '}', '$', '*', '~', '`', '\\', '"', '“', '”'], " ")
+}
+
 /// Commands of markup; a longer one before its own beginning.
-const MARKUP: [&str; 13] = [
-    "\\textbf", "\\text", "\\mathrm", "\\mathbf", "\\boxed", "\\left", "\\right", "\\quad", "\\ ", "\\,",
-    "\\;", "\\(", "\\)",
+#[rustfmt::skip]
+const MARKUP: [&str; 17] = [
+    "\\textbf", "\\textit", "\\textrm", "\\text", "\\emph", "\\mathrm", "\\mathbf", "\\mathit", "\\boxed",
+    "\\left", "\\right", "\\quad", "\\ ", "\\,", "\\;", "\\(", "\\)",
 ];
 
 fn is_option(letter: char, letters: usize) -> bool {
     letter.is_ascii_uppercase() && (letter as usize - 'A' as usize) < letters
-}
-
-fn last_in_brackets(text: &str, letters: usize) -> Option<usize> {
-    let windows = text.as_bytes().windows(3).enumerate().rev();
-    let mut bracketed = windows.filter(
-        |(_, window)| matches!(window, [b'(', letter, b')'] if is_option(char::from(*letter), letters)),
-    );
-    bracketed.next().map(|(at, _)| at + 1)
-}
-
-/// Whether a letter after `text` is one of several: `A, `, `(A) or `, `(A)`, `A. `.
-fn follows_another(text: &str) -> bool {
-    let before = text.trim_end();
-    let joint =
-        [",", " and", " or", " nor", "&", "/", ";"].iter().find_map(|joint| before.strip_suffix(joint));
-    let labelled = before.ends_with([')', ']', '.']);
-    (joint.is_some() || labelled) && ends_in_letter(joint.unwrap_or(before))
-}
-
-/// Whether a text ends in a capital letter that is a word, perhaps with punctuation behind it.
-fn ends_in_letter(text: &str) -> bool {
-    let core = text.trim_end_matches([',', ' ']).trim_end_matches([')', ']', '.', '*', '$']);
-    let mut characters = core.chars().rev();
-    characters.next().is_some_and(|letter| letter.is_ascii_uppercase())
-        && !characters.next().is_some_and(char::is_alphanumeric)
-}
-
-/// The last capital letter that is a word; "A" and "I" before a word in lower case are words of the sentence.
-fn last_alone(text: &str, letters: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let in_word = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(is_of_word);
-    let alone = |at: &usize| {
-        let letter = char::from(bytes[*at]);
-        is_option(letter, letters)
-            && !in_word(at.checked_sub(1))
-            && !in_word(Some(at + 1))
-            && !is_in_sentence(letter, &text[at + 1..])
-    };
-    // From the end: what a response names last is what it settled on.
-    (0..bytes.len()).rev().find(alone)
-}
-
-/// Letters outside ASCII, and the apostrophe of `I'm`, belong to words too.
-fn is_of_word(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'\'' | 0x80..)
-}
-
-/// `A good question` and `I think` are no choices.
-fn is_in_sentence(letter: char, rest: &str) -> bool {
-    matches!(letter, 'A' | 'I')
-        && rest.trim_start().starts_with(|c: char| c.is_ascii_lowercase())
-        && !rest.starts_with(['.', ')'])
 }

@@ -11,8 +11,12 @@ mod choice;
 pub mod code;
 mod judgement;
 mod letter;
+mod lexicon;
 mod maths;
 mod response;
+mod sentence;
+mod stance;
+mod statement;
 mod words;
 
 pub use choice::ChoiceReferences;

@@ -72,7 +72,7 @@ impl Reference {
 
     /// Some data sets file multiple choice under mathematics, with a letter for the reference.
     fn is_letter(&self, answer: &str) -> bool {
-        let chosen = || letter::letter_in(answer, MOST_OPTIONS);
+        let chosen = || letter::letter_said(answer, MOST_OPTIONS);
         letter::is_letter(&self.text) && chosen().is_some_and(|letter| self.text == letter.to_string())
     }
 

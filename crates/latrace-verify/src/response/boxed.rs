@@ -1,6 +1,8 @@
-//! The last box of a response, found in one pass.
+//! The last box of a response, found in one pass, unless its own sentence denies it: "obviously not
+//! `\boxed{A}`", "`\boxed{A}` is wrong". Then the one before it is the last.
 
 use crate::braces::group;
+use crate::stance::is_box_denied;
 
 /// What a response holds in boxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,35 +11,77 @@ pub(super) enum Boxed<'a> {
     Found(&'a str),
     /// There are boxes, but the last is empty, or none is closed.
     Unusable,
-    /// There is no box.
+    /// There is no box, or none that its sentence does not deny.
     Absent,
 }
 
 const COMMANDS: [&str; 2] = ["\\boxed", "\\fbox"];
 
-/// Finds the last box that is balanced and within no other.
+/// Finds the last box that is balanced, within no other, and not denied by its sentence.
 pub(super) fn last(text: &str) -> Boxed<'_> {
-    let mut search = Search { text, open: Vec::new(), found: None, any: false };
+    // A response that denies more boxes than this states nothing.
+    const MOST_DENIED: usize = 8;
+    let boxes = all(text);
+    let Some(boxes) = boxes else {
+        return Boxed::Absent;
+    };
+    // A box that was begun and not closed was cut off: what stands before it is no answer.
+    if boxes.is_empty() {
+        return Boxed::Unusable;
+    }
+    let kept = (0..boxes.len()).rev().take(MOST_DENIED).find(|at| !is_denied(text, &boxes[..=*at]));
+    kept.map_or(Boxed::Absent, |at| inner(boxes[at].content(text)))
+}
+
+/// What follows the last box that is in no other.
+pub(super) fn behind_last(text: &str) -> &str {
+    all(text).and_then(|boxes| boxes.last().map(|last| &text[last.behind..])).unwrap_or("")
+}
+
+/// Whether the last of some boxes, or the list that it ends, is denied by its sentence.
+fn is_denied(text: &str, boxes: &[Span]) -> bool {
+    let Some(last) = boxes.last() else {
+        return false;
+    };
+    let joins = |pair: &[Span]| is_joint(&text[pair[0].behind..pair[1].at], 0);
+    let members = 1 + boxes.windows(2).rev().take_while(|pair| joins(pair)).count();
+    is_box_denied(&text[..boxes[boxes.len() - members].at], &text[last.behind..])
+}
+
+/// Where a box stands.
+struct Span {
+    /// Where its command begins.
+    at: usize,
+    start: usize,
+    end: usize,
+    /// Where what follows it begins.
+    behind: usize,
+}
+
+impl Span {
+    fn content<'a>(&self, text: &'a str) -> &'a str {
+        &text[self.start..self.end]
+    }
+}
+
+/// All boxes that are balanced and within no other, in order; `None` where there is none at all.
+fn all(text: &str) -> Option<Vec<Span>> {
+    let mut search = Search { text, open: Vec::new(), found: Vec::new(), any: false };
     let mut at = 0;
     // Byte by byte: all that is looked for is ASCII, which is never part of another character.
     while at < text.len() {
         at = search.step(at);
     }
-    match search.found {
-        Some((start, end)) => inner(&text[start..end]),
-        // A box that was begun and not closed was cut off: what stands before it is no answer.
-        None if search.any => Boxed::Unusable,
-        None => Boxed::Absent,
-    }
+    search.any.then_some(search.found)
 }
 
 /// One pass over a text.
 struct Search<'a> {
     text: &'a str,
-    /// Braces that are open: where, and whether a box begins there.
-    open: Vec<(usize, bool)>,
-    /// The content of the last box that was closed: the outermost, since boxes close from the inside out.
-    found: Option<(usize, usize)>,
+    /// Braces that are open: where, and where the command stands if a box begins there.
+    open: Vec<(usize, Option<usize>)>,
+    /// The boxes that were closed and are in no other that was.
+    found: Vec<Span>,
     /// Whether there was a box at all.
     any: bool,
 }
@@ -47,7 +91,7 @@ impl Search<'_> {
     fn step(&mut self, at: usize) -> usize {
         match self.text.as_bytes()[at] {
             b'\\' => return self.command(at),
-            b'{' => self.open.push((at, false)),
+            b'{' => self.open.push((at, None)),
             b'}' => self.close(at),
             _ => {}
         }
@@ -56,8 +100,10 @@ impl Search<'_> {
 
     fn close(&mut self, at: usize) {
         // A brace that closes nothing, or no box, changes nothing.
-        if let Some((start, true)) = self.open.pop() {
-            self.found = Some((start + 1, at));
+        if let Some((brace, Some(command))) = self.open.pop() {
+            // Boxes close from the inside out: what was found within this one is a part of it.
+            self.found.truncate(self.found.partition_point(|inner| inner.at < command));
+            self.found.push(Span { at: command, start: brace + 1, end: at, behind: at + 1 });
         }
     }
 
@@ -68,21 +114,21 @@ impl Search<'_> {
             return at + 2;
         };
         self.any = true;
-        self.after_command(at + command.len())
+        self.after_command(at, at + command.len())
     }
 
     /// Takes the brace that opens a box, or the one word that is boxed without braces.
-    fn after_command(&mut self, at: usize) -> usize {
+    fn after_command(&mut self, command: usize, at: usize) -> usize {
         let content = self.text[at..].trim_start_matches(' ');
         let start = self.text.len() - content.len();
         if content.starts_with('{') {
-            self.open.push((start, true));
+            self.open.push((start, Some(command)));
             return start + 1;
         }
         // `\boxed 7` boxes one word; `\boxedx` is no box.
         let word = content.find(ends_word).unwrap_or(content.len());
         if start > at && word > 0 {
-            self.found = Some((start, start + word));
+            self.found.push(Span { at: command, start, end: start + word, behind: start + word });
         }
         start
     }

@@ -19,28 +19,33 @@ pub struct Convention {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Place {
-    /// The last balanced box. An empty box, or boxes none of which is closed, are no answer, and nothing else
-    /// is looked at.
+    /// The last balanced box that its sentence does not deny. An empty box, or boxes none of which is closed,
+    /// are no answer, and nothing else is looked at.
     Box {
         /// Whether boxes side by side, as in `\boxed{1} and \boxed{2}`, may be a list.
         #[serde(default)]
         join: bool,
     },
-    /// Behind the last of some words, in lower case, up to the sentence's end or one of `ends`.
+    /// Behind the last of some words, in lower case, up to the sentence's end or one of `ends`; words that
+    /// are denied, `I doubt that the answer is`, or taken back, do not count.
     Words {
         words: Vec<String>,
         #[serde(default)]
         ends: Vec<String>,
+        /// Whether the answer must be all that follows, and nothing but known words may stand before it: for
+        /// languages of which no more is understood.
+        #[serde(default)]
+        alone: bool,
     },
     /// All of the text, if it is an answer rather than prose around one.
     BareAnswer,
     /// All of the text.
     WholeText,
-    /// The formula or the number that ends last.
+    /// What the last sentence with a formula or a number concludes.
     LastValue,
     /// The number that ends last.
     LastNumber,
-    /// The last letter of an option, in brackets or alone.
+    /// The letter of an option that a sentence states.
     LastLetter,
 }
 

@@ -3,13 +3,15 @@
 //! The thought is dropped; then a [`Convention`] says which places count, in which order.
 
 mod boxed;
+mod conclusion;
 mod convention;
 mod phrase;
 mod thought;
 mod tidy;
 mod value;
 
-use crate::letter::{self, MOST_OPTIONS};
+use crate::letter::MOST_OPTIONS;
+use crate::statement::{Letters, stated};
 use boxed::Boxed;
 pub(crate) use convention::Place;
 pub use convention::{Convention, UnknownConvention};
@@ -37,12 +39,13 @@ impl Found {
 pub(crate) fn look(text: &str, place: &Place) -> Found {
     match place {
         Place::Box { join } => look_in_box(text, *join),
-        Place::Words { words, ends } => Found::of(phrase::after(text, words, ends)),
-        Place::BareAnswer => Found::of(value::is_bare(text.trim()).then_some(text)),
+        Place::Words { words, ends, alone: false } => Found::of(phrase::after(text, words, ends)),
+        Place::Words { words, alone: true, .. } => Found::of(phrase::alone_after(text, words)),
+        Place::BareAnswer => Found::of(value::bare(text)),
         Place::WholeText => Found::of(Some(text)),
-        Place::LastValue => Found::of(value::last_value(text)),
+        Place::LastValue => Found::of(conclusion::of(text)),
         Place::LastNumber => Found::of(value::last_number(text).map(|(_, number)| number)),
-        Place::LastLetter => Found::of(letter::last_letter(text, MOST_OPTIONS).map(String::from)),
+        Place::LastLetter => Found::of(stated(text, &Letters::without_texts(MOST_OPTIONS)).map(String::from)),
     }
 }
 
@@ -57,20 +60,40 @@ fn look_in_box(text: &str, join: bool) -> Found {
     }
 }
 
+/// What follows the last box of a text.
+pub(crate) fn behind_boxes(text: &str) -> &str {
+    boxed::behind_last(text)
+}
+
 /// The answer of a response, and the list that it may be the last member of; `None` where there is none.
 pub(crate) fn answers(response: &str, convention: &Convention) -> Option<(String, Option<String>)> {
-    let text = visible(response)?;
-    let mut found = convention.places.iter().map(|place| look(text, place));
-    match found.find(|found| *found != Found::Absent)? {
+    match find(response, convention)? {
+        // Words behind an announcement may be a sentence of their own: "Answer: The largest n is 34."
+        (Place::Words { .. }, answer, _) => Some((tidy::tidy(&concluded(answer)), None)),
         // The list is compared as it stands; only the answer is shown.
-        Found::Answer(answer, list) => Some((tidy::tidy(&answer), list)),
-        Found::Nothing | Found::Absent => None,
+        (_, answer, list) => Some((tidy::tidy(&answer), list)),
     }
+}
+
+/// The first place of a response that is there, with the answer in it and its list.
+fn find<'c>(response: &str, convention: &'c Convention) -> Option<(&'c Place, String, Option<String>)> {
+    let text = visible(response)?;
+    let mut found = convention.places.iter().map(|place| (place, look(text, place)));
+    match found.find(|(_, found)| *found != Found::Absent)? {
+        (place, Found::Answer(answer, list)) => Some((place, answer, list)),
+        (_, Found::Nothing | Found::Absent) => None,
+    }
+}
+
+/// What a sentence concludes; all of a text that is no sentence, or concludes nothing.
+fn concluded(answer: String) -> String {
+    let conclusion = if value::is_bare(answer.trim()) { None } else { conclusion::of(&answer) };
+    conclusion.unwrap_or(answer)
 }
 
 /// The answer of a response, as it stands there but for braces around arguments; `None` where there is none.
 pub fn answer(response: &str, convention: &Convention) -> Option<String> {
-    answers(response, convention).map(|(answer, _)| answer)
+    find(response, convention).map(|(_, answer, _)| tidy::tidy(&answer))
 }
 
 /// The answer in a reference: its last box, or boxes side by side as a list; what follows `####`; or all of
@@ -102,7 +125,7 @@ mod tests {
     #[track_caller]
     fn check_by(convention: &str, response: &str, expected: Option<&str>) {
         assert_eq!(
-            answer(response, Convention::named(convention).unwrap()).as_deref(),
+            answers(response, Convention::named(convention).unwrap()).map(|(answer, _)| answer).as_deref(),
             expected,
             "{response:?}"
         );
@@ -176,9 +199,81 @@ mod tests {
         check("x\ny\nz", Some("x\ny\nz"));
         check("w\nx\ny\n4", Some("4"));
         check("It is not 5", None);
-        check("We get $x$ in 5", Some("5"));
+        check("So $x$ is 5", Some("5"));
+        check("We get $x$ in 5", None);
         check("The answer isn't 5.", None);
         check("we cannot tell from what is given here", None);
+    }
+
+    #[test]
+    fn a_sentence_that_concludes_states_its_last_value() {
+        check("Therefore, x = 42.", Some("x = 42"));
+        check("I think it is 42.", Some("42"));
+        check("Final Answer: The largest n is 34.", Some("34"));
+        check("Answer $9$", Some("9"));
+        check("After solving we get $1/2$", Some("1/2"));
+        check("42 is the answer.", Some("42"));
+        check("First compute 6*7.\n42", Some("42"));
+        check("So 6*7 is computed first\n\n$42$", Some("42"));
+        check("= 42", Some("42"));
+        check("He runs 9 * 60 = 540 meters in a week.", Some("540 meters"));
+        check("It costs $21-$2 = $19 in all", Some("19"));
+        check("So the solutions are 2 and 10.", Some("2 and 10"));
+        check("It is not 41, it is 42.", Some("42"));
+        check("We first thought 41, but it is 42.", Some("42"));
+        check("Let n = 3. Then x = 42.", Some("x = 42"));
+        check("答案是 42。", Some("42"));
+        check("La réponse est 42.", Some("42"));
+    }
+
+    #[test]
+    fn a_value_that_is_denied_or_left_open_is_no_answer() {
+        for text in [
+            "The answer cannot be 42",
+            "I doubt that the answer is 42.",
+            "It would be 42 if n were odd.",
+            "If n is odd, it is 42.",
+            "42? No.",
+            "42 is wrong",
+            "x = 42 is extraneous",
+            "It is 42 or so",
+            "The answer lies between 41 and 43",
+            "It is about 42.",
+            "We first thought 42, but that was wrong",
+            "So x = 42. That is wrong.",
+            "So x \\ne 42",
+            "Wrong answers\n42",
+            "We have 5 at 42",
+            "42 is a solution",
+            "In the case x = 42",
+            "Let x = 42.",
+            "It is 42...",
+        ] {
+            check(text, None);
+        }
+        check("The answer is 42, which is wrong", None);
+        check("The answer is 43. I doubt that the answer is 42.", Some("43"));
+        check("The answer is 42. No, the answer is 43.", Some("43"));
+    }
+
+    #[test]
+    fn a_box_that_its_sentence_denies_does_not_count() {
+        check("obviously not \\boxed{42}", None);
+        check("So x \\ne \\boxed{42}", None);
+        check("I do not think that it is \\boxed{42}", None);
+        check("\\boxed{42} is wrong", None);
+        check("\\boxed{42}, which is wrong", None);
+        check("\\boxed{42}. That is wrong.", None);
+        check("\\boxed{41} is wrong; \\boxed{42}", Some("42"));
+        check("The answer is \\boxed{42}, not \\boxed{41}.", Some("42"));
+        check("not \\boxed{41} but \\boxed{42}", Some("42"));
+        check("neither \\boxed{41} nor \\boxed{42}", None);
+        // Other words than the box's own sentence change nothing.
+        check("Since x is not 0, it is \\boxed{42}", Some("42"));
+        check("The number of wrong answers is \\boxed{42}", Some("42"));
+        check("The probability of not choosing it is \\boxed{42}", Some("42"));
+        check("x is not less than \\boxed{42}", Some("42"));
+        check("\\boxed{42}. It is not hard to check.", Some("42"));
     }
 
     #[test]

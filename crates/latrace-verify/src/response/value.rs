@@ -1,6 +1,17 @@
-//! Answers that nothing marks: bare ones, formulas, numbers.
+//! Answers that nothing marks: bare ones, numbers.
 
-/// Whether a text is an answer rather than prose around one.
+use crate::lexicon::Role;
+use crate::sentence::{Kind, Token, tokens};
+
+/// The text if it may be an answer rather than prose around one, without an equals sign before it.
+pub(super) fn bare(text: &str) -> Option<&str> {
+    let text = text.trim();
+    // A box that is passed over was denied.
+    let may_be_answer = is_bare(text) && !text.contains("\\boxed");
+    may_be_answer.then(|| text.trim_start_matches(['=', ' ']))
+}
+
+/// Whether a text may be an answer rather than prose around one.
 pub(super) fn is_bare(text: &str) -> bool {
     const MOST_WORDS: usize = 4;
     const MOST_LINES: usize = 3;
@@ -8,8 +19,35 @@ pub(super) fn is_bare(text: &str) -> bool {
     let words = count_words(&outside);
     // `He has 3 apples left` begins with words; `125 miles` with its value.
     let holds_value = text.contains('$') || text.bytes().any(|byte| byte.is_ascii_digit());
-    let is_prose = words > 2 && holds_value && starts_in_prose(&outside);
+    let is_prose = holds_value && ((words > 2 && starts_in_prose(&outside)) || is_statement(&outside));
     words <= MOST_WORDS && !is_prose && text.lines().count() <= MOST_LINES
+}
+
+/// Whether words of a statement stand beside a value, "42 is the answer", or a sentence before it.
+fn is_statement(outside: &str) -> bool {
+    let tokens = tokens(outside);
+    let states = |(at, token): (usize, &Token<'_>)| match token.role {
+        // Behind a value such words may be what it counts, "3 solutions", or explain it, "where".
+        Some(Role::Answer | Role::Verb) => !tokens[..at].iter().any(|token| token.kind == Kind::Number),
+        Some(Role::Setting) => at == 0,
+        Some(Role::Joint | Role::Quote | Role::Lead | Role::Doubt) | None => false,
+        // Letters are variables here.
+        Some(_) => token.text.len() > 1,
+    };
+    tokens.iter().enumerate().any(states) || is_sentence_before_value(outside)
+}
+
+/// Whether a line with words ends before the last one: `Compute 6*7.` above `42`.
+fn is_sentence_before_value(outside: &str) -> bool {
+    let mut lines = outside.trim().lines().rev();
+    lines.next();
+    lines.any(|line| count_words(line) > 0 && line.trim_end().ends_with(['.', ':', '!', '?']))
+}
+
+/// Whether a text holds no word of any language outside of formulas.
+pub(super) fn is_wordless(text: &str) -> bool {
+    let outside = without_formulas(text);
+    !outside.split(|c: char| !c.is_alphabetic()).any(|word| word.chars().count() > 1)
 }
 
 fn count_words(text: &str) -> usize {
@@ -39,36 +77,6 @@ fn without_formulas(text: &str) -> String {
         plain.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphabetic()));
     }
     plain
-}
-
-/// The formula or the number that ends last.
-pub(super) fn last_value(text: &str) -> Option<String> {
-    // The number first: of two that end together the formula, which is later here, holds the number.
-    let values = [last_number(text), last_formula(text)].into_iter().flatten();
-    values.max_by_key(|(end, _)| *end).map(|(_, value)| value)
-}
-
-fn last_formula(text: &str) -> Option<(usize, String)> {
-    let delimited = [("\\(", "\\)"), ("\\[", "\\]")].map(|(open, close)| last_between(text, open, close));
-    let formulas = delimited.into_iter().chain([last_between_dollars(text)]).flatten();
-    formulas.filter(|(_, formula)| !formula.trim().is_empty()).max_by_key(|(end, _)| *end)
-}
-
-/// What stands between the last of two delimiters, and where the second ends.
-fn last_between(text: &str, open: &str, close: &str) -> Option<(usize, String)> {
-    let (before, after) = text.rsplit_once(close)?;
-    let (_, formula) = before.rsplit_once(open)?;
-    Some((text.len() - after.len(), formula.to_owned()))
-}
-
-fn last_between_dollars(text: &str) -> Option<(usize, String)> {
-    // An odd number of signs is money, not a formula.
-    if !text.matches('$').count().is_multiple_of(2) {
-        return None;
-    }
-    let end = text.rfind('$')?;
-    let (_, formula) = text[..end].trim_end_matches('$').rsplit_once('$')?;
-    Some((end + 1, formula.to_owned()))
 }
 
 /// The last number with its sign, digit groups, fraction and percent sign.
