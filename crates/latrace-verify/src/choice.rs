@@ -240,7 +240,7 @@ fn is_cut(option: &str, answer: &str) -> bool {
     const FEWEST_WORDS: usize = 3;
     let rest = option.strip_prefix(answer);
     rest.is_some_and(|rest| {
-        let is_whole = [",", " because ", " since "].iter().any(|end| rest.starts_with(end));
+        let is_whole = [",", ". ", " because ", " since "].iter().any(|end| rest.starts_with(end));
         is_whole || (rest.starts_with(' ') && answer.split_whitespace().count() >= FEWEST_WORDS)
     })
 }

@@ -58,9 +58,20 @@ pub(crate) fn is_denied_before(before: &str) -> bool {
     };
     let clause = sentence.iter().rposition(opens_clause).unwrap_or(0);
     let is_against = |token: &Token<'_>| token.role.is_some_and(Role::is_against);
+    if is_qualified(&sentence[clause..]) {
+        return true;
+    }
     // A condition holds for the whole sentence, a denial for its clause.
     sentence.iter().any(|token| token.role == Some(Role::Condition))
         || sentence[clause..].iter().any(is_against)
+}
+
+/// Whether a word that is not understood belongs to what is announced: "the bogus" before "answer is".
+fn is_qualified(words: &[Token<'_>]) -> bool {
+    let begins_noun =
+        |word: &Token<'_>| is_one_of(word, &["the", "my", "our", "an", "a", "this", "that", "its"]);
+    let near = words.iter().rev().take_while(|token| token.kind == Kind::Word && !begins_noun(token));
+    near.into_iter().any(|word| word.role.is_none())
 }
 
 /// Whether a text says what an answer is not: `not 5`. "No solution" is an answer.
@@ -93,12 +104,28 @@ fn is_rest_against(rest: &[Token<'_>]) -> bool {
 }
 
 /// Words with which a sentence begins that corrects the one before.
-const CORRECTIONS: [&str; 4] = ["actually", "correction", "rather", "instead"];
+const CORRECTIONS: [&str; 10] = [
+    "actually",
+    "correction",
+    "rather",
+    "instead",
+    "or",
+    "maybe",
+    "perhaps",
+    "possibly",
+    "apparently",
+    "supposedly",
+];
 
 /// Whether a sentence takes back what was said before it: `That is wrong.`, `No, ...`, `Wait, ...`, `Maybe.`
 pub(crate) fn takes_back(sentence: &[Token<'_>]) -> bool {
     let words = without_lead_marks(sentence);
     let corrects = |word: &Token<'_>| word.role == Some(Role::Pause) || is_one_of(word, &CORRECTIONS);
+    // "At least it seems so"
+    let hedges = |words: &[Token<'_>]| matches!(words, [at, least, ..] if is_one_of(at, &["at"]) && is_one_of(least, &["least"]));
+    if hedges(words) {
+        return true;
+    }
     words.first().is_some_and(corrects) || finds_fault(sentence) || is_doubtful(words)
 }
 

@@ -109,6 +109,12 @@ struct Clause {
     refers: bool,
     /// Whether a letter is its first word.
     begins_with_letter: bool,
+    /// Whether it begins with "which".
+    is_relative: bool,
+    /// Whether its first word is not understood.
+    begins_unclear: bool,
+    /// Whether its last word is a verb of which the rest is missing, "is".
+    ends_in_copula: bool,
     /// Whether its sentence is a question.
     is_question: bool,
     /// Whether it takes back what was said before it.
@@ -136,6 +142,9 @@ enum Stance {
 
 /// The most tokens of an option's text in brackets behind its letter.
 const LONGEST_TEXT: usize = 100;
+
+/// Verbs that say nothing by themselves.
+const COPULAS: [&str; 9] = ["is", "are", "be", "being", "has", "have", "will", "must", "should"];
 
 /// Words of the lexicon before which "A" is an article, as it is before words that are in none.
 const ADJECTIVES: [&str; 10] =
@@ -188,15 +197,28 @@ impl Reader<'_> {
         let opens = |role: Option<Role>| {
             matches!(role, Some(Role::Turn | Role::Contrast | Role::Reason | Role::Pause))
         };
+        // "It is so late" has no second clause.
+        let is_degree = |at: usize| {
+            self.tokens[at].text.eq_ignore_ascii_case("so")
+                && at > 0
+                && self.tokens[at - 1].role == Some(Role::Result)
+        };
         // Each word of a phrase has its role; a phrase opens one clause.
-        opens(self.tokens[at].role) && (at == 0 || self.tokens[at - 1].role != self.tokens[at].role)
+        opens(self.tokens[at].role)
+            && !is_degree(at)
+            && (at == 0 || self.tokens[at - 1].role != self.tokens[at].role)
     }
 
     fn take_word(&mut self, at: usize) {
         let token = &self.tokens[at];
-        if self.clause.roles.is_empty() && self.clause.slots.is_empty() {
+        if self.clause.roles.is_empty() && self.clause.slots.is_empty() && !self.clause.is_unclear {
             self.clause.refers = token.text.eq_ignore_ascii_case("that");
+            self.clause.is_relative = is_one_of(token, &["which", "being"]);
+            self.clause.begins_unclear = token.role.is_none();
         }
+        // "C it is" lacks nothing.
+        let follows_it = at > 0 && is_one_of(&self.tokens[at - 1], &["it"]);
+        self.clause.ends_in_copula = is_one_of(token, &COPULAS) && !follows_it;
         match token.role {
             // Words of an option that nothing marks as one.
             Some(Role::Quote) | None => self.clause.is_unclear = true,
@@ -230,6 +252,7 @@ impl Reader<'_> {
         let is_first =
             self.clause.roles.is_empty() && self.clause.slots.is_empty() && !self.clause.is_unclear;
         self.clause.begins_with_letter |= is_first;
+        self.clause.ends_in_copula = false;
         self.clause.slots.push(letter);
         self.letter_end = end;
         let end = self.take_parenthesis(letter, end);
@@ -404,6 +427,7 @@ pub(crate) fn may_be_quote(words: &[Token<'_>]) -> bool {
 fn last_statement(clauses: &[Clause]) -> Option<char> {
     let mut contested: Vec<char> = Vec::new();
     let mut alone = None;
+    let mut open_sentence = None;
     for at in (0..clauses.len()).rev() {
         let chosen = match stance(clauses, at) {
             Stance::TakesBack => return None,
@@ -422,9 +446,16 @@ fn last_statement(clauses: &[Clause]) -> Option<char> {
                 alone = alone.or(Some(letter).filter(|_| !clauses[at].is_quoted));
                 continue;
             }
-            Stance::Silent => continue,
+            Stance::Silent => {
+                if is_open_behind_letter(&clauses[at]) {
+                    open_sentence = Some(clauses[at].sentence);
+                }
+                continue;
+            }
         };
-        let is_contested = contested.contains(&chosen) || alone.is_some_and(|other| other != chosen);
+        let is_contested = open_sentence == Some(clauses[at].sentence)
+            || contested.contains(&chosen)
+            || alone.is_some_and(|other| other != chosen);
         return (!is_contested).then_some(chosen);
     }
     None
@@ -455,7 +486,7 @@ fn stance(clauses: &[Clause], at: usize) -> Stance {
         && clause.roles.first() == Some(&Role::Result);
     let is_open = [Role::Doubt, Role::Past, Role::Setting, Role::Others, Role::Verb].into_iter().any(has)
         || (has(Role::Joint) && clause.roles.first() != Some(&Role::Joint));
-    if depends || is_several || clause.is_question || clause.contradicts || is_open {
+    if depends || clause.ends_in_copula || is_several || clause.is_question || clause.contradicts || is_open {
         return Stance::LeavesOpen;
     }
     if clause.is_unclear || opens_question {
@@ -487,6 +518,14 @@ fn takes_back_here(clauses: &[Clause], at: usize) -> bool {
     !is_exempt && (clause.takes_back || (is_against && is_behind_letter()))
 }
 
+/// Whether a clause without letters goes on from an answer in a way that is not understood: "B, whispered the
+/// fool", but not "B, because of the heat".
+fn is_open_behind_letter(clause: &Clause) -> bool {
+    let is_led = clause.is_relative
+        || (matches!(clause.roles.first(), Some(Role::Turn | Role::Reason)) && !clause.begins_unclear);
+    clause.slots.is_empty() && clause.is_unclear && !is_led && !clause.roles.contains(&Role::Others)
+}
+
 /// "It is not true, that it is B."
 fn refers_to_denial(clauses: &[Clause], at: usize) -> bool {
     let clause = &clauses[at];
@@ -509,7 +548,7 @@ fn stands_for_answer(clauses: &[Clause], at: usize) -> bool {
     }
     let is_last = at + 1 == clauses.len();
     if let Some(before) = before_here {
-        let leads = !before.is_unclear || matches!(before.roles.first(), Some(Role::Reason | Role::Turn));
+        let leads = !before.is_unclear || before.roles.first() == Some(&Role::Reason);
         let is_against = before.roles.iter().any(|role| role.is_against());
         return is_last && leads && !is_against && before.slots.is_empty();
     }

@@ -284,6 +284,9 @@ impl<'t, 'a> Clause<'t, 'a> {
 
     /// The last value, with its unit, if the words around it make it the clause's result.
     fn answer(&self, text: &str) -> Option<String> {
+        if self.is_answer_of_another() {
+            return None;
+        }
         let at = self.items.iter().rposition(|item| matches!(item, Item::Value(_)))?;
         let Item::Value(tokens) = &self.items[at] else {
             return None;
@@ -298,6 +301,17 @@ impl<'t, 'a> Clause<'t, 'a> {
         Some(match tokens {
             [formula] if formula.kind == Kind::Formula && unit.is_none() => inside(formula.text).to_owned(),
             _ => text[tokens.first()?.at..end].to_owned(),
+        })
+    }
+
+    /// "John's answer is", "the answer of the fool is": with words beside it that are not understood.
+    fn is_answer_of_another(&self) -> bool {
+        let words: Vec<_> = self.words().collect();
+        let is_answer = |at: usize| is_one_of(words[at], &["answer"]);
+        let is_understood = |word: &Token<'_>| word.role.is_some() || is_one_of(word, &["to", "for"]);
+        (0..words.len()).filter(|at| is_answer(*at)).any(|at| {
+            let behind = words.get(at + 1).is_some_and(|word| !is_understood(word));
+            behind || (at > 0 && words[at - 1].role.is_none())
         })
     }
 

@@ -27,10 +27,12 @@ pub(super) fn is_bare(text: &str) -> bool {
 fn is_statement(outside: &str) -> bool {
     let tokens = tokens(outside);
     let states = |(at, token): (usize, &Token<'_>)| match token.role {
-        // Behind a value such words may be what it counts, "3 solutions", or explain it, "where".
-        Some(Role::Answer | Role::Verb) => !tokens[..at].iter().any(|token| token.kind == Kind::Number),
+        // Behind a value such words may be what it counts, "3 solutions", change it, "5 below zero", or explain it, "where".
+        Some(Role::Answer | Role::Verb | Role::Doubt) => {
+            !tokens[..at].iter().any(|token| token.kind == Kind::Number)
+        }
         Some(Role::Setting) => at == 0,
-        Some(Role::Joint | Role::Quote | Role::Lead | Role::Doubt) | None => false,
+        Some(Role::Joint | Role::Quote | Role::Lead) | None => false,
         // Letters are variables here.
         Some(_) => token.text.len() > 1,
     };
