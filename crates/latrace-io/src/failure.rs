@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::rows::{BadRow, FieldProblem};
+
 /// An error with an optional hint, and whether it is a usage error.
 #[derive(Debug)]
 pub struct Failure {
@@ -75,13 +77,18 @@ fn describe(error: &anyhow::Error, hint_of: HintOf) -> String {
     }
     let hint = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<Failure>() {
         Some(failure) => failure.hint.clone(),
-        None => hint_of(cause),
+        None => hint_of_row(cause).or_else(|| hint_of(cause)),
     };
     // The outermost of several, which is the closest to what the user was doing.
     if let Some(hint) = error.chain().find_map(hint) {
         text.push_str(&format!("hint: {hint}\n"));
     }
     text
+}
+
+fn hint_of_row(cause: &(dyn Error + 'static)) -> Option<String> {
+    let of_row = cause.downcast_ref().and_then(BadRow::its_hint);
+    of_row.or_else(|| cause.downcast_ref().and_then(FieldProblem::its_hint)).map(str::to_owned)
 }
 
 fn kind_of(error: &anyhow::Error) -> FailureKind {

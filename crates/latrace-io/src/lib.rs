@@ -2,6 +2,7 @@
 //!
 //! Knows files and formats, never a model's arithmetic, a recipe or a command line.
 
+pub mod clock;
 pub mod columnar;
 pub mod columns;
 pub mod failure;

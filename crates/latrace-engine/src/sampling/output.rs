@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use anyhow::Result;
+use latrace_core::Date;
 use serde_json::{Value, json};
 
 use super::draw::{Prompt, SampleJob};
-use super::journal::{FinishedSample, OutputJournal};
+use super::journal::{FinishedSample, OutputJournal, described};
 use super::rows::{Logprobs, draw_rows};
 use crate::boundary::Generate;
+use crate::text_codec::TextCodec;
 use latrace_io::files::checksum;
 use latrace_io::model_folder::fingerprint;
 use latrace_io::rows::{Output, Row, write_rows};
@@ -29,6 +31,28 @@ pub fn describe_work(job: &SampleJob, model: &Path, data: &Path, settings: Value
         work.extend(settings);
     }
     Ok(Value::Object(work))
+}
+
+/// What the prompts depend on beside the rows, where it is not the same everywhere: what the tokenizer puts before
+/// texts, and the date of the chat template, which is that of unfinished work in the same place.
+///
+/// # Errors
+/// A description that cannot be read.
+pub fn prompt_settings(text: &mut TextCodec, out: &Output) -> Result<Row> {
+    let earlier = match out {
+        Output::File(path) => described(path)?,
+        Output::Stdout => None,
+    };
+    let date = text.date_of(earlier.as_ref().map(|work| &work["date"]));
+    Ok(described_prompts(text, date))
+}
+
+/// The same for a known date. What does not apply is left out, so that work of earlier versions resumes.
+pub fn described_prompts(text: &TextCodec, date: Option<Date>) -> Row {
+    let begin = text.begin_ids();
+    let settings =
+        [("begin_ids", (!begin.is_empty()).then(|| json!(begin))), ("date", date.map(|date| json!(date)))];
+    settings.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Draws what an earlier run of the same `work` has not, and writes the rows of all samples in the order of

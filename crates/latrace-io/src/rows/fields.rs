@@ -13,6 +13,7 @@ pub struct FieldProblem {
     field: String,
     expected: String,
     got: String,
+    hint: Option<String>,
 }
 
 impl FieldProblem {
@@ -22,7 +23,17 @@ impl FieldProblem {
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> FieldProblem {
-        FieldProblem { field: field.into(), expected: expected.into(), got: got.into() }
+        FieldProblem { field: field.into(), expected: expected.into(), got: got.into(), hint: None }
+    }
+
+    /// Adds a hint on what to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> FieldProblem {
+        FieldProblem { hint: Some(hint.into()), ..self }
+    }
+
+    /// What to do about it, if there is a hint.
+    pub fn its_hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 }
 

@@ -4,10 +4,12 @@
 //! `-inf`, so that a check of a field names them.
 
 mod fields;
+mod messages;
 mod parquet;
 mod reading;
 mod writing;
 
+use std::any::Any;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -19,6 +21,7 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 
 pub use fields::{FieldProblem, UniqueIds, describe, field, id_of, text_of};
+pub use messages::messages_in;
 pub use reading::{BadRows, RowReader};
 pub use writing::{Output, RowSink, write_rows};
 
@@ -59,12 +62,20 @@ pub struct BadRow {
     file: PathBuf,
     place: Place,
     problem: String,
+    hint: Option<String>,
 }
 
 impl BadRow {
     /// A bad row of `file`.
-    pub fn new(file: &Path, place: Place, problem: impl fmt::Display) -> BadRow {
-        BadRow { file: file.to_owned(), place, problem: problem.to_string() }
+    pub fn new(file: &Path, place: Place, problem: impl fmt::Display + 'static) -> BadRow {
+        let of_field = (&problem as &dyn Any).downcast_ref::<FieldProblem>();
+        let hint = of_field.and_then(FieldProblem::its_hint).map(str::to_owned);
+        BadRow { file: file.to_owned(), place, problem: problem.to_string(), hint }
+    }
+
+    /// What to do about it, if there is a hint.
+    pub fn its_hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 }
 

@@ -51,7 +51,7 @@ impl RowReader {
     }
 
     /// The next row as `parse` reads it; `None` at the end. A row that `parse` refuses is a bad row.
-    pub fn next_with<T, E: fmt::Display>(
+    pub fn next_with<T, E: fmt::Display + 'static>(
         &mut self,
         mut parse: impl FnMut(Place, Row) -> Result<T, E>,
     ) -> Result<Option<T>> {
@@ -59,7 +59,7 @@ impl RowReader {
     }
 
     /// The same with the row's JSON text where it holds integers that a [`Value`] may not hold exactly.
-    pub fn next_with_text<T, E: fmt::Display>(
+    pub fn next_with_text<T, E: fmt::Display + 'static>(
         &mut self,
         mut parse: impl FnMut(Place, Row, Option<&str>) -> Result<T, E>,
     ) -> Result<Option<T>> {

@@ -12,6 +12,7 @@ use super::prompts::{Prompted, Wrapping};
 use super::response::Response;
 use super::{Asked, BenchmarkRun, RESPONSES};
 use latrace_engine::sampling::journal::{FinishedSample, OutputJournal, described, difference};
+use latrace_engine::sampling::output::described_prompts;
 use latrace_engine::sampling::rows::{DrawnRows, Logprobs, draw_rows};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
@@ -64,10 +65,13 @@ pub(super) fn sample(
     asked: &[Asked],
 ) -> Result<SampledResponses> {
     let shape = ModelShape::read(&model.folder)?;
-    let text = TextCodec::open(&model.folder, &shape)?;
+    let mut text = TextCodec::open(&model.folder, &shape)?;
+    text.log_begin();
+    let earlier = described(&plan.out.join(RESPONSES))?;
+    let date = text.date_of(earlier.as_ref().map(|work| &work["settings"]["date"]));
     let prompts = prompts(plan, model, asked, &text, shape.positions)?;
     let job = job(plan, shape.end_ids)?;
-    let settings = settings(plan, model, &job);
+    let settings = settings(plan, model, &job, described_prompts(&text, date));
     let hashes = json!(fingerprint(&model.folder)?);
     let work = json!({"model": hashes, "settings": settings});
     let drawn = draw(plan, model, &job, work, asked, &prompts)?;
@@ -171,7 +175,7 @@ fn check_length(id: &str, tokens: usize, positions: usize) -> Result<()> {
 }
 
 /// Everything that a response depends on except the model.
-fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) -> Value {
+fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob, prompts: Row) -> Value {
     let mut settings = Row::from_iter([("k".to_owned(), json!(plan.benchmark.k))]);
     settings.extend(job.described());
     let others = [
@@ -181,6 +185,7 @@ fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) ->
         ("limit", json!(plan.chosen.limit)),
     ];
     settings.extend(others.map(|(name, value)| (name.to_owned(), value)));
+    settings.extend(prompts);
     Value::Object(settings)
 }
 

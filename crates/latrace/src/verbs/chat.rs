@@ -133,7 +133,8 @@ impl Conversation {
     /// The token ids of the whole conversation.
     fn prompt(&self, text: &TextCodec) -> Parsed<Vec<u32>> {
         // All of it for each reply: a template may render a message differently once others follow it.
-        text.encode("message", &self.rendered(text)?)
+        let encode = if self.plain { TextCodec::encode_prompt } else { TextCodec::encode };
+        encode(text, "message", &self.rendered(text)?)
     }
 
     fn rendered(&self, text: &TextCodec) -> Parsed<String> {
@@ -146,7 +147,7 @@ impl Conversation {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message { role: role.to_owned(), content: content.to_owned() }
+    Message::new(role, content)
 }
 
 fn refused(problem: FieldProblem) -> Failure {

@@ -59,8 +59,9 @@ pub struct RunArguments {
 
 /// Runs `latrace run`.
 pub fn run(arguments: &RunArguments) -> Result<()> {
-    let recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
+    let mut recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
     let folder = run_folder(arguments)?;
+    recipe.set_date(&folder)?;
     let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe, &folder)?);
     // Before the lock, which would create the folder; so the layout, which the lock checks, is checked here.
     if arguments.dry_run {
