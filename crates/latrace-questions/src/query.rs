@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
+use latrace_io::rows::{FieldProblem, Row, describe, field, number_text, text_of};
 use latrace_verify::code::{Fencing, Json, Limits, Sandbox, Tests};
 use latrace_verify::{ChoiceReferences, Convention, Judgement, MathReferences, Reason, WordReferences, code};
 use serde::Deserialize;
@@ -196,8 +196,7 @@ fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
 fn text_in(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        other => number_text(other),
     }
 }
 

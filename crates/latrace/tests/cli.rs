@@ -553,7 +553,7 @@ fn each_fault_of_a_weight_is_named() {
     );
     check_train_row(
         "\"weight\": 1e999",
-        "line 1: expected a JSON object, got invalid JSON: number out of range",
+        "field \"weight\": expected a finite number of at least 0, got number 1e999",
     );
     check_train_row(
         "\"token_weights\": [1]",

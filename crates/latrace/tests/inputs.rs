@@ -1,4 +1,4 @@
-//! Inputs as they come: conversations, tokenizers that begin texts, dates.
+//! Inputs as they come: conversations, tokenizers that begin texts, dates, numbers, encodings.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
 use std::fs;
@@ -49,6 +49,7 @@ struct Bench {
 
 struct Outcome {
     code: i32,
+    stdout: String,
     stderr: String,
 }
 
@@ -92,8 +93,8 @@ impl Bench {
 
     fn run(&self, arguments: &str) -> Outcome {
         let output = self.command(arguments).output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        Outcome { code: output.status.code().unwrap(), stderr }
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        Outcome { code: output.status.code().unwrap(), stdout, stderr }
     }
 
     #[track_caller]
@@ -206,4 +207,30 @@ fn interrupted_work_keeps_the_date_of_its_prompts() {
     bench.done(sample);
     let again: Value = serde_json::from_str(&fs::read_to_string(&description).unwrap()).unwrap();
     assert_eq!((&again["work"]["date"], &again["done"]), (&json!("2001-02-03"), &json!(true)));
+}
+
+#[test]
+fn questions_say_what_is_in_a_row_that_cannot_be_used() {
+    let bench = Bench::new(false);
+    let check = |row: &str, expected: &str| {
+        bench.write("data.jsonl", &format!("{row}\n"));
+        bench.refused("questions --data data.jsonl", &["data.jsonl line 1: ", expected, "hint: "]);
+    };
+    check(r#"{"question": "", "answer": "2"}"#, "field \"question\": expected a text, got an empty one");
+    check(
+        r#"{"question": "q", "answer": ""}"#,
+        "field \"answer\": expected the reference answer, got an empty text",
+    );
+    check(r#"{"question": "q", "answer": ["1", "2"]}"#, "got a list of 2");
+    check(
+        r#"{"question": "q \ud83d", "answer": "2"}"#,
+        "field \"question\": expected Unicode text, got half of a character",
+    );
+    bench.write(
+        "data.jsonl",
+        "{\"question\": \"q\", \"answer\": 123456789012345678901234567890, \"n\": 1e999}\n",
+    );
+    let printed = bench.done("questions --data data.jsonl").stdout;
+    assert!(printed.contains("\"answer\":\"123456789012345678901234567890\""), "{printed}");
+    assert!(printed.contains("\"n\":1e999"), "{printed}");
 }

@@ -2,9 +2,12 @@
 
 use latrace_core::Date;
 
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as the hexadecimal digits of a UUID, in its groups.
+pub(super) fn uuid(bytes: &[u8]) -> String {
+    let group = |(at, byte): (usize, &u8)| {
+        format!("{}{byte:02x}", if [4, 6, 8, 10].contains(&at) { "-" } else { "" })
+    };
+    bytes.iter().enumerate().map(group).collect()
 }
 
 /// A big-endian integer in two's complement, `scale` of whose decimal digits are behind the point.

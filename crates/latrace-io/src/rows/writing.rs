@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::exact::WrittenRow;
 use super::{Format, Row, parquet};
 use crate::files::write_atomically;
 
@@ -67,7 +68,7 @@ impl<W: Write> RowSink for JsonLinesSink<'_, W> {
 }
 
 fn write_line(writer: &mut impl Write, row: &Row) -> io::Result<()> {
-    serde_json::to_writer(&mut *writer, row)?;
+    serde_json::to_writer(&mut *writer, &WrittenRow(row))?;
     writer.write_all(b"\n")
 }
 

@@ -4,7 +4,7 @@ use latrace_core::{Markers, Message, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use latrace_io::rows::{FieldProblem, Row, describe, field, messages_in, text_of};
+use latrace_io::rows::{FieldProblem, Row, describe, field, messages_in, not_a_text, number_text, text_of};
 
 /// How a file's rows become questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,9 @@ fn of_row(mut row: Row, markers: &Markers, chat: Option<RenderChat<'_>>) -> Resu
     if let Some(prompt) = row.get("prompt").cloned() {
         row.entry("question").or_insert(prompt);
     }
+    unpack_answer(&mut row)?;
     numbers_to_texts(&mut row);
+    check_not_empty(&row)?;
     if field(&row, "question").is_none() {
         return Err(FieldProblem::new("question", "a text (or \"prompt\", or \"messages\")", "nothing"));
     }
@@ -138,10 +140,44 @@ fn unmarked(response: &str, markers: &Markers) -> FieldProblem {
 /// Our fields are texts, but files often store them as numbers.
 fn numbers_to_texts(row: &mut Row) {
     for name in ["answer", "id", "difficulty"] {
-        if let Some(value) = row.get_mut(name).filter(|value| value.is_number()) {
-            *value = json!(value.to_string());
+        let Some(value) = row.get_mut(name) else { continue };
+        if let Some(number) = number_text(value) {
+            *value = json!(number);
         }
     }
+}
+
+/// An answer in a list of its own is read as that answer. Several may be ways to write one, or parts of one: a row
+/// that has a list has to say which.
+fn unpack_answer(row: &mut Row) -> Result<(), FieldProblem> {
+    let Some(Value::Array(answers)) = row.get_mut("answer") else { return Ok(()) };
+    match answers.as_mut_slice() {
+        [answer] => {
+            let answer = answer.take();
+            row.insert("answer".to_owned(), answer);
+            Ok(())
+        }
+        several => {
+            let got = format!("a list of {}", several.len());
+            let problem =
+                FieldProblem::new("answer", "one answer: a text, a number, or a list of one of them", got);
+            Err(problem.hint("join the parts of an answer to one text, such as \"1, 2\"; of several ways to write it, keep one"))
+        }
+    }
+}
+
+/// A question or an answer of nothing but white space is none: its prompt would ask nothing, and no answer equals it.
+fn check_not_empty(row: &Row) -> Result<(), FieldProblem> {
+    let is_empty =
+        |name: &str| row.get(name).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty());
+    if is_empty("question") {
+        return Err(FieldProblem::new("question", "a text", "an empty one").hint("leave the row out"));
+    }
+    if is_empty("answer") {
+        let problem = FieldProblem::new("answer", "the reference answer", "an empty text");
+        return Err(problem.hint("where there is no reference answer, write null or leave the field out"));
+    }
+    Ok(())
 }
 
 fn parse(row: Row) -> Result<Question, FieldProblem> {
@@ -150,14 +186,21 @@ fn parse(row: Row) -> Result<Question, FieldProblem> {
 
 /// serde's error does not name the field, so each is parsed alone to find the one that fails.
 fn wrong_field(row: Row, error: &serde_json::Error) -> FieldProblem {
-    let expected = "a value as described in `latrace questions --help`";
     let fails = |(name, value): &(String, Value)| {
         let alone = Row::from_iter([(name.clone(), value.clone())]);
         serde_json::from_value::<Question>(Value::Object(alone)).is_err()
     };
     match row.into_iter().find(fails) {
-        Some((name, value)) => FieldProblem::new(name, expected, describe(&value)),
-        None => FieldProblem::new("question", expected, error.to_string()),
+        Some((name, value)) => not_a_text(&name, expected_in(&name), Some(&value)),
+        None => FieldProblem::new("question", "a row of a question", error.to_string()),
+    }
+}
+
+fn expected_in(name: &str) -> &'static str {
+    match name {
+        "options" => "a list of texts",
+        "answer" | "id" | "difficulty" => "a text or a number",
+        _ => "a text",
     }
 }
 
@@ -299,6 +342,41 @@ mod tests {
         assert!(error.contains("field \"trace\""), "{error}");
         let error = read(Format::Rows, "think", json!({"id": "a"})).unwrap_err().to_string();
         assert!(error.contains("field \"question\""), "{error}");
+    }
+
+    #[track_caller]
+    fn check_refused(value: Value, expected: &str, hint: &str) {
+        let problem = read(Format::Rows, "think", value).unwrap_err();
+        assert_eq!(problem.to_string(), expected);
+        assert!(problem.its_hint().is_some_and(|its| its.contains(hint)), "{problem:?}");
+    }
+
+    #[test]
+    fn answers_in_lists_and_empty_texts_are_read_or_named() {
+        let of = |answer: Value| {
+            read(Format::Rows, "think", json!({"id": "a", "question": "q", "answer": answer}))
+        };
+        assert_eq!(of(json!(["4"])).unwrap().answer.as_deref(), Some("4"));
+        assert_eq!(of(json!([4])).unwrap().answer.as_deref(), Some("4"));
+        assert_eq!(of(json!(null)).unwrap().answer, None);
+        let row = |question: &str, answer: Value| json!({"id": "a", "question": question, "answer": answer});
+        check_refused(
+            row("q", json!(["4", "four"])),
+            "field \"answer\": expected one answer: a text, a number, or a list of one of them, got a list of 2",
+            "join the parts",
+        );
+        check_refused(
+            row("q", json!(" ")),
+            "field \"answer\": expected the reference answer, got an empty text",
+            "write null",
+        );
+        check_refused(
+            row("\n", json!("4")),
+            "field \"question\": expected a text, got an empty one",
+            "leave the row out",
+        );
+        let error = of(json!({"value": 4})).unwrap_err().to_string();
+        assert_eq!(error, "field \"answer\": expected a text or a number, got an object");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::responses::Responses;
 use super::{BenchmarkRun, RESULTS, results};
 use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;
-use latrace_io::rows::Output;
+use latrace_io::rows::{Output, row_text};
 use latrace_objective::statistics::Tally;
 use latrace_questions::benchmarks::{Item, Kind, for_each};
 use latrace_questions::query::{Query, SharedSandbox};
@@ -176,7 +176,9 @@ impl<'a> Judge<'a> {
     fn query(&self, question: &Question) -> Result<Query> {
         let benchmark = &self.plan.benchmark;
         let row = question.item.reference.row(benchmark.kind, benchmark.convention.as_deref());
-        Query::of(&row, None, benchmark.time_limit)
+        // The text too, which has the numbers of tests in full.
+        let text = row_text(&row)?;
+        Query::of(&row, Some(&text), benchmark.time_limit)
             .map_err(|problem| anyhow!("{problem}"))
             .with_context(|| format!("question {}", question.id))
     }

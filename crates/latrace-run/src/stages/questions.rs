@@ -12,6 +12,7 @@ use crate::prompting::{PromptText, Prompting};
 use latrace_core::Split;
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::trace_codec::TraceCodec;
+use latrace_io::rows::json_text;
 use latrace_questions::contamination::{Contamination, EvaluatedTexts, FoundQuestions};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
@@ -129,7 +130,8 @@ impl Encoding<'_> {
             hint: question.hint().map(str::to_owned),
             difficulty: question.difficulty.clone(),
             kind: question.kind.clone().unwrap_or_default(),
-            reference: reference(question).to_string(),
+            // With the numbers of tests in full.
+            reference: json_text(&reference(question))?,
             prompt_ids: prompt.ids(&codec.text)?,
             posterior_prompt_ids: posterior_prompt.map(|prompt| prompt.ids(&codec.text)).transpose()?,
             trace_ids: question.trace.as_ref().map(|trace| codec.trace_ids(trace)).transpose()?,

@@ -38,7 +38,7 @@ const IDS: [&str; 5] = ["prompt_ids", "posterior_prompt_ids", "trace_ids", "answ
 Input rows: those of a built-in task, or of a file: `question` with optional `trace`, `solution`, `answer`,
 `hint`, `kind`, `tests`, `options`, `source` and `difficulty`, or a ready-made `prompt` with optional
 `posterior_prompt` and `response`, or `messages`, whose last one holds the thought (in `reasoning_content`, or with its
-markers) and the answer.
+markers) and the answer. Files may be compressed (.jsonl.gz, .jsonl.zst).
 Output rows: the same fields, `id`, `split`, `prompt`, `posterior_prompt` (if there is a hint: by default the
 solution, else the answer), `response` (if there is a trace: trace and answer with their markers), and `gold`
 for `latrace verify`. With `--model` also the token ids, including the model's end token: `prompt_ids`,
