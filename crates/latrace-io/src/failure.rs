@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::rows::{BadRow, FieldProblem};
+use crate::stdout;
 
 /// An error with an optional hint, and whether it is a usage error.
 #[derive(Debug)]
@@ -61,9 +62,14 @@ impl Error for Failure {}
 /// Finds the hint of an error from another crate.
 pub type HintOf = fn(&(dyn Error + 'static)) -> Option<String>;
 
-/// Prints `error: …`, each `caused by: …`, then `hint: …` to stderr, and returns the exit code. `hint_of`
+/// Prints `error: …`, each `caused by: …`, then `hint: …` to stderr, and returns the exit code. Where the reader of
+/// standard output has left, as `head` does, prints nothing: that is no failure. `hint_of`
 /// returns hints of errors other than [`Failure`].
 pub fn report(error: &anyhow::Error, hint_of: HintOf) -> ExitCode {
+    // The reader of the output has what it asked for, and the error is that it left.
+    if stdout::is_closed() {
+        return ExitCode::SUCCESS;
+    }
     // If stderr is closed, there is nowhere left to report the error.
     let _ = std::io::stderr().write_all(describe(error, hint_of).as_bytes());
     kind_of(error).exit_code()

@@ -1,9 +1,10 @@
-//! Inputs as they come: conversations, tokenizers that begin texts, dates, numbers, encodings.
+//! Inputs as they come: conversations, tokenizers that begin texts, dates, numbers, encodings; and outputs whose reader
+//! leaves.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -210,6 +211,29 @@ fn interrupted_work_keeps_the_date_of_its_prompts() {
 }
 
 #[test]
+fn changed_settings_are_named_when_work_is_to_resume() {
+    let bench = Bench::new(false);
+    bench.write("data.jsonl", "{\"id\": \"a\", \"prompt\": \"one\", \"response\": \"two\"}\n");
+    let train = "train --model model --data data.jsonl --out out --resume max_steps=2 batch_size=1";
+    bench.done(train);
+    let other = format!("{train} learning_rate=3e-3 epochs=7");
+    bench.refused(
+        &other,
+        &["out holds a training with other rows or settings: ", "learning_rate was ", ", is 0.003", "hint: "],
+    );
+    bench.write("data.jsonl", "{\"id\": \"a\", \"prompt\": \"one\", \"response\": \"one\"}\n");
+    bench.refused(train, &["out holds a training of other rows", "hint: "]);
+
+    let sample = "sample --model model --data data.jsonl --out samples.jsonl --n 1 --max-new-tokens 2";
+    bench.done(sample);
+    let description = bench.path("samples.jsonl.sampling.json");
+    let text = fs::read_to_string(&description).unwrap().replace("\"done\": true", "\"done\": false");
+    fs::write(&description, text).unwrap();
+    bench.write("data.jsonl", "{\"id\": \"b\", \"prompt\": \"one\"}\n");
+    bench.refused(&format!("{sample} --seed 5"), &["different work: data changed, seed was 0, is 5"]);
+}
+
+#[test]
 fn questions_say_what_is_in_a_row_that_cannot_be_used() {
     let bench = Bench::new(false);
     let check = |row: &str, expected: &str| {
@@ -233,4 +257,58 @@ fn questions_say_what_is_in_a_row_that_cannot_be_used() {
     let printed = bench.done("questions --data data.jsonl").stdout;
     assert!(printed.contains("\"answer\":\"123456789012345678901234567890\""), "{printed}");
     assert!(printed.contains("\"n\":1e999"), "{printed}");
+}
+
+/// Runs a command whose output is read by nobody.
+fn check_quiet(bench: &Bench, arguments: &str, input: &str) {
+    let mut command = bench.command(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    // It may have ended before it reads.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let is_quiet = ["error", "panicked", "ipe"].iter().all(|word| !stderr.contains(word));
+    assert!(output.status.code() == Some(0) && is_quiet, "{arguments}: {:?}, {stderr}", output.status);
+}
+
+#[test]
+fn verbs_end_quietly_when_their_reader_leaves() {
+    let bench = Bench::new(false);
+    bench.write("data.jsonl", "{\"id\": \"a\", \"prompt\": \"one <think>\", \"response\": \"one </think> two\", \"question\": \"q\", \"answer\": \"2\", \
+                               \"text\": \"one </think>\", \"sample\": 0, \"kind\": \"text\", \"gold\": \"2\", \"prediction\": \"2\"}\n");
+    bench.write("sums.jsonl", "{\"id\": \"a\", \"sample\": 0, \"logprobs\": [-1.0]}\n");
+    bench
+        .write("verdicts.jsonl", "{\"id\": \"a\", \"sample\": 0, \"answer\": 0, \"verdict\": \"correct\"}\n");
+    bench.write("recipe.toml", "[questions]\ntask = \"walk\"\n");
+    for arguments in [
+        "questions --data data.jsonl",
+        "sample --model model --data data.jsonl --n 2 --max-new-tokens 2",
+        "score --model model --data data.jsonl",
+        "answer --model model --data data.jsonl --n 1 --max-new-tokens 2",
+        "verify --data data.jsonl",
+        "weigh --traces sums.jsonl --scores sums.jsonl --verdicts verdicts.jsonl",
+        "run recipe.toml --dry-run",
+        "doctor",
+        "completions bash",
+        "--help",
+        "--version",
+        "sample --help",
+    ] {
+        check_quiet(&bench, arguments, "");
+    }
+    check_quiet(&bench, "chat --model model --max-new-tokens 2", "one\n/reset\n/quit\n");
+}
+
+#[test]
+fn a_closed_standard_error_is_no_failure() {
+    let bench = Bench::new(false);
+    bench.write("data.jsonl", "{\"id\": \"a\", \"prompt\": \"one\", \"response\": \"two\"}\n");
+    let mut command =
+        bench.command("sample --model model --data data.jsonl --n 2 --max-new-tokens 2 --out out.jsonl");
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(bench.rows("out.jsonl").len(), 2);
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::exact::WrittenRow;
 use super::{Format, Row, parquet};
 use crate::files::write_atomically;
+use crate::stdout::StandardOutput;
 
 /// Where rows are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub trait RowSink {
 pub fn write_rows<T>(out: &Output, produce: impl FnOnce(&mut dyn RowSink) -> Result<T>) -> Result<T> {
     match out {
         Output::Stdout => {
-            let mut writer = io::BufWriter::new(io::stdout().lock());
+            let mut writer = io::BufWriter::new(StandardOutput);
             let value = produce(&mut JsonLinesSink { writer: &mut writer })?;
             writer.flush().context("cannot write to standard output")?;
             Ok(value)

@@ -9,6 +9,7 @@ use latrace_engine::Engine;
 use tracing::{info, warn};
 
 use super::input::markers;
+use super::output::write;
 use super::sample::EngineArguments;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
@@ -132,7 +133,7 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
     let engine = arguments.engine.engine()?;
     let summary = evaluation::run(&plan, &responses(arguments, &plan.benchmark, &*engine)?)?;
-    print!("{}", evaluation::table(&summary));
+    write(evaluation::table(&summary).as_bytes())?;
     log_details(&summary);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 mod ahead;
 
-use std::io::Write;
+use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -100,7 +100,8 @@ fn say_what_is_kept(arguments: &RunArguments, folder: &Path) -> Result<()> {
     );
     ctrlc::set_handler(move || {
         child::stop_all();
-        eprintln!("{kept}");
+        // Standard error may be closed, and `eprintln` would panic.
+        let _ = writeln!(stderr(), "{kept}");
         std::process::exit(INTERRUPTED);
     })
     .context("cannot watch for Ctrl-C")
