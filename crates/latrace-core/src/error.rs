@@ -75,6 +75,14 @@ pub enum Error {
         /// Its value.
         got: String,
     },
+    /// A text that is no date, or one that asks for more than a date.
+    #[error("expected {expected}, got {got}")]
+    NoDate {
+        /// What is due.
+        expected: &'static str,
+        /// The text.
+        got: String,
+    },
     /// Markers with which no trace would ever end.
     #[error("markers: expected `cut` within `close` {close:?}, got {cut:?}")]
     BadMarkers {

@@ -4,6 +4,7 @@
 //! Opens no files and knows no tensors: callers pass in bytes and get token ids and text.
 
 pub mod chat;
+pub mod date;
 pub mod error;
 pub mod markers;
 pub mod prompt;
@@ -15,6 +16,7 @@ pub mod tokenizer;
 pub mod verdict;
 
 pub use chat::{ChatTemplate, Message, Turn};
+pub use date::Date;
 pub use error::{Error, Result};
 pub use markers::{Markers, boundary};
 pub use prompt::PromptTemplate;

@@ -44,6 +44,10 @@ pub struct Question {
     /// The posterior's prompt, ready-made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posterior_prompt: Option<String>,
+    /// Whether that prompt is a chat, which its template begins, and not a text, before which a tokenizer may put a
+    /// token.
+    #[serde(skip)]
+    pub prompt_is_chat: bool,
     /// Everything else.
     #[serde(flatten)]
     pub rest: Map<String, Value>,

@@ -1,5 +1,7 @@
 //! Text to token ids and back.
 
+use std::collections::HashSet;
+
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, NormalizerWrapper, TokenizerBuilder};
@@ -13,6 +15,9 @@ pub const END: &str = "<|end|>";
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocabulary_size: usize,
+    begin: Vec<u32>,
+    /// Tokens that are one byte each, where the tokenizer falls back on them for what it has no token for.
+    bytes: HashSet<u32>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -35,7 +40,9 @@ impl Tokenizer {
         // Not the number of tokens: ids may have gaps, and a model needs a row for the highest.
         let highest = inner.get_vocab(true).into_values().max();
         let vocabulary_size = highest.map_or(0, |id| id as usize + 1);
-        Ok(Tokenizer { inner, vocabulary_size })
+        let begin = ids_before_a_text(&inner);
+        let bytes = (0..=u8::MAX).filter_map(|byte| inner.token_to_id(&format!("<0x{byte:02X}>"))).collect();
+        Ok(Tokenizer { inner, vocabulary_size, begin, bytes })
     }
 
     /// Trains byte-pair encoding on `texts`, and returns its `tokenizer.json`. Every text can be encoded,
@@ -80,6 +87,22 @@ impl Tokenizer {
         }
     }
 
+    /// The token ids that the tokenizer puts before a text of its own accord, such as that of a begin marker.
+    pub fn begin(&self) -> &[u32] {
+        &self.begin
+    }
+
+    /// The token ids of a prompt that is a text: with [`Tokenizer::begin`], unless the text begins with its tokens
+    /// already. Differs from transformers in that and in what follows a text: a prompt never ends with a token that
+    /// the tokenizer adds, since a response follows.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.encode(text)?;
+        Ok(if ids.starts_with(&self.begin) { ids } else { [self.begin.as_slice(), &ids].concat() })
+    }
+
     /// The text of `ids`, special tokens included. An id that the tokenizer does not know is an error.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let fail = |reason: String| Error::Decode { tokens: ids.len(), reason };
@@ -101,6 +124,11 @@ impl Tokenizer {
         self.decode(&known)
     }
 
+    /// Whether a token is one byte of a character, and has a text only together with those beside it.
+    pub fn is_byte(&self, id: u32) -> bool {
+        self.bytes.contains(&id)
+    }
+
     /// The id of a token by its exact text, if it is one token.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
@@ -110,6 +138,18 @@ impl Tokenizer {
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary_size
     }
+}
+
+/// What a tokenizer's post-processor puts before a text. As in transformers 5, nothing but that decides: where there
+/// is a `tokenizer.json`, the setting `add_bos_token` of another file is not read.
+fn ids_before_a_text(inner: &tokenizers::Tokenizer) -> Vec<u32> {
+    let of = |text: &str| {
+        let encoding = inner.encode_fast(text, true).ok()?;
+        let added = encoding.get_special_tokens_mask().iter().take_while(|is_added| **is_added == 1).count();
+        // A text of which nothing is left does not tell what stands before it from what stands behind.
+        (added < encoding.len()).then(|| encoding.get_ids()[..added].to_vec())
+    };
+    ["a", "1"].into_iter().find_map(of).unwrap_or_default()
 }
 
 #[cfg(test)]

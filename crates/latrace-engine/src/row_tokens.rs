@@ -1,7 +1,7 @@
 //! Token ids of rows: prompts and responses, given as ids, as text or as a chat.
 
 use latrace_core::{Message, Turn};
-use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
+use latrace_io::rows::{FieldProblem, Row, describe, field, messages_in, text_of};
 use serde_json::Value;
 
 use crate::text_codec::TextCodec;
@@ -22,7 +22,8 @@ pub fn tokens_of(row: &Row, name: &str, text: &TextCodec) -> Result<Vec<u32>, Fi
     if field(row, name).is_none() {
         return Err(FieldProblem::new(name, format!("a text, or token ids in \"{ids_name}\""), "nothing"));
     }
-    text.encode(name, text_of(row, name)?)
+    let given = text_of(row, name)?;
+    if name == "prompt" { text.encode_prompt(name, given) } else { text.encode(name, given) }
 }
 
 fn ids_in(value: &Value, name: &str, vocabulary_size: usize) -> Result<Vec<u32>, FieldProblem> {
@@ -59,7 +60,9 @@ pub const CONSUMED_FIELDS: [&str; 5] = ["prompt", "prompt_ids", "response", "res
 pub fn prompt_and_response(row: &Row, text: &TextCodec) -> Result<PromptAndResponse, FieldProblem> {
     match chat_of(row, &["prompt", "prompt_ids", "response", "response_ids"]) {
         Some(messages) => {
-            let Turn { prompt, response } = text.split(&messages_in(messages)?)?;
+            let messages = messages_in(messages)?;
+            let Turn { prompt, response } = text.split(&messages)?;
+            check_thought(&messages, &response)?;
             Ok(PromptAndResponse {
                 prompt: not_empty("messages", "a prompt", text.encode("messages", &prompt)?)?,
                 response: not_empty("messages", "a response", text.encode("messages", &response)?)?,
@@ -98,19 +101,20 @@ pub fn prompt_of(row: &Row, text: &TextCodec) -> Result<Vec<u32>, FieldProblem> 
     not_empty("prompt", "a prompt", prompt)
 }
 
-fn messages_in(value: &Value) -> Result<Vec<Message>, FieldProblem> {
-    list_in(value, "messages", "a list of messages")?.iter().enumerate().map(message_in).collect()
-}
-
-fn message_in((at, value): (usize, &Value)) -> Result<Message, FieldProblem> {
-    let part = |name: &str| {
-        let wrong = |got: String| FieldProblem::new(format!("messages[{at}].{name}"), "a text", got);
-        match value.get(name) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            other => Err(wrong(other.map_or_else(|| "nothing".to_owned(), describe))),
-        }
-    };
-    Ok(Message { role: part("role")?, content: part("content")? })
+/// The thought of the response, where a message keeps it apart: training without it would teach a model to answer
+/// without one.
+fn check_thought(messages: &[Message], response: &str) -> Result<(), FieldProblem> {
+    let thought =
+        messages.last().and_then(|message| message.reasoning_content.as_deref()).unwrap_or_default();
+    if response.contains(thought.trim()) {
+        return Ok(());
+    }
+    let name = format!("messages[{}].reasoning_content", messages.len() - 1);
+    let problem =
+        FieldProblem::new(name, "a thought that the chat template renders", "one that it leaves out");
+    Err(problem.hint(
+        "write the thought into `content`, with its markers, or use a model whose template knows the field",
+    ))
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_core::{ChatTemplate, Message, Tokenizer, Turn};
+use latrace_core::{ChatTemplate, Date, Message, Tokenizer, Turn};
 use serde_json::Value;
 
 use crate::files::{read_if_there, read_json_if_there};
 use crate::model_shape::ModelShape;
+use latrace_io::clock::today;
 use latrace_io::rows::FieldProblem;
 
 /// What turns a row's text into token ids for one model.
@@ -16,6 +17,8 @@ pub struct TextCodec {
     vocabulary_size: usize,
     tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
+    /// The tokenizer's own end token, if its settings name one.
+    end_id: Option<u32>,
 }
 
 impl TextCodec {
@@ -28,7 +31,30 @@ impl TextCodec {
         if let Some(tokenizer) = &tokenizer {
             check_vocabulary(tokenizer, shape, folder)?;
         }
-        Ok(TextCodec { vocabulary_size: shape.vocabulary_size, tokenizer, template: read_template(folder)? })
+        let settings = read_json_if_there(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+        let mut template = read_template(folder, &settings)?;
+        if let Some(template) = &mut template {
+            template.set_date(today());
+        }
+        let end_id =
+            tokenizer.as_ref().and_then(|tokenizer| tokenizer.token_id(token_text(&settings["eos_token"])));
+        Ok(TextCodec { vocabulary_size: shape.vocabulary_size, tokenizer, template, end_id })
+    }
+
+    /// Renders conversations as on that date, not today.
+    pub fn set_date(&mut self, date: Date) {
+        if let Some(template) = &mut self.template {
+            template.set_date(date);
+        }
+    }
+
+    /// Renders conversations as on the date that earlier work states, or else today. Returns the date if prompts
+    /// depend on it.
+    pub fn date_of(&mut self, earlier: Option<&Value>) -> Option<Date> {
+        let template = self.template.as_mut().filter(|template| template.uses_date())?;
+        let date = earlier.and_then(|date| date.as_str()?.parse().ok()).unwrap_or_else(today);
+        template.set_date(date);
+        Some(date)
     }
 
     /// Ids that the model knows are below this.
@@ -38,14 +64,47 @@ impl TextCodec {
 
     /// The token ids of a field's text.
     pub fn encode(&self, field: &str, text: &str) -> Result<Vec<u32>, FieldProblem> {
+        self.encode_by(Tokenizer::encode, field, text)
+    }
+
+    /// The token ids of a field's text as the beginning of a prompt: after what the tokenizer puts before texts, as in
+    /// transformers. A conversation is no such text: its template says what it begins with.
+    pub fn encode_prompt(&self, field: &str, text: &str) -> Result<Vec<u32>, FieldProblem> {
+        self.encode_by(Tokenizer::encode_prompt, field, text)
+    }
+
+    fn encode_by(
+        &self,
+        encode: fn(&Tokenizer, &str) -> latrace_core::Result<Vec<u32>>,
+        field: &str,
+        text: &str,
+    ) -> Result<Vec<u32>, FieldProblem> {
         let Some(tokenizer) = &self.tokenizer else {
             let expected = "token ids, since the model folder has no tokenizer.json";
             return Err(FieldProblem::new(field, expected, "a text"));
         };
-        tokenizer.encode(text).map_err(|error| {
+        encode(tokenizer, text).map_err(|error| {
             let got = format!("one that it refuses: {error}");
             FieldProblem::new(field, "a text that the tokenizer takes", got)
         })
+    }
+
+    /// What the tokenizer puts before prompts that are texts: its ids.
+    pub fn begin_ids(&self) -> &[u32] {
+        self.tokenizer.as_ref().map_or(&[], Tokenizer::begin)
+    }
+
+    /// Logs what the tokenizer puts before prompts that are texts, if anything.
+    pub fn log_begin(&self) {
+        if let Some(begin) = self.decode(self.begin_ids()).filter(|begin| !begin.is_empty()) {
+            tracing::info!("prompts given as text begin with {begin:?}, which the tokenizer adds");
+        }
+    }
+
+    /// Of the tokens that end a text, the tokenizer's own; the first, if it names none of them.
+    pub fn own_end(&self, end_ids: &[u32]) -> Option<u32> {
+        let own = self.end_id.filter(|own| end_ids.contains(own));
+        own.or_else(|| end_ids.first().copied())
     }
 
     /// Whether ids have a text.
@@ -56,6 +115,11 @@ impl TextCodec {
     /// Whether conversations have a text.
     pub fn has_template(&self) -> bool {
         self.template.is_some()
+    }
+
+    /// Whether a token is one byte of a text, which has none by itself.
+    pub fn is_byte(&self, id: u32) -> bool {
+        self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.is_byte(id))
     }
 
     /// The text of ids that the model drew; none without a tokenizer.
@@ -106,9 +170,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, shape: &ModelShape, folder: &Path) ->
 
 /// The template of `chat_template.jinja`, of `chat_template.json`, or of `tokenizer_config.json`, in that
 /// order.
-fn read_template(folder: &Path) -> Result<Option<ChatTemplate>> {
-    // Needed even if the template has a file of its own: only the settings name the special tokens.
-    let settings = read_json_if_there(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+fn read_template(folder: &Path, settings: &Value) -> Result<Option<ChatTemplate>> {
     let own_file = template_file(folder)?;
     let Some(source) = own_file.or_else(|| template_in(&settings["chat_template"])) else {
         return Ok(None);
@@ -152,6 +214,39 @@ fn token_text(value: &Value) -> &str {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// `oracle/prompt_goldens.py`: ids that transformers gives texts.
+    #[test]
+    fn prompts_begin_as_in_transformers() {
+        let golden: Value = serde_json::from_str(include_str!("../tests/golden/prompt_ids.json")).unwrap();
+        let (texts, cases) = (golden["texts"].as_array().unwrap(), golden["cases"].as_array().unwrap());
+        let shape = ModelShape { vocabulary_size: 6, positions: 9, end_ids: vec![2] };
+        for case in cases {
+            let name = case["post_processor"].as_str().unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let write = |file: &str, value: &Value| {
+                std::fs::write(folder.path().join(file), value.to_string()).unwrap();
+            };
+            write("tokenizer.json", &golden["tokenizers"][name]);
+            write("tokenizer_config.json", &case["config"]);
+            let codec = TextCodec::open(folder.path(), &shape).unwrap();
+            for (text, expected) in texts.iter().zip(case["ids"].as_array().unwrap()) {
+                let mut expected: Vec<u32> = serde_json::from_value(expected.clone()).unwrap();
+                // What follows a prompt is the response, whatever the tokenizer ends texts with.
+                if name.ends_with("end") {
+                    expected.pop();
+                }
+                let text = text.as_str().unwrap();
+                assert_eq!(codec.encode_prompt("prompt", text).unwrap(), expected, "{name}: {text}");
+                let plain = expected.strip_prefix(&[1]).unwrap_or(&expected);
+                assert_eq!(codec.encode("response", text).unwrap(), plain, "{name}: {text}");
+            }
+            // A text that begins with the token does not get it twice.
+            assert_eq!(codec.encode_prompt("prompt", "<s> one").unwrap(), [1, 3], "{name}");
+            assert_eq!(codec.own_end(&[0, 2]), Some(2), "{name}");
+            assert_eq!(codec.own_end(&[0, 1]), Some(0), "{name}");
+        }
+    }
 
     #[test]
     fn both_spellings_of_templates_and_special_tokens_are_read() {

@@ -18,8 +18,10 @@ pub struct TraceCodec {
     /// The tokens that every y begins with: the rest of the closing marker, and the answer's opening marker.
     pub answer_prefix: Vec<u32>,
     markers: Markers,
-    /// Tokens that end any text; the first of them ends a row.
+    /// Tokens that end any text.
     end_ids: Vec<u32>,
+    /// The one of them that rows end with.
+    end_id: u32,
     /// The cut and the answer's closing marker, where they are one token.
     cut_id: Option<u32>,
     close_id: Option<u32>,
@@ -37,18 +39,16 @@ impl TraceCodec {
         if !text.has_tokenizer() {
             return Err(no_tokenizer(model).into());
         }
-        if shape.end_ids.is_empty() {
-            return Err(no_end_token(model).into());
-        }
-        TraceCodec::new(text, shape.end_ids, markers)
+        let end_id = text.own_end(&shape.end_ids).ok_or_else(|| no_end_token(model))?;
+        TraceCodec::new(text, shape.end_ids, end_id, markers)
     }
 
-    fn new(text: TextCodec, end_ids: Vec<u32>, markers: Markers) -> Result<TraceCodec> {
+    fn new(text: TextCodec, end_ids: Vec<u32>, end_id: u32, markers: Markers) -> Result<TraceCodec> {
         let (_, rest) = markers.ends();
         let answer_prefix = encode(&text, &rest)?;
         let cut_id = single(&text, &markers.cut)?;
         let close_id = single(&text, markers.answer_close.trim_start())?;
-        Ok(TraceCodec { text, answer_prefix, markers, end_ids, cut_id, close_id })
+        Ok(TraceCodec { text, answer_prefix, markers, end_ids, end_id, cut_id, close_id })
     }
 
     /// Token ids of a text.
@@ -70,7 +70,7 @@ impl TraceCodec {
     /// y of an answer's text: what is given, the answer, its closing marker, and the end of the row.
     pub fn answer_ids(&self, answer: &str) -> Result<Vec<u32>> {
         let answer = self.encode(&format!("{answer}{}", self.markers.answer_close))?;
-        Ok([self.answer_prefix.as_slice(), &answer, &self.end_ids[..1]].concat())
+        Ok([self.answer_prefix.as_slice(), &answer, &[self.end_id]].concat())
     }
 
     /// How many of `ids` are z: none where the thought has no end.

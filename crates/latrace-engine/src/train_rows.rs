@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::row_tokens::{PromptAndResponse, prompt_and_response};
 use crate::text_codec::TextCodec;
-use latrace_io::rows::{FieldProblem, Place, Row, describe, field, id_of};
+use latrace_io::rows::{FieldProblem, Place, Row, describe, field, id_of, number_of};
 
 /// A row with its token ids and one weight per response token. Without an `id`, the line or row number names
 /// it.
@@ -93,7 +93,7 @@ fn number_in(name: &str, value: &Value) -> Result<f32, FieldProblem> {
 
 fn finite(value: &Value) -> Option<f32> {
     // As an `f32`: a number that is finite in the file may be too large for one.
-    value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
+    number_of(value).map(|number| number as f32).filter(|number| number.is_finite())
 }
 
 #[cfg(test)]

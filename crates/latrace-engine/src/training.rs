@@ -1,6 +1,6 @@
 //! A training run in its folder: metrics, TensorBoard events, the settings in full, progress.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use latrace_lm::{Event, Metrics, TrainConfig};
 use serde_json::Value;
 
 use crate::boundary::{Fit, FitJob};
+use latrace_io::difference::difference;
+use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;
 use latrace_io::tensorboard::EventWriter;
@@ -30,10 +32,18 @@ pub fn to_toml(config: &TrainConfig) -> Result<String> {
 /// Trains, and keeps what is reported in the output folder.
 ///
 /// # Errors
-/// As [`Fit::fit`]; files that cannot be written.
+/// As [`Fit::fit`]; files that cannot be written; a folder with an unfinished training of other settings, which are
+/// named.
 pub fn run_job(trainer: &mut dyn Fit, job: FitJob<'_>) -> Result<()> {
     let mut recorder = Recorder { out: job.out.to_owned(), recipe: to_toml(job.config)?, open: None };
-    trainer.fit(job, &mut |event| recorder.observe(event))
+    let trained = trainer.fit(job, &mut |event| recorder.observe(event));
+    trained.map_err(|error| if is_another(&error) { recorder.another_training() } else { error })
+}
+
+/// Whether the error says that a folder holds a training of other rows or settings.
+fn is_another(error: &anyhow::Error) -> bool {
+    let is_other = |field: &str| field == "fingerprint";
+    matches!(error.downcast_ref(), Some(latrace_lm::Error::Field { field, .. }) if is_other(field))
 }
 
 /// Writes what the trainer reports into the output folder and to stderr.
@@ -50,6 +60,20 @@ struct OpenRecord {
 }
 
 impl Recorder {
+    /// Names the settings in which the training differs from that in its folder.
+    fn another_training(&self) -> anyhow::Error {
+        let read = |toml: &str| toml::from_str::<Value>(toml).unwrap_or(Value::Null);
+        let earlier = fs::read_to_string(self.out.join(RECIPE)).unwrap_or_default();
+        let differing = match difference(&read(&earlier), &read(&self.recipe)) {
+            same if same.is_empty() => "of other rows".to_owned(),
+            settings => format!("with other rows or settings: {settings}"),
+        };
+        let message = format!("{} holds a training {differing}", self.out.display());
+        Failure::work(message)
+            .hint("give the rows and settings that began it, or another output folder")
+            .into()
+    }
+
     fn observe(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Started { total_steps, dropped, truncated, resumed_from, normaliser } => {

@@ -5,6 +5,9 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::rows::{BadRow, FieldProblem};
+use crate::stdout;
+
 /// An error with an optional hint, and whether it is a usage error.
 #[derive(Debug)]
 pub struct Failure {
@@ -59,9 +62,14 @@ impl Error for Failure {}
 /// Finds the hint of an error from another crate.
 pub type HintOf = fn(&(dyn Error + 'static)) -> Option<String>;
 
-/// Prints `error: …`, each `caused by: …`, then `hint: …` to stderr, and returns the exit code. `hint_of`
+/// Prints `error: …`, each `caused by: …`, then `hint: …` to stderr, and returns the exit code. Where the reader of
+/// standard output has left, as `head` does, prints nothing: that is no failure. `hint_of`
 /// returns hints of errors other than [`Failure`].
 pub fn report(error: &anyhow::Error, hint_of: HintOf) -> ExitCode {
+    // The reader of the output has what it asked for, and the error is that it left.
+    if stdout::is_closed() {
+        return ExitCode::SUCCESS;
+    }
     // If stderr is closed, there is nowhere left to report the error.
     let _ = std::io::stderr().write_all(describe(error, hint_of).as_bytes());
     kind_of(error).exit_code()
@@ -75,13 +83,18 @@ fn describe(error: &anyhow::Error, hint_of: HintOf) -> String {
     }
     let hint = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<Failure>() {
         Some(failure) => failure.hint.clone(),
-        None => hint_of(cause),
+        None => hint_of_row(cause).or_else(|| hint_of(cause)),
     };
     // The outermost of several, which is the closest to what the user was doing.
     if let Some(hint) = error.chain().find_map(hint) {
         text.push_str(&format!("hint: {hint}\n"));
     }
     text
+}
+
+fn hint_of_row(cause: &(dyn Error + 'static)) -> Option<String> {
+    let of_row = cause.downcast_ref().and_then(BadRow::its_hint);
+    of_row.or_else(|| cause.downcast_ref().and_then(FieldProblem::its_hint)).map(str::to_owned)
 }
 
 fn kind_of(error: &anyhow::Error) -> FailureKind {

@@ -2,8 +2,10 @@
 //!
 //! Knows files and formats, never a model's arithmetic, a recipe or a command line.
 
+pub mod clock;
 pub mod columnar;
 pub mod columns;
+pub mod difference;
 pub mod failure;
 pub mod files;
 pub mod http;
@@ -13,6 +15,7 @@ pub mod memory;
 pub mod model_folder;
 pub mod progress;
 pub mod rows;
+pub mod stdout;
 pub mod table;
 pub mod tensorboard;
 pub mod text_table;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
+use latrace_io::rows::{FieldProblem, Row, describe, field, number_text, text_of};
 use latrace_verify::code::{Fencing, Json, Limits, Sandbox, Tests};
 use latrace_verify::{
     ChoiceReferences, Convention, Judgement, MathReferences, Reading, Reason, WordReferences, code,
@@ -237,8 +237,7 @@ fn texts(row: &Row, name: &str) -> Result<Vec<String>, FieldProblem> {
 fn text_in(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        other => number_text(other),
     }
 }
 

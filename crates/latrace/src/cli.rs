@@ -162,6 +162,8 @@ fn start_logging(level: LogLevel) {
         .with_ansi(stderr().is_terminal())
         // Never to standard output, where verbs without `--out` write their rows.
         .with_writer(stderr)
+        // Nor a word about a closed standard error: there is nowhere to say it.
+        .log_internal_errors(false)
         .try_init();
 }
 

@@ -318,7 +318,10 @@ fn another_evaluation_is_never_overwritten() {
     bench.failure(
         &format!("{EVAL} --out out --temperature 0.5"),
         1,
-        &["out holds a different evaluation: settings was", "hint: choose another --out"],
+        &[
+            "out holds a different evaluation: benchmark.sampling.temperature was 1.0, is 0.5",
+            "hint: choose another --out",
+        ],
     );
     bench.failure(
         "eval --bench sums.toml --responses gold --out out",
@@ -326,7 +329,7 @@ fn another_evaluation_is_never_overwritten() {
         &["out holds the evaluation of a model"],
     );
     bench.write("questions.jsonl", &QUESTIONS.replace("1 plus 1 is", "1 plus 2 is"));
-    bench.failure(&format!("{EVAL} --out out"), 1, &["out holds a different evaluation: data was"]);
+    bench.failure(&format!("{EVAL} --out out"), 1, &["out holds a different evaluation: data changed"]);
     assert_eq!(bench.read("out/results.json"), before);
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::boundary::Completion;
 use crate::files::read_json_if_there;
+use latrace_io::difference::difference;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::journal::{Line, LineJournal};
@@ -200,16 +201,6 @@ fn write_description(path: &Path, work: &Value, done: bool) -> Result<()> {
         &json!({"version": env!("CARGO_PKG_VERSION"), "done": done, "work": work}),
     )?;
     write_atomically(path, |writer| writeln!(writer, "{text}").context("cannot write a description"))
-}
-
-/// The settings in which two descriptions differ.
-pub fn difference(earlier: &Value, now: &Value) -> String {
-    let keys = now.as_object().into_iter().flat_map(|now| now.keys());
-    let differing: Vec<String> = keys
-        .filter(|key| earlier[*key] != now[*key])
-        .map(|key| format!("{key} was {}, is {}", earlier[key], now[key]))
-        .collect();
-    differing.join("; ")
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -73,11 +72,13 @@ fn check_same(path: &Path, got: &str, expected: &str) -> Result<()> {
     if got == expected {
         return Ok(());
     }
-    let path = path.display();
-    Err(Failure::work(format!(
-        "{path}: field `fingerprint`: expected {expected} (the rows and settings given now), got {got} (those the \
-         run was started with)"
-    ))
+    // As the built-in trainer says it.
+    Err(latrace_lm::Error::Field {
+        path: path.to_owned(),
+        field: "fingerprint".to_owned(),
+        expected: format!("{expected} (the rows and settings given now)"),
+        got: format!("{got} (those the run was started with)"),
+    }
     .into())
 }
 

@@ -112,9 +112,15 @@ impl RowGroup<'_> {
 fn check_compression(compression: Compression) -> Result<(), ParquetError> {
     // The codecs that are compiled in: any other would fail later, at the column's first page.
     match compression {
-        Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) => Ok(()),
+        Compression::UNCOMPRESSED
+        | Compression::SNAPPY
+        | Compression::ZSTD(_)
+        | Compression::GZIP(_)
+        | Compression::LZ4
+        | Compression::LZ4_RAW
+        | Compression::BROTLI(_) => Ok(()),
         other => {
-            let problem = format!("expected no compression, snappy or zstd, got {other}");
+            let problem = format!("expected no compression, snappy, gzip, brotli, lz4 or zstd, got {other}");
             Err(ParquetError::General(problem))
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::file::RowGroup;
 use super::scalar::Scalar;
 use super::text;
-use crate::rows::shortest;
+use crate::rows::{bytes, number, shortest};
 
 /// Rows read at once.
 const BATCH: usize = 64;
@@ -204,7 +204,8 @@ impl ToJson for ByteArray {
             Scalar::Decimal { scale } => decimal(self.data(), scale),
             Scalar::Float { .. } => half(self.data()),
             Scalar::Interval => interval(self.data()),
-            _ => Ok(json!(text::hex(self.data()))),
+            Scalar::Uuid => Ok(json!(text::uuid(self.data()))),
+            _ => Ok(bytes(self.data())),
         }
     }
 }
@@ -222,9 +223,9 @@ fn time(value: i64, per_second: i64) -> Result<String> {
     Ok(text::time(value, per_second))
 }
 
-/// The number that JSON reads from a decimal's digits.
+/// A decimal, in full.
 fn decimal(bytes: &[u8], scale: usize) -> Result<Value> {
-    Ok(serde_json::from_str(&text::decimal(bytes, scale))?)
+    Ok(number(&text::decimal(bytes, scale))?)
 }
 
 /// A number of 16 bits, as IEEE 754 lays it out.

@@ -33,6 +33,8 @@ pub enum Scalar {
     Text,
     /// Bytes without a meaning.
     Bytes,
+    /// 16 bytes that name something.
+    Uuid,
     /// Days since 1970.
     Date,
     /// Time since midnight.
@@ -124,19 +126,18 @@ fn of_converted(bits: u8, converted: ConvertedType) -> Option<Scalar> {
 
 fn of_bytes(logical: Option<&LogicalType>, converted: ConvertedType) -> Option<Scalar> {
     match (logical, converted) {
-        (Some(LogicalType::String | LogicalType::Json), _) => Some(Scalar::Text),
-        (None, ConvertedType::UTF8 | ConvertedType::JSON) => Some(Scalar::Text),
+        (Some(LogicalType::String | LogicalType::Json | LogicalType::Enum), _) => Some(Scalar::Text),
+        (None, ConvertedType::UTF8 | ConvertedType::JSON | ConvertedType::ENUM) => Some(Scalar::Text),
         (
             Some(
                 LogicalType::Bson
-                | LogicalType::Enum
                 | LogicalType::Geometry { .. }
                 | LogicalType::Geography { .. }
                 | LogicalType::_Unknown { .. },
             ),
             _,
         ) => Some(Scalar::Bytes),
-        (None, ConvertedType::NONE | ConvertedType::BSON | ConvertedType::ENUM) => Some(Scalar::Bytes),
+        (None, ConvertedType::NONE | ConvertedType::BSON) => Some(Scalar::Bytes),
         _ => None,
     }
 }
@@ -146,6 +147,7 @@ fn of_fixed_bytes(kind: &Type, logical: Option<&LogicalType>, converted: Convert
     match (logical, converted) {
         (Some(LogicalType::Float16), _) => (*type_length == 2).then_some(Scalar::Float { bits: 16 }),
         (None, ConvertedType::INTERVAL) => (*type_length == 12).then_some(Scalar::Interval),
+        (Some(LogicalType::Uuid), _) => (*type_length == 16).then_some(Scalar::Uuid),
         _ => Some(Scalar::Bytes),
     }
 }
@@ -181,6 +183,7 @@ impl fmt::Display for Scalar {
             Scalar::Decimal { .. } => write!(f, "decimal"),
             Scalar::Text => write!(f, "text"),
             Scalar::Bytes => write!(f, "bytes"),
+            Scalar::Uuid => write!(f, "uuid"),
             Scalar::Date => write!(f, "date"),
             Scalar::Time { .. } => write!(f, "time"),
             Scalar::Timestamp { .. } => write!(f, "timestamp"),

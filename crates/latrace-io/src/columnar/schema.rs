@@ -4,11 +4,12 @@
 //! (<https://github.com/apache/parquet-format/blob/master/LogicalTypes.md>, "Nested Types"). Differs in: a
 //! map without values is a list of its keys.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
 use parquet::basic::{ConvertedType, Repetition};
-use parquet::schema::types::{SchemaDescriptor, Type};
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::scalar::Scalar;
 
@@ -80,11 +81,21 @@ impl Field {
 pub(crate) fn fields_of(schema: &SchemaDescriptor) -> Result<Vec<Field>> {
     let mut walk = Walk { next_leaf: 0 };
     let mut fields = Vec::new();
+    check_names(schema.root_schema().get_fields())?;
     for field in schema.root_schema().get_fields() {
         let read = walk.field(field, Levels::default());
         fields.extend(read.with_context(|| format!("column \"{}\"", field.name()))?);
     }
     Ok(fields)
+}
+
+/// Of two fields of one name, a row would have the last one's value alone.
+fn check_names(fields: &[TypePtr]) -> Result<()> {
+    let mut seen = HashSet::new();
+    match fields.iter().find(|field| !seen.insert(field.name())) {
+        Some(twice) => bail!("expected columns of different names, got two of the name \"{}\"", twice.name()),
+        None => Ok(()),
+    }
 }
 
 /// The levels around a field.
@@ -151,6 +162,7 @@ impl Walk {
 
     fn object(&mut self, kind: &Type, levels: Levels, optional: bool) -> Result<Option<Field>> {
         let mut fields = Vec::new();
+        check_names(kind.get_fields())?;
         for field in kind.get_fields() {
             fields.extend(self.field(field, levels)?);
         }

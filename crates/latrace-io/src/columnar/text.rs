@@ -1,8 +1,13 @@
 //! Values that JSON has no type for, as text.
 
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+use latrace_core::Date;
+
+/// Bytes as the hexadecimal digits of a UUID, in its groups.
+pub(super) fn uuid(bytes: &[u8]) -> String {
+    let group = |(at, byte): (usize, &u8)| {
+        format!("{}{byte:02x}", if [4, 6, 8, 10].contains(&at) { "-" } else { "" })
+    };
+    bytes.iter().enumerate().map(group).collect()
 }
 
 /// A big-endian integer in two's complement, `scale` of whose decimal digits are behind the point.
@@ -49,27 +54,9 @@ fn digits(mut bytes: Vec<u8>) -> String {
     digits.iter().rev().collect()
 }
 
-/// Days since 1970 as a date of the Gregorian calendar, extended to all years.
-///
-/// Follows Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2021), `civil_from_days`: years begin in
-/// March, so that the leap day is the last of its year.
+/// Days since 1970 as a date.
 pub(super) fn date(days: i64) -> String {
-    const DAYS_IN_400_YEARS: i64 = 146_097;
-    // From 1 March of the year 0 to 1 January 1970.
-    let since_march_of_0 = days + 719_468;
-    let era = since_march_of_0.div_euclid(DAYS_IN_400_YEARS);
-    let day_of_era = since_march_of_0.rem_euclid(DAYS_IN_400_YEARS);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let months_since_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * months_since_march + 2) / 5 + 1;
-    let month = (months_since_march + 2) % 12 + 1;
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    match year {
-        0..=9999 => format!("{year:04}-{month:02}-{day:02}"),
-        // ISO 8601 requires a sign where a year does not have four digits.
-        _ => format!("{year:+05}-{month:02}-{day:02}"),
-    }
+    Date::from_days(days).to_string()
 }
 
 /// Time since midnight, with as many thousandths, millionths or billionths as it has.

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::Row;
+use super::exact::{hex_of, is_bytes, number_text};
 
 /// A problem with a field: what was expected and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub struct FieldProblem {
     field: String,
     expected: String,
     got: String,
+    hint: Option<String>,
 }
 
 impl FieldProblem {
@@ -22,7 +24,17 @@ impl FieldProblem {
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> FieldProblem {
-        FieldProblem { field: field.into(), expected: expected.into(), got: got.into() }
+        FieldProblem { field: field.into(), expected: expected.into(), got: got.into(), hint: None }
+    }
+
+    /// Adds a hint on what to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> FieldProblem {
+        FieldProblem { hint: Some(hint.into()), ..self }
+    }
+
+    /// What to do about it, if there is a hint.
+    pub fn its_hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 }
 
@@ -42,7 +54,11 @@ pub fn describe(value: &Value) -> String {
         Value::Number(number) => format!("number {number}"),
         Value::String(text) => format!("string {}", quoted(text)),
         Value::Array(values) => format!("a list of {}", values.len()),
-        Value::Object(_) => "an object".to_owned(),
+        Value::Object(_) => match (number_text(value), hex_of(value)) {
+            (Some(number), _) => format!("number {number}"),
+            (_, Some(hex)) => format!("bytes ({} of them), which are no text", hex.len() / 2),
+            (None, None) => "an object".to_owned(),
+        },
     }
 }
 
@@ -64,8 +80,13 @@ pub fn id_of(row: &Row) -> Result<Option<Value>, FieldProblem> {
     match field(row, "id") {
         None => Ok(None),
         Some(id) if id.is_string() || id.is_u64() || id.is_i64() => Ok(Some(id.clone())),
-        Some(other) => Err(FieldProblem::new("id", "a string or an integer", describe(other))),
+        Some(other) => Err(FieldProblem::new("id", expected_id(other), describe(other))),
     }
+}
+
+fn expected_id(got: &Value) -> &'static str {
+    let is_number = number_text(got).is_some() && !got.is_number();
+    if is_number { "a string or an integer of at most 64 bits" } else { "a string or an integer" }
 }
 
 fn required_id(row: &Row) -> Result<Value, FieldProblem> {
@@ -111,6 +132,17 @@ impl UniqueIds {
 pub fn text_of<'a>(row: &'a Row, name: &str) -> Result<&'a str, FieldProblem> {
     match field(row, name) {
         Some(Value::String(text)) => Ok(text),
-        other => Err(FieldProblem::new(name, "a text", other.map_or_else(|| "nothing".to_owned(), describe))),
+        other => Err(not_a_text(name, "a text", other)),
+    }
+}
+
+/// The problem of a field that holds something else than a text.
+pub fn not_a_text(name: &str, expected: &str, got: Option<&Value>) -> FieldProblem {
+    let problem = FieldProblem::new(name, expected, got.map_or_else(|| "nothing".to_owned(), describe));
+    match got {
+        Some(value) if is_bytes(value) => {
+            problem.hint("the column's type is binary: write it as a string column, such as with pyarrow's `cast(pa.string())`")
+        }
+        _ => problem,
     }
 }

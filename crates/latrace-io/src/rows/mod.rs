@@ -1,13 +1,17 @@
 //! Rows of data files: JSON Lines or Parquet by extension, in and out, unknown fields and field order kept.
 //!
 //! Numbers that JSON cannot hold (NaN and infinities, from Parquet) are read as the strings `NaN`, `inf` and
-//! `-inf`, so that a check of a field names them.
+//! `-inf`, so that a check of a field names them. Numbers of any size are exact, and bytes are no texts: `exact`.
 
+mod decoded;
+mod exact;
 mod fields;
+mod messages;
 mod parquet;
 mod reading;
 mod writing;
 
+use std::any::Any;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -18,7 +22,11 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 
-pub use fields::{FieldProblem, UniqueIds, describe, field, id_of, text_of};
+use exact::bytes_of;
+pub(crate) use exact::{bytes, number};
+pub use exact::{is_bytes, json_text, number_of, number_text, row_text};
+pub use fields::{FieldProblem, UniqueIds, describe, field, id_of, not_a_text, text_of};
+pub use messages::messages_in;
 pub use reading::{BadRows, RowReader};
 pub use writing::{Output, RowSink, write_rows};
 
@@ -59,12 +67,25 @@ pub struct BadRow {
     file: PathBuf,
     place: Place,
     problem: String,
+    hint: Option<String>,
 }
 
 impl BadRow {
     /// A bad row of `file`.
-    pub fn new(file: &Path, place: Place, problem: impl fmt::Display) -> BadRow {
-        BadRow { file: file.to_owned(), place, problem: problem.to_string() }
+    pub fn new(file: &Path, place: Place, problem: impl fmt::Display + 'static) -> BadRow {
+        let of_field = (&problem as &dyn Any).downcast_ref::<FieldProblem>();
+        let hint = of_field.and_then(FieldProblem::its_hint).map(str::to_owned);
+        BadRow { file: file.to_owned(), place, problem: problem.to_string(), hint }
+    }
+
+    /// Adds a hint on what to do about it.
+    pub fn hint(self, hint: &str) -> BadRow {
+        BadRow { hint: Some(hint.to_owned()), ..self }
+    }
+
+    /// What to do about it, if there is a hint.
+    pub fn its_hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 }
 
@@ -84,8 +105,7 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Format> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-        match extension.to_ascii_lowercase().as_str() {
+        match extension(path).as_str() {
             "jsonl" | "json" | "ndjson" => Ok(Format::JsonLines),
             "parquet" => Ok(Format::Parquet),
             _ => Err(Failure::usage(format!(
@@ -93,6 +113,24 @@ impl Format {
                 path.display()
             ))
             .into()),
+        }
+    }
+
+    /// That of a file to read, which may be compressed as a whole.
+    fn of_input(path: &Path) -> Result<Format> {
+        let (inner, is_compressed) = match COMPRESSED.contains(&extension(path).as_str()) {
+            true => (path.with_extension(""), true),
+            false => (path.to_owned(), false),
+        };
+        match Format::of(&inner) {
+            Ok(Format::Parquet) if is_compressed => Err(Failure::usage(format!(
+                "{}: expected Parquet without compression around it, which its readers cannot seek in",
+                path.display()
+            ))
+            .hint("unpack the file first; Parquet compresses its columns itself")
+            .into()),
+            Err(_) if is_compressed => Format::of(path),
+            format => format,
         }
     }
 }
@@ -121,7 +159,20 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn is_data(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "parquet" || extension == "jsonl")
+    let inner = if COMPRESSED.contains(&extension(file).as_str()) {
+        file.with_extension("")
+    } else {
+        file.to_owned()
+    };
+    inner.extension().is_some_and(|extension| extension == "jsonl")
+        || file.extension().is_some_and(|extension| extension == "parquet")
+}
+
+/// Extensions of JSON that is compressed as a whole.
+const COMPRESSED: [&str; 2] = ["gz", "zst"];
+
+fn extension(path: &Path) -> String {
+    path.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase()
 }
 
 /// The `f64` whose shortest decimal is that of `number`, so that it prints as the `f32` does; `None` if not

@@ -1,15 +1,15 @@
 //! Rows in, one by one, with the policy for bad ones.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{BadRow, Format, Place, Row, describe, parquet};
+use super::{BadRow, FieldProblem, Format, Place, Row, decoded, describe, exact, parquet};
 
 /// What to do with a row that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,26 +40,29 @@ impl fmt::Debug for RowReader {
 impl RowReader {
     /// Opens `path`; the extension says the format.
     pub fn open(path: &Path, bad_rows: BadRows) -> Result<RowReader> {
-        let format = Format::of(path)?;
+        let format = Format::of_input(path)?;
         let rows: RowIterator = match format {
             Format::JsonLines => json_rows(path)?,
-            Format::Parquet => Box::new(
-                parquet::read(path)?.map(|read| read.map(|(place, row)| Source { place, row, text: None })),
-            ),
+            Format::Parquet => Box::new(parquet::read(path)?.map(|read| {
+                let (place, row) = read?;
+                // As for JSON: who reads texts of tests has the numbers in full.
+                let text = exact::holds_numbers(&row).then(|| exact::row_text(&row)).transpose()?;
+                Ok(Source { place, row, text })
+            })),
         };
         Ok(RowReader { path: path.to_owned(), rows, bad_rows, skipped: 0 })
     }
 
     /// The next row as `parse` reads it; `None` at the end. A row that `parse` refuses is a bad row.
-    pub fn next_with<T, E: fmt::Display>(
+    pub fn next_with<T, E: fmt::Display + 'static>(
         &mut self,
         mut parse: impl FnMut(Place, Row) -> Result<T, E>,
     ) -> Result<Option<T>> {
         self.next_with_text(|place, row, _| parse(place, row))
     }
 
-    /// The same with the row's JSON text where it holds integers that a [`Value`] may not hold exactly.
-    pub fn next_with_text<T, E: fmt::Display>(
+    /// The same with the row's JSON text where it holds numbers that a [`Value`] may not hold exactly.
+    pub fn next_with_text<T, E: fmt::Display + 'static>(
         &mut self,
         mut parse: impl FnMut(Place, Row, Option<&str>) -> Result<T, E>,
     ) -> Result<Option<T>> {
@@ -96,23 +99,28 @@ struct Source {
 
 type RowIterator = Box<dyn Iterator<Item = Result<Source>>>;
 
-/// JSON Lines, or a whole JSON array.
+/// JSON Lines, or a whole JSON array, in any of the encodings that [`decoded`] reads.
 fn json_rows(path: &Path) -> Result<RowIterator> {
     let cannot = || format!("cannot read {}", path.display());
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).with_context(cannot)?);
-    skip_byte_order_mark(&mut reader).with_context(cannot)?;
+    let mut reader = decoded::open(path)?;
     let first = reader.fill_buf().with_context(cannot)?.trim_ascii_start().first().copied();
     // A line of JSON Lines begins with a brace, since it is an object.
     if first == Some(b'[') {
         return array_rows(path, reader);
     }
-    Ok(Box::new(JsonLines { path: path.to_owned(), reader, line: 0, buffer: Vec::new() }))
+    Ok(Box::new(JsonLines {
+        path: path.to_owned(),
+        reader,
+        line: 0,
+        buffer: Vec::new(),
+        waiting: VecDeque::new(),
+    }))
 }
 
 fn array_rows(path: &Path, mut reader: impl Read) -> Result<RowIterator> {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
-    // As texts: a `Value` would have rounded long integers.
+    // As texts: a `Value` would have rounded long numbers.
     let values: Vec<Box<RawValue>> =
         serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
     let path = path.to_owned();
@@ -122,19 +130,13 @@ fn array_rows(path: &Path, mut reader: impl Read) -> Result<RowIterator> {
     Ok(Box::new(values.into_iter().zip(1..).map(row)))
 }
 
-fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    if reader.fill_buf()?.starts_with(MARK) {
-        reader.consume(MARK.len());
-    }
-    Ok(())
-}
-
 struct JsonLines {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead>,
     line: u64,
     buffer: Vec<u8>,
+    /// Rows of a line that ends in lone carriage returns, as older systems write them.
+    waiting: VecDeque<Result<Source>>,
 }
 
 impl Iterator for JsonLines {
@@ -142,15 +144,16 @@ impl Iterator for JsonLines {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
+            if let Some(row) = self.waiting.pop_front() {
+                return Some(row);
+            }
             self.buffer.clear();
             match self.reader.read_until(b'\n', &mut self.buffer) {
                 Ok(0) => return None,
                 Ok(_) => self.line += 1,
                 Err(error) => return Some(Err(error).with_context(|| self.cannot())),
             }
-            if !self.buffer.trim_ascii().is_empty() {
-                return Some(self.parse_line());
-            }
+            self.parse_line();
         }
     }
 }
@@ -160,19 +163,40 @@ impl JsonLines {
         format!("cannot read {} after line {}", self.path.display(), self.line)
     }
 
-    fn parse_line(&self) -> Result<Source> {
-        source(&self.path, Place::Line(self.line), &self.buffer)
+    fn parse_line(&mut self) {
+        let text = self.buffer.trim_ascii();
+        // Files that were joined have one inside, too.
+        let text = text.strip_prefix(decoded::UTF8_MARK).unwrap_or(text);
+        if text.is_empty() {
+            return;
+        }
+        let row = source(&self.path, Place::Line(self.line), text);
+        // Only where the line is no row: within one, a carriage return is white space.
+        if row.is_ok() || !text.contains(&b'\r') {
+            self.waiting.push_back(row);
+            return;
+        }
+        let mut line = self.line;
+        for part in text.split(|byte| *byte == b'\r') {
+            if !part.trim_ascii().is_empty() {
+                self.waiting.push_back(source(&self.path, Place::Line(line), part));
+            }
+            line += 1;
+        }
+        self.line = line - 1;
     }
 }
 
 /// The row that a JSON text holds.
 fn source(path: &Path, place: Place, text: &[u8]) -> Result<Source> {
-    let row = match serde_json::from_slice(text) {
+    let is_inexact = exact::may_be_inexact(text);
+    let parsed = if is_inexact { exact::parse(text) } else { serde_json::from_slice(text) };
+    let row = match parsed {
         Ok(Value::Object(row)) => row,
         Ok(other) => return Err(no_object(path, place, &describe(&other))),
-        Err(error) => return Err(no_object(path, place, &invalid(&error))),
+        Err(error) => return Err(invalid(path, place, text, &error)),
     };
-    let text = has_long_integer(text).then(|| String::from_utf8_lossy(text).into_owned());
+    let text = is_inexact.then(|| String::from_utf8_lossy(text).into_owned());
     Ok(Source { place, row, text })
 }
 
@@ -180,19 +204,25 @@ fn no_object(path: &Path, place: Place, got: &str) -> anyhow::Error {
     BadRow::new(path, place, format!("expected a JSON object, got {got}")).into()
 }
 
-fn invalid(error: &serde_json::Error) -> String {
-    // serde counts lines from the beginning of the row, not of the file.
-    let reason = error.to_string().replace(" at line 1 column ", " at column ");
-    format!("invalid JSON: {reason}")
-}
-
-/// Whether a text holds digits that may be an integer beyond 64 bits.
-fn has_long_integer(text: &[u8]) -> bool {
-    // An integer of 19 digits always fits `u64`, but one with a minus sign not always `i64`.
-    const LONG: usize = 19;
-    let mut run = 0;
-    text.iter().any(|byte| {
-        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
-        run >= LONG
-    })
+fn invalid(path: &Path, place: Place, text: &[u8], error: &serde_json::Error) -> anyhow::Error {
+    if let Err(error) = str::from_utf8(text) {
+        let at = error.valid_up_to();
+        let got = format!("the byte 0x{:02X} at byte {at} of the line, which is not UTF-8", text[at]);
+        let bad = BadRow::new(path, place, format!("expected a JSON object in UTF-8, got {got}"));
+        return bad.hint("convert the file, such as with `iconv -f latin1 -t utf-8`").into();
+    }
+    match exact::wrong_field(text) {
+        Some((name, inner)) if inner.to_string().contains("hex escape") => {
+            let got = "half of a character: a \\u escape of a surrogate without its partner";
+            let problem = FieldProblem::new(name, "Unicode text", got);
+            let hint = "repair the text, such as with Python's `text.encode(\"utf-16\", \"surrogatepass\").decode(\"utf-16\", \
+                        \"replace\")`, or leave the row out";
+            BadRow::new(path, place, problem.hint(hint)).into()
+        }
+        // serde counts lines from the beginning of the row, not of the file.
+        _ => {
+            let reason = error.to_string().replace(" at line 1 column ", " at column ");
+            no_object(path, place, &format!("invalid JSON: {reason}"))
+        }
+    }
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::exact::WrittenRow;
 use super::{Format, Row, parquet};
 use crate::files::write_atomically;
+use crate::stdout::StandardOutput;
 
 /// Where rows are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub trait RowSink {
 pub fn write_rows<T>(out: &Output, produce: impl FnOnce(&mut dyn RowSink) -> Result<T>) -> Result<T> {
     match out {
         Output::Stdout => {
-            let mut writer = io::BufWriter::new(io::stdout().lock());
+            let mut writer = io::BufWriter::new(StandardOutput);
             let value = produce(&mut JsonLinesSink { writer: &mut writer })?;
             writer.flush().context("cannot write to standard output")?;
             Ok(value)
@@ -67,7 +69,7 @@ impl<W: Write> RowSink for JsonLinesSink<'_, W> {
 }
 
 fn write_line(writer: &mut impl Write, row: &Row) -> io::Result<()> {
-    serde_json::to_writer(&mut *writer, row)?;
+    serde_json::to_writer(&mut *writer, &WrittenRow(row))?;
     writer.write_all(b"\n")
 }
 

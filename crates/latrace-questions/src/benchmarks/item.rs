@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::choices::{self, Choices, MOST};
 use super::{Benchmark, Columns, Kind, Tests};
-use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
+use latrace_io::rows::{FieldProblem, Row, describe, field, number_text, text_of};
 
 /// A question of a benchmark.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,8 +212,8 @@ fn answer_in(columns: &Columns, value: &Value) -> Result<String, FieldProblem> {
     let expected = "a text, a number or a list of them";
     match value {
         Value::String(text) => cut(columns, text),
-        Value::Number(_) | Value::Bool(_) => Ok(plain(value)),
-        other => Err(wrong(&columns.answer, expected, other)),
+        Value::Bool(_) => Ok(plain(value)),
+        other => number_text(other).ok_or_else(|| wrong(&columns.answer, expected, other)),
     }
 }
 
@@ -242,10 +242,10 @@ fn choice(columns: &Columns, row: &Row, question: &str) -> Result<Choices, Field
 
 /// An option with a column of its own.
 fn option_of(row: &Row, name: &str) -> Result<String, FieldProblem> {
-    Ok(match field(row, name) {
-        Some(Value::Number(number)) => number.to_string(),
-        _ => text_of(row, name)?.trim().to_owned(),
-    })
+    match field(row, name).and_then(number_text) {
+        Some(number) => Ok(number),
+        None => Ok(text_of(row, name)?.trim().to_owned()),
+    }
 }
 
 /// Options that share a column.

@@ -1,10 +1,10 @@
 //! Formats of question rows: ours, GSM8K's, conversations.
 
-use latrace_core::{Markers, Message, Question, Turn};
+use latrace_core::{Markers, Message, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use latrace_io::rows::{FieldProblem, Row, describe, field, text_of};
+use latrace_io::rows::{FieldProblem, Row, describe, field, messages_in, not_a_text, number_text, text_of};
 
 /// How a file's rows become questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,8 @@ pub enum Format {
     Conversations,
 }
 
-/// Splits a chat into prompt and response, using the model's chat template.
-pub type SplitChat<'a> = &'a dyn Fn(&[Message]) -> Result<Turn, FieldProblem>;
+/// The text of a chat up to where the assistant writes, by the model's chat template.
+pub type RenderChat<'a> = &'a dyn Fn(&[Message]) -> Result<String, FieldProblem>;
 
 impl Format {
     /// The question of a row that has an `id`.
@@ -33,7 +33,7 @@ impl Format {
         self,
         row: Row,
         markers: &Markers,
-        chat: Option<SplitChat<'_>>,
+        chat: Option<RenderChat<'_>>,
     ) -> Result<Question, FieldProblem> {
         match self {
             Format::Rows => of_row(row, markers, chat),
@@ -57,33 +57,56 @@ pub(super) fn question_text(row: &Row) -> Result<String, FieldProblem> {
     named.or_else(of_turns).or_else(of_chat).map(str::to_owned).ok_or_else(missing)
 }
 
-fn of_row(mut row: Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Question, FieldProblem> {
+fn of_row(mut row: Row, markers: &Markers, chat: Option<RenderChat<'_>>) -> Result<Question, FieldProblem> {
     // The chat first: the response that it holds is then taken apart like any other.
-    replace_chat(&mut row, markers, chat)?;
+    let is_chat = replace_chat(&mut row, markers, chat)?;
     replace_response(&mut row, markers)?;
     if let Some(prompt) = row.get("prompt").cloned() {
         row.entry("question").or_insert(prompt);
     }
+    unpack_answer(&mut row)?;
     numbers_to_texts(&mut row);
+    check_not_empty(&row)?;
     if field(&row, "question").is_none() {
         return Err(FieldProblem::new("question", "a text (or \"prompt\", or \"messages\")", "nothing"));
     }
-    parse(row)
+    Ok(Question { prompt_is_chat: is_chat, ..parse(row)? })
 }
 
-/// Replaces `messages` by prompt, response and question.
-fn replace_chat(row: &mut Row, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<(), FieldProblem> {
-    let Some(messages) = row.shift_remove("messages") else { return Ok(()) };
-    let messages: Vec<Message> = serde_json::from_value(messages)
-        .map_err(|error| FieldProblem::new("messages", "a chat", error.to_string()))?;
-    if let Some(split) = chat {
-        let Turn { prompt, response } = split(&messages)?;
-        // The template ends where the assistant's turn begins, and that turn begins with a thought.
-        row.insert("prompt".to_owned(), json!(prompt + &markers.open));
-        row.insert("response".to_owned(), json!(response));
-    }
+/// Replaces `messages` by prompt, thought, answer and question; says whether the prompt is a chat now.
+fn replace_chat(
+    row: &mut Row,
+    markers: &Markers,
+    chat: Option<RenderChat<'_>>,
+) -> Result<bool, FieldProblem> {
+    let Some(messages) = row.shift_remove("messages").filter(|messages| !messages.is_null()) else {
+        return Ok(false);
+    };
+    let messages = messages_in(&messages)?;
     row.entry("question").or_insert_with(|| json!(last_question(&messages)));
-    Ok(())
+    let Some(render) = chat else { return Ok(false) };
+    let (last, before) =
+        messages.split_last().filter(|(last, _)| last.role == "assistant").ok_or_else(|| {
+            let got =
+                messages.last().map_or("none".to_owned(), |last| format!("one of role \"{}\"", last.role));
+            FieldProblem::new("messages", "a last message of the assistant", got)
+        })?;
+    let prompt = render(before)?;
+    // The assistant's turn begins with a thought, which some templates open themselves.
+    let before_thought = prompt.trim_end().strip_suffix(markers.open.trim()).unwrap_or(&prompt);
+    row.insert("prompt".to_owned(), json!(format!("{before_thought}{}", markers.open)));
+    // The message itself, not as the template renders it: its end marker is no part of the answer.
+    match &last.reasoning_content {
+        // A trace of its own comes before that of the chat.
+        Some(_) if field(row, "trace").is_some() => {}
+        Some(thought) => {
+            let answer = markers.split(&last.content).map_or(last.content.trim(), |(_, answer)| answer);
+            row.insert("trace".to_owned(), json!(thought.trim()));
+            row.insert("solution".to_owned(), json!(answer));
+        }
+        None => drop(row.insert("response".to_owned(), json!(last.content))),
+    }
+    Ok(true)
 }
 
 fn last_question(messages: &[Message]) -> &str {
@@ -117,10 +140,44 @@ fn unmarked(response: &str, markers: &Markers) -> FieldProblem {
 /// Our fields are texts, but files often store them as numbers.
 fn numbers_to_texts(row: &mut Row) {
     for name in ["answer", "id", "difficulty"] {
-        if let Some(value) = row.get_mut(name).filter(|value| value.is_number()) {
-            *value = json!(value.to_string());
+        let Some(value) = row.get_mut(name) else { continue };
+        if let Some(number) = number_text(value) {
+            *value = json!(number);
         }
     }
+}
+
+/// An answer in a list of its own is read as that answer. Several may be ways to write one, or parts of one: a row
+/// that has a list has to say which.
+fn unpack_answer(row: &mut Row) -> Result<(), FieldProblem> {
+    let Some(Value::Array(answers)) = row.get_mut("answer") else { return Ok(()) };
+    match answers.as_mut_slice() {
+        [answer] => {
+            let answer = answer.take();
+            row.insert("answer".to_owned(), answer);
+            Ok(())
+        }
+        several => {
+            let got = format!("a list of {}", several.len());
+            let problem =
+                FieldProblem::new("answer", "one answer: a text, a number, or a list of one of them", got);
+            Err(problem.hint("join the parts of an answer to one text, such as \"1, 2\"; of several ways to write it, keep one"))
+        }
+    }
+}
+
+/// A question or an answer of nothing but white space is none: its prompt would ask nothing, and no answer equals it.
+fn check_not_empty(row: &Row) -> Result<(), FieldProblem> {
+    let is_empty =
+        |name: &str| row.get(name).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty());
+    if is_empty("question") {
+        return Err(FieldProblem::new("question", "a text", "an empty one").hint("leave the row out"));
+    }
+    if is_empty("answer") {
+        let problem = FieldProblem::new("answer", "the reference answer", "an empty text");
+        return Err(problem.hint("where there is no reference answer, write null or leave the field out"));
+    }
+    Ok(())
 }
 
 fn parse(row: Row) -> Result<Question, FieldProblem> {
@@ -129,14 +186,21 @@ fn parse(row: Row) -> Result<Question, FieldProblem> {
 
 /// serde's error does not name the field, so each is parsed alone to find the one that fails.
 fn wrong_field(row: Row, error: &serde_json::Error) -> FieldProblem {
-    let expected = "a value as described in `latrace questions --help`";
     let fails = |(name, value): &(String, Value)| {
         let alone = Row::from_iter([(name.clone(), value.clone())]);
         serde_json::from_value::<Question>(Value::Object(alone)).is_err()
     };
     match row.into_iter().find(fails) {
-        Some((name, value)) => FieldProblem::new(name, expected, describe(&value)),
-        None => FieldProblem::new("question", expected, error.to_string()),
+        Some((name, value)) => not_a_text(&name, expected_in(&name), Some(&value)),
+        None => FieldProblem::new("question", "a row of a question", error.to_string()),
+    }
+}
+
+fn expected_in(name: &str) -> &'static str {
+    match name {
+        "options" => "a list of texts",
+        "answer" | "id" | "difficulty" => "a text or a number",
+        _ => "a text",
     }
 }
 
@@ -280,6 +344,41 @@ mod tests {
         assert!(error.contains("field \"question\""), "{error}");
     }
 
+    #[track_caller]
+    fn check_refused(value: Value, expected: &str, hint: &str) {
+        let problem = read(Format::Rows, "think", value).unwrap_err();
+        assert_eq!(problem.to_string(), expected);
+        assert!(problem.its_hint().is_some_and(|its| its.contains(hint)), "{problem:?}");
+    }
+
+    #[test]
+    fn answers_in_lists_and_empty_texts_are_read_or_named() {
+        let of = |answer: Value| {
+            read(Format::Rows, "think", json!({"id": "a", "question": "q", "answer": answer}))
+        };
+        assert_eq!(of(json!(["4"])).unwrap().answer.as_deref(), Some("4"));
+        assert_eq!(of(json!([4])).unwrap().answer.as_deref(), Some("4"));
+        assert_eq!(of(json!(null)).unwrap().answer, None);
+        let row = |question: &str, answer: Value| json!({"id": "a", "question": question, "answer": answer});
+        check_refused(
+            row("q", json!(["4", "four"])),
+            "field \"answer\": expected one answer: a text, a number, or a list of one of them, got a list of 2",
+            "join the parts",
+        );
+        check_refused(
+            row("q", json!(" ")),
+            "field \"answer\": expected the reference answer, got an empty text",
+            "write null",
+        );
+        check_refused(
+            row("\n", json!("4")),
+            "field \"question\": expected a text, got an empty one",
+            "leave the row out",
+        );
+        let error = of(json!({"value": 4})).unwrap_err().to_string();
+        assert_eq!(error, "field \"answer\": expected a text or a number, got an object");
+    }
+
     #[test]
     fn a_chat_becomes_a_prompt_that_opens_the_thought_behind_its_last_question() {
         let messages = json!([
@@ -288,23 +387,39 @@ mod tests {
             {"role": "user", "content": "second?"},
             {"role": "assistant", "content": "<think>\nz\n</think>\n\ny"},
         ]);
-        let split = |messages: &[Message]| {
-            let (response, before) = messages.split_last().unwrap();
-            let prompt = before.iter().map(|message| format!("{}|", message.content)).collect();
-            Ok(Turn { prompt, response: response.content.clone() })
+        let render = |messages: &[Message]| {
+            Ok(messages.iter().map(|message| format!("{}|", message.content)).collect())
         };
         let markers = Markers::named("think").unwrap();
-        let of = |value: Value, chat: Option<SplitChat<'_>>| {
+        let of = |value: Value, chat: Option<RenderChat<'_>>| {
             Format::Rows.question(row(value), &markers, chat).unwrap()
         };
         let chat = json!({"id": "a", "messages": messages});
-        let question = of(chat.clone(), Some(&split));
+        let question = of(chat.clone(), Some(&render));
         assert_eq!(question.question, "second?");
         assert_eq!(question.prompt.as_deref(), Some("first?|one|second?|<think>\n"));
         assert_eq!((question.trace.as_deref(), question.solution.as_deref()), (Some("z"), Some("y")));
         // Without a model, only the question is known.
         let question = of(chat, None);
         assert_eq!((question.question.as_str(), question.prompt, question.trace), ("second?", None, None));
+    }
+
+    #[test]
+    fn a_thought_that_a_message_keeps_apart_is_the_trace() {
+        let markers = Markers::named("think").unwrap();
+        let of = |last: Value| {
+            let chat = json!({"id": "a", "messages": [{"role": "user", "content": "q"}, last]});
+            Format::Rows.question(row(chat), &markers, Some(&|_: &[Message]| Ok("p<think>".to_owned())))
+        };
+        let question =
+            of(json!({"role": "assistant", "content": "\n\n4", "reasoning_content": "z\n"})).unwrap();
+        assert_eq!((question.trace.as_deref(), question.solution.as_deref()), (Some("z"), Some("4")));
+        // A template that opens the thought does not open it twice.
+        assert_eq!(question.prompt.as_deref(), Some("p<think>\n"));
+        let error = of(json!({"role": "assistant", "content": "4", "tool_calls": [{}]})).unwrap_err();
+        assert!(error.to_string().contains("messages[1].tool_calls"), "{error}");
+        let error = of(json!({"role": "user", "content": "4"})).unwrap_err();
+        assert!(error.to_string().contains("expected a last message of the assistant"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use latrace_core::{Markers, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use formats::{Format, SplitChat, conversation_prompt};
+pub use formats::{Format, RenderChat, conversation_prompt};
 pub use kinds::KindBy;
 pub use program_tests::{TestCounts, TestSource};
 
@@ -151,7 +151,7 @@ impl Source {
     /// # Errors
     /// Files that cannot be read; rows that are not questions, with file, row and field; a task with too few
     /// questions.
-    pub fn read(&self, markers: &Markers, chat: Option<SplitChat<'_>>) -> Result<Vec<(Split, Question)>> {
+    pub fn read(&self, markers: &Markers, chat: Option<RenderChat<'_>>) -> Result<Vec<(Split, Question)>> {
         Ok(self.read_counted(markers, chat)?.0)
     }
 
@@ -162,7 +162,7 @@ impl Source {
     pub fn read_counted(
         &self,
         markers: &Markers,
-        chat: Option<SplitChat<'_>>,
+        chat: Option<RenderChat<'_>>,
     ) -> Result<(Vec<(Split, Question)>, RowCounts)> {
         let (mut questions, counts) = self.read_own(&Reading { markers, chat })?;
         set_hints(&mut questions, self.hint, self.hint_share, self.seed);
@@ -323,7 +323,7 @@ impl RowCounts {
 /// What turns responses and chats into traces and answers.
 struct Reading<'a> {
     markers: &'a Markers,
-    chat: Option<SplitChat<'a>>,
+    chat: Option<RenderChat<'a>>,
 }
 
 /// All text of a question, for training a tokenizer.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use latrace_core::Question;
 use latrace_io::failure::Failure;
 use latrace_io::hub;
-use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader, describe, field};
+use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader, describe, field, number_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -157,8 +157,7 @@ fn raw(text: &str, column: &str) -> Option<String> {
 fn key_text(value: &Value) -> TestKey {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        other => number_text(other),
     }
 }
 

@@ -86,8 +86,8 @@ impl Questions {
         let questions = match &codec {
             None => settings.source.read(&settings.markers, None),
             Some(codec) => {
-                let split = |messages: &[Message]| codec.split(messages);
-                settings.source.read(&settings.markers, Some(&split))
+                let render = |messages: &[Message]| codec.prompt(messages);
+                settings.source.read(&settings.markers, Some(&render))
             }
         }?;
         let mut counts = Questions::default();

@@ -14,7 +14,7 @@ use super::responses::Responses;
 use super::{BenchmarkRun, RESULTS, results};
 use latrace_io::files::write_atomically;
 use latrace_io::progress::Progress;
-use latrace_io::rows::Output;
+use latrace_io::rows::{Output, row_text};
 use latrace_objective::statistics::Tally;
 use latrace_questions::benchmarks::{Benchmark, Item, Kind, for_each};
 use latrace_questions::query::Query;
@@ -93,7 +93,9 @@ pub fn judge(plan: &BenchmarkRun, verifiers: &Verifiers, responses: &Responses) 
 pub(super) fn query(benchmark: &Benchmark, id: &str, item: &Item) -> Result<Query> {
     let mut row = item.reference.row(benchmark.kind, benchmark.convention.as_deref());
     row.insert("id".to_owned(), json!(id));
-    Query::of(&row, None, benchmark.time_limit)
+    // The text too, which has the numbers of tests in full.
+    let text = row_text(&row)?;
+    Query::of(&row, Some(&text), benchmark.time_limit)
         .map_err(|problem| anyhow!("{problem}"))
         .with_context(|| format!("question {id}"))
 }

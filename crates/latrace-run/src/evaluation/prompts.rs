@@ -9,6 +9,8 @@ use latrace_core::{Markers, Message, PromptTemplate};
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 
+use crate::prompting::PromptText;
+
 /// The name that selects the model's own chat template.
 const CHAT: &str = "chat";
 
@@ -75,10 +77,11 @@ impl Wrapping {
     ) -> Result<Prompted> {
         let rendered = self.template.render(question, None, boxed, markers)?;
         let prompt = match self.around {
-            Around::Nothing => rendered,
-            Around::Chat => chat(rendered.trim(), text)?,
+            Around::Nothing => PromptText { text: rendered, is_chat: false },
+            Around::Chat => PromptText { text: chat(rendered.trim(), text)?, is_chat: true },
         };
-        let ids = text.encode("prompt", &prompt).map_err(|problem| Failure::work(problem.to_string()))?;
+        let ids = prompt.ids(text).map_err(|problem| Failure::work(problem.to_string()))?;
+        let prompt = prompt.text;
         // Some chat templates open the thought themselves, so this is read from the prompt.
         Ok(Prompted { opens: prompt.trim_end().ends_with(markers.open.trim()), text: prompt, ids })
     }
@@ -86,7 +89,7 @@ impl Wrapping {
 
 /// A message of the user, in the model's chat template.
 fn chat(content: &str, text: &TextCodec) -> Result<String> {
-    let message = Message { role: "user".to_owned(), content: content.to_owned() };
+    let message = Message::new("user", content);
     text.prompt(&[message]).map_err(|problem| {
         Failure::work(problem.to_string()).hint("give --template reasoner, or a file").into()
     })

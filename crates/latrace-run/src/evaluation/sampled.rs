@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use super::prompts::{Prompted, Wrapping};
 use super::response::Response;
 use super::{Asked, BenchmarkRun, RESPONSES};
-use latrace_engine::sampling::journal::{FinishedSample, OutputJournal, described, difference};
+use latrace_engine::sampling::journal::{FinishedSample, OutputJournal, described};
+use latrace_engine::sampling::output::described_prompts;
 use latrace_engine::sampling::rows::{DrawnRows, Logprobs, draw_rows};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
+use latrace_io::difference::difference;
 use latrace_io::failure::Failure;
 use latrace_io::model_folder::fingerprint;
 use latrace_io::rows::{Output, Row, describe, write_rows};
@@ -64,10 +66,13 @@ pub(super) fn sample(
     asked: &[Asked],
 ) -> Result<SampledResponses> {
     let shape = ModelShape::read(&model.folder)?;
-    let text = TextCodec::open(&model.folder, &shape)?;
+    let mut text = TextCodec::open(&model.folder, &shape)?;
+    text.log_begin();
+    let earlier = described(&plan.out.join(RESPONSES))?;
+    let date = text.date_of(earlier.as_ref().map(|work| &work["settings"]["date"]));
     let prompts = prompts(plan, model, asked, &text, shape.positions)?;
     let job = job(plan, shape.end_ids)?;
-    let settings = settings(plan, model, &job);
+    let settings = settings(plan, model, &job, described_prompts(&text, date));
     let hashes = json!(fingerprint(&model.folder)?);
     let work = json!({"model": hashes, "settings": settings});
     let drawn = draw(plan, model, &job, work, asked, &prompts)?;
@@ -171,7 +176,7 @@ fn check_length(id: &str, tokens: usize, positions: usize) -> Result<()> {
 }
 
 /// Everything that a response depends on except the model.
-fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) -> Value {
+fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob, prompts: Row) -> Value {
     let mut settings = Row::from_iter([("k".to_owned(), json!(plan.benchmark.k))]);
     settings.extend(job.described());
     let others = [
@@ -182,6 +187,7 @@ fn settings(plan: &BenchmarkRun, model: &EvaluatedModel<'_>, job: &SampleJob) ->
     ];
     settings.extend(others.map(|(name, value)| (name.to_owned(), value)));
     settings.extend(model.engine.identity(EngineRole::Generate).in_journal());
+    settings.extend(prompts);
     Value::Object(settings)
 }
 

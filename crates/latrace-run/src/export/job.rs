@@ -40,7 +40,10 @@ pub(super) struct Example {
 impl Example {
     fn decoded(record: ExampleRecord, text: &TextCodec, model: &Path) -> Result<Example> {
         let no_tokenizer = || format!("{} has no tokenizer", model.display());
-        let prompt = text.decode(&record.prompt_ids).with_context(no_tokenizer)?;
+        // The trainer's tokenizer puts these before the text once more.
+        let begin = text.begin_ids();
+        let prompt_ids = record.prompt_ids.strip_prefix(begin).unwrap_or(&record.prompt_ids);
+        let prompt = text.decode(prompt_ids).with_context(no_tokenizer)?;
         let completion = text.decode(&record.response_ids).with_context(no_tokenizer)?;
         Ok(Example { record, prompt, completion })
     }
@@ -48,8 +51,10 @@ impl Example {
     /// Whether the text tokenizes back to the token ids. A model may sample tokens that a tokenizer would not
     /// produce, and a trainer that reads the text would then train on others.
     fn is_exact(&self, text: &TextCodec) -> bool {
-        let is_same = |part: &str, ids: &[u32]| text.encode("text", part).is_ok_and(|encoded| encoded == ids);
-        is_same(&self.prompt, &self.record.prompt_ids) && is_same(&self.completion, &self.record.response_ids)
+        let prompt = text.encode_prompt("prompt", &self.prompt);
+        let completion = text.encode("completion", &self.completion);
+        prompt.is_ok_and(|ids| ids == self.record.prompt_ids)
+            && completion.is_ok_and(|ids| ids == self.record.response_ids)
     }
 
     /// The row with the fields that both trainers read.

@@ -1,7 +1,6 @@
 //! Executes a run's plan in a folder, from questions to an evaluated model.
 
 pub mod context;
-mod difference;
 pub mod folder;
 pub mod inputs;
 pub mod records;

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_engine::boundary::ServerNote;
+use latrace_io::difference::difference;
 use latrace_io::files::checksum;
 use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
 use serde_json::{Map, Value, json};
 
 use super::context::RunContext;
-use super::difference::difference;
 use super::folder::{Done, RunFolder, StageFolder, StageRecord, check_files, digest, read_record};
 use super::inputs::Inputs;
 use crate::plan::{External, ModelSettings, Node, NodeId, Plan, Role, Settings, Step, settings_key};

@@ -8,7 +8,7 @@ use std::ops::Not;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_core::{Markers, PromptTemplate, Split};
+use latrace_core::{Date, Markers, PromptTemplate, Split};
 use latrace_engine::TrainConfig;
 use latrace_io::failure::Failure;
 use latrace_objective::Fallback;
@@ -244,6 +244,9 @@ pub struct QuestionSettings {
     pub reasoner: Template,
     /// Prompt of the posterior.
     pub posterior: Template,
+    /// Date of chat templates. Absent from the key of a run that was begun before recipes had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<Date>,
     /// Questions per part of the table.
     pub part_questions: usize,
 }
@@ -252,8 +255,9 @@ impl QuestionSettings {
     /// # Errors
     /// Unknown markers or templates.
     pub fn of(recipe: &RunRecipe) -> Result<QuestionSettings> {
-        let Prompts { reasoner, posterior, system, .. } = &recipe.prompts;
+        let Prompts { reasoner, posterior, system, date, .. } = &recipe.prompts;
         Ok(QuestionSettings {
+            date: *date,
             source: recipe.questions.clone(),
             markers: markers(recipe)?,
             reasoner: Template::named("prompts.reasoner", reasoner, system)?,

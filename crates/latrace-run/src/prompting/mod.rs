@@ -1,6 +1,6 @@
 //! How a question becomes a prompt: by a template, or as a conversation in the model's own chat template.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use latrace_core::{Markers, Message, PromptTemplate, Question};
 use latrace_engine::text_codec::TextCodec;
 use latrace_questions::source::conversation_prompt;
@@ -57,6 +57,26 @@ pub struct Chat {
     assistant: PromptTemplate,
 }
 
+/// A prompt as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptText {
+    /// The text.
+    pub text: String,
+    /// Whether it is a chat, which its template begins, and not a text, before which a tokenizer may put a token.
+    pub is_chat: bool,
+}
+
+impl PromptText {
+    /// Its token ids.
+    ///
+    /// # Errors
+    /// A text that the tokenizer refuses.
+    pub fn ids(&self, codec: &TextCodec) -> Result<Vec<u32>> {
+        let encode = if self.is_chat { TextCodec::encode } else { TextCodec::encode_prompt };
+        encode(codec, "prompt", &self.text).map_err(|problem| anyhow!("{problem}"))
+    }
+}
+
 /// How a question becomes a prompt.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a run has two")]
@@ -80,28 +100,33 @@ impl Prompting {
         boxed: bool,
         markers: &Markers,
         text: Option<&TextCodec>,
-    ) -> Result<String> {
+    ) -> Result<PromptText> {
         match self {
-            Prompting::Template(template) => Ok(template.render(&question.question, hint, boxed, markers)?),
+            Prompting::Template(template) => {
+                let text = template.render(&question.question, hint, boxed, markers)?;
+                Ok(PromptText { text, is_chat: false })
+            }
             Prompting::Chat(chat) => {
                 let text =
                     text.context("a chat prompt needs the model, whose chat template it is made with")?;
                 let asked = chat.user.render(&question.question, None, boxed, markers)?;
                 let assistant = chat.assistant.render(&question.question, hint, boxed, markers)?;
-                opened(&text.prompt(&chat.messages(question, asked))?, &assistant, markers)
+                let text = opened(&text.prompt(&chat.messages(question, asked))?, &assistant, markers)?;
+                Ok(PromptText { text, is_chat: true })
             }
         }
     }
 
     /// The question's own ready-made prompt, which comes before that of a template: it may be the one that the
     /// question's trace was written after. The prompt that stands in for a conversation gives way to one.
-    pub fn ready_made(&self, question: &Question, markers: &Markers) -> Option<String> {
+    pub fn ready_made(&self, question: &Question, markers: &Markers) -> Option<PromptText> {
         let stands_in =
             |prompt: &String| *prompt == conversation_prompt(system(question), &question.question, markers);
-        match self {
+        let text = match self {
             Prompting::Template(_) => question.prompt.clone(),
             Prompting::Chat(_) => question.prompt.clone().filter(|prompt| !stands_in(prompt)),
-        }
+        }?;
+        Some(PromptText { text, is_chat: question.prompt_is_chat })
     }
 }
 
@@ -112,11 +137,10 @@ fn system(question: &Question) -> &str {
 
 impl Chat {
     fn messages(&self, question: &Question, asked: String) -> Vec<Message> {
-        let message = |role: &str, content: String| Message { role: role.to_owned(), content };
         let system = if self.system.is_empty() { system(question) } else { &self.system };
-        let mut messages = vec![message("user", asked)];
+        let mut messages = vec![Message::new("user", asked)];
         if !system.is_empty() {
-            messages.insert(0, message("system", system.to_owned()));
+            messages.insert(0, Message::new("system", system));
         }
         messages
     }
@@ -207,7 +231,7 @@ mod tests {
         let template = Prompting::Template(PromptTemplate::new("{{ question }}").unwrap());
         let stands_in = conversation_prompt("kind", "q", &markers());
         let ready_made = |prompting: &Prompting, prompt: Option<&str>| {
-            prompting.ready_made(&question("kind", prompt), &markers())
+            prompting.ready_made(&question("kind", prompt), &markers()).map(|prompt| prompt.text)
         };
         assert_eq!(ready_made(&chat, Some(&stands_in)), None);
         assert_eq!(ready_made(&template, Some(&stands_in)), Some(stands_in));

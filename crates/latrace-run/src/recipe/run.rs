@@ -6,12 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::random::stream;
-use latrace_core::{SamplingParams, Split};
+use latrace_core::{Date, SamplingParams, Split};
 use latrace_engine::servers::ServersConfig;
 use latrace_engine::train_config::Loss;
 use latrace_engine::{TorchrunConfig, TrainConfig};
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 pub use super::distillation::{Contrast, Distillation};
@@ -25,6 +25,7 @@ use super::table::{merge, set, with_base};
 use super::{one_line, parse_override};
 use crate::layout;
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
+use latrace_io::clock::today;
 use latrace_io::failure::Failure;
 use latrace_questions::hints::HintKind;
 use latrace_questions::source::Source;
@@ -136,6 +137,18 @@ pub struct Prompts {
     pub posterior: String,
     /// System message of a conversation.
     pub system: String,
+    /// Date of chat templates that ask for it; none before a run begins.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "date_unless_empty")]
+    pub date: Option<Date>,
+}
+
+/// A date, as a text or as TOML writes dates; an empty text stands for none.
+fn date_unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
+    let text = match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
 }
 
 /// The model that samples traces.
@@ -392,6 +405,19 @@ impl RunRecipe {
             config.answer = AnswerEstimator::Likelihood;
         }
         config
+    }
+
+    /// Sets the date of chat templates where the recipe does not: that of the run in `folder`, so that it resumes with
+    /// the same prompts, or today's if the run is to begin.
+    ///
+    /// # Errors
+    /// A run of another layout.
+    pub fn set_date(&mut self, folder: &Path) -> Result<()> {
+        if self.prompts.date.is_none() {
+            let is_begun = folder.join(layout::RECIPE).is_file();
+            self.prompts.date = if is_begun { of_run(folder)?.prompts.date } else { Some(today()) };
+        }
+        Ok(())
     }
 
     /// All settings as TOML.
@@ -679,6 +705,38 @@ mod tests {
                 variant.check().unwrap_or_else(|error| panic!("{}, {name}: {error:#}", file.display()));
             }
         }
+    }
+
+    #[test]
+    fn a_run_keeps_the_date_of_its_prompts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, run) = (folder.path().join("recipe.toml"), folder.path().join("run"));
+        std::fs::write(&file, "[questions]\ntask = \"walk\"\n").unwrap();
+        let read = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+            RunRecipe::read(&file, &settings)
+        };
+        let date_in_run = |settings: &[&str]| {
+            let mut recipe = read(settings).unwrap();
+            recipe.set_date(&run).unwrap();
+            recipe.prompts.date.map(|date| date.to_string())
+        };
+        assert_eq!(date_in_run(&[]), Some(today().to_string()));
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(run.join("layout.json"), "{\"layout\": 3, \"version\": \"0\"}").unwrap();
+        let begun = |settings: &[&str]| {
+            std::fs::write(run.join("recipe.toml"), read(settings).unwrap().to_toml().unwrap()).unwrap();
+        };
+        for spelling in ["prompts.date=2001-02-03", "prompts.date=\"2001-02-03\""] {
+            begun(&[spelling]);
+            assert_eq!(date_in_run(&[]), Some("2001-02-03".to_owned()));
+        }
+        assert_eq!(date_in_run(&["prompts.date=2002-02-03"]), Some("2002-02-03".to_owned()));
+        // A run that was begun without one has none in its keys.
+        begun(&[]);
+        assert_eq!(date_in_run(&[]), None);
+        let error = format!("{:#}", read(&["prompts.date=2001-02-30"]).unwrap_err());
+        assert!(error.contains("prompts.date") && error.contains("YYYY-MM-DD"), "{error}");
     }
 
     #[test]

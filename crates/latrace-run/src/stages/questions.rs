@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::StageWork;
 use crate::pipeline::records::QuestionRecord;
 use crate::plan::QuestionSettings;
-use crate::prompting::Prompting;
+use crate::prompting::{PromptText, Prompting};
 use latrace_core::Split;
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::trace_codec::TraceCodec;
+use latrace_io::rows::json_text;
 use latrace_questions::contamination::{Contamination, EvaluatedTexts, FoundQuestions};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
@@ -34,7 +35,11 @@ pub struct Encoding<'a> {
 /// # Errors
 /// Questions that cannot be read, encoded or judged.
 pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
-    let codec = TraceCodec::open(work.model()?, settings.markers.clone())?;
+    let mut codec = TraceCodec::open(work.model()?, settings.markers.clone())?;
+    if let Some(date) = settings.date {
+        codec.text.set_date(date);
+    }
+    codec.text.log_begin();
     let encoding = Encoding {
         codec: &codec,
         markers: &settings.markers,
@@ -90,8 +95,8 @@ impl Counts {
 impl Encoding<'_> {
     /// The questions of a source, with unique ids: all later stages join on them.
     fn read(&self, source: &Source) -> Result<(Vec<(Split, Question)>, RowCounts)> {
-        let split = |messages: &[Message]| self.codec.text.split(messages);
-        let (questions, counts) = source.read_counted(self.markers, Some(&split))?;
+        let render = |messages: &[Message]| self.codec.text.prompt(messages);
+        let (questions, counts) = source.read_counted(self.markers, Some(&render))?;
         check_ids(&questions)?;
         Ok((questions, counts))
     }
@@ -125,9 +130,10 @@ impl Encoding<'_> {
             hint: question.hint().map(str::to_owned),
             difficulty: question.difficulty.clone(),
             kind: question.kind.clone().unwrap_or_default(),
-            reference: reference(question).to_string(),
-            prompt_ids: codec.encode(&prompt)?,
-            posterior_prompt_ids: posterior_prompt.map(|prompt| codec.encode(&prompt)).transpose()?,
+            // With the numbers of tests in full.
+            reference: json_text(&reference(question))?,
+            prompt_ids: prompt.ids(&codec.text)?,
+            posterior_prompt_ids: posterior_prompt.map(|prompt| prompt.ids(&codec.text)).transpose()?,
             trace_ids: question.trace.as_ref().map(|trace| codec.trace_ids(trace)).transpose()?,
             answer_ids: question.response().map(|answer| codec.answer_ids(answer)).transpose()?,
         })
@@ -138,9 +144,9 @@ impl Encoding<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptTexts {
     /// The reasoner's.
-    pub prompt: String,
+    pub prompt: PromptText,
     /// The posterior's; `None` without a hint.
-    pub posterior_prompt: Option<String>,
+    pub posterior_prompt: Option<PromptText>,
 }
 
 /// The question's ready-made prompts, or those rendered from the templates. `text` is the model's, with its chat
@@ -161,8 +167,8 @@ pub fn prompts(
     let ready_made = reasoner.ready_made(question, markers);
     let prompt = ready_made.map_or_else(|| render(reasoner, None), Ok)?;
     let hinted = || question.hint().map(|hint| render(posterior, Some(hint))).transpose();
-    let posterior_prompt =
-        question.posterior_prompt.clone().map_or_else(hinted, |prompt| Ok(Some(prompt)))?;
+    let ready_made = question.posterior_prompt.clone().map(|text| PromptText { text, is_chat: false });
+    let posterior_prompt = ready_made.map_or_else(hinted, |prompt| Ok(Some(prompt)))?;
     Ok(PromptTexts { prompt, posterior_prompt })
 }
 

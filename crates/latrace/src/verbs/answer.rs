@@ -16,7 +16,7 @@ use crate::verbs::sample::{EngineArguments, SamplingArguments};
 use latrace_engine::ModelShape;
 use latrace_engine::row_tokens::{PROMPT_FIELDS, ids_of, prompt_of};
 use latrace_engine::sampling::journal::FinishedSample;
-use latrace_engine::sampling::output::{describe_work, draw_to};
+use latrace_engine::sampling::output::{describe_work, draw_to, prompt_settings};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::columns::Columns;
@@ -88,7 +88,9 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
     let engine = arguments.engine.engine()?;
     let model = model_folder(&arguments.model)?;
     let positions = ModelShape::read(&model)?.positions;
-    let codec = TraceCodec::open(&model, markers(&arguments.markers)?)?;
+    let mut codec = TraceCodec::open(&model, markers(&arguments.markers)?)?;
+    codec.text.log_begin();
+    let prompt_settings = prompt_settings(&mut codec.text, &out)?;
     let job = answer_job(arguments, &codec)?;
     let traces = read_traces(arguments, &codec, positions)?;
     let data = &arguments.data;
@@ -98,7 +100,7 @@ pub fn run(arguments: &AnswerArguments) -> Result<()> {
         row.insert(SAMPLING.to_owned(), json!(Distribution::from(job.params)));
         row
     };
-    let work = describe_work(&job, &model, data, &*engine, settings(arguments))?;
+    let work = describe_work(&job, &model, data, &*engine, settings(arguments, prompt_settings))?;
     let generator = || engine.generator(&model);
     // Traces without an end keep their answers' rows: an empty answer counts as wrong, where a missing row
     // would not count at all.
@@ -120,12 +122,14 @@ fn answer_job(arguments: &AnswerArguments, codec: &TraceCodec) -> Result<SampleJ
 
 /// The settings that change rows or prompts but no sampling parameter: answers made under others are not
 /// resumed.
-fn settings(arguments: &AnswerArguments) -> Value {
-    json!({
-        "markers": arguments.markers,
-        "skip_bad_rows": arguments.skip_bad_rows,
-        "columns": arguments.columns.columns().names(),
-    })
+fn settings(arguments: &AnswerArguments, prompt_settings: Row) -> Value {
+    let mut settings = Row::from_iter([
+        ("markers".to_owned(), json!(arguments.markers)),
+        ("skip_bad_rows".to_owned(), json!(arguments.skip_bad_rows)),
+        ("columns".to_owned(), json!(arguments.columns.columns().names())),
+    ]);
+    settings.extend(prompt_settings);
+    Value::Object(settings)
 }
 
 /// The traces of the input.

@@ -1,6 +1,6 @@
 //! `latrace chat`: a conversation with a model in the terminal.
 
-use std::io::{self, BufRead, IsTerminal, Write, stdin, stdout};
+use std::io::{self, BufRead, IsTerminal, stdin};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -18,10 +18,12 @@ use latrace_engine::text_codec::TextCodec;
 use latrace_engine::{CpuEngine, CpuOptions, Engine};
 
 use super::input::{ModelInput, Parsed};
+use super::output::{print, write};
 use super::sample::SamplingArguments;
 use latrace_io::failure::Failure;
 use latrace_io::memory::Bytes;
 use latrace_io::rows::FieldProblem;
+use latrace_io::stdout::is_closed;
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "chat";
@@ -133,7 +135,8 @@ impl Conversation {
     /// The token ids of the whole conversation.
     fn prompt(&self, text: &TextCodec) -> Parsed<Vec<u32>> {
         // All of it for each reply: a template may render a message differently once others follow it.
-        text.encode("message", &self.rendered(text)?)
+        let encode = if self.plain { TextCodec::encode_prompt } else { TextCodec::encode };
+        encode(text, "message", &self.rendered(text)?)
     }
 
     fn rendered(&self, text: &TextCodec) -> Parsed<String> {
@@ -146,7 +149,7 @@ impl Conversation {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message { role: role.to_owned(), content: content.to_owned() }
+    Message::new(role, content)
 }
 
 fn refused(problem: FieldProblem) -> Failure {
@@ -180,19 +183,19 @@ impl Chat<'_> {
         match line {
             "" => {}
             "/quit" | "/exit" => return Ok(ControlFlow::Break(())),
-            "/reset" => self.reset("a new conversation"),
+            "/reset" => self.reset("a new conversation")?,
             // A mistyped command is not a message, which would cost a reply.
             command if command.starts_with('/') => {
-                println!("(unknown: {command}; there are /reset and /quit)")
+                print(&format!("(unknown: {command}; there are /reset and /quit)"))?;
             }
             message => self.reply(message)?,
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn reset(&mut self, notice: &str) {
+    fn reset(&mut self, notice: &str) -> Result<()> {
         self.conversation.messages.clear();
-        println!("({notice})");
+        print(&format!("({notice})"))
     }
 
     fn reply(&mut self, message: &str) -> Result<()> {
@@ -202,13 +205,15 @@ impl Chat<'_> {
         let request = self.request()?;
         match self.sample(request) {
             Ok((reply, stop)) => {
-                println!("{}", ending(stop));
+                print(ending(stop))?;
                 self.conversation.add("assistant", &reply);
             }
+            // Nobody reads any more.
+            Err(error) if is_closed() => return Err(error),
             Err(error) => {
                 // The usual cause is a conversation that has outgrown the context or the KV cache, and keeping
                 // it would make every further message fail in the same way.
-                self.reset(&format!("{error}; a new conversation"));
+                self.reset(&format!("{error}; a new conversation"))?;
             }
         }
         Ok(())
@@ -223,8 +228,11 @@ impl Chat<'_> {
             printed: String::new(),
             interrupted: &self.interrupted,
             stop: None,
+            failure: None,
         };
-        self.generator.generate(&mut printer)?;
+        let generated = self.generator.generate(&mut printer);
+        // It is the reason for what the engine returns: an interrupted reply.
+        printer.failure.take().map_or(generated, Err)?;
         Ok((printer.printed, printer.stop))
     }
 
@@ -248,9 +256,7 @@ fn next_line(lines: &mut impl Iterator<Item = io::Result<String>>) -> Result<Opt
 /// Shows the prompt of an input line, in a terminal only: piped output holds replies alone.
 fn show_input_prompt() -> Result<()> {
     if stdin().is_terminal() {
-        print!("> ");
-        // Standard output is flushed at line breaks alone, and there is none before the message.
-        stdout().flush()?;
+        write(b"> ")?;
     }
     Ok(())
 }
@@ -272,6 +278,8 @@ struct Printer<'a> {
     printed: String,
     interrupted: &'a AtomicBool,
     stop: Option<StopReason>,
+    /// An error that ends the reply from where none can be returned.
+    failure: Option<anyhow::Error>,
 }
 
 impl Printer<'_> {
@@ -282,9 +290,7 @@ impl Printer<'_> {
         let whole = text.trim_end_matches('\u{fffd}');
         // What is printed cannot be taken back: should it decode otherwise now, nothing more is shown.
         if let Some(new) = whole.strip_prefix(self.printed.as_str()) {
-            print!("{new}");
-            // If the terminal is gone, the next read fails and reports it.
-            let _ = stdout().flush();
+            self.failure = write(new.as_bytes()).err();
             self.printed = whole.to_owned();
         }
     }
@@ -306,7 +312,8 @@ impl GenerateClient for Printer<'_> {
 
     fn grown(&mut self, _: usize, _: usize, ids: &[u32], _: usize) -> ControlFlow<()> {
         self.print(ids);
-        if self.interrupted.load(SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let is_over = self.failure.is_some() || self.interrupted.load(SeqCst);
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn finished(&mut self, _: usize, _: usize, completion: Completion) -> Result<()> {

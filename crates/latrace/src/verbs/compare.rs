@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::output::print_json;
+use super::output::{print_json, write};
 use latrace_run::comparison::{ComparisonOptions, compare};
 
 /// Arguments of `latrace compare`.
@@ -76,7 +76,6 @@ pub fn run(arguments: &CompareArguments) -> Result<()> {
     if arguments.json {
         return print_json(&comparison);
     }
-    // Not `println!`: the text ends with a line break of its own.
-    print!("{}", comparison.markdown());
-    Ok(())
+    // The text ends with a line break of its own.
+    write(comparison.markdown().as_bytes())
 }

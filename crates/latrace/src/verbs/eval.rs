@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::engine::Kept;
 use super::input::markers;
+use super::output::write;
 use super::sample::EngineArguments;
 use super::verifier::VerifierArguments;
 use latrace_io::failure::Failure;
@@ -139,7 +140,7 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
     let responses = responses(arguments, &plan.benchmark, &*engine)?;
     let kept = Kept::Samples(&arguments.out);
     let summary = arguments.engine.choice.work(&kept, || evaluation::run(&plan, &responses))?;
-    print!("{}", evaluation::table(&summary));
+    write(evaluation::table(&summary).as_bytes())?;
     log_details(&summary);
     // Any text equals itself: accuracy says little about references that are judged by themselves.
     if matches!(responses, ResponseSource::Right) { log_readings(&plan) } else { Ok(()) }

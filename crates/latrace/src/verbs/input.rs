@@ -30,7 +30,9 @@ impl ModelInput {
     pub(super) fn open(model: &Path) -> Result<Self> {
         let folder = model_folder(model)?;
         let shape = ModelShape::read(&folder)?;
-        Ok(Self { text: TextCodec::open(&folder, &shape)?, folder, shape })
+        let text = TextCodec::open(&folder, &shape)?;
+        text.log_begin();
+        Ok(Self { text, folder, shape })
     }
 }
 
@@ -40,7 +42,7 @@ pub(super) fn open_rows(data: &Path, skip_bad_rows: bool) -> Result<RowReader> {
 }
 
 /// The remaining rows of a reader, as `parse` reads them.
-pub(super) fn read_rows<T, E: Display>(
+pub(super) fn read_rows<T, E: Display + 'static>(
     rows: &mut RowReader,
     mut parse: impl FnMut(Place, Row) -> Result<T, E>,
 ) -> Result<Vec<T>> {

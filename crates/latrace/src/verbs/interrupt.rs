@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM, where a verb has started servers or trainers.
 
 use std::env;
+use std::io::{Write, stderr};
 use std::process::exit;
 
 use anyhow::{Context, Result};
@@ -14,7 +15,8 @@ const INTERRUPTED: i32 = 130;
 pub(super) fn end_children_and_say(kept: String) -> Result<()> {
     ctrlc::set_handler(move || {
         child::stop_all();
-        eprintln!("stopped; {kept}");
+        // Standard error may be closed, and `eprintln` would panic.
+        let _ = writeln!(stderr(), "stopped; {kept}");
         exit(INTERRUPTED);
     })
     .context("cannot watch for Ctrl-C")

@@ -1,6 +1,6 @@
 //! Outputs that several verbs have: standard output, fields of rows, a folder that must be unused.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,16 +8,19 @@ use latrace_engine::sampling::journal::FinishedSample;
 use latrace_io::failure::Failure;
 use latrace_io::files::is_absent_or_empty;
 use latrace_io::rows::Row;
+use latrace_io::stdout::StandardOutput;
 use serde_json::{Value, json};
 
-/// Prints a text and a line break. Unlike `println!`, which panics, a closed pipe is an error with a message.
+/// Prints a text and a line break. Unlike `println!`, which panics, a closed pipe is an error, which ends the verb
+/// quietly.
 pub(super) fn print(text: &str) -> Result<()> {
     write(format!("{text}\n").as_bytes())
 }
 
 /// Writes to standard output.
 pub(super) fn write(bytes: &[u8]) -> Result<()> {
-    stdout().write_all(bytes).context("cannot write to standard output")
+    let written = StandardOutput.write_all(bytes).and_then(|()| StandardOutput.flush());
+    written.context("cannot write to standard output")
 }
 
 /// Prints a value as JSON.

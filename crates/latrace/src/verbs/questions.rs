@@ -37,7 +37,8 @@ const IDS: [&str; 5] = ["prompt_ids", "posterior_prompt_ids", "trace_ids", "answ
 #[command(after_help = "\
 Input rows: those of a built-in task, or of a file: `question` with optional `trace`, `solution`, `answer`,
 `hint`, `kind`, `tests`, `options`, `source` and `difficulty`, or a ready-made `prompt` with optional
-`posterior_prompt` and `response`, or `messages`.
+`posterior_prompt` and `response`, or `messages`, whose last one holds the thought (in `reasoning_content`, or with its
+markers) and the answer. Files may be compressed (.jsonl.gz, .jsonl.zst).
 Output rows: the same fields, `id`, `split`, `prompt`, `posterior_prompt` (if there is a hint: by default the
 solution, else the answer), `response` (if there is a trace: trace and answer with their markers), and `gold`
 for `latrace verify`. With `--model` also the token ids, including the model's end token: `prompt_ids`,
@@ -205,8 +206,9 @@ fn note_missing_ids(codec: Option<&TraceCodec>) {
 
 /// The codec of the model, if one is given.
 fn codec(model: Option<&Path>, markers: &Markers) -> Result<Option<TraceCodec>> {
-    let open = |model: &Path| TraceCodec::open(&model_folder(model)?, markers.clone());
-    model.map(open).transpose()
+    let codec = model.map(|model| TraceCodec::open(&model_folder(model)?, markers.clone())).transpose()?;
+    codec.iter().for_each(|codec| codec.text.log_begin());
+    Ok(codec)
 }
 
 /// The questions of a source, whose ids must differ: everything later joins on them.
@@ -217,7 +219,7 @@ fn read_questions(
 ) -> Result<Vec<(Split, Question)>> {
     let (questions, counts) = match codec {
         // Only the model's chat template can tell where the prompt of `messages` ends.
-        Some(codec) => source.read_counted(markers, Some(&|messages| codec.text.split(messages)))?,
+        Some(codec) => source.read_counted(markers, Some(&|messages| codec.text.prompt(messages)))?,
         None => source.read_counted(markers, None)?,
     };
     counts.log();
@@ -336,8 +338,8 @@ impl Texts {
         // The hint that the posterior's prompt holds, which may be the solution or the answer.
         add(row, "hint", json!(question.hint()));
         add(row, "split", json!(split));
-        add(row, "prompt", json!(prompt));
-        add(row, "posterior_prompt", json!(posterior_prompt));
+        add(row, "prompt", json!(prompt.text));
+        add(row, "posterior_prompt", json!(posterior_prompt.map(|prompt| prompt.text)));
         add(row, "response", json!(self.response(question)));
         Ok(())
     }

@@ -59,8 +59,9 @@ pub struct RunArguments {
 
 /// Runs `latrace run`.
 pub fn run(arguments: &RunArguments) -> Result<()> {
-    let recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
+    let mut recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
     let folder = run_folder(arguments)?;
+    recipe.set_date(&folder)?;
     let plan = plan(&recipe)?;
     if arguments.dry_run {
         return dry_run(&recipe, &plan, &folder, arguments.estimate);

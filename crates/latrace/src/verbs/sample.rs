@@ -14,7 +14,7 @@ use super::output::{add_fields, add_sampled};
 use latrace_engine::boundary::StopTexts;
 use latrace_engine::row_tokens::{PROMPT_FIELDS, prompt_of};
 use latrace_engine::sampling::journal::FinishedSample;
-use latrace_engine::sampling::output::{describe_work, draw_to};
+use latrace_engine::sampling::output::{describe_work, draw_to, prompt_settings};
 use latrace_engine::sampling::{Prompt, SampleJob};
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::{CpuEngine, CpuOptions, Engine};
@@ -30,7 +30,8 @@ const STAGE: &str = "sample";
 /// Arguments of `latrace sample`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Input rows: `id`, and `prompt`, `prompt_ids` or `messages`.
+Input rows: `id`, and `prompt`, `prompt_ids` or `messages`. A `prompt` begins with what the tokenizer adds to texts,
+if anything, as in transformers; `messages` begin as their chat template has it.
 Output rows, `--n` for each input row, in order: the row's other fields, `sample` (0..n), `text`, `token_ids`
 (including the end token, if any), `logprobs` (nats per token, of the unmodified model: temperature 1, no
 truncation of the distribution), `stop_reason` (`end`, `stop_string`, `max_tokens`), `sampling` (`temperature`,
@@ -161,7 +162,8 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
     // Checked first: a wrong file name must not come to light after hours of sampling.
     let out = Output::new(arguments.out.as_deref())?;
     let engine = arguments.engine.engine()?;
-    let model = ModelInput::open(&arguments.model)?;
+    let mut model = ModelInput::open(&arguments.model)?;
+    let prompt_settings = prompt_settings(&mut model.text, &out)?;
     let job = sample_job(arguments, &model)?;
     check_stops(arguments, &model.text)?;
     let (rows, prompts) = read_prompts(arguments, &model)?;
@@ -174,7 +176,7 @@ pub fn run(arguments: &SampleArguments) -> Result<()> {
         row
     };
     let data = &arguments.data;
-    let work = describe_work(&job, &model.folder, data, &*engine, settings(arguments))?;
+    let work = describe_work(&job, &model.folder, data, &*engine, settings(arguments, prompt_settings))?;
     // Loaded by the drawing loop, and only if a sample is missing: a finished output costs no weights.
     let generator = || engine.generator(&model.folder);
     let draw = || draw_to(&out, &job, &prompts, work, Vec::new(), generator, &row);
@@ -194,13 +196,15 @@ fn sample_job(arguments: &SampleArguments, model: &ModelInput) -> Result<SampleJ
 }
 
 /// The settings that change rows but no request: samples made under others are not resumed.
-fn settings(arguments: &SampleArguments) -> Value {
-    json!({
-        "stop": arguments.stop,
-        "include_stop": arguments.include_stop,
-        "skip_bad_rows": arguments.skip_bad_rows,
-        "columns": arguments.columns.columns().names(),
-    })
+fn settings(arguments: &SampleArguments, prompt_settings: Row) -> Value {
+    let mut settings = Row::from_iter([
+        ("stop".to_owned(), json!(arguments.stop)),
+        ("include_stop".to_owned(), json!(arguments.include_stop)),
+        ("skip_bad_rows".to_owned(), json!(arguments.skip_bad_rows)),
+        ("columns".to_owned(), json!(arguments.columns.columns().names())),
+    ]);
+    settings.extend(prompt_settings);
+    Value::Object(settings)
 }
 
 fn check_stops(arguments: &SampleArguments, text: &TextCodec) -> Result<()> {

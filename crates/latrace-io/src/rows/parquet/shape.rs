@@ -9,7 +9,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
-use crate::rows::{FieldProblem, Row, describe};
+use crate::rows::{FieldProblem, Row, describe, is_bytes, number_text};
 
 /// What values have in common.
 #[derive(Debug)]
@@ -25,9 +25,15 @@ pub(super) enum Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scalar {
     Boolean,
+    /// At least 0, and within 63 bits.
+    Natural,
+    /// Within 63 bits and a sign.
     Integer,
+    /// At least 0, and within 64 bits.
+    Unsigned,
     Float,
     Text,
+    Bytes,
 }
 
 /// Fields of objects, in the order in which they first appear.
@@ -98,7 +104,10 @@ impl Shape {
             // Every column may be null.
             (_, Value::Null) => Ok(()),
             (Shape::List(item), Value::Array(items)) => items.iter().try_for_each(|value| item.add(value)),
-            (Shape::Object(fields), Value::Object(row)) => add_row(fields, row),
+            // Numbers and bytes that JSON has no type for are no objects.
+            (Shape::Object(fields), Value::Object(row)) if Scalar::of(value).is_none() => {
+                add_row(fields, row)
+            }
             (Shape::Scalar(scalar), value) => match Scalar::of(value) {
                 Some(other) => {
                     *scalar = scalar.with(other);
@@ -112,10 +121,11 @@ impl Shape {
 
     /// A shape that a first value fits, though what is in it is still to be added.
     fn first(value: &Value) -> Shape {
-        match value {
-            Value::Array(_) => Shape::List(Box::new(Shape::Unknown)),
-            Value::Object(_) => Shape::Object(Fields::default()),
-            scalar => Scalar::of(scalar).map_or(Shape::Unknown, Shape::Scalar),
+        match (Scalar::of(value), value) {
+            (Some(scalar), _) => Shape::Scalar(scalar),
+            (None, Value::Array(_)) => Shape::List(Box::new(Shape::Unknown)),
+            (None, Value::Object(_)) => Shape::Object(Fields::default()),
+            (None, _) => Shape::Unknown,
         }
     }
 
@@ -192,10 +202,14 @@ impl Scalar {
     fn of(value: &Value) -> Option<Scalar> {
         match value {
             Value::Bool(_) => Some(Scalar::Boolean),
+            Value::Number(number) if number.is_i64() && number.is_u64() => Some(Scalar::Natural),
             Value::Number(number) if number.is_i64() => Some(Scalar::Integer),
-            // Integers beyond 63 bits too, although they lose digits: a column has one type.
+            Value::Number(number) if number.is_u64() => Some(Scalar::Unsigned),
             Value::Number(_) => Some(Scalar::Float),
             Value::String(_) => Some(Scalar::Text),
+            // In full, since no other type of a column takes numbers of any size.
+            value if number_text(value).is_some() => Some(Scalar::Text),
+            value if is_bytes(value) => Some(Scalar::Bytes),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         }
     }
@@ -204,7 +218,10 @@ impl Scalar {
     fn with(self, other: Scalar) -> Scalar {
         match (self, other) {
             _ if self == other => self,
-            (Scalar::Integer, Scalar::Float) | (Scalar::Float, Scalar::Integer) => Scalar::Float,
+            (Scalar::Natural, wider @ (Scalar::Integer | Scalar::Unsigned | Scalar::Float))
+            | (wider @ (Scalar::Integer | Scalar::Unsigned | Scalar::Float), Scalar::Natural)
+            | (Scalar::Integer, wider @ Scalar::Float)
+            | (wider @ Scalar::Float, Scalar::Integer) => wider,
             // Every scalar has a text.
             _ => Scalar::Text,
         }
@@ -213,9 +230,11 @@ impl Scalar {
     fn parquet_type(self, name: &str) -> Result<TypePtr, ParquetError> {
         let (physical, logical) = match self {
             Scalar::Boolean => (Physical::BOOLEAN, None),
-            Scalar::Integer => (Physical::INT64, None),
+            Scalar::Natural | Scalar::Integer => (Physical::INT64, None),
+            Scalar::Unsigned => (Physical::INT64, Some(LogicalType::integer(64, false))),
             Scalar::Float => (Physical::DOUBLE, None),
             Scalar::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+            Scalar::Bytes => (Physical::BYTE_ARRAY, None),
         };
         let scalar = Type::primitive_type_builder(name, physical).with_repetition(Repetition::OPTIONAL);
         scalar.with_logical_type(logical).build().map(Arc::new)

@@ -10,6 +10,7 @@ use parquet::file::writer::SerializedColumnWriter;
 use serde_json::Value;
 
 use super::shape::{Scalar, Shape};
+use crate::rows::{bytes_of, json_text};
 
 /// Rows encoded at once.
 const BATCH: usize = 64;
@@ -39,6 +40,7 @@ enum Values {
     Integer(Vec<i64>),
     Float(Vec<f64>),
     Text(Vec<ByteArray>),
+    Bytes(Vec<ByteArray>),
 }
 
 /// The leaf columns of rows of that shape, in the schema's order.
@@ -68,9 +70,10 @@ impl Leaf {
     fn new(steps: Vec<Step>, scalar: Scalar) -> Leaf {
         let values = match scalar {
             Scalar::Boolean => Values::Boolean(Vec::new()),
-            Scalar::Integer => Values::Integer(Vec::new()),
+            Scalar::Natural | Scalar::Integer | Scalar::Unsigned => Values::Integer(Vec::new()),
             Scalar::Float => Values::Float(Vec::new()),
             Scalar::Text => Values::Text(Vec::new()),
+            Scalar::Bytes => Values::Bytes(Vec::new()),
         };
         Leaf { steps, values, definitions: Vec::new(), repetitions: Vec::new() }
     }
@@ -139,7 +142,7 @@ impl Leaf {
                 column.typed::<DoubleType>().write_batch(values, levels.0, levels.1)?;
                 values.clear();
             }
-            Values::Text(values) => {
+            Values::Text(values) | Values::Bytes(values) => {
                 column.typed::<ByteArrayType>().write_batch(values, levels.0, levels.1)?;
                 values.clear();
             }
@@ -155,14 +158,23 @@ impl Values {
     fn push(&mut self, value: &Value) {
         match self {
             Values::Boolean(values) => values.extend(value.as_bool()),
-            Values::Integer(values) => values.extend(value.as_i64()),
+            // The format stores unsigned integers as signed ones of the same bits.
+            Values::Integer(values) => {
+                values.extend(value.as_i64().or(value.as_u64().map(|value| value as i64)))
+            }
             Values::Float(values) => values.extend(value.as_f64()),
             Values::Text(values) => values.push(match value {
                 Value::String(text) => text.as_str().into(),
-                other => other.to_string().as_str().into(),
+                other => plain(other).as_str().into(),
             }),
+            Values::Bytes(values) => values.push(bytes_of(value).unwrap_or_default().into()),
         }
     }
+}
+
+/// A scalar that is no text, as one.
+fn plain(scalar: &Value) -> String {
+    json_text(scalar).map_or_else(|_| scalar.to_string(), |text| text.trim_matches('"').to_owned())
 }
 
 /// Levels of a value that is still to be found null or not.

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::*;
 use crate::columnar::testing::{Column, column, write_file};
+use crate::rows::number;
 
 /// The rows of a file of these columns.
 fn read_back(fields: &str, columns: &[Column<'_>]) -> Result<Vec<Value>> {
@@ -81,17 +82,28 @@ fn numbers_that_json_lacks_are_named() {
 fn decimals() {
     check::<Int32Type>("int32 (DECIMAL(5,2))", &[-12345, 5, 0, 100], json!([-123.45, 0.05, 0.0, 1.0]));
     check::<Int32Type>("int32 (DECIMAL(5,0))", &[-12345, 5], json!([-12345, 5]));
-    check::<Int64Type>("int64 (DECIMAL(18,4))", &[123_456_789_012_345_678], json!([12_345_678_901_234.568]));
+    let full = |numbers: &[&str]| json!(numbers.iter().map(|text| number(text).unwrap()).collect::<Vec<_>>());
+    check::<Int64Type>("int64 (DECIMAL(18,4))", &[123_456_789_012_345_678], full(&["12345678901234.5678"]));
     let long = bytes(&[[0xff_u8; 16], [0x11; 16]]);
     let fixed = |length, decimal| format!("fixed_len_byte_array({length}) ({decimal})");
     let check_fixed = |length, decimal, values: &[_], expected| {
         check::<FixedLenByteArrayType>(&fixed(length, decimal), values, expected);
     };
-    check_fixed(16, "DECIMAL(38,10)", &long, json!([-1e-10, 2.2685491128062563e27]));
-    check_fixed(16, "DECIMAL(38,0)", &long, json!([-1, 2.2685491128062564e37]));
+    check_fixed(
+        16,
+        "DECIMAL(38,10)",
+        &long,
+        full(&["-0.0000000001", "2268549112806256423089164049.5451214097"]),
+    );
+    check_fixed(16, "DECIMAL(38,0)", &long, full(&["-1", "22685491128062564230891640495451214097"]));
     check_fixed(3, "DECIMAL(5,2)", &bytes(&[[0, 1, 0], [0xff, 0xff, 0]]), json!([2.56, -2.56]));
     let longer = bytes(&[[0xff_u8; 20], [0x11; 20]]);
-    check_fixed(20, "DECIMAL(47,10)", &longer, json!([-1e-10, 9.743344248872686e36]));
+    check_fixed(
+        20,
+        "DECIMAL(47,10)",
+        &longer,
+        full(&["-0.0000000001", "9743344248872686121357898884775220131.0395502865"]),
+    );
     let short = [vec![0x01, 0x00], vec![0xff]].map(ByteArray::from);
     check::<ByteArrayType>("byte_array (DECIMAL(9,3))", &short, json!([0.256, -0.001]));
 }
@@ -101,14 +113,19 @@ fn texts_and_bytes() {
     check::<ByteArrayType>("byte_array (STRING)", &texts(["a\nö", ""]), json!(["a\nö", ""]));
     check::<ByteArrayType>("byte_array (UTF8)", &texts(["a"]), json!(["a"]));
     check::<ByteArrayType>("byte_array (JSON)", &texts(["{\"a\": 1}"]), json!(["{\"a\": 1}"]));
-    check::<ByteArrayType>("byte_array (BSON)", &texts(["ab"]), json!(["6162"]));
-    check::<ByteArrayType>("byte_array (ENUM)", &texts(["ab"]), json!(["6162"]));
-    check::<ByteArrayType>("byte_array", &texts(["ab\u{7f}", ""]), json!(["61627f", ""]));
-    check::<FixedLenByteArrayType>("fixed_len_byte_array(3)", &bytes(&[[0, 15, 255]]), json!(["000fff"]));
+    check::<ByteArrayType>("byte_array (ENUM)", &texts(["ab"]), json!(["ab"]));
+    let raw = crate::rows::bytes;
+    check::<ByteArrayType>("byte_array (BSON)", &texts(["ab"]), json!([raw(b"ab")]));
+    check::<ByteArrayType>("byte_array", &texts(["ab\u{7f}", ""]), json!([raw(b"ab\x7f"), raw(b"")]));
+    check::<FixedLenByteArrayType>(
+        "fixed_len_byte_array(3)",
+        &bytes(&[[0, 15, 255]]),
+        json!([raw(&[0, 15, 255])]),
+    );
     check::<FixedLenByteArrayType>(
         "fixed_len_byte_array(16) (UUID)",
         &bytes(&[[7; 16]]),
-        json!(["07070707070707070707070707070707"]),
+        json!(["07070707-0707-0707-0707-070707070707"]),
     );
 }
 
@@ -352,7 +369,14 @@ fn scalars_of_a_column_have_one_type() {
     };
     check(json!([1, i64::MIN, null]), json!([1, i64::MIN, null]));
     check(json!([1, 0.5, null]), json!([1.0, 0.5, null]));
-    check(json!([1, u64::MAX]), json!([1.0, u64::MAX as f64]));
+    check(json!([1, u64::MAX]), json!([1, u64::MAX]));
+    check(json!([-1, u64::MAX, null]), json!(["-1", u64::MAX.to_string(), null]));
+    check(json!([u64::MAX, 0.5]), json!([u64::MAX.to_string(), "0.5"]));
+    let long = number("123456789012345678901234567890").unwrap();
+    check(json!([1, long]), json!(["1", "123456789012345678901234567890"]));
+    let raw = crate::rows::bytes(b"a\0");
+    check(json!([raw, null]), json!([raw, null]));
+    check(json!([raw, "x"]), json!(["6100", "x"]));
     check(
         json!([1, "a", 0.5, true, null, u64::MAX]),
         json!(["1", "a", "0.5", "true", null, u64::MAX.to_string()]),

@@ -14,7 +14,9 @@ use serde_json::Value;
 use super::drawn::Distribution;
 use latrace_core::StopReason;
 use latrace_io::progress::SharedProgress;
-use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader, describe, field, files_of, id_of};
+use latrace_io::rows::{
+    BadRows, FieldProblem, Place, Row, RowReader, describe, field, files_of, id_of, number_of,
+};
 
 pub(super) use columns::count_rows;
 
@@ -140,7 +142,7 @@ fn sums_of(row: &Row) -> Result<RowSums, FieldProblem> {
     };
     let mut sum = 0.0;
     for (at, value) in logprobs.iter().enumerate() {
-        sum += value.as_f64().ok_or_else(|| {
+        sum += number_of(value).ok_or_else(|| {
             FieldProblem::new(format!("logprobs[{at}]"), "a finite number", describe(value))
         })?;
     }

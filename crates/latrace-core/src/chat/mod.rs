@@ -1,19 +1,24 @@
 //! Chat templates: a conversation to the text a model is trained on.
 //!
-//! The environment is the one `transformers` uses: `trim_blocks`, `lstrip_blocks`, loop controls,
-//! `raise_exception`, a `tojson` that writes JSON as Python does, and Python's string methods. Differs in: no
-//! `strftime_now`, no tools or documents, no `{% generation %}` blocks.
+//! The environment is the one `transformers` uses: `trim_blocks`, `lstrip_blocks`, loop controls, `{% generation %}`,
+//! `raise_exception`, `strftime_now`, a `tojson` that writes JSON as Python does, Python's methods of texts and `%`.
+//! `oracle/chat_goldens.py` holds what Jinja2 makes of each construct. Differs in: no tools or documents; the date is
+//! given, and a time of day is refused.
+
+mod dialect;
+mod json;
+mod methods;
 
 use std::error::Error as _;
-use std::io;
 use std::iter::successors;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error as TemplateError, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
-use serde_json::ser::Formatter;
+use serde_json::Map;
 
+use crate::date::Date;
 use crate::error::{Error, Result};
 
 /// One message of a conversation.
@@ -23,6 +28,20 @@ pub struct Message {
     pub role: String,
     /// The message's text.
     pub content: String,
+    /// The thought before the text, where the conversation keeps the two apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    /// Everything else, which templates may read.
+    #[serde(flatten)]
+    pub rest: Map<String, serde_json::Value>,
+}
+
+impl Message {
+    /// A message of nothing but text.
+    pub fn new(role: &str, content: impl Into<String>) -> Message {
+        let (role, content) = (role.to_owned(), content.into());
+        Message { role, content, reasoning_content: None, rest: Map::new() }
+    }
 }
 
 /// A conversation as a training row: everything before the last assistant message's content, and the rest.
@@ -40,37 +59,67 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
+    date: Option<Date>,
+    uses_date: bool,
 }
 
 const NAME: &str = "chat_template";
 
+/// The function by which a template asks for the date.
+const DATE: &str = "strftime_now";
+
 impl ChatTemplate {
     /// Compiles `source`; `bos_token` and `eos_token` are visible to it under these names.
+    ///
+    /// # Errors
+    /// A source that is no template.
     pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<ChatTemplate> {
         let bad = |error: TemplateError| Error::BadTemplate { reason: describe(&error) };
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(bad)?;
         environment.set_syntax(syntax);
-        // Published templates call methods of Python's strings, such as `strip` and `split`.
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(methods::call);
+        environment.set_formatter(methods::print);
+        environment.add_filter("e", methods::escape);
+        environment.add_filter("escape", methods::escape);
         environment.add_function("raise_exception", raise_exception);
-        environment.add_filter("tojson", to_json);
-        environment.add_template_owned(NAME, source.to_owned()).map_err(bad)?;
-        Ok(ChatTemplate { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+        environment.add_function(dialect::PERCENT, methods::percent);
+        environment.add_filter("tojson", json::to_json);
+        environment.add_template_owned(NAME, dialect::translated(source)).map_err(bad)?;
+        let [bos_token, eos_token] = [bos_token, eos_token].map(str::to_owned);
+        Ok(ChatTemplate { environment, bos_token, eos_token, date: None, uses_date: source.contains(DATE) })
+    }
+
+    /// Whether what it renders depends on the date.
+    pub fn uses_date(&self) -> bool {
+        self.uses_date
+    }
+
+    /// Renders conversations as on that date from now on.
+    pub fn set_date(&mut self, date: Date) {
+        self.date = Some(date);
     }
 
     /// The text of `messages`. With `add_generation_prompt` it ends where the assistant's next message
     /// begins.
+    ///
+    /// # Errors
+    /// Messages that the template refuses.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
         let fail =
             |error: TemplateError| Error::Render { messages: messages.len(), reason: describe(&error) };
         let template = self.environment.get_template(NAME).map_err(fail)?;
+        let date = self.date;
         template
             .render(context! {
                 messages => Value::from(Serde(messages)),
                 add_generation_prompt => add_generation_prompt,
                 bos_token => self.bos_token.as_str(),
                 eos_token => self.eos_token.as_str(),
+                // As transformers passes them, so that `tools is defined`.
+                tools => (),
+                documents => (),
+                strftime_now => Value::from_function(move |format: &str| formatted(date, format)),
             })
             .map_err(fail)
     }
@@ -103,50 +152,17 @@ fn raise_exception(message: String) -> std::result::Result<Value, TemplateError>
     Err(TemplateError::new(ErrorKind::InvalidOperation, message))
 }
 
+fn formatted(date: Option<Date>, format: &str) -> std::result::Result<String, TemplateError> {
+    let date = date.ok_or_else(|| "no date is set".to_owned());
+    let text = date.and_then(|date| date.format(format).map_err(|error| error.to_string()));
+    text.map_err(|reason| TemplateError::new(ErrorKind::InvalidOperation, format!("{DATE}: {reason}")))
+}
+
 /// The message, its line, and what caused it, in one line.
 pub(crate) fn describe(error: &TemplateError) -> String {
     // The outer error alone often says only that a filter failed.
     let chain = successors(error.source(), |&cause| cause.source());
     chain.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// JSON as Python's `json.dumps(ensure_ascii=False)` writes it: a space after commas and colons, nothing
-/// escaped for HTML.
-fn to_json(value: &Value, options: minijinja::value::Kwargs) -> std::result::Result<Value, TemplateError> {
-    let indent: Option<usize> = options.get("indent")?;
-    // Accepted for templates that pass it: transformers' default is not to escape to ASCII either.
-    let _: Option<bool> = options.get("ensure_ascii")?;
-    options.assert_all_used()?;
-    let mut bytes = Vec::new();
-    let written = match indent {
-        Some(width) => {
-            let spaces = " ".repeat(width);
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
-        }
-        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonSpacing)),
-    };
-    let failed = |reason: String| TemplateError::new(ErrorKind::BadSerialization, reason);
-    written.map_err(|error| failed(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
-    // Safe, or it would be escaped once more where a template asks for escaping.
-    Ok(Value::from_safe_string(text))
-}
-
-struct PythonSpacing;
-
-impl Formatter for PythonSpacing {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +175,7 @@ mod tests {
         {%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n";
 
     fn message(role: &str, content: &str) -> Message {
-        Message { role: role.to_owned(), content: content.to_owned() }
+        Message::new(role, content)
     }
 
     #[track_caller]

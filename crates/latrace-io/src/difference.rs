@@ -1,4 +1,4 @@
-//! What differs between two keys of a stage, in words.
+//! What differs between two descriptions of work, such as the keys of a stage, in words.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,10 @@ const SHOWN: usize = 3;
 /// Characters of a value that are shown: the text of a template would fill the screen.
 const SHOWN_CHARACTERS: usize = 40;
 
-/// The differences of two keys, as dotted names with both values.
+/// Names under which descriptions have digests of files, not settings.
+const DIGESTS: [&str; 2] = ["model", "data"];
+
+/// The differences of two descriptions, as dotted names with both values.
 pub fn difference(earlier: &Value, now: &Value) -> String {
     let mut found = Vec::new();
     collect("", earlier, now, &mut found);
@@ -37,10 +40,11 @@ fn dotted(name: &str, inner: &str) -> String {
     if name.is_empty() { inner.to_owned() } else { format!("{name}.{inner}") }
 }
 
-/// One difference. Digests of inputs say nothing to a reader, so of an input only the name is shown.
+/// One difference. Digests say nothing to a reader, so of what they stand for only the name is shown.
 fn described(name: &str, earlier: &Value, now: &Value) -> String {
     let shown = name.trim_start_matches("settings.");
-    match shown.strip_prefix("inputs.") {
+    let is_digest = |name: &&str| DIGESTS.iter().any(|digest| name.split('.').next() == Some(digest));
+    match shown.strip_prefix("inputs.").or(Some(shown).filter(is_digest)) {
         Some(input) => format!("{input} changed"),
         None => format!("{shown} was {}, is {}", shorten(earlier), shorten(now)),
     }
@@ -66,6 +70,9 @@ mod tests {
         let now = json!({"settings": {"seed": 2}, "inputs": {"traces": "b"}});
         assert_eq!(difference(&earlier, &now), "traces changed, n was 4, is null, seed was 1, is 2");
         assert_eq!(difference(&now, &now), "");
+        let work = |digest: &str, seed: u64| json!({"model": {"config.json": digest, "model.safetensors": "b"}, "data": digest, "seed": seed});
+        let expected = "data changed, model.config.json changed, seed was 1, is 2";
+        assert_eq!(difference(&work("a", 1), &work("b", 2)), expected);
     }
 
     #[test]
