@@ -2,7 +2,7 @@
 //! replaced as `corpus/adversary.txt` says, around random values. Nothing of it may be accepted, since training
 //! would find it; what its last section does to an answer, which keeps it right, may not be refused.
 //!
-//! `LATRACE_ADVERSARY=10000` sets the tries of each section.
+//! `LATRACE_ADVERSARY_CASES=10000` sets the tries of each section.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ fn value(kind: Kind, form: usize, above: u64, rng: &mut Rng) -> String {
 }
 
 fn tries() -> usize {
-    std::env::var("LATRACE_ADVERSARY").ok().map_or(600, |tries| tries.parse().unwrap())
+    std::env::var("LATRACE_ADVERSARY_CASES").ok().map_or(600, |tries| tries.parse().unwrap())
 }
 
 fn is_accepted(gold: &str, answer: &str) -> bool {

@@ -210,6 +210,7 @@ mod tests {
             benchmark,
             chosen: Chosen::default(),
             markers: Markers::named("think").unwrap(),
+            verifier: CommandSettings::none(),
             seed: 0,
             out: folder.path().join("out"),
         };
