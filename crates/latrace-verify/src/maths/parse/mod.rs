@@ -37,7 +37,7 @@ fn formula(tokens: Vec<Token>, commas: Commas) -> Option<Expression> {
     if let Some(labels) = structure::labels(&tokens) {
         return Some(labels);
     }
-    let mut parser = Parser::new(refine(tokens), commas);
+    let mut parser = Parser::new(refine(structure::without_announcement(tokens)), commas);
     parser.skip_choice_label();
     // The whole answer must parse: a prefix that does says nothing about the rest.
     parser.list().filter(|read| parser.at == parser.tokens.len() && !structure::vanishes(read))

@@ -84,7 +84,7 @@ impl Parser {
     fn prefix(&mut self) -> Option<Expression> {
         // A sign binds weaker than a product: −2x is −(2x), and −2² is −4.
         let sign: fn(Expression) -> Expression = match self.peek() {
-            Some(Kind::Mark('-')) => Expression::negative,
+            Some(Kind::Mark('-')) => minus,
             Some(Kind::Mark('+')) => |value| value,
             Some(Kind::Command(name)) if name == "pm" => |value| Expression::plus_minus(value, false),
             Some(Kind::Command(name)) if name == "mp" => |value| Expression::plus_minus(value, true),
@@ -93,6 +93,12 @@ impl Parser {
         self.at += 1;
         self.binary(PRODUCT).map(sign)
     }
+}
+
+/// A value with a minus sign before it. The sign behind `-78^\circ` and `-25\%` is that of all of it.
+fn minus(value: Expression) -> Expression {
+    let (value, sign) = unsigned(value);
+    signed(Expression::negative(value), sign)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
