@@ -35,7 +35,7 @@ impl ModelShape {
         }
         match Config::read(folder) {
             Ok(config) => Ok(ModelShape::of(config)),
-            Err(Error::UnknownArchitecture { .. }) => ModelShape::of_any(folder),
+            Err(Error::UnknownArchitecture { .. }) if names_family(folder)? => ModelShape::of_any(folder),
             Err(error) => Err(error.into()),
         }
     }
@@ -87,6 +87,12 @@ fn size(config: &Map<String, Value>, folder: &Path, field: &str) -> Result<usize
         format!("{}: field `{field}`: expected a whole number, got nothing", path.display())
     };
     value.map(|value| value as usize).with_context(lacks)
+}
+
+/// Whether a model says what it is at all.
+fn names_family(folder: &Path) -> Result<bool> {
+    let config = read_config(folder)?;
+    Ok(["architectures", "model_type"].iter().any(|field| config.contains_key(*field)))
 }
 
 /// `config.json` as it is.

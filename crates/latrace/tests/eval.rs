@@ -381,7 +381,7 @@ fn references_judged_by_themselves_do_not_reassure() {
     let output = bench.command("eval --bench sums.toml --responses gold --out out").output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("references are read as: 3 number, 1 number beside words"), "{stderr}");
+    assert!(stderr.contains("references are read as: number (3), number beside words (1)"), "{stderr}");
     assert!(stderr.contains("refuse the number alone"), "{stderr}");
 }
 

@@ -197,7 +197,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write(
             "own.toml",
-            "title = \"Own\"\nkind = \"math\"\n[source]\nfiles = [\"own.jsonl\"]\n[columns]\nid = \"i\"\n\
+            "title = \"Own\"\nkind = \"math\"\nk = 1\n[source]\nfiles = [\"own.jsonl\"]\n[columns]\nid = \"i\"\n\
              question = \"q\"\nanswer = \"a\"\n",
         );
         let rows = [("a", "4"), ("b", "9 (apples)"), ("c", "6"), ("d", "5\\text{ or more}"), ("e", "①③")];
@@ -215,7 +215,7 @@ mod tests {
             out: folder.path().join("out"),
         };
         let readings = ReferenceReadings::of(&plan).unwrap();
-        assert_eq!(readings.to_string(), "2 number, 2 number beside words, 1 text to the letter");
+        assert_eq!(readings.to_string(), "number (2), number beside words (2), text to the letter (1)");
         let warnings = readings.warnings();
         assert!(
             warnings[0].starts_with("2 references, such as that of question b, hold a number beside words")

@@ -73,7 +73,7 @@ const WARNINGS: [(Reading, &str); 2] = [
 
 impl fmt::Display for ReferenceReadings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let readings = self.0.iter().map(|(reading, counted)| format!("{} {reading}", counted.references));
+        let readings = self.0.iter().map(|(reading, counted)| format!("{reading} ({})", counted.references));
         f.write_str(&readings.collect::<Vec<_>>().join(", "))
     }
 }

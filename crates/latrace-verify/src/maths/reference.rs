@@ -41,10 +41,8 @@ impl<'a> Answer<'a> {
 #[derive(Debug)]
 pub(crate) struct Reference {
     text: String,
-    /// The text without what only lays it out.
-    letters: String,
-    /// The answer as a tree; `None` where it cannot be parsed.
-    read: Option<Expression>,
+    /// The answer as a tree; where it cannot be parsed, the text without what only lays it out.
+    read: Result<Expression, String>,
     /// Parsed with every comma as a separator, which few answers need.
     separated: OnceLock<Option<Expression>>,
 }
@@ -53,20 +51,21 @@ impl Reference {
     /// The answer in `gold`; `None` where there is none.
     pub(crate) fn read(gold: &str) -> Option<Self> {
         let text = response::reference(gold);
-        let letters = to_the_letter(&text);
         let read = work::apart(work::READING, || parse_bounded(&text, Commas::InNumbers)).flatten();
-        (!letters.is_empty()).then(|| Self { text, letters, read, separated: OnceLock::new() })
+        let read = read.ok_or_else(|| to_the_letter(&text));
+        let is_empty = read.as_ref().is_err_and(String::is_empty);
+        (!is_empty).then(|| Self { text, read, separated: OnceLock::new() })
     }
 
     /// Whether it can be compared with more than its own text.
     pub(super) fn is_readable(&self) -> bool {
-        self.read.is_some()
+        self.read.is_ok()
     }
 
     /// What it is read as.
     pub(super) fn reading(&self) -> Reading {
         let refuses = |number: &String| !self.is(&Answer::new(number));
-        match self.read.as_ref().map(Reading::of) {
+        match self.read.as_ref().ok().map(Reading::of) {
             // Number words have changed the number: `5 dozen` refuses 5 for a reason.
             Some(reading @ (Reading::Number | Reading::Quantity)) => reading,
             _ if number_beside_words(&self.text).filter(refuses).is_some() => Reading::NumberBesideWords,
@@ -77,7 +76,7 @@ impl Reference {
     /// Whether several values are asked for.
     pub(super) fn is_list(&self) -> bool {
         let is_signed = |part: &Expression| matches!(part, Expression::PlusMinus(..));
-        self.read.as_ref().is_some_and(|read| is_list(read) || read.any(&is_signed))
+        self.read.as_ref().is_ok_and(|read| is_list(read) || read.any(&is_signed))
     }
 
     /// Whether an answer says the same.
@@ -90,12 +89,12 @@ impl Reference {
     fn is_as_text(&self, answer: &str) -> bool {
         self.text.trim() == answer.trim()
             || self.is_letter(answer)
-            || (self.read.is_none() && self.letters == to_the_letter(answer))
+            || self.read.as_ref().is_err_and(|letters| *letters == to_the_letter(answer))
     }
 
     /// Whether an answer, as it is read, says what the reference does.
     fn is_as_read(&self, answer: &Answer<'_>) -> bool {
-        let Some(gold) = &self.read else {
+        let Ok(gold) = &self.read else {
             return false;
         };
         // From the cheapest reading to the rarest: most correct answers are decided before the last.

@@ -93,7 +93,7 @@ fn dry_run(recipe: &RunRecipe, plan: &Plan, folder: &Path, estimate: bool) -> Re
         format!("{:<32} {}{amount}\n", step.label(), intent(step, &states[step.node]))
     };
     let lines: String = plan.steps.iter().map(line).collect();
-    print(&[lines, ahead.in_all()?].concat())?;
+    print(&[lines, ahead.in_all()].concat())?;
     if estimate { print(&ahead.times()?) } else { Ok(()) }
 }
 

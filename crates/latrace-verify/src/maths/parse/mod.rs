@@ -42,7 +42,7 @@ fn formula(tokens: Vec<Token>, commas: Commas) -> Option<Expression> {
     if let Some(labels) = structure::labels(&tokens) {
         return Some(labels);
     }
-    let mut parser = Parser::new(refine(tokens), commas);
+    let mut parser = Parser::new(refine(structure::without_announcement(tokens)), commas);
     parser.skip_choice_label();
     let formula = parser.list()?;
     parser.skip_quantifier(&formula);

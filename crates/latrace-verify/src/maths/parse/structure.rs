@@ -17,6 +17,36 @@ pub(super) fn labels(tokens: &[Token]) -> Option<Expression> {
     distinct.then_some(Expression::List(Joint::Comma, parts))
 }
 
+/// Tokens without words in front that only announce an answer: `\text{The answer is }5`.
+pub(super) fn without_announcement(mut tokens: Vec<Token>) -> Vec<Token> {
+    let longest = LONGEST_ANNOUNCEMENT.min(tokens.len());
+    if let Some(length) = (1..=longest).find(|length| is_announcement(&tokens[..*length])) {
+        let has_colon = tokens.get(length).is_some_and(|token| token.kind == Kind::Mark(':'));
+        tokens.drain(..length + usize::from(has_colon));
+    }
+    tokens
+}
+
+fn is_announcement(tokens: &[Token]) -> bool {
+    let words: Option<Vec<&str>> = tokens.iter().map(words_of).collect();
+    words.is_some_and(|words| ANNOUNCEMENTS.contains(&words.join(" ").to_lowercase().as_str()))
+}
+
+fn words_of(token: &Token) -> Option<&str> {
+    match &token.kind {
+        Kind::Word(words) | Kind::Text(words) => Some(words.trim_end_matches([':', ' '])),
+        _ => None,
+    }
+}
+
+/// How many words an announcement has at the most.
+const LONGEST_ANNOUNCEMENT: usize = 4;
+
+/// What announces an answer and says nothing of it. Nothing else may stand before a number: `not` and `about`
+/// are no announcements.
+const ANNOUNCEMENTS: [&str; 5] =
+    ["answer", "the answer is", "final answer", "the final answer is", "our answer is"];
+
 /// A whole number in brackets.
 fn label(tokens: &[Token; 3]) -> Option<Expression> {
     match tokens.each_ref().map(|token| &token.kind) {

@@ -56,24 +56,29 @@ impl<'a> Ahead<'a> {
     }
 
     /// All that is still to be done, by which engine, and the memory and disk space that it takes.
-    ///
-    /// # Errors
-    /// A model that cannot be read.
-    pub(super) fn in_all(&self) -> Result<String> {
+    pub(super) fn in_all(&self) -> String {
         let todo = self.todo();
         let Work { drawn, scored, trained, .. } = todo.iter().map(|(_, work)| *work).sum();
+        // A model that cannot be read is the run's error, in its first stage; the plan is shown all the same.
+        let space = self.space(&todo).unwrap_or_else(|error| format!("Memory: not known, {error:#}\n"));
+        format!(
+            "\nTo be done, if every sample and row were as long as it may be:\n{}{}{}{space}",
+            self.tokens("drawn", drawn, EngineRole::Generate),
+            self.tokens("scored", scored, EngineRole::Score),
+            self.tokens("trained on", trained, EngineRole::Train),
+        )
+    }
+
+    /// The memory and disk space that the work takes.
+    fn space(&self, todo: &[(usize, Work)]) -> Result<String> {
         let scratch = tempdir().context("cannot make a folder for the model's shape")?;
         let model = model_before(self.plan, self.run, scratch.path(), false)?;
         let (parameters, memory) = memory(self.recipe, &model)?;
         Ok(format!(
-            "\nTo be done, if every sample and row were as long as it may be:\n{}{}{}\
-             Memory, for a model of {} parameters:\n{}Disk space:\n{}",
-            self.tokens("drawn", drawn, EngineRole::Generate),
-            self.tokens("scored", scored, EngineRole::Score),
-            self.tokens("trained on", trained, EngineRole::Train),
+            "Memory, for a model of {} parameters:\n{}Disk space:\n{}",
             short(parameters.all),
             lines(&memory),
-            lines(&disk(self.plan, &todo, parameters.all)),
+            lines(&disk(self.plan, todo, parameters.all)),
         ))
     }
 
