@@ -202,7 +202,8 @@ fn is_proportion(one: [&Expression; 2], two: [&Expression; 2]) -> bool {
 }
 
 /// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value
-/// alone is not the answer; the default is base ten.
+/// alone is not the answer. An answer may leave out the base that the reference states, since the question
+/// names it; in a reference without one the base is ten.
 fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
     use Expression::InBase;
     match (gold, answer) {
@@ -210,6 +211,7 @@ fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
         (InBase(_, 10, value), other) | (other, InBase(_, 10, value)) => {
             exact::rational(other) == Some(Rational::from_integer(value.clone()))
         }
+        (InBase(digits, ..), Expression::Number(value, Written::Exactly)) => value.to_string() == *digits,
         _ => false,
     }
 }
