@@ -224,8 +224,8 @@ fn is_proportion(one: [&Expression; 2], two: [&Expression; 2]) -> bool {
 }
 
 /// Numerals: the same digits in the same base. The base is what such an answer is about, so that the value
-/// alone is not the answer; the default is base ten. An answer may leave out the base that its reference has, as
-/// questions that name the base do; it may not add another, and where the reference has none it is ten.
+/// alone is not the answer. An answer may leave out the base that the reference states, since the question
+/// names it; in a reference without one the base is ten.
 fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
     use Expression::InBase;
     match (gold, answer) {
@@ -233,9 +233,7 @@ fn same_in_base(gold: &Expression, answer: &Expression) -> bool {
         (InBase(_, 10, value), other) | (other, InBase(_, 10, value)) => {
             exact::rational(other) == Some(Rational::from_integer(value.clone()))
         }
-        (InBase(digits, ..), Expression::Number(value, _)) => {
-            value.is_integer() && value.to_string() == *digits
-        }
+        (InBase(digits, ..), Expression::Number(value, Written::Exactly)) => value.to_string() == *digits,
         _ => false,
     }
 }

@@ -143,14 +143,14 @@ pub fn run(arguments: &EvalArguments) -> Result<()> {
     write(evaluation::table(&summary).as_bytes())?;
     log_details(&summary);
     // Any text equals itself: accuracy says little about references that are judged by themselves.
-    if matches!(responses, ResponseSource::Right) { log_readings(&plan) } else { Ok(()) }
+    if matches!(responses, ResponseSource::Right) { print_readings(&plan) } else { Ok(()) }
 }
 
-/// Logs what the references are read as, which decides what answers to them are accepted.
-fn log_readings(plan: &BenchmarkRun) -> Result<()> {
+/// Prints what the references are read as, which decides what answers to them are accepted.
+fn print_readings(plan: &BenchmarkRun) -> Result<()> {
     let readings = ReferenceReadings::of(plan)?;
     if !readings.is_empty() {
-        info!("references are read as: {readings}");
+        println!("references are read as: {readings}");
     }
     readings.warnings().iter().for_each(|warning| warn!("{warning}"));
     Ok(())
