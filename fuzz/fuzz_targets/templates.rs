@@ -10,8 +10,8 @@ fuzz_target!(|texts: (&str, &str, &str)| {
     if source.matches("for").count() > 2 {
         return;
     }
-    let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
-    let messages = [message("system", system), message("user", "q"), message("assistant", answer)];
+    let messages =
+        [Message::new("system", system), Message::new("user", "q"), Message::new("assistant", answer)];
     if let Ok(template) = ChatTemplate::new(source, "<s>", "</s>") {
         let _ = template.render(&messages, true);
         let _ = template.split(&messages);
