@@ -38,7 +38,7 @@ pub(crate) const BARE: &str = "bare";
 
 /// Runs bubblewrap, or a command without it, and gives its exit code. `arguments` follow [`ARGUMENT`]: our process
 /// id, user id (0: unchanged), memory in MiB, seconds of processor time, bubblewrap, its options, `--` and the
-/// command; or [`BARE`], our process id and the command. Standard input begins with files: their number, and of
+/// command; or `BARE`, our process id and the command. Standard input begins with files: their number, and of
 /// each its path and its content, each number and length in eight bytes.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     let code = match arguments {
