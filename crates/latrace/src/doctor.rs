@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
 use std::{env, fs, io, process, thread};
 
+use latrace_engine::child::lacking;
 use latrace_engine::cpu::{self, Level};
 use latrace_verify::code::Sandbox;
 use serde::{Deserialize, Serialize};
@@ -260,7 +261,8 @@ impl Packages {
         let found = first_output(&python, &[&["-c", VERSIONS], &names[..]].concat());
         let found = found.and_then(|text| serde_json::from_str(&text).ok());
         let Installed { versions, cuda } = found.unwrap_or_default();
-        let programs = ["vllm", "torchrun"].into_iter().filter(|program| is_on_path(program)).collect();
+        let is_there = |program: &&str| lacking(&[(*program).to_owned()]).is_none();
+        let programs = ["vllm", "torchrun"].into_iter().filter(is_there).collect();
         Packages { python, versions, cuda, programs }
     }
 
@@ -276,11 +278,6 @@ impl Packages {
         }
         format!("; `{program}` is not on the path: {key} = [{:?}, \"-m\", {module}]", self.python)
     }
-}
-
-fn is_on_path(program: &str) -> bool {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 /// What the engines beside the built-in one need: no run needs them unless its recipe says so.

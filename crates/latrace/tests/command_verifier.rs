@@ -2,16 +2,16 @@
 //! undetermined.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 
-use assert_cmd::Command;
 use latrace_core::Reason;
 use latrace_io::table::Table;
 use latrace_run::pipeline::records::VerdictRecord;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use support::Bench;
 
 /// Right is what has the reference in it. What else a row's reference says, it does.
 const JUDGE: &str = r#"
@@ -40,48 +40,11 @@ if mode == "crash":
     raise ValueError("no more")
 "#;
 
-struct Bench {
-    folder: TempDir,
-}
-
 impl Bench {
     fn new() -> Bench {
-        let bench = Bench { folder: tempfile::tempdir().unwrap() };
+        let bench = Bench::empty();
         fs::write(bench.path("judge.py"), JUDGE).unwrap();
         bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write_rows(&self, name: &str, rows: &[Value]) {
-        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-        fs::write(self.path(name), lines).unwrap();
-    }
-
-    fn rows(&self, name: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(name)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
-    }
-
-    /// The exit code of a command, and what it prints to both streams.
-    fn run(&self, arguments: &[&str]) -> (i32, String) {
-        let mut latrace = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-        let output = latrace.current_dir(self.folder.path()).args(arguments).output().unwrap();
-        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        (output.status.code().unwrap(), format!("{stdout}{stderr}"))
-    }
-
-    #[track_caller]
-    fn done(&self, arguments: &[&str]) -> String {
-        let (code, said) = self.run(arguments);
-        assert_eq!(code, 0, "{arguments:?}\n{said}");
-        said
     }
 
     /// The reasons of the verdicts on `rows.jsonl` by a command; `None` without a sandbox.

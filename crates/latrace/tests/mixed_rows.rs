@@ -1,16 +1,16 @@
 //! Rows of mixed data sets: judged by their kind, with tests from a second file, and compared with evaluation sets.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 
-use assert_cmd::Command;
 use latrace_core::{Reason, Verdict};
 use latrace_io::table::{Record, Table};
 use latrace_run::pipeline::records::{ExampleRecord, QuestionRecord, VerdictRecord, WeightRecord};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use support::Bench;
 
 /// Small enough for seconds, and trained enough to end its traces.
 const RECIPE: &str = r#"
@@ -71,50 +71,20 @@ const ASKED: &str = "Generate an executable Python function generated from the g
 
 const PROGRAM: &str = "```python\nprint(int(input()) + 1)\n```";
 
-struct Bench {
-    folder: TempDir,
-}
-
 impl Bench {
-    fn new() -> Bench {
-        Bench { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write_rows(&self, name: &str, rows: &[Value]) {
-        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-        fs::write(self.path(name), lines).unwrap();
-    }
-
-    fn rows(&self, name: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(name)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
-    }
-
     fn records<R: Record>(&self, name: &str) -> Vec<R> {
         Table::open(&self.path(name)).records().unwrap().collect::<anyhow::Result<_>>().unwrap()
     }
 
-    /// What a command prints, to both streams.
+    /// What a command line without quotes prints.
     #[track_caller]
-    fn done(&self, command: &str) -> String {
-        let mut latrace = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-        let output = latrace.current_dir(self.folder.path()).args(command.split(' ')).output().unwrap();
-        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        assert!(output.status.success(), "{command}\n{stdout}{stderr}");
-        format!("{stdout}{stderr}")
+    fn says(&self, command: &str) -> String {
+        self.done(&command.split(' ').collect::<Vec<_>>())
     }
 
     /// With rows of mathematics and programs, and tests for all programs but one.
     fn mixed() -> Bench {
-        let bench = Bench::new();
+        let bench = Bench::empty();
         let maths = (1..=8).map(|n| {
             let (question, solution) = (format!("What is {n} plus {n} ?"), format!("\\boxed{{{}}}", 2 * n));
             json!({"id": format!("m{n}"), "question": question, "trace": "add them", "solution": solution})
@@ -138,7 +108,7 @@ impl Bench {
 #[test]
 fn each_row_is_judged_by_its_kind_and_none_is_lost() {
     let bench = Bench::mixed();
-    let log = bench.done("run mixed.toml --run-dir r");
+    let log = bench.says("run mixed.toml --run-dir r");
     let questions: Vec<QuestionRecord> = bench.records("r/00-questions");
     let kind: BTreeMap<&str, &str> =
         questions.iter().map(|question| (question.id.as_str(), question.kind.as_str())).collect();
@@ -209,7 +179,7 @@ fn check_fallbacks(bench: &Bench, kind: &BTreeMap<&str, &str>) {
 #[test]
 fn the_verbs_judge_rows_by_their_kinds_too() {
     let bench = Bench::mixed();
-    bench.done(
+    bench.says(
         "questions --data train.jsonl --tests tests.jsonl --tests-key task --tests-column input_output --out q.jsonl",
     );
     let with_prediction = |mut row: Value| {
@@ -217,7 +187,7 @@ fn the_verbs_judge_rows_by_their_kinds_too() {
         row
     };
     bench.write_rows("p.jsonl", &bench.rows("q.jsonl").into_iter().map(with_prediction).collect::<Vec<_>>());
-    bench.done("verify --data p.jsonl --out v.jsonl");
+    bench.says("verify --data p.jsonl --out v.jsonl");
     for row in bench.rows("v.jsonl") {
         let (id, reason) = (row["id"].as_str().unwrap(), row["reason"].as_str().unwrap());
         let expected: &[&str] = match id {
@@ -232,7 +202,7 @@ fn the_verbs_judge_rows_by_their_kinds_too() {
 
 #[test]
 fn training_questions_that_stand_in_evaluation_sets_are_counted() {
-    let bench = Bench::new();
+    let bench = Bench::empty();
     let long = "a farmer has twelve cows and sells five of them to the man who lives next door";
     let asked = |text: &str| json!({"question": text, "answer": "1"});
     bench.write_rows(
@@ -242,25 +212,18 @@ fn training_questions_that_stand_in_evaluation_sets_are_counted() {
     // Rows of an evaluation set need no answers, and may be chats.
     let chat = json!({"messages": [{"role": "user", "content": format!("Yesterday {long}!")}]});
     bench.write_rows("test.jsonl", &[json!({"question": "what is 2+2"}), chat]);
-    let log = bench.done("questions --data train.jsonl --against test.jsonl --out q.jsonl");
+    let log = bench.says("questions --data train.jsonl --against test.jsonl --out q.jsonl");
     let counted = "of 3 training questions 1 also stand in the evaluation sets, and 1 others share 13 consecutive words \
                    with a question there; for example train-1 (the same), train-2 (\"a farmer has twelve cows and \
                    sells five of them to the man\")";
     assert!(log.contains(counted), "{log}");
     // Another file has none of them; a task's own splits and a built-in benchmark are compared too.
     bench.write_rows("other.jsonl", &[asked("Something else")]);
-    let log = bench.done("questions --data train.jsonl --against other.jsonl countdown --out q.jsonl");
+    let log = bench.says("questions --data train.jsonl --against other.jsonl countdown --out q.jsonl");
     assert!(log.contains("of 3 training questions 0 also stand"), "{log}");
-    let log = bench.done("questions --task countdown --traced 20 --test 5 --out q.jsonl");
+    let log = bench.says("questions --task countdown --traced 20 --test 5 --out q.jsonl");
     assert!(log.contains("of 20 training questions 0 also stand"), "{log}");
-    assert!(!bench.done("questions --data train.jsonl --out q.jsonl").contains("also stand"));
-    let mut latrace = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-    let wrong = latrace.current_dir(bench.path("")).args([
-        "questions",
-        "--data",
-        "train.jsonl",
-        "--against",
-        "maths",
-    ]);
-    wrong.assert().code(2);
+    assert!(!bench.says("questions --data train.jsonl --out q.jsonl").contains("also stand"));
+    let (code, said) = bench.run(&["questions", "--data", "train.jsonl", "--against", "maths"]);
+    assert_eq!(code, 2, "{said}");
 }

@@ -140,6 +140,21 @@ fn questions(plan: &BenchmarkRun) -> Result<Vec<Asked>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    /// The evaluation of a folder's `own.toml`, in it.
+    fn own_benchmark(folder: &Path) -> BenchmarkRun {
+        let benchmark = Benchmark::find(folder.join("own.toml").to_str().unwrap()).unwrap();
+        BenchmarkRun {
+            files: benchmark.files(folder).unwrap(),
+            benchmark,
+            chosen: Chosen::default(),
+            markers: Markers::named("think").unwrap(),
+            verifier: CommandSettings::none(),
+            seed: 0,
+            out: folder.join("out"),
+        }
+    }
 
     #[test]
     fn given_responses_are_judged_and_summed_up() {
@@ -163,16 +178,7 @@ mod tests {
              {\"id\": \"y\", \"response\": \"\\\\boxed{6}\", \"stop_reason\": \"max_tokens\", \"token_ids\": [1, 2, 3, 4]}\n\
              {\"id\": \"y\", \"response\": \"\\\\boxed{6}\"}\n",
         );
-        let benchmark = Benchmark::find(folder.path().join("own.toml").to_str().unwrap()).unwrap();
-        let plan = BenchmarkRun {
-            files: benchmark.files(folder.path()).unwrap(),
-            benchmark,
-            chosen: Chosen::default(),
-            markers: Markers::named("think").unwrap(),
-            verifier: CommandSettings::none(),
-            seed: 0,
-            out: folder.path().join("out"),
-        };
+        let plan = own_benchmark(folder.path());
         let summary = run(&plan, &ResponseSource::File(folder.path().join("given.jsonl"))).unwrap();
         let EvaluationSummary { overall, k, truncated, unclosed, total_completion_tokens, .. } = summary;
         assert_eq!((overall.accuracy, overall.questions, overall.samples), ((1.0 / 3.0 + 0.5) / 2.0, 2, 5));
@@ -204,16 +210,7 @@ mod tests {
         let row =
             |(id, answer): &(&str, &str)| serde_json::json!({"i": id, "q": id, "a": answer}).to_string();
         write("own.jsonl", &rows.iter().map(row).collect::<Vec<_>>().join("\n"));
-        let benchmark = Benchmark::find(folder.path().join("own.toml").to_str().unwrap()).unwrap();
-        let plan = BenchmarkRun {
-            files: benchmark.files(folder.path()).unwrap(),
-            benchmark,
-            chosen: Chosen::default(),
-            markers: Markers::named("think").unwrap(),
-            verifier: CommandSettings::none(),
-            seed: 0,
-            out: folder.path().join("out"),
-        };
+        let plan = own_benchmark(folder.path());
         let readings = ReferenceReadings::of(&plan).unwrap();
         assert_eq!(readings.to_string(), "number (2), number beside words (2), text to the letter (1)");
         let warnings = readings.warnings();

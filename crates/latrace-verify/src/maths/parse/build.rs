@@ -24,10 +24,8 @@ pub(super) fn quotient(left: Expression, right: Expression) -> Expression {
 
 /// A value with a minus sign; the degree or percent sign of `-78^\circ` is that of all of it.
 pub(super) fn negative(value: Expression) -> Expression {
-    match unsigned(value) {
-        (value, Some(sign)) => sign(Expression::negative(value)),
-        (value, None) => Expression::negative(value),
-    }
+    let (value, sign) = unsigned(value);
+    signed(Expression::negative(value), sign)
 }
 
 pub(super) fn product(left: Expression, right: Expression) -> Expression {
