@@ -4,6 +4,7 @@
 //! listed; whoever reads it decides what to make of a word that is not, and of one that leaves an answer
 //! open.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -123,17 +124,17 @@ fn phrases(line: &'static str) -> Vec<Vec<&'static str>> {
 }
 
 /// The role of the phrase that `words`, in lower case, begin with, and how many of them it takes.
-pub(crate) fn role(words: &[String]) -> Option<(Role, usize)> {
-    let first = words.first()?;
+pub(crate) fn role(words: &[Cow<'_, str>]) -> Option<(Role, usize)> {
+    let first = words.first()?.as_ref();
     let is_here = |(phrase, role): &&(Vec<&str>, Role)| {
         // Words of other languages have no part in an English sentence.
         let has_part = *role != Role::Lead;
         has_part && words.len() >= phrase.len() && phrase.iter().zip(words).all(|(part, word)| part == word)
     };
-    let phrases = LEXICON.get(first.as_str());
+    let phrases = LEXICON.get(first);
     let listed = phrases.and_then(|phrases| phrases.iter().find(is_here));
     let listed = listed.map(|(phrase, role)| (*role, phrase.len()));
-    match (first.as_str(), words.get(1)) {
+    match (first, words.get(1)) {
         // "When adding" sets a scene; "when n is odd" is a condition.
         ("when", Some(next)) if next.ends_with("ing") => Some((Role::Plain, 1)),
         _ => listed.or_else(|| unlisted(first).map(|role| (role, 1))),
@@ -186,7 +187,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<(Role, usize)>) {
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        let words: Vec<Cow<'_, str>> = text.split_whitespace().map(Cow::from).collect();
         assert_eq!(role(&words), expected, "{text}");
     }
 

@@ -1,5 +1,7 @@
 //! A text as words, values and marks, with the part that each word plays.
 
+use std::borrow::Cow;
+
 use crate::lexicon::{self, Role};
 
 /// What a token is.
@@ -172,8 +174,7 @@ fn assign_roles(tokens: &mut [Token<'_>]) {
 }
 
 fn assign_roles_of_words(words: &mut [Token<'_>]) {
-    // "can't" and "can’t" are one word.
-    let lower: Vec<String> = words.iter().map(|word| word.text.to_lowercase().replace('’', "'")).collect();
+    let lower: Vec<Cow<'_, str>> = words.iter().map(|word| plain(word.text)).collect();
     let mut at = 0;
     while at < words.len() {
         let found = lexicon::role(&lower[at..]);
@@ -181,6 +182,14 @@ fn assign_roles_of_words(words: &mut [Token<'_>]) {
         words[at..at + length].iter_mut().for_each(|word| word.role = found.map(|(role, _)| role));
         at += length;
     }
+}
+
+/// A word as the lexicon has it, in lower case: "can't" and "can’t" are one word.
+fn plain(word: &str) -> Cow<'_, str> {
+    if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(word.to_lowercase().replace('’', "'"))
 }
 
 /// Whether a token ends a sentence: marks, or a line's end after anything but a word that leads on.

@@ -213,8 +213,15 @@ pub(crate) fn is_one_of(word: &Token<'_>, words: &[&str]) -> bool {
 /// Whether the words around a box deny what is in it. The box stands unless they do: words that are not
 /// understood, and those of another clause, change nothing.
 pub(crate) fn is_box_denied(before: &str, behind: &str) -> bool {
-    is_box_denied_before(&tokens(last_bytes(before, NEAR)))
+    is_box_denied_before(&tokens(last_sentence(last_bytes(before, NEAR))))
         || is_box_denied_behind(&tokens(first_bytes(behind, NEAR)))
+}
+
+/// What follows the last full stop and blank of a text. Nothing before it is said of a box behind it.
+fn last_sentence(text: &str) -> &str {
+    let ends = |pair: &[u8]| pair[0] == b'.' && pair[1].is_ascii_whitespace();
+    let stop = text.as_bytes().windows(2).rposition(ends);
+    stop.map_or(text, |stop| &text[stop + 1..])
 }
 
 /// `not \boxed{A}`, `I do not think that it is \boxed{A}`, `x \ne \boxed{5}`.

@@ -18,6 +18,9 @@ const ENDS: [&str; 6] = ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_i
 
 /// The text behind the thought; `None` where a thought does not end.
 pub fn visible(response: &str) -> Option<&str> {
+    if !may_hold_markers(response) {
+        return Some(response);
+    }
     // The last end: some models think again after a first answer.
     let closed = THOUGHTS.iter().filter_map(|(_, close)| last_end(response, close)).max();
     let text = &response[closed.unwrap_or(0)..];
@@ -29,6 +32,13 @@ pub fn visible(response: &str) -> Option<&str> {
     let solution = solution(text);
     let end = ENDS.iter().filter_map(|end| solution.find(end)).min();
     Some(&solution[..end.unwrap_or(solution.len())])
+}
+
+/// Whether a text holds what every marker begins with. Most do not, and need not be searched for each.
+fn may_hold_markers(text: &str) -> bool {
+    let begins =
+        |pair: &[u8]| pair[0] == b'<' && (matches!(pair[1], b'/' | b'|') || pair[1].is_ascii_lowercase());
+    text.as_bytes().windows(2).any(begins)
 }
 
 /// Where the last occurrence of a marker ends.
@@ -45,4 +55,18 @@ fn solution(text: &str) -> &str {
 fn last_between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
     let inside = &text[last_end(text, open).unwrap_or(0)..];
     inside.split_once(close).map_or(inside, |(inside, _)| inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_marker_begins_alike() {
+        let pairs = THOUGHTS.iter().chain(&SOLUTIONS).flat_map(|(open, close)| [open, close]);
+        for marker in pairs.chain(&ENDS) {
+            assert!(may_hold_markers(marker), "{marker}");
+        }
+        assert!(!may_hold_markers("<<3<4>>"));
+    }
 }

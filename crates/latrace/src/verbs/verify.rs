@@ -108,12 +108,12 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let settings = arguments.verifier.settings()?;
     let verifiers = Verifiers::new(&settings)?;
     let journal = open_journal(arguments, &settings, &verifiers, &out)?;
-    let (ids, time_limit) = (UniqueIds::default(), arguments.time_limit);
-    let mut judging = Judging { reader, ids, time_limit, pool, verifiers, journal };
+    let rows = Rows { reader, ids: UniqueIds::default(), time_limit: arguments.time_limit };
+    let mut judging = Judging { rows, pool, verifiers, journal };
     let summary = write_rows(&out, |sink| judging.judge_all(sink))?;
     // Removed only now: until the output is complete, it is what a kill leaves to resume from.
     judging.journal.close()?;
-    info!("{summary}, {} bad rows skipped", judging.reader.skipped());
+    info!("{summary}, {} bad rows skipped", judging.rows.reader.skipped());
     Ok(())
 }
 
@@ -166,10 +166,7 @@ type RowToJudge = (Row, Query, String);
 
 /// Rows on their way from the file through the judges, window by window.
 struct Judging {
-    reader: RowReader,
-    ids: UniqueIds,
-    /// Default time limit of a program, in seconds per test.
-    time_limit: f64,
+    rows: Rows,
     pool: ThreadPool,
     verifiers: Verifiers,
     journal: Journal,
@@ -180,21 +177,56 @@ impl Judging {
         // The number of rows is not known: they are read as they are judged.
         let mut progress = Progress::new("rows judged", 0, None);
         let mut summary = Summary::default();
-        loop {
-            let window = self.read_window()?;
-            if window.is_empty() {
-                progress.finish();
-                return Ok(summary);
-            }
-            let judged = self.judge_window(&window)?;
+        let mut window = self.rows.read_window()?;
+        while !window.is_empty() {
+            let (judged, next) = self.judge_and_read_on(&window)?;
             progress.advance(window.len() as u64);
             for ((row, ..), judgement) in window.into_iter().zip(judged) {
                 summary.count(&judgement);
                 sink.write(with_verdict(row, judgement))?;
             }
+            // Only now: what stands before a bad row is judged and kept.
+            window = next?;
         }
+        progress.finish();
+        Ok(summary)
     }
 
+    /// The judgements of a window's rows: those that an interrupted run left in the journal, then new ones,
+    /// which the journal keeps before any of them is used. The next window is read meanwhile, since reading
+    /// takes as long as judging does.
+    fn judge_and_read_on(
+        &mut self,
+        window: &[RowToJudge],
+    ) -> Result<(Vec<Judgement>, Result<Vec<RowToJudge>>)> {
+        let Judging { rows, pool, verifiers, journal } = self;
+        // The journal holds judgements in row order, so those of an interrupted run come first.
+        let mut judged = journal.take(window.len());
+        let answers: Vec<Answered<'_>> = window[judged.len()..]
+            .iter()
+            .map(|(_, query, prediction)| (query, prediction.as_str()))
+            .collect();
+        let mut fresh = Ok(Vec::new());
+        let next = pool.in_place_scope(|scope| {
+            scope.spawn(|_| fresh = verifiers.judge_all(&answers));
+            rows.read_window()
+        });
+        let fresh = fresh?;
+        journal.add(&fresh)?;
+        judged.extend(fresh);
+        Ok((judged, next))
+    }
+}
+
+/// The rows of a file, checked.
+struct Rows {
+    reader: RowReader,
+    ids: UniqueIds,
+    /// Default time limit of a program, in seconds per test.
+    time_limit: f64,
+}
+
+impl Rows {
     fn read_window(&mut self) -> Result<Vec<RowToJudge>> {
         let mut window: Vec<RowToJudge> = Vec::new();
         let mut programs = 0;
@@ -207,27 +239,9 @@ impl Judging {
     }
 
     fn next_row(&mut self) -> Result<Option<RowToJudge>> {
-        let Judging { reader, ids, time_limit, .. } = self;
+        let Rows { reader, ids, time_limit } = self;
         // With the row's text: a parsed row may not hold the large integers of a program's tests exactly.
         reader.next_with_text(|_, row, text| parse(row, text, ids, *time_limit))
-    }
-
-    /// The judgements of a window's rows: those that an interrupted run left in the journal, then new ones,
-    /// which the journal keeps before any of them is used.
-    fn judge_window(&mut self, window: &[RowToJudge]) -> Result<Vec<Judgement>> {
-        // The journal holds judgements in row order, so those of an interrupted run come first.
-        let mut judged = self.journal.take(window.len());
-        let fresh = self.judge(&window[judged.len()..])?;
-        self.journal.add(&fresh)?;
-        judged.extend(fresh);
-        Ok(judged)
-    }
-
-    fn judge(&self, rows: &[RowToJudge]) -> Result<Vec<Judgement>> {
-        let answers: Vec<Answered<'_>> =
-            rows.iter().map(|(_, query, prediction)| (query, prediction.as_str())).collect();
-        let verifiers = &self.verifiers;
-        self.pool.install(|| verifiers.judge_all(&answers))
     }
 }
 
