@@ -10,7 +10,7 @@
 
 use crate::AttentionShape;
 use crate::attention::{KEYS, Sight, normalise, online_softmax};
-use crate::gemm::{Ahead, Tile, tiles, with_panel};
+use crate::gemm::{Ahead, Sum, Tile, tiles, with_panel};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -404,7 +404,7 @@ fn multiply(
     zero: bool,
     ahead: *const f32,
 ) {
-    with_panel!(NR => multiply_panels::<NR>(c, ldc, columns, [m, k], a, a_row, b, zero, ahead, tiles()));
+    with_panel!(NR => multiply_panels::<NR>(c, ldc, columns, [m, k], a, a_row, b, zero, ahead, tiles(Sum::Chain)));
 }
 
 fn multiply_panels<const NR: usize>(

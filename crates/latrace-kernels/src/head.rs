@@ -2,7 +2,7 @@
 //! with never more than a chunk of logits in memory.
 
 use crate::device::TokenLoss;
-use crate::gemm::{Matrix, MatrixProduct, Start, Tiled};
+use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
 use crate::log_sum_exp::log_sum_exp;
 use crate::parallel::{Shared, for_each};
 use crate::simd::{dispatched, exp, exp_sum, max};
@@ -54,7 +54,7 @@ pub(crate) fn head_backward(
             logit_gradient(logits, targets[first + row] as usize, loss.derivative(first + row, logp[row]));
         });
         let (hidden, dhidden) = (&hidden[first * d..][..rows * d], &mut dhidden[first * d..][..rows * d]);
-        Tiled.product(
+        Tiled(Sum::Blocks).product(
             dhidden,
             d,
             rows,
@@ -64,7 +64,7 @@ pub(crate) fn head_backward(
             Matrix::new(w, d),
             Start::Zero,
         );
-        Tiled.product(
+        Tiled(Sum::Chain).product(
             dw,
             d,
             vocabulary,
@@ -96,7 +96,7 @@ fn for_each_chunk(
             logits.resize(rows * vocabulary, 0.0);
         }
         let logits = &mut logits[..rows * vocabulary];
-        Tiled.product(
+        Tiled(Sum::Blocks).product(
             logits,
             vocabulary,
             rows,

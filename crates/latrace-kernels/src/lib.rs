@@ -40,7 +40,7 @@ pub use choice::{Choice, Draw, choose_reference, draw_reference};
 pub use cpu::Cpu;
 pub use device::{Device, PackedWeights, TokenLoss};
 pub use embedding::{embedding_backward_reference, embedding_reference};
-pub use gemm::{Matrix, MatrixProduct, Start, Tiled, TiledSerial, product_reference};
+pub use gemm::{BLOCK, Matrix, MatrixProduct, Start, Sum, Tiled, TiledSerial, product_reference};
 pub use head::{LOGITS_CHUNK, head_reference};
 pub use linear::{linear_backward_reference, linear_reference};
 pub use map::{map_file, release};

@@ -1,6 +1,6 @@
 //! y = x·Wᵀ + b, with W stored as out×in, the way checkpoints hold it.
 
-use crate::gemm::{Matrix, MatrixProduct, Start, Tiled};
+use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
 use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 
 /// y = start + x·Wᵀ.
@@ -9,7 +9,7 @@ use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 /// `y`: rows×outputs; `x`: rows×inputs; `w`: outputs×inputs.
 pub(crate) fn linear(y: &mut [f32], x: &[f32], w: &[f32], rows: usize, inputs: usize, start: Start<'_>) {
     let outputs = w.len() / inputs;
-    Tiled.product(
+    Tiled(Sum::Blocks).product(
         y,
         outputs,
         rows,
@@ -34,7 +34,16 @@ pub(crate) fn linear_input_gradient(
     start: Start<'_>,
 ) {
     let outputs = w.len() / inputs;
-    Tiled.product(dx, inputs, rows, inputs, outputs, Matrix::new(dy, outputs), Matrix::new(w, inputs), start);
+    Tiled(Sum::Blocks).product(
+        dx,
+        inputs,
+        rows,
+        inputs,
+        outputs,
+        Matrix::new(dy, outputs),
+        Matrix::new(w, inputs),
+        start,
+    );
 }
 
 /// dW += dyᵀ·x: one chain over the rows, in order.
@@ -43,7 +52,7 @@ pub(crate) fn linear_input_gradient(
 /// As [`linear`].
 pub(crate) fn linear_weight_gradient(dw: &mut [f32], dy: &[f32], x: &[f32], rows: usize, inputs: usize) {
     let outputs = dw.len() / inputs;
-    Tiled.product(
+    Tiled(Sum::Chain).product(
         dw,
         inputs,
         outputs,

@@ -1,10 +1,9 @@
 //! Weights packed once, for the many products of sampling: the panels of a matrix product of any number of
 //! rows.
 //!
-//! Every output is the same chain of fused multiply-adds as in [`crate::Tiled`], so that sampling and scoring
-//! agree in every bit.
+//! Every output is summed as in [`crate::Tiled`], in blocks, so that sampling and scoring agree in every bit.
 
-use crate::gemm::{Ahead, LINE, Matrix, Start, Tile, edge_tile, fill_start, pack, tiles, with_panel};
+use crate::gemm::{Ahead, LINE, Matrix, Start, Sum, Tile, edge_tile, fill_start, pack, tiles, with_panel};
 use crate::parallel::{Shared, for_each};
 
 /// Most rows that one task multiplies: their part of x stays in the second-level cache.
@@ -44,7 +43,7 @@ pub(crate) fn packed_linear(
     outputs: usize,
     start: Start<'_>,
 ) {
-    with_panel!(NR => product::<NR>(y, x, packed, [rows, outputs, inputs], start, tiles()));
+    with_panel!(NR => product::<NR>(y, x, packed, [rows, outputs, inputs], start, tiles(Sum::Blocks)));
 }
 
 fn product<const NR: usize>(
@@ -164,6 +163,7 @@ mod tests {
         let mut expected = values(rows * outputs, 5);
         let mut got = expected.clone();
         product_reference(
+            Sum::Blocks,
             &mut expected,
             outputs,
             rows,

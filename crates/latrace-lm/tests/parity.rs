@@ -81,7 +81,8 @@ fn ten_optimiser_steps_are_those_of_torch<D: Tested>() {
         for (parameter, weights) in parameters.iter().zip(training.parameters()) {
             let name = &parameter.name;
             let error = relative(&weights, golden.get(&format!("adamw.{name}")));
-            assert!(error < D::STEPS[2], "{case}: {name}: relative error {error}");
+            let tolerance = D::STEPS[if name.ends_with("k_proj.bias") { 3 } else { 2 }];
+            assert!(error < tolerance, "{case}: {name}: relative error {error}");
         }
     }
 }

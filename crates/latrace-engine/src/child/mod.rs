@@ -37,9 +37,12 @@ const SIGNAL_LAG: Duration = Duration::from_millis(300);
 /// The environment variable with the key of servers that are given by URL. No child gets it.
 pub const SERVER_KEY: &str = "LATRACE_SERVER_KEY";
 
-/// Bytes at the end of a log that errors may quote, and the lines of them.
-const TAIL_BYTES: u64 = 8192;
+/// Bytes at the end of a log in which errors look for what to quote, and the last lines that they quote.
+const TAIL_BYTES: u64 = 1 << 18;
 const TAIL_LINES: usize = 12;
+
+/// What a line of a log begins with that says what was started.
+const START: &str = "$ ";
 
 /// What to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +140,8 @@ impl Child {
         }
     }
 
-    /// The last lines of its log.
+    /// The last lines of its log, and before them the first error since its start: in Python, the last one often
+    /// says no more than that there was another.
     pub fn last_lines(&self) -> String {
         tail(&self.log).unwrap_or_default()
     }
@@ -254,7 +258,7 @@ fn in_words(status: ExitStatus) -> String {
 fn open_log(path: &Path, argv: &[String]) -> Result<File> {
     let cannot = || format!("cannot write {}", path.display());
     let mut file = OpenOptions::new().create(true).append(true).open(path).with_context(cannot)?;
-    writeln!(file, "$ {}", argv.join(" ")).with_context(cannot)?;
+    writeln!(file, "{START}{}", argv.join(" ")).with_context(cannot)?;
     Ok(file)
 }
 
@@ -266,7 +270,16 @@ fn tail(path: &Path) -> std::io::Result<String> {
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
+    let start = lines.iter().rposition(|line| line.starts_with(START)).unwrap_or(0);
+    let (before, last) = lines[start..].split_at((lines.len() - start).saturating_sub(TAIL_LINES));
+    let first_error = before.iter().find(|line| names_error(line));
+    let quoted = first_error.into_iter().flat_map(|line| [*line, "…"]).chain(last.iter().copied());
+    Ok(quoted.collect::<Vec<_>>().join("\n"))
+}
+
+/// Whether a line names an exception of Python: `ValueError: not enough memory`.
+fn names_error(line: &str) -> bool {
+    line.split_whitespace().any(|word| word.len() > "Error:".len() && word.ends_with("Error:"))
 }
 
 #[cfg(test)]
@@ -298,5 +311,21 @@ mod tests {
         );
         fs::write(&path, "one\n").unwrap();
         assert_eq!(tail(&path).unwrap(), "one");
+    }
+
+    #[test]
+    fn the_first_error_since_the_start_is_quoted_before_the_last_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let start =
+            "OSError: of another start\n$ server\nNo Error: here\n(pid=7) ValueError: 1 GiB is missing\n";
+        let frames = "  File x, line 1\n".repeat(40);
+        fs::write(&path, format!("{start}{frames}RuntimeError: see root cause above\n")).unwrap();
+        let quoted = tail(&path).unwrap();
+        let lines: Vec<&str> = quoted.lines().collect();
+        assert_eq!(lines[..3], ["(pid=7) ValueError: 1 GiB is missing", "…", "  File x, line 1"]);
+        assert_eq!((lines.len(), lines[13]), (14, "RuntimeError: see root cause above"));
+        fs::write(&path, format!("{start}last\n")).unwrap();
+        assert!(tail(&path).unwrap().ends_with("missing\nlast"), "an error among the last lines stands once");
     }
 }

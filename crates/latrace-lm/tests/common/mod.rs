@@ -34,8 +34,8 @@ pub trait Tested: Device + Copy {
     const LOGP: f64;
     /// Largest relative error of a parameter's gradient.
     const GRADIENT: f64;
-    /// Largest relative errors of loss, gradient norm and weights over ten optimiser steps.
-    const STEPS: [f64; 3];
+    /// Largest relative errors of loss, gradient norm, weights and the keys' biases over ten optimiser steps.
+    const STEPS: [f64; 4];
 }
 
 impl Tested for Cpu {
@@ -46,8 +46,10 @@ impl Tested for Cpu {
     // PyTorch's own float32 comes to 1e-6.
     const GRADIENT: f64 = 1e-5;
     // Weights that differ by 1e-5 after Adam's division by a small root move the norm of a nearly flat
-    // gradient by ten times that.
-    const STEPS: [f64; 3] = [1e-4, 1e-3, 1e-4];
+    // gradient by ten times that. What all keys of a query share, softmax hardly sees: the gradient of their
+    // bias is a difference of nearly equal numbers, and Adam makes its rounding as large as any step (measured:
+    // 1.2e-4, of all others 3.8e-5).
+    const STEPS: [f64; 4] = [1e-4, 1e-3, 5e-5, 2e-4];
 }
 
 impl Tested for Reference {
@@ -59,7 +61,7 @@ impl Tested for Reference {
     // ten steps 3.4e-6 of a loss, 2.2e-5 of a norm, 1.2e-6 of weights.
     const LOGP: f64 = 3e-6;
     const GRADIENT: f64 = 1e-6;
-    const STEPS: [f64; 3] = [1e-5, 5e-5, 3e-6];
+    const STEPS: [f64; 4] = [1e-5, 5e-5, 3e-6, 3e-6];
 }
 
 /// Makes a test of each generic function for each device.

@@ -81,8 +81,12 @@ impl Reference {
 
     /// Whether an answer says the same.
     pub(crate) fn is(&self, answer: &Answer<'_>) -> bool {
-        let is_read = || self.is_as_read(answer) || self.is_inner(answer.text);
-        self.is_as_text(answer.text) || work::bounded(work::COMPARISON, is_read) == Some(true)
+        let inner = inner(answer.text);
+        let is_text = self.is_as_text(answer.text) || inner.iter().any(|inner| self.is_as_text(inner));
+        let is_read =
+            || self.is_as_read(answer) || inner.iter().any(|inner| self.is_as_read(&Answer::new(inner)));
+        // Texts first: what takes too long to compute may still be the same to the letter.
+        is_text || work::bounded(work::COMPARISON, is_read) == Some(true)
     }
 
     /// The same text is the same answer even where the parser does not understand all of it.
@@ -141,24 +145,18 @@ impl Reference {
         let answer = parse_bounded(answer, Commas::Separate);
         gold.zip(answer).is_some_and(|(gold, answer)| compare::same(gold, &answer))
     }
+}
 
-    /// A box with words and a box in it says what the inner box says, as a reference does.
-    fn is_inner(&self, answer: &str) -> bool {
-        // Each is read.
-        const MOST_NESTED: usize = 4;
-        let mut outer = answer.to_owned();
-        for _ in 0..MOST_NESTED {
-            let inner = response::reference(&outer);
-            if inner.len() >= outer.trim().len() {
-                return false;
-            }
-            if self.is_as_text(&inner) || self.is_as_read(&Answer::new(&inner)) {
-                return true;
-            }
-            outer = inner;
-        }
-        false
-    }
+/// A box with words and a box in it says what the inner box says, as a reference does: what the boxes within
+/// an answer hold, from the outermost.
+fn inner(answer: &str) -> Vec<String> {
+    // Each is read.
+    const MOST_NESTED: usize = 4;
+    let next = |outer: &str| {
+        let inner = response::reference(outer);
+        (inner.len() < outer.trim().len()).then_some(inner)
+    };
+    std::iter::successors(next(answer), |outer| next(outer)).take(MOST_NESTED).collect()
 }
 
 /// A text without the marks and blanks that only lay it out; one blank stays where words or digits would run
