@@ -86,3 +86,11 @@ fn bytes_are_refused_as_texts_by_name_with_a_hint() {
     assert_eq!(problem.to_string(), expected);
     assert!(problem.its_hint().unwrap().contains("binary"), "{problem:?}");
 }
+
+/// A page refers to a dictionary that is not there, at which the `parquet` crate panics; found by fuzzing.
+#[test]
+fn a_damaged_page_is_an_error() {
+    let error = rows(&path("damaged.parquet")).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("damaged.parquet") && error.contains("a page of it is damaged"), "{error}");
+}

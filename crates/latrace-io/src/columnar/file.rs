@@ -12,6 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::guard::guarded;
 use super::schema::{Field, fields_of};
 
 /// A Parquet file of which everything but its values has been read.
@@ -33,7 +34,7 @@ impl ParquetFile {
             let fields = fields_of(metadata.file_metadata().schema_descr())?;
             Ok(ParquetFile { path: path.to_owned(), metadata, fields })
         };
-        read().with_context(|| format!("cannot read {}", path.display()))
+        guarded(read).with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// The file's path.

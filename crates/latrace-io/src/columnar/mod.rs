@@ -3,6 +3,7 @@
 //! Lists of numbers come out as slices; only what becomes a row of JSON is handled value by value.
 
 mod file;
+mod guard;
 mod leaf;
 mod lists;
 mod rows;

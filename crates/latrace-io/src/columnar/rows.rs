@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::Result;
 
 use super::file::{ParquetFile, RowGroup};
+use super::guard::guarded;
 
 /// Reads the next row of a row group.
 pub type NextRow<T> = Box<dyn FnMut() -> Result<T>>;
@@ -63,7 +64,7 @@ where
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        let read = self.read();
+        let read = guarded(|| self.read());
         if read.is_err() {
             self.groups.clear();
             self.group = None;
