@@ -117,6 +117,11 @@ impl TextCodec {
         self.template.is_some()
     }
 
+    /// The source of the chat template.
+    pub fn template_source(&self) -> Option<&str> {
+        self.template.as_ref().map(ChatTemplate::source)
+    }
+
     /// Whether a token is one byte of a text, which has none by itself.
     pub fn is_byte(&self, id: u32) -> bool {
         self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.is_byte(id))

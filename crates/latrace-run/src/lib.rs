@@ -14,5 +14,6 @@ pub mod plan;
 mod present;
 pub mod prompting;
 pub mod recipe;
+pub mod release;
 pub mod stages;
 pub mod weigh;

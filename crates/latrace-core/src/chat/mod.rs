@@ -56,6 +56,7 @@ pub struct Turn {
 /// A compiled chat template with the texts of the begin and end markers.
 #[derive(Debug)]
 pub struct ChatTemplate {
+    source: String,
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
@@ -69,6 +70,11 @@ const NAME: &str = "chat_template";
 const DATE: &str = "strftime_now";
 
 impl ChatTemplate {
+    /// What it was compiled from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Compiles `source`; `bos_token` and `eos_token` are visible to it under these names.
     ///
     /// # Errors
@@ -87,7 +93,8 @@ impl ChatTemplate {
         environment.add_filter("tojson", json::to_json);
         environment.add_template_owned(NAME, dialect::translated(source)).map_err(bad)?;
         let [bos_token, eos_token] = [bos_token, eos_token].map(str::to_owned);
-        Ok(ChatTemplate { environment, bos_token, eos_token, date: None, uses_date: source.contains(DATE) })
+        let (source, uses_date) = (source.to_owned(), source.contains(DATE));
+        Ok(ChatTemplate { source, environment, bos_token, eos_token, date: None, uses_date })
     }
 
     /// Whether what it renders depends on the date.

@@ -97,7 +97,8 @@ fn effort(summary: &RunSummary) -> String {
 
 fn next_steps(summary: &RunSummary, run: &Path) -> String {
     format!(
-        "Next: `latrace report {0}` draws the run as one page; `latrace run … seed={1}` repeats it with another seed.",
+        "The model is in {0}/model. Next: `latrace chat {0}` talks to it; `latrace report {0}` draws the run as one \
+         page; `latrace run … seed={1}` repeats it with another seed.",
         run.display(),
         summary.seed + 1
     )

@@ -109,7 +109,7 @@ impl Prompting {
             Prompting::Chat(chat) => {
                 let text =
                     text.context("a chat prompt needs the model, whose chat template it is made with")?;
-                let asked = chat.user.render(&question.question, None, boxed, markers)?;
+                let asked = chat.ask(&question.question, boxed, markers)?;
                 let assistant = chat.assistant.render(&question.question, hint, boxed, markers)?;
                 let text = opened(&text.prompt(&chat.messages(question, asked))?, &assistant, markers)?;
                 Ok(PromptText { text, is_chat: true })
@@ -136,6 +136,19 @@ fn system(question: &Question) -> &str {
 }
 
 impl Chat {
+    /// The recipe's system message; empty if it has none.
+    pub fn system(&self) -> &str {
+        &self.system
+    }
+
+    /// The user's message that asks a question.
+    ///
+    /// # Errors
+    /// None: the template is built in.
+    pub fn ask(&self, question: &str, boxed: bool, markers: &Markers) -> Result<String> {
+        Ok(self.user.render(question, None, boxed, markers)?)
+    }
+
     fn messages(&self, question: &Question, asked: String) -> Vec<Message> {
         let system = if self.system.is_empty() { system(question) } else { &self.system };
         let mut messages = vec![Message::new("user", asked)];

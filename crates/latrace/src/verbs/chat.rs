@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use latrace_core::Message;
 use latrace_core::random::stream;
@@ -24,6 +24,7 @@ use latrace_io::failure::Failure;
 use latrace_io::memory::Bytes;
 use latrace_io::rows::FieldProblem;
 use latrace_io::stdout::is_closed;
+use latrace_run::release::{released_model, sampling_of};
 
 /// The stage's name in the key of every random number.
 const STAGE: &str = "chat";
@@ -34,14 +35,20 @@ const STAGE: &str = "chat";
 Each line is a message, and the reply is streamed. Ctrl-C stops the reply, /reset starts a new conversation,
 /quit or end of input (Ctrl-D) exits. Without a chat template, the model continues the plain text.
 
+Of a run, the chat is with its trained model, asked as in training and sampled as in its evaluation.
+
 Examples:
+  latrace chat runs/quickstart
   latrace chat --model models/small
   latrace chat --model models/small --system 'Answer in one sentence.' --temperature 0
   echo 'What is 6 times 7?' | latrace chat --model models/small")]
 pub struct ChatArguments {
+    /// Folder of a finished run
+    #[arg(value_name = "RUN", required_unless_present = "model", conflicts_with = "model")]
+    run: Option<PathBuf>,
     /// Model folder (config.json, weights, tokenizer), or a hub id: org/name[@revision]
     #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// System message
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -57,10 +64,13 @@ pub struct ChatArguments {
 
 /// Runs `latrace chat`.
 pub fn run(arguments: &ChatArguments) -> Result<()> {
-    let model = ModelInput::open(&arguments.model)?;
-    check_tokenizer(arguments, &model.text)?;
+    let model = ModelInput::open(&arguments.model_folder()?)?;
+    check_tokenizer(&model)?;
     // Whatever can be refused is refused before the model is loaded, which takes long.
-    let params = arguments.sampling.params()?;
+    let params = match &arguments.run {
+        Some(_) => arguments.sampling.params_or(sampling_of(&model.folder)?)?,
+        None => arguments.sampling.params()?,
+    };
     let interrupted = watch_for_interrupts()?;
     let mut chat = Chat {
         generator: arguments.engine().generator(&model.folder)?,
@@ -75,8 +85,8 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
     chat.run()
 }
 
-fn check_tokenizer(arguments: &ChatArguments, text: &TextCodec) -> Result<()> {
-    if text.has_tokenizer() { Ok(()) } else { Err(no_tokenizer(&arguments.model).into()) }
+fn check_tokenizer(model: &ModelInput) -> Result<()> {
+    if model.text.has_tokenizer() { Ok(()) } else { Err(no_tokenizer(&model.folder).into()) }
 }
 
 fn no_tokenizer(model: &Path) -> Failure {
@@ -84,6 +94,14 @@ fn no_tokenizer(model: &Path) -> Failure {
 }
 
 impl ChatArguments {
+    fn model_folder(&self) -> Result<PathBuf> {
+        match (&self.run, &self.model) {
+            (Some(run), _) => released_model(run),
+            (None, Some(model)) => Ok(model.clone()),
+            (None, None) => bail!("expected a run or --model"),
+        }
+    }
+
     fn engine(&self) -> CpuEngine {
         let kv_cache_bytes = self.kv_cache_bytes.map(|bytes| bytes.0);
         // There is one reply at a time.

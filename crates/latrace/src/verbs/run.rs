@@ -20,6 +20,7 @@ use latrace_run::pipeline::runner::{self, State, states};
 use latrace_run::pipeline::summary::{RunSummary, in_words};
 use latrace_run::plan::{Plan, Step, plan};
 use latrace_run::recipe::run::RunRecipe;
+use latrace_run::release;
 use latrace_run::stages::model::check_unchanged;
 
 use super::interrupt::{command_line, end_children_and_say};
@@ -31,8 +32,8 @@ use ahead::Ahead;
 #[command(after_help = "\
 An interrupted run (even by kill -9) resumes when run again, with the same result. After a change of the
 recipe, only the stages that depend on the change are redone. `docs/recipe.md` lists the settings; the
-resolved recipe is written to RUN/recipe.toml, the results to RUN/summary.json, and a report to
-RUN/report.html.
+resolved recipe is written to RUN/recipe.toml, the results to RUN/summary.json, a report to RUN/report.html,
+and the trained model, with chat template and model card, to RUN/model.
 
 Examples:
   latrace run recipes/quickstart.toml
@@ -112,12 +113,13 @@ fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
     write_atomically(&path, |writer| writer.write_all(toml.as_bytes()).context("cannot write the recipe"))
 }
 
-/// Writes and prints the summary of a finished run, and writes its report.
+/// Writes and prints the summary of a finished run, and writes its report and its model for others.
 fn conclude(plan: &Plan, recipe: &RunRecipe, folder: &Path) -> Result<()> {
     let summary = RunSummary::of(plan, folder, recipe)?;
     // The report takes a run with a summary for a finished one, so the summary comes first.
     summary.write(folder)?;
     report::write(folder, &folder.join(PAGE))?;
+    release::write(plan, recipe, &summary, folder)?;
     print(&in_words(&summary, folder))
 }
 

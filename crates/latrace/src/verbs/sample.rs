@@ -113,37 +113,47 @@ impl EngineArguments {
 /// Sampling parameters.
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArguments {
-    /// Sampling temperature; 0 is greedy decoding
-    #[arg(long, value_name = "T", default_value_t = 0.7, allow_negative_numbers = true)]
-    temperature: f32,
-    /// Nucleus sampling: the smallest set of tokens whose cumulative probability reaches P
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f32,
-    /// Sample from the K most likely tokens; 0: all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    top_k: usize,
-    /// Sample from tokens at least P times as likely as the most likely one
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    min_p: f32,
+    /// Sampling temperature; 0 is greedy decoding [default: 0.7]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// Nucleus sampling: the smallest set of tokens whose cumulative probability reaches P [default: 1]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Sample from the K most likely tokens; 0: all [default: 0]
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Sample from tokens at least P times as likely as the most likely one [default: 0]
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
     /// Keep sampling past end tokens, so that all samples have the same length
     #[arg(long)]
     ignore_end: bool,
-    /// Maximum tokens of a sample; the model's context length also applies
-    #[arg(long, value_name = "N", default_value_t = 2048)]
-    max_new_tokens: usize,
+    /// Maximum tokens of a sample; the model's context length also applies [default: 2048]
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
 }
+
+/// The parameters where nothing else is said.
+const DEFAULT: SamplingParams =
+    SamplingParams { temperature: 0.7, top_p: 1.0, top_k: 0, min_p: 0.0, max_new_tokens: 2048 };
 
 impl SamplingArguments {
     /// The validated parameters.
     pub fn params(&self) -> Result<SamplingParams> {
-        let params = self.unchecked();
-        params.validate().map_err(|error| bad_parameter(&error.to_string()))?;
-        Ok(params)
+        self.params_or(DEFAULT)
     }
 
-    fn unchecked(&self) -> SamplingParams {
-        let Self { temperature, top_p, top_k, min_p, max_new_tokens, .. } = *self;
-        SamplingParams { temperature, top_p, top_k, min_p, max_new_tokens }
+    /// The same with other values for options that are not given.
+    pub fn params_or(&self, default: SamplingParams) -> Result<SamplingParams> {
+        let params = SamplingParams {
+            temperature: self.temperature.unwrap_or(default.temperature),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            top_k: self.top_k.unwrap_or(default.top_k),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            max_new_tokens: self.max_new_tokens.unwrap_or(default.max_new_tokens),
+        };
+        params.validate().map_err(|error| bad_parameter(&error.to_string()))?;
+        Ok(params)
     }
 
     /// The end tokens that apply: none with `--ignore-end`.
