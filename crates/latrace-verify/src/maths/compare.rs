@@ -107,15 +107,18 @@ fn same_quantity(gold: &Expression, answer: &Expression) -> bool {
         // A unit that one side leaves out is no difference. Words are: what looks like their unit may be a
         // part of the phrase.
         None => {
-            may_be_left_out(gold, gold_unit, unit) && !is_text(gold) && !is_text(value) && same(gold, value)
+            may_be_left_out([gold, value], gold_unit, unit)
+                && !is_text(gold)
+                && !is_text(value)
+                && same(gold, value)
         }
     }
 }
 
 /// Whether the unit of one side is surely a unit, so that the other's number alone says the same.
-fn may_be_left_out(gold: &Expression, gold_unit: Option<&str>, unit: Option<&str>) -> bool {
-    // `5 am` is a time or 5am; `5:30 am` is a time with and without it.
-    let is_time = matches!(gold, Expression::Time(_));
+fn may_be_left_out(values: [&Expression; 2], gold_unit: Option<&str>, unit: Option<&str>) -> bool {
+    // `5 am` is a time or 5am; `5:30 am` is a time with and without it, and never a ratio.
+    let is_time = values.iter().all(|value| matches!(value, Expression::Time(_)));
     let is_hour = |unit: Option<&str>| unit.is_some_and(unit::is_time_of_day) && !is_time;
     // The reference says what it means; an answer of `7 K` for 7 may mean seven thousand.
     !is_hour(gold_unit) && !is_hour(unit) && !unit.is_some_and(unit::is_abbreviation)
@@ -204,10 +207,11 @@ fn same_terms(one: &[Expression], two: &[Expression]) -> bool {
     (1..one.len()).all(|at| is_proportion([&one[0], &one[at]], [&two[0], &two[at]]))
 }
 
-/// The terms of a ratio, of a time, which may stand for one, or of a quotient.
+/// The terms of a ratio, of a time, which may stand for one, or of a quotient. Nobody writes `1:3` as `1:03`.
 fn terms(expression: &Expression) -> Option<Vec<Expression>> {
     Some(match expression {
         Expression::Ratio(parts) => parts.clone(),
+        Expression::Time(parts) if parts[1..].iter().any(|part| *part < 10) => return None,
         Expression::Time(parts) => parts.iter().map(|part| Expression::integer(i64::from(*part))).collect(),
         Expression::Quotient(pair) => vec![pair.0.clone(), pair.1.clone()],
         _ => return None,

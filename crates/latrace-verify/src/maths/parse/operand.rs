@@ -5,7 +5,7 @@ use super::list::relation_named;
 use super::parser::Parser;
 use crate::maths::exact;
 use crate::maths::syntax::{Bracket, Constant, Expression, Function, Joint};
-use crate::maths::token::Kind;
+use crate::maths::token::{Kind, Token};
 
 impl Parser {
     /// A primary with its powers and signs behind.
@@ -101,7 +101,7 @@ impl Parser {
         }
         let name = self.with_primes(letter);
         // A subscript belongs to the name: x_1 and x_2 are as different as x and y.
-        if self.take_mark('_') {
+        if self.take_mark('_') || self.is_index() {
             let subscript = self.deeper(Parser::subscript)?;
             return Some(Expression::Symbol(format!("{name}_{subscript}")));
         }
@@ -118,6 +118,14 @@ impl Parser {
             Some(argument) => Expression::Opaque(format!("{name}()"), vec![argument]),
             None => Expression::Symbol(name),
         }
+    }
+
+    /// Digits directly behind a letter, which plain text writes for a subscript: `v0` is no product with zero.
+    fn is_index(&self) -> bool {
+        let [letter, index] = [self.at - 1, self.at].map(|at| self.tokens.get(at));
+        let is_letter = letter.is_some_and(|letter| matches!(letter.kind, Kind::Word(_)));
+        let is_number = |index: &Token| matches!(&index.kind, Kind::Number(digits) if !digits.contains('.'));
+        is_letter && index.is_some_and(|index| !index.spaced && is_number(index))
     }
 
     fn with_primes(&mut self, letter: &str) -> String {
