@@ -13,8 +13,16 @@ impl Parser {
     pub(super) fn argument(&mut self) -> Option<Expression> {
         match self.peek()? {
             Kind::Number(digits) if is_several_digits(digits) => self.first_digit(),
-            _ => self.deeper(Parser::primary),
+            _ => self.one_letter(),
         }
+    }
+
+    /// A primary of which a letter is all, since TeX takes one token: `\frac y2` is a half of y.
+    pub(super) fn one_letter(&mut self) -> Option<Expression> {
+        if let [Token { kind: Kind::Word(_), .. }, next, ..] = &mut self.tokens[self.at..] {
+            next.spaced = true;
+        }
+        self.deeper(Parser::primary)
     }
 
     /// TeX takes one digit for an argument without braces: `\frac12` is a half. The rest of the number stays.

@@ -69,7 +69,7 @@ impl Parser {
         if self.take_mark('-') {
             return Some(Expression::negative(self.exponent()?));
         }
-        let exponent = self.deeper(Parser::primary)?;
+        let exponent = self.one_letter()?;
         // Powers of powers group from the right.
         if self.is_mark('^') { self.deeper(|parser| parser.power(exponent)) } else { Some(exponent) }
     }
