@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod cpu;
 mod engines;
 mod files;
+pub mod gguf;
 mod manual;
 mod model_shape;
 mod open_parts;

@@ -34,7 +34,7 @@ impl ModelShape {
             return Err(no_model(folder).into());
         }
         match Config::read(folder) {
-            Ok(config) => Ok(ModelShape::of(config)),
+            Ok(config) => Ok(ModelShape::of(&config)),
             Err(Error::UnknownArchitecture { .. }) if names_family(folder)? => ModelShape::of_any(folder),
             Err(error) => Err(error.into()),
         }
@@ -50,11 +50,11 @@ impl ModelShape {
         })
     }
 
-    fn of(config: Config) -> ModelShape {
+    pub(crate) fn of(config: &Config) -> ModelShape {
         ModelShape {
             vocabulary_size: config.vocab_size,
             positions: config.max_positions,
-            end_ids: config.eos_token_ids,
+            end_ids: config.eos_token_ids.clone(),
         }
     }
 

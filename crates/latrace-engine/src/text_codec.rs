@@ -173,16 +173,17 @@ fn check_vocabulary(tokenizer: &Tokenizer, shape: &ModelShape, folder: &Path) ->
     Err(latrace_lm::Error::VocabularySmaller { path, model, tokenizer }.into())
 }
 
-/// The template of `chat_template.jinja`, of `chat_template.json`, or of `tokenizer_config.json`, in that
-/// order.
 fn read_template(folder: &Path, settings: &Value) -> Result<Option<ChatTemplate>> {
-    let own_file = template_file(folder)?;
-    let Some(source) = own_file.or_else(|| template_in(&settings["chat_template"])) else {
-        return Ok(None);
-    };
+    let Some(source) = template_source(folder, settings)? else { return Ok(None) };
     let [begin, end] = ["bos_token", "eos_token"].map(|name| token_text(&settings[name]));
     let template = ChatTemplate::new(&source, begin, end);
     template.map(Some).with_context(|| format!("cannot use the chat template of {}", folder.display()))
+}
+
+/// The template of `chat_template.jinja`, of `chat_template.json`, or of `tokenizer_config.json`, in that
+/// order.
+pub(crate) fn template_source(folder: &Path, settings: &Value) -> Result<Option<String>> {
+    Ok(template_file(folder)?.or_else(|| template_in(&settings["chat_template"])))
 }
 
 /// The source of a template that has a file of its own.
@@ -211,7 +212,7 @@ fn default_in(named: &[Value]) -> Option<&Value> {
 }
 
 /// A special token is a text, or an object whose `content` is the text.
-fn token_text(value: &Value) -> &str {
+pub(crate) fn token_text(value: &Value) -> &str {
     value.as_str().or_else(|| value["content"].as_str()).unwrap_or("")
 }
 

@@ -103,7 +103,7 @@ impl Family {
         }
     }
 
-    fn model_type(self) -> &'static str {
+    pub(crate) fn model_type(self) -> &'static str {
         match self {
             Self::Qwen2 => "qwen2",
             Self::Qwen3 => "qwen3",
@@ -111,7 +111,7 @@ impl Family {
         }
     }
 
-    const ALL: [Self; 3] = [Self::Qwen2, Self::Qwen3, Self::Llama];
+    pub(crate) const ALL: [Self; 3] = [Self::Qwen2, Self::Qwen3, Self::Llama];
 
     fn read(fields: &Fields<'_>) -> Result<Self> {
         let named = fields.get("architectures").map(|list| {
@@ -205,7 +205,7 @@ impl Config {
         read_end_tokens(&Fields::new(&path, &read_json(&path)?), None)
     }
 
-    fn from_fields(fields: &Fields<'_>) -> Result<Self> {
+    pub(crate) fn from_fields(fields: &Fields<'_>) -> Result<Self> {
         let family = Family::read(fields)?;
         let defaults = family.defaults();
         // Limits are far above any published model: they catch corrupt files before memory is allocated.

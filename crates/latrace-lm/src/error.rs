@@ -104,6 +104,20 @@ pub enum Error {
         /// What is wrong, with numbers.
         detail: String,
     },
+    /// A GGUF file is damaged, or needs what is not supported.
+    #[error("{}: {part}: expected {expected}, got {got}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file: the header, a key, a tensor.
+        part: String,
+        /// What would be valid.
+        expected: String,
+        /// What is there.
+        got: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// A file of training rows is damaged, or of another version.
     #[error("{} is not a valid file of training rows: {detail}", path.display())]
     BadRowFile {
@@ -206,6 +220,7 @@ impl Error {
             Self::UnknownArchitecture { .. } => {
                 Some("convert the model, or take one of the supported families")
             }
+            Self::Gguf { hint, .. } => Some(hint),
             Self::BadRowFile { .. } => Some("delete the file and write it again"),
             Self::VocabularySmaller { .. } => {
                 Some("the tokenizer is another model's, or the embedding needs resizing")
@@ -252,6 +267,17 @@ impl Error {
     pub(crate) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Json { path, source }
+    }
+
+    pub(crate) fn gguf(
+        path: &Path,
+        part: &str,
+        expected: impl ToString,
+        got: impl ToString,
+        hint: &'static str,
+    ) -> Self {
+        let (expected, got) = (expected.to_string(), got.to_string());
+        Self::Gguf { path: path.to_owned(), part: part.to_owned(), expected, got, hint }
     }
 
     pub(crate) fn row(id: impl Into<String>, detail: impl Into<String>) -> Self {

@@ -11,8 +11,8 @@ use tracing::level_filters::LevelFilter;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, compare, completions, doctor, eval, export, import, init, man, questions, report,
-    run as run_verb, sample, score, serve, status, train, verify, weigh,
+    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man, questions,
+    report, run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
 use latrace_io::failure::Failure;
 
@@ -103,6 +103,8 @@ enum Command {
     Chat(chat::ChatArguments),
     /// Create a randomly initialised model from a configuration
     Init(init::InitArguments),
+    /// Convert a model from or to GGUF, the files of llama.cpp
+    Convert(convert::ConvertArguments),
     /// Check whether this machine has what a run needs
     Doctor(doctor::DoctorArguments),
     /// Print a shell completion script
@@ -147,6 +149,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Import(arguments) => import::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
+        Command::Convert(arguments) => convert::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         // These two describe the whole command line, which no verb knows.
         Command::Completions(arguments) => completions::run(arguments, &mut Cli::command()),

@@ -147,7 +147,7 @@ fn config(vocab_size: usize) -> Value {
 }
 
 /// All of them, after the command itself.
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 22] = [
     "",
     "run",
     "questions",
@@ -167,6 +167,7 @@ const VERBS: [&str; 21] = [
     "import",
     "chat",
     "init",
+    "convert",
     "doctor",
     "man",
 ];

@@ -23,6 +23,29 @@ use std::path::{Component, Path, PathBuf};
 /// No weights; a damaged file; a tensor that is missing, too many, of another shape or type, or in the wrong
 /// shard.
 pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
+    checked(dir, config, |_, found| found.into_par_iter().map(decode).collect())
+}
+
+/// Reads a model's weights as [`load`] does, one tensor at a time.
+///
+/// # Errors
+/// As for [`load`], before the first tensor; those of `take`.
+pub(super) fn visit(
+    dir: &Path,
+    config: &Config,
+    mut take: impl FnMut(&Parameter, Vec<f32>) -> Result<()>,
+) -> Result<()> {
+    checked(dir, config, |parameters, found| {
+        parameters.iter().zip(found).try_for_each(|(parameter, stored)| take(parameter, decode(stored)?))
+    })
+}
+
+/// Opens a model's weights, checks them and hands over each parameter's place. Only then is a value converted.
+fn checked<T>(
+    dir: &Path,
+    config: &Config,
+    convert: impl FnOnce(&[Parameter], Vec<&Stored<'_>>) -> Result<T>,
+) -> Result<T> {
     // Mapped, not read: a model of tens of gigabytes would otherwise be in memory twice.
     let files = Files::open(dir)?;
     let stored = files.tensors()?;
@@ -36,8 +59,7 @@ pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
         // The embedding is the first parameter of every model.
         check_tied_head(head, &found[0].view)?;
     }
-    // Only now is a value converted: everything that can be wrong with the files has been checked.
-    found.into_par_iter().map(decode).collect()
+    convert(&parameters, found)
 }
 
 /// The mapped weight files of a folder.

@@ -2,9 +2,10 @@
 //!
 //! A folder is read whole or not at all: every name, shape and type is checked against the configuration
 //! before the first value is converted. Writing goes tensor by tensor, so saving needs no second copy of the
-//! model.
+//! model. [`gguf`] converts from and to the files of llama.cpp.
 
 mod fresh;
+pub mod gguf;
 mod load;
 mod save;
 

@@ -48,15 +48,27 @@ impl Rope {
     /// `head_dim / 2` frequencies, one for each pair `(i, i + head_dim / 2)` of a head.
     #[must_use]
     pub fn frequencies(&self, head_dim: usize, max_positions: usize) -> (Vec<f32>, f32) {
-        let (plain, max_positions) = (plain_frequencies(self.theta, head_dim), max_positions as f64);
-        let (frequencies, scaling) = match &self.kind {
-            RopeKind::Default => (plain, 1.0),
-            RopeKind::Linear { factor } => (plain.iter().map(|f| f / factor).collect(), 1.0),
-            RopeKind::Llama3(llama3) => (llama3.frequencies(&plain, max_positions), 1.0),
-            RopeKind::Yarn(yarn) => yarn.frequencies(&plain, self.theta, max_positions),
-        };
+        let (frequencies, scaling) = self.exact(&plain_frequencies(self.theta, head_dim), max_positions);
         // Rounded here and nowhere before, unlike in transformers: the error is half a unit in the last place.
         (frequencies.iter().map(|&f| f as f32).collect(), scaling as f32)
+    }
+
+    /// What the plain frequencies are divided by, one number for each pair of a head.
+    pub(crate) fn divisors(&self, head_dim: usize, max_positions: usize) -> Vec<f64> {
+        let plain = plain_frequencies(self.theta, head_dim);
+        let (frequencies, _) = self.exact(&plain, max_positions);
+        plain.iter().zip(frequencies).map(|(plain, frequency)| plain / frequency).collect()
+    }
+
+    /// The frequencies before they are rounded, and the factor for cos and sin.
+    fn exact(&self, plain: &[f64], max_positions: usize) -> (Vec<f64>, f64) {
+        let max_positions = max_positions as f64;
+        match &self.kind {
+            RopeKind::Default => (plain.to_vec(), 1.0),
+            RopeKind::Linear { factor } => (plain.iter().map(|f| f / factor).collect(), 1.0),
+            RopeKind::Llama3(llama3) => (llama3.frequencies(plain, max_positions), 1.0),
+            RopeKind::Yarn(yarn) => yarn.frequencies(plain, self.theta, max_positions),
+        }
     }
 
     /// Reads both spellings: `rope_theta` beside `rope_scaling` (with `type` or `rope_type`), or

@@ -47,8 +47,9 @@ pub struct InitArguments {
     dtype: Dtype,
 }
 
+/// The data type of stored weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Dtype {
+pub(super) enum Dtype {
     F32,
     Bf16,
 }

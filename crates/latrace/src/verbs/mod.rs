@@ -7,6 +7,7 @@ pub mod choices;
 pub mod columns;
 pub mod compare;
 pub mod completions;
+pub mod convert;
 pub mod doctor;
 pub mod engine;
 pub mod eval;

@@ -1,0 +1,54 @@
+//! Blocks of 32 values: `Q8_0`, `Q4_0` and `Q4_1`. Each begins with its scale as f16.
+
+use half::f16;
+
+/// Values of a block.
+pub(super) const VALUES: usize = 32;
+
+pub(super) const Q8_0_BYTES: usize = 2 + VALUES;
+pub(super) const Q4_0_BYTES: usize = 2 + VALUES / 2;
+pub(super) const Q4_1_BYTES: usize = 4 + VALUES / 2;
+
+/// A little-endian f16 as f32.
+pub(super) fn half(low: u8, high: u8) -> f32 {
+    f16::from_le_bytes([low, high]).to_f32()
+}
+
+/// value = scale · q, q from −128 to 127.
+pub(super) fn q8_0([low, high, quants @ ..]: &[u8; Q8_0_BYTES], values: &mut [f32; VALUES]) {
+    let scale = half(*low, *high);
+    values.iter_mut().zip(quants).for_each(|(value, &quant)| *value = scale * f32::from(quant as i8));
+}
+
+/// value = scale · (q − 8), q from 0 to 15.
+pub(super) fn q4_0([low, high, quants @ ..]: &[u8; Q4_0_BYTES], values: &mut [f32; VALUES]) {
+    let scale = half(*low, *high);
+    nibbles(quants, values, |quant| scale * f32::from(quant as i8 - 8));
+}
+
+/// value = scale · q + minimum, q from 0 to 15.
+pub(super) fn q4_1(
+    [low, high, low_minimum, high_minimum, quants @ ..]: &[u8; Q4_1_BYTES],
+    values: &mut [f32; VALUES],
+) {
+    let (scale, minimum) = (half(*low, *high), half(*low_minimum, *high_minimum));
+    nibbles(quants, values, |quant| scale * f32::from(quant) + minimum);
+}
+
+/// The low halves of all bytes are the first half of the values, the high ones the second.
+fn nibbles(quants: &[u8; VALUES / 2], values: &mut [f32; VALUES], value: impl Fn(u8) -> f32) {
+    let (first, second) = values.split_at_mut(VALUES / 2);
+    for ((first, second), quant) in first.iter_mut().zip(second).zip(quants) {
+        (*first, *second) = (value(quant & 15), value(quant >> 4));
+    }
+}
+
+/// Appends a block of `Q8_0`: the scale is the largest magnitude over 127, and quotients are rounded to nearest,
+/// halves away from zero, as in ggml.
+pub(super) fn encode_q8_0(values: &[f32; VALUES], bytes: &mut Vec<u8>) {
+    let scale = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs())) / 127.0;
+    // Divided by the scale as it is before it is rounded to f16.
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    bytes.extend(f16::from_f32(scale).to_le_bytes());
+    bytes.extend(values.iter().map(|value| (value * inverse).round() as i8 as u8));
+}
