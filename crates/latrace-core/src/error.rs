@@ -91,6 +91,14 @@ pub enum Error {
         /// The close.
         close: String,
     },
+    /// Markers with which every trace would end where it begins.
+    #[error("markers: expected a `cut` of `close` alone, got {cut:?}, which `open` {open:?} holds already")]
+    EqualMarkers {
+        /// The cut.
+        cut: String,
+        /// The open.
+        open: String,
+    },
     /// A conversation cannot be split into prompt and response.
     #[error("cannot split a conversation of {messages} messages: {reason}")]
     Split {

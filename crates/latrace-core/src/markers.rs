@@ -57,15 +57,43 @@ impl Markers {
         }
     }
 
-    /// Checks that z has an end.
+    /// Checks that z has an end, and not before it begins.
     ///
     /// # Errors
-    /// `cut` is empty or not within `close`.
+    /// `cut` is empty or not within `close`, or within `open` too.
     pub fn check(&self) -> Result<()> {
         if self.cut.is_empty() || !self.close.contains(&self.cut) {
             return Err(Error::BadMarkers { cut: self.cut.clone(), close: self.close.clone() });
         }
+        if self.open.contains(&self.cut) {
+            return Err(Error::EqualMarkers { cut: self.cut.clone(), open: self.open.clone() });
+        }
         Ok(())
+    }
+
+    /// Whether a text ends with the marker that opens a thought. No text does if that marker is empty.
+    pub fn opens(&self, text: &str) -> bool {
+        self.before_open(text).is_some()
+    }
+
+    /// Whether a text holds the marker that opens a thought. No text does if that marker is empty.
+    pub fn holds_open(&self, text: &str) -> bool {
+        !self.open.trim().is_empty() && text.contains(self.open.trim())
+    }
+
+    /// A prompt up to where a thought can be opened: without the marker at its end that opens one, or the empty thought
+    /// by which some chat templates keep a model from thinking, with or without its opening marker.
+    pub fn before_thought<'a>(&self, prompt: &'a str) -> &'a str {
+        match prompt.trim_end().strip_suffix(self.close.trim()) {
+            Some(before) => self.before_open(before).unwrap_or(before),
+            None => self.before_open(prompt).unwrap_or(prompt),
+        }
+    }
+
+    fn before_open<'a>(&self, text: &'a str) -> Option<&'a str> {
+        // Trimmed: models differ in the white space behind it.
+        let open = self.open.trim();
+        text.trim_end().strip_suffix(open).filter(|_| !open.is_empty())
     }
 
     /// The markers that a tokenizer should have as single tokens.
@@ -170,6 +198,26 @@ mod tests {
         assert!(Markers::named("thing").unwrap_err().to_string().contains("think, stratos, plain"));
         let markers = Markers { cut: "x".to_owned(), ..Markers::named("think").unwrap() };
         assert!(markers.check().is_err());
+        let markers = Markers { cut: "think>".to_owned(), ..Markers::named("think").unwrap() };
+        assert!(markers.check().unwrap_err().to_string().contains("holds already"));
+    }
+
+    #[test]
+    fn a_prompt_ends_with_an_open_thought_an_empty_one_or_none() {
+        let think = Markers::named("think").unwrap();
+        let check = |prompt: &str, before: &str, opens: bool| {
+            assert_eq!((think.before_thought(prompt), think.opens(prompt)), (before, opens), "{prompt:?}");
+        };
+        check("user: q\nassistant:\n", "user: q\nassistant:\n", false);
+        check("assistant:\n<think>", "assistant:\n", true);
+        check("assistant:\n<think>\n\n", "assistant:\n", true);
+        check("assistant:\n<think>\n\n</think>\n\n", "assistant:\n", false);
+        check("assistant:</think>", "assistant:", false);
+        check("<think>why</think>\nassistant: ", "<think>why</think>\nassistant: ", false);
+        assert!(think.holds_open("so <think> why") && !think.holds_open("so why</think>"));
+        let unopened = Markers { open: String::new(), ..think };
+        assert_eq!(unopened.before_thought("assistant:\n"), "assistant:\n");
+        assert!(!unopened.opens("assistant:\n") && !unopened.holds_open("why"));
     }
 
     proptest! {

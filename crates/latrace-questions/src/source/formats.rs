@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use latrace_io::rows::{FieldProblem, Row, describe, field, messages_in, not_a_text, number_text, text_of};
 
+use super::answer_rule::HASHES;
+
 /// How a file's rows become questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,8 +95,8 @@ fn replace_chat(
         })?;
     let prompt = render(before)?;
     // The assistant's turn begins with a thought, which some templates open themselves.
-    let before_thought = prompt.trim_end().strip_suffix(markers.open.trim()).unwrap_or(&prompt);
-    row.insert("prompt".to_owned(), json!(format!("{before_thought}{}", markers.open)));
+    let prompt = format!("{}{}", markers.before_thought(&prompt), markers.open);
+    row.insert("prompt".to_owned(), json!(prompt));
     // The message itself, not as the template renders it: its end marker is no part of the answer.
     match &last.reasoning_content {
         // A trace of its own comes before that of the chat.
@@ -222,7 +224,7 @@ fn gsm8k(row: Row) -> Result<Question, FieldProblem> {
 fn worked_solution(text: &str) -> Result<(&str, &str), FieldProblem> {
     let expected = "a solution that ends in \"#### NUMBER\"";
     // The last mark: the working before it may be any text.
-    match text.rsplit_once("####") {
+    match text.rsplit_once(HASHES) {
         Some((work, answer)) => Ok((work.trim(), answer.trim())),
         None => Err(FieldProblem::new("answer", expected, describe(&json!(text)))),
     }

@@ -1,24 +1,31 @@
 //! Sources of questions: a built-in task, or files in one of the formats of published data sets.
 
+mod answer_rule;
+mod field_sources;
 mod formats;
 mod kinds;
+mod limit;
 mod program_tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use latrace_core::random::stream;
 use latrace_core::{Markers, Question};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
+pub use answer_rule::AnswerRule;
 pub use formats::{Format, RenderChat, conversation_prompt};
 pub use kinds::KindBy;
+pub use limit::{QuestionLimit, SplitLimits};
 pub use program_tests::{TestCounts, TestSource};
 
 use crate::hints::{HintKind, set_hints};
 use crate::query::{KINDS, is_kind};
 use crate::tasks::{Sizes, Splits, Task};
+use field_sources::FieldSources;
 use kinds::KindRules;
 use latrace_core::Split;
 use latrace_io::failure::Failure;
@@ -45,8 +52,10 @@ pub struct Source {
     pub test: String,
     /// Format of the files' rows.
     pub format: Format,
-    /// Fields that the files store under other column names: ours = theirs.
+    /// Fields that the files store under other column names: ours = theirs, or a template of their columns.
     pub columns: BTreeMap<String, String>,
+    /// What of the `answer` column is the reference answer.
+    pub answer_rule: AnswerRule,
     /// Verifier for rows without a `kind`.
     pub kind: String,
     /// Verifiers for rows without a `kind`, by what the row's `source` (or else its id) begins with.
@@ -59,12 +68,14 @@ pub struct Source {
     /// 0: all.
     pub traced: usize,
     /// Maximum number of questions of each split. 0: all.
-    pub limit: usize,
+    pub limit: QuestionLimit,
+    /// Whether the rows of a split are shuffled before the limit is applied.
+    pub shuffle: bool,
     /// Which hint a training question gets.
     pub hint: HintKind,
     /// The share of a partial hint's words, or of the questions with a noisy hint that get another's.
     pub hint_share: f64,
-    /// Seed for a task's questions, and for drawn hints.
+    /// Seed for a task's questions, for the order of shuffled rows, and for drawn hints.
     pub seed: u64,
 }
 
@@ -82,10 +93,26 @@ impl Source {
         let got = match (self.task.is_empty(), self.train.is_empty()) {
             (true, true) => "neither",
             (false, false) => "both",
-            (false, true) => return self.task().map(drop),
+            (false, true) => return self.check_task(),
             (true, false) => return self.check_rows(),
         };
         Err(Failure::usage(format!("questions: expected a task or a file to train on, got {got}")).into())
+    }
+
+    /// Checks that a task has no settings of files, which would do nothing.
+    fn check_task(&self) -> Result<()> {
+        self.task()?;
+        let set = [("shuffle", self.shuffle), ("answer_rule", !self.answer_rule.is_as_is())];
+        match set.into_iter().find(|(_, is_set)| *is_set) {
+            None => Ok(()),
+            Some((setting, _)) => {
+                let message =
+                    format!("questions.{setting}: expected files of questions, got the task {}", self.task);
+                Err(Failure::usage(message)
+                    .hint("a built-in task draws its questions with questions.seed")
+                    .into())
+            }
+        }
     }
 
     /// Checks the settings of how the rows of files are read.
@@ -100,7 +127,27 @@ impl Source {
                 return Err(unknown_kind(&format!("questions.{table}.\"{beginning}\""), kind).into());
             }
         }
+        if self.format == Format::Gsm8k && !self.answer_rule.is_as_is() {
+            let message =
+                "questions.answer_rule: expected as-is with the format gsm8k, which cuts answers itself";
+            return Err(Failure::usage(message).into());
+        }
+        FieldSources::new(&self.columns)?;
         self.tests.check()
+    }
+
+    /// The source as the keys of stages hold it: settings that are younger than the first keys are in them only where
+    /// they say something, so that a run from before keeps its stages.
+    ///
+    /// # Errors
+    /// Those of the serialiser.
+    pub fn in_key<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut value = json!(self);
+        if let Value::Object(fields) = &mut value {
+            let younger = [("answer_rule", json!(AnswerRule::AsIs)), ("shuffle", json!(false))];
+            fields.retain(|name, value| !younger.contains(&(name.as_str(), value.clone())));
+        }
+        value.serialize(serializer)
     }
 
     /// The built-in task, if it is one.
@@ -139,7 +186,7 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let (questions, _) = self.read_own(&Reading { markers, chat: None })?;
+        let (questions, _) = self.read_own(markers, None)?;
         let questions = questions.into_iter();
         // Text of the validation or test split in the tokenizer's training data would leak into the model.
         let training = questions.filter(|(split, _)| *split == Split::Train);
@@ -164,26 +211,27 @@ impl Source {
         markers: &Markers,
         chat: Option<RenderChat<'_>>,
     ) -> Result<(Vec<(Split, Question)>, RowCounts)> {
-        let (mut questions, counts) = self.read_own(&Reading { markers, chat })?;
+        let (mut questions, counts) = self.read_own(markers, chat)?;
         set_hints(&mut questions, self.hint, self.hint_share, self.seed);
         Ok((questions, counts))
     }
 
     /// All questions, with their own hints.
-    fn read_own(&self, reading: &Reading<'_>) -> Result<(Vec<(Split, Question)>, RowCounts)> {
+    fn read_own(
+        &self,
+        markers: &Markers,
+        chat: Option<RenderChat<'_>>,
+    ) -> Result<(Vec<(Split, Question)>, RowCounts)> {
         match self.task()? {
             Some(task) => Ok((in_order(task.questions(&self.sizes, self.seed)?), RowCounts::default())),
-            None => self.read_files(reading),
+            None => self.read_files(&Reading { markers, chat, fields: FieldSources::new(&self.columns)? }),
         }
     }
 
     fn read_files(&self, reading: &Reading<'_>) -> Result<(Vec<(Split, Question)>, RowCounts)> {
         let mut all = Vec::new();
         for (split, paths) in self.files()? {
-            let mut of_split = Vec::new();
-            for path in paths {
-                self.read_file(&path, split, &mut of_split, reading)?;
-            }
+            let mut of_split = self.read_split(split, &paths, reading)?;
             if split == Split::Train && self.traced > 0 {
                 // Dropped after reading, so that the same questions are trained on for every value of it.
                 of_split.iter_mut().skip(self.traced).for_each(|read| read.question.trace = None);
@@ -197,18 +245,40 @@ impl Source {
         Ok((all.into_iter().map(|(split, read)| (split, read.question)).collect(), counts))
     }
 
-    /// Adds a file's questions to those of its split, up to the limit.
+    /// The questions of a split's files, in their order or shuffled, up to the limit.
+    fn read_split(
+        &self,
+        split: Split,
+        paths: &[PathBuf],
+        reading: &Reading<'_>,
+    ) -> Result<Vec<ReadQuestion>> {
+        let limit = self.limit.of(split).unwrap_or(usize::MAX);
+        // Any row may be among the first after a shuffle.
+        let most = if self.shuffle { usize::MAX } else { limit };
+        let mut of_split = Vec::new();
+        for path in paths {
+            self.read_file(path, (split, most), &mut of_split, reading)?;
+        }
+        if self.shuffle {
+            // By a number of each question's own: which are drawn does not depend on the order of the rows.
+            of_split.sort_by_cached_key(|read| stream(self.seed, "shuffle", &read.question.id, 0));
+            of_split.truncate(limit);
+        }
+        Ok(of_split)
+    }
+
+    /// Adds a file's questions to those of its split, up to `most` in all.
     fn read_file(
         &self,
         path: &Path,
-        split: Split,
+        (split, most): (Split, usize),
         of_split: &mut Vec<ReadQuestion>,
         reading: &Reading<'_>,
     ) -> Result<()> {
         let mut reader = RowReader::open(path, BadRows::Stop)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         // The limit is tested before a row is read, so that a huge file is read no further than needed.
-        while !self.is_full(of_split.len()) {
+        while of_split.len() < most {
             let position = (split == Split::Train).then_some(of_split.len());
             let parse = |place, row| self.question(place, row, &stem, position, reading);
             let Some(question) = reader.next_with(parse)? else { break };
@@ -224,14 +294,11 @@ impl Source {
     /// A file that cannot be read; rows without a question.
     pub fn each_text(&self, path: &Path, mut visit: impl FnMut(&str)) -> Result<()> {
         let mut reader = RowReader::open(path, BadRows::Stop)?;
-        while let Some(text) = reader.next_with(|_, row| formats::question_text(&self.renamed(row)))? {
+        let fields = FieldSources::new(&self.columns)?;
+        while let Some(text) = reader.next_with(|_, row| formats::question_text(&fields.read(row)?))? {
             visit(&text);
         }
         Ok(())
-    }
-
-    fn is_full(&self, count: usize) -> bool {
-        self.limit > 0 && count >= self.limit
     }
 
     fn question(
@@ -242,26 +309,19 @@ impl Source {
         position: Option<usize>,
         reading: &Reading<'_>,
     ) -> Result<ReadQuestion, FieldProblem> {
-        let mut row = self.renamed(row);
+        let mut row = reading.fields.read(row)?;
         let test_key = self.tests.key(&row, position);
         let own_id = row.get("id").and_then(Value::as_str).map(str::to_owned);
         // Without ids, a row is identified by its index, which is stable as long as the file is.
         row.entry("id").or_insert_with(|| json!(format!("{stem}-{}", place.number())));
         let mut question = self.format.question(row, reading.markers, reading.chat)?;
+        if let Some(text) = &question.answer {
+            question.answer = Some(self.answer_rule.answer(text)?.to_owned());
+        }
         let rules = KindRules { sources: &self.kinds, questions: &self.question_kinds, default: &self.kind };
         let (kind, kind_by) = rules.kind(&question, own_id.as_deref());
         question.kind = Some(kind);
         Ok(ReadQuestion { question, kind_by, test_key })
-    }
-
-    fn renamed(&self, mut row: Row) -> Row {
-        for (ours, theirs) in &self.columns {
-            // Shifted, not swapped: the other fields keep the order in which the file has them.
-            if let Some(value) = row.shift_remove(theirs) {
-                row.insert(ours.clone(), value);
-            }
-        }
-        row
     }
 }
 
@@ -320,10 +380,11 @@ impl RowCounts {
     }
 }
 
-/// What turns responses and chats into traces and answers.
+/// What turns rows into questions.
 struct Reading<'a> {
     markers: &'a Markers,
     chat: Option<RenderChat<'a>>,
+    fields: FieldSources,
 }
 
 /// All text of a question, for training a tokenizer.
@@ -391,12 +452,14 @@ mod tests {
             test: String::new(),
             format: Format::Rows,
             columns: BTreeMap::new(),
+            answer_rule: AnswerRule::AsIs,
             kind: "math".to_owned(),
             kinds: BTreeMap::new(),
             question_kinds: BTreeMap::new(),
             tests: TestSource::default(),
             traced: 0,
-            limit: 0,
+            limit: QuestionLimit::Each(0),
+            shuffle: false,
             seed: 0,
         }
     }
@@ -483,7 +546,7 @@ mod tests {
         let source = Source {
             validation: split("validation"),
             test: split("test"),
-            limit: 3,
+            limit: QuestionLimit::Each(3),
             traced: 2,
             ..source(Path::new(&split("train")))
         };
@@ -505,6 +568,114 @@ mod tests {
         assert_eq!(of(Split::Validation), expected("validation", [true; 3], "math"));
         assert_eq!(of(Split::Test), expected("test", [true; 3], "text"));
         assert_eq!(source.checksums().unwrap().len(), 3);
+    }
+
+    /// Ids of the questions of each split, in the order in which they are read.
+    fn ids(source: &Source) -> [Vec<String>; 3] {
+        let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
+        let of = |split: Split| {
+            let of_split = read.iter().filter(|(its, _)| *its == split);
+            of_split.map(|(_, question)| question.id.clone()).collect()
+        };
+        Split::ALL.map(of)
+    }
+
+    #[test]
+    fn splits_have_limits_of_their_own_and_an_order_by_the_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let of_folder = |name: &str, count| file(folder.path(), name, count, None);
+        let ordered = Source {
+            test: of_folder("test", 9),
+            limit: serde_json::from_value(json!({"train": 4, "test": 2})).unwrap(),
+            ..source(Path::new(&of_folder("train", 40)))
+        };
+        let [train, _, test] = ids(&ordered);
+        assert_eq!(train, ["train-1", "train-2", "train-3", "train-4"]);
+        assert_eq!(test, ["test-1", "test-2"]);
+        let shuffled = Source { shuffle: true, ..ordered.clone() };
+        let [drawn, _, tested] = ids(&shuffled);
+        assert_eq!((drawn.len(), tested.len()), (4, 2));
+        assert_ne!(drawn, train, "drawn from all rows, not from the first");
+        assert_eq!(ids(&shuffled), [drawn.clone(), Vec::new(), tested]);
+        assert_ne!(ids(&Source { seed: 1, ..shuffled.clone() })[0], drawn);
+        // A smaller limit takes the first of the same order.
+        let fewer = serde_json::from_value(json!({"train": 2})).unwrap();
+        assert_eq!(ids(&Source { limit: fewer, ..shuffled.clone() })[0], drawn[..2]);
+        // The first of that order keep their traces.
+        let traced = Source { traced: 1, ..shuffled };
+        let read = traced.read(&Markers::named("think").unwrap(), None).unwrap();
+        let with_trace =
+            read.iter().filter(|(split, question)| *split == Split::Train && question.trace.is_some());
+        assert_eq!(
+            with_trace.map(|(_, question)| question.id.as_str()).collect::<Vec<_>>(),
+            [drawn[0].as_str()]
+        );
+    }
+
+    #[test]
+    fn keys_hold_the_younger_settings_only_where_they_say_something() {
+        #[derive(Serialize)]
+        struct Key {
+            #[serde(serialize_with = "Source::in_key")]
+            source: Source,
+        }
+        let key = |source: Source| serde_json::to_value(Key { source }).unwrap()["source"].clone();
+        let source = source(Path::new("x.jsonl"));
+        let before = key(source.clone());
+        assert_eq!((&before["limit"], &before["seed"]), (&json!(0), &json!(0)));
+        assert!(["shuffle", "answer_rule"].iter().all(|name| before.get(name).is_none()), "{before}");
+        let changed = key(Source { shuffle: true, answer_rule: AnswerRule::WithoutUnits, ..source });
+        assert_eq!((&changed["shuffle"], &changed["answer_rule"]), (&json!(true), &json!("without-units")));
+    }
+
+    #[test]
+    fn rows_as_published_are_joined_and_their_answers_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("asdiv.jsonl");
+        let rows = [
+            json!({"body": "Two here, three there.", "question": "How many apples?", "answer": "5 (apples)", "idx": 4}),
+            json!({"body": "It is 5.", "question": "What is it?", "answer": null, "idx": 5}),
+        ];
+        std::fs::write(&path, rows.map(|row| format!("{row}\n")).concat()).unwrap();
+        let columns = [("question", "{{ body }} {{ question }}"), ("id", "idx")];
+        let source = Source {
+            columns: columns.map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned())).into(),
+            answer_rule: AnswerRule::WithoutUnits,
+            ..source(&path)
+        };
+        source.check().unwrap();
+        let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
+        let question = &read[0].1;
+        assert_eq!((question.id.as_str(), question.answer.as_deref()), ("4", Some("5")));
+        assert_eq!(question.question, "Two here, three there. How many apples?");
+        assert_eq!(read[1].1.answer, None);
+        let mut texts = Vec::new();
+        source.each_text(&path, |text| texts.push(text.to_owned())).unwrap();
+        assert_eq!(texts[1], "It is 5. What is it?");
+        let hashes = Source { answer_rule: AnswerRule::AfterHashes, ..source };
+        let error = format!("{:#}", hashes.read(&Markers::named("think").unwrap(), None).unwrap_err());
+        assert!(
+            error.contains("asdiv.jsonl") && error.contains("line 1") && error.contains("\"answer\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn settings_of_files_are_refused_where_they_would_do_nothing() {
+        let refused = |source: Source, expected: &str| {
+            let error = source.check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        let path = Path::new("x.jsonl");
+        let task = Source { task: "walk".to_owned(), train: String::new(), ..source(path) };
+        let shuffled = Source { shuffle: true, ..task.clone() };
+        refused(shuffled, "questions.shuffle: expected files of questions, got the task walk");
+        let cut = Source { answer_rule: AnswerRule::AfterHashes, ..task };
+        refused(cut.clone(), "questions.answer_rule: expected files of questions");
+        let gsm8k = Source { format: Format::Gsm8k, task: String::new(), train: "x.jsonl".to_owned(), ..cut };
+        refused(gsm8k, "expected as-is with the format gsm8k");
+        let columns = BTreeMap::from([("question".to_owned(), "{{ a".to_owned())]);
+        refused(Source { columns, ..source(path) }, "questions.columns.question");
     }
 
     #[test]

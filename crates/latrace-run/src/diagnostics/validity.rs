@@ -97,7 +97,7 @@ impl TraceReader {
         let Some(path) = tokenizer(stages, round)? else { return Ok(None) };
         let cannot = || format!("cannot read {}", path.display());
         let tokenizer = Tokenizer::from_bytes(&std::fs::read(&path).with_context(cannot)?);
-        let Markers { cut, .. } = Markers::named(&recipe.prompts.markers)?;
+        let Markers { cut, .. } = recipe.prompts.markers()?;
         Ok(Some(TraceReader { tokenizer: tokenizer.with_context(cannot)?, cut }))
     }
 

@@ -138,6 +138,7 @@ pub enum ModelSettings {
         /// Its shape and vocabulary.
         model: ModelSource,
         /// Source of the texts.
+        #[serde(serialize_with = "Source::in_key")]
         questions: Source,
         /// Markers around a thought, which become special tokens.
         markers: Markers,
@@ -156,7 +157,7 @@ impl ModelSettings {
         Ok(ModelSettings::Random {
             model: recipe.model.clone(),
             questions: recipe.questions.clone(),
-            markers: markers(recipe)?,
+            markers: recipe.prompts.markers()?,
             seed: recipe.seed,
         })
     }
@@ -237,6 +238,7 @@ fn compile_file(path: &Path) -> Result<PromptTemplate> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QuestionSettings {
     /// Source of the questions.
+    #[serde(serialize_with = "Source::in_key")]
     pub source: Source,
     /// Markers around a thought.
     pub markers: Markers,
@@ -259,7 +261,7 @@ impl QuestionSettings {
         Ok(QuestionSettings {
             date: *date,
             source: recipe.questions.clone(),
-            markers: markers(recipe)?,
+            markers: recipe.prompts.markers()?,
             reasoner: Template::named("prompts.reasoner", reasoner, system)?,
             posterior: Template::named("prompts.posterior", posterior, system)?,
             part_questions: recipe.engine.part_questions,
@@ -362,7 +364,7 @@ impl TraceSettings {
             questions: recipe.traces.questions,
             limit: recipe.traces.limit,
             sampling: recipe.traces.sampling,
-            markers: markers(recipe)?,
+            markers: recipe.prompts.markers()?,
             seed: recipe.seed,
             questions_seed: None,
         })
@@ -403,7 +405,7 @@ impl AnswerSettings {
     /// # Errors
     /// Unknown markers.
     pub fn of(recipe: &RunRecipe) -> Result<AnswerSettings> {
-        Ok(AnswerSettings { sampling: recipe.answers, markers: markers(recipe)?, seed: recipe.seed })
+        Ok(AnswerSettings { sampling: recipe.answers, markers: recipe.prompts.markers()?, seed: recipe.seed })
     }
 }
 
@@ -547,15 +549,9 @@ impl EvaluationSettings {
         Ok(EvaluationSettings {
             questions,
             sampling: recipe.evaluation.sampling,
-            markers: markers(recipe)?,
+            markers: recipe.prompts.markers()?,
             verdicts: VerdictSettings::of(recipe),
             seed: recipe.seed,
         })
     }
-}
-
-/// The markers that a recipe names.
-fn markers(recipe: &RunRecipe) -> Result<Markers> {
-    let named = Markers::named(&recipe.prompts.markers);
-    Ok(named.map_err(|error| Failure::usage(format!("prompts.markers: {error}")))?)
 }

@@ -50,6 +50,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("questions.task", "countdown"),
         ("questions.format", "gsm8k"),
         ("questions.hint", "wrong"),
+        ("questions.answer_rule", "after-hashes"),
         ("prompts.markers", "think"),
         ("prompts.reasoner", "reasoner"),
         ("prompts.posterior", "posterior_b"),

@@ -1,9 +1,11 @@
 //! The recipe of a training: resolves a TOML file and `key=value` overrides into a complete, validated
 //! configuration.
 
+mod beside;
 mod distillation;
 mod engines;
 mod keys;
+mod markers;
 mod models;
 pub mod run;
 mod table;

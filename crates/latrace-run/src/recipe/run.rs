@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::random::stream;
-use latrace_core::{Date, SamplingParams, Split};
+use latrace_core::{Date, Markers, SamplingParams, Split};
 use latrace_engine::servers::ServersConfig;
 use latrace_engine::train_config::Loss;
 use latrace_engine::{TorchrunConfig, TrainConfig};
@@ -16,12 +16,13 @@ use toml::{Table, Value};
 
 pub use super::distillation::{Contrast, Distillation};
 pub use super::engines::{EngineOptions, GenerateEngine, ScoreEngine, TrainEngine};
+pub use super::markers::MarkerSource;
 pub use super::models::{
     FinalModel, InitialModel, PosteriorModel, PosteriorRows, Refinement, RefinementObjective, StartFrom,
 };
 
 use super::keys::{DEFAULTS, check_keys};
-use super::table::{merge, set, with_base};
+use super::table::{merge, section_of, set, with_base};
 use super::{one_line, parse_override};
 use crate::layout;
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
@@ -129,8 +130,8 @@ pub struct ModelSource {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prompts {
-    /// Name of the marker family.
-    pub markers: String,
+    /// Markers around a thought.
+    pub markers: MarkerSource,
     /// Template of the reasoner.
     pub reasoner: String,
     /// Template of the posterior.
@@ -512,17 +513,14 @@ fn parse(table: Table) -> Result<RunRecipe, WrongSetting> {
 /// place ends the error, or gives way to the next.
 fn wrong_key(table: &Table, error: &WrongSetting) -> Option<String> {
     let section = error.path().to_string();
+    // A table that has no defaults, such as one of markers, has no key to try them for.
+    section_of(&mut defaults().ok()?, &section)?;
     let message = |healed: Table| parse(healed).err().map(|error| error.to_string());
     let is_at_fault = |key: &&String| {
         message(with_default(table, &section, key)).is_none_or(|other| other != error.to_string())
     };
     let key = section_of(&mut table.clone(), &section)?.keys().find(is_at_fault)?.clone();
     Some(format!("{section}.{key}"))
-}
-
-/// The table of a dotted section.
-fn section_of<'a>(table: &'a mut Table, section: &str) -> Option<&'a mut Table> {
-    section.split('.').try_fold(table, |inner, name| inner.get_mut(name)?.as_table_mut())
 }
 
 fn with_default(table: &Table, section: &str, key: &str) -> Table {
@@ -535,12 +533,23 @@ fn with_default(table: &Table, section: &str, key: &str) -> Table {
     healed
 }
 
+impl Prompts {
+    /// The markers around a thought.
+    ///
+    /// # Errors
+    /// An unknown family; markers by which no thought would end.
+    pub fn markers(&self) -> Result<Markers> {
+        self.markers.markers("prompts.markers")
+    }
+}
+
 impl RunRecipe {
     /// Checks what the types of the settings leave open.
     fn check(&self) -> Result<()> {
         self.check_trainings()?;
         self.check_samplings()?;
         self.questions.check()?;
+        self.prompts.markers()?;
         self.weights.check().context("weights")?;
         self.check_counts()?;
         self.check_starts()?;
@@ -816,6 +825,24 @@ mod tests {
         assert!(error.contains("trace"), "{error}");
     }
 
+    #[test]
+    fn files_of_a_base_are_beside_it_and_those_of_the_command_line_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::create_dir(folder.path().join("bases")).unwrap();
+        write("bases/base.toml", "[questions]\ntrain = \"train.jsonl\"\ntest = \"test.jsonl\"\n");
+        write("top.toml", "base = \"bases/base.toml\"\n[questions]\nvalidation = \"train.jsonl\"\n");
+        ["bases/train.jsonl", "test.jsonl"].into_iter().for_each(|name| write(name, ""));
+        let read = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+            RunRecipe::read(&folder.path().join("top.toml"), &settings).unwrap().questions
+        };
+        let questions = read(&[]);
+        assert_eq!(questions.train, folder.path().join("bases/train.jsonl").display().to_string());
+        assert_eq!([questions.validation, questions.test], ["train.jsonl", "test.jsonl"]);
+        assert_eq!(read(&["questions.train=test.jsonl"]).train, "test.jsonl");
+    }
+
     #[track_caller]
     fn check_refused(overrides: &[&str], expected: &str) {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
@@ -859,6 +886,35 @@ mod tests {
         };
         assert!(!scored(&["traces.top_p=0.9", "weights.fallbacks.text=skip"]));
         assert!(scored(&["traces.top_p=0.9", "weights.fallbacks.code=geometric-likelihood"]));
+    }
+
+    #[test]
+    fn settings_of_questions_are_refused_by_name() {
+        check_refused(
+            &["questions.limit=-1"],
+            "questions.limit: invalid value: integer `-1`, expected a number",
+        );
+        check_refused(&["questions.limit=many"], "expected a number of questions, or one for each of train");
+        check_refused(&["questions.limit.tests=5"], "questions.limit.tests: unknown field `tests`");
+        check_refused(&["questions.answer_rule=units"], "questions.answer_rule: unknown variant `units`");
+        check_refused(&["questions.shuffle=true"], "questions.shuffle: expected files of questions");
+        let limit = quickstart(&["questions.limit.test=5"]).to_toml().unwrap();
+        let limit = toml::from_str::<Table>(&limit).unwrap()["questions"]["limit"].clone();
+        assert_eq!(limit["test"].as_integer(), Some(5));
+    }
+
+    #[test]
+    fn markers_of_a_recipe_are_a_name_or_a_table() {
+        check_refused(&["prompts.markers=thing"], "prompts.markers: unknown marker family \"thing\"");
+        check_refused(
+            &["prompts.markers=3"],
+            "prompts.markers: invalid type: integer `3`, expected the name of",
+        );
+        check_refused(&["prompts.markers={open = \"<a>\"}"], "prompts.markers: missing field `close`");
+        check_refused(&["prompts.markers={open = \"a\", close = \"b\", end = \"c\"}"], "unknown field `end`");
+        let own = quickstart(&["prompts.markers={open = \"<a>\", close = \"</a>\"}"]);
+        assert_eq!(own.prompts.markers().unwrap().cut, "</a>");
+        assert_eq!(toml::from_str::<RunRecipe>(&own.to_toml().unwrap()).unwrap(), own);
     }
 
     #[test]

@@ -6,16 +6,19 @@ use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use toml::{Table, Value};
 
+use super::beside::look_beside;
 use super::read_table;
 
 /// The file's settings, merged into those of its `base` if it names one.
 pub(super) fn with_base(file: &Path) -> Result<Table> {
     let mut table = read_table(file)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    look_beside(&mut table, folder);
     // Removed, because it is no setting: the resolved recipe contains what the base says.
     let Some(base) = table.remove("base") else { return Ok(table) };
     let base = base.as_str().ok_or_else(|| not_a_name(file, &base))?;
-    let path = file.parent().unwrap_or(Path::new("")).join(base);
-    let mut whole = with_base(&path).with_context(|| format!("the base of {}", file.display()))?;
+    let mut whole =
+        with_base(&folder.join(base)).with_context(|| format!("the base of {}", file.display()))?;
     merge(&mut whole, table);
     Ok(whole)
 }
@@ -35,6 +38,11 @@ pub(super) fn merge(table: &mut Table, over: Table) {
             }
         }
     }
+}
+
+/// The table of a dotted section.
+pub(super) fn section_of<'a>(table: &'a mut Table, section: &str) -> Option<&'a mut Table> {
+    section.split('.').try_fold(table, |inner, name| inner.get_mut(name)?.as_table_mut())
 }
 
 /// Sets a dotted key, creating the tables that it passes through: a recipe need not mention them.

@@ -64,8 +64,9 @@ pub struct AnswerArguments {
     /// Answers per trace
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     n: u64,
-    /// Markers around a thought: think, stratos, plain (built-in tasks)
-    #[arg(long, value_name = "NAME", default_value = "think")]
+    /// Markers around a thought: think, stratos, plain (built-in tasks), or a table as in a recipe, such as
+    /// '{ open = "<a>", close = "</a>" }'
+    #[arg(long, value_name = "NAME|TABLE", default_value = "think")]
     markers: String,
     #[command(flatten)]
     sampling: SamplingArguments,

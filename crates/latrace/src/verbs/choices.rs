@@ -51,6 +51,13 @@ pub const HINTS: &[OptionValue] = &[
     ("wrong", "Another question's"),
 ];
 
+/// What of the answer column is the reference answer.
+pub const ANSWER_RULES: &[OptionValue] = &[
+    ("as-is", "All of it"),
+    ("without-units", "What comes before a unit in round brackets at its end: 9 of `9 (apples)`"),
+    ("after-hashes", "What comes after the last `####`, as in GSM8K"),
+];
+
 /// How a file's rows become questions.
 pub const FORMATS: &[OptionValue] = &[
     (
@@ -86,7 +93,7 @@ mod tests {
     use latrace_core::Split;
     use latrace_objective::AnswerChoice;
     use latrace_questions::hints::HintKind;
-    use latrace_questions::source::Format;
+    use latrace_questions::source::{AnswerRule, Format};
     use latrace_run::export::Target;
     use latrace_run::recipe::run::{Duplicates, Method};
 
@@ -104,6 +111,7 @@ mod tests {
         check::<Duplicates>(DUPLICATES);
         check::<Split>(SPLITS);
         check::<Format>(FORMATS);
+        check::<AnswerRule>(ANSWER_RULES);
         check::<HintKind>(HINTS);
         check::<Target>(TRAINERS);
     }

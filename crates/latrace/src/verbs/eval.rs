@@ -83,8 +83,9 @@ pub struct EvalArguments {
     /// [default: reasoner; plain for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
-    /// Markers around a thought: think, stratos, plain [default: think; plain for a built-in task]
-    #[arg(long, value_name = "NAME")]
+    /// Markers around a thought: think, stratos, plain, or a table as in a recipe, such as
+    /// '{ open = "<a>", close = "</a>" }' [default: think; plain for a built-in task]
+    #[arg(long, value_name = "NAME|TABLE")]
     markers: Option<String>,
     #[command(flatten)]
     sampling: SamplingOverrides,

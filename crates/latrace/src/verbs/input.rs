@@ -11,6 +11,7 @@ use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 use latrace_io::hub::model_folder;
 use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader};
+use latrace_run::recipe::run::MarkerSource;
 use serde_json::Value;
 use tracing::warn;
 
@@ -56,9 +57,11 @@ pub(super) fn warn_of_skipped(reader: &RowReader) {
     }
 }
 
-/// The markers of this name, which came with `--markers`.
-pub(super) fn markers(name: &str) -> Result<Markers> {
-    Ok(Markers::named(name).map_err(|error| Failure::usage(format!("--markers: {error}")))?)
+/// The markers that `--markers` names or states.
+pub(super) fn markers(given: &str) -> Result<Markers> {
+    let source =
+        MarkerSource::parse(given).map_err(|error| Failure::usage(format!("--markers: {error:#}")))?;
+    source.markers("--markers")
 }
 
 /// An id as text: records and random streams name the rows `1` and `"1"` alike.

@@ -18,7 +18,7 @@ use latrace_io::rows::{Output, Row, write_rows};
 use latrace_questions::benchmarks::Benchmark;
 use latrace_questions::contamination::{EvaluatedTexts, FoundQuestions};
 use latrace_questions::hints::HintKind;
-use latrace_questions::source::{Format, Source, TestSource, check_ids, is_code};
+use latrace_questions::source::{AnswerRule, Format, QuestionLimit, Source, TestSource, check_ids, is_code};
 use latrace_questions::tasks::Sizes;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::Template;
@@ -26,7 +26,7 @@ use latrace_run::prompting::Prompting;
 use latrace_run::recipe::run::default_questions;
 use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
 
-use super::choices::{FORMATS, HINTS, SPLITS, one_of};
+use super::choices::{ANSWER_RULES, FORMATS, HINTS, SPLITS, one_of};
 use super::input::markers;
 
 /// Fields that hold token ids.
@@ -81,9 +81,13 @@ pub struct QuestionsArguments {
     /// Format of the file's rows
     #[arg(long, value_name = "FORMAT", value_parser = one_of::<Format>(FORMATS), default_value = "rows")]
     format: Format,
-    /// Read a field from another column of the file, such as question=problem
+    /// Read a field from another column of the file, such as question=problem, or join several by a template, such
+    /// as 'question={{ body }} {{ question }}'
     #[arg(long, value_name = "OURS=THEIRS", value_parser = pair)]
     column: Vec<(String, String)>,
+    /// What of the answer column is the reference answer
+    #[arg(long, value_name = "RULE", value_parser = one_of::<AnswerRule>(ANSWER_RULES), default_value = "as-is", conflicts_with = "task")]
+    answer_rule: AnswerRule,
     /// Verifier for rows of the file without a `kind`: math, choice, text, code, command
     #[arg(long, value_name = "KIND", default_value = "math")]
     kind: String,
@@ -111,8 +115,12 @@ pub struct QuestionsArguments {
     /// Read only the first N questions of the file
     #[arg(long, value_name = "N", conflicts_with = "task")]
     limit: Option<usize>,
-    /// Markers around a thought: think, stratos or plain [default: think; plain for a built-in task]
-    #[arg(long, value_name = "NAME")]
+    /// Shuffle the file's rows by the seed before --limit and --traced are applied
+    #[arg(long, conflicts_with = "task")]
+    shuffle: bool,
+    /// Markers around a thought: think, stratos, plain, or a table as in a recipe, such as
+    /// '{ open = "<a>", close = "</a>" }' [default: think; plain for a built-in task]
+    #[arg(long, value_name = "NAME|TABLE")]
     markers: Option<String>,
     /// Template of the reasoner's prompt: a built-in name, a file, or chat for the model's chat template
     /// [default: reasoner; plain for a built-in task]
@@ -137,7 +145,7 @@ pub struct QuestionsArguments {
     /// Share of a partial hint's words, or probability of a noisy hint
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     hint_share: f64,
-    /// Seed for a task's questions and for drawn hints
+    /// Seed for a task's questions, for the order of shuffled rows and for drawn hints
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Output file for the questions (.jsonl or .parquet); `-` or none: standard output
@@ -240,6 +248,7 @@ fn source(arguments: &QuestionsArguments) -> Result<Source> {
         test: arguments.file_of(Split::Test),
         format: arguments.format,
         columns: arguments.column.iter().cloned().collect(),
+        answer_rule: arguments.answer_rule,
         kind: arguments.kind.clone(),
         kinds: over(defaults.kinds, &arguments.source_kind),
         question_kinds: over(defaults.question_kinds, &arguments.question_kind),
@@ -247,7 +256,8 @@ fn source(arguments: &QuestionsArguments) -> Result<Source> {
         // 0 leaves every row of a file its trace; how many a task makes is among its sizes.
         traced: arguments.traced.unwrap_or(0),
         // 0 is no limit, as in a recipe.
-        limit: arguments.limit.unwrap_or(0),
+        limit: QuestionLimit::Each(arguments.limit.unwrap_or(0)),
+        shuffle: arguments.shuffle,
         hint: arguments.hint,
         hint_share: arguments.hint_share,
         seed: arguments.seed,

@@ -1,0 +1,143 @@
+//! Which columns of a file hold our fields: a column of another name, or several that a template joins.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use latrace_core::PromptTemplate;
+use latrace_io::failure::Failure;
+use latrace_io::rows::{FieldProblem, Row};
+use serde_json::{Value, json};
+
+/// The sources of the fields that a file does not have under their own names.
+#[derive(Debug, Default)]
+pub(super) struct FieldSources {
+    /// Ours and theirs.
+    renamed: Vec<(String, String)>,
+    joined: Vec<(String, Joined)>,
+}
+
+/// A field that a template makes of a row's columns.
+#[derive(Debug)]
+struct Joined {
+    text: String,
+    template: PromptTemplate,
+}
+
+impl FieldSources {
+    /// The sources that `columns` names: ours = theirs, or ours = a template.
+    ///
+    /// # Errors
+    /// A template that does not compile.
+    pub(super) fn new(columns: &BTreeMap<String, String>) -> Result<FieldSources> {
+        let mut sources = FieldSources::default();
+        for (ours, theirs) in columns {
+            if is_template(theirs) {
+                let template = PromptTemplate::new(theirs).map_err(|error| not_a_template(ours, &error))?;
+                sources.joined.push((ours.clone(), Joined { text: theirs.clone(), template }));
+            } else {
+                sources.renamed.push((ours.clone(), theirs.clone()));
+            }
+        }
+        Ok(sources)
+    }
+
+    /// The row with our fields. Templates see the columns as the file has them, whatever is renamed beside.
+    ///
+    /// # Errors
+    /// A template that uses a column which the row lacks.
+    pub(super) fn read(&self, mut row: Row) -> Result<Row, FieldProblem> {
+        let fill = |(ours, joined): &(String, Joined)| Ok((ours.clone(), joined.fill(ours, &row)?));
+        let joined: Vec<(String, Value)> =
+            self.joined.iter().map(fill).collect::<Result<_, FieldProblem>>()?;
+        for (ours, theirs) in &self.renamed {
+            // Shifted, not swapped: the other fields keep the order in which the file has them.
+            if let Some(value) = row.shift_remove(theirs) {
+                row.insert(ours.clone(), value);
+            }
+        }
+        row.extend(joined);
+        Ok(row)
+    }
+}
+
+fn is_template(theirs: &str) -> bool {
+    ["{{", "{%"].iter().any(|opening| theirs.contains(opening))
+}
+
+fn not_a_template(ours: &str, error: &latrace_core::Error) -> Failure {
+    let message =
+        format!("questions.columns.{ours}: expected a column's name or a template of columns: {error}");
+    Failure::usage(message)
+        .hint("a template names columns in braces: question = \"{{ body }} {{ question }}\"")
+}
+
+impl Joined {
+    fn fill(&self, ours: &str, row: &Row) -> Result<Value, FieldProblem> {
+        // Null is no value, and a template that used it would write "none".
+        let given: Row = row
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        match self.template.fill(&given) {
+            Ok(text) => Ok(json!(text.trim())),
+            Err(error) => {
+                let names = given.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let problem = FieldProblem::new(
+                    ours,
+                    format!("columns for the template {:?}", self.text),
+                    error.to_string(),
+                );
+                Err(problem.hint(format!(
+                    "the row has {names}; of a column that some rows lack, write {{% if NAME is defined %}}{{{{ NAME }}}}{{% endif %}}"
+                )))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(columns: &[(&str, &str)]) -> Result<FieldSources> {
+        let table = columns.iter().map(|(ours, theirs)| ((*ours).to_owned(), (*theirs).to_owned()));
+        FieldSources::new(&table.collect())
+    }
+
+    fn row(value: Value) -> Row {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_template_joins_columns_as_the_file_has_them() {
+        let sources = sources(&[
+            ("question", "{{ body }} {{ question }}{% if unit is defined %} In {{ unit }}.{% endif %}"),
+            ("id", "asdiv-{{ idx }}"),
+            ("difficulty", "body"),
+        ])
+        .unwrap();
+        let read = sources
+            .read(row(json!({"body": "Two.", "question": "How many?", "idx": 7, "unit": null})))
+            .unwrap();
+        let expected = json!({"question": "Two. How many?", "idx": 7, "unit": null, "difficulty": "Two.", "id": "asdiv-7"});
+        assert_eq!(Value::Object(read), expected);
+    }
+
+    #[test]
+    fn a_missing_column_and_a_broken_template_are_named() {
+        let of = sources(&[("question", "{{ body }} {{ question }}")]).unwrap();
+        let problem = of.read(row(json!({"question": "q", "text": "t"}))).unwrap_err();
+        let said = problem.to_string();
+        assert!(said.starts_with("field \"question\": expected columns for the template"), "{said}");
+        assert!(
+            said.contains("undefined")
+                && problem.its_hint().is_some_and(|hint| hint.starts_with("the row has question, text"))
+        );
+        let error = sources(&[("question", "{{ body")]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("questions.columns.question: expected a column's name or a template"),
+            "{error}"
+        );
+    }
+}
