@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, anyhow};
 use latrace_core::{Markers, Message, PromptTemplate};
 use latrace_engine::text_codec::TextCodec;
-use latrace_io::failure::Failure;
 use latrace_questions::query::is_boxed;
 use serde_json::json;
 
@@ -18,8 +17,7 @@ const QUESTION: &str = "\u{1}question\u{1}";
 /// set's rows bring with them, or a model without a tokenizer.
 pub(super) fn of(recipe: &RunRecipe, text: &TextCodec) -> Result<Option<String>> {
     let prompts = &recipe.prompts;
-    let markers = Markers::named(&prompts.markers)
-        .map_err(|error| Failure::usage(format!("prompts.markers: {error}")))?;
+    let markers = prompts.markers.markers("prompts.markers")?;
     let boxed = is_boxed(&recipe.questions.kind);
     if !text.has_tokenizer() {
         return Ok(None);

@@ -49,7 +49,7 @@ fn check(settings: &[&str], base: &str, question: &str, expected: &str) {
     let prompts = &recipe.prompts;
     let prompting = Template::named("prompts.reasoner", &prompts.reasoner, &prompts.system);
     let prompting = prompting.unwrap().compile().unwrap();
-    let markers = Markers::named(&prompts.markers).unwrap();
+    let markers = prompts.markers.markers("prompts.markers").unwrap();
     let row = serde_json::json!({"id": "a", "question": question});
     let asked: Question = serde_json::from_value(row).unwrap();
     let prompt = prompting.prompt(&asked, None, true, &markers, Some(&trained)).unwrap().text;
