@@ -146,10 +146,10 @@ def model(architecture, seed):
         writer.add_rope_scaling_orig_ctx_len(32768)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    letters = gguf_bytes()[:ROWS]
-    writer.add_token_list(letters)
+    letters = gguf_bytes()[: ROWS - 2]
+    writer.add_token_list([*letters, letters[0] + letters[1], "<|end|>"])
     writer.add_token_types([1] * (ROWS - 1) + [3])
-    writer.add_token_merges([f"{letters[0]} {letters[1]}"][:0])
+    writer.add_token_merges([f"{letters[0]} {letters[1]}"])
     writer.add_eos_token_id(ROWS - 1)
     for name, theirs, shape, kind, heads in tensors_of(architecture):
         x = rng.normal(1 if len(shape) == 1 else 0, 0.05, shape).astype(np.float32)

@@ -329,6 +329,63 @@ fn scores_come_in_order_with_unknown_fields_kept() {
     }
 }
 
+/// A model of `oracle/gguf_goldens.py`.
+fn gguf_model(bench: &Bench) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../latrace-lm/tests/golden/gguf/qwen2.gguf");
+    fs::copy(golden, bench.path("tiny.gguf")).unwrap();
+}
+
+#[test]
+fn models_are_converted_from_gguf_and_to_it() {
+    let bench = Bench::empty();
+    gguf_model(&bench);
+    bench.run("convert tiny.gguf model").success();
+    let files = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    assert_eq!(bench.names("model"), files);
+    bench.write("data.jsonl", "{\"id\": 1, \"prompt\": \"#\", \"response\": \"!\\\"$<|end|>\"}\n");
+    let scores =
+        |model: &str| bench.run(&format!("score --model {model} --data data.jsonl")).success().stdout;
+    assert_eq!(scores("model").matches("token_ids").count(), 1);
+    bench.run("convert model out.gguf --type f32").success();
+    bench.run("convert out.gguf again").success();
+    assert_eq!(scores("again"), scores("model"));
+    for kind in ["f16", "bf16", "q8_0"] {
+        bench.run(&format!("convert model {kind}.gguf --type {kind}")).success();
+        bench.run(&format!("convert {kind}.gguf {kind} --dtype bf16 --tokenizer model")).success();
+        assert_ne!(scores(kind), scores("model"), "{kind}");
+    }
+}
+
+#[test]
+fn a_failed_conversion_leaves_nothing() {
+    let bench = Bench::new();
+    gguf_model(&bench);
+    let bytes = fs::read(bench.path("tiny.gguf")).unwrap();
+    fs::write(bench.path("cut.gguf"), &bytes[..bytes.len() / 2]).unwrap();
+    let before = bench.names(".");
+    let cut = bench.run("convert cut.gguf out").failure(1, "cut.gguf: tensor `");
+    assert!(
+        cut.stderr.contains("hint: the file may be an incomplete download; fetch it again"),
+        "{}",
+        cut.stderr
+    );
+    bench.run("convert tiny.gguf model").failure(1, "the output folder model is not empty");
+    bench.run("convert model out.gguf").failure(1, "its model cannot be written to GGUF");
+    bench.run("convert tiny.gguf out --type f16").failure(2, "expected --dtype");
+    bench.run("convert model out.gguf --dtype f32").failure(2, "expected --type");
+    bench.run("convert model out").failure(2, "expected a name ending in .gguf for one of MODEL and OUT");
+    bench
+        .run("convert tiny.gguf out.gguf")
+        .failure(2, "expected a name ending in .gguf for one of MODEL and OUT");
+    assert_eq!(bench.names("."), before);
+}
+
 #[test]
 fn scores_do_not_depend_on_threads_batches_instructions_or_where_they_go() {
     let bench = Bench::new();

@@ -6,6 +6,8 @@ mod export;
 mod pre_tokenizer;
 mod sentence_piece;
 mod special;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 
 use std::fs;
