@@ -174,6 +174,8 @@ pub struct QuestionCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelRole {
+    /// The model that the run starts from.
+    Base,
     /// pi_theta0.
     Initial,
     /// q.

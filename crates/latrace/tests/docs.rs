@@ -173,7 +173,7 @@ const SECTIONS: [(&str, &str, &str); 15] = [
     ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
     ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
-    ("prompts", "latrace-run/src/recipe/run.rs", "Prompts"),
+    ("prompts", "latrace-run/src/recipe/prompts.rs", "Prompts"),
     ("traces", "latrace-run/src/recipe/run.rs", "Traces"),
     ("answers", "latrace-run/src/recipe/run.rs", "Sampling"),
     ("verdicts", "latrace-run/src/recipe/run.rs", "Verdicts"),

@@ -142,6 +142,7 @@ fn response() -> ResponseRecord {
         text: None,
         reason: Reason::NoAnswer,
         truncated: true,
+        without_thought: None,
     }
 }
 

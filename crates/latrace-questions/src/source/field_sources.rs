@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use latrace_core::PromptTemplate;
+use latrace_core::{Error, PromptTemplate};
 use latrace_io::failure::Failure;
 use latrace_io::rows::{FieldProblem, Row};
 use serde_json::{Value, json};
+
+/// How a template uses a column that not every row has.
+const OPTIONAL: &str = "of a column that some rows lack, write {% if NAME is defined %}{{ NAME }}{% endif %}";
 
 /// The sources of the fields that a file does not have under their own names.
 #[derive(Debug, Default)]
@@ -64,7 +67,7 @@ fn is_template(theirs: &str) -> bool {
     ["{{", "{%"].iter().any(|opening| theirs.contains(opening))
 }
 
-fn not_a_template(ours: &str, error: &latrace_core::Error) -> Failure {
+fn not_a_template(ours: &str, error: &Error) -> Failure {
     let message =
         format!("questions.columns.{ours}: expected a column's name or a template of columns: {error}");
     Failure::usage(message)
@@ -74,25 +77,22 @@ fn not_a_template(ours: &str, error: &latrace_core::Error) -> Failure {
 impl Joined {
     fn fill(&self, ours: &str, row: &Row) -> Result<Value, FieldProblem> {
         // Null is no value, and a template that used it would write "none".
-        let given: Row = row
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let given = row.iter().filter(|(_, value)| !value.is_null());
+        let given: Row = given.map(|(name, value)| (name.clone(), value.clone())).collect();
         match self.template.fill(&given) {
             Ok(text) => Ok(json!(text.trim())),
-            Err(error) => {
-                let names = given.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let problem = FieldProblem::new(
-                    ours,
-                    format!("columns for the template {:?}", self.text),
-                    error.to_string(),
-                );
-                Err(problem.hint(format!(
-                    "the row has {names}; of a column that some rows lack, write {{% if NAME is defined %}}{{{{ NAME }}}}{{% endif %}}"
-                )))
-            }
+            Err(error) => Err(self.refused(ours, &given, error)),
         }
+    }
+
+    fn refused(&self, ours: &str, given: &Row, error: Error) -> FieldProblem {
+        let reason = match error {
+            Error::RenderPrompt { reason } => reason,
+            other => other.to_string(),
+        };
+        let names = given.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let expected = format!("columns for the template {:?}", self.text);
+        FieldProblem::new(ours, expected, format!("{names} ({reason})")).hint(OPTIONAL)
     }
 }
 
@@ -130,10 +130,8 @@ mod tests {
         let problem = of.read(row(json!({"question": "q", "text": "t"}))).unwrap_err();
         let said = problem.to_string();
         assert!(said.starts_with("field \"question\": expected columns for the template"), "{said}");
-        assert!(
-            said.contains("undefined")
-                && problem.its_hint().is_some_and(|hint| hint.starts_with("the row has question, text"))
-        );
+        assert!(said.contains("got question, text (undefined value"), "{said}");
+        assert_eq!(problem.its_hint(), Some(OPTIONAL));
         let error = sources(&[("question", "{{ body")]).unwrap_err().to_string();
         assert!(
             error.starts_with("questions.columns.question: expected a column's name or a template"),

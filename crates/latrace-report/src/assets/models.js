@@ -3,7 +3,7 @@
 const OTHER_COLOURS = ["--warm", "--green", "--ochre", "--pink"];
 
 function modelLook(models, model) {
-  const look = { initial: ["--grey", "circle"], posterior: ["--violet", "diamond"], final: ["--accent", "circle"] }[model.role];
+  const look = { base: ["--grey", "square"], initial: ["--grey", "circle"], posterior: ["--violet", "diamond"], final: ["--accent", "circle"] }[model.role];
   if (look) return { colour: `var(${look[0]})`, shape: look[1], dash: model.role === "initial" ? "2 4" : null };
   const place = models.filter((other) => other.role === "baseline").findIndex((other) => other.name === model.name);
   const dash = place < OTHER_COLOURS.length ? null : "6 3";

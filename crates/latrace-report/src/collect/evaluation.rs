@@ -56,6 +56,7 @@ fn role(node: &Node) -> ModelRole {
     // Only a baseline's stages name their method.
     match (&node.method, node.stage) {
         (Some(_), _) => ModelRole::Baseline,
+        (None, Stage::BaseEvaluation) => ModelRole::Base,
         (None, Stage::InitialEvaluation) => ModelRole::Initial,
         (None, _) => ModelRole::Final,
     }

@@ -90,6 +90,7 @@ fn responses(reasons: &[Reason]) -> Vec<ResponseRecord> {
         text: None,
         reason,
         truncated: false,
+        without_thought: None,
     };
     reasons.iter().enumerate().map(response).collect()
 }

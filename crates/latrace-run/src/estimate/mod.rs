@@ -2,24 +2,16 @@
 //! Lengths are limits, which samples rarely reach.
 
 pub mod needs;
+mod questions;
 pub mod trial;
 
 use std::iter::Sum;
-use std::path::Path;
 
-use anyhow::{Context, Result};
-use latrace_core::{Message, Question, Split};
-use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{ModelShape, TrainConfig};
-use serde::Deserialize;
+use latrace_engine::TrainConfig;
 
-use crate::pipeline::folder::read_record;
-use crate::plan::{
-    EvaluatedQuestions, FitRows, FitSettings, ModelSettings, Node, Plan, QuestionSettings, Role, Settings,
-    Stage,
-};
-use crate::recipe::run::{Sampling, TracedQuestions};
-use needs::start_model;
+use crate::plan::{FitRows, FitSettings, ModelSettings, Node, Plan, Role, Settings, Stage};
+use crate::recipe::run::Sampling;
+pub use questions::QuestionNumbers;
 
 /// The work of a stage, at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,97 +40,10 @@ impl Sum for Work {
     }
 }
 
-/// Numbers of questions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-struct Questions {
-    train: u64,
-    traced: u64,
-    validation: u64,
-    test: u64,
-}
-
-impl Questions {
-    /// As a finished stage 0 counted them, as a built-in task's settings say, or by reading their files.
-    fn of(plan: &Plan, run: &Path) -> Result<Questions> {
-        let node = plan.node(None, 1, Stage::Questions).map(|id| &plan.nodes[id]);
-        let node = node.context("the plan has no questions")?;
-        let folder = run.join(node.folder());
-        if let Some(record) = read_record(&folder)?.filter(|record| record.done) {
-            let cannot = || format!("{} does not count its questions", folder.display());
-            return serde_json::from_value(record.counts).with_context(cannot);
-        }
-        let Settings::Questions(settings) = &node.settings else { return Ok(Questions::default()) };
-        if settings.source.task.is_empty() {
-            return Questions::of_files(settings, start_model(plan, run).as_deref());
-        }
-        let sizes = &settings.source.sizes;
-        Ok(Questions {
-            train: (sizes.traced + sizes.untraced) as u64,
-            traced: sizes.traced as u64,
-            validation: sizes.validation as u64,
-            test: sizes.test as u64,
-        })
-    }
-
-    /// `model` has the template by which conversations are read, if the rows are such.
-    fn of_files(settings: &QuestionSettings, model: Option<&Path>) -> Result<Questions> {
-        let codec = model.map(|folder| TextCodec::open(folder, &ModelShape::read(folder)?)).transpose()?;
-        let questions = match &codec {
-            None => settings.source.read(&settings.markers, None),
-            Some(codec) => {
-                let render = |messages: &[Message]| codec.prompt(messages);
-                settings.source.read(&settings.markers, Some(&render))
-            }
-        }?;
-        let mut counts = Questions::default();
-        questions.iter().for_each(|(split, question)| counts.add(*split, question));
-        Ok(counts)
-    }
-
-    fn add(&mut self, split: Split, question: &Question) {
-        match split {
-            Split::Train => {
-                self.train += 1;
-                self.traced += u64::from(question.trace.is_some());
-            }
-            Split::Validation => self.validation += 1,
-            Split::Test => self.test += 1,
-        }
-    }
-
-    fn sampled(self, questions: TracedQuestions, limit: usize) -> u64 {
-        let all = match questions {
-            TracedQuestions::All => self.train,
-            TracedQuestions::Unseen => self.train - self.traced,
-        };
-        at_most(all, limit)
-    }
-
-    fn evaluated(self, questions: EvaluatedQuestions) -> u64 {
-        match questions {
-            EvaluatedQuestions::Split { split: Split::Train } => self.train,
-            EvaluatedQuestions::Split { split: Split::Validation } => self.validation,
-            EvaluatedQuestions::Split { split: Split::Test } => self.test,
-            EvaluatedQuestions::Traced { traced } => self.traced.min(traced as u64),
-            EvaluatedQuestions::Sampled { sampled, questions, limit } => {
-                self.sampled(questions, limit).min(sampled as u64)
-            }
-        }
-    }
-}
-
-/// `limit` of 0 is none.
-fn at_most(all: u64, limit: usize) -> u64 {
-    if limit == 0 { all } else { all.min(limit as u64) }
-}
-
-/// The work of each node of a plan.
-///
-/// # Errors
-/// Records or questions that cannot be read.
-pub fn works(plan: &Plan, run: &Path) -> Result<Vec<Work>> {
-    let estimate = Estimate { plan, questions: Questions::of(plan, run)?, row_limit: row_limit(plan) };
-    Ok(plan.nodes.iter().map(|node| estimate.work(node)).collect())
+/// The work of each node of a plan with so many questions.
+pub fn works(plan: &Plan, questions: QuestionNumbers) -> Vec<Work> {
+    let estimate = Estimate { plan, questions, row_limit: row_limit(plan) };
+    plan.nodes.iter().map(|node| estimate.work(node)).collect()
 }
 
 /// Positions of a random model; those of a given one may be read nowhere yet.
@@ -167,7 +72,7 @@ impl Samples {
 /// What the work of a plan's nodes follows from.
 struct Estimate<'a> {
     plan: &'a Plan,
-    questions: Questions,
+    questions: QuestionNumbers,
     row_limit: u64,
 }
 
@@ -213,7 +118,7 @@ impl Estimate<'_> {
 }
 
 /// A training's updates, and its tokens if every row were as long as it may be.
-fn training(settings: &FitSettings, questions: Questions, row_limit: u64, examples: u64) -> Work {
+fn training(settings: &FitSettings, questions: QuestionNumbers, row_limit: u64, examples: u64) -> Work {
     let TrainConfig { batch_size, batch_questions, epochs, max_steps, cutoff_length, .. } = settings.config();
     let rows = match settings.rows {
         FitRows::OwnTraces | FitRows::HintedTraces => questions.traced,
@@ -230,6 +135,8 @@ fn training(settings: &FitSettings, questions: Questions, row_limit: u64, exampl
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::plan::plan;
     use crate::recipe::run::RunRecipe;
@@ -240,10 +147,14 @@ mod tests {
         plan(&RunRecipe::read(&recipe, &settings).unwrap()).unwrap()
     }
 
+    fn works_of(plan: &Plan, run: &Path) -> Vec<Work> {
+        works(plan, QuestionNumbers::of(plan, run).unwrap())
+    }
+
     #[test]
     fn the_work_of_the_quick_start_is_known_before_it_begins() {
         let plan = shipped(&[]);
-        let works = works(&plan, Path::new("nowhere")).unwrap();
+        let works = works_of(&plan, Path::new("nowhere"));
         let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         let drawn = |samples, drawn| Work { samples, drawn, ..Work::default() };
         assert_eq!(work(Stage::Traces), drawn(25_600, 25_600 * 64));
@@ -257,7 +168,7 @@ mod tests {
     #[test]
     fn what_is_scored_anew_is_drawn_once() {
         let plan = shipped(&["engine.generate=servers", "traces.limit=100", "final.epochs=2"]);
-        let works = works(&plan, Path::new("nowhere")).unwrap();
+        let works = works_of(&plan, Path::new("nowhere"));
         let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         assert_eq!((work(Stage::TracesDrawn).drawn, work(Stage::TracesDrawn).samples), (800 * 64, 800));
         assert_eq!((work(Stage::Traces).drawn, work(Stage::Traces).scored), (0, 800 * 64));
@@ -268,7 +179,7 @@ mod tests {
     #[test]
     fn a_mixture_has_the_traces_of_both_models() {
         let plan = shipped(&["traces.mixture=0.25"]);
-        let works = works(&plan, Path::new("nowhere")).unwrap();
+        let works = works_of(&plan, Path::new("nowhere"));
         let work = |stage| works[plan.node(None, 1, stage).unwrap()];
         assert_eq!(work(Stage::TracesOfReasoner).samples, 6400);
         assert_eq!((work(Stage::Traces), work(Stage::Scores).scored), (Work::default(), 25_600 * 64));
@@ -286,7 +197,7 @@ mod tests {
         std::fs::write(&file, rows).unwrap();
         let train = format!("questions.train={:?}", file.display().to_string());
         let plan = shipped(&["questions.task=", &train]);
-        let traces = || works(&plan, run.path()).unwrap()[plan.node(None, 1, Stage::Traces).unwrap()];
+        let traces = || works_of(&plan, run.path())[plan.node(None, 1, Stage::Traces).unwrap()];
         assert_eq!((traces().samples, traces().drawn), (7 * 8, 7 * 8 * 64));
         let folder = run.path().join("00-questions");
         std::fs::create_dir(&folder).unwrap();

@@ -6,8 +6,10 @@ use latrace_core::Markers;
 /// The part of a response that counts as its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// The text after the thought, or the whole response if it has no thought.
+    /// The text after the thought.
     Given(&'a str),
+    /// The whole response, which has no thought: an answer given at once.
+    AtOnce(&'a str),
     /// The thought has no end.
     Unclosed,
     /// The response was truncated at the token limit before the thought ended, so its text is not an answer.
@@ -20,8 +22,19 @@ pub fn answer_of<'a>(response: &'a str, opened: bool, truncated: bool, markers: 
     match markers.split(response) {
         Some((_, answer)) => Answer::Given(answer),
         None if truncated => Answer::Truncated,
-        None if opened || response.contains(markers.open.trim()) => Answer::Unclosed,
-        None => Answer::Given(response),
+        None if opened || markers.holds_open(response) => Answer::Unclosed,
+        None => Answer::AtOnce(response),
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// The text that is judged, if there is any.
+    pub fn text(self) -> Option<&'a str> {
+        match self {
+            Answer::Given(text) | Answer::AtOnce(text) => Some(text),
+            // Nothing in an unfinished thought is an answer, however much it looks like one.
+            Answer::Unclosed | Answer::Truncated => None,
+        }
     }
 }
 
@@ -62,7 +75,21 @@ mod tests {
 
     #[test]
     fn a_response_without_a_thought_is_all_answer_unless_it_was_cut() {
-        check("think", "2 + 2 = 4, so \\boxed{4}", false, false, Answer::Given("2 + 2 = 4, so \\boxed{4}"));
+        check("think", "2 + 2 = 4, so \\boxed{4}", false, false, Answer::AtOnce("2 + 2 = 4, so \\boxed{4}"));
         check("think", "2 + 2 = 4, so", false, true, Answer::Truncated);
+    }
+
+    #[test]
+    fn where_nothing_opens_a_thought_only_its_end_tells_of_one() {
+        let markers = Markers {
+            open: String::new(),
+            close: "####".to_owned(),
+            cut: "####".to_owned(),
+            ..Markers::named("think").unwrap()
+        };
+        let of = |response: &'static str, truncated| answer_of(response, false, truncated, &markers);
+        assert_eq!(of("2 + 2 = 4 #### 4", false), Answer::Given("4"));
+        assert_eq!(of("It is 4.", false), Answer::AtOnce("It is 4."));
+        assert_eq!(of("It is", true), Answer::Truncated);
     }
 }

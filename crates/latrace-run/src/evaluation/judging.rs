@@ -54,6 +54,8 @@ pub struct JudgedResponse {
     pub truncated: bool,
     /// Whether its thought has no end.
     pub unclosed: bool,
+    /// Whether it has no thought, and is judged as a whole.
+    pub without_thought: bool,
     /// Its tokens.
     pub tokens: Option<u64>,
     /// Tokens of its thought, if finished.
@@ -202,11 +204,7 @@ impl<'a> Judge<'a> {
     }
 
     fn answered<'b>(&self, query: &'b Query, response: &'b Response) -> Option<Answered<'b>> {
-        match response.answer(&self.plan.markers) {
-            Answer::Given(answer) => Some((query, answer)),
-            // Nothing in an unfinished thought is an answer, however much it looks like one.
-            Answer::Unclosed | Answer::Truncated => None,
-        }
+        Some((query, response.answer(&self.plan.markers).text()?))
     }
 
     fn keep(&mut self, question: &Question, judgements: &[Judgement], writer: &mut impl Write) -> Result<()> {
@@ -224,10 +222,12 @@ impl<'a> Judge<'a> {
     /// What the summary needs of a judged response: not its text, which would keep a whole evaluation in
     /// memory.
     fn summarised(&self, response: &Response, judgement: &Judgement) -> JudgedResponse {
+        let answer = response.answer(&self.plan.markers);
         JudgedResponse {
             reason: judgement.reason,
             truncated: response.is_truncated(),
-            unclosed: !matches!(response.answer(&self.plan.markers), Answer::Given(_)),
+            unclosed: answer.text().is_none(),
+            without_thought: matches!(answer, Answer::AtOnce(_)),
             tokens: response.tokens,
             thought_tokens: response.thought_tokens,
         }

@@ -180,6 +180,8 @@ mod tests {
         );
         let plan = own_benchmark(folder.path());
         let summary = run(&plan, &ResponseSource::File(folder.path().join("given.jsonl"))).unwrap();
+        // One response to each question answers at once.
+        assert_eq!(summary.without_thought, 2);
         let EvaluationSummary { overall, k, truncated, unclosed, total_completion_tokens, .. } = summary;
         assert_eq!((overall.accuracy, overall.questions, overall.samples), ((1.0 / 3.0 + 0.5) / 2.0, 2, 5));
         // One response was cut and another left its thought open: neither is an answer.

@@ -4,15 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use latrace_core::{Markers, Message, PromptTemplate};
+use latrace_core::{Markers, PromptTemplate, Question};
 
 use latrace_engine::text_codec::TextCodec;
 use latrace_io::failure::Failure;
 
-use crate::prompting::PromptText;
+use crate::prompting::{Conversation, Prompting};
 
 /// The name that selects the model's own chat template.
 const CHAT: &str = "chat";
+
+/// The name that selects it with the thought opened, as recipes with `prompts.reasoner = "chat"` do.
+const CHAT_OPEN: &str = "chat_open";
 
 /// Template of the user message in a chat.
 const MESSAGE: &str = include_str!("chat.jinja");
@@ -20,17 +23,8 @@ const MESSAGE: &str = include_str!("chat.jinja");
 /// How a question becomes a prompt.
 #[derive(Debug)]
 pub struct Wrapping {
-    template: PromptTemplate,
+    prompting: Prompting,
     source: String,
-    around: Around,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Around {
-    /// The template renders the prompt.
-    Nothing,
-    /// The template renders the user message, and the model's chat template the prompt.
-    Chat,
 }
 
 /// A prompt.
@@ -45,18 +39,22 @@ pub struct Prompted {
 }
 
 impl Wrapping {
-    /// Resolves `chat`, the name of a built-in template, or a template file.
+    /// Resolves `chat`, `chat_open`, the name of a built-in template, or a template file. `system` is the system
+    /// message of a chat, if it has one.
     ///
     /// # Errors
-    /// An unknown name; a file that is not a template.
-    pub fn named(name: &str) -> Result<Wrapping> {
-        let (source, around) = match name {
-            CHAT => (MESSAGE.to_owned(), Around::Chat),
-            _ => (template_text(name)?, Around::Nothing),
-        };
+    /// An unknown name; a file that is not a template; a system message without a chat.
+    pub fn named(name: &str, system: Option<&str>) -> Result<Wrapping> {
+        if let Some(conversation) = conversation(name, system.unwrap_or_default()) {
+            return Ok(Wrapping { prompting: conversation.compile()?, source: conversation.source() });
+        }
+        if system.is_some() {
+            return Err(without_chat(name).into());
+        }
+        let source = template_text(name)?;
         let template =
             PromptTemplate::new(&source).with_context(|| format!("cannot use the template {name}"))?;
-        Ok(Wrapping { template, source, around })
+        Ok(Wrapping { prompting: Prompting::Template(template), source })
     }
 
     /// The template's text, which identifies it in keys.
@@ -75,24 +73,26 @@ impl Wrapping {
         markers: &Markers,
         text: &TextCodec,
     ) -> Result<Prompted> {
-        let rendered = self.template.render(question, None, boxed, markers)?;
-        let prompt = match self.around {
-            Around::Nothing => PromptText { text: rendered, is_chat: false },
-            Around::Chat => PromptText { text: chat(rendered.trim(), text)?, is_chat: true },
-        };
+        let question = Question { question: question.to_owned(), ..Question::default() };
+        let prompt = self.prompting.prompt(&question, None, boxed, markers, Some(text))?;
         let ids = prompt.ids(text).map_err(|problem| Failure::work(problem.to_string()))?;
-        let prompt = prompt.text;
         // Some chat templates open the thought themselves, so this is read from the prompt.
-        Ok(Prompted { opens: prompt.trim_end().ends_with(markers.open.trim()), text: prompt, ids })
+        Ok(Prompted { opens: markers.opens(&prompt.text), text: prompt.text, ids })
     }
 }
 
-/// A message of the user, in the model's chat template.
-fn chat(content: &str, text: &TextCodec) -> Result<String> {
-    let message = Message::new("user", content);
-    text.prompt(&[message]).map_err(|problem| {
-        Failure::work(problem.to_string()).hint("give --template reasoner, or a file").into()
-    })
+/// The conversation of a name.
+fn conversation(name: &str, system: &str) -> Option<Conversation> {
+    match name {
+        CHAT => Some(Conversation::unopened(system).with_user(MESSAGE)),
+        CHAT_OPEN => Conversation::named(CHAT, system),
+        _ => None,
+    }
+}
+
+fn without_chat(name: &str) -> Failure {
+    Failure::usage(format!("--system: the template {name} is no chat, and has no system message"))
+        .hint(format!("give --template {CHAT} or {CHAT_OPEN}"))
 }
 
 /// The text of a built-in template, or of a template file. A built-in name comes before a file of that name,
@@ -110,5 +110,5 @@ fn template_text(name: &str) -> Result<String> {
 fn unknown_template(name: &str) -> Failure {
     let known = PromptTemplate::names();
     Failure::usage(format!("--template {name}: no such template or file"))
-        .hint(format!("known templates: {CHAT}, {known}; or the path of a template file"))
+        .hint(format!("known templates: {CHAT}, {CHAT_OPEN}, {known}; or the path of a template file"))
 }

@@ -64,6 +64,9 @@ pub struct EvaluationSummary {
     pub truncation_rate: f64,
     /// Thoughts without an end, including truncated ones; none is judged as an answer.
     pub unclosed: u64,
+    /// Responses without a thought, each judged as a whole.
+    #[serde(default)]
+    pub without_thought: u64,
     /// Tokens of responses.
     pub lengths: Option<Lengths>,
     /// Tokens of correct responses.
@@ -171,6 +174,7 @@ impl EvaluationSummary {
             truncated,
             truncation_rate: per_response(truncated),
             unclosed: all.count(|response| response.unclosed),
+            without_thought: all.count(|response| response.without_thought),
             lengths: all.lengths(|_| true),
             lengths_of_correct: all.lengths(JudgedResponse::is_right),
             lengths_of_wrong: all.lengths(|response| !response.is_right()),
@@ -291,6 +295,7 @@ mod tests {
             reason,
             truncated: tokens == 9,
             unclosed: tokens == 9,
+            without_thought: false,
             tokens: Some(tokens),
             thought_tokens: None,
         }

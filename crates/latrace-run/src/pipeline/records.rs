@@ -193,11 +193,13 @@ pub struct ResponseRecord {
     pub reason: Reason,
     /// Whether it was truncated at the token limit.
     pub truncated: bool,
+    /// Whether it has no thought, and is judged as a whole; null in runs of versions that did not tell.
+    pub without_thought: Option<bool>,
 }
 
 record!(ResponseRecord, "response", {
     id, sample, difficulty, token_ids, text, reason, truncated
-}, derived { verdict: |record: &ResponseRecord| record.verdict().name() });
+}, later { without_thought }, derived { verdict: |record: &ResponseRecord| record.verdict().name() });
 
 impl ResponseRecord {
     /// The verdict on the response.

@@ -25,7 +25,7 @@ pub const SUMMARY: &str = "summary.json";
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
-    /// `initial`, `final`, and baselines by name.
+    /// `base`, `initial`, `final`, and baselines by name.
     pub models: BTreeMap<String, ModelSummary>,
     /// L^1 … L^K (nats), bounds on the mean of log P(correct) over all questions; null is minus infinity. Empty
     /// if there are no bounds.
@@ -81,6 +81,9 @@ pub struct ModelSummary {
     pub distinct_right: Option<f64>,
     /// Responses truncated at the token limit.
     pub truncated: u64,
+    /// Responses without a thought, each judged as a whole.
+    #[serde(default)]
+    pub without_thought: u64,
 }
 
 impl RunSummary {
@@ -165,10 +168,10 @@ fn counts(folder: &Path) -> Result<Value> {
 
 /// An evaluation's counts, without those that only its own record shows.
 fn measured(folder: &Path) -> Result<ModelSummary> {
-    let Measured { overall, by_difficulty, distinct_right, truncated, .. } =
+    let Measured { overall, by_difficulty, distinct_right, truncated, without_thought, .. } =
         serde_json::from_value(counts(folder)?)
             .with_context(|| format!("{} contains no evaluation", folder.display()))?;
-    Ok(ModelSummary { overall, by_difficulty, distinct_right, truncated })
+    Ok(ModelSummary { overall, by_difficulty, distinct_right, truncated, without_thought })
 }
 
 /// The results of a run's models: the recipe's own under the names of their evaluations, a baseline's final

@@ -125,9 +125,10 @@ fn difficulties(summary: &RunSummary) -> Vec<&String> {
 /// names.
 fn order(name: &str) -> usize {
     match name {
-        "initial" => 0,
-        "final" => 1,
-        _ => 2,
+        "base" => 0,
+        "initial" => 1,
+        "final" => 2,
+        _ => 3,
     }
 }
 
@@ -191,7 +192,13 @@ mod tests {
         };
         let by_difficulty =
             difficulties.iter().map(|(name, share)| ((*name).to_owned(), of(*share))).collect();
-        ModelSummary { overall: of(accuracy), by_difficulty, distinct_right: None, truncated: 0 }
+        ModelSummary {
+            overall: of(accuracy),
+            by_difficulty,
+            distinct_right: None,
+            truncated: 0,
+            without_thought: 0,
+        }
     }
 
     fn summary(initial: f64, last: f64) -> RunSummary {

@@ -8,13 +8,14 @@ use super::{
     ModelSettings, Node, NodeId, Plan, QuestionSettings, Role, ScoreSettings, Settings, Stage, Step,
     TraceSettings, VerdictSettings, WeightSettings, settings_key,
 };
-use crate::recipe::run::{Method, RunRecipe, StartFrom};
+use crate::recipe::run::{BaseEvaluation, Method, RunRecipe, StartFrom};
 
 /// Adds the stages of a method.
 pub(super) fn method(plan: &mut Plan, name: Option<&str>, recipe: &RunRecipe) -> Result<()> {
     let mut steps = Steps { plan, recipe: recipe.clone(), method: name, round: 1, refinement: 0 };
     let base = steps.base()?;
     let questions = steps.questions(base)?;
+    steps.base_evaluation(questions, base)?;
     let initial = if recipe.initial.train { steps.initial(base, questions) } else { base };
     steps.evaluation(Stage::InitialEvaluation, questions, initial)?;
     steps.training_evaluations(questions, initial)?;
@@ -98,6 +99,22 @@ impl Steps<'_> {
 
     fn evaluation(&mut self, stage: Stage, questions: NodeId, model: NodeId) -> Result<NodeId> {
         self.evaluation_on(EvaluatedQuestions::held_out(&self.recipe), stage, questions, model)
+    }
+
+    /// Evaluation of the model that the run starts from, which is the same for all methods, and pi_theta0 where that is
+    /// not trained and has the same prompts.
+    fn base_evaluation(&mut self, questions: NodeId, base: NodeId) -> Result<()> {
+        let evaluated = EvaluatedQuestions::held_out(&self.recipe);
+        let settings = match self.recipe.evaluation.base {
+            _ if self.method.is_some() => return Ok(()),
+            BaseEvaluation::None => return Ok(()),
+            BaseEvaluation::Reasoner if !self.recipe.initial.train => return Ok(()),
+            BaseEvaluation::Reasoner => EvaluationSettings::of(&self.recipe, evaluated)?,
+            BaseEvaluation::Chat => EvaluationSettings::in_chats(&self.recipe, evaluated)?,
+        };
+        let inputs = [(Role::Questions, questions), (Role::Model, base)];
+        self.add(Stage::BaseEvaluation, Settings::Evaluation(settings), &inputs);
+        Ok(())
     }
 
     /// Evaluations of pi_theta0 on training questions: on those that it learns from, and on those for which traces

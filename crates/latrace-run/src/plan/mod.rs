@@ -20,8 +20,8 @@ pub use drawing::RescoringSettings;
 pub use refinement::RefinementSettings;
 pub use settings::{
     AnswerSettings, DatasetSettings, EvaluatedQuestions, EvaluationSettings, External, FitRows, FitSettings,
-    MixtureSettings, ModelSettings, PACE, QuestionSettings, ScoreSettings, Settings, Template, TraceSettings,
-    VerdictSettings, WeightSettings,
+    MixtureSettings, ModelSettings, OwnPrompts, PACE, QuestionSettings, ScoreSettings, Settings, Template,
+    TraceSettings, VerdictSettings, WeightSettings,
 };
 pub use stage::Stage;
 

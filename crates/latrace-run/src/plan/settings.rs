@@ -525,12 +525,25 @@ impl EvaluatedQuestions {
     }
 }
 
+/// Prompts in a model's own chat template, which says whether they open a thought.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OwnPrompts {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// Date of the chat template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<Date>,
+}
+
 /// Evaluation of a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvaluationSettings {
     /// Questions to evaluate on.
     #[serde(flatten)]
     pub questions: EvaluatedQuestions,
+    /// The prompts, if they are not those of the reasoner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_prompts: Option<OwnPrompts>,
     /// Sampling of responses.
     pub sampling: Sampling,
     /// Markers around a thought.
@@ -548,10 +561,24 @@ impl EvaluationSettings {
     pub fn of(recipe: &RunRecipe, questions: EvaluatedQuestions) -> Result<EvaluationSettings> {
         Ok(EvaluationSettings {
             questions,
+            own_prompts: None,
             sampling: recipe.evaluation.sampling,
             markers: recipe.prompts.markers()?,
             verdicts: VerdictSettings::of(recipe),
             seed: recipe.seed,
+        })
+    }
+
+    /// The same with prompts in the model's own chat template.
+    ///
+    /// # Errors
+    /// Unknown markers.
+    pub fn in_chats(recipe: &RunRecipe, questions: EvaluatedQuestions) -> Result<EvaluationSettings> {
+        let Prompts { system, date, .. } = &recipe.prompts;
+        let own_prompts = OwnPrompts { conversation: Conversation::unopened(system), date: *date };
+        Ok(EvaluationSettings {
+            own_prompts: Some(own_prompts),
+            ..EvaluationSettings::of(recipe, questions)?
         })
     }
 }

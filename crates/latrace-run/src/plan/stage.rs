@@ -11,6 +11,8 @@ pub enum Stage {
     Questions,
     /// The same with another question's hint each.
     WrongQuestions,
+    /// Evaluation of the model that the run starts from.
+    BaseEvaluation,
     /// Training of pi_theta0.
     Initial,
     /// Evaluation of pi_theta0.
@@ -80,10 +82,11 @@ const EVALUATIONS: &str = "10-evaluation";
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 34] = [
+    pub const ALL: [Stage; 35] = [
         Stage::Model,
         Stage::Questions,
         Stage::WrongQuestions,
+        Stage::BaseEvaluation,
         Stage::Initial,
         Stage::InitialEvaluation,
         Stage::InitialTraced,
@@ -138,6 +141,7 @@ impl Stage {
             Stage::Model => ("00-model", "Model to start from"),
             Stage::Questions => ("00-questions", "Questions"),
             Stage::WrongQuestions => ("00-questions-wrong", "Questions with wrong hints"),
+            Stage::BaseEvaluation => ("10-evaluation/base", "Evaluation of the model to start from"),
             Stage::Initial => ("01-initial", "Training of the initial model"),
             Stage::InitialEvaluation => ("10-evaluation/initial", "Evaluation of the initial model"),
             Stage::InitialTraced => ("10-evaluation/initial-traced", "Initial model on traced questions"),
@@ -193,7 +197,7 @@ impl Stage {
     /// name. Evaluations on training questions are no results, but diagnostics.
     pub fn evaluated_model(self) -> Option<&'static str> {
         match self {
-            Stage::InitialEvaluation | Stage::FinalEvaluation => {
+            Stage::BaseEvaluation | Stage::InitialEvaluation | Stage::FinalEvaluation => {
                 self.name().strip_prefix(EVALUATIONS)?.strip_prefix('/')
             }
             _ => None,
@@ -221,6 +225,6 @@ mod tests {
     #[test]
     fn evaluations_say_which_model_they_measure() {
         let models: Vec<&str> = Stage::ALL.iter().filter_map(|stage| stage.evaluated_model()).collect();
-        assert_eq!(models, ["initial", "final"]);
+        assert_eq!(models, ["base", "initial", "final"]);
     }
 }

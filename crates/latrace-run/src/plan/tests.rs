@@ -65,6 +65,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("distillation.contrast", "wrong-hint"),
         ("dataset.duplicates", "once"),
         ("evaluation.split", "validation"),
+        ("evaluation.base", "reasoner"),
         ("schedule", "linear"),
         ("loss", "clipped-policy-gradient"),
         ("normaliser", "token-mean"),

@@ -1,13 +1,18 @@
 //! How a question becomes a prompt: by a template, or as a conversation in the model's own chat template.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use latrace_core::{Markers, Message, PromptTemplate, Question};
 use latrace_engine::text_codec::TextCodec;
+use latrace_io::failure::Failure;
+use latrace_io::rows::FieldProblem;
 use latrace_questions::source::conversation_prompt;
 use serde::Serialize;
 
 /// The user's message of a conversation.
 const USER: &str = include_str!("chat.jinja");
+
+/// Characters of a prompt's end that an error shows.
+const SHOWN: usize = 40;
 
 /// Names of prompts that are conversations, each with what the assistant's turn begins with. The posterior's
 /// differ as the paper's two templates do: the solution and how it is found, or the solution and the lost thought
@@ -23,7 +28,11 @@ const CONVERSATIONS: [(&str, &str); 3] = [
 pub struct Conversation {
     /// The system message; empty for that of the question's row, if it has one.
     system: String,
-    /// Template of what the assistant's turn begins with, up to where the trace begins.
+    /// Template of the user's message, which is the same in all recipes.
+    #[serde(skip)]
+    user: &'static str,
+    /// Template of what the assistant's turn begins with, up to where the trace begins; empty if it begins as the chat
+    /// template says, after which the model may think or answer at once.
     assistant: &'static str,
 }
 
@@ -31,7 +40,23 @@ impl Conversation {
     /// The conversation of a name.
     pub fn named(name: &str, system: &str) -> Option<Self> {
         let (_, assistant) = CONVERSATIONS.into_iter().find(|(known, _)| *known == name)?;
-        Some(Self { system: system.to_owned(), assistant })
+        Some(Self { system: system.to_owned(), user: USER, assistant })
+    }
+
+    /// A conversation in which the assistant's turn begins as the chat template says.
+    pub fn unopened(system: &str) -> Self {
+        Self { system: system.to_owned(), user: USER, assistant: "" }
+    }
+
+    /// The same with another template of the user's message.
+    pub fn with_user(self, user: &'static str) -> Self {
+        Self { user, ..self }
+    }
+
+    /// The texts that it consists of, which identify it.
+    pub fn source(&self) -> String {
+        let parts = [self.system.as_str(), self.user, self.assistant];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
 
     /// Names of the conversations.
@@ -44,7 +69,7 @@ impl Conversation {
     /// # Errors
     /// None: both are built in.
     pub fn compile(&self) -> Result<Prompting> {
-        let [user, assistant] = [USER, self.assistant].map(PromptTemplate::new);
+        let [user, assistant] = [self.user, self.assistant].map(PromptTemplate::new);
         Ok(Prompting::Chat(Chat { system: self.system.clone(), user: user?, assistant: assistant? }))
     }
 }
@@ -67,6 +92,25 @@ pub struct PromptText {
 }
 
 impl PromptText {
+    /// Checks that a thought begins where it ends.
+    ///
+    /// # Errors
+    /// Names the setting, and the prompt's end.
+    pub fn check_open(&self, setting: &str, markers: &Markers) -> Result<()> {
+        let open = markers.open.trim();
+        if open.is_empty() || markers.opens(&self.text) {
+            return Ok(());
+        }
+        let skipped = self.text.chars().count().saturating_sub(SHOWN);
+        let end: String = self.text.chars().skip(skipped).collect();
+        let message = format!(
+            "{setting}: expected a prompt that ends with {open:?}, which opens the thought, got one that ends with {end:?}"
+        );
+        let hint =
+            "end the template with {{ open }}; prompts.markers says what opens a thought and what closes it";
+        Err(Failure::usage(message).hint(hint).into())
+    }
+
     /// Its token ids.
     ///
     /// # Errors
@@ -111,7 +155,7 @@ impl Prompting {
                     text.context("a chat prompt needs the model, whose chat template it is made with")?;
                 let asked = chat.ask(&question.question, boxed, markers)?;
                 let assistant = chat.assistant.render(&question.question, hint, boxed, markers)?;
-                let text = opened(&text.prompt(&chat.messages(question, asked))?, &assistant, markers)?;
+                let text = begun(&chat.rendered(question, asked, text)?, &assistant, markers)?;
                 Ok(PromptText { text, is_chat: true })
             }
         }
@@ -149,6 +193,11 @@ impl Chat {
         Ok(self.user.render(question, None, boxed, markers)?)
     }
 
+    fn rendered(&self, question: &Question, asked: String, text: &TextCodec) -> Result<String> {
+        let messages = self.messages(question, asked);
+        text.prompt(&messages).map_err(|problem| refused(&problem, text, messages.len() > 1).into())
+    }
+
     fn messages(&self, question: &Question, asked: String) -> Vec<Message> {
         let system = if self.system.is_empty() { system(question) } else { &self.system };
         let mut messages = vec![Message::new("user", asked)];
@@ -159,17 +208,42 @@ impl Chat {
     }
 }
 
-/// The conversation up to where the trace begins. Some chat templates open the thought themselves.
-fn opened(conversation: &str, assistant: &str, markers: &Markers) -> Result<String> {
-    let open = markers.open.trim();
-    match conversation.trim_end().strip_suffix(open) {
-        None => Ok(format!("{conversation}{assistant}")),
-        Some(before) if assistant == markers.open => Ok(format!("{before}{}", markers.open)),
-        Some(_) => bail!(
-            "the model's chat template opens the thought with \"{open}\" itself, so that no solution can stand before \
-             it: choose a template without a chat, such as posterior_a"
-        ),
+/// A conversation that the model's chat template does not render.
+fn refused(problem: &FieldProblem, text: &TextCodec, has_system: bool) -> Failure {
+    let failure = Failure::work(problem.to_string());
+    if !text.has_template() {
+        failure.hint("choose a prompt without a chat template, such as reasoner and posterior_a")
+    } else if has_system {
+        failure.hint("some chat templates take no system message: leave prompts.system empty")
+    } else {
+        failure
     }
+}
+
+/// The conversation with the beginning of the assistant's turn, which comes before a thought that the chat template
+/// opens itself, and instead of an empty one.
+///
+/// # Errors
+/// A chat template that opens the thought by the marker of another family.
+fn begun(conversation: &str, assistant: &str, markers: &Markers) -> Result<String> {
+    if assistant.is_empty() {
+        return Ok(conversation.to_owned());
+    }
+    for family in Markers::NAMES {
+        let others = Markers::named(family)?;
+        if others.opens(conversation) && !markers.opens(conversation) {
+            return Err(opened_by(family, &others, markers).into());
+        }
+    }
+    Ok(format!("{}{assistant}", markers.before_thought(conversation)))
+}
+
+fn opened_by(family: &str, others: &Markers, markers: &Markers) -> Failure {
+    let [theirs, ours] = [others, markers].map(|markers| markers.open.trim());
+    let message = format!(
+        "markers: expected {theirs:?}, by which the model's chat template opens the thought, got {ours:?}"
+    );
+    Failure::usage(message).hint(format!("choose the markers {family}"))
 }
 
 #[cfg(test)]
@@ -184,15 +258,41 @@ mod tests {
     fn the_trace_begins_behind_the_assistants_first_words() {
         let (turn, open) = ("user: q\nassistant:\n", "<think>\n");
         let check = |conversation: &str, assistant: &str, expected: &str| {
-            assert_eq!(opened(conversation, assistant, &markers()).unwrap(), expected);
+            assert_eq!(begun(conversation, assistant, &markers()).unwrap(), expected);
         };
         check(turn, open, "user: q\nassistant:\n<think>\n");
         check(turn, "The solution: 3\n<think>\n", "user: q\nassistant:\nThe solution: 3\n<think>\n");
         // A template that opens the thought: it is not opened twice, whatever space follows its marker.
         check("assistant:\n<think>", open, "assistant:\n<think>\n");
         check("assistant:\n<think>\n\n", open, "assistant:\n<think>\n");
-        let error = opened("assistant:\n<think>\n", "The solution: 3\n<think>\n", &markers()).unwrap_err();
-        assert!(error.to_string().contains("opens the thought"), "{error}");
+        check(
+            "assistant:\n<think>\n",
+            "The solution: 3\n<think>\n",
+            "assistant:\nThe solution: 3\n<think>\n",
+        );
+        // A template that keeps the model from thinking.
+        check("assistant:\n<think>\n\n</think>\n\n", open, "assistant:\n<think>\n");
+        check("assistant:</think>", open, "assistant:<think>\n");
+        // A turn that begins as the template says.
+        check("assistant:\n<think>\n", "", "assistant:\n<think>\n");
+        let error = begun("assistant:\n<|begin_of_thought|>\n\n", open, &markers()).unwrap_err().to_string();
+        assert!(
+            error.contains("expected \"<|begin_of_thought|>\"") && error.ends_with("got \"<think>\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_prompt_after_which_no_thought_begins_is_refused() {
+        let prompt = |text: &str| PromptText { text: text.to_owned(), is_chat: false };
+        prompt("Q: 1 + 1? <think>\n").check_open("prompts.reasoner", &markers()).unwrap();
+        let error = prompt("Q: 1 + 1? A:").check_open("prompts.reasoner", &markers()).unwrap_err();
+        let expected = "prompts.reasoner: expected a prompt that ends with \"<think>\", which opens the thought, got one \
+                        that ends with \"Q: 1 + 1? A:\"";
+        assert_eq!(error.to_string(), expected);
+        // Where nothing marks its beginning, a thought begins at once.
+        let unmarked = Markers { open: String::new(), ..markers() };
+        prompt("Q: 1 + 1? A:").check_open("prompts.reasoner", &unmarked).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod engines;
 mod keys;
 mod markers;
 mod models;
+mod prompts;
 pub mod run;
 mod table;
 

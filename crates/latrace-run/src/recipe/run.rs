@@ -6,12 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::random::stream;
-use latrace_core::{Date, Markers, SamplingParams, Split};
+use latrace_core::{SamplingParams, Split};
 use latrace_engine::servers::ServersConfig;
 use latrace_engine::train_config::Loss;
 use latrace_engine::{TorchrunConfig, TrainConfig};
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use super::distillation::{Contrast, Distillation};
@@ -20,6 +20,7 @@ pub use super::markers::MarkerSource;
 pub use super::models::{
     FinalModel, InitialModel, PosteriorModel, PosteriorRows, Refinement, RefinementObjective, StartFrom,
 };
+pub use super::prompts::Prompts;
 
 use super::keys::{DEFAULTS, check_keys};
 use super::table::{merge, section_of, set, with_base};
@@ -126,32 +127,6 @@ pub struct ModelSource {
     pub shape: Table,
 }
 
-/// How questions, hints and thoughts become text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Prompts {
-    /// Markers around a thought.
-    pub markers: MarkerSource,
-    /// Template of the reasoner.
-    pub reasoner: String,
-    /// Template of the posterior.
-    pub posterior: String,
-    /// System message of a conversation.
-    pub system: String,
-    /// Date of chat templates that ask for it; none before a run begins.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "date_unless_empty")]
-    pub date: Option<Date>,
-}
-
-/// A date, as a text or as TOML writes dates; an empty text stands for none.
-fn date_unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
-    let text = match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        other => other.to_string(),
-    };
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
-}
-
 /// The model that samples traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -252,11 +227,25 @@ pub struct Dataset {
     pub originals: f64,
 }
 
+/// How the model that a run starts from is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BaseEvaluation {
+    /// Not at all.
+    None,
+    /// With the prompts of the reasoner.
+    Reasoner,
+    /// In its own chat template, which says whether a thought is opened.
+    Chat,
+}
+
 /// Evaluation of models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Split to evaluate on.
     pub split: Split,
+    /// How the model that the run starts from is evaluated.
+    pub base: BaseEvaluation,
     /// Training questions to evaluate the initial model on, of each of two kinds; 0: none.
     pub training: usize,
     /// Sampling of responses.
@@ -533,16 +522,6 @@ fn with_default(table: &Table, section: &str, key: &str) -> Table {
     healed
 }
 
-impl Prompts {
-    /// The markers around a thought.
-    ///
-    /// # Errors
-    /// An unknown family; markers by which no thought would end.
-    pub fn markers(&self) -> Result<Markers> {
-        self.markers.markers("prompts.markers")
-    }
-}
-
 impl RunRecipe {
     /// Checks what the types of the settings leave open.
     fn check(&self) -> Result<()> {
@@ -582,6 +561,12 @@ impl RunRecipe {
         if !self.initial.train && self.model.folder.is_empty() {
             return usage(
                 "initial.train: a random model must be trained; model.folder names another".to_owned(),
+            );
+        }
+        if self.evaluation.base != BaseEvaluation::None && self.model.folder.is_empty() {
+            return usage(
+                "evaluation.base: a random model has nothing to measure: expected none, or a model.folder"
+                    .to_owned(),
             );
         }
         if !self.posterior.is_trained() && self.posterior.start == Some(StartFrom::Previous) {
@@ -919,6 +904,7 @@ mod tests {
 
     #[test]
     fn models_start_where_they_can() {
+        check_refused(&["evaluation.base=chat"], "evaluation.base: a random model has nothing to measure");
         check_refused(&["initial.train=false"], "initial.train: a random model must be trained");
         check_refused(&["posterior.train=false", "posterior.start=previous"], "has no last round");
         check_refused(&["posterior.start=final"], "posterior.start: unknown variant `final`");

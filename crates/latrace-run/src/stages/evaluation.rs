@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::Result;
-use latrace_core::StopReason;
+use latrace_core::{Question, StopReason};
 use latrace_engine::boundary::Completion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,14 +12,15 @@ use super::selection::{WithSamples, drawn};
 use super::{Counts, StageWork, answer_job, draw_stage};
 use crate::evaluation::{Answer, accuracy_by, answer_of};
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
-use crate::plan::{EvaluatedQuestions, EvaluationSettings, Role};
+use crate::plan::{EvaluatedQuestions, EvaluationSettings, OwnPrompts, Role};
+use crate::prompting::Prompting;
 use latrace_core::Split;
 use latrace_engine::sampling::Prompt;
 use latrace_engine::trace_codec::TraceCodec;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Accuracy, Tally};
 use latrace_questions::judge::Judge;
-use latrace_questions::query::Query;
+use latrace_questions::query::{Query, is_boxed};
 use latrace_verify::Reason;
 
 /// The stage's counts.
@@ -34,6 +35,9 @@ pub struct Measured {
     pub distinct_right: Option<f64>,
     /// Responses truncated at the token limit.
     pub truncated: u64,
+    /// Responses without a thought, each judged as a whole.
+    #[serde(default)]
+    pub without_thought: u64,
     /// Tokens sampled.
     pub tokens: u64,
     /// The questions' split.
@@ -45,7 +49,9 @@ pub struct Measured {
 /// # Errors
 /// A model that cannot be loaded, prompts that do not fit it, tables that cannot be read or written.
 pub fn run(settings: &EvaluationSettings, work: StageWork<'_>) -> Result<Value> {
-    let codec = &TraceCodec::open(work.model()?, settings.markers.clone())?;
+    let mut codec = TraceCodec::open(work.model()?, settings.markers.clone())?;
+    let prompts = EvaluationPrompts::of(settings, &mut codec)?;
+    let codec = &codec;
     let judge = &Judge::new(settings.verdicts.time_limit, &work.context.verifiers);
     let source = work.input(Role::Questions)?;
     let job = answer_job("responses", settings.sampling, settings.seed, codec);
@@ -54,7 +60,7 @@ pub fn run(settings: &EvaluationSettings, work: StageWork<'_>) -> Result<Value> 
         question.split == settings.questions.split()
             && drawn.as_ref().is_none_or(|drawn| drawn.contains(&question.id))
     };
-    let ask = |part| asked(&source, part, is_asked, judge);
+    let ask = |part| asked(&source, part, is_asked, |question| prompts.posed(question, codec, judge));
     let records = |samples| records(samples, codec, judge);
     let counts: ResponseCounts = draw_stage(work, &source, &job, ask, records)?;
     Ok(json!(counts.measured(settings)))
@@ -64,7 +70,13 @@ pub fn run(settings: &EvaluationSettings, work: StageWork<'_>) -> Result<Value> 
 struct Posed {
     question: QuestionRecord,
     query: Query,
+    /// Whether its prompt opens a thought.
+    opened: bool,
 }
+
+/// The prompts that a model is evaluated with: conversations that leave it to the chat template and the model whether
+/// there is a thought, or else those of the reasoner, in which one is opened.
+struct EvaluationPrompts(Option<Prompting>);
 
 /// The ids of the training questions to evaluate on; none where a whole split is.
 fn drawn_ids(
@@ -92,16 +104,48 @@ fn asked(
     source: &Table<QuestionRecord>,
     part: usize,
     is_asked: impl Fn(&QuestionRecord) -> bool,
-    judge: &Judge<'_>,
+    posed: impl Fn(QuestionRecord) -> Result<(Posed, Prompt)>,
 ) -> Result<Vec<(Posed, Prompt)>> {
-    let asked = source.read(part)?.into_iter().filter(is_asked);
-    asked.map(|question| posed(question, judge)).collect()
+    source.read(part)?.into_iter().filter(is_asked).map(posed).collect()
 }
 
-fn posed(question: QuestionRecord, judge: &Judge<'_>) -> Result<(Posed, Prompt)> {
-    let prompt = Prompt::keyed(question.id.clone(), question.prompt_ids.clone());
-    let query = judge.query(question.judged())?;
-    Ok((Posed { question, query }, prompt))
+impl EvaluationPrompts {
+    fn of(settings: &EvaluationSettings, codec: &mut TraceCodec) -> Result<EvaluationPrompts> {
+        let Some(OwnPrompts { conversation, date }) = &settings.own_prompts else {
+            return Ok(EvaluationPrompts(None));
+        };
+        if let Some(date) = *date {
+            codec.text.set_date(date);
+        }
+        Ok(EvaluationPrompts(Some(conversation.compile()?)))
+    }
+
+    fn posed(
+        &self,
+        question: QuestionRecord,
+        codec: &TraceCodec,
+        judge: &Judge<'_>,
+    ) -> Result<(Posed, Prompt)> {
+        let query = judge.query(question.judged())?;
+        let (ids, opened) = match &self.0 {
+            None => (question.prompt_ids.clone(), !codec.markers().open.trim().is_empty()),
+            Some(prompting) => own_prompt(prompting, &question, codec)?,
+        };
+        let prompt = Prompt::keyed(question.id.clone(), ids);
+        Ok((Posed { question, query, opened }, prompt))
+    }
+}
+
+/// The model's own prompt of a question, and whether it opens a thought.
+fn own_prompt(
+    prompting: &Prompting,
+    question: &QuestionRecord,
+    codec: &TraceCodec,
+) -> Result<(Vec<u32>, bool)> {
+    let (boxed, text) = (is_boxed(&question.kind), &codec.text);
+    let asked = Question { question: question.question.clone(), ..Question::default() };
+    let prompt = prompting.prompt(&asked, None, boxed, codec.markers(), Some(text))?;
+    Ok((prompt.ids(text)?, codec.markers().opens(&prompt.text)))
 }
 
 /// The records of a part's responses, which are judged together.
@@ -114,48 +158,43 @@ fn records(
         .iter()
         .flat_map(|(of, drawn)| (0..).zip(drawn).map(move |(number, drawn)| (of, number, drawn)));
     let drawn: Vec<(&Posed, u64, &Completion)> = drawn.collect();
-    let texts: Vec<Option<String>> = drawn.iter().map(|(_, _, drawn)| answer_text(drawn, codec)).collect();
-    let answers = drawn.iter().zip(&texts).filter_map(|((of, ..), text)| Some((&of.query, text.as_deref()?)));
-    let mut judged = judge.verifiers.judge_in_turn(&answers.collect::<Vec<_>>())?.into_iter();
-    let records = drawn.into_iter().zip(texts).map(|((of, number, drawn), text)| {
-        let judgement = text.as_ref().and_then(|_| judged.next());
-        of.record(number, drawn, text, judgement.map_or(Reason::NoAnswer, |judgement| judgement.reason))
+    let responses: Vec<String> = drawn.iter().map(|(_, _, drawn)| codec.response_text(&drawn.ids)).collect();
+    let answers: Vec<Answer<'_>> = drawn
+        .iter()
+        .zip(&responses)
+        .map(|((of, _, drawn), response)| of.answer(drawn, response, codec))
+        .collect();
+    let given = drawn.iter().zip(&answers).filter_map(|((of, ..), answer)| Some((&of.query, answer.text()?)));
+    let mut judged = judge.verifiers.judge_in_turn(&given.collect::<Vec<_>>())?.into_iter();
+    let records = drawn.into_iter().zip(answers).map(|((of, number, drawn), answer)| {
+        let judgement = answer.text().and_then(|_| judged.next());
+        of.record(number, drawn, answer, judgement.map_or(Reason::NoAnswer, |judgement| judgement.reason))
     });
     Ok(records.collect())
 }
 
 impl Posed {
-    fn record(
-        &self,
-        number: u64,
-        drawn: &Completion,
-        text: Option<String>,
-        reason: Reason,
-    ) -> ResponseRecord {
+    fn record(&self, number: u64, drawn: &Completion, answer: Answer<'_>, reason: Reason) -> ResponseRecord {
         ResponseRecord {
             id: self.question.id.clone(),
             sample: number,
             difficulty: self.question.difficulty.clone(),
             truncated: is_truncated(drawn),
             token_ids: drawn.ids.clone(),
-            text,
+            text: answer.text().map(str::to_owned),
             reason,
+            without_thought: Some(matches!(answer, Answer::AtOnce(_))),
         }
+    }
+
+    /// The answer in a response to the question.
+    fn answer<'a>(&self, drawn: &Completion, response: &'a str, codec: &TraceCodec) -> Answer<'a> {
+        answer_of(response, self.opened, is_truncated(drawn), codec.markers())
     }
 }
 
 fn is_truncated(drawn: &Completion) -> bool {
     drawn.stop == StopReason::MaxTokens
-}
-
-/// The answer in a response. A run's prompts open the thought: without its end there is no answer, whatever
-/// looks like one.
-fn answer_text(drawn: &Completion, codec: &TraceCodec) -> Option<String> {
-    let response = codec.response_text(&drawn.ids);
-    match answer_of(&response, true, is_truncated(drawn), codec.markers()) {
-        Answer::Given(text) => Some(text.to_owned()),
-        Answer::Unclosed | Answer::Truncated => None,
-    }
 }
 
 /// Correct responses by question, whose difficulty comes first.
@@ -165,12 +204,14 @@ struct ResponseCounts {
     /// By question and text.
     right: BTreeSet<(String, String)>,
     truncated: u64,
+    without_thought: u64,
     tokens: u64,
 }
 
 impl Counts<ResponseRecord> for ResponseCounts {
     fn add(&mut self, response: &ResponseRecord) {
         self.truncated += u64::from(response.truncated);
+        self.without_thought += u64::from(response.without_thought == Some(true));
         self.tokens += response.token_ids.len() as u64;
         // By question first: accuracies are means over questions, whatever the number of responses of each.
         let question = (response.difficulty.clone(), response.id.clone());
@@ -192,6 +233,7 @@ impl ResponseCounts {
             by_difficulty: self.by_difficulty(settings.seed),
             distinct_right: (!all.is_empty()).then(|| self.right.len() as f64 / all.len() as f64),
             truncated: self.truncated,
+            without_thought: self.without_thought,
             tokens: self.tokens,
             split: settings.questions.split(),
         }
@@ -218,6 +260,7 @@ mod tests {
             questions: EvaluatedQuestions::Split { split: Split::Validation },
             sampling: Sampling { n: 2, params: SamplingParams::plain(8) },
             markers: Markers::named("plain").unwrap(),
+            own_prompts: None,
             verdicts: VerdictSettings { time_limit: 1.0, verifier: None },
             seed: 0,
         }
@@ -231,7 +274,7 @@ mod tests {
         let mut of = |id: &str, difficulty: &str, text: &str, stop| {
             let mut question = question(id, Split::Validation);
             question.difficulty = Some(difficulty.to_owned());
-            let (posed, prompt) = posed(question, &judge).unwrap();
+            let (posed, prompt) = EvaluationPrompts(None).posed(question, &codec, &judge).unwrap();
             assert_eq!(prompt.ids, [1, 2, 3]);
             let ids = codec.encode(text).unwrap();
             let completion = Completion { logp: vec![-1.0; ids.len()], ids, stop };
@@ -250,14 +293,34 @@ mod tests {
         // What looks like an answer within a thought without an end is none.
         assert_eq!(of("b", "2", "+7 -3", StopReason::End), (None, Reason::NoAnswer, false));
         assert_eq!(of("b", "2", "+7 -3", StopReason::MaxTokens), (None, Reason::NoAnswer, true));
-        let Measured { overall, by_difficulty, distinct_right, truncated, split, .. } =
+        let Measured { overall, by_difficulty, distinct_right, truncated, split, without_thought, .. } =
             counts.measured(&settings());
         assert_eq!((overall.accuracy, overall.questions, overall.samples, truncated), (0.5, 3, 7, 2));
+        assert_eq!(without_thought, 0, "the prompts open a thought");
         // One of the first question, none of the second, two of the third.
         assert_eq!(distinct_right, Some(1.0));
         let accuracies: Vec<(&str, f64)> =
             by_difficulty.iter().map(|(name, of)| (name.as_str(), of.accuracy)).collect();
         assert_eq!((accuracies, split), (vec![("1", 0.75), ("2", 0.0)], Split::Validation));
+    }
+
+    #[test]
+    fn an_answer_given_at_once_is_counted_and_judged_as_a_whole() {
+        let (codec, verifiers) = (codec(), Verifiers::default());
+        let judge = Judge::new(1.0, &verifiers);
+        let of = |opened: bool, text: &str| {
+            let question = question("a", Split::Test);
+            let query = judge.query(question.judged()).unwrap();
+            let ids = codec.encode(text).unwrap();
+            let completion = Completion { logp: vec![-1.0; ids.len()], ids, stop: StopReason::End };
+            let posed = Posed { question, query, opened };
+            let record = records(vec![(posed, vec![completion])], &codec, &judge).unwrap().remove(0);
+            (record.reason, record.without_thought)
+        };
+        assert_eq!(of(false, "+7 -3"), (Reason::Equal, Some(true)));
+        assert_eq!(of(false, "10 +7 </think> +7 -3"), (Reason::Equal, Some(false)));
+        assert_eq!(of(false, "<think> +7 -3"), (Reason::NoAnswer, Some(false)));
+        assert_eq!(of(true, "+7 -3"), (Reason::NoAnswer, Some(false)));
     }
 
     #[test]
@@ -268,8 +331,9 @@ mod tests {
         table.write(0, &all.map(|split| question(&format!("{split:?}"), split))).unwrap();
         let verifiers = Verifiers::default();
         for split in all {
-            let asked =
-                asked(&table, 0, |question| question.split == split, &Judge::new(1.0, &verifiers)).unwrap();
+            let (codec, judge) = (codec(), Judge::new(1.0, &verifiers));
+            let posed = |question| EvaluationPrompts(None).posed(question, &codec, &judge);
+            let asked = asked(&table, 0, |question| question.split == split, posed).unwrap();
             let ids: Vec<&str> = asked.iter().map(|(posed, _)| posed.question.id.as_str()).collect();
             assert_eq!(ids, [format!("{split:?}")]);
         }

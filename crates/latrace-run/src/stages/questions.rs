@@ -1,5 +1,7 @@
 //! Stage 0: encodes questions as token ids, the only time that text is encoded.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result};
 use latrace_core::{Markers, Message, Question};
 use serde::Serialize;
@@ -47,6 +49,8 @@ pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
         posterior: &settings.posterior.compile()?,
     };
     let (questions, rows) = encoding.read(&settings.source)?;
+    let prompting = [encoding.reasoner, encoding.posterior];
+    check_prompts(&questions, prompting, &settings.markers, Some(&codec.text))?;
     rows.log();
     let contaminated = FoundQuestions::of(&questions, EvaluatedTexts::default());
     contaminated.iter().for_each(FoundQuestions::log);
@@ -140,6 +144,40 @@ impl Encoding<'_> {
     }
 }
 
+/// Checks the templates of the reasoner and the posterior on a question of each kind: that they render, and that a
+/// thought begins where they end.
+///
+/// # Errors
+/// Names the setting; errors of the templates.
+pub fn check_prompts(
+    questions: &[(Split, Question)],
+    [reasoner, posterior]: [&Prompting; 2],
+    markers: &Markers,
+    text: Option<&TextCodec>,
+) -> Result<()> {
+    let of = |question: &Question, (setting, prompting, hint): (&str, &Prompting, Option<&str>)| {
+        let boxed = question.kind.as_deref().is_some_and(is_boxed);
+        let prompt = prompting.prompt(question, hint, boxed, markers, text);
+        prompt
+            .and_then(|prompt| prompt.check_open(setting, markers))
+            .with_context(|| format!("question {}", question.id))
+    };
+    // A template may depend on a question's kind, and hardly on more.
+    let [mut asked, mut hinted] = [HashSet::new(), HashSet::new()];
+    for (_, question) in questions {
+        let kind = question.kind.as_deref();
+        if reasoner.ready_made(question, markers).is_none() && asked.insert(kind) {
+            of(question, ("prompts.reasoner", reasoner, None))?;
+        }
+        if let Some(hint) = question.hint().filter(|_| question.posterior_prompt.is_none())
+            && hinted.insert(kind)
+        {
+            of(question, ("prompts.posterior", posterior, Some(hint)))?;
+        }
+    }
+    Ok(())
+}
+
 /// A question's prompts as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptTexts {
@@ -221,6 +259,35 @@ mod tests {
         let row = json!({"answer": "A", "options": ["x", "y"], "limits": {"seconds": 2}});
         let expected = json!({"gold": "A", "options": ["x", "y"], "limits": {"seconds": 2}});
         assert_eq!(reference(&serde_json::from_value(row).unwrap()), expected);
+    }
+
+    #[test]
+    fn templates_are_checked_on_a_question_of_each_kind() {
+        let question = |kind: &str, prompt: Option<&str>| {
+            let row = json!({"id": kind, "question": "q", "answer": "a", "kind": kind, "prompt": prompt});
+            (Split::Train, serde_json::from_value::<Question>(row).unwrap())
+        };
+        let template = |text: &str| Prompting::Template(PromptTemplate::new(text).unwrap());
+        let (opening, markers) = (template("{{ question }} {{ open }}"), Markers::named("think").unwrap());
+        let check = |questions: &[(Split, Question)], reasoner: &Prompting, posterior: &Prompting| {
+            check_prompts(questions, [reasoner, posterior], &markers, None)
+                .map_err(|error| format!("{error:#}"))
+        };
+        let both = [question("math", None), question("text", None)];
+        check(&both, &opening, &opening).unwrap();
+        // It opens a thought for mathematics alone.
+        let boxed = template("{{ question }}{% if boxed %} {{ open }}{% endif %}");
+        check(&both[..1], &boxed, &opening).unwrap();
+        let error = check(&both, &boxed, &opening).unwrap_err();
+        assert!(
+            error
+                .starts_with("question text: prompts.reasoner: expected a prompt that ends with \"<think>\""),
+            "{error}"
+        );
+        let error = check(&both, &opening, &template("{{ question }} {{ hint }}")).unwrap_err();
+        assert!(error.contains("prompts.posterior: expected a prompt that ends with"), "{error}");
+        // The question's own prompt is what its trace was written after.
+        check(&[question("text", Some("own"))], &boxed, &opening).unwrap();
     }
 
     #[test]

@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use latrace_core::Message;
 use latrace_core::random::stream;
+use latrace_core::{Markers, Message};
 use latrace_core::{SamplingParams, StopReason};
 use latrace_engine::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::{CpuEngine, CpuOptions, Engine};
 
-use super::input::{ModelInput, Parsed};
+use super::input::{ModelInput, Parsed, markers};
 use super::output::{print, write};
 use super::sample::SamplingArguments;
 use latrace_io::failure::Failure;
@@ -33,7 +33,8 @@ const STAGE: &str = "chat";
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Each line is a message, and the reply is streamed. Ctrl-C stops the reply, /reset starts a new conversation,
-/quit or end of input (Ctrl-D) exits. Without a chat template, the model continues the plain text.
+/quit or end of input (Ctrl-D) exits. Without a chat template, the model continues the plain text. The thoughts
+of earlier replies are given to the template apart from the answers; most leave them out.
 
 Of a run, the chat is with its trained model, asked as in training and sampled as in its evaluation.
 
@@ -52,6 +53,13 @@ pub struct ChatArguments {
     /// System message
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// Begin each reply with the marker that opens a thought, as recipes with prompts.reasoner = "chat" do
+    #[arg(long)]
+    open_thought: bool,
+    /// Markers around a thought: think, stratos, plain, or a table as in a recipe, such as
+    /// '{ open = "<a>", close = "</a>" }'
+    #[arg(long, value_name = "NAME|TABLE", default_value = "think")]
+    markers: String,
     #[command(flatten)]
     sampling: SamplingArguments,
     /// Random seed
@@ -77,7 +85,7 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
         text: &model.text,
         params,
         stop_ids: arguments.sampling.stop_ids(model.shape.end_ids.clone()),
-        conversation: Conversation::new(arguments, &model.text),
+        conversation: Conversation::new(arguments, &model.text)?,
         seed: arguments.seed,
         replies: 0,
         interrupted,
@@ -126,28 +134,44 @@ fn interrupt(flag: &AtomicBool) {
 }
 
 /// The messages so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Conversation {
     messages: Vec<Message>,
     system: Option<String>,
     /// There is no chat template: messages are joined as plain text.
     plain: bool,
+    markers: Markers,
+    open_thought: bool,
 }
 
 impl Conversation {
-    fn new(arguments: &ChatArguments, text: &TextCodec) -> Conversation {
-        let plain = !text.has_template();
-        Conversation { messages: Vec::new(), system: arguments.system.clone(), plain }
+    fn new(arguments: &ChatArguments, text: &TextCodec) -> Result<Conversation> {
+        let (plain, open_thought) = (!text.has_template(), arguments.open_thought);
+        if plain && open_thought {
+            return Err(Failure::usage("--open-thought: the model has no chat template").into());
+        }
+        let (system, markers) = (arguments.system.clone(), markers(&arguments.markers)?);
+        Ok(Conversation { messages: Vec::new(), system, plain, markers, open_thought })
     }
 
-    /// Adds a message; the first one is preceded by the system message, also after a reset.
-    fn add(&mut self, role: &str, text: &str) {
+    /// Adds a message of the user; the first one is preceded by the system message, also after a reset.
+    fn ask(&mut self, text: &str) {
         if self.messages.is_empty()
             && let Some(system) = &self.system
         {
-            self.messages.push(message("system", system));
+            self.messages.push(Message::new("system", system));
         }
-        self.messages.push(message(role, text));
+        self.messages.push(Message::new("user", text));
+    }
+
+    /// Adds a reply. Its thought is kept apart, so that a template which knows of none does not render it as an answer.
+    fn answer(&mut self, reply: &str) {
+        let answered = |(thought, answer): (&str, &str)| Message {
+            reasoning_content: Some(thought.to_owned()),
+            ..Message::new("assistant", answer)
+        };
+        let split = self.markers.split(reply).filter(|_| !self.plain);
+        self.messages.push(split.map_or_else(|| Message::new("assistant", reply), answered));
     }
 
     /// The token ids of the whole conversation.
@@ -159,15 +183,13 @@ impl Conversation {
 
     fn rendered(&self, text: &TextCodec) -> Parsed<String> {
         if !self.plain {
-            return text.prompt(&self.messages);
+            let prompt = text.prompt(&self.messages)?;
+            let opened = || format!("{}{}", self.markers.before_thought(&prompt), self.markers.open);
+            return Ok(if self.open_thought { opened() } else { prompt });
         }
         let contents = self.messages.iter().map(|message| message.content.as_str());
         Ok(contents.collect::<Vec<_>>().join("\n"))
     }
-}
-
-fn message(role: &str, content: &str) -> Message {
-    Message::new(role, content)
 }
 
 fn refused(problem: FieldProblem) -> Failure {
@@ -219,12 +241,12 @@ impl Chat<'_> {
     fn reply(&mut self, message: &str) -> Result<()> {
         // A Ctrl-C while no reply was being sampled must not stop this one.
         self.interrupted.store(false, SeqCst);
-        self.conversation.add("user", message);
+        self.conversation.ask(message);
         let request = self.request()?;
         match self.sample(request) {
             Ok((reply, stop)) => {
                 print(ending(stop))?;
-                self.conversation.add("assistant", &reply);
+                self.conversation.answer(&reply);
             }
             // Nobody reads any more.
             Err(error) if is_closed() => return Err(error),
@@ -337,5 +359,35 @@ impl GenerateClient for Printer<'_> {
     fn finished(&mut self, _: usize, _: usize, completion: Completion) -> Result<()> {
         self.stop = Some(completion.stop);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thoughts_of_earlier_replies_are_kept_apart_from_answers() {
+        let markers = Markers::named("think").unwrap();
+        let mut conversation =
+            Conversation { messages: Vec::new(), system: None, plain: false, markers, open_thought: false };
+        conversation.ask("1 + 1?");
+        conversation.answer("<think>\none and one\n</think>\n\n2");
+        conversation.answer("so 2\n</think>\n\ntwo");
+        conversation.answer("2 at once");
+        conversation.answer("<think>\ncut");
+        let said: Vec<(&str, Option<&str>)> = conversation
+            .messages
+            .iter()
+            .map(|message| (message.content.as_str(), message.reasoning_content.as_deref()))
+            .collect();
+        let expected = [
+            ("1 + 1?", None),
+            ("2", Some("one and one")),
+            ("two", Some("so 2")),
+            ("2 at once", None),
+            ("<think>\ncut", None),
+        ];
+        assert_eq!(said, expected);
     }
 }

@@ -79,10 +79,13 @@ pub struct EvalArguments {
     /// The model's name in tables [default: the value of --model]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Prompt template: reasoner, plain, a file, or chat for the model's own chat template
-    /// [default: reasoner; plain for a built-in task]
+    /// Prompt template: reasoner, plain, a file, chat for the model's own chat template, or chat_open for that with the
+    /// thought opened, as in recipes with prompts.reasoner = "chat" [default: reasoner; plain for a built-in task]
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
+    /// System message of a chat [default: none]
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
     /// Markers around a thought: think, stratos, plain, or a table as in a recipe, such as
     /// '{ open = "<a>", close = "</a>" }' [default: think; plain for a built-in task]
     #[arg(long, value_name = "NAME|TABLE")]
@@ -186,7 +189,10 @@ fn evaluated_model<'a>(
     Ok(EvaluatedModel {
         name: arguments.name.clone().unwrap_or_else(|| model.display().to_string()),
         folder: model_folder(model)?,
-        wrapping: Wrapping::named(arguments.template.as_deref().unwrap_or(template))?,
+        wrapping: Wrapping::named(
+            arguments.template.as_deref().unwrap_or(template),
+            arguments.system.as_deref(),
+        )?,
         engine,
     })
 }
@@ -237,7 +243,10 @@ fn log_reasons(summary: &EvaluationSummary) {
 }
 
 fn log_truncation(summary: &EvaluationSummary) {
-    let (truncated, unclosed) = (summary.truncated, summary.unclosed);
+    let EvaluationSummary { truncated, unclosed, without_thought, .. } = *summary;
+    if without_thought > 0 {
+        info!("{without_thought} responses answer at once, without a thought, and are judged as a whole");
+    }
     if truncated + unclosed > 0 {
         let percent = 100.0 * summary.truncation_rate;
         info!(

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use latrace_engine::EngineRole;
 use latrace_run::estimate::needs::{Need, disk, memory, model_before};
 use latrace_run::estimate::trial::Rates;
-use latrace_run::estimate::{Work, works};
+use latrace_run::estimate::{QuestionNumbers, Work, works};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::runner::State;
 use latrace_run::plan::Plan;
@@ -21,12 +21,14 @@ pub(super) struct Ahead<'a> {
     pub states: &'a [State],
     pub context: &'a RunContext,
     pub run: &'a Path,
+    questions: QuestionNumbers,
     works: Vec<Work>,
 }
 
 impl<'a> Ahead<'a> {
     /// # Errors
-    /// Records or questions that cannot be read.
+    /// Records or questions that cannot be read; templates that cannot be used; no traces where a model learns
+    /// from them.
     pub(super) fn new(
         recipe: &'a RunRecipe,
         plan: &'a Plan,
@@ -34,7 +36,8 @@ impl<'a> Ahead<'a> {
         context: &'a RunContext,
         run: &'a Path,
     ) -> Result<Ahead<'a>> {
-        Ok(Ahead { recipe, plan, states, context, run, works: works(plan, run)? })
+        let questions = QuestionNumbers::of(plan, run)?;
+        Ok(Ahead { recipe, plan, states, context, run, questions, works: works(plan, questions) })
     }
 
     /// How much a stage that is not done has to do, at most.
@@ -61,8 +64,10 @@ impl<'a> Ahead<'a> {
         let Work { drawn, scored, trained, .. } = todo.iter().map(|(_, work)| *work).sum();
         // A model that cannot be read is the run's error, in its first stage; the plan is shown all the same.
         let space = self.space(&todo).unwrap_or_else(|error| format!("Memory: not known, {error:#}\n"));
+        let QuestionNumbers { train, traced, validation, test } = self.questions;
         format!(
-            "\nTo be done, if every sample and row were as long as it may be:\n{}{}{}{space}",
+            "\nQuestions: {train} to train on, {traced} of them with a trace, {validation} for validation, {test} \
+             for the test.\nTo be done, if every sample and row were as long as it may be:\n{}{}{}{space}",
             self.tokens("drawn", drawn, EngineRole::Generate),
             self.tokens("scored", scored, EngineRole::Score),
             self.tokens("trained on", trained, EngineRole::Train),
