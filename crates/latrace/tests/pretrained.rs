@@ -155,18 +155,20 @@ fn a_chat_model_is_trained_without_traces_and_measured_beside_itself() {
     let models: Vec<&String> = summary["models"].as_object().unwrap().keys().collect();
     assert_eq!(models, ["base", "final", "initial"]);
     assert_eq!(bench.json("r/00-questions/stage.json")["counts"]["traced"], 0);
-    // The base model was not made to think: what it says at once is judged as a whole, and counted.
+    // The base model was not made to think: what it says at once is judged as a whole, unless it was cut, and counted.
     let responses: Vec<ResponseRecord> = bench.records("r/10-evaluation/base");
-    let thinks = |response: &ResponseRecord| response.token_ids.contains(&id_of("<think>"));
+    let markers = [id_of("<think>"), id_of("</think>")];
+    for response in &responses {
+        let thinks = response.token_ids.iter().any(|id| markers.contains(id));
+        assert_eq!(response.without_thought, Some(!thinks), "{response:?}");
+        assert!(thinks || response.text.is_some() != response.truncated, "{response:?}");
+    }
     let at_once = responses.iter().filter(|response| response.without_thought == Some(true));
-    assert!(at_once.clone().all(|response| !thinks(response) && response.text.is_some()));
-    assert_eq!(summary["models"]["base"]["without_thought"], at_once.count());
     assert!(
-        responses
-            .iter()
-            .filter(|response| response.truncated)
-            .all(|response| response.without_thought == Some(false))
+        at_once.clone().any(|response| response.truncated)
+            && at_once.clone().any(|response| !response.truncated)
     );
+    assert_eq!(summary["models"]["base"]["without_thought"], at_once.count());
     // The others think, as they were prompted to.
     assert_ne!(summary["models"]["base"]["without_thought"], 0);
     assert_eq!(summary["models"]["initial"]["without_thought"], 0);
@@ -294,13 +296,15 @@ max_new_tokens = 12
     let (own, summary) = evaluate("chat", "own-template");
     assert_eq!(own["prompt"], "system Brief. user 1 + 1? assistant ");
     let responses = own["responses"].as_array().unwrap();
-    let is_at_once = |response: &&Value| {
-        let text = response["content"].as_str().unwrap();
-        response["stop_reason"] != "max_tokens" && !text.contains("think>")
-    };
+    let is_at_once = |response: &&Value| !response["content"].as_str().unwrap().contains("think>");
     let at_once = responses.iter().filter(is_at_once).count();
     assert!(at_once > 0, "{own}");
     assert_eq!(summary["without_thought"], at_once);
+    let is_unclosed = |response: &&Value| {
+        let text = response["content"].as_str().unwrap();
+        text.contains("<think>") && !text.contains("</think>")
+    };
+    assert_eq!(summary["unclosed"], responses.iter().filter(is_unclosed).count());
     let (code, said) =
         bench.run(&["eval", "--bench", "own.toml", "--model", "own/model", "--system", "x", "--out", "no"]);
     assert!(code == 2 && said.contains("--system: the template reasoner is no chat"), "{said}");

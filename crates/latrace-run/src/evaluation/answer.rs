@@ -14,15 +14,37 @@ pub enum Answer<'a> {
     Unclosed,
     /// The response was truncated at the token limit before the thought ended, so its text is not an answer.
     Truncated,
+    /// The response was truncated at the token limit, and has no thought: what it says so far is not its answer.
+    Cut,
 }
 
-/// The answer in `response`. `opened`: the prompt opened the thought; `truncated`: the response hit the token
-/// limit.
-pub fn answer_of<'a>(response: &'a str, opened: bool, truncated: bool, markers: &Markers) -> Answer<'a> {
+/// Whether the prompt of a response opened a thought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// It did.
+    Opened,
+    /// It left that to the model.
+    Unopened,
+    /// The prompt is not known.
+    #[default]
+    Unknown,
+}
+
+impl Opening {
+    /// That of a prompt which ends with the marker that opens a thought, or does not.
+    pub fn of(opens: bool) -> Opening {
+        if opens { Opening::Opened } else { Opening::Unopened }
+    }
+}
+
+/// The answer in `response`; `truncated`: it hit the token limit.
+pub fn answer_of<'a>(response: &'a str, opening: Opening, truncated: bool, markers: &Markers) -> Answer<'a> {
+    let has_thought = opening == Opening::Opened || markers.holds_open(response);
     match markers.split(response) {
         Some((_, answer)) => Answer::Given(answer),
+        None if truncated && !has_thought && opening == Opening::Unopened => Answer::Cut,
         None if truncated => Answer::Truncated,
-        None if opened || markers.holds_open(response) => Answer::Unclosed,
+        None if has_thought => Answer::Unclosed,
         None => Answer::AtOnce(response),
     }
 }
@@ -34,7 +56,19 @@ impl<'a> Answer<'a> {
             Answer::Given(text) | Answer::AtOnce(text) => Some(text),
             // Nothing in an unfinished thought is an answer, however much it looks like one.
             Answer::Unclosed | Answer::Truncated => None,
+            // Nor is the beginning of an answer.
+            Answer::Cut => None,
         }
+    }
+
+    /// Whether the response has a thought that does not end, as far as is known.
+    pub fn is_unclosed(self) -> bool {
+        matches!(self, Answer::Unclosed | Answer::Truncated)
+    }
+
+    /// Whether the response has no thought.
+    pub fn is_without_thought(self) -> bool {
+        matches!(self, Answer::AtOnce(_) | Answer::Cut)
     }
 }
 
@@ -44,8 +78,9 @@ mod tests {
 
     #[track_caller]
     fn check(family: &str, response: &str, opened: bool, truncated: bool, expected: Answer<'_>) {
+        let opening = if opened { Opening::Opened } else { Opening::Unknown };
         assert_eq!(
-            answer_of(response, opened, truncated, &Markers::named(family).unwrap()),
+            answer_of(response, opening, truncated, &Markers::named(family).unwrap()),
             expected,
             "{response:?}"
         );
@@ -87,9 +122,25 @@ mod tests {
             cut: "####".to_owned(),
             ..Markers::named("think").unwrap()
         };
-        let of = |response: &'static str, truncated| answer_of(response, false, truncated, &markers);
+        let of =
+            |response: &'static str, truncated| answer_of(response, Opening::Unopened, truncated, &markers);
         assert_eq!(of("2 + 2 = 4 #### 4", false), Answer::Given("4"));
         assert_eq!(of("It is 4.", false), Answer::AtOnce("It is 4."));
-        assert_eq!(of("It is", true), Answer::Truncated);
+        assert_eq!(of("It is", true), Answer::Cut);
+    }
+
+    #[test]
+    fn a_cut_answer_is_a_thought_without_an_end_only_where_a_thought_may_have_begun() {
+        let markers = Markers::named("think").unwrap();
+        let check = |response: &str, opening: Opening, unclosed: bool, without_thought: bool| {
+            let answer = answer_of(response, opening, true, &markers);
+            assert_eq!((answer.is_unclosed(), answer.is_without_thought()), (unclosed, without_thought));
+            assert_eq!(answer.text(), None);
+        };
+        check("2 + 2 =", Opening::Unopened, false, true);
+        check("<think> 2 + 2 =", Opening::Unopened, true, false);
+        check("2 + 2 =", Opening::Opened, true, false);
+        // The prompt may have opened one.
+        check("2 + 2 =", Opening::Unknown, true, false);
     }
 }

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, anyhow};
 use latrace_verify::{Judgement, Reason, Verdict};
 use serde_json::json;
 
-use super::answer::Answer;
 use super::response::Response;
 use super::responses::Responses;
 use super::{BenchmarkRun, RESULTS, results};
@@ -54,7 +53,7 @@ pub struct JudgedResponse {
     pub truncated: bool,
     /// Whether its thought has no end.
     pub unclosed: bool,
-    /// Whether it has no thought, and is judged as a whole.
+    /// Whether it has no thought, and is judged as a whole unless it was truncated.
     pub without_thought: bool,
     /// Its tokens.
     pub tokens: Option<u64>,
@@ -226,8 +225,8 @@ impl<'a> Judge<'a> {
         JudgedResponse {
             reason: judgement.reason,
             truncated: response.is_truncated(),
-            unclosed: answer.text().is_none(),
-            without_thought: matches!(answer, Answer::AtOnce(_)),
+            unclosed: answer.is_unclosed(),
+            without_thought: answer.is_without_thought(),
             tokens: response.tokens,
             thought_tokens: response.thought_tokens,
         }

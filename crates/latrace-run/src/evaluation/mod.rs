@@ -22,7 +22,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use latrace_core::Markers;
 
-pub use answer::{Answer, answer_of};
+pub use answer::{Answer, Opening, answer_of};
 pub use judging::{JudgedResponse, Scored};
 pub use lengths::Lengths;
 pub use prompts::Wrapping;

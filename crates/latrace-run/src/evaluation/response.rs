@@ -2,7 +2,7 @@
 
 use latrace_core::{Markers, StopReason};
 
-use super::answer::{Answer, answer_of};
+use super::answer::{Answer, Opening, answer_of};
 
 /// A response to a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Response {
     /// The whole text.
     pub text: String,
     /// Whether the prompt opened a thought.
-    pub opened: bool,
+    pub opening: Opening,
     /// Why it stopped, if known.
     pub stop_reason: Option<String>,
     /// Its tokens.
@@ -27,6 +27,6 @@ impl Response {
 
     /// The part of it that is judged.
     pub fn answer(&self, markers: &Markers) -> Answer<'_> {
-        answer_of(&self.text, self.opened, self.is_truncated(), markers)
+        answer_of(&self.text, self.opening, self.is_truncated(), markers)
     }
 }

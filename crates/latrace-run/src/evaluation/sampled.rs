@@ -8,6 +8,7 @@ use latrace_engine::boundary::StopTexts;
 use latrace_engine::{Engine, EngineRole, ModelShape};
 use serde_json::{Value, json};
 
+use super::answer::Opening;
 use super::prompts::{Prompted, Wrapping};
 use super::response::Response;
 use super::{Asked, BenchmarkRun, RESPONSES};
@@ -228,7 +229,7 @@ impl ByModel {
         let whole = self.text.decode(ids).unwrap_or_default();
         Response {
             text: self.stops.cut(&whole, true).to_owned(),
-            opened: self.prompts[place].opens,
+            opening: Opening::of(self.prompts[place].opens),
             stop_reason: Some(finished.stop_reason.clone()),
             tokens: Some(finished.token_ids.len() as u64),
             thought_tokens: boundary(ids, &self.cut, |ids| self.text.decode(ids)).map(|tokens| tokens as u64),

@@ -64,7 +64,7 @@ pub struct EvaluationSummary {
     pub truncation_rate: f64,
     /// Thoughts without an end, including truncated ones; none is judged as an answer.
     pub unclosed: u64,
-    /// Responses without a thought, each judged as a whole.
+    /// Responses without a thought, each judged as a whole unless it was truncated.
     #[serde(default)]
     pub without_thought: u64,
     /// Tokens of responses.

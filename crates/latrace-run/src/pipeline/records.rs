@@ -193,7 +193,8 @@ pub struct ResponseRecord {
     pub reason: Reason,
     /// Whether it was truncated at the token limit.
     pub truncated: bool,
-    /// Whether it has no thought, and is judged as a whole; null in runs of versions that did not tell.
+    /// Whether it has no thought, and is judged as a whole unless it was truncated; null in runs of versions that did not
+    /// tell.
     pub without_thought: Option<bool>,
 }
 

@@ -81,7 +81,7 @@ pub struct ModelSummary {
     pub distinct_right: Option<f64>,
     /// Responses truncated at the token limit.
     pub truncated: u64,
-    /// Responses without a thought, each judged as a whole.
+    /// Responses without a thought, each judged as a whole unless it was truncated.
     #[serde(default)]
     pub without_thought: u64,
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::selection::{WithSamples, drawn};
 use super::{Counts, StageWork, answer_job, draw_stage};
-use crate::evaluation::{Answer, accuracy_by, answer_of};
+use crate::evaluation::{Answer, Opening, accuracy_by, answer_of};
 use crate::pipeline::records::{QuestionRecord, ResponseRecord};
 use crate::plan::{EvaluatedQuestions, EvaluationSettings, OwnPrompts, Role};
 use crate::prompting::Prompting;
@@ -35,7 +35,7 @@ pub struct Measured {
     pub distinct_right: Option<f64>,
     /// Responses truncated at the token limit.
     pub truncated: u64,
-    /// Responses without a thought, each judged as a whole.
+    /// Responses without a thought, each judged as a whole unless it was truncated.
     #[serde(default)]
     pub without_thought: u64,
     /// Tokens sampled.
@@ -71,7 +71,7 @@ struct Posed {
     question: QuestionRecord,
     query: Query,
     /// Whether its prompt opens a thought.
-    opened: bool,
+    opening: Opening,
 }
 
 /// The prompts that a model is evaluated with: conversations that leave it to the chat template and the model whether
@@ -127,12 +127,12 @@ impl EvaluationPrompts {
         judge: &Judge<'_>,
     ) -> Result<(Posed, Prompt)> {
         let query = judge.query(question.judged())?;
-        let (ids, opened) = match &self.0 {
+        let (ids, opens) = match &self.0 {
             None => (question.prompt_ids.clone(), !codec.markers().open.trim().is_empty()),
             Some(prompting) => own_prompt(prompting, &question, codec)?,
         };
         let prompt = Prompt::keyed(question.id.clone(), ids);
-        Ok((Posed { question, query, opened }, prompt))
+        Ok((Posed { question, query, opening: Opening::of(opens) }, prompt))
     }
 }
 
@@ -183,13 +183,13 @@ impl Posed {
             token_ids: drawn.ids.clone(),
             text: answer.text().map(str::to_owned),
             reason,
-            without_thought: Some(matches!(answer, Answer::AtOnce(_))),
+            without_thought: Some(answer.is_without_thought()),
         }
     }
 
     /// The answer in a response to the question.
     fn answer<'a>(&self, drawn: &Completion, response: &'a str, codec: &TraceCodec) -> Answer<'a> {
-        answer_of(response, self.opened, is_truncated(drawn), codec.markers())
+        answer_of(response, self.opening, is_truncated(drawn), codec.markers())
     }
 }
 
@@ -313,7 +313,7 @@ mod tests {
             let query = judge.query(question.judged()).unwrap();
             let ids = codec.encode(text).unwrap();
             let completion = Completion { logp: vec![-1.0; ids.len()], ids, stop: StopReason::End };
-            let posed = Posed { question, query, opened };
+            let posed = Posed { question, query, opening: Opening::of(opened) };
             let record = records(vec![(posed, vec![completion])], &codec, &judge).unwrap().remove(0);
             (record.reason, record.without_thought)
         };

@@ -245,7 +245,9 @@ fn log_reasons(summary: &EvaluationSummary) {
 fn log_truncation(summary: &EvaluationSummary) {
     let EvaluationSummary { truncated, unclosed, without_thought, .. } = *summary;
     if without_thought > 0 {
-        info!("{without_thought} responses answer at once, without a thought, and are judged as a whole");
+        info!(
+            "{without_thought} responses have no thought: the whole of each is judged, unless it was truncated"
+        );
     }
     if truncated + unclosed > 0 {
         let percent = 100.0 * summary.truncation_rate;
