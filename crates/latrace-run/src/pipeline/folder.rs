@@ -233,13 +233,13 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Removes temporary files of a killed process. The lock guarantees that no other process is writing them.
+/// Removes temporary files and folders of a killed process. The lock guarantees that no other process is writing
+/// them.
 fn remove_temporary(folder: &Path) -> Result<()> {
     let cannot = "cannot clear the folder";
-    for path in paths_in(folder, cannot)? {
-        if path.is_file() && is_temporary(&name_of(&path)) {
-            fs::remove_file(&path).with_context(|| format!("{cannot} {}", folder.display()))?;
-        }
+    for path in paths_in(folder, cannot)?.into_iter().filter(|path| is_temporary(&name_of(path))) {
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.with_context(|| format!("{cannot} {}", folder.display()))?;
     }
     Ok(())
 }
@@ -324,6 +324,8 @@ fn has_changed(folder: &Path, name: &str, state: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -336,6 +338,19 @@ mod tests {
         assert!(error.contains("another process is working in"), "{error}");
         drop(held);
         assert!(!RunFolder::is_at_work(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(".model.7.0.tmp")).unwrap();
+        for file in [".model.7.0.tmp/weights", ".summary.json.7.1.tmp", "kept.tmp"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        drop(RunFolder::lock(folder.path()).unwrap());
+        let left: BTreeSet<String> =
+            paths_in(folder.path(), "").unwrap().iter().map(|path| name_of(path)).collect();
+        assert!(left.contains("kept.tmp") && !left.iter().any(|name| is_temporary(name)), "{left:?}");
     }
 
     fn begun(folder: &Path, before: f64) -> StageFolder {

@@ -85,7 +85,7 @@ pub fn run(arguments: &ChatArguments) -> Result<()> {
         text: &model.text,
         params,
         stop_ids: arguments.sampling.stop_ids(model.shape.end_ids.clone()),
-        conversation: Conversation::new(arguments, &model.text)?,
+        conversation: Conversation::new(arguments, &model)?,
         seed: arguments.seed,
         replies: 0,
         interrupted,
@@ -145,10 +145,11 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn new(arguments: &ChatArguments, text: &TextCodec) -> Result<Conversation> {
-        let (plain, open_thought) = (!text.has_template(), arguments.open_thought);
+    fn new(arguments: &ChatArguments, model: &ModelInput) -> Result<Conversation> {
+        let (plain, open_thought) = (!model.text.has_template(), arguments.open_thought);
         if plain && open_thought {
-            return Err(Failure::usage("--open-thought: the model has no chat template").into());
+            let model = model.folder.display();
+            return Err(Failure::usage(format!("--open-thought: {model} has no chat template")).into());
         }
         let (system, markers) = (arguments.system.clone(), markers(&arguments.markers)?);
         Ok(Conversation { messages: Vec::new(), system, plain, markers, open_thought })
