@@ -86,10 +86,10 @@ fn notation() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..25).prop_map(|pieces| pieces.concat())
 }
 
-/// A readable expression of one variable.
+/// A readable expression of one variable. It has no zero, since a product with one is refused.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
-        (0..1000_i64).prop_map(|value| value.to_string()),
+        (1..1000_i64).prop_map(|value| value.to_string()),
         Just("x".to_owned()),
         Just("\\pi".to_owned()),
         (1..9_u8, 1..9_u8).prop_map(|(a, b)| format!("\\frac{{{a}}}{{{b}}}"))
