@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::boundary::{Fit, FitJob};
 use latrace_io::difference::difference;
 use latrace_io::failure::Failure;
-use latrace_io::files::write_atomically;
+use latrace_io::files::write_text;
 use latrace_io::progress::Progress;
 use latrace_io::tensorboard::EventWriter;
 
@@ -104,7 +104,7 @@ impl Recorder {
             tracing::info!("resumed after update {done}");
         }
         // Before the first update: a killed run must say what its metrics were measured with.
-        write_atomically(&self.out.join(RECIPE), |writer| Ok(writer.write_all(self.recipe.as_bytes())?))?;
+        write_text(&self.out.join(RECIPE), &self.recipe)?;
         self.open = Some(OpenRecord {
             metrics: open_metrics(&self.out.join(METRICS), done)?,
             // TensorBoard thus forgets what an interrupted run logged after the checkpoint.
@@ -168,7 +168,7 @@ fn open_metrics(path: &Path, done: u64) -> Result<File> {
     // Updates after the checkpoint are repeated on resuming, and each has one line.
     if path.is_file() {
         let kept = lines_up_to(path, done).with_context(|| format!("cannot read {}", path.display()))?;
-        write_atomically(path, |writer| Ok(writer.write_all(kept.as_bytes())?))?;
+        write_text(path, &kept)?;
     }
     OpenOptions::new().create(true).append(true).open(path).with_context(cannot)
 }

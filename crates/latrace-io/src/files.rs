@@ -20,6 +20,15 @@ pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>)
     written
 }
 
+/// Writes a text as a file, as [`write_atomically`] does.
+///
+/// # Errors
+/// I/O errors.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    write_atomically(path, |writer| writer.write_all(text.as_bytes()).with_context(cannot))
+}
+
 fn write_and_rename<T>(
     path: &Path,
     temporary: &Path,

@@ -1,9 +1,12 @@
 //! GGUF: values of the `gguf` package to the bit, models there and back, and damage of every kind.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod common;
 
+use std::fs;
+use std::path::Path;
+
+use common::{CASES, folder as golden};
 use half::{bf16, f16};
 use latrace_lm::checkpoint::gguf::{GgufEntry, GgufExportType, GgufFile, GgufModel, GgufType, export};
 use latrace_lm::checkpoint::{SaveDtype, load};
@@ -15,27 +18,6 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 const FAMILIES: [&str; 3] = ["llama", "qwen2", "qwen3"];
-
-/// Model folders of every family, with biases, with each scaling of rotary embeddings, and stored in each type.
-const FOLDERS: [&str; 13] = [
-    "qwen2",
-    "qwen2-untied",
-    "qwen3",
-    "qwen3-odd",
-    "llama",
-    "llama-bias",
-    "llama-mha",
-    "rope-linear",
-    "rope-llama3",
-    "rope-yarn",
-    "bf16",
-    "f16",
-    "sharded",
-];
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
-}
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
@@ -138,7 +120,7 @@ fn essence(config: Config) -> Config {
 
 #[test]
 fn a_model_survives_the_way_there_and_back() {
-    for name in FOLDERS {
+    for name in CASES {
         let config = Config::read(&golden(name)).unwrap();
         let weights = load(&golden(name), &config).unwrap();
         let (_, got, values) = import_bytes(&exported(&golden(name), GgufExportType::F32).unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use latrace_io::files::{checksum, write_atomically};
+use latrace_io::files::{checksum, write_atomically, write_text};
 use latrace_lm::train_config::Loss;
 use latrace_lm::{Divisor, RowFileWriter, RowSource, TrainConfig, TrainPlan, Update};
 use serde::Serialize;
@@ -120,7 +120,7 @@ pub(super) fn write_job(
     what: What<'_>,
 ) -> Result<[PathBuf; 2]> {
     let [worker, path] = [work.join("worker.py"), work.join("job.json")];
-    write_atomically(&worker, |file| Ok(file.write_all(WORKER.as_bytes())?))?;
+    write_text(&worker, WORKER)?;
     let job = Job {
         mode: if let What::Train(_) = what { "train" } else { "score" },
         work,

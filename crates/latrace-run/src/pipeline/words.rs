@@ -7,6 +7,7 @@ use latrace_questions::contamination::Contamination;
 
 use super::summary::{ModelSummary, RunSummary};
 use crate::diagnostics::in_lines;
+use crate::release::MODEL;
 
 /// The summary as text: a table, and its interpretation.
 pub fn in_words(summary: &RunSummary, run: &Path) -> String {
@@ -97,10 +98,11 @@ fn effort(summary: &RunSummary) -> String {
 
 fn next_steps(summary: &RunSummary, run: &Path) -> String {
     format!(
-        "The model is in {0}/model. Next: `latrace chat {0}` talks to it; `latrace report {0}` draws the run as one \
+        "The model is in {2}. Next: `latrace chat {0}` talks to it; `latrace report {0}` draws the run as one \
          page; `latrace run … seed={1}` repeats it with another seed.",
         run.display(),
-        summary.seed + 1
+        summary.seed + 1,
+        run.join(MODEL).display()
     )
 }
 

@@ -31,8 +31,7 @@ pub(super) fn of(recipe: &RunRecipe, text: &TextCodec) -> Result<Option<String>>
             let base = text.template_source().context("a conversation needs the model's chat template")?;
             let prompt = text.prompt(&[Message::new("user", "q")]).map_err(|problem| anyhow!("{problem}"))?;
             // Some templates open the thought themselves.
-            let is_open = prompt.trim_end().ends_with(markers.open.trim());
-            let open = if is_open { String::new() } else { literal(&markers.open) };
+            let open = if markers.opens(&prompt) { String::new() } else { literal(&markers.open) };
             Ok(Some(of_chat(&chat.ask(QUESTION, boxed, &markers)?, chat.system(), base, &open)))
         }
     }

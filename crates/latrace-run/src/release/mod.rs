@@ -7,15 +7,14 @@ mod card;
 mod chat_template;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::SamplingParams;
-use latrace_engine::ModelShape;
 use latrace_engine::text_codec::TextCodec;
+use latrace_engine::{ModelShape, copy_companions};
 use latrace_io::failure::Failure;
-use latrace_io::files::{replace_folder, write_atomically};
+use latrace_io::files::{replace_folder, write_text};
 use serde::{Deserialize, Serialize};
 
 use crate::layout;
@@ -28,18 +27,6 @@ pub const MODEL: &str = "model";
 
 /// The file with the settings that samplers take a model's defaults from.
 pub const GENERATION: &str = "generation_config.json";
-
-/// Files of a model folder beside its weights that the released model takes as they are.
-const SHARED: [&str; 8] = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "tokenizer.model",
-];
 
 /// Writes the model of a finished run, whole or not at all, and returns its folder. Weights are linked, not copied,
 /// where the file system can.
@@ -87,10 +74,11 @@ fn fill(folder: &Path, trained: &Path, recipe: &RunRecipe, summary: &RunSummary)
     for entry in fs::read_dir(trained).with_context(|| format!("cannot read {}", trained.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if SHARED.contains(&name.as_str()) || name.contains(".safetensors") {
+        if name == "config.json" || name.contains(".safetensors") {
             link(&path, &folder.join(&name))?;
         }
     }
+    copy_companions(trained, folder)?;
     let shape = ModelShape::read(trained)?;
     let text = TextCodec::open(trained, &shape)?;
     if let Some(template) = chat_template::of(recipe, &text)? {
@@ -106,11 +94,6 @@ fn link(from: &Path, to: &Path) -> Result<()> {
     fs::hard_link(from, to)
         .or_else(|_| fs::copy(from, to).map(drop))
         .with_context(|| format!("cannot copy {}", from.display()))
-}
-
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    let cannot = || format!("cannot write {}", path.display());
-    write_atomically(path, |writer| writer.write_all(text.as_bytes()).with_context(cannot))
 }
 
 /// Sampling in the terms of transformers, whose greedy decoding has no temperature.

@@ -16,7 +16,7 @@ use crate::pipeline::folder::StageFolder;
 use crate::plan::{ModelSettings, Stage};
 use crate::recipe::run::ModelSource;
 use latrace_io::failure::Failure;
-use latrace_io::files::write_atomically;
+use latrace_io::files::write_text;
 use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
 use latrace_questions::source::Source;
@@ -155,7 +155,7 @@ fn is_determined(name: &str) -> Failure {
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
-    write_atomically(&folder.join(name), |writer| Ok(std::io::Write::write_all(writer, text.as_bytes())?))
+    write_text(&folder.join(name), text)
 }
 
 #[cfg(test)]
