@@ -6,8 +6,8 @@ use crate::{
     AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss,
 };
 use crate::{
-    adamw, attention, cached_attention, choice, embedding, head, large_pages, linear, packed, rms_norm,
-    rotary, swiglu,
+    adamw, attention, cached_attention, choice, dropout, embedding, head, large_pages, linear, packed,
+    rms_norm, rotary, swiglu,
 };
 
 /// The CPU.
@@ -90,7 +90,7 @@ impl Device for Cpu {
     fn rms_norm_backward(
         &self,
         dx: &mut Vec<f32>,
-        dw: &mut Vec<f32>,
+        dw: Option<&mut Vec<f32>>,
         dy: &Vec<f32>,
         x: &Vec<f32>,
         w: &Vec<f32>,
@@ -100,7 +100,7 @@ impl Device for Cpu {
         let length = rows * w.len();
         rms_norm::rms_norm_backward(
             &mut dx[..length],
-            dw,
+            dw.map(Vec::as_mut_slice),
             &dy[..length],
             &x[..length],
             w,
@@ -187,6 +187,18 @@ impl Device for Cpu {
         }
     }
 
+    fn scale(&self, x: &mut Vec<f32>, factor: f32, length: usize) {
+        dropout::scale(&mut x[..length], factor);
+    }
+
+    fn dropout(&self, y: &mut Vec<f32>, x: &Vec<f32>, keys: &[u64], rate: f32, width: usize) {
+        dropout::dropout(y, x, keys, rate, width);
+    }
+
+    fn dropout_backward(&self, dx: &mut Vec<f32>, dy: &Vec<f32>, keys: &[u64], rate: f32, width: usize) {
+        dropout::dropout_backward(dx, dy, keys, rate, width);
+    }
+
     fn rotary_table(&self, frequencies: &[f32], scale: f32, positions: usize) -> Vec<f32> {
         rotary::rotary_table(frequencies, scale, positions)
     }
@@ -261,7 +273,8 @@ impl Device for Cpu {
     fn head_backward(
         &self,
         logp: &mut [f32],
-        [dhidden, dw]: [&mut Vec<f32>; 2],
+        dhidden: &mut Vec<f32>,
+        dw: Option<&mut Vec<f32>>,
         hidden: &Vec<f32>,
         w: &Vec<f32>,
         targets: &[u32],
@@ -269,7 +282,7 @@ impl Device for Cpu {
         d: usize,
         logits: &mut Vec<f32>,
     ) {
-        head::head_backward(logp, dhidden, dw, hidden, w, targets, loss, d, logits);
+        head::head_backward(logp, dhidden, dw.map(Vec::as_mut_slice), hidden, w, targets, loss, d, logits);
     }
 
     fn resident(&self, length: usize) -> Vec<f32> {

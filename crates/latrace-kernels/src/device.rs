@@ -91,11 +91,11 @@ pub trait Device: Send + Sync {
         epsilon: f32,
         rows: usize,
     );
-    /// dx and dw are added.
+    /// dx and dw are added; without `dw`, the weight is frozen.
     fn rms_norm_backward(
         &self,
         dx: &mut Self::Buffer,
-        dw: &mut Self::Buffer,
+        dw: Option<&mut Self::Buffer>,
         dy: &Self::Buffer,
         x: &Self::Buffer,
         w: &Self::Buffer,
@@ -163,6 +163,20 @@ pub trait Device: Send + Sync {
         inputs: usize,
     );
 
+    /// x *= factor, over `length` values.
+    fn scale(&self, x: &mut Self::Buffer, factor: f32, length: usize);
+    /// y = x / (1 − rate) where a value is kept, else 0; one row of `width` values for each key.
+    fn dropout(&self, y: &mut Self::Buffer, x: &Self::Buffer, keys: &[u64], rate: f32, width: usize);
+    /// dx += dy / (1 − rate) where [`Device::dropout`] keeps the value.
+    fn dropout_backward(
+        &self,
+        dx: &mut Self::Buffer,
+        dy: &Self::Buffer,
+        keys: &[u64],
+        rate: f32,
+        width: usize,
+    );
+
     /// cos and sin of positions 0..`positions`, times `scale`.
     fn rotary_table(&self, frequencies: &[f32], scale: f32, positions: usize) -> Self::Buffer;
     /// Turns heads in place.
@@ -221,11 +235,12 @@ pub trait Device: Send + Sync {
         d: usize,
         logits: &mut Self::Buffer,
     );
-    /// Log-probs and gradients of the loss; `dw` is added.
+    /// Log-probs and gradients of the loss; `dw` is added, and without it the weight is frozen.
     fn head_backward(
         &self,
         logp: &mut [f32],
-        gradients: [&mut Self::Buffer; 2],
+        dhidden: &mut Self::Buffer,
+        dw: Option<&mut Self::Buffer>,
         hidden: &Self::Buffer,
         w: &Self::Buffer,
         targets: &[u32],

@@ -32,14 +32,14 @@ pub(crate) fn head_logp(
     for_each_chunk(logp, hidden, w, targets, d, logits, |_, _, _| {});
 }
 
-/// Log-probs, and the gradient of `loss` with respect to `hidden` (written) and `w` (added).
+/// Log-probs, and the gradient of `loss` with respect to `hidden` (written) and, unless it is frozen, `w` (added).
 ///
 /// # Shapes
 /// As [`head_logp`]; `dhidden` as `hidden`, `dw` as `w`.
 pub(crate) fn head_backward(
     logp: &mut [f32],
     dhidden: &mut [f32],
-    dw: &mut [f32],
+    mut dw: Option<&mut [f32]>,
     hidden: &[f32],
     w: &[f32],
     targets: &[u32],
@@ -64,6 +64,7 @@ pub(crate) fn head_backward(
             Matrix::new(w, d),
             Start::Zero,
         );
+        let Some(dw) = dw.as_deref_mut() else { return };
         Tiled(Sum::Chain).product(
             dw,
             d,
@@ -229,7 +230,7 @@ mod tests {
         head_backward(
             &mut again,
             &mut dhidden,
-            &mut dw,
+            Some(&mut dw),
             &hidden,
             &w,
             &targets,

@@ -9,6 +9,7 @@
 use crate::adamw::adamw_reference;
 use crate::attention::{attention_backward_reference, attention_reference};
 use crate::choice::choose_reference;
+use crate::dropout::dropout_reference;
 use crate::embedding::{embedding_backward_reference, embedding_reference};
 use crate::head::head_reference;
 use crate::linear::{linear_backward_reference, linear_reference};
@@ -127,7 +128,7 @@ impl Device for Reference {
     fn rms_norm_backward(
         &self,
         dx: &mut Buffer,
-        dw: &mut Buffer,
+        mut dw: Option<&mut Buffer>,
         dy: &Buffer,
         x: &Buffer,
         w: &Buffer,
@@ -141,7 +142,7 @@ impl Device for Reference {
             let epsilon = inverse_rms[row].powi(-2) - mean_square(x);
             let (of_x, of_w) = rms_norm_backward_reference(dy, x, w, epsilon);
             add(&mut dx[row * d..], &of_x);
-            add(dw, &of_w);
+            dw.iter_mut().for_each(|dw| add(dw, &of_w));
         }
     }
 
@@ -205,6 +206,18 @@ impl Device for Reference {
         let (_, of_w, of_b) = linear_backward_reference(dy, x, &w, inputs);
         add(dw, &of_w);
         db.into_iter().for_each(|db| add(db, &of_b));
+    }
+
+    fn scale(&self, x: &mut Buffer, factor: f32, length: usize) {
+        x[..length].iter_mut().for_each(|x| *x *= f64::from(factor));
+    }
+
+    fn dropout(&self, y: &mut Buffer, x: &Buffer, keys: &[u64], rate: f32, width: usize) {
+        write(y, &dropout_reference(&x[..keys.len() * width], keys, rate, width));
+    }
+
+    fn dropout_backward(&self, dx: &mut Buffer, dy: &Buffer, keys: &[u64], rate: f32, width: usize) {
+        add(dx, &dropout_reference(&dy[..keys.len() * width], keys, rate, width));
     }
 
     fn rotary_table(&self, frequencies: &[f32], scale: f32, _: usize) -> Buffer {
@@ -291,7 +304,8 @@ impl Device for Reference {
     fn head_backward(
         &self,
         logp: &mut [f32],
-        [dhidden, dw]: [&mut Buffer; 2],
+        dhidden: &mut Buffer,
+        dw: Option<&mut Buffer>,
         hidden: &Buffer,
         w: &Buffer,
         targets: &[u32],
@@ -305,7 +319,7 @@ impl Device for Reference {
         let hidden = &hidden[..targets.len() * d];
         let (_, of_hidden, of_w) = head_reference(hidden, w, targets, &dlogp, d);
         write(dhidden, &of_hidden);
-        add(dw, &of_w);
+        dw.into_iter().for_each(|dw| add(dw, &of_w));
     }
 
     fn resident(&self, length: usize) -> Buffer {

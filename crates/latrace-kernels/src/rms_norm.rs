@@ -31,13 +31,13 @@ dispatched! {
     }
 }
 
-/// With n = x·inverse_rms: dx += (dy·w − n·mean(dy·w·n))·inverse_rms; dw += Σ_rows dy·n.
+/// With n = x·inverse_rms: dx += (dy·w − n·mean(dy·w·n))·inverse_rms; dw += Σ_rows dy·n, unless it is frozen.
 ///
 /// # Shapes
 /// `dx`, `dy`, `x`: rows×d; `dw`, `w`: d; `inverse_rms`: rows.
 pub(crate) fn rms_norm_backward(
     dx: &mut [f32],
-    dw: &mut [f32],
+    dw: Option<&mut [f32]>,
     dy: &[f32],
     x: &[f32],
     w: &[f32],
@@ -54,6 +54,7 @@ pub(crate) fn rms_norm_backward(
         let rows = first * d..(first + count) * d;
         backward_rows(dx, &dy[rows.clone()], &x[rows], w, &inverse_rms[first..first + count]);
     });
+    let Some(dw) = dw else { return };
     // Summed over rows by tasks of columns, each in the order of rows.
     let shared = Shared::new(dw);
     for_each_column_block(d, |first, count| {
@@ -139,7 +140,7 @@ mod tests {
             let (mut y, mut inverse, mut dx, mut dw) =
                 (vec![9.0; rows * d], vec![9.0; rows], vec![1.0; rows * d], vec![1.0; d]);
             rms_norm(&mut y, &mut inverse, &x, &w, 1e-6);
-            rms_norm_backward(&mut dx, &mut dw, &dy, &x, &w, &inverse);
+            rms_norm_backward(&mut dx, Some(&mut dw), &dy, &x, &w, &inverse);
             let (mut expected_dx, mut expected_dw) =
                 rms_norm_backward_reference(&wide(&dy), &wide(&x), &wide(&w), 1e-6);
             close("y", &y, &rms_norm_reference(&wide(&x), &wide(&w), 1e-6));

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::adapter::model_file;
 use crate::error::{Error, Result};
 use crate::fields::{Fields, read_json};
 use crate::rope::Rope;
@@ -184,7 +185,7 @@ impl Config {
     /// A file that is missing or not JSON; an unknown architecture; a field with an invalid or unsupported
     /// value.
     pub fn read(dir: &Path) -> Result<Self> {
-        let path = dir.join("config.json");
+        let path = model_file(dir, "config.json")?;
         let mut config = Self::from_fields(&Fields::new(&path, &read_json(&path)?))?;
         // Chat models often end a turn with another token than the one in config.json.
         if let Some(ids) = generation_end_tokens(dir)? {
@@ -201,7 +202,7 @@ impl Config {
         if let Some(ids) = generation_end_tokens(dir)? {
             return Ok(ids);
         }
-        let path = dir.join("config.json");
+        let path = model_file(dir, "config.json")?;
         read_end_tokens(&Fields::new(&path, &read_json(&path)?), None)
     }
 
@@ -306,7 +307,7 @@ fn too_large(fields: &Fields<'_>, total: u128) -> Error {
 
 /// The end tokens that `generation_config.json` names, if any.
 fn generation_end_tokens(dir: &Path) -> Result<Option<Vec<u32>>> {
-    let path = dir.join("generation_config.json");
+    let path = model_file(dir, "generation_config.json")?;
     if !path.exists() {
         return Ok(None);
     }

@@ -7,9 +7,9 @@ use latrace_kernels::{Device, Rotation};
 
 /// How a model's projections are computed: from weights as stored, or from packed ones.
 pub(crate) trait Projections<D: Device> {
-    /// y = x·Wᵀ (+ b).
+    /// y = x·Wᵀ (+ b), without an adapter.
     fn linear(&self, y: &mut D::Buffer, x: &D::Buffer, projection: Projection, rows: usize, inputs: usize);
-    /// y += x·Wᵀ (+ b).
+    /// y += x·Wᵀ (+ b), without an adapter.
     fn linear_add(
         &self,
         y: &mut D::Buffer,
@@ -18,6 +18,36 @@ pub(crate) trait Projections<D: Device> {
         rows: usize,
         inputs: usize,
     );
+    /// The model, for its adapter.
+    fn model(&self) -> &Model<D>;
+
+    /// y = x·(W + s·B·A)ᵀ (+ b); `low` is room for rows×rank.
+    fn project(
+        &self,
+        y: &mut D::Buffer,
+        x: &D::Buffer,
+        p: Projection,
+        rows: usize,
+        inputs: usize,
+        low: &mut D::Buffer,
+    ) {
+        self.linear(y, x, p, rows, inputs);
+        self.model().add_low_rank(y, x, p, rows, inputs, low);
+    }
+
+    /// y += x·(W + s·B·A)ᵀ (+ b).
+    fn project_add(
+        &self,
+        y: &mut D::Buffer,
+        x: &D::Buffer,
+        p: Projection,
+        rows: usize,
+        inputs: usize,
+        low: &mut D::Buffer,
+    ) {
+        self.linear_add(y, x, p, rows, inputs);
+        self.model().add_low_rank(y, x, p, rows, inputs, low);
+    }
 }
 
 impl<D: Device> Projections<D> for Model<D> {
@@ -27,6 +57,10 @@ impl<D: Device> Projections<D> for Model<D> {
 
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, inputs: usize) {
         self.device.linear_add(y, x, self.weight(p), self.bias(p), rows, inputs);
+    }
+
+    fn model(&self) -> &Model<D> {
+        self
     }
 }
 
@@ -44,6 +78,8 @@ pub(crate) struct Stream<D: Device> {
     pub k: D::Buffer,
     pub v: D::Buffer,
     inverse_rms: D::Buffer,
+    /// Between A and B of an adapter, T×rank.
+    low: D::Buffer,
 }
 
 impl<D: Device> Stream<D> {
@@ -63,6 +99,7 @@ impl<D: Device> Stream<D> {
             v: zeros(shape.key_width()),
             // One value per head, since queries and keys may be normed head by head.
             inverse_rms: zeros(shape.heads),
+            low: zeros(model.most_rank()),
         }
     }
 
@@ -91,16 +128,16 @@ impl<D: Device> Stream<D> {
         layer: &LayerLayout,
         positions: &[u32],
     ) {
-        let Self { table, x, h, wide: [a, _], k, v, inverse_rms, .. } = self;
+        let Self { table, x, h, wide: [a, _], k, v, inverse_rms, low, .. } = self;
         let (d, tokens, shape) = (model.config.hidden_size, positions.len(), model.attention_shape());
         model.norm([h, inverse_rms], x, layer.input_norm, tokens);
-        projections.linear(v, h, layer.value, tokens, d);
+        projections.project(v, h, layer.value, tokens, d, low);
         // A norm cannot work in place, so keys that are normed are projected into a work area first.
         if let Some((_, key_norm)) = layer.head_norms {
-            projections.linear(a, h, layer.key, tokens, d);
+            projections.project(a, h, layer.key, tokens, d, low);
             model.norm([k, inverse_rms], a, key_norm, tokens * shape.kv_heads);
         } else {
-            projections.linear(k, h, layer.key, tokens, d);
+            projections.project(k, h, layer.key, tokens, d, low);
         }
         model.rotate(k, positions, table, shape.kv_heads, Rotation::Forward);
     }
@@ -113,13 +150,13 @@ impl<D: Device> Stream<D> {
         layer: &LayerLayout,
         positions: &[u32],
     ) {
-        let Self { table, h, wide: [a, b], inverse_rms, .. } = self;
+        let Self { table, h, wide: [a, b], inverse_rms, low, .. } = self;
         let (d, tokens, shape) = (model.config.hidden_size, positions.len(), model.attention_shape());
         if let Some((query_norm, _)) = layer.head_norms {
-            projections.linear(a, h, layer.query, tokens, d);
+            projections.project(a, h, layer.query, tokens, d, low);
             model.norm([b, inverse_rms], a, query_norm, tokens * shape.heads);
         } else {
-            projections.linear(b, h, layer.query, tokens, d);
+            projections.project(b, h, layer.query, tokens, d, low);
         }
         model.rotate(b, positions, table, shape.heads, Rotation::Forward);
     }
@@ -132,15 +169,15 @@ impl<D: Device> Stream<D> {
         layer: &LayerLayout,
         rows: usize,
     ) {
-        let Self { x, h, wide: [a, b], inverse_rms, .. } = self;
+        let Self { x, h, wide: [a, b], inverse_rms, low, .. } = self;
         let config = &model.config;
         // The residual is added by the product itself, which saves a pass over the stream.
-        projections.linear_add(x, a, layer.output, rows, model.attention_shape().query_width());
+        projections.project_add(x, a, layer.output, rows, model.attention_shape().query_width(), low);
         model.norm([h, inverse_rms], x, layer.mlp_norm, rows);
-        projections.linear(a, h, layer.gate, rows, config.hidden_size);
-        projections.linear(b, h, layer.up, rows, config.hidden_size);
+        projections.project(a, h, layer.gate, rows, config.hidden_size, low);
+        projections.project(b, h, layer.up, rows, config.hidden_size, low);
         model.device.swiglu_in_place(a, b, rows * config.intermediate_size);
-        projections.linear_add(x, a, layer.down, rows, config.intermediate_size);
+        projections.project_add(x, a, layer.down, rows, config.intermediate_size, low);
     }
 
     /// Moves the given rows of `x` and `h` to the front: what queries and everything after them need.

@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::forward::Projections;
+use crate::low_rank::{Dropout, LowRankMemory};
 use crate::model::{LayerLayout, Model, Projection};
 use latrace_kernels::{Device, Rotation, TokenLoss};
 
@@ -27,13 +28,34 @@ struct LayerMemory<B> {
     up: B,
 }
 
-/// Memory of training passes, planned for the longest micro-batch so far and reused, and the gradients.
+/// Gradients of a model's parameters, and the memory of the passes that add to them.
 pub struct Gradients<D: Device> {
-    /// One buffer per parameter, in the order of `Config::parameters`.
-    pub gradients: Vec<D::Buffer>,
+    learned: Learned<D>,
+    passes: Passes<D>,
+}
+
+/// Gradients by parameter, in the order of `Model::parameters`; those of frozen parameters are empty.
+struct Learned<D: Device> {
+    gradients: Vec<D::Buffer>,
+    trained: Vec<bool>,
+}
+
+/// What does not change between the passes of a training.
+#[derive(Clone, Copy)]
+struct Options {
     recompute: bool,
+    /// Share of an adapter's inputs that are left out.
+    dropout: f32,
+}
+
+/// Memory of training passes, planned for the longest micro-batch so far and reused.
+struct Passes<D: Device> {
+    options: Options,
     tokens: usize,
     positions: usize,
+    /// What is left out of the batch at work: of all its tokens, and of its rows with a target.
+    dropout: [Dropout; 2],
+    low: LowRankMemory<D>,
     table: D::Buffer,
     /// The residual stream before each layer, T×d, and after the last, where only the R rows with a target
     /// are left.
@@ -59,36 +81,96 @@ pub struct Gradients<D: Device> {
 }
 
 impl<D: Device> Gradients<D> {
-    /// Zero gradients for the model; no activation memory yet.
-    pub fn new(model: &Model<D>, recompute: bool) -> Self {
-        Self::planned(model, recompute, 0, 0, model.zeros())
+    /// Zero gradients for the parameters that are trained; no activation memory yet. `dropout` is the share of an
+    /// adapter's inputs that are left out.
+    pub fn new(model: &Model<D>, trained: Vec<bool>, recompute: bool, dropout: f32) -> Self {
+        let learned = Learned { gradients: model.zeros(&trained), trained };
+        Self { learned, passes: Passes::planned(model, Options { recompute, dropout }, 0, 0) }
+    }
+
+    /// One buffer per parameter, in the order of `Model::parameters`; those of frozen parameters are empty.
+    pub fn buffers(&self) -> &[D::Buffer] {
+        &self.learned.gradients
     }
 
     /// Sets all gradients to zero.
     pub fn clear(&mut self, device: &D) {
-        self.gradients.iter_mut().for_each(|g| device.clear(g));
+        self.learned.gradients.iter_mut().for_each(|g| device.clear(g));
     }
 
-    /// Adds the gradient of Σ loss over the batch's targets, and returns their log-probs (nats).
-    pub fn accumulate(&mut self, model: &Model<D>, batch: &Batch, loss: TokenLoss<'_>) -> Vec<f32> {
-        self.reserve(model, batch.tokens(), batch.longest());
-        self.forward(model, batch);
+    /// Adds the gradient of Σ loss over the batch's targets, and returns their log-probs (nats). Which of an adapter's
+    /// inputs are left out follows from `keys`, one for each token.
+    pub fn accumulate(
+        &mut self,
+        model: &Model<D>,
+        batch: &Batch,
+        keys: &[u64],
+        loss: TokenLoss<'_>,
+    ) -> Vec<f32> {
+        let Self { learned, passes } = self;
+        passes.reserve(model, batch.tokens(), batch.longest());
+        passes.dropout = Dropout::of_batch(passes.options.dropout, batch, keys);
+        passes.forward(model, batch);
         // The head runs forward and backward at once: of its logits, only the log-probs are kept.
-        let logp = self.head(model, batch, loss);
-        self.backward(model, batch);
+        let logp = passes.head(model, batch, loss, learned);
+        passes.backward(model, batch, learned);
         logp
     }
+}
 
+impl<D: Device> Learned<D> {
+    /// The gradient of a parameter, unless that is frozen.
+    fn of(&mut self, parameter: usize) -> Option<&mut D::Buffer> {
+        self.trained[parameter].then(|| &mut self.gradients[parameter])
+    }
+
+    /// Adds to the gradients of a projection's weight and bias.
+    fn add_projection(
+        &mut self,
+        device: &D,
+        projection: Projection,
+        [dy, x]: [&D::Buffer; 2],
+        [rows, inputs]: [usize; 2],
+    ) {
+        if !self.trained[projection.weight] {
+            return;
+        }
+        // Weight and bias are two buffers of one slice: the bias is taken out, since both are written at once.
+        let gradients = &mut self.gradients;
+        let mut bias = projection.bias.map(|b| (b, std::mem::replace(&mut gradients[b], device.zeros(0))));
+        let (dw, db) = (&mut gradients[projection.weight], bias.as_mut().map(|(_, db)| db));
+        device.linear_parameter_gradient(dw, db, dy, x, rows, inputs);
+        if let Some((at, db)) = bias {
+            gradients[at] = db;
+        }
+    }
+
+    /// Adds to `dx` and to the gradient of the norm's weight; `forward` is the norm's input and what the forward
+    /// pass kept of it.
+    fn add_norm(
+        &mut self,
+        model: &Model<D>,
+        weight: usize,
+        dx: &mut D::Buffer,
+        dy: &D::Buffer,
+        [x, inverse_rms]: [&D::Buffer; 2],
+        rows: usize,
+    ) {
+        let w = &model.parameters[weight];
+        model.device.rms_norm_backward(dx, self.of(weight), dy, x, w, inverse_rms, rows);
+    }
+}
+
+impl<D: Device> Passes<D> {
     /// Makes room for batches of up to `tokens` tokens at positions below `positions`.
     fn reserve(&mut self, model: &Model<D>, tokens: usize, positions: usize) {
         if tokens <= self.tokens && positions <= self.positions {
             return;
         }
-        let gradients = std::mem::take(&mut self.gradients);
         let (tokens, positions) = (tokens.max(self.tokens), positions.max(self.positions));
         // The old memory is freed first, so that old and new are never held at the same time.
-        *self = Self::planned(model, self.recompute, 0, 0, Vec::new());
-        *self = Self::planned(model, self.recompute, tokens, positions, gradients);
+        *self = Self::planned(model, self.options, 0, 0);
+        *self = Self::planned(model, self.options, tokens, positions);
     }
 
     fn forward(&mut self, model: &Model<D>, batch: &Batch) {
@@ -100,11 +182,11 @@ impl<D: Device> Gradients<D> {
     }
 
     /// From the gradient of the last residual stream, in `dx`, to those of all parameters below the head.
-    fn backward(&mut self, model: &Model<D>, batch: &Batch) {
+    fn backward(&mut self, model: &Model<D>, batch: &Batch, learned: &mut Learned<D>) {
         for i in (0..model.config.layers).rev() {
-            self.backward_layer(model, batch, i);
+            self.backward_layer(model, batch, i, learned);
         }
-        let embedding = &mut self.gradients[model.layout.embedding];
+        let Some(embedding) = learned.of(model.layout.embedding) else { return };
         // As in transformers, whose embedding has a padding index: that token's row gets no gradient as an
         // input.
         let (d, skip) = (model.config.hidden_size, model.config.pad_token_id);
@@ -113,7 +195,7 @@ impl<D: Device> Gradients<D> {
 
     /// Where a layer's memory is.
     fn slot(&self, layer: usize) -> usize {
-        if self.recompute { 0 } else { layer }
+        if self.options.recompute { 0 } else { layer }
     }
 
     /// Rows of a layer beyond its attention: in the last layer, only those with a target matter from there
@@ -136,17 +218,21 @@ impl<D: Device> Gradients<D> {
     fn forward_projections(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
         let (tokens, d) = (batch.tokens(), model.config.hidden_size);
         let (shape, layer, slot) = (model.attention_shape(), &model.layout.layers[i], self.slot(i));
-        let (x, m) = (&self.x[i], &mut self.layers[slot]);
+        let (x, m, dropout, low) = (&self.x[i], &mut self.layers[slot], &self.dropout[0], &mut self.low);
         model.norm([&mut m.h, &mut m.inverse_rms], x, layer.input_norm, tokens);
-        model.linear(&mut m.v, &m.h, layer.value, tokens, d);
+        let mut project = |y: &mut D::Buffer, projection: Projection| {
+            model.linear(y, &m.h, projection, tokens, d);
+            low.forward(model, y, &m.h, projection, [tokens, d], dropout);
+        };
+        project(&mut m.v, layer.value);
         if let Some((query_norm, key_norm)) = layer.head_norms {
-            model.linear(&mut m.q_raw, &m.h, layer.query, tokens, d);
-            model.linear(&mut m.k_raw, &m.h, layer.key, tokens, d);
+            project(&mut m.q_raw, layer.query);
+            project(&mut m.k_raw, layer.key);
             model.norm([&mut m.q, &mut m.q_inverse_rms], &m.q_raw, query_norm, tokens * shape.heads);
             model.norm([&mut m.k, &mut m.k_inverse_rms], &m.k_raw, key_norm, tokens * shape.kv_heads);
         } else {
-            model.linear(&mut m.q, &m.h, layer.query, tokens, d);
-            model.linear(&mut m.k, &m.h, layer.key, tokens, d);
+            project(&mut m.q, layer.query);
+            project(&mut m.k, layer.key);
         }
         model.rotate(&mut m.q, &batch.positions, &self.table, shape.heads, Rotation::Forward);
         model.rotate(&mut m.k, &batch.positions, &self.table, shape.kv_heads, Rotation::Forward);
@@ -158,7 +244,8 @@ impl<D: Device> Gradients<D> {
         let (device, d, width) =
             (&model.device, model.config.hidden_size, model.attention_shape().query_width());
         let (slot, rows, layer) = (self.slot(i), Self::rows(model, batch, i), &model.layout.layers[i]);
-        let (mut x, m) = (&self.x[i], &mut self.layers[slot]);
+        let dropout = &self.dropout[usize::from(model.is_last(i))];
+        let (mut x, m, low) = (&self.x[i], &mut self.layers[slot], &mut self.low);
         let mut o = &m.o;
         if model.is_last(i) {
             device.gather_rows(&mut self.kept_x, &batch.rows, x, d);
@@ -167,85 +254,110 @@ impl<D: Device> Gradients<D> {
         }
         let (weight, bias) = (model.weight(layer.output), model.bias(layer.output));
         device.linear_residual(&mut m.x_mid, x, o, weight, bias, rows, width);
+        low.forward(model, &mut m.x_mid, o, layer.output, [rows, width], dropout);
         model.norm([&mut m.h_mid, &mut m.mid_inverse_rms], &m.x_mid, layer.mlp_norm, rows);
-        model.linear(&mut m.gate, &m.h_mid, layer.gate, rows, d);
-        model.linear(&mut m.up, &m.h_mid, layer.up, rows, d);
+        for (y, projection) in [(&mut m.gate, layer.gate), (&mut m.up, layer.up)] {
+            model.linear(y, &m.h_mid, projection, rows, d);
+            low.forward(model, y, &m.h_mid, projection, [rows, d], dropout);
+        }
     }
 
     /// The rest of a layer: the gated unit, and its projection added to the residual stream.
     fn mlp_output(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
         let (width, rows) = (model.config.intermediate_size, Self::rows(model, batch, i));
         let (slot, down) = (self.slot(i), model.layout.layers[i].down);
+        let dropout = &self.dropout[usize::from(model.is_last(i))];
         let (m, next) = (&self.layers[slot], &mut self.x[i + 1]);
         model.device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
         let (weight, bias) = (model.weight(down), model.bias(down));
         model.device.linear_residual(next, &m.x_mid, &self.act, weight, bias, rows, width);
+        self.low.forward(model, next, &self.act, down, [rows, width], dropout);
     }
 
     /// Final norm, head and loss; leaves the gradient of the last residual stream, R×d, in `dx`.
-    fn head(&mut self, model: &Model<D>, batch: &Batch, loss: TokenLoss<'_>) -> Vec<f32> {
+    fn head(
+        &mut self,
+        model: &Model<D>,
+        batch: &Batch,
+        loss: TokenLoss<'_>,
+        learned: &mut Learned<D>,
+    ) -> Vec<f32> {
         let (device, config, rows) = (&model.device, &model.config, batch.rows.len());
         let (norm, head, x) = (model.layout.norm, model.layout.head, &self.x[config.layers]);
         model.norm([&mut self.final_h, &mut self.final_inverse_rms], x, norm, rows);
         let mut logp = vec![0.0; rows];
-        let gradients = [&mut self.dfinal_h, &mut self.gradients[head]];
+        let (dh, dw) = (&mut self.dfinal_h, learned.of(head));
         let (h, weight, targets) = (&self.final_h, model.head(), &batch.targets);
         let d = config.hidden_size;
-        device.head_backward(&mut logp, gradients, h, weight, targets, loss, d, &mut self.logits);
+        device.head_backward(&mut logp, dh, dw, h, weight, targets, loss, d, &mut self.logits);
         // Norms add to `dx`, since the residual stream bypasses them; above the last one there is no bypass.
         device.clear(&mut self.dx);
         let forward = [x, &self.final_inverse_rms];
-        norm_backward(model, &mut self.gradients, norm, &mut self.dx, &self.dfinal_h, forward, rows);
+        learned.add_norm(model, norm, &mut self.dx, &self.dfinal_h, forward, rows);
         logp
     }
 
     /// `dx`: gradient of the stream after the layer → before it.
-    fn backward_layer(&mut self, model: &Model<D>, batch: &Batch, i: usize) {
+    fn backward_layer(&mut self, model: &Model<D>, batch: &Batch, i: usize, learned: &mut Learned<D>) {
         // The last layer's memory is still that of the forward pass.
-        if self.recompute && !model.is_last(i) {
+        if self.options.recompute && !model.is_last(i) {
             self.forward_layer(model, batch, i);
         }
         let layer = &model.layout.layers[i];
-        self.backward_mlp(model, batch, layer, i);
-        self.backward_attention(model, batch, layer, i);
+        self.backward_mlp(model, batch, layer, i, learned);
+        self.backward_attention(model, batch, layer, i, learned);
     }
 
-    fn backward_mlp(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
+    fn backward_mlp(
+        &mut self,
+        model: &Model<D>,
+        batch: &Batch,
+        layer: &LayerLayout,
+        i: usize,
+        learned: &mut Learned<D>,
+    ) {
         let (rows, slot) = (Self::rows(model, batch, i), self.slot(i));
-        let (device, width, d) = (&model.device, model.config.intermediate_size, model.config.hidden_size);
-        let (m, gradients) = (&mut self.layers[slot], &mut self.gradients);
+        let (device, width) = (&model.device, model.config.intermediate_size);
+        let (m, low, dropout) =
+            (&mut self.layers[slot], &mut self.low, &self.dropout[usize::from(model.is_last(i))]);
         // The gated unit's output is computed again: elementwise work costs little beside the products, and
         // keeping T×intermediate values per layer would be a large part of all activations.
         device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
-        parameter_gradient(device, gradients, layer.down, &self.dx, &self.act, rows, width);
+        let (operands, shape) = ([&self.dx, &self.act], [rows, width]);
         device.linear_input_gradient(&mut self.dact, &self.dx, model.weight(layer.down), rows, width);
+        learned.add_projection(device, layer.down, operands, shape);
+        low.backward(model, &mut learned.gradients, &mut self.dact, operands, layer.down, shape, dropout);
         // The gradients of gate and up overwrite them, since nothing reads them afterwards.
         device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, rows * width);
-        parameter_gradient(device, gradients, layer.gate, &m.gate, &m.h_mid, rows, d);
-        parameter_gradient(device, gradients, layer.up, &m.up, &m.h_mid, rows, d);
-        // Gate and up read the same input: their gradients add up in `dh`, in this order always, since a sum
-        // of floats depends on it.
-        device.linear_input_gradient(&mut self.dh, &m.gate, model.weight(layer.gate), rows, d);
-        device.linear_input_gradient_add(&mut self.dh, &m.up, model.weight(layer.up), rows, d);
+        let parts = [(layer.gate, &m.gate), (layer.up, &m.up)];
+        input_backward(model, learned, low, &mut self.dh, &m.h_mid, &parts, rows, dropout);
         let forward = [&m.x_mid, &m.mid_inverse_rms];
-        norm_backward(model, gradients, layer.mlp_norm, &mut self.dx, &self.dh, forward, rows);
+        learned.add_norm(model, layer.mlp_norm, &mut self.dx, &self.dh, forward, rows);
     }
 
     /// From `dx` to the gradient of attention's output, `do_`; both cover all tokens from here on.
-    fn backward_output(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
+    fn backward_output(
+        &mut self,
+        model: &Model<D>,
+        batch: &Batch,
+        layer: &LayerLayout,
+        i: usize,
+        learned: &mut Learned<D>,
+    ) {
         let (device, rows, slot) = (&model.device, Self::rows(model, batch, i), self.slot(i));
         let (d, width) = (model.config.hidden_size, model.attention_shape().query_width());
-        let (weight, gradients) = (model.weight(layer.output), &mut self.gradients);
-        if !model.is_last(i) {
-            let o = &self.layers[slot].o;
-            parameter_gradient(device, gradients, layer.output, &self.dx, o, rows, width);
-            device.linear_input_gradient(&mut self.do_, &self.dx, weight, rows, width);
+        let (low, is_last) = (&mut self.low, model.is_last(i));
+        let o = if is_last { &self.kept_o } else { &self.layers[slot].o };
+        let (operands, shape, dropout) = ([&self.dx, o], [rows, width], &self.dropout[usize::from(is_last)]);
+        device.linear_input_gradient(&mut self.do_, &self.dx, model.weight(layer.output), rows, width);
+        learned.add_projection(device, layer.output, operands, shape);
+        low.backward(model, &mut learned.gradients, &mut self.do_, operands, layer.output, shape, dropout);
+        if !is_last {
             return;
         }
-        parameter_gradient(device, gradients, layer.output, &self.dx, &self.kept_o, rows, width);
         // The rows kept of the forward pass have been read: their buffers take the gradients, which then go
         // back to the places of their rows. Rows without a target have gradient 0.
-        device.linear_input_gradient(&mut self.kept_o, &self.dx, weight, rows, width);
+        std::mem::swap(&mut self.kept_o, &mut self.do_);
         std::mem::swap(&mut self.kept_x, &mut self.dx);
         for (target, kept, width) in [(&mut self.do_, &self.kept_o, width), (&mut self.dx, &self.kept_x, d)] {
             device.clear(target);
@@ -253,8 +365,15 @@ impl<D: Device> Gradients<D> {
         }
     }
 
-    fn backward_attention(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
-        self.backward_output(model, batch, layer, i);
+    fn backward_attention(
+        &mut self,
+        model: &Model<D>,
+        batch: &Batch,
+        layer: &LayerLayout,
+        i: usize,
+        learned: &mut Learned<D>,
+    ) {
+        self.backward_output(model, batch, layer, i, learned);
         let (slot, shape) = (self.slot(i), model.attention_shape());
         let (m, cu_seqlens) = (&self.layers[slot], &batch.cu_seqlens);
         let (dqkv, qkv) = ([&mut self.dq, &mut self.dk, &mut self.dv], [&m.q, &m.k, &m.v]);
@@ -263,62 +382,60 @@ impl<D: Device> Gradients<D> {
         model.rotate(&mut self.dq, &batch.positions, &self.table, shape.heads, Rotation::Backward);
         model.rotate(&mut self.dk, &batch.positions, &self.table, shape.kv_heads, Rotation::Backward);
         if let Some(norms) = layer.head_norms {
-            self.backward_head_norms(model, batch, norms, slot);
+            self.backward_head_norms(model, batch, norms, slot, learned);
         }
-        self.backward_projections(model, batch, layer, i);
+        self.backward_projections(model, batch, layer, i, learned);
     }
 
     /// From the gradients of normed queries and keys to those of raw ones, in place of `dq` and `dk`.
-    fn backward_head_norms(&mut self, model: &Model<D>, batch: &Batch, norms: (usize, usize), slot: usize) {
+    fn backward_head_norms(
+        &mut self,
+        model: &Model<D>,
+        batch: &Batch,
+        norms: (usize, usize),
+        slot: usize,
+        learned: &mut Learned<D>,
+    ) {
         let (device, tokens, shape) = (&model.device, batch.tokens(), model.attention_shape());
-        let (m, gradients) = (&self.layers[slot], &mut self.gradients);
+        let m = &self.layers[slot];
         // `do_` has been read and is as wide as queries: reusing it for their gradient saves a buffer.
         device.clear(&mut self.do_);
         device.clear(&mut self.dk_raw);
         let (forward, rows) = ([&m.q_raw, &m.q_inverse_rms], tokens * shape.heads);
-        norm_backward(model, gradients, norms.0, &mut self.do_, &self.dq, forward, rows);
+        learned.add_norm(model, norms.0, &mut self.do_, &self.dq, forward, rows);
         let (forward, rows) = ([&m.k_raw, &m.k_inverse_rms], tokens * shape.kv_heads);
-        norm_backward(model, gradients, norms.1, &mut self.dk_raw, &self.dk, forward, rows);
+        learned.add_norm(model, norms.1, &mut self.dk_raw, &self.dk, forward, rows);
         std::mem::swap(&mut self.do_, &mut self.dq);
         std::mem::swap(&mut self.dk_raw, &mut self.dk);
     }
 
     /// From the gradients of queries, keys and values to that of the stream.
-    fn backward_projections(&mut self, model: &Model<D>, batch: &Batch, layer: &LayerLayout, i: usize) {
-        let (device, tokens, d) = (&model.device, batch.tokens(), model.config.hidden_size);
-        let slot = self.slot(i);
-        let (m, gradients) = (&self.layers[slot], &mut self.gradients);
+    fn backward_projections(
+        &mut self,
+        model: &Model<D>,
+        batch: &Batch,
+        layer: &LayerLayout,
+        i: usize,
+        learned: &mut Learned<D>,
+    ) {
+        let (tokens, m) = (batch.tokens(), &self.layers[self.slot(i)]);
         let parts = [(layer.query, &self.dq), (layer.key, &self.dk), (layer.value, &self.dv)];
-        // The three read the same input, so their gradients add up in `dh`; the first one overwrites it. The
-        // order is fixed for reproducibility.
-        for (part, (projection, dy)) in parts.into_iter().enumerate() {
-            parameter_gradient(device, gradients, projection, dy, &m.h, tokens, d);
-            let weight = model.weight(projection);
-            if part == 0 {
-                device.linear_input_gradient(&mut self.dh, dy, weight, tokens, d);
-            } else {
-                device.linear_input_gradient_add(&mut self.dh, dy, weight, tokens, d);
-            }
-        }
+        let (low, dropout) = (&mut self.low, &self.dropout[0]);
+        input_backward(model, learned, low, &mut self.dh, &m.h, &parts, tokens, dropout);
         let forward = [&self.x[i], &m.inverse_rms];
-        norm_backward(model, gradients, layer.input_norm, &mut self.dx, &self.dh, forward, tokens);
+        learned.add_norm(model, layer.input_norm, &mut self.dx, &self.dh, forward, tokens);
     }
 
-    fn planned(
-        model: &Model<D>,
-        recompute: bool,
-        tokens: usize,
-        positions: usize,
-        gradients: Vec<D::Buffer>,
-    ) -> Self {
+    fn planned(model: &Model<D>, options: Options, tokens: usize, positions: usize) -> Self {
         let (config, Widths { d, q, k, f, norms, .. }) = (&model.config, Widths::of(model));
         let zeros = |width: usize| model.device.zeros(tokens * width);
-        let layers = if recompute { 1 } else { config.layers };
+        let layers = if options.recompute { 1 } else { config.layers };
         Self {
-            gradients,
-            recompute,
+            options,
             tokens,
             positions,
+            dropout: Default::default(),
+            low: LowRankMemory::planned(model, tokens, d.max(q).max(f), options.dropout),
             table: model.rotary_table(positions),
             x: (0..=config.layers).map(|_| zeros(d)).collect(),
             layers: (0..layers).map(|_| LayerMemory::planned(model, tokens)).collect(),
@@ -396,35 +513,29 @@ impl<B> LayerMemory<B> {
     }
 }
 
-/// Adds to `dx` and to the gradient of the norm's weight; `forward` is the norm's input and what the forward
-/// pass kept of it.
-fn norm_backward<D: Device>(
+/// The gradient of `x`, the input that all of `parts` read, and those of what they learn; each part is a projection and
+/// the gradient of its output.
+fn input_backward<D: Device>(
     model: &Model<D>,
-    gradients: &mut [D::Buffer],
-    weight: usize,
+    learned: &mut Learned<D>,
+    low: &mut LowRankMemory<D>,
     dx: &mut D::Buffer,
-    dy: &D::Buffer,
-    forward: [&D::Buffer; 2],
-    rows: usize,
-) {
-    let ([x, inverse_rms], dw) = (forward, &mut gradients[weight]);
-    model.device.rms_norm_backward(dx, dw, dy, x, &model.parameters[weight], inverse_rms, rows);
-}
-
-fn parameter_gradient<D: Device>(
-    device: &D,
-    gradients: &mut [D::Buffer],
-    projection: Projection,
-    dy: &D::Buffer,
     x: &D::Buffer,
-    tokens: usize,
-    inputs: usize,
+    parts: &[(Projection, &D::Buffer)],
+    rows: usize,
+    dropout: &Dropout,
 ) {
-    // Weight and bias are two buffers of one slice: the bias is taken out, since both are written at once.
-    let mut bias = projection.bias.map(|b| (b, std::mem::replace(&mut gradients[b], device.zeros(0))));
-    let (dw, db) = (&mut gradients[projection.weight], bias.as_mut().map(|(_, db)| db));
-    device.linear_parameter_gradient(dw, db, dy, x, tokens, inputs);
-    if let Some((at, db)) = bias {
-        gradients[at] = db;
+    let (device, inputs) = (&model.device, model.config.hidden_size);
+    // Their gradients add up in `dx`; the first one overwrites it. In this order always, since a sum of floats depends on
+    // it.
+    for (part, &(projection, dy)) in parts.iter().enumerate() {
+        let weight = model.weight(projection);
+        if part == 0 {
+            device.linear_input_gradient(dx, dy, weight, rows, inputs);
+        } else {
+            device.linear_input_gradient_add(dx, dy, weight, rows, inputs);
+        }
+        learned.add_projection(device, projection, [dy, x], [rows, inputs]);
+        low.backward(model, &mut learned.gradients, dx, [dy, x], projection, [rows, inputs], dropout);
     }
 }

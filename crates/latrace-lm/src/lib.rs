@@ -1,5 +1,6 @@
 //! Decoder language models: checkpoints, scoring, training. Knows tokens and loss weights, not the method.
 
+pub mod adapter;
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
@@ -7,6 +8,7 @@ pub mod error;
 mod fields;
 mod forward;
 pub mod gradient;
+mod low_rank;
 pub mod model;
 pub mod plan;
 mod resume;
@@ -20,6 +22,7 @@ pub mod train;
 pub mod train_config;
 pub mod trainer;
 
+pub use adapter::{Adapter, Lora};
 pub use checkpoint::SaveDtype;
 pub use config::Config;
 pub use error::Error;

@@ -1,6 +1,7 @@
 //! A model: its configuration and its parameters on a device.
 
-use crate::checkpoint::{self, SaveDtype, Values};
+use crate::adapter::{self, Adapter, Lora, Part};
+use crate::checkpoint::{self, SaveDtype, Tensor, Values};
 use crate::config::{Config, Parameter};
 use crate::error::{Error, Result};
 use latrace_kernels::{AttentionShape, Cpu, Device, Rotation};
@@ -14,6 +15,7 @@ pub struct Model<D: Device = Cpu> {
     pub(crate) device: D,
     pub(crate) parameters: Vec<D::Buffer>,
     pub(crate) layout: Layout,
+    adapter: Option<Adapter>,
 }
 
 /// A projection's place among the parameters.
@@ -21,6 +23,16 @@ pub struct Model<D: Device = Cpu> {
 pub(crate) struct Projection {
     pub weight: usize,
     pub bias: Option<usize>,
+    pub low_rank: Option<LowRank>,
+}
+
+/// The places of a projection's adapter, its rank r and its scale s.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LowRank {
+    pub a: usize,
+    pub b: usize,
+    pub rank: usize,
+    pub scale: f32,
 }
 
 /// Where a layer's parameters are.
@@ -49,16 +61,20 @@ pub(crate) struct Layout {
     pub head: usize,
 }
 
-/// Places of parameters by their names in transformers.
-struct Places(HashMap<String, usize>);
+/// Places of parameters by their names in transformers, and what is adapted.
+struct Places<'a> {
+    by_name: HashMap<String, usize>,
+    adapter: Option<&'a Adapter>,
+}
 
-impl Places {
-    fn of(parameters: Vec<Parameter>) -> Self {
-        Self(parameters.into_iter().enumerate().map(|(place, parameter)| (parameter.name, place)).collect())
+impl<'a> Places<'a> {
+    fn of(parameters: Vec<Parameter>, adapter: Option<&'a Adapter>) -> Self {
+        let by_name = parameters.into_iter().enumerate().map(|(place, parameter)| (parameter.name, place));
+        Self { by_name: by_name.collect(), adapter }
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.0.get(name).copied()
+        self.by_name.get(name).copied()
     }
 
     /// The place of a parameter that every model has.
@@ -72,7 +88,14 @@ impl Places {
     }
 
     fn projection(&self, module: &str) -> Projection {
-        Projection { weight: self.weight(module), bias: self.find(&format!("{module}.bias")) }
+        let bias = self.find(&format!("{module}.bias"));
+        Projection { weight: self.weight(module), bias, low_rank: self.low_rank(module) }
+    }
+
+    fn low_rank(&self, module: &str) -> Option<LowRank> {
+        let Part { rank, scale, .. } = *self.adapter?.parts.iter().find(|part| part.module == module)?;
+        let [a, b] = Part::names(module).map(|name| self.known(&name));
+        Some(LowRank { a, b, rank, scale })
     }
 
     fn layer(&self, i: usize) -> LayerLayout {
@@ -99,8 +122,8 @@ impl Places {
 }
 
 impl Layout {
-    fn new(config: &Config) -> Self {
-        let places = Places::of(config.parameters());
+    fn new(config: &Config, adapter: Option<&Adapter>) -> Self {
+        let places = Places::of(described(config, adapter), adapter);
         let embedding = places.weight("model.embed_tokens");
         Self {
             embedding,
@@ -113,15 +136,21 @@ impl Layout {
 
     /// The weights of all projections and of the head, in the order in which a pass uses them.
     pub fn projections(&self) -> impl Iterator<Item = usize> {
-        self.layers.iter().flat_map(LayerLayout::projections).chain([self.head])
+        self.layers.iter().flat_map(LayerLayout::projections).map(|p| p.weight).chain([self.head])
     }
 }
 
 impl LayerLayout {
-    fn projections(&self) -> [usize; 7] {
+    fn projections(&self) -> [Projection; 7] {
         // Values and keys first: the last layer of a pass projects queries for fewer rows, after storing both.
-        [self.value, self.key, self.query, self.output, self.gate, self.up, self.down].map(|p| p.weight)
+        [self.value, self.key, self.query, self.output, self.gate, self.up, self.down]
     }
+}
+
+/// The parameters of a model, then those of its adapter.
+fn described(config: &Config, adapter: Option<&Adapter>) -> Vec<Parameter> {
+    let adapted = adapter.map(Adapter::parameters).unwrap_or_default();
+    config.parameters().into_iter().chain(adapted).collect()
 }
 
 /// Takes host memory to the device, one buffer per vector.
@@ -150,18 +179,80 @@ impl Model<Cpu> {
 impl<D: Device> Model<D> {
     /// Takes host parameters, in the order of [`Config::parameters`], to a device.
     pub fn new(device: D, config: Config, parameters: Vec<Vec<f32>>) -> Self {
-        let (parameters, layout) = (upload(&device, parameters), Layout::new(&config));
-        Self { config, device, parameters, layout }
+        let (parameters, layout) = (upload(&device, parameters), Layout::new(&config, None));
+        Self { config, device, parameters, layout, adapter: None }
     }
 
-    /// Reads a Hugging Face folder.
+    /// Reads a Hugging Face folder: a model, or an adapter together with its base.
     ///
     /// # Errors
     /// Anything wrong with `config.json` or the weights, naming the file and the tensor.
     pub fn load_on(device: D, dir: &Path) -> Result<Self> {
         let config = Config::read(dir)?;
-        let parameters = checkpoint::load(dir, &config)?;
-        Ok(Self::new(device, config, parameters))
+        let Some(base) = adapter::base_of(dir)? else {
+            let parameters = checkpoint::load(dir, &config)?;
+            return Ok(Self::new(device, config, parameters));
+        };
+        // A base may be an adapter itself: then it is one model with its own base.
+        let base = Self::load_on(device, &base)?.merged();
+        let (adapter, values) = adapter::load(dir, &config)?;
+        Ok(Self { config, ..base.adapted(adapter, values) })
+    }
+
+    /// The model with an adapter, whose values are A and B of each part.
+    fn adapted(mut self, adapter: Adapter, values: Vec<Vec<f32>>) -> Self {
+        self.parameters.extend(upload(&self.device, values));
+        Self { layout: Layout::new(&self.config, Some(&adapter)), adapter: Some(adapter), ..self }
+    }
+
+    /// The model as training with `settings` begins from it: with its adapter, if it has one that fits them, or with a new
+    /// one on the model in the folder `dir`.
+    pub(crate) fn with_lora(self, settings: &Lora, dir: &Path, seed: u64) -> Result<Self> {
+        if let Some(adapter) = &self.adapter {
+            adapter.check_continues(&self.config, settings)?;
+            return Ok(self);
+        }
+        let adapter = Adapter::new(&self.config, settings, dir)?;
+        let values = adapter.initialise(seed);
+        Ok(self.adapted(adapter, values))
+    }
+
+    /// The model in one piece: W + s·B·A for each adapted projection.
+    #[must_use]
+    pub fn merged(mut self) -> Self {
+        for projection in self.layout.layers.iter().flat_map(LayerLayout::projections) {
+            let Some(LowRank { a, b, rank, scale }) = projection.low_rank else { continue };
+            let mut scaled = std::mem::replace(&mut self.parameters[b], self.device.zeros(0));
+            let outputs = self.device.length(&scaled) / rank;
+            self.device.scale(&mut scaled, scale, outputs * rank);
+            let inputs = self.device.length(&self.parameters[a]) / rank;
+            let mut weight = std::mem::replace(&mut self.parameters[projection.weight], self.device.zeros(0));
+            // B·A is the gradient of the inputs of a projection by A at the outputs' gradient B.
+            self.device.linear_input_gradient_add(&mut weight, &scaled, &self.parameters[a], outputs, inputs);
+            self.parameters[projection.weight] = weight;
+        }
+        self.parameters.truncate(self.config.parameters().len());
+        Self { layout: Layout::new(&self.config, None), adapter: None, ..self }
+    }
+
+    /// What the model has been adapted by.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// What each of [`Model::parameters`] is.
+    pub fn described(&self) -> Vec<Parameter> {
+        described(&self.config, self.adapter.as_ref())
+    }
+
+    /// Whether each of [`Model::parameters`] is the adapter's.
+    pub(crate) fn is_of_adapter(&self, parameter: usize) -> bool {
+        parameter >= self.config.parameters().len()
+    }
+
+    /// The largest rank of an adapter; 0 without any.
+    pub(crate) fn most_rank(&self) -> usize {
+        self.adapter.iter().flat_map(|adapter| &adapter.parts).map(|part| part.rank).max().unwrap_or(0)
     }
 
     /// A randomly initialised model of the shape that the folder's `config.json` gives: the same weights on
@@ -176,24 +267,29 @@ impl<D: Device> Model<D> {
         Ok(Self::new(device, config, fresh))
     }
 
-    /// Writes the model into the existing folder `out`, with the tokenizer's files of `source`.
+    /// Writes the model into the existing folder `out`, with the tokenizer's files of `source`; of an adapted model,
+    /// the adapter.
     ///
     /// # Errors
     /// I/O errors.
     pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<()> {
-        self.save_buffers(out, &self.parameters, dtype, source)
+        let all = self.named(self.described(), self.parameters.iter())?;
+        match &self.adapter {
+            None => checkpoint::save_values(out, &self.config, &all, dtype, source),
+            Some(adapter) => {
+                let own = &all[self.config.parameters().len()..];
+                adapter::save(out, &self.config, adapter, own, dtype, source)
+            }
+        }
     }
 
-    /// Writes buffers of the parameters' shapes as a model folder of their own, one buffer at a time.
-    pub(crate) fn save_buffers(
-        &self,
-        out: &Path,
-        buffers: &[D::Buffer],
-        dtype: SaveDtype,
-        source: &Path,
-    ) -> Result<()> {
-        let values = buffers.iter().map(|buffer| self.values(buffer)).collect();
-        checkpoint::save_values(out, &self.config, values, dtype, source)
+    /// Buffers with the shapes and names of parameters, to be written one at a time.
+    pub(crate) fn named<'a>(
+        &'a self,
+        parameters: Vec<Parameter>,
+        buffers: impl Iterator<Item = &'a D::Buffer>,
+    ) -> Result<Vec<Tensor<'a>>> {
+        checkpoint::named(parameters, buffers.map(|buffer| self.values(buffer)).collect())
     }
 
     fn values<'a>(&'a self, buffer: &'a D::Buffer) -> Values<'a> {
@@ -202,14 +298,18 @@ impl<D: Device> Model<D> {
         Values { count: self.device.length(buffer), host }
     }
 
-    /// The parameters, in the order of [`Config::parameters`], as the device holds them.
+    /// The parameters, in the order of [`Config::parameters`], as the device holds them; then the adapter's, A and B of
+    /// each part.
     pub fn parameters(&self) -> &[D::Buffer] {
         &self.parameters
     }
 
-    /// A buffer of zeros for each parameter, of its length: gradients or moments.
-    pub(crate) fn zeros(&self) -> Vec<D::Buffer> {
-        self.parameters.iter().map(|p| self.device.zeros(self.device.length(p))).collect()
+    /// A buffer of zeros for each parameter: gradients or moments. Those of frozen ones are empty.
+    pub(crate) fn zeros(&self, trained: &[bool]) -> Vec<D::Buffer> {
+        let length = |(parameter, trained): (&D::Buffer, &bool)| {
+            if *trained { self.device.length(parameter) } else { 0 }
+        };
+        self.parameters.iter().zip(trained).map(length).map(|length| self.device.zeros(length)).collect()
     }
 
     pub(crate) fn is_last(&self, layer: usize) -> bool {

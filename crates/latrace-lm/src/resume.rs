@@ -5,8 +5,8 @@
 //! renamed; only then is the one before removed. The order of the rows follows from the step and the seed.
 //! `training.json` beside the final model marks a finished run.
 
-use crate::checkpoint::{SaveDtype, load, sync_folder, write_json};
-use crate::config::Config;
+use crate::checkpoint::{SaveDtype, load_parameters, save_values, sync_folder, write_json};
+use crate::config::Parameter;
 use crate::error::{Error, Result};
 use crate::fields::read_json;
 use crate::rows::TrainRow;
@@ -55,8 +55,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub fn moments(&self, config: &Config) -> Result<[Vec<Vec<f32>>; 2]> {
-        let [first, second] = MOMENTS.map(|name| load(&self.folder.join(name), config));
+    /// The moments of the parameters that are trained.
+    pub fn moments(&self, trained: &[Parameter]) -> Result<[Vec<Vec<f32>>; 2]> {
+        let [first, second] = MOMENTS.map(|name| load_parameters(&self.folder.join(name), trained, false));
         Ok([first?, second?])
     }
 }
@@ -158,7 +159,10 @@ fn write_moments<D: Device>(folder: &Path, now: &Snapshot<'_, D>) -> Result<()> 
     for (name, moment) in MOMENTS.iter().zip(now.trainer.moments()) {
         let path = folder.join(name);
         create_folder(&path)?;
-        now.trainer.model().save_buffers(&path, moment, SaveDtype::F32, &path)?;
+        let (model, trained) = (now.trainer.model(), now.trainer.trained());
+        // Those of frozen parameters are empty, and of nothing else.
+        let tensors = model.named(trained, moment.iter().filter(|moment| model.device.length(moment) > 0))?;
+        save_values(&path, &model.config, &tensors, SaveDtype::F32, &path)?;
     }
     Ok(())
 }
@@ -249,9 +253,11 @@ impl Fingerprint {
             recompute: false,
             ..config.clone()
         };
-        // Debug output names every field, so that a new setting takes part without being listed here. The one that
-        // came later is left out at its default: checkpoints of before are still known.
-        let settings = format!("{neutral:?}").replace(" batch_questions: 0,", "");
+        // Debug output names every field, so that a new setting takes part without being listed here. Those that
+        // came later are left out at their defaults: checkpoints of before are still known.
+        let settings = [" batch_questions: 0,", ", lora: None", ", frozen: []"]
+            .iter()
+            .fold(format!("{neutral:?}"), |settings, later| settings.replace(later, ""));
         let mut fingerprint = Self { hash: 0, by_question: config.batch_questions > 0 };
         settings.bytes().for_each(|byte| fingerprint.absorb(byte.into()));
         fingerprint

@@ -158,7 +158,15 @@ impl TrainJob<'_> {
             _ if self.config.init == Init::Random => {
                 Model::random_on(device, self.model_dir, self.config.seed)
             }
-            _ => Model::load_on(device, self.model_dir),
+            _ => self.adapted(Model::load_on(device, self.model_dir)?),
+        }
+    }
+
+    /// The model with an adapter, if one is trained; otherwise in one piece, whose weights can be.
+    fn adapted<D: Device>(&self, model: Model<D>) -> Result<Model<D>> {
+        match &self.config.lora {
+            Some(lora) => model.with_lora(lora, self.model_dir, self.config.seed),
+            None => Ok(model.merged()),
         }
     }
 }
@@ -201,7 +209,7 @@ impl<'a, D: Device> Run<'a, D> {
     /// Continues from a checkpoint, if there is one; returns the number of updates it holds.
     fn restore(&mut self, position: Position) -> Result<Option<u64>> {
         let Position::Checkpoint(state) = position else { return Ok(None) };
-        let moments = state.moments(&self.trainer.model().config)?;
+        let moments = state.moments(&self.trainer.trained())?;
         self.trainer.restore(state.step, moments);
         Ok(Some(state.step))
     }

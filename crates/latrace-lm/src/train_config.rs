@@ -1,6 +1,7 @@
 //! The settings of a training run. Defaults are the paper's settings of the initial reasoner (method of arXiv
 //! 2509.22637).
 
+use crate::adapter::Lora;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
@@ -127,6 +128,12 @@ pub struct TrainConfig {
     pub init: Init,
     /// How the final weights are stored.
     pub save_dtype: StoreAs,
+    /// Trains a low-rank adapter of the model instead of its weights; what is written is the adapter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+    /// Parameters that are not trained, by their names or those of modules: `model.embed_tokens`, `model.layers.0`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
 }
 
 impl Default for TrainConfig {
@@ -158,6 +165,8 @@ impl Default for TrainConfig {
             checkpoint_every: 100,
             init: Init::Model,
             save_dtype: StoreAs::F32,
+            lora: None,
+            frozen: Vec::new(),
         }
     }
 }
@@ -175,7 +184,8 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<()> {
         self.check_schedule()?;
         self.check_optimiser()?;
-        self.check_batches()
+        self.check_batches()?;
+        self.check_adapter()
     }
 
     fn check_schedule(&self) -> Result<()> {
@@ -197,6 +207,12 @@ impl TrainConfig {
         check(is_not_negative(norm), "clip_norm", "a finite number of at least 0 (0: no clipping)", norm)?;
         check_not_negative("weight_decay", self.weight_decay)?;
         check_not_negative("clip_high", self.clip_high)
+    }
+
+    fn check_adapter(&self) -> Result<()> {
+        let Some(lora) = &self.lora else { return Ok(()) };
+        check(self.init == Init::Model, "lora", "a model to adapt (init = \"model\")", "init = \"random\"")?;
+        lora.validate()
     }
 
     fn check_batches(&self) -> Result<()> {

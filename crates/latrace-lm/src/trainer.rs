@@ -1,14 +1,16 @@
 //! A model in training: each [`Update`] of a plan becomes one optimiser step.
 
 use crate::batch::{Batch, runs};
-use crate::config::Config;
+use crate::config::Parameter;
 use crate::error::{Error, Result};
 use crate::gradient::Gradients;
 use crate::model::{Model, upload};
 use crate::plan::{Divisor, Update};
 use crate::rows::{Policy, TrainRow};
 use crate::train_config::{Loss, TrainConfig};
+use latrace_core::random::{draw, key};
 use latrace_kernels::{AdamW, Cpu, Device, TokenLoss};
+use std::ops::Range;
 
 /// First and second moments of AdamW, one buffer per parameter.
 pub type Moments<B> = [Vec<B>; 2];
@@ -19,11 +21,14 @@ pub struct Trainer<D: Device = Cpu> {
     config: TrainConfig,
     step: u64,
     moments: Moments<D::Buffer>,
-    /// By parameter: whether weight decay applies.
+    /// By parameter: whether it is trained, and whether weight decay applies.
+    trained: Vec<bool>,
     decayed: Vec<bool>,
     gradients: Gradients<D>,
     batch: Batch,
     tokens: TokenNumbers,
+    /// Of each token of the batch, for what dropout leaves out.
+    keys: Vec<u64>,
 }
 
 /// The results of an update.
@@ -41,16 +46,20 @@ impl<D: Device> Trainer<D> {
     /// A trainer before its first update.
     ///
     /// # Errors
-    /// A bad setting.
+    /// A bad setting; `frozen` names that are no parameters, or leave none to train.
     pub fn new(model: Model<D>, config: TrainConfig) -> Result<Self> {
         config.validate()?;
+        let (trained, dropout) =
+            (trained(&model, &config)?, config.lora.as_ref().map_or(0.0, |lora| lora.dropout));
         Ok(Self {
             step: 0,
-            moments: [model.zeros(), model.zeros()],
-            decayed: decayed(&model.config, &config),
-            gradients: Gradients::new(&model, config.recompute),
+            moments: [model.zeros(&trained), model.zeros(&trained)],
+            decayed: decayed(&model.described(), &config),
+            gradients: Gradients::new(&model, trained.clone(), config.recompute, dropout as f32),
+            trained,
             batch: Batch::new(),
             tokens: TokenNumbers::default(),
+            keys: Vec::new(),
             model,
             config,
         })
@@ -61,9 +70,16 @@ impl<D: Device> Trainer<D> {
         &self.model
     }
 
-    /// Gradients of the last update, in the order of `Config::parameters`, before clipping.
+    /// Gradients of the last update, in the order of `Model::parameters`, before clipping; those of frozen parameters are
+    /// empty.
     pub fn gradients(&self) -> &[D::Buffer] {
-        &self.gradients.gradients
+        self.gradients.buffers()
+    }
+
+    /// The parameters that are trained.
+    pub fn trained(&self) -> Vec<Parameter> {
+        let all = self.model.described().into_iter().zip(&self.trained);
+        all.filter(|(_, trained)| **trained).map(|(parameter, _)| parameter).collect()
     }
 
     /// Updates done.
@@ -71,15 +87,23 @@ impl<D: Device> Trainer<D> {
         self.step
     }
 
-    /// AdamW's moments, in the order of `Config::parameters`.
+    /// AdamW's moments, in the order of `Model::parameters`; those of frozen parameters are empty.
     pub fn moments(&self) -> &Moments<D::Buffer> {
         &self.moments
     }
 
-    /// Continues after update `step`, with the moments after it. The model must already be the one after it.
+    /// Continues after update `step`, with the moments after it, of the parameters that are trained. The model must
+    /// already be the one after it.
     pub fn restore(&mut self, step: u64, moments: Moments<Vec<f32>>) {
         self.step = step;
-        self.moments = moments.map(|all| upload(&self.model.device, all));
+        self.moments = moments.map(|trained| {
+            let mut trained = trained.into_iter();
+            let of_all = self
+                .trained
+                .iter()
+                .map(|&is| if is { trained.next().unwrap_or_default() } else { Vec::new() });
+            upload(&self.model.device, of_all.collect())
+        });
     }
 
     /// One optimiser step on `rows`, those of `update`, cut to the plan's limit.
@@ -88,7 +112,7 @@ impl<D: Device> Trainer<D> {
     /// Another update than the next one; a non-finite loss or gradient norm. Nothing is changed then.
     pub fn update(&mut self, update: &Update, divisor: Divisor, rows: &[TrainRow]) -> Result<Outcome> {
         self.check_is_next(update)?;
-        let loss = self.accumulate(rows, divisor.of(rows.iter().map(TrainRow::response_len)));
+        let loss = self.accumulate(update.number, rows, divisor.of(rows.iter().map(TrainRow::response_len)));
         let grad_norm = self.grad_norm();
         // Before any weight or moment is changed: a single NaN would spread to all of them.
         check_finite(update, rows, "loss", loss)?;
@@ -109,22 +133,35 @@ impl<D: Device> Trainer<D> {
 
     /// The global norm: over all parameters, in their order, so that its bits are always the same.
     fn grad_norm(&self) -> f64 {
-        let squares = self.gradients.gradients.iter().map(|g| self.model.device.squared_norm(g));
+        let squares = self.gradients().iter().map(|g| self.model.device.squared_norm(g));
         squares.sum::<f64>().sqrt()
     }
 
     /// The gradient of the rows' loss over `divisor`, and that loss.
-    fn accumulate(&mut self, rows: &[TrainRow], divisor: f64) -> f64 {
+    fn accumulate(&mut self, update: u64, rows: &[TrainRow], divisor: f64) -> f64 {
         self.gradients.clear(&self.model.device);
         // The divisor is that of the whole update, so the micro-batches' gradients simply add up.
         let runs = runs(&total_lengths(rows), self.config.tokens_per_micro_batch);
-        runs.into_iter().fold(0.0, |loss, run| loss + self.micro_batch(&rows[run], divisor))
+        runs.into_iter().fold(0.0, |loss, run| {
+            // Of the row's place in the update, not in its micro-batch: how an update is cut changes no bit.
+            self.set_keys(update, rows, run.clone());
+            loss + self.micro_batch(&rows[run], divisor)
+        })
+    }
+
+    /// A key for each token of the rows `run` of an update.
+    fn set_keys(&mut self, update: u64, rows: &[TrainRow], run: Range<usize>) {
+        self.keys.clear();
+        for (row, at) in rows[run.clone()].iter().zip(run) {
+            let stream = key(self.config.seed, &[DROPOUT, update, at as u64]);
+            self.keys.extend((0..row.tokens.len()).map(|position| draw(stream, position as u64)));
+        }
     }
 
     fn micro_batch(&mut self, rows: &[TrainRow], divisor: f64) -> f64 {
         self.pack(rows, divisor);
         let loss = self.tokens.loss(&self.config);
-        let logp = self.gradients.accumulate(&self.model, &self.batch, loss);
+        let logp = self.gradients.accumulate(&self.model, &self.batch, &self.keys, loss);
         // The value in f64 and in order, from the log-probs of the same pass that made the gradient.
         logp.iter().enumerate().map(|(i, &logp)| loss.value(i, logp)).sum()
     }
@@ -142,10 +179,11 @@ impl<D: Device> Trainer<D> {
     fn apply(&mut self, rate: f64, norm: f64) {
         let optimiser = self.optimiser(rate, norm);
         // One parameter at a time, each in parallel within: the order of parameters changes no bit.
-        let Self { model, moments: [first, second], gradients, decayed, .. } = self;
-        for (i, parameter) in model.parameters.iter_mut().enumerate() {
+        let Self { model, moments: [first, second], gradients, trained, decayed, .. } = self;
+        let all = model.parameters.iter_mut().enumerate();
+        for (i, parameter) in all.filter(|(i, _)| trained[*i]) {
             let update = if decayed[i] { optimiser } else { AdamW { weight_decay: 0.0, ..optimiser } };
-            let gradient = &gradients.gradients[i];
+            let gradient = &gradients.buffers()[i];
             model.device.adamw(parameter, &mut first[i], &mut second[i], gradient, update);
         }
     }
@@ -170,9 +208,37 @@ fn total_lengths(rows: &[TrainRow]) -> Vec<usize> {
     rows.iter().map(|row| row.tokens.len()).collect()
 }
 
+/// Sets the draws of dropout apart from those of the rows' order.
+const DROPOUT: u64 = 0x6472_6f70;
+
+/// By parameter, whether it is trained: of an adapted model, the adapter alone.
+fn trained<D: Device>(model: &Model<D>, config: &TrainConfig) -> Result<Vec<bool>> {
+    let described = model.described();
+    for name in &config.frozen {
+        if !described.iter().any(|parameter| is_within(&parameter.name, name)) {
+            let expected =
+                "the name of a parameter or of a module, such as model.embed_tokens or model.layers.0";
+            return Err(Error::Invalid(format!("frozen: expected {expected}, got {name:?}")));
+        }
+    }
+    let is_frozen = |parameter: &Parameter| config.frozen.iter().any(|name| is_within(&parameter.name, name));
+    let is_base = |at: usize| model.adapter().is_some() && !model.is_of_adapter(at);
+    let trained: Vec<bool> =
+        described.iter().enumerate().map(|(at, parameter)| !is_base(at) && !is_frozen(parameter)).collect();
+    if trained.contains(&true) {
+        return Ok(trained);
+    }
+    Err(Error::Invalid("frozen: expected parameters that are left to train, got all of them".to_owned()))
+}
+
+/// Whether a parameter is the named one, or of the named module.
+fn is_within(parameter: &str, name: &str) -> bool {
+    parameter.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// By parameter, whether weight decay applies.
-fn decayed(model: &Config, config: &TrainConfig) -> Vec<bool> {
-    model.parameters().iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect()
+fn decayed(described: &[Parameter], config: &TrainConfig) -> Vec<bool> {
+    described.iter().map(|p| config.decay_norms_and_biases || !p.decay_exempt).collect()
 }
 
 /// What a gradient of norm `norm` is multiplied by.

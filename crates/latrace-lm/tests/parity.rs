@@ -1,5 +1,5 @@
-//! Against transformers in float64: log-probs, every gradient by name, ten optimiser steps, in every family
-//! and option. `oracle/decoder_goldens.py` made the files; `golden.json` beside each says with which
+//! Against transformers, and PEFT for adapters, in float64: log-probs, every gradient by name, ten optimiser steps, in
+//! every family and option. `oracle/decoder_goldens.py` and `oracle/adapter_goldens.py` made the files; `golden.json` beside each says with which
 //! versions, and how far PyTorch's own float32 run is from them (log-probs up to 5e-6, gradients up to 1e-6,
 //! weights after ten steps up to 1.3e-4 of single elements).
 
@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{CASES, Golden, Tested, Training, folder, golden_config, on_each_device, relative};
+use common::{ADAPTERS, CASES, Golden, Tested, Training, folder, golden_config, on_each_device, relative};
 use latrace_lm::{Model, ScoreRow, TrainRow, score};
 
 on_each_device!(
@@ -22,7 +22,7 @@ fn score_row(row: &TrainRow) -> ScoreRow {
 }
 
 fn log_probs_are_those_of_transformers<D: Tested>() {
-    for case in CASES {
+    for case in CASES.into_iter().chain(ADAPTERS) {
         let golden = Golden::read(case);
         let model = Model::load_on(D::DEVICE, &folder(case)).unwrap();
         let rows: Vec<ScoreRow> = golden.rows().iter().map(score_row).collect();
@@ -41,15 +41,14 @@ fn log_probs_are_those_of_transformers<D: Tested>() {
 }
 
 fn gradients_are_those_of_transformers<D: Tested>() {
-    for case in CASES {
+    for case in CASES.into_iter().chain(ADAPTERS) {
         let golden = Golden::read(case);
         for recompute in [false, true] {
             let mut config = golden_config();
             config.recompute = recompute;
             let mut training = Training::<D>::new(case, config, golden.rows());
             training.update().unwrap();
-            let parameters = training.trainer.model().config.parameters();
-            for (parameter, gradient) in parameters.iter().zip(training.gradients()) {
+            for (parameter, gradient) in training.trainer.trained().iter().zip(training.gradients()) {
                 let name = &parameter.name;
                 let error = relative(&gradient, golden.get(&format!("grad.{name}")));
                 let at = format!("{case}, recompute {recompute}: {name}");
@@ -60,7 +59,7 @@ fn gradients_are_those_of_transformers<D: Tested>() {
 }
 
 fn ten_optimiser_steps_are_those_of_torch<D: Tested>() {
-    for case in CASES {
+    for case in CASES.into_iter().chain(ADAPTERS) {
         let golden = Golden::read(case);
         let json = std::fs::read(folder(case).join("golden.json")).unwrap();
         let said: serde_json::Value = serde_json::from_slice(&json).unwrap();
@@ -77,8 +76,7 @@ fn ten_optimiser_steps_are_those_of_torch<D: Tested>() {
                 assert!(error < tolerance, "{case}: step {step}: {what} {got}, expected {expected}: {error}");
             }
         }
-        let parameters = training.trainer.model().config.parameters();
-        for (parameter, weights) in parameters.iter().zip(training.parameters()) {
+        for (parameter, weights) in training.trainer.trained().iter().zip(training.parameters()) {
             let name = &parameter.name;
             let error = relative(&weights, golden.get(&format!("adamw.{name}")));
             let tolerance = D::STEPS[if name.ends_with("k_proj.bias") { 3 } else { 2 }];

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Tested, folder, on_each_device};
+use common::{ADAPTERS, Tested, folder, on_each_device};
 use latrace_core::random::stream;
 use latrace_core::{SamplingParams, StopReason};
 use latrace_kernels::{Cpu, Reference};
@@ -90,7 +90,7 @@ on_each_device!(
 );
 
 fn log_probs_are_bitwise_the_scorers<D: Tested>() {
-    for case in D::SAMPLED {
+    for case in D::SAMPLED.iter().chain(&ADAPTERS) {
         let model = long_positions::<D>(case);
         let requests = mixed_requests(model.config.vocab_size);
         let options = SamplerOptions { prefill_tokens: 37, ..SamplerOptions::default() };

@@ -39,6 +39,11 @@ fn normal(key: u64, len: usize, deviation: f64) -> Vec<f32> {
     values
 }
 
+/// Uniform values within ±`bound`.
+pub(crate) fn uniform(key: u64, len: usize, bound: f64) -> Vec<f32> {
+    (0..len as u64).map(|counter| ((2.0 * unit(draw(key, counter)) - 1.0) * bound) as f32).collect()
+}
+
 /// Two independent normal values from two uniform ones in [0, 1) (Box and Muller, 1958).
 fn box_muller([u, v]: [f64; 2], deviation: f64) -> [f64; 2] {
     // 1 − u is in (0, 1], so that its logarithm is finite.

@@ -23,7 +23,25 @@ use std::path::{Component, Path, PathBuf};
 /// No weights; a damaged file; a tensor that is missing, too many, of another shape or type, or in the wrong
 /// shard.
 pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
-    checked(dir, config, |_, found| found.into_par_iter().map(decode).collect())
+    load_parameters(dir, &config.parameters(), config.tied)
+}
+
+/// As [`load`], of these parameters; `tied` as in [`Config::tied`].
+pub(crate) fn load_parameters(dir: &Path, parameters: &[Parameter], tied: bool) -> Result<Vec<Vec<f32>>> {
+    checked(&Files::open(dir)?, parameters, tied, |found| found.into_par_iter().map(decode).collect())
+}
+
+/// Reads one file whose parameters follow from the names and shapes in it: `expect` says which.
+pub(crate) fn load_file<T>(
+    path: &Path,
+    expect: impl FnOnce(&BTreeMap<String, Vec<usize>>) -> Result<(T, Vec<Parameter>)>,
+) -> Result<(T, Vec<Vec<f32>>)> {
+    let files = Files { maps: vec![map(path.to_owned())?], index: None };
+    let shape = |(name, stored): (String, Stored<'_>)| (name, stored.view.shape().to_vec());
+    let shapes = files.tensors()?.into_iter().map(shape).collect();
+    let (expected, parameters) = expect(&shapes)?;
+    let values = checked(&files, &parameters, false, |found| found.into_par_iter().map(decode).collect())?;
+    Ok((expected, values))
 }
 
 /// Reads a model's weights as [`load`] does, one tensor at a time.
@@ -35,34 +53,31 @@ pub(super) fn visit(
     config: &Config,
     mut take: impl FnMut(&Parameter, Vec<f32>) -> Result<()>,
 ) -> Result<()> {
-    checked(dir, config, |parameters, found| {
+    let parameters = config.parameters();
+    checked(&Files::open(dir)?, &parameters, config.tied, |found| {
         parameters.iter().zip(found).try_for_each(|(parameter, stored)| take(parameter, decode(stored)?))
     })
 }
 
-/// Opens a model's weights, checks them and hands over each parameter's place. Only then is a value converted.
+/// Checks a model's weights and hands over each parameter's place. Only then is a value converted.
 fn checked<T>(
-    dir: &Path,
-    config: &Config,
-    convert: impl FnOnce(&[Parameter], Vec<&Stored<'_>>) -> Result<T>,
+    files: &Files,
+    parameters: &[Parameter],
+    tied: bool,
+    convert: impl FnOnce(Vec<&Stored<'_>>) -> Result<T>,
 ) -> Result<T> {
-    // Mapped, not read: a model of tens of gigabytes would otherwise be in memory twice.
-    let files = Files::open(dir)?;
     let stored = files.tensors()?;
-    let parameters = config.parameters();
-    check_names(&files, &stored, &parameters, config.tied)?;
-    let found = parameters.iter().map(|parameter| find(&files, &stored, parameter));
+    check_names(files, &stored, parameters, tied)?;
+    let found = parameters.iter().map(|parameter| find(files, &stored, parameter));
     let found = found.collect::<Result<Vec<_>, _>>()?;
-    if config.tied
-        && let Some(head) = stored.get(HEAD)
-    {
+    if tied && let Some(head) = stored.get(HEAD) {
         // The embedding is the first parameter of every model.
         check_tied_head(head, &found[0].view)?;
     }
-    convert(&parameters, found)
+    convert(found)
 }
 
-/// The mapped weight files of a folder.
+/// The weight files of a folder. Mapped, not read: a model of tens of gigabytes would otherwise be in memory twice.
 struct Files {
     /// Path and contents.
     maps: Vec<(PathBuf, Mmap)>,

@@ -1,6 +1,7 @@
 //! Writing, tensor by tensor, in one file or in shards with an index.
 
 use super::{CHUNK, INDEX, SINGLE};
+use crate::adapter::model_file;
 use crate::batch::runs;
 use crate::config::{Config, Parameter};
 use crate::error::{Error, Result};
@@ -98,18 +99,28 @@ pub fn save_sharded(
     shard_bytes: u64,
 ) -> Result<()> {
     let values = parameters.iter().map(|values| Values::of(values)).collect();
-    save_tensors(out, config, &pair(config.parameters(), values)?, dtype, source, shard_bytes)
+    save_tensors(out, config, &named(config.parameters(), values)?, dtype, source, shard_bytes)
 }
 
-/// [`save`] for values on any device.
+/// [`save`] for these parameters with values on any device.
 pub(crate) fn save_values(
     out: &Path,
     config: &Config,
-    values: Vec<Values<'_>>,
+    tensors: &[Tensor<'_>],
     dtype: SaveDtype,
     source: &Path,
 ) -> Result<()> {
-    save_tensors(out, config, &pair(config.parameters(), values)?, dtype, source, SHARD_BYTES)
+    save_tensors(out, config, tensors, dtype, source, SHARD_BYTES)
+}
+
+/// Writes tensors as one file.
+pub(crate) fn save_file(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -> Result<()> {
+    write_tensors(path, tensors, dtype)
+}
+
+/// Writes `config.json` as it was read.
+pub(crate) fn save_config_as_read(out: &Path, config: &Config) -> Result<()> {
+    write_config(out, config.raw.clone())
 }
 
 fn save_tensors(
@@ -201,9 +212,10 @@ impl<'a> Values<'a> {
 }
 
 /// A tensor's description and its values.
-type Tensor<'a> = (Parameter, Values<'a>);
+pub(crate) type Tensor<'a> = (Parameter, Values<'a>);
 
-fn pair(expected: Vec<Parameter>, values: Vec<Values<'_>>) -> Result<Vec<Tensor<'_>>> {
+/// Parameters with their values.
+pub(crate) fn named(expected: Vec<Parameter>, values: Vec<Values<'_>>) -> Result<Vec<Tensor<'_>>> {
     if expected.len() != values.len() {
         let got = values.len();
         return Err(Error::Invalid(format!("cannot save: expected {} tensors, got {got}", expected.len())));
@@ -289,7 +301,7 @@ pub fn copy_companions(source: &Path, out: &Path) -> Result<()> {
     if canonical(source) == canonical(out) {
         return Ok(());
     }
-    COMPANIONS.iter().try_for_each(|name| copy_file(&source.join(name), &out.join(name)))
+    COMPANIONS.iter().try_for_each(|name| copy_file(&model_file(source, name)?, &out.join(name)))
 }
 
 /// Copies a file, if there is one.

@@ -75,4 +75,8 @@ impl<D: Device> Projections<D> for PackedModel<D> {
     fn linear_add(&self, y: &mut D::Buffer, x: &D::Buffer, p: Projection, rows: usize, _: usize) {
         self.model.device.packed_linear_add(y, x, self.weights(p.weight), self.model.bias(p), rows);
     }
+
+    fn model(&self) -> &Model<D> {
+        &self.model
+    }
 }

@@ -25,6 +25,9 @@ pub const CASES: [&str; 13] = [
     "sharded",
 ];
 
+/// Adapters on some of them.
+pub const ADAPTERS: [&str; 3] = ["adapter-qwen3", "adapter-llama-bias", "adapter-patterns"];
+
 /// A device that the decoder is tested on, and how close it comes to results in float64.
 pub trait Tested: Device + Copy {
     const DEVICE: Self;
@@ -162,14 +165,17 @@ impl<D: Tested> Training<D> {
         self.trainer.update(&update, self.plan.divisor, &rows)
     }
 
-    /// Gradients of the last update, on the host.
+    /// Gradients of the last update, on the host; those of what is trained.
     pub fn gradients(&self) -> Vec<Vec<f32>> {
-        self.trainer.gradients().iter().map(|gradient| D::DEVICE.host(gradient).into_owned()).collect()
+        let gradients = self.trainer.gradients().iter().map(|gradient| D::DEVICE.host(gradient).into_owned());
+        gradients.filter(|gradient: &Vec<f32>| !gradient.is_empty()).collect()
     }
 
-    /// The model's weights, on the host.
+    /// The weights that are trained, on the host.
     pub fn parameters(&self) -> Vec<Vec<f32>> {
-        self.trainer.model().parameters().iter().map(|values| D::DEVICE.host(values).into_owned()).collect()
+        let all = self.trainer.model().parameters().iter().zip(self.trainer.gradients());
+        let trained = all.filter(|(_, gradient)| D::DEVICE.length(gradient) > 0);
+        trained.map(|(values, _)| D::DEVICE.host(values).into_owned()).collect()
     }
 }
 

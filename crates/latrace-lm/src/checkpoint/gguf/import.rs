@@ -48,8 +48,10 @@ impl<'a> GgufModel<'a> {
     /// # Errors
     /// A file that cannot be written.
     pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<()> {
-        let values = self.tensors.iter().map(|(parameter, stored)| self.values(parameter, stored)).collect();
-        save_values(out, &self.config, values, dtype, source)
+        let all = self.tensors.iter();
+        let tensors: Vec<_> =
+            all.map(|(parameter, stored)| (parameter.clone(), self.values(parameter, stored))).collect();
+        save_values(out, &self.config, &tensors, dtype, source)
     }
 
     /// Converted when they are written.

@@ -1,0 +1,103 @@
+//! An adapter on disk: `adapter_config.json` and `adapter_model.safetensors`, as PEFT has them.
+
+use super::fields::Scales;
+use super::{Adapter, PREFIX, Part, projections};
+use crate::checkpoint::{
+    SaveDtype, Tensor, copy_companions, load_file, save_config_as_read, save_file, write_json,
+};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::fields::{Fields, read_json};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+const BASE: &str = "base_model_name_or_path";
+
+/// The folder of the base model, if `dir` is an adapter's folder.
+///
+/// # Errors
+/// An `adapter_config.json` that cannot be read, or whose base is not there.
+pub fn base_of(dir: &Path) -> Result<Option<PathBuf>> {
+    let path = dir.join(CONFIG);
+    if !path.exists() {
+        return Ok(None);
+    }
+    base_in(&Fields::new(&path, &read_json(&path)?)).map(Some)
+}
+
+/// Where a model folder's file of that name is: in the folder itself, or if an adapter has none, in its base's.
+///
+/// # Errors
+/// As [`base_of`].
+pub fn model_file(dir: &Path, name: &str) -> Result<PathBuf> {
+    let own = dir.join(name);
+    if own.exists() {
+        return Ok(own);
+    }
+    base_of(dir)?.map_or(Ok(own), |base| model_file(&base, name))
+}
+
+/// The base that an `adapter_config.json` names.
+fn base_in(fields: &Fields<'_>) -> Result<PathBuf> {
+    let named = fields.text(BASE)?.unwrap_or_default();
+    // As it is, which is how PEFT takes it; then as seen from the adapter, so that both can be moved together.
+    let beside = fields.path.with_file_name(named);
+    let found = [PathBuf::from(named), beside].into_iter().find(|path| !named.is_empty() && path.is_dir());
+    found.ok_or_else(|| fields.error(BASE, "the folder of the base model", format!("{named:?}")))
+}
+
+/// Reads the adapter in `dir` of a model with this configuration, and its values: A and B of each part.
+///
+/// # Errors
+/// A kind of adapter that is not supported; tensors that do not fit the model.
+pub(crate) fn load(dir: &Path, config: &Config) -> Result<(Adapter, Vec<Vec<f32>>)> {
+    let path = dir.join(CONFIG);
+    let raw: Map<String, Value> = read_json(&path)?;
+    let fields = Fields::new(&path, &raw);
+    let (scales, base) = (Scales::read(&fields)?, base_in(&fields)?);
+    let (parts, values) = load_file(&dir.join(WEIGHTS), |shapes| {
+        let parts = parts(shapes, config, &scales)?;
+        let parameters = parts.iter().flat_map(Part::parameters).collect();
+        Ok((parts, parameters))
+    })?;
+    if parts.is_empty() {
+        return Err(Error::MissingTensor {
+            path: dir.join(WEIGHTS),
+            name: format!("{PREFIX}….lora_A.weight"),
+        });
+    }
+    Ok((Adapter { base, parts, raw }, values))
+}
+
+/// What the tensors of a file adapt, in the order of the model's projections.
+fn parts(shapes: &BTreeMap<String, Vec<usize>>, config: &Config, scales: &Scales<'_>) -> Result<Vec<Part>> {
+    let part = |(module, shape): (String, [usize; 2])| {
+        let [a, _] = Part::names(&module);
+        let rank = *shapes.get(&a)?.first()?;
+        Some(scales.part(&module, shape, rank))
+    };
+    projections(config).into_iter().filter_map(part).collect()
+}
+
+/// Writes an adapter into the existing folder `out`: also `config.json` and the companions of `source`, so that the folder
+/// says everything about the model but the base's weights.
+pub(crate) fn save(
+    out: &Path,
+    config: &Config,
+    adapter: &Adapter,
+    tensors: &[Tensor<'_>],
+    dtype: SaveDtype,
+    source: &Path,
+) -> Result<()> {
+    copy_companions(source, out)?;
+    save_file(&out.join(WEIGHTS), tensors, dtype)?;
+    let mut raw = adapter.raw.clone();
+    // Absolute: PEFT looks for it from wherever it runs.
+    let base = adapter.base.canonicalize().map_err(Error::io("find", &adapter.base))?;
+    raw.insert(BASE.to_owned(), json!(base));
+    write_json(&out.join(CONFIG), &Value::Object(raw))?;
+    save_config_as_read(out, config)
+}
